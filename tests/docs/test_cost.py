@@ -78,7 +78,7 @@ def test_only_schedules_and_secrets_cost_money_at_a_thousand_events_a_day() -> N
     assert math.isclose(compute_items(FREE)["secrets"].usd, 0.06)  # docs/cost.md says why
 
 
-def test_the_document_shows_the_cost_of_a_second_environment_on_a_billing_account() -> None:
+def test_the_document_shows_the_cost_of_a_second_environment_on_one_billing_account() -> None:
     """Free amounts are per billing account, except those of Neon, Logging and Monitoring."""
     apart = (*SERVICES["Neon"], *SERVICES["Cloud Logging"], *SERVICES["Cloud Monitoring"])
     first = {name: item for name, item in compute_items(FREE).items() if name not in apart}
@@ -128,7 +128,7 @@ def test_the_facts_of_an_environment_equal_its_terraform_plan(
     assert bool(planned.of("google_pubsub_subscription", "changes")) == facts["batch_on_demand"]
     policies = planned.of("google_compute_security_policy").values()
     assert len(policies) == facts["policies"]
-    few = 3  # the allowed difference, because a rule costs only $1 and a condition $0.10
+    few = 3  # allow this difference: a rule costs only $1, and a condition $0.10
     assert sum(len(policy["rule"]) for policy in policies) == pytest.approx(facts["rules"], abs=few)
     assert not planned.of("google_compute_router_nat")
     assert _database(planned) == facts.get("sql")

@@ -59,7 +59,7 @@ def test_links_and_named_files_exist() -> None:
 def test_the_log_filter_includes_the_errors_that_occur_while_the_database_is_down(
     heading: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The query function still responds, so that the severity is below ERROR."""
+    """These errors have a severity below ERROR, because the query function still responds."""
     away = GraphQLError("", original_error=DatabaseUnavailable("no connection to the database"))
     errors.format_error(away, RequestLog("query", tracing.new_traceparent()))
     line = json.loads(capsys.readouterr().out)
@@ -134,7 +134,7 @@ def shell(tmp_path: Path) -> Iterator[Shell]:
 
 def test_pushes_are_held_and_resumed_unchanged(shell: Shell) -> None:
     before = shell.gcloud["subscriptions"]
-    for _ in range(2):  # a second hold keeps the endpoints
+    for _ in range(2):  # the second hold keeps the saved endpoints
         shell.type("infra/recovery/pushes hold")
         assert {subscription[1] for subscription in shell.gcloud["subscriptions"]} == {""}
     # The saved endpoints belong to another project.
@@ -187,7 +187,7 @@ def test_no_script_uses_the_default_project_of_gcloud(shell: Shell, script: str)
 def test_a_command_runs_in_the_release_job_and_prints_its_output(shell: Shell) -> None:
     begin = ". infra/recovery/cloud.sh prod"
     output = shell.type(f"{begin}; progress dead-letters discard --all --reason 'of no, use'")
-    assert output == "what the job said for ours\n"  # although a release runs another execution
+    assert output == "what the job said for ours\n"  # although a release executes the job too
     (executed,) = (words for words in shell.gcloud["told"] if words[2:3] == ["execute"])
     assert executed[2:5] == ["execute", "progress-release", "--async"]
     assert executed[5] == "--args=^|^dead-letters|discard|--all|--reason|of no, use"

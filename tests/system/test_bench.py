@@ -10,7 +10,7 @@ from bench.server import Server
 from progress.query.execution import documents
 
 
-def test_a_ratio_is_taken_within_each_round() -> None:
+def test_a_ratio_is_the_median_of_the_ratios_within_each_round() -> None:
     rounds = Rounds()
     for ours, theirs in ((10.0, 5.0), (100.0, 50.0), (3.0, 1.0)):  # the machine's speed changes
         rounds.add("ours", ours)
@@ -23,7 +23,9 @@ def test_a_ratio_is_taken_within_each_round() -> None:
     ("value", "at_most", "verdict"),
     [(2.0, False, "yes"), (1.0, False, "short by 100 %"), (2.5, True, "short by 25 %")],
 )
-def test_a_line_gives_its_shortfall_in_percent(value: float, at_most: bool, verdict: str) -> None:
+def test_the_verdict_shows_how_many_percent_a_value_is_short_of_its_target(
+    value: float, at_most: bool, verdict: str
+) -> None:
     assert Line("what", "ours", "theirs", value, 2.0, at_most=at_most).verdict == verdict
 
 
@@ -51,7 +53,7 @@ def test_a_row_that_cannot_be_measured_is_skipped(
     assert "miss: skipped: node is not installed" in capsys.readouterr().out
 
 
-def test_the_query_of_the_page_is_read_from_its_script() -> None:
+def test_the_pages_query_is_read_from_the_pages_script() -> None:
     document = documents.read(page.document(), introspection=False)
     assert document.errors == []
     assert document.is_query("Page")

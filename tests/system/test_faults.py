@@ -139,7 +139,7 @@ def test_ingest_responds_with_503_while_postgresql_is_down(
     stack.check()
 
 
-def test_ingest_acknowledges_nothing_while_postgresql_is_suspended(
+def test_ingest_does_not_acknowledge_pushes_while_postgresql_is_suspended(
     stack: Stack, pool: ThreadPoolExecutor
 ) -> None:
     chance = random.Random(9)
@@ -172,7 +172,9 @@ def test_results_do_not_change_while_valkey_is_down(stack: Stack) -> None:
     stack.check()
 
 
-def test_hanging_transactions_of_other_programs_delay_no_projection(stack: Stack) -> None:
+def test_projections_are_not_delayed_by_hanging_transactions_of_other_programs(
+    stack: Stack,
+) -> None:
     chance = random.Random(11)
     stack.await_wakes()
     with contextlib.ExitStack() as hanging:

@@ -1,4 +1,4 @@
-"""Invalid input to a whole local stack becomes dead letters and affects nothing else."""
+"""Invalid input to a whole local stack becomes dead letters and does not affect valid input."""
 
 import contextlib
 import json
@@ -41,7 +41,7 @@ def changed(**fields: Any) -> bytes:
 
 TAKEN = answer(note="the first")
 
-# Invalid elements of an array, each with the kind and a part of the reason of its dead letter.
+# Invalid elements of an array, each with its dead letter's kind and part of its reason.
 ELEMENTS: list[tuple[bytes, str, str]] = [
     (b"null", "malformed", "expected an object - at $"),
     (b'"text"', "malformed", "expected an object - at $"),

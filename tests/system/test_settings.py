@@ -42,7 +42,7 @@ def test_values_are_converted_to_the_types_of_the_settings() -> None:
             "AUTH_ISUER",
             "PROGRESS_DATADIR",
             "DB_USER",
-        ),  # these begin like a setting
+        ),  # these begin like the name of a setting
         *(
             "DATABSE_URL",
             "REDIS_ULR",
@@ -84,7 +84,7 @@ def test_an_empty_value_counts_as_not_set() -> None:
     assert settings.read({"DATABASE_URL": "", "RATE_LIMIT_PER_MINUTE": ""}) == settings.read({})
 
 
-def test_the_printed_settings_and_urls_contain_no_secret() -> None:
+def test_the_printed_settings_and_urls_do_not_contain_secrets() -> None:
     secret = "hunter2"  # noqa: S105 - a value to search for
     url = f"postgresql://progress:{secret}@db.example:5433/numbers"
     assert secret not in repr(
