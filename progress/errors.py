@@ -12,6 +12,7 @@ ProgressError
 │   ├── InstanceUnavailable      this instance is full or stopping, or one of its tasks has crashed
 │   ├── DeadlineExceeded         the request's deadline has passed
 │   ├── AttemptFailed            an attempt at an operation failed; another attempt follows
+│   ├── OperationClaimed         another worker is running the operation
 │   └── HistoryTooLong           too many events to fold; the caller requests another time
 ├── StatementFailed              PostgreSQL rejected a statement; a developer reads the log
 ├── RedisUnavailable             the caller continues without Redis
@@ -84,6 +85,10 @@ class DeadlineExceeded(Unavailable):
 
 class AttemptFailed(Unavailable):
     """An attempt at an operation failed; Pub/Sub delivers its command again."""
+
+
+class OperationClaimed(Unavailable):
+    """Another worker runs the operation; Pub/Sub delivers the command again until it has ended."""
 
 
 class HistoryTooLong(Unavailable):

@@ -64,5 +64,8 @@ def _log(report: batch.Report, called: int, measured: dict[str, float]) -> None:
 def _run(connection: database.Connection, settings: Settings) -> tuple[batch.Report, int]:
     """Run this task's share; return its report, and the number of operations called."""
     index, count = settings.cloud_run_task_index, settings.cloud_run_task_count
-    called = 0 if index else call_workers(connection)
+    called = 0
+    if index == 0:
+        called = call_workers(connection)
+        claim.delete_old(connection)
     return batch.run(connection, index, count, Publisher(settings.redis_url)), called

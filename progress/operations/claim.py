@@ -1,12 +1,13 @@
-"""Claim an operation and record its attempts, its progress and its end.
+"""Claim an operation and record its steps, its progress and its end.
 
-One worker runs an operation at a time. It holds the operation's lock on the connection that it
-writes with: when that connection breaks, the worker can report nothing more, and another takes
-over.
+One worker at a time runs an operation. It holds the operation's lock on the connection that it
+writes with: if that connection breaks, the worker can write nothing more, and another takes over.
 """
 
+import contextlib
 import threading
 import time
+from collections import Counter
 from typing import Any, NoReturn
 from uuid import UUID
 
@@ -16,17 +17,28 @@ from progress import masking
 from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection, Failure
 from progress.adapters.postgres.statements import blocks
-from progress.errors import AttemptFailed, DatabaseUnavailable, OperationEnded
+from progress.errors import (
+    AttemptFailed,
+    DatabaseUnavailable,
+    OperationClaimed,
+    OperationEnded,
+    ProgressError,
+    Unavailable,
+)
+from progress.operations.records import PLANS, Step
 from progress.projections import notifications
 from progress.projections.notifications import Publisher
+from progress.projections.replacement import Replacement
 
-# Below an hour: each step runs within one request, which Cloud Run ends after an hour.
-STEP_TIMEOUT_S = {"batch": 600.0, "fold": 3_000.0, "swap": 300.0, "replay": 600.0}
 MAX_ATTEMPTS = 5
 
+_COMPENSATION_TIMEOUT_S = 600.0
 _REPORT_INTERVAL_S = 1.0
 _MAX_ERROR_LENGTH = 2_000  # characters
 _FILE = "operations/operations"
+
+# Attempts that an outage ended while the database could not be told: they do not count.
+_uncounted: Counter[tuple[UUID, str]] = Counter()
 
 
 def list_unclaimed(connection: Connection) -> list[UUID]:
@@ -35,50 +47,82 @@ def list_unclaimed(connection: Connection) -> list[UUID]:
         return [row[0] for row in connection.run(blocks(_FILE)["list unclaimed"])]
 
 
+def delete_old(connection: Connection) -> None:
+    """Delete the operations that finished more than 400 days ago."""
+    with database.translate_errors(_translate_write):
+        connection.run(blocks(_FILE)["delete old"])
+
+
 def claim(
     connection: Connection, operation_id: UUID, publisher: Publisher = notifications.DISABLED
 ) -> "ClaimedOperation | None":
-    """Claim the operation for this connection; None if it is claimed or finished."""
+    """Claim the operation for this connection; None if it has finished or does not exist.
+
+    Raises OperationClaimed if another worker runs it.
+    """
     sql = blocks(_FILE)
     with database.translate_errors(_translate_write):
         if connection.run(sql["lock operation"], operation_id=operation_id) != [[True]]:
-            return None
+            raise OperationClaimed(f"another worker runs the operation {operation_id}")
         rows = connection.run(sql["claim"], operation_id=operation_id)
-    if not rows:
-        return None
-    kind, arguments, version = rows[0]
-    publisher.publish_operation(str(operation_id), version)
-    return ClaimedOperation(connection, operation_id, kind, arguments, publisher)
+        if not rows:
+            return None
+        steps = connection.run(sql["steps"], operation_id=operation_id)
+    publisher.publish_operation(str(operation_id), rows[0][0])
+    return ClaimedOperation(connection, operation_id, rows[0][1:], steps, publisher)
 
 
 class ClaimedOperation:
-    """An operation that this worker has claimed."""
+    """An operation that this worker has claimed; its methods write to its record."""
+
+    replacement: Replacement  # what a rebuild's first step leaves for the second
 
     def __init__(
         self,
         connection: Connection,
         operation_id: UUID,
-        kind: str,
-        arguments: dict[str, Any],
+        row: list[Any],
+        steps: list[list[Any]],
         publisher: Publisher,
     ) -> None:
-        self.id, self.kind, self.arguments = operation_id, kind, arguments
-        self._connection, self.publisher = connection, publisher
+        self.id, self.publisher, self._connection = operation_id, publisher, connection
+        self.kind, self.arguments, self.is_irrevocable, failing_state, error = row
+        self.plan = PLANS[self.kind]
+        # The end that is recorded after the compensation.
+        self.end = OperationEnded(failing_state, error) if failing_state else None
+        self.begun = [name for name, _, _, is_begun in steps if is_begun]
+        self.outcomes = {name: outcome for name, state, outcome, _ in steps if state == "SUCCEEDED"}
+        self.step, self.attempt = self.plan.steps[0], 0
+        self.resources = contextlib.ExitStack()  # open until this worker ends
         self._lock = threading.Lock()
-        self._step, self._attempts = "", 0
         self._expires_at = self._next_report_at = 0.0
+        if self.plan.restarts and len(self.outcomes) < len(steps) and not self.end:
+            self.outcomes.clear()
+            self._write("restart")
 
-    def begin_step(self, step: str) -> None:
-        """Begin an attempt of the step; OperationEnded if no attempt is left."""
-        rows = self._write("begin step", name=step, most_attempts=MAX_ATTEMPTS)
-        self._step = step
+    def next_step(self) -> Step | None:
+        """Return the first incomplete step; None if all are complete."""
+        return next((step for step in self.plan.steps if step.name not in self.outcomes), None)
+
+    def begin_step(self, step: Step) -> None:
+        """Begin an attempt of the step; OperationEnded if the operation must not continue."""
+        rows = self._write(
+            "begin step", step=step.name, is_final=step.is_final, max_attempts=MAX_ATTEMPTS,
+            uncounted=_uncounted.pop((self.id, step.name), 0),
+        )  # fmt: skip
+        self._begin(step, rows[0][1] if rows else 0, step.timeout_s)
         if not rows:
-            raise OperationEnded("FAILED", f"{step}: {MAX_ATTEMPTS} attempts did not finish")
-        self._attempts = rows[0][1]
-        self._expires_at = time.monotonic() + STEP_TIMEOUT_S[step]
+            self._raise_interruption(f"{step.name}: {MAX_ATTEMPTS} attempts did not finish")
+        self.is_irrevocable = self.is_irrevocable or step.is_final
+        self.begun.append(step.name)
+
+    def complete_step(self, outcome: object) -> None:
+        """Record the success of the current step; `outcome` must be serializable as JSON."""
+        self._set_step("SUCCEEDED", outcome=msgspec.json.encode(outcome).decode())
+        self.outcomes[self.step.name] = outcome
 
     def report_progress(self, progress: float) -> None:
-        """Record the progress, at most once a second; OperationEnded if the step's time is over.
+        """Record the progress, at most once a second; OperationEnded if the work must stop.
 
         Any thread may call it, as often as it likes.
         """
@@ -87,17 +131,19 @@ class ClaimedOperation:
             if not progress or time.monotonic() < self._next_report_at:
                 return
             self._next_report_at = time.monotonic() + _REPORT_INTERVAL_S
-        self._write("record progress", progress=progress)
+        may_continue = self._write("record progress", progress=progress)[0][1]
+        if not may_continue and not self.end:
+            self._raise_interruption("interrupted")
 
     def raise_if_expired(self) -> None:
-        """Raise OperationEnded if the step's time is over."""
+        """Raise OperationEnded if the time of the attempt is over."""
         if time.monotonic() >= self._expires_at:
             raise OperationEnded(
-                "TIMED_OUT", f"{self._step}: not done within {STEP_TIMEOUT_S[self._step]:.0f} s"
+                "TIMED_OUT", f"{self.step.name}: not done within {self.step.timeout_s:.0f} s"
             )
 
     def with_deadline(self, connection: Connection) -> Connection:
-        """Return the connection with its statements limited to the step's remaining time."""
+        """Return the connection with its statements limited to the attempt's remaining time."""
         remaining_s = max(0.0, self._expires_at - time.monotonic())
         connection.run(blocks(_FILE)["detect dead clients"])
         connection.run(
@@ -105,38 +151,92 @@ class ClaimedOperation:
         )
         return connection
 
-    def succeed(self, result: object) -> None:
-        """Record success; `result` must be serializable as JSON."""
+    def fail_attempt(self, error: ProgressError) -> NoReturn:
+        """Record a failed attempt, and raise AttemptFailed to request another.
+
+        Raises OperationEnded after the last attempt, or if the attempt's time is over.
+        """
+        text = _mask(database.read_failure(error).message)
+        self.raise_if_expired()
+        if self.attempt >= MAX_ATTEMPTS:
+            raise OperationEnded("FAILED", f"{self.step.name}: {text}") from error
+        self._set_step("COMPENSATING" if self.end else "PENDING", error=text)
+        raise AttemptFailed(f"{self.kind}, attempt {self.attempt}: {text}") from error
+
+    def postpone_attempt(self, outage: Unavailable) -> NoReturn:
+        """Take back the attempt, which an outage ended, and raise the outage."""
+        if database.read_failure(outage.__cause__ or outage).is_refusal:
+            self.raise_if_expired()  # the server cancelled a statement that took too long
+        try:
+            self._set_step(
+                "COMPENSATING" if self.end else "PENDING", error=_mask(str(outage)), uncounted=1
+            )
+        except DatabaseUnavailable:
+            _uncounted[self.id, self.step.name] += 1
+        raise outage
+
+    def begin_compensation(self, end: OperationEnded) -> None:
+        """Record that the operation is being compensated and will then end so."""
+        self.end = end
+        self._write("compensate", state=end.state, error=_mask(str(end)))
+
+    def begin_compensating(self, step: Step) -> None:
+        """Begin an attempt to compensate the step; OperationEnded if no attempt is left."""
+        rows = self._write("begin compensation", step=step.name)
+        self._begin(step, rows[0][1], _COMPENSATION_TIMEOUT_S)
+        if self.attempt > MAX_ATTEMPTS:
+            raise OperationEnded("FAILED", f"{step.name}: {MAX_ATTEMPTS} attempts did not finish")
+
+    def complete_compensation(self, end: OperationEnded) -> None:
+        """Record that nothing remains of the step."""
+        self._write("end compensation", step=self.step.name, state=end.state)
+
+    def succeed(self) -> None:
+        """Record success; the outcome of the last step is the result."""
+        result = self.outcomes[self.plan.steps[-1].name]
         self._finish("SUCCEEDED", None, msgspec.json.encode(result).decode())
 
     def record_end(self, end: OperationEnded) -> None:
         """Record an end without success."""
         self._finish(end.state, _mask(str(end)), None)
 
-    def fail_attempt(self, error: Exception) -> NoReturn:
-        """Record a failed attempt, and raise AttemptFailed to request another.
+    def _begin(self, step: Step, attempt: int, timeout_s: float) -> None:
+        self.step, self.attempt = step, attempt
+        self._expires_at = time.monotonic() + timeout_s
 
-        Raises OperationEnded after the last attempt, or if the step's time is over.
-        """
-        self.raise_if_expired()
-        text = _mask(database.read_failure(error).message)
-        if self._attempts >= MAX_ATTEMPTS:
-            raise OperationEnded("FAILED", f"{self._step}: {text}") from error
-        self._write("record failed attempt", error=text)
-        raise AttemptFailed(f"{self.kind}, attempt {self._attempts}: {text}") from error
+    def _raise_interruption(self, otherwise: str) -> NoReturn:
+        is_cancelled, is_expired = self._write("interruption")[0][1:]
+        if is_expired:
+            hours = self.plan.time_limit_s / 3_600
+            raise OperationEnded("TIMED_OUT", f"not done within {hours:.0f} h of its acceptance")
+        raise OperationEnded("FAILED", "cancelled" if is_cancelled else otherwise)
+
+    def _set_step(
+        self,
+        state: str,
+        *,
+        error: str | None = None,
+        outcome: str | None = None,
+        uncounted: int = 0,
+    ) -> None:
+        self._write(
+            "set step", step=self.step.name, state=state, error=error, outcome=outcome,
+            uncounted=uncounted,
+        )  # fmt: skip
 
     def _finish(self, state: str, error: str | None, result: str | None) -> None:
         self._write("finish", state=state, error=error, result=result)
 
     def _write(self, block: str, **values: object) -> list[list[Any]]:
+        """Run the block; publish the version that the first column of its row holds."""
         with database.translate_errors(_translate_write), self._lock:
             rows: list[list[Any]] = self._connection.run(
                 blocks(_FILE)[block], operation_id=self.id, **values
             )
-        for version, *_ in rows:
+        for version, *_ in rows or []:
             if version is not None:
                 self.publisher.publish_operation(str(self.id), version)
-        return rows
+        return rows or []
 
 
 def _translate_read(failure: Failure) -> DatabaseUnavailable:

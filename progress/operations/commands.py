@@ -6,7 +6,7 @@ from uuid import UUID
 
 from progress.adapters.pubsub import push_envelope, wakeups
 from progress.errors import SerializationError
-from progress.operations import step_actions
+from progress.operations import executor
 from progress.projections import notifications, worker
 from progress.projections.notifications import Publisher
 from progress.projections.projector import SHARDS
@@ -40,6 +40,6 @@ def _parse_command(data: bytes) -> int | UUID | None:
 def handle(command: int | UUID, publisher: Publisher = notifications.DISABLED) -> None:
     """Run the command; Unavailable or ProjectionError requests redelivery."""
     if isinstance(command, UUID):
-        step_actions.run(command, publisher)
+        executor.run(command, publisher)
     else:
         worker.wake(command, publisher)

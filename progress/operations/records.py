@@ -17,13 +17,6 @@ from progress.adapters.postgres.statements import blocks
 if TYPE_CHECKING:
     from progress.adapters.postgres.database import Connection
 
-# The kinds that a worker can run, with their steps in order.
-STEPS = {
-    "RUN_BATCH": ("batch",),
-    "REBUILD": ("fold", "swap"),
-    "REPLAY_DEAD_LETTERS": ("replay",),
-}
-
 _FILE = "operations/operations"
 
 
@@ -36,6 +29,33 @@ class OperationKind(StrEnum):
     ARCHIVE = "ARCHIVE"
     REPLAY_DEAD_LETTERS = "REPLAY_DEAD_LETTERS"
     RUN_BATCH = "RUN_BATCH"
+    EXPORT_STATISTICS = "EXPORT_STATISTICS"
+
+
+class Step(msgspec.Struct, frozen=True):
+    """A step of a plan. One request runs it, which Cloud Run ends after an hour."""
+
+    name: str
+    timeout_s: float  # of one attempt
+    is_final: bool = (
+        False  # the point of no return: from its start the operation only moves forward
+    )
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """The steps of a kind of operation, in order."""
+
+    steps: tuple[Step, ...]
+    restarts: bool = False  # the unfinished work belongs to the worker that died
+    time_limit_s: float = 86_400.0  # from the acceptance to the end
+
+
+# The kinds that a worker can run.
+PLANS = {
+    "RUN_BATCH": Plan((Step("batch", 600.0),)),
+    "REBUILD": Plan((Step("fold", 3_000.0), Step("swap", 300.0, is_final=True)), restarts=True),
+    "REPLAY_DEAD_LETTERS": Plan((Step("replay", 600.0),)),
+}
 
 
 class OperationState(StrEnum):
@@ -73,10 +93,12 @@ class Operation(msgspec.Struct, frozen=True):
     started_at: datetime
     finished_at: datetime | None
     steps: list[OperationStep]
+    subject: str | None = None
+    requesters: list[str] = []
 
 
 def from_row(row: Mapping[str, object]) -> Operation:
-    """Convert a row of the view `operations.told`, whose steps are JSON text."""
+    """Convert a row of the view `operations.records`, whose steps are JSON text."""
     steps = msgspec.json.decode(str(row["steps"]))
     return msgspec.convert({**row, "steps": steps}, Operation)
 

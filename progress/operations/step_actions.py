@@ -1,67 +1,35 @@
-"""Run the steps of each kind of operation. Another worker may repeat any of them."""
+"""The steps of each kind of operation. Another worker may repeat any of them."""
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator
-from uuid import UUID
+from collections.abc import Callable, Iterator, Mapping
+from typing import TypeVar
+
+import msgspec
 
 from progress import settings
 from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection
-from progress.adapters.telemetry import logs
-from progress.adapters.telemetry.logs import Severity
-from progress.errors import EventStoreError, OperationEnded, ProgressError, RebuildRunning
-from progress.operations import claim
+from progress.errors import EventStoreError, OperationEnded, RebuildRunning
 from progress.operations.claim import ClaimedOperation
-from progress.projections import batch, notifications, rebuild, replay
-from progress.projections.notifications import Publisher
+from progress.operations.records import OperationState
+from progress.projections import batch, rebuild, replacement, replay
 
-_CONNECTION_TIMEOUT_S = 30.0
+Action = Callable[[ClaimedOperation], object]
+T = TypeVar("T")
+
 _RETRY_INTERVAL_S = 0.2  # while another run holds the lock
 _FOLD_SHARE = 0.9  # of a rebuild's progress
 
 
-def run(operation_id: UUID, publisher: Publisher = notifications.DISABLED) -> bool:
-    """Run the operation to its end, good or bad; False if it is claimed or finished.
+class ReplayArguments(msgspec.Struct, frozen=True):
+    """The arguments of REPLAY_DEAD_LETTERS."""
 
-    Raises Unavailable if it must be attempted again.
-    """
-    with _closing(_connect(timeout_s=_CONNECTION_TIMEOUT_S)) as connection:
-        operation = claim.claim(connection, operation_id, publisher)
-        if operation is None:
-            return False
-        try:
-            operation.succeed(_run_steps(operation))
-        except OperationEnded as end:
-            operation.record_end(end)
-            _log("ERROR", operation, str(end))
-        else:
-            _log("INFO", operation, "done")
-    return True
-
-
-def _log(severity: Severity, operation: ClaimedOperation, message: str) -> None:
-    kind = operation.kind.lower()
-    outcome = "ok" if severity == "INFO" else "error"
-    logs.write(
-        severity, f"{kind}: {message}", operation=kind, operation_id=str(operation.id),
-        outcome=outcome,
-    )  # fmt: skip
-
-
-def _run_steps(operation: ClaimedOperation) -> object:
-    try:
-        with database.translate_errors(lambda failure: ProgressError(failure.message)):
-            return _ACTIONS[operation.kind](operation)
-    except OperationEnded:
-        raise
-    except ProgressError as error:
-        operation.fail_attempt(error)
+    letter_ids: list[int]
 
 
 def _run_batch(operation: ClaimedOperation) -> object:
     """Run the whole batch job, after a scheduled run that holds the lock."""
-    operation.begin_step("batch")
     replayed = swept = 0
     with _connection_for_step(operation) as connection:
         while True:
@@ -75,36 +43,39 @@ def _run_batch(operation: ClaimedOperation) -> object:
     return {"replayed": replayed, "swept": swept, "learners": report.learners}
 
 
-def _rebuild(operation: ClaimedOperation) -> object:
-    """Rebuild every projection, after another rebuild that is running."""
-    operation.begin_step("fold")
+def _fold(operation: ClaimedOperation) -> object:
+    """Fold every projection in a second schema, after another rebuild that is running.
+
+    A rebuild that ends without its swap drops that schema, so that nothing needs compensation.
+    """
+
+    def connect() -> Connection:
+        return operation.with_deadline(_connect())
 
     def report_progress(folded: int, total: int) -> None:
         operation.report_progress(_FOLD_SHARE * folded / max(total, 1))
 
-    def begin_swap(connection: Connection) -> None:
-        operation.begin_step("swap")
-        operation.with_deadline(connection)
-
     while True:
+        opening = replacement.open_replacement(connect, operation.publisher)
         try:
-            folded = rebuild.run(
-                lambda: operation.with_deadline(_connect()),
-                on_progress=report_progress,
-                on_folded=begin_swap,
-                publisher=operation.publisher,
-            )
+            operation.replacement = operation.resources.enter_context(opening)
         except RebuildRunning:
             operation.raise_if_expired()
             time.sleep(_RETRY_INTERVAL_S)
         else:
-            return {"events": folded}
+            return {"events": rebuild.fold(connect, on_progress=report_progress)}
+
+
+def _swap(operation: ClaimedOperation) -> object:
+    """Swap the second schema in; return the number of events folded in all."""
+    second = operation.replacement  # of this worker: a rebuild that another one takes over restarts
+    operation.with_deadline(second.connection)
+    return {"events": operation.outcomes["fold"]["events"] + second.swap()}
 
 
 def _replay(operation: ClaimedOperation) -> object:
     """Replay each dead letter; return the ids replayed, and why the others stay."""
-    operation.begin_step("replay")
-    ids: list[int] = operation.arguments["letter_ids"]
+    ids = _parse_arguments(operation, ReplayArguments).letter_ids
     replayed: list[str] = []
     stay: list[dict[str, str]] = []
     with _connection_for_step(operation) as connection:
@@ -121,11 +92,21 @@ def _replay(operation: ClaimedOperation) -> object:
     return {"replayed": replayed, "stay": stay}
 
 
-_ACTIONS: dict[str, Callable[[ClaimedOperation], object]] = {
-    "RUN_BATCH": _run_batch,
-    "REBUILD": _rebuild,
-    "REPLAY_DEAD_LETTERS": _replay,
+def _parse_arguments(operation: ClaimedOperation, type_: type[T]) -> T:
+    """Return the arguments; OperationEnded if no worker can read them."""
+    try:
+        return msgspec.convert(operation.arguments, type_)
+    except msgspec.ValidationError as error:
+        raise OperationEnded(OperationState.FAILED, f"unreadable arguments: {error}") from error
+
+
+ACTIONS: dict[str, Mapping[str, Action]] = {
+    "RUN_BATCH": {"batch": _run_batch},
+    "REBUILD": {"fold": _fold, "swap": _swap},
+    "REPLAY_DEAD_LETTERS": {"replay": _replay},
 }
+
+COMPENSATIONS: dict[str, Mapping[str, Action]] = {}
 
 
 @contextlib.contextmanager
@@ -142,5 +123,5 @@ def _closing(connection: Connection) -> Iterator[Connection]:
         database.close(connection)
 
 
-def _connect(timeout_s: float | None = None) -> Connection:
-    return database.connect(settings.current(), name="operation", timeout_s=timeout_s)
+def _connect() -> Connection:
+    return database.connect(settings.current(), name="operation")

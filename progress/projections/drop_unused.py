@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from progress.adapters.postgres import statements
 from progress.adapters.postgres.database import Connection
 from progress.errors import ProjectionError
-from progress.projections import rebuild, snapshots
+from progress.projections import replacement, snapshots
 from progress.projections import schema as read_model_schema
 
 
@@ -20,14 +20,14 @@ def run(connection: Connection) -> Iterator[str]:
     exist, because then other code may be serving.
     """
     own = read_model_schema.schema_name()
-    with rebuild.hold_lock(connection):
+    with replacement.hold_lock(connection):
         if not read_model_schema.exists(connection, own):
             raise ProjectionError(
                 f"{own} does not exist, so other code may be serving: nothing is dropped; "
                 "run `progress migrate` first"
             )
         for (schema,) in connection.run(_block("unused_schemas"), kept=own):
-            rebuild.drop(connection, schema)
+            replacement.drop(connection, schema)
             yield schema
         snapshots.drop_orphans(connection)
 

@@ -1,25 +1,18 @@
-"""Rebuild the read models: fold the log into a second schema, then swap it in atomically.
-
-Meanwhile, events keep arriving. Readers see the old rows until the swap and then the new rows.
-"""
+"""Rebuild the read models: fold the log into a second schema, then swap it in."""
 
 import contextlib
 import contextvars
 import queue
 import threading
-import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime
 from typing import TypeVar
 
-from pg8000.native import identifier
-
-from progress.adapters.postgres import database, statements
-from progress.adapters.postgres.database import Connection, Failure
+from progress.adapters.postgres import statements
+from progress.adapters.postgres.database import Connection
 from progress.adapters.telemetry import logs
-from progress.errors import DatabaseUnavailable, PoisonError, RebuildRunning
-from progress.projections import batch, notifications, snapshots
+from progress.errors import PoisonError
+from progress.projections import batch, notifications, replacement
 from progress.projections import projector as shard_projector
 from progress.projections import schema as read_model_schema
 from progress.projections.notifications import Publisher
@@ -27,12 +20,9 @@ from progress.projections.projector import Projector
 
 Connect = Callable[[], Connection]
 Progress = Callable[[int, int], None]
-Replayed = set[tuple[int, datetime]]
 T = TypeVar("T")
 
 _WHOLE_SHARD = 2**31 - 1
-_DROP_TRIES = 60
-_IN_USE = ("55P03", "40P01")  # lock timeout; deadlock with a reader of several tables
 
 
 def run(
@@ -40,74 +30,16 @@ def run(
     *,
     workers: int = 2,
     on_progress: Progress | None = None,
-    on_folded: Callable[[Connection], None] | None = None,
     publisher: Publisher = notifications.DISABLED,
 ) -> int:
     """Rebuild every projection and swap the schemas; return the number of events folded.
 
-    The workers call `on_progress(folded, all)`. `on_folded(connection)` is called before the
-    swap, with the connection that performs the swap. An interrupted or failed rebuild leaves
-    nothing behind. Raise RebuildRunning if another rebuild is running.
+    The workers call `on_progress(folded, all)`. An interrupted or failed rebuild leaves nothing
+    behind. Raise RebuildRunning if another rebuild is running.
     """
-    return replace(
-        connect,
-        lambda building: _fold(connect, building, workers, on_progress),
-        on_folded,
-        publisher,
-    )
-
-
-def replace(
-    connect: Connect,
-    fill: Callable[[str], int],
-    on_filled: Callable[[Connection], None] | None = None,
-    publisher: Publisher = notifications.DISABLED,
-) -> int:
-    """Let `fill` fill a new schema, catch it up with the log, and swap it with the live schema.
-
-    Return the number of events folded, including the number that `fill` returns. Raise
-    RebuildRunning if another rebuild is running.
-    """
-    building = f"{read_model_schema.schema_name()}_building"
-    with contextlib.closing(connect()) as connection, hold_lock(connection):
-        try:
-            for left in (building, _former_name()):  # left by a rebuild that was killed
-                drop(connection, left)
-            # Read before the folds start, so that the swap folds every event replayed from here on.
-            replayed = _find_replayed_positions(connection)
-            read_model_schema.create(connection, building)
-            folded = fill(building)
-            if on_filled:
-                on_filled(connection)
-            with _hold_off_backups(connection):
-                folded += _swap(connection, building, replayed, publisher)
-                _drop_former(connection)
-            snapshots.drop_orphans(connection)
-        finally:
-            drop(connection, building)
-    return folded
-
-
-@contextlib.contextmanager
-def hold_lock(connection: Connection) -> Iterator[None]:
-    """Hold the rebuild lock during the block; raise RebuildRunning if another rebuild holds it."""
-    if not connection.run(_block("lock"))[0][0]:
-        raise RebuildRunning("another rebuild is running: wait until it ends")
-    try:
-        yield
-    finally:
-        connection.run(_block("unlock"))
-
-
-@contextlib.contextmanager
-def _hold_off_backups(connection: Connection) -> Iterator[None]:
-    """Prevent backups during the block, because a backup would mix the tables of two schemas."""
-    schema = read_model_schema.schema_name()
-    connection.run(_block("lock_backup"), schema=schema)
-    try:
-        yield
-    finally:
-        connection.run(_block("unlock_backup"), schema=schema)
+    with replacement.open_replacement(connect, publisher) as second:
+        folded = fold(connect, workers, on_progress)
+        return folded + second.swap()
 
 
 def ensure(connect: Connect, publisher: Publisher = notifications.DISABLED) -> bool:
@@ -122,14 +54,15 @@ def ensure(connect: Connect, publisher: Publisher = notifications.DISABLED) -> b
     return True
 
 
-def _fold(connect: Connect, building: str, workers: int, on_progress: Progress | None) -> int:
-    """Fold the whole log into the new schema, on several connections in parallel.
+def fold(connect: Connect, workers: int = 2, on_progress: Progress | None = None) -> int:
+    """Fold the whole log into the second schema, on several connections; return the events.
 
     Each shard is one window, folded into tables without keys.
     """
     with contextlib.ExitStack() as stack:
         projectors = [
-            stack.enter_context(open_projector(connect, building)) for _ in range(workers)
+            stack.enter_context(open_projector(connect, replacement.building_name()))
+            for _ in range(workers)
         ]
         first = projectors[0].connection
         _, total = first.run(_block("log_end"))[0]
@@ -215,81 +148,6 @@ class _Counter:
             self.folded += folded
             if self._on_progress:
                 self._on_progress(self.folded, max(self._total, self.folded))
-
-
-def _swap(connection: Connection, building: str, replayed: Replayed, publisher: Publisher) -> int:
-    """Catch the new schema up and swap it in; return the number of events folded."""
-    live = read_model_schema.schema_name()
-    projector = Projector(connection, building)
-    folded = _catch_up(projector, replayed)
-    with database.transaction(connection):
-        connection.run(_block("lock_all"), schema=live)
-        folded += _catch_up(projector, replayed)
-        version, known_at = connection.run(_block("mark_swap"))[0][0], time.monotonic()
-        if read_model_schema.exists(connection, live):
-            _rename(connection, live, _former_name())
-        _rename(connection, building, live)
-    publisher.publish_swap(version, known_at=known_at)
-    # A wake-up that found its shard locked by the swap did nothing.
-    return folded + Projector(connection, publisher=publisher).catch_up_all()
-
-
-def _rename(connection: Connection, schema: str, name: str) -> None:
-    connection.run(f"ALTER SCHEMA {identifier(schema)} RENAME TO {identifier(name)}")
-
-
-def _catch_up(projector: Projector, replayed: Replayed) -> int:
-    """Fold the new events and the replayed events; return the number of new events."""
-    folded = projector.catch_up_all()
-    for event in sorted(_find_replayed_positions(projector.connection) - replayed):
-        replayed.add(event)
-        projector.refold_event(event[0])
-    return folded
-
-
-def _find_replayed_positions(connection: Connection) -> Replayed:
-    """Return the position and the replay time of each poisoned event that was replayed."""
-    rows = connection.run(_block("replayed_events")) or []
-    return {(position, since) for position, since in rows}
-
-
-def _drop_former(connection: Connection) -> None:
-    """Drop the replaced schema; if a reader such as pg_dump holds it, log a warning instead."""
-    try:
-        drop(connection, _former_name())
-    except DatabaseUnavailable as error:
-        logs.write("WARNING", f"{error}: the next rebuild or `progress contract` drops it")
-
-
-def _former_name() -> str:
-    return f"{read_model_schema.schema_name()}_retired"
-
-
-def drop(connection: Connection, schema: str) -> None:
-    """Drop a schema that may have readers: try once a second, for a minute.
-
-    Raise DatabaseUnavailable if readers still hold the schema after this minute.
-    """
-    connection.run("SET lock_timeout = '1s'")
-    try:
-        _try_drop(connection, schema)
-    finally:
-        connection.run("RESET lock_timeout")
-
-
-def _try_drop(connection: Connection, schema: str) -> None:
-    for tries_left in reversed(range(_DROP_TRIES)):
-        try:
-            with database.translate_errors(_translate_in_use):
-                read_model_schema.drop(connection, schema)
-            return
-        except DatabaseUnavailable as error:
-            if not tries_left:
-                raise DatabaseUnavailable(f"{schema} is still being read") from error.__cause__
-
-
-def _translate_in_use(failure: Failure) -> DatabaseUnavailable | None:
-    return DatabaseUnavailable(failure.message) if failure.sqlstate in _IN_USE else None
 
 
 def _block(name: str) -> str:

@@ -10,7 +10,7 @@ from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection, Failure
 from progress.adapters.postgres.statements import blocks
 from progress.errors import CheckpointError, ProgressError
-from progress.projections import batch, notifications, projector, rebuild
+from progress.projections import batch, notifications, projector, rebuild, replacement
 from progress.projections.notifications import Publisher
 from progress.projections.projector import Projector
 from progress.recovery import backups
@@ -37,13 +37,10 @@ def run(
     """
     name, backup = backups.find_newest(storage)
     loader = _Loader(storage, name, backup, on_progress)
-
-    def fill(building: str) -> int:
-        with contextlib.closing(connect()) as connection:
-            _check(connection, backup)  # the swap folds events replayed after this check
-        return loader.fill(connect, building)
-
-    return backup, rebuild.replace(connect, fill, publisher=publisher)
+    with replacement.open_replacement(connect, publisher) as second:
+        _check(second.connection, backup)  # the swap folds events replayed after this
+        folded = loader.fill(connect, replacement.building_name())
+        return backup, folded + second.swap()
 
 
 def _check(connection: Connection, backup: Manifest) -> None:

@@ -2,28 +2,96 @@
 
 -- accept --
 SELECT operation_id, is_same, is_finished
-FROM operations.accept(:kind, :started_by, :key, CAST(:arguments AS jsonb), CAST(:steps AS text[]));
+FROM operations.accept(:kind, :started_by, :key, CAST(:arguments AS jsonb), CAST(:steps AS text[]), :subject,
+    CAST(:time_limit_s AS double precision));
+
+-- cancel --
+SELECT operations.cancel(CAST(:operation_id AS uuid), :caller) AS version;
+
+-- retry --
+SELECT operations.retry(CAST(:operation_id AS uuid), CAST(:time_limit_s AS double precision)) AS version;
 
 -- lock operation --
 SELECT pg_try_advisory_lock(operations.lock_key(CAST(:operation_id AS uuid)));
 
 -- claim --
-SELECT kind, arguments, version FROM operations.take_up(CAST(:operation_id AS uuid));
+UPDATE operations.operations o
+SET state = CASE o.state WHEN 'PENDING' THEN 'RUNNING' ELSE o.state END, version = o.version + 1
+WHERE o.operation_id = CAST(:operation_id AS uuid) AND o.finished_at IS NULL
+RETURNING o.version, o.kind, o.arguments, o.is_irrevocable, o.failing_state, o.error;
+
+-- restart --
+UPDATE operations.steps s SET state = 'PENDING', outcome = NULL WHERE s.operation_id = CAST(:operation_id AS uuid);
+
+-- steps --
+SELECT s.name, s.state, s.outcome, s.attempts > 0 AND NOT s.is_compensated
+FROM operations.steps s WHERE s.operation_id = CAST(:operation_id AS uuid) ORDER BY s.place;
 
 -- begin step --
-SELECT version, attempts FROM operations.begin_step(CAST(:operation_id AS uuid), :name, :most_attempts);
+-- uncounted: the attempts that an outage ended. No row if the operation is cancelled or expired, or no attempt is left.
+-- An operation past its point of no return cannot be cancelled.
+WITH o AS (
+    UPDATE operations.operations o
+    SET version = o.version + 1, is_irrevocable = o.is_irrevocable OR :is_final
+    WHERE o.operation_id = CAST(:operation_id AS uuid) AND clock_timestamp() < o.expires_at
+      AND (o.is_irrevocable OR o.cancelled_by IS NULL)
+    RETURNING o.operation_id, o.version)
+UPDATE operations.steps s SET state = 'RUNNING', attempts = s.attempts + 1 - :uncounted
+FROM o WHERE s.operation_id = o.operation_id AND s.name = :step AND s.attempts - :uncounted < :max_attempts
+RETURNING o.version, s.attempts;
 
 -- record progress --
-SELECT operations.advance(CAST(:operation_id AS uuid), :progress);
+-- Progress never falls, also when a step starts over.
+UPDATE operations.operations o SET progress = greatest(o.progress, :progress), version = o.version + 1
+WHERE o.operation_id = CAST(:operation_id AS uuid)
+RETURNING o.version, clock_timestamp() < o.expires_at AND (o.is_irrevocable OR o.cancelled_by IS NULL);
 
--- record failed attempt --
-SELECT operations.set_back(CAST(:operation_id AS uuid), :error);
+-- interruption --
+SELECT CAST(NULL AS bigint), o.cancelled_by IS NOT NULL, clock_timestamp() >= o.expires_at FROM operations.operations o
+WHERE o.operation_id = CAST(:operation_id AS uuid);
+
+-- set step --
+WITH s AS (
+    UPDATE operations.steps s
+    SET state = :state, error = :error, outcome = coalesce(CAST(:outcome AS jsonb), s.outcome), attempts = s.attempts - :uncounted
+    WHERE s.operation_id = CAST(:operation_id AS uuid) AND s.name = :step)
+UPDATE operations.operations o SET version = o.version + 1
+WHERE o.operation_id = CAST(:operation_id AS uuid) RETURNING o.version;
+
+-- compensate --
+UPDATE operations.operations o
+SET state = 'COMPENSATING', failing_state = :state, error = :error, version = o.version + 1
+WHERE o.operation_id = CAST(:operation_id AS uuid) RETURNING o.version;
+
+-- begin compensation --
+WITH s AS (
+    UPDATE operations.steps s SET state = 'COMPENSATING', compensations = s.compensations + 1
+    WHERE s.operation_id = CAST(:operation_id AS uuid) AND s.name = :step RETURNING s.compensations)
+UPDATE operations.operations o SET version = o.version + 1
+FROM s WHERE o.operation_id = CAST(:operation_id AS uuid) RETURNING o.version, s.compensations;
+
+-- end compensation --
+WITH s AS (
+    UPDATE operations.steps s
+    SET state = CASE WHEN s.outcome IS NULL THEN :state ELSE 'PENDING' END, is_compensated = true
+    WHERE s.operation_id = CAST(:operation_id AS uuid) AND s.name = :step)
+UPDATE operations.operations o SET version = o.version + 1
+WHERE o.operation_id = CAST(:operation_id AS uuid) RETURNING o.version;
 
 -- finish --
-SELECT operations.finish(CAST(:operation_id AS uuid), :state, :error, CAST(:result AS jsonb));
+WITH s AS (
+    UPDATE operations.steps s SET state = :state, error = :error
+    WHERE s.operation_id = CAST(:operation_id AS uuid) AND s.state IN ('RUNNING', 'COMPENSATING'))
+UPDATE operations.operations o SET state = :state, error = :error, result = CAST(:result AS jsonb),
+    progress = CASE :state WHEN 'SUCCEEDED' THEN 1 ELSE o.progress END, finished_at = clock_timestamp(),
+    version = o.version + 1
+WHERE o.operation_id = CAST(:operation_id AS uuid) RETURNING o.version;
 
 -- list unclaimed --
 SELECT operations.unattended();
+
+-- delete old --
+DELETE FROM operations.operations o WHERE o.finished_at < clock_timestamp() - interval '400 days';
 
 -- detect dead clients --
 -- Cancel the statement of a worker that has died, where the server supports this check.
@@ -38,12 +106,12 @@ END $$;
 SELECT set_config('statement_timeout', :milliseconds, false);
 
 -- operations by id --
-SELECT o.* FROM operations.told o
+SELECT o.* FROM operations.records o
 WHERE o.operation_id = ANY (CAST(:operation_ids AS uuid[]));
 
 -- newest operations --
 -- The newest operations with a number below :before; null: no bound.
-SELECT o.* FROM operations.told o
+SELECT o.* FROM operations.records o
 WHERE o.number < coalesce(CAST(:before AS bigint), 9223372036854775807)
 ORDER BY o.number DESC
 LIMIT CAST(:first AS bigint);

@@ -187,7 +187,10 @@ def test_a_changed_function_is_applied_again(store: Store) -> None:
 _FUNCTIONS = """
     SELECT p.proname, CAST(p.oid::regprocedure AS text), p.prosecdef, CAST(p.proacl AS text),
         p.proconfig, pg_get_function_result(p.oid)
-    FROM pg_proc p WHERE p.pronamespace = CAST(:schema AS regnamespace) ORDER BY p.proname
+    FROM pg_proc p
+    WHERE p.pronamespace = CAST(:schema AS regnamespace)
+      AND coalesce(obj_description(p.oid, 'pg_proc'), '') NOT LIKE 'Obsolete: %'
+    ORDER BY p.proname
 """
 
 

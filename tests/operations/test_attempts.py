@@ -11,11 +11,19 @@ from progress.adapters.postgres import database, statements
 from progress.adapters.postgres.database import Connection
 from progress.errors import Unavailable
 from progress.local import readiness
-from progress.operations import claim, step_actions
-from progress.projections import batch, projector, rebuild
+from progress.operations import claim, executor
+from progress.projections import batch, projector, replacement
 from tests.conftest import Store
 from tests.support import model_rows, sample_events
-from tests.support.operation_fixtures import Operator, blocks, list_changes, result, url_of
+from tests.support.operation_fixtures import (
+    Operator,
+    blocks,
+    limit_step,
+    list_changes,
+    result,
+    step_named,
+    url_of,
+)
 from tests.support.stage import connect
 
 
@@ -32,8 +40,8 @@ def test_an_operation_fails_after_five_workers_have_died(operator: Operator, sto
             readiness.wait(has_claimed, "the lock")
             operation = claims[-1]
             assert operation
-            operation.begin_step("batch")
-    readiness.wait(lambda: step_actions.run(UUID(started["id"])), "the lock")
+            operation.begin_step(step_named("batch"))
+    readiness.wait(lambda: executor.run(UUID(started["id"])), "the lock")
     done = operator.get(started["id"])
     assert (done["state"], done["error"]) == ("FAILED", "batch: 5 attempts did not finish")
     assert done["steps"][0]["attempts"] == 5
@@ -48,7 +56,7 @@ def test_a_failing_step_is_attempted_five_times_and_then_fails_the_operation(
     try:
         for attempt in range(1, claim.MAX_ATTEMPTS):
             with pytest.raises(Unavailable, match=f"attempt {attempt}: permission denied"):
-                step_actions.run(UUID(started["id"]))
+                executor.run(UUID(started["id"]))
             now = operator.get(started["id"])
             assert (now["state"], now["error"]) == ("RUNNING", None)
             assert (now["steps"][0]["state"], now["steps"][0]["attempts"]) == ("PENDING", attempt)
@@ -70,7 +78,7 @@ def test_a_step_that_failed_once_succeeds_at_the_second_attempt(
     started = operator.start("rebuildProjections")
     populated.run(blocks()["revoke log"])
     with pytest.raises(Unavailable):
-        step_actions.run(UUID(started["id"]))
+        executor.run(UUID(started["id"]))
     populated.run(blocks()["grant log"])
     done = operator.run(started["id"])
     result(done)
@@ -95,7 +103,7 @@ def test_a_step_over_its_timeout_ends_the_operation_and_changes_nothing(
     lock: str,
     states: list[str],
 ) -> None:
-    monkeypatch.setitem(claim.STEP_TIMEOUT_S, step, 0.3)
+    limit_step(monkeypatch, step, 0.3)
     started = operator.start("rebuildProjections")
     with contextlib.closing(connect(store.url)) as holder:
         holder.run("BEGIN")
@@ -123,7 +131,7 @@ def test_a_batch_run_waits_for_another_until_its_timeout(
         result(running.result())
         winner.run("BEGIN")
         batch.fold(winner, [3])
-        monkeypatch.setitem(claim.STEP_TIMEOUT_S, "batch", 0.5)
+        limit_step(monkeypatch, "batch", 0.5)
         done = operator.run(operator.start("runBatch")["id"])
         winner.run("ROLLBACK")
     assert (done["state"], done["steps"][0]["state"]) == ("TIMED_OUT", "TIMED_OUT")
@@ -134,13 +142,13 @@ def test_a_rebuild_waits_for_another_to_end(
 ) -> None:
     started = operator.start("rebuildProjections")
     calls: list[bool] = []
-    run = rebuild.run
+    open_replacement = replacement.open_replacement
 
-    def count(*arguments: Any, **options: Any) -> int:
+    def count(*arguments: Any) -> Any:
         calls.append(True)
-        return run(*arguments, **options)
+        return open_replacement(*arguments)
 
-    monkeypatch.setattr(rebuild, "run", count)
+    monkeypatch.setattr(replacement, "open_replacement", count)
     with ThreadPoolExecutor(1) as pool, contextlib.closing(connect(store.url)) as holder:
         holder.run(blocks()["hold rebuilds"])
         running = pool.submit(operator.run, started["id"])

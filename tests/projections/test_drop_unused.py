@@ -14,7 +14,7 @@ import pytest
 
 from progress.adapters.postgres.database import Connection
 from progress.errors import DatabaseUnavailable, ProjectionError, RebuildRunning
-from progress.projections import batch, drop_unused, rebuild
+from progress.projections import batch, drop_unused, replacement
 from progress.projections import schema as read_model_schema
 from tests.conftest import Store
 from tests.support import model_rows, sample_events
@@ -229,7 +229,7 @@ def test_a_schema_that_is_being_read_is_not_dropped(
     with closing(store.connect()) as reader:
         reader.run("BEGIN")
         reader.run(f"SELECT FROM {OTHER}.user_progress")
-        monkeypatch.setattr(rebuild, "_DROP_TRIES", 1)
+        monkeypatch.setattr(replacement, "_DROP_TRIES", 1)
         with pytest.raises(DatabaseUnavailable, match=f"{OTHER} is still being read"):
             list(drop_unused.run(populated))
         assert OTHER in schema_names(populated)

@@ -10,7 +10,7 @@ from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection
 from progress.errors import ProjectionError
 from progress.event_store import dead_letters
-from progress.projections import batch, rebuild, schema
+from progress.projections import batch, rebuild, replacement, schema
 from progress.projections import replay as letter_replay
 from progress.projections.projector import SHARDS, Projector
 from tests.conftest import Store
@@ -128,11 +128,11 @@ def test_an_event_replayed_during_a_rebuild_is_not_lost(
     rebuild.run(lambda: database.connect(store.url))
     model_rows.read_value(populated, "mend")
 
-    def replay(_: Connection) -> None:
+    with replacement.open_replacement(store.connect) as second:
+        rebuild.fold(store.connect)
         (letter,) = dead_letters.list_letters(populated)
         assert letter_replay.replay(populated, letter.letter_id) is None
-
-    rebuild.run(lambda: database.connect(store.url), on_folded=replay)
+        second.swap()
     batch.run(populated)
     assert not sample_events.find_differences(populated)
 
@@ -140,7 +140,7 @@ def test_an_event_replayed_during_a_rebuild_is_not_lost(
 def test_a_wake_up_for_a_shard_that_the_swap_has_locked_is_not_lost(
     store: Store, populated: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shard, renamed = model_rows.read_value(populated, "shard", user="u1"), rebuild._former_name
+    shard, renamed = model_rows.read_value(populated, "shard", user="u1"), replacement._former_name
 
     def meanwhile() -> str:
         if not populated.run("SELECT pg_try_advisory_lock(hashtext(current_schema()), 0)")[0][0]:
@@ -149,7 +149,7 @@ def test_a_wake_up_for_a_shard_that_the_swap_has_locked_is_not_lost(
         populated.run("SELECT pg_advisory_unlock_all()")
         return renamed()
 
-    monkeypatch.setattr(rebuild, "_former_name", meanwhile)
+    monkeypatch.setattr(replacement, "_former_name", meanwhile)
     rebuild.run(lambda: database.connect(store.url))
     assert Projector(populated).find_shards_behind() == []
     assert model_rows.read_value(populated, "head") == 8 * len(USERS) * 4 + 3 + 8
@@ -158,14 +158,14 @@ def test_a_wake_up_for_a_shard_that_the_swap_has_locked_is_not_lost(
 def test_a_former_schema_that_is_being_read_is_dropped_later(
     store: Store, populated: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rebuild, "_DROP_TRIES", 1)
+    monkeypatch.setattr(replacement, "_DROP_TRIES", 1)
     with contextlib.closing(connect(store.url)) as reader:
         reader.run("BEGIN")
         model_rows.read_value(reader, "answered")
         rebuild.run(lambda: database.connect(store.url))
         assert model_rows.read_value(populated, "schemas") == 2
     assert not sample_events.find_differences(populated)
-    rebuild.drop(populated, rebuild._former_name())
+    replacement.drop(populated, replacement._former_name())
     assert model_rows.read_value(populated, "schemas") == 1
 
 

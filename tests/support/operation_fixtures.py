@@ -16,7 +16,8 @@ from progress.adapters.postgres.database import Connection
 from progress.adapters.pubsub import wakeups
 from progress.event_store import dead_letters, log
 from progress.ingest import push
-from progress.operations import step_actions
+from progress.operations import executor
+from progress.operations.records import PLANS, Step
 from progress.projections import batch
 from tests.conftest import Store
 from tests.support import api, sample_events, stage
@@ -80,7 +81,7 @@ class Operator:
 
     def run(self, operation_id: str) -> Body:
         """Run the operation's worker and return the operation."""
-        step_actions.run(UUID(operation_id), stage.publisher())
+        executor.run(UUID(operation_id), stage.publisher())
         return self.get(operation_id)
 
     def called(self) -> list[str]:
@@ -142,6 +143,21 @@ def result(done: dict[str, Any]) -> Any:
     assert {step["state"] for step in done["steps"]} == {"SUCCEEDED"}
     assert done["finishedAt"] > done["startedAt"]
     return msgspec.json.decode(done["result"])
+
+
+def step_named(name: str) -> Step:
+    """Return the first step of that name."""
+    return next(step for plan in PLANS.values() for step in plan.steps if step.name == name)
+
+
+def limit_step(monkeypatch: pytest.MonkeyPatch, name: str, timeout_s: float) -> None:
+    """Let the attempts of the steps of that name time out after so many seconds."""
+    for kind, plan in PLANS.items():
+        steps = tuple(
+            msgspec.structs.replace(step, timeout_s=timeout_s) if step.name == name else step
+            for step in plan.steps
+        )
+        monkeypatch.setitem(PLANS, kind, msgspec.structs.replace(plan, steps=steps))
 
 
 def write_dead_letters(connection: Connection, count: int) -> list[str]:

@@ -6,7 +6,7 @@ from typing import Self
 
 from progress.adapters.telemetry import logs, tracing
 from progress.adapters.telemetry.spans import Attributes
-from progress.errors import ProgressError
+from progress.errors import OperationClaimed, ProgressError
 
 _ATTRIBUTES = {
     "messaging.system": "gcp_pubsub",
@@ -16,7 +16,7 @@ _ATTRIBUTES = {
 
 
 class PushRequest:
-    """A request whose exceptions are logged and become 503 or 500, so that Pub/Sub redelivers."""
+    """A request whose exceptions become 429, 503 or 500, so that Pub/Sub redelivers."""
 
     def __init__(
         self, name: str, traceparent: str | None, operation: str, message: Attributes
@@ -38,8 +38,9 @@ class PushRequest:
     def __exit__(self, kind: type[BaseException] | None, error: object, _: object) -> bool:
         is_handled = isinstance(error, Exception)
         if isinstance(error, Exception):
-            self.status = 503 if isinstance(error, ProgressError) else 500
-            self._log_error(error)
+            self.status = _status(error)
+            if self.status != 429:  # expected
+                self._log_error(error)
         self._span.__exit__(kind, error, None)
         return is_handled
 
@@ -51,3 +52,9 @@ class PushRequest:
             "ERROR", f"not done: {error}", operation=self._operation, outcome="error",
             latency_ms=self.milliseconds, stack_trace=stack,
         )  # fmt: skip
+
+
+def _status(error: Exception) -> int:
+    if isinstance(error, OperationClaimed):
+        return 429
+    return 503 if isinstance(error, ProgressError) else 500

@@ -35,7 +35,7 @@ async def get_operation(info: Info, operation_id: str) -> Operation | None:
     operation = await started.get_operation(
         info.context.queries.reader, arguments.parse_operation_id(operation_id)
     )
-    is_own = operation is not None and operation.started_by == info.context.caller.user_id
+    is_own = operation is not None and info.context.caller.user_id in operation.requesters
     return operation if is_own or info.context.is_admin else None
 
 

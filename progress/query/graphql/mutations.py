@@ -13,11 +13,11 @@ from strawberry import ID, UNSET
 
 from progress.adapters.pubsub import wakeups
 from progress.errors import BadInput, Forbidden, NotFound
-from progress.operations.records import STEPS, Operation, OperationKind
+from progress.operations.records import PLANS, Operation, OperationKind
 from progress.query.graphql import arguments, types
+from progress.query.graphql.administration import get_operation
 from progress.query.graphql.context import Info
 from progress.query.read_models import dead_letters
-from progress.query.read_models.operations import get_operation
 
 _PUBLISH_TIMEOUT_S = 3.0
 
@@ -36,12 +36,12 @@ class Mutation:
     )
     async def rebuild_projections(self, info: Info, idempotency_key: ID) -> Operation:
         info.context.check_admin()
-        return await _start(info, OperationKind.REBUILD, idempotency_key)
+        return await _start(info, OperationKind.REBUILD, idempotency_key, subject="read models")
 
     @_mutation(types.Operation)
     async def run_batch(self, info: Info, idempotency_key: ID) -> Operation:
         info.context.check_admin()
-        return await _start(info, OperationKind.RUN_BATCH, idempotency_key)
+        return await _start(info, OperationKind.RUN_BATCH, idempotency_key, subject="batch")
 
     @_mutation(types.Operation)
     async def replay_dead_letters(
@@ -89,9 +89,48 @@ class Mutation:
             raise Forbidden("a learner may export their own record only")
         return _reject_unbuilt(OperationKind.EXPORT_USER, idempotency_key)
 
+    @_mutation(types.Operation, "Refused after the operation's point of no return.")
+    async def cancel_operation(
+        self,
+        info: Info,
+        id: ID,  # noqa: A002 - the contract's word
+    ) -> Operation:
+        operation = await _existing_operation(info, arguments.parse_operation_id(id))
+        cancelled = await _change(
+            info, "cancel", UUID(operation.id), caller=info.context.caller.user_id
+        )
+        if cancelled is None:
+            raise BadInput(
+                f"id: expected an unfinished operation before its point of no return - found one "
+                f"that is {operation.state}"
+            )
+        return cancelled
 
-async def _start(info: Info, kind: OperationKind, key: str, **parameters: object) -> Operation:
-    """Commit and return the operation; call a worker unless the operation is already finished."""
+    @_mutation(types.Operation, "Goes on where a failed operation stopped.")
+    async def retry_operation(
+        self,
+        info: Info,
+        id: ID,  # noqa: A002 - the contract's word
+    ) -> Operation:
+        info.context.check_admin()
+        operation = await _existing_operation(info, arguments.parse_operation_id(id))
+        limit_s = PLANS[operation.kind].time_limit_s
+        retried = await _change(info, "retry", UUID(operation.id), time_limit_s=limit_s)
+        if retried is None:
+            raise BadInput(
+                "id: expected an operation that failed after its point of no return, and no "
+                f"unfinished one about the same subject - found one that is {operation.state}"
+            )
+        return retried
+
+
+async def _start(
+    info: Info, kind: OperationKind, key: str, *, subject: str | None = None, **parameters: object
+) -> Operation:
+    """Commit the operation, call its worker unless it has finished before, and return it.
+
+    If an operation of this kind about the same subject is unfinished, that one is returned.
+    """
     reader = info.context.queries.reader
     rows = await reader.fetch(
         "operations/operations",
@@ -100,7 +139,9 @@ async def _start(info: Info, kind: OperationKind, key: str, **parameters: object
         started_by=info.context.caller.user_id,
         key=arguments.parse_id("idempotencyKey", key),
         arguments=msgspec.json.encode(parameters).decode(),
-        steps=list(STEPS[kind]),
+        steps=[step.name for step in PLANS[kind].steps],
+        subject=subject,
+        time_limit_s=PLANS[kind].time_limit_s,
     )
     accepted = rows[0]
     if not accepted["is_same"]:
@@ -110,10 +151,26 @@ async def _start(info: Info, kind: OperationKind, key: str, **parameters: object
         )
     if not accepted["is_finished"]:
         await _call_worker(accepted["operation_id"])
-    started = await get_operation(reader, accepted["operation_id"])
-    if started is None:
-        raise NotFound(f"the operation {accepted['operation_id']} has just been erased")
-    return started
+    return await _existing_operation(info, accepted["operation_id"])
+
+
+async def _change(info: Info, block: str, operation_id: UUID, **values: object) -> Operation | None:
+    """Run the block and call the operation's worker; None if the block changed nothing."""
+    rows = await info.context.queries.reader.fetch(
+        "operations/operations", block, operation_id=operation_id, **values
+    )
+    if rows[0]["version"] is None:
+        return None
+    await _call_worker(operation_id)
+    return await _existing_operation(info, operation_id)
+
+
+async def _existing_operation(info: Info, operation_id: UUID) -> Operation:
+    """Return the operation; NotFound if it does not exist or the caller may not see it."""
+    operation = await get_operation(info, str(operation_id))
+    if operation is None:
+        raise NotFound(f"id: expected the id of an operation - found {operation_id}")
+    return operation
 
 
 async def _call_worker(operation_id: UUID) -> None:

@@ -1,7 +1,7 @@
--- Accept an operation, unless this caller started one of the kind by the same idempotency key. Return its id;
--- is_same = false if the arguments of the earlier one differ.
+-- Return the operation of this caller and key, or the unfinished one about the same subject, or a new one.
+-- is_same: the key was not used before for other arguments.
 CREATE OR REPLACE FUNCTION operations.accept(
-    kind text, started_by text, key text, arguments jsonb, steps text[],
+    kind text, started_by text, key text, arguments jsonb, steps text[], subject text, time_limit_s double precision,
     OUT operation_id uuid, OUT is_same boolean, OUT is_finished boolean
 )
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -9,20 +9,31 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     digest bytea := sha256(convert_to(accept.key, 'UTF8'));
 BEGIN
-    INSERT INTO operations.operations AS o (kind, started_by, key_digest, arguments)
-    VALUES (accept.kind, accept.started_by, digest, accept.arguments)
-    ON CONFLICT (started_by, kind, key_digest) DO NOTHING
-    RETURNING o.operation_id INTO accept.operation_id;
-    INSERT INTO operations.steps (operation_id, place, name)
-    SELECT accept.operation_id, s.place, s.name
-    FROM unnest(accept.steps) WITH ORDINALITY AS s (name, place)
-    WHERE accept.operation_id IS NOT NULL;
-
-    SELECT o.operation_id, o.arguments = accept.arguments, o.finished_at IS NOT NULL
-    INTO STRICT accept.operation_id, accept.is_same, accept.is_finished
-    FROM operations.operations o
-    WHERE o.started_by = accept.started_by AND o.kind = accept.kind AND o.key_digest = digest;
+    LOOP
+        INSERT INTO operations.operations AS o
+            (kind, started_by, key_digest, arguments, subject, requesters, expires_at)
+        VALUES (accept.kind, accept.started_by, digest, accept.arguments, accept.subject, ARRAY[accept.started_by],
+            clock_timestamp() + make_interval(secs => accept.time_limit_s))
+        ON CONFLICT DO NOTHING
+        RETURNING o.operation_id, true, false INTO accept.operation_id, accept.is_same, accept.is_finished;
+        IF FOUND THEN
+            INSERT INTO operations.steps (operation_id, place, name)
+            SELECT accept.operation_id, s.place, s.name FROM unnest(accept.steps) WITH ORDINALITY AS s (name, place);
+            RETURN;
+        END IF;
+        UPDATE operations.operations o SET requesters = ARRAY(SELECT DISTINCT unnest(o.requesters || accept.started_by))
+        FROM (
+            SELECT f.operation_id, f.started_by = accept.started_by AND f.key_digest = digest AS by_key
+            FROM operations.operations f
+            WHERE f.kind = accept.kind AND (f.started_by = accept.started_by AND f.key_digest = digest
+                OR f.subject = accept.subject AND f.finished_at IS NULL)
+            ORDER BY by_key DESC LIMIT 1) f
+        WHERE o.operation_id = f.operation_id
+        RETURNING o.operation_id, o.arguments = accept.arguments OR NOT f.by_key, o.finished_at IS NOT NULL
+        INTO accept.operation_id, accept.is_same, accept.is_finished;
+        EXIT WHEN FOUND;  -- otherwise the other caller's operation ended in between
+    END LOOP;
 END $$;
 
-REVOKE EXECUTE ON FUNCTION operations.accept FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION operations.accept TO progress_query;
+REVOKE EXECUTE ON FUNCTION operations.accept(text, text, text, jsonb, text[], text, double precision) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION operations.accept(text, text, text, jsonb, text[], text, double precision) TO progress_query;

@@ -1,0 +1,168 @@
+"""The second schema of a rebuild or a restore, and the transaction that swaps it in.
+
+Meanwhile, events keep arriving. Readers see the old rows until the swap and then the new rows.
+"""
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+from datetime import datetime
+
+from pg8000.native import identifier
+
+from progress.adapters.postgres import database, statements
+from progress.adapters.postgres.database import Connection, Failure
+from progress.adapters.telemetry import logs
+from progress.errors import DatabaseUnavailable, RebuildRunning
+from progress.projections import notifications, snapshots
+from progress.projections import schema as read_model_schema
+from progress.projections.notifications import Publisher
+from progress.projections.projector import Projector
+
+Connect = Callable[[], Connection]
+Replayed = set[tuple[int, datetime]]
+
+_DROP_TRIES = 60
+_IN_USE = ("55P03", "40P01")  # lock timeout; deadlock with a reader of several tables
+
+
+class Replacement:
+    """The second schema: it is filled, caught up with the log, and swapped with the live one."""
+
+    def __init__(self, connection: Connection, publisher: Publisher) -> None:
+        self.connection, self._publisher = connection, publisher
+        # Read before the folds start, so that the swap folds every event replayed since.
+        self._replayed = _find_replayed_positions(connection)
+
+    def swap(self) -> int:
+        """Catch up and swap; return the number of events folded."""
+        with _hold_off_backups(self.connection):
+            folded = _swap(self.connection, building_name(), self._replayed, self._publisher)
+            _drop_former(self.connection)
+        snapshots.drop_orphans(self.connection)
+        return folded
+
+
+@contextlib.contextmanager
+def open_replacement(
+    connect: Connect, publisher: Publisher = notifications.DISABLED
+) -> Iterator[Replacement]:
+    """Create the second schema for the block; drop it afterwards if it was not swapped.
+
+    Raise RebuildRunning if another rebuild is running.
+    """
+    with contextlib.closing(connect()) as connection, hold_lock(connection):
+        try:
+            for left in (building_name(), _former_name()):  # left by a rebuild that was killed
+                drop(connection, left)
+            replacement = Replacement(connection, publisher)
+            read_model_schema.create(connection, building_name())
+            yield replacement
+        finally:
+            drop(connection, building_name())
+
+
+@contextlib.contextmanager
+def hold_lock(connection: Connection) -> Iterator[None]:
+    """Hold the rebuild lock during the block; raise RebuildRunning if another rebuild holds it."""
+    if not connection.run(_block("lock"))[0][0]:
+        raise RebuildRunning("another rebuild is running: wait until it ends")
+    try:
+        yield
+    finally:
+        connection.run(_block("unlock"))
+
+
+@contextlib.contextmanager
+def _hold_off_backups(connection: Connection) -> Iterator[None]:
+    """Prevent backups during the block, because a backup would mix the tables of two schemas."""
+    schema = read_model_schema.schema_name()
+    connection.run(_block("lock_backup"), schema=schema)
+    try:
+        yield
+    finally:
+        connection.run(_block("unlock_backup"), schema=schema)
+
+
+def _swap(connection: Connection, building: str, replayed: Replayed, publisher: Publisher) -> int:
+    """Catch the new schema up and swap it in; return the number of events folded."""
+    live = read_model_schema.schema_name()
+    projector = Projector(connection, building)
+    folded = _catch_up(projector, replayed)
+    with database.transaction(connection):
+        connection.run(_block("lock_all"), schema=live)
+        folded += _catch_up(projector, replayed)
+        version, known_at = connection.run(_block("mark_swap"))[0][0], time.monotonic()
+        if read_model_schema.exists(connection, live):
+            _rename(connection, live, _former_name())
+        _rename(connection, building, live)
+    publisher.publish_swap(version, known_at=known_at)
+    # A wake-up that found its shard locked by the swap did nothing.
+    return folded + Projector(connection, publisher=publisher).catch_up_all()
+
+
+def _rename(connection: Connection, schema: str, name: str) -> None:
+    connection.run(f"ALTER SCHEMA {identifier(schema)} RENAME TO {identifier(name)}")
+
+
+def _catch_up(projector: Projector, replayed: Replayed) -> int:
+    """Fold the new events and the replayed events; return the number of new events."""
+    folded = projector.catch_up_all()
+    for event in sorted(_find_replayed_positions(projector.connection) - replayed):
+        replayed.add(event)
+        projector.refold_event(event[0])
+    return folded
+
+
+def _find_replayed_positions(connection: Connection) -> Replayed:
+    """Return the position and the replay time of each poisoned event that was replayed."""
+    rows = connection.run(_block("replayed_events")) or []
+    return {(position, since) for position, since in rows}
+
+
+def _drop_former(connection: Connection) -> None:
+    """Drop the replaced schema; if a reader such as pg_dump holds it, log a warning instead."""
+    try:
+        drop(connection, _former_name())
+    except DatabaseUnavailable as error:
+        logs.write("WARNING", f"{error}: the next rebuild or `progress contract` drops it")
+
+
+def building_name() -> str:
+    """Return the name of the second schema."""
+    return f"{read_model_schema.schema_name()}_building"
+
+
+def _former_name() -> str:
+    return f"{read_model_schema.schema_name()}_retired"
+
+
+def drop(connection: Connection, schema: str) -> None:
+    """Drop a schema that may have readers: try once a second, for a minute.
+
+    Raise DatabaseUnavailable if readers still hold the schema after this minute.
+    """
+    connection.run("SET lock_timeout = '1s'")
+    try:
+        _try_drop(connection, schema)
+    finally:
+        connection.run("RESET lock_timeout")
+
+
+def _try_drop(connection: Connection, schema: str) -> None:
+    for tries_left in reversed(range(_DROP_TRIES)):
+        try:
+            with database.translate_errors(_translate_in_use):
+                read_model_schema.drop(connection, schema)
+            return
+        except DatabaseUnavailable as error:
+            if not tries_left:
+                raise DatabaseUnavailable(f"{schema} is still being read") from error.__cause__
+
+
+def _translate_in_use(failure: Failure) -> DatabaseUnavailable | None:
+    return DatabaseUnavailable(failure.message) if failure.sqlstate in _IN_USE else None
+
+
+def _block(name: str) -> str:
+    return statements.blocks("projections/rebuild")[name]

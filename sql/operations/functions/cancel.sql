@@ -1,0 +1,11 @@
+-- Ask the worker to stop and compensate; no row if the operation has finished or passed its point of no return.
+CREATE OR REPLACE FUNCTION operations.cancel(operation_id uuid, caller text) RETURNS bigint
+LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+    UPDATE operations.operations o SET cancelled_by = coalesce(o.cancelled_by, cancel.caller), version = o.version + 1
+    WHERE o.operation_id = cancel.operation_id AND o.finished_at IS NULL AND NOT o.is_irrevocable
+    RETURNING o.version;
+END;
+
+REVOKE EXECUTE ON FUNCTION operations.cancel FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION operations.cancel TO progress_query;

@@ -1,0 +1,389 @@
+"""The executor under faults: deaths, outages, cancellations, timeouts, and many workers at once."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from progress.adapters.postgres import database
+from progress.adapters.postgres.database import Connection
+from progress.adapters.postgres.statements import blocks
+from progress.errors import (
+    AttemptFailed,
+    DatabaseUnavailable,
+    OperationClaimed,
+    ProgressError,
+    Unavailable,
+)
+from progress.local import readiness
+from progress.operations import claim, executor, step_actions
+from progress.operations.records import PLANS
+from tests.conftest import Store
+from tests.support import traced_operation
+from tests.support.operation_fixtures import (
+    FIELDS,
+    Operator,
+    fake_publisher,
+    limit_step,
+    operator,
+    url_of,
+    write_dead_letters,
+)
+from tests.support.traced_operation import COMPENSATED, POINTS, STEPS
+
+__all__ = ["fake_publisher", "operator"]
+
+DONE = [(step, "do") for step in STEPS]
+Hooks = dict[tuple[str, str], Callable[[], None]]
+
+
+@pytest.fixture
+def hooks(connection: Connection, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hooks]:
+    """The calls at points of the traced operation's steps, which replaces REBUILD."""
+    connection.execute_simple(traced_operation.blocks()["create"])
+    for registry in (PLANS, step_actions.ACTIONS):
+        monkeypatch.setitem(registry, "REBUILD", registry["REBUILD"])  # restored at the end
+    calls: Hooks = {}
+
+    def call(step: str, point: str) -> None:
+        if (step, point) in calls:
+            calls[step, point]()
+
+    traced_operation.install(call)
+    yield calls
+    step_actions.COMPENSATIONS.clear()
+
+
+def start(operator: Operator) -> str:
+    """Start a traced operation and return its id."""
+    operation_id: str = operator.start("rebuildProjections")["id"]
+    return operation_id
+
+
+def change(operator: Operator, mutation: str, operation_id: str) -> Any:
+    """Cancel or retry the operation; return it, or the error's code."""
+    body = operator.ask(f'mutation {{ {mutation}(id: "{operation_id}") {FIELDS} }}')
+    if "errors" in body:
+        return body["errors"][0]["extensions"]["code"]
+    return body["data"][mutation]
+
+
+def run_until_it_ends(operator: Operator, operation_id: str) -> Any:
+    """Run workers, as Pub/Sub redelivers, until the operation has ended; return it."""
+
+    def has_ended() -> bool:
+        try:
+            executor.run(UUID(operation_id))
+        except Unavailable:
+            return False
+        return True
+
+    readiness.wait(has_ended, "the end")
+    return operator.get(operation_id)
+
+
+def run_a_worker_that_dies(operation_id: str, step: str, point: str) -> None:
+    """Run a worker in a process of its own, which kills itself at the point."""
+    words = [sys.executable, "-m", "tests.support.traced_operation", operation_id, step, point]
+    done = subprocess.run(words, env=dict(os.environ), timeout=60, check=False)
+    assert done.returncode == -signal.SIGKILL
+
+
+@pytest.mark.parametrize("point", POINTS)
+@pytest.mark.parametrize("step", STEPS)
+def test_the_next_worker_resumes_at_the_step_in_which_a_worker_died(
+    operator: Operator, hooks: Hooks, connection: Connection, step: str, point: str
+) -> None:
+    operation_id = start(operator)
+    run_a_worker_that_dies(operation_id, step, point)
+    done = run_until_it_ends(operator, operation_id)
+    assert (done["state"], done["result"]) == ("SUCCEEDED", '{"step": "tidy"}')
+    assert [s["attempts"] for s in done["steps"]] == [2 if s == step else 1 for s in STEPS]
+    again = [(step, "do")] if point == "after" else []
+    at = STEPS.index(step)
+    assert traced_operation.read_runs(connection) == DONE[:at] + again + DONE[at:]
+    assert traced_operation.read_effects(connection) == sorted(STEPS)
+
+
+@pytest.mark.parametrize("point", POINTS)
+@pytest.mark.parametrize("step", COMPENSATED)
+def test_the_next_worker_completes_the_compensation_in_which_a_worker_died(
+    operator: Operator, hooks: Hooks, connection: Connection, step: str, point: str
+) -> None:
+    operation_id = start(operator)
+    run_a_worker_that_dies(operation_id, step, f"undo {point}")
+    assert operator.get(operation_id)["state"] == "COMPENSATING"
+    done = run_until_it_ends(operator, operation_id)
+    assert (done["state"], done["error"]) == ("FAILED", "cancelled")
+    assert [s["state"] for s in done["steps"]] == ["PENDING"] * 4
+    undone = [s for s, effect in traced_operation.read_runs(connection) if effect == "undo"]
+    expected = {
+        ("write", "before"): ["write", "prepare"],
+        ("write", "after"): ["write", "write", "prepare"],
+        ("prepare", "before"): ["write", "prepare"],
+        ("prepare", "after"): ["write", "prepare", "prepare"],
+    }
+    assert undone == expected[step, point]
+    assert traced_operation.read_effects(connection) == []
+
+
+@pytest.mark.parametrize("name", ["operation", "effect"])
+@pytest.mark.parametrize("step", STEPS)
+def test_an_outage_of_the_database_in_a_step_uses_up_no_attempt(
+    operator: Operator, hooks: Hooks, connection: Connection, step: str, name: str
+) -> None:
+    """The worker loses the connection that holds its claim, or the step's own."""
+    operation_id = start(operator)
+
+    def break_connections() -> None:
+        connection.run(traced_operation.blocks()["break workers"], name=name)
+        if name == "effect":
+            raise DatabaseUnavailable("the database did not answer")
+
+    hooks[step, "before"] = break_connections
+    for _ in range(claim.MAX_ATTEMPTS + 2):
+        with pytest.raises(DatabaseUnavailable):
+            executor.run(UUID(operation_id))
+    del hooks[step, "before"]
+    done = run_until_it_ends(operator, operation_id)
+    assert done["state"] == "SUCCEEDED"
+    assert [s["attempts"] for s in done["steps"]] == [1] * 4
+    assert sorted(set(traced_operation.read_runs(connection))) == sorted(DONE)
+    assert traced_operation.read_effects(connection) == sorted(STEPS)
+
+
+def test_a_refused_connection_uses_up_no_attempt(
+    operator: Operator, hooks: Hooks, connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    operation_id = start(operator)
+    with monkeypatch.context() as refused:
+        refused.setattr(database, "connect", refuse)
+        for _ in range(claim.MAX_ATTEMPTS + 2):
+            with pytest.raises(DatabaseUnavailable):
+                executor.run(UUID(operation_id))
+    assert run_until_it_ends(operator, operation_id)["state"] == "SUCCEEDED"
+    assert traced_operation.read_runs(connection) == DONE
+
+
+def refuse(*_: object, **__: object) -> Connection:
+    """Refuse a connection."""
+    raise DatabaseUnavailable("no connection")
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_a_step_that_always_fails_ends_the_operation_after_five_attempts(
+    operator: Operator, hooks: Hooks, connection: Connection, step: str
+) -> None:
+    operation_id = start(operator)
+    hooks[step, "before"] = fail
+    for _ in range(claim.MAX_ATTEMPTS - 1):
+        with pytest.raises(AttemptFailed, match="no luck"):
+            executor.run(UUID(operation_id))
+    executor.run(UUID(operation_id))
+    failed = operator.get(operation_id)
+    assert (failed["state"], failed["error"]) == ("FAILED", f"{step}: no luck")
+    assert [s["attempts"] for s in failed["steps"] if s["name"] == step] == [5]
+    expect_its_end(operator, hooks, connection, step, operation_id)
+
+
+def fail() -> None:
+    """Fail an attempt."""
+    raise ProgressError("no luck")
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_a_step_over_its_timeout_ends_the_operation(
+    operator: Operator,
+    hooks: Hooks,
+    connection: Connection,
+    step: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with monkeypatch.context() as limited:
+        limit_step(limited, step, 0.0)
+        operation_id = start(operator)
+        executor.run(UUID(operation_id))
+    ended = operator.get(operation_id)
+    assert (ended["state"], ended["error"]) == ("TIMED_OUT", f"{step}: not done within 0 s")
+    expect_its_end(operator, hooks, connection, step, operation_id)
+
+
+@pytest.mark.parametrize("step", STEPS[:-1])
+def test_the_time_limit_of_the_operation_ends_it_in_any_step(
+    operator: Operator, hooks: Hooks, connection: Connection, step: str
+) -> None:
+    operation_id = start(operator)
+    hooks[step, "before"] = lambda: expire(connection, operation_id)
+    executor.run(UUID(operation_id))
+    ended = operator.get(operation_id)
+    assert (ended["state"], ended["error"]) == (
+        "TIMED_OUT",
+        "not done within 24 h of its acceptance",
+    )
+    expect_its_end(operator, hooks, connection, step, operation_id)
+
+
+def expire(connection: Connection, operation_id: str) -> None:
+    """Let the operation's time be over."""
+    connection.run(traced_operation.blocks()["expire"], operation_id=operation_id)
+
+
+def expect_its_end(
+    operator: Operator, hooks: Hooks, connection: Connection, step: str, operation_id: str
+) -> None:
+    """Check that nothing remains, or that a retry completes it after the point of no return."""
+    hooks.clear()
+    if step in COMPENSATED:
+        assert traced_operation.read_effects(connection) == []
+        assert change(operator, "retryOperation", operation_id) == "BAD_USER_INPUT"
+        assert not executor.run(UUID(operation_id))
+        return
+    before = traced_operation.read_runs(connection)
+    assert before in (DONE[: STEPS.index(step)], DONE[: STEPS.index(step) + 1])
+    assert change(operator, "retryOperation", operation_id)["state"] == "PENDING"
+    assert operator.called()[-1] == operation_id
+    done = run_until_it_ends(operator, operation_id)
+    assert (done["state"], done["error"]) == ("SUCCEEDED", None)
+    assert traced_operation.read_runs(connection) == DONE
+    assert change(operator, "retryOperation", operation_id) == "BAD_USER_INPUT"
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_a_cancellation_in_a_step_compensates_or_is_rejected(
+    operator: Operator, hooks: Hooks, connection: Connection, step: str
+) -> None:
+    operation_id = start(operator)
+    responses: list[Any] = []
+    hooks[step, "before"] = lambda: responses.append(
+        change(operator, "cancelOperation", operation_id)
+    )
+    done = run_until_it_ends(operator, operation_id)
+    if step in COMPENSATED:
+        assert responses[0]["state"] == "RUNNING"
+        assert (done["state"], done["error"]) == ("FAILED", "cancelled")
+        assert traced_operation.read_effects(connection) == []
+    else:
+        assert responses == ["BAD_USER_INPUT"]
+        assert done["state"] == "SUCCEEDED"
+    assert change(operator, "cancelOperation", operation_id) == "BAD_USER_INPUT"
+
+
+def test_a_cancelled_operation_that_no_worker_has_begun_ends_at_once(
+    operator: Operator, hooks: Hooks, connection: Connection
+) -> None:
+    operation_id = start(operator)
+    assert change(operator, "cancelOperation", operation_id)["state"] == "PENDING"
+    assert run_until_it_ends(operator, operation_id)["state"] == "FAILED"
+    assert traced_operation.read_runs(connection) == []
+
+
+def test_a_compensation_that_always_fails_is_named_in_the_end(
+    operator: Operator, hooks: Hooks, connection: Connection
+) -> None:
+    operation_id = start(operator)
+    hooks["write", "before"] = lambda: change(operator, "cancelOperation", operation_id)
+    hooks["write", "undo before"] = fail
+    for _ in range(claim.MAX_ATTEMPTS - 1):
+        with pytest.raises(AttemptFailed):
+            executor.run(UUID(operation_id))
+    executor.run(UUID(operation_id))
+    ended = operator.get(operation_id)
+    assert (ended["state"], ended["error"]) == (
+        "FAILED", "cancelled; not compensated: write: no luck",
+    )  # fmt: skip
+
+
+def test_one_of_twenty_workers_runs_the_operation(
+    operator: Operator, hooks: Hooks, connection: Connection
+) -> None:
+    operation_id = start(operator)
+
+    def work(_: int) -> str:
+        try:
+            return str(executor.run(UUID(operation_id)))
+        except OperationClaimed:
+            return "claimed"
+
+    with ThreadPoolExecutor(20) as pool:
+        outcomes = list(pool.map(work, range(20)))
+    done = operator.get(operation_id)
+    assert outcomes.count("True") == 1
+    assert traced_operation.read_runs(connection) == DONE
+    assert not executor.run(UUID(operation_id))
+    assert operator.get(operation_id) == done
+
+
+def test_callers_at_the_same_time_share_one_operation_about_a_subject(
+    operator: Operator, store: Store
+) -> None:
+    url = url_of(store, "query")
+    with ExitStack() as stack, ThreadPoolExecutor(4) as pool:
+        callers = [stack.enter_context(closing(database.connect(url))) for _ in range(4)]
+        for round_ in range(100):
+            together = threading.Barrier(len(callers))
+
+            def accept(caller: int, round_: int = round_, together: Any = together) -> str:
+                together.wait()
+                rows = callers[caller].run(
+                    blocks("operations/operations")["accept"], kind="RUN_BATCH", steps=["batch"],
+                    started_by=f"caller {caller}", key=f"{round_}", arguments="{}",
+                    subject=f"subject {round_}", time_limit_s=60.0,
+                )  # fmt: skip
+                return str(rows[0][0])
+
+            assert len(set(pool.map(accept, range(len(callers))))) == 1
+
+
+def test_two_administrators_see_the_operation_that_they_share(
+    operator: Operator, hooks: Hooks
+) -> None:
+    operation_id = start(operator)
+    query = f'mutation {{ rebuildProjections(idempotencyKey: "other") {FIELDS} }}'
+    shared = operator.ask(query, "bob")["data"]["rebuildProjections"]
+    assert shared["id"] == operation_id
+
+
+def test_a_retry_is_rejected_while_another_operation_has_the_subject(
+    operator: Operator, hooks: Hooks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as limited:
+        limit_step(limited, "offer", 0.0)
+        operation_id = start(operator)
+        executor.run(UUID(operation_id))
+    start(operator)
+    assert change(operator, "retryOperation", operation_id) == "BAD_USER_INPUT"
+    assert operator.get(operation_id)["state"] == "TIMED_OUT"
+
+
+def test_unreadable_arguments_end_the_operation_at_the_first_attempt(
+    operator: Operator, connection: Connection
+) -> None:
+    (letter_id,) = write_dead_letters(connection, 1)
+    operation_id = operator.start("replayDeadLetters", f'ids: ["{letter_id}"]')["id"]
+    connection.run(traced_operation.blocks()["damage arguments"], operation_id=operation_id)
+    ended = operator.run(operation_id)
+    assert (ended["state"], ended["steps"][0]["attempts"]) == ("FAILED", 1)
+    assert ended["error"].startswith("unreadable arguments: Expected `array`")
+
+
+def test_finished_operations_are_deleted_after_400_days(
+    operator: Operator, hooks: Hooks, connection: Connection, store: Store
+) -> None:
+    old, recent = start(operator), ""
+    run_until_it_ends(operator, old)
+    recent = start(operator)
+    run_until_it_ends(operator, recent)
+    for operation_id, days in ((old, 401), (recent, 399)):
+        connection.run(traced_operation.blocks()["grow old"], operation_id=operation_id, days=days)
+    with closing(database.connect(url_of(store, "batch"))) as job:
+        claim.delete_old(job)
+    listed = operator.data("{ operations { edges { node { id } } } }")["operations"]["edges"]
+    assert [edge["node"]["id"] for edge in listed] == [recent]
