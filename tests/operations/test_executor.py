@@ -31,15 +31,11 @@ from tests.support import traced_operation
 from tests.support.operation_fixtures import (
     FIELDS,
     Operator,
-    fake_publisher,
     limit_step,
-    operator,
     url_of,
     write_dead_letters,
 )
 from tests.support.traced_operation import COMPENSATED, POINTS, STEPS
-
-__all__ = ["fake_publisher", "operator"]
 
 DONE = [(step, "do") for step in STEPS]
 Hooks = dict[tuple[str, str], Callable[[], None]]
