@@ -1,6 +1,7 @@
-"""`progress operations`: show the operations that were started through the API."""
+"""`progress operations`: show, await, cancel and retry the operations started through the API."""
 
 import contextlib
+import time
 from typing import Annotated
 from uuid import UUID
 
@@ -9,11 +10,18 @@ import typer
 from rich.console import Console
 from rich.table import Column, Table
 
+from progress.adapters import terminal
+from progress.adapters.postgres.statements import blocks
 from progress.cli import targets
 from progress.errors import ProgressError
 from progress.operations import records
+from progress.operations.records import PLANS, OperationState
 
 _operations = typer.Typer(help="Operations started through the API.", no_args_is_help=True)
+_CALLER = "command line"
+_POLL_INTERVAL_S = 0.5
+
+OperationId = Annotated[UUID, typer.Argument(metavar="ID", help="As `list` prints it.")]
 
 
 def add_to(app: typer.Typer) -> None:
@@ -54,12 +62,62 @@ def list_newest(
 
 
 @_operations.command()
-def show(
-    operation_id: Annotated[UUID, typer.Argument(metavar="ID", help="As `list` prints it.")],
-) -> None:
+def show(operation_id: OperationId) -> None:
     """Show an operation with its steps."""
-    with contextlib.closing(targets.connect()) as connection:
-        operation = records.get_operation(connection, operation_id)
+    typer.echo(msgspec.json.format(msgspec.json.encode(_read(operation_id))).decode())
+
+
+@_operations.command()
+def wait(operation_id: OperationId) -> None:
+    """Wait until an operation ends; exit with 1 unless it succeeds."""
+    console = Console()
+    operation = _read(operation_id)
+    with terminal.progress_bar(console, operation.kind.lower(), total=100) as show_progress:
+        while operation.finished_at is None:
+            show_progress(round(100 * operation.progress))
+            time.sleep(_POLL_INTERVAL_S)
+            operation = _read(operation_id)
+        show_progress(round(100 * operation.progress))
+    if operation.state != OperationState.SUCCEEDED:
+        raise ProgressError(f"{operation.state}: {operation.error}")
+    console.print(operation.result)
+
+
+@_operations.command()
+def cancel(operation_id: OperationId) -> None:
+    """Cancel an operation before its point of no return; its worker compensates the steps."""
+    _change(
+        operation_id,
+        "cancel",
+        "has ended or passed its point of no return, so that it cannot be cancelled",
+        caller=_CALLER,
+    )
+
+
+@_operations.command()
+def retry(operation_id: OperationId) -> None:
+    """Resume an operation that failed after its point of no return."""
+    _change(
+        operation_id,
+        "retry",
+        "has not failed after its point of no return, or another one about the same subject is "
+        "unfinished: start a new operation",
+        time_limit_s=PLANS[_read(operation_id).kind].time_limit_s,
+    )
+
+
+def _read(operation_id: UUID) -> records.Operation:
+    operation = targets.run(records.get_operation, operation_id)
     if operation is None:
         raise ProgressError(f"there is no operation {operation_id}")
-    typer.echo(msgspec.json.format(msgspec.json.encode(operation)).decode())
+    return operation
+
+
+def _change(operation_id: UUID, block: str, problem: str, **values: object) -> None:
+    """Run the block and call a worker; raise ProgressError if the block changes nothing."""
+    _read(operation_id)
+    with contextlib.closing(targets.connect()) as connection:
+        statement = blocks("operations/operations")[block]
+        if connection.run(statement, operation_id=operation_id, **values) == [[None]]:
+            raise ProgressError(f"the operation {operation_id} {problem}")
+    targets.call_workers([operation_id])

@@ -3,7 +3,6 @@
 import contextlib
 from datetime import UTC, datetime
 from typing import Annotated
-from uuid import UUID
 
 import msgspec
 import typer
@@ -15,9 +14,7 @@ from progress.adapters import terminal
 from progress.adapters.postgres import logins, migrations
 from progress.adapters.postgres.database import Connection
 from progress.adapters.postgres.statements import blocks
-from progress.adapters.pubsub import publisher, wakeups
 from progress.cli import targets
-from progress.errors import StackError
 from progress.event_store import log
 from progress.event_store.log import StoredEvent
 from progress.local import readiness
@@ -88,23 +85,10 @@ def run_batch() -> batch.Report:
 
     try:
         readiness.wait(run_with_lock, "the scheduled run", seconds=_BATCH_TIMEOUT_S)
-        _call_workers(claim.list_unclaimed(connection))
+        targets.call_workers(claim.list_unclaimed(connection))
     finally:
         connection.close()
     return reports[-1]
-
-
-def _call_workers(operation_ids: list[UUID]) -> None:
-    """Send a command for each operation; without a local Pub/Sub, the scheduled job sends them."""
-    commands = [
-        publisher.Command(wakeups.operation_command(operation_id)) for operation_id in operation_ids
-    ]
-    if commands:
-        with contextlib.suppress(StackError):
-            project, emulator = targets.pubsub()
-            publisher.publish(
-                commands, project=project, emulator=emulator, on_published=lambda _: None
-            )
 
 
 def rebuild_command() -> None:

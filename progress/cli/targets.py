@@ -4,8 +4,9 @@ The stack's modules are imported at first use, because they need development pac
 """
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
+from uuid import UUID
 
 from progress import settings
 from progress.adapters import startup
@@ -87,3 +88,18 @@ def pubsub() -> tuple[str, str]:
 
     addresses = stack.running(data_folder()).addresses
     return addresses["project_id"], addresses["pubsub_emulator_host"]
+
+
+def call_workers(operation_ids: Sequence[UUID]) -> None:
+    """Send a command for each operation; without a local Pub/Sub, the scheduled job sends them."""
+    from progress.adapters.pubsub import publisher, wakeups
+
+    commands = [
+        publisher.Command(wakeups.operation_command(operation_id)) for operation_id in operation_ids
+    ]
+    if commands:
+        with contextlib.suppress(StackError):
+            project, emulator = pubsub()
+            publisher.publish(
+                commands, project=project, emulator=emulator, on_published=lambda _: None
+            )

@@ -1,0 +1,67 @@
+"""`progress operations`: await, cancel and retry an operation."""
+
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from uuid import UUID
+
+import pytest
+
+from progress.operations import executor
+from tests.conftest import Store
+from tests.support import cli
+from tests.support.operation_fixtures import Operator, blocks, limit_step
+from tests.support.stage import connect
+
+UNKNOWN = "00000000-0000-0000-0000-000000000000"
+
+
+def test_wait_prints_the_result_of_an_operation_when_it_succeeds(
+    operator: Operator, store: Store
+) -> None:
+    operation_id = operator.start("runBatch")["id"]
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(cli.progress, store.url, "operations", "wait", operation_id)
+        executor.run(UUID(operation_id))
+    assert '"learners"' in cli.expect_success(waiting.result())
+
+
+def test_wait_exits_with_1_if_the_operation_fails(
+    operator: Operator, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limit_step(monkeypatch, "fold", 0.0)
+    operation_id = operator.start("rebuildProjections")["id"]
+    executor.run(UUID(operation_id))
+    waited = cli.progress(store.url, "operations", "wait", operation_id)
+    cli.expect_failure(waited, "TIMED_OUT: fold: not done within 0 s")
+
+
+def test_cancel_ends_an_operation_before_its_point_of_no_return(
+    operator: Operator, store: Store
+) -> None:
+    operation_id = operator.start("runBatch")["id"]
+    cli.expect_success(cli.progress(store.url, "operations", "cancel", operation_id))
+    assert operator.run(operation_id)["error"] == "cancelled"
+    again = cli.progress(store.url, "operations", "cancel", operation_id)
+    cli.expect_failure(again, "cannot be cancelled")
+
+
+def test_retry_resumes_an_operation_after_its_point_of_no_return(
+    operator: Operator, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    operation_id = operator.start("rebuildProjections")["id"]
+    retried = cli.progress(store.url, "operations", "retry", operation_id)
+    cli.expect_failure(retried, "start a new operation")
+    with monkeypatch.context() as limited, closing(connect(store.url)) as holder:
+        limit_step(limited, "swap", 0.3)
+        holder.run("BEGIN")
+        holder.run(blocks()["hold the swap"])
+        executor.run(UUID(operation_id))
+    assert operator.get(operation_id)["state"] == "TIMED_OUT"
+    cli.expect_success(cli.progress(store.url, "operations", "retry", operation_id))
+    assert operator.run(operation_id)["state"] == "SUCCEEDED"
+
+
+@pytest.mark.parametrize("command", ["show", "wait", "cancel", "retry"])
+def test_an_unknown_operation_is_an_error(store: Store, command: str) -> None:
+    unknown = cli.progress(store.url, "operations", command, UNKNOWN)
+    cli.expect_failure(unknown, f"there is no operation {UNKNOWN}")
