@@ -112,7 +112,8 @@ class ClaimedOperation:
         )  # fmt: skip
         self._begin(step, rows[0][1] if rows else 0, step.timeout_s)
         if not rows:
-            self._raise_interruption(f"{step.name}: {MAX_ATTEMPTS} attempts did not finish")
+            text = f"{step.name}: {MAX_ATTEMPTS} attempts did not finish"
+            raise self._find_interruption() or OperationEnded("FAILED", text)
         self.is_irrevocable = self.is_irrevocable or step.is_final
         self.begun.append(step.name)
 
@@ -126,14 +127,28 @@ class ClaimedOperation:
 
         Any thread may call it, as often as it likes.
         """
+        if progress and self._is_time_to_report():
+            self._write("record progress", progress=progress)
+            self._raise_if_interrupted()
+
+    def wait(self, seconds: float) -> None:
+        """Sleep; OperationEnded if the work must stop."""
+        time.sleep(seconds)
+        if self._is_time_to_report():
+            self._raise_if_interrupted()
+
+    def _is_time_to_report(self) -> bool:
         self.raise_if_expired()
         with self._lock:
-            if not progress or time.monotonic() < self._next_report_at:
-                return
+            if time.monotonic() < self._next_report_at:
+                return False
             self._next_report_at = time.monotonic() + _REPORT_INTERVAL_S
-        may_continue = self._write("record progress", progress=progress)[0][1]
-        if not may_continue and not self.end:
-            self._raise_interruption("interrupted")
+        return True
+
+    def _raise_if_interrupted(self) -> None:
+        interruption = None if self.end else self._find_interruption()
+        if interruption:
+            raise interruption
 
     def raise_if_expired(self) -> None:
         """Raise OperationEnded if the time of the attempt is over."""
@@ -204,12 +219,13 @@ class ClaimedOperation:
         self.step, self.attempt = step, attempt
         self._expires_at = time.monotonic() + timeout_s
 
-    def _raise_interruption(self, otherwise: str) -> NoReturn:
+    def _find_interruption(self) -> OperationEnded | None:
+        """Return the end of an operation that was cancelled, or whose time is over."""
         is_cancelled, is_expired = self._write("interruption")[0][1:]
         if is_expired:
             hours = self.plan.time_limit_s / 3_600
-            raise OperationEnded("TIMED_OUT", f"not done within {hours:.0f} h of its acceptance")
-        raise OperationEnded("FAILED", "cancelled" if is_cancelled else otherwise)
+            return OperationEnded("TIMED_OUT", f"not done within {hours:.0f} h of its acceptance")
+        return OperationEnded("FAILED", "cancelled") if is_cancelled else None
 
     def _set_step(
         self,

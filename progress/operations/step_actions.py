@@ -1,7 +1,6 @@
 """The steps of each kind of operation. Another worker may repeat any of them."""
 
 import contextlib
-import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import TypeVar
 
@@ -38,8 +37,7 @@ def _run_batch(operation: ClaimedOperation) -> object:
             swept += report.swept
             if report.learners is not None:
                 break
-            operation.raise_if_expired()
-            time.sleep(_RETRY_INTERVAL_S)
+            operation.wait(_RETRY_INTERVAL_S)
     return {"replayed": replayed, "swept": swept, "learners": report.learners}
 
 
@@ -60,8 +58,7 @@ def _fold(operation: ClaimedOperation) -> object:
         try:
             operation.replacement = operation.resources.enter_context(opening)
         except RebuildRunning:
-            operation.raise_if_expired()
-            time.sleep(_RETRY_INTERVAL_S)
+            operation.wait(_RETRY_INTERVAL_S)
         else:
             return {"events": rebuild.fold(connect, on_progress=report_progress)}
 

@@ -43,11 +43,10 @@ RETURNING o.version, s.attempts;
 -- record progress --
 -- Progress never falls, also when a step starts over.
 UPDATE operations.operations o SET progress = greatest(o.progress, :progress), version = o.version + 1
-WHERE o.operation_id = CAST(:operation_id AS uuid)
-RETURNING o.version, clock_timestamp() < o.expires_at AND (o.is_irrevocable OR o.cancelled_by IS NULL);
+WHERE o.operation_id = CAST(:operation_id AS uuid) RETURNING o.version;
 
 -- interruption --
-SELECT CAST(NULL AS bigint), o.cancelled_by IS NOT NULL, clock_timestamp() >= o.expires_at FROM operations.operations o
+SELECT CAST(NULL AS bigint), o.cancelled_by IS NOT NULL AND NOT o.is_irrevocable, clock_timestamp() >= o.expires_at FROM operations.operations o
 WHERE o.operation_id = CAST(:operation_id AS uuid);
 
 -- set step --

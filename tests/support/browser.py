@@ -18,6 +18,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, Request, sync_pla
 from progress import settings
 from progress.demo import loading
 from progress.local import data_folder, development_key, ports
+from progress.local.stack import running
 from tests.support import folders, programs
 
 PROGRAM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
@@ -55,6 +56,10 @@ class Stack:
     @property
     def page(self) -> str:
         return f"http://{ports.HOST}:{self.port}/"
+
+    @property
+    def database_url(self) -> str:
+        return running(data_folder.at(str(self.folder))).addresses["database_url"]
 
     def progress(self, *command: str, text: str = "") -> str:
         """Run a `progress` command, which must succeed; return its output."""

@@ -27,6 +27,8 @@ const MUTATIONS = {
   rebuild: startMutation('rebuildProjections'),
   replay: startMutation('replayDeadLetters', ', $ids: [ID!]!', ', ids: $ids'),
 };
+const changeMutation = (name) => `mutation Change($id: ID!) { operation: ${name}(id: $id) { ${OPERATION} } }`;
+const CHANGES = { cancel: changeMutation('cancelOperation'), retry: changeMutation('retryOperation') };
 const DISCARD = `mutation Discard($ids: [ID!]!, $reason: String!) {
   discarded: discardDeadLetters(ids: $ids, reason: $reason)
 }`;
@@ -148,6 +150,8 @@ export class Administration {
       rebuild: () => this.rebuild(),
       replay: () => this.start('replay', { ids: selectedIds(this.view) }),
       discard: () => this.discard(),
+      cancel: () => this.changeOperation('cancel', button.dataset.id),
+      retry: () => this.changeOperation('retry', button.dataset.id),
     };
     actions[button.dataset.action]();
   }
@@ -179,6 +183,14 @@ export class Administration {
     this.insert(answer.operation, 0);
     this.draw();
     this.follow();
+  }
+
+  /** Cancel an operation, or let a failed one resume. */
+  async changeOperation(name, id) {
+    const answer = await this.mutate(CHANGES[name], { id });
+    if (!answer) return;
+    this.shell.announce(`${kindOf(answer.operation)}: ${name === 'cancel' ? 'being cancelled' : 'resumed'}.`);
+    this.load();
   }
 
   async discard() {

@@ -8,7 +8,11 @@ export const OPERATION = `id kind state progress error result startedAt finished
 
 const KINDS = {
   REBUILD: 'Rebuild', RUN_BATCH: 'Batch run', REPLAY_DEAD_LETTERS: 'Replay of dead letters',
-  ARCHIVE: 'Archiving', ERASE_USER: 'Erasure', EXPORT_USER: 'Export',
+  ARCHIVE: 'Archiving', ERASE_USER: 'Erasure', EXPORT_USER: 'Export', EXPORT_STATISTICS: 'Export of statistics',
+};
+// From the start of this step, an operation cannot be cancelled; if it fails, it can be tried again.
+const FINAL_STEPS = {
+  REBUILD: 'swap', ARCHIVE: 'publish', ERASE_USER: 'forbid', EXPORT_USER: 'offer', EXPORT_STATISTICS: 'offer',
 };
 const STATES = {
   PENDING: ['', 'Waiting'], RUNNING: ['', 'Running'], SUCCEEDED: ['good', 'Done'],
@@ -17,6 +21,9 @@ const STATES = {
 
 export const kindOf = ({ kind }) => KINDS[kind] ?? kind;
 export const hasEnded = ({ state }) => ['SUCCEEDED', 'FAILED', 'TIMED_OUT'].includes(state);
+const isFinal = ({ kind, steps }) => steps.some(({ name, attempts }) => name === FINAL_STEPS[kind] && attempts > 0);
+const canCancel = (row) => ['PENDING', 'RUNNING'].includes(row.state) && !isFinal(row);
+const canRetry = (row) => ['FAILED', 'TIMED_OUT'].includes(row.state) && isFinal(row);
 
 export function operations(rows) {
   return h('section', { class: 'card', 'aria-labelledby': 'operations', 'data-key': 'operations' },
@@ -36,11 +43,19 @@ function operation(row) {
       h('span', { class: 'of' }, ended)),
     !hasEnded(row) && progress(row),
     row.error && h('p', { class: 'error' }, row.error),
+    canCancel(row) && change(row, 'cancel', 'Cancel'),
+    canRetry(row) && change(row, 'retry', 'Try again'),
     h('details', null,
       h('summary', null, count(row.steps.length, 'step', 'steps'),
         h('span', { class: 'unseen' }, ` of ${kindOf(row)}, ${ended}`)),
       h('ol', { class: 'steps' }, row.steps.map(step)),
       row.result && h('pre', { tabindex: 0, role: 'region', 'aria-label': 'Result' }, row.result)));
+}
+
+function change(row, action, text) {
+  const name = `${text}: ${kindOf(row)}`;
+  const attributes = { class: 'button quiet', 'data-action': action, 'data-id': row.id, 'aria-label': name };
+  return h('button', { type: 'button', ...attributes }, text);
 }
 
 function progress(row) {

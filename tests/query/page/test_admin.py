@@ -3,12 +3,14 @@
 import json
 import uuid
 from collections.abc import Callable
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from playwright.sync_api import Locator, Page, Route, expect
 
-from tests.support import browser
+from progress.adapters.postgres import database
+from tests.support import browser, operation_fixtures
 from tests.support.browser import Envelope, Stack, Visit
 
 pytestmark = pytest.mark.timeout(180)
@@ -141,6 +143,19 @@ def test_the_page_starts_an_operation_and_follows_it_to_its_end(
     expect(first).to_contain_text("Done", timeout=60_000)
     expect(page.get_by_role("status")).to_have_text(f"{kind}: done.")
     assert page.locator(".operations > li").count() == min(before + 1, 10)
+
+
+def test_an_operation_is_cancelled_on_the_page(visit: Visits, demo: Stack) -> None:
+    page = open_administration(visit)
+    with closing(database.connect(demo.database_url)) as holder:
+        holder.run(operation_fixtures.blocks()["hold rebuilds"])
+        page.get_by_role("button", name="Rebuild projections").click()
+        page.get_by_role("dialog").get_by_role("button", name="Rebuild").click()
+        first = page.locator(".operations > li").first
+        expect(first).to_contain_text("Running", timeout=30_000)
+        first.get_by_role("button", name="Cancel").click()
+        expect(first).to_contain_text("cancelled", timeout=30_000)
+    expect(first.get_by_role("button", name="Try again")).to_have_count(0)
 
 
 def test_dead_letters_are_filtered_by_kind(visit: Visits, demo: Stack) -> None:
