@@ -6,8 +6,9 @@ import typer
 from rich.console import Console
 
 from progress.adapters import terminal
+from progress.adapters.storage import storage
 from progress.cli import targets
-from progress.recovery import backups, storage
+from progress.recovery import backups
 from progress.recovery import restore as backup_restore
 
 _LOCATION = "A folder, or gs://bucket/prefix."

@@ -10,11 +10,11 @@ from typing import Any
 
 from progress.adapters.postgres.database import Connection
 from progress.adapters.postgres.statements import blocks
+from progress.adapters.storage.storage import PART, Output, Storage
 from progress.errors import ProgressError
 from progress.projections import schema
 from progress.recovery import manifest
 from progress.recovery.manifest import Checkpoint, Manifest, Table
-from progress.recovery.storage import PART, Output, Storage
 
 Connect = Callable[[], Connection]
 Progress = Callable[[int, int], None]

@@ -9,13 +9,13 @@ from collections.abc import Callable, Iterator
 from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection, Failure
 from progress.adapters.postgres.statements import blocks
+from progress.adapters.storage.storage import Storage
 from progress.errors import CheckpointError, ProgressError
 from progress.projections import batch, notifications, projector, rebuild, replacement
 from progress.projections.notifications import Publisher
 from progress.projections.projector import Projector
 from progress.recovery import backups
 from progress.recovery.manifest import Manifest, Table
-from progress.recovery.storage import Storage
 
 Connect = Callable[[], Connection]
 Progress = Callable[[int, int], None]

@@ -11,12 +11,13 @@ import pytest
 
 from progress.adapters.postgres import database, statements
 from progress.adapters.postgres.database import Connection
+from progress.adapters.storage import storage
+from progress.adapters.storage.storage import Folder
 from progress.errors import ProgressError
 from progress.local import readiness
 from progress.projections import batch, rebuild, schema
 from progress.projections.projector import Projector
-from progress.recovery import backups, checks, manifest, restore, storage
-from progress.recovery.storage import Folder
+from progress.recovery import backups, checks, manifest, restore
 from tests.conftest import Store
 from tests.support import cli, cloud_storage, model_rows, sample_events
 from tests.support.backup_fixtures import BLOCKS, USERS, every_row, kept, nobody, populated

@@ -2,8 +2,8 @@
 
 import pytest
 
+from progress.adapters.storage import storage
 from progress.errors import ProgressError
-from progress.recovery import storage
 from tests.support import cloud_storage
 from tests.support.cloud_storage import bucket
 

@@ -12,12 +12,12 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from progress.adapters.postgres.database import Connection
+from progress.adapters.storage.storage import PART, Folder
 from progress.errors import CheckpointError, ProgressError
 from progress.event_store import dead_letters
 from progress.projections import batch, rebuild, schema
 from progress.projections import replay as letter_replay
 from progress.recovery import backups, checks, manifest, restore
-from progress.recovery.storage import PART, Folder
 from tests.conftest import Store
 from tests.support import cli, model_rows, sample_events
 from tests.support.backup_fixtures import BLOCKS, every_row, kept, nobody, populated

@@ -6,9 +6,9 @@ import pytest
 
 from progress.adapters.postgres import statements
 from progress.adapters.postgres.database import Connection
+from progress.adapters.storage.storage import Folder
 from progress.projections import batch, schema
 from progress.recovery import backups
-from progress.recovery.storage import Folder
 from tests.conftest import Store
 from tests.support import sample_events
 

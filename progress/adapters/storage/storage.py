@@ -42,7 +42,7 @@ class Storage(Protocol):
 def open_storage(location: str) -> Storage:
     """Open `gs://bucket/prefix` or a folder; raise ProgressError if `location` is neither."""
     if location.startswith("gs://"):
-        from progress.recovery.bucket import Bucket  # takes 330 ms
+        from progress.adapters.storage.bucket import Bucket  # takes 330 ms
 
         return Bucket(location)
     # An empty location comes from an unset variable.

@@ -11,8 +11,8 @@ from google.auth.exceptions import DefaultCredentialsError, GoogleAuthError
 from google.auth.transport.requests import AuthorizedSession
 
 from progress import settings
+from progress.adapters.storage.storage import PART, Output
 from progress.errors import ProgressError
-from progress.recovery.storage import PART, Output
 
 _CHUNK = 8 << 20  # bytes of one request; a multiple of 256 KiB
 _TIMEOUT_S = 60.0
