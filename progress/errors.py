@@ -7,6 +7,7 @@ ProgressError
 ├── Unavailable                  the caller tries the same call again later
 │   ├── DatabaseUnavailable      PostgreSQL does not respond
 │   ├── PubSubUnavailable        Pub/Sub does not respond
+│   ├── StorageUnavailable       Cloud Storage does not respond
 │   ├── IssuerUnavailable        the token issuer does not publish its keys
 │   ├── QueryUnavailable         the query function does not respond
 │   ├── InstanceUnavailable      this instance is full or stopping, or one of its tasks has crashed
@@ -65,6 +66,10 @@ class DatabaseUnavailable(Unavailable):
 
 class PubSubUnavailable(Unavailable):
     """Pub/Sub is unreachable, or there are no credentials for it; the caller should retry."""
+
+
+class StorageUnavailable(Unavailable):
+    """Cloud Storage is unreachable, or returns errors of its own; the caller should retry."""
 
 
 class IssuerUnavailable(Unavailable):

@@ -39,6 +39,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     environment: Environment = "production"
     otel_exporter_otlp_endpoint: str | None = None
     archive_bucket: str | None = None
+    exports_bucket: str | None = None
     cloud_scheduler_emulator_host: str | None = None
     storage_emulator_host: str | None = None
     progress_data_dir: str = ".progress"
@@ -72,6 +73,7 @@ _OURS = (
     "GRAPHQL_",
     "PROGRESS_",
     "ARCHIVE_",
+    "EXPORTS_",
     "CHANGES_",
 )
 

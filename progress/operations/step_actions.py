@@ -9,7 +9,9 @@ import msgspec
 from progress import settings
 from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection
-from progress.errors import EventStoreError, OperationEnded, RebuildRunning
+from progress.adapters.storage import storage
+from progress.errors import EventStoreError, OperationEnded, ProgressError, RebuildRunning
+from progress.operations import export_files, export_user
 from progress.operations.claim import ClaimedOperation
 from progress.operations.records import OperationState
 from progress.projections import batch, rebuild, replacement, replay
@@ -25,6 +27,12 @@ class ReplayArguments(msgspec.Struct, frozen=True):
     """The arguments of REPLAY_DEAD_LETTERS."""
 
     letter_ids: list[int]
+
+
+class ExportArguments(msgspec.Struct, frozen=True):
+    """The arguments of EXPORT_USER."""
+
+    user_id: str
 
 
 def _run_batch(operation: ClaimedOperation) -> object:
@@ -89,6 +97,41 @@ def _replay(operation: ClaimedOperation) -> object:
     return {"replayed": replayed, "stay": stay}
 
 
+def _write_export(operation: ClaimedOperation) -> object:
+    """Write the learner's archive; a repeated attempt replaces the object."""
+    learner = _parse_arguments(operation, ExportArguments).user_id
+    name = export_files.object_name(operation.id)
+    with _connection_for_step(operation) as connection:
+        export_user.catch_up(connection, learner, operation.publisher, operation.raise_if_expired)
+        with _exports().writing(name) as output:
+            archive = export_user.write(connection, learner, output, operation.report_progress)
+            operation.raise_if_expired()
+    return export_files.ExportedFile(
+        object=name,
+        file=f"progress-{archive.taken_at.date()}.zip",
+        bytes=archive.bytes,
+        sha256=archive.sha256,
+    )
+
+
+def _offer_export(operation: ClaimedOperation) -> object:
+    """Return the file, which the operation's result then names."""
+    file = msgspec.convert(operation.outcomes["write"], export_files.ExportedFile)
+    if not _exports().has(file.object):
+        raise ProgressError("the exported file does not exist any more")
+    return file
+
+
+def _delete_export(operation: ClaimedOperation) -> object:
+    """Delete the object, if the step has written it."""
+    _exports().remove_file(export_files.object_name(operation.id))
+    return None
+
+
+def _exports() -> storage.Storage:
+    return storage.open_storage(export_files.location(settings.current()))
+
+
 def _parse_arguments(operation: ClaimedOperation, type_: type[T]) -> T:
     """Return the arguments; OperationEnded if no worker can read them."""
     try:
@@ -101,9 +144,10 @@ ACTIONS: dict[str, Mapping[str, Action]] = {
     "RUN_BATCH": {"batch": _run_batch},
     "REBUILD": {"fold": _fold, "swap": _swap},
     "REPLAY_DEAD_LETTERS": {"replay": _replay},
+    "EXPORT_USER": {"write": _write_export, "offer": _offer_export},
 }
 
-COMPENSATIONS: dict[str, Mapping[str, Action]] = {}
+COMPENSATIONS: dict[str, Mapping[str, Action]] = {"EXPORT_USER": {"write": _delete_export}}
 
 
 @contextlib.contextmanager

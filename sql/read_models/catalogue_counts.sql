@@ -9,9 +9,8 @@ CREATE TABLE catalogue_counts (
     PRIMARY KEY (kind, name)
 );
 
--- fold --
-WITH counted AS MATERIALIZED (
-    SELECT 'level' AS kind, level AS name, count(*) AS items
+-- counted --
+SELECT 'level' AS kind, level AS name, count(*) AS items
     FROM items
     WHERE in_catalogue AND level IS NOT NULL
     GROUP BY level
@@ -21,6 +20,10 @@ WITH counted AS MATERIALIZED (
     CROSS JOIN LATERAL unnest(domains) AS domain
     WHERE in_catalogue
     GROUP BY domain
+
+-- fold --
+WITH counted AS MATERIALIZED (
+    {read_models/catalogue_counts counted}
 ), gone AS (
     DELETE FROM catalogue_counts t
     WHERE EXISTS (SELECT FROM batch_items)

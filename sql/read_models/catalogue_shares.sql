@@ -20,29 +20,9 @@ CREATE TABLE catalogue_shares (
 -- Count the changed learners' items by level and domains first, because few combinations exist. Then count each item in
 -- its level and in each of its domains.
 WITH described AS (
-    SELECT s.user_id, i.level, i.domains,
-        count(*) AS items, sum(s.answers) AS answers, sum(s.correct_answers) AS correct_answers,
-        count(*) FILTER (WHERE s.interval_days IS NULL OR s.interval_days < 7) AS learning,
-        count(*) FILTER (WHERE s.interval_days BETWEEN 7 AND 20) AS short_term,
-        count(*) FILTER (WHERE s.interval_days >= 21) AS long_term,
-        count(*) FILTER (WHERE s.interval_days >= 7 AND i.in_catalogue) AS mastered
-    FROM batch_learners b
-    JOIN item_stats s ON s.user_id = b.user_id
-    LEFT JOIN items i ON i.item_id = s.item_id
-    GROUP BY s.user_id, i.level, i.domains
+    {read_models/catalogue_shares described}
 ), studied AS MATERIALIZED (
-    SELECT d.user_id, place.kind, place.name,
-        sum(d.items)::bigint AS items_studied, sum(d.answers)::bigint AS answers,
-        sum(d.correct_answers)::bigint AS correct_answers, sum(d.learning)::bigint AS learning,
-        sum(d.short_term)::bigint AS short_term, sum(d.long_term)::bigint AS long_term,
-        sum(d.mastered)::bigint AS mastered_in_catalogue
-    FROM described d
-    CROSS JOIN LATERAL (
-        SELECT 'level' AS kind, coalesce(d.level, 'UNKNOWN') AS name
-        UNION ALL
-        SELECT 'domain', unnest(CASE WHEN cardinality(d.domains) > 0 THEN d.domains ELSE '{UNKNOWN}' END)
-    ) AS place
-    GROUP BY d.user_id, place.kind, place.name
+    {read_models/catalogue_shares studied}
 ), gone AS (
     DELETE FROM catalogue_shares t
     USING batch_learners b
@@ -64,6 +44,32 @@ WHERE t IS DISTINCT FROM excluded;
 
 -- delete_learners --
 DELETE FROM catalogue_shares WHERE user_id = ANY (learners);
+
+-- described --
+SELECT s.user_id, i.level, i.domains,
+        count(*) AS items, sum(s.answers) AS answers, sum(s.correct_answers) AS correct_answers,
+        count(*) FILTER (WHERE s.interval_days IS NULL OR s.interval_days < 7) AS learning,
+        count(*) FILTER (WHERE s.interval_days BETWEEN 7 AND 20) AS short_term,
+        count(*) FILTER (WHERE s.interval_days >= 21) AS long_term,
+        count(*) FILTER (WHERE s.interval_days >= 7 AND i.in_catalogue) AS mastered
+    FROM batch_learners b
+    JOIN item_stats s ON s.user_id = b.user_id
+    LEFT JOIN items i ON i.item_id = s.item_id
+    GROUP BY s.user_id, i.level, i.domains
+
+-- studied --
+SELECT d.user_id, place.kind, place.name,
+        sum(d.items)::bigint AS items_studied, sum(d.answers)::bigint AS answers,
+        sum(d.correct_answers)::bigint AS correct_answers, sum(d.learning)::bigint AS learning,
+        sum(d.short_term)::bigint AS short_term, sum(d.long_term)::bigint AS long_term,
+        sum(d.mastered)::bigint AS mastered_in_catalogue
+    FROM described d
+    CROSS JOIN LATERAL (
+        SELECT 'level' AS kind, coalesce(d.level, 'UNKNOWN') AS name
+        UNION ALL
+        SELECT 'domain', unnest(CASE WHEN cardinality(d.domains) > 0 THEN d.domains ELSE '{UNKNOWN}' END)
+    ) AS place
+    GROUP BY d.user_id, place.kind, place.name
 
 -- share_fields --
 -- The result columns from a row d and its denominator c, each of which may be missing. UNKNOWN has no denominator.

@@ -41,14 +41,17 @@ INSERT INTO hourly_stats SELECT * FROM unnest((state.hourly_stats #>> '{}')::hou
 -- reset_learners --
 DELETE FROM hourly_stats WHERE user_id = ANY (learners);
 
+-- hour_fields --
+hour,
+answers,
+correct_answers,
+CAST(correct_answers AS double precision) / nullif(answers, 0) AS accuracy_rate,
+CAST(response_ms AS double precision) / nullif(answers, 0)     AS average_response_ms
+
 -- hours --
 -- The hours with an answer, from 0 to 23.
 SELECT
-    hour,
-    answers,
-    correct_answers,
-    CAST(correct_answers AS double precision) / nullif(answers, 0) AS accuracy_rate,
-    CAST(response_ms AS double precision) / nullif(answers, 0)     AS average_response_ms
+    {read_models/hourly_stats hour_fields}
 FROM hourly_stats
 WHERE user_id = :user_id
 ORDER BY hour;

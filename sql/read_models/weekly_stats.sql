@@ -24,25 +24,9 @@ WHERE w.user_id = b.user_id
   AND NOT EXISTS (SELECT FROM daily_stats d WHERE d.user_id = w.user_id AND d.day BETWEEN w.monday AND w.monday + 6);
 
 WITH weeks AS MATERIALIZED (
-    SELECT d.user_id, d.day - (d.day - date '1990-01-01') % 7 AS monday,
-        count(*) FILTER (WHERE d.sessions_completed > 0) AS active_days,
-        sum(d.answers)::bigint AS answers, sum(d.correct_answers)::bigint AS correct_answers,
-        sum(d.response_ms)::bigint AS response_ms, sum(d.sessions_completed)::bigint AS sessions_completed,
-        sum(d.study_seconds)::bigint AS study_seconds, sum(d.scores)::bigint AS scores,
-        sum(d.items_learned)::bigint AS items_learned, sum(d.new_mastery_count)::bigint AS new_mastery_count
-    FROM batch_learners b
-    JOIN daily_stats d ON d.user_id = b.user_id
-    GROUP BY d.user_id, monday
+    {read_models/weekly_stats weeks}
 ), reviewed AS MATERIALIZED (
-    SELECT user_id, monday, count(*) AS items_reviewed
-    FROM (
-        SELECT DISTINCT d.user_id, d.item_id, d.day - (d.day - date '1990-01-01') % 7 AS monday
-        FROM batch_learners b
-        JOIN item_days d ON d.user_id = b.user_id
-        JOIN item_stats s ON s.user_id = d.user_id AND s.item_id = d.item_id
-        WHERE d.day > s.first_answered_on
-    ) again
-    GROUP BY user_id, monday
+    {read_models/weekly_stats reviewed}
 )
 INSERT INTO weekly_stats AS s
 SELECT w.user_id, w.monday, w.active_days, w.answers, w.correct_answers, w.response_ms, w.sessions_completed,
@@ -65,6 +49,28 @@ WHERE s IS DISTINCT FROM excluded;
 
 -- delete_learners --
 DELETE FROM weekly_stats WHERE user_id = ANY (learners);
+
+-- weeks --
+SELECT d.user_id, d.day - (d.day - date '1990-01-01') % 7 AS monday,
+        count(*) FILTER (WHERE d.sessions_completed > 0) AS active_days,
+        sum(d.answers)::bigint AS answers, sum(d.correct_answers)::bigint AS correct_answers,
+        sum(d.response_ms)::bigint AS response_ms, sum(d.sessions_completed)::bigint AS sessions_completed,
+        sum(d.study_seconds)::bigint AS study_seconds, sum(d.scores)::bigint AS scores,
+        sum(d.items_learned)::bigint AS items_learned, sum(d.new_mastery_count)::bigint AS new_mastery_count
+    FROM batch_learners b
+    JOIN daily_stats d ON d.user_id = b.user_id
+    GROUP BY d.user_id, monday
+
+-- reviewed --
+SELECT user_id, monday, count(*) AS items_reviewed
+    FROM (
+        SELECT DISTINCT d.user_id, d.item_id, d.day - (d.day - date '1990-01-01') % 7 AS monday
+        FROM batch_learners b
+        JOIN item_days d ON d.user_id = b.user_id
+        JOIN item_stats s ON s.user_id = d.user_id AND s.item_id = d.item_id
+        WHERE d.day > s.first_answered_on
+    ) again
+    GROUP BY user_id, monday
 
 -- range --
 -- The whole weeks whose Monday lies in the range. With zero_fill, every week has a row if the learner has events.

@@ -55,7 +55,7 @@ def hooks(connection: Connection, monkeypatch: pytest.MonkeyPatch) -> Iterator[H
 
     traced_operation.install(call)
     yield calls
-    step_actions.COMPENSATIONS.clear()
+    step_actions.COMPENSATIONS.pop("REBUILD", None)
 
 
 def start(operator: Operator) -> str:

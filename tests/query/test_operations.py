@@ -176,17 +176,11 @@ def test_unknown_dead_letters_are_reported_and_known_ones_stay_unchanged(
     assert operator.called() == []
 
 
-@pytest.mark.parametrize("kind", ["archiveEvents", "eraseUser", "exportUser"])
+@pytest.mark.parametrize("kind", ["archiveEvents", "eraseUser"])
 def test_operations_that_are_not_implemented_are_rejected(operator: Operator, kind: str) -> None:
     code, why = operator.error(ADMINISTRATORS_ONLY[kind])
     assert code == "NOT_FOUND"
     assert "not built yet: nothing was started" in why
-
-
-@pytest.mark.parametrize("arguments", ['userId: "ann", ', "userId: null, ", ""])
-def test_learners_may_only_export_their_own_record(operator: Operator, arguments: str) -> None:
-    query = f'mutation {{ exportUser({arguments}idempotencyKey: "k") {{ id }} }}'
-    assert operator.error(query, "ann", roles="learner")[0] == "NOT_FOUND"
 
 
 def test_discarded_dead_letters_keep_the_reason(operator: Operator, connection: Connection) -> None:

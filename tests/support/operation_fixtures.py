@@ -91,10 +91,11 @@ class Operator:
 
 @pytest.fixture
 def operator(
-    store: Store, fake_publisher: FakePublisher, monkeypatch: pytest.MonkeyPatch
+    store: Store, fake_publisher: FakePublisher, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> Iterator[Operator]:
     """An administrator's client; the API and the workers have their functions' privileges."""
     monkeypatch.setenv("DATABASE_URL", url_of(store, "project"))
+    monkeypatch.setenv("PROGRESS_DATA_DIR", str(tmp_path))
     monkeypatch.setenv("PUBSUB_EMULATOR_HOST", fake_publisher.address)
     forget: list[Callable[[], None]] = [
         settings.current.cache_clear,
@@ -104,7 +105,8 @@ def operator(
         for clear_cache in forget:
             clear_cache()
             stack.callback(clear_cache)
-        yield Operator(stack.enter_context(api.serve(url_of(store, "query"))), fake_publisher)
+        served = api.serve(url_of(store, "query"), progress_data_dir=str(tmp_path))
+        yield Operator(stack.enter_context(served), fake_publisher)
 
 
 def url_of(store: Store, function: str) -> str:

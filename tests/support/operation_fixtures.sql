@@ -44,3 +44,9 @@ UPDATE event_store.dead_letters SET payload = replace(payload, '99999', '9') WHE
 -- hold the swap --
 -- Take the lock that the worker of a shard takes.
 SELECT pg_advisory_xact_lock(hashtext(current_schema()), 3);
+
+-- retire read models --
+-- Rename the live schema, as the swap of a rebuild does.
+DO $$ BEGIN
+    EXECUTE format('ALTER SCHEMA %I RENAME TO retired', current_schema());
+END $$;

@@ -12,7 +12,7 @@ from google.auth.transport.requests import AuthorizedSession
 
 from progress import settings
 from progress.adapters.storage.storage import PART, Output
-from progress.errors import ProgressError
+from progress.errors import ProgressError, StorageUnavailable
 
 _CHUNK = 8 << 20  # bytes of one request; a multiple of 256 KiB
 _TIMEOUT_S = 60.0
@@ -60,7 +60,7 @@ class Bucket:
             try:
                 yield from response.iter_content(PART)
             except requests.RequestException as error:
-                raise ProgressError(
+                raise StorageUnavailable(
                     f"{self._location}/{path}: reading failed: {error}; try again"
                 ) from None
 
@@ -81,6 +81,10 @@ class Bucket:
 
     def remove(self, name: str) -> None:
         """Do nothing, because the role that writes backups may not delete objects."""
+
+    def remove_file(self, path: str) -> None:
+        """Delete the object, if it exists."""
+        self._request("DELETE", self._url(path), allowed=(404,))
 
     def send_part(self, url: str, data: bytes, content_range: str) -> requests.Response | None:
         """Send a part of an upload, or query its state (`bytes */*`); None if no response came."""
@@ -117,13 +121,15 @@ class Bucket:
         if response.status_code >= 500 and attempts > 1:
             return self._request(method, url, attempts=attempts - 1, allowed=allowed, **more)
         text = " ".join(response.text.split())[:200]
-        raise ProgressError(f"{self._location}: HTTP {response.status_code}: {text}")
+        is_outage = response.status_code == 429 or response.status_code >= 500
+        error_type = StorageUnavailable if is_outage else ProgressError
+        raise error_type(f"{self._location}: HTTP {response.status_code}: {text}")
 
     def _url(self, path: str) -> str:
         return f"{self._objects}/{quote(self._prefix + path, safe='')}"
 
 
-class _NoResponse(ProgressError):
+class _NoResponse(StorageUnavailable):
     """Cloud Storage did not respond; the same request may succeed later."""
 
 
@@ -160,7 +166,7 @@ class _Upload:
             self._advance(response.headers.get("Range"))
             if self._sent == end and total is None:
                 return
-        raise ProgressError(f"an upload makes no progress after {self._sent} bytes; try again")
+        raise StorageUnavailable(f"an upload makes no progress after {self._sent} bytes; try again")
 
     def _advance(self, header: str | None) -> None:
         """Drop the bytes that the header `bytes=0-…` confirms; no header means none arrived."""

@@ -1,4 +1,4 @@
-"""Storage for backups: a folder or a Cloud Storage bucket."""
+"""Storage for files: a folder or a Cloud Storage bucket."""
 
 import contextlib
 import os
@@ -21,7 +21,7 @@ class Output(Protocol):
 
 
 class Storage(Protocol):
-    """Files with paths `backup/file`; a method raises ProgressError if the storage fails."""
+    """Files by their paths; a method raises ProgressError if the storage fails."""
 
     def writing(self, path: str) -> AbstractContextManager[Output]:
         """Write a new file, which exists only if the block succeeds."""
@@ -37,6 +37,9 @@ class Storage(Protocol):
 
     def remove(self, name: str) -> None:
         """Remove a folder and its contents, if that is allowed."""
+
+    def remove_file(self, path: str) -> None:
+        """Remove a file, if it exists."""
 
 
 def open_storage(location: str) -> Storage:
@@ -63,12 +66,16 @@ class Folder:
         with _translate_errors():
             target = self._path / path
             target.parent.mkdir(parents=True, exist_ok=True)
-            part = target.with_name(f"{target.name}.part")
-            with part.open("wb") as file:
-                yield file
-                file.flush()
-                os.fsync(file.fileno())
-            part.replace(target)
+            part = _part_of(target)
+            try:
+                with part.open("wb") as file:
+                    yield file
+                    file.flush()
+                    os.fsync(file.fileno())
+                part.replace(target)
+            except BaseException:
+                part.unlink(missing_ok=True)
+                raise
 
     def reading(self, path: str) -> Iterator[bytes]:
         """Yield the file's bytes, a megabyte at a time."""
@@ -99,6 +106,18 @@ class Folder:
     def remove(self, name: str) -> None:
         """Remove the folder."""
         shutil.rmtree(self._path / name, ignore_errors=True)
+
+    def remove_file(self, path: str) -> None:
+        """Remove the file, and what a process that died left of it."""
+        target = self._path / path
+        with _translate_errors():
+            target.unlink(missing_ok=True)
+            _part_of(target).unlink(missing_ok=True)
+
+
+def _part_of(target: Path) -> Path:
+    """Return the path of the file while it is written."""
+    return target.with_name(f"{target.name}.part")
 
 
 @contextlib.contextmanager

@@ -3,7 +3,7 @@
 from strawberry import ID, UNSET
 
 from progress.event_store.dead_letter_record import DeadLetterKind
-from progress.operations.records import Operation
+from progress.operations.records import Operation, OperationKind
 from progress.query.graphql import arguments, pagination, types
 from progress.query.graphql.context import Info
 from progress.query.graphql.fields import Cost, declare
@@ -35,8 +35,16 @@ async def get_operation(info: Info, operation_id: str) -> Operation | None:
     operation = await started.get_operation(
         info.context.queries.reader, arguments.parse_operation_id(operation_id)
     )
-    is_own = operation is not None and info.context.caller.user_id in operation.requesters
-    return operation if is_own or info.context.is_admin else None
+    return operation if info.context.is_admin or _is_own(operation, info) else None
+
+
+def _is_own(operation: Operation | None, info: Info) -> bool:
+    """Return whether the caller requested the operation, or is its learner."""
+    if operation is None:
+        return False
+    is_export = operation.kind is OperationKind.EXPORT_USER
+    caller = info.context.caller.user_id
+    return caller in operation.requesters or (is_export and caller == operation.subject)
 
 
 @declare(types.Operation | None, "Administrators, and the learner who started it.")

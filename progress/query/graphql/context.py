@@ -8,8 +8,10 @@ import msgspec
 import strawberry
 
 from progress.errors import BadInput, Forbidden
+from progress.operations.records import Operation
 from progress.query.auth import Caller
 from progress.query.graphql import arguments
+from progress.query.graphql.downloads import Download, Downloads
 from progress.query.live.hub import LiveQueries
 from progress.query.live.topics import Subscription
 from progress.query.read_models.queries import Queries
@@ -24,6 +26,8 @@ class Context(msgspec.Struct, frozen=True):
     queries: Queries
     at: datetime
     live_queries: LiveQueries | None = None  # only at /graphql/stream
+    downloads: Downloads | None = None  # only over HTTP
+    host: bytes = b""  # to which the caller sent the request
 
     def resolve_learner(self, user_id: str | None) -> str:
         """Return the requested learner; raise Forbidden if the caller may not read their data."""
@@ -35,6 +39,17 @@ class Context(msgspec.Struct, frozen=True):
         """Raise Forbidden unless the caller is an administrator."""
         if not self.is_admin:
             raise Forbidden("administrators only")
+
+    async def sign_download(self, operation: Operation) -> Download | None:
+        """Return the operation's file for its learner and for administrators who requested it."""
+        caller = self.caller.user_id
+        may_fetch = caller == operation.subject or (
+            self.is_admin and caller in operation.requesters
+        )
+        if not may_fetch or self.downloads is None:
+            return None
+        origin = f"http://{self.host.decode('latin-1')}" if self.host else ""
+        return await self.downloads.sign(operation, self.at, origin)
 
     @property
     def is_admin(self) -> bool:

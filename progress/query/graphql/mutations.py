@@ -12,7 +12,7 @@ import strawberry
 from strawberry import ID, UNSET
 
 from progress.adapters.pubsub import wakeups
-from progress.errors import BadInput, Forbidden, NotFound
+from progress.errors import BadInput, Forbidden, NotFound, RateLimited
 from progress.operations.records import PLANS, Operation, OperationKind
 from progress.query.graphql import arguments, types
 from progress.query.graphql.administration import get_operation
@@ -20,6 +20,7 @@ from progress.query.graphql.context import Info
 from progress.query.read_models import dead_letters
 
 _PUBLISH_TIMEOUT_S = 3.0
+_MAX_EXPORTS = 5  # of a learner within 24 hours
 
 
 def _mutation(type_: object, description: str | None = None) -> Callable[[Any], Any]:
@@ -84,10 +85,11 @@ class Mutation:
     async def export_user(
         self, info: Info, *, user_id: ID | None = UNSET, idempotency_key: ID
     ) -> Operation:
-        learner = arguments.parse_id("userId", user_id) if isinstance(user_id, str) else None
-        if learner not in (None, info.context.caller.user_id) and not info.context.is_admin:
-            raise Forbidden("a learner may export their own record only")
-        return _reject_unbuilt(OperationKind.EXPORT_USER, idempotency_key)
+        learner = _authorize_export(info, user_id)
+        await _check_export(info, learner, idempotency_key)
+        return await _start(
+            info, OperationKind.EXPORT_USER, idempotency_key, subject=learner, user_id=learner
+        )
 
     @_mutation(types.Operation, "Refused after the operation's point of no return.")
     async def cancel_operation(
@@ -122,6 +124,34 @@ class Mutation:
                 f"unfinished one about the same subject - found one that is {operation.state}"
             )
         return retried
+
+
+def _authorize_export(info: Info, user_id: ID | None) -> str:
+    """Return the learner to export; learners may export their own record only, support none."""
+    caller = info.context.caller
+    learner = arguments.parse_id("userId", user_id) if isinstance(user_id, str) else caller.user_id
+    if caller.role == "support":
+        raise Forbidden("support may not export a record")
+    if learner != caller.user_id and not info.context.is_admin:
+        raise Forbidden("a learner may export their own record only")
+    return learner
+
+
+async def _check_export(info: Info, learner: str, key: str) -> None:
+    """Raise NotFound for an unknown learner, RateLimited after the learner's fifth export."""
+    rows = await info.context.queries.reader.fetch(
+        "operations/export_user",
+        "check",
+        learner=learner,
+        caller=info.context.caller.user_id,
+        key=arguments.parse_id("idempotencyKey", key),
+        now=info.context.at,
+    )
+    if not rows[0]["is_known"]:
+        raise NotFound("userId: expected a learner with events - found none")
+    if not info.context.is_admin and rows[0]["accepted"] >= _MAX_EXPORTS:
+        reason = f"expected at most {_MAX_EXPORTS} exports within 24 hours: try again later"
+        raise RateLimited(reason, rows[0]["seconds"])
 
 
 async def _start(

@@ -3,13 +3,14 @@
 import functools
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, get_type_hints
+from typing import Any, cast, get_type_hints
 
 import msgspec
 import strawberry
 
 from progress.event_store import dead_letter_record as dead_letters
 from progress.operations import records as operations
+from progress.query.graphql.context import Info
 from progress.query.read_models import rows
 
 _MAX_INT = 2**31 - 1
@@ -118,12 +119,25 @@ class DeadLetter:
 DeadLetterConnection = _connection("DeadLetter", DeadLetter, total_count=int)
 
 
+@strawberry.type(description="A file to fetch; the address holds for ten minutes.")
+class Download:
+    url: str
+    expires_at: datetime
+    bytes: int
+    sha256: str
+
+
 @strawberry.type
 class OperationStep:
     name: str
     state: operations.OperationState
     attempts: int
     error: str | None
+
+
+async def _sign_download(root: operations.Operation, info: Info) -> Download | None:
+    """Return a record with the fields of the type."""
+    return cast("Download | None", await info.context.sign_download(root))
 
 
 @strawberry.type
@@ -135,6 +149,10 @@ class Operation:
     steps: list[OperationStep]
     error: str | None
     result: str | None = strawberry.field(description="JSON, as text, when it has succeeded.")
+
+    download: Download | None = strawberry.field(
+        resolver=_sign_download, description="Of an export that has succeeded, for who started it."
+    )
     started_at: datetime
     finished_at: datetime | None
 

@@ -24,7 +24,8 @@ from progress.query.execution.errors import CatchAll
 from progress.query.execution.execute import GraphQLRequest, GraphQLResponse
 from progress.query.graphql import subscriptions
 from progress.query.graphql.context import Context
-from progress.query.http import readiness, requests, responses, sse
+from progress.query.graphql.downloads import Downloads
+from progress.query.http import exports, readiness, requests, responses, sse
 from progress.query.http.cors import Cors
 from progress.query.http.persisted_queries import PersistedQueries
 from progress.query.http.requests import Headers
@@ -67,6 +68,7 @@ class QueryApi:
         self._streams = Streams(limits)
         sources = subscriptions.build_sources(reader)
         self._live_queries = LiveQueries(sources, settings.redis_url, intervals)
+        self._downloads = Downloads(settings)
         self._page = StaticPage(settings.auth_sign_in_url)
         introspection = settings.graphql_introspection
         is_development = settings.environment == "development"
@@ -109,7 +111,11 @@ class QueryApi:
             case "/health" | "/ready" | startup.PATH:
                 return await self._probe(request)
         error = {"error": "there is nothing at this path: use /graphql"}
-        return self._page.answer(request) or responses.json(error, 404)
+        return (
+            self._page.answer(request)
+            or exports.answer(request, self._downloads)
+            or responses.json(error, 404)
+        )
 
     async def _probe(self, request: Request) -> Response:
         if request.scope["method"] not in _SAFE_METHODS:
@@ -148,7 +154,7 @@ class QueryApi:
         if not is_post and not execute.is_query(graphql_request, introspection=self._introspection):
             why = "expected POST: the operation is not a query"
             return responses.error(405, why, headers, lines=_ALLOW_POST)
-        context = Context(caller, self._queries, datetime.now(UTC))
+        context = self._context(caller, headers)
         answer = await self._run(graphql_request, context, headers, log)
         if sha256 is not None and answer.executed:
             await self._persisted.store(sha256, graphql_request.query)
@@ -169,13 +175,20 @@ class QueryApi:
             return responses.error(405, why, headers, lines=_ALLOW_POST)
         if sha256 is not None and not document.errors:
             await self._persisted.store(sha256, graphql_request.query)
-        context = Context(caller, self._queries, datetime.now(UTC), self._live_queries)
+        context = self._context(caller, headers, self._live_queries)
         if not document.errors and kind is OperationType.SUBSCRIPTION:
             if not graphql_request.is_counted:
                 await self._limiter.count(caller.user_id, context.at)
             return await self._streams.open(graphql_request, document.tree, context, log)
         answer = await self._run(graphql_request, context, headers, log)
         return sse.single(responses.body(answer))
+
+    def _context(
+        self, caller: Caller, headers: Headers, live_queries: LiveQueries | None = None
+    ) -> Context:
+        host = headers.get(b"host", b"")
+        now = datetime.now(UTC)
+        return Context(caller, self._queries, now, live_queries, self._downloads, host)
 
     async def _run(
         self, graphql_request: GraphQLRequest, context: Context, headers: Headers, log: RequestLog

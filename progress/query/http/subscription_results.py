@@ -16,6 +16,8 @@ from progress.query.http import responses
 _FORMAT = orjson.OPT_UTC_Z
 _SUBSCRIPTION = cast("GraphQLObjectType", GRAPHQL.subscription_type)
 
+_RESOLVED = {"download"}  # fields with a resolver, which records do not hold
+
 SubscriptionResult = Callable[[object], Coroutine[Any, Any, bytes]]
 _Getter = Callable[[Any], Any]
 
@@ -25,11 +27,17 @@ def compile_result(
 ) -> SubscriptionResult:
     """Return a function that converts a state to the JSON of the subscription's result."""
     variables = executor.variable_values.coerced
+
+    def execute_event(state: object) -> Coroutine[Any, Any, bytes]:
+        return _execute(executor, state, log)
+
     if any(variables.get(name) is None for name in plans.directive_variables(tree)):
-        return lambda state: _execute(executor, state, log)
+        return execute_event
     fragments = {name: fragment.definition for name, fragment in executor.fragments.items()}
     selected = [executor.operation.selection_set]
     (field,) = selections.collect_fields(selected, _SUBSCRIPTION, fragments, variables)
+    if any(member.name in _RESOLVED for member in field.selections):
+        return execute_event
     get, json_prefix = _compile_object(field), b'{"data":{' + orjson.dumps(field.key) + b":"
 
     async def write(state: object) -> bytes:

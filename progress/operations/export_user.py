@@ -1,0 +1,213 @@
+"""The archive of a learner's record: one ZIP file from one snapshot of the database.
+
+The data flows forward only, from COPY through the ZIP file to the storage, so that memory does not
+grow with the record.
+"""
+
+import hashlib
+import time
+import zipfile
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import IO, Any, NamedTuple, cast
+
+import msgspec
+
+from progress.adapters.postgres.database import Connection
+from progress.adapters.postgres.statements import blocks
+from progress.adapters.storage.storage import Output
+from progress.errors import OperationEnded, ProgressError
+from progress.projections import schema
+from progress.projections.notifications import Publisher
+from progress.projections.projector import Projector
+
+Progress = Callable[[float], None]
+
+README = Path(__file__).with_name("export_user.html")
+TABLES = ("daily", "weekly", "hourly", "items", "domains", "levels")  # COPY blocks of CSV files
+
+_FILE = "operations/export_user"
+_RETRY_INTERVAL_S = 0.2  # while another worker folds the shard
+_BUFFER = 1 << 18  # bytes
+_REPORT_INTERVAL = 1_000  # rows
+
+
+class Snapshot(NamedTuple):
+    """The snapshot that an archive is read from; `events` is about the learner's event count."""
+
+    taken_at: datetime
+    position: int
+    events: int
+
+
+class ArchivedFile(msgspec.Struct, frozen=True):
+    """A file in the archive, as its manifest lists it."""
+
+    name: str
+    rows: int
+    bytes: int
+    sha256: str
+
+
+class Archive(NamedTuple):
+    """A complete archive."""
+
+    taken_at: datetime
+    bytes: int
+    sha256: str
+
+
+def catch_up(
+    connection: Connection, learner: str, publisher: Publisher, raise_if_expired: Callable[[], None]
+) -> None:
+    """Fold the learner's shard up to the learner's newest event."""
+    projector = Projector(connection, publisher=publisher)
+    shard, newest = connection.run(blocks(_FILE)["shard"], learner=learner)[0]
+    while not connection.run(blocks(_FILE)["is folded"], shard=shard, position=newest)[0][0]:
+        raise_if_expired()
+        if not projector.catch_up(shard):
+            time.sleep(_RETRY_INTERVAL_S)
+
+
+def write(
+    connection: Connection, learner: str, output: Output, report_progress: Progress
+) -> Archive:
+    """Write the archive in a transaction that the connection is closed in.
+
+    The connection has the read models in its search path.
+
+    Raises OperationEnded if the learner is deleted, and ProgressError if a rebuild has replaced the
+    read models meanwhile.
+    """
+    connection.run(blocks(_FILE)["begin"])
+    tables = connection.run(blocks(_FILE)["read models"])
+    snapshot = _take_snapshot(connection, learner)
+    target = _HashedOutput(output)
+    with zipfile.ZipFile(cast("IO[bytes]", target), "w") as archive:
+        writer = _Writer(connection, archive, snapshot)
+        _write_files(writer, learner, report_progress)
+    if connection.run(blocks(_FILE)["read models"]) != tables:
+        raise ProgressError("a rebuild replaced the read models during the export")
+    return Archive(snapshot.taken_at, target.bytes, target.digest.hexdigest())
+
+
+def _take_snapshot(connection: Connection, learner: str) -> Snapshot:
+    taken_at, position, _, events = connection.run(blocks(_FILE)["snapshot"], learner=learner)[0]
+    if events is None:
+        raise OperationEnded("FAILED", "the learner is deleted")
+    return Snapshot(taken_at, position, events)
+
+
+def _write_files(writer: "_Writer", learner: str, report_progress: Progress) -> None:
+    """Write every file; the events are nearly all of the work."""
+    events = writer.snapshot.events
+
+    def report_events(rows: int) -> None:
+        report_progress(0.9 * rows / max(rows, events))
+
+    def report_rows(_: int) -> None:
+        report_progress(0.9)
+
+    now = writer.snapshot.taken_at
+    writer.write("README.html", README.read_bytes(), rows=0)
+    writer.copy("events.jsonl", "events", report_events, headings=0)
+    writer.write_record("summary.json", "read_models/user_progress", "current", learner, now)
+    writer.write_record("streak.json", "read_models/learning_streaks", "streak", learner, now)
+    for table in TABLES:
+        writer.copy(f"{table}.csv", table, report_rows, headings=1)
+    manifest = {
+        "user_id": learner,
+        "taken_at": now,
+        "position": writer.snapshot.position,
+        "fingerprint": schema.fingerprint(),
+        "files": writer.files,
+    }
+    writer.write("manifest.json", _encode(manifest), rows=0)
+
+
+class _Writer:
+    """The files of an archive, written one after the other."""
+
+    def __init__(
+        self, connection: Connection, archive: zipfile.ZipFile, snapshot: Snapshot
+    ) -> None:
+        self.snapshot, self.files = snapshot, list[ArchivedFile]()
+        self._connection, self._archive = connection, archive
+
+    def write(self, name: str, content: bytes, *, rows: int) -> None:
+        """Write a file of known content."""
+        with self._open(name) as file:
+            file.write(content)
+        self.files.append(
+            ArchivedFile(name, rows, len(content), hashlib.sha256(content).hexdigest())
+        )
+
+    def write_record(self, name: str, file: str, block: str, learner: str, now: datetime) -> None:
+        """Write the only row of a query as a JSON object; null without a row."""
+        rows = self._connection.run(blocks(file)[block], user_id=learner, now=now)
+        names = [column["name"] for column in self._connection.columns or []]
+        record = dict(zip(names, rows[0], strict=True)) if rows else None
+        self.write(name, _encode(record), rows=len(rows))
+
+    def copy(
+        self, name: str, block: str, report_rows: Callable[[int], None], *, headings: int
+    ) -> None:
+        """Write the rows of a COPY statement, whose first `headings` lines are no rows."""
+        with self._open(name) as file:
+            rows = _Rows(file, report_rows)
+            self._connection.run(blocks(_FILE)[block], stream=rows)
+            rows.flush()
+        digest = rows.digest.hexdigest()
+        self.files.append(ArchivedFile(name, rows.lines - headings, rows.bytes, digest))
+
+    def _open(self, name: str) -> IO[bytes]:
+        info = zipfile.ZipInfo(name, self.snapshot.taken_at.timetuple()[:6])
+        info.compress_type = zipfile.ZIP_DEFLATED
+        return self._archive.open(info, "w", force_zip64=True)
+
+
+class _Rows:
+    """The rows of a COPY, which come one per call; compressing many at a time is faster."""
+
+    def __init__(self, file: IO[bytes], report_rows: Callable[[int], None]) -> None:
+        self.lines = self.bytes = 0
+        self.digest = hashlib.sha256()
+        self._file, self._report_rows, self._buffer = file, report_rows, bytearray()
+
+    def write(self, row: bytes) -> None:
+        self._buffer += row
+        self.lines += 1
+        if len(self._buffer) >= _BUFFER:
+            self.flush()
+        if self.lines % _REPORT_INTERVAL == 0:
+            self._report_rows(self.lines)
+
+    def flush(self) -> None:
+        """Compress the buffered rows."""
+        self.digest.update(self._buffer)
+        self.bytes += len(self._buffer)
+        self._file.write(self._buffer)
+        self._buffer.clear()
+
+
+class _HashedOutput:
+    """An output that cannot seek, with the size and the hash of what was written."""
+
+    def __init__(self, output: Output) -> None:
+        self.bytes, self.digest, self._output = 0, hashlib.sha256(), output
+
+    def write(self, data: Any) -> int:
+        """Write the data; return its length, as `zipfile` expects."""
+        part = bytes(data)
+        self.bytes += len(part)
+        self.digest.update(part)
+        self._output.write(part)
+        return len(part)
+
+    def flush(self) -> None:
+        """Do nothing: the storage flushes the file at its end."""
+
+
+def _encode(record: object) -> bytes:
+    return msgspec.json.format(msgspec.json.encode(record)) + b"\n"

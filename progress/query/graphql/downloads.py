@@ -1,0 +1,117 @@
+"""Downloads of exported files: URLs that anyone who has them may use for ten minutes.
+
+In a bucket, the URL is signed by the service's account. On this machine, the query function serves
+the file under a path that holds its own signature (`progress.query.http.exports`).
+"""
+
+import asyncio
+import base64
+import functools
+import hmac
+import secrets
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from progress.errors import StorageUnavailable
+from progress.operations import export_files
+from progress.operations.export_files import ExportedFile
+from progress.operations.records import Operation, OperationKind, OperationState
+from progress.settings import Settings
+
+if TYPE_CHECKING:
+    from progress.adapters.storage.signed_urls import Signer
+
+PATH = "/exports/"
+
+_EXPIRES_S = 600
+_SIGN_TIMEOUT_S = 5.0
+
+
+class Download(msgspec.Struct, frozen=True):
+    """A file to fetch; the URL is valid until `expires_at`."""
+
+    url: str
+    expires_at: datetime
+    bytes: int
+    sha256: str
+
+
+class _Token(msgspec.Struct, frozen=True, array_like=True):
+    object: str
+    file: str
+    expires_at: int  # seconds since 1970
+
+
+class Downloads:
+    """The URLs of exported files; those of this machine are valid while the process lives."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.location = export_files.location(settings)
+        self._key = secrets.token_bytes(32)
+
+    async def sign(self, operation: Operation, at: datetime, origin: str) -> Download | None:
+        """Return the download of an operation's file; None if there is no file any more."""
+        if not _has_file(operation, at):
+            return None
+        file = msgspec.json.decode(operation.result or "", type=ExportedFile)
+        expires_at = at + timedelta(seconds=_EXPIRES_S)
+        if self.location.startswith("gs://"):
+            url = await self._sign_in_bucket(file, at)
+        else:
+            url = f"{origin}{PATH}{self._sign_path(file, expires_at)}/{file.file}"
+        return Download(url, expires_at, file.bytes, file.sha256)
+
+    def open(self, path: str, now: datetime) -> ExportedFile | None:
+        """Return the file that a path of this machine names; None if it is wrong or expired."""
+        text, _, _ = path.removeprefix(PATH).partition("/")
+        encoded, _, signature = text.partition(".")
+        if not hmac.compare_digest(self._sign_text(encoded).encode(), signature.encode()):
+            return None
+        token = msgspec.json.decode(base64.urlsafe_b64decode(encoded), type=_Token)
+        if now.timestamp() >= token.expires_at:
+            return None
+        return ExportedFile(token.object, token.file, bytes=0, sha256="")
+
+    async def _sign_in_bucket(self, file: ExportedFile, at: datetime) -> str:
+        try:
+            async with asyncio.timeout(_SIGN_TIMEOUT_S):
+                return await asyncio.to_thread(self._sign_object, file, at)
+        except TimeoutError:
+            raise StorageUnavailable("the IAM API does not respond") from None
+
+    def _sign_object(self, file: ExportedFile, at: datetime) -> str:
+        from progress.adapters.storage import signed_urls  # takes 330 ms
+
+        return signed_urls.sign(
+            self.location.removeprefix("gs://"),
+            file.object,
+            file=file.file,
+            at=at.astimezone(UTC),
+            expires_s=_EXPIRES_S,
+            signer=self._signer,
+        )
+
+    @functools.cached_property
+    def _signer(self) -> "Signer":
+        from progress.adapters.storage import signed_urls
+
+        return signed_urls.load_signer()
+
+    def _sign_path(self, file: ExportedFile, expires_at: datetime) -> str:
+        token = _Token(file.object, file.file, int(expires_at.timestamp()))
+        encoded = base64.urlsafe_b64encode(msgspec.json.encode(token)).decode()
+        return f"{encoded}.{self._sign_text(encoded)}"
+
+    def _sign_text(self, text: str) -> str:
+        return hmac.new(self._key, text.encode(), "sha256").hexdigest()
+
+
+def _has_file(operation: Operation, at: datetime) -> bool:
+    """Return whether the operation has exported a file that is not yet deleted."""
+    return (
+        operation.kind is OperationKind.EXPORT_USER
+        and operation.state is OperationState.SUCCEEDED
+        and at < operation.started_at + export_files.LIFETIME
+    )

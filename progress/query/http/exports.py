@@ -1,0 +1,23 @@
+"""Exported files that are on this machine, served under signed and expiring paths."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+from starlette.requests import Request
+from starlette.responses import FileResponse, Response
+
+from progress.query.graphql.downloads import PATH, Downloads
+from progress.query.http import responses
+
+_HEADERS = {"Cache-Control": "private, no-store", "X-Content-Type-Options": "nosniff"}
+
+
+def answer(request: Request, downloads: Downloads) -> Response | None:
+    """Return the file, 404 if the path is not valid any more, or None for any other path."""
+    if not request.url.path.startswith(PATH) or request.method not in ("GET", "HEAD"):
+        return None
+    file = downloads.open(request.url.path, datetime.now(UTC))
+    target = Path(downloads.location) / file.object if file else None
+    if file is None or target is None or not target.is_file():
+        return responses.json({"error": "this link has expired: request another"}, 404)
+    return FileResponse(target, filename=file.file, media_type="application/zip", headers=_HEADERS)

@@ -1,0 +1,144 @@
+-- The export of a learner's record. progress/operations/export_user.py runs the blocks; the query API runs "check".
+-- COPY takes no parameters, so that its queries read the learner from the setting export.learner.
+
+-- check --
+-- Whether the learner exists; and how many exports the caller has started within 24 hours, without those that failed,
+-- and the seconds until the oldest of them is 24 hours old. Null if this request starts no new operation.
+SELECT
+    NOT EXISTS (SELECT FROM deleted_learners d WHERE d.user_id = :learner)
+        AND EXISTS (SELECT FROM event_store.events e WHERE e.stream_id = 'learner-' || CAST(:learner AS text)) AS is_known,
+    (SELECT count(*) FROM operations.operations o
+     WHERE o.kind = 'EXPORT_USER' AND o.started_by = CAST(:caller AS text) AND o.state NOT IN ('FAILED', 'TIMED_OUT')
+       AND o.started_at > CAST(:now AS timestamptz) - INTERVAL '24 hours'
+       AND NOT EXISTS (
+           SELECT FROM operations.operations same
+           WHERE same.kind = 'EXPORT_USER'
+             AND (same.subject = CAST(:learner AS text) AND same.finished_at IS NULL
+               OR same.started_by = CAST(:caller AS text)
+                  AND same.key_digest = sha256(convert_to(CAST(:key AS text), 'UTF8'))))) AS accepted,
+    (SELECT CAST(ceil(extract(epoch FROM min(o.started_at) - CAST(:now AS timestamptz))) AS integer) + 86400
+     FROM operations.operations o
+     WHERE o.kind = 'EXPORT_USER' AND o.started_by = CAST(:caller AS text) AND o.state NOT IN ('FAILED', 'TIMED_OUT')
+       AND o.started_at > CAST(:now AS timestamptz) - INTERVAL '24 hours') AS seconds;
+
+-- shard --
+-- The learner's shard, and the position of the learner's newest event; 0 without events.
+SELECT event_store.shard_of('learner-' || CAST(:learner AS text)), coalesce((
+    SELECT e.global_position FROM event_store.events e WHERE e.stream_id = 'learner-' || CAST(:learner AS text)
+    ORDER BY e.stream_version DESC LIMIT 1), 0);
+
+-- is folded --
+SELECT c.position >= :position FROM checkpoints c WHERE c.shard = :shard;
+
+-- begin --
+BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;
+
+-- snapshot --
+-- The time of the snapshot, the position up to which its numbers count, and the number of the learner's events, or null
+-- if the learner is deleted.
+WITH learner AS (SELECT set_config('export.learner', :learner, true) AS id)
+SELECT transaction_timestamp(), c.position,
+    set_config('export.position', CAST(c.position AS text), true) IS NOT NULL AS is_set,
+    CASE WHEN NOT EXISTS (SELECT FROM deleted_learners d WHERE d.user_id = l.id)
+         THEN (SELECT coalesce(max(e.stream_version), 0) FROM event_store.events e WHERE e.stream_id = 'learner-' || l.id) END
+FROM learner l JOIN checkpoints c ON c.shard = event_store.shard_of('learner-' || l.id);
+
+-- read models --
+-- A rebuild that swaps the read models in between would show empty tables to this snapshot.
+SELECT CAST(to_regclass('user_progress') AS oid);
+
+-- events --
+-- The envelopes, oldest first. JSON text holds no control character, so that CSV with these marks changes nothing in it.
+COPY (
+    SELECT json_build_object(
+        'event_id', e.event_id,
+        'event_type', e.event_type,
+        'occurred_at', to_char(e.occurred_at, 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
+        'data', e.event_data,
+        'metadata', e.metadata)
+    FROM event_store.events e
+    WHERE e.stream_id = 'learner-' || current_setting('export.learner')
+      AND e.global_position <= CAST(current_setting('export.position') AS bigint)
+    ORDER BY e.stream_version
+) TO STDOUT (FORMAT csv, DELIMITER E'\x01', QUOTE E'\x02');
+
+-- daily --
+COPY (
+    SELECT s.day AS date,
+        {read_models/daily_stats stat_fields}
+    FROM daily_stats s
+    WHERE s.user_id = current_setting('export.learner')
+    ORDER BY s.day
+) TO STDOUT (FORMAT csv, HEADER);
+
+-- weekly --
+-- Computed from the snapshot's days, because the batch job folds the table later.
+COPY (
+    WITH batch_learners AS (
+        SELECT current_setting('export.learner') AS user_id
+    ), weeks AS (
+        {read_models/weekly_stats weeks}
+    ), reviewed AS (
+        {read_models/weekly_stats reviewed}
+    ), whole AS (
+        SELECT w.*, coalesce(r.items_reviewed, 0) AS items_reviewed FROM weeks w LEFT JOIN reviewed r USING (user_id, monday)
+    )
+    SELECT s.monday AS start, s.monday + 6 AS "end", s.active_days,
+        {read_models/daily_stats stat_fields}
+    FROM whole s
+    ORDER BY s.monday
+) TO STDOUT (FORMAT csv, HEADER);
+
+-- hourly --
+COPY (
+    SELECT {read_models/hourly_stats hour_fields}
+    FROM hourly_stats
+    WHERE user_id = current_setting('export.learner')
+    ORDER BY hour
+) TO STDOUT (FORMAT csv, HEADER);
+
+-- items --
+COPY (
+    SELECT s.item_id,
+        {read_models/item_stats item_fields}
+    FROM item_stats s
+    LEFT JOIN items i ON i.item_id = s.item_id
+    WHERE s.user_id = current_setting('export.learner')
+    ORDER BY s.item_id
+) TO STDOUT (FORMAT csv, HEADER);
+
+-- domains --
+COPY (
+    WITH batch_learners AS (
+        SELECT current_setting('export.learner') AS user_id
+    ), described AS (
+        {read_models/catalogue_shares described}
+    ), studied AS (
+        {read_models/catalogue_shares studied}
+    ), counted AS (
+        {read_models/catalogue_counts counted}
+    )
+    SELECT name AS domain,
+        {read_models/catalogue_shares share_fields}
+    FROM (SELECT name, items FROM counted WHERE kind = 'domain') AS c
+    FULL JOIN (SELECT * FROM studied WHERE kind = 'domain') AS d USING (name)
+    ORDER BY CASE name WHEN 'R' THEN 1 WHEN 'W' THEN 2 WHEN 'L' THEN 3 WHEN 'S' THEN 4 ELSE 5 END
+) TO STDOUT (FORMAT csv, HEADER);
+
+-- levels --
+COPY (
+    WITH batch_learners AS (
+        SELECT current_setting('export.learner') AS user_id
+    ), described AS (
+        {read_models/catalogue_shares described}
+    ), studied AS (
+        {read_models/catalogue_shares studied}
+    ), counted AS (
+        {read_models/catalogue_counts counted}
+    )
+    SELECT name AS level,
+        {read_models/catalogue_shares share_fields}
+    FROM (SELECT name, items FROM counted WHERE kind = 'level') AS c
+    FULL JOIN (SELECT * FROM studied WHERE kind = 'level') AS d USING (name)
+    ORDER BY name COLLATE "C"
+) TO STDOUT (FORMAT csv, HEADER);
