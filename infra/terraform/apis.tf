@@ -11,6 +11,7 @@ resource "google_project_service" "api" {
     "cloudtrace.googleapis.com",
     "compute.googleapis.com",
     "iam.googleapis.com",
+    "iamcredentials.googleapis.com", # signed URLs
     "logging.googleapis.com",
     "monitoring.googleapis.com",
     "pubsub.googleapis.com",

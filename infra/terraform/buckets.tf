@@ -1,7 +1,8 @@
-# Buckets: archived events, and backups of the read models.
+# Buckets: archived events, backups of the read models, and exported files.
 
 locals {
   archive_environment = { ARCHIVE_BUCKET = google_storage_bucket.archive.name }
+  exports_environment = { EXPORTS_BUCKET = google_storage_bucket.exports.name }
   backup_location     = "gs://${google_storage_bucket.backup.name}"
 }
 
@@ -80,6 +81,41 @@ resource "google_storage_bucket_iam_member" "backup" {
   }
 
   bucket = google_storage_bucket.backup.name
+  role   = each.value
+  member = google_service_account.member[each.key].member
+}
+
+# Exported files, which learners download. They hold personal data, so that nothing keeps a copy after a week.
+resource "google_storage_bucket" "exports" {
+  name                        = "${var.project_id}-progress-exports"
+  location                    = var.region
+  uniform_bucket_level_access = true
+  public_access_prevention    = "enforced"
+  force_destroy               = !local.is_prod
+
+  soft_delete_policy {
+    retention_duration_seconds = 0
+  }
+
+  lifecycle_rule {
+    action {
+      type = "Delete"
+    }
+    condition {
+      age = 7
+    }
+  }
+
+  depends_on = [google_project_service.api]
+}
+
+resource "google_storage_bucket_iam_member" "exports" {
+  for_each = {
+    project = "roles/storage.objectUser"
+    query   = "roles/storage.objectViewer" # who has a signed URL reads as this account
+  }
+
+  bucket = google_storage_bucket.exports.name
   role   = each.value
   member = google_service_account.member[each.key].member
 }

@@ -112,14 +112,18 @@ locals {
       ingress  = "INGRESS_TRAFFIC_INTERNAL_ONLY"
       timeout  = "3600s" # for a rebuild; if Pub/Sub redelivers the command, the rebuild is already claimed
       health   = "/"
-      settings = merge(local.archive_environment, { THREADS = tostring(var.functions["project"].concurrency + 4) })
+      settings = merge(local.archive_environment, local.exports_environment, {
+        THREADS = tostring(var.functions["project"].concurrency + 4)
+      })
     }
     query = {
       ingress = local.is_prod ? "INGRESS_TRAFFIC_INTERNAL_LOAD_BALANCER" : "INGRESS_TRAFFIC_ALL"
       timeout = "3600s" # for streams
       # Not /ready, which fails without the database: an instance must survive an outage of the database.
       health   = "/health"
-      settings = merge(local.query_settings, { WORKERS = var.functions["query"].cpu }) # one event loop for each core
+      settings = merge(local.query_settings, local.exports_environment, {
+        WORKERS = var.functions["query"].cpu # one event loop for each core
+      })
     }
   }
 

@@ -96,6 +96,21 @@ resource "google_service_account_iam_member" "push_tokens" {
   depends_on = [terraform_data.pubsub_agent]
 }
 
+# The query function signs the URLs of exported files in its own name.
+resource "google_project_iam_custom_role" "signing" {
+  role_id     = "progressSigning"
+  title       = "Progress: sign in the name of a service account"
+  permissions = ["iam.serviceAccounts.signBlob"]
+
+  depends_on = [google_project_service.api]
+}
+
+resource "google_service_account_iam_member" "signing" {
+  service_account_id = google_service_account.member["query"].name
+  role               = google_project_iam_custom_role.signing.name
+  member             = google_service_account.member["query"].member
+}
+
 # Cloud Scheduler starts the jobs, and changes the minimum number of instances in the evening and the morning. Cloud Run
 # does not have a permission for this number alone. With run.services.update and impersonation, the scheduler's account
 # could deploy anything as the function. The risk is limited. The account has no key. Only accounts that may change

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from progress.operations.export_files import LIFETIME
 from tests.support.terraform import ENVIRONMENTS
 from tests.support.terraform_environments import Environments
 from tests.support.terraform_state import Resources, Values
@@ -12,7 +13,7 @@ pytestmark = pytest.mark.timeout(600)  # the first test waits until Terraform ha
 
 
 @pytest.mark.parametrize("environment", ENVIRONMENTS)
-@pytest.mark.parametrize("name", ["archive", "backup", "sources"])
+@pytest.mark.parametrize("name", ["archive", "backup", "exports", "sources"])
 def test_buckets_are_private_and_in_the_region(
     environments: Environments, environment: str, name: str
 ) -> None:
@@ -48,11 +49,19 @@ def test_backups_are_kept_for_a_week(prod: Resources) -> None:
     assert {name: step["age"] for name, step in steps.items()} == {"Delete": 7}
 
 
+def test_exported_files_are_gone_after_a_week(prod: Resources) -> None:
+    bucket = prod["google_storage_bucket.exports"]
+    steps = lifecycle(bucket)
+    assert {name: step["age"] for name, step in steps.items()} == {"Delete": LIFETIME.days}
+    assert not bucket["versioning"]
+    assert bucket["soft_delete_policy"][0]["retention_duration_seconds"] == 0
+
+
 def test_each_bucket_grants_access_only_to_the_accounts_that_need_it(prod: Resources) -> None:
     accounts = prod.of("google_service_account", "member")
     may = {
         (grant["bucket"], grant["role"].removeprefix("roles/storage."), part)
-        for name in ("archive", "backup")
+        for name in ("archive", "backup", "exports")
         for grant in prod.of("google_storage_bucket_iam_member", name).values()
         for part, account in accounts.items()
         if account["member"] == grant["member"]
@@ -61,4 +70,6 @@ def test_each_bucket_grants_access_only_to_the_accounts_that_need_it(prod: Resou
         ("progress-prod-progress-archive", "objectUser", "project"),
         ("progress-prod-progress-backup", "objectUser", "backup"),
         ("progress-prod-progress-backup", "objectViewer", "release"),
+        ("progress-prod-progress-exports", "objectUser", "project"),
+        ("progress-prod-progress-exports", "objectViewer", "query"),
     }

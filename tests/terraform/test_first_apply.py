@@ -36,6 +36,7 @@ _APIS = {
 _BUILT_WITH = {"cloudbuild"}
 _VERSIONS = ("this", "password", "neon_owner")  # the names of the secret versions
 _EXPORTED_TO = {"telemetry", "cloudtrace"}
+_CALLED = {"iamcredentials"}  # by the functions
 
 
 class Order:
@@ -81,7 +82,9 @@ def test_each_api_in_use_is_enabled_and_stays_enabled(environments: Environments
     kinds -= {"project_service", "terraform_data", "data"}
     used = {next(api for start, api in _APIS.items() if kind.startswith(start)) for kind in kinds}
     services = resources.of("google_project_service")
-    assert services.keys() == {f"{api}.googleapis.com" for api in used | _BUILT_WITH | _EXPORTED_TO}
+    assert services.keys() == {
+        f"{api}.googleapis.com" for api in used | _BUILT_WITH | _EXPORTED_TO | _CALLED
+    }
     assert not any(service["disable_on_destroy"] for service in services.values())
 
 

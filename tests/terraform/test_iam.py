@@ -14,12 +14,21 @@ _PLACES = (
 )
 
 # The short names of the buckets, keyed by the bucket's name without the project's id.
-_BUCKETS = {"progress-archive": "archive", "progress-backup": "backup", "sources": "sources"}
+_BUCKETS = {
+    **{f"progress-{name}": name for name in ("archive", "backup", "exports")},
+    "sources": "sources",
+}
 
 EVERYWHERE = {
     "ingest": {"pubsub.publisher progress-commands"},
-    "project": {"pubsub.publisher progress-commands", "storage.objectUser archive"},
-    "query": {"pubsub.publisher progress-commands"},
+    "project": {
+        *("pubsub.publisher progress-commands", "storage.objectUser archive"),
+        "storage.objectUser exports",
+    },
+    "query": {
+        *("pubsub.publisher progress-commands", "storage.objectViewer exports"),
+        "progressSigning progress-query",
+    },
     "batch": {"pubsub.publisher progress-commands"},
     "release": {"pubsub.publisher progress-commands", "storage.objectViewer backup"},
     "backup": {"storage.objectUser backup"},
@@ -171,6 +180,7 @@ def test_custom_roles_have_exactly_the_expected_permissions(environments: Enviro
     roles = environments["prod"].applied.of("google_project_iam_custom_role").values()
     assert {role["role_id"]: set(role["permissions"]) for role in roles} == {
         "progressScaling": {"run.services.get", "run.services.update"},
+        "progressSigning": {"iam.serviceAccounts.signBlob"},
         "progressGreenPush": {
             f"pubsub.subscriptions.{verb}" for verb in ("create", "delete", "get", "list")
         },
