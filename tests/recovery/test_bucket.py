@@ -3,7 +3,7 @@
 import pytest
 
 from progress.adapters.storage import storage
-from progress.errors import ProgressError
+from progress.errors import ProgressError, StorageUnavailable
 from tests.support import cloud_storage
 from tests.support.cloud_storage import bucket
 
@@ -48,3 +48,25 @@ def test_an_invalid_storage_location_is_rejected(location: str) -> None:
     """Otherwise a backup would go to a local folder, which is lost when the container ends."""
     with pytest.raises(ProgressError, match=r"expected .*gs://bucket/prefix"):
         storage.open_storage(location)
+
+
+def test_an_object_is_deleted_once(bucket: cloud_storage.Bucket) -> None:
+    remote = storage.open_storage("gs://b")
+    with remote.writing("x.zip") as output:
+        output.write(b"x")
+    remote.remove_file("x.zip")
+    remote.remove_file("x.zip")
+    assert not bucket.objects
+
+
+def test_an_upload_that_the_bucket_never_accepts_is_an_outage(bucket: cloud_storage.Bucket) -> None:
+    remote = storage.open_storage("gs://b")
+    bucket.refusals = [503] * 100
+
+    def write() -> None:
+        with remote.writing("x.zip") as output:
+            output.write(b"x")
+
+    with pytest.raises(StorageUnavailable, match="no progress"):
+        write()
+    assert not bucket.objects

@@ -65,8 +65,13 @@ class _Handler(BaseHTTPRequestHandler):
         return self._answer(308, b"", **had)
 
     def do_DELETE(self) -> None:
-        self.bucket.cancelled.append(self.bucket.uploads[self.path.rpartition("/")[2]][0])
-        self._answer(499, b"")
+        name = unquote(self.path.partition("/o/")[2])
+        if name:
+            found = self.bucket.objects.pop(name, None) is not None
+            self._answer(204 if found else 404, b"")
+        else:
+            self.bucket.cancelled.append(self.bucket.uploads[self.path.rpartition("/")[2]][0])
+            self._answer(499, b"")
 
     def do_GET(self) -> None:
         parts = urlsplit(self.path)

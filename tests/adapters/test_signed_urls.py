@@ -1,0 +1,126 @@
+"""Signed URLs: the canonical request is signed, and the signer's errors are outages."""
+
+import hashlib
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import parse_qs, unquote, urlsplit
+
+import google.auth
+import google.auth.iam
+import pytest
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
+from cryptography.hazmat.primitives.hashes import SHA256
+from google.auth.exceptions import DefaultCredentialsError, RefreshError, TransportError
+
+from progress.adapters.storage import signed_urls
+from progress.adapters.storage.signed_urls import Signer
+from progress.errors import ProgressError, StorageUnavailable
+
+AT = datetime(2026, 3, 29, 12, 30, 59, tzinfo=UTC)
+ACCOUNT = "progress-query@project.iam.gserviceaccount.com"
+
+
+def sign(signer: Signer) -> str:
+    """Return the URL of an object whose names need quoting."""
+    return signed_urls.sign(
+        "bucket", "a folder/é.zip", file="progress-2026-03-29.zip", at=AT, expires_s=600,
+        signer=signer,
+    )  # fmt: skip
+
+
+def test_the_signature_covers_the_method_the_object_the_file_name_and_the_expiry() -> None:
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    url = sign(Signer(ACCOUNT, lambda data: key.sign(data, padding.PKCS1v15(), SHA256())))
+    parts = urlsplit(url)
+    assert (parts.scheme, parts.netloc) == ("https", "storage.googleapis.com")
+    assert unquote(parts.path) == "/bucket/a folder/é.zip"
+    query, _, signature = parts.query.rpartition("&X-Goog-Signature=")
+    values = {name: value for name, (value,) in parse_qs(query).items()}
+    assert values == {
+        "X-Goog-Algorithm": "GOOG4-RSA-SHA256",
+        "X-Goog-Credential": f"{ACCOUNT}/20260329/auto/storage/goog4_request",
+        "X-Goog-Date": "20260329T123059Z",
+        "X-Goog-Expires": "600",
+        "X-Goog-SignedHeaders": "host",
+        "response-content-disposition": 'attachment; filename="progress-2026-03-29.zip"',
+    }
+    canonical = (
+        f"GET\n/bucket/a%20folder/%C3%A9.zip\n{query}\n"
+        "host:storage.googleapis.com\n\nhost\nUNSIGNED-PAYLOAD"
+    )
+    digest = hashlib.sha256(canonical.encode()).hexdigest()
+    text = f"GOOG4-RSA-SHA256\n20260329T123059Z\n20260329/auto/storage/goog4_request\n{digest}"
+    key.public_key().verify(bytes.fromhex(signature), text.encode(), padding.PKCS1v15(), SHA256())
+
+
+class Credentials:
+    """Credentials of a service account, which learn their name when they are refreshed."""
+
+    service_account_email = "default"
+
+    def __init__(self, error: Exception | None = None) -> None:
+        self._error = error
+
+    def refresh(self, _: object) -> None:
+        """Set the account's name, or fail."""
+        if self._error:
+            raise self._error
+        self.service_account_email = ACCOUNT
+
+
+def use(monkeypatch: pytest.MonkeyPatch, credentials: object) -> None:
+    """Let the libraries find these credentials."""
+    monkeypatch.setattr(google.auth, "default", lambda **_: (credentials, None))
+
+
+def test_the_iam_api_signs_in_the_name_of_the_account(monkeypatch: pytest.MonkeyPatch) -> None:
+    class FakeIam:
+        def __init__(self, _: object, credentials: Credentials, account: str) -> None:
+            self._account = account
+
+        def sign(self, data: bytes) -> bytes:
+            return self._account.encode() + hashlib.sha256(data).digest()
+
+    use(monkeypatch, Credentials())
+    monkeypatch.setattr(google.auth.iam, "Signer", FakeIam)
+    signer = signed_urls.load_signer()
+    assert signer.account == ACCOUNT
+    assert sign(signer).rpartition("=")[2].startswith(ACCOUNT.encode().hex())
+
+
+@pytest.mark.parametrize("error_type", [RefreshError, TransportError])
+def test_an_iam_api_that_does_not_respond_is_an_outage(
+    monkeypatch: pytest.MonkeyPatch, error_type: type[Exception]
+) -> None:
+    error = error_type("no route")
+
+    class FailingIam:
+        def __init__(self, *_: object) -> None:
+            pass
+
+        def sign(self, data: bytes) -> bytes:
+            raise error
+
+    use(monkeypatch, Credentials())
+    monkeypatch.setattr(google.auth.iam, "Signer", FailingIam)
+    with pytest.raises(StorageUnavailable, match="does not sign: no"):
+        sign(signed_urls.load_signer())
+    use(monkeypatch, Credentials(error))
+    with pytest.raises(StorageUnavailable, match="does not sign: no"):
+        signed_urls.load_signer()
+
+
+def test_credentials_that_cannot_sign_are_rejected(monkeypatch: pytest.MonkeyPatch) -> None:
+    class UserCredentials:
+        def refresh(self, _: object) -> None:
+            pass
+
+    def fail(**_: Any) -> None:
+        raise DefaultCredentialsError("none")  # type: ignore[no-untyped-call] # it ships no types
+
+    use(monkeypatch, UserCredentials())
+    with pytest.raises(ProgressError, match="only a service account"):
+        signed_urls.load_signer()
+    monkeypatch.setattr(google.auth, "default", fail)
+    with pytest.raises(ProgressError, match="no credentials"):
+        signed_urls.load_signer()
