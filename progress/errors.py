@@ -59,9 +59,13 @@ class ReviewLogError(ProgressError):
 class Unavailable(ProgressError):
     """A dependency or this instance cannot serve the call; the same call may succeed later."""
 
+    retry_after_s = 5
+
 
 class DatabaseUnavailable(Unavailable):
     """PostgreSQL is unreachable or has cancelled the statement; the caller should retry."""
+
+    retry_after_s = 2  # the longest pause of the circuit breaker between two probes
 
 
 class PubSubUnavailable(Unavailable):

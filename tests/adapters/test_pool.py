@@ -5,8 +5,10 @@ import asyncio
 import asyncpg
 import pytest
 
+from progress.adapters.postgres import pool as pools
 from progress.adapters.postgres import url as postgres_url
 from progress.adapters.postgres.pool import Pool
+from progress.errors import DatabaseUnavailable, InstanceUnavailable
 from tests.conftest import Store
 from tests.support.event_loop import in_event_loop
 
@@ -98,3 +100,55 @@ async def test_a_connection_that_was_closed_while_idle_is_not_acquired(server: _
     assert await second.fetchval("SELECT 1") == 1
     pool.release(second)
     pool.close()
+
+
+@in_event_loop
+async def test_the_caller_after_200_that_wait_is_rejected(server: _Server) -> None:
+    pool = Pool(server.connect, 1)
+    connection = await pool.acquire(seconds=5)
+    waiting = [asyncio.create_task(_session(pool)) for _ in range(200)]
+    await asyncio.sleep(0)
+    with pytest.raises(InstanceUnavailable, match="200 calls already wait"):
+        await pool.acquire(seconds=5)
+    waiting.pop().cancel()
+    await asyncio.sleep(0)
+    waiting.append(asyncio.create_task(_session(pool)))
+    pool.release(connection)
+    assert len(set(await asyncio.gather(*waiting))) == 1
+    pool.close()
+
+
+@in_event_loop
+async def test_a_caller_that_waits_too_long_is_rejected_and_waits_no_more(
+    server: _Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pools, "_MAX_WAITING", 1)
+    pool = Pool(server.connect, 1)
+    connection = await pool.acquire(seconds=5)
+    for _ in range(3):
+        with pytest.raises(InstanceUnavailable, match="became free"):
+            await pool.acquire(seconds=0.01)
+    pool.release(connection)
+    assert await pool.acquire(seconds=5) is connection
+    pool.release(connection)
+    pool.close()
+
+
+@in_event_loop
+async def test_a_closed_pool_rejects_waiting_callers_and_closes_returned_connections(
+    server: _Server,
+) -> None:
+    pool = Pool(server.connect, 1)
+    connection = await pool.acquire(seconds=5)
+    waiting = asyncio.create_task(_session(pool))
+    cancelled = asyncio.create_task(_session(pool))
+    await asyncio.sleep(0)
+    pool.close()
+    cancelled.cancel()
+    with pytest.raises(DatabaseUnavailable):
+        await waiting
+    with pytest.raises(asyncio.CancelledError):
+        await cancelled
+    assert await connection.fetchval("SELECT 1") == 1
+    pool.release(connection)
+    assert connection.is_closed()

@@ -1,4 +1,4 @@
-"""A proxy in front of PostgreSQL that can lose the server's replies, or hang."""
+"""A proxy in front of PostgreSQL that can refuse connections, lose replies, or hang."""
 
 import shutil
 import socket
@@ -26,6 +26,8 @@ class Wire:
         self.folder = Path(tempfile.mkdtemp(prefix="wire-"))
         self.answers_to_lose = 0
         self.hangs = False
+        self.refuses = False
+        self.connections = 0  # that clients have opened, refused ones included
         self.sent = b""  # to the server
         self._server = server
         self._socket = socket.socket(socket.AF_UNIX)
@@ -41,6 +43,10 @@ class Wire:
         with suppress(OSError):
             while True:
                 client, _ = self._socket.accept()
+                self.connections += 1
+                if self.refuses:
+                    client.close()
+                    continue
                 server = socket.socket(socket.AF_UNIX)
                 server.connect(self._server)
                 threading.Thread(target=self._carry, args=(client, server), daemon=True).start()

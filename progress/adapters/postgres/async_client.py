@@ -1,9 +1,10 @@
-"""Database access through asyncpg: a pool, a retry, and the translation of asyncpg's errors."""
+"""Database access through asyncpg: a pool, a retry, a circuit breaker, and asyncpg's errors."""
 
 import asyncio
 import contextlib
 import functools
 import ssl
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, TypeVar
 
@@ -13,6 +14,7 @@ from asyncpg.transaction import Transaction
 from progress.adapters import request_scope
 from progress.adapters.postgres import errors
 from progress.adapters.postgres import url as postgres_url
+from progress.adapters.postgres.circuit_breaker import CircuitBreaker
 from progress.adapters.postgres.errors import Failure
 from progress.adapters.postgres.pool import Connect, Pool
 from progress.adapters.request_scope import RequestScope
@@ -28,6 +30,8 @@ _STATEMENT_TIMEOUT = f"{request_scope.TIMEOUT_S:.0f}s"
 _ERRORS = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)
 _TIMEOUTS = (TimeoutError, asyncpg.QueryCanceledError)
 _MISSING = ("42P01", "3F000")  # table or schema: the first deploy creates them
+# A request whose body arrived late may have less time, which is not the database's fault.
+_MIN_TIME_S = 1.0
 
 
 class Database:
@@ -58,6 +62,7 @@ class Database:
             **settings,
         }
         self._pool: Pool | None = None
+        self._breaker = CircuitBreaker(self._probe, self.close)
 
     async def run(self, work: Work[_T], scope: RequestScope | None = None) -> _T:
         """Return the result of `work`; raise DatabaseUnavailable if the database does not respond.
@@ -66,22 +71,41 @@ class Database:
         than a timeout, `work` runs once more on another session, so `work` must only read. `scope`
         sets the deadline; the default is the current request's scope.
         """
-        scope = scope or request_scope.current()
+        scope, breaker = scope or request_scope.current(), self._breaker
+        if breaker.is_open:
+            await breaker.admit(scope)
+        started_at = time.monotonic()
+        try:
+            result = await self._run_or_retry(work, scope)
+        except DatabaseUnavailable as error:
+            if _is_failure(error, time.monotonic() - started_at):
+                breaker.record_failure()
+            raise
+        except StatementFailed:
+            breaker.record_success()
+            raise
+        if breaker.failures:
+            breaker.record_success()
+        return result
+
+    def close(self) -> None:
+        """Close the idle sessions, and each session in use at the end of its call."""
+        if self._pool is not None:
+            self._pool.close()
+            self._pool = None
+
+    async def _run_or_retry(self, work: Work[_T], scope: RequestScope) -> _T:
         try:
             return await self._run_once(work, scope)
         except _ERRORS as error:
             translated = _translate(_read(error))
-            if isinstance(error, _TIMEOUTS) or not isinstance(translated, Unavailable):
+            is_transient = isinstance(translated, Unavailable) and not isinstance(error, _TIMEOUTS)
+            if not is_transient or self._breaker.is_open:
                 raise translated from error
         try:
             return await self._run_once(work, scope)
         except _ERRORS as error:
             raise _translate(_read(error)) from error
-
-    def close(self) -> None:
-        """Close the idle sessions."""
-        if self._pool is not None:
-            self._pool.close()
 
     async def _run_once(self, work: Work[_T], scope: RequestScope) -> _T:
         pool = self._pool
@@ -101,6 +125,14 @@ class Database:
         finally:
             take_back(connection)
         return result
+
+    async def _probe(self) -> None:
+        """Open a session of its own, because those of the pool may be waiting for a lost server."""
+        try:
+            session = await self._connector()()
+        except _ERRORS as error:
+            raise DatabaseUnavailable(f"no connection to the database: {error}") from error
+        session.terminate()
 
     def _connector(self) -> Connect:
         connect = _connect_function(self._target)
@@ -135,6 +167,14 @@ async def snapshot(session: asyncpg.Connection) -> AsyncIterator[Transaction]:
     except asyncpg.PostgresError:
         await transaction.rollback()
         raise
+
+
+def _is_failure(error: DatabaseUnavailable, seconds: float) -> bool:
+    """Return whether the database failed to respond to a call that took so many seconds."""
+    cause = error.__cause__
+    if isinstance(cause, _TIMEOUTS):
+        return seconds >= _MIN_TIME_S
+    return getattr(cause, "sqlstate", None) not in _MISSING
 
 
 def _translate(failure: Failure) -> DatabaseUnavailable | StatementFailed:

@@ -11,7 +11,10 @@ from collections.abc import Awaitable, Callable
 
 import asyncpg
 
+from progress.errors import DatabaseUnavailable, InstanceUnavailable
+
 _IDLE_TIMEOUT_S = 300.0
+_MAX_WAITING = 200
 _CANCEL_TIMEOUT_S = 2.0  # for the cancel request to reach the server
 
 Connect = Callable[[], Awaitable[asyncpg.Connection]]
@@ -26,25 +29,32 @@ class Pool:
         self._idle: deque[tuple[asyncpg.Connection, float]] = deque()
         self._waiting: deque[asyncio.Future[asyncpg.Connection | None]] = deque()
         self._closing: set[asyncio.Task[None]] = set()
+        self._is_closed = False
 
     async def acquire(self, *, seconds: float) -> asyncpg.Connection:
-        """Return a connection; raise TimeoutError if none becomes free or is opened in time."""
+        """Return a connection; raise TimeoutError if the server does not open one in time.
+
+        Raise InstanceUnavailable if no connection becomes free in time, or if 200 callers already
+        wait for one.
+        """
         while self._idle:
             connection, since = self._idle.pop()
             if since >= time.monotonic() - _IDLE_TIMEOUT_S and not connection.is_closed():
                 return connection
             connection.terminate()
             self._free += 1
-        async with asyncio.timeout(seconds):
-            if self._free > 0:
-                self._free -= 1
-                return await self._open()
-            return await self._wait_for_release() or await self._open()
+        deadline = asyncio.get_running_loop().time() + seconds
+        if self._free > 0:
+            self._free -= 1
+        elif connection := await self._wait_for_release(deadline):
+            return connection
+        async with asyncio.timeout_at(deadline):
+            return await self._open()
 
     def release(self, connection: asyncpg.Connection) -> None:
         """Take back a connection that is idle or closed."""
-        if connection.is_closed():
-            self._free_place()
+        if connection.is_closed() or self._is_closed:
+            self.discard(connection)
             return
         while self._waiting:
             waiter = self._waiting.popleft()
@@ -76,7 +86,15 @@ class Pool:
         closing.add_done_callback(self._closing.discard)
 
     def close(self) -> None:
-        """Close the idle connections."""
+        """Close the idle connections, and each lent connection once it is released.
+
+        Callers that wait for a connection get DatabaseUnavailable.
+        """
+        self._is_closed = True
+        while self._waiting:
+            waiter = self._waiting.popleft()
+            if not waiter.done():
+                waiter.set_exception(DatabaseUnavailable("the connections were closed"))
         while self._idle:
             self.discard(self._idle.pop()[0])
 
@@ -86,9 +104,9 @@ class Pool:
             async with asyncio.timeout(_CANCEL_TIMEOUT_S):
                 await connection.close()
         except (TimeoutError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
-            connection.terminate()
+            pass
         finally:
-            self._free_place()
+            self.discard(connection)
 
     async def _open(self) -> asyncpg.Connection:
         with contextlib.ExitStack() as on_failure:
@@ -97,14 +115,25 @@ class Pool:
             on_failure.pop_all()
             return connection
 
-    async def _wait_for_release(self) -> asyncpg.Connection | None:
+    async def _wait_for_release(self, deadline: float) -> asyncpg.Connection | None:
         """Return the next released connection; None if the caller may open one instead."""
+        if len(self._waiting) >= _MAX_WAITING:
+            raise InstanceUnavailable(f"{_MAX_WAITING} calls already wait for a connection")
+        try:
+            async with asyncio.timeout_at(deadline):
+                return await self._wait()
+        except TimeoutError:
+            raise InstanceUnavailable("no connection to the database became free") from None
+
+    async def _wait(self) -> asyncpg.Connection | None:
         waiter = asyncio.get_running_loop().create_future()
         self._waiting.append(waiter)
         try:
             return await waiter
         except asyncio.CancelledError:
-            if waiter.done() and not waiter.cancelled():
+            if waiter in self._waiting:
+                self._waiting.remove(waiter)
+            elif not waiter.cancelled() and waiter.exception() is None:
                 self._pass_on(waiter.result())
             raise
 

@@ -1,0 +1,73 @@
+"""A circuit breaker: while the database does not respond, calls fail immediately.
+
+Three failures in a row open the breaker for a second. Then a request probes the database, and waits
+for the result. If the probe succeeds, the breaker closes; otherwise the next probe starts 2 s after
+the start of this one. All other requests are rejected in the meantime.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+
+from progress.adapters.request_scope import RequestScope
+from progress.adapters.telemetry import logs
+from progress.errors import DatabaseUnavailable
+
+_MAX_FAILURES = 3
+_FIRST_PAUSE_S, _PAUSE_S = 1.0, 2.0
+_PROBE_TIMEOUT_S = 1.0
+
+
+class CircuitBreaker:
+    """A breaker that `probe` closes; a failed probe raises DatabaseUnavailable or TimeoutError.
+
+    `on_open` is called each time the breaker opens.
+    """
+
+    def __init__(self, probe: Callable[[], Awaitable[None]], on_open: Callable[[], None]) -> None:
+        self._probe, self._on_open = probe, on_open
+        self.is_open = False
+        self.failures = 0  # since the last success
+        self._next_probe_at = 0.0
+        self._probing: asyncio.Task[None] | None = None
+        self._prober: RequestScope | None = None
+
+    async def admit(self, scope: RequestScope) -> None:
+        """Return once the breaker is closed; raise DatabaseUnavailable if the call is rejected.
+
+        Only calls of the request that probes wait, because a request may make several calls.
+        """
+        if self.is_open and self._probing is None and time.monotonic() >= self._next_probe_at:
+            self._prober = scope
+            self._probing = asyncio.create_task(self._run_probe())
+        if self._probing and self._prober is scope:
+            await asyncio.wait({self._probing}, timeout=scope.remaining())
+        if self.is_open:
+            raise DatabaseUnavailable("the database did not respond to the last calls")
+
+    def record_success(self) -> None:
+        """Close the breaker."""
+        self.failures = 0
+        if self.is_open:
+            self.is_open = False
+            logs.write("INFO", "the database responds again")
+
+    def record_failure(self) -> None:
+        """Count a failure; open the breaker after the third in a row."""
+        self.failures += 1
+        if self.failures >= _MAX_FAILURES and not self.is_open:
+            self.is_open = True
+            self._next_probe_at = time.monotonic() + _FIRST_PAUSE_S
+            logs.write("WARNING", "the database does not respond: queries are rejected")
+            self._on_open()
+
+    async def _run_probe(self) -> None:
+        self._next_probe_at = time.monotonic() + _PAUSE_S
+        try:
+            async with asyncio.timeout(_PROBE_TIMEOUT_S):
+                await self._probe()
+            self.record_success()
+        except (DatabaseUnavailable, TimeoutError):
+            return
+        finally:
+            self._probing = self._prober = None

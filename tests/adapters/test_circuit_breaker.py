@@ -1,0 +1,187 @@
+"""The circuit breaker rejects calls while the database does not respond, and closes soon after."""
+
+import asyncio
+import functools
+import time
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import asyncpg
+import pytest
+
+from progress.adapters import request_scope
+from progress.adapters.postgres import async_client, circuit_breaker
+from progress.adapters.postgres.async_client import Database
+from progress.errors import DatabaseUnavailable
+from tests.support.event_loop import in_event_loop
+from tests.support.postgres_wire import Wire, wire
+
+__all__ = ["wire"]
+
+SHORT = 0.2  # seconds
+LONG = 60.0
+
+
+def closing(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
+    """Run the test in its own event loop, and close the database at the end."""
+
+    @functools.wraps(test)
+    async def run(*, database: Database, **fixtures: Any) -> None:
+        await test(database=database, **fixtures)
+        database.close()
+
+    return in_event_loop(run)
+
+
+@pytest.fixture
+def pauses(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """Let an open breaker start no probe unless the test changes that."""
+    monkeypatch.setattr(circuit_breaker, "_FIRST_PAUSE_S", LONG)
+    monkeypatch.setattr(circuit_breaker, "_PAUSE_S", LONG)
+    monkeypatch.setattr(async_client, "_MIN_TIME_S", 0)
+    return monkeypatch
+
+
+@pytest.fixture
+def database(wire: Wire) -> Database:
+    """Three sessions through the wire."""
+    return Database(wire.url, name="query", size=3, search_path="event_store")
+
+
+async def select(session: asyncpg.Connection) -> Any:
+    return await session.fetchval("SELECT 1", timeout=request_scope.current().remaining())
+
+
+async def ask(database: Database, seconds: float = LONG) -> Any:
+    """Run a statement as a request with a deadline in `seconds`."""
+    with request_scope.begin(seconds):
+        return await database.run(select)
+
+
+async def fail(database: Database, times: int, seconds: float = LONG) -> None:
+    for _ in range(times):
+        with pytest.raises(DatabaseUnavailable):
+            await ask(database, seconds)
+
+
+@pytest.mark.usefixtures("pauses")
+@closing
+async def test_after_three_failures_calls_are_rejected_without_a_connection(
+    wire: Wire, database: Database
+) -> None:
+    wire.refuses = True
+    await fail(database, 3)
+    assert wire.connections == 3
+    began = time.monotonic()
+    await fail(database, 100)
+    assert time.monotonic() - began < 100 * 0.05
+    assert wire.connections == 3
+
+
+@pytest.mark.usefixtures("pauses")
+@closing
+async def test_a_timeout_counts_as_a_failure(wire: Wire, database: Database) -> None:
+    assert await ask(database) == 1
+    wire.hangs = True
+    await fail(database, 3, SHORT)
+    before = wire.connections
+    await fail(database, 1)
+    assert wire.connections == before
+
+
+@closing
+async def test_a_timeout_after_less_than_a_second_is_no_failure_of_the_database(
+    wire: Wire, database: Database
+) -> None:
+    wire.hangs = True
+    await fail(database, 4, SHORT)
+    wire.hangs = False
+    assert await ask(database) == 1
+
+
+@pytest.mark.usefixtures("pauses")
+@closing
+async def test_a_success_resets_the_number_of_failures(wire: Wire, database: Database) -> None:
+    for _ in range(3):
+        wire.refuses = True
+        await fail(database, 2)
+        wire.refuses = False
+        assert await ask(database) == 1
+        database.close()
+
+
+@closing
+async def test_one_request_probes_and_the_others_are_rejected(
+    wire: Wire, database: Database, pauses: pytest.MonkeyPatch
+) -> None:
+    pauses.setattr(circuit_breaker, "_FIRST_PAUSE_S", 0)
+    pauses.setattr(circuit_breaker, "_PROBE_TIMEOUT_S", 5.0)
+    wire.refuses = True
+    await fail(database, 3)
+    wire.refuses, wire.hangs = False, True
+    probing = asyncio.create_task(ask(database))
+    await asyncio.sleep(0)
+    await fail(database, 20)
+    assert not probing.done()
+    assert wire.connections <= 4
+    wire.refuses = True  # nothing connects after the probe has failed
+    with pytest.raises(DatabaseUnavailable):
+        await probing
+    await fail(database, 20)
+    assert wire.connections == 4
+
+
+@closing
+async def test_all_calls_of_the_request_that_probes_are_served(
+    wire: Wire, database: Database, pauses: pytest.MonkeyPatch
+) -> None:
+    pauses.setattr(circuit_breaker, "_FIRST_PAUSE_S", 0)
+    wire.refuses = True
+    await fail(database, 3)
+    wire.refuses = False
+    with request_scope.begin(LONG):
+        assert await asyncio.gather(*(database.run(select) for _ in range(3))) == [1, 1, 1]
+    assert await ask(database) == 1
+
+
+@closing
+async def test_a_probe_follows_a_failed_probe(
+    wire: Wire, database: Database, pauses: pytest.MonkeyPatch
+) -> None:
+    pauses.setattr(circuit_breaker, "_FIRST_PAUSE_S", 0)
+    pauses.setattr(circuit_breaker, "_PAUSE_S", 0)
+    pauses.setattr(circuit_breaker, "_PROBE_TIMEOUT_S", SHORT)
+    wire.refuses = True
+    await fail(database, 3)
+    await fail(database, 2)
+    assert wire.connections == 5
+    wire.refuses, wire.hangs = False, True
+    await fail(database, 1)
+    wire.hangs = False
+    assert await ask(database) == 1
+
+
+@closing
+async def test_a_call_that_still_hangs_does_not_delay_others_after_the_recovery(
+    wire: Wire, database: Database, pauses: pytest.MonkeyPatch
+) -> None:
+    pauses.setattr(circuit_breaker, "_FIRST_PAUSE_S", 0)
+    assert await ask(database) == 1
+    wire.hangs = True
+    hanging = [asyncio.create_task(ask(database)) for _ in range(3)]
+    for task in hanging[1:]:
+        task.cancel()
+    await asyncio.sleep(SHORT)
+    waiting = asyncio.create_task(ask(database))
+    await fail(database, 3, SHORT)
+    with pytest.raises(DatabaseUnavailable):
+        await waiting
+    wire.hangs = False
+    assert await ask(database, 5) == 1
+    hanging[0].cancel()
+    await asyncio.wait(hanging)
+
+
+def test_the_breaker_retries_within_two_seconds() -> None:
+    assert circuit_breaker._FIRST_PAUSE_S <= circuit_breaker._PAUSE_S
+    assert DatabaseUnavailable.retry_after_s >= circuit_breaker._PAUSE_S
