@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+import msgspec
 import pytest
 
 from progress.adapters.postgres import database
@@ -91,6 +92,35 @@ def test_queries_are_unavailable_if_the_database_is_unreachable() -> None:
         assert code == "UNAVAILABLE"
         assert "secret" not in message
         assert query_api.request("GET", "/health").status_code == 200
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "{ streak { current } }",
+        '{ item(itemId: "i") { itemId } }',
+        "{ __typename events { edges { cursor } } }",
+        'mutation { runBatch(idempotencyKey: "k") { id } }',
+    ],
+    ids=["compiled", "nullable", "with a constant", "mutation"],
+)
+def test_without_data_the_response_is_503_with_the_seconds_to_wait(query: str) -> None:
+    body = msgspec.json.encode({"query": query})
+    with api.serve(api.NOWHERE) as query_api:
+        for _ in range(5):  # the circuit breaker is open after the third
+            headers = api.headers(roles="admin")
+            response = query_api.request("POST", "/graphql", body, headers)
+            assert (response.status_code, response.headers["retry-after"]) == (503, "2")
+            (error,) = api.read(response)["errors"]
+            assert error["extensions"] == {"code": "UNAVAILABLE"}
+
+
+def test_a_response_with_data_is_200_although_the_database_is_unreachable(
+    offline_api: Api,
+) -> None:
+    answer = offline_api.post('{ __typename item(itemId: "i") { itemId } }')
+    assert answer["data"] == {"__typename": "Query", "item": None}
+    assert [error["extensions"]["code"] for error in answer["errors"]] == ["UNAVAILABLE"]
 
 
 def test_queries_are_unavailable_if_the_read_models_are_missing(

@@ -1,6 +1,7 @@
 """GraphQL errors of a response. Each error has a code; internal errors are masked and logged."""
 
 import traceback
+from collections.abc import Sequence
 from typing import Any, Self
 
 from graphql import GraphQLError
@@ -36,6 +37,18 @@ def format_error(error: GraphQLError, log: RequestLog) -> dict[str, Any]:
     return _with_code(
         error, "INTERNAL", f"an internal error, logged as {trace_id}", traceId=trace_id
     )
+
+
+def raise_if_unavailable(errors: Sequence[GraphQLError]) -> None:
+    """Raise the first error if the same request may succeed later, whatever error is first."""
+    causes = [error.original_error for error in errors]
+    transient = [cause for cause in causes if isinstance(cause, Unavailable)]
+    if (
+        transient
+        and len(transient) == len(causes)
+        and not any(isinstance(c, HistoryTooLong) for c in transient)
+    ):
+        raise transient[0]
 
 
 class CatchAll:

@@ -58,7 +58,8 @@ async def run(
 ) -> GraphQLResponse:
     """Execute a request. Each error has a code; internal errors are masked and logged.
 
-    With `bypass`, no cached result is used. Raise RateLimited if the caller exceeds the rate limit.
+    With `bypass`, no cached result is used. Raise RateLimited if the caller exceeds the rate limit,
+    and Unavailable if the response would have no data because a dependency does not respond.
     """
     document = documents.read(request.query, introspection=introspection)
     plan = _plan(document, request, context, log)
@@ -87,6 +88,8 @@ async def _respond(
         result = await executor.execute_document(
             document.tree, execution.request, execution.context
         )
+        if result.errors and not any(value is not None for value in (result.data or {}).values()):
+            graphql_errors.raise_if_unavailable(result.errors)
         response = to_response(result, log)
     if is_constant:
         return response
@@ -102,15 +105,21 @@ def _merge(
     """Join the outcomes of the root fields; `data` is null if a non-null field is null."""
     entries: list[bytes] = []
     errors: list[GraphQLError] = []
+    has_data = False
     for field, outcome in zip(fields, outcomes, strict=True):
         if isinstance(outcome, bytes):
+            has_data = True
             entries.append(field.planned.json_prefix + outcome)
             continue
         errors += outcome.errors or ()
         if outcome.data is None:
+            graphql_errors.raise_if_unavailable(errors)
             return _with_errors(None, errors, log)
         value = outcome.data[field.planned.field.key]
+        has_data = has_data or value is not None
         entries.append(field.planned.json_prefix + orjson.dumps(value))
+    if errors and not has_data:
+        graphql_errors.raise_if_unavailable(errors)
     return _with_errors(b"{" + b",".join(entries) + b"}", errors, log)
 
 

@@ -139,7 +139,7 @@ class QueryApi:
             response = responses.reject(error, headers)
         except Unavailable as error:
             logs.write("WARNING", f"not answered: {error}")
-            response = responses.unavailable(headers)
+            response = responses.unavailable(error, headers)
         self._cors.add_headers(headers, response)
         return response
 

@@ -15,6 +15,7 @@ from progress.errors import (
     RequestRejected,
     RequestTooLarge,
     Unauthenticated,
+    Unavailable,
 )
 from progress.query.execution.execute import GraphQLResponse
 from progress.query.http import requests
@@ -123,10 +124,11 @@ def reject(rejection: RequestRejected, headers: Headers) -> Response:
     return error(status, rejection, headers, code=rejection.code, lines=lines)
 
 
-def unavailable(headers: Headers) -> Response:
+def unavailable(cause: Unavailable, headers: Headers) -> Response:
     """Return the response that reports an unavailable dependency."""
     why = "temporarily unavailable: try again"
-    return error(503, why, headers, code="UNAVAILABLE", lines=((b"retry-after", b"5"),))
+    lines = ((b"retry-after", b"%d" % cause.retry_after_s),)
+    return error(503, why, headers, code="UNAVAILABLE", lines=lines)
 
 
 def error(
