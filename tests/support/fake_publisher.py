@@ -17,6 +17,8 @@ class FakePublisher:
     def __init__(self) -> None:
         self.requests: list[PublishRequest] = []
         self.times: list[datetime] = []  # of each request
+        self.is_down = False
+        self.attempts = 0  # failed ones included
         handler = grpc.unary_unary_rpc_method_handler(
             self._publish,
             request_deserializer=PublishRequest.deserialize,
@@ -30,7 +32,10 @@ class FakePublisher:
         self.address = f"127.0.0.1:{self._server.add_insecure_port('127.0.0.1:0')}"
         self._server.start()
 
-    def _publish(self, request: PublishRequest, _: Any) -> PublishResponse:
+    def _publish(self, request: PublishRequest, context: grpc.ServicerContext) -> PublishResponse:
+        self.attempts += 1
+        if self.is_down:
+            context.abort(grpc.StatusCode.UNAVAILABLE, "down")
         self.times.append(datetime.now(UTC))
         self.requests.append(request)
         return PublishResponse(message_ids=["1"] * len(request.messages))

@@ -100,6 +100,7 @@ def operator(
     forget: list[Callable[[], None]] = [
         settings.current.cache_clear,
         wakeups.publisher.cache_clear,
+        wakeups.outage.cache_clear,
     ]
     with contextlib.ExitStack() as stack:
         for clear_cache in forget:

@@ -48,7 +48,7 @@ def encode_push(
 @contextmanager
 def load_ingest(database_url: str, publisher: FakePublisher) -> Iterator[Client]:
     """Load the ingest function for the block, with this database and publisher; yield a client."""
-    caches = (settings.current, wakeups.publisher)
+    caches = (settings.current, wakeups.publisher, wakeups.outage)
     with ExitStack() as stack:
         for cache in caches:
             stack.callback(cache.cache_clear)

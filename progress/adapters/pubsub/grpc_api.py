@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 _VARINT, _LENGTH_DELIMITED = 0, 2
 _WIDTHS = {1: 8, 5: 4}  # bytes of the wire types of fixed width
+# By default, gRPC waits up to two minutes before it connects again.
+_OPTIONS = (("grpc.max_reconnect_backoff_ms", 5_000),)
 
 
 def open_channel() -> "grpc.Channel":
@@ -26,7 +28,7 @@ def open_channel() -> "grpc.Channel":
 
     emulator = settings.current().pubsub_emulator_host
     if emulator:
-        return grpc.insecure_channel(emulator)
+        return grpc.insecure_channel(emulator, _OPTIONS)
     import google.auth
     import google.auth.transport.grpc
     import google.auth.transport.requests
@@ -36,7 +38,10 @@ def open_channel() -> "grpc.Channel":
     except google.auth.exceptions.GoogleAuthError as error:
         raise PubSubUnavailable(f"no credentials for Pub/Sub: {error}") from error
     channel: grpc.Channel = google.auth.transport.grpc.secure_authorized_channel(  # type: ignore[no-untyped-call]  # it ships no types
-        credentials, google.auth.transport.requests.Request(), "pubsub.googleapis.com:443"
+        credentials,
+        google.auth.transport.requests.Request(),
+        "pubsub.googleapis.com:443",
+        options=_OPTIONS,
     )
     return channel
 

@@ -1,9 +1,12 @@
 """Wake-ups: messages on `progress-commands`, one per shard that grew and per operation to run.
 
 A lost wake-up only adds latency, because the scheduled sweep finds the shard or the operation.
+After a failure, nothing is sent for five seconds, so that requests do not wait for Pub/Sub.
 """
 
 import functools
+import threading
+import time
 from collections.abc import Callable, Iterable, Mapping
 from uuid import UUID
 
@@ -16,19 +19,70 @@ from progress.errors import PubSubUnavailable
 TOPIC = "progress-commands"
 _METHOD = "/google.pubsub.v1.Publisher/Publish"
 _TIMEOUT_S = 2.0
+_PAUSE_S = 5.0  # after a failure
+
+
+class Outage:
+    """The end of the pause after a failure, and the shards whose wake-ups were not sent."""
+
+    def __init__(self) -> None:
+        self._ends_at = 0.0
+        self._shards: set[int] = set()
+        self._mutex = threading.Lock()
+
+    @property
+    def is_over(self) -> bool:
+        """Whether there is no pause now."""
+        return time.monotonic() >= self._ends_at
+
+    def begin(self) -> None:
+        """Start a pause."""
+        self._ends_at = time.monotonic() + _PAUSE_S
+
+    def keep(self, shards: Iterable[int]) -> None:
+        """Keep the shards for the next call that sends."""
+        with self._mutex:
+            self._shards.update(shards)
+
+    def take(self) -> set[int]:
+        """Return the shards that were kept, and keep them no longer."""
+        with self._mutex:
+            shards, self._shards = self._shards, set()
+        return shards
+
+
+@functools.cache
+def outage() -> Outage:
+    """Return the process's state."""
+    return Outage()
 
 
 def send(shards: Iterable[int]) -> bool:
-    """Wake the projection of these shards; if that fails, write a log line and return False."""
-    return _send([b'{"command":"wake","shard":%d}' % shard for shard in shards])
+    """Wake the projection of these shards and of those that were kept.
+
+    If that fails, write a log line, keep the shards for the next call and return False. During the
+    pause after a failure, only keep the shards and return False.
+    """
+    wanted = [*shards]
+    if outage().is_over:
+        wanted += sorted(outage().take().difference(wanted))
+        if _send([b'{"command":"wake","shard":%d}' % shard for shard in wanted]):
+            return True
+    outage().keep(wanted)
+    return False
 
 
 def send_operations(operation_ids: Iterable[UUID]) -> bool:
     """Wake a worker for each operation; if that fails, write a log line and return False.
 
-    Pub/Sub withholds messages with this attribute from a revision on trial, which only folds.
+    During the pause after a failure, nothing is sent, and the sweep finds the operations. Pub/Sub
+    withholds messages with this attribute from a revision on trial, which only folds.
     """
-    return _send([operation_command(each) for each in operation_ids], command="operation")
+    commands = [operation_command(each) for each in operation_ids]
+    if commands and not outage().is_over:
+        logs.write("WARNING", "wake-up not sent: Pub/Sub failed less than 5 s ago")
+        return False
+    return _send(commands, command="operation")
 
 
 def operation_command(operation_id: UUID) -> bytes:
@@ -60,6 +114,7 @@ def _send(commands: list[bytes], **attributes: str) -> bool:
             publisher()(request, timeout=_TIMEOUT_S)
         except (grpc.RpcError, PubSubUnavailable) as error:
             code = error.code() if isinstance(error, grpc.Call) else error
+            outage().begin()
             span.record_error(f"{code}")
             logs.write("WARNING", f"wake-up not sent: {code}")
             return False
