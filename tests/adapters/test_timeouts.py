@@ -4,6 +4,7 @@ import socket
 import struct
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import pg8000.exceptions
@@ -11,6 +12,8 @@ import pytest
 
 from progress.adapters.postgres import database
 from progress.errors import DatabaseUnavailable
+from tests.conftest import Store
+from tests.support.gated_port import Gate
 
 
 @pytest.fixture
@@ -50,6 +53,20 @@ def test_the_reason_for_a_rejection_is_reported_even_if_the_connection_is_closed
             database.connect(f"postgresql://u@/d?host={tmp_path}")
         refusing.result()
     assert isinstance(fault.value.__cause__, pg8000.exceptions.DatabaseError)
+
+
+def test_a_dead_server_is_noticed_within_about_a_minute(store: Store) -> None:
+    with closing(Gate(store.url)) as gate:
+        gate.open()
+        connection = database.connect(gate.url)
+        tcp = connection._usock
+        assert tcp.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+        idle, interval, count = (
+            tcp.getsockopt(socket.IPPROTO_TCP, option)
+            for option in (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT)
+        )
+        connection.close()
+    assert idle + interval * count <= 60
 
 
 def test_a_statement_timeout_is_transient(postgres: str) -> None:
