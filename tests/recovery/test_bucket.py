@@ -1,25 +1,35 @@
 """Objects in a bucket are complete or absent, even if requests fail."""
 
+import time
+from email.utils import formatdate
+from itertools import pairwise
+
 import pytest
 
-from progress.adapters.storage import storage
+from progress.adapters.storage import retries, storage
 from progress.errors import ProgressError, StorageUnavailable
 from tests.support import cloud_storage
 from tests.support.cloud_storage import bucket
 
 __all__ = ["bucket"]
 
+DATA = bytes(range(256)) * (9 << 12)  # 9 MiB
+
+
+@pytest.fixture(autouse=True)
+def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retries, "_FIRST_PAUSE_S", 0.01)
+
 
 def test_an_upload_in_parts_continues_after_an_error(bucket: cloud_storage.Bucket) -> None:
     remote = storage.open_storage("gs://b/p")
-    data = bytes(range(256)) * (9 << 12)  # 9 MiB
-    bucket.refusals = [503, 500]
+    bucket.refusals = [503, 500, 429]
     with remote.writing("f/x") as output:
-        for start in range(0, len(data), 99_999):
-            output.write(data[start : start + 99_999])
-    assert bucket.objects["p/f/x"] == data
+        for start in range(0, len(DATA), 99_999):
+            output.write(DATA[start : start + 99_999])
+    assert bucket.objects["p/f/x"] == DATA
     assert "bytes */*" in bucket.spans
-    assert b"".join(remote.reading("f/x")) == data
+    assert b"".join(remote.reading("f/x")) == DATA
     with remote.writing("f/empty"):
         pass
     assert bucket.objects["p/f/empty"] == b""
@@ -70,3 +80,74 @@ def test_an_upload_that_the_bucket_never_accepts_is_an_outage(bucket: cloud_stor
     with pytest.raises(StorageUnavailable, match="no progress"):
         write()
     assert not bucket.objects
+
+
+@pytest.mark.parametrize(
+    ("size", "arrived"),
+    [(9 << 20, 0), (9 << 20, 300_000), (9 << 20, 8 << 20), (1 << 20, 1 << 20)],
+    ids=["nothing", "some bytes", "a whole part", "the whole object"],
+)
+def test_an_upload_continues_after_the_connection_is_cut(
+    bucket: cloud_storage.Bucket, size: int, arrived: int
+) -> None:
+    remote = storage.open_storage("gs://b")
+    bucket.cuts = [arrived]
+    with remote.writing("x") as output:
+        output.write(DATA[:size])
+    assert bucket.objects["x"] == DATA[:size]
+    assert "bytes */*" in bucket.spans
+
+
+def test_an_upload_fails_if_the_bucket_has_lost_bytes_that_it_confirmed(
+    bucket: cloud_storage.Bucket,
+) -> None:
+    remote = storage.open_storage("gs://b")
+
+    def write() -> None:
+        with remote.writing("x") as output:
+            output.write(DATA)
+            bucket.uploads["0"][1].clear()
+            bucket.refusals = [503]
+
+    with pytest.raises(StorageUnavailable, match="lost bytes"):
+        write()
+    assert not bucket.objects
+
+
+def test_a_request_is_repeated_after_growing_pauses(bucket: cloud_storage.Bucket) -> None:
+    remote = storage.open_storage("gs://b")
+    bucket.outages = [{}] * 4
+    assert not remote.has("x")
+    pauses = [after - before for before, after in pairwise(bucket.requests)]
+    assert len(pauses) == 4
+    assert all(pause >= 0.0075 * 2**attempt for attempt, pause in enumerate(pauses))
+
+
+def test_a_bucket_that_is_unavailable_five_times_is_an_outage(bucket: cloud_storage.Bucket) -> None:
+    remote = storage.open_storage("gs://b")
+    bucket.outages = [{}] * 100
+    with pytest.raises(StorageUnavailable, match="HTTP 503"):
+        remote.has("x")
+    assert len(bucket.requests) == 5
+
+
+def test_the_next_attempt_is_not_before_the_time_in_retry_after(
+    bucket: cloud_storage.Bucket,
+) -> None:
+    remote = storage.open_storage("gs://b")
+    date = int(time.time()) + 2
+    bucket.outages = [{"Retry-After": "1"}, {"Retry-After": formatdate(date, usegmt=True)}]
+    with remote.writing("x") as output:
+        output.write(b"x")
+    first, second, third = bucket.requests[:3]
+    assert second - first >= 1
+    assert third >= date
+    assert bucket.objects["x"] == b"x"
+
+
+@pytest.mark.parametrize("retry_after", ["", "soon", "-1"])
+def test_an_invalid_retry_after_is_ignored(bucket: cloud_storage.Bucket, retry_after: str) -> None:
+    remote = storage.open_storage("gs://b")
+    bucket.outages = [{"Retry-After": retry_after}]
+    assert not remote.has("x")
+    assert len(bucket.requests) == 2

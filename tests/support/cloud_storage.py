@@ -3,6 +3,7 @@
 import json
 import re
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -14,6 +15,7 @@ import pytest
 from progress import settings
 
 _PAGE = 1  # prefixes per page of a listing
+_QUANTUM = 256 << 10  # bytes; an unfinished upload has a multiple of them
 
 
 class Bucket:
@@ -24,12 +26,26 @@ class Bucket:
         self.uploads: dict[str, tuple[str, bytearray]] = {}
         self.cancelled: list[str] = []
         self.refusals: list[int] = []  # error statuses of the next requests with a body
+        self.outages: list[dict[str, str]] = []  # headers of a 503 to each of the next requests
+        self.cuts: list[int] = []  # bytes of the next bodies that arrive before a disconnection
+        self.requests: list[float] = []  # the time of each request
         self.spans: list[str] = []
 
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     bucket: Bucket
+
+    def parse_request(self) -> bool:
+        """Respond to requests during an outage; return whether the request must be handled."""
+        if not super().parse_request():
+            return False
+        self.bucket.requests.append(time.time())
+        if not self.bucket.outages:
+            return True
+        self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        self._answer(503, b"try again", **self.bucket.outages.pop(0))
+        return False
 
     def log_message(self, *_: Any) -> None:
         """Log nothing."""
@@ -44,18 +60,21 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_PUT(self) -> None:
         number = self.path.rpartition("/")[2]
-        body = self.rfile.read(int(self.headers["Content-Length"]))
+        body = self._read()
         content_range = self.headers["Content-Range"]
         self.bucket.spans.append(content_range)
         if body and self.bucket.refusals:
             return self._answer(self.bucket.refusals.pop(0), b"try again")
         name, held = self.bucket.uploads[number]
+        if self.close_connection:
+            held += body[: len(body) // _QUANTUM * _QUANTUM]
+            return None
         match = re.fullmatch(r"bytes (?:(\d+)-(\d+)|\*)/(\d+|\*)", content_range)
         assert match
         if match[1]:
             assert int(match[1]) == len(held), "the part does not start where the last part ended"
             assert len(body) == int(match[2]) - int(match[1]) + 1
-            assert match[3] != "*" or len(body) % (256 << 10) == 0
+            assert match[3] != "*" or len(body) % _QUANTUM == 0
             held += body
         if match[3] != "*":
             assert int(match[3]) == len(held)
@@ -63,6 +82,13 @@ class _Handler(BaseHTTPRequestHandler):
             return self._answer(200, b"{}")
         had = {"Range": f"bytes=0-{len(held) - 1}"} if held else {}
         return self._answer(308, b"", **had)
+
+    def _read(self) -> bytes:
+        """Return the body; if the connection is to be cut, only its first bytes."""
+        length = int(self.headers.get("Content-Length", 0))
+        if length and self.bucket.cuts:
+            length, self.close_connection = self.bucket.cuts.pop(0), True
+        return self.rfile.read(length)
 
     def do_DELETE(self) -> None:
         name = unquote(self.path.partition("/o/")[2])

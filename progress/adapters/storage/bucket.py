@@ -11,12 +11,12 @@ from google.auth.exceptions import DefaultCredentialsError, GoogleAuthError
 from google.auth.transport.requests import AuthorizedSession
 
 from progress import settings
+from progress.adapters.storage import retries
 from progress.adapters.storage.storage import PART, Output
 from progress.errors import ProgressError, StorageUnavailable
 
 _CHUNK = 8 << 20  # bytes of one request; a multiple of 256 KiB
 _TIMEOUT_S = 60.0
-_ATTEMPTS = 5
 _SCOPE = "https://www.googleapis.com/auth/devstorage.read_write"
 _UNFINISHED = 308
 
@@ -50,7 +50,7 @@ class Bucket:
             upload.finish()
         except BaseException:
             with contextlib.suppress(ProgressError):
-                self._request("DELETE", upload.url, allowed=(499, 404))
+                self._request("DELETE", upload.url, attempts=1, allowed=(499, 404))
             raise
 
     def reading(self, path: str) -> Iterator[bytes]:
@@ -88,40 +88,57 @@ class Bucket:
 
     def send_part(self, url: str, data: bytes, content_range: str) -> requests.Response | None:
         """Send a part of an upload, or query its state (`bytes */*`); None if no response came."""
+        allowed = (_UNFINISHED, *retries.TRANSIENT)
+        headers = {"Content-Range": content_range}
         try:
-            headers = {"Content-Range": content_range}
             return self._request(
-                "PUT", url, attempts=1, allowed=(308, 500, 502, 503), data=data, headers=headers
+                "PUT", url, attempts=1, allowed=allowed, data=data, headers=headers
             )
         except _NoResponse:
             return None
+
+    def upload_state(self, url: str) -> requests.Response:
+        """Return the response that says which bytes of an upload have arrived."""
+        headers = {"Content-Range": "bytes */*"}
+        return self._request("PUT", url, allowed=(_UNFINISHED,), headers=headers)
 
     def _request(
         self,
         method: str,
         url: str,
         *,
-        attempts: int = _ATTEMPTS,
+        attempts: int = retries.ATTEMPTS,
         allowed: Collection[int] = (),
         **more: Any,
     ) -> requests.Response:
+        """Return the response, if it is good or allowed; repeat the request after an outage."""
+        for attempt in range(attempts - 1):
+            response = None
+            with contextlib.suppress(_NoResponse):
+                response = self._request_once(method, url, **more)
+            if response is not None:
+                if response.status_code not in retries.TRANSIENT:
+                    return self._check(response, allowed)
+                response.close()
+            retries.pause(attempt, response)
+        return self._check(self._request_once(method, url, **more), allowed)
+
+    def _request_once(self, method: str, url: str, **more: Any) -> requests.Response:
         try:
-            response = self._session.request(method, url, timeout=_TIMEOUT_S, **more)
+            return self._session.request(method, url, timeout=_TIMEOUT_S, **more)
         except (requests.ConnectionError, requests.Timeout) as error:
-            if attempts > 1:
-                return self._request(method, url, attempts=attempts - 1, allowed=allowed, **more)
             raise _NoResponse(f"{self._location} does not respond: {error}; try again") from error
         except GoogleAuthError as error:
             raise ProgressError(
                 f"{self._location}: the credentials are invalid: {error}; "
                 "run `gcloud auth application-default login`"
             ) from None
+
+    def _check(self, response: requests.Response, allowed: Collection[int]) -> requests.Response:
         if response.ok or response.status_code in allowed:
             return response
-        if response.status_code >= 500 and attempts > 1:
-            return self._request(method, url, attempts=attempts - 1, allowed=allowed, **more)
         text = " ".join(response.text.split())[:200]
-        is_outage = response.status_code == 429 or response.status_code >= 500
+        is_outage = response.status_code in retries.TRANSIENT
         error_type = StorageUnavailable if is_outage else ProgressError
         raise error_type(f"{self._location}: HTTP {response.status_code}: {text}")
 
@@ -151,15 +168,14 @@ class _Upload:
 
     def _send(self, size: int, total: int | None) -> None:
         end = self._sent + size
-        for _ in range(_ATTEMPTS):
+        for attempt in range(retries.ATTEMPTS):
             part = bytes(self._buffer[: end - self._sent])
             span = f"{self._sent}-{end - 1}" if part else "*"
             size_of_all = "*" if total is None else total
             response = self._bucket.send_part(self.url, part, f"bytes {span}/{size_of_all}")
-            if response is None or response.status_code >= 500:
-                response = self._bucket.send_part(self.url, b"", "bytes */*")
-            if response is None or response.status_code >= 500:
-                continue
+            if response is None or response.status_code in retries.TRANSIENT:
+                retries.pause(attempt, response)
+                response = self._bucket.upload_state(self.url)
             if response.status_code != _UNFINISHED:
                 self._buffer.clear()
                 return
@@ -171,6 +187,8 @@ class _Upload:
     def _advance(self, header: str | None) -> None:
         """Drop the bytes that the header `bytes=0-…` confirms; no header means none arrived."""
         arrived = int(header.rpartition("-")[2]) + 1 if header else 0
+        if arrived < self._sent:  # the buffer no longer has the missing bytes
+            raise StorageUnavailable(f"an upload lost bytes after {arrived}; try again")
         del self._buffer[: arrived - self._sent]
         self._sent = arrived
 
