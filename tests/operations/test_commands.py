@@ -10,11 +10,12 @@ from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection
 from progress.adapters.pubsub import wakeups
 from progress.errors import PubSubUnavailable
+from progress.local import readiness
 from progress.operations import batch_job, claim, commands
 from tests.conftest import Store
 from tests.support.fake_publisher import FakePublisher
 from tests.support.operation_fixtures import Operator, url_of
-from tests.support.pushes import encode_push
+from tests.support.pushes import encode_push, load_function
 
 
 @pytest.mark.every_postgres
@@ -74,3 +75,16 @@ def test_the_api_sends_commands_that_the_parser_reads(
     started = operator.start("runBatch")
     (command,) = fake_publisher.commands()
     assert parse(command) == UUID(started["id"])
+
+
+def test_a_command_gets_429_while_another_worker_runs_the_operation(
+    operator: Operator, worker: Connection
+) -> None:
+    started = operator.start("runBatch")
+    assert claim.claim(worker, UUID(started["id"]))
+    body = encode_push({"command": "operation", "id": started["id"]})
+    with load_function("project") as project:
+        assert project.post("/", data=body).status_code == 429
+        database.close(worker)
+        readiness.wait(lambda: project.post("/", data=body).status_code == 204, "the lock")
+    assert operator.get(started["id"])["state"] == "SUCCEEDED"
