@@ -2,6 +2,7 @@
 
 import { runQuery } from './api.js';
 import { show, h } from './dom.js';
+import { Download } from './download.js';
 import { due } from './due.js';
 import { count } from './format.js';
 import { countBehind, freshness } from './freshness.js';
@@ -28,6 +29,7 @@ export class Learner {
     this.years = new Map();
     this.closing = new AbortController();
     this.retry = new Retry(() => this.refresh());
+    this.download = new Download(user, shell, () => this.draw());
     this.listen();
     this.refresh();
   }
@@ -36,6 +38,7 @@ export class Learner {
     this.closing.abort();
     this.retry.stop();
     this.subscription?.close();
+    this.download.close();
     clearTimeout(this.later);
     clearTimeout(this.announcing);
     clearInterval(this.clock);
@@ -138,7 +141,7 @@ export class Learner {
   draw() {
     const problem = this.problem && problemCard(this.problem, this.retry, Boolean(this.data));
     this.element.setAttribute('aria-busy', String(!this.data && !this.problem));
-    show(this.element, this.data ? sections(this.data, this.view, this.user) : [], problem);
+    show(this.element, this.data ? sections(this.data, this.view, this.user, this.download) : [], problem);
     if (this.scrolledYear !== this.view.year && this.data?.progress) this.scrollToDay();
   }
 
@@ -182,9 +185,10 @@ export class Learner {
   }
 
   click({ target }) {
-    const button = target.closest('[data-year], [data-step], [data-day]');
+    const button = target.closest('[data-year], [data-step], [data-day], [data-export]');
     if (!button || button.getAttribute('aria-disabled') === 'true') return;
     const { year: to, step, day } = button.dataset;
+    if (button.dataset.export) this.download.click(button.dataset.export);
     if (to) this.goToYear(Number(to));
     if (step) this.goToDay(moveDay(this.view.day, Number(step) < 0 ? 'ArrowUp' : 'ArrowDown'));
     if (day) this.goToDay(day, true);
@@ -226,7 +230,7 @@ export class Learner {
   }
 }
 
-function sections(data, view, user) {
+function sections(data, view, user, download) {
   const title = h('h1', { 'data-key': 'title', class: user ? null : 'unseen' },
     user ? `Progress of ${user}` : 'Your progress');
   if (!data.progress) return [title, welcome(user), freshness(data)];
@@ -234,7 +238,7 @@ function sections(data, view, user) {
   return [
     title, today(data), year(data, view),
     stack('left', weeks, items), stack('right', due, levels, domains),
-    totals(data), freshness(data),
+    totals(data), download.section(), freshness(data),
   ];
 }
 

@@ -58,7 +58,7 @@ function change(row, action, text) {
   return h('button', { type: 'button', ...attributes }, text);
 }
 
-function progress(row) {
+export function progress(row) {
   const percentage = Math.round(100 * row.progress);
   const range = { 'aria-valuemin': 0, 'aria-valuemax': 100, 'aria-valuenow': percentage };
   const name = `Progress of ${kindOf(row)}`;

@@ -1,0 +1,111 @@
+// "Download my data": an export of the learner's record, with its progress, a way to cancel it, and the file.
+
+import { runQuery } from './api.js';
+import { h } from './dom.js';
+import { OPERATION, hasEnded, kindOf, progress } from './operations.js';
+import * as session from './session.js';
+import { Subscription } from './stream.js';
+
+const FIELDS = `${OPERATION} download { url expiresAt bytes }`;
+const START = `mutation Export($user: ID, $key: ID!) {
+  operation: exportUser(userId: $user, idempotencyKey: $key) { ${FIELDS} }
+}`;
+const CANCEL = `mutation Cancel($id: ID!) { operation: cancelOperation(id: $id) { ${FIELDS} } }`;
+const FETCH = `query Export($id: ID!) { operation(id: $id) { ${FIELDS} } }`;
+const SUBSCRIPTION = `subscription FollowExport($id: ID!) { operation: operationUpdated(id: $id) { ${FIELDS} } }`;
+const MIB = 1 << 20;
+const RENEWAL_MS = 540_000; // before the address of the file expires
+
+export class Download {
+  /** `user` is null for the caller's own record; `draw` draws the view again. */
+  constructor(user, shell, draw) {
+    Object.assign(this, { user, shell, draw, operation: null, error: null });
+  }
+
+  close() {
+    this.subscription?.close();
+    clearTimeout(this.renewal);
+    this.isClosed = true;
+  }
+
+  /** The section; nothing for those who may not export this record. */
+  section() {
+    const isAllowed = session.role() === 'admin' || (session.role() === 'learner' && !this.user);
+    if (!isAllowed) return null;
+    return h('section', { class: 'card wide', 'aria-labelledby': 'download', 'data-key': 'download' },
+      h('h2', { id: 'download' }, this.user ? 'Their data' : 'Your data'),
+      h('p', { class: 'note' }, 'Everything that is recorded, and all numbers, in one ZIP file.'),
+      h('p', { class: 'error', role: 'alert' }, this.error),
+      this.isRunning ? progress(this.operation) : null,
+      h('div', { class: 'tools' }, this.buttons()));
+  }
+
+  get isRunning() {
+    return Boolean(this.operation) && !hasEnded(this.operation);
+  }
+
+  buttons() {
+    const button = (name, text) =>
+      h('button', { type: 'button', class: 'button quiet', 'data-export': name, 'data-key': name }, text);
+    if (this.isRunning) return [button('cancel', 'Cancel')];
+    const { state, download } = this.operation ?? {};
+    const size = download && `${(download.bytes / MIB).toFixed(1)} MB`;
+    return [
+      download && h('a', { class: 'button', href: download.url, download: true, 'data-key': 'file' },
+        `Save the file (${size})`),
+      button('start', state && state !== 'SUCCEEDED' ? 'Try again' : this.user ? 'Download their data' : 'Download my data'),
+    ];
+  }
+
+  click(name) {
+    if (name === 'start') this.start();
+    else this.change(CANCEL, { id: this.operation.id });
+  }
+
+  /** Start an export. A repeated attempt has the same idempotency key. */
+  async start() {
+    this.key ??= crypto.randomUUID();
+    if (!await this.change(START, { user: this.user, key: this.key })) return;
+    this.key = null;
+    this.shell.announce(`${kindOf(this.operation)}: started.`);
+    this.subscription?.close();
+    this.subscription = new Subscription(SUBSCRIPTION, { id: this.operation.id }, {
+      data: ({ operation }) => this.onChange(operation),
+      state: (state) => state.kind && this.change(FETCH, { id: this.operation.id }),
+    });
+  }
+
+  onChange(operation) {
+    this.show(operation);
+    if (hasEnded(operation)) {
+      this.subscription?.close();
+      const isDone = operation.state === 'SUCCEEDED';
+      this.error = isDone ? null : `The file was not made: ${operation.error}.`;
+      this.shell.announce(`${kindOf(operation)}: ${isDone ? 'done' : 'not done'}.`);
+    }
+    this.draw();
+  }
+
+  show(operation) {
+    this.operation = operation;
+    clearTimeout(this.renewal);
+    if (!operation.download || this.isClosed) return;
+    this.renewal = setTimeout(() => this.change(FETCH, { id: operation.id }), RENEWAL_MS);
+  }
+
+  /** Send a request about the operation. Return true if it succeeded; otherwise show the error. */
+  async change(query, variables) {
+    this.error = null;
+    try {
+      this.show((await runQuery(query, variables)).data.operation);
+      return !this.isClosed;
+    } catch (problem) {
+      if (!problem.kind) throw problem;
+      if (problem.kind === 'signed-out') this.shell.signedOut();
+      else this.error = `Not done: ${problem.message}.`;
+      return false;
+    } finally {
+      if (!this.isClosed) this.draw();
+    }
+  }
+}
