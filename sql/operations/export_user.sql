@@ -2,24 +2,26 @@
 -- COPY takes no parameters, so that its queries read the learner from the setting export.learner.
 
 -- check --
--- Whether the learner exists; and how many exports the caller has started within 24 hours, without those that failed,
--- and the seconds until the oldest of them is 24 hours old. Null if this request starts no new operation.
+-- Whether the learner exists; how many exports the caller has started within 24 hours, without those that failed, or 0
+-- if this request starts no new operation; and the seconds until the oldest of them is 24 hours old.
+WITH started AS (
+    SELECT o.started_at
+    FROM operations.operations o
+    WHERE o.kind = 'EXPORT_USER' AND o.started_by = CAST(:caller AS text) AND o.state NOT IN ('FAILED', 'TIMED_OUT')
+      AND o.started_at > CAST(:now AS timestamptz) - INTERVAL '24 hours'
+      AND NOT EXISTS (
+          SELECT FROM operations.operations same
+          WHERE same.kind = 'EXPORT_USER'
+            AND (same.subject = CAST(:learner AS text) AND same.finished_at IS NULL
+              OR same.started_by = CAST(:caller AS text)
+                 AND same.key_digest = sha256(convert_to(CAST(:key AS text), 'UTF8'))))
+)
 SELECT
-    NOT EXISTS (SELECT FROM deleted_learners d WHERE d.user_id = :learner)
-        AND EXISTS (SELECT FROM event_store.events e WHERE e.stream_id = 'learner-' || CAST(:learner AS text)) AS is_known,
-    (SELECT count(*) FROM operations.operations o
-     WHERE o.kind = 'EXPORT_USER' AND o.started_by = CAST(:caller AS text) AND o.state NOT IN ('FAILED', 'TIMED_OUT')
-       AND o.started_at > CAST(:now AS timestamptz) - INTERVAL '24 hours'
-       AND NOT EXISTS (
-           SELECT FROM operations.operations same
-           WHERE same.kind = 'EXPORT_USER'
-             AND (same.subject = CAST(:learner AS text) AND same.finished_at IS NULL
-               OR same.started_by = CAST(:caller AS text)
-                  AND same.key_digest = sha256(convert_to(CAST(:key AS text), 'UTF8'))))) AS accepted,
-    (SELECT CAST(ceil(extract(epoch FROM min(o.started_at) - CAST(:now AS timestamptz))) AS integer) + 86400
-     FROM operations.operations o
-     WHERE o.kind = 'EXPORT_USER' AND o.started_by = CAST(:caller AS text) AND o.state NOT IN ('FAILED', 'TIMED_OUT')
-       AND o.started_at > CAST(:now AS timestamptz) - INTERVAL '24 hours') AS seconds;
+    NOT EXISTS (SELECT FROM deleted_learners d WHERE d.user_id = :learner) AND EXISTS (
+        SELECT FROM event_store.events e WHERE e.stream_id = 'learner-' || CAST(:learner AS text)) AS is_known,
+    count(*) AS accepted,
+    CAST(ceil(extract(epoch FROM min(started_at) - CAST(:now AS timestamptz))) AS integer) + 86400 AS seconds
+FROM started;
 
 -- shard --
 -- The learner's shard, and the position of the learner's newest event; 0 without events.
@@ -40,7 +42,8 @@ WITH learner AS (SELECT set_config('export.learner', :learner, true) AS id)
 SELECT transaction_timestamp(), c.position,
     set_config('export.position', CAST(c.position AS text), true) IS NOT NULL AS is_set,
     CASE WHEN NOT EXISTS (SELECT FROM deleted_learners d WHERE d.user_id = l.id)
-         THEN (SELECT coalesce(max(e.stream_version), 0) FROM event_store.events e WHERE e.stream_id = 'learner-' || l.id) END
+         THEN (SELECT coalesce(max(e.stream_version), 0)
+               FROM event_store.events e WHERE e.stream_id = 'learner-' || l.id) END
 FROM learner l JOIN checkpoints c ON c.shard = event_store.shard_of('learner-' || l.id);
 
 -- read models --
@@ -48,7 +51,7 @@ FROM learner l JOIN checkpoints c ON c.shard = event_store.shard_of('learner-' |
 SELECT CAST(to_regclass('user_progress') AS oid);
 
 -- events --
--- The envelopes, oldest first. JSON text holds no control character, so that CSV with these marks changes nothing in it.
+-- The envelopes, oldest first. JSON text has no control characters, so CSV with these marks leaves it as it is.
 COPY (
     SELECT json_build_object(
         'event_id', e.event_id,
@@ -81,7 +84,9 @@ COPY (
     ), reviewed AS (
         {read_models/weekly_stats reviewed}
     ), whole AS (
-        SELECT w.*, coalesce(r.items_reviewed, 0) AS items_reviewed FROM weeks w LEFT JOIN reviewed r USING (user_id, monday)
+        SELECT w.*, coalesce(r.items_reviewed, 0) AS items_reviewed
+        FROM weeks w
+        LEFT JOIN reviewed r USING (user_id, monday)
     )
     SELECT s.monday AS start, s.monday + 6 AS "end", s.active_days,
         {read_models/daily_stats stat_fields}

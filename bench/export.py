@@ -1,0 +1,97 @@
+"""The export of a learner with a million events, compared with a COPY of the same events.
+
+`python -m bench.export NAME FOLDER` exports the only learner, and prints the peak memory in MB.
+"""
+
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+from bench import logs
+from bench.lines import Line, Rounds
+from bench.server import Server, Store
+from progress.adapters.postgres.statements import blocks
+from progress.operations import export_user
+from progress.projections import notifications, schema
+
+_ROUNDS = 3
+_SESSIONS = 23_810  # of 42 events each
+_FILE = "operations/export_user"
+
+
+class _Null:
+    """An output that keeps nothing but its size in bytes."""
+
+    size = 0
+
+    def write(self, data: bytes) -> None:
+        """Count the bytes."""
+        self.size += len(data)
+
+
+def compare_with_copy(server: Server) -> Iterator[Line]:
+    """Compare the whole archive with a COPY of its events, and measure the worker's memory."""
+    store = server.create_store()
+    logs.fill(store, learners=1, sessions=_SESSIONS)
+    (learner,) = logs.learners(store, events=1)
+    with closing(store.connect()) as connection:
+        export_user.catch_up(connection, learner, notifications.DISABLED, lambda: None)
+    rounds = Rounds()
+    for _ in range(_ROUNDS):
+        megabytes, seconds = _time_copy(store, learner)
+        rounds.add("copy", megabytes / seconds)
+        rounds.add("export", megabytes / _time_export(store, learner))
+    memory = _measure_memory(store)
+    server.drop(store)
+    what = f"export of {42 * _SESSIONS:,} events"
+    yield Line(
+        what,
+        f"{rounds.median('export'):.0f} MB/s",
+        f"COPY of the events: {rounds.median('copy'):.0f} MB/s",
+        rounds.ratio("export", "copy"),
+        0.33,
+    )
+    yield Line(f"peak memory of an {what}", f"{memory:.0f} MB", "", memory, 200, "MB", at_most=True)
+
+
+def _time_copy(store: Store, learner: str) -> tuple[float, float]:
+    """Return the megabytes of the events, and the seconds of their COPY."""
+    sink = _Null()
+    with closing(store.connect()) as connection:
+        schema.set_search_path(connection)
+        connection.run(blocks(_FILE)["begin"])
+        connection.run(blocks(_FILE)["snapshot"], learner=learner)
+        begin = time.perf_counter()
+        connection.run(blocks(_FILE)["events"], stream=sink)
+        return sink.size / 1e6, time.perf_counter() - begin
+
+
+def _time_export(store: Store, learner: str) -> float:
+    """Return the seconds of an archive."""
+    with closing(store.connect()) as connection:
+        schema.set_search_path(connection)
+        begin = time.perf_counter()
+        export_user.write(connection, learner, _Null(), lambda _: None)
+        return time.perf_counter() - begin
+
+
+def _measure_memory(store: Store) -> float:
+    """Return the peak memory of a process that exports the learner, in MB."""
+    words = [sys.executable, "-m", "bench.export", store.name, str(store.folder)]
+    done = subprocess.run(words, capture_output=True, text=True, check=True)
+    return float(done.stdout)
+
+
+def _print_peak_memory(store: Store) -> None:
+    (learner,) = logs.learners(store, events=1)
+    _time_export(store, learner)
+    status = Path("/proc/self/status").read_text(encoding="utf-8")
+    peak = int(status.partition("VmHWM:")[2].split()[0]) * 1_024 / 1e6
+    print(f"{peak:.1f}")
+
+
+if __name__ == "__main__":
+    _print_peak_memory(Store(sys.argv[1], Path(sys.argv[2])))
