@@ -115,7 +115,7 @@ async def test_one_request_probes_and_the_others_are_rejected(
     wire: Wire, database: Database, pauses: pytest.MonkeyPatch
 ) -> None:
     pauses.setattr(circuit_breaker, "_FIRST_PAUSE_S", 0)
-    pauses.setattr(circuit_breaker, "_PROBE_TIMEOUT_S", 5.0)
+    pauses.setattr(circuit_breaker, "_PROBE_TIMEOUT_S", 2.0)
     wire.refuses = True
     await fail(database, 3)
     wire.refuses, wire.hangs = False, True
@@ -180,6 +180,24 @@ async def test_a_call_that_still_hangs_does_not_delay_others_after_the_recovery(
     assert await ask(database, 5) == 1
     hanging[0].cancel()
     await asyncio.wait(hanging)
+
+
+@closing
+async def test_a_timeout_of_a_call_from_before_the_recovery_does_not_count(
+    wire: Wire, pauses: pytest.MonkeyPatch, database: Database
+) -> None:
+    pauses.setattr(circuit_breaker, "_FIRST_PAUSE_S", 0)
+    database._size = 6
+    assert await ask(database) == 1
+    wire.hangs = True
+    hanging = [asyncio.create_task(ask(database, 10 * SHORT)) for _ in range(3)]
+    await asyncio.gather(*(fail(database, 1, SHORT) for _ in range(3)))
+    wire.hangs = False
+    assert await ask(database) == 1
+    pauses.setattr(circuit_breaker, "_FIRST_PAUSE_S", LONG)
+    results = await asyncio.gather(*hanging, return_exceptions=True)
+    assert {type(result) for result in results} == {DatabaseUnavailable}
+    assert await ask(database) == 1
 
 
 def test_the_breaker_retries_within_two_seconds() -> None:

@@ -79,7 +79,7 @@ class Database:
             result = await self._run_or_retry(work, scope)
         except DatabaseUnavailable as error:
             if _is_failure(error, time.monotonic() - started_at):
-                breaker.record_failure()
+                breaker.record_failure(started_at=started_at)
             raise
         except StatementFailed:
             breaker.record_success()

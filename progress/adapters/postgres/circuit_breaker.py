@@ -28,7 +28,7 @@ class CircuitBreaker:
         self._probe, self._on_open = probe, on_open
         self.is_open = False
         self.failures = 0  # since the last success
-        self._next_probe_at = 0.0
+        self._next_probe_at = self._closed_at = 0.0
         self._probing: asyncio.Task[None] | None = None
         self._prober: RequestScope | None = None
 
@@ -49,11 +49,17 @@ class CircuitBreaker:
         """Close the breaker."""
         self.failures = 0
         if self.is_open:
-            self.is_open = False
+            self.is_open, self._closed_at = False, time.monotonic()
             logs.write("INFO", "the database responds again")
 
-    def record_failure(self) -> None:
-        """Count a failure; open the breaker after the third in a row."""
+    def record_failure(self, *, started_at: float) -> None:
+        """Count a failure; open the breaker after the third in a row.
+
+        A call that started before the recovery may have waited for the server that was lost, so it
+        does not count.
+        """
+        if started_at < self._closed_at:
+            return
         self.failures += 1
         if self.failures >= _MAX_FAILURES and not self.is_open:
             self.is_open = True
