@@ -7,7 +7,7 @@ from typing import Any, Self
 from graphql import GraphQLError
 
 from progress.adapters.telemetry import logs, tracing
-from progress.errors import HistoryTooLong, RequestRejected, Unavailable
+from progress.errors import HistoryTooLong, RequestRejected, StorageUnavailable, Unavailable
 from progress.query.execution.access_log import RequestLog
 
 
@@ -24,9 +24,7 @@ def format_error(error: GraphQLError, log: RequestLog) -> dict[str, Any]:
         log.has_failed = True
         with tracing.use_trace(log.traceparent):
             logs.write("WARNING", f"not answered: {cause}")
-        is_long = isinstance(cause, HistoryTooLong)
-        message = str(cause) if is_long else "the database does not respond: try again"
-        return _with_code(error, "UNAVAILABLE", message)
+        return _with_code(error, "UNAVAILABLE", _describe(cause))
     if cause is None or isinstance(cause, (GraphQLError, RequestRejected)):
         return format_rejection(error)
     log.has_failed = True
@@ -49,6 +47,13 @@ def raise_if_unavailable(errors: Sequence[GraphQLError]) -> None:
         and not any(isinstance(c, HistoryTooLong) for c in transient)
     ):
         raise transient[0]
+
+
+def _describe(outage: Unavailable) -> str:
+    if isinstance(outage, HistoryTooLong):
+        return str(outage)
+    dependency = "storage" if isinstance(outage, StorageUnavailable) else "database"
+    return f"the {dependency} does not respond: try again"
 
 
 class CatchAll:

@@ -1,7 +1,7 @@
 """The context of a request, which every resolver receives: caller, time and data sources."""
 
 from collections.abc import Callable
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 import msgspec
@@ -49,7 +49,8 @@ class Context(msgspec.Struct, frozen=True):
         if not may_fetch or self.downloads is None:
             return None
         origin = f"http://{self.host.decode('latin-1')}" if self.host else ""
-        return await self.downloads.sign(operation, self.at, origin)
+        now = datetime.now(UTC)  # not `at`, because a stream may have begun long ago
+        return await self.downloads.sign(operation, now, origin)
 
     @property
     def is_admin(self) -> bool:

@@ -1,7 +1,8 @@
 """Compiled subscription results equal the executor's results for any selection."""
 
 import asyncio
-from datetime import UTC, date, datetime
+import json
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from graphql import Executor, GraphQLObjectType, get_named_type, parse
@@ -14,10 +15,16 @@ from progress.operations.records import (
     OperationState,
     OperationStep,
 )
+from progress.query.auth import Caller
 from progress.query.execution.access_log import RequestLog
 from progress.query.execution.selections import GRAPHQL
+from progress.query.graphql.context import Context
+from progress.query.graphql.downloads import Downloads
 from progress.query.http import subscription_results
+from progress.query.read_models.queries import Queries
+from progress.query.read_models.reader import Reader
 from progress.query.read_models.rows import MasteryStats, Streak, UserProgress
+from progress.settings import Settings
 
 LOG = RequestLog("stream", f"00-{32 * 'a'}-{16 * 'b'}-01")
 ID = "3f0c1f0e-6a43-4c0e-9a53-0d2c6c1c7a11"
@@ -110,3 +117,24 @@ def test_numbers_and_times_are_formatted_as_in_query_results() -> None:
     expected = b'{"longestStart":"2024-03-01","longestEnd":null,"activeToday":true}'
     written = asyncio.run(subscription_results.compile_result(tree, executor, LOG)(streak))
     assert written == b'{"data":{"streakUpdated":' + expected + b"}}"
+
+
+def test_a_stream_signs_a_download_at_the_time_of_the_event() -> None:
+    began, now = datetime(2026, 1, 1, tzinfo=UTC), datetime.now(UTC)
+    caller, downloads = Caller("ann", "learner"), Downloads(Settings())
+    context = Context(caller, Queries(Reader(Settings())), began, downloads=downloads)
+    row = Operation(
+        id=ID, number=1, version=1, kind=OperationKind.EXPORT_USER,
+        state=OperationState.SUCCEEDED, started_by="ann", progress=1.0, error=None,
+        result='{"object":"1.zip","file":"progress-2026-01-01.zip","bytes":7,"sha256":"ab"}',
+        started_at=now, finished_at=now, steps=[], subject="ann", requesters=["ann"],
+    )  # fmt: skip
+    field, _ = SUBSCRIPTIONS["operationUpdated"]
+    text = f"subscription {{ it: {field} {{ download {{ bytes expiresAt }} }} }}"
+    executor: Any = Executor.build(
+        GRAPHQL, tree := parse(text), context_value=context, raw_variable_values={}
+    )
+    written = asyncio.run(subscription_results.compile_result(tree, executor, LOG)(row))
+    download = json.loads(written)["data"]["it"]["download"]
+    assert download["bytes"] == 7
+    assert datetime.fromisoformat(download["expiresAt"]) >= now + timedelta(minutes=10)
