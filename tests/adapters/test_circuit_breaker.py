@@ -162,24 +162,26 @@ async def test_a_probe_follows_a_failed_probe(
 
 
 @closing
-async def test_a_call_that_still_hangs_does_not_delay_others_after_the_recovery(
+async def test_calls_that_hang_or_wait_do_not_delay_others_after_the_recovery(
     wire: Wire, database: Database, pauses: pytest.MonkeyPatch
 ) -> None:
     pauses.setattr(circuit_breaker, "_FIRST_PAUSE_S", 0)
+    database._size = 4
     assert await ask(database) == 1
     wire.hangs = True
-    hanging = [asyncio.create_task(ask(database)) for _ in range(3)]
-    for task in hanging[1:]:
-        task.cancel()
-    await asyncio.sleep(SHORT)
-    waiting = asyncio.create_task(ask(database))
-    await fail(database, 3, SHORT)
+    hanging = asyncio.create_task(ask(database))
+    failing = [asyncio.create_task(fail(database, 1, SHORT)) for _ in range(3)]
+    await asyncio.sleep(0)
+    waiting = [asyncio.create_task(ask(database)) for _ in range(4)]
+    await asyncio.gather(*failing)
     with pytest.raises(DatabaseUnavailable):
-        await waiting
+        await waiting.pop()  # the other three may use the places of those that failed
     wire.hangs = False
-    assert await ask(database, 5) == 1
-    hanging[0].cancel()
-    await asyncio.wait(hanging)
+    assert await ask(database) == 1
+    assert not hanging.done()
+    for call in (hanging, *waiting):
+        call.cancel()
+    await asyncio.wait({hanging, *waiting})
 
 
 @closing
