@@ -1,0 +1,55 @@
+"""Exports in tests: start them, run them, and read the files of their archives."""
+
+import csv
+import io
+import json
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from progress import settings
+from tests.support.operation_fixtures import (
+    Operator,
+)
+
+DOWNLOAD = "download { url expiresAt bytes sha256 }"
+
+
+@pytest.fixture
+def exports(operator: Operator) -> Path:
+    """The folder of the exported files."""
+    return Path(settings.current().progress_data_dir) / "exports"
+
+
+def export(operator: Operator, learner: str = "ann", **options: Any) -> Any:
+    """Start an export and return the operation."""
+    return operator.start("exportUser", f'userId: "{learner}", ', **options)
+
+
+def read(path: Path) -> dict[str, bytes]:
+    """Return the files of a valid archive by name."""
+    with zipfile.ZipFile(path) as archive:
+        assert archive.testzip() is None
+        return {name: archive.read(name) for name in archive.namelist()}
+
+
+def export_files(operator: Operator, exports: Path) -> dict[str, bytes]:
+    """Export Ann's record and return the files of the archive."""
+    done = operator.run(export(operator)["id"])
+    assert done["state"] == "SUCCEEDED", done["error"]
+    return read(exports / json.loads(done["result"])["object"])
+
+
+def list_rows(files: dict[str, bytes], name: str) -> list[dict[str, str]]:
+    """Return the rows of a CSV file."""
+    return list(csv.DictReader(io.StringIO(files[name].decode())))
+
+
+def get(operator: Operator, operation_id: str, user: str = "ann", roles: str = "learner") -> Any:
+    """Return the operation with its download, as the caller sees it."""
+    query = f'{{ operation(id: "{operation_id}") {{ id state {DOWNLOAD} }} }}'
+    body = operator.ask(query, user, roles=roles)
+    assert "errors" not in body, body
+    return body["data"]["operation"]
