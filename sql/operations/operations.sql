@@ -46,13 +46,15 @@ UPDATE operations.operations o SET progress = greatest(o.progress, :progress), v
 WHERE o.operation_id = CAST(:operation_id AS uuid) RETURNING o.version;
 
 -- interruption --
-SELECT CAST(NULL AS bigint), o.cancelled_by IS NOT NULL AND NOT o.is_irrevocable, clock_timestamp() >= o.expires_at FROM operations.operations o
+SELECT CAST(NULL AS bigint), o.cancelled_by IS NOT NULL AND NOT o.is_irrevocable, clock_timestamp() >= o.expires_at
+FROM operations.operations o
 WHERE o.operation_id = CAST(:operation_id AS uuid);
 
 -- set step --
 WITH s AS (
     UPDATE operations.steps s
-    SET state = :state, error = :error, outcome = coalesce(CAST(:outcome AS jsonb), s.outcome), attempts = s.attempts - :uncounted
+    SET state = :state, error = :error, outcome = coalesce(CAST(:outcome AS jsonb), s.outcome),
+        attempts = s.attempts - :uncounted
     WHERE s.operation_id = CAST(:operation_id AS uuid) AND s.name = :step)
 UPDATE operations.operations o SET version = o.version + 1
 WHERE o.operation_id = CAST(:operation_id AS uuid) RETURNING o.version;
