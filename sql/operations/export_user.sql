@@ -112,17 +112,21 @@ COPY (
     ORDER BY s.item_id
 ) TO STDOUT (FORMAT csv, HEADER);
 
+-- shares --
+-- The described items of each domain and level, and what the learner has studied of them.
+batch_learners AS (
+    SELECT current_setting('export.learner') AS user_id
+), described AS (
+    {read_models/catalogue_shares described}
+), studied AS (
+    {read_models/catalogue_shares studied}
+), counted AS (
+    {read_models/catalogue_counts counted}
+)
+
 -- domains --
 COPY (
-    WITH batch_learners AS (
-        SELECT current_setting('export.learner') AS user_id
-    ), described AS (
-        {read_models/catalogue_shares described}
-    ), studied AS (
-        {read_models/catalogue_shares studied}
-    ), counted AS (
-        {read_models/catalogue_counts counted}
-    )
+    WITH {operations/export_user shares}
     SELECT name AS domain,
         {read_models/catalogue_shares share_fields}
     FROM (SELECT name, items FROM counted WHERE kind = 'domain') AS c
@@ -132,15 +136,7 @@ COPY (
 
 -- levels --
 COPY (
-    WITH batch_learners AS (
-        SELECT current_setting('export.learner') AS user_id
-    ), described AS (
-        {read_models/catalogue_shares described}
-    ), studied AS (
-        {read_models/catalogue_shares studied}
-    ), counted AS (
-        {read_models/catalogue_counts counted}
-    )
+    WITH {operations/export_user shares}
     SELECT name AS level,
         {read_models/catalogue_shares share_fields}
     FROM (SELECT name, items FROM counted WHERE kind = 'level') AS c
