@@ -28,7 +28,7 @@ class Plan:
 
 PLANS = {
     "dev": Plan((100,), None),
-    "staging": Plan((100,), Limits(hold=120)),  # tests the watch before production uses it
+    "staging": Plan((100,), Limits(hold=120)),  # so that prod is not the first to be watched
     "prod": Plan((5, 25, 50, 100), Limits(hold=600)),
 }
 

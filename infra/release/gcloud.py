@@ -164,7 +164,7 @@ class Cloud:
             *("pubsub", "subscriptions", "create", subscription, *self._project()),
             *(f"--topic={topic}", f"--push-endpoint={service.find_address(tag)}"),
             f"--push-auth-service-account=progress-push@{self.project}.iam.gserviceaccount.com",
-            # As the audience, Cloud Run accepts the service's URL but not a tag's URL.
+            # Cloud Run accepts the service's URL as a token's audience, but not a tag's URL.
             f"--push-auth-token-audience={service.url}",
             # Only the serving revision runs operations.
             '--message-filter=NOT attributes.command = "operation"',

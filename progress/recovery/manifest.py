@@ -51,7 +51,7 @@ def decode(data: bytes) -> Manifest:
     try:
         manifest = msgspec.json.decode(data, type=Manifest)
     except msgspec.DecodeError as error:
-        raise ProgressError(f"{NAME} is invalid: {error}; take another backup") from None
+        raise ProgressError(f"{NAME} is invalid: {error}; use another backup") from None
     if manifest.format != FORMAT:
         raise ProgressError(
             f"the backup has format {manifest.format}, but this code reads {FORMAT}: "

@@ -25,8 +25,8 @@ CREATE TEMPORARY TABLE window_reviewed (
 DELETE FROM window_reviewed;
 
 -- fold --
--- An item is reviewed on each day with an answer after the day of its first answer. If the first answer moves, the days
--- between the former and the new first day change.
+-- An item counts as reviewed on every day with an answer, except the day of its first answer. If the first answer moves
+-- to another day, this changes the reviews between the two days.
 INSERT INTO window_reviewed
 SELECT i.user_id, d.day, CASE WHEN d.day > i.first_answered_on THEN 1 ELSE -1 END
 FROM window_items i

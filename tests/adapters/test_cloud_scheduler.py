@@ -17,7 +17,7 @@ NOWHERE = (
 
 
 class Cloud:
-    """A runner of the command against the fake Cloud Scheduler."""
+    """The fake Cloud Scheduler, and `progress schedule` with its address."""
 
     def __init__(self, scheduler: CloudScheduler, address: str) -> None:
         self.scheduler, self._address = scheduler, address

@@ -98,7 +98,7 @@ def test_the_query_role_may_back_up_and_the_project_role_may_restore(
     restore.run(lambda: database.connect(url_of(store, "project")), backup_folder, nobody)
     assert not sample_events.find_differences(populated)
     refused = cli.progress(url_of(store, "query"), "restore", str(tmp_path))
-    cli.expect_failure(refused, "permission denied", "its owner may")
+    cli.expect_failure(refused, "permission denied", "connect as the owner")
 
 
 def test_the_newest_complete_backup_made_with_the_current_folds_is_restored(

@@ -1,4 +1,4 @@
-"""The specified outcome of each event, as a sequential program."""
+"""A sequential program that computes the specified outcome of each event."""
 
 from dataclasses import dataclass, field
 from typing import Any

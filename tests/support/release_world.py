@@ -30,8 +30,8 @@ class CallRejected(Exception):
 class World:
     """Everything that a release changes. `revisions` maps revisions to images.
 
-    As in Knative, a traffic call moves traffic if all revisions that it names have started. The
-    call fails if one of these revisions, or the newest revision, has not started.
+    As in Knative, a traffic call moves traffic if all revisions that it names have started;
+    otherwise it fails. If only the newest revision has not started, it moves traffic and fails.
     """
 
     address: str = ""

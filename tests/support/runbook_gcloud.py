@@ -1,8 +1,8 @@
-"""A fake gcloud for the runbook's scripts, with subscriptions in a file and imports by psql.
+"""A fake gcloud for the runbook's scripts.
 
-If a Pub/Sub emulator runs, the fake also stops and resumes the emulator's pushes. A snapshot
-expires 7 days after the oldest waiting message was published. Creating a snapshot fails if it
-would expire soon.
+It keeps subscriptions in a file and runs imports with psql. If a Pub/Sub emulator runs, the fake
+also stops and resumes the emulator's pushes. A snapshot expires 7 days after the oldest waiting
+message was published. Creating a snapshot fails if it would expire soon.
 """
 
 import gzip

@@ -64,7 +64,7 @@ def test_another_worker_takes_over_if_the_project_function_is_killed_during_a_sw
         started = start(stack, "rebuildProjections")
         readiness.wait(lambda: (stack.count("swaps held") or 0) > 0, "the swap")
         command = encode_push({"command": "operation", "id": started})
-        assert stack.post("project", command, seconds=5) == 204  # a redelivery
+        assert stack.post("project", command, seconds=5) == 429  # a redelivery
         before = get(stack, started)
         assert (before["state"], before["finishedAt"]) == ("RUNNING", None)
         assert [(s["state"], s["attempts"]) for s in before["steps"]] == [

@@ -126,8 +126,8 @@ class AsOfReader:
 class _Folds:
     """One learner's folds for a request, and the request's queries about each past time.
 
-    The root fields of a request register their queries before the database has replied to any
-    query, so that one task serves all queries. A query after the last reply needs another task.
+    All root fields of a request register their queries before the first reply of the database, and
+    so one task serves all of them. A query after the last reply needs another task.
     """
 
     def __init__(

@@ -131,7 +131,12 @@ def test_a_stream_sends_each_state_of_an_operation_until_it_ends(
     with closing(rows_by_hand.connect(database)) as connection:
         batch = {"kind": "RUN_BATCH", "started_by": "root", "key": "k"}
         ((accepted, *_),) = connection.run(
-            blocks["accept"], **batch, arguments="{}", steps=["fold"]
+            blocks["accept"],
+            **batch,
+            arguments="{}",
+            steps=["fold"],
+            subject="batch",
+            time_limit_s=600.0,
         )
         stream = subscribe(port, query, "root", roles=["admin"], id=str(accepted))
         assert stream.next_value() == {"state": "PENDING", "progress": 0}

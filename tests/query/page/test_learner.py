@@ -52,7 +52,7 @@ def test_the_page_shows_the_demo_learner_s_numbers(visit: Visits) -> None:
     assert "61 study days, 12,580 answers." in year
     assert "The last study day of all was 6 October 2024." in year
     weeks = section(page, "Answers by week")
-    assert "the last week of study, 30 September – 6 October 2024" in weeks
+    assert "The last week of study is 30 September – 6 October 2024" in weeks
     levels = section(page, "Levels")
     assert re.search(r"A1\s+469 of 1,06\d\s+44%\s+72%", levels)
     assert all(level in levels for level in ("A2", "B1", "B2", "C1", "C2"))
