@@ -4,10 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, closing
 from typing import Any
 from uuid import UUID
 
@@ -15,75 +11,19 @@ import pytest
 
 from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection
-from progress.adapters.postgres.statements import blocks
 from progress.errors import (
     AttemptFailed,
     DatabaseUnavailable,
-    OperationClaimed,
     ProgressError,
-    Unavailable,
 )
-from progress.local import readiness
-from progress.operations import claim, executor, step_actions
-from progress.operations.records import PLANS
-from tests.conftest import Store
+from progress.operations import claim, executor
 from tests.support import traced_operation
 from tests.support.operation_fixtures import (
-    FIELDS,
     Operator,
     limit_step,
-    url_of,
-    write_dead_letters,
 )
 from tests.support.traced_operation import COMPENSATED, POINTS, STEPS
-
-DONE = [(step, "do") for step in STEPS]
-Hooks = dict[tuple[str, str], Callable[[], None]]
-
-
-@pytest.fixture
-def hooks(connection: Connection, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hooks]:
-    """The calls at points of the traced operation's steps, which replaces REBUILD."""
-    connection.execute_simple(traced_operation.blocks()["create"])
-    for registry in (PLANS, step_actions.ACTIONS):
-        monkeypatch.setitem(registry, "REBUILD", registry["REBUILD"])  # restored at the end
-    calls: Hooks = {}
-
-    def call(step: str, point: str) -> None:
-        if (step, point) in calls:
-            calls[step, point]()
-
-    traced_operation.install(call)
-    yield calls
-    step_actions.COMPENSATIONS.pop("REBUILD", None)
-
-
-def start(operator: Operator) -> str:
-    """Start a traced operation and return its id."""
-    operation_id: str = operator.start("rebuildProjections")["id"]
-    return operation_id
-
-
-def change(operator: Operator, mutation: str, operation_id: str) -> Any:
-    """Cancel or retry the operation; return it, or the error's code."""
-    body = operator.ask(f'mutation {{ {mutation}(id: "{operation_id}") {FIELDS} }}')
-    if "errors" in body:
-        return body["errors"][0]["extensions"]["code"]
-    return body["data"][mutation]
-
-
-def run_until_it_ends(operator: Operator, operation_id: str) -> Any:
-    """Run workers, as Pub/Sub redelivers, until the operation has ended; return it."""
-
-    def has_ended() -> bool:
-        try:
-            executor.run(UUID(operation_id))
-        except Unavailable:
-            return False
-        return True
-
-    readiness.wait(has_ended, "the end")
-    return operator.get(operation_id)
+from tests.support.traced_runs import DONE, Hooks, change, run_until_it_ends, start
 
 
 def run_a_worker_that_dies(operation_id: str, step: str, point: str) -> None:
@@ -295,91 +235,3 @@ def test_a_compensation_that_always_fails_is_named_in_the_end(
     assert (ended["state"], ended["error"]) == (
         "FAILED", "cancelled; not compensated: write: no luck",
     )  # fmt: skip
-
-
-def test_one_of_twenty_workers_runs_the_operation(
-    operator: Operator, hooks: Hooks, connection: Connection
-) -> None:
-    operation_id = start(operator)
-
-    def work(_: int) -> str:
-        try:
-            return str(executor.run(UUID(operation_id)))
-        except OperationClaimed:
-            return "claimed"
-
-    with ThreadPoolExecutor(20) as pool:
-        outcomes = list(pool.map(work, range(20)))
-    done = operator.get(operation_id)
-    assert outcomes.count("True") == 1
-    assert traced_operation.read_runs(connection) == DONE
-    assert not executor.run(UUID(operation_id))
-    assert operator.get(operation_id) == done
-
-
-def test_callers_at_the_same_time_share_one_operation_about_a_subject(
-    operator: Operator, store: Store
-) -> None:
-    url = url_of(store, "query")
-    with ExitStack() as stack, ThreadPoolExecutor(4) as pool:
-        callers = [stack.enter_context(closing(database.connect(url))) for _ in range(4)]
-        for round_ in range(100):
-            together = threading.Barrier(len(callers))
-
-            def accept(caller: int, round_: int = round_, together: Any = together) -> str:
-                together.wait()
-                rows = callers[caller].run(
-                    blocks("operations/operations")["accept"], kind="RUN_BATCH", steps=["batch"],
-                    started_by=f"caller {caller}", key=f"{round_}", arguments="{}",
-                    subject=f"subject {round_}", time_limit_s=60.0,
-                )  # fmt: skip
-                return str(rows[0][0])
-
-            assert len(set(pool.map(accept, range(len(callers))))) == 1
-
-
-def test_two_administrators_see_the_operation_that_they_share(
-    operator: Operator, hooks: Hooks
-) -> None:
-    operation_id = start(operator)
-    query = f'mutation {{ rebuildProjections(idempotencyKey: "other") {FIELDS} }}'
-    shared = operator.ask(query, "bob")["data"]["rebuildProjections"]
-    assert shared["id"] == operation_id
-
-
-def test_a_retry_is_rejected_while_another_operation_has_the_subject(
-    operator: Operator, hooks: Hooks, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with monkeypatch.context() as limited:
-        limit_step(limited, "offer", 0.0)
-        operation_id = start(operator)
-        executor.run(UUID(operation_id))
-    start(operator)
-    assert change(operator, "retryOperation", operation_id) == "BAD_USER_INPUT"
-    assert operator.get(operation_id)["state"] == "TIMED_OUT"
-
-
-def test_unreadable_arguments_end_the_operation_at_the_first_attempt(
-    operator: Operator, connection: Connection
-) -> None:
-    (letter_id,) = write_dead_letters(connection, 1)
-    operation_id = operator.start("replayDeadLetters", f'ids: ["{letter_id}"]')["id"]
-    connection.run(traced_operation.blocks()["damage arguments"], operation_id=operation_id)
-    ended = operator.run(operation_id)
-    assert (ended["state"], ended["steps"][0]["attempts"]) == ("FAILED", 1)
-    assert ended["error"].startswith("unreadable arguments: Expected `array`")
-
-
-def test_finished_operations_are_deleted_after_400_days(
-    operator: Operator, hooks: Hooks, connection: Connection, store: Store
-) -> None:
-    old, recent = start(operator), ""
-    run_until_it_ends(operator, old)
-    recent = start(operator)
-    run_until_it_ends(operator, recent)
-    for operation_id, days in ((old, 401), (recent, 399)):
-        connection.run(traced_operation.blocks()["grow old"], operation_id=operation_id, days=days)
-    with closing(database.connect(url_of(store, "batch"))) as job:
-        claim.delete_old(job)
-    listed = operator.data("{ operations { edges { node { id } } } }")["operations"]["edges"]
-    assert [edge["node"]["id"] for edge in listed] == [recent]

@@ -1,0 +1,63 @@
+"""Runs of the traced operation, which replaces REBUILD in this process."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from progress.adapters.postgres.database import Connection
+from progress.errors import Unavailable
+from progress.local import readiness
+from progress.operations import executor, step_actions
+from progress.operations.records import PLANS
+from tests.support import traced_operation
+from tests.support.operation_fixtures import FIELDS, Operator
+
+DONE = [(step, "do") for step in traced_operation.STEPS]
+Hooks = dict[tuple[str, str], Callable[[], None]]
+
+
+@pytest.fixture
+def hooks(connection: Connection, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hooks]:
+    """The calls at points of the traced operation's steps, which replaces REBUILD."""
+    connection.execute_simple(traced_operation.blocks()["create"])
+    for registry in (PLANS, step_actions.ACTIONS):
+        monkeypatch.setitem(registry, "REBUILD", registry["REBUILD"])  # restored at the end
+    calls: Hooks = {}
+
+    def call(step: str, point: str) -> None:
+        if (step, point) in calls:
+            calls[step, point]()
+
+    traced_operation.install(call)
+    yield calls
+    step_actions.COMPENSATIONS.pop("REBUILD", None)
+
+
+def start(operator: Operator) -> str:
+    """Start a traced operation and return its id."""
+    operation_id: str = operator.start("rebuildProjections")["id"]
+    return operation_id
+
+
+def change(operator: Operator, mutation: str, operation_id: str) -> Any:
+    """Cancel or retry the operation; return it, or the error's code."""
+    body = operator.ask(f'mutation {{ {mutation}(id: "{operation_id}") {FIELDS} }}')
+    if "errors" in body:
+        return body["errors"][0]["extensions"]["code"]
+    return body["data"][mutation]
+
+
+def run_until_it_ends(operator: Operator, operation_id: str) -> Any:
+    """Run workers, as Pub/Sub redelivers, until the operation has ended; return it."""
+
+    def has_ended() -> bool:
+        try:
+            executor.run(UUID(operation_id))
+        except Unavailable:
+            return False
+        return True
+
+    readiness.wait(has_ended, "the end")
+    return operator.get(operation_id)
