@@ -70,7 +70,7 @@ def _time_copy(store: Store, learner: str) -> tuple[float, float]:
 
 
 def _time_export(store: Store, learner: str) -> float:
-    """Return the seconds of an archive."""
+    """Return how many seconds it takes to write the learner's archive."""
     with closing(store.connect()) as connection:
         schema.set_search_path(connection)
         begin = time.perf_counter()
