@@ -27,7 +27,7 @@ class _Shortcut:
 
 
 def install(app: Starlette, api: QueryApi) -> None:
-    """Install the shortcut before the application's middleware, unless it is already installed.
+    """Put the shortcut in front of the application's middleware, unless it is already there.
 
     The framework builds the middleware for the first request, so `install` cannot run earlier.
     """
