@@ -17,7 +17,7 @@ from bench.request_batch import RequestBatch, send
 from bench.server import Server, Store
 from bench.statements import blocks
 
-_LEARNERS = 1_500  # so many that learners stay below the rate limit
+_LEARNERS = 1_500  # enough that no learner's requests reach the rate limit
 _DAYS, _RANGE = 60, 30
 _REQUESTS = 4_000  # requests to each server in a round
 _ROUNDS = 9

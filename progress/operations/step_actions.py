@@ -73,7 +73,8 @@ def _fold(operation: ClaimedOperation) -> object:
 
 def _swap(operation: ClaimedOperation) -> object:
     """Swap the second schema in; return the number of events folded in all."""
-    second = operation.replacement  # of this worker: a rebuild that another one takes over restarts
+    # A worker that takes over a rebuild folds again, so that it has a schema of its own.
+    second = operation.replacement
     operation.with_deadline(second.connection)
     return {"events": operation.outcomes["fold"]["events"] + second.swap()}
 
