@@ -41,7 +41,7 @@ def connect(target: Settings | str, *, name: str) -> "Connection":
     Raise DatabaseUnavailable immediately if the server itself rejects the connection, because then
     the network works.
     """
-    # Imported late: this module imports pg8000, which the query function does not need.
+    # Imported late, because `database` imports pg8000, which the query function does not need.
     from progress.adapters.postgres import database
 
     if current().cloud_run_job is None:

@@ -1,4 +1,4 @@
-"""The commands that request a worker for an operation."""
+"""The Pub/Sub messages (commands) that make a worker run an operation."""
 
 import contextlib
 import uuid

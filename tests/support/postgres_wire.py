@@ -18,7 +18,8 @@ from tests.conftest import Store
 class Wire:
     """A proxy socket that can hang, or lose a response of the server and disconnect.
 
-    The server responds only after the commit, because the client sends no Flush before the commit.
+    The client sends all messages up to the COMMIT without a Flush, so that the server's first
+    response comes after the commit: a lost response means that the transaction is committed.
     """
 
     def __init__(self, server: str) -> None:

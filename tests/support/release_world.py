@@ -31,7 +31,8 @@ class World:
     """Everything that a release changes. `revisions` maps revisions to images.
 
     As in Knative, a traffic call moves traffic if all revisions that it names have started;
-    otherwise it fails. If only the newest revision has not started, it moves traffic and fails.
+    otherwise it fails. If only the newest revision has not started, the call moves traffic but
+    still reports a failure.
     """
 
     address: str = ""
