@@ -35,7 +35,7 @@ ROLES: tuple[Role, ...] = ("learner", "support", "admin")
 WORK = {"the present": 2_500_000, "the past": 4_000_000}
 SMALL = 10  # the search uses a database that is smaller by this factor
 
-_MAX_FIELDS = 32  # in a tried document; more than the limit on aliases allows
+_MAX_FIELDS = 32  # in a document that the search tries, above the limit on aliases
 _FIRST, _MIXED = 4, 8  # how many fields to try first, and to combine
 _ROUNDS = 5
 _BARS = {"the present": 1_000.0, "the past": 3_000.0}
@@ -74,7 +74,7 @@ def document(calls: Sequence[FieldCall]) -> str:
 
 @dataclass
 class Search:
-    """A search for the most expensive document of a caller's role."""
+    """A search for the most expensive GraphQL document that a caller with a role may send."""
 
     costing: Costing
     learner: str

@@ -1,4 +1,4 @@
-"""The memory of project and query under load. The row `ingest` measures ingest's memory."""
+"""The memory of project and query under load; the benchmark `ingest` measures that of ingest."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack

@@ -63,7 +63,7 @@ def _decode(raw: bytes) -> str:
 
 
 def _parse_answers(rows: Any) -> Iterator[Answer]:
-    """Yield the answers of a csv.reader, whose type typeshed does not export."""
+    """Yield the answers that a csv.reader reads; typeshed does not export its type."""
     columns = _find_columns(_next(rows) or [])
     seen: set[tuple[str, datetime]] = set()
     while (row := _next(rows)) is not None:

@@ -22,7 +22,7 @@ WHERE n.nspname = :schema AND c.relkind = 'r' AND c.relname <> 'pending_keys'  -
 ORDER BY pg_table_size(c.oid) DESC, c.relname;
 
 -- log --
--- The end of the log that the rows were made from, and the newest version of a row.
+-- The end of the log that the rows were made from, and the highest version of all learners' rows.
 SELECT coalesce(max(global_position), 0) AS head,
     (SELECT coalesce(max(version), 0) FROM user_progress) AS version
 FROM event_store.events;

@@ -1,7 +1,8 @@
 """Queries about the past: fold one learner's events up to a past time, then query temporary tables.
 
 Such a query takes as long as its fold. Therefore all queries of a request about the same learner
-and time share one fold. A fold continues to a later time if this gives the same rows as a new fold.
+and time share one fold. The fold for a later time starts from the fold for an earlier time if this
+gives the same rows as a new fold.
 A request may ask about at most three times, and at most three sessions run folds. The folds of one
 learner use at most two of these sessions, so that other learners can use the third.
 """
