@@ -54,7 +54,8 @@ WHERE o.operation_id = CAST(:operation_id AS uuid);
 WITH s AS (
     UPDATE operations.steps s
     SET state = :state, error = :error, outcome = coalesce(CAST(:outcome AS jsonb), s.outcome),
-        attempts = s.attempts - :uncounted
+        attempts = s.attempts - CASE :state WHEN 'COMPENSATING' THEN 0 ELSE :uncounted END,
+        compensations = s.compensations - CASE :state WHEN 'COMPENSATING' THEN :uncounted ELSE 0 END
     WHERE s.operation_id = CAST(:operation_id AS uuid) AND s.name = :step)
 UPDATE operations.operations o SET version = o.version + 1
 WHERE o.operation_id = CAST(:operation_id AS uuid) RETURNING o.version;

@@ -221,6 +221,22 @@ def test_a_cancelled_operation_that_no_worker_has_begun_ends_at_once(
     assert traced_operation.read_runs(connection) == []
 
 
+def test_an_outage_in_a_compensation_uses_up_no_attempt_and_leaves_nothing(
+    operator: Operator, hooks: Hooks, connection: Connection
+) -> None:
+    operation_id = start(operator)
+    hooks["write", "before"] = lambda: change(operator, "cancelOperation", operation_id)
+    hooks["write", "undo before"] = refuse
+    for _ in range(claim.MAX_ATTEMPTS + 2):
+        with pytest.raises(DatabaseUnavailable):
+            executor.run(UUID(operation_id))
+    hooks.clear()
+    done = run_until_it_ends(operator, operation_id)
+    assert (done["state"], done["error"]) == ("FAILED", "cancelled")
+    assert traced_operation.read_effects(connection) == []
+    assert ("write", "undo") in traced_operation.read_runs(connection)
+
+
 def test_a_compensation_that_always_fails_is_named_in_the_end(
     operator: Operator, hooks: Hooks, connection: Connection
 ) -> None:
