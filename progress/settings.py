@@ -39,6 +39,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     environment: Environment = "production"
     otel_exporter_otlp_endpoint: str | None = None
     archive_bucket: str | None = None
+    archive_buckets: Literal[16, 64, 256] = 16
     exports_bucket: str | None = None
     cloud_scheduler_emulator_host: str | None = None
     storage_emulator_host: str | None = None
@@ -54,6 +55,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 _EXPECTED = {
+    "archive_buckets": "16, 64 or 256",
     "environment": ", ".join(get_args(Environment)),
     "graphql_introspection": "true or false",
     "rate_limit_per_minute": "a positive integer",

@@ -1,0 +1,1 @@
+"""The archive: the accepted log as Parquet files, hashed by learner."""
