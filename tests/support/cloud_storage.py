@@ -14,7 +14,7 @@ import pytest
 
 from progress import settings
 
-_PAGE = 1  # prefixes per page of a listing
+_PAGE = 1  # prefixes or objects per page of a listing
 _QUANTUM = 256 << 10  # bytes; an unfinished upload has a multiple of them
 
 
@@ -112,10 +112,14 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _list(self, query: dict[str, list[str]]) -> None:
         prefix, at = query["prefix"][0], int(query.get("pageToken", ["0"])[0])
-        rests = (n.removeprefix(prefix) for n in self.bucket.objects if n.startswith(prefix))
-        folders = sorted({f"{prefix}{r.partition('/')[0]}/" for r in rests if "/" in r})
-        page: dict[str, Any] = {"prefixes": folders[at : at + _PAGE]}
-        if at + _PAGE < len(folders):
+        rests = [n.removeprefix(prefix) for n in self.bucket.objects if n.startswith(prefix)]
+        found = sorted({prefix + "".join(rest.partition("/")[:2]) for rest in rests})
+        part = found[at : at + _PAGE]
+        page: dict[str, Any] = {
+            "prefixes": [name for name in part if name.endswith("/")],
+            "items": [{"name": name} for name in part if not name.endswith("/")],
+        }
+        if at + _PAGE < len(found):
             page["nextPageToken"] = str(at + _PAGE)
         self._answer(200, json.dumps(page).encode())
 

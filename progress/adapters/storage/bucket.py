@@ -66,14 +66,14 @@ class Bucket:
 
     def folders(self) -> list[str]:
         """Return the names of the folders: the common prefixes of the objects."""
-        params = {"prefix": self._prefix, "delimiter": "/"}
-        names: list[str] = []
-        while True:
-            page = self._request("GET", self._objects, params=params).json()
-            names += [name[len(self._prefix) : -1] for name in page.get("prefixes", ())]
-            if "nextPageToken" not in page:
-                return sorted(names)
-            params["pageToken"] = page["nextPageToken"]
+        prefixes = (name for page in self._list(self._prefix) for name in page.get("prefixes", ()))
+        return sorted(name[len(self._prefix) : -1] for name in prefixes)
+
+    def files(self, folder: str) -> list[str]:
+        """Return the names of the objects in a folder; an empty list if it does not exist."""
+        prefix = f"{self._prefix}{folder}/"
+        objects = (found for page in self._list(prefix) for found in page.get("items", ()))
+        return sorted(found["name"][len(prefix) :] for found in objects)
 
     def has(self, path: str) -> bool:
         """Return whether the object exists."""
@@ -101,6 +101,16 @@ class Bucket:
         """Return the response that says which bytes of an upload have arrived."""
         headers = {"Content-Range": "bytes */*"}
         return self._request("PUT", url, allowed=(_UNFINISHED,), headers=headers)
+
+    def _list(self, prefix: str) -> Iterator[dict[str, Any]]:
+        """Yield the pages of the objects and folders directly under the prefix."""
+        params = {"prefix": prefix, "delimiter": "/"}
+        while True:
+            page = self._request("GET", self._objects, params=params).json()
+            yield page
+            if "nextPageToken" not in page:
+                return
+            params["pageToken"] = page["nextPageToken"]
 
     def _request(
         self,

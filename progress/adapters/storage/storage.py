@@ -13,6 +13,8 @@ from progress.errors import ProgressError
 
 PART = 1 << 20  # bytes of one read
 
+_UNFINISHED = ".part"  # the end of a file's name while it is written
+
 
 class Output(Protocol):
     """A file that is being written."""
@@ -31,6 +33,9 @@ class Storage(Protocol):
 
     def folders(self) -> list[str]:
         """Return the names of the folders."""
+
+    def files(self, folder: str) -> list[str]:
+        """Return the names of the complete files in a folder, without those of its folders."""
 
     def has(self, path: str) -> bool:
         """Return whether the file exists."""
@@ -99,6 +104,15 @@ class Folder:
         with _translate_errors():
             return sorted(entry.name for entry in self._path.iterdir() if entry.is_dir())
 
+    def files(self, folder: str) -> list[str]:
+        """Return the names of the files in a folder; an empty list if it does not exist."""
+        path = self._path / folder
+        if not path.exists():
+            return []
+        with _translate_errors():
+            names = (entry.name for entry in path.iterdir() if entry.is_file())
+            return sorted(name for name in names if not name.endswith(_UNFINISHED))
+
     def has(self, path: str) -> bool:
         """Return whether the file exists."""
         return (self._path / path).is_file()
@@ -117,7 +131,7 @@ class Folder:
 
 def _part_of(target: Path) -> Path:
     """Return the path of the file while it is written."""
-    return target.with_name(f"{target.name}.part")
+    return target.with_name(target.name + _UNFINISHED)
 
 
 @contextlib.contextmanager

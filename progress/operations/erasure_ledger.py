@@ -1,0 +1,50 @@
+"""The ledger of erasures: one object for each erased learner, beside the archive.
+
+A backup of the database may be older than an erasure. The ledger outlives it and says which
+learners must be erased again. It names a learner by a digest only.
+"""
+
+from datetime import datetime
+
+import msgspec
+
+from progress.adapters.storage.storage import Storage
+from progress.errors import ProgressError
+
+_FOLDER = "erasures"
+_END = ".json"
+
+
+class Entry(msgspec.Struct, frozen=True):
+    """An erasure: the learner's digest in hexadecimal digits, the operation, and when it began."""
+
+    digest: str
+    operation_id: str
+    erased_at: datetime
+
+
+def write_entry(archive: Storage, entry: Entry) -> None:
+    """Write the entry, unless the ledger has one of this learner: the first erasure counts."""
+    path = _path(entry.digest)
+    if archive.has(path):
+        return
+    with archive.writing(path) as output:
+        output.write(msgspec.json.format(msgspec.json.encode(entry)))
+
+
+def read_digests(archive: Storage) -> set[str]:
+    """Return the digests of all erased learners, without reading the entries."""
+    names = (name for name in archive.files(_FOLDER) if name.endswith(_END))
+    return {name.removesuffix(_END) for name in names}
+
+
+def read_entry(archive: Storage, digest: str) -> Entry:
+    """Return the entry of an erased learner; raise ProgressError if it is damaged."""
+    try:
+        return msgspec.json.decode(b"".join(archive.reading(_path(digest))), type=Entry)
+    except msgspec.DecodeError as error:
+        raise ProgressError(f"{_path(digest)} of the archive is damaged: {error}") from None
+
+
+def _path(digest: str) -> str:
+    return f"{_FOLDER}/{digest}{_END}"
