@@ -103,6 +103,23 @@ def test_all_snapshots_are_taken_again_after_a_rebuild(store: Store) -> None:
     job.close()
 
 
+def test_the_batch_job_empties_the_queue_of_learners_that_a_rebuild_fills(store: Store) -> None:
+    job = connect(store.url)
+    sample_events.record_lessons(job, "ann", "ben")
+    batch.run(job)
+    assert queued(job) == []
+    rebuild.run(lambda: database.connect(store.url))
+    assert queued(job) == ["ann", "ben"]
+    batch.run(job)
+    assert queued(job) == []
+    job.close()
+
+
+def queued(connection: Connection) -> list[str]:
+    """Return the learners whom the next batch run checks."""
+    return [row[0] for row in connection.run("SELECT user_id FROM snapshot_learners ORDER BY 1")]
+
+
 def test_the_swap_of_a_rebuild_waits_for_a_snapshot_that_is_being_taken(store: Store) -> None:
     job, watching = connect(store.url), connect(store.url)
     sample_events.record_lessons(job, "ann", lessons=1)

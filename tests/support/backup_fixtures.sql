@@ -43,7 +43,8 @@ WHERE datname = current_database() AND application_name = :application AND wait_
 SELECT shard FROM shards_behind;
 
 -- every row --
--- For each table of a schema, a query that returns the rows as text, without columns that a rebuild changes.
+-- For each table of a schema, a query that returns the rows as text, without columns that a rebuild changes. The queue
+-- snapshot_learners is left out, because a rebuild fills it and the next batch run empties it.
 SELECT c.relname, format('SELECT CAST(ROW(%s) AS text) FROM %I.%I',
     string_agg(quote_ident(a.attname), ', ' ORDER BY a.attnum), n.nspname, c.relname)
 FROM pg_class c
