@@ -11,6 +11,7 @@ from progress.cli import (
     backups,
     dead_letters,
     imports,
+    learners,
     operations,
     publish,
     recovery,
@@ -32,7 +33,10 @@ if _has_stack:
     from progress.cli import stack
 
     stack.add_to(app)
-for commands in (publish, imports, store, dead_letters, operations, recovery, backups, schedule):
+for commands in (
+    *(publish, imports, store, dead_letters, learners),
+    *(operations, recovery, backups, schedule),
+):
     commands.add_to(app)
 if _has_stack:
     from progress.cli import demo

@@ -18,7 +18,7 @@ from progress.operations import records
 from progress.operations.records import PLANS, OperationState
 
 _operations = typer.Typer(help="Operations started through the API.", no_args_is_help=True)
-_CALLER = "command line"
+CALLER = "command line"
 _POLL_INTERVAL_S = 0.5
 
 OperationId = Annotated[UUID, typer.Argument(metavar="ID", help="As `list` prints it.")]
@@ -71,6 +71,11 @@ def show(operation_id: OperationId) -> None:
 def wait(operation_id: OperationId) -> None:
     """Wait until an operation ends; exit with 1 unless it succeeds."""
     console = Console()
+    console.print(await_success(console, operation_id).result)
+
+
+def await_success(console: Console, operation_id: UUID) -> records.Operation:
+    """Show a bar until the operation ends; raise ProgressError unless it succeeds."""
     operation = _read(operation_id)
     with terminal.progress_bar(console, operation.kind.lower(), total=100) as show_progress:
         while operation.finished_at is None:
@@ -80,7 +85,7 @@ def wait(operation_id: OperationId) -> None:
         show_progress(round(100 * operation.progress))
     if operation.state != OperationState.SUCCEEDED:
         raise ProgressError(f"{operation.state}: {operation.error}")
-    console.print(operation.result)
+    return operation
 
 
 @_operations.command()
@@ -90,7 +95,7 @@ def cancel(operation_id: OperationId) -> None:
         operation_id,
         "cancel",
         "has ended or passed its point of no return, so that it cannot be cancelled",
-        caller=_CALLER,
+        caller=CALLER,
     )
 
 

@@ -104,6 +104,21 @@ def from_row(row: Mapping[str, object]) -> Operation:
     return msgspec.convert({**row, "steps": steps}, Operation)
 
 
+def accept_values(
+    kind: OperationKind, *, caller: str, key: str, subject: str | None, **arguments: object
+) -> dict[str, object]:
+    """Return the values of the SQL block `accept`, which starts an operation."""
+    return {
+        "kind": kind,
+        "started_by": caller,
+        "key": key,
+        "arguments": msgspec.json.encode(arguments).decode(),
+        "steps": [step.name for step in PLANS[kind].steps],
+        "subject": subject,
+        "time_limit_s": PLANS[kind].time_limit_s,
+    }
+
+
 def get_operation(connection: "Connection", operation_id: UUID) -> Operation | None:
     """Return one operation, or None if no operation has this id."""
     found = _read(connection, "operations by id", operation_ids=[str(operation_id)])

@@ -7,12 +7,12 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-import msgspec
 import strawberry
 from strawberry import ID, UNSET
 
 from progress.adapters.pubsub import wakeups
 from progress.errors import BadInput, Forbidden, NotFound, RateLimited
+from progress.operations import records
 from progress.operations.records import PLANS, Operation, OperationKind
 from progress.query.graphql import arguments, types
 from progress.query.graphql.administration import get_operation
@@ -161,18 +161,14 @@ async def _start(
 
     If an operation of this kind about the same subject is unfinished, that one is returned.
     """
-    reader = info.context.queries.reader
-    rows = await reader.fetch(
-        "operations/operations",
-        "accept",
-        kind=kind,
-        started_by=info.context.caller.user_id,
+    values = records.accept_values(
+        kind,
+        caller=info.context.caller.user_id,
         key=arguments.parse_id("idempotencyKey", key),
-        arguments=msgspec.json.encode(parameters).decode(),
-        steps=[step.name for step in PLANS[kind].steps],
         subject=subject,
-        time_limit_s=PLANS[kind].time_limit_s,
+        **parameters,
     )
+    rows = await info.context.queries.reader.fetch("operations/operations", "accept", **values)
     accepted = rows[0]
     if not accepted["is_same"]:
         raise BadInput(

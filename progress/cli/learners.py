@@ -1,0 +1,63 @@
+"""`progress export`: write everything that is recorded about a learner into one file."""
+
+import contextlib
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+from uuid import UUID, uuid4
+
+import msgspec
+import typer
+from rich.console import Console
+
+from progress import settings
+from progress.adapters.postgres.database import Connection
+from progress.adapters.postgres.statements import blocks
+from progress.adapters.storage import storage
+from progress.cli import operations, targets
+from progress.errors import NotFound
+from progress.operations import export_files, records
+from progress.operations.export_files import ExportedFile
+from progress.operations.records import OperationKind
+from progress.projections import schema
+
+Learner = Annotated[str, typer.Argument(metavar="USER", help="The learner's id.")]
+Folder = Annotated[Path, typer.Argument(metavar="FOLDER", help="Where the file is written.")]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add this command to `app`."""
+    app.command()(export)
+
+
+def export(user: Learner, folder: Folder = Path()) -> None:
+    """Write a learner's whole record into FOLDER, as a zip file that explains itself."""
+    with contextlib.closing(targets.connect()) as connection:
+        if not _is_known(connection, user):
+            raise NotFound(f"there are no events of a learner {user}")
+        operation_id = _start(connection, OperationKind.EXPORT_USER, user)
+    console = Console(highlight=False)
+    operation = operations.await_success(console, operation_id)
+    file = msgspec.json.decode(operation.result or "", type=ExportedFile)
+    source = storage.open_storage(export_files.location(settings.current()))
+    with storage.open_storage(str(folder)).writing(file.file) as output:
+        for part in source.reading(file.object):
+            output.write(part)
+    console.print(f"{folder / file.file}: {file.bytes:,} bytes", soft_wrap=True)
+
+
+def _is_known(connection: Connection, user: str) -> bool:
+    schema.set_search_path(connection)
+    values = {"learner": user, "caller": operations.CALLER, "key": "", "now": datetime.now(UTC)}
+    rows = connection.run(blocks("operations/export_user")["check"], **values)
+    return bool(rows[0][0])
+
+
+def _start(connection: Connection, kind: OperationKind, user: str) -> UUID:
+    """Start an operation about a learner, or return the unfinished one."""
+    values = records.accept_values(
+        kind, caller=operations.CALLER, key=str(uuid4()), subject=user, user_id=user
+    )
+    operation_id: UUID = connection.run(blocks("operations/operations")["accept"], **values)[0][0]
+    targets.call_workers([operation_id])
+    return operation_id
