@@ -14,7 +14,7 @@ ProgressError
 │   ├── DeadlineExceeded         the request's deadline has passed
 │   ├── AttemptFailed            an attempt at an operation failed; another attempt follows
 │   ├── OperationClaimed         another worker is running the operation
-│   └── HistoryTooLong           too many events to fold; the caller requests another time
+│   └── HistoryTooLong           too many events to fold; the caller asks for fewer
 ├── StatementFailed              PostgreSQL rejected a statement; a developer reads the log
 ├── RedisUnavailable             the caller continues without Redis
 ├── RequestRejected              the client of the query API corrects its request
@@ -28,7 +28,7 @@ ProgressError
 │   └── NotFound                 the requested object does not exist
 ├── EventStoreError              the event log rejected a call
 │   ├── SerializationError       the publisher corrects the event
-│   └── ConsistencyError         the stream has another version; the caller reads it again
+│   └── ConsistencyError         the stream has another version; the caller rereads the stream
 │       └── EventRejected        a replayed or directly appended event breaks a rule
 ├── OperationEnded               an operation failed, timed out or was cancelled
 └── ProjectionError              a fold failed
@@ -36,7 +36,7 @@ ProgressError
     ├── CheckpointError          a checkpoint and the log disagree; an operator rebuilds
     └── RebuildRunning           another rebuild is running; the caller waits until it ends
 
-RedisUnavailable is not a subclass of Unavailable, because no request fails when Redis is down.
+RedisUnavailable is not a subclass of Unavailable, because requests succeed when Redis is down.
 """
 
 
@@ -53,7 +53,7 @@ class StackError(ProgressError):
 
 
 class ReviewLogError(ProgressError):
-    """A review log does not match its columns; the message names the row and the column."""
+    """A row of a review log is invalid; the message names the row and the column."""
 
 
 class Unavailable(ProgressError):
@@ -73,11 +73,11 @@ class PubSubUnavailable(Unavailable):
 
 
 class StorageUnavailable(Unavailable):
-    """Cloud Storage is unreachable, or returns errors of its own; the caller should retry."""
+    """Cloud Storage is unreachable or responds with server errors; the caller should retry."""
 
 
 class IssuerUnavailable(Unavailable):
-    """The token issuer has never published a key to this instance; the client should retry."""
+    """This instance has no keys of the token issuer to check tokens; the client should retry."""
 
 
 class QueryUnavailable(Unavailable):

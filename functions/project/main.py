@@ -21,7 +21,7 @@ _publisher = Publisher(settings.current().redis_url)
 
 @functions_framework.http
 def project(request: Request) -> ResponseReturnValue:
-    """Run a command; return 204, 429 while another worker runs it, or 503 to retry it."""
+    """Run a command; return 204, or 429 if another worker is running it, or 503 to retry it."""
     if status := push_methods.reject(request.method):
         return push_methods.respond(status)
     if request.method == "GET":
@@ -31,7 +31,7 @@ def project(request: Request) -> ResponseReturnValue:
     trace = tracing.traceparent_of_push(attributes, request.headers.get)
     with PushRequest("project", trace, operation, commands.SPAN_ATTRIBUTES) as push_request:
         if command is None:
-            logs.write("WARNING", "expected a command: wake a shard, or carry out an operation")
+            logs.write("WARNING", "expected a command that wakes a shard or runs an operation")
         else:
             commands.handle(command, _publisher)
     return "", push_request.status

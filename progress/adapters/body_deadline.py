@@ -17,7 +17,7 @@ TIMEOUT_S = 15.0
 
 
 class BodyDeadline:
-    """Close a socket for reading if the request's body has not arrived in time."""
+    """Close a request's socket for reading if the body has not arrived in time."""
 
     def __init__(self, timeout_s: float = TIMEOUT_S) -> None:
         self._timeout_s = timeout_s
@@ -63,7 +63,7 @@ class BodyDeadline:
             time.sleep(pause)
 
     def _stop_late(self) -> float:
-        """Close the late sockets for reading; return the seconds until the next deadline."""
+        """Close the overdue sockets for reading; return the seconds until the next deadline."""
         now = time.monotonic()
         while self._pending:
             key, (deadline, connection) = next(iter(self._pending.items()))

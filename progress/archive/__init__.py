@@ -1,1 +1,1 @@
-"""The archive: the accepted log as Parquet files, hashed by learner."""
+"""The archive: the event log as Parquet files, grouped by a hash of the learner's id."""

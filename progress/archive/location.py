@@ -1,4 +1,4 @@
-"""Where the archive is stored: a bucket, or a folder of the data directory."""
+"""Where the archive is stored: a bucket, or a folder in the data directory."""
 
 from progress.adapters.storage import storage
 from progress.adapters.storage.storage import Storage

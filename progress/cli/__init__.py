@@ -53,7 +53,7 @@ def main() -> None:
         with database.translate_errors(_translate):
             app()
     except Unavailable as error:
-        _fail(f"{error}; check that it runs, and that the settings name it")
+        _fail(f"{error}; check that the service is running, and that the settings name it")
     except ProgressError as error:
         _fail(str(error))
     except OSError as error:  # for example, the output goes to a full disk or a closed terminal

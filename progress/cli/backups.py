@@ -33,7 +33,7 @@ def backup(to: To) -> None:
     rows, size = sum(t.rows for t in manifest.tables), sum(t.bytes for t in manifest.tables)
     console.print(
         f"{rows:,} rows of {len(manifest.tables)} tables in {to.rstrip('/')}/{name}, "
-        f"{size / 2**20:,.1f} MiB; the log was at {manifest.head:,}.",
+        f"{size / 2**20:,.1f} MiB; the log ended at position {manifest.head:,}.",
         soft_wrap=True,
     )
 
@@ -47,7 +47,7 @@ def restore(source: From) -> None:
     with terminal.progress_bar(console, "restoring", total=0) as show_progress:
         manifest, folded = backup_restore.run(targets.connect, stored, show_progress, publisher)
     console.print(
-        f"The read models of {manifest.taken_at:%Y-%m-%d %H:%M:%S} UTC are back; {folded:,} events "
-        "that came after the backup are folded.",
+        f"The read models of {manifest.taken_at:%Y-%m-%d %H:%M:%S} UTC are restored, and "
+        f"{folded:,} events that were recorded after the backup are folded.",
         soft_wrap=True,
     )

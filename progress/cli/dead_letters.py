@@ -19,11 +19,14 @@ _DISCARD_BATCH = 500  # dead letters per statement
 
 _letters = typer.Typer(help="Messages and events that were rejected.", no_args_is_help=True)
 
-Number = Annotated[int, typer.Argument(metavar="NUMBER", help="As `list` prints it.")]
-OneOrNone = Annotated[int | None, typer.Argument(metavar="[NUMBER]", help="As `list` prints it.")]
-Kind = Annotated[DeadLetterKind | None, typer.Option(help="Open dead letters of this kind.")]
-Saying = Annotated[str | None, typer.Option(help="Open dead letters with this text in the reason.")]
-Everything = Annotated[bool, typer.Option("--all", help="All open dead letters.")]
+_NUMBER = "The dead letter's number in the output of `list`."
+Number = Annotated[int, typer.Argument(metavar="NUMBER", help=_NUMBER)]
+OneOrNone = Annotated[int | None, typer.Argument(metavar="[NUMBER]", help=_NUMBER)]
+Kind = Annotated[DeadLetterKind | None, typer.Option(help="Select open dead letters of this kind.")]
+Saying = Annotated[
+    str | None, typer.Option(help="Select open dead letters with this text in the reason.")
+]
+Everything = Annotated[bool, typer.Option("--all", help="Select all open dead letters.")]
 
 
 def add_to(app: typer.Typer) -> None:
@@ -33,7 +36,9 @@ def add_to(app: typer.Typer) -> None:
 
 @_letters.command("list")
 def list_all(
-    closed: Annotated[bool, typer.Option("--all", help="Also replayed and discarded.")] = False,
+    closed: Annotated[
+        bool, typer.Option("--all", help="List replayed and discarded ones, too.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object per line.")] = False,
 ) -> None:
     """List the open dead letters, oldest first."""
@@ -102,12 +107,12 @@ def replay(
             failed += reason is not None
             show_progress(done)
     connection.close()
-    typer.echo(f"{len(letter_ids) - failed:,} dead letters are replayed, {failed:,} stay.")
+    typer.echo(f"{len(letter_ids) - failed:,} dead letters are replayed, {failed:,} stay open.")
 
 
 @_letters.command()
 def discard(
-    reason: Annotated[str, typer.Option(help="Why; it is stored with the dead letter.")],
+    reason: Annotated[str, typer.Option(help="Stored with the dead letter.")],
     number: OneOrNone = None,
     kind: Kind = None,
     saying: Saying = None,

@@ -21,7 +21,7 @@ _operations = typer.Typer(help="Operations started through the API.", no_args_is
 CALLER = "command line"
 _POLL_INTERVAL_S = 0.5
 
-OperationId = Annotated[UUID, typer.Argument(metavar="ID", help="As `list` prints it.")]
+OperationId = Annotated[UUID, typer.Argument(metavar="ID", help="The id in the output of `list`.")]
 
 
 def add_to(app: typer.Typer) -> None:
@@ -31,7 +31,7 @@ def add_to(app: typer.Typer) -> None:
 
 @_operations.command("list")
 def list_newest(
-    first: Annotated[int, typer.Option(min=1, max=1_000, help="The number to list.")] = 20,
+    first: Annotated[int, typer.Option(min=1, max=1_000, help="The number of operations.")] = 20,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object per line.")] = False,
 ) -> None:
     """List the operations, newest first."""
@@ -90,7 +90,7 @@ def await_success(console: Console, operation_id: UUID) -> records.Operation:
 
 @_operations.command()
 def cancel(operation_id: OperationId) -> None:
-    """Cancel an operation before its point of no return; its worker compensates the steps."""
+    """Cancel an operation before its point of no return; a worker undoes the completed steps."""
     _change(
         operation_id,
         "cancel",
@@ -105,8 +105,8 @@ def retry(operation_id: OperationId) -> None:
     _change(
         operation_id,
         "retry",
-        "has not failed after its point of no return, or another one about the same subject is "
-        "unfinished: start a new operation",
+        "has not failed after its point of no return, or another operation of the same kind and "
+        "subject is unfinished: start a new operation",
         time_limit_s=PLANS[_read(operation_id).kind].time_limit_s,
     )
 

@@ -53,13 +53,13 @@ def _show(report: checks.Report) -> None:
     for finding in report.findings:
         console.print(f"WRONG  {finding.found}: {finding.do}", soft_wrap=True)
     if not report.findings:
-        console.print("The log is whole, and the read models belong to it.")
+        console.print("The log is complete, and the checkpoints match it.")
 
 
 def warm(
     learners: Annotated[int, typer.Option(min=1, help="The number of learners.")] = 1_000,
     afresh: Annotated[
-        bool, typer.Option("--afresh", help="Clear the cache first, as after a restore.")
+        bool, typer.Option("--afresh", help="Clear the cache first; required after a restore.")
     ] = False,
 ) -> None:
     """Cache the responses to the page's query for the most recently active learners."""
@@ -80,7 +80,7 @@ def warm(
     with terminal.progress_bar(console, "warming", total=0) as show_progress:
         learner_count, cached = asyncio.run(warm_cache())
     console.print(
-        f"The pages of {learner_count:,} learners are cached, {cached:,} of them since before."
+        f"The pages of {learner_count:,} learners are cached; {cached:,} were cached before."
     )
 
 
@@ -93,7 +93,7 @@ def list_shards(as_json: AsJson = False) -> None:
         return
     table = Table("shard", "behind", "session", "of", "state", "seconds", "waits for", box=None)
     for row in shards:
-        is_visible = row.state is not None  # if not, this login may not see the session
+        is_visible = row.state is not None  # if not, this login lacks the privilege to see it
         session = (str(row.pid), f"{row.login} {row.application}", row.state or "hidden")
         since = (f"{row.seconds:.0f}" if is_visible else "", " ".join(map(str, row.waits_for)))
         columns = (*session, *since) if row.pid else ("", "", "", "", "")

@@ -16,7 +16,7 @@ _BATCH = "progress-batch"
 _REGION = "europe-west1"  # as in infra/terraform
 
 Names = Annotated[list[str] | None, typer.Argument(metavar="[NAME]…", help=f"By default {_BATCH}.")]
-Project = Annotated[str | None, typer.Option(help="By default PUBSUB_PROJECT_ID.")]
+Project = Annotated[str | None, typer.Option(help="By default the value of PUBSUB_PROJECT_ID.")]
 Region = Annotated[str, typer.Option(help="The schedules' region.")]
 
 

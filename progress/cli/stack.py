@@ -31,7 +31,9 @@ def add_to(app: typer.Typer) -> None:
 
 
 def up(
-    detach: Annotated[bool, typer.Option("--detach", help="Return when it is ready.")] = False,
+    detach: Annotated[
+        bool, typer.Option("--detach", help="Return when the stack is ready.")
+    ] = False,
     port: Annotated[int, typer.Option(min=1, max=65535, help="The page's port.")] = 8080,
     standin: Annotated[
         bool,
@@ -50,9 +52,9 @@ def up(
         )
     url = local_stack.running(targets.data_folder()).addresses["graphql_url"]
     if supervisor is None:
-        console.print(f"The local stack runs already: {url}")
+        console.print(f"The local stack is already running: {url}")
         return
-    console.print(f"The local stack runs: {url}")
+    console.print(f"The local stack is running: {url}")
     if not detach:
         console.print("Ctrl-C stops it.")
         _wait(supervisor)
@@ -73,7 +75,7 @@ def down() -> None:
     console = Console()
     with console.status("stopping the local stack"):
         ran = local_stack.down(targets.data_folder())
-    console.print("The local stack has stopped." if ran else "The local stack does not run.")
+    console.print("The local stack has stopped." if ran else "The local stack is not running.")
 
 
 def env(

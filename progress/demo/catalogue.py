@@ -19,7 +19,7 @@ from progress.importers.anki_log import Answer
 
 DATA = Path(__file__).resolve().parent.parent.parent / "data"
 WORD_LISTS = ("cefrj-vocabulary-profile-1.5.csv", "octanove-vocabulary-profile-c1c2-1.0.csv")
-RULE = "half as many from each higher level, and the part of speech determines a word's skills"
+RULE = "each level gets half as many as the level below, and parts of speech determine the skills"
 
 _LEVELS = ("A1", "A2", "B1", "B2", "C1", "C2")
 _DOMAINS = {"noun": "RW", "verb": "LS", "adjective": "RL", "adverb": "WS"}
@@ -34,7 +34,7 @@ class Word(msgspec.Struct, frozen=True):
 
     headword: str
     level: events.Level
-    domains: list[events.Domain]  # in the order R W L S
+    domains: list[events.Domain]  # in the order R, W, L, S
 
 
 def words(folder: Path = DATA) -> list[Word]:

@@ -146,7 +146,7 @@ def _stack(counts: Sequence[int], whole: int) -> Text:
 
 
 def _columns(values: Sequence[int], wide: int, high: int) -> Text:
-    """Draw columns; the highest value is `high` rows high and labelled at the left."""
+    """Draw columns; the highest value is `high` rows high and has a label at the left."""
     highest = max(values, default=0)
     text = Text()
     for row in range(high, 0, -1):

@@ -71,7 +71,7 @@ def _follow(
     *,
     interval_s: float = _DATABASE_POLL_S,
 ) -> None:
-    """Show a progress bar until no event is left; raise StackError if the count stays the same."""
+    """Show a progress bar until no event is left; raise StackError if the count stops falling."""
     with terminal.progress_bar(console, label, total) as show_progress:
         last, moved = None, time.monotonic()
         while left := count_left():

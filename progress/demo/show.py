@@ -13,8 +13,9 @@ def introduce(console: Console) -> None:
     """Print what the demo shows, and which parts of the data are invented."""
     console.print(
         "A real learner's record: 12,580 answers to 1,205 cards, March to October 2024 (an Anki "
-        "review log, from Open Spaced Repetition). The words are not theirs: each card is given "
-        f"a headword of the CEFR word lists, {catalogue.RULE}. Intervals are those of SM-2. "
+        "review log, from Open Spaced Repetition). The words are replaced: each card is given a "
+        f"headword of the CEFR word lists ({catalogue.RULE}). The review intervals are those of "
+        "the SM-2 algorithm. "
         "See data/README.md.",
         style="dim",
     )
@@ -26,7 +27,7 @@ def report_new(console: Console, new: int, total: int) -> None:
         console.print(f"  New: {new:,} of {total:,} events.")
     else:
         console.print(
-            f"  New: nothing. All {total:,} events were recorded before, and none counts twice."
+            f"  New: nothing. All {total:,} events were recorded before; no event is counted twice."
         )
 
 

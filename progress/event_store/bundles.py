@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 
-MOST_REJECTIONS = 999  # malformed and invalid entries of a message that get a dead letter each
+MOST_REJECTIONS = 999  # malformed and invalid entries of a message that each get a dead letter
 
 REASON = "expected at most 999 faulty entries in a message; these are the others"
 
@@ -30,7 +30,7 @@ class Bundle:
 
 
 def indexes(runs: Iterable[list[int]]) -> Iterator[int]:
-    """Yield the index in the message of each entry of a bundle."""
+    """Yield, for each entry of a bundle, its index in the message."""
     for first, last in runs:
         yield from range(first, last + 1)
 

@@ -15,7 +15,7 @@ from progress.event_store.log import Delivery
 
 
 class Reason(msgspec.Struct, frozen=True):
-    """A reason that open dead letters share: their number, and the first and last arrival time."""
+    """A reason of open dead letters, how many share it, and their first and last arrival time."""
 
     kind: str
     reason: str
@@ -83,7 +83,7 @@ def replay(connection: Connection, letter_id: int) -> str | None:
     letter = read_replayable(connection, letter_id)
     if letter.kind == "poisoned":
         raise EventStoreError(
-            "a poisoned event cannot be appended again: take it back and refold it"
+            "a poisoned event is already in the log: include it in folds again and refold it"
         )
     if letter.indexes is not None:
         return _take_apart(connection, letter, letter.indexes)

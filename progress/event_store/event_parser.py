@@ -20,7 +20,7 @@ _ATTRIBUTES = frozenset(
 )
 
 # The metadata key that marks an event whose time is the publish time of its message. A redelivery
-# may have another publish time, so the times of such events are not compared.
+# may have another publish time, so that the times of two deliveries of the event are not compared.
 TIME_SOURCE = "occurred_at_source"
 
 

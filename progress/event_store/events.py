@@ -73,7 +73,7 @@ class SessionAbandoned(SessionEvent, frozen=True, kw_only=True):
 
 
 class ReviewProcessed(LearnerEvent, frozen=True, kw_only=True):
-    """The algorithm set the next review of an item; `new_interval` is in days."""
+    """The review algorithm set the time to an item's next review; `new_interval` is in days."""
 
     item_id: Id
     new_interval: Annotated[int, Meta(ge=0, le=36_500)]
@@ -141,7 +141,7 @@ CATALOGUE: dict[str, type[Event]] = {
 
 
 def check(declared: type[Event], data: dict[str, Any]) -> None:
-    """Raise SerializationError, which names field and rule, if `data` does not match `declared`."""
+    """Raise SerializationError, naming the field and rule, if `data` does not match `declared`."""
     try:
         msgspec.convert(data, declared)
     except msgspec.ValidationError as error:

@@ -47,7 +47,7 @@ def rules() -> Iterator[Rule]:
 
 @functools.cache
 def _changes(file: bytes) -> tuple[tuple[int, int], ...]:
-    """Return the offset changes of a TZif file (RFC 9636), cached because zones share files."""
+    """Return the offset changes of a TZif file (RFC 9636), cached because many files are equal."""
     zone = ZoneInfo.from_file(io.BytesIO(file))
     changes = [(_FIRST, _offset(zone, _FIRST))]
     for instant in _candidates(file, zone):

@@ -123,7 +123,8 @@ def _envelope(
     metadata = {"user_id": learner.user_id}
     if session_id:
         metadata["correlation_id"] = session_id
-    # An event without an item gets another id if its data differs (preferences, a longer log).
+    # The id of an event without an item depends on its data, so that an import with other
+    # preferences or a longer log adds an event.
     subject = data.get("item_id") or data
     return {
         "event_id": str(_id(learner, kind, at, subject)),

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 import msgspec
 
 LOWEST_EASINESS = 1.3
-HIGHEST_EASINESS = 10.0  # not part of SM-2; a review event allows no higher value
+HIGHEST_EASINESS = 10.0  # not part of SM-2, but the highest value that a review event allows
 LONGEST_INTERVAL = 36_500  # days
 
 # Step 7 of SM-2 repeats wrong answers on the same day until they are right, which does not change
@@ -22,7 +22,7 @@ class Memory(msgspec.Struct, frozen=True):
     """The state of an item after a repetition."""
 
     repeated_at: datetime
-    repetitions: int = 0  # in a row
+    repetitions: int = 0  # successful ones in a row
     easiness: float = 2.5
     interval_days: int = 0
 

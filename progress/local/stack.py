@@ -28,7 +28,7 @@ def up(
 ) -> subprocess.Popen[bytes] | None:
     """Start the stack; return the supervisor once all processes are ready.
 
-    Return None if the stack runs already. Call `on_answer` with the name of each process that
+    Return None if the stack is already running. Call `on_answer` with the name of each process that
     becomes ready. An attached stack stops when this process ends.
     """
     data_folder.make_usable(folder)
@@ -126,7 +126,7 @@ def running(folder: DataFolder) -> State:
     """Return the state of the running stack; raise StackError if no stack runs."""
     state = folder.state()
     if state is None or state.phase != "ready" or not processes.is_alive(state.supervisor):
-        raise StackError("the local stack does not run: start it with `progress up`")
+        raise StackError("the local stack is not running: start it with `progress up`")
     return state
 
 

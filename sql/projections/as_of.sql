@@ -3,7 +3,7 @@
 -- table that a fold writes or a query reads. The temporary tables are emptied when the transaction ends.
 
 -- as_of --
--- One row: the times up to which the events in the tables occurred and were recorded.
+-- One row. The events in the tables occurred by `happened_by` and were recorded by `recorded_by`.
 CREATE TEMPORARY TABLE moment_asked (
     happened_by timestamptz NOT NULL, recorded_by timestamptz NOT NULL,
     is_whole    boolean     NOT NULL   -- the tables hold every row that a later window may look up
@@ -46,7 +46,7 @@ AS $fold$
 DECLARE
     stream  text := 'learner-' || learner;
     version bigint;     -- of the snapshot to start from; 0: no snapshot
-    most    CONSTANT bigint := 210000;  -- 200,000 are guaranteed
+    most    CONSTANT bigint := 210000;  -- the documented limit is 200,000
     newest  bigint := (SELECT max(e.stream_version) FROM event_store.events e WHERE e.stream_id = stream);
     state   record;
 BEGIN
@@ -74,7 +74,7 @@ BEGIN
         FROM event_store.snapshots x
         CROSS JOIN LATERAL jsonb_to_record(x.state) AS s ({snapshot_columns})
         WHERE x.stream_id = stream AND x.stream_version = version AND x.fingerprint = snapshot_fingerprint();
-        CONTINUE WHEN NOT FOUND AND version > 0;   -- a rebuild or the batch job dropped it meanwhile
+        CONTINUE WHEN NOT FOUND AND version > 0;   -- a rebuild or the batch job dropped the snapshot meanwhile
 
         INSERT INTO preferences SELECT * FROM unnest((state.preferences #>> '{}')::preferences[]);
         INSERT INTO zones_in_force SELECT * FROM governing_zones;

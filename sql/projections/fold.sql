@@ -334,7 +334,7 @@ $check$;
 SET plan_cache_mode = force_generic_plan
 SET enable_seqscan = off
 SET enable_bitmapscan = off
-SET random_page_cost = 0   -- the end of the log is in memory, and read by its shard's index
+SET random_page_cost = 0   -- a fold reads the end of the log, which is in memory, through the index by shard
 SET jit = off
 
 -- is_prepared --

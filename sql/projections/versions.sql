@@ -25,7 +25,7 @@ SELECT user_id, version FROM learner_versions WHERE user_id = ANY (CAST(:user_id
 SELECT CAST(sum(catalogue_version) AS bigint) FROM checkpoints;
 
 -- batch --
--- The sum over all shards' batch runs, because all learners share the denominators.
+-- The sum over all shards, because a batch run of any shard may change the item counts that all learners share.
 SELECT CAST(sum(version) AS bigint) FROM batch_checkpoints;
 
 -- shared --

@@ -1,5 +1,5 @@
--- One row per domain, and one per level, with items in the catalogue: the number of these items, the
--- denominators of domain_stats and level_stats.
+-- One row for each domain and each level that has items in the catalogue. The number of these items is the denominator
+-- of the shares in domain_stats and level_stats.
 
 -- table --
 CREATE TABLE catalogue_counts (

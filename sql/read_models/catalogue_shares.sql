@@ -1,5 +1,5 @@
--- One row per learner and domain, and one per learner and level, with a studied item. The batch job folds it every five
--- minutes. domain_stats and level_stats select from it.
+-- One row for each domain and each level in which a learner has studied an item. The batch job folds this table every
+-- five minutes. domain_stats and level_stats select from it.
 
 -- table --
 CREATE TABLE catalogue_shares (

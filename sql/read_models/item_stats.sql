@@ -137,8 +137,8 @@ ORDER BY user_id, item_id;
 (SELECT jsonb_object_agg(t.item_id, ARRAY[t]::text) FROM item_stats t WHERE t.user_id = learner)
 
 -- restore --
--- Restore whole rows of the items that the window may change. Of the remaining items, restore only that the rows exist,
--- because no fold adds to these rows and no query reads their other columns.
+-- Restore whole rows of the items that the window may change. For the remaining items, insert rows with zeros, because
+-- folds and queries need only the keys of these rows.
 INSERT INTO item_stats
 SELECT i.*
 FROM (SELECT DISTINCT item_id FROM window_facts WHERE kind IN ('answer', 'review')) w
@@ -178,7 +178,8 @@ CASE WHEN s.item_id IS NULL THEN 'UNLEARNED'
 
 -- list --
 -- One page of a learner's items after a key, with the number of items that pass the filters. Every sort key is
--- an ascending number, so that all orders use keys of one type. Microseconds are exact until the year 2255.
+-- an ascending number, so that all orders use keys of one type. Times become microseconds since 1970, which a double
+-- holds exactly until the year 2255.
 WITH listed AS (
     SELECT
         s.item_id,
@@ -201,7 +202,7 @@ WITH listed AS (
             ELSE TRUE
           END
       AND CASE
-            WHEN CAST(:level AS text) IS NULL THEN TRUE   -- the catalogue is not read
+            WHEN CAST(:level AS text) IS NULL THEN TRUE   -- without this filter, the catalogue is not read
             ELSE :level = coalesce(
                 (SELECT i.level FROM items i WHERE i.item_id = s.item_id), 'UNKNOWN')
           END

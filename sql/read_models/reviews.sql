@@ -1,5 +1,5 @@
--- One row per review. A lapse is a pair of consecutive reviews of an item, of which the earlier has an interval of 7
--- days or more and the later a shorter interval.
+-- One row per review. A lapse is a pair of consecutive reviews of an item: the earlier review has an interval of 7 days
+-- or more, and the later review has a shorter interval than 7 days.
 
 -- table --
 CREATE TABLE reviews (
@@ -71,7 +71,7 @@ WITH arrived AS MATERIALIZED (
      FROM neighbours WHERE after_at IS NOT NULL)
 ), linked AS (
     SELECT *, lead(interval_days) OVER later AS before_days, lead(is_new) OVER later AS before_is_new,
-        lag(is_new) OVER later IS NULL AS is_latest   -- if a stored review is the latest, the window has none
+        lag(is_new) OVER later IS NULL AS is_latest   -- true for no row if a stored review is the latest
     FROM chain
     WINDOW later AS (PARTITION BY item_id, user_id ORDER BY occurred_at DESC, event_id DESC)
 ), reviewed AS (

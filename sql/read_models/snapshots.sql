@@ -74,7 +74,7 @@ WHERE user_id IN (
 )
 $due$;
 
--- Take the snapshots of the next learners and keep the newest `kept` of each; return the number of learners.
+-- Take the snapshots of the next learners and keep the newest `kept` of each learner; return the number of learners.
 CREATE FUNCTION take_snapshots(at_most int, kept int) RETURNS int LANGUAGE plpgsql
     SET enable_seqscan = off
     SET random_page_cost = 0
@@ -98,7 +98,7 @@ BEGIN
         RETURN 0;
     END IF;
 
-    -- One statement sees one state, so that the rows belong to the version.
+    -- A single statement, because it sees a single state of the database, in which the rows match the version.
     INSERT INTO event_store.snapshots (stream_id, stream_version, fingerprint, newest_occurred_at, set_aside, state)
     SELECT v.stream_id, v.stream_version, snapshot_fingerprint(),
         greatest(last.newest_occurred_at, since.newest_occurred_at),

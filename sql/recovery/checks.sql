@@ -25,11 +25,13 @@ FROM (
 ) s;
 
 -- strays --
--- The number of events that are not in their stream's shard, because this server hashes text differently.
+-- The number of events whose shard differs from their stream's shard here, because another server, which hashes text
+-- differently, recorded them.
 SELECT count(*) FROM event_store.events WHERE shard <> event_store.shard_of(stream_id);
 
 -- numbers --
--- The tables whose next number is taken, because rows were restored without the sequence.
+-- The tables whose sequence would return a number that a row already has, because the rows were restored without the
+-- state of the sequence.
 SELECT t.name
 FROM (
     SELECT 'event_store.dead_letters' AS name, 'letter_id' AS key, max(letter_id) AS highest

@@ -281,7 +281,7 @@ def test_nothing_is_exported_and_a_warning_is_logged_if_credentials_are_missing(
     assert otlp.create_exporter(configured, "query") is None
     (line,) = map(json.loads, capsys.readouterr().out.splitlines())
     assert line["severity"] == "WARNING"
-    assert line["message"].startswith("no traces and metrics: ")
+    assert line["message"].startswith("traces and metrics are not exported: ")
 
 
 def test_every_unit_of_the_contract_has_histogram_buckets() -> None:

@@ -114,7 +114,7 @@ def test_either_of_two_authorities_is_trusted(
     [
         ("ssl_ca_data=nonsense", "ssl_ca_data: expected certificates"),
         ("ssl_ca_data=%C3%BC", "ssl_ca_data: expected certificates"),
-        ("ssl_check_hostname=false", "needs an authority"),
+        ("ssl_check_hostname=false", "needs CA certificates"),
         ("ssl_check_hostname=no", "expected true or false"),
     ],
 )

@@ -153,7 +153,7 @@ def test_a_poisoned_event_becomes_a_dead_letter_and_can_be_included_in_folds_aga
         log.run("SELECT event_store.set_aside(1, 'division by zero')")
     letter = one(log)
     assert (letter.kind, letter.reason) == ("poisoned", "division by zero")
-    with pytest.raises(EventStoreError, match="take it back and refold it"):
+    with pytest.raises(EventStoreError, match="include it in folds again and refold it"):
         dead_letters.replay(log, letter.letter_id)
     assert dead_letters.take_back(log, letter.letter_id) == 1
     assert dead_letters.list_letters(log) == []

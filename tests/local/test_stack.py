@@ -101,7 +101,7 @@ def test_a_stack_starts_and_counts_events_and_leaves_no_process_behind(stack: St
 
     again = stack.up()
     assert again.returncode == 0
-    assert "runs already" in again.stdout
+    assert "is already running" in again.stdout
 
     envelopes = [
         {"event_id": str(uuid.uuid4()), "event_type": kind, "data": data,
@@ -143,7 +143,7 @@ def test_a_stack_starts_and_counts_events_and_leaves_no_process_behind(stack: St
     assert stack.run("down").returncode == 0
     assert have_ended(env["pids"])
     down = stack.run("down")
-    assert (down.returncode, "does not run" in down.stdout) == (0, True)
+    assert (down.returncode, "is not running" in down.stdout) == (0, True)
     assert_failed(stack.run("env"), "progress up")
 
     assert stack.up().returncode == 0
@@ -183,7 +183,7 @@ def test_two_simultaneous_starts_start_one_stack_and_a_killed_stack_starts_again
         starts = [pool.submit(stack.up) for _ in range(2)]
     answers = [start.result() for start in starts]
     assert [answer.returncode for answer in answers] == [0, 0], answers[0].stderr
-    assert sum("runs already" in answer.stdout for answer in answers) == 1
+    assert sum("is already running" in answer.stdout for answer in answers) == 1
     before = stack.env()["pids"]
     os.kill(before["supervisor"][0], signal.SIGKILL)
     assert stack.up().returncode == 0

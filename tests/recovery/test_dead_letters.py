@@ -49,7 +49,7 @@ def test_many_dead_letters_are_counted_replayed_and_discarded_by_reason(
     which = replay[replay.index("--kind") :]
 
     again = cli.expect_success(cli.progress(store.url, *replay))
-    assert "0 dead letters are replayed, 1,200 stay." in again
+    assert "0 dead letters are replayed, 1,200 stay open." in again
 
     # Make half of the dead letters valid, as if the rule had been relaxed.
     flooded.run(
@@ -57,7 +57,7 @@ def test_many_dead_letters_are_counted_replayed_and_discarded_by_reason(
         " WHERE letter_id % 2 = 0"
     )
     half = cli.expect_success(cli.progress(store.url, *replay))
-    assert "600 dead letters are replayed, 600 stay." in half
+    assert "600 dead letters are replayed, 600 stay open." in half
     assert "replaying" in half
     assert model_rows.read_value(flooded, "head") == FLOOD // 2 + 1
 

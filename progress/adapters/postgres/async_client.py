@@ -1,4 +1,4 @@
-"""Database access through asyncpg: a pool, a retry, a circuit breaker, and asyncpg's errors."""
+"""Database access through asyncpg: a pool, a retry, a circuit breaker, translated errors."""
 
 import asyncio
 import contextlib
@@ -24,13 +24,14 @@ from progress.settings import Settings
 _T = TypeVar("_T")
 Work = Callable[[asyncpg.Connection], Awaitable[_T]]
 
-# The server itself stops a statement if the cancel request is lost.
+# After this time the server itself stops a statement, in case the cancel request was lost.
 _STATEMENT_TIMEOUT = f"{request_scope.TIMEOUT_S:.0f}s"
 # InternalClientError: the connection broke while it was idle in the pool.
 _ERRORS = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)
 _TIMEOUTS = (TimeoutError, asyncpg.QueryCanceledError)
-_MISSING = ("42P01", "3F000")  # table or schema: the first deploy creates them
-# A request whose body arrived late may have less time, which is not the database's fault.
+_MISSING = ("42P01", "3F000")  # no such table or schema: the first deploy creates them
+# A timeout after less time does not count as a failure of the database, because the request's body
+# may have arrived late and left little time for the call.
 _MIN_TIME_S = 1.0
 
 
@@ -127,7 +128,7 @@ class Database:
         return result
 
     async def _probe(self) -> None:
-        """Open a session of its own, because those of the pool may be waiting for a lost server."""
+        """Open a new session, because the pool's sessions may be waiting for a lost server."""
         try:
             session = await self._connector()()
         except _ERRORS as error:
@@ -155,7 +156,7 @@ class Database:
 
 @contextlib.asynccontextmanager
 async def snapshot(session: asyncpg.Connection) -> AsyncIterator[Transaction]:
-    """Run the block in a transaction that sees one state; the caller ends the transaction.
+    """Run the block in a transaction with one snapshot; the caller ends the transaction.
 
     A server error in the block rolls the transaction back. After any other error, the session is
     closed.
@@ -170,7 +171,7 @@ async def snapshot(session: asyncpg.Connection) -> AsyncIterator[Transaction]:
 
 
 def _is_failure(error: DatabaseUnavailable, seconds: float) -> bool:
-    """Return whether the database failed to respond to a call that took so many seconds."""
+    """Return whether the error of a call that took `seconds` is a failure of the database."""
     cause = error.__cause__
     if isinstance(cause, _TIMEOUTS):
         return seconds >= _MIN_TIME_S

@@ -19,7 +19,7 @@ _PROBE_TIMEOUT_S = 1.0
 
 
 class CircuitBreaker:
-    """A breaker that `probe` closes; a failed probe raises DatabaseUnavailable or TimeoutError.
+    """A breaker that closes when `probe` returns; `probe` raises an error if it fails.
 
     `on_open` is called each time the breaker opens.
     """
@@ -35,7 +35,8 @@ class CircuitBreaker:
     async def admit(self, scope: RequestScope) -> None:
         """Return once the breaker is closed; raise DatabaseUnavailable if the call is rejected.
 
-        Only calls of the request that probes wait, because a request may make several calls.
+        While a probe runs, the calls of the request that started it wait for the result; the calls
+        of all other requests are rejected.
         """
         if self.is_open and self._probing is None and time.monotonic() >= self._next_probe_at:
             self._prober = scope

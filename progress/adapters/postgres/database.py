@@ -158,7 +158,7 @@ def _keep_alive(sock: socket.socket) -> None:
         return
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     for name, value in _KEEPALIVE.items():
-        if hasattr(socket, name):  # macOS has not all of them
+        if hasattr(socket, name):  # macOS lacks some of them
             sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
 
@@ -219,7 +219,7 @@ def transaction(connection: Connection) -> Iterator[None]:
 
 @contextlib.contextmanager
 def translate_errors(translate: Translate = Failure.to_unavailable) -> Iterator[None]:
-    """Translate pg8000's errors by `translate`; if `translate` returns None, raise unchanged."""
+    """Translate pg8000's errors by `translate`; if it returns None, raise the error unchanged."""
     try:
         yield
     except ERRORS as error:
@@ -230,7 +230,7 @@ def translate_errors(translate: Translate = Failure.to_unavailable) -> Iterator[
 
 
 def read_failure(error: BaseException) -> Failure:
-    """Describe an error of pg8000 or of the connection; any other error is not transient."""
+    """Describe any error; only an error of pg8000 or of the connection can be transient."""
     fields = _server_fields(error)
     sqlstate, is_refusal = fields.get("C", ""), isinstance(error, pg8000.exceptions.DatabaseError)
     is_broken = isinstance(error, (OSError, pg8000.exceptions.InterfaceError))

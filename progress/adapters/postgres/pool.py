@@ -144,7 +144,7 @@ class Pool:
             self.release(connection)
 
     def _free_place(self) -> None:
-        """Let the caller that has waited longest open a connection, or the next one to arrive."""
+        """Let one more connection be opened, by the caller that has waited longest if any waits."""
         while self._waiting:
             waiter = self._waiting.popleft()
             if not waiter.done():

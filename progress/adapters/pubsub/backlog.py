@@ -70,7 +70,9 @@ class Backlog:
                 if _call(method, request, timeout_s=_SETTLE_TIMEOUT_S) is None:
                     raise PubSubUnavailable("no response in time")
             except PubSubUnavailable as error:  # redelivered messages only cause an extra run
-                logs.write("WARNING", f"{method} of changes: {error}", operation="batch")
+                logs.write(
+                    "WARNING", f"{method} failed for the backlog: {error}", operation="batch"
+                )
                 return
 
 

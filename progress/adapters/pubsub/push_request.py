@@ -39,7 +39,7 @@ class PushRequest:
         is_handled = isinstance(error, Exception)
         if isinstance(error, Exception):
             self.status = _status(error)
-            if self.status != 429:  # expected
+            if self.status != 429:  # 429 is expected, and therefore not logged
                 self._log_error(error)
         self._span.__exit__(kind, error, None)
         return is_handled

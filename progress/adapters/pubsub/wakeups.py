@@ -1,4 +1,4 @@
-"""Wake-ups: messages on `progress-commands`, one per shard that grew and per operation to run.
+"""Wake-ups: messages on `progress-commands`, one for each shard with new events or operation.
 
 A lost wake-up only adds latency, because the scheduled sweep finds the shard or the operation.
 After a failure, nothing is sent for five seconds, so that requests do not wait for Pub/Sub.
@@ -45,7 +45,7 @@ class Outage:
             self._shards.update(shards)
 
     def take(self) -> set[int]:
-        """Return the shards that were kept, and keep them no longer."""
+        """Return the kept shards and forget them."""
         with self._mutex:
             shards, self._shards = self._shards, set()
         return shards
@@ -53,7 +53,7 @@ class Outage:
 
 @functools.cache
 def outage() -> Outage:
-    """Return the process's state."""
+    """Return the outage state of this process, which all its threads share."""
     return Outage()
 
 
@@ -75,8 +75,9 @@ def send(shards: Iterable[int]) -> bool:
 def send_operations(operation_ids: Iterable[UUID]) -> bool:
     """Wake a worker for each operation; if that fails, write a log line and return False.
 
-    During the pause after a failure, nothing is sent, and the sweep finds the operations. Pub/Sub
-    withholds messages with this attribute from a revision on trial, which only folds.
+    During the pause after a failure, nothing is sent, and the sweep finds the operations. The
+    attribute `command` lets Pub/Sub withhold these messages from a revision on trial, which only
+    folds.
     """
     commands = [operation_command(each) for each in operation_ids]
     if commands and not outage().is_over:
@@ -129,7 +130,7 @@ def publisher() -> Callable[..., bytes]:
 
 
 def _encode(data: bytes, attributes: Mapping[str, str]) -> bytes:
-    """Encode a PubsubMessage as a field of a PublishRequest: data = 1, attributes = 2."""
+    """Encode a PubsubMessage (field 1: data, field 2: attributes) as a PublishRequest's field."""
     fields = b"".join(
         grpc_api.field(2, grpc_api.field(1, name.encode()) + grpc_api.field(2, value.encode()))
         for name, value in attributes.items()

@@ -21,9 +21,10 @@ from progress.adapters.telemetry import tracing
 from progress.errors import RedisUnavailable
 
 _TIMEOUT_S = 0.04  # of a round trip that a request waits for
-# Before an overdue connection is checked again: this process may have been suspended.
+# Pause before an overdue connection is checked again, because the delay may come from a suspension
+# of this process.
 _RECHECK_S = 0.005
-_HANDSHAKE_TIMEOUT_S = 0.02  # for which a request waits for the first connection
+_HANDSHAKE_TIMEOUT_S = 0.02  # how long a request waits for the first connection
 _CONNECT_TIMEOUT_S = 1.0  # of connecting in the background
 _BACK_OFF_S = 1.0
 _REDIS = {"db.system.name": "redis"}

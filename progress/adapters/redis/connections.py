@@ -12,7 +12,7 @@ from progress.adapters.telemetry import logs
 
 _CONNECT_TIMEOUT_S, _REPLY_TIMEOUT_S = 0.015, 0.035
 _RETRY_AFTER_S = 1.0  # after Redis did not reply
-_MAX_PENDING = 100  # commands that wait for Redis to return
+_MAX_PENDING = 100  # commands that are kept until Redis responds again
 
 
 class Connections:

@@ -23,8 +23,8 @@ class Address:
 def parse_url(url: str) -> Address:
     """Parse `redis://user:password@host:port/db`, `rediss://…` or `unix:///path?db=1`.
 
-    `rediss://` accepts two parameters of redis-py: `ssl_ca_data` (the certificates of the only
-    trusted authorities) and `ssl_check_hostname`. Raise SettingsError if the URL is invalid.
+    `rediss://` accepts two parameters of redis-py: `ssl_ca_data` (CA certificates that replace the
+    system's) and `ssl_check_hostname`. Raise SettingsError if the URL is invalid.
     """
     try:
         parts = urlsplit(url)
@@ -64,7 +64,9 @@ def _tls(query: Mapping[str, str]) -> ssl.SSLContext:
         raise SettingsError("REDIS_URL: ssl_check_hostname: expected true or false")
     if not checks_hostname and "ssl_ca_data" not in query:
         # Otherwise the owner of any certificate could impersonate the Redis server.
-        raise SettingsError("REDIS_URL: ssl_check_hostname=false needs an authority, ssl_ca_data")
+        raise SettingsError(
+            "REDIS_URL: ssl_check_hostname=false needs CA certificates in ssl_ca_data"
+        )
     try:
         context = ssl.create_default_context(cadata=query.get("ssl_ca_data"))
     except (ssl.SSLError, TypeError):

@@ -14,7 +14,7 @@ TTL_S = 5.0  # seconds that a response may be out of date if a notification is l
 # Kinds of versions. Each schema has its own versions, as two revisions may serve concurrently.
 CATALOGUE = "catalogue"
 BATCH = "batch"  # weekly, domain and level stats
-SWAP = "schema"  # of the rebuild that swapped the schema in
+SWAP = "schema"  # the rebuild that swapped this schema in
 
 # The expiry is a time, not a duration, because a server that was suspended runs a command late. A
 # full server cannot store a new copy; it then deletes the old copy, so that queries see the change.

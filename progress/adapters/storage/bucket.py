@@ -121,7 +121,7 @@ class Bucket:
         allowed: Collection[int] = (),
         **more: Any,
     ) -> requests.Response:
-        """Return the response, if it is good or allowed; repeat the request after an outage."""
+        """Return a response whose status is a success or `allowed`; retry transient failures."""
         for attempt in range(attempts - 1):
             response = None
             with contextlib.suppress(_NoResponse):
@@ -195,7 +195,7 @@ class _Upload:
         raise StorageUnavailable(f"an upload makes no progress after {self._sent} bytes; try again")
 
     def _advance(self, header: str | None) -> None:
-        """Drop the bytes that the header `bytes=0-…` confirms; no header means none arrived."""
+        """Drop the bytes that the header `bytes=0-…` confirms; no header confirms no bytes."""
         arrived = int(header.rpartition("-")[2]) + 1 if header else 0
         if arrived < self._sent:  # the buffer no longer has the missing bytes
             raise StorageUnavailable(f"an upload lost bytes after {arrived}; try again")

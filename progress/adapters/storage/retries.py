@@ -1,4 +1,4 @@
-"""Pauses between two attempts at a request of Cloud Storage.
+"""Pauses between two attempts at a Cloud Storage request.
 
 See https://cloud.google.com/storage/docs/retry-strategy.
 """
@@ -11,10 +11,10 @@ from urllib3.exceptions import InvalidHeader
 from urllib3.util import Retry
 
 ATTEMPTS = 5
-TRANSIENT = frozenset({408, 429, *range(500, 600)})  # statuses
+TRANSIENT = frozenset({408, 429, *range(500, 600)})  # HTTP statuses
 
 _FIRST_PAUSE_S, _MAX_PAUSE_S = 0.5, 4.0  # each pause is twice as long as the one before
-_JITTER = 0.25  # of the pause, so that the clients of one outage do not return together
+_JITTER = 0.25  # of the pause, so that not all clients retry at the same time after an outage
 _MAX_RETRY_AFTER_S = 60
 _PARSER = Retry(retry_after_max=_MAX_RETRY_AFTER_S)
 
@@ -32,7 +32,7 @@ def pause(attempt: int, response: requests.Response | None) -> None:
 
 
 def _retry_after(response: requests.Response) -> float:
-    """Return the seconds until the time in Retry-After, a number or a date; 0 without the time."""
+    """Return the seconds until the time in Retry-After, a number or a date; 0 if there is none."""
     try:
         return _PARSER.parse_retry_after(response.headers.get("Retry-After", "0"))
     except InvalidHeader:

@@ -58,7 +58,7 @@ def load_signer() -> Signer:
         raise ProgressError("there are no credentials to sign with") from None
     request = google.auth.transport.requests.Request()
     with _translate_errors():
-        credentials.refresh(request)  # type: ignore[no-untyped-call] # an account learns its name here
+        credentials.refresh(request)  # type: ignore[no-untyped-call] # fetches the account's name
     account = getattr(credentials, "service_account_email", None)
     if account is None:
         raise ProgressError("only a service account can sign URLs")
@@ -77,4 +77,4 @@ def _translate_errors() -> Iterator[None]:
     try:
         yield
     except GoogleAuthError as error:
-        raise StorageUnavailable(f"the IAM API does not sign: {error}") from error
+        raise StorageUnavailable(f"the IAM API did not sign the URL: {error}") from error

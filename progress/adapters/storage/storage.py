@@ -122,7 +122,7 @@ class Folder:
         shutil.rmtree(self._path / name, ignore_errors=True)
 
     def remove_file(self, path: str) -> None:
-        """Remove the file, and what a process that died left of it."""
+        """Remove the file, and the unfinished file of a writer that died."""
         target = self._path / path
         with _translate_errors():
             target.unlink(missing_ok=True)

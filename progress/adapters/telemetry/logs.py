@@ -1,7 +1,8 @@
 """Log lines for Cloud Logging: one JSON object each, on standard output.
 
 `metric_fields.json` lists the fields that a line may have: metric fields, which are recorded as
-metrics and used by alerts, and context fields. Addresses, secrets and quoted rows are masked.
+metrics and used by alerts, and context fields. E-mail addresses, secrets and rows that error
+messages quote are masked.
 """
 
 import logging

@@ -41,8 +41,9 @@ _SHUTDOWN_TIMEOUT_S = 3.0  # to export what is queued when the process ends
 _LOG_INTERVAL_S = 60.0  # between two log lines about exporters
 _METRIC = "progress.{}"
 
-# An instance may get no CPU between two requests. An export is then suspended, so the timeout of
-# an export is long. The queue is exported often, while requests are handled.
+# An instance may get no CPU between two requests. Therefore an export starts every second, while
+# requests are handled, and its timeout is long, because the export may be suspended until the next
+# request.
 _DEFAULTS = {"OTEL_EXPORTER_OTLP_TIMEOUT": "600", "OTEL_BSP_SCHEDULE_DELAY": "1000"}
 
 # The upper bounds of a histogram's buckets, by unit.
@@ -67,7 +68,7 @@ def create_exporter(settings: Settings, service: str) -> "Exporter | None":
     try:
         return Exporter(settings, service)
     except (google.auth.exceptions.GoogleAuthError, ValueError) as error:
-        _log(f"no traces and metrics: {error}")
+        _log(f"traces and metrics are not exported: {error}")
         return None
 
 
@@ -135,7 +136,7 @@ class Exporter:
         ).record
 
     def _shut_down_on_sigterm(self) -> None:
-        """On SIGTERM, shut down before the event loop's server, which exits without atexit.
+        """On SIGTERM, shut down before the ASGI server, which exits without running atexit hooks.
 
         The loop keeps running during the shutdown, so requests do not wait.
         """

@@ -1,4 +1,4 @@
--- Exclude an event that cannot be folded, and write a `poisoned` dead letter. If the event already has one, reopen it.
+-- Exclude an event that cannot be folded from all folds, and write a `poisoned` dead letter, or reopen it if it exists.
 CREATE OR REPLACE FUNCTION event_store.set_aside(global_position bigint, error text) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN

@@ -1,4 +1,4 @@
--- Return the shard of a stream, 0 to 15: the unit of parallel projection.
+-- Return the shard of a stream, 0 to 15. Different shards are projected in parallel.
 CREATE OR REPLACE FUNCTION event_store.shard_of(stream_id text) RETURNS smallint
 LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
 RETURN (hashtextextended(stream_id COLLATE "C", 0) & 15)::smallint;
