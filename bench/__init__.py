@@ -1,1 +1,1 @@
-"""Benchmarks. Each row of the table compares Progress with a peer or a baseline in one run."""
+"""Benchmarks. Each row of the results compares Progress with a peer or baseline in the same run."""

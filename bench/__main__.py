@@ -72,7 +72,7 @@ def main(names: list[str]) -> int:
                         lines.append(line)
                         console.print(f"{name}: {line.what}: {line.measured} ({line.bound})")
     finally:
-        report.show(console, lines)  # even if a row has failed
+        report.show(console, lines)  # show the finished rows even if a later row has failed
     return 0
 
 

@@ -24,7 +24,7 @@ _ROUNDS = 11
 
 
 def compare_with_copy(server: Server) -> Iterator[Line]:
-    """Compare appends of 1,000 events with COPY of the same rows into a table of the same form."""
+    """Compare appends of 1,000 events with COPY of the same rows into an equal table."""
     store = server.create_store()
     source, rounds = envelopes.endless(), Rounds()
     with closing(store.connect()) as ours, psycopg.connect(store.url, autocommit=True) as copying:
@@ -73,7 +73,7 @@ def _with_recorder(store: Store, calls: int, size: int, redelivered: int) -> Rou
             append_seconds, recorder_seconds = _alternate(
                 (deliveries, functools.partial(log.append, ours)),
                 (stored_events, recorder.insert_events),
-                block=calls,  # A block of calls keeps each side warm, as in production.
+                block=calls,  # Consecutive calls keep caches warm, as in production.
             )
             if number:
                 rounds.add("append", calls * size / append_seconds)
@@ -99,7 +99,7 @@ def _alternate(
     theirs: tuple[Iterable[U], Callable[[U], object]],
     block: int = 1,
 ) -> tuple[float, float]:
-    """Return the total seconds of our and of their calls, which alternate block by block."""
+    """Alternate between `block` calls of ours and of theirs; return the total seconds of each."""
     append_seconds = recorder_seconds = 0.0
     (our_values, our_call), (their_values, their_call) = ours, theirs
     our_rest, their_rest = iter(our_values), iter(their_values)
@@ -112,7 +112,7 @@ def _alternate(
 
 
 def measure_call(call: Callable[[T], object], value: T) -> float:
-    """Return the duration of the call."""
+    """Return the duration of the call in seconds."""
     begin = time.perf_counter()
     call(value)
     return time.perf_counter() - begin

@@ -44,7 +44,7 @@ def measure_large_bodies(server: Server) -> Iterator[Line]:
 
 
 def _measure_conflict(server: Server) -> Line:
-    """Compare appends of a large message with and without an event that is in conflict."""
+    """Compare appends of a large message with and without a conflict (two events with one ID)."""
     store, source, rounds = server.create_store(), envelopes.endless(), Rounds()
     with closing(store.connect()) as connection:
         for _ in range(_ROUNDS):

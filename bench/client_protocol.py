@@ -5,10 +5,10 @@ from typing import cast
 
 
 class ClientProtocol(asyncio.Protocol):
-    """A connection that passes received data and the loss of the connection to a subclass."""
+    """A connection; a subclass handles its start, the received data, and its end."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        # uvloop's transport is not a subclass of asyncio.Transport.
+        # A cast, not an assertion: uvloop's transport is not a subclass of asyncio.Transport.
         self.transport = cast("asyncio.Transport", transport)
         self.start()
 

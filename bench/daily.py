@@ -31,7 +31,7 @@ _NAMED = _OWN.replace("Days(", "Days($userId: ID!, ").replace("Stats(", "Stats(u
 
 @dataclass(frozen=True)
 class _Contenders:
-    """The ports of the query function, of yoga with equal work, and of bare yoga."""
+    """The ports of the query function (ours), of full yoga and of bare yoga, and their data."""
 
     store: Store
     learners: list[str]

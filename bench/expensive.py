@@ -30,13 +30,13 @@ from progress.query.execution import documents, root_fields
 from progress.query.execution.selections import QUERY
 
 ROLES: tuple[Role, ...] = ("learner", "support", "admin")
-# The bars as numbers of rows plus buffers, for 200,000 events and 20,000 items. A row or buffer
-# takes 0.4 µs in a document about the present, and 0.75 µs in one about the past.
+# How many rows plus buffers a document may read, for 200,000 events and 20,000 items. A row or
+# buffer takes 0.4 µs in a document about the present, and 0.75 µs in one about the past.
 WORK = {"the present": 2_500_000, "the past": 4_000_000}
 SMALL = 10  # the search uses a database that is smaller by this factor
 
-_MAX_FIELDS = 32  # in a document that the search tries, above the limit on aliases
-_FIRST, _MIXED = 4, 8  # how many fields to try first, and to combine
+_MAX_FIELDS = 32  # fields in a document that the search tries; the limit on aliases is lower
+_FIRST, _MIXED = 4, 8  # how many fields to try as a document's first field, and to combine
 _ROUNDS = 5
 _BARS = {"the present": 1_000.0, "the past": 3_000.0}
 _DAYS, _ANSWERS, _FRESH = 625, 160, 32  # 200,625 events, 20,000 items
@@ -52,7 +52,7 @@ class FieldCall:
     work: int = 0
 
     def text(self, alias: str, subfields: str | None = None) -> str:
-        """Return the field's text in a document."""
+        """Return the field as GraphQL text, with an alias."""
         arguments = ", ".join(f"{name}: {value}" for name, value in self.arguments.items())
         selected = _selection(QUERY.fields[self.name].type) if subfields is None else subfields
         return f"{alias}: {self.name}{f'({arguments})' if arguments else ''}{selected}"
@@ -121,7 +121,7 @@ class Search:
         return [f'"{cursor}"'] if cursor else []
 
     def _values(self, name: str, argument: GraphQLArgument) -> list[str]:
-        """Return the values to try. Raise KeyError if the argument's type is unknown."""
+        """Return an argument's values to try. Raise KeyError if the type is unknown."""
         shape = get_named_type(argument.type)
         if isinstance(shape, GraphQLEnumType):
             return sorted(shape.values)

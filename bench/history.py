@@ -42,7 +42,7 @@ def compare_with_short(server: Server) -> Iterator[Line]:
 
 
 def _measure(store: Store) -> Rounds:
-    """Return the seconds of a window. Each round uses a new learner with 1,000 events."""
+    """Return the seconds per window, for the long history and for new learners of 1,000 events."""
     rounds, chance = Rounds(), random.Random(1)
     long, *short = logs.learners(store, events=1_000)
     with closing(store.connect()) as ours, closing(store.connect()) as other:
@@ -64,7 +64,7 @@ def _measure(store: Store) -> Rounds:
 
 
 def _append(connection: Connection, learner: str, known: int, first: float) -> None:
-    """Append one session per day from day `first`, about items answered since day `known`."""
+    """Append a session a day from day `first`, with items that were answered from day `known`."""
     items = connection.run(
         blocks("seed")["items"],
         learner=learner,

@@ -19,7 +19,7 @@ _QUESTIONS = (
 
 
 def measure_load(server: Server) -> Iterator[Line]:
-    """Wake project for all shards at the same time, then send query 80 concurrent requests."""
+    """Send project wake-ups for all shards, then send query 80 requests, all at the same time."""
     store = server.create_store()
     logs.fill(store, learners=100, sessions=20)
     with ExitStack() as stack:

@@ -49,7 +49,7 @@ class Counters(PostgresTrackingRecorder):
         self.sql_create_statements.append(SQL(blocks("peer")["counters"]).format())
 
     def count(self, counter: str, tracking: Tracking) -> None:
-        """Increment a counter in the transaction of the tracking record."""
+        """Increment a counter, and record the event's position in the same transaction."""
         with self.datastore.transaction(commit=True) as cursor:
             self._insert_tracking(cursor, tracking)
             cursor.execute(blocks("peer")["count"], (counter,), prepare=True)
@@ -63,7 +63,7 @@ class Counting(Projection[Counters]):
 
     @singledispatchmethod
     def process_event(self, _event: Aggregate.Event, tracking: Tracking) -> None:
-        """Track an event that is not counted."""
+        """Record the position of an event that is not counted."""
         self.view.insert_tracking(tracking)
 
     @process_event.register

@@ -36,7 +36,7 @@ _BAR = 20
 
 @dataclass
 class Cast:
-    """Learners with 800 answers, one for each kind of event, and a crowd with one session each."""
+    """One learner with 800 answers for each kind of event, and a crowd with one session each."""
 
     learners: Iterator[str]
     crowd: list[str]
@@ -71,7 +71,7 @@ def compare_with_answers(server: Server) -> Iterator[Line]:
         worker = _Worker(Projector(folding), other)
         worker.projector.catch_up_all()
         yield _measure_preferences(worker, cast)
-        # Let these learners study the item.
+        # Some kinds of events change this item, so let many learners study it first.
         worker.process(_answers(cast.crowd[:_AUDIENCE], item=_POPULAR))
         for what, make in _FOR_ONE.items():
             plain = worker.process(_answers([next(cast.learners)]))
@@ -135,7 +135,7 @@ def _line(what: str, duration: Duration, plain: Duration) -> Line:
 
 
 def _measure_preferences(worker: _Worker, cast: Cast) -> Line:
-    """Measure only the folds, message by message."""
+    """Measure how long the folds of changed preferences take; do not measure their recording."""
     answers = worker.fold(_answers([next(cast.learners)]))
     changes = worker.fold(_changes(next(cast.learners)))
     return Line(
@@ -179,7 +179,7 @@ def _changes(user: str) -> Iterator[Envelope]:
 def _repeat(
     kind: str, data: Mapping[str, object], interval: float = 1
 ) -> Callable[[str], Iterator[Envelope]]:
-    """Return a function that repeats an event at this interval, which is negative to backdate."""
+    """Return a function that yields events `interval` seconds apart, backwards if negative."""
     return lambda user: (_event(kind, interval * n, user_id=user, **data) for n in range(_EVENTS))
 
 
@@ -190,7 +190,7 @@ def _descriptions(items: Iterable[str], kind: str = "ItemUpdated") -> Iterator[E
 
 
 def _late_start(user: str) -> Iterator[Envelope]:
-    """Yield answers without a learner, then their session's start, which names the learner."""
+    """Yield answers that name no learner, then their session's start, which names the learner."""
     session = {"session_id": f"late {user}"}
     for answer in itertools.islice(_answers([user]), _EVENTS - 1):
         yield {**answer, "data": {**answer["data"], **session, "user_id": None}}

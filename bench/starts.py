@@ -14,9 +14,9 @@ _QUESTION = "{ userProgress { totalItemsLearned currentStreak accuracyRate } }"
 
 
 def compare_with_empty(server: Server) -> Iterator[Line]:
-    """Measure until ingest has stored an event, project has folded, and query has responded."""
+    """Measure the time until ingest stores an event, project folds, and query responds."""
     store, rounds = server.create_store(), Rounds()
-    logs.fill(store, learners=190, sessions=1)  # fewer events than a window in each shard
+    logs.fill(store, learners=190, sessions=1)  # each shard's events fit in one window
     with ExitStack() as stack:
         commands = stack.enter_context(publisher.run())
         issuer = stack.enter_context(function_client.serve_issuer())

@@ -35,9 +35,9 @@ WANTED = (
 
 hypothesis.settings.register_profile(
     "quick",
-    deadline=None,  # PostgreSQL's time varies
+    deadline=None,  # the duration of an example varies with PostgreSQL
     max_examples=25,
-    # Each example needs an empty database: a test empties `store`, or calls `stores`.
+    # Examples share the fixtures, so a test empties `store`, or creates a database with `stores`.
     suppress_health_check=[
         hypothesis.HealthCheck.function_scoped_fixture,
         hypothesis.HealthCheck.too_slow,
@@ -72,7 +72,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        # The first of these tests waits until Terraform has created the plans.
+        # The first test with these fixtures waits until Terraform has created the plans.
         if {"environments", "root"} & {*getattr(item, "fixturenames", ())}:
             item.add_marker(pytest.mark.timeout(600))
 
@@ -198,7 +198,7 @@ def empty_redis(valkey: str) -> str:
 
 @pytest.fixture
 def redis_with_notifications(empty_redis: str) -> Iterator[str]:
-    """The URL of the empty Valkey to which changes are published; timeouts are long."""
+    """The URL of the empty Valkey to which changes are published, with timeouts of 10 s."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("REDIS_URL", empty_redis)
         patch.setattr(connections, "_REPLY_TIMEOUT_S", 10)
@@ -220,7 +220,7 @@ def demo() -> Iterator[browser.Stack]:
 
 @pytest.fixture(scope="module")
 def chromium(request: pytest.FixtureRequest) -> Iterator[Browser]:
-    """A browser; it is closed after the module, because no event loop can run in its thread."""
+    """A browser, closed after each module: while open, it blocks event loops in this thread."""
     if browser.PROGRAM is None:
         skip_without(request, "chromium")
     with browser.browser() as running:
@@ -229,7 +229,7 @@ def chromium(request: pytest.FixtureRequest) -> Iterator[Browser]:
 
 @pytest.fixture
 def visit(chromium: Browser, demo: browser.Stack) -> Iterator[Callable[..., browser.Visit]]:
-    """A function that opens the page in a new browser context; each visit is checked afterwards."""
+    """A function that opens the page in a new browser context; Visit.check runs at the end."""
     made: list[browser.Visit] = []
 
     def begin(**options: Any) -> browser.Visit:

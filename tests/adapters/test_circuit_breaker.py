@@ -44,7 +44,7 @@ def pauses(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
 
 @pytest.fixture
 def database(wire: Wire) -> Database:
-    """Three sessions through the wire."""
+    """A database client with at most three sessions, all of which use the wire."""
     return Database(wire.url, name="query", size=3, search_path="event_store")
 
 
@@ -90,7 +90,7 @@ async def test_a_timeout_counts_as_a_failure(wire: Wire, database: Database) -> 
 
 
 @closing
-async def test_a_timeout_after_less_than_a_second_is_no_failure_of_the_database(
+async def test_a_call_that_times_out_in_less_than_a_second_does_not_count_as_a_failure(
     wire: Wire, database: Database
 ) -> None:
     wire.hangs = True
@@ -111,7 +111,7 @@ async def test_a_success_resets_the_number_of_failures(wire: Wire, database: Dat
 
 
 @closing
-async def test_one_request_probes_and_the_others_are_rejected(
+async def test_one_request_probes_the_database_and_the_others_are_rejected(
     wire: Wire, database: Database, pauses: pytest.MonkeyPatch
 ) -> None:
     pauses.setattr(circuit_breaker, "_FIRST_PAUSE_S", 0)
@@ -124,7 +124,7 @@ async def test_one_request_probes_and_the_others_are_rejected(
     await fail(database, 20)
     assert not probing.done()
     assert wire.connections <= 4
-    wire.refuses = True  # nothing connects after the probe has failed
+    wire.refuses = True  # so the probe fails, and later calls do not connect
     with pytest.raises(DatabaseUnavailable):
         await probing
     await fail(database, 20)
@@ -132,7 +132,7 @@ async def test_one_request_probes_and_the_others_are_rejected(
 
 
 @closing
-async def test_all_calls_of_the_request_that_probes_are_served(
+async def test_all_calls_of_the_request_that_probes_the_database_are_served(
     wire: Wire, database: Database, pauses: pytest.MonkeyPatch
 ) -> None:
     pauses.setattr(circuit_breaker, "_FIRST_PAUSE_S", 0)
@@ -145,7 +145,7 @@ async def test_all_calls_of_the_request_that_probes_are_served(
 
 
 @closing
-async def test_a_probe_follows_a_failed_probe(
+async def test_a_failed_probe_is_followed_by_another_probe(
     wire: Wire, database: Database, pauses: pytest.MonkeyPatch
 ) -> None:
     pauses.setattr(circuit_breaker, "_FIRST_PAUSE_S", 0)
@@ -176,7 +176,7 @@ async def test_calls_that_hang_or_wait_do_not_delay_others_after_the_recovery(
     await asyncio.gather(*failing)
     async with asyncio.timeout(5):
         with pytest.raises(DatabaseUnavailable):
-            await waiting.pop()  # the other three may use the places of those that failed
+            await waiting.pop()  # the other three may get the sessions of the failed calls
         wire.hangs = False
         assert await ask(database) == 1
     assert not hanging.done()
@@ -186,7 +186,7 @@ async def test_calls_that_hang_or_wait_do_not_delay_others_after_the_recovery(
 
 
 @closing
-async def test_a_timeout_of_a_call_from_before_the_recovery_does_not_count(
+async def test_a_call_that_began_before_the_recovery_and_times_out_does_not_count_as_a_failure(
     wire: Wire, pauses: pytest.MonkeyPatch, database: Database
 ) -> None:
     pauses.setattr(circuit_breaker, "_FIRST_PAUSE_S", 0)
@@ -203,6 +203,6 @@ async def test_a_timeout_of_a_call_from_before_the_recovery_does_not_count(
     assert await ask(database) == 1
 
 
-def test_the_breaker_retries_within_two_seconds() -> None:
+def test_clients_retry_no_earlier_than_the_breaker_probes() -> None:
     assert circuit_breaker._FIRST_PAUSE_S <= circuit_breaker._PAUSE_S
     assert DatabaseUnavailable.retry_after_s >= circuit_breaker._PAUSE_S

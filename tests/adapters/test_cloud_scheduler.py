@@ -72,7 +72,7 @@ def test_schedules_can_be_run_paused_and_resumed(cloud: Cloud) -> None:
         (grpc.StatusCode.INTERNAL, "try again"),
     ],
 )
-def test_a_rejection_is_reported_in_one_line_with_an_action(
+def test_a_rejection_is_reported_in_one_line_with_what_to_do(
     cloud: Cloud, refusal: grpc.StatusCode, words: str
 ) -> None:
     cloud.scheduler.refusal = refusal

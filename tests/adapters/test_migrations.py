@@ -123,7 +123,7 @@ def migrate_as(monkeypatch: pytest.MonkeyPatch, execution: str) -> None:
     cli.store.migrate()
 
 
-def test_the_same_execution_does_not_retry_a_failed_migration(
+def test_a_failed_migration_is_not_retried_in_the_same_job_execution(
     refused: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(ProgressError, match=r"^9000_refused.sql: division by zero"):
@@ -202,7 +202,7 @@ def test_each_sql_function_has_one_file(store: Store, schema: str) -> None:
     assert [name for name, *_ in functions] == sorted(file.stem for file in files)
 
 
-def test_the_function_files_of_operations_restore_the_functions_and_their_privileges(
+def test_the_sql_files_restore_dropped_functions_of_operations_and_their_privileges(
     store: Store,
 ) -> None:
     with closing(store.connect()) as connection:

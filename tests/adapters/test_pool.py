@@ -103,7 +103,7 @@ async def test_a_connection_that_was_closed_while_idle_is_not_acquired(server: _
 
 
 @in_event_loop
-async def test_the_caller_after_200_that_wait_is_rejected(server: _Server) -> None:
+async def test_a_caller_is_rejected_while_200_callers_wait(server: _Server) -> None:
     pool = Pool(server.connect, 1)
     connection = await pool.acquire(seconds=5)
     waiting = [asyncio.create_task(_session(pool)) for _ in range(200)]
@@ -119,7 +119,7 @@ async def test_the_caller_after_200_that_wait_is_rejected(server: _Server) -> No
 
 
 @in_event_loop
-async def test_a_caller_that_waits_too_long_is_rejected_and_waits_no_more(
+async def test_a_caller_that_waits_too_long_is_rejected_and_leaves_the_queue(
     server: _Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pools, "_MAX_WAITING", 1)

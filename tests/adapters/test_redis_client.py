@@ -101,7 +101,7 @@ def test_a_rejected_command_does_not_fail_the_other_commands(redis_with_notifica
 
 @contextlib.contextmanager
 def server(answer: bytes | None, *, after: float = 0.0) -> Iterator[str]:
-    """Run a server that replies `answer` to each command; if `answer` is None, it never accepts."""
+    """Run a server that replies to each command with `answer`, or never accepts if it is None."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         listening.settimeout(10)
 
@@ -185,7 +185,7 @@ def test_callers_do_not_wait_again_for_an_unreachable_server() -> None:
     assert is_left_alone(url)
 
 
-def test_callers_do_not_wait_for_redis_while_it_is_suspended_but_use_redis_afterwards(
+def test_callers_do_not_wait_for_a_suspended_server_and_use_it_again_afterwards(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(async_client, "_BACK_OFF_S", 0.05)

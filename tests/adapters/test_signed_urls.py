@@ -73,7 +73,7 @@ def use(monkeypatch: pytest.MonkeyPatch, credentials: object) -> None:
     monkeypatch.setattr(google.auth, "default", lambda **_: (credentials, None))
 
 
-def test_the_iam_api_signs_in_the_name_of_the_account(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_iam_api_signs_on_behalf_of_the_account(monkeypatch: pytest.MonkeyPatch) -> None:
     class FakeIam:
         def __init__(self, _: object, credentials: Credentials, account: str) -> None:
             self._account = account

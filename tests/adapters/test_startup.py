@@ -142,7 +142,7 @@ def test_only_one_thread_connects_and_the_other_threads_do_not_wait() -> None:
     with full() as address, ThreadPoolExecutor(1) as pool:
         probe = startup.Probe([address])
         connecting = pool.submit(probe.passes)
-        readiness.wait(probe._lock.locked, "the first")
+        readiness.wait(probe._lock.locked, "the first call")
         assert not probe.passes()
         assert not connecting.done()  # the second call returned while the first was connecting
         assert not connecting.result()

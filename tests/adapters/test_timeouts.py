@@ -42,7 +42,7 @@ def test_the_reason_for_a_rejection_is_reported_even_if_the_connection_is_closed
         wire, _ = listening.accept()
         with wire:
             wire.recv(1_024)
-            wire.shutdown(socket.SHUT_RD)  # so the client fails to send its next message
+            wire.shutdown(socket.SHUT_RD)  # so that the client cannot send its next message
             wire.sendall(b"E" + struct.pack("!i", len(fields) + 4) + fields)
 
     with socket.socket(socket.AF_UNIX) as listening, ThreadPoolExecutor(1) as pool:

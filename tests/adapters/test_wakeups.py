@@ -31,7 +31,7 @@ def end_pause() -> None:
     wakeups.outage()._ends_at = 0.0
 
 
-def test_after_a_failure_nothing_is_sent_during_the_pause(pubsub: FakePublisher) -> None:
+def test_nothing_is_sent_during_the_pause_after_a_failure(pubsub: FakePublisher) -> None:
     pubsub.is_down = True
     assert not wakeups.send([1, 2])
     pubsub.is_down = False
@@ -63,7 +63,9 @@ def test_shards_are_kept_if_sending_fails_again(pubsub: FakePublisher) -> None:
     assert sorted(pubsub.shards()) == list(range(16))
 
 
-def test_an_operation_that_cannot_be_sent_starts_the_pause(pubsub: FakePublisher) -> None:
+def test_a_command_that_cannot_be_sent_starts_the_pause(
+    pubsub: FakePublisher,
+) -> None:
     pubsub.is_down = True
     assert not wakeups.send_operations([uuid.uuid4()])
     pubsub.is_down = False

@@ -86,7 +86,7 @@ def _waited(seconds: float, subscription: str) -> Series:
 
 
 def _one_error(of: float) -> Series:
-    """Return a single error in the last five minutes, and `of` successes per minute."""
+    """Return one error in the last five minutes, among `of` successes per minute."""
     return joined(
         growing(f"{_OWN}outcome", _outcome("query", "ok"), of),
         once(f"{_OWN}outcome", _outcome("query", "error")),

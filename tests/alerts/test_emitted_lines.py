@@ -16,7 +16,7 @@ __all__ = ["emitted"]
 # A local stack starts slowly on a busy machine.
 pytestmark = pytest.mark.timeout(300)
 
-JOB = "batch"  # a job writes the lines of this operation; the functions write all other lines
+JOB = "batch"  # lines with this operation come from the job, all others from the functions
 
 _EXTRACTED = re.compile(r"EXTRACT\(jsonPayload\.(\w+)\)")
 
@@ -101,7 +101,7 @@ def test_each_selector_matches_the_time_series_that_an_emitted_line_produces(
 
 
 def _of_errors_too(selector: Selector) -> Selector:
-    """Match successes instead of errors, because all requests to the stack succeed."""
+    """Return the selector for successes instead of errors, because the stack has no errors."""
     replacements = {("outcome", "=", "error"): ("outcome", "=", "ok")}
     return replace(
         selector,

@@ -77,7 +77,7 @@ def test_every_metric_field_is_written_by_the_code() -> None:
 
     written = {name for name, _ in _written()} | set(Gauges.__struct_fields__)
     assert CONTRACT.metric_fields.keys() - written == set()
-    assert set(CONTRACT.context) - written == {"message", "severity"}  # these two are positional
+    assert set(CONTRACT.context) - written == {"message", "severity"}  # passed by position
 
 
 def _written() -> Iterator[tuple[str, str]]:

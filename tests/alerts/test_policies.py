@@ -191,10 +191,10 @@ def test_only_production_has_an_uptime_check(
 
 
 def test_each_threshold_is_a_histogram_bound_of_its_metric(environments: Environments) -> None:
-    """Between two bounds, the interpolated percentile would fire the alert too early or too late.
+    """The percentile is interpolated between two bounds, so a threshold between them is inexact.
 
-    A single slow event, which must not fire the alert, stays in the window for 5 minutes, so the
-    condition must hold for longer than 5 minutes.
+    A single slow event must not fire the alert, but is in the window for 5 minutes. The condition
+    must therefore hold for longer than 5 minutes.
     """
     planned = environments["prod"].planned
     metrics = planned.of("google_logging_metric")

@@ -132,7 +132,7 @@ def ids(connection: Connection) -> list[str]:
     return [str(e.event_id) for e in event_log.read_all_events(connection, 1, 1_000)]
 
 
-def test_pending_events_follow_the_start_of_their_session(log: Connection) -> None:
+def test_pending_events_are_appended_after_the_start_of_their_session(log: Connection) -> None:
     first, second, third, begin, last = (
         answer("s"),
         answer("s"),
@@ -146,7 +146,7 @@ def test_pending_events_follow_the_start_of_their_session(log: Connection) -> No
     assert ids(log) == [e["event_id"] for e in (begin, first, second, third, last)]
 
 
-def test_a_pending_event_is_appended_when_it_is_redelivered_with_its_learner(
+def test_a_pending_event_is_appended_when_a_redelivery_names_its_learner(
     log: Connection,
 ) -> None:
     event = answer("s")
@@ -240,7 +240,7 @@ def test_events_that_are_appended_again_do_not_increase_the_stream_version(log: 
     assert event_log.append_events(log, "learner-u", events).stream_version == 2
 
 
-def test_events_are_read_by_global_position_or_stream_or_type(log: Connection) -> None:
+def test_events_can_be_read_by_global_position_or_stream_or_type(log: Connection) -> None:
     events = [session_started("s", "u"), answer("s"), session_started("t", "v"), answer("s")]
     deliver(log, encode_push(events[:2]))
     between = datetime.now(UTC)

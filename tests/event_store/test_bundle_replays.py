@@ -1,4 +1,4 @@
-"""Replays of a bundle that are killed, run at the same time, or run with a function's role."""
+"""Replays of a bundle (one dead letter for many entries): killed, concurrent, or with any role."""
 
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -20,7 +20,7 @@ __all__ = ["log"]
 
 @contextmanager
 def stopped(store: Store, place: int) -> Iterator[None]:
-    """Make each insert of the dead letter with this index wait until the `with` block ends."""
+    """Block inserts of the dead letter with this index in the message until the block ends."""
     other = store.connect()
     other.run("BEGIN")
     other.run(

@@ -1,4 +1,4 @@
-"""A message creates at most 1,000 dead letters for malformed or invalid entries."""
+"""A message creates at most 1,000 dead letters; the last is a bundle of all further bad entries."""
 
 import json
 import time
@@ -260,7 +260,7 @@ def test_a_replay_does_not_create_a_dead_letter_for_a_stored_entry_that_has_beco
     assert [letter.payload for letter in waiting(log)[999:]] == ["1"]
 
 
-def test_a_bundle_stays_open_if_its_payload_is_not_the_expected_array(log: Connection) -> None:
+def test_a_bundle_is_not_replayed_if_its_payload_is_not_the_expected_array(log: Connection) -> None:
     deliver(log, encode_push([1] * 1_001))
     bundle = waiting(log)[-1]
     for text in ("[1]", "1", "[1,", "[1,1,1]"):
@@ -271,7 +271,7 @@ def test_a_bundle_stays_open_if_its_payload_is_not_the_expected_array(log: Conne
         assert waiting(log)[-1].indexes == bundle.indexes
 
 
-def test_a_bundle_keeps_its_entries_if_the_index_for_the_remaining_entries_is_taken(
+def test_a_bundle_keeps_its_entries_if_another_dead_letter_has_the_index_of_the_remaining_entries(
     log: Connection,
 ) -> None:
     deliver(log, encode_push([1] * 3_000, message_id="m"))

@@ -1,4 +1,4 @@
-"""Dead letters: one for each entry of a message, replayed any number of times, discarded once."""
+"""A rejected entry has one dead letter, which can be replayed repeatedly but discarded once."""
 
 import json
 from collections.abc import Iterator

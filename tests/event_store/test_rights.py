@@ -93,7 +93,7 @@ def test_the_project_and_batch_roles_may_append_but_the_query_role_may_not(log: 
         append(log)
 
 
-def test_the_roles_of_project_and_batch_and_query_may_read_the_log(log: Connection) -> None:
+def test_the_project_and_batch_and_query_roles_may_read_the_log(log: Connection) -> None:
     for role in FUNCTIONS[1:]:
         log.run(f"SET ROLE {role}")
         assert len(event_log.read_all_events(log, 1, 10)) == 1
@@ -139,7 +139,7 @@ CALLS = {  # SQL functions of the schema `operations`, each with the only role t
 
 
 @pytest.mark.parametrize("call", CALLS)
-def test_only_one_role_may_call_each_function_of_the_operations_schema(
+def test_each_function_of_the_operations_schema_may_be_called_by_only_one_role(
     log: Connection, call: str
 ) -> None:
     for role in FUNCTIONS:
@@ -148,7 +148,7 @@ def test_only_one_role_may_call_each_function_of_the_operations_schema(
 
 
 @pytest.mark.parametrize("table", ["operations", "steps"])
-def test_only_the_project_role_may_change_operations_and_only_the_batch_role_delete_them(
+def test_only_the_project_role_may_change_operations_and_only_the_batch_role_may_delete_them(
     log: Connection, table: str
 ) -> None:
     for role in FUNCTIONS:

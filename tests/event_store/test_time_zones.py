@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 from progress.event_store import time_zones
 from tests.oracle import days
 
-_FIRST, _LAST = 946_684_800, 2_840_140_800  # the years 2000 to 2059
+_FIRST, _LAST = 946_684_800, 2_840_140_800  # the starts of 2000 and of 2060
 _MONTH = 30 * 86_400
 
 

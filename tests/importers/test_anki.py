@@ -67,7 +67,9 @@ def test_the_review_log_has_64_sessions_on_61_days_and_a_run_of_24_days(
     assert (len(completed), len(days), max(runs)) == (64, 61, 24)
 
 
-def test_the_account_message_precedes_one_message_for_each_session(record: list[Answer]) -> None:
+def test_the_first_message_creates_the_account_and_each_later_message_is_one_session(
+    record: list[Answer],
+) -> None:
     account, *rest = anki_events.messages(LEARNER, record)
     assert [event["event_type"] for event in account.events] == ["UserCreated"]
     assert account.events[0]["data"]["timezone"] == "America/New_York"

@@ -30,7 +30,7 @@ SOURCE = """
         return 204
 """
 
-# Responds to GET /reserved with the number of reserved bytes, without admission.
+# A wrapper that responds to GET /reserved with the number of reserved bytes, and reserves none.
 REPORT = """
 
 admitted = ingest

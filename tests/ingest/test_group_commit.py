@@ -59,7 +59,7 @@ def transactions(store: Store) -> list[int]:
 
 
 class Gate:
-    """A `connect` that waits until the gate opens, then connects or raises the next of `errors`."""
+    """A `connect` function: waits until the gate opens, then connects or raises the next error."""
 
     def __init__(self, store: Store) -> None:
         self.open = threading.Event()
@@ -163,7 +163,7 @@ def test_events_are_appended_once_if_the_reply_to_the_commit_is_lost(
     assert transactions(store) == [1, 1]
 
 
-def test_a_rejected_leader_wakes_the_shards_of_its_followers(
+def test_a_leader_whose_delivery_is_rejected_wakes_the_shards_of_the_other_deliveries(
     store: Store, pool: ThreadPoolExecutor
 ) -> None:
     gate, woken = Gate(store), list[list[int]]()

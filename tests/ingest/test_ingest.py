@@ -61,7 +61,7 @@ def test_an_event_is_stored_and_its_shard_is_woken(
     assert dict(request.messages[0].attributes)["traceparent"] == trace
     line = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert line["severity"] == "INFO"
-    # The delay is the time from publication to commit, without the time for the wake-up.
+    # The logged delay ends at the commit, before the wake-up is sent.
     recorded = datetime.fromisoformat(PUBLISHED) + timedelta(milliseconds=line["event_delay_ms"])
     rounded = timedelta(milliseconds=1)
     assert began - rounded <= recorded <= fake_publisher.times[0] + rounded

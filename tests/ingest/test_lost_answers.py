@@ -32,7 +32,7 @@ class LossyIngest:
 
     def lose(self, events: list[Envelope]) -> bytes:
         """Push events that are committed, although ingest responds 503; return the body."""
-        self.wire.answers_to_lose = 2  # the replies to the append and to the next connection
+        self.wire.answers_to_lose = 2  # the reply to the append and the first to the new connection
         body = encode_push(events)
         assert self.client.post("/", data=body).status_code == 503
         assert self.wire.answers_to_lose == 0
@@ -71,7 +71,7 @@ def test_a_redelivery_wakes_the_shards_of_its_events(
 
 
 @several
-def test_a_second_append_in_one_request_wakes_the_shards_of_the_events(
+def test_an_append_that_is_repeated_within_a_request_wakes_the_shards_of_the_events(
     ingest: LossyIngest, learners: list[str]
 ) -> None:
     ingest.wire.answers_to_lose = 1

@@ -109,7 +109,7 @@ def test_a_changed_push_address_is_used_immediately(pubsub: Pubsub, inbox: Inbox
     assert base64.b64decode(inbox.take(1)[0]["message"]["data"]) == b"waits"
 
 
-def test_existing_and_missing_names_are_rejected_with_the_standard_codes(pubsub: Pubsub) -> None:
+def test_an_existing_name_cannot_be_created_and_a_missing_name_is_not_found(pubsub: Pubsub) -> None:
     topic = pubsub.topic()
     subscription = pubsub.subscribe(topic)
     with pytest.raises(AlreadyExists):

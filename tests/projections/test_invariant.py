@@ -65,7 +65,7 @@ def test_a_rebuild_does_not_change_the_rows(
     assert stage.differences(log.now) == []
 
 
-def test_some_learners_and_items_share_a_shard(store: Store) -> None:
+def test_generated_logs_contain_learners_and_items_that_share_a_shard(store: Store) -> None:
     with contextlib.closing(store.connect()) as connection:
         streams = [f"learner-{u}" for u in LEARNERS] + [f"item-{i}" for i in ITEMS]
         shards = [model_rows.read_value(connection, "shard_of", stream_id=s) for s in streams]

@@ -1,4 +1,4 @@
-"""Realtime projections keep all wake-ups, have one worker per shard, and skip poisoned events."""
+"""One worker at a time folds a shard, wake-ups are not lost, and poisoned events are skipped."""
 
 import contextlib
 from collections.abc import Callable

@@ -11,6 +11,6 @@ from tests.support.api import Api
 
 @pytest.fixture
 def query_api(store: Store) -> Iterator[Api]:
-    """A query function over the store."""
+    """The query API in this process, with the store as its database."""
     with api.serve(store.url) as made:
         yield made

@@ -203,8 +203,8 @@ def test_queries_about_the_same_past_time_share_a_fold_within_a_request(
     answers = fetch(request())
     assert [streak.current for streak in answers[:5]] == [1] * 5
     assert [progress.total_sessions_completed for progress in answers[5:10]] == [1] * 5
-    # The last two values are is_first and is_last: the fold up to ann's second time continues the
-    # fold up to her first time.
+    # Each row ends with is_first and is_last. Ann's second fold continues her first one, and Ben's
+    # only fold is both the first and the last.
     assert sorted(folded) == [
         ("ann", as_of_fixtures.noon_of_day(0), True, False),
         ("ann", as_of_fixtures.noon_of_day(1), False, True),

@@ -41,9 +41,8 @@ NOW = datetime(2024, 4, 2, 3, 4, 5, 678_901, tzinfo=UTC)
 LOG = RequestLog("query", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")
 PLAINLY = Disturbance(sizes=(100,), every=None, limit=1000, workers=1, tasks=1, crashes=())
 MARCH = 'dailyStats(from: "2024-03-01", to: "2024-03-31") { %s }'
-PHASES = [
-    phase for phase in Phase if phase is not Phase.explain
-]  # the phase `explain` takes minutes
+# Hypothesis's phase `explain` takes minutes.
+PHASES = [phase for phase in Phase if phase is not Phase.explain]
 ODD = """query ($yes: Boolean = true, $no: Boolean = false, $from: Date = "2024-03-01") {
   __typename
   again: streak { longest ...F ... @include(if: $no) { atRisk } }

@@ -41,7 +41,7 @@ def post(query_api: Api, **members: Any) -> Response:
 
 
 def get(query_api: Api, **members: Any) -> Response:
-    """Send a GET as Apollo Client and urql do: strings unchanged, all other members as JSON."""
+    """Send a GET as Apollo Client and urql do, with strings unchanged and other members as JSON."""
     texts = {
         n: m if isinstance(m, str) else msgspec.json.encode(m).decode() for n, m in members.items()
     }

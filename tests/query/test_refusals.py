@@ -104,10 +104,10 @@ def test_queries_are_unavailable_if_the_database_is_unreachable() -> None:
     ],
     ids=["compiled", "nullable", "with a constant", "mutation"],
 )
-def test_without_data_the_response_is_503_with_the_seconds_to_wait(query: str) -> None:
+def test_a_response_without_data_is_503_with_the_seconds_to_wait(query: str) -> None:
     body = msgspec.json.encode({"query": query})
     with api.serve(api.NOWHERE) as query_api:
-        for _ in range(5):  # the circuit breaker is open after the third
+        for _ in range(5):  # the circuit breaker opens after the third request
             headers = api.headers(roles="admin")
             response = query_api.request("POST", "/graphql", body, headers)
             assert (response.status_code, response.headers["retry-after"]) == (503, "2")

@@ -14,7 +14,7 @@ def container(service: Values) -> Values:
 
 
 def settings(service: Values) -> dict[str, str]:
-    """Return the environment variables of a service or job; for a secret, the value is its id."""
+    """Return the environment variables of a service or job; a secret has its id as the value."""
     return {
         variable["name"]: only(only(variable["value_source"])["secret_key_ref"])["secret"]
         if variable["value_source"]

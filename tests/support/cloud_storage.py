@@ -37,7 +37,7 @@ class _Handler(BaseHTTPRequestHandler):
     bucket: Bucket
 
     def parse_request(self) -> bool:
-        """Respond to requests during an outage; return whether the request must be handled."""
+        """Respond to a request in an outage; return whether the request must still be handled."""
         if not super().parse_request():
             return False
         self.bucket.requests.append(time.time())

@@ -1,6 +1,6 @@
-"""A worker of an export that kills itself at a point.
+"""A worker that runs an export, and kills itself at a point of the export.
 
-Run it as `python -m tests.support.doomed_export OPERATION POINT`.
+`python -m tests.support.doomed_export OPERATION POINT` starts the worker.
 """
 
 import os
@@ -23,7 +23,7 @@ def die(*_: object, **__: object) -> None:
 
 
 def install(point: str) -> None:
-    """Let this process die at the point."""
+    """Kill this process when it reaches the point."""
     match point:
         case "caught up":
             _replace(export_user, "write", before=die)

@@ -86,7 +86,7 @@ THEMES = (
 
 @dataclass(frozen=True)
 class Published:
-    """An event and the turns in which it is delivered; several turns make duplicates."""
+    """An event, and a number for each of its deliveries; deliveries are in the order of numbers."""
 
     envelope: Envelope
     turns: tuple[int, ...]
@@ -113,7 +113,7 @@ class Log:
 
 @functools.cache
 def moments(turn: str, zones: tuple[str, ...]) -> tuple[datetime, ...]:
-    """Return times near `turn`, and near the starts of the local days around it."""
+    """Return times near `turn` (one of _TURNS), and near the starts of the local days around it."""
     at = datetime.fromisoformat(turn).replace(tzinfo=UTC)
     nudged: dict[datetime, None] = {}
     for days in _DAYS:
@@ -237,7 +237,7 @@ def logs(draw: st.DrawFn, *, contested: bool = False, size: int = 24) -> Log:
 def _event(
     kinds: tuple[str, ...], pool: list[datetime], cast: Cast
 ) -> st.SearchStrategy[tuple[Envelope, int, list[int]]]:
-    """Return a strategy for an event, the first byte of its id, and the turns of its delivery."""
+    """Return a strategy for an event, its id's first byte, and the numbers of `Published.turns`."""
     envelope = st.sampled_from(kinds).flatmap(
         lambda kind: st.fixed_dictionaries(
             {

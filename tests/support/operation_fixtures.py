@@ -85,7 +85,7 @@ class Operator:
         return self.get(operation_id)
 
     def called(self) -> list[str]:
-        """Return the ids of the operations whose workers were called so far."""
+        """Return the ids of the operations that the API's commands so far name, in order."""
         return [str(command["id"]) for command in self._sent.commands()]
 
 
@@ -149,12 +149,12 @@ def result(done: dict[str, Any]) -> Any:
 
 
 def step_named(name: str) -> Step:
-    """Return the first step of that name."""
+    """Return the first step with this name in any plan."""
     return next(step for plan in PLANS.values() for step in plan.steps if step.name == name)
 
 
 def limit_step(monkeypatch: pytest.MonkeyPatch, name: str, timeout_s: float) -> None:
-    """Let the attempts of the steps of that name time out after so many seconds."""
+    """Set the timeout for an attempt of each step with this name."""
     for kind, plan in PLANS.items():
         steps = tuple(
             msgspec.structs.replace(step, timeout_s=timeout_s) if step.name == name else step

@@ -183,7 +183,7 @@ def list_changing_calls(cloud: Cloud) -> list[int]:
 
 
 def reset(cloud: Cloud, faults: dict[int, str], world: World | None = None) -> None:
-    """Set the faults of the next release, which starts in `world` or after the first apply."""
+    """Set the next release's faults and initial world (default: that after the first apply)."""
     cloud.reset_calls()
     cloud.world = world.copy() if world else World.after_first_apply(cloud.world.address)
     cloud.faults.update(faults)

@@ -213,7 +213,7 @@ class World:
         expected = {
             "topic": "progress-commands",
             "push-endpoint": f"{self.address}/green-progress-project",
-            # Cloud Run accepts this caller. The audience is the service's URL, not a tag's URL.
+            # Cloud Run accepts only this account, and only the service's URL (not a tag's URL).
             "push-auth-service-account": "progress-push@p.iam.gserviceaccount.com",
             "push-auth-token-audience": "https://progress-project.run.app",
             # Green does not get operations, because the serving version runs them.

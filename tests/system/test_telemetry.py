@@ -71,7 +71,8 @@ def _messaging(span: Span) -> dict[str, object]:
 def test_one_trace_covers_the_path_from_the_publisher_to_the_projection(
     stack: browser.Stack, receiver: Collector
 ) -> None:
-    # On a busy machine, the wake-up of another event may have folded each event of `exercise`.
+    # Publish a single event, so that its own wake-up folds it. On a busy machine, the wake-up of
+    # another event may have folded each event of `exercise`.
     stack.publish(
         browser.envelope(
             "SessionStarted",

@@ -1,4 +1,4 @@
-"""The read models that several test modules cache."""
+"""A store whose query results several test modules cache."""
 
 from collections.abc import Iterator
 

@@ -74,7 +74,7 @@ def test_each_result_equals_the_result_without_a_cache(
     with cache_instances.instances(store, redis_with_notifications) as both:
         for _ in range(data.draw(st.integers(3, 10))):
             data.draw(actions)()
-            # The two actions in the next call run before and after an instance reads a result.
+            # If `get` computes a result, one action runs before this computation and one after it.
             instance = data.draw(st.sampled_from(both))
             instance.get(*data.draw(subsets), before=data.draw(actions), after=data.draw(actions))
             for instance in both:

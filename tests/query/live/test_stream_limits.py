@@ -49,7 +49,7 @@ def recorder(store: Store) -> Iterator[LessonRecorder]:
 
 @pytest.fixture
 def serve(store: Store, tmp_path: Path) -> Serve:
-    """A function that runs a query function over the store, with the given options."""
+    """A function that runs a query function on the store's database, with the given options."""
     return functools.partial(subscription_client.query_function, store.url, tmp_path / "function")
 
 
