@@ -24,7 +24,7 @@ from tests import oracle
 from tests.support import model_rows
 from tests.support.event_logs import Disturbance, Envelope, Log
 
-_CONSTANT_TABLES = ("zone_rules",)
+_CONSTANT_TABLES = ("zone_rules", "erasure_key")
 
 
 class Worker:

@@ -21,7 +21,9 @@ SET jit = off
 AS $$
 DECLARE
     events           jsonb := batch -> 'events';
+    letters          jsonb := batch -> 'letters';
     messages         jsonb := batch -> 'messages';
+    erased           integer := 0;
     needs_row_by_row boolean := true;
     e                event_store.incoming_event;
     result           event_store.append_result;
@@ -29,6 +31,11 @@ BEGIN
     -- Lock before the statements that read: their snapshots then hold everything that was appended before.
     IF NOT pg_try_advisory_xact_lock(hashtextextended('event_store.append', 0)) THEN
         PERFORM pg_advisory_xact_lock(hashtextextended('event_store.append', 0));
+    END IF;
+
+    IF EXISTS (SELECT FROM event_store.erased) THEN
+        SELECT d.events, d.letters, d.erased INTO events, letters, erased
+        FROM event_store.drop_erased(events, letters) d;
     END IF;
 
     IF batch ? 'expected_version' THEN
@@ -56,9 +63,12 @@ BEGIN
         END IF;
     END IF;
 
-    IF batch ? 'letters' THEN
+    IF jsonb_array_length(letters) > 0 THEN
         SELECT event_store.add_outcomes(append.outcomes, l.outcomes), append.shards || l.shards INTO outcomes, shards
-        FROM event_store.record_rejections(batch -> 'letters', messages) l;
+        FROM event_store.record_rejections(letters, messages) l;
+    END IF;
+    IF erased > 0 THEN
+        outcomes := event_store.add_outcomes(outcomes, jsonb_build_object('erased', erased));
     END IF;
     IF batch ? 'stream_id' THEN
         SELECT coalesce(max(s.stream_version), 0) INTO append.stream_version

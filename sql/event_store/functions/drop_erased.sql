@@ -1,0 +1,83 @@
+-- Drop the events and rejections of erased learners from a batch; `erased` is their number. An event is theirs if it
+-- names the learner, or names no other learner and a session of theirs. A rejection is theirs if it names either.
+--
+-- If a SessionStarted that decides its session's learner is dropped, the session becomes a session of an erased learner,
+-- and its pending events are deleted.
+CREATE OR REPLACE FUNCTION event_store.drop_erased(INOUT events jsonb, INOUT letters jsonb, OUT erased integer)
+LANGUAGE plpgsql AS $$
+DECLARE
+    key           event_store.erasure_key;
+    dropped       bigint[];
+    new_sessions  text[];
+    kept_letters  jsonb;
+BEGIN
+    SELECT * INTO STRICT key FROM event_store.erasure_key;
+    WITH incoming AS MATERIALIZED (
+        SELECT i.n, i.e ->> 'learner' AS learner, i.e ->> 'session_id' AS session_id,
+            i.e ->> 'event_type' = 'SessionStarted' AS is_start
+        FROM jsonb_array_elements(events) WITH ORDINALITY AS i (e, n)
+    ), session AS MATERIALIZED (
+        SELECT s.session_id, known.user_id IS NULL AND hidden.user_id IS NULL AS is_new,
+            coalesce(known.user_id, hidden.user_id, s.starter) AS learner
+        FROM (
+            SELECT i.session_id, (array_agg(i.learner ORDER BY i.n) FILTER (WHERE i.is_start))[1] AS starter
+            FROM incoming i WHERE i.session_id IS NOT NULL GROUP BY i.session_id
+        ) s
+        -- OFFSET 0: look up each row by key, however small the table was when the plan was made.
+        LEFT JOIN LATERAL (
+            SELECT o.user_id FROM event_store.sessions o WHERE o.session_id = s.session_id OFFSET 0
+        ) known ON true
+        LEFT JOIN LATERAL (
+            SELECT o.user_id FROM event_store.sessions o
+            WHERE o.session_id = encode(sha256(key.outer_key
+                || sha256(key.inner_key || convert_to(s.session_id, 'UTF8'))), 'hex')
+            OFFSET 0
+        ) hidden ON true
+    ), gone AS MATERIALIZED (          -- the erased learners of the batch; '' is the learner of an erased session
+        SELECT l.learner
+        FROM (SELECT i.learner FROM incoming i UNION SELECT s.learner FROM session s) l
+        LEFT JOIN LATERAL (
+            SELECT x.digest FROM event_store.erased x
+            WHERE x.digest = sha256(key.outer_key || sha256(key.inner_key || convert_to(l.learner, 'UTF8'))) OFFSET 0
+        ) x ON true
+        WHERE x.digest IS NOT NULL OR l.learner = ''
+    )
+    SELECT
+        ARRAY(SELECT i.n FROM incoming i LEFT JOIN session s ON s.session_id = i.session_id
+              WHERE i.learner IN (SELECT g.learner FROM gone g) OR s.learner IN (SELECT g.learner FROM gone g)),
+        ARRAY(SELECT s.session_id FROM session s
+              WHERE s.is_new AND s.learner IN (SELECT g.learner FROM gone g) ORDER BY s.session_id)
+    INTO dropped, new_sessions;
+
+    IF new_sessions <> '{}' THEN
+        INSERT INTO event_store.sessions (session_id, user_id)
+        SELECT encode(event_store.erasure_digest(s), 'hex'), '' FROM unnest(new_sessions) s;
+        DELETE FROM event_store.pending p WHERE p.session_id = ANY (new_sessions);
+    END IF;
+    IF dropped <> '{}' THEN
+        SELECT coalesce(jsonb_agg(i.e ORDER BY i.n), '[]') INTO events
+        FROM jsonb_array_elements(events) WITH ORDINALITY AS i (e, n) WHERE i.n <> ALL (dropped);
+    END IF;
+    erased := cardinality(dropped);
+
+    IF jsonb_array_length(letters) > 0 THEN
+        SELECT coalesce(jsonb_agg(l.e ORDER BY l.n) FILTER (WHERE NOT t.is_theirs), '[]'),
+            erased + count(*) FILTER (WHERE t.is_theirs)
+        INTO kept_letters, erased
+        FROM jsonb_array_elements(letters) WITH ORDINALITY AS l (e, n)
+        CROSS JOIN LATERAL (
+            SELECT EXISTS (
+                SELECT FROM event_store.words(concat_ws('"', l.e ->> 'payload', l.e ->> 'attributes')) w (word)
+                WHERE EXISTS (SELECT FROM event_store.erased x WHERE x.digest = event_store.erasure_digest(w.word))
+                   OR EXISTS (SELECT FROM event_store.sessions s
+                              LEFT JOIN event_store.erased x ON x.digest = event_store.erasure_digest(s.user_id)
+                              WHERE s.session_id = w.word AND (s.user_id = '' OR x.digest IS NOT NULL))
+                   OR EXISTS (SELECT FROM event_store.sessions s
+                              WHERE s.session_id = encode(event_store.erasure_digest(w.word), 'hex'))
+            ) AS is_theirs
+        ) t;
+        letters := kept_letters;
+    END IF;
+END $$;
+
+REVOKE EXECUTE ON FUNCTION event_store.drop_erased FROM PUBLIC;

@@ -1,0 +1,35 @@
+-- Accept no event of the learner any more: store the digest of the learner's id and, unless the learner's stream has a
+-- deletion that is folded, append one. Return what the ledger of erasures needs. A repeated call changes nothing.
+CREATE OR REPLACE FUNCTION event_store.forbid_learner(
+    learner text, operation_id uuid, OUT digest bytea, OUT erased_at timestamptz
+)
+LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+SET lock_timeout = '10s'
+AS $$
+DECLARE
+    deletion event_store.incoming_event;
+BEGIN
+    -- Lock as the append does: an append before it is complete, and an append after it reads the digest.
+    PERFORM pg_advisory_xact_lock(hashtextextended('event_store.append', 0));
+    digest := event_store.erasure_digest(learner);
+    IF EXISTS (SELECT FROM event_store.events e WHERE e.stream_id = 'learner-' || learner) AND NOT EXISTS (
+        SELECT FROM event_store.events e
+        WHERE e.stream_id = 'learner-' || learner AND e.event_type = 'UserDeleted'
+          AND NOT EXISTS (SELECT FROM event_store.poisoned p WHERE p.global_position = e.global_position))
+    THEN
+        deletion.event_id := gen_random_uuid();
+        deletion.event_type := 'UserDeleted';
+        deletion.occurred_at := clock_timestamp();
+        deletion.data := jsonb_build_object('user_id', learner);
+        deletion.metadata := '{}';
+        deletion.learner := learner;
+        PERFORM event_store.record_event(deletion, NULL);
+    END IF;
+    INSERT INTO event_store.erased AS x (digest, operation_id) VALUES (forbid_learner.digest, forbid_learner.operation_id)
+    ON CONFLICT ON CONSTRAINT erased_pkey DO UPDATE SET operation_id = excluded.operation_id
+    RETURNING x.erased_at INTO forbid_learner.erased_at;
+END $$;
+
+REVOKE EXECUTE ON FUNCTION event_store.forbid_learner FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION event_store.forbid_learner TO progress_project;

@@ -1,0 +1,9 @@
+-- Trigger function: a restored dump brings the key of its digests, in place of the key that a migration created.
+CREATE OR REPLACE FUNCTION event_store.replace_erasure_key() RETURNS trigger
+LANGUAGE plpgsql SET search_path = pg_catalog AS $$
+BEGIN
+    DELETE FROM event_store.erasure_key;
+    RETURN NEW;
+END $$;
+
+REVOKE EXECUTE ON FUNCTION event_store.replace_erasure_key FROM PUBLIC;

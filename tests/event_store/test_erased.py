@@ -1,0 +1,183 @@
+"""The append accepts nothing of an erased learner."""
+
+import hashlib
+import hmac
+import json
+import uuid
+from typing import Any
+
+import pytest
+
+from progress.adapters.postgres.database import Connection
+from progress.event_store import log as event_log
+from progress.ingest import push
+from tests.support import model_rows, sample_events
+from tests.support.pushes import encode_push
+
+TABLES = ("events", "sessions", "pending", "dead_letters")
+AT = sample_events.BEGIN
+
+
+def append(connection: Connection, *events: Any, **options: Any) -> dict[str, int]:
+    """Append the events as one message; return the number of events per outcome."""
+    body = encode_push(events[0] if len(events) == 1 else [*events], **options)
+    outcomes = event_log.append(connection, [push.parse_delivery(body)]).outcomes
+    return {name: count for name, count in outcomes.items() if count}
+
+
+def forbid(connection: Connection, learner: str) -> bytes:
+    """Forbid the learner's events; return the digest."""
+    digest, _ = connection.run(
+        "SELECT digest, erased_at FROM event_store.forbid_learner(:learner, :operation)",
+        learner=learner,
+        operation=str(uuid.uuid4()),
+    )[0]
+    assert isinstance(digest, bytes)
+    return digest
+
+
+def started(user: str, session: str) -> dict[str, Any]:
+    data = {"user_id": user, "session_id": session, "item_count": 1}
+    return sample_events.envelope("SessionStarted", data, at=AT)
+
+
+def answered(session: str, item: str = "i1") -> dict[str, Any]:
+    data = {"session_id": session, "item_id": item, "response_time_ms": 1}
+    return sample_events.envelope("CorrectAnswerGiven", data, at=AT)
+
+
+def abandoned(user: str) -> dict[str, Any]:
+    data = {"user_id": user, "session_id": "s-1"}
+    return sample_events.envelope("SessionAbandoned", data, at=AT)
+
+
+def contents(connection: Connection) -> dict[str, list[dict[str, Any]]]:
+    return {table: model_rows.read_table(connection, f"event_store.{table}") for table in TABLES}
+
+
+@pytest.mark.every_postgres
+def test_the_digest_is_an_hmac_under_the_key_of_the_log(connection: Connection) -> None:
+    inner, outer = connection.run("SELECT inner_key, outer_key FROM event_store.erasure_key")[0]
+    key = bytes(byte ^ 0x36 for byte in inner)
+    assert key == bytes(byte ^ 0x5C for byte in outer)
+    assert len({*key[:32]}) > 10
+    assert not any(key[32:])
+    (digest,) = connection.run("SELECT event_store.erasure_digest('ü-1')")[0]
+    assert digest == hmac.new(key[:32], "ü-1".encode(), hashlib.sha256).digest()
+
+
+@pytest.mark.every_postgres
+def test_a_restored_key_replaces_the_key_of_the_database(connection: Connection) -> None:
+    connection.run("INSERT INTO event_store.erasure_key VALUES ('\\x01', '\\x02')")
+    rows = connection.run("SELECT inner_key, outer_key FROM event_store.erasure_key")
+    assert rows == [[b"\x01", b"\x02"]]
+
+
+def test_forbidding_appends_one_deletion(connection: Connection) -> None:
+    append(connection, *sample_events.lesson("ann", 1))
+    forbid(connection, "ann")
+    forbid(connection, "ann")
+    last = model_rows.read_table(connection, "event_store.events")[-1]
+    assert (last["stream_id"], last["event_type"]) == ("learner-ann", "UserDeleted")
+    assert len(contents(connection)["events"]) == len(sample_events.lesson("ann", 1)) + 1
+
+
+def test_forbidding_a_deleted_learner_appends_nothing(connection: Connection) -> None:
+    append(connection, started("ann", "s-1"), sample_events.user_deleted("ann"))
+    forbid(connection, "ann")
+    assert len(contents(connection)["events"]) == 2
+
+
+@pytest.mark.every_postgres
+def test_an_event_that_names_an_erased_learner_is_dropped(connection: Connection) -> None:
+    append(connection, started("ann", "s-1"), answered("s-1"))
+    forbid(connection, "ann")
+    before = contents(connection)
+    named = answered("s-9") | {"metadata": {"user_id": "ann"}}
+    assert append(connection, named) == {"erased": 1}
+    assert append(connection, abandoned("ann"), started("ann", "s-2")) == {"erased": 2}
+    assert append(connection, answered("s-1")) == {"erased": 1}
+    assert append(connection, answered("s-2"), answered("s-2")) == {"erased": 2}
+    after = contents(connection)
+    hidden = after["sessions"].pop()
+    assert (hidden["user_id"], len(hidden["session_id"])) == ("", 64)
+    assert after == before
+
+
+def test_a_redelivered_event_of_an_erased_learner_is_dropped(connection: Connection) -> None:
+    event = started("ann", "s-1")
+    append(connection, event)
+    forbid(connection, "ann")
+    assert append(connection, event) == {"erased": 1}
+
+
+def test_the_events_of_the_others_in_a_batch_are_appended(connection: Connection) -> None:
+    append(connection, started("ann", "a-1"))
+    forbid(connection, "ann")
+    batch = [
+        answered("b-1"), started("ann", "a-2"), answered("a-1"), answered("a-2"),
+        started("ben", "b-1"), answered("b-1"), answered("a-2"),
+        sample_events.item_published("i-1"),
+    ]  # fmt: skip
+    assert append(connection, *batch) == {"appended": 4, "erased": 4}
+    assert append(connection, *batch) == {"redelivered": 4, "erased": 4}
+    assert "pending" not in append(connection, answered("a-2"))
+
+
+def test_a_dropped_start_of_a_known_session_leaves_the_session_to_its_learner(
+    connection: Connection,
+) -> None:
+    append(connection, started("ann", "a-1"), started("ben", "b-1"))
+    forbid(connection, "ann")
+    assert append(connection, started("ann", "b-1"), answered("b-1")) == {
+        "appended": 1,
+        "erased": 1,
+    }
+    assert append(connection, started("ben", "a-1")) == {"erased": 1}
+
+
+@pytest.mark.every_postgres
+def test_a_dropped_start_deletes_the_pending_events_of_its_session(connection: Connection) -> None:
+    append(connection, started("ann", "a-1"))
+    forbid(connection, "ann")
+    assert append(connection, answered("a-2"), answered("b-1")) == {"pending": 2}
+    assert append(connection, started("ann", "a-2")) == {"erased": 1}
+    assert [row["session_id"] for row in contents(connection)["pending"]] == ["b-1"]
+    assert append(connection, answered("a-2")) == {"erased": 1}
+
+
+REJECTED = {
+    "a rule": json.dumps(abandoned("ann-1") | {"occurred_at": "1999-01-01T00:00:00Z"}),
+    "a session": json.dumps(answered("a-1") | {"occurred_at": "1999-01-01T00:00:00Z"}),
+    "half of the JSON": '{"event_id": "e", "data": {"user_id": "ann-1", "sess',
+    "no JSON": "event_type=SessionStarted&user_id=ann-1&n=1",
+    "JSON within JSON": json.dumps({"data": json.dumps({"user_id": "ann-1"})}),
+}
+
+
+@pytest.mark.every_postgres
+@pytest.mark.parametrize("name", REJECTED)
+def test_a_rejected_event_that_names_an_erased_learner_leaves_no_dead_letter(
+    connection: Connection, name: str
+) -> None:
+    append(connection, started("ann-1", "a-1"))
+    forbid(connection, "ann-1")
+    before = contents(connection)
+    assert append(connection, REJECTED[name].encode()) == {"erased": 1}
+    other = REJECTED[name].replace("ann-1", "ann-12").replace("a-1", "a-12")
+    assert sum(append(connection, other.encode()).values()) == 1
+    after = contents(connection)
+    assert len(after["dead_letters"]) == 1
+    assert after | {"dead_letters": []} == before
+
+
+def test_an_attribute_that_names_an_erased_learner_drops_the_rejected_event(
+    connection: Connection,
+) -> None:
+    append(connection, started("ann", "a-1"))
+    forbid(connection, "ann")
+    event = sample_events.envelope("ReviewProcessed", {"item_id": "i-1"}, at=AT)
+    assert append(connection, event, attributes={"user_id": "ann"}) == {"erased": 1}
+    assert append(connection, event, attributes={"user_id": "ben"}) == {"invalid": 1}
+    connection.run("DELETE FROM event_store.dead_letters")
+    assert contents(connection)["dead_letters"] == []
