@@ -10,7 +10,7 @@ class RowSkipped(Exception):
 
 @dataclass(frozen=True)
 class Line:
-    """One measurement and its bar. `value` is a ratio if `unit` is ×."""
+    """A measurement and its bar, the limit that `value` should meet; `value` is a ratio if in ×."""
 
     what: str
     ours: str

@@ -54,7 +54,7 @@ class _Setup:
 
     @contextmanager
     def open_streams(self, learner: str | None = None) -> Iterator[StreamReaders]:
-        """Open a stream for each learner, with the learner's own progress or that of `learner`."""
+        """Open one stream per learner, about the learner's progress or, if given, `learner`'s."""
         body = {"query": _PROGRESS, "variables": {"of": learner}}
         accept = "Accept: text/event-stream"
         streams = [

@@ -48,7 +48,7 @@ def test_a_rejected_statement_runs_once_and_keeps_its_session(database: Database
     assert len(set(pids)) == 1
 
 
-def test_a_statement_that_is_rejected_in_a_snapshot_ends_the_transaction(
+def test_a_rejected_statement_ends_the_snapshot_transaction_that_it_runs_in(
     database: Database,
 ) -> None:
     async def divide(session: asyncpg.Connection) -> None:

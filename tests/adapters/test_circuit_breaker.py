@@ -35,7 +35,7 @@ def closing(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., Non
 
 @pytest.fixture
 def pauses(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
-    """Let an open breaker start no probe unless the test changes that."""
+    """Make the pauses before probes very long; a test that needs a probe shortens the pauses."""
     monkeypatch.setattr(circuit_breaker, "_FIRST_PAUSE_S", LONG)
     monkeypatch.setattr(circuit_breaker, "_PAUSE_S", LONG)
     monkeypatch.setattr(async_client, "_MIN_TIME_S", 0)
@@ -162,7 +162,7 @@ async def test_a_failed_probe_is_followed_by_another_probe(
 
 
 @closing
-async def test_calls_that_hang_or_wait_do_not_delay_others_after_the_recovery(
+async def test_calls_that_hang_or_wait_do_not_delay_new_calls_after_the_recovery(
     wire: Wire, database: Database, pauses: pytest.MonkeyPatch
 ) -> None:
     pauses.setattr(circuit_breaker, "_FIRST_PAUSE_S", 0)

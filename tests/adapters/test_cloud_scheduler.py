@@ -49,7 +49,7 @@ def test_the_list_command_shows_the_schedules_of_all_pages(cloud: Cloud) -> None
     assert "There are no schedules." in elsewhere
 
 
-def test_schedules_can_be_run_paused_and_resumed(cloud: Cloud) -> None:
+def test_schedules_can_be_paused_and_resumed_and_run(cloud: Cloud) -> None:
     assert "is paused." in cli.expect_success(cloud.schedule("pause"))
     assert cloud.state("progress-batch") == "PAUSED"
     assert cloud.state("progress-backup") == "ENABLED"

@@ -196,7 +196,7 @@ def test_server_logs_and_uncaught_exceptions_are_logged_as_masked_lines() -> Non
     assert "ann@" not in ran.stdout
 
 
-def test_a_lone_surrogate_in_a_log_line_is_written(capsys: Capture) -> None:
+def test_a_log_line_with_a_lone_surrogate_is_written(capsys: Capture) -> None:
     logs.write("ERROR", "what is \ud800?")
     assert json.loads(capsys.readouterr().out)["message"] == "what is \ud800?"
 

@@ -156,7 +156,7 @@ def test_callers_do_not_wait_again_for_a_server_with_invalid_replies(answer: byt
         assert is_left_alone(url)
 
 
-def test_callers_do_not_wait_for_the_new_connection_after_the_back_off(
+def test_callers_do_not_wait_while_a_new_connection_opens_after_the_back_off(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(async_client, "_BACK_OFF_S", 0)

@@ -177,7 +177,7 @@ def test_work_in_a_detached_context_is_outside_the_trace(receiver: Collector) ->
     receiver.wait_for(("cli", "work"))
 
 
-def test_metrics_have_the_labels_of_the_contract(
+def test_exported_metrics_have_the_labels_of_their_metric_field(
     receiver: Collector, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OTEL_RESOURCE_ATTRIBUTES", "cloud.region=europe-west1")
@@ -207,7 +207,7 @@ def test_the_sampling_ratio_overrides_the_sender_s_flag(
     assert len(receiver.spans) == 2
 
 
-def test_the_sampler_follows_the_standard_variables(
+def test_the_standard_environment_variables_configure_the_sampler(
     receiver: Collector, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OTEL_TRACES_SAMPLER", "parentbased_traceidratio")
@@ -220,7 +220,7 @@ def test_the_sampler_follows_the_standard_variables(
     assert {span.name for span in receiver.spans} == {"kept"}
 
 
-def test_the_standard_variables_are_accepted_settings() -> None:
+def test_the_standard_opentelemetry_variables_are_accepted_as_settings() -> None:
     names = ("TRACES_SAMPLER", "TRACES_SAMPLER_ARG", "RESOURCE_ATTRIBUTES", "SERVICE_NAME",
              "BSP_SCHEDULE_DELAY", "METRIC_EXPORT_INTERVAL", "EXPORTER_OTLP_HEADERS",
              "EXPORTER_OTLP_TIMEOUT", "EXPORTER_OTLP_PROTOCOL", "EXPORTER_OTLP_COMPRESSION",
@@ -284,7 +284,7 @@ def test_nothing_is_exported_and_a_warning_is_logged_if_credentials_are_missing(
     assert line["message"].startswith("traces and metrics are not exported: ")
 
 
-def test_every_unit_of_the_contract_has_histogram_buckets() -> None:
+def test_every_unit_of_the_metric_fields_has_histogram_buckets() -> None:
     fields = metric_fields.load().metric_fields.values()
     units = {field.unit for field in fields if field.kind == "distribution"}
     assert units <= otlp._BOUNDS.keys()

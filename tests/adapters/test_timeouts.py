@@ -69,7 +69,7 @@ def test_a_dead_server_is_noticed_within_about_a_minute(store: Store) -> None:
     assert idle + interval * count <= 60
 
 
-def test_a_statement_timeout_is_transient(postgres: str) -> None:
+def test_a_statement_timeout_is_a_transient_error(postgres: str) -> None:
     connection = database.connect(postgres, timeout_s=0.1)
     with pytest.raises(OSError, match="timed out") as fault:
         connection.run("SELECT pg_sleep(60)")

@@ -52,7 +52,7 @@ def test_shards_that_were_not_woken_are_woken_once_by_the_next_call(pubsub: Fake
     assert sorted(pubsub.shards()) == [1, 2, 3, 4, 5]
 
 
-def test_shards_are_kept_if_sending_fails_again(pubsub: FakePublisher) -> None:
+def test_shards_that_were_not_woken_are_kept_if_sending_fails_again(pubsub: FakePublisher) -> None:
     pubsub.is_down = True
     for shard in range(16):
         assert not wakeups.send([shard])

@@ -66,7 +66,7 @@ def test_each_metric_field_has_a_metric_of_its_kind(
         assert fields(metric["filter"]) == {field}
 
 
-def test_a_metric_matches_only_lines_with_its_field_from_the_services_and_jobs(
+def test_a_metric_matches_only_lines_that_have_its_field_and_come_from_a_service_or_job(
     environments: Environments,
 ) -> None:
     metric = environments["prod"].planned.of("google_logging_metric")["latency_ms"]

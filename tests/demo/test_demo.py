@@ -127,7 +127,9 @@ def without_code(lines: list[str]) -> list[str]:
     return [line for line in lines if "#sign-in=" not in line]
 
 
-def test_the_import_command_publishes_the_demos_events(stack: Stack, second: list[str]) -> None:
+def test_the_import_command_publishes_the_same_events_as_the_demo(
+    stack: Stack, second: list[str]
+) -> None:
     learner = loading.LEARNER
     file = catalogue.DATA / "anki_reviews.csv"
     options = ["--user", learner.user_id, "--zone", str(learner.timezone)]

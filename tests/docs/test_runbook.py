@@ -71,7 +71,7 @@ def test_the_log_filter_includes_the_errors_that_occur_while_the_database_is_dow
 @pytest.mark.parametrize(
     "line", sorted({*of("progress"), *re.findall(r"`(progress [^`]+)`", runbooks.TEXT)})
 )
-def test_a_progress_command_exists_with_its_options(line: str) -> None:
+def test_each_progress_command_in_the_runbook_exists_with_its_options(line: str) -> None:
     command: Any = typer.main.get_command(cli.app)
     _, *words = shlex.split(line)
     while isinstance(command, click.Group) or hasattr(command, "commands"):
@@ -99,7 +99,7 @@ def script_commands() -> list[str]:
 
 
 @pytest.mark.parametrize("line", sorted({*of("gcloud"), *script_commands()}))
-def test_a_gcloud_command_exists_with_its_options(
+def test_each_gcloud_command_in_the_runbook_exists_with_its_options(
     line: str, request: pytest.FixtureRequest
 ) -> None:
     if not shutil.which("gcloud"):
@@ -115,7 +115,9 @@ def test_a_gcloud_command_exists_with_its_options(
 
 
 @pytest.mark.parametrize("line", [*of("pg_dump"), *of("pg_restore")])
-def test_a_postgresql_command_exists_with_its_options(line: str, tmp_path: Path) -> None:
+def test_each_postgresql_command_in_the_runbook_exists_with_its_options(
+    line: str, tmp_path: Path
+) -> None:
     shell = Shell(tmp_path / "clone", [str(postgres.programs())], {})
     output = shell.run(f"{line.split(maxsplit=1)[0]} --help").stdout
     for flag in re.findall(r"--[\w-]+", line):

@@ -225,7 +225,7 @@ def test_appending_to_a_stream_appends_all_events_or_none(log: Connection) -> No
     assert ids(log) == [known["event_id"]]
 
 
-def test_the_error_about_a_rejected_row_does_not_show_the_row(log: Connection) -> None:
+def test_the_error_about_a_rejected_row_does_not_show_its_contents(log: Connection) -> None:
     log.run("ALTER TABLE event_store.events ADD CHECK (event_data ->> 'said' IS NULL)")
     started = session_started("s", "u")
     started["data"]["said"] = "hush-hush"

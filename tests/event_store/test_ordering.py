@@ -69,7 +69,9 @@ def test_no_append_overtakes_an_append_whose_transaction_is_open(
     assert streams == ["learner-slow", "learner-slow", "learner-fast"]
 
 
-def test_an_append_that_is_rolled_back_leaves_no_gap(connect: Callable[[], Connection]) -> None:
+def test_an_append_that_is_rolled_back_leaves_no_gap_in_the_positions(
+    connect: Callable[[], Connection],
+) -> None:
     first, second = connect(), connect()
     first.run("BEGIN")
     log.append(first, [events(3, "a")])

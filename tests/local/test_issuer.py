@@ -173,7 +173,9 @@ def test_an_unknown_code_is_rejected(client: IssuerClient, code: str) -> None:
      "", HOME.partition("?")[0], f"{HOME}%0d%0aX-Evil:1", HOME[:-2],
      f"https://127.0.0.1:{PAGE}/", "http://[", f"http://127.0.0.1:{PAGE}.evil.example/"],
 )  # fmt: skip
-def test_no_token_is_sent_to_another_page(client: IssuerClient, page: str) -> None:
+def test_no_token_is_sent_to_any_page_but_that_of_the_stack(
+    client: IssuerClient, page: str
+) -> None:
     status, headers, _ = client.ask("POST", SIGN_IN, {"user": "a", "role": "admin", "return": page})
     assert status in (0, 400)
     assert "location" not in headers

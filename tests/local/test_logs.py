@@ -142,7 +142,7 @@ for number in range(100):
 """
 
 
-def test_the_supervisors_log_rotates(tmp_path: Path) -> None:
+def test_the_log_of_the_supervisor_rotates(tmp_path: Path) -> None:
     log = tmp_path / "supervisor.log"
     with log.open("ab") as output:
         command = [sys.executable, "-c", _OWN, str(log)]

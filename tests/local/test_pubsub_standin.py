@@ -72,7 +72,7 @@ def ids(bodies: list[dict[str, Any]]) -> set[str]:
     return {body["message"]["messageId"] for body in bodies}
 
 
-def test_published_messages_survive_a_kill(standin: Standin) -> None:
+def test_published_messages_are_kept_if_the_stand_in_is_killed(standin: Standin) -> None:
     port = ports.reserve()
     with pubsub_servers.clients(f"127.0.0.1:{standin.port}") as pubsub:
         topic = pubsub.topic()
@@ -126,7 +126,7 @@ def test_a_refused_connection_does_not_count_as_an_attempt(standin: Standin) -> 
             assert inbox.take(1)[0]["deliveryAttempt"] == 1
 
 
-def test_the_count_of_attempts_survives_a_kill(standin: Standin) -> None:
+def test_the_count_of_attempts_is_kept_if_the_stand_in_is_killed(standin: Standin) -> None:
     with (
         pubsub_servers.inbox() as inbox,
         pubsub_servers.clients(f"127.0.0.1:{standin.port}") as pubsub,

@@ -19,7 +19,7 @@ from tests.support.stage import Stage
 pytestmark = [pytest.mark.timeout(900), pytest.mark.every_postgres]
 
 
-def test_any_delivery_of_a_log_gives_the_oracles_rows(
+def test_any_delivery_of_a_log_gives_the_rows_of_the_oracle(
     stage: Stage, postgres_server: Server
 ) -> None:
     @postgres_server.examples(4)
@@ -35,7 +35,7 @@ def test_any_delivery_of_a_log_gives_the_oracles_rows(
     check()
 
 
-def test_any_delivery_of_a_log_with_conflicts_gives_the_oracles_rows(
+def test_any_delivery_of_a_log_with_conflicts_gives_the_rows_of_the_oracle(
     stage: Stage, postgres_server: Server
 ) -> None:
     @postgres_server.examples(2)

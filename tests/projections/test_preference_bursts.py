@@ -23,7 +23,7 @@ from tests.support.stage import Stage, append
 
 @pytest.mark.timeout(900)
 @pytest.mark.every_postgres
-def test_preference_changes_that_follow_all_other_events_give_the_oracles_rows(
+def test_preference_changes_after_all_other_events_give_the_rows_of_the_oracle(
     stage: Stage, postgres_server: Server
 ) -> None:
     @postgres_server.examples(2)

@@ -68,12 +68,12 @@ def test_a_model_has_a_compiled_field_or_a_reason_for_having_none(model: ReadMod
 
 
 @pytest.mark.parametrize("model", [m for m in MODELS if m.field], ids=name_of)
-def test_a_model_with_a_field_is_compared_with_the_oracle(model: ReadModel) -> None:
+def test_a_model_that_a_graphql_field_reads_is_compared_with_the_oracle(model: ReadModel) -> None:
     assert model.name in model_rows.compared_models()
     assert model.name in oracle.defined_models()
 
 
-def test_all_compared_models_have_an_oracle() -> None:
+def test_the_oracle_defines_every_compared_model() -> None:
     assert set(model_rows.compared_models()) == oracle.defined_models()
 
 

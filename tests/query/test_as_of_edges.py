@@ -34,7 +34,9 @@ def test_as_of_results_are_empty_before_the_first_event(
         assert fetch(filled) == []
 
 
-def test_the_latest_time_includes_all_events(connection: Connection, fetch: QueryClient) -> None:
+def test_an_as_of_query_at_the_latest_possible_time_includes_all_events(
+    connection: Connection, fetch: QueryClient
+) -> None:
     sample_events.record_lessons(connection, "ann")
     progress, streak, days = as_of_fixtures.query_past(fetch, as_of=FOREVER)
     assert (progress["total_sessions_completed"], progress["current_streak"]) == (4, 0)

@@ -58,7 +58,7 @@ def part(value: object) -> str:
     return base64.urlsafe_b64encode(text).rstrip(b"=").decode()
 
 
-def test_the_sub_claim_identifies_the_caller_whose_default_role_is_learner(
+def test_the_sub_claim_identifies_the_caller_and_the_default_role_is_learner(
     authenticator: auth.Authenticator,
 ) -> None:
     until = int(time.time()) + 300

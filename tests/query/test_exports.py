@@ -135,7 +135,7 @@ def test_a_link_on_this_machine_expires_after_ten_minutes(tmp_path: Path) -> Non
     assert Downloads(Settings()).open(path, now) is None
 
 
-def test_an_export_has_no_download_once_the_bucket_deletes_it() -> None:
+def test_an_export_has_no_download_once_the_bucket_has_deleted_the_file() -> None:
     now = datetime(2026, 1, 1, 12, tzinfo=UTC)
     downloads, operation = Downloads(Settings()), finished_export(now)
     last = now + timedelta(days=7) - timedelta(seconds=1)

@@ -109,7 +109,7 @@ def test_a_rollback_fails_if_there_is_no_earlier_release(
     assert serving_code(cloud.world) == "a"
 
 
-def test_traffic_that_an_operator_split_is_not_changed(cloud: Cloud) -> None:
+def test_a_release_does_not_change_traffic_that_an_operator_has_split(cloud: Cloud) -> None:
     assert_success(deploy(cloud, "b"))
     halves = [{"revisionName": f"progress-query-0000{n}", "percent": 50} for n in (1, 2)]
     cloud.world.route("progress-query", halves)
@@ -131,7 +131,9 @@ def test_traffic_that_an_operator_split_is_not_changed(cloud: Cloud) -> None:
         [f"--image={name[9:]}={image(name, 'b')}" for name in SERVICES] + ["--steps=5,50"],
     ],
 )
-def test_images_need_digests_and_steps_must_increase(cloud: Cloud, wrong: list[str]) -> None:
+def test_a_release_requires_image_digests_and_increasing_traffic_steps(
+    cloud: Cloud, wrong: list[str]
+) -> None:
     done = run(cloud, "deploy", "--environment=prod", *wrong)
     assert done.returncode == 2
     assert "expected" in done.stderr

@@ -93,7 +93,7 @@ def runner(tmp_path: Path) -> Iterator[Runner]:
         yield Runner(tmp_path, cloud, cloud.world.address)
 
 
-def test_the_trial_runs_apply_then_a_second_plan_then_requests_then_destroy(runner: Runner) -> None:
+def test_the_trial_applies_and_plans_again_and_sends_requests_and_destroys(runner: Runner) -> None:
     assert runner.run() == {"apply": 0, "plan again": 0, "requests": 0, "destroy": 0}
     assert runner.cloud.world.published == ["user-events"]
     assert runner.cloud.world.executions == [("a", "check")]

@@ -106,7 +106,7 @@ def test_the_workflows_use_the_environments_that_terraform_trusts() -> None:
         assert choice["options"] == ["dev", "staging", "production"]
 
 
-def test_workflows_that_sign_in_use_the_events_that_terraform_allows() -> None:
+def test_workflows_that_sign_in_are_triggered_only_by_events_that_terraform_allows() -> None:
     federation = (ROOT / "infra/bootstrap/federation.tf").read_text()
     (events,) = re.findall(r"assertion\.event_name in \[(.*?)\]", federation)
     signing_in = [file for file in FILES if "id-token: write" in file.read_text()]

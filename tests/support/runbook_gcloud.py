@@ -82,7 +82,7 @@ def push(name: str, endpoint: str) -> None:
 def import_file(name: str, user: str) -> int:
     """Import the file with psql into the database at NEW_URL, as Cloud SQL does.
 
-    The simulated psql predates August 2025, so it does not know the restricted mode.
+    The simulated psql predates August 2025, so a dump with the command `restrict` is rejected.
     """
     assert user == "progress_owner"
     with gzip.open(name, "rb") as file:

@@ -53,7 +53,7 @@ def test_a_row_that_cannot_be_measured_is_skipped(
     assert "miss: skipped: node is not installed" in capsys.readouterr().out
 
 
-def test_the_pages_query_is_read_from_the_pages_script() -> None:
+def test_the_query_of_the_page_is_read_from_the_script_of_the_page() -> None:
     document = documents.read(page.document(), introspection=False)
     assert document.errors == []
     assert document.is_query("Page")

@@ -159,7 +159,7 @@ def test_ingest_does_not_acknowledge_pushes_while_postgresql_is_suspended(
     stack.check()
 
 
-def test_results_do_not_change_while_valkey_is_down(stack: Stack) -> None:
+def test_queries_succeed_while_valkey_is_down(stack: Stack) -> None:
     stack.await_wakes()
     stack.ask(USERS[0], COMPLETED)  # this loads the token keys from the supervisor
     with stack.pause_supervisor():

@@ -40,7 +40,7 @@ _CALLED = {"iamcredentials"}  # by the functions
 
 
 class Order:
-    """The dependencies between the resources, whose addresses have no for_each keys."""
+    """The dependencies between resources, by addresses without for_each keys."""
 
     def __init__(self, graph: str) -> None:
         self.made = set(re.findall(r'^ *"([^"]+)" \[', graph, re.MULTILINE))

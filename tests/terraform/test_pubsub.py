@@ -95,7 +95,7 @@ def test_invalid_topics_members_and_alerts_are_rejected(
         environments.root().plan("dev", f"-var={option}", name="refused")
 
 
-def test_each_source_topic_is_pushed_to_ingest_and_commands_to_project(
+def test_source_topics_are_pushed_to_ingest_and_commands_are_pushed_to_project(
     deployment: Deployment,
 ) -> None:
     services = deployment.applied.of("google_cloud_run_v2_service", "function")

@@ -37,7 +37,7 @@ def count_subscribers(url: str, user: str = "ann") -> int:
     return count
 
 
-def test_several_instances_follow_changes_by_notifications_alone(
+def test_streams_of_several_instances_follow_changes_without_polling(
     store: Store, valkey: str, subscribe: Subscribe, tmp_path: Path
 ) -> None:
     with ExitStack() as stack:
