@@ -1,5 +1,6 @@
-"""Blue-green release: deploy green beside blue, check it, and move the traffic to it in steps.
+"""Blue-green release: deploy green beside blue, check green, and move the traffic to it in steps.
 
+Blue means the revisions that serve before the release, green the revisions that it deploys.
 The point of no return is the step that routes the project function's wake-ups to green. By then
 green serves 100 % of the requests and has passed the watch. A failure before this step rolls back
 to blue. After this step green keeps serving, and `recover` or the next release does the
@@ -28,7 +29,7 @@ class Plan:
 
 PLANS = {
     "dev": Plan((100,), None),
-    "staging": Plan((100,), Limits(hold=120)),  # so that prod is not the first to be watched
+    "staging": Plan((100,), Limits(hold=120)),  # the watch must succeed here before prod
     "prod": Plan((5, 25, 50, 100), Limits(hold=600)),
 }
 

@@ -145,7 +145,7 @@ class Cloud:
     def has_subscription(self, subscription: str) -> bool:
         """Return whether the subscription exists.
 
-        The call describes it, because the pipeline's account may not list subscriptions.
+        The pipeline's account may describe a subscription, but may not list subscriptions.
         """
         try:
             self._read("pubsub", "subscriptions", "describe", subscription, *self._project())

@@ -98,9 +98,11 @@ def _parse_arguments() -> argparse.Namespace:
         command = commands.add_parser(name)
         command.add_argument("--project", required=True)
         command.add_argument("--region", required=True)
-        command.add_argument("--timeout", type=float, default=300, help="of a call, in seconds")
         command.add_argument(
-            "--job-timeout", type=float, default=10_900, help="of a job, in seconds"
+            "--timeout", type=float, default=300, help="seconds for one gcloud call"
+        )
+        command.add_argument(
+            "--job-timeout", type=float, default=10_900, help="seconds for one job"
         )
     deploy = commands.choices["deploy"]
     deploy.add_argument("--environment", required=True, choices=PLANS)
@@ -108,7 +110,7 @@ def _parse_arguments() -> argparse.Namespace:
         "--image", type=_parse_image, action="append", default=[], help="once for each function"
     )
     deploy.add_argument(
-        "--address", help=f"of the load balancer, which routes requests with SMOKE_KEY to {GREEN}"
+        "--address", help=f"the load balancer's URL; it routes requests with SMOKE_KEY to {GREEN}"
     )
     deploy.add_argument("--steps", type=_parse_steps, help="percentages, like 5,25,50,100")
     deploy.add_argument("--hold", type=float, help="seconds of traffic to judge at each step")

@@ -1,5 +1,5 @@
-# The alerts. Each alert reads the metrics of our own log lines (metrics.tf). Some also have conditions on platform
-# metrics. The text of an alert names the condition, the likely cause, what to do, and a section of the runbook.
+# The alerts. Each alert reads the metrics of Progress's log lines (metrics.tf). Some also have conditions on metrics of
+# Google Cloud. The text of an alert names the condition, the likely cause, what to do, and a section of the runbook.
 
 variable "github" {
   description = "The repository and branch with the runbook that alerts link to."
@@ -35,13 +35,13 @@ variable "alerts" {
 }
 
 variable "alert_minimum_requests" {
-  description = "The number of requests in five minutes from which alerts on percentages and percentiles fire."
+  description = "The minimum number of requests in five minutes for alerts on percentages and percentiles to fire."
   type        = number
   default     = 20
 }
 
 variable "alert_minimum_errors" {
-  description = "The number of errors in five minutes from which the alert on errors fires."
+  description = "The minimum number of errors in five minutes for the alert on errors to fire."
   type        = number
   default     = 3
 }
@@ -119,8 +119,8 @@ locals {
       ])
       cause = "A restore, release or rebuild emptied the cache, or Redis is down."
       action = join(" ", [
-        "Run `progress warm`. If cache_result is `error`, check that the Redis instance runs and has free",
-        "memory.",
+        "Run `progress warm`. If cache_result is `error`, check that the Redis instance is running and has",
+        "free memory.",
       ])
       conditions = {
         "cache hits < 70 %" = {
@@ -218,8 +218,8 @@ locals {
       title    = "The batch job or the backup failed, or no batch run succeeded"
       meaning = join(" ", [
         "A batch run or backup failed, or no batch run has succeeded for ${3 * var.batch_minutes} minutes.",
-        "Weekly, level and domain numbers become old and lost wake-ups are not found, or the last backup",
-        "becomes old.",
+        "The weekly, level and domain numbers become out of date and shards whose wake-up was lost are not",
+        "folded, or there is no recent backup.",
       ])
       cause = "The schedule is paused, the database is down, or a run exceeded its timeout or memory."
       action = join(" ", [
@@ -235,7 +235,7 @@ locals {
           query = "(${local.successful_runs} or vector(0)) == 0 and ${local.has_old_executions}"
           for   = 60
         }
-        "a job execution failed (Cloud Run)" = { # a job that dies does not write a log line, nor does the backup
+        "a job execution failed (Cloud Run)" = { # neither a job that dies nor the backup writes a batch log line
           query = join("", [
             "sum by (job_name) (increase(run_googleapis_com:job_completed_execution_count{",
             "${local.jobs_selector},job_name=~\"progress-batch.*|progress-backup\",result=\"failed\"}[10m])) > 0",

@@ -85,7 +85,7 @@ resource "google_storage_bucket_iam_member" "backup" {
   member = google_service_account.member[each.key].member
 }
 
-# Exported files, which learners download. They hold personal data, so that nothing keeps a copy after a week.
+# Exported files, which learners download. They hold personal data, so no copy is kept for more than a week.
 resource "google_storage_bucket" "exports" {
   name                        = "${var.project_id}-progress-exports"
   location                    = var.region
@@ -112,7 +112,7 @@ resource "google_storage_bucket" "exports" {
 resource "google_storage_bucket_iam_member" "exports" {
   for_each = {
     project = "roles/storage.objectUser"
-    query   = "roles/storage.objectViewer" # who has a signed URL reads as this account
+    query   = "roles/storage.objectViewer" # a download by a signed URL uses this account's role
   }
 
   bucket = google_storage_bucket.exports.name

@@ -108,7 +108,7 @@ resource "google_sql_database_instance" "this" {
       }
     }
 
-    # The final backup outlives a deleted instance.
+    # The final backup is kept after the instance is deleted.
     final_backup_config {
       enabled        = true
       retention_days = local.is_prod ? 30 : 7

@@ -129,7 +129,7 @@ resource "google_project_iam_custom_role" "scaling" {
   count = var.night == null ? 0 : 1
 
   role_id     = "progressScaling"
-  title       = "Progress: change a service's minimum of instances"
+  title       = "Progress: change a service's minimum number of instances"
   permissions = ["run.services.get", "run.services.update"]
 
   depends_on = [google_project_service.api]

@@ -129,7 +129,7 @@ resource "google_compute_url_map" "load_balancer" {
     name            = "revisions"
     default_service = google_compute_backend_service.load_balancer["live"].id
 
-    # Requires the key: other callers would reach an untested revision, and their errors would fail the release.
+    # Requires the key, because otherwise strangers could reach an untested revision and fail the release by errors.
     dynamic "route_rules" {
       for_each = nonsensitive(var.smoke_key != null) ? ["green"] : []
 

@@ -1,9 +1,9 @@
-# Database passwords. They are ephemeral and stored in no plan or state: each run of Terraform generates new passwords,
-# and writes a password only if its version differs from the version in the state.
+# Database passwords. They are ephemeral, so plans and the state do not contain them. Each run of Terraform generates
+# new passwords, and writes a password only if its version differs from the version in the state.
 
 variable "neon_owner_password" {
   # Terraform writes it to Secret Manager with the first apply, and again when neon_owner_password_version is raised.
-  description = "The password of Neon's owner (TF_VAR_neon_owner_password); stored in no plan and no state."
+  description = "The password of Neon's owner (TF_VAR_neon_owner_password); plans and the state do not contain it."
   type        = string
   default     = null
   ephemeral   = true

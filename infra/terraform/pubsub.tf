@@ -28,7 +28,7 @@ variable "publishers" {
 variable "foreign_topics" {
   # The project that owns a topic grants its publishers their role. The account that applies needs
   # roles/pubsub.subscriber on each topic.
-  description = "Source topics of other projects: projects/PROJECT/topics/NAME, by topic."
+  description = "The source topics that exist in other projects: projects/PROJECT/topics/NAME for each topic's name."
   type        = map(string)
   default     = {}
 
@@ -124,7 +124,7 @@ resource "google_pubsub_subscription" "push" {
   topic                      = local.topics[each.value.topic]
   ack_deadline_seconds       = each.value.seconds
   message_retention_duration = local.week
-  retain_acked_messages      = contains(keys(var.foreign_topics), each.value.topic) # whose retention may be off
+  retain_acked_messages      = contains(keys(var.foreign_topics), each.value.topic) # a foreign topic may lack retention
 
   push_config {
     push_endpoint = module.function[each.value.function].uri

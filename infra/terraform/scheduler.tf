@@ -1,7 +1,7 @@
 # Scheduled calls. Terraform does not resume a schedule that `progress schedule pause` paused.
 
 variable "night" {
-  description = "The night's hours, and the smaller minimum of instances by function; null: no change at night."
+  description = "The night's hours, and each function's minimum number of instances at night; null: no change."
   type = object({
     time_zone     = string
     evening       = string # cron
@@ -20,7 +20,7 @@ variable "night" {
       for name, count in try(var.night.min_instances, {}) :
       count >= 0 && count <= try(var.functions[name].min_instances, count)
     ])
-    error_message = "expected no more minimum instances at night than by day"
+    error_message = "expected at most as many minimum instances at night as by day"
   }
 }
 
@@ -90,7 +90,7 @@ resource "google_cloud_scheduler_job" "run" {
   depends_on = [google_cloud_run_v2_job_iam_member.scheduler]
 }
 
-# Changes the minimum of the service, not of a revision, so that no new revision is created.
+# Changes the minimum number of instances of the service, not of a revision, so that no new revision is created.
 resource "google_cloud_scheduler_job" "night" {
   for_each = local.night_changes
 

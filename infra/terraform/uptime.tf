@@ -58,7 +58,7 @@ resource "google_monitoring_alert_policy" "uptime" {
     mime_type = "text/markdown"
     subject   = "Progress, ${var.environment}: the API is unreachable"
     content = join("\n\n", [
-      "**Condition:** checks from at least two regions got no 200 from `/ready`. Learners cannot use Progress.",
+      "**Condition:** `/ready` did not return 200 to checks from two or more regions. Learners cannot use Progress.",
       "**Likely cause:** the database is down, no instance of progress-query starts, or the certificate expired.",
       "**What to do:** check the database, then the service and its log. After a release, roll back.",
       "**Runbook:** ${local.runbook}#uptime",

@@ -38,7 +38,7 @@ _Response = tuple[int, dict[str, str], bytes]
 
 
 class Issuer:
-    """A server of the key set and the sign-in page."""
+    """A server that serves the key set and the sign-in page."""
 
     def __init__(self, folder: DataFolder, *, port: int, page_port: int) -> None:
         """Send tokens only to the page on `page_port`, the query function's port."""

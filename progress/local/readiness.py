@@ -7,7 +7,7 @@ from progress.errors import StackError
 
 
 def wait(is_ready: Callable[[], bool], subject: str, *, seconds: float = 30.0) -> None:
-    """Return once `is_ready()` is true; after `seconds`, raise StackError that names `subject`.
+    """Return once `is_ready()` is true; after `seconds`, raise a StackError that names `subject`.
 
     The interval between two calls grows from 2 ms to 0.1 s.
     """

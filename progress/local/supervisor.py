@@ -30,7 +30,7 @@ _MAX_PAUSE_S = 0.8  # a dead process is restarted within a second
 
 
 class Supervisor:
-    """The processes of a stack, started by one thread, because a process ends with its thread."""
+    """The processes of a stack; one thread starts them all, because they end when it ends."""
 
     def __init__(self, folder: DataFolder, stack: plan.Plan) -> None:
         self._folder = folder

@@ -1,8 +1,8 @@
 """Notifications publish committed changes of the read models to Redis.
 
 A notification updates the version copies in Redis, so that no older cached response is served. It
-also reaches the subscribers of a learner's or an operation's channel. If it is lost, responses may
-be five seconds out of date (see `progress.adapters.redis.version_keys`). So a notification never
+also reaches the subscribers of a learner's or an operation's channel. If a notification is lost, responses
+may be five seconds out of date (see `progress.adapters.redis.version_keys`). So a notification never
 takes longer than 50 ms, and its failure never fails the change that it reports.
 """
 
@@ -33,7 +33,7 @@ class Publisher:
     """A publisher of changes to the Redis server at a URL; without a URL it does nothing."""
 
     def __init__(self, url: str | None) -> None:
-        """Open no connection yet, so that the process may still fork."""
+        """Do not open a connection yet, so that the process may still fork."""
         self._connections = Connections(url) if url else None
 
     @property

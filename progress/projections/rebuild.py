@@ -55,7 +55,7 @@ def ensure(connect: Connect, publisher: Publisher = notifications.DISABLED) -> b
 
 
 def fold(connect: Connect, workers: int = 2, on_progress: Progress | None = None) -> int:
-    """Fold the whole log into the second schema, on several connections; return the events.
+    """Fold the log into the second schema, on several connections; return the number of events.
 
     Each shard is one window, folded into tables without keys.
     """

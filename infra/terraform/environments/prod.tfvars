@@ -41,6 +41,6 @@ night = {
 
 alert_emails = ["operations@example.com"]
 
-# A month at 100,000 events a day, with a reserve: docs/cost.md.
+# The cost of a month at 100,000 events a day, with a reserve (see docs/cost.md).
 billing_account = "000000-000000-000000"
 monthly_budget  = 500

@@ -36,13 +36,13 @@ publishers = {
 
 github = { repository = "example/progress" }
 
-# Keeps Neon's free plan asleep without events, and the job within its free minutes: docs/cost.md.
+# Lets Neon's database sleep while there are no events, and keeps the job within the free minutes (see docs/cost.md).
 batch_on_demand = true
 batch_minutes   = 15
 
-# Without slow-queries and cold-cache: every pause ends with a cold start, and there is no cache.
+# Without slow-queries and cold-cache, because every pause ends with a cold start, and there is no cache.
 alerts = ["batch-job", "database-limits", "dead-letters", "errors", "event-delay", "projection-lag"]
 
-# Alerts before unexpected costs.
+# An e-mail warns of unexpected costs (see budget.tf).
 billing_account = "000000-000000-000000"
 monthly_budget  = 5

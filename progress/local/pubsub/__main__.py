@@ -43,7 +43,7 @@ async def serve(port: int, url: str) -> None:
 def _abort(error: BaseException) -> None:
     """End now: messages may be missing in memory, and the next process loads them from disk.
 
-    Close nothing, because closing might wait for the connection that failed.
+    Do not close connections, because closing might wait for the connection that failed.
     """
     log.critical("the stand-in ends: %s", error, exc_info=error)
     os._exit(1)

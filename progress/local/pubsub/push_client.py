@@ -10,7 +10,7 @@ _CONNECT_TIMEOUT_S = 2.0
 
 
 class ConnectionRefused(OSError):
-    """No process listens at the push address; this does not count as an attempt."""
+    """No process listens at the push address; this is not counted as an attempt to deliver."""
 
 
 class ConnectionBroken(OSError):

@@ -1,5 +1,5 @@
 variable "command" {
-  description = "The program, with the arguments that no execution overrides."
+  description = "The program and its fixed arguments, which are the same in every execution."
   type        = list(string)
 }
 

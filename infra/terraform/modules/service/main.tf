@@ -21,7 +21,7 @@ resource "google_cloud_run_v2_service" "this" {
     max_instance_request_concurrency = var.size.concurrency
     execution_environment            = "EXECUTION_ENVIRONMENT_GEN2"
 
-    # The limit of each revision. During a release, green is reached only by its tag, so the limit above does not apply.
+    # The limit of each revision. Without traffic, green is not included in the limit above.
     scaling {
       max_instance_count = var.size.max_instances
     }
