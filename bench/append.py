@@ -46,7 +46,7 @@ def compare_with_copy(server: Server) -> Iterator[Line]:
 
 
 def compare_with_recorder(server: Server) -> Iterator[Line]:
-    """Compare appends of 100 new events, of 100 events with one redelivered, and of one event."""
+    """Compare with the recorder: 100 new events, 100 events with one redelivered, one event."""
     for what, calls, size, redelivered, bar in (
         ("append, 100 in a call", 60, 100, 0, 1.4),
         ("append, single", 500, 1, 0, 2.0),

@@ -58,7 +58,7 @@ def compare_with_copy(server: Server) -> Iterator[Line]:
 
 
 def _time_copy(store: Store, learner: str) -> tuple[float, float]:
-    """Return the megabytes of the events, and the seconds of their COPY."""
+    """Return the size of the events in MB, and how many seconds a COPY of the events takes."""
     sink = _Null()
     with closing(store.connect()) as connection:
         schema.set_search_path(connection)

@@ -64,7 +64,7 @@ def _measure(store: Store) -> Rounds:
 
 
 def _append(connection: Connection, learner: str, known: int, first: float) -> None:
-    """Append a session a day from day `first`, with items that were answered from day `known`."""
+    """Append a session a day from day `first`, with items of the sessions from day `known` on."""
     items = connection.run(
         blocks("seed")["items"],
         learner=learner,

@@ -10,7 +10,10 @@ class RowSkipped(Exception):
 
 @dataclass(frozen=True)
 class Line:
-    """A measurement and its bar, the limit that `value` should meet; `value` is a ratio if in ×."""
+    """A measurement and its bar, which is the limit that `value` should meet.
+
+    `value` is a ratio if `unit` is ×.
+    """
 
     what: str
     ours: str

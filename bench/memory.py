@@ -19,7 +19,7 @@ _QUESTIONS = (
 
 
 def measure_load(server: Server) -> Iterator[Line]:
-    """Send project wake-ups for all shards, then send query 80 requests, all at the same time."""
+    """Send wake-ups for all shards to project concurrently, then 80 requests to query."""
     store = server.create_store()
     logs.fill(store, learners=100, sessions=20)
     with ExitStack() as stack:

@@ -179,7 +179,7 @@ def _changes(user: str) -> Iterator[Envelope]:
 def _repeat(
     kind: str, data: Mapping[str, object], interval: float = 1
 ) -> Callable[[str], Iterator[Envelope]]:
-    """Return a function that yields events `interval` seconds apart, backwards if negative."""
+    """Return a function that yields events `interval` seconds apart (negative: back in time)."""
     return lambda user: (_event(kind, interval * n, user_id=user, **data) for n in range(_EVENTS))
 
 
@@ -287,7 +287,7 @@ def _longest_wait(store: Store, user: str, messages: Iterable[Delivery | None]) 
 
 
 def _fold_until(connection: Connection, shard: int, stop: Event) -> list[tuple[int, float]]:
-    """Fold the shard until it is stopped and up to date; return each position with its time."""
+    """Fold until `stop` is set and no event is left; return the position and time per window."""
     projector, positions = Projector(connection), list[tuple[int, float]]()
     while True:
         was_stopped = stop.is_set()

@@ -26,7 +26,10 @@ _KINDS = (
 
 
 def compare_with_new(server: Server) -> Iterator[Line]:
-    """Compare each kind with new events. The last kind is one session start, for all answers."""
+    """Compare each kind with new events.
+
+    The last kind is one session start, which releases all answers that wait for it.
+    """
     store, rounds = server.create_store(), Rounds()
     source = envelopes.endless(seed=7)
     with closing(store.connect()) as connection:

@@ -1,4 +1,4 @@
-"""The circuit breaker rejects calls while the database does not respond, and closes soon after."""
+"""The circuit breaker opens while the database does not respond, and closes after its recovery."""
 
 import asyncio
 import functools

@@ -1,4 +1,4 @@
-"""Signed URLs: the canonical request is signed, and the signer's errors are outages."""
+"""Signed URLs: the canonical request is signed, and errors of the signer count as outages."""
 
 import hashlib
 from datetime import UTC, datetime

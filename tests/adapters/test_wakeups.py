@@ -1,4 +1,4 @@
-"""Wake-ups while Pub/Sub is down: a pause after a failure, and shards that are sent later."""
+"""Wake-ups while Pub/Sub is down: a pause after a failure, and shards that are woken later."""
 
 import uuid
 from collections.abc import Iterator

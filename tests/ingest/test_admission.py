@@ -30,7 +30,8 @@ SOURCE = """
         return 204
 """
 
-# A wrapper that responds to GET /reserved with the number of reserved bytes, and reserves none.
+# A wrapper that responds to GET /reserved with the number of reserved bytes. Such a request does
+# not pass through `admission`.
 REPORT = """
 
 admitted = ingest

@@ -1,4 +1,4 @@
-"""Unchanged public GraphQL clients and audits against a running query function."""
+"""Public GraphQL clients and audits, without changes, work with the query function."""
 
 import json
 from collections import Counter

@@ -22,7 +22,7 @@ NOWHERE = "postgresql://secret@/nowhere?host=/nowhere"  # no database
 
 
 class Api:
-    """The API over one database, with its own token issuer."""
+    """The API on one database, with its own token issuer."""
 
     def __init__(self, url: str, issuer: Issuer, **changed: Any):
         self.url = url

@@ -1,4 +1,4 @@
-"""The learner's page in Chromium, over a local stack with the demo's data."""
+"""The learner's page in Chromium, on a local stack with the demo's data."""
 
 import json
 import shutil

@@ -86,7 +86,7 @@ THEMES = (
 
 @dataclass(frozen=True)
 class Published:
-    """An event, and a number for each of its deliveries; deliveries are in the order of numbers."""
+    """An event, and a number for each of its deliveries; these numbers order the deliveries."""
 
     envelope: Envelope
     turns: tuple[int, ...]

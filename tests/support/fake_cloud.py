@@ -95,7 +95,7 @@ _WITHOUT_EFFECT = ("fail", "term", "kill", "lost")
 
 
 class _Calls(socketserver.StreamRequestHandler):
-    """A handler of one call of the program."""
+    """A handler of one call of the fake `gcloud` program."""
 
     def handle(self) -> None:
         parent, count = int(self._word()), int(self._word())

@@ -208,7 +208,7 @@ SELECT calls FROM pg_stat_user_functions WHERE funcname = 'refold_learners';
 SELECT changed_learners FROM fold_window(:shard, :at_most, true);
 
 -- move --
--- Insert a preference event that changes the bounds of local days; it gets this version of the learner's stream.
+-- Insert a preference event that changes the bounds of local days; its version in the learner's stream is :version.
 INSERT INTO event_store.events
 SELECT max(e.global_position) + 1, gen_random_uuid(), 'learner-' || CAST(:user AS text), CAST(:version AS bigint),
     'UserPreferencesChanged',

@@ -85,7 +85,7 @@ class Operator:
         return self.get(operation_id)
 
     def called(self) -> list[str]:
-        """Return the ids of the operations that the API's commands so far name, in order."""
+        """Return the operation id in each command that the API has published, in order."""
         return [str(command["id"]) for command in self._sent.commands()]
 
 

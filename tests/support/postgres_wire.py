@@ -28,7 +28,7 @@ class Wire:
         self.answers_to_lose = 0
         self.hangs = False
         self.refuses = False
-        self.connections = 0  # that clients have opened, refused ones included
+        self.connections = 0  # opened by clients, including refused ones
         self.sent = b""  # to the server
         self._server = server
         self._socket = socket.socket(socket.AF_UNIX)

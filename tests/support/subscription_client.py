@@ -180,7 +180,7 @@ class QueryFunction(NamedTuple):
 def query_function(
     url: str, folder: Path, *, limits: str = "", intervals: str = "", **environment: str
 ) -> Iterator[QueryFunction]:
-    """Run a query function over this database.
+    """Run a query function on this database.
 
     `limits` and `intervals` are the arguments of StreamLimits and PollIntervals, as source code.
     """
