@@ -1,9 +1,9 @@
 """Notifications publish committed changes of the read models to Redis.
 
-A notification updates the version copies in Redis, so that no older cached response is served. It
-also reaches the subscribers of a learner's or an operation's channel. If a notification is lost, responses
-may be five seconds out of date (see `progress.adapters.redis.version_keys`). So a notification never
-takes longer than 50 ms, and its failure never fails the change that it reports.
+A notification updates the version copies in Redis, so that older cached responses are not served.
+It also reaches the subscribers of a learner's or an operation's channel. If a notification is
+lost, responses may be five seconds out of date (see `progress.adapters.redis.version_keys`). So a
+notification never takes longer than 50 ms, and its failure never fails the change that it reports.
 """
 
 import time

@@ -59,7 +59,7 @@ class Projector:
             if folded is None:
                 return total  # another worker holds the shard, and will check for new events
             total += folded
-            # A wake-up that came while this worker held the shard did nothing: look for its events.
+            # A wake-up that came while this worker held the shard did nothing: check for events.
             if folded < limit and shard not in self.find_shards_behind():
                 return total
 
