@@ -79,7 +79,7 @@ async def _wait_for_writes(redis: Client) -> None:
     try:
         await redis.run(("PING",))
     except RedisUnavailable:
-        why = "Redis does not respond: check that it runs, and that REDIS_URL names it"
+        why = "Redis does not respond: check that it is running, and that REDIS_URL names it"
         raise RedisUnavailable(why) from None
 
 
@@ -91,5 +91,5 @@ def clear(url: str) -> None:
         redis.close()
     except OSError as error:
         raise RedisUnavailable(
-            f"{error}; check that Redis runs, and that REDIS_URL names it"
+            f"{error}; check that Redis is running, and that REDIS_URL names it"
         ) from error

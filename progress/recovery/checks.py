@@ -44,7 +44,7 @@ class Report(msgspec.Struct, frozen=True):
 
 
 def run(connection: Connection) -> Report:
-    """Check the whole log and change nothing; the connection must be that of the log's owner."""
+    """Check the whole log, without changing it; `connection` must be that of the log's owner."""
     events, first, head = _rows(connection, "log")[0]
     shards: list[Shard] = []
     findings = _check_log(connection, events, first, head)
@@ -84,7 +84,7 @@ def _check_shards(shards: list[Shard], head: int) -> list[Finding]:
         found = f"{_name(ahead)} ahead of the log: folded to {furthest}, the log ends at {head}"
         findings.append(Finding(found, _REBUILD))
     if other := [shard for shard in shards if shard.other]:
-        found = f"{_name(other)} of another log: their last event is not in this log"
+        found = f"{_name(other)} those of another log: their last event is not in this log"
         findings.append(Finding(found, _REBUILD))
     return findings
 

@@ -38,7 +38,7 @@ def run(
     name, backup = backups.find_newest(storage)
     loader = _Loader(storage, name, backup, on_progress)
     with replacement.open_replacement(connect, publisher) as second:
-        _check(second.connection, backup)  # the swap folds events replayed after this
+        _check(second.connection, backup)  # the swap folds events that are replayed later
         folded = loader.fill(connect, replacement.building_name())
         return backup, folded + second.swap()
 
@@ -114,7 +114,9 @@ class _Loader:
         sql = blocks("recovery/backups")["load"]
         statements = connection.run(sql, schema=building, name=table.name)
         if not statements:
-            raise ProgressError(f"these folds have no table {table.name}: run `progress rebuild`")
+            raise ProgressError(
+                f"the current folds have no table {table.name}: run `progress rebuild`"
+            )
         rows = _Rows(self._storage.reading(f"{self._name}/{table.name}.gz"))
         with (
             database.translate_errors(lambda failure: _translate(table, failure)),

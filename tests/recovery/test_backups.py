@@ -85,7 +85,7 @@ def test_backup_and_restore_print_their_result(
     assert manifest_json["fingerprint"] == schema.fingerprint()
     assert {table["name"] for table in manifest_json["tables"]} >= {"user_progress", "checkpoints"}
     spoil(populated)
-    assert "are back" in cli.expect_success(cli.progress(store.url, "restore", folder_path))
+    assert "are restored" in cli.expect_success(cli.progress(store.url, "restore", folder_path))
     assert not sample_events.find_differences(populated)
 
 

@@ -15,7 +15,7 @@ class RateLimiter:
     def __init__(self, redis: Client | None, per_minute: int) -> None:
         self._redis = redis
         self._per_minute = per_minute
-        self._minute = 0  # to which the counts in this instance belong
+        self._minute = 0  # the clock minute to which `_counts` belongs
         self._counts: dict[str, int] = {}
 
     async def count(self, caller: str, at: datetime) -> None:

@@ -38,7 +38,7 @@ def format_error(error: GraphQLError, log: RequestLog) -> dict[str, Any]:
 
 
 def raise_if_unavailable(errors: Sequence[GraphQLError]) -> None:
-    """Raise the first error if the same request may succeed later, whatever error is first."""
+    """Raise the first cause if every cause is Unavailable and none is HistoryTooLong."""
     causes = [error.original_error for error in errors]
     transient = [cause for cause in causes if isinstance(cause, Unavailable)]
     if (

@@ -1,4 +1,4 @@
-"""The root fields of a query, each resolved from the cache, by the compiled path or executor."""
+"""The root fields of a query; the cache, the compiled path or the executor resolves each field."""
 
 import asyncio
 import functools
@@ -39,9 +39,10 @@ class RootField(msgspec.Struct, frozen=True):
 
 
 def plan(operation: Operation, sent: Values | None, context: Context) -> list[RootField]:
-    """Return the root fields of a query with these variables; none if the executor must run it.
+    """Return the root fields of a query with these variables; none if only the executor can run it.
 
-    Raise QueryTooComplex if the lists are too long in total, or the query reads or folds too much.
+    Raise QueryTooComplex if the lists are too long in total, or if the query would read too many
+    rows or needs too many folds.
     """
     if operation.kind is not OperationType.QUERY:
         return []

@@ -27,7 +27,7 @@ class Context(msgspec.Struct, frozen=True):
     at: datetime
     live_queries: LiveQueries | None = None  # only at /graphql/stream
     downloads: Downloads | None = None  # only over HTTP
-    host: bytes = b""  # to which the caller sent the request
+    host: bytes = b""  # the host to which the caller sent the request
 
     def resolve_learner(self, user_id: str | None) -> str:
         """Return the requested learner; raise Forbidden if the caller may not read their data."""
@@ -41,7 +41,7 @@ class Context(msgspec.Struct, frozen=True):
             raise Forbidden("administrators only")
 
     async def sign_download(self, operation: Operation) -> Download | None:
-        """Return the operation's file for its learner and for administrators who requested it."""
+        """Return the download of the operation's file; None if the caller may not fetch it."""
         caller = self.caller.user_id
         may_fetch = caller == operation.subject or (
             self.is_admin and caller in operation.requesters

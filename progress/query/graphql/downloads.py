@@ -64,7 +64,7 @@ class Downloads:
         return Download(url, expires_at, file.bytes, file.sha256)
 
     def open(self, path: str, now: datetime) -> ExportedFile | None:
-        """Return the file that a path of this machine names; None if it is wrong or expired."""
+        """Return the file that a signed path names; None if the path is forged or has expired."""
         text, _, _ = path.removeprefix(PATH).partition("/")
         encoded, _, signature = text.partition(".")
         if not hmac.compare_digest(self._sign_text(encoded).encode(), signature.encode()):

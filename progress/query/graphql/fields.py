@@ -30,7 +30,7 @@ class Cost(NamedTuple):
 
     rows: int = 1
     rows_with: Mapping[str, int] = {}
-    rows_per_day: float = 0  # per day of the range
+    rows_per_day: float = 0  # thousands of rows for each day of the range
     days_per_entry: int = 1  # smallest number of days between two entries of the list
 
 

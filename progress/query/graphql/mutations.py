@@ -127,7 +127,10 @@ class Mutation:
 
 
 def _authorize_export(info: Info, user_id: ID | None) -> str:
-    """Return the learner to export; learners may export their own record only, support none."""
+    """Return the learner to export, or raise Forbidden.
+
+    Learners may export their own record, administrators any record, and support staff no record.
+    """
     caller = info.context.caller
     learner = arguments.parse_id("userId", user_id) if isinstance(user_id, str) else caller.user_id
     if caller.role == "support":
@@ -138,7 +141,7 @@ def _authorize_export(info: Info, user_id: ID | None) -> str:
 
 
 async def _check_export(info: Info, learner: str, key: str) -> None:
-    """Raise NotFound for an unknown learner, RateLimited after the learner's fifth export."""
+    """Raise NotFound for an unknown learner, RateLimited after a learner's fifth export a day."""
     rows = await info.context.queries.reader.fetch(
         "operations/export_user",
         "check",
@@ -157,9 +160,9 @@ async def _check_export(info: Info, learner: str, key: str) -> None:
 async def _start(
     info: Info, kind: OperationKind, key: str, *, subject: str | None = None, **parameters: object
 ) -> Operation:
-    """Commit the operation, call its worker unless it has finished before, and return it.
+    """Commit the operation, call a worker for it unless it is finished already, and return it.
 
-    If an operation of this kind about the same subject is unfinished, that one is returned.
+    If another operation of this kind about the same subject is unfinished, return that operation.
     """
     values = records.accept_values(
         kind,
@@ -192,7 +195,7 @@ async def _change(info: Info, block: str, operation_id: UUID, **values: object) 
 
 
 async def _existing_operation(info: Info, operation_id: UUID) -> Operation:
-    """Return the operation; NotFound if it does not exist or the caller may not see it."""
+    """Return the operation; raise NotFound if it is missing or the caller may not see it."""
     operation = await get_operation(info, str(operation_id))
     if operation is None:
         raise NotFound(f"id: expected the id of an operation - found {operation_id}")

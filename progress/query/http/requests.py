@@ -69,7 +69,9 @@ async def read(request: Request, headers: Headers) -> tuple[GraphQLRequest, str 
         raise BadInput("expected a GraphQL request: its query is missing")
     text = parameters.query or ""
     if persisted and text and sha256(text) != persisted.sha256_hash:
-        raise BadInput("persistedQuery: the query has another sha256Hash than the one sent with it")
+        raise BadInput(
+            "persistedQuery: sha256Hash is not the hash of the query that was sent with it"
+        )
     graphql_request = GraphQLRequest(text, parameters.variables, parameters.operation_name)
     return graphql_request, persisted.sha256_hash if persisted else None
 
@@ -144,7 +146,7 @@ def accept(headers: Headers) -> bytes:
 
 
 def is_json(headers: Headers) -> bool:
-    """Return whether the body is declared as JSON, which no HTML form can do."""
+    """Return whether the body is declared as JSON, which HTML forms cannot do."""
     return _is_json(headers.get(b"content-type", b"")[:_MAX_VALUE])
 
 

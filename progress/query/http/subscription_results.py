@@ -16,7 +16,7 @@ from progress.query.http import responses
 _FORMAT = orjson.OPT_UTC_Z
 _SUBSCRIPTION = cast("GraphQLObjectType", GRAPHQL.subscription_type)
 
-_RESOLVED = {"download"}  # fields with a resolver, which records do not hold
+_RESOLVED = {"download"}  # fields that a resolver computes, because records do not have them
 
 SubscriptionResult = Callable[[object], Coroutine[Any, Any, bytes]]
 _Getter = Callable[[Any], Any]

@@ -51,7 +51,8 @@ class Streams:
     ) -> Response:
         """Return the open stream of the document's subscription, or a response with an error.
 
-        Raise RateLimited or InstanceUnavailable if no more streams may be open.
+        Raise RateLimited if the caller has too many open streams, and InstanceUnavailable if the
+        instance has.
         """
         executor = Executor.build(
             GRAPHQL,

@@ -42,7 +42,7 @@ export class Administration {
   constructor(element, shell) {
     Object.assign(this, { element, shell, data: null, problem: null, error: null });
     this.view = { kind: null, first: PAGE_SIZE, selected: new Set() };
-    this.keys = {}; // idempotency keys of the mutations that may not have been accepted
+    this.keys = {}; // idempotency keys of the mutations that are not known to be accepted
     this.subscriptions = new Map();
     this.closing = new AbortController();
     this.retry = new Retry(() => this.load());
@@ -165,7 +165,7 @@ export class Administration {
     const isConfirmed = await confirm({
       title: 'Rebuild all projections?',
       text: `New projections are computed from all recorded events.
-        They replace the present projections once they are complete.`,
+        Once complete, they replace the present projections.`,
       action: 'Rebuild',
     });
     if (isConfirmed) this.start('rebuild');

@@ -1,4 +1,4 @@
-// Creates elements, and updates a tree in place, so that focus and scroll positions stay.
+// Creates elements, and updates a tree in place, so that the focus and the scroll positions are kept.
 
 const SVG = 'http://www.w3.org/2000/svg';
 

@@ -14,7 +14,7 @@ const CANCEL = `mutation Cancel($id: ID!) { operation: cancelOperation(id: $id) 
 const FETCH = `query Export($id: ID!) { operation(id: $id) { ${FIELDS} } }`;
 const SUBSCRIPTION = `subscription FollowExport($id: ID!) { operation: operationUpdated(id: $id) { ${FIELDS} } }`;
 const MIB = 1 << 20;
-const RENEWAL_MS = 540_000; // before the address of the file expires
+const RENEWAL_MS = 540_000; // a minute before the URL of the file expires
 
 export class Download {
   /** `user` is null for the caller's own record; `draw` draws the view again. */
@@ -80,7 +80,7 @@ export class Download {
     if (hasEnded(operation)) {
       this.subscription?.close();
       const isDone = operation.state === 'SUCCEEDED';
-      this.error = isDone ? null : `The file was not made: ${operation.error}.`;
+      this.error = isDone ? null : `The export failed: ${operation.error}.`;
       this.shell.announce(`${kindOf(operation)}: ${isDone ? 'done' : 'not done'}.`);
     }
     this.draw();

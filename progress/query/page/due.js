@@ -9,7 +9,7 @@ export function due({ due: days }) {
   return h('section', { class: 'card', 'aria-labelledby': 'due', 'data-key': 'due' },
     h('h2', { id: 'due' }, 'Falling due'),
     h('p', { class: 'note' }, `${count(today.items, 'item is', 'items are')} due today, including overdue items. `,
-      most === 0 && `Nothing falls due in the ${later.length} days after.`),
+      most === 0 && `Nothing falls due in the following ${later.length} days.`),
     most > 0 && h('ol', { class: 'due' }, later.map((day) => column(day, most))));
 }
 

@@ -42,9 +42,9 @@ function showSignIn(title) {
   main.replaceChildren(h('section', { class: 'card wide problem' },
     h('h1', null, title),
     url
-      ? [h('p', null, 'To see your progress, sign in where you learn.'),
+      ? [h('p', null, 'To see your progress, sign in to the app in which you learn.'),
         h('a', { class: 'button', href: url }, 'Sign in')]
-      : h('p', null, 'Open this page from where you learn: you will be signed in there.')));
+      : h('p', null, 'Open this page from the app in which you learn. The app signs you in.')));
 }
 
 function closeView() {

@@ -50,7 +50,7 @@ function summary(studied, view, { streak, day }) {
     ? `${count(active.length, 'study day', 'study days')}, ${count(answers, 'answer', 'answers')}.`
     : `No study days in ${view.year}.`;
   const ended = streak.lastStudyDate && !streak.lastStudyDate.startsWith(day.slice(0, 4));
-  return ended ? `${text} The last study day of all was ${longDay(streak.lastStudyDate)}.` : text;
+  return ended ? `${text} The most recent study day was ${longDay(streak.lastStudyDate)}.` : text;
 }
 
 function grid(view, today, shadeOf, days) {

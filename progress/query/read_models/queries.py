@@ -141,11 +141,11 @@ class Queries:
         return _first(await self.run(user_id, row_queries.select_item(item_id)))
 
     async def get_domain_stats(self, user_id: str) -> list[DomainStats]:
-        """Return each domain of the catalogue or the learner, in the order R W L S UNKNOWN."""
+        """Return each domain with catalogue or studied items, in the order R, W, L, S, UNKNOWN."""
         return await self.run(user_id, row_queries.select_domain_stats())
 
     async def get_level_stats(self, user_id: str) -> list[LevelStats]:
-        """Return each level of the catalogue or the learner, easiest first, UNKNOWN last."""
+        """Return each level with catalogue or studied items, easiest first, UNKNOWN last."""
         return await self.run(user_id, row_queries.select_level_stats())
 
     async def get_streak(

@@ -44,7 +44,7 @@ class Reader:
     async def fetch_columns(
         self, file: str, block: str, columns: str, parameters: Parameters, *, versioned: bool
     ) -> list[asyncpg.Record]:
-        """Return these columns of a block's rows; if `versioned`, the learner's version is last."""
+        """Return these columns of a block's rows; `versioned` appends the learner's version."""
         name = "select_columns_and_version" if versioned else "select_columns"
         select = statements.blocks("query/compiled")[name]
         statement = statements.load_columns(file, block, columns, select)

@@ -219,7 +219,7 @@ class RecordedEvent(msgspec.Struct, frozen=True):
     event_id: str
     stream_id: str
     stream_version: int
-    global_position: str  # text: JSON readers lose digits of a 64-bit number
+    global_position: str  # text, because some JSON parsers lose digits of a 64-bit number
     event_type: str
     data: str
     correlation_id: str | None

@@ -50,7 +50,7 @@ def test_the_page_shows_the_demo_learner_s_numbers(visit: Visits) -> None:
     assert re.search(r"1,205\s+items", today)
     year = section(page, "Study days")
     assert "61 study days, 12,580 answers." in year
-    assert "The last study day of all was 6 October 2024." in year
+    assert "The most recent study day was 6 October 2024." in year
     weeks = section(page, "Answers by week")
     assert "The last week of study is 30 September – 6 October 2024" in weeks
     levels = section(page, "Levels")
