@@ -251,9 +251,8 @@ def environments(
     """The deployments of dev, staging and prod, from the offline Terraform."""
     if terraform.find_offline() is None:
         skip_without(request, "terraform")
-    base = (
-        tmp_path_factory.getbasetemp()
-    )  # with xdist: this process's folder, inside the folder of the run
+    # With xdist, this is the folder of this process, inside the folder of the run.
+    base = tmp_path_factory.getbasetemp()
     return Environments(
         (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "terraform"
     )

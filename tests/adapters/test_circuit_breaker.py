@@ -66,7 +66,7 @@ async def fail(database: Database, times: int, seconds: float = LONG) -> None:
 
 @pytest.mark.usefixtures("pauses")
 @closing
-async def test_after_three_failures_calls_are_rejected_without_a_connection(
+async def test_calls_are_rejected_without_a_connection_after_three_failures(
     wire: Wire, database: Database
 ) -> None:
     wire.refuses = True

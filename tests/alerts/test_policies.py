@@ -231,16 +231,14 @@ def test_the_dashboard_shows_each_metric_field(
             for candidate in tiles
             if candidate["widget"]["title"].startswith(f"{field}: ")
         )
-        for line in tile["widget"]["xyChart"][
-            "dataSets"
-        ]:  # the legend shows all labels of the field
+        # The legend shows all labels of the field.
+        for line in tile["widget"]["xyChart"]["dataSets"]:
             named = set(re.findall(r"\$\{labels\.(\w+)\}", line["legendTemplate"]))
             assert named == set(facts["labels"])
     places = {(tile.get("xPos"), tile.get("yPos")) for tile in tiles}
     assert len(places) == len(tiles)
-    assert 0 not in {
-        place for coordinate in places for place in coordinate
-    }  # the API omits a position of 0
+    # The API omits a position of 0.
+    assert 0 not in {place for coordinate in places for place in coordinate}
 
 
 def test_an_environment_can_be_planned_without_alerts(environments: Environments) -> None:

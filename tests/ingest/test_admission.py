@@ -197,7 +197,7 @@ def test_a_client_that_waits_for_100_continue_gets_it(small: FunctionProcess) ->
         assert other.status() == 429
 
 
-@pytest.mark.parametrize("length", [MIB // 2, None], ids=["a length that lies", "chunked"])
+@pytest.mark.parametrize("length", [MIB // 2, None], ids=["a wrong length", "chunked"])
 def test_an_incomplete_body_frees_its_memory_and_does_not_become_a_dead_letter(
     ingest: FunctionProcess, store: Store, length: int | None
 ) -> None:

@@ -27,7 +27,7 @@ def small_disk() -> Iterator[Path]:
     with folders.create("small") as folder:
         mount = ["mount", "-t", "tmpfs", "-o", "size=140m,mode=711", "tmpfs", str(folder)]
         if subprocess.run(mount, capture_output=True, check=False).returncode:
-            pytest.skip("needs the right to mount a file system")
+            pytest.skip("needs the privilege to mount a file system")
         yield folder
         subprocess.run(["umount", "--lazy", folder], check=True)
 

@@ -110,7 +110,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     folder.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(folder)]
     if subprocess.run(mount, capture_output=True, check=False).returncode:
-        pytest.skip("needs the right to mount a tmpfs")
+        pytest.skip("needs the privilege to mount a tmpfs")
     yield folder
     subprocess.run(["umount", "--lazy", folder], check=True)
 
@@ -204,7 +204,6 @@ def test_each_function_has_a_folder_for_its_control_socket(tmp_path: Path) -> No
     environment = {"PROGRESS_DATA_DIR": str(tmp_path)}
     part = parts.function("ingest", 1, environment, ready="/")
     assert Path(part.environment["XDG_RUNTIME_DIR"]).is_relative_to(tmp_path)
-    assert Path(
-        part.environment["XDG_RUNTIME_DIR"]
-    ).is_dir()  # otherwise gunicorn uses the home folder
+    # Otherwise gunicorn would use the home folder.
+    assert Path(part.environment["XDG_RUNTIME_DIR"]).is_dir()
     assert list_open_files(tmp_path) == []

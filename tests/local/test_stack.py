@@ -155,9 +155,8 @@ def test_every_killed_process_is_restarted(stack: Stack) -> None:
     before = stack.env()["pids"]
     for name in sorted(PARTS - {"supervisor"}):
         for pid in before[name]:
-            with contextlib.suppress(
-                ProcessLookupError
-            ):  # the process ended when another process was killed
+            # A process may have ended when another process was killed.
+            with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
 
     def are_restarted() -> bool:
@@ -166,7 +165,7 @@ def test_every_killed_process_is_restarted(stack: Stack) -> None:
             now[name] and not set(now[name]) & set(before[name]) for name in PARTS - {"supervisor"}
         )
 
-    readiness.wait(are_restarted, "the killed parts", seconds=60)
+    readiness.wait(are_restarted, "the restarted processes", seconds=60)
     line = json.dumps({"event_id": "after", "event_type": "Something", "data": {}})
     assert stack.run("publish", "-", text=line).returncode == 0
     readiness.wait(
@@ -259,7 +258,7 @@ def test_the_error_names_the_data_folder_if_the_disk_is_full(
         check=False,
     )
     if mounted.returncode:
-        pytest.skip("needs the right to mount a tmpfs")
+        pytest.skip("needs the privilege to mount a tmpfs")
     try:
         assert_failed(stack.up(), str(stack.folder), "is full")
     finally:

@@ -145,9 +145,8 @@ def test_notifications_from_an_outage_are_sent_with_the_next_notification(
 ) -> None:
     own.end()
     assert not publisher().publish(notifications.Change(5, '["ann"]', None))
-    assert not publisher().publish(
-        notifications.Change(6, '["ben"]', None)
-    )  # not tried, because the first notification failed
+    # The second notification is not tried, because the first one failed.
+    assert not publisher().publish(notifications.Change(6, '["ben"]', None))
     own.start()
     connections(own.url)._retry_at = 0
     assert publisher().publish_operation("o", 1)

@@ -110,9 +110,8 @@ def test_a_call_that_hangs_is_killed_with_its_child_processes(
             exit_status.Failed, match=f"did not end within {seconds} s and was killed"
         ):
             gcloud.run(["run", "deploy"], seconds)
-        if (
-            child_file.exists() and child_file.read_text()
-        ):  # otherwise the machine was too busy to start the child in time
+        # Try again if the machine was too busy to start the child in time.
+        if child_file.exists() and child_file.read_text():
             break
     child = int(child_file.read_text())
     readiness.wait(lambda: not _runs(child), "the end of what gcloud started")

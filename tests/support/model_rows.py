@@ -48,7 +48,7 @@ def read_value(connection: database.Connection, block: str, **values: object) ->
 def wait_for_lock(observer: database.Connection, pid: int, running: Future[Any]) -> None:
     """Wait until session `pid` waits for a lock; its work, `running`, must not end first."""
     while not read_value(observer, "waits", pid=pid):
-        assert not running.done(), "it did not wait"
+        assert not running.done(), "the work ended without waiting for a lock"
 
 
 def read_events(connection: database.Connection, block: str = "stored") -> list[oracle.Event]:

@@ -126,9 +126,8 @@ def _carry(wire: socket.socket, port: int, context: ssl.SSLContext) -> None:
         while True:
             for key, _ in ready.select():
                 source, target = key.data
-                data = source.recv(
-                    65_536
-                )  # more than a TLS record, so that no data stays in the TLS buffer
+                # This is more than a TLS record, so that no data stays in the TLS buffer.
+                data = source.recv(65_536)
                 if not data:
                     return
                 target.sendall(data)

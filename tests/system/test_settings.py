@@ -13,7 +13,7 @@ from progress.adapters.redis import url as redis_url
 from progress.errors import SettingsError
 
 
-def test_without_variables_the_environment_is_production_and_no_database_is_set() -> None:
+def test_the_environment_is_production_and_no_database_is_set_by_default() -> None:
     read = settings.read({})
     assert (read.environment, read.database_url, read.redis_url) == ("production", None, None)
     assert (read.rate_limit_per_minute, read.graphql_introspection) == (100, None)
@@ -42,7 +42,7 @@ def test_values_are_converted_to_the_types_of_the_settings() -> None:
             "AUTH_ISUER",
             "PROGRESS_DATADIR",
             "DB_USER",
-        ),  # these begin like the name of a setting
+        ),  # names that begin like those of settings
         *(
             "DATABSE_URL",
             "REDIS_ULR",

@@ -84,9 +84,8 @@ def test_functions_have_one_thread_per_request_or_one_event_loop_per_core(
     services = deployment.applied.of("google_cloud_run_v2_service", "function")
     for name in ("ingest", "project"):
         concurrency = template(services[name])["max_instance_request_concurrency"]
-        assert (
-            int(settings(services[name])["THREADS"]) > concurrency
-        )  # the other threads serve probes
+        # The threads beyond the concurrency serve probes.
+        assert int(settings(services[name])["THREADS"]) > concurrency
     assert settings(services["query"])["WORKERS"] == SIZES["query"][0]
 
 

@@ -106,9 +106,8 @@ def test_the_smoke_key_routes_to_green(environments: Environments) -> None:
 def test_streams_are_neither_cut_off_nor_buffered(environments: Environments) -> None:
     planned = environments["prod"].planned
     for backend in planned.of("google_compute_backend_service", "load_balancer").values():
-        assert (
-            backend.get("timeout_sec") is None
-        )  # Google rejects a timeout on a serverless backend
+        # Google rejects a timeout on a serverless backend.
+        assert backend.get("timeout_sec") is None
         assert backend["max_stream_duration"] == []
         assert backend["enable_cdn"] is False
         assert backend["compression_mode"] == "DISABLED"

@@ -73,7 +73,10 @@ def test_the_runbook_explains_what_to_do_after_a_failed_rotation() -> None:
 def test_a_changed_database_address_rotates_the_passwords(
     environments: Environments, root: Root
 ) -> None:
-    """Each run generates new passwords, so a secret may change only together with its login."""
+    """A secret holds an address and a password.
+
+    Each run generates new passwords, so that a new secret also needs a new password of the login.
+    """
     dev = environments["dev"]
     (root.folder / "dev.tfstate").write_text(json.dumps(dev.state))
     neon = '{ host = "ep-other.neon.tech", database = "progress", owner = "progress_owner" }'
@@ -87,6 +90,5 @@ def test_a_changed_database_address_rotates_the_passwords(
 def test_replaced_secret_versions_are_kept(environments: Environments, moving: Deployment) -> None:
     for made in (moving.applied, environments["prod"].applied):
         for version in made.of("google_secret_manager_secret_version").values():
-            assert (
-                version["deletion_policy"] == "ABANDON"
-            )  # otherwise Terraform deletes a version before the next one exists
+            # Otherwise Terraform would delete a version before the next version exists.
+            assert version["deletion_policy"] == "ABANDON"

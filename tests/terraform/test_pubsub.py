@@ -29,9 +29,8 @@ def test_topics_match_the_local_stack_and_keep_messages_for_a_week(deployment: D
     topics = deployment.applied.of("google_pubsub_topic", "topic")
     assert topics.keys() == {*topology.SOURCES, wakeups.TOPIC}
     assert all(topic["message_retention_duration"] == WEEK for topic in topics.values())
-    for topic in deployment.applied.of(
-        "google_pubsub_topic"
-    ).values():  # including the dead letter topics
+    # All topics, including the dead letter topics, stay in the region.
+    for topic in deployment.applied.of("google_pubsub_topic").values():
         assert only(topic["message_storage_policy"])["allowed_persistence_regions"] == [
             "europe-west1"
         ]
