@@ -73,10 +73,10 @@ def test_an_accepted_operation_wakes_its_worker(operator: Operator) -> None:
 def test_a_repeated_idempotency_key_starts_only_one_operation(operator: Operator) -> None:
     first = operator.start("runBatch", key="once")
     assert operator.start("runBatch", key="once") == first
-    # published again, because the first command may be lost
+    # The command is published again, because the first one may be lost.
     assert operator.called() == [first["id"]] * 2
     assert operator.start("rebuildProjections", key="once")["id"] != first["id"]
-    assert operator.start("runBatch", key="twice")["id"] == first["id"], "it is unfinished"
+    assert operator.start("runBatch", key="twice")["id"] == first["id"], "the first operation is unfinished"
     done = operator.run(first["id"])
     assert operator.start("runBatch", key="once") == done
     other = operator.ask('mutation { runBatch(idempotencyKey: "once") { id } }', "bea")
