@@ -76,7 +76,7 @@ def test_a_repeated_idempotency_key_starts_only_one_operation(operator: Operator
     # The command is published again, because the first one may be lost.
     assert operator.called() == [first["id"]] * 2
     assert operator.start("rebuildProjections", key="once")["id"] != first["id"]
-    assert operator.start("runBatch", key="twice")["id"] == first["id"], "the first operation is unfinished"
+    assert operator.start("runBatch", key="twice")["id"] == first["id"], "the first is unfinished"
     done = operator.run(first["id"])
     assert operator.start("runBatch", key="once") == done
     other = operator.ask('mutation { runBatch(idempotencyKey: "once") { id } }', "bea")
