@@ -35,7 +35,7 @@ def run(operation_id: UUID, publisher: Publisher = notifications.DISABLED) -> bo
         operation = claim.claim(connection, operation_id, publisher)
         if operation is None:
             return False
-        with operation.resources:
+        with database.translate_errors(_translate), operation.resources:
             end = operation.end or _run_steps(operation)
         if end is not None and not operation.is_irrevocable:
             end = _compensate(operation, end)

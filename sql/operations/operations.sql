@@ -21,7 +21,10 @@ WHERE o.operation_id = CAST(:operation_id AS uuid) AND o.finished_at IS NULL
 RETURNING o.version, o.kind, o.arguments, o.is_irrevocable, o.failing_state, o.error;
 
 -- restart --
-UPDATE operations.steps s SET state = 'PENDING', outcome = NULL WHERE s.operation_id = CAST(:operation_id AS uuid);
+-- A completed step is repeated because of a later step, so its attempt does not count.
+UPDATE operations.steps s
+SET attempts = s.attempts - CASE s.state WHEN 'SUCCEEDED' THEN 1 ELSE 0 END, state = 'PENDING', outcome = NULL
+WHERE s.operation_id = CAST(:operation_id AS uuid);
 
 -- steps --
 SELECT s.name, s.state, s.outcome, s.attempts > 0 AND NOT s.is_compensated

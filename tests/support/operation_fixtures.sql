@@ -37,6 +37,16 @@ LOCK TABLE event_store.events IN ACCESS EXCLUSIVE MODE;
 -- hold rebuilds --
 SELECT pg_advisory_lock(hashtext('rebuild'), 0);
 
+-- workers --
+-- The sessions of operations' workers.
+SELECT count(*) FROM pg_stat_activity WHERE application_name = 'operation' AND datname = current_database();
+
+-- newest letter --
+SELECT max(letter_id) FROM event_store.dead_letters;
+
+-- late sessions --
+SELECT count(*) FROM event_store.events WHERE event_data ->> 'session_id' = 'late';
+
 -- fix payload --
 -- Make the payload valid, which has the same effect as relaxing the rule.
 UPDATE event_store.dead_letters SET payload = replace(payload, '99999', '9') WHERE letter_id = :letter_id;

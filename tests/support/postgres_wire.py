@@ -31,6 +31,7 @@ class Wire:
         self.connections = 0  # opened by clients, including refused ones
         self.sent = b""  # to the server
         self._server = server
+        self._carried: list[socket.socket] = []
         self._socket = socket.socket(socket.AF_UNIX)
         self._socket.bind(str(self.folder / ".s.PGSQL.5432"))
         self._socket.listen()
@@ -39,6 +40,12 @@ class Wire:
     def close(self) -> None:
         self._socket.close()
         shutil.rmtree(self.folder)
+
+    def cut(self) -> None:
+        """Break every connection."""
+        while self._carried:
+            with suppress(OSError):
+                self._carried.pop().shutdown(socket.SHUT_RDWR)
 
     def _accept(self) -> None:
         with suppress(OSError):
@@ -50,6 +57,7 @@ class Wire:
                     continue
                 server = socket.socket(socket.AF_UNIX)
                 server.connect(self._server)
+                self._carried += [client, server]
                 threading.Thread(target=self._carry, args=(client, server), daemon=True).start()
                 threading.Thread(target=self._answer, args=(server, client), daemon=True).start()
 

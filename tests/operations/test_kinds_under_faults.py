@@ -1,0 +1,116 @@
+"""Every step of every kind under faults: deaths of the worker, and outages of the database."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from progress import settings
+from progress.adapters.postgres.database import Connection
+from progress.errors import DatabaseUnavailable
+from progress.operations import executor, step_actions
+from progress.operations.claim import ClaimedOperation
+from progress.operations.records import PLANS
+from tests.support import doomed_worker
+from tests.support.operation_fixtures import Operator
+from tests.support.operation_scenarios import SCENARIOS, exported_files
+from tests.support.postgres_wire import Wire, wire
+from tests.support.traced_runs import change
+
+__all__ = ["wire"]
+
+STEPS = [(kind, step.name) for kind in SCENARIOS for step in PLANS[kind].steps]
+
+
+def attempts(done: Any) -> dict[str, int]:
+    """Return the counted attempts of each step."""
+    return {step["name"]: step["attempts"] for step in done["steps"]}
+
+
+@pytest.mark.parametrize("point", doomed_worker.POINTS)
+@pytest.mark.parametrize(("kind", "step"), STEPS)
+def test_the_first_redelivery_after_a_death_completes_the_operation(
+    operator: Operator, populated: Connection, kind: str, step: str, point: str
+) -> None:
+    scenario = SCENARIOS[kind]
+    operation_id = scenario.start(operator, populated)
+    doomed_worker.run(operation_id, kind, step, point)
+    doomed_worker.await_lost_claim(populated)
+    assert executor.run(UUID(operation_id))
+    done = operator.get(operation_id)
+    assert attempts(done) == {s.name: 1 + (s.name == step) for s in PLANS[kind].steps}
+    scenario.check(populated, done)
+
+
+@pytest.mark.parametrize("point", doomed_worker.POINTS)
+def test_the_first_redelivery_after_a_death_completes_the_deletion_of_an_export(
+    operator: Operator, populated: Connection, point: str
+) -> None:
+    operation_id = SCENARIOS["EXPORT_USER"].start(operator, populated)
+    doomed_worker.run(operation_id, "EXPORT_USER", "write", "after")
+    assert exported_files()
+    assert change(operator, "cancelOperation", operation_id)["state"] == "RUNNING"
+    doomed_worker.await_lost_claim(populated)
+    doomed_worker.run(operation_id, "EXPORT_USER", "write", f"undo {point}")
+    assert bool(exported_files()) == (point == "before")
+    doomed_worker.await_lost_claim(populated)
+    assert executor.run(UUID(operation_id))
+    done = operator.get(operation_id)
+    assert (done["state"], done["error"]) == ("FAILED", "cancelled")
+    assert not exported_files()
+
+
+@pytest.mark.parametrize("outage", ["refuses", "hangs"])
+@pytest.mark.parametrize(("kind", "step"), STEPS)
+def test_an_outage_of_the_database_in_a_step_uses_up_no_attempt(
+    operator: Operator,
+    populated: Connection,
+    wire: Wire,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    kind: str,
+    step: str,
+    outage: str,
+) -> None:
+    scenario = SCENARIOS[kind]
+    operation_id = scenario.start(operator, populated)
+    monkeypatch.setenv("DATABASE_URL", wire.url.replace("//postgres@", "//local_project@"))
+    settings.current.cache_clear()
+    for _ in range(2):
+        with (
+            fail_database(wire, kind, step, outage, monkeypatch),
+            pytest.raises(DatabaseUnavailable),
+        ):
+            executor.run(UUID(operation_id))
+        doomed_worker.await_lost_claim(populated)
+    assert executor.run(UUID(operation_id))
+    done = operator.get(operation_id)
+    assert attempts(done) == {s.name: 1 for s in PLANS[kind].steps}
+    scenario.check(populated, done)
+
+
+@contextmanager
+def fail_database(
+    wire: Wire, kind: str, step: str, outage: str, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[None]:
+    """Let the database refuse or hang from the beginning of the step to the end of the block.
+
+    A database that hangs breaks the connections in the end, as a failover does.
+    """
+    actions = step_actions.ACTIONS[kind]
+    timers = []
+
+    def act(operation: ClaimedOperation) -> object:
+        setattr(wire, outage, True)
+        timers.append(threading.Timer(0.1 if wire.hangs else 0, wire.cut))
+        timers[0].start()
+        return actions[step](operation)
+
+    with monkeypatch.context() as during:
+        during.setitem(step_actions.ACTIONS, kind, {**actions, step: act})
+        yield
+    setattr(wire, outage, False)
+    timers[0].join()

@@ -1,0 +1,67 @@
+"""Workers of operations that kill themselves at a point of a step or of its compensation.
+
+They are forked from a process that has imported the executor, so that each of them starts quickly.
+"""
+
+import functools
+import multiprocessing
+import os
+import signal
+from collections.abc import Callable
+from uuid import UUID
+
+from progress.adapters.postgres.database import Connection
+from progress.local import readiness
+from progress.operations import executor, step_actions
+from progress.operations.claim import ClaimedOperation
+from progress.operations.step_actions import Action
+from tests.support.operation_fixtures import blocks
+
+POINTS = ("before", "after")  # the effect of the step
+
+_FORKS = multiprocessing.get_context("forkserver")
+_FORKS.set_forkserver_preload([__name__])
+
+
+def run(operation_id: str, kind: str, step: str, point: str) -> None:
+    """Run a worker that dies at the point of the step.
+
+    The points of the step's compensation are `undo before` and `undo after`.
+    """
+    doom = functools.partial(_doom, kind, step, point)
+    worker = _FORKS.Process(target=_work, args=(dict(os.environ), operation_id, doom))
+    worker.start()
+    worker.join(60)
+    assert worker.exitcode == -signal.SIGKILL
+
+
+def await_lost_claim(connection: Connection) -> None:
+    """Wait until the server has ended the sessions of dead workers, and with them their claims."""
+
+    readiness.wait(
+        lambda: connection.run(blocks()["workers"]) == [[0]], "the end of the worker's session"
+    )
+
+
+def _work(environment: dict[str, str], operation_id: str, doom: Callable[[], None]) -> None:
+    os.environ.update(environment)
+    doom()
+    executor.run(UUID(operation_id))
+
+
+def _doom(kind: str, step: str, point: str) -> None:
+    is_undone = point.startswith("undo ")
+    registry = step_actions.COMPENSATIONS if is_undone else step_actions.ACTIONS
+    actions = registry[kind]
+    doomed = _die_at(point.removeprefix("undo "), actions[step])
+    registry[kind] = {**actions, step: doomed}
+
+
+def _die_at(point: str, action: Action) -> Action:
+    def act(operation: ClaimedOperation) -> object:
+        if point == "after":
+            action(operation)
+        os.kill(os.getpid(), signal.SIGKILL)
+        return None
+
+    return act
