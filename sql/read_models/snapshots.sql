@@ -1,7 +1,7 @@
 -- Snapshots: a learner's rows in the realtime tables at a version of the learner's stream, so that an as-of query does
 -- not fold from the first event. The batch job takes the snapshots, and as_of.sql uses them.
 --
--- snapshot_learners is a queue, not a read model: its rows depend on which snapshots were taken, not only on the events.
+-- snapshot_learners is a queue, not a read model: its rows depend on the snapshots taken, not only on the events.
 -- The batch job empties it. A rebuild fills it with all learners, because the former schema's snapshots are not used.
 
 -- table --
