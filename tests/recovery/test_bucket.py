@@ -3,6 +3,7 @@
 import time
 from email.utils import formatdate
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 
@@ -151,3 +152,63 @@ def test_an_invalid_retry_after_is_ignored(bucket: cloud_storage.Bucket, retry_a
     bucket.outages = [{"Retry-After": retry_after}]
     assert not remote.has("x")
     assert len(bucket.requests) == 2
+
+
+def test_a_small_object_is_replaced_only_over_the_generation_that_was_read(
+    bucket: cloud_storage.Bucket,
+) -> None:
+    remote = storage.open_storage("gs://b/p")
+    assert remote.read("m") is None
+    remote.replace("m", b"one", None)
+    with pytest.raises(ProgressError, match="another writer"):
+        remote.replace("m", b"other", None)
+    first = remote.read("m")
+    assert first
+    assert first.data == b"one"
+    remote.replace("m", b"two", first.generation)
+    with pytest.raises(ProgressError, match="another writer"):
+        remote.replace("m", b"three", first.generation)
+    assert bucket.objects == {"p/m": b"two"}
+
+
+def test_a_replacement_whose_response_was_lost_counts(bucket: cloud_storage.Bucket) -> None:
+    remote = storage.open_storage("gs://b/p")
+    bucket.lost_responses = 1
+    remote.replace("m", b"one", None)
+    assert bucket.objects == {"p/m": b"one"}
+
+
+def test_a_purged_object_has_no_former_generations(bucket: cloud_storage.Bucket) -> None:
+    remote = storage.open_storage("gs://b/p")
+    for name in ("t/a", "t/ab", "t/a", "u/c"):
+        with remote.writing(name) as output:
+            output.write(b"data of " + name.encode())
+    remote.remove_file("t/ab")
+    assert [found.path for found in remote.list_tree("t")] == ["t/a"]
+    tree = list(remote.list_tree("t", former=True))
+    assert [(found.path, found.bytes) for found in tree] == [("t/a", 11), ("t/ab", 12)]
+    remote.purge("t/a")
+    assert bucket.former["p/t/a"] == {}
+    assert bucket.former["p/t/ab"]
+    assert list(bucket.objects) == ["p/u/c"]
+    remote.purge("t/a")
+
+
+def test_a_small_file_of_a_folder_is_replaced_only_over_the_generation_that_was_read(
+    tmp_path: Path,
+) -> None:
+    folder = storage.open_storage(str(tmp_path / "f"))
+    assert folder.read("m") is None
+    folder.replace("m", b"one", None)
+    first = folder.read("m")
+    assert first
+    folder.replace("m", b"two", first.generation)
+    for generation in (None, first.generation):
+        with pytest.raises(ProgressError, match="another writer"):
+            folder.replace("m", b"three", generation)
+    with folder.writing("t/u/x") as output:
+        output.write(b"abc")
+    assert [(found.path, found.bytes) for found in folder.list_tree("t")] == [("t/u/x", 3)]
+    folder.purge("t/u/x")
+    assert not (tmp_path / "f/t/u").exists()
+    assert list(folder.list_tree("t")) == []

@@ -1,5 +1,6 @@
 """A fake Cloud Storage with the JSON API and objects in memory."""
 
+import itertools
 import json
 import re
 import threading
@@ -15,6 +16,7 @@ import pytest
 from progress import settings
 
 _PAGE = 1  # prefixes or objects per page of a listing
+_OBJECTS = 3  # per page of a listing of whole trees
 _QUANTUM = 256 << 10  # bytes; an unfinished upload has a multiple of them
 
 
@@ -23,13 +25,39 @@ class Bucket:
 
     def __init__(self) -> None:
         self.objects: dict[str, bytes] = {}
+        self.generations: dict[str, int] = {}  # of the objects
+        self.former: dict[str, dict[int, bytes]] = {}  # generations that were replaced or deleted
         self.uploads: dict[str, tuple[str, bytearray]] = {}
         self.cancelled: list[str] = []
         self.refusals: list[int] = []  # error statuses of the next requests with a body
         self.outages: list[dict[str, str]] = []  # headers of a 503 to each of the next requests
+        self.lost_responses = 0  # to the next conditional uploads, which succeed
         self.cuts: list[int] = []  # bytes of the next bodies that arrive before a disconnection
         self.requests: list[float] = []  # the time of each request
         self.spans: list[str] = []
+        self.updated = "2026-01-01T00:00:00.000Z"  # of all objects
+        self._counter = itertools.count(1)
+
+    def store(self, name: str, data: bytes) -> None:
+        """Store an object; keep its former generation."""
+        self.remove(name)
+        self.objects[name], self.generations[name] = data, next(self._counter)
+
+    def remove(self, name: str) -> bool:
+        """Delete an object, but keep its generation; return whether it existed."""
+        if name not in self.objects:
+            return False
+        generation = self.generations.pop(name, 0)
+        self.former.setdefault(name, {})[generation] = self.objects.pop(name)
+        return True
+
+    def remove_generation(self, name: str, generation: int) -> bool:
+        """Delete a generation for good; return whether it existed."""
+        if name in self.objects and self.generations.get(name, 0) == generation:
+            self.generations.pop(name, None)
+            del self.objects[name]
+            return True
+        return self.former.get(name, {}).pop(generation, None) is not None
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -52,11 +80,23 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         query = parse_qs(urlsplit(self.path).query)
-        assert query["uploadType"] == ["resumable"]
+        if query["uploadType"] == ["media"]:
+            return self._store(query["name"][0], int(query["ifGenerationMatch"][0]))
         number = str(len(self.bucket.uploads))
         self.bucket.uploads[number] = (query["name"][0], bytearray())
         host = f"http://{self.headers['Host']}/session/{number}"
-        self._answer(200, b"{}", Location=host)
+        return self._answer(200, b"{}", Location=host)
+
+    def _store(self, name: str, generation: int) -> None:
+        """Store an object if its generation is this one; 0: if it does not exist."""
+        body = self._read()
+        if self.bucket.generations.get(name, 0) != generation:
+            return self._answer(412, b"conditionNotMet")
+        self.bucket.store(name, body)
+        if self.bucket.lost_responses:
+            self.bucket.lost_responses -= 1
+            return self._answer(503, b"try again")
+        return self._answer(200, b"{}")
 
     def do_PUT(self) -> None:
         number = self.path.rpartition("/")[2]
@@ -78,7 +118,7 @@ class _Handler(BaseHTTPRequestHandler):
             held += body
         if match[3] != "*":
             assert int(match[3]) == len(held)
-            self.bucket.objects[name] = bytes(held)
+            self.bucket.store(name, bytes(held))
             return self._answer(200, b"{}")
         had = {"Range": f"bytes=0-{len(held) - 1}"} if held else {}
         return self._answer(308, b"", **had)
@@ -91,9 +131,13 @@ class _Handler(BaseHTTPRequestHandler):
         return self.rfile.read(length)
 
     def do_DELETE(self) -> None:
-        name = unquote(self.path.partition("/o/")[2])
+        parts = urlsplit(self.path)
+        name = unquote(parts.path.partition("/o/")[2])
         if name:
-            found = self.bucket.objects.pop(name, None) is not None
+            if generation := parse_qs(parts.query).get("generation"):
+                found = self.bucket.remove_generation(name, int(generation[0]))
+            else:
+                found = self.bucket.remove(name)
             self._answer(204 if found else 404, b"")
         else:
             self.bucket.cancelled.append(self.bucket.uploads[self.path.rpartition("/")[2]][0])
@@ -108,10 +152,13 @@ class _Handler(BaseHTTPRequestHandler):
         if name not in self.bucket.objects:
             return self._answer(404, b"No such object")
         is_media = query.get("alt") == ["media"]
-        return self._answer(200, self.bucket.objects[name] if is_media else b"{}")
+        generation = {"x-goog-generation": str(self.bucket.generations.get(name, 0))}
+        return self._answer(200, self.bucket.objects[name] if is_media else b"{}", **generation)
 
     def _list(self, query: dict[str, list[str]]) -> None:
         prefix, at = query["prefix"][0], int(query.get("pageToken", ["0"])[0])
+        if "delimiter" not in query:
+            return self._list_generations(prefix, at, former=query["versions"] == ["true"])
         rests = [n.removeprefix(prefix) for n in self.bucket.objects if n.startswith(prefix)]
         found = sorted({prefix + "".join(rest.partition("/")[:2]) for rest in rests})
         part = found[at : at + _PAGE]
@@ -121,6 +168,21 @@ class _Handler(BaseHTTPRequestHandler):
         }
         if at + _PAGE < len(found):
             page["nextPageToken"] = str(at + _PAGE)
+        return self._answer(200, json.dumps(page).encode())
+
+    def _list_generations(self, prefix: str, at: int, *, former: bool) -> None:
+        """List the generations in the order of names, then of generations."""
+        found = [(n, self.bucket.generations.get(n, 0), d) for n, d in self.bucket.objects.items()]
+        if former:
+            found += [(n, g, d) for n, old in self.bucket.former.items() for g, d in old.items()]
+        items = [
+            {"name": n, "generation": str(g), "size": str(len(d)), "updated": self.bucket.updated}
+            for n, g, d in sorted(found)
+            if n.startswith(prefix)
+        ]
+        page: dict[str, Any] = {"items": items[at : at + _OBJECTS]}
+        if at + _OBJECTS < len(items):
+            page["nextPageToken"] = str(at + _OBJECTS)
         self._answer(200, json.dumps(page).encode())
 
     def _answer(self, status: int, body: bytes, **headers: str) -> None:

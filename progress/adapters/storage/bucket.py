@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Collection, Iterator
+from datetime import datetime
 from typing import Any
 from urllib.parse import quote
 
@@ -12,13 +13,20 @@ from google.auth.transport.requests import AuthorizedSession
 
 from progress import settings
 from progress.adapters.storage import retries
-from progress.adapters.storage.storage import PART, Output
+from progress.adapters.storage.storage import (
+    PART,
+    Content,
+    Output,
+    StoredFile,
+    changed_meanwhile,
+)
 from progress.errors import ProgressError, StorageUnavailable
 
 _CHUNK = 8 << 20  # bytes of one request; a multiple of 256 KiB
 _TIMEOUT_S = 60.0
 _SCOPE = "https://www.googleapis.com/auth/devstorage.read_write"
 _UNFINISHED = 308
+_CHANGED = 412
 
 
 class Bucket:
@@ -86,6 +94,56 @@ class Bucket:
         """Delete the object, if it exists."""
         self._request("DELETE", self._url(path), allowed=(404,))
 
+    def read(self, path: str) -> Content | None:
+        """Return a small object; None if it does not exist."""
+        response = self._request("GET", self._url(path), params={"alt": "media"}, allowed=(404,))
+        if response.status_code == 404:
+            return None
+        return Content(response.content, response.headers["x-goog-generation"])
+
+    def replace(self, path: str, data: bytes, generation: str | None) -> None:
+        """Write a small object over the generation that was read."""
+        response = self._request(
+            "POST",
+            self._uploads,
+            params={
+                "uploadType": "media",
+                "name": self._prefix + path,
+                "ifGenerationMatch": generation or "0",
+            },
+            headers={"Content-Type": "application/json"},
+            data=data,
+            allowed=(_CHANGED,),
+        )
+        if response.status_code == _CHANGED:
+            # After a lost response, the repeated request finds what the first one wrote.
+            written = self.read(path)
+            if written is None or written.data != data:
+                raise changed_meanwhile(f"{self._location}/{path}")
+
+    def list_tree(self, folder: str, *, former: bool = False) -> Iterator[StoredFile]:
+        """Yield the objects whose names begin with the folder's, each once."""
+        last = ""
+        for found in self._generations(f"{self._prefix}{folder}/", former=former):
+            if found["name"] != last:
+                last = found["name"]
+                path, written_at = last[len(self._prefix) :], found["updated"]
+                yield StoredFile(path, int(found["size"]), datetime.fromisoformat(written_at))
+
+    def purge(self, path: str) -> None:
+        """Delete every generation of the object."""
+        name = self._prefix + path
+        for found in list(self._generations(name, former=True)):
+            if found["name"] == name:
+                generation = {"generation": found["generation"]}
+                self._request("DELETE", self._url(path), params=generation, allowed=(404,))
+
+    def _generations(self, prefix: str, *, former: bool) -> Iterator[dict[str, Any]]:
+        """Yield the live or all generations of the objects under a prefix, by name."""
+        params = {"prefix": prefix, "versions": str(former).lower()}
+        for page in self._pages(params):
+            yield from page.get("items", ())
+
     def send_part(self, url: str, data: bytes, content_range: str) -> requests.Response | None:
         """Send a part of an upload, or query its state (`bytes */*`); None if no response came."""
         allowed = (_UNFINISHED, *retries.TRANSIENT)
@@ -104,7 +162,9 @@ class Bucket:
 
     def _list(self, prefix: str) -> Iterator[dict[str, Any]]:
         """Yield the pages of the objects and folders directly under the prefix."""
-        params = {"prefix": prefix, "delimiter": "/"}
+        yield from self._pages({"prefix": prefix, "delimiter": "/"})
+
+    def _pages(self, params: dict[str, str]) -> Iterator[dict[str, Any]]:
         while True:
             page = self._request("GET", self._objects, params=params).json()
             yield page

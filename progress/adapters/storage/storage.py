@@ -1,13 +1,16 @@
 """Storage for files: a folder or a Cloud Storage bucket."""
 
 import contextlib
+import fcntl
+import hashlib
 import os
 import shutil
 import stat
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import BinaryIO, NamedTuple, Protocol
 
 from progress.errors import ProgressError
 
@@ -20,6 +23,21 @@ class Output(Protocol):
     """A file that is being written."""
 
     def write(self, data: bytes, /) -> object: ...
+
+
+class Content(NamedTuple):
+    """The bytes of a small file, and the generation that they were read at."""
+
+    data: bytes
+    generation: str
+
+
+class StoredFile(NamedTuple):
+    """A file in a listing."""
+
+    path: str
+    bytes: int
+    written_at: datetime
 
 
 class Storage(Protocol):
@@ -45,6 +63,24 @@ class Storage(Protocol):
 
     def remove_file(self, path: str) -> None:
         """Remove a file, if it exists."""
+
+    def read(self, path: str) -> Content | None:
+        """Return a small file; None if it does not exist."""
+
+    def replace(self, path: str, data: bytes, generation: str | None) -> None:
+        """Write a small file over the generation that was read; None if it must not exist.
+
+        Raises ProgressError if another writer has written the file since.
+        """
+
+    def list_tree(self, folder: str, *, former: bool = False) -> Iterator[StoredFile]:
+        """Yield the files in a folder and in its folders, complete or not, each once.
+
+        With `former`, files of which only former generations exist are included.
+        """
+
+    def purge(self, path: str) -> None:
+        """Remove a file with all its generations, if it exists."""
 
 
 def open_storage(location: str) -> Storage:
@@ -127,6 +163,57 @@ class Folder:
         with _translate_errors():
             target.unlink(missing_ok=True)
             _part_of(target).unlink(missing_ok=True)
+
+    def read(self, path: str) -> Content | None:
+        """Return a small file; its generation is the hash of its content."""
+        if not self.has(path):
+            return None
+        data = b"".join(self.reading(path))
+        return Content(data, hashlib.sha256(data).hexdigest())
+
+    def replace(self, path: str, data: bytes, generation: str | None) -> None:
+        """Write a small file over the generation that was read."""
+        with _translate_errors():
+            self._path.mkdir(parents=True, exist_ok=True)
+            with _locked(self._path):
+                current = self.read(path)
+                if (current.generation if current else None) != generation:
+                    raise changed_meanwhile(self._path / path)
+                with self.writing(path) as output:
+                    output.write(data)
+
+    def list_tree(self, folder: str, *, former: bool = False) -> Iterator[StoredFile]:  # noqa: ARG002 - there are none
+        """Yield the files; on this machine, a file has no former generations."""
+        with _translate_errors():
+            for path in sorted((self._path / folder).rglob("*")):
+                state = path.stat()
+                if stat.S_ISREG(state.st_mode):
+                    written_at = datetime.fromtimestamp(state.st_mtime, UTC)
+                    yield StoredFile(
+                        path.relative_to(self._path).as_posix(), state.st_size, written_at
+                    )
+
+    def purge(self, path: str) -> None:
+        """Remove the file, and its folder if that is now empty."""
+        self.remove_file(path)
+        with contextlib.suppress(OSError):
+            (self._path / path).parent.rmdir()
+
+
+def changed_meanwhile(path: object) -> ProgressError:
+    """Return the error of `replace` if another writer was faster."""
+    return ProgressError(f"{path}: another writer has changed it meanwhile; run again")
+
+
+@contextlib.contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Hold the folder's lock; the file system frees it when the process ends."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _part_of(target: Path) -> Path:
