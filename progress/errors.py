@@ -30,6 +30,7 @@ ProgressError
 │   ├── SerializationError       the publisher corrects the event
 │   └── ConsistencyError         the stream has another version; the caller rereads the stream
 │       └── EventRejected        a replayed or directly appended event breaks a rule
+├── ArchiveRunning               another run works on the archive; the caller waits until it ends
 ├── OperationEnded               an operation failed, timed out or was cancelled
 └── ProjectionError              a fold failed
     ├── PoisonError              an event cannot be folded; the projector dead-letters it
@@ -194,6 +195,10 @@ class EventRejected(ConsistencyError):
     def __init__(self, reason: str, kind: str) -> None:
         super().__init__(reason)
         self.kind = kind
+
+
+class ArchiveRunning(ProgressError):
+    """Another run works on the archive; the caller waits until it ends."""
 
 
 class OperationEnded(ProgressError):

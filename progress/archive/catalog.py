@@ -1,0 +1,110 @@
+"""The catalogue: read the manifests, and publish new ones.
+
+The archive's manifest names one manifest of each range by its hash. A range whose files change
+gets a second manifest under a name with its hash. It takes the place of the first one only after
+the archive's manifest names it, so that an interruption never leaves a manifest without its range.
+"""
+
+from typing import NamedTuple
+
+from progress.adapters.storage.storage import Storage
+from progress.archive import files, manifest
+from progress.archive.manifest import Manifest, RangeEntry, RangeManifest
+from progress.errors import ProgressError
+
+
+class Published(NamedTuple):
+    """The archive's manifest, and the generation that it was read at."""
+
+    manifest: Manifest
+    generation: str
+
+
+def read(storage: Storage) -> Published | None:
+    """Return the archive's manifest; None if there is no archive yet."""
+    content = storage.read(manifest.NAME)
+    if content is None:
+        return None
+    return Published(manifest.decode(content.data), content.generation)
+
+
+def publish(storage: Storage, new: Manifest, over: Published | None) -> None:
+    """Write the archive's manifest over the generation that was read; then settle the ranges.
+
+    Raise ProgressError if another writer has changed it since.
+    """
+    storage.replace(manifest.NAME, manifest.encode(new), over.generation if over else None)
+    settle(storage, new)
+
+
+def settle(storage: Storage, published: Manifest) -> None:
+    """Put each range's new manifest in the place of the old one."""
+    for entry in published.ranges:
+        pending = _pending_path(entry)
+        if storage.has(pending):
+            data = b"".join(storage.reading(pending))
+            if manifest.digest(data) == entry.sha256:
+                _write(storage, _path(entry.first, entry.last), data)
+            storage.purge(pending)
+
+
+def read_range(storage: Storage, entry: RangeEntry) -> RangeManifest:
+    """Return the manifest of a range; raise ProgressError if it is missing or damaged."""
+    path = _path(entry.first, entry.last)
+    for candidate in (path, _pending_path(entry)):
+        content = storage.read(candidate)
+        if content and manifest.digest(content.data) == entry.sha256:
+            return manifest.decode_range(content.data, candidate)
+    raise ProgressError(f"{path} of the archive is missing or damaged")
+
+
+def read_ranges(storage: Storage, published: Manifest) -> list[RangeManifest]:
+    """Return the manifests of all ranges, in order."""
+    return [read_range(storage, entry) for entry in published.ranges]
+
+
+def put_range(storage: Storage, contents: RangeManifest, *, is_published: bool) -> RangeEntry:
+    """Write the manifest of a range, and return its entry.
+
+    `is_published` says whether the archive's manifest names another manifest of this range.
+    """
+    data = manifest.encode(contents)
+    entry = RangeEntry(contents.first, contents.last, manifest.digest(data))
+    path = _pending_path(entry) if is_published else _path(entry.first, entry.last)
+    _write(storage, path, data)
+    return entry
+
+
+def list_named(storage: Storage, published: Manifest) -> set[str]:
+    """Return the paths of all files that the manifests name, the ranges' manifests included."""
+    named: set[str] = set()
+    for entry, contents in zip(published.ranges, read_ranges(storage, published), strict=True):
+        named |= {_path(entry.first, entry.last), _pending_path(entry)}
+        named |= {file_path(contents, file.name) for file in contents.files}
+    return named
+
+
+def file_path(contents: RangeManifest, name: str) -> str:
+    """Return the path of a range's file."""
+    return f"{manifest.folder(contents.first, contents.last)}/{name}"
+
+
+def check_stored(storage: Storage, contents: RangeManifest) -> None:
+    """Read the files of a range back; raise ProgressError if one is not as the manifest says."""
+    for file in contents.files:
+        path = file_path(contents, file.name)
+        if files.hash_stored(storage, path) != file.sha256:
+            raise ProgressError(f"{path} of the archive is damaged")
+
+
+def _path(first: int, last: int) -> str:
+    return f"{manifest.folder(first, last)}/{manifest.NAME}"
+
+
+def _pending_path(entry: RangeEntry) -> str:
+    return f"{manifest.folder(entry.first, entry.last)}/manifest-{entry.sha256[:12]}.json"
+
+
+def _write(storage: Storage, path: str, data: bytes) -> None:
+    with storage.writing(path) as output:
+        output.write(data)

@@ -1,0 +1,129 @@
+"""The log in PostgreSQL, as the archive reads it: rows, sums, and how far it may be archived."""
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from progress.adapters.postgres.database import Connection
+from progress.adapters.postgres.statements import blocks
+from progress.archive.files import Sums
+from progress.archive.manifest import Checkpoint, ErasedRow, File, Log
+from progress.errors import ArchiveRunning, ProgressError
+from progress.projections import schema
+
+_BUFFER = 1 << 18  # bytes
+
+
+class Positions(NamedTuple):
+    """A range of positions, both inclusive."""
+
+    first: int
+    last: int
+
+
+@contextlib.contextmanager
+def hold_lock(connection: Connection) -> Iterator[None]:
+    """Hold the archive's lock for the block; raise ArchiveRunning if another run holds it."""
+    if not _rows(connection, "lock")[0][0]:
+        raise ArchiveRunning("another run works on the archive: wait until it ends")
+    try:
+        yield
+    finally:
+        with contextlib.suppress(Exception):  # the connection may be broken, which frees the lock
+            _rows(connection, "unlock")
+
+
+def identify(connection: Connection) -> tuple[Log, bool] | None:
+    """Return the log's identity, and whether its first event was emptied; None if it is empty."""
+    rows = _rows(connection, "identity")
+    return (Log(*rows[0][:2]), rows[0][2]) if rows else None
+
+
+def find_bound(connection: Connection, before: datetime | None = None) -> int:
+    """Return the last position that may be archived: nothing up to it is still to be folded.
+
+    With `before`, events recorded at that time or later are left out.
+    """
+    if not schema.exists(connection, schema.schema_name()):
+        raise ProgressError("there are no read models: run `progress migrate`")
+    schema.set_search_path(connection)
+    bound: int = _rows(connection, "bound", before=before)[0][0]
+    return bound
+
+
+def find_end(connection: Connection) -> int:
+    """Return the last position of the log; 0 if it is empty."""
+    end: int = _rows(connection, "end")[0][0]
+    return end
+
+
+def is_old(connection: Connection, position: int, days: int) -> bool:
+    """Return whether the event was recorded more than so many days ago."""
+    rows = _rows(connection, "is old", position=position, days=days)
+    return bool(rows and rows[0][0])
+
+
+def copy(connection: Connection, positions: Positions, buckets: int, target: Path) -> None:
+    """Write the archived rows of the range to a CSV file."""
+    _select(connection, positions, buckets)
+    with target.open("wb", buffering=_BUFFER) as file:
+        connection.run(blocks("archive/log")["rows"], stream=file)
+
+
+def sum_rows(connection: Connection, positions: Positions, buckets: int) -> dict[int | None, Sums]:
+    """Return the sums of the range's archived rows by bucket; the key None is `others`."""
+    _select(connection, positions, buckets)
+    return {
+        bucket: Sums(count, int(s1), int(s2)) for bucket, count, s1, s2 in _rows(connection, "sums")
+    }
+
+
+def list_erased(connection: Connection, positions: Positions) -> list[ErasedRow]:
+    """Return the rows of the range that are in no file."""
+    _select(connection, positions, 1)
+    return [ErasedRow(*row) for row in _rows(connection, "erased rows")]
+
+
+def describe_removed(connection: Connection, positions: Sequence[int]) -> list[ErasedRow]:
+    """Return the rows at these positions, which no file holds any more."""
+    rows = _rows(connection, "removed rows", positions=list(positions))
+    return [ErasedRow(*row) for row in rows]
+
+
+def recorded_times(
+    connection: Connection, archived: Sequence[File]
+) -> tuple[datetime | None, datetime | None]:
+    """Return the times of the first and of the last event in the files, which never fall."""
+    if not archived:
+        return None, None
+    ends = [min(file.first for file in archived), max(file.last for file in archived)]
+    times = dict(_rows(connection, "recorded times", positions=ends))
+    return times[ends[0]], times[ends[1]]
+
+
+def read_checkpoints(connection: Connection, upto: int) -> list[Checkpoint]:
+    """Return the last archived event of each shard up to a position."""
+    return [Checkpoint(*row) for row in _rows(connection, "checkpoints", upto=upto)]
+
+
+def bucket_of(connection: Connection, stream_id: str, buckets: int) -> int:
+    """Return the bucket of a learner's stream."""
+    rows = _rows(connection, "bucket of stream", stream_id=stream_id, buckets=buckets)
+    bucket: int = rows[0][0]
+    return bucket
+
+
+def _select(connection: Connection, positions: Positions, buckets: int) -> None:
+    _rows(
+        connection,
+        "select range",
+        first=str(positions.first),
+        last=str(positions.last),
+        buckets=str(buckets),
+    )
+
+
+def _rows(connection: Connection, block: str, **values: object) -> list[list[Any]]:
+    return connection.run(blocks("archive/log")[block], **values) or []

@@ -1,0 +1,138 @@
+"""The manifests of the archive: one of the whole archive, and one of each range of positions."""
+
+import hashlib
+from datetime import datetime
+from typing import TypeVar
+
+import msgspec
+
+from progress.errors import ProgressError
+
+NAME = "manifest.json"
+FORMAT = 1  # of the files and of the manifests
+FOLDER = "ranges"
+
+_T = TypeVar("_T")
+
+
+class Log(msgspec.Struct, frozen=True):
+    """The log that the archive is a copy of, known by the event at position 1."""
+
+    id: str
+    recorded_at: datetime
+
+
+class Checkpoint(msgspec.Struct, frozen=True):
+    """The last archived event of a shard."""
+
+    shard: int
+    position: int
+    event_id: str
+    recorded_at: datetime
+
+
+class RangeEntry(msgspec.Struct, frozen=True):
+    """A range of positions, and the hash of the range's manifest."""
+
+    first: int
+    last: int
+    sha256: str
+
+
+class Manifest(msgspec.Struct, frozen=True, kw_only=True):
+    """The contents of the archive; `upto` is the last position of the last range."""
+
+    format: int = FORMAT
+    log: Log
+    buckets: int
+    upto: int
+    ranges: list[RangeEntry]
+    checkpoints: list[Checkpoint]
+
+
+class File(msgspec.Struct, frozen=True):
+    """A file of a range; `bucket` is None for the streams that belong to no learner.
+
+    `first` and `last` are positions. `sums` are those of the rows: see sql/archive/log.sql.
+    """
+
+    name: str
+    bucket: int | None
+    rows: int
+    bytes: int
+    sha256: str
+    first: int
+    last: int
+    sums: tuple[int, int]
+
+
+class ErasedRow(msgspec.Struct, frozen=True, array_like=True):
+    """A position of the range that is in no file.
+
+    The id and the version are None if the row was not yet emptied when the range was written.
+    """
+
+    position: int
+    shard: int
+    recorded_at: datetime
+    event_id: str | None
+    stream_version: int | None
+
+
+class RangeManifest(msgspec.Struct, frozen=True, kw_only=True):
+    """The files of a range; the times are those of the first and of the last archived event."""
+
+    first: int
+    last: int
+    events: int
+    recorded_from: datetime | None
+    recorded_to: datetime | None
+    files: list[File]
+    erased: list[ErasedRow] = []
+
+
+def folder(first: int, last: int) -> str:
+    """Return the folder of a range."""
+    return f"{FOLDER}/{first:020}-{last:020}"
+
+
+def file_name(bucket: int | None, sha256: str) -> str:
+    """Return the name of a file, which changes with its content."""
+    prefix = "others" if bucket is None else f"{bucket:03}"
+    return f"{prefix}-{sha256[:12]}.parquet"
+
+
+def encode(manifest: Manifest | RangeManifest) -> bytes:
+    """Encode a manifest as indented JSON."""
+    return msgspec.json.format(msgspec.json.encode(manifest))
+
+
+def digest(data: bytes) -> str:
+    """Return the hash of an encoded manifest."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def decode(data: bytes) -> Manifest:
+    """Decode the archive's manifest; raise ProgressError if it is invalid or has a newer format."""
+    version = _decode(data, _Format, NAME).format
+    if version != FORMAT:
+        raise ProgressError(
+            f"the archive has format {version}, but this code reads {FORMAT}: use newer code"
+        )
+    return _decode(data, Manifest, NAME)
+
+
+def decode_range(data: bytes, path: str) -> RangeManifest:
+    """Decode the manifest of a range; raise ProgressError if it is invalid."""
+    return _decode(data, RangeManifest, path)
+
+
+class _Format(msgspec.Struct):
+    format: int
+
+
+def _decode(data: bytes, type_: type[_T], path: str) -> _T:
+    try:
+        return msgspec.json.decode(data, type=type_)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise ProgressError(f"{path} of the archive is damaged: {error}") from None

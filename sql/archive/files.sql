@@ -1,0 +1,64 @@
+-- The Parquet files of the archive. progress/archive/files.py runs these blocks in DuckDB, whose parameters begin with $.
+
+-- write --
+-- Write the rows of the CSV file into a folder for each bucket. A line of JSON may be longer than the default allows.
+COPY (
+    SELECT bucket, global_position, event_id, stream_id, stream_version, event_type, event_data, metadata,
+        make_timestamptz(occurred_us) AS occurred_at, make_timestamptz(created_us) AS created_at, shard
+    FROM read_csv($csv, auto_detect = false, header = false, delim = ',', quote = '"', escape = '"',
+        new_line = '\n', allow_quoted_nulls = false, max_line_size = 33554432, columns = {
+            'bucket': 'SMALLINT', 'global_position': 'BIGINT', 'event_id': 'UUID', 'stream_id': 'VARCHAR',
+            'stream_version': 'BIGINT', 'event_type': 'VARCHAR', 'event_data': 'VARCHAR', 'metadata': 'VARCHAR',
+            'occurred_us': 'BIGINT', 'created_us': 'BIGINT', 'shard': 'SMALLINT'})
+    ORDER BY bucket, stream_id, stream_version
+) TO $folder (FORMAT parquet, COMPRESSION zstd, PARTITION_BY (bucket));
+
+-- sums --
+-- For each file: the number of rows, the first and last position, and the sums of sql/archive/log.sql.
+SELECT r.filename, count(*), min(r.global_position), max(r.global_position),
+    coalesce(sum(CAST('0x' || substr(r.digest, 1, 8) AS BIGINT)), 0),
+    coalesce(sum(CAST('0x' || substr(r.digest, 9, 8) AS BIGINT)), 0)
+FROM (
+    SELECT filename, global_position, md5(concat_ws(chr(31),
+        global_position, event_id, stream_id, stream_version, event_type, event_data, metadata,
+        epoch_us(occurred_at), epoch_us(created_at), shard)) AS digest
+    FROM read_parquet($files, filename = true, hive_partitioning = false)
+) r
+GROUP BY r.filename;
+
+-- sums of stream --
+-- The same for the rows of a stream in one file.
+SELECT count(*),
+    coalesce(sum(CAST('0x' || substr(r.digest, 1, 8) AS BIGINT)), 0),
+    coalesce(sum(CAST('0x' || substr(r.digest, 9, 8) AS BIGINT)), 0)
+FROM (
+    SELECT md5(concat_ws(chr(31),
+        global_position, event_id, stream_id, stream_version, event_type, event_data, metadata,
+        epoch_us(occurred_at), epoch_us(created_at), shard)) AS digest
+    FROM read_parquet($file, hive_partitioning = false)
+    WHERE stream_id = $stream_id
+) r;
+
+-- positions of stream --
+SELECT global_position FROM read_parquet($file, hive_partitioning = false)
+WHERE stream_id = $stream_id ORDER BY global_position;
+
+-- write without stream --
+COPY (
+    SELECT * FROM read_parquet($file, hive_partitioning = false) WHERE stream_id <> $stream_id
+    ORDER BY stream_id, stream_version
+) TO $target (FORMAT parquet, COMPRESSION zstd);
+
+-- merge --
+COPY (
+    SELECT * FROM read_parquet($files, hive_partitioning = false) ORDER BY stream_id, stream_version
+) TO $target (FORMAT parquet, COMPRESSION zstd);
+
+-- holds positions --
+-- The number of rows at these positions.
+SELECT count(*) FROM read_parquet($file, hive_partitioning = false) WHERE global_position IN (SELECT unnest($positions));
+
+-- rows by position --
+COPY (
+    SELECT * FROM read_parquet($files, hive_partitioning = false) ORDER BY global_position
+) TO $csv (FORMAT csv, HEADER false);

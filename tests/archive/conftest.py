@@ -1,0 +1,41 @@
+"""Logs to archive, and archives of them."""
+
+from pathlib import Path
+
+import pytest
+
+from progress.adapters.postgres.database import Connection
+from progress.adapters.storage import storage
+from progress.adapters.storage.storage import Storage
+from progress.archive import runs
+from progress.projections import batch
+from tests.support import sample_events
+
+LEARNERS = ("ann", "ben", "cyd", "una")  # ann and una are in one bucket
+
+
+@pytest.fixture
+def log(connection: Connection) -> Connection:
+    """The connection to a folded log of four learners and of three items."""
+    sample_events.record_lessons(connection, *LEARNERS)
+    batch.run(connection)
+    return connection
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """The folder of an archive."""
+    return tmp_path / "archive"
+
+
+@pytest.fixture
+def archive(folder: Path) -> Storage:
+    """The storage of an archive that does not exist yet."""
+    return storage.open_storage(str(folder))
+
+
+@pytest.fixture
+def small_ranges(monkeypatch: pytest.MonkeyPatch) -> int:
+    """The number of positions of a full range, which is smaller than in production."""
+    monkeypatch.setattr(runs, "RANGE", 60)
+    return 60

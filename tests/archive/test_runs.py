@@ -1,0 +1,73 @@
+"""Runs of the archive: ranges, files and sums."""
+
+import hashlib
+from pathlib import Path
+
+import pytest
+
+from progress.adapters.postgres.database import Connection
+from progress.adapters.storage.storage import Storage
+from progress.archive import catalog, log_rows, runs
+from progress.errors import ArchiveRunning
+from tests.conftest import Store
+from tests.support import archives, sample_events
+from tests.support.stage import append
+
+
+def test_the_archive_holds_each_event_of_the_log_once(
+    log: Connection, archive: Storage, folder: Path
+) -> None:
+    archived = archives.run(log, archive)
+    (contents,) = archives.ranges(archive)
+    (count,) = log.run(archives.blocks()["count"])[0]
+    assert (archived.upto, contents.first, contents.last) == (count, 1, count)
+    assert contents.events == sum(file.rows for file in contents.files) == count
+    for file in contents.files:
+        data = (folder / catalog.file_path(contents, file.name)).read_bytes()
+        assert hashlib.sha256(data).hexdigest() == file.sha256
+        assert len(data) == file.bytes
+    assert {file.bucket is None for file in contents.files} == {True, False}
+
+
+def test_full_ranges_are_written_and_the_rest_waits_until_it_is_old(
+    log: Connection, archive: Storage, small_ranges: int
+) -> None:
+    archived = archives.run(log, archive, is_now=False)
+    assert [(r.first, r.last) for r in archived.ranges] == [(1, 60), (61, 120)]
+    assert archives.run(log, archive, is_now=False) == archived
+    (count,) = log.run(archives.blocks()["count"])[0]
+    assert 120 < count < 180
+    assert archives.run(log, archive).upto == count
+    assert archives.run(log, archive).upto == count
+
+
+def test_events_that_are_not_folded_are_not_archived(log: Connection, archive: Storage) -> None:
+    (count,) = log.run(archives.blocks()["count"])[0]
+    append(log, sample_events.lesson("ann", 7))
+    assert archives.run(log, archive).upto == count
+
+
+def test_a_second_run_at_the_same_time_is_rejected(
+    log: Connection, archive: Storage, store: Store
+) -> None:
+    other = store.connect()
+    with log_rows.hold_lock(other), pytest.raises(ArchiveRunning):
+        archives.run(log, archive)
+    other.close()
+    assert runs.run(log, archive, 16, runs.Request(is_now=True), lambda *_: None)
+
+
+def test_events_of_a_learner_whose_erasure_has_begun_are_not_archived(
+    log: Connection, archive: Storage
+) -> None:
+    """They are emptied later, and no file must hold the learner's id meanwhile."""
+    log.run(archives.blocks()["begin erasure"], learner="ann")
+    archives.run(log, archive)
+    assert archives.files_with(archive, "learner-ann") == []
+    assert archives.files_with(archive, "learner-una")
+    (contents,) = archives.ranges(archive)
+    left_out = {(row.event_id, row.stream_version) for row in contents.erased}
+    assert left_out == {(None, None)}
+    assert archives.differing(log, archive) == []
+    archives.empty_stream(log, "learner-ann")
+    assert archives.differing(log, archive) == []

@@ -1,0 +1,85 @@
+"""Archives in tests: run, read and damage them."""
+
+from pathlib import Path
+from typing import Any
+
+from progress.adapters.postgres import statements
+from progress.adapters.postgres.database import Connection
+from progress.adapters.storage.storage import Storage
+from progress.archive import catalog, runs
+from progress.archive import ranges as archive_ranges
+from progress.archive.manifest import Manifest, RangeManifest
+from progress.archive.runs import Request
+
+BUCKETS = 16
+
+
+def blocks() -> dict[str, str]:
+    """Return the blocks of archives.sql."""
+    return statements.blocks(str(Path(__file__).with_suffix("")))
+
+
+def run(connection: Connection, storage: Storage, **request: Any) -> Manifest:
+    """Archive whatever the log has, unless `request` says otherwise; return the manifest."""
+    archived = runs.run(
+        connection, storage, BUCKETS, Request(**(request or {"is_now": True})), lambda *_: None
+    )
+    assert archived
+    return archived
+
+
+def ranges(storage: Storage) -> list[RangeManifest]:
+    """Return the manifests of the archive's ranges."""
+    published = catalog.read(storage)
+    assert published
+    return catalog.read_ranges(storage, published.manifest)
+
+
+def paths(storage: Storage) -> set[str]:
+    """Return the paths of all files in the archive."""
+    return {file.path for file in storage.list_tree("ranges")}
+
+
+def find_file(storage: Storage, stream_id: str) -> str:
+    """Return the path of the only file that holds the stream."""
+    (path,) = files_with(storage, stream_id)
+    return path
+
+
+def files_with(storage: Storage, stream_id: str) -> list[str]:
+    """Return the paths of all files, named or not, whose bytes hold the stream's id or rows."""
+    from progress.archive import files
+
+    found = []
+    with files.open_workspace() as workspace:
+        for path in sorted(paths(storage)):
+            if path.endswith(".parquet"):
+                target = workspace.folder / "read.parquet"
+                files.download(storage, path, target)
+                if workspace.sums_of_stream(target, stream_id).rows:
+                    found.append(path)
+    return found
+
+
+def empty_stream(connection: Connection, stream_id: str) -> None:
+    """Empty a learner's events, as an erasure does."""
+    connection.run(blocks()["allow changes"])
+    connection.run(blocks()["empty stream"], stream_id=stream_id)
+    connection.run(blocks()["forbid changes"])
+
+
+def differing(connection: Connection, storage: Storage) -> list[int | None]:
+    """Return the buckets of all ranges whose sums are not those of the log."""
+    return [
+        bucket
+        for contents in ranges(storage)
+        for bucket in archive_ranges.differing_buckets(connection, contents, BUCKETS)
+    ]
+
+
+def flip_byte(storage: Storage, path: str) -> None:
+    """Change one byte in the middle of a file."""
+    data = bytearray(b"".join(storage.reading(path)))
+    data[len(data) // 2] ^= 1
+    with storage.writing(path) as output:
+        output.write(bytes(data))

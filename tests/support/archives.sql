@@ -1,0 +1,38 @@
+-- Statements that change the log as nothing else may, and that read rows for comparison.
+
+-- rows --
+-- Every row of the log as text.
+SELECT CAST(e AS text) FROM event_store.events e ORDER BY e.global_position;
+
+-- count --
+SELECT count(*) FROM event_store.events;
+
+-- empty stream --
+-- Empty the events of a learner, as an erasure does.
+UPDATE event_store.events e SET event_id = gen_random_uuid(), event_type = 'Erased', event_data = '{}', metadata = '{}',
+    occurred_at = e.created_at, stream_id = event_store.erased_stream(e.shard), stream_version = v.before + v.n
+FROM (
+    SELECT o.global_position, row_number() OVER (ORDER BY o.global_position) AS n,
+        (SELECT coalesce(max(m.stream_version), 0) FROM event_store.events m
+         WHERE m.stream_id = event_store.erased_stream(o.shard)) AS before
+    FROM event_store.events o WHERE o.stream_id = :stream_id
+) v
+WHERE e.global_position = v.global_position;
+
+-- allow changes --
+ALTER TABLE event_store.events DISABLE TRIGGER append_only;
+
+-- forbid changes --
+ALTER TABLE event_store.events ENABLE ALWAYS TRIGGER append_only;
+
+-- event id --
+SELECT CAST(e.event_id AS text) FROM event_store.events e WHERE e.global_position = :position;
+
+-- begin erasure --
+-- Forbid a learner, as the first step of an erasure does.
+WITH operation AS (
+    INSERT INTO operations.operations (kind, started_by, key_digest, arguments)
+    VALUES ('ERASE_USER', 'ada', sha256(convert_to(:learner, 'UTF8')), jsonb_build_object('user_id', :learner))
+    RETURNING operation_id)
+INSERT INTO event_store.erased (digest, operation_id)
+SELECT event_store.erasure_digest(:learner), o.operation_id FROM operation o;
