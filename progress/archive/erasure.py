@@ -1,0 +1,124 @@
+"""The erasure of a learner from the archive: the step `files` of ERASE_USER.
+
+The files that hold the learner's stream are written again without it. The archive's manifest names
+the old files or the new ones at every moment, so that a run that is interrupted starts over.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+
+from progress.adapters.postgres.database import Connection
+from progress.adapters.storage.storage import Storage
+from progress.archive import catalog, files, leftovers, log_rows, manifest, ranges, runs
+from progress.archive.catalog import Published
+from progress.archive.files import LocalFile, Sums, Workspace
+from progress.archive.manifest import File, RangeEntry, RangeManifest
+from progress.errors import ProgressError
+
+Progress = Callable[[float], None]
+
+
+class Removal(NamedTuple):
+    """What was removed: the files that held the stream, and its rows."""
+
+    files: int
+    rows: int
+
+
+def remove_stream(
+    connection: Connection, storage: Storage, stream_id: str, report_progress: Progress
+) -> Removal:
+    """Remove a learner's stream from every file of the archive.
+
+    Raise ArchiveRunning if another run holds the archive's lock, and ProgressError if a file is
+    damaged. The events of the stream must be emptied before, and no new ones accepted. Files that
+    no manifest names are removed too, with all their generations.
+    """
+    with log_rows.hold_lock(connection):
+        current = catalog.read(storage)
+        removal = Removal(0, 0)
+        if current:
+            runs.check_log(connection, current.manifest)
+            removal = _rewrite(connection, storage, current, stream_id, report_progress)
+            current = catalog.read(storage)
+        leftovers.remove_all(storage, current.manifest if current else None)
+    return removal
+
+
+def _rewrite(
+    connection: Connection,
+    storage: Storage,
+    current: Published,
+    stream_id: str,
+    report_progress: Progress,
+) -> Removal:
+    bucket = log_rows.bucket_of(connection, stream_id, current.manifest.buckets)
+    entries: list[RangeEntry] = []
+    removed_files = removed_rows = 0
+    for done, entry in enumerate(current.manifest.ranges):
+        report_progress(done / len(current.manifest.ranges))
+        contents = catalog.read_range(storage, entry)
+        rewritten = _rewrite_range(connection, storage, contents, bucket, stream_id)
+        if rewritten:
+            entries.append(catalog.put_range(storage, rewritten, is_published=True))
+            removed_files += 1
+            removed_rows += contents.events - rewritten.events
+    # The ids of events that the manifest names may have changed, too.
+    runs.publish(connection, storage, current, entries, current.manifest.buckets)
+    return Removal(removed_files, removed_rows)
+
+
+def _rewrite_range(
+    connection: Connection, storage: Storage, contents: RangeManifest, bucket: int, stream_id: str
+) -> RangeManifest | None:
+    """Write the bucket's file of a range without the stream; None if the range does not hold it."""
+    old = next((file for file in contents.files if file.bucket == bucket), None)
+    if old is None:
+        return None
+    with files.open_workspace() as workspace:
+        local = _fetch(storage, workspace, contents, old)
+        positions = workspace.positions_of_stream(local, stream_id)
+        if not positions:
+            return None
+        left = _write_without(workspace, local, old, stream_id)
+        folder = manifest.folder(contents.first, contents.last)
+        new = [ranges.store(storage, folder, bucket, left)] if left else []
+    kept = [file for file in contents.files if file is not old] + new
+    recorded_from, recorded_to = log_rows.recorded_times(connection, kept)
+    rewritten = msgspec.structs.replace(
+        contents,
+        files=kept,
+        events=contents.events - len(positions),
+        recorded_from=recorded_from,
+        recorded_to=recorded_to,
+        erased=sorted(
+            [*contents.erased, *log_rows.describe_removed(connection, positions)],
+            key=lambda row: row.position,
+        ),
+    )
+    catalog.check_stored(storage, msgspec.structs.replace(rewritten, files=new))
+    return rewritten
+
+
+def _fetch(storage: Storage, workspace: Workspace, contents: RangeManifest, file: File) -> Path:
+    local = workspace.folder / "old.parquet"
+    path = catalog.file_path(contents, file.name)
+    if files.download(storage, path, local) != file.sha256:
+        raise ProgressError(
+            f"{path} of the archive is damaged: remove it, and run `progress archive`"
+        )
+    return local
+
+
+def _write_without(
+    workspace: Workspace, local: Path, old: File, stream_id: str
+) -> LocalFile | None:
+    """Write the file without the stream; check that exactly the stream's rows are gone."""
+    left = workspace.write_without(local, stream_id)
+    expected = Sums(old.rows, *old.sums).minus(workspace.sums_of_stream(local, stream_id))
+    if (left.sums if left else Sums()) != expected:
+        raise ProgressError(f"{old.name} without a stream has other sums than expected")
+    return left

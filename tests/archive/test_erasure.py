@@ -1,0 +1,123 @@
+"""The erasure of a learner from the archive's files."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from progress.adapters.postgres.database import Connection
+from progress.adapters.storage import storage
+from progress.adapters.storage.storage import Storage
+from progress.archive import catalog, erasure, files, leftovers
+from progress.errors import ProgressError
+from tests.support import archives, cloud_storage
+from tests.support.cloud_storage import bucket
+
+__all__ = ["bucket"]
+
+ANN = "learner-ann"
+
+
+def remove(connection: Connection, archive: Storage) -> erasure.Removal:
+    return erasure.remove_stream(connection, archive, ANN, lambda _: None)
+
+
+def checkpoint_ids(archive: Storage) -> Iterator[tuple[int, str]]:
+    published = catalog.read(archive)
+    assert published
+    yield from ((one.position, one.event_id) for one in published.manifest.checkpoints)
+
+
+def test_no_file_holds_an_erased_learner_and_the_sums_equal_those_of_the_log(
+    log: Connection, archive: Storage, small_ranges: int
+) -> None:
+    archives.run(log, archive)
+    before = len(archives.files_with(archive, ANN))
+    others = archives.files_with(archive, "learner-ben")
+    events = sum(contents.events for contents in archives.ranges(archive))
+    archives.empty_stream(log, ANN)
+    assert archives.differing(log, archive)
+    removal = remove(log, archive)
+    assert removal.files == before > 0
+    assert archives.files_with(archive, ANN) == []
+    assert archives.differing(log, archive) == []
+    left = archives.ranges(archive)
+    assert sum(contents.events for contents in left) == events - removal.rows
+    assert sum(len(contents.erased) for contents in left) == removal.rows > 0
+    assert [path.rpartition("/")[0] for path in archives.files_with(archive, "learner-ben")] == [
+        path.rpartition("/")[0] for path in others
+    ]
+    assert remove(log, archive) == erasure.Removal(0, 0)
+
+
+def test_the_checkpoints_name_events_that_the_log_still_has(
+    log: Connection, archive: Storage
+) -> None:
+    archives.run(log, archive)
+    archives.empty_stream(log, ANN)
+    remove(log, archive)
+    for position, event_id in checkpoint_ids(archive):
+        rows = log.run(archives.blocks()["event id"], position=position)
+        assert rows == [[event_id]]
+
+
+def test_no_former_generation_of_a_file_remains(
+    log: Connection, bucket: cloud_storage.Bucket
+) -> None:
+    archive = storage.open_storage("gs://b/a")
+    archives.run(log, archive)
+    path = archives.find_file(archive, ANN)
+    data = bucket.objects[f"a/{path}"]
+    bucket.store(f"a/{path}", data)
+    bucket.store("a/ranges/old/000-0.parquet", data)
+    archive.remove_file("ranges/old/000-0.parquet")
+    archives.empty_stream(log, ANN)
+    remove(log, archive)
+    stored = {**bucket.former, **bucket.objects}
+    assert [name for name, old in stored.items() if old and name.endswith(path)] == []
+    assert not bucket.former["a/ranges/old/000-0.parquet"]
+    assert archives.files_with(archive, ANN) == []
+
+
+def interrupt(*_: object, **__: object) -> None:
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize(
+    ("owner", "name"),
+    [
+        (files, "upload"),
+        (catalog, "put_range"),
+        (storage.Folder, "replace"),
+        (catalog, "settle"),
+        (storage.Folder, "purge"),
+        (leftovers, "remove_all"),
+    ],
+)
+def test_an_erasure_that_is_interrupted_starts_over(
+    log: Connection, archive: Storage, owner: object, name: str
+) -> None:
+    archives.run(log, archive)
+    archives.empty_stream(log, ANN)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(owner, name, interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            remove(log, archive)
+    assert len(archives.ranges(archive)) == 1
+    remove(log, archive)
+    assert archives.files_with(archive, ANN) == []
+    assert archives.differing(log, archive) == []
+    assert not any("manifest-" in path for path in archives.paths(archive))
+
+
+def test_a_damaged_file_is_reported(log: Connection, archive: Storage) -> None:
+    archives.run(log, archive)
+    path = archives.find_file(archive, ANN)
+    archives.flip_byte(archive, path)
+    with pytest.raises(ProgressError, match=path):
+        remove(log, archive)
+
+
+def test_a_log_without_an_archive_needs_no_erasure_of_files(
+    log: Connection, archive: Storage
+) -> None:
+    assert remove(log, archive) == erasure.Removal(0, 0)
