@@ -63,7 +63,8 @@ def _fold_half(projector: Projector, half: int) -> None:
 
 def _time_bare(store: Store) -> float:
     with closing(database.connect(store.url)) as connection:
-        connection.run(statements.blocks("projections/rebuild")["tune"])  # the same work_mem
+        # Use the same work_mem as a rebuild.
+        connection.run(statements.blocks("projections/rebuild")["tune"])
         connection.run(blocks("rebuilds")["empty"])
         begin = time.perf_counter()
         for name in ("daily", "items"):

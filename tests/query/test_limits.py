@@ -234,7 +234,7 @@ def test_fragments_of_one_selection_may_share_fields() -> None:
 
 
 @given(st.text(alphabet='{}()[]:$!@#"\\ .ab1-\n', max_size=60))
-def test_any_text_is_parsed_to_either_operations_or_errors_and_cached(text: str) -> None:
+def test_any_text_becomes_a_cached_document_with_either_operations_or_errors(text: str) -> None:
     document = documents.read(text, introspection=False)
     assert bool(document.errors) != bool(document.operations)
     assert documents.read(text, introspection=False) is document

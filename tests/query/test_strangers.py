@@ -63,7 +63,7 @@ def test_a_forbidden_field_does_not_reveal_whether_a_learner_exists(
     for user in ("bob", "nob"):
         text = f"{operation} {query_about(name, root.fields[name], user)}"
         body = msgspec.json.encode({"query": text})
-        # the cache has bob's results
+        # This request puts Bob's results into the cache.
         query_api.request("POST", "/graphql", body, api.headers("bob"))
         posted = query_api.request("POST", "/graphql", body, api.headers("ann"))
         (error,) = api.read(posted)["errors"]

@@ -27,7 +27,7 @@ from tests.support.release_world import SERVICES, image
 
 
 def test_one_version_serves_and_a_second_run_succeeds_after_any_failed_call(cloud: Cloud) -> None:
-    """A release reads the state after each traffic call; if only the read fails, it continues."""
+    """A release reads the state after each traffic call, and continues if only this read fails."""
     list_changing_calls(cloud)
     looks = [n + 1 for n, call in enumerate(cloud.calls) if "update-traffic" in call]
     for number in range(len(cloud.calls)):

@@ -132,8 +132,8 @@ def test_the_trial_fails_if_a_response_is_wrong(runner: Runner, broken: str, ans
     assert runner.cloud.world.published == []
 
 
-def test_the_trial_fails_if_the_check_finds_differences(runner: Runner) -> None:
-    runner.cloud.faults[1] = "fail"  # the call that executes the job
+def test_the_trial_fails_if_progress_check_finds_differences(runner: Runner) -> None:
+    runner.cloud.faults[1] = "fail"  # the call that runs `progress check`
     assert runner.run()["requests"] != 0
 
 

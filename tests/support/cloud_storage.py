@@ -29,10 +29,10 @@ class Bucket:
         self.former: dict[str, dict[int, bytes]] = {}  # generations that were replaced or deleted
         self.uploads: dict[str, tuple[str, bytearray]] = {}
         self.cancelled: list[str] = []
-        self.refusals: list[int] = []  # error statuses of the next requests with a body
-        self.outages: list[dict[str, str]] = []  # headers of a 503 to each of the next requests
+        self.refusals: list[int] = []  # error statuses for the next requests that have a body
+        self.outages: list[dict[str, str]] = []  # the next requests get a 503 with these headers
         self.lost_responses = 0  # to the next conditional uploads, which succeed
-        self.cuts: list[int] = []  # bytes of the next bodies that arrive before a disconnection
+        self.cuts: list[int] = []  # of the next bodies, the bytes that arrive before a cut
         self.requests: list[float] = []  # the time of each request
         self.spans: list[str] = []
         self.updated = "2026-01-01T00:00:00.000Z"  # of all objects

@@ -18,7 +18,7 @@ class FakePublisher:
         self.requests: list[PublishRequest] = []
         self.times: list[datetime] = []  # of each request
         self.is_down = False
-        self.attempts = 0  # failed ones included
+        self.attempts = 0  # including failed ones
         handler = grpc.unary_unary_rpc_method_handler(
             self._publish,
             request_deserializer=PublishRequest.deserialize,

@@ -43,7 +43,7 @@ def test_cloud_sql_is_private_encrypted_backed_up_and_protected(prod: Resources)
     assert settings["final_backup_config"] == [{"enabled": True, "retention_days": 30}]
     assert settings["insights_config"][0]["query_insights_enabled"]
     assert flags["cloudsql.iam_authentication"] == "on"
-    # slow statements with learners' data are not logged
+    # Slow statements are not logged, because they contain learners' data.
     assert flags["log_min_duration_statement"] == "-1"
 
 
