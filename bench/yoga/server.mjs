@@ -1,6 +1,6 @@
-// `node server.mjs bare|full PORT`: dailyStats by graphql-yoga and pg. `full` also verifies the token
-// (once, and afterwards compares only its hash), counts the request and looks up the result in one
-// Redis pipeline, and caches a computed result.
+// `node server.mjs bare|full PORT` serves dailyStats with graphql-yoga and pg. `full` also verifies the token
+// (only once: later requests with this token only compare its hash). In one Redis pipeline, `full` counts the
+// request and looks up the result. It also caches each computed result.
 
 import { hash } from "node:crypto";
 import { readFileSync } from "node:fs";

@@ -1,4 +1,4 @@
-// Send a frontend's queries, which are typed by the schema, as persisted queries of urql and Apollo Client.
+// Send a frontend's queries with urql and Apollo Client: as persisted queries, with types from the schema.
 import { createHash } from "node:crypto";
 
 import { ApolloClient, HttpLink, InMemoryCache } from "@apollo/client";
