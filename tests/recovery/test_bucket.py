@@ -61,7 +61,7 @@ def test_an_invalid_storage_location_is_rejected(location: str) -> None:
         storage.open_storage(location)
 
 
-def test_an_object_is_deleted_once(bucket: cloud_storage.Bucket) -> None:
+def test_deleting_an_object_again_has_no_effect(bucket: cloud_storage.Bucket) -> None:
     remote = storage.open_storage("gs://b")
     with remote.writing("x.zip") as output:
         output.write(b"x")
