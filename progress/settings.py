@@ -1,7 +1,7 @@
 """All settings, read from the environment variables that docs/settings.md lists.
 
-A misspelt setting prevents startup. A variable counts as misspelt if its name begins like that of a
-Progress setting but is not one, or if its name differs by one letter from an unset setting.
+A misspelt setting prevents startup. A variable counts as misspelt if it is not a setting, but has a
+prefix that Progress's settings have, or differs by one letter from a setting that is not set.
 """
 
 import functools

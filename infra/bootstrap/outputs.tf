@@ -10,6 +10,6 @@ output "github_variables" {
 }
 
 output "state_buckets" {
-  description = "The state buckets, for environments/*.gcs.tfbackend in infra/terraform; `images` is for this root."
+  description = "The state buckets, for environments/*.gcs.tfbackend in infra/terraform; `images` is for this module."
   value       = { for name, bucket in google_storage_bucket.state : name => bucket.name }
 }

@@ -13,7 +13,8 @@ resource "google_storage_bucket" "state" {
     enabled = true
   }
 
-  # A damaged state can be restored: an old version is deleted after 90 days, if 20 versions are newer.
+  # Old versions make it possible to restore a damaged state. A version is deleted once it is 90 days old and 20
+  # versions are newer.
   lifecycle_rule {
     action {
       type = "Delete"

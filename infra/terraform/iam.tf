@@ -40,7 +40,8 @@ locals {
     name => ["roles/telemetry.writer", "roles/serviceusage.serviceUsageConsumer"]
   })
 
-  # Accounts that deploy a service or job, or make Pub/Sub push, must be allowed to act as its service account.
+  # An account that deploys a service or job, or creates a push subscription, must be allowed to act as the service
+  # account that the service, job or subscription uses.
   impersonations = concat(
     [
       for name in ["ingest", "project", "query", "batch", "release", "backup", "push"] :
@@ -144,7 +145,7 @@ resource "google_cloud_run_v2_service_iam_member" "scheduler" {
   member   = google_service_account.member["scheduler"].member
 }
 
-# The pipeline runs the release job with its own arguments. During a release it pushes commands to green as well.
+# The pipeline passes arguments to the release job. During a release it also lets Pub/Sub push commands to green.
 resource "google_cloud_run_v2_job_iam_member" "pipeline" {
   name     = module.job["release"].name
   location = var.region

@@ -1,7 +1,7 @@
 locals {
   is_prod = var.environment == "prod"
 
-  # The name in progress/settings.py.
+  # The environment's name in progress/settings.py.
   environment_name = { dev = "development", staging = "staging", prod = "production" }[var.environment]
 
   repository = "${path.root}/../.." # the root of the source code

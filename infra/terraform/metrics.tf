@@ -22,7 +22,7 @@ resource "google_logging_metric" "field" {
   name        = "${local.metric_prefix}${each.key}"
   description = each.value.meaning
 
-  # The log lines of our services and jobs that have the field.
+  # The log lines of Progress's services and jobs that have the field.
   filter = join(" AND ", [
     "resource.type=(\"cloud_run_revision\" OR \"cloud_run_job\")",
     "(resource.labels.service_name=~\"^progress-\" OR resource.labels.job_name=~\"^progress-\")",

@@ -65,7 +65,7 @@ locals {
     "${group}=progress_${member}_login:${ephemeral.random_password.database[member].result}" if local.has_neon
   ])
 
-  # The database whose passwords a secret holds, by the secret's id.
+  # The id of each secret that holds passwords, and the database of these passwords.
   password_secrets = merge(
     { for member in keys(local.database_groups) : "progress-neon-url-${member}" => "neon" if local.has_neon },
     { for name in ["progress-neon-logins"] : name => "neon" if local.has_neon },

@@ -39,9 +39,9 @@ variable "batch_minutes" {
 locals {
   run_api = "https://run.googleapis.com/v2/projects/${var.project_id}/locations/${var.region}"
 
-  # Runs after a month's end. With batch_on_demand, the job runs once a day, when the backup wakes the database anyway.
-  # The daily run handles lost wake-ups, and future-dated events that have become due, because the large job does not
-  # check for changes first.
+  # The large job runs after the end of each month. With batch_on_demand, it runs once a day, when the backup wakes the
+  # database anyway. The daily run handles lost wake-ups, and future-dated events that have become due, because the large
+  # job does not check for changes first.
   large_cron = var.batch_on_demand ? "0 6 * * *" : "15 0 1 * *"
 
   batch_cron = "*/${var.batch_minutes} * * * *"

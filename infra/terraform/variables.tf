@@ -1,7 +1,7 @@
 # The variables that every environment sets, in environments/*.tfvars. Each other file declares its own variables.
 
 variable "project_id" {
-  description = "The id of the Google Cloud project of this environment; before the first apply it may be empty."
+  description = "The id of this environment's Google Cloud project. The project may be empty before the first apply."
   type        = string
 
   validation {

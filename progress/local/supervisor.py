@@ -30,7 +30,7 @@ _MAX_PAUSE_S = 0.8  # a dead process is restarted within a second
 
 
 class Supervisor:
-    """The processes of a stack; one thread starts them all, because they end when it ends."""
+    """The processes of a stack. One thread starts all, because a process ends with its starter."""
 
     def __init__(self, folder: DataFolder, stack: plan.Plan) -> None:
         self._folder = folder

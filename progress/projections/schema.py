@@ -25,7 +25,7 @@ _PLACEHOLDER = re.compile(r"\{([a-z_]+)\}")
 
 @functools.cache
 def fingerprint() -> str:
-    """Return twelve hexadecimal digits that change with any fold and with the time zone rules."""
+    """Return twelve hexadecimal digits that change if a fold or the time-zone rules change."""
     digest = hashlib.sha256(time_zones.VERSION.encode())
     for text in (*_definitions(), as_of_tables(), _window_tables(), _batch_tables()):
         digest.update(text.encode())

@@ -2,7 +2,7 @@
 -- for the models' blocks of that name, joined (see schema.py).
 
 -- functions --
--- Delete what a refold computes again from the log.
+-- Delete the rows that a refold computes again from the log.
 CREATE FUNCTION reset_learners(learners text[]) RETURNS void LANGUAGE plpgsql AS $reset$
 BEGIN
 {reset_learners}
@@ -223,7 +223,7 @@ DECLARE
     rare          bigint[];    -- positions of preference and deletion events, which may change the past
     deleted       text[];
     events_before  int;
-    moved         text[];      -- learners to refold, since folded facts move to other zones
+    moved         text[];      -- learners to refold, because facts that are folded already move to other zones
 BEGIN
     -- A separate statement, so that the next statements see everything that the last holder committed.
     IF NOT pg_try_advisory_xact_lock(hashtext(current_schema()), window_shard) THEN

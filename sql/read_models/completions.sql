@@ -20,7 +20,8 @@ CREATE TEMPORARY TABLE completions (LIKE completions INCLUDING STORAGE, PRIMARY 
     ON COMMIT DELETE ROWS;
 
 -- window --
--- The change of each day. When a session's earlier completion arrives late, the session moves to the earlier day.
+-- How the window changes the sums of each day. When a session's earlier completion arrives late, the session moves to
+-- the earlier day.
 CREATE TEMPORARY TABLE window_completions (
     user_id varchar(200) COLLATE "C", day date, sessions_completed bigint, study_seconds bigint, scores bigint
 ) ON COMMIT DELETE ROWS;

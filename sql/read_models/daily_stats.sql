@@ -25,7 +25,8 @@ CREATE TEMPORARY TABLE daily_stats (LIKE daily_stats INCLUDING STORAGE, PRIMARY 
     ON COMMIT DELETE ROWS;
 
 -- window --
--- The change of each day. When an earlier first answer arrives late, items_learned moves: -1 on one day, +1 on another.
+-- How the window changes the sums of each day. When an earlier first answer arrives late, items_learned moves: -1 on
+-- one day, +1 on another.
 CREATE TEMPORARY TABLE window_days (LIKE daily_stats INCLUDING STORAGE) ON COMMIT DELETE ROWS;
 
 -- empty_window --

@@ -16,7 +16,7 @@ CREATE TEMPORARY TABLE item_days (LIKE item_days INCLUDING STORAGE, PRIMARY KEY 
     ON COMMIT DELETE ROWS;
 
 -- window --
--- The change of items_reviewed on each day.
+-- By how much the window changes items_reviewed, for each day.
 CREATE TEMPORARY TABLE window_reviewed (
     user_id varchar(200) COLLATE "C", day date, items_reviewed bigint
 ) ON COMMIT DELETE ROWS;

@@ -1,4 +1,4 @@
--- One row per learner and ISO week with a daily row. The batch job folds it every five minutes.
+-- One row per learner and ISO week with a row in daily_stats. The batch job folds this table every five minutes.
 
 -- table --
 CREATE TABLE weekly_stats (

@@ -25,8 +25,8 @@ FROM (
 ) s;
 
 -- strays --
--- The number of events whose shard differs from their stream's shard here, because another server, which hashes text
--- differently, recorded them.
+-- The number of events whose shard is not the one that this server computes for their stream, because another server,
+-- which hashes text differently, recorded the events.
 SELECT count(*) FROM event_store.events WHERE shard <> event_store.shard_of(stream_id);
 
 -- numbers --

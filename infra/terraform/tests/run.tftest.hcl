@@ -1,4 +1,4 @@
-# Tests of the switches with a mocked provider. They do not need credentials or a project.
+# Tests of the variables that switch features on, with a mocked provider. They do not need credentials or a project.
 #   terraform init -backend=false && terraform test
 
 variables {

@@ -144,7 +144,7 @@ class Pool:
             self.release(connection)
 
     def _free_place(self) -> None:
-        """Let one more connection be opened, by the caller that has waited longest if any waits."""
+        """Allow one more connection; the caller that has waited longest may open it."""
         while self._waiting:
             waiter = self._waiting.popleft()
             if not waiter.done():

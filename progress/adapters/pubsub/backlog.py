@@ -81,7 +81,8 @@ def open_backlog(settings: Settings) -> Iterator[Backlog]:
     """Pull the backlog for the block, and release the messages that the block does not acknowledge.
 
     Parallel tasks do not pull, because each task would see only some of the messages. A retried
-    task is never idle, because the messages of the attempt that died may not be redelivered yet.
+    task never counts as idle, because the messages of the attempt that died may not be redelivered
+    yet.
     """
     backlog = Backlog(settings.pubsub_project_id, settings.changes_subscription)
     if settings.changes_subscription and settings.cloud_run_task_count == 1:

@@ -1,4 +1,4 @@
-"""Wake-ups: messages on `progress-commands`, one for each shard with new events or operation.
+"""Wake-ups: messages on `progress-commands` for shards with new events and operations to run.
 
 A lost wake-up only adds latency, because the scheduled sweep finds the shard or the operation.
 After a failure, nothing is sent for five seconds, so that requests do not wait for Pub/Sub.
@@ -58,7 +58,7 @@ def outage() -> Outage:
 
 
 def send(shards: Iterable[int]) -> bool:
-    """Wake the projection of these shards and of those that were kept.
+    """Wake the projection of these shards, and of the shards that were kept after a failure.
 
     If that fails, write a log line, keep the shards for the next call and return False. During the
     pause after a failure, only keep the shards and return False.

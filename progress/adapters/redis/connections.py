@@ -1,4 +1,7 @@
-"""Connections for commands whose loss is harmless: they time out early and pause after an error."""
+"""Connections for commands whose loss is harmless.
+
+The connections time out early, and after an error no connection is used for a second.
+"""
 
 import contextlib
 import time

@@ -136,7 +136,7 @@ class Exporter:
         ).record
 
     def _shut_down_on_sigterm(self) -> None:
-        """On SIGTERM, shut down before the ASGI server, which exits without running atexit hooks.
+        """On SIGTERM, shut the exporter down before the server, which does not run atexit hooks.
 
         The loop keeps running during the shutdown, so requests do not wait.
         """

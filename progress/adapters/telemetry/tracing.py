@@ -53,7 +53,7 @@ _NO_SPAN_EXPORTED = Span()
 
 
 def set_service_name(service: str) -> None:
-    """Set the service that this process exports as: `progress-{service}`."""
+    """Set the service name of this process's spans and metrics: `progress-{service}`."""
     global _service  # noqa: PLW0603 - a process is one service
     _service = service
 
@@ -110,7 +110,7 @@ def parse_traceparent(text: str | None) -> str | None:
     match = _TRACEPARENT.fullmatch(text[:200]) if text else None
     if match is None or match[1] == _NO_TRACE or match[2] == _NO_SPAN:
         return None
-    return f"00-{match[1]}-{match[2]}-{int(match[3], 16) & 1:02x}"  # no other flag is known
+    return f"00-{match[1]}-{match[2]}-{int(match[3], 16) & 1:02x}"  # the flag `sampled`
 
 
 def traceparent_of_message(attributes: Mapping[str, object]) -> str | None:

@@ -11,7 +11,7 @@ from progress.query.cache.versions import SharedVersions
 
 
 class VersionStamp(NamedTuple):
-    """The identity of a result, and the versions; a version it does not depend on is None."""
+    """The identity of a result, and the versions that it depends on; other versions are None."""
 
     params: str  # as in the cache key, so that an entry stored under another key is not used
     learner: int

@@ -56,7 +56,7 @@ class Field(msgspec.Struct, frozen=True):
         return _BEFORE_CAPITAL.sub("_", self.name).lower()
 
     def canonical_text(self) -> str:
-        """Return the field and its selections as text, which is equal for equal responses."""
+        """Return the field and its selections as text; equal texts mean equal responses."""
         selections = ",".join(field.canonical_text() for field in self.selections)
         return f"{self.key}:{self.name}{{{selections}}}"
 

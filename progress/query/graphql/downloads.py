@@ -1,7 +1,7 @@
 """Downloads of exported files: URLs that anyone who has them may use for ten minutes.
 
-In a bucket, the URL is signed by the service's account. On this machine, the query function serves
-the file under a path that holds its own signature (`progress.query.http.exports`).
+For a file in a bucket, the service's account signs the URL. A file in a folder is served by the
+query function, under a path that contains a signature (`progress.query.http.exports`).
 """
 
 import asyncio
@@ -45,7 +45,7 @@ class _Token(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Downloads:
-    """The URLs of exported files; those of this machine are valid while the process lives."""
+    """The URLs of exported files; URLs of files in a folder expire when the process ends."""
 
     def __init__(self, settings: Settings) -> None:
         self.location = export_files.location(settings)

@@ -1,4 +1,4 @@
-"""Topics of live queries: the subscribed subjects of one kind, their states and subscriptions."""
+"""Topics of live queries. A topic holds the subscribed learners or operations, and their states."""
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence

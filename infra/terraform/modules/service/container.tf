@@ -1,4 +1,4 @@
-# The inputs that a job and a service share: modules/job has a link to this file.
+# The inputs that modules/service and modules/job share; in modules/job, this file is a symbolic link.
 
 terraform {
   required_providers {
@@ -34,7 +34,7 @@ variable "settings" {
 }
 
 variable "secrets" {
-  description = "The environment variables that come from secrets: the id of the secret, by variable."
+  description = "The environment variables that come from secrets: each variable's name, and the id of its secret."
   type        = map(string)
 }
 
