@@ -8,6 +8,7 @@ ProgressError
 │   ├── DatabaseUnavailable      PostgreSQL does not respond
 │   ├── PubSubUnavailable        Pub/Sub does not respond
 │   ├── StorageUnavailable       Cloud Storage does not respond
+│   ├── CopiesUnavailable        Redis does not respond, and holds copies that must be deleted
 │   ├── IssuerUnavailable        the token issuer does not publish its keys
 │   ├── QueryUnavailable         the query function does not respond
 │   ├── InstanceUnavailable      this instance is full or stopping, or one of its tasks has crashed
@@ -75,6 +76,10 @@ class PubSubUnavailable(Unavailable):
 
 class StorageUnavailable(Unavailable):
     """Cloud Storage is unreachable or responds with server errors; the caller should retry."""
+
+
+class CopiesUnavailable(Unavailable):
+    """Redis does not respond, although copies in it must be deleted; the caller should retry."""
 
 
 class IssuerUnavailable(Unavailable):

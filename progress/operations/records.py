@@ -56,6 +56,16 @@ PLANS = {
     "REBUILD": Plan((Step("fold", 3_000.0), Step("swap", 300.0, is_final=True)), restarts=True),
     "REPLAY_DEAD_LETTERS": Plan((Step("replay", 600.0),)),
     "EXPORT_USER": Plan((Step("write", 600.0), Step("offer", 60.0, is_final=True))),
+    "ERASE_USER": Plan(
+        (
+            Step("forbid", 60.0, is_final=True),
+            Step("forget", 300.0),
+            Step("redact", 3_000.0),
+            Step("files", 3_000.0),
+            Step("close", 3_300.0),
+        ),
+        time_limit_s=14 * 86_400.0,
+    ),
 }
 
 

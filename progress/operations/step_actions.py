@@ -1,23 +1,19 @@
 """The steps of each kind of operation. Another worker may repeat any of them."""
 
-import contextlib
-from collections.abc import Callable, Iterator, Mapping
-from typing import TypeVar
+from collections.abc import Callable, Mapping
 
 import msgspec
 
 from progress import settings
-from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection
 from progress.adapters.storage import storage
-from progress.errors import EventStoreError, OperationEnded, ProgressError, RebuildRunning
-from progress.operations import export_files, export_user
+from progress.errors import EventStoreError, ProgressError, RebuildRunning
+from progress.operations import erasure_steps, export_files, export_user, step_connections
 from progress.operations.claim import ClaimedOperation
-from progress.operations.records import OperationState
+from progress.operations.step_connections import connection_for, parse_arguments
 from progress.projections import batch, rebuild, replacement, replay
 
 Action = Callable[[ClaimedOperation], object]
-T = TypeVar("T")
 
 _RETRY_INTERVAL_S = 0.2  # while another run holds the lock
 _FOLD_SHARE = 0.9  # of a rebuild's progress
@@ -38,7 +34,7 @@ class ExportArguments(msgspec.Struct, frozen=True):
 def _run_batch(operation: ClaimedOperation) -> object:
     """Run the whole batch job, after a scheduled run that holds the lock."""
     replayed = swept = 0
-    with _connection_for_step(operation) as connection:
+    with connection_for(operation) as connection:
         while True:
             report = batch.run(connection, publisher=operation.publisher)
             replayed += report.replayed
@@ -56,7 +52,7 @@ def _fold(operation: ClaimedOperation) -> object:
     """
 
     def connect() -> Connection:
-        return operation.with_deadline(_connect())
+        return operation.with_deadline(step_connections.connect())
 
     def report_progress(folded: int, total: int) -> None:
         operation.report_progress(_FOLD_SHARE * folded / max(total, 1))
@@ -81,10 +77,10 @@ def _swap(operation: ClaimedOperation) -> object:
 
 def _replay(operation: ClaimedOperation) -> object:
     """Replay each dead letter; return the ids replayed, and why the others stay."""
-    ids = _parse_arguments(operation, ReplayArguments).letter_ids
+    ids = parse_arguments(operation, ReplayArguments).letter_ids
     replayed: list[str] = []
     stay: list[dict[str, str]] = []
-    with _connection_for_step(operation) as connection:
+    with connection_for(operation) as connection:
         for done, letter_id in enumerate(ids):
             operation.report_progress(done / len(ids))
             try:
@@ -100,9 +96,9 @@ def _replay(operation: ClaimedOperation) -> object:
 
 def _write_export(operation: ClaimedOperation) -> object:
     """Write the learner's archive; a repeated attempt replaces the object."""
-    learner = _parse_arguments(operation, ExportArguments).user_id
+    learner = parse_arguments(operation, ExportArguments).user_id
     name = export_files.object_name(operation.id)
-    with _connection_for_step(operation) as connection:
+    with connection_for(operation) as connection:
         export_user.catch_up(connection, learner, operation.publisher, operation.raise_if_expired)
         with _exports().writing(name) as output:
             archive = export_user.write(connection, learner, output, operation.report_progress)
@@ -133,37 +129,18 @@ def _exports() -> storage.Storage:
     return storage.open_storage(export_files.location(settings.current()))
 
 
-def _parse_arguments(operation: ClaimedOperation, type_: type[T]) -> T:
-    """Return the arguments; OperationEnded if no worker can read them."""
-    try:
-        return msgspec.convert(operation.arguments, type_)
-    except msgspec.ValidationError as error:
-        raise OperationEnded(OperationState.FAILED, f"unreadable arguments: {error}") from error
-
-
 ACTIONS: dict[str, Mapping[str, Action]] = {
     "RUN_BATCH": {"batch": _run_batch},
     "REBUILD": {"fold": _fold, "swap": _swap},
     "REPLAY_DEAD_LETTERS": {"replay": _replay},
     "EXPORT_USER": {"write": _write_export, "offer": _offer_export},
+    "ERASE_USER": {
+        "forbid": erasure_steps.forbid,
+        "forget": erasure_steps.forget,
+        "redact": erasure_steps.redact,
+        "files": erasure_steps.files,
+        "close": erasure_steps.close,
+    },
 }
 
 COMPENSATIONS: dict[str, Mapping[str, Action]] = {"EXPORT_USER": {"write": _delete_export}}
-
-
-@contextlib.contextmanager
-def _connection_for_step(operation: ClaimedOperation) -> Iterator[Connection]:
-    with _closing(_connect()) as connection:
-        yield operation.with_deadline(connection)
-
-
-@contextlib.contextmanager
-def _closing(connection: Connection) -> Iterator[Connection]:
-    try:
-        yield connection
-    finally:
-        database.close(connection)
-
-
-def _connect() -> Connection:
-    return database.connect(settings.current(), name="operation")

@@ -178,7 +178,7 @@ def test_unknown_dead_letters_are_reported_and_known_ones_stay_unchanged(
     assert operator.called() == []
 
 
-@pytest.mark.parametrize("kind", ["archiveEvents", "eraseUser"])
+@pytest.mark.parametrize("kind", ["archiveEvents"])
 def test_operations_that_are_not_implemented_are_rejected(operator: Operator, kind: str) -> None:
     code, why = operator.error(ADMINISTRATORS_ONLY[kind])
     assert code == "NOT_FOUND"

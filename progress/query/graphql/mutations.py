@@ -78,8 +78,13 @@ class Mutation:
     @_mutation(types.Operation)
     async def erase_user(self, info: Info, user_id: ID, idempotency_key: ID) -> Operation:
         info.context.check_admin()
-        arguments.parse_id("userId", user_id)
-        return _reject_unbuilt(OperationKind.ERASE_USER, idempotency_key)
+        learner = arguments.parse_id("userId", user_id)
+        arguments.parse_id("idempotencyKey", idempotency_key)
+        if erased := await _find_erasure(info, learner):
+            return erased
+        return await _start(
+            info, OperationKind.ERASE_USER, idempotency_key, subject=learner, user_id=learner
+        )
 
     @_mutation(types.Operation, "A learner may export their own record.")
     async def export_user(
@@ -155,6 +160,17 @@ async def _check_export(info: Info, learner: str, key: str) -> None:
     if not info.context.is_admin and rows[0]["accepted"] >= _MAX_EXPORTS:
         reason = f"expected at most {_MAX_EXPORTS} exports within 24 hours: try again later"
         raise RateLimited(reason, rows[0]["seconds"])
+
+
+async def _find_erasure(info: Info, learner: str) -> Operation | None:
+    """Return the operation that erased the learner; NotFound if the learner is unknown."""
+    reader = info.context.queries.reader
+    rows = await reader.fetch("operations/erase_user", "check", learner=learner)
+    if operation_id := rows[0]["operation_id"]:
+        return await _existing_operation(info, operation_id)
+    if not rows[0]["is_known"]:
+        raise NotFound("userId: expected a learner with events - found none")
+    return None
 
 
 async def _start(

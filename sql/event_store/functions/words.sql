@@ -11,3 +11,4 @@ WHERE length(word) BETWEEN 1 AND 200
 $$;
 
 REVOKE EXECUTE ON FUNCTION event_store.words FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION event_store.words TO progress_erasure;

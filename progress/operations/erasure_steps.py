@@ -1,0 +1,164 @@
+"""The steps of ERASE_USER. Another worker may repeat any of them."""
+
+import contextlib
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Any
+
+import msgspec
+
+from progress import settings
+from progress.adapters.postgres.database import Connection
+from progress.adapters.redis import mentions
+from progress.adapters.storage import storage
+from progress.archive import location
+from progress.errors import RebuildRunning
+from progress.operations import erase_user, erasure_ledger, export_files
+from progress.operations.claim import ClaimedOperation
+from progress.operations.step_connections import connection_for, parse_arguments
+from progress.projections import replacement
+
+_RETRY_INTERVAL_S = 0.2  # while another worker holds what this one waits for
+_REQUESTS_END_S = 12.0  # after this time, no query that began before the deletion is running
+
+# Copies that nobody can change, and the time after which they are gone.
+_COPIES = {
+    "backups": timedelta(days=7),
+    "pubsub": timedelta(days=7),
+    "pubsub_dead_letters": timedelta(days=31),
+}
+
+
+class EraseArguments(msgspec.Struct, frozen=True):
+    """The arguments of ERASE_USER."""
+
+    user_id: str
+
+
+def forbid(operation: ClaimedOperation) -> object:
+    """Accept no event of the learner any more, and write the ledger; return the digest."""
+    learner = _learner(operation)
+    with connection_for(operation) as connection:
+        forbidden = erase_user.forbid(connection, learner, operation.id)
+        entry = erasure_ledger.Entry(forbidden.digest, str(operation.id), forbidden.erased_at)
+        erasure_ledger.write_entry(location.open_archive(settings.current()), entry)
+        counts = erase_user.count(connection, learner, operation.id)
+        counts["exports"] = len(erase_user.list_exports(connection, learner))
+    return {"digest": forbidden.digest, "erased_at": forbidden.erased_at, "counts": counts}
+
+
+def forget(operation: ClaimedOperation) -> object:
+    """Remove the learner from the read models and from Redis."""
+    learner = _learner(operation)
+    with connection_for(operation) as connection:
+        erase_user.fold_deletion(connection, learner, operation.publisher)
+        _delete_copies(learner)
+        return {"forgotten_at": erase_user.read_time(connection)}
+
+
+def redact(operation: ClaimedOperation) -> object:
+    """Empty the learner's events except the deletions, and everything else about the learner."""
+    learner, total = _learner(operation), operation.outcomes["forbid"]["counts"]["events"]
+    done = 0
+
+    def report(events: int) -> None:
+        nonlocal done
+        done += events
+        operation.report_progress(min(0.9, 0.9 * done / max(total, 1)))
+
+    with connection_for(operation) as connection:
+        _delete_exports(operation, connection, learner)
+        erase_user.redact_events(connection, learner, report)
+        erase_user.redact_rest(connection, learner, operation.id)
+    return {}
+
+
+def files(operation: ClaimedOperation) -> object:
+    """Rewrite the learner's files of the archive; return the number of files."""
+    _learner(operation)
+    return {"files": 0}
+
+
+def close(operation: ClaimedOperation) -> object:
+    """Remove the last traces, once no worker can bring the learner back; return the receipt."""
+    if "user_id" not in operation.arguments:  # a worker died after it had kept the receipt
+        with connection_for(operation) as connection:
+            return erase_user.read_receipt(connection, operation.id)
+    learner = _learner(operation)
+    with connection_for(operation) as connection, _rebuild_lock(operation, connection):
+        _wait_for_requests(operation, connection)
+        erase_user.fold_deletion(connection, learner, operation.publisher)
+        erase_user.redact_events(connection, learner, lambda _: None, with_deletions=True)
+        erase_user.hide_sessions(connection, learner)
+        erase_user.delete_marks(connection, learner)
+        _delete_exports(operation, connection, learner)
+        erase_user.redact_rest(connection, learner, operation.id)
+        _delete_copies(learner)
+        erase_user.analyze(connection)
+        receipt = _write_receipt(operation, connection, learner)
+        erase_user.keep_receipt(connection, learner, operation.id, receipt)
+    return receipt
+
+
+def _write_receipt(
+    operation: ClaimedOperation, connection: Connection, learner: str
+) -> dict[str, Any]:
+    """Search the database for the learner's id, and return the receipt, which does not name it."""
+    found = erase_user.search(connection, learner, operation.id)
+    forbidden = operation.outcomes["forbid"]
+    now = erase_user.read_time(connection)
+    return {
+        "digest": forbidden["digest"],
+        "erased_at": forbidden["erased_at"],
+        "forgotten_at": operation.outcomes["forget"]["forgotten_at"],
+        "closed_at": now,
+        "erased": forbidden["counts"] | operation.outcomes["files"],
+        "found": sum(match.rows for match in found if not match.is_other),
+        "places": {match.place: match.rows for match in found if not match.is_other},
+        "in_events_of_others": sum(match.rows for match in found if match.is_other),
+        "copies_until": {name: _end_of(now, age) for name, age in _COPIES.items()},
+    }
+
+
+def _end_of(now: datetime, age: timedelta) -> str:
+    return (now + age).date().isoformat()
+
+
+def _wait_for_requests(operation: ClaimedOperation, connection: Connection) -> None:
+    """Wait until no query that read the learner's rows can still store a response in Redis."""
+    forgotten_at = operation.outcomes["forget"]["forgotten_at"]
+    while erase_user.read_age_s(connection, forgotten_at) < _REQUESTS_END_S:
+        operation.wait(_RETRY_INTERVAL_S)
+
+
+def _delete_copies(learner: str) -> None:
+    """Delete every key of Redis that mentions the learner."""
+    if url := settings.current().redis_url:
+        mentions.delete_mentions(url, learner)
+
+
+def _delete_exports(operation: ClaimedOperation, connection: Connection, learner: str) -> None:
+    """Delete the learner's exported files, after the workers that still write one."""
+    exports = storage.open_storage(export_files.location(settings.current()))
+    for export_id in erase_user.list_exports(connection, learner):
+        remove = partial(exports.remove_file, export_files.object_name(export_id))
+        while not erase_user.try_end_export(connection, export_id, remove):
+            operation.wait(_RETRY_INTERVAL_S)
+
+
+@contextlib.contextmanager
+def _rebuild_lock(operation: ClaimedOperation, connection: Connection) -> Iterator[None]:
+    """Hold the rebuild lock, after a rebuild that is running."""
+    with contextlib.ExitStack() as stack:
+        while True:
+            try:
+                stack.enter_context(replacement.hold_lock(connection))
+                break
+            except RebuildRunning:
+                operation.wait(_RETRY_INTERVAL_S)
+        yield
+
+
+def _learner(operation: ClaimedOperation) -> str:
+    return parse_arguments(operation, EraseArguments).user_id

@@ -1,0 +1,15 @@
+-- Replace the ids of the learner's sessions by their digests, and the learner by '', at most at_most sessions at a time;
+-- return their number. The append compares the digests.
+CREATE OR REPLACE FUNCTION event_store.hide_sessions(learner text, at_most integer) RETURNS integer
+LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+WITH hidden AS (
+    UPDATE event_store.sessions s
+    SET session_id = encode(event_store.erasure_digest(s.session_id), 'hex'), user_id = ''
+    WHERE s.session_id IN (SELECT t.session_id FROM event_store.sessions t WHERE t.user_id = learner LIMIT at_most)
+    RETURNING 1
+)
+SELECT count(*)::integer FROM hidden
+$$;
+
+REVOKE EXECUTE ON FUNCTION event_store.hide_sessions FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION event_store.hide_sessions TO progress_project;

@@ -1,0 +1,29 @@
+-- Return the dead letters after `after`, of at most at_most, that name the learner or a session of theirs, and the last
+-- dead letter that was read; null if there is none.
+CREATE OR REPLACE FUNCTION event_store.letters_of(
+    learner text, after bigint, at_most integer, OUT letter_ids bigint[], OUT reached bigint
+)
+LANGUAGE plpgsql STABLE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    named text := event_store.mention_pattern(learner, is_free => false);
+    free  text := event_store.mention_pattern(learner, is_free => true);
+BEGIN
+    WITH theirs AS MATERIALIZED (
+        SELECT s.session_id FROM event_store.sessions s WHERE s.user_id = learner
+    ), next AS MATERIALIZED (
+        SELECT * FROM event_store.dead_letters l WHERE l.letter_id > after ORDER BY l.letter_id LIMIT at_most
+    )
+    SELECT array_agg(l.letter_id) FILTER (WHERE l.discard_reason IS DISTINCT FROM 'erased' AND (
+            l.payload ~ CASE WHEN l.kind = 'malformed' THEN free ELSE named END
+            OR l.reason ~ free OR l.event_id ~ free OR l.event_type ~ free OR l.attributes::text ~ named
+            OR EXISTS (SELECT FROM theirs) AND EXISTS (
+                SELECT FROM event_store.words(l.payload) w (word) WHERE w.word IN (SELECT t.session_id FROM theirs t)))),
+        max(l.letter_id)
+    INTO letter_ids, reached
+    FROM next l;
+END $$;
+
+REVOKE EXECUTE ON FUNCTION event_store.letters_of FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION event_store.letters_of TO progress_project;

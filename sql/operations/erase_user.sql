@@ -1,0 +1,113 @@
+-- The erasure of a learner. progress/operations/erase_user.py runs the blocks; the query API runs "check".
+
+-- check --
+SELECT is_known, operation_id FROM operations.find_erasure(:learner);
+
+-- forbid --
+SELECT encode(digest, 'hex'), erased_at FROM event_store.forbid_learner(:learner, CAST(:operation_id AS uuid));
+
+-- count --
+SELECT c.events, c.sessions, c.pending, c.snapshots, c.poisoned,
+    (SELECT count(*) FROM operations.operations_of(:learner) o (id) WHERE o.id <> CAST(:operation_id AS uuid)) AS operations
+FROM event_store.count_of_learner(:learner) c;
+
+-- schemas --
+-- The schemas of read models: served, being built, or not dropped yet.
+SELECT n.nspname FROM pg_namespace n WHERE n.nspname ~ '^progress_[0-9a-f]{12}(_|$)' ORDER BY n.nspname;
+
+-- lock shard --
+SELECT pg_advisory_xact_lock(hashtext(current_schema()), event_store.shard_of('learner-' || CAST(:learner AS text)));
+
+-- try to lock shard --
+SELECT pg_try_advisory_xact_lock(hashtext(current_schema()), event_store.shard_of('learner-' || CAST(:learner AS text)));
+
+-- fold deletion --
+-- The version of the deletion; null if the read models have deleted the learner before.
+SELECT CASE WHEN fold_deletions(ARRAY(
+        SELECT e.global_position FROM event_store.events e
+        WHERE e.stream_id = 'learner-' || CAST(:learner AS text) AND e.event_type = 'UserDeleted')) IS NOT NULL
+    THEN CAST(CAST(pg_current_xact_id() AS text) AS bigint) END;
+
+-- lock batch --
+-- First of the locks, because a run of the batch job takes them in this order.
+SELECT pg_advisory_xact_lock(
+    hashtext('batch ' || current_schema()), event_store.shard_of('learner-' || CAST(:learner AS text)));
+
+-- lock snapshots --
+SELECT pg_advisory_xact_lock(
+    hashtext('reading ' || current_schema()), event_store.shard_of('learner-' || CAST(:learner AS text)));
+
+-- delete learner --
+SELECT delete_learners(ARRAY[CAST(:learner AS text)]);
+
+-- delete mark --
+DELETE FROM deleted_learners d WHERE d.user_id = :learner;
+
+-- list tables of learners --
+-- The tables of a schema of read models that have a learner's column.
+SELECT format('%I.%I', n.nspname, c.relname)
+FROM pg_class c
+JOIN pg_namespace n ON n.oid = c.relnamespace
+JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = 'user_id' AND NOT a.attisdropped
+WHERE n.nspname = current_schema() AND c.relkind = 'r'
+ORDER BY c.relname;
+
+-- redact events --
+SELECT event_store.redact_events(:learner, :at_most, :with_deletions);
+
+-- delete snapshots --
+DELETE FROM event_store.snapshots s WHERE s.stream_id = 'learner-' || CAST(:learner AS text);
+
+-- delete pending --
+SELECT event_store.delete_pending(:learner);
+
+-- letters --
+SELECT letter_ids, reached FROM event_store.letters_of(:learner, :after, :at_most);
+
+-- redact letters --
+SELECT event_store.redact_letters(CAST(:letter_ids AS bigint[]));
+
+-- hide sessions --
+SELECT event_store.hide_sessions(:learner, :at_most);
+
+-- redact operations --
+SELECT operations.redact_operations(:learner, CAST(:except_for AS uuid));
+
+-- exports --
+-- The exports of the learner's record.
+SELECT o.operation_id
+FROM operations.operations o
+WHERE o.kind = 'EXPORT_USER' AND :learner IN (o.subject, o.arguments ->> 'user_id')
+ORDER BY o.number;
+
+-- cancel export --
+UPDATE operations.operations o SET cancelled_by = 'erasure', version = o.version + 1
+WHERE o.operation_id = CAST(:operation_id AS uuid) AND o.finished_at IS NULL AND o.cancelled_by IS NULL;
+
+-- end export --
+UPDATE operations.operations o
+SET state = 'FAILED', error = 'the learner is erased', finished_at = clock_timestamp(), version = o.version + 1
+WHERE o.operation_id = CAST(:operation_id AS uuid) AND o.finished_at IS NULL;
+
+-- unlock operation --
+SELECT pg_advisory_unlock(operations.lock_key(CAST(:operation_id AS uuid)));
+
+-- analyze log --
+SELECT event_store.analyze_log();
+
+-- search --
+SELECT place, is_other, how_many FROM event_store.search_learner(:learner, CAST(:operation_id AS uuid));
+
+-- now --
+SELECT clock_timestamp();
+
+-- seconds since --
+SELECT CAST(extract(epoch FROM clock_timestamp() - CAST(:moment AS timestamptz)) AS double precision);
+
+-- keep receipt --
+-- In the transaction that removes the learner's id from this operation, because no later worker can repeat the step.
+UPDATE operations.steps s SET outcome = CAST(:receipt AS jsonb)
+WHERE s.operation_id = CAST(:operation_id AS uuid) AND s.name = 'close';
+
+-- kept receipt --
+SELECT s.outcome FROM operations.steps s WHERE s.operation_id = CAST(:operation_id AS uuid) AND s.name = 'close';

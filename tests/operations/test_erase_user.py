@@ -1,0 +1,277 @@
+"""The erasure of a learner: nothing is left of the learner, and everything of the others."""
+
+import json
+from typing import Any
+
+import pytest
+
+from progress.adapters.postgres.database import Connection
+from progress.operations import erase_user
+from progress.projections import batch
+from progress.recovery import checks
+from tests.support import model_rows, sample_events, stage
+from tests.support.erasure_fixtures import (
+    LEARNER,
+    MARKER,
+    NEEDLES,
+    SESSION,
+    blocks,
+    erase,
+    find_traces,
+    leave_traces,
+    list_events,
+    no_requests,
+    push_events,
+    receipt,
+)
+from tests.support.operation_fixtures import ADMIN, Operator
+
+__all__ = ["no_requests"]
+
+AT = sample_events.BEGIN
+
+
+@pytest.fixture
+def traced(populated: Connection) -> Connection:
+    """A store with other learners, and with a learner's traces in every table."""
+    leave_traces(populated)
+    return populated
+
+
+@pytest.mark.every_postgres
+def test_nothing_is_left_of_an_erased_learner(
+    operator: Operator, traced: Connection, capfd: pytest.CaptureFixture[str]
+) -> None:
+    for needle in NEEDLES:
+        assert find_traces(traced, needle), needle
+    others = list_rows_of_others(traced)
+    capfd.readouterr()
+    done = operator.run(erase(operator)["id"])
+    assert receipt(done)["found"] == 0
+    assert find_traces(traced, *NEEDLES) == []
+    output = capfd.readouterr()
+    assert not [n for n in NEEDLES if n in output.out + output.err + json.dumps(done)]
+    assert list_rows_of_others(traced) == others
+    batch.run(traced)
+    assert not sample_events.find_differences(traced)
+    assert not checks.run(traced).findings
+
+
+def list_rows_of_others(connection: Connection) -> list[Any]:
+    """Return the other learners' events and rows."""
+    events = model_rows.read_table(connection, "event_store.events")
+    streams = ("item-", "learner-ann", "learner-ben", "learner-cyd")
+    kept = [event for event in events if event["stream_id"].startswith(streams)]
+    rows = model_rows.read_rows(connection)
+    return kept + [
+        {key: row for key, row in rows[model].items() if LEARNER not in key}
+        for model in sorted(rows)
+    ]
+
+
+def test_the_log_keeps_its_positions_and_the_erased_stream_its_versions(
+    operator: Operator, traced: Connection
+) -> None:
+    before = model_rows.read_table(traced, "event_store.events")
+    operator.run(erase(operator)["id"])
+    after = model_rows.read_table(traced, "event_store.events")
+    fixed = ("global_position", "created_at", "shard")
+    assert [[e[name] for name in fixed] for e in after[: len(before)]] == [
+        [e[name] for name in fixed] for e in before
+    ]
+    count = len(list_events()) + 1
+    assert traced.run(blocks()["erased rows"]) == [[count, True]]
+    ((stream, events, in_shard, is_dense),) = traced.run(blocks()["versions"])
+    assert (events, in_shard, is_dense) == (count, True, True)
+    assert stream.startswith("erased-")
+    ids = {e["event_id"] for e in before} - {e["event_id"] for e in after}
+    assert len(ids) == len(list_events())
+
+
+def test_the_learners_of_a_shard_share_its_erased_stream(
+    operator: Operator, populated: Connection
+) -> None:
+    learners = [*find_learners_of_one_shard(populated, 3)]
+    for learner in learners:
+        stage.append(populated, list_events(learner, f"{learner}-session"))
+    for learner in learners:
+        receipt(operator.run(erase(operator, learner)["id"]))
+    count = 3 * (len(list_events()) + 1)
+    ((_, events, in_shard, is_dense),) = populated.run(blocks()["versions"])
+    assert (events, in_shard, is_dense) == (count, True, True)
+    assert not checks.run(populated).findings
+
+
+def find_learners_of_one_shard(connection: Connection, count: int) -> list[str]:
+    """Return ids of learners whose events are in one shard."""
+    names = [f"learner{n}" for n in range(count * 40)]
+    shards = [
+        connection.run("SELECT event_store.shard_of(:s)", s=f"learner-{name}")[0][0]
+        for name in names
+    ]
+    return [name for name, shard in zip(names, shards, strict=True) if shard == shards[0]][:count]
+
+
+def test_the_receipt_counts_each_place_and_names_nobody(
+    operator: Operator, traced: Connection
+) -> None:
+    other = sample_events.envelope("Unheard", {"user_id": "ben", "friend": LEARNER}, at=AT)
+    push_events(traced, other)
+    done = receipt(operator.run(erase(operator)["id"]))
+    assert done["erased"] == {
+        "events": len(list_events()) + 1,
+        "sessions": 3,
+        "pending": 1,
+        "snapshots": 1,
+        "poisoned": 1,
+        "dead_letters": 9,
+        "operations": 0,
+        "exports": 0,
+        "files": 0,
+    }
+    assert (done["found"], done["places"], done["in_events_of_others"]) == (0, {}, 1)
+    assert done["copies_until"].keys() == {"backups", "pubsub", "pubsub_dead_letters"}
+    assert len(done["digest"]) == 64
+    assert LEARNER not in json.dumps(done)
+
+
+def test_an_event_of_another_learner_that_holds_the_id_is_not_touched(
+    operator: Operator, traced: Connection
+) -> None:
+    data = {"user_id": "ben", "friend": LEARNER}
+    push_events(traced, sample_events.envelope("Unheard", data, at=AT))
+    operator.run(erase(operator)["id"])
+    events = model_rows.read_table(traced, "event_store.events")
+    assert data in [event["event_data"] for event in events]
+
+
+def test_the_message_of_a_redacted_dead_letter_is_recognized(
+    operator: Operator, traced: Connection
+) -> None:
+    body = f'{{"user_id": "{LEARNER}", "text": "{MARKER}"'.encode()
+    push_events(traced, body, message_id="once")
+    operator.run(erase(operator)["id"])
+    letters = model_rows.read_table(traced, "event_store.dead_letters")
+    kept = next(letter for letter in letters if letter["message_id"] == "once")
+    assert (kept["payload"], kept["attributes"], kept["event_id"]) == ("", {}, None)
+    assert (kept["discard_reason"], kept["index_in_message"]) == ("erased", 0)
+    push_events(traced, b"something else", message_id="once")
+    assert model_rows.read_table(traced, "event_store.dead_letters") == letters
+
+
+def test_the_dead_letters_of_others_stay(operator: Operator, traced: Connection) -> None:
+    other = LEARNER + "x"
+    for text in (f'{{"user_id": "{other}"', f"user={other}", f"user={LEARNER}.2 {SESSION}x"):
+        push_events(traced, text.encode(), message_id=text)
+    before = open_letters(traced)
+    operator.run(erase(operator)["id"])
+    assert open_letters(traced) == [one for one in before if other in one or f"{LEARNER}.2" in one]
+    assert len(open_letters(traced)) == 3
+
+
+def open_letters(connection: Connection) -> list[str]:
+    letters = model_rows.read_table(connection, "event_store.dead_letters")
+    return [letter["payload"] for letter in letters if letter["discarded_at"] is None]
+
+
+@pytest.mark.parametrize("learner", ["7", 'o"\\x日本 {', "a.b+c:d", "true"])
+def test_any_id_is_erased_and_others_stay(
+    operator: Operator, populated: Connection, learner: str
+) -> None:
+    stage.append(populated, list_events(learner, "the session"))
+    push_events(populated, json.dumps([{"user_id": learner, "note": MARKER}]).encode())
+    push_events(populated, b'{"user_id": "77", "n": 7, "ok": true}')
+    batch.run(populated)
+    quoted = json.dumps(learner)[1:-1]
+    done = operator.run(erase(operator, quoted)["id"])
+    assert (receipt(done)["found"], receipt(done)["erased"]["dead_letters"]) == (0, 1)
+    assert find_traces(populated, MARKER, "the session") == []
+    assert len(open_letters(populated)) == 1
+    assert not sample_events.find_differences(populated)
+
+
+def test_an_unknown_learner_is_not_found_and_nothing_is_stored(
+    operator: Operator, traced: Connection
+) -> None:
+    before = model_rows.read_table(traced, "operations.operations")
+    query = 'mutation { eraseUser(userId: "nobody", idempotencyKey: "k") { id } }'
+    code, message = operator.error(query)
+    assert (code, "nobody" in message) == ("NOT_FOUND", False)
+    assert model_rows.read_table(traced, "operations.operations") == before
+    assert model_rows.read_table(traced, "event_store.erased") == []
+
+
+@pytest.mark.parametrize("role", ["learner", "support"])
+def test_only_an_administrator_may_erase(operator: Operator, traced: Connection, role: str) -> None:
+    query = f'mutation {{ eraseUser(userId: "{LEARNER}", idempotencyKey: "k") {{ id }} }}'
+    assert operator.error(query, LEARNER, roles=role)[0] == "FORBIDDEN"
+
+
+def test_an_erased_learner_gives_the_finished_operation_whatever_the_key(
+    operator: Operator, traced: Connection
+) -> None:
+    done = operator.run(erase(operator, key="k")["id"])
+    assert erase(operator, key="k") == done
+    assert erase(operator, key="another") == done
+    assert len(model_rows.read_table(traced, "operations.operations")) == 1
+
+
+def test_two_administrators_get_one_operation(operator: Operator, traced: Connection) -> None:
+    first = erase(operator)
+    query = f'mutation {{ eraseUser(userId: "{LEARNER}", idempotencyKey: "b") {{ id }} }}'
+    second = operator.ask(query, "bob", roles="admin")["data"]["eraseUser"]
+    assert second["id"] == first["id"]
+    operator.run(first["id"])
+    (row,) = model_rows.read_table(traced, "operations.operations")
+    assert row["requesters"] == [ADMIN, "bob"]
+    third = operator.ask(query.replace('"b"', '"c"'), "carl", roles="admin")["data"]["eraseUser"]
+    assert third["id"] == first["id"]
+
+
+def test_the_exports_of_the_learner_are_deleted(operator: Operator, traced: Connection) -> None:
+    export = operator.start("exportUser", f'userId: "{LEARNER}", ')
+    operator.run(export["id"])
+    own = 'mutation { exportUser(idempotencyKey: "mine") { id } }'
+    unfinished = operator.ask(own, LEARNER, roles="learner")["data"]["exportUser"]["id"]
+    done = operator.run(erase(operator)["id"])
+    assert (receipt(done)["erased"]["exports"], receipt(done)["erased"]["operations"]) == (2, 2)
+    assert find_traces(traced, *NEEDLES) == []
+    assert operator.get(unfinished)["state"] == "FAILED"
+    assert operator.run(unfinished)["state"] == "FAILED"
+    assert operator.error(own.replace("mine", "new"), LEARNER, roles="learner")[0] == "NOT_FOUND"
+
+
+def test_an_erasure_cannot_be_cancelled(operator: Operator, traced: Connection) -> None:
+    erasure = operator.run(erase(operator)["id"])
+    query = f'mutation {{ cancelOperation(id: "{erasure["id"]}") {{ id }} }}'
+    assert operator.error(query)[0] == "BAD_USER_INPUT"
+
+
+def test_a_learner_deleted_before_is_erased(operator: Operator, traced: Connection) -> None:
+    stage.append(traced, [sample_events.user_deleted(LEARNER)])
+    batch.run(traced)
+    done = operator.run(erase(operator)["id"])
+    assert receipt(done)["erased"]["events"] == len(list_events()) + 1
+    assert find_traces(traced, *NEEDLES) == []
+
+
+def test_the_versions_of_the_stream_have_no_gaps_meanwhile(
+    operator: Operator, traced: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A check may run between two chunks."""
+    monkeypatch.setattr(erase_user, "CHUNK", 3)
+    stage.append(traced, [sample_events.user_deleted(LEARNER) for _ in range(3)])
+    stage.append(traced, sample_events.lesson(LEARNER, 5))
+    findings = []
+    redact_events = erase_user.redact_events
+
+    def redact_and_check(connection: Connection, learner: str, report: Any, **options: Any) -> None:
+        def check(events: int) -> None:
+            report(events)
+            findings.extend(checks.run(traced).findings)
+
+        redact_events(connection, learner, check, **options)
+
+    monkeypatch.setattr(erase_user, "redact_events", redact_and_check)
+    receipt(operator.run(erase(operator)["id"]))
+    assert findings == []

@@ -1,0 +1,157 @@
+"""A learner with traces in every table, and searches for what an erasure left of them."""
+
+import contextlib
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+
+from progress import settings
+from progress.adapters.postgres import statements
+from progress.adapters.postgres.database import Connection
+from progress.event_store import log
+from progress.ingest import push
+from progress.operations import erasure_steps
+from progress.projections import batch, snapshots
+from progress.projections.projector import SHARDS, Projector
+from progress.projections.snapshots import Policy
+from tests.support import sample_events, stage
+from tests.support.operation_fixtures import FIELDS, Operator
+from tests.support.pushes import encode_push
+
+LEARNER = "erika-7f3a"
+MARKER = "Müllmarke 4711"
+SESSION = f"{LEARNER[:5]}-session"
+NEEDLES = (LEARNER, MARKER, json.dumps(MARKER)[1:-1].replace("\\", r"\\"), SESSION)
+AT = sample_events.BEGIN
+
+
+def blocks() -> dict[str, str]:
+    """Return the blocks of erasure_fixtures.sql."""
+    return statements.blocks(str(Path(__file__).with_suffix("")))
+
+
+@pytest.fixture(autouse=True)
+def no_requests(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No query runs meanwhile, so that an erasure need not wait for its end."""
+    monkeypatch.setattr(erasure_steps, "_REQUESTS_END_S", 0.0)
+
+
+def push_events(connection: Connection, *events: Any, **options: Any) -> dict[str, int]:
+    """Deliver a message; return the number of events per outcome."""
+    body = encode_push(events[0] if len(events) == 1 else [*events], **options)
+    return log.append(connection, [push.parse_delivery(body)]).outcomes
+
+
+def list_events(learner: str = LEARNER, session: str = SESSION) -> list[dict[str, Any]]:
+    """Return the learner's events, with markers in their texts."""
+    events = [*sample_events.lesson(learner, 1), *sample_events.lesson(learner, 3)]
+    note = {"note": MARKER, "nested": [{"text": MARKER}]}
+    started = {"user_id": learner, "session_id": session, "item_count": 1}
+    answered = {"session_id": session, "item_id": "i0", "response_time_ms": 5}
+    zone = {"user_id": learner, "email": f"{learner}@example.org", "timezone": "Asia/Tokyo"}
+    return [
+        *events,
+        sample_events.envelope("UserCreated", zone | note, at=AT),
+        sample_events.envelope("SessionStarted", started | note, at=AT),
+        sample_events.envelope("CorrectAnswerGiven", answered | note, at=AT)
+        | {"metadata": {"causation_id": MARKER}},
+        sample_events.envelope("Unheard", {"user_id": learner} | note, at=AT),
+    ]
+
+
+def leave_traces(connection: Connection) -> None:
+    """Record the learner's events, snapshots, pending events, dead letters and poisoned marks."""
+    events = list_events()
+    stage.append(connection, events)
+    answer = {"session_id": "nobody-knows", "item_id": LEARNER, "response_time_ms": 5}
+    push_events(connection, sample_events.envelope("CorrectAnswerGiven", answer, at=AT))
+    for letter in list_letters(events[0]):
+        push_events(connection, letter)
+    Projector(connection).catch_up_all()
+    batch.fold(connection, list(SHARDS))
+    snapshots.take(connection, Policy(event_interval=1))
+    connection.run(blocks()["poison"], learner=LEARNER, marker=MARKER)
+    batch.run(connection)
+
+
+def list_letters(known: dict[str, Any]) -> list[Any]:
+    """Return messages that become a dead letter each; `known` is an event of the learner."""
+    note = {"note": MARKER, "item_id": "i0", "response_time_ms": 5}
+    late = AT.replace(year=2199)
+    conflict = known | {"data": known["data"] | {"item_count": 9, "note": MARKER}}
+    start = {"user_id": "ben", "session_id": SESSION, "item_count": 1, "note": MARKER}
+    return [
+        sample_events.envelope("ReviewProcessed", {"user_id": LEARNER} | note, at=AT),
+        sample_events.envelope("CorrectAnswerGiven", {"session_id": SESSION, "n": MARKER}, at=AT),
+        sample_events.envelope("CorrectAnswerGiven", {"session_id": SESSION} | note, at=late),
+        sample_events.envelope("SessionStarted", start, at=AT),
+        conflict,
+        json.dumps({"data": {"user_id": LEARNER, "note": MARKER}})[:-1].encode(),
+        f'{{"user_id": "{LEARNER}", "note": "{MARKER}", '.encode(),
+        f"user_id={LEARNER}&note={MARKER}".encode(),
+    ]
+
+
+def erase(operator: Operator, learner: str = LEARNER, **options: Any) -> Any:
+    """Request the erasure and return the operation."""
+    return operator.start("eraseUser", f'userId: "{learner}", ', **options)
+
+
+def receipt(done: Any) -> Any:
+    """Return the receipt of an operation that has succeeded."""
+    assert (done["state"], done["error"]) == ("SUCCEEDED", None), done
+    return json.loads(done["result"])
+
+
+def find_traces(connection: Connection, *needles: str) -> list[str]:
+    """Return the places in which one of the texts is found: tables, Redis keys and files."""
+    return [
+        *find_in_tables(connection, *needles),
+        *find_in_redis(*needles),
+        *find_in_files(Path(settings.current().progress_data_dir), *needles),
+    ]
+
+
+def find_in_tables(connection: Connection, *needles: str) -> list[str]:
+    """Search every column of every table, and the planner's statistics."""
+    found = []
+    for needle in needles:
+        for (table,) in connection.run(blocks()["tables"]):
+            sql = blocks()["search"].replace("searched_table", table)
+            found += [f"{table}: {row}" for (row,) in connection.run(sql, needle=needle)]
+        found += [name for (name,) in connection.run(blocks()["statistics"], needle=needle)]
+    return found
+
+
+def find_in_redis(*needles: str) -> list[str]:
+    """Search every key and every value of the configured Redis."""
+    url = settings.current().redis_url
+    if not url:
+        return []
+    found = []
+    with contextlib.closing(redis.Redis.from_url(url)) as client:
+        for key in client.scan_iter():
+            is_hash = client.type(key) == b"hash"
+            value: Any = client.hgetall(key) if is_hash else client.get(key)
+            found += [f"{key!r}" for n in needles if n in f"{key.decode()} {_text(value)}"]
+    return found
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, dict):
+        return " ".join(f"{_text(k)} {_text(v)}" for k, v in value.items())
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+
+
+def find_in_files(folder: Path, *needles: str) -> list[str]:
+    """Search every file below the folder."""
+    files = [file for file in folder.rglob("*") if file.is_file()]
+    return [str(file) for file in files for n in needles if n.encode() in file.read_bytes()]
+
+
+def get(operator: Operator, operation_id: str) -> Any:
+    """Return the operation with the callers who asked for it."""
+    return operator.data(f'{{ operation(id: "{operation_id}") {FIELDS} }}')["operation"]
