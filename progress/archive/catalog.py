@@ -5,11 +5,12 @@ gets a second manifest under a name with its hash. It takes the place of the fir
 the archive's manifest names it, so that an interruption never leaves a manifest without its range.
 """
 
+from pathlib import Path
 from typing import NamedTuple
 
 from progress.adapters.storage.storage import Storage
 from progress.archive import files, manifest
-from progress.archive.manifest import Manifest, RangeEntry, RangeManifest
+from progress.archive.manifest import File, Manifest, RangeEntry, RangeManifest
 from progress.errors import ProgressError
 
 
@@ -55,7 +56,7 @@ def read_range(storage: Storage, entry: RangeEntry) -> RangeManifest:
         content = storage.read(candidate)
         if content and manifest.digest(content.data) == entry.sha256:
             return manifest.decode_range(content.data, candidate)
-    raise ProgressError(f"{path} of the archive is missing or damaged")
+    raise damaged(path)
 
 
 def read_ranges(storage: Storage, published: Manifest) -> list[RangeManifest]:
@@ -89,12 +90,26 @@ def file_path(contents: RangeManifest, name: str) -> str:
     return f"{manifest.folder(contents.first, contents.last)}/{name}"
 
 
+def fetch(storage: Storage, contents: RangeManifest, file: File, target: Path) -> None:
+    """Copy a range's file to this machine; raise ProgressError if it is missing or damaged."""
+    path = file_path(contents, file.name)
+    if not storage.has(path) or files.download(storage, path, target) != file.sha256:
+        raise damaged(path)
+
+
+def damaged(path: str) -> ProgressError:
+    """Return the error of a file that is not as its manifest says."""
+    return ProgressError(
+        f"{path} of the archive is missing or damaged: remove it, and run `progress archive`"
+    )
+
+
 def check_stored(storage: Storage, contents: RangeManifest) -> None:
     """Read the files of a range back; raise ProgressError if one is not as the manifest says."""
     for file in contents.files:
         path = file_path(contents, file.name)
-        if files.hash_stored(storage, path) != file.sha256:
-            raise ProgressError(f"{path} of the archive is damaged")
+        if not storage.has(path) or files.hash_stored(storage, path) != file.sha256:
+            raise damaged(path)
 
 
 def _path(first: int, last: int) -> str:

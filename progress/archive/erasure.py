@@ -12,7 +12,7 @@ import msgspec
 
 from progress.adapters.postgres.database import Connection
 from progress.adapters.storage.storage import Storage
-from progress.archive import catalog, files, leftovers, log_rows, manifest, ranges, runs
+from progress.archive import catalog, files, leftovers, log_rows, manifest, publishing, ranges
 from progress.archive.catalog import Published
 from progress.archive.files import LocalFile, Sums, Workspace
 from progress.archive.manifest import File, RangeEntry, RangeManifest
@@ -41,7 +41,7 @@ def remove_stream(
         current = catalog.read(storage)
         removal = Removal(0, 0)
         if current:
-            runs.check_log(connection, current.manifest)
+            publishing.check_log(connection, current.manifest)
             removal = _rewrite(connection, storage, current, stream_id, report_progress)
             current = catalog.read(storage)
         leftovers.remove_all(storage, current.manifest if current else None)
@@ -67,7 +67,7 @@ def _rewrite(
             removed_files += 1
             removed_rows += contents.events - rewritten.events
     # The ids of events that the manifest names may have changed, too.
-    runs.publish(connection, storage, current, entries, current.manifest.buckets)
+    publishing.publish(connection, storage, current, entries, current.manifest.buckets)
     return Removal(removed_files, removed_rows)
 
 
@@ -79,7 +79,8 @@ def _rewrite_range(
     if old is None:
         return None
     with files.open_workspace() as workspace:
-        local = _fetch(storage, workspace, contents, old)
+        local = workspace.folder / "old.parquet"
+        catalog.fetch(storage, contents, old, local)
         positions = workspace.positions_of_stream(local, stream_id)
         if not positions:
             return None
@@ -101,16 +102,6 @@ def _rewrite_range(
     )
     catalog.check_stored(storage, msgspec.structs.replace(rewritten, files=new))
     return rewritten
-
-
-def _fetch(storage: Storage, workspace: Workspace, contents: RangeManifest, file: File) -> Path:
-    local = workspace.folder / "old.parquet"
-    path = catalog.file_path(contents, file.name)
-    if files.download(storage, path, local) != file.sha256:
-        raise ProgressError(
-            f"{path} of the archive is damaged: remove it, and run `progress archive`"
-        )
-    return local
 
 
 def _write_without(

@@ -7,7 +7,7 @@ extension: those that it needs are built in.
 import contextlib
 import hashlib
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -33,6 +33,11 @@ class Sums(NamedTuple):
     def minus(self, other: "Sums") -> "Sums":
         """Return the sums of the rows that are left if the other rows are removed."""
         return Sums(self.rows - other.rows, self.s1 - other.s1, self.s2 - other.s2)
+
+    @staticmethod
+    def total(parts: "Iterable[Sums]") -> "Sums":
+        """Return the sums of the rows of all parts."""
+        return Sums(*map(sum, zip(Sums(), *parts, strict=True)))
 
 
 class LocalFile(NamedTuple):

@@ -8,6 +8,7 @@ import typer
 from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Failure
 from progress.cli import (
+    archive,
     backups,
     dead_letters,
     imports,
@@ -35,7 +36,7 @@ if _has_stack:
     stack.add_to(app)
 for commands in (
     *(publish, imports, store, dead_letters, learners),
-    *(operations, recovery, backups, schedule),
+    *(operations, recovery, backups, archive, schedule),
 ):
     commands.add_to(app)
 if _has_stack:

@@ -8,6 +8,7 @@ import pytest
 from progress.adapters.postgres.database import Connection
 from progress.adapters.storage.storage import Storage
 from progress.archive import catalog, log_rows, runs
+from progress.archive.plan import Request
 from progress.errors import ArchiveRunning
 from tests.conftest import Store
 from tests.support import archives, sample_events
@@ -54,7 +55,7 @@ def test_a_second_run_at_the_same_time_is_rejected(
     with log_rows.hold_lock(other), pytest.raises(ArchiveRunning):
         archives.run(log, archive)
     other.close()
-    assert runs.run(log, archive, 16, runs.Request(is_now=True), lambda *_: None)
+    assert runs.run(log, archive, 16, Request(is_now=True), lambda *_: None)
 
 
 def test_events_of_a_learner_whose_erasure_has_begun_are_not_archived(

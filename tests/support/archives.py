@@ -3,13 +3,15 @@
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from progress.adapters.postgres import statements
 from progress.adapters.postgres.database import Connection
 from progress.adapters.storage.storage import Storage
-from progress.archive import catalog, runs
+from progress.archive import catalog, publishing, runs
 from progress.archive import ranges as archive_ranges
 from progress.archive.manifest import Manifest, RangeManifest
-from progress.archive.runs import Request
+from progress.archive.plan import Request
 
 BUCKETS = 16
 
@@ -83,3 +85,22 @@ def flip_byte(storage: Storage, path: str) -> None:
     data[len(data) // 2] ^= 1
     with storage.writing(path) as output:
         output.write(bytes(data))
+
+
+def change_event(connection: Connection, position: int) -> None:
+    """Give an event another id, as nothing may."""
+    connection.run(blocks()["allow changes"])
+    connection.run(blocks()["change event"], position=position)
+    connection.run(blocks()["forbid changes"])
+
+
+def change_sums(storage: Storage, connection: Connection) -> None:
+    """Publish the archive with another sum in the manifest of its first range."""
+    published = catalog.read(storage)
+    assert published
+    contents = catalog.read_range(storage, published.manifest.ranges[0])
+    first = contents.files[0]
+    wrong = msgspec.structs.replace(first, sums=(first.sums[0] + 1, first.sums[1]))
+    changed = msgspec.structs.replace(contents, files=[wrong, *contents.files[1:]])
+    entry = catalog.put_range(storage, changed, is_published=True)
+    publishing.publish(connection, storage, published, [entry], BUCKETS)

@@ -36,3 +36,9 @@ WITH operation AS (
     RETURNING operation_id)
 INSERT INTO event_store.erased (digest, operation_id)
 SELECT event_store.erasure_digest(:learner), o.operation_id FROM operation o;
+
+-- change event --
+UPDATE event_store.events SET event_id = gen_random_uuid() WHERE global_position = :position;
+
+-- sessions --
+SELECT session_id, user_id FROM event_store.sessions ORDER BY session_id;

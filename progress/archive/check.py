@@ -1,0 +1,174 @@
+"""Checks of the archive: every file is there, and its rows are those of the log."""
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import msgspec
+
+from progress.adapters.postgres.database import Connection
+from progress.adapters.storage.storage import Storage
+from progress.archive import catalog, files, log_rows, manifest, publishing, ranges
+from progress.archive.files import Sums, Workspace
+from progress.archive.log_rows import Positions
+from progress.archive.manifest import File, Manifest, RangeEntry, RangeManifest
+from progress.errors import ProgressError
+
+Progress = Callable[[int, int], None]
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """A defect: the file, and what is wrong with it."""
+
+    path: str
+    problem: str
+
+
+class Report(NamedTuple):
+    """The checked manifest and its number of files and events, and the defects."""
+
+    manifest: Manifest
+    files: int
+    events: int
+    findings: list[Finding]
+
+
+def run(storage: Storage, on_progress: Progress) -> Report:
+    """Check that every file is there and has its size."""
+    published = _published(storage)
+    sizes = {file.path: file.bytes for file in storage.list_tree(manifest.FOLDER)}
+    contents, findings = _read_ranges(storage, published)
+    for one in contents:
+        findings += find_missing(one, sizes)
+    return _report(published, contents, findings, on_progress)
+
+
+def run_deep(connection: Connection, storage: Storage, on_progress: Progress) -> Report:
+    """Check the files' content too, and compare the sums of their rows with those of the log.
+
+    Raise ArchiveRunning if another run works on the archive, and ProgressError if the archive is
+    that of another log.
+    """
+    with log_rows.hold_lock(connection):
+        published = _published(storage)
+        publishing.check_log(connection, published)
+        sizes = {file.path: file.bytes for file in storage.list_tree(manifest.FOLDER)}
+        contents, findings = _read_ranges(storage, published)
+        for done, one in enumerate(contents):
+            on_progress(done, len(contents))
+            missing = find_missing(one, sizes)
+            lost = {finding.path for finding in missing}
+            findings += missing
+            findings += _check_content(connection, storage, one, lost, published.buckets)
+        return _report(published, contents, findings, on_progress)
+
+
+def find_missing(contents: RangeManifest, sizes: dict[str, int]) -> list[Finding]:
+    """Return the files of a range that are not there or have another size."""
+    findings = []
+    for file in contents.files:
+        path = catalog.file_path(contents, file.name)
+        if path not in sizes:
+            findings.append(Finding(path, "is missing"))
+        elif sizes[path] != file.bytes:
+            found = f"has {sizes[path]:,} bytes, but the manifest says {file.bytes:,}"
+            findings.append(Finding(path, found))
+    return findings
+
+
+def _published(storage: Storage) -> Manifest:
+    published = catalog.read(storage)
+    if published is None:
+        raise ProgressError("there is no archive yet: run `progress archive`")
+    return published.manifest
+
+
+def _read_ranges(
+    storage: Storage, published: Manifest
+) -> tuple[list[RangeManifest], list[Finding]]:
+    """Return the ranges whose manifests are whole, and a finding for each of the others."""
+    contents: list[RangeManifest] = []
+    findings = list(_find_gaps(published))
+    for entry in published.ranges:
+        try:
+            contents.append(catalog.read_range(storage, entry))
+        except ProgressError:
+            path = f"{manifest.folder(entry.first, entry.last)}/{manifest.NAME}"
+            findings.append(Finding(path, "is missing or damaged"))
+    return contents, findings
+
+
+def _find_gaps(published: Manifest) -> Iterator[Finding]:
+    following = 1
+    for entry in [*published.ranges, RangeEntry(published.upto + 1, published.upto, "")]:
+        if entry.first != following:
+            problem = f"the range after position {following - 1:,} begins at {entry.first:,}"
+            yield Finding(manifest.NAME, problem)
+        following = entry.last + 1
+
+
+def _check_content(
+    connection: Connection,
+    storage: Storage,
+    contents: RangeManifest,
+    lost: set[str],
+    buckets: int,
+) -> Iterator[Finding]:
+    """Yield the defects of the files of a range, except the lost ones."""
+    differing = ranges.differing_buckets(connection, contents, buckets)
+    erased: list[int] | None = None
+    with files.open_workspace() as workspace:
+        for file in contents.files:
+            path = catalog.file_path(contents, file.name)
+            if path in lost:
+                continue
+            if problem := _check_file(storage, workspace, path, file):
+                yield Finding(path, problem)
+            elif file.bucket in differing:
+                if erased is None:
+                    positions = Positions(contents.first, contents.last)
+                    erased = [row.position for row in log_rows.list_erased(connection, positions)]
+                yield Finding(path, _describe_difference(workspace, erased))
+    archived = {file.bucket for file in contents.files}
+    for bucket in differing:
+        if bucket not in archived:
+            path = f"{manifest.folder(contents.first, contents.last)}/{manifest.NAME}"
+            name = "others" if bucket is None else str(bucket)
+            yield Finding(path, f"names no file of bucket {name}, but the log has its events")
+
+
+def _check_file(storage: Storage, workspace: Workspace, path: str, file: File) -> str | None:
+    """Copy the file into the workspace; return what is wrong with it."""
+    local = workspace.folder / "checked.parquet"
+    if files.download(storage, path, local) != file.sha256:
+        return "was changed: its hash is not that of the manifest"
+    found = workspace.measure([local])[local]
+    if (found.sums, found.first, found.last) != (
+        Sums(file.rows, *file.sums),
+        file.first,
+        file.last,
+    ):
+        return "has other rows than the manifest says"
+    return None
+
+
+def _describe_difference(workspace: Workspace, erased: list[int]) -> str:
+    """Say why the rows of the file in the workspace are not those of the log."""
+    held = workspace.count_positions(workspace.folder / "checked.parquet", erased)
+    if held:
+        return f"holds {held:,} erased rows: the erasure has not ended"
+    return "has other rows than the log"
+
+
+def _report(
+    published: Manifest,
+    contents: list[RangeManifest],
+    findings: list[Finding],
+    on_progress: Progress,
+) -> Report:
+    on_progress(len(contents), len(contents))
+    return Report(
+        published,
+        files=sum(len(one.files) for one in contents),
+        events=sum(one.events for one in contents),
+        findings=findings,
+    )

@@ -1,0 +1,102 @@
+"""Merges: ten neighbouring ranges of about the same size become one, bucket by bucket.
+
+Without merges, a log of billions would have thousands of ranges. With them, there are at most nine
+ranges of each order of magnitude.
+"""
+
+from collections.abc import Callable, Sequence
+
+from progress.adapters.postgres.database import Connection
+from progress.adapters.storage.storage import Storage
+from progress.archive import catalog, files, log_rows, manifest, plan, publishing, ranges
+from progress.archive.files import LocalFile, Sums, Workspace
+from progress.archive.log_rows import Positions
+from progress.archive.manifest import File, RangeEntry, RangeManifest
+from progress.errors import ProgressError
+
+_TOGETHER = 10  # ranges that are merged into one
+
+
+def run(connection: Connection, storage: Storage, on_merged: Callable[[], None]) -> int:
+    """Merge ranges under the archive's lock until there are no ten to merge; return the merges.
+
+    Raise ArchiveRunning if another run works on the archive, and ProgressError if a file is
+    damaged.
+    """
+    merges = 0
+    with log_rows.hold_lock(connection):
+        while current := publishing.open_published(connection, storage):
+            chosen = choose(current.manifest.ranges)
+            if not chosen:
+                break
+            old = [catalog.read_range(storage, entry) for entry in chosen]
+            entry = _merge(connection, storage, old)
+            publishing.publish(connection, storage, current, [entry], current.manifest.buckets)
+            _remove_merged(storage, old)
+            merges += 1
+            on_merged()
+    return merges
+
+
+def choose(entries: Sequence[RangeEntry]) -> list[RangeEntry]:
+    """Return the first ten neighbours of one order of magnitude; an empty list if there are none.
+
+    The oldest ranges are merged first, so that ranges never grow with the positions.
+    """
+    for end in range(_TOGETHER, len(entries) + 1):
+        together = list(entries[end - _TOGETHER : end])
+        if len({_magnitude(entry) for entry in together}) == 1:
+            return together
+    return []
+
+
+def _magnitude(entry: RangeEntry) -> int:
+    """Return 0 for up to ten full ranges, 1 for up to a hundred, and so on."""
+    return len(str((entry.last - entry.first + 1) // plan.RANGE)) - 1
+
+
+def _merge(connection: Connection, storage: Storage, old: list[RangeManifest]) -> RangeEntry:
+    """Write the files and the manifest of the merged range; return its entry."""
+    positions = Positions(old[0].first, old[-1].last)
+    buckets = ranges.in_order({file.bucket for contents in old for file in contents.files})
+    stored = [_merge_bucket(storage, positions, old, bucket) for bucket in buckets]
+    recorded_from, recorded_to = log_rows.recorded_times(connection, stored)
+    merged = RangeManifest(
+        first=positions.first,
+        last=positions.last,
+        events=sum(file.rows for file in stored),
+        recorded_from=recorded_from,
+        recorded_to=recorded_to,
+        files=stored,
+        erased=[row for contents in old for row in contents.erased],
+    )
+    catalog.check_stored(storage, merged)
+    return catalog.put_range(storage, merged, is_published=False)
+
+
+def _merge_bucket(
+    storage: Storage, positions: Positions, old: list[RangeManifest], bucket: int | None
+) -> File:
+    parts = [(one, file) for one in old for file in one.files if file.bucket == bucket]
+    with files.open_workspace() as workspace:
+        local = _write(storage, workspace, parts)
+        if local.sums != Sums.total(Sums(file.rows, *file.sums) for _, file in parts):
+            raise ProgressError(f"bucket {bucket} has other sums after the merge")
+        return ranges.store(storage, manifest.folder(*positions), bucket, local)
+
+
+def _write(
+    storage: Storage, workspace: Workspace, parts: list[tuple[RangeManifest, File]]
+) -> LocalFile:
+    paths = []
+    for number, (contents, file) in enumerate(parts):
+        path = workspace.folder / f"part-{number}.parquet"
+        catalog.fetch(storage, contents, file, path)
+        paths.append(path)
+    return workspace.merge(paths, workspace.folder / "merged.parquet")
+
+
+def _remove_merged(storage: Storage, old: list[RangeManifest]) -> None:
+    """Remove the files of the ranges that were merged."""
+    for contents in old:
+        ranges.remove(storage, Positions(contents.first, contents.last), set())

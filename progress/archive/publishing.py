@@ -1,0 +1,67 @@
+"""Open the archive of a log, and publish its next generation."""
+
+from progress.adapters.postgres.database import Connection
+from progress.adapters.storage.storage import Storage
+from progress.archive import catalog, log_rows, manifest
+from progress.archive.catalog import Published
+from progress.archive.manifest import Log, Manifest, RangeEntry
+from progress.errors import ProgressError
+
+
+def open_published(connection: Connection, storage: Storage) -> Published | None:
+    """Return the archive of this log, None if there is none yet.
+
+    Raise ProgressError if the archive is that of another log.
+    """
+    current = catalog.read(storage)
+    if current:
+        check_log(connection, current.manifest)
+        catalog.settle(storage, current.manifest)
+    return current
+
+
+def check_log(connection: Connection, archived: Manifest) -> None:
+    """Raise ProgressError if the archive is not that of this log."""
+    found = log_rows.identify(connection)
+    is_same = found is not None and found[0].recorded_at == archived.log.recorded_at
+    if found and not found[1]:  # an event that was emptied has another id
+        is_same = is_same and found[0].id == archived.log.id
+    if not is_same or log_rows.find_end(connection) < archived.upto:
+        raise ProgressError("the archive is that of another log: use another bucket or folder")
+
+
+def publish(
+    connection: Connection,
+    storage: Storage,
+    current: Published | None,
+    entries: list[RangeEntry],
+    buckets: int,
+) -> Published:
+    """Publish the archive with these ranges too; they replace those of the same positions."""
+    published = current.manifest.ranges if current else []
+    new = {(entry.first, entry.last) for entry in entries}
+    kept = [old for old in published if not any(a <= old.first and old.last <= b for a, b in new)]
+    every = sorted([*kept, *entries], key=lambda entry: entry.first)
+    upto = every[-1].last
+    catalog.publish(
+        storage,
+        Manifest(
+            log=_identity(connection),
+            buckets=current.manifest.buckets if current else buckets,
+            upto=upto,
+            ranges=every,
+            checkpoints=log_rows.read_checkpoints(connection, upto),
+        ),
+        current,
+    )
+    published_now = catalog.read(storage)
+    if published_now is None:
+        raise ProgressError(f"{manifest.NAME} of the archive has disappeared: run again")
+    return published_now
+
+
+def _identity(connection: Connection) -> Log:
+    found = log_rows.identify(connection)
+    if found is None:
+        raise ProgressError("the log is empty")
+    return found[0]

@@ -1,0 +1,42 @@
+"""Write the ranges again, from the log, whose files are lost."""
+
+from progress.adapters.postgres.database import Connection
+from progress.adapters.storage.storage import Storage
+from progress.archive import catalog, check, manifest, plan, publishing, ranges
+from progress.archive.catalog import Published
+from progress.archive.log_rows import Positions
+from progress.archive.manifest import RangeEntry
+from progress.errors import ProgressError
+
+
+def write_lost_ranges(connection: Connection, storage: Storage, current: Published) -> Published:
+    """Write each range again of which a file is missing or has another size; return the archive.
+
+    The caller holds the archive's lock.
+    """
+    sizes = {file.path: file.bytes for file in storage.list_tree(manifest.FOLDER)}
+    for entry in current.manifest.ranges:
+        if not _is_whole(storage, entry, sizes):
+            current = _write_again(connection, storage, current, entry)
+    return current
+
+
+def _is_whole(storage: Storage, entry: RangeEntry, sizes: dict[str, int]) -> bool:
+    try:
+        return not check.find_missing(catalog.read_range(storage, entry), sizes)
+    except ProgressError:
+        return False
+
+
+def _write_again(
+    connection: Connection, storage: Storage, current: Published, lost: RangeEntry
+) -> Published:
+    """Write the range as one or more full ranges."""
+    buckets = current.manifest.buckets
+    entries = []
+    for positions in plan.split(Positions(lost.first, lost.last)):
+        is_same = positions == (lost.first, lost.last)
+        entry = ranges.write(connection, storage, positions, buckets, is_published=is_same)
+        ranges.verify(connection, storage, entry, buckets)
+        entries.append(entry)
+    return publishing.publish(connection, storage, current, entries, buckets)

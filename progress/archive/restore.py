@@ -1,0 +1,119 @@
+"""Restore the log from the archive: fill an empty log, range by range, in one transaction."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+
+from progress.adapters.postgres import database
+from progress.adapters.postgres.database import Connection
+from progress.adapters.postgres.statements import blocks
+from progress.adapters.storage.storage import Storage
+from progress.archive import catalog, files, log_rows, ranges
+from progress.archive.files import Sums, Workspace
+from progress.archive.manifest import Manifest, RangeManifest
+from progress.errors import ProgressError
+
+Progress = Callable[[int, int], None]
+
+
+class Restored(NamedTuple):
+    """The number of positions that were filled, and how many of them are of erased events."""
+
+    positions: int
+    erased: int
+
+
+def run(connection: Connection, storage: Storage, on_progress: Progress) -> Restored:
+    """Fill the log from the archive under the archive's lock.
+
+    The connection must be that of the log's owner. Raise ArchiveRunning if another run works on the
+    archive, and ProgressError if the log is not empty, a file is not as its manifest says, or the
+    rows have other sums than the manifest. In all these cases, the log stays as it was.
+    """
+    with log_rows.hold_lock(connection):
+        published = catalog.read(storage)
+        if published is None:
+            raise ProgressError("there is no archive: check ARCHIVE_BUCKET")
+        with database.transaction(connection):
+            _rows(connection, "hold appends")
+            if not _rows(connection, "is empty")[0][0]:
+                raise ProgressError("the log is not empty: restore into a migrated, empty database")
+            restored = _fill(connection, storage, published.manifest, on_progress)
+        connection.run(blocks("archive/restore")["analyze"])
+    return restored
+
+
+def _fill(
+    connection: Connection, storage: Storage, published: Manifest, on_progress: Progress
+) -> Restored:
+    contents = catalog.read_ranges(storage, published)
+    _check_positions(contents, published.upto)
+    for one in contents:
+        _load(connection, storage, one)
+        on_progress(one.last, published.upto)
+    erased = [row for one in contents for row in one.erased]
+    _rows(connection, "load erased rows", rows=_encode(erased))
+    _rows(connection, "load sessions")
+    for one in contents:
+        if ranges.differing_buckets(connection, one, published.buckets):
+            raise ProgressError(
+                f"the rows at the positions {one.first} to {one.last} have other sums in the log "
+                "than in the archive"
+            )
+    if misplaced := _rows(connection, "misplaced")[0][0]:
+        raise ProgressError(
+            f"this server hashes the streams of {misplaced} events differently: use the original "
+            "log's PostgreSQL version"
+        )
+    return Restored(published.upto, len(erased))
+
+
+def _check_positions(contents: list[RangeManifest], upto: int) -> None:
+    """Raise ProgressError unless the ranges have one row for each position from 1 to `upto`."""
+    following = 1
+    for one in contents:
+        rows = one.events + len(one.erased)
+        if one.first != following or rows != one.last - one.first + 1:
+            raise ProgressError(f"the archive has not all events from position {following} on")
+        following = one.last + 1
+    if following != upto + 1:
+        raise ProgressError(f"the archive ends at position {following - 1}, not at {upto}")
+
+
+def _load(connection: Connection, storage: Storage, contents: RangeManifest) -> None:
+    """Load the rows of a range, in the order of their positions."""
+    with files.open_workspace() as workspace:
+        paths = _fetch(storage, workspace, contents)
+        if not paths:
+            return
+        csv = workspace.folder / "rows.csv"
+        workspace.write_csv(paths, csv)
+        with csv.open("rb") as rows:
+            connection.run(blocks("archive/restore")["load"], stream=rows)
+
+
+def _fetch(storage: Storage, workspace: Workspace, contents: RangeManifest) -> list[Path]:
+    """Copy the files of a range to this machine; check their hashes, rows and sums."""
+    paths: list[Path] = []
+    for file in contents.files:
+        path = workspace.folder / file.name
+        catalog.fetch(storage, contents, file, path)
+        paths.append(path)
+    measured = workspace.measure(paths)
+    for file, path in zip(contents.files, paths, strict=True):
+        if measured[path].sums != Sums(file.rows, *file.sums):
+            raise catalog.damaged(catalog.file_path(contents, file.name))
+    return paths
+
+
+def _encode(erased: object) -> str:
+    """Encode the rows as JSON objects, which SQL reads by their names."""
+    rows = msgspec.to_builtins(erased)
+    names = ("position", "shard", "recorded_at", "event_id", "stream_version")
+    return msgspec.json.encode([dict(zip(names, row, strict=True)) for row in rows]).decode()
+
+
+def _rows(connection: Connection, block: str, **values: object) -> list[list[Any]]:
+    return connection.run(blocks("archive/restore")[block], **values) or []

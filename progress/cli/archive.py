@@ -1,0 +1,108 @@
+"""`progress archive`: copy the log into Parquet files, check them, restore the log from them."""
+
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from progress import settings
+from progress.adapters import terminal
+from progress.adapters.storage.storage import Storage
+from progress.archive import check as archive_check
+from progress.archive import location, merges, runs
+from progress.archive import restore as archive_restore
+from progress.archive.plan import Request
+from progress.cli import targets
+from progress.errors import ArchiveRunning, ProgressError
+
+_archive = typer.Typer(help="The archive of the event log.", invoke_without_command=True)
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add these commands to `app`."""
+    app.add_typer(_archive, name="archive")
+
+
+@_archive.callback()
+def archive(
+    context: typer.Context,
+    now: Annotated[
+        bool, typer.Option("--now", help="Archive the events of an incomplete range, too.")
+    ] = False,
+    merge: Annotated[
+        bool, typer.Option("--merge", help="Afterwards, merge ranges in tens.")
+    ] = False,
+) -> None:
+    """Copy the log into Parquet files in ARCHIVE_BUCKET; write ranges with lost files again."""
+    if context.invoked_subcommand:
+        return
+    console, stored = Console(highlight=False), _storage()
+    try:
+        _run(console, stored, is_now=now)
+        if merge:
+            _merge(console, stored)
+    except ArchiveRunning as error:
+        console.print(f"Nothing done: {error}.", soft_wrap=True)
+
+
+def _run(console: Console, stored: Storage, *, is_now: bool) -> None:
+    buckets = settings.current().archive_buckets
+    with terminal.progress_bar(console, "archiving", total=0) as show_progress:
+        archived = targets.run(runs.run, stored, buckets, Request(is_now=is_now), show_progress)
+    where = location.location(settings.current())
+    if archived is None:
+        console.print(f"There is nothing to archive yet in {where}.", soft_wrap=True)
+    else:
+        console.print(
+            f"{archived.upto:,} positions of the log in {len(archived.ranges)} ranges in {where}.",
+            soft_wrap=True,
+        )
+
+
+def _merge(console: Console, stored: Storage) -> None:
+    merged = targets.run(merges.run, stored, lambda: None)
+    console.print(f"{merged} merges of ten ranges.")
+
+
+@_archive.command()
+def check(
+    deep: Annotated[
+        bool, typer.Option("--deep", help="Read the files, and compare their rows with the log's.")
+    ] = False,
+) -> None:
+    """Check that each file is there and has its size; exit with 1 on a defect."""
+    console, stored = Console(highlight=False), _storage()
+    with terminal.progress_bar(console, "checking", total=0) as show_progress:
+        if deep:
+            report = targets.run(archive_check.run_deep, stored, show_progress)
+        else:
+            report = archive_check.run(stored, show_progress)
+    console.print(
+        f"{len(report.manifest.ranges)} ranges up to position {report.manifest.upto:,}: "
+        f"{report.files:,} files with {report.events:,} events",
+        soft_wrap=True,
+    )
+    for finding in report.findings:
+        console.print(f"WRONG  {finding.path} {finding.problem}", soft_wrap=True)
+    if report.findings:
+        first, others = report.findings[0], len(report.findings) - 1
+        more = f" (and {others} more, see above)" if others else ""
+        raise ProgressError(f"{first.path} {first.problem}{more}")
+    console.print("The archive is whole.")
+
+
+@_archive.command()
+def restore() -> None:
+    """Fill an empty log from the archive; afterwards, run `progress rebuild`."""
+    console, stored = Console(highlight=False), _storage()
+    with terminal.progress_bar(console, "restoring", total=0) as show_progress:
+        restored = targets.run(archive_restore.run, stored, show_progress)
+    console.print(
+        f"The log has {restored.positions:,} positions again, {restored.erased:,} of them of "
+        "erased events. Run `progress rebuild`.",
+        soft_wrap=True,
+    )
+
+
+def _storage() -> Storage:
+    return location.open_archive(settings.current())

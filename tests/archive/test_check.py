@@ -1,0 +1,108 @@
+"""Checks of the archive name the file that is wrong, and a run writes lost ranges again."""
+
+from pathlib import Path
+
+import pytest
+
+from progress.adapters.postgres.database import Connection
+from progress.adapters.storage.storage import Storage
+from progress.archive import check
+from progress.archive.check import Finding
+from progress.errors import ProgressError
+from tests.conftest import Store
+from tests.support import archives
+
+pytestmark = pytest.mark.usefixtures("small_ranges")
+
+ANN = "learner-ann"
+
+
+def shallow(archive: Storage) -> list[Finding]:
+    return check.run(archive, lambda *_: None).findings
+
+
+def deep(connection: Connection, archive: Storage) -> list[Finding]:
+    return check.run_deep(connection, archive, lambda *_: None).findings
+
+
+def test_an_archive_in_three_ranges_is_whole(log: Connection, archive: Storage) -> None:
+    archives.run(log, archive)
+    report = check.run_deep(log, archive, lambda *_: None)
+    assert report.findings == []
+    assert len(report.manifest.ranges) == 3
+    assert [[report.events]] == log.run(archives.blocks()["count"])
+    assert shallow(archive) == []
+
+
+def test_a_missing_file_is_named_and_the_next_run_writes_its_range_again(
+    log: Connection, archive: Storage, folder: Path
+) -> None:
+    archives.run(log, archive)
+    path = archives.find_file(archive, ANN)
+    (folder / path).unlink()
+    assert shallow(archive) == deep(log, archive) == [Finding(path, "is missing")]
+    archives.run(log, archive, is_now=False)
+    assert deep(log, archive) == []
+    assert len(archives.ranges(archive)) == 3
+
+
+def test_a_truncated_file_is_named(log: Connection, archive: Storage, folder: Path) -> None:
+    archives.run(log, archive)
+    path = archives.find_file(archive, ANN)
+    (folder / path).write_bytes((folder / path).read_bytes()[:-1])
+    (finding,) = shallow(archive)
+    assert finding.path == path
+    archives.run(log, archive, is_now=False)
+    assert deep(log, archive) == []
+
+
+def test_a_changed_byte_is_found_by_the_deep_check_only(log: Connection, archive: Storage) -> None:
+    archives.run(log, archive)
+    path = archives.find_file(archive, ANN)
+    archives.flip_byte(archive, path)
+    assert shallow(archive) == []
+    (finding,) = deep(log, archive)
+    assert finding.path == path
+    assert "changed" in finding.problem
+
+
+def test_a_damaged_range_manifest_is_named_and_written_again(
+    log: Connection, archive: Storage
+) -> None:
+    archives.run(log, archive)
+    path = sorted(path for path in archives.paths(archive) if path.endswith("manifest.json"))[1]
+    archives.flip_byte(archive, path)
+    assert shallow(archive) == [Finding(path, "is missing or damaged")]
+    archives.run(log, archive, is_now=False)
+    assert deep(log, archive) == []
+
+
+def test_a_file_that_holds_erased_rows_is_named(log: Connection, archive: Storage) -> None:
+    archives.run(log, archive)
+    path = archives.find_file(archive, ANN)
+    archives.empty_stream(log, ANN)
+    (finding,) = deep(log, archive)
+    assert finding == Finding(path, "holds 32 erased rows: the erasure has not ended")
+
+
+def test_a_log_with_other_rows_is_reported(log: Connection, archive: Storage) -> None:
+    archives.run(log, archive)
+    archives.change_event(log, position=40)
+    (finding,) = deep(log, archive)
+    assert finding.problem == "has other rows than the log"
+
+
+def test_the_archive_of_another_log_is_rejected(
+    log: Connection, archive: Storage, store: Store
+) -> None:
+    archives.run(log, archive)
+    archives.change_event(log, position=1)
+    with pytest.raises(ProgressError, match="another log"):
+        deep(log, archive)
+    with pytest.raises(ProgressError, match="another log"):
+        archives.run(log, archive)
+
+
+def test_there_is_nothing_to_check_without_an_archive(archive: Storage) -> None:
+    with pytest.raises(ProgressError, match="no archive yet"):
+        shallow(archive)

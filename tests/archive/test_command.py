@@ -1,0 +1,56 @@
+"""The command `progress archive`."""
+
+from pathlib import Path
+
+import pytest
+
+from progress.adapters.postgres.database import Connection
+from progress.archive import log_rows
+from tests.conftest import Store
+from tests.support import cli
+
+pytestmark = pytest.mark.timeout(300)  # commands are slow on a busy machine
+
+
+def archive(store: Store, folder: Path, *words: str, **environment: str) -> cli.Result:
+    """Run the command in the environment of a machine in another country."""
+    return cli.progress(
+        store.url,
+        "archive",
+        *words,
+        PROGRESS_DATA_DIR=str(folder),
+        TZ="Asia/Kathmandu",
+        LC_ALL="C",
+        **environment,
+    )
+
+
+def test_a_log_is_archived_checked_and_not_restored_over_itself(
+    log: Connection, store: Store, tmp_path: Path
+) -> None:
+    cli.expect_failure(archive(store, tmp_path, "check"), "no archive yet")
+    assert "nothing to archive yet" in cli.expect_success(archive(store, tmp_path))
+    done = archive(store, tmp_path, "--now", "--merge", ARCHIVE_BUCKETS="64")
+    output = cli.expect_success(done)
+    assert f"131 positions of the log in 1 ranges in {tmp_path}/archive." in output
+    assert "The archive is whole." in cli.expect_success(archive(store, tmp_path, "check"))
+    output = cli.expect_success(archive(store, tmp_path, "check", "--deep"))
+    assert "files with 131 events" in output
+    cli.expect_failure(archive(store, tmp_path, "restore"), "not empty")
+    (path,) = (tmp_path / "archive/ranges").glob("*/others-*.parquet")
+    path.write_bytes(path.read_bytes().replace(b"i0", b"i9", 1))
+    assert f"WRONG  {path.relative_to(tmp_path / 'archive')}" in cli.expect_failure(
+        archive(store, tmp_path, "check", "--deep"), path.name
+    )
+    path.unlink()
+    cli.expect_failure(archive(store, tmp_path, "check"), path.name, "missing")
+
+
+def test_the_second_of_two_runs_says_so_and_does_nothing(
+    log: Connection, store: Store, tmp_path: Path
+) -> None:
+    with log_rows.hold_lock(log):
+        output = cli.expect_success(archive(store, tmp_path, "--now"))
+        assert "Nothing done: another run works on the archive" in output
+        assert not (tmp_path / "archive").exists()
+        cli.expect_failure(archive(store, tmp_path, "restore"), "another run")

@@ -1,0 +1,65 @@
+"""Ranges are merged in tens."""
+
+import pytest
+
+from progress.adapters.postgres.database import Connection
+from progress.adapters.storage.storage import Storage
+from progress.archive import catalog, check, merges, plan
+from progress.archive.manifest import RangeEntry
+from tests.support import archives
+
+
+@pytest.fixture
+def tiny_ranges(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plan, "RANGE", 6)
+
+
+def merge(connection: Connection, archive: Storage) -> int:
+    return merges.run(connection, archive, lambda: None)
+
+
+@pytest.mark.usefixtures("tiny_ranges")
+def test_ten_ranges_become_one_with_the_same_rows(log: Connection, archive: Storage) -> None:
+    archives.run(log, archive)
+    assert len(archives.ranges(archive)) == 22
+    assert merge(log, archive) == 2
+    assert [(one.first, one.last) for one in archives.ranges(archive)] == [
+        (1, 60), (61, 120), (121, 126), (127, 131),
+    ]  # fmt: skip
+    assert check.run_deep(log, archive, lambda *_: None).findings == []
+    folders = {path.split("/")[1] for path in archives.paths(archive)}
+    assert len(folders) == 4
+    assert merge(log, archive) == 0
+
+
+@pytest.mark.usefixtures("tiny_ranges")
+def test_an_interrupted_merge_leaves_the_ranges_as_they_were(
+    log: Connection, archive: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archives.run(log, archive)
+    before = archives.ranges(archive)
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(catalog, "publish", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            merge(log, archive)
+    assert archives.ranges(archive) == before
+    assert check.run_deep(log, archive, lambda *_: None).findings == []
+    assert merge(log, archive) == 2
+
+
+def test_a_log_of_ten_billion_events_has_at_most_forty_ranges() -> None:
+    entries: list[RangeEntry] = []
+    most = 0
+    for number in range(9_999):
+        first = number * plan.RANGE + 1
+        entries.append(RangeEntry(first, first + plan.RANGE - 1, ""))
+        while chosen := merges.choose(entries):
+            at = entries.index(chosen[0])
+            entries[at : at + 10] = [RangeEntry(chosen[0].first, chosen[-1].last, "")]
+        most = max(most, len(entries))
+    assert most == 36
+    assert entries[-1].last == 9_999 * plan.RANGE

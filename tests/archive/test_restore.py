@@ -1,0 +1,114 @@
+"""The log is restored from the archive, or stays empty."""
+
+import contextlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from progress.adapters.postgres.database import Connection
+from progress.adapters.storage.storage import Storage
+from progress.archive import check, erasure, restore
+from progress.errors import ProgressError
+from progress.projections import batch, rebuild
+from progress.recovery import checks
+from tests.conftest import Store
+from tests.support import archives, model_rows, sample_events
+
+pytestmark = pytest.mark.usefixtures("small_ranges")
+
+
+@pytest.fixture
+def other(stores: Callable[[], Store]) -> Store:
+    """An empty, migrated database."""
+    return stores()
+
+
+@pytest.fixture
+def empty(other: Store) -> Iterator[Connection]:
+    """A connection to the empty database."""
+    with contextlib.closing(other.connect()) as connection:
+        yield connection
+
+
+def fill(connection: Connection, archive: Storage) -> restore.Restored:
+    return restore.run(connection, archive, lambda *_: None)
+
+
+def test_a_restored_log_has_the_same_rows_and_gives_the_same_read_models(
+    log: Connection, archive: Storage, other: Store, empty: Connection
+) -> None:
+    archives.run(log, archive)
+    restored = fill(empty, archive)
+    assert (restored.positions, restored.erased) == (131, 0)
+    for block in ("rows", "sessions"):
+        assert empty.run(archives.blocks()[block]) == log.run(archives.blocks()[block])
+    rebuild.run(other.connect)
+    batch.run(empty)
+    assert model_rows.compare(model_rows.read_rows(empty), model_rows.read_rows(log)) == []
+    assert checks.run(empty).findings == []
+    assert check.run_deep(empty, archive, lambda *_: None).findings == []
+    archives.run(empty, archive)
+
+
+def test_erased_events_are_erased_rows_again(
+    log: Connection, archive: Storage, empty: Connection
+) -> None:
+    archives.run(log, archive)
+    for learner in ("learner-ann", "learner-una", "learner-ben"):
+        archives.empty_stream(log, learner)
+        erasure.remove_stream(log, archive, learner, lambda _: None)
+    assert fill(empty, archive).erased == 3 * 32
+    assert empty.run(archives.blocks()["rows"]) == log.run(archives.blocks()["rows"])
+    assert checks.run(empty).findings[1:] == []
+
+
+def test_rows_that_were_emptied_after_the_archive_get_versions_without_gaps(
+    log: Connection, archive: Storage, other: Store, empty: Connection
+) -> None:
+    log.run(archives.blocks()["begin erasure"], learner="ann")
+    archives.run(log, archive)
+    archives.empty_stream(log, "learner-una")
+    erasure.remove_stream(log, archive, "learner-una", lambda _: None)
+    assert fill(empty, archive).erased == 2 * 32
+    rebuild.run(other.connect)
+    assert checks.run(empty).findings == []
+
+
+def test_a_log_that_is_not_empty_is_not_restored(
+    log: Connection, archive: Storage, empty: Connection
+) -> None:
+    archives.run(log, archive)
+    sample_events.record_lessons(empty, "ann", lessons=1)
+    before = empty.run(archives.blocks()["rows"])
+    with pytest.raises(ProgressError, match="not empty"):
+        fill(empty, archive)
+    assert empty.run(archives.blocks()["rows"]) == before
+
+
+def test_nothing_is_restored_from_a_damaged_archive(
+    log: Connection, archive: Storage, empty: Connection, folder: Path
+) -> None:
+    archives.run(log, archive)
+    path = archives.find_file(archive, "learner-ann")
+    whole = (folder / path).read_bytes()
+    for damaged in (whole[:-1], whole[1:]):
+        (folder / path).write_bytes(damaged)
+        with pytest.raises(ProgressError, match=path):
+            fill(empty, archive)
+    (folder / path).unlink()
+    with pytest.raises(ProgressError, match=path):
+        fill(empty, archive)
+    assert empty.run(archives.blocks()["count"]) == [[0]]
+    (folder / path).write_bytes(whole)
+    fill(empty, archive)
+
+
+def test_wrong_sums_in_the_manifest_are_found(
+    log: Connection, archive: Storage, empty: Connection
+) -> None:
+    archives.run(log, archive)
+    archives.change_sums(archive, log)
+    with pytest.raises(ProgressError, match="damaged"):
+        fill(empty, archive)
+    assert empty.run(archives.blocks()["count"]) == [[0]]
