@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from progress.adapters.storage import bucket as adapter
 from progress.adapters.storage import retries, storage
 from progress.errors import ProgressError, StorageUnavailable
 from tests.support import cloud_storage
@@ -97,6 +98,23 @@ def test_an_upload_continues_after_the_connection_is_cut(
         output.write(DATA[:size])
     assert bucket.objects["x"] == DATA[:size]
     assert "bytes */*" in bucket.spans
+
+
+@pytest.mark.parametrize("fault", ["cuts", "stalls"])
+def test_an_upload_through_a_slow_or_broken_line_ends_as_long_as_bytes_arrive(
+    bucket: cloud_storage.Bucket, monkeypatch: pytest.MonkeyPatch, fault: str
+) -> None:
+    monkeypatch.setattr(adapter, "_TIMEOUT_S", 0.3)
+    monkeypatch.setattr(retries, "_FIRST_PAUSE_S", 0)
+    setattr(bucket, fault, [1 << 20] * (retries.ATTEMPTS + 2))
+    remote = storage.open_storage("gs://b")
+    with remote.writing("x") as output:
+        for start in range(0, len(DATA), 1 << 20):
+            output.write(DATA[start : start + (1 << 20)])
+            assert isinstance(output, adapter._Upload)
+            assert len(output._buffer) <= adapter._CHUNK
+        assert not bucket.objects
+    assert bucket.objects["x"] == DATA
 
 
 def test_an_upload_fails_if_the_bucket_has_lost_bytes_that_it_confirmed(

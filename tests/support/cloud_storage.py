@@ -33,6 +33,7 @@ class Bucket:
         self.outages: list[dict[str, str]] = []  # the next requests get a 503 with these headers
         self.lost_responses = 0  # to the next conditional uploads, which succeed
         self.cuts: list[int] = []  # of the next bodies, the bytes that arrive before a cut
+        self.stalls: list[int] = []  # of the next bodies, the bytes that arrive before a wait
         self.requests: list[float] = []  # the time of each request
         self.spans: list[str] = []
         self.updated = "2026-01-01T00:00:00.000Z"  # of all objects
@@ -108,6 +109,7 @@ class _Handler(BaseHTTPRequestHandler):
         name, held = self.bucket.uploads[number]
         if self.close_connection:
             held += body[: len(body) // _QUANTUM * _QUANTUM]
+            self.rfile.read(self._unread)  # until the client gives up
             return None
         match = re.fullmatch(r"bytes (?:(\d+)-(\d+)|\*)/(\d+|\*)", content_range)
         assert match
@@ -124,10 +126,13 @@ class _Handler(BaseHTTPRequestHandler):
         return self._answer(308, b"", **had)
 
     def _read(self) -> bytes:
-        """Return the body; if the connection is to be cut, only its first bytes."""
-        length = int(self.headers.get("Content-Length", 0))
+        """Return the body; if the connection is to be cut or to stall, only its first bytes."""
+        length, self._unread = int(self.headers.get("Content-Length", 0)), 0
         if length and self.bucket.cuts:
             length, self.close_connection = self.bucket.cuts.pop(0), True
+        elif length and self.bucket.stalls:
+            arriving, self.close_connection = self.bucket.stalls.pop(0), True
+            length, self._unread = arriving, length - arriving
         return self.rfile.read(length)
 
     def do_DELETE(self) -> None:

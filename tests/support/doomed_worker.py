@@ -28,7 +28,11 @@ def run(operation_id: str, kind: str, step: str, point: str) -> None:
 
     The points of the step's compensation are `undo before` and `undo after`.
     """
-    doom = functools.partial(_doom, kind, step, point)
+    run_doomed(operation_id, functools.partial(_doom, kind, step, point))
+
+
+def run_doomed(operation_id: str, doom: Callable[[], None]) -> None:
+    """Run a worker that `doom` lets die; the worker's process calls `doom` first."""
     worker = _FORKS.Process(target=_work, args=(dict(os.environ), operation_id, doom))
     worker.start()
     worker.join(60)

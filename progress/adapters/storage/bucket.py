@@ -237,8 +237,9 @@ class _Upload:
         self._send(len(self._buffer), total=self._sent + len(self._buffer))
 
     def _send(self, size: int, total: int | None) -> None:
-        end = self._sent + size
-        for attempt in range(retries.ATTEMPTS):
+        end, attempt = self._sent + size, 0
+        while attempt < retries.ATTEMPTS:  # without progress
+            before = self._sent
             part = bytes(self._buffer[: end - self._sent])
             span = f"{self._sent}-{end - 1}" if part else "*"
             size_of_all = "*" if total is None else total
@@ -252,6 +253,7 @@ class _Upload:
             self._advance(response.headers.get("Range"))
             if self._sent == end and total is None:
                 return
+            attempt = 0 if self._sent > before else attempt + 1
         raise StorageUnavailable(f"an upload makes no progress after {self._sent} bytes; try again")
 
     def _advance(self, header: str | None) -> None:
