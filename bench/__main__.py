@@ -25,6 +25,7 @@ from bench import (
     report,
     server,
     starts,
+    statistics,
     streams,
 )
 from bench.lines import Line, RowSkipped
@@ -42,6 +43,7 @@ ROWS: dict[str, Row] = {
     "rebuild": rebuilds.compare_with_live,
     "batch": batch_job.compare_with_fewer,
     "export": export.compare_with_copy,
+    "statistics": statistics.compare_with_copy,
     "ingest": ingest.measure_load,
     "bursts": bursts.measure_large_bodies,
     "starts": starts.compare_with_empty,

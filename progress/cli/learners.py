@@ -1,7 +1,6 @@
 """`progress export`: write everything that is recorded about a learner into one file."""
 
 import contextlib
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 from uuid import UUID, uuid4
@@ -48,8 +47,7 @@ def export(user: Learner, folder: Folder = Path()) -> None:
 
 def _is_known(connection: Connection, user: str) -> bool:
     schema.set_search_path(connection)
-    values = {"learner": user, "caller": operations.CALLER, "key": "", "now": datetime.now(UTC)}
-    rows = connection.run(blocks("operations/export_user")["check"], **values)
+    rows = connection.run(blocks("operations/export_user")["check"], learner=user)
     return bool(rows[0][0])
 
 

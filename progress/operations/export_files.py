@@ -1,17 +1,26 @@
-"""The files that operations export: their storage and their names.
+"""The files that operations export: their storage, names and formats.
 
 An export is one object, named after its operation. The object exists only once it is complete, and
-the bucket deletes it after a week.
+is deleted after a week: in the bucket by its lifecycle rule, on this machine by the batch job.
+
+This module must not import pg8000, which the query function starts without.
 """
 
-from datetime import timedelta
+from datetime import date, timedelta
+from enum import StrEnum
 from uuid import UUID
 
 import msgspec
 
 from progress.settings import Settings
 
-LIFETIME = timedelta(days=7)  # the bucket's lifecycle rule
+LIFETIME = timedelta(days=7)  # also in the bucket's lifecycle rule
+
+MEDIA_TYPES = {  # by the suffix of a file
+    "zip": "application/zip",
+    "csv": "text/csv; charset=utf-8",
+    "parquet": "application/vnd.apache.parquet",
+}
 
 
 class ExportedFile(msgspec.Struct, frozen=True):
@@ -23,6 +32,38 @@ class ExportedFile(msgspec.Struct, frozen=True):
     sha256: str
 
 
+class StatisticsTable(StrEnum):
+    """A read model of which EXPORT_STATISTICS exports rows."""
+
+    DAILY = "DAILY"
+    WEEKLY = "WEEKLY"
+    DOMAIN = "DOMAIN"
+    LEVEL = "LEVEL"
+    ITEM = "ITEM"
+
+    @property
+    def has_days(self) -> bool:
+        """Return whether a row belongs to a day or a week."""
+        return self in (StatisticsTable.DAILY, StatisticsTable.WEEKLY)
+
+
+class FileFormat(StrEnum):
+    """The format of an exported table."""
+
+    CSV = "CSV"
+    PARQUET = "PARQUET"
+
+
+class StatisticsArguments(msgspec.Struct, frozen=True):
+    """The arguments of EXPORT_STATISTICS; null stands for all learners, or for no bound."""
+
+    table: StatisticsTable
+    format: FileFormat
+    learners: list[str] | None
+    first_day: date | None
+    last_day: date | None
+
+
 def location(settings: Settings) -> str:
     """Return the storage of the exports: the bucket, or a folder on this machine."""
     if settings.exports_bucket:
@@ -30,6 +71,6 @@ def location(settings: Settings) -> str:
     return f"{settings.progress_data_dir}/exports"
 
 
-def object_name(operation_id: UUID) -> str:
+def object_name(operation_id: UUID, suffix: str = "zip") -> str:
     """Return the object of an operation; a repeated step replaces it."""
-    return f"{operation_id}.zip"
+    return f"{operation_id}.{suffix}"

@@ -5,19 +5,19 @@ grow with the record.
 """
 
 import hashlib
-import time
 import zipfile
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
-from typing import IO, Any, NamedTuple, cast
+from typing import IO, NamedTuple, cast
 
 import msgspec
 
 from progress.adapters.postgres.database import Connection
 from progress.adapters.postgres.statements import blocks
 from progress.adapters.storage.storage import Output
-from progress.errors import OperationEnded, ProgressError
+from progress.errors import OperationEnded
+from progress.operations.export_streams import HashedOutput, Rows, Written, open_snapshot
 from progress.projections import schema
 from progress.projections.notifications import Publisher
 from progress.projections.projector import Projector
@@ -29,8 +29,6 @@ TABLES = ("daily", "weekly", "hourly", "items", "domains", "levels")  # COPY blo
 
 _FILE = "operations/export_user"
 _RETRY_INTERVAL_S = 0.2  # while another worker folds the shard
-_BUFFER = 1 << 18  # bytes
-_REPORT_INTERVAL = 1_000  # rows
 
 
 class Snapshot(NamedTuple):
@@ -50,29 +48,22 @@ class ArchivedFile(msgspec.Struct, frozen=True):
     sha256: str
 
 
-class Archive(NamedTuple):
-    """A complete archive."""
-
-    taken_at: datetime
-    bytes: int
-    sha256: str
-
-
 def catch_up(
-    connection: Connection, learner: str, publisher: Publisher, raise_if_expired: Callable[[], None]
+    connection: Connection, learner: str, publisher: Publisher, wait: Callable[[float], None]
 ) -> None:
-    """Fold the learner's shard up to the learner's newest event."""
+    """Fold the learner's shard up to the learner's newest event; `wait` sleeps, or ends the work.
+
+    Raises what `wait` raises.
+    """
     projector = Projector(connection, publisher=publisher)
     shard, newest = connection.run(blocks(_FILE)["shard"], learner=learner)[0]
     while not connection.run(blocks(_FILE)["is folded"], shard=shard, position=newest)[0][0]:
-        raise_if_expired()
-        if not projector.catch_up(shard):
-            time.sleep(_RETRY_INTERVAL_S)
+        wait(0 if projector.catch_up(shard) else _RETRY_INTERVAL_S)
 
 
 def write(
     connection: Connection, learner: str, output: Output, report_progress: Progress
-) -> Archive:
+) -> Written:
     """Write the archive in a transaction that the connection is closed in.
 
     The connection has the read models in its search path.
@@ -80,16 +71,13 @@ def write(
     Raises OperationEnded if the learner is deleted, and ProgressError if a rebuild has replaced the
     read models meanwhile.
     """
-    connection.run(blocks(_FILE)["begin"])
-    tables = connection.run(blocks(_FILE)["read models"])
-    snapshot = _take_snapshot(connection, learner)
-    target = _HashedOutput(output)
-    with zipfile.ZipFile(cast("IO[bytes]", target), "w") as archive:
-        writer = _Writer(connection, archive, snapshot)
-        _write_files(writer, learner, report_progress)
-    if connection.run(blocks(_FILE)["read models"]) != tables:
-        raise ProgressError("a rebuild replaced the read models during the export")
-    return Archive(snapshot.taken_at, target.bytes, target.digest.hexdigest())
+    target = HashedOutput(output)
+    with open_snapshot(connection):
+        snapshot = _take_snapshot(connection, learner)
+        with zipfile.ZipFile(cast("IO[bytes]", target), "w") as archive:
+            writer = _Writer(connection, archive, snapshot)
+            _write_files(writer, learner, report_progress)
+    return Written(snapshot.taken_at, target.bytes, target.digest.hexdigest())
 
 
 def _take_snapshot(connection: Connection, learner: str) -> Snapshot:
@@ -155,7 +143,7 @@ class _Writer:
     ) -> None:
         """Write the rows of a COPY statement, whose first `headings` lines are no rows."""
         with self._open(name) as file:
-            rows = _Rows(file, report_rows)
+            rows = Rows(file, report_rows)
             self._connection.run(blocks(_FILE)[block], stream=rows)
             rows.flush()
         digest = rows.digest.hexdigest()
@@ -165,48 +153,6 @@ class _Writer:
         info = zipfile.ZipInfo(name, self.snapshot.taken_at.timetuple()[:6])
         info.compress_type = zipfile.ZIP_DEFLATED
         return self._archive.open(info, "w", force_zip64=True)
-
-
-class _Rows:
-    """The rows of a COPY, which come one per call; compressing many at a time is faster."""
-
-    def __init__(self, file: IO[bytes], report_rows: Callable[[int], None]) -> None:
-        self.lines = self.bytes = 0
-        self.digest = hashlib.sha256()
-        self._file, self._report_rows, self._buffer = file, report_rows, bytearray()
-
-    def write(self, row: bytes) -> None:
-        self._buffer += row
-        self.lines += 1
-        if len(self._buffer) >= _BUFFER:
-            self.flush()
-        if self.lines % _REPORT_INTERVAL == 0:
-            self._report_rows(self.lines)
-
-    def flush(self) -> None:
-        """Compress the buffered rows."""
-        self.digest.update(self._buffer)
-        self.bytes += len(self._buffer)
-        self._file.write(self._buffer)
-        self._buffer.clear()
-
-
-class _HashedOutput:
-    """An output that cannot seek, with the size and the hash of what was written."""
-
-    def __init__(self, output: Output) -> None:
-        self.bytes, self.digest, self._output = 0, hashlib.sha256(), output
-
-    def write(self, data: Any) -> int:
-        """Write the data; return its length, as `zipfile` expects."""
-        part = bytes(data)
-        self.bytes += len(part)
-        self.digest.update(part)
-        self._output.write(part)
-        return len(part)
-
-    def flush(self) -> None:
-        """Do nothing: the storage flushes the file at its end."""
 
 
 def _encode(record: object) -> bytes:

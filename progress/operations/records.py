@@ -56,6 +56,7 @@ PLANS = {
     "REBUILD": Plan((Step("fold", 3_000.0), Step("swap", 300.0, is_final=True)), restarts=True),
     "REPLAY_DEAD_LETTERS": Plan((Step("replay", 600.0),)),
     "EXPORT_USER": Plan((Step("write", 600.0), Step("offer", 60.0, is_final=True))),
+    "EXPORT_STATISTICS": Plan((Step("write", 3_000.0), Step("offer", 60.0, is_final=True))),
     "ERASE_USER": Plan(
         (
             Step("forbid", 60.0, is_final=True),
@@ -115,9 +116,18 @@ def from_row(row: Mapping[str, object]) -> Operation:
 
 
 def accept_values(
-    kind: OperationKind, *, caller: str, key: str, subject: str | None, **arguments: object
+    kind: OperationKind,
+    *,
+    caller: str,
+    key: str,
+    subject: str | None,
+    daily_limit: int | None = None,
+    **arguments: object,
 ) -> dict[str, object]:
-    """Return the values of the SQL block `accept`, which starts an operation."""
+    """Return the values of the SQL block `accept`, which starts an operation.
+
+    `daily_limit` is the number of operations about the subject that the caller may start in a day.
+    """
     return {
         "kind": kind,
         "started_by": caller,
@@ -126,6 +136,7 @@ def accept_values(
         "steps": [step.name for step in PLANS[kind].steps],
         "subject": subject,
         "time_limit_s": PLANS[kind].time_limit_s,
+        "daily_limit": daily_limit,
     }
 
 

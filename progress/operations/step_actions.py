@@ -4,11 +4,9 @@ from collections.abc import Callable, Mapping
 
 import msgspec
 
-from progress import settings
 from progress.adapters.postgres.database import Connection
-from progress.adapters.storage import storage
-from progress.errors import EventStoreError, ProgressError, RebuildRunning
-from progress.operations import erasure_steps, export_files, export_user, step_connections
+from progress.errors import EventStoreError, RebuildRunning
+from progress.operations import erasure_steps, export_steps, step_connections
 from progress.operations.claim import ClaimedOperation
 from progress.operations.step_connections import connection_for, parse_arguments
 from progress.projections import batch, rebuild, replacement, replay
@@ -23,12 +21,6 @@ class ReplayArguments(msgspec.Struct, frozen=True):
     """The arguments of REPLAY_DEAD_LETTERS."""
 
     letter_ids: list[int]
-
-
-class ExportArguments(msgspec.Struct, frozen=True):
-    """The arguments of EXPORT_USER."""
-
-    user_id: str
 
 
 def _run_batch(operation: ClaimedOperation) -> object:
@@ -94,46 +86,12 @@ def _replay(operation: ClaimedOperation) -> object:
     return {"replayed": replayed, "stay": stay}
 
 
-def _write_export(operation: ClaimedOperation) -> object:
-    """Write the learner's archive; a repeated attempt replaces the object."""
-    learner = parse_arguments(operation, ExportArguments).user_id
-    name = export_files.object_name(operation.id)
-    with connection_for(operation) as connection:
-        export_user.catch_up(connection, learner, operation.publisher, operation.raise_if_expired)
-        with _exports().writing(name) as output:
-            archive = export_user.write(connection, learner, output, operation.report_progress)
-            operation.raise_if_expired()
-    return export_files.ExportedFile(
-        object=name,
-        file=f"progress-{archive.taken_at.date()}.zip",
-        bytes=archive.bytes,
-        sha256=archive.sha256,
-    )
-
-
-def _offer_export(operation: ClaimedOperation) -> object:
-    """Return the file, which the operation's result then names."""
-    file = msgspec.convert(operation.outcomes["write"], export_files.ExportedFile)
-    if not _exports().has(file.object):
-        raise ProgressError("the exported file does not exist any more")
-    return file
-
-
-def _delete_export(operation: ClaimedOperation) -> object:
-    """Delete the object, if the step has written it."""
-    _exports().remove_file(export_files.object_name(operation.id))
-    return None
-
-
-def _exports() -> storage.Storage:
-    return storage.open_storage(export_files.location(settings.current()))
-
-
 ACTIONS: dict[str, Mapping[str, Action]] = {
     "RUN_BATCH": {"batch": _run_batch},
     "REBUILD": {"fold": _fold, "swap": _swap},
     "REPLAY_DEAD_LETTERS": {"replay": _replay},
-    "EXPORT_USER": {"write": _write_export, "offer": _offer_export},
+    "EXPORT_USER": {"write": export_steps.write_user, "offer": export_steps.offer},
+    "EXPORT_STATISTICS": {"write": export_steps.write_statistics, "offer": export_steps.offer},
     "ERASE_USER": {
         "forbid": erasure_steps.forbid,
         "forget": erasure_steps.forget,
@@ -143,4 +101,7 @@ ACTIONS: dict[str, Mapping[str, Action]] = {
     },
 }
 
-COMPENSATIONS: dict[str, Mapping[str, Action]] = {"EXPORT_USER": {"write": _delete_export}}
+COMPENSATIONS: dict[str, Mapping[str, Action]] = {
+    "EXPORT_USER": {"write": export_steps.delete},
+    "EXPORT_STATISTICS": {"write": export_steps.delete},
+}

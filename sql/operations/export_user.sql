@@ -2,26 +2,16 @@
 -- COPY takes no parameters, so that its queries read the learner from the setting export.learner.
 
 -- check --
--- Whether the learner exists; how many exports the caller has started within 24 hours, without those that failed, or 0
--- if this request starts no new operation; and the seconds until the oldest of them is 24 hours old.
-WITH started AS (
-    SELECT o.started_at
-    FROM operations.operations o
-    WHERE o.kind = 'EXPORT_USER' AND o.started_by = CAST(:caller AS text) AND o.state NOT IN ('FAILED', 'TIMED_OUT')
-      AND o.started_at > CAST(:now AS timestamptz) - INTERVAL '24 hours'
-      AND NOT EXISTS (
-          SELECT FROM operations.operations same
-          WHERE same.kind = 'EXPORT_USER'
-            AND (same.subject = CAST(:learner AS text) AND same.finished_at IS NULL
-              OR same.started_by = CAST(:caller AS text)
-                 AND same.key_digest = sha256(convert_to(CAST(:key AS text), 'UTF8'))))
-)
+-- Whether the learner exists, the number of their events, and the mean size of the newest of them as JSON, in bytes.
 SELECT
-    NOT EXISTS (SELECT FROM deleted_learners d WHERE d.user_id = :learner) AND EXISTS (
-        SELECT FROM event_store.events e WHERE e.stream_id = 'learner-' || CAST(:learner AS text)) AS is_known,
-    count(*) AS accepted,
-    CAST(ceil(extract(epoch FROM min(started_at) - CAST(:now AS timestamptz))) AS integer) + 86400 AS seconds
-FROM started;
+    NOT EXISTS (SELECT FROM deleted_learners d WHERE d.user_id = :learner)
+        AND max(e.stream_version) IS NOT NULL AS is_known,
+    coalesce(max(e.stream_version), 0) AS events,
+    CAST(coalesce(avg(octet_length(CAST(e.event_data AS text)) + octet_length(CAST(e.metadata AS text))), 0) AS bigint)
+        AS event_bytes
+FROM (
+    SELECT * FROM event_store.events e WHERE e.stream_id = 'learner-' || CAST(:learner AS text)
+    ORDER BY e.stream_version DESC LIMIT 100) e;
 
 -- shard --
 -- The learner's shard, and the position of the learner's newest event; 0 without events.

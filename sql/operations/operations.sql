@@ -1,9 +1,9 @@
 -- Operations. progress/operations/claim.py runs them; the query API starts them; both read them.
 
 -- accept --
-SELECT operation_id, is_same, is_finished
+SELECT operation_id, is_same, by_key, is_finished, retry_after_s
 FROM operations.accept(:kind, :started_by, :key, CAST(:arguments AS jsonb), CAST(:steps AS text[]), :subject,
-    CAST(:time_limit_s AS double precision));
+    CAST(:time_limit_s AS double precision), CAST(:daily_limit AS integer));
 
 -- cancel --
 SELECT operations.cancel(CAST(:operation_id AS uuid), :caller) AS version;

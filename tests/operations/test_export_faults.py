@@ -1,27 +1,30 @@
 """Exports under faults: deaths, cancellations, outages and rebuilds leave no half file."""
 
+import contextlib
 import hashlib
 import json
-import os
-import signal
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import pytest
 
+from progress.adapters.postgres import statements
 from progress.adapters.postgres.database import Connection
 from progress.adapters.storage.storage import Folder
 from progress.errors import ProgressError, StorageUnavailable, Unavailable
-from progress.operations import executor, export_user
+from progress.operations import executor, export_streams, export_user
+from progress.operations.claim import ClaimedOperation
 from progress.projections import schema
+from progress.projections.projector import SHARDS
+from tests.conftest import Store
 from tests.support import doomed_export, sample_events, stage
 from tests.support.export_fixtures import (
     export,
+    export_statistics,
     exports,
     get,
+    kill_a_worker,
     read,
 )
 from tests.support.operation_fixtures import (
@@ -29,6 +32,7 @@ from tests.support.operation_fixtures import (
     Operator,
     blocks,
     fake_publisher,
+    limit_step,
     operator,
     populated,
 )
@@ -55,11 +59,93 @@ def test_the_next_worker_completes_the_export_of_a_worker_that_died(
     assert read(archive).keys() >= {"events.jsonl", "manifest.json"}
 
 
-def kill_a_worker(operation_id: str, point: str) -> None:
-    """Run a worker in a process of its own, which kills itself at the point."""
-    words = [sys.executable, "-m", "tests.support.doomed_export", operation_id, point]
-    done = subprocess.run(words, env=dict(os.environ), timeout=60, check=False)
-    assert done.returncode == -signal.SIGKILL
+@pytest.mark.parametrize("format_", ["CSV", "PARQUET"])
+@pytest.mark.parametrize("point", doomed_export.POINTS)
+def test_the_next_worker_completes_the_statistics_of_a_worker_that_died(
+    operator: Operator, populated: Connection, exports: Path, point: str, format_: str
+) -> None:
+    operation_id = export_statistics(operator, f"table: DAILY, format: {format_}")["id"]
+    kill_a_worker(operation_id, point)
+    assert get(operator, operation_id, "ada", "admin")["download"] is None
+    result = json.loads(operator.run(operation_id)["result"])
+    (file,) = exports.iterdir()
+    content = file.read_bytes()
+    assert (file.name, len(content)) == (result["object"], result["bytes"])
+    assert hashlib.sha256(content).hexdigest() == result["sha256"]
+    assert content.startswith(b"user_id,date," if format_ == "CSV" else b"PAR1")
+
+
+@pytest.mark.parametrize("format_", ["CSV", "PARQUET"])
+@pytest.mark.parametrize("point", ["first bytes", "renamed", "deleted"])
+def test_a_cancelled_export_of_statistics_leaves_no_object(
+    operator: Operator, populated: Connection, exports: Path, point: str, format_: str
+) -> None:
+    operation_id = export_statistics(operator, f"table: DAILY, format: {format_}")["id"]
+    if point != "deleted":
+        kill_a_worker(operation_id, point)
+        assert [*exports.iterdir()]
+    operator.data(f'mutation {{ cancelOperation(id: "{operation_id}") {{ id }} }}')
+    assert operator.run(operation_id)["error"] == "cancelled"
+    assert not exports.exists() or not [*exports.iterdir()]
+
+
+@pytest.mark.parametrize("format_", ["CSV", "PARQUET"])
+def test_statistics_are_cancelled_while_they_are_written(
+    operator: Operator,
+    populated: Connection,
+    exports: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    format_: str,
+) -> None:
+    operation_id = export_statistics(operator, f"table: DAILY, format: {format_}")["id"]
+    write, cancellations = export_streams.Rows.write, list[bytes]()
+
+    def write_and_cancel(rows: Any, row: bytes) -> None:
+        cancellations.append(row)
+        operator.ask(f'mutation {{ cancelOperation(id: "{operation_id}") {{ id }} }}')
+        write(rows, row)
+
+    monkeypatch.setattr(export_streams.Rows, "write", write_and_cancel)
+    monkeypatch.setattr(export_streams, "_REPORT_INTERVAL", 1)
+    assert operator.run(operation_id)["error"] == "cancelled"
+    assert len(cancellations) == 1
+    assert not [*exports.iterdir()]
+
+
+@pytest.mark.parametrize("format_", ["CSV", "PARQUET"])
+def test_an_outage_of_the_storage_uses_up_no_attempt_of_statistics(
+    operator: Operator, populated: Connection, monkeypatch: pytest.MonkeyPatch, format_: str
+) -> None:
+    operation_id = export_statistics(operator, f"table: DAILY, format: {format_}")["id"]
+
+    def fail(*_: object) -> None:
+        raise StorageUnavailable("no response")
+
+    for _ in range(7):
+        with monkeypatch.context() as broken:
+            broken.setattr(export_streams.HashedOutput, "write", fail)
+            with pytest.raises(StorageUnavailable):
+                executor.run(UUID(operation_id))
+    assert [step["attempts"] for step in operator.run(operation_id)["steps"]] == [1, 1]
+
+
+def test_a_rebuild_during_the_export_of_statistics_lets_the_attempt_fail(
+    operator: Operator, populated: Connection, exports: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    operation_id = export_statistics(operator, "table: DAILY")["id"]
+    flush = export_streams.Rows.flush
+
+    def flush_and_swap(rows: Any) -> None:
+        flush(rows)
+        populated.run(blocks()["retire read models"])
+        schema.create(populated)
+
+    with monkeypatch.context() as swapped:
+        swapped.setattr(export_streams.Rows, "flush", flush_and_swap)
+        with pytest.raises(Unavailable, match="a rebuild replaced the read models"):
+            executor.run(UUID(operation_id))
+    assert not [*exports.iterdir()]
+    assert operator.run(operation_id)["state"] == "SUCCEEDED"
 
 
 @pytest.mark.parametrize("point", ["first bytes", "renamed", "deleted"])
@@ -83,16 +169,39 @@ def test_an_export_is_cancelled_while_it_is_written(
     operator: Operator, populated: Connection, exports: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     operation_id = export(operator)["id"]
-    write = export_user._HashedOutput.write
+    write = export_streams.HashedOutput.write
 
     def write_and_cancel(output: Any, data: Any) -> int:
         operator.ask(f'mutation {{ cancelOperation(id: "{operation_id}") {{ id }} }}')
         return write(output, data)
 
-    monkeypatch.setattr(export_user._HashedOutput, "write", write_and_cancel)
-    monkeypatch.setattr(export_user, "_REPORT_INTERVAL", 1)
+    monkeypatch.setattr(export_streams.HashedOutput, "write", write_and_cancel)
+    monkeypatch.setattr(export_streams, "_REPORT_INTERVAL", 1)
     assert operator.run(operation_id)["error"] == "cancelled"
     assert not [*exports.iterdir()]
+
+
+def test_an_export_that_waits_for_its_shard_is_cancelled_at_once(
+    operator: Operator, populated: Connection, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another worker holds the learner's shard, so that the export cannot fold the new event."""
+    operation_id = export(operator)["id"]
+    stage.append(populated, [sample_events.user_deleted("ann")])
+    wait, waits = ClaimedOperation.wait, list[float]()
+
+    def cancel_and_wait(operation: ClaimedOperation, seconds: float) -> None:
+        waits.append(seconds)
+        operator.ask(f'mutation {{ cancelOperation(id: "{operation_id}") {{ id }} }}')
+        wait(operation, seconds)
+
+    monkeypatch.setattr(ClaimedOperation, "wait", cancel_and_wait)
+    limit_step(monkeypatch, "write", 5.0)
+    with contextlib.closing(stage.connect(store.url)) as holder:
+        holder.run("BEGIN")
+        for shard in SHARDS:
+            holder.run(statements.blocks("projections/fold")["lock_shard"], shard=shard)
+        done = operator.run(operation_id)
+    assert (done["state"], done["error"], len(waits)) == ("FAILED", "cancelled", 1)
 
 
 def test_an_outage_of_the_storage_uses_up_no_attempt(

@@ -2,17 +2,23 @@
 
 import asyncio
 import hashlib
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from starlette.requests import Request
 
+from progress.adapters.postgres import statements
 from progress.adapters.postgres.database import Connection
+from progress.local import readiness
+from progress.operations import records
 from progress.operations.records import Operation, OperationKind, OperationState
 from progress.projections import batch
 from progress.query.graphql.downloads import Downloads
 from progress.settings import Settings
+from tests.conftest import Store
 from tests.support import sample_events, stage
 from tests.support.export_fixtures import (
     export,
@@ -21,6 +27,7 @@ from tests.support.export_fixtures import (
 )
 from tests.support.operation_fixtures import (
     Operator,
+    blocks,
     fake_publisher,
     operator,
     populated,
@@ -78,6 +85,34 @@ def test_a_learner_may_start_five_exports_in_a_day(
     assert start_own(operator, "sixth") == "RATE_LIMITED"
     assert start_own(operator, "3") == ids[3]
     assert operator.run(export(operator)["id"])["state"] == "SUCCEEDED"
+
+
+def test_concurrent_requests_start_no_sixth_export(
+    operator: Operator, populated: Connection, store: Store
+) -> None:
+    """The sixth request arrives before the fifth is committed, and goes on when the fifth ends."""
+    for number in range(4):
+        operator.run(start_own(operator, f"{number}"))
+    values = records.accept_values(
+        OperationKind.EXPORT_USER,
+        caller="ann",
+        key="4",
+        subject="ann",
+        daily_limit=5,
+        user_id="ann",
+    )
+    sql = statements.blocks("operations/operations")
+    with closing(stage.connect(store.url)) as other, ThreadPoolExecutor(1) as pool:
+        other.run("BEGIN")
+        fifth = other.run(sql["accept"], **values)[0][0]
+        sixth = pool.submit(start_own, operator, "5")
+        readiness.wait(lambda: populated.run(blocks()["waiting for rows"])[0][0], "the sixth")
+        ended = {"state": "SUCCEEDED", "error": None, "result": "{}"}
+        other.run(sql["finish"], operation_id=fifth, **ended)
+        other.run("COMMIT")
+        assert sixth.result() == "RATE_LIMITED"
+    assert start_own(operator, "4") == str(fifth)
+    assert start_own(operator, "5") == "RATE_LIMITED"
 
 
 def test_those_who_requested_an_export_may_download_it(

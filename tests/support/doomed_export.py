@@ -11,7 +11,7 @@ from typing import Any
 from uuid import UUID
 
 from progress.adapters.storage.storage import Folder
-from progress.operations import executor, export_user
+from progress.operations import executor, export_statistics, export_streams, export_user
 from progress.operations.claim import ClaimedOperation
 
 POINTS = ("caught up", "first bytes", "last bytes", "renamed", "written", "offered")
@@ -26,11 +26,13 @@ def install(point: str) -> None:
     """Kill this process when it reaches the point."""
     match point:
         case "caught up":
-            _replace(export_user, "write", before=die)
+            for module in (export_user, export_statistics):
+                _replace(module, "write", before=die)
         case "first bytes":
-            _replace(export_user._HashedOutput, "write", after=die)
+            _replace(export_streams.HashedOutput, "write", after=die)
         case "last bytes":
-            _replace(export_user, "write", after=die)
+            for module in (export_user, export_statistics):
+                _replace(module, "write", after=die)
         case "renamed":  # the object is complete, but the outcome is not recorded
             _replace(ClaimedOperation, "complete_step", before=die)
         case "written":

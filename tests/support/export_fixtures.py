@@ -3,6 +3,10 @@
 import csv
 import io
 import json
+import os
+import signal
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -26,6 +30,18 @@ def exports(operator: Operator) -> Path:
 def export(operator: Operator, learner: str = "ann", **options: Any) -> Any:
     """Start an export and return the operation."""
     return operator.start("exportUser", f'userId: "{learner}", ', **options)
+
+
+def export_statistics(operator: Operator, arguments: str, **options: Any) -> Any:
+    """Start an export of statistics as an administrator and return the operation."""
+    return operator.start("exportStatistics", f"{arguments}, ", **options)
+
+
+def kill_a_worker(operation_id: str, point: str) -> None:
+    """Run a worker in a process of its own, which kills itself at the point."""
+    words = [sys.executable, "-m", "tests.support.doomed_export", operation_id, point]
+    done = subprocess.run(words, env=dict(os.environ), timeout=60, check=False)
+    assert done.returncode == -signal.SIGKILL
 
 
 def read(path: Path) -> dict[str, bytes]:

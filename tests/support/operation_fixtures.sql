@@ -60,3 +60,7 @@ SELECT pg_advisory_xact_lock(hashtext(current_schema()), 3);
 DO $$ BEGIN
     EXECUTE format('ALTER SCHEMA %I RENAME TO retired', current_schema());
 END $$;
+
+-- waiting for rows --
+-- Whether a session waits for another transaction to end.
+SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'transactionid' AND NOT granted);

@@ -11,7 +11,7 @@ from progress.adapters.postgres.database import Connection
 from progress.event_store import dead_letters
 from progress.projections import batch
 from tests.support import model_rows, sample_events
-from tests.support.export_fixtures import export, read
+from tests.support.export_fixtures import export, export_statistics, read
 from tests.support.operation_fixtures import Operator, blocks, result
 from tests.support.stage import append
 
@@ -76,10 +76,25 @@ def _start_export(operator: Operator, _: Connection) -> str:
 
 def _check_export(_: Connection, done: Any) -> None:
     file = result(done)
-    (archive,) = exported_files()
-    assert archive.name == file["object"]
-    assert hashlib.sha256(archive.read_bytes()).hexdigest() == file["sha256"]
+    archive = _check_file(file)
     assert json.loads(read(archive)["manifest.json"])["user_id"] == "ann"
+
+
+def _start_statistics(operator: Operator, _: Connection) -> str:
+    operation_id: str = export_statistics(operator, "table: DAILY, format: PARQUET")["id"]
+    return operation_id
+
+
+def _check_statistics(_: Connection, done: Any) -> None:
+    assert _check_file(result(done)).read_bytes().startswith(b"PAR1")
+
+
+def _check_file(file: Any) -> Path:
+    """Check that the file is the only exported one, and return its path."""
+    (path,) = exported_files()
+    assert path.name == file["object"]
+    assert hashlib.sha256(path.read_bytes()).hexdigest() == file["sha256"]
+    return path
 
 
 def exported_files() -> list[Path]:
@@ -93,4 +108,5 @@ SCENARIOS = {
     "REBUILD": Scenario(_start_rebuild, _check_rebuild),
     "REPLAY_DEAD_LETTERS": Scenario(_start_replay, _check_replay),
     "EXPORT_USER": Scenario(_start_export, _check_export),
+    "EXPORT_STATISTICS": Scenario(_start_statistics, _check_statistics),
 }

@@ -12,6 +12,7 @@ _MAX_RANGE_DAYS = 731
 _MAX_PAGE_SIZE = 200
 _MAX_FORECAST_DAYS = 366
 _MAX_LETTERS = 200
+_MAX_LEARNERS = 1_000
 _MAX_EVENT_TYPES = 50  # because the query compares every recorded event with every type
 _MAX_REASON_LENGTH = 1_000  # characters
 
@@ -50,6 +51,17 @@ def parse_id(name: str, text: str) -> str:
     if not auth.is_id(text):
         raise BadInput(f"{name}: expected 1 to 200 characters, none of them U+0000")
     return text
+
+
+def parse_learners(ids: Sequence[str] | None) -> list[str] | None:
+    """Return the ids of learners, sorted and without duplicates; None for all learners."""
+    if ids is None:
+        return None
+    if not 1 <= len(ids) <= _MAX_LEARNERS:
+        raise BadInput(
+            f"learners: expected 1 to {_MAX_LEARNERS:,} ids, or null for all - found {len(ids)}"
+        )
+    return sorted({parse_id("learners", text) for text in ids})
 
 
 def parse_event_types(types: Sequence[str] | None) -> list[str] | None:

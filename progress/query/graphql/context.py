@@ -8,7 +8,7 @@ import msgspec
 import strawberry
 
 from progress.errors import BadInput, Forbidden
-from progress.operations.records import Operation
+from progress.operations.records import Operation, OperationKind
 from progress.query.auth import Caller
 from progress.query.graphql import arguments
 from progress.query.graphql.downloads import Download, Downloads
@@ -41,16 +41,28 @@ class Context(msgspec.Struct, frozen=True):
             raise Forbidden("administrators only")
 
     async def sign_download(self, operation: Operation) -> Download | None:
-        """Return the download of the operation's file; None if the caller may not fetch it."""
-        caller = self.caller.user_id
-        may_fetch = caller == operation.subject or (
-            self.is_admin and caller in operation.requesters
-        )
-        if not may_fetch or self.downloads is None:
+        """Return the operation's file if the caller may fetch it."""
+        if self.downloads is None or not self._may_fetch(operation):
             return None
         origin = f"http://{self.host.decode('latin-1')}" if self.host else ""
         now = datetime.now(UTC)  # not `at`, because a stream may have begun long ago
         return await self.downloads.sign(operation, now, origin)
+
+    def _may_fetch(self, operation: Operation) -> bool:
+        """Return whether the file is the caller's own record, or one that their role may request.
+
+        The subject of EXPORT_STATISTICS is its caller, who may have lost the role since.
+        """
+        caller, is_record = self.caller.user_id, operation.kind is OperationKind.EXPORT_USER
+        if is_record and caller == operation.subject:
+            return True
+        return caller in operation.requesters and (
+            self.is_admin if is_record else self.may_export_statistics
+        )
+
+    @property
+    def may_export_statistics(self) -> bool:
+        return self.caller.role in ("admin", "support")
 
     @property
     def is_admin(self) -> bool:

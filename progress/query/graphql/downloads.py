@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 PATH = "/exports/"
 
+_KINDS = (OperationKind.EXPORT_USER, OperationKind.EXPORT_STATISTICS)
 _EXPIRES_S = 600
 _SIGN_TIMEOUT_S = 5.0
 
@@ -111,7 +112,7 @@ class Downloads:
 def _has_file(operation: Operation, at: datetime) -> bool:
     """Return whether the operation has exported a file that is not yet deleted."""
     return (
-        operation.kind is OperationKind.EXPORT_USER
+        operation.kind in _KINDS
         and operation.state is OperationState.SUCCEEDED
         and at < operation.started_at + export_files.LIFETIME
     )

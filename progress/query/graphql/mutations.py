@@ -3,18 +3,19 @@
 import asyncio
 import contextlib
 from collections.abc import Callable
-from datetime import datetime
-from typing import Any
+from datetime import date, datetime
+from typing import Annotated, Any
 from uuid import UUID
 
+import msgspec
 import strawberry
 from strawberry import ID, UNSET
 
 from progress.adapters.pubsub import wakeups
 from progress.errors import BadInput, Forbidden, NotFound, RateLimited
-from progress.operations import records
+from progress.operations import export_files, records
 from progress.operations.records import PLANS, Operation, OperationKind
-from progress.query.graphql import arguments, types
+from progress.query.graphql import arguments, exports, types
 from progress.query.graphql.administration import get_operation
 from progress.query.graphql.context import Info
 from progress.query.read_models import dead_letters
@@ -90,10 +91,46 @@ class Mutation:
     async def export_user(
         self, info: Info, *, user_id: ID | None = UNSET, idempotency_key: ID
     ) -> Operation:
-        learner = _authorize_export(info, user_id)
-        await _check_export(info, learner, idempotency_key)
+        learner = exports.authorize_user(info, user_id)
+        await exports.check_user(info, learner)
         return await _start(
-            info, OperationKind.EXPORT_USER, idempotency_key, subject=learner, user_id=learner
+            info,
+            OperationKind.EXPORT_USER,
+            idempotency_key,
+            subject=learner,
+            daily_limit=None if info.context.is_admin else _MAX_EXPORTS,
+            user_id=learner,
+        )
+
+    @_mutation(types.Operation, "Administrators and support: rows of one read model as a file.")
+    async def export_statistics(
+        self,
+        info: Info,
+        *,
+        table: export_files.StatisticsTable,
+        from_: Annotated[date | None, strawberry.argument(name="from")] = UNSET,
+        to: date | None = UNSET,
+        learners: list[ID] | None = UNSET,
+        format: export_files.FileFormat | None = export_files.FileFormat.CSV,  # noqa: A002 - the contract's word
+        idempotency_key: ID,
+    ) -> Operation:
+        if not info.context.may_export_statistics:
+            raise Forbidden("administrators and support only")
+        request = exports.parse_statistics(
+            table,
+            format or export_files.FileFormat.CSV,
+            learners if isinstance(learners, list) else None,
+            from_ or None,
+            to or None,
+        )
+        await exports.check_statistics(info, request)
+        return await _start(
+            info,
+            OperationKind.EXPORT_STATISTICS,
+            idempotency_key,
+            subject=info.context.caller.user_id,
+            is_shared=False,
+            **msgspec.structs.asdict(request),
         )
 
     @_mutation(types.Operation, "Refused after the operation's point of no return.")
@@ -131,37 +168,6 @@ class Mutation:
         return retried
 
 
-def _authorize_export(info: Info, user_id: ID | None) -> str:
-    """Return the learner to export, or raise Forbidden.
-
-    Learners may export their own record, administrators any record, and support staff no record.
-    """
-    caller = info.context.caller
-    learner = arguments.parse_id("userId", user_id) if isinstance(user_id, str) else caller.user_id
-    if caller.role == "support":
-        raise Forbidden("support may not export a record")
-    if learner != caller.user_id and not info.context.is_admin:
-        raise Forbidden("a learner may export their own record only")
-    return learner
-
-
-async def _check_export(info: Info, learner: str, key: str) -> None:
-    """Raise NotFound for an unknown learner, RateLimited after a learner's fifth export a day."""
-    rows = await info.context.queries.reader.fetch(
-        "operations/export_user",
-        "check",
-        learner=learner,
-        caller=info.context.caller.user_id,
-        key=arguments.parse_id("idempotencyKey", key),
-        now=info.context.at,
-    )
-    if not rows[0]["is_known"]:
-        raise NotFound("userId: expected a learner with events - found none")
-    if not info.context.is_admin and rows[0]["accepted"] >= _MAX_EXPORTS:
-        reason = f"expected at most {_MAX_EXPORTS} exports within 24 hours: try again later"
-        raise RateLimited(reason, rows[0]["seconds"])
-
-
 async def _find_erasure(info: Info, learner: str) -> Operation | None:
     """Return the operation that erased the learner; NotFound if the learner is unknown."""
     reader = info.context.queries.reader
@@ -174,25 +180,43 @@ async def _find_erasure(info: Info, learner: str) -> Operation | None:
 
 
 async def _start(
-    info: Info, kind: OperationKind, key: str, *, subject: str | None = None, **parameters: object
+    info: Info,
+    kind: OperationKind,
+    key: str,
+    *,
+    subject: str | None = None,
+    daily_limit: int | None = None,
+    is_shared: bool = True,
+    **parameters: object,
 ) -> Operation:
     """Commit the operation, call a worker for it unless it is finished already, and return it.
 
-    If another operation of this kind about the same subject is unfinished, return that operation.
+    If an operation of this kind about the same subject is unfinished, that one is returned; unless
+    `is_shared`, only if it has the same arguments. Raise RateLimited if the caller has started
+    `daily_limit` operations about the subject within 24 hours, not counting those that failed.
     """
     values = records.accept_values(
         kind,
         caller=info.context.caller.user_id,
         key=arguments.parse_id("idempotencyKey", key),
         subject=subject,
+        daily_limit=daily_limit,
         **parameters,
     )
     rows = await info.context.queries.reader.fetch("operations/operations", "accept", **values)
     accepted = rows[0]
-    if not accepted["is_same"]:
+    if accepted["retry_after_s"] is not None:
+        reason = f"expected at most {daily_limit} exports within 24 hours: try again later"
+        raise RateLimited(reason, accepted["retry_after_s"])
+    if not accepted["is_same"] and accepted["by_key"]:
         raise BadInput(
             f"idempotencyKey: expected a new key - found the key of another {kind}, "
             f"{accepted['operation_id']}, with other arguments"
+        )
+    if not accepted["is_same"] and not is_shared:
+        raise BadInput(
+            f"expected one unfinished {kind} at a time - found {accepted['operation_id']}: "
+            "wait until it ends, or cancel it"
         )
     if not accepted["is_finished"]:
         await _call_worker(accepted["operation_id"])

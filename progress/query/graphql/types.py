@@ -9,6 +9,7 @@ import msgspec
 import strawberry
 
 from progress.event_store import dead_letter_record as dead_letters
+from progress.operations import export_files
 from progress.operations import records as operations
 from progress.query.graphql.context import Info
 from progress.query.read_models import rows
@@ -66,6 +67,8 @@ LagStatus = strawberry.enum(rows.LagStatus)
 DeadLetterKind = strawberry.enum(dead_letters.DeadLetterKind)
 OperationKind = strawberry.enum(operations.OperationKind)
 OperationState = strawberry.enum(operations.OperationState)
+StatisticsTable = strawberry.enum(export_files.StatisticsTable)
+FileFormat = strawberry.enum(export_files.FileFormat)
 ItemFilter = strawberry.enum(
     rows.ItemFilter,
     description="MASTERED: short or long term. "

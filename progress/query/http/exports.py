@@ -6,6 +6,7 @@ from pathlib import Path
 from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 
+from progress.operations.export_files import MEDIA_TYPES
 from progress.query.graphql.downloads import PATH, Downloads
 from progress.query.http import responses
 
@@ -20,4 +21,5 @@ def answer(request: Request, downloads: Downloads) -> Response | None:
     target = Path(downloads.location) / file.object if file else None
     if file is None or target is None or not target.is_file():
         return responses.json({"error": "this link has expired: request another"}, 404)
-    return FileResponse(target, filename=file.file, media_type="application/zip", headers=_HEADERS)
+    media_type = MEDIA_TYPES[target.suffix.lstrip(".")]
+    return FileResponse(target, filename=file.file, media_type=media_type, headers=_HEADERS)

@@ -1,8 +1,11 @@
 -- Return the operation of this caller and key, or the unfinished one about the same subject, or a new one.
--- is_same: the key was not used before for other arguments.
+-- is_same: the operation has these arguments. by_key: the key was used before. daily_limit: how many operations about
+-- this subject the caller may start within 24 hours, without those that failed; null: any number. Beyond the limit,
+-- operation_id is null, and retry_after_s is the time until the oldest of them does not count any more.
 CREATE OR REPLACE FUNCTION operations.accept(
     kind text, started_by text, key text, arguments jsonb, steps text[], subject text, time_limit_s double precision,
-    OUT operation_id uuid, OUT is_same boolean, OUT is_finished boolean
+    daily_limit integer,
+    OUT operation_id uuid, OUT is_same boolean, OUT by_key boolean, OUT is_finished boolean, OUT retry_after_s integer
 )
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
@@ -15,8 +18,21 @@ BEGIN
         VALUES (accept.kind, accept.started_by, digest, accept.arguments, accept.subject, ARRAY[accept.started_by],
             clock_timestamp() + make_interval(secs => accept.time_limit_s))
         ON CONFLICT DO NOTHING
-        RETURNING o.operation_id, true, false INTO accept.operation_id, accept.is_same, accept.is_finished;
+        RETURNING o.operation_id, true, false, false
+        INTO accept.operation_id, accept.is_same, accept.by_key, accept.is_finished;
         IF FOUND THEN
+            -- The new row keeps concurrent requests about the subject waiting, so that none is counted too late.
+            SELECT ceil(extract(epoch FROM min(o.started_at) + INTERVAL '24 hours' - clock_timestamp()))
+            INTO accept.retry_after_s
+            FROM operations.operations o
+            WHERE o.kind = accept.kind AND o.started_by = accept.started_by AND o.subject = accept.subject
+              AND o.state NOT IN ('FAILED', 'TIMED_OUT') AND o.started_at > clock_timestamp() - INTERVAL '24 hours'
+            HAVING count(*) > accept.daily_limit;
+            IF FOUND THEN
+                DELETE FROM operations.operations o WHERE o.operation_id = accept.operation_id;
+                accept.operation_id := NULL;
+                RETURN;
+            END IF;
             INSERT INTO operations.steps (operation_id, place, name)
             SELECT accept.operation_id, s.place, s.name FROM unnest(accept.steps) WITH ORDINALITY AS s (name, place);
             RETURN;
@@ -29,11 +45,13 @@ BEGIN
                 OR f.subject = accept.subject AND f.finished_at IS NULL)
             ORDER BY by_key DESC LIMIT 1) f
         WHERE o.operation_id = f.operation_id
-        RETURNING o.operation_id, o.arguments = accept.arguments OR NOT f.by_key, o.finished_at IS NOT NULL
-        INTO accept.operation_id, accept.is_same, accept.is_finished;
+        RETURNING o.operation_id, o.arguments = accept.arguments, f.by_key, o.finished_at IS NOT NULL
+        INTO accept.operation_id, accept.is_same, accept.by_key, accept.is_finished;
         EXIT WHEN FOUND;  -- otherwise the other caller's operation ended in between
     END LOOP;
 END $$;
 
-REVOKE EXECUTE ON FUNCTION operations.accept(text, text, text, jsonb, text[], text, double precision) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION operations.accept(text, text, text, jsonb, text[], text, double precision) TO progress_query;
+REVOKE EXECUTE ON FUNCTION operations.accept(text, text, text, jsonb, text[], text, double precision, integer)
+    FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION operations.accept(text, text, text, jsonb, text[], text, double precision, integer)
+    TO progress_query;

@@ -137,6 +137,7 @@ def test_a_stream_sends_each_state_of_an_operation_until_it_ends(
             steps=["fold"],
             subject="batch",
             time_limit_s=600.0,
+            daily_limit=None,
         )
         stream = subscribe(port, query, "root", roles=["admin"], id=str(accepted))
         assert stream.next_value() == {"state": "PENDING", "progress": 0}

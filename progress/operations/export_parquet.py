@@ -1,0 +1,117 @@
+"""CSV rows converted to a Parquet file by DuckDB, through two pipes.
+
+Nothing is stored in between, so that memory does not grow with the number of rows.
+"""
+
+import contextlib
+import os
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import IO
+
+from progress.adapters.storage.storage import Output
+from progress.errors import ProgressError
+
+_TEXT = ("user_id", "item_id", "headword", "level", "domain", "domains", "mastery")
+_DAYS = ("date", "start", "end")
+_TIMES = ("first_answered_at", "first_correct_at", "last_answered_at", "reviewed_at", "due_at")
+_QUOTIENTS = (
+    "accuracy_rate", "average_response_ms", "average_score", "easiness_factor", "progress_rate",
+)  # fmt: skip
+# The types of the columns; all others are BIGINT.
+_TYPES = {
+    **dict.fromkeys(_TEXT, "VARCHAR"),
+    **dict.fromkeys(_DAYS, "DATE"),
+    **dict.fromkeys(_TIMES, "TIMESTAMPTZ"),
+    **dict.fromkeys(_QUOTIENTS, "DOUBLE"),
+}
+# With more threads, DuckDB needs gigabytes.
+_CONFIGURATION: dict[str, str | bool | int | float | list[str]] = {
+    "threads": 1,
+    "memory_limit": "256MB",
+}
+_PART = 1 << 16  # bytes of one read
+
+
+@contextlib.contextmanager
+def converting(output: Output) -> Iterator[Output]:
+    """Yield an output for CSV rows with headings, which writes them to `output` as Parquet.
+
+    The first write holds the whole heading. Raises ProgressError if a row cannot be converted.
+    """
+    with ThreadPoolExecutor(2) as pool:
+        conversion = _Conversion(output, pool)
+        try:
+            with contextlib.suppress(BrokenPipeError):  # a thread has failed; its error follows
+                yield conversion
+        finally:
+            conversion.close()
+        conversion.raise_errors()
+
+
+class _Conversion:
+    """Two threads: DuckDB reads the first pipe and writes the second, which the other thread reads.
+
+    A thread that fails closes its ends of the pipes, so that the others end too.
+    """
+
+    def __init__(self, output: Output, pool: ThreadPoolExecutor) -> None:
+        self._output, self._pool = output, pool
+        self._rows: IO[bytes] | None = None
+        self._threads: list[Future[None]] = []
+
+    def write(self, data: bytes) -> None:
+        """Write CSV; BrokenPipeError if a thread has failed."""
+        if self._rows is None:
+            heading = bytes(data).partition(b"\n")[0].decode()
+            self._rows = self._start(heading.split(","))
+        self._rows.write(data)
+
+    def close(self) -> None:
+        """End the rows."""
+        if self._rows is not None:
+            with contextlib.suppress(BrokenPipeError):
+                self._rows.close()
+
+    def raise_errors(self) -> None:
+        """Wait for the threads; raise the error of the storage, else DuckDB's."""
+        for thread in self._threads:
+            thread.result()
+
+    def _start(self, columns: list[str]) -> IO[bytes]:
+        rows_end, rows = os.pipe()
+        file_end, file = os.pipe()
+        types = {name: _TYPES.get(name, "BIGINT") for name in columns}
+        self._threads = [
+            self._pool.submit(_send, file_end, self._output),
+            self._pool.submit(_convert, rows_end, file, types),
+        ]
+        return os.fdopen(rows, "wb")
+
+
+def _convert(rows: int, file: int, types: dict[str, str]) -> None:
+    import duckdb  # 20 MB, which no other step needs
+
+    try:
+        with duckdb.connect(":memory:", config=_CONFIGURATION) as connection:
+            connection.from_csv_auto(
+                f"/dev/fd/{rows}",
+                auto_detect=False,
+                header=True,
+                columns=types,
+                delimiter=",",
+                quotechar='"',
+                allow_quoted_nulls=False,
+                parallel=False,
+            ).write_parquet(f"/dev/fd/{file}", compression="zstd")
+    except duckdb.Error as error:
+        raise ProgressError(f"the rows cannot be converted to Parquet: {error}") from error
+    finally:
+        os.close(rows)
+        os.close(file)
+
+
+def _send(file: int, output: Output) -> None:
+    with os.fdopen(file, "rb", buffering=0) as pipe:
+        while part := pipe.read(_PART):
+            output.write(part)

@@ -1,0 +1,50 @@
+"""The export of a read model's rows: one CSV or Parquet file from one snapshot of the database.
+
+The data flows forward only, from COPY to the storage, so that memory does not grow with the rows.
+"""
+
+import contextlib
+from collections.abc import Callable
+
+from progress.adapters.postgres.database import Connection
+from progress.adapters.postgres.statements import blocks
+from progress.adapters.storage.storage import Output
+from progress.operations import export_estimates, export_parquet
+from progress.operations.export_files import FileFormat, StatisticsArguments
+from progress.operations.export_streams import HashedOutput, Rows, Written, open_snapshot
+
+_FILE = "operations/export_statistics"
+
+
+def write(
+    connection: Connection,
+    request: StatisticsArguments,
+    output: Output,
+    report_progress: Callable[[float], None],
+) -> Written:
+    """Write the file in a transaction that the connection is closed in.
+
+    The connection has the read models in its search path. Raises ProgressError if a rebuild has
+    replaced the read models meanwhile.
+    """
+    sql, name, target = blocks(_FILE), request.table.lower(), HashedOutput(output)
+    values = {
+        "learners": request.learners,
+        "first_day": request.first_day,
+        "last_day": request.last_day,
+    }
+    with open_snapshot(connection):
+        taken_at = connection.run(sql["request"], **values)[0][0]
+        plan = connection.run(sql[f"estimate {name}"], **values)
+        expected = export_estimates.read_rows(plan[0][0])
+        with _open(target, request.format) as file:
+            rows = Rows(file, lambda lines: report_progress(lines / max(lines + 1, expected)))
+            connection.run(sql[name], stream=rows)
+            rows.flush()
+    return Written(taken_at, target.bytes, target.digest.hexdigest())
+
+
+def _open(target: HashedOutput, format_: FileFormat) -> contextlib.AbstractContextManager[Output]:
+    if format_ is FileFormat.PARQUET:
+        return export_parquet.converting(target)
+    return contextlib.nullcontext(target)

@@ -1,0 +1,79 @@
+"""Streams of an export: the snapshot, rows from COPY, and an output with its size and its hash."""
+
+import contextlib
+import hashlib
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from progress.adapters.postgres.database import Connection
+from progress.adapters.postgres.statements import blocks
+from progress.adapters.storage.storage import Output
+from progress.errors import ProgressError
+
+_FILE = "operations/export_user"
+_BUFFER = 1 << 18  # bytes
+_REPORT_INTERVAL = 1_000  # rows
+
+
+class Written(NamedTuple):
+    """A file that is completely written, and the time of its snapshot."""
+
+    taken_at: datetime
+    bytes: int
+    sha256: str
+
+
+@contextlib.contextmanager
+def open_snapshot(connection: Connection) -> Iterator[None]:
+    """Run the block in a read-only REPEATABLE READ transaction, which the connection is closed in.
+
+    Raises ProgressError if a rebuild has replaced the read models meanwhile.
+    """
+    connection.run(blocks(_FILE)["begin"])
+    tables = connection.run(blocks(_FILE)["read models"])
+    yield
+    if connection.run(blocks(_FILE)["read models"]) != tables:
+        raise ProgressError("a rebuild replaced the read models during the export")
+
+
+class Rows:
+    """The rows of a COPY, which come one per call; compressing many at a time is faster."""
+
+    def __init__(self, output: Output, report_rows: Callable[[int], None]) -> None:
+        self.lines = self.bytes = 0
+        self.digest = hashlib.sha256()
+        self._output, self._report_rows, self._buffer = output, report_rows, bytearray()
+
+    def write(self, row: bytes) -> None:
+        self._buffer += row
+        self.lines += 1
+        if len(self._buffer) >= _BUFFER:
+            self.flush()
+        if self.lines % _REPORT_INTERVAL == 0:
+            self._report_rows(self.lines)
+
+    def flush(self) -> None:
+        """Write the buffered rows."""
+        self.digest.update(self._buffer)
+        self.bytes += len(self._buffer)
+        self._output.write(bytes(self._buffer))
+        self._buffer.clear()
+
+
+class HashedOutput:
+    """An output that cannot seek, with the size and the hash of what was written."""
+
+    def __init__(self, output: Output) -> None:
+        self.bytes, self.digest, self._output = 0, hashlib.sha256(), output
+
+    def write(self, data: Any) -> int:
+        """Write the data; return its length, as `zipfile` expects."""
+        part = bytes(data)
+        self.bytes += len(part)
+        self.digest.update(part)
+        self._output.write(part)
+        return len(part)
+
+    def flush(self) -> None:
+        """Do nothing: the storage flushes the file at its end."""

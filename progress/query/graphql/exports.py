@@ -1,0 +1,79 @@
+"""Requests of exports: who may make them, and whether one step can do their work."""
+
+from datetime import date
+
+import msgspec
+from strawberry import ID
+
+from progress.errors import BadInput, Forbidden, NotFound
+from progress.operations import export_estimates
+from progress.operations.export_estimates import MAX_BYTES, Estimate
+from progress.operations.export_files import FileFormat, StatisticsArguments, StatisticsTable
+from progress.operations.records import PLANS, OperationKind
+from progress.query.graphql import arguments
+from progress.query.graphql.context import Info
+
+
+def authorize_user(info: Info, user_id: ID | None) -> str:
+    """Return the learner to export; learners may export their own record only, support none."""
+    caller = info.context.caller
+    learner = arguments.parse_id("userId", user_id) if isinstance(user_id, str) else caller.user_id
+    if caller.role == "support":
+        raise Forbidden("support may not export a record")
+    if learner != caller.user_id and not info.context.is_admin:
+        raise Forbidden("a learner may export their own record only")
+    return learner
+
+
+async def check_user(info: Info, learner: str) -> None:
+    """Raise NotFound for an unknown learner, and BadInput if the record is too large."""
+    rows = await info.context.queries.reader.fetch(
+        "operations/export_user", "check", learner=learner
+    )
+    if not rows[0]["is_known"]:
+        raise NotFound("userId: expected a learner with events - found none")
+    estimate = export_estimates.estimate_user(rows[0]["events"], rows[0]["event_bytes"])
+    advice = "ask the operator for a copy of the log"
+    _check_estimate("userId", estimate, OperationKind.EXPORT_USER, advice)
+
+
+def parse_statistics(
+    table: StatisticsTable,
+    format_: FileFormat,
+    learners: list[ID] | None,
+    first_day: date | None,
+    last_day: date | None,
+) -> StatisticsArguments:
+    """Return the request of an export of statistics; raise BadInput if it is not allowed."""
+    if first_day and last_day and first_day > last_day:
+        raise BadInput(f"from: expected a day not later than `to` - found {first_day}, {last_day}")
+    if (first_day or last_day) and not table.has_days:
+        raise BadInput(f"from, to: expected only with DAILY or WEEKLY - found with {table}")
+    return StatisticsArguments(
+        table, format_, arguments.parse_learners(learners), first_day, last_day
+    )
+
+
+async def check_statistics(info: Info, request: StatisticsArguments) -> None:
+    """Raise BadInput if the rows are too many for one step."""
+    rows = await info.context.queries.reader.fetch(
+        "operations/export_statistics",
+        f"estimate {request.table.lower()}",
+        learners=request.learners,
+        first_day=request.first_day,
+        last_day=request.last_day,
+    )
+    expected = export_estimates.read_rows(msgspec.json.decode(rows[0][0]))
+    estimate = export_estimates.estimate_statistics(request.table, request.format, expected)
+    advice = "choose fewer days or learners, and make several requests"
+    arguments_ = "from, to, learners" if request.table.has_days else "learners"
+    _check_estimate(arguments_, estimate, OperationKind.EXPORT_STATISTICS, advice)
+
+
+def _check_estimate(names: str, estimate: Estimate, kind: OperationKind, advice: str) -> None:
+    max_seconds = PLANS[kind].steps[0].timeout_s
+    if estimate.seconds > max_seconds or estimate.bytes > MAX_BYTES:
+        raise BadInput(
+            f"{names}: expected work of at most {max_seconds:,.0f} s and 1 GiB - found about "
+            f"{estimate.seconds:,.0f} s and {estimate.bytes / MAX_BYTES:.1f} GiB: {advice}"
+        )

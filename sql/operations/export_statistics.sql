@@ -1,0 +1,114 @@
+-- The export of a read model's rows. progress/operations/export_statistics.py runs the blocks; the query API runs the
+-- estimates. COPY takes no parameters, so that its queries read the request from settings; see "request".
+
+-- request --
+-- Keep the request for the transaction; without learners, `learners` is an empty array.
+SELECT transaction_timestamp(),
+    set_config('export.learners', CAST(coalesce(CAST(:learners AS text[]), '{}') AS text), true),
+    set_config('export.first_day', coalesce(CAST(:first_day AS text), '-infinity'), true),
+    set_config('export.last_day', coalesce(CAST(:last_day AS text), 'infinity'), true);
+
+-- days --
+s.day BETWEEN CAST(current_setting('export.first_day') AS date) AND CAST(current_setting('export.last_day') AS date)
+
+-- mondays --
+s.monday BETWEEN CAST(current_setting('export.first_day') AS date) AND CAST(current_setting('export.last_day') AS date)
+
+-- everyone --
+current_setting('export.learners') = '{}'
+
+-- learners --
+unnest(CAST(current_setting('export.learners') AS text[])) AS l (user_id)
+
+-- daily --
+-- PostgreSQL runs only one branch of the UNION, because the condition on the setting has no columns.
+COPY (
+    SELECT s.user_id, s.day AS date,
+        {read_models/daily_stats stat_fields}
+    FROM (
+        SELECT s.* FROM daily_stats s WHERE {operations/export_statistics everyone}
+        UNION ALL
+        SELECT s.* FROM {operations/export_statistics learners} JOIN daily_stats s USING (user_id)
+    ) AS s
+    WHERE {operations/export_statistics days}
+    ORDER BY s.user_id, s.day
+) TO STDOUT (FORMAT csv, HEADER);
+
+-- weekly --
+COPY (
+    SELECT s.user_id, s.monday AS start, s.monday + 6 AS "end", s.active_days,
+        {read_models/daily_stats stat_fields}
+    FROM (
+        SELECT s.* FROM weekly_stats s WHERE {operations/export_statistics everyone}
+        UNION ALL
+        SELECT s.* FROM {operations/export_statistics learners} JOIN weekly_stats s USING (user_id)
+    ) AS s
+    WHERE {operations/export_statistics mondays}
+    ORDER BY s.user_id, s.monday
+) TO STDOUT (FORMAT csv, HEADER);
+
+-- item --
+COPY (
+    SELECT s.user_id, s.item_id,
+        {read_models/item_stats item_fields}
+    FROM (
+        SELECT s.* FROM item_stats s WHERE {operations/export_statistics everyone}
+        UNION ALL
+        SELECT s.* FROM {operations/export_statistics learners} JOIN item_stats s USING (user_id)
+    ) AS s
+    LEFT JOIN items i ON i.item_id = s.item_id
+    ORDER BY s.user_id, s.item_id
+) TO STDOUT (FORMAT csv, HEADER);
+
+-- shares --
+(
+        SELECT s.* FROM catalogue_shares s WHERE {operations/export_statistics everyone}
+        UNION ALL
+        SELECT s.* FROM {operations/export_statistics learners} JOIN catalogue_shares s USING (user_id)
+    ) AS d
+    LEFT JOIN catalogue_counts c USING (kind, name)
+
+-- domain --
+COPY (
+    SELECT d.user_id, name AS domain,
+        {read_models/catalogue_shares share_fields}
+    FROM {operations/export_statistics shares}
+    WHERE kind = 'domain'
+    ORDER BY d.user_id, name
+) TO STDOUT (FORMAT csv, HEADER);
+
+-- level --
+COPY (
+    SELECT d.user_id, name AS level,
+        {read_models/catalogue_shares share_fields}
+    FROM {operations/export_statistics shares}
+    WHERE kind = 'level'
+    ORDER BY d.user_id, name
+) TO STDOUT (FORMAT csv, HEADER);
+
+-- asked --
+(CAST(:learners AS text[]) IS NULL OR s.user_id = ANY (CAST(:learners AS text[])))
+
+-- estimate daily --
+-- The planner estimates the number of rows from its statistics, without reading them.
+EXPLAIN (FORMAT JSON)
+SELECT FROM daily_stats s
+WHERE {operations/export_statistics asked}
+  AND s.day >= coalesce(CAST(:first_day AS date), '-infinity')
+  AND s.day <= coalesce(CAST(:last_day AS date), 'infinity');
+
+-- estimate weekly --
+EXPLAIN (FORMAT JSON)
+SELECT FROM weekly_stats s
+WHERE {operations/export_statistics asked}
+  AND s.monday >= coalesce(CAST(:first_day AS date), '-infinity')
+  AND s.monday <= coalesce(CAST(:last_day AS date), 'infinity');
+
+-- estimate item --
+EXPLAIN (FORMAT JSON) SELECT FROM item_stats s WHERE {operations/export_statistics asked};
+
+-- estimate domain --
+EXPLAIN (FORMAT JSON) SELECT FROM catalogue_shares s WHERE {operations/export_statistics asked} AND s.kind = 'domain';
+
+-- estimate level --
+EXPLAIN (FORMAT JSON) SELECT FROM catalogue_shares s WHERE {operations/export_statistics asked} AND s.kind = 'level';

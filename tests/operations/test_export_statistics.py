@@ -1,0 +1,184 @@
+"""Exports of statistics: the rows of a read model, with the numbers of the API, in both formats."""
+
+import csv
+import io
+import json
+import re
+import sys
+from collections.abc import Callable
+from datetime import date, datetime
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from progress.adapters.postgres.database import Connection
+from progress.adapters.storage.storage import Output
+from progress.errors import ProgressError, StorageUnavailable
+from progress.operations import export_parquet
+from progress.projections import batch
+from tests.support.export_fixtures import export_statistics, exports
+from tests.support.operation_fixtures import USERS, Operator, fake_publisher, operator, populated
+
+__all__ = ["exports", "fake_publisher", "operator", "populated"]
+
+_CAPITAL = re.compile("[A-Z]")
+_DAYS = '(from: "2024-03-01", to: "2024-06-01")'
+API = {
+    "DAILY": f"dailyStats{_DAYS} {{ date answers studyTimeMinutes accuracyRate }}",
+    "WEEKLY": f"weeklyStats{_DAYS} {{ start end activeDays itemsReviewed averageScore }}",
+    "DOMAIN": "domainStats { domain itemsStudied catalogueItems progressRate }",
+    "LEVEL": "levelStats { level learning longTermMastered catalogueItems }",
+}
+
+
+def write(operator: Operator, exports: Path, arguments: str) -> Path:
+    """Export statistics and return the file."""
+    done = operator.run(export_statistics(operator, arguments)["id"])
+    assert done["state"] == "SUCCEEDED", done["error"]
+    return exports / str(json.loads(done["result"])["object"])
+
+
+def write_csv(operator: Operator, exports: Path, arguments: str) -> list[dict[str, str]]:
+    """Export statistics and return the rows of the CSV file."""
+    text = write(operator, exports, arguments).read_text(encoding="utf-8")
+    return list(csv.DictReader(io.StringIO(text)))
+
+
+@pytest.mark.parametrize("table", API)
+def test_a_table_has_the_numbers_of_the_api(
+    operator: Operator, populated: Connection, exports: Path, table: str
+) -> None:
+    batch.run(populated)
+    rows = write_csv(operator, exports, f"table: {table}")
+    assert {row["user_id"] for row in rows} == {*USERS}
+    (expected,) = operator.api.data(f"{{ {API[table]} }}").values()
+    columns = {field: _CAPITAL.sub(r"_\g<0>", field).lower() for field in expected[0]}
+    own = [
+        {field: row[column] for field, column in columns.items()}
+        for row in rows
+        if row["user_id"] == "ann"
+    ]
+    studied = [row for row in expected if row.get("itemsStudied") != 0]
+    assert own == [{k: "" if v is None else _text(v) for k, v in row.items()} for row in studied]
+
+
+def _text(value: object) -> str:
+    return f"{value:g}" if isinstance(value, float) and value == int(value) else str(value)
+
+
+def test_the_items_have_the_numbers_of_the_api(
+    operator: Operator, populated: Connection, exports: Path
+) -> None:
+    rows = write_csv(operator, exports, 'table: ITEM, learners: ["ann"]')
+    query = "{ itemStats(first: 200) { edges { node { itemId headword answers mastery } } } }"
+    nodes = [edge["node"] for edge in operator.api.data(query)["itemStats"]["edges"]]
+    assert sorted(
+        (row["item_id"], row["headword"], row["answers"], row["mastery"]) for row in rows
+    ) == sorted(
+        (node["itemId"], node["headword"] or "", str(node["answers"]), node["mastery"])
+        for node in nodes
+    )
+
+
+def test_days_and_learners_select_rows(
+    operator: Operator, populated: Connection, exports: Path
+) -> None:
+    every = write_csv(operator, exports, "table: DAILY")
+    days = sorted({row["date"] for row in every})
+    assert [(row["user_id"], row["date"]) for row in every] == sorted(
+        (row["user_id"], row["date"]) for row in every
+    )
+    some = (
+        f'table: DAILY, from: "{days[1]}", to: "{days[2]}", learners: ["cyd", "ann", "cyd", "no"]'
+    )
+    assert write_csv(operator, exports, some) == [
+        row for row in every if row["user_id"] != "ben" and row["date"] in days[1:3]
+    ]
+    assert write_csv(operator, exports, 'table: WEEKLY, from: "2030-01-01"') == []
+
+
+def test_parquet_has_the_typed_rows_of_the_csv(
+    operator: Operator, populated: Connection, exports: Path
+) -> None:
+    rows = write_csv(operator, exports, "table: DAILY")
+    file = write(operator, exports, "table: DAILY, format: PARQUET")
+    table = duckdb.read_parquet(str(file))
+    assert table.columns == [*rows[0]]
+    parsers: dict[str, Callable[[str], object]] = {
+        "VARCHAR": str,
+        "DATE": date.fromisoformat,
+        "BIGINT": int,
+        "DOUBLE": float,
+    }
+    read = [parsers[str(type_)] for type_ in table.types]
+    assert table.fetchall() == [
+        tuple(parse(text) if text else None for parse, text in zip(read, row.values(), strict=True))
+        for row in rows
+    ]
+
+
+def test_parquet_has_the_times_and_texts_of_the_items(
+    operator: Operator, populated: Connection, exports: Path
+) -> None:
+    rows = write_csv(operator, exports, "table: ITEM")
+    file = write(operator, exports, "table: ITEM, format: PARQUET")
+    times = duckdb.read_parquet(str(file)).project(
+        "user_id, item_id, headword, domains, epoch_us(last_answered_at)"
+    )
+    assert times.fetchall() == [
+        (
+            *(row[name] or None for name in ("user_id", "item_id", "headword", "domains")),
+            round(datetime.fromisoformat(row["last_answered_at"]).timestamp() * 1_000_000)
+            if row["last_answered_at"]
+            else None,
+        )
+        for row in rows
+    ]
+
+
+@pytest.mark.parametrize("table", ["WEEKLY", "DOMAIN", "LEVEL"])
+def test_every_table_can_be_parquet(
+    operator: Operator, populated: Connection, exports: Path, table: str
+) -> None:
+    batch.run(populated)
+    rows = write_csv(operator, exports, f"table: {table}")
+    file = write(operator, exports, f"table: {table}, format: PARQUET")
+    assert duckdb.read_parquet(str(file)).shape == (len(rows), len(rows[0]))
+
+
+def test_csv_does_not_need_duckdb(
+    operator: Operator, populated: Connection, exports: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "duckdb", None)
+    assert write_csv(operator, exports, "table: DAILY")
+
+
+def test_a_row_that_duckdb_cannot_read_is_an_error() -> None:
+    with pytest.raises(ProgressError, match="cannot be converted"):
+        convert(io.BytesIO(), b"ann,many\n", 100_000)
+
+
+def test_an_outage_of_the_storage_ends_the_conversion() -> None:
+    class Down:
+        def write(self, _: object) -> None:
+            raise StorageUnavailable("no response")
+
+    with pytest.raises(StorageUnavailable):
+        convert(Down(), b"ann,1\n", 400_000)
+
+
+def test_an_error_of_the_source_ends_the_conversion() -> None:
+    def fail(_: object) -> bytes:
+        raise KeyError
+
+    with pytest.raises(KeyError):
+        convert(io.BytesIO(), b"ann,1\n", 1, make=fail)
+
+
+def convert(output: Output, row: bytes, count: int, make: Callable[[bytes], bytes] = bytes) -> None:
+    """Convert the heading and so many rows, more than a pipe holds."""
+    with export_parquet.converting(output) as rows:
+        rows.write(b"user_id,answers\n")
+        for _ in range(count):
+            rows.write(make(row))
