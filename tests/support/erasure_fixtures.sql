@@ -3,12 +3,13 @@
 -- tables --
 SELECT format('%I.%I', n.nspname, c.relname)
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-WHERE c.relkind IN ('r', 'm') AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast')
+WHERE c.relkind IN ('r', 'm') AND c.relpersistence <> 't' AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast')
 ORDER BY 1;
 
 -- statistics --
 SELECT schemaname || '.' || tablename || '.' || attname FROM pg_stats
-WHERE strpos(concat(most_common_vals::text, histogram_bounds::text, most_common_elems::text), :needle) > 0;
+WHERE schemaname NOT LIKE 'pg\_temp%'  -- of a batch run's session
+  AND strpos(concat(most_common_vals::text, histogram_bounds::text, most_common_elems::text), :needle) > 0;
 
 -- poison --
 -- Set aside the learner's first answer, as a worker does with an event that it cannot fold.
@@ -27,3 +28,18 @@ FROM event_store.events WHERE stream_id LIKE 'erased-%';
 
 -- search --
 SELECT t::text FROM searched_table t WHERE strpos(t::text, :needle) > 0;
+
+-- begin batch run --
+-- As a run of the batch job that has read the learners' days; the statements of `end batch run` end it.
+SELECT pg_advisory_xact_lock(hashtext('batch ' || current_schema()), s) FROM generate_series(0, 15) s;
+
+-- end batch run --
+SELECT delete_batch_rows(ARRAY(SELECT user_id FROM deleted_learners)) FROM (
+    SELECT pg_advisory_xact_lock_shared(hashtext('reading ' || current_schema()), s) FROM generate_series(0, 15) s) locks;
+
+-- copy weeks --
+-- The rows that such a run writes.
+CREATE TEMPORARY TABLE weeks AS TABLE weekly_stats;
+
+-- write weeks --
+INSERT INTO weekly_stats TABLE weeks ON CONFLICT DO NOTHING;

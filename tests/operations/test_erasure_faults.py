@@ -1,0 +1,223 @@
+"""Erasures under faults: deaths and outages in any step lead to the same end."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from progress import settings
+from progress.adapters.postgres.database import Connection
+from progress.errors import (
+    CopiesUnavailable,
+    DatabaseUnavailable,
+    OperationClaimed,
+    StorageUnavailable,
+)
+from progress.local import readiness
+from progress.operations import erase_user, erasure_ledger, erasure_steps, executor
+from progress.projections import batch, rebuild, replacement, schema
+from progress.projections.projector import Projector
+from progress.recovery import checks
+from tests.conftest import Store
+from tests.support import doomed_erasure, model_rows, sample_events, stage
+from tests.support.erasure_fixtures import (
+    LEARNER,
+    NEEDLES,
+    blocks,
+    erase,
+    find_traces,
+    leave_traces,
+    no_requests,
+    receipt,
+)
+from tests.support.operation_fixtures import Operator
+from tests.support.traced_runs import run_until_it_ends
+
+__all__ = ["no_requests"]
+
+
+@pytest.fixture
+def traced(populated: Connection) -> Connection:
+    """A store with other learners, and with a learner's traces in every table."""
+    leave_traces(populated)
+    return populated
+
+
+def expect_the_end(connection: Connection, done: Any) -> None:
+    """Check that nothing is left of the learner, and everything of the others."""
+    counts = receipt(done)["erased"]
+    assert (counts["events"], counts["dead_letters"], counts["sessions"]) == (21, 9, 3)
+    assert receipt(done)["found"] == 0
+    assert find_traces(connection, *NEEDLES) == []
+    batch.run(connection)
+    assert not sample_events.find_differences(connection)
+    assert not checks.run(connection).findings
+
+
+@pytest.mark.parametrize(("step", "point"), doomed_erasure.POINTS)
+def test_the_next_worker_completes_the_erasure_of_a_worker_that_died(
+    operator: Operator, traced: Connection, step: str, point: str
+) -> None:
+    operation_id = erase(operator)["id"]
+    kill_a_worker(operation_id, step, point)
+    done = run_until_it_ends(operator, operation_id)
+    attempts = {s["name"]: s["attempts"] for s in done["steps"]}
+    assert attempts == dict.fromkeys(doomed_erasure.STEPS, 1) | {step: 2}
+    expect_the_end(traced, done)
+
+
+def kill_a_worker(operation_id: str, step: str, point: str) -> None:
+    """Run a worker in a process of its own, which kills itself at the point."""
+    words = [sys.executable, "-m", "tests.support.doomed_erasure", operation_id, step, point]
+    done = subprocess.run(words, env=dict(os.environ), timeout=60, check=False)
+    assert done.returncode == -signal.SIGKILL
+
+
+@pytest.mark.timeout(300)
+def test_losing_the_database_at_any_statement_uses_up_no_attempt(
+    operator: Operator, traced: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first call of each statement breaks its connection once before and once after."""
+    run, broken = erase_user._run, set[tuple[str, str]]()
+
+    def break_once(connection: Connection, block: str, point: str) -> None:
+        if (block, point) not in broken:
+            broken.add((block, point))
+            connection.run("SELECT pg_terminate_backend(pg_backend_pid())")
+
+    def run_and_break(connection: Connection, block: str, **values: object) -> Any:
+        break_once(connection, block, "before")
+        rows = run(connection, block, **values)
+        break_once(connection, block, "after")
+        return rows
+
+    monkeypatch.setattr(erase_user, "_run", run_and_break)
+    operation_id = erase(operator)["id"]
+    outages = 0
+    while True:
+        try:
+            executor.run(UUID(operation_id))
+            break
+        except DatabaseUnavailable:
+            outages += 1
+        except OperationClaimed:  # the server has not noticed yet that the connection is closed
+            continue
+    assert outages == len(broken) > 40
+    done = operator.get(operation_id)
+    assert [step["attempts"] for step in done["steps"]] == [1] * 5
+    expect_the_end(traced, done)
+
+
+OUTAGES = {
+    "ledger": (erasure_ledger, "write_entry", StorageUnavailable("no response")),
+    "Redis": (erasure_steps, "_delete_copies", CopiesUnavailable("no response")),
+    "exports": (erasure_steps, "_delete_exports", StorageUnavailable("no response")),
+}
+
+
+@pytest.mark.parametrize("name", OUTAGES)
+def test_an_outage_of_the_storage_or_redis_uses_up_no_attempt(
+    operator: Operator, traced: Connection, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    owner, function, error = OUTAGES[name]
+
+    def fail(*_: object) -> None:
+        raise error
+
+    operation_id = erase(operator)["id"]
+    with monkeypatch.context() as broken:
+        broken.setattr(owner, function, fail)
+        for _ in range(7):
+            with pytest.raises(type(error)):
+                executor.run(UUID(operation_id))
+    done = operator.run(operation_id)
+    assert [step["attempts"] for step in done["steps"]] == [1] * 5
+    expect_the_end(traced, done)
+
+
+def test_redis_that_does_not_respond_is_an_outage(
+    operator: Operator, traced: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REDIS_URL", "unix:///nowhere/redis.sock")
+    settings.current.cache_clear()
+    operation_id = erase(operator)["id"]
+    with pytest.raises(CopiesUnavailable):
+        executor.run(UUID(operation_id))
+    assert operator.get(operation_id)["state"] == "RUNNING"
+
+
+@pytest.fixture
+def folded_replacement(store: Store, traced: Connection) -> Iterator[replacement.Replacement]:
+    """A rebuild that has folded the log and has not swapped its schema in."""
+
+    def connect() -> Connection:
+        return store.connect()
+
+    with replacement.open_replacement(connect) as second:
+        rebuild.fold(connect)
+        yield second
+
+
+def test_a_learner_erased_between_a_rebuild_s_fold_and_its_swap_stays_away(
+    operator: Operator,
+    traced: Connection,
+    folded_replacement: replacement.Replacement,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The last step waits for the rebuild."""
+    waits = 0
+
+    def swap_at_the_second_wait(*_: object) -> None:
+        nonlocal waits
+        waits += 1
+        if waits == 2:
+            folded_replacement.swap()
+            folded_replacement.connection.run("SELECT pg_advisory_unlock_all()")
+
+    operation_id = erase(operator)["id"]
+    monkeypatch.setattr("progress.operations.claim.ClaimedOperation.wait", swap_at_the_second_wait)
+    done = operator.run(operation_id)
+    assert waits >= 2
+    expect_the_end(traced, done)
+
+
+def test_a_batch_run_that_read_the_learner_s_days_leaves_none_of_its_rows(
+    operator: Operator, store: Store, traced: Connection
+) -> None:
+    """The run holds its lock until its transaction ends; the last step waits for the lock."""
+    operation_id = erase(operator)["id"]
+    with contextlib.closing(stage.connect(store.url)) as run, ThreadPoolExecutor(1) as pool:
+        run.run(blocks()["copy weeks"])
+        run.run("BEGIN")
+        run.run(blocks()["begin batch run"])
+        running = pool.submit(executor.run, UUID(operation_id))
+        readiness.wait(lambda: model_rows.read_value(traced, "one waits"), "the last step")
+        run.run(blocks()["write weeks"])
+        run.run(blocks()["end batch run"])
+        run.run("COMMIT")
+        running.result()
+    expect_the_end(traced, operator.get(operation_id))
+
+
+def test_every_schema_of_read_models_forgets_the_learner(
+    operator: Operator, traced: Connection
+) -> None:
+    """Two revisions serve during a release, and a rebuild may have left a schema behind."""
+    name = schema.schema_name()
+    others = ["progress_000000000000", "progress_000000000001_retired"]
+    for other in others:
+        traced.run(f"ALTER SCHEMA {name} RENAME TO {other}")
+        schema.create(traced)
+        schema.set_search_path(traced)
+        Projector(traced).catch_up_all()
+        batch.fold(traced, list(range(16)))
+    assert len([t for t in find_traces(traced, LEARNER) if ".user_progress:" in t]) == 3
+    done = operator.run(erase(operator)["id"])
+    expect_the_end(traced, done)

@@ -1,0 +1,61 @@
+"""A worker of an erasure that kills itself at a point.
+
+Run it as `python -m tests.support.doomed_erasure OPERATION STEP POINT`; the point is `before` or
+`after` the step's effect, or a function of `progress.operations.erase_user`.
+"""
+
+import os
+import signal
+import sys
+from collections.abc import Callable
+from typing import Any
+from uuid import UUID
+
+from progress.operations import erase_user, erasure_steps, executor, step_actions
+from progress.operations.claim import ClaimedOperation
+
+STEPS = ("forbid", "forget", "redact", "files", "close")
+POINTS = [
+    *((step, point) for step in STEPS for point in ("before", "after")),
+    ("forbid", "forbid"),
+    ("redact", "redact_events"),
+    ("close", "hide_sessions"),
+    ("close", "delete_marks"),
+    ("close", "keep_receipt"),
+]
+
+
+def die() -> None:
+    """End the process as the kernel does when memory is short."""
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def install(step: str, point: str) -> None:
+    """Let this process die at the point."""
+    action = step_actions.ACTIONS["ERASE_USER"][step]
+
+    def act(operation: ClaimedOperation) -> object:
+        if point == "before":
+            die()
+        elif point != "after":
+            setattr(erase_user, point, _die_after(getattr(erase_user, point)))
+        outcome = action(operation)
+        die()
+        return outcome
+
+    step_actions.ACTIONS["ERASE_USER"] = {**step_actions.ACTIONS["ERASE_USER"], step: act}
+
+
+def _die_after(function: Callable[..., Any]) -> Callable[..., Any]:
+    def call(*arguments: Any, **named: Any) -> None:
+        function(*arguments, **named)
+        die()
+
+    return call
+
+
+if __name__ == "__main__":
+    erasure_steps._REQUESTS_END_S = 0.0
+    erase_user.CHUNK = 7
+    install(sys.argv[2], sys.argv[3])
+    executor.run(UUID(sys.argv[1]))
