@@ -34,7 +34,9 @@ def test_an_unreachable_database_or_a_full_output_device_gives_a_one_line_error(
     for away in ("postgresql://u:secret@127.0.0.1:1/d", "postgresql:///d?host=/nowhere"):
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("DATABASE_URL", away)
-            assert_failed(stack.run("status"), "no connection to ", "check that it runs")
+            assert_failed(
+                stack.run("status"), "no connection to ", "check that the service is running"
+            )
     if Path("/dev/full").exists():
         environment = settings.child_env(PROGRESS_DATA_DIR=str(stack.folder))
         full = [sys.executable, "-m", "progress.cli", "token", "--user", "u"]

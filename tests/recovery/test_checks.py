@@ -41,7 +41,7 @@ def fold_each(connection: Connection) -> None:
 def test_an_undamaged_store_has_no_findings(store: Store, populated: Connection) -> None:
     assert not list_findings(populated)
     output = cli.expect_success(cli.progress(store.url, "check"))
-    assert "the log is whole" in output.lower()
+    assert "the log is complete" in output.lower()
     report = json.loads(cli.expect_success(cli.progress(store.url, "check", "--json")))
     assert report["events"] == report["head"] > 0
     assert {shard["events_behind"] for shard in report["shards"]} == {0}

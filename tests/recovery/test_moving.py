@@ -100,7 +100,7 @@ def test_the_runbook_moves_the_database_from_neon_to_cloud_sql(
     make, move, go_on = blocks("Neon to Cloud SQL")
     shell.type(*make, DATABASE_URL=cloud)
     output = shell.type(*move, DATABASE_URL=cloud, NEON_URL=neon.url, NEW_URL=cloud)
-    assert "The log is whole" in output
+    assert "The log is complete" in output
     assert f"head {len(log['events'])}" in output
     assert [s[1] for s in shell.gcloud["subscriptions"]] == ["", "", ""]
     shell.type(*go_on, DATABASE_URL=cloud)

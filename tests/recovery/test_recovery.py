@@ -181,7 +181,7 @@ def test_the_runbook_recovers_a_lost_database(stack: Stack) -> None:
     stack.lose_the_database()
     stack.publish(meanwhile)
     stack.type(*block("progress migrate", "pg_restore"))
-    assert "is whole" in stack.type(*block("progress rebuild", "progress check"))
+    assert "is complete" in stack.type(*block("progress rebuild", "progress check"))
     stack.type("progress batch", *block("warm --afresh"))
     assert stack.rows() == table_rows
     assert stack.answers() == answers

@@ -33,8 +33,8 @@ class CachePolicy(NamedTuple):
     """The TTL in minutes of a root field's result, and what the result depends on.
 
     Every result depends on the learner. With `clock`, the result also depends on the learner's
-    local date. `period` is the unit of the rows; a result with finished periods only has a longer
-    TTL. `period_days` is the largest number of days from a period's first day to its last day.
+    local date. `period` is the unit of the rows; if all periods of a result are finished, its TTL
+    is longer. `period_days` is the largest number of days from a period's first day to its last day.
     `except_for` is an argument and a value: if the argument has this value, the result is not
     cached.
     """
