@@ -34,7 +34,7 @@ class CachePolicy(NamedTuple):
 
     Every result depends on the learner. With `clock`, the result also depends on the learner's
     local date. `period` is the unit of the rows; if all periods of a result are finished, its TTL
-    is longer. `period_days` is the largest number of days from a period's first day to its last day.
+    is longer. `period_days` is the largest number of days from a period's first day to its last.
     `except_for` is an argument and a value: if the argument has this value, the result is not
     cached.
     """
