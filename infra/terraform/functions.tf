@@ -129,7 +129,7 @@ locals {
 
   function_secrets = {
     for name, facts in local.function_facts : name => merge(
-      local.database_secrets[name], name == "ingest" ? {} : local.redis_secrets # ingest uses no Redis
+      local.database_secrets[name], name == "ingest" ? {} : local.redis_secrets # ingest does not use Redis
     )
   }
 }

@@ -10,6 +10,6 @@ CREATE TABLE deleted_learners (
 ALTER TABLE deleted_learners ALTER user_id SET STORAGE PLAIN;
 
 -- as_of --
--- Stays empty, because as-of queries fold no events of a deleted learner.
+-- Stays empty, because as-of queries do not fold events of a deleted learner.
 CREATE TEMPORARY TABLE deleted_learners (LIKE deleted_learners INCLUDING STORAGE, PRIMARY KEY (user_id))
     ON COMMIT DELETE ROWS;

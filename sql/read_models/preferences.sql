@@ -6,8 +6,8 @@ CREATE TABLE preferences (
     user_id     text COLLATE "C" NOT NULL,
     occurred_at timestamptz NOT NULL,
     event_id    uuid        NOT NULL,
-    timezone    text COLLATE "C",          -- null: the former value stays
-    day_start   interval,                  -- null: the former value stays
+    timezone    text COLLATE "C",          -- null: the former value is kept
+    day_start   interval,                  -- null: the former value is kept
     PRIMARY KEY (user_id, occurred_at, event_id)
 );
 

@@ -30,7 +30,7 @@ class Login:
 def parse(text: str) -> list[Login]:
     """Parse `progress_ingest=name progress_query=name:password`, quoted as in a URL.
 
-    Raise SettingsError, whose message contains no password, if an entry is invalid.
+    Raise SettingsError, whose message does not contain a password, if an entry is invalid.
     """
     logins = [_parse_entry(entry, number) for number, entry in enumerate(text.split(), 1)]
     names = [login.name for login in logins]
