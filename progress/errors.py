@@ -14,6 +14,7 @@ ProgressError
 │   ├── InstanceUnavailable      this instance is full or stopping, or one of its tasks has crashed
 │   ├── DeadlineExceeded         the request's deadline has passed
 │   ├── AttemptFailed            an attempt at an operation failed; another attempt follows
+│   ├── ArchiveRunning           another run works on the archive; the caller waits until it ends
 │   ├── OperationClaimed         another worker is running the operation
 │   └── HistoryTooLong           too many events to fold; the caller asks for fewer
 ├── StatementFailed              PostgreSQL rejected a statement; a developer reads the log
@@ -31,7 +32,6 @@ ProgressError
 │   ├── SerializationError       the publisher corrects the event
 │   └── ConsistencyError         the stream has another version; the caller rereads the stream
 │       └── EventRejected        a replayed or directly appended event breaks a rule
-├── ArchiveRunning               another run works on the archive; the caller waits until it ends
 ├── OperationEnded               an operation failed, timed out or was cancelled
 └── ProjectionError              a fold failed
     ├── PoisonError              an event cannot be folded; the projector dead-letters it
@@ -100,6 +100,10 @@ class DeadlineExceeded(Unavailable):
 
 class AttemptFailed(Unavailable):
     """An attempt at an operation failed; Pub/Sub delivers its command again."""
+
+
+class ArchiveRunning(Unavailable):
+    """Another run works on the archive; the caller waits until it ends."""
 
 
 class OperationClaimed(Unavailable):
@@ -200,10 +204,6 @@ class EventRejected(ConsistencyError):
     def __init__(self, reason: str, kind: str) -> None:
         super().__init__(reason)
         self.kind = kind
-
-
-class ArchiveRunning(ProgressError):
-    """Another run works on the archive; the caller waits until it ends."""
 
 
 class OperationEnded(ProgressError):

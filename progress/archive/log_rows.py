@@ -6,6 +6,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection
 from progress.adapters.postgres.statements import blocks
 from progress.archive.files import Sums
@@ -31,7 +32,9 @@ def hold_lock(connection: Connection) -> Iterator[None]:
     try:
         yield
     finally:
-        with contextlib.suppress(Exception):  # the connection may be broken, which frees the lock
+        with contextlib.suppress(
+            *database.ERRORS
+        ):  # the connection may be broken, which frees the lock
             _rows(connection, "unlock")
 
 

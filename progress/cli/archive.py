@@ -1,5 +1,7 @@
 """`progress archive`: copy the log into Parquet files, check them, restore the log from them."""
 
+import contextlib
+from collections.abc import Iterator
 from typing import Annotated
 
 import typer
@@ -72,7 +74,10 @@ def check(
 ) -> None:
     """Check that each file is there and has its size; exit with 1 on a defect."""
     console, stored = Console(highlight=False), _storage()
-    with terminal.progress_bar(console, "checking", total=0) as show_progress:
+    with (
+        _reporting_other_runs(),
+        terminal.progress_bar(console, "checking", total=0) as show_progress,
+    ):
         if deep:
             report = targets.run(archive_check.run_deep, stored, show_progress)
         else:
@@ -95,13 +100,24 @@ def check(
 def restore() -> None:
     """Fill an empty log from the archive; afterwards, run `progress rebuild`."""
     console, stored = Console(highlight=False), _storage()
-    with terminal.progress_bar(console, "restoring", total=0) as show_progress:
+    with (
+        _reporting_other_runs(),
+        terminal.progress_bar(console, "restoring", total=0) as show_progress,
+    ):
         restored = targets.run(archive_restore.run, stored, show_progress)
     console.print(
         f"The log has {restored.positions:,} positions again, {restored.erased:,} of them of "
         "erased events. Run `progress rebuild`.",
         soft_wrap=True,
     )
+
+
+@contextlib.contextmanager
+def _reporting_other_runs() -> Iterator[None]:
+    try:
+        yield
+    except ArchiveRunning as error:
+        raise ProgressError(str(error)) from None
 
 
 def _storage() -> Storage:

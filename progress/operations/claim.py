@@ -76,6 +76,7 @@ class ClaimedOperation:
     """An operation that this worker has claimed; its methods write to its record."""
 
     replacement: Replacement  # what a rebuild's first step leaves for the second
+    archive: Connection | None = None  # the connection that holds the archive's lock
 
     def __init__(
         self,

@@ -55,6 +55,14 @@ PLANS = {
     "RUN_BATCH": Plan((Step("batch", 600.0),)),
     "REBUILD": Plan((Step("fold", 3_000.0), Step("swap", 300.0, is_final=True)), restarts=True),
     "REPLAY_DEAD_LETTERS": Plan((Step("replay", 600.0),)),
+    "ARCHIVE": Plan(
+        (
+            Step("range", 60.0),
+            Step("write", 3_000.0),
+            Step("verify", 3_000.0),
+            Step("publish", 60.0, is_final=True),
+        )
+    ),
     "EXPORT_USER": Plan((Step("write", 600.0), Step("offer", 60.0, is_final=True))),
     "EXPORT_STATISTICS": Plan((Step("write", 3_000.0), Step("offer", 60.0, is_final=True))),
     "ERASE_USER": Plan(

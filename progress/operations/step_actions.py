@@ -6,7 +6,7 @@ import msgspec
 
 from progress.adapters.postgres.database import Connection
 from progress.errors import EventStoreError, RebuildRunning
-from progress.operations import erasure_steps, export_steps, step_connections
+from progress.operations import archive_steps, erasure_steps, export_steps, step_connections
 from progress.operations.claim import ClaimedOperation
 from progress.operations.step_connections import connection_for, parse_arguments
 from progress.projections import batch, rebuild, replacement, replay
@@ -92,6 +92,12 @@ ACTIONS: dict[str, Mapping[str, Action]] = {
     "REPLAY_DEAD_LETTERS": {"replay": _replay},
     "EXPORT_USER": {"write": export_steps.write_user, "offer": export_steps.offer},
     "EXPORT_STATISTICS": {"write": export_steps.write_statistics, "offer": export_steps.offer},
+    "ARCHIVE": {
+        "range": archive_steps.choose_range,
+        "write": archive_steps.write,
+        "verify": archive_steps.verify,
+        "publish": archive_steps.publish,
+    },
     "ERASE_USER": {
         "forbid": erasure_steps.forbid,
         "forget": erasure_steps.forget,
@@ -102,6 +108,7 @@ ACTIONS: dict[str, Mapping[str, Action]] = {
 }
 
 COMPENSATIONS: dict[str, Mapping[str, Action]] = {
+    "ARCHIVE": {"write": archive_steps.remove_written},
     "EXPORT_USER": {"write": export_steps.delete},
     "EXPORT_STATISTICS": {"write": export_steps.delete},
 }

@@ -178,13 +178,6 @@ def test_unknown_dead_letters_are_reported_and_known_ones_stay_unchanged(
     assert operator.called() == []
 
 
-@pytest.mark.parametrize("kind", ["archiveEvents"])
-def test_operations_that_are_not_implemented_are_rejected(operator: Operator, kind: str) -> None:
-    code, why = operator.error(ADMINISTRATORS_ONLY[kind])
-    assert code == "NOT_FOUND"
-    assert "not built yet: nothing was started" in why
-
-
 def test_discarded_dead_letters_keep_the_reason(operator: Operator, connection: Connection) -> None:
     one, two, three = write_dead_letters(connection, 3)
     discard = f'discardDeadLetters(ids: ["{one}", "{three}", "{one}"], reason: " of ann@x.org ")'

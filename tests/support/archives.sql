@@ -42,3 +42,6 @@ UPDATE event_store.events SET event_id = gen_random_uuid() WHERE global_position
 
 -- sessions --
 SELECT session_id, user_id FROM event_store.sessions ORDER BY session_id;
+
+-- now --
+SELECT clock_timestamp();

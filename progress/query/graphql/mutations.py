@@ -70,11 +70,13 @@ class Mutation:
     async def archive_events(
         self,
         info: Info,
-        before: datetime,  # noqa: ARG002 - part of the contract
+        before: datetime,
         idempotency_key: ID,
     ) -> Operation:
         info.context.check_admin()
-        return _reject_unbuilt(OperationKind.ARCHIVE, idempotency_key)
+        return await _start(
+            info, OperationKind.ARCHIVE, idempotency_key, subject="archive", before=before
+        )
 
     @_mutation(types.Operation)
     async def erase_user(self, info: Info, user_id: ID, idempotency_key: ID) -> Operation:
@@ -256,8 +258,3 @@ async def _existing_letters(info: Info, ids: list[ID]) -> list[int]:
         listed = ", ".join(map(str, unknown))
         raise NotFound(f"ids: expected ids of dead letters - found unknown ids {listed}")
     return numbers
-
-
-def _reject_unbuilt(kind: OperationKind, key: str) -> Operation:
-    arguments.parse_id("idempotencyKey", key)
-    raise NotFound(f"operations of the kind {kind} are not built yet: nothing was started")

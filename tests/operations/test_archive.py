@@ -1,0 +1,193 @@
+"""ARCHIVE: the log is archived by an operation, also if its workers die or others interfere."""
+
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import msgspec
+import pytest
+
+from progress.adapters.postgres.database import Connection
+from progress.adapters.storage import storage
+from progress.adapters.storage.storage import Storage
+from progress.archive import check, erasure, log_rows
+from progress.errors import ArchiveRunning
+from progress.operations import executor, step_actions
+from progress.operations.claim import ClaimedOperation
+from progress.projections import batch
+from tests.support import archives, doomed_worker, sample_events
+from tests.support.doomed_worker import POINTS
+from tests.support.operation_fixtures import Operator
+from tests.support.stage import append
+from tests.support.traced_runs import change, run_until_it_ends
+
+pytestmark = pytest.mark.timeout(300)
+
+STEPS = ("range", "write", "verify", "publish")
+EVER = 'before: "2999-01-01T00:00:00Z",'
+
+
+@pytest.fixture
+def archive(tmp_path: Path) -> Storage:
+    """The storage that the workers archive to."""
+    return storage.open_storage(str(tmp_path / "archive"))
+
+
+@pytest.fixture
+def length(populated: Connection) -> int:
+    """The number of events in the log."""
+    count: int = populated.run(archives.blocks()["count"])[0][0]
+    return count
+
+
+def start(operator: Operator, arguments: str = EVER) -> str:
+    operation_id: str = operator.start("archiveEvents", arguments)["id"]
+    return operation_id
+
+
+def result(done: dict[str, Any]) -> Any:
+    assert (done["state"], done["error"]) == ("SUCCEEDED", None)
+    return msgspec.json.decode(done["result"])
+
+
+def expect_whole(connection: Connection, archive: Storage, upto: int) -> None:
+    report = check.run_deep(connection, archive, lambda *_: None)
+    assert report.findings == []
+    assert report.manifest.upto == upto
+    folders = {path.split("/")[1] for path in archives.paths(archive)}
+    assert len(folders) == len(report.manifest.ranges)
+
+
+def test_the_log_is_archived_and_the_result_says_how_far(
+    operator: Operator, populated: Connection, archive: Storage, length: int
+) -> None:
+    done = operator.run(start(operator))
+    assert result(done) == {"upto": length, "events": length}
+    expect_whole(populated, archive, length)
+    again = operator.run(start(operator))
+    assert result(again) == {"upto": length, "events": 0}
+    assert len(archives.ranges(archive)) == 1
+
+
+def test_only_events_recorded_before_the_given_time_are_archived(
+    operator: Operator, populated: Connection, archive: Storage, length: int
+) -> None:
+    moment = populated.run(archives.blocks()["now"])[0][0]
+    append(populated, sample_events.lesson("ann", 9))
+    batch.run(populated)
+    done = operator.run(start(operator, f'before: "{moment.isoformat()}",'))
+    assert result(done)["upto"] == length
+    done = operator.run(start(operator, 'before: "2001-01-01T00:00:00Z",'))
+    assert result(done) == {"upto": length, "events": 0}
+
+
+@pytest.mark.parametrize(("step", "point"), [(s, p) for s in STEPS for p in POINTS])
+def test_the_next_worker_completes_the_archive_of_a_worker_that_died(
+    operator: Operator, populated: Connection, archive: Storage, step: str, point: str
+) -> None:
+    length = populated.run(archives.blocks()["count"])[0][0]
+    operation_id = start(operator)
+    doomed_worker.run(operation_id, "ARCHIVE", step, point)
+    done = run_until_it_ends(operator, operation_id)
+    assert result(done) == {"upto": length, "events": length}
+    expect_whole(populated, archive, length)
+
+
+@pytest.mark.parametrize("point", POINTS)
+def test_a_compensation_whose_worker_died_leaves_no_file(
+    operator: Operator, populated: Connection, archive: Storage, point: str
+) -> None:
+    operation_id = start(operator)
+    doomed_worker.run(operation_id, "ARCHIVE", "verify", "before")
+    assert archives.paths(archive)
+    assert change(operator, "cancelOperation", operation_id)["state"] == "RUNNING"
+    doomed_worker.await_lost_claim(populated)
+    doomed_worker.run(operation_id, "ARCHIVE", "write", f"undo {point}")
+    done = run_until_it_ends(operator, operation_id)
+    assert (done["state"], done["error"]) == ("FAILED", "cancelled")
+    assert archives.paths(archive) == set()
+
+
+def test_a_compensation_keeps_the_files_of_another_run(
+    operator: Operator, populated: Connection, archive: Storage, length: int
+) -> None:
+    operation_id = start(operator)
+    doomed_worker.run(operation_id, "ARCHIVE", "verify", "before")
+    doomed_worker.await_lost_claim(populated)
+    archives.run(populated, archive)
+    change(operator, "cancelOperation", operation_id)
+    assert run_until_it_ends(operator, operation_id)["state"] == "FAILED"
+    expect_whole(populated, archive, length)
+
+
+@pytest.mark.parametrize("step", ["write", "verify", "publish"])
+def test_another_run_between_two_steps_archives_each_event_once(
+    operator: Operator, populated: Connection, archive: Storage, length: int, step: str
+) -> None:
+    operation_id = start(operator)
+    doomed_worker.run(operation_id, "ARCHIVE", step, "before")
+    doomed_worker.await_lost_claim(populated)
+    append(populated, sample_events.lesson("ann", 9))
+    batch.run(populated)
+    archives.run(populated, archive)
+    upto = populated.run(archives.blocks()["count"])[0][0]
+    assert upto > length
+    assert result(run_until_it_ends(operator, operation_id))["upto"] == upto
+    expect_whole(populated, archive, upto)
+
+
+@pytest.mark.parametrize("step", ["verify", "publish"])
+def test_a_learner_who_is_erased_between_two_steps_is_in_no_file(
+    operator: Operator, populated: Connection, archive: Storage, length: int, step: str
+) -> None:
+    operation_id = start(operator)
+    doomed_worker.run(operation_id, "ARCHIVE", step, "before")
+    doomed_worker.await_lost_claim(populated)
+    assert archives.files_with(archive, "learner-ann")
+    archives.empty_stream(populated, "learner-ann")
+    erasure.remove_stream(populated, archive, "learner-ann", lambda _: None)
+    assert archives.files_with(archive, "learner-ann") == []
+    assert result(run_until_it_ends(operator, operation_id))["upto"] == length
+    assert archives.files_with(archive, "learner-ann") == []
+    expect_whole(populated, archive, length)
+
+
+def test_an_event_that_is_appended_meanwhile_is_left_to_the_next_run(
+    operator: Operator,
+    populated: Connection,
+    archive: Storage,
+    length: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    publish = step_actions.ACTIONS["ARCHIVE"]["publish"]
+
+    def append_and_publish(operation: ClaimedOperation) -> object:
+        append(populated, sample_events.lesson("ben", 9))
+        batch.run(populated)
+        return publish(operation)
+
+    steps = {**step_actions.ACTIONS["ARCHIVE"], "publish": append_and_publish}
+    monkeypatch.setitem(step_actions.ACTIONS, "ARCHIVE", steps)
+    assert result(operator.run(start(operator)))["upto"] == length
+    expect_whole(populated, archive, length)
+
+
+def test_an_operation_waits_for_a_run_without_using_up_attempts(
+    operator: Operator, populated: Connection, archive: Storage, length: int
+) -> None:
+    operation_id = start(operator)
+    with log_rows.hold_lock(populated):
+        for _ in range(7):
+            with pytest.raises(ArchiveRunning):
+                executor.run(UUID(operation_id))
+        assert not archives.paths(archive)
+    done = operator.run(operation_id)
+    assert [step["attempts"] for step in done["steps"]] == [1, 1, 1, 1]
+    assert result(done)["upto"] == length
+
+
+def test_a_second_request_while_one_is_unfinished_gets_the_same_operation(
+    operator: Operator, populated: Connection
+) -> None:
+    first = start(operator)
+    assert start(operator, 'before: "2020-01-01T00:00:00Z",') == first
