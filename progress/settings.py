@@ -41,6 +41,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     archive_bucket: str | None = None
     archive_buckets: Literal[16, 64, 256] = 16
     exports_bucket: str | None = None
+    erase_deleted_after_days: Annotated[int, msgspec.Meta(ge=1)] | None = None
     cloud_scheduler_emulator_host: str | None = None
     storage_emulator_host: str | None = None
     progress_data_dir: str = ".progress"
@@ -56,6 +57,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
 _EXPECTED = {
     "archive_buckets": "16, 64 or 256",
+    "erase_deleted_after_days": "a positive integer",
     "environment": ", ".join(get_args(Environment)),
     "graphql_introspection": "true or false",
     "rate_limit_per_minute": "a positive integer",
@@ -76,6 +78,7 @@ _OURS = (
     "PROGRESS_",
     "ARCHIVE_",
     "EXPORTS_",
+    "ERASE_",
     "CHANGES_",
 )
 

@@ -49,9 +49,11 @@ resource "google_storage_bucket" "archive" {
 }
 
 resource "google_storage_bucket_iam_member" "archive" {
+  for_each = toset(["project", "release"]) # `progress erasures apply` does the work of `project`
+
   bucket = google_storage_bucket.archive.name
   role   = "roles/storage.objectUser"
-  member = google_service_account.member["project"].member
+  member = google_service_account.member[each.key].member
 }
 
 # Backups of the read models, written every six hours and kept for a week, and dumps during a database migration.
@@ -112,6 +114,7 @@ resource "google_storage_bucket" "exports" {
 resource "google_storage_bucket_iam_member" "exports" {
   for_each = {
     project = "roles/storage.objectUser"
+    release = "roles/storage.objectUser"   # `progress erasures apply` deletes exports
     query   = "roles/storage.objectViewer" # a download by a signed URL uses this account's role
   }
 

@@ -1,5 +1,16 @@
 # The jobs. They run the image of the function `project`, which contains the code of all jobs.
 
+variable "erase_deleted_after_days" {
+  description = "The number of days after a learner's deletion until the batch job erases them; null: never."
+  type        = number
+  default     = null
+
+  validation {
+    condition     = try(var.erase_deleted_after_days >= 1, var.erase_deleted_after_days == null)
+    error_message = "erase_deleted_after_days must be at least 1, or null."
+  }
+}
+
 locals {
   # The buildpack's launcher sets up the image's Python; the code is in /workspace.
   launcher = ["/cnb/lifecycle/launcher", "--"]
@@ -38,6 +49,10 @@ locals {
     }
   }
 
+  erasure_settings = {
+    for days in compact([var.erase_deleted_after_days]) : "ERASE_DELETED_AFTER_DAYS" => tostring(days)
+  }
+
   job_secrets = {
     for name, job in local.jobs : name => merge(
       local.database_secrets[job.member], job.member == "backup" ? {} : local.redis_secrets
@@ -63,6 +78,8 @@ module "job" {
   settings = merge(
     local.common_settings, local.database_environment[each.value.member], { PYTHONPATH = "/workspace" },
     each.key == "batch" ? local.changes_settings : {},
+    each.value.member == "batch" ? local.erasure_settings : {},
+    each.value.member == "release" ? merge(local.archive_environment, local.exports_environment) : {},
   )
   secrets             = local.job_secrets[each.key]
   network             = local.vpc_access

@@ -11,7 +11,7 @@ from progress.adapters.postgres.database import Connection
 from progress.adapters.pubsub import backlog, wakeups
 from progress.adapters.telemetry import logs, tracing
 from progress.errors import ProgressError
-from progress.operations import claim
+from progress.operations import claim, retention
 from progress.projections import batch, gauges
 from progress.projections.notifications import Publisher
 from progress.settings import Settings
@@ -66,6 +66,9 @@ def _run(connection: database.Connection, settings: Settings) -> tuple[batch.Rep
     index, count = settings.cloud_run_task_index, settings.cloud_run_task_count
     called = 0
     if index == 0:
-        called = call_workers(connection)
+        retention.delete_closed_letters(connection)
         claim.delete_old(connection)
+        if settings.erase_deleted_after_days is not None:
+            retention.start_erasures(connection, settings.erase_deleted_after_days)
+        called = call_workers(connection)
     return batch.run(connection, index, count, Publisher(settings.redis_url)), called

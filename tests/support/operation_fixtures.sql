@@ -64,3 +64,19 @@ END $$;
 -- waiting for rows --
 -- Whether a session waits for another transaction to end.
 SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'transactionid' AND NOT granted);
+
+-- age dead letters --
+UPDATE event_store.dead_letters
+SET received_at = received_at - make_interval(days => CAST(:days AS integer)),
+    replayed_at = replayed_at - make_interval(days => CAST(:days AS integer)),
+    discarded_at = discarded_at - make_interval(days => CAST(:days AS integer));
+
+-- let the log be changed --
+ALTER TABLE event_store.events DISABLE TRIGGER append_only;
+
+-- age deletions --
+UPDATE event_store.events SET created_at = created_at - make_interval(days => CAST(:days AS integer))
+WHERE event_type = 'UserDeleted';
+
+-- erasures --
+SELECT o.subject FROM operations.operations o WHERE o.kind = 'ERASE_USER' ORDER BY o.number;

@@ -17,6 +17,7 @@ def test_the_environment_is_production_and_no_database_is_set_by_default() -> No
     read = settings.read({})
     assert (read.environment, read.database_url, read.redis_url) == ("production", None, None)
     assert (read.rate_limit_per_minute, read.graphql_introspection) == (100, None)
+    assert read.erase_deleted_after_days is None
 
 
 def test_values_are_converted_to_the_types_of_the_settings() -> None:
@@ -26,12 +27,14 @@ def test_values_are_converted_to_the_types_of_the_settings() -> None:
             "GRAPHQL_INTROSPECTION": "false",
             "ENVIRONMENT": "staging",
             "CLOUD_RUN_TASK_INDEX": "2",
+            "ERASE_DELETED_AFTER_DAYS": "30",
         }
     )
     assert read.rate_limit_per_minute == 7
     assert read.graphql_introspection is False
     assert read.environment == "staging"
     assert read.cloud_run_task_index == 2
+    assert read.erase_deleted_after_days == 30
 
 
 @pytest.mark.parametrize(

@@ -68,8 +68,10 @@ def test_each_bucket_grants_access_only_to_the_accounts_that_need_it(prod: Resou
     }
     assert may == {
         ("progress-prod-progress-archive", "objectUser", "project"),
+        ("progress-prod-progress-archive", "objectUser", "release"),
         ("progress-prod-progress-backup", "objectUser", "backup"),
         ("progress-prod-progress-backup", "objectViewer", "release"),
         ("progress-prod-progress-exports", "objectUser", "project"),
+        ("progress-prod-progress-exports", "objectUser", "release"),
         ("progress-prod-progress-exports", "objectViewer", "query"),
     }

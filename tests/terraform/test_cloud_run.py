@@ -184,6 +184,15 @@ def test_a_failed_job_is_retried(deployment: Deployment) -> None:
     assert tries == {"batch": 1, "batch-large": 1, "release": 1, "backup": 3}
 
 
+def test_the_batch_job_erases_deleted_learners_in_production_only(
+    environments: Environments,
+) -> None:
+    for name, environment in environments.items():
+        for job, planned in environment.applied.of("google_cloud_run_v2_job", "job").items():
+            is_on = name == "prod" and job.startswith("batch")
+            assert settings(planned).get("ERASE_DELETED_AFTER_DAYS") == ("30" if is_on else None)
+
+
 def test_the_large_batch_job_has_more_memory_and_tasks(deployment: Deployment) -> None:
     jobs = deployment.applied.of("google_cloud_run_v2_job", "job")
     small, large = jobs["batch"], jobs["batch-large"]

@@ -30,7 +30,10 @@ EVERYWHERE = {
         "progressSigning progress-query",
     },
     "batch": {"pubsub.publisher progress-commands"},
-    "release": {"pubsub.publisher progress-commands", "storage.objectViewer backup"},
+    "release": {
+        *("pubsub.publisher progress-commands", "storage.objectViewer backup"),
+        *("storage.objectUser archive", "storage.objectUser exports"),
+    },
     "backup": {"storage.objectUser backup"},
     "build": {
         *("logging.logWriter project", "storage.objectViewer sources"),

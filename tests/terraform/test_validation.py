@@ -68,7 +68,7 @@ POOLER = '{ host = "ep-x-pooler.aws.neon.tech", database = "p", owner = "o" }'
         ({"functions": size(memory='"1GB"')}, ()),
         ({"functions": size(concurrency="0")}, ()),
         ({"functions": size(min_instances="3", max_instances="2")}, ()),
-        ({"functions": size(max_instances="0")}, ()),
+        ({"functions": size(max_instances="0"), "erase_deleted_after_days": "0"}, ()),
     ],
 )  # fmt: skip
 def test_invalid_combinations_of_variables_are_rejected(

@@ -39,6 +39,9 @@ night = {
   min_instances = { ingest = 0, project = 0, query = 1 }
 }
 
+# The time in which a deletion by mistake can be noticed; an erasure cannot be undone.
+erase_deleted_after_days = 30
+
 alert_emails = ["operations@example.com"]
 
 # The cost of a month at 100,000 events a day, with a reserve (see docs/cost.md).

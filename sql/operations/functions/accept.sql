@@ -54,4 +54,4 @@ END $$;
 REVOKE EXECUTE ON FUNCTION operations.accept(text, text, text, jsonb, text[], text, double precision, integer)
     FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION operations.accept(text, text, text, jsonb, text[], text, double precision, integer)
-    TO progress_query;
+    TO progress_query, progress_batch;

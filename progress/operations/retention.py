@@ -1,0 +1,53 @@
+"""What the batch job deletes or erases after a time: closed dead letters, and deleted learners."""
+
+from uuid import UUID
+
+from progress.adapters.postgres import database
+from progress.adapters.postgres.database import Connection, Failure
+from progress.adapters.postgres.statements import blocks
+from progress.errors import DatabaseUnavailable
+from progress.operations import records
+from progress.operations.records import OperationKind
+from progress.projections import schema
+
+_CALLER = "batch job"
+_LETTERS_PER_RUN = 10_000
+_ERASURES_PER_RUN = 10  # so that many deletions at once do not delay the other operations
+_FILE = "operations/retention"
+
+
+def delete_closed_letters(connection: Connection) -> int:
+    """Delete dead letters that were closed 90 days ago; return their number, at most 10,000."""
+    with database.translate_errors(_translate):
+        connection.run(blocks(_FILE)["delete closed letters"], limit=_LETTERS_PER_RUN)
+        return connection.row_count
+
+
+def start_erasures(connection: Connection, deleted_after_days: int) -> list[UUID]:
+    """Start ERASE_USER for learners who were deleted longer ago; return the operations' ids.
+
+    Each learner gets one operation, and a run starts at most ten. A learner whose erasure failed
+    gets no second one, because somebody must look at the first.
+    """
+    schema.set_search_path(connection)
+    with database.translate_errors(_translate):
+        rows = connection.run(
+            blocks(_FILE)["learners to erase"], days=deleted_after_days, limit=_ERASURES_PER_RUN
+        )
+        return [_start(connection, learner) for (learner,) in rows]
+
+
+def _start(connection: Connection, learner: str) -> UUID:
+    values = records.accept_values(
+        OperationKind.ERASE_USER,
+        caller=_CALLER,
+        key=f"deleted {learner}",
+        subject=learner,
+        user_id=learner,
+    )
+    operation_id: UUID = connection.run(blocks("operations/operations")["accept"], **values)[0][0]
+    return operation_id
+
+
+def _translate(failure: Failure) -> DatabaseUnavailable:
+    return DatabaseUnavailable(f"nothing was deleted: {failure.message}")

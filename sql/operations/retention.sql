@@ -1,0 +1,30 @@
+-- What the batch job deletes or erases after a time.
+
+-- delete closed letters --
+-- Delete dead letters that were replayed, discarded or erased more than 90 days ago. No transport delivers a message
+-- again so late, so that no redelivery needs them.
+DELETE FROM event_store.dead_letters
+WHERE letter_id IN (
+    SELECT letter_id
+    FROM event_store.dead_letters
+    WHERE coalesce(replayed_at, discarded_at) < clock_timestamp() - interval '90 days'
+    ORDER BY coalesce(replayed_at, discarded_at)
+    LIMIT CAST(:limit AS bigint));
+
+-- learners to erase --
+-- The learners whose deletion was recorded more than so many days ago and whose erasure was never started, in the order
+-- of their deletions.
+SELECT d.user_id
+FROM deleted_learners d
+CROSS JOIN LATERAL (
+    SELECT e.created_at
+    FROM event_store.events e
+    WHERE e.stream_id = 'learner-' || d.user_id AND e.event_type = 'UserDeleted'
+    ORDER BY e.stream_version DESC  -- a deletion is one of the newest events
+    LIMIT 1
+) e
+WHERE e.created_at < clock_timestamp() - make_interval(days => CAST(:days AS integer))
+  AND NOT EXISTS (SELECT FROM event_store.erased x WHERE x.digest = event_store.erasure_digest(d.user_id))
+  AND NOT EXISTS (SELECT FROM operations.operations o WHERE o.kind = 'ERASE_USER' AND o.subject = d.user_id)
+ORDER BY e.created_at, d.user_id
+LIMIT CAST(:limit AS bigint);

@@ -1,0 +1,106 @@
+"""What the batch job deletes or erases after a time."""
+
+import contextlib
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from progress import settings
+from progress.adapters.postgres import database, statements
+from progress.adapters.postgres.database import Connection
+from progress.event_store import dead_letters
+from progress.operations import retention
+from progress.projections import batch
+from tests.conftest import Store
+from tests.support import sample_events
+from tests.support.fake_publisher import FakePublisher
+from tests.support.operation_fixtures import blocks, fake_publisher, url_of, write_dead_letters
+from tests.support.stage import append
+
+__all__ = ["fake_publisher"]
+
+JOB = Path(__file__).parents[2] / "jobs/batch_aggregates/main.py"
+
+
+def run_batch(store: Store, **environment: str) -> None:
+    """Run the batch job with its own privileges."""
+    env = settings.child_env(DATABASE_URL=url_of(store, "batch"), **environment)
+    done = subprocess.run(
+        [sys.executable, str(JOB)],
+        env=env, cwd=JOB.parents[2], capture_output=True, text=True, timeout=100, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.fixture
+def letters(connection: Connection) -> list[int]:
+    """Three dead letters: discarded, replayed and open."""
+    discarded, replayed, still_open = map(int, write_dead_letters(connection, 3))
+    dead_letters.discard(connection, discarded, "no use")
+    mark_replayed = statements.blocks("event_store/dead_letters")["mark replayed"]
+    connection.run(mark_replayed, letter_id=replayed)
+    return [discarded, replayed, still_open]
+
+
+def remaining(connection: Connection) -> list[int]:
+    letters = dead_letters.list_letters(connection, include_closed=True)
+    return [letter.letter_id for letter in letters]
+
+
+def test_dead_letters_are_deleted_90_days_after_they_were_closed(
+    store: Store, connection: Connection, letters: list[int]
+) -> None:
+    connection.run(blocks()["age dead letters"], days=89)
+    run_batch(store)
+    assert remaining(connection) == letters
+    connection.run(blocks()["age dead letters"], days=1)
+    run_batch(store)
+    assert remaining(connection) == letters[2:]  # however old an open one is
+
+
+def delete_learners(connection: Connection, *users: str, days: int) -> None:
+    """Let the learners be deleted so many days ago."""
+    for user in users:
+        append(connection, [*sample_events.lesson(user, 0), sample_events.user_deleted(user)])
+    batch.run(connection)
+    connection.run(blocks()["let the log be changed"])
+    connection.run(blocks()["age deletions"], days=days)
+
+
+def erasures(connection: Connection) -> list[str]:
+    """Return the learners whose erasure was started, in order."""
+    return [learner for (learner,) in connection.run(blocks()["erasures"])]
+
+
+def test_learners_are_erased_so_many_days_after_their_deletion(
+    store: Store, connection: Connection, fake_publisher: FakePublisher
+) -> None:
+    append(connection, sample_events.lesson("ann", 0))
+    delete_learners(connection, "ben", "cyd", days=29)
+    environment = {"PUBSUB_EMULATOR_HOST": fake_publisher.address}
+    run_batch(store, ERASE_DELETED_AFTER_DAYS="30", **environment)
+    assert erasures(connection) == []
+    connection.run(blocks()["age deletions"], days=1)
+    run_batch(store, **environment)  # the setting is off
+    assert erasures(connection) == []
+    for _ in range(2):  # a second run starts no second operation
+        run_batch(store, ERASE_DELETED_AFTER_DAYS="30", **environment)
+        assert erasures(connection) == ["ben", "cyd"]
+    assert len(fake_publisher.commands()) == 4  # each run calls the workers of the unfinished ones
+
+
+def test_a_run_starts_a_bounded_number_of_erasures(
+    store: Store, connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retention, "_ERASURES_PER_RUN", 2)
+    users = [f"u{number}" for number in range(5)]
+    delete_learners(connection, *users, days=2)
+    counts = []
+    with contextlib.closing(database.connect(url_of(store, "batch"))) as job:
+        for _ in range(4):
+            retention.start_erasures(job, 1)
+            counts.append(len(erasures(connection)))
+    assert counts == [2, 4, 5, 5]
+    assert erasures(connection) == users
