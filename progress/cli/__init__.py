@@ -11,6 +11,7 @@ from progress.cli import (
     archive,
     backups,
     dead_letters,
+    erasures,
     imports,
     learners,
     operations,
@@ -36,7 +37,7 @@ if _has_stack:
     stack.add_to(app)
 for commands in (
     *(publish, imports, store, dead_letters, learners),
-    *(operations, recovery, backups, archive, schedule),
+    *(operations, erasures, recovery, backups, archive, schedule),
 ):
     commands.add_to(app)
 if _has_stack:

@@ -45,7 +45,9 @@ def restore(source: From) -> None:
     console = Console(highlight=False)
     publisher = targets.change_publisher()
     with terminal.progress_bar(console, "restoring", total=0) as show_progress:
-        manifest, folded = backup_restore.run(targets.connect, stored, show_progress, publisher)
+        manifest, folded = backup_restore.run(
+            targets.connect, stored, show_progress, publisher, erased=targets.erased_digests()
+        )
     console.print(
         f"The read models of {manifest.taken_at:%Y-%m-%d %H:%M:%S} UTC are restored, and "
         f"{folded:,} events that were recorded after the backup are folded.",

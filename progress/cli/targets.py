@@ -11,7 +11,10 @@ from uuid import UUID
 from progress import settings
 from progress.adapters import startup
 from progress.adapters.postgres.database import Connection
+from progress.adapters.storage.storage import Storage
+from progress.archive import location
 from progress.errors import SettingsError, StackError
+from progress.operations import erasure_ledger
 from progress.projections.notifications import Publisher
 from progress.settings import Settings
 
@@ -68,6 +71,24 @@ def run(
     """Call the function with a new connection, and return its result."""
     with contextlib.closing(connect()) as connection:
         return function(connection, *args, **kwargs)
+
+
+def archive() -> Storage:
+    """Open the archive that the settings name, or the local stack's."""
+    return location.open_archive(settings.current())
+
+
+def erased_digests() -> set[str]:
+    """Return the digests of the learners in the archive's ledger of erasures."""
+    return erasure_ledger.read_digests(archive())
+
+
+def use_stack() -> None:
+    """Let workers in this process use the local stack, if the settings name no database."""
+    if not _database_settings():
+        addresses = _stack()
+        settings.fill_in(DATABASE_URL=addresses["database_url"], REDIS_URL=addresses["redis_url"])
+        settings.current.cache_clear()
 
 
 def change_publisher() -> Publisher:

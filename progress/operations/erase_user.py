@@ -10,6 +10,7 @@ import msgspec
 from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection
 from progress.adapters.postgres.statements import blocks
+from progress.operations import erasure_ledger
 from progress.projections import schema
 from progress.projections.notifications import Change, Publisher
 
@@ -38,6 +39,11 @@ class Match(NamedTuple):
 def forbid(connection: Connection, learner: str, operation_id: UUID) -> Forbidden:
     """Let the append reject the learner's events, and record the learner's deletion."""
     return Forbidden(*_run(connection, "forbid", learner=learner, operation_id=operation_id)[0])
+
+
+def read_key(connection: Connection) -> erasure_ledger.Key:
+    """Return the key of this log's digests."""
+    return erasure_ledger.Key(*_run(connection, "key")[0])
 
 
 def count(connection: Connection, learner: str, operation_id: UUID) -> dict[str, int]:

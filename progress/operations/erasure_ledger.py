@@ -1,7 +1,8 @@
 """The ledger of erasures: one object for each erased learner, beside the archive.
 
 A backup of the database may be older than an erasure. The ledger outlives it and says which
-learners must be erased again. It names a learner by a digest only.
+learners must be erased again. It names a learner by a digest only. The key of the digests is beside
+them, so that a new log, filled from the archive, can still recognise the learners.
 """
 
 from datetime import datetime
@@ -13,6 +14,7 @@ from progress.errors import ProgressError
 
 _FOLDER = "erasures"
 _END = ".json"
+_KEY = f"{_FOLDER}/key"
 
 
 class Entry(msgspec.Struct, frozen=True):
@@ -21,6 +23,36 @@ class Entry(msgspec.Struct, frozen=True):
     digest: str
     operation_id: str
     erased_at: datetime
+
+
+class Key(msgspec.Struct, frozen=True):
+    """The key of the digests: what HMAC hashes first in either round, in hexadecimal digits."""
+
+    inner: str
+    outer: str
+
+
+def write_key(archive: Storage, key: Key) -> None:
+    """Write the key of the digests; raise ProgressError if the ledger has another one."""
+    known = read_key(archive)
+    if known is None:
+        with archive.writing(_KEY) as output:
+            output.write(msgspec.json.encode(key))
+    elif known != key:
+        raise ProgressError(
+            "the archive's ledger of erasures has the key of another log: "
+            "run `progress erasures apply`"
+        )
+
+
+def read_key(archive: Storage) -> Key | None:
+    """Return the key of the digests; None if nobody was erased yet."""
+    if not archive.has(_KEY):
+        return None
+    try:
+        return msgspec.json.decode(b"".join(archive.reading(_KEY)), type=Key)
+    except msgspec.DecodeError as error:
+        raise ProgressError(f"{_KEY} of the archive is damaged: {error}") from None
 
 
 def write_entry(archive: Storage, entry: Entry) -> None:

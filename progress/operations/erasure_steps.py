@@ -42,7 +42,9 @@ def forbid(operation: ClaimedOperation) -> object:
     with connection_for(operation) as connection:
         forbidden = erase_user.forbid(connection, learner, operation.id)
         entry = erasure_ledger.Entry(forbidden.digest, str(operation.id), forbidden.erased_at)
-        erasure_ledger.write_entry(location.open_archive(settings.current()), entry)
+        archive = location.open_archive(settings.current())
+        erasure_ledger.write_key(archive, erase_user.read_key(connection))
+        erasure_ledger.write_entry(archive, entry)
         counts = erase_user.count(connection, learner, operation.id)
         counts["exports"] = len(erase_user.list_exports(connection, learner))
     return {"digest": forbidden.digest, "erased_at": forbidden.erased_at, "counts": counts}

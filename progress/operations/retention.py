@@ -20,7 +20,8 @@ def delete_closed_letters(connection: Connection) -> int:
     """Delete dead letters that were closed 90 days ago; return their number, at most 10,000."""
     with database.translate_errors(_translate):
         connection.run(blocks(_FILE)["delete closed letters"], limit=_LETTERS_PER_RUN)
-        return connection.row_count
+        deleted: int = connection.row_count
+    return deleted
 
 
 def start_erasures(connection: Connection, deleted_after_days: int) -> list[UUID]:

@@ -1,5 +1,6 @@
 """Checks that the log is complete and that the read models were made from it."""
 
+from collections.abc import Collection
 from typing import Any
 
 import msgspec
@@ -7,9 +8,12 @@ import msgspec
 from progress.adapters.postgres.database import Connection
 from progress.adapters.postgres.statements import blocks
 from progress.projections import schema
+from progress.recovery import erasures
 
 _RESTORE = "restore it: docs/runbook.md, Restore the event store"
 _REBUILD = "run `progress rebuild`"
+_ERASE = "run `progress erasures apply`"
+_SHOWN_DIGESTS = 3
 
 
 class Finding(msgspec.Struct, frozen=True):
@@ -43,11 +47,15 @@ class Report(msgspec.Struct, frozen=True):
     findings: list[Finding]
 
 
-def run(connection: Connection) -> Report:
-    """Check the whole log, without changing it; `connection` must be that of the log's owner."""
+def run(connection: Connection, erased: Collection[str] = ()) -> Report:
+    """Check the whole log, without changing it; `connection` must be that of the log's owner.
+
+    `erased` are the digests in the ledger of erasures.
+    """
     events, first, head = _rows(connection, "log")[0]
     shards: list[Shard] = []
     findings = _check_log(connection, events, first, head)
+    findings += _check_erasures(connection, erased)
     if schema.exists(connection, schema.schema_name()):
         schema.set_search_path(connection)
         shards = [Shard(*row) for row in _rows(connection, "checkpoints")]
@@ -73,6 +81,15 @@ def _check_log(connection: Connection, events: int, first: int, head: int) -> li
         found = f"the next number of {table} is taken: it was restored without its sequence"
         findings.append(Finding(found, "restore the dump again, with pg_restore --data-only"))
     return findings
+
+
+def _check_erasures(connection: Connection, erased: Collection[str]) -> list[Finding]:
+    missing = erasures.find_missing(connection, erased)
+    if not missing:
+        return []
+    names = ", ".join(missing[:_SHOWN_DIGESTS]) + (" …" if len(missing) > _SHOWN_DIGESTS else "")
+    found = f"the ledger has {len(missing)} erasures that the database does not have: {names}"
+    return [Finding(found, _ERASE)]
 
 
 def _check_shards(shards: list[Shard], head: int) -> list[Finding]:

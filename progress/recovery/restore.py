@@ -4,7 +4,7 @@ import contextlib
 import hashlib
 import threading
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 
 from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection, Failure
@@ -14,7 +14,7 @@ from progress.errors import CheckpointError, ProgressError
 from progress.projections import batch, notifications, projector, rebuild, replacement
 from progress.projections.notifications import Publisher
 from progress.projections.projector import Projector
-from progress.recovery import backups
+from progress.recovery import backups, erasures
 from progress.recovery.manifest import Manifest, Table
 
 Connect = Callable[[], Connection]
@@ -28,8 +28,12 @@ def run(
     storage: Storage,
     on_progress: Progress,
     publisher: Publisher = notifications.DISABLED,
+    *,
+    erased: Collection[str] = (),
 ) -> tuple[Manifest, int]:
-    """Replace the live read models with the newest backup.
+    """Replace the live read models with the newest backup, without the erased learners.
+
+    `erased` are the digests in the ledger of erasures; the log's own are added.
 
     Return the manifest and the number of later events. Raise ProgressError if no backup was made
     with these folds, and CheckpointError if the backup was made from another log. In both cases,
@@ -39,7 +43,7 @@ def run(
     loader = _Loader(storage, name, backup, on_progress)
     with replacement.open_replacement(connect, publisher) as second:
         _check(second.connection, backup)  # the swap folds events that are replayed later
-        folded = loader.fill(connect, replacement.building_name())
+        folded = loader.fill(connect, replacement.building_name(), erased)
         return backup, folded + second.swap()
 
 
@@ -61,7 +65,8 @@ def _check(connection: Connection, backup: Manifest) -> None:
         raise CheckpointError(
             f"the backup was made from another log (shard {shards[0][0]}): run `progress rebuild`"
         )
-    if backups.set_aside(connection, backup.checkpoints) != backup.set_aside:
+    rows = connection.run(blocks("recovery/backups")["not erased"], positions=backup.set_aside)
+    if backups.set_aside(connection, backup.checkpoints) != [position for (position,) in rows]:
         raise CheckpointError(
             "events were poisoned or replayed since the backup: run `progress rebuild`"
         )
@@ -77,7 +82,7 @@ class _Loader:
         self._on_progress, self._lock, self._rows = on_progress, threading.Lock(), 0
         self._total = sum(table.rows for table in backup.tables)
 
-    def fill(self, connect: Connect, building: str) -> int:
+    def fill(self, connect: Connect, building: str, erased: Collection[str]) -> int:
         """Load all tables and fold the later events; return the number of these events."""
         with contextlib.ExitStack() as stack:
             workers = [
@@ -96,6 +101,7 @@ class _Loader:
                 workers, workers, lambda worker, _: rebuild.create_keys(worker.connection)
             )
             self._renumber(first)
+            erasures.forget(first, erased)
             first.run(blocks("recovery/backups")["request snapshots"])
             first.run(blocks("projections/rebuild")["analyze"])
             since = workers[0].catch_up_all()

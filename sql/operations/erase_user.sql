@@ -6,6 +6,9 @@ SELECT is_known, operation_id FROM operations.find_erasure(:learner);
 -- forbid --
 SELECT encode(digest, 'hex'), erased_at FROM event_store.forbid_learner(:learner, CAST(:operation_id AS uuid));
 
+-- key --
+SELECT encode(k.inner_key, 'hex'), encode(k.outer_key, 'hex') FROM event_store.erasure_key k;
+
 -- count --
 SELECT c.events, c.sessions, c.pending, c.snapshots, c.poisoned,
     (SELECT count(*) FROM operations.operations_of(:learner) o (id) WHERE o.id <> CAST(:operation_id AS uuid)) AS operations

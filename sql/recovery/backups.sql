@@ -43,6 +43,13 @@ JOIN unnest(CAST(:shards AS smallint[]), CAST(:positions AS bigint[])) AS c (sha
 WHERE p.global_position <= c.position
 ORDER BY p.global_position;
 
+-- not erased --
+-- Those of the positions whose event was not erased since.
+SELECT e.global_position
+FROM event_store.events e
+WHERE e.global_position = ANY (CAST(:positions AS bigint[])) AND e.event_type <> 'Erased'
+ORDER BY e.global_position;
+
 -- missing --
 -- The shards whose last folded event is not in the log.
 SELECT c.shard
@@ -50,7 +57,8 @@ FROM unnest(CAST(:shards AS smallint[]), CAST(:positions AS bigint[]), CAST(:eve
     AS c (shard, position, event_id)
 WHERE c.position > 0 AND NOT EXISTS (
     SELECT FROM event_store.events e
-    WHERE e.global_position = c.position AND e.shard = c.shard AND e.event_id = CAST(c.event_id AS uuid))
+    WHERE e.global_position = c.position AND e.shard = c.shard
+      AND (e.event_id = CAST(c.event_id AS uuid) OR e.event_type = 'Erased'))  -- an erasure changes the id
 ORDER BY c.shard;
 
 -- load --

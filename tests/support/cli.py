@@ -1,5 +1,6 @@
 """Runs of the command `progress` on a test's database."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -12,10 +13,15 @@ Result = subprocess.CompletedProcess[str]
 
 
 def progress(url: str, *arguments: str, **environment: str) -> Result:
-    """Run the command with this database and these environment variables."""
+    """Run the command with this database and these environment variables.
+
+    Without PROGRESS_DATA_DIR, there is no archive, even if a local stack of the developer has one.
+    """
+    folder = os.environ.get("PROGRESS_DATA_DIR", os.devnull)
+    defaults = {"DATABASE_URL": url, "COLUMNS": "200", "PROGRESS_DATA_DIR": folder}
     return subprocess.run(
         [sys.executable, "-m", "progress.cli", *arguments],
-        env=settings.child_env(DATABASE_URL=url, COLUMNS="200", **environment),
+        env=settings.child_env(**(defaults | environment)),
         cwd=ROOT,
         capture_output=True,
         text=True,

@@ -1,0 +1,44 @@
+"""`progress erasures`: repeat the erasures that a restored log has lost."""
+
+import contextlib
+
+import typer
+from rich.console import Console
+
+from progress.adapters import terminal
+from progress.cli import targets
+from progress.recovery import erasures as recovered_erasures
+
+_erasures = typer.Typer(help="Erasures that a restored log has lost.", no_args_is_help=True)
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add these commands to `app`."""
+    app.add_typer(_erasures, name="erasures")
+
+
+@_erasures.callback()
+def group() -> None:
+    """Keep `apply` a command of this group, although it is the only one."""
+
+
+@_erasures.command()
+def apply() -> None:
+    """Erase the learners in the archive's ledger whom this log still holds; exit with 0 when done.
+
+    Run it after each restore of the log, before events are pushed again.
+    """
+    targets.use_stack()
+    console = Console(highlight=False)
+    with (
+        contextlib.closing(targets.connect()) as connection,
+        terminal.progress_bar(console, "erasing", total=0) as show_progress,
+    ):
+        result = recovered_erasures.apply(
+            connection, targets.archive(), targets.change_publisher(), show_progress
+        )
+    console.print(
+        f"{result.erased:,} learners are erased again; {result.unknown:,} others are not in this "
+        "log, which accepts no event of them.",
+        soft_wrap=True,
+    )

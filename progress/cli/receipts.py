@@ -1,0 +1,52 @@
+"""The receipt of an erasure, as text."""
+
+import msgspec
+from rich.console import Console
+from rich.table import Table
+
+_PLACES = {
+    "events": "events emptied",
+    "sessions": "sessions without their learner",
+    "pending": "pending events deleted",
+    "dead_letters": "dead letters emptied",
+    "snapshots": "snapshots deleted",
+    "poisoned": "marks of events that no fold survives deleted",
+    "operations": "operations without the learner's id",
+    "exports": "exported files deleted",
+    "files": "files of the archive written again",
+}
+_COPIES = {
+    "backups": "backups of the database",
+    "pubsub": "messages in Pub/Sub",
+    "pubsub_dead_letters": "dead letters of Pub/Sub",
+}
+
+
+class Receipt(msgspec.Struct, frozen=True):
+    """The result of ERASE_USER; `erased` has the rows of each place, `places` those left."""
+
+    digest: str
+    erased_at: str
+    closed_at: str
+    erased: dict[str, int]
+    found: int
+    places: dict[str, int]
+    in_events_of_others: int
+    copies_until: dict[str, str]
+
+
+def show(console: Console, result: str) -> None:
+    """Print the receipt, which is JSON."""
+    receipt = msgspec.json.decode(result, type=Receipt)
+    table = Table(box=None, show_header=False)
+    table.add_row("learner", f"{receipt.digest} (a digest of the id)")
+    table.add_row("no event accepted since", receipt.erased_at)
+    table.add_row("erased completely", receipt.closed_at)
+    for place, rows in receipt.erased.items():
+        table.add_row(_PLACES.get(place, place), f"{rows:,}")
+    left = ", ".join(f"{rows:,} in {place}" for place, rows in receipt.places.items())
+    table.add_row("rows found afterwards", f"{receipt.found:,}" + (f": {left}" if left else ""))
+    table.add_row("events of others that name the id", f"{receipt.in_events_of_others:,}")
+    for copies, until in receipt.copies_until.items():
+        table.add_row(f"{_COPIES.get(copies, copies)} gone on", until)
+    console.print(table)

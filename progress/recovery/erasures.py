@@ -1,0 +1,135 @@
+"""Erasures after a restore: erase again whom the ledger names and the restored log still holds.
+
+A log restored from a backup has the key of its digests. A new log, for example one filled from the
+archive, has another key: as long as it has no erasures, it takes over the key in the ledger.
+"""
+
+import time
+from collections.abc import Collection
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import NamedTuple
+from uuid import UUID, uuid4
+
+from progress.adapters.postgres.database import Connection
+from progress.adapters.postgres.statements import blocks
+from progress.adapters.storage.storage import Storage
+from progress.adapters.terminal import ReportProgress
+from progress.errors import AttemptFailed, OperationClaimed, ProgressError
+from progress.operations import erase_user, erasure_ledger, executor, records
+from progress.operations.records import OperationKind, OperationState
+from progress.projections.notifications import Publisher
+
+_CALLER = "command line"
+_POLL_INTERVAL_S = 0.5  # while another worker runs an erasure
+_WORKERS = 4  # an erasure waits for some seconds, until no request still reads the learner's rows
+
+
+class Result(NamedTuple):
+    """How many learners were erased, and how many digests name nobody in this log."""
+
+    erased: int
+    unknown: int
+
+
+def find_missing(connection: Connection, digests: Collection[str]) -> list[str]:
+    """Return those of the ledger's digests that the database does not hold as erased."""
+    rows = connection.run(_block("missing"), digests=list(digests))
+    return [digest for (digest,) in rows]
+
+
+def apply(
+    connection: Connection, archive: Storage, publisher: Publisher, on_progress: ReportProgress
+) -> Result:
+    """Run ERASE_USER to its end for every learner of the ledger who is not erased here.
+
+    A digest that names nobody in this log is recorded, so that no event of that learner is
+    accepted later. Raise ProgressError if an erasure fails; the others are done nevertheless.
+    """
+    _adopt_key(connection, archive)
+    missing = find_missing(connection, erasure_ledger.read_digests(archive))
+    learners = dict(connection.run(_block("learners"), digests=missing))
+    unknown = [digest for digest in missing if digest not in learners]
+    for digest in unknown:
+        entry = erasure_ledger.read_entry(archive, digest)
+        connection.run(
+            _block("record"),
+            digest=digest, operation_id=entry.operation_id, erased_at=entry.erased_at,
+        )  # fmt: skip
+    started = {_start(connection, learner) for learner in learners.values()}
+    operation_ids = {*_resume_unfinished(connection), *started}
+    with ThreadPoolExecutor(_WORKERS) as workers:
+        ends = workers.map(partial(_run_to_end, publisher), operation_ids)
+        for done, _ in enumerate(ends):
+            on_progress(done + 1, len(operation_ids))
+    _check_success(connection, operation_ids)
+    return Result(len(operation_ids), len(unknown))
+
+
+def forget(connection: Connection, digests: Collection[str]) -> int:
+    """Delete erased learners from the read models of the search path; return their number.
+
+    `digests` are those of the ledger; the log's own are added.
+    """
+    count: int = connection.run(_block("forget"), digests=list(digests))[0][0]
+    return count
+
+
+def _adopt_key(connection: Connection, archive: Storage) -> None:
+    """Take over the ledger's key; ProgressError if digests of this log have another key."""
+    key = erasure_ledger.read_key(archive)
+    if key is None or key == erase_user.read_key(connection):
+        return
+    if connection.run(_block("has erasures"))[0][0]:
+        raise ProgressError(
+            "the archive's ledger of erasures belongs to another log: check ARCHIVE_BUCKET"
+        )
+    connection.run(_block("replace key"), inner=key.inner, outer=key.outer)
+
+
+def _resume_unfinished(connection: Connection) -> list[UUID]:
+    """Return the erasures that this log has begun; let those that failed resume."""
+    sql = blocks("operations/operations")["retry"]
+    time_limit_s = records.PLANS[OperationKind.ERASE_USER].time_limit_s
+    rows = connection.run(_block("unfinished"))
+    for operation_id, has_failed in rows:
+        if has_failed:
+            connection.run(sql, operation_id=operation_id, time_limit_s=time_limit_s)
+    return [operation_id for operation_id, _ in rows]
+
+
+def _start(connection: Connection, learner: str) -> UUID:
+    values = records.accept_values(
+        OperationKind.ERASE_USER,
+        caller=_CALLER,
+        key=str(uuid4()),
+        subject=learner,
+        user_id=learner,
+    )
+    operation_id: UUID = connection.run(blocks("operations/operations")["accept"], **values)[0][0]
+    return operation_id
+
+
+def _run_to_end(publisher: Publisher, operation_id: UUID) -> None:
+    while True:
+        try:
+            executor.run(operation_id, publisher)
+            return
+        except OperationClaimed:
+            time.sleep(_POLL_INTERVAL_S)
+        except AttemptFailed:
+            continue
+
+
+def _check_success(connection: Connection, operation_ids: Collection[UUID]) -> None:
+    operations = [records.get_operation(connection, number) for number in operation_ids]
+    failed = [o for o in operations if o and o.state != OperationState.SUCCEEDED]
+    if failed:
+        raise ProgressError(
+            f"{len(failed)} of {len(operations)} erasures failed, the first one is "
+            f"{failed[0].id}, {failed[0].state}: {failed[0].error}"
+        )
+
+
+def _block(name: str) -> str:
+    return blocks("recovery/erasures")[name]

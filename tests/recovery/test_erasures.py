@@ -1,0 +1,194 @@
+"""After a restore, erased learners are erased again, and nothing of them comes back."""
+
+import subprocess
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from progress import settings
+from progress.adapters.postgres.database import Connection
+from progress.adapters.storage.storage import Folder
+from progress.archive import location
+from progress.errors import ProgressError
+from progress.local import postgres
+from progress.operations import erasure_ledger
+from progress.operations.erasure_ledger import Key
+from progress.projections import batch, rebuild
+from progress.recovery import backups, checks, erasures, restore
+from tests.conftest import Store
+from tests.support import cli, sample_events, stage
+from tests.support.backup_fixtures import every_row, nobody
+from tests.support.erasure_fixtures import (
+    LEARNER,
+    NEEDLES,
+    erase,
+    find_in_tables,
+    leave_traces,
+    list_events,
+    no_requests,
+    push_events,
+)
+from tests.support.operation_fixtures import (
+    Operator,
+    fake_publisher,
+    limit_step,
+    operator,
+    populated,
+)
+from tests.support.stage import append, connect
+
+__all__ = ["fake_publisher", "no_requests", "operator", "populated"]
+
+LATER = "later-learner"
+RESTORED = ("--data-only", "--no-owner", "--no-privileges")
+SELECTED = (*RESTORED, "--schema=event_store", "--schema=operations")
+
+pytestmark = pytest.mark.timeout(300)  # commands are slow on a busy machine
+
+
+def archive() -> Folder:
+    """Return the archive that the settings name."""
+    opened = location.open_archive(settings.current())
+    assert isinstance(opened, Folder)
+    return opened
+
+
+def ledger() -> set[str]:
+    return erasure_ledger.read_digests(archive())
+
+
+@pytest.fixture
+def kept(store: Store, populated: Connection, tmp_path: Path) -> Folder:
+    """A backup of the read models with the learner."""
+    leave_traces(populated)
+    folder = Folder(tmp_path / "backups")
+    backups.run(store.connect, folder, nobody)
+    return folder
+
+
+@pytest.mark.every_postgres
+def test_read_models_restored_from_an_older_backup_do_not_have_the_learner(
+    operator: Operator, store: Store, populated: Connection, kept: Folder
+) -> None:
+    assert any(LEARNER in row for rows in every_row(populated).values() for row in rows)
+    operator.run(erase(operator)["id"])
+    restore.run(store.connect, kept, nobody, erased=ledger())
+    batch.run(populated)
+    assert find_in_tables(populated, *NEEDLES) == []
+    assert not sample_events.find_differences(populated)
+    assert not checks.run(populated, ledger()).findings
+
+
+def test_a_restore_without_the_ledger_knows_the_erasures_of_the_log(
+    operator: Operator, store: Store, populated: Connection, kept: Folder
+) -> None:
+    operator.run(erase(operator)["id"])
+    restore.run(store.connect, kept, nobody)
+    assert find_in_tables(populated, *NEEDLES) == []
+
+
+@pytest.fixture
+def restored(  # noqa: PLR0917 - fixtures
+    operator: Operator,
+    stores: Callable[[], Store],
+    store: Store,
+    populated: Connection,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Store:
+    """A log restored from a dump, in which two learners of the ledger are not erased.
+
+    The log does not know the second one, because that learner came after the dump.
+    """
+    leave_traces(populated)
+    dump = tmp_path / "progress.dump"
+    run_program("pg_dump", "--format=custom", f"--file={dump}", *SELECTED, store.url)
+    append(populated, sample_events.lesson(LATER, 1))
+    batch.run(populated)
+    for learner in (LEARNER, LATER):
+        assert operator.run(erase(operator, learner)["id"])["state"] == "SUCCEEDED"
+    new = stores()
+    run_program("pg_restore", "--exit-on-error", f"--dbname={new.url}", *RESTORED, str(dump))
+    with closing(connect(new.url)) as connection:
+        assert find_in_tables(connection, LEARNER)
+        rebuild.run(new.connect)
+    monkeypatch.setenv("DATABASE_URL", new.url)
+    settings.current.cache_clear()
+    return new
+
+
+def run_program(name: str, *options: str) -> None:
+    done = subprocess.run(
+        [str(postgres.programs() / name), *options], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def apply(store: Store) -> erasures.Result:
+    with closing(store.connect()) as owner:
+        return erasures.apply(owner, archive(), stage.publisher(), lambda *_: None)
+
+
+def assert_absent(store: Store) -> None:
+    """Deliver everything again, and assert that no learner of the ledger comes back."""
+    again = [*list_events(), *sample_events.lesson(LATER, 1)]
+    with closing(connect(store.url)) as connection:
+        assert push_events(connection, *again)["erased"] == len(again)
+        batch.run(connection)
+        assert find_in_tables(connection, *NEEDLES, LATER) == []
+        assert not checks.run(connection, ledger()).findings
+        assert not sample_events.find_differences(connection)
+
+
+def test_learners_of_the_ledger_are_erased_from_a_restored_log(restored: Store) -> None:
+    assert apply(restored) == (1, 1)
+    assert_absent(restored)
+    assert apply(restored) == (0, 0)
+
+
+def test_the_commands_name_and_repeat_the_erasures_that_a_restored_log_lacks(
+    restored: Store,
+) -> None:
+    checked = cli.progress(restored.url, "check")
+    cli.expect_failure(checked, "the ledger has 2 erasures", "run `progress erasures apply`")
+    output = cli.expect_success(cli.progress(restored.url, "erasures", "apply"))
+    assert "1 learners are erased again; 1 others are not in this log" in output
+    cli.expect_success(cli.progress(restored.url, "check"))
+    assert_absent(restored)
+
+
+def test_an_erasure_that_failed_is_resumed(
+    restored: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as limited:
+        limit_step(limited, "redact", 0.0)
+        with pytest.raises(ProgressError, match=r"1 of 1 erasures failed.*TIMED_OUT"):
+            apply(restored)
+    assert apply(restored) == (1, 0)
+    assert_absent(restored)
+
+
+def test_a_new_log_takes_over_the_key_of_the_ledger(
+    restored: Store, stores: Callable[[], Store], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The archive has no key, and a log that is filled from it has one of its own."""
+    new = stores()
+    monkeypatch.setenv("DATABASE_URL", new.url)
+    settings.current.cache_clear()
+    with closing(connect(new.url)) as connection:
+        append(connection, [*list_events(), *sample_events.lesson("ben", 1)])
+        batch.run(connection)
+    assert apply(new) == (1, 1)
+    assert_absent(new)
+
+
+def test_the_ledger_of_another_log_is_rejected(
+    operator: Operator, populated: Connection, store: Store
+) -> None:
+    operator.run(erase(operator, "ann")["id"])
+    archive().remove_file("erasures/key")
+    erasure_ledger.write_key(archive(), Key("00" * 64, "11" * 64))
+    with pytest.raises(ProgressError, match="belongs to another log"):
+        apply(store)
