@@ -116,7 +116,7 @@ def test_a_step_over_its_timeout_ends_the_operation_and_changes_nothing(
     assert not sample_events.find_differences(populated)
 
 
-def test_a_batch_run_waits_for_another_until_its_timeout(
+def test_a_batch_run_waits_for_another_batch_run_until_its_timeout(
     operator: Operator, store: Store, populated: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with contextlib.closing(connect(store.url)) as winner:
@@ -137,7 +137,7 @@ def test_a_batch_run_waits_for_another_until_its_timeout(
     assert (done["state"], done["steps"][0]["state"]) == ("TIMED_OUT", "TIMED_OUT")
 
 
-def test_a_rebuild_waits_for_another_to_end(
+def test_a_rebuild_waits_for_another_rebuild_to_end(
     operator: Operator, store: Store, populated: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     started = operator.start("rebuildProjections")

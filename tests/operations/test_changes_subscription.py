@@ -104,7 +104,7 @@ def job(
     pubsub.subscriber.delete_subscription(subscription=full)
 
 
-def test_without_changes_the_job_does_not_connect_to_the_database(job: Job) -> None:
+def test_the_job_does_not_connect_to_the_database_without_changes(job: Job) -> None:
     ran = subprocess.run(
         [sys.executable, JOB],
         env={**os.environ, **job.environment},  # DATABASE_URL names no database
@@ -118,7 +118,7 @@ def test_without_changes_the_job_does_not_connect_to_the_database(job: Job) -> N
     assert (line["operation"], line["outcome"]) == ("batch", "ok")
 
 
-def test_changes_cause_one_run(job: Job, store: Store, connection: Connection) -> None:
+def test_several_changes_cause_one_run(job: Job, store: Store, connection: Connection) -> None:
     sample_events.record_lessons(connection, "ann", "ben")
     assert wakeups.send([1, 2])
     assert job.fold(DATABASE_URL=store.url)[-1]["learners"] == 2
@@ -163,9 +163,8 @@ def test_many_changes_are_pulled_and_acknowledged_in_bounded_calls(
         changes.acknowledge()
     assert 0 < changes.messages <= 1_500  # a response may hold fewer messages than requested
     with backlog.open_backlog(settings.current()) as rest:
-        assert (
-            0 < rest.messages <= 2_000 - changes.messages
-        )  # the messages that remain cause the next run
+        # The messages that remain cause the next run.
+        assert 0 < rest.messages <= 2_000 - changes.messages
 
 
 def test_a_run_that_found_a_shard_locked_is_followed_by_another_run(

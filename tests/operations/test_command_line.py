@@ -15,7 +15,7 @@ from tests.support.stage import connect
 UNKNOWN = "00000000-0000-0000-0000-000000000000"
 
 
-def test_wait_prints_the_result_of_an_operation_when_it_succeeds(
+def test_wait_prints_the_result_of_an_operation_that_succeeds(
     operator: Operator, store: Store
 ) -> None:
     operation_id = operator.start("runBatch")["id"]

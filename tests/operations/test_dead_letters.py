@@ -1,4 +1,4 @@
-"""Dead letters replayed by an operation."""
+"""Operations that replay dead letters."""
 
 from typing import Any
 

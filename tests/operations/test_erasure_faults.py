@@ -74,7 +74,7 @@ def test_the_next_worker_completes_the_erasure_of_a_worker_that_died(
 
 
 def kill_a_worker(operation_id: str, step: str, point: str) -> None:
-    """Run a worker in a process of its own, which kills itself at the point."""
+    """Run a worker in a separate process, which kills itself at this point of the step."""
     words = [sys.executable, "-m", "tests.support.doomed_erasure", operation_id, step, point]
     done = subprocess.run(words, env=dict(os.environ), timeout=60, check=False)
     assert done.returncode == -signal.SIGKILL

@@ -1,4 +1,4 @@
-"""The executor under faults: deaths, outages, cancellations, timeouts, and many workers at once."""
+"""The executor under faults: killed workers, outages, cancellations and timeouts."""
 
 import os
 import signal
@@ -27,7 +27,7 @@ from tests.support.traced_runs import DONE, Hooks, change, run_until_it_ends, st
 
 
 def run_a_worker_that_dies(operation_id: str, step: str, point: str) -> None:
-    """Run a worker in a process of its own, which kills itself at the point."""
+    """Run a worker in a separate process, which kills itself at this point of the step."""
     words = [sys.executable, "-m", "tests.support.traced_operation", operation_id, step, point]
     done = subprocess.run(words, env=dict(os.environ), timeout=60, check=False)
     assert done.returncode == -signal.SIGKILL
@@ -73,10 +73,10 @@ def test_the_next_worker_completes_the_compensation_in_which_a_worker_died(
 
 @pytest.mark.parametrize("name", ["operation", "effect"])
 @pytest.mark.parametrize("step", STEPS)
-def test_an_outage_of_the_database_in_a_step_uses_up_no_attempt(
+def test_a_database_outage_during_a_step_does_not_count_as_an_attempt(
     operator: Operator, hooks: Hooks, connection: Connection, step: str, name: str
 ) -> None:
-    """The worker loses the connection that holds its claim, or the step's own."""
+    """Either the worker loses the connection that holds its claim, or the step loses its own."""
     operation_id = start(operator)
 
     def break_connections() -> None:
@@ -96,7 +96,7 @@ def test_an_outage_of_the_database_in_a_step_uses_up_no_attempt(
     assert traced_operation.read_effects(connection) == sorted(STEPS)
 
 
-def test_a_refused_connection_uses_up_no_attempt(
+def test_a_refused_connection_does_not_count_as_an_attempt(
     operator: Operator, hooks: Hooks, connection: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     operation_id = start(operator)
@@ -153,7 +153,7 @@ def test_a_step_over_its_timeout_ends_the_operation(
 
 
 @pytest.mark.parametrize("step", STEPS[:-1])
-def test_the_time_limit_of_the_operation_ends_it_in_any_step(
+def test_an_operation_over_its_time_limit_ends_in_any_step(
     operator: Operator, hooks: Hooks, connection: Connection, step: str
 ) -> None:
     operation_id = start(operator)
@@ -168,14 +168,14 @@ def test_the_time_limit_of_the_operation_ends_it_in_any_step(
 
 
 def expire(connection: Connection, operation_id: str) -> None:
-    """Let the operation's time be over."""
+    """End the operation's time limit now."""
     connection.run(traced_operation.blocks()["expire"], operation_id=operation_id)
 
 
 def expect_its_end(
     operator: Operator, hooks: Hooks, connection: Connection, step: str, operation_id: str
 ) -> None:
-    """Check that nothing remains, or that a retry completes it after the point of no return."""
+    """Assert that no effect remains or, past the point of no return, that a retry succeeds."""
     hooks.clear()
     if step in COMPENSATED:
         assert traced_operation.read_effects(connection) == []
@@ -193,7 +193,7 @@ def expect_its_end(
 
 
 @pytest.mark.parametrize("step", STEPS)
-def test_a_cancellation_in_a_step_compensates_or_is_rejected(
+def test_a_cancellation_undoes_the_steps_or_is_rejected_after_the_point_of_no_return(
     operator: Operator, hooks: Hooks, connection: Connection, step: str
 ) -> None:
     operation_id = start(operator)
@@ -212,7 +212,7 @@ def test_a_cancellation_in_a_step_compensates_or_is_rejected(
     assert change(operator, "cancelOperation", operation_id) == "BAD_USER_INPUT"
 
 
-def test_a_cancelled_operation_that_no_worker_has_begun_ends_at_once(
+def test_a_cancelled_operation_that_no_worker_has_begun_ends_immediately(
     operator: Operator, hooks: Hooks, connection: Connection
 ) -> None:
     operation_id = start(operator)
@@ -221,7 +221,7 @@ def test_a_cancelled_operation_that_no_worker_has_begun_ends_at_once(
     assert traced_operation.read_runs(connection) == []
 
 
-def test_an_outage_in_a_compensation_uses_up_no_attempt_and_leaves_nothing(
+def test_an_outage_during_a_compensation_does_not_count_as_an_attempt_and_leaves_no_effect(
     operator: Operator, hooks: Hooks, connection: Connection
 ) -> None:
     operation_id = start(operator)
@@ -237,7 +237,7 @@ def test_an_outage_in_a_compensation_uses_up_no_attempt_and_leaves_nothing(
     assert ("write", "undo") in traced_operation.read_runs(connection)
 
 
-def test_a_compensation_that_always_fails_is_named_in_the_end(
+def test_the_final_error_names_a_compensation_that_always_fails(
     operator: Operator, hooks: Hooks, connection: Connection
 ) -> None:
     operation_id = start(operator)

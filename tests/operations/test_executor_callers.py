@@ -1,4 +1,4 @@
-"""Several callers and workers of one operation, and what remains of it."""
+"""Concurrent callers and workers of an operation, and the deletion of old operations."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -45,7 +45,7 @@ def test_one_of_twenty_workers_runs_the_operation(
     assert operator.get(operation_id) == done
 
 
-def test_callers_at_the_same_time_share_one_operation_about_a_subject(
+def test_concurrent_callers_share_one_operation_about_a_subject(
     operator: Operator, store: Store
 ) -> None:
     url = url_of(store, "query")
@@ -66,7 +66,7 @@ def test_callers_at_the_same_time_share_one_operation_about_a_subject(
             assert len(set(pool.map(accept, range(len(callers))))) == 1
 
 
-def test_two_administrators_see_the_operation_that_they_share(
+def test_a_second_administrator_gets_the_operation_of_the_first(
     operator: Operator, hooks: Hooks
 ) -> None:
     operation_id = start(operator)
@@ -75,7 +75,7 @@ def test_two_administrators_see_the_operation_that_they_share(
     assert shared["id"] == operation_id
 
 
-def test_a_retry_is_rejected_while_another_operation_has_the_subject(
+def test_a_retry_is_rejected_while_another_operation_about_the_subject_is_unfinished(
     operator: Operator, hooks: Hooks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as limited:

@@ -1,4 +1,4 @@
-"""Exports under faults: deaths, cancellations, outages and rebuilds leave no half file."""
+"""Exports under faults: no incomplete file remains after deaths, outages and cancellations."""
 
 import contextlib
 import hashlib
@@ -152,7 +152,7 @@ def test_a_rebuild_during_the_export_of_statistics_lets_the_attempt_fail(
 def test_a_cancelled_export_leaves_no_object(
     operator: Operator, populated: Connection, exports: Path, point: str
 ) -> None:
-    """The learner cancels what an administrator started, while no worker runs it."""
+    """The learner cancels an administrator's export while no worker runs it."""
     operation_id = export(operator)["id"]
     if point != "deleted":
         kill_a_worker(operation_id, point)
@@ -165,7 +165,7 @@ def test_a_cancelled_export_leaves_no_object(
     assert get(operator, operation_id)["download"] is None
 
 
-def test_an_export_is_cancelled_while_it_is_written(
+def test_an_export_can_be_cancelled_while_it_is_written(
     operator: Operator, populated: Connection, exports: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     operation_id = export(operator)["id"]
@@ -204,7 +204,7 @@ def test_an_export_that_waits_for_its_shard_is_cancelled_at_once(
     assert (done["state"], done["error"], len(waits)) == ("FAILED", "cancelled", 1)
 
 
-def test_an_outage_of_the_storage_uses_up_no_attempt(
+def test_a_storage_outage_does_not_count_as_an_attempt(
     operator: Operator, populated: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     operation_id = export(operator)["id"]
@@ -221,7 +221,7 @@ def test_an_outage_of_the_storage_uses_up_no_attempt(
     assert [step["attempts"] for step in done["steps"]] == [1, 1]
 
 
-def test_a_rebuild_during_the_export_lets_the_attempt_fail(
+def test_a_rebuild_during_an_export_fails_the_attempt_and_the_next_attempt_succeeds(
     operator: Operator, populated: Connection, exports: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     operation_id = export(operator)["id"]

@@ -1,4 +1,4 @@
-"""The contents of an export: the numbers of the API, which its events give again."""
+"""The contents of an export: the API's numbers, and the events that give the same numbers."""
 
 import csv
 import hashlib
@@ -96,7 +96,7 @@ def test_the_summary_and_the_streak_have_the_numbers_of_the_api(
     assert [streak["longest"], streak["longest_start"]] == [*expected["streak"].values()]
 
 
-def test_the_events_give_the_same_numbers_in_an_empty_store(
+def test_the_exported_events_give_the_same_numbers_in_an_empty_store(
     operator: Operator, populated: Connection, exports: Path, stores: Callable[[], Store]
 ) -> None:
     address = {"user_id": "ann", "email": "ann@example.org", "timezone": "Asia/Tokyo"}
@@ -123,7 +123,9 @@ def test_the_events_give_the_same_numbers_in_an_empty_store(
 
 @pytest.mark.timeout(600)
 @given(log=logs())
-def test_any_record_gives_the_same_numbers_when_it_is_republished(stage: Stage, log: Log) -> None:
+def test_the_events_of_any_export_give_the_same_numbers_when_republished(
+    stage: Stage, log: Log
+) -> None:
     stage.sweep()
     stage.deliver(log, IN_ORDER)
     numbers = read_all_numbers(stage.admin)
@@ -154,7 +156,7 @@ def read_catalogue(connection: Connection) -> list[Any]:
 
 
 def read_numbers(connection: Connection) -> model_rows.Rows:
-    """Return Ann's rows of every read model, without the time at which they were recorded."""
+    """Return Ann's rows of every read model, without the times of their last update."""
     rows = read_all_numbers(connection)
     return {
         model: {key: row for key, row in rows[model].items() if key[0] == "ann"} for model in rows
@@ -162,14 +164,14 @@ def read_numbers(connection: Connection) -> model_rows.Rows:
 
 
 def read_all_numbers(connection: Connection) -> model_rows.Rows:
-    """Return the rows of every read model, without the time at which they were recorded."""
+    """Return the rows of every read model, without the times of their last update."""
     rows = model_rows.read_rows(connection)
     for row in rows["user_progress"].values():
         del row["last_updated"]
     return rows
 
 
-def test_events_that_are_not_folded_yet_are_folded_first(
+def test_an_export_first_folds_events_that_are_not_folded_yet(
     operator: Operator, connection: Connection, exports: Path
 ) -> None:
     sample_events.record_lessons(connection, "ann")
@@ -179,7 +181,7 @@ def test_events_that_are_not_folded_yet_are_folded_first(
 
 
 class _Page(HTMLParser):
-    """The texts of a page by language; every element is closed."""
+    """The headings and code of a page, by language; it asserts that every element is closed."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -65,7 +65,7 @@ def test_the_first_redelivery_after_a_death_completes_the_deletion_of_an_export(
 
 @pytest.mark.parametrize("outage", ["refuses", "hangs"])
 @pytest.mark.parametrize(("kind", "step"), STEPS)
-def test_an_outage_of_the_database_in_a_step_uses_up_no_attempt(
+def test_a_database_outage_during_a_step_does_not_count_as_an_attempt(
     operator: Operator,
     populated: Connection,
     wire: Wire,

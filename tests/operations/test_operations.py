@@ -1,4 +1,4 @@
-"""Operations: one worker at a time runs each to a recorded end, even if a worker dies."""
+"""One worker at a time runs an operation until its end is recorded, even if a worker dies."""
 
 import contextlib
 import socket
@@ -69,9 +69,8 @@ def test_each_change_increases_the_version_and_progress_never_falls(
 
 
 def test_progress_is_written_once_a_second(operator: Operator, populated: Connection) -> None:
-    sample_events.record_lessons(
-        populated, *(f"u{n}" for n in range(60)), lessons=1
-    )  # something in every shard
+    # Each shard has events.
+    sample_events.record_lessons(populated, *(f"u{n}" for n in range(60)), lessons=1)
     started = operator.start("rebuildProjections")
     start = time.monotonic()
     operator.run(started["id"])
@@ -110,7 +109,7 @@ def test_a_redelivered_command_of_a_claimed_operation_does_nothing(
 
 
 @pytest.mark.every_postgres
-def test_another_worker_takes_over_after_a_death(
+def test_another_worker_takes_over_if_a_worker_dies(
     operator: Operator, populated: Connection, worker: Connection
 ) -> None:
     populated.run(blocks()["damage read models"])
@@ -129,4 +128,4 @@ def test_another_worker_takes_over_after_a_death(
     assert 0.625 in reached
     assert reached == sorted(reached)
     with pytest.raises(Unavailable):
-        operation.begin_step(step_named("swap"))  # the first worker can write no more
+        operation.begin_step(step_named("swap"))  # the first worker can no longer write

@@ -1,4 +1,4 @@
-"""Requests that the project function answers without running a command."""
+"""Requests to which the project function responds without running a command."""
 
 from collections.abc import Iterator
 from contextlib import closing
@@ -13,7 +13,7 @@ from tests.support.ingest_process import ROOT, FunctionProcess, run_function
 
 @pytest.fixture
 def project(tmp_path: Path) -> Iterator[FunctionProcess]:
-    """The project function, with half a second for a body to arrive."""
+    """The project function, which waits half a second for a body."""
     text = (ROOT / "functions/project/main.py").read_text()
     assert "BodyDeadline()" in text
     source = tmp_path / "main.py"
@@ -23,7 +23,9 @@ def project(tmp_path: Path) -> Iterator[FunctionProcess]:
 
 
 @pytest.mark.parametrize("method", ["HEAD", "PUT", "DELETE"])
-def test_other_methods_than_get_and_post_get_405(project: FunctionProcess, method: str) -> None:
+def test_project_rejects_methods_other_than_get_and_post_with_405(
+    project: FunctionProcess, method: str
+) -> None:
     with closing(HTTPConnection("127.0.0.1", project.port, timeout=30)) as connection:
         connection.request(method, "/", b"" if method == "HEAD" else b"x")
         response = connection.getresponse()

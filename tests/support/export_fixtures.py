@@ -38,7 +38,7 @@ def export_statistics(operator: Operator, arguments: str, **options: Any) -> Any
 
 
 def kill_a_worker(operation_id: str, point: str) -> None:
-    """Run a worker in a process of its own, which kills itself at the point."""
+    """Run a worker in a separate process, which kills itself at this point of the export."""
     words = [sys.executable, "-m", "tests.support.doomed_export", operation_id, point]
     done = subprocess.run(words, env=dict(os.environ), timeout=60, check=False)
     assert done.returncode == -signal.SIGKILL

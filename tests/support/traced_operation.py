@@ -1,4 +1,4 @@
-"""An operation of four steps whose effects are rows, in place of a rebuild.
+"""An operation of four steps, each of which writes a row; it replaces REBUILD.
 
 `python -m tests.support.traced_operation OPERATION STEP POINT` is a worker that kills itself at a
 point of a step: `before` or `after` its effect, or `undo before` or `undo after`.
@@ -41,7 +41,7 @@ def blocks() -> dict[str, str]:
 
 
 def install(hook: Hook) -> None:
-    """Let REBUILD run the traced steps in this process; `hook(step, point)` is called at each."""
+    """Make REBUILD run the traced steps in this process, and call `hook(step, point)` at points."""
     PLANS["REBUILD"] = PLAN
     step_actions.ACTIONS["REBUILD"] = {name: _effect(name, "do", "", hook) for name in STEPS}
     step_actions.COMPENSATIONS["REBUILD"] = {
@@ -72,13 +72,13 @@ def read_effects(connection: Connection) -> list[str]:
 
 
 def cancel(operation_id: str) -> None:
-    """Request the cancellation as the API does, with the rights of the worker's login."""
+    """Request the cancellation as the API does, with the privileges of the worker's login."""
     with closing(database.connect(settings.current())) as connection:
         connection.run(blocks()["cancel"], operation_id=operation_id)
 
 
 def main(operation_id: str, doomed_step: str, doomed_point: str) -> None:
-    """Run the operation and die at the point."""
+    """Run the operation, and kill this process at the point."""
 
     def die(step: str, point: str) -> None:
         if (step, point) == (doomed_step, doomed_point):

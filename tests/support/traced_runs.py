@@ -20,7 +20,7 @@ Hooks = dict[tuple[str, str], Callable[[], None]]
 
 @pytest.fixture
 def hooks(connection: Connection, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hooks]:
-    """The calls at points of the traced operation's steps, which replaces REBUILD."""
+    """Functions to call, by step and point of the traced operation, which replaces REBUILD."""
     connection.execute_simple(traced_operation.blocks()["create"])
     for registry in (PLANS, step_actions.ACTIONS):
         monkeypatch.setitem(registry, "REBUILD", registry["REBUILD"])  # restored at the end
@@ -50,7 +50,7 @@ def change(operator: Operator, mutation: str, operation_id: str) -> Any:
 
 
 def run_until_it_ends(operator: Operator, operation_id: str) -> Any:
-    """Run workers, as Pub/Sub redelivers, until the operation has ended; return it."""
+    """Run one worker after another, as redeliveries do, until the operation ends; return it."""
 
     def has_ended() -> bool:
         try:
