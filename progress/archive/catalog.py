@@ -1,8 +1,9 @@
 """The catalogue: read the manifests, and publish new ones.
 
-The archive's manifest names one manifest of each range by its hash. A range whose files change
-gets a second manifest under a name with its hash. It takes the place of the first one only after
-the archive's manifest names it, so that an interruption never leaves a manifest without its range.
+The archive's manifest names each range's manifest by its hash. When a range's files change, its new
+manifest is first written to another path, beside the old one. It replaces the old one only after
+the archive's manifest names its hash, so that the manifest that the archive's manifest names is
+always there, even after an interruption.
 """
 
 from pathlib import Path
@@ -15,7 +16,7 @@ from progress.errors import ProgressError
 
 
 class Published(NamedTuple):
-    """The archive's manifest, and the generation that it was read at."""
+    """The archive's manifest, and the generation of its file when it was read."""
 
     manifest: Manifest
     generation: str
@@ -30,16 +31,16 @@ def read(storage: Storage) -> Published | None:
 
 
 def publish(storage: Storage, new: Manifest, over: Published | None) -> None:
-    """Write the archive's manifest over the generation that was read; then settle the ranges.
+    """Replace the archive's manifest, then the manifests of the ranges that have new ones.
 
-    Raise ProgressError if another writer has changed it since.
+    Raise ProgressError if another writer has changed the archive's manifest since `over` was read.
     """
     storage.replace(manifest.NAME, manifest.encode(new), over.generation if over else None)
     settle(storage, new)
 
 
 def settle(storage: Storage, published: Manifest) -> None:
-    """Put each range's new manifest in the place of the old one."""
+    """Replace the old manifest of each range that has a new one."""
     for entry in published.ranges:
         pending = _pending_path(entry)
         if storage.has(pending):
@@ -98,14 +99,14 @@ def fetch(storage: Storage, contents: RangeManifest, file: File, target: Path) -
 
 
 def damaged(path: str) -> ProgressError:
-    """Return the error of a file that is not as its manifest says."""
+    """Return the error that reports a file whose content differs from its manifest's entry."""
     return ProgressError(
         f"{path} of the archive is missing or damaged: remove it, and run `progress archive`"
     )
 
 
 def check_stored(storage: Storage, contents: RangeManifest) -> None:
-    """Read the files of a range back; raise ProgressError if one is not as the manifest says."""
+    """Read a range's files back; raise ProgressError if one is missing or has another hash."""
     for file in contents.files:
         path = file_path(contents, file.name)
         if not storage.has(path) or files.hash_stored(storage, path) != file.sha256:

@@ -1,4 +1,4 @@
-"""Checks of the archive: every file is there, and its rows are those of the log."""
+"""Checks of the archive: every file exists, and its rows are those of the log."""
 
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
@@ -33,7 +33,7 @@ class Report(NamedTuple):
 
 
 def run(storage: Storage, on_progress: Progress) -> Report:
-    """Check that every file is there and has its size."""
+    """Check that every file exists and has the size that its manifest gives."""
     published = _published(storage)
     sizes = {file.path: file.bytes for file in storage.list_tree(manifest.FOLDER)}
     contents, findings = _read_ranges(storage, published)
@@ -46,7 +46,7 @@ def run_deep(connection: Connection, storage: Storage, on_progress: Progress) ->
     """Check the files' content too, and compare the sums of their rows with those of the log.
 
     Raise ArchiveRunning if another run works on the archive, and ProgressError if the archive is
-    that of another log.
+    a copy of another log.
     """
     with log_rows.hold_lock(connection):
         published = _published(storage)
@@ -63,7 +63,7 @@ def run_deep(connection: Connection, storage: Storage, on_progress: Progress) ->
 
 
 def find_missing(contents: RangeManifest, sizes: dict[str, int]) -> list[Finding]:
-    """Return the files of a range that are not there or have another size."""
+    """Return a finding for each file of a range that is missing or has another size."""
     findings = []
     for file in contents.files:
         path = catalog.file_path(contents, file.name)
@@ -85,7 +85,7 @@ def _published(storage: Storage) -> Manifest:
 def _read_ranges(
     storage: Storage, published: Manifest
 ) -> tuple[list[RangeManifest], list[Finding]]:
-    """Return the ranges whose manifests are whole, and a finding for each of the others."""
+    """Return the manifests of the ranges, and a finding for each one that cannot be read."""
     contents: list[RangeManifest] = []
     findings = list(_find_gaps(published))
     for entry in published.ranges:

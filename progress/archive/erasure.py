@@ -1,7 +1,8 @@
 """The erasure of a learner from the archive: the step `files` of ERASE_USER.
 
-The files that hold the learner's stream are written again without it. The archive's manifest names
-the old files or the new ones at every moment, so that a run that is interrupted starts over.
+Each file that holds the learner's stream is written again without it. Until all new files are
+written, the archive's manifest names the old ones. So the next run can start over after an
+interruption.
 """
 
 from collections.abc import Callable
@@ -34,8 +35,8 @@ def remove_stream(
     """Remove a learner's stream from every file of the archive.
 
     Raise ArchiveRunning if another run holds the archive's lock, and ProgressError if a file is
-    damaged. The events of the stream must be emptied before, and no new ones accepted. Files that
-    no manifest names are removed too, with all their generations.
+    damaged. Before the call, the stream's events must be emptied and new ones must be forbidden.
+    Files that no manifest names are removed too, and so are their former generations.
     """
     with log_rows.hold_lock(connection):
         current = catalog.read(storage)
@@ -66,7 +67,7 @@ def _rewrite(
             entries.append(catalog.put_range(storage, rewritten, is_published=True))
             removed_files += 1
             removed_rows += contents.events - rewritten.events
-    # The ids of events that the manifest names may have changed, too.
+    # Publish even without new ranges: the ids of events that the manifest names may have changed.
     publishing.publish(connection, storage, current, entries, current.manifest.buckets)
     return Removal(removed_files, removed_rows)
 
@@ -74,7 +75,7 @@ def _rewrite(
 def _rewrite_range(
     connection: Connection, storage: Storage, contents: RangeManifest, bucket: int, stream_id: str
 ) -> RangeManifest | None:
-    """Write the bucket's file of a range without the stream; None if the range does not hold it."""
+    """Write the bucket's file without the stream; None if the range has no rows of the stream."""
     old = next((file for file in contents.files if file.bucket == bucket), None)
     if old is None:
         return None
@@ -111,5 +112,5 @@ def _write_without(
     left = workspace.write_without(local, stream_id)
     expected = Sums(old.rows, *old.sums).minus(workspace.sums_of_stream(local, stream_id))
     if (left.sums if left else Sums()) != expected:
-        raise ProgressError(f"{old.name} without a stream has other sums than expected")
+        raise ProgressError(f"{old.name}: more or other rows than those of a stream were removed")
     return left

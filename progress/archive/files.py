@@ -18,7 +18,7 @@ from progress.errors import ProgressError
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
-_MEMORY = "512MB"  # with more of it, or with more threads, writing partitions takes gigabytes
+_MEMORY = "512MB"  # with a higher limit, or with more threads, writing partitions takes gigabytes
 _OTHERS = -1  # the bucket of streams that belong to no learner, in the CSV file
 _MAX_OPEN_FILES = 300  # more than there are buckets, so that each bucket is one file
 
@@ -31,7 +31,7 @@ class Sums(NamedTuple):
     s2: int = 0
 
     def minus(self, other: "Sums") -> "Sums":
-        """Return the sums of the rows that are left if the other rows are removed."""
+        """Return the sums that remain after rows with the sums `other` are removed."""
         return Sums(self.rows - other.rows, self.s1 - other.s1, self.s2 - other.s2)
 
     @staticmethod
@@ -70,7 +70,7 @@ class Workspace:
         return {bucket: measured[path] for bucket, path in by_bucket.items()}
 
     def measure(self, paths: Sequence[Path]) -> dict[Path, LocalFile]:
-        """Read the files and return their sums; an empty file has none."""
+        """Read the files and return their sums; files without rows are left out."""
         if not paths:
             return {}
         rows = self._run("sums", files=[str(path) for path in paths])
@@ -101,7 +101,7 @@ class Workspace:
         return self.measure([target])[target]
 
     def count_positions(self, path: Path, positions: Sequence[int]) -> int:
-        """Return how many of the positions the file holds."""
+        """Return how many of the positions occur in the file."""
         rows = self._run("holds positions", file=str(path), positions=list(positions))
         count: int = rows[0][0]
         return count

@@ -27,10 +27,10 @@ def remove_old(storage: Storage, published: Manifest) -> int:
 
 
 def remove_all(storage: Storage, published: Manifest | None) -> int:
-    """Remove every unnamed file, with former generations; return their number.
+    """Remove every unnamed file and its former generations; return the number of files.
 
-    The caller holds the archive's lock. An operation that has written files and has not published
-    them finds that they are gone, and writes them again.
+    The caller holds the archive's lock. An operation that has written files but not yet published
+    them will find them missing, and writes them again.
     """
     named = catalog.list_named(storage, published) if published else set[str]()
     tree = storage.list_tree(manifest.FOLDER, former=True)

@@ -45,9 +45,9 @@ def identify(connection: Connection) -> tuple[Log, bool] | None:
 
 
 def find_bound(connection: Connection, before: datetime | None = None) -> int:
-    """Return the last position that may be archived: nothing up to it is still to be folded.
+    """Return the last position that may be archived: all events up to it are folded.
 
-    With `before`, events recorded at that time or later are left out.
+    If `before` is given, events recorded at that time or later may not be archived.
     """
     if not schema.exists(connection, schema.schema_name()):
         raise ProgressError("there are no read models: run `progress migrate`")
@@ -63,7 +63,7 @@ def find_end(connection: Connection) -> int:
 
 
 def is_old(connection: Connection, position: int, days: int) -> bool:
-    """Return whether the event was recorded more than so many days ago."""
+    """Return whether the event was recorded more than `days` days ago."""
     rows = _rows(connection, "is old", position=position, days=days)
     return bool(rows and rows[0][0])
 
@@ -90,7 +90,7 @@ def list_erased(connection: Connection, positions: Positions) -> list[ErasedRow]
 
 
 def describe_removed(connection: Connection, positions: Sequence[int]) -> list[ErasedRow]:
-    """Return the rows at these positions, which no file holds any more."""
+    """Return the rows at these positions, which were removed from the files."""
     rows = _rows(connection, "removed rows", positions=list(positions))
     return [ErasedRow(*row) for row in rows]
 
@@ -98,7 +98,7 @@ def describe_removed(connection: Connection, positions: Sequence[int]) -> list[E
 def recorded_times(
     connection: Connection, archived: Sequence[File]
 ) -> tuple[datetime | None, datetime | None]:
-    """Return the times of the first and of the last event in the files, which never fall."""
+    """Return when the first and the last event in the files were recorded."""
     if not archived:
         return None, None
     ends = [min(file.first for file in archived), max(file.last for file in archived)]

@@ -16,7 +16,7 @@ _T = TypeVar("_T")
 
 
 class Log(msgspec.Struct, frozen=True):
-    """The log that the archive is a copy of, known by the event at position 1."""
+    """The log that the archive copies; the id and the time are those of the event at position 1."""
 
     id: str
     recorded_at: datetime
@@ -67,9 +67,9 @@ class File(msgspec.Struct, frozen=True):
 
 
 class ErasedRow(msgspec.Struct, frozen=True, array_like=True):
-    """A position of the range that is in no file.
+    """An event of an erased learner, which is in none of the range's files.
 
-    The id and the version are None if the row was not yet emptied when the range was written.
+    The id and the version are None if the event was not yet emptied when the range was written.
     """
 
     position: int

@@ -18,7 +18,7 @@ _TOGETHER = 10  # ranges that are merged into one
 
 
 def run(connection: Connection, storage: Storage, on_merged: Callable[[], None]) -> int:
-    """Merge ranges under the archive's lock until there are no ten to merge; return the merges.
+    """Merge ranges under the archive's lock while ten can be merged; return the number of merges.
 
     Raise ArchiveRunning if another run works on the archive, and ProgressError if a file is
     damaged.
@@ -41,7 +41,7 @@ def run(connection: Connection, storage: Storage, on_merged: Callable[[], None])
 def choose(entries: Sequence[RangeEntry]) -> list[RangeEntry]:
     """Return the first ten neighbours of one order of magnitude; an empty list if there are none.
 
-    The oldest ranges are merged first, so that ranges never grow with the positions.
+    The oldest ranges are merged first, so that no range is larger than an older one.
     """
     for end in range(_TOGETHER, len(entries) + 1):
         together = list(entries[end - _TOGETHER : end])
@@ -81,7 +81,7 @@ def _merge_bucket(
     with files.open_workspace() as workspace:
         local = _write(storage, workspace, parts)
         if local.sums != Sums.total(Sums(file.rows, *file.sums) for _, file in parts):
-            raise ProgressError(f"bucket {bucket} has other sums after the merge")
+            raise ProgressError(f"the rows of bucket {bucket} have changed in the merge")
         return ranges.store(storage, manifest.folder(*positions), bucket, local)
 
 

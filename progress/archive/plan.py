@@ -10,12 +10,12 @@ from progress.archive import log_rows
 from progress.archive.catalog import Published
 from progress.archive.log_rows import Positions
 
-RANGE = 1_000_000  # events of a range
-MAX_AGE_DAYS = 30  # of an event that is not archived because its range is not full
+RANGE = 1_000_000  # positions of a full range
+MAX_AGE_DAYS = 30  # when an event is older, even a range that is not full is archived
 
 
 class Request(msgspec.Struct, frozen=True):
-    """What to archive: full and old ranges, or whatever there is, or what is older than a time."""
+    """What to archive: full and old ranges; with `is_now`, everything; or events before a time."""
 
     is_now: bool = False
     before: datetime | None = None
@@ -24,7 +24,7 @@ class Request(msgspec.Struct, frozen=True):
 def plan_ranges(
     connection: Connection, current: Published | None, request: Request
 ) -> list[Positions]:
-    """Return the ranges to write: full ones, and the rest if it is requested or old."""
+    """Return the ranges to write: full ones, and the incomplete last one if requested or old."""
     bound = log_rows.find_bound(connection, request.before)
     first = current.manifest.upto + 1 if current else 1
     plan = list(split(Positions(first, bound)))

@@ -11,7 +11,7 @@ from progress.errors import ProgressError
 def open_published(connection: Connection, storage: Storage) -> Published | None:
     """Return the archive of this log, None if there is none yet.
 
-    Raise ProgressError if the archive is that of another log.
+    Raise ProgressError if the archive is a copy of another log.
     """
     current = catalog.read(storage)
     if current:
@@ -21,13 +21,13 @@ def open_published(connection: Connection, storage: Storage) -> Published | None
 
 
 def check_log(connection: Connection, archived: Manifest) -> None:
-    """Raise ProgressError if the archive is not that of this log."""
+    """Raise ProgressError if the archive is not a copy of this log."""
     found = log_rows.identify(connection)
     is_same = found is not None and found[0].recorded_at == archived.log.recorded_at
-    if found and not found[1]:  # an event that was emptied has another id
+    if found and not found[1]:  # an event that was emptied has a new id
         is_same = is_same and found[0].id == archived.log.id
     if not is_same or log_rows.find_end(connection) < archived.upto:
-        raise ProgressError("the archive is that of another log: use another bucket or folder")
+        raise ProgressError("the archive is a copy of another log: use another bucket or folder")
 
 
 def publish(
@@ -37,7 +37,7 @@ def publish(
     entries: list[RangeEntry],
     buckets: int,
 ) -> Published:
-    """Publish the archive with these ranges too; they replace those of the same positions."""
+    """Publish the archive with these ranges added; they replace ranges of the same positions."""
     published = current.manifest.ranges if current else []
     new = {(entry.first, entry.last) for entry in entries}
     kept = [old for old in published if not any(a <= old.first and old.last <= b for a, b in new)]

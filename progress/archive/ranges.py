@@ -21,7 +21,7 @@ def write(
 ) -> RangeEntry:
     """Copy a range of the log into files, and write the range's manifest; return its entry.
 
-    The range does not count before the archive's manifest names it.
+    The range becomes part of the archive only when the archive's manifest names it.
     """
     with files.open_workspace() as workspace:
         csv = workspace.folder / "rows.csv"
@@ -46,7 +46,7 @@ def write(
 
 
 def store(storage: Storage, folder: str, bucket: int | None, local: LocalFile) -> File:
-    """Upload a file under the name of its content; return its entry in the range's manifest."""
+    """Upload a file, named by its hash; return its entry in the range's manifest."""
     sha256 = files.hash_file(local.path)
     name = manifest.file_name(bucket, sha256)
     files.upload(storage, local.path, f"{folder}/{name}")
@@ -65,8 +65,8 @@ def store(storage: Storage, folder: str, bucket: int | None, local: LocalFile) -
 def verify(connection: Connection, storage: Storage, entry: RangeEntry, buckets: int) -> int:
     """Read a range back and compare it with the log; return its number of events.
 
-    Raise ProgressError if a file is not as it was written, or if the sums of its rows are not
-    those that PostgreSQL computes over the same positions.
+    Raise ProgressError if a stored file differs from the one that was written, or if the sums of
+    its rows differ from those that PostgreSQL computes over the same positions.
     """
     contents = catalog.read_range(storage, entry)
     catalog.check_stored(storage, contents)

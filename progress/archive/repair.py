@@ -1,4 +1,4 @@
-"""Write the ranges again, from the log, whose files are lost."""
+"""Write the ranges that have lost files again, from the log."""
 
 from progress.adapters.postgres.database import Connection
 from progress.adapters.storage.storage import Storage
@@ -10,7 +10,9 @@ from progress.errors import ProgressError
 
 
 def write_lost_ranges(connection: Connection, storage: Storage, current: Published) -> Published:
-    """Write each range again of which a file is missing or has another size; return the archive.
+    """Write each range again that has lost a file; return the archive.
+
+    A file is lost if it is missing or has another size than its manifest gives.
 
     The caller holds the archive's lock.
     """
@@ -31,7 +33,7 @@ def _is_whole(storage: Storage, entry: RangeEntry, sizes: dict[str, int]) -> boo
 def _write_again(
     connection: Connection, storage: Storage, current: Published, lost: RangeEntry
 ) -> Published:
-    """Write the range as one or more full ranges."""
+    """Write the range again, as several ranges if it is longer than a full one."""
     buckets = current.manifest.buckets
     entries = []
     for positions in plan.split(Positions(lost.first, lost.last)):

@@ -19,7 +19,7 @@ Progress = Callable[[int, int], None]
 
 
 class Restored(NamedTuple):
-    """The number of positions that were filled, and how many of them are of erased events."""
+    """The number of positions that were filled, and how many of them hold erased events."""
 
     positions: int
     erased: int
@@ -29,8 +29,8 @@ def run(connection: Connection, storage: Storage, on_progress: Progress) -> Rest
     """Fill the log from the archive under the archive's lock.
 
     The connection must be that of the log's owner. Raise ArchiveRunning if another run works on the
-    archive, and ProgressError if the log is not empty, a file is not as its manifest says, or the
-    rows have other sums than the manifest. In all these cases, the log stays as it was.
+    archive, and ProgressError if the log is not empty, a file differs from its manifest's entry, or
+    the rows have other sums than the manifest. If an error is raised, the log is unchanged.
     """
     with log_rows.hold_lock(connection):
         published = catalog.read(storage)
@@ -71,12 +71,12 @@ def _fill(
 
 
 def _check_positions(contents: list[RangeManifest], upto: int) -> None:
-    """Raise ProgressError unless the ranges have one row for each position from 1 to `upto`."""
+    """Raise ProgressError unless there is one row for each position from 1 to `upto`."""
     following = 1
     for one in contents:
         rows = one.events + len(one.erased)
         if one.first != following or rows != one.last - one.first + 1:
-            raise ProgressError(f"the archive has not all events from position {following} on")
+            raise ProgressError(f"the archive lacks events after position {following - 1}")
         following = one.last + 1
     if following != upto + 1:
         raise ProgressError(f"the archive ends at position {following - 1}, not at {upto}")

@@ -1,4 +1,4 @@
-"""A run: copy the log into the archive, range by range, up to where every shard is folded."""
+"""A run: copy the log into the archive, range by range, up to the last folded position."""
 
 import contextlib
 from collections.abc import Callable, Iterator

@@ -32,7 +32,7 @@ def archive(
         bool, typer.Option("--now", help="Archive the events of an incomplete range, too.")
     ] = False,
     merge: Annotated[
-        bool, typer.Option("--merge", help="Afterwards, merge ranges in tens.")
+        bool, typer.Option("--merge", help="Afterwards, merge each ten ranges of a size into one.")
     ] = False,
 ) -> None:
     """Copy the log into Parquet files in ARCHIVE_BUCKET; write ranges with lost files again."""
@@ -56,7 +56,7 @@ def _run(console: Console, stored: Storage, *, is_now: bool) -> None:
         console.print(f"There is nothing to archive yet in {where}.", soft_wrap=True)
     else:
         console.print(
-            f"{archived.upto:,} positions of the log in {len(archived.ranges)} ranges in {where}.",
+            f"Archived in {where}: {len(archived.ranges)} ranges up to position {archived.upto:,}.",
             soft_wrap=True,
         )
 
@@ -72,7 +72,7 @@ def check(
         bool, typer.Option("--deep", help="Read the files, and compare their rows with the log's.")
     ] = False,
 ) -> None:
-    """Check that each file is there and has its size; exit with 1 on a defect."""
+    """Check that each file exists and has the right size; exit with 1 if one does not."""
     console, stored = Console(highlight=False), _storage()
     with (
         _reporting_other_runs(),
@@ -93,7 +93,7 @@ def check(
         first, others = report.findings[0], len(report.findings) - 1
         more = f" (and {others} more, see above)" if others else ""
         raise ProgressError(f"{first.path} {first.problem}{more}")
-    console.print("The archive is whole.")
+    console.print("The archive is complete.")
 
 
 @_archive.command()
@@ -106,8 +106,8 @@ def restore() -> None:
     ):
         restored = targets.run(archive_restore.run, stored, show_progress)
     console.print(
-        f"The log has {restored.positions:,} positions again, {restored.erased:,} of them of "
-        "erased events. Run `progress rebuild`.",
+        f"The log has {restored.positions:,} events again; {restored.erased:,} of them are "
+        "erased. Run `progress rebuild`.",
         soft_wrap=True,
     )
 

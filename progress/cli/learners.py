@@ -30,10 +30,10 @@ def add_to(app: typer.Typer) -> None:
 
 
 def export(user: Learner, folder: Folder = Path()) -> None:
-    """Write a learner's whole record into FOLDER, as a zip file that explains itself."""
+    """Write all that is recorded about a learner into FOLDER, as a zip file with a description."""
     with contextlib.closing(targets.connect()) as connection:
         if not _is_known(connection, user):
-            raise NotFound(f"there are no events of a learner {user}")
+            raise NotFound(f"no events of the learner {user} are recorded")
         operation_id = _start(connection, OperationKind.EXPORT_USER, user)
     console = Console(highlight=False)
     operation = operations.await_success(console, operation_id)

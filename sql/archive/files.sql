@@ -1,7 +1,7 @@
 -- The Parquet files of the archive. progress/archive/files.py runs these blocks in DuckDB, whose parameters begin with $.
 
 -- write --
--- Write the rows of the CSV file into a folder for each bucket. A line of JSON may be longer than the default allows.
+-- Write the rows of the CSV file into one folder for each bucket. A row may be longer than DuckDB's default limit.
 COPY (
     SELECT bucket, global_position, event_id, stream_id, stream_version, event_type, event_data, metadata,
         make_timestamptz(occurred_us) AS occurred_at, make_timestamptz(created_us) AS created_at, shard
@@ -14,7 +14,7 @@ COPY (
 ) TO $folder (FORMAT parquet, COMPRESSION zstd, PARTITION_BY (bucket));
 
 -- sums --
--- For each file: the number of rows, the first and last position, and the sums of sql/archive/log.sql.
+-- For each file: the number of rows, the first and last position, and the sums defined in sql/archive/log.sql.
 SELECT r.filename, count(*), min(r.global_position), max(r.global_position),
     coalesce(sum(CAST('0x' || substr(r.digest, 1, 8) AS BIGINT)), 0),
     coalesce(sum(CAST('0x' || substr(r.digest, 9, 8) AS BIGINT)), 0)

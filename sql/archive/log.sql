@@ -7,7 +7,7 @@ SELECT pg_try_advisory_lock(hashtext('archive'), 0);
 SELECT pg_advisory_unlock(hashtext('archive'), 0);
 
 -- identity --
--- The event at position 1, and whether it was emptied, which gave it another id.
+-- The event at position 1, and whether it was emptied. An emptied event has a new id.
 SELECT CAST(e.event_id AS text), e.created_at, e.event_type = 'Erased'
 FROM event_store.events e WHERE e.global_position = 1;
 
@@ -15,7 +15,7 @@ FROM event_store.events e WHERE e.global_position = 1;
 SELECT coalesce(max(e.global_position), 0) FROM event_store.events e;
 
 -- bound --
--- The last position below which every shard is folded, recorded before :before; 0 if there is none.
+-- The last position up to which every shard is folded and all events were recorded before :before; 0 if there is none.
 SELECT greatest(least(
     (SELECT coalesce(min(b.next_position) - 1, 9223372036854775807) FROM shards_behind b),
     (SELECT coalesce(max(e.global_position), 0) FROM event_store.events e),
@@ -29,8 +29,8 @@ SELECT e.created_at < clock_timestamp() - make_interval(days => CAST(:days AS in
 FROM event_store.events e WHERE e.global_position = :position;
 
 -- archived --
--- Which events belong in the archive: not the emptied ones, and none of a learner whose erasure has begun. Until it ends,
--- the erasure's operation names the learner.
+-- Which events belong in the archive: not the emptied ones, and none of a learner whose erasure has begun. Until an
+-- erasure ends, its operation names the learner.
 e.event_type <> 'Erased' AND e.stream_id <> ALL (ARRAY(
     SELECT 'learner-' || CAST(o.arguments ->> 'user_id' AS text)
     FROM operations.operations o
@@ -42,7 +42,7 @@ CASE WHEN e.stream_id LIKE 'learner-%'
      THEN hashtextextended(e.stream_id, 0) & (CAST(current_setting('archive.buckets') AS bigint) - 1) END
 
 -- select range --
--- COPY takes no parameters, so that the blocks below read the range and the number of buckets from settings.
+-- COPY takes no parameters: so the blocks below read the range and the number of buckets from these settings.
 SELECT set_config('archive.first', :first, false), set_config('archive.last', :last, false),
     set_config('archive.buckets', :buckets, false);
 
@@ -63,7 +63,8 @@ COPY (
 
 -- sums --
 -- For each bucket of the range: the number of rows and their sums.
--- A row's MD5 is that of its columns joined by U+001F; its first and its second eight hexadecimal digits are added up.
+-- The MD5 of a row is computed over its columns, joined by U+001F. The first sum adds up the first eight hexadecimal
+-- digits of each row's MD5, the second sum the next eight.
 SELECT r.bucket, count(*),
     sum(CAST(CAST('x' || substr(r.digest, 1, 8) AS bit(32)) AS bigint)),
     sum(CAST(CAST('x' || substr(r.digest, 9, 8) AS bit(32)) AS bigint))
@@ -78,7 +79,7 @@ FROM (
 GROUP BY r.bucket;
 
 -- erased rows --
--- The rows of the range that are in no file. Those that are not emptied yet have no id and no version.
+-- The rows of the range that are in no file. For those that are not yet emptied, id and version are null.
 SELECT e.global_position, e.shard, e.created_at,
     CASE WHEN e.event_type = 'Erased' THEN CAST(e.event_id AS text) END,
     CASE WHEN e.event_type = 'Erased' THEN e.stream_version END
@@ -87,7 +88,7 @@ WHERE {archive/log range} AND NOT ({archive/log archived})
 ORDER BY e.global_position;
 
 -- removed rows --
--- The same for the rows at these positions.
+-- The same columns for the rows at these positions.
 SELECT e.global_position, e.shard, e.created_at,
     CASE WHEN e.event_type = 'Erased' THEN CAST(e.event_id AS text) END,
     CASE WHEN e.event_type = 'Erased' THEN e.stream_version END

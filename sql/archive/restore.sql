@@ -12,8 +12,8 @@ COPY event_store.events (global_position, event_id, stream_id, stream_version, e
 FROM STDIN WITH (FORMAT csv, ENCODING 'UTF8');
 
 -- load erased rows --
--- Emptied rows as they were. If the archive does not know the versions of all of them, those that it knows keep their
--- order, so that the versions stay 1, 2, 3 …
+-- Load emptied rows. Their versions are numbered 1, 2, 3 … again, first the rows whose versions the archive holds, in
+-- the order of these versions, then the others.
 WITH erased AS (
     SELECT * FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS r (
         position bigint, shard smallint, recorded_at timestamptz, event_id uuid, stream_version bigint)
@@ -26,7 +26,7 @@ SELECT e.position, coalesce(e.event_id, gen_random_uuid()), event_store.erased_s
 FROM erased e;
 
 -- load sessions --
--- The learner of a session is the one that its first SessionStarted named.
+-- A session belongs to the learner of its first SessionStarted.
 INSERT INTO event_store.sessions (session_id, user_id)
 SELECT DISTINCT ON (e.event_data ->> 'session_id') e.event_data ->> 'session_id', substr(e.stream_id, length('learner-') + 1)
 FROM event_store.events e
@@ -34,7 +34,7 @@ WHERE e.event_type = 'SessionStarted'
 ORDER BY e.event_data ->> 'session_id', e.global_position;
 
 -- misplaced --
--- The number of rows whose stream this server hashes to another shard.
+-- The number of rows that have another shard than the one that this server computes from their stream.
 SELECT count(*) FROM event_store.events e WHERE e.shard <> event_store.shard_of(e.stream_id);
 
 -- analyze --

@@ -32,8 +32,8 @@ def test_a_log_is_archived_checked_and_not_restored_over_itself(
     assert "nothing to archive yet" in cli.expect_success(archive(store, tmp_path))
     done = archive(store, tmp_path, "--now", "--merge", ARCHIVE_BUCKETS="64")
     output = cli.expect_success(done)
-    assert f"131 positions of the log in 1 ranges in {tmp_path}/archive." in output
-    assert "The archive is whole." in cli.expect_success(archive(store, tmp_path, "check"))
+    assert f"Archived in {tmp_path}/archive: 1 ranges up to position 131." in output
+    assert "The archive is complete." in cli.expect_success(archive(store, tmp_path, "check"))
     output = cli.expect_success(archive(store, tmp_path, "check", "--deep"))
     assert "files with 131 events" in output
     cli.expect_failure(archive(store, tmp_path, "restore"), "not empty")

@@ -55,4 +55,4 @@ def test_export_writes_the_learners_record_into_a_folder(
 @pytest.mark.parametrize("command", ["export"])
 def test_an_unknown_learner_is_an_error(store: Store, command: str) -> None:
     unknown = cli.progress(store.url, command, "nobody")
-    cli.expect_failure(unknown, "there are no events of a learner nobody")
+    cli.expect_failure(unknown, "no events of the learner nobody are recorded")

@@ -26,7 +26,7 @@ class Output(Protocol):
 
 
 class Content(NamedTuple):
-    """The bytes of a small file, and the generation that they were read at."""
+    """The bytes of a small file, and the file's generation when they were read."""
 
     data: bytes
     generation: str
@@ -53,7 +53,7 @@ class Storage(Protocol):
         """Return the names of the folders."""
 
     def files(self, folder: str) -> list[str]:
-        """Return the names of the complete files in a folder, without those of its folders."""
+        """Return the names of the complete files directly in a folder."""
 
     def has(self, path: str) -> bool:
         """Return whether the file exists."""
@@ -68,15 +68,15 @@ class Storage(Protocol):
         """Return a small file; None if it does not exist."""
 
     def replace(self, path: str, data: bytes, generation: str | None) -> None:
-        """Write a small file over the generation that was read; None if it must not exist.
+        """Replace a small file; `generation` is the one that was read, None if it did not exist.
 
-        Raises ProgressError if another writer has written the file since.
+        Raise ProgressError if another writer has written the file since.
         """
 
     def list_tree(self, folder: str, *, former: bool = False) -> Iterator[StoredFile]:
-        """Yield the files in a folder and in its folders, complete or not, each once.
+        """Yield the files in a folder and below it, complete or not, each once.
 
-        With `former`, files of which only former generations exist are included.
+        With `former`, also yield deleted files of which former generations still exist.
         """
 
     def purge(self, path: str) -> None:
@@ -172,7 +172,7 @@ class Folder:
         return Content(data, hashlib.sha256(data).hexdigest())
 
     def replace(self, path: str, data: bytes, generation: str | None) -> None:
-        """Write a small file over the generation that was read."""
+        """Replace a small file, unless its generation has changed since it was read."""
         with _translate_errors():
             self._path.mkdir(parents=True, exist_ok=True)
             with _locked(self._path):
