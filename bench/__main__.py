@@ -1,4 +1,7 @@
-"""Run the named benchmarks, or all of them: `python -m bench [ROW …]`."""
+"""Run the named benchmarks, or all of them: `python -m bench [ROW …]`.
+
+`python -m bench soak --minutes 60` runs the soak test instead.
+"""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -18,6 +21,7 @@ from bench import (
     latency,
     live,
     memory,
+    outages,
     page,
     rare,
     rare_appends,
@@ -30,6 +34,7 @@ from bench import (
 )
 from bench.lines import Line, RowSkipped
 from bench.server import Server
+from bench.soak import run as soak
 
 Row = Callable[[Server], Iterator[Line]]
 
@@ -55,11 +60,14 @@ ROWS: dict[str, Row] = {
     "expensive": expensive.measure_documents,
     "streams": streams.measure_streams,
     "latency": latency.measure_latency,
+    "outages": outages.measure_outages,
 }
 
 
 def main(names: list[str]) -> int:
     """Measure the rows. Return 2 for an unknown row, otherwise 0, even if a row misses its bar."""
+    if names[:1] == ["soak"]:
+        return soak.main(names[1:])
     console = Console()
     unknown = set(names) - ROWS.keys()
     if unknown:

@@ -1,32 +1,24 @@
 """The time from publishing an event until GraphQL returns it, through the local stack."""
 
 import itertools
-import os
-import shutil
 import statistics
-import tempfile
 import threading
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 
-import grpc
 import msgspec
 from google.cloud.pubsub_v1 import PublisherClient
-from google.pubsub_v1.services.publisher.transports import PublisherGrpcTransport
 
-from bench import envelopes, function_client
+from bench import envelopes, function_client, local_stack
 from bench.envelopes import Envelope
 from bench.lines import Line
 from bench.load import encode_post
+from bench.local_stack import LocalStack
 from bench.server import Server
 from progress.adapters.pubsub import publisher
-from progress.local import development_key, ports, stack
-from progress.local.data_folder import DataFolder
 
 _SECONDS = 120.0
 _RATE = 200  # events a second
@@ -37,30 +29,28 @@ _USER = "probe"
 
 
 @dataclass(frozen=True)
-class _Stack:
+class _Probe:
     """The local stack and a learner's token."""
 
-    addresses: dict[str, str]
-    port: int
+    stack: LocalStack
     token: str
 
     def send(self, client: PublisherClient, event: Envelope) -> None:
         """Publish the event to the topic of its type."""
         topic = publisher.TOPICS[event["event_type"]]
-        path = f"projects/{self.addresses['project_id']}/topics/{topic}"
-        client.publish(path, msgspec.json.encode(event))
+        client.publish(self.stack.topic(topic), msgspec.json.encode(event))
 
     def is_answered(self, item: str) -> bool:
         """Return whether GraphQL returns the learner's answer for the item."""
         question = {"query": '{ item(itemId: "%s") { answers } }' % item}  # noqa: UP031
         request = encode_post(question, "/graphql", f"Authorization: Bearer {self.token}")
-        return b'"answers":1' in function_client.fetch_first(self.port, request)
+        return b'"answers":1' in function_client.fetch_first(self.stack.port, request)
 
 
 def measure_latency(_server: Server) -> Iterator[Line]:
     """Publish 200 events a second for two minutes, and measure two events each second."""
-    with _run_stack() as local:
-        client = _client(local.addresses["pubsub_emulator_host"])
+    with local_stack.run() as stack:
+        local, client = _Probe(stack, stack.token(_USER)), stack.open_publisher()
         stop = threading.Event()
         load = threading.Thread(target=_publish_steadily, args=(local, client, stop))
         load.start()
@@ -87,25 +77,7 @@ def measure_latency(_server: Server) -> Iterator[Line]:
     )  # fmt: skip
 
 
-@contextmanager
-def _run_stack() -> Iterator[_Stack]:
-    folder = DataFolder(Path(tempfile.mkdtemp(prefix="progress-bench-stack-")))
-    port = ports.reserve()
-    os.environ["RATE_LIMIT_PER_MINUTE"] = "1000000"  # one learner sends all queries
-    try:
-        stack.up(folder, port, attached=True, standin=True, on_answer=lambda _part: None)
-        addresses = stack.running(folder).addresses
-        yield _Stack(addresses, port, development_key.token(folder.key, _USER, []))
-    finally:
-        stack.down(folder)
-        shutil.rmtree(folder.path)
-
-
-def _client(address: str) -> PublisherClient:
-    return PublisherClient(transport=PublisherGrpcTransport(channel=grpc.insecure_channel(address)))
-
-
-def _publish_steadily(local: _Stack, client: PublisherClient, stop: threading.Event) -> None:
+def _publish_steadily(local: _Probe, client: PublisherClient, stop: threading.Event) -> None:
     """Publish `_RATE` events a second, in bursts that are `_TICK` seconds apart."""
     source = envelopes.endless(2)
     due = time.monotonic()
@@ -115,7 +87,7 @@ def _publish_steadily(local: _Stack, client: PublisherClient, stop: threading.Ev
         due += _TICK
 
 
-def _measure_probes(local: _Stack, client: PublisherClient) -> Iterator[float]:
+def _measure_probes(local: _Probe, client: PublisherClient) -> Iterator[float]:
     """Yield the milliseconds from publishing an answer until GraphQL returns it."""
     end = time.monotonic() + _SECONDS
     while time.monotonic() < end:

@@ -1,0 +1,136 @@
+"""What must hold after the load: everything is stored once, and every table equals a rebuild."""
+
+import contextlib
+import functools
+from collections.abc import Iterator
+from pathlib import Path
+
+from bench.local_stack import LocalStack
+from bench.soak.commands import Commands
+from bench.soak.events import BROKEN, Load
+from bench.soak.queries import NO_RESPONSE, OK, Queries
+from bench.statements import blocks
+from progress.adapters.postgres import database
+from progress.adapters.postgres.database import Connection
+from progress.errors import DatabaseUnavailable
+from progress.local import readiness
+from progress.projections import batch, rebuild, replacement, schema
+from progress.recovery import checks
+
+_DRAIN_TIMEOUT_S = 900.0
+_OUTAGES = (OK, "503")
+
+
+def drain(url: str) -> None:
+    """Wait until all messages are delivered and folded, and the operations have ended."""
+
+    def is_drained() -> bool:
+        try:
+            with contextlib.closing(connect(url)) as connection:
+                sql = blocks("soak/soak")
+                left = [connection.run(sql[name])[0][0] for name in ("behind", "unfinished")]
+                return not any([*left, connection.run(sql["counts"])[0][1]])
+        except (DatabaseUnavailable, *database.ERRORS):
+            return False
+
+    readiness.wait(is_drained, "the drain", seconds=_DRAIN_TIMEOUT_S)
+    with contextlib.closing(connect(url)) as connection:
+        while batch.run(connection).learners is None:
+            pass  # another run of the batch job holds the lock
+
+
+def connect(url: str) -> Connection:
+    """Connect as the owner; the search path contains the live read models."""
+    connection = database.connect(url, name="soak")
+    schema.set_search_path(connection)
+    return connection
+
+
+def find_defects(
+    local: LocalStack, load: Load, commands: Commands, queries: Queries
+) -> Iterator[str]:
+    """Yield a line for each thing that is wrong."""
+    url = local.addresses["database_url"]
+    yield from _check_queries(queries)
+    yield from _find_in_logs(local.folder.logs, commands)
+    with contextlib.closing(connect(url)) as connection:
+        for finding in checks.run(connection).findings:
+            yield f"progress check: {finding.found}"
+        yield from _compare_log(connection, load, commands)
+        yield from _check_dead_letters(connection, load)
+        yield from _check_operations(connection)
+        yield from _find_erased(connection, commands)
+    yield from compare_with_rebuild(url)
+
+
+def _check_queries(queries: Queries) -> Iterator[str]:
+    """A query may fail while the database restarts, or without a response at a killed instance."""
+    for (instance, outcome), count in queries.outcomes.items():
+        is_expected = outcome in _OUTAGES or (outcome == NO_RESPONSE and instance != "steady")
+        if not is_expected:
+            yield f"{count} queries to the {instance} instance ended with {outcome}"
+
+
+def _compare_log(connection: Connection, load: Load, commands: Commands) -> Iterator[str]:
+    stored = [row[0].bytes for row in connection.run(blocks("soak/soak")["event ids"])]
+    gone = set().union(*(load.source.leavers.get(name, ()) for name in commands.erased))
+    if load.failed:
+        yield f"{load.failed} messages were not published"
+    if len(stored) != len(set(stored)):
+        yield f"{len(stored) - len(set(stored))} events are stored twice"
+    if missing := load.acknowledged - gone - set(stored):
+        yield f"{len(missing)} acknowledged events are missing"
+    if kept := gone & set(stored):
+        yield f"{len(kept)} events of erased learners are stored"
+    if pending := connection.run(blocks("soak/soak")["pending"])[0][0]:
+        yield f"{pending} events wait for the start of their session"
+
+
+def _check_dead_letters(connection: Connection, load: Load) -> Iterator[str]:
+    """A message that was published twice, because a response was lost, may be two dead letters."""
+    payloads = [row[0] for row in connection.run(blocks("soak/soak")["dead letters"])]
+    if unexpected := [payload for payload in payloads if BROKEN not in payload]:
+        yield f"{len(unexpected)} unexpected dead letters, for example {unexpected[0][:200]}"
+    if missing := load.broken - set(payloads):
+        yield f"{len(missing)} rejected messages are no dead letters"
+
+
+def _check_operations(connection: Connection) -> Iterator[str]:
+    for kind, state, count, error in connection.run(blocks("soak/soak")["operations"]):
+        if state != "SUCCEEDED":
+            yield f"{count} operations {kind} are {state}: {error}"
+
+
+def _find_erased(connection: Connection, commands: Commands) -> Iterator[str]:
+    for learner in commands.erased:
+        for (statement,) in connection.run(blocks("soak/soak")["texts"]):
+            if rows := connection.run(statement, needle=learner)[0][0]:
+                yield f"{rows} rows still name {learner}: {statement}"
+
+
+def _find_in_logs(folder: Path, commands: Commands) -> Iterator[str]:
+    names = [name.encode() for name in commands.erased]
+    for file in folder.iterdir():
+        with file.open("rb") as lines:
+            if found := sum(any(name in line for name in names) for line in lines):
+                yield f"{found} lines of {file.name} name an erased learner"
+
+
+def compare_with_rebuild(url: str) -> Iterator[str]:
+    """Fold the log into a second schema, and yield a line for each table that differs from it."""
+    opening = functools.partial(database.connect, url, name="soak")
+    with replacement.open_replacement(opening):
+        rebuild.fold(opening)
+        with contextlib.closing(connect(url)) as connection:
+            live = schema.schema_name()
+            for table, columns in connection.run(blocks("soak/soak")["tables"]):
+                for left, right, what in (
+                    (live, replacement.building_name(), "only in the live table"),
+                    (replacement.building_name(), live, "only in the rebuild"),
+                ):
+                    rows = connection.run(
+                        f"SELECT {columns} FROM {left}.{table} "  # noqa: S608 - our own names
+                        f"EXCEPT ALL SELECT {columns} FROM {right}.{table}"
+                    )
+                    if rows:
+                        yield f"{table}: {len(rows)} rows {what}, for example {rows[0]}"

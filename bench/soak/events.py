@@ -1,0 +1,169 @@
+"""Events with duplicates and disorder, published steadily, and the record of acknowledged ones."""
+
+import itertools
+import random
+import threading
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+import msgspec
+from google.api_core.retry import Retry
+
+from bench import envelopes
+from bench.envelopes import Envelope
+from bench.local_stack import LocalStack
+from bench.soak.plan import Plan
+from progress.adapters.pubsub import publisher
+
+BROKEN = "soak-broken"  # the text of messages that become dead letters
+
+_BEGIN = datetime(2025, 1, 1, tzinfo=UTC)
+_ITEMS = [f"item-{number}" for number in range(500)]
+_ZONES = ("Asia/Tokyo", "Europe/Berlin", "America/New_York", "UTC")
+_SHUFFLED = 500  # events that wait in random order
+_DUPLICATES, _LATE, _GROUPED = 0.05, 0.01, 0.1  # shares of the events
+_LATENESS_S = (10.0, 60.0)
+_TICK_S = 0.05
+_BROKEN_INTERVAL_S = 10.0
+_RETRY = Retry(initial=0.1, maximum=1.0, timeout=600)
+_SETTLE_TIMEOUT_S = 120.0
+
+
+def name_leaver(number: int) -> str:
+    """Return the name of a learner who is erased; no name is a part of another."""
+    return f"leaver-{number:04}"
+
+
+class Source:
+    """Events of many learners in random order; `leaver` is the learner who is erased next.
+
+    `leavers` has the ids of each leaver's events.
+    """
+
+    def __init__(self, plan: Plan) -> None:
+        self.leaver = name_leaver(0)
+        self.leavers: dict[str, set[bytes]] = {}
+        self._chance = random.Random(plan.seed)
+        self._learners = [f"soak-{number}" for number in range(plan.learners)]
+        self._ordered = self._create()
+        self._shuffled: list[Envelope] = []
+        self._late: list[tuple[float, Envelope]] = []
+
+    def take(self, count: int, now: float) -> Iterator[Envelope]:
+        """Yield `count` new events, then duplicates and the events whose delay is over."""
+        for _ in range(count):
+            event = self._pick()
+            if self._chance.random() < _LATE:
+                self._late.append((now + self._chance.uniform(*_LATENESS_S), event))
+                continue
+            if self._chance.random() < _DUPLICATES:
+                self._late.append((now + self._chance.uniform(0.0, _LATENESS_S[0]), event))
+            yield event
+        yield from self.take_late(now)
+
+    def take_late(self, now: float) -> Iterator[Envelope]:
+        """Yield the events whose delay is over."""
+        due = [event for at, event in self._late if at <= now]
+        self._late = [(at, event) for at, event in self._late if at > now]
+        yield from due
+
+    def take_rest(self) -> Iterator[Envelope]:
+        """Yield every event of the sessions that have begun."""
+        yield from self._shuffled
+        yield from self.take_late(float("inf"))
+
+    def _pick(self) -> Envelope:
+        while len(self._shuffled) < _SHUFFLED:
+            self._shuffled.append(next(self._ordered))
+        at = self._chance.randrange(len(self._shuffled))
+        self._shuffled[at], self._shuffled[-1] = self._shuffled[-1], self._shuffled[at]
+        return self._shuffled.pop()
+
+    def _create(self) -> Iterator[Envelope]:
+        for item in _ITEMS:
+            levels = {"domains": ["R"], "cefr_level": self._chance.choice(("A1", "B2"))}
+            yield self._event("ItemPublished", _BEGIN, {"item_id": item, **levels})
+        for number in itertools.count():
+            learner = self._chance.choice(self._learners) if number % 10 else self.leaver
+            begin = _BEGIN + timedelta(minutes=10 * number)
+            if self._chance.random() < 0.02 and learner in self._learners:
+                zone = {"user_id": learner, "timezone": self._chance.choice(_ZONES)}
+                yield self._event("UserPreferencesChanged", begin, zone)
+            for event in envelopes.session(learner, begin, self._chance, _ITEMS):
+                # The learner of these events is known only from the start of the session.
+                if number % 2 and event["event_type"] not in ("SessionStarted", "ReviewProcessed"):
+                    del event["data"]["user_id"]
+                if learner not in self._learners:
+                    self.leavers.setdefault(learner, set()).add(UUID(event["event_id"]).bytes)
+                yield event
+
+    def _event(self, kind: str, at: datetime, data: dict[str, Any]) -> Envelope:
+        moment = at.isoformat()
+        return {"event_id": str(uuid4()), "event_type": kind, "occurred_at": moment, "data": data}
+
+
+class Load:
+    """A thread that publishes; `acknowledged` has the ids of the events that Pub/Sub has stored."""
+
+    def __init__(self, local: LocalStack, plan: Plan) -> None:
+        self.source = Source(plan)
+        self.acknowledged: set[bytes] = set()
+        self.broken: set[str] = set()  # acknowledged texts that are no events
+        self.published = self.failed = 0
+        self._stack, self._rate = local, plan.events
+        self._publisher = local.open_publisher()
+        self._chance = random.Random(plan.seed)
+        self._lock, self._waiting = threading.Lock(), 0
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="events")
+
+    def start(self) -> None:
+        """Start to publish."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Publish the rest, and wait until everything is acknowledged."""
+        self._stop.set()
+        self._thread.join()
+        self._publish(list(self.source.take_rest()))
+        deadline = time.monotonic() + _SETTLE_TIMEOUT_S
+        while self._waiting and time.monotonic() < deadline:
+            time.sleep(0.1)
+        self._publisher.stop()
+
+    def _run(self) -> None:
+        due, broken_at = time.monotonic(), 0.0
+        while not self._stop.wait(max(0.0, due - time.monotonic())):
+            self._publish(list(self.source.take(round(self._rate * _TICK_S), due)))
+            if due > broken_at:
+                broken_at = due + _BROKEN_INTERVAL_S
+                self._send(publisher.LEARNING, f"{BROKEN}-{uuid4()}".encode(), [])
+            due += _TICK_S
+
+    def _publish(self, events: list[Envelope]) -> None:
+        """Publish the events, some of them several in a message."""
+        while events:
+            count = self._chance.randint(2, 5) if self._chance.random() < _GROUPED else 1
+            group, events = events[:count], events[count:]
+            topic = publisher.TOPICS[group[0]["event_type"]]
+            self._send(topic, msgspec.json.encode(group if count > 1 else group[0]), group)
+
+    def _send(self, topic: str, data: bytes, events: list[Envelope]) -> None:
+        with self._lock:
+            self._waiting += 1
+            self.published += len(events)
+        sent = self._publisher.publish(self._stack.topic(topic), data, retry=_RETRY)
+        sent.add_done_callback(lambda done: self._record(done, data, events))
+
+    def _record(self, sent: Any, data: bytes, events: list[Envelope]) -> None:
+        with self._lock:
+            self._waiting -= 1
+            if sent.exception() is not None:
+                self.failed += 1
+            elif events:
+                self.acknowledged.update(UUID(event["event_id"]).bytes for event in events)
+            else:
+                self.broken.add(data.decode())

@@ -1,0 +1,98 @@
+"""Kill a random process, connection or job of the stack at a steady interval."""
+
+import contextlib
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+from collections import Counter
+from collections.abc import Callable
+
+import psutil
+
+from bench.functions import Function
+from bench.local_stack import LocalStack
+from bench.soak import instances
+from bench.soak.plan import Plan
+from bench.statements import blocks
+from progress.adapters.postgres import database
+from progress.errors import ProgressError
+from progress.local import postgres, stack
+from progress.local.parts import ROOT
+
+_BATCH = ROOT / "jobs" / "batch_aggregates" / "main.py"
+
+
+class Kills:
+    """A thread that kills; `killed` counts the victims."""
+
+    def __init__(self, local: LocalStack, plan: Plan, steady: dict[str, Function]) -> None:
+        self.killed: Counter[str] = Counter()
+        self._stack, self._steady, self._interval_s = local, steady, plan.kill_interval_s
+        self._chance = random.Random(plan.seed)
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="kills")
+        processes = stack.running(local.folder).processes
+        self._batch_environment = psutil.Process(processes["project"].pid).environ() | {
+            "DATABASE_URL": postgres.url(
+                local.folder.postgres, user="local_batch", database="progress"
+            )
+        }
+
+    def start(self) -> None:
+        """Start to kill."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop killing."""
+        self._stop.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        victims: dict[str, Callable[[], None]] = {
+            **{name: self._killer(name) for name in ("ingest", "project", "query", "valkey")},
+            "batch job": self._kill_batch,
+            "all connections": self._end_connections,
+            "backend of PostgreSQL": self._kill_backend,
+        }
+        while not self._stop.wait(self._interval_s):
+            name = self._chance.choice(sorted(victims))
+            with contextlib.suppress(ProgressError, psutil.NoSuchProcess, ProcessLookupError):
+                victims[name]()
+                self.killed[name] += 1
+            instances.direct_pushes(self._stack, self._steady)
+
+    def _killer(self, part: str) -> Callable[[], None]:
+        return lambda: self._kill(part)
+
+    def _kill(self, part: str) -> None:
+        for pid in stack.pids(stack.running(self._stack.folder))[part]:
+            os.kill(pid, signal.SIGKILL)
+
+    def _kill_batch(self) -> None:
+        """Start the batch job, and kill it at a random time."""
+        process = subprocess.Popen(
+            [sys.executable, str(_BATCH)],
+            env=self._batch_environment,
+            stdout=subprocess.DEVNULL,
+        )
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(self._chance.uniform(0.5, 5.0))
+        process.kill()
+        process.wait()
+
+    def _end_connections(self) -> None:
+        """End every connection to the database, those of the steady instances included."""
+        url = self._stack.addresses["database_url"]
+        with contextlib.closing(database.connect(url)) as connection:
+            connection.run(blocks("soak/soak")["end connections"])
+
+    def _kill_backend(self) -> None:
+        """Kill a backend that serves a function; the server then restarts all of them."""
+        url = self._stack.addresses["database_url"]
+        with contextlib.closing(database.connect(url)) as connection:
+            pids = connection.run(blocks("soak/soak")["backends"])
+        if pids:
+            os.kill(self._chance.choice(pids)[0], signal.SIGKILL)

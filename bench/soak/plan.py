@@ -1,0 +1,32 @@
+"""The options of a soak test."""
+
+import argparse
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How long the load lasts, and how much of it there is."""
+
+    minutes: float
+    events: int  # a second, duplicates not included
+    queries: int  # a second
+    kill_interval_s: float
+    learners: int
+    seed: int
+    out: Path  # the folder of the report
+
+
+def parse(arguments: list[str]) -> Plan:
+    """Parse the arguments of `python -m bench soak`; exit with 2 if one is invalid."""
+    parser = argparse.ArgumentParser(prog="python -m bench soak", description=__doc__)
+    add = parser.add_argument
+    add("--minutes", type=float, default=60.0, help="of load")
+    add("--events", type=int, default=100, help="a second")
+    add("--queries", type=int, default=50, help="a second")
+    add("--kill-interval-s", type=float, default=30.0, help="seconds between two kills")
+    add("--learners", type=int, default=200)
+    add("--seed", type=int, default=1, help="of the events and the kills")
+    add("--out", type=Path, default=Path(".progress/soak"), help="the folder of the report")
+    return Plan(**vars(parser.parse_args(arguments)))

@@ -1,0 +1,96 @@
+"""Steady queries to two instances of the query function, one of which is killed now and then."""
+
+import http.client
+import itertools
+import json
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+
+from bench.load import HOST
+from bench.local_stack import LocalStack
+from bench.soak.plan import Plan
+
+_DOCUMENTS = (
+    "{ userProgress { totalItemsLearned currentStreak accuracyRate } }",
+    '{ dailyStats(from: "2025-01-01", to: "2025-03-31", zeroFill: true) { date answers } }',
+    "{ itemStats(first: 50) { edges { node { itemId mastery } } } }",
+    "{ streak { current longest } levelStats { level itemsStudied progressRate } }",
+    '{ userProgress(asOf: "2025-01-02T00:00:00Z") { totalItemsLearned } }',
+)
+OK, NO_RESPONSE = "ok", "no response"  # outcomes
+
+_THREADS_PER_INSTANCE = 2
+_TIMEOUT_S = 30.0
+
+
+class Queries:
+    """Threads that send queries; `outcomes` counts them by instance and outcome."""
+
+    def __init__(self, local: LocalStack, plan: Plan, instances: dict[str, int]) -> None:
+        self.outcomes: Counter[tuple[str, str]] = Counter()
+        self._stack, self._plan = local, plan
+        self._milliseconds: list[float] = []
+        self._lock, self._stop = threading.Lock(), threading.Event()
+        self._threads = [
+            threading.Thread(target=self._run, args=(name, port, number), name=f"queries {name}")
+            for name, port in instances.items()
+            for number in range(_THREADS_PER_INSTANCE)
+        ]
+
+    def start(self) -> None:
+        """Start to send."""
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self) -> None:
+        """Stop sending."""
+        self._stop.set()
+        for thread in self._threads:
+            thread.join()
+
+    def pop_milliseconds(self) -> list[float]:
+        """Return the milliseconds of the responses since the last call."""
+        with self._lock:
+            milliseconds, self._milliseconds = self._milliseconds, []
+        return milliseconds
+
+    def _run(self, name: str, port: int, number: int) -> None:
+        client = http.client.HTTPConnection(HOST, port, timeout=_TIMEOUT_S)
+        interval = len(self._threads) / self._plan.queries
+        due = time.monotonic() + number * interval / _THREADS_PER_INSTANCE
+        for body, headers in self._requests(number):
+            if self._stop.wait(max(0.0, due - time.monotonic())):
+                break
+            due = max(due + interval, time.monotonic() - 1.0)  # do not send a backlog at once
+            began = time.monotonic()
+            outcome = self._send(client, body, headers)
+            with self._lock:
+                self.outcomes[name, outcome] += 1
+                if outcome == OK:
+                    self._milliseconds.append(1_000 * (time.monotonic() - began))
+        client.close()
+
+    def _requests(self, number: int) -> Iterator[tuple[bytes, dict[str, str]]]:
+        tokens = [self._stack.token(f"soak-{n}") for n in range(self._plan.learners)]
+        for at in itertools.count(number):
+            token = tokens[at * 7 % len(tokens)]
+            headers = {"Content-Type": "application/json", "Authorization": f"Bearer {token}"}
+            yield json.dumps({"query": _DOCUMENTS[at % len(_DOCUMENTS)]}).encode(), headers
+
+    def _send(
+        self, client: http.client.HTTPConnection, body: bytes, headers: dict[str, str]
+    ) -> str:
+        """Send a query; return OK, NO_RESPONSE, an HTTP status or the code of an error."""
+        try:
+            client.request("POST", "/graphql", body, headers)
+            response = client.getresponse()
+            content = response.read()
+        except (OSError, http.client.HTTPException):
+            client.close()
+            return NO_RESPONSE
+        if response.status != http.HTTPStatus.OK:
+            return str(response.status)
+        errors = json.loads(content).get("errors")
+        return str(errors[0]["extensions"]["code"]) if errors else OK

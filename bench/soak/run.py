@@ -1,0 +1,79 @@
+"""Run a soak test: `python -m bench soak --minutes 60`."""
+
+import contextlib
+import threading
+import time
+from dataclasses import asdict
+
+import msgspec
+from rich.console import Console
+
+from bench import local_stack, report
+from bench.local_stack import LocalStack
+from bench.soak import chart, checks, instances, plan
+from bench.soak import report as soak_report
+from bench.soak.commands import Commands
+from bench.soak.events import Load
+from bench.soak.kills import Kills
+from bench.soak.plan import Plan
+from bench.soak.queries import Queries
+from bench.soak.samples import Sample, Sampler
+
+
+def main(arguments: list[str]) -> int:
+    """Run the test and write its report; return 1 if something is wrong afterwards."""
+    soak, console = plan.parse(arguments), Console()
+    soak.out.mkdir(parents=True, exist_ok=True)
+    with local_stack.run() as local:
+        samples, defects = _run(console, local, soak)
+    for defect in defects:
+        console.print(f"WRONG  {defect}", markup=False, soft_wrap=True)
+    report.show(console, soak_report.lines(samples, defects))
+    return 1 if defects else 0
+
+
+def _run(console: Console, local: LocalStack, soak: Plan) -> tuple[list[Sample], list[str]]:
+    """Run the load, check what remains of it, and write the report; return samples and defects."""
+    crashes: list[str] = []
+    threading.excepthook = lambda crash: crashes.append(f"{crash.thread}: {crash.exc_value!r}")
+    with instances.run(local) as steady:
+        load = Load(local, soak)
+        ports = {"killed": local.port, "steady": steady["query"].port}
+        queries = Queries(local, soak, ports)
+        commands = Commands(local, soak, load.source, steady["query"].port)
+        kills = Kills(local, soak, steady)
+        sampler = Sampler(local, steady, queries, kills.killed.total)
+        with contextlib.ExitStack() as running:
+            for part in (load, queries, commands, kills, sampler):
+                part.start()
+                running.callback(part.stop)
+            with console.status("soak"):
+                time.sleep(60 * soak.minutes)
+        _print_counts(console, load, queries, commands, kills)
+        _write_report(soak, sampler.samples)
+        console.print(soak_report.minutes(sampler.samples), soft_wrap=True, markup=False)
+        began = time.monotonic()
+        checks.drain(local.addresses["database_url"])
+        console.print(f"drained within {time.monotonic() - began:.0f} s")
+        return sampler.samples, [*crashes, *checks.find_defects(local, load, commands, queries)]
+
+
+def _print_counts(
+    console: Console, load: Load, queries: Queries, commands: Commands, kills: Kills
+) -> None:
+    published = f"{load.published:,} published, {len(load.acknowledged):,} different acknowledged"
+    console.print(f"events: {published}")
+    for title, counts in (
+        ("queries", {" ".join(key): count for key, count in queries.outcomes.items()}),
+        ("operations", commands.started),
+        ("rejected operations", commands.rejected),
+        ("kills", kills.killed),
+    ):
+        console.print(f"{title}: " + ", ".join(f"{n} {count:,}" for n, count in counts.items()))
+
+
+def _write_report(soak: Plan, samples: list[Sample]) -> None:
+    """Write the samples as JSON, the table as Markdown, and the chart as SVG."""
+    (soak.out / "samples.json").write_bytes(msgspec.json.encode([asdict(s) for s in samples]))
+    (soak.out / "minutes.md").write_text(soak_report.minutes(samples), encoding="utf-8")
+    (soak.out / "chart.svg").write_text(chart.draw(samples), encoding="utf-8")

@@ -1,0 +1,86 @@
+"""The soak test finds defects; its events, report and chart."""
+
+from pathlib import Path
+from uuid import UUID
+from xml.etree import ElementTree as ET
+
+import pytest
+
+from bench.soak import chart, checks, report
+from bench.soak.events import Source
+from bench.soak.plan import Plan
+from bench.soak.samples import Sample
+from progress.adapters.postgres.database import Connection
+from progress.projections import batch
+from tests.conftest import Store
+from tests.support import sample_events
+from tests.support.operation_fixtures import blocks
+
+PLAN = Plan(
+    minutes=1, events=100, queries=1, kill_interval_s=1, learners=3, seed=1, out=Path()
+)  # fmt: skip
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+def sample(number: int) -> Sample:
+    """Return a sample, one per minute; the memory grows by 60 MB in an hour."""
+    return Sample(
+        at_s=60.0 * number, events=number, lag=0, lag_ms=0, undelivered=0, dead_letters=0,
+        database_mb=1, files_mb=1, queries=0, query_p95_ms=0, kills=0,
+        memory_mb={"query": 100.0 + number},
+    )  # fmt: skip
+
+
+SAMPLES = [sample(number) for number in range(30)]
+
+
+def test_a_damaged_row_differs_from_the_rebuild(store: Store, connection: Connection) -> None:
+    sample_events.record_lessons(connection, "ann", "ben")
+    batch.run(connection)
+    assert [*checks.compare_with_rebuild(store.url)] == []
+    connection.run(blocks()["damage read models"])
+    live, rebuilt = checks.compare_with_rebuild(store.url)
+    assert live.startswith("user_progress: 2 rows only in the live table")
+    assert rebuilt.startswith("user_progress: 2 rows only in the rebuild")
+
+
+def test_every_event_is_published_some_twice_and_in_another_order() -> None:
+    source = Source(PLAN)
+    published = [event for now in range(40) for event in source.take(100, now)]
+    published += source.take_rest()
+    ids = [event["event_id"] for event in published]
+    assert len(set(ids)) < len(ids)
+    assert [event["occurred_at"] for event in published] != sorted(
+        event["occurred_at"] for event in published
+    )
+    started = {e["data"]["session_id"] for e in published if e["event_type"] == "SessionStarted"}
+    assert started == {
+        e["data"]["session_id"] for e in published if "session_id" in e["data"]
+    }  # so that no event waits for the start of its session
+    of_the_leaver = {
+        UUID(e["event_id"]).bytes for e in published if e["data"].get("user_id") == source.leaver
+    }
+    assert of_the_leaver <= source.leavers[source.leaver]
+
+
+def test_the_growth_of_the_memory_is_reported_per_hour() -> None:
+    assert report.compute_slope(SAMPLES, "query") == pytest.approx(60)
+    memory, defects = report.lines(SAMPLES, ["one"])
+    assert memory.value == pytest.approx(124.5 / 104.5)
+    assert not memory.passes
+    assert not defects.passes
+
+
+def test_the_table_has_a_row_for_each_minute() -> None:
+    head, _, *rows = report.minutes(SAMPLES).splitlines()
+    assert head.endswith("| query, MB |")
+    assert len(rows) == len(SAMPLES)
+    assert rows[-1].endswith("| 129.0 |")
+
+
+def test_the_chart_has_a_line_for_each_series() -> None:
+    drawing = ET.fromstring(chart.draw(SAMPLES))  # noqa: S314 - our own
+    assert drawing.tag == f"{SVG}svg"
+    polylines = drawing.findall(f"{SVG}polyline")
+    assert len(polylines) == 7
+    assert {len(line.attrib["points"].split()) for line in polylines} == {len(SAMPLES)}
