@@ -1,4 +1,4 @@
-"""ARCHIVE: the log is archived by an operation, also if its workers die or others interfere."""
+"""ARCHIVE archives the log, even if workers die or other runs and erasures interfere."""
 
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,7 @@ EVER = 'before: "2999-01-01T00:00:00Z",'
 
 @pytest.fixture
 def archive(tmp_path: Path) -> Storage:
-    """The storage that the workers archive to."""
+    """The storage to which the workers write the archive."""
     return storage.open_storage(str(tmp_path / "archive"))
 
 
@@ -58,7 +58,7 @@ def expect_whole(connection: Connection, archive: Storage, upto: int) -> None:
     assert len(folders) == len(report.manifest.ranges)
 
 
-def test_the_log_is_archived_and_the_result_says_how_far(
+def test_the_log_is_archived_and_the_result_contains_the_last_position(
     operator: Operator, populated: Connection, archive: Storage, length: int
 ) -> None:
     done = operator.run(start(operator))
@@ -94,7 +94,7 @@ def test_the_next_worker_completes_the_archive_of_a_worker_that_died(
 
 
 @pytest.mark.parametrize("point", POINTS)
-def test_a_compensation_whose_worker_died_leaves_no_file(
+def test_a_compensation_leaves_no_file_even_if_its_worker_dies(
     operator: Operator, populated: Connection, archive: Storage, point: str
 ) -> None:
     operation_id = start(operator)
@@ -121,7 +121,7 @@ def test_a_compensation_keeps_the_files_of_another_run(
 
 
 @pytest.mark.parametrize("step", ["write", "verify", "publish"])
-def test_another_run_between_two_steps_archives_each_event_once(
+def test_each_event_is_archived_once_if_another_run_archives_between_two_steps(
     operator: Operator, populated: Connection, archive: Storage, length: int, step: str
 ) -> None:
     operation_id = start(operator)
@@ -152,7 +152,7 @@ def test_a_learner_who_is_erased_between_two_steps_is_in_no_file(
     expect_whole(populated, archive, length)
 
 
-def test_an_event_that_is_appended_meanwhile_is_left_to_the_next_run(
+def test_an_event_that_is_appended_during_a_run_is_left_to_the_next_run(
     operator: Operator,
     populated: Connection,
     archive: Storage,
@@ -172,7 +172,7 @@ def test_an_event_that_is_appended_meanwhile_is_left_to_the_next_run(
     expect_whole(populated, archive, length)
 
 
-def test_an_operation_waits_for_a_run_without_using_up_attempts(
+def test_waiting_for_another_archive_run_does_not_count_as_an_attempt(
     operator: Operator, populated: Connection, archive: Storage, length: int
 ) -> None:
     operation_id = start(operator)
@@ -186,7 +186,7 @@ def test_an_operation_waits_for_a_run_without_using_up_attempts(
     assert result(done)["upto"] == length
 
 
-def test_a_second_request_while_one_is_unfinished_gets_the_same_operation(
+def test_a_second_request_gets_the_unfinished_operation_of_the_first(
     operator: Operator, populated: Connection
 ) -> None:
     first = start(operator)

@@ -1,4 +1,4 @@
-"""The erasure of a learner: nothing is left of the learner, and everything of the others."""
+"""An erasure removes every trace of the learner, and nothing of other learners."""
 
 import json
 from typing import Any
@@ -69,7 +69,7 @@ def list_rows_of_others(connection: Connection) -> list[Any]:
     ]
 
 
-def test_the_log_keeps_its_positions_and_the_erased_stream_its_versions(
+def test_the_log_keeps_its_positions_and_the_erased_stream_has_versions_without_gaps(
     operator: Operator, traced: Connection
 ) -> None:
     before = model_rows.read_table(traced, "event_store.events")
@@ -88,7 +88,7 @@ def test_the_log_keeps_its_positions_and_the_erased_stream_its_versions(
     assert len(ids) == len(list_events())
 
 
-def test_the_learners_of_a_shard_share_its_erased_stream(
+def test_the_erased_learners_of_a_shard_share_one_erased_stream(
     operator: Operator, populated: Connection
 ) -> None:
     learners = [*find_learners_of_one_shard(populated, 3)]
@@ -112,7 +112,7 @@ def find_learners_of_one_shard(connection: Connection, count: int) -> list[str]:
     return [name for name, shard in zip(names, shards, strict=True) if shard == shards[0]][:count]
 
 
-def test_the_receipt_counts_each_place_and_names_nobody(
+def test_the_receipt_counts_the_erased_rows_by_table_and_does_not_name_the_learner(
     operator: Operator, traced: Connection
 ) -> None:
     other = sample_events.envelope("Unheard", {"user_id": "ben", "friend": LEARNER}, at=AT)
@@ -135,7 +135,7 @@ def test_the_receipt_counts_each_place_and_names_nobody(
     assert LEARNER not in json.dumps(done)
 
 
-def test_an_event_of_another_learner_that_holds_the_id_is_not_touched(
+def test_an_event_of_another_learner_that_contains_the_erased_id_is_not_changed(
     operator: Operator, traced: Connection
 ) -> None:
     data = {"user_id": "ben", "friend": LEARNER}
@@ -145,7 +145,7 @@ def test_an_event_of_another_learner_that_holds_the_id_is_not_touched(
     assert data in [event["event_data"] for event in events]
 
 
-def test_the_message_of_a_redacted_dead_letter_is_recognized(
+def test_a_redelivered_message_of_a_redacted_dead_letter_is_recognized(
     operator: Operator, traced: Connection
 ) -> None:
     body = f'{{"user_id": "{LEARNER}", "text": "{MARKER}"'.encode()
@@ -159,7 +159,7 @@ def test_the_message_of_a_redacted_dead_letter_is_recognized(
     assert model_rows.read_table(traced, "event_store.dead_letters") == letters
 
 
-def test_the_dead_letters_of_others_stay(operator: Operator, traced: Connection) -> None:
+def test_the_dead_letters_of_other_learners_stay(operator: Operator, traced: Connection) -> None:
     other = LEARNER + "x"
     for text in (f'{{"user_id": "{other}"', f"user={other}", f"user={LEARNER}.2 {SESSION}x"):
         push_events(traced, text.encode(), message_id=text)
@@ -175,7 +175,7 @@ def open_letters(connection: Connection) -> list[str]:
 
 
 @pytest.mark.parametrize("learner", ["7", 'o"\\x日本 {', "a.b+c:d", "true"])
-def test_any_id_is_erased_and_others_stay(
+def test_any_learner_id_can_be_erased_and_similar_ids_stay(
     operator: Operator, populated: Connection, learner: str
 ) -> None:
     stage.append(populated, list_events(learner, "the session"))
@@ -207,7 +207,7 @@ def test_only_an_administrator_may_erase(operator: Operator, traced: Connection,
     assert operator.error(query, LEARNER, roles=role)[0] == "FORBIDDEN"
 
 
-def test_an_erased_learner_gives_the_finished_operation_whatever_the_key(
+def test_erasing_an_erased_learner_returns_the_finished_operation_for_any_key(
     operator: Operator, traced: Connection
 ) -> None:
     done = operator.run(erase(operator, key="k")["id"])
@@ -216,7 +216,7 @@ def test_an_erased_learner_gives_the_finished_operation_whatever_the_key(
     assert len(model_rows.read_table(traced, "operations.operations")) == 1
 
 
-def test_two_administrators_get_one_operation(operator: Operator, traced: Connection) -> None:
+def test_two_administrators_get_the_same_erasure(operator: Operator, traced: Connection) -> None:
     first = erase(operator)
     query = f'mutation {{ eraseUser(userId: "{LEARNER}", idempotencyKey: "b") {{ id }} }}'
     second = operator.ask(query, "bob", roles="admin")["data"]["eraseUser"]
@@ -247,7 +247,9 @@ def test_an_erasure_cannot_be_cancelled(operator: Operator, traced: Connection) 
     assert operator.error(query)[0] == "BAD_USER_INPUT"
 
 
-def test_a_learner_deleted_before_is_erased(operator: Operator, traced: Connection) -> None:
+def test_a_learner_who_was_deleted_earlier_can_be_erased(
+    operator: Operator, traced: Connection
+) -> None:
     stage.append(traced, [sample_events.user_deleted(LEARNER)])
     batch.run(traced)
     done = operator.run(erase(operator)["id"])
@@ -255,7 +257,7 @@ def test_a_learner_deleted_before_is_erased(operator: Operator, traced: Connecti
     assert find_traces(traced, *NEEDLES) == []
 
 
-def test_the_versions_of_the_stream_have_no_gaps_meanwhile(
+def test_the_versions_of_the_stream_have_no_gaps_during_an_erasure(
     operator: Operator, traced: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A check may run between two chunks."""

@@ -1,4 +1,4 @@
-"""Erasures under faults: deaths and outages in any step lead to the same end."""
+"""An erasure has the same result if a worker dies, or an outage occurs, in any step."""
 
 import contextlib
 import os
@@ -51,7 +51,7 @@ def traced(populated: Connection) -> Connection:
 
 
 def expect_the_end(connection: Connection, done: Any) -> None:
-    """Check that nothing is left of the learner, and everything of the others."""
+    """Assert that the learner's data are gone, and that the other learners' data are complete."""
     counts = receipt(done)["erased"]
     assert (counts["events"], counts["dead_letters"], counts["sessions"]) == (21, 9, 3)
     assert receipt(done)["found"] == 0
@@ -81,10 +81,10 @@ def kill_a_worker(operation_id: str, step: str, point: str) -> None:
 
 
 @pytest.mark.timeout(300)
-def test_losing_the_database_at_any_statement_uses_up_no_attempt(
+def test_losing_the_connection_at_any_statement_does_not_count_as_an_attempt(
     operator: Operator, traced: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The first call of each statement breaks its connection once before and once after."""
+    """Each statement loses its connection twice: once before the statement and once after it."""
     run, broken = erase_user._run, set[tuple[str, str]]()
 
     def break_once(connection: Connection, block: str, point: str) -> None:
@@ -123,7 +123,7 @@ OUTAGES = {
 
 
 @pytest.mark.parametrize("name", OUTAGES)
-def test_an_outage_of_the_storage_or_redis_uses_up_no_attempt(
+def test_an_outage_of_the_storage_or_of_redis_does_not_count_as_an_attempt(
     operator: Operator, traced: Connection, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     owner, function, error = OUTAGES[name]
@@ -142,7 +142,7 @@ def test_an_outage_of_the_storage_or_redis_uses_up_no_attempt(
     expect_the_end(traced, done)
 
 
-def test_redis_that_does_not_respond_is_an_outage(
+def test_an_unreachable_redis_is_an_outage(
     operator: Operator, traced: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("REDIS_URL", "unix:///nowhere/redis.sock")
@@ -165,13 +165,13 @@ def folded_replacement(store: Store, traced: Connection) -> Iterator[replacement
         yield second
 
 
-def test_a_learner_erased_between_a_rebuild_s_fold_and_its_swap_stays_away(
+def test_a_learner_who_is_erased_between_the_fold_and_the_swap_of_a_rebuild_does_not_reappear(
     operator: Operator,
     traced: Connection,
     folded_replacement: replacement.Replacement,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The last step waits for the rebuild."""
+    """The last step of the erasure waits until the rebuild ends."""
     waits = 0
 
     def swap_at_the_second_wait(*_: object) -> None:
@@ -188,10 +188,10 @@ def test_a_learner_erased_between_a_rebuild_s_fold_and_its_swap_stays_away(
     expect_the_end(traced, done)
 
 
-def test_a_batch_run_that_read_the_learner_s_days_leaves_none_of_its_rows(
+def test_a_batch_run_that_has_read_the_learner_s_days_leaves_no_rows_of_the_learner(
     operator: Operator, store: Store, traced: Connection
 ) -> None:
-    """The run holds its lock until its transaction ends; the last step waits for the lock."""
+    """The run holds a lock until its transaction ends; the erasure's last step waits for it."""
     operation_id = erase(operator)["id"]
     with contextlib.closing(stage.connect(store.url)) as run, ThreadPoolExecutor(1) as pool:
         run.run(blocks()["copy weeks"])
@@ -206,7 +206,7 @@ def test_a_batch_run_that_read_the_learner_s_days_leaves_none_of_its_rows(
     expect_the_end(traced, operator.get(operation_id))
 
 
-def test_every_schema_of_read_models_forgets_the_learner(
+def test_the_learner_is_erased_from_every_read_model_schema(
     operator: Operator, traced: Connection
 ) -> None:
     """Two revisions serve during a release, and a rebuild may have left a schema behind."""

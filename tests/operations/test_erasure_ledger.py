@@ -1,4 +1,4 @@
-"""The ledger beside the archive knows every erased learner by digest."""
+"""The ledger beside the archive has an entry for each erased learner's digest."""
 
 from datetime import UTC, datetime
 from pathlib import Path
@@ -39,7 +39,7 @@ def test_the_ledger_returns_what_was_written(archive: Storage) -> None:
     assert erasure_ledger.read_entry(archive, ENTRY.digest) == ENTRY
 
 
-def test_an_entry_that_is_written_again_stays_as_it_is(archive: Storage) -> None:
+def test_an_entry_that_is_written_again_does_not_change(archive: Storage) -> None:
     erasure_ledger.write_entry(archive, ENTRY)
     again = Entry(ENTRY.digest, "another operation", datetime(2027, 1, 1, tzinfo=UTC))
     erasure_ledger.write_entry(archive, again)
@@ -58,7 +58,7 @@ def test_an_unfinished_entry_is_not_in_the_ledger(archive: Storage) -> None:
     assert erasure_ledger.read_digests(archive) == set()
 
 
-def test_a_damaged_entry_is_named(archive: Storage) -> None:
+def test_the_error_names_a_damaged_entry(archive: Storage) -> None:
     with archive.writing(f"erasures/{ENTRY.digest}.json") as output:
         output.write(b"{")
     with pytest.raises(ProgressError, match=f"erasures/{ENTRY.digest}.json of the archive"):

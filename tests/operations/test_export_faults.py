@@ -181,7 +181,7 @@ def test_an_export_can_be_cancelled_while_it_is_written(
     assert not [*exports.iterdir()]
 
 
-def test_an_export_that_waits_for_its_shard_is_cancelled_at_once(
+def test_an_export_that_waits_for_its_shard_is_cancelled_immediately(
     operator: Operator, populated: Connection, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Another worker holds the learner's shard, so that the export cannot fold the new event."""

@@ -81,7 +81,7 @@ def test_the_items_have_the_numbers_of_the_api(
     )
 
 
-def test_days_and_learners_select_rows(
+def test_rows_can_be_selected_by_days_and_learners(
     operator: Operator, populated: Connection, exports: Path
 ) -> None:
     every = write_csv(operator, exports, "table: DAILY")
@@ -98,7 +98,7 @@ def test_days_and_learners_select_rows(
     assert write_csv(operator, exports, 'table: WEEKLY, from: "2030-01-01"') == []
 
 
-def test_parquet_has_the_typed_rows_of_the_csv(
+def test_a_parquet_file_has_the_rows_of_the_csv_file_with_types(
     operator: Operator, populated: Connection, exports: Path
 ) -> None:
     rows = write_csv(operator, exports, "table: DAILY")
@@ -118,7 +118,7 @@ def test_parquet_has_the_typed_rows_of_the_csv(
     ]
 
 
-def test_parquet_has_the_times_and_texts_of_the_items(
+def test_a_parquet_file_has_the_times_and_texts_of_the_items(
     operator: Operator, populated: Connection, exports: Path
 ) -> None:
     rows = write_csv(operator, exports, "table: ITEM")
@@ -138,7 +138,7 @@ def test_parquet_has_the_times_and_texts_of_the_items(
 
 
 @pytest.mark.parametrize("table", ["WEEKLY", "DOMAIN", "LEVEL"])
-def test_every_table_can_be_parquet(
+def test_every_table_can_be_exported_as_parquet(
     operator: Operator, populated: Connection, exports: Path, table: str
 ) -> None:
     batch.run(populated)
@@ -147,7 +147,7 @@ def test_every_table_can_be_parquet(
     assert duckdb.read_parquet(str(file)).shape == (len(rows), len(rows[0]))
 
 
-def test_csv_does_not_need_duckdb(
+def test_a_csv_export_does_not_need_duckdb(
     operator: Operator, populated: Connection, exports: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "duckdb", None)
@@ -177,7 +177,7 @@ def test_an_error_of_the_source_ends_the_conversion() -> None:
 
 
 def convert(output: Output, row: bytes, count: int, make: Callable[[bytes], bytes] = bytes) -> None:
-    """Convert the heading and so many rows, more than a pipe holds."""
+    """Convert the heading and `count` rows."""
     with export_parquet.converting(output) as rows:
         rows.write(b"user_id,answers\n")
         for _ in range(count):

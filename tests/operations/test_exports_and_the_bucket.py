@@ -1,4 +1,4 @@
-"""Exports while the bucket fails: outages use up no attempt, and no half object is ever named."""
+"""Exports while the bucket fails: outages do not count as attempts, and each object is complete."""
 
 import contextlib
 import hashlib
@@ -32,7 +32,7 @@ _TEN_MINUTES = 7  # deliveries, after 10, 20, 40, 80, 160 and 320 s
 
 @pytest.fixture
 def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """The seconds of each pause between two requests; no pause takes time."""
+    """The seconds of each pause between two requests; the test skips the pauses."""
     recorded: list[float] = []
     monkeypatch.setattr(retries, "time", SimpleNamespace(sleep=recorded.append))
     return recorded
@@ -112,7 +112,7 @@ def test_an_export_is_complete_after_a_bucket_refused_connections_for_ten_minute
     expect_object(bucket, run(exporting, operation_id))
 
 
-def test_an_outage_of_the_bucket_while_the_file_is_offered_uses_up_no_attempt(
+def test_a_bucket_outage_in_the_step_offer_does_not_count_as_an_attempt(
     exporting: Operator, bucket: Bucket
 ) -> None:
     operation_id = export(exporting)["id"]
@@ -120,7 +120,7 @@ def test_an_outage_of_the_bucket_while_the_file_is_offered_uses_up_no_attempt(
     bucket.outages = [{}] * (_TEN_MINUTES * retries.ATTEMPTS)
     fail(operation_id, _TEN_MINUTES)
     done = run(exporting, operation_id)
-    assert [step["attempts"] for step in done["steps"]] == [1, 2]  # the worker that died counts
+    assert [step["attempts"] for step in done["steps"]] == [1, 2]  # one by the worker that died
     assert bucket.objects.keys() == {json.loads(done["result"])["object"]}
 
 
@@ -148,7 +148,7 @@ def test_an_export_waits_as_long_as_the_bucket_demands(
 
 
 @pytest.mark.parametrize("fault", ["cuts", "stalls"])
-def test_an_export_through_a_slow_or_broken_line_is_complete(
+def test_an_export_over_a_slow_or_interrupted_connection_is_complete(
     exporting: Operator, bucket: Bucket, monkeypatch: pytest.MonkeyPatch, fault: str
 ) -> None:
     monkeypatch.setattr(adapter, "_TIMEOUT_S", 0.3)
@@ -157,7 +157,7 @@ def test_an_export_through_a_slow_or_broken_line_is_complete(
     expect_object(bucket, run(exporting, operation_id))
 
 
-def test_a_full_bucket_that_answers_with_507_uses_up_no_attempt(
+def test_a_507_response_of_the_bucket_does_not_count_as_an_attempt(
     exporting: Operator, bucket: Bucket
 ) -> None:
     operation_id = export(exporting)["id"]
@@ -168,7 +168,7 @@ def test_a_full_bucket_that_answers_with_507_uses_up_no_attempt(
     expect_object(bucket, run(exporting, operation_id))
 
 
-def test_a_bucket_that_forbids_the_object_ends_the_export_after_five_attempts(
+def test_a_bucket_that_forbids_the_upload_ends_the_export_after_five_attempts(
     exporting: Operator, bucket: Bucket
 ) -> None:
     operation_id = export(exporting)["id"]
@@ -180,7 +180,7 @@ def test_a_bucket_that_forbids_the_object_ends_the_export_after_five_attempts(
     assert not bucket.objects
 
 
-def test_a_worker_that_dies_in_the_middle_of_an_object_leaves_none(
+def test_a_worker_that_dies_during_an_upload_leaves_no_object(
     exporting: Operator, bucket: Bucket
 ) -> None:
     operation_id = export(exporting)["id"]
@@ -193,7 +193,7 @@ def test_a_worker_that_dies_in_the_middle_of_an_object_leaves_none(
 
 
 def die_in_the_second_part() -> None:
-    """Let this process die before it sends the second part of an upload."""
+    """Kill this process before it sends the second part of an upload."""
     adapter._CHUNK = _CHUNK
     send = adapter._Upload._send
 

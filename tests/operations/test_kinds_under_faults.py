@@ -1,4 +1,4 @@
-"""Every step of every kind under faults: deaths of the worker, and outages of the database."""
+"""Every step of every kind of operation, if the worker is killed or the database is down."""
 
 import threading
 from collections.abc import Iterator
@@ -32,7 +32,7 @@ def attempts(done: Any) -> dict[str, int]:
 
 @pytest.mark.parametrize("point", doomed_worker.POINTS)
 @pytest.mark.parametrize(("kind", "step"), STEPS)
-def test_the_first_redelivery_after_a_death_completes_the_operation(
+def test_the_first_redelivery_after_a_worker_died_completes_the_operation(
     operator: Operator, populated: Connection, kind: str, step: str, point: str
 ) -> None:
     scenario = SCENARIOS[kind]
@@ -46,7 +46,7 @@ def test_the_first_redelivery_after_a_death_completes_the_operation(
 
 
 @pytest.mark.parametrize("point", doomed_worker.POINTS)
-def test_the_first_redelivery_after_a_death_completes_the_deletion_of_an_export(
+def test_the_first_redelivery_after_a_worker_died_completes_the_deletion_of_an_export(
     operator: Operator, populated: Connection, point: str
 ) -> None:
     operation_id = SCENARIOS["EXPORT_USER"].start(operator, populated)
@@ -96,9 +96,9 @@ def test_a_database_outage_during_a_step_does_not_count_as_an_attempt(
 def fail_database(
     wire: Wire, kind: str, step: str, outage: str, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[None]:
-    """Let the database refuse or hang from the beginning of the step to the end of the block.
+    """Make the database refuse connections or hang, from the step's beginning until the block ends.
 
-    A database that hangs breaks the connections in the end, as a failover does.
+    A hanging database finally cuts the connections, as a failover does.
     """
     actions = step_actions.ACTIONS[kind]
     timers = []

@@ -1,4 +1,4 @@
-"""What the batch job deletes or erases after a time."""
+"""Retention: the batch job deletes old dead letters, and erases learners after their deletion."""
 
 import contextlib
 import subprocess
@@ -57,11 +57,11 @@ def test_dead_letters_are_deleted_90_days_after_they_were_closed(
     assert remaining(connection) == letters
     connection.run(blocks()["age dead letters"], days=1)
     run_batch(store)
-    assert remaining(connection) == letters[2:]  # however old an open one is
+    assert remaining(connection) == letters[2:]  # an open dead letter is kept
 
 
 def delete_learners(connection: Connection, *users: str, days: int) -> None:
-    """Let the learners be deleted so many days ago."""
+    """Record the learners, and their deletions `days` days ago."""
     for user in users:
         append(connection, [*sample_events.lesson(user, 0), sample_events.user_deleted(user)])
     batch.run(connection)
@@ -74,7 +74,7 @@ def erasures(connection: Connection) -> list[str]:
     return [learner for (learner,) in connection.run(blocks()["erasures"])]
 
 
-def test_learners_are_erased_so_many_days_after_their_deletion(
+def test_learners_are_erased_the_configured_number_of_days_after_their_deletion(
     store: Store, connection: Connection, fake_publisher: FakePublisher
 ) -> None:
     append(connection, sample_events.lesson("ann", 0))
@@ -88,7 +88,7 @@ def test_learners_are_erased_so_many_days_after_their_deletion(
     for _ in range(2):  # a second run starts no second operation
         run_batch(store, ERASE_DELETED_AFTER_DAYS="30", **environment)
         assert erasures(connection) == ["ben", "cyd"]
-    assert len(fake_publisher.commands()) == 4  # each run calls the workers of the unfinished ones
+    assert len(fake_publisher.commands()) == 4  # each run sends a command per unfinished erasure
 
 
 def test_a_run_starts_a_bounded_number_of_erasures(

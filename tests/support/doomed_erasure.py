@@ -1,7 +1,7 @@
-"""A worker of an erasure that kills itself at a point.
+"""A worker that runs an erasure, and kills itself at a point of the erasure.
 
-Run it as `python -m tests.support.doomed_erasure OPERATION STEP POINT`; the point is `before` or
-`after` the step's effect, or a function of `progress.operations.erase_user`.
+`python -m tests.support.doomed_erasure OPERATION STEP POINT` starts the worker. POINT is `before`
+or `after` (the step's effect), or the name of a function of `progress.operations.erase_user`.
 """
 
 import os
@@ -31,7 +31,7 @@ def die() -> None:
 
 
 def install(step: str, point: str) -> None:
-    """Let this process die at the point."""
+    """Kill this process when it reaches the point."""
     action = step_actions.ACTIONS["ERASE_USER"][step]
 
     def act(operation: ClaimedOperation) -> object:

@@ -35,7 +35,7 @@ def blocks() -> dict[str, str]:
 
 @pytest.fixture(autouse=True)
 def no_requests(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No query runs meanwhile, so that an erasure need not wait for its end."""
+    """Assume that no query is running, so that an erasure need not wait until queries end."""
     monkeypatch.setattr(erasure_steps, "_REQUESTS_END_S", 0.0)
 
 
@@ -78,7 +78,7 @@ def leave_traces(connection: Connection) -> None:
 
 
 def list_letters(known: dict[str, Any]) -> list[Any]:
-    """Return messages that become a dead letter each; `known` is an event of the learner."""
+    """Return messages, each of which becomes a dead letter; `known` is an event of the learner."""
     note = {"note": MARKER, "item_id": "i0", "response_time_ms": 5}
     late = AT.replace(year=2199)
     conflict = known | {"data": known["data"] | {"item_count": 9, "note": MARKER}}

@@ -9,11 +9,11 @@ ORDER BY 1;
 
 -- statistics --
 SELECT schemaname || '.' || tablename || '.' || attname FROM pg_stats
-WHERE schemaname NOT LIKE 'pg\_temp%'  -- of a batch run's session
+WHERE schemaname NOT LIKE 'pg\_temp%'  -- temporary tables of a batch run
   AND strpos(concat(most_common_vals::text, histogram_bounds::text, most_common_elems::text), :needle) > 0;
 
 -- poison --
--- Set aside the learner's first answer, as a worker does with an event that it cannot fold.
+-- Mark the learner's first answer as poisoned, as a worker does with an event that it cannot fold.
 SELECT event_store.set_aside(min(global_position), 'invalid input: "' || CAST(:marker AS text) || '"')
 FROM event_store.events WHERE stream_id = 'learner-' || CAST(:learner AS text) AND event_type = 'CorrectAnswerGiven';
 
@@ -31,7 +31,7 @@ FROM event_store.events WHERE stream_id LIKE 'erased-%';
 SELECT t::text FROM searched_table t WHERE strpos(t::text, :needle) > 0;
 
 -- begin batch run --
--- As a run of the batch job that has read the learners' days; the statements of `end batch run` end it.
+-- Take the locks of a batch run that has read the learners' days. The block `end batch run` ends the run.
 SELECT pg_advisory_xact_lock(hashtext('batch ' || current_schema()), s) FROM generate_series(0, 15) s;
 
 -- end batch run --
@@ -39,7 +39,7 @@ SELECT delete_batch_rows(ARRAY(SELECT user_id FROM deleted_learners)) FROM (
     SELECT pg_advisory_xact_lock_shared(hashtext('reading ' || current_schema()), s) FROM generate_series(0, 15) s) locks;
 
 -- copy weeks --
--- The rows that such a run writes.
+-- Copy the rows that the batch run writes.
 CREATE TEMPORARY TABLE weeks AS TABLE weekly_stats;
 
 -- write weeks --

@@ -98,7 +98,7 @@ def _check_file(file: Any) -> Path:
 
 
 def exported_files() -> list[Path]:
-    """Return the files in the folder of exports, unfinished ones included."""
+    """Return the files in the folder of exports, including unfinished files."""
     folder = Path(settings.current().progress_data_dir) / "exports"
     return [*folder.iterdir()] if folder.exists() else []
 
