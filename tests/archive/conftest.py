@@ -1,4 +1,4 @@
-"""Logs to archive, and archives of them."""
+"""Fixtures for archives: a log, the archive's folder and storage, and small ranges."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from progress.archive import plan
 from progress.projections import batch
 from tests.support import sample_events
 
-LEARNERS = ("ann", "ben", "cyd", "una")  # ann and una are in one bucket
+LEARNERS = ("ann", "ben", "cyd", "una")  # ann and una are in the same bucket
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Checks of the archive name the file that is wrong, and a run writes lost ranges again."""
+"""Checks of the archive name each wrong file, and the next run writes lost ranges again."""
 
 from pathlib import Path
 
@@ -34,7 +34,7 @@ def test_an_archive_in_three_ranges_is_whole(log: Connection, archive: Storage) 
     assert shallow(archive) == []
 
 
-def test_a_missing_file_is_named_and_the_next_run_writes_its_range_again(
+def test_a_missing_file_is_reported_and_the_next_run_writes_its_range_again(
     log: Connection, archive: Storage, folder: Path
 ) -> None:
     archives.run(log, archive)
@@ -46,7 +46,7 @@ def test_a_missing_file_is_named_and_the_next_run_writes_its_range_again(
     assert len(archives.ranges(archive)) == 3
 
 
-def test_a_truncated_file_is_named(log: Connection, archive: Storage, folder: Path) -> None:
+def test_a_truncated_file_is_reported(log: Connection, archive: Storage, folder: Path) -> None:
     archives.run(log, archive)
     path = archives.find_file(archive, ANN)
     (folder / path).write_bytes((folder / path).read_bytes()[:-1])
@@ -56,7 +56,7 @@ def test_a_truncated_file_is_named(log: Connection, archive: Storage, folder: Pa
     assert deep(log, archive) == []
 
 
-def test_a_changed_byte_is_found_by_the_deep_check_only(log: Connection, archive: Storage) -> None:
+def test_a_changed_byte_is_found_only_by_the_deep_check(log: Connection, archive: Storage) -> None:
     archives.run(log, archive)
     path = archives.find_file(archive, ANN)
     archives.flip_byte(archive, path)
@@ -66,7 +66,7 @@ def test_a_changed_byte_is_found_by_the_deep_check_only(log: Connection, archive
     assert "changed" in finding.problem
 
 
-def test_a_damaged_range_manifest_is_named_and_written_again(
+def test_a_damaged_range_manifest_is_reported_and_written_again(
     log: Connection, archive: Storage
 ) -> None:
     archives.run(log, archive)
@@ -77,7 +77,7 @@ def test_a_damaged_range_manifest_is_named_and_written_again(
     assert deep(log, archive) == []
 
 
-def test_a_file_that_holds_erased_rows_is_named(log: Connection, archive: Storage) -> None:
+def test_a_file_that_contains_erased_rows_is_reported(log: Connection, archive: Storage) -> None:
     archives.run(log, archive)
     path = archives.find_file(archive, ANN)
     archives.empty_stream(log, ANN)
@@ -85,7 +85,9 @@ def test_a_file_that_holds_erased_rows_is_named(log: Connection, archive: Storag
     assert finding == Finding(path, "holds 32 erased rows: the erasure has not ended")
 
 
-def test_a_log_with_other_rows_is_reported(log: Connection, archive: Storage) -> None:
+def test_a_range_whose_rows_differ_from_the_log_is_reported(
+    log: Connection, archive: Storage
+) -> None:
     archives.run(log, archive)
     archives.change_event(log, position=40)
     (finding,) = deep(log, archive)
@@ -103,6 +105,6 @@ def test_the_archive_of_another_log_is_rejected(
         archives.run(log, archive)
 
 
-def test_there_is_nothing_to_check_without_an_archive(archive: Storage) -> None:
+def test_a_check_without_an_archive_is_rejected(archive: Storage) -> None:
     with pytest.raises(ProgressError, match="no archive yet"):
         shallow(archive)

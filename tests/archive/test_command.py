@@ -13,7 +13,7 @@ pytestmark = pytest.mark.timeout(300)  # commands are slow on a busy machine
 
 
 def archive(store: Store, folder: Path, *words: str, **environment: str) -> cli.Result:
-    """Run the command in the environment of a machine in another country."""
+    """Run the command with another time zone and locale."""
     return cli.progress(
         store.url,
         "archive",
@@ -25,7 +25,7 @@ def archive(store: Store, folder: Path, *words: str, **environment: str) -> cli.
     )
 
 
-def test_a_log_is_archived_checked_and_not_restored_over_itself(
+def test_a_log_is_archived_and_checked_but_not_restored_into_a_log_with_events(
     log: Connection, store: Store, tmp_path: Path
 ) -> None:
     cli.expect_failure(archive(store, tmp_path, "check"), "no archive yet")
@@ -46,7 +46,7 @@ def test_a_log_is_archived_checked_and_not_restored_over_itself(
     cli.expect_failure(archive(store, tmp_path, "check"), path.name, "missing")
 
 
-def test_the_second_of_two_runs_says_so_and_does_nothing(
+def test_a_second_concurrent_run_does_nothing_and_reports_this(
     log: Connection, store: Store, tmp_path: Path
 ) -> None:
     with log_rows.hold_lock(log):

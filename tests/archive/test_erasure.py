@@ -27,7 +27,7 @@ def checkpoint_ids(archive: Storage) -> Iterator[tuple[int, str]]:
     yield from ((one.position, one.event_id) for one in published.manifest.checkpoints)
 
 
-def test_no_file_holds_an_erased_learner_and_the_sums_equal_those_of_the_log(
+def test_no_file_contains_an_erased_learner_and_the_sums_equal_those_of_the_log(
     log: Connection, archive: Storage, small_ranges: int
 ) -> None:
     archives.run(log, archive)
@@ -93,7 +93,7 @@ def interrupt(*_: object, **__: object) -> None:
         (leftovers, "remove_all"),
     ],
 )
-def test_an_erasure_that_is_interrupted_starts_over(
+def test_an_interrupted_erasure_can_be_repeated(
     log: Connection, archive: Storage, owner: object, name: str
 ) -> None:
     archives.run(log, archive)
@@ -117,7 +117,5 @@ def test_a_damaged_file_is_reported(log: Connection, archive: Storage) -> None:
         remove(log, archive)
 
 
-def test_a_log_without_an_archive_needs_no_erasure_of_files(
-    log: Connection, archive: Storage
-) -> None:
+def test_nothing_is_erased_if_there_is_no_archive(log: Connection, archive: Storage) -> None:
     assert remove(log, archive) == erasure.Removal(0, 0)

@@ -1,4 +1,4 @@
-"""Ranges are merged in tens."""
+"""Ten ranges of the archive are merged into one."""
 
 import pytest
 

@@ -51,7 +51,7 @@ def test_a_restored_log_has_the_same_rows_and_gives_the_same_read_models(
     archives.run(empty, archive)
 
 
-def test_erased_events_are_erased_rows_again(
+def test_erased_events_are_restored_as_erased_rows(
     log: Connection, archive: Storage, empty: Connection
 ) -> None:
     archives.run(log, archive)
@@ -104,7 +104,7 @@ def test_nothing_is_restored_from_a_damaged_archive(
     fill(empty, archive)
 
 
-def test_wrong_sums_in_the_manifest_are_found(
+def test_wrong_sums_in_the_manifest_are_detected(
     log: Connection, archive: Storage, empty: Connection
 ) -> None:
     archives.run(log, archive)

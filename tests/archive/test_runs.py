@@ -15,7 +15,7 @@ from tests.support import archives, sample_events
 from tests.support.stage import append
 
 
-def test_the_archive_holds_each_event_of_the_log_once(
+def test_the_archive_contains_each_event_of_the_log_once(
     log: Connection, archive: Storage, folder: Path
 ) -> None:
     archived = archives.run(log, archive)
@@ -30,7 +30,7 @@ def test_the_archive_holds_each_event_of_the_log_once(
     assert {file.bucket is None for file in contents.files} == {True, False}
 
 
-def test_full_ranges_are_written_and_the_rest_waits_until_it_is_old(
+def test_full_ranges_are_archived_and_the_remaining_events_wait_until_they_are_old(
     log: Connection, archive: Storage, small_ranges: int
 ) -> None:
     archived = archives.run(log, archive, is_now=False)
@@ -61,7 +61,7 @@ def test_a_second_run_at_the_same_time_is_rejected(
 def test_events_of_a_learner_whose_erasure_has_begun_are_not_archived(
     log: Connection, archive: Storage
 ) -> None:
-    """They are emptied later, and no file must hold the learner's id meanwhile."""
+    """The erasure empties these events later; until then, no file may contain the learner's id."""
     log.run(archives.blocks()["begin erasure"], learner="ann")
     archives.run(log, archive)
     assert archives.files_with(archive, "learner-ann") == []

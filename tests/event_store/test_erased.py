@@ -1,4 +1,4 @@
-"""The append accepts nothing of an erased learner."""
+"""An append drops the events of an erased learner."""
 
 import hashlib
 import hmac
@@ -56,7 +56,7 @@ def contents(connection: Connection) -> dict[str, list[dict[str, Any]]]:
 
 
 @pytest.mark.every_postgres
-def test_the_digest_is_an_hmac_under_the_key_of_the_log(connection: Connection) -> None:
+def test_the_digest_is_an_hmac_with_the_key_of_the_log(connection: Connection) -> None:
     inner, outer = connection.run("SELECT inner_key, outer_key FROM event_store.erasure_key")[0]
     key = bytes(byte ^ 0x36 for byte in inner)
     assert key == bytes(byte ^ 0x5C for byte in outer)
@@ -73,7 +73,7 @@ def test_a_restored_key_replaces_the_key_of_the_database(connection: Connection)
     assert rows == [[b"\x01", b"\x02"]]
 
 
-def test_forbidding_appends_one_deletion(connection: Connection) -> None:
+def test_forbidding_a_learner_appends_one_deletion(connection: Connection) -> None:
     append(connection, *sample_events.lesson("ann", 1))
     forbid(connection, "ann")
     forbid(connection, "ann")
@@ -111,7 +111,7 @@ def test_a_redelivered_event_of_an_erased_learner_is_dropped(connection: Connect
     assert append(connection, event) == {"erased": 1}
 
 
-def test_the_events_of_the_others_in_a_batch_are_appended(connection: Connection) -> None:
+def test_events_of_other_learners_in_the_same_batch_are_appended(connection: Connection) -> None:
     append(connection, started("ann", "a-1"))
     forbid(connection, "ann")
     batch = [
@@ -124,7 +124,7 @@ def test_the_events_of_the_others_in_a_batch_are_appended(connection: Connection
     assert "pending" not in append(connection, answered("a-2"))
 
 
-def test_a_dropped_start_of_a_known_session_leaves_the_session_to_its_learner(
+def test_a_dropped_start_of_a_known_session_does_not_change_the_learner_of_the_session(
     connection: Connection,
 ) -> None:
     append(connection, started("ann", "a-1"), started("ben", "b-1"))
@@ -137,7 +137,9 @@ def test_a_dropped_start_of_a_known_session_leaves_the_session_to_its_learner(
 
 
 @pytest.mark.every_postgres
-def test_a_dropped_start_deletes_the_pending_events_of_its_session(connection: Connection) -> None:
+def test_a_dropped_session_start_deletes_the_pending_events_of_the_session(
+    connection: Connection,
+) -> None:
     append(connection, started("ann", "a-1"))
     forbid(connection, "ann")
     assert append(connection, answered("a-2"), answered("b-1")) == {"pending": 2}
@@ -157,7 +159,7 @@ REJECTED = {
 
 @pytest.mark.every_postgres
 @pytest.mark.parametrize("name", REJECTED)
-def test_a_rejected_event_that_names_an_erased_learner_leaves_no_dead_letter(
+def test_a_rejected_event_that_names_an_erased_learner_creates_no_dead_letter(
     connection: Connection, name: str
 ) -> None:
     append(connection, started("ann-1", "a-1"))
@@ -171,7 +173,7 @@ def test_a_rejected_event_that_names_an_erased_learner_leaves_no_dead_letter(
     assert after | {"dead_letters": []} == before
 
 
-def test_an_attribute_that_names_an_erased_learner_drops_the_rejected_event(
+def test_a_rejected_event_is_dropped_if_an_attribute_names_an_erased_learner(
     connection: Connection,
 ) -> None:
     append(connection, started("ann", "a-1"))

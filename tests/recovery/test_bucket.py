@@ -101,7 +101,7 @@ def test_an_upload_continues_after_the_connection_is_cut(
 
 
 @pytest.mark.parametrize("fault", ["cuts", "stalls"])
-def test_an_upload_through_a_slow_or_broken_line_ends_as_long_as_bytes_arrive(
+def test_an_upload_over_a_slow_or_interrupted_connection_completes_as_long_as_bytes_arrive(
     bucket: cloud_storage.Bucket, monkeypatch: pytest.MonkeyPatch, fault: str
 ) -> None:
     monkeypatch.setattr(adapter, "_TIMEOUT_S", 0.3)
@@ -172,7 +172,7 @@ def test_an_invalid_retry_after_is_ignored(bucket: cloud_storage.Bucket, retry_a
     assert len(bucket.requests) == 2
 
 
-def test_a_small_object_is_replaced_only_over_the_generation_that_was_read(
+def test_a_small_object_is_replaced_only_if_it_has_not_changed_since_it_was_read(
     bucket: cloud_storage.Bucket,
 ) -> None:
     remote = storage.open_storage("gs://b/p")
@@ -189,7 +189,7 @@ def test_a_small_object_is_replaced_only_over_the_generation_that_was_read(
     assert bucket.objects == {"p/m": b"two"}
 
 
-def test_a_replacement_whose_response_was_lost_counts(bucket: cloud_storage.Bucket) -> None:
+def test_a_replacement_whose_response_was_lost_succeeds(bucket: cloud_storage.Bucket) -> None:
     remote = storage.open_storage("gs://b/p")
     bucket.lost_responses = 1
     remote.replace("m", b"one", None)
@@ -212,7 +212,7 @@ def test_a_purged_object_has_no_former_generations(bucket: cloud_storage.Bucket)
     remote.purge("t/a")
 
 
-def test_a_small_file_of_a_folder_is_replaced_only_over_the_generation_that_was_read(
+def test_a_small_file_of_a_folder_is_replaced_only_if_it_has_not_changed_since_it_was_read(
     tmp_path: Path,
 ) -> None:
     folder = storage.open_storage(str(tmp_path / "f"))

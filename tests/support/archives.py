@@ -22,7 +22,7 @@ def blocks() -> dict[str, str]:
 
 
 def run(connection: Connection, storage: Storage, **request: Any) -> Manifest:
-    """Archive whatever the log has, unless `request` says otherwise; return the manifest."""
+    """Archive all events, or those that `request` selects; return the manifest."""
     archived = runs.run(
         connection, storage, BUCKETS, Request(**(request or {"is_now": True})), lambda *_: None
     )
@@ -49,7 +49,7 @@ def find_file(storage: Storage, stream_id: str) -> str:
 
 
 def files_with(storage: Storage, stream_id: str) -> list[str]:
-    """Return the paths of all files, named or not, whose bytes hold the stream's id or rows."""
+    """Return the paths of files with the stream's id or rows, even if no manifest names them."""
     from progress.archive import files
 
     found = []
@@ -88,7 +88,7 @@ def flip_byte(storage: Storage, path: str) -> None:
 
 
 def change_event(connection: Connection, position: int) -> None:
-    """Give an event another id, as nothing may."""
+    """Give an event another id, which the log does not allow outside of tests."""
     connection.run(blocks()["allow changes"])
     connection.run(blocks()["change event"], position=position)
     connection.run(blocks()["forbid changes"])

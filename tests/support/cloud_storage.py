@@ -89,7 +89,7 @@ class _Handler(BaseHTTPRequestHandler):
         return self._answer(200, b"{}", Location=host)
 
     def _store(self, name: str, generation: int) -> None:
-        """Store an object if its generation is this one; 0: if it does not exist."""
+        """Store an object if it has this generation; 0 means that the object does not exist."""
         body = self._read()
         if self.bucket.generations.get(name, 0) != generation:
             return self._answer(412, b"conditionNotMet")

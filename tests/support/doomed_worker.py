@@ -1,6 +1,6 @@
 """Workers of operations that kill themselves at a point of a step or of its compensation.
 
-They are forked from a process that has imported the executor, so that each of them starts quickly.
+The workers are forked from a process that has imported the executor, so that they start quickly.
 """
 
 import functools
