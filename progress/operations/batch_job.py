@@ -11,7 +11,7 @@ from progress.adapters.postgres.database import Connection
 from progress.adapters.pubsub import backlog, wakeups
 from progress.adapters.telemetry import logs, tracing
 from progress.errors import ProgressError
-from progress.operations import claim, retention
+from progress.operations import archive_schedule, claim, retention
 from progress.projections import batch, gauges
 from progress.projections.notifications import Publisher
 from progress.settings import Settings
@@ -70,5 +70,6 @@ def _run(connection: database.Connection, settings: Settings) -> tuple[batch.Rep
         claim.delete_old(connection)
         if settings.erase_deleted_after_days is not None:
             retention.start_erasures(connection, settings.erase_deleted_after_days)
+        archive_schedule.start_if_due(connection)
         called = call_workers(connection)
     return batch.run(connection, index, count, Publisher(settings.redis_url)), called

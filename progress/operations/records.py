@@ -17,6 +17,8 @@ from progress.adapters.postgres.statements import blocks
 if TYPE_CHECKING:
     from progress.adapters.postgres.database import Connection
 
+ARCHIVE_SUBJECT = "archive"  # of all operations of the kind ARCHIVE
+
 _FILE = "operations/operations"
 
 

@@ -95,6 +95,10 @@ WHERE o.operation_id = CAST(:operation_id AS uuid) RETURNING o.version;
 -- list unclaimed --
 SELECT operations.unattended();
 
+-- archive is due --
+SELECT operations.archive_is_due(CAST(:range_length AS bigint), make_interval(days => CAST(:max_age_days AS integer))),
+    CAST(CAST(clock_timestamp() AT TIME ZONE 'UTC' AS date) AS text);
+
 -- delete old --
 DELETE FROM operations.operations o WHERE o.finished_at < clock_timestamp() - interval '400 days';
 

@@ -135,6 +135,7 @@ CALLS = {  # SQL functions of the schema `operations`, each with the only role t
     "set_back(NULL, 'x')": "progress_project",
     "finish(NULL, 'FAILED', 'x', NULL)": "progress_project",
     "unattended()": "progress_batch",
+    "archive_is_due(1, '1 day')": "progress_batch",
 }
 
 

@@ -1,5 +1,7 @@
 """ARCHIVE archives the log, even if workers die or other runs and erasures interfere."""
 
+from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -7,17 +9,19 @@ from uuid import UUID
 import msgspec
 import pytest
 
+from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection
 from progress.adapters.storage import storage
 from progress.adapters.storage.storage import Storage
-from progress.archive import check, erasure, log_rows
+from progress.archive import check, erasure, log_rows, plan
 from progress.errors import ArchiveRunning
-from progress.operations import executor, step_actions
+from progress.operations import archive_schedule, claim, executor, step_actions
 from progress.operations.claim import ClaimedOperation
 from progress.projections import batch
+from tests.conftest import Store
 from tests.support import archives, doomed_worker, sample_events
 from tests.support.doomed_worker import POINTS
-from tests.support.operation_fixtures import Operator
+from tests.support.operation_fixtures import Operator, url_of
 from tests.support.stage import append
 from tests.support.traced_runs import change, run_until_it_ends
 
@@ -191,3 +195,50 @@ def test_a_second_request_gets_the_unfinished_operation_of_the_first(
 ) -> None:
     first = start(operator)
     assert start(operator, 'before: "2020-01-01T00:00:00Z",') == first
+
+
+@pytest.fixture
+def batch_connection(store: Store) -> Iterator[Connection]:
+    """A connection with the privileges of the batch job."""
+    with closing(database.connect(url_of(store, "batch"))) as connection:
+        yield connection
+
+
+def scheduled(connection: Connection) -> list[str]:
+    """Let the batch job start what is due; return the unfinished operations."""
+    archive_schedule.start_if_due(connection)
+    return [str(operation_id) for operation_id in claim.list_unclaimed(connection)]
+
+
+def test_the_first_batch_run_of_a_day_archives_a_full_range(
+    operator: Operator,
+    populated: Connection,
+    archive: Storage,
+    batch_connection: Connection,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert scheduled(batch_connection) == []
+    monkeypatch.setattr(plan, "RANGE", 60)
+    (operation_id,) = scheduled(batch_connection)
+    assert result(operator.run(operation_id)) == {"upto": 60, "events": 60}
+    assert scheduled(batch_connection) == []
+    populated.run(archives.blocks()["begin another day"])
+    assert scheduled(batch_connection) == []
+    monkeypatch.setattr(plan, "RANGE", 30)
+    (operation_id,) = scheduled(batch_connection)
+    assert result(operator.run(operation_id)) == {"upto": 90, "events": 30}
+    expect_whole(populated, archive, 90)
+
+
+def test_the_first_batch_run_of_a_day_archives_old_events(
+    operator: Operator,
+    populated: Connection,
+    archive: Storage,
+    length: int,
+    batch_connection: Connection,
+) -> None:
+    archives.age_events(populated)
+    (operation_id,) = scheduled(batch_connection)
+    assert result(operator.run(operation_id)) == {"upto": length, "events": length}
+    populated.run(archives.blocks()["begin another day"])
+    assert scheduled(batch_connection) == []

@@ -104,3 +104,10 @@ def change_sums(storage: Storage, connection: Connection) -> None:
     changed = msgspec.structs.replace(contents, files=[wrong, *contents.files[1:]])
     entry = catalog.put_range(storage, changed, is_published=True)
     publishing.publish(connection, storage, published, [entry], BUCKETS)
+
+
+def age_events(connection: Connection) -> None:
+    """Let the events have been recorded 31 days earlier."""
+    connection.run(blocks()["allow changes"])
+    connection.run(blocks()["age events"])
+    connection.run(blocks()["forbid changes"])

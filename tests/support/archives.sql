@@ -45,3 +45,9 @@ SELECT session_id, user_id FROM event_store.sessions ORDER BY session_id;
 
 -- now --
 SELECT clock_timestamp();
+
+-- age events --
+UPDATE event_store.events SET created_at = created_at - interval '31 days';
+
+-- begin another day --
+UPDATE operations.operations SET started_at = started_at - interval '1 day', key_digest = sha256(key_digest);

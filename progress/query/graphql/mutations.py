@@ -14,7 +14,7 @@ from strawberry import ID, UNSET
 from progress.adapters.pubsub import wakeups
 from progress.errors import BadInput, Forbidden, NotFound, RateLimited
 from progress.operations import export_files, records
-from progress.operations.records import PLANS, Operation, OperationKind
+from progress.operations.records import ARCHIVE_SUBJECT, PLANS, Operation, OperationKind
 from progress.query.graphql import arguments, exports, types
 from progress.query.graphql.administration import get_operation
 from progress.query.graphql.context import Info
@@ -75,7 +75,7 @@ class Mutation:
     ) -> Operation:
         info.context.check_admin()
         return await _start(
-            info, OperationKind.ARCHIVE, idempotency_key, subject="archive", before=before
+            info, OperationKind.ARCHIVE, idempotency_key, subject=ARCHIVE_SUBJECT, before=before
         )
 
     @_mutation(types.Operation)

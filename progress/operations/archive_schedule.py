@@ -1,0 +1,32 @@
+"""The schedule of ARCHIVE: the first batch run of each day starts it, if there is enough to do."""
+
+from progress.adapters.postgres import database
+from progress.adapters.postgres.database import Connection, Failure
+from progress.adapters.postgres.statements import blocks
+from progress.archive import plan
+from progress.errors import DatabaseUnavailable
+from progress.operations import records
+from progress.operations.records import ARCHIVE_SUBJECT, OperationKind
+
+_CALLER = "batch job"
+
+
+def start_if_due(connection: Connection) -> None:
+    """Start the day's operation if the events to archive fill a range, or one of them is old.
+
+    Raise DatabaseUnavailable.
+    """
+    sql = blocks("operations/operations")
+    with database.translate_errors(_translate):
+        is_due, day = connection.run(
+            sql["archive is due"], range_length=plan.RANGE, max_age_days=plan.MAX_AGE_DAYS
+        )[0]
+        if is_due:
+            values = records.accept_values(
+                OperationKind.ARCHIVE, caller=_CALLER, key=day, subject=ARCHIVE_SUBJECT
+            )
+            connection.run(sql["accept"], **values)
+
+
+def _translate(failure: Failure) -> DatabaseUnavailable:
+    return DatabaseUnavailable(f"no archive operation was started: {failure.message}")

@@ -1,0 +1,22 @@
+-- Return whether the first batch run of this day, in UTC, must archive: the events that no operation has archived fill a
+-- range, or the oldest of them is old.
+CREATE OR REPLACE FUNCTION operations.archive_is_due(range_length bigint, max_age interval) RETURNS boolean
+LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+    WITH archived AS (
+        SELECT coalesce(max(CAST(o.result ->> 'upto' AS bigint)), 0) AS upto
+        FROM operations.operations o WHERE o.kind = 'ARCHIVE' AND o.state = 'SUCCEEDED'
+    )
+    SELECT NOT EXISTS (
+            SELECT FROM operations.operations o
+            WHERE o.kind = 'ARCHIVE' AND o.started_at >= date_trunc('day', clock_timestamp(), 'UTC'))
+        AND (
+            a.upto + archive_is_due.range_length <= (SELECT max(e.global_position) FROM event_store.events e)
+            OR EXISTS (
+                SELECT FROM event_store.events e
+                WHERE e.global_position = a.upto + 1 AND e.created_at < clock_timestamp() - archive_is_due.max_age))
+    FROM archived a;
+END;
+
+REVOKE EXECUTE ON FUNCTION operations.archive_is_due FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION operations.archive_is_due TO progress_batch;
