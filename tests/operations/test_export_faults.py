@@ -113,7 +113,7 @@ def test_statistics_are_cancelled_while_they_are_written(
 
 
 @pytest.mark.parametrize("format_", ["CSV", "PARQUET"])
-def test_an_outage_of_the_storage_uses_up_no_attempt_of_statistics(
+def test_a_storage_outage_does_not_count_as_an_attempt_of_a_statistics_export(
     operator: Operator, populated: Connection, monkeypatch: pytest.MonkeyPatch, format_: str
 ) -> None:
     operation_id = export_statistics(operator, f"table: DAILY, format: {format_}")["id"]
