@@ -1,7 +1,7 @@
-"""The steps of ARCHIVE. Another worker may repeat any of them.
+"""The steps of ARCHIVE. If a worker dies, another one repeats its step.
 
-A worker holds the archive's lock from its first step to its end. A worker that takes over may find
-that the archive or the log has changed in between, and then writes the ranges again.
+A worker holds the archive's lock from its first step to its end. The archive or the log may change
+before another worker takes over. That worker then writes the ranges again.
 """
 
 from collections.abc import Callable
@@ -67,7 +67,7 @@ def choose_range(operation: ClaimedOperation) -> object:
 
 
 def write(operation: ClaimedOperation) -> object:
-    """Put the archive in order, then write the files of the ranges."""
+    """Repair, clean and merge what the archive has, then write the files of the new ranges."""
     planned = msgspec.convert(operation.outcomes["range"], PlannedRanges)
     connection, storage = _open(operation)
     if current := publishing.open_published(connection, storage):
@@ -91,7 +91,10 @@ def verify(operation: ClaimedOperation) -> object:
 
 
 def publish(operation: ClaimedOperation) -> object:
-    """Publish the ranges, unless they are published already; return what the archive holds."""
+    """Publish the ranges, unless they are already published.
+
+    Return the archive's last position, and the number of events in the ranges.
+    """
     planned = msgspec.convert(operation.outcomes["range"], PlannedRanges)
     verified = msgspec.convert(operation.outcomes["verify"], WrittenRanges)
     is_continuous = operation.archive is not None
@@ -102,7 +105,7 @@ def publish(operation: ClaimedOperation) -> object:
         if planned.positions[0].first != upto + 1:  # another run has archived some of the events
             rest = plan.split(Positions(upto + 1, planned.positions[-1].last))
             verified = _write_again(operation, connection, storage, list(rest), planned.buckets)
-        elif not is_continuous:  # the events of a learner may have been erased meanwhile
+        elif not is_continuous:  # meanwhile, a learner's events may have been erased
             verified = _verify(operation, connection, storage, verified.entries, planned.buckets)
         current = publishing.publish(
             connection, storage, current, verified.entries, planned.buckets
@@ -113,7 +116,7 @@ def publish(operation: ClaimedOperation) -> object:
 
 
 def remove_written(operation: ClaimedOperation) -> object:
-    """Remove the files that the operation wrote: those of its ranges that no manifest names."""
+    """Remove the operation's files: those in the folders of its ranges that no manifest names."""
     planned = msgspec.convert(operation.outcomes["range"], PlannedRanges)
     with connection_for(operation) as connection, log_rows.hold_lock(connection):
         storage = location.open_archive(settings.current())
@@ -128,7 +131,7 @@ def _verify(
     entries: list[RangeEntry],
     buckets: int,
 ) -> WrittenRanges:
-    """Verify the ranges; write a range once again if it differs from the log, then verify it."""
+    """Verify the ranges; if one differs from the log, write it again and verify it once more."""
     report = _reporter(operation, 0.6, 0.95, len(entries))
     verified: list[RangeEntry] = []
     events = 0
@@ -140,7 +143,7 @@ def _verify(
         except Unavailable:
             raise
         except ProgressError:
-            # A learner's events may have been erased since they were written.
+            # A learner's events may have been erased since the range was written.
             positions = Positions(entry.first, entry.last)
             new = ranges.write(connection, storage, positions, buckets)
             events += ranges.verify(connection, storage, new, buckets)

@@ -1,6 +1,6 @@
-"""One task of a batch run, and the log line that ends it with the gauges.
+"""One task of a batch run, and the log entry with the gauges that it writes at its end.
 
-The first task alone measures the gauges, before it sweeps anything.
+Only the first task measures the gauges, before it sweeps anything.
 """
 
 import msgspec
@@ -47,7 +47,7 @@ def run(settings: Settings) -> int:
 
 
 def call_workers(connection: Connection) -> int:
-    """Send a command for each unclaimed operation; return how many there were."""
+    """Send a command for each unclaimed operation; return the number of commands."""
     unclaimed = claim.list_unclaimed(connection)
     wakeups.send_operations(unclaimed)
     return len(unclaimed)

@@ -1,7 +1,8 @@
 """Claim an operation and record its steps, its progress and its end.
 
-One worker at a time runs an operation. It holds the operation's lock on the connection that it
-writes with: if that connection breaks, the worker can write nothing more, and another takes over.
+One worker at a time runs an operation. It holds the operation's lock on the connection on which it
+writes. If that connection breaks, the worker cannot write any more, and another worker can claim
+the operation.
 """
 
 import contextlib
@@ -37,7 +38,8 @@ _REPORT_INTERVAL_S = 1.0
 _MAX_ERROR_LENGTH = 2_000  # characters
 _FILE = "operations/operations"
 
-# Attempts that an outage ended while the database could not be told: they do not count.
+# Attempts that an outage ended, and that do not count. They are recorded with the next attempt,
+# because the outage kept the database from recording them.
 _uncounted: Counter[tuple[UUID, str]] = Counter()
 
 
@@ -58,7 +60,7 @@ def claim(
 ) -> "ClaimedOperation | None":
     """Claim the operation for this connection; None if it has finished or does not exist.
 
-    Raises OperationClaimed if another worker runs it.
+    Raise OperationClaimed if another worker runs it.
     """
     sql = blocks(_FILE)
     with database.translate_errors(_translate_write):
@@ -89,7 +91,7 @@ class ClaimedOperation:
         self.id, self.publisher, self._connection = operation_id, publisher, connection
         self.kind, self.arguments, self.is_irrevocable, failing_state, error = row
         self.plan = PLANS[self.kind]
-        # The end that is recorded after the compensation.
+        # Set while the operation is compensated: the failure that is recorded afterwards.
         self.end = OperationEnded(failing_state, error) if failing_state else None
         self.begun = [name for name, _, _, is_begun in steps if is_begun]
         self.outcomes = {name: outcome for name, state, outcome, _ in steps if state == "SUCCEEDED"}
@@ -106,7 +108,7 @@ class ClaimedOperation:
         return next((step for step in self.plan.steps if step.name not in self.outcomes), None)
 
     def begin_step(self, step: Step) -> None:
-        """Begin an attempt of the step; OperationEnded if the operation must not continue."""
+        """Begin an attempt at the step; raise OperationEnded if the operation must not continue."""
         rows = self._write(
             "begin step", step=step.name, is_final=step.is_final, max_attempts=MAX_ATTEMPTS,
             uncounted=_uncounted.pop((self.id, step.name), 0),
@@ -124,16 +126,16 @@ class ClaimedOperation:
         self.outcomes[self.step.name] = outcome
 
     def report_progress(self, progress: float) -> None:
-        """Record the progress, at most once a second; OperationEnded if the work must stop.
+        """Record the progress, at most once a second; raise OperationEnded if the work must stop.
 
-        Any thread may call it, as often as it likes.
+        Any thread may call this method at any time.
         """
         if progress and self._is_time_to_report():
             self._write("record progress", progress=progress)
             self._raise_if_interrupted()
 
     def wait(self, seconds: float) -> None:
-        """Sleep; OperationEnded if the work must stop."""
+        """Sleep; raise OperationEnded if the work must stop."""
         time.sleep(seconds)
         if self._is_time_to_report():
             self._raise_if_interrupted()
@@ -168,9 +170,9 @@ class ClaimedOperation:
         return connection
 
     def fail_attempt(self, error: ProgressError) -> NoReturn:
-        """Record a failed attempt, and raise AttemptFailed to request another.
+        """Record a failed attempt, and raise AttemptFailed, so that another attempt follows.
 
-        Raises OperationEnded after the last attempt, or if the attempt's time is over.
+        Raise OperationEnded after the last attempt, or if the attempt's time is over.
         """
         text = _mask(database.read_failure(error).message)
         self.raise_if_expired()
@@ -180,7 +182,7 @@ class ClaimedOperation:
         raise AttemptFailed(f"{self.kind}, attempt {self.attempt}: {text}") from error
 
     def postpone_attempt(self, outage: Unavailable) -> NoReturn:
-        """Take back the attempt, which an outage ended, and raise the outage."""
+        """Record that an outage ended the attempt, which does not count; raise the outage."""
         if database.read_failure(outage.__cause__ or outage).is_refusal:
             self.raise_if_expired()  # the server cancelled a statement that took too long
         try:
@@ -192,19 +194,19 @@ class ClaimedOperation:
         raise outage
 
     def begin_compensation(self, end: OperationEnded) -> None:
-        """Record that the operation is being compensated and will then end so."""
+        """Record that compensation begins; after it, the operation ends with `end`."""
         self.end = end
         self._write("compensate", state=end.state, error=_mask(str(end)))
 
     def begin_compensating(self, step: Step) -> None:
-        """Begin an attempt to compensate the step; OperationEnded if no attempt is left."""
+        """Begin an attempt to compensate the step; raise OperationEnded if no attempt is left."""
         rows = self._write("begin compensation", step=step.name)
         self._begin(step, rows[0][1], _COMPENSATION_TIMEOUT_S)
         if self.attempt > MAX_ATTEMPTS:
             raise OperationEnded("FAILED", f"{step.name}: {MAX_ATTEMPTS} attempts did not finish")
 
     def complete_compensation(self, end: OperationEnded) -> None:
-        """Record that nothing remains of the step."""
+        """Record that all effects of the step are undone."""
         self._write("end compensation", step=self.step.name, state=end.state)
 
     def succeed(self) -> None:
@@ -213,7 +215,7 @@ class ClaimedOperation:
         self._finish("SUCCEEDED", None, msgspec.json.encode(result).decode())
 
     def record_end(self, end: OperationEnded) -> None:
-        """Record an end without success."""
+        """Record that the operation failed or timed out."""
         self._finish(end.state, _mask(str(end)), None)
 
     def _begin(self, step: Step, attempt: int, timeout_s: float) -> None:
@@ -221,7 +223,7 @@ class ClaimedOperation:
         self._expires_at = time.monotonic() + timeout_s
 
     def _find_interruption(self) -> OperationEnded | None:
-        """Return the end of an operation that was cancelled, or whose time is over."""
+        """Return how the operation ends if it was cancelled or its time is over; else None."""
         is_cancelled, is_expired = self._write("interruption")[0][1:]
         if is_expired:
             hours = self.plan.time_limit_s / 3_600
@@ -245,7 +247,7 @@ class ClaimedOperation:
         self._write("finish", state=state, error=error, result=result)
 
     def _write(self, block: str, **values: object) -> list[list[Any]]:
-        """Run the block; publish the version that the first column of its row holds."""
+        """Run the block; publish the version in the first column of each row that it returns."""
         with database.translate_errors(_translate_write), self._lock:
             rows: list[list[Any]] = self._connection.run(
                 blocks(_FILE)[block], operation_id=self.id, **values

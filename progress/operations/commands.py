@@ -15,9 +15,10 @@ SPAN_ATTRIBUTES = {"messaging.destination.name": wakeups.TOPIC}
 
 
 def parse_push(body: bytes) -> tuple[int | UUID | None, Mapping[str, str]]:
-    """Return the command, a shard to wake or an operation to run, and the message's attributes.
+    """Return the command and the message's attributes.
 
-    The command is None for any other body.
+    A command is the number of a shard to wake, or the id of an operation to run. For any other
+    body, it is None.
     """
     try:
         message = push_envelope.parse(body).message
@@ -38,7 +39,7 @@ def _parse_command(data: bytes) -> int | UUID | None:
 
 
 def handle(command: int | UUID, publisher: Publisher = notifications.DISABLED) -> None:
-    """Run the command; Unavailable or ProjectionError requests redelivery."""
+    """Run the command; raise Unavailable or ProjectionError if it must be delivered again."""
     if isinstance(command, UUID):
         executor.run(command, publisher)
     else:

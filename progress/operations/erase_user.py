@@ -1,4 +1,4 @@
-"""The erasure of a learner: what each step changes. Every function may be repeated."""
+"""The erasure of a learner: what each step changes. A repeated call of a function is harmless."""
 
 from collections.abc import Callable
 from datetime import datetime
@@ -14,11 +14,11 @@ from progress.operations import erasure_ledger
 from progress.projections import schema
 from progress.projections.notifications import Change, Publisher
 
-CHUNK = 5_000  # rows of a transaction, so that it takes at most a second
+CHUNK = 5_000  # rows that one transaction changes, so that it takes at most a second
 
 _FILE = "operations/erase_user"
 _FIRST_LETTER = 0
-_LETTERS = 1_000  # of a statement; a payload may have 1 MiB
+_LETTERS = 1_000  # dead letters that one statement reads, because a payload may have 1 MiB
 
 
 class Forbidden(NamedTuple):
@@ -29,7 +29,7 @@ class Forbidden(NamedTuple):
 
 
 class Match(NamedTuple):
-    """A table that still has the learner's id, in rows of somebody else if `is_other`."""
+    """A table that still contains the learner's id; `is_other`: in rows about somebody else."""
 
     place: str
     is_other: bool
@@ -37,7 +37,7 @@ class Match(NamedTuple):
 
 
 def forbid(connection: Connection, learner: str, operation_id: UUID) -> Forbidden:
-    """Let the append reject the learner's events, and record the learner's deletion."""
+    """Record the learner's deletion; from now on, the append rejects the learner's events."""
     return Forbidden(*_run(connection, "forbid", learner=learner, operation_id=operation_id)[0])
 
 
@@ -94,14 +94,14 @@ def redact_events(
     *,
     with_deletions: bool = False,
 ) -> None:
-    """Empty the learner's events, newest first; call `report` with the number of each chunk."""
+    """Empty the learner's events, newest first; after each chunk, report its number of events."""
     values = {"learner": learner, "at_most": CHUNK, "with_deletions": with_deletions}
     while redacted := _run(connection, "redact events", **values)[0][0]:
         report(redacted)
 
 
 def redact_rest(connection: Connection, learner: str, operation_id: UUID) -> None:
-    """Delete the snapshots and pending events, empty dead letters and other operations."""
+    """Delete the learner's snapshots and pending events; redact dead letters and operations."""
     _run(connection, "delete snapshots", learner=learner)
     _run(connection, "delete pending", learner=learner)
     for letter_ids in _list_letters(connection, learner):
@@ -110,7 +110,7 @@ def redact_rest(connection: Connection, learner: str, operation_id: UUID) -> Non
 
 
 def _list_letters(connection: Connection, learner: str) -> Any:
-    """Yield the ids of the dead letters about the learner, a list for each chunk."""
+    """Yield the ids of the dead letters about the learner, in lists."""
     reached = _FIRST_LETTER
     while reached is not None:
         values = {"learner": learner, "after": reached, "at_most": _LETTERS}
@@ -127,7 +127,7 @@ def list_exports(connection: Connection, learner: str) -> list[UUID]:
 def try_end_export(
     connection: Connection, export_id: UUID, remove_file: Callable[[], None]
 ) -> bool:
-    """End an export and remove its file; cancel it and return False while a worker runs it."""
+    """End an export and remove its file; if a worker runs it, only cancel it and return False."""
     lock = blocks("operations/operations")["lock operation"]
     if not connection.run(lock, operation_id=export_id)[0][0]:
         _run(connection, "cancel export", operation_id=export_id)
@@ -161,7 +161,7 @@ def delete_marks(connection: Connection, learner: str) -> None:
 
 
 def analyze(connection: Connection) -> None:
-    """Let the planner's statistics forget values of the learner's rows."""
+    """Renew the planner's statistics, which hold values from the learner's rows."""
     _run(connection, "analyze log")
     for name in list_schemas(connection):
         schema.set_search_path(connection, name)

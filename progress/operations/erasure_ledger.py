@@ -1,8 +1,8 @@
 """The ledger of erasures: one object for each erased learner, beside the archive.
 
-A backup of the database may be older than an erasure. The ledger outlives it and says which
-learners must be erased again. It names a learner by a digest only. The key of the digests is beside
-them, so that a new log, filled from the archive, can still recognise the learners.
+A backup of the database may be older than an erasure. After it is restored, the ledger says which
+learners must be erased again. It names each learner by a digest only. The key of the digests is
+stored beside them, so that a new log, filled from the archive, can still recognise the learners.
 """
 
 from datetime import datetime
@@ -26,7 +26,7 @@ class Entry(msgspec.Struct, frozen=True):
 
 
 class Key(msgspec.Struct, frozen=True):
-    """The key of the digests: what HMAC hashes first in either round, in hexadecimal digits."""
+    """The key of the digests, in hexadecimal: the first block of HMAC's inner and outer hash."""
 
     inner: str
     outer: str
@@ -40,7 +40,7 @@ def write_key(archive: Storage, key: Key) -> None:
             output.write(msgspec.json.encode(key))
     elif known != key:
         raise ProgressError(
-            "the archive's ledger of erasures has the key of another log: "
+            "the ledger of erasures in the archive has the key of another log: "
             "run `progress erasures apply`"
         )
 

@@ -1,4 +1,4 @@
-"""The steps of ERASE_USER. Another worker may repeat any of them."""
+"""The steps of ERASE_USER. If a worker dies, another one repeats its step."""
 
 import contextlib
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ from progress.operations.claim import ClaimedOperation
 from progress.operations.step_connections import connection_for, parse_arguments
 from progress.projections import replacement
 
-_RETRY_INTERVAL_S = 0.2  # while another worker holds what this one waits for
+_RETRY_INTERVAL_S = 0.2  # between attempts to take a lock that another worker holds
 _REQUESTS_END_S = 12.0  # after this time, no query that began before the deletion is running
 
 # Copies that nobody can change, and the time after which they are gone.
@@ -37,7 +37,7 @@ class EraseArguments(msgspec.Struct, frozen=True):
 
 
 def forbid(operation: ClaimedOperation) -> object:
-    """Accept no event of the learner any more, and write the ledger; return the digest."""
+    """Forbid events of the learner, and write the ledger; return the digest and the counts."""
     learner = _learner(operation)
     with connection_for(operation) as connection:
         forbidden = erase_user.forbid(connection, learner, operation.id)
@@ -60,7 +60,7 @@ def forget(operation: ClaimedOperation) -> object:
 
 
 def redact(operation: ClaimedOperation) -> object:
-    """Empty the learner's events except the deletions, and everything else about the learner."""
+    """Empty the learner's events except the deletions; remove exports, snapshots and mentions."""
     learner, total = _learner(operation), operation.outcomes["forbid"]["counts"]["events"]
     done = 0
 
@@ -84,7 +84,7 @@ def files(operation: ClaimedOperation) -> object:
 
 def close(operation: ClaimedOperation) -> object:
     """Remove the last traces, once no worker can bring the learner back; return the receipt."""
-    if "user_id" not in operation.arguments:  # a worker died after it had kept the receipt
+    if "user_id" not in operation.arguments:  # a worker has stored the receipt, and then died
         with connection_for(operation) as connection:
             return erase_user.read_receipt(connection, operation.id)
     learner = _learner(operation)
@@ -141,7 +141,7 @@ def _delete_copies(learner: str) -> None:
 
 
 def _delete_exports(operation: ClaimedOperation, connection: Connection, learner: str) -> None:
-    """Delete the learner's exported files, after the workers that still write one."""
+    """Delete the learner's exported files; wait for the workers that still write one."""
     exports = storage.open_storage(export_files.location(settings.current()))
     for export_id in erase_user.list_exports(connection, learner):
         remove = partial(exports.remove_file, export_files.object_name(export_id))
@@ -151,7 +151,7 @@ def _delete_exports(operation: ClaimedOperation, connection: Connection, learner
 
 @contextlib.contextmanager
 def _rebuild_lock(operation: ClaimedOperation, connection: Connection) -> Iterator[None]:
-    """Hold the rebuild lock, after a rebuild that is running."""
+    """Hold the rebuild lock for the block; wait while a rebuild is running."""
     with contextlib.ExitStack() as stack:
         while True:
             try:

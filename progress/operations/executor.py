@@ -1,8 +1,8 @@
 """The executor: run the steps of an operation, and compensate them if it fails.
 
 An operation resumes at its first incomplete step. Before its point of no return, a failure, a
-timeout or a cancellation compensates the steps that began, last first. After it, the operation
-keeps its place, and `retryOperation` resumes there.
+timeout or a cancellation compensates the steps that began, last first. After that point, completed
+steps remain, and `retryOperation` resumes at the first incomplete one.
 """
 
 import contextlib
@@ -24,9 +24,9 @@ _CONNECTION_TIMEOUT_S = 30.0
 
 
 def run(operation_id: UUID, publisher: Publisher = notifications.DISABLED) -> bool:
-    """Run the operation to its end, good or bad; False if it has finished before.
+    """Run the operation until it succeeds or fails; False if it does not exist or has finished.
 
-    Raises Unavailable if the command must be delivered again.
+    Raise Unavailable if the command must be delivered again.
     """
     connection = database.connect(
         settings.current(), name="operation", timeout_s=_CONNECTION_TIMEOUT_S
@@ -50,7 +50,7 @@ def run(operation_id: UUID, publisher: Publisher = notifications.DISABLED) -> bo
 
 
 def _run_steps(operation: ClaimedOperation) -> OperationEnded | None:
-    """Run the incomplete steps; return the end if it is not success."""
+    """Run the incomplete steps; return None on success, else the failure."""
     actions = step_actions.ACTIONS[operation.kind]
     try:
         while step := operation.next_step():
@@ -63,7 +63,7 @@ def _run_steps(operation: ClaimedOperation) -> OperationEnded | None:
 
 
 def _compensate(operation: ClaimedOperation, end: OperationEnded) -> OperationEnded:
-    """Compensate the steps that began, last first; return the end."""
+    """Compensate the steps that began, last first; return the failure to record."""
     actions = step_actions.COMPENSATIONS.get(operation.kind, {})
     begun = [step for step in operation.plan.steps if step.name in operation.begun]
     steps = [step for step in reversed(begun) if step.name in actions]
@@ -82,7 +82,7 @@ def _compensate(operation: ClaimedOperation, end: OperationEnded) -> OperationEn
 
 @contextlib.contextmanager
 def _attempt(operation: ClaimedOperation) -> Iterator[None]:
-    """Log and trace one attempt of a step; tell an outage, which does not count, from a failure."""
+    """Log and trace an attempt; record a failure, or an outage, which does not count."""
     began, outcome = time.perf_counter(), "error"
     try:
         with (

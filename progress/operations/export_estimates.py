@@ -1,4 +1,4 @@
-"""Estimates of an export's work, by which a request that is too large is rejected when it is made.
+"""Estimates of an export's time and size; a request for an export that is too large is rejected.
 
 This module must not import pg8000, which the query function starts without.
 """
@@ -7,12 +7,13 @@ from typing import Any, NamedTuple
 
 from progress.operations.export_files import FileFormat, StatisticsTable
 
-MAX_BYTES = 1 << 30  # that a step may read out
+MAX_BYTES = 1 << 30  # that the database may send for one export
 
-# Measured by `python -m bench export statistics` on a machine that other work slowed to a quarter.
+# Measured by `python -m bench export statistics` while other work slowed the machine to a quarter
+# of its speed.
 _USER_BYTES_PER_S = 3_000_000
 _ROWS_PER_S = {FileFormat.CSV: 50_000, FileFormat.PARQUET: 40_000}
-_EVENT_BYTES = 170  # of an envelope, besides the data and metadata of its event
+_EVENT_BYTES = 170  # of an exported event, without its data and metadata
 _ROW_BYTES = {
     StatisticsTable.DAILY: 100,
     StatisticsTable.WEEKLY: 110,
@@ -23,23 +24,23 @@ _ROW_BYTES = {
 
 
 class Estimate(NamedTuple):
-    """The seconds that a step takes, and the bytes that it reads out."""
+    """The seconds that the export takes, and the bytes that the database sends for it."""
 
     seconds: float
     bytes: int
 
 
 def estimate_user(events: int, event_bytes: int) -> Estimate:
-    """Estimate the export of a record; `event_bytes` is the mean size of its events."""
+    """Estimate the export of a learner's events; `event_bytes` is their mean size."""
     size = events * (_EVENT_BYTES + event_bytes)
     return Estimate(size / _USER_BYTES_PER_S, size)
 
 
 def estimate_statistics(table: StatisticsTable, format_: FileFormat, rows: int) -> Estimate:
-    """Estimate the export of so many rows."""
+    """Estimate the export of this number of rows."""
     return Estimate(rows / _ROWS_PER_S[format_], rows * _ROW_BYTES[table])
 
 
 def read_rows(plan: Any) -> int:
-    """Return the number of rows that PostgreSQL's EXPLAIN (FORMAT JSON) expects."""
+    """Return the number of rows that the planner expects, from EXPLAIN (FORMAT JSON)."""
     return int(plan[0]["Plan"]["Plan Rows"])

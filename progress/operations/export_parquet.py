@@ -1,6 +1,6 @@
-"""CSV rows converted to a Parquet file by DuckDB, through two pipes.
+"""The conversion of CSV rows to a Parquet file: DuckDB reads from a pipe and writes to another.
 
-Nothing is stored in between, so that memory does not grow with the number of rows.
+Nothing is stored in between, so that the memory used does not grow with the number of rows.
 """
 
 import contextlib
@@ -35,9 +35,10 @@ _PART = 1 << 16  # bytes of one read
 
 @contextlib.contextmanager
 def converting(output: Output) -> Iterator[Output]:
-    """Yield an output for CSV rows with headings, which writes them to `output` as Parquet.
+    """Yield an output for CSV rows with a heading; it writes them to `output` as Parquet.
 
-    The first write holds the whole heading. Raises ProgressError if a row cannot be converted.
+    The first write must contain the whole heading. Raise ProgressError if a row cannot be
+    converted.
     """
     with ThreadPoolExecutor(2) as pool:
         conversion = _Conversion(output, pool)
@@ -61,7 +62,7 @@ class _Conversion:
         self._threads: list[Future[None]] = []
 
     def write(self, data: bytes) -> None:
-        """Write CSV; BrokenPipeError if a thread has failed."""
+        """Write CSV; raise BrokenPipeError if a thread has failed."""
         if self._rows is None:
             heading = bytes(data).partition(b"\n")[0].decode()
             self._rows = self._start(heading.split(","))
@@ -74,7 +75,7 @@ class _Conversion:
                 self._rows.close()
 
     def raise_errors(self) -> None:
-        """Wait for the threads; raise the error of the storage, else DuckDB's."""
+        """Wait for the threads; raise the storage's error, or, if there is none, DuckDB's."""
         for thread in self._threads:
             thread.result()
 

@@ -1,6 +1,7 @@
 """The export of a read model's rows: one CSV or Parquet file from one snapshot of the database.
 
-The data flows forward only, from COPY to the storage, so that memory does not grow with the rows.
+Rows are passed on from COPY to the storage as they come, so that the memory used does not grow with
+their number.
 """
 
 import contextlib
@@ -22,9 +23,9 @@ def write(
     output: Output,
     report_progress: Callable[[float], None],
 ) -> Written:
-    """Write the file in a transaction that the connection is closed in.
+    """Write the file in a transaction; the caller ends it by closing the connection.
 
-    The connection has the read models in its search path. Raises ProgressError if a rebuild has
+    The connection has the read models in its search path. Raise ProgressError if a rebuild has
     replaced the read models meanwhile.
     """
     sql, name, target = blocks(_FILE), request.table.lower(), HashedOutput(output)

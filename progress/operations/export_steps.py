@@ -53,7 +53,7 @@ def _write_file(
     suffix: str,
     write: Callable[[Connection, storage.Output], Written],
 ) -> export_files.ExportedFile:
-    """Write the operation's object, which is downloaded under the name and the snapshot's day."""
+    """Write the operation's object; its download is named after `name` and the snapshot's day."""
     path = export_files.object_name(operation.id, suffix)
     with _storage().writing(path) as output:
         file = write(connection, output)
@@ -67,7 +67,7 @@ def _write_file(
 
 
 def offer(operation: ClaimedOperation) -> object:
-    """Return the file, which the operation's result then names."""
+    """Return the description of the file, which becomes the operation's result."""
     file = msgspec.convert(operation.outcomes["write"], export_files.ExportedFile)
     if not _storage().has(file.object):
         raise ProgressError("the exported file does not exist any more")

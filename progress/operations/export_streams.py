@@ -1,4 +1,4 @@
-"""Streams of an export: the snapshot, rows from COPY, and an output with its size and its hash."""
+"""Parts of every export: the snapshot, rows from COPY, and an output that hashes what it writes."""
 
 import contextlib
 import hashlib
@@ -26,9 +26,9 @@ class Written(NamedTuple):
 
 @contextlib.contextmanager
 def open_snapshot(connection: Connection) -> Iterator[None]:
-    """Run the block in a read-only REPEATABLE READ transaction, which the connection is closed in.
+    """Run the block in a read-only REPEATABLE READ transaction; closing the connection ends it.
 
-    Raises ProgressError if a rebuild has replaced the read models meanwhile.
+    Raise ProgressError if a rebuild has replaced the read models meanwhile.
     """
     connection.run(blocks(_FILE)["begin"])
     tables = connection.run(blocks(_FILE)["read models"])
@@ -38,7 +38,7 @@ def open_snapshot(connection: Connection) -> Iterator[None]:
 
 
 class Rows:
-    """The rows of a COPY, which come one per call; compressing many at a time is faster."""
+    """The rows of a COPY: they come one at a time, and are buffered to be compressed together."""
 
     def __init__(self, output: Output, report_rows: Callable[[int], None]) -> None:
         self.lines = self.bytes = 0

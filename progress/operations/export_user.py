@@ -1,7 +1,7 @@
 """The archive of a learner's record: one ZIP file from one snapshot of the database.
 
-The data flows forward only, from COPY through the ZIP file to the storage, so that memory does not
-grow with the record.
+Rows are passed on from COPY through the ZIP file to the storage as they come, so that the memory
+used does not grow with their number.
 """
 
 import hashlib
@@ -32,7 +32,7 @@ _RETRY_INTERVAL_S = 0.2  # while another worker folds the shard
 
 
 class Snapshot(NamedTuple):
-    """The snapshot that an archive is read from; `events` is about the learner's event count."""
+    """The snapshot that an archive is read from; `events` is the learner's number of events."""
 
     taken_at: datetime
     position: int
@@ -51,9 +51,9 @@ class ArchivedFile(msgspec.Struct, frozen=True):
 def catch_up(
     connection: Connection, learner: str, publisher: Publisher, wait: Callable[[float], None]
 ) -> None:
-    """Fold the learner's shard up to the learner's newest event; `wait` sleeps, or ends the work.
+    """Fold the learner's shard up to the learner's newest event.
 
-    Raises what `wait` raises.
+    `wait` sleeps; it raises an error if the work must stop.
     """
     projector = Projector(connection, publisher=publisher)
     shard, newest = connection.run(blocks(_FILE)["shard"], learner=learner)[0]
@@ -64,11 +64,11 @@ def catch_up(
 def write(
     connection: Connection, learner: str, output: Output, report_progress: Progress
 ) -> Written:
-    """Write the archive in a transaction that the connection is closed in.
+    """Write the archive in a transaction; the caller ends it by closing the connection.
 
     The connection has the read models in its search path.
 
-    Raises OperationEnded if the learner is deleted, and ProgressError if a rebuild has replaced the
+    Raise OperationEnded if the learner is deleted, and ProgressError if a rebuild has replaced the
     read models meanwhile.
     """
     target = HashedOutput(output)
@@ -88,7 +88,7 @@ def _take_snapshot(connection: Connection, learner: str) -> Snapshot:
 
 
 def _write_files(writer: "_Writer", learner: str, report_progress: Progress) -> None:
-    """Write every file; the events are nearly all of the work."""
+    """Write every file; nine tenths of the progress are the events, which take longest."""
     events = writer.snapshot.events
 
     def report_events(rows: int) -> None:
@@ -132,7 +132,7 @@ class _Writer:
         )
 
     def write_record(self, name: str, file: str, block: str, learner: str, now: datetime) -> None:
-        """Write the only row of a query as a JSON object; null without a row."""
+        """Write the only row of a query as a JSON object; write null if there is no row."""
         rows = self._connection.run(blocks(file)[block], user_id=learner, now=now)
         names = [column["name"] for column in self._connection.columns or []]
         record = dict(zip(names, rows[0], strict=True)) if rows else None
@@ -141,7 +141,7 @@ class _Writer:
     def copy(
         self, name: str, block: str, report_rows: Callable[[int], None], *, headings: int
     ) -> None:
-        """Write the rows of a COPY statement, whose first `headings` lines are no rows."""
+        """Write the lines of a COPY statement; the first `headings` lines do not count as rows."""
         with self._open(name) as file:
             rows = Rows(file, report_rows)
             self._connection.run(blocks(_FILE)[block], stream=rows)

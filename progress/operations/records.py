@@ -35,7 +35,7 @@ class OperationKind(StrEnum):
 
 
 class Step(msgspec.Struct, frozen=True):
-    """A step of a plan. One request runs it, which Cloud Run ends after an hour."""
+    """A step of a plan. It runs within one HTTP request, which Cloud Run ends after an hour."""
 
     name: str
     timeout_s: float  # of one attempt
@@ -48,7 +48,7 @@ class Plan(msgspec.Struct, frozen=True):
     """The steps of a kind of operation, in order."""
 
     steps: tuple[Step, ...]
-    restarts: bool = False  # the unfinished work belongs to the worker that died
+    restarts: bool = False  # after a worker dies, the next one repeats all steps
     time_limit_s: float = 86_400.0  # from the acceptance to the end
 
 

@@ -17,7 +17,7 @@ _FILE = "operations/retention"
 
 
 def delete_closed_letters(connection: Connection) -> int:
-    """Delete dead letters that were closed 90 days ago; return their number, at most 10,000."""
+    """Delete dead letters closed more than 90 days ago, at most 10,000; return their number."""
     with database.translate_errors(_translate):
         connection.run(blocks(_FILE)["delete closed letters"], limit=_LETTERS_PER_RUN)
         deleted: int = connection.row_count
@@ -25,10 +25,10 @@ def delete_closed_letters(connection: Connection) -> int:
 
 
 def start_erasures(connection: Connection, deleted_after_days: int) -> list[UUID]:
-    """Start ERASE_USER for learners who were deleted longer ago; return the operations' ids.
+    """Start ERASE_USER for learners deleted more than this number of days ago; return the ids.
 
-    Each learner gets one operation, and a run starts at most ten. A learner whose erasure failed
-    gets no second one, because somebody must look at the first.
+    A run starts at most ten operations. If the erasure of a learner failed, no second one is
+    started, because an administrator must look into the first.
     """
     schema.set_search_path(connection)
     with database.translate_errors(_translate):

@@ -1,4 +1,4 @@
-"""The steps of each kind of operation. Another worker may repeat any of them."""
+"""The steps of each kind of operation. If a worker dies, another one repeats its step."""
 
 from collections.abc import Callable, Mapping
 
@@ -24,7 +24,7 @@ class ReplayArguments(msgspec.Struct, frozen=True):
 
 
 def _run_batch(operation: ClaimedOperation) -> object:
-    """Run the whole batch job, after a scheduled run that holds the lock."""
+    """Run the whole batch job; wait while a scheduled run holds the lock."""
     replayed = swept = 0
     with connection_for(operation) as connection:
         while True:
@@ -38,9 +38,9 @@ def _run_batch(operation: ClaimedOperation) -> object:
 
 
 def _fold(operation: ClaimedOperation) -> object:
-    """Fold every projection in a second schema, after another rebuild that is running.
+    """Fold every projection in a second schema; wait while another rebuild is running.
 
-    A rebuild that ends without its swap drops that schema, so that nothing needs compensation.
+    A rebuild that ends before its swap drops that schema, so this step needs no compensation.
     """
 
     def connect() -> Connection:
@@ -61,14 +61,14 @@ def _fold(operation: ClaimedOperation) -> object:
 
 def _swap(operation: ClaimedOperation) -> object:
     """Swap the second schema in; return the number of events folded in all."""
-    # A worker that takes over a rebuild folds again, so that it has a schema of its own.
+    # The same worker has run the step "fold": a worker that takes over a rebuild repeats that step.
     second = operation.replacement
     operation.with_deadline(second.connection)
     return {"events": operation.outcomes["fold"]["events"] + second.swap()}
 
 
 def _replay(operation: ClaimedOperation) -> object:
-    """Replay each dead letter; return the ids replayed, and why the others stay."""
+    """Replay each dead letter; return the replayed ids, and a reason for each other one."""
     ids = parse_arguments(operation, ReplayArguments).letter_ids
     replayed: list[str] = []
     stay: list[dict[str, str]] = []

@@ -1,4 +1,4 @@
-"""What the steps of operations share: a connection that the attempt's time limits, arguments."""
+"""What the steps of operations share: a connection with a time limit, and parsed arguments."""
 
 import contextlib
 from collections.abc import Iterator
@@ -32,7 +32,7 @@ def connect() -> Connection:
 
 
 def parse_arguments(operation: ClaimedOperation, type_: type[T]) -> T:
-    """Return the arguments; OperationEnded if no worker can read them."""
+    """Return the arguments; raise OperationEnded if they are invalid."""
     try:
         return msgspec.convert(operation.arguments, type_)
     except msgspec.ValidationError as error:

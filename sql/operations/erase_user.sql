@@ -25,14 +25,14 @@ SELECT pg_advisory_xact_lock(hashtext(current_schema()), event_store.shard_of('l
 SELECT pg_try_advisory_xact_lock(hashtext(current_schema()), event_store.shard_of('learner-' || CAST(:learner AS text)));
 
 -- fold deletion --
--- The version of the deletion; null if the read models have deleted the learner before.
+-- The read models' version after the deletion; null if the learner had been deleted from them before.
 SELECT CASE WHEN fold_deletions(ARRAY(
         SELECT e.global_position FROM event_store.events e
         WHERE e.stream_id = 'learner-' || CAST(:learner AS text) AND e.event_type = 'UserDeleted')) IS NOT NULL
     THEN CAST(CAST(pg_current_xact_id() AS text) AS bigint) END;
 
 -- lock batch --
--- First of the locks, because a run of the batch job takes them in this order.
+-- This lock comes first, because a run of the batch job also takes it before the others.
 SELECT pg_advisory_xact_lock(
     hashtext('batch ' || current_schema()), event_store.shard_of('learner-' || CAST(:learner AS text)));
 
@@ -108,7 +108,7 @@ SELECT clock_timestamp();
 SELECT CAST(extract(epoch FROM clock_timestamp() - CAST(:moment AS timestamptz)) AS double precision);
 
 -- keep receipt --
--- In the transaction that removes the learner's id from this operation, because no later worker can repeat the step.
+-- Runs in the transaction that removes the learner's id from this operation: after it, no worker can repeat the step.
 UPDATE operations.steps s SET outcome = CAST(:receipt AS jsonb)
 WHERE s.operation_id = CAST(:operation_id AS uuid) AND s.name = 'close';
 

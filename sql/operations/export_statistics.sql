@@ -1,8 +1,8 @@
 -- The export of a read model's rows. progress/operations/export_statistics.py runs the blocks; the query API runs the
--- estimates. COPY takes no parameters, so that its queries read the request from settings; see "request".
+-- estimates. COPY takes no parameters: so its queries read the request from settings; see "request".
 
 -- request --
--- Keep the request for the transaction; without learners, `learners` is an empty array.
+-- Store the request in settings of the transaction. If all learners are requested, `learners` is an empty array.
 SELECT transaction_timestamp(),
     set_config('export.learners', CAST(coalesce(CAST(:learners AS text[]), '{}') AS text), true),
     set_config('export.first_day', coalesce(CAST(:first_day AS text), '-infinity'), true),
@@ -21,7 +21,7 @@ current_setting('export.learners') = '{}'
 unnest(CAST(current_setting('export.learners') AS text[])) AS l (user_id)
 
 -- daily --
--- PostgreSQL runs only one branch of the UNION, because the condition on the setting has no columns.
+-- PostgreSQL runs only one branch of the UNION: it checks a condition without columns once, before it reads any row.
 COPY (
     SELECT s.user_id, s.day AS date,
         {read_models/daily_stats stat_fields}

@@ -1,8 +1,8 @@
 -- The export of a learner's record. progress/operations/export_user.py runs the blocks; the query API runs "check".
--- COPY takes no parameters, so that its queries read the learner from the setting export.learner.
+-- COPY takes no parameters: so its queries read the learner's id from the setting export.learner.
 
 -- check --
--- Whether the learner exists, the number of their events, and the mean size of the newest of them as JSON, in bytes.
+-- Whether the learner exists, the number of their events, and the mean size of the newest events as JSON, in bytes.
 SELECT
     NOT EXISTS (SELECT FROM deleted_learners d WHERE d.user_id = :learner)
         AND max(e.stream_version) IS NOT NULL AS is_known,
@@ -14,7 +14,7 @@ FROM (
     ORDER BY e.stream_version DESC LIMIT 100) e;
 
 -- shard --
--- The learner's shard, and the position of the learner's newest event; 0 without events.
+-- The learner's shard, and the position of the learner's newest event; 0 if there are none.
 SELECT event_store.shard_of('learner-' || CAST(:learner AS text)), coalesce((
     SELECT e.global_position FROM event_store.events e WHERE e.stream_id = 'learner-' || CAST(:learner AS text)
     ORDER BY e.stream_version DESC LIMIT 1), 0);
@@ -26,8 +26,8 @@ SELECT c.position >= :position FROM checkpoints c WHERE c.shard = :shard;
 BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;
 
 -- snapshot --
--- The time of the snapshot, the position up to which its numbers count, and the number of the learner's events, or null
--- if the learner is deleted.
+-- The time of the snapshot, the position of the last event that it includes, and the number of the learner's events, or
+-- null if the learner is deleted.
 WITH learner AS (SELECT set_config('export.learner', :learner, true) AS id)
 SELECT transaction_timestamp(), c.position,
     set_config('export.position', CAST(c.position AS text), true) IS NOT NULL AS is_set,
@@ -37,11 +37,13 @@ SELECT transaction_timestamp(), c.position,
 FROM learner l JOIN checkpoints c ON c.shard = event_store.shard_of('learner-' || l.id);
 
 -- read models --
--- A rebuild that swaps the read models in between would show empty tables to this snapshot.
+-- The id of a read model's table, which changes when a rebuild swaps the read models. This snapshot would see the new
+-- tables as empty.
 SELECT CAST(to_regclass('user_progress') AS oid);
 
 -- events --
--- The envelopes, oldest first. JSON text has no control characters, so CSV with these marks leaves it as it is.
+-- The events as JSON, oldest first. With control characters as quote and delimiter, CSV does not change a line, because
+-- JSON text has no control characters.
 COPY (
     SELECT json_build_object(
         'event_id', e.event_id,
@@ -65,7 +67,7 @@ COPY (
 ) TO STDOUT (FORMAT csv, HEADER);
 
 -- weekly --
--- Computed from the snapshot's days, because the batch job folds the table later.
+-- Computed from the days, because the batch job updates the table of weeks only later.
 COPY (
     WITH batch_learners AS (
         SELECT current_setting('export.learner') AS user_id

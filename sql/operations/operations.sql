@@ -31,8 +31,8 @@ SELECT s.name, s.state, s.outcome, s.attempts > 0 AND NOT s.is_compensated
 FROM operations.steps s WHERE s.operation_id = CAST(:operation_id AS uuid) ORDER BY s.place;
 
 -- begin step --
--- uncounted: the attempts that an outage ended. No row if the operation is cancelled or expired, or no attempt is left.
--- An operation past its point of no return cannot be cancelled.
+-- uncounted: earlier attempts that an outage ended, which do not count. Returns no row if the operation is cancelled or
+-- expired, or no attempt is left. An operation past its point of no return cannot be cancelled.
 WITH o AS (
     UPDATE operations.operations o
     SET version = o.version + 1, is_irrevocable = o.is_irrevocable OR :is_final
@@ -44,7 +44,7 @@ FROM o WHERE s.operation_id = o.operation_id AND s.name = :step AND s.attempts -
 RETURNING o.version, s.attempts;
 
 -- record progress --
--- Progress never falls, also when a step starts over.
+-- The recorded progress never decreases, even when a step is repeated from its beginning.
 UPDATE operations.operations o SET progress = greatest(o.progress, :progress), version = o.version + 1
 WHERE o.operation_id = CAST(:operation_id AS uuid) RETURNING o.version;
 
@@ -103,7 +103,7 @@ SELECT operations.archive_is_due(CAST(:range_length AS bigint), make_interval(da
 DELETE FROM operations.operations o WHERE o.finished_at < clock_timestamp() - interval '400 days';
 
 -- detect dead clients --
--- Cancel the statement of a worker that has died, where the server supports this check.
+-- Let the server cancel the statements of a worker that has died, if it can detect that on its operating system.
 DO $$
 BEGIN
     PERFORM set_config('client_connection_check_interval', '1s', false);
@@ -119,14 +119,14 @@ SELECT o.* FROM operations.records o
 WHERE o.operation_id = ANY (CAST(:operation_ids AS uuid[]));
 
 -- newest operations --
--- The newest operations with a number below :before; null: no bound.
+-- The newest operations whose number is below :before; all numbers if :before is null.
 SELECT o.* FROM operations.records o
 WHERE o.number < coalesce(CAST(:before AS bigint), 9223372036854775807)
 ORDER BY o.number DESC
 LIMIT CAST(:first AS bigint);
 
 -- operation versions --
--- Versions only, for callers that poll for changes.
+-- Only the versions: callers that poll compare them to detect changes.
 SELECT CAST(o.operation_id AS text) AS id, o.version
 FROM operations.operations o
 WHERE o.operation_id = ANY (CAST(:operation_ids AS uuid[]));

@@ -1,8 +1,8 @@
 -- What the batch job deletes or erases after a time.
 
 -- delete closed letters --
--- Delete dead letters that were replayed, discarded or erased more than 90 days ago. No transport delivers a message
--- again so late, so that no redelivery needs them.
+-- Delete dead letters that were replayed, discarded or erased more than 90 days ago. Then no message is delivered again,
+-- so no redelivery needs them.
 DELETE FROM event_store.dead_letters
 WHERE letter_id IN (
     SELECT letter_id
@@ -12,7 +12,7 @@ WHERE letter_id IN (
     LIMIT CAST(:limit AS bigint));
 
 -- learners to erase --
--- The learners whose deletion was recorded more than so many days ago and whose erasure was never started, in the order
+-- The learners whose deletion was recorded more than :days days ago and whose erasure was never started, in the order
 -- of their deletions.
 SELECT d.user_id
 FROM deleted_learners d

@@ -1,7 +1,8 @@
--- Return the operation of this caller and key, or the unfinished one about the same subject, or a new one.
--- is_same: the operation has these arguments. by_key: the key was used before. daily_limit: how many operations about
--- this subject the caller may start within 24 hours, without those that failed; null: any number. Beyond the limit,
--- operation_id is null, and retry_after_s is the time until the oldest of them does not count any more.
+-- Return the operation that this caller has started with this key; else the unfinished operation of this kind about the
+-- same subject; else start one.
+-- is_same: the operation has these arguments. by_key: the caller has used the key before. daily_limit: how many
+-- operations about this subject the caller may start within 24 hours, apart from failed ones; null: any number. If the
+-- caller has reached the limit, operation_id is null, and retry_after_s is the time until the next one is allowed.
 CREATE OR REPLACE FUNCTION operations.accept(
     kind text, started_by text, key text, arguments jsonb, steps text[], subject text, time_limit_s double precision,
     daily_limit integer,
@@ -21,7 +22,8 @@ BEGIN
         RETURNING o.operation_id, true, false, false
         INTO accept.operation_id, accept.is_same, accept.by_key, accept.is_finished;
         IF FOUND THEN
-            -- The new row keeps concurrent requests about the subject waiting, so that none is counted too late.
+            -- Until this transaction ends, the new row makes concurrent requests about the subject wait. So each
+            -- request counts all earlier ones.
             SELECT ceil(extract(epoch FROM min(o.started_at) + INTERVAL '24 hours' - clock_timestamp()))
             INTO accept.retry_after_s
             FROM operations.operations o
@@ -47,7 +49,7 @@ BEGIN
         WHERE o.operation_id = f.operation_id
         RETURNING o.operation_id, o.arguments = accept.arguments, f.by_key, o.finished_at IS NOT NULL
         INTO accept.operation_id, accept.is_same, accept.by_key, accept.is_finished;
-        EXIT WHEN FOUND;  -- otherwise the other caller's operation ended in between
+        EXIT WHEN FOUND;  -- not found: the conflicting operation has ended meanwhile, so try again
     END LOOP;
 END $$;
 

@@ -1,4 +1,4 @@
--- Ask the worker to stop and compensate; no row if the operation has finished or passed its point of no return.
+-- Ask the worker to stop and compensate. Returns no row if the operation has finished or passed its point of no return.
 CREATE OR REPLACE FUNCTION operations.cancel(operation_id uuid, caller text) RETURNS bigint
 LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC

@@ -1,4 +1,5 @@
--- Let a failed operation resume after its point of no return; null if it cannot, or if another one has its subject.
+-- Let an operation that failed after its point of no return resume. Null if it cannot resume, or if another unfinished
+-- operation has the same subject.
 CREATE OR REPLACE FUNCTION operations.retry(operation_id uuid, time_limit_s double precision, OUT version bigint)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
