@@ -1,4 +1,4 @@
-"""The query function while its database is unavailable: its rejections, and its return."""
+"""The query function while its database is unavailable: the rejections and the recovery time."""
 
 import http
 import http.client
@@ -22,7 +22,7 @@ _BODY = b'{"query": "{ streak { current longest } }"}'
 
 
 def measure_outages(server: Server) -> Iterator[Line]:
-    """Let the database refuse and hang; measure the rejections and the time until the return."""
+    """Make the database refuse connections, then hang; measure rejections and recovery."""
     store = server.create_store()
     logs.fill(store, learners=20, sessions=1)
     with ExitStack() as stack:

@@ -1,6 +1,6 @@
 """The export of a million days of statistics, compared with a COPY of the table.
 
-`python -m bench.statistics NAME FOLDER FORMAT` exports them, and prints the peak memory in MB.
+`python -m bench.statistics NAME FOLDER FORMAT` exports the rows, and prints the peak memory in MB.
 """
 
 import subprocess

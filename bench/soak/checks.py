@@ -1,4 +1,4 @@
-"""What must hold after the load: everything is stored once, and every table equals a rebuild."""
+"""Checks after the load: each event is stored once, and every table equals a rebuild."""
 
 import contextlib
 import functools
@@ -49,7 +49,7 @@ def connect(url: str) -> Connection:
 def find_defects(
     local: LocalStack, load: Load, commands: Commands, queries: Queries
 ) -> Iterator[str]:
-    """Yield a line for each thing that is wrong."""
+    """Yield a line for each defect."""
     url = local.addresses["database_url"]
     yield from _check_queries(queries)
     yield from _find_in_logs(local.folder.logs, commands)
@@ -64,7 +64,7 @@ def find_defects(
 
 
 def _check_queries(queries: Queries) -> Iterator[str]:
-    """A query may fail while the database restarts, or without a response at a killed instance."""
+    """A query may get 503 while the database restarts, or no response from a killed instance."""
     for (instance, outcome), count in queries.outcomes.items():
         is_expected = outcome in _OUTAGES or (outcome == NO_RESPONSE and instance != "steady")
         if not is_expected:
@@ -87,7 +87,7 @@ def _compare_log(connection: Connection, load: Load, commands: Commands) -> Iter
 
 
 def _check_dead_letters(connection: Connection, load: Load) -> Iterator[str]:
-    """A message that was published twice, because a response was lost, may be two dead letters."""
+    """A message that was published twice after a lost response may have two dead letters."""
     payloads = [row[0] for row in connection.run(blocks("soak/soak")["dead letters"])]
     if unexpected := [payload for payload in payloads if BROKEN not in payload]:
         yield f"{len(unexpected)} unexpected dead letters, for example {unexpected[0][:200]}"
@@ -117,7 +117,7 @@ def _find_in_logs(folder: Path, commands: Commands) -> Iterator[str]:
 
 
 def compare_with_rebuild(url: str) -> Iterator[str]:
-    """Fold the log into a second schema, and yield a line for each table that differs from it."""
+    """Fold the log into a second schema; yield a line for each live table that differs."""
     opening = functools.partial(database.connect, url, name="soak")
     with replacement.open_replacement(opening):
         rebuild.fold(opening)

@@ -61,7 +61,7 @@ class Commands:
         self._send("rebuildProjections")
 
     def _erase(self) -> None:
-        """Erase the learner, whose events keep coming for a while; the next one begins."""
+        """Erase the leaver, whose events still arrive for a while, and name the next leaver."""
         leaver = self._source.leaver
         if self._send("eraseUser", f'userId: "{leaver}", '):
             self.erased.append(leaver)

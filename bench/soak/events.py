@@ -1,4 +1,4 @@
-"""Events with duplicates and disorder, published steadily, and the record of acknowledged ones."""
+"""Events with duplicates and disorder, published steadily; the acknowledged events are recorded."""
 
 import itertools
 import random
@@ -33,7 +33,7 @@ _SETTLE_TIMEOUT_S = 120.0
 
 
 def name_leaver(number: int) -> str:
-    """Return the name of a learner who is erased; no name is a part of another."""
+    """Return the name of a learner who will be erased; no name is contained in another."""
     return f"leaver-{number:04}"
 
 
@@ -111,7 +111,7 @@ class Load:
     def __init__(self, local: LocalStack, plan: Plan) -> None:
         self.source = Source(plan)
         self.acknowledged: set[bytes] = set()
-        self.broken: set[str] = set()  # acknowledged texts that are no events
+        self.broken: set[str] = set()  # acknowledged messages without an event
         self.published = self.failed = 0
         self._stack, self._rate = local, plan.events
         self._publisher = local.open_publisher()
@@ -144,7 +144,7 @@ class Load:
             due += _TICK_S
 
     def _publish(self, events: list[Envelope]) -> None:
-        """Publish the events, some of them several in a message."""
+        """Publish the events, sometimes several in one message."""
         while events:
             count = self._chance.randint(2, 5) if self._chance.random() < _GROUPED else 1
             group, events = events[:count], events[count:]

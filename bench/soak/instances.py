@@ -1,4 +1,4 @@
-"""Second instances of the functions, which are never killed, so that their memory is comparable."""
+"""Second instances of the functions, which are never killed, so that their memory is measurable."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -44,7 +44,7 @@ def run(local: LocalStack) -> Iterator[dict[str, Function]]:
 def direct_pushes(local: LocalStack, instances: dict[str, Function]) -> None:
     """Push half of the events and all commands to these instances.
 
-    A restarted stand-in pushes the events to the stack's own instance again.
+    After a restart, the stand-in pushes the events to the stack's own instance again.
     """
     project = f"projects/{local.addresses['project_id']}"
     urls = {name: f"http://{HOST}:{instance.port}/" for name, instance in instances.items()}

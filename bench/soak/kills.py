@@ -26,7 +26,7 @@ _BATCH = ROOT / "jobs" / "batch_aggregates" / "main.py"
 
 
 class Kills:
-    """A thread that kills; `killed` counts the victims."""
+    """A thread that kills processes, connections and jobs; `killed` counts each kind."""
 
     def __init__(self, local: LocalStack, plan: Plan, steady: dict[str, Function]) -> None:
         self.killed: Counter[str] = Counter()
@@ -84,13 +84,13 @@ class Kills:
         process.wait()
 
     def _end_connections(self) -> None:
-        """End every connection to the database, those of the steady instances included."""
+        """End every connection to the database, including those of the steady instances."""
         url = self._stack.addresses["database_url"]
         with contextlib.closing(database.connect(url)) as connection:
             connection.run(blocks("soak/soak")["end connections"])
 
     def _kill_backend(self) -> None:
-        """Kill a backend that serves a function; the server then restarts all of them."""
+        """Kill a backend that serves a function; the server then restarts all backends."""
         url = self._stack.addresses["database_url"]
         with contextlib.closing(database.connect(url)) as connection:
             pids = connection.run(blocks("soak/soak")["backends"])

@@ -7,10 +7,10 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Plan:
-    """How long the load lasts, and how much of it there is."""
+    """The duration and the amount of the load."""
 
     minutes: float
-    events: int  # a second, duplicates not included
+    events: int  # a second, without duplicates
     queries: int  # a second
     kill_interval_s: float
     learners: int

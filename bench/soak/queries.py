@@ -63,7 +63,7 @@ class Queries:
         for body, headers in self._requests(number):
             if self._stop.wait(max(0.0, due - time.monotonic())):
                 break
-            due = max(due + interval, time.monotonic() - 1.0)  # do not send a backlog at once
+            due = max(due + interval, time.monotonic() - 1.0)  # at most one overdue second
             began = time.monotonic()
             outcome = self._send(client, body, headers)
             with self._lock:

@@ -13,7 +13,7 @@ _HEADS = (
 
 
 def minutes(samples: Sequence[Sample]) -> str:
-    """Return a Markdown table: the highest lag and latency of each minute, and its last values."""
+    """Return a Markdown table with the highest lag and latency, and the last values, per minute."""
     names = list(samples[-1].memory_mb)
     heads = [*_HEADS, *(f"{name}, MB" for name in names)]
     rows = [heads, ["---:"] * len(heads)]

@@ -21,7 +21,7 @@ from bench.soak.samples import Sample, Sampler
 
 
 def main(arguments: list[str]) -> int:
-    """Run the test and write its report; return 1 if something is wrong afterwards."""
+    """Run the test and write its report; return 1 if the checks find a defect."""
     soak, console = plan.parse(arguments), Console()
     soak.out.mkdir(parents=True, exist_ok=True)
     with local_stack.run() as local:
@@ -33,7 +33,7 @@ def main(arguments: list[str]) -> int:
 
 
 def _run(console: Console, local: LocalStack, soak: Plan) -> tuple[list[Sample], list[str]]:
-    """Run the load, check what remains of it, and write the report; return samples and defects."""
+    """Run the load, check the results, and write the report; return the samples and defects."""
     crashes: list[str] = []
     threading.excepthook = lambda crash: crashes.append(f"{crash.thread}: {crash.exc_value!r}")
     with instances.run(local) as steady:

@@ -20,7 +20,7 @@ from progress.projections import gauges
 
 INTERVAL_S = 10.0
 
-_TIMEOUT_S = 60.0  # of a sample while the database restarts
+_TIMEOUT_S = 60.0  # for a sample while the database restarts
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Sample:
 
 
 class Sampler:
-    """A thread that samples; `samples` grows."""
+    """A thread that appends a sample to `samples` every `INTERVAL_S` seconds."""
 
     def __init__(
         self,

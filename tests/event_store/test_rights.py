@@ -140,7 +140,7 @@ CALLS = {  # SQL functions of the schema `operations`, each with the roles that 
 
 
 @pytest.mark.parametrize("call", CALLS)
-def test_each_function_of_the_operations_schema_may_be_called_by_no_other_role(
+def test_each_function_of_the_operations_schema_may_be_called_only_by_the_listed_roles(
     log: Connection, call: str
 ) -> None:
     for role in FUNCTIONS:

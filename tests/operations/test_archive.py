@@ -205,7 +205,7 @@ def batch_connection(store: Store) -> Iterator[Connection]:
 
 
 def scheduled(connection: Connection) -> list[str]:
-    """Let the batch job start what is due; return the unfinished operations."""
+    """Let the batch job start the operations that are due; return the unfinished operations."""
     archive_schedule.start_if_due(connection)
     return [str(operation_id) for operation_id in claim.list_unclaimed(connection)]
 

@@ -87,10 +87,10 @@ def test_a_learner_may_start_five_exports_in_a_day(
     assert operator.run(export(operator)["id"])["state"] == "SUCCEEDED"
 
 
-def test_concurrent_requests_start_no_sixth_export(
+def test_concurrent_requests_cannot_start_a_sixth_export(
     operator: Operator, populated: Connection, store: Store
 ) -> None:
-    """The sixth request arrives before the fifth is committed, and goes on when the fifth ends."""
+    """The sixth request arrives before the fifth is committed, and waits until the fifth ends."""
     for number in range(4):
         operator.run(start_own(operator, f"{number}"))
     values = records.accept_values(

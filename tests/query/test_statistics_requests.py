@@ -50,7 +50,7 @@ def test_a_file_is_served_with_its_type(operator: Operator, populated: Connectio
         assert (response.status_code, response.headers["content-type"]) == (200, type_)
 
 
-def test_a_caller_has_one_unfinished_export_of_statistics(
+def test_a_caller_can_have_only_one_unfinished_export_of_statistics(
     operator: Operator, populated: Connection
 ) -> None:
     first = ask(operator, 'table: DAILY, learners: ["b", "a"], idempotencyKey: "1"')
@@ -67,7 +67,7 @@ def test_a_caller_has_one_unfinished_export_of_statistics(
     assert ask(operator, 'table: WEEKLY, idempotencyKey: "5"') != first
 
 
-def test_support_cancels_its_own_export(operator: Operator, populated: Connection) -> None:
+def test_support_can_cancel_its_own_export(operator: Operator, populated: Connection) -> None:
     own = ask(operator, 'table: DAILY, idempotencyKey: "k"')
     cancel = f'mutation {{ cancelOperation(id: "{own}") {{ id }} }}'
     assert operator.error(cancel, "sam", roles="support")[0] == "NOT_FOUND"
@@ -93,7 +93,7 @@ def test_a_request_that_is_not_allowed_is_rejected(
     assert operator.called() == []
 
 
-def test_a_request_of_more_than_a_step_can_do_is_rejected(
+def test_a_request_for_more_work_than_a_step_can_do_is_rejected(
     operator: Operator, populated: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     populated.run("ANALYZE")

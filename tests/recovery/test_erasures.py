@@ -1,4 +1,4 @@
-"""After a restore, erased learners are erased again, and nothing of them comes back."""
+"""After a restore, erased learners are erased again, and their data do not reappear."""
 
 import subprocess
 from collections.abc import Callable
@@ -81,7 +81,7 @@ def test_read_models_restored_from_an_older_backup_do_not_have_the_learner(
     assert not checks.run(populated, ledger()).findings
 
 
-def test_a_restore_without_the_ledger_knows_the_erasures_of_the_log(
+def test_a_restore_without_the_ledger_uses_the_erasures_in_the_log(
     operator: Operator, store: Store, populated: Connection, kept: Folder
 ) -> None:
     operator.run(erase(operator)["id"])
@@ -100,7 +100,7 @@ def restored(  # noqa: PLR0917 - fixtures
 ) -> Store:
     """A log restored from a dump, in which two learners of the ledger are not erased.
 
-    The log does not know the second one, because that learner came after the dump.
+    The log has no events of the second learner, who started after the dump.
     """
     leave_traces(populated)
     dump = tmp_path / "progress.dump"
@@ -132,7 +132,7 @@ def apply(store: Store) -> erasures.Result:
 
 
 def assert_absent(store: Store) -> None:
-    """Deliver everything again, and assert that no learner of the ledger comes back."""
+    """Deliver all events again, and assert that no data of the ledger's learners reappear."""
     again = [*list_events(), *sample_events.lesson(LATER, 1)]
     with closing(connect(store.url)) as connection:
         assert push_events(connection, *again)["erased"] == len(again)
@@ -148,7 +148,7 @@ def test_learners_of_the_ledger_are_erased_from_a_restored_log(restored: Store) 
     assert apply(restored) == (0, 0)
 
 
-def test_the_commands_name_and_repeat_the_erasures_that_a_restored_log_lacks(
+def test_the_commands_list_and_repeat_the_erasures_that_a_restored_log_lacks(
     restored: Store,
 ) -> None:
     checked = cli.progress(restored.url, "check")

@@ -95,7 +95,7 @@ def change_event(connection: Connection, position: int) -> None:
 
 
 def change_sums(storage: Storage, connection: Connection) -> None:
-    """Publish the archive with another sum in the manifest of its first range."""
+    """Publish the archive with a wrong sum in the manifest of its first range."""
     published = catalog.read(storage)
     assert published
     contents = catalog.read_range(storage, published.manifest.ranges[0])
@@ -107,7 +107,7 @@ def change_sums(storage: Storage, connection: Connection) -> None:
 
 
 def age_events(connection: Connection) -> None:
-    """Let the events have been recorded 31 days earlier."""
+    """Move the recording times of the events back by 31 days."""
     connection.run(blocks()["allow changes"])
     connection.run(blocks()["age events"])
     connection.run(blocks()["forbid changes"])

@@ -32,7 +32,7 @@ def run(operation_id: str, kind: str, step: str, point: str) -> None:
 
 
 def run_doomed(operation_id: str, doom: Callable[[], None]) -> None:
-    """Run a worker that `doom` lets die; the worker's process calls `doom` first."""
+    """Run a worker that dies; its process first calls `doom`, which prepares the death."""
     worker = _FORKS.Process(target=_work, args=(dict(os.environ), operation_id, doom))
     worker.start()
     worker.join(60)

@@ -1,4 +1,4 @@
-"""A learner with traces in every table, and searches for what an erasure left of them."""
+"""A learner with traces in every table, and searches for traces that an erasure has left."""
 
 import contextlib
 import json

@@ -36,7 +36,8 @@ SELECT pg_advisory_xact_lock(hashtext('batch ' || current_schema()), s) FROM gen
 
 -- end batch run --
 SELECT delete_batch_rows(ARRAY(SELECT user_id FROM deleted_learners)) FROM (
-    SELECT pg_advisory_xact_lock_shared(hashtext('reading ' || current_schema()), s) FROM generate_series(0, 15) s) locks;
+    SELECT pg_advisory_xact_lock_shared(hashtext('reading ' || current_schema()), s) FROM generate_series(0, 15) s
+) locks;
 
 -- copy weeks --
 -- Copy the rows that the batch run writes.

@@ -1,4 +1,4 @@
-"""The soak test finds defects; its events, report and chart."""
+"""The soak test: its checks, events, report and chart."""
 
 from pathlib import Path
 from uuid import UUID
@@ -44,7 +44,7 @@ def test_a_damaged_row_differs_from_the_rebuild(store: Store, connection: Connec
     assert rebuilt.startswith("user_progress: 2 rows only in the rebuild")
 
 
-def test_every_event_is_published_some_twice_and_in_another_order() -> None:
+def test_every_event_is_published_and_some_are_repeated_or_reordered() -> None:
     source = Source(PLAN)
     published = [event for now in range(40) for event in source.take(100, now)]
     published += source.take_rest()

@@ -184,7 +184,7 @@ def test_a_failed_job_is_retried(deployment: Deployment) -> None:
     assert tries == {"batch": 1, "batch-large": 1, "release": 1, "backup": 3}
 
 
-def test_the_batch_job_erases_deleted_learners_in_production_only(
+def test_the_batch_job_erases_deleted_learners_only_in_production(
     environments: Environments,
 ) -> None:
     for name, environment in environments.items():
