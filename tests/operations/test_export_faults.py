@@ -129,7 +129,7 @@ def test_a_storage_outage_does_not_count_as_an_attempt_of_a_statistics_export(
     assert [step["attempts"] for step in operator.run(operation_id)["steps"]] == [1, 1]
 
 
-def test_a_rebuild_during_the_export_of_statistics_lets_the_attempt_fail(
+def test_a_rebuild_during_an_export_of_statistics_fails_the_attempt(
     operator: Operator, populated: Connection, exports: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     operation_id = export_statistics(operator, "table: DAILY")["id"]

@@ -173,7 +173,7 @@ def test_an_erasure_that_failed_is_resumed(
 def test_a_new_log_takes_over_the_key_of_the_ledger(
     restored: Store, stores: Callable[[], Store], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The archive has no key, and a log that is filled from it has one of its own."""
+    """The archive contains no key, so a log that is restored from it has a new key."""
     new = stores()
     monkeypatch.setenv("DATABASE_URL", new.url)
     settings.current.cache_clear()

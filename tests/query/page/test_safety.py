@@ -175,7 +175,7 @@ def test_an_invalid_token_ends_the_sign_in(visit: Visits, demo: Stack) -> None:
 
 
 def fail_queries(page: Page, status: int, code: str, **headers: str) -> None:
-    """Let all queries fail with this error; requests for other paths reach the server."""
+    """Make all queries fail with this error; requests for other paths reach the server."""
     error = {"message": "no", "extensions": {"code": code, "traceId": "4bf9"}}
     body = json.dumps({"errors": [error]})
 
