@@ -116,7 +116,7 @@ def test_the_batch_job_empties_the_queue_of_learners_that_a_rebuild_fills(store:
 
 
 def queued(connection: Connection) -> list[str]:
-    """Return the learners whom the next batch run checks."""
+    """Return the learners in the queue for snapshots, which the next batch run empties."""
     return [row[0] for row in connection.run("SELECT user_id FROM snapshot_learners ORDER BY 1")]
 
 

@@ -31,9 +31,9 @@ class Bucket:
         self.cancelled: list[str] = []
         self.refusals: list[int] = []  # error statuses for the next requests that have a body
         self.outages: list[dict[str, str]] = []  # the next requests get a 503 with these headers
-        self.lost_responses = 0  # to the next conditional uploads, which succeed
+        self.lost_responses = 0  # the number of successful conditional uploads without a response
         self.cuts: list[int] = []  # of the next bodies, the bytes that arrive before a cut
-        self.stalls: list[int] = []  # of the next bodies, the bytes that arrive before a wait
+        self.stalls: list[int] = []  # of the next bodies, the bytes that arrive before a stall
         self.requests: list[float] = []  # the time of each request
         self.spans: list[str] = []
         self.updated = "2026-01-01T00:00:00.000Z"  # of all objects

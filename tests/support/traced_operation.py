@@ -41,7 +41,7 @@ def blocks() -> dict[str, str]:
 
 
 def install(hook: Hook) -> None:
-    """Make REBUILD run the traced steps in this process, and call `hook(step, point)` at points."""
+    """Make REBUILD run the traced steps in this process; call `hook(step, point)` at each point."""
     PLANS["REBUILD"] = PLAN
     step_actions.ACTIONS["REBUILD"] = {name: _effect(name, "do", "", hook) for name in STEPS}
     step_actions.COMPENSATIONS["REBUILD"] = {
