@@ -10,6 +10,7 @@ from rich.console import Console
 
 from bench import (
     append,
+    archive,
     as_of,
     batch_job,
     bursts,
@@ -49,6 +50,7 @@ ROWS: dict[str, Row] = {
     "batch": batch_job.compare_with_fewer,
     "export": export.compare_with_copy,
     "statistics": statistics.compare_with_copy,
+    "archive": archive.compare_with_copy,
     "ingest": ingest.measure_load,
     "bursts": bursts.measure_large_bodies,
     "starts": starts.compare_with_empty,
