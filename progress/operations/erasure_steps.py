@@ -12,7 +12,7 @@ from progress import settings
 from progress.adapters.postgres.database import Connection
 from progress.adapters.redis import mentions
 from progress.adapters.storage import storage
-from progress.archive import location
+from progress.archive import erasure, location
 from progress.errors import RebuildRunning
 from progress.operations import erase_user, erasure_ledger, export_files
 from progress.operations.claim import ClaimedOperation
@@ -78,8 +78,11 @@ def redact(operation: ClaimedOperation) -> object:
 
 def files(operation: ClaimedOperation) -> object:
     """Rewrite the learner's files of the archive; return the number of files."""
-    _learner(operation)
-    return {"files": 0}
+    stream_id = f"learner-{_learner(operation)}"
+    archive = location.open_archive(settings.current())
+    with connection_for(operation) as connection:
+        removal = erasure.remove_stream(connection, archive, stream_id, operation.report_progress)
+    return {"files": removal.files}
 
 
 def close(operation: ClaimedOperation) -> object:
