@@ -40,8 +40,8 @@ locals {
   run_api = "https://run.googleapis.com/v2/projects/${var.project_id}/locations/${var.region}"
 
   # The large job runs after the end of each month. With batch_on_demand, it runs once a day, when the backup wakes the
-  # database anyway. The daily run handles lost wake-ups, and future-dated events that have become due, because the large
-  # job does not check for changes first.
+  # database anyway. The daily run handles lost wake-ups, and future-dated events that have become due, because the
+  # large job does not check for changes first.
   large_cron = var.batch_on_demand ? "0 6 * * *" : "15 0 1 * *"
 
   batch_cron = "*/${var.batch_minutes} * * * *"

@@ -1,4 +1,4 @@
-"""`progress erasures`: repeat the erasures that a restored log has lost."""
+"""`progress erasures`: repeat the erasures that a restored log does not contain."""
 
 import contextlib
 
@@ -9,7 +9,7 @@ from progress.adapters import terminal
 from progress.cli import targets
 from progress.recovery import erasures as recovered_erasures
 
-_erasures = typer.Typer(help="Erasures that a restored log has lost.", no_args_is_help=True)
+_erasures = typer.Typer(help="Repeat erasures after a restore.", no_args_is_help=True)
 
 
 def add_to(app: typer.Typer) -> None:
@@ -19,12 +19,12 @@ def add_to(app: typer.Typer) -> None:
 
 @_erasures.callback()
 def group() -> None:
-    """Keep `apply` a command of this group, although it is the only one."""
+    """Do nothing; without this function, typer would make the only command the group itself."""
 
 
 @_erasures.command()
 def apply() -> None:
-    """Erase the learners in the archive's ledger whom this log still holds; exit with 0 when done.
+    """Erase again the learners whom the ledger in the archive names and this log still holds.
 
     Run it after each restore of the log, before events are pushed again.
     """
@@ -38,7 +38,7 @@ def apply() -> None:
             connection, targets.archive(), targets.change_publisher(), show_progress
         )
     console.print(
-        f"{result.erased:,} learners are erased again; {result.unknown:,} others are not in this "
-        "log, which accepts no event of them.",
+        f"{result.erased:,} learners are erased again. {result.unknown:,} other erased learners "
+        "are not in this log; their events will be dropped.",
         soft_wrap=True,
     )

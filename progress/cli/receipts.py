@@ -6,12 +6,12 @@ from rich.table import Table
 
 _PLACES = {
     "events": "events emptied",
-    "sessions": "sessions without their learner",
+    "sessions": "sessions detached from the learner",
     "pending": "pending events deleted",
     "dead_letters": "dead letters emptied",
     "snapshots": "snapshots deleted",
-    "poisoned": "marks of events that no fold survives deleted",
-    "operations": "operations without the learner's id",
+    "poisoned": "marks of events that could not be folded, deleted",
+    "operations": "operations from which the learner's id was removed",
     "exports": "exported files deleted",
     "files": "files of the archive written again",
 }
@@ -23,7 +23,7 @@ _COPIES = {
 
 
 class Receipt(msgspec.Struct, frozen=True):
-    """The result of ERASE_USER; `erased` has the rows of each place, `places` those left."""
+    """The result of ERASE_USER: rows erased by place, and in `places` the rows still found."""
 
     digest: str
     erased_at: str
@@ -40,7 +40,7 @@ def show(console: Console, result: str) -> None:
     receipt = msgspec.json.decode(result, type=Receipt)
     table = Table(box=None, show_header=False)
     table.add_row("learner", f"{receipt.digest} (a digest of the id)")
-    table.add_row("no event accepted since", receipt.erased_at)
+    table.add_row("events dropped since", receipt.erased_at)
     table.add_row("erased completely", receipt.closed_at)
     for place, rows in receipt.erased.items():
         table.add_row(_PLACES.get(place, place), f"{rows:,}")
@@ -48,5 +48,5 @@ def show(console: Console, result: str) -> None:
     table.add_row("rows found afterwards", f"{receipt.found:,}" + (f": {left}" if left else ""))
     table.add_row("events of others that name the id", f"{receipt.in_events_of_others:,}")
     for copies, until in receipt.copies_until.items():
-        table.add_row(f"{_COPIES.get(copies, copies)} gone on", until)
+        table.add_row(f"{_COPIES.get(copies, copies)} deleted by", until)
     console.print(table)

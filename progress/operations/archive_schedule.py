@@ -1,4 +1,4 @@
-"""The schedule of ARCHIVE: the first batch run of each day starts it, if there is enough to do."""
+"""The schedule of ARCHIVE: a batch run starts it once a day, if there are enough events."""
 
 from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection, Failure
@@ -14,7 +14,7 @@ _CALLER = "batch job"
 def start_if_due(connection: Connection) -> None:
     """Start the day's operation if the events to archive fill a range, or one of them is old.
 
-    Raise DatabaseUnavailable.
+    Raise DatabaseUnavailable if the database fails.
     """
     sql = blocks("operations/operations")
     with database.translate_errors(_translate):

@@ -1,7 +1,7 @@
-"""Erasures after a restore: erase again whom the ledger names and the restored log still holds.
+"""Erasures after a restore: erase the learners whom the ledger names and the log still holds.
 
-A log restored from a backup has the key of its digests. A new log, for example one filled from the
-archive, has another key: as long as it has no erasures, it takes over the key in the ledger.
+A log restored from a backup has the ledger's key of digests. A new log, for example one filled from
+the archive, has another key. As long as it has no erasures, it takes over the ledger's key.
 """
 
 import time
@@ -22,18 +22,18 @@ from progress.projections.notifications import Publisher
 
 _CALLER = "command line"
 _POLL_INTERVAL_S = 0.5  # while another worker runs an erasure
-_WORKERS = 4  # an erasure waits for some seconds, until no request still reads the learner's rows
+_WORKERS = 4  # erasures at once, because each waits some seconds for requests that read the rows
 
 
 class Result(NamedTuple):
-    """How many learners were erased, and how many digests name nobody in this log."""
+    """How many learners were erased, and how many digests belong to no learner in this log."""
 
     erased: int
     unknown: int
 
 
 def find_missing(connection: Connection, digests: Collection[str]) -> list[str]:
-    """Return those of the ledger's digests that the database does not hold as erased."""
+    """Return the digests of learners whom the database does not record as erased."""
     rows = connection.run(_block("missing"), digests=list(digests))
     return [digest for (digest,) in rows]
 
@@ -43,8 +43,8 @@ def apply(
 ) -> Result:
     """Run ERASE_USER to its end for every learner of the ledger who is not erased here.
 
-    A digest that names nobody in this log is recorded, so that no event of that learner is
-    accepted later. Raise ProgressError if an erasure fails; the others are done nevertheless.
+    A digest that belongs to no learner in this log is recorded, so that later events of that
+    learner are dropped. Raise ProgressError if an erasure fails; the others are done nevertheless.
     """
     _adopt_key(connection, archive)
     missing = find_missing(connection, erasure_ledger.read_digests(archive))
@@ -69,26 +69,26 @@ def apply(
 def forget(connection: Connection, digests: Collection[str]) -> int:
     """Delete erased learners from the read models of the search path; return their number.
 
-    `digests` are those of the ledger; the log's own are added.
+    A learner is erased if the ledger (`digests`) or the log records that.
     """
     count: int = connection.run(_block("forget"), digests=list(digests))[0][0]
     return count
 
 
 def _adopt_key(connection: Connection, archive: Storage) -> None:
-    """Take over the ledger's key; ProgressError if digests of this log have another key."""
+    """Take over the ledger's key; raise ProgressError if this log's digests have another key."""
     key = erasure_ledger.read_key(archive)
     if key is None or key == erase_user.read_key(connection):
         return
     if connection.run(_block("has erasures"))[0][0]:
         raise ProgressError(
-            "the archive's ledger of erasures belongs to another log: check ARCHIVE_BUCKET"
+            "the ledger of erasures in the archive belongs to another log: check ARCHIVE_BUCKET"
         )
     connection.run(_block("replace key"), inner=key.inner, outer=key.outer)
 
 
 def _resume_unfinished(connection: Connection) -> list[UUID]:
-    """Return the erasures that this log has begun; let those that failed resume."""
+    """Return the erasures that the log records as unfinished or failed; restart failed ones."""
     sql = blocks("operations/operations")["retry"]
     time_limit_s = records.PLANS[OperationKind.ERASE_USER].time_limit_s
     rows = connection.run(_block("unfinished"))

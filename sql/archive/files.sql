@@ -1,4 +1,4 @@
--- The Parquet files of the archive. progress/archive/files.py runs these blocks in DuckDB, whose parameters begin with $.
+-- The Parquet files of the archive. progress/archive/files.py runs these blocks in DuckDB; its parameters begin with $.
 
 -- write --
 -- Write the rows of the CSV file into one folder for each bucket. A row may be longer than DuckDB's default limit.
@@ -56,7 +56,8 @@ COPY (
 
 -- holds positions --
 -- The number of rows at these positions.
-SELECT count(*) FROM read_parquet($file, hive_partitioning = false) WHERE global_position IN (SELECT unnest($positions));
+SELECT count(*) FROM read_parquet($file, hive_partitioning = false)
+WHERE global_position IN (SELECT unnest($positions));
 
 -- rows by position --
 COPY (

@@ -28,7 +28,8 @@ FROM erased e;
 -- load sessions --
 -- A session belongs to the learner of its first SessionStarted.
 INSERT INTO event_store.sessions (session_id, user_id)
-SELECT DISTINCT ON (e.event_data ->> 'session_id') e.event_data ->> 'session_id', substr(e.stream_id, length('learner-') + 1)
+SELECT DISTINCT ON (e.event_data ->> 'session_id')
+    e.event_data ->> 'session_id', substr(e.stream_id, length('learner-') + 1)
 FROM event_store.events e
 WHERE e.event_type = 'SessionStarted'
 ORDER BY e.event_data ->> 'session_id', e.global_position;

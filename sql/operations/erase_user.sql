@@ -11,7 +11,8 @@ SELECT encode(k.inner_key, 'hex'), encode(k.outer_key, 'hex') FROM event_store.e
 
 -- count --
 SELECT c.events, c.sessions, c.pending, c.snapshots, c.poisoned,
-    (SELECT count(*) FROM operations.operations_of(:learner) o (id) WHERE o.id <> CAST(:operation_id AS uuid)) AS operations
+    (SELECT count(*) FROM operations.operations_of(:learner) o (id)
+     WHERE o.id <> CAST(:operation_id AS uuid)) AS operations
 FROM event_store.count_of_learner(:learner) c;
 
 -- schemas --
@@ -22,7 +23,8 @@ SELECT n.nspname FROM pg_namespace n WHERE n.nspname ~ '^progress_[0-9a-f]{12}(_
 SELECT pg_advisory_xact_lock(hashtext(current_schema()), event_store.shard_of('learner-' || CAST(:learner AS text)));
 
 -- try to lock shard --
-SELECT pg_try_advisory_xact_lock(hashtext(current_schema()), event_store.shard_of('learner-' || CAST(:learner AS text)));
+SELECT pg_try_advisory_xact_lock(
+    hashtext(current_schema()), event_store.shard_of('learner-' || CAST(:learner AS text)));
 
 -- fold deletion --
 -- The read models' version after the deletion; null if the learner had been deleted from them before.

@@ -1,15 +1,15 @@
--- Erasures after a restore: the ledger beside the archive may name learners that the restored log has not erased.
+-- Erasures after a restore: the ledger in the archive may name learners who are not erased in the restored log.
 
 -- missing --
--- The digests of the ledger that the database does not hold as erased.
+-- The ledger's digests of learners whom the database does not record as erased.
 SELECT u.digest
 FROM unnest(CAST(:digests AS text[])) AS u (digest)
 WHERE NOT EXISTS (SELECT FROM event_store.erased x WHERE x.digest = decode(u.digest, 'hex'))
 ORDER BY u.digest;
 
 -- learners --
--- The learners with one of these digests: those with events, one probe of the index for each, and those that a dead
--- letter or a pending event names.
+-- The learners with one of these digests: learners with events (each is found by one look-up in the index), and learners
+-- whom a dead letter or a pending event names.
 WITH RECURSIVE streams (stream_id) AS (
     SELECT min(e.stream_id) FROM event_store.events e WHERE e.stream_id >= 'learner-' AND e.stream_id < 'learner.'
     UNION ALL
@@ -34,7 +34,7 @@ WHERE d.digest = ANY (CAST(:digests AS text[]))
 ORDER BY l.user_id;
 
 -- unfinished --
--- The erasures that the restored database had accepted, and those that failed in it.
+-- The unfinished erasures of the restored database, and those that failed after they had begun.
 SELECT o.operation_id, o.finished_at IS NOT NULL AS has_failed
 FROM operations.operations o
 WHERE o.kind = 'ERASE_USER' AND (
@@ -43,7 +43,7 @@ WHERE o.kind = 'ERASE_USER' AND (
 ORDER BY o.number;
 
 -- record --
--- Accept no event of a learner whose id is not known here.
+-- Record the digest of a learner whose id this log does not contain, so that later events of the learner are dropped.
 INSERT INTO event_store.erased (digest, operation_id, erased_at)
 VALUES (decode(:digest, 'hex'), CAST(:operation_id AS uuid), CAST(:erased_at AS timestamptz))
 ON CONFLICT DO NOTHING;
@@ -55,8 +55,8 @@ SELECT EXISTS (SELECT FROM event_store.erased);
 INSERT INTO event_store.erasure_key (inner_key, outer_key) VALUES (decode(:inner, 'hex'), decode(:outer, 'hex'));
 
 -- forget --
--- Delete the rows of the erased learners from the read models. A learner whose events are still in the log stays marked
--- as deleted.
+-- Delete the rows of the erased learners from the read models. Keep a learner's mark as deleted as long as the log has
+-- events of the learner.
 WITH known AS (
     SELECT user_id FROM user_progress
     UNION

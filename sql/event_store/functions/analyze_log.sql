@@ -1,4 +1,4 @@
--- Sample the tables of the log again, because the statistics of the planner hold values of the former rows.
+-- Renew the planner's statistics of the log's tables, because they hold values from rows that were erased.
 CREATE OR REPLACE FUNCTION event_store.analyze_log() RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN

@@ -1,8 +1,9 @@
--- Drop the events and rejections of erased learners from a batch; `erased` is their number. An event is theirs if it
--- names the learner, or names no other learner and a session of theirs. A rejection is theirs if it names either.
+-- Drop the events and dead letters of erased learners from a batch; `erased` is the number dropped. An event belongs to
+-- an erased learner if it names the learner, or if it names no learner but a session of the learner. A dead letter does
+-- if it names either.
 --
--- If a SessionStarted that decides its session's learner is dropped, the session becomes a session of an erased learner,
--- and its pending events are deleted.
+-- If the SessionStarted of a new session is dropped, the session is recorded as one of an erased learner, and its
+-- pending events are deleted.
 CREATE OR REPLACE FUNCTION event_store.drop_erased(INOUT events jsonb, INOUT letters jsonb, OUT erased integer)
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -33,7 +34,7 @@ BEGIN
                 || sha256(key.inner_key || convert_to(s.session_id, 'UTF8'))), 'hex')
             OFFSET 0
         ) hidden ON true
-    ), gone AS MATERIALIZED (          -- the erased learners of the batch; '' is the learner of an erased session
+    ), gone AS MATERIALIZED (          -- the batch's erased learners; sessions of erased learners have the learner ''
         SELECT l.learner
         FROM (SELECT i.learner FROM incoming i UNION SELECT s.learner FROM session s) l
         LEFT JOIN LATERAL (

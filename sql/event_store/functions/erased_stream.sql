@@ -1,4 +1,4 @@
--- Return the stream of a shard's emptied events: the first of erased-1, erased-2 … that belongs to the shard.
+-- Return the stream that holds a shard's emptied events: the first of erased-1, erased-2 … that belongs to the shard.
 CREATE OR REPLACE FUNCTION event_store.erased_stream(shard smallint) RETURNS text
 LANGUAGE plpgsql IMMUTABLE STRICT SET search_path = pg_catalog, pg_temp AS $$
 DECLARE

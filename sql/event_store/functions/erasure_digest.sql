@@ -1,4 +1,4 @@
--- Return the HMAC-SHA-256 of an id, under the key of this log's erasures.
+-- Return the HMAC-SHA-256 of an id, with the key of this log's erasures.
 CREATE OR REPLACE FUNCTION event_store.erasure_digest(id text) RETURNS bytea
 LANGUAGE sql STABLE STRICT SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC

@@ -1,5 +1,6 @@
--- Accept no event of the learner any more: store the digest of the learner's id and, unless the learner's stream has a
--- deletion that is folded, append one. Return what the ledger of erasures needs. A repeated call changes nothing.
+-- Store the digest of the learner's id: from now on, the append drops events of the learner. Append a UserDeleted, unless
+-- the stream has one that projections can fold. Return what the ledger of erasures needs. A repeated call changes
+-- nothing.
 CREATE OR REPLACE FUNCTION event_store.forbid_learner(
     learner text, operation_id uuid, OUT digest bytea, OUT erased_at timestamptz
 )
@@ -10,7 +11,7 @@ AS $$
 DECLARE
     deletion event_store.incoming_event;
 BEGIN
-    -- Lock as the append does: an append before it is complete, and an append after it reads the digest.
+    -- Take the append's lock: earlier appends are then complete, and later ones read the digest.
     PERFORM pg_advisory_xact_lock(hashtextextended('event_store.append', 0));
     digest := event_store.erasure_digest(learner);
     IF EXISTS (SELECT FROM event_store.events e WHERE e.stream_id = 'learner-' || learner) AND NOT EXISTS (
@@ -26,7 +27,8 @@ BEGIN
         deletion.learner := learner;
         PERFORM event_store.record_event(deletion, NULL);
     END IF;
-    INSERT INTO event_store.erased AS x (digest, operation_id) VALUES (forbid_learner.digest, forbid_learner.operation_id)
+    INSERT INTO event_store.erased AS x (digest, operation_id)
+    VALUES (forbid_learner.digest, forbid_learner.operation_id)
     ON CONFLICT ON CONSTRAINT erased_pkey DO UPDATE SET operation_id = excluded.operation_id
     RETURNING x.erased_at INTO forbid_learner.erased_at;
 END $$;

@@ -1,5 +1,5 @@
--- Replace the ids of the learner's sessions by their digests, and the learner by '', at most at_most sessions at a time;
--- return their number. The append compares the digests.
+-- Replace the ids of at most at_most of the learner's sessions by their digests, and the learner's id by ''; return the
+-- number of these sessions. The append computes the digest of each new event's session, and compares it.
 CREATE OR REPLACE FUNCTION event_store.hide_sessions(learner text, at_most integer) RETURNS integer
 LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 WITH hidden AS (

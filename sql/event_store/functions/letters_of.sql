@@ -1,5 +1,5 @@
--- Return the dead letters after `after`, of at most at_most, that name the learner or a session of theirs, and the last
--- dead letter that was read; null if there is none.
+-- Read at most at_most dead letters after the id `after`. Return the ids of those that name the learner or a session of
+-- the learner, and the last id that was read; null if there was none.
 CREATE OR REPLACE FUNCTION event_store.letters_of(
     learner text, after bigint, at_most integer, OUT letter_ids bigint[], OUT reached bigint
 )
@@ -19,7 +19,8 @@ BEGIN
             l.payload ~ CASE WHEN l.kind = 'malformed' THEN free ELSE named END
             OR l.reason ~ free OR l.event_id ~ free OR l.event_type ~ free OR l.attributes::text ~ named
             OR EXISTS (SELECT FROM theirs) AND EXISTS (
-                SELECT FROM event_store.words(l.payload) w (word) WHERE w.word IN (SELECT t.session_id FROM theirs t)))),
+                SELECT FROM event_store.words(l.payload) w (word)
+                WHERE w.word IN (SELECT t.session_id FROM theirs t)))),
         max(l.letter_id)
     INTO letter_ids, reached
     FROM next l;

@@ -1,4 +1,4 @@
--- Return the pending events that name the learner, or a session of theirs.
+-- Return the ids of the pending events that name the learner, or a session of the learner.
 CREATE OR REPLACE FUNCTION event_store.pending_of(learner text) RETURNS SETOF uuid
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 SELECT p.event_id

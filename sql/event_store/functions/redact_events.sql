@@ -1,5 +1,6 @@
--- Empty the learner's newest events that are not empty yet, at most at_most, with or without the deletions; return their
--- number. Positions, shards and recording times stay. The remaining events keep the versions 1, 2, 3 … of their stream.
+-- Empty the newest at_most events of the learner that are not yet empty, except UserDeleted unless with_deletions is
+-- true; return the number of emptied events. They keep their positions, shards and recording times. The events that
+-- remain in the stream have the versions 1, 2, 3 … without gaps.
 CREATE OR REPLACE FUNCTION event_store.redact_events(learner text, at_most integer, with_deletions boolean)
 RETURNS integer
 LANGUAGE plpgsql SECURITY DEFINER
@@ -11,12 +12,12 @@ AS $$
 DECLARE
     stream    text := 'learner-' || learner;
     target    text := event_store.erased_stream(event_store.shard_of(stream));
-    last      bigint;              -- version in the target
+    last      bigint;              -- the highest version of the target
     positions bigint[];
-    version   bigint;              -- the lowest that is free in the stream
+    version   bigint;              -- the lowest unused version of the learner's stream
     deletion  record;
 BEGIN
-    -- One at a time numbers the versions of the target.
+    -- Only one transaction at a time may add versions to the target.
     PERFORM pg_advisory_xact_lock(hashtextextended('event_store.redact ' || target, 0));
     SELECT coalesce(max(e.stream_version), 0) INTO last FROM event_store.events e WHERE e.stream_id = target;
 

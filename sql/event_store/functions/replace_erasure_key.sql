@@ -1,4 +1,4 @@
--- Trigger function: a restored dump brings the key of its digests, in place of the key that a migration created.
+-- Trigger function: when a restored dump inserts the key of its digests, delete the key that a migration created.
 CREATE OR REPLACE FUNCTION event_store.replace_erasure_key() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pg_catalog AS $$
 BEGIN

@@ -1,5 +1,5 @@
--- Search every column of every table for the learner's id, apart from one operation; return the places with the number of
--- rows. `is_other`: within an event of somebody else, which is not touched.
+-- Search every text column of every table for the learner's id, but skip the given operation; return the tables and the
+-- number of rows found. `is_other`: the rows are events of somebody else, which an erasure does not change.
 CREATE OR REPLACE FUNCTION event_store.search_learner(learner text, operation_id uuid)
 RETURNS TABLE (place text, is_other boolean, how_many bigint)
 LANGUAGE plpgsql STABLE SECURITY DEFINER

@@ -1,5 +1,5 @@
--- Return the distinct texts of 1 to 200 characters in a payload that may be ids, whether it is valid JSON or not: the
--- texts between quotation marks, and the texts between any marks.
+-- Return the distinct texts of 1 to 200 characters in a payload that may be ids: the texts between quotation marks, and
+-- the texts between spaces and punctuation. The payload need not be valid JSON.
 CREATE OR REPLACE FUNCTION event_store.words(payload text) RETURNS SETOF text
 LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
 SELECT word FROM (

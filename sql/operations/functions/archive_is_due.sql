@@ -1,5 +1,5 @@
--- Return whether the first batch run of this day, in UTC, must archive: the events that no operation has archived fill a
--- range, or the oldest of them is old.
+-- Return whether a batch run must start ARCHIVE: none was started on this day (UTC), and the events not yet archived
+-- fill a range, or the oldest of them is older than max_age.
 CREATE OR REPLACE FUNCTION operations.archive_is_due(range_length bigint, max_age interval) RETURNS boolean
 LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
