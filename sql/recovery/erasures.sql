@@ -8,8 +8,8 @@ WHERE NOT EXISTS (SELECT FROM event_store.erased x WHERE x.digest = decode(u.dig
 ORDER BY u.digest;
 
 -- learners --
--- The learners with one of these digests: learners with events (each is found by one look-up in the index), and learners
--- whom a dead letter or a pending event names.
+-- The learners with one of these digests: learners with events (found by one look-up in the index for each), and
+-- learners whom a dead letter or a pending event names.
 WITH RECURSIVE streams (stream_id) AS (
     SELECT min(e.stream_id) FROM event_store.events e WHERE e.stream_id >= 'learner-' AND e.stream_id < 'learner.'
     UNION ALL

@@ -154,7 +154,7 @@ def test_the_commands_list_and_repeat_the_erasures_that_a_restored_log_lacks(
     checked = cli.progress(restored.url, "check")
     cli.expect_failure(checked, "the ledger has 2 erasures", "run `progress erasures apply`")
     output = cli.expect_success(cli.progress(restored.url, "erasures", "apply"))
-    assert "1 learners are erased again; 1 others are not in this log" in output
+    assert "1 learners are erased again. 1 other erased learners are not in this log" in output
     cli.expect_success(cli.progress(restored.url, "check"))
     assert_absent(restored)
 
