@@ -119,9 +119,12 @@ def _list_letters(connection: Connection, learner: str) -> Any:
             yield letter_ids
 
 
-def list_exports(connection: Connection, learner: str) -> list[UUID]:
-    """Return the operations that exported the learner's record, oldest first."""
-    return [row[0] for row in _run(connection, "exports", learner=learner)]
+def list_exports(connection: Connection, learner: str, before: object) -> list[UUID]:
+    """Return the exports that may hold the learner's rows: requested before a time, oldest first.
+
+    `before` is a moment of the database's time, also as text.
+    """
+    return [row[0] for row in _run(connection, "exports", learner=learner, before=before)]
 
 
 def try_end_export(

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
+from uuid import UUID
 
 import msgspec
 
@@ -19,8 +20,10 @@ from progress.operations.claim import ClaimedOperation
 from progress.operations.step_connections import connection_for, parse_arguments
 from progress.projections import replacement
 
-_RETRY_INTERVAL_S = 0.2  # between attempts to take a lock that another worker holds
-_REQUESTS_END_S = 12.0  # after this time, no query that began before the deletion is running
+_RETRY_INTERVAL_S = 0.2  # while another worker holds what this one waits for
+# After this time, no query stores a response with the learner's rows in Redis: a copy of the learner's
+# version, which allows it, lives for 5 s, and a query takes at most 10 s.
+_REQUESTS_END_S = 20.0
 
 # Copies that nobody can change, and the time after which they are gone.
 _COPIES = {
@@ -46,7 +49,8 @@ def forbid(operation: ClaimedOperation) -> object:
         erasure_ledger.write_key(archive, erase_user.read_key(connection))
         erasure_ledger.write_entry(archive, entry)
         counts = erase_user.count(connection, learner, operation.id)
-        counts["exports"] = len(erase_user.list_exports(connection, learner))
+        now = erase_user.read_time(connection)
+        counts["exports"] = len(erase_user.list_exports(connection, learner, now))
     return {"digest": forbidden.digest, "erased_at": forbidden.erased_at, "counts": counts}
 
 
@@ -144,10 +148,16 @@ def _delete_copies(learner: str) -> None:
 
 
 def _delete_exports(operation: ClaimedOperation, connection: Connection, learner: str) -> None:
-    """Delete the learner's exported files; wait for the workers that still write one."""
+    """Delete the exported files that may hold the learner's rows, and end unfinished exports."""
     exports = storage.open_storage(export_files.location(settings.current()))
-    for export_id in erase_user.list_exports(connection, learner):
-        remove = partial(exports.remove_file, export_files.object_name(export_id))
+    forgotten_at = operation.outcomes["forget"]["forgotten_at"]
+
+    def remove_files(export_id: UUID) -> None:
+        for suffix in export_files.MEDIA_TYPES:
+            exports.remove_file(export_files.object_name(export_id, suffix))
+
+    for export_id in erase_user.list_exports(connection, learner, forgotten_at):
+        remove = partial(remove_files, export_id)
         while not erase_user.try_end_export(connection, export_id, remove):
             operation.wait(_RETRY_INTERVAL_S)
 

@@ -79,10 +79,15 @@ SELECT event_store.hide_sessions(:learner, :at_most);
 SELECT operations.redact_operations(:learner, CAST(:except_for AS uuid));
 
 -- exports --
--- The exports of the learner's record.
+-- The exports, requested before a time, whose files may hold rows of the learner: of the learner's record, or statistics.
+-- A finished export has no file after a week.
 SELECT o.operation_id
 FROM operations.operations o
-WHERE o.kind = 'EXPORT_USER' AND :learner IN (o.subject, o.arguments ->> 'user_id')
+WHERE (o.kind = 'EXPORT_USER' AND :learner IN (o.subject, o.arguments ->> 'user_id')
+    OR o.kind = 'EXPORT_STATISTICS'
+       AND (jsonb_typeof(o.arguments -> 'learners') IS DISTINCT FROM 'array' OR o.arguments -> 'learners' ? :learner))
+  AND o.started_at <= CAST(:before AS timestamptz)
+  AND coalesce(o.finished_at, 'infinity') > CAST(:before AS timestamptz) - INTERVAL '8 days'
 ORDER BY o.number;
 
 -- cancel export --
@@ -91,7 +96,8 @@ WHERE o.operation_id = CAST(:operation_id AS uuid) AND o.finished_at IS NULL AND
 
 -- end export --
 UPDATE operations.operations o
-SET state = 'FAILED', error = 'the learner is erased', finished_at = clock_timestamp(), version = o.version + 1
+SET state = 'FAILED', error = 'a learner was erased meanwhile: request another export', finished_at = clock_timestamp(),
+    version = o.version + 1
 WHERE o.operation_id = CAST(:operation_id AS uuid) AND o.finished_at IS NULL;
 
 -- unlock operation --

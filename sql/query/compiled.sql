@@ -8,16 +8,14 @@ FROM (
 ) AS answer;
 
 -- select_columns_and_version --
--- The columns and, as the last column, the learner's version in the same snapshot.
+-- The columns and, as the last column, the learner's version in the same snapshot; null for a learner who is unknown or
+-- deleted, because the cache holds nothing about them.
 SELECT {columns},
-    coalesce(
-        (SELECT version FROM user_progress WHERE user_id = :user_id),
-        (SELECT version FROM deleted_learners WHERE user_id = :user_id),
-        0)
+    (SELECT version FROM user_progress WHERE user_id = :user_id)
 FROM (
 {query}
 ) AS answer;
 
 -- fetch_version --
 -- The learner's version alone.
-SELECT coalesce(max(version), 0) AS version FROM learner_versions WHERE user_id = :user_id;
+SELECT max(version) AS version FROM user_progress WHERE user_id = :user_id;

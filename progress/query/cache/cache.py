@@ -180,7 +180,8 @@ class AnswerCache:
     async def _fetch_learner(self, seen: RequestVersions, user_id: str) -> LearnerVersion:
         learner = await self.versions.fetch_learner(user_id, seen.at, since=seen.since)
         seen.learners[user_id] = learner.version
-        self._copy(seen, {self._learner_key(user_id): learner.version}, learner.known_at)
+        if learner.is_known:
+            self._copy(seen, {self._learner_key(user_id): learner.version}, learner.known_at)
         self._days[user_id] = learner
         if len(self._days) > _MAX_LEARNERS:
             del self._days[next(iter(self._days))]
@@ -210,11 +211,16 @@ class AnswerCache:
         if returns_version:
             version = computed.learner_version
             self._use_returned_version(seen, user_id, version, started_at)
-        if version is None:
+        if version is None or self._is_absent(user_id, version):
             return None, computed.data
         stamp = seen.stamp(key, version, day_ends)
         self._store(key, seen.at, stamp, computed.data)
         return stamp, computed.data
+
+    def _is_absent(self, user_id: str, version: int) -> bool:
+        """Return whether the learner is unknown or deleted at this version."""
+        learner = self._days.get(user_id)
+        return learner is not None and learner.version == version and not learner.is_known
 
     def _use_returned_version(
         self, seen: RequestVersions, user_id: str, version: int | None, started_at: float

@@ -14,9 +14,13 @@ _REFRESH_TIMEOUT_S = 0.05
 
 
 class LearnerVersion(msgspec.Struct, frozen=True):
-    """A learner's version, and the end of their local day."""
+    """A learner's version, and the end of their local day.
+
+    The cache holds nothing about a learner who is unknown or deleted, not even the version.
+    """
 
     version: int
+    is_known: bool
     day_ends: datetime
     at: datetime  # a time on that day
     known_at: float  # monotonic time before the query
@@ -68,7 +72,7 @@ class DatabaseVersions:
             (row,) = await self._reader.fetch(
                 "projections/versions", "learner", user_id=user_id, now=at
             )
-            return LearnerVersion(row["learner"], row["day_ends"], at, known_at)
+            return LearnerVersion(row["learner"], row["is_known"], row["day_ends"], at, known_at)
 
         for _ in range(2):  # the first flight may have started before `since`
             learner = await self._learners.join(user_id, read)

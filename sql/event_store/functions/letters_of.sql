@@ -9,6 +9,7 @@ AS $$
 DECLARE
     named text := event_store.mention_pattern(learner, is_free => false);
     free  text := event_store.mention_pattern(learner, is_free => true);
+    forms text[] := event_store.mention_forms(learner);
 BEGIN
     WITH theirs AS MATERIALIZED (
         SELECT s.session_id FROM event_store.sessions s WHERE s.user_id = learner
@@ -16,8 +17,9 @@ BEGIN
         SELECT * FROM event_store.dead_letters l WHERE l.letter_id > after ORDER BY l.letter_id LIMIT at_most
     )
     SELECT array_agg(l.letter_id) FILTER (WHERE l.discard_reason IS DISTINCT FROM 'erased' AND (
-            l.payload ~ CASE WHEN l.kind = 'malformed' THEN free ELSE named END
-            OR l.reason ~ free OR l.event_id ~ free OR l.event_type ~ free OR l.attributes::text ~ named
+            event_store.mentions(l.payload, forms, CASE WHEN l.kind = 'malformed' THEN free ELSE named END)
+            OR event_store.mentions(l.reason, forms, free) OR event_store.mentions(l.event_id, forms, free)
+            OR event_store.mentions(l.event_type, forms, free) OR event_store.mentions(l.attributes::text, forms, named)
             OR EXISTS (SELECT FROM theirs) AND EXISTS (
                 SELECT FROM event_store.words(l.payload) w (word)
                 WHERE w.word IN (SELECT t.session_id FROM theirs t)))),

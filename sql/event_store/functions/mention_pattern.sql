@@ -8,19 +8,7 @@ SELECT '^' || f.ids || '$|"' || f.ids || '\\*"|learner-' || f.ids || '([^[:alnum
             THEN '|(^|[^[:alnum:]_.@+|:/-])' || f.ids || '([^[:alnum:]_.@+|:/-]|$)' ELSE '' END
 FROM (
     SELECT '(' || string_agg(regexp_replace(form, '([][\\.^$*+?(){}|/-])', '\\\1', 'g'), '|') || ')' AS ids
-    FROM (
-        -- Plain, with JSON's escapes, and with escapes of every character outside ASCII.
-        SELECT id AS form
-        UNION
-        SELECT substr(j.json, 2, length(j.json) - 2) FROM (SELECT to_json(id)::text AS json) j
-        UNION
-        SELECT string_agg(CASE WHEN ascii(c) < 128 THEN c
-            WHEN ascii(c) < 65536 THEN '\u' || lpad(to_hex(ascii(c)), 4, '0')
-            ELSE '\u' || to_hex(55296 + ((ascii(c) - 65536) >> 10))
-                || '\u' || to_hex(56320 + ((ascii(c) - 65536) & 1023))
-            END, '' ORDER BY n)
-        FROM string_to_table(trim('"' FROM to_json(id)::text), NULL) WITH ORDINALITY AS t (c, n)
-    ) forms
+    FROM unnest(event_store.mention_forms(id)) AS t (form)
 ) f
 $$;
 

@@ -1,0 +1,207 @@
+"""An erasure while the learner's events pour in, folds and queries run, and two revisions serve."""
+
+import contextlib
+import json
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from progress import settings
+from progress.adapters.postgres import database
+from progress.adapters.postgres.database import Connection
+from progress.errors import RebuildRunning
+from progress.local import readiness
+from progress.operations import erase_user
+from progress.projections import batch, rebuild, schema
+from progress.projections.projector import Projector
+from progress.recovery import checks
+from tests.conftest import Store
+from tests.support import api, sample_events, stage
+from tests.support.erasure_fixtures import (
+    LEARNER,
+    MARKER,
+    NEEDLES,
+    blocks,
+    erase,
+    find_in_redis,
+    find_traces,
+    leave_traces,
+    list_events,
+    no_requests,
+    push_events,
+    receipt,
+)
+from tests.support.operation_fixtures import Operator, url_of
+
+__all__ = ["no_requests"]
+
+ABOUT = """
+{ userProgress(userId: "%s") { totalItemsLearned }
+  streak(userId: "%s") { longest }
+  dailyStats(userId: "%s", from: "2024-04-01", to: "2024-04-30") { answers }
+  past: dailyStats(userId: "%s", from: "2024-04-01", to: "2024-04-30",
+                   asOf: "2024-04-20T00:00:00Z") { answers } }
+""".replace("%s", LEARNER)
+
+
+@pytest.fixture
+def served(store: Store, redis_with_notifications: str) -> Iterator[api.Api]:
+    """The API with a cache."""
+    with api.serve(url_of(store, "query"), redis_url=redis_with_notifications) as running:
+        yield running
+
+
+class Traffic:
+    """Actions that threads repeat until the block ends; the first error is raised at its end."""
+
+    def __init__(self, *actions: Callable[[int], object]) -> None:
+        self._actions, self._stop = actions, threading.Event()
+        self.counts = [0] * len(actions)
+
+    @contextlib.contextmanager
+    def running(self) -> Iterator[None]:
+        """Repeat the actions during the block, each in a thread of its own."""
+        with ThreadPoolExecutor(len(self._actions)) as pool:
+            threads = [pool.submit(self._repeat, n) for n in range(len(self._actions))]
+            try:
+                self.wait(1)
+                yield
+                self.wait(2)
+            finally:
+                self._stop.set()
+            for thread in threads:
+                thread.result()
+
+    def wait(self, more: int) -> None:
+        """Wait until each action was done some more times."""
+        goals = [count + more for count in self.counts]
+        readiness.wait(lambda: self._stop.is_set() or self._are_reached(goals), "the actions")
+
+    def _are_reached(self, goals: list[int]) -> bool:
+        return all(count >= goal for count, goal in zip(self.counts, goals, strict=True))
+
+    def _repeat(self, number: int) -> None:
+        try:
+            while not self._stop.is_set():
+                self._actions[number](self.counts[number])
+                self.counts[number] += 1
+        except BaseException:
+            self._stop.set()
+            raise
+
+
+@pytest.fixture
+def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An erasure empties few events in a transaction."""
+    monkeypatch.setattr(erase_user, "CHUNK", 5)
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.usefixtures("small_chunks")
+def test_nothing_is_left_of_a_learner_who_is_erased_under_full_traffic(
+    operator: Operator,
+    store: Store,
+    populated: Connection,
+    served: api.Api,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    settings.current.cache_clear()
+    leave_traces(populated)
+    second_revision(populated)
+    capfd.readouterr()
+    with contextlib.ExitStack() as stack:
+
+        def connect() -> Connection:
+            return stack.enter_context(contextlib.closing(stage.connect(store.url)))
+
+        traffic = Traffic(
+            deliver(connect()), fold(connect()), run_batches(connect()), query(served),
+            rebuild_all(store),
+        )  # fmt: skip
+        with traffic.running():
+            done = operator.run(erase(operator)["id"])
+    assert receipt(done)["found"] == 0
+    Projector(populated, publisher=stage.publisher()).catch_up_all()
+    batch.run(populated)
+    served.post(ABOUT, "ada", roles="admin")
+    assert find_traces(populated, *NEEDLES) == []
+    assert find_in_redis(*NEEDLES) == []
+    output = capfd.readouterr()
+    assert not [needle for needle in NEEDLES if needle in output.out + output.err]
+    assert not sample_events.find_differences(populated)
+    assert not checks.run(populated).findings
+    for _, _, in_shard, is_dense in populated.run(blocks()["versions"]):
+        assert (in_shard, is_dense) == (True, True)
+
+
+def second_revision(connection: Connection) -> None:
+    """Let another version of the code have a schema, which no worker folds any more."""
+    name = schema.schema_name()
+    connection.run(f"ALTER SCHEMA {name} RENAME TO progress_0123456789ab")
+    schema.create(connection)
+    schema.set_search_path(connection)
+    Projector(connection, publisher=stage.publisher()).catch_up_all()
+    batch.fold(connection, list(range(16)))
+
+
+def deliver(connection: Connection) -> Callable[[int], object]:
+    """Deliver the learner's events, pending ones and faulty ones, and those of another learner."""
+    lessons = [sample_events.lesson("ben", 10 + number) for number in range(20)]
+
+    def act(number: int) -> None:
+        events = list_events(LEARNER, f"erika-session-{number}")
+        push_events(connection, *reversed(events))
+        push_events(connection, *lessons[number % len(lessons)])
+        push_events(connection, json.dumps({"user_id": LEARNER, "note": MARKER})[:-1].encode())
+
+    return act
+
+
+def fold(connection: Connection) -> Callable[[int], object]:
+    """Fold as workers do."""
+    projector = Projector(connection, publisher=stage.publisher())
+    return lambda _: projector.catch_up_all(limit=7)
+
+
+def run_batches(connection: Connection) -> Callable[[int], object]:
+    """Run the batch job."""
+    return lambda _: batch.run(connection, publisher=stage.publisher())
+
+
+def query(served: api.Api) -> Callable[[int], object]:
+    """Query the learner's present and past as an administrator."""
+
+    def act(_: int) -> None:
+        body = served.post(ABOUT, "ada", roles="admin")
+        assert "errors" not in body, body
+
+    return act
+
+
+def rebuild_all(store: Store) -> Callable[[int], object]:
+    """Rebuild the read models, unless the erasure holds the lock."""
+
+    def connect() -> Connection:
+        return database.connect(store.url, name="rebuild")
+
+    def act(_: int) -> None:
+        with contextlib.suppress(RebuildRunning):
+            rebuild.run(connect, workers=1, publisher=stage.publisher())
+
+    return act
+
+
+def test_redis_keeps_nothing_of_a_learner_who_is_unknown_deleted_or_erased(
+    operator: Operator, populated: Connection, served: api.Api
+) -> None:
+    settings.current.cache_clear()
+    served.post(ABOUT, "ada", roles="admin")
+    assert find_in_redis(LEARNER) == []
+    leave_traces(populated)
+    served.post(ABOUT, "ada", roles="admin")
+    assert find_in_redis(LEARNER) != []
+    receipt(operator.run(erase(operator)["id"]))
+    served.post(ABOUT, "ada", roles="admin")
+    assert find_in_redis(*NEEDLES) == []
