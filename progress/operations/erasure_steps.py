@@ -14,15 +14,15 @@ from progress.adapters.postgres.database import Connection
 from progress.adapters.redis import mentions
 from progress.adapters.storage import storage
 from progress.archive import erasure, location
-from progress.errors import RebuildRunning
+from progress.errors import ArchiveRunning, RebuildRunning
 from progress.operations import erase_user, erasure_ledger, export_files
 from progress.operations.claim import ClaimedOperation
 from progress.operations.step_connections import connection_for, parse_arguments
 from progress.projections import replacement
 
 _RETRY_INTERVAL_S = 0.2  # while another worker holds what this one waits for
-# After this time, no query stores a response with the learner's rows in Redis: a copy of the learner's
-# version, which allows it, lives for 5 s, and a query takes at most 10 s.
+# After this time, no query stores a response with the learner's rows in Redis: a copy of the
+# learner's version, which allows it, lives for 5 s, and a query takes at most 10 s.
 _REQUESTS_END_S = 20.0
 
 # Copies that nobody can change, and the time after which they are gone.
@@ -81,32 +81,33 @@ def redact(operation: ClaimedOperation) -> object:
 
 
 def files(operation: ClaimedOperation) -> object:
-    """Rewrite the learner's files of the archive; return the number of files."""
-    stream_id = f"learner-{_learner(operation)}"
-    archive = location.open_archive(settings.current())
+    """Write the archive's files without the learner; return the number of files and rows."""
+    learner = _learner(operation)
     with connection_for(operation) as connection:
-        removal = erasure.remove_stream(connection, archive, stream_id, operation.report_progress)
-    return {"files": removal.files}
+        removal = _rewrite_files(operation, connection, learner)
+    return {"archive_files": removal.files, "archive_rows": removal.rows}
 
 
 def close(operation: ClaimedOperation) -> object:
     """Remove the last traces, once no worker can bring the learner back; return the receipt."""
     if "user_id" not in operation.arguments:  # a worker has stored the receipt, and then died
         with connection_for(operation) as connection:
+            erase_user.analyze(connection)
             return erase_user.read_receipt(connection, operation.id)
     learner = _learner(operation)
     with connection_for(operation) as connection, _rebuild_lock(operation, connection):
         _wait_for_requests(operation, connection)
         erase_user.fold_deletion(connection, learner, operation.publisher)
         erase_user.redact_events(connection, learner, lambda _: None, with_deletions=True)
+        _rewrite_files(operation, connection, learner)  # the deletions have other ids now
         erase_user.hide_sessions(connection, learner)
         erase_user.delete_marks(connection, learner)
         _delete_exports(operation, connection, learner)
         erase_user.redact_rest(connection, learner, operation.id)
         _delete_copies(learner)
-        erase_user.analyze(connection)
         receipt = _write_receipt(operation, connection, learner)
         erase_user.keep_receipt(connection, learner, operation.id, receipt)
+        erase_user.analyze(connection)
     return receipt
 
 
@@ -139,6 +140,22 @@ def _wait_for_requests(operation: ClaimedOperation, connection: Connection) -> N
     forgotten_at = operation.outcomes["forget"]["forgotten_at"]
     while erase_user.read_age_s(connection, forgotten_at) < _REQUESTS_END_S:
         operation.wait(_RETRY_INTERVAL_S)
+
+
+def _rewrite_files(
+    operation: ClaimedOperation, connection: Connection, learner: str
+) -> erasure.Removal:
+    """Remove the learner from the archive, after another run that works on it."""
+    archive = location.open_archive(settings.current())
+
+    def report(progress: float) -> None:
+        operation.report_progress(0.9 + 0.05 * progress)
+
+    while True:
+        try:
+            return erasure.remove_stream(connection, archive, f"learner-{learner}", report)
+        except ArchiveRunning:
+            operation.wait(_RETRY_INTERVAL_S)
 
 
 def _delete_copies(learner: str) -> None:

@@ -1,15 +1,18 @@
 """An erasure removes every trace of the learner, and nothing of other learners."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from progress import settings
 from progress.adapters.postgres.database import Connection
+from progress.archive import catalog, check, location
 from progress.operations import erase_user
 from progress.projections import batch
 from progress.recovery import checks
-from tests.support import model_rows, sample_events, stage
+from tests.support import archives, model_rows, sample_events, stage
 from tests.support.erasure_fixtures import (
     LEARNER,
     MARKER,
@@ -24,9 +27,10 @@ from tests.support.erasure_fixtures import (
     push_events,
     receipt,
 )
+from tests.support.export_fixtures import export_statistics, exports
 from tests.support.operation_fixtures import ADMIN, Operator
 
-__all__ = ["no_requests"]
+__all__ = ["exports", "no_requests"]
 
 AT = sample_events.BEGIN
 
@@ -127,7 +131,8 @@ def test_the_receipt_counts_the_erased_rows_by_table_and_does_not_name_the_learn
         "dead_letters": 9,
         "operations": 0,
         "exports": 0,
-        "files": 0,
+        "archive_files": 0,
+        "archive_rows": 0,
     }
     assert (done["found"], done["places"], done["in_events_of_others"]) == (0, {}, 1)
     assert done["copies_until"].keys() == {"backups", "pubsub", "pubsub_dead_letters"}
@@ -239,6 +244,39 @@ def test_the_exports_of_the_learner_are_deleted(operator: Operator, traced: Conn
     assert operator.get(unfinished)["state"] == "FAILED"
     assert operator.run(unfinished)["state"] == "FAILED"
     assert operator.error(own.replace("mine", "new"), LEARNER, roles="learner")[0] == "NOT_FOUND"
+
+
+def test_exported_statistics_that_may_hold_rows_of_the_learner_are_deleted(
+    operator: Operator, traced: Connection, exports: Path
+) -> None:
+    for learners in ("", f', learners: ["{LEARNER}"]', ', learners: ["ben"]'):
+        operator.run(export_statistics(operator, f"table: DAILY{learners}")["id"])
+    unfinished = export_statistics(operator, "table: ITEM")["id"]
+    done = operator.run(erase(operator)["id"])
+    assert receipt(done)["erased"]["exports"] == 3
+    assert len([*exports.iterdir()]) == 1
+    assert find_traces(traced, *NEEDLES) == []
+    assert "request another export" in operator.get(unfinished)["error"]
+    later = operator.run(export_statistics(operator, "table: DAILY")["id"])
+    assert later["state"] == "SUCCEEDED"
+
+
+def test_the_archive_holds_no_event_of_an_erased_learner(
+    operator: Operator, traced: Connection
+) -> None:
+    archive = location.open_archive(settings.current())
+    stage.append(traced, [sample_events.user_deleted(LEARNER)])
+    batch.run(traced)
+    archives.run(traced, archive)
+    before = archives.files_with(archive, f"learner-{LEARNER}")
+    erased = receipt(operator.run(erase(operator)["id"]))["erased"]
+    assert (erased["archive_files"], erased["archive_rows"]) == (len(before), erased["events"])
+    assert erased["archive_files"] > 0
+    assert archives.files_with(archive, f"learner-{LEARNER}") == []
+    assert not check.run_deep(traced, archive, lambda *_: None).findings
+    checkpoints = catalog.read(archive).manifest.checkpoints  # type: ignore[union-attr]
+    ids = {str(e["event_id"]) for e in model_rows.read_table(traced, "event_store.events")}
+    assert {one.event_id for one in checkpoints} <= ids
 
 
 def test_an_erasure_cannot_be_cancelled(operator: Operator, traced: Connection) -> None:
