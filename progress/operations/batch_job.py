@@ -11,7 +11,7 @@ from progress.adapters.postgres.database import Connection
 from progress.adapters.pubsub import backlog, wakeups
 from progress.adapters.telemetry import logs, tracing
 from progress.errors import ProgressError
-from progress.operations import archive_schedule, claim, retention
+from progress.operations import archive_schedule, claim, export_files, retention
 from progress.projections import batch, gauges
 from progress.projections.notifications import Publisher
 from progress.settings import Settings
@@ -68,6 +68,7 @@ def _run(connection: database.Connection, settings: Settings) -> tuple[batch.Rep
     if index == 0:
         retention.delete_closed_letters(connection)
         claim.delete_old(connection)
+        export_files.delete_old(settings)
         if settings.erase_deleted_after_days is not None:
             retention.start_erasures(connection, settings.erase_deleted_after_days)
         archive_schedule.start_if_due(connection)

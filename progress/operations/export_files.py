@@ -6,12 +6,15 @@ is deleted after a week: in the bucket by its lifecycle rule, on this machine by
 This module must not import pg8000, which the query function starts without.
 """
 
+import time
 from datetime import date, timedelta
 from enum import StrEnum
+from pathlib import Path
 from uuid import UUID
 
 import msgspec
 
+from progress.errors import ProgressError
 from progress.settings import Settings
 
 LIFETIME = timedelta(days=7)  # also in the bucket's lifecycle rule
@@ -74,3 +77,20 @@ def location(settings: Settings) -> str:
 def object_name(operation_id: UUID, suffix: str = "zip") -> str:
     """Return the object of an operation; a repeated step replaces it."""
     return f"{operation_id}.{suffix}"
+
+
+def delete_old(settings: Settings) -> None:
+    """Delete the files on this machine that are older than a week; the bucket deletes its own.
+
+    Raises ProgressError if a file cannot be deleted.
+    """
+    folder = Path(location(settings))
+    if settings.exports_bucket or not folder.is_dir():
+        return
+    oldest = time.time() - LIFETIME.total_seconds()
+    try:
+        for file in folder.iterdir():
+            if file.stat().st_mtime < oldest:
+                file.unlink()
+    except OSError as error:
+        raise ProgressError(f"{error.filename}: {error.strerror}; delete it") from error

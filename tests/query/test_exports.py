@@ -2,18 +2,22 @@
 
 import asyncio
 import hashlib
+import os
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from starlette.requests import Request
 
+from progress import settings
 from progress.adapters.postgres import statements
 from progress.adapters.postgres.database import Connection
 from progress.local import readiness
-from progress.operations import records
+from progress.operations import batch_job, records
 from progress.operations.records import Operation, OperationKind, OperationState
 from progress.projections import batch
 from progress.query.graphql.downloads import Downloads
@@ -31,6 +35,7 @@ from tests.support.operation_fixtures import (
     fake_publisher,
     operator,
     populated,
+    url_of,
 )
 
 __all__ = ["exports", "fake_publisher", "operator", "populated"]
@@ -158,12 +163,39 @@ def fetch(operator: Operator, path: str) -> tuple[int, dict[str, str], bytes]:
     return parts[0]["status"], headers, b"".join(part.get("body", b"") for part in parts)
 
 
+def test_the_batch_job_deletes_local_files_after_a_week(
+    operator: Operator, populated: Connection, exports: Path, store: Store
+) -> None:
+    week = timedelta(days=7).total_seconds()
+    exports.mkdir()
+    for name, age in {
+        "old.zip": week + 60,
+        "old.csv.part": week + 60,
+        "new.zip": week - 60,
+    }.items():
+        file = exports / name
+        file.touch()
+        os.utime(file, (time.time() - age, time.time() - age))
+    with_rights = msgspec.structs.replace(settings.current(), database_url=url_of(store, "batch"))
+    assert batch_job.run(with_rights) == 0
+    assert [file.name for file in exports.iterdir()] == ["new.zip"]
+
+
+def test_the_size_of_a_file_in_the_bucket_is_read_without_a_signature() -> None:
+    """The page lists ten operations every ten seconds; a signature is a request of the IAM API."""
+    now = datetime(2026, 1, 1, 12, tzinfo=UTC)
+    downloads = Downloads(Settings(exports_bucket="exports"))
+    download = downloads.find(finished_export(now), now, "")
+    assert download is not None
+    assert (download.bytes, download.sha256) == (7, "ab")
+
+
 def test_a_link_on_this_machine_expires_after_ten_minutes(tmp_path: Path) -> None:
     now = datetime(2026, 1, 1, 12, tzinfo=UTC)
     downloads = Downloads(Settings(progress_data_dir=str(tmp_path)))
-    download = asyncio.run(downloads.sign(finished_export(now), now, "http://127.0.0.1:8080"))
+    download = downloads.find(finished_export(now), now, "http://127.0.0.1:8080")
     assert download is not None
-    path = download.url.removeprefix("http://127.0.0.1:8080")
+    path = asyncio.run(download.sign()).removeprefix("http://127.0.0.1:8080")
     assert download.expires_at == now + timedelta(minutes=10)
     assert downloads.open(path, now + timedelta(minutes=9, seconds=59)) is not None
     assert downloads.open(path, now + timedelta(minutes=10)) is None
@@ -174,8 +206,8 @@ def test_an_export_has_no_download_once_the_bucket_has_deleted_the_file() -> Non
     now = datetime(2026, 1, 1, 12, tzinfo=UTC)
     downloads, operation = Downloads(Settings()), finished_export(now)
     last = now + timedelta(days=7) - timedelta(seconds=1)
-    assert asyncio.run(downloads.sign(operation, last, "")) is not None
-    assert asyncio.run(downloads.sign(operation, now + timedelta(days=7), "")) is None
+    assert downloads.find(operation, last, "") is not None
+    assert downloads.find(operation, now + timedelta(days=7), "") is None
 
 
 def finished_export(at: datetime) -> Operation:

@@ -40,13 +40,13 @@ class Context(msgspec.Struct, frozen=True):
         if not self.is_admin:
             raise Forbidden("administrators only")
 
-    async def sign_download(self, operation: Operation) -> Download | None:
+    def find_download(self, operation: Operation) -> Download | None:
         """Return the operation's file if the caller may fetch it."""
         if self.downloads is None or not self._may_fetch(operation):
             return None
         origin = f"http://{self.host.decode('latin-1')}" if self.host else ""
         now = datetime.now(UTC)  # not `at`, because a stream may have begun long ago
-        return await self.downloads.sign(operation, now, origin)
+        return self.downloads.find(operation, now, origin)
 
     def _may_fetch(self, operation: Operation) -> bool:
         """Return whether the file is the caller's own record, or one that their role may request.

@@ -10,7 +10,7 @@ import functools
 import hmac
 import secrets
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
@@ -30,13 +30,25 @@ _EXPIRES_S = 600
 _SIGN_TIMEOUT_S = 5.0
 
 
-class Download(msgspec.Struct, frozen=True):
-    """A file to fetch; the URL is valid until `expires_at`."""
+class Download(NamedTuple):
+    """A file to fetch, until `expires_at`; its URL is signed only when a request selects it."""
 
-    url: str
+    exported: ExportedFile
     expires_at: datetime
-    bytes: int
-    sha256: str
+    origin: str
+    downloads: "Downloads"
+
+    @property
+    def bytes(self) -> int:
+        return self.exported.bytes
+
+    @property
+    def sha256(self) -> str:
+        return self.exported.sha256
+
+    async def sign(self) -> str:
+        """Return the URL; raise StorageUnavailable if the bucket's URL cannot be signed."""
+        return await self.downloads.sign(self)
 
 
 class _Token(msgspec.Struct, frozen=True, array_like=True):
@@ -52,17 +64,19 @@ class Downloads:
         self.location = export_files.location(settings)
         self._key = secrets.token_bytes(32)
 
-    async def sign(self, operation: Operation, at: datetime, origin: str) -> Download | None:
+    def find(self, operation: Operation, at: datetime, origin: str) -> Download | None:
         """Return the download of an operation's file; None if there is no file any more."""
         if not _has_file(operation, at):
             return None
         file = msgspec.json.decode(operation.result or "", type=ExportedFile)
-        expires_at = at + timedelta(seconds=_EXPIRES_S)
+        return Download(file, at + timedelta(seconds=_EXPIRES_S), origin, self)
+
+    async def sign(self, download: Download) -> str:
+        """Return the URL of the file, valid until the download expires."""
+        file, expires_at = download.exported, download.expires_at
         if self.location.startswith("gs://"):
-            url = await self._sign_in_bucket(file, at)
-        else:
-            url = f"{origin}{PATH}{self._sign_path(file, expires_at)}/{file.file}"
-        return Download(url, expires_at, file.bytes, file.sha256)
+            return await self._sign_in_bucket(file, expires_at - timedelta(seconds=_EXPIRES_S))
+        return f"{download.origin}{PATH}{self._sign_path(file, expires_at)}/{file.file}"
 
     def open(self, path: str, now: datetime) -> ExportedFile | None:
         """Return the file that a signed path names; None if the path is forged or has expired."""

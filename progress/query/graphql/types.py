@@ -11,6 +11,7 @@ import strawberry
 from progress.event_store import dead_letter_record as dead_letters
 from progress.operations import export_files
 from progress.operations import records as operations
+from progress.query.graphql import downloads
 from progress.query.graphql.context import Info
 from progress.query.read_models import rows
 
@@ -122,9 +123,13 @@ class DeadLetter:
 DeadLetterConnection = _connection("DeadLetter", DeadLetter, total_count=int)
 
 
+async def _sign_url(root: downloads.Download) -> str:
+    return await root.sign()
+
+
 @strawberry.type(description="A file to fetch; the address holds for ten minutes.")
 class Download:
-    url: str
+    url: str = strawberry.field(resolver=_sign_url)
     expires_at: datetime
     bytes: int
     sha256: str
@@ -138,9 +143,9 @@ class OperationStep:
     error: str | None
 
 
-async def _sign_download(root: operations.Operation, info: Info) -> Download | None:
+def _find_download(root: operations.Operation, info: Info) -> Download | None:
     """Return a record with the fields of the type."""
-    return cast("Download | None", await info.context.sign_download(root))
+    return cast("Download | None", info.context.find_download(root))
 
 
 @strawberry.type
@@ -154,7 +159,7 @@ class Operation:
     result: str | None = strawberry.field(description="JSON, as text, when it has succeeded.")
 
     download: Download | None = strawberry.field(
-        resolver=_sign_download, description="Of an export that has succeeded, for who started it."
+        resolver=_find_download, description="Of an export that has succeeded, for who started it."
     )
     started_at: datetime
     finished_at: datetime | None

@@ -29,6 +29,7 @@ const MUTATIONS = {
 };
 const changeMutation = (name) => `mutation Change($id: ID!) { operation: ${name}(id: $id) { ${OPERATION} } }`;
 const CHANGES = { cancel: changeMutation('cancelOperation'), retry: changeMutation('retryOperation') };
+const LINK = 'query Link($id: ID!) { operation(id: $id) { download { url } } }';
 const DISCARD = `mutation Discard($ids: [ID!]!, $reason: String!) {
   discarded: discardDeadLetters(ids: $ids, reason: $reason)
 }`;
@@ -152,8 +153,16 @@ export class Administration {
       discard: () => this.discard(),
       cancel: () => this.changeOperation('cancel', button.dataset.id),
       retry: () => this.changeOperation('retry', button.dataset.id),
+      download: () => this.download(button.dataset.id),
     };
     actions[button.dataset.action]();
+  }
+
+  /** Save the file of an export. Its address is requested now, because it is valid for ten minutes only. */
+  async download(id) {
+    const data = await this.mutate(LINK, { id });
+    if (data?.operation?.download) location.assign(data.operation.download.url);
+    else if (data) this.load();
   }
 
   showMore() {
@@ -214,7 +223,7 @@ export class Administration {
     for (const box of this.element.querySelectorAll('[type=checkbox]')) box.checked = false;
   }
 
-  /** Return the mutation's data; null, and an error on the page, if it was rejected. */
+  /** Return the request's data; null, and an error on the page, if it was rejected. */
   async mutate(mutation, variables) {
     this.error = null;
     try {

@@ -2,7 +2,7 @@
 
 import { runQuery } from './api.js';
 import { h } from './dom.js';
-import { OPERATION, hasEnded, kindOf, progress } from './operations.js';
+import { OPERATION, hasEnded, kindOf, progress, size } from './operations.js';
 import * as session from './session.js';
 import { Subscription } from './stream.js';
 
@@ -13,7 +13,6 @@ const START = `mutation Export($user: ID, $key: ID!) {
 const CANCEL = `mutation Cancel($id: ID!) { operation: cancelOperation(id: $id) { ${FIELDS} } }`;
 const FETCH = `query Export($id: ID!) { operation(id: $id) { ${FIELDS} } }`;
 const SUBSCRIPTION = `subscription FollowExport($id: ID!) { operation: operationUpdated(id: $id) { ${FIELDS} } }`;
-const MIB = 1 << 20;
 const RENEWAL_MS = 540_000; // a minute before the URL of the file expires
 
 export class Download {
@@ -49,10 +48,9 @@ export class Download {
       h('button', { type: 'button', class: 'button quiet', 'data-export': name, 'data-key': name }, text);
     if (this.isRunning) return [button('cancel', 'Cancel')];
     const { state, download } = this.operation ?? {};
-    const size = download && `${(download.bytes / MIB).toFixed(1)} MB`;
     return [
       download && h('a', { class: 'button', href: download.url, download: true, 'data-key': 'file' },
-        `Save the file (${size})`),
+        `Save the file (${size(download)})`),
       button('start', state && state !== 'SUCCEEDED' ? 'Try again' : this.user ? 'Download their data' : 'Download my data'),
     ];
   }

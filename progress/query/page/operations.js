@@ -4,7 +4,8 @@ import { h, s } from './dom.js';
 import { count, distance, percent } from './format.js';
 
 export const OPERATION = `id kind state progress error result startedAt finishedAt
-  steps { name state attempts error }`;
+  steps { name state attempts error } download { bytes }`;
+const MIB = 1 << 20;
 
 const KINDS = {
   REBUILD: 'Rebuild', RUN_BATCH: 'Batch run', REPLAY_DEAD_LETTERS: 'Replay of dead letters',
@@ -45,11 +46,16 @@ function operation(row) {
     row.error && h('p', { class: 'error' }, row.error),
     canCancel(row) && change(row, 'cancel', 'Cancel'),
     canRetry(row) && change(row, 'retry', 'Try again'),
+    row.download && change(row, 'download', `Download (${size(row.download)})`),
     h('details', null,
       h('summary', null, count(row.steps.length, 'step', 'steps'),
         h('span', { class: 'unseen' }, ` of ${kindOf(row)}, ${ended}`)),
       h('ol', { class: 'steps' }, row.steps.map(step)),
       row.result && h('pre', { tabindex: 0, role: 'region', 'aria-label': 'Result' }, row.result)));
+}
+
+export function size({ bytes }) {
+  return bytes < MIB / 10 ? `${Math.ceil(bytes / 1024)} kB` : `${(bytes / MIB).toFixed(1)} MB`;
 }
 
 function change(row, action, text) {

@@ -73,6 +73,20 @@ def test_a_running_export_is_cancelled_and_tried_again(visit: Visits, demo: Stac
     expect(bar).to_have_count(0)
 
 
+def test_an_administrator_saves_an_exported_record_from_the_list_of_operations(
+    visit: Visits, demo: Stack
+) -> None:
+    page = visit().open("root", "admin", f"#/learner/{browser.DEMO}")
+    page.get_by_role("button", name="Download their data").click()
+    expect(page.get_by_role("link", name="Save the file")).to_be_visible(timeout=30_000)
+    page.goto(page.url.partition("#")[0] + "#/administration")
+    button = page.locator(".operations > li").first.get_by_role("button", name="Download (")
+    expect(button).to_be_visible()
+    with page.expect_download() as saved:
+        button.click()
+    assert saved.value.suggested_filename.startswith("progress-")
+
+
 def test_support_cannot_export_a_record(visit: Visits) -> None:
     page = visit().open("sue", "support", f"#/learner/{browser.DEMO}")
     expect(page.get_by_role("region", name="Today")).to_be_visible()
