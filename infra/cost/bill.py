@@ -201,7 +201,7 @@ def _monitoring(month: Month) -> Usage:
     if facts["policies"]:  # the load balancer logs 10 % of the requests
         entries += month.queries * month.logged * _ASSUMED["request_entry_bytes"] / 10
     conditions = facts["conditions"] if month.has_alerts else 0
-    distributions, counters = 14, 16  # time series, each with at most one point a minute
+    distributions, counters = 16, 16  # time series, each with at most one point a minute
     return {
         "logging": DAYS * entries / GIB,
         "metrics": HOURS * 60 * (80 * distributions + 8 * counters) / 2**20,

@@ -13,7 +13,10 @@ locals {
 
   # The mean of the batch job's last two measurements.
   batch_mean = {
-    for field in ["projection_lag", "projection_lag_ms", "dead_letters", "database_connections", "database_bytes"] :
+    for field in [
+      "projection_lag", "projection_lag_ms", "dead_letters", "database_connections", "database_bytes",
+      "failed_operations", "overdue_operations",
+    ] :
     field => join(" / ", [
       for part in ["sum", "count"] :
       "sum(increase(${local.series[field]}_${part}{${local.jobs_selector}}[${2 * var.batch_minutes}m]))"

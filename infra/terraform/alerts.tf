@@ -25,7 +25,7 @@ variable "alerts" {
   type        = set(string)
   default = [
     "batch-job", "cold-cache", "database-limits", "dead-letters",
-    "errors", "event-delay", "projection-lag", "slow-queries",
+    "errors", "event-delay", "operations", "projection-lag", "slow-queries",
   ]
 
   validation {
@@ -241,6 +241,29 @@ locals {
             "${local.jobs_selector},job_name=~\"progress-batch.*|progress-backup\",result=\"failed\"}[10m])) > 0",
           ])
           for = 0
+        }
+      }
+    }
+    "operations" = {
+      severity = "ERROR"
+      title    = "An operation failed, or does not end"
+      meaning = join(" ", [
+        "An operation failed or timed out within the last hour, or is unfinished an hour after its start (an",
+        "erasure: 24 hours). What it should do is not done.",
+      ])
+      cause = "An outage of the database or of a bucket, too much work for one step, or a fault in the code."
+      action = join(" ", [
+        "Run `progress operations list` and `show` the operation: its steps name the error. Fix the cause, then",
+        "`retry` the operation, or start it again.",
+      ])
+      conditions = {
+        "an operation failed or timed out" = {
+          query = "${local.batch_mean.failed_operations} > 0"
+          for   = 0
+        }
+        "an operation is unfinished for too long" = {
+          query = "${local.batch_mean.overdue_operations} > 0"
+          for   = 0
         }
       }
     }

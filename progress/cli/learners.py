@@ -5,18 +5,14 @@ from pathlib import Path
 from typing import Annotated
 from uuid import UUID, uuid4
 
-import msgspec
 import typer
 from rich.console import Console
 
-from progress import settings
 from progress.adapters.postgres.database import Connection
 from progress.adapters.postgres.statements import blocks
-from progress.adapters.storage import storage
 from progress.cli import operations, targets
 from progress.errors import NotFound
-from progress.operations import export_files, records
-from progress.operations.export_files import ExportedFile
+from progress.operations import records
 from progress.operations.records import OperationKind
 from progress.projections import schema
 
@@ -36,13 +32,7 @@ def export(user: Learner, folder: Folder = Path()) -> None:
             raise NotFound(f"no events of the learner {user} are recorded")
         operation_id = _start(connection, OperationKind.EXPORT_USER, user)
     console = Console(highlight=False)
-    operation = operations.await_success(console, operation_id)
-    file = msgspec.json.decode(operation.result or "", type=ExportedFile)
-    source = storage.open_storage(export_files.location(settings.current()))
-    with storage.open_storage(str(folder)).writing(file.file) as output:
-        for part in source.reading(file.object):
-            output.write(part)
-    console.print(f"{folder / file.file}: {file.bytes:,} bytes", soft_wrap=True)
+    operations.save_file(console, operations.await_success(console, operation_id), folder)
 
 
 def _is_known(connection: Connection, user: str) -> bool:

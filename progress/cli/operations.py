@@ -2,6 +2,7 @@
 
 import contextlib
 import time
+from pathlib import Path
 from typing import Annotated
 from uuid import UUID
 
@@ -10,17 +11,21 @@ import typer
 from rich.console import Console
 from rich.table import Column, Table
 
+from progress import settings
 from progress.adapters import terminal
 from progress.adapters.postgres.statements import blocks
+from progress.adapters.storage import storage
 from progress.cli import targets
 from progress.errors import ProgressError
-from progress.operations import records
+from progress.operations import export_files, records
+from progress.operations.export_files import ExportedFile
 from progress.operations.records import PLANS, OperationState
 
 _operations = typer.Typer(help="Operations started through the API.", no_args_is_help=True)
 CALLER = "command line"
 _POLL_INTERVAL_S = 0.5
 
+Folder = Annotated[Path, typer.Argument(metavar="FOLDER", help="Where the file is written.")]
 OperationId = Annotated[UUID, typer.Argument(metavar="ID", help="The id in the output of `list`.")]
 
 
@@ -63,8 +68,17 @@ def list_newest(
 
 @_operations.command()
 def show(operation_id: OperationId) -> None:
-    """Show an operation with its steps."""
-    typer.echo(msgspec.json.format(msgspec.json.encode(_read(operation_id))).decode())
+    """Show an operation with its steps, and the file that `download` saves."""
+    operation = _read(operation_id)
+    file = _exported_file(operation)
+    shown = {**msgspec.structs.asdict(operation), "download": file and file.file}
+    typer.echo(msgspec.json.format(msgspec.json.encode(shown)).decode())
+
+
+@_operations.command()
+def download(operation_id: OperationId, folder: Folder = Path()) -> None:
+    """Save the file of an export into FOLDER."""
+    save_file(Console(highlight=False), _read(operation_id), folder)
 
 
 @_operations.command()
@@ -86,6 +100,28 @@ def await_success(console: Console, operation_id: UUID) -> records.Operation:
     if operation.state != OperationState.SUCCEEDED:
         raise ProgressError(f"{operation.state}: {operation.error}")
     return operation
+
+
+def save_file(console: Console, operation: records.Operation, folder: Path) -> None:
+    """Save the file of an export; raise ProgressError if there is no file any more."""
+    file = _exported_file(operation)
+    source = storage.open_storage(export_files.location(settings.current()))
+    if file is None or not source.has(file.object):
+        raise ProgressError(
+            f"the operation {operation.id} has no file: expected an export that has succeeded "
+            "within seven days"
+        )
+    with storage.open_storage(str(folder)).writing(file.file) as output:
+        for part in source.reading(file.object):
+            output.write(part)
+    console.print(f"{folder / file.file}: {file.bytes:,} bytes", soft_wrap=True)
+
+
+def _exported_file(operation: records.Operation) -> ExportedFile | None:
+    """Return the file of an operation that is an export and has succeeded."""
+    if operation.kind not in export_files.KINDS or operation.result is None:
+        return None
+    return msgspec.json.decode(operation.result, type=ExportedFile)
 
 
 @_operations.command()

@@ -19,6 +19,7 @@ from progress.settings import Settings
 
 LIFETIME = timedelta(days=7)  # also in the bucket's lifecycle rule
 
+KINDS = ("EXPORT_USER", "EXPORT_STATISTICS")
 MEDIA_TYPES = {  # by the suffix of a file
     "zip": "application/zip",
     "csv": "text/csv; charset=utf-8",

@@ -19,6 +19,8 @@ class Gauges(msgspec.Struct, frozen=True):
     dead_letters: int
     database_connections: float
     database_bytes: int
+    failed_operations: int
+    overdue_operations: int
 
 
 def measure(connection: Connection) -> Gauges:

@@ -2,7 +2,7 @@
 
 -- measure --
 -- The events that are not folded (up to 100,000 per shard), the age of the oldest of them in ms, the open dead letters,
--- the share of the server's connections in use, and the size of the database.
+-- the share of the server's connections in use, the size of the database, and the operations that need an operator.
 WITH behind AS (
     SELECT s.next_recorded_at, count_waiting(s.shard) AS events
     FROM shards_behind s
@@ -15,5 +15,8 @@ SELECT
      WHERE replayed_at IS NULL AND discarded_at IS NULL) AS dead_letters,
     (SELECT CAST(sum(numbackends) AS double precision) FROM pg_stat_database)
         / CAST(current_setting('max_connections') AS double precision) AS database_connections,
-    pg_database_size(current_database()) AS database_bytes
-FROM behind;
+    pg_database_size(current_database()) AS database_bytes,
+    min(o.failed) AS failed_operations,
+    min(o.overdue) AS overdue_operations
+FROM operations.count_problems() o
+LEFT JOIN behind ON true;

@@ -127,6 +127,8 @@ _WAKES = "median events found by a wake-up > 1,000"
 _UNTAKEN = "a command waits for a worker for more than 15 minutes"
 _LETTERS = "dead letters neither replayed nor discarded"
 _GIVEN_UP = "messages in Pub/Sub's dead-letter subscriptions"
+_FAILED_OPERATION = "an operation failed or timed out"
+_OVERDUE_OPERATION = "an operation is unfinished for too long"
 _FAILED = "a batch run failed"
 _LATE = "no successful batch run for 15 minutes"
 _EXECUTION = "a job execution failed (Cloud Run)"
@@ -189,6 +191,16 @@ CASES = [
     Case(_GIVEN_UP, "one", True, _held(1, "progress-projection-sub-dead-letter-sub")),
     Case(_GIVEN_UP, "none", False, _held(0, "progress-projection-sub-dead-letter-sub")),
     Case(_GIVEN_UP, "another system", False, _held(1, "of-another-system")),
+    Case(_FAILED_OPERATION, "one", True, looked(f"{_OWN}failed_operations", 1)),
+    Case(_FAILED_OPERATION, "none", False, looked(f"{_OWN}failed_operations", 0)),
+    Case(
+        _FAILED_OPERATION,
+        "the last one was measured 15 minutes ago",
+        False,
+        looked(f"{_OWN}failed_operations", 1, until=25),
+    ),
+    Case(_OVERDUE_OPERATION, "one", True, looked(f"{_OWN}overdue_operations", 1)),
+    Case(_OVERDUE_OPERATION, "none", False, looked(f"{_OWN}overdue_operations", 0)),
     Case(_FAILED, "one failed run", True, once(f"{_OWN}outcome", _runs("error"))),
     Case(_FAILED, "one successful run", False, once(f"{_OWN}outcome", _runs("ok"))),
     Case(_LATE, "for 18 minutes", True, _last_run_ok(minutes=18)),

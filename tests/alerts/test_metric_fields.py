@@ -53,7 +53,7 @@ def test_each_operation_ends_with_its_log_line(emitted: Emitted) -> None:
         "mutation": {"latency_ms", "outcome"},
         "stream": {"latency_ms", "outcome"},
         "batch": {"projection_lag", "projection_lag_ms", "dead_letters", "database_connections",
-                  "database_bytes", "outcome"},
+                  "database_bytes", "failed_operations", "overdue_operations", "outcome"},
         "run_batch": {"operation_id", "outcome"},
     }  # fmt: skip
     for operation, fields in wanted.items():

@@ -28,7 +28,7 @@ from tests.support.runbooks import ROOT, Shell
 
 ALERTS = {
     "event-delay", "slow-queries", "cold-cache", "errors", "projection-lag", "dead-letters",
-    "batch-job", "database-limits", "uptime",
+    "batch-job", "database-limits", "operations", "uptime",
 }  # fmt: skip
 COMMANDS = runbooks.commands()
 INGEST = "learning-events-ingest-sub"
@@ -76,7 +76,8 @@ def test_each_progress_command_in_the_runbook_exists_with_its_options(line: str)
     _, *words = shlex.split(line)
     while isinstance(command, click.Group) or hasattr(command, "commands"):
         command = command.commands[words.pop(0)]
-    words = [word.replace("NUMBER", "7") for word in words]
+    values = {"NUMBER": "7", "OPERATION": "00000000-0000-0000-0000-000000000000"}
+    words = [values.get(word, word) for word in words]
     command.make_context("progress", words)
 
 

@@ -1,11 +1,15 @@
 """`progress operations`: await, cancel and retry an operation."""
 
+import json
+import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from pathlib import Path
 from uuid import UUID
 
 import pytest
 
+from progress.adapters.postgres.database import Connection
 from progress.operations import executor
 from tests.conftest import Store
 from tests.support import cli
@@ -61,7 +65,26 @@ def test_retry_resumes_an_operation_after_its_point_of_no_return(
     assert operator.run(operation_id)["state"] == "SUCCEEDED"
 
 
-@pytest.mark.parametrize("command", ["show", "wait", "cancel", "retry"])
+def test_download_saves_the_file_that_show_names(
+    operator: Operator, store: Store, populated: Connection, tmp_path: Path
+) -> None:
+    def run(command: str, operation_id: str, *words: str) -> subprocess.CompletedProcess[str]:
+        data = {"PROGRESS_DATA_DIR": str(tmp_path)}
+        return cli.progress(store.url, "operations", command, operation_id, *words, **data)
+
+    operation_id = operator.start("exportStatistics", "table: DAILY,")["id"]
+    cli.expect_failure(run("download", operation_id), "has no file")
+    operator.run(operation_id)
+    name = json.loads(cli.expect_success(run("show", operation_id)))["download"]
+    cli.expect_success(run("download", operation_id, str(tmp_path / "here")))
+    assert (tmp_path / "here" / name).read_text(encoding="utf-8").startswith("user_id,date,")
+    batch = operator.start("runBatch")["id"]
+    operator.run(batch)
+    assert json.loads(cli.expect_success(run("show", batch)))["download"] is None
+    cli.expect_failure(run("download", batch), "has no file")
+
+
+@pytest.mark.parametrize("command", ["show", "wait", "cancel", "retry", "download"])
 def test_an_unknown_operation_is_an_error(store: Store, command: str) -> None:
     unknown = cli.progress(store.url, "operations", command, UNKNOWN)
     cli.expect_failure(unknown, f"there is no operation {UNKNOWN}")

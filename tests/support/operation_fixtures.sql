@@ -61,6 +61,17 @@ DO $$ BEGIN
     EXECUTE format('ALTER SCHEMA %I RENAME TO retired', current_schema());
 END $$;
 
+-- set remaining time --
+UPDATE operations.operations SET expires_at = clock_timestamp() + CAST(:remaining AS interval)
+WHERE operation_id = CAST(:operation_id AS uuid);
+
+-- set kind --
+UPDATE operations.operations SET kind = :kind WHERE operation_id = CAST(:operation_id AS uuid);
+
+-- age the end --
+UPDATE operations.operations SET finished_at = finished_at - interval '61 minutes'
+WHERE operation_id = CAST(:operation_id AS uuid);
+
 -- waiting for rows --
 -- Whether a session waits for another transaction to end.
 SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'transactionid' AND NOT granted);

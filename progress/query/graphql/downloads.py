@@ -17,7 +17,7 @@ import msgspec
 from progress.errors import StorageUnavailable
 from progress.operations import export_files
 from progress.operations.export_files import ExportedFile
-from progress.operations.records import Operation, OperationKind, OperationState
+from progress.operations.records import Operation, OperationState
 from progress.settings import Settings
 
 if TYPE_CHECKING:
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 PATH = "/exports/"
 
-_KINDS = (OperationKind.EXPORT_USER, OperationKind.EXPORT_STATISTICS)
 _EXPIRES_S = 600
 _SIGN_TIMEOUT_S = 5.0
 
@@ -126,7 +125,7 @@ class Downloads:
 def _has_file(operation: Operation, at: datetime) -> bool:
     """Return whether the operation has exported a file that is not yet deleted."""
     return (
-        operation.kind in _KINDS
+        operation.kind in export_files.KINDS
         and operation.state is OperationState.SUCCEEDED
         and at < operation.started_at + export_files.LIFETIME
     )

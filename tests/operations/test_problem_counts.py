@@ -1,0 +1,63 @@
+"""The gauges of operations that need an operator, which the alerts read."""
+
+from contextlib import closing
+
+import pytest
+
+from progress.adapters.postgres.database import Connection
+from progress.projections import gauges
+from tests.conftest import Store
+from tests.support.operation_fixtures import Operator, blocks, limit_step, url_of
+from tests.support.stage import connect
+
+
+def count(store: Store) -> tuple[int, int]:
+    """Return the failed and the overdue operations, as the batch job measures them."""
+    with closing(connect(url_of(store, "batch"))) as batch:
+        measured = gauges.measure(batch)
+    return measured.failed_operations, measured.overdue_operations
+
+
+def test_an_operation_that_timed_out_is_counted_for_an_hour(
+    operator: Operator, connection: Connection, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert count(store) == (0, 0)
+    operator.run(operator.start("runBatch")["id"])
+    assert count(store) == (0, 0)
+    limit_step(monkeypatch, "fold", 0.0)
+    failed = operator.start("rebuildProjections")["id"]
+    assert operator.run(failed)["state"] == "TIMED_OUT"
+    assert count(store) == (1, 0)
+    connection.run(blocks()["age the end"], operation_id=failed)
+    assert count(store) == (0, 0)
+
+
+def test_a_cancelled_operation_is_not_counted(operator: Operator, store: Store) -> None:
+    operation_id = operator.start("runBatch")["id"]
+    operator.data(f'mutation {{ cancelOperation(id: "{operation_id}") {{ id }} }}')
+    assert operator.run(operation_id)["state"] == "FAILED"
+    assert count(store) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("kind", "remaining", "overdue"),
+    [
+        ("RUN_BATCH", "23 hours 1 minute", 0),
+        ("RUN_BATCH", "22 hours 59 minutes", 1),
+        ("ERASE_USER", "13 days 1 minute", 0),
+        ("ERASE_USER", "12 days 23 hours 59 minutes", 1),
+    ],
+)
+def test_an_unfinished_operation_is_counted_after_an_hour_or_an_erasure_after_a_day(
+    operator: Operator,
+    connection: Connection,
+    store: Store,
+    *,
+    kind: str,
+    remaining: str,
+    overdue: int,
+) -> None:
+    operation_id = operator.start("runBatch")["id"]
+    connection.run(blocks()["set kind"], operation_id=operation_id, kind=kind)
+    connection.run(blocks()["set remaining time"], operation_id=operation_id, remaining=remaining)
+    assert count(store) == (0, overdue)
