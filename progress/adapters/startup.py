@@ -1,7 +1,7 @@
 """Start-up on Cloud Run, where a new instance has no private network for a minute or more.
 
-Until the process is `TIMEOUT_S` old, a job retries its connection, and a function fails its
-start-up probe. After that, both go on without the network.
+Until the process is `TIMEOUT_S` old, a job without a network retries its connection, and a function
+fails its start-up probe. After that, the job fails, and the function's probe passes anyway.
 """
 
 import socket

@@ -150,10 +150,10 @@ def hide_sessions(connection: Connection, learner: str) -> None:
 
 
 def delete_marks(connection: Connection, learner: str) -> None:
-    """Delete the last mark of the learner's deletion from every schema of read models.
+    """Delete the learner from `deleted_learners` in every schema of read models.
 
-    The caller holds the rebuild lock. The locks wait for the folds, batch runs and snapshots that
-    may have read the learner's rows before they were deleted.
+    The caller holds the rebuild lock. The locks taken here wait for folds, batch runs and snapshots
+    that may have read the learner's rows before they were deleted, and may write them again.
     """
     for name in list_schemas(connection):
         with database.transaction(connection):

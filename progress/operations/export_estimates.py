@@ -1,6 +1,6 @@
 """Estimates of an export's time and size; a request for an export that is too large is rejected.
 
-This module must not import pg8000, which the query function starts without.
+This module must not import pg8000, because the query function starts without it.
 """
 
 from typing import Any, NamedTuple

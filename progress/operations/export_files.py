@@ -3,7 +3,7 @@
 An export is one object, named after its operation. The object exists only once it is complete, and
 is deleted after a week: in the bucket by its lifecycle rule, on this machine by the batch job.
 
-This module must not import pg8000, which the query function starts without.
+This module must not import pg8000, because the query function starts without it.
 """
 
 import time

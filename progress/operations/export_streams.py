@@ -76,4 +76,4 @@ class HashedOutput:
         return len(part)
 
     def flush(self) -> None:
-        """Do nothing: the storage flushes the file at its end."""
+        """Do nothing: the storage flushes the file when it is complete."""

@@ -1,7 +1,7 @@
 """Records of operations: kinds, states, steps, and a reader over a synchronous connection.
 
 The query function reads the same rows asynchronously: see `progress.query.read_models.operations`.
-This module must not import pg8000, which the query function starts without.
+This module must not import pg8000, because the query function starts without it.
 """
 
 from collections.abc import Mapping

@@ -74,7 +74,8 @@ WHERE user_id IN (
 )
 $due$;
 
--- Take the snapshots of the next learners and keep each learner's newest `kept`; return the number of learners.
+-- Take snapshots of the next at_most learners in snapshot_learners, and delete all but each learner's newest `kept`
+-- snapshots; return the number of learners.
 CREATE FUNCTION take_snapshots(at_most int, kept int) RETURNS int LANGUAGE plpgsql
     SET enable_seqscan = off
     SET random_page_cost = 0

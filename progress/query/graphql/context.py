@@ -51,7 +51,7 @@ class Context(msgspec.Struct, frozen=True):
     def _may_fetch(self, operation: Operation) -> bool:
         """Return whether the file is the caller's own record, or one that their role may request.
 
-        The subject of EXPORT_STATISTICS is its caller, who may have lost the role since.
+        For EXPORT_STATISTICS, being the subject is not enough: the caller may have lost the role.
         """
         caller, is_record = self.caller.user_id, operation.kind is OperationKind.EXPORT_USER
         if is_record and caller == operation.subject:
