@@ -27,7 +27,6 @@ from tests.support.traced_runs import change, run_until_it_ends
 
 pytestmark = pytest.mark.timeout(300)
 
-STEPS = ("range", "write", "verify", "publish")
 EVER = 'before: "2999-01-01T00:00:00Z",'
 
 
@@ -83,18 +82,6 @@ def test_only_events_recorded_before_the_given_time_are_archived(
     assert result(done)["upto"] == length
     done = operator.run(start(operator, 'before: "2001-01-01T00:00:00Z",'))
     assert result(done) == {"upto": length, "events": 0}
-
-
-@pytest.mark.parametrize(("step", "point"), [(s, p) for s in STEPS for p in POINTS])
-def test_the_next_worker_completes_the_archive_of_a_worker_that_died(
-    operator: Operator, populated: Connection, archive: Storage, step: str, point: str
-) -> None:
-    length = populated.run(archives.blocks()["count"])[0][0]
-    operation_id = start(operator)
-    doomed_worker.run(operation_id, "ARCHIVE", step, point)
-    done = run_until_it_ends(operator, operation_id)
-    assert result(done) == {"upto": length, "events": length}
-    expect_whole(populated, archive, length)
 
 
 @pytest.mark.parametrize("point", POINTS)

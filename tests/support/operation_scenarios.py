@@ -8,9 +8,10 @@ from typing import Any, NamedTuple
 
 from progress import settings
 from progress.adapters.postgres.database import Connection
+from progress.archive import check, location
 from progress.event_store import dead_letters
 from progress.projections import batch
-from tests.support import model_rows, sample_events
+from tests.support import archives, model_rows, sample_events
 from tests.support.export_fixtures import export, export_statistics, read
 from tests.support.operation_fixtures import Operator, blocks, result
 from tests.support.stage import append
@@ -89,6 +90,21 @@ def _check_statistics(_: Connection, done: Any) -> None:
     assert _check_file(result(done)).read_bytes().startswith(b"PAR1")
 
 
+def _start_archive(operator: Operator, _: Connection) -> str:
+    started = operator.start("archiveEvents", 'before: "2999-01-01T00:00:00Z",')
+    operation_id: str = started["id"]
+    return operation_id
+
+
+def _check_archive(connection: Connection, done: Any) -> None:
+    length = model_rows.read_value(connection, "head")
+    assert result(done) == {"upto": length, "events": length}
+    archive = location.open_archive(settings.current())
+    report = check.run_deep(connection, archive, lambda *_: None)
+    assert report.findings == []
+    assert len({path.split("/")[1] for path in archives.paths(archive)}) == 1
+
+
 def _check_file(file: Any) -> Path:
     """Check that the file is the only exported one, and return its path."""
     (path,) = exported_files()
@@ -107,6 +123,7 @@ SCENARIOS = {
     "RUN_BATCH": Scenario(_start_batch, _check_batch),
     "REBUILD": Scenario(_start_rebuild, _check_rebuild),
     "REPLAY_DEAD_LETTERS": Scenario(_start_replay, _check_replay),
+    "ARCHIVE": Scenario(_start_archive, _check_archive),
     "EXPORT_USER": Scenario(_start_export, _check_export),
     "EXPORT_STATISTICS": Scenario(_start_statistics, _check_statistics),
 }
