@@ -14,6 +14,7 @@ _PLACES = {
     "operations": "operations from which the learner's id was removed",
     "exports": "exported files deleted",
     "files": "files of the archive written again",
+    "archived_events": "events removed from these files",
 }
 _COPIES = {
     "backups": "backups of the database",

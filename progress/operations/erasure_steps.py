@@ -14,7 +14,7 @@ from progress.adapters.postgres.database import Connection
 from progress.adapters.redis import mentions
 from progress.adapters.storage import storage
 from progress.archive import erasure, location
-from progress.errors import ArchiveRunning, RebuildRunning
+from progress.errors import RebuildRunning
 from progress.operations import erase_user, erasure_ledger, export_files
 from progress.operations.claim import ClaimedOperation
 from progress.operations.step_connections import connection_for, parse_arguments
@@ -85,7 +85,7 @@ def files(operation: ClaimedOperation) -> object:
     learner = _learner(operation)
     with connection_for(operation) as connection:
         removal = _rewrite_files(operation, connection, learner)
-    return {"archive_files": removal.files, "archive_rows": removal.rows}
+    return {"files": removal.files, "archived_events": removal.rows}
 
 
 def close(operation: ClaimedOperation) -> object:
@@ -145,17 +145,13 @@ def _wait_for_requests(operation: ClaimedOperation, connection: Connection) -> N
 def _rewrite_files(
     operation: ClaimedOperation, connection: Connection, learner: str
 ) -> erasure.Removal:
-    """Remove the learner from the archive, after another run that works on it."""
+    """Remove the learner from the archive; ArchiveRunning if another run works on it."""
     archive = location.open_archive(settings.current())
 
     def report(progress: float) -> None:
         operation.report_progress(0.9 + 0.05 * progress)
 
-    while True:
-        try:
-            return erasure.remove_stream(connection, archive, f"learner-{learner}", report)
-        except ArchiveRunning:
-            operation.wait(_RETRY_INTERVAL_S)
+    return erasure.remove_stream(connection, archive, f"learner-{learner}", report)
 
 
 def _delete_copies(learner: str) -> None:

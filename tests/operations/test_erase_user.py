@@ -131,8 +131,8 @@ def test_the_receipt_counts_the_erased_rows_by_table_and_does_not_name_the_learn
         "dead_letters": 9,
         "operations": 0,
         "exports": 0,
-        "archive_files": 0,
-        "archive_rows": 0,
+        "files": 0,
+        "archived_events": 0,
     }
     assert (done["found"], done["places"], done["in_events_of_others"]) == (0, {}, 1)
     assert done["copies_until"].keys() == {"backups", "pubsub", "pubsub_dead_letters"}
@@ -270,8 +270,8 @@ def test_the_archive_holds_no_event_of_an_erased_learner(
     archives.run(traced, archive)
     before = archives.files_with(archive, f"learner-{LEARNER}")
     erased = receipt(operator.run(erase(operator)["id"]))["erased"]
-    assert (erased["archive_files"], erased["archive_rows"]) == (len(before), erased["events"])
-    assert erased["archive_files"] > 0
+    assert (erased["files"], erased["archived_events"]) == (len(before), erased["events"])
+    assert erased["files"] > 0
     assert archives.files_with(archive, f"learner-{LEARNER}") == []
     assert not check.run_deep(traced, archive, lambda *_: None).findings
     checkpoints = catalog.read(archive).manifest.checkpoints  # type: ignore[union-attr]
