@@ -1,4 +1,4 @@
-"""PostgreSQL and DuckDB compute the same sums of any row, and a restored row is the same."""
+"""PostgreSQL and DuckDB compute the same sums for any rows, and restored rows are unchanged."""
 
 import json
 from collections.abc import Callable
@@ -47,7 +47,7 @@ def fold(connection: Connection) -> None:
     Projector(connection).catch_up_all()
 
 
-def test_odd_texts_and_times_keep_their_sums(
+def test_sums_are_the_same_for_unusual_texts_and_times(
     stores: Callable[[], Store], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     archive_and_restore(stores(), stores(), ODD, str(tmp_path_factory.mktemp("archive")))
@@ -62,7 +62,7 @@ def test_odd_texts_and_times_keep_their_sums(
     )
 )
 @settings(max_examples=5)
-def test_any_text_keeps_its_sums(
+def test_sums_are_the_same_for_any_text(
     stores: Callable[[], Store], tmp_path_factory: pytest.TempPathFactory, texts: list[str]
 ) -> None:
     archive_and_restore(stores(), stores(), texts, str(tmp_path_factory.mktemp("archive")))

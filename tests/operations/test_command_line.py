@@ -65,7 +65,7 @@ def test_retry_resumes_an_operation_after_its_point_of_no_return(
     assert operator.run(operation_id)["state"] == "SUCCEEDED"
 
 
-def test_download_saves_the_file_that_show_names(
+def test_operations_download_saves_the_file_that_operations_show_names(
     operator: Operator, store: Store, populated: Connection, tmp_path: Path
 ) -> None:
     def run(command: str, operation_id: str, *words: str) -> subprocess.CompletedProcess[str]:

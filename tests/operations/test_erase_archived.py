@@ -1,4 +1,4 @@
-"""ERASE_USER removes a learner from the archive, also if runs of the archive come in between."""
+"""ERASE_USER removes a learner from the archive, even if archive runs happen during the erasure."""
 
 from pathlib import Path
 
@@ -38,7 +38,7 @@ def expect_no_trace(connection: Connection, archive: Storage) -> None:
     assert check.run_deep(connection, archive, lambda *_: None).findings == []
 
 
-def test_no_file_holds_an_erased_learner(
+def test_no_file_contains_an_erased_learner(
     operator: Operator, populated: Connection, archive: Storage
 ) -> None:
     done = operator.run(erase(operator, "ann")["id"])
@@ -47,10 +47,10 @@ def test_no_file_holds_an_erased_learner(
 
 
 @pytest.mark.parametrize("step", ["redact", "files", "close"])
-def test_a_run_of_the_archive_during_an_erasure_archives_nothing_of_the_learner(
+def test_an_archive_run_during_an_erasure_archives_no_events_of_the_learner(
     operator: Operator, populated: Connection, archive: Storage, step: str
 ) -> None:
-    """The deletion is recorded after the archive was written, and emptied after the files."""
+    """The erasure records a deletion after the archive run, and empties it after the files."""
     operation_id = erase(operator, "ann")["id"]
     doomed_worker.run(operation_id, "ERASE_USER", step, "before")
     doomed_worker.await_lost_claim(populated)
@@ -62,7 +62,7 @@ def test_a_run_of_the_archive_during_an_erasure_archives_nothing_of_the_learner(
 
 
 @pytest.mark.parametrize("point", POINTS)
-def test_the_next_worker_completes_the_rewriting_of_files(
+def test_the_next_worker_completes_the_step_that_rewrites_the_files(
     operator: Operator, populated: Connection, archive: Storage, point: str
 ) -> None:
     operation_id = erase(operator, "ann")["id"]
@@ -71,7 +71,7 @@ def test_the_next_worker_completes_the_rewriting_of_files(
     expect_no_trace(populated, archive)
 
 
-def test_an_erasure_waits_for_a_run_of_the_archive(
+def test_an_erasure_waits_until_an_archive_run_ends(
     operator: Operator, populated: Connection, archive: Storage
 ) -> None:
     operation_id = erase(operator, "ann")["id"]

@@ -246,7 +246,7 @@ def test_the_exports_of_the_learner_are_deleted(operator: Operator, traced: Conn
     assert operator.error(own.replace("mine", "new"), LEARNER, roles="learner")[0] == "NOT_FOUND"
 
 
-def test_exported_statistics_that_may_hold_rows_of_the_learner_are_deleted(
+def test_exported_statistics_that_may_contain_rows_of_the_learner_are_deleted(
     operator: Operator, traced: Connection, exports: Path
 ) -> None:
     for learners in ("", f', learners: ["{LEARNER}"]', ', learners: ["ben"]'):
@@ -261,7 +261,7 @@ def test_exported_statistics_that_may_hold_rows_of_the_learner_are_deleted(
     assert later["state"] == "SUCCEEDED"
 
 
-def test_the_archive_holds_no_event_of_an_erased_learner(
+def test_the_archive_contains_no_event_of_an_erased_learner(
     operator: Operator, traced: Connection
 ) -> None:
     archive = location.open_archive(settings.current())

@@ -1,4 +1,4 @@
-"""An erasure while the learner's events pour in, folds and queries run, and two revisions serve."""
+"""An erasure while events of the learner arrive, folds and queries run, and two revisions serve."""
 
 import contextlib
 import json
@@ -54,7 +54,7 @@ def served(store: Store, redis_with_notifications: str) -> Iterator[api.Api]:
 
 
 class Traffic:
-    """Actions that threads repeat until the block ends; the first error is raised at its end."""
+    """Actions that threads repeat until the block ends, which then raises the first error."""
 
     def __init__(self, *actions: Callable[[int], object]) -> None:
         self._actions, self._stop = actions, threading.Event()
@@ -62,7 +62,7 @@ class Traffic:
 
     @contextlib.contextmanager
     def running(self) -> Iterator[None]:
-        """Repeat the actions during the block, each in a thread of its own."""
+        """Repeat the actions during the block, each in a separate thread."""
         with ThreadPoolExecutor(len(self._actions)) as pool:
             threads = [pool.submit(self._repeat, n) for n in range(len(self._actions))]
             try:
@@ -75,7 +75,7 @@ class Traffic:
                 thread.result()
 
     def wait(self, more: int) -> None:
-        """Wait until each action was done some more times."""
+        """Wait until each action has run `more` times."""
         goals = [count + more for count in self.counts]
         readiness.wait(lambda: self._stop.is_set() or self._are_reached(goals), "the actions")
 
@@ -94,7 +94,7 @@ class Traffic:
 
 @pytest.fixture
 def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An erasure empties few events in a transaction."""
+    """Let an erasure empty only five events per transaction."""
     monkeypatch.setattr(erase_user, "CHUNK", 5)
 
 
@@ -137,7 +137,7 @@ def test_nothing_is_left_of_a_learner_who_is_erased_under_full_traffic(
 
 
 def second_revision(connection: Connection) -> None:
-    """Let another version of the code have a schema, which no worker folds any more."""
+    """Create the schema of another revision, which no worker folds after that."""
     name = schema.schema_name()
     connection.run(f"ALTER SCHEMA {name} RENAME TO progress_0123456789ab")
     schema.create(connection)
@@ -147,7 +147,7 @@ def second_revision(connection: Connection) -> None:
 
 
 def deliver(connection: Connection) -> Callable[[int], object]:
-    """Deliver the learner's events, pending ones and faulty ones, and those of another learner."""
+    """Deliver pending, invalid and other events of the learner, and events of another learner."""
     lessons = [sample_events.lesson("ben", 10 + number) for number in range(20)]
 
     def act(number: int) -> None:
@@ -160,7 +160,7 @@ def deliver(connection: Connection) -> Callable[[int], object]:
 
 
 def fold(connection: Connection) -> Callable[[int], object]:
-    """Fold as workers do."""
+    """Fold every shard, as workers do."""
     projector = Projector(connection, publisher=stage.publisher())
     return lambda _: projector.catch_up_all(limit=7)
 
@@ -193,7 +193,7 @@ def rebuild_all(store: Store) -> Callable[[int], object]:
     return act
 
 
-def test_redis_keeps_nothing_of_a_learner_who_is_unknown_deleted_or_erased(
+def test_redis_keeps_no_data_of_an_unknown_or_deleted_or_erased_learner(
     operator: Operator, populated: Connection, served: api.Api
 ) -> None:
     settings.current.cache_clear()

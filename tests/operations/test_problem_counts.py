@@ -12,13 +12,13 @@ from tests.support.stage import connect
 
 
 def count(store: Store) -> tuple[int, int]:
-    """Return the failed and the overdue operations, as the batch job measures them."""
+    """Return the numbers of failed and of overdue operations, as the batch job measures them."""
     with closing(connect(url_of(store, "batch"))) as batch:
         measured = gauges.measure(batch)
     return measured.failed_operations, measured.overdue_operations
 
 
-def test_an_operation_that_timed_out_is_counted_for_an_hour(
+def test_an_operation_that_timed_out_counts_as_failed_for_an_hour(
     operator: Operator, connection: Connection, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert count(store) == (0, 0)
@@ -32,7 +32,7 @@ def test_an_operation_that_timed_out_is_counted_for_an_hour(
     assert count(store) == (0, 0)
 
 
-def test_a_cancelled_operation_is_not_counted(operator: Operator, store: Store) -> None:
+def test_a_cancelled_operation_does_not_count_as_failed(operator: Operator, store: Store) -> None:
     operation_id = operator.start("runBatch")["id"]
     operator.data(f'mutation {{ cancelOperation(id: "{operation_id}") {{ id }} }}')
     assert operator.run(operation_id)["state"] == "FAILED"
@@ -48,7 +48,7 @@ def test_a_cancelled_operation_is_not_counted(operator: Operator, store: Store) 
         ("ERASE_USER", "12 days 23 hours 59 minutes", 1),
     ],
 )
-def test_an_unfinished_operation_is_counted_after_an_hour_or_an_erasure_after_a_day(
+def test_an_unfinished_operation_is_overdue_after_an_hour_but_an_erasure_after_a_day(
     operator: Operator,
     connection: Connection,
     store: Store,

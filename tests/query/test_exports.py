@@ -182,7 +182,7 @@ def test_the_batch_job_deletes_local_files_after_a_week(
 
 
 def test_the_size_of_a_file_in_the_bucket_is_read_without_a_signature() -> None:
-    """The page lists ten operations every ten seconds; a signature is a request of the IAM API."""
+    """The page lists ten operations every ten seconds, and each signature needs an IAM request."""
     now = datetime(2026, 1, 1, 12, tzinfo=UTC)
     downloads = Downloads(Settings(exports_bucket="exports"))
     download = downloads.find(finished_export(now), now, "")
