@@ -249,7 +249,7 @@ locals {
       title    = "An operation failed, or does not end"
       meaning = join(" ", [
         "An operation failed or timed out within the last hour, or is unfinished an hour after its start (an",
-        "erasure: 24 hours). What it should do is not done.",
+        "erasure: 24 hours). Its task is not done.",
       ])
       cause = "An outage of the database or of a bucket, too much work for one step, or a fault in the code."
       action = join(" ", [

@@ -44,7 +44,7 @@ WHERE p.global_position <= c.position
 ORDER BY p.global_position;
 
 -- not erased --
--- Those of the positions whose event was not erased since.
+-- The given positions whose events have not been erased.
 SELECT e.global_position
 FROM event_store.events e
 WHERE e.global_position = ANY (CAST(:positions AS bigint[])) AND e.event_type <> 'Erased'

@@ -9,7 +9,7 @@ from progress.adapters.redis.url import parse_url
 from progress.errors import CopiesUnavailable
 
 _TIMEOUT_S = 10.0
-_KEYS_PER_CALL = 100  # of a scan: a call blocks the server
+_KEYS_PER_CALL = 100  # few, because each call blocks the server
 
 # ARGV: the number of texts, the texts, and the keys to look into.
 _DELETE_SCRIPT = """
@@ -38,10 +38,10 @@ return deleted
 
 
 def delete_mentions(url: str, text: str) -> int:
-    """Delete every key that mentions the text, also with JSON's escapes; return their number.
+    """Delete every key that mentions the text, plain or with JSON's escapes; return their number.
 
-    All keys are copies, so a key that mentions the text by chance is no loss. Raise
-    CopiesUnavailable if Redis does not respond.
+    Redis holds only copies, so it does no harm to delete a key that mentions the text by chance.
+    Raise CopiesUnavailable if Redis does not respond.
     """
     escaped = (json.dumps(text, ensure_ascii=ascii_only)[1:-1] for ascii_only in (False, True))
     texts = sorted({text, *escaped})

@@ -30,7 +30,7 @@ _SIGN_TIMEOUT_S = 5.0
 
 
 class Download(NamedTuple):
-    """A file to fetch, until `expires_at`; its URL is signed only when a request selects it."""
+    """A file to fetch before `expires_at`; its URL is signed only if a request selects the URL."""
 
     exported: ExportedFile
     expires_at: datetime

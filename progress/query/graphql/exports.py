@@ -1,4 +1,4 @@
-"""Requests of exports: who may make them, and whether one step can do their work."""
+"""Requests for exports: who may make them, and whether an export is small enough for one step."""
 
 from datetime import date
 
@@ -15,7 +15,7 @@ from progress.query.graphql.context import Info
 
 
 def authorize_user(info: Info, user_id: ID | None) -> str:
-    """Return the learner to export; learners may export their own record only, support none."""
+    """Return the learner to export; learners may export only their own record, support none."""
     caller = info.context.caller
     learner = arguments.parse_id("userId", user_id) if isinstance(user_id, str) else caller.user_id
     if caller.role == "support":
@@ -44,7 +44,7 @@ def parse_statistics(
     first_day: date | None,
     last_day: date | None,
 ) -> StatisticsArguments:
-    """Return the request of an export of statistics; raise BadInput if it is not allowed."""
+    """Return the arguments of an export of statistics; raise BadInput if they are invalid."""
     if first_day and last_day and first_day > last_day:
         raise BadInput(f"from: expected a day not later than `to` - found {first_day}, {last_day}")
     if (first_day or last_day) and not table.has_days:

@@ -1,4 +1,4 @@
-"""Exported files that are on this machine, served under signed and expiring paths."""
+"""Serve exported files that are on this machine, under signed paths that expire."""
 
 from datetime import UTC, datetime
 from pathlib import Path
