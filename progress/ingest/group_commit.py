@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 
 from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection
-from progress.adapters.telemetry import tracing
+from progress.adapters.telemetry import logs, tracing
 from progress.errors import (
     DeadlineExceeded,
     EventStoreError,
@@ -164,6 +164,8 @@ class GroupCommit:
             outcome = rejection
         except Unavailable as error:
             outcome = error
+        else:
+            _log_erased(outcome)
         for ticket in group:
             ticket.outcome, ticket.committed_at = outcome, datetime.now(UTC)
 
@@ -195,6 +197,12 @@ class GroupCommit:
         broken, self._connection = self._connection, None
         if broken is not None:
             database.close(broken, timeout_s=0.1)
+
+
+def _log_erased(appended: Appended) -> None:
+    """Log the number of events that were dropped because their learner is erased."""
+    if erased := appended.outcomes.get("erased"):
+        logs.write("INFO", "dropped events of erased learners", operation="ingest", erased=erased)
 
 
 def _seconds_until(deadline: float) -> float:
