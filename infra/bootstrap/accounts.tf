@@ -88,7 +88,7 @@ resource "google_project_iam_member" "ci" {
 }
 
 # Permissions that Google's roles grant only together with access to contents. This role allows reading log-based
-# metrics without logs, and buckets without objects.
+# metrics but not logs, and buckets but not their objects.
 resource "google_project_iam_custom_role" "plan" {
   for_each = var.environments
 

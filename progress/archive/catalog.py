@@ -99,7 +99,7 @@ def fetch(storage: Storage, contents: RangeManifest, file: File, target: Path) -
 
 
 def damaged(path: str) -> ProgressError:
-    """Return the error that reports a file whose content differs from its manifest's entry."""
+    """Return the error that reports a file as missing or damaged."""
     return ProgressError(
         f"{path} of the archive is missing or damaged: remove it, and run `progress archive`"
     )

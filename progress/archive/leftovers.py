@@ -10,7 +10,7 @@ _MAX_AGE = timedelta(days=1)  # longer than an operation may take to publish its
 
 
 def remove_old(storage: Storage, published: Manifest) -> int:
-    """Remove unnamed files that are more than a day old; return their number.
+    """Remove files that no manifest names and that are over a day old; return their number.
 
     The caller holds the archive's lock.
     """
@@ -27,7 +27,7 @@ def remove_old(storage: Storage, published: Manifest) -> int:
 
 
 def remove_all(storage: Storage, published: Manifest | None) -> int:
-    """Remove every unnamed file and its former generations; return the number of files.
+    """Remove every file that no manifest names, with former generations; return their number.
 
     The caller holds the archive's lock. An operation that has written files but not yet published
     them will find them missing, and writes them again.

@@ -33,7 +33,7 @@ def run(
 ) -> tuple[Manifest, int]:
     """Replace the live read models with the newest backup, without the erased learners.
 
-    `erased` are the digests in the ledger of erasures; the log's own are added.
+    A learner is erased if the ledger of erasures (`erased`: its digests) or the log records that.
 
     Return the manifest and the number of later events. Raise ProgressError if no backup was made
     with these folds, and CheckpointError if the backup was made from another log. In both cases,
