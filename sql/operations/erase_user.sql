@@ -79,7 +79,7 @@ SELECT event_store.hide_sessions(:learner, :at_most);
 SELECT operations.redact_operations(:learner, CAST(:except_for AS uuid));
 
 -- exports --
--- The exports, requested before a time, whose files may hold rows of the learner: of the learner's record, or statistics.
+-- The exports, requested before a time, whose files may hold rows of the learner: the learner's record, or statistics.
 -- A finished export has no file after a week.
 SELECT o.operation_id
 FROM operations.operations o
