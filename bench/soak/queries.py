@@ -68,7 +68,7 @@ class Queries:
             due = max(due + interval, time.monotonic() - 1.0)  # at most one overdue second
             began = time.monotonic()
             if began - ended > _IDLE_S:
-                client.close()  # before the server closes it, which may cross the next request
+                client.close()  # before the server closes it while a request is sent
             outcome = self._send(client, body, headers)
             ended = time.monotonic()
             with self._lock:

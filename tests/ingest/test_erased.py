@@ -25,7 +25,7 @@ def ingest(store: Store, fake_publisher: FakePublisher) -> Iterator[Client]:
         yield client
 
 
-def test_the_log_line_has_the_number_of_dropped_events_and_no_id(
+def test_the_log_line_contains_the_number_of_dropped_events_but_no_id(
     ingest: Client, fake_publisher: FakePublisher, capsys: pytest.CaptureFixture[str]
 ) -> None:
     batch = [session_started(f"s{n}", user) for n, user in enumerate(("erika", "ben", "erika"))]
@@ -37,7 +37,7 @@ def test_the_log_line_has_the_number_of_dropped_events_and_no_id(
     assert len(fake_publisher.shards()) == 1
 
 
-def test_a_message_with_events_of_erased_learners_only_is_acknowledged(
+def test_a_message_with_only_events_of_erased_learners_is_acknowledged(
     ingest: Client, fake_publisher: FakePublisher, store: Store
 ) -> None:
     assert ingest.post("/", data=encode_push(session_started("s", "erika"))).status_code == 204
