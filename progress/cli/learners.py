@@ -1,4 +1,4 @@
-"""`progress export`: write everything that is recorded about a learner into one file."""
+"""`progress export` and `progress erase`: write a learner's record into a file, and erase it."""
 
 import contextlib
 from pathlib import Path
@@ -10,19 +10,26 @@ from rich.console import Console
 
 from progress.adapters.postgres.database import Connection
 from progress.adapters.postgres.statements import blocks
-from progress.cli import operations, targets
+from progress.cli import operations, receipts, targets
 from progress.errors import NotFound
 from progress.operations import records
 from progress.operations.records import OperationKind
 from progress.projections import schema
+
+_WARNING = """This erases everything that is recorded about {user}, and cannot be undone:
+- The learner's events, statistics, exported files and dead letters are erased. The receipt says
+  when the last backup is gone.
+- No event of this id is ever accepted again. A learner who comes back needs another id.
+Erase {user}?"""
 
 Learner = Annotated[str, typer.Argument(metavar="USER", help="The learner's id.")]
 Folder = Annotated[Path, typer.Argument(metavar="FOLDER", help="Where the file is written.")]
 
 
 def add_to(app: typer.Typer) -> None:
-    """Add this command to `app`."""
-    app.command()(export)
+    """Add these commands to `app`."""
+    for command in (export, erase):
+        app.command()(command)
 
 
 def export(user: Learner, folder: Folder = Path()) -> None:
@@ -33,6 +40,25 @@ def export(user: Learner, folder: Folder = Path()) -> None:
         operation_id = _start(connection, OperationKind.EXPORT_USER, user)
     console = Console(highlight=False)
     operations.save_file(console, operations.await_success(console, operation_id), folder)
+
+
+def erase(
+    user: Learner,
+    yes: Annotated[bool, typer.Option("--yes", help="Erase without asking.")] = False,
+) -> None:
+    """Erase a learner for ever, and show the receipt."""
+    with contextlib.closing(targets.connect()) as connection:
+        values = {"learner": user}
+        is_known, erased_by = connection.run(blocks("operations/erase_user")["check"], **values)[0]
+        if erased_by is None:
+            if not is_known:
+                raise NotFound(f"no events of the learner {user} are recorded")
+            if not yes:
+                typer.confirm(_WARNING.format(user=user), abort=True)
+        operation_id = erased_by or _start(connection, OperationKind.ERASE_USER, user)
+    console = Console(highlight=False)
+    operation = operations.await_success(console, operation_id)
+    receipts.show(console, operation.result or "")
 
 
 def _is_known(connection: Connection, user: str) -> bool:

@@ -15,11 +15,11 @@ from progress import settings
 from progress.adapters import terminal
 from progress.adapters.postgres.statements import blocks
 from progress.adapters.storage import storage
-from progress.cli import targets
+from progress.cli import receipts, targets
 from progress.errors import ProgressError
 from progress.operations import export_files, records
 from progress.operations.export_files import ExportedFile
-from progress.operations.records import PLANS, OperationState
+from progress.operations.records import PLANS, OperationKind, OperationState
 
 _operations = typer.Typer(help="Operations started through the API.", no_args_is_help=True)
 CALLER = "command line"
@@ -68,10 +68,12 @@ def list_newest(
 
 @_operations.command()
 def show(operation_id: OperationId) -> None:
-    """Show an operation with its steps, and the file that `download` saves."""
+    """Show an operation with its steps, its result, and the file that `download` saves."""
     operation = _read(operation_id)
     file = _exported_file(operation)
-    shown = {**msgspec.structs.asdict(operation), "download": file and file.file}
+    result = msgspec.Raw((operation.result or "null").encode())
+    added = {"result": result, "download": file and file.file}
+    shown = msgspec.structs.asdict(operation) | added
     typer.echo(msgspec.json.format(msgspec.json.encode(shown)).decode())
 
 
@@ -85,7 +87,11 @@ def download(operation_id: OperationId, folder: Folder = Path()) -> None:
 def wait(operation_id: OperationId) -> None:
     """Wait until an operation ends; exit with 1 unless it succeeds."""
     console = Console()
-    console.print(await_success(console, operation_id).result)
+    operation = await_success(console, operation_id)
+    if operation.kind == OperationKind.ERASE_USER:
+        receipts.show(console, operation.result or "")
+    else:
+        console.print(operation.result)
 
 
 def await_success(console: Console, operation_id: UUID) -> records.Operation:

@@ -2,7 +2,7 @@
 
 import msgspec
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 _PLACES = {
     "events": "events emptied",
@@ -10,7 +10,7 @@ _PLACES = {
     "pending": "pending events deleted",
     "dead_letters": "dead letters emptied",
     "snapshots": "snapshots deleted",
-    "poisoned": "marks of events that could not be folded, deleted",
+    "poisoned": "marks of unfoldable events deleted",
     "operations": "operations from which the learner's id was removed",
     "exports": "exported files deleted",
     "files": "files of the archive written again",
@@ -39,15 +39,16 @@ class Receipt(msgspec.Struct, frozen=True):
 def show(console: Console, result: str) -> None:
     """Print the receipt, which is JSON."""
     receipt = msgspec.json.decode(result, type=Receipt)
-    table = Table(box=None, show_header=False)
-    table.add_row("learner", f"{receipt.digest} (a digest of the id)")
+    table = Table("", Column("", overflow="fold"), box=None, show_header=False)
+    table.add_row("learner, as a digest", receipt.digest)
     table.add_row("events dropped since", receipt.erased_at)
     table.add_row("erased completely", receipt.closed_at)
-    for place, rows in receipt.erased.items():
-        table.add_row(_PLACES.get(place, place), f"{rows:,}")
+    for place, name in _PLACES.items():
+        if place in receipt.erased:
+            table.add_row(name, f"{receipt.erased[place]:,}")
     left = ", ".join(f"{rows:,} in {place}" for place, rows in receipt.places.items())
     table.add_row("rows found afterwards", f"{receipt.found:,}" + (f": {left}" if left else ""))
     table.add_row("events of others that name the id", f"{receipt.in_events_of_others:,}")
-    for copies, until in receipt.copies_until.items():
-        table.add_row(f"{_COPIES.get(copies, copies)} deleted by", until)
+    for copies, name in _COPIES.items():
+        table.add_row(f"{name} deleted by", receipt.copies_until[copies])
     console.print(table)

@@ -31,8 +31,16 @@ def messages() -> list[Message]:
 
 
 def load(console: Console, messages: Sequence[Message], addresses: dict[str, str]) -> int:
-    """Publish the messages; once all events are recorded, return how many were new."""
+    """Publish the messages; once all events are recorded, return how many were new.
+
+    Raise StackError if the learner is erased, because no event of theirs would be recorded.
+    """
     connection = database.connect(addresses["database_url"], name="demo")
+    if connection.run(blocks("demo/loading")["is erased"], learner=LEARNER.user_id)[0][0]:
+        raise StackError(
+            "the demo's learner is erased for ever: to begin again, run `progress down` and delete "
+            "the data folder (.progress)"
+        )
     events = [str(event["event_id"]) for message in messages for event in message.events]
     new = missing = _missing(connection, events)
     with terminal.progress_bar(console, "published", len(events)) as show_progress:

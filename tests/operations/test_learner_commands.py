@@ -1,5 +1,7 @@
-"""`progress export`: one learner's record as a file."""
+"""`progress export` and `progress erase`: one learner's record as a file, and its end."""
 
+import json
+import re
 import threading
 import zipfile
 from collections.abc import Iterator
@@ -9,12 +11,14 @@ from pathlib import Path
 import pytest
 
 from progress.adapters.postgres.database import Connection
+from progress.cli import receipts
 from progress.operations import claim, executor
 from tests.conftest import Store
 from tests.support import cli
-from tests.support.operation_fixtures import Operator, fake_publisher, operator, populated
+from tests.support.erasure_fixtures import no_requests
+from tests.support.operation_fixtures import Operator, blocks, fake_publisher, operator, populated
 
-__all__ = ["fake_publisher", "operator", "populated"]
+__all__ = ["fake_publisher", "no_requests", "operator", "populated"]
 
 
 @contextmanager
@@ -52,7 +56,37 @@ def test_export_writes_the_learners_record_into_a_folder(
         assert '"ann"' in archive.read("events.jsonl").decode()
 
 
-@pytest.mark.parametrize("command", ["export"])
+def test_erase_shows_the_receipt_and_so_does_a_second_time(
+    operator: Operator, populated: Connection, store: Store
+) -> None:
+    with workers(store):
+        output = cli.expect_success(cli.progress(store.url, "erase", "ann", "--yes"))
+    rows = dict(re.findall(r"^ *(\S.*?) {2,}(.*\S)", output, re.MULTILINE))
+    assert (rows["rows found afterwards"], rows[receipts._PLACES["sessions"]]) == ("0", "4")
+    assert "ann" not in rows["learner, as a digest"]
+    again = cli.expect_success(cli.progress(store.url, "erase", "ann"))
+    assert rows["learner, as a digest"] in again
+    (operation_id,) = [
+        operation["id"]
+        for line in cli.expect_success(
+            cli.progress(store.url, "operations", "list", "--json")
+        ).splitlines()
+        if (operation := json.loads(line))["kind"] == "ERASE_USER"
+    ]
+    shown = cli.expect_success(cli.progress(store.url, "operations", "show", operation_id))
+    assert json.loads(shown)["result"]["found"] == 0
+    waited = cli.expect_success(cli.progress(store.url, "operations", "wait", operation_id))
+    assert rows["learner, as a digest"] in waited
+
+
+def test_erase_asks_and_names_what_cannot_be_undone(populated: Connection, store: Store) -> None:
+    refused = cli.progress(store.url, "erase", "ann")
+    assert refused.returncode == 1
+    assert "No event of this id is ever accepted again" in refused.stdout
+    assert populated.run(blocks()["erasures"]) == []
+
+
+@pytest.mark.parametrize("command", ["export", "erase"])
 def test_an_unknown_learner_is_an_error(store: Store, command: str) -> None:
     unknown = cli.progress(store.url, command, "nobody")
     cli.expect_failure(unknown, "no events of the learner nobody are recorded")

@@ -25,6 +25,7 @@ const startMutation = (name, variables = '', args = '') =>
 const MUTATIONS = {
   batch: startMutation('runBatch'),
   rebuild: startMutation('rebuildProjections'),
+  erase: startMutation('eraseUser', ', $user: ID!', ', userId: $user'),
   replay: startMutation('replayDeadLetters', ', $ids: [ID!]!', ', ids: $ids'),
 };
 const changeMutation = (name) => `mutation Change($id: ID!) { operation: ${name}(id: $id) { ${OPERATION} } }`;
@@ -149,6 +150,7 @@ export class Administration {
       more: () => this.showMore(),
       batch: () => this.start('batch'),
       rebuild: () => this.rebuild(),
+      erase: () => this.erase(),
       replay: () => this.start('replay', { ids: selectedIds(this.view) }),
       discard: () => this.discard(),
       cancel: () => this.changeOperation('cancel', button.dataset.id),
@@ -178,6 +180,17 @@ export class Administration {
       action: 'Rebuild',
     });
     if (isConfirmed) this.start('rebuild');
+  }
+
+  async erase() {
+    const user = await confirm({
+      title: 'Erase a learner?',
+      text: `This cannot be undone or cancelled. Everything that is recorded about the learner is erased: events,
+        statistics, exported files and dead letters. No event with this id is ever accepted again.`,
+      action: 'Erase for ever',
+      prompt: 'The learner’s id',
+    });
+    if (user) this.start('erase', { user });
   }
 
   /** Start an operation. A repeated attempt has the same idempotency key. */

@@ -2,6 +2,7 @@
 
 import { h, s } from './dom.js';
 import { count, distance, percent } from './format.js';
+import { receipt } from './receipt.js';
 
 export const OPERATION = `id kind state progress error result startedAt finishedAt
   steps { name state attempts error } download { bytes }`;
@@ -31,7 +32,8 @@ export function operations(rows) {
     h('h2', { id: 'operations' }, 'Operations'),
     h('div', { class: 'tools' },
       h('button', { type: 'button', class: 'button', 'data-action': 'batch' }, 'Run the batch job'),
-      h('button', { type: 'button', class: 'button quiet', 'data-action': 'rebuild' }, 'Rebuild projections …')),
+      h('button', { type: 'button', class: 'button quiet', 'data-action': 'rebuild' }, 'Rebuild projections …'),
+      h('button', { type: 'button', class: 'button quiet', 'data-action': 'erase' }, 'Erase a learner …')),
     rows.length === 0 && h('p', { class: 'note' }, 'None has been started yet.'),
     h('ul', { class: 'operations' }, rows.map(operation)));
 }
@@ -51,7 +53,12 @@ function operation(row) {
       h('summary', null, count(row.steps.length, 'step', 'steps'),
         h('span', { class: 'unseen' }, ` of ${kindOf(row)}, ${ended}`)),
       h('ol', { class: 'steps' }, row.steps.map(step)),
-      row.result && h('pre', { tabindex: 0, role: 'region', 'aria-label': 'Result' }, row.result)));
+      row.result && result(row)));
+}
+
+function result({ kind, result: text }) {
+  if (kind === 'ERASE_USER') return receipt(text);
+  return h('pre', { tabindex: 0, role: 'region', 'aria-label': 'Result' }, text);
 }
 
 export function size({ bytes }) {

@@ -97,6 +97,34 @@ def test_a_truncated_dead_letter_names_the_command_that_shows_all_of_it(
         expect(letter.get_by_text("dead-letters show")).to_have_count(count)
 
 
+def test_an_erasure_asks_for_the_learner_and_shows_the_receipt(visit: Visits, demo: Stack) -> None:
+    user = f"page-erased-{uuid.uuid4()}"
+    demo.publish(
+        browser.envelope(
+            "SessionStarted", datetime.now(UTC) - timedelta(days=1), user_id=user,
+            session_id=str(uuid.uuid4()), item_count=1,
+        )
+    )  # fmt: skip
+    page = open_administration(visit)
+    for learner in ("", user):
+        page.get_by_role("button", name="Erase a learner").click()
+        dialog = page.get_by_role("dialog", name="Erase a learner?")
+        expect(dialog).to_contain_text("This cannot be undone or cancelled.")
+        dialog.get_by_label("The learner’s id").fill(learner)
+        dialog.get_by_role("button", name="Erase for ever").click()
+        if not learner:
+            expect(dialog).to_be_visible()  # because an id is required
+            page.keyboard.press("Escape")
+    erasure = page.locator(".operations > li").filter(has_text="Erasure").first
+    expect(erasure.locator(".head")).to_contain_text("Done", timeout=60_000)
+    expect(erasure.get_by_role("button")).to_have_count(0)  # it cannot be cancelled
+    erasure.locator("summary").click()
+    receipt = erasure.locator(".receipt")
+    expect(receipt).to_contain_text("Rows found afterwards0")
+    expect(receipt).to_contain_text("Sessions without their learner1")
+    assert user not in page.content()
+
+
 def test_escape_and_cancel_close_a_dialog_without_any_change(visit: Visits, demo: Stack) -> None:
     session = str(uuid.uuid4())
     demo.publish(invalid_event(session))
