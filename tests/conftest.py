@@ -73,7 +73,7 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         # The first test with these fixtures waits until Terraform has created the plans.
-        if {"environments", "root"} & {*getattr(item, "fixturenames", ())}:
+        if {"environments", "bootstrap_root", "root"} & {*getattr(item, "fixturenames", ())}:
             item.add_marker(pytest.mark.timeout(600))
 
 
@@ -233,8 +233,9 @@ def visit(chromium: Browser, demo: browser.Stack) -> Iterator[Callable[..., brow
     made: list[browser.Visit] = []
 
     def begin(**options: Any) -> browser.Visit:
-        context_options = {"viewport": {"width": 1280, "height": 800}, **options}
-        made.append(browser.Visit(demo, chromium.new_context(**context_options)))
+        # Without animations, the browser draws a page about once.
+        usual = {"viewport": {"width": 1280, "height": 800}, "reduced_motion": "reduce"}
+        made.append(browser.Visit(demo, chromium.new_context(**{**usual, **options})))
         return made[-1]
 
     yield begin
