@@ -17,8 +17,16 @@ _SHARED = {
     "the plans": tuple(
         f"terraform/test_{name}"
         for name in (
-            *("bootstrap", "bootstrap_accounts", "buckets", "budget", "cloud_run", "database"),
-            *("first_apply", "function_sources", "iam", "inputs", "load_balancer", "network"),
+            *("bootstrap", "bootstrap_accounts", "buckets", "budget", "checkov", "cloud_run"),
+            *(
+                "database",
+                "first_apply",
+                "function_sources",
+                "iam",
+                "inputs",
+                "load_balancer",
+                "network",
+            ),
             *("passwords", "pubsub", "redis", "secrets", "settings", "switches", "validation"),
         )
     ),

@@ -2,6 +2,9 @@
 
 import pytest
 
+from tests.conftest import skip_without
+from tests.support import terraform
+from tests.support.terraform import Root
 from tests.support.terraform_environments import MIGRATION, Environments
 from tests.support.terraform_state import Deployment, Resources
 
@@ -20,3 +23,23 @@ def dev(environments: Environments) -> Resources:
 def moving(environments: Environments) -> Deployment:
     """The deployment of a migration from Neon to Cloud SQL, with a fixed egress address."""
     return environments.variant("moving", "staging", *MIGRATION)
+
+
+@pytest.fixture(scope="session")
+def bootstrap_root(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Root:
+    if terraform.find_offline() is None:
+        skip_without(request, "terraform")
+    return terraform.copy_bootstrap(tmp_path_factory.mktemp("bootstrap"))
+
+
+@pytest.fixture(scope="session")
+def bootstrap(bootstrap_root: Root) -> Deployment:
+    """The deployment of infra/bootstrap: planned, applied and planned again."""
+    return bootstrap_root.deploy("bootstrap")
+
+
+@pytest.fixture(scope="session")
+def resources(bootstrap: Deployment) -> Resources:
+    return bootstrap.applied

@@ -2,13 +2,11 @@
 
 import pytest
 
-from tests.support.bootstrap_fixtures import IN_ENVIRONMENTS, PROJECTS, bootstrap, resources, root
+from tests.support.bootstrap_projects import IN_ENVIRONMENTS, PROJECTS
 from tests.support.cloud_run import only
 from tests.support.terraform import GCLOUD, REPOSITORY, Root
 from tests.support.terraform_environments import Environments
 from tests.support.terraform_state import Deployment, Resources, list_resources
-
-__all__ = ["bootstrap", "resources", "root"]
 
 
 def _apis(resources: Resources) -> list[dict[str, str]]:
@@ -41,22 +39,24 @@ def test_projects_have_no_default_network_and_default_accounts_have_no_roles(
     [("organizations/12", "12", None), ("folders/34", None, "34")],
 )
 def test_projects_are_created_below_the_parent(
-    root: Root, parent: str, org: str, folder: str
+    bootstrap_root: Root, parent: str, org: str, folder: str
 ) -> None:
-    plan = root.plan("bootstrap", f"-var=parent={parent}", name="parent")
+    plan = bootstrap_root.plan("bootstrap", f"-var=parent={parent}", name="parent")
     listed = list_resources(plan["planned_values"]["root_module"])
     for project in Resources(listed).of("google_project").values():
         assert (project["org_id"], project["folder_id"]) == (org, folder)
 
 
-def test_an_unknown_environment_or_region_and_an_invalid_parent_are_rejected(root: Root) -> None:
+def test_an_unknown_environment_or_region_and_an_invalid_parent_are_rejected(
+    bootstrap_root: Root,
+) -> None:
     for option, complaint in (
         ('environments={test="p"}', "expected the projects of dev"),
         ("parent=12", "expected folders/NUMBER"),
         ("region=europe-west4", "expected asia-east1"),
     ):
         with pytest.raises(AssertionError, match=complaint):
-            root.plan("bootstrap", f"-var={option}", name="refused")
+            bootstrap_root.plan("bootstrap", f"-var={option}", name="refused")
 
 
 def test_each_project_has_a_private_versioned_state_bucket(resources: Resources) -> None:
@@ -75,15 +75,15 @@ def test_each_project_has_a_private_versioned_state_bucket(resources: Resources)
 
 
 def test_the_service_agent_of_cloud_run_is_created_before_it_gets_roles(
-    root: Root, bootstrap: Deployment
+    bootstrap_root: Root, bootstrap: Deployment
 ) -> None:
     assert bootstrap.second_plan == ""
-    called = (root.folder / GCLOUD).read_text(encoding="utf-8").splitlines()
+    called = (bootstrap_root.folder / GCLOUD).read_text(encoding="utf-8").splitlines()
     assert sorted(called) == sorted(
         f"beta services identity create --service=run.googleapis.com --project={project} --quiet"
         for project in IN_ENVIRONMENTS.values()
     )
-    graph = root.run("graph")
+    graph = bootstrap_root.run("graph")
     reader = "google_artifact_registry_repository_iam_member.reader"
     assert f'"{reader}" -> "terraform_data.run_agent"' in graph
 

@@ -4,12 +4,10 @@ import re
 
 import pytest
 
-from tests.support.bootstrap_fixtures import IN_ENVIRONMENTS, PROJECTS, bootstrap, resources, root
+from tests.support.bootstrap_projects import IN_ENVIRONMENTS, PROJECTS
 from tests.support.cloud_run import only
 from tests.support.terraform_environments import Environments
 from tests.support.terraform_state import Deployment, Resources
-
-__all__ = ["bootstrap", "resources", "root"]
 
 # For each kind of resource in infra/terraform, two roles: `terraform apply` needs the first role,
 # and `terraform plan` the second. A key is a prefix of the type; the longest matching key counts.

@@ -12,9 +12,9 @@ import pytest
 import yaml
 
 from tests.conftest import skip_without
-from tests.support import terraform
 from tests.support.terraform import REPOSITORY
 from tests.support.terraform_environments import Environments
+from tests.support.terraform_state import Deployment
 
 _SKIPS = REPOSITORY / "infra" / "checkov" / "skips.yaml"
 _OWN = REPOSITORY / ".venv-checkov" / "bin" / "checkov"  # installed by make checkov
@@ -52,14 +52,12 @@ def find_failures(program: str, plans: list[Path]) -> Iterator[tuple[str, str]]:
 
 @pytest.mark.timeout(600)
 def test_each_finding_has_a_skip_and_each_skip_has_a_finding(
-    checkov: str, environments: Environments, tmp_path: Path
+    checkov: str, environments: Environments, bootstrap: Deployment, tmp_path: Path
 ) -> None:
-    plans = [tmp_path / f"{environment}.json" for environment in ("dev", "prod")]
+    deployments = {name: environments[name] for name in ("dev", "prod")} | {"bootstrap": bootstrap}
+    plans = [tmp_path / f"{name}.json" for name in deployments]
     for plan in plans:
-        plan.write_text(json.dumps(environments[plan.stem].plan))
-    plans.append(tmp_path / "bootstrap.json")
-    bootstrap = terraform.copy_bootstrap(tmp_path)
-    plans[-1].write_text(json.dumps(bootstrap.plan("bootstrap")))
+        plan.write_text(json.dumps(deployments[plan.stem].plan))
     findings = {*find_failures(checkov, plans)}
     expected = {(skip["check"], resource) for skip in skips() for resource in skip["resources"]}
     assert sorted(findings - expected) == []
