@@ -7,6 +7,9 @@ PYTHON ?= $(shell for python in python3.11 python3.12 python3.13 python3.14 pyth
 BIN := .venv/bin
 ARGS ?=
 
+# Without cached bytecode, each process would compile the code again, which doubles its start.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: setup demo test check bench
 .DEFAULT_GOAL := help
 

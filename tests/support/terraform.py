@@ -24,7 +24,7 @@ _OFFLINE = REPOSITORY.parent / "shared" / "tools" / "terraform-offline"
 _COPIED = ("infra/terraform", "progress", "functions", "jobs", "sql")
 # For speed, the copies leave out most of the code: the source archives appear in each plan and in
 # each of the about 200 states that an apply writes, and Terraform compares their files in pairs.
-_CODE = ("*.py", "*.sql", "*.js", "*.css", "*.html")
+_CODE = ("*.py", "*.pyc", "*.sql", "*.js", "*.css", "*.html")
 _REQUIREMENTS = "requirements.txt"
 _LOCAL_BACKEND = 'terraform {\n  backend "local" {}\n}\n'
 _PASSWORDS = "passwords"  # a folder with one file per secret whose value is ephemeral
