@@ -28,7 +28,7 @@ demo: setup
 	@$(BIN)/progress demo $(ARGS)
 
 test: setup
-	@$(BIN)/python -m pytest -n logical --maxprocesses 4 $(ARGS)
+	@$(BIN)/python -m pytest -n 4 $(ARGS)
 
 check: setup
 	$(BIN)/ruff format --check

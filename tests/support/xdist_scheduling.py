@@ -8,6 +8,7 @@ _SHARED = {
     "the demo's stack": (
         *(
             "query/page/test_admin",
+            "query/page/test_download",
             "query/page/test_learner",
             "query/page/test_layout",
             "query/page/test_safety",
@@ -18,16 +19,9 @@ _SHARED = {
         f"terraform/test_{name}"
         for name in (
             *("bootstrap", "bootstrap_accounts", "buckets", "budget", "checkov", "cloud_run"),
-            *(
-                "database",
-                "first_apply",
-                "function_sources",
-                "iam",
-                "inputs",
-                "load_balancer",
-                "network",
-            ),
-            *("passwords", "pubsub", "redis", "secrets", "settings", "switches", "validation"),
+            *("database", "first_apply", "function_sources", "iam", "inputs", "load_balancer"),
+            *("network", "passwords", "pubsub", "redis", "secrets", "settings", "switches"),
+            "validation",
         )
     ),
 }
@@ -36,18 +30,21 @@ _SHARED = {
 # all processes finish at about the same time. The duration of other files is estimated from their
 # number of tests.
 _LONG = {
-    130: ("the plans", "the demo's stack"),
-    60: ("system/test_faults", "local/test_stack", "release/test_failures"),
+    220: ("the plans", "the demo's stack", "system/test_faults"),
+    120: ("local/test_stack", "query/test_as_of"),
+    60: (
+        *("projections/test_invariant", "system/test_telemetry", "system/test_faults_operations"),
+        *("release/test_failures", "release/test_recover", "mutants/test_mutants"),
+    ),
     40: (
-        *("query/test_as_of", "release/test_recover", "projections/test_invariant"),
-        "mutants/test_mutants",
+        *("demo/test_demo", "local/test_logs", "projections/test_preference_bursts"),
+        *("projections/test_drop_unused", "terraform/test_preflight", "release/test_trial"),
+        *("query/test_expensive", "query/test_read_models_oracle", "query/live/test_stream_limits"),
     ),
     20: (
-        *("recovery/test_recovery", "local/test_pubsub_contract", "demo/test_demo"),
-        "system/test_telemetry",
-        *("query/test_read_models_oracle", "recovery/test_dead_letters", "recovery/test_moving"),
-        *("system/test_faults_operations", "operations/test_changes_subscription"),
-        "projections/test_drop_unused",
+        *("recovery/test_recovery", "recovery/test_dead_letters", "recovery/test_moving"),
+        *("local/test_pubsub_contract", "system/test_faults_input"),
+        "operations/test_changes_subscription",
     ),
 }
 _SECONDS = {scope: seconds for seconds, scopes in _LONG.items() for scope in scopes}
