@@ -6,14 +6,19 @@ locals {
   backup_location     = "gs://${google_storage_bucket.backup.name}"
 }
 
-# Archived events. In prod, the bucket cannot be deleted while it holds objects, because it has the only copy of these
-# events. The bucket has no retention lock, because erasing a learner deletes their events here too.
+# Archived events. In prod, the bucket cannot be deleted while it holds objects, because it outlives the backups of the
+# database. The bucket has no retention lock and no soft delete, because erasing a learner deletes their events here
+# too, with all generations.
 resource "google_storage_bucket" "archive" {
   name                        = "${var.project_id}-progress-archive"
   location                    = var.region
   uniform_bucket_level_access = true
   public_access_prevention    = "enforced"
   force_destroy               = !local.is_prod
+
+  soft_delete_policy {
+    retention_duration_seconds = 0
+  }
 
   versioning {
     enabled = true

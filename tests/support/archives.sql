@@ -55,8 +55,9 @@ UPDATE operations.operations SET started_at = started_at - interval '1 day', key
 -- insert odd events --
 -- Events with these texts as streams and as JSON, at the first and last times that the log admits.
 INSERT INTO event_store.events
-SELECT n, gen_random_uuid(), 'learner-' || t, 1, 'SessionStarted', jsonb_build_object('session_id', n || t, t, ARRAY[t]),
-    jsonb_build_object(t, n), CAST(CASE n % 3 WHEN 0 THEN '0001-01-01 00:00:00.000001+00'
+SELECT n, gen_random_uuid(), 'learner-' || t, 1, 'SessionStarted',
+    jsonb_build_object('session_id', n || t, t, ARRAY[t]), jsonb_build_object(t, n),
+    CAST(CASE n % 3 WHEN 0 THEN '0001-01-01 00:00:00.000001+00'
         WHEN 1 THEN '9999-12-31 23:59:59.999999+00' ELSE '1969-12-31 23:59:59.999999+00' END AS timestamptz),
     clock_timestamp(), event_store.shard_of('learner-' || t)
 FROM jsonb_array_elements_text(CAST(:texts AS jsonb)) WITH ORDINALITY AS u (t, n);

@@ -44,6 +44,12 @@ def test_archived_events_move_to_cheaper_storage_and_are_kept(prod: Resources) -
     assert steps["Delete"]["days_since_noncurrent_time"] == 30
 
 
+def test_the_archive_keeps_nothing_that_an_erasure_has_deleted(prod: Resources) -> None:
+    """An erasure deletes all generations of a file; a soft delete would keep them for a week."""
+    policy = prod["google_storage_bucket.archive"]["soft_delete_policy"]
+    assert policy[0]["retention_duration_seconds"] == 0
+
+
 def test_backups_are_kept_for_a_week(prod: Resources) -> None:
     steps = lifecycle(prod["google_storage_bucket.backup"])
     assert {name: step["age"] for name, step in steps.items()} == {"Delete": 7}
