@@ -120,7 +120,9 @@ def addresses(settings: Settings) -> list[tuple[str, int]]:
     elif settings.cloud_sql_address:
         tcp.append((settings.cloud_sql_address, _CONNECTOR_PORT))
     if settings.redis_url:
-        from progress.adapters.redis.url import parse_url  # ingest has no Redis
+        from progress.adapters.redis.url import (
+            parse_url,
+        )  # not imported by ingest, which has no Redis
 
         redis = parse_url(settings.redis_url)
         tcp += [] if redis.path else [(redis.host, redis.port)]

@@ -37,7 +37,7 @@ class Match(NamedTuple):
 
 
 def forbid(connection: Connection, learner: str, operation_id: UUID) -> Forbidden:
-    """Record the learner's deletion; from now on, the append rejects the learner's events."""
+    """Record the learner's deletion; from now on, the append drops the learner's events."""
     return Forbidden(*_run(connection, "forbid", learner=learner, operation_id=operation_id)[0])
 
 

@@ -46,7 +46,7 @@ AS $fold$
 DECLARE
     stream  text := 'learner-' || learner;
     version bigint;     -- of the snapshot to start from; 0: no snapshot
-    most    CONSTANT bigint := 210000;  -- the documented limit is 200,000
+    most    CONSTANT bigint := 210000;  -- the number of events that a query may fold
     newest  bigint := (SELECT max(e.stream_version) FROM event_store.events e WHERE e.stream_id = stream);
     state   record;
 BEGIN

@@ -1,4 +1,4 @@
--- Versions tell whether a cached response is current. A version is a transaction id. A transaction that changes rows of
+-- The versions show whether a cached response is current. A version is a transaction id. A transaction that changes rows of
 -- a learner, of the catalogue or of the batch locks the shard before the transaction gets its id, so that each version
 -- only grows.
 

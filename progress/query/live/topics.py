@@ -29,7 +29,7 @@ class State(Protocol):
 
 
 class Source(Protocol):
-    """A reader of one topic's subjects. Both methods raise Unavailable without the database."""
+    """A reader of one topic's subjects; it raises Unavailable if the database does not respond."""
 
     channel: str  # prefix of the notification channels; a subject's id follows
 
