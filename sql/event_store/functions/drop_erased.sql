@@ -11,8 +11,28 @@ DECLARE
     dropped       bigint[];
     new_sessions  text[];
     kept_letters  jsonb;
+    session       text;
+    owner         text;
 BEGIN
     SELECT * INTO STRICT key FROM event_store.erasure_key;
+    -- Few events are of erased learners. For a single event, three lookups are faster than the statement below.
+    IF jsonb_array_length(events) = 1 AND letters IS NULL THEN
+        session := events -> 0 ->> 'session_id';
+        SELECT s.user_id INTO owner FROM event_store.sessions s WHERE s.session_id = session;
+        IF owner IS DISTINCT FROM '' AND NOT EXISTS (
+            SELECT FROM event_store.erased x
+            WHERE x.digest = ANY (ARRAY[
+                sha256(key.outer_key || sha256(key.inner_key || convert_to(events -> 0 ->> 'learner', 'UTF8'))),
+                sha256(key.outer_key || sha256(key.inner_key || convert_to(owner, 'UTF8')))])
+        ) AND NOT EXISTS (
+            SELECT FROM event_store.sessions s
+            WHERE s.session_id = encode(sha256(key.outer_key
+                || sha256(key.inner_key || convert_to(session, 'UTF8'))), 'hex'))
+        THEN
+            erased := 0;
+            RETURN;
+        END IF;
+    END IF;
     WITH incoming AS MATERIALIZED (
         SELECT i.n, i.e ->> 'learner' AS learner, i.e ->> 'session_id' AS session_id,
             i.e ->> 'event_type' = 'SessionStarted' AS is_start
