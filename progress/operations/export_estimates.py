@@ -12,7 +12,7 @@ MAX_BYTES = 1 << 30  # that the database may send for one export
 # Measured by `python -m bench export statistics` while other work slowed the machine to a quarter
 # of its speed.
 _USER_BYTES_PER_S = 3_000_000
-_ROWS_PER_S = {FileFormat.CSV: 50_000, FileFormat.PARQUET: 40_000}
+_ROWS_PER_S = {FileFormat.CSV: 30_000, FileFormat.PARQUET: 20_000}
 _EVENT_BYTES = 170  # of an exported event, without its data and metadata
 _ROW_BYTES = {
     StatisticsTable.DAILY: 100,

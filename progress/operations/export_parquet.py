@@ -25,11 +25,13 @@ _TYPES = {
     **dict.fromkeys(_TIMES, "TIMESTAMPTZ"),
     **dict.fromkeys(_QUOTIENTS, "DOUBLE"),
 }
-# With more threads, DuckDB needs gigabytes.
+# With more threads, DuckDB needs gigabytes. Without a folder, it stores nothing on the disk.
 _CONFIGURATION: dict[str, str | bool | int | float | list[str]] = {
     "threads": 1,
-    "memory_limit": "256MB",
+    "memory_limit": "128MB",
+    "temp_directory": "",
 }
+_BUFFER = 4_000_000  # bytes of CSV that DuckDB reads at once
 _PART = 1 << 16  # bytes of one read
 
 
@@ -103,10 +105,13 @@ def _convert(rows: int, file: int, types: dict[str, str]) -> None:
                 delimiter=",",
                 quotechar='"',
                 allow_quoted_nulls=False,
-                parallel=False,
+                parallel=True,  # otherwise DuckDB keeps every buffer until the end
+                buffer_size=_BUFFER,
             ).write_parquet(f"/dev/fd/{file}", compression="zstd")
     except duckdb.Error as error:
-        raise ProgressError(f"the rows cannot be converted to Parquet: {error}") from error
+        raise ProgressError(
+            f"the rows cannot be converted to Parquet, request CSV: {error}"
+        ) from error
     finally:
         os.close(rows)
         os.close(file)

@@ -159,6 +159,19 @@ def test_a_row_that_duckdb_cannot_read_is_an_error() -> None:
         convert(io.BytesIO(), b"ann,many\n", 100_000)
 
 
+def test_line_breaks_and_quotes_in_texts_are_kept_in_more_rows_than_a_buffer_holds(
+    tmp_path: Path,
+) -> None:
+    texts = [f'a "b", {n}\nc' if n % 1_000 == 0 else f'a "b", {n}' for n in range(300_000)]
+    with (tmp_path / "x.parquet").open("wb") as file, export_parquet.converting(file) as rows:
+        rows.write(b"headword,answers\n")
+        for number, text in enumerate(texts):
+            quoted = text.replace('"', '""')
+            rows.write(f'"{quoted}",{number}\n'.encode())
+    table = duckdb.read_parquet(str(tmp_path / "x.parquet"))
+    assert table.fetchall() == [(text, number) for number, text in enumerate(texts)]
+
+
 def test_an_outage_of_the_storage_ends_the_conversion() -> None:
     class Down:
         def write(self, _: object) -> None:

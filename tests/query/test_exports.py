@@ -3,6 +3,8 @@
 import asyncio
 import hashlib
 import os
+import subprocess
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -10,14 +12,12 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import msgspec
 from starlette.requests import Request
 
-from progress import settings
 from progress.adapters.postgres import statements
 from progress.adapters.postgres.database import Connection
 from progress.local import readiness
-from progress.operations import batch_job, records
+from progress.operations import records
 from progress.operations.records import Operation, OperationKind, OperationState
 from progress.projections import batch
 from progress.query.graphql.downloads import Downloads
@@ -37,6 +37,8 @@ from tests.support.operation_fixtures import (
     populated,
     url_of,
 )
+
+JOB = Path(__file__).parents[2] / "jobs/batch_aggregates/main.py"
 
 __all__ = ["exports", "fake_publisher", "operator", "populated"]
 
@@ -176,8 +178,8 @@ def test_the_batch_job_deletes_local_files_after_a_week(
         file = exports / name
         file.touch()
         os.utime(file, (time.time() - age, time.time() - age))
-    with_rights = msgspec.structs.replace(settings.current(), database_url=url_of(store, "batch"))
-    assert batch_job.run(with_rights) == 0
+    environment = {**os.environ, "DATABASE_URL": url_of(store, "batch")}
+    subprocess.run([sys.executable, JOB], env=environment, capture_output=True, check=True)
     assert [file.name for file in exports.iterdir()] == ["new.zip"]
 
 
