@@ -1,0 +1,132 @@
+"""The erasure of a learner with a fifth of all events, while other events are appended.
+
+`python -m bench.erase --events 50000` measures it with so many events instead of a million.
+"""
+
+import argparse
+import contextlib
+import itertools
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from statistics import quantiles
+from uuid import UUID
+
+from rich.console import Console
+
+from bench import envelopes, logs, report, server
+from bench.append import measure_call
+from bench.lines import Line
+from bench.server import Server, Store
+from bench.statements import blocks
+from progress import settings
+from progress.adapters.postgres import statements
+from progress.event_store import log
+from progress.operations import executor, records
+from progress.operations.records import OperationKind, OperationState
+from progress.projections import rebuild
+
+_EVENTS = 1_000_000
+_SHARE = 5  # the learner has a fifth of the events
+_SESSION = 42  # events of a session, as in the row `history`
+_OTHERS = 100  # learners
+_APPEND_INTERVAL_S, _SAMPLE_INTERVAL_S = 0.02, 0.02
+_BASELINE_S = 10.0
+
+
+def measure_erasure(server: Server, events: int = _EVENTS) -> Iterator[Line]:
+    """Measure the operation, its longest transaction, and the appends before and meanwhile."""
+    store = server.create_store()
+    theirs = events // _SHARE
+    logs.fill(store, learners=1, sessions=theirs // _SESSION, seed="erased")
+    (learner,) = logs.learners(store, events=1)
+    sessions = (events - theirs) // _SESSION // _OTHERS
+    total = logs.fill(store, learners=_OTHERS, sessions=sessions)
+    rebuild.run(store.connect)
+    before = _p99(_measure_appends(store, lambda: time.sleep(_BASELINE_S)))
+    longest: list[float] = []
+    begin = time.perf_counter()
+    meanwhile = _p99(_measure_appends(store, lambda: longest.append(_erase(store, learner))))
+    seconds = time.perf_counter() - begin
+    server.drop(store)
+    what = f"erasure of {theirs:,} of {total:,} events"
+    yield Line(what, f"{seconds:.1f} s", "", seconds, 60, "s", at_most=True)
+    yield Line(
+        f"longest transaction of an {what}", f"{longest[0]:.2f} s", "", longest[0], 1, "s",
+        at_most=True,
+    )  # fmt: skip
+    yield Line(
+        f"p99 of appends during an {what}",
+        f"{1_000 * meanwhile:.1f} ms", f"before: {1_000 * before:.1f} ms", meanwhile / before, 2,
+        at_most=True,
+    )  # fmt: skip
+
+
+def _erase(store: Store, learner: str) -> float:
+    """Run the operation; return the duration of its longest transaction in seconds."""
+    durations = [0.0]
+    values = records.accept_values(
+        OperationKind.ERASE_USER, caller="bench", key="1", subject=learner, user_id=learner
+    )
+
+    def sample() -> None:
+        with closing(store.connect()) as connection:
+            while not ended.wait(_SAMPLE_INTERVAL_S):
+                durations.append(connection.run(blocks("erase")["longest transaction"])[0][0])
+
+    with closing(store.connect()) as connection, _settings_of(store):
+        accept = statements.blocks("operations/operations")["accept"]
+        operation_id: UUID = connection.run(accept, **values)[0][0]
+        ended, sampler = threading.Event(), threading.Thread(target=sample)
+        sampler.start()
+        executor.run(operation_id)
+        ended.set()
+        sampler.join()
+        operation = records.get_operation(connection, operation_id)
+    assert operation
+    assert operation.state == OperationState.SUCCEEDED, operation.error
+    return max(durations)
+
+
+@contextlib.contextmanager
+def _settings_of(store: Store) -> Iterator[None]:
+    """Let the worker use this store, and an archive of its own."""
+    with tempfile.TemporaryDirectory() as folder:
+        settings.fill_in(DATABASE_URL=store.url, PROGRESS_DATA_DIR=folder)
+        settings.current.cache_clear()
+        yield
+
+
+def _measure_appends(store: Store, work: Callable[[], None]) -> list[float]:
+    """Append single events at a steady rate while the work runs; return each call's seconds."""
+    seconds: list[float] = []
+    ended = threading.Event()
+
+    def append() -> None:
+        source = (envelopes.delivery([event]) for event in envelopes.endless(seed=3))
+        with closing(store.connect()) as connection:
+            for message in itertools.takewhile(lambda _: not ended.is_set(), source):
+                took = measure_call(lambda one: log.append(connection, [one]), message)
+                seconds.append(took)
+                time.sleep(_APPEND_INTERVAL_S)
+
+    thread = threading.Thread(target=append)
+    thread.start()
+    work()
+    ended.set()
+    thread.join()
+    return seconds
+
+
+def _p99(seconds: list[float]) -> float:
+    return quantiles(seconds, n=100)[98]
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--events", type=int, default=_EVENTS)
+    with server.run() as running:
+        lines = [*measure_erasure(running, parser.parse_args().events)]
+    Console().print(report.markdown(lines), soft_wrap=True)
