@@ -12,13 +12,14 @@ from progress.adapters.postgres.database import Connection
 from progress.adapters.storage.storage import Folder
 from progress.archive import location
 from progress.errors import ProgressError
+from progress.event_store import dead_letters
 from progress.local import postgres
 from progress.operations import erasure_ledger
 from progress.operations.erasure_ledger import Key
-from progress.projections import batch, rebuild
+from progress.projections import batch, rebuild, replay
 from progress.recovery import backups, checks, erasures, restore
 from tests.conftest import Store
-from tests.support import cli, sample_events, stage
+from tests.support import cli, model_rows, sample_events, stage
 from tests.support.backup_fixtures import every_row, nobody
 from tests.support.erasure_fixtures import (
     LEARNER,
@@ -146,6 +147,37 @@ def test_learners_of_the_ledger_are_erased_from_a_restored_log(restored: Store) 
     assert apply(restored) == (1, 1)
     assert_absent(restored)
     assert apply(restored) == (0, 0)
+
+
+def test_a_learner_is_absent_after_every_way_in_which_data_come_back(
+    operator: Operator, restored: Store, tmp_path: Path
+) -> None:
+    """The restored log's events arrive again, and so do its read models and dead letters."""
+    with closing(connect(restored.url)) as connection:
+        letters = [letter.letter_id for letter in dead_letters.list_letters(connection)]
+        recorded = model_rows.read_table(connection, "event_store.events")
+        folder = Folder(tmp_path / "read models")
+        backups.run(restored.connect, folder, nobody)
+        apply(restored)
+        theirs = [event for event in recorded if event["stream_id"] == f"learner-{LEARNER}"]
+        redelivered = [
+            {
+                **{name: event[name] for name in ("event_type", "metadata")},
+                "event_id": str(event["event_id"]),
+                "occurred_at": event["occurred_at"].isoformat(),
+                "data": event["event_data"],
+            }
+            for event in theirs
+        ]
+        assert push_events(connection, *redelivered)["erased"] == len(theirs) > 10
+        assert_absent(restored)
+        restore.run(restored.connect, folder, nobody, erased=ledger())
+        assert_absent(restored)
+        failures = list(replay.replay_all(connection, letters))
+        assert len(failures) == len(letters) > 0
+        assert_absent(restored)
+        rebuild.run(restored.connect)
+        assert_absent(restored)
 
 
 def test_the_commands_list_and_repeat_the_erasures_that_a_restored_log_lacks(
