@@ -30,9 +30,11 @@ class Line:
 
     @property
     def verdict(self) -> str:
-        """Return `yes`, or by how many percent the value misses the bar."""
+        """Return `yes`, or by how many percent the value misses the bar; `no` if the bar is 0."""
         if self.passes:
             return "yes"
+        if not self.bar:
+            return "no"
         share = self.value / self.bar if self.at_most else self.bar / self.value
         return f"short by {100 * (share - 1):.0f} %"
 

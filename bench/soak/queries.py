@@ -23,7 +23,7 @@ OK, NO_RESPONSE = "ok", "no response"  # outcomes
 
 _THREADS_PER_INSTANCE = 2
 _TIMEOUT_S = 30.0
-_IDLE_S = 2.0  # the server closes a connection that is idle for 5 s
+_IDLE_S = 1.0  # the server closes a connection that is idle for 2 s
 
 
 class Queries:
@@ -87,14 +87,14 @@ class Queries:
     def _send(
         self, client: http.client.HTTPConnection, body: bytes, headers: dict[str, str]
     ) -> str:
-        """Send a query; return OK, NO_RESPONSE, an HTTP status or the code of an error."""
+        """Send a query; return OK, NO_RESPONSE with its reason, a status or an error's code."""
         try:
             client.request("POST", "/graphql", body, headers)
             response = client.getresponse()
             content = response.read()
-        except (OSError, http.client.HTTPException):
+        except (OSError, http.client.HTTPException) as error:
             client.close()
-            return NO_RESPONSE
+            return f"{NO_RESPONSE}: {type(error).__name__}"
         if response.status != http.HTTPStatus.OK:
             return str(response.status)
         errors = json.loads(content).get("errors")
