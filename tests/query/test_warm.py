@@ -42,7 +42,9 @@ def test_the_page_s_query_is_a_cache_hit_after_warming(
             "HIT", "HIT", "MISS"
         ]  # fmt: skip
         assert "of 3 learners are cached" in warm(store, redis_with_notifications)
-        assert "3 learners are cached; 3 were cached before" in warm(store, redis_with_notifications)
+        assert "3 learners are cached; 3 were cached before" in warm(
+            store, redis_with_notifications
+        )
         assert {cache_result(query_api, user) for user in ("ann", "ben", "cyd")} == {"HIT"}
 
 
