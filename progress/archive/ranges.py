@@ -19,26 +19,23 @@ def write(
     *,
     is_published: bool = False,
 ) -> RangeEntry:
-    """Copy a range of the log into files, and write the range's manifest; return its entry.
-
-    The range becomes part of the archive only when the archive's manifest names it.
-    """
+    """Write the files and the manifest of a range, which counts once it is published."""
     with files.open_workspace() as workspace:
         csv = workspace.folder / "rows.csv"
         log_rows.copy(connection, positions, buckets, csv)
         written = workspace.write(csv) if csv.stat().st_size else {}
         csv.unlink()
         stored = [
-            store(storage, manifest.folder(*positions), bucket, local)
-            for bucket, local in ((bucket, written[bucket]) for bucket in in_order(written))
+            store(storage, manifest.folder(*positions), bucket, written[bucket])
+            for bucket in in_order(written)
         ]
-    recorded_from, recorded_to = log_rows.recorded_times(connection, stored)
+    times = log_rows.recorded_times(connection, stored)
     contents = RangeManifest(
         first=positions.first,
         last=positions.last,
         events=sum(file.rows for file in stored),
-        recorded_from=recorded_from,
-        recorded_to=recorded_to,
+        recorded_from=times[0],
+        recorded_to=times[1],
         files=stored,
         erased=log_rows.list_erased(connection, positions),
     )
