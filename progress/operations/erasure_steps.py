@@ -15,10 +15,10 @@ from progress.adapters.redis import mentions
 from progress.adapters.storage import storage
 from progress.archive import erasure, location
 from progress.errors import RebuildRunning
-from progress.operations import erase_user, erasure_ledger, export_files
+from progress.operations import erase_user, erasure_ledger, export_files, export_user
 from progress.operations.claim import ClaimedOperation
 from progress.operations.step_connections import connection_for, parse_arguments
-from progress.projections import replacement
+from progress.projections import replacement, schema
 
 _RETRY_INTERVAL_S = 0.2  # while another worker holds what this one waits for
 # After this time, no query stores a response with the learner's rows in Redis: a copy of the
@@ -59,6 +59,10 @@ def forget(operation: ClaimedOperation) -> object:
     learner = _learner(operation)
     with connection_for(operation) as connection:
         erase_user.fold_deletion(connection, learner, operation.publisher)
+        # Nothing else wakes a worker for the event that the first step recorded.
+        schema.set_search_path(connection)
+        if schema.exists(connection, schema.schema_name()):
+            export_user.catch_up(connection, learner, operation.publisher, operation.wait)
         _delete_copies(learner)
         return {"forgotten_at": erase_user.read_time(connection)}
 

@@ -11,6 +11,7 @@ from progress.adapters.postgres.database import Connection
 from progress.archive import catalog, check, location
 from progress.operations import erase_user
 from progress.projections import batch
+from progress.projections.projector import Projector
 from progress.recovery import checks
 from tests.support import archives, model_rows, sample_events, stage
 from tests.support.erasure_fixtures import (
@@ -315,3 +316,10 @@ def test_the_versions_of_the_stream_have_no_gaps_during_an_erasure(
     monkeypatch.setattr(erase_user, "redact_events", redact_and_check)
     receipt(operator.run(erase(operator)["id"]))
     assert findings == []
+
+
+def test_no_worker_has_to_fold_the_deletion_later(operator: Operator, traced: Connection) -> None:
+    projector = Projector(traced)
+    projector.catch_up_all()
+    receipt(operator.run(erase(operator)["id"]))
+    assert projector.find_shards_behind() == []
