@@ -183,3 +183,42 @@ def test_a_rejected_event_is_dropped_if_an_attribute_names_an_erased_learner(
     assert append(connection, event, attributes={"user_id": "ben"}) == {"invalid": 1}
     connection.run("DELETE FROM event_store.dead_letters")
     assert contents(connection)["dead_letters"] == []
+
+
+def reviewed(user: str, **data: Any) -> dict[str, Any]:
+    return sample_events.envelope("ReviewProcessed", {"user_id": user} | data, at=AT)
+
+
+def test_a_rejected_event_of_another_learner_may_contain_the_erased_ids_as_numbers(
+    connection: Connection,
+) -> None:
+    append(connection, started("42", "7"))
+    forbid(connection, "42")
+    rejected = reviewed("ben", new_interval=42, easiness_factor=7)
+    assert append(connection, rejected) == {"invalid": 1}
+    assert append(connection, b"42 bottles, 7 glasses") == {"malformed": 1}
+    assert append(connection, reviewed("42", new_interval=1)) == {"erased": 1}
+
+
+def test_a_dead_letter_of_another_learner_is_not_one_of_the_session_with_the_same_number(
+    connection: Connection,
+) -> None:
+    append(connection, started("42", "7"), started("ben", "8"))
+    late = {"occurred_at": "2199-01-01T00:00:00Z"}
+    item = {"item_id": "i1", "response_time_ms": 7}
+    event = sample_events.envelope("CorrectAnswerGiven", {"session_id": "8"} | item, at=AT)
+    assert append(connection, event | late) == {"future": 1}
+    assert append(connection, answered("7") | late) == {"future": 1}
+    letters = model_rows.read_table(connection, "event_store.dead_letters")
+    of = connection.run("SELECT letter_ids FROM event_store.letters_of('42', 0, 10)")
+    assert of == [[[letters[-1]["letter_id"]]]]
+
+
+@pytest.mark.parametrize("learner", ["j\u00fcrgen-1", 'o"\\x {', "ann@example.org"])
+def test_a_rejected_event_is_dropped_if_its_text_contains_the_id_escaped_or_masked(
+    connection: Connection, learner: str
+) -> None:
+    append(connection, started(learner, "a-1"))
+    forbid(connection, learner)
+    old = {"occurred_at": "1999-01-01T00:00:00Z"}
+    assert append(connection, json.dumps(abandoned(learner) | old).encode()) == {"erased": 1}

@@ -88,7 +88,12 @@ BEGIN
         FROM jsonb_array_elements(letters) WITH ORDINALITY AS l (e, n)
         CROSS JOIN LATERAL (
             SELECT EXISTS (
-                SELECT FROM event_store.words(concat_ws('"', l.e ->> 'payload', l.e ->> 'attributes')) w (word)
+                SELECT FROM (
+                    SELECT event_store.words(concat_ws('"', l.e ->> 'payload', l.e ->> 'attributes'))
+                    UNION ALL
+                    -- The ids of a parsed event, because the payload may hold them with escapes, or masked.
+                    VALUES (l.e ->> 'learner'), (l.e -> 'data' ->> 'session_id')
+                ) w (word)
                 WHERE EXISTS (SELECT FROM event_store.erased x WHERE x.digest = event_store.erasure_digest(w.word))
                    OR EXISTS (SELECT FROM event_store.sessions s
                               LEFT JOIN event_store.erased x ON x.digest = event_store.erasure_digest(s.user_id)

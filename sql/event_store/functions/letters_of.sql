@@ -5,24 +5,28 @@ CREATE OR REPLACE FUNCTION event_store.letters_of(
 )
 LANGUAGE plpgsql STABLE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off
+SET jit = off
 AS $$
 DECLARE
     named text := event_store.mention_pattern(learner, is_free => false);
     free  text := event_store.mention_pattern(learner, is_free => true);
     forms text[] := event_store.mention_forms(learner);
 BEGIN
-    WITH theirs AS MATERIALIZED (
-        SELECT s.session_id FROM event_store.sessions s WHERE s.user_id = learner
-    ), next AS MATERIALIZED (
+    WITH next AS MATERIALIZED (
         SELECT * FROM event_store.dead_letters l WHERE l.letter_id > after ORDER BY l.letter_id LIMIT at_most
     )
     SELECT array_agg(l.letter_id) FILTER (WHERE l.discard_reason IS DISTINCT FROM 'erased' AND (
             event_store.mentions(l.payload, forms, CASE WHEN l.kind = 'malformed' THEN free ELSE named END)
             OR event_store.mentions(l.reason, forms, free) OR event_store.mentions(l.event_id, forms, free)
             OR event_store.mentions(l.event_type, forms, free) OR event_store.mentions(l.attributes::text, forms, named)
-            OR EXISTS (SELECT FROM theirs) AND EXISTS (
+            OR EXISTS (
                 SELECT FROM event_store.words(l.payload) w (word)
-                WHERE w.word IN (SELECT t.session_id FROM theirs t)))),
+                -- OFFSET 0: look up each session by key, because the log may have many sessions.
+                CROSS JOIN LATERAL (
+                    SELECT s.user_id FROM event_store.sessions s WHERE s.session_id = w.word OFFSET 0
+                ) s
+                WHERE s.user_id = learner))),
         max(l.letter_id)
     INTO letter_ids, reached
     FROM next l;
