@@ -43,10 +43,11 @@ def forbid(operation: ClaimedOperation) -> object:
     """Forbid events of the learner, and write the ledger; return the digest and the counts."""
     learner = _learner(operation)
     with connection_for(operation) as connection:
+        archive = location.open_archive(settings.current())
+        # The key comes first: once the log has an erasure, it cannot take over the ledger's key.
+        erasure_ledger.write_key(archive, erase_user.read_key(connection))
         forbidden = erase_user.forbid(connection, learner, operation.id)
         entry = erasure_ledger.Entry(forbidden.digest, str(operation.id), forbidden.erased_at)
-        archive = location.open_archive(settings.current())
-        erasure_ledger.write_key(archive, erase_user.read_key(connection))
         erasure_ledger.write_entry(archive, entry)
         counts = erase_user.count(connection, learner, operation.id)
         now = erase_user.read_time(connection)

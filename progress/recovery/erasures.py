@@ -15,13 +15,13 @@ from progress.adapters.postgres.database import Connection
 from progress.adapters.postgres.statements import blocks
 from progress.adapters.storage.storage import Storage
 from progress.adapters.terminal import ReportProgress
-from progress.errors import AttemptFailed, OperationClaimed, ProgressError
+from progress.errors import ArchiveRunning, AttemptFailed, OperationClaimed, ProgressError
 from progress.operations import erase_user, erasure_ledger, executor, records
 from progress.operations.records import OperationKind, OperationState
 from progress.projections.notifications import Publisher
 
 _CALLER = "command line"
-_POLL_INTERVAL_S = 0.5  # while another worker runs an erasure
+_POLL_INTERVAL_S = 0.5  # while another worker runs an erasure, or works on the archive
 _WORKERS = 4  # erasures at once, because each waits some seconds for requests that read the rows
 
 
@@ -115,7 +115,7 @@ def _run_to_end(publisher: Publisher, operation_id: UUID) -> None:
         try:
             executor.run(operation_id, publisher)
             return
-        except OperationClaimed:
+        except (OperationClaimed, ArchiveRunning):
             time.sleep(_POLL_INTERVAL_S)
         except AttemptFailed:
             continue

@@ -2,6 +2,7 @@
 
 import subprocess
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
@@ -9,11 +10,12 @@ import pytest
 
 from progress import settings
 from progress.adapters.postgres.database import Connection
+from progress.adapters.postgres.statements import blocks
 from progress.adapters.storage.storage import Folder
 from progress.archive import location
 from progress.errors import ProgressError
 from progress.event_store import dead_letters
-from progress.local import postgres
+from progress.local import postgres, readiness
 from progress.operations import erasure_ledger
 from progress.operations.erasure_ledger import Key
 from progress.projections import batch, rebuild, replay
@@ -30,6 +32,7 @@ from tests.support.erasure_fixtures import (
     list_events,
     no_requests,
     push_events,
+    receipt,
 )
 from tests.support.operation_fixtures import (
     Operator,
@@ -39,10 +42,12 @@ from tests.support.operation_fixtures import (
     populated,
 )
 from tests.support.stage import append, connect
+from tests.support.traced_runs import change, run_until_it_ends
 
 __all__ = ["fake_publisher", "no_requests", "operator", "populated"]
 
 LATER = "later-learner"
+ARCHIVE_RUNNING = "another run works on the archive: wait until it ends"
 RESTORED = ("--data-only", "--no-owner", "--no-privileges")
 SELECTED = (*RESTORED, "--schema=event_store", "--schema=operations")
 
@@ -224,3 +229,31 @@ def test_the_ledger_of_another_log_is_rejected(
     erasure_ledger.write_key(archive(), Key("00" * 64, "11" * 64))
     with pytest.raises(ProgressError, match="belongs to another log"):
         apply(store)
+
+
+def test_an_erasure_that_came_too_early_does_not_keep_a_log_from_taking_over_the_key(
+    operator: Operator, populated: Connection, store: Store
+) -> None:
+    """The batch job may start an erasure before the operator runs `progress erasures apply`."""
+    key = Key("00" * 64, "11" * 64)
+    erasure_ledger.write_key(archive(), key)
+    early = run_until_it_ends(operator, erase(operator, "ann")["id"])
+    assert (early["state"], "key of another log" in early["error"]) == ("FAILED", True)
+    assert apply(store) == (0, 0)
+    change(operator, "retryOperation", early["id"])
+    assert receipt(run_until_it_ends(operator, early["id"]))["found"] == 0
+    assert erasure_ledger.read_key(archive()) == key
+
+
+def test_the_erasures_are_repeated_when_an_archive_run_has_ended(restored: Store) -> None:
+    with closing(restored.connect()) as run, ThreadPoolExecutor(1) as pool:
+        run.run(blocks("archive/log")["lock"])
+        applied = pool.submit(apply, restored)
+        readiness.wait(lambda: ARCHIVE_RUNNING in list_errors(run), "the step that waits")
+        run.run(blocks("archive/log")["unlock"])
+        assert applied.result() == (1, 1)
+    assert_absent(restored)
+
+
+def list_errors(connection: Connection) -> list[str]:
+    return [step["error"] for step in model_rows.read_table(connection, "operations.steps")]
