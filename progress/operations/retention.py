@@ -35,14 +35,14 @@ def start_erasures(connection: Connection, deleted_after_days: int) -> list[UUID
         rows = connection.run(
             blocks(_FILE)["learners to erase"], days=deleted_after_days, limit=_ERASURES_PER_RUN
         )
-        return [_start(connection, learner) for (learner,) in rows]
+        return [_start(connection, learner, digest) for learner, digest in rows]
 
 
-def _start(connection: Connection, learner: str) -> UUID:
+def _start(connection: Connection, learner: str, digest: str) -> UUID:
     values = records.accept_values(
         OperationKind.ERASE_USER,
         caller=_CALLER,
-        key=f"deleted {learner}",
+        key=digest,  # not the id: a hash of the key outlives the erasure
         subject=learner,
         user_id=learner,
     )

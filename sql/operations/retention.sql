@@ -13,8 +13,8 @@ WHERE letter_id IN (
 
 -- learners to erase --
 -- The learners whose deletion was recorded more than :days days ago and whose erasure was never started, in the order
--- of their deletions.
-SELECT d.user_id
+-- of their deletions, each with the digest of the learner's id.
+SELECT d.user_id, encode(event_store.erasure_digest(d.user_id), 'hex')
 FROM deleted_learners d
 CROSS JOIN LATERAL (
     SELECT e.created_at

@@ -1,6 +1,7 @@
 """Retention: the batch job deletes old dead letters, and erases learners after their deletion."""
 
 import contextlib
+import hashlib
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +15,7 @@ from progress.event_store import dead_letters
 from progress.operations import retention
 from progress.projections import batch
 from tests.conftest import Store
-from tests.support import sample_events
+from tests.support import model_rows, sample_events
 from tests.support.fake_publisher import FakePublisher
 from tests.support.operation_fixtures import blocks, fake_publisher, url_of, write_dead_letters
 from tests.support.stage import append
@@ -104,3 +105,15 @@ def test_a_run_starts_a_bounded_number_of_erasures(
             counts.append(len(erasures(connection)))
     assert counts == [2, 4, 5, 5]
     assert erasures(connection) == users
+
+
+def test_the_key_of_an_automatic_erasure_is_no_plain_hash_of_the_id(
+    store: Store, connection: Connection
+) -> None:
+    """The hash of the key outlives the erasure."""
+    delete_learners(connection, "ben", days=2)
+    (digest,) = connection.run("SELECT encode(event_store.erasure_digest('ben'), 'hex')")[0]
+    with contextlib.closing(database.connect(url_of(store, "batch"))) as job:
+        retention.start_erasures(job, 1)
+    rows = model_rows.read_table(connection, "operations.operations")
+    assert [row["key_digest"] for row in rows] == [hashlib.sha256(digest.encode()).digest()]
