@@ -37,10 +37,10 @@ def publish(
     entries: list[RangeEntry],
     buckets: int,
 ) -> Published:
-    """Publish the archive with these ranges added; they replace ranges of the same positions."""
+    """Publish the archive with these ranges added; they replace the ranges that they overlap."""
     published = current.manifest.ranges if current else []
     new = {(entry.first, entry.last) for entry in entries}
-    kept = [old for old in published if not any(a <= old.first and old.last <= b for a, b in new)]
+    kept = [old for old in published if not any(a <= old.last and old.first <= b for a, b in new)]
     every = sorted([*kept, *entries], key=lambda entry: entry.first)
     upto = every[-1].last
     catalog.publish(

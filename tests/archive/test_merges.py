@@ -51,6 +51,20 @@ def test_an_interrupted_merge_leaves_the_ranges_as_they_were(
     assert merge(log, archive) == 2
 
 
+@pytest.mark.usefixtures("tiny_ranges")
+def test_a_merged_range_that_has_lost_a_file_is_written_again_as_ten(
+    log: Connection, archive: Storage
+) -> None:
+    archives.run(log, archive)
+    merge(log, archive)
+    lost = archives.ranges(archive)[0]
+    archive.remove_file(catalog.file_path(lost, lost.files[0].name))
+    archives.run(log, archive)
+    assert check.run_deep(log, archive, lambda *_: None).findings == []
+    assert len(archives.ranges(archive)) == 13
+    assert merge(log, archive) == 1
+
+
 def test_a_log_of_ten_billion_events_has_at_most_forty_ranges() -> None:
     entries: list[RangeEntry] = []
     most = 0
