@@ -111,6 +111,13 @@ def read_checkpoints(connection: Connection, upto: int) -> list[Checkpoint]:
     return [Checkpoint(*row) for row in _rows(connection, "checkpoints", upto=upto)]
 
 
+def are_changed(connection: Connection, checkpoints: Sequence[Checkpoint]) -> bool:
+    """Return whether the log lacks an event of the checkpoints or has recorded another there."""
+    positions = [one.position for one in checkpoints]
+    times = dict(_rows(connection, "recorded times", positions=positions))
+    return any(times.get(one.position) != one.recorded_at for one in checkpoints)
+
+
 def bucket_of(connection: Connection, stream_id: str, buckets: int) -> int:
     """Return the bucket of a learner's stream."""
     rows = _rows(connection, "bucket of stream", stream_id=stream_id, buckets=buckets)

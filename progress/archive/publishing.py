@@ -26,7 +26,9 @@ def check_log(connection: Connection, archived: Manifest) -> None:
     is_same = found is not None and found[0].recorded_at == archived.log.recorded_at
     if found and not found[1]:  # an event that was emptied has a new id
         is_same = is_same and found[0].id == archived.log.id
-    if not is_same or log_rows.find_end(connection) < archived.upto:
+    is_same = is_same and log_rows.find_end(connection) >= archived.upto
+    # A log that was restored to an earlier time has grown again, with other events.
+    if not is_same or log_rows.are_changed(connection, archived.checkpoints):
         raise ProgressError("the archive is a copy of another log: use another bucket or folder")
 
 

@@ -105,6 +105,18 @@ def test_the_archive_of_another_log_is_rejected(
         archives.run(log, archive)
 
 
+def test_the_archive_of_a_log_that_was_restored_to_an_earlier_time_is_rejected(
+    log: Connection, archive: Storage
+) -> None:
+    """The log has grown again meanwhile, with other events at the same positions."""
+    upto = archives.run(log, archive).upto
+    archives.record_later(log, upto)
+    with pytest.raises(ProgressError, match="another log"):
+        deep(log, archive)
+    with pytest.raises(ProgressError, match="another log"):
+        archives.run(log, archive)
+
+
 def test_a_check_without_an_archive_is_rejected(archive: Storage) -> None:
     with pytest.raises(ProgressError, match="no archive yet"):
         shallow(archive)

@@ -94,6 +94,13 @@ def change_event(connection: Connection, position: int) -> None:
     connection.run(blocks()["forbid changes"])
 
 
+def record_later(connection: Connection, position: int) -> None:
+    """Move the recording time of an event, as if another event had its position."""
+    connection.run(blocks()["allow changes"])
+    connection.run(blocks()["record later"], position=position)
+    connection.run(blocks()["forbid changes"])
+
+
 def change_sums(storage: Storage, connection: Connection) -> None:
     """Publish the archive with a wrong sum in the manifest of its first range."""
     published = catalog.read(storage)

@@ -40,6 +40,9 @@ SELECT event_store.erasure_digest(:learner), o.operation_id FROM operation o;
 -- change event --
 UPDATE event_store.events SET event_id = gen_random_uuid() WHERE global_position = :position;
 
+-- record later --
+UPDATE event_store.events SET created_at = created_at + interval '1 hour' WHERE global_position = :position;
+
 -- sessions --
 SELECT session_id, user_id FROM event_store.sessions ORDER BY session_id;
 
