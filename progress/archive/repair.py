@@ -6,7 +6,7 @@ from progress.archive import catalog, check, manifest, plan, publishing, ranges
 from progress.archive.catalog import Published
 from progress.archive.log_rows import Positions
 from progress.archive.manifest import RangeEntry
-from progress.errors import ProgressError
+from progress.errors import ProgressError, Unavailable
 
 
 def write_lost_ranges(connection: Connection, storage: Storage, current: Published) -> Published:
@@ -26,6 +26,8 @@ def write_lost_ranges(connection: Connection, storage: Storage, current: Publish
 def _is_whole(storage: Storage, entry: RangeEntry, sizes: dict[str, int]) -> bool:
     try:
         return not check.find_missing(catalog.read_range(storage, entry), sizes)
+    except Unavailable:
+        raise
     except ProgressError:
         return False
 

@@ -6,9 +6,10 @@ import pytest
 
 from progress.adapters.postgres.database import Connection
 from progress.adapters.storage.storage import Storage
-from progress.archive import check
+from progress.archive import catalog, check
 from progress.archive.check import Finding
-from progress.errors import ProgressError
+from progress.archive.manifest import RangeEntry, RangeManifest
+from progress.errors import ProgressError, StorageUnavailable
 from tests.conftest import Store
 from tests.support import archives
 
@@ -114,6 +115,26 @@ def test_the_archive_of_a_log_that_was_restored_to_an_earlier_time_is_rejected(
     with pytest.raises(ProgressError, match="another log"):
         deep(log, archive)
     with pytest.raises(ProgressError, match="another log"):
+        archives.run(log, archive)
+
+
+def test_a_range_is_not_lost_while_the_storage_does_not_respond(
+    log: Connection, archive: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archives.run(log, archive)
+    read_range, calls = catalog.read_range, list[RangeEntry]()
+
+    def fail_once(stored: Storage, entry: RangeEntry) -> RangeManifest:
+        calls.append(entry)
+        if len(calls) == 1:
+            raise StorageUnavailable("no response")
+        return read_range(stored, entry)
+
+    monkeypatch.setattr(catalog, "read_range", fail_once)
+    with pytest.raises(StorageUnavailable):
+        shallow(archive)
+    calls.clear()
+    with pytest.raises(StorageUnavailable):
         archives.run(log, archive)
 
 
