@@ -26,7 +26,7 @@ _KINDS = (
 
 
 def compare_with_new(server: Server) -> Iterator[Line]:
-    """Compare each kind with new events.
+    """Compare the append of each kind of unusual event with the append of new events.
 
     The last kind is one session start, which releases all answers that wait for it.
     """

@@ -48,7 +48,7 @@ locals {
 
   job_schedules = {
     batch       = { cron = local.batch_cron, description = "Batch read models, due events and missed wake-ups" }
-    batch-large = { cron = local.large_cron, description = "The batch job with more resources, even without changes" }
+    batch-large = { cron = local.large_cron, description = "The larger batch job, run even if nothing has changed" }
     backup      = { cron = "0 */6 * * *", description = "Backup of the read models to the bucket" }
   }
 

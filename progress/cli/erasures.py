@@ -19,7 +19,10 @@ def add_to(app: typer.Typer) -> None:
 
 @_erasures.callback()
 def group() -> None:
-    """Do nothing; without this function, typer would make the only command the group itself."""
+    """Do nothing, so that `progress erasures apply` stays a command.
+
+    Without a callback, typer would turn a group with one command into this command.
+    """
 
 
 @_erasures.command()

@@ -191,7 +191,7 @@ def _walk(payload: bytes | bytearray, *, is_valid: bool) -> Iterator[bytes]:
     """Yield each element's bytes; decode an element only if the whole array may be invalid."""
     opening = _OPENING.match(payload)
     at = opening.end() if opening else 0
-    end = _END.match(payload, at)  # matches only an empty array
+    end = _END.match(payload, at)  # An immediate ] means that the array is empty.
     while end is None:
         element = _ELEMENT.match(payload, at)
         begin, at = element.span(1) if element else _match_deep_element(payload, at)

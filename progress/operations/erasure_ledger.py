@@ -26,7 +26,7 @@ class Entry(msgspec.Struct, frozen=True):
 
 
 class Key(msgspec.Struct, frozen=True):
-    """The key of the digests, in hexadecimal: the first block of HMAC's inner and outer hash."""
+    """The key of the digests, in hexadecimal: 64 bytes, XORed with HMAC's inner and outer pad."""
 
     inner: str
     outer: str

@@ -27,7 +27,7 @@ FROM (
 GROUP BY r.filename;
 
 -- sums of stream --
--- The same for the rows of a stream in one file.
+-- The number and the sums of one stream's rows in a file.
 SELECT count(*),
     coalesce(sum(CAST('0x' || substr(r.digest, 1, 8) AS BIGINT)), 0),
     coalesce(sum(CAST('0x' || substr(r.digest, 9, 8) AS BIGINT)), 0)

@@ -21,7 +21,8 @@ WHERE o.operation_id = CAST(:operation_id AS uuid) AND o.finished_at IS NULL
 RETURNING o.version, o.kind, o.arguments, o.is_irrevocable, o.failing_state, o.error;
 
 -- restart --
--- A completed step is repeated because of a later step, so its attempt does not count.
+-- Reset all steps: this kind starts over after its worker died. The attempts of completed steps do not count, because
+-- a later step was interrupted.
 UPDATE operations.steps s
 SET attempts = s.attempts - CASE s.state WHEN 'SUCCEEDED' THEN 1 ELSE 0 END, state = 'PENDING', outcome = NULL
 WHERE s.operation_id = CAST(:operation_id AS uuid);

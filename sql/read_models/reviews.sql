@@ -31,9 +31,9 @@ DELETE FROM window_reviews;
 
 -- fold --
 -- A new review forms pairs with its neighbours and separates a former pair: only these pairs are counted.
--- One sort serves the pairs, the latest review and the first review of 7 days or more. It sorts by item first, because
--- all rows of a learner have the same user_id, and then the newest first, so that an item's first row is its latest
--- review.
+-- One sort finds the pairs, the latest review, and the first new review with an interval of 7 days or more. It sorts
+-- by item first, because all rows of a learner have the same user_id, and then the newest first, so that an item's
+-- first row is its latest review.
 INSERT INTO window_reviews
 WITH arrived AS MATERIALIZED (
     SELECT user_id, item_id, occurred_at, event_id, day, interval_days, easiness_factor

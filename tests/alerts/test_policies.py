@@ -110,7 +110,7 @@ def test_each_metric_field_is_read_by_an_alert(environments: Environments) -> No
     assert {field for alert in by_name.values() for field in alert.metric_fields} == CONTRACT.keys()
 
 
-def test_each_alert_reads_a_metric_field_and_only_listed_platform_metrics(
+def test_each_alert_reads_a_metric_field_and_no_unlisted_platform_metric(
     environments: Environments, environment: str
 ) -> None:
     planned = environments[environment].planned

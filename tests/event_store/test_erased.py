@@ -82,7 +82,7 @@ def test_forbidding_a_learner_appends_one_deletion(connection: Connection) -> No
     assert len(contents(connection)["events"]) == len(sample_events.lesson("ann", 1)) + 1
 
 
-def test_forbidding_a_deleted_learner_appends_nothing(connection: Connection) -> None:
+def test_forbidding_a_deleted_learner_appends_no_second_deletion(connection: Connection) -> None:
     append(connection, started("ann", "s-1"), sample_events.user_deleted("ann"))
     forbid(connection, "ann")
     assert len(contents(connection)["events"]) == 2

@@ -221,7 +221,7 @@ def test_a_cancelled_operation_that_no_worker_has_begun_ends_immediately(
     assert traced_operation.read_runs(connection) == []
 
 
-def test_an_outage_during_a_compensation_does_not_count_as_an_attempt_and_leaves_no_effect(
+def test_outages_during_a_compensation_are_not_counted_and_all_effects_are_undone_later(
     operator: Operator, hooks: Hooks, connection: Connection
 ) -> None:
     operation_id = start(operator)

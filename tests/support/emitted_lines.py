@@ -90,7 +90,7 @@ QUESTION = "{ userProgress { totalItemsLearned } streak { current } }"
 
 
 def exercise(stack: browser.Stack, key: str = "signals") -> RunningStack:
-    """Run one operation of each kind on the stack, which emits its log lines."""
+    """Make the stack log each kind of line: ingest, wake-up, query, mutation, stream, batch."""
     driven = RunningStack(stack.folder, stack.port)
     learner, admin = stack.token("signals"), stack.token("operator", "admin")
     stack.publish(*browser.lesson("signals", 2))

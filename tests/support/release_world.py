@@ -40,7 +40,8 @@ class World:
     traffic: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     revisions: dict[str, str] = field(default_factory=dict)
     broken: set[str] = field(default_factory=set)  # Images whose revisions do not start.
-    has_addresses: bool = True  # Whether the tags have addresses.
+    # Whether `services describe` shows a URL for each traffic tag, such as green.
+    has_addresses: bool = True
     jobs: dict[str, str] = field(default_factory=dict)
     subscriptions: dict[str, str] = field(default_factory=dict)  # Push endpoints by subscription.
     models: set[str] = field(default_factory=set)  # The versions with read models.

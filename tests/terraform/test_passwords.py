@@ -34,7 +34,7 @@ def passwords(deployment: Deployment) -> set[str]:
     values = {
         match[1] for value in deployment.passwords.values() for match in _WRITTEN.finditer(value)
     }
-    # the secret with the logins repeats the passwords of the URLs
+    # Each secret has its own password, except the logins, which repeat those of the others.
     assert len(values) >= len(deployment.passwords) - 1
     return values
 

@@ -145,9 +145,12 @@ class Operation:
     """One operation of a document."""
 
     def __init__(
-        self, definition: OperationDefinitionNode, tree: DocumentNode, directives: set[str]
+        self, definition: OperationDefinitionNode, tree: DocumentNode, condition_names: set[str]
     ) -> None:
-        """Plan the operation; `directives` are the document's variables of @skip and @include."""
+        """Prepare the operation.
+
+        `condition_names`: the variables that @skip and @include take anywhere in the document.
+        """
         self.definition = definition
         self.kind = definition.operation
         self.name = definition.name.value if definition.name else None
@@ -155,7 +158,7 @@ class Operation:
         self._fragments = {fragment.name.value: fragment for fragment in fragments}
         self._variables = [_variable(node) for node in definition.variable_definitions or ()]
         names = {variable.name for variable in self._variables}
-        self._directives = sorted(names & directives)
+        self._directives = sorted(names & condition_names)
         self._variants: dict[tuple[Any, ...], tuple[PlannedField, ...]] = {}
 
     def coerce_variables(self, sent: Values | None) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 -- Empty the newest at_most events of the learner that are not yet empty, except UserDeleted unless with_deletions is
--- true; return the number of emptied events. They keep their positions, shards and recording times. The events that
--- remain in the stream have the versions 1, 2, 3 … without gaps.
+-- true; return the number of emptied events. They keep their positions, shards and recording times. The emptied
+-- events move to the shard's stream of erased events. The learner's remaining events are renumbered, so that their
+-- versions stay 1, 2, 3 … without gaps.
 CREATE OR REPLACE FUNCTION event_store.redact_events(learner text, at_most integer, with_deletions boolean)
 RETURNS integer
 LANGUAGE plpgsql SECURITY DEFINER
