@@ -53,7 +53,7 @@ def list_newest(
     )
     for operation in operations:
         if as_json:
-            typer.echo(msgspec.json.encode(operation).decode())
+            typer.echo(_encode(operation).decode())
         table.add_row(
             operation.id,
             operation.kind,
@@ -69,12 +69,15 @@ def list_newest(
 @_operations.command()
 def show(operation_id: OperationId) -> None:
     """Show an operation with its steps, its result, and the file that `download` saves."""
-    operation = _read(operation_id)
+    typer.echo(msgspec.json.format(_encode(_read(operation_id))).decode())
+
+
+def _encode(operation: records.Operation) -> bytes:
+    """Return the operation as JSON, with its result and the name of its file."""
     file = _exported_file(operation)
     result = msgspec.Raw((operation.result or "null").encode())
     added = {"result": result, "download": file and file.file}
-    shown = msgspec.structs.asdict(operation) | added
-    typer.echo(msgspec.json.format(msgspec.json.encode(shown)).decode())
+    return msgspec.json.encode(msgspec.structs.asdict(operation) | added)
 
 
 @_operations.command()

@@ -103,10 +103,10 @@ def test_an_iam_api_that_does_not_respond_is_an_outage(
 
     use(monkeypatch, Credentials())
     monkeypatch.setattr(google.auth.iam, "Signer", FailingIam)
-    with pytest.raises(StorageUnavailable, match="does not sign: no"):
+    with pytest.raises(StorageUnavailable, match="did not sign the URL: no"):
         sign(signed_urls.load_signer())
     use(monkeypatch, Credentials(error))
-    with pytest.raises(StorageUnavailable, match="does not sign: no"):
+    with pytest.raises(StorageUnavailable, match="did not sign the URL: no"):
         signed_urls.load_signer()
 
 

@@ -33,6 +33,7 @@ REQUIRED = {
     "dead-letters": "dead_letters",
     "errors": "outcome",
     "event-delay": "event_delay_ms",
+    "operations": "failed_operations",
     "projection-lag": "projection_lag",
     "slow-queries": "latency_ms",
 }

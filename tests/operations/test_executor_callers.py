@@ -59,7 +59,7 @@ def test_concurrent_callers_share_one_operation_about_a_subject(
                 rows = callers[caller].run(
                     blocks("operations/operations")["accept"], kind="RUN_BATCH", steps=["batch"],
                     started_by=f"caller {caller}", key=f"{round_}", arguments="{}",
-                    subject=f"subject {round_}", time_limit_s=60.0,
+                    subject=f"subject {round_}", time_limit_s=60.0, daily_limit=None,
                 )  # fmt: skip
                 return str(rows[0][0])
 

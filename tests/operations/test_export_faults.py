@@ -31,6 +31,7 @@ from tests.support.operation_fixtures import (
     FIELDS,
     Operator,
     blocks,
+    deliver,
     fake_publisher,
     limit_step,
     operator,
@@ -125,8 +126,9 @@ def test_a_storage_outage_does_not_count_as_an_attempt_of_a_statistics_export(
         with monkeypatch.context() as broken:
             broken.setattr(export_streams.HashedOutput, "write", fail)
             with pytest.raises(StorageUnavailable):
-                executor.run(UUID(operation_id))
-    assert [step["attempts"] for step in operator.run(operation_id)["steps"]] == [1, 1]
+                deliver(operation_id)
+    deliver(operation_id)
+    assert [step["attempts"] for step in operator.get(operation_id)["steps"]] == [1, 1]
 
 
 def test_a_rebuild_during_an_export_of_statistics_fails_the_attempt(

@@ -1,13 +1,11 @@
 """Exports while the bucket fails: outages do not count as attempts, and each object is complete."""
 
-import contextlib
 import hashlib
 import json
 import os
 import signal
 from types import SimpleNamespace
 from typing import Any
-from uuid import UUID
 
 import pytest
 
@@ -15,13 +13,13 @@ from progress import settings
 from progress.adapters.postgres.database import Connection
 from progress.adapters.storage import bucket as adapter
 from progress.adapters.storage import retries
-from progress.errors import AttemptFailed, OperationClaimed, StorageUnavailable
-from progress.local import ports, readiness
-from progress.operations import claim, executor
+from progress.errors import AttemptFailed, StorageUnavailable
+from progress.local import ports
+from progress.operations import claim
 from tests.support import cloud_storage, doomed_worker
 from tests.support.cloud_storage import Bucket, bucket
 from tests.support.export_fixtures import export
-from tests.support.operation_fixtures import Operator
+from tests.support.operation_fixtures import Operator, deliver
 from tests.support.traced_runs import change
 
 __all__ = ["bucket"]
@@ -58,19 +56,6 @@ def run(operator: Operator, operation_id: str) -> Any:
     """Run a worker that ends the operation; return the operation."""
     assert deliver(operation_id)
     return operator.get(operation_id)
-
-
-def deliver(operation_id: str) -> bool:
-    """Run a worker as soon as the session of the last worker has ended."""
-    outcomes: list[bool] = []
-
-    def has_claimed() -> bool:
-        with contextlib.suppress(OperationClaimed):
-            outcomes.append(executor.run(UUID(operation_id)))
-        return bool(outcomes)
-
-    readiness.wait(has_claimed, "the claim")
-    return outcomes[0]
 
 
 def fail(operation_id: str, times: int, error: type[Exception] = StorageUnavailable) -> None:

@@ -92,8 +92,10 @@ def test_a_request_without_a_token_is_logged_as_ok(cached_api: Api, read_lines: 
 
 
 def test_the_cache_result_is_logged_if_the_cache_was_used(
-    cached_api: Api, read_lines: ReadLines
+    cached_api: Api, read_lines: ReadLines, connection: Connection
 ) -> None:
+    append(connection, sample_events.lesson("ann", 0))  # the cache stores nothing about strangers
+    projector.Projector(connection).catch_up_all()
     rejected = (
         "{ streak { current",
         '{ dailyStats(from: "2024-02-01", to: "2024-01-01") { date } }',

@@ -14,8 +14,10 @@ from progress import settings
 from progress.adapters.postgres import database, statements
 from progress.adapters.postgres.database import Connection
 from progress.adapters.pubsub import wakeups
+from progress.errors import OperationClaimed
 from progress.event_store import dead_letters, log
 from progress.ingest import push
+from progress.local import readiness
 from progress.operations import executor
 from progress.operations.records import PLANS, Step
 from progress.projections import batch
@@ -169,3 +171,16 @@ def write_dead_letters(connection: Connection, count: int) -> list[str]:
         body = encode_push(f"no JSON {number} of ann@example.org".encode())
         log.append(connection, [push.parse_delivery(body)])
     return [str(letter.letter_id) for letter in dead_letters.list_letters(connection)]
+
+
+def deliver(operation_id: str) -> bool:
+    """Run a worker as soon as the session of the last worker has ended."""
+    outcomes: list[bool] = []
+
+    def has_claimed() -> bool:
+        with contextlib.suppress(OperationClaimed):
+            outcomes.append(executor.run(UUID(operation_id)))
+        return bool(outcomes)
+
+    readiness.wait(has_claimed, "the claim")
+    return outcomes[0]
