@@ -106,7 +106,7 @@ class Folder:
         """Write a new file, which is on disk when the block ends."""
         with _translate_errors():
             target = self._path / path
-            target.parent.mkdir(parents=True, exist_ok=True)
+            changed = _make_folder(target.parent)
             part = _part_of(target)
             try:
                 with part.open("wb") as file:
@@ -114,6 +114,8 @@ class Folder:
                     file.flush()
                     os.fsync(file.fileno())
                 part.replace(target)
+                for folder in changed:
+                    _sync(folder)
             except BaseException:
                 part.unlink(missing_ok=True)
                 raise
@@ -212,6 +214,22 @@ def _locked(folder: Path) -> Iterator[None]:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
+    finally:
+        os.close(descriptor)
+
+
+def _make_folder(folder: Path) -> list[Path]:
+    """Make the folder; return it and the folders that got a new entry."""
+    changed = [folder, *(new.parent for new in (folder, *folder.parents) if not new.exists())]
+    folder.mkdir(parents=True, exist_ok=True)
+    return changed
+
+
+def _sync(folder: Path) -> None:
+    """Write the folder's entries to disk: otherwise, a renamed file may be lost in a crash."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
     finally:
         os.close(descriptor)
 
