@@ -94,8 +94,13 @@ def exercise(stack: browser.Stack, key: str = "signals") -> RunningStack:
     driven = RunningStack(stack.folder, stack.port)
     learner, admin = stack.token("signals"), stack.token("operator", "admin")
     stack.publish(*browser.lesson("signals", 2))
-    for _ in range(2):
+
+    def is_cached() -> bool:
         driven.ask(learner, QUESTION)
+        lines = driven.emitted().lines
+        return any(line.get("cache_result") == "hit" for line in lines)
+
+    readiness.wait(is_cached, "a cached answer, which needs a projected event", seconds=60)
     driven.ask(admin, f'mutation {{ runBatch(idempotencyKey: "{key}") {{ id }} }}')
     driven.ask(learner, "subscription { progressUpdated { totalItemsLearned } }", "/graphql/stream")
     driven.wait_for("ingest", "wake", "query", "mutation", "stream", "batch", "run_batch")
