@@ -214,6 +214,20 @@ def test_a_dead_letter_of_another_learner_is_not_one_of_the_session_with_the_sam
     assert of == [[[letters[-1]["letter_id"]]]]
 
 
+@pytest.mark.parametrize("item", ["42", "7"])
+def test_a_dead_letter_of_another_learner_may_name_an_item_with_an_erased_id(
+    connection: Connection, item: str
+) -> None:
+    append(connection, started("42", "7"), started("ben", "8"))
+    late = {"occurred_at": "2199-01-01T00:00:00Z"}
+    assert append(connection, answered("8", item) | late) == {"future": 1}
+    assert connection.run("SELECT letter_ids FROM event_store.letters_of('42', 0, 10)") == [[None]]
+    forbid(connection, "42")
+    assert append(connection, answered("8", item) | {"occurred_at": "1999-01-01T00:00:00Z"}) == {
+        "invalid": 1
+    }
+
+
 @pytest.mark.parametrize("learner", ["j\u00fcrgen-1", 'o"\\x {', "ann@example.org"])
 def test_a_rejected_event_is_dropped_if_its_text_contains_the_id_escaped_or_masked(
     connection: Connection, learner: str

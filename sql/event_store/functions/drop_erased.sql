@@ -89,7 +89,8 @@ BEGIN
         CROSS JOIN LATERAL (
             SELECT EXISTS (
                 SELECT FROM (
-                    SELECT event_store.words(concat_ws('"', l.e ->> 'payload', l.e ->> 'attributes'))
+                    SELECT event_store.words(concat_ws('"',
+                        event_store.letter_text(l.e ->> 'payload', l.e ->> 'kind'), l.e ->> 'attributes'))
                     UNION ALL
                     -- The ids of a parsed event, because the payload may hold them with escapes, or masked.
                     VALUES (l.e ->> 'learner'), (l.e -> 'data' ->> 'session_id')

@@ -14,14 +14,15 @@ DECLARE
     forms text[] := event_store.mention_forms(learner);
 BEGIN
     WITH next AS MATERIALIZED (
-        SELECT * FROM event_store.dead_letters l WHERE l.letter_id > after ORDER BY l.letter_id LIMIT at_most
+        SELECT l.*, event_store.letter_text(l.payload, l.kind) AS text
+        FROM event_store.dead_letters l WHERE l.letter_id > after ORDER BY l.letter_id LIMIT at_most
     )
     SELECT array_agg(l.letter_id) FILTER (WHERE l.discard_reason IS DISTINCT FROM 'erased' AND (
-            event_store.mentions(l.payload, forms, CASE WHEN l.kind = 'malformed' THEN free ELSE named END)
+            event_store.mentions(l.text, forms, CASE WHEN l.kind = 'malformed' THEN free ELSE named END)
             OR event_store.mentions(l.reason, forms, free) OR event_store.mentions(l.event_id, forms, free)
             OR event_store.mentions(l.event_type, forms, free) OR event_store.mentions(l.attributes::text, forms, named)
             OR EXISTS (
-                SELECT FROM event_store.words(l.payload) w (word)
+                SELECT FROM event_store.words(l.text) w (word)
                 -- OFFSET 0: look up each session by key, because the log may have many sessions.
                 CROSS JOIN LATERAL (
                     SELECT s.user_id FROM event_store.sessions s WHERE s.session_id = w.word OFFSET 0
