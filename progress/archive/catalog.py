@@ -1,9 +1,9 @@
 """The catalogue: read the manifests, and publish new ones.
 
-The archive's manifest names each range's manifest by its hash. When a range's files change, its new
-manifest is first written to another path, beside the old one. It replaces the old one only after
-the archive's manifest names its hash, so that the manifest that the archive's manifest names is
-always there, even after an interruption.
+The archive's manifest names each range's manifest by its hash. A range's new manifest is first
+written to another path, beside an old one. It replaces the old one only after the archive's
+manifest names its hash, so that the manifest that the archive's manifest names is always there,
+even after an interruption.
 """
 
 from pathlib import Path
@@ -65,15 +65,14 @@ def read_ranges(storage: Storage, published: Manifest) -> list[RangeManifest]:
     return [read_range(storage, entry) for entry in published.ranges]
 
 
-def put_range(storage: Storage, contents: RangeManifest, *, is_published: bool) -> RangeEntry:
+def put_range(storage: Storage, contents: RangeManifest) -> RangeEntry:
     """Write the manifest of a range, and return its entry.
 
-    `is_published` says whether the archive's manifest names another manifest of this range.
+    The archive's manifest may name another manifest of this range, which is kept until `publish`.
     """
     data = manifest.encode(contents)
     entry = RangeEntry(contents.first, contents.last, manifest.digest(data))
-    path = _pending_path(entry) if is_published else _path(entry.first, entry.last)
-    _write(storage, path, data)
+    _write(storage, _pending_path(entry), data)
     return entry
 
 

@@ -64,7 +64,7 @@ def _rewrite(
         contents = catalog.read_range(storage, entry)
         rewritten = _rewrite_range(connection, storage, contents, bucket, stream_id)
         if rewritten:
-            entries.append(catalog.put_range(storage, rewritten, is_published=True))
+            entries.append(catalog.put_range(storage, rewritten))
             removed_files += 1
             removed_rows += contents.events - rewritten.events
     # Publish even without new ranges: the ids of events that the manifest names may have changed.

@@ -71,7 +71,7 @@ def _merge(connection: Connection, storage: Storage, old: list[RangeManifest]) -
         erased=[row for contents in old for row in contents.erased],
     )
     catalog.check_stored(storage, merged)
-    return catalog.put_range(storage, merged, is_published=False)
+    return catalog.put_range(storage, merged)
 
 
 def _merge_bucket(

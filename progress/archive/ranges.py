@@ -12,12 +12,7 @@ from progress.errors import ProgressError
 
 
 def write(
-    connection: Connection,
-    storage: Storage,
-    positions: Positions,
-    buckets: int,
-    *,
-    is_published: bool = False,
+    connection: Connection, storage: Storage, positions: Positions, buckets: int
 ) -> RangeEntry:
     """Write the files and the manifest of a range, which counts once it is published."""
     with files.open_workspace() as workspace:
@@ -39,7 +34,7 @@ def write(
         files=stored,
         erased=log_rows.list_erased(connection, positions),
     )
-    return catalog.put_range(storage, contents, is_published=is_published)
+    return catalog.put_range(storage, contents)
 
 
 def store(storage: Storage, folder: str, bucket: int | None, local: LocalFile) -> File:

@@ -39,8 +39,7 @@ def _write_again(
     buckets = current.manifest.buckets
     entries = []
     for positions in plan.split(Positions(lost.first, lost.last)):
-        is_same = positions == (lost.first, lost.last)
-        entry = ranges.write(connection, storage, positions, buckets, is_published=is_same)
+        entry = ranges.write(connection, storage, positions, buckets)
         ranges.verify(connection, storage, entry, buckets)
         entries.append(entry)
     return publishing.publish(connection, storage, current, entries, buckets)

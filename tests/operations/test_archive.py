@@ -143,6 +143,20 @@ def test_a_learner_who_is_erased_between_two_steps_is_in_no_file(
     expect_whole(populated, archive, length)
 
 
+def test_a_run_that_was_overtaken_does_not_replace_the_manifest_of_a_published_range(
+    operator: Operator, populated: Connection, archive: Storage, length: int
+) -> None:
+    """The other run left a learner out; the erasure then gives the learner's rows other ids."""
+    operation_id = start(operator)
+    doomed_worker.run(operation_id, "ARCHIVE", "verify", "before")
+    doomed_worker.await_lost_claim(populated)
+    populated.run(archives.blocks()["begin erasure"], learner="ann")
+    archives.run(populated, archive)
+    archives.empty_stream(populated, "learner-ann")
+    assert result(run_until_it_ends(operator, operation_id))["upto"] == length
+    expect_whole(populated, archive, length)
+
+
 def test_an_event_that_is_appended_during_a_run_is_left_to_the_next_run(
     operator: Operator,
     populated: Connection,

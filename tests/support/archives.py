@@ -109,7 +109,7 @@ def change_sums(storage: Storage, connection: Connection) -> None:
     first = contents.files[0]
     wrong = msgspec.structs.replace(first, sums=(first.sums[0] + 1, first.sums[1]))
     changed = msgspec.structs.replace(contents, files=[wrong, *contents.files[1:]])
-    entry = catalog.put_range(storage, changed, is_published=True)
+    entry = catalog.put_range(storage, changed)
     publishing.publish(connection, storage, published, [entry], BUCKETS)
 
 
