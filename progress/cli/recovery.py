@@ -26,13 +26,18 @@ def add_to(app: typer.Typer) -> None:
     app.add_typer(_shards, name="shards")
 
 
-def check(as_json: AsJson = False) -> None:
+def check(
+    as_json: AsJson = False,
+    with_rows: Annotated[
+        bool, typer.Option("--whole", help="Fold the whole log and compare every row.")
+    ] = False,
+) -> None:
     """Check that the log is complete and fits the checkpoints; exit with 1 on a defect."""
-    report = targets.run(checks.run, targets.erased_digests())
+    report = targets.run(checks.run, targets.erased_digests(), with_rows=with_rows)
     if as_json:
         typer.echo(msgspec.json.encode(report).decode())
     else:
-        _show(report)
+        _show(report, with_rows=with_rows)
     if wrong := report.findings:
         raise ProjectionError(f"{wrong[0].found}: {wrong[0].do}{_more(len(wrong) - 1)}")
 
@@ -41,7 +46,7 @@ def _more(others: int) -> str:
     return f" (and {others} more, see above)" if others else ""
 
 
-def _show(report: checks.Report) -> None:
+def _show(report: checks.Report, *, with_rows: bool) -> None:
     console = Console(highlight=False)
     console.print(f"the log: {report.events:,} events, the last at position {report.head:,}")
     table = Table("shard", "folded to", "by the batch job", "events behind", "", box=None)
@@ -53,7 +58,8 @@ def _show(report: checks.Report) -> None:
     for finding in report.findings:
         console.print(f"WRONG  {finding.found}: {finding.do}", soft_wrap=True)
     if not report.findings:
-        console.print("The log is complete, and the checkpoints match it.")
+        rows = " and every row" if with_rows else ""
+        console.print(f"The log is complete, and the checkpoints{rows} match it.")
 
 
 def warm(

@@ -8,7 +8,7 @@ import msgspec
 from progress.adapters.postgres.database import Connection
 from progress.adapters.postgres.statements import blocks
 from progress.projections import schema
-from progress.recovery import erasures
+from progress.recovery import comparison, erasures
 
 _RESTORE = "restore it: docs/runbook.md, Restore the event store"
 _REBUILD = "run `progress rebuild`"
@@ -47,10 +47,11 @@ class Report(msgspec.Struct, frozen=True):
     findings: list[Finding]
 
 
-def run(connection: Connection, erased: Collection[str] = ()) -> Report:
+def run(connection: Connection, erased: Collection[str] = (), *, with_rows: bool = False) -> Report:
     """Check the whole log, without changing it; `connection` must be that of the log's owner.
 
-    `erased` are the digests in the ledger of erasures.
+    `erased` are the digests in the ledger of erasures. If `with_rows`, fold the log and compare
+    every row of the read models.
     """
     events, first, head = _rows(connection, "log")[0]
     shards: list[Shard] = []
@@ -60,6 +61,7 @@ def run(connection: Connection, erased: Collection[str] = ()) -> Report:
         schema.set_search_path(connection)
         shards = [Shard(*row) for row in _rows(connection, "checkpoints")]
         findings += _check_shards(shards, head)
+        findings += _check_rows(connection) if with_rows else []
     else:
         findings.append(Finding("there are no read models", "run `progress migrate`"))
     return Report(events, head, shards, findings)
@@ -104,6 +106,17 @@ def _check_shards(shards: list[Shard], head: int) -> list[Finding]:
         found = f"{_name(other)} those of another log: their last event is not in this log"
         findings.append(Finding(found, _REBUILD))
     return findings
+
+
+def _check_rows(connection: Connection) -> list[Finding]:
+    return [
+        Finding(
+            f"{table} lacks {missing} rows that the log gives and has {extra} that it does not"
+            f" give, such as {example}",
+            _REBUILD,
+        )
+        for table, missing, extra, example in comparison.find_differences(connection)
+    ]
 
 
 def _name(shards: list[Shard]) -> str:

@@ -36,3 +36,9 @@ WHERE EXISTS (SELECT FROM batch_items)
 ORDER BY kind, name
 ON CONFLICT (kind, name) DO UPDATE SET items = excluded.items
 WHERE t.items <> excluded.items;
+
+-- whole --
+SELECT kind, name, count(*) AS items
+FROM item_places
+WHERE in_catalogue AND name <> 'UNKNOWN'
+GROUP BY kind, name

@@ -42,6 +42,26 @@ ON CONFLICT (user_id, kind, name) DO UPDATE SET
     mastered_in_catalogue = excluded.mastered_in_catalogue
 WHERE t IS DISTINCT FROM excluded;
 
+-- whole --
+-- An item without a catalogue event counts in UNKNOWN of both kinds.
+WITH placed AS (
+    SELECT s.user_id, s.answers, s.correct_answers, s.interval_days, p.in_catalogue, k.kind,
+        coalesce(p.name, 'UNKNOWN') AS name
+    FROM item_stats s
+    CROSS JOIN (VALUES ('level'), ('domain')) AS k (kind)
+    LEFT JOIN item_places p ON p.item_id = s.item_id AND p.kind = k.kind
+)
+SELECT user_id, kind, name,
+    count(*) AS items_studied,
+    CAST(sum(answers) AS bigint) AS answers,
+    CAST(sum(correct_answers) AS bigint) AS correct_answers,
+    count(*) FILTER (WHERE interval_days IS NULL OR interval_days < 7) AS learning,
+    count(*) FILTER (WHERE interval_days BETWEEN 7 AND 20) AS short_term,
+    count(*) FILTER (WHERE interval_days >= 21) AS long_term,
+    count(*) FILTER (WHERE interval_days >= 7 AND in_catalogue) AS mastered_in_catalogue
+FROM placed
+GROUP BY user_id, kind, name
+
 -- delete_learners --
 DELETE FROM catalogue_shares WHERE user_id = ANY (learners);
 

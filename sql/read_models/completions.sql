@@ -62,6 +62,16 @@ SELECT user_id, old_day, -1 AS sessions_completed, -old_seconds AS study_seconds
 FROM counting
 WHERE old_day IS NOT NULL;
 
+-- whole --
+SELECT user_id, session_id, occurred_at, event_id, day, score, duration_seconds
+FROM (
+    SELECT user_id, session_id, occurred_at, event_id, day, score, duration_seconds,
+        row_number() OVER (PARTITION BY user_id, session_id ORDER BY occurred_at, event_id) AS place
+    FROM dated_facts
+    WHERE kind = 'completion'
+) completed
+WHERE place = 1
+
 -- snapshot --
 (SELECT jsonb_object_agg(t.session_id, ARRAY[t]::text) FROM completions t WHERE t.user_id = learner)
 

@@ -13,3 +13,8 @@ ALTER TABLE deleted_learners ALTER user_id SET STORAGE PLAIN;
 -- Stays empty, because as-of queries do not fold events of a deleted learner.
 CREATE TEMPORARY TABLE deleted_learners (LIKE deleted_learners INCLUDING STORAGE, PRIMARY KEY (user_id))
     ON COMMIT DELETE ROWS;
+
+-- whole --
+SELECT DISTINCT user_id
+FROM typed_events
+WHERE kind = 'deletion'

@@ -33,6 +33,13 @@ ON CONFLICT (user_id, hour) DO UPDATE SET
     correct_answers = h.correct_answers + excluded.correct_answers,
     response_ms     = h.response_ms     + excluded.response_ms;
 
+-- whole --
+SELECT user_id, hour, count(*) AS answers, count(*) FILTER (WHERE correct) AS correct_answers,
+    CAST(sum(response_ms) AS bigint) AS response_ms
+FROM dated_facts
+WHERE kind = 'answer'
+GROUP BY user_id, hour
+
 -- snapshot --
 (SELECT array_agg(t)::text FROM hourly_stats t WHERE t.user_id = learner)
 

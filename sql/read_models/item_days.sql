@@ -63,6 +63,10 @@ JOIN window_items i ON i.item_id = a.item_id AND i.user_id = a.user_id
 WHERE a.day > i.first_answered_on
 GROUP BY a.day, a.user_id;
 
+-- whole --
+SELECT DISTINCT user_id, item_id, day
+FROM answers
+
 -- snapshot --
 (SELECT jsonb_object_agg(item_id, days)
  FROM (

@@ -133,6 +133,39 @@ FROM window_items
 WHERE NOT had_row
 ORDER BY user_id, item_id;
 
+-- whole --
+WITH answered AS (
+    SELECT user_id, item_id,
+        count(*) AS answers, count(*) FILTER (WHERE correct) AS correct_answers,
+        CAST(sum(response_ms) AS bigint) AS response_ms,
+        min(occurred_at) AS first_answered_at,
+        min(day) FILTER (WHERE place = 1) AS first_answered_on,
+        max(occurred_at) AS last_answered_at,
+        min(occurred_at) FILTER (WHERE correct) AS first_correct_at,
+        min(day) FILTER (WHERE correct AND place_of_its_kind = 1) AS first_correct_on
+    FROM answers
+    GROUP BY user_id, item_id
+), reviewed AS (
+    SELECT user_id, item_id,
+        min(occurred_at) FILTER (WHERE interval_days >= 7) AS first_mastered_at,
+        min(day) FILTER (WHERE interval_days >= 7 AND place_of_its_kind = 1) AS first_mastered_on,
+        max(interval_days) FILTER (WHERE is_latest) AS interval_days,
+        max(easiness_factor) FILTER (WHERE is_latest) AS easiness_factor,
+        max(occurred_at) FILTER (WHERE is_latest) AS reviewed_at,
+        CAST(max(CAST(event_id AS text)) FILTER (WHERE is_latest) AS uuid) AS review_id,
+        count(*) FILTER (WHERE days_before >= 7 AND interval_days < 7) AS lapses
+    FROM chained_reviews
+    GROUP BY user_id, item_id
+)
+SELECT coalesce(a.user_id, r.user_id) AS user_id, coalesce(a.item_id, r.item_id) AS item_id,
+    coalesce(a.answers, 0) AS answers, coalesce(a.correct_answers, 0) AS correct_answers,
+    coalesce(a.response_ms, 0) AS response_ms,
+    a.first_answered_at, a.first_answered_on, a.last_answered_at, a.first_correct_at, a.first_correct_on,
+    r.first_mastered_at, r.first_mastered_on, r.interval_days, r.easiness_factor, r.reviewed_at, r.review_id,
+    coalesce(r.lapses, 0) AS lapses
+FROM answered a
+FULL JOIN reviewed r ON r.user_id = a.user_id AND r.item_id = a.item_id
+
 -- snapshot --
 (SELECT jsonb_object_agg(t.item_id, ARRAY[t]::text) FROM item_stats t WHERE t.user_id = learner)
 

@@ -74,3 +74,28 @@ ON CONFLICT (item_id) DO UPDATE SET
         ORDER BY n.decided_at DESC, n.decided_id DESC
         LIMIT 1);
 END IF;
+
+-- whole --
+-- The domains are letters, in the order R W L S.
+WITH ranked AS (
+    SELECT item_id, occurred_at, event_id, described, headword, level, domains,
+        row_number() OVER (PARTITION BY item_id ORDER BY occurred_at DESC, event_id DESC) AS place,
+        row_number() OVER (PARTITION BY item_id, described ORDER BY occurred_at DESC, event_id DESC)
+            AS place_of_its_kind
+    FROM typed_events
+    WHERE kind = 'catalogue'
+)
+SELECT c.item_id, d.headword, d.level,
+    CASE WHEN d.domains LIKE '%"R"%' THEN 'R' ELSE '' END || CASE WHEN d.domains LIKE '%"W"%' THEN 'W' ELSE '' END
+    || CASE WHEN d.domains LIKE '%"L"%' THEN 'L' ELSE '' END
+    || CASE WHEN d.domains LIKE '%"S"%' THEN 'S' ELSE '' END AS domains,
+    d.occurred_at AS described_at, d.event_id AS described_id,
+    c.occurred_at AS decided_at, c.event_id AS decided_id, c.described AS in_catalogue
+FROM ranked c
+LEFT JOIN ranked d ON d.item_id = c.item_id AND d.described AND d.place_of_its_kind = 1
+WHERE c.place = 1
+
+-- live --
+SELECT item_id, headword, level, array_to_string(domains, '') AS domains, described_at, described_id, decided_at,
+    decided_id, in_catalogue
+FROM items

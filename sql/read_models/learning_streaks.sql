@@ -74,6 +74,17 @@ FROM joined
 ORDER BY user_id, starts
 ON CONFLICT (user_id, starts) DO UPDATE SET ends = excluded.ends;
 
+-- whole --
+-- Consecutive days less their numbers are one day, which identifies the run.
+SELECT user_id, min(day) AS starts, max(day) AS ends
+FROM (
+    SELECT user_id, day,
+        day - CAST(row_number() OVER (PARTITION BY user_id ORDER BY day) AS integer) AS run
+    FROM daily_stats
+    WHERE sessions_completed > 0
+) numbered
+GROUP BY user_id, run
+
 -- snapshot --
 (SELECT array_agg(t)::text FROM learning_streaks t WHERE t.user_id = learner)
 

@@ -105,6 +105,11 @@ SELECT user_id, item_id, occurred_at, event_id, interval_days
 FROM window_facts
 WHERE kind = 'review' AND has_future;
 
+-- whole --
+SELECT user_id, item_id, occurred_at, event_id, interval_days
+FROM dated_facts
+WHERE kind = 'review'
+
 -- snapshot --
 (SELECT jsonb_object_agg(item_id, rows)
  FROM (

@@ -47,6 +47,32 @@ ON CONFLICT (user_id, monday) DO UPDATE SET
     new_mastery_count  = excluded.new_mastery_count
 WHERE s IS DISTINCT FROM excluded;
 
+-- whole --
+-- 1990-01-01 was a Monday.
+WITH weeks AS (
+    SELECT user_id, day - CAST((day - DATE '1990-01-01') % 7 AS integer) AS monday,
+        count(*) FILTER (WHERE sessions_completed > 0) AS active_days,
+        CAST(sum(answers) AS bigint) AS answers, CAST(sum(correct_answers) AS bigint) AS correct_answers,
+        CAST(sum(response_ms) AS bigint) AS response_ms, CAST(sum(sessions_completed) AS bigint) AS sessions_completed,
+        CAST(sum(study_seconds) AS bigint) AS study_seconds, CAST(sum(scores) AS bigint) AS scores,
+        CAST(sum(items_learned) AS bigint) AS items_learned, CAST(sum(new_mastery_count) AS bigint) AS new_mastery_count
+    FROM daily_stats
+    GROUP BY 1, 2
+), reviewed AS (
+    SELECT user_id, monday, count(*) AS items_reviewed
+    FROM (
+        SELECT DISTINCT d.user_id, d.item_id, d.day - CAST((d.day - DATE '1990-01-01') % 7 AS integer) AS monday
+        FROM item_days d
+        JOIN item_stats s ON s.user_id = d.user_id AND s.item_id = d.item_id
+        WHERE d.day > s.first_answered_on
+    ) again
+    GROUP BY user_id, monday
+)
+SELECT w.user_id, w.monday, w.active_days, w.answers, w.correct_answers, w.response_ms, w.sessions_completed,
+    w.study_seconds, w.scores, w.items_learned, coalesce(r.items_reviewed, 0) AS items_reviewed, w.new_mastery_count
+FROM weeks w
+LEFT JOIN reviewed r ON r.user_id = w.user_id AND r.monday = w.monday
+
 -- delete_learners --
 DELETE FROM weekly_stats WHERE user_id = ANY (learners);
 

@@ -1,4 +1,4 @@
-"""After any delivery of a log, the read models have the oracle's rows."""
+"""After any delivery of a log, the read models have the rows of the oracle and of whole folds."""
 
 import contextlib
 import dataclasses
@@ -8,9 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from progress.projections import rebuild
+from progress.recovery import comparison
 from tests import oracle
 from tests.conftest import Store
-from tests.support import model_rows
+from tests.support import model_rows, whole_folds
 from tests.support.event_logs import ITEMS, LEARNERS, Disturbance, Log, disturbances, logs
 from tests.support.postgres_servers import Server
 from tests.support.stage import Stage
@@ -31,6 +32,7 @@ def test_any_delivery_of_a_log_gives_the_rows_of_the_oracle(
         assert {str(e.event_id): e.user_id for e in model_rows.read_events(stage.admin)} == expected
         assert model_rows.read_value(stage.admin, "pending") == len(pending)
         assert stage.differences(log.now) == []
+        assert comparison.find_differences(stage.admin) == []
 
     check()
 
@@ -57,6 +59,7 @@ def test_a_rebuild_does_not_change_the_rows(
     early = tuple(p for n, p in enumerate(log.published) if n != late)
     stage.deliver(dataclasses.replace(log, published=early), how)
     before = model_rows.read_rows(stage.admin)
+    assert whole_folds.duck().find_differences(stage.admin) == []
     rebuild.run(store.connect, workers=how.workers)
     assert model_rows.compare(model_rows.read_rows(stage.admin), before) == []
     assert stage.differences(log.now) == []

@@ -85,6 +85,19 @@ def test_each_defect_is_reported_with_an_action(
     cli.expect_failure(cli.progress(store.url, "check"))
 
 
+@pytest.mark.every_postgres
+def test_a_changed_row_is_reported_only_if_every_row_is_compared(
+    store: Store, populated: Connection
+) -> None:
+    assert "every row match it" in cli.expect_success(cli.progress(store.url, "check", "--whole"))
+    populated.run(BLOCKS["change a row"])
+    cli.expect_success(cli.progress(store.url, "check"))
+    output = cli.expect_failure(cli.progress(store.url, "check", "--whole"), "progress rebuild")
+    assert "hourly_stats lacks 1 rows that the log gives and has 1" in output
+    cli.expect_success(cli.progress(store.url, "rebuild"))
+    cli.expect_success(cli.progress(store.url, "check", "--whole"))
+
+
 def test_missing_read_models_are_reported(store: Store, populated: Connection) -> None:
     schema.drop(populated, schema.schema_name())
     cli.expect_failure(cli.progress(store.url, "check"), "progress migrate")

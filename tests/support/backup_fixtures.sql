@@ -25,6 +25,10 @@ OVERRIDING SYSTEM VALUE VALUES (77, 'malformed', '', 'm', 0, 'r', 'p');
 INSERT INTO event_store.pending (event_id, session_id, event_type, event_data, metadata, occurred_at, arrival)
 OVERRIDING SYSTEM VALUE VALUES (gen_random_uuid(), 's', 'SessionAbandoned', '{}', '{}', now(), 77);
 
+-- change a row --
+UPDATE hourly_stats SET response_ms = response_ms + 1
+WHERE (user_id, hour) = (SELECT user_id, hour FROM hourly_stats ORDER BY user_id, hour LIMIT 1);
+
 -- lose a checkpoint --
 DELETE FROM checkpoints WHERE shard = 4;
 UPDATE batch_checkpoints SET catalogue_position = 1000000 WHERE shard = 3;

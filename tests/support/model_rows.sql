@@ -71,6 +71,9 @@ SELECT kind, name, items FROM catalogue_counts;
 -- table --
 SELECT * FROM {table};
 
+-- lose a row --
+DELETE FROM {table} WHERE ctid = (SELECT min(ctid) FROM {table});
+
 -- learner tables --
 SELECT c.relname AS table_name
 FROM pg_class c

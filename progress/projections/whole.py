@@ -1,0 +1,73 @@
+"""Whole folds: each table of the read models, folded from scratch by one SELECT.
+
+The SELECTs are the blocks `whole` of the models' files. `sql/projections/whole.sql` has the
+relations that they share, and an adapter for each engine.
+"""
+
+from typing import Literal
+
+from progress.adapters.postgres.statements import blocks
+
+Engine = Literal["postgresql", "duckdb"]
+
+# The tables of the schema that no whole fold computes, each with the reason.
+NOT_FOLDED = {
+    "zone_rules": "constants",
+    "window_shape": "a template without rows",
+    "snapshot_learners": "a queue of the batch job",
+    "checkpoints": "positions in the log",
+    "batch_checkpoints": "positions in the log",
+}
+_SOURCES = ("typed_events", "zone_offsets")
+_SHARED = ("known_learners", "shifts", "dated_facts", "answers", "chained_reviews", "item_places")
+# In this order, because each SELECT reads the sources and the relations before it.
+_RELATIONS = (
+    *("deleted_learners", "preferences", "zones_in_force"),
+    *("known_learners", "shifts", "dated_facts"),
+    *("items", "completions", "reviews"),
+    *("answers", "chained_reviews", "item_stats", "item_days"),
+    *("daily_stats", "hourly_stats", "learning_streaks", "user_progress"),
+    *("item_places", "catalogue_counts", "catalogue_shares", "weekly_stats"),
+)
+
+TABLES = tuple(name for name in _RELATIONS if name not in _SHARED)
+
+
+def source_statements(engine: Engine) -> dict[str, str]:
+    """Return the statements that create what the folds read, by table."""
+    sql = blocks("projections/whole")
+    return {table: _create(table, sql[f"{engine} {table}"]) for table in _SOURCES}
+
+
+def fold_statements() -> dict[str, str]:
+    """Return the statements that create the folded tables, and what they share, in order.
+
+    The tables are temporary and have the names of the live tables.
+    """
+    shared = blocks("projections/whole")
+    return {
+        table: _create(table, shared[table] if table in _SHARED else _blocks_of(table)["whole"])
+        for table in _RELATIONS
+    }
+
+
+def live_query(table: str) -> str | None:
+    """Return the query of the live rows as the whole fold has them; None if they are the same.
+
+    Intervals become numbers of hours, and arrays become texts.
+    """
+    return _blocks_of(table).get("live")
+
+
+def _blocks_of(table: str) -> dict[str, str]:
+    """Return the blocks of the table's model by name."""
+    if table != "zones_in_force":
+        return blocks(f"read_models/{table}")
+    # The second table of its model: its blocks are named after it.
+    named = blocks("read_models/preferences")
+    return {name: named[f"{name} {table}"] for name in ("whole", "live")}
+
+
+def _create(table: str, query: str) -> str:
+    text = blocks("projections/whole")["create"]
+    return text.replace("{table}", table).replace("{query}", query)

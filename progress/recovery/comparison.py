@@ -1,0 +1,81 @@
+"""Compare the live read models with whole folds of the log."""
+
+import contextlib
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from progress.adapters.postgres import database
+from progress.adapters.postgres.database import Connection
+from progress.adapters.postgres.statements import blocks
+from progress.projections import schema, whole
+
+_FILE = "recovery/comparison"
+
+
+class Difference(NamedTuple):
+    """A table whose rows differ from those of the log, and one of the rows as a JSON text."""
+
+    table: str
+    missing: int  # rows that the table should have, but lacks
+    extra: int  # rows that the table should not have
+    example: str
+
+
+def find_differences(connection: Connection) -> list[Difference]:
+    """Fold the log up to the shards' checkpoints, and compare every table.
+
+    Rows that the batch job has yet to fold are not compared. Everything is read in one snapshot.
+    """
+    with open_snapshot(connection):
+        fold(connection)
+        return compare(connection)
+
+
+def fold(connection: Connection) -> None:
+    """Create the temporary tables of the whole folds, which live as long as the transaction."""
+    sql = blocks(_FILE)
+    _read_live_tables(connection)
+    sources = [*whole.source_statements("postgresql").values(), sql["waiting"]]
+    # One message for all statements, because a round trip takes longer than a small table.
+    connection.run(
+        "\n".join([*sources, sql["read only temporary tables"], *whole.fold_statements().values()])
+    )
+    _read_live_tables(connection)
+
+
+def compare(connection: Connection) -> list[Difference]:
+    """Return the tables whose rows differ from those of the transaction's temporary tables."""
+    columns = dict(connection.run(blocks(_FILE)["columns"]) or [])
+    rows = [
+        (table, *connection.run(_comparison(table, columns[table]))[0]) for table in whole.TABLES
+    ]
+    return [Difference(*row) for row in rows if row[1] or row[2]]
+
+
+def _comparison(table: str, columns: str) -> str:
+    sql = blocks(_FILE)
+    parts = {
+        "live": whole.live_query(table) or sql["live"],
+        "compared": sql.get(f"compared {table}", sql["compared"]),
+        "columns": columns,
+        "table": table,
+    }
+    text = sql["compare"]
+    for name, part in parts.items():
+        text = text.replace(f"{{{name}}}", part)
+    return text
+
+
+def _read_live_tables(connection: Connection) -> None:
+    connection.run(blocks(_FILE)["read live tables"], schema=schema.schema_name())
+
+
+@contextlib.contextmanager
+def open_snapshot(connection: Connection) -> Iterator[None]:
+    """Read one snapshot in the block, and drop its temporary tables at the end."""
+    connection.run(blocks(_FILE)["begin"])
+    try:
+        yield
+    finally:
+        with contextlib.suppress(*database.ERRORS):  # the connection may be broken
+            connection.run(blocks(_FILE)["end"])

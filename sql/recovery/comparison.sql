@@ -1,0 +1,71 @@
+-- `progress check --whole`: the rows that the log gives are compared with the live rows.
+
+-- begin --
+BEGIN ISOLATION LEVEL REPEATABLE READ;
+SET LOCAL jit = off;
+SET LOCAL enable_nestloop = off;   -- the temporary tables have no statistics
+SET LOCAL work_mem = '64MB';
+
+-- end --
+ROLLBACK;
+
+-- read only temporary tables --
+SET LOCAL search_path = pg_temp;
+
+-- read live tables --
+-- pg_temp comes last: otherwise the temporary tables would hide the live tables of the same names.
+SELECT set_config('search_path', concat_ws(', ', CAST(:schema AS text), 'event_store', 'pg_temp'), true);
+
+-- columns --
+-- The columns of each temporary table, in order.
+SELECT c.relname, string_agg(quote_ident(a.attname), ', ' ORDER BY a.attnum)
+FROM pg_class c
+JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0
+WHERE c.relnamespace = pg_my_temp_schema() AND c.relkind = 'r'
+GROUP BY c.relname;
+
+-- waiting --
+-- The learners and the catalogue events that the batch job has not folded.
+CREATE TEMPORARY TABLE waiting_learners AS
+SELECT DISTINCT substr(e.stream_id, 9) AS user_id
+FROM event_store.events e
+JOIN batch_checkpoints b ON b.shard = e.shard AND e.global_position > b.position
+WHERE e.stream_id LIKE 'learner-%';
+
+CREATE TEMPORARY TABLE waiting_items AS
+SELECT f.global_position
+FROM catalogue_facts f
+WHERE f.global_position > (SELECT min(b.catalogue_position) FROM batch_checkpoints b);
+
+-- live --
+SELECT {columns} FROM {table}
+
+-- compare --
+-- How many rows of the log the table lacks, how many it has too many, and the beginning of one of these rows as JSON,
+-- because a text may contain line breaks.
+WITH folded AS MATERIALIZED (
+    SELECT * FROM pg_temp.{table} t
+    WHERE {compared}
+), live AS MATERIALIZED (
+    SELECT * FROM ({live}) t
+    WHERE {compared}
+), missing AS MATERIALIZED (
+    SELECT * FROM folded EXCEPT ALL SELECT * FROM live
+), extra AS MATERIALIZED (
+    SELECT * FROM live EXCEPT ALL SELECT * FROM folded
+)
+SELECT (SELECT count(*) FROM missing), (SELECT count(*) FROM extra),
+    CAST(to_json(left(coalesce(
+        (SELECT min(CAST(m AS text)) FROM missing m), (SELECT min(CAST(e AS text)) FROM extra e)), 200)) AS text);
+
+-- compared --
+true
+
+-- compared weekly_stats --
+NOT EXISTS (SELECT FROM waiting_learners w WHERE w.user_id = t.user_id)
+
+-- compared catalogue_shares --
+NOT EXISTS (SELECT FROM waiting_learners w WHERE w.user_id = t.user_id) AND NOT EXISTS (SELECT FROM waiting_items)
+
+-- compared catalogue_counts --
+NOT EXISTS (SELECT FROM waiting_items)

@@ -1,0 +1,89 @@
+"""Each table has a whole fold, and whole folds give the live rows, in PostgreSQL and in DuckDB."""
+
+import re
+from typing import Any
+
+import msgspec
+import pytest
+
+from progress.adapters.postgres.database import Connection
+from progress.demo import loading
+from progress.projections import batch, schema, whole
+from progress.projections.projector import SHARDS, Projector
+from progress.recovery import comparison
+from tests.support import model_rows, sample_events, whole_folds
+from tests.support.stage import append
+
+AT = sample_events.BEGIN
+ROWS_OF_EVERY_TABLE = [
+    *(
+        event
+        for n in range(4)
+        for user in ("ann", "ben")
+        for event in sample_events.lesson(user, n)
+    ),
+    sample_events.item_published("i1"),
+    sample_events.envelope(
+        "UserPreferencesChanged", {"user_id": "ann", "timezone": "Asia/Kathmandu"}, at=AT
+    ),
+    sample_events.user_deleted("ben"),
+]
+
+
+@pytest.fixture
+def folded(connection: Connection) -> Connection:
+    """The connection to a folded log that has rows in every table."""
+    append(connection, ROWS_OF_EVERY_TABLE)
+    batch.run(connection)
+    return connection
+
+
+def find_differing_tables(connection: Connection) -> list[str]:
+    return [difference.table for difference in comparison.find_differences(connection)]
+
+
+def test_each_table_of_the_schema_has_a_whole_fold_or_a_reason_for_having_none(
+    connection: Connection,
+) -> None:
+    tables = {row["tablename"] for row in model_rows.read(connection, "tables") if row["is_model"]}
+    assert tables == {*whole.TABLES, *whole.NOT_FOLDED}
+
+
+def test_whole_folds_are_not_in_the_fingerprint() -> None:
+    hashed = "".join((*schema._definitions(), schema.as_of_tables()))
+    for statement in whole.fold_statements().values():
+        assert statement.partition("AS\n")[2].rstrip(";\n") not in hashed
+
+
+def test_only_the_adapters_name_json_time_zones_or_arrays() -> None:
+    for statement in whole.fold_statements().values():
+        assert not re.search(r"json|->|at time zone|array|\[", statement, re.IGNORECASE)
+
+
+def test_a_missing_row_of_any_table_is_a_difference(folded: Connection) -> None:
+    for table in whole.TABLES:
+        with comparison.open_snapshot(folded):
+            folded.run(model_rows.blocks()["lose a row"].replace("{table}", table))
+            comparison.fold(folded)
+            (difference,) = comparison.compare(folded)
+        assert (difference.table, difference.missing, difference.extra) == (table, 1, 0)
+        assert difference.example.startswith('"(')
+
+
+def test_rows_that_are_not_folded_yet_are_no_difference(folded: Connection) -> None:
+    append(folded, [*sample_events.lesson("ann", 9), sample_events.item_published("i2", "B2")])
+    assert find_differing_tables(folded) == []
+    projector = Projector(folded)
+    for shard in SHARDS:
+        projector.catch_up(shard)
+    assert find_differing_tables(folded) == []
+
+
+@pytest.mark.every_postgres
+def test_whole_folds_of_the_real_log_give_the_live_rows(connection: Connection) -> None:
+    for message in loading.messages():
+        events: list[dict[str, Any]] = msgspec.json.decode(msgspec.json.encode(message.events))
+        append(connection, events)
+    batch.run(connection)
+    assert comparison.find_differences(connection) == []
+    assert whole_folds.duck().find_differences(connection) == []
