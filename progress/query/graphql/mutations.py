@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import date, datetime
 from typing import Annotated, Any
 from uuid import UUID
@@ -210,6 +210,14 @@ async def _start(
     if accepted["retry_after_s"] is not None:
         reason = f"expected at most {daily_limit} exports within 24 hours: try again later"
         raise RateLimited(reason, accepted["retry_after_s"])
+    _check_same(kind, accepted, is_shared=is_shared)
+    if not accepted["is_finished"]:
+        await _call_worker(accepted["operation_id"])
+    return await _existing_operation(info, accepted["operation_id"])
+
+
+def _check_same(kind: OperationKind, accepted: Mapping[str, Any], *, is_shared: bool) -> None:
+    """Raise BadInput if the accepted operation has other arguments than this request may share."""
     if not accepted["is_same"] and accepted["by_key"]:
         raise BadInput(
             f"idempotencyKey: expected a new key - found the key of another {kind}, "
@@ -220,9 +228,6 @@ async def _start(
             f"expected one unfinished {kind} at a time - found {accepted['operation_id']}: "
             "wait until it ends, or cancel it"
         )
-    if not accepted["is_finished"]:
-        await _call_worker(accepted["operation_id"])
-    return await _existing_operation(info, accepted["operation_id"])
 
 
 async def _change(info: Info, block: str, operation_id: UUID, **values: object) -> Operation | None:
