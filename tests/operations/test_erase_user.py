@@ -1,19 +1,16 @@
 """An erasure removes every trace of the learner, and nothing of other learners."""
 
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from progress import settings
 from progress.adapters.postgres.database import Connection
-from progress.archive import catalog, check, location
 from progress.operations import erase_user
 from progress.projections import batch
 from progress.projections.projector import Projector
 from progress.recovery import checks
-from tests.support import archives, model_rows, sample_events, stage
+from tests.support import model_rows, sample_events, stage
 from tests.support.erasure_fixtures import (
     LEARNER,
     MARKER,
@@ -22,25 +19,17 @@ from tests.support.erasure_fixtures import (
     blocks,
     erase,
     find_traces,
-    leave_traces,
     list_events,
     no_requests,
     push_events,
     receipt,
+    traced,
 )
-from tests.support.export_fixtures import export_statistics, exports
 from tests.support.operation_fixtures import ADMIN, Operator
 
-__all__ = ["exports", "no_requests"]
+__all__ = ["no_requests", "traced"]
 
 AT = sample_events.BEGIN
-
-
-@pytest.fixture
-def traced(populated: Connection) -> Connection:
-    """A store with other learners, and with a learner's traces in every table."""
-    leave_traces(populated)
-    return populated
 
 
 @pytest.mark.every_postgres
@@ -232,52 +221,6 @@ def test_two_administrators_get_the_same_erasure(operator: Operator, traced: Con
     assert row["requesters"] == [ADMIN, "bob"]
     third = operator.ask(query.replace('"b"', '"c"'), "carl", roles="admin")["data"]["eraseUser"]
     assert third["id"] == first["id"]
-
-
-def test_the_exports_of_the_learner_are_deleted(operator: Operator, traced: Connection) -> None:
-    export = operator.start("exportUser", f'userId: "{LEARNER}", ')
-    operator.run(export["id"])
-    own = 'mutation { exportUser(idempotencyKey: "mine") { id } }'
-    unfinished = operator.ask(own, LEARNER, roles="learner")["data"]["exportUser"]["id"]
-    done = operator.run(erase(operator)["id"])
-    assert (receipt(done)["erased"]["exports"], receipt(done)["erased"]["operations"]) == (2, 2)
-    assert find_traces(traced, *NEEDLES) == []
-    assert operator.get(unfinished)["state"] == "FAILED"
-    assert operator.run(unfinished)["state"] == "FAILED"
-    assert operator.error(own.replace("mine", "new"), LEARNER, roles="learner")[0] == "NOT_FOUND"
-
-
-def test_exported_statistics_that_may_contain_rows_of_the_learner_are_deleted(
-    operator: Operator, traced: Connection, exports: Path
-) -> None:
-    for learners in ("", f', learners: ["{LEARNER}"]', ', learners: ["ben"]'):
-        operator.run(export_statistics(operator, f"table: DAILY{learners}")["id"])
-    unfinished = export_statistics(operator, "table: ITEM")["id"]
-    done = operator.run(erase(operator)["id"])
-    assert receipt(done)["erased"]["exports"] == 3
-    assert len([*exports.iterdir()]) == 1
-    assert find_traces(traced, *NEEDLES) == []
-    assert "request another export" in operator.get(unfinished)["error"]
-    later = operator.run(export_statistics(operator, "table: DAILY")["id"])
-    assert later["state"] == "SUCCEEDED"
-
-
-def test_the_archive_contains_no_event_of_an_erased_learner(
-    operator: Operator, traced: Connection
-) -> None:
-    archive = location.open_archive(settings.current())
-    stage.append(traced, [sample_events.user_deleted(LEARNER)])
-    batch.run(traced)
-    archives.run(traced, archive)
-    before = archives.files_with(archive, f"learner-{LEARNER}")
-    erased = receipt(operator.run(erase(operator)["id"]))["erased"]
-    assert (erased["files"], erased["archived_events"]) == (len(before), erased["events"])
-    assert erased["files"] > 0
-    assert archives.files_with(archive, f"learner-{LEARNER}") == []
-    assert not check.run_deep(traced, archive, lambda *_: None).findings
-    checkpoints = catalog.read(archive).manifest.checkpoints  # type: ignore[union-attr]
-    ids = {str(e["event_id"]) for e in model_rows.read_table(traced, "event_store.events")}
-    assert {one.event_id for one in checkpoints} <= ids
 
 
 def test_an_erasure_cannot_be_cancelled(operator: Operator, traced: Connection) -> None:

@@ -155,3 +155,10 @@ def find_in_files(folder: Path, *needles: str) -> list[str]:
 def get(operator: Operator, operation_id: str) -> Any:
     """Return the operation with the callers who asked for it."""
     return operator.data(f'{{ operation(id: "{operation_id}") {FIELDS} }}')["operation"]
+
+
+@pytest.fixture
+def traced(populated: Connection) -> Connection:
+    """A store with other learners, and with a learner's traces in every table."""
+    leave_traces(populated)
+    return populated
