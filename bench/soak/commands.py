@@ -4,48 +4,33 @@ import http.client
 import itertools
 import json
 import random
-import threading
 import uuid
 from collections import Counter
-from collections.abc import Callable
 
 from bench.load import HOST
 from bench.local_stack import LocalStack
+from bench.soak.background import Background
 from bench.soak.events import Source, name_leaver
 from bench.soak.plan import Plan
-from progress.operations import step_actions
 
 _INTERVAL_S = 15.0
 _TIMEOUT_S = 30.0
 _ADMIN = "admin"
 
 
-class Commands:
+class Commands(Background):
     """A thread that starts operations; `erased` has the learners whose erasure was accepted."""
 
     def __init__(self, local: LocalStack, plan: Plan, source: Source, port: int) -> None:
+        super().__init__("commands")
         self.erased: list[str] = []
         self.started: Counter[str] = Counter()
         self.rejected: Counter[str] = Counter()
         self._stack, self._source, self._port = local, source, port
         self._learners, self._chance = plan.learners, random.Random(plan.seed)
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="commands")
-
-    def start(self) -> None:
-        """Start to send commands."""
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Stop sending commands."""
-        self._stop.set()
-        self._thread.join()
 
     def _run(self) -> None:
-        kinds: list[Callable[[], None]] = [self._export, self._run_batch, self._rebuild]
-        if "ERASE_USER" in step_actions.ACTIONS:
-            kinds.append(self._erase)
-        for start in itertools.cycle(kinds):
+        for start in itertools.cycle((self._export, self._run_batch, self._rebuild, self._erase)):
             if self._stop.wait(_INTERVAL_S):
                 return
             start()

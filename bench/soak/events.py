@@ -15,6 +15,7 @@ from google.api_core.retry import Retry
 from bench import envelopes
 from bench.envelopes import Envelope
 from bench.local_stack import LocalStack
+from bench.soak.background import Background
 from bench.soak.plan import Plan
 from progress.adapters.pubsub import publisher
 
@@ -105,10 +106,11 @@ class Source:
         return {"event_id": str(uuid4()), "event_type": kind, "occurred_at": moment, "data": data}
 
 
-class Load:
+class Load(Background):
     """A thread that publishes; `acknowledged` has the ids of the events that Pub/Sub has stored."""
 
     def __init__(self, local: LocalStack, plan: Plan) -> None:
+        super().__init__("events")
         self.source = Source(plan)
         self.acknowledged: set[bytes] = set()
         self.broken: set[str] = set()  # acknowledged messages without an event
@@ -117,17 +119,10 @@ class Load:
         self._publisher = local.open_publisher()
         self._chance = random.Random(plan.seed)
         self._lock, self._waiting = threading.Lock(), 0
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="events")
-
-    def start(self) -> None:
-        """Start to publish."""
-        self._thread.start()
 
     def stop(self) -> None:
         """Publish the rest, and wait until everything is acknowledged."""
-        self._stop.set()
-        self._thread.join()
+        super().stop()
         self._publish(list(self.source.take_rest()))
         deadline = time.monotonic() + _SETTLE_TIMEOUT_S
         while self._waiting and time.monotonic() < deadline:

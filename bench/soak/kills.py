@@ -6,7 +6,6 @@ import random
 import signal
 import subprocess
 import sys
-import threading
 from collections import Counter
 from collections.abc import Callable
 
@@ -15,6 +14,7 @@ import psutil
 from bench.functions import Function
 from bench.local_stack import LocalStack
 from bench.soak import instances
+from bench.soak.background import Background
 from bench.soak.plan import Plan
 from bench.statements import blocks
 from progress.adapters.postgres import database
@@ -25,30 +25,20 @@ from progress.local.parts import ROOT
 _BATCH = ROOT / "jobs" / "batch_aggregates" / "main.py"
 
 
-class Kills:
+class Kills(Background):
     """A thread that kills processes, connections and jobs; `killed` counts each kind."""
 
     def __init__(self, local: LocalStack, plan: Plan, steady: dict[str, Function]) -> None:
+        super().__init__("kills")
         self.killed: Counter[str] = Counter()
         self._stack, self._steady, self._interval_s = local, steady, plan.kill_interval_s
         self._chance = random.Random(plan.seed)
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="kills")
         processes = stack.running(local.folder).processes
         self._batch_environment = psutil.Process(processes["project"].pid).environ() | {
             "DATABASE_URL": postgres.url(
                 local.folder.postgres, user="local_batch", database="progress"
             )
         }
-
-    def start(self) -> None:
-        """Start to kill."""
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Stop killing."""
-        self._stop.set()
-        self._thread.join()
 
     def _run(self) -> None:
         victims: dict[str, Callable[[], None]] = {

@@ -2,7 +2,6 @@
 
 import contextlib
 import statistics
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ import psutil
 
 from bench.functions import Function
 from bench.local_stack import LocalStack
+from bench.soak.background import Background
 from bench.soak.queries import Queries
 from bench.statements import blocks
 from progress.adapters.postgres import database
@@ -41,7 +41,7 @@ class Sample:
     memory_mb: dict[str, float]
 
 
-class Sampler:
+class Sampler(Background):
     """A thread that appends a sample to `samples` every `INTERVAL_S` seconds."""
 
     def __init__(
@@ -51,22 +51,16 @@ class Sampler:
         queries: Queries,
         count_kills: Callable[[], int],
     ) -> None:
+        super().__init__("samples")
         self.samples: list[Sample] = []
         self._stack, self._queries, self._count_kills = local, queries, count_kills
         self._families = {name: _list_family(one.process.pid) for name, one in steady.items()}
         self._families["supervisor"] = stack.pids(stack.running(local.folder))["supervisor"]
         self._began = time.monotonic()
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="samples")
-
-    def start(self) -> None:
-        """Start to sample."""
-        self._thread.start()
 
     def stop(self) -> None:
         """Take the last sample."""
-        self._stop.set()
-        self._thread.join()
+        super().stop()
         self._take()
 
     def _run(self) -> None:

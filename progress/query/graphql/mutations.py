@@ -207,17 +207,19 @@ async def _start(
     )
     rows = await info.context.queries.reader.fetch("operations/operations", "accept", **values)
     accepted = rows[0]
-    if accepted["retry_after_s"] is not None:
-        reason = f"expected at most {daily_limit} exports within 24 hours: try again later"
-        raise RateLimited(reason, accepted["retry_after_s"])
-    _check_same(kind, accepted, is_shared=is_shared)
+    _check_accepted(kind, accepted, daily_limit=daily_limit, is_shared=is_shared)
     if not accepted["is_finished"]:
         await _call_worker(accepted["operation_id"])
     return await _existing_operation(info, accepted["operation_id"])
 
 
-def _check_same(kind: OperationKind, accepted: Mapping[str, Any], *, is_shared: bool) -> None:
-    """Raise BadInput if the accepted operation has other arguments than this request may share."""
+def _check_accepted(
+    kind: OperationKind, accepted: Mapping[str, Any], *, daily_limit: int | None, is_shared: bool
+) -> None:
+    """Raise RateLimited beyond the limit, BadInput if an operation of other arguments was found."""
+    if accepted["retry_after_s"] is not None:
+        reason = f"expected at most {daily_limit} exports within 24 hours: try again later"
+        raise RateLimited(reason, accepted["retry_after_s"])
     if not accepted["is_same"] and accepted["by_key"]:
         raise BadInput(
             f"idempotencyKey: expected a new key - found the key of another {kind}, "
