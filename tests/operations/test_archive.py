@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
-from uuid import UUID
 
 import msgspec
 import pytest
@@ -15,13 +14,13 @@ from progress.adapters.storage import storage
 from progress.adapters.storage.storage import Storage
 from progress.archive import check, erasure, log_rows, plan
 from progress.errors import ArchiveRunning
-from progress.operations import archive_schedule, claim, executor, step_actions
+from progress.operations import archive_schedule, claim, step_actions
 from progress.operations.claim import ClaimedOperation
 from progress.projections import batch
 from tests.conftest import Store
 from tests.support import archives, doomed_worker, sample_events
 from tests.support.doomed_worker import POINTS
-from tests.support.operation_fixtures import Operator, url_of
+from tests.support.operation_fixtures import Operator, deliver, url_of
 from tests.support.stage import append
 from tests.support.traced_runs import change, run_until_it_ends
 
@@ -184,7 +183,7 @@ def test_waiting_for_another_archive_run_does_not_count_as_an_attempt(
     with log_rows.hold_lock(populated):
         for _ in range(7):
             with pytest.raises(ArchiveRunning):
-                executor.run(UUID(operation_id))
+                deliver(operation_id)
         assert not archives.paths(archive)
     done = operator.run(operation_id)
     assert [step["attempts"] for step in done["steps"]] == [1, 1, 1, 1]

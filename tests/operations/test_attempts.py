@@ -11,13 +11,14 @@ from progress.adapters.postgres import database, statements
 from progress.adapters.postgres.database import Connection
 from progress.errors import Unavailable
 from progress.local import readiness
-from progress.operations import claim, executor
+from progress.operations import claim
 from progress.projections import batch, projector, replacement
 from tests.conftest import Store
 from tests.support import model_rows, sample_events
 from tests.support.operation_fixtures import (
     Operator,
     blocks,
+    deliver,
     limit_step,
     list_changes,
     result,
@@ -41,7 +42,7 @@ def test_an_operation_fails_after_five_workers_have_died(operator: Operator, sto
             operation = claims[-1]
             assert operation
             operation.begin_step(step_named("batch"))
-    readiness.wait(lambda: executor.run(UUID(started["id"])), "the lock")
+    deliver(started["id"])
     done = operator.get(started["id"])
     assert (done["state"], done["error"]) == ("FAILED", "batch: 5 attempts did not finish")
     assert done["steps"][0]["attempts"] == 5
@@ -56,7 +57,7 @@ def test_a_failing_step_is_attempted_five_times_and_then_fails_the_operation(
     try:
         for attempt in range(1, claim.MAX_ATTEMPTS):
             with pytest.raises(Unavailable, match=f"attempt {attempt}: permission denied"):
-                executor.run(UUID(started["id"]))
+                deliver(started["id"])
             now = operator.get(started["id"])
             assert (now["state"], now["error"]) == ("RUNNING", None)
             assert (now["steps"][0]["state"], now["steps"][0]["attempts"]) == ("PENDING", attempt)
@@ -78,7 +79,7 @@ def test_a_step_that_failed_once_succeeds_at_the_second_attempt(
     started = operator.start("rebuildProjections")
     populated.run(blocks()["revoke log"])
     with pytest.raises(Unavailable):
-        executor.run(UUID(started["id"]))
+        deliver(started["id"])
     populated.run(blocks()["grant log"])
     done = operator.run(started["id"])
     result(done)

@@ -5,15 +5,13 @@ import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
-from uuid import UUID
 
 import pytest
 
 from progress.adapters.postgres.database import Connection
-from progress.operations import executor
 from tests.conftest import Store
 from tests.support import cli
-from tests.support.operation_fixtures import Operator, blocks, limit_step
+from tests.support.operation_fixtures import Operator, blocks, deliver, limit_step
 from tests.support.stage import connect
 
 UNKNOWN = "00000000-0000-0000-0000-000000000000"
@@ -25,7 +23,7 @@ def test_wait_prints_the_result_of_an_operation_that_succeeds(
     operation_id = operator.start("runBatch")["id"]
     with ThreadPoolExecutor(1) as pool:
         waiting = pool.submit(cli.progress, store.url, "operations", "wait", operation_id)
-        executor.run(UUID(operation_id))
+        deliver(operation_id)
     assert '"learners"' in cli.expect_success(waiting.result())
 
 
@@ -34,7 +32,7 @@ def test_wait_exits_with_1_if_the_operation_fails(
 ) -> None:
     limit_step(monkeypatch, "fold", 0.0)
     operation_id = operator.start("rebuildProjections")["id"]
-    executor.run(UUID(operation_id))
+    deliver(operation_id)
     waited = cli.progress(store.url, "operations", "wait", operation_id)
     cli.expect_failure(waited, "TIMED_OUT: fold: not done within 0 s")
 
@@ -59,7 +57,7 @@ def test_retry_resumes_an_operation_after_its_point_of_no_return(
         limit_step(limited, "swap", 0.3)
         holder.run("BEGIN")
         holder.run(blocks()["hold the swap"])
-        executor.run(UUID(operation_id))
+        deliver(operation_id)
     assert operator.get(operation_id)["state"] == "TIMED_OUT"
     cli.expect_success(cli.progress(store.url, "operations", "retry", operation_id))
     assert operator.run(operation_id)["state"] == "SUCCEEDED"

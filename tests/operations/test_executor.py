@@ -5,7 +5,6 @@ import signal
 import subprocess
 import sys
 from typing import Any
-from uuid import UUID
 
 import pytest
 
@@ -16,12 +15,9 @@ from progress.errors import (
     DatabaseUnavailable,
     ProgressError,
 )
-from progress.operations import claim, executor
+from progress.operations import claim
 from tests.support import traced_operation
-from tests.support.operation_fixtures import (
-    Operator,
-    limit_step,
-)
+from tests.support.operation_fixtures import Operator, deliver, limit_step
 from tests.support.traced_operation import COMPENSATED, POINTS, STEPS
 from tests.support.traced_runs import DONE, Hooks, change, run_until_it_ends, start
 
@@ -87,7 +83,7 @@ def test_a_database_outage_during_a_step_does_not_count_as_an_attempt(
     hooks[step, "before"] = break_connections
     for _ in range(claim.MAX_ATTEMPTS + 2):
         with pytest.raises(DatabaseUnavailable):
-            executor.run(UUID(operation_id))
+            deliver(operation_id)
     del hooks[step, "before"]
     done = run_until_it_ends(operator, operation_id)
     assert done["state"] == "SUCCEEDED"
@@ -104,7 +100,7 @@ def test_a_refused_connection_does_not_count_as_an_attempt(
         refused.setattr(database, "connect", refuse)
         for _ in range(claim.MAX_ATTEMPTS + 2):
             with pytest.raises(DatabaseUnavailable):
-                executor.run(UUID(operation_id))
+                deliver(operation_id)
     assert run_until_it_ends(operator, operation_id)["state"] == "SUCCEEDED"
     assert traced_operation.read_runs(connection) == DONE
 
@@ -122,8 +118,8 @@ def test_a_step_that_always_fails_ends_the_operation_after_five_attempts(
     hooks[step, "before"] = fail
     for _ in range(claim.MAX_ATTEMPTS - 1):
         with pytest.raises(AttemptFailed, match="no luck"):
-            executor.run(UUID(operation_id))
-    executor.run(UUID(operation_id))
+            deliver(operation_id)
+    deliver(operation_id)
     failed = operator.get(operation_id)
     assert (failed["state"], failed["error"]) == ("FAILED", f"{step}: no luck")
     assert [s["attempts"] for s in failed["steps"] if s["name"] == step] == [5]
@@ -146,7 +142,7 @@ def test_a_step_over_its_timeout_ends_the_operation(
     with monkeypatch.context() as limited:
         limit_step(limited, step, 0.0)
         operation_id = start(operator)
-        executor.run(UUID(operation_id))
+        deliver(operation_id)
     ended = operator.get(operation_id)
     assert (ended["state"], ended["error"]) == ("TIMED_OUT", f"{step}: not done within 0 s")
     expect_its_end(operator, hooks, connection, step, operation_id)
@@ -158,7 +154,7 @@ def test_an_operation_over_its_time_limit_ends_in_any_step(
 ) -> None:
     operation_id = start(operator)
     hooks[step, "before"] = lambda: expire(connection, operation_id)
-    executor.run(UUID(operation_id))
+    deliver(operation_id)
     ended = operator.get(operation_id)
     assert (ended["state"], ended["error"]) == (
         "TIMED_OUT",
@@ -180,7 +176,7 @@ def expect_its_end(
     if step in COMPENSATED:
         assert traced_operation.read_effects(connection) == []
         assert change(operator, "retryOperation", operation_id) == "BAD_USER_INPUT"
-        assert not executor.run(UUID(operation_id))
+        assert not deliver(operation_id)
         return
     before = traced_operation.read_runs(connection)
     assert before in (DONE[: STEPS.index(step)], DONE[: STEPS.index(step) + 1])
@@ -229,7 +225,7 @@ def test_outages_during_a_compensation_are_not_counted_and_all_effects_are_undon
     hooks["write", "undo before"] = refuse
     for _ in range(claim.MAX_ATTEMPTS + 2):
         with pytest.raises(DatabaseUnavailable):
-            executor.run(UUID(operation_id))
+            deliver(operation_id)
     hooks.clear()
     done = run_until_it_ends(operator, operation_id)
     assert (done["state"], done["error"]) == ("FAILED", "cancelled")
@@ -245,8 +241,8 @@ def test_the_final_error_names_a_compensation_that_always_fails(
     hooks["write", "undo before"] = fail
     for _ in range(claim.MAX_ATTEMPTS - 1):
         with pytest.raises(AttemptFailed):
-            executor.run(UUID(operation_id))
-    executor.run(UUID(operation_id))
+            deliver(operation_id)
+    deliver(operation_id)
     ended = operator.get(operation_id)
     assert (ended["state"], ended["error"]) == (
         "FAILED", "cancelled; not compensated: write: no luck",

@@ -5,7 +5,6 @@ import hashlib
 import json
 from pathlib import Path
 from typing import Any
-from uuid import UUID
 
 import pytest
 
@@ -13,7 +12,7 @@ from progress.adapters.postgres import statements
 from progress.adapters.postgres.database import Connection
 from progress.adapters.storage.storage import Folder
 from progress.errors import ProgressError, StorageUnavailable, Unavailable
-from progress.operations import executor, export_streams, export_user
+from progress.operations import export_streams, export_user
 from progress.operations.claim import ClaimedOperation
 from progress.projections import schema
 from progress.projections.projector import SHARDS
@@ -145,7 +144,7 @@ def test_a_rebuild_during_an_export_of_statistics_fails_the_attempt(
     with monkeypatch.context() as swapped:
         swapped.setattr(export_streams.Rows, "flush", flush_and_swap)
         with pytest.raises(Unavailable, match="a rebuild replaced the read models"):
-            executor.run(UUID(operation_id))
+            deliver(operation_id)
     assert not [*exports.iterdir()]
     assert operator.run(operation_id)["state"] == "SUCCEEDED"
 
@@ -218,7 +217,7 @@ def test_a_storage_outage_does_not_count_as_an_attempt(
         with monkeypatch.context() as broken:
             broken.setattr(export_user, "write", fail)
             with pytest.raises(StorageUnavailable):
-                executor.run(UUID(operation_id))
+                deliver(operation_id)
     done = operator.run(operation_id)
     assert [step["attempts"] for step in done["steps"]] == [1, 1]
 
@@ -237,7 +236,7 @@ def test_a_rebuild_during_an_export_fails_the_attempt_and_the_next_attempt_succe
     with monkeypatch.context() as swapped:
         swapped.setattr(export_user, "_write_files", write_and_swap)
         with pytest.raises(Unavailable, match="a rebuild replaced the read models"):
-            executor.run(UUID(operation_id))
+            deliver(operation_id)
     assert not [*exports.iterdir()]
     assert operator.run(operation_id)["state"] == "SUCCEEDED"
 

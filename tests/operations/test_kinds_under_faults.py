@@ -4,18 +4,17 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
-from uuid import UUID
 
 import pytest
 
 from progress import settings
 from progress.adapters.postgres.database import Connection
 from progress.errors import DatabaseUnavailable
-from progress.operations import executor, step_actions
+from progress.operations import step_actions
 from progress.operations.claim import ClaimedOperation
 from progress.operations.records import PLANS
 from tests.support import doomed_worker
-from tests.support.operation_fixtures import Operator
+from tests.support.operation_fixtures import Operator, deliver
 from tests.support.operation_scenarios import SCENARIOS, exported_files
 from tests.support.postgres_wire import Wire, wire
 from tests.support.traced_runs import change
@@ -39,7 +38,7 @@ def test_the_first_redelivery_after_a_worker_died_completes_the_operation(
     operation_id = scenario.start(operator, populated)
     doomed_worker.run(operation_id, kind, step, point)
     doomed_worker.await_lost_claim(populated)
-    assert executor.run(UUID(operation_id))
+    assert deliver(operation_id)
     done = operator.get(operation_id)
     assert attempts(done) == {s.name: 1 + (s.name == step) for s in PLANS[kind].steps}
     scenario.check(populated, done)
@@ -57,7 +56,7 @@ def test_the_first_redelivery_after_a_worker_died_completes_the_deletion_of_an_e
     doomed_worker.run(operation_id, "EXPORT_USER", "write", f"undo {point}")
     assert bool(exported_files()) == (point == "before")
     doomed_worker.await_lost_claim(populated)
-    assert executor.run(UUID(operation_id))
+    assert deliver(operation_id)
     done = operator.get(operation_id)
     assert (done["state"], done["error"]) == ("FAILED", "cancelled")
     assert not exported_files()
@@ -83,9 +82,9 @@ def test_a_database_outage_during_a_step_does_not_count_as_an_attempt(
         fail_database(wire, kind, step, outage, monkeypatch),
         pytest.raises(DatabaseUnavailable),
     ):
-        executor.run(UUID(operation_id))
+        deliver(operation_id)
     doomed_worker.await_lost_claim(populated)
-    assert executor.run(UUID(operation_id))
+    assert deliver(operation_id)
     done = operator.get(operation_id)
     assert attempts(done) == {s.name: 1 for s in PLANS[kind].steps}
     scenario.check(populated, done)

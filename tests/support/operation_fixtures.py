@@ -20,7 +20,8 @@ from progress.ingest import push
 from progress.local import readiness
 from progress.operations import executor
 from progress.operations.records import PLANS, Step
-from progress.projections import batch
+from progress.projections import batch, notifications
+from progress.projections.notifications import Publisher
 from tests.conftest import Store
 from tests.support import api, sample_events, stage
 from tests.support.api import Api, Body
@@ -83,7 +84,7 @@ class Operator:
 
     def run(self, operation_id: str) -> Body:
         """Run the operation's worker and return the operation."""
-        executor.run(UUID(operation_id), stage.publisher())
+        deliver(operation_id, stage.publisher())
         return self.get(operation_id)
 
     def called(self) -> list[str]:
@@ -173,13 +174,13 @@ def write_dead_letters(connection: Connection, count: int) -> list[str]:
     return [str(letter.letter_id) for letter in dead_letters.list_letters(connection)]
 
 
-def deliver(operation_id: str) -> bool:
-    """Run a worker as soon as the session of the last worker has ended."""
+def deliver(operation_id: str, publisher: Publisher = notifications.DISABLED) -> bool:
+    """Run a worker as soon as the server has ended the session of the previous worker."""
     outcomes: list[bool] = []
 
     def has_claimed() -> bool:
         with contextlib.suppress(OperationClaimed):
-            outcomes.append(executor.run(UUID(operation_id)))
+            outcomes.append(executor.run(UUID(operation_id), publisher))
         return bool(outcomes)
 
     readiness.wait(has_claimed, "the claim")
