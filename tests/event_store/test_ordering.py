@@ -94,7 +94,7 @@ def test_a_hanging_transaction_that_appends_nothing_does_not_block_appends_or_re
 
 @pytest.mark.timeout(240)
 def test_a_reader_sees_every_event_of_four_concurrent_writers(store: Store) -> None:
-    total, size = 100_000, 250
+    total, size = 20_000, 250
     with closing(store.connect()) as reader, ThreadPoolExecutor(4) as pool:
         stopped = threading.Event()
         writing = [pool.submit(write, store, f"w{n}", total // 4, size) for n in range(4)]

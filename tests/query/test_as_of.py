@@ -108,7 +108,7 @@ def test_a_request_about_many_past_times_has_the_results_of_separate_requests(
                 *(fetch.queries.get_streak(user, **past) for past in requested),
             )
 
-    @postgres_server.examples(2)
+    @postgres_server.examples(1)
     @given(log=logs(), how=disturbances(), data=st.data())
     def check_requests(log: Log, how: Disturbance, data: st.DataObject) -> None:
         stage.sweep()
@@ -127,7 +127,7 @@ def test_a_request_about_many_past_times_has_the_results_of_separate_requests(
 def test_snapshots_do_not_change_as_of_results(
     stage: Stage, postgres_server: Server, fetch: QueryClient
 ) -> None:
-    @postgres_server.examples(2)
+    @postgres_server.examples(1)
     @given(log=logs(size=40), how=disturbances(), data=st.data())
     def every_moment(log: Log, how: Disturbance, data: st.DataObject) -> None:
         stage.sweep()

@@ -123,7 +123,7 @@ def pages(ask: Callable[[str | None], Row]) -> Iterator[Row]:
         after = page["pageInfo"]["endCursor"]
 
 
-@settings(max_examples=200, suppress_health_check=list(HealthCheck))
+@settings(max_examples=100, suppress_health_check=list(HealthCheck))
 @given(
     entries=entries,
     size=st.integers(1, 13),

@@ -46,7 +46,7 @@ def inside(rows: dict[date, Any], first: date, last: date) -> list[dict[str, Any
     return [row for day, row in sorted(rows.items()) if first <= day <= last]
 
 
-@settings(max_examples=100, suppress_health_check=list(HealthCheck))
+@settings(max_examples=50, suppress_health_check=list(HealthCheck))
 @given(log=logs())
 def test_the_progress_the_streak_and_the_forecast_equal_the_oracle_s_results(
     stage: Stage, fetch: QueryClient, log: Log
@@ -68,7 +68,7 @@ def test_the_progress_the_streak_and_the_forecast_equal_the_oracle_s_results(
             assert {d.date: d.items for d in forecast} == oracle.due_forecast(then, user, 30)
 
 
-@settings(max_examples=100, suppress_health_check=list(HealthCheck))
+@settings(max_examples=50, suppress_health_check=list(HealthCheck))
 @given(log=logs(), data=st.data())
 def test_days_weeks_and_months_equal_the_oracle_s_results(
     stage: Stage, fetch: QueryClient, log: Log, data: st.DataObject
@@ -88,7 +88,7 @@ def test_days_weeks_and_months_equal_the_oracle_s_results(
             assert months == inside(oracle.monthly_stats(world, user), first, last)
 
 
-@settings(max_examples=100, suppress_health_check=list(HealthCheck))
+@settings(max_examples=50, suppress_health_check=list(HealthCheck))
 @given(log=logs())
 def test_items_domains_and_levels_equal_the_oracle_s_results(
     stage: Stage, fetch: QueryClient, log: Log
