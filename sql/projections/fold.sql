@@ -117,9 +117,9 @@ BEGIN
 
     -- All CTEs see the former zones. Only differences are written, because a learner may have thousands of zones.
     WITH had AS (
-        SELECT * FROM zones_in_force WHERE user_id = ANY (learners)
+        SELECT *, true AS has_row FROM zones_in_force WHERE user_id = ANY (learners)
         UNION ALL
-        SELECT l, '-infinity', 'infinity', 'UTC', '0'
+        SELECT l, '-infinity', 'infinity', 'UTC', '0', false
         FROM unnest(learners) l
         WHERE NOT EXISTS (SELECT FROM zones_in_force z WHERE z.user_id = l)
     ), now AS (
@@ -129,7 +129,8 @@ BEGIN
             (had.timezone, had.day_start) IS DISTINCT FROM (now.timezone, now.day_start) AS is_another
         FROM had
         FULL JOIN now USING (user_id, starts_at)
-        WHERE (had.ends_at, had.timezone, had.day_start) IS DISTINCT FROM (now.ends_at, now.timezone, now.day_start)
+        WHERE (had.has_row, had.ends_at, had.timezone, had.day_start)
+            IS DISTINCT FROM (true, now.ends_at, now.timezone, now.day_start)
     ), gone AS (
         DELETE FROM zones_in_force z
         USING differing d

@@ -82,8 +82,7 @@ WHERE e.kind = 'preference'
   AND NOT EXISTS (SELECT 1 FROM deleted_learners d WHERE d.user_id = e.user_id)
 
 -- whole zones_in_force --
--- As in governing_zones, but without a row for UTC and 0 at all times: the order of arrival decides whether
--- zones_in_force has this row, which changes no day.
+-- Each step is that of the view governing_zones.
 WITH counted AS (
     SELECT user_id, occurred_at, timezone, day_start_hour,
         count(timezone)       OVER earlier AS zones_so_far,
@@ -107,21 +106,14 @@ WITH counted AS (
     WHERE next_at IS DISTINCT FROM occurred_at
 ), compared AS (
     SELECT user_id, starts_at, timezone, day_start_hour,
-        lag(timezone)       OVER earlier AS timezone_before,
-        lag(day_start_hour) OVER earlier AS day_start_before
+        lag((timezone, day_start_hour)) OVER (PARTITION BY user_id ORDER BY starts_at) AS before
     FROM timeline
-    WINDOW earlier AS (PARTITION BY user_id ORDER BY starts_at)
-), periods AS (
-    SELECT user_id, starts_at, timezone, day_start_hour,
-        coalesce(lead(starts_at) OVER (PARTITION BY user_id ORDER BY starts_at), CAST('infinity' AS timestamp))
-            AS ends_at
-    FROM compared
-    WHERE timezone_before IS DISTINCT FROM timezone OR day_start_before IS DISTINCT FROM day_start_hour
 )
-SELECT user_id, starts_at, ends_at, timezone, day_start_hour
-FROM periods
-WHERE starts_at > CAST('-infinity' AS timestamp) OR ends_at < CAST('infinity' AS timestamp)
-   OR timezone <> 'UTC' OR day_start_hour <> 0
+SELECT user_id, starts_at,
+    lead(starts_at, 1, CAST('infinity' AS timestamp)) OVER (PARTITION BY user_id ORDER BY starts_at) AS ends_at,
+    timezone, day_start_hour
+FROM compared
+WHERE before IS DISTINCT FROM (timezone, day_start_hour)
 
 -- live --
 SELECT user_id, occurred_at, event_id, timezone, CAST(extract(epoch FROM day_start) / 3600 AS bigint) AS day_start_hour
@@ -130,7 +122,6 @@ FROM preferences
 -- live zones_in_force --
 SELECT user_id, starts_at, ends_at, timezone, CAST(extract(epoch FROM day_start) / 3600 AS bigint) AS day_start_hour
 FROM zones_in_force
-WHERE starts_at > '-infinity' OR ends_at < 'infinity' OR timezone <> 'UTC' OR day_start <> '0'
 
 -- snapshot --
 (SELECT array_agg(t)::text FROM preferences t WHERE t.user_id = learner)
