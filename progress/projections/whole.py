@@ -19,13 +19,15 @@ NOT_FOLDED = {
     "batch_checkpoints": "positions in the log",
 }
 _SOURCES = ("typed_events", "zone_offsets")
-_SHARED = ("known_learners", "shifts", "dated_facts", "answers", "chained_reviews", "item_places")
+# Not stored: a table of all typed events would be as large as the log.
+_VIEWS = ("typed_events", "chained_reviews")
+_SHARED = ("known_learners", "shifts", "dated_facts", "chained_reviews", "item_places")
 # In this order, because each SELECT reads the sources and the relations before it.
 _RELATIONS = (
     *("deleted_learners", "preferences", "zones_in_force"),
     *("known_learners", "shifts", "dated_facts"),
     *("items", "completions", "reviews"),
-    *("answers", "chained_reviews", "item_stats", "item_days"),
+    *("chained_reviews", "item_stats", "item_days"),
     *("daily_stats", "hourly_stats", "learning_streaks", "user_progress"),
     *("item_places", "catalogue_counts", "catalogue_shares", "weekly_stats"),
 )
@@ -70,4 +72,5 @@ def _blocks_of(table: str) -> dict[str, str]:
 
 def _create(table: str, query: str) -> str:
     text = blocks("projections/whole")["create"]
-    return text.replace("{table}", table).replace("{query}", query)
+    kind = "VIEW" if table in _VIEWS else "TABLE"
+    return text.replace("{kind}", kind).replace("{table}", table).replace("{query}", query)

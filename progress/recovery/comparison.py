@@ -46,10 +46,9 @@ def fold(connection: Connection) -> None:
 def compare(connection: Connection) -> list[Difference]:
     """Return the tables whose rows differ from those of the transaction's temporary tables."""
     columns = dict(connection.run(blocks(_FILE)["columns"]) or [])
-    rows = [
-        (table, *connection.run(_comparison(table, columns[table]))[0]) for table in whole.TABLES
-    ]
-    return [Difference(*row) for row in rows if row[1] or row[2]]
+    # One message for all statements, each of which returns one row.
+    rows = connection.run("\n".join(_comparison(table, columns[table]) for table in whole.TABLES))
+    return [Difference(*row) for row in rows or [] if row[1] or row[2]]
 
 
 def _comparison(table: str, columns: str) -> str:

@@ -3,12 +3,12 @@
 -- end, one for each engine, read JSON or time zones: times are in UTC, day starts in hours, domains a text of letters.
 
 -- create --
-CREATE TEMPORARY TABLE {table} AS
+CREATE TEMPORARY {kind} {table} AS
 {query};
 
 -- known_learners --
 -- The learners with a row, and the span of the events that need a local day; without such an event, null.
-SELECT e.user_id,
+SELECT e.user_id, max(e.created_at) AS last_updated,
     min(e.occurred_at) FILTER (WHERE e.kind IN ('answer', 'review', 'completion')) AS first_at,
     max(e.occurred_at) FILTER (WHERE e.kind IN ('answer', 'review', 'completion')) AS last_at
 FROM typed_events e
@@ -17,41 +17,32 @@ WHERE e.kind IN ('answer', 'review', 'completion', 'other', 'preference')
 GROUP BY e.user_id
 
 -- shifts --
--- The periods of a learner's local time that overlap the span, with the seconds from UTC to the wall clock and to the
+-- The periods of a learner's local time that overlap the span, with the shifts from UTC to the wall clock and to the
 -- local day.
 SELECT k.user_id, greatest(z.starts_at, o.starts_at) AS starts_at, least(z.ends_at, o.ends_at) AS ends_at,
-    o.seconds AS clock_seconds, o.seconds - 3600 * z.day_start_hour AS day_seconds
+    o.seconds * INTERVAL '1 second' AS to_clock,
+    (o.seconds - 3600 * z.day_start_hour) * INTERVAL '1 second' AS to_day
 FROM known_learners k
 JOIN zones_in_force z ON z.user_id = k.user_id AND z.starts_at <= k.last_at AND z.ends_at > k.first_at
 JOIN zone_offsets o ON o.zone = z.timezone AND o.starts_at < z.ends_at AND o.ends_at > z.starts_at
     AND o.starts_at <= k.last_at AND o.ends_at > k.first_at
 
 -- dated_facts --
--- The events of the learners with a row, each with its local day and the hour on the wall clock.
-SELECT e.user_id, e.kind, e.occurred_at, e.event_id, e.created_at, e.correct, e.item_id, e.session_id, e.response_ms,
+-- The learners' answers, reviews and completions, each with its local day and the hour on the wall clock.
+SELECT e.user_id, e.kind, e.occurred_at, e.event_id, e.correct, e.item_id, e.session_id, e.response_ms,
     e.interval_days, e.easiness_factor, e.score, e.duration_seconds,
-    CAST(e.occurred_at + coalesce(s.day_seconds, 0) * INTERVAL '1 second' AS date) AS day,
-    CAST(extract(hour FROM e.occurred_at + coalesce(s.clock_seconds, 0) * INTERVAL '1 second') AS integer) AS hour
+    CAST(e.occurred_at + coalesce(s.to_day, INTERVAL '0 days') AS date) AS day,
+    CAST(date_part('hour', e.occurred_at + coalesce(s.to_clock, INTERVAL '0 days')) AS integer) AS hour
 FROM typed_events e
-JOIN known_learners k ON k.user_id = e.user_id
 LEFT JOIN shifts s ON s.user_id = e.user_id AND s.starts_at <= e.occurred_at AND s.ends_at > e.occurred_at
-WHERE e.kind IN ('answer', 'review', 'completion', 'other', 'preference')
-
--- answers --
--- Each answer, with its place among the item's answers that are as correct.
-SELECT user_id, item_id, occurred_at, day, correct, response_ms,
-    row_number() OVER (PARTITION BY user_id, item_id ORDER BY occurred_at, event_id) AS place,
-    row_number() OVER (PARTITION BY user_id, item_id, correct ORDER BY occurred_at, event_id) AS place_of_its_kind
-FROM dated_facts
-WHERE kind = 'answer'
+WHERE e.kind IN ('answer', 'review', 'completion')
+  AND NOT EXISTS (SELECT 1 FROM deleted_learners d WHERE d.user_id = e.user_id)
 
 -- chained_reviews --
--- Each review, with the interval of the item's review before it, and its place among those of 7 days or more.
-SELECT user_id, item_id, occurred_at, event_id, day, interval_days, easiness_factor,
+-- Each review, with the interval of the item's review before it.
+SELECT user_id, item_id, occurred_at, event_id, interval_days, easiness_factor,
     lag(interval_days) OVER earlier AS days_before,
-    lead(interval_days) OVER earlier IS NULL AS is_latest,
-    row_number() OVER (PARTITION BY user_id, item_id, interval_days >= 7 ORDER BY occurred_at, event_id)
-        AS place_of_its_kind
+    lead(interval_days) OVER earlier IS NULL AS is_latest
 FROM dated_facts
 WHERE kind = 'review'
 WINDOW earlier AS (PARTITION BY user_id, item_id ORDER BY occurred_at, event_id)
@@ -70,55 +61,45 @@ FROM items
 WHERE domains = ''
 
 -- columns --
--- The columns of typed_events. Cast only for types that declare the field: see the view in facts.sql.
-e.event_id, e.user_id, e.occurred_at, e.created_at, e.item_id, e.session_id,
-CASE e.event_type
-    WHEN 'CorrectAnswerGiven' THEN 'answer'
-    WHEN 'IncorrectAnswerGiven' THEN 'answer'
-    WHEN 'ReviewProcessed' THEN 'review'
-    WHEN 'SessionCompleted' THEN 'completion'
-    WHEN 'SessionStarted' THEN 'other'
-    WHEN 'SessionAbandoned' THEN 'other'
-    WHEN 'UserCreated' THEN 'preference'
-    WHEN 'UserPreferencesChanged' THEN 'preference'
-    WHEN 'UserDeleted' THEN 'deletion'
-    WHEN 'ItemPublished' THEN 'catalogue'
-    WHEN 'ItemUpdated' THEN 'catalogue'
-    WHEN 'ItemArchived' THEN 'catalogue'
-END AS kind,
+-- The columns of typed_events. Numbers are cast only for kinds that declare them: see the view in facts.sql.
+e.event_id, e.user_id, e.occurred_at, e.created_at, t.kind, e.item_id,
 e.event_type = 'CorrectAnswerGiven' AS correct,
 e.event_type <> 'ItemArchived' AS described,
-CASE WHEN e.event_type IN ('CorrectAnswerGiven', 'IncorrectAnswerGiven')
-    THEN CAST((e.event_data ->> 'response_time_ms') AS bigint) END AS response_ms,
-CASE WHEN e.event_type = 'ReviewProcessed'
-    THEN CAST((e.event_data ->> 'new_interval') AS bigint) END AS interval_days,
-CASE WHEN e.event_type = 'ReviewProcessed'
-    THEN CAST((e.event_data ->> 'easiness_factor') AS double precision) END AS easiness_factor,
-CASE WHEN e.event_type = 'SessionCompleted'
-    THEN CAST((e.event_data ->> 'score') AS bigint) END AS score,
-CASE WHEN e.event_type = 'SessionCompleted'
-    THEN CAST((e.event_data ->> 'duration_seconds') AS bigint) END AS duration_seconds,
-CASE WHEN e.event_type IN ('UserCreated', 'UserPreferencesChanged')
-    THEN (e.event_data ->> 'timezone') END AS timezone,
-CASE WHEN e.event_type IN ('UserCreated', 'UserPreferencesChanged')
-    THEN CAST((e.event_data ->> 'day_start_hour') AS bigint) END AS day_start_hour,
-CASE WHEN e.event_type IN ('ItemPublished', 'ItemUpdated') THEN (e.event_data ->> 'headword') END AS headword,
-CASE WHEN e.event_type IN ('ItemPublished', 'ItemUpdated') THEN (e.event_data ->> 'cefr_level') END AS level,
-CASE WHEN e.event_type IN ('ItemPublished', 'ItemUpdated')
-    THEN CAST((e.event_data -> 'domains') AS text) END AS domains
+CASE WHEN t.kind = 'answer' THEN CAST((e.event_data ->> 'response_time_ms') AS bigint) END AS response_ms,
+CASE WHEN t.kind = 'review' THEN CAST((e.event_data ->> 'new_interval') AS bigint) END AS interval_days,
+CASE WHEN t.kind = 'review' THEN CAST((e.event_data ->> 'easiness_factor') AS double precision) END AS easiness_factor,
+CASE WHEN t.kind = 'completion' THEN e.session_id END AS session_id,
+CASE WHEN t.kind = 'completion' THEN CAST((e.event_data ->> 'score') AS bigint) END AS score,
+CASE WHEN t.kind = 'completion' THEN CAST((e.event_data ->> 'duration_seconds') AS bigint) END AS duration_seconds,
+CASE WHEN t.kind = 'preference' THEN (e.event_data ->> 'timezone') END AS timezone,
+CASE WHEN t.kind = 'preference' THEN CAST((e.event_data ->> 'day_start_hour') AS bigint) END AS day_start_hour,
+CASE WHEN t.kind = 'catalogue' THEN (e.event_data ->> 'headword') END AS headword,
+CASE WHEN t.kind = 'catalogue' THEN (e.event_data ->> 'cefr_level') END AS level,
+CASE WHEN t.kind = 'catalogue' THEN CAST((e.event_data -> 'domains') AS text) END AS domains
+
+-- kinds --
+-- The kind of each type that a fold reads, joined to the events.
+(VALUES
+    ('CorrectAnswerGiven', 'answer'), ('IncorrectAnswerGiven', 'answer'), ('ReviewProcessed', 'review'),
+    ('SessionCompleted', 'completion'), ('SessionStarted', 'other'), ('SessionAbandoned', 'other'),
+    ('UserCreated', 'preference'), ('UserPreferencesChanged', 'preference'), ('UserDeleted', 'deletion'),
+    ('ItemPublished', 'catalogue'), ('ItemUpdated', 'catalogue'), ('ItemArchived', 'catalogue')
+) AS t (event_type, kind) ON t.event_type = e.event_type
 
 -- postgresql typed_events --
 -- The events up to the shards' checkpoints that are not set aside.
 SELECT {projections/whole columns}
 FROM (
     SELECT e.event_id, e.event_type, e.event_data, substr(e.stream_id, 9) AS user_id,  -- after 'learner-'
-        e.occurred_at AT TIME ZONE 'UTC' AS occurred_at, e.created_at AT TIME ZONE 'UTC' AS created_at,
+        -- An interval is faster than the name of a zone.
+        e.occurred_at AT TIME ZONE INTERVAL '0' AS occurred_at, e.created_at AT TIME ZONE INTERVAL '0' AS created_at,
         (e.event_data ->> 'item_id') COLLATE "C" AS item_id,
         (e.event_data ->> 'session_id') COLLATE "C" AS session_id
     FROM event_store.events e
     JOIN checkpoints c ON c.shard = e.shard AND e.global_position <= c.position
     WHERE NOT EXISTS (SELECT FROM event_store.poisoned p WHERE p.global_position = e.global_position)
 ) e
+JOIN {projections/whole kinds}
 
 -- postgresql zone_offsets --
 SELECT zone, starts_at AT TIME ZONE 'UTC' AS starts_at, ends_at AT TIME ZONE 'UTC' AS ends_at,
@@ -129,13 +110,14 @@ FROM zone_rules
 -- The rows of the relation `log` (see sql/archive/files.sql) whose positions are not in `set_aside`.
 SELECT {projections/whole columns}
 FROM (
-    SELECT e.event_id, e.event_type, CAST(e.event_data AS json) AS event_data, substr(e.stream_id, 9) AS user_id,
+    SELECT e.event_id, e.event_type, e.event_data, substr(e.stream_id, 9) AS user_id,
         make_timestamp(epoch_us(e.occurred_at)) AS occurred_at, make_timestamp(epoch_us(e.created_at)) AS created_at,
         json_extract_string(e.event_data, '$.item_id') AS item_id,
         json_extract_string(e.event_data, '$.session_id') AS session_id
     FROM log e
     WHERE NOT EXISTS (SELECT 1 FROM set_aside s WHERE s.global_position = e.global_position)
 ) e
+JOIN {projections/whole kinds}
 
 -- duckdb zone_offsets --
 -- The rules are the JSON of progress/event_store/time_zones.py.

@@ -117,40 +117,41 @@ WHERE w.sessions_completed < 0 AND d.user_id = w.user_id AND d.day = w.day
   AND d.answers = 0 AND d.reviews = 0 AND d.sessions_completed = 0;
 
 -- whole --
--- The sum of what each source contributes to the day.
-SELECT user_id, day,
-    CAST(sum(answers) AS bigint)                  AS answers,
-    CAST(sum(correct_answers) AS bigint)          AS correct_answers,
-    CAST(coalesce(sum(response_ms), 0) AS bigint) AS response_ms,
-    CAST(sum(reviews) AS bigint)                  AS reviews,
-    CAST(sum(sessions_completed) AS bigint)       AS sessions_completed,
-    CAST(sum(study_seconds) AS bigint)            AS study_seconds,
-    CAST(sum(scores) AS bigint)                   AS scores,
-    CAST(sum(items_learned) AS bigint)            AS items_learned,
-    CAST(sum(items_reviewed) AS bigint)           AS items_reviewed,
-    CAST(sum(new_mastery_count) AS bigint)        AS new_mastery_count
-FROM (
-    SELECT user_id, day,
-        count(*) FILTER (WHERE kind = 'answer') AS answers, count(*) FILTER (WHERE correct) AS correct_answers,
-        sum(response_ms) AS response_ms, count(*) FILTER (WHERE kind = 'review') AS reviews,
-        0 AS sessions_completed, 0 AS study_seconds, 0 AS scores,
-        0 AS items_learned, 0 AS items_reviewed, 0 AS new_mastery_count
+-- A day of a learned, repeated or mastered item is also a day with an answer or a review.
+WITH studied AS (
+    SELECT user_id, day, count(*) FILTER (WHERE kind = 'answer') AS answers,
+        count(*) FILTER (WHERE correct) AS correct_answers, CAST(sum(response_ms) AS bigint) AS response_ms,
+        count(*) FILTER (WHERE kind = 'review') AS reviews
     FROM dated_facts
     WHERE kind IN ('answer', 'review')
     GROUP BY user_id, day
-    UNION ALL
-    SELECT user_id, day, 0, 0, 0, 0, 1, duration_seconds, score, 0, 0, 0 FROM completions
-    UNION ALL
-    SELECT user_id, first_correct_on, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0 FROM item_stats WHERE first_correct_on IS NOT NULL
-    UNION ALL
-    SELECT d.user_id, d.day, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0
+), completed AS (
+    SELECT user_id, day, count(*) AS sessions_completed, CAST(sum(duration_seconds) AS bigint) AS study_seconds,
+        CAST(sum(score) AS bigint) AS scores
+    FROM completions
+    GROUP BY user_id, day
+), learned AS (
+    SELECT user_id, first_correct_on AS day, count(*) AS items FROM item_stats GROUP BY user_id, first_correct_on
+), repeated AS (
+    SELECT d.user_id, d.day, count(*) AS items
     FROM item_days d
     JOIN item_stats s ON s.user_id = d.user_id AND s.item_id = d.item_id
     WHERE d.day > s.first_answered_on
-    UNION ALL
-    SELECT user_id, first_mastered_on, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1 FROM item_stats WHERE first_mastered_on IS NOT NULL
-) contributed
-GROUP BY user_id, day
+    GROUP BY d.user_id, d.day
+), mastered AS (
+    SELECT user_id, first_mastered_on AS day, count(*) AS items FROM item_stats GROUP BY user_id, first_mastered_on
+)
+SELECT user_id, day,
+    coalesce(s.answers, 0) AS answers, coalesce(s.correct_answers, 0) AS correct_answers,
+    coalesce(s.response_ms, 0) AS response_ms, coalesce(s.reviews, 0) AS reviews,
+    coalesce(c.sessions_completed, 0) AS sessions_completed, coalesce(c.study_seconds, 0) AS study_seconds,
+    coalesce(c.scores, 0) AS scores, coalesce(l.items, 0) AS items_learned,
+    coalesce(r.items, 0) AS items_reviewed, coalesce(m.items, 0) AS new_mastery_count
+FROM studied s
+FULL JOIN completed c USING (user_id, day)
+LEFT JOIN learned l   USING (user_id, day)
+LEFT JOIN repeated r  USING (user_id, day)
+LEFT JOIN mastered m  USING (user_id, day)
 
 -- snapshot --
 (SELECT array_agg(t)::text FROM daily_stats t WHERE t.user_id = learner)

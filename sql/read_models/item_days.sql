@@ -65,7 +65,8 @@ GROUP BY a.day, a.user_id;
 
 -- whole --
 SELECT DISTINCT user_id, item_id, day
-FROM answers
+FROM dated_facts
+WHERE kind = 'answer'
 
 -- snapshot --
 (SELECT jsonb_object_agg(item_id, days)

@@ -134,37 +134,43 @@ WHERE NOT had_row
 ORDER BY user_id, item_id;
 
 -- whole --
+-- A first day is the local day of the first event, which is not always the earliest day.
 WITH answered AS (
-    SELECT user_id, item_id,
-        count(*) AS answers, count(*) FILTER (WHERE correct) AS correct_answers,
+    SELECT user_id, item_id, count(*) AS answers, count(*) FILTER (WHERE correct) AS correct_answers,
         CAST(sum(response_ms) AS bigint) AS response_ms,
-        min(occurred_at) AS first_answered_at,
-        min(day) FILTER (WHERE place = 1) AS first_answered_on,
-        max(occurred_at) AS last_answered_at,
-        min(occurred_at) FILTER (WHERE correct) AS first_correct_at,
-        min(day) FILTER (WHERE correct AND place_of_its_kind = 1) AS first_correct_on
-    FROM answers
+        min(occurred_at) AS first_answered_at, max(occurred_at) AS last_answered_at,
+        min(occurred_at) FILTER (WHERE correct) AS first_correct_at
+    FROM dated_facts
+    WHERE kind = 'answer'
     GROUP BY user_id, item_id
 ), reviewed AS (
     SELECT user_id, item_id,
         min(occurred_at) FILTER (WHERE interval_days >= 7) AS first_mastered_at,
-        min(day) FILTER (WHERE interval_days >= 7 AND place_of_its_kind = 1) AS first_mastered_on,
         max(interval_days) FILTER (WHERE is_latest) AS interval_days,
         max(easiness_factor) FILTER (WHERE is_latest) AS easiness_factor,
-        max(occurred_at) FILTER (WHERE is_latest) AS reviewed_at,
+        max(occurred_at) AS reviewed_at,
         CAST(max(CAST(event_id AS text)) FILTER (WHERE is_latest) AS uuid) AS review_id,
         count(*) FILTER (WHERE days_before >= 7 AND interval_days < 7) AS lapses
     FROM chained_reviews
     GROUP BY user_id, item_id
+), met AS (
+    SELECT coalesce(a.user_id, r.user_id) AS user_id, coalesce(a.item_id, r.item_id) AS item_id, a.answers,
+        a.correct_answers, a.response_ms, a.first_answered_at, a.last_answered_at, a.first_correct_at,
+        r.first_mastered_at, r.interval_days, r.easiness_factor, r.reviewed_at, r.review_id, r.lapses
+    FROM answered a
+    FULL JOIN reviewed r ON r.user_id = a.user_id AND r.item_id = a.item_id
 )
-SELECT coalesce(a.user_id, r.user_id) AS user_id, coalesce(a.item_id, r.item_id) AS item_id,
-    coalesce(a.answers, 0) AS answers, coalesce(a.correct_answers, 0) AS correct_answers,
-    coalesce(a.response_ms, 0) AS response_ms,
-    a.first_answered_at, a.first_answered_on, a.last_answered_at, a.first_correct_at, a.first_correct_on,
-    r.first_mastered_at, r.first_mastered_on, r.interval_days, r.easiness_factor, r.reviewed_at, r.review_id,
-    coalesce(r.lapses, 0) AS lapses
-FROM answered a
-FULL JOIN reviewed r ON r.user_id = a.user_id AND r.item_id = a.item_id
+SELECT m.user_id, m.item_id, coalesce(m.answers, 0) AS answers, coalesce(m.correct_answers, 0) AS correct_answers,
+    coalesce(m.response_ms, 0) AS response_ms,
+    m.first_answered_at, CAST(m.first_answered_at + coalesce(a.to_day, INTERVAL '0 days') AS date) AS first_answered_on,
+    m.last_answered_at,
+    m.first_correct_at, CAST(m.first_correct_at + coalesce(c.to_day, INTERVAL '0 days') AS date) AS first_correct_on,
+    m.first_mastered_at, CAST(m.first_mastered_at + coalesce(r.to_day, INTERVAL '0 days') AS date) AS first_mastered_on,
+    m.interval_days, m.easiness_factor, m.reviewed_at, m.review_id, coalesce(m.lapses, 0) AS lapses
+FROM met m
+LEFT JOIN shifts a ON a.user_id = m.user_id AND a.starts_at <= m.first_answered_at AND a.ends_at > m.first_answered_at
+LEFT JOIN shifts c ON c.user_id = m.user_id AND c.starts_at <= m.first_correct_at AND c.ends_at > m.first_correct_at
+LEFT JOIN shifts r ON r.user_id = m.user_id AND r.starts_at <= m.first_mastered_at AND r.ends_at > m.first_mastered_at
 
 -- snapshot --
 (SELECT jsonb_object_agg(t.item_id, ARRAY[t]::text) FROM item_stats t WHERE t.user_id = learner)

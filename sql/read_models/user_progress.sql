@@ -82,41 +82,35 @@ ON CONFLICT (user_id) DO UPDATE SET
     version            = excluded.version;
 
 -- whole --
-WITH seen AS (
-    SELECT user_id,
-        count(*) FILTER (WHERE kind = 'answer') AS answers,
-        count(*) FILTER (WHERE correct) AS correct_answers,
-        max(created_at) AS last_updated,
-        max(occurred_at) FILTER (WHERE kind IN ('answer', 'review', 'completion')) AS last_fact_at
-    FROM dated_facts
-    GROUP BY user_id
-), studied AS (
+WITH studied AS (
     SELECT user_id, count(*) AS sessions_completed, CAST(sum(duration_seconds) AS bigint) AS study_seconds
     FROM completions
     GROUP BY user_id
 ), learned AS (
     SELECT user_id,
         count(first_correct_on) AS items_learned,
+        CAST(sum(answers) AS bigint) AS answers,
+        CAST(sum(correct_answers) AS bigint) AS correct_answers,
         count(*) FILTER (WHERE interval_days IS NULL OR interval_days < 7) AS learning,
         count(*) FILTER (WHERE interval_days BETWEEN 7 AND 20) AS short_term,
         count(*) FILTER (WHERE interval_days >= 21) AS long_term
     FROM item_stats
     GROUP BY user_id
 )
-SELECT s.user_id,
+SELECT k.user_id,
     coalesce(l.items_learned, 0)      AS items_learned,
-    coalesce(c.sessions_completed, 0) AS sessions_completed,
-    coalesce(c.study_seconds, 0)      AS study_seconds,
-    s.answers,
-    s.correct_answers,
+    coalesce(s.sessions_completed, 0) AS sessions_completed,
+    coalesce(s.study_seconds, 0)      AS study_seconds,
+    coalesce(l.answers, 0)            AS answers,
+    coalesce(l.correct_answers, 0)    AS correct_answers,
     coalesce(l.learning, 0)           AS learning,
     coalesce(l.short_term, 0)         AS short_term,
     coalesce(l.long_term, 0)          AS long_term,
-    s.last_updated,
-    s.last_fact_at
-FROM seen s
-LEFT JOIN studied c ON c.user_id = s.user_id
-LEFT JOIN learned l ON l.user_id = s.user_id
+    k.last_updated,
+    k.last_at                         AS last_fact_at
+FROM known_learners k
+LEFT JOIN studied s ON s.user_id = k.user_id
+LEFT JOIN learned l ON l.user_id = k.user_id
 
 -- snapshot --
 (SELECT array_agg(t)::text FROM user_progress t WHERE t.user_id = learner)

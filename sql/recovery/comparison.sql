@@ -2,8 +2,11 @@
 
 -- begin --
 BEGIN ISOLATION LEVEL REPEATABLE READ;
+SET LOCAL timezone = 'UTC';        -- the whole folds have times without a zone
 SET LOCAL jit = off;
+SET LOCAL max_parallel_workers_per_gather = 0;
 SET LOCAL enable_nestloop = off;   -- the temporary tables have no statistics
+SET LOCAL enable_mergejoin = off;  -- it would sort whole relations
 SET LOCAL work_mem = '64MB';
 
 -- end --
@@ -41,8 +44,8 @@ WHERE f.global_position > (SELECT min(b.catalogue_position) FROM batch_checkpoin
 SELECT {columns} FROM {table}
 
 -- compare --
--- How many rows of the log the table lacks, how many it has too many, and the beginning of one of these rows as JSON,
--- because a text may contain line breaks.
+-- The table, the number of rows of the log that it lacks, the number of rows that it has too many, and the beginning of
+-- one of these rows as JSON, because a text may contain line breaks.
 WITH folded AS MATERIALIZED (
     SELECT * FROM pg_temp.{table} t
     WHERE {compared}
@@ -54,7 +57,7 @@ WITH folded AS MATERIALIZED (
 ), extra AS MATERIALIZED (
     SELECT * FROM live EXCEPT ALL SELECT * FROM folded
 )
-SELECT (SELECT count(*) FROM missing), (SELECT count(*) FROM extra),
+SELECT '{table}', (SELECT count(*) FROM missing), (SELECT count(*) FROM extra),
     CAST(to_json(left(coalesce(
         (SELECT min(CAST(m AS text)) FROM missing m), (SELECT min(CAST(e AS text)) FROM extra e)), 200)) AS text);
 

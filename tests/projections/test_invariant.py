@@ -13,7 +13,7 @@ from tests import oracle
 from tests.conftest import Store
 from tests.support import model_rows, whole_folds
 from tests.support.event_logs import ITEMS, LEARNERS, Disturbance, Log, disturbances, logs
-from tests.support.postgres_servers import Server
+from tests.support.postgres_servers import EMBEDDED, Server
 from tests.support.stage import Stage
 
 # Shrinking a failing example takes minutes.
@@ -23,6 +23,9 @@ pytestmark = [pytest.mark.timeout(900), pytest.mark.every_postgres]
 def test_any_delivery_of_a_log_gives_the_rows_of_the_oracle(
     stage: Stage, postgres_server: Server
 ) -> None:
+    is_embedded = postgres_server.which == EMBEDDED  # DuckDB folds the logs of one server
+    find_differences = (whole_folds if is_embedded else comparison).find_differences
+
     @postgres_server.examples(4)
     @given(log=logs(), how=disturbances())
     def check(log: Log, how: Disturbance) -> None:
@@ -32,7 +35,7 @@ def test_any_delivery_of_a_log_gives_the_rows_of_the_oracle(
         assert {str(e.event_id): e.user_id for e in model_rows.read_events(stage.admin)} == expected
         assert model_rows.read_value(stage.admin, "pending") == len(pending)
         assert stage.differences(log.now) == []
-        assert comparison.find_differences(stage.admin) == []
+        assert find_differences(stage.admin) == []
 
     check()
 
@@ -59,7 +62,6 @@ def test_a_rebuild_does_not_change_the_rows(
     early = tuple(p for n, p in enumerate(log.published) if n != late)
     stage.deliver(dataclasses.replace(log, published=early), how)
     before = model_rows.read_rows(stage.admin)
-    assert whole_folds.duck().find_differences(stage.admin) == []
     rebuild.run(store.connect, workers=how.workers)
     assert model_rows.compare(model_rows.read_rows(stage.admin), before) == []
     assert stage.differences(log.now) == []

@@ -1,25 +1,23 @@
-"""Whole folds of a log by PostgreSQL and by DuckDB, compared with the live rows."""
+"""Whole folds of a log by PostgreSQL and by DuckDB, compared with the live rows.
 
-import contextlib
+`python -m tests.support.whole_folds` folds the log on its standard input in DuckDB, and prints the
+rows of `Duck.fold`.
+"""
+
 import functools
-import tempfile
-from collections.abc import Iterator
+import sys
 from pathlib import Path
-from typing import Any
 
 import duckdb
 import msgspec
+import pg8000.native
 
 from progress.adapters.postgres import statements
 from progress.adapters.postgres.database import Connection
-from progress.archive import log_rows
-from progress.archive.log_rows import Positions
 from progress.event_store import time_zones
 from progress.projections import whole
 from progress.recovery import comparison
 from progress.recovery.comparison import Difference
-
-_BUCKETS = 16
 
 
 def blocks() -> dict[str, str]:
@@ -31,55 +29,56 @@ class Duck:
     """A DuckDB that folds logs."""
 
     def __init__(self) -> None:
-        self._duck = duckdb.connect(":memory:")
-        self._duck.execute("SET TimeZone = 'Pacific/Chatham'")  # the zone must change nothing
+        self._duck = duckdb.connect(":memory:", config={"threads": "1"})
+        self._sources = whole.source_statements("duckdb")
         rules = msgspec.json.encode(list(time_zones.rules())).decode()
-        self._create_offsets, self._create_events = (
-            whole.source_statements("duckdb")[name] for name in ("zone_offsets", "typed_events")
-        )
-        self._duck.execute(self._create_offsets, {"rules": rules})
+        self._duck.execute(self._sources["zone_offsets"], {"rules": rules})
+        # One query returns the rows of all tables.
+        self._rows = " UNION ALL ".join(_of(table, "rows") for table in whole.TABLES)
 
-    def find_differences(self, connection: Connection) -> list[Difference]:
-        """Return the tables whose rows in DuckDB are not the live rows."""
-        with tempfile.TemporaryDirectory() as name, comparison.open_snapshot(connection):
-            comparison.fold(connection)  # for the tables, whose rows are replaced
-            self._write_tables(connection, Path(name))
-            for table in whole.TABLES:
-                connection.run(blocks()["empty table"].replace("{table}", table))
-                with (Path(name) / table).open("rb") as rows:
-                    connection.run(blocks()["read table"].replace("{table}", table), stream=rows)
-            return comparison.compare(connection)
-
-    def _write_tables(self, connection: Connection, folder: Path) -> None:
-        """Fold the connection's log; write each table as a CSV file named after it."""
-        log = folder / "log.csv"
-        log_rows.copy(connection, Positions(1, log_rows.find_end(connection)), _BUCKETS, log)
-        with self._transaction():
-            self._run("read log", csv=str(log))
-            self._run("set aside", positions=[row[0] for row in _list_poisoned(connection)])
-            for statement in (self._create_events, *whole.fold_statements().values()):
-                self._duck.execute(statement)
-            for table in whole.TABLES:
-                self._run("write table", table=table, csv=str(folder / table))
-
-    def _run(self, block: str, table: str = "", **values: object) -> None:
-        self._duck.execute(blocks()[block].replace("{table}", table), values)
-
-    @contextlib.contextmanager
-    def _transaction(self) -> Iterator[None]:
-        """Drop at the end of the block what it created."""
+    def fold(self, log: str) -> dict[str, str]:
+        """Return the rows of each table as JSON; `log` is the result of `read_log`."""
         self._duck.begin()
         try:
-            yield
+            self._duck.execute(blocks()["delivered"], {"log": log})
+            self._duck.execute(blocks()["log"])
+            for statement in (self._sources["typed_events"], *whole.fold_statements().values()):
+                self._duck.execute(statement)
+            return dict(self._duck.execute(self._rows).fetchall())
         finally:
             self._duck.rollback()
-
-
-def _list_poisoned(connection: Connection) -> list[list[Any]]:
-    return connection.run(blocks()["poisoned"]) or []
 
 
 @functools.cache
 def duck() -> Duck:
     """Return the DuckDB of this process, because reading the time zones takes a second."""
     return Duck()
+
+
+def find_differences(connection: Connection) -> list[Difference]:
+    """Return the tables whose rows are not the live rows, in PostgreSQL or in DuckDB."""
+    with comparison.open_snapshot(connection):
+        comparison.fold(connection)
+        differences = comparison.compare(connection)
+        folded = duck().fold(read_log(connection))
+        # One message for all tables, because there are many logs.
+        connection.run("".join(_replace(table, rows) for table, rows in folded.items()))
+        return [*differences, *comparison.compare(connection)]
+
+
+def read_log(connection: Connection) -> str:
+    """Return the events and the positions that are set aside, as JSON."""
+    log: str = connection.run(blocks()["read log"])[0][0]
+    return log
+
+
+def _replace(table: str, rows: str) -> str:
+    return _of(table, "replace").replace("{rows}", pg8000.native.literal(rows))
+
+
+def _of(table: str, block: str) -> str:
+    return blocks()[block].replace("{table}", table)
+
+
+if __name__ == "__main__":
+    print(msgspec.json.encode(Duck().fold(sys.stdin.buffer.read().decode())).decode())

@@ -1,29 +1,39 @@
--- Whole folds in DuckDB, and in PostgreSQL the rows that DuckDB computed.
+-- Whole folds in DuckDB of a log, and in PostgreSQL the rows that DuckDB computed.
 
 -- read log --
--- The CSV file of sql/archive/log.sql as the relation `log`. DuckDB runs this block.
+-- The whole log as one JSON text. PostgreSQL runs this block.
+SELECT CAST(json_build_object(
+    'events', coalesce((
+        SELECT json_agg(json_build_object(
+            'global_position', e.global_position, 'event_id', e.event_id, 'stream_id', e.stream_id,
+            'event_type', e.event_type, 'event_data', CAST(e.event_data AS text),
+            'occurred_us', CAST(extract(epoch FROM e.occurred_at) * 1000000 AS bigint),
+            'created_us', CAST(extract(epoch FROM e.created_at) * 1000000 AS bigint)))
+        FROM event_store.events e), '[]'),
+    'set_aside', ARRAY(SELECT p.global_position FROM event_store.poisoned p)) AS text);
+
+-- delivered --
+-- DuckDB runs this block and the next two.
+CREATE TEMPORARY TABLE delivered AS
+SELECT unnest(from_json(CAST($log AS json), '{
+    "set_aside": ["BIGINT"],
+    "events": [{
+        "global_position": "BIGINT", "event_id": "UUID", "stream_id": "VARCHAR", "event_type": "VARCHAR",
+        "event_data": "VARCHAR", "occurred_us": "BIGINT", "created_us": "BIGINT"}]}'));
+
+-- log --
+-- The relations that the folds read.
+CREATE TEMPORARY TABLE set_aside AS SELECT unnest(set_aside) AS global_position FROM delivered;
 CREATE TEMPORARY TABLE log AS
-SELECT global_position, event_id, stream_id, event_type, event_data,
-    make_timestamptz(occurred_us) AS occurred_at, make_timestamptz(created_us) AS created_at
-FROM read_csv($csv, auto_detect = false, header = false, delim = ',', quote = '"', escape = '"', new_line = '\n',
-    allow_quoted_nulls = false, columns = {
-        'bucket': 'SMALLINT', 'global_position': 'BIGINT', 'event_id': 'UUID', 'stream_id': 'VARCHAR',
-        'stream_version': 'BIGINT', 'event_type': 'VARCHAR', 'event_data': 'VARCHAR', 'metadata': 'VARCHAR',
-        'occurred_us': 'BIGINT', 'created_us': 'BIGINT', 'shard': 'SMALLINT'});
+SELECT e.* EXCLUDE (occurred_us, created_us),
+    make_timestamptz(e.occurred_us) AS occurred_at, make_timestamptz(e.created_us) AS created_at
+FROM (SELECT unnest(events, max_depth := 2) FROM delivered) e;
 
--- set aside --
--- DuckDB runs this block.
-CREATE TEMPORARY TABLE set_aside AS SELECT unnest(CAST($positions AS BIGINT[])) AS global_position;
+-- rows --
+SELECT '{table}', CAST(coalesce(to_json(list(t)), '[]') AS VARCHAR) FROM {table} t
 
--- poisoned --
-SELECT global_position FROM event_store.poisoned;
-
--- write table --
--- DuckDB runs this block.
-COPY {table} TO $csv (FORMAT csv, HEADER false);
-
--- empty table --
-TRUNCATE pg_temp.{table};
-
--- read table --
-COPY pg_temp.{table} FROM STDIN WITH (FORMAT csv);
+-- replace --
+-- PostgreSQL runs this block.
+DELETE FROM pg_temp.{table};
+INSERT INTO pg_temp.{table}
+SELECT * FROM json_populate_recordset(CAST(NULL AS pg_temp.{table}), {rows});
