@@ -33,6 +33,7 @@ from bench import (
     starts,
     statistics,
     streams,
+    whole,
 )
 from bench.lines import Line, RowSkipped
 from bench.server import Server
@@ -48,6 +49,7 @@ ROWS: dict[str, Row] = {
     "history": history.compare_with_short,
     "rare": rare.compare_with_answers,
     "rebuild": rebuilds.compare_with_live,
+    "whole": whole.compare_with_rebuild,
     "batch": batch_job.compare_with_fewer,
     "export": export.compare_with_copy,
     "erase": erase.measure_erasure,
