@@ -80,15 +80,24 @@ def joined(*parts: Series) -> Series:
 
 
 def wrong(conditions: Iterable[Condition], cases: Iterable[Case], folder: Path) -> str:
-    """Return promtool's report of the failed cases, or an empty text if no case failed."""
-    _write_rules(conditions, folder)
-    tests = {
-        "rule_files": ["rules.yml"],
-        "evaluation_interval": "1m",
-        "tests": [_test(case) for case in cases],
-    }
-    (folder / "tests.yml").write_text(json.dumps(tests))
-    return _said(["test", "rules", "tests.yml"], folder)
+    """Return promtool's report of the failed cases, or an empty text if no case failed.
+
+    Each condition has its own file, so that promtool evaluates a case for one condition only.
+    """
+    all_cases = [*cases]
+    files = []
+    for number, condition in enumerate(conditions):
+        rules, file = f"rules-{number}.yml", f"tests-{number}.yml"
+        rule = {"alert": condition.name, "expr": condition.query, "for": f"{condition.seconds}s"}
+        (folder / rules).write_text(json.dumps({"groups": [{"name": "all", "rules": [rule]}]}))
+        tests = {
+            "rule_files": [rules],
+            "evaluation_interval": "1m",
+            "tests": [_test(case) for case in all_cases if case.condition == condition.name],
+        }
+        (folder / file).write_text(json.dumps(tests))
+        files.append(file)
+    return _said(["test", "rules", *files], folder)
 
 
 def empty(queries: Iterable[str], series: Series, folder: Path) -> str:
@@ -102,14 +111,6 @@ def empty(queries: Iterable[str], series: Series, folder: Path) -> str:
     tests = [{"interval": "1m", "input_series": input_series, "promql_expr_test": expected}]
     (folder / "tests.yml").write_text(json.dumps({"tests": tests}))
     return _said(["test", "rules", "tests.yml"], folder)
-
-
-def _write_rules(conditions: Iterable[Condition], folder: Path) -> None:
-    rules = [
-        {"alert": condition.name, "expr": condition.query, "for": f"{condition.seconds}s"}
-        for condition in conditions
-    ]
-    (folder / "rules.yml").write_text(json.dumps({"groups": [{"name": "all", "rules": rules}]}))
 
 
 def _said(arguments: list[str], folder: Path) -> str:
