@@ -207,11 +207,14 @@ class EventRejected(ConsistencyError):
 
 
 class OperationEnded(ProgressError):
-    """An operation ends without success, in this `state`; the message says why."""
+    """An operation ends without success, in this `state`; the message says why.
 
-    def __init__(self, state: str, reason: str) -> None:
+    If something has cancelled the operation, `cancelled_by` names it: no operator has to act.
+    """
+
+    def __init__(self, state: str, reason: str, *, cancelled_by: str | None = None) -> None:
         super().__init__(reason)
-        self.state = state
+        self.state, self.cancelled_by = state, cancelled_by
 
 
 class ProjectionError(ProgressError):

@@ -196,7 +196,9 @@ class ClaimedOperation:
     def begin_compensation(self, end: OperationEnded) -> None:
         """Record that compensation begins; after it, the operation ends with `end`."""
         self.end = end
-        self._write("compensate", state=end.state, error=_mask(str(end)))
+        self._write(
+            "compensate", state=end.state, error=_mask(str(end)), cancelled_by=end.cancelled_by
+        )
 
     def begin_compensating(self, step: Step) -> None:
         """Begin an attempt to compensate the step; raise OperationEnded if no attempt is left."""
@@ -216,7 +218,7 @@ class ClaimedOperation:
 
     def record_end(self, end: OperationEnded) -> None:
         """Record that the operation failed or timed out."""
-        self._finish(end.state, _mask(str(end)), None)
+        self._finish(end.state, _mask(str(end)), None, end.cancelled_by)
 
     def _begin(self, step: Step, attempt: int, timeout_s: float) -> None:
         self.step, self.attempt = step, attempt
@@ -243,8 +245,10 @@ class ClaimedOperation:
             uncounted=uncounted,
         )  # fmt: skip
 
-    def _finish(self, state: str, error: str | None, result: str | None) -> None:
-        self._write("finish", state=state, error=error, result=result)
+    def _finish(
+        self, state: str, error: str | None, result: str | None, cancelled_by: str | None = None
+    ) -> None:
+        self._write("finish", state=state, error=error, result=result, cancelled_by=cancelled_by)
 
     def _write(self, block: str, **values: object) -> list[list[Any]]:
         """Run the block; publish the version in the first column of each row that it returns."""

@@ -83,7 +83,7 @@ def write(
 def _take_snapshot(connection: Connection, learner: str) -> Snapshot:
     taken_at, position, _, events = connection.run(blocks(_FILE)["snapshot"], learner=learner)[0]
     if events is None:
-        raise OperationEnded("FAILED", "the learner is deleted")
+        raise OperationEnded("FAILED", "the learner is deleted", cancelled_by="deletion")
     return Snapshot(taken_at, position, events)
 
 

@@ -66,7 +66,8 @@ WHERE o.operation_id = CAST(:operation_id AS uuid) RETURNING o.version;
 
 -- compensate --
 UPDATE operations.operations o
-SET state = 'COMPENSATING', failing_state = :state, error = :error, version = o.version + 1
+SET state = 'COMPENSATING', failing_state = :state, error = :error,
+    cancelled_by = coalesce(o.cancelled_by, :cancelled_by), version = o.version + 1
 WHERE o.operation_id = CAST(:operation_id AS uuid) RETURNING o.version;
 
 -- begin compensation --
@@ -90,7 +91,7 @@ WITH s AS (
     WHERE s.operation_id = CAST(:operation_id AS uuid) AND s.state IN ('RUNNING', 'COMPENSATING'))
 UPDATE operations.operations o SET state = :state, error = :error, result = CAST(:result AS jsonb),
     progress = CASE :state WHEN 'SUCCEEDED' THEN 1 ELSE o.progress END, finished_at = clock_timestamp(),
-    version = o.version + 1
+    cancelled_by = coalesce(o.cancelled_by, :cancelled_by), version = o.version + 1
 WHERE o.operation_id = CAST(:operation_id AS uuid) RETURNING o.version;
 
 -- list unclaimed --

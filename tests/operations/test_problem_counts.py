@@ -7,8 +7,13 @@ import pytest
 from progress.adapters.postgres.database import Connection
 from progress.projections import gauges
 from tests.conftest import Store
+from tests.support import sample_events, stage
+from tests.support.erasure_fixtures import erase, no_requests
+from tests.support.export_fixtures import export, exports
 from tests.support.operation_fixtures import Operator, blocks, limit_step, url_of
 from tests.support.stage import connect
+
+__all__ = ["exports", "no_requests"]
 
 
 def count(store: Store) -> tuple[int, int]:
@@ -36,6 +41,21 @@ def test_a_cancelled_operation_does_not_count_as_failed(operator: Operator, stor
     operation_id = operator.start("runBatch")["id"]
     operator.data(f'mutation {{ cancelOperation(id: "{operation_id}") {{ id }} }}')
     assert operator.run(operation_id)["state"] == "FAILED"
+    assert count(store) == (0, 0)
+
+
+@pytest.mark.parametrize("ended_by", ["erasure", "deletion"])
+@pytest.mark.usefixtures("exports", "no_requests")
+def test_an_export_of_a_learner_who_is_erased_or_deleted_does_not_count_as_failed(
+    operator: Operator, store: Store, populated: Connection, ended_by: str
+) -> None:
+    operation_id = export(operator)["id"]
+    if ended_by == "erasure":
+        operator.run(erase(operator, "ann")["id"])
+    else:
+        stage.append(populated, [sample_events.user_deleted("ann")])
+        operator.run(operation_id)
+    assert operator.get(operation_id)["state"] == "FAILED"
     assert count(store) == (0, 0)
 
 
