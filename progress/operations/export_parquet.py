@@ -25,8 +25,11 @@ _TYPES = {
     **dict.fromkeys(_TIMES, "TIMESTAMPTZ"),
     **dict.fromkeys(_QUOTIENTS, "DOUBLE"),
 }
-# With more threads, DuckDB needs gigabytes. Without a folder, it stores nothing on the disk.
+# With more threads, DuckDB needs gigabytes. Without a folder, it stores nothing on the disk. It
+# must not download extensions.
 _CONFIGURATION: dict[str, str | bool | int | float | list[str]] = {
+    "autoinstall_known_extensions": False,
+    "autoload_known_extensions": False,
     "threads": 1,
     "memory_limit": "128MB",
     "temp_directory": "",

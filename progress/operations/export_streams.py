@@ -31,6 +31,7 @@ def open_snapshot(connection: Connection) -> Iterator[None]:
     Raise ProgressError if a rebuild has replaced the read models meanwhile.
     """
     connection.run(blocks(_FILE)["begin"])
+    connection.run(blocks(_FILE)["date style"])
     tables = connection.run(blocks(_FILE)["read models"])
     yield
     if connection.run(blocks(_FILE)["read models"]) != tables:

@@ -25,6 +25,10 @@ SELECT c.position >= :position FROM checkpoints c WHERE c.shard = :shard;
 -- begin --
 BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;
 
+-- date style --
+-- COPY writes dates and times in this style, whatever the server's or the login's default is.
+SET LOCAL datestyle = 'ISO, YMD';
+
 -- snapshot --
 -- The time of the snapshot, the position of the last event that it includes, and the number of the learner's events, or
 -- null if the learner is deleted.

@@ -147,6 +147,14 @@ def test_every_table_can_be_exported_as_parquet(
     assert duckdb.read_parquet(str(file)).shape == (len(rows), len(rows[0]))
 
 
+def test_duckdb_neither_downloads_nor_loads_extensions() -> None:
+    with duckdb.connect(config=export_parquet._CONFIGURATION) as connection:
+        for setting in ("autoinstall_known_extensions", "autoload_known_extensions"):
+            assert connection.execute(f"SELECT current_setting('{setting}')").fetchall() == [
+                (False,)
+            ]
+
+
 def test_a_csv_export_does_not_need_duckdb(
     operator: Operator, populated: Connection, exports: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -55,6 +55,20 @@ def test_the_manifest_describes_every_other_file(
     assert not [part for part in exports.iterdir() if part.suffix != ".zip"]
 
 
+def test_the_dates_do_not_depend_on_the_date_style_of_the_database(
+    operator: Operator, populated: Connection, exports: Path
+) -> None:
+    (name,) = populated.run("SELECT current_database()")[0]
+    expected = export_files(operator, exports)
+    populated.run(f"ALTER DATABASE {name} SET datestyle = 'German, DMY'")
+    try:
+        files = export_files(operator, exports)
+    finally:
+        populated.run(f"ALTER DATABASE {name} RESET datestyle")
+    assert files["daily.csv"] == expected["daily.csv"]
+    assert files["items.csv"] == expected["items.csv"]
+
+
 _CAPITAL = re.compile("[A-Z]")
 API = {
     "daily.csv": 'dailyStats(from: "2024-03-01", to: "2024-06-01") { date answers accuracyRate }',
