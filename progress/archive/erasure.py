@@ -1,10 +1,12 @@
 """The erasure of a learner from the archive: the step `files` of ERASE_USER.
 
-Each file that holds the learner's stream is written again without it. Until all new files are
-written, the archive's manifest names the old ones. So the next run can start over after an
-interruption.
+Each file that holds the learner's stream is written again without it. A file of the streams without
+a learner is written again if some of its events were emptied, because they name a session of the
+learner. Until all new files are written, the archive's manifest names the old ones. So the next run
+can start over after an interruption.
 """
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -15,7 +17,7 @@ from progress.adapters.postgres.database import Connection
 from progress.adapters.storage.storage import Storage
 from progress.archive import catalog, files, leftovers, log_rows, manifest, publishing, ranges
 from progress.archive.catalog import Published
-from progress.archive.files import LocalFile, Sums, Workspace
+from progress.archive.files import LocalFile, Selection, Sums, Workspace
 from progress.archive.manifest import File, RangeEntry, RangeManifest
 from progress.errors import ProgressError
 
@@ -23,16 +25,35 @@ Progress = Callable[[float], None]
 
 
 class Removal(NamedTuple):
-    """What was removed: the files that held the stream, and its rows."""
+    """What was removed: the files that held such rows, and the rows."""
 
     files: int
     rows: int
 
 
+class _Target(NamedTuple):
+    """What is removed: a learner's stream in its bucket, and emptied events in `others`."""
+
+    bucket: int
+    stream_id: str
+    emptied: list[int]  # positions in ascending order
+
+    def select(self, contents: RangeManifest, file: File) -> Selection | None:
+        """Return the rows to remove from a file of the range; None if it has none of them."""
+        if file.bucket == self.bucket:
+            return Selection(self.stream_id)
+        if file.bucket is not None:
+            return None
+        removed = {row.position for row in contents.erased}
+        begin, end = bisect_left(self.emptied, file.first), bisect_right(self.emptied, file.last)
+        positions = [p for p in self.emptied[begin:end] if p not in removed]
+        return Selection(self.stream_id, positions) if positions else None
+
+
 def remove_stream(
     connection: Connection, storage: Storage, stream_id: str, report_progress: Progress
 ) -> Removal:
-    """Remove a learner's stream from every file of the archive.
+    """Remove a learner's stream, and emptied events without a learner, from the archive's files.
 
     Raise ArchiveRunning if another run holds the archive's lock, and ProgressError if a file is
     damaged. Before the call, the stream's events must be emptied and new ones must be forbidden.
@@ -43,7 +64,9 @@ def remove_stream(
         removal = Removal(0, 0)
         if current:
             publishing.check_log(connection, current.manifest)
-            removal = _rewrite(connection, storage, current, stream_id, report_progress)
+            bucket = log_rows.bucket_of(connection, stream_id, current.manifest.buckets)
+            target = _Target(bucket, stream_id, log_rows.list_emptied_others(connection))
+            removal = _rewrite(connection, storage, current, target, report_progress)
             current = catalog.read(storage)
         leftovers.remove_all(storage, current.manifest if current else None)
     return removal
@@ -53,19 +76,18 @@ def _rewrite(
     connection: Connection,
     storage: Storage,
     current: Published,
-    stream_id: str,
+    target: _Target,
     report_progress: Progress,
 ) -> Removal:
-    bucket = log_rows.bucket_of(connection, stream_id, current.manifest.buckets)
     entries: list[RangeEntry] = []
     removed_files = removed_rows = 0
     for done, entry in enumerate(current.manifest.ranges):
         report_progress(done / len(current.manifest.ranges))
         contents = catalog.read_range(storage, entry)
-        rewritten = _rewrite_range(connection, storage, contents, bucket, stream_id)
+        rewritten = _rewrite_range(connection, storage, contents, target)
         if rewritten:
             entries.append(catalog.put_range(storage, rewritten))
-            removed_files += 1
+            removed_files += len([file for file in contents.files if file not in rewritten.files])
             removed_rows += contents.events - rewritten.events
     # Publish even without new ranges: the ids of events that the manifest names may have changed.
     publishing.publish(connection, storage, current, entries, current.manifest.buckets)
@@ -73,26 +95,24 @@ def _rewrite(
 
 
 def _rewrite_range(
-    connection: Connection, storage: Storage, contents: RangeManifest, bucket: int, stream_id: str
+    connection: Connection, storage: Storage, contents: RangeManifest, target: _Target
 ) -> RangeManifest | None:
-    """Write the bucket's file without the stream; None if the range has no rows of the stream."""
-    old = next((file for file in contents.files if file.bucket == bucket), None)
-    if old is None:
+    """Write the files of the range without the target; None if no file has rows of it."""
+    kept, new, positions = list[File](), list[File](), list[int]()
+    for file in contents.files:
+        selection = target.select(contents, file)
+        rewritten = _rewrite_file(storage, contents, file, selection) if selection else None
+        if rewritten:
+            positions += rewritten.positions
+            new += rewritten.files
+        else:
+            kept.append(file)
+    if not positions:
         return None
-    with files.open_workspace() as workspace:
-        local = workspace.folder / "old.parquet"
-        catalog.fetch(storage, contents, old, local)
-        positions = workspace.positions_of_stream(local, stream_id)
-        if not positions:
-            return None
-        left = _write_without(workspace, local, old, stream_id)
-        folder = manifest.folder(contents.first, contents.last)
-        new = [ranges.store(storage, folder, bucket, left)] if left else []
-    kept = [file for file in contents.files if file is not old] + new
-    recorded_from, recorded_to = log_rows.recorded_times(connection, kept)
-    rewritten = msgspec.structs.replace(
+    recorded_from, recorded_to = log_rows.recorded_times(connection, kept + new)
+    changed = msgspec.structs.replace(
         contents,
-        files=kept,
+        files=kept + new,
         events=contents.events - len(positions),
         recorded_from=recorded_from,
         recorded_to=recorded_to,
@@ -101,16 +121,39 @@ def _rewrite_range(
             key=lambda row: row.position,
         ),
     )
-    catalog.check_stored(storage, msgspec.structs.replace(rewritten, files=new))
-    return rewritten
+    catalog.check_stored(storage, msgspec.structs.replace(changed, files=new))
+    return changed
+
+
+class _Rewritten(NamedTuple):
+    """The positions that were removed from a file, and the new file, if any row is left."""
+
+    positions: list[int]
+    files: list[File]
+
+
+def _rewrite_file(
+    storage: Storage, contents: RangeManifest, old: File, selection: Selection
+) -> _Rewritten | None:
+    """Write a file without the selected rows; None if it has none of them."""
+    with files.open_workspace() as workspace:
+        local = workspace.folder / "old.parquet"
+        catalog.fetch(storage, contents, old, local)
+        positions = workspace.positions_of(local, selection)
+        if not positions:
+            return None
+        left = _write_without(workspace, local, old, selection)
+        folder = manifest.folder(contents.first, contents.last)
+        new = [ranges.store(storage, folder, old.bucket, left)] if left else []
+    return _Rewritten(positions, new)
 
 
 def _write_without(
-    workspace: Workspace, local: Path, old: File, stream_id: str
+    workspace: Workspace, local: Path, old: File, selection: Selection
 ) -> LocalFile | None:
-    """Write the file without the stream; check that exactly the stream's rows are gone."""
-    left = workspace.write_without(local, stream_id)
-    expected = Sums(old.rows, *old.sums).minus(workspace.sums_of_stream(local, stream_id))
+    """Write the file without the selected rows; check that exactly these rows are gone."""
+    left = workspace.write_without(local, selection)
+    expected = Sums(old.rows, *old.sums).minus(workspace.sums_of(local, selection))
     if (left.sums if left else Sums()) != expected:
-        raise ProgressError(f"{old.name}: more or other rows than those of a stream were removed")
+        raise ProgressError(f"{old.name}: more or other rows than the selected ones were removed")
     return left

@@ -40,6 +40,13 @@ class Sums(NamedTuple):
         return Sums(*map(sum, zip(Sums(), *parts, strict=True)))
 
 
+class Selection(NamedTuple):
+    """Rows of a file: those of a stream, and those at some positions."""
+
+    stream_id: str
+    positions: Sequence[int] = ()
+
+
 class LocalFile(NamedTuple):
     """A Parquet file on this machine, with the first and last position of its rows."""
 
@@ -79,20 +86,20 @@ class Workspace:
             for name, count, first, last, s1, s2 in rows
         }
 
-    def sums_of_stream(self, path: Path, stream_id: str) -> Sums:
-        """Return the sums of a stream's rows in the file."""
-        count, s1, s2 = self._run("sums of stream", file=str(path), stream_id=stream_id)[0]
+    def sums_of(self, path: Path, selection: Selection) -> Sums:
+        """Return the sums of the selected rows in the file."""
+        count, s1, s2 = self._run("sums of selection", **_values(path, selection))[0]
         return Sums(count, int(s1), int(s2))
 
-    def positions_of_stream(self, path: Path, stream_id: str) -> list[int]:
-        """Return the positions of a stream's rows in the file."""
-        rows = self._run("positions of stream", file=str(path), stream_id=stream_id)
+    def positions_of(self, path: Path, selection: Selection) -> list[int]:
+        """Return the positions of the selected rows in the file."""
+        rows = self._run("positions of selection", **_values(path, selection))
         return [row[0] for row in rows]
 
-    def write_without(self, path: Path, stream_id: str) -> LocalFile | None:
-        """Write the file again without a stream; return None if no row is left."""
+    def write_without(self, path: Path, selection: Selection) -> LocalFile | None:
+        """Write the file again without the selected rows; return None if no row is left."""
         target = path.with_suffix(".without.parquet")
-        self._run("write without stream", file=str(path), stream_id=stream_id, target=str(target))
+        self._run("write without selection", **_values(path, selection), target=str(target))
         return self.measure([target]).get(target)
 
     def merge(self, paths: Sequence[Path], target: Path) -> LocalFile:
@@ -117,6 +124,14 @@ class Workspace:
             return self._duck.execute(blocks("archive/files")[block], values).fetchall()
         except duckdb.Error as error:
             raise ProgressError(f"DuckDB: {error}") from error
+
+
+def _values(path: Path, selection: Selection) -> dict[str, object]:
+    return {
+        "file": str(path),
+        "stream_id": selection.stream_id,
+        "positions": list(selection.positions),
+    }
 
 
 @contextlib.contextmanager

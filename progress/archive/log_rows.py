@@ -95,6 +95,11 @@ def describe_removed(connection: Connection, positions: Sequence[int]) -> list[E
     return [ErasedRow(*row) for row in rows]
 
 
+def list_emptied_others(connection: Connection) -> list[int]:
+    """Return the positions of the emptied events in streams that belong to no learner, in order."""
+    return [row[0] for row in _rows(connection, "emptied others")]
+
+
 def recorded_times(
     connection: Connection, archived: Sequence[File]
 ) -> tuple[datetime | None, datetime | None]:

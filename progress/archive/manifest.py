@@ -70,6 +70,7 @@ class ErasedRow(msgspec.Struct, frozen=True, array_like=True):
     """An event of an erased learner, which is in none of the range's files.
 
     The id and the version are None if the event was not yet emptied when the range was written.
+    The stream is None unless the event has stayed in its stream.
     """
 
     position: int
@@ -77,6 +78,7 @@ class ErasedRow(msgspec.Struct, frozen=True, array_like=True):
     recorded_at: datetime
     event_id: str | None
     stream_version: int | None
+    stream_id: str | None = None
 
 
 class RangeManifest(msgspec.Struct, frozen=True, kw_only=True):

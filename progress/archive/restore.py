@@ -111,7 +111,7 @@ def _fetch(storage: Storage, workspace: Workspace, contents: RangeManifest) -> l
 def _encode(erased: object) -> str:
     """Encode the rows as JSON objects, which SQL reads by their names."""
     rows = msgspec.to_builtins(erased)
-    names = ("position", "shard", "recorded_at", "event_id", "stream_version")
+    names = ("position", "shard", "recorded_at", "event_id", "stream_version", "stream_id")
     return msgspec.json.encode([dict(zip(names, row, strict=True)) for row in rows]).decode()
 
 

@@ -26,8 +26,8 @@ FROM (
 ) r
 GROUP BY r.filename;
 
--- sums of stream --
--- The number and the sums of one stream's rows in a file.
+-- sums of selection --
+-- The number and the sums of the rows of a stream, and of the rows at some positions.
 SELECT count(*),
     coalesce(sum(CAST('0x' || substr(r.digest, 1, 8) AS BIGINT)), 0),
     coalesce(sum(CAST('0x' || substr(r.digest, 9, 8) AS BIGINT)), 0)
@@ -36,16 +36,18 @@ FROM (
         global_position, event_id, stream_id, stream_version, event_type, event_data, metadata,
         epoch_us(occurred_at), epoch_us(created_at), shard)) AS digest
     FROM read_parquet($file, hive_partitioning = false)
-    WHERE stream_id = $stream_id
+    WHERE stream_id = $stream_id OR global_position IN (SELECT unnest(CAST($positions AS BIGINT[])))
 ) r;
 
--- positions of stream --
+-- positions of selection --
 SELECT global_position FROM read_parquet($file, hive_partitioning = false)
-WHERE stream_id = $stream_id ORDER BY global_position;
+WHERE stream_id = $stream_id OR global_position IN (SELECT unnest(CAST($positions AS BIGINT[])))
+ORDER BY global_position;
 
--- write without stream --
+-- write without selection --
 COPY (
-    SELECT * FROM read_parquet($file, hive_partitioning = false) WHERE stream_id <> $stream_id
+    SELECT * FROM read_parquet($file, hive_partitioning = false)
+    WHERE NOT (stream_id = $stream_id OR global_position IN (SELECT unnest(CAST($positions AS BIGINT[]))))
     ORDER BY stream_id, stream_version
 ) TO $target (FORMAT parquet, COMPRESSION zstd);
 

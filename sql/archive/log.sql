@@ -80,10 +80,12 @@ FROM (
 GROUP BY r.bucket;
 
 -- erased rows --
--- The rows of the range that are in no file. For those that are not yet emptied, id and version are null.
+-- The rows of the range that are in no file. For those that are not yet emptied, id and version are null. The stream is
+-- null except for an emptied row that has stayed in its stream.
 SELECT e.global_position, e.shard, e.created_at,
     CASE WHEN e.event_type = 'Erased' THEN CAST(e.event_id AS text) END,
-    CASE WHEN e.event_type = 'Erased' THEN e.stream_version END
+    CASE WHEN e.event_type = 'Erased' THEN e.stream_version END,
+    CASE WHEN e.event_type = 'Erased' AND e.stream_id LIKE 'other-%' THEN e.stream_id END
 FROM event_store.events e
 WHERE {archive/log range} AND NOT ({archive/log archived})
 ORDER BY e.global_position;
@@ -92,9 +94,16 @@ ORDER BY e.global_position;
 -- The same columns for the rows at these positions.
 SELECT e.global_position, e.shard, e.created_at,
     CASE WHEN e.event_type = 'Erased' THEN CAST(e.event_id AS text) END,
-    CASE WHEN e.event_type = 'Erased' THEN e.stream_version END
+    CASE WHEN e.event_type = 'Erased' THEN e.stream_version END,
+    CASE WHEN e.event_type = 'Erased' AND e.stream_id LIKE 'other-%' THEN e.stream_id END
 FROM event_store.events e
 WHERE e.global_position = ANY (CAST(:positions AS bigint[]))
+ORDER BY e.global_position;
+
+-- emptied others --
+-- The emptied events of the streams that belong to no learner.
+SELECT e.global_position FROM event_store.events e
+WHERE e.stream_id >= 'other-' AND e.stream_id < 'other.' AND e.event_type = 'Erased'
 ORDER BY e.global_position;
 
 -- recorded times --

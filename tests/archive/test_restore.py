@@ -11,9 +11,10 @@ from progress.adapters.storage.storage import Storage
 from progress.archive import check, erasure, restore
 from progress.errors import ProgressError
 from progress.projections import batch, rebuild
+from progress.projections.projector import Projector
 from progress.recovery import checks
 from tests.conftest import Store
-from tests.support import archives, model_rows, sample_events
+from tests.support import archives, model_rows, sample_events, stage
 
 pytestmark = pytest.mark.usefixtures("small_ranges")
 
@@ -59,6 +60,24 @@ def test_erased_events_are_restored_as_erased_rows(
         archives.empty_stream(log, learner)
         erasure.remove_stream(log, archive, learner, lambda _: None)
     assert fill(empty, archive).erased == 3 * 32
+    assert empty.run(archives.blocks()["rows"]) == log.run(archives.blocks()["rows"])
+    assert checks.run(empty).findings[1:] == []
+
+
+def test_an_event_without_a_learner_that_an_erasure_emptied_keeps_its_stream_and_version(
+    log: Connection, archive: Storage, empty: Connection
+) -> None:
+    early = sample_events.envelope("Unheard", {"session_id": "una-9"}, at=sample_events.BEGIN)
+    later = sample_events.envelope("Unheard", {}, at=sample_events.BEGIN)
+    stage.append(log, [early])
+    stage.append(log, [later, *sample_events.lesson("una", 9)])
+    Projector(log).catch_up_all()
+    archives.run(log, archive)
+    assert log.run(archives.blocks()["redact undeclared"], learner="una") == [[1]]
+    archives.empty_stream(log, "learner-una")
+    erasure.remove_stream(log, archive, "learner-una", lambda _: None)
+    assert check.run_deep(log, archive, lambda *_: None).findings == []
+    fill(empty, archive)
     assert empty.run(archives.blocks()["rows"]) == log.run(archives.blocks()["rows"])
     assert checks.run(empty).findings[1:] == []
 

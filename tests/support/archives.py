@@ -58,7 +58,7 @@ def files_with(storage: Storage, stream_id: str) -> list[str]:
             if path.endswith(".parquet"):
                 target = workspace.folder / "read.parquet"
                 files.download(storage, path, target)
-                if workspace.sums_of_stream(target, stream_id).rows:
+                if workspace.sums_of(target, files.Selection(stream_id)).rows:
                     found.append(path)
     return found
 

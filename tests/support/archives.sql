@@ -19,6 +19,10 @@ FROM (
 ) v
 WHERE e.global_position = v.global_position;
 
+-- redact undeclared --
+-- Empty the learner's events in streams that belong to no learner, as an erasure does; return their number.
+SELECT redacted FROM event_store.redact_undeclared(:learner, 'other-', 0, 100);
+
 -- allow changes --
 ALTER TABLE event_store.events DISABLE TRIGGER append_only;
 
