@@ -1,6 +1,7 @@
 """The erasure of a learner: what each step changes. A repeated call of a function is harmless."""
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -11,14 +12,18 @@ from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection
 from progress.adapters.postgres.statements import blocks
 from progress.operations import erasure_ledger
+from progress.operations.chunks import Chunks
 from progress.projections import schema
 from progress.projections.notifications import Change, Publisher
 
-CHUNK = 5_000  # rows that one transaction changes, so that it takes at most a second
+CHUNK = 5_000  # rows that one transaction changes, at most
 
 _FILE = "operations/erase_user"
 _FIRST_LETTER = 0
 _LETTERS = 1_000  # dead letters that one statement reads, because a payload may have 1 MiB
+_READ = 20_000  # rows that one statement reads, at most
+_BLOCKS = 400  # blocks of a table (3 MB) that one statement searches, at most
+_BEFORE_UNDECLARED = ("other-", 0)  # the streams of undeclared events without a learner follow
 
 
 class Forbidden(NamedTuple):
@@ -26,6 +31,13 @@ class Forbidden(NamedTuple):
 
     digest: str
     erased_at: datetime
+
+
+class Mentions(NamedTuple):
+    """The numbers of undeclared events and of dead letters to empty."""
+
+    undeclared: int
+    dead_letters: int
 
 
 class Match(NamedTuple):
@@ -47,11 +59,18 @@ def read_key(connection: Connection) -> erasure_ledger.Key:
 
 
 def count(connection: Connection, learner: str, operation_id: UUID) -> dict[str, int]:
-    """Return the number of rows to erase, by place."""
+    """Return the number of rows to erase, by place, except those that `count_mentions` counts."""
     row = _run(connection, "count", learner=learner, operation_id=operation_id)[0]
     names = [column["name"] for column in connection.columns or []]
-    letters = sum(len(ids) for ids in _list_letters(connection, learner))
-    return {**dict(zip(names, row, strict=True)), "dead_letters": letters}
+    return dict(zip(names, row, strict=True))
+
+
+def count_mentions(connection: Connection, learner: str) -> Mentions:
+    """Count the rows that can only be found by reading all rows of their kind."""
+    return Mentions(
+        undeclared=sum(_page_undeclared(connection, learner, "count undeclared")),
+        dead_letters=sum(len(ids) for ids in _list_letters(connection, learner)),
+    )
 
 
 def fold_deletion(connection: Connection, learner: str, publisher: Publisher) -> list[str]:
@@ -95,26 +114,56 @@ def redact_events(
     with_deletions: bool = False,
 ) -> None:
     """Empty the learner's events, newest first; after each chunk, report its number of events."""
-    values = {"learner": learner, "at_most": CHUNK, "with_deletions": with_deletions}
-    while redacted := _run(connection, "redact events", **values)[0][0]:
+    chunks, redacted = Chunks(CHUNK), 1
+    while redacted:
+        with chunks.next() as at_most:
+            values = {"learner": learner, "at_most": at_most, "with_deletions": with_deletions}
+            redacted = _run(connection, "redact events", **values)[0][0]
         report(redacted)
+
+
+def redact_undeclared(connection: Connection, learner: str, report: Callable[[int], None]) -> None:
+    """Empty the undeclared events that arrived before the SessionStarted of their session."""
+    for redacted in _page_undeclared(connection, learner, "redact undeclared"):
+        report(redacted)
+
+
+def _page_undeclared(connection: Connection, learner: str, block: str) -> Iterator[int]:
+    """Yield the number of the learner's events in each chunk of the undeclared events."""
+    chunks = Chunks(CHUNK)
+    stream: str | None
+    stream, version = _BEFORE_UNDECLARED
+    while stream is not None:
+        with chunks.next() as at_most:
+            values = {
+                "learner": learner, "after_stream": stream, "after_version": version,
+                "at_most": at_most,
+            }  # fmt: skip
+            found, stream, version = _run(connection, block, **values)[0]
+        yield found
 
 
 def redact_rest(connection: Connection, learner: str, operation_id: UUID) -> None:
     """Delete the learner's snapshots and pending events; redact dead letters and operations."""
-    _run(connection, "delete snapshots", learner=learner)
+    chunks, deleted = Chunks(CHUNK), 1
+    while deleted:
+        with chunks.next() as at_most:
+            values = {"learner": learner, "at_most": at_most}
+            deleted = _run(connection, "delete snapshots", **values)[0][0]
     _run(connection, "delete pending", learner=learner)
     for letter_ids in _list_letters(connection, learner):
         _run(connection, "redact letters", letter_ids=letter_ids)
     _run(connection, "redact operations", learner=learner, except_for=operation_id)
 
 
-def _list_letters(connection: Connection, learner: str) -> Any:
+def _list_letters(connection: Connection, learner: str) -> Iterator[list[int]]:
     """Yield the ids of the dead letters about the learner, in lists."""
-    reached = _FIRST_LETTER
+    chunks = Chunks(_LETTERS)
+    reached: int | None = _FIRST_LETTER
     while reached is not None:
-        values = {"learner": learner, "after": reached, "at_most": _LETTERS}
-        letter_ids, reached = _run(connection, "letters", **values)[0]
+        with chunks.next() as at_most:
+            values = {"learner": learner, "after": reached, "at_most": at_most}
+            letter_ids, reached = _run(connection, "letters", **values)[0]
         if letter_ids:
             yield letter_ids
 
@@ -145,8 +194,12 @@ def try_end_export(
 
 def hide_sessions(connection: Connection, learner: str) -> None:
     """Replace the ids of the learner's sessions by digests."""
-    while _run(connection, "hide sessions", learner=learner, at_most=CHUNK)[0][0]:
-        pass
+    chunks = Chunks(_READ)
+    reached: str | None = ""
+    while reached is not None:
+        with chunks.next() as at_most:
+            values = {"learner": learner, "after": reached, "at_most": at_most}
+            reached = _run(connection, "hide sessions", **values)[0][0]
 
 
 def delete_marks(connection: Connection, learner: str) -> None:
@@ -165,7 +218,8 @@ def delete_marks(connection: Connection, learner: str) -> None:
 
 def analyze(connection: Connection) -> None:
     """Renew the planner's statistics, which hold values from the learner's rows."""
-    _run(connection, "analyze log")
+    for table_id, columns in _run(connection, "list columns of the log"):
+        _run(connection, "analyze", table_id=table_id, columns=columns)
     for name in list_schemas(connection):
         schema.set_search_path(connection, name)
         for (table,) in _run(connection, "list tables of learners"):
@@ -174,8 +228,19 @@ def analyze(connection: Connection) -> None:
 
 def search(connection: Connection, learner: str, operation_id: UUID) -> list[Match]:
     """Return the tables in which the learner's id is found."""
-    rows = _run(connection, "search", learner=learner, operation_id=operation_id)
-    return [Match(*row) for row in rows]
+    values = {"learner": learner, "operation_id": operation_id}
+    matches: list[Match] = []
+    for table_id, place, blocks_of_table in _run(connection, "searched tables"):
+        found = Counter[bool]()
+        chunks, first = Chunks(_BLOCKS), 0
+        while first < blocks_of_table:
+            with chunks.next() as size:
+                where = {"table_id": table_id, "first_block": first, "blocks": size}
+                for is_other, rows in _run(connection, "search", **values, **where):
+                    found[is_other] += rows
+                first += size
+        matches += [Match(place, is_other, rows) for is_other, rows in found.items()]
+    return matches
 
 
 def keep_receipt(connection: Connection, learner: str, operation_id: UUID, receipt: object) -> None:

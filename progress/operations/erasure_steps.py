@@ -56,7 +56,7 @@ def forbid(operation: ClaimedOperation) -> object:
 
 
 def forget(operation: ClaimedOperation) -> object:
-    """Remove the learner from the read models and from Redis."""
+    """Remove the learner from the read models and from Redis; complete the counts."""
     learner = _learner(operation)
     with connection_for(operation) as connection:
         erase_user.fold_deletion(connection, learner, operation.publisher)
@@ -65,12 +65,20 @@ def forget(operation: ClaimedOperation) -> object:
         if schema.exists(connection, schema.schema_name()):
             export_user.catch_up(connection, learner, operation.publisher, operation.wait)
         _delete_copies(learner)
-        return {"forgotten_at": erase_user.read_time(connection)}
+        forgotten_at = erase_user.read_time(connection)
+        # Counted here, because the first step must not take longer the more dead letters there are.
+        mentioned = erase_user.count_mentions(connection, learner)
+    counts = operation.outcomes["forbid"]["counts"]
+    counts = counts | {
+        "events": counts["events"] + mentioned.undeclared,
+        "dead_letters": mentioned.dead_letters,
+    }
+    return {"forgotten_at": forgotten_at, "counts": counts}
 
 
 def redact(operation: ClaimedOperation) -> object:
     """Empty the learner's events except the deletions; remove exports, snapshots and mentions."""
-    learner, total = _learner(operation), operation.outcomes["forbid"]["counts"]["events"]
+    learner, total = _learner(operation), operation.outcomes["forget"]["counts"]["events"]
     done = 0
 
     def report(events: int) -> None:
@@ -81,6 +89,7 @@ def redact(operation: ClaimedOperation) -> object:
     with connection_for(operation) as connection:
         _delete_exports(operation, connection, learner)
         erase_user.redact_events(connection, learner, report)
+        erase_user.redact_undeclared(connection, learner, report)
         erase_user.redact_rest(connection, learner, operation.id)
     return {}
 
@@ -104,6 +113,7 @@ def close(operation: ClaimedOperation) -> object:
         _wait_for_requests(operation, connection)
         erase_user.fold_deletion(connection, learner, operation.publisher)
         erase_user.redact_events(connection, learner, lambda _: None, with_deletions=True)
+        erase_user.redact_undeclared(connection, learner, lambda _: None)
         _rewrite_files(operation, connection, learner)  # the deletions have other ids now
         erase_user.hide_sessions(connection, learner)
         erase_user.delete_marks(connection, learner)
@@ -121,14 +131,14 @@ def _write_receipt(
 ) -> dict[str, Any]:
     """Search the database for the learner's id, and return the receipt, which does not name it."""
     found = erase_user.search(connection, learner, operation.id)
-    forbidden = operation.outcomes["forbid"]
+    forbidden, forgotten = operation.outcomes["forbid"], operation.outcomes["forget"]
     now = erase_user.read_time(connection)
     return {
         "digest": forbidden["digest"],
         "erased_at": forbidden["erased_at"],
-        "forgotten_at": operation.outcomes["forget"]["forgotten_at"],
+        "forgotten_at": forgotten["forgotten_at"],
         "closed_at": now,
-        "erased": forbidden["counts"] | operation.outcomes["files"],
+        "erased": forgotten["counts"] | operation.outcomes["files"],
         "found": sum(match.rows for match in found if not match.is_other),
         "places": {match.place: match.rows for match in found if not match.is_other},
         "in_events_of_others": sum(match.rows for match in found if match.is_other),

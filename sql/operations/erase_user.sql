@@ -60,8 +60,22 @@ ORDER BY c.relname;
 -- redact events --
 SELECT event_store.redact_events(:learner, :at_most, :with_deletions);
 
+-- redact undeclared --
+SELECT redacted, reached_stream, reached_version
+FROM event_store.redact_undeclared(:learner, :after_stream, :after_version, :at_most);
+
+-- count undeclared --
+SELECT cardinality(positions), reached_stream, reached_version
+FROM event_store.undeclared_of(:learner, :after_stream, :after_version, :at_most);
+
 -- delete snapshots --
-DELETE FROM event_store.snapshots s WHERE s.stream_id = 'learner-' || CAST(:learner AS text);
+WITH gone AS (
+    DELETE FROM event_store.snapshots s
+    WHERE s.stream_id = 'learner-' || CAST(:learner AS text) AND (s.stream_version, s.fingerprint) IN (
+        SELECT t.stream_version, t.fingerprint FROM event_store.snapshots t
+        WHERE t.stream_id = 'learner-' || CAST(:learner AS text) LIMIT :at_most)
+    RETURNING 1)
+SELECT count(*) FROM gone;
 
 -- delete pending --
 SELECT event_store.delete_pending(:learner);
@@ -73,7 +87,7 @@ SELECT letter_ids, reached FROM event_store.letters_of(:learner, :after, :at_mos
 SELECT event_store.redact_letters(CAST(:letter_ids AS bigint[]));
 
 -- hide sessions --
-SELECT event_store.hide_sessions(:learner, :at_most);
+SELECT event_store.hide_sessions(:learner, :after, :at_most);
 
 -- redact operations --
 SELECT operations.redact_operations(:learner, CAST(:except_for AS uuid));
@@ -95,19 +109,36 @@ UPDATE operations.operations o SET cancelled_by = 'erasure', version = o.version
 WHERE o.operation_id = CAST(:operation_id AS uuid) AND o.finished_at IS NULL AND o.cancelled_by IS NULL;
 
 -- end export --
+-- The export is recorded as cancelled, because no operator has to act.
 UPDATE operations.operations o
 SET state = 'FAILED', error = 'a learner was erased meanwhile: request another export', finished_at = clock_timestamp(),
-    version = o.version + 1
+    cancelled_by = coalesce(o.cancelled_by, 'erasure'), version = o.version + 1
 WHERE o.operation_id = CAST(:operation_id AS uuid) AND o.finished_at IS NULL;
 
 -- unlock operation --
 SELECT pg_advisory_unlock(operations.lock_key(CAST(:operation_id AS uuid)));
 
--- analyze log --
-SELECT event_store.analyze_log();
+-- list columns of the log --
+-- The columns of each table of the log and of the operations, in groups that one ANALYZE handles. Each JSON column is a
+-- group, because it takes longest.
+SELECT c.oid, array_agg(CAST(a.attname AS text))
+FROM pg_class c
+JOIN pg_namespace n ON n.oid = c.relnamespace
+JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+WHERE n.nspname IN ('event_store', 'operations') AND c.relkind = 'r'
+GROUP BY c.oid, CASE WHEN a.atttypid = CAST('jsonb' AS regtype) THEN a.attnum END
+ORDER BY c.oid;
+
+-- analyze --
+SELECT event_store.analyze_columns(CAST(:table_id AS oid), CAST(:columns AS text[]));
+
+-- searched tables --
+SELECT table_id, place, blocks FROM event_store.searched_tables();
 
 -- search --
-SELECT place, is_other, how_many FROM event_store.search_learner(:learner, CAST(:operation_id AS uuid));
+SELECT is_other, how_many
+FROM event_store.search_rows(:learner, CAST(:operation_id AS uuid), CAST(:table_id AS oid),
+    CAST(:first_block AS bigint), CAST(:blocks AS bigint));
 
 -- now --
 SELECT clock_timestamp();

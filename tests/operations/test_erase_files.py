@@ -59,7 +59,8 @@ def test_the_archive_contains_no_event_of_an_erased_learner(
     archives.run(traced, archive)
     before = archives.files_with(archive, f"learner-{LEARNER}")
     erased = receipt(operator.run(erase(operator)["id"]))["erased"]
-    assert (erased["files"], erased["archived_events"]) == (len(before), erased["events"])
+    assert erased["files"] == len(before) + 1  # the other file has an event without a learner
+    assert erased["archived_events"] == erased["events"]
     assert erased["files"] > 0
     assert archives.files_with(archive, f"learner-{LEARNER}") == []
     assert not check.run_deep(traced, archive, lambda *_: None).findings

@@ -7,7 +7,7 @@ import pytest
 
 from progress.adapters.postgres.database import Connection
 from progress.operations import erase_user
-from progress.projections import batch
+from progress.projections import batch, schema
 from progress.projections.projector import Projector
 from progress.recovery import checks
 from tests.support import model_rows, sample_events, stage
@@ -74,12 +74,12 @@ def test_the_log_keeps_its_positions_and_the_erased_stream_has_versions_without_
         [e[name] for name in fixed] for e in before
     ]
     count = len(list_events()) + 1
-    assert traced.run(blocks()["erased rows"]) == [[count, True]]
+    assert traced.run(blocks()["erased rows"]) == [[count + 1, True]]  # one in its former stream
     ((stream, events, in_shard, is_dense),) = traced.run(blocks()["versions"])
     assert (events, in_shard, is_dense) == (count, True, True)
     assert stream.startswith("erased-")
     ids = {e["event_id"] for e in before} - {e["event_id"] for e in after}
-    assert len(ids) == len(list_events())
+    assert len(ids) == len(list_events()) + 1
 
 
 def test_the_erased_learners_of_a_shard_share_one_erased_stream(
@@ -113,7 +113,7 @@ def test_the_receipt_counts_the_erased_rows_by_table_and_does_not_name_the_learn
     push_events(traced, other)
     done = receipt(operator.run(erase(operator)["id"]))
     assert done["erased"] == {
-        "events": len(list_events()) + 1,
+        "events": len(list_events()) + 2,  # a deletion, and an event before its session's start
         "sessions": 3,
         "pending": 1,
         "snapshots": 1,
@@ -185,6 +185,48 @@ def test_any_learner_id_can_be_erased_and_similar_ids_stay(
     assert not sample_events.find_differences(populated)
 
 
+def test_items_and_sessions_of_others_with_the_same_id_as_the_learner_stay(
+    operator: Operator, populated: Connection
+) -> None:
+    def answer(**data: str) -> dict[str, Any]:
+        data_ = {"item_id": "7", "response_time_ms": 5, **data}
+        return sample_events.envelope("CorrectAnswerGiven", data_, at=AT)
+
+    for learner, session in (("7", "of 7"), ("ben", "7")):
+        start = {"user_id": learner, "session_id": session, "item_count": 1}
+        started = sample_events.envelope("SessionStarted", start, at=AT)
+        stage.append(populated, [started, answer(session_id=session)])
+    stage.append(populated, [sample_events.item_published("7")])
+    push_events(populated, answer(session_id="nobody-knows"))
+    push_events(populated, answer())
+    batch.run(populated)
+    done = receipt(operator.run(erase(operator, "7")["id"]))
+    assert (done["found"], done["places"]) == (0, {})
+    assert done["in_events_of_others"] == 1  # the item's headword
+    assert (done["erased"]["pending"], done["erased"]["dead_letters"]) == (0, 0)
+    assert len(model_rows.read_table(populated, "event_store.pending")) == 1
+    assert len(open_letters(populated)) == 1
+    assert not sample_events.find_differences(populated)
+
+
+def test_the_receipt_counts_the_rows_that_an_erasure_has_left(
+    operator: Operator, traced: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    search = erase_user.search
+
+    def leave_rows_and_search(*arguments: Any) -> Any:
+        traced.run(blocks()["leave rows"], learner=LEARNER)
+        return search(*arguments)
+
+    monkeypatch.setattr(erase_user, "search", leave_rows_and_search)
+    monkeypatch.setattr(erase_user, "_BLOCKS", 1)
+    done = receipt(operator.run(erase(operator)["id"]))
+    tables = ("dead_letters", "events", "pending", "snapshots")
+    expected = {f"event_store.{table}": 1 for table in tables}
+    expected[f"{schema.schema_name()}.deleted_learners"] = 1
+    assert (done["places"], done["found"]) == (expected, 5)
+
+
 def test_an_unknown_learner_is_not_found_and_nothing_is_stored(
     operator: Operator, traced: Connection
 ) -> None:
@@ -235,7 +277,7 @@ def test_a_learner_who_was_deleted_earlier_can_be_erased(
     stage.append(traced, [sample_events.user_deleted(LEARNER)])
     batch.run(traced)
     done = operator.run(erase(operator)["id"])
-    assert receipt(done)["erased"]["events"] == len(list_events()) + 1
+    assert receipt(done)["erased"]["events"] == len(list_events()) + 2
     assert find_traces(traced, *NEEDLES) == []
 
 

@@ -15,8 +15,10 @@ import pytest
 from progress import settings
 from progress.adapters.postgres.database import Connection
 from progress.errors import (
+    AttemptFailed,
     CopiesUnavailable,
     DatabaseUnavailable,
+    ProgressError,
     StorageUnavailable,
 )
 from progress.local import readiness
@@ -52,7 +54,7 @@ def traced(populated: Connection) -> Connection:
 def expect_the_end(connection: Connection, done: Any) -> None:
     """Assert that the learner's data are gone, and that the other learners' data are complete."""
     counts = receipt(done)["erased"]
-    assert (counts["events"], counts["dead_letters"], counts["sessions"]) == (21, 9, 3)
+    assert (counts["events"], counts["dead_letters"], counts["sessions"]) == (22, 9, 3)
     assert receipt(done)["found"] == 0
     assert find_traces(connection, *NEEDLES) == []
     batch.run(connection)
@@ -110,6 +112,20 @@ def test_losing_the_connection_at_any_statement_does_not_count_as_an_attempt(
     done = operator.get(operation_id)
     assert [step["attempts"] for step in done["steps"]] == [1] * 5
     expect_the_end(traced, done)
+
+
+def test_the_first_step_does_not_read_the_dead_letters(
+    operator: Operator, traced: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise ProgressError("a dead letter was read")
+
+    monkeypatch.setattr(erase_user, "_list_letters", fail)
+    operation_id = erase(operator)["id"]
+    with pytest.raises(AttemptFailed):
+        executor.run(UUID(operation_id))
+    states = [step["state"] for step in operator.get(operation_id)["steps"]]
+    assert states == ["SUCCEEDED", *["PENDING"] * 4]
 
 
 OUTAGES = {

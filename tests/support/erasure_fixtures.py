@@ -65,8 +65,10 @@ def list_events(learner: str = LEARNER, session: str = SESSION) -> list[dict[str
 def leave_traces(connection: Connection) -> None:
     """Record the learner's events, snapshots, pending events, dead letters and poisoned marks."""
     events = list_events()
+    early = {"session_id": SESSION, "note": MARKER}  # before the session's SessionStarted
+    push_events(connection, sample_events.envelope("Unheard", early, at=AT))
     stage.append(connection, events)
-    answer = {"session_id": "nobody-knows", "item_id": LEARNER, "response_time_ms": 5}
+    answer = {"session_id": "nobody-knows", "item_id": "i0", "response_time_ms": 5, "by": LEARNER}
     push_events(connection, sample_events.envelope("CorrectAnswerGiven", answer, at=AT))
     for letter in list_letters(events[0]):
         push_events(connection, letter)

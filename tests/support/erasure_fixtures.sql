@@ -25,7 +25,26 @@ FROM event_store.events WHERE stream_id LIKE 'erased-%' GROUP BY 1 ORDER BY 1;
 
 -- erased rows --
 SELECT count(*), bool_and(event_data = '{}' AND metadata = '{}' AND occurred_at = created_at AND event_type = 'Erased')
-FROM event_store.events WHERE stream_id LIKE 'erased-%';
+FROM event_store.events WHERE stream_id LIKE 'erased-%' OR event_type = 'Erased';
+
+-- leave rows --
+-- Write rows that name the learner, as an incomplete erasure leaves them.
+WITH marks AS (
+    INSERT INTO deleted_learners VALUES (:learner, 1)
+), letters AS (
+    INSERT INTO event_store.dead_letters (kind, subscription, message_id, index_in_message, reason, payload)
+    VALUES ('invalid', '', 'left', 0, 'left', jsonb_build_object('item_id', 'i0', 'note', CAST(:learner AS text))::text)
+), waiting AS (
+    INSERT INTO event_store.pending (event_id, session_id, event_type, event_data, metadata, occurred_at)
+    VALUES (gen_random_uuid(), 'left', 'CorrectAnswerGiven', jsonb_build_object('by', CAST(:learner AS text)), '{}',
+        clock_timestamp())
+), states AS (
+    INSERT INTO event_store.snapshots VALUES ('learner-' || CAST(:learner AS text), 1, '', clock_timestamp(), '{}')
+)
+INSERT INTO event_store.events
+SELECT max(e.global_position) + 1, gen_random_uuid(), 'learner-' || CAST(:learner AS text), 1, 'Unheard', '{}', '{}',
+    clock_timestamp(), clock_timestamp(), event_store.shard_of('learner-' || CAST(:learner AS text))
+FROM event_store.events e;
 
 -- search --
 SELECT t::text FROM searched_table t WHERE strpos(t::text, :needle) > 0;

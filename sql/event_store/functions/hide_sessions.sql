@@ -1,15 +1,25 @@
--- Replace the ids of at most at_most of the learner's sessions by their digests, and the learner's id by ''; return the
--- number of these sessions. The append computes the digest of each new event's session, and compares it.
-CREATE OR REPLACE FUNCTION event_store.hide_sessions(learner text, at_most integer) RETURNS integer
-LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-WITH hidden AS (
+-- Read at most at_most sessions after the id `after`. Replace the ids of the learner's sessions among them by their
+-- digests, and the learner's id by ''. Return the last id that was read; null if there was none. The append computes
+-- the digest of each new event's session, and compares it.
+CREATE OR REPLACE FUNCTION event_store.hide_sessions(learner text, after text, at_most integer) RETURNS text
+LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off
+SET jit = off
+AS $$
+DECLARE
+    hidden  text[];
+    reached text;
+BEGIN
+    SELECT array_agg(n.session_id) FILTER (WHERE n.user_id = learner), max(n.session_id) INTO hidden, reached
+    FROM (
+        SELECT s.session_id, s.user_id FROM event_store.sessions s
+        WHERE s.session_id > after ORDER BY s.session_id LIMIT at_most) n;
     UPDATE event_store.sessions s
     SET session_id = encode(event_store.erasure_digest(s.session_id), 'hex'), user_id = ''
-    WHERE s.session_id IN (SELECT t.session_id FROM event_store.sessions t WHERE t.user_id = learner LIMIT at_most)
-    RETURNING 1
-)
-SELECT count(*)::integer FROM hidden
-$$;
+    WHERE s.session_id = ANY (hidden);
+    RETURN reached;
+END $$;
 
-REVOKE EXECUTE ON FUNCTION event_store.hide_sessions FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION event_store.hide_sessions TO progress_project;
+REVOKE EXECUTE ON FUNCTION event_store.hide_sessions(text, text, integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION event_store.hide_sessions(text, text, integer) TO progress_project;

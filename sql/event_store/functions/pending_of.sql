@@ -1,12 +1,13 @@
--- Return the ids of the pending events that name the learner, or a session of the learner.
+-- Return the ids of the pending events that name the learner, or are of a session of the learner. An item or a session
+-- of somebody else may have the same id as the learner.
 CREATE OR REPLACE FUNCTION event_store.pending_of(learner text) RETURNS SETOF uuid
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 SELECT p.event_id
 FROM event_store.pending p, (
     SELECT event_store.mention_forms(learner), event_store.mention_pattern(learner, is_free => false)
 ) m (forms, named)
-WHERE event_store.mentions(p.event_data::text, m.forms, m.named)
-   OR event_store.mentions(p.metadata::text, m.forms, m.named) OR p.event_type = learner OR p.session_id = learner
+WHERE event_store.mentions((p.event_data - '{item_id,session_id}'::text[])::text, m.forms, m.named)
+   OR event_store.mentions(p.metadata::text, m.forms, m.named)
    OR p.session_id IN (SELECT s.session_id FROM event_store.sessions s WHERE s.user_id = learner)
 $$;
 

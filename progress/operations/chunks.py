@@ -1,0 +1,30 @@
+"""Chunks of work: each is one transaction, and gets as many rows as take about a quarter second."""
+
+import contextlib
+import time
+from collections.abc import Iterator
+
+_TARGET_S = 0.25
+_FIRST_SHARE = 10  # the first chunk has a tenth of the largest size
+_MOST_GROWTH = 2.0  # a chunk is at most twice as large as the chunk before it
+
+
+class Chunks:
+    """The size of the next chunk, adapted to the time that the last one took."""
+
+    def __init__(self, largest: int) -> None:
+        self._largest = largest
+        self._size = max(1, largest // _FIRST_SHARE)
+
+    @contextlib.contextmanager
+    def next(self) -> Iterator[int]:
+        """Yield the size of a chunk for a block that works on the chunk."""
+        begin = time.monotonic()
+        yield self._size
+        self._size = adapt(self._size, time.monotonic() - begin, self._largest)
+
+
+def adapt(size: int, seconds: float, largest: int) -> int:
+    """Return the size of the chunk after one of this size, which took so many seconds."""
+    growth = min(_MOST_GROWTH, _TARGET_S / max(seconds, 1e-3))
+    return max(1, min(largest, int(size * growth)))
