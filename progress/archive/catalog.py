@@ -30,6 +30,14 @@ def read(storage: Storage) -> Published | None:
     return Published(manifest.decode(content.data), content.generation)
 
 
+def require(storage: Storage) -> Published:
+    """Return the archive's manifest; raise ProgressError if there is no archive yet."""
+    published = read(storage)
+    if published is None:
+        raise ProgressError("there is no archive yet: run `progress archive`")
+    return published
+
+
 def publish(storage: Storage, new: Manifest, over: Published | None) -> None:
     """Replace the archive's manifest, then the manifests of the ranges that have new ones.
 

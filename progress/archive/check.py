@@ -34,7 +34,7 @@ class Report(NamedTuple):
 
 def run(storage: Storage, on_progress: Progress) -> Report:
     """Check that every file exists and has the size that its manifest gives."""
-    published = _published(storage)
+    published = catalog.require(storage).manifest
     sizes = {file.path: file.bytes for file in storage.list_tree(manifest.FOLDER)}
     contents, findings = _read_ranges(storage, published)
     for one in contents:
@@ -49,7 +49,7 @@ def run_deep(connection: Connection, storage: Storage, on_progress: Progress) ->
     a copy of another log.
     """
     with log_rows.hold_lock(connection):
-        published = _published(storage)
+        published = catalog.require(storage).manifest
         publishing.check_log(connection, published)
         sizes = {file.path: file.bytes for file in storage.list_tree(manifest.FOLDER)}
         contents, findings = _read_ranges(storage, published)
@@ -73,13 +73,6 @@ def find_missing(contents: RangeManifest, sizes: dict[str, int]) -> list[Finding
             found = f"has {sizes[path]:,} bytes, but the manifest says {file.bytes:,}"
             findings.append(Finding(path, found))
     return findings
-
-
-def _published(storage: Storage) -> Manifest:
-    published = catalog.read(storage)
-    if published is None:
-        raise ProgressError("there is no archive yet: run `progress archive`")
-    return published.manifest
 
 
 def _read_ranges(

@@ -8,6 +8,7 @@ import typer
 from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Failure
 from progress.cli import (
+    analyse,
     archive,
     backups,
     dead_letters,
@@ -37,7 +38,7 @@ if _has_stack:
     stack.add_to(app)
 for commands in (
     *(publish, imports, store, dead_letters, learners),
-    *(operations, erasures, recovery, backups, archive, schedule),
+    *(operations, erasures, recovery, backups, archive, analyse, schedule),
 ):
     commands.add_to(app)
 if _has_stack:

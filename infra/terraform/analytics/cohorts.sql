@@ -1,0 +1,41 @@
+-- The rows of `progress analyse cohorts`: learners by the week (its Monday) of their first study day, and how many of
+-- them have a study day in each later week. A study day has a completed session; a session is completed once. The
+-- newest week is left out, because it may be incomplete.
+WITH completions AS (
+    SELECT user_id, DATE_TRUNC(day, ISOWEEK) AS week
+    FROM `${dataset}.learner_events`
+    WHERE event_type = 'SessionCompleted'
+    QUALIFY ROW_NUMBER() OVER (PARTITION BY user_id, session_id ORDER BY occurred_at, event_id) = 1
+),
+
+firsts AS (
+    SELECT user_id, MIN(week) AS cohort
+    FROM completions
+    GROUP BY user_id
+),
+
+sizes AS (
+    SELECT cohort, COUNT(*) AS learners
+    FROM firsts
+    GROUP BY cohort
+    HAVING COUNT(*) >= ${fewest_learners}
+),
+
+active AS (
+    SELECT f.cohort, c.week, COUNT(DISTINCT c.user_id) AS active
+    FROM completions AS c
+    JOIN firsts AS f ON f.user_id = c.user_id
+    GROUP BY f.cohort, c.week
+)
+
+SELECT
+    s.cohort,
+    DIV(DATE_DIFF(monday, s.cohort, DAY), 7) AS week,
+    s.learners,
+    COALESCE(a.active, 0) AS active,
+    COALESCE(a.active, 0) / s.learners AS active_rate
+FROM sizes AS s
+CROSS JOIN UNNEST(GENERATE_DATE_ARRAY(
+    s.cohort, (SELECT DATE_SUB(MAX(week), INTERVAL 7 DAY) FROM completions), INTERVAL 7 DAY
+)) AS monday
+LEFT JOIN active AS a ON a.cohort = s.cohort AND a.week = monday

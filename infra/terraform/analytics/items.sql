@@ -1,0 +1,59 @@
+-- The rows of `progress analyse items`: the tests of each item, level and domain, and all answers of the learners who
+-- had a test. Levels and domains are those of the item's latest description.
+WITH descriptions AS (
+    SELECT
+        item_id,
+        JSON_VALUE(event_data, '$.headword') AS headword,
+        JSON_VALUE(event_data, '$.cefr_level') AS level,
+        JSON_VALUE_ARRAY(event_data, '$.domains') AS domains
+    FROM `${dataset}.accepted_events`
+    WHERE event_type IN ('ItemPublished', 'ItemUpdated')
+    QUALIFY ROW_NUMBER() OVER (PARTITION BY item_id ORDER BY occurred_at DESC, event_id DESC) = 1
+),
+
+pairs AS (
+    SELECT
+        user_id,
+        item_id,
+        COUNTIF(maturity IS NOT NULL) AS asked,
+        COUNTIF(maturity IS NOT NULL AND correct) AS recalled,
+        COUNT(*) AS answers,
+        COUNTIF(correct) AS correct_answers
+    FROM `${dataset}.learner_events`
+    WHERE event_type IN ('CorrectAnswerGiven', 'IncorrectAnswerGiven')
+    GROUP BY user_id, item_id
+    HAVING COUNTIF(maturity IS NOT NULL) > 0
+),
+
+named AS (
+    SELECT p.*, 'item' AS kind, p.item_id AS name
+    FROM pairs AS p
+    UNION ALL
+    SELECT p.*, 'level', COALESCE(d.level, 'UNKNOWN')
+    FROM pairs AS p
+    LEFT JOIN descriptions AS d ON d.item_id = p.item_id
+    UNION ALL
+    SELECT p.*, 'domain', name
+    FROM pairs AS p
+    LEFT JOIN descriptions AS d ON d.item_id = p.item_id
+    CROSS JOIN UNNEST(IF(ARRAY_LENGTH(d.domains) > 0, d.domains, ['UNKNOWN'])) AS name
+),
+
+counted AS (
+    SELECT
+        kind,
+        name,
+        COUNT(DISTINCT user_id) AS learners,
+        SUM(asked) AS asked,
+        SUM(recalled) AS recalled,
+        SUM(recalled) / SUM(asked) AS retention_rate,
+        SUM(answers) AS answers,
+        SUM(correct_answers) AS correct_answers
+    FROM named
+    GROUP BY kind, name
+    HAVING COUNT(DISTINCT user_id) >= ${fewest_learners}
+)
+
+SELECT c.*, d.headword, IF(c.kind = 'item', COALESCE(d.level, 'UNKNOWN'), NULL) AS level, d.domains
+FROM counted AS c
+LEFT JOIN descriptions AS d ON c.kind = 'item' AND d.item_id = c.name

@@ -1,0 +1,12 @@
+-- The rows of `progress analyse retention`: tests and recalled tests by week (its Monday) and maturity.
+SELECT
+    DATE_TRUNC(day, ISOWEEK) AS week,
+    maturity,
+    COUNT(DISTINCT user_id) AS learners,
+    COUNT(*) AS asked,
+    COUNTIF(correct) AS recalled,
+    COUNTIF(correct) / COUNT(*) AS retention_rate
+FROM `${dataset}.learner_events`
+WHERE maturity IS NOT NULL
+GROUP BY week, maturity
+HAVING COUNT(DISTINCT user_id) >= ${fewest_learners}

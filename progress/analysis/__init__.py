@@ -1,0 +1,1 @@
+"""Questions across learners, answered from the archive, as tables and charts."""

@@ -1,0 +1,136 @@
+"""The archive's buckets, folded in DuckDB, one group of buckets after another.
+
+All events of a learner are in one bucket. Each group is therefore folded independently, numbers of
+learners of different groups can be added up, and memory does not grow with the archive.
+"""
+
+import contextlib
+import tempfile
+from collections.abc import Iterator, Sequence
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from progress.adapters.postgres.statements import blocks
+from progress.adapters.storage.storage import Storage
+from progress.archive import catalog
+from progress.archive.manifest import File, RangeManifest
+from progress.errors import ProgressError
+from progress.event_store import time_zones
+from progress.projections import whole
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+_SHARED = "analysis/log"
+_MEMORY = "2GB"
+_GROUP_BYTES = 64 << 20  # of the Parquet files that are folded together
+
+StoredFile = tuple[RangeManifest, File]
+
+
+class Duck:
+    """A DuckDB with the constants that the whole folds read."""
+
+    def __init__(self, connection: "DuckDBPyConnection") -> None:
+        self._connection = connection
+        self._sources = whole.source_statements("duckdb")
+        self._folds = {**whole.fold_statements(), "tests": blocks(_SHARED)["tests"]}
+        rules = msgspec.json.encode(list(time_zones.rules())).decode()
+        self.run(self._sources["zone_offsets"], rules=rules)
+        self.run(blocks(_SHARED)["set aside"])
+
+    def read_until(self, last_day: date) -> None:
+        """From now on, skip the answers, reviews and sessions after this day."""
+        self.run(blocks(_SHARED)["read until"], last_day=last_day)
+
+    def fold_catalogue(self, paths: Sequence[Path]) -> None:
+        """Create the relations `items` and `item_places` from the files that hold the catalogue."""
+        with self._folded(paths, []):
+            for name in ("items", "item_places"):
+                self.run(self._folds[name])
+
+    def add(
+        self, paths: Sequence[Path], folds: Sequence[str], statement: str, **days: date
+    ) -> None:
+        """Fold the files of some buckets, and run the statement, which reads these folds."""
+        with self._folded(paths, folds):
+            self.run(statement, **days)
+
+    def run(self, statement: str, **values: object) -> list[tuple[Any, ...]]:
+        """Run a statement with those values that it names; return its rows."""
+        import duckdb
+
+        named = {name: value for name, value in values.items() if f"${name}" in statement}
+        try:
+            return self._connection.execute(statement, named).fetchall()
+        except duckdb.Error as error:
+            raise ProgressError(f"DuckDB: {error}") from error
+
+    @contextlib.contextmanager
+    def _folded(self, paths: Sequence[Path], folds: Sequence[str]) -> Iterator[None]:
+        """Create the typed events of the files and the folds; drop them after the block."""
+        self.run(blocks(_SHARED)["read files"], files=[str(path) for path in paths])
+        self.run(blocks(_SHARED)["log"])
+        statements = {"typed_events": self._sources["typed_events"]}
+        statements |= {name: self._folds[name] for name in folds}
+        for statement in statements.values():
+            self.run(statement)
+        yield
+        for name in statements:
+            self.run(blocks(_SHARED)["drop"].replace("{table}", name))
+
+
+@contextlib.contextmanager
+def open_duck() -> Iterator[tuple[Duck, Path]]:
+    """Open a DuckDB for the block, with a temporary folder for files."""
+    import duckdb
+
+    with tempfile.TemporaryDirectory(prefix="progress-analysis-") as name:
+        config: dict[str, str | bool | int | float | list[str]] = {
+            "autoinstall_known_extensions": "false",
+            "autoload_known_extensions": "false",
+            "memory_limit": _MEMORY,
+            "temp_directory": f"{name}/duckdb",
+        }
+        with contextlib.closing(duckdb.connect(":memory:", config=config)) as connection:
+            connection.execute("SET TimeZone = 'UTC'")
+            yield Duck(connection), Path(name)
+
+
+def group_files(
+    contents: Sequence[RangeManifest],
+) -> tuple[list[StoredFile], list[list[StoredFile]]]:
+    """Return the files of no learner, and the other files in groups of whole buckets.
+
+    A group has about 64 MB, or one bucket that is larger.
+    """
+    by_bucket: dict[int | None, list[StoredFile]] = {}
+    for one in contents:
+        for file in one.files:
+            by_bucket.setdefault(file.bucket, []).append((one, file))
+    others = by_bucket.pop(None, [])
+    groups: list[list[StoredFile]] = []
+    size = _GROUP_BYTES
+    for bucket in by_bucket.values():
+        added = sum(file.bytes for _, file in bucket)
+        if size + added > _GROUP_BYTES:
+            groups.append([])
+            size = 0
+        groups[-1] += bucket
+        size += added
+    return others, groups
+
+
+@contextlib.contextmanager
+def fetched(storage: Storage, stored: Sequence[StoredFile], folder: Path) -> Iterator[list[Path]]:
+    """Copy the files into the folder for the block; raise ProgressError if one is damaged."""
+    paths = []
+    for contents, file in stored:
+        paths.append(folder / f"{contents.first}-{file.name}")
+        catalog.fetch(storage, contents, file, paths[-1])
+    yield paths
+    for path in paths:
+        path.unlink()

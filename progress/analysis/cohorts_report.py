@@ -1,0 +1,152 @@
+"""The report on cohorts: how many learners still study in the weeks after their first."""
+
+from collections.abc import Sequence
+from datetime import date, timedelta
+
+from progress.analysis.markup import Element, element
+from progress.analysis.questions import Cohort, Days
+from progress.analysis.report import RULE, Figure, Report, Table, day, percent, span
+
+_MOST_COHORTS = 26  # in the chart, the newest ones
+_MOST_WEEKS = 20
+_NAMED_WEEK = 4  # the finding is about this week, or about an earlier one if none is as old
+_METHOD = (
+    "A cohort is the learners whose first study day is in a week. A study day is a local day with "
+    "a completed session; weeks begin on Monday. A learner is active in a week with a study day. "
+    "The row “All” is about the cohorts that are old enough. The newest week of the archive is "
+    "left out, because it may be incomplete."
+)
+_RULE = f"{RULE} Each share is about all learners of its cohort."
+_WIDTH = 860
+_LEFT, _HEAD, _ROW = 172, 46, 28
+_SHADES = 5
+
+
+def build(rows: Sequence[Cohort], days: Days) -> Report:
+    """Return the report on the rows, of which there must be at least one."""
+    sizes = {row.cohort: row.learners for row in rows}
+    averages = _average(rows)
+    begun = span(max(min(sizes), days.first), min(max(sizes) + timedelta(days=6), days.last))
+    scope = f"First study day {begun} · {sum(sizes.values()):,} learners in {len(sizes)} cohorts"
+    shown = sorted(sizes)[-_MOST_COHORTS:]
+    title = "Share of learners who study in later weeks, by the week of their first study day"
+    if len(shown) < len(sizes):
+        title += f" (the newest {len(shown)} cohorts)"
+    chart = _draw([row for row in rows if row.cohort in shown], averages)
+    return Report(
+        _finding(averages), scope, [Figure(title, chart, _table(rows, averages))], [_METHOD, _RULE]
+    )
+
+
+def _average(rows: Sequence[Cohort]) -> dict[int, float]:
+    """Return the share of active learners by week, over all cohorts that are so old."""
+    weeks = sorted({row.week for row in rows})
+    return {
+        week: sum(row.active for row in rows if row.week == week)
+        / sum(row.learners for row in rows if row.week == week)
+        for week in weeks
+    }
+
+
+def _finding(averages: dict[int, float]) -> str:
+    week = min(max(averages), _NAMED_WEEK)
+    if week == 0:
+        return "No cohort has a whole later week yet"
+    weeks = "a week" if week == 1 else f"{week} weeks"
+    return f"{percent(averages[week])} of learners study {weeks} after their first week"
+
+
+def _table(rows: Sequence[Cohort], averages: dict[int, float]) -> Table:
+    """Return a row for each cohort, and a column for each week."""
+    later = [week for week in averages if week]
+    by_cohort: dict[date, dict[int, Cohort]] = {}
+    for row in rows:
+        by_cohort.setdefault(row.cohort, {})[row.week] = row
+    body = [
+        (
+            *(cohort.isoformat(), f"{cells[0].learners:,}"),
+            *(percent(cells[week].active_rate) if week in cells else "" for week in later),
+        )
+        for cohort, cells in by_cohort.items()
+    ]
+    total = f"{sum(cells[0].learners for cells in by_cohort.values()):,}"
+    body.append(("All", total, *(percent(averages[week]) for week in later)))
+    header = ("First week", "Learners", *(f"+{week}" for week in later))
+    return Table("Share of active learners, by weeks after the first", header, body)
+
+
+def _draw(rows: Sequence[Cohort], averages: dict[int, float]) -> Element:
+    later = [week for week in averages if 0 < week <= _MOST_WEEKS]
+    cohorts = sorted({row.cohort for row in rows})
+    wide = min((_WIDTH - _LEFT) / max(len(later), 1), 56.0)
+    most = max([row.active_rate for row in rows if row.week in later], default=1.0)
+    bottom = _HEAD + _ROW * (len(cohorts) + 1) + 8
+    chart = element("svg", viewBox=f"0 0 {_WIDTH} {bottom + 32}")
+    _add_head(chart, later, wide)
+    _add_row_label(chart, _HEAD, "All", sum(row.learners for row in rows if not row.week))
+    for week in later:
+        tip = f"all cohorts, week {week}: {percent(averages[week])} active"
+        _add_cell(chart, (week, _HEAD, wide), averages[week], most, tip)
+    tops = {cohort: _HEAD + 8 + _ROW * (n + 1) for n, cohort in enumerate(cohorts)}
+    for row in rows:
+        if row.week == 0:
+            _add_row_label(chart, tops[row.cohort], day(row.cohort), row.learners)
+        elif row.week <= _MOST_WEEKS:
+            tip = (
+                f"first week from {day(row.cohort)}, week {row.week}: {row.active:,} of "
+                f"{row.learners:,} learners active"
+            )
+            _add_cell(chart, (row.week, tops[row.cohort], wide), row.active_rate, most, tip)
+    _add_legend(chart, bottom + 12, most)
+    return chart
+
+
+def _add_head(chart: Element, later: Sequence[int], wide: float) -> None:
+    top = {"y": 14.0}
+    chart.append(element("text", "Weeks after the first", class_="soft small", x=_LEFT, **top))
+    second = {"y": _HEAD - 10.0}
+    chart.append(element("text", "First week from", class_="soft small", x=0, **second))
+    chart.append(element("text", "Learners", class_="soft small end", x=_LEFT - 12, **second))
+    for week in later:
+        x = _LEFT + wide * (week - 0.5)
+        chart.append(element("text", f"{week}", class_="soft small middle", x=x, **second))
+
+
+def _add_row_label(chart: Element, top: float, name: str, learners: int) -> None:
+    y = top + _ROW / 2 + 4
+    chart.append(element("text", name, class_="strong" if name == "All" else "small", x=0, y=y))
+    chart.append(element("text", f"{learners:,}", class_="small end", x=_LEFT - 12, y=y))
+
+
+def _add_cell(
+    chart: Element, place: tuple[int, float, float], rate: float, most: float, tip: str
+) -> None:
+    """Draw a cell at (week, top, width), with its share as text."""
+    week, top, wide = place
+    shade = _shade(rate, most)
+    x = _LEFT + wide * (week - 1)
+    cell = {"x": x + 1, "y": top + 1, "width": wide - 2, "height": _ROW - 2, "rx": 3}
+    chart.append(element("rect", element("title", tip), class_=f"heat-{shade}", **cell))
+    ink = "on-dark" if shade >= _SHADES - 2 else "on-light"
+    at = {"x": x + wide / 2, "y": top + _ROW / 2 + 4}
+    chart.append(element("text", percent(rate), class_=f"small middle {ink}", **at))
+
+
+def _add_legend(chart: Element, top: float, most: float) -> None:
+    chart.append(element("text", "Share active", class_="soft small", x=0, y=top + 12))
+    for shade in range(_SHADES):
+        x = _LEFT + 104.0 * shade
+        box = {"x": x, "y": top, "width": 16, "height": 16, "rx": 3}
+        chart.append(element("rect", class_=f"heat-{shade}", **box))
+        low, high = (_step(most) * (shade + more) for more in (0, 1))
+        text = f"{low}–{high}%"
+        chart.append(element("text", text, class_="soft small", x=x + 22, y=top + 12))
+
+
+def _shade(rate: float, most: float) -> int:
+    return min(int(100 * rate / _step(most)), _SHADES - 1)
+
+
+def _step(most: float) -> int:
+    """Return the width of a shade in whole percent, so that the shades reach the highest share."""
+    return max(-(-round(100 * most) // _SHADES), 1)

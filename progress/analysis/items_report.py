@@ -1,0 +1,175 @@
+"""The report on items: those that learners forget most, and the recall of levels and domains."""
+
+import math
+from collections.abc import Sequence
+
+from progress.analysis.markup import Element, element
+from progress.analysis.questions import Days, Item
+from progress.analysis.report import (
+    RULE,
+    TEST,
+    Figure,
+    Report,
+    Table,
+    describe_days,
+    percent,
+    printable,
+)
+
+_CHARTED = 15
+_LISTED = 50
+_DOMAINS = {"R": "Reading", "W": "Writing", "L": "Listening", "S": "Speaking"}
+_METHOD = (
+    f"{TEST} All numbers of a row are of the learners with such a test. Levels and domains are "
+    "those of the item's latest description; an item with several domains counts in each of them."
+)
+_LETTERS = 26  # of a headword in the chart
+_WIDTH = 860
+_LEFT, _RIGHT = 232, 614  # of the axis
+_ROW = 26
+_HEAD, _FOOT = 24, 30
+
+
+def build(rows: Sequence[Item], days: Days) -> Report:
+    """Return the report on the rows, of which there must be at least one."""
+    items = [row for row in rows if row.kind == "item"]
+    groups = [row for row in rows if row.kind != "item"]
+    figures = [_chart_groups(groups)] if groups else []
+    if items:
+        figures.insert(0, _chart_items(items))
+    asked = sum(row.asked for row in items)
+    scope = f"{describe_days(days)} · {asked:,} tests of {len(items):,} items"
+    return Report(_finding(items, groups), scope, figures, [_METHOD, RULE])
+
+
+def _finding(items: Sequence[Item], groups: Sequence[Item]) -> str:
+    """Name the item that was recalled least, or else the level or domain."""
+    least = min(items or groups, key=lambda row: row.retention_rate)
+    text = f"is forgotten most: recalled in {percent(least.retention_rate)} of tests"
+    if items:
+        return f"“{_label(least)}” {text}, all items in {percent(_average(items))}"
+    return f"{_label(least)} {text}"
+
+
+def _average(items: Sequence[Item]) -> float:
+    """Return the share of the tests of all items that were recalled."""
+    return sum(row.recalled for row in items) / sum(row.asked for row in items)
+
+
+def _chart_items(items: Sequence[Item]) -> Figure:
+    shown = items[:_CHARTED]
+    title = f"The {len(shown)} least recalled of {len(items):,} items: share of tests recalled"
+    table = Table(
+        f"The {min(len(items), _LISTED)} least recalled items",
+        ("Item", "Level", "Domains", "Learners", "Tests", "Recalled", "Share", "Answers", "Right"),
+        [
+            (_label(row), row.level or "", row.domains or "", *_numbers(row))
+            for row in items[:_LISTED]
+        ],
+        texts=3,
+    )
+    hint = "The grey lines show the distance to the share of all items."
+    return Figure(title, _draw_items(shown, _average(items)), table, hint)
+
+
+def _chart_groups(groups: Sequence[Item]) -> Figure:
+    table = Table(
+        "Levels and domains",
+        ("Name", "Kind", "Learners", "Tests", "Recalled", "Share", "Answers", "Right"),
+        [(_label(row), row.kind, *_numbers(row)) for row in groups],
+        texts=2,
+    )
+    return Figure("Share of tests recalled, by level and by domain", _draw_groups(groups), table)
+
+
+def _numbers(row: Item) -> tuple[str, ...]:
+    return (
+        *(f"{row.learners:,}", f"{row.asked:,}", f"{row.recalled:,}"),
+        *(percent(row.retention_rate), f"{row.answers:,}"),
+        percent(row.correct_answers / row.answers),
+    )
+
+
+def _label(row: Item) -> str:
+    if row.kind == "domain":
+        return _DOMAINS.get(row.name, "Domain unknown")
+    if row.kind == "level":
+        return "Level unknown" if row.name == "UNKNOWN" else row.name
+    return printable(row.headword or row.name)
+
+
+def _draw_items(items: Sequence[Item], average: float) -> Element:
+    bottom = _HEAD + _ROW * len(items)
+    chart = element("svg", viewBox=f"0 0 {_WIDTH} {bottom + _FOOT}")
+    longest = math.ceil(10 * max(average, *(row.retention_rate for row in items)) or 1) / 10
+    _add_axis(chart, bottom, longest)
+    x = _x(average / longest)
+    chart.append(element("line", class_="average", x1=x, x2=x, y1=_HEAD - 6, y2=bottom))
+    text = f"all items {percent(average)}"
+    chart.append(element("text", text, class_="soft small middle", x=x, y=_HEAD - 10))
+    for place, row in enumerate(items):
+        middle = _HEAD + _ROW * (place + 0.5)
+        _add_label(chart, row, middle)
+        end = _x(row.retention_rate / longest)
+        stem = {"x1": end, "x2": x, "y1": middle, "y2": middle}
+        chart.append(element("line", class_="stem", **stem))
+        dot = element("circle", _tip(row), class_="mark", cx=end, cy=middle, r=5.5)
+        chart.append(dot)
+        _add_numbers(chart, row, middle)
+    return chart
+
+
+def _draw_groups(groups: Sequence[Item]) -> Element:
+    chart = element("svg")
+    top = 10.0
+    for before, row in zip([None, *groups], groups, strict=False):
+        if before is not None and before.kind != row.kind:
+            top += 14
+        middle = top + _ROW / 2
+        _add_label(chart, row, middle)
+        place = {"x": _LEFT, "y": middle - 8, "height": 16}
+        full = _RIGHT - _LEFT
+        chart.append(element("rect", class_="heat-0", width=full, rx=3, **place))
+        wide = full * row.retention_rate
+        chart.append(element("rect", _tip(row), class_="bar", width=wide, rx=3, **place))
+        _add_numbers(chart, row, middle)
+        top += _ROW
+    chart.set("viewBox", f"0 0 {_WIDTH} {top + 6:.0f}")
+    return chart
+
+
+def _add_axis(chart: Element, bottom: float, longest: float) -> None:
+    """Draw the ticks of an axis that begins at 0 and ends at the rate `longest`."""
+    end = round(100 * longest)
+    for tick in range(0, end + 1, 10 if end <= 60 else 20):
+        x = _x(tick / end)
+        chart.append(element("line", class_="rule", x1=x, x2=x, y1=_HEAD, y2=bottom))
+        chart.append(element("text", f"{tick}%", class_="soft small middle", x=x, y=bottom + 18))
+
+
+def _add_label(chart: Element, row: Item, middle: float) -> None:
+    text = _label(row)
+    if len(text) > _LETTERS:
+        text = text[: _LETTERS - 1] + "…"
+    chart.append(element("text", text, class_="end", x=_LEFT - 46, y=middle + 4.5))
+    if row.level and row.level != "UNKNOWN":
+        place = {"x": _LEFT - 36, "y": middle + 4.5}
+        chart.append(element("text", row.level, class_="soft small", **place))
+
+
+def _add_numbers(chart: Element, row: Item, middle: float) -> None:
+    """Write the share, and what it is a share of, to the right of the axis."""
+    share = percent(row.retention_rate)
+    chart.append(element("text", share, class_="strong end", x=_RIGHT + 48, y=middle + 4.5))
+    text = f"of {row.asked:,} tests, {row.learners:,} learners"
+    chart.append(element("text", text, class_="soft small", x=_RIGHT + 56, y=middle + 4.5))
+
+
+def _tip(row: Item) -> Element:
+    text = f"{_label(row)}: {row.recalled:,} of {row.asked:,} tests recalled"
+    return element("title", text)
+
+
+def _x(share: float) -> float:
+    """Return the place on the axis, as a share of its length."""
+    return _LEFT + (_RIGHT - _LEFT) * share

@@ -1,0 +1,143 @@
+"""The questions across learners: their rows, and how the archive answers them.
+
+Nothing is reported about fewer than 20 learners: rows about fewer learners are left out.
+"""
+
+from datetime import date
+from typing import Any, Literal, NamedTuple
+
+import msgspec
+
+from progress.adapters.postgres.statements import blocks
+from progress.adapters.storage.storage import Storage
+from progress.adapters.terminal import ReportProgress
+from progress.analysis import buckets
+from progress.archive import catalog
+from progress.archive.catalog import Published
+from progress.errors import ProgressError
+
+FEWEST_LEARNERS = 20
+
+_DATED = (
+    *("deleted_learners", "preferences", "zones_in_force"),
+    *("known_learners", "shifts", "dated_facts"),
+)
+
+
+class Retention(msgspec.Struct, frozen=True):
+    """The tests of a week (its Monday) and maturity; a test asks for an item on a later day.
+
+    `retention_rate` is the share of tests that were recalled, from 0 to 1.
+    """
+
+    week: date
+    maturity: Literal["YOUNG", "MATURE"]
+    learners: int
+    asked: int
+    recalled: int
+    retention_rate: float
+
+
+class Item(msgspec.Struct, frozen=True):
+    """The tests of an item, or of all items of a level or a domain, and all answers to them.
+
+    `learners` had a test of the item; all numbers are of these learners. `headword`, `level` and
+    `domains` are None for levels and domains. `domains` has letters, such as "RW", or UNKNOWN.
+    """
+
+    kind: Literal["item", "level", "domain"]
+    name: str
+    headword: str | None
+    level: str | None
+    domains: str | None
+    learners: int
+    asked: int
+    recalled: int
+    retention_rate: float
+    answers: int
+    correct_answers: int
+
+
+class Cohort(msgspec.Struct, frozen=True):
+    """The learners whose first study day is in a week (its Monday), and a later week.
+
+    `week` counts from 0, the first week. `active` learners have a study day in it.
+    """
+
+    cohort: date
+    week: int
+    learners: int
+    active: int
+    active_rate: float
+
+
+class Question(NamedTuple):
+    """A question: its SQL file, the type of its rows, and the folds that it reads."""
+
+    name: str
+    row: type[Any]
+    folds: tuple[str, ...]
+    reads_catalogue: bool = False
+    reads_later_days: bool = False
+
+
+class Days(NamedTuple):
+    """A range of local days, both inclusive."""
+
+    first: date = date.min
+    last: date = date.max
+
+
+RETENTION = Question("retention", Retention, (*_DATED, "tests"))
+ITEMS = Question("items", Item, (*_DATED, "tests"), reads_catalogue=True)
+COHORTS = Question("cohorts", Cohort, (*_DATED, "completions"), reads_later_days=True)
+
+
+def ask(storage: Storage, question: Question, days: Days, on_progress: ReportProgress) -> list[Any]:
+    """Return the question's rows; raise ProgressError if there is no archive, or it is damaged.
+
+    `days` are those of the tests, or of the cohorts' first study days.
+    """
+    published = catalog.require(storage)
+    try:
+        return _ask(storage, published, question, days, on_progress)
+    except ProgressError:
+        current = catalog.read(storage)
+        if current is None or current.generation == published.generation:
+            raise
+        raise ProgressError(
+            "the archive has changed while it was read: run the command again"
+        ) from None
+
+
+def _ask(
+    storage: Storage,
+    published: Published,
+    question: Question,
+    days: Days,
+    on_progress: ReportProgress,
+) -> list[Any]:
+    sql = blocks(f"analysis/{question.name}")
+    asked = {"first_day": days.first, "last_day": days.last}
+    others, groups = buckets.group_files(catalog.read_ranges(storage, published.manifest))
+    if not groups:
+        return []
+    with buckets.open_duck() as (duck, folder):
+        duck.read_until(date.max if question.reads_later_days else days.last)
+        duck.run(sql["create"])
+        if question.reads_catalogue:
+            # Without a catalogue, learners' files give the empty relations.
+            with buckets.fetched(storage, others or groups[0], folder) as paths:
+                duck.fold_catalogue(paths)
+        for done, group in enumerate(groups):
+            on_progress(done, len(groups))
+            with buckets.fetched(storage, group, folder) as paths:
+                duck.add(paths, question.folds, sql["add"], **asked)
+        on_progress(len(groups), len(groups))
+        rows = duck.run(sql["rows"], fewest=FEWEST_LEARNERS, **asked)
+    return [msgspec.convert(row, question.row, strict=False) for row in _named(question, rows)]
+
+
+def _named(question: Question, rows: list[tuple[Any, ...]]) -> list[dict[str, Any]]:
+    """Return the rows by field; the columns are in the order of the fields."""
+    return [dict(zip(question.row.__struct_fields__, row, strict=True)) for row in rows]

@@ -1,0 +1,77 @@
+"""A report: the answer to a question, as a finding, charts, and a table of numbers for each."""
+
+from collections.abc import Sequence
+from datetime import date
+from typing import NamedTuple
+
+from progress.analysis.markup import Element
+from progress.analysis.questions import FEWEST_LEARNERS, Days
+
+RULE = (
+    f"Nothing is shown about fewer than {FEWEST_LEARNERS} learners: such rows are left out, also "
+    "from averages."
+)
+
+TEST = (
+    "A test is the first answer to an item on a later day than its latest review, whose interval "
+    "was at least one day."
+)
+
+
+class Table(NamedTuple):
+    """Texts in columns; the first `texts` columns are words, the others numbers."""
+
+    caption: str
+    header: tuple[str, ...]
+    rows: Sequence[tuple[str, ...]]
+    texts: int = 1
+
+
+class Figure(NamedTuple):
+    """A chart, with its title, the table of its numbers, and how to read the chart."""
+
+    title: str
+    chart: Element
+    table: Table
+    hint: str = ""
+
+
+class Report(NamedTuple):
+    """The answer to a question; `notes` explain the method."""
+
+    finding: str
+    scope: str
+    figures: Sequence[Figure]
+    notes: Sequence[str]
+
+
+def percent(rate: float) -> str:
+    """Return a rate from 0 to 1 as whole percent."""
+    return f"{100 * rate:.0f}%"
+
+
+def day(value: date) -> str:
+    """Return a date such as 4 March 2024."""
+    return f"{value.day} {value:%B %Y}"
+
+
+def span(first: date, last: date) -> str:
+    """Return two dates as a range, without repeating their year."""
+    start = f"{first.day} {first:%B}" if first.year == last.year else day(first)
+    return f"{start} – {day(last)}"
+
+
+def describe_days(days: Days) -> str:
+    """Return the range of days, of which an end may be open."""
+    if days.first == date.min:
+        return "The whole archive" if days.last == date.max else f"Until {day(days.last)}"
+    if days.last == date.max:
+        return f"Since {day(days.first)}"
+    return span(days.first, days.last)
+
+
+def printable(text: str) -> str:
+    """Return the text without control characters, which could change a terminal's state."""
+    return "".join(
+        letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text
+    )

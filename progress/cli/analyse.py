@@ -1,0 +1,136 @@
+"""`progress analyse`: questions across learners, answered from the archive."""
+
+import sys
+from collections.abc import Callable, Sequence
+from datetime import date, datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple
+
+import msgspec
+import typer
+from rich.console import Console
+from rich.table import Column
+from rich.table import Table as RichTable
+from rich.text import Text
+
+from progress.adapters import terminal
+from progress.analysis import cohorts_report, items_report, page, questions, retention_report
+from progress.analysis.questions import FEWEST_LEARNERS, Days, Question
+from progress.analysis.report import Report, Table
+from progress.cli import targets
+
+_DATE = ["%Y-%m-%d"]
+_NUMBER_WIDTH = 6
+_TEXT_WIDTH = 22
+
+First = Annotated[
+    datetime | None, typer.Option("--from", formats=_DATE, metavar="D", help="The first local day.")
+]
+Last = Annotated[
+    datetime | None, typer.Option("--to", formats=_DATE, metavar="D", help="The last local day.")
+]
+
+
+class Name(StrEnum):
+    """The questions."""
+
+    RETENTION = "retention"
+    ITEMS = "items"
+    COHORTS = "cohorts"
+
+
+class _Plan(NamedTuple):
+    question: Question
+    build: Callable[[Sequence[Any], Days], Report]
+    subject: str  # of the line that is printed if there are no rows
+
+
+_PLANS = {
+    Name.RETENTION: _Plan(questions.RETENTION, retention_report.build, "week has tests"),
+    Name.ITEMS: _Plan(questions.ITEMS, items_report.build, "item, level or domain has tests"),
+    Name.COHORTS: _Plan(questions.COHORTS, cohorts_report.build, "complete week has first days"),
+}
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add this command to `app`."""
+    app.command()(analyse)
+
+
+def analyse(
+    question: Annotated[Name, typer.Argument(help="The question.")],
+    first: First = None,
+    last: Last = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one array of all rows.")] = False,
+    html: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write charts into a self-contained file.")
+    ] = None,
+) -> None:
+    """Answer a question across learners from the archive.
+
+    retention: tests and recalled tests by week and maturity. A test is the
+    first answer to an item on a later day than its latest review.
+
+    items: the items that learners recalled in the fewest tests, and the tests
+    of each level and domain.
+
+    cohorts: learners by the week of their first study day, and how many study
+    in each later week. --from and --to select the first study days.
+
+    Nothing is reported about fewer than 20 learners.
+    """
+    plan = _PLANS[question]
+    days = _days(first, last)
+    console = Console(stderr=True, quiet=not sys.stderr.isatty())
+    with terminal.progress_bar(console, "reading", total=0) as show_progress:
+        rows = questions.ask(targets.archive(), plan.question, days, show_progress)
+    report = plan.build(rows, days) if rows else None
+    if report and html:
+        html.write_text(page.render(report), encoding="utf-8")
+    if as_json:
+        typer.echo(msgspec.json.encode(rows).decode())
+    elif report is None:
+        typer.echo(f"Nothing to show: no {plan.subject} of {FEWEST_LEARNERS} learners or more.")
+    elif html:
+        typer.echo(f"{html}: {report.finding}")
+    else:
+        _show(report)
+
+
+def _days(first: datetime | None, last: datetime | None) -> Days:
+    days = Days(first.date() if first else date.min, last.date() if last else date.max)
+    if days.first > days.last:
+        raise typer.BadParameter(
+            "expected a day that is not later than the day of --to", param_hint="--from"
+        )
+    return days
+
+
+def _show(report: Report) -> None:
+    console = Console(highlight=False)
+    console.print(Text(report.finding, style="bold"), soft_wrap=True)
+    console.print(Text(report.scope), soft_wrap=True)
+    for figure in report.figures:
+        console.print()
+        console.print(Text(figure.table.caption), soft_wrap=True)
+        console.print(_fit(figure.table, console.width))
+    for note in report.notes:
+        console.print()
+        console.print(Text(note), soft_wrap=True)
+
+
+def _fit(table: Table, width: int) -> RichTable:
+    """Return the table, with as many columns as the terminal has room for."""
+    room = (width - table.texts * _TEXT_WIDTH) // _NUMBER_WIDTH
+    columns = table.header[: max(table.texts + room, table.texts + 1)]
+    shown = RichTable(
+        *(
+            Column(name, justify="left" if place < table.texts else "right")
+            for place, name in enumerate(columns)
+        ),
+        box=None,
+    )
+    for row in table.rows:
+        shown.add_row(*map(Text, row[: len(columns)]))
+    return shown

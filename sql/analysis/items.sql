@@ -1,0 +1,53 @@
+-- Tests and answers by item, level and domain, of the learners who had a test of the item.
+
+-- create --
+CREATE TABLE cells (
+    kind VARCHAR, name VARCHAR, learners BIGINT, asked BIGINT, recalled BIGINT, answers BIGINT, correct BIGINT
+);
+
+-- add --
+-- Add a group of buckets. All events of a learner are in one bucket, so that numbers of learners can be added up. An
+-- item with several domains counts in each of them.
+INSERT INTO cells
+WITH tested AS (
+    SELECT user_id, item_id, count(*) AS asked, count(*) FILTER (WHERE recalled) AS recalled
+    FROM tests
+    WHERE day BETWEEN CAST($first_day AS DATE) AND CAST($last_day AS DATE)
+    GROUP BY ALL
+), answered AS (
+    SELECT user_id, item_id, count(*) AS answers, count(*) FILTER (WHERE correct) AS correct
+    FROM dated_facts
+    WHERE kind = 'answer' AND day BETWEEN CAST($first_day AS DATE) AND CAST($last_day AS DATE)
+    GROUP BY ALL
+), named AS (
+    SELECT 'item' AS kind, item_id AS name, item_id FROM (SELECT DISTINCT item_id FROM tested)
+    UNION ALL
+    SELECT k.kind, coalesce(p.name, 'UNKNOWN'), t.item_id
+    FROM (SELECT DISTINCT item_id FROM tested) t
+    CROSS JOIN (VALUES ('level'), ('domain')) AS k (kind)
+    LEFT JOIN item_places p ON p.item_id = t.item_id AND p.kind = k.kind
+)
+SELECT n.kind, n.name, count(DISTINCT t.user_id), sum(t.asked), sum(t.recalled), sum(a.answers), sum(a.correct)
+FROM named n
+JOIN tested t ON t.item_id = n.item_id
+JOIN answered a ON a.user_id = t.user_id AND a.item_id = t.item_id
+GROUP BY ALL;
+
+-- rows --
+-- Items first, the least recalled one at the top; then the levels, and the domains in the order R W L S.
+WITH sums AS (
+    SELECT kind, name, CAST(sum(learners) AS BIGINT) AS learners, CAST(sum(asked) AS BIGINT) AS asked,
+        CAST(sum(recalled) AS BIGINT) AS recalled, sum(recalled) / sum(asked) AS retention_rate,
+        CAST(sum(answers) AS BIGINT) AS answers, CAST(sum(correct) AS BIGINT) AS correct_answers
+    FROM cells
+    GROUP BY ALL
+)
+SELECT s.kind, s.name, i.headword,
+    CASE WHEN s.kind = 'item' THEN coalesce(i.level, 'UNKNOWN') END AS level,
+    CASE WHEN s.kind = 'item' THEN coalesce(nullif(i.domains, ''), 'UNKNOWN') END AS domains,
+    s.learners, s.asked, s.recalled, s.retention_rate, s.answers, s.correct_answers
+FROM sums s
+LEFT JOIN items i ON s.kind = 'item' AND i.item_id = s.name
+WHERE s.learners >= $fewest
+ORDER BY strpos('ild', left(s.kind, 1)), CASE WHEN s.kind = 'item' THEN s.retention_rate END,
+    CASE WHEN s.kind = 'domain' THEN strpos('RWLSU', left(s.name, 1)) END, s.name;

@@ -1,0 +1,48 @@
+-- Analyses across learners: the relations that they read. progress/analysis/buckets.py runs these blocks in DuckDB, for
+-- one group of buckets after another. The whole folds (sql/projections/whole.sql) type and date the events of `log`.
+
+-- read files --
+SET VARIABLE files = CAST($files AS VARCHAR[]);
+
+-- read until --
+-- Answers, reviews and sessions from this time on are not read. In UTC, a local day ends less than three days after the
+-- start of its date: 24 hours, plus a day start of up to 23 hours, plus a zone up to 12 hours behind UTC.
+SET VARIABLE until = CAST(CAST($last_day AS DATE) + 3 AS TIMESTAMP) AT TIME ZONE 'UTC';
+
+-- log --
+-- The rows of the files. DuckDB skips the row groups whose statistics are out of range. Later preferences are read,
+-- because a learner's first preferences also apply to earlier days; a deletion and a description apply to all days.
+CREATE OR REPLACE TEMPORARY VIEW log AS
+SELECT global_position, event_id, stream_id, event_type, event_data, occurred_at, created_at
+FROM read_parquet(getvariable('files'), hive_partitioning = false)
+WHERE occurred_at < getvariable('until')
+UNION ALL
+SELECT global_position, event_id, stream_id, event_type, event_data, occurred_at, created_at
+FROM read_parquet(getvariable('files'), hive_partitioning = false)
+WHERE occurred_at >= getvariable('until')
+  AND event_type IN ('UserCreated', 'UserPreferencesChanged', 'UserDeleted',
+      'ItemPublished', 'ItemUpdated', 'ItemArchived');
+
+-- set aside --
+-- Empty, because the archive does not say which events were set aside.
+CREATE TEMPORARY TABLE set_aside (global_position BIGINT);
+
+-- tests --
+-- The tests of retention. Events are ordered by time, answers before reviews of the same time. The first answer after
+-- its latest review is therefore the answer whose preceding event is a review.
+CREATE TEMPORARY TABLE tests AS
+SELECT user_id, item_id, day, correct AS recalled,
+    CASE WHEN interval_before < 21 THEN 'YOUNG' ELSE 'MATURE' END AS maturity
+FROM (
+    SELECT user_id, item_id, kind, day, correct,
+        lag(kind)          OVER earlier AS kind_before,
+        lag(interval_days) OVER earlier AS interval_before,
+        lag(day)           OVER earlier AS day_before
+    FROM dated_facts
+    WHERE kind IN ('answer', 'review')
+    WINDOW earlier AS (PARTITION BY user_id, item_id ORDER BY occurred_at, kind, event_id)
+)
+WHERE kind = 'answer' AND kind_before = 'review' AND interval_before >= 1 AND day_before < day;
+
+-- drop --
+DROP TABLE {table};

@@ -1,0 +1,114 @@
+"""The answers to the questions across learners, without a limit on the number of learners."""
+
+from collections import defaultdict
+from collections.abc import Iterator
+from datetime import date, timedelta
+from typing import NamedTuple
+
+from tests.oracle.catalogue import Description, descriptions, names
+from tests.oracle.days import day
+from tests.oracle.events import Event, World
+
+Cell = tuple[str, ...]
+Counts = tuple[int, ...]
+Range = tuple[date, date]
+
+
+class RetentionTest(NamedTuple):
+    """An answer that is a test, and its local day and maturity."""
+
+    user_id: str
+    answer: Event
+    day: date
+    maturity: str
+
+
+def find_tests(world: World, days: Range) -> Iterator[RetentionTest]:
+    """Yield the tests of all learners on these days."""
+    for user_id in learners(world):
+        asked = set()
+        for answer in world.answers(user_id):
+            reviews = [
+                review
+                for review in world.reviews(user_id)
+                if review.data["item_id"] == answer.data["item_id"]
+                and review.occurred_at < answer.occurred_at
+            ]
+            if not reviews or reviews[-1].event_id in asked:
+                continue
+            asked.add(reviews[-1].event_id)
+            interval, when = reviews[-1].data["new_interval"], day(world, answer)
+            if interval >= 1 and day(world, reviews[-1]) < when and days[0] <= when <= days[1]:
+                yield RetentionTest(user_id, answer, when, "MATURE" if interval >= 21 else "YOUNG")
+
+
+def retention(world: World, days: Range) -> dict[Cell, Counts]:
+    """Return (learners, asked, recalled) by week and maturity."""
+    cells = defaultdict(list)
+    for test in find_tests(world, days):
+        cells[monday(test.day).isoformat(), test.maturity].append(test)
+    return {cell: _count(found) for cell, found in cells.items()}
+
+
+def items(world: World, days: Range) -> dict[Cell, Counts]:
+    """Return (learners, asked, recalled, answers, correct answers) by kind and name."""
+    described = descriptions(world)
+    cells = defaultdict(list)
+    for test in find_tests(world, days):
+        item = test.answer.data["item_id"]
+        cells["item", item].append(test)
+        for kind in ("level", "domain"):
+            for name in names(described.get(item, Description()), kind):
+                cells[kind, name].append(test)
+    return {
+        cell: (*_count(found), *_count_answers(world, found, days)) for cell, found in cells.items()
+    }
+
+
+def cohorts(world: World, days: Range) -> dict[Cell, Counts]:
+    """Return (learners, active) by the Monday of the first week, and the week."""
+    studied = {
+        user: sorted(day(world, event) for event in world.completions(user))
+        for user in learners(world)
+    }
+    weeks = {user: {monday(one) for one in found} for user, found in studied.items() if found}
+    firsts = {user: studied[user][0] for user in weeks}
+    newest = max((week for found in weeks.values() for week in found), default=date.min)
+    cells: dict[Cell, Counts] = {}
+    for cohort in {monday(first) for first in firsts.values()}:
+        members = [
+            user
+            for user, first in firsts.items()
+            if monday(first) == cohort and days[0] <= first <= days[1]
+        ]
+        for week in range((newest - cohort).days // 7):
+            active = [user for user in members if cohort + timedelta(7 * week) in weeks[user]]
+            cells[cohort.isoformat(), str(week)] = (len(members), len(active))
+    return cells
+
+
+def learners(world: World) -> set[str]:
+    """Return the learners with an event who are not deleted."""
+    return {event.user_id for event in world.events if event.user_id} - world.deleted
+
+
+def monday(one: date) -> date:
+    """Return the Monday of the day's week."""
+    return one - timedelta(days=one.weekday())
+
+
+def _count(found: list[RetentionTest]) -> Counts:
+    recalled = [test for test in found if test.answer.type == "CorrectAnswerGiven"]
+    return len({test.user_id for test in found}), len(found), len(recalled)
+
+
+def _count_answers(world: World, found: list[RetentionTest], days: Range) -> Counts:
+    """Count the answers that the learners of the tests gave to the items of their tests."""
+    asked = {(test.user_id, test.answer.data["item_id"]) for test in found}
+    answers = [
+        answer
+        for user, item in asked
+        for answer in world.answers(user)
+        if answer.data["item_id"] == item and days[0] <= day(world, answer) <= days[1]
+    ]
+    return len(answers), len([one for one in answers if one.type == "CorrectAnswerGiven"])

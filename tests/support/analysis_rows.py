@@ -1,0 +1,98 @@
+"""Strategies for the rows of the questions across learners."""
+
+from datetime import date, timedelta
+from typing import Any
+
+from hypothesis import strategies as st
+
+from progress.analysis.questions import FEWEST_LEARNERS, Cohort, Item, Retention
+
+_MONDAY = date(2025, 12, 1)
+_LEARNERS = st.integers(FEWEST_LEARNERS, 5_000)
+_HEADWORDS = st.none() | st.text(max_size=60) | st.just("<script>alert(1)</script>")
+
+
+def retention() -> st.SearchStrategy[list[Retention]]:
+    """Return a strategy for rows about some weeks of a year, some without a maturity."""
+    cells = st.lists(
+        st.tuples(st.integers(0, 60), st.sampled_from(("MATURE", "YOUNG"))),
+        unique=True,
+        min_size=1,
+        max_size=30,
+    )
+    return cells.flatmap(lambda keys: st.tuples(*(_retention(*key) for key in sorted(keys)))).map(
+        list
+    )
+
+
+def _retention(week: int, maturity: Any) -> st.SearchStrategy[Retention]:
+    return _tests().map(
+        lambda tests: Retention(
+            _MONDAY + timedelta(weeks=week), maturity, *tests, retention_rate=tests[2] / tests[1]
+        )
+    )
+
+
+def _tests() -> st.SearchStrategy[tuple[int, int, int]]:
+    """Return a strategy for numbers of learners, tests and recalled tests."""
+    return st.tuples(_LEARNERS, st.integers(1, 50), st.floats(0, 1)).map(
+        lambda one: (one[0], one[0] * one[1], int(one[0] * one[1] * one[2]))
+    )
+
+
+def items() -> st.SearchStrategy[list[Item]]:
+    """Return a strategy for rows in the order of the question."""
+    names = st.lists(st.sampled_from(("A1", "C2", "UNKNOWN")), unique=True)
+    domains = st.lists(st.sampled_from(("R", "S", "UNKNOWN")), unique=True)
+    listed = st.lists(_item("item", "i1"), max_size=20).map(
+        lambda rows: sorted(rows, key=lambda row: row.retention_rate)
+    )
+    groups = st.tuples(names, domains).flatmap(
+        lambda both: st.tuples(
+            *(_item("level", name) for name in both[0]),
+            *(_item("domain", name) for name in both[1]),
+        )
+    )
+    return st.tuples(listed, groups).map(lambda both: [*both[0], *both[1]]).filter(bool)
+
+
+def _item(kind: Any, name: str) -> st.SearchStrategy[Item]:
+    words = st.tuples(_HEADWORDS, st.sampled_from(("A1", "UNKNOWN")), st.just("RW"))
+    described = words if kind == "item" else st.just((None, None, None))
+    return st.builds(lambda tests, words: item(kind, name, words, tests), _tests(), described)
+
+
+def item(
+    kind: Any,
+    name: str,
+    words: tuple[str | None, str | None, str | None],
+    tests: tuple[int, int, int],
+) -> Item:
+    """Return a row with this headword, level and domains, and these learners and tests."""
+    learners, asked, recalled = tests
+    rate = recalled / asked
+    return Item(kind, name, *words, learners, asked, recalled, rate, 2 * asked, asked)
+
+
+def cohorts() -> st.SearchStrategy[list[Cohort]]:
+    """Return a strategy for the rows of cohorts up to the same newest week."""
+    sizes = st.lists(
+        st.tuples(st.integers(0, 40), _LEARNERS), unique_by=lambda one: one[0], min_size=1
+    )
+    return st.builds(decay, sizes.map(sorted), st.integers(0, 5), st.floats(0, 1))
+
+
+def decay(sizes: list[tuple[int, int]], later: int, kept: float) -> list[Cohort]:
+    """Return cohorts (week, learners) that keep this share of their learners from week to week."""
+    newest = sizes[-1][0] + later
+    return [
+        Cohort(
+            cohort=_MONDAY + timedelta(weeks=first),
+            week=week,
+            learners=learners,
+            active=(active := int(learners * kept**week)),
+            active_rate=active / learners,
+        )
+        for first, learners in sizes
+        for week in range(newest - first + 1)
+    ]

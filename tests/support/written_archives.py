@@ -1,0 +1,98 @@
+"""Archives that tests write without a database, from the oracle's events."""
+
+import csv
+import json
+import zlib
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from uuid import UUID
+
+from progress.adapters.storage.storage import Storage
+from progress.archive import catalog, files, manifest, ranges
+from progress.archive.manifest import Log, Manifest, RangeEntry, RangeManifest
+from tests.oracle import Event, compute_stored
+from tests.oracle.storing import Envelope
+
+_BUCKETS = 16
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def record(envelopes: Sequence[Envelope]) -> list[Event]:
+    """Return the events that are recorded if these envelopes arrive, with their learners."""
+    learners, _ = compute_stored(envelopes)
+    return [
+        Event(
+            event_id=UUID(envelope["event_id"]),
+            type=envelope["event_type"],
+            data=envelope["data"],
+            occurred_at=datetime.fromisoformat(envelope["occurred_at"]),
+            created_at=_EPOCH,
+            user_id=learners[envelope["event_id"]],
+        )
+        for envelope in envelopes
+        if envelope["event_id"] in learners
+    ]
+
+
+def write(storage: Storage, events: Sequence[Event], *, parts: int = 2) -> None:
+    """Publish an archive of the events in this order, in as many ranges as there are parts."""
+    versions: Counter[str] = Counter()
+    size = -(-len(events) // parts)
+    entries = [
+        _write_range(storage, first + 1, events[first : first + size], versions)
+        for first in range(0, len(events), size)
+    ]
+    published = Manifest(
+        log=Log(str(events[0].event_id), events[0].created_at),
+        buckets=_BUCKETS,
+        upto=len(events),
+        ranges=entries,
+        checkpoints=[],
+    )
+    catalog.publish(storage, published, catalog.read(storage))
+
+
+def _write_range(
+    storage: Storage, first: int, events: Sequence[Event], versions: Counter[str]
+) -> RangeEntry:
+    last = first + len(events) - 1
+    with files.open_workspace() as workspace:
+        source = workspace.folder / "rows.csv"
+        _write_rows(source, first, events, versions)
+        stored = [
+            ranges.store(storage, manifest.folder(first, last), bucket, local)
+            for bucket, local in workspace.write(source).items()
+        ]
+    contents = RangeManifest(
+        first=first,
+        last=last,
+        events=len(events),
+        recorded_from=events[0].created_at,
+        recorded_to=events[-1].created_at,
+        files=stored,
+    )
+    return catalog.put_range(storage, contents)
+
+
+def _write_rows(path: Path, first: int, events: Iterable[Event], versions: Counter[str]) -> None:
+    """Write the rows of the log as PostgreSQL writes them for the archive."""
+    with path.open("w", encoding="utf-8", newline="") as file:
+        rows = csv.writer(file, lineterminator="\n")
+        for position, event in enumerate(events, first):
+            stream = f"learner-{event.user_id}" if event.user_id else "item-x"
+            bucket = zlib.crc32(stream.encode()) % _BUCKETS if event.user_id else -1
+            versions[stream] += 1
+            rows.writerow(
+                (
+                    *(bucket, position, event.event_id, stream, versions[stream], event.type),
+                    *(json.dumps(event.data), "{}"),
+                    *(_microseconds(event.occurred_at), _microseconds(event.created_at)),
+                    max(bucket, 0),
+                )
+            )
+
+
+def _microseconds(moment: datetime) -> int:
+    return (moment - _EPOCH) // timedelta(microseconds=1)
