@@ -16,6 +16,8 @@ from progress.analysis.questions import Days, Retention
 from progress.analysis.report import Report
 from tests.support import analysis_rows, browser
 
+pytestmark = pytest.mark.timeout(600)  # a page takes seconds on a busy machine
+
 BUILD: dict[str, tuple[Callable[[Any, Days], Report], st.SearchStrategy[Any]]] = {
     "retention": (retention_report.build, analysis_rows.retention()),
     "items": (items_report.build, analysis_rows.items()),

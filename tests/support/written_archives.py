@@ -1,7 +1,12 @@
-"""Archives that tests write without a database, from the oracle's events."""
+"""Archives that tests write without a database, from the oracle's events.
 
+The sums of the files are 0; `progress analyse` does not read them.
+"""
+
+import contextlib
 import csv
 import json
+import tempfile
 import zlib
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -9,13 +14,18 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import UUID
 
+import duckdb
+
+from progress.adapters.postgres import statements
 from progress.adapters.storage.storage import Storage
-from progress.archive import catalog, files, manifest, ranges
+from progress.archive import catalog, manifest, ranges
+from progress.archive.files import LocalFile, Sums
 from progress.archive.manifest import Log, Manifest, RangeEntry, RangeManifest
 from tests.oracle import Event, compute_stored
 from tests.oracle.storing import Envelope
 
 _BUCKETS = 16
+_OTHERS = -1
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -58,13 +68,17 @@ def _write_range(
     storage: Storage, first: int, events: Sequence[Event], versions: Counter[str]
 ) -> RangeEntry:
     last = first + len(events) - 1
-    with files.open_workspace() as workspace:
-        source = workspace.folder / "rows.csv"
+    with tempfile.TemporaryDirectory() as name, contextlib.closing(duckdb.connect()) as duck:
+        source = Path(name) / "rows.csv"
         _write_rows(source, first, events, versions)
-        stored = [
-            ranges.store(storage, manifest.folder(first, last), bucket, local)
-            for bucket, local in workspace.write(source).items()
-        ]
+        duck.execute(_blocks()["read rows"], {"csv": str(source)})
+        stored = []
+        for bucket, low, high, rows in duck.execute(_blocks()["buckets"]).fetchall():
+            target = Path(name) / f"{bucket}.parquet"
+            duck.execute(_blocks()["write bucket"], {"bucket": bucket, "target": str(target)})
+            local = LocalFile(target, low, high, Sums(rows))
+            number = None if bucket == _OTHERS else bucket
+            stored.append(ranges.store(storage, manifest.folder(first, last), number, local))
     contents = RangeManifest(
         first=first,
         last=last,
@@ -82,7 +96,7 @@ def _write_rows(path: Path, first: int, events: Iterable[Event], versions: Count
         rows = csv.writer(file, lineterminator="\n")
         for position, event in enumerate(events, first):
             stream = f"learner-{event.user_id}" if event.user_id else "item-x"
-            bucket = zlib.crc32(stream.encode()) % _BUCKETS if event.user_id else -1
+            bucket = zlib.crc32(stream.encode()) % _BUCKETS if event.user_id else _OTHERS
             versions[stream] += 1
             rows.writerow(
                 (
@@ -92,6 +106,10 @@ def _write_rows(path: Path, first: int, events: Iterable[Event], versions: Count
                     max(bucket, 0),
                 )
             )
+
+
+def _blocks() -> dict[str, str]:
+    return statements.blocks(str(Path(__file__).with_suffix("")))
 
 
 def _microseconds(moment: datetime) -> int:
