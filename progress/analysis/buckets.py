@@ -36,6 +36,7 @@ class Duck:
 
     def __init__(self, connection: "DuckDBPyConnection") -> None:
         self._connection = connection
+        self._has_events = False
         self._sources = whole.source_statements("duckdb")
         self._folds = {**whole.fold_statements(), "tests": blocks(_SHARED)["tests"]}
         rules = msgspec.json.encode(list(time_zones.rules())).decode()
@@ -71,15 +72,16 @@ class Duck:
 
     @contextlib.contextmanager
     def _folded(self, paths: Sequence[Path], folds: Sequence[str]) -> Iterator[None]:
-        """Create the typed events of the files and the folds; drop them after the block."""
+        """Let the view `typed_events` read the files, and create the folds for the block."""
         self.run(blocks(_SHARED)["read files"], files=[str(path) for path in paths])
         self.run(blocks(_SHARED)["log"])
-        statements = {"typed_events": self._sources["typed_events"]}
-        statements |= {name: self._folds[name] for name in folds}
-        for statement in statements.values():
-            self.run(statement)
+        if not self._has_events:  # DuckDB rejects a view without files
+            self.run(self._sources["typed_events"])
+            self._has_events = True
+        for name in folds:
+            self.run(self._folds[name])
         yield
-        for name in statements:
+        for name in folds:
             self.run(blocks(_SHARED)["drop"].replace("{table}", name))
 
 
