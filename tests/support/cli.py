@@ -2,12 +2,9 @@
 
 import os
 import subprocess
-import sys
-from pathlib import Path
 
 from progress import settings
-
-ROOT = Path(__file__).parents[2]
+from tests.support import command_server
 
 Result = subprocess.CompletedProcess[str]
 
@@ -20,9 +17,9 @@ def progress(url: str, *arguments: str, **environment: str) -> Result:
     folder = os.environ.get("PROGRESS_DATA_DIR", os.devnull)
     defaults = {"DATABASE_URL": url, "COLUMNS": "200", "PROGRESS_DATA_DIR": folder}
     return subprocess.run(
-        [sys.executable, "-m", "progress.cli", *arguments],
+        [*command_server.command(), *arguments],
         env=settings.child_env(**(defaults | environment)),
-        cwd=ROOT,
+        cwd=command_server.ROOT,
         capture_output=True,
         text=True,
         timeout=100,

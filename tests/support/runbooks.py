@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -10,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from progress import settings
+from tests.support import command_server
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docs/runbook.md").read_text(encoding="utf-8")
@@ -60,9 +62,12 @@ class Shell:
         programs.mkdir(parents=True)
         for name in ("infra", "docs"):
             (self.folder / name).symlink_to(ROOT / name)
-        for name, command in (("progress", "-m progress.cli"), ("gcloud", str(_GCLOUD))):
+        for name, command in (
+            ("progress", command_server.command()),
+            ("gcloud", [sys.executable, str(_GCLOUD)]),
+        ):
             program = programs / name
-            program.write_text(f'#!/bin/sh\nexec "{sys.executable}" {command} "$@"\n')
+            program.write_text(f'#!/bin/sh\nexec {shlex.join(command)} "$@"\n')
             program.chmod(0o755)
         self.path = [str(programs), *self.path]
 

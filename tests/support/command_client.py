@@ -1,0 +1,33 @@
+"""`command_client.py SOCKET ARGUMENT...`: run `progress ARGUMENT...` by the command server.
+
+This process has the exit code of the command, which uses the files and the environment of this
+process.
+"""
+
+import json
+import os
+import signal
+import socket
+import sys
+
+_NO_SERVER = 70
+
+
+def main(address: str, arguments: list[str]) -> int:
+    """Return the exit code of the command; negative if a signal ended it."""
+    folder = os.getcwd()  # noqa: PTH109 - importing pathlib would take longer
+    request = {"arguments": arguments, "environment": dict(os.environ), "folder": folder}
+    text = json.dumps(request).encode()
+    with socket.socket(socket.AF_UNIX) as server:
+        server.connect(address)
+        socket.send_fds(server, [len(text).to_bytes(8)], [0, 1, 2])
+        server.sendall(text)
+        return int.from_bytes(server.recv(4) or _NO_SERVER.to_bytes(4), signed=True)
+
+
+if __name__ == "__main__":
+    code = main(sys.argv[1], sys.argv[2:])
+    if code < 0:
+        signal.signal(-code, signal.SIG_DFL)
+        os.kill(os.getpid(), -code)
+    sys.exit(code)
