@@ -6,6 +6,7 @@ PYTHON ?= $(shell for python in python3.11 python3.12 python3.13 python3.14 pyth
     $$python -c '$(IS_NEW_ENOUGH)' 2>/dev/null && command -v $$python && break; done)
 BIN := .venv/bin
 ARGS ?=
+PIP_OPTIONS ?=
 
 # Without cached bytecode, each process would compile the code again, which doubles its start.
 unexport PYTHONDONTWRITEBYTECODE
@@ -46,7 +47,7 @@ bench: setup
 	@$(BIN)/python -c '' 2>/dev/null || '$(PYTHON)' -m venv --clear .venv || { \
 	    echo 'No environment could be made in .venv; on Debian: apt install python3-venv.' >&2; exit 1; }
 	@echo 'Installing packages into .venv; the first time takes a minute or two.'
-	@$(BIN)/python -m pip install --disable-pip-version-check --quiet \
+	@$(BIN)/python -m pip install --disable-pip-version-check --quiet $(PIP_OPTIONS) \
 	    --require-hashes -r requirements-dev.txt
 	@touch $@
 
@@ -56,12 +57,22 @@ bench: setup
 	    --no-deps --no-build-isolation -e .
 	@touch $@
 
+# Compile the tests once. Otherwise, each of the four processes of make test would compile them.
+.PHONY: collect
+collect: setup
+	@output=$$($(BIN)/python -m pytest --collect-only -qq 2>&1) || { echo "$$output"; exit 1; }
+
+# Install the third-party clients, which run on Node.
+.PHONY: clients
+clients:
+	npm ci --prefix tests/clients --ignore-scripts --no-progress
+
 # checkov has its own environment, because its pinned versions conflict with the project's.
 .PHONY: checkov
 checkov: .venv-checkov/.packages
 
 .venv-checkov/.packages: infra/checkov/requirements.txt
 	@'$(PYTHON)' -m venv --clear .venv-checkov
-	@.venv-checkov/bin/python -m pip install --disable-pip-version-check --quiet \
+	@.venv-checkov/bin/python -m pip install --disable-pip-version-check --quiet $(PIP_OPTIONS) \
 	    --require-hashes -r $<
 	@touch $@
