@@ -25,7 +25,7 @@ export class Learner {
   /** `shell` shows the state of the subscription, announces texts, and handles the end of the sign-in. */
   constructor(element, user, shell) {
     Object.assign(this, { element, user, shell, data: null, problem: null, queriedAt: 0, announcedAt: -ANNOUNCE_INTERVAL });
-    this.view = { year: null, day: null, preview: null };
+    this.view = { year: null, day: null, preview: null, loading: null };
     this.years = new Map();
     this.closing = new AbortController();
     this.retry = new Retry(() => this.refresh());
@@ -125,15 +125,15 @@ export class Learner {
   /** Load a year outside of the query's ranges: an older year, or any year if the browser's clock is wrong. */
   async loadYear() {
     const year = this.view.year;
-    this.view.loading = !this.years.has(year);
+    this.view.loading = this.years.has(year) ? null : year;
     this.draw();
     try {
       const { data } = await runQuery(EARLIER_QUERY, { user: this.user, from: `${year}-01-01`, to: `${year}-12-31` });
       this.years.set(year, data.days);
       for (const row of data.days) this.data.days.set(row.date, row);
-      if (this.view.year === year && this.view.loading) this.view.day = this.lastDay();
+      if (this.view.year === year && this.view.loading === year) this.view.day = this.lastDay();
     } finally {
-      this.view.loading = false;
+      if (this.view.loading === year) this.view.loading = null; // else another year is loading by now
     }
     if (!this.closing.signal.aborted) this.draw();
   }

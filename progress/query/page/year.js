@@ -43,7 +43,7 @@ const arrow = (d) =>
   s('svg', { width: 16, height: 16, viewBox: '0 0 16 16', 'aria-hidden': 'true' }, s('path', { d }));
 
 function summary(studied, view, { streak, day }) {
-  if (view.loading) return `Loading ${view.year} …`;
+  if (view.loading === view.year) return `Loading ${view.year} …`;
   const active = studied.filter((day) => day.answers || day.sessionsCompleted);
   const answers = studied.reduce((sum, day) => sum + day.answers, 0);
   const text = active.length
