@@ -165,8 +165,9 @@ class Deliveries:
         if self._max_attempts and delivery.attempts >= self._max_attempts:
             self._background.start(self._send_dead_letter(delivery))
             return
-        self._store.count(self.definition.name, delivery.id, delivery.attempts)
-        self._retry_later(delivery, delivery.attempts)
+        # Retry only when the count is on disk, so that a crash loses at most the last attempt.
+        counted = self._store.count(self.definition.name, delivery.id, delivery.attempts)
+        counted.add_done_callback(lambda _: self._retry_later(delivery, delivery.attempts))
 
     async def _send_dead_letter(self, delivery: Delivery) -> None:
         letter = Message()

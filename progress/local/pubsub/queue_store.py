@@ -102,9 +102,9 @@ class QueueStore:
         """Remove the message in the next write."""
         self._acknowledged.add([(subscription, message_id)])
 
-    def count(self, subscription: str, message_id: int, attempts: int) -> None:
-        """Store the number of attempts so far in the next write."""
-        self._attempts.add([(subscription, message_id, attempts)])
+    def count(self, subscription: str, message_id: int, attempts: int) -> asyncio.Future[None]:
+        """Store the number of attempts so far in the next write; return a future for this write."""
+        return self._attempts.add([(subscription, message_id, attempts)])
 
     async def close(self) -> None:
         """Return once all pending writes are done."""
