@@ -59,6 +59,7 @@ def open_replacement(
             read_model_schema.create(connection, building_name())
             yield replacement
         finally:
+            connection.run("RESET statement_timeout")  # the time of an operation's step may be over
             drop(connection, building_name())
 
 
