@@ -62,19 +62,30 @@ class Root:
 
     folder: Path
     variables: str = "environments/{}.tfvars"
+    has_providers: bool = True
 
-    def run(self, *arguments: str, expected: int = 0) -> str:
-        """Run Terraform and return its output. Raise AssertionError if the exit code differs."""
-        command = [str(find_terraform()), arguments[0], "-no-color", *arguments[1:]]
+    def run(self, *arguments: str, expected: int = 0, text: str = "") -> str:
+        """Run Terraform with `text` as its input, and return its output.
+
+        Raise AssertionError if the exit code differs.
+        """
+        program = find_terraform() if self.has_providers else "terraform"
+        command = [str(program), arguments[0], "-no-color", *arguments[1:]]
         path = f"{self._make_gcloud()}{os.pathsep}{os.environ['PATH']}"
         environment = {**os.environ, **_ENVIRONMENT, "PATH": path}
         # A provider that survives Terraform would keep a pipe open, so the output goes to files and
         # the process group is killed.
-        with tempfile.TemporaryFile("w+") as output, tempfile.TemporaryFile("w+") as errors:
+        with contextlib.ExitStack() as files:
+            stdin, output, errors = (
+                files.enter_context(tempfile.TemporaryFile("w+")) for _ in range(3)
+            )
+            stdin.write(text)
+            stdin.seek(0)
             with subprocess.Popen(
                 command,
                 cwd=self.folder,
                 env=environment,
+                stdin=stdin,
                 stdout=output,
                 stderr=errors,
                 start_new_session=True,
@@ -107,25 +118,41 @@ class Root:
         plan: Values = json.loads(self.run("show", "-json", f"{name}.tfplan"))
         return plan
 
-    def deploy(self, environment: str, *options: str, name: str = "") -> Deployment:
+    def deploy(self, environment: str, *options: str) -> Deployment:
         """Plan, apply and plan again, with an environment's variables and with `options`."""
-        state = self.folder / f"{name or environment}.tfstate"
-        plan = self.plan(environment, *options, name=name)
-        files = [f"-var-file={self.variables.format(environment)}", f"-state={state.name}"]
-        state.write_text(json.dumps(make_state(plan)))
-        shutil.rmtree(self.folder / _PASSWORDS, ignore_errors=True)
-        self.run("apply", "-auto-approve", *files, *options)
-        passwords = {
-            file.name: file.read_text().strip() for file in (self.folder / _PASSWORDS).glob("*")
-        }
-        second_plan = self.find_changes(environment, state.name, *options)
-        return Deployment(plan, json.loads(state.read_text()), second_plan, passwords)
+        plan = self.plan(environment, *options)
+        state, passwords = self._apply(environment, environment, make_state(plan), *options)
+        second_plan = self.find_changes(environment, f"{environment}.tfstate", *options)
+        return Deployment(plan, state, second_plan, passwords)
+
+    def change(self, base: Deployment, name: str, environment: str, *options: str) -> Deployment:
+        """Apply `options` to a deployment and plan again; the result has no first plan."""
+        rewritten = [f'-replace=terraform_data.password_file["{key}"]' for key in base.passwords]
+        state, passwords = self._apply(name, environment, base.state, *options, *rewritten)
+        second_plan = self.find_changes(environment, f"{name}.tfstate", *options)
+        return Deployment({}, state, second_plan, passwords)
+
+    def _apply(
+        self, name: str, environment: str, state: Values, *options: str
+    ) -> tuple[Values, dict[str, str]]:
+        """Apply to this state; return the new state, and the passwords that were written."""
+        file = self.folder / f"{name}.tfstate"
+        file.write_text(json.dumps(state))
+        folder = self.folder / _PASSWORDS
+        shutil.rmtree(folder, ignore_errors=True)
+        self.run("apply", "-auto-approve", *self._of_state(environment, file.name), *options)
+        passwords = {file.name: file.read_text().strip() for file in folder.glob("*")}
+        return json.loads(file.read_text()), passwords
 
     def find_changes(self, environment: str, state: str, *options: str) -> str:
         """Plan with this state; return the plan, or an empty text if it has no changes."""
-        files = [f"-var-file={self.variables.format(environment)}", f"-state={state}"]
-        plan = self.run("plan", *files, *options)
+        plan = self.run("plan", *self._of_state(environment, state), *options)
         return "" if _NO_CHANGES in plan else plan
+
+    def _of_state(self, environment: str, state: str) -> list[str]:
+        """Return options; without a refresh, because the offline provider reads what is stored."""
+        file = self.variables.format(environment)
+        return [f"-var-file={file}", f"-state={state}", "-refresh=false"]
 
 
 def copy_bootstrap(folder: Path) -> Root:

@@ -1,4 +1,4 @@
-"""The environments dev, staging and prod, planned and applied once in a test run."""
+"""The environments, planned and applied once in a test run, and variants of them."""
 
 import fcntl
 import json
@@ -20,9 +20,17 @@ MIGRATION = (
     ),
 )
 
+# Options of an environment without alerts, in which another project has one of the source topics.
+FOREIGN_TOPIC = "projects/elsewhere/topics/user-events-v2"
+FOREIGN = (
+    f'-var=foreign_topics={{"user-events"="{FOREIGN_TOPIC}"}}',
+    '-var=publishers={"learning-events"=["group:learning@example.com"]}',
+    "-var=alerts=[]",
+)
+
 
 class Environments(Mapping[str, Deployment]):
-    """Deployments by environment.
+    """Deployments by environment; dev, staging and prod are listed.
 
     The first test process that needs a deployment creates it for all test processes.
     """
@@ -32,13 +40,12 @@ class Environments(Mapping[str, Deployment]):
         self._deployments: dict[str, Deployment] = {}
 
     def __getitem__(self, environment: str) -> Deployment:
-        return self.variant(environment, environment)
+        return self._make_once(environment, lambda root: root.deploy(environment))
 
     def variant(self, name: str, environment: str, *options: str) -> Deployment:
-        """Return the environment's deployment with these options; `name` identifies the result."""
-        if name not in self._deployments:
-            self._deployments[name] = self._deploy_once(name, environment, *options)
-        return self._deployments[name]
+        """Return the environment's deployment, changed by options; `name` identifies the result."""
+        base = self[environment]
+        return self._make_once(name, lambda root: root.change(base, name, environment, *options))
 
     def __iter__(self) -> Iterator[str]:
         return iter(ENVIRONMENTS)
@@ -68,14 +75,16 @@ class Environments(Mapping[str, Deployment]):
         ready.touch()
         return root
 
-    def _deploy_once(self, name: str, environment: str, *options: str) -> Deployment:
-        file = self._folder / f"{name}.json"
-        with self._lock():
-            if not file.exists():
-                made = self._root().deploy(environment, *options, name=name)
-                content = [made.plan, made.state, made.second_plan, made.passwords]
-                file.write_text(json.dumps(content))
-        return Deployment(*json.loads(file.read_text()))
+    def _make_once(self, name: str, make: Callable[[Root], Deployment]) -> Deployment:
+        if name not in self._deployments:
+            file = self._folder / f"{name}.json"
+            with self._lock():
+                if not file.exists():
+                    made = make(self._root())
+                    content = [made.plan, made.state, made.second_plan, made.passwords]
+                    file.write_text(json.dumps(content))
+            self._deployments[name] = Deployment(*json.loads(file.read_text()))
+        return self._deployments[name]
 
     def _lock(self) -> "_Lock":
         return _Lock(self._folder / "lock")

@@ -15,14 +15,17 @@ _SHARED = {
         ),
         *("alerts/test_metric_fields", "alerts/test_emitted_lines"),
     ),
-    "the plans": tuple(
-        f"terraform/test_{name}"
-        for name in (
-            *("bootstrap", "bootstrap_accounts", "buckets", "budget", "checkov", "cloud_run"),
-            *("database", "first_apply", "function_sources", "iam", "inputs", "load_balancer"),
-            *("network", "passwords", "pubsub", "redis", "secrets", "settings", "switches"),
-            "validation",
-        )
+    "the plans": (
+        *("alerts/test_conditions", "alerts/test_policies"),
+        *(
+            f"terraform/test_{name}"
+            for name in (
+                *("bootstrap", "bootstrap_accounts", "buckets", "budget", "checkov", "cloud_run"),
+                *("database", "first_apply", "function_sources", "iam", "inputs", "load_balancer"),
+                *("network", "passwords", "pubsub", "redis", "secrets", "settings", "switches"),
+                "validation",
+            )
+        ),
     ),
 }
 

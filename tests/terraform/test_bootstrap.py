@@ -47,18 +47,6 @@ def test_projects_are_created_below_the_parent(
         assert (project["org_id"], project["folder_id"]) == (org, folder)
 
 
-def test_an_unknown_environment_or_region_and_an_invalid_parent_are_rejected(
-    bootstrap_root: Root,
-) -> None:
-    for option, complaint in (
-        ('environments={test="p"}', "expected the projects of dev"),
-        ("parent=12", "expected folders/NUMBER"),
-        ("region=europe-west4", "expected asia-east1"),
-    ):
-        with pytest.raises(AssertionError, match=complaint):
-            bootstrap_root.plan("bootstrap", f"-var={option}", name="refused")
-
-
 def test_each_project_has_a_private_versioned_state_bucket(resources: Resources) -> None:
     buckets = resources.of("google_storage_bucket", "state")
     assert {bucket["project"]: bucket["name"] for bucket in buckets.values()} == {

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from tests.support.terraform import REPOSITORY, Root
+from tests.support.terraform import REPOSITORY
 from tests.support.terraform_environments import MIGRATION, Environments
 from tests.support.terraform_state import Deployment, Values
 
@@ -52,11 +52,12 @@ def changed_addresses(plan: Values) -> set[str]:
 
 
 def test_raising_the_password_version_rotates_every_password(
-    moving: Deployment, root: Root
+    moving: Deployment, environments: Environments
 ) -> None:
     """The plan changes only the passwords of both databases, and runs the migration to set them."""
-    (root.folder / "moving.tfstate").write_text(json.dumps(moving.state))
-    plan = root.plan("staging", *MIGRATION, "-var=password_version=2", name="moving")
+    root = environments.root()
+    options = (*MIGRATION, "-var=password_version=2", "-refresh=false")
+    plan = root.plan("staging", *options, name="moving")
     assert changed_addresses(plan) == {
         *("google_sql_user.owner[0]", "terraform_data.migrate"),
         *(f'google_secret_manager_secret_version.password["{name}"]' for name in moving.passwords),
@@ -71,16 +72,16 @@ def test_the_runbook_explains_what_to_do_after_a_failed_rotation() -> None:
 
 
 def test_a_changed_database_address_rotates_the_passwords(
-    environments: Environments, root: Root
+    environments: Environments,
 ) -> None:
     """A secret holds an address and a password.
 
     Each run generates new passwords, so that a new secret also needs a new password of the login.
     """
     dev = environments["dev"]
-    (root.folder / "dev.tfstate").write_text(json.dumps(dev.state))
     neon = '{ host = "ep-other.neon.tech", database = "progress", owner = "progress_owner" }'
-    changes = changed_addresses(root.plan("dev", f"-var=neon={neon}"))
+    plan = environments.root().plan("dev", f"-var=neon={neon}", "-refresh=false")
+    changes = changed_addresses(plan)
     assert changes == {
         "terraform_data.migrate",
         *(f'google_secret_manager_secret_version.password["{name}"]' for name in dev.passwords),

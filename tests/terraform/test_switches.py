@@ -4,7 +4,6 @@ from tests.support.terraform import Root
 
 
 def test_each_switch_changes_the_plan(root: Root) -> None:
-    assert root.run("validate").startswith("Success!")
     output = root.run("test")
     assert " 0 failed" in output
     assert "run.tftest.hcl... pass" in output

@@ -1,10 +1,15 @@
 """Validation of single variables and of combinations of variables."""
 
+import shutil
+from pathlib import Path
+
 import pytest
 
-from tests.support.terraform_environments import Environments
+from tests.conftest import skip_without
+from tests.support.terraform import REPOSITORY, Root
+from tests.support.terraform_variables import copy_variables
 
-pytestmark = pytest.mark.timeout(600)  # the first test waits until Terraform has created the plans
+_INFRA = REPOSITORY / "infra"
 
 NIGHT = '{{ time_zone = "UTC", evening = "0 22 * * *", morning = "0 6 * * *", min_instances = {} }}'
 
@@ -27,6 +32,8 @@ def size(**changed: str) -> str:
 
 POOLER = '{ host = "ep-x-pooler.aws.neon.tech", database = "p", owner = "o" }'
 
+
+ONLY_QUERY = f"{{ {size().split('}, ')[-1]}"
 
 # Invalid combinations of variables, as the names of the rejected and of the valid variables with
 # their values in Terraform's language.
@@ -55,6 +62,7 @@ CASES: list[tuple[dict[str, str], dict[str, str]]] = [
         {"fixed_egress_address": "true"},
         {"functions": size(min_instances="1"), "night": NIGHT.format("{ query = 0 }")},
     ),
+    ({"functions": ONLY_QUERY}, {}),
     ({"functions": size(cpu='"3"')}, {}),
     ({"functions": size(memory='"1GB"')}, {}),
     ({"functions": size(concurrency="0")}, {}),
@@ -77,11 +85,70 @@ def write_run(number: int, wrong: dict[str, str], right: dict[str, str]) -> str:
 """
 
 
-def test_invalid_combinations_of_variables_are_rejected(environments: Environments) -> None:
-    """One process checks all cases, because each process reads the provider's schema."""
-    root = environments.root()
-    (root.folder / "invalid").mkdir()
+# Invalid values, as the environment, the option and a part of Terraform's complaint.
+REJECTED = [
+    ("dev", 'publishers={"learning"=["group:a@example.com"]}', "expected topics of learning-event"),
+    ("dev", 'publishers={"user-events"=["allUsers"]}', "expected IAM members"),
+    ("dev", 'foreign_topics={"users"="projects/p/topics/t"}', "expected topics of learning-events"),
+    ("dev", 'foreign_topics={"user-events"="user-events"}', "expected projects/PROJECT/topics"),
+    ("dev", 'foreign_topics={"user-events"="projects/p/topics/t"}', "expected no foreign topic"),
+    ("dev", 'alerts=["error"]', "expected names of alerts"),
+    ("dev", "build_region=europe-west4", "expected asia-east1"),
+    ("dev", "environment=test", "expected dev, staging or prod"),
+    ("prod", "alert_emails=[]", "expected at least one address"),
+    ("prod", "smoke_key=green", "expected 32 to 128 letters"),
+    ("prod", f"smoke_key={'g' * 31}", "expected 32 to 128 letters"),
+    ("prod", f"smoke_key={'g' * 32} ", "expected 32 to 128 letters"),
+]
+
+# The same for infra/bootstrap.
+REJECTED_BY_BOOTSTRAP = [
+    ('environments={test="p"}', "expected the projects of dev"),
+    ("parent=12", "expected folders/NUMBER"),
+    ("region=europe-west4", "expected asia-east1"),
+]
+
+
+@pytest.fixture(scope="module")
+def variables(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Root:
+    """The variables of infra/terraform, without the resources."""
+    return _copy("terraform", request, tmp_path_factory.mktemp("variables"))
+
+
+def _copy(name: str, request: pytest.FixtureRequest, folder: Path) -> Root:
+    if not shutil.which("terraform"):
+        skip_without(request, "terraform")
+    return copy_variables(_INFRA / name, folder / name)
+
+
+def test_invalid_combinations_of_variables_are_rejected(variables: Root) -> None:
     runs = [write_run(number, *case) for number, case in enumerate(CASES)]
-    (root.folder / "invalid" / "variables.tftest.hcl").write_text("\n".join(runs))
-    output = root.run("test", "-test-directory=invalid", "-var-file=environments/dev.tfvars")
+    (variables.folder / "cases.tftest.hcl").write_text("\n".join(runs))
+    output = variables.run("test", f"-var-file={variables.variables.format('dev')}")
     assert f" {len(CASES)} passed, 0 failed" in output
+
+
+@pytest.mark.parametrize(("environment", "option", "complaint"), REJECTED)
+def test_an_invalid_value_is_rejected(
+    variables: Root, environment: str, option: str, complaint: str
+) -> None:
+    file = variables.variables.format(environment)
+    with pytest.raises(AssertionError, match=complaint):
+        variables.run("plan", f"-var-file={file}", f"-var={option}")
+
+
+@pytest.mark.parametrize("environment", ["dev", "prod"])
+def test_the_values_of_an_environment_are_accepted(variables: Root, environment: str) -> None:
+    """This shows that only the option is wrong in the preceding tests."""
+    variables.run("plan", f"-var-file={variables.variables.format(environment)}")
+
+
+def test_invalid_values_of_the_bootstrap_are_rejected(
+    request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    root = _copy("bootstrap", request, tmp_path)
+    file = f"-var-file={_INFRA}/bootstrap/bootstrap.tfvars"
+    root.run("plan", file)
+    for option, complaint in REJECTED_BY_BOOTSTRAP:
+        with pytest.raises(AssertionError, match=complaint):
+            root.run("plan", file, f"-var={option}")

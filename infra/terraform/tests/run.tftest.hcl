@@ -60,8 +60,13 @@ mock_provider "archive" {
   }
 }
 
-run "nothing_is_exported_without_an_endpoint" {
+run "with_every_switch_off" {
   command = plan
+
+  variables {
+    batch_on_demand = false
+    billing_account = null
+  }
 
   assert {
     condition = !anytrue([
@@ -70,14 +75,38 @@ run "nothing_is_exported_without_an_endpoint" {
     ])
     error_message = "a function or job exports traces or metrics, which cost money, without an endpoint"
   }
+
+  assert {
+    condition = (
+      length(google_pubsub_subscription.changes) + length(google_pubsub_subscription_iam_member.changes) == 0
+    )
+    error_message = "a subscription exists that no job pulls, and it collects messages for a week"
+  }
+
+  assert {
+    condition     = !contains(keys(module.job["batch"].settings), "CHANGES_SUBSCRIPTION")
+    error_message = "the batch job reads a subscription that does not exist"
+  }
+
+  assert {
+    condition     = length(google_billing_budget.this) == 0
+    error_message = "a budget exists without a billing account"
+  }
 }
 
-run "every_part_exports_with_an_endpoint" {
+run "with_every_switch_on" {
   command = plan
 
   variables {
     otel_exporter_otlp_endpoint = "https://telemetry.googleapis.com"
     trace_sample_ratio          = 0.1
+
+    night = {
+      time_zone     = "Europe/Brussels"
+      evening       = "0 22 * * *"
+      morning       = "0 6 * * *"
+      min_instances = { query = 0 }
+    }
   }
 
   assert {
@@ -112,39 +141,6 @@ run "every_part_exports_with_an_endpoint" {
     ], keys(google_project_iam_member.member))) == 0
     error_message = "a function or job lacks a role to export to Google"
   }
-}
-
-run "batch_on_demand_alone_gives_the_batch_job_a_subscription" {
-  command = plan
-
-  variables {
-    batch_on_demand = false
-  }
-
-  assert {
-    condition = (
-      length(google_pubsub_subscription.changes) + length(google_pubsub_subscription_iam_member.changes) == 0
-    )
-    error_message = "a subscription exists that no job pulls, and it collects messages for a week"
-  }
-
-  assert {
-    condition     = !contains(keys(module.job["batch"].settings), "CHANGES_SUBSCRIPTION")
-    error_message = "the batch job reads a subscription that does not exist"
-  }
-}
-
-run "a_night_lowers_the_minimum_of_the_functions_that_it_names" {
-  command = plan
-
-  variables {
-    night = {
-      time_zone     = "Europe/Brussels"
-      evening       = "0 22 * * *"
-      morning       = "0 6 * * *"
-      min_instances = { query = 0 }
-    }
-  }
 
   assert {
     condition     = toset(keys(google_cloud_scheduler_job.night)) == toset(["evening-query", "morning-query"])
@@ -155,49 +151,4 @@ run "a_night_lowers_the_minimum_of_the_functions_that_it_names" {
     condition     = toset(keys(google_cloud_run_v2_service_iam_member.scheduler)) == toset(["query"])
     error_message = "the scheduler has a role on a function without a schedule"
   }
-}
-
-run "no_budget_without_a_billing_account" {
-  command = plan
-
-  variables {
-    billing_account = null
-  }
-
-  assert {
-    condition     = length(google_billing_budget.this) == 0
-    error_message = "a budget exists without a billing account"
-  }
-}
-
-run "sizes_of_all_three_functions_are_required" {
-  command = plan
-
-  variables {
-    functions = {
-      query = { cpu = "1", memory = "512Mi", concurrency = 10, min_instances = 0, max_instances = 1 }
-    }
-  }
-
-  expect_failures = [var.functions]
-}
-
-run "an_unknown_environment_is_refused" {
-  command = plan
-
-  variables {
-    environment = "test"
-  }
-
-  expect_failures = [var.environment]
-}
-
-run "a_build_region_that_new_projects_cannot_use_is_refused" {
-  command = plan
-
-  variables {
-    build_region = "europe-west4"
-  }
-
-  expect_failures = [var.build_region]
 }
