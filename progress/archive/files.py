@@ -18,7 +18,9 @@ from progress.errors import ProgressError
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
-_MEMORY = "512MB"  # with a higher limit, or with more threads, writing partitions takes gigabytes
+_WRITING_MEMORY = (
+    "512MB"  # with a higher limit, or with more threads, writing partitions takes gigabytes
+)
 _OTHERS = -1  # the bucket of streams that belong to no learner, in the CSV file
 _MAX_OPEN_FILES = 300  # more than there are buckets, so that each bucket is one file
 
@@ -137,20 +139,29 @@ def _values(path: Path, selection: Selection) -> dict[str, object]:
 @contextlib.contextmanager
 def open_workspace() -> Iterator[Workspace]:
     """Open a workspace for the block, and remove its folder afterwards."""
+    with (
+        tempfile.TemporaryDirectory(prefix="progress-archive-") as name,
+        open_duck(Path(name), memory=_WRITING_MEMORY, threads=1) as duck,
+    ):
+        yield Workspace(Path(name), duck)
+
+
+@contextlib.contextmanager
+def open_duck(folder: Path, *, memory: str, threads: int) -> Iterator["DuckDBPyConnection"]:
+    """Open a DuckDB for the block; it keeps in a subfolder what exceeds the memory."""
     import duckdb
 
-    with tempfile.TemporaryDirectory(prefix="progress-archive-") as name:
-        config: dict[str, str | bool | int | float | list[str]] = {
-            "autoinstall_known_extensions": "false",
-            "autoload_known_extensions": "false",
-            "memory_limit": _MEMORY,
-            "partitioned_write_max_open_files": str(_MAX_OPEN_FILES),
-            "temp_directory": f"{name}/duckdb",
-            "threads": "1",
-        }
-        with contextlib.closing(duckdb.connect(":memory:", config=config)) as duck:
-            duck.execute("SET TimeZone = 'UTC'")
-            yield Workspace(Path(name), duck)
+    config: dict[str, str | bool | int | float | list[str]] = {
+        "autoinstall_known_extensions": "false",
+        "autoload_known_extensions": "false",
+        "memory_limit": memory,
+        "partitioned_write_max_open_files": str(_MAX_OPEN_FILES),
+        "temp_directory": f"{folder}/duckdb",
+        "threads": str(threads),
+    }
+    with contextlib.closing(duckdb.connect(":memory:", config=config)) as duck:
+        duck.execute("SET TimeZone = 'UTC'")
+        yield duck
 
 
 def hash_file(path: Path) -> str:

@@ -49,7 +49,7 @@ def _fill(
     connection: Connection, storage: Storage, published: Manifest, on_progress: Progress
 ) -> Restored:
     contents = catalog.read_ranges(storage, published)
-    _check_positions(contents, published.upto)
+    check_positions(contents, published.upto)
     for one in contents:
         _load(connection, storage, one)
         on_progress(one.last, published.upto)
@@ -70,7 +70,7 @@ def _fill(
     return Restored(published.upto, len(erased))
 
 
-def _check_positions(contents: list[RangeManifest], upto: int) -> None:
+def check_positions(contents: list[RangeManifest], upto: int) -> None:
     """Raise ProgressError unless there is one row for each position from 1 to `upto`."""
     following = 1
     for one in contents:

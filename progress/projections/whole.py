@@ -33,6 +33,8 @@ _RELATIONS = (
 )
 
 TABLES = tuple(name for name in _RELATIONS if name not in _SHARED)
+# The relations that depend on no learner's events.
+CATALOGUE = ("items", "item_places", "catalogue_counts")
 
 
 def source_statements(engine: Engine) -> dict[str, str]:
@@ -61,13 +63,21 @@ def live_query(table: str) -> str | None:
     return _blocks_of(table).get("live")
 
 
+def loaded_query(table: str) -> str | None:
+    """Return the query of the rows as PostgreSQL loads them; None if the whole fold has them so.
+
+    Numbers of hours become intervals, texts become arrays, and versions are added.
+    """
+    return _blocks_of(table).get("loaded")
+
+
 def _blocks_of(table: str) -> dict[str, str]:
     """Return the blocks of the table's model by name."""
     if table != "zones_in_force":
         return blocks(f"read_models/{table}")
     # The second table of its model: its blocks are named after it.
     named = blocks("read_models/preferences")
-    return {name: named[f"{name} {table}"] for name in ("whole", "live")}
+    return {name: named[f"{name} {table}"] for name in ("whole", "live", "loaded")}
 
 
 def _create(table: str, query: str) -> str:

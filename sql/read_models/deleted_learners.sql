@@ -18,3 +18,9 @@ CREATE TEMPORARY TABLE deleted_learners (LIKE deleted_learners INCLUDING STORAGE
 SELECT DISTINCT user_id
 FROM typed_events
 WHERE kind = 'deletion'
+
+-- loaded --
+-- The relation `rebuild` is in sql/recovery/bucket_folds.sql.
+SELECT d.user_id, r.version
+FROM deleted_learners d
+CROSS JOIN rebuild r

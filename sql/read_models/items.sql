@@ -95,6 +95,12 @@ FROM ranked c
 LEFT JOIN ranked d ON d.item_id = c.item_id AND d.described AND d.place_of_its_kind = 1
 WHERE c.place = 1
 
+-- loaded --
+-- DuckDB runs this block: the domains as PostgreSQL reads an array.
+SELECT item_id, headword, level, '{' || array_to_string(string_split(domains, ''), ',') || '}' AS domains,
+    described_at, described_id, decided_at, decided_id, in_catalogue
+FROM items
+
 -- live --
 SELECT item_id, headword, level, array_to_string(domains, '') AS domains, described_at, described_id, decided_at,
     decided_id, in_catalogue

@@ -115,6 +115,15 @@ SELECT user_id, starts_at,
 FROM compared
 WHERE before IS DISTINCT FROM (timezone, day_start_hour)
 
+-- loaded --
+-- The rows as PostgreSQL reads them: hours become intervals.
+SELECT user_id, occurred_at, event_id, timezone, day_start_hour || ' hours' AS day_start
+FROM preferences
+
+-- loaded zones_in_force --
+SELECT user_id, starts_at, ends_at, timezone, day_start_hour || ' hours' AS day_start
+FROM zones_in_force
+
 -- live --
 SELECT user_id, occurred_at, event_id, timezone, CAST(extract(epoch FROM day_start) / 3600 AS bigint) AS day_start_hour
 FROM preferences

@@ -112,6 +112,12 @@ FROM known_learners k
 LEFT JOIN studied s ON s.user_id = k.user_id
 LEFT JOIN learned l ON l.user_id = k.user_id
 
+-- loaded --
+-- The relation `rebuild` is in sql/recovery/bucket_folds.sql.
+SELECT p.*, r.version
+FROM user_progress p
+CROSS JOIN rebuild r
+
 -- snapshot --
 (SELECT array_agg(t)::text FROM user_progress t WHERE t.user_id = learner)
 
