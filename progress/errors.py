@@ -36,7 +36,8 @@ ProgressError
 └── ProjectionError              a fold failed
     ├── PoisonError              an event cannot be folded; the projector dead-letters it
     ├── CheckpointError          a checkpoint and the log disagree; an operator rebuilds
-    └── RebuildRunning           another rebuild is running; the caller waits until it ends
+    ├── RebuildRunning           another rebuild is running; the caller waits until it ends
+    └── RebuildEnded             the rebuild that a task works for has ended; the task ends, too
 
 RedisUnavailable is not a subclass of Unavailable, because requests succeed when Redis is down.
 """
@@ -231,3 +232,7 @@ class CheckpointError(ProjectionError):
 
 class RebuildRunning(ProjectionError):
     """Another rebuild is running; the caller waits until it ends."""
+
+
+class RebuildEnded(ProjectionError):
+    """The rebuild that a task loads buckets for has ended or was started again."""

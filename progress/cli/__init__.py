@@ -17,6 +17,7 @@ from progress.cli import (
     learners,
     operations,
     publish,
+    rebuilds,
     recovery,
     schedule,
     store,
@@ -37,7 +38,7 @@ if _has_stack:
 
     stack.add_to(app)
 for commands in (
-    *(publish, imports, store, dead_letters, learners),
+    *(publish, imports, store, rebuilds, dead_letters, learners),
     *(operations, erasures, recovery, backups, archive, analyse, schedule),
 ):
     commands.add_to(app)

@@ -1,4 +1,4 @@
-"""`progress migrate`, `status`, `events`, `batch`, `rebuild`, `contract`: the event store."""
+"""`progress migrate`, `status`, `events`, `batch`, `contract`: the event store."""
 
 import contextlib
 from datetime import UTC, datetime
@@ -10,7 +10,6 @@ from rich.console import Console
 from rich.table import Table
 
 from progress import settings
-from progress.adapters import terminal
 from progress.adapters.postgres import logins, migrations
 from progress.adapters.postgres.database import Connection
 from progress.adapters.postgres.statements import blocks
@@ -32,7 +31,6 @@ def add_to(app: typer.Typer) -> None:
         app.command()(command)
     app.command("batch")(batch_command)
     app.command("contract")(contract_command)
-    app.command("rebuild")(rebuild_command)
 
 
 def migrate() -> None:
@@ -89,17 +87,6 @@ def run_batch() -> batch.Report:
     finally:
         connection.close()
     return reports[-1]
-
-
-def rebuild_command() -> None:
-    """Build new projections next to the live projections, then replace the live projections."""
-    targets.connect().close()  # fail before the progress bar appears
-    console = Console()
-    with terminal.progress_bar(console, "rebuilding", total=0) as show_progress:
-        folded = rebuild.run(
-            targets.connect, on_progress=show_progress, publisher=targets.change_publisher()
-        )
-    console.print(f"{folded:,} events are folded into new projections, which are now live.")
 
 
 def status(

@@ -57,6 +57,11 @@ def user_deleted(user: str) -> Envelope:
     return envelope("UserDeleted", {"user_id": user}, at=BEGIN)
 
 
+def change_preferences(user: str, **preferences: object) -> Envelope:
+    """Return a change of a learner's preferences."""
+    return envelope("UserPreferencesChanged", {"user_id": user, **preferences}, at=BEGIN)
+
+
 def record_lessons(connection: database.Connection, *users: str, lessons: int = 4) -> None:
     """Append the first lessons of these learners, and the items in the lessons."""
     append(connection, [item_published(f"i{n}") for n in range(3)])

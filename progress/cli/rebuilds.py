@@ -1,0 +1,164 @@
+"""`progress rebuild`: from the log, or from the archive by one of several engines."""
+
+import enum
+import functools
+import subprocess
+import sys
+import time
+from typing import Annotated
+from uuid import uuid4
+
+import typer
+from rich.console import Console
+
+from progress import settings
+from progress.adapters import terminal
+from progress.archive import location
+from progress.cli import targets
+from progress.errors import ArchiveRunning, ProgressError, RebuildRunning
+from progress.projections import rebuild
+from progress.recovery import archive_rebuild, engines
+from progress.recovery.archive_rebuild import Engine, Source
+from progress.settings import Settings
+
+_ATTEMPTS = 3  # of a task that is killed
+_POLL_INTERVAL_S = 0.1
+_LOCK_TIMEOUT_S = 60.0  # until the server notices that the first task was killed
+_FROM_ARCHIVE = ("rebuild", "--from-archive", "--engine", "tasks")
+
+
+class EngineName(enum.StrEnum):
+    """How a rebuild from the archive is distributed."""
+
+    LOCAL = "local"
+    TASKS = "tasks"
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the command to `app`."""
+    app.command("rebuild")(rebuild_command)
+
+
+def rebuild_command(
+    from_archive: Annotated[
+        bool, typer.Option("--from-archive", help="Fold the archive's files, not the log.")
+    ] = False,
+    engine: Annotated[
+        EngineName,
+        typer.Option(help="With --from-archive: processes of this machine, or tasks of a job."),
+    ] = EngineName.LOCAL,
+    workers: Annotated[
+        int, typer.Option(min=1, help="Connections, or processes with --from-archive.")
+    ] = 2,
+) -> None:
+    """Build new projections next to the live projections, then replace the live projections."""
+    current = settings.current()
+    targets.connect().close()  # fail before the progress bar appears
+    if not from_archive:
+        _rebuild_from_log(workers)
+    elif engine == EngineName.LOCAL:
+        _rebuild_from_archive(functools.partial(engines.run_processes, workers=workers))
+    elif current.cloud_run_execution:
+        _run_task(current, current.cloud_run_execution)
+    else:
+        _run_processes(workers)
+
+
+def _rebuild_from_log(workers: int) -> None:
+    console = Console()
+    with terminal.progress_bar(console, "rebuilding", total=0) as show_progress:
+        folded = rebuild.run(
+            targets.connect,
+            workers=workers,
+            on_progress=show_progress,
+            publisher=targets.change_publisher(),
+        )
+    _report(console, folded)
+
+
+def _rebuild_from_archive(engine: Engine, execution: str = "") -> None:
+    console, erased = Console(), targets.erased_digests()
+    try:
+        with terminal.progress_bar(console, "rebuilding", total=0) as show_progress:
+            folded = archive_rebuild.run(
+                targets.connect,
+                _source(),
+                engine,
+                show_progress,
+                targets.change_publisher(),
+                erased=erased,
+                execution=execution,
+            )
+    except ArchiveRunning as error:
+        raise ProgressError(str(error)) from None
+    _report(console, folded)
+
+
+def _report(console: Console, folded: int) -> None:
+    console.print(f"{folded:,} events are folded into new projections, which are now live.")
+
+
+def _source() -> Source:
+    target = targets.database()
+    url = target.database_url if isinstance(target, Settings) else target
+    return Source(location.location(settings.current()), url)
+
+
+def _run_task(current: Settings, execution: str) -> None:
+    """Do the work of this process's task; the first task also begins and ends the rebuild."""
+    index, count = current.cloud_run_task_index, current.cloud_run_task_count
+    if index:
+        engines.run_other_task(_source(), execution=execution, index=index, count=count)
+    else:
+        _run_first_task(current, execution)
+
+
+def _run_first_task(current: Settings, execution: str) -> None:
+    """Rebuild with the other tasks; after a killed attempt, wait until its locks are free."""
+    engine = functools.partial(engines.run_first_task, count=current.cloud_run_task_count)
+    deadline = time.monotonic() + (_LOCK_TIMEOUT_S if current.cloud_run_task_attempt else 0)
+    while True:
+        try:
+            return _rebuild_from_archive(engine, execution)
+        except RebuildRunning:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(_POLL_INTERVAL_S)
+
+
+def _run_processes(count: int) -> None:
+    """Run the tasks as processes, as Cloud Run does; exit with 1 if the first task fails."""
+    execution = uuid4().hex
+    attempts = [0] * count
+    tasks = [_start_task(execution, index, count, 0) for index in range(count)]
+    try:
+        while (exit_code := tasks[0].poll()) is None or _is_repeated(exit_code, attempts[0]):
+            for index, task in enumerate(tasks):
+                if _is_repeated(task.poll(), attempts[index]):
+                    attempts[index] += 1
+                    tasks[index] = _start_task(execution, index, count, attempts[index])
+            time.sleep(_POLL_INTERVAL_S)
+    finally:
+        for task in tasks:
+            task.terminate()
+            task.wait()
+    if exit_code:
+        raise typer.Exit(1)
+
+
+def _is_repeated(exit_code: int | None, attempt: int) -> bool:
+    is_killed = exit_code is not None and exit_code < 0
+    return is_killed and attempt + 1 < _ATTEMPTS
+
+
+def _start_task(execution: str, index: int, count: int, attempt: int) -> "subprocess.Popen[bytes]":
+    return subprocess.Popen(
+        [sys.executable, "-m", "progress.cli", *_FROM_ARCHIVE],
+        env=settings.child_env(
+            CLOUD_RUN_EXECUTION=execution,
+            CLOUD_RUN_TASK_INDEX=str(index),
+            CLOUD_RUN_TASK_COUNT=str(count),
+            CLOUD_RUN_TASK_ATTEMPT=str(attempt),
+        ),
+        stdin=subprocess.DEVNULL,
+    )

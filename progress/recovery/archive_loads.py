@@ -1,0 +1,140 @@
+"""The second schema of a rebuild from the archive: its record, and the loading of rows."""
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from progress import settings
+from progress.adapters import startup
+from progress.adapters.postgres import database
+from progress.adapters.postgres.database import Connection, Failure
+from progress.adapters.postgres.statements import blocks
+from progress.errors import RebuildEnded
+from progress.projections import replacement, schema
+
+_NO_TABLE = "42P01"  # the second schema is gone
+
+
+class Rebuild(msgspec.Struct, frozen=True):
+    """A rebuild, identified by the version of its rows.
+
+    `buckets` is the number of buckets. `set_aside` are the positions of poisoned events.
+    """
+
+    version: int
+    buckets: int
+    set_aside: list[int]
+
+
+@contextlib.contextmanager
+def connect(url: str | None) -> Iterator[Connection]:
+    """Open a connection to the second schema for the block; without a URL, the settings name it.
+
+    Raise RebuildEnded if the second schema does not exist any more.
+    """
+    target = url or settings.current()
+    with (
+        contextlib.closing(startup.connect(target, name="progress-rebuild")) as connection,
+        database.translate_errors(_translate),
+    ):
+        schema.set_search_path(connection, replacement.building_name())
+        connection.run(blocks("projections/rebuild")["tune"])
+        yield connection
+
+
+def begin(connection: Connection, execution: str, buckets: int, upto: int) -> Rebuild:
+    """Create the record in the caller's transaction; tasks see it after the commit."""
+    _rows(connection, "act as owner")
+    connection.run(blocks("recovery/archive_rebuild")["tables"])
+    values = {"execution": execution, "buckets": buckets, "upto": upto}
+    return Rebuild(*_rows(connection, "begin", **values)[0])
+
+
+def find(connection: Connection, execution: str) -> Rebuild | None:
+    """Return the rebuild of these tasks; None if it has not begun, or has ended."""
+    try:
+        rows = _rows(connection, "find", execution=execution)
+    except RebuildEnded:
+        return None
+    return Rebuild(*rows[0]) if rows else None
+
+
+def open_bucket(connection: Connection, bucket: int, version: int) -> Rebuild | None:
+    """Return the rebuild whose bucket is to be loaded; None if the bucket is loaded.
+
+    Raise RebuildEnded if no rebuild has this version any more.
+    """
+    rows = _rows(connection, "open bucket", bucket=bucket, version=version)
+    if not rows:
+        raise RebuildEnded(f"the rebuild with version {version} has ended")
+    *values, is_loaded = rows[0]
+    return None if is_loaded else Rebuild(*values)
+
+
+@contextlib.contextmanager
+def hold_bucket(connection: Connection, bucket: int) -> Iterator[None]:
+    """Hold a bucket's lock for the block; first wait until no other task holds it."""
+    lock_bucket(connection, bucket)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(*database.ERRORS):  # a broken connection frees the lock
+            connection.run(blocks("recovery/archive_rebuild")["unlock bucket"], bucket=bucket)
+
+
+def lock_bucket(connection: Connection, bucket: int) -> None:
+    """Take a bucket's lock, once no other task holds it."""
+    _rows(connection, "lock bucket", bucket=bucket)
+
+
+def load_bucket(
+    connection: Connection, bucket: int, version: int, events: int, tables: Mapping[str, Path]
+) -> bool:
+    """Load the tables' CSV files in one transaction; return False if the bucket was loaded before.
+
+    Wait while eight other transactions load.
+    """
+    with database.transaction(connection):
+        if not _rows(connection, "take slot"):
+            _rows(connection, "wait for slot", bucket=bucket)
+        values = {"bucket": bucket, "events": events, "version": version}
+        if not _rows(connection, "record bucket", **values):
+            return False
+        load_tables(connection, tables)
+    return True
+
+
+def load_tables(connection: Connection, tables: Mapping[str, Path]) -> None:
+    """Load the tables' CSV files in the caller's transaction."""
+    for table, path in tables.items():
+        statement = blocks("recovery/archive_rebuild")["copy"].replace("{table}", table)
+        with path.open("rb") as rows:
+            connection.run(statement, stream=rows)
+
+
+def count_loaded(connection: Connection) -> int:
+    """Return the number of events in the loaded buckets."""
+    count: int = _rows(connection, "count loaded")[0][0]
+    return count
+
+
+def has_swapped(connection: Connection, version: int) -> bool:
+    """Return whether the live read models were swapped in after this version was given."""
+    if not schema.exists(connection, schema.schema_name()):
+        return False
+    schema.set_search_path(connection)
+    return bool(_rows(connection, "has swapped", version=version)[0][0])
+
+
+def _rows(connection: Connection, block: str, **values: object) -> list[list[Any]]:
+    with database.translate_errors(_translate):
+        return connection.run(blocks("recovery/archive_rebuild")[block], **values) or []
+
+
+def _translate(failure: Failure) -> Exception | None:
+    if failure.sqlstate == _NO_TABLE:
+        return RebuildEnded("the rebuild from the archive has ended")
+    return failure.to_unavailable()

@@ -1,0 +1,201 @@
+"""Rebuild the read models from the archive: fold its files, catch up with the log, swap.
+
+The rebuild holds the archive's lock until all buckets are loaded, so that its files do not change.
+"""
+
+import contextlib
+import tempfile
+from collections.abc import Callable, Collection, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from progress.adapters.postgres import database
+from progress.adapters.postgres.database import Connection
+from progress.adapters.postgres.statements import blocks
+from progress.adapters.storage import storage
+from progress.adapters.storage.storage import Storage
+from progress.archive import catalog, log_rows, publishing
+from progress.archive import restore as archive_restore
+from progress.archive.manifest import Manifest, RangeManifest
+from progress.errors import CheckpointError, ProgressError
+from progress.projections import batch, notifications, rebuild, replacement
+from progress.projections.notifications import Publisher
+from progress.projections.projector import SHARDS, Projector
+from progress.recovery import archive_loads, bucket_folds, buckets, erasures
+from progress.recovery.archive_loads import Rebuild
+
+Connect = Callable[[], Connection]
+Progress = Callable[[int, int], None]
+
+_WORKERS = 2  # connections that create keys and catch up
+
+
+class Source(NamedTuple):
+    """Where the workers find their input and their output: see `buckets.process`."""
+
+    archive: str
+    database: str | None
+
+
+# Load every bucket of the rebuild, and call the function after each.
+Engine = Callable[[Source, Rebuild, Callable[[], None]], None]
+
+
+def run(
+    connect: Connect,
+    source: Source,
+    engine: Engine,
+    on_progress: Progress,
+    publisher: Publisher = notifications.DISABLED,
+    *,
+    erased: Collection[str] = (),
+    execution: str = "",
+) -> int:
+    """Rebuild every projection and swap the schemas; return the number of events folded.
+
+    `erased` are the digests in the ledger of erasures. `execution` names the tasks that take part.
+    Raise RebuildRunning if another rebuild is running, ArchiveRunning if another run works on the
+    archive, and ProgressError if the archive cannot be used. A rebuild that fails or is
+    interrupted leaves nothing behind.
+    """
+    with replacement.open_replacement(connect, publisher) as second:
+        stored = storage.open_storage(source.archive)
+        with _open_workers(connect) as workers:
+            filling = _Filling(workers, stored, on_progress)
+            with log_rows.hold_lock(second.connection), _hold_shards(second.connection):
+                published, contents = _read(second.connection, stored)
+                number = filling.begin(published, contents, execution)
+                filling.load(engine, source, number)
+                filling.end(published, number, erased)
+            folded = filling.catch_up()
+        return folded + second.swap()
+
+
+@contextlib.contextmanager
+def _open_workers(connect: Connect) -> Iterator[list[Projector]]:
+    with contextlib.ExitStack() as stack:
+        building = replacement.building_name()
+        yield [
+            stack.enter_context(rebuild.open_projector(connect, building)) for _ in range(_WORKERS)
+        ]
+
+
+def _read(connection: Connection, stored: Storage) -> tuple[Manifest, list[RangeManifest]]:
+    """Return the manifests; raise ProgressError if the archive is not one of this log."""
+    published = catalog.read(stored)
+    if published is None:
+        raise ProgressError("there is no archive: run `progress archive --now`")
+    archived = published.manifest
+    publishing.check_log(connection, archived)
+    shards = connection.run(
+        blocks("recovery/backups")["missing"],
+        shards=[checkpoint.shard for checkpoint in archived.checkpoints],
+        positions=[checkpoint.position for checkpoint in archived.checkpoints],
+        event_ids=[checkpoint.event_id for checkpoint in archived.checkpoints],
+    )
+    if shards:
+        raise CheckpointError(f"the archive is a copy of another log (shard {shards[0][0]})")
+    contents = catalog.read_ranges(stored, archived)
+    archive_restore.check_positions(contents, archived.upto)
+    return archived, contents
+
+
+@contextlib.contextmanager
+def _hold_shards(connection: Connection) -> Iterator[None]:
+    """Keep erasures from changing the second schema while rows are loaded into it."""
+    building = replacement.building_name()
+    _rows(connection, "lock shards", schema=building)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(*database.ERRORS):  # a broken connection frees the locks
+            _rows(connection, "unlock shards", schema=building)
+
+
+class _Filling:
+    """The filling of the second schema."""
+
+    def __init__(self, workers: list[Projector], stored: Storage, on_progress: Progress) -> None:
+        self._workers, self._stored = workers, stored
+        self._connection, self._on_progress = workers[0].connection, on_progress
+        self._folded = 0
+        _, self._total = self._connection.run(blocks("projections/rebuild")["log_end"])[0]
+
+    def begin(self, published: Manifest, contents: list[RangeManifest], execution: str) -> Rebuild:
+        """Drop the keys, load the catalogue, and create the record that tasks wait for."""
+        self._report(0)
+        rebuild.drop_keys(self._connection)
+        buckets.remove_shared(self._stored)
+        with (
+            tempfile.TemporaryDirectory(prefix="progress-rebuild-") as name,
+            database.transaction(self._connection),
+        ):
+            folder = Path(name)
+            begun = archive_loads.begin(
+                self._connection, execution, published.buckets, published.upto
+            )
+            log, events = buckets.fetch(self._stored, contents, folder, None)
+            catalogue = bucket_folds.fold_catalogue(folder, log, begun)
+            archive_loads.load_tables(self._connection, catalogue.tables)
+            buckets.store_shared(self._stored, begun.version, catalogue.shared)
+        self._report(events)
+        return begun
+
+    def load(self, engine: Engine, source: Source, begun: Rebuild) -> None:
+        """Let the engine load all buckets; raise ProgressError if one is missing afterwards."""
+        before = self._folded
+
+        def report() -> None:
+            self._folded = before
+            self._report(archive_loads.count_loaded(self._connection))
+
+        try:
+            engine(source, begun, report)
+        finally:
+            buckets.remove_shared(self._stored)
+        if missing := _rows(self._connection, "missing buckets"):
+            raise ProgressError(
+                f"{len(missing)} of {begun.buckets} buckets were not loaded, the first one is "
+                f"{missing[0][0]}: run the rebuild again"
+            )
+
+    def end(self, published: Manifest, begun: Rebuild, erased: Collection[str]) -> None:
+        """Create the keys and the checkpoints; remove the record and erased learners."""
+        if rows := _rows(self._connection, "set aside since"):
+            raise ProgressError(
+                f"the event at position {rows[0][0]} was set aside since the rebuild began: "
+                "run it again"
+            )
+        _rows(self._connection, "end")
+        rebuild.run_in_parallel(
+            self._workers, self._workers, lambda worker, _: rebuild.create_keys(worker.connection)
+        )
+        archived = published.checkpoints
+        _rows(
+            self._connection,
+            "checkpoints",
+            shards=[checkpoint.shard for checkpoint in archived],
+            positions=[checkpoint.position for checkpoint in archived],
+            times=[checkpoint.recorded_at.isoformat() for checkpoint in archived],
+            upto=published.upto,
+            version=begun.version,
+        )
+        erasures.forget(self._connection, erased)
+        self._connection.run(blocks("recovery/backups")["request snapshots"])
+        self._connection.run(blocks("projections/rebuild")["analyze"])
+
+    def catch_up(self) -> int:
+        """Fold the later events, then the batch models; return the number of events folded."""
+        rebuild.run_in_parallel(
+            self._workers, SHARDS, lambda worker, shard: self._report(worker.catch_up(shard))
+        )
+        batch.fold(self._connection, list(SHARDS))
+        return self._folded
+
+    def _report(self, events: int) -> None:
+        self._folded += events
+        self._on_progress(self._folded, max(self._total, self._folded))
+
+
+def _rows(connection: Connection, block: str, **values: object) -> list[list[Any]]:
+    return connection.run(blocks("recovery/archive_rebuild")[block], **values) or []

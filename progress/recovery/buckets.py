@@ -1,0 +1,92 @@
+"""The unit of work of a rebuild from the archive: fold one bucket, and load its rows.
+
+The engines call `process` with plain arguments, on any machine, and may call it repeatedly.
+"""
+
+import functools
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from progress.adapters.storage import storage
+from progress.adapters.storage.storage import Storage
+from progress.archive import catalog, files
+from progress.archive.manifest import RangeManifest
+from progress.errors import RebuildEnded
+from progress.recovery import archive_loads, bucket_folds
+
+_FOLDER = "rebuilds"  # in the archive, for what all buckets need
+
+
+def process(archive: str, database: str | None, bucket: int, version: int) -> int:
+    """Fold a bucket of the archive and load its rows; return the number of its events.
+
+    Return 0 if the bucket is loaded already. `archive` is the archive's location, `database` the
+    URL of the database (without one, the settings name it), and `version` that of the rebuild.
+    Raise RebuildEnded if the rebuild has ended, and ProgressError if a file is missing or damaged.
+    """
+    with archive_loads.connect(database) as connection:
+        rebuild = archive_loads.open_bucket(connection, bucket, version)
+    if rebuild is None:
+        return 0
+    with tempfile.TemporaryDirectory(prefix="progress-rebuild-") as name:
+        folder, stored = Path(name), storage.open_storage(archive)
+        log, events = fetch(stored, _read_contents(archive, version), folder, bucket)
+        tables = {}
+        if log:
+            shared = _fetch_shared(stored, folder, version)
+            tables = bucket_folds.fold_bucket(folder, log, shared, rebuild)
+        # No connection is held meanwhile: many more tasks can fold than the database can serve.
+        with archive_loads.connect(database) as connection:
+            is_new = archive_loads.load_bucket(connection, bucket, version, events, tables)
+    return events if is_new else 0
+
+
+@functools.lru_cache(maxsize=1)
+def _read_contents(archive: str, version: int) -> list[RangeManifest]:  # noqa: ARG001 - of the cache's key
+    """Return the ranges' manifests, which do not change while the rebuild holds the lock."""
+    stored = storage.open_storage(archive)
+    published = catalog.read(stored)
+    return catalog.read_ranges(stored, published.manifest) if published else []
+
+
+def fetch(
+    stored: Storage, contents: Sequence[RangeManifest], folder: Path, bucket: int | None
+) -> tuple[list[Path], int]:
+    """Copy the files of a bucket from all ranges; return their paths and the number of events.
+
+    The bucket None has the streams that belong to no learner.
+    """
+    paths, events = [], 0
+    for one in contents:
+        for file in one.files:
+            if file.bucket == bucket:
+                paths.append(folder / f"{one.first}-{file.name}")
+                catalog.fetch(stored, one, file, paths[-1])
+                events += file.rows
+    return paths, events
+
+
+def store_shared(stored: Storage, version: int, shared: dict[str, Path]) -> None:
+    """Store the relations that all buckets need."""
+    for name, path in shared.items():
+        files.upload(stored, path, _path_of(version, name))
+
+
+def remove_shared(stored: Storage) -> None:
+    """Remove what this rebuild and earlier ones have stored for all buckets."""
+    for file in list(stored.list_tree(_FOLDER)):
+        stored.purge(file.path)
+
+
+def _fetch_shared(stored: Storage, folder: Path, version: int) -> dict[str, Path]:
+    shared = {name: folder / f"{name}.parquet" for name in bucket_folds.SHARED}
+    for name, path in shared.items():
+        if not stored.has(_path_of(version, name)):
+            raise RebuildEnded(f"the rebuild with version {version} has ended")
+        files.download(stored, _path_of(version, name), path)
+    return shared
+
+
+def _path_of(version: int, name: str) -> str:
+    return f"{_FOLDER}/{version}/{name}.parquet"

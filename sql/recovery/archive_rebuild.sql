@@ -1,0 +1,106 @@
+-- A rebuild from the archive. Its two tables are in the second schema until every bucket is loaded. PostgreSQL runs these
+-- blocks, with the second schema in the search path.
+
+-- tables --
+CREATE TABLE archive_rebuild (
+    version   bigint   NOT NULL,   -- of the rows, and the number of this rebuild
+    execution text     NOT NULL,   -- of the tasks that take part; empty if there are none
+    buckets   int      NOT NULL,
+    upto      bigint   NOT NULL,   -- the last archived position
+    set_aside bigint[] NOT NULL    -- positions that the folds leave out
+);
+CREATE TABLE loaded_buckets (
+    bucket int    PRIMARY KEY,
+    events bigint NOT NULL
+);
+
+-- act as owner --
+-- The second schema and its tables belong to this role, of which each login that rebuilds is a member.
+SET LOCAL ROLE progress_project;
+
+-- begin --
+INSERT INTO archive_rebuild (version, execution, buckets, upto, set_aside)
+SELECT pg_current_xact_id()::text::bigint, :execution, CAST(:buckets AS int), CAST(:upto AS bigint),
+    ARRAY(SELECT p.global_position FROM event_store.poisoned p WHERE p.global_position <= CAST(:upto AS bigint))
+RETURNING version, buckets, set_aside;
+
+-- find --
+SELECT r.version, r.buckets, r.set_aside FROM archive_rebuild r WHERE r.execution = :execution;
+
+-- open bucket --
+-- The rebuild with this version, and whether the bucket is loaded.
+SELECT r.version, r.buckets, r.set_aside, EXISTS (SELECT FROM loaded_buckets b WHERE b.bucket = CAST(:bucket AS int))
+FROM archive_rebuild r
+WHERE r.version = CAST(:version AS bigint);
+
+-- lock bucket --
+-- Held by the session, so that no other task folds the bucket at the same time.
+SELECT pg_advisory_lock(hashtext('archive bucket'), CAST(:bucket AS int));
+
+-- unlock bucket --
+SELECT pg_advisory_unlock(hashtext('archive bucket'), CAST(:bucket AS int));
+
+-- take slot --
+-- At most eight transactions load at the same time, because the database is the bottleneck.
+SELECT n FROM generate_series(0, 7) n WHERE pg_try_advisory_xact_lock(hashtext('archive load'), n) LIMIT 1;
+
+-- wait for slot --
+SELECT pg_advisory_xact_lock(hashtext('archive load'), CAST(:bucket AS int) % 8);
+
+-- record bucket --
+-- Return no row if the bucket is loaded already, or if another rebuild has replaced this one.
+INSERT INTO loaded_buckets (bucket, events)
+SELECT CAST(:bucket AS int), CAST(:events AS bigint) FROM archive_rebuild r WHERE r.version = CAST(:version AS bigint)
+ON CONFLICT DO NOTHING
+RETURNING bucket;
+
+-- copy --
+COPY {table} FROM STDIN WITH (FORMAT csv, HEADER match, ENCODING 'UTF8');
+
+-- count loaded --
+SELECT CAST(coalesce(sum(b.events), 0) AS bigint) FROM loaded_buckets b;
+
+-- missing buckets --
+SELECT n
+FROM archive_rebuild r
+CROSS JOIN generate_series(0, r.buckets - 1) n
+WHERE NOT EXISTS (SELECT FROM loaded_buckets b WHERE b.bucket = n)
+ORDER BY n;
+
+-- set aside since --
+-- Archived events that were set aside after the rebuild began: some tasks may have folded them.
+SELECT p.global_position
+FROM event_store.poisoned p
+CROSS JOIN archive_rebuild r
+WHERE p.global_position <= r.upto AND p.global_position <> ALL (r.set_aside)
+ORDER BY p.global_position
+LIMIT 1;
+
+-- checkpoints --
+-- The shards are folded up to their last archived event.
+WITH reached AS (
+    SELECT * FROM unnest(CAST(:shards AS smallint[]), CAST(:positions AS bigint[]), CAST(:times AS timestamptz[]))
+        AS n (shard, position, recorded_at)
+), realtime AS (
+    UPDATE checkpoints c
+    SET position = n.position, updated_at = n.recorded_at, catalogue_version = CAST(:version AS bigint)
+    FROM reached n
+    WHERE c.shard = n.shard
+)
+UPDATE batch_checkpoints b
+SET position = coalesce((SELECT n.position FROM reached n WHERE n.shard = b.shard), 0),
+    catalogue_position = CAST(:upto AS bigint), updated_at = clock_timestamp(), version = CAST(:version AS bigint);
+
+-- end --
+DROP TABLE archive_rebuild, loaded_buckets;
+
+-- has swapped --
+-- Whether the live read models were swapped in after the version was given.
+SELECT coalesce(max(c.swap_version), 0) > CAST(:version AS bigint) FROM checkpoints c;
+
+-- lock shards --
+-- Held by the session: an erasure does not fold a deletion into the second schema while rows are loaded.
+SELECT pg_advisory_lock(hashtext(CAST(:schema AS text)), n) FROM generate_series(0, 15) n;
+
+-- unlock shards --
+SELECT pg_advisory_unlock(hashtext(CAST(:schema AS text)), n) FROM generate_series(0, 15) n;

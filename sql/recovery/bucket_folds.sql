@@ -1,0 +1,38 @@
+-- The inputs and outputs of the whole folds of a rebuild from the archive. DuckDB runs these blocks; its parameters begin
+-- with $.
+
+-- log files --
+SET VARIABLE log_files = $files;
+
+-- log --
+-- The rows of the archive's files, which sql/projections/whole.sql reads.
+CREATE TEMPORARY VIEW log AS
+SELECT * FROM read_parquet(getvariable('log_files'), hive_partitioning = false);
+
+-- no log --
+-- For files without rows.
+CREATE TEMPORARY TABLE log (
+    global_position BIGINT, event_id UUID, stream_id VARCHAR, event_type VARCHAR, event_data VARCHAR,
+    occurred_at TIMESTAMPTZ, created_at TIMESTAMPTZ
+);
+
+-- set aside --
+CREATE TEMPORARY TABLE set_aside AS SELECT unnest(CAST($positions AS BIGINT[])) AS global_position;
+
+-- rebuild --
+-- The version of the loaded rows, which some read models' blocks `loaded` read.
+CREATE TEMPORARY TABLE rebuild AS SELECT CAST($version AS BIGINT) AS version;
+
+-- write shared --
+COPY {table} TO $file (FORMAT parquet, COMPRESSION zstd);
+
+-- read shared --
+CREATE TEMPORARY TABLE {table} AS SELECT * FROM read_parquet($file, hive_partitioning = false);
+
+-- loaded --
+SELECT * FROM {table}
+
+-- write csv --
+COPY (
+{query}
+) TO $file (FORMAT csv, HEADER true);

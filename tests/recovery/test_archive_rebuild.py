@@ -1,0 +1,180 @@
+"""A rebuild from the archive gives the rows of a rebuild from the log, or changes nothing."""
+
+import dataclasses
+import tempfile
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from progress.adapters.postgres.database import Connection
+from progress.adapters.storage import storage
+from progress.adapters.storage.storage import Storage
+from progress.archive import catalog, erasure, log_rows, plan
+from progress.errors import ArchiveRunning, ProgressError
+from progress.event_store import dead_letters
+from progress.operations import erase_user
+from progress.projections import batch, notifications, rebuild, replacement, replay, schema
+from progress.recovery.archive_loads import Rebuild
+from progress.recovery.archive_rebuild import Engine, Source
+from tests.conftest import Store
+from tests.support import archive_rebuilds, archives, model_rows, sample_events
+from tests.support.archive_rebuilds import archive, archived, folder
+from tests.support.backup_fixtures import every_row
+from tests.support.event_logs import Disturbance, Log, disturbances, logs
+from tests.support.sample_events import BEGIN, lesson
+from tests.support.stage import Stage, append
+
+__all__ = ["archive", "archived", "folder"]
+
+pytestmark = pytest.mark.timeout(300)  # processes start slowly on a busy machine
+
+
+def record_later(connection: Connection) -> None:
+    """Record events that move days, delete learners and describe items."""
+    append(
+        connection,
+        [
+            sample_events.change_preferences("una", timezone="America/New_York"),
+            sample_events.user_deleted("cyd"),
+            sample_events.item_published("i1", "B2", at=BEGIN + timedelta(days=9)),
+            sample_events.item_published("i7"),
+            *lesson("new", 1),
+            *lesson("ann", 0, items=9),
+            *lesson("ann", 12),
+        ],
+    )
+    batch.run(connection)
+
+
+def rebuild_plainly(store: Store, connection: Connection) -> dict[str, list[str]]:
+    """Rebuild from the log; return every row."""
+    rebuild.run(store.connect)
+    batch.run(connection)
+    return every_row(connection)
+
+
+def test_the_rows_equal_those_of_a_rebuild_from_the_log(
+    store: Store, archived: Connection, folder: Path
+) -> None:
+    record_later(archived)
+    expected = rebuild_plainly(store, archived)
+    assert [table for table, rows in expected.items() if not rows] == ["window_shape"]
+    for tasks in (1, 2, 5):
+        events = archive_rebuilds.run_tasks(store, folder, tasks)
+        assert events == model_rows.read_value(archived, "head")
+        assert every_row(archived) == expected
+        assert model_rows.read_value(archived, "schemas") == 1
+
+
+@settings(max_examples=max(3, settings().max_examples // 8))
+@given(log=logs(size=60), how=disturbances(), late=st.integers(0, 30))
+def test_a_rebuild_from_the_archive_of_any_log_gives_the_rows_of_the_oracle(
+    stage: Stage, store: Store, log: Log, how: Disturbance, late: int
+) -> None:
+    stage.sweep()
+    early = tuple(p for n, p in enumerate(log.published) if n != late)
+    stage.deliver(dataclasses.replace(log, published=early), how)
+    assume(model_rows.read_value(stage.admin, "head"))
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(plan, "RANGE", 15)
+        archives.run(stage.admin, storage.open_storage(folder))
+        stage.deliver(log, how)
+        archive_rebuilds.run(store, Path(folder), archive_rebuilds.run_in_turn)
+    assert stage.differences(log.now) == []
+
+
+def test_changes_during_a_rebuild_are_in_its_rows(
+    store: Store, archived: Connection, archive: Storage, folder: Path
+) -> None:
+    sample_events.poison(archived, "una")
+    rebuild.run(store.connect)  # sets the event aside
+    model_rows.read_value(archived, "mend")
+
+    def change(source: Source, number: Rebuild, on_loaded: Callable[[], None]) -> None:
+        append(archived, [sample_events.user_deleted("cyd"), *lesson("new", 2)])
+        begin_erasure(archived, archive, "ann")
+        archive_rebuilds.run_in_turn(source, number, on_loaded)
+        (letter,) = dead_letters.list_letters(archived)
+        assert replay.replay(archived, letter.letter_id) is None
+        append(archived, lesson("una", 11))
+
+    archive_rebuilds.run(store, folder, change)
+    batch.run(archived)
+    rows = every_row(archived)
+    assert model_rows.read(archived, "poisoned") == []
+    assert rows == rebuild_plainly(store, archived)
+    assert {row.split(",")[0] for row in rows["user_progress"]} == {"(new", "(una"}
+
+
+def forbid(connection: Connection, learner: str) -> None:
+    """Do what the first step of an erasure does."""
+    connection.run(archives.blocks()["begin erasure"], learner=learner)
+    ((operation_id,),) = connection.run("SELECT operation_id FROM operations.operations")
+    erase_user.forbid(connection, learner, operation_id)
+
+
+def begin_erasure(connection: Connection, archive: Storage, learner: str) -> None:
+    """Begin an erasure, of which the step that rewrites files has to wait for the rebuild."""
+    forbid(connection, learner)
+    busy = erase_user.fold_deletion(connection, learner, notifications.DISABLED)
+    assert busy == [replacement.building_name()]
+    schema.set_search_path(connection)
+    with pytest.raises(ArchiveRunning):
+        erasure.remove_stream(connection, archive, f"learner-{learner}", lambda _: None)
+
+
+def test_a_learner_whose_files_are_not_rewritten_yet_does_not_return(
+    store: Store, archived: Connection, archive: Storage, folder: Path
+) -> None:
+    forbid(archived, "ann")
+    batch.run(archived)
+    archives.run(archived, archive)  # the new range does not have the deletion
+    archive_rebuilds.run(store, folder, archive_rebuilds.run_in_turn)
+    assert every_row(archived) == rebuild_plainly(store, archived)
+
+
+def test_an_archive_that_cannot_be_used_is_rejected_and_nothing_is_left_behind(
+    store: Store, archived: Connection, archive: Storage, folder: Path
+) -> None:
+    engine = archive_rebuilds.run_in_turn
+    path = archives.find_file(archive, "learner-cyd")
+    archives.flip_byte(archive, path)
+    expect_rejection(store, archived, folder, engine, path)
+    archives.flip_byte(archive, path)
+    expect_rejection(store, archived, folder, lambda *_: None, "16 of 16 buckets were not loaded")
+    with log_rows.hold_lock(archived):
+        expect_rejection(store, archived, folder, engine, "another run works on the archive")
+    manifest = (folder / "manifest.json").read_text()
+    (folder / "manifest.json").write_text(manifest.replace('"format": 1', '"format": 2'))
+    expect_rejection(store, archived, folder, engine, "format 2")
+    (folder / "manifest.json").write_text(manifest)
+    published = catalog.read(archive)
+    assert published
+    archives.change_event(archived, published.manifest.checkpoints[-1].position)
+    expect_rejection(store, archived, folder, engine, "another log")
+    expect_rejection(store, archived, folder / "missing", engine, "no archive")
+
+
+def test_an_event_that_is_set_aside_during_a_rebuild_ends_it(
+    store: Store, archived: Connection, folder: Path
+) -> None:
+    def set_aside(source: Source, number: Rebuild, on_loaded: Callable[[], None]) -> None:
+        archived.run("SELECT event_store.set_aside(5, 'defective')")
+        archive_rebuilds.run_in_turn(source, number, on_loaded)
+
+    expect_rejection(store, archived, folder, set_aside, "position 5 was set aside")
+
+
+def expect_rejection(
+    store: Store, connection: Connection, folder: Path, engine: Engine, words: str
+) -> None:
+    before = every_row(connection)
+    with pytest.raises(ProgressError, match=words):
+        archive_rebuilds.run(store, folder, engine)
+    assert every_row(connection) == before
+    assert model_rows.read_value(connection, "schemas") == 1
+    assert archive_rebuilds.list_left(folder) == []

@@ -1,0 +1,150 @@
+"""Tasks of a rebuild from the archive may be killed, repeated, late or doubled."""
+
+import functools
+import multiprocessing
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+
+import pytest
+
+from progress.adapters.postgres.database import Connection
+from progress.archive import log_rows
+from progress.errors import RebuildRunning
+from progress.local import readiness
+from progress.projections import replacement
+from progress.recovery import archive_loads, buckets, engines
+from progress.recovery.archive_loads import Rebuild
+from progress.recovery.archive_rebuild import Source
+from tests.conftest import Store
+from tests.support import archive_rebuilds, archives, cli, model_rows, sample_events
+from tests.support.archive_rebuilds import archived, folder
+from tests.support.backup_fixtures import every_row
+
+__all__ = ["archived", "folder"]
+
+pytestmark = pytest.mark.timeout(300)  # processes start slowly on a busy machine
+
+FILLING = "progress.recovery.archive_rebuild:_Filling"
+# Where a task dies while it works on a bucket.
+DEATHS = [
+    ("progress.recovery.buckets", "fetch", "after"),
+    ("progress.recovery.bucket_folds", "fold_bucket", "after"),
+    ("progress.recovery.archive_loads", "load_tables", "before"),
+    ("progress.recovery.archive_loads", "load_tables", "after"),
+    ("progress.recovery.archive_loads", "load_bucket", "after"),
+]
+
+
+def test_a_bucket_is_loaded_once_if_tasks_are_killed_and_repeated(
+    store: Store, archived: Connection, folder: Path
+) -> None:
+    bucket = log_rows.bucket_of(archived, "learner-ann", archives.BUCKETS)
+
+    def kill_and_repeat(source: Source, rebuild: Rebuild, on_loaded: Callable[[], None]) -> None:
+        work = functools.partial(buckets.process, *source, bucket, rebuild.version)
+        for owner, name, point in DEATHS:
+            archive_rebuilds.run_until_death(owner, name, point, work)
+        assert work() == 0, "the last task was killed after the commit"
+        for _ in range(2):
+            archive_rebuilds.run_in_turn(source, rebuild, on_loaded)
+
+    before = every_row(archived)
+    archive_rebuilds.run(store, folder, kill_and_repeat)
+    assert every_row(archived) == before
+    assert archive_rebuilds.list_left(folder) == []
+
+
+def test_the_next_rebuild_succeeds_after_one_that_was_killed_in_any_step(
+    store: Store, archived: Connection, folder: Path
+) -> None:
+    before = every_row(archived)
+    rebuilding = functools.partial(
+        archive_rebuilds.run, store, folder, archive_rebuilds.run_in_turn
+    )
+    for step in ("begin", "load", "end", "catch_up"):
+        archive_rebuilds.run_until_death(FILLING, step, "after", rebuilding)
+        readiness.wait(lambda: is_lock_free(archived), "the end of the killed rebuild's session")
+        assert every_row(archived) == before
+    rebuilding()
+    assert every_row(archived) == before
+    assert model_rows.read_value(archived, "schemas") == 1
+    assert archive_rebuilds.list_left(folder) == []
+
+
+def is_lock_free(connection: Connection) -> bool:
+    try:
+        with replacement.hold_lock(connection):
+            return True
+    except RebuildRunning:
+        return False
+
+
+def test_other_processes_load_the_buckets_of_a_process_that_was_killed(
+    store: Store, archived: Connection, folder: Path
+) -> None:
+    killed: list[BaseProcess] = []
+
+    def kill_one(source: Source, number: Rebuild, on_loaded: Callable[[], None]) -> None:
+        def kill() -> None:
+            on_loaded()
+            if not killed:
+                killed.extend(multiprocessing.active_children()[:1])
+                killed[0].kill()
+
+        engines.run_processes(source, number, kill, workers=2)
+
+    before = every_row(archived)
+    archive_rebuilds.run(store, folder, kill_one)
+    assert killed
+    assert every_row(archived) == before
+
+
+def test_a_task_ends_if_the_rebuild_ends_without_it(
+    store: Store, archived: Connection, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    has_begun, has_ended, lock = threading.Event(), threading.Event(), archive_loads.lock_bucket
+
+    def lock_late(connection: Connection, bucket: int) -> None:
+        has_begun.set()
+        has_ended.wait(120)
+        lock(connection, bucket)
+
+    monkeypatch.setattr(archive_loads, "lock_bucket", lock_late)
+    with ThreadPoolExecutor(1) as threads:
+        other = threads.submit(
+            engines.run_other_task,
+            Source(str(folder), store.url),
+            execution=archive_rebuilds.EXECUTION,
+            index=1,
+            count=2,
+        )
+
+        def run_without(source: Source, number: Rebuild, on_loaded: Callable[[], None]) -> None:
+            has_begun.wait(120)
+            archive_rebuilds.run_in_turn(source, number, on_loaded)
+
+        archive_rebuilds.run(store, folder, run_without, execution=archive_rebuilds.EXECUTION)
+        has_ended.set()
+        other.result(120)
+
+
+def test_the_command_rebuilds_with_tasks_or_names_the_reason_why_it_cannot(
+    store: Store, archived: Connection, folder: Path, tmp_path: Path
+) -> None:
+    command = ("rebuild", "--from-archive")
+    refused = cli.progress(store.url, *command, PROGRESS_DATA_DIR=str(tmp_path / "empty"))
+    cli.expect_failure(refused, "there is no archive")
+    tasks = ("--engine", "tasks", "--workers", "2")
+    done = cli.progress(
+        store.url,
+        *command,
+        *tasks,
+        PROGRESS_DATA_DIR=str(tmp_path),
+        TZ="Asia/Kathmandu",
+        LC_ALL="C",
+    )
+    assert "are folded into new projections" in cli.expect_success(done)
+    assert not sample_events.find_differences(archived)
