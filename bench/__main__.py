@@ -11,6 +11,7 @@ from rich.console import Console
 from bench import (
     append,
     archive,
+    archive_rebuilds,
     as_of,
     batch_job,
     bursts,
@@ -55,6 +56,7 @@ ROWS: dict[str, Row] = {
     "erase": erase.measure_erasure,
     "statistics": statistics.compare_with_copy,
     "archive": archive.compare_with_copy,
+    "archive rebuild": archive_rebuilds.compare_with_place,
     "ingest": ingest.measure_load,
     "bursts": bursts.measure_large_bodies,
     "starts": starts.compare_with_empty,

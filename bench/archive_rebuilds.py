@@ -1,0 +1,86 @@
+"""A rebuild from the archive, compared with a rebuild in place.
+
+`EVENTS=4000000 python -m bench "archive rebuild"` measures a larger log.
+"""
+
+import functools
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+
+import psutil
+
+from bench import logs
+from bench.lines import Line, Rounds
+from bench.server import Server, Store
+from progress.adapters.storage import storage
+from progress.archive import runs
+from progress.archive.plan import Request
+from progress.projections import rebuild
+from progress.recovery import archive_rebuild, engines
+from progress.recovery.archive_rebuild import Source
+
+_ROUNDS = 3
+_BUCKETS = 16
+_WORKERS = 2  # connections of a rebuild in place, processes of one from the archive
+_EVENTS_OF_A_LEARNER = 840  # in 20 sessions
+_EVENTS = int(os.environ.get("EVENTS", "1000000"))
+
+
+def compare_with_place(server: Server) -> Iterator[Line]:
+    """Compare the speed and PostgreSQL's CPU time of both rebuilds."""
+    store, rounds = server.create_store(), Rounds()
+    events = logs.fill(store, learners=_EVENTS // _EVENTS_OF_A_LEARNER, sessions=20)
+    rebuild.run(store.connect)
+    with tempfile.TemporaryDirectory() as folder:
+        _archive(store, folder)
+        for _ in range(_ROUNDS):
+            for name, run in (
+                ("place", lambda: rebuild.run(store.connect, workers=_WORKERS)),
+                ("archive", functools.partial(_rebuild_from_archive, store, folder)),
+            ):
+                seconds, cpu_seconds = _measure(server, run)
+                rounds.add(name, events / seconds)
+                rounds.add(f"{name}, CPU", cpu_seconds)
+    server.drop(store)
+    what = f"rebuild of {events:,} events from the archive, two processes"
+    yield rounds.compare_rates(
+        what, "archive", "place", against="in place, two connections:", bar=0.9
+    )
+    yield Line(
+        f"PostgreSQL's CPU time of a {what}",
+        f"{rounds.median('archive, CPU'):.1f} s",
+        f"in place: {rounds.median('place, CPU'):.1f} s",
+        rounds.ratio("archive, CPU", "place, CPU"),
+        0.5,
+        at_most=True,
+    )
+
+
+def _archive(store: Store, folder: str) -> None:
+    with closing(store.connect()) as connection:
+        stored = storage.open_storage(folder)
+        runs.run(connection, stored, _BUCKETS, Request(is_now=True), lambda *_: None)
+
+
+def _rebuild_from_archive(store: Store, folder: str) -> None:
+    engine = functools.partial(engines.run_processes, workers=_WORKERS)
+    archive_rebuild.run(store.connect, Source(folder, store.url), engine, lambda *_: None)
+
+
+def _measure(server: Server, run: Callable[[], object]) -> tuple[float, float]:
+    """Return the seconds of the run, and the CPU seconds of the server's processes."""
+    begin, cpu_seconds = time.perf_counter(), _read_cpu_seconds(server.pid)
+    run()
+    return time.perf_counter() - begin, _read_cpu_seconds(server.pid) - cpu_seconds
+
+
+def _read_cpu_seconds(pid: int) -> float:
+    """Return the CPU time of the server's processes, of which many have ended."""
+    server = psutil.Process(pid)
+    running = [child.cpu_times() for child in server.children()]
+    times = server.cpu_times()
+    ended = times.children_user + times.children_system
+    return float(ended + sum(one.user + one.system for one in (times, *running)))
