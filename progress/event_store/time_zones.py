@@ -46,6 +46,12 @@ def rules() -> Iterator[Rule]:
 
 
 @functools.cache
+def encode_rules() -> str:
+    """Return the rules as JSON; the first call takes a second."""
+    return msgspec.json.encode(list(rules())).decode()
+
+
+@functools.cache
 def _changes(file: bytes) -> tuple[tuple[int, int], ...]:
     """Return the offset changes of a TZif file (RFC 9636), cached because many files are equal."""
     zone = ZoneInfo.from_file(io.BytesIO(file))

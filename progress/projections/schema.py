@@ -10,8 +10,6 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from progress.adapters.postgres import statements
 from progress.event_store import time_zones
 from progress.projections.models import BATCH, REALTIME, ReadModel
@@ -155,8 +153,7 @@ def _block(file: str, block: str) -> str:
 
 
 def _load_zone_rules(connection: "Connection") -> None:
-    rules = msgspec.json.encode(list(time_zones.rules())).decode()
-    connection.run(_block("zone_rules", "fill"), rules=rules)
+    connection.run(_block("zone_rules", "fill"), rules=time_zones.encode_rules())
 
 
 def _identifier(name: str) -> str:

@@ -1,13 +1,10 @@
 """Whole folds of the archive's files by DuckDB: of one bucket, or of the catalogue."""
 
 import contextlib
-import functools
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
-
-import msgspec
 
 from progress.adapters.postgres.statements import blocks
 from progress.archive import files
@@ -36,7 +33,7 @@ def fold_catalogue(folder: Path, log: Sequence[Path], rebuild: Rebuild) -> Catal
     """Fold the Parquet files of the streams that belong to no learner."""
     sources, folds = whole.source_statements("duckdb"), whole.fold_statements()
     with _open(folder, log, rebuild) as duck:
-        _run(duck, sources["zone_offsets"], rules=_encode_zone_rules())
+        _run(duck, sources["zone_offsets"], rules=time_zones.encode_rules())
         for statement in (sources["typed_events"], *(folds[name] for name in whole.CATALOGUE)):
             _run(duck, statement)
         tables = [table for table in whole.TABLES if table in whole.CATALOGUE]
@@ -57,11 +54,6 @@ def fold_bucket(
                 _run(duck, statement)
         tables = [table for table in whole.TABLES if table not in whole.CATALOGUE]
         return _write_tables(duck, folder, tables)
-
-
-@functools.cache
-def _encode_zone_rules() -> str:
-    return msgspec.json.encode(list(time_zones.rules())).decode()
 
 
 @contextlib.contextmanager
