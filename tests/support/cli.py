@@ -22,7 +22,7 @@ def progress(url: str, *arguments: str, **environment: str) -> Result:
         cwd=command_server.ROOT,
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=250,
         check=False,
     )
 
