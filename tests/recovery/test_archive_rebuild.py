@@ -1,19 +1,14 @@
 """A rebuild from the archive gives the rows of a rebuild from the log, or changes nothing."""
 
-import dataclasses
-import tempfile
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from hypothesis import assume, given, settings
-from hypothesis import strategies as st
 
 from progress.adapters.postgres.database import Connection
-from progress.adapters.storage import storage
 from progress.adapters.storage.storage import Storage
-from progress.archive import catalog, erasure, log_rows, plan
+from progress.archive import catalog, erasure, log_rows
 from progress.errors import ArchiveRunning, ProgressError
 from progress.event_store import dead_letters
 from progress.operations import erase_user
@@ -24,9 +19,8 @@ from tests.conftest import Store
 from tests.support import archive_rebuilds, archives, model_rows, sample_events
 from tests.support.archive_rebuilds import archive, archived, folder
 from tests.support.backup_fixtures import every_row
-from tests.support.event_logs import Disturbance, Log, disturbances, logs
 from tests.support.sample_events import BEGIN, lesson
-from tests.support.stage import Stage, append
+from tests.support.stage import append
 
 __all__ = ["archive", "archived", "folder"]
 
@@ -68,23 +62,6 @@ def test_the_rows_equal_those_of_a_rebuild_from_the_log(
         assert events == model_rows.read_value(archived, "head")
         assert every_row(archived) == expected
         assert model_rows.read_value(archived, "schemas") == 1
-
-
-@settings(max_examples=max(3, settings().max_examples // 8))
-@given(log=logs(size=60), how=disturbances(), late=st.integers(0, 30))
-def test_a_rebuild_from_the_archive_of_any_log_gives_the_rows_of_the_oracle(
-    stage: Stage, store: Store, log: Log, how: Disturbance, late: int
-) -> None:
-    stage.sweep()
-    early = tuple(p for n, p in enumerate(log.published) if n != late)
-    stage.deliver(dataclasses.replace(log, published=early), how)
-    assume(model_rows.read_value(stage.admin, "head"))
-    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(plan, "RANGE", 15)
-        archives.run(stage.admin, storage.open_storage(folder))
-        stage.deliver(log, how)
-        archive_rebuilds.run(store, Path(folder), archive_rebuilds.run_in_turn)
-    assert stage.differences(log.now) == []
 
 
 def test_changes_during_a_rebuild_are_in_its_rows(
