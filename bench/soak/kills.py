@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable
 
 import psutil
+from google.api_core.exceptions import GoogleAPIError
 
 from bench.functions import Function
 from bench.local_stack import LocalStack
@@ -52,7 +53,8 @@ class Kills(Background):
             with contextlib.suppress(ProgressError, psutil.NoSuchProcess, ProcessLookupError):
                 victims[name]()
                 self.killed[name] += 1
-            instances.direct_pushes(self._stack, self._steady)
+            with contextlib.suppress(GoogleAPIError):  # the stand-in may be restarting
+                instances.direct_pushes(self._stack, self._steady)
 
     def _killer(self, part: str) -> Callable[[], None]:
         return lambda: self._kill(part)

@@ -87,9 +87,16 @@ class Queries:
     def _send(
         self, client: http.client.HTTPConnection, body: bytes, headers: dict[str, str]
     ) -> str:
-        """Send a query; return OK, NO_RESPONSE with its reason, a status or an error's code."""
+        """Send a query; return OK, NO_RESPONSE with its reason, a status or an error's code.
+
+        As in a browser, a query is sent again if the server has closed the idle connection.
+        """
         try:
-            client.request("POST", "/graphql", body, headers)
+            try:
+                client.request("POST", "/graphql", body, headers)
+            except BrokenPipeError:
+                client.close()
+                client.request("POST", "/graphql", body, headers)
             response = client.getresponse()
             content = response.read()
         except (OSError, http.client.HTTPException) as error:
