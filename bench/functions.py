@@ -13,7 +13,7 @@ import psutil
 
 from progress import settings
 from progress.local import ports, processes, readiness
-from progress.local.parts import ROOT
+from progress.local.parts import FUNCTION_ENVIRONMENT, ROOT
 
 _FOLDER = Path(__file__).resolve().parent
 SOURCES = {
@@ -58,7 +58,7 @@ def start(name: str, **environment: str) -> Iterator[Function]:
     port = ports.reserve()
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder) / "log"
-        defaults = {"PYTHONPATH": str(ROOT), "THREADS": "80", "XDG_RUNTIME_DIR": folder}
+        defaults = FUNCTION_ENVIRONMENT | {"XDG_RUNTIME_DIR": folder}
         source = SOURCES[name]
         target = name.partition(" ")[0]
         options = ["--target", target, "--source", str(source), "--host", "127.0.0.1"]

@@ -9,8 +9,8 @@ from tests.support.cloud_run import settings as cloud_settings
 from tests.support.terraform_environments import Environments
 from tests.support.terraform_state import Deployment
 
-# Settings that functions-framework, gunicorn and Python read.
-FRAMEWORK = {"THREADS", "WORKERS", "PYTHONPATH"}
+# Settings that functions-framework, gunicorn, Python and glibc read.
+FRAMEWORK = {"THREADS", "WORKERS", "PYTHONPATH", "MALLOC_ARENA_MAX"}
 
 # Settings that Terraform does not set: Cloud Run sets them, only tests or the local stack need
 # them, or they are optional.
