@@ -17,7 +17,7 @@ from progress.cli import targets
 from progress.event_store import log
 from progress.event_store.log import StoredEvent
 from progress.local import readiness
-from progress.operations import claim
+from progress.operations import records
 from progress.projections import batch, drop_unused, rebuild
 from progress.projections import schema as read_model_schema
 
@@ -83,7 +83,7 @@ def run_batch() -> batch.Report:
 
     try:
         readiness.wait(run_with_lock, "the scheduled run", seconds=_BATCH_TIMEOUT_S)
-        targets.call_workers(claim.list_unclaimed(connection))
+        targets.call_workers(records.list_unclaimed(connection))
     finally:
         connection.close()
     return reports[-1]

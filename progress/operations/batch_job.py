@@ -11,7 +11,7 @@ from progress.adapters.postgres.database import Connection
 from progress.adapters.pubsub import backlog, wakeups
 from progress.adapters.telemetry import logs, tracing
 from progress.errors import ProgressError
-from progress.operations import archive_schedule, claim, export_files, retention
+from progress.operations import archive_schedule, claim, export_files, records, retention
 from progress.projections import batch, gauges
 from progress.projections.notifications import Publisher
 from progress.settings import Settings
@@ -48,7 +48,8 @@ def run(settings: Settings) -> int:
 
 def call_workers(connection: Connection) -> int:
     """Send a command for each unclaimed operation; return the number of commands."""
-    unclaimed = claim.list_unclaimed(connection)
+    with database.translate_errors(claim.translate):
+        unclaimed = records.list_unclaimed(connection)
     wakeups.send_operations(unclaimed)
     return len(unclaimed)
 
@@ -67,7 +68,7 @@ def _run(connection: database.Connection, settings: Settings) -> tuple[batch.Rep
     called = 0
     if index == 0:
         retention.delete_closed_letters(connection)
-        claim.delete_old(connection)
+        retention.delete_finished_operations(connection)
         export_files.delete_old(settings)
         if settings.erase_deleted_after_days is not None:
             retention.start_erasures(connection, settings.erase_deleted_after_days)

@@ -180,7 +180,7 @@ def try_end_export(
     connection: Connection, export_id: UUID, remove_file: Callable[[], None]
 ) -> bool:
     """End an export and remove its file; if a worker runs it, only cancel it and return False."""
-    lock = blocks("operations/operations")["lock operation"]
+    lock = blocks("operations/executor")["lock operation"]
     if not connection.run(lock, operation_id=export_id)[0][0]:
         _run(connection, "cancel export", operation_id=export_id)
         return False

@@ -5,25 +5,24 @@ timeout or a cancellation compensates the steps that began, last first. After th
 steps remain, and `retryOperation` resumes at the first incomplete one.
 """
 
-import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Mapping
 from uuid import UUID
 
 from progress import settings
 from progress.adapters.postgres import database
-from progress.adapters.postgres.database import Failure
 from progress.adapters.telemetry import logs, tracing
-from progress.errors import OperationEnded, ProgressError, Unavailable
+from progress.errors import AttemptFailed, OperationEnded, ProgressError, Unavailable
 from progress.operations import claim, step_actions
 from progress.operations.claim import ClaimedOperation
-from progress.projections import notifications
-from progress.projections.notifications import Publisher
+from progress.operations.records import Step
+from progress.operations.step_actions import Action
+from progress.projections.notifications import DISABLED, Publisher
 
 _CONNECTION_TIMEOUT_S = 30.0
 
 
-def run(operation_id: UUID, publisher: Publisher = notifications.DISABLED) -> bool:
+def run(operation_id: UUID, publisher: Publisher = DISABLED) -> bool:
     """Run the operation until it succeeds or fails; False if it does not exist or has finished.
 
     Raise Unavailable if the command must be delivered again.
@@ -33,87 +32,70 @@ def run(operation_id: UUID, publisher: Publisher = notifications.DISABLED) -> bo
     )
     try:
         operation = claim.claim(connection, operation_id, publisher)
-        if operation is None:
-            return False
-        with database.translate_errors(_translate), operation.resources:
-            end = operation.end or _run_steps(operation)
-        if end is not None and not operation.is_irrevocable:
-            end = _compensate(operation, end)
-        if end is None:
-            operation.succeed()
-        else:
-            operation.record_end(end)
-        _log_end(operation, end)
+        if operation:
+            _run_to_end(operation)
     finally:
         database.close(connection)
-    return True
+    return operation is not None
 
 
-def _run_steps(operation: ClaimedOperation) -> OperationEnded | None:
-    """Run the incomplete steps; return None on success, else the failure."""
-    actions = step_actions.ACTIONS[operation.kind]
+def _run_to_end(operation: ClaimedOperation) -> None:
+    end = operation.end or _attempt_steps(operation, step_actions.ACTIONS[operation.kind])
+    if end and not operation.is_irrevocable:
+        operation.begin_compensation(end)
+        compensations = step_actions.COMPENSATIONS.get(operation.kind, {})
+        if failure := _attempt_steps(operation, compensations):
+            end = OperationEnded(end.state, f"{end}; not compensated: {failure}")
+    operation.finish(end)
+    _log(operation, "ERROR" if end else "INFO", end or "done", outcome="error" if end else "ok")
+
+
+def _attempt_steps(
+    operation: ClaimedOperation, actions: Mapping[str, Action]
+) -> OperationEnded | None:
+    """Attempt each remaining step that has an action; return None on success, else the failure."""
     try:
-        while step := operation.next_step():
-            operation.begin_step(step)
-            with _attempt(operation):
-                operation.complete_step(actions[step.name](operation))
+        with database.translate_errors(claim.translate), operation.resources:
+            for step in operation.remaining_steps():
+                if step.name in actions:
+                    _attempt(operation, step, actions[step.name])
     except OperationEnded as end:
         return end
     return None
 
 
-def _compensate(operation: ClaimedOperation, end: OperationEnded) -> OperationEnded:
-    """Compensate the steps that began, last first; return the failure to record."""
-    actions = step_actions.COMPENSATIONS.get(operation.kind, {})
-    begun = [step for step in operation.plan.steps if step.name in operation.begun]
-    steps = [step for step in reversed(begun) if step.name in actions]
-    if steps and not operation.end:
-        operation.begin_compensation(end)
-    try:
-        for step in steps:
-            operation.begin_compensating(step)
-            with _attempt(operation):
-                actions[step.name](operation)
-                operation.complete_compensation(end)
-    except OperationEnded as failure:
-        return OperationEnded(end.state, f"{end}; not compensated: {failure}")
-    return end
-
-
-@contextlib.contextmanager
-def _attempt(operation: ClaimedOperation) -> Iterator[None]:
-    """Log and trace an attempt; record a failure, or an outage, which does not count."""
+def _attempt(operation: ClaimedOperation, step: Step, action: Action) -> None:
+    """Run the action once and record how it ended; raise Unavailable to request another attempt."""
+    operation.begin_step(step)
     began, outcome = time.perf_counter(), "error"
     try:
         with (
-            tracing.child_span(f"{operation.kind.lower()} {operation.step.name}", "internal"),
-            database.translate_errors(_translate),
+            tracing.child_span(f"{operation.kind.lower()} {step.name}", "internal"),
+            database.translate_errors(claim.translate),
         ):
-            yield
+            operation.complete_step(action(operation))
         outcome = "ok"
     except OperationEnded:
         raise
     except Unavailable as outage:
         outcome = "unavailable"
-        operation.postpone_attempt(outage)
+        if database.read_failure(outage.__cause__ or outage).is_refusal:
+            operation.raise_if_expired()  # the server cancelled a statement that took too long
+        operation.fail_step(outage, is_outage=True)
+        raise
     except ProgressError as error:
-        operation.fail_attempt(error)
+        operation.raise_if_expired()
+        operation.fail_step(error)
+        raise AttemptFailed(f"{operation.kind}, attempt {operation.attempt}: {error}") from error
     finally:
-        kind, step = operation.kind.lower(), operation.step.name
-        logs.write(
-            "INFO", f"{kind}: {step}", operation=kind, operation_id=str(operation.id), step=step,
-            attempt=operation.attempt, outcome=outcome,
-            latency_ms=round(1_000 * (time.perf_counter() - began), 3),
+        _log(
+            operation, "INFO", step.name, outcome=outcome, step=step.name,
+            attempt=operation.attempt, latency_ms=round(1_000 * (time.perf_counter() - began), 3),
         )  # fmt: skip
 
 
-def _translate(failure: Failure) -> ProgressError:
-    return failure.to_unavailable() or ProgressError(failure.message)
-
-
-def _log_end(operation: ClaimedOperation, end: OperationEnded | None) -> None:
-    kind = operation.kind.lower()
-    logs.write(
-        "ERROR" if end else "INFO", f"{kind}: {end or 'done'}", operation=kind,
-        operation_id=str(operation.id), outcome="error" if end else "ok",
-    )  # fmt: skip
+def _log(
+    operation: ClaimedOperation, severity: logs.Severity, text: object, **fields: object
+) -> None:
+    kind, operation_id = operation.kind.lower(), str(operation.id)
+    logs.write(severity, f"{kind}: {text}", operation=kind, operation_id=operation_id, **fields)

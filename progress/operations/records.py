@@ -161,6 +161,11 @@ def get_operations(connection: "Connection", *, first: int) -> list[Operation]:
     return _read(connection, "newest operations", first=first, before=None)
 
 
+def list_unclaimed(connection: "Connection") -> list[UUID]:
+    """Return the unfinished operations that no worker has claimed, oldest first."""
+    return [row[0] for row in connection.run(blocks(_FILE)["list unclaimed"])]
+
+
 def _read(connection: "Connection", block: str, **values: object) -> list[Operation]:
     rows = connection.run(blocks(_FILE)[block], **values) or []
     names = [column["name"] for column in connection.columns or []]

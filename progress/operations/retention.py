@@ -1,4 +1,7 @@
-"""What the batch job deletes or erases after a time: closed dead letters, and deleted learners."""
+"""What the batch job deletes or erases after a time.
+
+It deletes closed dead letters and finished operations, and erases deleted learners.
+"""
 
 from uuid import UUID
 
@@ -22,6 +25,12 @@ def delete_closed_letters(connection: Connection) -> int:
         connection.run(blocks(_FILE)["delete closed letters"], limit=_LETTERS_PER_RUN)
         deleted: int = connection.row_count
     return deleted
+
+
+def delete_finished_operations(connection: Connection) -> None:
+    """Delete the operations that finished more than 400 days ago."""
+    with database.translate_errors(_translate):
+        connection.run(blocks(_FILE)["delete finished operations"])
 
 
 def start_erasures(connection: Connection, deleted_after_days: int) -> list[UUID]:

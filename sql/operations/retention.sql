@@ -11,6 +11,9 @@ WHERE letter_id IN (
     ORDER BY coalesce(replayed_at, discarded_at)
     LIMIT CAST(:limit AS bigint));
 
+-- delete finished operations --
+DELETE FROM operations.operations o WHERE o.finished_at < clock_timestamp() - interval '400 days';
+
 -- learners to erase --
 -- The learners whose deletion was recorded more than :days days ago and whose erasure was never started, in the order
 -- of their deletions, each with the digest of the learner's id.

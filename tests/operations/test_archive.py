@@ -14,7 +14,7 @@ from progress.adapters.storage import storage
 from progress.adapters.storage.storage import Storage
 from progress.archive import check, erasure, log_rows, plan
 from progress.errors import ArchiveRunning
-from progress.operations import archive_schedule, claim, step_actions
+from progress.operations import archive_schedule, records, step_actions
 from progress.operations.claim import ClaimedOperation
 from progress.projections import batch
 from tests.conftest import Store
@@ -207,7 +207,7 @@ def batch_connection(store: Store) -> Iterator[Connection]:
 def scheduled(connection: Connection) -> list[str]:
     """Let the batch job start the operations that are due; return the unfinished operations."""
     archive_schedule.start_if_due(connection)
-    return [str(operation_id) for operation_id in claim.list_unclaimed(connection)]
+    return [str(operation_id) for operation_id in records.list_unclaimed(connection)]
 
 
 def test_the_first_batch_run_of_a_day_archives_a_full_range(

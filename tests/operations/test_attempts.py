@@ -9,7 +9,7 @@ import pytest
 
 from progress.adapters.postgres import database, statements
 from progress.adapters.postgres.database import Connection
-from progress.errors import Unavailable
+from progress.errors import OperationClaimed, Unavailable
 from progress.local import readiness
 from progress.operations import claim
 from progress.projections import batch, projector, replacement
@@ -28,21 +28,26 @@ from tests.support.operation_fixtures import (
 from tests.support.stage import connect
 
 
+def claim_released(connection: Connection, operation_id: str) -> claim.ClaimedOperation:
+    """Claim the operation as soon as the server has ended the session of its last worker."""
+    claims: list[claim.ClaimedOperation | None] = []
+
+    def has_claimed() -> bool:
+        with contextlib.suppress(OperationClaimed):
+            claims.append(claim.claim(connection, UUID(operation_id)))
+        return bool(claims)
+
+    readiness.wait(has_claimed, "the claim")
+    assert claims[0]
+    return claims[0]
+
+
 def test_an_operation_fails_after_five_workers_have_died(operator: Operator, store: Store) -> None:
     started = operator.start("runBatch")
     for _ in range(claim.MAX_ATTEMPTS):
         with contextlib.closing(database.connect(url_of(store, "project"))) as dying:
-            claims: list[claim.ClaimedOperation | None] = []
-
-            def has_claimed(dying: Connection = dying, claims: list[Any] = claims) -> bool:
-                claims.append(claim.claim(dying, UUID(started["id"])))
-                return claims[-1] is not None
-
-            readiness.wait(has_claimed, "the lock")
-            operation = claims[-1]
-            assert operation
-            operation.begin_step(step_named("batch"))
-    deliver(started["id"])
+            claim_released(dying, started["id"]).begin_step(step_named("batch"))
+    assert deliver(started["id"])
     done = operator.get(started["id"])
     assert (done["state"], done["error"]) == ("FAILED", "batch: 5 attempts did not finish")
     assert done["steps"][0]["attempts"] == 5

@@ -15,7 +15,7 @@ from progress.errors import (
     DatabaseUnavailable,
     ProgressError,
 )
-from progress.operations import claim
+from progress.operations import claim, step_actions
 from tests.support import traced_operation
 from tests.support.operation_fixtures import Operator, deliver, limit_step
 from tests.support.traced_operation import COMPENSATED, POINTS, STEPS
@@ -108,6 +108,31 @@ def test_a_refused_connection_does_not_count_as_an_attempt(
 def refuse(*_: object, **__: object) -> Connection:
     """Refuse a connection."""
     raise DatabaseUnavailable("no connection")
+
+
+def test_a_step_is_undone_after_a_cancellation_even_if_only_an_outage_ended_it(
+    operator: Operator, hooks: Hooks, connection: Connection
+) -> None:
+    operation_id = start(operator)
+    hooks["prepare", "after"] = refuse
+    with pytest.raises(DatabaseUnavailable):
+        deliver(operation_id)
+    assert traced_operation.read_effects(connection) == ["prepare"]
+    change(operator, "cancelOperation", operation_id)
+    assert run_until_it_ends(operator, operation_id)["state"] == "FAILED"
+    assert traced_operation.read_effects(connection) == []
+
+
+def test_a_step_fails_if_its_outcome_is_larger_than_64_kib(
+    operator: Operator, hooks: Hooks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    operation_id = start(operator)
+    actions = {**step_actions.ACTIONS["REBUILD"], "prepare": lambda _: "x" * 65_535}
+    monkeypatch.setitem(step_actions.ACTIONS, "REBUILD", actions)
+    with pytest.raises(AttemptFailed, match="steps_outcome_check"):
+        deliver(operation_id)
+    (prepare, *_) = operator.get(operation_id)["steps"]
+    assert (prepare["state"], prepare["attempts"]) == ("PENDING", 1)
 
 
 @pytest.mark.parametrize("step", STEPS)
@@ -217,12 +242,18 @@ def test_a_cancelled_operation_that_no_worker_has_begun_ends_immediately(
     assert traced_operation.read_runs(connection) == []
 
 
+@pytest.mark.parametrize("breaks", [True, False])
 def test_outages_during_a_compensation_are_not_counted_and_all_effects_are_undone_later(
-    operator: Operator, hooks: Hooks, connection: Connection
+    operator: Operator, hooks: Hooks, connection: Connection, *, breaks: bool
 ) -> None:
+    """The worker loses the connection that holds its claim, or the compensation gets no other."""
     operation_id = start(operator)
+
+    def break_connection() -> None:
+        connection.run(traced_operation.blocks()["break workers"], name="operation")
+
     hooks["write", "before"] = lambda: change(operator, "cancelOperation", operation_id)
-    hooks["write", "undo before"] = refuse
+    hooks["write", "undo before"] = break_connection if breaks else refuse
     for _ in range(claim.MAX_ATTEMPTS + 2):
         with pytest.raises(DatabaseUnavailable):
             deliver(operation_id)

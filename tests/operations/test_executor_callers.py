@@ -1,9 +1,7 @@
 """Concurrent callers and workers of an operation, and the deletion of old operations."""
 
-import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
-from typing import Any
 from uuid import UUID
 
 import pytest
@@ -12,12 +10,15 @@ from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection
 from progress.adapters.postgres.statements import blocks
 from progress.errors import OperationClaimed
-from progress.operations import claim, executor
+from progress.local import readiness
+from progress.operations import executor, records, retention
+from progress.operations.records import OperationKind
 from tests.conftest import Store
 from tests.support import traced_operation
 from tests.support.operation_fixtures import (
     FIELDS,
     Operator,
+    deliver,
     limit_step,
     url_of,
     write_dead_letters,
@@ -41,29 +42,39 @@ def test_one_of_twenty_workers_runs_the_operation(
     done = operator.get(operation_id)
     assert outcomes.count("True") == 1
     assert traced_operation.read_runs(connection) == DONE
-    assert not executor.run(UUID(operation_id))
+    assert not deliver(operation_id)
     assert operator.get(operation_id) == done
 
 
+@pytest.mark.parametrize("end", ["COMMIT", "ROLLBACK"])
 def test_concurrent_callers_share_one_operation_about_a_subject(
-    operator: Operator, store: Store
+    operator: Operator, connection: Connection, store: Store, end: str
 ) -> None:
+    """The others arrive during the transaction of the first request, and wait until it ends."""
     url = url_of(store, "query")
-    with ExitStack() as stack, ThreadPoolExecutor(4) as pool:
-        callers = [stack.enter_context(closing(database.connect(url))) for _ in range(4)]
-        for round_ in range(100):
-            together = threading.Barrier(len(callers))
 
-            def accept(caller: int, round_: int = round_, together: Any = together) -> str:
-                together.wait()
-                rows = callers[caller].run(
-                    blocks("operations/operations")["accept"], kind="RUN_BATCH", steps=["batch"],
-                    started_by=f"caller {caller}", key=f"{round_}", arguments="{}",
-                    subject=f"subject {round_}", time_limit_s=60.0, daily_limit=None,
-                )  # fmt: skip
-                return str(rows[0][0])
+    def accept(caller: Connection, name: str) -> str:
+        values = records.accept_values(
+            OperationKind.RUN_BATCH, caller=name, key="k", subject="the subject"
+        )
+        return str(caller.run(blocks("operations/operations")["accept"], **values)[0][0])
 
-            assert len(set(pool.map(accept, range(len(callers))))) == 1
+    with ExitStack() as stack, ThreadPoolExecutor(3) as pool:
+        first, *others = [stack.enter_context(closing(database.connect(url))) for _ in range(4)]
+        first.run("BEGIN")
+        accepted = accept(first, "first")
+        waiting = [pool.submit(accept, caller, f"{n}") for n, caller in enumerate(others)]
+        readiness.wait(lambda: count_waiting(connection) == len(others), "the other requests")
+        first.run(end)
+        shared = {request.result() for request in waiting}
+    assert len(shared) == 1
+    assert (shared == {accepted}) == (end == "COMMIT")
+
+
+def count_waiting(connection: Connection) -> int:
+    """Return the number of sessions that wait for another transaction to end."""
+    count: int = connection.run(traced_operation.blocks()["count waiting"])[0][0]
+    return count
 
 
 def test_a_second_administrator_gets_the_operation_of_the_first(
@@ -108,6 +119,6 @@ def test_finished_operations_are_deleted_after_400_days(
     for operation_id, days in ((old, 401), (recent, 399)):
         connection.run(traced_operation.blocks()["grow old"], operation_id=operation_id, days=days)
     with closing(database.connect(url_of(store, "batch"))) as job:
-        claim.delete_old(job)
+        retention.delete_finished_operations(job)
     listed = operator.data("{ operations { edges { node { id } } } }")["operations"]["edges"]
     assert [edge["node"]["id"] for edge in listed] == [recent]

@@ -12,7 +12,7 @@ import pytest
 
 from progress.adapters.postgres.database import Connection
 from progress.cli import receipts
-from progress.operations import claim, executor
+from progress.operations import executor, records
 from tests.conftest import Store
 from tests.support import cli
 from tests.support.erasure_fixtures import no_requests
@@ -29,7 +29,7 @@ def workers(store: Store) -> Iterator[None]:
     def run_operations() -> None:
         with closing(store.connect()) as connection:
             while not ends.wait(0.05):
-                for operation_id in claim.list_unclaimed(connection):
+                for operation_id in records.list_unclaimed(connection):
                     executor.run(operation_id)
 
     thread = threading.Thread(target=run_operations)

@@ -11,13 +11,13 @@ import redis
 from progress import settings
 from progress.adapters.postgres.database import Connection
 from progress.errors import OperationClaimed, Unavailable
-from progress.local import readiness
 from progress.operations import claim, executor
 from tests.support import model_rows, sample_events
 from tests.support.operation_fixtures import (
     USERS,
     Operator,
     blocks,
+    deliver,
     list_changes,
     result,
     step_named,
@@ -119,7 +119,7 @@ def test_another_worker_takes_over_if_a_worker_dies(
     operation.begin_step(step_named("fold"))
     operation.report_progress(0.625)
     worker._usock.shutdown(socket.SHUT_RDWR)  # as when a process dies: the lock is released
-    readiness.wait(lambda: executor.run(UUID(started["id"])), "the lock")
+    assert deliver(started["id"])
     done = operator.get(started["id"])
     result(done)
     assert [(s["name"], s["attempts"]) for s in done["steps"]] == [("fold", 2), ("swap", 1)]

@@ -108,14 +108,15 @@ def test_concurrent_requests_cannot_start_a_sixth_export(
         daily_limit=5,
         user_id="ann",
     )
-    sql = statements.blocks("operations/operations")
+    sql = statements.blocks("operations/operations") | statements.blocks("operations/executor")
     with closing(stage.connect(store.url)) as other, ThreadPoolExecutor(1) as pool:
         other.run("BEGIN")
         fifth = other.run(sql["accept"], **values)[0][0]
         sixth = pool.submit(start_own, operator, "5")
         readiness.wait(lambda: populated.run(blocks()["waiting for rows"])[0][0], "the sixth")
-        ended = {"state": "SUCCEEDED", "error": None, "result": "{}"}
-        other.run(sql["finish"], operation_id=fifth, **ended)
+        ended: dict[str, str | None] = {"state": "SUCCEEDED", "outcome": "{}"}
+        ended |= dict.fromkeys(("failing_state", "error", "cancelled_by"))
+        other.run(sql["set state"], operation_id=fifth, **ended)
         other.run("COMMIT")
         assert sixth.result() == "RATE_LIMITED"
     assert start_own(operator, "4") == str(fifth)

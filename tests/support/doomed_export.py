@@ -38,7 +38,7 @@ def install(point: str) -> None:
         case "written":
             _replace(ClaimedOperation, "complete_step", after=die)
         case "offered":
-            _replace(ClaimedOperation, "succeed", before=die)
+            _replace(ClaimedOperation, "finish", before=die)
         case "deleted":
             _replace(Folder, "remove_file", after=die)
 

@@ -27,7 +27,12 @@ UPDATE operations.operations SET finished_at = finished_at - make_interval(days 
 WHERE operation_id = CAST(:operation_id AS uuid);
 
 -- break workers --
-SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = :name AND datname = current_database();
+SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity
+WHERE application_name = :name AND datname = current_database();
+
+-- count waiting --
+SELECT count(*) FROM pg_locks l JOIN pg_stat_activity a USING (pid)
+WHERE l.locktype = 'transactionid' AND NOT l.granted AND a.datname = current_database();
 
 -- runs --
 SELECT step, effect FROM public.runs ORDER BY run;

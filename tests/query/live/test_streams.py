@@ -127,7 +127,7 @@ def test_a_stream_sends_each_state_of_an_operation_until_it_ends(
     port: int, subscribe: Subscribe, database: str
 ) -> None:
     query = "subscription($id: ID!) { operationUpdated(id: $id) { state progress } }"
-    blocks = statements.blocks("operations/operations")
+    blocks = statements.blocks("operations/operations") | statements.blocks("operations/executor")
     with closing(rows_by_hand.connect(database)) as connection:
         batch = {"kind": "RUN_BATCH", "started_by": "root", "key": "k"}
         ((accepted, *_),) = connection.run(
@@ -143,8 +143,9 @@ def test_a_stream_sends_each_state_of_an_operation_until_it_ends(
         assert stream.next_value() == {"state": "PENDING", "progress": 0}
         connection.run(blocks["claim"], operation_id=accepted)
         assert stream.next_value() == {"state": "RUNNING", "progress": 0}
-        ended = {"state": "SUCCEEDED", "error": None, "result": "{}"}
-        connection.run(blocks["finish"], operation_id=accepted, **ended)
+        ended: dict[str, str | None] = {"state": "SUCCEEDED", "outcome": "{}"}
+        ended |= dict.fromkeys(("failing_state", "error", "cancelled_by"))
+        connection.run(blocks["set state"], operation_id=accepted, **ended)
         assert stream.next_value() == {"state": "SUCCEEDED", "progress": 1}
     assert stream.next_event() == ("complete", None)
     for user, name in (("ann", str(accepted)), ("root", str(uuid.uuid4()))):

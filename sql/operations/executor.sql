@@ -1,0 +1,72 @@
+-- The worker that runs an operation: progress/operations/claim.py. A statement that changes the operation returns the
+-- operation's new version first.
+
+-- lock operation --
+SELECT pg_try_advisory_lock(operations.lock_key(CAST(:operation_id AS uuid)));
+
+-- claim --
+-- Returns no row if the operation has finished. `begun` are the steps that may have had effects and are not undone. A
+-- step that only an outage interrupted has an error, but no attempts.
+UPDATE operations.operations o
+SET state = CASE o.state WHEN 'PENDING' THEN 'RUNNING' ELSE o.state END, version = o.version + 1
+FROM (
+    SELECT coalesce(jsonb_object_agg(s.name, s.outcome) FILTER (WHERE s.state = 'SUCCEEDED'), '{}') AS outcomes,
+        array_agg(s.name) FILTER (WHERE (s.attempts > 0 OR s.error IS NOT NULL) AND NOT s.is_compensated) AS begun
+    FROM operations.steps s WHERE s.operation_id = CAST(:operation_id AS uuid)) s
+WHERE o.operation_id = CAST(:operation_id AS uuid) AND o.finished_at IS NULL
+RETURNING o.version, o.kind, o.arguments, o.is_irrevocable, o.failing_state, o.error, s.outcomes, s.begun;
+
+-- restart --
+-- Reset all steps: this kind starts over after its worker died. The attempts of completed steps do not count, because
+-- a later step was interrupted.
+UPDATE operations.steps s
+SET attempts = s.attempts - CASE s.state WHEN 'SUCCEEDED' THEN 1 ELSE 0 END, state = 'PENDING', outcome = NULL
+WHERE s.operation_id = CAST(:operation_id AS uuid);
+
+-- record step --
+-- Set the state of a step, and add to the number of attempts at the step or at its compensation: 1 for an attempt that
+-- begins, -1 for one that an outage ended. Returns no row if no attempt is left, or if the step would begin although
+-- the operation has expired, or was cancelled before its point of no return.
+WITH o AS (
+    UPDATE operations.operations o
+    SET version = o.version + 1, is_irrevocable = o.is_irrevocable OR :is_final
+    WHERE o.operation_id = CAST(:operation_id AS uuid) AND (:state <> 'RUNNING'
+        OR clock_timestamp() < o.expires_at AND (o.is_irrevocable OR o.cancelled_by IS NULL))
+    RETURNING o.operation_id, o.version)
+UPDATE operations.steps s
+SET state = :state, outcome = coalesce(CAST(:outcome AS jsonb), s.outcome),
+    error = CASE :state WHEN 'SUCCEEDED' THEN NULL ELSE coalesce(:error, s.error) END,
+    attempts = s.attempts + :attempts, compensations = s.compensations + :compensations,
+    is_compensated = s.compensations > 0 AND :state = 'PENDING'
+FROM o
+WHERE s.operation_id = o.operation_id AND s.name = :step
+  AND s.attempts + :attempts <= :max_attempts AND s.compensations + :compensations <= :max_attempts
+RETURNING o.version, s.attempts, s.compensations;
+
+-- record progress --
+-- Record the progress, which never decreases. Returns also whether the operation has expired, and whether it was
+-- cancelled before its point of no return. Neither stops a compensation.
+WITH reported AS (
+    UPDATE operations.operations o SET progress = :progress, version = o.version + 1
+    WHERE o.operation_id = CAST(:operation_id AS uuid) AND o.progress < :progress RETURNING o.version)
+SELECT (SELECT r.version FROM reported r), o.state = 'RUNNING' AND clock_timestamp() >= o.expires_at,
+    o.state = 'RUNNING' AND o.cancelled_by IS NOT NULL AND NOT o.is_irrevocable
+FROM operations.operations o WHERE o.operation_id = CAST(:operation_id AS uuid);
+
+-- set state --
+-- Begin to compensate the operation, or end it. The step that did not succeed gets the same state.
+WITH s AS (
+    UPDATE operations.steps s SET state = :state, error = :error
+    WHERE s.operation_id = CAST(:operation_id AS uuid)
+      AND (s.state IN ('RUNNING', 'COMPENSATING') OR s.is_compensated AND s.outcome IS NULL))
+UPDATE operations.operations o
+SET state = :state, failing_state = :failing_state, error = :error, result = CAST(:outcome AS jsonb),
+    progress = CASE :state WHEN 'SUCCEEDED' THEN 1 ELSE o.progress END,
+    finished_at = CASE :state WHEN 'COMPENSATING' THEN NULL ELSE clock_timestamp() END,
+    cancelled_by = coalesce(o.cancelled_by, :cancelled_by), version = o.version + 1
+WHERE o.operation_id = CAST(:operation_id AS uuid) RETURNING o.version;
+
+-- limit statements --
+-- Also let the server cancel the statement of a worker that has died, which PostgreSQL can detect on Linux.
+SELECT set_config('statement_timeout', :milliseconds, false),
+    CASE WHEN version() ~ 'linux' THEN set_config('client_connection_check_interval', '1s', false) END;
