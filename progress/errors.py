@@ -17,6 +17,7 @@ ProgressError
 │   ├── ArchiveRunning           another run works on the archive; the caller waits until it ends
 │   ├── OperationClaimed         another worker is running the operation
 │   └── HistoryTooLong           too many events to fold; the caller asks for fewer
+├── ArchiveDamaged               a file of the archive is wrong; a run writes its range again
 ├── StatementFailed              PostgreSQL rejected a statement; a developer reads the log
 ├── RedisUnavailable             the caller continues without Redis
 ├── RequestRejected              the client of the query API corrects its request
@@ -113,6 +114,10 @@ class OperationClaimed(Unavailable):
 
 class HistoryTooLong(Unavailable):
     """A query of the past would fold too many events; the message says what to request instead."""
+
+
+class ArchiveDamaged(ProgressError):
+    """A file of the archive is missing, damaged or differs from the log; a run writes it again."""
 
 
 class StatementFailed(ProgressError):

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from progress.adapters.storage.storage import Storage
 from progress.archive import files, manifest
 from progress.archive.manifest import File, Manifest, RangeEntry, RangeManifest
-from progress.errors import ProgressError
+from progress.errors import ArchiveDamaged, ProgressError
 
 
 class Published(NamedTuple):
@@ -38,13 +38,16 @@ def require(storage: Storage) -> Published:
     return published
 
 
-def publish(storage: Storage, new: Manifest, over: Published | None) -> None:
+def publish(storage: Storage, new: Manifest, over: Published | None) -> Published:
     """Replace the archive's manifest, then the manifests of the ranges that have new ones.
 
-    Raise ProgressError if another writer has changed the archive's manifest since `over` was read.
+    Return the new archive. Raise ProgressError if another writer has changed the archive's manifest
+    since `over` was read.
     """
-    storage.replace(manifest.NAME, manifest.encode(new), over.generation if over else None)
+    data = manifest.encode(new)
+    generation = storage.replace(manifest.NAME, data, over.generation if over else None)
     settle(storage, new)
+    return Published(new, generation)
 
 
 def settle(storage: Storage, published: Manifest) -> None:
@@ -59,7 +62,7 @@ def settle(storage: Storage, published: Manifest) -> None:
 
 
 def read_range(storage: Storage, entry: RangeEntry) -> RangeManifest:
-    """Return the manifest of a range; raise ProgressError if it is missing or damaged."""
+    """Return the manifest of a range; raise ArchiveDamaged if it is missing or damaged."""
     path = _path(entry.first, entry.last)
     for candidate in (path, _pending_path(entry)):
         content = storage.read(candidate)
@@ -99,21 +102,21 @@ def file_path(contents: RangeManifest, name: str) -> str:
 
 
 def fetch(storage: Storage, contents: RangeManifest, file: File, target: Path) -> None:
-    """Copy a range's file to this machine; raise ProgressError if it is missing or damaged."""
+    """Copy a range's file to this machine; raise ArchiveDamaged if it is missing or damaged."""
     path = file_path(contents, file.name)
     if not storage.has(path) or files.download(storage, path, target) != file.sha256:
         raise damaged(path)
 
 
-def damaged(path: str) -> ProgressError:
+def damaged(path: str) -> ArchiveDamaged:
     """Return the error that reports a file as missing or damaged."""
-    return ProgressError(
+    return ArchiveDamaged(
         f"{path} of the archive is missing or damaged: remove it, and run `progress archive`"
     )
 
 
 def check_stored(storage: Storage, contents: RangeManifest) -> None:
-    """Read a range's files back; raise ProgressError if one is missing or has another hash."""
+    """Read a range's files back; raise ArchiveDamaged if one is missing or has another hash."""
     for file in contents.files:
         path = file_path(contents, file.name)
         if not storage.has(path) or files.hash_stored(storage, path) != file.sha256:

@@ -11,7 +11,7 @@ from progress.archive import catalog, files, log_rows, manifest, publishing, ran
 from progress.archive.files import Sums, Workspace
 from progress.archive.log_rows import Positions
 from progress.archive.manifest import File, Manifest, RangeEntry, RangeManifest
-from progress.errors import ProgressError, Unavailable
+from progress.errors import ArchiveDamaged
 
 Progress = Callable[[int, int], None]
 
@@ -84,9 +84,7 @@ def _read_ranges(
     for entry in published.ranges:
         try:
             contents.append(catalog.read_range(storage, entry))
-        except Unavailable:
-            raise
-        except ProgressError:
+        except ArchiveDamaged:
             path = f"{manifest.folder(entry.first, entry.last)}/{manifest.NAME}"
             findings.append(Finding(path, "is missing or damaged"))
     return contents, findings

@@ -6,7 +6,7 @@ from typing import TypeVar
 
 import msgspec
 
-from progress.errors import ProgressError
+from progress.errors import ArchiveDamaged, ProgressError
 
 NAME = "manifest.json"
 FORMAT = 1  # of the files and of the manifests
@@ -125,7 +125,7 @@ def decode(data: bytes) -> Manifest:
 
 
 def decode_range(data: bytes, path: str) -> RangeManifest:
-    """Decode the manifest of a range; raise ProgressError if it is invalid."""
+    """Decode the manifest of a range; raise ArchiveDamaged if it is invalid."""
     return _decode(data, RangeManifest, path)
 
 
@@ -137,4 +137,4 @@ def _decode(data: bytes, type_: type[_T], path: str) -> _T:
     try:
         return msgspec.json.decode(data, type=type_)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise ProgressError(f"{path} of the archive is damaged: {error}") from None
+        raise ArchiveDamaged(f"{path} of the archive is damaged: {error}") from None

@@ -2,7 +2,7 @@
 
 from progress.adapters.postgres.database import Connection
 from progress.adapters.storage.storage import Storage
-from progress.archive import catalog, log_rows, manifest
+from progress.archive import catalog, log_rows
 from progress.archive.catalog import Published
 from progress.archive.manifest import Log, Manifest, RangeEntry
 from progress.errors import ProgressError
@@ -45,7 +45,7 @@ def publish(
     kept = [old for old in published if not any(a <= old.last and old.first <= b for a, b in new)]
     every = sorted([*kept, *entries], key=lambda entry: entry.first)
     upto = every[-1].last
-    catalog.publish(
+    return catalog.publish(
         storage,
         Manifest(
             log=_identity(connection),
@@ -56,10 +56,6 @@ def publish(
         ),
         current,
     )
-    published_now = catalog.read(storage)
-    if published_now is None:
-        raise ProgressError(f"{manifest.NAME} of the archive has disappeared: run again")
-    return published_now
 
 
 def _identity(connection: Connection) -> Log:

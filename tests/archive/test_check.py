@@ -118,8 +118,9 @@ def test_the_archive_of_a_log_that_was_restored_to_an_earlier_time_is_rejected(
         archives.run(log, archive)
 
 
-def test_a_range_is_not_lost_while_the_storage_does_not_respond(
-    log: Connection, archive: Storage, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("failure", [StorageUnavailable("no response"), ProgressError("HTTP 403")])
+def test_a_range_is_not_lost_while_the_storage_fails(
+    log: Connection, archive: Storage, monkeypatch: pytest.MonkeyPatch, failure: ProgressError
 ) -> None:
     archives.run(log, archive)
     read_range, calls = catalog.read_range, list[RangeEntry]()
@@ -127,14 +128,14 @@ def test_a_range_is_not_lost_while_the_storage_does_not_respond(
     def fail_once(stored: Storage, entry: RangeEntry) -> RangeManifest:
         calls.append(entry)
         if len(calls) == 1:
-            raise StorageUnavailable("no response")
+            raise failure
         return read_range(stored, entry)
 
     monkeypatch.setattr(catalog, "read_range", fail_once)
-    with pytest.raises(StorageUnavailable):
+    with pytest.raises(ProgressError, match=str(failure)):
         shallow(archive)
     calls.clear()
-    with pytest.raises(StorageUnavailable):
+    with pytest.raises(ProgressError, match=str(failure)):
         archives.run(log, archive)
 
 

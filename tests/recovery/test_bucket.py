@@ -183,17 +183,19 @@ def test_a_small_object_is_replaced_only_if_it_has_not_changed_since_it_was_read
     first = remote.read("m")
     assert first
     assert first.data == b"one"
-    remote.replace("m", b"two", first.generation)
+    second = remote.replace("m", b"two", first.generation)
     with pytest.raises(ProgressError, match="another writer"):
         remote.replace("m", b"three", first.generation)
-    assert bucket.objects == {"p/m": b"two"}
+    remote.replace("m", b"three", second)
+    assert bucket.objects == {"p/m": b"three"}
 
 
 def test_a_replacement_whose_response_was_lost_succeeds(bucket: cloud_storage.Bucket) -> None:
     remote = storage.open_storage("gs://b/p")
     bucket.lost_responses = 1
-    remote.replace("m", b"one", None)
-    assert bucket.objects == {"p/m": b"one"}
+    generation = remote.replace("m", b"one", None)
+    remote.replace("m", b"two", generation)
+    assert bucket.objects == {"p/m": b"two"}
 
 
 def test_a_purged_object_has_no_former_generations(bucket: cloud_storage.Bucket) -> None:
@@ -220,10 +222,11 @@ def test_a_small_file_of_a_folder_is_replaced_only_if_it_has_not_changed_since_i
     folder.replace("m", b"one", None)
     first = folder.read("m")
     assert first
-    folder.replace("m", b"two", first.generation)
+    second = folder.replace("m", b"two", first.generation)
     for generation in (None, first.generation):
         with pytest.raises(ProgressError, match="another writer"):
             folder.replace("m", b"three", generation)
+    folder.replace("m", b"three", second)
     with folder.writing("t/u/x") as output:
         output.write(b"abc")
     assert [(found.path, found.bytes) for found in folder.list_tree("t")] == [("t/u/x", 3)]

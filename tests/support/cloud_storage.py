@@ -97,7 +97,8 @@ class _Handler(BaseHTTPRequestHandler):
         if self.bucket.lost_responses:
             self.bucket.lost_responses -= 1
             return self._answer(503, b"try again")
-        return self._answer(200, b"{}")
+        written = json.dumps({"generation": str(self.bucket.generations[name])})
+        return self._answer(200, written.encode())
 
     def do_PUT(self) -> None:
         number = self.path.rpartition("/")[2]

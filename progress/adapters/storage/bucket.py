@@ -101,8 +101,8 @@ class Bucket:
             return None
         return Content(response.content, response.headers["x-goog-generation"])
 
-    def replace(self, path: str, data: bytes, generation: str | None) -> None:
-        """Write a small object over the generation that was read."""
+    def replace(self, path: str, data: bytes, generation: str | None) -> str:
+        """Write a small object over the generation that was read; return the new generation."""
         response = self._request(
             "POST",
             self._uploads,
@@ -115,11 +115,13 @@ class Bucket:
             data=data,
             allowed=(_CHANGED,),
         )
-        if response.status_code == _CHANGED:
-            # After a lost response, the repeated request finds what the first one wrote.
-            written = self.read(path)
-            if written is None or written.data != data:
-                raise changed_meanwhile(f"{self._location}/{path}")
+        if response.status_code != _CHANGED:
+            return str(response.json()["generation"])
+        # After a lost response, the repeated request finds what the first one wrote.
+        written = self.read(path)
+        if written is None or written.data != data:
+            raise changed_meanwhile(f"{self._location}/{path}")
+        return written.generation
 
     def list_tree(self, folder: str, *, former: bool = False) -> Iterator[StoredFile]:
         """Yield the objects whose names begin with the folder's, each once."""

@@ -67,10 +67,11 @@ class Storage(Protocol):
     def read(self, path: str) -> Content | None:
         """Return a small file; None if it does not exist."""
 
-    def replace(self, path: str, data: bytes, generation: str | None) -> None:
-        """Replace a small file; `generation` is the one that was read, None if it did not exist.
+    def replace(self, path: str, data: bytes, generation: str | None) -> str:
+        """Replace a small file, and return its new generation.
 
-        Raise ProgressError if another writer has written the file since.
+        `generation` is the one that was read, None if the file did not exist. Raise ProgressError
+        if another writer has written the file since.
         """
 
     def list_tree(self, folder: str, *, former: bool = False) -> Iterator[StoredFile]:
@@ -171,9 +172,9 @@ class Folder:
         if not self.has(path):
             return None
         data = b"".join(self.reading(path))
-        return Content(data, hashlib.sha256(data).hexdigest())
+        return Content(data, _generation(data))
 
-    def replace(self, path: str, data: bytes, generation: str | None) -> None:
+    def replace(self, path: str, data: bytes, generation: str | None) -> str:
         """Replace a small file, unless its generation has changed since it was read."""
         with _translate_errors():
             self._path.mkdir(parents=True, exist_ok=True)
@@ -183,6 +184,7 @@ class Folder:
                     raise changed_meanwhile(self._path / path)
                 with self.writing(path) as output:
                     output.write(data)
+        return _generation(data)
 
     def list_tree(self, folder: str, *, former: bool = False) -> Iterator[StoredFile]:  # noqa: ARG002 - there are none
         """Yield the files; on this machine, a file has no former generations."""
@@ -205,6 +207,10 @@ class Folder:
 def changed_meanwhile(path: object) -> ProgressError:
     """Return the error of `replace` if another writer was faster."""
     return ProgressError(f"{path}: another writer has changed it meanwhile; run again")
+
+
+def _generation(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
 
 
 @contextlib.contextmanager
