@@ -21,7 +21,7 @@ from bench import logs
 from bench.lines import Line, Rounds
 from bench.server import Server, Store
 from bench.statements import blocks
-from progress.archive import files, log_rows
+from progress.archive import files, log_rows, row_files
 from progress.archive.log_rows import Positions
 from progress.event_store import time_zones
 from progress.projections import rebuild, whole
@@ -86,12 +86,11 @@ def _fold(store: Store) -> None:
 
 def _write_bucket(store: Store, events: int, folder: Path) -> Path:
     """Write the log as one bucket of an archive; return the path of the file."""
-    csv, target = folder / "log.csv", folder / "log.parquet"
-    with contextlib.closing(store.connect()) as connection:
-        log_rows.copy(connection, Positions(1, events), 1, csv)
-    with files.open_workspace() as workspace:
-        workspace.write(csv)[0].path.rename(target)
-    csv.unlink()
+    target = folder / "log.parquet"
+    with contextlib.closing(store.connect()) as connection, files.open_workspace() as workspace:
+        with row_files.open_files(workspace.folder) as rows:
+            log_rows.copy(connection, Positions(1, events), 1, rows)
+        workspace.write(rows.by_bucket)[0].path.rename(target)
     return target
 
 

@@ -5,9 +5,14 @@ extension: those that it needs are built in.
 """
 
 import contextlib
+import fcntl
 import hashlib
+import itertools
+import os
+import shutil
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -18,11 +23,11 @@ from progress.errors import ProgressError
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
-_WRITING_MEMORY = (
-    "512MB"  # with a higher limit, or with more threads, writing partitions takes gigabytes
-)
-_OTHERS = -1  # the bucket of streams that belong to no learner, in the CSV file
-_MAX_OPEN_FILES = 300  # more than there are buckets, so that each bucket is one file
+_MEMORY = "512MB"
+_AT_A_TIME = 2  # statements, each of which uses one thread
+_OTHERS = -1  # the bucket of streams that belong to no learner, in the rows of the COPY
+_SLICE_ROWS = 250_000  # that are sorted in memory at a time, when files are merged
+_PREFIX = "progress-parquet-"  # of the names of temporary folders
 
 
 class Sums(NamedTuple):
@@ -64,25 +69,29 @@ class Workspace:
     def __init__(self, folder: Path, duck: "DuckDBPyConnection") -> None:
         self.folder, self._duck = folder, duck
 
-    def write(self, csv: Path) -> dict[int | None, LocalFile]:
-        """Write the rows of the CSV file, one file for each bucket; the key None is `others`."""
-        target = self.folder / "buckets"
-        self._run("write", csv=str(csv), folder=str(target))
-        by_bucket: dict[int | None, Path] = {}
-        for path in target.glob("*/*.parquet"):
-            number = int(path.parent.name.partition("=")[2])
-            bucket = None if number == _OTHERS else number
-            if bucket in by_bucket:
-                raise ProgressError(f"bucket {number} was written as several files")
-            by_bucket[bucket] = path
-        measured = self.measure(list(by_bucket.values()))
-        return {bucket: measured[path] for bucket, path in by_bucket.items()}
+    def write(self, rows: Mapping[int, Sequence[Path]]) -> dict[int | None, LocalFile]:
+        """Write a file for each bucket, and remove its CSV files.
+
+        In the result, the key None is `others`.
+        """
+        targets = {bucket: self.folder / f"{bucket}.parquet" for bucket in rows}
+        values: list[dict[str, object]] = [
+            {"csv": [str(path) for path in rows[bucket]], "target": str(targets[bucket])}
+            for bucket in rows
+        ]
+        self._run_all("write", values)
+        for path in itertools.chain.from_iterable(rows.values()):
+            path.unlink()
+        measured = self.measure(list(targets.values()))
+        return {
+            None if bucket == _OTHERS else bucket: measured[path]
+            for bucket, path in targets.items()
+        }
 
     def measure(self, paths: Sequence[Path]) -> dict[Path, LocalFile]:
         """Read the files and return their sums; files without rows are left out."""
-        if not paths:
-            return {}
-        rows = self._run("sums", files=[str(path) for path in paths])
+        shares = [[str(path) for path in paths[n::_AT_A_TIME]] for n in range(_AT_A_TIME)]
+        rows = self._run_all("sums", [{"files": share} for share in shares if share])
         return {
             Path(name): LocalFile(Path(name), first, last, Sums(count, int(s1), int(s2)))
             for name, count, first, last, s1, s2 in rows
@@ -105,8 +114,24 @@ class Workspace:
         return self.measure([target]).get(target)
 
     def merge(self, paths: Sequence[Path], target: Path) -> LocalFile:
-        """Write the rows of several files into one."""
-        self._run("merge", files=[str(path) for path in paths], target=str(target))
+        """Write the rows of several files into one, in slices, and remove the files.
+
+        Each of the files is ordered by stream. DuckDB skips the parts of a file that are not in the
+        slice. At most two copies of the rows are on disk at a time.
+        """
+        names = [str(path) for path in paths]
+        slices = self._run("slices", files=names, rows=_SLICE_ROWS)
+        parts = [self.folder / f"slice-{number}.parquet" for number in range(len(slices))]
+        for part, (first, last) in zip(parts, slices, strict=True):
+            self._run("write slice", files=names, first=first, last=last, target=str(part))
+        for path in paths:
+            path.unlink()
+        if len(parts) == 1:
+            parts[0].rename(target)
+        else:
+            self._run("join slices", files=[str(part) for part in parts], target=str(target))
+            for part in parts:
+                part.unlink()
         return self.measure([target])[target]
 
     def count_positions(self, path: Path, positions: Sequence[int]) -> int:
@@ -120,12 +145,28 @@ class Workspace:
         self._run("rows by position", files=[str(path) for path in paths], csv=str(target))
 
     def _run(self, block: str, **values: object) -> list[tuple[Any, ...]]:
-        import duckdb
+        return _execute(self._duck, block, values)
 
-        try:
-            return self._duck.execute(blocks("archive/files")[block], values).fetchall()
-        except duckdb.Error as error:
-            raise ProgressError(f"DuckDB: {error}") from error
+    def _run_all(self, block: str, values: Sequence[dict[str, object]]) -> list[tuple[Any, ...]]:
+        """Run the block once with each of the values; return the rows of all results."""
+
+        def run(value: dict[str, object]) -> list[tuple[Any, ...]]:
+            with self._duck.cursor() as cursor:
+                return _execute(cursor, block, value)
+
+        with ThreadPoolExecutor(_AT_A_TIME) as threads:
+            return [row for rows in threads.map(run, values) for row in rows]
+
+
+def _execute(
+    duck: "DuckDBPyConnection", block: str, values: dict[str, object]
+) -> list[tuple[Any, ...]]:
+    import duckdb
+
+    try:
+        return duck.execute(blocks("archive/files")[block], values).fetchall()
+    except duckdb.Error as error:
+        raise ProgressError(f"DuckDB: {error}") from error
 
 
 def _values(path: Path, selection: Selection) -> dict[str, object]:
@@ -139,11 +180,8 @@ def _values(path: Path, selection: Selection) -> dict[str, object]:
 @contextlib.contextmanager
 def open_workspace() -> Iterator[Workspace]:
     """Open a workspace for the block, and remove its folder afterwards."""
-    with (
-        tempfile.TemporaryDirectory(prefix="progress-archive-") as name,
-        open_duck(Path(name), memory=_WRITING_MEMORY, threads=1) as duck,
-    ):
-        yield Workspace(Path(name), duck)
+    with _open_folder() as folder, open_duck(folder, memory=_MEMORY, threads=1) as duck:
+        yield Workspace(folder, duck)
 
 
 @contextlib.contextmanager
@@ -155,13 +193,45 @@ def open_duck(folder: Path, *, memory: str, threads: int) -> Iterator["DuckDBPyC
         "autoinstall_known_extensions": "false",
         "autoload_known_extensions": "false",
         "memory_limit": memory,
-        "partitioned_write_max_open_files": str(_MAX_OPEN_FILES),
         "temp_directory": f"{folder}/duckdb",
         "threads": str(threads),
     }
     with contextlib.closing(duckdb.connect(":memory:", config=config)) as duck:
         duck.execute("SET TimeZone = 'UTC'")
         yield duck
+
+
+@contextlib.contextmanager
+def _open_folder() -> Iterator[Path]:
+    """Open a temporary folder for the block; first remove the folders of processes that died.
+
+    A process holds a lock on each of its folders. The system releases the lock when the process
+    dies.
+    """
+    for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
+        with contextlib.suppress(OSError), _lock(folder):
+            shutil.rmtree(folder)
+    with contextlib.ExitStack() as resources:
+        while True:
+            folder = Path(tempfile.mkdtemp(prefix=_PREFIX))
+            # Another process may remove the folder before it is locked.
+            with contextlib.suppress(OSError):
+                resources.enter_context(_lock(folder))
+                folder.stat()
+                break
+        resources.callback(shutil.rmtree, folder)
+        yield folder
+
+
+@contextlib.contextmanager
+def _lock(folder: Path) -> Iterator[None]:
+    """Hold the folder's lock for the block; raise OSError if another process holds it."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def hash_file(path: Path) -> str:

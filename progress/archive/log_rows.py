@@ -3,18 +3,16 @@
 import contextlib
 from collections.abc import Iterator, Sequence
 from datetime import datetime
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection
 from progress.adapters.postgres.statements import blocks
+from progress.adapters.storage.storage import Output
 from progress.archive.files import Sums
 from progress.archive.manifest import Checkpoint, ErasedRow, File, Log
 from progress.errors import ArchiveRunning, ProgressError
 from progress.projections import schema
-
-_BUFFER = 1 << 18  # bytes
 
 
 class Positions(NamedTuple):
@@ -68,11 +66,10 @@ def is_old(connection: Connection, position: int, days: int) -> bool:
     return bool(rows and rows[0][0])
 
 
-def copy(connection: Connection, positions: Positions, buckets: int, target: Path) -> None:
-    """Write the archived rows of the range to a CSV file."""
+def copy(connection: Connection, positions: Positions, buckets: int, output: Output) -> None:
+    """Write the archived rows of the range as CSV, each with one call of `output.write`."""
     _select(connection, positions, buckets)
-    with target.open("wb", buffering=_BUFFER) as file:
-        connection.run(blocks("archive/log")["rows"], stream=file)
+    connection.run(blocks("archive/log")["rows"], stream=output)
 
 
 def sum_rows(connection: Connection, positions: Positions, buckets: int) -> dict[int | None, Sums]:

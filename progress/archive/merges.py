@@ -1,10 +1,11 @@
 """Merges: ten neighbouring ranges of about the same size become one, bucket by bucket.
 
 Without merges, a log of billions would have thousands of ranges. With them, there are at most nine
-ranges of each order of magnitude.
+ranges of each order of magnitude, as long as the buckets are small enough to be merged.
 """
 
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 
 from progress.adapters.postgres.database import Connection
 from progress.adapters.storage.storage import Storage
@@ -14,39 +15,61 @@ from progress.archive.log_rows import Positions
 from progress.archive.manifest import File, RangeEntry, RangeManifest
 from progress.errors import ProgressError
 
+LARGEST = 100 * plan.RANGE  # positions of a range that an operation's step can merge in its time
+
 _TOGETHER = 10  # ranges that are merged into one
+_MAX_BYTES = 512 << 20  # of a bucket's files: a merge needs twice that on a disk that may be memory
 
 
-def run(connection: Connection, storage: Storage, on_merged: Callable[[], None]) -> int:
+def run(
+    connection: Connection,
+    storage: Storage,
+    report_bucket: Callable[[], None],
+    *,
+    largest: int | None = None,
+) -> int:
     """Merge ranges under the archive's lock while ten can be merged; return the number of merges.
 
-    Raise ArchiveRunning if another run works on the archive, and ProgressError if a file is
+    No merged range has more than `largest` positions. `report_bucket` is called after each bucket.
+    Raise ArchiveRunning if another run works on the archive, and ArchiveDamaged if a file is
     damaged.
     """
     merges = 0
     with log_rows.hold_lock(connection):
         while current := publishing.open_published(connection, storage):
-            chosen = choose(current.manifest.ranges)
-            if not chosen:
+            old = _read_next(storage, current.manifest.ranges, largest)
+            if not old:
                 break
-            old = [catalog.read_range(storage, entry) for entry in chosen]
-            entry = _merge(connection, storage, old)
+            entry = _merge(connection, storage, old, report_bucket)
             publishing.publish(connection, storage, current, [entry], current.manifest.buckets)
             _remove_merged(storage, old)
             merges += 1
-            on_merged()
     return merges
 
 
-def choose(entries: Sequence[RangeEntry]) -> list[RangeEntry]:
-    """Return the first ten neighbours of one order of magnitude; an empty list if there are none.
+def choose(entries: Sequence[RangeEntry]) -> Iterator[list[RangeEntry]]:
+    """Yield each ten neighbours of one order of magnitude.
 
-    The oldest ranges are merged first, so that no range is larger than an older one.
+    The oldest ranges come first, so that no range becomes larger than an older one.
     """
     for end in range(_TOGETHER, len(entries) + 1):
         together = list(entries[end - _TOGETHER : end])
         if len({_magnitude(entry) for entry in together}) == 1:
-            return together
+            yield together
+
+
+def _read_next(
+    storage: Storage, entries: Sequence[RangeEntry], largest: int | None
+) -> list[RangeManifest]:
+    """Return the first ten ranges that fit into one; an empty list if there are none."""
+    for together in choose(entries):
+        if largest is None or together[-1].last - together[0].first < largest:
+            old = [catalog.read_range(storage, entry) for entry in together]
+            sizes: Counter[int | None] = Counter()
+            for contents in old:
+                sizes.update({file.bucket: file.bytes for file in contents.files})
+            if max(sizes.values(), default=0) <= _MAX_BYTES:
+                return old
     return []
 
 
@@ -55,11 +78,19 @@ def _magnitude(entry: RangeEntry) -> int:
     return len(str((entry.last - entry.first + 1) // plan.RANGE)) - 1
 
 
-def _merge(connection: Connection, storage: Storage, old: list[RangeManifest]) -> RangeEntry:
+def _merge(
+    connection: Connection,
+    storage: Storage,
+    old: list[RangeManifest],
+    report_bucket: Callable[[], None],
+) -> RangeEntry:
     """Write the files and the manifest of the merged range; return its entry."""
     positions = Positions(old[0].first, old[-1].last)
     buckets = ranges.in_order({file.bucket for contents in old for file in contents.files})
-    stored = [_merge_bucket(storage, positions, old, bucket) for bucket in buckets]
+    stored = []
+    for bucket in buckets:
+        stored.append(_merge_bucket(storage, positions, old, bucket))
+        report_bucket()
     recorded_from, recorded_to = log_rows.recorded_times(connection, stored)
     merged = RangeManifest(
         first=positions.first,

@@ -1,40 +1,77 @@
 """Write a range of the log into the archive's storage, and verify it."""
 
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 from progress.adapters.postgres.database import Connection
 from progress.adapters.storage.storage import Storage
-from progress.archive import catalog, files, log_rows, manifest
-from progress.archive.files import LocalFile, Sums
+from progress.archive import catalog, files, log_rows, manifest, row_files
+from progress.archive.files import LocalFile, Sums, Workspace
 from progress.archive.log_rows import Positions
-from progress.archive.manifest import File, RangeEntry, RangeManifest
-from progress.errors import ProgressError
+from progress.archive.manifest import ErasedRow, File, RangeEntry, RangeManifest
+from progress.errors import ArchiveDamaged
 
 
 def write(
     connection: Connection, storage: Storage, positions: Positions, buckets: int
 ) -> RangeEntry:
-    """Write the files and the manifest of a range, which counts once it is published."""
+    """Write the files and the manifest of a range, which counts once it is verified."""
     with files.open_workspace() as workspace:
-        csv = workspace.folder / "rows.csv"
-        log_rows.copy(connection, positions, buckets, csv)
-        written = workspace.write(csv) if csv.stat().st_size else {}
-        csv.unlink()
-        stored = [
-            store(storage, manifest.folder(*positions), bucket, written[bucket])
-            for bucket in in_order(written)
-        ]
-    times = log_rows.recorded_times(connection, stored)
-    contents = RangeManifest(
+        rows = _copy(connection, workspace, positions, buckets)
+        stored = _write_files(storage, workspace, positions, rows)
+    erased = log_rows.list_erased(connection, positions)
+    return catalog.put_range(storage, _describe(connection, positions, stored, erased))
+
+
+def write_verified(
+    connection: Connection, storage: Storage, positions: Positions, buckets: int
+) -> RangeEntry:
+    """Write a range and verify it, as `verify` does; raise ArchiveDamaged if it differs.
+
+    PostgreSQL computes the sums of the log while DuckDB writes the files.
+    """
+    with files.open_workspace() as workspace, ThreadPoolExecutor(1) as thread:
+        rows = _copy(connection, workspace, positions, buckets)
+        summing = thread.submit(log_rows.sum_rows, connection, positions, buckets)
+        listing = thread.submit(log_rows.list_erased, connection, positions)
+        stored = _write_files(storage, workspace, positions, rows)
+        expected, erased = summing.result(), listing.result()
+    contents = _describe(connection, positions, stored, erased)
+    catalog.check_stored(storage, contents)
+    _compare(contents, expected)
+    return catalog.put_range(storage, contents)
+
+
+def _copy(
+    connection: Connection, workspace: Workspace, positions: Positions, buckets: int
+) -> dict[int, list[Path]]:
+    with row_files.open_files(workspace.folder) as rows:
+        log_rows.copy(connection, positions, buckets, rows)
+    return rows.by_bucket
+
+
+def _write_files(
+    storage: Storage, workspace: Workspace, positions: Positions, rows: dict[int, list[Path]]
+) -> list[File]:
+    written = workspace.write(rows)
+    folder = manifest.folder(*positions)
+    return [store(storage, folder, bucket, written[bucket]) for bucket in in_order(written)]
+
+
+def _describe(
+    connection: Connection, positions: Positions, stored: list[File], erased: list[ErasedRow]
+) -> RangeManifest:
+    recorded_from, recorded_to = log_rows.recorded_times(connection, stored)
+    return RangeManifest(
         first=positions.first,
         last=positions.last,
         events=sum(file.rows for file in stored),
-        recorded_from=times[0],
-        recorded_to=times[1],
+        recorded_from=recorded_from,
+        recorded_to=recorded_to,
         files=stored,
-        erased=log_rows.list_erased(connection, positions),
+        erased=erased,
     )
-    return catalog.put_range(storage, contents)
 
 
 def store(storage: Storage, folder: str, bucket: int | None, local: LocalFile) -> File:
@@ -57,17 +94,13 @@ def store(storage: Storage, folder: str, bucket: int | None, local: LocalFile) -
 def verify(connection: Connection, storage: Storage, entry: RangeEntry, buckets: int) -> int:
     """Read a range back and compare it with the log; return its number of events.
 
-    Raise ProgressError if a stored file differs from the one that was written, or if the sums of
+    Raise ArchiveDamaged if a stored file differs from the one that was written, or if the sums of
     its rows differ from those that PostgreSQL computes over the same positions.
     """
     contents = catalog.read_range(storage, entry)
     catalog.check_stored(storage, contents)
-    if differing := differing_buckets(connection, contents, buckets):
-        names = ", ".join("others" if bucket is None else str(bucket) for bucket in differing)
-        raise ProgressError(
-            f"the archived positions {contents.first} to {contents.last} differ from the log in "
-            f"these buckets: {names}"
-        )
+    positions = Positions(contents.first, contents.last)
+    _compare(contents, log_rows.sum_rows(connection, positions, buckets))
     return contents.events
 
 
@@ -76,7 +109,20 @@ def differing_buckets(
 ) -> list[int | None]:
     """Return the buckets whose sums in the manifest are not those of the log."""
     positions = Positions(contents.first, contents.last)
-    expected = log_rows.sum_rows(connection, positions, buckets)
+    return _differing(contents, log_rows.sum_rows(connection, positions, buckets))
+
+
+def _compare(contents: RangeManifest, expected: dict[int | None, Sums]) -> None:
+    """Raise ArchiveDamaged if the sums in the manifest are not the expected ones of the log."""
+    if differing := _differing(contents, expected):
+        names = ", ".join("others" if bucket is None else str(bucket) for bucket in differing)
+        raise ArchiveDamaged(
+            f"the archived positions {contents.first} to {contents.last} differ from the log in "
+            f"these buckets: {names}"
+        )
+
+
+def _differing(contents: RangeManifest, expected: dict[int | None, Sums]) -> list[int | None]:
     archived = {file.bucket: Sums(file.rows, *file.sums) for file in contents.files}
     both = expected.keys() | archived.keys()
     return in_order(bucket for bucket in both if expected.get(bucket) != archived.get(bucket))

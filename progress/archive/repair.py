@@ -6,7 +6,7 @@ from progress.archive import catalog, check, manifest, plan, publishing, ranges
 from progress.archive.catalog import Published
 from progress.archive.log_rows import Positions
 from progress.archive.manifest import RangeEntry
-from progress.errors import ProgressError, Unavailable
+from progress.errors import ArchiveDamaged
 
 
 def write_lost_ranges(connection: Connection, storage: Storage, current: Published) -> Published:
@@ -26,9 +26,7 @@ def write_lost_ranges(connection: Connection, storage: Storage, current: Publish
 def _is_whole(storage: Storage, entry: RangeEntry, sizes: dict[str, int]) -> bool:
     try:
         return not check.find_missing(catalog.read_range(storage, entry), sizes)
-    except Unavailable:
-        raise
-    except ProgressError:
+    except ArchiveDamaged:
         return False
 
 
@@ -37,9 +35,8 @@ def _write_again(
 ) -> Published:
     """Write the range again, as several ranges if it is longer than a full one."""
     buckets = current.manifest.buckets
-    entries = []
-    for positions in plan.split(Positions(lost.first, lost.last)):
-        entry = ranges.write(connection, storage, positions, buckets)
-        ranges.verify(connection, storage, entry, buckets)
-        entries.append(entry)
+    entries = [
+        ranges.write_verified(connection, storage, positions, buckets)
+        for positions in plan.split(Positions(lost.first, lost.last))
+    ]
     return publishing.publish(connection, storage, current, entries, buckets)

@@ -34,8 +34,7 @@ def run(
         for positions in planned:
             number = current.manifest.buckets if current else buckets
             with removing_failed(storage, positions):
-                entry = ranges.write(connection, storage, positions, number)
-                ranges.verify(connection, storage, entry, number)
+                entry = ranges.write_verified(connection, storage, positions, number)
             current = publishing.publish(connection, storage, current, [entry], number)
             done += positions.last - positions.first + 1
             on_progress(done, total)

@@ -1,17 +1,17 @@
 -- The Parquet files of the archive. progress/archive/files.py runs these blocks in DuckDB; its parameters begin with $.
 
 -- write --
--- Write the rows of the CSV file into one folder for each bucket. A row may be longer than DuckDB's default limit.
+-- Write the rows of a bucket's CSV files. A row may be longer than DuckDB's default limit.
 COPY (
-    SELECT bucket, global_position, event_id, stream_id, stream_version, event_type, event_data, metadata,
+    SELECT global_position, event_id, stream_id, stream_version, event_type, event_data, metadata,
         make_timestamptz(occurred_us) AS occurred_at, make_timestamptz(created_us) AS created_at, shard
     FROM read_csv($csv, auto_detect = false, header = false, delim = ',', quote = '"', escape = '"',
         new_line = '\n', allow_quoted_nulls = false, max_line_size = 33554432, columns = {
             'bucket': 'SMALLINT', 'global_position': 'BIGINT', 'event_id': 'UUID', 'stream_id': 'VARCHAR',
             'stream_version': 'BIGINT', 'event_type': 'VARCHAR', 'event_data': 'VARCHAR', 'metadata': 'VARCHAR',
             'occurred_us': 'BIGINT', 'created_us': 'BIGINT', 'shard': 'SMALLINT'})
-    ORDER BY bucket, stream_id, stream_version
-) TO $folder (FORMAT parquet, COMPRESSION zstd, PARTITION_BY (bucket));
+    ORDER BY stream_id, stream_version
+) TO $target (FORMAT parquet, COMPRESSION zstd);
 
 -- sums --
 -- For each file: the number of rows, the first and last position, and the sums defined in sql/archive/log.sql.
@@ -51,9 +51,29 @@ COPY (
     ORDER BY stream_id, stream_version
 ) TO $target (FORMAT parquet, COMPRESSION zstd);
 
--- merge --
+-- slices --
+-- The first and last stream of each slice: about $rows rows of neighbouring streams, and at least one stream.
+SELECT min(s.stream_id), max(s.stream_id)
+FROM (
+    SELECT n.stream_id, (sum(n.size) OVER (ORDER BY n.stream_id) - n.size) // CAST($rows AS BIGINT) AS slice
+    FROM (
+        SELECT stream_id, count(*) AS size FROM read_parquet($files, hive_partitioning = false) GROUP BY stream_id
+    ) n
+) s
+GROUP BY s.slice
+ORDER BY s.slice;
+
+-- write slice --
 COPY (
-    SELECT * FROM read_parquet($files, hive_partitioning = false) ORDER BY stream_id, stream_version
+    SELECT * FROM read_parquet($files, hive_partitioning = false)
+    WHERE stream_id BETWEEN $first AND $last
+    ORDER BY stream_id, stream_version
+) TO $target (FORMAT parquet, COMPRESSION zstd);
+
+-- join slices --
+-- Write the rows of the slices in the order of the files.
+COPY (
+    SELECT * FROM read_parquet($files, hive_partitioning = false)
 ) TO $target (FORMAT parquet, COMPRESSION zstd);
 
 -- holds positions --

@@ -1,9 +1,13 @@
-"""DuckDB is imported only where files are written or read, and downloads nothing."""
+"""DuckDB is imported only where files are written or read, in temporary folders."""
 
 import subprocess
 import sys
+import tempfile
+from pathlib import Path
 
-from progress.archive import files
+import pytest
+
+from progress.archive import files, row_files
 
 
 def test_the_project_function_and_the_commands_start_without_duckdb() -> None:
@@ -26,3 +30,30 @@ def test_duckdb_has_what_it_needs_built_in_and_loads_no_extension() -> None:
             "SELECT extension_name FROM duckdb_extensions() WHERE loaded"
         ).fetchall()
         assert {("parquet",), ("icu",)} <= set(built_in)
+
+
+def test_the_folders_of_dead_processes_are_removed_and_those_of_live_ones_are_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    left = tmp_path / "progress-parquet-left"
+    left.mkdir()
+    (left / "rows.csv").touch()
+    with files.open_workspace() as first, files.open_workspace() as second:
+        assert {*tmp_path.iterdir()} == {first.folder, second.folder}
+    assert [*tmp_path.iterdir()] == []
+
+
+def test_the_rows_of_a_bucket_are_split_into_small_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """DuckDB reads a CSV file into memory: with a single one, a full range needs too much."""
+    monkeypatch.setattr(row_files, "_MAX_BYTES", 10)
+    rows = [b"%d,%d\n" % (n % 3 - 1, n) for n in range(30)]
+    with row_files.open_files(tmp_path) as output:
+        for row in rows:
+            output.write(row)
+    for bucket, paths in output.by_bucket.items():
+        assert b"".join(path.read_bytes() for path in paths) == b"".join(rows[bucket + 1 :: 3])
+        assert max(path.stat().st_size for path in paths) < 10 + len(b"-1,29\n")
+    assert sorted(output.by_bucket) == [-1, 0, 1]

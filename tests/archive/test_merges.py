@@ -1,10 +1,12 @@
 """Ten ranges of the archive are merged into one."""
 
+from typing import Any
+
 import pytest
 
 from progress.adapters.postgres.database import Connection
 from progress.adapters.storage.storage import Storage
-from progress.archive import catalog, check, merges, plan
+from progress.archive import catalog, check, files, merges, plan
 from progress.archive.manifest import RangeEntry
 from tests.support import archives
 
@@ -18,18 +20,52 @@ def merge(connection: Connection, archive: Storage) -> int:
     return merges.run(connection, archive, lambda: None)
 
 
+@pytest.fixture
+def slices(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The first stream of each slice that is merged; each slice has the rows of one stream."""
+    first: list[str] = []
+    run = files.Workspace._run
+
+    def record(workspace: files.Workspace, block: str, **values: object) -> list[Any]:
+        if block == "write slice":
+            first.append(str(values["first"]))
+        return run(workspace, block, **values)
+
+    monkeypatch.setattr(files.Workspace, "_run", record)
+    monkeypatch.setattr(files, "_SLICE_ROWS", 1)
+    return first
+
+
 @pytest.mark.usefixtures("tiny_ranges")
-def test_ten_ranges_become_one_with_the_same_rows(log: Connection, archive: Storage) -> None:
+def test_ten_ranges_become_one_with_the_same_rows_which_are_merged_in_slices(
+    log: Connection, archive: Storage, slices: list[str]
+) -> None:
     archives.run(log, archive)
     assert len(archives.ranges(archive)) == 22
     assert merge(log, archive) == 2
-    assert [(one.first, one.last) for one in archives.ranges(archive)] == [
-        (1, 60), (61, 120), (121, 126), (127, 131),
-    ]  # fmt: skip
+    merged = archives.ranges(archive)
+    assert [(one.first, one.last) for one in merged] == [(1, 60), (61, 120), (121, 126), (127, 131)]
     assert check.run_deep(log, archive, lambda *_: None).findings == []
+    stored = [catalog.file_path(one, file.name) for one in merged[:2] for file in one.files]
+    assert len(slices) > len(stored)
+    for path in stored:
+        rows = archives.stream_versions(archive, path)
+        assert rows == sorted(rows)
     folders = {path.split("/")[1] for path in archives.paths(archive)}
     assert len(folders) == 4
     assert merge(log, archive) == 0
+
+
+def test_ranges_are_not_merged_into_one_that_is_too_large(
+    log: Connection, archive: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(plan, "RANGE", 13)
+    archives.run(log, archive)
+    assert merges.run(log, archive, lambda: None, largest=100) == 0
+    with monkeypatch.context() as patch:
+        patch.setattr(merges, "_MAX_BYTES", 1_000)
+        assert merge(log, archive) == 0
+    assert merges.run(log, archive, lambda: None, largest=130) == 1
 
 
 @pytest.mark.usefixtures("tiny_ranges")
@@ -71,7 +107,7 @@ def test_a_log_of_ten_billion_events_has_at_most_forty_ranges() -> None:
     for number in range(9_999):
         first = number * plan.RANGE + 1
         entries.append(RangeEntry(first, first + plan.RANGE - 1, ""))
-        while chosen := merges.choose(entries):
+        while chosen := next(merges.choose(entries), None):
             at = entries.index(chosen[0])
             entries[at : at + 10] = [RangeEntry(chosen[0].first, chosen[-1].last, "")]
         most = max(most, len(entries))

@@ -63,6 +63,19 @@ def files_with(storage: Storage, stream_id: str) -> list[str]:
     return found
 
 
+def stream_versions(storage: Storage, path: str) -> list[tuple[str, int]]:
+    """Return the streams and versions of a file's rows, in the order of the file."""
+    from progress.archive import files
+
+    with files.open_workspace() as workspace:
+        target = workspace.folder / "read.parquet"
+        files.download(storage, path, target)
+        rows: list[tuple[str, int]] = workspace._duck.execute(
+            f"SELECT stream_id, stream_version FROM '{target}'"  # noqa: S608 - a temporary path
+        ).fetchall()
+    return rows
+
+
 def empty_stream(connection: Connection, stream_id: str) -> None:
     """Empty a learner's events, as an erasure does."""
     connection.run(blocks()["allow changes"])

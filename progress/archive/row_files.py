@@ -1,0 +1,45 @@
+"""CSV files on this machine that receive the rows of a COPY, each bucket in files of its own.
+
+DuckDB reads each bucket by itself, and a small file completely. Therefore its memory depends on the
+size of a bucket and of a file, not on the number of rows.
+"""
+
+import contextlib
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+_MAX_BYTES = 16 << 20  # of a file, after which a row begins the next one
+
+
+class RowFiles:
+    """The output of a COPY whose first column is the bucket."""
+
+    def __init__(self, folder: Path, resources: contextlib.ExitStack) -> None:
+        self.by_bucket: dict[int, list[Path]] = defaultdict(list)
+        self._folder, self._resources = folder, resources
+        self._files: dict[bytes, BinaryIO] = {}
+        self._bytes: dict[bytes, int] = {}
+
+    def write(self, row: bytes) -> None:
+        """Write a row: PostgreSQL sends each row of a COPY in one message."""
+        bucket = row[: row.index(b",")]
+        if self._bytes.get(bucket, _MAX_BYTES) >= _MAX_BYTES:
+            self._begin_file(bucket)
+        self._bytes[bucket] += self._files[bucket].write(row)
+
+    def _begin_file(self, bucket: bytes) -> None:
+        if bucket in self._files:
+            self._files[bucket].close()
+        paths = self.by_bucket[int(bucket)]
+        paths.append(self._folder / f"{int(bucket)}-{len(paths)}.csv")
+        self._files[bucket] = self._resources.enter_context(paths[-1].open("wb"))
+        self._bytes[bucket] = 0
+
+
+@contextlib.contextmanager
+def open_files(folder: Path) -> Iterator[RowFiles]:
+    """Open the files of the block's rows, and close them when the block ends."""
+    with contextlib.ExitStack() as resources:
+        yield RowFiles(folder, resources)
