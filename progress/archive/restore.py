@@ -1,10 +1,10 @@
 """Restore the log from the archive: fill an empty log, range by range, in one transaction."""
 
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
-
-import msgspec
+from uuid import uuid4
 
 from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection
@@ -12,10 +12,12 @@ from progress.adapters.postgres.statements import blocks
 from progress.adapters.storage.storage import Storage
 from progress.archive import catalog, files, log_rows, ranges
 from progress.archive.files import Sums, Workspace
-from progress.archive.manifest import Manifest, RangeManifest
+from progress.archive.manifest import ErasedRow, Manifest, RangeManifest
 from progress.errors import ProgressError
 
 Progress = Callable[[int, int], None]
+
+_LAST = 1 << 63  # after every version of a stream
 
 
 class Restored(NamedTuple):
@@ -54,7 +56,7 @@ def _fill(
         _load(connection, storage, one)
         on_progress(one.last, published.upto)
     erased = [row for one in contents for row in one.erased]
-    _rows(connection, "load erased rows", rows=_encode(erased))
+    _load_erased(connection, erased)
     _rows(connection, "load sessions")
     for one in contents:
         if ranges.differing_buckets(connection, one, published.buckets):
@@ -108,11 +110,27 @@ def _fetch(storage: Storage, workspace: Workspace, contents: RangeManifest) -> l
     return paths
 
 
-def _encode(erased: object) -> str:
-    """Encode the rows as JSON objects, which SQL reads by their names."""
-    rows = msgspec.to_builtins(erased)
-    names = ("position", "shard", "recorded_at", "event_id", "stream_version", "stream_id")
-    return msgspec.json.encode([dict(zip(names, row, strict=True)) for row in rows]).decode()
+def _load_erased(connection: Connection, erased: list[ErasedRow]) -> None:
+    """Load emptied rows; number the versions of each shard's stream of them 1, 2, 3 … again.
+
+    First come the rows whose versions the archive holds, in the order of these versions. Rows that
+    stayed in their streams keep their versions.
+    """
+    streams = dict(_rows(connection, "erased streams"))
+    versions: Counter[int] = Counter()
+
+    def encode(row: ErasedRow) -> bytes:
+        stream, version = row.stream_id, row.stream_version
+        if stream is None:
+            versions[row.shard] += 1
+            stream, version = streams[row.shard], versions[row.shard]
+        event_id, time = row.event_id or uuid4(), row.recorded_at.isoformat()
+        quoted = '"' + stream.replace('"', '""') + '"'
+        values = (row.position, event_id, quoted, version, "Erased", "{}", "{}", time, time)
+        return f"{','.join(map(str, values))},{row.shard}\n".encode()
+
+    in_order = sorted(erased, key=lambda row: (row.stream_version or _LAST, row.position))
+    connection.run(blocks("archive/restore")["load"], stream=map(encode, in_order))
 
 
 def _rows(connection: Connection, block: str, **values: object) -> list[list[Any]]:
