@@ -1,7 +1,7 @@
 """The steps of ARCHIVE. If a worker dies, another one repeats its step.
 
 A worker holds the archive's lock from its first step to its end. The archive or the log may change
-before another worker takes over. That worker then writes the ranges again.
+before another worker takes over. That worker then writes changed ranges again.
 """
 
 from collections.abc import Callable
@@ -15,9 +15,11 @@ from progress.adapters.postgres.database import Connection
 from progress.adapters.storage.storage import Storage
 from progress.archive import (
     catalog,
+    check,
     leftovers,
     location,
     log_rows,
+    manifest,
     merges,
     plan,
     publishing,
@@ -28,7 +30,7 @@ from progress.archive.catalog import Published
 from progress.archive.log_rows import Positions
 from progress.archive.manifest import RangeEntry
 from progress.archive.plan import Request
-from progress.errors import ProgressError, Unavailable
+from progress.errors import ArchiveDamaged
 from progress.operations import step_connections
 from progress.operations.claim import ClaimedOperation
 from progress.operations.step_connections import connection_for, parse_arguments
@@ -67,13 +69,12 @@ def choose_range(operation: ClaimedOperation) -> object:
 
 
 def write(operation: ClaimedOperation) -> object:
-    """Repair, clean and merge what the archive has, then write the files of the new ranges."""
+    """Repair and clean what the archive has, then write the files of the new ranges."""
     planned = msgspec.convert(operation.outcomes["range"], PlannedRanges)
     connection, storage = _open(operation)
     if current := publishing.open_published(connection, storage):
         current = repair.write_lost_ranges(connection, storage, current)
         leftovers.remove_old(storage, current.manifest)
-        merges.run(connection, storage, operation.raise_if_expired)
     report = _reporter(operation, 0.0, 0.6, len(planned.positions))
     entries = []
     for done, positions in enumerate(planned.positions):
@@ -91,28 +92,37 @@ def verify(operation: ClaimedOperation) -> object:
 
 
 def publish(operation: ClaimedOperation) -> object:
-    """Publish the ranges, unless they are already published.
+    """Publish the verified ranges, unless they are already published.
 
-    Return the archive's last position, and the number of events in the ranges.
+    If their files are gone, or another run has archived some of the events, write and publish one
+    range; the next operation continues. Return the archive's last position, and the number of
+    events in the ranges.
     """
     planned = msgspec.convert(operation.outcomes["range"], PlannedRanges)
     verified = msgspec.convert(operation.outcomes["verify"], WrittenRanges)
-    is_continuous = operation.archive is not None
     connection, storage = _open(operation)
     current = publishing.open_published(connection, storage)
     upto = current.manifest.upto if current else 0
+    events = verified.events
     if planned.positions and planned.positions[-1].last > upto:
-        if planned.positions[0].first != upto + 1:  # another run has archived some of the events
-            rest = plan.split(Positions(upto + 1, planned.positions[-1].last))
-            verified = _write_again(operation, connection, storage, list(rest), planned.buckets)
-        elif not is_continuous:  # meanwhile, a learner's events may have been erased
-            verified = _verify(operation, connection, storage, verified.entries, planned.buckets)
-        current = publishing.publish(
-            connection, storage, current, verified.entries, planned.buckets
-        )
+        buckets = current.manifest.buckets if current else planned.buckets
+        entries = _list_complete(storage, verified.entries, upto)
+        if not entries or buckets != planned.buckets:
+            first = next(plan.split(Positions(upto + 1, planned.positions[-1].last)))
+            entries = [ranges.write_verified(connection, storage, first, buckets)]
+        if entries != verified.entries:
+            events = sum(catalog.read_range(storage, entry).events for entry in entries)
+        current = publishing.publish(connection, storage, current, entries, buckets)
     if current:
         _remove_unnamed(storage, current, planned)
-    return {"upto": current.manifest.upto if current else 0, "events": verified.events}
+    return {"upto": current.manifest.upto if current else 0, "events": events}
+
+
+def merge(operation: ClaimedOperation) -> object:
+    """Merge ranges of the archive; return the outcome of `publish`."""
+    connection, storage = _open(operation)
+    merges.run(connection, storage, lambda: operation.report_progress(0.99), largest=merges.LARGEST)
+    return operation.outcomes["publish"]
 
 
 def remove_written(operation: ClaimedOperation) -> object:
@@ -140,26 +150,36 @@ def _verify(
         new = entry
         try:
             events += ranges.verify(connection, storage, entry, buckets)
-        except Unavailable:
-            raise
-        except ProgressError:
+        except ArchiveDamaged:
             # A learner's events may have been erased since the range was written.
             positions = Positions(entry.first, entry.last)
-            new = ranges.write(connection, storage, positions, buckets)
-            events += ranges.verify(connection, storage, new, buckets)
+            new = ranges.write_verified(connection, storage, positions, buckets)
+            events += catalog.read_range(storage, new).events
         verified.append(new)
     return WrittenRanges(verified, events)
 
 
-def _write_again(
-    operation: ClaimedOperation,
-    connection: Connection,
-    storage: Storage,
-    planned: list[Positions],
-    buckets: int,
-) -> WrittenRanges:
-    entries = [ranges.write(connection, storage, positions, buckets) for positions in planned]
-    return _verify(operation, connection, storage, entries, buckets)
+def _list_complete(storage: Storage, entries: list[RangeEntry], upto: int) -> list[RangeEntry]:
+    """Return the ranges that follow the position `upto`, up to the first one that lacks a file.
+
+    Their rows were verified. Files are never changed, and an erasure removes all files that no
+    manifest names. Therefore, the existence of the files is sufficient.
+    """
+    complete: list[RangeEntry] = []
+    for entry in entries:
+        if entry.last <= upto:
+            continue
+        try:
+            contents = catalog.read_range(storage, entry)
+        except ArchiveDamaged:
+            break
+        tree = storage.list_tree(manifest.folder(entry.first, entry.last))
+        sizes = {file.path: file.bytes for file in tree}
+        if entry.first != upto + 1 or check.find_missing(contents, sizes):
+            break
+        complete.append(entry)
+        upto = entry.last
+    return complete
 
 
 def _remove_unnamed(storage: Storage, current: Published | None, planned: PlannedRanges) -> None:

@@ -63,6 +63,7 @@ PLANS = {
             Step("write", 3_000.0),
             Step("verify", 3_000.0),
             Step("publish", 60.0, is_final=True),
+            Step("merge", 3_000.0),
         )
     ),
     "EXPORT_USER": Plan((Step("write", 600.0), Step("offer", 60.0, is_final=True))),

@@ -97,6 +97,7 @@ ACTIONS: dict[str, Mapping[str, Action]] = {
         "write": archive_steps.write,
         "verify": archive_steps.verify,
         "publish": archive_steps.publish,
+        "merge": archive_steps.merge,
     },
     "ERASE_USER": {
         "forbid": erasure_steps.forbid,

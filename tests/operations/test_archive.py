@@ -1,63 +1,24 @@
 """ARCHIVE archives the log, even if workers die or other runs and erasures interfere."""
 
-from collections.abc import Iterator
-from contextlib import closing
-from pathlib import Path
-from typing import Any
-
-import msgspec
 import pytest
 
-from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection
-from progress.adapters.storage import storage
 from progress.adapters.storage.storage import Storage
-from progress.archive import check, erasure, log_rows, plan
+from progress.archive import erasure, log_rows, plan
 from progress.errors import ArchiveRunning
-from progress.operations import archive_schedule, records, step_actions
+from progress.operations import step_actions
 from progress.operations.claim import ClaimedOperation
 from progress.projections import batch
-from tests.conftest import Store
 from tests.support import archives, doomed_worker, sample_events
+from tests.support.archive_operations import archive, expect_whole, fail, length, result, start
 from tests.support.doomed_worker import POINTS
-from tests.support.operation_fixtures import Operator, deliver, url_of
+from tests.support.operation_fixtures import Operator, deliver
 from tests.support.stage import append
 from tests.support.traced_runs import change, run_until_it_ends
 
+__all__ = ["archive", "length"]
+
 pytestmark = pytest.mark.timeout(300)
-
-EVER = 'before: "2999-01-01T00:00:00Z",'
-
-
-@pytest.fixture
-def archive(tmp_path: Path) -> Storage:
-    """The storage to which the workers write the archive."""
-    return storage.open_storage(str(tmp_path / "archive"))
-
-
-@pytest.fixture
-def length(populated: Connection) -> int:
-    """The number of events in the log."""
-    count: int = populated.run(archives.blocks()["count"])[0][0]
-    return count
-
-
-def start(operator: Operator, arguments: str = EVER) -> str:
-    operation_id: str = operator.start("archiveEvents", arguments)["id"]
-    return operation_id
-
-
-def result(done: dict[str, Any]) -> Any:
-    assert (done["state"], done["error"]) == ("SUCCEEDED", None)
-    return msgspec.json.decode(done["result"])
-
-
-def expect_whole(connection: Connection, archive: Storage, upto: int) -> None:
-    report = check.run_deep(connection, archive, lambda *_: None)
-    assert report.findings == []
-    assert report.manifest.upto == upto
-    folders = {path.split("/")[1] for path in archives.paths(archive)}
-    assert len(folders) == len(report.manifest.ranges)
 
 
 def test_the_log_is_archived_and_the_result_contains_the_last_position(
@@ -142,6 +103,40 @@ def test_a_learner_who_is_erased_between_two_steps_is_in_no_file(
     expect_whole(populated, archive, length)
 
 
+def test_verified_ranges_are_published_without_reading_the_log_again(
+    operator: Operator,
+    populated: Connection,
+    archive: Storage,
+    length: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The time of the step `publish` does not suffice to verify many ranges."""
+    operation_id = start(operator)
+    doomed_worker.run(operation_id, "ARCHIVE", "publish", "before")
+    doomed_worker.await_lost_claim(populated)
+    with monkeypatch.context() as patch:
+        patch.setattr(log_rows, "sum_rows", fail)
+        assert result(run_until_it_ends(operator, operation_id))["upto"] == length
+    expect_whole(populated, archive, length)
+
+
+def test_publish_writes_at_most_one_range_again_and_the_next_operation_continues(
+    operator: Operator,
+    populated: Connection,
+    archive: Storage,
+    length: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    operation_id = start(operator)
+    doomed_worker.run(operation_id, "ARCHIVE", "publish", "before")
+    doomed_worker.await_lost_claim(populated)
+    erasure.remove_stream(populated, archive, "learner-ann", lambda _: None)
+    monkeypatch.setattr(plan, "RANGE", 30)
+    assert result(run_until_it_ends(operator, operation_id)) == {"upto": 30, "events": 30}
+    assert result(operator.run(start(operator)))["upto"] == length
+    expect_whole(populated, archive, length)
+
+
 def test_a_run_that_was_overtaken_does_not_replace_the_manifest_of_a_published_range(
     operator: Operator, populated: Connection, archive: Storage, length: int
 ) -> None:
@@ -186,7 +181,7 @@ def test_waiting_for_another_archive_run_does_not_count_as_an_attempt(
                 deliver(operation_id)
         assert not archives.paths(archive)
     done = operator.run(operation_id)
-    assert [step["attempts"] for step in done["steps"]] == [1, 1, 1, 1]
+    assert [step["attempts"] for step in done["steps"]] == [1, 1, 1, 1, 1]
     assert result(done)["upto"] == length
 
 
@@ -195,50 +190,3 @@ def test_a_second_request_gets_the_unfinished_operation_of_the_first(
 ) -> None:
     first = start(operator)
     assert start(operator, 'before: "2020-01-01T00:00:00Z",') == first
-
-
-@pytest.fixture
-def batch_connection(store: Store) -> Iterator[Connection]:
-    """A connection with the privileges of the batch job."""
-    with closing(database.connect(url_of(store, "batch"))) as connection:
-        yield connection
-
-
-def scheduled(connection: Connection) -> list[str]:
-    """Let the batch job start the operations that are due; return the unfinished operations."""
-    archive_schedule.start_if_due(connection)
-    return [str(operation_id) for operation_id in records.list_unclaimed(connection)]
-
-
-def test_the_first_batch_run_of_a_day_archives_a_full_range(
-    operator: Operator,
-    populated: Connection,
-    archive: Storage,
-    batch_connection: Connection,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    assert scheduled(batch_connection) == []
-    monkeypatch.setattr(plan, "RANGE", 60)
-    (operation_id,) = scheduled(batch_connection)
-    assert result(operator.run(operation_id)) == {"upto": 60, "events": 60}
-    assert scheduled(batch_connection) == []
-    populated.run(archives.blocks()["begin another day"])
-    assert scheduled(batch_connection) == []
-    monkeypatch.setattr(plan, "RANGE", 30)
-    (operation_id,) = scheduled(batch_connection)
-    assert result(operator.run(operation_id)) == {"upto": 90, "events": 30}
-    expect_whole(populated, archive, 90)
-
-
-def test_the_first_batch_run_of_a_day_archives_old_events(
-    operator: Operator,
-    populated: Connection,
-    archive: Storage,
-    length: int,
-    batch_connection: Connection,
-) -> None:
-    archives.age_events(populated)
-    (operation_id,) = scheduled(batch_connection)
-    assert result(operator.run(operation_id)) == {"upto": length, "events": length}
-    populated.run(archives.blocks()["begin another day"])
-    assert scheduled(batch_connection) == []

@@ -1,20 +1,17 @@
--- Return whether a batch run must start ARCHIVE: none was started on this day (UTC), and the events not yet archived
--- fill a range, or the oldest of them is older than max_age.
+-- Return whether a batch run must start ARCHIVE: the events not yet archived fill a range, or the oldest of them is
+-- older than max_age. The caller starts one operation a day, whatever other operations of the kind do: see accept().
 CREATE OR REPLACE FUNCTION operations.archive_is_due(range_length bigint, max_age interval) RETURNS boolean
 LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
     WITH archived AS (
-        SELECT coalesce(max(CAST(o.result ->> 'upto' AS bigint)), 0) AS upto
-        FROM operations.operations o WHERE o.kind = 'ARCHIVE' AND o.state = 'SUCCEEDED'
+        SELECT coalesce(max(CAST(s.outcome ->> 'upto' AS bigint)), 0) AS upto
+        FROM operations.operations o JOIN operations.steps s USING (operation_id)
+        WHERE o.kind = 'ARCHIVE' AND s.name = 'publish' AND s.state = 'SUCCEEDED'
     )
-    SELECT NOT EXISTS (
-            SELECT FROM operations.operations o
-            WHERE o.kind = 'ARCHIVE' AND o.started_at >= date_trunc('day', clock_timestamp(), 'UTC'))
-        AND (
-            a.upto + archive_is_due.range_length <= (SELECT max(e.global_position) FROM event_store.events e)
-            OR EXISTS (
-                SELECT FROM event_store.events e
-                WHERE e.global_position = a.upto + 1 AND e.created_at < clock_timestamp() - archive_is_due.max_age))
+    SELECT a.upto + archive_is_due.range_length <= (SELECT max(e.global_position) FROM event_store.events e)
+        OR EXISTS (
+            SELECT FROM event_store.events e
+            WHERE e.global_position = a.upto + 1 AND e.created_at < clock_timestamp() - archive_is_due.max_age)
     FROM archived a;
 END;
 

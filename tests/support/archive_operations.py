@@ -1,0 +1,56 @@
+"""Operations that archive the log: their storage, start and result."""
+
+from pathlib import Path
+from typing import Any, NoReturn
+
+import msgspec
+import pytest
+
+from progress.adapters.postgres.database import Connection
+from progress.adapters.storage import storage
+from progress.adapters.storage.storage import Storage
+from progress.archive import check
+from progress.errors import ProgressError
+from tests.support import archives
+from tests.support.operation_fixtures import Operator
+
+EVER = 'before: "2999-01-01T00:00:00Z",'
+
+
+@pytest.fixture
+def archive(tmp_path: Path) -> Storage:
+    """The storage to which the workers write the archive."""
+    return storage.open_storage(str(tmp_path / "archive"))
+
+
+@pytest.fixture
+def length(populated: Connection) -> int:
+    """The number of events in the log."""
+    count: int = populated.run(archives.blocks()["count"])[0][0]
+    return count
+
+
+def start(operator: Operator, arguments: str = EVER) -> str:
+    """Start ARCHIVE; return the id of the operation."""
+    operation_id: str = operator.start("archiveEvents", arguments)["id"]
+    return operation_id
+
+
+def result(done: dict[str, Any]) -> Any:
+    """Check that the operation succeeded; return its result."""
+    assert (done["state"], done["error"]) == ("SUCCEEDED", None)
+    return msgspec.json.decode(done["result"])
+
+
+def expect_whole(connection: Connection, archive: Storage, upto: int) -> None:
+    """Check that the archive ends at the position, is complete and has no unnamed files."""
+    report = check.run_deep(connection, archive, lambda *_: None)
+    assert report.findings == []
+    assert report.manifest.upto == upto
+    folders = {path.split("/")[1] for path in archives.paths(archive)}
+    assert len(folders) == len(report.manifest.ranges)
+
+
+def fail(*_: object, **__: object) -> NoReturn:
+    """Raise the error of a call that must not be made, or that fails."""
+    raise ProgressError("this call fails")
