@@ -1,5 +1,5 @@
--- The inputs and outputs of the whole folds of a rebuild from the archive. DuckDB runs these blocks; its parameters begin
--- with $.
+-- The inputs and outputs of the whole folds of a rebuild from the archive. DuckDB runs these blocks; its parameters
+-- begin with $.
 
 -- log files --
 SET VARIABLE log_files = $files;
