@@ -75,7 +75,7 @@ resource "google_bigquery_table" "archive" {
 
   external_data_configuration {
     source_format = "PARQUET"
-    source_uris   = ["${google_storage_bucket.archive.url}/ranges/*.parquet"] # the only wildcard also matches slashes
+    source_uris   = ["${google_storage_bucket.archive.url}/ranges/*.parquet"] # this `*` also matches slashes
     autodetect    = false                                                     # at first, there are no files
     schema        = file("${path.root}/analytics/archive.json")
   }

@@ -80,7 +80,7 @@ locals {
   common_settings = merge({
     ENVIRONMENT                 = local.environment_name
     PUBSUB_PROJECT_ID           = var.project_id
-    MALLOC_ARENA_MAX            = "2" # glibc otherwise keeps the freed memory of eight threads per processor
+    MALLOC_ARENA_MAX            = "2" # by default, glibc keeps freed memory in eight arenas per processor
     OTEL_EXPORTER_OTLP_ENDPOINT = var.otel_exporter_otlp_endpoint
   }, var.otel_exporter_otlp_endpoint == null ? {} : local.otel_settings)
 

@@ -132,7 +132,7 @@ def _draw(rows: Sequence[Retention], weeks: Sequence[date]) -> Element:
 
 
 def _range(rates: Sequence[float]) -> tuple[float, float]:
-    """Return the ends of the axis: whole tens of percent around the rates, at least 20 apart."""
+    """Return the ends of the axis: multiples of 0.1 around the rates, at least 0.2 apart."""
     low, high = math.floor(10 * min(rates)) / 10, math.ceil(10 * max(rates)) / 10
     if high - low < 0.2:
         low = max(low - 0.1, 0.0)

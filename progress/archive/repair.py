@@ -10,9 +10,9 @@ from progress.errors import ArchiveDamaged
 
 
 def write_lost_ranges(connection: Connection, storage: Storage, current: Published) -> Published:
-    """Write each range again that has lost a file; return the archive.
+    """Write again each range that has lost a file; return the archive.
 
-    A file is lost if it is missing or has another size than its manifest gives.
+    A file is lost if it is missing, or if its size is not the one in the manifest.
 
     The caller holds the archive's lock.
     """

@@ -10,8 +10,9 @@ SET VARIABLE files = CAST($files AS VARCHAR[]);
 SET VARIABLE until = CAST(CAST($last_day AS DATE) + 3 AS TIMESTAMP) AT TIME ZONE 'UTC';
 
 -- log --
--- The rows of the files. DuckDB skips the row groups whose statistics are out of range. Later preferences are read,
--- because a learner's first preferences also apply to earlier days; a deletion and a description apply to all days.
+-- The rows of the files. DuckDB skips the row groups whose statistics are out of range. Some events are read even if
+-- they are later: a learner's first preferences also apply to earlier days; deletions and descriptions apply to all
+-- days.
 CREATE OR REPLACE TEMPORARY VIEW log AS
 SELECT global_position, event_id, stream_id, event_type, event_data, occurred_at, created_at
 FROM read_parquet(getvariable('files'), hive_partitioning = false)

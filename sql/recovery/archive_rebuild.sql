@@ -3,8 +3,8 @@
 
 -- tables --
 CREATE TABLE archive_rebuild (
-    version   bigint   NOT NULL,   -- of the rows, and the number of this rebuild
-    execution text     NOT NULL,   -- of the tasks that take part; empty if there are none
+    version   bigint   NOT NULL,   -- the version of the rows, which identifies the rebuild
+    execution text     NOT NULL,   -- the name that the rebuild's tasks share; empty without tasks
     buckets   int      NOT NULL,
     upto      bigint   NOT NULL,   -- the last archived position
     set_aside bigint[] NOT NULL    -- positions that the folds leave out

@@ -1,4 +1,4 @@
-"""The answers of the archive equal those of the oracle, and hide fewer than 20 learners."""
+"""The archive's answers equal those of the oracle, without rows about fewer than 20 learners."""
 
 import dataclasses
 import tempfile
@@ -34,9 +34,9 @@ COUNTED = {  # the oracle's answer, the columns that name a cell, and the column
 
 
 def multiply(events: list[oracle.Event], copies: int) -> list[oracle.Event]:
-    """Return as many copies of each learner, and each event without a learner once.
+    """Return `copies` copies of each learner's events, and the other events once.
 
-    The ids of a copy have the order of the original ids.
+    The event ids of a copy are in the same order as the original ids.
     """
     return [
         dataclasses.replace(
@@ -59,7 +59,7 @@ def ask(question: Question, events: list[oracle.Event], days: Days) -> list[dict
 
 
 def find_days(events: list[oracle.Event]) -> st.SearchStrategy[date | None]:
-    """Return a strategy for days near the events, and for an open end."""
+    """Return a strategy for a day near an event, or None, which means no limit."""
     days = {event.occurred_at.date() + timedelta(n) for event in events for n in (-1, 0, 1)}
     return st.none() | st.sampled_from(sorted(days))
 

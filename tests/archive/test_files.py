@@ -47,7 +47,7 @@ def test_the_folders_of_dead_processes_are_removed_and_those_of_live_ones_are_ke
 def test_the_rows_of_a_bucket_are_split_into_small_files(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """DuckDB reads a CSV file into memory: with a single one, a full range needs too much."""
+    """DuckDB reads a whole CSV file into memory; one file for a full range would be too large."""
     monkeypatch.setattr(row_files, "_MAX_BYTES", 10)
     rows = [b"%d,%d\n" % (n % 3 - 1, n) for n in range(30)]
     with row_files.open_files(tmp_path) as output:

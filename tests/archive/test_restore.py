@@ -70,7 +70,7 @@ def test_a_restored_log_has_the_same_rows_and_gives_the_same_read_models(
 def test_erased_events_are_restored_as_erased_rows_however_many_there_are(
     log: Connection, archive: Storage, empty: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """PostgreSQL limits the length of a parameter, therefore no parameter holds all rows."""
+    """PostgreSQL limits the length of a parameter, so no parameter may hold all rows."""
     archives.run(log, archive)
     for learner in ("learner-ann", "learner-una", "learner-ben"):
         archives.empty_stream(log, learner)
@@ -82,7 +82,7 @@ def test_erased_events_are_restored_as_erased_rows_however_many_there_are(
     assert checks.run(empty).findings[1:] == []
 
 
-def test_an_event_without_a_learner_that_an_erasure_emptied_keeps_its_stream_and_version(
+def test_an_emptied_event_without_a_learner_keeps_its_stream_and_version(
     log: Connection, archive: Storage, empty: Connection
 ) -> None:
     early = sample_events.envelope("Unheard", {"session_id": "una-9"}, at=sample_events.BEGIN)

@@ -110,7 +110,7 @@ def test_verified_ranges_are_published_without_reading_the_log_again(
     length: int,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The time of the step `publish` does not suffice to verify many ranges."""
+    """The step `publish` does not have enough time to verify many ranges."""
     operation_id = start(operator)
     doomed_worker.run(operation_id, "ARCHIVE", "publish", "before")
     doomed_worker.await_lost_claim(populated)

@@ -209,7 +209,7 @@ def test_items_and_sessions_of_others_with_the_same_id_as_the_learner_stay(
     assert not sample_events.find_differences(populated)
 
 
-def test_the_receipt_counts_the_rows_that_an_erasure_has_left(
+def test_the_receipt_counts_the_rows_that_an_erasure_left_behind(
     operator: Operator, traced: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     search = erase_user.search

@@ -110,7 +110,7 @@ def refuse(*_: object, **__: object) -> Connection:
     raise DatabaseUnavailable("no connection")
 
 
-def test_a_step_is_undone_after_a_cancellation_even_if_only_an_outage_ended_it(
+def test_a_cancellation_also_undoes_a_step_that_an_outage_interrupted(
     operator: Operator, hooks: Hooks, connection: Connection
 ) -> None:
     operation_id = start(operator)
@@ -123,7 +123,7 @@ def test_a_step_is_undone_after_a_cancellation_even_if_only_an_outage_ended_it(
     assert traced_operation.read_effects(connection) == []
 
 
-def test_a_step_fails_if_its_outcome_is_larger_than_64_kib(
+def test_an_attempt_fails_if_the_outcome_of_the_step_is_larger_than_64_kib(
     operator: Operator, hooks: Hooks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     operation_id = start(operator)
@@ -246,7 +246,7 @@ def test_a_cancelled_operation_that_no_worker_has_begun_ends_immediately(
 def test_outages_during_a_compensation_are_not_counted_and_all_effects_are_undone_later(
     operator: Operator, hooks: Hooks, connection: Connection, *, breaks: bool
 ) -> None:
-    """The worker loses the connection that holds its claim, or the compensation gets no other."""
+    """The worker loses its claim's connection, or cannot open one for the compensation."""
     operation_id = start(operator)
 
     def break_connection() -> None:

@@ -198,7 +198,7 @@ def test_an_error_of_the_source_ends_the_conversion() -> None:
 
 
 def convert(output: Output, row: bytes, count: int, make: Callable[[bytes], bytes] = bytes) -> None:
-    """Convert the heading and `count` rows."""
+    """Convert CSV: a header and `count` rows, each of which is `make(row)`."""
     with export_parquet.converting(output) as rows:
         rows.write(b"user_id,answers\n")
         for _ in range(count):

@@ -66,7 +66,7 @@ def items(world: World, days: Range) -> dict[Cell, Counts]:
 
 
 def cohorts(world: World, days: Range) -> dict[Cell, Counts]:
-    """Return (learners, active) by the Monday of the first week, and the week."""
+    """Return (learners, active) by the Monday of the first study week, and the weeks since then."""
     studied = {
         user: sorted(day(world, event) for event in world.completions(user))
         for user in learners(world)

@@ -118,7 +118,7 @@ def test_a_snapshot_that_is_deleted_before_it_is_read_is_not_used(
     for number in range(3):
         as_of_fixtures.record(connection, *sample_events.lesson("ann", number))
     options = moments or {"known_at": FOREVER}
-    model_rows.read_value(connection, "snapshots that went")
+    model_rows.read_value(connection, "deleted snapshots")
     assert not as_of_fixtures.find_differences(fetch, connection, **options)
     connection.run("DELETE FROM event_store.snapshots")
     assert not as_of_fixtures.find_differences(fetch, connection, **options)

@@ -95,7 +95,7 @@ def forbid(connection: Connection, learner: str) -> None:
 
 
 def begin_erasure(connection: Connection, archive: Storage, learner: str) -> None:
-    """Begin an erasure, of which the step that rewrites files has to wait for the rebuild."""
+    """Begin an erasure; it cannot rewrite the archive's files until the rebuild has ended."""
     forbid(connection, learner)
     busy = erase_user.fold_deletion(connection, learner, notifications.DISABLED)
     assert busy == [replacement.building_name()]

@@ -52,5 +52,5 @@ def expect_whole(connection: Connection, archive: Storage, upto: int) -> None:
 
 
 def fail(*_: object, **__: object) -> NoReturn:
-    """Raise the error of a call that must not be made, or that fails."""
+    """Raise an error: for functions that must not be called, or whose failure is tested."""
     raise ProgressError("this call fails")

@@ -1,7 +1,7 @@
-"""`command_client.py SOCKET ARGUMENT...`: run `progress ARGUMENT...` by the command server.
+"""`command_client.py SOCKET ARGUMENT...`: the command server runs `progress ARGUMENT...`.
 
-This process has the exit code of the command, which uses the files and the environment of this
-process.
+The command uses the open files, the environment and the folder of this process, which exits with
+the command's exit code.
 """
 
 import json

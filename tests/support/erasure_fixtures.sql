@@ -28,7 +28,7 @@ SELECT count(*), bool_and(event_data = '{}' AND metadata = '{}' AND occurred_at 
 FROM event_store.events WHERE stream_id LIKE 'erased-%' OR event_type = 'Erased';
 
 -- leave rows --
--- Write rows that name the learner, as an incomplete erasure leaves them.
+-- Write rows that name the learner, like those that an incomplete erasure leaves behind.
 WITH marks AS (
     INSERT INTO deleted_learners VALUES (:learner, 1)
 ), letters AS (

@@ -184,7 +184,7 @@ WHERE e.global_position <= :position AND e.global_position > c.position;
 -- newest --
 SELECT max(created_at) FROM event_store.events;
 
--- snapshots that went --
+-- deleted snapshots --
 -- Act as if every version of a stream had a snapshot.
 CREATE OR REPLACE FUNCTION snapshots_until(stream text, happened_by timestamptz, recorded_by timestamptz)
 RETURNS SETOF bigint LANGUAGE sql STABLE AS $until$

@@ -126,7 +126,7 @@ class Root:
         return Deployment(plan, state, second_plan, passwords)
 
     def change(self, base: Deployment, name: str, environment: str, *options: str) -> Deployment:
-        """Apply `options` to a deployment and plan again; the result has no first plan."""
+        """Apply `options` to a deployment and plan again; the result's first plan is empty."""
         rewritten = [f'-replace=terraform_data.password_file["{key}"]' for key in base.passwords]
         state, passwords = self._apply(name, environment, base.state, *options, *rewritten)
         second_plan = self.find_changes(environment, f"{name}.tfstate", *options)
@@ -150,7 +150,10 @@ class Root:
         return "" if _NO_CHANGES in plan else plan
 
     def _of_state(self, environment: str, state: str) -> list[str]:
-        """Return options; without a refresh, because the offline provider reads what is stored."""
+        """Return the options for a state.
+
+        A refresh would change nothing, because the offline provider returns the stored state.
+        """
         file = self.variables.format(environment)
         return [f"-var-file={file}", f"-state={state}", "-refresh=false"]
 

@@ -30,7 +30,7 @@ FOREIGN = (
 
 
 class Environments(Mapping[str, Deployment]):
-    """Deployments by environment; dev, staging and prod are listed.
+    """The deployments of dev, staging and prod, by environment.
 
     The first test process that needs a deployment creates it for all test processes.
     """
@@ -59,7 +59,7 @@ class Environments(Mapping[str, Deployment]):
             return self._root()
 
     def plan_after(self, environment: str, change: Callable[[Values], None]) -> str:
-        """Plan with a changed copy of the state; return the plan, or an empty text if unchanged."""
+        """Plan with a changed copy of the state; return the plan, or "" if it has no changes."""
         state: Values = json.loads(json.dumps(self[environment].state))
         change(state)
         root = self.root()

@@ -61,7 +61,7 @@ def find_differences(connection: Connection) -> list[Difference]:
         comparison.fold(connection)
         differences = comparison.compare(connection)
         folded = duck().fold(read_log(connection))
-        # One message for all tables, because there are many logs.
+        # One round trip for all tables, because tests compare many logs.
         connection.run("".join(_replace(table, rows) for table, rows in folded.items()))
         return [*differences, *comparison.compare(connection)]
 

@@ -1,4 +1,4 @@
--- Whole folds in DuckDB of a log, and in PostgreSQL the rows that DuckDB computed.
+-- Whole folds of a log in DuckDB. PostgreSQL provides the log, and receives the rows that DuckDB computed.
 
 -- read log --
 -- The whole log as one JSON text. PostgreSQL runs this block.

@@ -254,7 +254,7 @@ def test_environments_without_minimum_instances_have_no_night_schedule(
 def test_terraform_restores_only_attributes_that_nothing_else_may_change(
     environments: Environments,
 ) -> None:
-    """New code, and what releases and schedules change, have no place in the plan."""
+    """The plan contains neither new code nor anything that releases and schedules change."""
     added = environments.root().folder.parents[1] / "progress" / "added.txt"
     added.write_text("new")
     try:

@@ -1,5 +1,5 @@
 -- The answers, reviews and completed sessions of each learner who is not deleted, with the local day. `maturity` is
--- that of an answer that is a test of retention, and otherwise null.
+-- null, except for answers that are tests of retention.
 WITH preferences AS (
     SELECT
         user_id,

@@ -70,10 +70,11 @@ def _unquote(quoted: str, number: int) -> str:
 
 
 def apply(connection: Connection, logins: list[Login]) -> None:
-    """Create each login that has a password, or change its password; grant it only its group.
+    """Make each login a member of its group and of no other group.
 
-    Raise ProgressError, which names the login, if the database rejects a login. The
-    logins before the rejected login stay applied.
+    A login with a password is created if it does not exist, and otherwise gets this password. A
+    login without a password must exist. Raise ProgressError, which names the login, if the database
+    rejects a login. The logins before the rejected login stay applied.
     """
     for login in logins:
         _apply_one(connection, login)
