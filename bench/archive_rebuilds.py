@@ -78,7 +78,7 @@ def _measure(server: Server, run: Callable[[], object]) -> tuple[float, float]:
 
 
 def _read_cpu_seconds(pid: int) -> float:
-    """Return the CPU time of the server's processes, of which many have ended."""
+    """Return the CPU time of the server's processes, those that have ended included."""
     server = psutil.Process(pid)
     running = [child.cpu_times() for child in server.children()]
     times = server.cpu_times()

@@ -105,7 +105,7 @@ def open_duck() -> Iterator[tuple[Duck, Path]]:
 def group_files(
     contents: Sequence[RangeManifest],
 ) -> tuple[list[StoredFile], list[list[StoredFile]]]:
-    """Return the files of no learner, and the other files in groups of whole buckets.
+    """Return the files without learners, and the other files in groups of whole buckets.
 
     A group has about 64 MB, or one bucket that is larger.
     """

@@ -9,12 +9,12 @@ from progress.analysis.report import RULE, Figure, Report, Table, day, percent, 
 
 _MOST_COHORTS = 26  # in the chart, the newest ones
 _MOST_WEEKS = 20
-_NAMED_WEEK = 4  # the finding is about this week, or about an earlier one if none is as old
+_NAMED_WEEK = 4  # of the finding, which names an earlier week if no cohort is that old
 _METHOD = (
     "A cohort is the learners whose first study day is in a week. A study day is a local day with "
     "a completed session; weeks begin on Monday. A learner is active in a week with a study day. "
-    "The row “All” is about the cohorts that are old enough. The newest week of the archive is "
-    "left out, because it may be incomplete."
+    "In each week, the row “All” is about the cohorts that have reached it. The newest week of the "
+    "archive is left out, because it may be incomplete."
 )
 _RULE = f"{RULE} Each share is about all learners of its cohort."
 _WIDTH = 860
@@ -39,7 +39,7 @@ def build(rows: Sequence[Cohort], days: Days) -> Report:
 
 
 def _average(rows: Sequence[Cohort]) -> dict[int, float]:
-    """Return the share of active learners by week, over all cohorts that are so old."""
+    """Return the share of active learners by week, over all cohorts that have reached it."""
     weeks = sorted({row.week for row in rows})
     return {
         week: sum(row.active for row in rows if row.week == week)

@@ -25,7 +25,7 @@ _DATED = (
 
 
 class Retention(msgspec.Struct, frozen=True):
-    """The tests of a week (its Monday) and maturity; a test asks for an item on a later day.
+    """The tests of a maturity in a week, named by its Monday; docs/analysis.md defines tests.
 
     `retention_rate` is the share of tests that were recalled, from 0 to 1.
     """
@@ -59,9 +59,10 @@ class Item(msgspec.Struct, frozen=True):
 
 
 class Cohort(msgspec.Struct, frozen=True):
-    """The learners whose first study day is in a week (its Monday), and a later week.
+    """A week of a cohort; `cohort` is the Monday of the week of its learners' first study days.
 
-    `week` counts from 0, the first week. `active` learners have a study day in it.
+    `week` counts from 0, that first week. Of the cohort's `learners`, `active` have a study day in
+    the week.
     """
 
     cohort: date

@@ -1,7 +1,7 @@
 """The erasure of a learner from the archive: the step `files` of ERASE_USER.
 
 Each file that holds the learner's stream is written again without it. A file of the streams without
-a learner is written again if some of its events were emptied, because they name a session of the
+a learner is written again without the events that were emptied because they name a session of the
 learner. Until all new files are written, the archive's manifest names the old ones. So the next run
 can start over after an interruption.
 """

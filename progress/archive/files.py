@@ -116,8 +116,8 @@ class Workspace:
     def merge(self, paths: Sequence[Path], target: Path) -> LocalFile:
         """Write the rows of several files into one, in slices, and remove the files.
 
-        Each of the files is ordered by stream. DuckDB skips the parts of a file that are not in the
-        slice. At most two copies of the rows are on disk at a time.
+        Each of the files is ordered by stream, so that DuckDB can skip the parts of a file that are
+        not in the slice. At most two copies of the rows are on disk at a time.
         """
         names = [str(path) for path in paths]
         slices = self._run("slices", files=names, rows=_SLICE_ROWS)

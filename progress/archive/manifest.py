@@ -70,7 +70,8 @@ class ErasedRow(msgspec.Struct, frozen=True, array_like=True):
     """An event of an erased learner, which is in none of the range's files.
 
     The id and the version are None if the event was not yet emptied when the range was written.
-    The stream is None unless the event has stayed in its stream.
+    The stream is given only for an emptied event that stayed in its own stream. Other emptied
+    events moved to their shard's stream of erased events.
     """
 
     position: int

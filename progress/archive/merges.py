@@ -15,10 +15,10 @@ from progress.archive.log_rows import Positions
 from progress.archive.manifest import File, RangeEntry, RangeManifest
 from progress.errors import ProgressError
 
-LARGEST = 100 * plan.RANGE  # positions of a range that an operation's step can merge in its time
+LARGEST = 100 * plan.RANGE  # positions in the largest range that a step can write in time
 
 _TOGETHER = 10  # ranges that are merged into one
-_MAX_BYTES = 512 << 20  # of a bucket's files: a merge needs twice that on a disk that may be memory
+_MAX_BYTES = 512 << 20  # of a bucket's files; a merge needs twice that on disk, or in memory
 
 
 def run(

@@ -17,7 +17,7 @@ from progress.errors import ProgressError
 
 Progress = Callable[[int, int], None]
 
-_LAST = 1 << 63  # after every version of a stream
+_LAST = 1 << 63  # greater than every version of a stream
 
 
 class Restored(NamedTuple):
@@ -111,10 +111,10 @@ def _fetch(storage: Storage, workspace: Workspace, contents: RangeManifest) -> l
 
 
 def _load_erased(connection: Connection, erased: list[ErasedRow]) -> None:
-    """Load emptied rows; number the versions of each shard's stream of them 1, 2, 3 … again.
+    """Load the emptied rows; in each shard's stream of erased events, renumber them 1, 2, 3 ….
 
-    First come the rows whose versions the archive holds, in the order of these versions. Rows that
-    stayed in their streams keep their versions.
+    The rows whose versions the archive holds come first, in the order of these versions. Rows that
+    stayed in their own streams keep their versions.
     """
     streams = dict(_rows(connection, "erased streams"))
     versions: Counter[int] = Counter()

@@ -1,7 +1,7 @@
 """CSV files on this machine that receive the rows of a COPY, each bucket in files of its own.
 
-DuckDB reads each bucket by itself, and a small file completely. Therefore its memory depends on the
-size of a bucket and of a file, not on the number of rows.
+DuckDB reads one bucket at a time, and loads a small file as a whole. Its memory therefore depends
+on the sizes of a bucket and of a file, not on the number of rows.
 """
 
 import contextlib
@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-_MAX_BYTES = 16 << 20  # of a file, after which a row begins the next one
+_MAX_BYTES = 16 << 20  # of a file; the next row begins another file
 
 
 class RowFiles:

@@ -1,4 +1,4 @@
-"""Chunks of work: each is one transaction, and gets as many rows as take about a quarter second."""
+"""Chunks of work: each is one transaction, sized to take about a quarter second."""
 
 import contextlib
 import time
@@ -18,13 +18,13 @@ class Chunks:
 
     @contextlib.contextmanager
     def next(self) -> Iterator[int]:
-        """Yield the size of a chunk for a block that works on the chunk."""
+        """Yield the size of a chunk to the block, which works on the chunk and is timed."""
         begin = time.monotonic()
         yield self._size
         self._size = adapt(self._size, time.monotonic() - begin, self._largest)
 
 
 def adapt(size: int, seconds: float, largest: int) -> int:
-    """Return the size of the chunk after one of this size, which took so many seconds."""
+    """Return the size of the next chunk, after a chunk of this size took so many seconds."""
     growth = min(_MOST_GROWTH, _TARGET_S / max(seconds, 1e-3))
     return max(1, min(largest, int(size * growth)))

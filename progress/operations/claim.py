@@ -29,8 +29,8 @@ _REPORT_INTERVAL_S = 1.0
 _MAX_ERROR_LENGTH = 2_000  # characters
 _FILE = "operations/executor"
 
-# The steps whose last attempt does not count, because an outage ended it and also kept the
-# database from recording that. The next attempt at such a step is not counted again.
+# The steps whose last attempt must not count: an outage ended it, and the database could not record
+# that. To make up for it, the next attempt is not counted.
 _uncounted: set[tuple[UUID, str]] = set()
 
 
@@ -125,7 +125,7 @@ class ClaimedOperation:
                 _uncounted.add((self.id, self.step.name))
 
     def begin_compensation(self, end: OperationEnded) -> None:
-        """Record that compensation begins; after it, the operation ends with `end`."""
+        """Record that compensation begins; once it is done, the operation ends with `end`."""
         if not self.end:
             self.end = end
             self._set_state("COMPENSATING", end, failing_state=end.state)

@@ -23,7 +23,7 @@ _FIRST_LETTER = 0
 _LETTERS = 1_000  # dead letters that one statement reads, because a payload may have 1 MiB
 _READ = 20_000  # rows that one statement reads, at most
 _BLOCKS = 400  # blocks of a table (3 MB) that one statement searches, at most
-_BEFORE_UNDECLARED = ("other-", 0)  # the streams of undeclared events without a learner follow
+_BEFORE_UNDECLARED = ("other-", 0)  # before all streams of undeclared events
 
 
 class Forbidden(NamedTuple):

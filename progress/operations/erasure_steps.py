@@ -66,7 +66,7 @@ def forget(operation: ClaimedOperation) -> object:
             export_user.catch_up(connection, learner, operation.publisher, operation.wait)
         _delete_copies(learner)
         forgotten_at = erase_user.read_time(connection)
-        # Counted here, because the first step must not take longer the more dead letters there are.
+        # Counted here and not in the first step, whose time must not grow with the dead letters.
         mentioned = erase_user.count_mentions(connection, learner)
     counts = operation.outcomes["forbid"]["counts"]
     counts = counts | {

@@ -94,4 +94,6 @@ def delete_old(settings: Settings) -> None:
             if file.stat().st_mtime < oldest:
                 file.unlink()
     except OSError as error:
-        raise ProgressError(f"{error.filename}: {error.strerror}; delete it") from error
+        raise ProgressError(
+            f"cannot delete the old exports: {error.filename}: {error.strerror}"
+        ) from error

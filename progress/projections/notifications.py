@@ -2,8 +2,8 @@
 
 A notification updates the version copies in Redis, so that older cached responses are not served.
 It also reaches the subscribers of a learner's or an operation's channel. If a notification is
-lost, responses may be five seconds out of date (see `progress.adapters.redis.version_keys`). So a
-notification never takes longer than 50 ms, and its failure never fails the change that it reports.
+lost, responses may be five seconds out of date (see `progress.adapters.redis.version_keys`). That
+is tolerable: a notification gives up after 50 ms, and if it fails, its change still succeeds.
 """
 
 import time

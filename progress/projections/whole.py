@@ -56,7 +56,7 @@ def fold_statements() -> dict[str, str]:
 
 
 def live_query(table: str) -> str | None:
-    """Return the query of the live rows as the whole fold has them; None if they are the same.
+    """Return the query that converts live rows to the whole fold's form; None if it is the same.
 
     Intervals become numbers of hours, and arrays become texts.
     """
@@ -64,7 +64,7 @@ def live_query(table: str) -> str | None:
 
 
 def loaded_query(table: str) -> str | None:
-    """Return the query of the rows as PostgreSQL loads them; None if the whole fold has them so.
+    """Return the query that converts folded rows for loading; None if they are loaded unchanged.
 
     Numbers of hours become intervals, texts become arrays, and versions are added.
     """

@@ -37,7 +37,7 @@ class Source(NamedTuple):
     database: str | None
 
 
-# Load every bucket of the rebuild, and call the function after each.
+# An engine loads every bucket of the rebuild, and calls the function after each.
 Engine = Callable[[Source, Rebuild, Callable[[], None]], None]
 
 

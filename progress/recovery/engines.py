@@ -16,7 +16,7 @@ from progress.recovery import archive_loads, buckets
 from progress.recovery.archive_loads import Rebuild
 from progress.recovery.archive_rebuild import Source
 
-_ATTEMPTS = 3  # while processes are killed
+_ATTEMPTS = 3  # each with new processes, after one was killed
 _POLL_INTERVAL_S = 0.5
 _BEGIN_TIMEOUT_S = 600.0  # from the start of a task until the first task has begun the rebuild
 
@@ -71,7 +71,7 @@ def _await_end(sentinel: int) -> None:
 def run_first_task(
     source: Source, rebuild: Rebuild, on_loaded: Callable[[], None], *, count: int
 ) -> None:
-    """Load the buckets of the first task of `count`, then those that no other task loads.
+    """Load the share of the first of `count` tasks, then the buckets that the others left.
 
     A bucket that another task is folding is left to that task, unless the task dies.
     """
@@ -86,8 +86,8 @@ def run_first_task(
 def run_other_task(source: Source, *, execution: str, index: int, count: int) -> None:
     """Load the buckets of a task, once the first task has begun the rebuild.
 
-    If the first task is started again, begin again, too. Return if no rebuild begins within ten
-    minutes: then the first task has ended.
+    If the first task is started again, start over. Return if no rebuild begins within ten minutes,
+    because the first task must then have ended.
     """
     while rebuild := _await_rebuild(source, execution):
         try:
@@ -103,7 +103,7 @@ def run_other_task(source: Source, *, execution: str, index: int, count: int) ->
 
 
 def _process_alone(session: Connection, source: Source, bucket: int, version: int) -> None:
-    """Load a bucket, unless it is loaded once no other task is working on it."""
+    """Wait until no other task works on the bucket; load it if it is not loaded by then."""
     with archive_loads.hold_bucket(session, bucket):
         if archive_loads.open_bucket(session, bucket, version):
             buckets.process(*source, bucket, version)

@@ -81,7 +81,7 @@ GROUP BY r.bucket;
 
 -- erased rows --
 -- The rows of the range that are in no file. For those that are not yet emptied, id and version are null. The stream is
--- null except for an emptied row that has stayed in its stream.
+-- given only for an emptied row that stayed in its own stream; others moved to the shard's stream of erased events.
 SELECT e.global_position, e.shard, e.created_at,
     CASE WHEN e.event_type = 'Erased' THEN CAST(e.event_id AS text) END,
     CASE WHEN e.event_type = 'Erased' THEN e.stream_version END,

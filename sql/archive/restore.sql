@@ -12,7 +12,7 @@ COPY event_store.events (global_position, event_id, stream_id, stream_version, e
 FROM STDIN WITH (FORMAT csv, ENCODING 'UTF8');
 
 -- erased streams --
--- The stream of each shard's emptied rows.
+-- Each shard's stream of erased events.
 SELECT n, event_store.erased_stream(CAST(n AS smallint)) FROM generate_series(0, 15) n;
 
 -- load sessions --

@@ -120,7 +120,7 @@ SELECT pg_advisory_unlock(operations.lock_key(CAST(:operation_id AS uuid)));
 
 -- list columns of the log --
 -- The columns of each table of the log and of the operations, in groups that one ANALYZE handles. Each JSON column is a
--- group, because it takes longest.
+-- group of its own, because its ANALYZE takes longest.
 SELECT c.oid, array_agg(CAST(a.attname AS text))
 FROM pg_class c
 JOIN pg_namespace n ON n.oid = c.relnamespace

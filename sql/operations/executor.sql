@@ -5,8 +5,8 @@
 SELECT pg_try_advisory_lock(operations.lock_key(CAST(:operation_id AS uuid)));
 
 -- claim --
--- Returns no row if the operation has finished. `begun` are the steps that may have had effects and are not undone. A
--- step that only an outage interrupted has an error, but no attempts.
+-- Returns no row if the operation has finished. `begun` are the steps that may have had effects and are not undone. If
+-- outages ended all attempts at a step, it has an error, but no attempts.
 UPDATE operations.operations o
 SET state = CASE o.state WHEN 'PENDING' THEN 'RUNNING' ELSE o.state END, version = o.version + 1
 FROM (
@@ -44,7 +44,7 @@ WHERE s.operation_id = o.operation_id AND s.name = :step
 RETURNING o.version, s.attempts, s.compensations;
 
 -- record progress --
--- Record the progress, which never decreases. Returns also whether the operation has expired, and whether it was
+-- Record the progress, which never decreases. Also returns whether the operation has expired, and whether it was
 -- cancelled before its point of no return. Neither stops a compensation.
 WITH reported AS (
     UPDATE operations.operations o SET progress = :progress, version = o.version + 1

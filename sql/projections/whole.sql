@@ -91,7 +91,7 @@ CASE WHEN t.kind = 'catalogue' THEN CAST((e.event_data -> 'domains') AS text) EN
 SELECT {projections/whole columns}
 FROM (
     SELECT e.event_id, e.event_type, e.event_data, substr(e.stream_id, 9) AS user_id,  -- after 'learner-'
-        -- An interval is faster than the name of a zone.
+        -- AT TIME ZONE is faster with an interval than with the name of a zone.
         e.occurred_at AT TIME ZONE INTERVAL '0' AS occurred_at, e.created_at AT TIME ZONE INTERVAL '0' AS created_at,
         (e.event_data ->> 'item_id') COLLATE "C" AS item_id,
         (e.event_data ->> 'session_id') COLLATE "C" AS session_id
@@ -107,7 +107,8 @@ SELECT zone, starts_at AT TIME ZONE 'UTC' AS starts_at, ends_at AT TIME ZONE 'UT
 FROM zone_rules
 
 -- duckdb typed_events --
--- The rows of the relation `log` (see sql/archive/files.sql) whose positions are not in `set_aside`.
+-- The rows of the relation `log` whose positions are not in `set_aside`. The callers create both relations: see
+-- sql/recovery/bucket_folds.sql and sql/analysis/log.sql.
 SELECT {projections/whole columns}
 FROM (
     SELECT e.event_id, e.event_type, e.event_data, substr(e.stream_id, 9) AS user_id,

@@ -96,7 +96,7 @@ LEFT JOIN ranked d ON d.item_id = c.item_id AND d.described AND d.place_of_its_k
 WHERE c.place = 1
 
 -- loaded --
--- DuckDB runs this block: the domains as PostgreSQL reads an array.
+-- DuckDB runs this block. It writes the domains in PostgreSQL's notation for arrays.
 SELECT item_id, headword, level, '{' || array_to_string(string_split(domains, ''), ',') || '}' AS domains,
     described_at, described_id, decided_at, decided_id, in_catalogue
 FROM items

@@ -82,7 +82,7 @@ WHERE e.kind = 'preference'
   AND NOT EXISTS (SELECT 1 FROM deleted_learners d WHERE d.user_id = e.user_id)
 
 -- whole zones_in_force --
--- Each step is that of the view governing_zones.
+-- The steps are the same as in the view governing_zones.
 WITH counted AS (
     SELECT user_id, occurred_at, timezone, day_start_hour,
         count(timezone)       OVER earlier AS zones_so_far,

@@ -44,8 +44,8 @@ WHERE f.global_position > (SELECT min(b.catalogue_position) FROM batch_checkpoin
 SELECT {columns} FROM {table}
 
 -- compare --
--- The table, the number of rows of the log that it lacks, the number of rows that it has too many, and the beginning of
--- one of these rows as JSON, because a text may contain line breaks.
+-- The table, the number of its missing rows, the number of its surplus rows, and the beginning of one of these rows.
+-- The beginning is JSON, because a text may contain line breaks.
 WITH folded AS MATERIALIZED (
     SELECT * FROM pg_temp.{table} t
     WHERE {compared}

@@ -171,7 +171,7 @@ def run_batches(connection: Connection) -> Callable[[int], object]:
 
 
 def query(served: api.Api) -> Callable[[int], object]:
-    """Query the learner's present and past as an administrator."""
+    """As an administrator, query the learner's present and past state."""
 
     def act(_: int) -> None:
         body = served.post(ABOUT, "ada", roles="admin")

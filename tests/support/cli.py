@@ -12,7 +12,8 @@ Result = subprocess.CompletedProcess[str]
 def progress(url: str, *arguments: str, **environment: str) -> Result:
     """Run the command with this database and these environment variables.
 
-    Without PROGRESS_DATA_DIR, there is no archive, even if a local stack of the developer has one.
+    If PROGRESS_DATA_DIR is not set, the command finds no archive, not even the one of the
+    developer's local stack.
     """
     folder = os.environ.get("PROGRESS_DATA_DIR", os.devnull)
     defaults = {"DATABASE_URL": url, "COLUMNS": "200", "PROGRESS_DATA_DIR": folder}

@@ -31,7 +31,7 @@ each_file = pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
 
 
 def read(file: Path) -> Node:
-    """Return the workflow with its key `on`, which YAML parses as true."""
+    """Return the workflow; restore its key `on`, which YAML parses as true."""
     workflow: dict[Any, Any] = yaml.safe_load(file.read_text())
     return {"on": workflow.pop(True), **workflow}
 
