@@ -12,13 +12,14 @@ _MAX_AGE = timedelta(days=1)  # longer than an operation may take to publish its
 def remove_old(storage: Storage, published: Manifest) -> int:
     """Remove files that no manifest names and that are over a day old; return their number.
 
-    The caller holds the archive's lock.
+    The caller holds the archive's lock, so that files of rebuilds were left by killed ones.
     """
     oldest = datetime.now(UTC) - _MAX_AGE
     named = catalog.list_named(storage, published)
     old = [
         file.path
-        for file in storage.list_tree(manifest.FOLDER)
+        for folder in (manifest.FOLDER, manifest.REBUILDS)
+        for file in storage.list_tree(folder)
         if file.path not in named and file.written_at < oldest
     ]
     for path in old:

@@ -11,6 +11,7 @@ from progress.errors import ArchiveDamaged, ProgressError
 NAME = "manifest.json"
 FORMAT = 1  # of the files and of the manifests
 FOLDER = "ranges"
+REBUILDS = "rebuilds"  # the folder of files that rebuilds from the archive need while they run
 
 _T = TypeVar("_T")
 

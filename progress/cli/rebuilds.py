@@ -2,6 +2,7 @@
 
 import enum
 import functools
+import signal
 import subprocess
 import sys
 import time
@@ -139,8 +140,10 @@ def _run_processes(count: int) -> None:
                     tasks[index] = _start_task(execution, index, count, attempts[index])
             time.sleep(_POLL_INTERVAL_S)
     finally:
-        for task in tasks:
+        tasks[0].send_signal(signal.SIGINT)  # after an interruption: it removes the second schema
+        for task in tasks[1:]:
             task.terminate()
+        for task in tasks:
             task.wait()
     if exit_code:
         raise typer.Exit(1)
@@ -161,4 +164,5 @@ def _start_task(execution: str, index: int, count: int, attempt: int) -> "subpro
             CLOUD_RUN_TASK_ATTEMPT=str(attempt),
         ),
         stdin=subprocess.DEVNULL,
+        process_group=0,  # Ctrl-C reaches only this process, which then ends the tasks in order
     )

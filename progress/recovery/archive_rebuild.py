@@ -64,8 +64,11 @@ def run(
             filling = _Filling(workers, stored, on_progress)
             with log_rows.hold_lock(second.connection), _hold_shards(second.connection):
                 published, contents = _read(second.connection, stored)
-                number = filling.begin(published, contents, execution)
-                filling.load(engine, source, number)
+                try:
+                    number = filling.begin(published, contents, execution)
+                    filling.load(engine, source, number)
+                finally:
+                    buckets.remove_shared(stored)
                 filling.end(published, number, erased)
             folded = filling.catch_up()
         return folded + second.swap()
@@ -149,10 +152,7 @@ class _Filling:
             self._folded = before
             self._report(archive_loads.count_loaded(self._connection))
 
-        try:
-            engine(source, begun, report)
-        finally:
-            buckets.remove_shared(self._stored)
+        engine(source, begun, report)
         if missing := _rows(self._connection, "missing buckets"):
             raise ProgressError(
                 f"{len(missing)} of {begun.buckets} buckets were not loaded, the first one is "

@@ -10,12 +10,10 @@ from pathlib import Path
 
 from progress.adapters.storage import storage
 from progress.adapters.storage.storage import Storage
-from progress.archive import catalog, files
+from progress.archive import catalog, files, manifest
 from progress.archive.manifest import RangeManifest
 from progress.errors import RebuildEnded
 from progress.recovery import archive_loads, bucket_folds
-
-_FOLDER = "rebuilds"  # in the archive, for what all buckets need
 
 
 def process(archive: str, database: str | None, bucket: int, version: int) -> int:
@@ -75,7 +73,7 @@ def store_shared(stored: Storage, version: int, shared: dict[str, Path]) -> None
 
 def remove_shared(stored: Storage) -> None:
     """Remove what this rebuild and earlier ones have stored for all buckets."""
-    for file in list(stored.list_tree(_FOLDER)):
+    for file in list(stored.list_tree(manifest.REBUILDS)):
         stored.purge(file.path)
 
 
@@ -89,4 +87,4 @@ def _fetch_shared(stored: Storage, folder: Path, version: int) -> dict[str, Path
 
 
 def _path_of(version: int, name: str) -> str:
-    return f"{_FOLDER}/{version}/{name}.parquet"
+    return f"{manifest.REBUILDS}/{version}/{name}.parquet"

@@ -13,6 +13,8 @@ CREATE TABLE loaded_buckets (
     bucket int    PRIMARY KEY,
     events bigint NOT NULL
 );
+-- An erasure may have marked its learner before the shards were locked. The archive or the later events have the mark.
+DELETE FROM deleted_learners;
 
 -- act as owner --
 -- The second schema and its tables belong to this role, of which each login that rebuilds is a member.

@@ -1,6 +1,7 @@
 """Runs of the archive: ranges, files and sums."""
 
 import hashlib
+import os
 from pathlib import Path
 
 import pytest
@@ -56,6 +57,20 @@ def test_a_second_run_at_the_same_time_is_rejected(
         archives.run(log, archive)
     other.close()
     assert runs.run(log, archive, 16, Request(is_now=True), lambda *_: None)
+
+
+def test_a_run_removes_what_a_killed_rebuild_left_more_than_a_day_ago(
+    log: Connection, archive: Storage, folder: Path
+) -> None:
+    archives.run(log, archive)
+    old, new = folder / "rebuilds/6/items.parquet", folder / "rebuilds/7/items.parquet"
+    for file in (old, new):
+        file.parent.mkdir(parents=True)
+        file.touch()
+    os.utime(old, (0, 0))
+    archives.run(log, archive)
+    assert not old.exists()
+    assert new.exists()
 
 
 def test_events_of_a_learner_whose_erasure_has_begun_are_not_archived(

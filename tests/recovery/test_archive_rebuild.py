@@ -1,8 +1,10 @@
 """A rebuild from the archive gives the rows of a rebuild from the log, or changes nothing."""
 
+import contextlib
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,6 +15,7 @@ from progress.errors import ArchiveRunning, ProgressError
 from progress.event_store import dead_letters
 from progress.operations import erase_user
 from progress.projections import batch, notifications, rebuild, replacement, replay, schema
+from progress.recovery import buckets
 from progress.recovery.archive_loads import Rebuild
 from progress.recovery.archive_rebuild import Engine, Source
 from tests.conftest import Store
@@ -112,6 +115,34 @@ def test_a_learner_whose_files_are_not_rewritten_yet_does_not_return(
     archives.run(archived, archive)  # the new range does not have the deletion
     archive_rebuilds.run(store, folder, archive_rebuilds.run_in_turn)
     assert every_row(archived) == rebuild_plainly(store, archived)
+
+
+def test_an_erasure_may_delete_its_learner_from_the_second_schema_while_this_is_empty(
+    store: Store, archived: Connection, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hold_lock, before = log_rows.hold_lock, every_row(archived)
+
+    def erase_and_lock(connection: Connection) -> contextlib.AbstractContextManager[None]:
+        assert erase_user.fold_deletion(archived, "ben", notifications.DISABLED) == []
+        schema.set_search_path(archived)
+        return hold_lock(connection)
+
+    monkeypatch.setattr(log_rows, "hold_lock", erase_and_lock)
+    archive_rebuilds.run(store, folder, archive_rebuilds.run_in_turn)
+    assert every_row(archived) == before
+
+
+def test_a_rebuild_that_fails_before_the_first_bucket_leaves_nothing_behind(
+    store: Store, archived: Connection, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store_shared = buckets.store_shared
+
+    def fail(*arguments: Any) -> None:
+        store_shared(*arguments)
+        raise ProgressError("the storage is full")
+
+    monkeypatch.setattr(buckets, "store_shared", fail)
+    expect_rejection(store, archived, folder, archive_rebuilds.run_in_turn, "the storage is full")
 
 
 def test_an_archive_that_cannot_be_used_is_rejected_and_nothing_is_left_behind(

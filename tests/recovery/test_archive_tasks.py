@@ -2,6 +2,10 @@
 
 import functools
 import multiprocessing
+import os
+import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -10,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from progress import settings
 from progress.adapters.postgres.database import Connection
 from progress.archive import log_rows
 from progress.errors import RebuildRunning
@@ -148,3 +153,21 @@ def test_the_command_rebuilds_with_tasks_or_names_the_reason_why_it_cannot(
     )
     assert "are folded into new projections" in cli.expect_success(done)
     assert not sample_events.find_differences(archived)
+
+
+def test_a_command_that_is_interrupted_leaves_nothing_behind(
+    store: Store, archived: Connection, folder: Path, tmp_path: Path
+) -> None:
+    before = every_row(archived)
+    with archive_loads.hold_bucket(archived, 0):  # so that the first task waits
+        command = subprocess.Popen(
+            [sys.executable, "-m", "progress.cli", "rebuild", "--from-archive", "--engine=tasks"],
+            env=settings.child_env(DATABASE_URL=store.url, PROGRESS_DATA_DIR=str(tmp_path)),
+            start_new_session=True,
+        )
+        readiness.wait(lambda: bool(archive_rebuilds.list_left(folder)), "the rebuild", seconds=60)
+        os.killpg(command.pid, signal.SIGINT)  # as Ctrl-C does
+        assert command.wait(60)
+    assert archive_rebuilds.list_left(folder) == []
+    assert model_rows.read_value(archived, "schemas") == 1
+    assert every_row(archived) == before
