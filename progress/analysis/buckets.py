@@ -76,7 +76,8 @@ class Duck:
         self.run(blocks(_SHARED)["read files"], files=[str(path) for path in paths])
         self.run(blocks(_SHARED)["log"])
         if not self._has_events:  # DuckDB rejects a view without files
-            self.run(self._sources["typed_events"])
+            # A value of an event that was set aside counts as missing if it cannot be cast.
+            self.run(self._sources["typed_events"].replace("CAST(", "TRY_CAST("))
             self._has_events = True
         for name in folds:
             self.run(self._folds[name])

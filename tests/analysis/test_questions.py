@@ -98,6 +98,23 @@ def test_the_rows_are_those_of_the_oracle_about_20_learners_or_more(
         assert rate == row[part] / row[whole]
 
 
+def test_an_event_that_was_set_aside_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(questions, "FEWEST_LEARNERS", 1)
+    begin = datetime(2024, 3, 4, tzinfo=UTC)
+    facts: list[tuple[str, dict[str, Any]]] = [
+        ("ReviewProcessed", {"item_id": "i", "new_interval": 3, "easiness_factor": 2.5}),
+        ("CorrectAnswerGiven", {"session_id": "s", "item_id": "i", "response_time_ms": "soon"}),
+        ("ReviewProcessed", {"item_id": "i", "new_interval": "soon", "easiness_factor": 2.5}),
+        ("CorrectAnswerGiven", {"session_id": "s", "item_id": "i", "response_time_ms": 5}),
+    ]
+    events = [
+        oracle.Event(UUID(int=n), kind, data, begin + timedelta(n), begin, "u")
+        for n, (kind, data) in enumerate(facts)
+    ]
+    (row,) = ask(questions.RETENTION, events, Days())
+    assert (row["asked"], row["recalled"]) == (1, 1)
+
+
 def test_an_archive_that_changes_while_it_is_read_is_reported_as_such(tmp_path: Any) -> None:
     archive = storage.open_storage(str(tmp_path))
     at = datetime(2024, 3, 4, tzinfo=UTC)

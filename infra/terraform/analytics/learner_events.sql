@@ -6,7 +6,7 @@ WITH preferences AS (
         occurred_at,
         event_id,
         JSON_VALUE(event_data, '$.timezone') AS timezone,
-        CAST(JSON_VALUE(event_data, '$.day_start_hour') AS INT64) AS day_start_hour
+        SAFE_CAST(JSON_VALUE(event_data, '$.day_start_hour') AS INT64) AS day_start_hour
     FROM `${dataset}.accepted_events`
     WHERE event_type IN ('UserCreated', 'UserPreferencesChanged')
 ),
@@ -35,7 +35,7 @@ dated AS (
         e.session_id,
         e.event_type = 'CorrectAnswerGiven' AS correct,
         IF(
-            e.event_type = 'ReviewProcessed', CAST(JSON_VALUE(e.event_data, '$.new_interval') AS INT64), NULL
+            e.event_type = 'ReviewProcessed', SAFE_CAST(JSON_VALUE(e.event_data, '$.new_interval') AS INT64), NULL
         ) AS interval_days,
         DATE(DATETIME_SUB(
             COALESCE(SAFE.DATETIME(e.occurred_at, z.timezone), DATETIME(e.occurred_at)),
