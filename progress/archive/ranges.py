@@ -29,14 +29,15 @@ def write_verified(
 ) -> RangeEntry:
     """Write a range and verify it, as `verify` does; raise ArchiveDamaged if it differs.
 
-    PostgreSQL computes the sums of the log while DuckDB writes the files.
+    PostgreSQL computes the sums of the log while DuckDB writes the files. The sums come last: if
+    they are those of the files, none of the rows that are listed as erased is in a file.
     """
     with files.open_workspace() as workspace, ThreadPoolExecutor(1) as thread:
         rows = _copy(connection, workspace, positions, buckets)
-        summing = thread.submit(log_rows.sum_rows, connection, positions, buckets)
         listing = thread.submit(log_rows.list_erased, connection, positions)
+        summing = thread.submit(log_rows.sum_rows, connection, positions, buckets)
         stored = _write_files(storage, workspace, positions, rows)
-        expected, erased = summing.result(), listing.result()
+        erased, expected = listing.result(), summing.result()
     contents = _describe(connection, positions, stored, erased)
     catalog.check_stored(storage, contents)
     _compare(contents, expected)

@@ -78,7 +78,7 @@ def forget(operation: ClaimedOperation) -> object:
 
 def redact(operation: ClaimedOperation) -> object:
     """Empty the learner's events except the deletions; remove exports, snapshots and mentions."""
-    learner, total = _learner(operation), operation.outcomes["forget"]["counts"]["events"]
+    learner, total = _learner(operation), _counts(operation)["events"]
     done = 0
 
     def report(events: int) -> None:
@@ -138,12 +138,19 @@ def _write_receipt(
         "erased_at": forbidden["erased_at"],
         "forgotten_at": forgotten["forgotten_at"],
         "closed_at": now,
-        "erased": forgotten["counts"] | operation.outcomes["files"],
+        "erased": _counts(operation) | operation.outcomes["files"],
         "found": sum(match.rows for match in found if not match.is_other),
         "places": {match.place: match.rows for match in found if not match.is_other},
         "in_events_of_others": sum(match.rows for match in found if match.is_other),
         "copies_until": {name: _end_of(now, age) for name, age in _COPIES.items()},
     }
+
+
+def _counts(operation: ClaimedOperation) -> dict[str, int]:
+    """Return the rows to erase, by place; until 2026-11-21, the first step counted all of them."""
+    counts: dict[str, int] = operation.outcomes["forbid"]["counts"]
+    completed: dict[str, int] = operation.outcomes["forget"].get("counts", {})
+    return counts | completed
 
 
 def _end_of(now: datetime, age: timedelta) -> str:

@@ -1,15 +1,17 @@
 """The erasure of a learner from the archive's files."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
 from progress.adapters.postgres.database import Connection
 from progress.adapters.storage import storage
 from progress.adapters.storage.storage import Storage
-from progress.archive import catalog, erasure, files, leftovers
+from progress.archive import catalog, erasure, files, leftovers, log_rows, restore
 from progress.errors import ProgressError
-from tests.support import archives, cloud_storage
+from progress.projections.projector import Projector
+from tests.support import archives, cloud_storage, sample_events, stage
 from tests.support.cloud_storage import bucket
 
 __all__ = ["bucket"]
@@ -47,6 +49,30 @@ def test_no_file_contains_an_erased_learner_and_the_sums_equal_those_of_the_log(
         path.rpartition("/")[0] for path in others
     ]
     assert remove(log, archive) == erasure.Removal(0, 0)
+
+
+def test_events_that_are_emptied_while_their_range_is_verified_are_removed(
+    log: Connection, archive: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    early = sample_events.envelope("Unheard", {"session_id": "ann-9"}, at=sample_events.BEGIN)
+    stage.append(log, [early])
+    stage.append(log, sample_events.lesson("ann", 9))
+    Projector(log).catch_up_all()
+    sum_rows = log_rows.sum_rows
+
+    def sum_and_empty(*arguments: Any) -> Any:
+        sums = sum_rows(*arguments)
+        assert log.run(archives.blocks()["redact undeclared"], learner="ann") == [[1]]
+        archives.empty_stream(log, ANN)
+        return sums
+
+    with monkeypatch.context() as patch:
+        patch.setattr(log_rows, "sum_rows", sum_and_empty)
+        upto = archives.run(log, archive).upto
+    remove(log, archive)
+    assert archives.files_with(archive, ANN) == []
+    assert archives.differing(log, archive) == []
+    restore.check_positions(archives.ranges(archive), upto)
 
 
 def test_the_checkpoints_name_events_that_the_log_still_has(

@@ -74,6 +74,17 @@ def test_the_next_worker_completes_the_erasure_of_a_worker_that_died(
     expect_the_end(traced, done)
 
 
+def test_an_erasure_that_the_version_before_this_one_began_is_completed(
+    operator: Operator, traced: Connection
+) -> None:
+    """That version counted all rows in the first step, and none in the second."""
+    operation_id = erase(operator)["id"]
+    kill_a_worker(operation_id, "redact", "before")
+    traced.run(blocks()["remove counts"], operation_id=operation_id)
+    assert receipt(run_until_it_ends(operator, operation_id))["found"] == 0
+    assert find_traces(traced, *NEEDLES) == []
+
+
 def kill_a_worker(operation_id: str, step: str, point: str) -> None:
     """Run a worker in a separate process, which kills itself at this point of the step."""
     words = [sys.executable, "-m", "tests.support.doomed_erasure", operation_id, step, point]

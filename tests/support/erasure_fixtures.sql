@@ -64,3 +64,7 @@ CREATE TEMPORARY TABLE weeks AS TABLE weekly_stats;
 
 -- write weeks --
 INSERT INTO weekly_stats TABLE weeks ON CONFLICT DO NOTHING;
+
+-- remove counts --
+UPDATE operations.steps SET outcome = outcome - 'counts'
+WHERE operation_id = CAST(:operation_id AS uuid) AND name = 'forget';
