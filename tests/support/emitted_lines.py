@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 
-from progress.adapters.postgres import database
 from progress.local import ports, readiness
 from tests.support import browser
 
@@ -94,30 +93,18 @@ def exercise(stack: browser.Stack, key: str = "signals") -> RunningStack:
     """Make the stack log each kind of line: ingest, wake-up, query, mutation, stream, batch."""
     driven = RunningStack(stack.folder, stack.port)
     learner, admin = stack.token("signals"), stack.token("operator", "admin")
-    forbid(stack, "erased")
-    stack.publish(*browser.lesson("signals", 2), *browser.lesson("erased", 1))
+    stack.publish(*browser.lesson("signals", 2))
 
     def is_cached() -> bool:
         driven.ask(learner, QUESTION)
         lines = driven.emitted().lines
         return any(line.get("cache_result") == "hit" for line in lines)
 
-    def has_dropped() -> bool:
-        return "erased" in driven.emitted().fields
-
     readiness.wait(is_cached, "a cached answer, which needs a projected event", seconds=60)
-    readiness.wait(has_dropped, "a line about dropped events", seconds=60)
     driven.ask(admin, f'mutation {{ runBatch(idempotencyKey: "{key}") {{ id }} }}')
     driven.ask(learner, "subscription { progressUpdated { totalItemsLearned } }", "/graphql/stream")
     driven.wait_for("ingest", "wake", "query", "mutation", "stream", "batch", "run_batch")
     return driven
-
-
-def forbid(stack: browser.Stack, learner: str) -> None:
-    """Let ingest drop the events of a learner, as the first step of an erasure does."""
-    with contextlib.closing(database.connect(stack.database_url)) as connection:
-        sql = "SELECT event_store.forbid_learner(:learner, gen_random_uuid())"
-        connection.run(sql, learner=learner)
 
 
 @pytest.fixture(scope="session")
