@@ -47,7 +47,11 @@ def _run_to_end(operation: ClaimedOperation) -> None:
         if failure := _attempt_steps(operation, compensations):
             end = OperationEnded(end.state, f"{end}; not compensated: {failure}")
     operation.finish(end)
-    _log(operation, "ERROR" if end else "INFO", end or "done", outcome="error" if end else "ok")
+    kind = operation.kind.lower()
+    logs.write(
+        "ERROR" if end else "INFO", f"{kind}: {end or 'done'}", operation=kind,
+        operation_id=str(operation.id), outcome="error" if end else "ok",
+    )  # fmt: skip
 
 
 def _attempt_steps(
@@ -88,14 +92,9 @@ def _attempt(operation: ClaimedOperation, step: Step, action: Action) -> None:
         operation.fail_step(error)
         raise AttemptFailed(f"{operation.kind}, attempt {operation.attempt}: {error}") from error
     finally:
-        _log(
-            operation, "INFO", step.name, outcome=outcome, step=step.name,
-            attempt=operation.attempt, latency_ms=round(1_000 * (time.perf_counter() - began), 3),
+        kind = operation.kind.lower()
+        logs.write(
+            "INFO", f"{kind}: {step.name}", operation=kind, operation_id=str(operation.id),
+            step=step.name, attempt=operation.attempt, outcome=outcome,
+            latency_ms=round(1_000 * (time.perf_counter() - began), 3),
         )  # fmt: skip
-
-
-def _log(
-    operation: ClaimedOperation, severity: logs.Severity, text: object, **fields: object
-) -> None:
-    kind, operation_id = operation.kind.lower(), str(operation.id)
-    logs.write(severity, f"{kind}: {text}", operation=kind, operation_id=operation_id, **fields)
