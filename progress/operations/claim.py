@@ -67,8 +67,11 @@ class ClaimedOperation:
         self, connection: Connection, operation_id: UUID, publisher: Publisher, row: list[Any]
     ) -> None:
         self.id, self.publisher, self._connection = operation_id, publisher, connection
-        self.kind, self.arguments, self.is_irrevocable, state, error, self.outcomes, begun = row
-        self.plan, self.begun = PLANS[self.kind], set[str](begun or [])
+        self.kind, self.arguments, self.is_irrevocable, state, error, self.outcomes, *steps = row
+        self.begun, names = (set[str](some or []) for some in steps)
+        # The version that accepted the operation may not have had all the steps.
+        known = tuple(step for step in PLANS[self.kind].steps if step.name in names)
+        self.plan = msgspec.structs.replace(PLANS[self.kind], steps=known)
         # Set while the operation is compensated: the failure that is recorded afterwards.
         self.end = OperationEnded(state, error) if state else None
         self.resources = contextlib.ExitStack()  # open until this worker ends

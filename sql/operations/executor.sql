@@ -5,16 +5,18 @@
 SELECT pg_try_advisory_lock(operations.lock_key(CAST(:operation_id AS uuid)));
 
 -- claim --
--- Returns no row if the operation has finished. `begun` are the steps that may have had effects and are not undone. If
--- outages ended all attempts at a step, it has an error, but no attempts.
+-- Returns no row if the operation has finished. `names` are the steps of the version that accepted the operation.
+-- `begun` are those that may have had effects and are not undone. If outages ended all attempts at a step, it has an
+-- error, but no attempts.
 UPDATE operations.operations o
 SET state = CASE o.state WHEN 'PENDING' THEN 'RUNNING' ELSE o.state END, version = o.version + 1
 FROM (
     SELECT coalesce(jsonb_object_agg(s.name, s.outcome) FILTER (WHERE s.state = 'SUCCEEDED'), '{}') AS outcomes,
-        array_agg(s.name) FILTER (WHERE (s.attempts > 0 OR s.error IS NOT NULL) AND NOT s.is_compensated) AS begun
+        array_agg(s.name) FILTER (WHERE (s.attempts > 0 OR s.error IS NOT NULL) AND NOT s.is_compensated) AS begun,
+        array_agg(s.name) AS names
     FROM operations.steps s WHERE s.operation_id = CAST(:operation_id AS uuid)) s
 WHERE o.operation_id = CAST(:operation_id AS uuid) AND o.finished_at IS NULL
-RETURNING o.version, o.kind, o.arguments, o.is_irrevocable, o.failing_state, o.error, s.outcomes, s.begun;
+RETURNING o.version, o.kind, o.arguments, o.is_irrevocable, o.failing_state, o.error, s.outcomes, s.begun, s.names;
 
 -- restart --
 -- Reset all steps: this kind starts over after its worker died. The attempts of completed steps do not count, because

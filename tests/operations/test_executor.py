@@ -22,6 +22,18 @@ from tests.support.traced_operation import COMPENSATED, POINTS, STEPS
 from tests.support.traced_runs import DONE, Hooks, change, run_until_it_ends, start
 
 
+def test_a_step_that_was_added_after_the_operation_was_accepted_is_left_out(
+    operator: Operator, hooks: Hooks, connection: Connection
+) -> None:
+    operation_id = start(operator)
+    connection.run(
+        traced_operation.blocks()["remove step"], operation_id=operation_id, step=STEPS[-1]
+    )
+    done = run_until_it_ends(operator, operation_id)
+    assert (done["state"], done["result"]) == ("SUCCEEDED", '{"step": "offer"}')
+    assert traced_operation.read_runs(connection) == DONE[:-1]
+
+
 def run_a_worker_that_dies(operation_id: str, step: str, point: str) -> None:
     """Run a worker in a separate process, which kills itself at this point of the step."""
     words = [sys.executable, "-m", "tests.support.traced_operation", operation_id, step, point]

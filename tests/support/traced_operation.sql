@@ -22,6 +22,9 @@ UPDATE operations.operations SET expires_at = clock_timestamp() WHERE operation_
 -- damage arguments --
 UPDATE operations.operations SET arguments = '{"letter_ids": "all"}' WHERE operation_id = CAST(:operation_id AS uuid);
 
+-- remove step --
+DELETE FROM operations.steps WHERE operation_id = CAST(:operation_id AS uuid) AND name = :step;
+
 -- grow old --
 UPDATE operations.operations SET finished_at = finished_at - make_interval(days => :days)
 WHERE operation_id = CAST(:operation_id AS uuid);
