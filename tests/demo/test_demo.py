@@ -3,7 +3,6 @@
 import functools
 import json
 import re
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,7 +39,7 @@ class Stack:
         environment = settings.child_env(
             PROGRESS_DATA_DIR=str(self.folder), NO_COLOR="1", COLUMNS="80"
         )
-        return programs.run([sys.executable, "-m", "progress.cli", *command], environment)
+        return programs.progress(command, environment)
 
     def demo(self) -> list[str]:
         return self.progress("demo", "--port", str(self.port)).splitlines()

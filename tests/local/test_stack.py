@@ -21,7 +21,7 @@ import redis
 
 from progress import settings
 from progress.local import data_folder, ports, readiness
-from tests.support import folders
+from tests.support import command_server, folders
 
 # Starting a stack takes a long time on a busy machine.
 pytestmark = pytest.mark.timeout(300)
@@ -38,7 +38,7 @@ class Stack:
 
     def run(self, *arguments: str, text: str = "") -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [sys.executable, "-m", "progress.cli", *arguments],
+            [*command_server.command(), *arguments],
             env=settings.child_env(PROGRESS_DATA_DIR=str(self.folder)),
             input=text,
             capture_output=True,

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import sys
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +15,7 @@ import axe_playwright_python
 from playwright.sync_api import Browser, BrowserContext, Page, Request, sync_playwright
 
 from progress import settings
+from progress.adapters.pubsub import publisher
 from progress.demo import loading
 from progress.local import data_folder, development_key, ports
 from progress.local.stack import running
@@ -73,13 +73,17 @@ class Stack:
         environment = settings.child_env(
             PROGRESS_DATA_DIR=str(self.folder), RATE_LIMIT_PER_MINUTE="100000"
         )
-        return programs.run(
-            [sys.executable, "-m", "progress.cli", *command], environment, text=text
-        )
+        return programs.progress(command, environment, text=text)
 
     def publish(self, *envelopes: Envelope) -> None:
-        lines = [json.dumps(envelope, ensure_ascii=False) for envelope in envelopes]
-        self.progress("publish", "-", text="\n".join(lines))
+        """Publish the envelopes; return once Pub/Sub has stored them."""
+        addresses = running(data_folder.at(str(self.folder))).addresses
+        publisher.publish(
+            [publisher.Line(line.encode()) for line in encode(*envelopes)],
+            project=addresses["project_id"],
+            emulator=addresses["pubsub_emulator_host"],
+            on_published=lambda _count: None,
+        )
 
     def token(self, user: str, role: str = "learner") -> str:
         """Return a token as `progress token` prints it."""
@@ -173,6 +177,11 @@ class Visit:
             for violation in violations["violations"]
             for node in violation["nodes"]
         ]
+
+
+def encode(*envelopes: Envelope) -> list[str]:
+    """Return each envelope as a line of JSON."""
+    return [json.dumps(envelope, ensure_ascii=False) for envelope in envelopes]
 
 
 def envelope(kind: str, at: datetime, **data: object) -> Envelope:

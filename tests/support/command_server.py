@@ -40,7 +40,7 @@ def _start() -> str:
         server = subprocess.Popen(
             [sys.executable, "-m", __name__, str(listener.fileno())],
             stdin=subprocess.PIPE,  # its end tells the server that this process has ended
-            stdout=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,  # not seekable, like the output of most runs
             pass_fds=[listener.fileno()],
             cwd=ROOT,
             start_new_session=True,

@@ -25,7 +25,7 @@ from progress.local import data_folder, development_key, ports, readiness
 from progress.local import stack as local
 from progress.projections import schema
 from tests import oracle
-from tests.support import folders, model_rows, sample_events
+from tests.support import command_server, folders, model_rows, sample_events
 
 Envelope = dict[str, Any]
 Message = list[Envelope]
@@ -55,7 +55,7 @@ class Stack:
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run the command `progress` to completion."""
         return subprocess.run(
-            [sys.executable, "-m", "progress.cli", *arguments],
+            [*command_server.command(), *arguments],
             env=self._environment(),
             capture_output=True,
             text=True,

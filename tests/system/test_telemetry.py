@@ -20,11 +20,18 @@ _SOON = {"OTEL_BSP_SCHEDULE_DELAY": "100", "OTEL_METRIC_EXPORT_INTERVAL": "300"}
 _SECRETS = ("hush-hush", "signals-token")
 
 
+class _Stack(browser.Stack):
+    """A stack to which the command `progress publish` publishes, because it exports spans."""
+
+    def publish(self, *envelopes: browser.Envelope) -> None:
+        self.progress("publish", "-", text="\n".join(browser.encode(*envelopes)))
+
+
 @contextmanager
 def _running(endpoint: str, **more: str) -> Iterator[browser.Stack]:
     """Run a stack that exports to this endpoint."""
     with folders.create("telemetry") as folder, pytest.MonkeyPatch.context() as patch:
-        made = browser.Stack(folder, ports.reserve())
+        made = _Stack(folder, ports.reserve())
         for name, value in {"OTEL_EXPORTER_OTLP_ENDPOINT": endpoint, **_SOON, **more}.items():
             patch.setenv(name, value)
         try:
