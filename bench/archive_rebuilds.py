@@ -10,8 +10,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 
-import psutil
-
 from bench import logs
 from bench.lines import Line, Rounds
 from bench.server import Server, Store
@@ -72,15 +70,6 @@ def _rebuild_from_archive(store: Store, folder: str) -> None:
 
 def _measure(server: Server, run: Callable[[], object]) -> tuple[float, float]:
     """Return the seconds of the run, and the CPU seconds of the server's processes."""
-    begin, cpu_seconds = time.perf_counter(), _read_cpu_seconds(server.pid)
+    begin, cpu_seconds = time.perf_counter(), server.cpu_seconds()
     run()
-    return time.perf_counter() - begin, _read_cpu_seconds(server.pid) - cpu_seconds
-
-
-def _read_cpu_seconds(pid: int) -> float:
-    """Return the CPU time of the server's processes, those that have ended included."""
-    server = psutil.Process(pid)
-    running = [child.cpu_times() for child in server.children()]
-    times = server.cpu_times()
-    ended = times.children_user + times.children_system
-    return float(ended + sum(one.user + one.system for one in (times, *running)))
+    return time.perf_counter() - begin, server.cpu_seconds() - cpu_seconds

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import psutil
+
 from progress.adapters.postgres import database, migrations
 from progress.adapters.postgres.database import Connection
 from progress.errors import DatabaseUnavailable
@@ -62,6 +64,18 @@ class Server:
         """Drop the database of a finished benchmark."""
         with contextlib.closing(database.connect(postgres.url(self.folder))) as connection:
             connection.run(f"DROP DATABASE {store.name} WITH (FORCE)")
+
+    def cpu_seconds(self) -> float:
+        """Return the CPU time of the server's processes, those that have ended included."""
+        server = psutil.Process(self.pid)
+        while True:
+            before = server.cpu_times()
+            ended = before.children_user + before.children_system
+            with contextlib.suppress(psutil.NoSuchProcess):  # a process ends: look again
+                times = [p.cpu_times() for p in (server, *server.children(recursive=True))]
+                after = server.cpu_times()
+                if after.children_user + after.children_system == ended:
+                    return float(ended + sum(t.user + t.system for t in times))
 
 
 @contextlib.contextmanager

@@ -15,7 +15,6 @@ from pathlib import Path
 
 import duckdb
 import msgspec
-import psutil
 
 from bench import logs
 from bench.lines import Line, Rounds
@@ -61,22 +60,9 @@ def compare_with_rebuild(server: Server) -> Iterator[Line]:
 
 def _measure_cpu(server: Server, work: Callable[[], object]) -> float:
     """Return the CPU seconds that the server's processes take for the work."""
-    before = _cpu_seconds(server.pid)
+    before = server.cpu_seconds()
     work()
-    return _cpu_seconds(server.pid) - before
-
-
-def _cpu_seconds(pid: int) -> float:
-    """Return the CPU time of the server's processes, those that have ended included."""
-    server = psutil.Process(pid)
-    while True:
-        before = server.cpu_times()
-        ended = before.children_user + before.children_system
-        with contextlib.suppress(psutil.NoSuchProcess):  # a process ends: look again
-            times = [p.cpu_times() for p in (server, *server.children(recursive=True))]
-            after = server.cpu_times()
-            if after.children_user + after.children_system == ended:
-                return ended + sum(t.user + t.system for t in times)
+    return server.cpu_seconds() - before
 
 
 def _fold(store: Store) -> None:

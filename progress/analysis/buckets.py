@@ -5,19 +5,16 @@ learners of different groups can be added up, and memory does not grow with the 
 """
 
 import contextlib
-import tempfile
+import os
 from collections.abc import Iterator, Sequence
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
 from progress.adapters.postgres.statements import blocks
 from progress.adapters.storage.storage import Storage
-from progress.archive import catalog
+from progress.archive import catalog, files
 from progress.archive.manifest import File, RangeManifest
-from progress.errors import ProgressError
 from progress.event_store import time_zones
 from progress.projections import whole
 
@@ -39,8 +36,7 @@ class Duck:
         self._has_events = False
         self._sources = whole.source_statements("duckdb")
         self._folds = {**whole.fold_statements(), "tests": blocks(_SHARED)["tests"]}
-        rules = msgspec.json.encode(list(time_zones.rules())).decode()
-        self.run(self._sources["zone_offsets"], rules=rules)
+        self.run(self._sources["zone_offsets"], rules=time_zones.encode_rules())
         self.run(blocks(_SHARED)["set aside"])
 
     def read_until(self, last_day: date) -> None:
@@ -62,13 +58,8 @@ class Duck:
 
     def run(self, statement: str, **values: object) -> list[tuple[Any, ...]]:
         """Run a statement with those values that it names; return its rows."""
-        import duckdb
-
         named = {name: value for name, value in values.items() if f"${name}" in statement}
-        try:
-            return self._connection.execute(statement, named).fetchall()
-        except duckdb.Error as error:
-            raise ProgressError(f"DuckDB: {error}") from error
+        return files.execute(self._connection, statement, named)
 
     @contextlib.contextmanager
     def _folded(self, paths: Sequence[Path], folds: Sequence[str]) -> Iterator[None]:
@@ -89,18 +80,12 @@ class Duck:
 @contextlib.contextmanager
 def open_duck() -> Iterator[tuple[Duck, Path]]:
     """Open a DuckDB for the block, with a temporary folder for files."""
-    import duckdb
-
-    with tempfile.TemporaryDirectory(prefix="progress-analysis-") as name:
-        config: dict[str, str | bool | int | float | list[str]] = {
-            "autoinstall_known_extensions": "false",
-            "autoload_known_extensions": "false",
-            "memory_limit": _MEMORY,
-            "temp_directory": f"{name}/duckdb",
-        }
-        with contextlib.closing(duckdb.connect(":memory:", config=config)) as connection:
-            connection.execute("SET TimeZone = 'UTC'")
-            yield Duck(connection), Path(name)
+    threads = os.cpu_count() or 1
+    with (
+        files.open_folder() as folder,
+        files.open_duck(folder, memory=_MEMORY, threads=threads) as connection,
+    ):
+        yield Duck(connection), folder
 
 
 def group_files(
@@ -130,10 +115,7 @@ def group_files(
 @contextlib.contextmanager
 def fetched(storage: Storage, stored: Sequence[StoredFile], folder: Path) -> Iterator[list[Path]]:
     """Copy the files into the folder for the block; raise ProgressError if one is damaged."""
-    paths = []
-    for contents, file in stored:
-        paths.append(folder / f"{contents.first}-{file.name}")
-        catalog.fetch(storage, contents, file, paths[-1])
+    paths = catalog.fetch_all(storage, stored, folder)
     yield paths
     for path in paths:
         path.unlink()

@@ -6,6 +6,7 @@ manifest names its hash, so that the manifest that the archive's manifest names 
 even after an interruption.
 """
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -106,6 +107,17 @@ def fetch(storage: Storage, contents: RangeManifest, file: File, target: Path) -
     path = file_path(contents, file.name)
     if not storage.has(path) or files.download(storage, path, target) != file.sha256:
         raise damaged(path)
+
+
+def fetch_all(
+    storage: Storage, parts: Iterable[tuple[RangeManifest, File]], folder: Path
+) -> list[Path]:
+    """Copy files of several ranges into the folder, and return their paths in the same order."""
+    paths = []
+    for contents, file in parts:
+        paths.append(folder / f"{contents.first}-{file.name}")
+        fetch(storage, contents, file, paths[-1])
+    return paths
 
 
 def damaged(path: str) -> ArchiveDamaged:

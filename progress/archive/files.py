@@ -145,26 +145,27 @@ class Workspace:
         self._run("rows by position", files=[str(path) for path in paths], csv=str(target))
 
     def _run(self, block: str, **values: object) -> list[tuple[Any, ...]]:
-        return _execute(self._duck, block, values)
+        return execute(self._duck, blocks("archive/files")[block], values)
 
     def _run_all(self, block: str, values: Sequence[dict[str, object]]) -> list[tuple[Any, ...]]:
         """Run the block once with each of the values; return the rows of all results."""
 
         def run(value: dict[str, object]) -> list[tuple[Any, ...]]:
             with self._duck.cursor() as cursor:
-                return _execute(cursor, block, value)
+                return execute(cursor, blocks("archive/files")[block], value)
 
         with ThreadPoolExecutor(_AT_A_TIME) as threads:
             return [row for rows in threads.map(run, values) for row in rows]
 
 
-def _execute(
-    duck: "DuckDBPyConnection", block: str, values: dict[str, object]
+def execute(
+    duck: "DuckDBPyConnection", statement: str, values: Mapping[str, object]
 ) -> list[tuple[Any, ...]]:
+    """Run a statement and return its rows; raise ProgressError if DuckDB cannot run it."""
     import duckdb
 
     try:
-        return duck.execute(blocks("archive/files")[block], values).fetchall()
+        return duck.execute(statement, dict(values) or None).fetchall()
     except duckdb.Error as error:
         raise ProgressError(f"DuckDB: {error}") from error
 
@@ -180,7 +181,7 @@ def _values(path: Path, selection: Selection) -> dict[str, object]:
 @contextlib.contextmanager
 def open_workspace() -> Iterator[Workspace]:
     """Open a workspace for the block, and remove its folder afterwards."""
-    with _open_folder() as folder, open_duck(folder, memory=_MEMORY, threads=1) as duck:
+    with open_folder() as folder, open_duck(folder, memory=_MEMORY, threads=1) as duck:
         yield Workspace(folder, duck)
 
 
@@ -202,7 +203,7 @@ def open_duck(folder: Path, *, memory: str, threads: int) -> Iterator["DuckDBPyC
 
 
 @contextlib.contextmanager
-def _open_folder() -> Iterator[Path]:
+def open_folder() -> Iterator[Path]:
     """Open a temporary folder for the block; first remove the folders of processes that died.
 
     A process holds a lock on each of its folders. The system releases the lock when the process
@@ -215,7 +216,7 @@ def _open_folder() -> Iterator[Path]:
         while True:
             folder = Path(tempfile.mkdtemp(prefix=_PREFIX))
             # Another process may remove the folder before it is locked.
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(BlockingIOError, FileNotFoundError):
                 resources.enter_context(_lock(folder))
                 folder.stat()
                 break

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from progress.adapters.postgres.database import Connection
 from progress.adapters.storage.storage import Storage
 from progress.archive import catalog, files, log_rows, manifest, plan, publishing, ranges
-from progress.archive.files import LocalFile, Sums, Workspace
+from progress.archive.files import Sums
 from progress.archive.log_rows import Positions
 from progress.archive.manifest import File, RangeEntry, RangeManifest
 from progress.errors import ProgressError
@@ -110,21 +110,11 @@ def _merge_bucket(
 ) -> File:
     parts = [(one, file) for one in old for file in one.files if file.bucket == bucket]
     with files.open_workspace() as workspace:
-        local = _write(storage, workspace, parts)
+        paths = catalog.fetch_all(storage, parts, workspace.folder)
+        local = workspace.merge(paths, workspace.folder / "merged.parquet")
         if local.sums != Sums.total(Sums(file.rows, *file.sums) for _, file in parts):
             raise ProgressError(f"the rows of bucket {bucket} have changed in the merge")
         return ranges.store(storage, manifest.folder(*positions), bucket, local)
-
-
-def _write(
-    storage: Storage, workspace: Workspace, parts: list[tuple[RangeManifest, File]]
-) -> LocalFile:
-    paths = []
-    for number, (contents, file) in enumerate(parts):
-        path = workspace.folder / f"part-{number}.parquet"
-        catalog.fetch(storage, contents, file, path)
-        paths.append(path)
-    return workspace.merge(paths, workspace.folder / "merged.parquet")
 
 
 def _remove_merged(storage: Storage, old: list[RangeManifest]) -> None:

@@ -98,11 +98,8 @@ def _load(connection: Connection, storage: Storage, contents: RangeManifest) -> 
 
 def _fetch(storage: Storage, workspace: Workspace, contents: RangeManifest) -> list[Path]:
     """Copy the files of a range to this machine; check their hashes, rows and sums."""
-    paths: list[Path] = []
-    for file in contents.files:
-        path = workspace.folder / file.name
-        catalog.fetch(storage, contents, file, path)
-        paths.append(path)
+    parts = [(contents, file) for file in contents.files]
+    paths = catalog.fetch_all(storage, parts, workspace.folder)
     measured = workspace.measure(paths)
     for file, path in zip(contents.files, paths, strict=True):
         if measured[path].sums != Sums(file.rows, *file.sums):

@@ -90,7 +90,12 @@ def analyse(
         html.write_text(page.render(report), encoding="utf-8")
     if as_json:
         typer.echo(msgspec.json.encode(rows).decode())
-    elif report is None:
+    else:
+        _print(plan, report, html)
+
+
+def _print(plan: _Plan, report: Report | None, html: Path | None) -> None:
+    if report is None:
         typer.echo(f"Nothing to show: no {plan.subject} of {FEWEST_LEARNERS} learners or more.")
     elif html:
         typer.echo(f"{html}: {report.finding}")

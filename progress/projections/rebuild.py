@@ -59,11 +59,7 @@ def fold(connect: Connect, workers: int = 2, on_progress: Progress | None = None
 
     Each shard is one window, folded into tables without keys.
     """
-    with contextlib.ExitStack() as stack:
-        projectors = [
-            stack.enter_context(open_projector(connect, replacement.building_name()))
-            for _ in range(workers)
-        ]
+    with open_projectors(connect, workers) as projectors:
         first = projectors[0].connection
         _, total = first.run(_block("log_end"))[0]
         count = _Counter(total, on_progress)
@@ -80,11 +76,16 @@ def fold(connect: Connect, workers: int = 2, on_progress: Progress | None = None
 
 
 @contextlib.contextmanager
-def open_projector(connect: Connect, building: str) -> Iterator[Projector]:
-    """Open a projector for a schema that has no readers, tuned for large windows."""
-    with contextlib.closing(connect()) as connection:
-        connection.run(_block("tune"))
-        yield Projector(connection, building)
+def open_projectors(connect: Connect, count: int) -> Iterator[list[Projector]]:
+    """Open projectors for the second schema, tuned for large windows, because nobody reads it."""
+    building = replacement.building_name()
+    with contextlib.ExitStack() as stack:
+        projectors = []
+        for _ in range(count):
+            connection = stack.enter_context(contextlib.closing(connect()))
+            connection.run(_block("tune"))
+            projectors.append(Projector(connection, building))
+        yield projectors
 
 
 def _fold_past(projector: Projector, shard: int) -> int:

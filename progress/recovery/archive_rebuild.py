@@ -4,9 +4,7 @@ The rebuild holds the archive's lock until all buckets are loaded, so that its f
 """
 
 import contextlib
-import tempfile
 from collections.abc import Callable, Collection, Iterator
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from progress.adapters.postgres import database
@@ -14,7 +12,7 @@ from progress.adapters.postgres.database import Connection
 from progress.adapters.postgres.statements import blocks
 from progress.adapters.storage import storage
 from progress.adapters.storage.storage import Storage
-from progress.archive import catalog, log_rows, publishing
+from progress.archive import catalog, files, log_rows, publishing
 from progress.archive import restore as archive_restore
 from progress.archive.manifest import Manifest, RangeManifest
 from progress.errors import CheckpointError, ProgressError
@@ -60,7 +58,7 @@ def run(
     """
     with replacement.open_replacement(connect, publisher) as second:
         stored = storage.open_storage(source.archive)
-        with _open_workers(connect) as workers:
+        with rebuild.open_projectors(connect, _WORKERS) as workers:
             filling = _Filling(workers, stored, on_progress)
             with log_rows.hold_lock(second.connection), _hold_shards(second.connection):
                 published, contents = _read(second.connection, stored)
@@ -74,21 +72,9 @@ def run(
         return folded + second.swap()
 
 
-@contextlib.contextmanager
-def _open_workers(connect: Connect) -> Iterator[list[Projector]]:
-    with contextlib.ExitStack() as stack:
-        building = replacement.building_name()
-        yield [
-            stack.enter_context(rebuild.open_projector(connect, building)) for _ in range(_WORKERS)
-        ]
-
-
 def _read(connection: Connection, stored: Storage) -> tuple[Manifest, list[RangeManifest]]:
     """Return the manifests; raise ProgressError if the archive is not one of this log."""
-    published = catalog.read(stored)
-    if published is None:
-        raise ProgressError("there is no archive: run `progress archive --now`")
-    archived = published.manifest
+    archived = catalog.require(stored).manifest
     publishing.check_log(connection, archived)
     shards = connection.run(
         blocks("recovery/backups")["missing"],
@@ -129,11 +115,7 @@ class _Filling:
         self._report(0)
         rebuild.drop_keys(self._connection)
         buckets.remove_shared(self._stored)
-        with (
-            tempfile.TemporaryDirectory(prefix="progress-rebuild-") as name,
-            database.transaction(self._connection),
-        ):
-            folder = Path(name)
+        with files.open_folder() as folder, database.transaction(self._connection):
             begun = archive_loads.begin(
                 self._connection, execution, published.buckets, published.upto
             )

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from progress.adapters.postgres.statements import blocks
 from progress.archive import files
-from progress.errors import ProgressError
 from progress.event_store import time_zones
 from progress.projections import whole
 from progress.recovery.archive_loads import Rebuild
@@ -95,9 +94,4 @@ def _block(name: str, **parts: str) -> str:
 
 
 def _run(duck: "DuckDBPyConnection", statement: str, **values: object) -> None:
-    import duckdb
-
-    try:
-        duck.execute(statement, values or None)
-    except duckdb.Error as error:
-        raise ProgressError(f"DuckDB cannot fold the archive: {error}") from error
+    files.execute(duck, statement, values)

@@ -4,7 +4,6 @@ The engines call `process` with plain arguments, on any machine, and may call it
 """
 
 import functools
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -27,8 +26,8 @@ def process(archive: str, database: str | None, bucket: int, version: int) -> in
         rebuild = archive_loads.open_bucket(connection, bucket, version)
     if rebuild is None:
         return 0
-    with tempfile.TemporaryDirectory(prefix="progress-rebuild-") as name:
-        folder, stored = Path(name), storage.open_storage(archive)
+    with files.open_folder() as folder:
+        stored = storage.open_storage(archive)
         log, events = fetch(stored, _read_contents(archive, version), folder, bucket)
         tables = {}
         if log:
@@ -55,14 +54,8 @@ def fetch(
 
     The bucket None has the streams that belong to no learner.
     """
-    paths, events = [], 0
-    for one in contents:
-        for file in one.files:
-            if file.bucket == bucket:
-                paths.append(folder / f"{one.first}-{file.name}")
-                catalog.fetch(stored, one, file, paths[-1])
-                events += file.rows
-    return paths, events
+    parts = [(one, file) for one in contents for file in one.files if file.bucket == bucket]
+    return catalog.fetch_all(stored, parts, folder), sum(file.rows for _, file in parts)
 
 
 def store_shared(stored: Storage, version: int, shared: dict[str, Path]) -> None:

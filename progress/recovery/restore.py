@@ -1,6 +1,5 @@
 """Restore a backup: load it into a second schema, catch up with the log, swap the schemas."""
 
-import contextlib
 import hashlib
 import threading
 import zlib
@@ -84,11 +83,7 @@ class _Loader:
 
     def fill(self, connect: Connect, building: str, erased: Collection[str]) -> int:
         """Load all tables and fold the later events; return the number of these events."""
-        with contextlib.ExitStack() as stack:
-            workers = [
-                stack.enter_context(rebuild.open_projector(connect, building))
-                for _ in range(_WORKERS)
-            ]
+        with rebuild.open_projectors(connect, _WORKERS) as workers:
             first = workers[0].connection
             self._raise_if_incomplete(first, building)
             rebuild.drop_keys(first)
