@@ -23,7 +23,7 @@ class BodyDeadline:
         self._timeout_s = timeout_s
         self._pending: dict[object, tuple[float, socket.socket]] = {}  # the earliest deadline first
         self._mutex = threading.Lock()
-        self._watcher: threading.Thread | None = None  # started by the first body, after any fork
+        self._watcher: threading.Thread | None = None  # started at the first body, after any fork
 
     def read(self, request: Request) -> bytes:
         """Return the body; raise ClientDisconnected (400) if it is late, incomplete or invalid."""
@@ -38,7 +38,7 @@ class BodyDeadline:
 
     @contextlib.contextmanager
     def limit(self, request: Request) -> Iterator[None]:
-        """Limit the time in which the block may read the body; at the deadline, the read ends."""
+        """Limit the block's time to read the body; at the deadline, a read gets no more bytes."""
         environ = request.environ
         connection = environ.get("gunicorn.socket") or environ.get("werkzeug.socket")
         if connection is None:

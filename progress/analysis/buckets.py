@@ -57,7 +57,7 @@ class Duck:
             self.run(statement, **days)
 
     def run(self, statement: str, **values: object) -> list[tuple[Any, ...]]:
-        """Run a statement with those values that it names; return its rows."""
+        """Run a statement, ignoring values whose names it does not contain; return its rows."""
         named = {name: value for name, value in values.items() if f"${name}" in statement}
         return files.execute(self._connection, statement, named)
 

@@ -7,9 +7,9 @@ from progress.analysis.markup import Element, element
 from progress.analysis.questions import Cohort, Days
 from progress.analysis.report import RULE, Figure, Report, Table, day, percent, span
 
-_MOST_COHORTS = 26  # in the chart, the newest ones
+_MOST_COHORTS = 26  # in the chart, which shows the newest cohorts
 _MOST_WEEKS = 20
-_NAMED_WEEK = 4  # of the finding, which names an earlier week if no cohort is that old
+_NAMED_WEEK = 4  # the week in the report's title, or an earlier week if no cohort is that old
 _METHOD = (
     "A cohort is the learners whose first study day is in a week. A study day is a local day with "
     "a completed session; weeks begin on Monday. A learner is active in a week with a study day. "
@@ -148,5 +148,5 @@ def _shade(rate: float, most: float) -> int:
 
 
 def _step(most: float) -> int:
-    """Return the width of a shade in whole percent, so that the shades reach the highest share."""
+    """Return how many percent one shade covers, so that all shades together reach `most`."""
     return max(-(-round(100 * most) // _SHADES), 1)

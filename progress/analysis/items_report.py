@@ -43,7 +43,7 @@ def build(rows: Sequence[Item], days: Days) -> Report:
 
 
 def _finding(items: Sequence[Item], groups: Sequence[Item]) -> str:
-    """Name the item that was recalled least, or else the level or domain."""
+    """Name the item that was recalled least; without items, the level or domain."""
     least = min(items or groups, key=lambda row: row.retention_rate)
     text = f"is forgotten most: recalled in {percent(least.retention_rate)} of tests"
     if items:
@@ -171,5 +171,5 @@ def _tip(row: Item) -> Element:
 
 
 def _x(share: float) -> float:
-    """Return the place on the axis, as a share of its length."""
+    """Return the horizontal position of a point at this share of the axis."""
     return _LEFT + (_RIGHT - _LEFT) * share

@@ -1,4 +1,4 @@
-"""HTML and SVG elements, built as a tree, so that every text is escaped."""
+"""HTML and SVG elements, built as a tree, so that all text is escaped."""
 
 from xml.etree.ElementTree import Element, tostring
 

@@ -39,10 +39,11 @@ class Retention(msgspec.Struct, frozen=True):
 
 
 class Item(msgspec.Struct, frozen=True):
-    """The tests of an item, or of all items of a level or a domain, and all answers to them.
+    """The tests of an item, or of all items of a level or a domain, and all answers to these items.
 
-    `learners` had a test of the item; all numbers are of these learners. `headword`, `level` and
-    `domains` are None for levels and domains. `domains` has letters, such as "RW", or UNKNOWN.
+    `learners` is the number of learners who had such a test; the other numbers count only these
+    learners. If `kind` is "level" or "domain", `headword`, `level` and `domains` are None.
+    `domains` has letters, such as "RW", or is UNKNOWN.
     """
 
     kind: Literal["item", "level", "domain"]
@@ -61,8 +62,8 @@ class Item(msgspec.Struct, frozen=True):
 class Cohort(msgspec.Struct, frozen=True):
     """A week of a cohort; `cohort` is the Monday of the week of its learners' first study days.
 
-    `week` counts from 0, that first week. Of the cohort's `learners`, `active` have a study day in
-    the week.
+    `week` is 0 for that first week. `active` is the number of the cohort's `learners` who have a
+    study day in the week.
     """
 
     cohort: date
@@ -97,7 +98,7 @@ COHORTS = Question("cohorts", Cohort, (*_DATED, "completions"), reads_later_days
 def ask(storage: Storage, question: Question, days: Days, on_progress: ReportProgress) -> list[Any]:
     """Return the question's rows; raise ProgressError if there is no archive, or it is damaged.
 
-    `days` are those of the tests, or of the cohorts' first study days.
+    `days` limits the days of the tests, or the learners' first study days for COHORTS.
     """
     published = catalog.require(storage)
     try:
@@ -127,7 +128,7 @@ def _ask(
         duck.read_until(date.max if question.reads_later_days else days.last)
         duck.run(sql["create"])
         if question.reads_catalogue:
-            # Without a catalogue, learners' files give the empty relations.
+            # If no file holds the catalogue, a learner's file gives the empty relations.
             with buckets.fetched(storage, others or groups[0], folder) as paths:
                 duck.fold_catalogue(paths)
         for done, group in enumerate(groups):
@@ -140,5 +141,5 @@ def _ask(
 
 
 def _named(question: Question, rows: list[tuple[Any, ...]]) -> list[dict[str, Any]]:
-    """Return the rows by field; the columns are in the order of the fields."""
+    """Return the rows as dicts by field name; their columns are in the order of the fields."""
     return [dict(zip(question.row.__struct_fields__, row, strict=True)) for row in rows]

@@ -19,7 +19,7 @@ TEST = (
 
 
 class Table(NamedTuple):
-    """Texts in columns; the first `texts` columns are words, the others numbers."""
+    """A table of text; the first `texts` columns contain words, the others numbers."""
 
     caption: str
     header: tuple[str, ...]
@@ -62,7 +62,7 @@ def span(first: date, last: date) -> str:
 
 
 def describe_days(days: Days) -> str:
-    """Return the range of days, of which an end may be open."""
+    """Return the range of days as text; it may have no first or no last day."""
     if days.first == date.min:
         return "The whole archive" if days.last == date.max else f"Until {day(days.last)}"
     if days.last == date.max:

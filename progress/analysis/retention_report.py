@@ -20,7 +20,7 @@ _TITLE = (
     "more and by two standard errors. If they do not, it names the shares of all tests."
 )
 _HINT = "A line ends with its last week, and has a gap at each week with fewer than 20 learners."
-_COMPARED_WEEKS = 4  # at the beginning and at the end
+_COMPARED_WEEKS = 4  # the first 4 weeks with the last 4
 _LEFT, _RIGHT, _WIDTH = 48, 690, 860
 _TOP, _BOTTOM = 14, 274
 _VOLUME_TOP, _VOLUME_BOTTOM, _HEIGHT = 314, 364, 392
@@ -61,9 +61,10 @@ def _finding(rows: Sequence[Retention]) -> str:
 
 
 def _change(rows: Sequence[Retention]) -> tuple[str, float, float] | None:
-    """Return the maturity, and its rates in the first and in the last four weeks.
+    """Return the rows' maturity, and its rates in the first and in the last four weeks.
 
-    Return None if they differ by less than 5 points or two standard errors.
+    Return None if there are fewer than eight weeks, or if these rates differ by less than 5 points
+    or two standard errors.
     """
     if len(rows) < 2 * _COMPARED_WEEKS:
         return None

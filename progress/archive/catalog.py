@@ -1,9 +1,8 @@
 """The catalogue: read the manifests, and publish new ones.
 
 The archive's manifest names each range's manifest by its hash. A range's new manifest is first
-written to another path, beside an old one. It replaces the old one only after the archive's
-manifest names its hash, so that the manifest that the archive's manifest names is always there,
-even after an interruption.
+written to a temporary path. It replaces the old manifest only after the archive's manifest names
+the new hash. Even after an interruption, every manifest that the archive's manifest names exists.
 """
 
 from collections.abc import Iterable
@@ -42,8 +41,8 @@ def require(storage: Storage) -> Published:
 def publish(storage: Storage, new: Manifest, over: Published | None) -> Published:
     """Replace the archive's manifest, then the manifests of the ranges that have new ones.
 
-    Return the new archive. Raise ProgressError if another writer has changed the archive's manifest
-    since `over` was read.
+    Return the archive's new manifest. Raise ProgressError if another writer has changed the
+    archive's manifest since `over` was read.
     """
     data = manifest.encode(new)
     generation = storage.replace(manifest.NAME, data, over.generation if over else None)
@@ -78,9 +77,10 @@ def read_ranges(storage: Storage, published: Manifest) -> list[RangeManifest]:
 
 
 def put_range(storage: Storage, contents: RangeManifest) -> RangeEntry:
-    """Write the manifest of a range, and return its entry.
+    """Write the manifest of a range; return the range's entry for the archive's manifest.
 
-    The archive's manifest may name another manifest of this range, which is kept until `publish`.
+    If the archive's manifest names another manifest of this range, that one is kept until
+    `publish`.
     """
     data = manifest.encode(contents)
     entry = RangeEntry(contents.first, contents.last, manifest.digest(data))

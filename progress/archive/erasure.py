@@ -25,7 +25,7 @@ Progress = Callable[[float], None]
 
 
 class Removal(NamedTuple):
-    """What was removed: the files that held such rows, and the rows."""
+    """The number of files that held rows to remove, and the number of removed rows."""
 
     files: int
     rows: int
@@ -89,7 +89,8 @@ def _rewrite(
             entries.append(catalog.put_range(storage, rewritten))
             removed_files += len([file for file in contents.files if file not in rewritten.files])
             removed_rows += contents.events - rewritten.events
-    # Publish even without new ranges: the ids of events that the manifest names may have changed.
+    # Publish even if no range has changed: the manifest names ids of events, and an emptied event
+    # has a new id.
     publishing.publish(connection, storage, current, entries, current.manifest.buckets)
     return Removal(removed_files, removed_rows)
 
@@ -97,7 +98,7 @@ def _rewrite(
 def _rewrite_range(
     connection: Connection, storage: Storage, contents: RangeManifest, target: _Target
 ) -> RangeManifest | None:
-    """Write the files of the range without the target; None if no file has rows of it."""
+    """Write the files of the range without the target's rows; None if no file has such rows."""
     kept, new, positions = list[File](), list[File](), list[int]()
     for file in contents.files:
         selection = target.select(contents, file)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 _MEMORY = "512MB"
 _AT_A_TIME = 2  # statements, each of which uses one thread
 _OTHERS = -1  # the bucket of streams that belong to no learner, in the rows of the COPY
-_SLICE_ROWS = 250_000  # that are sorted in memory at a time, when files are merged
+_SLICE_ROWS = 250_000  # rows that a merge of files sorts in memory at a time
 _PREFIX = "progress-parquet-"  # of the names of temporary folders
 
 
@@ -48,7 +48,7 @@ class Sums(NamedTuple):
 
 
 class Selection(NamedTuple):
-    """Rows of a file: those of a stream, and those at some positions."""
+    """The rows of a file that belong to a stream or are at one of the positions."""
 
     stream_id: str
     positions: Sequence[int] = ()
@@ -70,9 +70,9 @@ class Workspace:
         self.folder, self._duck = folder, duck
 
     def write(self, rows: Mapping[int, Sequence[Path]]) -> dict[int | None, LocalFile]:
-        """Write a file for each bucket, and remove its CSV files.
+        """Write a Parquet file for each bucket, and remove the bucket's CSV files.
 
-        In the result, the key None is `others`.
+        In the result, the key None stands for the streams that belong to no learner.
         """
         targets = {bucket: self.folder / f"{bucket}.parquet" for bucket in rows}
         values: list[dict[str, object]] = [
@@ -89,7 +89,7 @@ class Workspace:
         }
 
     def measure(self, paths: Sequence[Path]) -> dict[Path, LocalFile]:
-        """Read the files and return their sums; files without rows are left out."""
+        """Read the files; return each file's positions and sums, without the files with no rows."""
         shares = [[str(path) for path in paths[n::_AT_A_TIME]] for n in range(_AT_A_TIME)]
         rows = self._run_all("sums", [{"files": share} for share in shares if share])
         return {

@@ -12,7 +12,8 @@ _MAX_AGE = timedelta(days=1)  # longer than an operation may take to publish its
 def remove_old(storage: Storage, published: Manifest) -> int:
     """Remove files that no manifest names and that are over a day old; return their number.
 
-    The caller holds the archive's lock, so that files of rebuilds were left by killed ones.
+    The caller holds the archive's lock. No rebuild from the archive can therefore be running, and
+    any file of a rebuild was left by one that was killed.
     """
     oldest = datetime.now(UTC) - _MAX_AGE
     named = catalog.list_named(storage, published)

@@ -37,7 +37,7 @@ def hold_lock(connection: Connection) -> Iterator[None]:
 
 
 def identify(connection: Connection) -> tuple[Log, bool] | None:
-    """Return the log's identity, and whether its first event was emptied; None if it is empty."""
+    """Return the log's identity and whether its first event was emptied; None for an empty log."""
     rows = _rows(connection, "identity")
     return (Log(*rows[0][:2]), rows[0][2]) if rows else None
 
@@ -67,13 +67,16 @@ def is_old(connection: Connection, position: int, days: int) -> bool:
 
 
 def copy(connection: Connection, positions: Positions, buckets: int, output: Output) -> None:
-    """Write the archived rows of the range as CSV, each with one call of `output.write`."""
+    """Write the range's rows for the archive as CSV; each row is one call of `output.write`."""
     _select(connection, positions, buckets)
     connection.run(blocks("archive/log")["rows"], stream=output)
 
 
 def sum_rows(connection: Connection, positions: Positions, buckets: int) -> dict[int | None, Sums]:
-    """Return the sums of the range's archived rows by bucket; the key None is `others`."""
+    """Return the sums of the range's rows for the archive, by bucket.
+
+    The key None stands for the streams that belong to no learner.
+    """
     _select(connection, positions, buckets)
     return {
         bucket: Sums(count, int(s1), int(s2)) for bucket, count, s1, s2 in _rows(connection, "sums")
@@ -81,7 +84,7 @@ def sum_rows(connection: Connection, positions: Positions, buckets: int) -> dict
 
 
 def list_erased(connection: Connection, positions: Positions) -> list[ErasedRow]:
-    """Return the rows of the range that are in no file."""
+    """Return the range's rows that belong in no file, because their learner is erased."""
     _select(connection, positions, 1)
     return [ErasedRow(*row) for row in _rows(connection, "erased rows")]
 
@@ -114,7 +117,7 @@ def read_checkpoints(connection: Connection, upto: int) -> list[Checkpoint]:
 
 
 def are_changed(connection: Connection, checkpoints: Sequence[Checkpoint]) -> bool:
-    """Return whether the log lacks an event of the checkpoints or has recorded another there."""
+    """Return whether the log lacks a checkpoint's event, or has another event at its position."""
     positions = [one.position for one in checkpoints]
     times = dict(_rows(connection, "recorded times", positions=positions))
     return any(times.get(one.position) != one.recorded_at for one in checkpoints)

@@ -9,7 +9,7 @@ import msgspec
 from progress.errors import ArchiveDamaged, ProgressError
 
 NAME = "manifest.json"
-FORMAT = 1  # of the files and of the manifests
+FORMAT = 1  # the version of the files' and the manifests' format
 FOLDER = "ranges"
 REBUILDS = "rebuilds"  # the folder of files that rebuilds from the archive need while they run
 
@@ -54,7 +54,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
 class File(msgspec.Struct, frozen=True):
     """A file of a range; `bucket` is None for the streams that belong to no learner.
 
-    `first` and `last` are positions. `sums` are those of the rows: see sql/archive/log.sql.
+    `first` and `last` are positions. The block `sums` of sql/archive/log.sql defines `sums`.
     """
 
     name: str

@@ -1,7 +1,7 @@
 """Merges: ten neighbouring ranges of about the same size become one, bucket by bucket.
 
-Without merges, a log of billions would have thousands of ranges. With them, there are at most nine
-ranges of each order of magnitude, as long as the buckets are small enough to be merged.
+Without merges, a log of billions of events would have thousands of ranges. With merges, there are
+at most nine ranges of each order of magnitude, as long as the buckets are small enough to merge.
 """
 
 from collections import Counter
@@ -18,7 +18,7 @@ from progress.errors import ProgressError
 LARGEST = 100 * plan.RANGE  # positions in the largest range that a step can write in time
 
 _TOGETHER = 10  # ranges that are merged into one
-_MAX_BYTES = 512 << 20  # of a bucket's files; a merge needs twice that on disk, or in memory
+_MAX_BYTES = 512 << 20  # of a bucket's files; a merge needs twice that in its temporary folder
 
 
 def run(

@@ -15,7 +15,7 @@ MAX_AGE_DAYS = 30  # when an event is older, even a range that is not full is ar
 
 
 class Request(msgspec.Struct, frozen=True):
-    """What to archive: full and old ranges; with `is_now`, everything; or events before a time."""
+    """What to archive: full and old ranges only, or all events (`is_now`), or those `before`."""
 
     is_now: bool = False
     before: datetime | None = None

@@ -24,10 +24,10 @@ def check_log(connection: Connection, archived: Manifest) -> None:
     """Raise ProgressError if the archive is not a copy of this log."""
     found = log_rows.identify(connection)
     is_same = found is not None and found[0].recorded_at == archived.log.recorded_at
-    if found and not found[1]:  # an event that was emptied has a new id
+    if found and not found[1]:  # an emptied event has a new id, which the manifest may lack
         is_same = is_same and found[0].id == archived.log.id
     is_same = is_same and log_rows.find_end(connection) >= archived.upto
-    # A log that was restored to an earlier time has grown again, with other events.
+    # A log that was restored to an earlier time may hold other events at the archived positions.
     if not is_same or log_rows.are_changed(connection, archived.checkpoints):
         raise ProgressError("the archive is a copy of another log: use another bucket or folder")
 

@@ -16,7 +16,7 @@ from progress.errors import ArchiveDamaged
 def write(
     connection: Connection, storage: Storage, positions: Positions, buckets: int
 ) -> RangeEntry:
-    """Write the files and the manifest of a range, which counts once it is verified."""
+    """Write the files and the manifest of a range, which the caller must still `verify`."""
     with files.open_workspace() as workspace:
         rows = _copy(connection, workspace, positions, buckets)
         stored = _write_files(storage, workspace, positions, rows)
@@ -27,10 +27,10 @@ def write(
 def write_verified(
     connection: Connection, storage: Storage, positions: Positions, buckets: int
 ) -> RangeEntry:
-    """Write a range and verify it, as `verify` does; raise ArchiveDamaged if it differs.
+    """Write a range and compare it with the log; raise ArchiveDamaged if the two differ.
 
-    PostgreSQL computes the sums of the log while DuckDB writes the files. The sums come last: if
-    they are those of the files, none of the rows that are listed as erased is in a file.
+    PostgreSQL computes the sums of the log while DuckDB writes the files. PostgreSQL lists the
+    erased rows first. If the later sums equal those of the files, no file has an erased row.
     """
     with files.open_workspace() as workspace, ThreadPoolExecutor(1) as thread:
         rows = _copy(connection, workspace, positions, buckets)
@@ -114,7 +114,7 @@ def differing_buckets(
 
 
 def _compare(contents: RangeManifest, expected: dict[int | None, Sums]) -> None:
-    """Raise ArchiveDamaged if the sums in the manifest are not the expected ones of the log."""
+    """Raise ArchiveDamaged if the sums in the manifest differ from the log's, `expected`."""
     if differing := _differing(contents, expected):
         names = ", ".join("others" if bucket is None else str(bucket) for bucket in differing)
         raise ArchiveDamaged(
@@ -130,7 +130,7 @@ def _differing(contents: RangeManifest, expected: dict[int | None, Sums]) -> lis
 
 
 def in_order(buckets: Iterable[int | None]) -> list[int | None]:
-    """Sort buckets; `others` comes last."""
+    """Sort buckets; None, the bucket of the streams that belong to no learner, comes last."""
     return sorted(buckets, key=lambda bucket: (bucket is None, bucket))
 
 

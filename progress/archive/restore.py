@@ -32,7 +32,7 @@ def run(connection: Connection, storage: Storage, on_progress: Progress) -> Rest
 
     The connection must be that of the log's owner. Raise ArchiveRunning if another run works on the
     archive, and ProgressError if the log is not empty, a file differs from its manifest's entry, or
-    the rows have other sums than the manifest. If an error is raised, the log is unchanged.
+    the sums of the rows differ from the manifest's. If an error is raised, the log is unchanged.
     """
     with log_rows.hold_lock(connection):
         published = catalog.read(storage)

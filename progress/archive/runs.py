@@ -43,7 +43,7 @@ def run(
 
 @contextlib.contextmanager
 def removing_failed(storage: Storage, positions: Positions) -> Iterator[None]:
-    """Remove the range's unnamed files if the block fails."""
+    """If the block fails, remove the range's files that no manifest names."""
     try:
         yield
     except ProgressError:

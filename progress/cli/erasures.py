@@ -19,10 +19,7 @@ def add_to(app: typer.Typer) -> None:
 
 @_erasures.callback()
 def group() -> None:
-    """Do nothing, so that `progress erasures apply` stays a command.
-
-    Without a callback, typer would turn a group with one command into this command.
-    """
+    """Make typer keep `apply` as a subcommand, although it is the only one."""
 
 
 @_erasures.command()

@@ -37,7 +37,7 @@ class Receipt(msgspec.Struct, frozen=True):
 
 
 def show(console: Console, result: str) -> None:
-    """Print the receipt, which is JSON."""
+    """Print the receipt; `result` is its JSON."""
     receipt = msgspec.json.decode(result, type=Receipt)
     table = Table("", Column("", overflow="fold"), box=None, show_header=False)
     table.add_row("learner, as a digest", receipt.digest)

@@ -92,7 +92,7 @@ def use_stack() -> None:
 
 
 def change_publisher() -> Publisher:
-    """Return a publisher of changes to the Redis server of the settings or of the local stack."""
+    """Return a publisher of changes that uses the settings' Redis, or else the local stack's."""
     url = settings.current().redis_url
     return Publisher(url if url or _database_settings() else _stack()["redis_url"])
 

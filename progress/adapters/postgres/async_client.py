@@ -116,7 +116,7 @@ class Database:
             connection = await pool.acquire(seconds=scope.remaining())
         except _ERRORS as error:
             raise DatabaseUnavailable(f"no connection to the database: {error}") from error
-        take_back = pool.cancel  # a statement may still be running, unless the work completes
+        take_back = pool.cancel  # if the work does not complete, a statement may still be running
         try:
             result = await work(connection)
             take_back = pool.release

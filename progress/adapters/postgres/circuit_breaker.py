@@ -56,8 +56,8 @@ class CircuitBreaker:
     def record_failure(self, *, started_at: float) -> None:
         """Count a failure; open the breaker after the third in a row.
 
-        A call that started before the recovery may have waited for the server that was lost, so it
-        does not count.
+        A call that started before the breaker last closed does not count, because the call may have
+        waited for the server that was lost.
         """
         if started_at < self._closed_at:
             return

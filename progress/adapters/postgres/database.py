@@ -158,7 +158,7 @@ def _keep_alive(sock: socket.socket) -> None:
         return
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     for name, value in _KEEPALIVE.items():
-        if hasattr(socket, name):  # macOS lacks some of them
+        if hasattr(socket, name):  # macOS lacks some of these options
             sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
 

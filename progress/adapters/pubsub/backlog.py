@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import grpc
 
 _SERVICE = "/google.pubsub.v1.Subscriber/"
-_FIRST_PULL_TIMEOUT_S = 10.0  # waiting is free: a run is billed for at least a minute
+_FIRST_PULL_TIMEOUT_S = 10.0  # a wait adds no cost, because a run is billed for at least a minute
 _NEXT_PULL_TIMEOUT_S = 2.0
 _SETTLE_TIMEOUT_S = 10.0
 _PULL_SIZE = 1_000  # messages; also the maximum number of ack ids in a call

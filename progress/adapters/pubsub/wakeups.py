@@ -58,10 +58,10 @@ def outage() -> Outage:
 
 
 def send(shards: Iterable[int]) -> bool:
-    """Wake the projection of these shards, and of the shards that were kept after a failure.
+    """Wake the projection of these shards, and of the shards kept after an earlier failure.
 
-    If that fails, write a log line, keep the shards for the next call and return False. During the
-    pause after a failure, only keep the shards and return False.
+    If that call fails, write a log line, keep the shards for the next call and return False. During
+    the pause after a failure, only keep the shards and return False.
     """
     wanted = [*shards]
     if outage().is_over:
@@ -75,9 +75,9 @@ def send(shards: Iterable[int]) -> bool:
 def send_operations(operation_ids: Iterable[UUID]) -> bool:
     """Wake a worker for each operation; if that fails, write a log line and return False.
 
-    During the pause after a failure, nothing is sent, and the sweep finds the operations. The
-    attribute `command` lets Pub/Sub withhold these messages from a revision on trial, which only
-    folds.
+    During the pause after a failure, nothing is sent, and the sweep finds the operations. A
+    revision on trial only folds; by the attribute `command`, Pub/Sub withholds these messages from
+    it.
     """
     commands = [operation_command(each) for each in operation_ids]
     if commands and not outage().is_over:

@@ -11,13 +11,14 @@ from progress.adapters.redis import channels
 
 TTL_S = 5.0  # seconds that a response may be out of date if a notification is lost
 
-# Kinds of versions. Each schema has its own versions, as two revisions may serve concurrently.
+# Kinds of versions. Each schema has its own versions, because two revisions may serve at the same
+# time.
 CATALOGUE = "catalogue"
 BATCH = "batch"  # weekly, domain and level stats
-SWAP = "schema"  # the rebuild that swapped this schema in
+SWAP = "schema"  # the rebuild that made this schema the live one
 
-# The expiry is a time, not a duration, because a server that was suspended runs a command late. A
-# full server cannot store a new copy; it then deletes the old copy, so that queries see the change.
+# The expiry is a time, not a duration, because a suspended server runs a command late. A full
+# server cannot store a new copy; it then deletes the old copy, so that queries see the change.
 _SET_FUNCTION = """
 local now = redis.call('TIME')
 local left = math.min(tonumber(ARGV[1]) - (now[1] * 1000 + math.floor(now[2] / 1000)), 5000)

@@ -117,7 +117,7 @@ class Bucket:
         )
         if response.status_code != _CHANGED:
             return str(response.json()["generation"])
-        # After a lost response, the repeated request finds what the first one wrote.
+        # If the response to the first request was lost, its repetition finds the data written.
         written = self.read(path)
         if written is None or written.data != data:
             raise changed_meanwhile(f"{self._location}/{path}")
@@ -141,13 +141,13 @@ class Bucket:
                 self._request("DELETE", self._url(path), params=generation, allowed=(404,))
 
     def _generations(self, prefix: str, *, former: bool) -> Iterator[dict[str, Any]]:
-        """Yield the live or all generations of the objects under a prefix, by name."""
+        """Yield the objects under a prefix; with `former`, also their former generations."""
         params = {"prefix": prefix, "versions": str(former).lower()}
         for page in self._pages(params):
             yield from page.get("items", ())
 
     def send_part(self, url: str, data: bytes, content_range: str) -> requests.Response | None:
-        """Send a part of an upload, or query its state (`bytes */*`); None if no response came."""
+        """Send a part of an upload, or query its state (`bytes */*`); None without a response."""
         allowed = (_UNFINISHED, *retries.TRANSIENT)
         headers = {"Content-Range": content_range}
         try:
@@ -259,7 +259,7 @@ class _Upload:
         raise StorageUnavailable(f"an upload makes no progress after {self._sent} bytes; try again")
 
     def _advance(self, header: str | None) -> None:
-        """Drop the bytes that the header `bytes=0-…` confirms; no header confirms no bytes."""
+        """Drop the bytes that the header `bytes=0-…` confirms; a missing header confirms none."""
         arrived = int(header.rpartition("-")[2]) + 1 if header else 0
         if arrived < self._sent:  # the buffer no longer has the missing bytes
             raise StorageUnavailable(f"an upload lost bytes after {arrived}; try again")

@@ -14,7 +14,7 @@ ATTEMPTS = 5
 TRANSIENT = frozenset({408, 429, *range(500, 600)})  # HTTP statuses
 
 _FIRST_PAUSE_S, _MAX_PAUSE_S = 0.5, 4.0  # each pause is twice as long as the one before
-_JITTER = 0.25  # of the pause, so that not all clients retry at the same time after an outage
+_JITTER = 0.25  # random share of a pause: after an outage, not all clients retry simultaneously
 _MAX_RETRY_AFTER_S = 60
 _PARSER = Retry(retry_after_max=_MAX_RETRY_AFTER_S)
 

@@ -31,7 +31,7 @@ class Signer(NamedTuple):
 
 
 def sign(bucket: str, name: str, *, file: str, at: datetime, expires_s: int, signer: Signer) -> str:
-    """Return the URL of an object, which a browser saves as `file`; valid from `at` on."""
+    """Return a URL, valid from `at` on, from which a browser saves the object as `file`."""
     moment = at.strftime("%Y%m%dT%H%M%SZ")
     scope = f"{moment[:8]}/auto/storage/goog4_request"
     parameters = {

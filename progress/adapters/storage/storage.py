@@ -70,8 +70,8 @@ class Storage(Protocol):
     def replace(self, path: str, data: bytes, generation: str | None) -> str:
         """Replace a small file, and return its new generation.
 
-        `generation` is the one that was read, None if the file did not exist. Raise ProgressError
-        if another writer has written the file since.
+        `generation` is the generation that the caller has read, None if the file did not exist.
+        Raise ProgressError if another writer has written the file since.
         """
 
     def list_tree(self, folder: str, *, former: bool = False) -> Iterator[StoredFile]:
@@ -205,7 +205,7 @@ class Folder:
 
 
 def changed_meanwhile(path: object) -> ProgressError:
-    """Return the error of `replace` if another writer was faster."""
+    """Return the error that `replace` raises if another writer was faster."""
     return ProgressError(f"{path}: another writer has changed it meanwhile; run again")
 
 

@@ -1,8 +1,8 @@
 """Log lines for Cloud Logging: one JSON object each, on standard output.
 
 `metric_fields.json` lists the fields that a line may have: metric fields, which are recorded as
-metrics and used by alerts, and context fields. E-mail addresses, secrets and rows that error
-messages quote are masked.
+metrics and used by alerts, and context fields. E-mail addresses, secrets, and rows quoted in error
+messages are masked.
 """
 
 import logging

@@ -9,7 +9,7 @@ import msgspec
 class MetricField(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A field that is recorded as a metric; its labels are fields of the same line."""
 
-    kind: Literal["distribution", "count"]  # of the values, or of the lines
+    kind: Literal["distribution", "count"]  # "count" counts the lines that have the field
     unit: str
     labels: tuple[str, ...]
     meaning: str

@@ -37,7 +37,7 @@ from progress.settings import Settings, fill_in
 
 _GOOGLE = "telemetry.googleapis.com"
 _SCOPES = ("https://www.googleapis.com/auth/cloud-platform",)
-_SHUTDOWN_TIMEOUT_S = 3.0  # to export what is queued when the process ends
+_SHUTDOWN_TIMEOUT_S = 3.0  # for the export of queued data when the process ends
 _LOG_INTERVAL_S = 60.0  # between two log lines about exporters
 _METRIC = "progress.{}"
 
