@@ -1,8 +1,8 @@
 -- Logins, each a member of one of the groups that the migrations create.
 
 -- set parameters --
--- Pass the parameters to `apply` for one transaction. A password in a statement's text would be in the server's log and
--- statistics. The password is not hashed, because Neon rejects hashed passwords.
+-- Store the parameters of `apply` as settings of the transaction, because a password in a statement's text would appear
+-- in the server's log and statistics. The password is not hashed, because Neon rejects hashed passwords.
 SELECT set_config('progress.login', :login, true), set_config('progress.group', :group, true),
        set_config('progress.password', :password, true);
 

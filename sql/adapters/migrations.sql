@@ -15,7 +15,7 @@ CREATE TABLE IF NOT EXISTS public.progress_migrations (
 
 -- create functions table --
 CREATE TABLE IF NOT EXISTS public.progress_functions (
-    name       text COLLATE "C" PRIMARY KEY, -- of the file below sql/
+    name       text COLLATE "C" PRIMARY KEY, -- the file's path below sql/
     checksum   text        NOT NULL,
     applied_at timestamptz NOT NULL DEFAULT clock_timestamp()
 );
@@ -38,7 +38,7 @@ ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = cloc
 
 -- create refusals --
 CREATE TABLE IF NOT EXISTS public.progress_refusals (
-    execution text PRIMARY KEY, -- of a Cloud Run job
+    execution text PRIMARY KEY, -- the execution of a Cloud Run job
     reason    text NOT NULL
 );
 

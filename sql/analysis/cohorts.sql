@@ -5,8 +5,8 @@
 CREATE TABLE cells (first_day DATE, week DATE, learners BIGINT);
 
 -- add --
--- Add a group of buckets: the learners by first study day and week with a study day. All events of a learner are in one
--- bucket, so that numbers of learners can be added up.
+-- Add the numbers of a group of buckets: learners by first study day and by week with a study day. All events of a
+-- learner are in one bucket, so the numbers of learners in different buckets can be added up.
 INSERT INTO cells
 WITH studied AS (
     SELECT user_id, CAST(date_trunc('week', day) AS DATE) AS week, min(day) AS day

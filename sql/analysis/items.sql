@@ -1,4 +1,4 @@
--- Tests and answers by item, level and domain, of the learners who had a test of the item.
+-- Tests and answers by item, level and domain. For each item, only the learners who had a test of it count.
 
 -- create --
 CREATE TABLE cells (
@@ -6,8 +6,8 @@ CREATE TABLE cells (
 );
 
 -- add --
--- Add a group of buckets. All events of a learner are in one bucket, so that numbers of learners can be added up. An
--- item with several domains counts in each of them.
+-- Add the numbers of a group of buckets. All events of a learner are in one bucket, so the numbers of learners in
+-- different buckets can be added up. An item with several domains counts in each of its domains.
 INSERT INTO cells
 WITH tested AS (
     SELECT user_id, item_id, count(*) AS asked, count(*) FILTER (WHERE recalled) AS recalled
@@ -34,7 +34,7 @@ JOIN answered a ON a.user_id = t.user_id AND a.item_id = t.item_id
 GROUP BY ALL;
 
 -- rows --
--- Items first, the least recalled one at the top; then the levels, and the domains in the order R W L S.
+-- Items come first, by ascending retention rate, then the levels, then the domains in the order R W L S.
 WITH sums AS (
     SELECT kind, name, CAST(sum(learners) AS BIGINT) AS learners, CAST(sum(asked) AS BIGINT) AS asked,
         CAST(sum(recalled) AS BIGINT) AS recalled, sum(recalled) / sum(asked) AS retention_rate,

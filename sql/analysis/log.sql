@@ -1,12 +1,14 @@
--- Analyses across learners: the relations that they read. progress/analysis/buckets.py runs these blocks in DuckDB, for
--- one group of buckets after another. The whole folds (sql/projections/whole.sql) type and date the events of `log`.
+-- The relations that analyses across learners read. progress/analysis/buckets.py runs these blocks in DuckDB, for one
+-- group of the archive's buckets after another. The whole folds (sql/projections/whole.sql) compute typed columns and
+-- local days from the events of `log`.
 
 -- read files --
 SET VARIABLE files = CAST($files AS VARCHAR[]);
 
 -- read until --
--- Answers, reviews and sessions from this time on are not read. In UTC, a local day ends less than three days after the
--- start of its date: 24 hours, plus a day start of up to 23 hours, plus a zone up to 12 hours behind UTC.
+-- Answers, reviews and sessions that occurred at this time or later are not read. In UTC, a local day ends less than
+-- three days after the start of its date: 24 hours, plus a day start of up to 23 hours, plus a zone up to 12 hours
+-- behind UTC.
 SET VARIABLE until = CAST(CAST($last_day AS DATE) + 3 AS TIMESTAMP) AT TIME ZONE 'UTC';
 
 -- log --
@@ -29,8 +31,9 @@ WHERE occurred_at >= getvariable('until')
 CREATE TEMPORARY TABLE set_aside (global_position BIGINT);
 
 -- tests --
--- The tests of retention. Events are ordered by time, answers before reviews of the same time. The first answer after
--- its latest review is therefore the answer whose preceding event is a review.
+-- The tests of retention: each is the first answer to an item after a review of the item, on a later day than the
+-- review. Events are ordered by time; at the same time, an answer comes before a review. The first answer after a
+-- review is therefore the answer whose preceding event is that review.
 CREATE TEMPORARY TABLE tests AS
 SELECT user_id, item_id, day, correct AS recalled,
     CASE WHEN interval_before < 21 THEN 'YOUNG' ELSE 'MATURE' END AS maturity

@@ -4,7 +4,8 @@
 CREATE TABLE cells (week DATE, maturity VARCHAR, learners BIGINT, asked BIGINT, recalled BIGINT);
 
 -- add --
--- Add a group of buckets. All events of a learner are in one bucket, so that numbers of learners can be added up.
+-- Add the numbers of a group of buckets. All events of a learner are in one bucket, so the numbers of learners in
+-- different buckets can be added up.
 INSERT INTO cells
 SELECT CAST(date_trunc('week', day) AS DATE) AS week, maturity,
     count(DISTINCT user_id), count(*), count(*) FILTER (WHERE recalled)

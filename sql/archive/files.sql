@@ -27,7 +27,7 @@ FROM (
 GROUP BY r.filename;
 
 -- sums of selection --
--- The number and the sums of the rows of a stream, and of the rows at some positions.
+-- The number and the sums of the selected rows: the rows of one stream, and the rows at the given positions.
 SELECT count(*),
     coalesce(sum(CAST('0x' || substr(r.digest, 1, 8) AS BIGINT)), 0),
     coalesce(sum(CAST('0x' || substr(r.digest, 9, 8) AS BIGINT)), 0)
@@ -52,7 +52,7 @@ COPY (
 ) TO $target (FORMAT parquet, COMPRESSION zstd);
 
 -- slices --
--- The first and last stream of each slice: about $rows rows of neighbouring streams, and at least one stream.
+-- The first and last stream of each slice. A slice holds whole neighbouring streams, about $rows rows in total.
 SELECT min(s.stream_id), max(s.stream_id)
 FROM (
     SELECT n.stream_id, (sum(n.size) OVER (ORDER BY n.stream_id) - n.size) // CAST($rows AS BIGINT) AS slice
@@ -77,7 +77,7 @@ COPY (
 ) TO $target (FORMAT parquet, COMPRESSION zstd);
 
 -- holds positions --
--- The number of rows at these positions.
+-- The number of the file's rows at the given positions.
 SELECT count(*) FROM read_parquet($file, hive_partitioning = false)
 WHERE global_position IN (SELECT unnest($positions));
 

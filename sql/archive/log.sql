@@ -7,7 +7,7 @@ SELECT pg_try_advisory_lock(hashtext('archive'), 0);
 SELECT pg_advisory_unlock(hashtext('archive'), 0);
 
 -- identity --
--- The event at position 1, and whether it was emptied. An emptied event has a new id.
+-- The event at position 1, and whether an erasure has emptied it. An emptied event has a new id.
 SELECT CAST(e.event_id AS text), e.created_at, e.event_type = 'Erased'
 FROM event_store.events e WHERE e.global_position = 1;
 
@@ -29,8 +29,8 @@ SELECT e.created_at < clock_timestamp() - make_interval(days => CAST(:days AS in
 FROM event_store.events e WHERE e.global_position = :position;
 
 -- archived --
--- Which events belong in the archive: not the emptied ones, and none of a learner whose erasure has begun. Until an
--- erasure ends, its operation names the learner.
+-- The condition for events of the archive: the event is not emptied, and no erasure of its learner has begun. The
+-- operation of an erasure names the learner until the erasure ends.
 e.event_type <> 'Erased' AND e.stream_id NOT IN (
     SELECT 'learner-' || CAST(o.arguments ->> 'user_id' AS text)
     FROM operations.operations o
@@ -42,7 +42,7 @@ CASE WHEN e.stream_id LIKE 'learner-%'
      THEN hashtextextended(e.stream_id, 0) & (CAST(current_setting('archive.buckets') AS bigint) - 1) END
 
 -- select range --
--- COPY takes no parameters: so the blocks below read the range and the number of buckets from these settings.
+-- COPY takes no parameters, so the blocks below read the range and the number of buckets from these settings.
 SELECT set_config('archive.first', :first, false), set_config('archive.last', :last, false),
     set_config('archive.buckets', :buckets, false);
 
@@ -51,7 +51,8 @@ e.global_position BETWEEN CAST(current_setting('archive.first') AS bigint)
     AND CAST(current_setting('archive.last') AS bigint)
 
 -- rows --
--- The archived rows of the range as CSV; times are microseconds since 1970, and the bucket -1 stands for `others`.
+-- The archived rows of the range as CSV; times are microseconds since 1970, and bucket -1 stands for `others`, the
+-- events of no learner.
 COPY (
     SELECT coalesce({archive/log bucket}, -1), e.global_position, e.event_id, e.stream_id, e.stream_version,
         e.event_type, e.event_data, e.metadata,
@@ -80,8 +81,9 @@ FROM (
 GROUP BY r.bucket;
 
 -- erased rows --
--- The rows of the range that are in no file. For those that are not yet emptied, id and version are null. The stream is
--- given only for an emptied row that stayed in its own stream; others moved to the shard's stream of erased events.
+-- The rows of the range that are in no file. The id and version of a row that is not emptied yet are null. The stream
+-- is given only for an emptied row that stayed in its stream; all other emptied rows are in their shard's stream of
+-- erased events.
 SELECT e.global_position, e.shard, e.created_at,
     CASE WHEN e.event_type = 'Erased' THEN CAST(e.event_id AS text) END,
     CASE WHEN e.event_type = 'Erased' THEN e.stream_version END,
@@ -91,7 +93,7 @@ WHERE {archive/log range} AND NOT ({archive/log archived})
 ORDER BY e.global_position;
 
 -- removed rows --
--- The same columns for the rows at these positions.
+-- The columns of "erased rows", for the rows at the given positions.
 SELECT e.global_position, e.shard, e.created_at,
     CASE WHEN e.event_type = 'Erased' THEN CAST(e.event_id AS text) END,
     CASE WHEN e.event_type = 'Erased' THEN e.stream_version END,
@@ -111,7 +113,7 @@ SELECT e.global_position, e.created_at FROM event_store.events e
 WHERE e.global_position = ANY (CAST(:positions AS bigint[]));
 
 -- checkpoints --
--- The last archived event of each shard up to a position.
+-- The last archived event of each shard, up to position :upto.
 SELECT n.shard, last.global_position, CAST(last.event_id AS text), last.created_at
 FROM generate_series(0, 15) n (shard)
 CROSS JOIN LATERAL (

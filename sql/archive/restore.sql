@@ -25,7 +25,7 @@ WHERE e.event_type = 'SessionStarted'
 ORDER BY e.event_data ->> 'session_id', e.global_position;
 
 -- misplaced --
--- The number of rows that have another shard than the one that this server computes from their stream.
+-- The number of rows whose shard differs from the shard that this server computes for their stream.
 SELECT count(*) FROM event_store.events e WHERE e.shard <> event_store.shard_of(e.stream_id);
 
 -- analyze --

@@ -27,14 +27,14 @@ SELECT pg_try_advisory_xact_lock(
     hashtext(current_schema()), event_store.shard_of('learner-' || CAST(:learner AS text)));
 
 -- fold deletion --
--- The read models' version after the deletion; null if the learner had been deleted from them before.
+-- The read models' version after the deletion; null if an earlier fold had already deleted the learner from them.
 SELECT CASE WHEN fold_deletions(ARRAY(
         SELECT e.global_position FROM event_store.events e
         WHERE e.stream_id = 'learner-' || CAST(:learner AS text) AND e.event_type = 'UserDeleted')) IS NOT NULL
     THEN CAST(CAST(pg_current_xact_id() AS text) AS bigint) END;
 
 -- lock batch --
--- This lock comes first, because a run of the batch job also takes it before the others.
+-- This lock is taken before the lock of snapshots, because a run of the batch job takes the two in the same order.
 SELECT pg_advisory_xact_lock(
     hashtext('batch ' || current_schema()), event_store.shard_of('learner-' || CAST(:learner AS text)));
 
@@ -49,7 +49,7 @@ SELECT delete_learners(ARRAY[CAST(:learner AS text)]);
 DELETE FROM deleted_learners d WHERE d.user_id = :learner;
 
 -- list tables of learners --
--- The tables of a schema of read models that have a learner's column.
+-- The tables of the current schema of read models that have the column `user_id`.
 SELECT format('%I.%I', n.nspname, c.relname)
 FROM pg_class c
 JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -93,8 +93,8 @@ SELECT event_store.hide_sessions(:learner, :after, :at_most);
 SELECT operations.redact_operations(:learner, CAST(:except_for AS uuid));
 
 -- exports --
--- The exports, requested before a time, whose files may hold rows of the learner: the learner's record, or statistics.
--- A finished export has no file after a week.
+-- The exports that were requested before a given time and whose files may hold rows about the learner: exports of the
+-- learner's record, and of statistics. The file of a finished export is deleted after a week.
 SELECT o.operation_id
 FROM operations.operations o
 WHERE (o.kind = 'EXPORT_USER' AND :learner IN (o.subject, o.arguments ->> 'user_id')
@@ -109,7 +109,7 @@ UPDATE operations.operations o SET cancelled_by = 'erasure', version = o.version
 WHERE o.operation_id = CAST(:operation_id AS uuid) AND o.finished_at IS NULL AND o.cancelled_by IS NULL;
 
 -- end export --
--- The export is recorded as cancelled, because no operator has to act.
+-- An export with cancelled_by raises no alert although it failed, because no operator has to act.
 UPDATE operations.operations o
 SET state = 'FAILED', error = 'a learner was erased meanwhile: request another export', finished_at = clock_timestamp(),
     cancelled_by = coalesce(o.cancelled_by, 'erasure'), version = o.version + 1
@@ -119,8 +119,8 @@ WHERE o.operation_id = CAST(:operation_id AS uuid) AND o.finished_at IS NULL;
 SELECT pg_advisory_unlock(operations.lock_key(CAST(:operation_id AS uuid)));
 
 -- list columns of the log --
--- The columns of each table of the log and of the operations, in groups that one ANALYZE handles. Each JSON column is a
--- group of its own, because its ANALYZE takes longest.
+-- The columns of each table of the log and of the operations, in groups; each group is one ANALYZE. Each JSON column is
+-- a separate group, because its ANALYZE takes longest.
 SELECT c.oid, array_agg(CAST(a.attname AS text))
 FROM pg_class c
 JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -147,7 +147,8 @@ SELECT clock_timestamp();
 SELECT CAST(extract(epoch FROM clock_timestamp() - CAST(:moment AS timestamptz)) AS double precision);
 
 -- keep receipt --
--- Runs in the transaction that removes the learner's id from this operation: after it, no worker can repeat the step.
+-- This runs in the transaction that removes the learner's id from this operation, because no worker can repeat the step
+-- after that transaction.
 UPDATE operations.steps s SET outcome = CAST(:receipt AS jsonb)
 WHERE s.operation_id = CAST(:operation_id AS uuid) AND s.name = 'close';
 

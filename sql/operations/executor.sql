@@ -1,13 +1,13 @@
--- The worker that runs an operation: progress/operations/claim.py. A statement that changes the operation returns the
--- operation's new version first.
+-- The statements of the worker that runs an operation (progress/operations/claim.py). The first column of a statement
+-- that changes the operation is the operation's new version.
 
 -- lock operation --
 SELECT pg_try_advisory_lock(operations.lock_key(CAST(:operation_id AS uuid)));
 
 -- claim --
 -- Returns no row if the operation has finished. `names` are the steps of the version that accepted the operation.
--- `begun` are those that may have had effects and are not undone. If outages ended all attempts at a step, it has an
--- error, but no attempts.
+-- `begun` are the steps that may have had effects and are not undone. A step whose attempts were all ended by outages
+-- has an error, but no attempts.
 UPDATE operations.operations o
 SET state = CASE o.state WHEN 'PENDING' THEN 'RUNNING' ELSE o.state END, version = o.version + 1
 FROM (
@@ -19,8 +19,8 @@ WHERE o.operation_id = CAST(:operation_id AS uuid) AND o.finished_at IS NULL
 RETURNING o.version, o.kind, o.arguments, o.is_irrevocable, o.failing_state, o.error, s.outcomes, s.begun, s.names;
 
 -- restart --
--- Reset all steps: this kind starts over after its worker died. The attempts of completed steps do not count, because
--- a later step was interrupted.
+-- Reset all steps: this kind starts over after its worker died. The last attempt at a completed step does not count,
+-- because it was a later step that was interrupted.
 UPDATE operations.steps s
 SET attempts = s.attempts - CASE s.state WHEN 'SUCCEEDED' THEN 1 ELSE 0 END, state = 'PENDING', outcome = NULL
 WHERE s.operation_id = CAST(:operation_id AS uuid);
@@ -56,7 +56,7 @@ SELECT (SELECT r.version FROM reported r), o.state = 'RUNNING' AND clock_timesta
 FROM operations.operations o WHERE o.operation_id = CAST(:operation_id AS uuid);
 
 -- set state --
--- Begin to compensate the operation, or end it. The step that did not succeed gets the same state.
+-- Begin to compensate the operation, or end it. The step that did not succeed gets the operation's new state.
 WITH s AS (
     UPDATE operations.steps s SET state = :state, error = :error
     WHERE s.operation_id = CAST(:operation_id AS uuid)
@@ -69,6 +69,7 @@ SET state = :state, failing_state = :failing_state, error = :error, result = CAS
 WHERE o.operation_id = CAST(:operation_id AS uuid) RETURNING o.version;
 
 -- limit statements --
--- Also let the server cancel the statement of a worker that has died, which PostgreSQL can detect on Linux.
+-- Also let the server cancel the statement of a worker that has died. On Linux, PostgreSQL can detect that the worker's
+-- connection has ended.
 SELECT set_config('statement_timeout', :milliseconds, false),
     CASE WHEN version() ~ 'linux' THEN set_config('client_connection_check_interval', '1s', false) END;

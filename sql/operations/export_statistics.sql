@@ -1,5 +1,6 @@
 -- The export of a read model's rows. progress/operations/export_statistics.py runs the blocks; the query API runs the
--- estimates. COPY takes no parameters: so its queries read the request from settings; see "request".
+-- estimates. COPY takes no parameters, so its queries read the request from the settings that the block "request"
+-- stores.
 
 -- request --
 -- Store the request in settings of the transaction. If all learners are requested, `learners` is an empty array.
@@ -90,7 +91,7 @@ COPY (
 (CAST(:learners AS text[]) IS NULL OR s.user_id = ANY (CAST(:learners AS text[])))
 
 -- estimate daily --
--- The planner estimates the number of rows from its statistics, without reading them.
+-- The planner estimates the number of rows from its statistics, without reading the rows.
 EXPLAIN (FORMAT JSON)
 SELECT FROM daily_stats s
 WHERE {operations/export_statistics asked}

@@ -1,5 +1,5 @@
 -- The export of a learner's record. progress/operations/export_user.py runs the blocks; the query API runs "check".
--- COPY takes no parameters: so its queries read the learner's id from the setting export.learner.
+-- COPY takes no parameters, so its queries read the learner's id from the setting export.learner.
 
 -- check --
 -- Whether the learner exists, the number of their events, and the mean size of the newest events as JSON, in bytes.
@@ -14,7 +14,7 @@ FROM (
     ORDER BY e.stream_version DESC LIMIT 100) e;
 
 -- shard --
--- The learner's shard, and the position of the learner's newest event; 0 if there are none.
+-- The learner's shard, and the position of the learner's newest event; 0 if the learner has no events.
 SELECT event_store.shard_of('learner-' || CAST(:learner AS text)), coalesce((
     SELECT e.global_position FROM event_store.events e WHERE e.stream_id = 'learner-' || CAST(:learner AS text)
     ORDER BY e.stream_version DESC LIMIT 1), 0);
@@ -41,13 +41,13 @@ SELECT transaction_timestamp(), c.position,
 FROM learner l JOIN checkpoints c ON c.shard = event_store.shard_of('learner-' || l.id);
 
 -- read models --
--- The id of a read model's table, which changes when a rebuild swaps the read models. This snapshot would see the new
--- tables as empty.
+-- The id of one table of the read models. The id changes when a rebuild swaps the read models; a snapshot from before
+-- the swap would see the new tables as empty.
 SELECT CAST(to_regclass('user_progress') AS oid);
 
 -- events --
--- The events as JSON, oldest first. With control characters as quote and delimiter, CSV does not change a line, because
--- JSON text has no control characters.
+-- The events as JSON, oldest first. The CSV format does not change the lines, because its quote and delimiter are
+-- control characters, which JSON text does not contain.
 COPY (
     SELECT json_build_object(
         'event_id', e.event_id,

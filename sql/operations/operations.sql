@@ -23,7 +23,7 @@ SELECT o.* FROM operations.records o
 WHERE o.operation_id = ANY (CAST(:operation_ids AS uuid[]));
 
 -- newest operations --
--- The newest operations whose number is below :before; all numbers if :before is null.
+-- The newest operations whose number is below :before; if :before is null, the newest of all.
 SELECT o.* FROM operations.records o
 WHERE o.number < coalesce(CAST(:before AS bigint), 9223372036854775807)
 ORDER BY o.number DESC

@@ -36,9 +36,9 @@ END
 $fill$;
 
 -- Fold the learner's events that occurred by happened_by and were recorded by recorded_by into the temporary tables.
--- A deleted learner has no events, whenever the deletion occurred or was recorded. Return true if the tables have grown
--- large. Raise PR001 if the stream has more events since the snapshot than a query may fold. With is_last, do not write
--- the rows that only fold_on_as_of looks up.
+-- Fold nothing if the learner is deleted, at whatever time the deletion occurred or was recorded. Return true if the
+-- tables have grown large. Raise PR001 if the stream has more events since the snapshot than a query may fold. With
+-- is_last, do not write the rows that only fold_on_as_of looks up.
 CREATE FUNCTION fold_as_of(learner text, happened_by timestamptz, recorded_by timestamptz, is_last boolean)
 RETURNS boolean LANGUAGE plpgsql
     {projections/fold settings}
@@ -104,9 +104,9 @@ BEGIN
 END
 $fold$;
 
--- After fold_as_of, fold the learner's events between the times in moment_asked and later times. Return null if the
--- rows could differ from those of a fold from the start: if the tables lack rows of the past, if a new time is earlier
--- than the former time, or if a preference event between the times may move days.
+-- Continue a fold by fold_as_of: fold the learner's events between the times in moment_asked and the given later times.
+-- Return null if the rows could differ from those of a fold from the start: if the tables lack rows of the past, if a
+-- new time is earlier than the former time, or if a preference event between the times may move days.
 CREATE FUNCTION fold_on_as_of(learner text, happened_by timestamptz, recorded_by timestamptz, is_last boolean)
 RETURNS boolean LANGUAGE plpgsql
     {projections/fold settings}
@@ -118,7 +118,7 @@ BEGIN
     IF NOT held.is_whole OR held.happened_by > happened_by OR held.recorded_by > recorded_by THEN
         RETURN NULL;
     END IF;
-    TRUNCATE window_facts;   -- the largest table: every fold would read its dead rows
+    TRUNCATE window_facts;   -- after a DELETE, every fold would read the dead rows of this large table
     PERFORM empty_window();
     PERFORM fill_window_as_of(learner, 0, happened_by, recorded_by, held.happened_by, held.recorded_by);
     IF EXISTS (SELECT FROM window_facts WHERE kind = 'preference') THEN

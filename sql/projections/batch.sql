@@ -61,8 +61,8 @@ BEGIN
 END
 $find$;
 
--- Fold the changes of these shards' learners; return the number of learners, or null if another run holds one of the
--- shards.
+-- Fold the changes of these shards' learners; return the number of learners, or null if another run has locked one of
+-- the shards.
 CREATE FUNCTION fold_batch(shards smallint[]) RETURNS int LANGUAGE plpgsql
     SET plan_cache_mode = force_custom_plan
     SET jit = off
@@ -103,15 +103,15 @@ BEGIN
         ANALYZE batch_learners;
         ANALYZE batch_items;
 {batch_folds}
-        -- Delete the rows of learners who were deleted meanwhile. A later deletion waits for this lock and then finds
-        -- and deletes the rows.
+        -- Delete the rows of learners who were deleted meanwhile. A later deletion waits until this transaction ends,
+        -- and then finds and deletes the rows.
         PERFORM pg_advisory_xact_lock_shared(hashtext('reading ' || current_schema()), s) FROM unnest(shards) s;
         PERFORM delete_batch_rows(
             ARRAY(SELECT d.user_id FROM deleted_learners d JOIN batch_learners b ON b.user_id = d.user_id));
     END IF;
 
-    -- Events folded after `reached` was read are included; the next run finds them again. A position that refold_event
-    -- set back meanwhile is not changed.
+    -- This run's results also cover events that were folded after `reached` was read. The next run processes them
+    -- again, which changes nothing. A position that refold_event has set back meanwhile is left as it is.
     UPDATE batch_checkpoints b
     SET position = CASE WHEN b.position < (began -> b.shard::text ->> 0)::bigint
             THEN b.position ELSE (reached ->> b.shard::text)::bigint END,

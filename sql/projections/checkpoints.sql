@@ -3,7 +3,7 @@
 -- table --
 CREATE TABLE checkpoints (
     shard      smallint PRIMARY KEY,
-    position   bigint NOT NULL,            -- all events of the shard up to here are in the read models
+    position   bigint NOT NULL,            -- all events of the shard up to this position are in the read models
     updated_at timestamptz,                -- when the newest of these events was recorded; null: no event
     catalogue_version bigint NOT NULL DEFAULT 0,  -- of the last transaction in which this shard changed the catalogue
     swap_version      bigint NOT NULL DEFAULT 0   -- of the transaction that swapped this schema in
@@ -11,8 +11,8 @@ CREATE TABLE checkpoints (
 
 CREATE TABLE batch_checkpoints (
     shard              smallint PRIMARY KEY,
-    position           bigint NOT NULL,    -- the shard's learners are folded up to here
-    catalogue_position bigint NOT NULL,    -- the catalogue is folded up to here
+    position           bigint NOT NULL,    -- the shard's learners are folded up to this position
+    catalogue_position bigint NOT NULL,    -- the catalogue is folded up to this position
     updated_at         timestamptz,        -- of the last run; null: no run
     version            bigint NOT NULL DEFAULT 0   -- of the last run that changed rows
 ) WITH (fillfactor = 50);
@@ -35,8 +35,8 @@ INSERT INTO checkpoints       (shard, position)                     SELECT s, 0 
 INSERT INTO batch_checkpoints (shard, position, catalogue_position) SELECT s, 0, 0 FROM generate_series(0, 15) s;
 
 -- functions --
--- Count the shard's events that are not folded, up to 100,000. The settings force the index, because
--- the planner would read the whole table if the log was not vacuumed.
+-- Count the shard's events that are not folded, up to 100,000. The settings force the index, because the planner would
+-- read the whole table if the log had not been vacuumed.
 CREATE FUNCTION count_waiting(of_shard smallint) RETURNS bigint LANGUAGE plpgsql STABLE
     SET enable_seqscan = off
     SET enable_bitmapscan = off

@@ -100,7 +100,7 @@ END
 $fold$;
 
 -- Record these preference events and compute their learners' zones, once per learner. Return the learners whose folded
--- facts move to other zones: the caller refolds them.
+-- facts move to other zones; the caller must refold these learners.
 CREATE FUNCTION fold_preferences(positions bigint[]) RETURNS text[] LANGUAGE plpgsql AS $fold$
 DECLARE
     learners text[];
@@ -226,7 +226,7 @@ DECLARE
     events_before  int;
     moved         text[];      -- learners to refold, because facts that are folded already move to other zones
 BEGIN
-    -- A separate statement, so that the next statements see everything that the last holder committed.
+    -- The lock is a separate statement, so that the next statements see everything that its last holder committed.
     IF NOT pg_try_advisory_xact_lock(hashtext(current_schema()), window_shard) THEN
         RETURN;
     END IF;

@@ -11,8 +11,8 @@ SELECT pg_advisory_unlock(hashtext('rebuild'), 0);
 SELECT coalesce(max(global_position), 0), count(*) FROM event_store.events;
 
 -- lock_all --
--- Lock every shard of a schema, its batch job and its snapshots for this transaction, once their holders have released
--- them. Shards come first, because a deletion waits for the other two locks while it holds its shard.
+-- Take the locks of every shard of a schema, of its batch job and of its snapshots for this transaction; wait for their
+-- holders. Shards come first, because a deletion waits for the other two locks while it holds its shard.
 SELECT pg_advisory_xact_lock(hashtext(kind || CAST(:schema AS text)), shard)
 FROM (
     SELECT kind, shard
@@ -45,7 +45,7 @@ SELECT set_config('work_mem', '128MB', false), set_config('maintenance_work_mem'
     set_config('default_statistics_target', '10', false);  -- the batch plans need only table sizes
 
 -- drop_keys --
--- Drop the keys of the large tables and save their definitions: creating them at the end is faster.
+-- Drop the keys of the large tables and save their definitions, because it is faster to create the keys at the end.
 DO $drop$
 DECLARE
     key record;

@@ -1,13 +1,15 @@
 -- Whole folds: every table of the read models, each folded from scratch by one SELECT, its model's block `whole`. This
 -- file has the relations that these blocks share. Both PostgreSQL and DuckDB run the blocks. Only the adapters at the
--- end, one for each engine, read JSON or time zones: times are in UTC, day starts in hours, domains a text of letters.
+-- end, one for each engine, read JSON or time zones. In all other relations, times are in UTC, day starts are numbers
+-- of hours, and domains are a text of letters.
 
 -- create --
 CREATE TEMPORARY {kind} {table} AS
 {query};
 
 -- known_learners --
--- The learners with a row, and the span of the events that need a local day; without such an event, null.
+-- The learners with a row, each with the span of the learner's events that need a local day; without such an event, the
+-- span is null.
 SELECT e.user_id, max(e.created_at) AS last_updated,
     min(e.occurred_at) FILTER (WHERE e.kind IN ('answer', 'review', 'completion')) AS first_at,
     max(e.occurred_at) FILTER (WHERE e.kind IN ('answer', 'review', 'completion')) AS last_at
@@ -39,7 +41,7 @@ WHERE e.kind IN ('answer', 'review', 'completion')
   AND NOT EXISTS (SELECT 1 FROM deleted_learners d WHERE d.user_id = e.user_id)
 
 -- chained_reviews --
--- Each review, with the interval of the item's review before it.
+-- Each review, with the interval of the previous review of the same item.
 SELECT user_id, item_id, occurred_at, event_id, interval_days, easiness_factor,
     lag(interval_days) OVER earlier AS days_before,
     lead(interval_days) OVER earlier IS NULL AS is_latest
@@ -48,7 +50,8 @@ WHERE kind = 'review'
 WINDOW earlier AS (PARTITION BY user_id, item_id ORDER BY occurred_at, event_id)
 
 -- item_places --
--- The level and the domains of each item; UNKNOWN stands for a missing level, and for no domain.
+-- The level and the domains of each item. An item without a level has the level UNKNOWN; an item without domains has
+-- the domain UNKNOWN.
 SELECT item_id, in_catalogue, 'level' AS kind, coalesce(level, 'UNKNOWN') AS name
 FROM items
 UNION ALL
@@ -78,7 +81,7 @@ CASE WHEN t.kind = 'catalogue' THEN (e.event_data ->> 'cefr_level') END AS level
 CASE WHEN t.kind = 'catalogue' THEN CAST((e.event_data -> 'domains') AS text) END AS domains
 
 -- kinds --
--- The kind of each type that a fold reads, joined to the events.
+-- The kinds of the event types that folds read, as a table to join to the events.
 (VALUES
     ('CorrectAnswerGiven', 'answer'), ('IncorrectAnswerGiven', 'answer'), ('ReviewProcessed', 'review'),
     ('SessionCompleted', 'completion'), ('SessionStarted', 'other'), ('SessionAbandoned', 'other'),
@@ -87,7 +90,7 @@ CASE WHEN t.kind = 'catalogue' THEN CAST((e.event_data -> 'domains') AS text) EN
 ) AS t (event_type, kind) ON t.event_type = e.event_type
 
 -- postgresql typed_events --
--- The events up to the shards' checkpoints that are not set aside.
+-- The events that are not set aside, up to each shard's checkpoint.
 SELECT {projections/whole columns}
 FROM (
     SELECT e.event_id, e.event_type, e.event_data, substr(e.stream_id, 9) AS user_id,  -- after 'learner-'

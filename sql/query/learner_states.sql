@@ -9,8 +9,8 @@ CROSS JOIN (SELECT sum(catalogue_version) AS catalogue, max(swap_version) AS swa
 LEFT JOIN learner_versions v ON v.user_id = a.user_id;
 
 -- states --
--- One row per learner; progress is NULL without events. `expires_at` is the end of the learner's local day, or the
--- time at which the offset of their local time changes, if that is earlier.
+-- One row per learner; the progress of a learner without events is null. `expires_at` is the end of the learner's local
+-- day, or the time at which the offset of their local time changes, if that is earlier.
 WITH local_time AS (
     SELECT a.user_id, coalesce(s.shift, INTERVAL '0 hours') AS shift, coalesce(s.ends_at, 'infinity') AS ends_at
     FROM unnest(CAST(:learners AS text[])) AS a (user_id)

@@ -43,7 +43,7 @@ ON CONFLICT (user_id, kind, name) DO UPDATE SET
 WHERE t IS DISTINCT FROM excluded;
 
 -- whole --
--- An item without a catalogue event counts in UNKNOWN of both kinds.
+-- An item without a catalogue event counts under the level UNKNOWN and under the domain UNKNOWN.
 WITH placed AS (
     SELECT s.user_id, s.answers, s.correct_answers, s.interval_days, p.in_catalogue, k.kind,
         coalesce(p.name, 'UNKNOWN') AS name

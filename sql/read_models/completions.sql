@@ -76,7 +76,7 @@ WHERE place = 1
 (SELECT jsonb_object_agg(t.session_id, ARRAY[t]::text) FROM completions t WHERE t.user_id = learner)
 
 -- restore --
--- Only the sessions that the window may change.
+-- Restore only the sessions that the window may change.
 INSERT INTO completions
 SELECT c.*
 FROM (SELECT DISTINCT session_id FROM window_facts WHERE kind = 'completion') w

@@ -33,8 +33,8 @@ CREATE TEMPORARY TABLE window_days (LIKE daily_stats INCLUDING STORAGE) ON COMMI
 DELETE FROM window_days;
 
 -- fold --
--- One CTE for each source of the window, with the columns that it contributes. Full joins are hashed or merged, so
--- a plan that was made on empty tables is never a nested loop.
+-- Each CTE reads one of the window's tables, and computes the columns that this table contributes. Full joins are
+-- hashed or merged, so a plan that was made on empty tables is never a nested loop.
 WITH answered AS (
     SELECT user_id, day,
         count(*) FILTER (WHERE kind = 'answer') AS answers,
@@ -163,7 +163,7 @@ INSERT INTO daily_stats SELECT * FROM unnest((state.daily_stats #>> '{}')::daily
 DELETE FROM daily_stats WHERE user_id = ANY (learners);
 
 -- stat_fields --
--- The result columns from a row s of daily_stats or weekly_stats, which may be missing.
+-- The result columns from a row s of daily_stats or weekly_stats. The row may be missing.
 coalesce(s.sessions_completed, 0)                  AS sessions_completed,
 coalesce(s.study_seconds, 0)                       AS study_seconds,
 coalesce(s.study_seconds, 0) / 60                  AS study_time_minutes,

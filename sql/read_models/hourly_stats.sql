@@ -1,5 +1,5 @@
 -- One row per learner and hour of the day (0 to 23) in which the learner has answered. The hour is local, in the time
--- zone that was in force at the answer.
+-- zone that was in force at the time of the answer.
 
 -- table --
 CREATE TABLE hourly_stats (

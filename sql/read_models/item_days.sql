@@ -16,7 +16,7 @@ CREATE TEMPORARY TABLE item_days (LIKE item_days INCLUDING STORAGE, PRIMARY KEY 
     ON COMMIT DELETE ROWS;
 
 -- window --
--- By how much the window changes items_reviewed, for each day.
+-- How much the window adds to the items_reviewed of each day; may be negative.
 CREATE TEMPORARY TABLE window_reviewed (
     user_id varchar(200) COLLATE "C", day date, items_reviewed bigint
 ) ON COMMIT DELETE ROWS;
@@ -75,7 +75,7 @@ WHERE kind = 'answer'
  ) d)
 
 -- restore --
--- Only the items that the window may change.
+-- Restore only the items that the window may change.
 INSERT INTO item_days
 SELECT learner, s.item_id, d.day
 FROM (SELECT DISTINCT item_id FROM window_facts WHERE kind = 'answer') w

@@ -16,7 +16,7 @@ CREATE TABLE items (
 CREATE INDEX items_in_catalogue ON items (item_id) WHERE in_catalogue;
 
 -- as_of --
--- A view with in_catalogue only. A query computes this column from the log's index of catalogue events, in index order.
+-- A view that has only item_id and in_catalogue. It reads the log's index of catalogue events, in index order.
 CREATE TEMPORARY VIEW items AS
 SELECT substr(d.stream_id, 6) AS item_id,  -- after 'item-'
     d.event_type <> 'ItemArchived' AS in_catalogue

@@ -16,8 +16,8 @@ CREATE TEMPORARY TABLE learning_streaks (LIKE learning_streaks INCLUDING STORAGE
     ON COMMIT DELETE ROWS;
 
 -- fold --
--- A day that becomes a study day joins runs; a day that ceases to be one cuts a run. Only runs that contain such a day
--- or are next to it change.
+-- A day that becomes a study day may join two runs; a day that is no longer a study day may cut a run. The fold changes
+-- only runs that contain such a day or are next to it.
 WITH turned AS MATERIALIZED (
     SELECT w.user_id, w.day, w.sessions_completed > 0 AS studied
     FROM window_days w
@@ -75,7 +75,7 @@ ORDER BY user_id, starts
 ON CONFLICT (user_id, starts) DO UPDATE SET ends = excluded.ends;
 
 -- whole --
--- Consecutive days less their numbers are one day, which identifies the run.
+-- A day minus its row number is the same date for all days of a run. This date identifies the run.
 SELECT user_id, min(day) AS starts, max(day) AS ends
 FROM (
     SELECT user_id, day,

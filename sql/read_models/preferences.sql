@@ -58,7 +58,7 @@ SELECT user_id, starts_at, lead(starts_at, 1, 'infinity') OVER (PARTITION BY use
 FROM compared
 WHERE before IS DISTINCT FROM (timezone, day_start);
 
--- The segments of constant shift: the local day of t is date(t + the shift of the segment that contains t).
+-- Segments of time in which the learner's shift is constant: the local day of t is date(t + the shift of t's segment).
 CREATE VIEW segments AS
 SELECT
     z.user_id,
@@ -116,7 +116,7 @@ FROM compared
 WHERE before IS DISTINCT FROM (timezone, day_start_hour)
 
 -- loaded --
--- The rows as PostgreSQL reads them: hours become intervals.
+-- The rows in the form that PostgreSQL loads: hours become intervals.
 SELECT user_id, occurred_at, event_id, timezone, day_start_hour || ' hours' AS day_start
 FROM preferences
 

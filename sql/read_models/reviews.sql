@@ -120,7 +120,7 @@ WHERE kind = 'review'
  ) r)
 
 -- restore --
--- Only the items that the window may change.
+-- Restore only the items that the window may change.
 INSERT INTO reviews
 SELECT learner, s.item_id, r.occurred_at, r.event_id, r.interval_days
 FROM (SELECT DISTINCT item_id FROM window_facts WHERE kind = 'review') w

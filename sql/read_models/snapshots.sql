@@ -56,7 +56,7 @@ ORDER BY e.stream_version DESC
 LIMIT 1
 $version$;
 
--- Delete the learners from snapshot_learners who have fewer than event_interval new events since their last snapshot.
+-- Delete from snapshot_learners the learners who have fewer than event_interval new events since their last snapshot.
 CREATE FUNCTION drop_learners_not_due(event_interval bigint) RETURNS void LANGUAGE sql
     SET enable_seqscan = off
     SET random_page_cost = 0
@@ -99,7 +99,8 @@ BEGIN
         RETURN 0;
     END IF;
 
-    -- A single statement, because it sees a single state of the database, in which the rows match the version.
+    -- This is a single statement, because all its parts see the same state of the database, in which the rows match the
+    -- version.
     INSERT INTO event_store.snapshots (stream_id, stream_version, fingerprint, newest_occurred_at, set_aside, state)
     SELECT v.stream_id, v.stream_version, snapshot_fingerprint(),
         greatest(last.newest_occurred_at, since.newest_occurred_at),

@@ -10,7 +10,7 @@ CREATE TABLE zone_rules (
 );
 
 -- as_of --
--- A copy for the life of the connection: a view of the live table would be dropped with that table.
+-- A copy that lasts as long as the connection. A view of the live table would be dropped with the table.
 CREATE TEMPORARY TABLE zone_rules AS SELECT * FROM zone_rules;
 ALTER TABLE zone_rules ADD PRIMARY KEY (zone, starts_at);
 

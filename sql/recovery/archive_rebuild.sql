@@ -13,7 +13,8 @@ CREATE TABLE loaded_buckets (
     bucket int    PRIMARY KEY,
     events bigint NOT NULL
 );
--- An erasure may have marked its learner before the shards were locked. The archive or the later events have the mark.
+-- An erasure may have added its learner before the shards were locked. The rebuild adds deleted learners again, from
+-- the archive and from the later events.
 DELETE FROM deleted_learners;
 
 -- act as owner --
@@ -36,7 +37,7 @@ FROM archive_rebuild r
 WHERE r.version = CAST(:version AS bigint);
 
 -- lock bucket --
--- Held by the session, so that no other task folds the bucket at the same time.
+-- The session holds this lock, so that no other task folds the bucket at the same time.
 SELECT pg_advisory_lock(hashtext('archive bucket'), CAST(:bucket AS int));
 
 -- unlock bucket --
@@ -70,7 +71,7 @@ WHERE NOT EXISTS (SELECT FROM loaded_buckets b WHERE b.bucket = n)
 ORDER BY n;
 
 -- set aside since --
--- Archived events that were set aside after the rebuild began: some tasks may have folded them.
+-- Archived events that were set aside after the rebuild began. Some tasks may have folded such an event.
 SELECT p.global_position
 FROM event_store.poisoned p
 CROSS JOIN archive_rebuild r
@@ -97,11 +98,11 @@ SET position = coalesce((SELECT n.position FROM reached n WHERE n.shard = b.shar
 DROP TABLE archive_rebuild, loaded_buckets;
 
 -- has swapped --
--- Whether the live read models were swapped in after the version was given.
+-- Whether the live read models were swapped in after the rebuild with this version had begun.
 SELECT coalesce(max(c.swap_version), 0) > CAST(:version AS bigint) FROM checkpoints c;
 
 -- lock shards --
--- Held by the session: an erasure does not fold a deletion into the second schema while rows are loaded.
+-- The session holds these locks, so that no erasure folds a deletion into the second schema while rows are loaded.
 SELECT pg_advisory_lock(hashtext(CAST(:schema AS text)), n) FROM generate_series(0, 15) n;
 
 -- unlock shards --

@@ -1,14 +1,14 @@
 -- Backup and restore of the read models: the live schema's tables in one snapshot.
 
 -- lock --
--- Lock out other backups of this schema and a swap of this schema: a rebuild takes this lock before its swap.
+-- Prevent other backups and a swap of this schema. A rebuild takes this lock before its swap.
 SELECT pg_try_advisory_lock(hashtext('backup ' || CAST(:schema AS text)), 0);
 
 -- begin --
 BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;
 
 -- tables --
--- The tables, the largest first, with their estimated rows and the statement that reads each.
+-- The tables, largest first, each with its estimated number of rows and the statement that reads it.
 SELECT c.relname AS name,
     CAST(greatest(c.reltuples, 0) AS bigint) AS rows,
     format('COPY %I.%I (%s) TO STDOUT', n.nspname, c.relname, a.columns) AS copy_out
@@ -35,7 +35,7 @@ LEFT JOIN event_store.events e ON e.global_position = c.position AND e.shard = c
 ORDER BY c.shard;
 
 -- set aside --
--- The events of each shard, up to its checkpoint, that are set aside.
+-- The events that are set aside, up to each shard's checkpoint.
 SELECT p.global_position
 FROM event_store.poisoned p
 JOIN event_store.events e ON e.global_position = p.global_position

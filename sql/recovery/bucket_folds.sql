@@ -10,7 +10,7 @@ CREATE TEMPORARY VIEW log AS
 SELECT * FROM read_parquet(getvariable('log_files'), hive_partitioning = false);
 
 -- no log --
--- For files without rows.
+-- The empty log of a bucket that has no files.
 CREATE TEMPORARY TABLE log (
     global_position BIGINT, event_id UUID, stream_id VARCHAR, event_type VARCHAR, event_data VARCHAR,
     occurred_at TIMESTAMPTZ, created_at TIMESTAMPTZ
@@ -20,7 +20,7 @@ CREATE TEMPORARY TABLE log (
 CREATE TEMPORARY TABLE set_aside AS SELECT unnest(CAST($positions AS BIGINT[])) AS global_position;
 
 -- rebuild --
--- The version of the loaded rows, which some read models' blocks `loaded` read.
+-- The version that the loaded rows get. The blocks `loaded` of some read models read it.
 CREATE TEMPORARY TABLE rebuild AS SELECT CAST($version AS BIGINT) AS version;
 
 -- write shared --

@@ -45,8 +45,8 @@ WHERE t.highest > coalesce(pg_sequence_last_value(CAST(pg_get_serial_sequence(t.
 ORDER BY t.name;
 
 -- checkpoints --
--- Each shard's checkpoints, and the number of events it is behind. `ahead`: a checkpoint is past the log's end.
--- `other`: the event at the checkpoint is not the event that was folded, so the rows were made from another log.
+-- Each shard's checkpoints, and the number of events that the shard is behind. `ahead`: a checkpoint is past the log's
+-- end. `other`: the event at the checkpoint is not the event that was folded, so the rows were made from another log.
 SELECT c.shard, c.position, b.position AS batch_position,
     (SELECT count(*) FROM event_store.events e
      WHERE (e.shard, e.global_position) > (c.shard, c.position)

@@ -6,7 +6,7 @@ SET LOCAL timezone = 'UTC';        -- the whole folds have times without a zone
 SET LOCAL jit = off;
 SET LOCAL max_parallel_workers_per_gather = 0;
 SET LOCAL enable_nestloop = off;   -- the temporary tables have no statistics
-SET LOCAL enable_mergejoin = off;  -- it would sort whole relations
+SET LOCAL enable_mergejoin = off;  -- a merge join would sort whole relations
 SET LOCAL work_mem = '64MB';
 
 -- end --

@@ -1,4 +1,4 @@
--- Add up two counts by outcome.
+-- Add up two JSON objects of counts by outcome, such as {"appended": 3, "pending": 1}.
 CREATE OR REPLACE FUNCTION event_store.add_outcomes(a jsonb, b jsonb) RETURNS jsonb
 LANGUAGE sql IMMUTABLE
 RETURN (SELECT coalesce(jsonb_object_agg(t.key, t.sum), '{}')

@@ -1,5 +1,5 @@
--- Renew the planner's statistics of columns of a table of the log or of the operations: they hold values from rows that
--- were erased.
+-- Renew the planner's statistics of the given columns of a table of the log or of the operations, because these
+-- statistics may contain values from erased rows.
 CREATE OR REPLACE FUNCTION event_store.analyze_columns(table_id oid, columns text[]) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN

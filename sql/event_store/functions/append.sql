@@ -11,7 +11,8 @@ CREATE OR REPLACE FUNCTION event_store.append(
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 SET lock_timeout = '10s'
--- A plan that is made while the tables are empty is kept until the connection ends, so it must use the keys even then.
+-- A plan is kept until the connection ends, so a plan that is made while the tables are empty must already use the
+-- keys.
 SET plan_cache_mode = force_generic_plan
 SET enable_seqscan = off
 SET enable_bitmapscan = off

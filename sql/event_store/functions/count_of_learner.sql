@@ -1,4 +1,4 @@
--- Count what the log holds of a learner, for the receipt of an erasure. Other statements count dead letters and
+-- Count what the log holds about a learner, for the receipt of an erasure. Other statements count dead letters and
 -- operations.
 CREATE OR REPLACE FUNCTION event_store.count_of_learner(
     learner text, OUT events bigint, OUT sessions bigint, OUT pending bigint, OUT snapshots bigint, OUT poisoned bigint

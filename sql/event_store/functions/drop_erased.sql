@@ -1,6 +1,7 @@
 -- Drop the events and dead letters of erased learners from a batch; `erased` is the number dropped. An event belongs to
--- an erased learner if it names the learner, or if it names no learner but a session of the learner. A dead letter does
--- if it names either.
+-- an erased learner if it names the learner. An event that names no learner, and a SessionStarted, also belongs to an
+-- erased learner if it names a session of the learner. A dead letter belongs to an erased learner if it names the
+-- learner or a session of the learner.
 --
 -- If the SessionStarted of a new session is dropped, the session is recorded as one of an erased learner, and its
 -- pending events are deleted.
@@ -15,7 +16,7 @@ DECLARE
     owner         text;
 BEGIN
     SELECT * INTO STRICT key FROM event_store.erasure_key;
-    -- Few events are of erased learners. For a single event, three lookups are faster than the statement below.
+    -- Few events belong to erased learners. For a single event, three lookups are faster than the statement below.
     IF jsonb_array_length(events) = 1 AND letters IS NULL THEN
         session := events -> 0 ->> 'session_id';
         SELECT s.user_id INTO owner FROM event_store.sessions s WHERE s.session_id = session;

@@ -1,7 +1,7 @@
--- Empty the newest at_most events of the learner that are not yet empty, except UserDeleted unless with_deletions is
--- true; return the number of emptied events. They keep their positions, shards and recording times. The emptied
--- events move to the shard's stream of erased events. The learner's remaining events are renumbered, so that their
--- versions stay 1, 2, 3 … without gaps.
+-- Empty the newest at_most events of the learner that are not empty yet; return their number. UserDeleted events are
+-- emptied only if with_deletions is true. Emptied events keep their positions, shards and recording times, but move to
+-- the shard's stream of erased events. The learner's remaining events are renumbered, so that their versions stay 1, 2,
+-- 3 … without gaps.
 CREATE OR REPLACE FUNCTION event_store.redact_events(learner text, at_most integer, with_deletions boolean)
 RETURNS integer
 LANGUAGE plpgsql SECURITY DEFINER
@@ -13,12 +13,12 @@ AS $$
 DECLARE
     stream    text := 'learner-' || learner;
     target    text := event_store.erased_stream(event_store.shard_of(stream));
-    last      bigint;              -- the highest version of the target
+    last      bigint;              -- the highest version of the target stream
     positions bigint[];
     version   bigint;              -- the lowest unused version of the learner's stream
     deletion  record;
 BEGIN
-    -- Only one transaction at a time may add versions to the target.
+    -- Only one transaction at a time may add events to the target stream.
     PERFORM pg_advisory_xact_lock(hashtextextended('event_store.redact ' || target, 0));
     SELECT coalesce(max(e.stream_version), 0) INTO last FROM event_store.events e WHERE e.stream_id = target;
 

@@ -1,8 +1,8 @@
--- Search the text columns of some blocks of a table for a learner's id, but skip the given operation; return the number
--- of rows found. `is_other`: the rows are events of somebody else, which an erasure does not change.
+-- Search the text columns in some of a table's disk blocks for a learner's id, but skip the given operation; return the
+-- number of rows found. `is_other` is true for events of other streams, which an erasure does not change.
 --
 -- In the tables of Progress, the search skips columns and fields that cannot hold a learner's id. Otherwise it would
--- find an item or a session that has the same id, or a level or a time zone with that name.
+-- find items, sessions, levels and time zones whose id or name happens to be the learner's id.
 CREATE OR REPLACE FUNCTION event_store.search_rows(
     learner text, operation_id uuid, table_id oid, first_block bigint, blocks bigint
 ) RETURNS TABLE (is_other boolean, how_many bigint)

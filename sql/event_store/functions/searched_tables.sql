@@ -1,4 +1,4 @@
--- Return the tables in which an erasure searches for the learner's id, with their numbers of blocks.
+-- Return the tables in which an erasure searches for the learner's id, each with its number of disk blocks.
 CREATE OR REPLACE FUNCTION event_store.searched_tables() RETURNS TABLE (table_id oid, place text, blocks bigint)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 SELECT c.oid, c.oid::regclass::text, pg_relation_size(c.oid) / current_setting('block_size')::bigint

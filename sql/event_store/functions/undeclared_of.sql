@@ -1,6 +1,6 @@
 -- Read at most at_most undeclared events that name no learner, after a stream and a version. Return the positions of
--- those that name a session of the learner, because they arrived before the session's first SessionStarted; also those
--- of a session whose start was dropped because its learner is erased. `reached_…` are the stream and the version of the
+-- the events that name a session of the learner (they arrived before the session's first SessionStarted) or a session
+-- whose SessionStarted was dropped because its learner is erased. `reached_…` are the stream and the version of the
 -- last event that was read; null if there was none.
 CREATE OR REPLACE FUNCTION event_store.undeclared_of(
     learner text, after_stream text, after_version bigint, at_most integer,

@@ -1,8 +1,8 @@
--- Return the operation that this caller has started with this key; else the unfinished operation of this kind about the
--- same subject; else start one.
--- is_same: the operation has these arguments. by_key: the caller has used the key before. daily_limit: how many
--- operations about this subject the caller may start within 24 hours, apart from failed ones; null: any number. If the
--- caller has reached the limit, operation_id is null, and retry_after_s is the time until the next one is allowed.
+-- Return the operation that this caller has started with this key; otherwise, the unfinished operation of this kind
+-- about the same subject; otherwise, start an operation.
+-- is_same: the operation has these arguments. by_key: the caller has used the key before. daily_limit: the number of
+-- operations about this subject that the caller may start within 24 hours, without failed ones; null: no limit. If the
+-- caller has reached the limit, operation_id is null, and retry_after_s is the time until the next operation is allowed.
 CREATE OR REPLACE FUNCTION operations.accept(
     kind text, started_by text, key text, arguments jsonb, steps text[], subject text, time_limit_s double precision,
     daily_limit integer,
@@ -22,8 +22,8 @@ BEGIN
         RETURNING o.operation_id, true, false, false
         INTO accept.operation_id, accept.is_same, accept.by_key, accept.is_finished;
         IF FOUND THEN
-            -- Until this transaction ends, the new row makes concurrent requests about the subject wait. So each
-            -- request counts all earlier ones.
+            -- Until this transaction ends, the new row makes concurrent requests about the subject wait, so that each
+            -- request counts all earlier requests.
             SELECT ceil(extract(epoch FROM min(o.started_at) + INTERVAL '24 hours' - clock_timestamp()))
             INTO accept.retry_after_s
             FROM operations.operations o

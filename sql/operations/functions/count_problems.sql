@@ -1,6 +1,6 @@
--- Count the operations that failed or timed out within the last hour, and those that are unfinished more than an hour
--- (an erasure: 24 hours) after their start or retry, when they got 24 hours (14 days) until they expire. A cancelled
--- operation has failed only if a step could not be compensated.
+-- Count the operations that failed or timed out within the last hour, and the overdue ones: those unfinished more than
+-- an hour (an erasure: 24 hours) after their start or retry. An operation expires 24 hours (an erasure: 14 days) after
+-- its start or retry. A cancelled operation counts as failed only if a step could not be compensated.
 CREATE OR REPLACE FUNCTION operations.count_problems(OUT failed bigint, OUT overdue bigint)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
