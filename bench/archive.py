@@ -30,7 +30,7 @@ _EVENTS = int(os.environ.get("EVENTS", "250000"))
 
 
 def compare_with_copy(server: Server) -> Iterator[Line]:
-    """Compare a run, which writes and verifies every event, with a COPY into a file."""
+    """Compare the archiving, which writes and verifies every event, with a COPY into a file."""
     store, rounds = server.create_store(), Rounds()
     events = logs.fill(store, learners=_EVENTS // _EVENTS_OF_A_LEARNER, sessions=20)
     rebuild.run(store.connect)

@@ -25,7 +25,7 @@ _BARS = {"of 25,000 events": 250.0, f"{_SINCE} events after a snapshot": 40.0}
 def measure_moments(server: Server) -> Iterator[Line]:
     """Measure the three queries one after another with the query function's reader."""
     store = server.create_store()
-    # This also lets the batch job take snapshots.
+    # study.fill also runs the batch job, which takes snapshots.
     learner, *_ = study.fill(store, learners=_LEARNERS, days=_DAYS, answers=_ANSWERS, fresh=_FRESH)
     begin = datetime.now(UTC)
     _append(store, learner, begin)

@@ -31,7 +31,7 @@ _NAMED = _OWN.replace("Days(", "Days($userId: ID!, ").replace("Stats(", "Stats(u
 
 @dataclass(frozen=True)
 class _Contenders:
-    """The ports of the query function (ours), of full yoga and of bare yoga, and their data."""
+    """The ports of the query function (`ours`) and of both yoga servers, and the common data."""
 
     store: Store
     learners: list[str]
@@ -46,7 +46,7 @@ class _Contenders:
 
 
 def questions(issuer: Issuer, learners: list[str]) -> Iterator[tuple[bytes, bytes]]:
-    """Yield pairs of requests: one with the learner's token, one without a token for bare yoga."""
+    """Yield pairs of requests: one with the learner's token, and one without, for bare yoga."""
     for back, learner in itertools.product(range(_DAYS - _RANGE + 1), learners):
         to = study.last_day() - timedelta(days=back)
         span = {"from": to - timedelta(days=_RANGE - 1), "to": to}
@@ -107,7 +107,7 @@ def measure_hits(server: Server) -> Iterator[Line]:
         cached = [request for request, _ in itertools.islice(source, _CACHED)]
         for number in range(_ROUNDS + 2):
             misses = [request for _, request in itertools.islice(source, _REQUESTS)]
-            # Fetch the versions again, because their copies expire after five seconds.
+            # Fetch the versions again, because Redis keeps copies of them for only five seconds.
             _send(RequestBatch(of.ours, cached))
             hits = _send(RequestBatch(of.ours, cached * (_REQUESTS // _CACHED), b'"HIT"'))
             bare = _send(RequestBatch(of.bare, misses))

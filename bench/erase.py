@@ -37,7 +37,7 @@ _BASELINE_S = 10.0
 
 
 def measure_erasure(server: Server, events: int = _EVENTS) -> Iterator[Line]:
-    """Measure the operation, its longest transaction, and the appends before and meanwhile."""
+    """Measure the operation, its longest transaction, and appends before and during it."""
     store = server.create_store()
     theirs = events // _SHARE
     logs.fill(store, learners=1, sessions=theirs // _SESSION, seed="erased")
@@ -92,7 +92,7 @@ def _erase(store: Store, learner: str) -> float:
 
 @contextlib.contextmanager
 def _settings_of(store: Store) -> Iterator[None]:
-    """Let the worker use this store, and an archive of its own."""
+    """Let the worker use this store, and an archive that nothing else uses."""
     with tempfile.TemporaryDirectory() as folder:
         settings.fill_in(DATABASE_URL=store.url, PROGRESS_DATA_DIR=folder)
         settings.current.cache_clear()

@@ -42,7 +42,7 @@ def compare_with_short(server: Server) -> Iterator[Line]:
 
 
 def _measure(store: Store) -> Rounds:
-    """Return the seconds per window, for the long history and for new learners of 1,000 events."""
+    """Return the seconds per window, for the long history and for learners with 1,000 events."""
     rounds, chance = Rounds(), random.Random(1)
     long, *short = logs.learners(store, events=1_000)
     with closing(store.connect()) as ours, closing(store.connect()) as other:
@@ -64,7 +64,7 @@ def _measure(store: Store) -> Rounds:
 
 
 def _append(connection: Connection, learner: str, known: int, first: float) -> None:
-    """Append a session a day from day `first`, with items of the sessions from day `known` on."""
+    """Append a session a day from day `first` on, about items answered from day `known` on."""
     items = connection.run(
         blocks("seed")["items"],
         learner=learner,

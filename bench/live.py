@@ -15,7 +15,7 @@ _ROUNDS = 9
 
 
 def compare_with_runner(server: Server) -> Iterator[Line]:
-    """Compare folds of all realtime read models with two counters of `eventsourcing`'s runner."""
+    """Compare folds of all realtime read models with two counters that `eventsourcing` runs."""
     store, theirs = server.create_store(), server.create_store()
     logs.fill(store, learners=300, sessions=20)
     peer, rounds = Peer(theirs), Rounds()

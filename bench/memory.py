@@ -1,4 +1,4 @@
-"""The memory of project and query under load; the benchmark `ingest` measures that of ingest."""
+"""The memory of project and query under load; for ingest, see the benchmark `ingest`."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack

@@ -21,7 +21,7 @@ _TIMEOUT_S = 60.0  # seconds
 
 
 class Learner(Aggregate):
-    """A learner, whose every answer is an event."""
+    """A learner; each answer of the learner is an event."""
 
     class Answered(Aggregate.Event):
         """One answer."""

@@ -48,7 +48,7 @@ def _rows(plan: dict[str, Any]) -> int:
 
 
 class Costing:
-    """An executor of documents on one database, without a cache."""
+    """Executes GraphQL documents against one database, without a cache, and adds up their cost."""
 
     def __init__(self, reader: Reader, caller: Caller, *, explains: bool) -> None:
         self.context = Context(caller, Queries(reader), datetime.now(UTC))
@@ -61,8 +61,8 @@ class Costing:
     async def answer(self, document: str) -> tuple[GraphQLResponse, int]:
         """Return the response, and the number of rows and buffers that its statements read.
 
-        The number is the same in every run. Without `explains`, nothing is counted, because
-        counting slows PostgreSQL down, and the number is 0.
+        The number is the same in every run. Without `explains`, nothing is counted, and the
+        number is 0. Counting slows PostgreSQL down.
         """
         self._work = 0
         with request_scope.begin(_TIMEOUT_S):

@@ -36,7 +36,7 @@ _BAR = 20
 
 @dataclass
 class Cast:
-    """One learner with 800 answers for each kind of event, and a crowd with one session each."""
+    """One learner with 800 answers for each kind of event, and many learners with one session."""
 
     learners: Iterator[str]
     crowd: list[str]
@@ -242,7 +242,7 @@ _FOR_MANY: dict[str, Callable[[list[str]], Iterator[Envelope]]] = {
 
 
 def _measure_neighbours(server: Server) -> Line:
-    """Measure how long a burst delays another learner of the same shard, at most."""
+    """Measure the longest delay that a burst causes for another learner of the same shard."""
     store = server.create_store()
     logs.fill(store, learners=40, sessions=_SESSIONS)
     with closing(store.connect()) as connection:

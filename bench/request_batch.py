@@ -101,7 +101,7 @@ class _Sender:
         return Durations(time.perf_counter() - begin)
 
     async def send_steadily(self, a_second: int) -> Durations:
-        """Send each request when it is due, even while earlier ones are unanswered."""
+        """Send each request when it is due, even if earlier requests have no response yet."""
         begin = time.perf_counter()
         for number, request in enumerate(self._waiting):
             due = begin + number / a_second

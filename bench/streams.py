@@ -54,7 +54,10 @@ class _Setup:
 
     @contextmanager
     def open_streams(self, learner: str | None = None) -> Iterator[StreamReaders]:
-        """Open one stream per learner, about the learner's progress or, if given, `learner`'s."""
+        """Open one stream for each of `self.learners`.
+
+        Each stream reports that learner's own progress, or the progress of `learner` if given.
+        """
         body = {"query": _PROGRESS, "variables": {"of": learner}}
         accept = "Accept: text/event-stream"
         streams = [

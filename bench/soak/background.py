@@ -1,4 +1,4 @@
-"""A part of the soak that works in a thread of its own."""
+"""A part of the soak test that works in a separate thread."""
 
 import threading
 

@@ -64,7 +64,7 @@ def find_defects(
 
 
 def _check_queries(queries: Queries) -> Iterator[str]:
-    """A query may get 503 while the database restarts, or no response from a killed instance."""
+    """Yield the unexpected outcomes; 503 in an outage and no response after a kill are expected."""
     for (instance, outcome), count in queries.outcomes.items():
         is_expected = outcome in _OUTAGES or (
             outcome.startswith(NO_RESPONSE) and instance != "steady"
@@ -89,7 +89,7 @@ def _compare_log(connection: Connection, load: Load, commands: Commands) -> Iter
 
 
 def _check_dead_letters(connection: Connection, load: Load) -> Iterator[str]:
-    """A message that was published twice after a lost response may have two dead letters."""
+    """Check all dead letters; a message that was published twice may have two of them."""
     payloads = [row[0] for row in connection.run(blocks("soak/soak")["dead letters"])]
     if unexpected := [payload for payload in payloads if BROKEN not in payload]:
         yield f"{len(unexpected)} unexpected dead letters, for example {unexpected[0][:200]}"

@@ -34,7 +34,7 @@ _SETTLE_TIMEOUT_S = 120.0
 
 
 def name_leaver(number: int) -> str:
-    """Return the name of a learner who will be erased; no name is contained in another."""
+    """Return the name of a learner who will be erased; no name contains another name."""
     return f"leaver-{number:04}"
 
 

@@ -13,7 +13,7 @@ _HEADS = (
 
 
 def minutes(samples: Sequence[Sample]) -> str:
-    """Return a Markdown table with the highest lag and latency, and the last values, per minute."""
+    """Return a Markdown table of the minutes: the highest lag and latency, or the last value."""
     names = list(samples[-1].memory_mb)
     heads = [*_HEADS, *(f"{name}, MB" for name in names)]
     rows = [heads, ["---:"] * len(heads)]

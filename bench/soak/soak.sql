@@ -34,8 +34,8 @@ SELECT count(*) FROM operations.operations WHERE finished_at IS NULL;
 SELECT count(*) FROM shards_behind;
 
 -- tables --
--- The tables of the read models, with the columns that depend only on the events. Without the versions, the time of
--- the last batch run, and the queue snapshot_learners, which a rebuild fills and a batch run empties.
+-- The tables of the read models, with the columns that depend only on the events. The versions and the time of the last
+-- batch run are left out. So is the queue snapshot_learners, which a rebuild fills and a batch run empties.
 SELECT c.relname, string_agg(quote_ident(a.attname), ', ' ORDER BY a.attnum)
 FROM pg_class c
 JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
@@ -46,7 +46,7 @@ GROUP BY c.relname
 ORDER BY c.relname;
 
 -- texts --
--- For each table of the store, a statement that counts the rows that contain a text in any column.
+-- For each table of the store, a statement that counts the rows that contain a given text in any column.
 SELECT format('SELECT count(*) FROM %I.%I t WHERE strpos(t::text, :needle) > 0', schemaname, tablename)
 FROM pg_tables
 WHERE schemaname IN ('event_store', 'operations') OR schemaname LIKE 'progress%';
