@@ -97,7 +97,7 @@ resource "google_project_iam_custom_role" "plan" {
   title   = "Terraform: read resources without their contents"
   permissions = [
     "logging.logMetrics.get", "logging.logMetrics.list",
-    "redis.instances.getAuthString", # the provider reads this password with the instance; the state contains it
+    "redis.instances.getAuthString", # the provider reads this password with the instance, and writes it to the state
     "servicenetworking.services.get",
     "storage.buckets.get", "storage.buckets.list",
   ]

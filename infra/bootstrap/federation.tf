@@ -63,7 +63,7 @@ resource "google_iam_workload_identity_pool_provider" "github" {
     "assertion.repository_id == '${var.github.repository_id}'",
     "assertion.ref == 'refs/heads/${var.github.branch}'",
     "assertion.environment == '${local.github_environments[each.key]}'",
-    # An outsider cannot trigger these events on the branch.
+    # Somebody without write access cannot trigger these events on the branch.
     "assertion.event_name in ['push', 'schedule', 'workflow_dispatch']",
     "assertion.job_workflow_ref.startsWith('${var.github.repository}/.github/workflows/')",
   ])

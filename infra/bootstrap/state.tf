@@ -13,8 +13,8 @@ resource "google_storage_bucket" "state" {
     enabled = true
   }
 
-  # Old versions make it possible to restore a damaged state. A version is deleted once it is 90 days old and 20
-  # versions are newer.
+  # Old versions make it possible to restore a damaged state. A version is deleted once it is 90 days old and 20 newer
+  # versions exist.
   lifecycle_rule {
     action {
       type = "Delete"

@@ -34,7 +34,7 @@ variable "region" {
   type        = string
   default     = "europe-west1"
 
-  # cloud.google.com/build/docs/locations, "Restricted regions for some projects".
+  # See "Restricted regions for some projects" on cloud.google.com/build/docs/locations.
   validation {
     condition = contains(
       ["asia-east1", "australia-southeast1", "europe-west1", "southamerica-east1", "us-central1", "us-west2"],

@@ -107,7 +107,7 @@ def compute_services(month: Month) -> dict[str, float]:
 
 def compute_usage(month: Month) -> Usage:
     """Return a month's usage, keyed by the name of the price."""
-    usage: Counter[str] = Counter()  # update() also adds floats
+    usage: Counter[str] = Counter()  # update() adds the values, also floats
     for part in (_functions, _jobs, _pubsub, _database, _monitoring, _storage, _load_balancer):
         usage.update(part(month))
     return dict(usage)

@@ -103,7 +103,7 @@ class Cloud:
         tag: str | None = None,
         untag: str | None = None,
     ) -> None:
-        """Split the traffic among revisions. Tag the first one `tag`; remove the tag `untag`."""
+        """Split the traffic among revisions; tag the first revision, and remove the tag `untag`."""
         split = ",".join(f"{revision}={percent}" for revision, percent in percents.items())
         first = next(iter(percents))
         flags = [f"--update-tags={tag}={first}"] if tag else []

@@ -93,7 +93,7 @@ def _is_result(body: bytes) -> bool:
 
 
 def _is_unauthenticated(body: bytes) -> bool:
-    """Return whether GraphQL rejected the query, which shows that its authentication works."""
+    """Return whether GraphQL rejected the query as unauthenticated, as it should."""
     try:
         return bool(_parse(body)["errors"][0]["extensions"]["code"] == "UNAUTHENTICATED")
     except (LookupError, TypeError):

@@ -55,9 +55,10 @@ resource "google_bigquery_table" "events" {
   }
 }
 
-# Questions across learners, answered from the archive. BigQuery copies nothing: it reads the bucket's files for each
-# query, so that the erasure of a learner reaches these views. Whoever queries them needs roles/storage.objectViewer for
-# the bucket. A query reads the whole archive, and reading old files costs more, because their storage class is colder.
+# Views that answer questions across learners from the archive. BigQuery stores no copy but reads the bucket's files for
+# each query, so that the erasure of a learner also takes effect in these views. Whoever queries them needs
+# roles/storage.objectViewer for the bucket. A query reads the whole archive, and reading old files costs more, because
+# their storage class is colder.
 locals {
   archive_dataset = "${var.project_id}.${google_bigquery_dataset.analytics.dataset_id}"
   archive_questions = {

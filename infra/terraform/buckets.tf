@@ -7,8 +7,8 @@ locals {
 }
 
 # Archived events. In prod, the bucket cannot be deleted while it holds objects, because it outlives the backups of the
-# database. The bucket has no retention lock and no soft delete, because erasing a learner deletes their events here
-# too, with all generations.
+# database. The bucket has no retention lock and no soft delete, because the erasure of a learner also deletes the
+# learner's events in all generations of the bucket's objects.
 resource "google_storage_bucket" "archive" {
   name                        = "${var.project_id}-progress-archive"
   location                    = var.region
@@ -54,7 +54,7 @@ resource "google_storage_bucket" "archive" {
 }
 
 resource "google_storage_bucket_iam_member" "archive" {
-  for_each = toset(["project", "release"]) # `progress erasures apply` does the work of `project`
+  for_each = toset(["project", "release"]) # the release job also erases (`progress erasures apply`)
 
   bucket = google_storage_bucket.archive.name
   role   = "roles/storage.objectUser"

@@ -1,7 +1,7 @@
 # Cloud Armor: the firewall rules of the load balancer, in prod.
 
 variable "requests_per_minute_by_ip" {
-  # A whole school may have one address. RATE_LIMIT_PER_MINUTE limits each caller.
+  # This limit is high, because a whole school may share one address. RATE_LIMIT_PER_MINUTE limits each caller.
   description = "The limit of requests per minute for one IP address."
   type        = number
   default     = 3000
@@ -41,7 +41,7 @@ resource "google_compute_security_policy" "load_balancer" {
   }
 
   rule {
-    description = "A path or query longer than any legitimate request."
+    description = "A path or query longer than in any legitimate request."
     priority    = 100
     action      = "deny(403)"
     match {
@@ -55,7 +55,7 @@ resource "google_compute_security_policy" "load_balancer" {
     for_each = local.limited_headers
 
     content {
-      description = "A header longer than any legitimate request."
+      description = "A header longer than in any legitimate request."
       priority    = rule.key
       action      = "deny(403)"
       match {

@@ -111,7 +111,7 @@ locals {
     }
     project = {
       ingress = "INGRESS_TRAFFIC_INTERNAL_ONLY"
-      timeout = "3600s" # for a rebuild; if Pub/Sub redelivers the command, the operation is already claimed
+      timeout = "3600s" # for a rebuild; a command that Pub/Sub redelivers meanwhile finds its operation claimed
       health  = "/"
       settings = merge(local.archive_environment, local.exports_environment, {
         THREADS = tostring(var.functions["project"].concurrency + 4)
@@ -120,7 +120,7 @@ locals {
     query = {
       ingress = local.is_prod ? "INGRESS_TRAFFIC_INTERNAL_LOAD_BALANCER" : "INGRESS_TRAFFIC_ALL"
       timeout = "3600s" # for streams
-      # Not /ready, which fails without the database: an instance must survive an outage of the database.
+      # Not /ready, which fails without the database, because an instance must survive an outage of the database.
       health = "/health"
       settings = merge(local.query_settings, local.exports_environment, {
         WORKERS = var.functions["query"].cpu # one event loop for each core

@@ -129,7 +129,8 @@ resource "google_compute_url_map" "load_balancer" {
     name            = "revisions"
     default_service = google_compute_backend_service.load_balancer["live"].id
 
-    # Requires the key, because otherwise strangers could reach an untested revision and fail the release by errors.
+    # Requires the key, because otherwise strangers could send requests to an untested revision, whose errors would fail
+    # the release.
     dynamic "route_rules" {
       for_each = nonsensitive(var.smoke_key != null) ? ["green"] : []
 

@@ -80,8 +80,8 @@ locals {
       ]) if local.has_neon
     },
     { for name in ["progress-neon-logins"] : name => local.neon_logins if local.has_neon },
-    # sslmode=require does not verify the certificate: it is signed by the instance's own authority. The address is
-    # private.
+    # sslmode=require does not verify the certificate, which the instance's own authority has signed. This is enough,
+    # because the address is private.
     { for name in ["progress-cloud-sql-url-owner"] : name => format("postgresql://%s:%s@%s/%s?sslmode=require",
       google_sql_user.owner[0].name,
       ephemeral.random_password.database["owner"].result,

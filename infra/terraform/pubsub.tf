@@ -124,7 +124,7 @@ resource "google_pubsub_subscription" "push" {
   topic                      = local.topics[each.value.topic]
   ack_deadline_seconds       = each.value.seconds
   message_retention_duration = local.week
-  retain_acked_messages      = contains(keys(var.foreign_topics), each.value.topic) # a foreign topic may lack retention
+  retain_acked_messages      = contains(keys(var.foreign_topics), each.value.topic) # a foreign topic may retain none
 
   push_config {
     push_endpoint = module.function[each.value.function].uri

@@ -1,7 +1,7 @@
--- Each accepted event of the archive once; e-mail addresses were masked before the event was recorded. Only the files
--- that the manifests name count, but BigQuery reads all files in the folder. While ranges are merged or a file is
--- rewritten, the old and the new files hold the same rows, so that one row for each position is enough. Files that no
--- manifest names are removed within a day.
+-- Each accepted event of the archive once; e-mail addresses were masked before the event was recorded. BigQuery reads
+-- all files in the folder, although only the files that the manifests name belong to the archive. While ranges are
+-- merged or a file is rewritten, the old and the new files hold the same rows, so this view keeps one row for each
+-- position. Files that no manifest names are removed within a day.
 SELECT
     global_position,
     event_id,

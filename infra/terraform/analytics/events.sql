@@ -51,7 +51,7 @@ SELECT
     publish_time
 FROM named
 WHERE event_id IS NOT NULL
--- UUIDs are compared without case, other ids with case.
+-- UUIDs are compared ignoring case; all other ids are case-sensitive.
 QUALIFY ROW_NUMBER() OVER (
     PARTITION BY IF(
         REGEXP_CONTAINS(event_id, r'^[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}$'), LOWER(event_id), event_id

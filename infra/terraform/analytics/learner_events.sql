@@ -51,8 +51,8 @@ dated AS (
         )
 ),
 
--- Events of an item are ordered by time, answers before reviews of the same time. The first answer after its latest
--- review is therefore the answer whose preceding event is a review.
+-- Events of an item are ordered by time; at the same time, an answer comes before a review. The first answer after a
+-- review is therefore the answer whose preceding event is that review.
 ordered AS (
     SELECT
         *,

@@ -17,7 +17,7 @@ variable "retention" {
 }
 
 variable "publishers" {
-  description = "The IAM members that may publish; the keys are any texts that are known before the apply."
+  description = "The IAM members that may publish; the keys may be any texts that are known before the apply."
   type        = map(string)
 }
 
