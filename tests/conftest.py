@@ -26,8 +26,8 @@ from tests.support.terraform import Root
 from tests.support.terraform_environments import Environments
 from tests.support.terraform_state import Deployment
 
-# Programs that some tests need. If a program is missing, the tests that need it are skipped; with
-# --require, they fail.
+# Programs that some tests need. If a program is missing, these tests are skipped, or fail if
+# --require names the program.
 WANTED = (
     *("chromium", "node", OLDEST, "pubsub-emulator"),
     *("terraform", "checkov", "gcloud", "promtool", "docker"),
@@ -35,9 +35,10 @@ WANTED = (
 
 hypothesis.settings.register_profile(
     "quick",
-    deadline=None,  # the duration of an example varies with PostgreSQL
+    deadline=None,  # how long an example takes depends on PostgreSQL
     max_examples=25,
-    # Examples share the fixtures, so a test empties `store`, or creates a database with `stores`.
+    # All examples of a test share its fixtures. Each example therefore empties `store`, or creates
+    # a database with `stores`.
     suppress_health_check=[
         hypothesis.HealthCheck.function_scoped_fixture,
         hypothesis.HealthCheck.too_slow,
@@ -100,7 +101,10 @@ class Store:
 
 @pytest.fixture(scope="session")
 def servers() -> Iterator[Callable[[str], Server]]:
-    """A function that starts EMBEDDED or OLDEST; TEST_DATABASE_URL replaces the embedded server."""
+    """A function that starts a server (EMBEDDED or OLDEST) once, and returns it.
+
+    If TEST_DATABASE_URL is set, it is the URL of EMBEDDED, which is then not started.
+    """
     running: dict[str, Server] = {}
     with contextlib.ExitStack() as stack:
 
@@ -198,7 +202,7 @@ def empty_redis(valkey: str) -> str:
 
 @pytest.fixture
 def redis_with_notifications(empty_redis: str) -> Iterator[str]:
-    """The URL of the empty Valkey to which changes are published, with timeouts of 10 s."""
+    """The URL of the empty Valkey to which changes are published; its clients wait up to 10 s."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("REDIS_URL", empty_redis)
         patch.setattr(connections, "_REPLY_TIMEOUT_S", 10)
@@ -220,7 +224,7 @@ def demo() -> Iterator[browser.Stack]:
 
 @pytest.fixture(scope="module")
 def chromium(request: pytest.FixtureRequest) -> Iterator[Browser]:
-    """A browser, closed after each module: while open, it blocks event loops in this thread."""
+    """A browser, closed after each module because an open one blocks event loops in this thread."""
     if browser.PROGRAM is None:
         skip_without(request, "chromium")
     with browser.browser() as running:
@@ -233,7 +237,7 @@ def visit(chromium: Browser, demo: browser.Stack) -> Iterator[Callable[..., brow
     made: list[browser.Visit] = []
 
     def begin(**options: Any) -> browser.Visit:
-        # Without animations, the browser draws a page about once.
+        # With animations, the browser would draw each page many times.
         usual = {"viewport": {"width": 1280, "height": 800}, "reduced_motion": "reduce"}
         made.append(browser.Visit(demo, chromium.new_context(**{**usual, **options})))
         return made[-1]
@@ -252,7 +256,7 @@ def environments(
     """The deployments of dev, staging and prod, from the offline Terraform."""
     if terraform.find_offline() is None:
         skip_without(request, "terraform")
-    # With xdist, this is the folder of this process, inside the folder of the run.
+    # With xdist, each process has its own folder here; the parent is shared by all processes.
     base = tmp_path_factory.getbasetemp()
     return Environments(
         (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "terraform"

@@ -44,7 +44,7 @@ def pauses(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
 
 @pytest.fixture
 def database(wire: Wire) -> Database:
-    """A database client with at most three sessions, all of which use the wire."""
+    """A database client with at most three sessions, which connect through the proxy `wire`."""
     return Database(wire.url, name="query", size=3, search_path="event_store")
 
 
@@ -124,7 +124,7 @@ async def test_one_request_probes_the_database_and_the_others_are_rejected(
     await fail(database, 20)
     assert not probing.done()
     assert wire.connections <= 4
-    wire.refuses = True  # so the probe fails, and later calls do not connect
+    wire.refuses = True  # this makes the probe fail
     with pytest.raises(DatabaseUnavailable):
         await probing
     await fail(database, 20)
@@ -176,7 +176,7 @@ async def test_calls_that_hang_or_wait_do_not_delay_new_calls_after_the_recovery
     await asyncio.gather(*failing)
     async with asyncio.timeout(5):
         with pytest.raises(DatabaseUnavailable):
-            await waiting.pop()  # the other three may get the sessions of the failed calls
+            await waiting.pop()  # the other three may get the failed calls' sessions
         wire.hangs = False
         assert await ask(database) == 1
     assert not hanging.done()

@@ -11,9 +11,7 @@ import pytest
 from tests.support import cli, cloud_scheduler
 from tests.support.cloud_scheduler import LAST, CloudScheduler
 
-NOWHERE = (
-    "postgresql://nobody@127.0.0.1:9/none"  # no server listens here; the command needs no database
-)
+NOWHERE = "postgresql://nobody@127.0.0.1:9/none"  # no server: `progress schedule` needs no database
 
 
 class Cloud:
@@ -72,7 +70,7 @@ def test_schedules_can_be_paused_and_resumed_and_run(cloud: Cloud) -> None:
         (grpc.StatusCode.INTERNAL, "try again"),
     ],
 )
-def test_a_rejection_is_reported_in_one_line_with_what_to_do(
+def test_a_rejection_is_reported_in_one_line_with_advice(
     cloud: Cloud, refusal: grpc.StatusCode, words: str
 ) -> None:
     cloud.scheduler.refusal = refusal

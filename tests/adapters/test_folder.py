@@ -8,7 +8,7 @@ import pytest
 from progress.adapters.storage.storage import Folder
 
 
-def test_a_written_file_and_the_entries_of_its_new_folders_are_on_disk(
+def test_a_written_file_and_its_new_folders_are_synced_to_the_disk(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     synced: list[int] = []

@@ -1,4 +1,4 @@
-"""Migrations run once, in order and under a lock; they do not run if one migration is invalid.
+"""Migrations run once, in order and under a lock; none runs if one of them is invalid.
 
 An SQL function is applied again when its file changes.
 """

@@ -1,4 +1,4 @@
-"""The query function's Redis client is shared, has short timeouts and never delays a request."""
+"""The query function's Redis client has short timeouts and avoids a failing server for a while."""
 
 import asyncio
 import contextlib
@@ -185,7 +185,7 @@ def test_callers_do_not_wait_again_for_an_unreachable_server() -> None:
     assert is_left_alone(url)
 
 
-def test_callers_do_not_wait_for_a_suspended_server_and_use_it_again_afterwards(
+def test_callers_do_not_wait_for_a_suspended_server_but_use_it_again_once_it_resumes(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(async_client, "_BACK_OFF_S", 0.05)

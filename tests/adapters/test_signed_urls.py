@@ -54,7 +54,7 @@ def test_the_signature_covers_the_method_the_object_the_file_name_and_the_expiry
 
 
 class Credentials:
-    """Credentials of a service account, which learn their name when they are refreshed."""
+    """Credentials that name their service account only after `refresh`."""
 
     service_account_email = "default"
 
@@ -69,7 +69,7 @@ class Credentials:
 
 
 def use(monkeypatch: pytest.MonkeyPatch, credentials: object) -> None:
-    """Let the libraries find these credentials."""
+    """Make Google's libraries find these credentials."""
     monkeypatch.setattr(google.auth, "default", lambda **_: (credentials, None))
 
 

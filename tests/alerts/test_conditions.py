@@ -86,7 +86,7 @@ def _waited(seconds: float, subscription: str) -> Series:
 
 
 def _one_error(of: float) -> Series:
-    """Return one error in the last five minutes, among `of` successes per minute."""
+    """Return series with one error in the last five minutes, and `of` successes per minute."""
     return joined(
         growing(f"{_OWN}outcome", _outcome("query", "ok"), of),
         once(f"{_OWN}outcome", _outcome("query", "error")),
@@ -106,7 +106,7 @@ def _last_run_ok(*, minutes: int) -> Series:
 
 
 def _first_applied(*, minutes: int) -> Series:
-    """Return a migration that the release job ran `minutes` ago; no batch run follows."""
+    """Return series in which the release job first succeeded `minutes` ago, without batch runs."""
     labels = {**JOBS, "job_name": "progress-release", "result": "succeeded"}
     return promtool.begun(_EXECUTIONS, labels, minutes=minutes)
 

@@ -65,7 +65,7 @@ def matched_lines(environments: Environments, emitted: Emitted) -> dict[str, lis
     }
 
 
-def test_every_alert_reads_a_metric_field_that_is_emitted(
+def test_every_metric_field_that_an_alert_reads_is_emitted(
     environments: Environments, matched_lines: dict[str, list[Line]]
 ) -> None:
     for alert in alerts(environments["prod"].planned).values():

@@ -1,4 +1,4 @@
-"""The archive's answers equal those of the oracle, without rows about fewer than 20 learners."""
+"""The answers from an archive equal the oracle's, but omit rows about fewer than 20 learners."""
 
 import dataclasses
 import tempfile
@@ -22,7 +22,7 @@ from tests.support.event_logs import Log
 pytestmark = pytest.mark.timeout(600)  # DuckDB is slow on a busy machine
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
-COUNTED = {  # the oracle's answer, the columns that name a cell, and the columns that are counts
+COUNTED = {  # for each question: the oracle's function, the key columns and the count columns
     questions.RETENTION: (analyses.retention, ("week", "maturity"), "learners asked recalled"),
     questions.ITEMS: (
         analyses.items,
@@ -71,7 +71,7 @@ def find_days(events: list[oracle.Event]) -> st.SearchStrategy[date | None]:
     copies=st.sampled_from((20, 20, 19, 10)),
     data=st.data(),
 )
-def test_the_rows_are_those_of_the_oracle_about_20_learners_or_more(
+def test_the_rows_equal_those_rows_of_the_oracle_that_are_about_at_least_20_learners(
     log: Log, question: Question, copies: int, data: st.DataObject
 ) -> None:
     events = written_archives.record(log.envelopes)
@@ -81,7 +81,7 @@ def test_the_rows_are_those_of_the_oracle_about_20_learners_or_more(
     days = Days(first or date.min, last or date.max)
     world = oracle.see(events, NOW)
     compute, names, counts = COUNTED[question]
-    # Each copy counts the same, so that the oracle reads only one.
+    # The oracle reads one copy; its counts are multiplied, because all copies are equal.
     expected = {
         cell: tuple(copies * count for count in found)
         for cell, found in compute(world, days).items()
@@ -98,7 +98,9 @@ def test_the_rows_are_those_of_the_oracle_about_20_learners_or_more(
         assert rate == row[part] / row[whole]
 
 
-def test_an_event_that_was_set_aside_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_event_that_the_folds_set_aside_as_poisoned_is_counted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(questions, "FEWEST_LEARNERS", 1)
     begin = datetime(2024, 3, 4, tzinfo=UTC)
     facts: list[tuple[str, dict[str, Any]]] = [
@@ -115,7 +117,7 @@ def test_an_event_that_was_set_aside_counts(monkeypatch: pytest.MonkeyPatch) -> 
     assert (row["asked"], row["recalled"]) == (1, 1)
 
 
-def test_an_archive_that_changes_while_it_is_read_is_reported_as_such(tmp_path: Any) -> None:
+def test_the_error_says_that_the_archive_changed_while_it_was_read(tmp_path: Any) -> None:
     archive = storage.open_storage(str(tmp_path))
     at = datetime(2024, 3, 4, tzinfo=UTC)
     done = {"session_id": "s", "score": 80, "duration_seconds": 60}

@@ -1,4 +1,4 @@
-"""A real learner has the tests that the specification states, and recalled as many of them."""
+"""A real learner's numbers of tests and recalled tests are those in the specification."""
 
 from collections import Counter
 from datetime import timedelta
@@ -19,11 +19,11 @@ from tests.support import written_archives
 pytestmark = pytest.mark.timeout(600)  # DuckDB is slow on a busy machine
 
 
-def test_the_real_log_has_the_tests_that_the_specification_states(
+def test_the_real_log_has_as_many_tests_and_recalls_as_the_specification_states(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # The specification's numbers are for intervals that each answer changes, and that are rounded
-    # to the nearest day. The importer rounds up, and leaves out repetitions on the same day.
+    # In the specification, each answer changes the item's interval, which is rounded to the nearest
+    # day. The importer rounds up, and ignores an answer within 12 hours of the last one.
     monkeypatch.setattr(sm2, "_DAY_GAP", timedelta(0))
     monkeypatch.setattr(sm2, "math", SimpleNamespace(ceil=round))
     monkeypatch.setattr(questions, "FEWEST_LEARNERS", 1)

@@ -1,4 +1,4 @@
-"""The reports: their pages hold charts and tables, and need neither scripts nor a network."""
+"""The pages of the reports have charts and tables, and need neither scripts nor a network."""
 
 from collections.abc import Callable
 from datetime import date, timedelta
@@ -26,7 +26,7 @@ BUILD: dict[str, tuple[Callable[[Any, Days], Report], st.SearchStrategy[Any]]] =
 
 
 class Marks(HTMLParser):
-    """The elements of a page, and the numbers in charts that are outside of their view box."""
+    """The elements of a page, and those chart elements that lie outside the view box."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -92,7 +92,7 @@ def test_the_title_names_a_change_only_if_it_is_large_enough() -> None:
     assert title(80, 80, 80, 70, 70, 70) == "Learners recalled 75% of young items"
 
 
-def test_a_week_that_the_range_of_days_cuts_is_noted() -> None:
+def test_a_note_says_that_a_week_at_the_edge_of_the_range_is_incomplete() -> None:
     rows = weeks(80, 80)
 
     def is_noted(first: date, last: date) -> bool:
