@@ -26,7 +26,7 @@ def deep(connection: Connection, archive: Storage) -> list[Finding]:
     return check.run_deep(connection, archive, lambda *_: None).findings
 
 
-def test_an_archive_in_three_ranges_is_whole(log: Connection, archive: Storage) -> None:
+def test_an_intact_archive_has_no_findings(log: Connection, archive: Storage) -> None:
     archives.run(log, archive)
     report = check.run_deep(log, archive, lambda *_: None)
     assert report.findings == []
@@ -119,7 +119,7 @@ def test_the_archive_of_a_log_that_was_restored_to_an_earlier_time_is_rejected(
 
 
 @pytest.mark.parametrize("failure", [StorageUnavailable("no response"), ProgressError("HTTP 403")])
-def test_a_range_is_not_lost_while_the_storage_fails(
+def test_a_failing_storage_is_an_error_and_not_a_missing_range(
     log: Connection, archive: Storage, monkeypatch: pytest.MonkeyPatch, failure: ProgressError
 ) -> None:
     archives.run(log, archive)

@@ -75,7 +75,7 @@ def test_events_that_are_emptied_while_their_range_is_verified_are_removed(
     restore.check_positions(archives.ranges(archive), upto)
 
 
-def test_the_checkpoints_name_events_that_the_log_still_has(
+def test_after_an_erasure_the_checkpoints_name_only_events_of_the_log(
     log: Connection, archive: Storage
 ) -> None:
     archives.run(log, archive)

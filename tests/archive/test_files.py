@@ -16,7 +16,7 @@ def test_the_project_function_and_the_commands_start_without_duckdb() -> None:
     assert done.stdout == "False\n"
 
 
-def test_duckdb_has_what_it_needs_built_in_and_loads_no_extension() -> None:
+def test_duckdb_uses_only_built_in_extensions() -> None:
     with files.open_workspace() as workspace:
         rows = workspace._duck.execute(
             "SELECT name, value FROM duckdb_settings() "

@@ -37,7 +37,7 @@ def slices(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 @pytest.mark.usefixtures("tiny_ranges")
-def test_ten_ranges_become_one_with_the_same_rows_which_are_merged_in_slices(
+def test_ten_ranges_are_merged_in_slices_into_one_with_the_same_rows(
     log: Connection, archive: Storage, slices: list[str]
 ) -> None:
     archives.run(log, archive)
@@ -56,7 +56,7 @@ def test_ten_ranges_become_one_with_the_same_rows_which_are_merged_in_slices(
     assert merge(log, archive) == 0
 
 
-def test_ranges_are_not_merged_into_one_that_is_too_large(
+def test_ranges_are_not_merged_if_the_result_would_be_too_large(
     log: Connection, archive: Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(plan, "RANGE", 13)
@@ -88,7 +88,7 @@ def test_an_interrupted_merge_leaves_the_ranges_as_they_were(
 
 
 @pytest.mark.usefixtures("tiny_ranges")
-def test_a_merged_range_that_has_lost_a_file_is_written_again_as_ten(
+def test_a_merged_range_that_has_lost_a_file_is_written_again_as_ten_ranges(
     log: Connection, archive: Storage
 ) -> None:
     archives.run(log, archive)

@@ -100,7 +100,7 @@ def test_an_emptied_event_without_a_learner_keeps_its_stream_and_version(
     assert checks.run(empty).findings[1:] == []
 
 
-def test_rows_that_were_emptied_after_the_archive_get_versions_without_gaps(
+def test_rows_that_were_emptied_after_the_archive_run_get_versions_without_gaps(
     log: Connection, archive: Storage, other: Store, empty: Connection
 ) -> None:
     log.run(archives.blocks()["begin erasure"], learner="ann")

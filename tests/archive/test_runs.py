@@ -59,7 +59,7 @@ def test_a_second_run_at_the_same_time_is_rejected(
     assert runs.run(log, archive, 16, Request(is_now=True), lambda *_: None)
 
 
-def test_a_run_removes_what_a_killed_rebuild_left_more_than_a_day_ago(
+def test_a_run_removes_files_that_a_killed_rebuild_left_more_than_a_day_ago(
     log: Connection, archive: Storage, folder: Path
 ) -> None:
     archives.run(log, archive)

@@ -19,7 +19,7 @@ from tests.support import folders, programs
 
 @functools.cache
 def total() -> int:
-    """Return the number of events of the demo; each test process imports this module."""
+    """Return the number of the demo's events, which would take too long at import."""
     return sum(len(message.events) for message in loading.messages())
 
 

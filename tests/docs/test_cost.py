@@ -44,7 +44,8 @@ def test_every_price_is_used_and_every_used_item_has_one_price() -> None:
 def test_more_events_do_not_cost_less() -> None:
     for name in ("dev", "prod"):
         bills = [sum(compute_services(Month(name, 10.0**n)).values()) for n in range(2, 8)]
-        # The first busy seconds of a minimum instance are free, but its idle seconds are not.
+        # A bill may fall by less than $1, because the first busy seconds are free and replace idle
+        # seconds of minimum instances, which are not.
         assert all(more > less - 1 for less, more in itertools.pairwise(bills))
         assert bills[-1] > 2 * bills[0]
 
@@ -113,7 +114,7 @@ def test_a_job_that_connects_every_five_minutes_is_not_free() -> None:
 
 
 @pytest.mark.parametrize("name", ["dev", "prod"])
-def test_the_facts_of_an_environment_equal_its_terraform_plan(
+def test_the_facts_about_an_environment_match_its_terraform_plan(
     environments: Environments, name: str
 ) -> None:
     planned, facts = environments[name].planned, FACTS["environment"][name]

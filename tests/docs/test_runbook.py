@@ -75,7 +75,7 @@ def test_each_progress_command_in_the_runbook_exists_with_its_options(line: str)
     command: Any = typer.main.get_command(cli.app)
     _, *words = shlex.split(line)
     while isinstance(command, click.Group) or hasattr(command, "commands"):
-        if command.name == "archive" and not words:  # it runs without a subcommand, too
+        if command.name == "archive" and not words:  # it also runs without a subcommand
             break
         command = command.commands[words.pop(0)]
     values = {"NUMBER": "7", "OPERATION": "00000000-0000-0000-0000-000000000000"}
@@ -192,7 +192,9 @@ def test_no_script_uses_the_default_project_of_gcloud(shell: Shell, script: str)
 def test_a_command_runs_in_the_release_job_and_prints_its_output(shell: Shell) -> None:
     begin = ". infra/recovery/cloud.sh prod"
     output = shell.type(f"{begin}; progress dead-letters discard --all --reason 'of no, use'")
-    assert output == "what the job said for ours\n"  # not the output of the release's execution
+    assert (
+        output == "what the job said for ours\n"
+    )  # not that of the release, which runs in the same job
     (executed,) = (words for words in shell.gcloud["told"] if words[2:3] == ["execute"])
     assert executed[2:5] == ["execute", "progress-release", "--async"]
     assert executed[5] == "--args=^|^dead-letters|discard|--all|--reason|of no, use"

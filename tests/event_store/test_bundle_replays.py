@@ -1,4 +1,4 @@
-"""Replays of a bundle (one dead letter for many entries): killed, concurrent, or with any role."""
+"""A bundle (one dead letter for many entries) is replayed once, even if replays are killed."""
 
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -20,7 +20,7 @@ __all__ = ["log"]
 
 @contextmanager
 def stopped(store: Store, place: int) -> Iterator[None]:
-    """Block inserts of the dead letter with this index in the message until the block ends."""
+    """During the block, make inserts of the dead letter with this index in the message wait."""
     other = store.connect()
     other.run("BEGIN")
     other.run(

@@ -189,7 +189,7 @@ def reviewed(user: str, **data: Any) -> dict[str, Any]:
     return sample_events.envelope("ReviewProcessed", {"user_id": user} | data, at=AT)
 
 
-def test_a_rejected_event_of_another_learner_may_contain_the_erased_ids_as_numbers(
+def test_a_rejected_event_of_another_learner_is_kept_if_a_number_equals_an_erased_id(
     connection: Connection,
 ) -> None:
     append(connection, started("42", "7"))
@@ -200,7 +200,7 @@ def test_a_rejected_event_of_another_learner_may_contain_the_erased_ids_as_numbe
     assert append(connection, reviewed("42", new_interval=1)) == {"erased": 1}
 
 
-def test_a_dead_letter_of_another_learner_is_not_one_of_the_session_with_the_same_number(
+def test_a_number_equal_to_a_session_id_does_not_assign_a_dead_letter_to_the_session(
     connection: Connection,
 ) -> None:
     append(connection, started("42", "7"), started("ben", "8"))
@@ -215,7 +215,7 @@ def test_a_dead_letter_of_another_learner_is_not_one_of_the_session_with_the_sam
 
 
 @pytest.mark.parametrize("item", ["42", "7"])
-def test_a_dead_letter_of_another_learner_may_name_an_item_with_an_erased_id(
+def test_a_dead_letter_of_another_learner_is_kept_if_its_item_has_an_erased_id(
     connection: Connection, item: str
 ) -> None:
     append(connection, started("42", "7"), started("ben", "8"))

@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 from progress.event_store import time_zones
 from tests.oracle import days
 
-_FIRST, _LAST = 946_684_800, 2_840_140_800  # the starts of 2000 and of 2060
+_FIRST, _LAST = 946_684_800, 2_840_140_800  # the starts of the years 2000 and 2060, in seconds
 _MONTH = 30 * 86_400
 
 

@@ -123,7 +123,7 @@ def test_bodies_over_the_memory_limit_get_429_and_are_recorded_when_sent_again(
         await_reserved(ingest, 20 * MIB)
         assert two.post(second) == 429
         assert three.post(little) == 204
-        assert two.post(second) == 429  # on the same connection
+        assert two.post(second) == 429  # the connection stays usable
         one.send(first[10 * MIB :])
         assert one.status() == 204
         assert two.post(second) == 204
@@ -181,7 +181,7 @@ def test_a_body_of_unknown_length_reserves_more_memory_as_it_grows(large: Functi
                 assert one.status() == 204
 
 
-def test_a_client_that_waits_for_100_continue_gets_it(small: FunctionProcess) -> None:
+def test_a_client_that_expects_100_continue_gets_that_response(small: FunctionProcess) -> None:
     body = b"x" * (2 * MIB)
     with clients(small, 3) as (one, held, other):
         one.begin(len(body), "Expect: 100-continue")

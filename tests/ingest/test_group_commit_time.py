@@ -26,7 +26,7 @@ HANGS = "a request hangs"
 
 
 def fails(call: Future[datetime]) -> bool:
-    """Return whether the call raised Unavailable within 8 s, which is before ENOUGH has passed."""
+    """Return whether the call raised Unavailable; it must end within 8 s, long before ENOUGH."""
     done, _ = wait([call], timeout=8)
     assert done, HANGS
     return isinstance(call.exception(), Unavailable)

@@ -32,7 +32,7 @@ class LossyIngest:
 
     def lose(self, events: list[Envelope]) -> bytes:
         """Push events that are committed, although ingest responds 503; return the body."""
-        self.wire.answers_to_lose = 2  # to the append, and to the connection that follows
+        self.wire.answers_to_lose = 2  # of the append, and of the next connection's start
         body = encode_push(events)
         assert self.client.post("/", data=body).status_code == 503
         assert self.wire.answers_to_lose == 0

@@ -138,7 +138,7 @@ def test_a_stack_starts_and_counts_events_and_leaves_no_process_behind(stack: St
         rebuilt = stack.run("rebuild")
         assert rebuilt.returncode == 0, rebuilt.stderr
         while ":schema" not in monitor.next_command()["command"]:
-            pass  # a fold that a command runs also notifies the cache
+            pass  # a rebuild by command also publishes to Redis
 
     assert stack.run("down").returncode == 0
     assert have_ended(env["pids"])

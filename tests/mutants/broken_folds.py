@@ -1,5 +1,6 @@
-"""Mutants are folds that are broken on purpose; each mutant has a delivery that kills it.
+"""Mutants are folds that are broken on purpose.
 
+A delivery kills a mutant if the rows of the broken fold then differ from those of the oracle.
 `python -m tests.mutants.broken_folds URL` finds deliveries for the mutants that have none, and adds
 the deliveries to mutants.jsonl. URL is the connection URL of an empty database.
 """

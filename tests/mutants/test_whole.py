@@ -40,7 +40,7 @@ def load_mutants() -> list[Mutant]:
 def is_detected(connection: Connection, mutant: Mutant) -> bool:
     """Return whether rows of the broken fold differ from the live rows of its table.
 
-    A broken shared relation may change any table.
+    If a shared relation is broken, a difference in any table counts.
     """
     before = blocks(mutant.file)[mutant.block]
     assert mutant.text in before, mutant
@@ -50,11 +50,11 @@ def is_detected(connection: Connection, mutant: Mutant) -> bool:
     return mutant.table in differing if mutant.table in whole.TABLES else bool(differing)
 
 
-def test_each_table_and_each_shared_relation_has_a_broken_whole_fold() -> None:
+def test_there_is_a_mutant_of_the_whole_fold_of_each_table_and_each_shared_relation() -> None:
     assert {mutant.table for mutant in load_mutants()} == {*whole.fold_statements(), "typed_events"}
 
 
-def test_each_broken_whole_fold_is_detected(store: Store) -> None:
+def test_each_mutant_of_a_whole_fold_is_detected(store: Store) -> None:
     alive = load_mutants()
     stage = Stage(store.url)
     for delivery in broken_folds.load_deliveries():

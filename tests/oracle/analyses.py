@@ -1,4 +1,4 @@
-"""The answers to the questions across learners, without a limit on the number of learners."""
+"""The answers to the questions across learners, without the minimum number of learners."""
 
 from collections import defaultdict
 from collections.abc import Iterator
