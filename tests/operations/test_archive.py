@@ -110,7 +110,7 @@ def test_verified_ranges_are_published_without_reading_the_log_again(
     length: int,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The step `publish` does not have enough time to verify many ranges."""
+    """Verifying many ranges again could take longer than the timeout of the step `publish`."""
     operation_id = start(operator)
     doomed_worker.run(operation_id, "ARCHIVE", "publish", "before")
     doomed_worker.await_lost_claim(populated)
@@ -120,7 +120,7 @@ def test_verified_ranges_are_published_without_reading_the_log_again(
     expect_whole(populated, archive, length)
 
 
-def test_publish_writes_at_most_one_range_again_and_the_next_operation_continues(
+def test_the_step_publish_writes_at_most_one_range_again_and_the_next_operation_the_others(
     operator: Operator,
     populated: Connection,
     archive: Storage,
@@ -140,7 +140,7 @@ def test_publish_writes_at_most_one_range_again_and_the_next_operation_continues
 def test_a_run_that_was_overtaken_does_not_replace_the_manifest_of_a_published_range(
     operator: Operator, populated: Connection, archive: Storage, length: int
 ) -> None:
-    """The other run left a learner out; the erasure then gives the learner's rows other ids."""
+    """The other run left out a learner, whose rows then get other ids when they are erased."""
     operation_id = start(operator)
     doomed_worker.run(operation_id, "ARCHIVE", "verify", "before")
     doomed_worker.await_lost_claim(populated)

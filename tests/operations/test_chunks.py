@@ -1,4 +1,4 @@
-"""The size of a chunk depends on how long the previous chunk took."""
+"""The number of rows in a chunk depends on how long the previous chunk took."""
 
 from hypothesis import given
 from hypothesis import strategies as st

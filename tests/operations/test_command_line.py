@@ -63,7 +63,7 @@ def test_retry_resumes_an_operation_after_its_point_of_no_return(
     assert operator.run(operation_id)["state"] == "SUCCEEDED"
 
 
-def test_operations_download_saves_the_file_that_operations_show_names(
+def test_the_download_command_saves_the_file_that_the_show_command_names(
     operator: Operator, store: Store, populated: Connection, tmp_path: Path
 ) -> None:
     def run(command: str, operation_id: str, *words: str) -> subprocess.CompletedProcess[str]:

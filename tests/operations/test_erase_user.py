@@ -74,7 +74,9 @@ def test_the_log_keeps_its_positions_and_the_erased_stream_has_versions_without_
         [e[name] for name in fixed] for e in before
     ]
     count = len(list_events()) + 1
-    assert traced.run(blocks()["erased rows"]) == [[count + 1, True]]  # one in its former stream
+    assert traced.run(blocks()["erased rows"]) == [
+        [count + 1, True]
+    ]  # one erased event keeps its stream
     ((stream, events, in_shard, is_dense),) = traced.run(blocks()["versions"])
     assert (events, in_shard, is_dense) == (count, True, True)
     assert stream.startswith("erased-")
@@ -113,7 +115,8 @@ def test_the_receipt_counts_the_erased_rows_by_table_and_does_not_name_the_learn
     push_events(traced, other)
     done = receipt(operator.run(erase(operator)["id"]))
     assert done["erased"] == {
-        "events": len(list_events()) + 2,  # a deletion, and an event before its session's start
+        "events": len(list_events())
+        + 2,  # with the UserDeleted and the event before a session's start
         "sessions": 3,
         "pending": 1,
         "snapshots": 1,

@@ -54,7 +54,7 @@ def served(store: Store, redis_with_notifications: str) -> Iterator[api.Api]:
 
 
 class Traffic:
-    """Actions that threads repeat until the block ends, which then raises the first error."""
+    """Actions that threads repeat during a block; the first error is raised when the block ends."""
 
     def __init__(self, *actions: Callable[[int], object]) -> None:
         self._actions, self._stop = actions, threading.Event()
@@ -137,7 +137,7 @@ def test_nothing_is_left_of_a_learner_who_is_erased_under_full_traffic(
 
 
 def second_revision(connection: Connection) -> None:
-    """Create the schema of another revision, which no worker folds after that."""
+    """Give the live schema to another revision, which no worker folds; create a new live schema."""
     name = schema.schema_name()
     connection.run(f"ALTER SCHEMA {name} RENAME TO progress_0123456789ab")
     schema.create(connection)

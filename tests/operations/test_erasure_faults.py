@@ -74,10 +74,10 @@ def test_the_next_worker_completes_the_erasure_of_a_worker_that_died(
     expect_the_end(traced, done)
 
 
-def test_an_erasure_that_the_version_before_this_one_began_is_completed(
+def test_an_erasure_that_the_previous_version_began_is_completed(
     operator: Operator, traced: Connection
 ) -> None:
-    """That version counted all rows in the first step, and none in the second."""
+    """The previous version stored no counts in the outcome of the step `forget`."""
     operation_id = erase(operator)["id"]
     kill_a_worker(operation_id, "redact", "before")
     traced.run(blocks()["remove counts"], operation_id=operation_id)

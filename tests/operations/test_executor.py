@@ -84,13 +84,13 @@ def test_the_next_worker_completes_the_compensation_in_which_a_worker_died(
 def test_a_database_outage_during_a_step_does_not_count_as_an_attempt(
     operator: Operator, hooks: Hooks, connection: Connection, step: str, name: str
 ) -> None:
-    """Either the worker loses the connection that holds its claim, or the step loses its own."""
+    """The connection that holds the worker's claim is lost, or the connection of the step."""
     operation_id = start(operator)
 
     def break_connections() -> None:
         connection.run(traced_operation.blocks()["break workers"], name=name)
         if name == "effect":
-            raise DatabaseUnavailable("the database did not answer")
+            raise DatabaseUnavailable("the database did not respond")
 
     hooks[step, "before"] = break_connections
     for _ in range(claim.MAX_ATTEMPTS + 2):
@@ -258,7 +258,7 @@ def test_a_cancelled_operation_that_no_worker_has_begun_ends_immediately(
 def test_outages_during_a_compensation_are_not_counted_and_all_effects_are_undone_later(
     operator: Operator, hooks: Hooks, connection: Connection, *, breaks: bool
 ) -> None:
-    """The worker loses its claim's connection, or cannot open one for the compensation."""
+    """The worker loses the connection that holds its claim, or cannot connect to compensate."""
     operation_id = start(operator)
 
     def break_connection() -> None:

@@ -47,10 +47,10 @@ def test_one_of_twenty_workers_runs_the_operation(
 
 
 @pytest.mark.parametrize("end", ["COMMIT", "ROLLBACK"])
-def test_concurrent_callers_share_one_operation_about_a_subject(
+def test_concurrent_callers_share_one_operation_about_the_same_subject(
     operator: Operator, connection: Connection, store: Store, end: str
 ) -> None:
-    """The others arrive during the transaction of the first request, and wait until it ends."""
+    """The other requests arrive during the first request's transaction, and wait until it ends."""
     url = url_of(store, "query")
 
     def accept(caller: Connection, name: str) -> str:

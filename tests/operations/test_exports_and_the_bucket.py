@@ -24,13 +24,13 @@ from tests.support.traced_runs import change
 
 __all__ = ["bucket"]
 
-_CHUNK, _QUANTUM = 512, 256  # bytes; the archive has several parts
-_TEN_MINUTES = 7  # deliveries, after 10, 20, 40, 80, 160 and 320 s
+_CHUNK, _QUANTUM = 512, 256  # bytes, so that an upload has several parts
+_TEN_MINUTES = 7  # deliveries of the command, with pauses of 10, 20, 40, 80, 160 and 320 s
 
 
 @pytest.fixture
 def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """The seconds of each pause between two requests; the test skips the pauses."""
+    """The length of each pause between two requests, in seconds; the test does not wait."""
     recorded: list[float] = []
     monkeypatch.setattr(retries, "time", SimpleNamespace(sleep=recorded.append))
     return recorded
@@ -105,7 +105,10 @@ def test_a_bucket_outage_in_the_step_offer_does_not_count_as_an_attempt(
     bucket.outages = [{}] * (_TEN_MINUTES * retries.ATTEMPTS)
     fail(operation_id, _TEN_MINUTES)
     done = run(exporting, operation_id)
-    assert [step["attempts"] for step in done["steps"]] == [1, 2]  # one by the worker that died
+    assert [step["attempts"] for step in done["steps"]] == [
+        1,
+        2,
+    ]  # the worker that died made one of the two
     assert bucket.objects.keys() == {json.loads(done["result"])["object"]}
 
 

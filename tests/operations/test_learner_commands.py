@@ -1,4 +1,4 @@
-"""`progress export` and `progress erase`: one learner's record as a file, and its end."""
+"""`progress export` saves a learner's record as a file; `progress erase` erases the learner."""
 
 import json
 import re
@@ -41,7 +41,7 @@ def workers(store: Store) -> Iterator[None]:
         thread.join()
 
 
-def test_export_writes_the_learners_record_into_a_folder(
+def test_export_writes_the_record_of_a_learner_into_a_folder(
     operator: Operator, populated: Connection, store: Store, tmp_path: Path
 ) -> None:
     with workers(store):
@@ -56,7 +56,7 @@ def test_export_writes_the_learners_record_into_a_folder(
         assert '"ann"' in archive.read("events.jsonl").decode()
 
 
-def test_erase_shows_the_receipt_and_so_does_a_second_time(
+def test_erase_shows_the_receipt_even_if_the_learner_is_already_erased(
     operator: Operator, populated: Connection, store: Store
 ) -> None:
     with workers(store):
@@ -79,7 +79,9 @@ def test_erase_shows_the_receipt_and_so_does_a_second_time(
     assert rows["learner, as a digest"] in waited
 
 
-def test_erase_asks_and_names_what_cannot_be_undone(populated: Connection, store: Store) -> None:
+def test_erase_asks_for_confirmation_and_names_what_cannot_be_undone(
+    populated: Connection, store: Store
+) -> None:
     refused = cli.progress(store.url, "erase", "ann")
     assert refused.returncode == 1
     assert "No event of this id is ever accepted again" in refused.stdout

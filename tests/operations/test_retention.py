@@ -89,7 +89,9 @@ def test_learners_are_erased_the_configured_number_of_days_after_their_deletion(
     for _ in range(2):  # a second run starts no second operation
         run_batch(store, ERASE_DELETED_AFTER_DAYS="30", **environment)
         assert erasures(connection) == ["ben", "cyd"]
-    assert len(fake_publisher.commands()) == 4  # each run sends a command per unfinished erasure
+    assert (
+        len(fake_publisher.commands()) == 4
+    )  # each run sends one command for each unfinished erasure
 
 
 def test_a_run_starts_a_bounded_number_of_erasures(
@@ -107,10 +109,10 @@ def test_a_run_starts_a_bounded_number_of_erasures(
     assert erasures(connection) == users
 
 
-def test_the_key_of_an_automatic_erasure_is_no_plain_hash_of_the_id(
+def test_the_key_of_an_automatic_erasure_is_not_a_plain_hash_of_the_id(
     store: Store, connection: Connection
 ) -> None:
-    """The hash of the key outlives the erasure."""
+    """The database keeps a hash of the idempotency key after the erasure."""
     delete_learners(connection, "ben", days=2)
     (digest,) = connection.run("SELECT encode(event_store.erasure_digest('ben'), 'hex')")[0]
     with contextlib.closing(database.connect(url_of(store, "batch"))) as job:
