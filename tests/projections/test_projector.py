@@ -1,4 +1,4 @@
-"""One worker at a time folds a shard, wake-ups are not lost, and poisoned events are skipped."""
+"""One worker at a time folds a shard; no wake-up is lost; unfoldable events are skipped."""
 
 import contextlib
 from collections.abc import Callable
@@ -41,7 +41,7 @@ def test_a_wake_up_for_a_busy_shard_returns_immediately_and_is_not_lost(
         pool = ending.enter_context(ThreadPoolExecutor(1))
         holding = pool.submit(holder.catch_up, shard)
         while not model_rows.read_value(connection, "waits", pid=pid):
-            pass  # the holder is in the middle of its window
+            pass  # wait until the holder's fold waits for daily_stats
         append(connection, sample_events.lesson("ann", 1))
         assert waker.catch_up(shard) == 0
         locker.connection.run("ROLLBACK")

@@ -97,7 +97,7 @@ def test_all_snapshots_are_taken_again_after_a_rebuild(store: Store) -> None:
     (after,) = job.run("SELECT fingerprint, state FROM event_store.snapshots")
     assert kept(job) == [104]
     assert before[0] != after[0]
-    for of_a_fold in (before, after):  # these rows contain the number of a transaction
+    for of_a_fold in (before, after):  # user_progress contains a transaction's number
         del of_a_fold[1]["user_progress"]
     assert before[1] == after[1]
     job.close()

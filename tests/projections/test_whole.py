@@ -59,7 +59,7 @@ def test_whole_folds_are_not_in_the_fingerprint() -> None:
         assert statement.partition("AS\n")[2].rstrip(";\n") not in hashed
 
 
-def test_only_the_adapters_name_json_time_zones_or_arrays() -> None:
+def test_no_whole_fold_uses_json_time_zones_or_arrays() -> None:
     for statement in whole.fold_statements().values():
         assert not re.search(r"json|->|at time zone|array|\[", statement, re.IGNORECASE)
 
@@ -74,7 +74,7 @@ def test_a_missing_row_of_any_table_is_a_difference(folded: Connection) -> None:
         assert difference.example.startswith('"(')
 
 
-def test_rows_that_are_not_folded_yet_are_no_difference(folded: Connection) -> None:
+def test_events_that_are_not_folded_yet_cause_no_difference(folded: Connection) -> None:
     append(folded, [*sample_events.lesson("ann", 9), sample_events.item_published("i2", "B2")])
     assert find_differing_tables(folded) == []
     projector = Projector(folded)

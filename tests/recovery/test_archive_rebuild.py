@@ -71,7 +71,7 @@ def test_changes_during_a_rebuild_are_in_its_rows(
     store: Store, archived: Connection, archive: Storage, folder: Path
 ) -> None:
     sample_events.poison(archived, "una")
-    rebuild.run(store.connect)  # sets the event aside
+    rebuild.run(store.connect)  # marks una's event as poisoned
     model_rows.read_value(archived, "mend")
 
     def change(source: Source, number: Rebuild, on_loaded: Callable[[], None]) -> None:
@@ -107,17 +107,17 @@ def begin_erasure(connection: Connection, archive: Storage, learner: str) -> Non
         erasure.remove_stream(connection, archive, f"learner-{learner}", lambda _: None)
 
 
-def test_a_learner_whose_files_are_not_rewritten_yet_does_not_return(
+def test_a_learner_who_is_not_yet_erased_from_the_archive_does_not_reappear(
     store: Store, archived: Connection, archive: Storage, folder: Path
 ) -> None:
     forbid(archived, "ann")
     batch.run(archived)
-    archives.run(archived, archive)  # the new range does not have the deletion
+    archives.run(archived, archive)  # this range is written without ann's UserDeleted
     archive_rebuilds.run(store, folder, archive_rebuilds.run_in_turn)
     assert every_row(archived) == rebuild_plainly(store, archived)
 
 
-def test_an_erasure_may_delete_its_learner_from_the_second_schema_while_this_is_empty(
+def test_an_erasure_may_delete_its_learner_from_the_second_schema_while_that_schema_is_empty(
     store: Store, archived: Connection, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hold_lock, before = log_rows.hold_lock, every_row(archived)
@@ -167,7 +167,7 @@ def test_an_archive_that_cannot_be_used_is_rejected_and_nothing_is_left_behind(
     expect_rejection(store, archived, folder / "missing", engine, "no archive")
 
 
-def test_an_event_that_is_set_aside_during_a_rebuild_ends_it(
+def test_a_rebuild_fails_if_an_event_is_set_aside_as_poisoned_meanwhile(
     store: Store, archived: Connection, folder: Path
 ) -> None:
     def set_aside(source: Source, number: Rebuild, on_loaded: Callable[[], None]) -> None:

@@ -1,4 +1,4 @@
-"""Tasks of a rebuild from the archive may be killed, repeated, late or doubled."""
+"""A rebuild from the archive succeeds even if its tasks are killed, repeated or late."""
 
 import functools
 import multiprocessing
@@ -33,7 +33,7 @@ __all__ = ["archived", "folder"]
 pytestmark = pytest.mark.timeout(300)  # processes start slowly on a busy machine
 
 FILLING = "progress.recovery.archive_rebuild:_Filling"
-# Where a task dies while it works on a bucket.
+# The calls before or after which a task is killed while it loads a bucket.
 DEATHS = [
     ("progress.recovery.buckets", "fetch", "after"),
     ("progress.recovery.bucket_folds", "fold_bucket", "after"),
@@ -62,7 +62,7 @@ def test_a_bucket_is_loaded_once_if_tasks_are_killed_and_repeated(
     assert archive_rebuilds.list_left(folder) == []
 
 
-def test_the_next_rebuild_succeeds_after_one_that_was_killed_in_any_step(
+def test_the_next_rebuild_succeeds_after_a_rebuild_that_was_killed_in_any_step(
     store: Store, archived: Connection, folder: Path
 ) -> None:
     before = every_row(archived)
@@ -136,7 +136,7 @@ def test_a_task_ends_if_the_rebuild_ends_without_it(
         other.result(120)
 
 
-def test_the_command_rebuilds_with_tasks_or_names_the_reason_why_it_cannot(
+def test_the_command_rebuilds_with_tasks_and_rejects_a_missing_archive(
     store: Store, archived: Connection, folder: Path, tmp_path: Path
 ) -> None:
     command = ("rebuild", "--from-archive")

@@ -150,7 +150,7 @@ def test_a_bucket_that_is_unavailable_five_times_is_an_outage(bucket: cloud_stor
     assert len(bucket.requests) == 5
 
 
-def test_the_next_attempt_is_not_before_the_time_in_retry_after(
+def test_the_next_attempt_waits_until_the_time_in_retry_after(
     bucket: cloud_storage.Bucket,
 ) -> None:
     remote = storage.open_storage("gs://b")

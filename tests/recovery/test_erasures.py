@@ -154,10 +154,10 @@ def test_learners_of_the_ledger_are_erased_from_a_restored_log(restored: Store) 
     assert apply(restored) == (0, 0)
 
 
-def test_a_learner_is_absent_after_every_way_in_which_data_come_back(
+def test_an_erased_learner_does_not_reappear_when_data_are_redelivered_restored_or_replayed(
     operator: Operator, restored: Store, tmp_path: Path
 ) -> None:
-    """The restored log's events arrive again, and so do its read models and dead letters."""
+    """Events are redelivered, read models restored and rebuilt, and dead letters replayed."""
     with closing(connect(restored.url)) as connection:
         letters = [letter.letter_id for letter in dead_letters.list_letters(connection)]
         recorded = model_rows.read_table(connection, "event_store.events")
@@ -231,7 +231,7 @@ def test_the_ledger_of_another_log_is_rejected(
         apply(store)
 
 
-def test_an_erasure_that_came_too_early_does_not_keep_a_log_from_taking_over_the_key(
+def test_a_log_takes_over_the_key_of_the_ledger_even_after_an_erasure_failed(
     operator: Operator, populated: Connection, store: Store
 ) -> None:
     """The batch job may start an erasure before the operator runs `progress erasures apply`."""

@@ -47,7 +47,7 @@ def test_a_traffic_call_that_reports_success_without_effect_is_detected(cloud: C
         if {*calls[number]} & {"deploy", "update-traffic"}:
             reset(cloud, {number: "lost"})
             done = deploy(cloud, "b", "--steps=100")
-            # A lost removal is harmless: the tag does not exist, or a later call removes the tag.
+            # If a removal has no effect, the tag did not exist, or a later call removes the tag.
             untags = calls[number][-1].startswith("--remove-tags")
             assert_one_version_serves(cloud, done, is_new=untags)
 

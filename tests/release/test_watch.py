@@ -39,7 +39,7 @@ STEPS = (5, 25, 50, 100)
 
 
 def ill_from_step(cloud: Cloud, percent: int, of: str, ill: Numbers) -> Numbers:
-    """Return good numbers, but `ill` for service `of` once green has `percent` % of the traffic."""
+    """Return good numbers; once green has `percent` % of the traffic, `ill` for service `of`."""
 
     def measure(query: str, revision: str) -> float | None:
         has_come = cloud.world.share("progress-query").get("b", 0) >= percent
