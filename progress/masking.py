@@ -137,7 +137,7 @@ def mask_emails(value: dict[str, Any]) -> dict[str, Any]:
 
 
 def _find_addresses(value: Any, *, within: bool) -> list[str]:
-    """Return the strings inside `email` fields; `within`: `value` is inside such a field."""
+    """Return the strings inside `email` fields; if `within`, `value` is inside one."""
     match value:
         case dict():
             pairs = [(within or key == "email", field) for key, field in value.items()]

@@ -26,9 +26,9 @@ _MOST_BYTES = 1_048_576
 class Rejection(msgspec.Struct, kw_only=True):
     """A rejected event: the broken rule, and the payload with addresses masked.
 
-    `event` is set if the payload could be parsed: the log may already hold this event, recorded
-    under older rules. Only a bundle has `indexes`: the first and the last index in the message of
-    each run of adjacent entries.
+    `event` is set if the payload could be parsed, because the log may already hold this event,
+    recorded under older rules. Only a bundle has `indexes`: the first and the last index in the
+    message of each run of adjacent entries.
     """
 
     index: int
@@ -97,9 +97,8 @@ def _decode_part(
     part: bytes, index: int, message: Message, *, single: bool
 ) -> ParsedEvent | Rejection:
     if len(part) > _MOST_BYTES:
-        mask = (
-            masking.mask_shapes if single else masking.mask_json
-        )  # a single entry need not be JSON
+        # The only entry of a message need not be JSON.
+        mask = masking.mask_shapes if single else masking.mask_json
         return _reject(part, index, f"expected at most {_MOST_BYTES} bytes - at $", mask)
     try:
         body, unstorable = json_input.decode(part)

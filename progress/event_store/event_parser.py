@@ -32,7 +32,7 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
     message_id: str = ""
     published_at: datetime | None = None
     attributes: dict[str, str] = {}
-    is_replay: bool = False  # if so, TIME_SOURCE is kept, because ingest has set it
+    is_replay: bool = False  # if true, events keep the TIME_SOURCE that ingest has set
 
 
 class ParsedEvent(msgspec.Struct, kw_only=True, omit_defaults=True):
@@ -70,7 +70,7 @@ class EventParser:
             self.event_type = self.data.get("type")
         if self.event_type is None:
             self.event_type = self.attributes.get("event_type")
-        self.event: ParsedEvent | None = None  # set before the rules of its type are checked
+        self.event: ParsedEvent | None = None  # set even if the event breaks a rule of its type
 
     def missing_field(self) -> str | None:
         """Return the name of a missing field that makes the object malformed, or None."""

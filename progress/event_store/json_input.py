@@ -30,7 +30,7 @@ _SIMPLE = re.compile(
     rb"-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?|true|false|null"
     rb"|\"(?:[^\"\\\x00-\x1f]++|\\(?:[\"\\/bfnrt]|u[0-9a-fA-F]{4}))*+\""
 )
-# The escape of a surrogate, or plain text such as ud8 after an escaped backslash.
+# Finds the escape of a surrogate, but also plain text such as ud8 after an escaped backslash.
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 _OPENING = re.compile(_GAP + rb"\[")
 _COMMA = re.compile(_GAP + rb",")
@@ -188,7 +188,7 @@ def _prune(text: bytes) -> tuple[bytes, str]:
 
 
 def _walk(payload: bytes | bytearray, *, is_valid: bool) -> Iterator[bytes]:
-    """Yield each element's bytes; decode an element only if the whole array may be invalid."""
+    """Yield each element's bytes; decode the elements only if `is_valid` is false."""
     opening = _OPENING.match(payload)
     at = opening.end() if opening else 0
     end = _END.match(payload, at)  # An immediate ] means that the array is empty.

@@ -19,7 +19,7 @@ _MAX_MS = 86_400_000
 
 
 class Answer(msgspec.Struct, frozen=True, order=True):
-    """An answer. Its rating is 1 (again: a wrong answer), 2 (hard), 3 (good) or 4 (easy)."""
+    """An answer; `rating` is 1 (again, for a wrong answer), 2 (hard), 3 (good) or 4 (easy)."""
 
     at: datetime
     card_id: str

@@ -22,7 +22,7 @@ class Memory(msgspec.Struct, frozen=True):
     """The state of an item after a repetition."""
 
     repeated_at: datetime
-    repetitions: int = 0  # successful ones in a row
+    repetitions: int = 0  # successful repetitions in a row
     easiness: float = 2.5
     interval_days: int = 0
 

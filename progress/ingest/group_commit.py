@@ -41,7 +41,7 @@ class _Ticket:
         self.leads = False
         self.turn = threading.Event()
         self.outcome: Appended | ProgressError | None = None
-        self.committed_at = datetime.now(UTC)  # before the commit: the time of queueing
+        self.committed_at = datetime.now(UTC)  # until the commit, the time of queueing
 
 
 class GroupCommit:
@@ -55,7 +55,7 @@ class GroupCommit:
     ) -> None:
         self._connect = connect
         self._wake = wake
-        self._timeout_s = timeout_s  # from arrival to outcome: 25 s less 2 s for the wake-ups
+        self._timeout_s = timeout_s  # from arrival to outcome; with 2 s for the wake-ups, 25 s
         self._connection: Connection | None = None
         self._mutex = threading.Lock()
         self._queue: list[_Ticket] = []
@@ -84,7 +84,7 @@ class GroupCommit:
                 if isinstance(ticket.outcome, ProgressError):
                     raise ticket.outcome
         finally:
-            self._finish(group)  # even if the leader failed, as its followers may be committed
+            self._finish(group)  # even after an error, because some requests may be committed
         return ticket.committed_at
 
     def _await_turn(self, ticket: _Ticket) -> None:

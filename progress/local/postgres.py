@@ -121,7 +121,8 @@ def command(folder: Path, bin_folder: Path | None = None) -> list[str | Path]:
 def kill_leftovers(folder: Path) -> None:
     """Kill the sessions that a killed server left behind; no new server could start beside them.
 
-    Most sessions end by themselves, but a session never ends if it waits for a lock of a dead one.
+    Most sessions end by themselves, but a session never ends if it waits for a lock of a dead
+    session.
     """
     processes.kill_within(folder.resolve(), "postgres")
 

@@ -30,7 +30,7 @@ _MAX_PAUSE_S = 0.8  # a dead process is restarted within a second
 
 
 class Supervisor:
-    """The processes of a stack. One thread starts all, because a process ends with its starter."""
+    """The processes of a stack; one thread starts them all, because they end with that thread."""
 
     def __init__(self, folder: DataFolder, stack: plan.Plan) -> None:
         self._folder = folder
@@ -118,7 +118,7 @@ class Supervisor:
             await asyncio.sleep(pause)
             try:
                 self._start(part)
-            except OSError as error:  # perhaps the disk is full and has space again later
+            except OSError as error:  # for example, because the disk is full: try again
                 log.error("%s cannot be started: %s", part.name, error)
                 continue
             if part.then:
@@ -131,7 +131,7 @@ class Supervisor:
         return writer
 
     async def _keep_writer(self) -> None:
-        """Restart the writer of the logs, because a process blocks when its socket is full."""
+        """Restart the writer of the logs; without it, the sockets fill up and processes block."""
         while True:
             code = await self._wait(self._writer)
             log.warning("the writer of the logs ended (%s): starting it again", code)
@@ -159,7 +159,7 @@ class Supervisor:
         return task
 
     def _on_task_end(self, task: asyncio.Task[None]) -> None:
-        """If a task fails, set `failed` to end the stack, as no other task restarts its process."""
+        """If a task fails, set `failed` to end the stack, because nothing else does its work."""
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) and not self.failed.done():
             self.failed.set_exception(error)
@@ -244,7 +244,7 @@ async def supervise(folder: DataFolder, port: int, *, standin: bool) -> None:
 
 
 async def _wait_for_removal(folder: DataFolder) -> None:
-    """Return once the data folder is deleted: the stack must end, as no command can stop it now."""
+    """Return once the data folder is deleted; no command can then find the stack and stop it."""
     while folder.lock.exists():
         await asyncio.sleep(1)
     log.warning("the data folder is gone: stopping")

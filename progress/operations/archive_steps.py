@@ -1,7 +1,7 @@
 """The steps of ARCHIVE. If a worker dies, another one repeats its step.
 
-A worker holds the archive's lock from its first step to its end. The archive or the log may change
-before another worker takes over. That worker then writes changed ranges again.
+A worker holds the archive's lock from the first step that it runs until it ends. Before another
+worker takes over, the archive or the log may change. The new worker writes changed ranges again.
 """
 
 from collections.abc import Callable
@@ -69,7 +69,7 @@ def choose_range(operation: ClaimedOperation) -> object:
 
 
 def write(operation: ClaimedOperation) -> object:
-    """Repair and clean what the archive has, then write the files of the new ranges."""
+    """Write the files of the new ranges; first, write lost files again and remove unnamed ones."""
     planned = msgspec.convert(operation.outcomes["range"], PlannedRanges)
     connection, storage = _open(operation)
     if current := publishing.open_published(connection, storage):
@@ -162,8 +162,8 @@ def _verify(
 def _list_complete(storage: Storage, entries: list[RangeEntry], upto: int) -> list[RangeEntry]:
     """Return the ranges that follow the position `upto`, up to the first one that lacks a file.
 
-    Their rows were verified. Files are never changed, and an erasure removes all files that no
-    manifest names. Therefore, the existence of the files is sufficient.
+    The rows of these ranges were verified. If the files exist, they still hold these rows, because
+    files are never changed, and an erasure removes all files that no manifest names.
     """
     complete: list[RangeEntry] = []
     for entry in entries:

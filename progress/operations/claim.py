@@ -29,8 +29,8 @@ _REPORT_INTERVAL_S = 1.0
 _MAX_ERROR_LENGTH = 2_000  # characters
 _FILE = "operations/executor"
 
-# The steps whose last attempt must not count: an outage ended it, and the database could not record
-# that. To make up for it, the next attempt is not counted.
+# The steps whose last attempt was ended by an outage, which the database could not record. That
+# attempt must not count; to make up for it, the next attempt is not counted.
 _uncounted: set[tuple[UUID, str]] = set()
 
 
@@ -53,7 +53,7 @@ def claim(
 
 
 def translate(failure: Failure) -> ProgressError:
-    """Return DatabaseUnavailable for an outage, and another error for a failure."""
+    """Return DatabaseUnavailable if the failure is transient, else a plain ProgressError."""
     return failure.to_unavailable() or ProgressError(failure.message)
 
 
@@ -69,10 +69,10 @@ class ClaimedOperation:
         self.id, self.publisher, self._connection = operation_id, publisher, connection
         self.kind, self.arguments, self.is_irrevocable, state, error, self.outcomes, *steps = row
         self.begun, names = (set[str](some or []) for some in steps)
-        # The version that accepted the operation may not have had all the steps.
+        # Older code, which lacks some of the steps, may have accepted the operation.
         known = tuple(step for step in PLANS[self.kind].steps if step.name in names)
         self.plan = msgspec.structs.replace(PLANS[self.kind], steps=known)
-        # Set while the operation is compensated: the failure that is recorded afterwards.
+        # While the operation is compensated: the failure to record at the end of the compensation.
         self.end = OperationEnded(state, error) if state else None
         self.resources = contextlib.ExitStack()  # open until this worker ends
         self.step, self.attempt = self.plan.steps[0], 0
@@ -134,7 +134,7 @@ class ClaimedOperation:
             self._set_state("COMPENSATING", end, failing_state=end.state)
 
     def finish(self, end: OperationEnded | None) -> None:
-        """Record the failure; without one, the outcome of the last step is the result."""
+        """Record the failure `end` or, if it is None, the last step's outcome as the result."""
         if end:
             self._set_state(end.state, end)
         else:

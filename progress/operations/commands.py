@@ -18,7 +18,7 @@ def parse_push(body: bytes) -> tuple[int | UUID | None, Mapping[str, str]]:
     """Return the command and the message's attributes.
 
     A command is the number of a shard to wake, or the id of an operation to run. For any other
-    body, it is None.
+    body, the command is None.
     """
     try:
         message = push_envelope.parse(body).message

@@ -34,14 +34,14 @@ class Forbidden(NamedTuple):
 
 
 class Mentions(NamedTuple):
-    """The numbers of undeclared events and of dead letters to empty."""
+    """How many events of undeclared types and how many dead letters are to be emptied."""
 
     undeclared: int
     dead_letters: int
 
 
 class Match(NamedTuple):
-    """A table that still contains the learner's id; `is_other`: in rows about somebody else."""
+    """A table that still contains the id; if `is_other`, in rows that are about somebody else."""
 
     place: str
     is_other: bool
@@ -54,7 +54,7 @@ def forbid(connection: Connection, learner: str, operation_id: UUID) -> Forbidde
 
 
 def read_key(connection: Connection) -> erasure_ledger.Key:
-    """Return the key of this log's digests."""
+    """Return the secret key with which this log hashes learners' ids to digests."""
     return erasure_ledger.Key(*_run(connection, "key")[0])
 
 
@@ -123,13 +123,13 @@ def redact_events(
 
 
 def redact_undeclared(connection: Connection, learner: str, report: Callable[[int], None]) -> None:
-    """Empty the undeclared events that arrived before the SessionStarted of their session."""
+    """Empty the events of undeclared types that name only a session of the learner."""
     for redacted in _page_undeclared(connection, learner, "redact undeclared"):
         report(redacted)
 
 
 def _page_undeclared(connection: Connection, learner: str, block: str) -> Iterator[int]:
-    """Yield the number of the learner's events in each chunk of the undeclared events."""
+    """Yield, for each chunk of the events of undeclared types, how many are the learner's."""
     chunks = Chunks(CHUNK)
     stream: str | None
     stream, version = _BEFORE_UNDECLARED
@@ -171,7 +171,7 @@ def _list_letters(connection: Connection, learner: str) -> Iterator[list[int]]:
 def list_exports(connection: Connection, learner: str, before: object) -> list[UUID]:
     """Return the exports that may hold the learner's rows: requested before a time, oldest first.
 
-    `before` is a moment of the database's time, also as text.
+    `before` is a time on the database's clock, also as text.
     """
     return [row[0] for row in _run(connection, "exports", learner=learner, before=before)]
 
@@ -257,13 +257,13 @@ def read_receipt(connection: Connection, operation_id: UUID) -> object:
 
 
 def read_time(connection: Connection) -> datetime:
-    """Return the database's time."""
+    """Return the time on the database's clock."""
     now: datetime = _run(connection, "now")[0][0]
     return now
 
 
 def read_age_s(connection: Connection, moment: str) -> float:
-    """Return the seconds since a moment of the database's time."""
+    """Return the seconds since a time on the database's clock, given as text."""
     seconds: float = _run(connection, "seconds since", moment=moment)[0][0]
     return seconds
 

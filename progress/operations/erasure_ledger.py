@@ -1,8 +1,9 @@
 """The ledger of erasures: one object for each erased learner, beside the archive.
 
 A backup of the database may be older than an erasure. After it is restored, the ledger says which
-learners must be erased again. It names each learner by a digest only. The key of the digests is
-stored beside them, so that a new log, filled from the archive, can still recognise the learners.
+learners must be erased again. Each learner is named only by a digest, a keyed hash of the id. The
+secret key is stored in the ledger, too, so that a new log, filled from the archive, can still
+recognise the learners.
 """
 
 from datetime import datetime
@@ -26,7 +27,7 @@ class Entry(msgspec.Struct, frozen=True):
 
 
 class Key(msgspec.Struct, frozen=True):
-    """The key of the digests, in hexadecimal: 64 bytes, XORed with HMAC's inner and outer pad."""
+    """The secret key of the digests, XORed with HMAC's inner and outer pad, as hexadecimal text."""
 
     inner: str
     outer: str
@@ -56,7 +57,7 @@ def read_key(archive: Storage) -> Key | None:
 
 
 def write_entry(archive: Storage, entry: Entry) -> None:
-    """Write the entry, unless the ledger has one of this learner: the first erasure counts."""
+    """Write the entry, unless the learner has one already, because the first erasure counts."""
     path = _path(entry.digest)
     if archive.has(path):
         return

@@ -20,9 +20,9 @@ from progress.operations.claim import ClaimedOperation
 from progress.operations.step_connections import connection_for, parse_arguments
 from progress.projections import replacement, schema
 
-_RETRY_INTERVAL_S = 0.2  # while another worker holds what this one waits for
-# After this time, no query stores a response with the learner's rows in Redis: a copy of the
-# learner's version, which allows it, lives for 5 s, and a query takes at most 10 s.
+_RETRY_INTERVAL_S = 0.2  # while another worker holds a lock that this worker needs
+# After this time, no query stores a response with the learner's rows in Redis. A query stores one
+# only if Redis has a copy of the learner's version; the copy lives for 5 s, a query for 10 s.
 _REQUESTS_END_S = 20.0
 
 # Copies that nobody can change, and the time after which they are gone.
@@ -44,7 +44,7 @@ def forbid(operation: ClaimedOperation) -> object:
     learner = _learner(operation)
     with connection_for(operation) as connection:
         archive = location.open_archive(settings.current())
-        # The key comes first: once the log has an erasure, it cannot take over the ledger's key.
+        # First compare the keys: once this log has an erasure, it cannot adopt the ledger's key.
         erasure_ledger.write_key(archive, erase_user.read_key(connection))
         forbidden = erase_user.forbid(connection, learner, operation.id)
         entry = erasure_ledger.Entry(forbidden.digest, str(operation.id), forbidden.erased_at)
@@ -56,7 +56,7 @@ def forbid(operation: ClaimedOperation) -> object:
 
 
 def forget(operation: ClaimedOperation) -> object:
-    """Remove the learner from the read models and from Redis; complete the counts."""
+    """Remove the learner from the read models and from Redis; complete the counts of `forbid`."""
     learner = _learner(operation)
     with connection_for(operation) as connection:
         erase_user.fold_deletion(connection, learner, operation.publisher)
@@ -66,7 +66,7 @@ def forget(operation: ClaimedOperation) -> object:
             export_user.catch_up(connection, learner, operation.publisher, operation.wait)
         _delete_copies(learner)
         forgotten_at = erase_user.read_time(connection)
-        # Counted here and not in the first step, whose time must not grow with the dead letters.
+        # Not counted in the first step, which would take too long with many dead letters.
         mentioned = erase_user.count_mentions(connection, learner)
     counts = operation.outcomes["forbid"]["counts"]
     counts = counts | {
@@ -77,7 +77,7 @@ def forget(operation: ClaimedOperation) -> object:
 
 
 def redact(operation: ClaimedOperation) -> object:
-    """Empty the learner's events except the deletions; remove exports, snapshots and mentions."""
+    """Empty the learner's events but UserDeleted; remove exports, snapshots and mentions."""
     learner, total = _learner(operation), _counts(operation)["events"]
     done = 0
 
@@ -114,7 +114,7 @@ def close(operation: ClaimedOperation) -> object:
         erase_user.fold_deletion(connection, learner, operation.publisher)
         erase_user.redact_events(connection, learner, lambda _: None, with_deletions=True)
         erase_user.redact_undeclared(connection, learner, lambda _: None)
-        _rewrite_files(operation, connection, learner)  # the deletions have other ids now
+        _rewrite_files(operation, connection, learner)  # UserDeleted has a new id
         erase_user.hide_sessions(connection, learner)
         erase_user.delete_marks(connection, learner)
         _delete_exports(operation, connection, learner)
@@ -147,7 +147,7 @@ def _write_receipt(
 
 
 def _counts(operation: ClaimedOperation) -> dict[str, int]:
-    """Return the rows to erase, by place; until 2026-11-21, the first step counted all of them."""
+    """Return the number of rows to erase, by place; in older operations, only `forbid` counted."""
     counts: dict[str, int] = operation.outcomes["forbid"]["counts"]
     completed: dict[str, int] = operation.outcomes["forget"].get("counts", {})
     return counts | completed
@@ -167,7 +167,7 @@ def _wait_for_requests(operation: ClaimedOperation, connection: Connection) -> N
 def _rewrite_files(
     operation: ClaimedOperation, connection: Connection, learner: str
 ) -> erasure.Removal:
-    """Remove the learner from the archive; ArchiveRunning if another run works on it."""
+    """Remove the learner from the archive; raise ArchiveRunning if another run holds its lock."""
     archive = location.open_archive(settings.current())
 
     def report(progress: float) -> None:

@@ -83,7 +83,7 @@ def object_name(operation_id: UUID, suffix: str = "zip") -> str:
 def delete_old(settings: Settings) -> None:
     """Delete the files on this machine that are older than a week; the bucket deletes its own.
 
-    Raises ProgressError if a file cannot be deleted.
+    Raise ProgressError if a file cannot be deleted.
     """
     folder = Path(location(settings))
     if settings.exports_bucket or not folder.is_dir():

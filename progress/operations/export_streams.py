@@ -39,7 +39,7 @@ def open_snapshot(connection: Connection) -> Iterator[None]:
 
 
 class Rows:
-    """The rows of a COPY: they come one at a time, and are buffered to be compressed together."""
+    """The rows of a COPY, which come one at a time and are buffered to be compressed together."""
 
     def __init__(self, output: Output, report_rows: Callable[[int], None]) -> None:
         self.lines = self.bytes = 0

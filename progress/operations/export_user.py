@@ -88,7 +88,7 @@ def _take_snapshot(connection: Connection, learner: str) -> Snapshot:
 
 
 def _write_files(writer: "_Writer", learner: str, report_progress: Progress) -> None:
-    """Write every file; nine tenths of the progress are the events, which take longest."""
+    """Write every file; the events, which take longest, make up 90 % of the progress."""
     events = writer.snapshot.events
 
     def report_events(rows: int) -> None:

@@ -39,9 +39,7 @@ class Step(msgspec.Struct, frozen=True):
 
     name: str
     timeout_s: float  # of one attempt
-    is_final: bool = (
-        False  # the point of no return: from its start the operation only moves forward
-    )
+    is_final: bool = False  # the point of no return: once it has begun, nothing is undone
 
 
 class Plan(msgspec.Struct, frozen=True):

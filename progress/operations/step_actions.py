@@ -61,14 +61,14 @@ def _fold(operation: ClaimedOperation) -> object:
 
 def _swap(operation: ClaimedOperation) -> object:
     """Swap the second schema in; return the number of events folded in all."""
-    # The same worker has run the step "fold": a worker that takes over a rebuild repeats that step.
+    # This worker has also run the step "fold", because any worker of a rebuild begins with it.
     second = operation.replacement
     operation.with_deadline(second.connection)
     return {"events": operation.outcomes["fold"]["events"] + second.swap()}
 
 
 def _replay(operation: ClaimedOperation) -> object:
-    """Replay each dead letter; return the replayed ids, and a reason for each other one."""
+    """Replay each dead letter; return the replayed ids, and why each of the others was not."""
     ids = parse_arguments(operation, ReplayArguments).letter_ids
     replayed: list[str] = []
     stay: list[dict[str, str]] = []

@@ -1,9 +1,9 @@
 """Notifications publish committed changes of the read models to Redis.
 
 A notification updates the version copies in Redis, so that older cached responses are not served.
-It also reaches the subscribers of a learner's or an operation's channel. If a notification is
-lost, responses may be five seconds out of date (see `progress.adapters.redis.version_keys`). That
-is tolerable: a notification gives up after 50 ms, and if it fails, its change still succeeds.
+It also reaches the subscribers of a learner's or an operation's channel. A change waits at most 50
+ms for its notification, and succeeds even if the notification fails. Responses may then be five
+seconds out of date (see `progress.adapters.redis.version_keys`).
 """
 
 import time

@@ -98,7 +98,7 @@ def _swap(connection: Connection, building: str, replayed: Replayed, publisher: 
             _rename(connection, live, _former_name())
         _rename(connection, building, live)
     publisher.publish_swap(version, known_at=known_at)
-    # A wake-up that found its shard locked by the swap did nothing.
+    # A wake-up that found its shard locked by the swap did nothing, so fold what it announced.
     return folded + Projector(connection, publisher=publisher).catch_up_all()
 
 

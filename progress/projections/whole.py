@@ -19,7 +19,7 @@ NOT_FOLDED = {
     "batch_checkpoints": "positions in the log",
 }
 _SOURCES = ("typed_events", "zone_offsets")
-# Not stored: a table of all typed events would be as large as the log.
+# Views, because a table of all typed events would be as large as the log.
 _VIEWS = ("typed_events", "chained_reviews")
 _SHARED = ("known_learners", "shifts", "dated_facts", "chained_reviews", "item_places")
 # In this order, because each SELECT reads the sources and the relations before it.
@@ -56,7 +56,7 @@ def fold_statements() -> dict[str, str]:
 
 
 def live_query(table: str) -> str | None:
-    """Return the query that converts live rows to the whole fold's form; None if it is the same.
+    """Return the query that converts live rows to the whole fold's form; None if none is needed.
 
     Intervals become numbers of hours, and arrays become texts.
     """
@@ -75,7 +75,7 @@ def _blocks_of(table: str) -> dict[str, str]:
     """Return the blocks of the table's model by name."""
     if table != "zones_in_force":
         return blocks(f"read_models/{table}")
-    # The second table of its model: its blocks are named after it.
+    # This table shares its model's file with another table, so its blocks have its name.
     named = blocks("read_models/preferences")
     return {name: named[f"{name} {table}"] for name in ("whole", "live", "loaded")}
 

@@ -243,7 +243,7 @@ class Authenticator:
                 options={"require": ["exp", "sub"]},
             )
         except (jwt.PyJWTError, RecursionError) as error:
-            why = str(error).encode(errors="replace").decode()  # may have lone surrogates
+            why = str(error).encode(errors="replace").decode()  # it may have lone surrogates
             raise Unauthenticated(f"bad token: {why}") from None
         return _caller(claims)
 

@@ -84,7 +84,7 @@ async def _wait_for_writes(redis: Client) -> None:
 
 
 def clear(url: str) -> None:
-    """Drop all cached results: versions restart after a restore, so they may match old results."""
+    """Drop all cached results, because versions restart after a restore and may equal old ones."""
     try:
         redis = RedisSocket(parse_url(url), seconds=_TIMEOUT_S)
         redis.run([("FLUSHDB",)], seconds=_TIMEOUT_S)

@@ -29,7 +29,7 @@ _WORKERS = 2  # connections that create keys and catch up
 
 
 class Source(NamedTuple):
-    """Where the workers find their input and their output: see `buckets.process`."""
+    """The archive and the database of a rebuild, as arguments of `buckets.process`."""
 
     archive: str
     database: str | None

@@ -13,7 +13,7 @@ _FILE = "recovery/comparison"
 
 
 class Difference(NamedTuple):
-    """A table whose rows differ from those of the log, and one of the rows as a JSON text."""
+    """A table whose rows differ from those of the log, and one differing row as JSON."""
 
     table: str
     missing: int  # rows that the table should have, but lacks

@@ -1,7 +1,8 @@
 """Erasures after a restore: erase the learners whom the ledger names and the log still holds.
 
-A log restored from a backup has the ledger's key of digests. A new log, for example one filled from
-the archive, has another key. As long as it has no erasures, it takes over the ledger's key.
+Learners' ids are hashed with a secret key. A log restored from a backup has the same key as the
+ledger. A new log, for example one filled from the archive, has another key, and adopts the ledger's
+key, unless it has erasures of its own.
 """
 
 import time
@@ -21,8 +22,8 @@ from progress.operations.records import OperationKind, OperationState
 from progress.projections.notifications import Publisher
 
 _CALLER = "command line"
-_POLL_INTERVAL_S = 0.5  # while another worker runs an erasure, or works on the archive
-_WORKERS = 4  # erasures at once, because each waits some seconds for requests that read the rows
+_POLL_INTERVAL_S = 0.5  # while another worker runs an erasure or works on the archive
+_WORKERS = 4  # at the same time, because each erasure waits some seconds for running requests
 
 
 class Result(NamedTuple):

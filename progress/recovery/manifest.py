@@ -1,4 +1,4 @@
-"""The manifest of a backup. It is written last: a folder without a manifest is not a backup."""
+"""The manifest of a backup, written last, because a folder without it is not a backup."""
 
 from datetime import datetime
 
@@ -11,7 +11,7 @@ FORMAT = 1  # of a backup's files
 
 
 class Table(msgspec.Struct, frozen=True):
-    """A table's file: the rows as COPY writes them, compressed by gzip."""
+    """The file of a table: its rows as COPY writes them, compressed by gzip."""
 
     name: str
     rows: int

@@ -41,9 +41,10 @@ async def serve(port: int, url: str) -> None:
 
 
 def _abort(error: BaseException) -> None:
-    """End now: messages may be missing in memory, and the next process loads them from disk.
+    """End immediately, because memory may lack a message that is on disk.
 
-    Do not close connections, because closing might wait for the connection that failed.
+    The next process loads all messages from disk. Do not close connections, because closing might
+    wait for the connection that failed.
     """
     log.critical("the stand-in ends: %s", error, exc_info=error)
     os._exit(1)

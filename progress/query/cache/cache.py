@@ -201,7 +201,7 @@ class AnswerCache:
         if self._redis is None or lookup.result == "error":
             return None, (await compute()).data
         seen, user_id = lookup.versions, key.user_id
-        if seen.lacks_version(key.policy):  # a stamp may contain old versions
+        if seen.lacks_version(key.policy):  # versions for a stamp may be some seconds old
             await self._fetch_shared_versions(seen, since=time.monotonic() - versions.MAX_AGE_S)
         version, day_ends = seen.learners[user_id], None
         if not returns_version and (version is None or key.policy.clock):

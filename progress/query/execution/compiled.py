@@ -113,7 +113,7 @@ class SqlField:
         select = (query.file, query.block, self._select_list, parameters)
         rows = await reader.fetch_columns(*select, versioned=versioned)
         version = rows[0][-1] if versioned and rows else None
-        if versioned and not rows:  # read the version, which no row contains, then the rows again
+        if versioned and not rows:  # no row has the version: read it, then read the rows again
             (row,) = await reader.fetch("query/compiled", "fetch_version", user_id=user_id)
             version = row["version"]
             rows = await reader.fetch_columns(*select, versioned=versioned)

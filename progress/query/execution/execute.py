@@ -71,7 +71,7 @@ async def run(
         return plan
     execution = QueryExecution(request, context, cache, lookup)
     response = await _respond(document, fields, execution, log)
-    if keys and not response.errors:  # a response with errors has no cache result
+    if keys and not response.errors:  # with errors, the cache result is not logged
         log.cache_result = lookup.result
     return response
 

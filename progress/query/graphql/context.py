@@ -51,7 +51,7 @@ class Context(msgspec.Struct, frozen=True):
     def _may_fetch(self, operation: Operation) -> bool:
         """Return whether the file is the caller's own record, or one that their role may request.
 
-        For EXPORT_STATISTICS, being the subject is not enough: the caller may have lost the role.
+        For EXPORT_STATISTICS, a caller who requested the file must still have the role.
         """
         caller, is_record = self.caller.user_id, operation.kind is OperationKind.EXPORT_USER
         if is_record and caller == operation.subject:

@@ -15,7 +15,7 @@ from progress.query.graphql.context import Info
 
 
 def authorize_user(info: Info, user_id: ID | None) -> str:
-    """Return the learner to export; learners may export only their own record, support none."""
+    """Return the learner to export; support may export none, learners only their own record."""
     caller = info.context.caller
     learner = arguments.parse_id("userId", user_id) if isinstance(user_id, str) else caller.user_id
     if caller.role == "support":

@@ -171,7 +171,7 @@ class Mutation:
 
 
 async def _find_erasure(info: Info, learner: str) -> Operation | None:
-    """Return the operation that erased the learner; NotFound if the learner is unknown."""
+    """Return the operation that erased the learner; raise NotFound for an unknown learner."""
     reader = info.context.queries.reader
     rows = await reader.fetch("operations/erase_user", "check", learner=learner)
     if operation_id := rows[0]["operation_id"]:
@@ -193,9 +193,10 @@ async def _start(
 ) -> Operation:
     """Commit the operation, call a worker for it unless it is finished already, and return it.
 
-    If an operation of this kind about the same subject is unfinished, that one is returned; unless
-    `is_shared`, only if it has the same arguments. Raise RateLimited if the caller has started
-    `daily_limit` operations about the subject within 24 hours, not counting those that failed.
+    If an operation of this kind about the same subject is unfinished, return that one instead;
+    without `is_shared`, raise BadInput if its arguments differ. Raise RateLimited if the caller has
+    started `daily_limit` operations about the subject within 24 hours, not counting those that
+    failed.
     """
     values = records.accept_values(
         kind,
@@ -216,7 +217,7 @@ async def _start(
 def _check_accepted(
     kind: OperationKind, accepted: Mapping[str, Any], *, daily_limit: int | None, is_shared: bool
 ) -> None:
-    """Raise RateLimited beyond the limit, BadInput if an operation of other arguments was found."""
+    """Raise RateLimited beyond the limit, BadInput if the operation has other arguments."""
     if accepted["retry_after_s"] is not None:
         reason = f"expected at most {daily_limit} exports within 24 hours: try again later"
         raise RateLimited(reason, accepted["retry_after_s"])

@@ -55,7 +55,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def _reject(self) -> None:
         if self.transport.is_closing():
             return
-        has_request = self.cycle is not None  # there is no cycle before the first complete head
+        has_request = self.cycle is not None  # uvicorn's object for a request with a complete head
         if not has_request or self.cycle.response_complete:
             self.transport.write(_RESPONSE)
         self.transport.close()

@@ -56,7 +56,7 @@ class LiveQueries:
         subject = topic.subjects.setdefault(id_, Subject())
         subscription = Subscription(select, lambda closed: self._unsubscribe(topic, id_, closed))
         subject.subscriptions.add(subscription)
-        topic.stale[id_] = None  # even if its state is known, because it may have changed
+        topic.stale[id_] = None  # even a known state is read again, as it may have changed
         self._has_stale.set()
         self._channels.add(topic.source.channel + id_)
         if self._worker is None:

@@ -15,7 +15,7 @@ import { today, totals } from './today.js';
 import { weeks } from './weeks.js';
 import { clampDay, moveDay, year } from './year.js';
 
-// Milliseconds between two queries.
+// Milliseconds between two queries:
 const MIN_INTERVAL = 1_000; // even if more changes arrive
 const IDLE_INTERVAL = 300_000; // if no change arrives, because a day may end or the batch job run
 const POLL_INTERVAL = 30_000; // without a subscription, and while events are still being counted
@@ -133,7 +133,7 @@ export class Learner {
       for (const row of data.days) this.data.days.set(row.date, row);
       if (this.view.year === year && this.view.loading === year) this.view.day = this.lastDay();
     } finally {
-      if (this.view.loading === year) this.view.loading = null; // else another year is loading by now
+      if (this.view.loading === year) this.view.loading = null; // otherwise, another year is loading
     }
     if (!this.closing.signal.aborted) this.draw();
   }

@@ -59,7 +59,7 @@ class Reader:
         as_of: datetime | None,
         known_at: datetime | None,
     ) -> list[asyncpg.Record]:
-        """Return the rows of a block about a learner (`user_id`), as of a past time.
+        """Run a block about one learner (`user_id`) as of a past time; return the block's rows.
 
         Only events that had happened by `as_of` and were recorded by `known_at` count.
         """
