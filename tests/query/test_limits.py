@@ -227,7 +227,7 @@ def test_queries_that_are_not_compiled_are_limited_too(offline_api: Api) -> None
     assert code == "QUERY_TOO_COMPLEX"
 
 
-def test_fragments_of_one_selection_may_share_fields() -> None:
+def test_a_query_is_allowed_if_its_fragments_select_the_same_fields() -> None:
     fragments = " ".join(f"fragment F{n} on DailyStats {{ date answers }}" for n in range(8))
     spread = " ".join(f"...F{n}" for n in range(8))
     assert is_valid(f"{{ {YEARS} {{ {DAY} {spread} }} }} {fragments}")

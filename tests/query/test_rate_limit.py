@@ -29,7 +29,8 @@ def send(query_api: Api, user: str, body: bytes = BODY, **more: str) -> Response
 def exceed_limit(query_api: Api, user: str, body: bytes = BODY, **more: str) -> Response:
     """Send requests until one is rejected.
 
-    The count may start again: at the end of the minute, or when Redis replies late.
+    It may take several requests, because the count starts again at the end of a minute, or when
+    Redis replies late.
     """
     for number in range(14):
         response = send(query_api, user, body, **more)

@@ -1,4 +1,4 @@
-"""Strategies for the rows of the questions across learners."""
+"""Hypothesis strategies for the rows that answer the questions across learners."""
 
 from datetime import date, timedelta
 from typing import Any
@@ -13,7 +13,7 @@ _HEADWORDS = st.none() | st.text(max_size=60) | st.just("<script>alert(1)</scrip
 
 
 def retention() -> st.SearchStrategy[list[Retention]]:
-    """Return a strategy for rows about some weeks of a year, some without a maturity."""
+    """Return a strategy for rows about some weeks of a year, each with one or both maturities."""
     cells = st.lists(
         st.tuples(st.integers(0, 60), st.sampled_from(("MATURE", "YOUNG"))),
         unique=True,
@@ -41,7 +41,7 @@ def _tests() -> st.SearchStrategy[tuple[int, int, int]]:
 
 
 def items() -> st.SearchStrategy[list[Item]]:
-    """Return a strategy for rows in the order of the question."""
+    """Return a strategy for rows in the order in which the question returns rows."""
     names = st.lists(st.sampled_from(("A1", "C2", "UNKNOWN")), unique=True)
     domains = st.lists(st.sampled_from(("R", "S", "UNKNOWN")), unique=True)
     listed = st.lists(_item("item", "i1"), max_size=20).map(
@@ -68,14 +68,14 @@ def item(
     words: tuple[str | None, str | None, str | None],
     tests: tuple[int, int, int],
 ) -> Item:
-    """Return a row with this headword, level and domains, and these learners and tests."""
+    """Return a row; `words` are headword, level, domains; `tests` learners, asked, recalled."""
     learners, asked, recalled = tests
     rate = recalled / asked
     return Item(kind, name, *words, learners, asked, recalled, rate, 2 * asked, asked)
 
 
 def cohorts() -> st.SearchStrategy[list[Cohort]]:
-    """Return a strategy for the rows of cohorts up to the same newest week."""
+    """Return a strategy for the rows of cohorts that all end with the same week."""
     sizes = st.lists(
         st.tuples(st.integers(0, 40), _LEARNERS), unique_by=lambda one: one[0], min_size=1
     )
@@ -83,7 +83,10 @@ def cohorts() -> st.SearchStrategy[list[Cohort]]:
 
 
 def decay(sizes: list[tuple[int, int]], later: int, kept: float) -> list[Cohort]:
-    """Return cohorts (week, learners) that keep this share of their learners from week to week."""
+    """Return the rows of cohorts that keep the share `kept` of their learners from week to week.
+
+    `sizes` has the first week and the number of learners of each cohort.
+    """
     newest = sizes[-1][0] + later
     return [
         Cohort(

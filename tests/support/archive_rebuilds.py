@@ -1,4 +1,4 @@
-"""Rebuilds from an archive, with engines that work in the test's process."""
+"""Rebuilds from an archive, with engines that load the buckets in the test's process."""
 
 import importlib
 import multiprocessing
@@ -99,8 +99,8 @@ def run_tasks(store: Store, folder: Path, count: int) -> int:
 def run_until_death(owner: str, name: str, point: str, function: Callable[..., object]) -> None:
     """Call the function in a process that kills itself.
 
-    The process dies `before` or `after` the call of `name`, an attribute of `owner`: a module, or
-    `module:class`.
+    The process dies `before` or `after` it calls the function `name` of `owner`, which is a module
+    or `module:class`.
     """
     doomed = _FORKS.Process(target=_die, args=(owner, name, point, function))
     doomed.start()

@@ -49,7 +49,7 @@ def find_file(storage: Storage, stream_id: str) -> str:
 
 
 def files_with(storage: Storage, stream_id: str) -> list[str]:
-    """Return the paths of files with the stream's id or rows, even if no manifest names them."""
+    """Return the paths of files with the stream's id or rows, also of files in no manifest."""
     from progress.archive import files
 
     found = []

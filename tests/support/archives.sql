@@ -20,7 +20,7 @@ FROM (
 WHERE e.global_position = v.global_position;
 
 -- redact undeclared --
--- Empty the learner's events in streams that belong to no learner, as an erasure does; return their number.
+-- Empty the learner's events in streams that belong to no learner, as an erasure does; return the number of events.
 SELECT redacted FROM event_store.redact_undeclared(:learner, 'other-', 0, 100);
 
 -- allow changes --

@@ -21,7 +21,7 @@ from progress.local import data_folder, development_key, ports
 from progress.local.stack import running
 from tests.support import folders, programs
 
-# The headless shell has no window, so a page takes half of Chromium's CPU time.
+# The headless shell has no window, so it takes half of Chromium's CPU time for a page.
 _PROGRAMS = ("chromium-headless-shell", "chromium", "chromium-browser")
 PROGRAM = next(filter(None, map(shutil.which, _PROGRAMS)), None)
 DEMO = loading.LEARNER.user_id
@@ -160,7 +160,7 @@ class Visit:
         assert [request.url for request in self.requests if not request.url.startswith(own)] == []
 
     def find_violations(self) -> list[str]:
-        """Return the violations that axe finds: of all rules, and of the colours when dark."""
+        """Return axe's findings: of all rules in light colours, of colour rules in dark colours."""
         self.page.evaluate(_AXE)
         self.page.emulate_media(color_scheme="light")
         light = self._run_axe(_STANDARDS)

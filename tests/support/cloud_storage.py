@@ -16,8 +16,8 @@ import pytest
 from progress import settings
 
 _PAGE = 1  # prefixes or objects per page of a listing
-_OBJECTS = 3  # per page of a listing of whole trees
-_QUANTUM = 256 << 10  # bytes; an unfinished upload has a multiple of them
+_OBJECTS = 3  # objects per page of a listing of a whole tree
+_QUANTUM = 256 << 10  # bytes; every part of an upload except the last is a multiple of this
 
 
 class Bucket:
@@ -25,15 +25,15 @@ class Bucket:
 
     def __init__(self) -> None:
         self.objects: dict[str, bytes] = {}
-        self.generations: dict[str, int] = {}  # of the objects
+        self.generations: dict[str, int] = {}  # the current generation of each object
         self.former: dict[str, dict[int, bytes]] = {}  # generations that were replaced or deleted
         self.uploads: dict[str, tuple[str, bytearray]] = {}
         self.cancelled: list[str] = []
         self.refusals: list[int] = []  # error statuses for the next requests that have a body
         self.outages: list[dict[str, str]] = []  # the next requests get a 503 with these headers
-        self.lost_responses = 0  # the number of successful conditional uploads without a response
-        self.cuts: list[int] = []  # of the next bodies, the bytes that arrive before a cut
-        self.stalls: list[int] = []  # of the next bodies, the bytes that arrive before a stall
+        self.lost_responses = 0  # the number of next conditional uploads that succeed and get a 503
+        self.cuts: list[int] = []  # for each next body, the bytes that arrive before a cut
+        self.stalls: list[int] = []  # for each next body, the bytes that arrive before a stall
         self.requests: list[float] = []  # the time of each request
         self.spans: list[str] = []
         self.updated = "2026-01-01T00:00:00.000Z"  # of all objects
@@ -66,7 +66,7 @@ class _Handler(BaseHTTPRequestHandler):
     bucket: Bucket
 
     def parse_request(self) -> bool:
-        """Respond to a request in an outage; return whether the request must still be handled."""
+        """Respond 503 during an outage; return whether the request must still be handled."""
         if not super().parse_request():
             return False
         self.bucket.requests.append(time.time())

@@ -21,7 +21,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 
 _CLIENT = Path(__file__).with_name("command_client.py")
-_LENGTH = 8  # bytes of the number that precedes a request
+_LENGTH = 8  # bytes of a request's length, which precedes the request
 
 
 def command() -> list[str]:
@@ -39,7 +39,7 @@ def _start() -> str:
         listener.listen(100)
         server = subprocess.Popen(
             [sys.executable, "-m", __name__, str(listener.fileno())],
-            stdin=subprocess.PIPE,  # its end tells the server that this process has ended
+            stdin=subprocess.PIPE,  # which ends with this process; then the server exits
             stdout=subprocess.PIPE,  # not seekable, like the output of most runs
             pass_fds=[listener.fileno()],
             cwd=ROOT,
@@ -57,7 +57,9 @@ def _start() -> str:
 def serve(listener: socket.socket) -> None:
     """Run a command for each connection, until stdin ends."""
     __import__("progress.cli")
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the forked processes
+    signal.signal(
+        signal.SIGCHLD, signal.SIG_IGN
+    )  # the server does not wait for the forked processes
     while True:
         ready, _, _ = select.select([listener.fileno(), 0], [], [])
         if 0 in ready:

@@ -17,7 +17,7 @@ from progress.operations.claim import ClaimedOperation
 from progress.operations.step_actions import Action
 from tests.support.operation_fixtures import blocks
 
-POINTS = ("before", "after")  # the effect of the step
+POINTS = ("before", "after")  # before or after the step takes effect
 
 _FORKS = multiprocessing.get_context("forkserver")
 _FORKS.set_forkserver_preload([__name__])

@@ -65,7 +65,10 @@ def list_events(learner: str = LEARNER, session: str = SESSION) -> list[dict[str
 def leave_traces(connection: Connection) -> None:
     """Record the learner's events, snapshots, pending events, dead letters and poisoned marks."""
     events = list_events()
-    early = {"session_id": SESSION, "note": MARKER}  # before the session's SessionStarted
+    early = {
+        "session_id": SESSION,
+        "note": MARKER,
+    }  # sent before the SessionStarted of this session
     push_events(connection, sample_events.envelope("Unheard", early, at=AT))
     stage.append(connection, events)
     answer = {"session_id": "nobody-knows", "item_id": "i0", "response_time_ms": 5, "by": LEARNER}

@@ -20,7 +20,7 @@ from urllib.parse import parse_qs
 
 from tests.support.release_world import CallRejected, World
 
-KEY = "of-the-load-balancer"  # a request with this key reaches green
+KEY = "of-the-load-balancer"  # the load balancer routes a request with this key to green
 
 PROGRAM = """#!/bin/bash
 exec 3<>"/dev/tcp/127.0.0.1/$FAKE_GCLOUD_PORT" || exit 70

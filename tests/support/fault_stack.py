@@ -86,7 +86,7 @@ class Stack:
         return local.running(self.folder).addresses
 
     def pids(self, part: str) -> list[int]:
-        """Wait for the processes with this name; return their IDs (PostgreSQL: all sessions)."""
+        """Wait for the processes with this name; return their IDs (PostgreSQL: of all sessions)."""
         pids: list[int] = []
 
         def is_running() -> bool:

@@ -82,7 +82,7 @@ def compute_rows(world: oracle.World) -> Rows:
 
 
 def compare(actual: Rows, expected: Rows) -> list[str]:
-    """Return one line for each difference; the oracle may have fields that a table lacks."""
+    """Return one line for each difference, except for fields that only the oracle has."""
     lines = []
     for model in compared_models():
         for key in sorted(actual[model].keys() | expected[model].keys(), key=str):

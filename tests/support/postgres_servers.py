@@ -35,7 +35,7 @@ class Server:
     _connection: Connection | None = None
 
     def examples(self, times: int) -> hypothesis.settings:
-        """Return settings for `times` the profile's examples, or for a third on the oldest server.
+        """Return settings: `times` the profile's examples, or a third of them on the oldest server.
 
         Both servers run the same SQL, so few examples suffice to find a statement that differs.
         """

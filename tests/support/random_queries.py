@@ -65,7 +65,7 @@ class _Writer:
         return self.chance_of.randrange(one_in) == 0
 
     def variable(self, shape: str, value: Any, *, may_default: bool = True) -> str:
-        """Declare a variable; return its name. Send its value, use its default, or send nothing."""
+        """Declare a variable with a value, a default or neither; return the variable's name."""
         name = f"v{len(self.declared)}"
         is_default = may_default and self.chance(3)
         default = f" = {_literal(value, shape)}" if is_default else ""

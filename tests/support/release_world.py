@@ -30,9 +30,8 @@ class CallRejected(Exception):
 class World:
     """Everything that a release changes. `revisions` maps revisions to images.
 
-    As in Knative, a traffic call moves traffic if all revisions that it names have started;
-    otherwise it fails. If only the newest revision has not started, the call moves traffic but
-    still reports a failure.
+    As in Knative, a traffic call moves traffic only if all revisions that it names have started. It
+    reports a failure if one of these revisions or the newest revision has not started.
     """
 
     address: str = ""

@@ -46,7 +46,7 @@ class Worker:
 
 
 class Stage:
-    """A database with workers, which is emptied before each generated event log."""
+    """A database with workers; the test empties it before each generated event log."""
 
     def __init__(self, url: str):
         self._url = url

@@ -23,7 +23,7 @@ def hooks(connection: Connection, monkeypatch: pytest.MonkeyPatch) -> Iterator[H
     """Functions to call, by step and point of the traced operation, which replaces REBUILD."""
     connection.execute_simple(traced_operation.blocks()["create"])
     for registry in (PLANS, step_actions.ACTIONS):
-        monkeypatch.setitem(registry, "REBUILD", registry["REBUILD"])  # restored at the end
+        monkeypatch.setitem(registry, "REBUILD", registry["REBUILD"])  # restored after the test
     calls: Hooks = {}
 
     def call(step: str, point: str) -> None:

@@ -118,7 +118,7 @@ def test_an_erasure_asks_for_the_learner_and_shows_the_receipt(visit: Visits, de
             page.keyboard.press("Escape")
     erasure = page.locator(".operations > li").filter(has_text="Erasure").first
     expect(erasure.locator(".head")).to_contain_text("Done", timeout=60_000)
-    expect(erasure.get_by_role("button")).to_have_count(0)  # it cannot be cancelled
+    expect(erasure.get_by_role("button")).to_have_count(0)  # an erasure cannot be cancelled
     erasure.locator("summary").click()
     receipt = erasure.locator(".receipt")
     expect(receipt).to_contain_text("Rows found afterwards0")
