@@ -161,7 +161,7 @@ def test_ingest_does_not_acknowledge_pushes_while_postgresql_is_suspended(
 
 def test_queries_succeed_while_valkey_is_down(stack: Stack) -> None:
     stack.await_wakes()
-    stack.ask(USERS[0], COMPLETED)  # this loads the token keys from the supervisor
+    stack.ask(USERS[0], COMPLETED)  # the query function now has the token keys of the supervisor
     with stack.pause_supervisor():
         stack.signal("valkey", signal.SIGKILL)
         stack.publish(*delivery(random.Random(10), learners=len(USERS)))

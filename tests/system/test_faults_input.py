@@ -188,7 +188,7 @@ def test_no_unmasked_email_address_is_stored_or_logged(stack: Stack) -> None:
     good = sample_events.envelope(
         "UserCreated", {**named, "note": f"<{ADDRESS}>"}, at=sample_events.BEGIN
     )
-    # Some are invalid or malformed, one has an unknown type, and one names a field after ADDRESS.
+    # Some events are invalid or malformed, one has an unknown type, one has a field named ADDRESS.
     events: list[Any] = [
         {**good, "event_id": f"created-{ADDRESS}"},
         {**good, "event_id": "e1", "data": {**named, "timezone": "Mars/Base"}},

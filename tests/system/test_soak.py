@@ -23,7 +23,7 @@ SVG = "{http://www.w3.org/2000/svg}"
 
 
 def sample(number: int) -> Sample:
-    """Return a sample, one per minute; the memory grows by 60 MB in an hour."""
+    """Return the sample of minute `number`; the memory grows by 60 MB per hour."""
     return Sample(
         at_s=60.0 * number, events=number, lag=0, lag_ms=0, undelivered=0, dead_letters=0,
         database_mb=1, files_mb=1, queries=0, query_p95_ms=0, kills=0,

@@ -21,7 +21,7 @@ _SECRETS = ("hush-hush", "signals-token")
 
 
 class _Stack(browser.Stack):
-    """A stack to which the command `progress publish` publishes, because it exports spans."""
+    """A stack to which `progress publish` publishes, because this command exports spans."""
 
     def publish(self, *envelopes: browser.Envelope) -> None:
         self.progress("publish", "-", text="\n".join(browser.encode(*envelopes)))

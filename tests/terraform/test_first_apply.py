@@ -201,7 +201,7 @@ def test_dev_can_be_destroyed_but_production_cannot(environments: Environments) 
         }
         views = ["events", "archive", "accepted_events", "learner_events"]
         views += [f'question["{name}"]' for name in ("cohorts", "items", "retention")]
-        for view in views:  # the table `archive` holds no data either
+        for view in views:  # views, and the table `archive`, hold no data
             assert guards.pop(f"google_bigquery_table.{view}") is False
         redis = 'google_secret_manager_secret.this["progress-redis-url"]'
         # the value of this secret can be read again from the Redis instance

@@ -34,7 +34,7 @@ def passwords(deployment: Deployment) -> set[str]:
     values = {
         match[1] for value in deployment.passwords.values() for match in _WRITTEN.finditer(value)
     }
-    # Each secret has its own password, except the logins, which repeat those of the others.
+    # Each secret has its own password, except `logins`, which repeats the others' passwords.
     assert len(values) >= len(deployment.passwords) - 1
     return values
 
@@ -76,7 +76,7 @@ def test_a_changed_database_address_rotates_the_passwords(
 ) -> None:
     """A secret holds an address and a password.
 
-    Each run generates new passwords, so that a new secret also needs a new password of the login.
+    Each run generates new passwords, so that a login gets a new password with each new secret.
     """
     dev = environments["dev"]
     neon = '{ host = "ep-other.neon.tech", database = "progress", owner = "progress_owner" }'

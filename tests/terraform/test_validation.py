@@ -35,8 +35,8 @@ POOLER = '{ host = "ep-x-pooler.aws.neon.tech", database = "p", owner = "o" }'
 
 ONLY_QUERY = f"{{ {size().split('}, ')[-1]}"
 
-# Invalid combinations of variables, as the names of the rejected and of the valid variables with
-# their values in Terraform's language.
+# Invalid combinations of variables: first the rejected variables, then the valid ones, with values
+# in Terraform's language.
 CASES: list[tuple[dict[str, str], dict[str, str]]] = [
     (
         {
@@ -85,7 +85,7 @@ def write_run(number: int, wrong: dict[str, str], right: dict[str, str]) -> str:
 """
 
 
-# Invalid values, as the environment, the option and a part of Terraform's complaint.
+# Invalid values: the environment, the option, and a part of Terraform's error message.
 REJECTED = [
     ("dev", 'publishers={"learning"=["group:a@example.com"]}', "expected topics of learning-event"),
     ("dev", 'publishers={"user-events"=["allUsers"]}', "expected IAM members"),
@@ -101,7 +101,7 @@ REJECTED = [
     ("prod", f"smoke_key={'g' * 32} ", "expected 32 to 128 letters"),
 ]
 
-# The same for infra/bootstrap.
+# The same for infra/bootstrap: the option, and a part of the error message.
 REJECTED_BY_BOOTSTRAP = [
     ('environments={test="p"}', "expected the projects of dev"),
     ("parent=12", "expected folders/NUMBER"),
