@@ -63,7 +63,7 @@ locals {
       title    = "Events are recorded late"
       meaning = join(" ", [
         "In the last five minutes more than 5 % of the events were recorded over 5 s after publication, or a",
-        "message has waited five minutes for ingest. Learners see old numbers; no event is lost.",
+        "message has waited five minutes for ingest. Learners see old numbers; events are not lost.",
       ])
       cause = join(" ", [
         "Ingest is slow, down or at its maximum number of instances; the database is down; or an operator holds",
@@ -164,7 +164,7 @@ locals {
     "projection-lag" = {
       severity = "ERROR"
       title    = "Read models are behind the event log"
-      meaning  = "Recorded events are not folded into the read models. Learners see old numbers; no event is lost."
+      meaning  = "Recorded events are not folded into the read models. Learners see old numbers; events are not lost."
       cause    = "The project function is down or too small, one shard is stuck, or somebody imports many events."
       action = join(" ", [
         "Run `progress shards list`. If all shards are behind, run `progress batch` and check the project",
@@ -197,8 +197,8 @@ locals {
       severity = "WARNING"
       title    = "There are dead letters"
       meaning = join(" ", [
-        "Some messages are not valid events, cannot be folded or could not be delivered. Each is kept until",
-        "it is replayed or discarded.",
+        "Some messages are not valid events, cannot be folded or could not be delivered. Each message is kept",
+        "until it is replayed or discarded.",
       ])
       cause  = "A publisher sends malformed events, or an outage lasted longer than Pub/Sub's retries."
       action = "Run `progress dead-letters count` and `list`. Fix the cause, then replay or discard the dead letters."
@@ -272,7 +272,7 @@ locals {
       title    = "The database is near its limits"
       meaning = join(" ", [
         "The database uses more than 80 % of its connections or of its size. At the connection limit, requests",
-        "wait and fail; at the size limit, no event can be recorded.",
+        "wait and fail; at the size limit, events cannot be recorded.",
       ])
       cause = "Too many instances for the database's size, or the growth of the event log."
       action = join(" ", [

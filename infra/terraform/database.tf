@@ -30,7 +30,7 @@ variable "migration_target" {
     condition = var.migration_target == null || contains(
       setsubtract(["neon", "cloud_sql"], [var.database]), coalesce(var.migration_target, "none")
     )
-    error_message = "expected null, or whichever of neon and cloud_sql is not the value of var.database"
+    error_message = "expected null, neon or cloud_sql, but not the value of var.database"
   }
 }
 
@@ -43,7 +43,7 @@ variable "former_database" {
     condition = var.former_database == null || contains(
       setsubtract(["neon", "cloud_sql"], [var.database]), coalesce(var.former_database, "none")
     )
-    error_message = "expected null, or whichever of neon and cloud_sql is not the value of var.database"
+    error_message = "expected null, neon or cloud_sql, but not the value of var.database"
   }
 
   validation {

@@ -7,7 +7,7 @@ variable "erase_deleted_after_days" {
 
   validation {
     condition     = try(var.erase_deleted_after_days >= 1, var.erase_deleted_after_days == null)
-    error_message = "erase_deleted_after_days must be at least 1, or null."
+    error_message = "expected at least 1, or null"
   }
 }
 

@@ -39,7 +39,7 @@ night = {
   min_instances = { ingest = 0, project = 0, query = 1 }
 }
 
-# Time to notice a deletion by mistake, because an erasure cannot be undone.
+# This leaves time to notice a mistaken deletion, because an erasure cannot be undone.
 erase_deleted_after_days = 30
 
 alert_emails = ["operations@example.com"]
