@@ -12,6 +12,7 @@ _WORD = re.compile(r"""([^\s"'<>@,;:()\[\]{}]++|\\?"[^"@]{0,64}\\?"(?=@))(@?)"""
 # The same pattern for JSON, where an unescaped quote before an @ begins or ends a string.
 _JSON_WORD = re.compile(r"""([^\s"'<>@,;:()\[\]{}]++|"[^"@]{0,64}\\"(?=@))(@?)""")
 _ESCAPED = "\\u0040"  # an escaped @ in JSON
+
 # One character of a JSON string. Cutting an escape in two would make the JSON invalid.
 _CHARACTER = re.compile(
     r"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"

@@ -1,4 +1,4 @@
-"""The report on items: those that learners forget most, and the recall of levels and domains."""
+"""The report on items: which of them learners forget most, and the recall of levels and domains."""
 
 import math
 from collections.abc import Sequence
@@ -158,7 +158,7 @@ def _add_label(chart: Element, row: Item, middle: float) -> None:
 
 
 def _add_numbers(chart: Element, row: Item, middle: float) -> None:
-    """Write the share, and what it is a share of, to the right of the axis."""
+    """Write the share and the numbers of tests and learners to the right of the axis."""
     share = percent(row.retention_rate)
     chart.append(element("text", share, class_="strong end", x=_RIGHT + 48, y=middle + 4.5))
     text = f"of {row.asked:,} tests, {row.learners:,} learners"

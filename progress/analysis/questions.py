@@ -25,9 +25,10 @@ _DATED = (
 
 
 class Retention(msgspec.Struct, frozen=True):
-    """The tests of a maturity in a week, named by its Monday; docs/analysis.md defines tests.
+    """The tests of the items of one maturity in one week; docs/analysis.md defines tests.
 
-    `retention_rate` is the share of tests that were recalled, from 0 to 1.
+    `week` is the week's Monday. `retention_rate` is the share of tests that were recalled, from 0
+    to 1.
     """
 
     week: date
@@ -60,7 +61,7 @@ class Item(msgspec.Struct, frozen=True):
 
 
 class Cohort(msgspec.Struct, frozen=True):
-    """A week of a cohort; `cohort` is the Monday of the week of its learners' first study days.
+    """A week of a cohort; `cohort` is the Monday of the week in which its learners first studied.
 
     `week` is 0 for that first week. `active` is the number of the cohort's `learners` who have a
     study day in the week.

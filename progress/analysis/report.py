@@ -1,4 +1,4 @@
-"""A report: the answer to a question, as a finding, charts, and a table of numbers for each."""
+"""A report: the answer to a question, as a finding, and charts with tables of their numbers."""
 
 from collections.abc import Sequence
 from datetime import date

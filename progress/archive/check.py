@@ -106,7 +106,7 @@ def _check_content(
     lost: set[str],
     buckets: int,
 ) -> Iterator[Finding]:
-    """Yield the defects of the files of a range, except the lost ones."""
+    """Yield the defects of the files of a range, without the files that are lost."""
     differing = ranges.differing_buckets(connection, contents, buckets)
     erased: list[int] | None = None
     with files.open_workspace() as workspace:

@@ -32,7 +32,7 @@ class Removal(NamedTuple):
 
 
 class _Target(NamedTuple):
-    """What is removed: a learner's stream in its bucket, and emptied events in `others`."""
+    """The rows to remove: a learner's stream, and emptied events in streams without a learner."""
 
     bucket: int
     stream_id: str

@@ -1,7 +1,7 @@
 """The Parquet files of the archive, written and read by DuckDB on this machine.
 
 DuckDB is imported at first use, because the functions start without it. It never downloads an
-extension: those that it needs are built in.
+extension, because the extensions that it needs are built in.
 """
 
 import contextlib

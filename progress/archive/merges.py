@@ -74,7 +74,7 @@ def _read_next(
 
 
 def _magnitude(entry: RangeEntry) -> int:
-    """Return 0 for up to ten full ranges, 1 for up to a hundred, and so on."""
+    """Return 0 for fewer than ten full ranges, 1 for fewer than a hundred, and so on."""
     return len(str((entry.last - entry.first + 1) // plan.RANGE)) - 1
 
 

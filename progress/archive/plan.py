@@ -15,7 +15,7 @@ MAX_AGE_DAYS = 30  # when an event is older, even a range that is not full is ar
 
 
 class Request(msgspec.Struct, frozen=True):
-    """What to archive: full and old ranges only, or all events (`is_now`), or those `before`."""
+    """What to archive: only full and old ranges, or all events, or the events before a time."""
 
     is_now: bool = False
     before: datetime | None = None

@@ -1,4 +1,4 @@
-"""CSV files on this machine that receive the rows of a COPY, each bucket in files of its own.
+"""CSV files on this machine that receive the rows of a COPY, with separate files for each bucket.
 
 DuckDB reads one bucket at a time, and loads a small file as a whole. Its memory therefore depends
 on the sizes of a bucket and of a file, not on the number of rows.

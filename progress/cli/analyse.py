@@ -72,8 +72,8 @@ def analyse(
     retention: tests and recalled tests by week and maturity. A test is the
     first answer to an item on a later day than its latest review.
 
-    items: the items that learners recalled in the fewest tests, and the tests
-    of each level and domain.
+    items: the items that learners recalled in the smallest share of tests, and the tests of each
+    level and domain.
 
     cohorts: learners by the week of their first study day, and how many study
     in each later week. --from and --to select the first study days.

@@ -1,4 +1,4 @@
-"""`progress rebuild`: from the log, or from the archive by one of several engines."""
+"""`progress rebuild`: rebuild the read models from the log, or by an engine from the archive."""
 
 import enum
 import functools

@@ -57,7 +57,7 @@ def _charts(overview: Overview, history: History, last: date) -> list[tuple[str,
 
 
 def show_next_steps(console: Console, url: str, code: str, user: str) -> None:
-    """Print the next steps; never a token, because terminal output is often shared."""
+    """Print the next steps, but no token, because terminal output is often shared."""
     console.print()
     console.rule("[bold]Next", align="left", style="dim")
     console.print("  The learner's page. This address signs in once, within ten minutes:")

@@ -15,7 +15,7 @@ from progress.event_store.log import Delivery
 
 
 class Reason(msgspec.Struct, frozen=True):
-    """A reason of open dead letters, how many share it, and their first and last arrival time."""
+    """A reason, how many open dead letters have it, and their first and last arrival time."""
 
     kind: str
     reason: str

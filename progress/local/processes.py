@@ -38,7 +38,7 @@ def start(
     """Start a process in its own session, as the system user `account` if given.
 
     On Linux, the process receives `at_parent_death` when the thread that started it ends, even if
-    the thread is killed; with None it outlives its parent.
+    the thread is killed; if the signal is None, the process outlives its parent.
     """
     on_start = functools.partial(_die_with_parent, at_parent_death) if at_parent_death else None
     return subprocess.Popen(

@@ -25,6 +25,6 @@ class Chunks:
 
 
 def adapt(size: int, seconds: float, largest: int) -> int:
-    """Return the size of the next chunk, after a chunk of this size took so many seconds."""
+    """Return the size of the next chunk, given that a chunk of this size took `seconds`."""
     growth = min(_MOST_GROWTH, _TARGET_S / max(seconds, 1e-3))
     return max(1, min(largest, int(size * growth)))

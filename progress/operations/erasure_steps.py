@@ -21,6 +21,7 @@ from progress.operations.step_connections import connection_for, parse_arguments
 from progress.projections import replacement, schema
 
 _RETRY_INTERVAL_S = 0.2  # while another worker holds a lock that this worker needs
+
 # After this time, no query stores a response with the learner's rows in Redis. A query stores one
 # only if Redis has a copy of the learner's version; the copy lives for 5 s, a query for 10 s.
 _REQUESTS_END_S = 20.0

@@ -18,6 +18,7 @@ _TIMES = ("first_answered_at", "first_correct_at", "last_answered_at", "reviewed
 _QUOTIENTS = (
     "accuracy_rate", "average_response_ms", "average_score", "easiness_factor", "progress_rate",
 )  # fmt: skip
+
 # The types of the columns; all others are BIGINT.
 _TYPES = {
     **dict.fromkeys(_TEXT, "VARCHAR"),

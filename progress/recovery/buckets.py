@@ -33,7 +33,7 @@ def process(archive: str, database: str | None, bucket: int, version: int) -> in
         if log:
             shared = _fetch_shared(stored, folder, version)
             tables = bucket_folds.fold_bucket(folder, log, shared, rebuild)
-        # No connection is held meanwhile: many more tasks can fold than the database can serve.
+        # No connection is held meanwhile, because more tasks may fold than the database can serve.
         with archive_loads.connect(database) as connection:
             is_new = archive_loads.load_bucket(connection, bucket, version, events, tables)
     return events if is_new else 0
@@ -65,7 +65,7 @@ def store_shared(stored: Storage, version: int, shared: dict[str, Path]) -> None
 
 
 def remove_shared(stored: Storage) -> None:
-    """Remove what this rebuild and earlier ones have stored for all buckets."""
+    """Remove what this rebuild and earlier rebuilds have stored for all buckets."""
     for file in list(stored.list_tree(manifest.REBUILDS)):
         stored.purge(file.path)
 

@@ -27,7 +27,7 @@ def run_processes(
     """Load every bucket, each in one of `workers` processes of this machine.
 
     If a process is killed, new processes load the buckets that are left; after three attempts, the
-    buckets stay missing. Raise what `buckets.process` raises.
+    buckets stay missing. Raise the errors that `buckets.process` raises.
     """
     left = set(range(rebuild.buckets))
     for _ in range(_ATTEMPTS):

@@ -42,10 +42,11 @@ def find_missing(connection: Connection, digests: Collection[str]) -> list[str]:
 def apply(
     connection: Connection, archive: Storage, publisher: Publisher, on_progress: ReportProgress
 ) -> Result:
-    """Run ERASE_USER to its end for every learner of the ledger who is not erased here.
+    """Run ERASE_USER to its end for every learner of the ledger who is not erased in this log.
 
     A digest that belongs to no learner in this log is recorded, so that later events of that
-    learner are dropped. Raise ProgressError if an erasure fails; the others are done nevertheless.
+    learner are dropped. Raise ProgressError if an erasure fails, but only after all erasures have
+    ended.
     """
     _adopt_key(connection, archive)
     missing = find_missing(connection, erasure_ledger.read_digests(archive))

@@ -29,7 +29,8 @@ _STATEMENT_TIMEOUT = f"{request_scope.TIMEOUT_S:.0f}s"
 # InternalClientError: the connection broke while it was idle in the pool.
 _ERRORS = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)
 _TIMEOUTS = (TimeoutError, asyncpg.QueryCanceledError)
-_MISSING = ("42P01", "3F000")  # no such table or schema: the first deploy creates them
+_MISSING = ("42P01", "3F000")  # no such table or schema, because the first deploy is still running
+
 # A timeout after less time does not count as a failure of the database, because the request's body
 # may have arrived late and left little time for the call.
 _MIN_TIME_S = 1.0
@@ -56,9 +57,11 @@ class Database:
             "application_name": name,
             "search_path": search_path,
             "timezone": "UTC",
-            "jit": "off",  # compiling takes longer than these queries
-            "max_parallel_workers_per_gather": "0",  # starting a worker takes longer, too
-            "plan_cache_mode": "force_generic_plan",  # planning takes longer, too
+            # To compile or plan these queries, or to start workers for them, would take longer than
+            # to run them.
+            "jit": "off",
+            "max_parallel_workers_per_gather": "0",
+            "plan_cache_mode": "force_generic_plan",
             "statement_timeout": _STATEMENT_TIMEOUT,
             **settings,
         }

@@ -82,9 +82,9 @@ def publish(
 ) -> int:
     """Publish each message as the JSON of its events; return the number of events or lines.
 
-    Return once Pub/Sub has stored all messages; `on_published` receives the number so far. Raise
-    PubSubUnavailable if Pub/Sub does not accept a message, and SerializationError if a message is
-    too large.
+    Return once Pub/Sub has stored all messages; `on_published` receives the number published so
+    far. Raise PubSubUnavailable if Pub/Sub does not accept a message, and SerializationError if a
+    message is too large.
     """
     from google.api_core.exceptions import GoogleAPIError  # takes 400 ms
     from google.cloud.pubsub_v1.publisher.exceptions import MessageTooLargeError

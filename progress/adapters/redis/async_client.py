@@ -21,6 +21,7 @@ from progress.adapters.telemetry import tracing
 from progress.errors import RedisUnavailable
 
 _TIMEOUT_S = 0.04  # of a round trip that a request waits for
+
 # Pause before an overdue connection is checked again, because the delay may come from a suspension
 # of this process.
 _RECHECK_S = 0.005
@@ -133,7 +134,7 @@ class Client:
 
 @dataclass
 class _Batch:
-    """The commands of one call, and the replies so far."""
+    """The commands of one call, and the replies that have arrived."""
 
     count: int
     deadline: float

@@ -1,4 +1,4 @@
-"""The Redis channels of changes; each message is the new version."""
+"""The Redis channels that announce changes; each message is the new version."""
 
 EVERYONE = "changed:everyone"  # changes that may concern any learner
 LEARNER = "changed:learner:"  # followed by an id

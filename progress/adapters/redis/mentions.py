@@ -38,7 +38,7 @@ return deleted
 
 
 def delete_mentions(url: str, text: str) -> int:
-    """Delete every key that mentions the text, plain or with JSON's escapes; return their number.
+    """Delete every key that mentions the text, plain or with JSON's escapes; return how many.
 
     Redis holds only copies, so it does no harm to delete a key that mentions the text by chance.
     Raise CopiesUnavailable if Redis does not respond.

@@ -22,8 +22,8 @@ class Subscriber:
     """One subscribed connection; `on_message` is called with the channel of each message.
 
     `on_state_change` is called when a subscription is confirmed, also after a reconnection, and
-    when the connection is lost. Messages that were published before such a call may have
-    been missed.
+    when the connection is lost. Messages that were published before a call of `on_state_change` may
+    have been missed.
     """
 
     def __init__(

@@ -30,7 +30,7 @@ local function keep(key, version)
 end
 """
 
-# KEYS: the copies. ARGV: their expiry (Unix time in ms), and the version of each copy.
+# KEYS: the copies. ARGV: the copies' expiry (Unix time in ms), and the version of each copy.
 SET_SCRIPT = f"""{_SET_FUNCTION}
 for n, key in ipairs(KEYS) do keep(key, ARGV[n + 1]) end
 return left

@@ -46,12 +46,12 @@ def configure(service: str) -> None:
         logging.getLogger(name).addFilter(_take_over)
     if sys.excepthook is sys.__excepthook__:
         sys.excepthook = _log_uncaught
-    if threading.excepthook is threading.__excepthook__:  # keep the hook of a test
+    if threading.excepthook is threading.__excepthook__:  # else a test has set one
         threading.excepthook = _log_uncaught_in_thread
 
 
 def _take_over(record: logging.LogRecord) -> bool:
-    """Write the record; return False, so that no other handler does."""
+    """Write the record; return False, so that no other handler writes it."""
     _LIBRARY_HANDLER.emit(record)
     return False
 

@@ -14,7 +14,8 @@ from progress.projections import schema
 
 _SUMMARY_TTL = timedelta(minutes=10)
 _FINISHED_TTL = timedelta(hours=24)
-# At UTC-12 a date ends 12 hours after it ends in UTC, and days may start 23 hours after midnight.
+# A learner's day ends at most 35 hours after its date ends in UTC: at UTC-12 the date ends 12 hours
+# later, and learners may choose that their days start up to 23 hours after midnight.
 _DAY_END_DELAY = timedelta(hours=36)
 _MAX_BYTES = 512 * 1024  # a larger entry might exceed the timeout of the Redis client
 

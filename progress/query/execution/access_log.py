@@ -19,7 +19,7 @@ class RequestLog:
         self.has_failed = False  # with an error that the caller did not cause
 
     def note_mutation(self) -> None:
-        """Log the request as a mutation, unless it is a stream, which is logged as such."""
+        """Log the request as a mutation, unless it is logged as a stream."""
         if self.operation != "stream":
             self.operation = "mutation"
 

@@ -144,7 +144,7 @@ class OperationStep:
 
 
 def _find_download(root: operations.Operation, info: Info) -> Download | None:
-    """Return a record with the fields of the type."""
+    """Return the record that provides the fields of the type `Download`."""
     return cast("Download | None", info.context.find_download(root))
 
 
