@@ -24,7 +24,7 @@ class Plan:
     """The percentage of the traffic that green gets in each step, and the limits of each step."""
 
     steps: tuple[int, ...]
-    limits: Limits | None  # None disables the watch: without learners, dev has nothing to measure
+    limits: Limits | None  # None disables the watch; dev has no learners to measure
 
 
 PLANS = {

@@ -19,8 +19,8 @@ WHERE o.operation_id = CAST(:operation_id AS uuid) AND o.finished_at IS NULL
 RETURNING o.version, o.kind, o.arguments, o.is_irrevocable, o.failing_state, o.error, s.outcomes, s.begun, s.names;
 
 -- restart --
--- Reset all steps: this kind starts over after its worker died. The last attempt at a completed step does not count,
--- because it was a later step that was interrupted.
+-- Reset all steps, because an operation of this kind starts over after its worker died. The last attempt at a completed
+-- step does not count, because it was a later step that was interrupted.
 UPDATE operations.steps s
 SET attempts = s.attempts - CASE s.state WHEN 'SUCCEEDED' THEN 1 ELSE 0 END, state = 'PENDING', outcome = NULL
 WHERE s.operation_id = CAST(:operation_id AS uuid);

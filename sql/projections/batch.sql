@@ -12,7 +12,7 @@ CREATE FUNCTION find_changes(shards smallint[], catalogue_start bigint, catalogu
 LANGUAGE plpgsql
     SET enable_seqscan = off
     SET enable_bitmapscan = off
-    SET random_page_cost = 0   -- changes are few and recent: use indexes, however large the log
+    SET random_page_cost = 0   -- use indexes, because changes are few and recent, however large the log is
     SET jit = off
 AS $find$
 DECLARE

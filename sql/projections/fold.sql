@@ -24,7 +24,7 @@ BEGIN
 END
 $delete$;
 
--- Empty the window's tables: an earlier call in the same transaction may have filled them.
+-- Empty the window's tables, because an earlier call in the same transaction may have filled them.
 CREATE FUNCTION empty_window() RETURNS void LANGUAGE plpgsql AS $empty$
 BEGIN
 {empty_window}
@@ -90,7 +90,8 @@ BEGIN
     SELECT array_agg(user_id) INTO learners FROM gone;
     IF learners IS NOT NULL THEN
         PERFORM delete_learners(learners);
-        -- The batch job may be about to commit rows of these learners: wait for the job, then delete these rows, too.
+        -- The batch job may be about to commit rows of these learners, so wait for the job, then delete these rows,
+        -- too.
         PERFORM pg_advisory_xact_lock(hashtext('reading ' || current_schema()), s.shard)
         FROM (SELECT DISTINCT shard FROM deletion_facts WHERE global_position = ANY (positions)) s;
         PERFORM delete_batch_rows(learners);

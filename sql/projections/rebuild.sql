@@ -34,7 +34,7 @@ WHERE kind = 'poisoned' AND replayed_at IS NOT NULL
 ORDER BY position;
 
 -- mark_swap --
--- Mark the swap: cached responses computed from the former schema are no longer current.
+-- Mark the swap, so that cached responses computed from the former schema are no longer current.
 UPDATE checkpoints SET swap_version = pg_current_xact_id()::text::bigint RETURNING swap_version;
 
 -- tune --

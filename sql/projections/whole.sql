@@ -1,7 +1,7 @@
--- Whole folds: every table of the read models, each folded from scratch by one SELECT, its model's block `whole`. This
--- file has the relations that these blocks share. Both PostgreSQL and DuckDB run the blocks. Only the adapters at the
--- end, one for each engine, read JSON or time zones. In all other relations, times are in UTC, day starts are numbers
--- of hours, and domains are a text of letters.
+-- Whole folds: every table of the read models, each folded from scratch by one SELECT (the block `whole` of its model).
+-- This file has the relations that these blocks share. Both PostgreSQL and DuckDB run the blocks. Only the adapters at
+-- the end, one for each engine, read JSON or time zones. In all other relations, times are in UTC, day starts are
+-- numbers of hours, and domains are a text of letters.
 
 -- create --
 CREATE TEMPORARY {kind} {table} AS
@@ -64,7 +64,7 @@ FROM items
 WHERE domains = ''
 
 -- columns --
--- The columns of typed_events. Numbers are cast only for kinds that declare them: see the view in facts.sql.
+-- The columns of typed_events. Numbers are cast only for kinds that declare them (see the view in facts.sql).
 e.event_id, e.user_id, e.occurred_at, e.created_at, t.kind, e.item_id,
 e.event_type = 'CorrectAnswerGiven' AS correct,
 e.event_type <> 'ItemArchived' AS described,

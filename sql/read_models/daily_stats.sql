@@ -17,7 +17,7 @@ CREATE TABLE daily_stats (
     PRIMARY KEY (user_id, day)
 ) WITH (fillfactor = 60);
 
--- Plain storage, which the temporary tables copy: see window_shape in facts.sql.
+-- The temporary tables copy this storage mode, which avoids TOAST tables (see window_shape in facts.sql).
 ALTER TABLE daily_stats ALTER user_id SET STORAGE PLAIN;
 
 -- as_of --

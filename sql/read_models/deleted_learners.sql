@@ -6,7 +6,7 @@ CREATE TABLE deleted_learners (
     version bigint NOT NULL                -- of the transaction that deleted the learner
 );
 
--- Plain storage, which the temporary tables copy: see window_shape in facts.sql.
+-- The temporary tables copy this storage mode, which avoids TOAST tables (see window_shape in facts.sql).
 ALTER TABLE deleted_learners ALTER user_id SET STORAGE PLAIN;
 
 -- as_of --

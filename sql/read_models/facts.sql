@@ -24,7 +24,8 @@ SELECT e.shard, e.global_position, e.stream_id, e.stream_version, e.event_id,
     e.event_type = 'CorrectAnswerGiven' AS correct,
     d.event_data ->> 'item_id' AS item_id,
     d.event_data ->> 'session_id' AS session_id,
-    -- Cast only for types that declare the field: other events may have an extra field of that name and of any type.
+    -- Cast only for types that declare the field, because other events may have an extra field of that name and of any
+    -- type.
     CASE WHEN e.event_type IN ('CorrectAnswerGiven', 'IncorrectAnswerGiven')
         THEN (d.event_data ->> 'response_time_ms')::bigint END AS response_ms,
     CASE WHEN e.event_type = 'ReviewProcessed'

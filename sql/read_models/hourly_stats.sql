@@ -11,7 +11,7 @@ CREATE TABLE hourly_stats (
     PRIMARY KEY (user_id, hour)
 ) WITH (fillfactor = 60);
 
--- Plain storage, which the temporary tables copy: see window_shape in facts.sql.
+-- The temporary tables copy this storage mode, which avoids TOAST tables (see window_shape in facts.sql).
 ALTER TABLE hourly_stats ALTER user_id SET STORAGE PLAIN;
 
 -- as_of --

@@ -8,7 +8,7 @@ CREATE TABLE item_days (
     PRIMARY KEY (user_id, item_id, day)
 );
 
--- Plain storage, which the temporary tables copy: see window_shape in facts.sql.
+-- The temporary tables copy this storage mode, which avoids TOAST tables (see window_shape in facts.sql).
 ALTER TABLE item_days ALTER user_id SET STORAGE PLAIN, ALTER item_id SET STORAGE PLAIN;
 
 -- as_of --

@@ -22,7 +22,7 @@ CREATE TABLE item_stats (
     PRIMARY KEY (user_id, item_id)
 ) WITH (fillfactor = 70);
 
--- Plain storage, which the temporary tables copy: see window_shape in facts.sql.
+-- The temporary tables copy this storage mode, which avoids TOAST tables (see window_shape in facts.sql).
 ALTER TABLE item_stats ALTER user_id SET STORAGE PLAIN, ALTER item_id SET STORAGE PLAIN;
 
 -- With this index, the batch job finds the learners of an item whose description changed.

@@ -1,5 +1,5 @@
 -- A learner's preference events, and the periods in which each zone and day start were in force.
--- The local day of t is date(t + the zone's offset at t - day_start): see facts.sql.
+-- The local day of t is date(t + the zone's offset at t - day_start) (see facts.sql).
 
 -- table --
 CREATE TABLE preferences (
@@ -20,7 +20,7 @@ CREATE TABLE zones_in_force (
     PRIMARY KEY (user_id, starts_at)
 );
 
--- Plain storage, which the temporary tables copy: see window_shape in facts.sql.
+-- The temporary tables copy this storage mode, which avoids TOAST tables (see window_shape in facts.sql).
 ALTER TABLE preferences    ALTER user_id SET STORAGE PLAIN, ALTER timezone SET STORAGE PLAIN;
 ALTER TABLE zones_in_force ALTER user_id SET STORAGE PLAIN, ALTER timezone SET STORAGE PLAIN;
 

@@ -11,7 +11,7 @@ CREATE TABLE reviews (
     PRIMARY KEY (user_id, item_id, occurred_at, event_id)
 );
 
--- Plain storage, which the temporary tables copy: see window_shape in facts.sql.
+-- The temporary tables copy this storage mode, which avoids TOAST tables (see window_shape in facts.sql).
 ALTER TABLE reviews ALTER user_id SET STORAGE PLAIN, ALTER item_id SET STORAGE PLAIN;
 
 -- as_of --
@@ -30,10 +30,10 @@ CREATE TEMPORARY TABLE window_reviews (
 DELETE FROM window_reviews;
 
 -- fold --
--- A new review forms pairs with its neighbours and separates a former pair: only these pairs are counted.
--- One sort finds the pairs, the latest review, and the first new review with an interval of 7 days or more. It sorts
--- by item first, because all rows of a learner have the same user_id, and then the newest first, so that an item's
--- first row is its latest review.
+-- A new review forms pairs with its neighbours and separates a former pair. Only these pairs are counted. One sort
+-- finds the pairs, the latest review, and the first new review with an interval of 7 days or more. It sorts by item
+-- first, because all rows of a learner have the same user_id, and then the newest first, so that an item's first row is
+-- its latest review.
 INSERT INTO window_reviews
 WITH arrived AS MATERIALIZED (
     SELECT user_id, item_id, occurred_at, event_id, day, interval_days, easiness_factor

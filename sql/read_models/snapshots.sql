@@ -1,8 +1,9 @@
 -- Snapshots: a learner's rows in the realtime tables at a version of the learner's stream, so that an as-of query does
 -- not fold from the first event. The batch job takes the snapshots, and as_of.sql uses them.
 --
--- snapshot_learners is a queue, not a read model: its rows depend on the snapshots taken, not only on the events.
--- The batch job empties it. A rebuild fills it with all learners, because the former schema's snapshots are not used.
+-- snapshot_learners is a queue, not a read model, because its rows depend not only on the events but also on the
+-- snapshots taken. The batch job empties it. A rebuild fills it with all learners, because the former schema's
+-- snapshots are not used.
 
 -- table --
 -- The learners with new events since the last check; all learners after a rebuild.

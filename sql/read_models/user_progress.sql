@@ -16,7 +16,7 @@ CREATE TABLE user_progress (
     version            bigint NOT NULL     -- of the last transaction that changed a row of the learner
 ) WITH (fillfactor = 50);
 
--- Plain storage, which the temporary tables copy: see window_shape in facts.sql.
+-- The temporary tables copy this storage mode, which avoids TOAST tables (see window_shape in facts.sql).
 ALTER TABLE user_progress ALTER user_id SET STORAGE PLAIN;
 
 -- as_of --

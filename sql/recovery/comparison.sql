@@ -1,4 +1,4 @@
--- `progress check --whole`: the rows that the log gives are compared with the live rows.
+-- `progress check --whole` compares the rows that whole folds compute from the log with the live rows.
 
 -- begin --
 BEGIN ISOLATION LEVEL REPEATABLE READ;
@@ -16,7 +16,7 @@ ROLLBACK;
 SET LOCAL search_path = pg_temp;
 
 -- read live tables --
--- pg_temp comes last: otherwise the temporary tables would hide the live tables of the same names.
+-- pg_temp comes last, because the temporary tables would otherwise hide the live tables of the same names.
 SELECT set_config('search_path', concat_ws(', ', CAST(:schema AS text), 'event_store', 'pg_temp'), true);
 
 -- columns --

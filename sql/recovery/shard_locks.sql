@@ -1,4 +1,4 @@
--- The sessions that hold shards: a fold holds its shard's advisory lock.
+-- The sessions that hold the advisory locks of shards. A fold holds the lock of its shard.
 
 -- list --
 SELECT c.shard, c.position,

@@ -29,7 +29,7 @@ DECLARE
     e                event_store.incoming_event;
     result           event_store.append_result;
 BEGIN
-    -- Lock before the statements that read: their snapshots then hold everything that was appended before.
+    -- Take the lock before the statements that read, so that their snapshots hold everything that was appended before.
     IF NOT pg_try_advisory_xact_lock(hashtextextended('event_store.append', 0)) THEN
         PERFORM pg_advisory_xact_lock(hashtextextended('event_store.append', 0));
     END IF;

@@ -45,7 +45,7 @@ BEGIN
             SELECT i.session_id, (array_agg(i.learner ORDER BY i.n) FILTER (WHERE i.is_start))[1] AS starter
             FROM incoming i WHERE i.session_id IS NOT NULL GROUP BY i.session_id
         ) s
-        -- OFFSET 0: look up each row by key, however small the table was when the plan was made.
+        -- OFFSET 0 makes the plan look up each row by key, however small the table was when the plan was made.
         LEFT JOIN LATERAL (
             SELECT o.user_id FROM event_store.sessions o WHERE o.session_id = s.session_id OFFSET 0
         ) known ON true

@@ -1,6 +1,6 @@
--- Store the digest of the learner's id: from now on, the append drops events of the learner. Append a UserDeleted,
--- unless the stream has one that projections can fold. Return the digest and the time of the erasure. A repeated call
--- changes nothing.
+-- Store the digest of the learner's id, so that from now on the append drops events of the learner. Append a
+-- UserDeleted, unless the stream has one that projections can fold. Return the digest and the time of the erasure. A
+-- repeated call changes nothing.
 CREATE OR REPLACE FUNCTION event_store.forbid_learner(
     learner text, operation_id uuid, OUT digest bytea, OUT erased_at timestamptz
 )
@@ -11,7 +11,7 @@ AS $$
 DECLARE
     deletion event_store.incoming_event;
 BEGIN
-    -- Take the append's lock: earlier appends are then complete, and later ones read the digest.
+    -- Take the append's lock, so that earlier appends are complete, and later appends read the digest.
     PERFORM pg_advisory_xact_lock(hashtextextended('event_store.append', 0));
     digest := event_store.erasure_digest(learner);
     IF EXISTS (SELECT FROM event_store.events e WHERE e.stream_id = 'learner-' || learner) AND NOT EXISTS (

@@ -23,7 +23,7 @@ BEGIN
             OR event_store.mentions(l.event_type, forms, free) OR event_store.mentions(l.attributes::text, forms, named)
             OR EXISTS (
                 SELECT FROM event_store.words(l.text) w (word)
-                -- OFFSET 0: look up each session by key, because the log may have many sessions.
+                -- OFFSET 0 makes the plan look up each session by key, because the log may have many sessions.
                 CROSS JOIN LATERAL (
                     SELECT s.user_id FROM event_store.sessions s WHERE s.session_id = w.word OFFSET 0
                 ) s

@@ -46,7 +46,7 @@ BEGIN
             OR i.event_type = 'SessionStarted'
                 AND coalesce(known.user_id, first_start.learner) <> i.learner AS needs_row_by_row
         FROM incoming i
-        -- OFFSET 0: look up each event by key, however small the table was when the plan was made.
+        -- OFFSET 0 makes the plan look up each event by key, however small the table was when the plan was made.
         LEFT JOIN LATERAL (
             SELECT * FROM event_store.events s WHERE s.event_id = i.event_id OFFSET 0
         ) stored ON true

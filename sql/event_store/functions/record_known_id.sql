@@ -1,4 +1,4 @@
--- Record an event whose id is taken: a redelivery, a pending event whose learner is known now, or a conflict.
+-- Record an event whose id is already used: a redelivery, a pending event whose learner is known now, or a conflict.
 CREATE OR REPLACE FUNCTION event_store.record_known_id(
     e event_store.incoming_event, learner_id text, stream text, message jsonb
 ) RETURNS event_store.append_result

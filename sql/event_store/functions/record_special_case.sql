@@ -1,5 +1,5 @@
--- Record an event that record_event did not append: its id is taken, its time is in the future, its session belongs to
--- another learner, or its learner is not known yet. The first check that applies decides the outcome.
+-- Record an event that record_event did not append: its id is already used, its time is in the future, its session
+-- belongs to another learner, or its learner is not known yet. The first check that applies decides the outcome.
 CREATE OR REPLACE FUNCTION event_store.record_special_case(
     e event_store.incoming_event, owner text, stream text, message jsonb
 ) RETURNS event_store.append_result

@@ -1,4 +1,5 @@
--- Trigger function: when a restored dump inserts the key of its digests, delete the key that a migration created.
+-- Trigger function: when a restored dump inserts the key with which its digests were computed, delete the key that a
+-- migration created.
 CREATE OR REPLACE FUNCTION event_store.replace_erasure_key() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pg_catalog AS $$
 BEGIN

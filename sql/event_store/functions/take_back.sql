@@ -1,5 +1,5 @@
--- Undo set_aside for a `poisoned` dead letter: the next refold of the learner includes the event. Return the event's
--- position; null if the event was not set aside.
+-- Undo set_aside for a `poisoned` dead letter, so that the next refold of the learner includes the event. Return the
+-- event's position; null if the event was not set aside.
 CREATE OR REPLACE FUNCTION event_store.take_back(letter_id bigint) RETURNS bigint
 LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC

@@ -1,5 +1,5 @@
--- List the unfinished operations that no worker has claimed, oldest first. Read the locks from pg_locks: taking one,
--- even for a moment, might keep a worker from claiming the operation.
+-- List the unfinished operations that no worker has claimed, oldest first. Read the locks from pg_locks, because taking
+-- a lock, even briefly, might keep a worker from claiming the operation.
 CREATE OR REPLACE FUNCTION operations.unattended() RETURNS SETOF uuid
 LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
