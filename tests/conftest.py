@@ -233,7 +233,7 @@ def chromium(request: pytest.FixtureRequest) -> Iterator[Browser]:
 
 @pytest.fixture
 def visit(chromium: Browser, demo: browser.Stack) -> Iterator[Callable[..., browser.Visit]]:
-    """A function that opens the page in a new browser context; Visit.check runs at the end."""
+    """A function that opens the page in a new browser context; Visit.check runs after the test."""
     made: list[browser.Visit] = []
 
     def begin(**options: Any) -> browser.Visit:

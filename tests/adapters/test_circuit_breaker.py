@@ -203,6 +203,6 @@ async def test_a_call_that_began_before_the_recovery_and_times_out_does_not_coun
     assert await ask(database) == 1
 
 
-def test_clients_retry_no_earlier_than_the_breaker_probes() -> None:
+def test_clients_are_asked_to_retry_no_earlier_than_the_breaker_probes() -> None:
     assert circuit_breaker._FIRST_PAUSE_S <= circuit_breaker._PAUSE_S
     assert DatabaseUnavailable.retry_after_s >= circuit_breaker._PAUSE_S

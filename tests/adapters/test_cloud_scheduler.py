@@ -15,7 +15,7 @@ NOWHERE = "postgresql://nobody@127.0.0.1:9/none"  # no server: `progress schedul
 
 
 class Cloud:
-    """The fake Cloud Scheduler, and `progress schedule` with its address."""
+    """A fake Cloud Scheduler, and runs of `progress schedule` that use it."""
 
     def __init__(self, scheduler: CloudScheduler, address: str) -> None:
         self.scheduler, self._address = scheduler, address

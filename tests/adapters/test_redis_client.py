@@ -43,7 +43,7 @@ def written(reply: Reply) -> bytes:
 
 
 @given(reply=replies, more=st.binary(max_size=5))
-def test_a_reply_is_read_once_it_is_complete(reply: Reply, more: bytes) -> None:
+def test_a_reply_is_read_as_soon_as_it_is_complete(reply: Reply, more: bytes) -> None:
     text = written(reply)
     assert resp.read(text + more, 0) == (reply, len(text))
     for end in range(len(text)):

@@ -121,7 +121,7 @@ def young(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("young")
-def test_a_probe_passes_once_all_addresses_are_reached_and_then_stops_connecting(
+def test_a_probe_passes_when_all_addresses_are_reached_and_then_stops_connecting(
     store: Store,
 ) -> None:
     with closing(Gate(store.url)) as database, closing(Gate(store.url)) as redis:

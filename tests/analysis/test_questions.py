@@ -50,7 +50,7 @@ def multiply(events: list[oracle.Event], copies: int) -> list[oracle.Event]:
 
 
 def ask(question: Question, events: list[oracle.Event], days: Days) -> list[dict[str, Any]]:
-    """Return the rows of an archive of these events."""
+    """Return the rows that answer the question from an archive of these events."""
     with tempfile.TemporaryDirectory() as folder:
         archive = storage.open_storage(folder)
         written_archives.write(archive, events)

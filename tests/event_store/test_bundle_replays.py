@@ -20,7 +20,7 @@ __all__ = ["log"]
 
 @contextmanager
 def stopped(store: Store, place: int) -> Iterator[None]:
-    """During the block, make inserts of the dead letter with this index in the message wait."""
+    """During the block, inserts of the dead letter with this index in its message must wait."""
     other = store.connect()
     other.run("BEGIN")
     other.run(

@@ -145,9 +145,7 @@ def test_a_code_expires_after_ten_minutes(
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     later = file.stat().st_mtime + 601
     monkeypatch.setattr(time, "time", lambda: later)
-    assert sign_in_codes.issue(
-        client.folder.codes, "ben", []
-    )  # issuing a code removes expired codes
+    assert sign_in_codes.issue(client.folder.codes, "ben", [])  # removes expired codes
     assert not file.exists()
     file.write_text(f'{{"user": "ann", "roles": [], "expires_at": {later - 1}}}')
     assert client.ask("GET", sign_in_path(old))[0] == 410

@@ -49,7 +49,7 @@ def test_valid_dead_letters_are_replayed_and_invalid_or_discarded_ones_stay(
     assert not sample_events.find_differences(connection)
 
 
-def test_a_poisoned_event_is_replayed_once_it_can_be_folded(
+def test_a_poisoned_event_is_replayed_when_it_can_be_folded(
     operator: Operator, connection: Connection
 ) -> None:
     sample_events.record_lessons(connection, "ann")

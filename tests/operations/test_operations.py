@@ -75,7 +75,7 @@ def test_progress_is_written_once_a_second(operator: Operator, populated: Connec
     start = time.monotonic()
     operator.run(started["id"])
     took = time.monotonic() - start
-    # accepted, claimed, two steps that begin and end, the end, and one report for each second
+    # 7: accepted, claimed, begin and end of two steps, ended; and one report for each second
     assert len(list_changes(populated)) <= 7 + 1 + took
 
 

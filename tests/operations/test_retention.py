@@ -89,9 +89,8 @@ def test_learners_are_erased_the_configured_number_of_days_after_their_deletion(
     for _ in range(2):  # a second run starts no second operation
         run_batch(store, ERASE_DELETED_AFTER_DAYS="30", **environment)
         assert erasures(connection) == ["ben", "cyd"]
-    assert (
-        len(fake_publisher.commands()) == 4
-    )  # each run sends one command for each unfinished erasure
+    # Each run sends one command for each unfinished erasure.
+    assert len(fake_publisher.commands()) == 4
 
 
 def test_a_run_starts_a_bounded_number_of_erasures(

@@ -1,4 +1,4 @@
-"""After any delivery of a log, the read models have the rows of the oracle and of whole folds."""
+"""After any delivery of a log, the rows are those that the oracle and the whole folds compute."""
 
 import contextlib
 import dataclasses

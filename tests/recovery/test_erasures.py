@@ -67,7 +67,7 @@ def ledger() -> set[str]:
 
 @pytest.fixture
 def kept(store: Store, populated: Connection, tmp_path: Path) -> Folder:
-    """A backup of the read models with the learner."""
+    """A backup of the read models that contains the learner's rows."""
     leave_traces(populated)
     folder = Folder(tmp_path / "backups")
     backups.run(store.connect, folder, nobody)

@@ -17,7 +17,7 @@ BUCKETS = 16
 
 
 def blocks() -> dict[str, str]:
-    """Return the blocks of archives.sql."""
+    """Return the named statements of archives.sql."""
     return statements.blocks(str(Path(__file__).with_suffix("")))
 
 
@@ -101,7 +101,7 @@ def flip_byte(storage: Storage, path: str) -> None:
 
 
 def change_event(connection: Connection, position: int) -> None:
-    """Give an event another id, which the log does not allow outside of tests."""
+    """Give an event another id, although the log normally forbids such a change."""
     connection.run(blocks()["allow changes"])
     connection.run(blocks()["change event"], position=position)
     connection.run(blocks()["forbid changes"])

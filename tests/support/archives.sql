@@ -1,4 +1,4 @@
--- Statements that change the log, which only tests may do, and statements that read rows for comparison.
+-- Statements that change the log (only tests may do so), and statements that read rows for comparison.
 
 -- rows --
 -- Every row of the log as text.

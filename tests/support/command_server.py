@@ -57,9 +57,8 @@ def _start() -> str:
 def serve(listener: socket.socket) -> None:
     """Run a command for each connection, until stdin ends."""
     __import__("progress.cli")
-    signal.signal(
-        signal.SIGCHLD, signal.SIG_IGN
-    )  # the server does not wait for the forked processes
+    # The server does not wait for the forked processes.
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     while True:
         ready, _, _ = select.select([listener.fileno(), 0], [], [])
         if 0 in ready:

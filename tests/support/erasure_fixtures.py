@@ -29,7 +29,7 @@ AT = sample_events.BEGIN
 
 
 def blocks() -> dict[str, str]:
-    """Return the blocks of erasure_fixtures.sql."""
+    """Return the named statements of erasure_fixtures.sql."""
     return statements.blocks(str(Path(__file__).with_suffix("")))
 
 

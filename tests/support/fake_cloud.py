@@ -52,7 +52,7 @@ class Cloud:
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def find_violations(self) -> list[str]:
-        """Return the violated invariants of the release, each with the call before it."""
+        """Return the violated invariants of the release, each with the call that violated it."""
         pairs = zip(self.calls, self.worlds, strict=True)
         return [
             f"{what} after {shlex.join(call)}"
@@ -90,7 +90,7 @@ SIGNALS = {
     "kill": signal.SIGKILL,
     "kill, too late": signal.SIGKILL,
 }
-_IGNORED_AFTER_S = 1.0  # a program that still runs after this time ignores the signal
+_IGNORED_AFTER_S = 1.0  # seconds; a program that still runs then ignores the signal
 _WITHOUT_EFFECT = ("fail", "term", "kill", "lost")
 
 

@@ -34,7 +34,7 @@ _IMPATIENT = [("grpc.initial_reconnect_backoff_ms", 50), ("grpc.max_reconnect_ba
 
 
 def blocks() -> dict[str, str]:
-    """Return the blocks of fault_stack.sql."""
+    """Return the named statements of fault_stack.sql."""
     return statements.blocks(str(Path(__file__).with_suffix("")))
 
 

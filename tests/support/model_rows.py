@@ -14,7 +14,7 @@ _KEY_COLUMNS = 2  # the first two columns of each block identify a row
 
 
 def blocks() -> dict[str, str]:
-    """Return the blocks of model_rows.sql."""
+    """Return the named statements of model_rows.sql."""
     return statements.blocks(str(Path(__file__).with_suffix("")))
 
 

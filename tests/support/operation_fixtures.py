@@ -40,7 +40,7 @@ _keys = itertools.count()
 
 
 def blocks() -> dict[str, str]:
-    """Return the blocks of operation_fixtures.sql."""
+    """Return the named statements of operation_fixtures.sql."""
     return statements.blocks(str(Path(__file__).with_suffix("")))
 
 

@@ -126,7 +126,7 @@ class Root:
         return Deployment(plan, state, second_plan, passwords)
 
     def change(self, base: Deployment, name: str, environment: str, *options: str) -> Deployment:
-        """Apply `options` to a deployment and plan again; the result's first plan is empty."""
+        """Apply `options` to a deployment and plan again; the result has no first plan."""
         rewritten = [f'-replace=terraform_data.password_file["{key}"]' for key in base.passwords]
         state, passwords = self._apply(name, environment, base.state, *options, *rewritten)
         second_plan = self.find_changes(environment, f"{name}.tfstate", *options)

@@ -1,4 +1,4 @@
-"""The variables of a root module without its resources: Terraform validates values in a moment."""
+"""The variables of a root module without its resources, so that Terraform validates them fast."""
 
 import re
 from pathlib import Path

@@ -36,7 +36,7 @@ Hook = Callable[[str, str], None]
 
 
 def blocks() -> dict[str, str]:
-    """Return the blocks of traced_operation.sql."""
+    """Return the named statements of traced_operation.sql."""
     return statements.blocks(str(Path(__file__).with_suffix("")))
 
 
@@ -62,7 +62,7 @@ def _effect(step: str, block: str, prefix: str, hook: Hook) -> Action:
 
 
 def read_runs(connection: Connection) -> list[tuple[str, str]]:
-    """Return every step and compensation that had its effect, in order."""
+    """Return the steps and compensations in the order in which they took effect."""
     return [tuple(row) for row in connection.run(blocks()["runs"])]
 
 

@@ -21,7 +21,7 @@ from progress.recovery.comparison import Difference
 
 
 def blocks() -> dict[str, str]:
-    """Return the blocks of whole_folds.sql."""
+    """Return the named statements of whole_folds.sql."""
     return statements.blocks(str(Path(__file__).with_suffix("")))
 
 

@@ -56,7 +56,7 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 def mapping(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, dict[str, str]]:
-    """For each function, the path in the repository of each path in the archive."""
+    """For each function, the mapping of paths in its archive to paths in the repository."""
     if terraform.find_offline() is None:
         skip_without(request, "terraform")
     root = terraform.copy_root(tmp_path_factory.mktemp("whole"), whole=True)
