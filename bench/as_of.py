@@ -1,4 +1,4 @@
-"""The queries for progress, days and streak as of a time, without and with a snapshot."""
+"""The queries for progress, days and streak as of a past time, without and with a snapshot."""
 
 import asyncio
 import random

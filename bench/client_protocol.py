@@ -8,7 +8,7 @@ class ClientProtocol(asyncio.Protocol):
     """A connection; a subclass handles its start, the received data, and its end."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        # A cast, not an assertion: uvloop's transport is not a subclass of asyncio.Transport.
+        # Do not assert the type, because uvloop's transport is not a subclass of asyncio.Transport.
         self.transport = cast("asyncio.Transport", transport)
         self.start()
 

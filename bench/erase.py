@@ -1,6 +1,6 @@
 """The erasure of a learner with a fifth of all events, while other events are appended.
 
-`python -m bench.erase --events 50000` measures it with so many events instead of a million.
+`python -m bench.erase --events 50000` uses 50,000 events instead of a million.
 """
 
 import argparse

@@ -1,7 +1,7 @@
 """The export of a learner with 200,000 events, compared with a COPY of the same events.
 
-`python -m bench.export NAME FOLDER [LOCATION]` exports the only learner, to the bucket `LOCATION`
-if it is given, and prints the peak memory in MB.
+`python -m bench.export NAME FOLDER [LOCATION]` exports the store's only learner, to the bucket
+`LOCATION` if it is given, and prints the peak memory in MB.
 """
 
 import subprocess
@@ -29,7 +29,7 @@ _BROKEN = " to a bucket whose connections break after a megabyte"
 
 
 class _Null:
-    """An output that keeps nothing but its size in bytes."""
+    """An output that only counts the bytes that are written to it."""
 
     size = 0
 
@@ -39,7 +39,7 @@ class _Null:
 
 
 def compare_with_copy(server: Server) -> Iterator[Line]:
-    """Compare the whole archive with a COPY of its events, and measure the worker's memory."""
+    """Compare the whole export with a COPY of its events, and measure the worker's memory."""
     store = server.create_store()
     logs.fill(store, learners=1, sessions=_SESSIONS)
     (learner,) = logs.learners(store, events=1)
@@ -78,7 +78,7 @@ def _time_copy(store: Store, learner: str) -> tuple[float, float]:
 
 
 def _time_export(store: Store, learner: str, output: Output | None = None) -> float:
-    """Return how many seconds it takes to write the learner's archive."""
+    """Return how many seconds it takes to write the learner's ZIP file."""
     with closing(store.connect()) as connection:
         schema.set_search_path(connection)
         begin = time.perf_counter()

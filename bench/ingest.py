@@ -39,7 +39,7 @@ def measure_load(server: Server) -> Iterator[Line]:
 
 
 def _measure(store: Store) -> tuple[Rounds, Rounds, float]:
-    """Return the rounds with one event and with 100 events per message, and the memory in MB."""
+    """Return the rates with one and with 100 events per message, and the memory in MB."""
     single, hundred = Rounds(), Rounds()
     with ExitStack() as stack:
         commands = stack.enter_context(publisher.run())

@@ -1,4 +1,4 @@
-"""The page's single request at a steady rate, for learners with a history."""
+"""The only request that the page sends, at a steady rate, for learners with a history."""
 
 import functools
 import itertools
@@ -19,7 +19,7 @@ _LEARNERS = 20  # each has 1,200 items and 200 days of study
 _DAYS, _ANSWERS, _FRESH = 200, 20, 6
 _A_SECOND, _SECONDS = 20, 15
 _LIMIT = 60.0  # milliseconds
-_PACKED = b"gzip"  # in the header of each result; an error is too short to be compressed
+_PACKED = b"gzip"  # must be in each response; an error is too short to be compressed
 
 _SCRIPT = ROOT / "progress" / "query" / "page" / "query.js"
 _CONSTANT = re.compile(r"^(?:export )?const (\w+) = (['`])(.*?)\2;", re.MULTILINE | re.DOTALL)

@@ -23,7 +23,7 @@ def recorder(store: Store) -> PostgresApplicationRecorder:
 
 
 class Numbering:
-    """Versions of each learner's events, because callers of the library must pass versions."""
+    """A counter of each learner's events, because callers of the library must pass versions."""
 
     def __init__(self) -> None:
         self._versions: Counter[str] = Counter()

@@ -66,12 +66,12 @@ class Server:
             connection.run(f"DROP DATABASE {store.name} WITH (FORCE)")
 
     def cpu_seconds(self) -> float:
-        """Return the CPU time of the server's processes, those that have ended included."""
+        """Return the CPU time of the server's processes, including those that have ended."""
         server = psutil.Process(self.pid)
         while True:
             before = server.cpu_times()
             ended = before.children_user + before.children_system
-            with contextlib.suppress(psutil.NoSuchProcess):  # a process ends: look again
+            with contextlib.suppress(psutil.NoSuchProcess):  # a process has ended: try again
                 times = [p.cpu_times() for p in (server, *server.children(recursive=True))]
                 after = server.cpu_times()
                 if after.children_user + after.children_system == ended:

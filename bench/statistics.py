@@ -23,7 +23,7 @@ _SQL = blocks(str(Path(__file__).with_name("export")))
 
 
 class _Null:
-    """An output that keeps nothing."""
+    """An output that discards everything."""
 
     def write(self, data: bytes) -> None:
         """Drop the bytes."""

@@ -21,7 +21,7 @@ def last_day() -> date:
 def fill(
     store: Store, *, learners: int, days: int, answers: int, fresh: int, items: int = _ITEMS
 ) -> list[str]:
-    """Record and fold events of learners who answer `fresh` new items a day; return their IDs."""
+    """Record and fold events of learners with `fresh` new items a day; return the learners."""
     until = datetime.combine(last_day(), time(12), UTC)
     size = {"learners": learners, "days": days, "answers": answers, "fresh": fresh}
     with closing(database.connect(store.url)) as connection:

@@ -52,7 +52,7 @@ class Queries:
             thread.join()
 
     def pop_milliseconds(self) -> list[float]:
-        """Return the milliseconds of the responses since the last call."""
+        """Return the response times since the last call, in milliseconds."""
         with self._lock:
             milliseconds, self._milliseconds = self._milliseconds, []
         return milliseconds
@@ -65,10 +65,10 @@ class Queries:
         for body, headers in self._requests(number):
             if self._stop.wait(max(0.0, due - time.monotonic())):
                 break
-            due = max(due + interval, time.monotonic() - 1.0)  # at most one overdue second
+            due = max(due + interval, time.monotonic() - 1.0)  # be late by at most a second
             began = time.monotonic()
             if began - ended > _IDLE_S:
-                client.close()  # before the server closes it while a request is sent
+                client.close()  # otherwise the server may close it while a request is sent
             outcome = self._send(client, body, headers)
             ended = time.monotonic()
             with self._lock:

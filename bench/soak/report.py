@@ -13,7 +13,7 @@ _HEADS = (
 
 
 def minutes(samples: Sequence[Sample]) -> str:
-    """Return a Markdown table of the minutes: the highest lag and latency, or the last value."""
+    """Return a Markdown table: per minute, the highest lag and latency, else the last values."""
     names = list(samples[-1].memory_mb)
     heads = [*_HEADS, *(f"{name}, MB" for name in names)]
     rows = [heads, ["---:"] * len(heads)]
@@ -52,7 +52,7 @@ def lines(samples: Sequence[Sample], defects: Sequence[str]) -> list[Line]:
 
 
 def _memory_line(samples: Sequence[Sample], name: str) -> Line:
-    """Compare the median of the last third of the samples with that of the first third."""
+    """Compare the median of the last third of the samples with the median of the first third."""
     values = [sample.memory_mb[name] for sample in samples]
     third = max(1, len(values) // 3)
     first, last = statistics.median(values[:third]), statistics.median(values[-third:])
