@@ -71,7 +71,7 @@ def find_days(events: list[oracle.Event]) -> st.SearchStrategy[date | None]:
     copies=st.sampled_from((20, 20, 19, 10)),
     data=st.data(),
 )
-def test_the_rows_equal_those_rows_of_the_oracle_that_are_about_at_least_20_learners(
+def test_the_rows_equal_the_oracle_s_rows_that_count_at_least_20_learners(
     log: Log, question: Question, copies: int, data: st.DataObject
 ) -> None:
     events = written_archives.record(log.envelopes)

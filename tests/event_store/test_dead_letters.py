@@ -88,7 +88,7 @@ def test_a_replay_uses_the_attributes_and_the_publish_time_of_the_message(log: C
     assert deliver(log, encode_push(body, attributes=attributes)) == {"redelivered": 1}
 
 
-def test_a_future_event_is_appended_once_it_is_due(log: Connection) -> None:
+def test_a_future_event_is_appended_when_it_is_due(log: Connection) -> None:
     ahead = datetime.now(UTC) + timedelta(minutes=11)
     deliver(log, encode_push(session_started(occurred_at=ahead.isoformat())))
     letter = one(log)

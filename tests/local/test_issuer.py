@@ -120,7 +120,7 @@ def test_only_one_of_two_concurrent_uses_of_a_code_succeeds(
     assert others[1] == ("ann", [])
 
 
-def test_a_code_may_be_redeemed_while_another_code_is_issued(
+def test_a_code_can_be_redeemed_while_another_code_is_issued(
     client: IssuerClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     code, stat_of = sign_in_codes.issue(client.folder.codes, "ann", []), Path.stat

@@ -120,7 +120,7 @@ def test_verified_ranges_are_published_without_reading_the_log_again(
     expect_whole(populated, archive, length)
 
 
-def test_the_step_publish_writes_at_most_one_range_again_and_the_next_operation_the_others(
+def test_the_step_publish_rewrites_at_most_one_range_and_the_next_operation_writes_the_rest(
     operator: Operator,
     populated: Connection,
     archive: Storage,

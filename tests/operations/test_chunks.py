@@ -11,7 +11,7 @@ from progress.operations import chunks
     per_second=st.floats(1, 1e9),
     first=st.integers(1, 10_000),
 )
-def test_chunks_grow_or_shrink_until_each_takes_a_quarter_second(
+def test_chunks_grow_or_shrink_until_each_takes_a_quarter_of_a_second(
     largest: int, per_second: float, first: int
 ) -> None:
     """`per_second` is the number of rows that are processed in a second."""

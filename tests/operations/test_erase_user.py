@@ -205,7 +205,7 @@ def test_items_and_sessions_of_others_with_the_same_id_as_the_learner_stay(
     batch.run(populated)
     done = receipt(operator.run(erase(operator, "7")["id"]))
     assert (done["found"], done["places"]) == (0, {})
-    assert done["in_events_of_others"] == 1  # the item's headword
+    assert done["in_events_of_others"] == 1  # the item's headword is the learner's id
     assert (done["erased"]["pending"], done["erased"]["dead_letters"]) == (0, 0)
     assert len(model_rows.read_table(populated, "event_store.pending")) == 1
     assert len(open_letters(populated)) == 1

@@ -173,7 +173,7 @@ def test_old_item_descriptions_are_not_processed_again_if_a_shard_is_behind(
     assert not sample_events.find_differences(connection)
 
 
-def test_a_future_event_is_appended_once_it_is_due(connection: Connection) -> None:
+def test_a_future_event_is_appended_when_it_is_due(connection: Connection) -> None:
     soon = datetime.now(UTC) + timedelta(minutes=10, seconds=1)
     append(connection, [sample_events.item_published("i1", at=soon)])
     assert [letter.kind for letter in dead_letters.list_letters(connection)] == ["future"]

@@ -28,7 +28,7 @@ def padded(size: int) -> bytes:
     return BODY[:-1] + b" " * (size - len(BODY)) + b"}"
 
 
-def test_a_body_may_arrive_in_parts(offline_api: Api) -> None:
+def test_a_body_that_arrives_in_parts_is_accepted(offline_api: Api) -> None:
     parts = [BODY[n : n + 1] for n in range(len(BODY))]
     for body in (parts, [BODY], [BODY[:5], BODY[5:]]):
         assert (

@@ -203,7 +203,7 @@ def test_a_token_with_critical_headers_is_rejected(authenticator: auth.Authentic
 
 
 @pytest.mark.parametrize("claim", ["iat", "nbf"])
-def test_the_issuer_s_clock_may_be_slightly_ahead(
+def test_a_token_is_valid_if_the_issuer_s_clock_is_slightly_ahead(
     authenticator: auth.Authenticator, claim: str
 ) -> None:
     def ahead(seconds: int) -> str:

@@ -75,7 +75,7 @@ def test_many_dead_letters_are_counted_replayed_and_discarded_by_reason(
     assert not sample_events.find_differences(flooded)
 
 
-def test_all_dead_letters_of_poisoned_events_are_replayed_once_the_fold_is_fixed(
+def test_all_dead_letters_of_poisoned_events_are_replayed_after_the_fold_is_fixed(
     store: Store, connection: Connection
 ) -> None:
     sample_events.record_lessons(connection, "ann", "ben")

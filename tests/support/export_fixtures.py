@@ -45,7 +45,7 @@ def kill_a_worker(operation_id: str, point: str) -> None:
 
 
 def read(path: Path) -> dict[str, bytes]:
-    """Return the files of a valid archive by name."""
+    """Check that the ZIP archive is intact; return its files by name."""
     with zipfile.ZipFile(path) as archive:
         assert archive.testzip() is None
         return {name: archive.read(name) for name in archive.namelist()}

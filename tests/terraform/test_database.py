@@ -177,7 +177,7 @@ def test_the_release_job_uses_the_new_database_during_a_migration(moving: Deploy
     assert moving.second_plan == ""
 
 
-def test_the_new_database_is_used_and_the_former_one_kept_after_a_migration(
+def test_the_new_database_is_used_and_the_former_database_is_kept_after_a_migration(
     environments: Environments,
 ) -> None:
     options = ("-var=database=cloud_sql", "-var=former_database=neon")
