@@ -39,6 +39,6 @@ BEGIN
         EXECUTE format('GRANT %I TO %I', target, login);
     END IF;
 EXCEPTION WHEN OTHERS THEN
-    -- Raise again without the context, which would contain the failed statement with the password.
+    -- Raise the error again without its context, which contains the failed statement with the password.
     RAISE EXCEPTION '%', SQLERRM USING ERRCODE = SQLSTATE;
 END $$;

@@ -61,9 +61,9 @@ WHERE NOT EXISTS (SELECT FROM event_store.dead_letters l WHERE l.letter_id = u.i
 ORDER BY u.id;
 
 -- page --
--- A page of dead letters: those after a key, first the open ones, then the replayed ones, both newest first. Discarded
--- dead letters are left out. An empty page is one row that has only the total count. A payload is cut to 16 KiB at the
--- end of a character: the first byte left out must not be a continuation byte (10xxxxxx), so up to three more bytes are
+-- A page of the dead letters after a key: first open ones, then replayed ones, the newest of each first. Discarded dead
+-- letters are left out. An empty page is one row that has only the total count. A payload is cut to 16 KiB at the end
+-- of a character: the first byte left out must not be a continuation byte (10xxxxxx), so up to three more bytes are
 -- left out.
 WITH listed AS NOT MATERIALIZED (
     SELECT *

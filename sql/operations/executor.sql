@@ -5,9 +5,9 @@
 SELECT pg_try_advisory_lock(operations.lock_key(CAST(:operation_id AS uuid)));
 
 -- claim --
--- Returns no row if the operation has finished. `names` are the steps of the version that accepted the operation.
--- `begun` are the steps that may have had effects and are not undone. A step whose attempts were all ended by outages
--- has an error, but no attempts.
+-- Returns no row if the operation has finished. `names` are the steps that the operation had in the version of the code
+-- that accepted it. `begun` are the steps that may have had effects and are not undone. A step whose attempts were all
+-- ended by outages has an error, but no attempts.
 UPDATE operations.operations o
 SET state = CASE o.state WHEN 'PENDING' THEN 'RUNNING' ELSE o.state END, version = o.version + 1
 FROM (
@@ -47,7 +47,7 @@ RETURNING o.version, s.attempts, s.compensations;
 
 -- record progress --
 -- Record the progress, which never decreases. Also returns whether the operation has expired, and whether it was
--- cancelled before its point of no return. Neither stops a compensation.
+-- cancelled before its point of no return. Neither an expiry nor a cancellation stops a compensation.
 WITH reported AS (
     UPDATE operations.operations o SET progress = :progress, version = o.version + 1
     WHERE o.operation_id = CAST(:operation_id AS uuid) AND o.progress < :progress RETURNING o.version)

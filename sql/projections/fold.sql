@@ -154,8 +154,8 @@ BEGIN
 END
 $fold$;
 
--- Delete the learners' rows and fold their whole history again, up to the end of the window. Their zones are complete,
--- so preference events before the window are left out.
+-- Delete the learners' rows and fold their whole history again, up to the end of the window. The learners' zones are
+-- complete, so preference events before the window are left out.
 CREATE FUNCTION refold_learners(learners text[], window_shard smallint, window_start bigint, window_end bigint)
 RETURNS void LANGUAGE plpgsql AS $fold$
 BEGIN
@@ -209,9 +209,9 @@ BEGIN
 END
 $learners$;
 
--- Fold the next window of at most `at_most` events. `folded` is their number, or null if another worker holds the
--- shard. Also returns the version of the change, whether the catalogue changed and, with lists_learners, the changed
--- learners as JSON.
+-- Fold the next window of at most `at_most` events. `folded` is the number of events folded, or null if another worker
+-- holds the shard's lock. Also returns the version of the change, whether the catalogue changed and, with
+-- lists_learners, the changed learners as JSON.
 CREATE FUNCTION fold_window(
     window_shard smallint, at_most int, lists_learners boolean,
     OUT folded int, OUT changed_version bigint, OUT changed_learners text, OUT changed_catalogue boolean
@@ -320,7 +320,7 @@ BEGIN
 END
 $fold$;
 
--- Raise PR101 if the checkpoint is past the end of the log: the log was restored from an older backup.
+-- Raise PR101 if the checkpoint is past the end of the log, because the log was restored from an older backup.
 CREATE FUNCTION check_checkpoint(at bigint) RETURNS void LANGUAGE plpgsql AS $check$
 DECLARE
     head bigint := (SELECT coalesce(max(e.global_position), 0) FROM event_store.events e);

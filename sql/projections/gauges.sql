@@ -1,4 +1,4 @@
--- The gauges of the batch job, which the job measures before it sweeps.
+-- The gauges that the batch job measures before it folds the shards that are behind.
 
 -- measure --
 -- The events that are not folded (up to 100,000 per shard), the age of the oldest of them in ms, the open dead letters,

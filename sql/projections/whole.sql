@@ -19,8 +19,8 @@ WHERE e.kind IN ('answer', 'review', 'completion', 'other', 'preference')
 GROUP BY e.user_id
 
 -- shifts --
--- The periods of a learner's local time that overlap the span, with the shifts from UTC to the wall clock and to the
--- local day.
+-- The periods of a learner's local time that overlap the learner's span, with the shifts from UTC to the wall clock and
+-- to the local day.
 SELECT k.user_id, greatest(z.starts_at, o.starts_at) AS starts_at, least(z.ends_at, o.ends_at) AS ends_at,
     o.seconds * INTERVAL '1 second' AS to_clock,
     (o.seconds - 3600 * z.day_start_hour) * INTERVAL '1 second' AS to_day

@@ -67,8 +67,8 @@ FROM event_store.events e
 WHERE e.event_type IN ('ItemPublished', 'ItemUpdated', 'ItemArchived')
   AND NOT EXISTS (SELECT FROM event_store.poisoned p WHERE p.global_position = e.global_position);
 
--- The template of the window's tables. Plain storage avoids TOAST tables, because emptying a temporary table that has
--- one takes ten times as long at each commit.
+-- The template of the window's tables. Plain storage avoids TOAST tables, because emptying a temporary table that has a
+-- TOAST table takes ten times as long at each commit.
 CREATE TABLE window_shape (
     global_position bigint, kind text, user_id text COLLATE "C", occurred_at timestamptz, event_id uuid,
     created_at timestamptz, correct boolean, item_id text COLLATE "C", session_id text COLLATE "C", response_ms bigint,

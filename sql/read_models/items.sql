@@ -8,7 +8,7 @@ CREATE TABLE items (
     domains      text[] COLLATE "C" NOT NULL,  -- distinct, in the order R W L S; may be empty
     described_at timestamptz,              -- of the latest ItemPublished or ItemUpdated; null: not described
     described_id uuid,
-    decided_at   timestamptz NOT NULL,     -- of the latest catalogue event, ItemArchived included
+    decided_at   timestamptz NOT NULL,     -- of the latest catalogue event, including ItemArchived
     decided_id   uuid        NOT NULL,
     in_catalogue boolean     NOT NULL      -- false if the latest catalogue event is an ItemArchived
 ) WITH (fillfactor = 80);

@@ -71,7 +71,7 @@ WITH arrived AS MATERIALIZED (
      FROM neighbours WHERE after_at IS NOT NULL)
 ), linked AS (
     SELECT *, lead(interval_days) OVER later AS before_days, lead(is_new) OVER later AS before_is_new,
-        lag(is_new) OVER later IS NULL AS is_latest   -- if a stored review is the latest, no row of the window is
+        lag(is_new) OVER later IS NULL AS is_latest   -- false for every new review if a stored review is later
     FROM chain
     WINDOW later AS (PARTITION BY item_id, user_id ORDER BY occurred_at DESC, event_id DESC)
 ), reviewed AS (

@@ -1,4 +1,5 @@
--- Empty dead letters and close them as `erased`. Keep the message id and the index, so that a redelivery is recognized.
+-- Empty the given dead letters, and close them as `erased`. Keep the message id and the index, so that a redelivery is
+-- recognized.
 CREATE OR REPLACE FUNCTION event_store.redact_letters(letter_ids bigint[]) RETURNS void
 LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC

@@ -1,4 +1,5 @@
--- Exclude an event that cannot be folded from all folds, and write a `poisoned` dead letter, or reopen it if it exists.
+-- Exclude an event that cannot be folded from all folds, and write a `poisoned` dead letter, or reopen the event's
+-- existing one.
 CREATE OR REPLACE FUNCTION event_store.set_aside(global_position bigint, error text) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
