@@ -215,7 +215,7 @@ class EventRejected(ConsistencyError):
 class OperationEnded(ProgressError):
     """An operation ends without success, in this `state`; the message says why.
 
-    If something has cancelled the operation, `cancelled_by` names it: no operator has to act.
+    `cancelled_by` names what cancelled the operation, if anything did; no operator has to act then.
     """
 
     def __init__(self, state: str, reason: str, *, cancelled_by: str | None = None) -> None:

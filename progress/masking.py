@@ -36,7 +36,7 @@ _NAMED = re.compile(
 # The row that a PostgreSQL error quotes; it holds text that learners typed.
 _ROW = re.compile(r"(row contains \()(?:.*\)\.|.*)", re.DOTALL | re.IGNORECASE)
 _RUN = re.compile(r"\S+")
-_MAX_ADDRESSES = 16  # addresses of one event to search for in all of its strings
+_MAX_ADDRESSES = 16  # at most this many addresses are searched for in all strings of an event
 _IDS = frozenset({"user_id", "session_id", "item_id"})
 
 

@@ -52,7 +52,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     cloud_run_task_attempt: int = 0
 
     def __repr__(self) -> str:
-        return f"Settings(environment={self.environment!r})"  # other settings may hold secrets
+        return f"Settings(environment={self.environment!r})"  # other settings may be secret
 
 
 _EXPECTED = {
@@ -61,7 +61,7 @@ _EXPECTED = {
     "environment": ", ".join(get_args(Environment)),
     "graphql_introspection": "true or false",
     "rate_limit_per_minute": "a positive integer",
-}  # for settings that are neither strings nor plain integers
+}  # the expected form of settings that are neither strings nor plain integers
 
 _SCHEMES = {
     "redis_url": ("redis://", "rediss://", "unix://"),

@@ -21,7 +21,7 @@ class BodyDeadline:
 
     def __init__(self, timeout_s: float = TIMEOUT_S) -> None:
         self._timeout_s = timeout_s
-        self._pending: dict[object, tuple[float, socket.socket]] = {}  # the earliest deadline first
+        self._pending: dict[object, tuple[float, socket.socket]] = {}  # earliest deadline first
         self._mutex = threading.Lock()
         self._watcher: threading.Thread | None = None  # started at the first body, after any fork
 

@@ -10,7 +10,7 @@ _MAX_BYTES = 8_190  # the largest limit that gunicorn accepts
 
 def limit_length() -> None:
     """Limit the request line in the server that the framework is about to start."""
-    from functions_framework._http import gunicorn  # imported only in a server
+    from functions_framework._http import gunicorn  # imported late, because only a server needs it
 
     gunicorn.GunicornApplication = functools.partial(  # type: ignore[assignment,misc] # it is only called
         gunicorn.GunicornApplication, limit_request_line=_MAX_BYTES

@@ -13,7 +13,7 @@ from typing import Any
 from progress.adapters.telemetry import tracing
 from progress.errors import DeadlineExceeded
 
-TIMEOUT_S = 10.0  # of a request from its arrival, and of a statement outside of a request
+TIMEOUT_S = 10.0  # limits a request from its arrival, and a statement outside of a request
 
 
 class RequestScope:

@@ -26,7 +26,7 @@ PATH = "/startup"
 _PAUSE_S = 1.0
 # A longer wait would only let TCP retransmit a lost SYN; the next probe sends a new SYN anyway.
 _CONNECT_TIMEOUT_S = 1.0
-_CONNECTOR_PORT = 3307  # of Cloud SQL, used by the connector
+_CONNECTOR_PORT = 3307  # the port of Cloud SQL that the connector uses
 _STARTED = time.monotonic()
 
 
@@ -76,7 +76,7 @@ class Probe:
     """A start-up probe that passes once every address accepts a TCP connection, or at the timeout.
 
     Only one thread connects at a time, for a second at most. After the probe has passed, no thread
-    connects. So a stranger who calls the probe cannot exhaust threads or sockets.
+    connects. A stranger who calls the probe therefore cannot exhaust threads or sockets.
     """
 
     def __init__(self, addresses: list[tuple[str, int]]) -> None:
@@ -120,9 +120,8 @@ def addresses(settings: Settings) -> list[tuple[str, int]]:
     elif settings.cloud_sql_address:
         tcp.append((settings.cloud_sql_address, _CONNECTOR_PORT))
     if settings.redis_url:
-        from progress.adapters.redis.url import (
-            parse_url,
-        )  # not imported by ingest, which has no Redis
+        # Imported late, because ingest has no Redis.
+        from progress.adapters.redis.url import parse_url
 
         redis = parse_url(settings.redis_url)
         tcp += [] if redis.path else [(redis.host, redis.port)]

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 _SHARED = "analysis/log"
 _MEMORY = "2GB"
-_GROUP_BYTES = 64 << 20  # of the Parquet files that are folded together
+_GROUP_BYTES = 64 << 20  # total size of the Parquet files that are folded together
 
 StoredFile = tuple[RangeManifest, File]
 
@@ -66,7 +66,7 @@ class Duck:
         """Let the view `typed_events` read the files, and create the folds for the block."""
         self.run(blocks(_SHARED)["read files"], files=[str(path) for path in paths])
         self.run(blocks(_SHARED)["log"])
-        if not self._has_events:  # DuckDB rejects a view without files
+        if not self._has_events:  # not earlier, because DuckDB rejects a view without files
             # A value of an event that was set aside counts as missing if it cannot be cast.
             self.run(self._sources["typed_events"].replace("CAST(", "TRY_CAST("))
             self._has_events = True

@@ -23,7 +23,7 @@ _METHOD = (
     f"{TEST} All numbers of a row are of the learners with such a test. Levels and domains are "
     "those of the item's latest description; an item with several domains counts in each of them."
 )
-_LETTERS = 26  # of a headword in the chart
+_LETTERS = 26  # the longest text of a headword in the chart
 _WIDTH = 860
 _LEFT, _RIGHT = 232, 614  # of the axis
 _ROW = 26

@@ -1,8 +1,9 @@
 """The catalogue: read the manifests, and publish new ones.
 
 The archive's manifest names each range's manifest by its hash. A range's new manifest is first
-written to a temporary path. It replaces the old manifest only after the archive's manifest names
-the new hash. Even after an interruption, every manifest that the archive's manifest names exists.
+written to a temporary path. The new manifest replaces the old one only after the archive's manifest
+names the new hash. Even after an interruption, every manifest that the archive's manifest names
+exists.
 """
 
 from collections.abc import Iterable

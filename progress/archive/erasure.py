@@ -2,8 +2,8 @@
 
 Each file that holds the learner's stream is written again without it. A file of the streams without
 a learner is written again without the events that were emptied because they name a session of the
-learner. Until all new files are written, the archive's manifest names the old ones. So the next run
-can start over after an interruption.
+learner. Until all new files are written, the archive's manifest names the old ones. After an
+interruption, the next run can therefore start over.
 """
 
 from bisect import bisect_left, bisect_right

@@ -1,6 +1,6 @@
 """The Parquet files of the archive, written and read by DuckDB on this machine.
 
-DuckDB is imported at first use, because the functions start without it. It never downloads an
+DuckDB is imported at first use, because the functions start without it. DuckDB never downloads an
 extension, because the extensions that it needs are built in.
 """
 
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
 _MEMORY = "512MB"
-_AT_A_TIME = 2  # statements, each of which uses one thread
-_OTHERS = -1  # the bucket of streams that belong to no learner, in the rows of the COPY
-_SLICE_ROWS = 250_000  # rows that a merge of files sorts in memory at a time
-_PREFIX = "progress-parquet-"  # of the names of temporary folders
+_AT_A_TIME = 2  # Concurrent statements, each of which uses one thread.
+_OTHERS = -1  # In COPY's rows, the bucket of the streams that belong to no learner.
+_SLICE_ROWS = 250_000  # Rows that a merge of files sorts in memory at a time.
+_PREFIX = "progress-parquet-"  # The names of temporary folders begin with this.
 
 
 class Sums(NamedTuple):

@@ -17,8 +17,8 @@ from progress.errors import ProgressError
 
 LARGEST = 100 * plan.RANGE  # positions in the largest range that a step can write in time
 
-_TOGETHER = 10  # ranges that are merged into one
-_MAX_BYTES = 512 << 20  # of a bucket's files; a merge needs twice that in its temporary folder
+_TOGETHER = 10  # Ranges that are merged into one.
+_MAX_BYTES = 512 << 20  # The size of a bucket's files; a merge needs twice as much temporary space.
 
 
 def run(

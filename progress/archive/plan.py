@@ -10,8 +10,8 @@ from progress.archive import log_rows
 from progress.archive.catalog import Published
 from progress.archive.log_rows import Positions
 
-RANGE = 1_000_000  # positions of a full range
-MAX_AGE_DAYS = 30  # when an event is older, even a range that is not full is archived
+RANGE = 1_000_000  # Positions in a full range.
+MAX_AGE_DAYS = 30  # If an event is older, even an incomplete range is archived.
 
 
 class Request(msgspec.Struct, frozen=True):

@@ -1,7 +1,7 @@
 """CSV files on this machine that receive the rows of a COPY, with separate files for each bucket.
 
-DuckDB reads one bucket at a time, and loads a small file as a whole. Its memory therefore depends
-on the sizes of a bucket and of a file, not on the number of rows.
+DuckDB reads one bucket at a time, and loads a small file as a whole. The memory of DuckDB therefore
+depends on the sizes of a bucket and of a file, not on the number of rows.
 """
 
 import contextlib
@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-_MAX_BYTES = 16 << 20  # of a file; the next row begins another file
+_MAX_BYTES = 16 << 20  # when a file has reached this size, the next row begins another file
 
 
 class RowFiles:

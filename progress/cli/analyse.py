@@ -43,7 +43,7 @@ class Name(StrEnum):
 class _Plan(NamedTuple):
     question: Question
     build: Callable[[Sequence[Any], Days], Report]
-    subject: str  # of the line that is printed if there are no rows
+    subject: str  # the subject of the line that is printed if there are no rows
 
 
 _PLANS = {

@@ -22,9 +22,9 @@ from progress.recovery import archive_rebuild, engines
 from progress.recovery.archive_rebuild import Engine, Source
 from progress.settings import Settings
 
-_ATTEMPTS = 3  # of a task that is killed
+_ATTEMPTS = 3  # attempts at a task that is killed
 _POLL_INTERVAL_S = 0.1
-_LOCK_TIMEOUT_S = 60.0  # until the server notices that the first task was killed
+_LOCK_TIMEOUT_S = 60.0  # time for the server to notice that the first task was killed
 _FROM_ARCHIVE = ("rebuild", "--from-archive", "--engine", "tasks")
 
 

@@ -99,7 +99,7 @@ def list_shards(as_json: AsJson = False) -> None:
         return
     table = Table("shard", "behind", "session", "of", "state", "seconds", "waits for", box=None)
     for row in shards:
-        is_visible = row.state is not None  # if not, this login lacks the privilege to see it
+        is_visible = row.state is not None  # if false, this login may not see the session
         session = (str(row.pid), f"{row.login} {row.application}", row.state or "hidden")
         since = (f"{row.seconds:.0f}" if is_visible else "", " ".join(map(str, row.waits_for)))
         columns = (*session, *since) if row.pid else ("", "", "", "", "")

@@ -1,7 +1,7 @@
 """The demo's catalogue: the words of the CEFR word lists, assigned to the learner's cards.
 
 The review log contains neither the text of a card nor the skill that a word trains. This module
-assigns both by a rule, and the demo says so.
+assigns text and skills by a rule, and the demo says so.
 """
 
 import csv

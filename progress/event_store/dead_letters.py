@@ -77,8 +77,8 @@ def replay(connection: Connection, letter_id: int) -> str | None:
 
     Replay is idempotent, like delivery. A dead letter that fails again stays open, with the new
     reason. If the first entry of a bundle fails, the bundle becomes the dead letter of this entry.
-    The other entries that fail get new dead letters. Raise EventStoreError for a `poisoned` dead
-    letter, because its event is in the log: see `take_back`.
+    All other entries of a bundle that fail get new dead letters. Raise EventStoreError for a
+    `poisoned` dead letter, because its event is in the log: see `take_back`.
     """
     letter = read_replayable(connection, letter_id)
     if letter.kind == "poisoned":

@@ -37,8 +37,8 @@ _COMMA = re.compile(_GAP + rb",")
 _END = re.compile(_GAP + rb"\]" + _GAP + rb"\Z")
 
 _parts = msgspec.json.Decoder(list[msgspec.Raw])
-_skip = msgspec.json.Decoder(msgspec.Raw)  # checks the syntax without using memory
-_BYTE = re.compile(r"\(byte (\d+)\)")  # the position in an error message of msgspec
+_skip = msgspec.json.Decoder(msgspec.Raw)  # Checks the syntax without using memory.
+_BYTE = re.compile(r"\(byte (\d+)\)")  # Finds the position in an error message of msgspec.
 _value = msgspec.json.Decoder()
 
 
@@ -50,8 +50,9 @@ def elements(payload: bytes | bytearray) -> Iterable[bytes] | None:
     """Return the bytes of an array's elements, lazily; None if the payload does not begin with [.
 
     Invalid JSON raises NotJson, at the latest when the iteration ends. A long array is split
-    without being decoded, because decoding would create an object for each element. Its syntax is
-    first checked as a whole, because checking each element would exceed the request's deadline.
+    without being decoded, because decoding would create an object for each element. The array's
+    syntax is first checked as a whole, because checking each element would exceed the request's
+    deadline.
     """
     if not _OPENING.match(payload):
         return None
@@ -60,7 +61,7 @@ def elements(payload: bytes | bytearray) -> Iterable[bytes] | None:
     is_long, is_valid = payload.count(b",") >= _MANY, True
     try:
         if not is_long:
-            return map(bytes, _parts.decode(payload))  # copies one element at a time
+            return map(bytes, _parts.decode(payload))  # Copies one element at a time.
         # msgspec would reject the whole array for one lone surrogate, but only the entry that
         # contains the surrogate is invalid.
         _skip.decode(_SURROGATE.sub(rb"\\u00", payload))

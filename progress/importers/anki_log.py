@@ -13,8 +13,8 @@ from progress.errors import ReviewLogError
 
 COLUMNS = ("card_id", "review_rating", "review_time", "review_duration")
 
-EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)  # the event store rejects earlier events
-_MAX_BYTES = 256 << 20  # six million answers
+EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)  # The event store rejects earlier events.
+_MAX_BYTES = 256 << 20  # About six million answers.
 _MAX_MS = 86_400_000
 
 

@@ -10,8 +10,8 @@ from datetime import datetime, timedelta
 import msgspec
 
 LOWEST_EASINESS = 1.3
-HIGHEST_EASINESS = 10.0  # not part of SM-2, but the highest value that a review event allows
-LONGEST_INTERVAL = 36_500  # days
+HIGHEST_EASINESS = 10.0  # Not part of SM-2, but the highest value that a review event allows.
+LONGEST_INTERVAL = 36_500  # Days.
 
 # Step 7 of SM-2 repeats wrong answers on the same day until they are right, which does not change
 # the interval. Answers 12 hours apart count as different days, so that time zones have no effect.

@@ -22,10 +22,10 @@ from progress.adapters.body_deadline import BodyDeadline
 from progress.adapters.pubsub import push_methods
 
 _CAPACITY = 32 << 20
-_MAX_BODY = 64 << 20  # a push has at most 14 MB: a message of 10 MB in base64
-_UNKNOWN_SIZE = 16 << 20  # reserved for a body without a Content-Length
-_READ_SIZE, _DISCARD_SIZE = 1 << 20, 64 << 10  # bytes per read
-_LARGE = 1 << 20  # a larger body's memory is returned to the system immediately
+_MAX_BODY = 64 << 20  # A message of 10 MB in base64 makes a push of 14 MB.
+_UNKNOWN_SIZE = 16 << 20  # Reserved for a body without a Content-Length.
+_READ_SIZE, _DISCARD_SIZE = 1 << 20, 64 << 10  # Bytes per read.
+_LARGE = 1 << 20  # The memory of a larger body is returned to the system immediately.
 
 Handler = Callable[[Request, bytearray, float], int]  # takes the body and its arrival time
 

@@ -2,9 +2,9 @@
 
 A request that finds no commit in progress becomes the leader immediately and commits everything
 that is queued. Meanwhile, other requests queue up for the next leader. The leader sends the
-wake-ups of its group before any request of the group returns. Otherwise a crash could lose
-wake-ups, because Pub/Sub does not redeliver an acknowledged message. No request waits beyond its
-own deadline.
+wake-ups of its group before any request of the group returns. If a request returned earlier, a
+crash could lose its wake-ups, because Pub/Sub does not redeliver an acknowledged message. No
+request waits beyond its own deadline.
 """
 
 import threading
@@ -25,8 +25,8 @@ from progress.errors import (
 from progress.event_store import log
 from progress.event_store.log import Appended, Delivery
 
-_MOST_EVENTS = 1_000  # in a transaction of several requests
-_MOST_BYTES = 4 << 20  # of data in a transaction of several requests
+_MOST_EVENTS = 1_000  # Limits a transaction of several requests.
+_MOST_BYTES = 4 << 20  # Limits the data of such a transaction.
 _CONNECT_TIMEOUT_S = 10.0
 _APPEND_TIMEOUT_S = 15.0
 _SPAN_ATTRIBUTES = {"db.system.name": "postgresql"}
@@ -55,7 +55,7 @@ class GroupCommit:
     ) -> None:
         self._connect = connect
         self._wake = wake
-        self._timeout_s = timeout_s  # from arrival to outcome; with 2 s for the wake-ups, 25 s
+        self._timeout_s = timeout_s  # from arrival to outcome; 2 s are left for the wake-ups
         self._connection: Connection | None = None
         self._mutex = threading.Lock()
         self._queue: list[_Ticket] = []
@@ -172,7 +172,7 @@ class GroupCommit:
     def _append(self, group: list[_Ticket], deadline: float) -> Appended:
         """Append the group; if the connection breaks, append once more on a new connection.
 
-        This is safe because appends are idempotent.
+        To append twice is safe, because appends are idempotent.
         """
         deliveries = [ticket.delivery for ticket in group]
         try:

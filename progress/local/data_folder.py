@@ -15,7 +15,7 @@ from progress.errors import StackError
 from progress.local import readiness
 from progress.local.processes import Process
 
-VERSION = 1  # of the folder's layout; a stack rejects a folder with another version
+VERSION = 1  # the version of the folder's layout; a stack rejects other versions
 
 _MIN_FREE_BYTES = 200 * 2**20  # enough for a new database, its write-ahead log and a reserve
 

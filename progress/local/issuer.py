@@ -67,7 +67,7 @@ class Issuer:
         method, target = first.split(" ")[:2]
         headers = {n.strip().lower(): v.strip() for n, _, v in (x.partition(":") for x in lines)}
         path, _, query = target.partition("?")
-        if path != SIGN_IN:  # all other paths return the key set
+        if path != SIGN_IN:  # every other path returns the key set
             return 200, {"Content-Type": "application/json"}, self._jwks
         if not self._is_ours(headers):
             return self._form(403, "", "Open this page at its own address.")

@@ -27,9 +27,9 @@ LIMIT = 10 * 2**20  # bytes per file
 PRIVATE = 0o600
 
 _CHUNK_BYTES = 2**16
-_CHUNKS_PER_ROUND = 16  # per process, so that a busy process does not delay the others
+_CHUNKS_PER_ROUND = 16  # chunks per process, so that a busy process does not delay the others
 _FLUSH_TIMEOUT_S = 5.0
-_PAUSE_S = 0.01  # between two rounds, so that busy processes are read in large chunks
+_PAUSE_S = 0.01  # a pause between two rounds lets larger chunks accumulate
 
 
 class LogFile:

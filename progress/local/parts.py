@@ -36,8 +36,8 @@ class Part:
     folder: Path = ROOT
     account: str | None = None
     stop: signal.Signals = signal.SIGTERM
-    clear: Callable[[], None] | None = None  # kills the children that survive the process
-    then: "Part | None" = None  # a command to run each time this process has started
+    clear: Callable[[], None] | None = None  # Kills the children that survive the process.
+    then: "Part | None" = None  # A command to run each time this process has started.
 
 
 def database_server(folder: DataFolder) -> Part:

@@ -105,8 +105,8 @@ def family(process: Process) -> list[int]:
 def kill_group(process: Process) -> None:
     """Kill the process group that this process leads or, if the process is dead, has led.
 
-    The system does not reuse a pid while a process group has this number. So if another process
-    has the pid, the group has ended.
+    The system does not reuse a pid while a process group has this number. If another process has
+    the pid, the group has therefore ended.
     """
     if is_alive(process) or not psutil.pid_exists(process.pid):
         with contextlib.suppress(ProcessLookupError):

@@ -52,7 +52,7 @@ def _ingest_name(topic: str, existing: list[str]) -> str:
     """Return the name of the topic's existing ingest subscription, or a new name.
 
     Google's emulator numbers its messages from 1 after each start, and the ingest function
-    recognizes a redelivery by subscription and message id. So each start needs new names.
+    recognizes a redelivery by subscription and message id. Each start therefore needs new names.
     """
     pattern = re.compile(re.escape(topic) + r"-ingest-sub-\d+")
     return next(filter(pattern.fullmatch, existing), f"{topic}-ingest-sub-{time.time_ns()}")

@@ -35,7 +35,7 @@ from progress.operations import step_connections
 from progress.operations.claim import ClaimedOperation
 from progress.operations.step_connections import connection_for, parse_arguments
 
-_MAX_RANGES = 100  # of one operation; the next one continues
+_MAX_RANGES = 100  # ranges per operation; the next operation continues
 
 
 class ArchiveArguments(msgspec.Struct, frozen=True):

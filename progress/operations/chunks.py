@@ -5,8 +5,8 @@ import time
 from collections.abc import Iterator
 
 _TARGET_S = 0.25
-_FIRST_SHARE = 10  # the first chunk has a tenth of the largest size
-_MOST_GROWTH = 2.0  # a chunk is at most twice as large as the chunk before it
+_FIRST_SHARE = 10  # The first chunk has a tenth of the largest size.
+_MOST_GROWTH = 2.0  # A chunk is at most twice as large as the chunk before it.
 
 
 class Chunks:

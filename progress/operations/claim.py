@@ -1,8 +1,8 @@
 """Claim an operation and record its steps, its progress and its end.
 
-One worker at a time runs an operation. It holds the operation's lock on the connection on which it
-writes. If that connection breaks, the worker cannot write any more, and another worker can claim
-the operation.
+One worker at a time runs an operation. The worker holds the operation's lock on the connection on
+which it writes. If that connection breaks, the worker cannot write any more, and another worker can
+claim the operation.
 """
 
 import contextlib
@@ -60,8 +60,8 @@ def translate(failure: Failure) -> ProgressError:
 class ClaimedOperation:
     """An operation that this worker has claimed; its methods write to its record."""
 
-    replacement: Replacement  # what a rebuild's first step leaves for the second
-    archive: Connection | None = None  # the connection that holds the archive's lock
+    replacement: Replacement  # What the first step of a rebuild leaves for the second step.
+    archive: Connection | None = None  # The connection that holds the archive's lock.
 
     def __init__(
         self, connection: Connection, operation_id: UUID, publisher: Publisher, row: list[Any]

@@ -1,9 +1,9 @@
 """The ledger of erasures: one object for each erased learner, beside the archive.
 
-A backup of the database may be older than an erasure. After it is restored, the ledger says which
-learners must be erased again. Each learner is named only by a digest, a keyed hash of the id. The
-secret key is stored in the ledger, too, so that a new log, filled from the archive, can still
-recognise the learners.
+A backup of the database may be older than an erasure. After such a backup is restored, the ledger
+says which learners must be erased again. Each learner is named only by a digest, a keyed hash of
+the id. The secret key is stored in the ledger, too, so that a new log, filled from the archive, can
+still recognise the learners.
 """
 
 from datetime import datetime

@@ -1,8 +1,8 @@
 """The executor: run the steps of an operation, and compensate them if it fails.
 
 An operation resumes at its first incomplete step. Before its point of no return, a failure, a
-timeout or a cancellation compensates the steps that began, last first. After that point, completed
-steps remain, and `retryOperation` resumes at the first incomplete one.
+timeout or a cancellation compensates the steps that began, last first. After the point of no
+return, completed steps remain, and `retryOperation` resumes at the first incomplete one.
 """
 
 import time

@@ -7,13 +7,13 @@ from typing import Any, NamedTuple
 
 from progress.operations.export_files import FileFormat, StatisticsTable
 
-MAX_BYTES = 1 << 30  # that the database may send for one export
+MAX_BYTES = 1 << 30  # the database sends at most this much for one export
 
 # Measured by `python -m bench export statistics` while other work slowed the machine to a quarter
 # of its speed.
 _USER_BYTES_PER_S = 3_000_000
 _ROWS_PER_S = {FileFormat.CSV: 30_000, FileFormat.PARQUET: 20_000}
-_EVENT_BYTES = 170  # of an exported event, without its data and metadata
+_EVENT_BYTES = 170  # the size of an exported event, without its data and metadata
 _ROW_BYTES = {
     StatisticsTable.DAILY: 100,
     StatisticsTable.WEEKLY: 110,

@@ -17,10 +17,10 @@ import msgspec
 from progress.errors import ProgressError
 from progress.settings import Settings
 
-LIFETIME = timedelta(days=7)  # also in the bucket's lifecycle rule
+LIFETIME = timedelta(days=7)  # the bucket's lifecycle rule has the same age
 
 KINDS = ("EXPORT_USER", "EXPORT_STATISTICS")
-MEDIA_TYPES = {  # by the suffix of a file
+MEDIA_TYPES = {  # media types by file suffix
     "zip": "application/zip",
     "csv": "text/csv; charset=utf-8",
     "parquet": "application/vnd.apache.parquet",
@@ -81,7 +81,8 @@ def object_name(operation_id: UUID, suffix: str = "zip") -> str:
 
 
 def delete_old(settings: Settings) -> None:
-    """Delete the files on this machine that are older than a week; the bucket deletes its own.
+    """Delete the files on this machine that are older than a week; a lifecycle rule deletes those
+    in the bucket.
 
     Raise ProgressError if a file cannot be deleted.
     """

@@ -26,7 +26,7 @@ _TYPES = {
     **dict.fromkeys(_TIMES, "TIMESTAMPTZ"),
     **dict.fromkeys(_QUOTIENTS, "DOUBLE"),
 }
-# With more threads, DuckDB needs gigabytes. Without a folder, it stores nothing on the disk. It
+# With more threads, DuckDB needs gigabytes. Without a folder, it stores nothing on the disk. DuckDB
 # must not download extensions.
 _CONFIGURATION: dict[str, str | bool | int | float | list[str]] = {
     "autoinstall_known_extensions": False,
@@ -35,8 +35,8 @@ _CONFIGURATION: dict[str, str | bool | int | float | list[str]] = {
     "memory_limit": "128MB",
     "temp_directory": "",
 }
-_BUFFER = 4_000_000  # bytes of CSV that DuckDB reads at once
-_PART = 1 << 16  # bytes of one read
+_BUFFER = 4_000_000  # Bytes of CSV that DuckDB reads at a time.
+_PART = 1 << 16  # Bytes per read.
 
 
 @contextlib.contextmanager
@@ -49,7 +49,7 @@ def converting(output: Output) -> Iterator[Output]:
     with ThreadPoolExecutor(2) as pool:
         conversion = _Conversion(output, pool)
         try:
-            with contextlib.suppress(BrokenPipeError):  # a thread has failed; its error follows
+            with contextlib.suppress(BrokenPipeError):  # `raise_errors` raises the cause
                 yield conversion
         finally:
             conversion.close()
@@ -97,7 +97,7 @@ class _Conversion:
 
 
 def _convert(rows: int, file: int, types: dict[str, str]) -> None:
-    import duckdb  # 20 MB, which no other step needs
+    import duckdb  # takes 20 MB, and no other step needs it
 
     try:
         with duckdb.connect(":memory:", config=_CONFIGURATION) as connection:

@@ -17,7 +17,7 @@ from progress.adapters.postgres.statements import blocks
 if TYPE_CHECKING:
     from progress.adapters.postgres.database import Connection
 
-ARCHIVE_SUBJECT = "archive"  # of all operations of the kind ARCHIVE
+ARCHIVE_SUBJECT = "archive"  # the subject of every operation of the kind ARCHIVE
 
 _FILE = "operations/operations"
 
@@ -35,19 +35,19 @@ class OperationKind(StrEnum):
 
 
 class Step(msgspec.Struct, frozen=True):
-    """A step of a plan. It runs within one HTTP request, which Cloud Run ends after an hour."""
+    """A step of a plan. A step runs within one HTTP request, which Cloud Run ends after an hour."""
 
     name: str
-    timeout_s: float  # of one attempt
-    is_final: bool = False  # the point of no return: once it has begun, nothing is undone
+    timeout_s: float  # Limits one attempt.
+    is_final: bool = False  # If true, nothing is undone once this step has begun.
 
 
 class Plan(msgspec.Struct, frozen=True):
     """The steps of a kind of operation, in order."""
 
     steps: tuple[Step, ...]
-    restarts: bool = False  # after a worker dies, the next one repeats all steps
-    time_limit_s: float = 86_400.0  # from the acceptance to the end
+    restarts: bool = False  # If a worker dies, the next worker repeats all steps.
+    time_limit_s: float = 86_400.0  # From the acceptance to the end.
 
 
 # The kinds that a worker can run.

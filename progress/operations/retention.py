@@ -1,6 +1,6 @@
 """What the batch job deletes or erases after a time.
 
-It deletes closed dead letters and finished operations, and erases deleted learners.
+The job deletes closed dead letters and finished operations, and erases deleted learners.
 """
 
 from uuid import UUID
@@ -15,7 +15,7 @@ from progress.projections import schema
 
 _CALLER = "batch job"
 _LETTERS_PER_RUN = 10_000
-_ERASURES_PER_RUN = 10  # so that many deletions at once do not delay the other operations
+_ERASURES_PER_RUN = 10  # few, so that many deletions do not delay other operations
 _FILE = "operations/retention"
 
 

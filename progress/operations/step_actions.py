@@ -13,8 +13,8 @@ from progress.projections import batch, rebuild, replacement, replay
 
 Action = Callable[[ClaimedOperation], object]
 
-_RETRY_INTERVAL_S = 0.2  # while another run holds the lock
-_FOLD_SHARE = 0.9  # of a rebuild's progress
+_RETRY_INTERVAL_S = 0.2  # The pause while another run holds the lock.
+_FOLD_SHARE = 0.9  # The share of the first step in a rebuild's progress.
 
 
 class ReplayArguments(msgspec.Struct, frozen=True):

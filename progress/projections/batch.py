@@ -21,7 +21,7 @@ from progress.projections.notifications import Publisher
 class Report:
     """The result of one run; `learners` is None if another run held the lock.
 
-    `is_whole` is true if the batch models include everything that was recorded before the run. It
+    `is_whole` is true if the batch models include everything that was recorded before the run; it
     is false if a worker held a shard meanwhile; the next run then folds the rest of that shard.
     """
 

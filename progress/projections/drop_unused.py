@@ -1,7 +1,7 @@
 """Drop the read models that no deployed code reads: the contract step of expand and contract.
 
-Only a revision that serves all of the traffic may drop them, because the readers of other revisions
-would lose their tables.
+Only a revision that serves all of the traffic may drop read models, because the readers of other
+revisions would lose their tables.
 """
 
 from collections.abc import Iterator

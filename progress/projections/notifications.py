@@ -1,9 +1,9 @@
 """Notifications publish committed changes of the read models to Redis.
 
 A notification updates the version copies in Redis, so that older cached responses are not served.
-It also reaches the subscribers of a learner's or an operation's channel. A change waits at most 50
-ms for its notification, and succeeds even if the notification fails. Responses may then be five
-seconds out of date (see `progress.adapters.redis.version_keys`).
+The notification also reaches the subscribers of a learner's or an operation's channel. A change
+waits at most 50 ms for its notification, and succeeds even if the notification fails. Responses may
+then be five seconds out of date (see `progress.adapters.redis.version_keys`).
 """
 
 import time

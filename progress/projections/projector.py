@@ -28,8 +28,8 @@ _VALUE_ERRORS = ("21", "22", "23", "54", "P0")
 class Projector:
     """A connection for folding, with its search path set and its temporary tables created.
 
-    It publishes the changes of the live schema. It does not publish the changes of a schema that is
-    being built, because such a schema has no readers.
+    The projector publishes the changes of the live schema, but not those of a schema that is being
+    built, because such a schema has no readers.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class Projector:
         while True:
             folded = self._fold(shard, limit)
             if folded is None:
-                return total  # another worker holds the shard, and will check for new events
+                return total  # another worker holds the shard, and checks for new events afterwards
             total += folded
             # A wake-up that came while this worker held the shard did nothing: check for events.
             if folded < limit and shard not in self.find_shards_behind():

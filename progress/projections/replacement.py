@@ -23,7 +23,7 @@ Connect = Callable[[], Connection]
 Replayed = set[tuple[int, datetime]]
 
 _DROP_TRIES = 60
-_IN_USE = ("55P03", "40P01")  # lock timeout; deadlock with a reader of several tables
+_IN_USE = ("55P03", "40P01")  # a lock timeout, and a deadlock with a reader of several tables
 
 
 class Replacement:
@@ -59,7 +59,7 @@ def open_replacement(
             read_model_schema.create(connection, building_name())
             yield replacement
         finally:
-            connection.run("RESET statement_timeout")  # the time of an operation's step may be over
+            connection.run("RESET statement_timeout")  # an operation's step may have set it
             drop(connection, building_name())
 
 

@@ -20,7 +20,7 @@ def wake(shard: int, publisher: Publisher = notifications.DISABLED) -> int:
     """
     try:
         waiting, folded = _catch_up(_idle.get_nowait(), shard)
-    except (queue.Empty, DatabaseUnavailable):  # an idle connection may have broken
+    except (queue.Empty, DatabaseUnavailable):  # there is no idle connection, or it has broken
         connection = database.connect(settings.current(), name="project")
         waiting, folded = _catch_up(Projector(connection, publisher=publisher), shard)
     logs.write(

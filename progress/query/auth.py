@@ -33,8 +33,8 @@ _KEYS_TTL_S = 3_600.0  # a revoked key is trusted for at most this long
 _REFETCH_INTERVAL_S = 60.0
 _RETRY_INTERVAL_S = 5.0  # minimum pause between two fetches while no key is known
 _FETCH_TIMEOUT_S = 5.0
-_LEEWAY_S = 5.0  # how far the issuer's clock may be ahead
-_MAX_EXPIRY = 1e12  # seconds since 1970; a greater integer may not fit into a float
+_LEEWAY_S = 5.0  # The issuer's clock may be ahead by this much.
+_MAX_EXPIRY = 1e12  # Seconds since 1970; a greater integer may not fit into a float.
 _MAX_JWKS_BYTES = 1 << 20
 _MAX_TOKENS = 10_000  # in the cache
 
@@ -195,7 +195,8 @@ def _download(url: str) -> bytes:
 
 
 class Authenticator:
-    """A verifier of bearer tokens. It caches the callers of valid headers by the header's hash."""
+    """A verifier of bearer tokens. The verifier caches the callers of valid headers by the header's
+    hash."""
 
     def __init__(self, trusted: Issuer, keys: Keys | None = None) -> None:
         self._trusted = trusted

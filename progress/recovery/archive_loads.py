@@ -15,7 +15,7 @@ from progress.adapters.postgres.statements import blocks
 from progress.errors import RebuildEnded
 from progress.projections import replacement, schema
 
-_NO_TABLE = "42P01"  # the second schema is gone
+_NO_TABLE = "42P01"  # means that the second schema is gone
 
 
 class Rebuild(msgspec.Struct, frozen=True):

@@ -21,17 +21,17 @@ Progress = Callable[[int, int], None]
 
 _GZIP_LEVEL = 1  # the fastest level, which keeps up with the network
 _GZIP_WBITS = 31
-_CHUNK = 1 << 16  # bytes of rows that are compressed together
-_MAX_MANIFEST = 8 * PART  # bytes; a manifest has a line for each poisoned event
-_REPORT_INTERVAL = 10_000  # rows
+_CHUNK = 1 << 16  # Bytes of rows that are compressed together.
+_MAX_MANIFEST = 8 * PART  # Bytes; a manifest has a line for each poisoned event.
+_REPORT_INTERVAL = 10_000  # Rows.
 
 
 def run(connect: Connect, storage: Storage, on_progress: Progress) -> tuple[str, Manifest]:
     """Write a backup into a new folder of the storage; return the folder's name and the manifest.
 
     Any role that can read the read models and the log may run this. The manifest is written last,
-    and a folder without a manifest is not a backup. So an interrupted run leaves nothing that
-    could be restored.
+    and a folder without a manifest is not a backup. An interrupted run therefore leaves nothing
+    that could be restored.
     """
     taken_at = datetime.now(UTC)
     name = f"{taken_at:%Y%m%dT%H%M%S.%fZ}-{schema.fingerprint()}"

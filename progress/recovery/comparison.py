@@ -16,8 +16,8 @@ class Difference(NamedTuple):
     """A table whose rows differ from those of the log, and one differing row as JSON."""
 
     table: str
-    missing: int  # rows that the table should have, but lacks
-    extra: int  # rows that the table should not have
+    missing: int  # Rows that the table should have, but lacks.
+    extra: int  # Rows that the table should not have.
     example: str
 
 

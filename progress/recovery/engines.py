@@ -16,7 +16,7 @@ from progress.recovery import archive_loads, buckets
 from progress.recovery.archive_loads import Rebuild
 from progress.recovery.archive_rebuild import Source
 
-_ATTEMPTS = 3  # each with new processes, after one was killed
+_ATTEMPTS = 3  # if a process is killed, the next attempt uses new processes
 _POLL_INTERVAL_S = 0.5
 _BEGIN_TIMEOUT_S = 600.0  # from the start of a task until the first task has begun the rebuild
 

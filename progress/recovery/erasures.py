@@ -22,8 +22,8 @@ from progress.operations.records import OperationKind, OperationState
 from progress.projections.notifications import Publisher
 
 _CALLER = "command line"
-_POLL_INTERVAL_S = 0.5  # while another worker runs an erasure or works on the archive
-_WORKERS = 4  # at the same time, because each erasure waits some seconds for running requests
+_POLL_INTERVAL_S = 0.5  # The pause while another worker erases or archives.
+_WORKERS = 4  # Several, because each erasure waits some seconds for running requests.
 
 
 class Result(NamedTuple):

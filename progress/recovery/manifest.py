@@ -7,7 +7,7 @@ import msgspec
 from progress.errors import ProgressError
 
 NAME = "manifest.json"
-FORMAT = 1  # of a backup's files
+FORMAT = 1  # the version of the files' format
 
 
 class Table(msgspec.Struct, frozen=True):
@@ -34,8 +34,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     taken_at: datetime
     schema: str
     fingerprint: str
-    head: int  # the log's last position
-    version: int  # the newest version of a row
+    head: int  # The log's last position.
+    version: int  # The newest version of a row.
     checkpoints: list[Checkpoint]
     set_aside: list[int]  # positions of poisoned events, which the rows do not include
     tables: list[Table]

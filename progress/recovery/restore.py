@@ -35,13 +35,13 @@ def run(
     A learner is erased if the ledger of erasures (`erased`: its digests) or the log records that.
 
     Return the manifest and the number of later events. Raise ProgressError if no backup was made
-    with these folds, and CheckpointError if the backup was made from another log. In both cases,
-    rebuild instead. A run that fails or is interrupted leaves nothing behind.
+    with these folds, and CheckpointError if the backup was made from another log. After either
+    error, rebuild instead. A run that fails or is interrupted leaves nothing behind.
     """
     name, backup = backups.find_newest(storage)
     loader = _Loader(storage, name, backup, on_progress)
     with replacement.open_replacement(connect, publisher) as second:
-        _check(second.connection, backup)  # the swap folds events that are replayed later
+        _check(second.connection, backup)  # the swap folds later replays
         folded = loader.fill(connect, replacement.building_name(), erased)
         return backup, folded + second.swap()
 

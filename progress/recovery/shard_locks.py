@@ -21,7 +21,7 @@ class ShardLock(msgspec.Struct, frozen=True):
     login: str | None
     application: str | None
     state: str | None
-    seconds: float  # since the session's transaction began
+    seconds: float  # the time since the session's transaction began
     waits_for: list[int]
 
 

@@ -1,8 +1,8 @@
 """A circuit breaker: while the database does not respond, calls fail immediately.
 
-Three failures in a row open the breaker for a second. Then a request probes the database, and waits
-for the result. If the probe succeeds, the breaker closes; otherwise the next probe starts 2 s after
-the start of this one. All other requests are rejected in the meantime.
+Three failures in a row open the breaker for a second. After this second, a request probes the
+database, and waits for the result. If the probe succeeds, the breaker closes; otherwise the next
+probe starts 2 s after the start of this one. All other requests are rejected in the meantime.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ class CircuitBreaker:
     def __init__(self, probe: Callable[[], Awaitable[None]], on_open: Callable[[], None]) -> None:
         self._probe, self._on_open = probe, on_open
         self.is_open = False
-        self.failures = 0  # since the last success
+        self.failures = 0  # failures since the last success
         self._next_probe_at = self._closed_at = 0.0
         self._probing: asyncio.Task[None] | None = None
         self._prober: RequestScope | None = None

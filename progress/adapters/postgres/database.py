@@ -35,8 +35,8 @@ log = logging.getLogger(__name__)
 __all__ = ["Connection", "Failure", "Statement", "connect", "translate_errors"]
 
 _CONNECT_TIMEOUT_S = 10.0
-# A dead server is noticed after a minute instead of two hours. There is no TCP_USER_TIMEOUT,
-# because it would also end a COPY that a living server does not read for a minute.
+# A dead server is noticed after a minute instead of two hours. TCP_USER_TIMEOUT is not set, because
+# it would also end a COPY that a living server does not read for a minute.
 _KEEPALIVE = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}
 # OSError: the connection broke.
 ERRORS = (pg8000.exceptions.Error, OSError)
@@ -230,7 +230,7 @@ def translate_errors(translate: Translate = Failure.to_unavailable) -> Iterator[
 
 
 def read_failure(error: BaseException) -> Failure:
-    """Describe any error; only an error of pg8000 or of the connection can be transient."""
+    """Return the error as a Failure; only errors of pg8000 or the connection can be transient."""
     fields = _server_fields(error)
     sqlstate, is_refusal = fields.get("C", ""), isinstance(error, pg8000.exceptions.DatabaseError)
     is_broken = isinstance(error, (OSError, pg8000.exceptions.InterfaceError))

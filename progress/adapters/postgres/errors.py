@@ -21,8 +21,8 @@ class Failure:
     message: str
     sqlstate: str
     detail: str
-    is_transient: bool  # the same call may succeed on another connection
-    is_refusal: bool  # the server responded with an error
+    is_transient: bool  # The same call may succeed on another connection.
+    is_refusal: bool  # The server responded with an error.
 
     def to_unavailable(self) -> DatabaseUnavailable | None:
         """Return DatabaseUnavailable if the failure is transient."""
@@ -31,7 +31,7 @@ class Failure:
         return DatabaseUnavailable(f"the database did not respond: {self.message}")
 
 
-Translate = Callable[[Failure], Exception | None]  # None: the driver's error is raised unchanged
+Translate = Callable[[Failure], Exception | None]  # if None, the driver's error is raised
 
 
 def is_transient_state(sqlstate: str) -> bool:

@@ -53,7 +53,7 @@ def _parse_entry(entry: str, number: int) -> Login:
     login = Login(group, _unquote(name, number), _unquote(password, number) or None)
     if (
         len(login.name.encode()) > _MAX_BYTES
-    ):  # PostgreSQL would truncate it, which could make two names equal
+    ):  # PostgreSQL would truncate the name, which could make two names equal
         raise SettingsError(f"DATABASE_LOGINS: {login.name} is longer than {_MAX_BYTES} bytes")
     if login.name in GROUPS or login.name == "progress_erasure":
         raise SettingsError(f"DATABASE_LOGINS: {login.name} is a group, not a login")
@@ -63,7 +63,7 @@ def _parse_entry(entry: str, number: int) -> Login:
 def _unquote(quoted: str, number: int) -> str:
     try:
         return unquote(quoted, errors="strict")
-    except UnicodeDecodeError:  # the original message contains the text
+    except UnicodeDecodeError:  # the error's own message contains the text
         raise SettingsError(
             f"DATABASE_LOGINS, entry {number}: expected UTF-8, quoted as in a URL"
         ) from None

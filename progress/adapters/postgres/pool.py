@@ -15,7 +15,7 @@ from progress.errors import DatabaseUnavailable, InstanceUnavailable
 
 _IDLE_TIMEOUT_S = 300.0
 _MAX_WAITING = 200
-_CANCEL_TIMEOUT_S = 2.0  # for the cancel request to reach the server
+_CANCEL_TIMEOUT_S = 2.0  # the time for a cancel request to reach the server
 
 Connect = Callable[[], Awaitable[asyncpg.Connection]]
 

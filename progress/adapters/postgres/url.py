@@ -40,7 +40,7 @@ def parse_url(url: str) -> Address:
     """
     try:
         parts = urlsplit(url)
-    except ValueError:  # the original message may contain the password
+    except ValueError:  # the error's own message may contain the password
         raise SettingsError(f"DATABASE_URL: {_EXPECTED}") from None
     if parts.scheme not in ("postgresql", "postgres"):
         raise SettingsError(f"DATABASE_URL: {_EXPECTED}")
@@ -85,7 +85,7 @@ def translate_connector_errors(instance: str) -> Iterator[None]:
 
 
 def _connector_errors() -> tuple[type[Exception], ...]:
-    import aiohttp  # the connector has imported both modules
+    import aiohttp  # no extra time: the connector has imported both modules
     import google.auth.exceptions
 
     return aiohttp.ClientError, google.auth.exceptions.GoogleAuthError

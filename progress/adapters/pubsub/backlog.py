@@ -22,8 +22,8 @@ _SERVICE = "/google.pubsub.v1.Subscriber/"
 _FIRST_PULL_TIMEOUT_S = 10.0  # a wait adds no cost, because a run is billed for at least a minute
 _NEXT_PULL_TIMEOUT_S = 2.0
 _SETTLE_TIMEOUT_S = 10.0
-_PULL_SIZE = 1_000  # messages; also the maximum number of ack ids in a call
-_MAX_PULLS = 50  # the next run pulls the rest
+_PULL_SIZE = 1_000  # Messages, which is also the maximum number of ack ids in a call.
+_MAX_PULLS = 50  # The next run pulls the rest.
 
 
 class Backlog:
@@ -33,7 +33,7 @@ class Backlog:
         name = f"projects/{project}/subscriptions/{subscription}"
         self._subscription = grpc_api.field(1, name.encode())
         self._pulled: list[list[bytes]] = []  # ack ids
-        self.is_idle = False  # the subscription was read and is empty
+        self.is_idle = False  # True if the pull found no message.
         self.messages = 0
 
     def pull(self) -> None:
@@ -69,7 +69,7 @@ class Backlog:
             try:
                 if _call(method, request, timeout_s=_SETTLE_TIMEOUT_S) is None:
                     raise PubSubUnavailable("no response in time")
-            except PubSubUnavailable as error:  # redelivered messages only cause an extra run
+            except PubSubUnavailable as error:  # a redelivery only causes an extra run
                 logs.write(
                     "WARNING", f"{method} failed for the backlog: {error}", operation="batch"
                 )

@@ -1,9 +1,9 @@
 """An asynchronous Redis client: the commands of many requests share one connection.
 
 A round trip has a timeout, so requests do not wait long for a Redis server that is down or hangs. A
-connection that exceeds the timeout is closed, and for a second no new connection is opened. Then
-one attempt to connect runs in the background, and requests continue without Redis until the attempt
-succeeds.
+connection that exceeds the timeout is closed, and for a second no new connection is opened. After
+this second, the client tries to connect in the background, and requests continue without Redis
+until it is connected.
 """
 
 import asyncio
@@ -20,13 +20,13 @@ from progress.adapters.redis.url import parse_url
 from progress.adapters.telemetry import tracing
 from progress.errors import RedisUnavailable
 
-_TIMEOUT_S = 0.04  # of a round trip that a request waits for
+_TIMEOUT_S = 0.04  # limits each round trip that a request waits for
 
 # Pause before an overdue connection is checked again, because the delay may come from a suspension
 # of this process.
 _RECHECK_S = 0.005
-_HANDSHAKE_TIMEOUT_S = 0.02  # how long a request waits for the first connection
-_CONNECT_TIMEOUT_S = 1.0  # of connecting in the background
+_HANDSHAKE_TIMEOUT_S = 0.02  # A request waits this long for the first connection.
+_CONNECT_TIMEOUT_S = 1.0  # Limits an attempt in the background.
 _BACK_OFF_S = 1.0
 _REDIS = {"db.system.name": "redis"}
 
@@ -138,7 +138,7 @@ class _Batch:
 
     count: int
     deadline: float
-    done: asyncio.Future[list[Reply]] | None  # None if nobody waits
+    done: asyncio.Future[list[Reply]] | None  # None if no caller waits
     replies: list[Reply] = field(default_factory=list)
 
 

@@ -14,8 +14,8 @@ from progress.adapters.redis.url import parse_url
 from progress.adapters.telemetry import logs
 
 _CONNECT_TIMEOUT_S, _REPLY_TIMEOUT_S = 0.015, 0.035
-_RETRY_AFTER_S = 1.0  # after Redis did not reply
-_MAX_PENDING = 100  # commands that are kept until Redis responds again
+_RETRY_AFTER_S = 1.0  # The pause after a missing reply.
+_MAX_PENDING = 100  # Commands that are kept until Redis responds again.
 
 
 class Connections:

@@ -13,7 +13,7 @@ from progress.adapters.redis import resp
 from progress.adapters.redis.resp import Command, ErrorReply, Reply
 from progress.adapters.redis.url import Address
 
-_LOADING = "LOADING"  # a starting server's replies begin with this
+_LOADING = "LOADING"  # the replies of a server that is starting begin with this
 
 
 class RedisSocket:

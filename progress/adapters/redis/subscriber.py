@@ -13,9 +13,9 @@ from progress.adapters.telemetry import logs
 if TYPE_CHECKING:
     from redis.asyncio.client import PubSub
 
-_POLL_S = 0.2  # without a message; then Redis is pinged and new channels are subscribed to
-_TIMEOUT_S = 0.5  # of a ping, after which Redis counts as down
-_RECONNECT_S = 1.0  # between two attempts to connect
+_POLL_S = 0.2  # After this time without a message, Redis is pinged, and new channels are added.
+_TIMEOUT_S = 0.5  # If a ping takes longer, Redis counts as down.
+_RECONNECT_S = 1.0  # The pause between two attempts.
 
 
 class Subscriber:

@@ -29,7 +29,7 @@ def parse_url(url: str) -> Address:
     try:
         parts = urlsplit(url)
         port = parts.port
-    except ValueError:  # the original message may contain the password
+    except ValueError:  # the error's own message may contain the password
         raise SettingsError(
             "REDIS_URL: the port is not a number, or the password is not quoted as in a URL"
         ) from None

@@ -1,8 +1,8 @@
 """Copies in Redis of the database's versions; a query reads them to check its cache entries.
 
 A copy expires five seconds after its version was known to be the newest, and its version only
-grows. So a late writer, or a writer with an old result from the database, cannot hide a change. If
-the notification of a change is lost, queries see the change once the copy expires.
+grows. A late writer, or a writer with an old result from the database, therefore cannot hide a
+change. If the notification of a change is lost, queries see the change once the copy expires.
 """
 
 import time
@@ -14,8 +14,8 @@ TTL_S = 5.0  # seconds that a response may be out of date if a notification is l
 # Kinds of versions. Each schema has its own versions, because two revisions may serve at the same
 # time.
 CATALOGUE = "catalogue"
-BATCH = "batch"  # weekly, domain and level stats
-SWAP = "schema"  # the rebuild that made this schema the live one
+BATCH = "batch"  # Weekly, domain and level stats.
+SWAP = "schema"  # The rebuild that made this schema the live one.
 
 # The expiry is a time, not a duration, because a suspended server runs a command late. A full
 # server cannot store a new copy; it then deletes the old copy, so that queries see the change.

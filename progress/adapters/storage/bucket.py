@@ -22,7 +22,7 @@ from progress.adapters.storage.storage import (
 )
 from progress.errors import ProgressError, StorageUnavailable
 
-_CHUNK = 8 << 20  # bytes of one request; a multiple of 256 KiB
+_CHUNK = 8 << 20  # bytes per request; must be a multiple of 256 KiB
 _TIMEOUT_S = 60.0
 _SCOPE = "https://www.googleapis.com/auth/devstorage.read_write"
 _UNFINISHED = 308

@@ -13,8 +13,8 @@ from urllib3.util import Retry
 ATTEMPTS = 5
 TRANSIENT = frozenset({408, 429, *range(500, 600)})  # HTTP statuses
 
-_FIRST_PAUSE_S, _MAX_PAUSE_S = 0.5, 4.0  # each pause is twice as long as the one before
-_JITTER = 0.25  # random share of a pause: after an outage, not all clients retry simultaneously
+_FIRST_PAUSE_S, _MAX_PAUSE_S = 0.5, 4.0  # Each pause is twice as long as the one before.
+_JITTER = 0.25  # Random, so that after an outage not all clients retry at the same time.
 _MAX_RETRY_AFTER_S = 60
 _PARSER = Retry(retry_after_max=_MAX_RETRY_AFTER_S)
 

@@ -14,9 +14,9 @@ from typing import BinaryIO, NamedTuple, Protocol
 
 from progress.errors import ProgressError
 
-PART = 1 << 20  # bytes of one read
+PART = 1 << 20  # bytes per read
 
-_UNFINISHED = ".part"  # the end of a file's name while it is written
+_UNFINISHED = ".part"  # ends the name of a file that is being written
 
 
 class Output(Protocol):

@@ -37,13 +37,12 @@ from progress.settings import Settings, fill_in
 
 _GOOGLE = "telemetry.googleapis.com"
 _SCOPES = ("https://www.googleapis.com/auth/cloud-platform",)
-_SHUTDOWN_TIMEOUT_S = 3.0  # for the export of queued data when the process ends
-_LOG_INTERVAL_S = 60.0  # between two log lines about exporters
+_SHUTDOWN_TIMEOUT_S = 3.0  # Limits the last export when the process ends.
+_LOG_INTERVAL_S = 60.0  # The exporters log at most once in this time.
 _METRIC = "progress.{}"
 
-# An instance may get no CPU between two requests. Therefore an export starts every second, while
-# requests are handled, and its timeout is long, because the export may be suspended until the next
-# request.
+# An instance may get no CPU between two requests. An export therefore starts every second, while
+# requests are handled, and has a long timeout, because it may be suspended until the next request.
 _DEFAULTS = {"OTEL_EXPORTER_OTLP_TIMEOUT": "600", "OTEL_BSP_SCHEDULE_DELAY": "1000"}
 
 # The upper bounds of a histogram's buckets, by unit.

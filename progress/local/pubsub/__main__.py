@@ -18,7 +18,7 @@ from progress.local.pubsub.queue_store import QueueStore
 
 log = logging.getLogger("progress.local.pubsub")
 
-_MAX_CALL_BYTES = 16 * 2**20  # Pub/Sub itself accepts 10 MB
+_MAX_CALL_BYTES = 16 * 2**20  # more than Pub/Sub itself, which accepts 10 MB
 
 
 async def serve(port: int, url: str) -> None:

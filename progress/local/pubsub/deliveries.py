@@ -15,7 +15,7 @@ from progress.local.pubsub.background import Background
 from progress.local.pubsub.push_client import ConnectionRefused, Endpoint
 from progress.local.pubsub.queue_store import Message, QueueStore
 
-MAX_PUSHES = 64  # per subscription at the same time
+MAX_PUSHES = 64  # concurrent pushes per subscription
 
 _POLL_TIMEOUT_S = 5.0
 _DEFAULT_BACKOFF = (timedelta(milliseconds=100), timedelta(seconds=10))

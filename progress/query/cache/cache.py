@@ -2,13 +2,13 @@
 
 A fold changes the versions in the database when it commits, then publishes copies of the versions
 to Redis (`progress.adapters.redis.version_keys`). A copy never decreases and expires after five
-seconds. So if a publication fails, the change is hidden for at most five seconds.
+seconds. If a publication fails, the change is therefore hidden for at most five seconds.
 
 - A cache entry has a stamp, which consists of the versions seen before the data was read. The data
   can only be newer than the stamp.
 - An entry is used if its stamp equals the copies in Redis. If a copy is missing, the stamp must
   equal the version that the database returned after the request arrived.
-- Versions remembered in the process may be old. They are used only in stamps of new entries.
+- Versions remembered in the process may be old, so they are used only in stamps of new entries.
 - Concurrent callers share a computation. A caller does not join a computation that started more
   than a second ago, and does not use a result whose stamp is older than a version it has seen.
 """
@@ -35,7 +35,7 @@ from progress.query.cache.versions import DatabaseVersions, LearnerVersion
 from progress.query.read_models.reader import Reader
 
 _MAX_JOIN_AGE_S = 1.0
-_MAX_LEARNERS = 10_000  # number of learners whose versions and days are remembered
+_MAX_LEARNERS = 10_000  # versions and days of so many learners are remembered
 
 Result = Literal["hit", "miss", "error", "off"]
 

@@ -57,7 +57,7 @@ class CacheKey(msgspec.Struct, frozen=True):
     user_id: str
     params: str  # a hash of the code, the field, the learner, the arguments and the selection
     policy: CachePolicy
-    last_day: date | None = None  # of the requested periods
+    last_day: date | None = None  # the last day of the requested periods
 
 
 def cache_key(

@@ -63,9 +63,9 @@ class Flight(Generic[T]):
 class SingleFlight(Generic[T]):
     """Computations in progress, by key.
 
-    A caller does not join a computation that started more than `max_age` seconds ago. Nor does it
-    join if the computation's deadline is more than `max_age` before the caller's deadline, because
-    the computation may fail while the caller still has time.
+    A caller does not join a computation that started more than `max_age` seconds ago. A caller also
+    does not join if the computation's deadline is more than `max_age` before the caller's deadline,
+    because the computation may fail while the caller still has time.
     """
 
     def __init__(self, max_age: float) -> None:

@@ -13,7 +13,7 @@ from progress.query.cache.versions import SharedVersions
 class VersionStamp(NamedTuple):
     """The identity of a result, and the versions that it depends on; other versions are None."""
 
-    params: str  # as in the cache key, so that an entry stored under another key is not used
+    params: str  # equals that of the cache key, so that an entry under a wrong key is not used
     learner: int
     schema: int
     batch: int | None
@@ -24,8 +24,8 @@ class VersionStamp(NamedTuple):
 class RequestVersions(msgspec.Struct):
     """The versions seen by a request. Each version was current after the request arrived."""
 
-    at: datetime  # when the request arrived
-    since: float  # when the request arrived, on the monotonic clock
+    at: datetime  # When the request arrived.
+    since: float  # When the request arrived, on the monotonic clock.
     learners: dict[str, int | None]
     schema: int | None = None
     batch: int | None = None

@@ -22,8 +22,8 @@ class LearnerVersion(msgspec.Struct, frozen=True):
     version: int
     is_known: bool
     day_ends: datetime
-    at: datetime  # a time on that day
-    known_at: float  # monotonic time before the query
+    at: datetime  # A time on that day.
+    known_at: float  # The monotonic time before the query.
 
     def is_same_day(self, at: datetime) -> bool:
         """Return whether a later time is on the same local day."""
@@ -37,7 +37,7 @@ class SharedVersions(msgspec.Struct, frozen=True):
     catalogue: int
     batch: int
     position: int
-    recorded_at: datetime | None  # of the event at that position
+    recorded_at: datetime | None  # when the event at that position was recorded
     known_at: float
 
     @property
@@ -48,8 +48,8 @@ class SharedVersions(msgspec.Struct, frozen=True):
 class ProjectedTo(msgspec.Struct, frozen=True):
     """A position of the log; the read models contain all events up to this position."""
 
-    position: str  # 64 bits, as text
-    time: datetime | None  # when the event at this position was recorded
+    position: str  # A number of 64 bits, as text.
+    time: datetime | None  # When the event at this position was recorded.
 
 
 class DatabaseVersions:

@@ -15,8 +15,8 @@ class RequestLog:
         self._started_at = time.perf_counter()
         self.operation = operation
         self.traceparent = traceparent
-        self.cache_result: Result | None = None  # None if no field is cacheable
-        self.has_failed = False  # with an error that the caller did not cause
+        self.cache_result: Result | None = None  # None if no field is cacheable.
+        self.has_failed = False  # True after an error that the caller did not cause.
 
     def note_mutation(self) -> None:
         """Log the request as a mutation, unless it is logged as a stream."""

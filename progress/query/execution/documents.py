@@ -27,10 +27,10 @@ from progress.query.execution import limits, plans
 from progress.query.execution.plans import Operation
 from progress.query.execution.selections import GRAPHQL
 
-_CACHE_BYTES = 24 << 20  # for valid documents; rejected documents get a quarter of this
-_TOKEN_BYTES = 1_000  # estimated memory per token for the tree and the plan
-_MAX_ERRORS = 20  # reported per document
-_MAX_KEY_LENGTH = 4_096  # characters; a longer text is cached by its hash
+_CACHE_BYTES = 24 << 20  # For valid documents; rejected documents get a quarter of it.
+_TOKEN_BYTES = 1_000  # The estimated memory per token for the tree and the plan.
+_MAX_ERRORS = 20  # Errors reported per document.
+_MAX_KEY_LENGTH = 4_096  # Characters; a longer text is cached by its hash.
 
 
 Kinds = Mapping[str | None, OperationType]
@@ -42,8 +42,8 @@ class Document(msgspec.Struct, frozen=True):
     parsed: DocumentNode | None  # None if the document has errors
     operations: tuple[Operation, ...]
     errors: list[dict[str, Any]]
-    size: int  # in bytes
-    kinds: Kinds = {}  # by operation name, even if the document has errors
+    size: int  # In bytes.
+    kinds: Kinds = {}  # By operation name, even if the document has errors.
 
     @property
     def tree(self) -> DocumentNode:

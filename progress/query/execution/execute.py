@@ -2,8 +2,8 @@
 
 Each root field of a query is resolved separately: from the cache, by the compiled path or by the
 executor. The executor runs every request that cannot be split into root fields, and every root
-field that fails elsewhere. So all error messages come from the executor. A root field is not tried
-again if it failed because the database did not respond.
+field that fails elsewhere. All error messages therefore come from the executor. A root field is not
+tried again if it failed because the database did not respond.
 """
 
 import functools
@@ -154,7 +154,7 @@ def _plan(
         return _reject([GraphQLError(str(error), original_error=error)])
 
 
-@functools.lru_cache(maxsize=4)  # the position changes once a second
+@functools.lru_cache(maxsize=4)  # few, because the position changes only once a second
 def _extensions(projected_to: ProjectedTo | None, *, is_hit: bool) -> dict[str, Any]:
     """Return whether the cache was hit, and the position that the projections have reached."""
     extensions: dict[str, Any] = {"cache": "HIT" if is_hit else "MISS"}

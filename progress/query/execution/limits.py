@@ -31,15 +31,15 @@ _MAX_TOKENS = 2_000
 _MAX_DEPTH = 8
 _MAX_ALIASES = 30
 _MAX_COMPLEXITY = 20_000
-_MAX_ROWS = 1_000  # in thousands, see Cost
-_MAX_PAIRS = 2_000  # pairs of fields that validation compares
-_MAX_INTROSPECTION = 200_000  # complexity; the standard introspection has 90,000 and depth 15
+_MAX_ROWS = 1_000  # In thousands; see Cost.
+_MAX_PAIRS = 2_000  # Pairs of fields that validation compares.
+_MAX_INTROSPECTION = 200_000  # Complexity; the standard introspection has 90,000 and depth 15.
 _MAX_INTROSPECTION_DEPTH = 20
-_MAX_NESTING = 30  # nested braces and brackets, including those of values
-_MAX_LEVELS = 100  # nested fields and fragments, with fragments expanded
-_MAX_DAYS = 731  # days of a range; arguments.check_range rejects more
-_DEFAULT_FIRST = 50  # length of a list if its `first` is null
-_DEFAULT_ENTRIES = 7  # length of lists without an argument: domains, levels, projections
+_MAX_NESTING = 30  # Nested braces and brackets, including those of values.
+_MAX_LEVELS = 100  # Nested fields and fragments, with fragments expanded.
+_MAX_DAYS = 731  # Days of a range; arguments.check_range rejects more.
+_DEFAULT_FIRST = 50  # The length of a list if its `first` is null.
+_DEFAULT_ENTRIES = 7  # The length of the lists without `first`: domains, levels, projections.
 
 _INTROSPECTION_FIELDS = ("__schema", "__type")
 

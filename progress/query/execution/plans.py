@@ -37,7 +37,7 @@ from progress.query.execution import compiled, limits, selections
 from progress.query.execution.selections import GRAPHQL, QUERY, DirectiveValues, Fallback, Field
 from progress.query.graphql.fields import FIELDS, UNDECLARED
 
-_MAX_VARIANTS = 16  # per operation, for different values of @skip and @include
+_MAX_VARIANTS = 16  # cached plans per operation, one for each set of @skip and @include values
 
 Values = Mapping[str, Any]
 

@@ -98,9 +98,9 @@ class QueryExecution(msgspec.Struct, frozen=True):
         try:
             return await self._compute_or_join(field)
         except Unavailable as error:
-            return _fail(field, error)  # no second try, because the deadline is over
+            return _fail(field, error)  # not tried again, because the deadline has passed
         except (Fallback, RequestRejected, StatementFailed):
-            return await self._execute(field)  # the executor describes the error
+            return await self._execute(field)  # the executor reports the error
 
     async def _compute_or_join(self, field: RootField) -> bytes:
         # Read the version only if Redis did not have it, because reading the version takes 20 % of

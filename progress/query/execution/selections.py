@@ -33,7 +33,7 @@ QUERY = cast("GraphQLObjectType", GRAPHQL.query_type)
 _BEFORE_CAPITAL = re.compile(r"(?=[A-Z])")
 
 Fragments = Mapping[str, FragmentDefinitionNode]
-DirectiveValues = Mapping[str, bool]  # of the variables of @skip and @include
+DirectiveValues = Mapping[str, bool]  # the values of the variables of @skip and @include
 
 
 class Fallback(Exception):

@@ -25,9 +25,9 @@ class Context(msgspec.Struct, frozen=True):
     caller: Caller
     queries: Queries
     at: datetime
-    live_queries: LiveQueries | None = None  # only at /graphql/stream
-    downloads: Downloads | None = None  # only over HTTP
-    host: bytes = b""  # the host to which the caller sent the request
+    live_queries: LiveQueries | None = None  # Set only at /graphql/stream.
+    downloads: Downloads | None = None  # Set only over HTTP.
+    host: bytes = b""  # The host to which the caller sent the request.
 
     def resolve_learner(self, user_id: str | None) -> str:
         """Return the requested learner; raise Forbidden if the caller may not read their data."""
@@ -45,7 +45,7 @@ class Context(msgspec.Struct, frozen=True):
         if self.downloads is None or not self._may_fetch(operation):
             return None
         origin = f"http://{self.host.decode('latin-1')}" if self.host else ""
-        now = datetime.now(UTC)  # not `at`, because a stream may have begun long ago
+        now = datetime.now(UTC)  # not `at`, which is the time at which a stream began
         return self.downloads.find(operation, now, origin)
 
     def _may_fetch(self, operation: Operation) -> bool:

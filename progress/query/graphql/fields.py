@@ -30,8 +30,8 @@ class Cost(NamedTuple):
 
     rows: int = 1
     rows_with: Mapping[str, int] = {}
-    rows_per_day: float = 0  # thousands of rows for each day of the range
-    days_per_entry: int = 1  # smallest number of days between two entries of the list
+    rows_per_day: float = 0  # Thousands of rows for each day of the range.
+    days_per_entry: int = 1  # The smallest number of days between two entries of the list.
 
 
 _DEFAULT_COST = Cost()
@@ -54,7 +54,7 @@ class Declaration(NamedTuple):
 
     cache: CachePolicy | None = None  # None: not cached
     cost: Cost = _DEFAULT_COST
-    sql: LearnerQuery | None = None  # None: only the executor runs the field
+    sql: LearnerQuery | None = None  # if None, only the executor runs the field
 
 
 FIELDS: dict[str, Declaration] = {}

@@ -21,7 +21,7 @@ from progress.query.graphql.context import Info
 from progress.query.read_models import dead_letters
 
 _PUBLISH_TIMEOUT_S = 3.0
-_MAX_EXPORTS = 5  # of a learner within 24 hours
+_MAX_EXPORTS = 5  # exports of a learner within 24 hours
 
 
 def _mutation(type_: object, description: str | None = None) -> Callable[[Any], Any]:

@@ -81,7 +81,7 @@ def encode_number_cursor(number: int) -> str:
 
 
 def decode_number_cursor(cursor: str | None) -> int | None:
-    """Return the number of a cursor."""
+    """Return the number that a cursor contains."""
     return None if cursor is None else _decode_cursor(cursor, tuple[_Number])[0]
 
 

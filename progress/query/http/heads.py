@@ -9,8 +9,8 @@ import asyncio
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn_worker import UvicornWorker
 
-_MAX_BYTES = 64 << 10  # eight times the size that tokens and cookies need
-_CHUNK_BYTES = 16 << 10  # parsed in one call; a head exceeds the limit by at most this number
+_MAX_BYTES = 64 << 10  # Eight times the size that tokens and cookies need.
+_CHUNK_BYTES = 16 << 10  # Parsed in one call; a head exceeds the limit by at most this number.
 _RESPONSE = (
     b"HTTP/1.1 431 Request Header Fields Too Large\r\n"
     b"content-length: 0\r\nconnection: close\r\n\r\n"

@@ -18,7 +18,7 @@ from progress.query.execution.execute import GraphQLRequest
 Headers = dict[bytes, bytes]
 
 _MAX_BODY = 100 * 1024  # bytes
-_MAX_VALUE = 500  # bytes; the rest of a longer header is ignored
+_MAX_VALUE = 500  # Bytes; the rest of a longer header is ignored.
 _BODY_TIMEOUT_S = 10
 _HEX = b"0123456789abcdef"
 

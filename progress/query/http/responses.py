@@ -34,10 +34,10 @@ _HEADERS: dict[str, Lines] = {
 }
 _VARY = (b"vary", b"Accept, Authorization, Accept-Encoding")
 _GZIPPED = (b"content-encoding", b"gzip")
-_GZIP_WBITS = 31  # zlib's largest window, in the gzip format
-_MIN_GZIP = 4_096  # bytes; gzip makes a year of daily stats 80 % smaller
+_GZIP_WBITS = 31  # Zlib's largest window, in the gzip format.
+_MIN_GZIP = 4_096  # Bytes; gzip makes a year of daily stats 80 % smaller.
 
-# Only the browser may store a response. It must revalidate the response before each use.
+# Only the browser may store a response, and it must revalidate the response before each use.
 _REVALIDATED = ((b"cache-control", b"private, no-cache"), _VARY)
 _NOT_STORED = ((b"cache-control", b"private, no-store"), _VARY)
 

@@ -14,8 +14,8 @@ from progress.query.http.responses import Reply
 
 EVENTS = "text/event-stream"
 
-_GRACE_S = 2.0  # for the client to read the last event after its token has expired
-_HEARTBEAT = b":\n\n"  # a comment, which keeps proxies connected and detects a disconnected client
+_GRACE_S = 2.0  # Time to read the last event after the token has expired.
+_HEARTBEAT = b":\n\n"  # A comment keeps proxies connected, and detects a lost client.
 _COMPLETE = b"event: complete\ndata:\n\n"
 _HEADERS = (
     (b"content-type", f"{EVENTS}; charset=utf-8".encode()),

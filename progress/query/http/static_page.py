@@ -1,7 +1,7 @@
 """The learner's page: its files, served with a strict Content-Security-Policy.
 
-The URL of every file except index.html contains a hash of all files. So a browser can cache these
-files forever and never mixes two versions.
+The URL of every file except index.html contains a hash of all files. A browser can therefore cache
+these files forever and never mixes two versions.
 """
 
 import functools

@@ -26,14 +26,14 @@ from progress.query.http.subscription_results import SubscriptionResult
 from progress.query.live.topics import Subscription
 
 _RETRY_AFTER_S = 5
-_SHUTDOWN_TIMEOUT_S = 3.0  # for clients that do not read
+_SHUTDOWN_TIMEOUT_S = 3.0  # the wait for clients that do not read
 
 
 class StreamLimits(msgspec.Struct, frozen=True):
     """Limits on the open streams, and the seconds between two heartbeats."""
 
     per_caller: int = 10
-    per_instance: int = 900  # of 1,000 concurrent requests; the rest are for queries
+    per_instance: int = 900  # the other 100 concurrent requests are left for queries
     heartbeat: float = 12.0
 
 

@@ -29,7 +29,7 @@ class PollIntervals(msgspec.Struct, frozen=True):
 
     without_redis: float = 0.4
     with_redis: float = 5.0
-    shortest: float = 0.05  # even if more comparisons are requested
+    shortest: float = 0.05  # the shortest interval, even if more comparisons are requested
     after_error: float = 0.2
 
 

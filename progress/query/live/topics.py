@@ -31,7 +31,7 @@ class State(Protocol):
 class Source(Protocol):
     """A reader of one topic's subjects; it raises Unavailable if the database does not respond."""
 
-    channel: str  # prefix of the notification channels; a subject's id follows
+    channel: str  # a notification channel is this prefix and a subject's id
 
     async def fetch_versions(self, ids: Sequence[str]) -> Mapping[str, str]:
         """Return the version of each subject that has one."""
@@ -77,7 +77,7 @@ class Subscription(Generic[_T]):
         return self._select(self._state)
 
     def publish(self, state: State) -> None:
-        """Make this state the next of the iteration, unless a newer state replaces it."""
+        """Let the iteration yield this state next, unless a newer state replaces it first."""
         self._state = state
         self._updated.set()
 
@@ -119,7 +119,7 @@ class Topic:
     def __init__(self, source: Source) -> None:
         self.source = source
         self.subjects: dict[str, Subject] = {}
-        self.stale: dict[str, None] = {}  # in the order in which they changed
+        self.stale: dict[str, None] = {}  # to read again, in the order of their changes
 
     def mark_stale(self, ids: Iterable[str]) -> None:
         """Mark these subjects to be read again, unless they have no subscription."""

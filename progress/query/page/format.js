@@ -47,7 +47,7 @@ export function minutes(value) {
 /** Seconds; below ten with one decimal. */
 export const seconds = (value) => second.format(value < 10 ? Math.round(10 * value) / 10 : Math.round(value));
 
-// A day is text as in the API, 2024-03-29. It is independent of the browser's time zone.
+// A day is text as in the API, 2024-03-29, and independent of the browser's time zone.
 
 export const instant = (day) => Date.parse(`${day}T00:00:00Z`);
 export const dayAfter = (day, days) => dayOf(instant(day) + days * 86_400_000);

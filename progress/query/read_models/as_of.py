@@ -1,10 +1,10 @@
 """Queries about the past: fold one learner's events up to a past time, then query temporary tables.
 
-Such a query takes as long as its fold. Therefore all queries of a request about the same learner
-and time share one fold. The fold for a later time starts from the fold for an earlier time if this
-gives the same rows as a new fold.
-A request may ask about at most three times, and at most three sessions run folds. The folds of one
-learner use at most two of these sessions, so that other learners can use the third.
+Such a query takes as long as its fold. All queries of a request about the same learner and time
+therefore share one fold. The fold for a later time starts from the fold for an earlier time if this
+gives the same rows as a new fold. A request may ask about at most three times, and at most three
+sessions run folds. The folds of one learner use at most two of these sessions, so that other
+learners can use the third.
 """
 
 import asyncio
@@ -40,14 +40,14 @@ _SQL = {"db.system.name": "postgresql"}
 
 _SETTINGS = {
     "search_path": f"pg_temp, {schema.schema_name()}, event_store",
-    "temp_buffers": "128MB",  # for 150,000 events without a temporary file; allocated as needed
+    "temp_buffers": "128MB",  # enough for 150,000 events; allocated as needed
     "client_min_messages": "warning",
 }
 
 Parameters = Mapping[str, object]
 Moments = tuple[datetime | None, datetime | None]  # as_of, known_at
 _Rows = list[asyncpg.Record]
-_Key = tuple[object, ...]  # of a query: its text and arguments
+_Key = tuple[object, ...]  # the text and the arguments of a query
 _Answers = dict[tuple[Moments, _Key], _Rows]
 _RunFolds = Callable[["_Folds"], Coroutine[Any, Any, _Answers]]
 
@@ -128,7 +128,8 @@ class _Folds:
     """One learner's folds for a request, and the request's queries about each past time.
 
     All root fields of a request register their queries before the first reply of the database, and
-    so one task serves all of them. A query after the last reply needs another task.
+    so one task serves all of them. A query that is registered after the last reply needs another
+    task.
     """
 
     def __init__(
