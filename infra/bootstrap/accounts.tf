@@ -4,7 +4,7 @@ locals {
   accounts = {
     "terraform"         = "GitHub Actions, when it applies infra/terraform"
     "terraform-plan"    = "GitHub Actions, when it plans infra/terraform"
-    "progress-pipeline" = "GitHub Actions, when it releases" # infra/terraform grants its roles
+    "progress-pipeline" = "GitHub Actions, when it releases" # infra/terraform grants this account its roles
   }
 
   environment_accounts = {

@@ -49,7 +49,7 @@ def tabulate_free_profile() -> str:
 
 
 def tabulate_savings() -> str:
-    """Return a table of the cost at ten million events a day after each change that saves cost."""
+    """Return a table of the cost at ten million events a day after each change that lowers it."""
     columns = ("Cloud SQL", "Cloud Logging", "Cloud Run functions", "Pub/Sub")
     rows = []
     for change, month in SAVINGS.items():

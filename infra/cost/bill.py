@@ -114,7 +114,7 @@ def compute_usage(month: Month) -> Usage:
 
 
 def busy_seconds(requests: float, cpu_ms: float, streams: float = 0) -> float:
-    """Return the seconds per day that are billed, with `streams` open at the same time."""
+    """Return the seconds per day that are billed if `streams` streams are open on average."""
     rate = requests / _ACTIVE_S
     overlapping = 1 - math.exp(-(rate * _ASSUMED["request_seconds"] + streams))
     cores = rate * cpu_ms / 1_000 * _ASSUMED["cpu_factor"] / _ASSUMED["utilisation"]

@@ -38,7 +38,7 @@ class Service:
         return sum(target.percent for target in self.targets if target.revision == revision)
 
     def serving_revision(self) -> str:
-        """Return the revision that gets all requests. Raise Failed if there is none."""
+        """Return the revision that gets all requests. Raise Failed if no single revision does."""
         revisions = sorted({target.revision for target in self.targets if target.percent})
         if len(revisions) != 1:
             raise Failed(

@@ -1,4 +1,4 @@
-# BigQuery: published messages, for freshness, and views of the archive, for questions across learners. The topic
+# BigQuery: published messages, for recent events, and views of the archive, for questions across learners. The topic
 # `user-events` is excluded from the messages, because they contain e-mail addresses. User ids are removed, because the
 # erasure of a learner does not reach what BigQuery stores.
 

@@ -19,15 +19,16 @@ locals {
     # A job waits up to 120 s for the network. A job is retried if its instance died or did not reach the network. A
     # failed migration is not retried (see progress/adapters/postgres/migrations.py).
 
-    # The timeout is under 300 s because a run starts every 5 minutes. A run that overlaps a retry finds the lock taken.
+    # The timeout is under 300 s because a run starts every 5 minutes. A run that overlaps a retry finds the lock taken,
+    # and ends.
     batch = {
       member  = "batch"
       command = ["python", "jobs/batch_aggregates/main.py"]
       args    = []
       cpu     = "1", memory = "1Gi", tasks = 1, timeout = "280s", retries = 1
     }
-    # The work of `batch` with more resources, at a month's end or after an import. Meanwhile, `batch`
-    # finds the lock taken.
+    # The work of `batch` with more resources, at a month's end or after an import. Meanwhile, runs of `batch` find the
+    # lock taken, and end.
     batch-large = {
       member  = "batch"
       command = ["python", "jobs/batch_aggregates/main.py"]

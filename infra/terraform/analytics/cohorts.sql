@@ -1,6 +1,6 @@
 -- The rows of `progress analyse cohorts`: learners by the week (its Monday) of their first study day, and how many of
--- them have a study day in each later week. A study day has a completed session; a session is completed once. The
--- newest week is left out, because it may be incomplete.
+-- them have a study day in each later week. A study day has a completed session; a session counts as completed only
+-- once. The newest week is left out, because it may be incomplete.
 WITH completions AS (
     SELECT user_id, DATE_TRUNC(day, ISOWEEK) AS week
     FROM `${dataset}.learner_events`

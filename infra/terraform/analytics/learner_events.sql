@@ -11,7 +11,7 @@ WITH preferences AS (
     WHERE event_type IN ('UserCreated', 'UserPreferencesChanged')
 ),
 
--- A learner's first preferences also apply before their own time.
+-- A learner's first preferences also apply to earlier events.
 zones AS (
     SELECT
         user_id,
