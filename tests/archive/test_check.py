@@ -109,7 +109,7 @@ def test_the_archive_of_another_log_is_rejected(
 def test_the_archive_of_a_log_that_was_restored_to_an_earlier_time_is_rejected(
     log: Connection, archive: Storage
 ) -> None:
-    """The log has grown again meanwhile, with other events at the same positions."""
+    """Since the restore, other events have been recorded at the same positions."""
     upto = archives.run(log, archive).upto
     archives.record_later(log, upto)
     with pytest.raises(ProgressError, match="another log"):

@@ -40,7 +40,7 @@ def fill(connection: Connection, archive: Storage) -> restore.Restored:
 def record_longest_parameter(
     connection: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[[], int]:
-    """Return a function that returns the length of the longest parameter of all statements."""
+    """Return a function that returns the length of the longest parameter sent so far."""
     run, lengths = connection.run, [0]
 
     def record(sql: str, stream: Any = None, **values: object) -> Any:

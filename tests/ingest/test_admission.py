@@ -42,7 +42,7 @@ def ingest(request):
         return str(admission._reserved)
     return admitted(request)
 """
-ENOUGH_S = 100  # the time limit for the arrival of a body
+ENOUGH_S = 100  # seconds; the time limit for the arrival of a body
 
 
 @contextmanager

@@ -59,7 +59,7 @@ def transactions(store: Store) -> list[int]:
 
 
 class Gate:
-    """A `connect` function: waits until the gate opens, then connects or raises the next error."""
+    """A `connect` function that waits until the gate opens, then connects or raises an error."""
 
     def __init__(self, store: Store) -> None:
         self.open = threading.Event()

@@ -44,7 +44,7 @@ def refuse(*_: object, **__: object) -> bytes:
 def test_an_attribute_distinguishes_an_operation_from_a_wake_up(
     operator: Operator, fake_publisher: FakePublisher
 ) -> None:
-    """During a release, a filter on this attribute sends wake-ups to green but not operations."""
+    """During a release, a filter on this attribute sends wake-ups, but no operations, to green."""
     operator.start("runBatch")
     assert wakeups.send([3])
     sent = [dict(m.attributes) for request in fake_publisher.requests for m in request.messages]

@@ -243,7 +243,7 @@ def test_a_learner_who_was_deleted_earlier_can_be_erased(
 def test_the_versions_of_the_stream_have_no_gaps_during_an_erasure(
     operator: Operator, traced: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A check may run between two chunks."""
+    """`progress check` may run between two transactions of the erasure."""
     monkeypatch.setattr(erase_user, "CHUNK", 3)
     stage.append(traced, [sample_events.user_deleted(LEARNER) for _ in range(3)])
     stage.append(traced, sample_events.lesson(LEARNER, 5))

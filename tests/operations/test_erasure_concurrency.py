@@ -137,7 +137,10 @@ def test_nothing_is_left_of_a_learner_who_is_erased_under_full_traffic(
 
 
 def second_revision(connection: Connection) -> None:
-    """Give the live schema to another revision, which no worker folds; create a new live schema."""
+    """Rename the live schema to that of another revision, and create a new live schema.
+
+    No worker folds the schema of the other revision.
+    """
     name = schema.schema_name()
     connection.run(f"ALTER SCHEMA {name} RENAME TO progress_0123456789ab")
     schema.create(connection)

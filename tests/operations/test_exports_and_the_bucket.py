@@ -66,7 +66,7 @@ def fail(operation_id: str, times: int, error: type[Exception] = StorageUnavaila
 
 
 def expect_object(bucket: Bucket, done: Any) -> None:
-    """Check that each step used one attempt, and that the result names the whole object."""
+    """Check that each step used one attempt, and that the result names the complete object."""
     assert done["state"] == "SUCCEEDED", done["error"]
     assert [step["attempts"] for step in done["steps"]] == [1, 1]
     file = json.loads(done["result"])

@@ -25,7 +25,7 @@ STEPS = [(kind, step.name) for kind in SCENARIOS for step in PLANS[kind].steps]
 
 
 def attempts(done: Any) -> dict[str, int]:
-    """Return the counted attempts of each step."""
+    """Return the number of attempts that was counted for each step."""
     return {step["name"]: step["attempts"] for step in done["steps"]}
 
 

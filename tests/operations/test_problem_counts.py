@@ -1,4 +1,4 @@
-"""The gauges of operations that need an operator, which the alerts read."""
+"""The alerts read gauges that count the operations that need an operator."""
 
 from contextlib import closing
 

@@ -103,7 +103,7 @@ def _count(found: list[RetentionTest]) -> Counts:
 
 
 def _count_answers(world: World, found: list[RetentionTest], days: Range) -> Counts:
-    """Count the answers that the learners of the tests gave to the items of their tests."""
+    """Return how many answers, and correct ones, the tests' learners gave to their tested items."""
     asked = {(test.user_id, test.answer.data["item_id"]) for test in found}
     answers = [
         answer

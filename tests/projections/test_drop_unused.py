@@ -1,4 +1,4 @@
-"""Expand and contract: each revision has its own read models until these are dropped as unused."""
+"""Expand and contract: each revision has its own read models, which are dropped when unused."""
 
 import json
 import os

@@ -65,7 +65,7 @@ def query_api() -> Iterator[QueryApi]:
 
 @pytest.fixture
 def app(query_api: QueryApi, tmp_path: Path) -> Starlette:
-    """The framework's application for the function."""
+    """The application that the framework creates for the function `query`."""
     del query_api  # the function `query` calls this API
     source = tmp_path / "main.py"
     source.write_text(f"from {__name__} import query\n", encoding="utf-8")

@@ -186,7 +186,7 @@ def test_the_runbook_recovers_a_lost_database(stack: Stack) -> None:
     assert stack.rows() == table_rows
     assert stack.answers() == answers
 
-    # Pub/Sub delivers the held messages; publishing again simulates the runbook's seek.
+    # The held messages are delivered. The stand-in cannot seek, so publish earlier messages again.
     go_on = block("replay", "pushes resume")
     stack.type(*(line for line in go_on if "pushes" in line))
     stack.publish(first + later)

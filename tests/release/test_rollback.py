@@ -139,7 +139,7 @@ def test_a_release_requires_image_digests_and_increasing_traffic_steps(
 
 
 def build(cloud: Cloud, tmp_path: Path) -> "subprocess.CompletedProcess[str]":
-    """Build the images of a commit; return the ended process."""
+    """Build the images of a commit; return the completed process."""
     script = ROOT / "infra/release/build.py"
     flags = ("--project=progress-dev", "--region=europe-west1", "--commit=abc123")
     return subprocess.run(

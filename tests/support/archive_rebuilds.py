@@ -39,7 +39,7 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def archived(connection: Connection, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Connection:
-    """The connection to a log with rows in every table, which is archived in three ranges."""
+    """A connection to a log that has rows in every table, and is archived in three ranges."""
     monkeypatch.setattr(plan, "RANGE", 60)
     sample_events.record_lessons(connection, *LEARNERS)
     append(

@@ -181,7 +181,7 @@ class _CallServer(socketserver.ThreadingTCPServer):
 
 @contextmanager
 def running(folder: Path) -> Iterator[Cloud]:
-    """Run the fakes during the block; the folder gets the fake `gcloud`."""
+    """Run the fakes during the block; write the fake `gcloud` into the folder."""
     program = folder / "gcloud"
     program.write_text(PROGRAM)
     program.chmod(0o755)

@@ -124,7 +124,7 @@ class Stack:
         return connection
 
     def count(self, block: str, **values: object) -> int | None:
-        """Return the count of a block of fault_stack.sql; None while the database is down."""
+        """Return the result of a count of fault_stack.sql; None while the database is down."""
         try:
             connection = self.connect()
         except (DatabaseUnavailable, StackError, *database.ERRORS):

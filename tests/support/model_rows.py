@@ -10,7 +10,7 @@ from tests import oracle
 
 Rows = dict[str, oracle.Rows]
 
-_KEY_COLUMNS = 2  # the first two columns of each block identify a row
+_KEY_COLUMNS = 2  # the first two columns of a statement's result identify a row
 
 
 def blocks() -> dict[str, str]:
@@ -19,12 +19,12 @@ def blocks() -> dict[str, str]:
 
 
 def compared_models() -> list[str]:
-    """Return the models whose rows are compared, which have a block in model_rows.sql."""
+    """Return the models whose rows are compared, which have a statement in model_rows.sql."""
     return [model.name for model in (*REALTIME, *BATCH) if model.name in blocks()]
 
 
 def read(connection: database.Connection, block: str) -> list[oracle.Row]:
-    """Return the rows of a block of model_rows.sql."""
+    """Return the rows of a named statement of model_rows.sql."""
     return _run(connection, blocks()[block])
 
 
@@ -40,7 +40,7 @@ def _run(connection: database.Connection, statement: str) -> list[oracle.Row]:
 
 
 def read_value(connection: database.Connection, block: str, **values: object) -> Any:
-    """Return the single value of a block of model_rows.sql, or None without rows."""
+    """Return the single value of a named statement of model_rows.sql, or None without rows."""
     rows = connection.run(blocks()[block], **values)
     return rows[0][0] if rows else None
 
@@ -52,7 +52,7 @@ def wait_for_lock(observer: database.Connection, pid: int, running: Future[Any])
 
 
 def read_events(connection: database.Connection, block: str = "stored") -> list[oracle.Event]:
-    """Return every event of the log; the block `counted` leaves out poisoned events."""
+    """Return every event of the log; the statement `counted` leaves out poisoned events."""
     return [
         oracle.Event(
             event_id=row["event_id"],

@@ -1,4 +1,4 @@
--- The rows of the read models, with the specification's names, and other queries and statements for tests.
+-- Queries of the read models' rows, with the specification's column names, and other statements of the tests.
 
 -- daily_stats --
 SELECT user_id, day, answers, correct_answers, sessions_completed, study_seconds,

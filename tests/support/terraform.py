@@ -22,8 +22,8 @@ GCLOUD = "gcloud.txt"  # a file in the root module's folder that lists the calls
 
 _OFFLINE = REPOSITORY.parent / "shared" / "tools" / "terraform-offline"
 _COPIED = ("infra/terraform", "progress", "functions", "jobs", "sql")
-# For speed, the copies leave out most of the code: the source archives appear in each plan and in
-# each of the about 200 states that an apply writes, and Terraform compares their files in pairs.
+# For speed, the copies leave out most of the code. Each plan, and each of the about 200 states that
+# an apply writes, contains the source archives' files, which Terraform compares in pairs.
 _CODE = ("*.py", "*.pyc", "*.sql", "*.js", "*.css", "*.html")
 _REQUIREMENTS = "requirements.txt"
 _LOCAL_BACKEND = 'terraform {\n  backend "local" {}\n}\n'

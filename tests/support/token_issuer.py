@@ -88,7 +88,7 @@ def serve() -> Iterator[Issuer]:
                 self.end_headers()
             keys = json.dumps({"keys": issuer.keys}).encode()
             body = keys if issuer.body is None else issuer.body
-            with contextlib.suppress(ConnectionError):  # the client has disconnected
+            with contextlib.suppress(ConnectionError):  # if the client has disconnected
                 self.wfile.write(body)
 
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002

@@ -51,12 +51,12 @@ class Duck:
 
 @functools.cache
 def duck() -> Duck:
-    """Return the DuckDB of this process, because reading the time zones takes a second."""
+    """Return a DuckDB that is created once per process, because creating it takes a second."""
     return Duck()
 
 
 def find_differences(connection: Connection) -> list[Difference]:
-    """Return the tables whose rows are not the live rows, in PostgreSQL or in DuckDB."""
+    """Return the tables whose whole folds, in PostgreSQL or DuckDB, do not give the live rows."""
     with comparison.open_snapshot(connection):
         comparison.fold(connection)
         differences = comparison.compare(connection)

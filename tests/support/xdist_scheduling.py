@@ -29,7 +29,7 @@ _SHARED = {
     ),
 }
 
-# Slow test files, by their approximate duration in seconds. The slowest files run first, so that
+# Slow test files, by their approximate durations in seconds. The slowest files run first, so that
 # all processes finish at about the same time. The duration of other files is estimated from their
 # number of tests.
 _LONG = {

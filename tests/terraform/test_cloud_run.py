@@ -136,7 +136,7 @@ def test_only_the_startup_probe_waits_for_the_network(deployment: Deployment) ->
             assert probe["timeout_seconds"] <= probe["period_seconds"]
         first = probes["startup"]
         seconds = first["period_seconds"] * first["failure_threshold"]
-        # After TIMEOUT_S, the path succeeds in any case, so the probe must not give up before then.
+        # After TIMEOUT_S, the probe succeeds in any case, so it must not give up before then.
         # Cloud Run accepts at most 240 s.
         assert startup.TIMEOUT_S + 30 <= seconds <= 240
         assert first["timeout_seconds"] > startup._CONNECT_TIMEOUT_S

@@ -25,7 +25,7 @@ _PEERING = "compute.restrictVpcPeering"
 
 @dataclass
 class Fresh(World):
-    """A project after infra/bootstrap; `answers` maps the first words of a call to its result."""
+    """A project after infra/bootstrap; `answers` maps a call's first words to its result."""
 
     answers: dict[str, Any] = field(default_factory=dict)
 

@@ -139,7 +139,7 @@ def test_an_invalid_value_is_rejected(
 
 @pytest.mark.parametrize("environment", ["dev", "prod"])
 def test_the_values_of_an_environment_are_accepted(variables: Root, environment: str) -> None:
-    """This shows that only the option is wrong in the preceding tests."""
+    """This shows that the preceding tests reject nothing but the option."""
     variables.run("plan", f"-var-file={variables.variables.format(environment)}")
 
 
