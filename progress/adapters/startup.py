@@ -1,7 +1,7 @@
 """Start-up on Cloud Run, where a new instance has no private network for a minute or more.
 
 Until the process is `TIMEOUT_S` old, a job without a network retries its connection, and a function
-fails its start-up probe. After that, the job fails, and the function's probe passes anyway.
+fails its start-up probe. After this time, the job fails, and the function's probe passes anyway.
 """
 
 import socket
@@ -36,7 +36,7 @@ def is_over() -> bool:
 
 
 def connect(target: Settings | str, *, name: str) -> "Connection":
-    """Connect to PostgreSQL. During its own start-up, a Cloud Run job retries.
+    """Connect to PostgreSQL. While a Cloud Run job starts up, it retries.
 
     Raise DatabaseUnavailable immediately if the server itself rejects the connection, because then
     the network works.

@@ -66,7 +66,7 @@ class Duck:
         """Let the view `typed_events` read the files, and create the folds for the block."""
         self.run(blocks(_SHARED)["read files"], files=[str(path) for path in paths])
         self.run(blocks(_SHARED)["log"])
-        if not self._has_events:  # not earlier, because DuckDB rejects a view without files
+        if not self._has_events:  # Not earlier, because DuckDB rejects a view without files.
             # A value of an event that was set aside counts as missing if it cannot be cast.
             self.run(self._sources["typed_events"].replace("CAST(", "TRY_CAST("))
             self._has_events = True
@@ -93,7 +93,7 @@ def group_files(
 ) -> tuple[list[StoredFile], list[list[StoredFile]]]:
     """Return the files without learners, and the other files in groups of whole buckets.
 
-    A group has about 64 MB, or one bucket that is larger.
+    A group has about 64 MB, unless a single bucket is larger.
     """
     by_bucket: dict[int | None, list[StoredFile]] = {}
     for one in contents:

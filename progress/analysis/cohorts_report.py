@@ -7,7 +7,7 @@ from progress.analysis.markup import Element, element
 from progress.analysis.questions import Cohort, Days
 from progress.analysis.report import RULE, Figure, Report, Table, day, percent, span
 
-_MOST_COHORTS = 26  # in the chart, which shows the newest cohorts
+_MOST_COHORTS = 26  # the chart shows only the newest cohorts
 _MOST_WEEKS = 20
 _NAMED_WEEK = 4  # the week in the report's title, or an earlier week if no cohort is that old
 _METHOD = (

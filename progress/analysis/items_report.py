@@ -23,7 +23,7 @@ _METHOD = (
     f"{TEST} All numbers of a row are of the learners with such a test. Levels and domains are "
     "those of the item's latest description; an item with several domains counts in each of them."
 )
-_LETTERS = 26  # the longest text of a headword in the chart
+_LETTERS = 26  # letters of a headword in the chart, at most
 _WIDTH = 860
 _LEFT, _RIGHT = 232, 614  # of the axis
 _ROW = 26
@@ -52,7 +52,7 @@ def _finding(items: Sequence[Item], groups: Sequence[Item]) -> str:
 
 
 def _average(items: Sequence[Item]) -> float:
-    """Return the share of the tests of all items that were recalled."""
+    """Return the share of recalled tests among the tests of all items."""
     return sum(row.recalled for row in items) / sum(row.asked for row in items)
 
 

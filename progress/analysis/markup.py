@@ -8,7 +8,7 @@ Content = Element | str
 
 
 def element(tag: str, *contents: Content, **attributes: object) -> Element:
-    """Return an element; attributes such as `class_` and `text_anchor` lose or change the `_`.
+    """Return an element; in attribute names, a last `_` is removed, any other `_` becomes `-`.
 
     Numbers are rounded to a tenth of a pixel.
     """

@@ -63,8 +63,8 @@ class Item(msgspec.Struct, frozen=True):
 class Cohort(msgspec.Struct, frozen=True):
     """A week of a cohort; `cohort` is the Monday of the week in which its learners first studied.
 
-    `week` is 0 for that first week. `active` is the number of the cohort's `learners` who have a
-    study day in the week.
+    `week` is 0 for the cohort's first week. `active` is the number of the cohort's `learners` who
+    have a study day in the week.
     """
 
     cohort: date

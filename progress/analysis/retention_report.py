@@ -20,7 +20,7 @@ _TITLE = (
     "more and by two standard errors. If they do not, it names the shares of all tests."
 )
 _HINT = "A line ends with its last week, and has a gap at each week with fewer than 20 learners."
-_COMPARED_WEEKS = 4  # the first 4 weeks with the last 4
+_COMPARED_WEEKS = 4  # the first 4 weeks are compared with the last 4
 _LEFT, _RIGHT, _WIDTH = 48, 690, 860
 _TOP, _BOTTOM = 14, 274
 _VOLUME_TOP, _VOLUME_BOTTOM, _HEIGHT = 314, 364, 392

@@ -78,7 +78,7 @@ def find_missing(contents: RangeManifest, sizes: dict[str, int]) -> list[Finding
 def _read_ranges(
     storage: Storage, published: Manifest
 ) -> tuple[list[RangeManifest], list[Finding]]:
-    """Return the manifests of the ranges, and a finding for each one that cannot be read."""
+    """Return the ranges' manifests, and a finding for each manifest that cannot be read."""
     contents: list[RangeManifest] = []
     findings = list(_find_gaps(published))
     for entry in published.ranges:

@@ -39,7 +39,7 @@ class _Target(NamedTuple):
     emptied: list[int]  # positions in ascending order
 
     def select(self, contents: RangeManifest, file: File) -> Selection | None:
-        """Return the rows to remove from a file of the range; None if it has none of them."""
+        """Return the rows to remove from a file of the range; None if the file has none."""
         if file.bucket == self.bucket:
             return Selection(self.stream_id)
         if file.bucket is not None:
@@ -56,8 +56,8 @@ def remove_stream(
     """Remove a learner's stream, and emptied events without a learner, from the archive's files.
 
     Raise ArchiveRunning if another run holds the archive's lock, and ProgressError if a file is
-    damaged. Before the call, the stream's events must be emptied and new ones must be forbidden.
-    Files that no manifest names are removed too, and so are their former generations.
+    damaged. Before the call, the stream's events must be emptied, and new events of the stream
+    forbidden. Files that no manifest names are removed too, and so are their former generations.
     """
     with log_rows.hold_lock(connection):
         current = catalog.read(storage)
@@ -136,7 +136,7 @@ class _Rewritten(NamedTuple):
 def _rewrite_file(
     storage: Storage, contents: RangeManifest, old: File, selection: Selection
 ) -> _Rewritten | None:
-    """Write a file without the selected rows; None if it has none of them."""
+    """Write a file without the selected rows; None if no row is selected."""
     with files.open_workspace() as workspace:
         local = workspace.folder / "old.parquet"
         catalog.fetch(storage, contents, old, local)

@@ -89,7 +89,7 @@ class Workspace:
         }
 
     def measure(self, paths: Sequence[Path]) -> dict[Path, LocalFile]:
-        """Read the files; return each file's positions and sums, without the files with no rows."""
+        """Read the files; return the positions and sums of each file that has rows."""
         shares = [[str(path) for path in paths[n::_AT_A_TIME]] for n in range(_AT_A_TIME)]
         rows = self._run_all("sums", [{"files": share} for share in shares if share])
         return {
@@ -187,7 +187,7 @@ def open_workspace() -> Iterator[Workspace]:
 
 @contextlib.contextmanager
 def open_duck(folder: Path, *, memory: str, threads: int) -> Iterator["DuckDBPyConnection"]:
-    """Open a DuckDB for the block; it keeps in a subfolder what exceeds the memory."""
+    """Open a DuckDB for the block; data that exceeds the memory is kept in a subfolder."""
     import duckdb
 
     config: dict[str, str | bool | int | float | list[str]] = {

@@ -48,7 +48,7 @@ def run(
 
 
 def choose(entries: Sequence[RangeEntry]) -> Iterator[list[RangeEntry]]:
-    """Yield every ten neighbouring ranges that have the same order of magnitude.
+    """Yield each group of ten neighbouring ranges of the same order of magnitude.
 
     The oldest ranges come first, so that no range becomes larger than an older one.
     """

@@ -24,7 +24,7 @@ class Request(msgspec.Struct, frozen=True):
 def plan_ranges(
     connection: Connection, current: Published | None, request: Request
 ) -> list[Positions]:
-    """Return the ranges to write: full ones, and the incomplete last one if requested or old."""
+    """Return the ranges to write: all full ranges, and an incomplete one if requested or old."""
     bound = log_rows.find_bound(connection, request.before)
     first = current.manifest.upto + 1 if current else 1
     plan = list(split(Positions(first, bound)))

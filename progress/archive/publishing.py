@@ -39,7 +39,7 @@ def publish(
     entries: list[RangeEntry],
     buckets: int,
 ) -> Published:
-    """Publish the archive with these ranges added; they replace the ranges that they overlap."""
+    """Publish the archive with these ranges, which replace the old ranges that they overlap."""
     published = current.manifest.ranges if current else []
     new = {(entry.first, entry.last) for entry in entries}
     kept = [old for old in published if not any(a <= old.last and old.first <= b for a, b in new)]

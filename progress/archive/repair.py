@@ -1,4 +1,4 @@
-"""Write the ranges that have lost files again, from the log."""
+"""Replace lost files of the archive: write their ranges again, from the log."""
 
 from progress.adapters.postgres.database import Connection
 from progress.adapters.storage.storage import Storage
@@ -12,7 +12,7 @@ from progress.errors import ArchiveDamaged
 def write_lost_ranges(connection: Connection, storage: Storage, current: Published) -> Published:
     """Write again each range that has lost a file; return the archive.
 
-    A file is lost if it is missing, or if its size is not the one in the manifest.
+    A file is lost if it is missing, or if its size differs from the manifest's entry.
 
     The caller holds the archive's lock.
     """
@@ -33,7 +33,7 @@ def _is_whole(storage: Storage, entry: RangeEntry, sizes: dict[str, int]) -> boo
 def _write_again(
     connection: Connection, storage: Storage, current: Published, lost: RangeEntry
 ) -> Published:
-    """Write the range again, as several ranges if it is longer than a full one."""
+    """Write the range again, as several ranges if it is longer than a full range."""
     buckets = current.manifest.buckets
     entries = [
         ranges.write_verified(connection, storage, positions, buckets)

@@ -149,6 +149,6 @@ def _select(
 ) -> list[int]:
     if everything == (kind is not None or saying is not None):
         raise typer.BadParameter("expected NUMBER, a filter (--kind, --saying), or --all")
-    if saying == "":  # an unset shell variable, perhaps; "" would select every dead letter
+    if saying == "":  # perhaps from an unset shell variable; "" would select every dead letter
         raise typer.BadParameter("--saying: expected a text, found none")
     return dead_letters.select_open(connection, kind=kind, saying=saying)

@@ -26,7 +26,7 @@ def group() -> None:
 def apply() -> None:
     """Erase again the learners whom the ledger in the archive names and this log still holds.
 
-    Run it after each restore of the log, before events are pushed again.
+    Run this command after each restore of the log, before events are pushed again.
     """
     targets.use_stack()
     console = Console(highlight=False)

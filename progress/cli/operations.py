@@ -127,7 +127,7 @@ def save_file(console: Console, operation: records.Operation, folder: Path) -> N
 
 
 def _exported_file(operation: records.Operation) -> ExportedFile | None:
-    """Return the file of an operation that is an export and has succeeded."""
+    """Return the file of an export; None if it has not succeeded, or for any other operation."""
     if operation.kind not in export_files.KINDS or operation.result is None:
         return None
     return msgspec.json.decode(operation.result, type=ExportedFile)

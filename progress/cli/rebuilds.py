@@ -115,7 +115,7 @@ def _run_task(current: Settings, execution: str) -> None:
 
 
 def _run_first_task(current: Settings, execution: str) -> None:
-    """Rebuild with the other tasks; after a killed attempt, wait until its locks are free."""
+    """Rebuild with the other tasks; first wait until the locks of a killed attempt are free."""
     engine = functools.partial(engines.run_first_task, count=current.cloud_run_task_count)
     deadline = time.monotonic() + (_LOCK_TIMEOUT_S if current.cloud_run_task_attempt else 0)
     while True:
@@ -140,7 +140,7 @@ def _run_processes(count: int) -> None:
                     tasks[index] = _start_task(execution, index, count, attempts[index])
             time.sleep(_POLL_INTERVAL_S)
     finally:
-        tasks[0].send_signal(signal.SIGINT)  # if still running, it removes the second schema
+        tasks[0].send_signal(signal.SIGINT)  # if it is still running, it removes the second schema
         for task in tasks[1:]:
             task.terminate()
         for task in tasks:

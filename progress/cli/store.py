@@ -64,7 +64,7 @@ def contract_command() -> None:
 
 
 def batch_command() -> None:
-    """Run the batch job now, after a scheduled run in progress has ended."""
+    """Run the batch job now; if a scheduled run is in progress, first wait until it ends."""
     report = run_batch()
     typer.echo(
         f"{report.learners} learners folded, {report.swept} events swept up, "

@@ -1,4 +1,4 @@
-"""The database, Redis and Pub/Sub of the commands: from the settings, else from the local stack.
+"""The database, Redis and Pub/Sub that commands use: of the settings, else of the local stack.
 
 The stack's modules are imported at first use, because they need development packages.
 """
@@ -74,7 +74,7 @@ def run(
 
 
 def archive() -> Storage:
-    """Open the archive that the settings name, or the local stack's."""
+    """Open the archive that the settings name, or else the local stack's archive."""
     return location.open_archive(settings.current())
 
 

@@ -33,7 +33,8 @@ def messages() -> list[Message]:
 def load(console: Console, messages: Sequence[Message], addresses: dict[str, str]) -> int:
     """Publish the messages; once all events are recorded, return how many were new.
 
-    Raise StackError if the learner is erased, because no event of theirs would be recorded.
+    Raise StackError if the learner is erased, because none of the learner's events would be
+    recorded.
     """
     connection = database.connect(addresses["database_url"], name="demo")
     if connection.run(blocks("demo/loading")["is erased"], learner=LEARNER.user_id)[0][0]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 
-MOST_REJECTIONS = 999  # so many entries of a message get separate dead letters
+MOST_REJECTIONS = 999  # at most this many entries of a message get separate dead letters
 
 REASON = "expected at most 999 faulty entries in a message; these are the others"
 

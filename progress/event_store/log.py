@@ -63,9 +63,9 @@ class StoredEvent(msgspec.Struct, frozen=True):
 def append(connection: Connection, deliveries: Sequence[Delivery]) -> Appended:
     """Store every entry as an event, a pending event or a dead letter, in one transaction.
 
-    Raise DatabaseUnavailable if the database does not respond: the transaction may have been
-    committed, but the call can safely be repeated. Raise EventStoreError if the database rejects
-    the batch.
+    Raise DatabaseUnavailable if the database does not respond. The transaction may have been
+    committed nevertheless, but the call can safely be repeated. Raise EventStoreError if the
+    database rejects the batch.
     """
     return _append(connection, _batch(deliveries))
 

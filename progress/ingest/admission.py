@@ -34,7 +34,7 @@ _M_MMAP_THRESHOLD, _M_ARENA_MAX = -3, -8
 
 
 class Admission:
-    """The memory for request bodies; a body larger than all of it is admitted only when alone."""
+    """The memory for request bodies; a body that exceeds it is admitted only if it is alone."""
 
     def __init__(
         self, capacity: int = _CAPACITY, timeout_s: float = body_deadline.TIMEOUT_S

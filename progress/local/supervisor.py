@@ -118,7 +118,7 @@ class Supervisor:
             await asyncio.sleep(pause)
             try:
                 self._start(part)
-            except OSError as error:  # for example, because the disk is full: try again
+            except OSError as error:  # such as a full disk: try again
                 log.error("%s cannot be started: %s", part.name, error)
                 continue
             if part.then:

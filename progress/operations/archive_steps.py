@@ -94,9 +94,9 @@ def verify(operation: ClaimedOperation) -> object:
 def publish(operation: ClaimedOperation) -> object:
     """Publish the verified ranges, unless they are already published.
 
-    If their files are gone, or another run has archived some of the events, write and publish one
-    range; the next operation continues. Return the archive's last position, and the number of
-    events in the ranges.
+    If files of these ranges are gone, or another run has archived some of the events, write and
+    publish only one range; the next operation continues. Return the archive's last position, and
+    the number of events in the ranges.
     """
     planned = msgspec.convert(operation.outcomes["range"], PlannedRanges)
     verified = msgspec.convert(operation.outcomes["verify"], WrittenRanges)
@@ -126,7 +126,7 @@ def merge(operation: ClaimedOperation) -> object:
 
 
 def remove_written(operation: ClaimedOperation) -> object:
-    """Remove the operation's files: those in the folders of its ranges that no manifest names."""
+    """Remove the operation's files: the files in its ranges' folders that no manifest names."""
     planned = msgspec.convert(operation.outcomes["range"], PlannedRanges)
     with connection_for(operation) as connection, log_rows.hold_lock(connection):
         storage = location.open_archive(settings.current())

@@ -39,7 +39,7 @@ def claim(
 ) -> "ClaimedOperation | None":
     """Claim the operation for this connection; None if it has finished or does not exist.
 
-    Raise OperationClaimed if another worker runs it.
+    Raise OperationClaimed if another worker runs the operation.
     """
     sql = blocks(_FILE)
     with database.translate_errors(translate):

@@ -1,4 +1,4 @@
-"""The erasure of a learner: what each step changes. A repeated call of a function is harmless."""
+"""The erasure of a learner: what each step changes. Every function can safely be called again."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -169,7 +169,7 @@ def _list_letters(connection: Connection, learner: str) -> Iterator[list[int]]:
 
 
 def list_exports(connection: Connection, learner: str, before: object) -> list[UUID]:
-    """Return the exports that may hold the learner's rows: requested before a time, oldest first.
+    """Return the exports requested before a time that may hold the learner's rows, oldest first.
 
     `before` is a time on the database's clock, also as text.
     """
@@ -206,7 +206,7 @@ def delete_marks(connection: Connection, learner: str) -> None:
     """Delete the learner from `deleted_learners` in every schema of read models.
 
     The caller holds the rebuild lock. The locks taken here wait for folds, batch runs and snapshots
-    that may have read the learner's rows before they were deleted, and may write them again.
+    that may have read the learner's rows before the deletion, and may write these rows again.
     """
     for name in list_schemas(connection):
         with database.transaction(connection):

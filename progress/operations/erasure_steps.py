@@ -22,8 +22,9 @@ from progress.projections import replacement, schema
 
 _RETRY_INTERVAL_S = 0.2  # while another worker holds a lock that this worker needs
 
-# After this time, no query stores a response with the learner's rows in Redis. A query stores one
-# only if Redis has a copy of the learner's version; the copy lives for 5 s, a query for 10 s.
+# After this time, no query stores a response with the learner's rows in Redis. A query stores such
+# a response only if Redis has a copy of the learner's version; the copy lives for 5 s, a query for
+# 10 s.
 _REQUESTS_END_S = 20.0
 
 # Copies that nobody can change, and the time after which they are gone.
@@ -61,7 +62,7 @@ def forget(operation: ClaimedOperation) -> object:
     learner = _learner(operation)
     with connection_for(operation) as connection:
         erase_user.fold_deletion(connection, learner, operation.publisher)
-        # Nothing else wakes a worker for the event that the first step recorded.
+        # Fold the event that the first step recorded, because no wake-up was sent for it.
         schema.set_search_path(connection)
         if schema.exists(connection, schema.schema_name()):
             export_user.catch_up(connection, learner, operation.publisher, operation.wait)
@@ -115,7 +116,7 @@ def close(operation: ClaimedOperation) -> object:
         erase_user.fold_deletion(connection, learner, operation.publisher)
         erase_user.redact_events(connection, learner, lambda _: None, with_deletions=True)
         erase_user.redact_undeclared(connection, learner, lambda _: None)
-        _rewrite_files(operation, connection, learner)  # UserDeleted has a new id
+        _rewrite_files(operation, connection, learner)  # again, because UserDeleted has a new id
         erase_user.hide_sessions(connection, learner)
         erase_user.delete_marks(connection, learner)
         _delete_exports(operation, connection, learner)

@@ -37,7 +37,7 @@ class ExportedFile(msgspec.Struct, frozen=True):
 
 
 class StatisticsTable(StrEnum):
-    """A read model of which EXPORT_STATISTICS exports rows."""
+    """A read model whose rows EXPORT_STATISTICS can export."""
 
     DAILY = "DAILY"
     WEEKLY = "WEEKLY"
@@ -69,22 +69,22 @@ class StatisticsArguments(msgspec.Struct, frozen=True):
 
 
 def location(settings: Settings) -> str:
-    """Return the storage of the exports: the bucket, or a folder on this machine."""
+    """Return the location of the exports: the bucket, or a folder on this machine."""
     if settings.exports_bucket:
         return f"gs://{settings.exports_bucket}"
     return f"{settings.progress_data_dir}/exports"
 
 
 def object_name(operation_id: UUID, suffix: str = "zip") -> str:
-    """Return the object of an operation; a repeated step replaces it."""
+    """Return the name of an operation's object; a repeated step replaces the object."""
     return f"{operation_id}.{suffix}"
 
 
 def delete_old(settings: Settings) -> None:
-    """Delete the files on this machine that are older than a week; a lifecycle rule deletes those
-    in the bucket.
+    """Delete the files on this machine that are older than a week.
 
-    Raise ProgressError if a file cannot be deleted.
+    In the bucket, a lifecycle rule deletes old files. Raise ProgressError if a file cannot be
+    deleted.
     """
     folder = Path(location(settings))
     if settings.exports_bucket or not folder.is_dir():

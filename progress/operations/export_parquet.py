@@ -26,8 +26,8 @@ _TYPES = {
     **dict.fromkeys(_TIMES, "TIMESTAMPTZ"),
     **dict.fromkeys(_QUOTIENTS, "DOUBLE"),
 }
-# With more threads, DuckDB needs gigabytes. Without a folder, it stores nothing on the disk. DuckDB
-# must not download extensions.
+# With more threads, DuckDB needs gigabytes. Without a folder, DuckDB stores nothing on the disk.
+# DuckDB must not download extensions.
 _CONFIGURATION: dict[str, str | bool | int | float | list[str]] = {
     "autoinstall_known_extensions": False,
     "autoload_known_extensions": False,
@@ -41,7 +41,7 @@ _PART = 1 << 16  # Bytes per read.
 
 @contextlib.contextmanager
 def converting(output: Output) -> Iterator[Output]:
-    """Yield an output for CSV rows with a heading; it writes them to `output` as Parquet.
+    """Yield an output for CSV rows with a heading, which are written to `output` as Parquet.
 
     The first write must contain the whole heading. Raise ProgressError if a row cannot be
     converted.

@@ -23,7 +23,7 @@ def write(
     output: Output,
     report_progress: Callable[[float], None],
 ) -> Written:
-    """Write the file in a transaction; the caller ends it by closing the connection.
+    """Write the file in a transaction, which the caller ends by closing the connection.
 
     The connection has the read models in its search path. Raise ProgressError if a rebuild has
     replaced the read models meanwhile.

@@ -64,7 +64,7 @@ def catch_up(
 def write(
     connection: Connection, learner: str, output: Output, report_progress: Progress
 ) -> Written:
-    """Write the archive in a transaction; the caller ends it by closing the connection.
+    """Write the archive in a transaction, which the caller ends by closing the connection.
 
     The connection has the read models in its search path.
 

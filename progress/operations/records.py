@@ -103,7 +103,7 @@ class Operation(msgspec.Struct, frozen=True):
     """An operation; `result` is JSON, `progress` from 0 to 1, `version` grows with each change."""
 
     id: str
-    number: int  # in the order of acceptance
+    number: int  # counts the operations in the order of acceptance
     version: int
     kind: OperationKind
     state: OperationState

@@ -36,8 +36,8 @@ def delete_finished_operations(connection: Connection) -> None:
 def start_erasures(connection: Connection, deleted_after_days: int) -> list[UUID]:
     """Start ERASE_USER for learners deleted more than this number of days ago; return the ids.
 
-    A run starts at most ten operations. If the erasure of a learner failed, no second one is
-    started, because an administrator must look into the first.
+    A run starts at most ten operations. If the erasure of a learner failed, it is not started
+    again, because an administrator must look into the failure.
     """
     schema.set_search_path(connection)
     with database.translate_errors(_translate):

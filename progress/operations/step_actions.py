@@ -40,7 +40,7 @@ def _run_batch(operation: ClaimedOperation) -> object:
 def _fold(operation: ClaimedOperation) -> object:
     """Fold every projection in a second schema; wait while another rebuild is running.
 
-    A rebuild that ends before its swap drops that schema, so this step needs no compensation.
+    A rebuild that ends before its swap drops the second schema, so this step needs no compensation.
     """
 
     def connect() -> Connection:

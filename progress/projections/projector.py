@@ -59,7 +59,7 @@ class Projector:
             if folded is None:
                 return total  # another worker holds the shard, and checks for new events afterwards
             total += folded
-            # A wake-up that came while this worker held the shard did nothing: check for events.
+            # A wake-up that came while this worker held the shard did nothing, so check for events.
             if folded < limit and shard not in self.find_shards_behind():
                 return total
 
@@ -71,7 +71,7 @@ class Projector:
     def refold_event(self, position: int) -> Change:
         """Fold an event that is no longer poisoned; return the change to publish.
 
-        The caller's transaction has locked the event's shard. After it has committed, the caller
+        The caller's transaction has locked the event's shard. After the commit, the caller
         publishes the change.
         """
         block = statements.blocks("projections/fold")["refold_event"]

@@ -1,6 +1,7 @@
 """The second schema of a rebuild or a restore, and the transaction that swaps it in.
 
-Meanwhile, events keep arriving. Readers see the old rows until the swap and then the new rows.
+Events keep arriving while the schema is filled. Readers see the old rows until the swap and then
+the new rows.
 """
 
 import contextlib
@@ -31,7 +32,7 @@ class Replacement:
 
     def __init__(self, connection: Connection, publisher: Publisher) -> None:
         self.connection, self._publisher = connection, publisher
-        # Read before the folds start, so that the swap folds every event replayed since.
+        # Read before the folds start, so that the swap folds every event that is replayed later.
         self._replayed = _find_replayed_positions(connection)
 
     def swap(self) -> int:

@@ -23,7 +23,7 @@ def replay(
     """
     projector = Projector(connection, publisher=publisher)
     failure = _try_replay(projector, letter_id)
-    projector.catch_up_all()  # because a replay does not wake a worker
+    projector.catch_up_all()  # needed, because a replay does not wake a worker
     return failure
 
 

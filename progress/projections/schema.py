@@ -146,7 +146,7 @@ def _join(files: Iterable[str], block: str) -> str:
 
 
 def _block(file: str, block: str) -> str:
-    """Return a block with its placeholders filled in; empty if the file has no such block."""
+    """Return a block with its placeholders filled in; '' if the file has no such block."""
     folder = "projections" if file in _DRIVERS else "read_models"
     text = statements.blocks(f"{folder}/{file}").get(block, "")
     return _PLACEHOLDER.sub(lambda match: _PARTS[match[1]](), text)

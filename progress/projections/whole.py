@@ -1,7 +1,7 @@
 """Whole folds: each table of the read models, folded from scratch by one SELECT.
 
 The SELECTs are the blocks `whole` of the models' files. `sql/projections/whole.sql` has the
-relations that they share, and an adapter for each engine.
+relations that the folds share, and an adapter for each engine.
 """
 
 from typing import Literal
@@ -44,7 +44,7 @@ def source_statements(engine: Engine) -> dict[str, str]:
 
 
 def fold_statements() -> dict[str, str]:
-    """Return the statements that create the folded tables, and what they share, in order.
+    """Return the statements that create the folded tables and their shared relations, in order.
 
     The tables are temporary and have the names of the live tables.
     """

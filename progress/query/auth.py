@@ -130,7 +130,7 @@ class Keys:
         return self._keys.get(key_id)
 
     def _should_refresh(self) -> bool:
-        """Return whether the keys are old and no request has just tried to fetch new ones."""
+        """Return whether the keys are old and no request has just tried to fetch new keys."""
         now = self._clock()
         return now - self._fetched_at > _KEYS_TTL_S and now - self._tried_at > _REFETCH_INTERVAL_S
 
@@ -173,11 +173,11 @@ def _fetch_keys(url: str) -> dict[str, jwt.PyJWK]:
 
 
 def _download(url: str) -> bytes:
-    from http.client import HTTPException  # not at startup, because the two imports take 15 ms
+    from http.client import HTTPException  # imported late: the two imports take 15 ms
     from urllib.request import HTTPRedirectHandler, build_opener
 
     class NoRedirects(HTTPRedirectHandler):
-        """A handler that rejects redirects, because they could lead into the internal network."""
+        """A handler that rejects redirects, because they might lead into the internal network."""
 
         def redirect_request(self, *_: object) -> None:
             return None
@@ -195,8 +195,7 @@ def _download(url: str) -> bytes:
 
 
 class Authenticator:
-    """A verifier of bearer tokens. The verifier caches the callers of valid headers by the header's
-    hash."""
+    """A verifier of bearer tokens, which caches the callers of valid headers by header hash."""
 
     def __init__(self, trusted: Issuer, keys: Keys | None = None) -> None:
         self._trusted = trusted

@@ -31,7 +31,7 @@ class Rebuild(msgspec.Struct, frozen=True):
 
 @contextlib.contextmanager
 def connect(url: str | None) -> Iterator[Connection]:
-    """Open a connection to the second schema for the block; without a URL, the settings name it.
+    """Open a connection to the second schema for the block, by default to the settings' database.
 
     Raise RebuildEnded if the second schema does not exist any more.
     """

@@ -1,6 +1,7 @@
 """Rebuild the read models from the archive: fold its files, catch up with the log, swap.
 
-The rebuild holds the archive's lock until all buckets are loaded, so that its files do not change.
+The rebuild holds the archive's lock until all buckets are loaded, so that the archive's files do
+not change.
 """
 
 import contextlib
@@ -146,7 +147,7 @@ class _Filling:
         if rows := _rows(self._connection, "set aside since"):
             raise ProgressError(
                 f"the event at position {rows[0][0]} was set aside since the rebuild began: "
-                "run it again"
+                "run the rebuild again"
             )
         _rows(self._connection, "end")
         rebuild.run_in_parallel(

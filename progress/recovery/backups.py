@@ -29,9 +29,9 @@ _REPORT_INTERVAL = 10_000  # Rows.
 def run(connect: Connect, storage: Storage, on_progress: Progress) -> tuple[str, Manifest]:
     """Write a backup into a new folder of the storage; return the folder's name and the manifest.
 
-    Any role that can read the read models and the log may run this. The manifest is written last,
-    and a folder without a manifest is not a backup. An interrupted run therefore leaves nothing
-    that could be restored.
+    Any role that can read the read models and the log can take a backup. The manifest is written
+    last, and a folder without a manifest is not a backup. An interrupted run therefore leaves
+    nothing that could be restored.
     """
     taken_at = datetime.now(UTC)
     name = f"{taken_at:%Y%m%dT%H%M%S.%fZ}-{schema.fingerprint()}"

@@ -15,7 +15,8 @@ from progress.recovery.archive_loads import Rebuild
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
-# Every bucket needs these relations. The rules of the time zones take a second to compute.
+# Relations that every bucket needs. They are stored, because the rules of the time zones take a
+# second to compute.
 SHARED = ("items", "zone_offsets")
 
 _MEMORY = "2GB"

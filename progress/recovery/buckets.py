@@ -19,8 +19,9 @@ def process(archive: str, database: str | None, bucket: int, version: int) -> in
     """Fold a bucket of the archive and load its rows; return the number of its events.
 
     Return 0 if the bucket is loaded already. `archive` is the archive's location, `database` the
-    URL of the database (without one, the settings name it), and `version` that of the rebuild.
-    Raise RebuildEnded if the rebuild has ended, and ProgressError if a file is missing or damaged.
+    URL of the database (if None, the settings name the database), and `version` the version of the
+    rebuild. Raise RebuildEnded if the rebuild has ended, and ProgressError if a file is missing or
+    damaged.
     """
     with archive_loads.connect(database) as connection:
         rebuild = archive_loads.open_bucket(connection, bucket, version)

@@ -24,7 +24,7 @@ class Difference(NamedTuple):
 def find_differences(connection: Connection) -> list[Difference]:
     """Fold the log up to the shards' checkpoints, and compare every table.
 
-    Rows that the batch job has yet to fold are not compared. Everything is read in one snapshot.
+    Rows that the batch job has yet to fold are not compared. All rows are read in one snapshot.
     """
     with open_snapshot(connection):
         fold(connection)
@@ -36,7 +36,7 @@ def fold(connection: Connection) -> None:
     sql = blocks(_FILE)
     _read_live_tables(connection)
     sources = [*whole.source_statements("postgresql").values(), sql["waiting"]]
-    # One message for all statements, because a round trip takes longer than a small table.
+    # One message for all statements, because a round trip takes longer than reading a small table.
     connection.run(
         "\n".join([*sources, sql["read only temporary tables"], *whole.fold_statements().values()])
     )

@@ -18,7 +18,7 @@ from progress.recovery.archive_rebuild import Source
 
 _ATTEMPTS = 3  # if a process is killed, the next attempt uses new processes
 _POLL_INTERVAL_S = 0.5
-_BEGIN_TIMEOUT_S = 600.0  # from the start of a task until the first task has begun the rebuild
+_BEGIN_TIMEOUT_S = 600.0  # another task waits this long for the first task to begin the rebuild
 
 
 def run_processes(
@@ -71,7 +71,7 @@ def _await_end(sentinel: int) -> None:
 def run_first_task(
     source: Source, rebuild: Rebuild, on_loaded: Callable[[], None], *, count: int
 ) -> None:
-    """Load the share of the first of `count` tasks, then the buckets that the others left.
+    """Load the share of the first of `count` tasks, then the buckets that other tasks left.
 
     A bucket that another task is folding is left to that task, unless the task dies.
     """
@@ -86,8 +86,8 @@ def run_first_task(
 def run_other_task(source: Source, *, execution: str, index: int, count: int) -> None:
     """Load the buckets of a task, once the first task has begun the rebuild.
 
-    If the first task is started again, start over. Return if no rebuild begins within ten minutes,
-    because the first task must then have ended.
+    If the first task is started again, this task starts over. Return if no rebuild begins within
+    ten minutes, because the first task must then have ended.
     """
     while rebuild := _await_rebuild(source, execution):
         try:

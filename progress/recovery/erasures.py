@@ -71,7 +71,7 @@ def apply(
 def forget(connection: Connection, digests: Collection[str]) -> int:
     """Delete erased learners from the read models of the search path; return their number.
 
-    A learner is erased if the ledger (`digests`) or the log records that.
+    A learner is erased if the ledger (`digests`) or the log records an erasure.
     """
     count: int = connection.run(_block("forget"), digests=list(digests))[0][0]
     return count

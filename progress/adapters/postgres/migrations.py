@@ -1,9 +1,9 @@
 """Apply the migrations of `sql/migrations`, each once and in name order, and the SQL functions.
 
-The function files `sql/*/functions/*.sql` contain CREATE OR REPLACE. A file is applied again when
-it changes; after a migration, all function files are applied again. In a release, `migrate` runs
-while the previous version still serves, so the previous version's calls must keep working with the
-new functions.
+The function files `sql/*/functions/*.sql` contain CREATE OR REPLACE. A function file is applied
+again when it changes; after a migration, all function files are applied again. In a release,
+`migrate` runs while the previous version still serves, so the previous version's calls must keep
+working with the new functions.
 """
 
 import contextlib
@@ -22,7 +22,7 @@ FOLDER = SQL / "migrations"
 def apply(connection: Connection, folder: Path = FOLDER) -> list[str]:
     """Apply the missing migrations and the changed functions; return their names.
 
-    One transaction applies all of them, so that no call uses new types with old functions.
+    One transaction applies all changes, so that no call uses new types with old functions.
     Concurrent runs take turns. Raise ProgressError if a migration was changed after it was applied,
     or if the database has a migration that this code does not know.
     """

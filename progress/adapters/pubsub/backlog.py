@@ -32,7 +32,7 @@ class Backlog:
     def __init__(self, project: str, subscription: str | None) -> None:
         name = f"projects/{project}/subscriptions/{subscription}"
         self._subscription = grpc_api.field(1, name.encode())
-        self._pulled: list[list[bytes]] = []  # ack ids
+        self._pulled: list[list[bytes]] = []  # Ack ids.
         self.is_idle = False  # True if the pull found no message.
         self.messages = 0
 

@@ -156,9 +156,8 @@ class _Connection(asyncio.Protocol):
         self._next_write: asyncio.Handle | None = None  # one write serves many calls
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(
-            "asyncio.Transport", transport
-        )  # uvloop's transport is not a subclass
+        # A cast, because uvloop's transport is not a subclass.
+        self._transport = cast("asyncio.Transport", transport)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.close(f"the connection was closed: {exc}")

@@ -1,5 +1,5 @@
 """The Redis channels that announce changes; each message is the new version."""
 
 EVERYONE = "changed:everyone"  # Changes that may concern any learner.
-LEARNER = "changed:learner:"  # followed by an id
-OPERATION = "changed:operation:"  # followed by an id
+LEARNER = "changed:learner:"  # Changes of the learner whose id follows.
+OPERATION = "changed:operation:"  # Changes of the operation whose id follows.

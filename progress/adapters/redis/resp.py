@@ -48,7 +48,7 @@ def read(data: bytes, at: int) -> tuple[Reply, int]:
     end = data.find(_END, at)
     if end < 0:
         if len(data) - at > _MAX_LINE_BYTES:
-            raise ValueError("a line without an end")
+            raise ValueError("expected an end of line - found none")
         raise Incomplete
     mark, line, at = data[at], data[at + 1 : end], end + 2
     if mark == _BULK:

@@ -17,7 +17,7 @@ _LOADING = "LOADING"  # the replies of a server that is starting begin with this
 
 
 class RedisSocket:
-    """A connection that closes before it raises OSError."""
+    """A connection to Redis, which is closed before a method raises OSError."""
 
     def __init__(self, address: Address, *, seconds: float) -> None:
         self._handshake: Sequence[Command] = address.handshake

@@ -33,7 +33,7 @@ class Subscriber:
         on_message: Callable[[str], None],
         on_state_change: Callable[[], None],
     ) -> None:
-        """Keep the set `channels`; when the caller changes it, the subscriptions follow."""
+        """Keep the set `channels`; if the caller changes the set, the subscriptions follow."""
         self.is_connected = False
         self._url, self._channels = url, channels
         self._on_message, self._on_state_change = on_message, on_state_change

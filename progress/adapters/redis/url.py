@@ -17,7 +17,7 @@ class Address:
     port: int
     path: str | None
     tls: ssl.SSLContext | None = field(repr=False, compare=False)
-    handshake: tuple[Command, ...] = field(repr=False)  # it may contain a password
+    handshake: tuple[Command, ...] = field(repr=False)  # may contain a password
 
 
 def parse_url(url: str) -> Address:

@@ -36,7 +36,8 @@ for n, key in ipairs(KEYS) do keep(key, ARGV[n + 1]) end
 return left
 """
 
-# ARGV: the expiry of the copies, the version, the learners (JSON), and the prefix of their keys.
+# ARGV: the expiry of the copies, the version, the learners (JSON), and the prefix of the learners'
+# keys.
 PUBLISH_SCRIPT = f"""{_SET_FUNCTION}
 for _, learner in ipairs(cjson.decode(ARGV[3])) do
     keep(ARGV[4] .. learner, ARGV[2])

@@ -45,7 +45,7 @@ class Bucket:
 
     @contextlib.contextmanager
     def writing(self, path: str) -> Iterator[Output]:
-        """Write an object by a resumable upload; it exists only once the upload is complete."""
+        """Write an object by a resumable upload; the object exists only once it is complete."""
         started = self._request(
             "POST",
             self._uploads,
@@ -117,14 +117,15 @@ class Bucket:
         )
         if response.status_code != _CHANGED:
             return str(response.json()["generation"])
-        # If the response to the first request was lost, its repetition finds the data written.
+        # If the response to the first request was lost, the repeated request finds the data
+        # written.
         written = self.read(path)
         if written is None or written.data != data:
             raise changed_meanwhile(f"{self._location}/{path}")
         return written.generation
 
     def list_tree(self, folder: str, *, former: bool = False) -> Iterator[StoredFile]:
-        """Yield the objects whose names begin with the folder's, each once."""
+        """Yield the objects whose names begin with the folder's name, each once."""
         last = ""
         for found in self._generations(f"{self._prefix}{folder}/", former=former):
             if found["name"] != last:

@@ -24,7 +24,7 @@ _SCOPE = "https://www.googleapis.com/auth/cloud-platform"
 
 
 class Signer(NamedTuple):
-    """An account, and the function that signs bytes with RSA and SHA-256 in its name."""
+    """An account, and the function that signs bytes with RSA and SHA-256 in the account's name."""
 
     account: str
     sign: Callable[[bytes], bytes]

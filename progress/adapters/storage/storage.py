@@ -41,7 +41,7 @@ class StoredFile(NamedTuple):
 
 
 class Storage(Protocol):
-    """Files by their paths; a method raises ProgressError if the storage fails."""
+    """Files, named by paths; a method raises ProgressError if the storage fails."""
 
     def writing(self, path: str) -> AbstractContextManager[Output]:
         """Write a new file, which exists only if the block succeeds."""
@@ -232,7 +232,7 @@ def _make_folder(folder: Path) -> list[Path]:
 
 
 def _sync(folder: Path) -> None:
-    """Write the folder's entries to disk: otherwise, a renamed file may be lost in a crash."""
+    """Write the folder's entries to disk, because otherwise a crash may lose a renamed file."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)

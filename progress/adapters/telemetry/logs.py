@@ -46,7 +46,7 @@ def configure(service: str) -> None:
         logging.getLogger(name).addFilter(_take_over)
     if sys.excepthook is sys.__excepthook__:
         sys.excepthook = _log_uncaught
-    if threading.excepthook is threading.__excepthook__:  # else a test has set one
+    if threading.excepthook is threading.__excepthook__:  # otherwise, a test has set a hook
         threading.excepthook = _log_uncaught_in_thread
 
 

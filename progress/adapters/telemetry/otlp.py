@@ -1,4 +1,4 @@
-"""Export spans and metrics by OTLP over HTTP; this module is imported only if it is used.
+"""Export spans and metrics by OTLP over HTTP; imported only if an endpoint is configured.
 
 The exporter has bounded queues and its own threads, so an unreachable endpoint never delays a
 request. Failed exports are logged at most once a minute. OpenTelemetry itself reads the standard

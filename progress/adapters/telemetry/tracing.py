@@ -1,4 +1,4 @@
-"""Traces and metrics: start spans, keep the current trace, and pass both to the exporter.
+"""Traces and metrics: start spans, keep the current trace, and record metrics.
 
 Without OTEL_EXPORTER_OTLP_ENDPOINT, OpenTelemetry is not imported and a span does nothing. The
 publisher's trace is still passed on, so that Cloud Logging can group the log lines of a trace.

@@ -1,4 +1,4 @@
-"""Run the stand-in: `python -m progress.local.pubsub PORT`. `DATABASE_URL` names its database."""
+"""Run the stand-in: `python -m progress.local.pubsub PORT`; its queue is in `DATABASE_URL`."""
 
 import asyncio
 import logging

@@ -25,7 +25,7 @@ DeadLetter = Callable[[str, Any], Awaitable[None]]  # publishes a message to a d
 
 @dataclass(eq=False)
 class Delivery:
-    """One message for one subscription."""
+    """A message that one subscription has yet to deliver."""
 
     message: Any
     attempts: int
@@ -165,7 +165,7 @@ class Deliveries:
         if self._max_attempts and delivery.attempts >= self._max_attempts:
             self._background.start(self._send_dead_letter(delivery))
             return
-        # Retry only when the count is on disk, so that after a crash it lacks at most one attempt.
+        # Retry only when the count is on disk: after a crash, the count lacks at most one attempt.
         counted = self._store.count(self.definition.name, delivery.id, delivery.attempts)
         counted.add_done_callback(lambda _: self._retry_later(delivery, delivery.attempts))
 

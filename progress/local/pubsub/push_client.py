@@ -1,4 +1,4 @@
-"""Push requests over HTTP/1.1 keep-alive connections; the most recently used is reused first."""
+"""Push requests over keep-alive connections of HTTP/1.1, the most recently used one first."""
 
 import asyncio
 from typing import cast

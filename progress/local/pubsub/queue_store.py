@@ -55,7 +55,7 @@ class QueueStore:
     """Topics, subscriptions and their waiting messages, in PostgreSQL."""
 
     def __init__(self, writer: Any, updater: Any, run: int, background: Background) -> None:
-        self._writer = writer  # for published messages only
+        self._writer = writer  # writes published messages only
         self._updater = updater
         self._background = background
         self._updating = asyncio.Lock()

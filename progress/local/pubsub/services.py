@@ -14,7 +14,7 @@ from progress.local.pubsub.deliveries import Deliveries, Delivery
 
 Call = Callable[[Broker, Any], Coroutine[Any, Any, Any]]
 
-_MAX_MESSAGES = 1_000  # per response of a stream
+_MAX_MESSAGES = 1_000  # messages per response of a stream
 
 
 async def create_topic(broker: Broker, request: Any) -> Any:

@@ -6,14 +6,14 @@ so that text of a request never becomes SQL. With `documents`, `plans`, `selecti
 `root_fields`, the compiled path has about 900 lines.
 
 The gain was measured on one core with 30 rows of 7 fields: a request takes 0.5 ms, compared with
-1.1 ms for Strawberry with cached parsing and validation (docs/decisions.md). A cache miss has 1.78
-times the throughput of graphql-yoga on Node (docs/speed.md).
+1.1 ms for Strawberry with cached parsing and validation (docs/decisions.md). For cache misses, the
+throughput is 1.78 times that of graphql-yoga on Node (docs/speed.md).
 
 To keep both executors equal, `tests/query/test_compiled.py` runs generated queries with both and
-compares the responses byte for byte. The queries select every column of every compiled field. The
-compiled path raises Fallback if a column and its GraphQL field differ in type, or if the GraphQL
-field does not allow a value (a null, an infinite number, an unknown enum member). The executor then
-runs the field, so that all errors come from the executor.
+compares the responses byte for byte. The generated queries select every column of every compiled
+field. The compiled path raises Fallback if a column and its GraphQL field differ in type, or if the
+GraphQL field does not allow a value (a null, an infinite number, an unknown enum member). The
+executor then runs the field, so that all errors come from the executor.
 """
 
 import itertools

@@ -158,7 +158,7 @@ def fold_key(arguments: Mapping[str, Any] | None) -> tuple[object, ...] | None:
 
 
 def check_complexity(count: int) -> None:
-    """Raise QueryTooComplex if an operation may return too many fields, over all list entries."""
+    """Raise QueryTooComplex if an operation may return too many fields, with all list entries."""
     _check("complexity", count, _MAX_COMPLEXITY)
 
 
@@ -243,7 +243,7 @@ class _Counter:
 
 
 class _PairCounter:
-    """A counter of the field pairs that validation compares: same place and same response key."""
+    """A counter of the pairs that validation compares: fields of one place and response key."""
 
     def __init__(self, fragments: dict[str, SelectionSetNode]) -> None:
         self._fragments = fragments

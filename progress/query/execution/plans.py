@@ -1,6 +1,6 @@
 """Plans of operations: their variables, and their root fields, which run independently.
 
-If a plan cannot cover an operation, it raises Fallback, and the executor runs the operation.
+A plan that cannot cover an operation raises Fallback, and the executor runs the operation.
 """
 
 import dataclasses
@@ -149,7 +149,7 @@ class Operation:
     ) -> None:
         """Prepare the operation.
 
-        `condition_names`: the variables that @skip and @include take anywhere in the document.
+        `condition_names` are the variables that @skip and @include take anywhere in the document.
         """
         self.definition = definition
         self.kind = definition.operation

@@ -39,7 +39,7 @@ class RootField(msgspec.Struct, frozen=True):
 
 
 def plan(operation: Operation, sent: Values | None, context: Context) -> list[RootField]:
-    """Return the root fields of a query with these variables; none if only the executor can run it.
+    """Return the root fields of a query with these variables; [] if only the executor can run it.
 
     Raise QueryTooComplex if the lists are too long in total, or if the query would read too many
     rows or needs too many folds.

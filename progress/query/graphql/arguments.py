@@ -13,8 +13,8 @@ _MAX_PAGE_SIZE = 200
 _MAX_FORECAST_DAYS = 366
 _MAX_LETTERS = 200
 _MAX_LEARNERS = 1_000
-_MAX_EVENT_TYPES = 50  # few, because the query compares every recorded event with every type
-_MAX_REASON_LENGTH = 1_000  # characters
+_MAX_EVENT_TYPES = 50  # Few, because the query compares every recorded event with every type.
+_MAX_REASON_LENGTH = 1_000  # Characters.
 
 
 def check_range(first_day: date, last_day: date) -> None:

@@ -49,7 +49,7 @@ class Context(msgspec.Struct, frozen=True):
         return self.downloads.find(operation, now, origin)
 
     def _may_fetch(self, operation: Operation) -> bool:
-        """Return whether the file is the caller's own record, or one that their role may request.
+        """Return whether the file is the caller's own record, or the caller's role may request it.
 
         For EXPORT_STATISTICS, a caller who requested the file must still have the role.
         """

@@ -82,8 +82,9 @@ def declare_learner_field(
 ) -> Callable[[BuildQuery], Any]:
     """Declare a field about one learner that the compiled path resolves with a single SELECT.
 
-    The decorated function checks the arguments and returns the SQL with its parameters. The first
-    parameter is the current time; the others declare the field's arguments. `userId` is added.
+    The decorated function checks the arguments and returns the SQL with its parameters. Its first
+    parameter is the current time; its other parameters declare the field's arguments. `userId` is
+    added.
     """
 
     def decorate(build_query: BuildQuery) -> Any:

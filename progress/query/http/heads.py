@@ -1,4 +1,4 @@
-"""A size limit for request heads in uvicorn. A larger head gets status 431 and is not read further.
+"""A size limit for request heads in uvicorn; a larger head gets 431 and is not read further.
 
 httptools has no limit, so it would collect an endless line, header or trailer in memory. The count
 of bytes restarts when a message starts or a part of its body arrives.
@@ -20,7 +20,7 @@ _RESPONSE = (
 class BoundedProtocol(HttpToolsProtocol):
     """A connection with a size limit for request heads."""
 
-    _head_bytes = 0  # bytes received so far of a head, of trailers or of a chunk's size line
+    _head_bytes = 0  # bytes of a head, trailers or a chunk's size line received so far
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as in uvicorn
         """Add `abort` to each request's state; it closes the connection and drops unsent data."""
@@ -48,7 +48,7 @@ class BoundedProtocol(HttpToolsProtocol):
                 return
 
     def on_body(self, body: bytes) -> None:
-        """Reset the count, because the application limits the size of the body."""
+        """Reset the count of bytes, because the application limits the size of the body."""
         super().on_body(body)
         self._head_bytes = 0
 

@@ -17,7 +17,7 @@ from progress.query.execution.execute import GraphQLRequest
 
 Headers = dict[bytes, bytes]
 
-_MAX_BODY = 100 * 1024  # bytes
+_MAX_BODY = 100 * 1024  # Bytes.
 _MAX_VALUE = 500  # Bytes; the rest of a longer header is ignored.
 _BODY_TIMEOUT_S = 10
 _HEX = b"0123456789abcdef"
@@ -77,7 +77,7 @@ async def read(request: Request, headers: Headers) -> tuple[GraphQLRequest, str 
 
 
 def is_sha256(text: str) -> bool:
-    """Return whether the text has the form of a SHA-256. Only such text becomes a key in Redis."""
+    """Return whether the text has the form of a SHA-256, as every document's key in Redis has."""
     return len(text) == 64 and text.isascii() and not text.strip(_HEX.decode())
 
 

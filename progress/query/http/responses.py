@@ -42,7 +42,7 @@ _REVALIDATED = ((b"cache-control", b"private, no-cache"), _VARY)
 _NOT_STORED = ((b"cache-control", b"private, no-store"), _VARY)
 
 _STATUSES: dict[type[Exception], int] = {
-    PersistedQueryNotFound: 200,  # as APQ demands: the client then sends the document
+    PersistedQueryNotFound: 200,  # demanded by APQ; the client then sends the document
     RequestTooLarge: 413,
     Unauthenticated: 401,
     RateLimited: 429,
@@ -82,7 +82,7 @@ def to_get(answer: GraphQLResponse, media: str, headers: Headers) -> Response:
     if answer.errors or answer.data is None:
         response.raw_headers += _NOT_STORED
         return response
-    # Weak, because the extensions may differ while the data is the same.
+    # A weak ETag, because the extensions may differ while the data is the same.
     tag = b'W/"%s"' % hashlib.blake2b(answer.data, digest_size=16).hexdigest().encode()
     lines = ((b"etag", tag), *_REVALIDATED)
     condition = headers.get(b"if-none-match")

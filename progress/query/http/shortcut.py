@@ -2,7 +2,7 @@
 
 The middleware would take 25 % of the time of a cache hit. For each request the framework makes an
 execution id for its own logging, matches four routes and sets up three exception handlers.
-`QueryApi.answer` does not need these steps, because it returns a response for any error.
+`QueryApi.answer` does not need the middleware, because it returns a response for any error.
 """
 
 from starlette.applications import Starlette

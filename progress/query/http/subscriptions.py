@@ -52,7 +52,7 @@ class Streams:
         """Return the open stream of the document's subscription, or a response with an error.
 
         Raise RateLimited if the caller has too many open streams, and InstanceUnavailable if the
-        instance has.
+        instance has too many.
         """
         executor = Executor.build(
             GRAPHQL,

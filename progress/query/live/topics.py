@@ -34,7 +34,7 @@ class Source(Protocol):
     channel: str  # a notification channel is this prefix and a subject's id
 
     async def fetch_versions(self, ids: Sequence[str]) -> Mapping[str, str]:
-        """Return the version of each subject that has one."""
+        """Return the version of each subject that has a version."""
 
     async def fetch_states(self, ids: Sequence[str]) -> Mapping[str, State]:
         """Return the state of each subject. A state's version is never newer than its data."""
@@ -119,7 +119,7 @@ class Topic:
     def __init__(self, source: Source) -> None:
         self.source = source
         self.subjects: dict[str, Subject] = {}
-        self.stale: dict[str, None] = {}  # to read again, in the order of their changes
+        self.stale: dict[str, None] = {}  # the subjects to read again, in order
 
     def mark_stale(self, ids: Iterable[str]) -> None:
         """Mark these subjects to be read again, unless they have no subscription."""

@@ -13,7 +13,7 @@ const START = `mutation Export($user: ID, $key: ID!) {
 const CANCEL = `mutation Cancel($id: ID!) { operation: cancelOperation(id: $id) { ${FIELDS} } }`;
 const FETCH = `query Export($id: ID!) { operation(id: $id) { ${FIELDS} } }`;
 const SUBSCRIPTION = `subscription FollowExport($id: ID!) { operation: operationUpdated(id: $id) { ${FIELDS} } }`;
-const RENEWAL_MS = 540_000; // a minute before the URL of the file expires
+const RENEWAL_MS = 540_000; // the URL of the file is renewed a minute before it expires
 
 export class Download {
   /** `user` is null for the caller's own record; `draw` draws the view again. */

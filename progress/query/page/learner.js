@@ -15,10 +15,10 @@ import { today, totals } from './today.js';
 import { weeks } from './weeks.js';
 import { clampDay, moveDay, year } from './year.js';
 
-// Milliseconds between two queries:
-const MIN_INTERVAL = 1_000; // even if more changes arrive
-const IDLE_INTERVAL = 300_000; // if no change arrives, because a day may end or the batch job may run
-const POLL_INTERVAL = 30_000; // without a subscription, and while events are still being counted
+// Intervals between two queries, in milliseconds.
+const MIN_INTERVAL = 1_000; // The shortest interval, even if more changes arrive.
+const IDLE_INTERVAL = 300_000; // If no change arrives, because a day may end or the batch job may run.
+const POLL_INTERVAL = 30_000; // Without a subscription, and while events are still being counted.
 const ANNOUNCE_INTERVAL = 20_000;
 
 export class Learner {

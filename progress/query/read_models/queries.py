@@ -1,8 +1,8 @@
 """The typed Python API of the read models: each method returns records, or None without a row.
 
 `at` is the time that decides which day is today, by default now. With `as_of`, only events that had
-happened by that time count. With `known_at`, only events that were recorded by that time count.
-If one of these two is given, it replaces `at`; `as_of` takes precedence.
+happened by that time count. With `known_at`, only events that were recorded by that time count. If
+`as_of` or `known_at` is given, it replaces `at`; `as_of` takes precedence.
 """
 
 from collections.abc import Sequence
