@@ -2,7 +2,7 @@
 -- about the same subject; otherwise, start an operation.
 -- is_same: the operation has these arguments. by_key: the caller has used the key before. daily_limit: the number of
 -- operations about this subject that the caller may start within 24 hours, without failed ones; null: no limit. If the
--- caller has reached the limit, operation_id is null, and retry_after_s is the time until the next operation is allowed.
+-- caller has reached the limit, operation_id is null, and retry_after_s is the time until the next one is allowed.
 CREATE OR REPLACE FUNCTION operations.accept(
     kind text, started_by text, key text, arguments jsonb, steps text[], subject text, time_limit_s double precision,
     daily_limit integer,
