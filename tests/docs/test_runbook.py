@@ -75,7 +75,7 @@ def test_each_progress_command_in_the_runbook_exists_with_its_options(line: str)
     command: Any = typer.main.get_command(cli.app)
     _, *words = shlex.split(line)
     while isinstance(command, click.Group) or hasattr(command, "commands"):
-        if command.name == "archive" and not words:  # it also runs without a subcommand
+        if command.name == "archive" and not words:  # `archive` also runs without a subcommand
             break
         command = command.commands[words.pop(0)]
     values = {"NUMBER": "7", "OPERATION": "00000000-0000-0000-0000-000000000000"}

@@ -91,7 +91,7 @@ def test_a_wrong_hash_is_rejected(offline_api: Api, extensions: Body) -> None:
         assert response.status_code == 400
         (fault,) = api.read(response)["errors"]
         assert fault["extensions"]["code"] == "BAD_USER_INPUT"
-    for text in (sha256(QUERY), sha256("another")):  # and no document was stored
+    for text in (sha256(QUERY), sha256("another")):  # no document was stored
         assert api.read(post(offline_api, extensions=named(text)))["errors"] == [NOT_FOUND]
 
 

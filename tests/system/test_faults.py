@@ -108,7 +108,7 @@ def test_no_event_is_lost_or_repeated_if_any_process_is_killed_during_a_delivery
             messages = delivery(chance, learners=len(USERS))
             publishing.append(pool.submit(stack.publish, *messages))
             readiness.wait(lambda: (stack.count("appended") or 0) > before, victim)  # noqa: B023
-            if victim == "supervisor":  # Pub/Sub gets another port
+            if victim == "supervisor":  # the restarted Pub/Sub has another port
                 for published in publishing:
                     published.result()
             (VICTIMS | {"supervisor": kill_supervisor})[victim](stack)

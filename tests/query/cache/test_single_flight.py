@@ -40,7 +40,7 @@ def test_a_hundred_concurrent_requests_share_one_statement(one: Instance, key: C
     answers = one.run(hundred())
     assert all(answer == answers[0] for answer in answers)
     assert one.computations == 1
-    # the other two statements read versions
+    # one statement reads the result; the other two read versions
     assert len(one.reader.statements) == len(set(one.reader.statements)) == 3
 
 

@@ -75,7 +75,7 @@ def test_a_dead_letter_is_discarded_with_a_reason(visit: Visits, demo: Stack) ->
     page.get_by_role("button", name="Discard 1").click()
     dialog = page.get_by_role("dialog", name="Discard this dead letter?")
     dialog.get_by_role("button", name="Discard").click()
-    expect(dialog).to_be_visible()  # because a reason is required
+    expect(dialog).to_be_visible()  # a reason is required
     dialog.get_by_label("Reason").fill("a test’s own")
     dialog.get_by_role("button", name="Discard").click()
     expect(letter).to_have_count(0)
@@ -114,7 +114,7 @@ def test_an_erasure_asks_for_the_learner_and_shows_the_receipt(visit: Visits, de
         dialog.get_by_label("The learner’s id").fill(learner)
         dialog.get_by_role("button", name="Erase for ever").click()
         if not learner:
-            expect(dialog).to_be_visible()  # because an id is required
+            expect(dialog).to_be_visible()  # an id is required
             page.keyboard.press("Escape")
     erasure = page.locator(".operations > li").filter(has_text="Erasure").first
     expect(erasure.locator(".head")).to_contain_text("Done", timeout=60_000)
