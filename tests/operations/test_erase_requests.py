@@ -32,7 +32,7 @@ def test_only_an_administrator_may_erase(operator: Operator, traced: Connection,
     assert operator.error(query, LEARNER, roles=role)[0] == "FORBIDDEN"
 
 
-def test_erasing_an_erased_learner_returns_the_finished_operation_for_any_key(
+def test_erasing_an_erased_learner_returns_the_finished_operation_for_any_idempotency_key(
     operator: Operator, traced: Connection
 ) -> None:
     done = operator.run(erase(operator, key="k")["id"])

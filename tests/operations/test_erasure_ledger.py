@@ -29,7 +29,7 @@ def test_an_empty_archive_has_no_erasures(archive: Storage) -> None:
     assert erasure_ledger.read_digests(archive) == set()
 
 
-def test_the_ledger_returns_what_was_written(archive: Storage) -> None:
+def test_the_ledger_returns_the_written_entries(archive: Storage) -> None:
     other = Entry("cd" * 32, ENTRY.operation_id, ENTRY.erased_at)
     for entry in (ENTRY, other):
         erasure_ledger.write_entry(archive, entry)

@@ -98,7 +98,7 @@ def test_rows_can_be_selected_by_days_and_learners(
     assert write_csv(operator, exports, 'table: WEEKLY, from: "2030-01-01"') == []
 
 
-def test_a_parquet_file_has_the_rows_of_the_csv_file_with_types(
+def test_a_parquet_file_has_the_rows_of_the_csv_file_as_typed_values(
     operator: Operator, populated: Connection, exports: Path
 ) -> None:
     rows = write_csv(operator, exports, "table: DAILY")
