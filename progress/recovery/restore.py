@@ -33,7 +33,6 @@ def run(
     """Replace the live read models with the newest backup, without the erased learners.
 
     A learner is erased if the log or the ledger of erasures (its digests are `erased`) says so.
-
     Return the manifest and the number of later events. Raise ProgressError if no backup was made
     with these folds, and CheckpointError if the backup was made from another log. After either
     error, rebuild instead. A run that fails or is interrupted leaves nothing behind.
