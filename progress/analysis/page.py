@@ -1,4 +1,4 @@
-"""A report as one HTML file without scripts and without requests."""
+"""A report as one HTML file that has no scripts and sends no requests."""
 
 from pathlib import Path
 

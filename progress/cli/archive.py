@@ -32,7 +32,8 @@ def archive(
         bool, typer.Option("--now", help="Archive the events of an incomplete range, too.")
     ] = False,
     merge: Annotated[
-        bool, typer.Option("--merge", help="Afterwards, merge each ten ranges of a size into one.")
+        bool,
+        typer.Option("--merge", help="Then merge every ten neighbouring ranges of similar size."),
     ] = False,
 ) -> None:
     """Copy the log into Parquet files in ARCHIVE_BUCKET; write ranges with lost files again."""

@@ -1,4 +1,4 @@
-"""`progress export` and `progress erase`: write a learner's record into a file, and erase it."""
+"""`progress export` and `progress erase`: write a learner's record into a file, erase a learner."""
 
 import contextlib
 from pathlib import Path

@@ -55,7 +55,7 @@ export class Retry {
   }
 }
 
-/** Return an error as a Problem. An unexpected one is also reported to the browser. */
+/** Return an error as a Problem. An unexpected error is also reported to the browser. */
 function toProblem(error) {
   if (error instanceof Problem) return error;
   reportError(error);
