@@ -18,7 +18,9 @@ from progress.errors import ProgressError
 LARGEST = 100 * plan.RANGE  # positions in the largest range that a step can write in time
 
 _TOGETHER = 10  # Ranges that are merged into one.
-_MAX_BYTES = 512 << 20  # The size of a bucket's files; a merge needs twice as much temporary space.
+# The size of a bucket's files. A merge or an erasure needs twice as much temporary space, which is
+# memory in a Cloud Run function, and 512 MB for DuckDB.
+_MAX_BYTES = 256 << 20
 
 
 def run(

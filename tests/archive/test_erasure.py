@@ -45,6 +45,9 @@ def test_no_file_contains_an_erased_learner_and_the_sums_equal_those_of_the_log(
     left = archives.ranges(archive)
     assert sum(contents.events for contents in left) == events - removal.rows
     assert sum(len(contents.erased) for contents in left) == removal.rows > 0
+    for path in archives.files_with(archive, "learner-ben"):
+        rows = archives.stream_versions(archive, path)
+        assert rows == sorted(rows)
     assert [path.rpartition("/")[0] for path in archives.files_with(archive, "learner-ben")] == [
         path.rpartition("/")[0] for path in others
     ]
