@@ -20,6 +20,8 @@ Headers = dict[bytes, bytes]
 _MAX_BODY = 100 * 1024  # Bytes.
 _MAX_VALUE = 500  # Bytes; the rest of a longer header is ignored.
 _BODY_TIMEOUT_S = 10
+# After a stall of this process, timers expire before the event loop reads what has arrived.
+_STALL_GRACE_S = 0.1
 _HEX = b"0123456789abcdef"
 
 
@@ -101,11 +103,15 @@ async def _body(request: Request, headers: Headers) -> bytes:
     message = _poll_message(request)
     if message and not message.get("more_body", False):
         return await _collect(request, message)
+    reading = asyncio.create_task(_collect(request, message))
     try:
-        async with asyncio.timeout(_BODY_TIMEOUT_S):
-            return await _collect(request, message)
-    except TimeoutError:
-        raise BadInput(f"expected the whole body within {_BODY_TIMEOUT_S} seconds") from None
+        for timeout in (_BODY_TIMEOUT_S, _STALL_GRACE_S):
+            done, _ = await asyncio.wait({reading}, timeout=timeout)
+            if done:
+                return reading.result()
+    finally:
+        reading.cancel()
+    raise BadInput(f"expected the whole body within {_BODY_TIMEOUT_S} seconds")
 
 
 def _is_too_large(length: bytes) -> bool:
