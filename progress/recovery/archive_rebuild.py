@@ -20,7 +20,7 @@ from progress.errors import CheckpointError, ProgressError
 from progress.projections import batch, notifications, rebuild, replacement
 from progress.projections.notifications import Publisher
 from progress.projections.projector import SHARDS, Projector
-from progress.recovery import archive_loads, bucket_folds, buckets, erasures
+from progress.recovery import archive_loads, backups, bucket_folds, buckets, erasures
 from progress.recovery.archive_loads import Rebuild
 
 Connect = Callable[[], Connection]
@@ -77,14 +77,8 @@ def _read(connection: Connection, stored: Storage) -> tuple[Manifest, list[Range
     """Return the manifests; raise ProgressError if the archive is not one of this log."""
     archived = catalog.require(stored).manifest
     publishing.check_log(connection, archived)
-    shards = connection.run(
-        blocks("recovery/backups")["missing"],
-        shards=[checkpoint.shard for checkpoint in archived.checkpoints],
-        positions=[checkpoint.position for checkpoint in archived.checkpoints],
-        event_ids=[checkpoint.event_id for checkpoint in archived.checkpoints],
-    )
-    if shards:
-        raise CheckpointError(f"the archive is a copy of another log (shard {shards[0][0]})")
+    if shards := backups.find_missing(connection, archived.checkpoints):
+        raise CheckpointError(f"the archive is a copy of another log (shard {shards[0]})")
     contents = catalog.read_ranges(stored, archived)
     archive_restore.check_positions(contents, archived.upto)
     return archived, contents

@@ -4,13 +4,14 @@ import contextlib
 import functools
 import hashlib
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from progress.adapters.postgres.database import Connection
 from progress.adapters.postgres.statements import blocks
 from progress.adapters.storage.storage import PART, Output, Storage
+from progress.archive.manifest import Checkpoint as ArchivedCheckpoint
 from progress.errors import ProgressError
 from progress.projections import schema
 from progress.recovery import manifest
@@ -61,6 +62,18 @@ def find_newest(storage: Storage) -> tuple[str, Manifest]:
         )
     name = max(matching)
     return name, manifest.decode(_read_manifest(storage.reading(f"{name}/{manifest.NAME}")))
+
+
+def find_missing(
+    connection: Connection, checkpoints: Sequence[Checkpoint | ArchivedCheckpoint]
+) -> list[int]:
+    """Return the shards whose last folded or archived event is not in the log, in order."""
+    values = {
+        "shards": [checkpoint.shard for checkpoint in checkpoints],
+        "positions": [checkpoint.position for checkpoint in checkpoints],
+        "event_ids": [checkpoint.event_id for checkpoint in checkpoints],
+    }
+    return [shard for (shard,) in _rows(connection, "missing", **values)]
 
 
 def _read_manifest(parts: Iterator[bytes]) -> bytes:

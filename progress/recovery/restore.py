@@ -53,15 +53,9 @@ def _check(connection: Connection, backup: Manifest) -> None:
             f"the backup covers the log up to {backup.head}, but the log ends at {head}: "
             "run `progress rebuild`"
         )
-    shards = connection.run(
-        blocks("recovery/backups")["missing"],
-        shards=[checkpoint.shard for checkpoint in backup.checkpoints],
-        positions=[checkpoint.position for checkpoint in backup.checkpoints],
-        event_ids=[checkpoint.event_id for checkpoint in backup.checkpoints],
-    )
-    if shards:
+    if shards := backups.find_missing(connection, backup.checkpoints):
         raise CheckpointError(
-            f"the backup was made from another log (shard {shards[0][0]}): run `progress rebuild`"
+            f"the backup was made from another log (shard {shards[0]}): run `progress rebuild`"
         )
     rows = connection.run(blocks("recovery/backups")["not erased"], positions=backup.set_aside)
     if backups.set_aside(connection, backup.checkpoints) != [position for (position,) in rows]:

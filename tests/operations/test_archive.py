@@ -10,7 +10,15 @@ from progress.operations import step_actions
 from progress.operations.claim import ClaimedOperation
 from progress.projections import batch
 from tests.support import archives, doomed_worker, sample_events
-from tests.support.archive_operations import archive, expect_whole, fail, length, result, start
+from tests.support.archive_operations import (
+    archive,
+    expect_whole,
+    fail,
+    length,
+    result,
+    start,
+    start_interrupted,
+)
 from tests.support.doomed_worker import POINTS
 from tests.support.operation_fixtures import Operator, deliver
 from tests.support.stage import append
@@ -62,9 +70,7 @@ def test_a_compensation_leaves_no_file_even_if_its_worker_dies(
 def test_a_compensation_keeps_the_files_of_another_run(
     operator: Operator, populated: Connection, archive: Storage, length: int
 ) -> None:
-    operation_id = start(operator)
-    doomed_worker.run(operation_id, "ARCHIVE", "verify", "before")
-    doomed_worker.await_lost_claim(populated)
+    operation_id = start_interrupted(operator, populated, "verify")
     archives.run(populated, archive)
     change(operator, "cancelOperation", operation_id)
     assert run_until_it_ends(operator, operation_id)["state"] == "FAILED"
@@ -75,9 +81,7 @@ def test_a_compensation_keeps_the_files_of_another_run(
 def test_each_event_is_archived_once_if_another_run_archives_between_two_steps(
     operator: Operator, populated: Connection, archive: Storage, length: int, step: str
 ) -> None:
-    operation_id = start(operator)
-    doomed_worker.run(operation_id, "ARCHIVE", step, "before")
-    doomed_worker.await_lost_claim(populated)
+    operation_id = start_interrupted(operator, populated, step)
     append(populated, sample_events.lesson("ann", 9))
     batch.run(populated)
     archives.run(populated, archive)
@@ -91,9 +95,7 @@ def test_each_event_is_archived_once_if_another_run_archives_between_two_steps(
 def test_a_learner_who_is_erased_between_two_steps_is_in_no_file(
     operator: Operator, populated: Connection, archive: Storage, length: int, step: str
 ) -> None:
-    operation_id = start(operator)
-    doomed_worker.run(operation_id, "ARCHIVE", step, "before")
-    doomed_worker.await_lost_claim(populated)
+    operation_id = start_interrupted(operator, populated, step)
     assert archives.files_with(archive, "learner-ann")
     archives.empty_stream(populated, "learner-ann")
     erasure.remove_stream(populated, archive, "learner-ann", lambda _: None)
@@ -111,9 +113,7 @@ def test_verified_ranges_are_published_without_reading_the_log_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Verifying many ranges again could take longer than the timeout of the step `publish`."""
-    operation_id = start(operator)
-    doomed_worker.run(operation_id, "ARCHIVE", "publish", "before")
-    doomed_worker.await_lost_claim(populated)
+    operation_id = start_interrupted(operator, populated, "publish")
     with monkeypatch.context() as patch:
         patch.setattr(log_rows, "sum_rows", fail)
         assert result(run_until_it_ends(operator, operation_id))["upto"] == length
@@ -127,9 +127,7 @@ def test_the_step_publish_rewrites_at_most_one_range_and_the_next_operation_writ
     length: int,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    operation_id = start(operator)
-    doomed_worker.run(operation_id, "ARCHIVE", "publish", "before")
-    doomed_worker.await_lost_claim(populated)
+    operation_id = start_interrupted(operator, populated, "publish")
     erasure.remove_stream(populated, archive, "learner-ann", lambda _: None)
     monkeypatch.setattr(plan, "RANGE", 30)
     assert result(run_until_it_ends(operator, operation_id)) == {"upto": 30, "events": 30}
@@ -141,9 +139,7 @@ def test_a_run_that_was_overtaken_does_not_replace_the_manifest_of_a_published_r
     operator: Operator, populated: Connection, archive: Storage, length: int
 ) -> None:
     """The other run left out a learner, whose rows then get other ids when they are erased."""
-    operation_id = start(operator)
-    doomed_worker.run(operation_id, "ARCHIVE", "verify", "before")
-    doomed_worker.await_lost_claim(populated)
+    operation_id = start_interrupted(operator, populated, "verify")
     populated.run(archives.blocks()["begin erasure"], learner="ann")
     archives.run(populated, archive)
     archives.empty_stream(populated, "learner-ann")

@@ -11,7 +11,7 @@ from progress.adapters.storage import storage
 from progress.adapters.storage.storage import Storage
 from progress.archive import check
 from progress.errors import ProgressError
-from tests.support import archives
+from tests.support import archives, doomed_worker
 from tests.support.operation_fixtures import Operator
 
 EVER = 'before: "2999-01-01T00:00:00Z",'
@@ -33,6 +33,14 @@ def length(populated: Connection) -> int:
 def start(operator: Operator, arguments: str = EVER) -> str:
     """Start ARCHIVE; return the id of the operation."""
     operation_id: str = operator.start("archiveEvents", arguments)["id"]
+    return operation_id
+
+
+def start_interrupted(operator: Operator, connection: Connection, step: str) -> str:
+    """Start ARCHIVE; return its id after a worker has died before the step and lost its claim."""
+    operation_id = start(operator)
+    doomed_worker.run(operation_id, "ARCHIVE", step, "before")
+    doomed_worker.await_lost_claim(connection)
     return operation_id
 
 
