@@ -1,5 +1,6 @@
 """The report on cohorts: how many learners still study in the weeks after their first."""
 
+from collections import Counter
 from collections.abc import Sequence
 from datetime import date, timedelta
 
@@ -13,10 +14,13 @@ _NAMED_WEEK = 4  # the week in the report's title, or an earlier week if no coho
 _METHOD = (
     "A cohort is the learners whose first study day is in a week. A study day is a local day with "
     "a completed session; weeks begin on Monday. A learner is active in a week with a study day. "
-    "In each week, the row “All” is about the cohorts that have reached it. The newest week of the "
+    "In each week, the row “All” is about the cohorts whose share is shown. The newest week of the "
     "archive is left out, because it may be incomplete."
 )
-_RULE = f"{RULE} Each share is about all learners of its cohort."
+_RULE = (
+    f"{RULE} Each share is about all learners of its cohort. A share is hidden if the number of "
+    "active or of inactive learners is less than that."
+)
 _WIDTH = 860
 _LEFT, _HEAD, _ROW = 172, 46, 28
 _SHADES = 5
@@ -39,59 +43,65 @@ def build(rows: Sequence[Cohort], days: Days) -> Report:
 
 
 def _average(rows: Sequence[Cohort]) -> dict[int, float]:
-    """Return the share of active learners by week, over all cohorts that have reached it."""
-    weeks = sorted({row.week for row in rows})
-    return {
-        week: sum(row.active for row in rows if row.week == week)
-        / sum(row.learners for row in rows if row.week == week)
-        for week in weeks
-    }
+    """Return the share of active learners by week, over all cohorts whose share is known."""
+    active, learners = Counter[int](), Counter[int]()
+    for row in rows:
+        if row.active is not None:
+            active[row.week] += row.active
+            learners[row.week] += row.learners
+    return {week: active[week] / learners[week] for week in sorted(active)}
 
 
 def _finding(averages: dict[int, float]) -> str:
-    week = min(max(averages), _NAMED_WEEK)
+    week = max(week for week in averages if week <= _NAMED_WEEK)
     if week == 0:
-        return "No cohort has a whole later week yet"
+        return "No share of active learners in a later week can be shown yet"
     weeks = "a week" if week == 1 else f"{week} weeks"
     return f"{percent(averages[week])} of learners study {weeks} after their first week"
 
 
 def _table(rows: Sequence[Cohort], averages: dict[int, float]) -> Table:
     """Return a row for each cohort, and a column for each week."""
-    later = [week for week in averages if week]
+    later = range(1, max(averages) + 1)
     by_cohort: dict[date, dict[int, Cohort]] = {}
     for row in rows:
         by_cohort.setdefault(row.cohort, {})[row.week] = row
     body = [
         (
             *(cohort.isoformat(), f"{cells[0].learners:,}"),
-            *(percent(cells[week].active_rate) if week in cells else "" for week in later),
+            *(_share(cells.get(week)) for week in later),
         )
         for cohort, cells in by_cohort.items()
     ]
     total = f"{sum(cells[0].learners for cells in by_cohort.values()):,}"
-    body.append(("All", total, *(percent(averages[week]) for week in later)))
+    shares = (percent(averages[week]) if week in averages else "" for week in later)
+    body.append(("All", total, *shares))
     header = ("First week", "Learners", *(f"+{week}" for week in later))
     return Table("Share of active learners, by weeks after the first", header, body)
 
 
+def _share(cell: Cohort | None) -> str:
+    """Return the share of active learners; empty if it is hidden or not known yet."""
+    return "" if cell is None or cell.active_rate is None else percent(cell.active_rate)
+
+
 def _draw(rows: Sequence[Cohort], averages: dict[int, float]) -> Element:
-    later = [week for week in averages if 0 < week <= _MOST_WEEKS]
+    later = range(1, min(max(averages), _MOST_WEEKS) + 1)
     cohorts = sorted({row.cohort for row in rows})
     wide = min((_WIDTH - _LEFT) / max(len(later), 1), 56.0)
-    most = max([row.active_rate for row in rows if row.week in later], default=1.0)
+    most = max([row.active_rate or 0.0 for row in rows if row.week in later], default=1.0)
     bottom = _HEAD + _ROW * (len(cohorts) + 1) + 8
     chart = element("svg", viewBox=f"0 0 {_WIDTH} {bottom + 32}")
     _add_head(chart, later, wide)
     _add_row_label(chart, _HEAD, "All", sum(row.learners for row in rows if not row.week))
-    for week in later:
+    for week in averages.keys() & later:
         tip = f"all cohorts, week {week}: {percent(averages[week])} active"
         _add_cell(chart, (week, _HEAD, wide), averages[week], most, tip)
     tops = {cohort: _HEAD + 8 + _ROW * (n + 1) for n, cohort in enumerate(cohorts)}
     for row in rows:
         if row.week == 0:
             _add_row_label(chart, tops[row.cohort], day(row.cohort), row.learners)
-        elif row.week <= _MOST_WEEKS:
+        elif row.week <= _MOST_WEEKS and row.active_rate is not None:
             tip = (
                 f"first week from {day(row.cohort)}, week {row.week}: {row.active:,} of "
                 f"{row.learners:,} learners active"

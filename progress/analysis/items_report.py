@@ -20,8 +20,10 @@ _CHARTED = 15
 _LISTED = 50
 _DOMAINS = {"R": "Reading", "W": "Writing", "L": "Listening", "S": "Speaking"}
 _METHOD = (
-    f"{TEST} All numbers of a row are of the learners with such a test. Levels and domains are "
-    "those of the item's latest description; an item with several domains counts in each of them."
+    f"{TEST} All numbers of an item are of the learners with such a test. Levels and domains are "
+    "those of the item's latest description; their numbers are the sums of the shown items, but "
+    "their learners are those of the item with the most. An item with several domains counts in "
+    "each of them."
 )
 _LETTERS = 26  # letters of a headword in the chart, at most
 _WIDTH = 860
@@ -75,7 +77,7 @@ def _chart_items(items: Sequence[Item]) -> Figure:
 def _chart_groups(groups: Sequence[Item]) -> Figure:
     table = Table(
         "Levels and domains",
-        ("Name", "Kind", "Learners", "Tests", "Recalled", "Share", "Answers", "Right"),
+        ("Name", "Kind", "Learners, at least", "Tests", "Recalled", "Share", "Answers", "Right"),
         [(_label(row), row.kind, *_numbers(row)) for row in groups],
         texts=2,
     )

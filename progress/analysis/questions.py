@@ -1,6 +1,6 @@
 """The questions across learners: their rows, and how the archive answers them.
 
-Nothing is reported about fewer than 20 learners: rows about fewer learners are left out.
+Nothing is reported about fewer than 20 learners, not even as a difference of reported numbers.
 """
 
 from datetime import date
@@ -40,11 +40,12 @@ class Retention(msgspec.Struct, frozen=True):
 
 
 class Item(msgspec.Struct, frozen=True):
-    """The tests of an item, or of all items of a level or a domain, and all answers to these items.
+    """The tests of an item, or of all reported items of a level or domain, and all answers to these.
 
-    `learners` is the number of learners who had such a test; the other numbers count only these
-    learners. If `kind` is "level" or "domain", `headword`, `level` and `domains` are None.
-    `domains` has letters, such as "RW", or is UNKNOWN.
+    `learners` is the number of learners who had a test of the item; the other numbers count only
+    these learners. If `kind` is "level" or "domain", `learners` is that of the item with the most
+    learners, and `headword`, `level` and `domains` are None. `domains` has letters, such as "RW",
+    or is UNKNOWN.
     """
 
     kind: Literal["item", "level", "domain"]
@@ -64,14 +65,14 @@ class Cohort(msgspec.Struct, frozen=True):
     """A week of a cohort; `cohort` is the Monday of the week in which its learners first studied.
 
     `week` is 0 for the cohort's first week. `active` is the number of the cohort's `learners` who
-    have a study day in the week.
+    have a study day in the week; None if it is less than 20, or if 1 to 19 learners have none.
     """
 
     cohort: date
     week: int
     learners: int
-    active: int
-    active_rate: float
+    active: int | None
+    active_rate: float | None
 
 
 class Question(NamedTuple):

@@ -21,7 +21,8 @@ FROM begun
 GROUP BY ALL;
 
 -- rows --
--- Only whole weeks: the newest week with a study day is left out, because it may not have ended.
+-- Only whole weeks: the newest week with a study day is left out, because it may not have ended. `active` is null if it
+-- is about too few learners, or if the number of inactive learners would be.
 WITH counted AS (
     SELECT CAST(date_trunc('week', first_day) AS DATE) AS cohort, week, sum(learners) AS learners
     FROM cells
@@ -31,10 +32,14 @@ WITH counted AS (
     SELECT cohort, learners, unnest(generate_series(cohort, (SELECT max(week) - 7 FROM cells), INTERVAL 7 DAY)) AS week
     FROM counted
     WHERE week = cohort AND learners >= $fewest
+), shown AS (
+    SELECT c.cohort, CAST(c.week AS DATE) AS week, c.learners,
+        CASE WHEN a.learners >= $fewest AND c.learners - a.learners NOT BETWEEN 1 AND $fewest - 1
+            THEN a.learners END AS active
+    FROM cohorts c
+    LEFT JOIN counted a ON a.cohort = c.cohort AND a.week = c.week
 )
-SELECT CAST(c.cohort AS VARCHAR) AS cohort, (CAST(c.week AS DATE) - c.cohort) // 7 AS week,
-    CAST(c.learners AS BIGINT) AS learners, CAST(coalesce(a.learners, 0) AS BIGINT) AS active,
-    coalesce(a.learners, 0) / c.learners AS active_rate
-FROM cohorts c
-LEFT JOIN counted a ON a.cohort = c.cohort AND a.week = c.week
-ORDER BY c.cohort, c.week;
+SELECT CAST(cohort AS VARCHAR) AS cohort, (week - cohort) // 7 AS week, CAST(learners AS BIGINT) AS learners,
+    CAST(active AS BIGINT) AS active, active / learners AS active_rate
+FROM shown
+ORDER BY cohort, week;

@@ -2,12 +2,12 @@
 
 -- create --
 CREATE TABLE cells (
-    kind VARCHAR, name VARCHAR, learners BIGINT, asked BIGINT, recalled BIGINT, answers BIGINT, correct BIGINT
+    item_id VARCHAR, learners BIGINT, asked BIGINT, recalled BIGINT, answers BIGINT, correct BIGINT
 );
 
 -- add --
 -- Add the numbers of a group of buckets. All events of a learner are in one bucket, so the numbers of learners in
--- different buckets can be added up. An item with several domains counts in each of its domains.
+-- different buckets can be added up.
 INSERT INTO cells
 WITH tested AS (
     SELECT user_id, item_id, count(*) AS asked, count(*) FILTER (WHERE recalled) AS recalled
@@ -19,27 +19,34 @@ WITH tested AS (
     FROM dated_facts
     WHERE kind = 'answer' AND day BETWEEN CAST($first_day AS DATE) AND CAST($last_day AS DATE)
     GROUP BY ALL
-), named AS (
-    SELECT 'item' AS kind, item_id AS name, item_id FROM (SELECT DISTINCT item_id FROM tested)
-    UNION ALL
-    SELECT k.kind, coalesce(p.name, 'UNKNOWN'), t.item_id
-    FROM (SELECT DISTINCT item_id FROM tested) t
-    CROSS JOIN (VALUES ('level'), ('domain')) AS k (kind)
-    LEFT JOIN item_places p ON p.item_id = t.item_id AND p.kind = k.kind
 )
-SELECT n.kind, n.name, count(DISTINCT t.user_id), sum(t.asked), sum(t.recalled), sum(a.answers), sum(a.correct)
-FROM named n
-JOIN tested t ON t.item_id = n.item_id
+SELECT t.item_id, count(*), sum(t.asked), sum(t.recalled), sum(a.answers), sum(a.correct)
+FROM tested t
 JOIN answered a ON a.user_id = t.user_id AND a.item_id = t.item_id
-GROUP BY ALL;
+GROUP BY t.item_id;
 
 -- rows --
--- Items come first, by ascending retention rate, then the levels, then the domains in the order R W L S.
-WITH sums AS (
-    SELECT kind, name, CAST(sum(learners) AS BIGINT) AS learners, CAST(sum(asked) AS BIGINT) AS asked,
+-- Items come first, by ascending retention rate, then the levels, then the domains in the order R W L S. Levels and
+-- domains are computed from the shown items only: otherwise, their difference would be about a hidden item. An item
+-- with several domains counts in each of its domains.
+WITH shown AS (
+    SELECT item_id, sum(learners) AS learners, sum(asked) AS asked, sum(recalled) AS recalled,
+        sum(answers) AS answers, sum(correct) AS correct
+    FROM cells
+    GROUP BY item_id
+    HAVING sum(learners) >= $fewest
+), named AS (
+    SELECT 'item' AS kind, s.item_id AS name, s.* FROM shown s
+    UNION ALL
+    SELECT k.kind, coalesce(p.name, 'UNKNOWN'), s.*
+    FROM shown s
+    CROSS JOIN (VALUES ('level'), ('domain')) AS k (kind)
+    LEFT JOIN item_places p ON p.item_id = s.item_id AND p.kind = k.kind
+), sums AS (
+    SELECT kind, name, CAST(max(learners) AS BIGINT) AS learners, CAST(sum(asked) AS BIGINT) AS asked,
         CAST(sum(recalled) AS BIGINT) AS recalled, sum(recalled) / sum(asked) AS retention_rate,
         CAST(sum(answers) AS BIGINT) AS answers, CAST(sum(correct) AS BIGINT) AS correct_answers
-    FROM cells
+    FROM named
     GROUP BY ALL
 )
 SELECT s.kind, s.name, i.headword,
@@ -48,6 +55,5 @@ SELECT s.kind, s.name, i.headword,
     s.learners, s.asked, s.recalled, s.retention_rate, s.answers, s.correct_answers
 FROM sums s
 LEFT JOIN items i ON s.kind = 'item' AND i.item_id = s.name
-WHERE s.learners >= $fewest
 ORDER BY strpos('ild', left(s.kind, 1)), CASE WHEN s.kind = 'item' THEN s.retention_rate END,
     CASE WHEN s.kind = 'domain' THEN strpos('RWLSU', left(s.name, 1)) END, s.name;

@@ -113,7 +113,7 @@ def test_the_pages_are_accessible_in_both_colour_schemes(chromium: Browser, tmp_
             analysis_rows.item("item", "i1", ("oblige", "B2", "RW"), (20, 50, 12)),
             analysis_rows.item("level", "B2", (None, None, None), (20, 50, 12)),
         ],
-        "cohorts": analysis_rows.decay([(0, 20), (1, 30)], later=6, kept=0.7),
+        "cohorts": analysis_rows.decay([(0, 200), (1, 300)], later=6, kept=0.7),
     }
     for name, rows in examples.items():
         file = tmp_path / f"{name}.html"

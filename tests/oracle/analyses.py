@@ -1,4 +1,4 @@
-"""The answers to the questions across learners, without the minimum number of learners."""
+"""The answers to the questions across learners; `fewest` is the limit on numbers of learners."""
 
 from collections import defaultdict
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from tests.oracle.days import day
 from tests.oracle.events import Event, World
 
 Cell = tuple[str, ...]
-Counts = tuple[int, ...]
+Counts = tuple[int | None, ...]  # None: a hidden number
 Range = tuple[date, date]
 
 
@@ -42,30 +42,41 @@ def find_tests(world: World, days: Range) -> Iterator[RetentionTest]:
                 yield RetentionTest(user_id, answer, when, "MATURE" if interval >= 21 else "YOUNG")
 
 
-def retention(world: World, days: Range) -> dict[Cell, Counts]:
+def retention(world: World, days: Range, fewest: int) -> dict[Cell, Counts]:
     """Return (learners, asked, recalled) by week and maturity."""
     cells = defaultdict(list)
     for test in find_tests(world, days):
         cells[monday(test.day).isoformat(), test.maturity].append(test)
-    return {cell: _count(found) for cell, found in cells.items()}
+    counted = {cell: _count(found) for cell, found in cells.items()}
+    return {cell: counts for cell, counts in counted.items() if counts[0] >= fewest}
 
 
-def items(world: World, days: Range) -> dict[Cell, Counts]:
-    """Return (learners, asked, recalled, answers, correct answers) by kind and name."""
+def items(world: World, days: Range, fewest: int) -> dict[Cell, Counts]:
+    """Return (learners, asked, recalled, answers, correct answers) by kind and name.
+
+    Levels and domains are about the returned items; their learners are those of the item with the
+    most.
+    """
     described = descriptions(world)
-    cells = defaultdict(list)
+    by_item = defaultdict(list)
     for test in find_tests(world, days):
-        item = test.answer.data["item_id"]
-        cells["item", item].append(test)
-        for kind in ("level", "domain"):
-            for name in names(described.get(item, Description()), kind):
-                cells[kind, name].append(test)
+        by_item[test.answer.data["item_id"]].append(test)
+    groups = defaultdict(list)
+    for item, tests in by_item.items():
+        learners, *counts = *_count(tests), *_count_answers(world, tests, days)
+        if learners >= fewest:
+            groups["item", item].append((learners, *counts))
+            for kind in ("level", "domain"):
+                for name in names(described.get(item, Description()), kind):
+                    groups[kind, name].append((learners, *counts))
     return {
-        cell: (*_count(found), *_count_answers(world, found, days)) for cell, found in cells.items()
+        cell: (max(learners), *map(sum, counts))
+        for cell, found in groups.items()
+        for learners, *counts in [zip(*found, strict=True)]
     }
 
 
-def cohorts(world: World, days: Range) -> dict[Cell, Counts]:
+def cohorts(world: World, days: Range, fewest: int) -> dict[Cell, Counts]:
     """Return (learners, active) by the Monday of the first study week, and the weeks since then."""
     studied = {
         user: sorted(day(world, event) for event in world.completions(user))
@@ -81,9 +92,13 @@ def cohorts(world: World, days: Range) -> dict[Cell, Counts]:
             for user, first in firsts.items()
             if monday(first) == cohort and days[0] <= first <= days[1]
         ]
+        if len(members) < fewest:
+            continue
         for week in range((newest - cohort).days // 7):
-            active = [user for user in members if cohort + timedelta(7 * week) in weeks[user]]
-            cells[cohort.isoformat(), str(week)] = (len(members), len(active))
+            active = len([user for user in members if cohort + timedelta(7 * week) in weeks[user]])
+            is_hidden = active < fewest or 0 < len(members) - active < fewest
+            cell = cohort.isoformat(), str(week)
+            cells[cell] = (len(members), None if is_hidden else active)
     return cells
 
 
@@ -97,12 +112,12 @@ def monday(one: date) -> date:
     return one - timedelta(days=one.weekday())
 
 
-def _count(found: list[RetentionTest]) -> Counts:
+def _count(found: list[RetentionTest]) -> tuple[int, int, int]:
     recalled = [test for test in found if test.answer.type == "CorrectAnswerGiven"]
     return len({test.user_id for test in found}), len(found), len(recalled)
 
 
-def _count_answers(world: World, found: list[RetentionTest], days: Range) -> Counts:
+def _count_answers(world: World, found: list[RetentionTest], days: Range) -> tuple[int, int]:
     """Return how many answers, and correct ones, the tests' learners gave to their tested items."""
     asked = {(test.user_id, test.answer.data["item_id"]) for test in found}
     answers = [

@@ -89,13 +89,19 @@ def decay(sizes: list[tuple[int, int]], later: int, kept: float) -> list[Cohort]
     """
     newest = sizes[-1][0] + later
     return [
-        Cohort(
-            cohort=_MONDAY + timedelta(weeks=first),
-            week=week,
-            learners=learners,
-            active=(active := int(learners * kept**week)),
-            active_rate=active / learners,
-        )
+        _cohort(first, week, learners, int(learners * kept**week))
         for first, learners in sizes
         for week in range(newest - first + 1)
     ]
+
+
+def _cohort(first: int, week: int, learners: int, active: int) -> Cohort:
+    few = range(1, FEWEST_LEARNERS)
+    is_shown = active >= FEWEST_LEARNERS and learners - active not in few
+    return Cohort(
+        cohort=_MONDAY + timedelta(weeks=first),
+        week=week,
+        learners=learners,
+        active=active if is_shown else None,
+        active_rate=active / learners if is_shown else None,
+    )

@@ -1,6 +1,7 @@
 -- The rows of `progress analyse cohorts`: learners by the week (its Monday) of their first study day, and how many of
 -- them have a study day in each later week. A study day has a completed session; a session counts as completed only
--- once. The newest week is left out, because it may be incomplete.
+-- once. The newest week is left out, because it may be incomplete. `active` is null if it is about too few learners, or
+-- if the number of inactive learners would be.
 WITH completions AS (
     SELECT user_id, DATE_TRUNC(day, ISOWEEK) AS week
     FROM `${dataset}.learner_events`
@@ -26,16 +27,24 @@ active AS (
     FROM completions AS c
     JOIN firsts AS f ON f.user_id = c.user_id
     GROUP BY f.cohort, c.week
+),
+
+shown AS (
+    SELECT
+        s.cohort,
+        DIV(DATE_DIFF(monday, s.cohort, DAY), 7) AS week,
+        s.learners,
+        IF(
+            a.active >= ${fewest_learners} AND s.learners - a.active NOT BETWEEN 1 AND ${fewest_learners} - 1,
+            a.active,
+            NULL
+        ) AS active
+    FROM sizes AS s
+    CROSS JOIN UNNEST(GENERATE_DATE_ARRAY(
+        s.cohort, (SELECT DATE_SUB(MAX(week), INTERVAL 7 DAY) FROM completions), INTERVAL 7 DAY
+    )) AS monday
+    LEFT JOIN active AS a ON a.cohort = s.cohort AND a.week = monday
 )
 
-SELECT
-    s.cohort,
-    DIV(DATE_DIFF(monday, s.cohort, DAY), 7) AS week,
-    s.learners,
-    COALESCE(a.active, 0) AS active,
-    COALESCE(a.active, 0) / s.learners AS active_rate
-FROM sizes AS s
-CROSS JOIN UNNEST(GENERATE_DATE_ARRAY(
-    s.cohort, (SELECT DATE_SUB(MAX(week), INTERVAL 7 DAY) FROM completions), INTERVAL 7 DAY
-)) AS monday
-LEFT JOIN active AS a ON a.cohort = s.cohort AND a.week = monday
+SELECT cohort, week, learners, active, active / learners AS active_rate
+FROM shown

@@ -1,5 +1,6 @@
 -- The rows of `progress analyse items`: the tests of each item, level and domain, and all answers of the learners who
--- had a test. Levels and domains are those of the item's latest description.
+-- had a test. Levels and domains are those of the item's latest description. They are computed from the shown items
+-- only: otherwise, their difference would be about a hidden item.
 WITH descriptions AS (
     SELECT
         item_id,
@@ -25,17 +26,30 @@ pairs AS (
     HAVING COUNTIF(maturity IS NOT NULL) > 0
 ),
 
+shown AS (
+    SELECT
+        item_id,
+        COUNT(*) AS learners,
+        SUM(asked) AS asked,
+        SUM(recalled) AS recalled,
+        SUM(answers) AS answers,
+        SUM(correct_answers) AS correct_answers
+    FROM pairs
+    GROUP BY item_id
+    HAVING COUNT(*) >= ${fewest_learners}
+),
+
 named AS (
-    SELECT p.*, 'item' AS kind, p.item_id AS name
-    FROM pairs AS p
+    SELECT s.*, 'item' AS kind, s.item_id AS name
+    FROM shown AS s
     UNION ALL
-    SELECT p.*, 'level', COALESCE(d.level, 'UNKNOWN')
-    FROM pairs AS p
-    LEFT JOIN descriptions AS d ON d.item_id = p.item_id
+    SELECT s.*, 'level', COALESCE(d.level, 'UNKNOWN')
+    FROM shown AS s
+    LEFT JOIN descriptions AS d ON d.item_id = s.item_id
     UNION ALL
-    SELECT p.*, 'domain', name
-    FROM pairs AS p
-    LEFT JOIN descriptions AS d ON d.item_id = p.item_id
+    SELECT s.*, 'domain', name
+    FROM shown AS s
+    LEFT JOIN descriptions AS d ON d.item_id = s.item_id
     CROSS JOIN UNNEST(IF(ARRAY_LENGTH(d.domains) > 0, d.domains, ['UNKNOWN'])) AS name
 ),
 
@@ -43,7 +57,7 @@ counted AS (
     SELECT
         kind,
         name,
-        COUNT(DISTINCT user_id) AS learners,
+        MAX(learners) AS learners,
         SUM(asked) AS asked,
         SUM(recalled) AS recalled,
         SUM(recalled) / SUM(asked) AS retention_rate,
@@ -51,7 +65,6 @@ counted AS (
         SUM(correct_answers) AS correct_answers
     FROM named
     GROUP BY kind, name
-    HAVING COUNT(DISTINCT user_id) >= ${fewest_learners}
 )
 
 SELECT c.*, d.headword, IF(c.kind = 'item', COALESCE(d.level, 'UNKNOWN'), NULL) AS level, d.domains
