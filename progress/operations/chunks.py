@@ -1,8 +1,13 @@
-"""Chunks of work: each is one transaction, sized to take about a quarter second."""
+"""Chunks of work: each is one transaction, sized to take about a quarter second.
+
+Between two chunks, the worker can stop.
+"""
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+
+Check = Callable[[], None]
 
 _TARGET_S = 0.25
 _FIRST_SHARE = 10  # The first chunk has a tenth of the largest size.
@@ -10,15 +15,19 @@ _MOST_GROWTH = 2.0  # A chunk is at most twice as large as the chunk before it.
 
 
 class Chunks:
-    """The size of the next chunk, adapted to the time that the last one took."""
+    """The size of the next chunk, adapted to the time that the last one took.
 
-    def __init__(self, largest: int) -> None:
-        self._largest = largest
+    `check` is called before each chunk; it raises an error if the work must stop.
+    """
+
+    def __init__(self, largest: int, check: Check) -> None:
+        self._largest, self._check = largest, check
         self._size = max(1, largest // _FIRST_SHARE)
 
     @contextlib.contextmanager
     def next(self) -> Iterator[int]:
         """Yield the size of a chunk to the block, which works on the chunk and is timed."""
+        self._check()
         begin = time.monotonic()
         yield self._size
         self._size = adapt(self._size, time.monotonic() - begin, self._largest)

@@ -1,4 +1,8 @@
-"""The erasure of a learner: what each step changes. Every function can safely be called again."""
+"""The erasure of a learner: what each step changes. Every function can safely be called again.
+
+A function calls `check` before each chunk, or `report` before and after it. Both raise an error if
+the step must stop.
+"""
 
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -12,7 +16,7 @@ from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection
 from progress.adapters.postgres.statements import blocks
 from progress.operations import erasure_ledger
-from progress.operations.chunks import Chunks
+from progress.operations.chunks import Check, Chunks
 from progress.projections import schema
 from progress.projections.notifications import Change, Publisher
 
@@ -65,11 +69,11 @@ def count(connection: Connection, learner: str, operation_id: UUID) -> dict[str,
     return dict(zip(names, row, strict=True))
 
 
-def count_mentions(connection: Connection, learner: str) -> Mentions:
+def count_mentions(connection: Connection, learner: str, check: Check) -> Mentions:
     """Count the rows that can only be found by reading all rows of their kind."""
     return Mentions(
-        undeclared=sum(_page_undeclared(connection, learner, "count undeclared")),
-        dead_letters=sum(len(ids) for ids in _list_letters(connection, learner)),
+        undeclared=sum(_page_undeclared(connection, learner, "count undeclared", check)),
+        dead_letters=sum(len(ids) for ids in _list_letters(connection, learner, check)),
     )
 
 
@@ -114,7 +118,7 @@ def redact_events(
     with_deletions: bool = False,
 ) -> None:
     """Empty the learner's events, newest first; after each chunk, report its number of events."""
-    chunks, redacted = Chunks(CHUNK), 1
+    chunks, redacted = Chunks(CHUNK, lambda: report(0)), 1
     while redacted:
         with chunks.next() as at_most:
             values = {"learner": learner, "at_most": at_most, "with_deletions": with_deletions}
@@ -124,13 +128,15 @@ def redact_events(
 
 def redact_undeclared(connection: Connection, learner: str, report: Callable[[int], None]) -> None:
     """Empty the events of undeclared types that name only a session of the learner."""
-    for redacted in _page_undeclared(connection, learner, "redact undeclared"):
+    for redacted in _page_undeclared(connection, learner, "redact undeclared", lambda: report(0)):
         report(redacted)
 
 
-def _page_undeclared(connection: Connection, learner: str, block: str) -> Iterator[int]:
+def _page_undeclared(
+    connection: Connection, learner: str, block: str, check: Check
+) -> Iterator[int]:
     """Yield, for each chunk of the events of undeclared types, how many are the learner's."""
-    chunks = Chunks(CHUNK)
+    chunks = Chunks(CHUNK, check)
     stream: str | None
     stream, version = _BEFORE_UNDECLARED
     while stream is not None:
@@ -143,22 +149,22 @@ def _page_undeclared(connection: Connection, learner: str, block: str) -> Iterat
         yield found
 
 
-def redact_rest(connection: Connection, learner: str, operation_id: UUID) -> None:
+def redact_rest(connection: Connection, learner: str, operation_id: UUID, check: Check) -> None:
     """Delete the learner's snapshots and pending events; redact dead letters and operations."""
-    chunks, deleted = Chunks(CHUNK), 1
+    chunks, deleted = Chunks(CHUNK, check), 1
     while deleted:
         with chunks.next() as at_most:
             values = {"learner": learner, "at_most": at_most}
             deleted = _run(connection, "delete snapshots", **values)[0][0]
     _run(connection, "delete pending", learner=learner)
-    for letter_ids in _list_letters(connection, learner):
+    for letter_ids in _list_letters(connection, learner, check):
         _run(connection, "redact letters", letter_ids=letter_ids)
     _run(connection, "redact operations", learner=learner, except_for=operation_id)
 
 
-def _list_letters(connection: Connection, learner: str) -> Iterator[list[int]]:
+def _list_letters(connection: Connection, learner: str, check: Check) -> Iterator[list[int]]:
     """Yield the ids of the dead letters about the learner, in lists."""
-    chunks = Chunks(_LETTERS)
+    chunks = Chunks(_LETTERS, check)
     reached: int | None = _FIRST_LETTER
     while reached is not None:
         with chunks.next() as at_most:
@@ -192,9 +198,9 @@ def try_end_export(
     return True
 
 
-def hide_sessions(connection: Connection, learner: str) -> None:
+def hide_sessions(connection: Connection, learner: str, check: Check) -> None:
     """Replace the ids of the learner's sessions by digests."""
-    chunks = Chunks(_READ)
+    chunks = Chunks(_READ, check)
     reached: str | None = ""
     while reached is not None:
         with chunks.next() as at_most:
@@ -216,23 +222,25 @@ def delete_marks(connection: Connection, learner: str) -> None:
             _run(connection, "delete mark", learner=learner)
 
 
-def analyze(connection: Connection) -> None:
+def analyze(connection: Connection, check: Check) -> None:
     """Renew the planner's statistics, which hold values from the learner's rows."""
     for table_id, columns in _run(connection, "list columns of the log"):
+        check()
         _run(connection, "analyze", table_id=table_id, columns=columns)
     for name in list_schemas(connection):
         schema.set_search_path(connection, name)
         for (table,) in _run(connection, "list tables of learners"):
+            check()
             connection.run(f"ANALYZE {table}")
 
 
-def search(connection: Connection, learner: str, operation_id: UUID) -> list[Match]:
+def search(connection: Connection, learner: str, operation_id: UUID, check: Check) -> list[Match]:
     """Return the tables in which the learner's id is found."""
     values = {"learner": learner, "operation_id": operation_id}
     matches: list[Match] = []
     for table_id, place, blocks_of_table in _run(connection, "searched tables"):
         found = Counter[bool]()
-        chunks, first = Chunks(_BLOCKS), 0
+        chunks, first = Chunks(_BLOCKS, check), 0
         while first < blocks_of_table:
             with chunks.next() as size:
                 where = {"table_id": table_id, "first_block": first, "blocks": size}

@@ -66,10 +66,10 @@ def forget(operation: ClaimedOperation) -> object:
         schema.set_search_path(connection)
         if schema.exists(connection, schema.schema_name()):
             export_user.catch_up(connection, learner, operation.publisher, operation.wait)
-        _delete_copies(learner)
+        _delete_copies(operation, learner)
         forgotten_at = erase_user.read_time(connection)
         # Not counted in the first step, which would take too long with many dead letters.
-        mentioned = erase_user.count_mentions(connection, learner)
+        mentioned = erase_user.count_mentions(connection, learner, operation.report_progress)
     counts = operation.outcomes["forbid"]["counts"]
     counts = counts | {
         "events": counts["events"] + mentioned.undeclared,
@@ -92,7 +92,7 @@ def redact(operation: ClaimedOperation) -> object:
         _delete_exports(operation, connection, learner)
         erase_user.redact_events(connection, learner, report)
         erase_user.redact_undeclared(connection, learner, report)
-        erase_user.redact_rest(connection, learner, operation.id)
+        erase_user.redact_rest(connection, learner, operation.id, operation.report_progress)
     return {}
 
 
@@ -106,25 +106,26 @@ def files(operation: ClaimedOperation) -> object:
 
 def close(operation: ClaimedOperation) -> object:
     """Remove the last traces, once no worker can bring the learner back; return the receipt."""
+    check = operation.report_progress
     if "user_id" not in operation.arguments:  # a worker has stored the receipt, and then died
         with connection_for(operation) as connection:
-            erase_user.analyze(connection)
+            erase_user.analyze(connection, check)
             return erase_user.read_receipt(connection, operation.id)
     learner = _learner(operation)
     with connection_for(operation) as connection, _rebuild_lock(operation, connection):
         _wait_for_requests(operation, connection)
         erase_user.fold_deletion(connection, learner, operation.publisher)
-        erase_user.redact_events(connection, learner, lambda _: None, with_deletions=True)
-        erase_user.redact_undeclared(connection, learner, lambda _: None)
+        erase_user.redact_events(connection, learner, lambda _: check(), with_deletions=True)
+        erase_user.redact_undeclared(connection, learner, lambda _: check())
         _rewrite_files(operation, connection, learner)  # again, because UserDeleted has a new id
-        erase_user.hide_sessions(connection, learner)
+        erase_user.hide_sessions(connection, learner, check)
         erase_user.delete_marks(connection, learner)
         _delete_exports(operation, connection, learner)
-        erase_user.redact_rest(connection, learner, operation.id)
-        _delete_copies(learner)
+        erase_user.redact_rest(connection, learner, operation.id, check)
+        _delete_copies(operation, learner)
         receipt = _write_receipt(operation, connection, learner)
         erase_user.keep_receipt(connection, learner, operation.id, receipt)
-        erase_user.analyze(connection)
+        erase_user.analyze(connection, check)
     return receipt
 
 
@@ -132,7 +133,7 @@ def _write_receipt(
     operation: ClaimedOperation, connection: Connection, learner: str
 ) -> dict[str, Any]:
     """Search the database for the learner's id, and return the receipt, which does not name it."""
-    found = erase_user.search(connection, learner, operation.id)
+    found = erase_user.search(connection, learner, operation.id, operation.report_progress)
     forbidden, forgotten = operation.outcomes["forbid"], operation.outcomes["forget"]
     now = erase_user.read_time(connection)
     return {
@@ -178,10 +179,10 @@ def _rewrite_files(
     return erasure.remove_stream(connection, archive, f"learner-{learner}", report)
 
 
-def _delete_copies(learner: str) -> None:
+def _delete_copies(operation: ClaimedOperation, learner: str) -> None:
     """Delete every key of Redis that mentions the learner."""
     if url := settings.current().redis_url:
-        mentions.delete_mentions(url, learner)
+        mentions.delete_mentions(url, learner, operation.report_progress)
 
 
 def _delete_exports(operation: ClaimedOperation, connection: Connection, learner: str) -> None:

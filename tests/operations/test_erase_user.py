@@ -253,7 +253,8 @@ def test_the_versions_of_the_stream_have_no_gaps_during_an_erasure(
     def redact_and_check(connection: Connection, learner: str, report: Any, **options: Any) -> None:
         def check(events: int) -> None:
             report(events)
-            findings.extend(checks.run(traced).findings)
+            if events:
+                findings.extend(checks.run(traced).findings)
 
         redact_events(connection, learner, check, **options)
 

@@ -1,10 +1,12 @@
 """An erasure has the same result if a worker dies, or an outage occurs, in any step."""
 
 import contextlib
+import itertools
 import os
 import signal
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -23,6 +25,7 @@ from progress.errors import (
 )
 from progress.local import readiness
 from progress.operations import erase_user, erasure_ledger, erasure_steps, executor
+from progress.operations.claim import ClaimedOperation
 from progress.projections import batch, rebuild, replacement, schema
 from progress.projections.projector import Projector
 from progress.recovery import checks
@@ -42,6 +45,11 @@ from tests.support.operation_fixtures import Operator, deliver
 from tests.support.traced_runs import run_until_it_ends
 
 __all__ = ["no_requests"]
+
+CHUNKED = (  # the statements of chunks
+    *("redact events", "redact undeclared", "count undeclared", "delete snapshots", "letters"),
+    *("hide sessions", "search", "analyze"),
+)
 
 
 @pytest.fixture
@@ -123,6 +131,32 @@ def test_losing_the_connection_at_any_statement_does_not_count_as_an_attempt(
     done = operator.get(operation_id)
     assert [step["attempts"] for step in done["steps"]] == [1] * 5
     expect_the_end(traced, done)
+
+
+def test_each_step_can_end_before_each_of_its_chunks(
+    operator: Operator, traced: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The limits of the step and of the operation, and cancellations, are checked there."""
+    run, blocks_run = erase_user._run, list[str]()
+    check = ClaimedOperation.raise_if_expired
+
+    def run_and_record(connection: Connection, block: str, **values: object) -> Any:
+        blocks_run.append(block)
+        return run(connection, block, **values)
+
+    def check_and_record(operation: ClaimedOperation) -> None:
+        blocks_run.append("check")
+        check(operation)
+
+    for name in ("CHUNK", "_LETTERS", "_READ", "_BLOCKS"):
+        monkeypatch.setattr(erase_user, name, 1)
+    monkeypatch.setattr(erase_user, "_run", run_and_record)
+    monkeypatch.setattr(ClaimedOperation, "raise_if_expired", check_and_record)
+    expect_the_end(traced, operator.run(erase(operator)["id"]))
+    chunked = Counter(block for block in blocks_run if block in CHUNKED)
+    assert [block for block in CHUNKED if chunked[block] < 2] == []
+    before = itertools.pairwise(blocks_run)
+    assert {first for first, block in before if block in CHUNKED} == {"check"}
 
 
 def test_the_first_step_does_not_read_the_dead_letters(

@@ -1,6 +1,7 @@
 """Delete the keys of Redis that mention a text, in their names or their values."""
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 from progress.adapters.redis.resp import Command, ErrorReply
@@ -37,27 +38,29 @@ return deleted
 """
 
 
-def delete_mentions(url: str, text: str) -> int:
+def delete_mentions(url: str, text: str, check: Callable[[], None]) -> int:
     """Delete every key that mentions the text, plain or with JSON's escapes; return how many.
 
     Redis holds only copies, so it does no harm to delete a key that mentions the text by chance.
-    Raise CopiesUnavailable if Redis does not respond.
+    `check` is called before each 100 keys; it raises an error if the work must stop. Raise
+    CopiesUnavailable if Redis does not respond.
     """
     escaped = (json.dumps(text, ensure_ascii=ascii_only)[1:-1] for ascii_only in (False, True))
     texts = sorted({text, *escaped})
     try:
         connection = RedisSocket(parse_url(url), seconds=_TIMEOUT_S)
         try:
-            return _delete(connection, texts)
+            return _delete(connection, texts, check)
         finally:
             connection.close()
     except OSError as error:
         raise CopiesUnavailable(f"copies in Redis cannot be deleted: {error}") from error
 
 
-def _delete(connection: RedisSocket, texts: list[str]) -> int:
+def _delete(connection: RedisSocket, texts: list[str], check: Callable[[], None]) -> int:
     deleted, cursor = 0, b"0"
     while True:
+        check()
         cursor, keys = _run(connection, ("SCAN", cursor, "COUNT", _KEYS_PER_CALL))
         if keys:
             deleted += _run(connection, ("EVAL", _DELETE_SCRIPT, 0, len(texts), *texts, *keys))
