@@ -12,7 +12,7 @@ WHERE letter_id IN (
     LIMIT CAST(:limit AS bigint));
 
 -- delete finished operations --
-DELETE FROM operations.operations o WHERE o.finished_at < clock_timestamp() - interval '400 days';
+SELECT operations.delete_finished();
 
 -- learners to erase --
 -- The learners whose deletion was recorded more than :days days ago and whose erasure was never started, in the order

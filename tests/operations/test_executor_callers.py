@@ -14,7 +14,7 @@ from progress.local import readiness
 from progress.operations import executor, records, retention
 from progress.operations.records import OperationKind
 from tests.conftest import Store
-from tests.support import traced_operation
+from tests.support import operation_fixtures, traced_operation
 from tests.support.operation_fixtures import (
     FIELDS,
     Operator,
@@ -118,7 +118,36 @@ def test_finished_operations_are_deleted_after_400_days(
     run_until_it_ends(operator, recent)
     for operation_id, days in ((old, 401), (recent, 399)):
         connection.run(traced_operation.blocks()["grow old"], operation_id=operation_id, days=days)
+    assert delete_old(operator, store) == [recent]
+
+
+def delete_old(operator: Operator, store: Store) -> list[str]:
+    """Delete old operations as the batch job does; return the ids of the others, newest first."""
     with closing(database.connect(url_of(store, "batch"))) as job:
         retention.delete_finished_operations(job)
     listed = operator.data("{ operations { edges { node { id } } } }")["operations"]["edges"]
-    assert [edge["node"]["id"] for edge in listed] == [recent]
+    return [edge["node"]["id"] for edge in listed]
+
+
+def test_a_failed_erasure_is_kept_until_another_erasure_of_the_learner_has_succeeded(
+    operator: Operator,
+    hooks: Hooks,
+    connection: Connection,
+    store: Store,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def run(days: int) -> str:
+        """Return an erasure that ended so many days ago."""
+        operation_id = start(operator)
+        run_until_it_ends(operator, operation_id)
+        values = {"operation_id": operation_id}
+        connection.run(operation_fixtures.blocks()["set kind"], kind="ERASE_USER", **values)
+        connection.run(traced_operation.blocks()["grow old"], days=days, **values)
+        return operation_id
+
+    with monkeypatch.context() as limited:
+        limit_step(limited, "tidy", 0.0)
+        failed = run(days=900)
+    assert delete_old(operator, store) == [failed]
+    succeeded = run(days=0)
+    assert delete_old(operator, store) == [succeeded]
