@@ -33,7 +33,11 @@ from progress.archive.plan import Request
 from progress.errors import ArchiveDamaged
 from progress.operations import step_connections
 from progress.operations.claim import ClaimedOperation
-from progress.operations.step_connections import connection_for, parse_arguments
+from progress.operations.step_connections import (
+    connection_for,
+    limit_statements,
+    parse_arguments,
+)
 
 _MAX_RANGES = 100  # ranges per operation; the next operation continues
 
@@ -193,13 +197,14 @@ def _open(operation: ClaimedOperation) -> tuple[Connection, Storage]:
 
     Raise ArchiveRunning if another run holds the lock; Pub/Sub then calls a worker later.
     """
-    if operation.archive is None:
+    if operation.handover is None:
         resources = operation.resources
         connection = step_connections.connect()
         resources.callback(database.close, connection)
         resources.enter_context(log_rows.hold_lock(connection))
-        operation.archive = connection
-    return operation.with_deadline(operation.archive), location.open_archive(settings.current())
+        operation.handover = connection
+    connection = limit_statements(operation.handover, operation)
+    return connection, location.open_archive(settings.current())
 
 
 def _reporter(

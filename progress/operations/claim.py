@@ -20,7 +20,6 @@ from progress.adapters.postgres.statements import blocks
 from progress.errors import DatabaseUnavailable, OperationClaimed, OperationEnded, ProgressError
 from progress.operations.records import PLANS, Step
 from progress.projections.notifications import DISABLED, Publisher
-from progress.projections.replacement import Replacement
 
 MAX_ATTEMPTS = 5
 
@@ -29,9 +28,9 @@ _REPORT_INTERVAL_S = 1.0
 _MAX_ERROR_LENGTH = 2_000  # characters
 _FILE = "operations/executor"
 
-# The steps whose last attempt was ended by an outage, which the database could not record. That
-# attempt must not count; to make up for it, the next attempt is not counted.
-_uncounted: set[tuple[UUID, str]] = set()
+# The steps to run (False) or to undo (True) whose last attempt was ended by an outage, which the
+# database could not record. To make up for it, the next attempt is not counted.
+_uncounted: set[tuple[UUID, str, bool]] = set()
 
 
 def claim(
@@ -60,8 +59,7 @@ def translate(failure: Failure) -> ProgressError:
 class ClaimedOperation:
     """An operation that this worker has claimed; its methods write to its record."""
 
-    replacement: Replacement  # What the first step of a rebuild leaves for the second step.
-    archive: Connection | None = None  # The connection that holds the archive's lock.
+    handover: Any = None  # What a step leaves for the later steps of the same worker.
 
     def __init__(
         self, connection: Connection, operation_id: UUID, publisher: Publisher, row: list[Any]
@@ -70,22 +68,21 @@ class ClaimedOperation:
         self.kind, self.arguments, self.is_irrevocable, state, error, self.outcomes, *steps = row
         self.begun, names = (set[str](some or []) for some in steps)
         # Older code, which lacks some of the steps, may have accepted the operation.
-        known = tuple(step for step in PLANS[self.kind].steps if step.name in names)
-        self.plan = msgspec.structs.replace(PLANS[self.kind], steps=known)
+        self.steps = [step for step in PLANS[self.kind].steps if step.name in names]
         # While the operation is compensated: the failure to record at the end of the compensation.
         self.end = OperationEnded(state, error) if state else None
         self.resources = contextlib.ExitStack()  # open until this worker ends
-        self.step, self.attempt = self.plan.steps[0], 0
+        self.step, self.attempt = self.steps[0], 0
         self._lock, self._expires_at, self._next_report_at = threading.Lock(), 0.0, 0.0
-        if self.plan.restarts and len(self.outcomes) < len(self.plan.steps) and not self.end:
+        if PLANS[self.kind].restarts and len(self.outcomes) < len(self.steps) and not self.end:
             self.outcomes.clear()
             self._write("restart")
 
     def remaining_steps(self) -> list[Step]:
         """Return the incomplete steps or, if the operation is compensated, the steps to undo."""
         if self.end:
-            return [step for step in reversed(self.plan.steps) if step.name in self.begun]
-        return [step for step in self.plan.steps if step.name not in self.outcomes]
+            return [step for step in reversed(self.steps) if step.name in self.begun]
+        return [step for step in self.steps if step.name not in self.outcomes]
 
     def begin_step(self, step: Step) -> None:
         """Begin an attempt at the step or, if the operation is compensated, at undoing it.
@@ -94,9 +91,9 @@ class ClaimedOperation:
         """
         timeout_s = _COMPENSATION_TIMEOUT_S if self.end else step.timeout_s
         self.step, self._expires_at = step, time.monotonic() + timeout_s
-        key = (self.id, step.name)
+        key = (self.id, step.name, bool(self.end))
         state = "COMPENSATING" if self.end else "RUNNING"
-        counts = self._record_step(state, count=int(key not in _uncounted), is_final=step.is_final)
+        counts = self._record_step(state, count=int(key not in _uncounted))
         _uncounted.discard(key)
         if not counts:
             self._raise_if_interrupted()
@@ -125,20 +122,18 @@ class ClaimedOperation:
             self._record_step(state, count=-1 if is_outage else 0, error=error)
         except DatabaseUnavailable:
             if is_outage:
-                _uncounted.add((self.id, self.step.name))
+                _uncounted.add((self.id, self.step.name, bool(self.end)))
 
     def begin_compensation(self, end: OperationEnded) -> None:
         """Record that compensation begins; once it is done, the operation ends with `end`."""
         if not self.end:
             self.end = end
-            self._set_state("COMPENSATING", end, failing_state=end.state)
+            self._set_state("COMPENSATING", end)
 
     def finish(self, end: OperationEnded | None) -> None:
         """Record the failure `end` or, if it is None, the last step's outcome as the result."""
-        if end:
-            self._set_state(end.state, end)
-        else:
-            self._set_state("SUCCEEDED", outcome=self.outcomes[self.plan.steps[-1].name])
+        outcome = None if end else self.outcomes[self.steps[-1].name]
+        self._set_state(end.state if end else "SUCCEEDED", end, outcome)
 
     def report_progress(self, progress: float = 0.0) -> None:
         """Record the progress, at most once a second; raise OperationEnded if the work must stop.
@@ -158,44 +153,33 @@ class ClaimedOperation:
 
     def raise_if_expired(self) -> None:
         """Raise OperationEnded if the time of the attempt is over."""
-        if time.monotonic() >= self._expires_at:
+        if not self.remaining_s():
             text = f"{self.step.name}: not done within {self.step.timeout_s:.0f} s"
             raise OperationEnded("TIMED_OUT", text)
 
-    def with_deadline(self, connection: Connection) -> Connection:
-        """Return the connection with its statements limited to the attempt's remaining time."""
-        remaining_ms = 1_000 * max(0.0, self._expires_at - time.monotonic()) + 100
-        connection.run(blocks(_FILE)["limit statements"], milliseconds=f"{remaining_ms:.0f}")
-        return connection
+    def remaining_s(self) -> float:
+        """Return the seconds until the time of the attempt is over; 0 if it is over."""
+        return max(0.0, self._expires_at - time.monotonic())
 
     def _raise_if_interrupted(self, progress: float = 0.0) -> None:
-        is_expired, is_cancelled = self._write("record progress", progress=progress)
+        is_expired, cancelled_by = self._write("record progress", progress=progress)
         if is_expired:
-            text = f"not done within {self.plan.time_limit_s / 3_600:.0f} h of its acceptance"
-            raise OperationEnded("TIMED_OUT", text)
-        if is_cancelled:
-            raise OperationEnded("FAILED", "cancelled")
+            hours = PLANS[self.kind].time_limit_s / 3_600
+            raise OperationEnded("TIMED_OUT", f"not done within {hours:.0f} h of its acceptance")
+        if cancelled_by is not None:
+            raise OperationEnded("FAILED", "cancelled", cancelled_by=cancelled_by)
 
-    def _record_step(
-        self, state: str, *, count: int = 0, is_final: bool = False, **values: Any
-    ) -> list[Any]:
+    def _record_step(self, state: str, *, count: int = 0, **values: Any) -> list[Any]:
         return self._write(
             "record step", step=self.step.name, state=state, max_attempts=MAX_ATTEMPTS,
             attempts=0 if self.end else count, compensations=count if self.end else 0,
-            is_final=is_final, **values,
+            is_final=self.step.is_final and not self.end, **values,
         )  # fmt: skip
 
-    def _set_state(
-        self,
-        state: str,
-        end: OperationEnded | None = None,
-        *,
-        failing_state: str | None = None,
-        outcome: object = None,
-    ) -> None:
+    def _set_state(self, state: str, end: OperationEnded | None, outcome: object = None) -> None:
         self._write(
-            "set state", state=state, failing_state=failing_state, error=end, outcome=outcome,
-            cancelled_by=end.cancelled_by if end else None,
+            "set state", state=state, failing_state=end and end.state, error=end, outcome=outcome,
+            cancelled_by=end and end.cancelled_by,
         )  # fmt: skip
 
     def _write(
@@ -204,10 +188,9 @@ class ClaimedOperation:
         """Run the block and publish the operation's new version; return the other columns."""
         text = None if error is None else masking.mask_shapes(str(error))[:_MAX_ERROR_LENGTH]
         json = None if outcome is None else msgspec.json.encode(outcome).decode()
+        values |= {"operation_id": self.id, "error": text, "outcome": json}
         with database.translate_errors(translate):
-            rows = self._connection.run(
-                blocks(_FILE)[block], operation_id=self.id, error=text, outcome=json, **values
-            )
+            rows = self._connection.run(blocks(_FILE)[block], **values)
         version, *columns = rows[0] if rows else [None]
         if version is not None:
             self.publisher.publish_operation(str(self.id), version)

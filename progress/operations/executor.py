@@ -6,17 +6,15 @@ return, completed steps remain, and `retryOperation` resumes at the first incomp
 """
 
 import time
-from collections.abc import Mapping
 from uuid import UUID
 
-from progress import settings
 from progress.adapters.postgres import database
 from progress.adapters.telemetry import logs, tracing
 from progress.errors import AttemptFailed, OperationEnded, ProgressError, Unavailable
-from progress.operations import claim, step_actions
+from progress.operations import claim, step_actions, step_connections
 from progress.operations.claim import ClaimedOperation
 from progress.operations.records import Step
-from progress.operations.step_actions import Action
+from progress.operations.step_actions import Action, Actions
 from progress.projections.notifications import DISABLED, Publisher
 
 _CONNECTION_TIMEOUT_S = 30.0
@@ -27,15 +25,9 @@ def run(operation_id: UUID, publisher: Publisher = DISABLED) -> bool:
 
     Raise Unavailable if the command must be delivered again.
     """
-    connection = database.connect(
-        settings.current(), name="operation", timeout_s=_CONNECTION_TIMEOUT_S
-    )
-    try:
-        operation = claim.claim(connection, operation_id, publisher)
-        if operation:
+    with step_connections.open_connection(_CONNECTION_TIMEOUT_S) as connection:
+        if operation := claim.claim(connection, operation_id, publisher):
             _run_to_end(operation)
-    finally:
-        database.close(connection)
     return operation is not None
 
 
@@ -43,8 +35,7 @@ def _run_to_end(operation: ClaimedOperation) -> None:
     end = operation.end or _attempt_steps(operation, step_actions.ACTIONS[operation.kind])
     if end and not operation.is_irrevocable:
         operation.begin_compensation(end)
-        compensations = step_actions.COMPENSATIONS.get(operation.kind, {})
-        if failure := _attempt_steps(operation, compensations):
+        if failure := _attempt_steps(operation, step_actions.COMPENSATIONS.get(operation.kind, {})):
             end = OperationEnded(end.state, f"{end}; not compensated: {failure}")
     operation.finish(end)
     kind = operation.kind.lower()
@@ -54,9 +45,7 @@ def _run_to_end(operation: ClaimedOperation) -> None:
     )  # fmt: skip
 
 
-def _attempt_steps(
-    operation: ClaimedOperation, actions: Mapping[str, Action]
-) -> OperationEnded | None:
+def _attempt_steps(operation: ClaimedOperation, actions: Actions) -> OperationEnded | None:
     """Attempt each remaining step that has an action; return None on success, else the failure."""
     try:
         with database.translate_errors(claim.translate), operation.resources:
@@ -71,12 +60,10 @@ def _attempt_steps(
 def _attempt(operation: ClaimedOperation, step: Step, action: Action) -> None:
     """Run the action once and record how it ended; raise Unavailable to request another attempt."""
     operation.begin_step(step)
-    began, outcome = time.perf_counter(), "error"
+    kind, began, outcome = operation.kind.lower(), time.perf_counter(), "error"
+    span = tracing.child_span(f"{kind} {step.name}", "internal")
     try:
-        with (
-            tracing.child_span(f"{operation.kind.lower()} {step.name}", "internal"),
-            database.translate_errors(claim.translate),
-        ):
+        with span, database.translate_errors(claim.translate):
             operation.complete_step(action(operation))
         outcome = "ok"
     except OperationEnded:
@@ -92,7 +79,6 @@ def _attempt(operation: ClaimedOperation, step: Step, action: Action) -> None:
         operation.fail_step(error)
         raise AttemptFailed(f"{operation.kind}, attempt {operation.attempt}: {error}") from error
     finally:
-        kind = operation.kind.lower()
         logs.write(
             "INFO", f"{kind}: {step.name}", operation=kind, operation_id=str(operation.id),
             step=step.name, attempt=operation.attempt, outcome=outcome,

@@ -8,10 +8,16 @@ from progress.adapters.postgres.database import Connection
 from progress.errors import EventStoreError, RebuildRunning
 from progress.operations import archive_steps, erasure_steps, export_steps, step_connections
 from progress.operations.claim import ClaimedOperation
-from progress.operations.step_connections import connection_for, parse_arguments
+from progress.operations.step_connections import (
+    connection_for,
+    limit_statements,
+    parse_arguments,
+)
 from progress.projections import batch, rebuild, replacement, replay
+from progress.projections.replacement import Replacement
 
 Action = Callable[[ClaimedOperation], object]
+Actions = Mapping[str, Action]  # by the name of the step
 
 _RETRY_INTERVAL_S = 0.2  # The pause while another run holds the lock.
 _FOLD_SHARE = 0.9  # The share of the first step in a rebuild's progress.
@@ -44,7 +50,7 @@ def _fold(operation: ClaimedOperation) -> object:
     """
 
     def connect() -> Connection:
-        return operation.with_deadline(step_connections.connect())
+        return limit_statements(step_connections.connect(), operation)
 
     def report_progress(folded: int, total: int) -> None:
         operation.report_progress(_FOLD_SHARE * folded / max(total, 1))
@@ -52,7 +58,7 @@ def _fold(operation: ClaimedOperation) -> object:
     while True:
         opening = replacement.open_replacement(connect, operation.publisher)
         try:
-            operation.replacement = operation.resources.enter_context(opening)
+            operation.handover = operation.resources.enter_context(opening)
         except RebuildRunning:
             operation.wait(_RETRY_INTERVAL_S)
         else:
@@ -62,8 +68,8 @@ def _fold(operation: ClaimedOperation) -> object:
 def _swap(operation: ClaimedOperation) -> object:
     """Swap the second schema in; return the number of events folded in all."""
     # This worker has also run the step "fold", because any worker of a rebuild begins with it.
-    second = operation.replacement
-    operation.with_deadline(second.connection)
+    second: Replacement = operation.handover
+    limit_statements(second.connection, operation)
     return {"events": operation.outcomes["fold"]["events"] + second.swap()}
 
 
@@ -86,7 +92,7 @@ def _replay(operation: ClaimedOperation) -> object:
     return {"replayed": replayed, "stay": stay}
 
 
-ACTIONS: dict[str, Mapping[str, Action]] = {
+ACTIONS: dict[str, Actions] = {
     "RUN_BATCH": {"batch": _run_batch},
     "REBUILD": {"fold": _fold, "swap": _swap},
     "REPLAY_DEAD_LETTERS": {"replay": _replay},
@@ -108,7 +114,7 @@ ACTIONS: dict[str, Mapping[str, Action]] = {
     },
 }
 
-COMPENSATIONS: dict[str, Mapping[str, Action]] = {
+COMPENSATIONS: dict[str, Actions] = {
     "ARCHIVE": {"write": archive_steps.remove_written},
     "EXPORT_USER": {"write": export_steps.delete},
     "EXPORT_STATISTICS": {"write": export_steps.delete},

@@ -1,4 +1,4 @@
-"""What the steps of operations share: a connection with a time limit, and parsed arguments."""
+"""What the steps of operations share: a connections with time limits, and parsed arguments."""
 
 import contextlib
 from collections.abc import Iterator
@@ -9,6 +9,7 @@ import msgspec
 from progress import settings
 from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection
+from progress.adapters.postgres.statements import blocks
 from progress.errors import OperationEnded
 from progress.operations.claim import ClaimedOperation
 from progress.operations.records import OperationState
@@ -17,18 +18,32 @@ T = TypeVar("T")
 
 
 @contextlib.contextmanager
-def connection_for(operation: ClaimedOperation) -> Iterator[Connection]:
-    """Open a connection for the current attempt at a step."""
-    connection = connect()
+def open_connection(timeout_s: float | None = None) -> Iterator[Connection]:
+    """Open a connection of an operation's worker for the block."""
+    connection = connect(timeout_s)
     try:
-        yield operation.with_deadline(connection)
+        yield connection
     finally:
         database.close(connection)
 
 
-def connect() -> Connection:
+@contextlib.contextmanager
+def connection_for(operation: ClaimedOperation) -> Iterator[Connection]:
+    """Open a connection for the current attempt at a step."""
+    with open_connection() as connection:
+        yield limit_statements(connection, operation)
+
+
+def connect(timeout_s: float | None = None) -> Connection:
     """Open a connection of an operation's worker."""
-    return database.connect(settings.current(), name="operation")
+    return database.connect(settings.current(), name="operation", timeout_s=timeout_s)
+
+
+def limit_statements(connection: Connection, operation: ClaimedOperation) -> Connection:
+    """Return the connection with its statements limited to the attempt's remaining time."""
+    milliseconds = f"{1_000 * operation.remaining_s() + 100:.0f}"
+    connection.run(blocks("operations/executor")["limit statements"], milliseconds=milliseconds)
+    return connection
 
 
 def parse_arguments(operation: ClaimedOperation, type_: type[T]) -> T:

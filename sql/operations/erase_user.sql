@@ -106,7 +106,8 @@ ORDER BY o.number;
 
 -- cancel export --
 UPDATE operations.operations o SET cancelled_by = 'erasure', version = o.version + 1
-WHERE o.operation_id = CAST(:operation_id AS uuid) AND o.finished_at IS NULL AND o.cancelled_by IS NULL;
+WHERE o.operation_id = CAST(:operation_id AS uuid) AND o.finished_at IS NULL AND o.cancelled_by IS NULL
+  AND o.failing_state IS NULL;
 
 -- end export --
 -- An export with cancelled_by raises no alert although it failed, because no operator has to act.

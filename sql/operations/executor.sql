@@ -46,26 +46,28 @@ WHERE s.operation_id = o.operation_id AND s.name = :step
 RETURNING o.version, s.attempts, s.compensations;
 
 -- record progress --
--- Record the progress, which never decreases. Also returns whether the operation has expired, and whether it was
--- cancelled before its point of no return. Neither an expiry nor a cancellation stops a compensation.
+-- Record the progress, which never decreases. Also returns whether the operation has expired, and who cancelled it
+-- before its point of no return. Neither an expiry nor a cancellation stops a compensation.
 WITH reported AS (
     UPDATE operations.operations o SET progress = :progress, version = o.version + 1
     WHERE o.operation_id = CAST(:operation_id AS uuid) AND o.progress < :progress RETURNING o.version)
 SELECT (SELECT r.version FROM reported r), o.state = 'RUNNING' AND clock_timestamp() >= o.expires_at,
-    o.state = 'RUNNING' AND o.cancelled_by IS NOT NULL AND NOT o.is_irrevocable
+    CASE WHEN o.state = 'RUNNING' AND NOT o.is_irrevocable THEN o.cancelled_by END
 FROM operations.operations o WHERE o.operation_id = CAST(:operation_id AS uuid);
 
 -- set state --
--- Begin to compensate the operation, or end it. The step that did not succeed gets the operation's new state.
+-- Begin to compensate the operation, or end it. The step that did not succeed gets the operation's new state. If the
+-- operation failed before its worker read the cancellation, forget the cancellation: an operator must read the failure.
 WITH s AS (
     UPDATE operations.steps s SET state = :state, error = :error
     WHERE s.operation_id = CAST(:operation_id AS uuid)
       AND (s.state IN ('RUNNING', 'COMPENSATING') OR s.is_compensated AND s.outcome IS NULL))
 UPDATE operations.operations o
-SET state = :state, failing_state = :failing_state, error = :error, result = CAST(:outcome AS jsonb),
-    progress = CASE :state WHEN 'SUCCEEDED' THEN 1 ELSE o.progress END,
+SET state = :state, failing_state = CASE :state WHEN 'COMPENSATING' THEN :failing_state END, error = :error,
+    result = CAST(:outcome AS jsonb), progress = CASE :state WHEN 'SUCCEEDED' THEN 1 ELSE o.progress END,
     finished_at = CASE :state WHEN 'COMPENSATING' THEN NULL ELSE clock_timestamp() END,
-    cancelled_by = coalesce(o.cancelled_by, :cancelled_by), version = o.version + 1
+    cancelled_by = CASE :state WHEN 'COMPENSATING' THEN :cancelled_by ELSE coalesce(o.cancelled_by, :cancelled_by) END,
+    version = o.version + 1
 WHERE o.operation_id = CAST(:operation_id AS uuid) RETURNING o.version;
 
 -- limit statements --

@@ -14,7 +14,7 @@ from progress.local import readiness
 from progress.operations import claim
 from progress.projections import batch, projector, replacement
 from tests.conftest import Store
-from tests.support import model_rows, sample_events
+from tests.support import model_rows, sample_events, traced_operation
 from tests.support.operation_fixtures import (
     Operator,
     blocks,
@@ -26,6 +26,13 @@ from tests.support.operation_fixtures import (
     url_of,
 )
 from tests.support.stage import connect
+from tests.support.traced_runs import (
+    Hooks,
+    change,
+    run_a_worker_that_dies,
+    run_until_it_ends,
+    start,
+)
 
 
 def claim_released(connection: Connection, operation_id: str) -> claim.ClaimedOperation:
@@ -163,3 +170,19 @@ def test_a_rebuild_waits_for_another_rebuild_to_end(
         done = running.result()
     result(done)
     assert done["steps"][0]["attempts"] == 1
+
+
+def test_an_attempt_to_undo_a_step_counts_although_an_outage_ended_an_attempt_at_the_step(
+    operator: Operator, hooks: Hooks, connection: Connection
+) -> None:
+    """The database could not record the outage, and another worker has completed the step."""
+    operation_id = start(operator)
+    sql = traced_operation.blocks()
+    hooks["prepare", "before"] = lambda: connection.run(sql["break workers"], name="operation")
+    with pytest.raises(Unavailable):
+        deliver(operation_id)
+    run_a_worker_that_dies(operation_id, "write", "before")
+    change(operator, "cancelOperation", operation_id)
+    run_until_it_ends(operator, operation_id)
+    counts = connection.run(sql["compensations"], operation_id=operation_id, step="prepare")
+    assert counts == [[1]]

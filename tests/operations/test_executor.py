@@ -1,9 +1,5 @@
 """The executor under faults: killed workers, outages, cancellations and timeouts."""
 
-import os
-import signal
-import subprocess
-import sys
 from typing import Any
 
 import pytest
@@ -19,7 +15,14 @@ from progress.operations import claim, step_actions
 from tests.support import traced_operation
 from tests.support.operation_fixtures import Operator, deliver, limit_step
 from tests.support.traced_operation import COMPENSATED, POINTS, STEPS
-from tests.support.traced_runs import DONE, Hooks, change, run_until_it_ends, start
+from tests.support.traced_runs import (
+    DONE,
+    Hooks,
+    change,
+    run_a_worker_that_dies,
+    run_until_it_ends,
+    start,
+)
 
 
 def test_a_step_that_was_added_after_the_operation_was_accepted_is_left_out(
@@ -32,13 +35,6 @@ def test_a_step_that_was_added_after_the_operation_was_accepted_is_left_out(
     done = run_until_it_ends(operator, operation_id)
     assert (done["state"], done["result"]) == ("SUCCEEDED", '{"step": "offer"}')
     assert traced_operation.read_runs(connection) == DONE[:-1]
-
-
-def run_a_worker_that_dies(operation_id: str, step: str, point: str) -> None:
-    """Run a worker in a separate process, which kills itself at this point of the step."""
-    words = [sys.executable, "-m", "tests.support.traced_operation", operation_id, step, point]
-    done = subprocess.run(words, env=dict(os.environ), timeout=60, check=False)
-    assert done.returncode == -signal.SIGKILL
 
 
 @pytest.mark.parametrize("point", POINTS)

@@ -12,6 +12,7 @@ from tests.support.erasure_fixtures import erase, no_requests
 from tests.support.export_fixtures import export, exports
 from tests.support.operation_fixtures import Operator, blocks, limit_step, url_of
 from tests.support.stage import connect
+from tests.support.traced_runs import Hooks, change, start
 
 __all__ = ["exports", "no_requests"]
 
@@ -42,6 +43,23 @@ def test_a_cancelled_operation_does_not_count_as_failed(operator: Operator, stor
     operator.data(f'mutation {{ cancelOperation(id: "{operation_id}") {{ id }} }}')
     assert operator.run(operation_id)["state"] == "FAILED"
     assert count(store) == (0, 0)
+
+
+@pytest.mark.parametrize("point", ["before", "undo before"])
+def test_a_failure_counts_even_if_the_operation_is_cancelled_in_or_after_the_failing_attempt(
+    operator: Operator, hooks: Hooks, store: Store, monkeypatch: pytest.MonkeyPatch, point: str
+) -> None:
+    limit_step(monkeypatch, "write", 0.0)
+    operation_id = start(operator)
+    states = []
+
+    def cancel() -> None:
+        states.append(change(operator, "cancelOperation", operation_id)["state"])
+
+    hooks["write", point] = cancel
+    assert operator.run(operation_id)["state"] == "TIMED_OUT"
+    assert states == ["RUNNING" if point == "before" else "COMPENSATING"]
+    assert count(store) == (1, 0)
 
 
 @pytest.mark.parametrize("ended_by", ["erasure", "deletion"])

@@ -37,6 +37,9 @@ WHERE application_name = :name AND datname = current_database();
 SELECT count(*) FROM pg_locks l JOIN pg_stat_activity a USING (pid)
 WHERE l.locktype = 'transactionid' AND NOT l.granted AND a.datname = current_database();
 
+-- compensations --
+SELECT compensations FROM operations.steps WHERE operation_id = CAST(:operation_id AS uuid) AND name = :step;
+
 -- runs --
 SELECT step, effect FROM public.runs ORDER BY run;
 

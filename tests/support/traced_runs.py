@@ -1,5 +1,9 @@
 """Runs of the traced operation, which replaces REBUILD in this process."""
 
+import os
+import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 from uuid import UUID
@@ -47,6 +51,13 @@ def change(operator: Operator, mutation: str, operation_id: str) -> Any:
     if "errors" in body:
         return body["errors"][0]["extensions"]["code"]
     return body["data"][mutation]
+
+
+def run_a_worker_that_dies(operation_id: str, step: str, point: str) -> None:
+    """Run a worker in a separate process, which kills itself at this point of the step."""
+    words = [sys.executable, "-m", "tests.support.traced_operation", operation_id, step, point]
+    done = subprocess.run(words, env=dict(os.environ), timeout=60, check=False)
+    assert done.returncode == -signal.SIGKILL
 
 
 def run_until_it_ends(operator: Operator, operation_id: str) -> Any:

@@ -1,8 +1,12 @@
 -- Ask the worker to stop and compensate. Returns no row if the operation has finished or passed its point of no return.
+-- An operation that is already compensated remains one that failed, so that the alert on failures still counts it.
 CREATE OR REPLACE FUNCTION operations.cancel(operation_id uuid, caller text) RETURNS bigint
 LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
-    UPDATE operations.operations o SET cancelled_by = coalesce(o.cancelled_by, cancel.caller), version = o.version + 1
+    UPDATE operations.operations o
+    SET cancelled_by = CASE WHEN o.failing_state IS NULL THEN coalesce(o.cancelled_by, cancel.caller)
+                            ELSE o.cancelled_by END,
+        version = o.version + 1
     WHERE o.operation_id = cancel.operation_id AND o.finished_at IS NULL AND NOT o.is_irrevocable
     RETURNING o.version;
 END;
