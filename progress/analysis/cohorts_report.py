@@ -18,8 +18,8 @@ _METHOD = (
     "archive is left out, because it may be incomplete."
 )
 _RULE = (
-    f"{RULE} Each share is about all learners of its cohort. A share is hidden if the number of "
-    "active or of inactive learners is less than that."
+    f"{RULE} Each share is about all learners of its cohort. A share is hidden if it would "
+    "disclose a smaller number of active or of inactive learners."
 )
 _WIDTH = 860
 _LEFT, _HEAD, _ROW = 172, 46, 28

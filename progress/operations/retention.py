@@ -28,7 +28,7 @@ def delete_closed_letters(connection: Connection) -> int:
 
 
 def delete_finished_operations(connection: Connection) -> None:
-    """Delete the operations that finished more than 400 days ago."""
+    """Delete operations that finished more than 400 days ago, except erasures to be completed."""
     with database.translate_errors(_translate):
         connection.run(blocks(_FILE)["delete finished operations"])
 

@@ -1,4 +1,4 @@
-"""What the steps of operations share: a connections with time limits, and parsed arguments."""
+"""What the steps of operations share: connections with time limits, and parsed arguments."""
 
 import contextlib
 from collections.abc import Iterator

@@ -21,8 +21,8 @@ FROM begun
 GROUP BY ALL;
 
 -- rows --
--- Only whole weeks: the newest week with a study day is left out, because it may not have ended. `active` is null if it
--- is about too few learners, or if the number of inactive learners would be.
+-- Only whole weeks: the newest week with a study day is left out, because it may not have ended. `active` is null if
+-- the number of active or of inactive learners is too small to be shown.
 WITH counted AS (
     SELECT CAST(date_trunc('week', first_day) AS DATE) AS cohort, week, sum(learners) AS learners
     FROM cells

@@ -27,8 +27,8 @@ GROUP BY t.item_id;
 
 -- rows --
 -- Items come first, by ascending retention rate, then the levels, then the domains in the order R W L S. Levels and
--- domains are computed from the shown items only: otherwise, their difference would be about a hidden item. An item
--- with several domains counts in each of its domains.
+-- domains count only the shown items; otherwise, the difference between a level and its shown items would disclose the
+-- hidden items. An item with several domains counts in each of its domains.
 WITH shown AS (
     SELECT item_id, sum(learners) AS learners, sum(asked) AS asked, sum(recalled) AS recalled,
         sum(answers) AS answers, sum(correct) AS correct

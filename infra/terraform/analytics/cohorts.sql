@@ -1,7 +1,7 @@
 -- The rows of `progress analyse cohorts`: learners by the week (its Monday) of their first study day, and how many of
 -- them have a study day in each later week. A study day has a completed session; a session counts as completed only
--- once. The newest week is left out, because it may be incomplete. `active` is null if it is about too few learners, or
--- if the number of inactive learners would be.
+-- once. The newest week is left out, because it may be incomplete. `active` is null if the number of active or of
+-- inactive learners is too small to be shown.
 WITH completions AS (
     SELECT user_id, DATE_TRUNC(day, ISOWEEK) AS week
     FROM `${dataset}.learner_events`

@@ -1,6 +1,6 @@
 -- The rows of `progress analyse items`: the tests of each item, level and domain, and all answers of the learners who
--- had a test. Levels and domains are those of the item's latest description. They are computed from the shown items
--- only: otherwise, their difference would be about a hidden item.
+-- had a test. Levels and domains are those of the item's latest description. They count only the shown
+-- items; otherwise, the difference between a level and its shown items would disclose the hidden items.
 WITH descriptions AS (
     SELECT
         item_id,
