@@ -45,7 +45,7 @@ WHERE stream_id = $stream_id OR global_position IN (SELECT unnest(CAST($position
 ORDER BY global_position;
 
 -- write without selection --
--- The rows keep the order of the file. A sort would need temporary space for all rows, uncompressed.
+-- The rows keep the order of the file, so that a sort, which may need much temporary space, is not necessary.
 COPY (
     SELECT * FROM read_parquet($file, hive_partitioning = false)
     WHERE NOT (stream_id = $stream_id OR global_position IN (SELECT unnest(CAST($positions AS BIGINT[]))))
