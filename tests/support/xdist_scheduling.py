@@ -33,21 +33,30 @@ _SHARED = {
 # all processes finish at about the same time. The duration of other files is estimated from their
 # number of tests.
 _LONG = {
-    220: ("the plans", "the demo's stack", "system/test_faults"),
-    120: ("local/test_stack", "query/test_as_of"),
-    60: (
-        *("projections/test_invariant", "system/test_telemetry", "system/test_faults_operations"),
-        *("release/test_failures", "release/test_recover", "mutants/test_mutants"),
+    400: ("the plans",),
+    250: ("the demo's stack",),
+    160: ("system/test_faults", "projections/test_invariant"),
+    100: ("local/test_stack", "query/test_as_of"),
+    60: ("recovery/test_recovery", "query/live/test_stream_limits"),
+    45: (
+        *("system/test_telemetry", "system/test_faults_operations", "demo/test_demo"),
+        *("projections/test_preference_bursts", "projections/test_drop_unused"),
+        *("recovery/test_moving", "release/test_trial", "query/test_expensive"),
+        "mutants/test_mutants",
     ),
-    40: (
-        *("demo/test_demo", "local/test_logs", "projections/test_preference_bursts"),
-        *("projections/test_drop_unused", "terraform/test_preflight", "release/test_trial"),
-        *("query/test_expensive", "query/test_read_models_oracle", "query/live/test_stream_limits"),
+    30: (
+        *("recovery/test_archive_tasks", "recovery/test_erasures", "recovery/test_backups"),
+        *("docker/test_compose_runs", "terraform/test_preflight", "local/test_logs"),
+        *("projections/test_whole", "recovery/test_archive_rebuild"),
+        *("operations/test_erasure_concurrency", "query/test_read_models_oracle"),
+        *("query/live/test_notifications", "local/test_pubsub_contract"),
     ),
     20: (
-        *("recovery/test_recovery", "recovery/test_dead_letters", "recovery/test_moving"),
-        *("local/test_pubsub_contract", "system/test_faults_input"),
-        "operations/test_changes_subscription",
+        *("recovery/test_dead_letters", "recovery/test_checks", "archive/test_merges"),
+        *("ingest/test_admission", "adapters/test_cloud_scheduler", "event_store/test_masking"),
+        *("release/test_failures", "release/test_recover", "system/test_faults_input"),
+        *("operations/test_changes_subscription", "operations/test_kinds_under_faults"),
+        "mutants/test_whole",
     ),
 }
 _SECONDS = {scope: seconds for seconds, scopes in _LONG.items() for scope in scopes}
