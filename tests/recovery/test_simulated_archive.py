@@ -1,0 +1,45 @@
+"""The benchmark's simulated archive is one that the commands accept, with the rows of its log."""
+
+import contextlib
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from bench import simulated_archive
+from bench.simulated_archive import Size
+from progress.adapters.postgres.database import Connection
+from progress.adapters.storage import storage
+from progress.archive import check, plan, restore
+from progress.projections import rebuild
+from tests.conftest import Store
+from tests.support import archive_rebuilds, archives
+from tests.support.backup_fixtures import every_row
+
+
+def ignore(_done: int, _total: int) -> None:
+    """Ignore the progress."""
+
+
+def test_a_simulated_archive_gives_the_rows_of_the_log_that_it_restores(
+    store: Store,
+    connection: Connection,
+    stores: Callable[[], Store],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(plan, "RANGE", 9_000)
+    stored = storage.open_storage(str(tmp_path))
+    with simulated_archive.open_simulation(connection, Size(20_000, 16, days=10)) as simulation:
+        simulation.load_log(connection)
+        simulation.write(connection, stored, ignore)
+    report = check.run(stored, ignore)
+    assert (report.findings, report.events, len(archives.ranges(stored))) == ([], 20_000, 3)
+    archive_rebuilds.run(store, tmp_path, archive_rebuilds.run_in_turn)
+    restored = stores()
+    with contextlib.closing(restored.connect()) as whole_log:
+        restore.run(whole_log, stored, ignore)
+        rebuild.run(restored.connect)
+        expected = every_row(whole_log)
+    assert every_row(connection) == expected
+    assert len(expected["user_progress"]) >= 10
