@@ -67,7 +67,7 @@ def measure_rebuild(server: Server) -> Iterator[Line]:
 
 
 def _measure_archive(store: Store, size: Size, stored: Storage) -> Iterator[Line]:
-    begin, millions = time.perf_counter(), size.events / 1e6
+    begin, cpu_begin, millions = time.perf_counter(), time.process_time(), size.events / 1e6
     with (
         closing(store.connect()) as connection,
         simulated_archive.open_simulation(connection, size) as simulation,
@@ -77,7 +77,8 @@ def _measure_archive(store: Store, size: Size, stored: Storage) -> Iterator[Line
             simulation.write(connection, stored, _Report("written"))
             seconds = (time.perf_counter() - begin) / millions
             what = f"archive of {size.events:,} simulated events, written"
-            yield Line(what, _per_million(seconds, "s"), "", seconds, 10, "s", at_most=True)
+            cpu_time = f"CPU time: {(time.process_time() - cpu_begin) / millions:.1f} s"
+            yield Line(what, _per_million(seconds, "s"), cpu_time, seconds, 10, "s", at_most=True)
     archived = catalog.read_ranges(stored, catalog.require(stored).manifest)
     length = sum(file.bytes for one in archived for file in one.files) / size.events
     yield Line(
