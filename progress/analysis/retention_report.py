@@ -22,6 +22,7 @@ _TITLE = (
 _HINT = "A line ends with its last week, and has a gap at each week with fewer than 20 learners."
 _COMPARED_WEEKS = 4  # the first 4 weeks are compared with the last 4
 _LEFT, _RIGHT, _WIDTH = 48, 690, 860
+_MARGIN = 24  # between the ends of the axis and the first and last week: half a bar, and a gap
 _TOP, _BOTTOM = 14, 274
 _VOLUME_TOP, _VOLUME_BOTTOM, _HEIGHT = 314, 364, 392
 _WEEK = timedelta(days=7)
@@ -109,8 +110,8 @@ def _draw(rows: Sequence[Retention], weeks: Sequence[date]) -> Element:
         steps = (weeks[-1] - weeks[0]) / _WEEK
         return (
             _LEFT
-            + 8
-            + (_RIGHT - _LEFT - 16) * ((week - weeks[0]) / _WEEK / steps if steps else 0.5)
+            + _MARGIN
+            + (_RIGHT - _LEFT - 2 * _MARGIN) * ((week - weeks[0]) / _WEEK / steps if steps else 0.5)
         )
 
     def y(rate: float) -> float:
