@@ -72,11 +72,11 @@ SELECT j.user_id, j.bucket, j.shard, j.later_us, j.first_item, j.timezone, t.ses
     CAST(CAST(md5(j.user_id || ' session ' || t.session) AS UUID) AS VARCHAR) AS session_id,
     t.ends_us + j.later_us + 1000000 AS recorded_us,
     (SELECT count(*) FROM catalogue)
-        + CAST(sum(t.events) OVER (ORDER BY t.ends_us + j.later_us, j.nth, t.session ROWS UNBOUNDED PRECEDING) AS BIGINT)
-        - t.events AS position_before
+        + CAST(sum(t.events) OVER until_this AS BIGINT) - t.events AS position_before
 FROM joined j
 CROSS JOIN log g
 JOIN template_sessions t ON t.ends_us + j.later_us <= g.ends_us
+WINDOW until_this AS (ORDER BY t.ends_us + j.later_us, j.nth, t.session ROWS UNBOUNDED PRECEDING)
 QUALIFY position_before < $events;
 
 -- items --
