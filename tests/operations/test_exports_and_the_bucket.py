@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from progress import settings
+from progress.adapters import retries
 from progress.adapters.postgres.database import Connection
 from progress.adapters.storage import bucket as adapter
-from progress.adapters.storage import retries
 from progress.errors import AttemptFailed, StorageUnavailable
 from progress.local import ports
 from progress.operations import claim

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from progress.adapters import retries
 from progress.adapters.storage import bucket as adapter
-from progress.adapters.storage import retries, storage
+from progress.adapters.storage import storage
 from progress.errors import ProgressError, StorageUnavailable
 from tests.support import cloud_storage
 from tests.support.cloud_storage import bucket

@@ -1,18 +1,16 @@
 """A Cloud Storage bucket, used through its JSON API: https://cloud.google.com/storage/docs/json_api."""
 
 import contextlib
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 from urllib.parse import quote
 
-import google.auth
 import requests
-from google.auth.exceptions import DefaultCredentialsError, GoogleAuthError
-from google.auth.transport.requests import AuthorizedSession
 
 from progress import settings
-from progress.adapters.storage import retries
+from progress.adapters import retries
+from progress.adapters.google_api import GoogleApi
 from progress.adapters.storage.storage import (
     PART,
     Content,
@@ -38,7 +36,7 @@ class Bucket:
             raise ProgressError(f"{location}: expected gs://bucket/prefix")
         self._location, self._prefix = location.rstrip("/"), f"{prefix.strip('/')}/".lstrip("/")
         emulator = settings.current().storage_emulator_host
-        self._session = requests.Session() if emulator else _authorized_session()
+        self._api = GoogleApi(self._location, StorageUnavailable, None if emulator else _SCOPE)
         host = emulator or "https://storage.googleapis.com"
         self._objects = f"{host}/storage/v1/b/{name}/o"
         self._uploads = f"{host}/upload/storage/v1/b/{name}/o"
@@ -155,7 +153,7 @@ class Bucket:
             return self._request(
                 "PUT", url, attempts=1, allowed=allowed, data=data, headers=headers
             )
-        except _NoResponse:
+        except StorageUnavailable:
             return None
 
     def upload_state(self, url: str) -> requests.Response:
@@ -175,52 +173,11 @@ class Bucket:
                 return
             params["pageToken"] = page["nextPageToken"]
 
-    def _request(
-        self,
-        method: str,
-        url: str,
-        *,
-        attempts: int = retries.ATTEMPTS,
-        allowed: Collection[int] = (),
-        **more: Any,
-    ) -> requests.Response:
-        """Return a response whose status is a success or `allowed`; retry transient failures."""
-        for attempt in range(attempts - 1):
-            response = None
-            with contextlib.suppress(_NoResponse):
-                response = self._request_once(method, url, **more)
-            if response is not None:
-                if response.status_code not in retries.TRANSIENT:
-                    return self._check(response, allowed)
-                response.close()
-            retries.pause(attempt, response)
-        return self._check(self._request_once(method, url, **more), allowed)
-
-    def _request_once(self, method: str, url: str, **more: Any) -> requests.Response:
-        try:
-            return self._session.request(method, url, timeout=_TIMEOUT_S, **more)
-        except (requests.ConnectionError, requests.Timeout) as error:
-            raise _NoResponse(f"{self._location} does not respond: {error}; try again") from error
-        except GoogleAuthError as error:
-            raise ProgressError(
-                f"{self._location}: the credentials are invalid: {error}; "
-                "run `gcloud auth application-default login`"
-            ) from None
-
-    def _check(self, response: requests.Response, allowed: Collection[int]) -> requests.Response:
-        if response.ok or response.status_code in allowed:
-            return response
-        text = " ".join(response.text.split())[:200]
-        is_outage = response.status_code in retries.TRANSIENT
-        error_type = StorageUnavailable if is_outage else ProgressError
-        raise error_type(f"{self._location}: HTTP {response.status_code}: {text}")
+    def _request(self, method: str, url: str, **more: Any) -> requests.Response:
+        return self._api.request(method, url, timeout=_TIMEOUT_S, **more)
 
     def _url(self, path: str) -> str:
         return f"{self._objects}/{quote(self._prefix + path, safe='')}"
-
-
-class _NoResponse(StorageUnavailable):
-    """Cloud Storage did not respond; the same request may succeed later."""
 
 
 class _Upload:
@@ -266,13 +223,3 @@ class _Upload:
             raise StorageUnavailable(f"an upload lost bytes after {arrived}; try again")
         del self._buffer[: arrived - self._sent]
         self._sent = arrived
-
-
-def _authorized_session() -> AuthorizedSession:
-    try:
-        credentials, _ = google.auth.default(scopes=[_SCOPE])
-    except DefaultCredentialsError:
-        raise ProgressError(
-            "there are no credentials: run `gcloud auth application-default login`"
-        ) from None
-    return AuthorizedSession(credentials)  # type: ignore[no-untyped-call] # it ships no types

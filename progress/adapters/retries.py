@@ -1,4 +1,4 @@
-"""Pauses between two attempts at a Cloud Storage request.
+"""Pauses between two attempts at a request to one of Google's APIs.
 
 See https://cloud.google.com/storage/docs/retry-strategy.
 """
