@@ -51,18 +51,27 @@ def main() -> int:
 
 def _build(function: str, project: str, region: str, commit: str) -> str:
     """Build the function's image; return the image's name with its digest."""
-    image = f"{region}-docker.pkg.dev/{project}/progress/{function}"
-    account = f"progress-build@{project}.iam.gserviceaccount.com"
     with tempfile.TemporaryDirectory() as folder:
         copy_sources(function, Path(folder))
-        command = (
-            *("builds", "submit", folder, f"--config={CONFIG}", f"--project={project}"),
-            *(f"--region={region}", "--quiet", "--format=json"),
-            f"--substitutions=_IMAGE={image}:{commit},_FUNCTION={function}",
-            f"--service-account=projects/{project}/serviceAccounts/{account}",
-            f"--gcs-source-staging-dir=gs://{project}-sources/builds",
-        )
-        build = json.loads(gcloud.run(command, _TIMEOUT_S))
+        place = {"project": project, "region": region, "commit": commit}
+        return submit(folder, CONFIG, function, **place, _FUNCTION=function)
+
+
+def submit(
+    folder: str, config: Path, name: str, *, project: str, region: str, commit: str, **more: str
+) -> str:
+    """Build an image from the folder, with these substitutions; return its name with its digest."""
+    image = f"{region}-docker.pkg.dev/{project}/progress/{name}"
+    account = f"progress-build@{project}.iam.gserviceaccount.com"
+    substitutions = {"_IMAGE": f"{image}:{commit}", **more}
+    command = (
+        *("builds", "submit", folder, f"--config={config}", f"--project={project}"),
+        *(f"--region={region}", "--quiet", "--format=json"),
+        "--substitutions=" + ",".join(f"{key}={value}" for key, value in substitutions.items()),
+        f"--service-account=projects/{project}/serviceAccounts/{account}",
+        f"--gcs-source-staging-dir=gs://{project}-sources/builds",
+    )
+    build = json.loads(gcloud.run(command, _TIMEOUT_S))
     (result,) = build["results"]["images"]
     return f"{image}@{result['digest']}"
 
@@ -70,13 +79,14 @@ def _build(function: str, project: str, region: str, commit: str) -> str:
 def copy_sources(function: str, folder: Path, repository: Path = REPOSITORY) -> None:
     """Copy the source files of the function's image into the folder."""
     for name in SHARED:
-        _copy(repository / name, folder / name)
+        copy(repository / name, folder / name)
     for name, source in OWN[function].items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(repository / source, folder / name)
 
 
-def _copy(source: Path, target: Path) -> None:
+def copy(source: Path, target: Path) -> None:
+    """Copy a file or a folder, without compiled and hidden files."""
     ignore: Callable[[str, list[str]], set[str]] = shutil.ignore_patterns("__pycache__", ".*")
     if source.is_dir():
         shutil.copytree(source, target, ignore=ignore)

@@ -6,18 +6,17 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import skip_without
+from tests.support import release_runs
 from tests.support.fake_cloud import Cloud
 from tests.support.release_runs import (
     ROOT,
     assert_success,
     deploy,
-    environment,
     list_changing_calls,
     reset,
     run,
@@ -138,20 +137,10 @@ def test_a_release_requires_image_digests_and_increasing_traffic_steps(
     assert not cloud.calls
 
 
-def build(cloud: Cloud, tmp_path: Path) -> "subprocess.CompletedProcess[str]":
-    """Build the images of a commit; return the completed process."""
-    script = ROOT / "infra/release/build.py"
-    flags = ("--project=progress-dev", "--region=europe-west1", "--commit=abc123")
-    return subprocess.run(
-        [sys.executable, script, *flags], capture_output=True, text=True, check=False, timeout=100,
-        env=environment(cloud, tmp_path),
-    )  # fmt: skip
-
-
 def test_images_are_built_from_the_files_that_terraform_archives(
     cloud: Cloud, tmp_path: Path
 ) -> None:
-    done = build(cloud, tmp_path)
+    done = release_runs.build(cloud, tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     functions = ("query", "ingest", "project")
     names = [f"{REPOSITORY}/{function}" for function in functions]
@@ -181,7 +170,8 @@ def test_gcloud_accepts_the_syntax_of_every_call(
     calls = list(cloud.calls)
     cloud.reset_calls()
     assert_success(run(cloud, "rollback"))
-    build(cloud, tmp_path)
+    release_runs.build(cloud, tmp_path)
+    release_runs.build(cloud, tmp_path, "beam_template.py")
     unknown = ["run", "deploy", "x", "--image=y", "--no-traffik"]
     assert _unknown(sdk, tmp_path, [*calls, *cloud.calls, unknown]) == [unknown]
 

@@ -78,6 +78,17 @@ def start(cloud: Cloud, tmp_path: Path, command: str, *more: str) -> Ended:
     return Ended(done.returncode, done.stdout, done.stderr)
 
 
+def build(cloud: Cloud, tmp_path: Path, script: str = "build.py") -> Ended:
+    """Build the images of a commit, as a program against the fakes."""
+    flags = ("--project=progress-dev", "--region=europe-west1", "--commit=abc123")
+    done = subprocess.run(
+        [sys.executable, ROOT / "infra/release" / script, *flags], capture_output=True, text=True,
+        check=False, timeout=100,
+        env=environment(cloud, tmp_path),
+    )  # fmt: skip
+    return Ended(done.returncode, done.stdout, done.stderr)
+
+
 def run(cloud: Cloud, command: str, *more: str, key: str | None = None) -> Ended:
     """Run the script in this process against the fakes."""
     output, errors = io.StringIO(), io.StringIO()

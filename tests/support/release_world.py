@@ -46,6 +46,7 @@ class World:
     models: set[str] = field(default_factory=set)  # The versions with read models.
     # The files from which each image was built.
     built: dict[str, set[str]] = field(default_factory=dict)
+    objects: dict[str, str] = field(default_factory=dict)  # Contents in Cloud Storage.
     executions: list[tuple[str, str]] = field(default_factory=list)  # version and command
     published: list[str] = field(default_factory=list)  # topics
 
@@ -236,11 +237,15 @@ class World:
         self.built[name] = files
         return {"results": {"images": [{"name": name, "digest": f"sha256:{'d' * 64}"}]}}
 
+    def _storage_cp(self, source: str, target: str, flags: dict[str, str]) -> object:
+        self.objects[target] = Path(source).read_text()
+        return {}
+
     def _auth_print_access_token(self, flags: dict[str, str]) -> str:
         return "token\n"
 
 
-_COMMANDS = re.compile(r"_(run|pubsub|auth|builds|compute)_[a-z_]+")
+_COMMANDS = re.compile(r"_(run|pubsub|auth|builds|compute|storage)_[a-z_]+")
 
 
 def _parse_call(words: list[str]) -> tuple[str, list[str], dict[str, str]]:
