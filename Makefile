@@ -21,6 +21,7 @@ help:
 	@echo 'make check   set up, lint, types, layers'
 	@echo 'make bench   set up, run the benchmarks'
 	@echo 'make setup   create the environment in .venv, nothing else'
+	@echo 'make beam    set up, install Apache Beam in .venv-beam, run its tests'
 	@echo 'make checkov install checkov in .venv-checkov, to check the Terraform plans'
 
 setup: .venv/.project
@@ -75,4 +76,16 @@ checkov: .venv-checkov/.packages
 	@'$(PYTHON)' -m venv --clear .venv-checkov
 	@.venv-checkov/bin/python -m pip install --disable-pip-version-check --quiet $(PIP_OPTIONS) \
 	    --require-hashes -r $<
+	@touch $@
+
+# Beam has its own environment, because it pins older versions of protobuf and of other packages.
+.PHONY: beam
+beam: setup .venv-beam/.packages
+	@$(BIN)/python -m pytest tests/beam --require beam $(ARGS)
+
+.venv-beam/.packages: infra/beam/requirements.txt
+	@'$(PYTHON)' -m venv --clear .venv-beam
+	@echo 'Installing Apache Beam into .venv-beam; this takes a few minutes.'
+	@.venv-beam/bin/python -m pip install --disable-pip-version-check --quiet $(PIP_OPTIONS) \
+	    --only-binary :all: --require-hashes -r $<
 	@touch $@

@@ -11,14 +11,14 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 
 from bench import logs
-from bench.lines import Line, Rounds
+from bench.lines import Line, Rounds, RowSkipped
 from bench.server import Server, Store
 from progress.adapters.storage import storage
 from progress.archive import runs
 from progress.archive.plan import Request
 from progress.projections import rebuild
-from progress.recovery import archive_rebuild, engines
-from progress.recovery.archive_rebuild import Source
+from progress.recovery import archive_rebuild, beam, engines
+from progress.recovery.archive_rebuild import Engine, Source
 
 _ROUNDS = 3
 _BUCKETS = 16
@@ -28,22 +28,47 @@ _EVENTS = int(os.environ.get("EVENTS", "1000000"))
 
 
 def compare_with_place(server: Server) -> Iterator[Line]:
-    """Compare the speed and PostgreSQL's CPU time of both rebuilds."""
+    """Compare the speed and PostgreSQL's CPU time of rebuilds from the archive and in place.
+
+    Without the environment of Beam, the row of Beam is skipped.
+    """
     store, rounds = server.create_store(), Rounds()
     events = logs.fill(store, learners=_EVENTS // _EVENTS_OF_A_LEARNER, sessions=20)
     rebuild.run(store.connect)
     with tempfile.TemporaryDirectory() as folder:
         _archive(store, folder)
         for _ in range(_ROUNDS):
-            for name, run in (
-                ("place", lambda: rebuild.run(store.connect, workers=_WORKERS)),
-                ("archive", functools.partial(_rebuild_from_archive, store, folder)),
-            ):
+            for name, run in _list_contenders(store, folder).items():
                 seconds, cpu_seconds = _measure(server, run)
                 rounds.add(name, events / seconds)
                 rounds.add(f"{name}, CPU", cpu_seconds)
     server.drop(store)
-    what = f"rebuild of {events:,} events from the archive, two processes"
+    yield from _compare(rounds, f"rebuild of {events:,} events from the archive, two processes")
+    if not _has_beam():
+        raise RowSkipped("Beam is not installed in .venv-beam: run `make beam`")
+    yield rounds.compare_rates(
+        f"rebuild of {events:,} events from the archive by Beam's local runner, two processes",
+        *("beam", "place"),
+        against="in place, two connections:",
+        bar=0.7,
+    )
+
+
+def _list_contenders(store: Store, folder: str) -> dict[str, Callable[[], object]]:
+    contenders: dict[str, Callable[[], object]] = {
+        "place": lambda: rebuild.run(store.connect, workers=_WORKERS),
+        "archive": lambda: _rebuild_from_archive(store, folder, engines.run_processes),
+    }
+    if _has_beam():
+        contenders["beam"] = lambda: _rebuild_from_archive(store, folder, beam.run)
+    return contenders
+
+
+def _has_beam() -> bool:
+    return beam.PYTHON.exists()
+
+
+def _compare(rounds: Rounds, what: str) -> Iterator[Line]:
     yield rounds.compare_rates(
         what, "archive", "place", against="in place, two connections:", bar=0.9
     )
@@ -63,8 +88,8 @@ def _archive(store: Store, folder: str) -> None:
         runs.run(connection, stored, _BUCKETS, Request(is_now=True), lambda *_: None)
 
 
-def _rebuild_from_archive(store: Store, folder: str) -> None:
-    engine = functools.partial(engines.run_processes, workers=_WORKERS)
+def _rebuild_from_archive(store: Store, folder: str, run: Callable[..., None]) -> None:
+    engine: Engine = functools.partial(run, workers=_WORKERS)
     archive_rebuild.run(store.connect, Source(folder, store.url), engine, lambda *_: None)
 
 

@@ -8,6 +8,7 @@ ProgressError
 │   ├── DatabaseUnavailable      PostgreSQL does not respond
 │   ├── PubSubUnavailable        Pub/Sub does not respond
 │   ├── StorageUnavailable       Cloud Storage does not respond
+│   ├── DataflowUnavailable      Dataflow does not respond, or its quota is exhausted
 │   ├── CopiesUnavailable        Redis does not respond, and holds copies that must be deleted
 │   ├── IssuerUnavailable        the token issuer does not publish its keys
 │   ├── QueryUnavailable         the query function does not respond
@@ -78,6 +79,10 @@ class PubSubUnavailable(Unavailable):
 
 class StorageUnavailable(Unavailable):
     """Cloud Storage is unreachable or responds with server errors; the caller should retry."""
+
+
+class DataflowUnavailable(Unavailable):
+    """Dataflow is unreachable, responds with server errors or limits the caller's requests."""
 
 
 class CopiesUnavailable(Unavailable):

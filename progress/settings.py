@@ -43,6 +43,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     exports_bucket: str | None = None
     erase_deleted_after_days: Annotated[int, msgspec.Meta(ge=1)] | None = None
     cloud_scheduler_emulator_host: str | None = None
+    dataflow_template: str | None = None
+    dataflow_region: str | None = None
+    dataflow_subnetwork: str | None = None
+    dataflow_worker_account: str | None = None
+    dataflow_emulator_host: str | None = None
     storage_emulator_host: str | None = None
     progress_data_dir: str = ".progress"
     cloud_run_job: str | None = None

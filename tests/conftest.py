@@ -31,7 +31,7 @@ from tests.support.terraform_state import Deployment
 # --require names the program.
 WANTED = (
     *("chromium", "node", OLDEST, "pubsub-emulator"),
-    *("terraform", "checkov", "gcloud", "promtool", "docker"),
+    *("terraform", "checkov", "gcloud", "promtool", "docker", "beam"),
 )
 
 hypothesis.settings.register_profile(

@@ -18,7 +18,7 @@ from progress.archive import location
 from progress.cli import targets
 from progress.errors import ArchiveRunning, ProgressError, RebuildRunning
 from progress.projections import rebuild
-from progress.recovery import archive_rebuild, engines
+from progress.recovery import archive_rebuild, beam, engines
 from progress.recovery.archive_rebuild import Engine, Source
 from progress.settings import Settings
 
@@ -33,6 +33,7 @@ class EngineName(enum.StrEnum):
 
     LOCAL = "local"
     TASKS = "tasks"
+    BEAM = "beam"
 
 
 def add_to(app: typer.Typer) -> None:
@@ -46,10 +47,13 @@ def rebuild_command(
     ] = False,
     engine: Annotated[
         EngineName,
-        typer.Option(help="With --from-archive: processes of this machine, or tasks of a job."),
+        typer.Option(help="With --from-archive: processes, tasks of a job, or Apache Beam."),
     ] = EngineName.LOCAL,
     workers: Annotated[
-        int, typer.Option(min=1, help="Connections, or processes with --from-archive.")
+        int,
+        typer.Option(
+            min=1, help="Connections; with --from-archive, processes or machines of Dataflow."
+        ),
     ] = 2,
 ) -> None:
     """Build new projections next to the live projections, then replace the live projections."""
@@ -59,6 +63,10 @@ def rebuild_command(
         _rebuild_from_log(workers)
     elif engine == EngineName.LOCAL:
         _rebuild_from_archive(functools.partial(engines.run_processes, workers=workers))
+    elif engine == EngineName.BEAM:
+        if current.cloud_run_task_index:
+            return  # the first task follows the job, and Dataflow does the work
+        _rebuild_from_archive(_choose_beam(current, workers))
     elif current.cloud_run_execution:
         _run_task(current, current.cloud_run_execution)
     else:
@@ -93,6 +101,20 @@ def _rebuild_from_archive(engine: Engine, execution: str = "") -> None:
     except ArchiveRunning as error:
         raise ProgressError(str(error)) from None
     _report(console, folded)
+
+
+def _choose_beam(current: Settings, workers: int) -> Engine:
+    """Return the engine of Dataflow if the settings name a template, else of this machine."""
+    if not current.dataflow_template:
+        beam.check_environment()
+        return functools.partial(beam.run, workers=workers)
+    from progress.recovery import beam_on_dataflow  # takes 330 ms
+
+    beam_on_dataflow.check_settings(_source(), current)
+    announce = functools.partial(Console().print, soft_wrap=True, markup=False, highlight=False)
+    return functools.partial(
+        beam_on_dataflow.run, current=current, workers=workers, announce=announce
+    )
 
 
 def _report(console: Console, folded: int) -> None:

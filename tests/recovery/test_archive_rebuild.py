@@ -2,7 +2,6 @@
 
 import contextlib
 from collections.abc import Callable
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,7 @@ from tests.conftest import Store
 from tests.support import archive_rebuilds, archives, model_rows, sample_events
 from tests.support.archive_rebuilds import archive, archived, folder
 from tests.support.backup_fixtures import every_row
-from tests.support.sample_events import BEGIN, lesson
+from tests.support.sample_events import lesson
 from tests.support.stage import append
 
 __all__ = ["archive", "archived", "folder"]
@@ -30,35 +29,11 @@ __all__ = ["archive", "archived", "folder"]
 pytestmark = pytest.mark.timeout(300)  # processes start slowly on a busy machine
 
 
-def record_later(connection: Connection) -> None:
-    """Record events that move days, delete learners and describe items."""
-    append(
-        connection,
-        [
-            sample_events.change_preferences("una", timezone="America/New_York"),
-            sample_events.user_deleted("cyd"),
-            sample_events.item_published("i1", "B2", at=BEGIN + timedelta(days=9)),
-            sample_events.item_published("i7"),
-            *lesson("new", 1),
-            *lesson("ann", 0, items=9),
-            *lesson("ann", 12),
-        ],
-    )
-    batch.run(connection)
-
-
-def rebuild_plainly(store: Store, connection: Connection) -> dict[str, list[str]]:
-    """Rebuild from the log; return every row."""
-    rebuild.run(store.connect)
-    batch.run(connection)
-    return every_row(connection)
-
-
 def test_the_rows_equal_those_of_a_rebuild_from_the_log(
     store: Store, archived: Connection, folder: Path
 ) -> None:
-    record_later(archived)
-    expected = rebuild_plainly(store, archived)
+    archive_rebuilds.record_later(archived)
+    expected = archive_rebuilds.rebuild_plainly(store, archived)
     assert [table for table, rows in expected.items() if not rows] == ["window_shape"]
     for tasks in (1, 2, 5):
         events = archive_rebuilds.run_tasks(store, folder, tasks)
@@ -86,7 +61,7 @@ def test_changes_during_a_rebuild_are_in_its_rows(
     batch.run(archived)
     rows = every_row(archived)
     assert model_rows.read(archived, "poisoned") == []
-    assert rows == rebuild_plainly(store, archived)
+    assert rows == archive_rebuilds.rebuild_plainly(store, archived)
     assert {row.split(",")[0] for row in rows["user_progress"]} == {"(new", "(una"}
 
 
@@ -114,7 +89,7 @@ def test_a_learner_who_is_not_yet_erased_from_the_archive_does_not_reappear(
     batch.run(archived)
     archives.run(archived, archive)  # this range is written without ann's UserDeleted
     archive_rebuilds.run(store, folder, archive_rebuilds.run_in_turn)
-    assert every_row(archived) == rebuild_plainly(store, archived)
+    assert every_row(archived) == archive_rebuilds.rebuild_plainly(store, archived)
 
 
 def test_an_erasure_may_delete_its_learner_from_the_second_schema_while_that_schema_is_empty(

@@ -6,6 +6,7 @@ import os
 import signal
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,14 @@ from progress.adapters.postgres.database import Connection
 from progress.adapters.storage import storage
 from progress.adapters.storage.storage import Storage
 from progress.archive import plan
-from progress.projections import batch
+from progress.projections import batch, rebuild
 from progress.recovery import archive_rebuild, buckets, engines
 from progress.recovery.archive_loads import Rebuild
 from progress.recovery.archive_rebuild import Engine, Source
 from tests.conftest import Store
 from tests.support import archives, sample_events
+from tests.support.backup_fixtures import every_row
+from tests.support.sample_events import BEGIN, lesson
 from tests.support.stage import append
 
 EXECUTION = "rebuild-x7k2p"
@@ -59,6 +62,30 @@ def archived(connection: Connection, folder: Path, monkeypatch: pytest.MonkeyPat
 def archive(folder: Path) -> Storage:
     """The storage of the archive."""
     return storage.open_storage(str(folder))
+
+
+def record_later(connection: Connection) -> None:
+    """Record events that move days, delete learners and describe items."""
+    append(
+        connection,
+        [
+            sample_events.change_preferences("una", timezone="America/New_York"),
+            sample_events.user_deleted("cyd"),
+            sample_events.item_published("i1", "B2", at=BEGIN + timedelta(days=9)),
+            sample_events.item_published("i7"),
+            *lesson("new", 1),
+            *lesson("ann", 0, items=9),
+            *lesson("ann", 12),
+        ],
+    )
+    batch.run(connection)
+
+
+def rebuild_plainly(store: Store, connection: Connection) -> dict[str, list[str]]:
+    """Rebuild from the log; return every row."""
+    rebuild.run(store.connect)
+    batch.run(connection)
+    return every_row(connection)
 
 
 def list_left(folder: Path) -> list[str]:

@@ -1,0 +1,100 @@
+"""The engine `beam` on this machine: Apache Beam's local runner, in an environment of its own."""
+
+import os
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import BinaryIO
+
+from progress import settings
+from progress.adapters.telemetry import logs
+from progress.errors import ProgressError
+from progress.projections import replacement
+from progress.recovery.archive_loads import Rebuild
+from progress.recovery.archive_rebuild import Source
+
+ROOT = Path(__file__).parents[2]
+PYTHON = ROOT / ".venv-beam/bin/python"  # made by `make beam`
+_PROGRAM = ROOT / "infra/beam/main.py"
+
+_ATTEMPTS = 3  # each with new processes, after one was killed
+_POLL_INTERVAL_S = 0.5
+_RUNNER = (
+    "--runner=DirectRunner",
+    "--direct_running_mode=multi_processing",
+    # Otherwise, the runner first tries Prism, a runner in Go that it downloads.
+    "--allow_unsafe_triggers",
+)
+
+
+def check_environment() -> None:
+    """Raise ProgressError if the environment of the local runner does not exist."""
+    if not PYTHON.exists():
+        raise ProgressError(
+            "Apache Beam is not installed in .venv-beam: run `make beam` in the repository, or set "
+            "DATAFLOW_TEMPLATE to use Dataflow"
+        )
+
+
+def run(source: Source, rebuild: Rebuild, on_loaded: Callable[[], None], *, workers: int) -> None:
+    """Load every bucket by Beam's local runner, with this number of processes.
+
+    If a process is killed, the pipeline starts again and loads the buckets that are left; after
+    three attempts, the buckets stay missing. Raise ProgressError if the pipeline fails.
+    """
+    check_environment()
+    for _ in range(_ATTEMPTS):
+        with tempfile.TemporaryFile() as errors:
+            exit_code = _run_pipeline(source, rebuild, on_loaded, workers, errors)
+            if exit_code == 0:
+                return
+            if exit_code > 0:
+                raise ProgressError(f"the Beam pipeline failed: {_read_last_line(errors)}")
+        logs.write(
+            "WARNING", "a process of the Beam pipeline was killed; the pipeline starts again"
+        )
+
+
+def _run_pipeline(
+    source: Source,
+    rebuild: Rebuild,
+    on_loaded: Callable[[], None],
+    workers: int,
+    errors: BinaryIO,
+) -> int:
+    """Run the pipeline in a process group, which does not outlive this process."""
+    # The URL may contain a password, which an argument would show to every user of the machine.
+    database = {"DATABASE_URL": source.database} if source.database else {}
+    pipeline = subprocess.Popen(
+        [
+            *(PYTHON, _PROGRAM, "--end-with-parent"),
+            *(f"--archive={source.archive}", f"--buckets={rebuild.buckets}"),
+            *(f"--version={rebuild.version}", f"--schema={replacement.building_name()}"),
+            *(f"--direct_num_workers={workers}", *_RUNNER),
+        ],
+        env=settings.child_env(PYTHONPATH=str(ROOT), **database),
+        stdin=subprocess.PIPE,
+        stdout=errors,
+        stderr=errors,
+        process_group=0,
+    )
+    try:
+        while pipeline.poll() is None:
+            time.sleep(_POLL_INTERVAL_S)
+            on_loaded()
+    finally:
+        if pipeline.poll() is None:
+            os.killpg(pipeline.pid, signal.SIGKILL)
+        if pipeline.stdin:
+            pipeline.stdin.close()
+        exit_code = pipeline.wait()
+    return exit_code
+
+
+def _read_last_line(errors: BinaryIO) -> str:
+    errors.seek(0)
+    lines = errors.read().decode(errors="replace").split("\n")
+    return next((line for line in reversed(lines) if line.strip()), "it printed no reason")

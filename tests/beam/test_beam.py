@@ -1,0 +1,103 @@
+"""A rebuild from the archive by Beam's local runner gives the rows of a rebuild from the log."""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import psutil
+import pytest
+
+from progress.adapters.postgres import database
+from progress.adapters.postgres.database import Connection
+from progress.adapters.storage.storage import Storage
+from progress.local import readiness
+from progress.recovery import archive_loads, beam
+from progress.recovery.archive_loads import Rebuild
+from progress.recovery.archive_rebuild import Source
+from tests.conftest import Store, skip_without
+from tests.support import archive_rebuilds, archives, cli, model_rows
+from tests.support.archive_rebuilds import archive, archived, folder
+from tests.support.backup_fixtures import every_row
+
+__all__ = ["archive", "archived", "folder"]
+
+pytestmark = pytest.mark.timeout(600)  # Beam starts slowly on a busy machine
+
+_WAITING = """
+    SELECT count(*) FROM pg_stat_activity
+    WHERE datname = current_database() AND wait_event_type = 'Lock'
+"""
+
+
+@pytest.fixture(autouse=True)
+def require_beam(request: pytest.FixtureRequest) -> None:
+    if not beam.PYTHON.exists():
+        skip_without(request, "beam")
+
+
+def test_the_rows_equal_those_of_a_rebuild_from_the_log_if_each_bucket_is_given_twice(
+    store: Store, archived: Connection, folder: Path
+) -> None:
+    archive_rebuilds.record_later(archived)
+    expected = archive_rebuilds.rebuild_plainly(store, archived)
+
+    def run_twice(source: Source, rebuild: Rebuild, on_loaded: Callable[[], None]) -> None:
+        """Run two pipelines at the same time."""
+        with ThreadPoolExecutor(2) as threads:
+            runs = [
+                threads.submit(beam.run, source, rebuild, lambda: None, workers=2) for _ in range(2)
+            ]
+        for done in runs:
+            done.result()
+        on_loaded()
+
+    events = archive_rebuilds.run(store, folder, run_twice)
+    assert events == model_rows.read_value(archived, "head")
+    assert every_row(archived) == expected
+    assert archive_rebuilds.list_left(folder) == []
+
+
+def test_the_pipeline_starts_again_if_a_worker_is_killed(
+    store: Store, archived: Connection, folder: Path
+) -> None:
+    def kill_one(source: Source, rebuild: Rebuild, on_loaded: Callable[[], None]) -> None:
+        with ThreadPoolExecutor(1) as threads, archive_loads.connect(store.url) as holder:
+            with database.transaction(holder):
+                holder.run("LOCK TABLE loaded_buckets IN EXCLUSIVE MODE")
+                run = threads.submit(beam.run, source, rebuild, lambda: None, workers=2)
+                readiness.wait(lambda: count_waiting(archived) >= 2, "two workers", seconds=300)
+                first, *others = find_workers()
+                first.kill()
+                psutil.wait_procs([first, *others])  # Beam itself would wait for the killed worker
+            run.result()
+
+    before = every_row(archived)
+    archive_rebuilds.run(store, folder, kill_one)
+    assert every_row(archived) == before
+
+
+def count_waiting(connection: Connection) -> int:
+    count: int = connection.run(_WAITING)[0][0]
+    return count
+
+
+def find_workers() -> list[psutil.Process]:
+    """Return the workers of the pipelines that this process has started."""
+    children = psutil.Process().children(recursive=True)
+    return [child for child in children if "sdk_worker_main" in " ".join(child.cmdline())]
+
+
+def test_the_command_rebuilds_with_beam_or_names_the_file_that_is_damaged(
+    store: Store, archived: Connection, archive: Storage, tmp_path: Path
+) -> None:
+    before = every_row(archived)
+    command = ("rebuild", "--from-archive", "--engine", "beam")
+    path = archives.find_file(archive, "learner-cyd")
+    archives.flip_byte(archive, path)
+    failed = cli.progress(store.url, *command, PROGRESS_DATA_DIR=str(tmp_path))
+    cli.expect_failure(failed, "the Beam pipeline failed", path)
+    assert every_row(archived) == before
+    archives.flip_byte(archive, path)
+    done = cli.progress(store.url, *command, PROGRESS_DATA_DIR=str(tmp_path))
+    assert "are folded into new projections" in cli.expect_success(done)
+    assert every_row(archived) == before

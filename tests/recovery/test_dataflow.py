@@ -1,0 +1,210 @@
+"""A rebuild from the archive by a job of Dataflow, or the reason why the job did not do it."""
+
+import functools
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from progress import settings
+from progress.adapters import retries
+from progress.adapters.postgres.database import Connection
+from progress.errors import DataflowUnavailable, ProgressError
+from progress.projections import replacement
+from progress.recovery import beam, beam_on_dataflow, buckets
+from progress.recovery.archive_loads import Rebuild
+from progress.recovery.archive_rebuild import Engine, Source
+from tests.conftest import Store
+from tests.support import archive_rebuilds, cli, model_rows
+from tests.support.archive_rebuilds import archived, folder
+from tests.support.backup_fixtures import every_row
+from tests.support.dataflow import LAUNCH, Fake, dataflow
+
+__all__ = ["archived", "dataflow", "folder"]
+
+METADATA = beam.ROOT / "infra/beam/metadata.json"
+ACCOUNT = "progress-rebuild@p.iam.gserviceaccount.com"
+DATAFLOW = {
+    "PUBSUB_PROJECT_ID": "p",
+    "DATAFLOW_TEMPLATE": "gs://p-progress-templates/beam-rebuild.json",
+    "DATAFLOW_REGION": "europe-west1",
+    "DATAFLOW_SUBNETWORK": "regions/europe-west1/subnetworks/progress",
+    "DATAFLOW_WORKER_ACCOUNT": ACCOUNT,
+}
+CLOUD_SQL = {"INSTANCE_CONNECTION_NAME": "p:r:i", "DB_NAME": "progress", "DB_IAM_USER": "operator"}
+pytestmark = pytest.mark.timeout(300)  # a rebuild is slow on a busy machine
+
+QUOTA = (429, "Quota exceeded for quota metric 'Create requests'")
+
+
+@pytest.fixture(autouse=True)
+def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retries, "_FIRST_PAUSE_S", 0.001)
+    monkeypatch.setattr(beam_on_dataflow, "_POLL_INTERVAL_S", 0.001)
+
+
+@pytest.fixture
+def announced() -> list[str]:
+    """The sentences for the operator."""
+    return []
+
+
+@pytest.fixture
+def engine(announced: list[str]) -> Engine:
+    return functools.partial(
+        beam_on_dataflow.run,
+        current=settings.read(DATAFLOW | CLOUD_SQL),
+        workers=3,
+        announce=announced.append,
+    )
+
+
+def load_buckets(url: str, parameters: dict[str, str]) -> None:
+    """Do what the workers do; this database replaces Cloud SQL."""
+    for bucket in range(int(parameters["buckets"])):
+        buckets.process(parameters["archive"], url, bucket, int(parameters["version"]))
+
+
+def test_a_job_of_the_template_loads_the_buckets(
+    store: Store, archived: Connection, folder: Path, dataflow: Fake, engine: Engine
+) -> None:
+    dataflow.work = functools.partial(load_buckets, store.url)
+    dataflow.failures, dataflow.lost_responses = [(503, "unavailable"), QUOTA], 1
+    before = every_row(archived)
+    events = archive_rebuilds.run(store, folder, engine)
+    assert events == model_rows.read_value(archived, "head")
+    assert every_row(archived) == before
+    (job,) = dataflow.launched  # although the launch was sent four times
+    version = job["parameters"]["version"]
+    assert job == {
+        "jobName": f"progress-rebuild-{version}",
+        "containerSpecGcsPath": DATAFLOW["DATAFLOW_TEMPLATE"],
+        "parameters": {
+            "archive": str(folder),
+            "buckets": "16",
+            "version": version,
+            "schema": replacement.building_name(),
+            "instance_connection_name": "p:r:i",
+            "db_name": "progress",
+            "db_iam_user": "progress-rebuild@p.iam",
+        },
+        "environment": {
+            "numWorkers": 3,
+            "maxWorkers": 8,
+            "subnetwork": DATAFLOW["DATAFLOW_SUBNETWORK"],
+            "serviceAccountEmail": ACCOUNT,
+            "stagingLocation": "gs://p-progress-templates/staging",
+            "tempLocation": "gs://p-progress-templates/temp",
+        },
+    }
+    declared = json.loads(METADATA.read_text())["parameters"]
+    assert {parameter["name"] for parameter in declared} == job["parameters"].keys()
+
+
+def load_nothing(engine: Engine, on_loaded: Callable[[], None] = lambda: None) -> None:
+    """Run the engine without a rebuild."""
+    engine(Source("gs://a", None), Rebuild(7, 16, []), on_loaded)
+
+
+def test_the_engine_survives_an_outage_of_dataflow_while_the_job_runs(
+    dataflow: Fake, engine: Engine, announced: list[str]
+) -> None:
+    def begin_outage(_: dict[str, str]) -> None:
+        dataflow.failures = [(503, "unavailable")] * (2 * retries.ATTEMPTS)
+
+    dataflow.work = begin_outage
+    load_nothing(engine)
+    assert dataflow.states == ["DONE"]
+    (sentence,) = announced
+    assert "console.cloud.google.com/dataflow/jobs/europe-west1/job-1?project=p" in sentence
+
+
+def fail_always(dataflow: Fake, status: int, message: str) -> None:
+    dataflow.failures = [(status, message)] * 100
+
+
+def end(dataflow: Fake, state: str, *messages: str) -> None:
+    dataflow.states, dataflow.messages = ["PENDING", state], [*messages]
+
+
+@pytest.mark.parametrize(
+    ("prepare", "reason"),
+    [
+        (
+            lambda fake: fail_always(fake, 403, "Permission dataflow.jobs.create denied"),
+            r"jobs.create denied; the caller needs roles/dataflow.developer",
+        ),
+        (lambda fake: fail_always(fake, 404, "Unable to open template"), "check DATAFLOW_TEMPLATE"),
+        (lambda fake: fail_always(fake, *QUOTA), "Quota exceeded"),
+        (lambda fake: fail_always(fake, 503, "unavailable"), "HTTP 503"),
+        (
+            lambda fake: end(fake, "FAILED", "Startup of the worker pool failed", "no machine"),
+            "job-1 failed: no machine; its log is at https://console",
+        ),
+        (lambda fake: end(fake, "CANCELLED"), "job-1 was cancelled"),
+    ],
+    ids=["403", "404", "quota", "503", "failed", "cancelled"],
+)
+def test_the_engine_fails_with_the_reason_of_dataflow(
+    dataflow: Fake, engine: Engine, prepare: Callable[[Fake], None], reason: str
+) -> None:
+    prepare(dataflow)
+    with pytest.raises(ProgressError, match=reason):
+        load_nothing(engine)
+
+
+def test_an_interrupted_rebuild_names_the_command_that_cancels_the_job(
+    dataflow: Fake, engine: Engine, announced: list[str]
+) -> None:
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        load_nothing(engine, interrupt)
+    assert "`gcloud dataflow jobs cancel job-1 --region=europe-west1 --project=p`" in announced[-1]
+
+
+def test_an_outage_that_does_not_end_is_reported(
+    dataflow: Fake, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(beam_on_dataflow, "_OUTAGE_TIMEOUT_S", 0)
+
+    def begin_outage() -> None:
+        fail_always(dataflow, 503, "unavailable")
+
+    with pytest.raises(DataflowUnavailable, match="HTTP 503"):
+        load_nothing(engine, begin_outage)
+    assert dataflow.requests[0] == f"POST {LAUNCH}"
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"DATAFLOW_SUBNETWORK": ""}, "DATAFLOW_SUBNETWORK is not set"),
+        ({"DATABASE_URL": "postgresql://h/d"}, "instead of DATABASE_URL"),
+        ({"ARCHIVE_BUCKET": ""}, "set ARCHIVE_BUCKET"),
+    ],
+)
+def test_settings_that_the_workers_of_dataflow_cannot_use_are_rejected(
+    changed: dict[str, str], words: str
+) -> None:
+    current = settings.read(DATAFLOW | CLOUD_SQL | {"ARCHIVE_BUCKET": "a"} | changed)
+    archive = current.archive_bucket and f"gs://{current.archive_bucket}"
+    with pytest.raises(ProgressError, match=words):
+        beam_on_dataflow.check_settings(
+            Source(archive or "a folder", current.database_url), current
+        )
+
+
+def test_the_command_says_how_to_install_beam(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(beam, "PYTHON", tmp_path / "python")
+    with pytest.raises(ProgressError, match="run `make beam`"):
+        beam.check_environment()
+
+
+def test_the_command_uses_dataflow_if_a_template_is_set(store: Store) -> None:
+    done = cli.progress(store.url, "rebuild", "--from-archive", "--engine", "beam", **DATAFLOW)
+    cli.expect_failure(done, "Dataflow's workers log in to Cloud SQL")
