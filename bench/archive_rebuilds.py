@@ -44,7 +44,7 @@ def compare_with_place(server: Server) -> Iterator[Line]:
                 rounds.add(f"{name}, CPU", cpu_seconds)
     server.drop(store)
     yield from _compare(rounds, f"rebuild of {events:,} events from the archive, two processes")
-    if not _has_beam():
+    if not beam.is_installed():
         raise RowSkipped("Beam is not installed in .venv-beam: run `make beam`")
     yield rounds.compare_rates(
         f"rebuild of {events:,} events from the archive by Beam's local runner, two processes",
@@ -59,13 +59,9 @@ def _list_contenders(store: Store, folder: str) -> dict[str, Callable[[], object
         "place": lambda: rebuild.run(store.connect, workers=_WORKERS),
         "archive": lambda: _rebuild_from_archive(store, folder, engines.run_processes),
     }
-    if _has_beam():
+    if beam.is_installed():
         contenders["beam"] = lambda: _rebuild_from_archive(store, folder, beam.run)
     return contenders
-
-
-def _has_beam() -> bool:
-    return beam.PYTHON.exists()
 
 
 def _compare(rounds: Rounds, what: str) -> Iterator[Line]:

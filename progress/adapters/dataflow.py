@@ -1,6 +1,7 @@
 """Dataflow's REST API: https://cloud.google.com/dataflow/docs/reference/rest."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import requests
 
@@ -13,6 +14,7 @@ ENDED = frozenset({DONE, FAILED, CANCELLED, "JOB_STATE_UPDATED", "JOB_STATE_DRAI
 
 _SCOPE = "https://www.googleapis.com/auth/cloud-platform"
 _DENIED, _NOT_FOUND, _EXISTS = 403, 404, 409
+_ERROR = "JOB_MESSAGE_ERROR"
 
 
 class Dataflow:
@@ -34,8 +36,9 @@ class Dataflow:
     ) -> str:
         """Start a job of the Flex Template at a `gs://` path; return the job's ID.
 
-        `name` is unique. If a job with this name is active, return its ID, because the response to
-        an earlier attempt was lost. Raise DataflowUnavailable, or ProgressError with what to do.
+        Active jobs have unique names. If an active job has this name, return its ID, because an
+        earlier attempt has started the job, and the response was lost. Raise ProgressError with
+        what to do if Dataflow rejects the job.
         """
         job = {
             "jobName": name,
@@ -44,7 +47,9 @@ class Dataflow:
             "environment": environment,
         }
         response = self._request(
-            "POST", f"{self._url}/flexTemplates:launch", json={"launchParameter": job}
+            *("POST", f"{self._url}/flexTemplates:launch"),
+            json={"launchParameter": job},
+            allowed=(_NOT_FOUND, _EXISTS),
         )
         if response.status_code == _EXISTS:
             return self._find(name)
@@ -58,7 +63,7 @@ class Dataflow:
     def read_state(self, job_id: str) -> str:
         """Return the job's state, such as JOB_STATE_RUNNING."""
         job = self._request("GET", f"{self._url}/jobs/{job_id}").json()
-        # A job that was launched a moment ago has no state.
+        # A new job has no state for a short time.
         return str(job.get("currentState", "JOB_STATE_UNKNOWN"))
 
     def read_errors(self, job_id: str) -> list[str]:
@@ -87,10 +92,12 @@ class Dataflow:
         for job in self._request("GET", f"{self._url}/jobs", params=params).json().get("jobs", ()):
             if job["name"] == name:
                 return str(job["id"])
-        raise ProgressError(f"Dataflow has ended the job {name} meanwhile: run the rebuild again")
+        raise ProgressError(f"the Dataflow job {name} has already ended: run the rebuild again")
 
-    def _request(self, method: str, url: str, **more: object) -> requests.Response:
-        response = self._api.request(method, url, allowed=(_DENIED, _NOT_FOUND, _EXISTS), **more)
+    def _request(
+        self, method: str, url: str, *, allowed: tuple[int, ...] = (), **more: Any
+    ) -> requests.Response:
+        response = self._api.request(method, url, allowed=(_DENIED, *allowed), **more)
         if response.status_code == _DENIED:
             raise ProgressError(
                 f"Dataflow denies the request in {self._project}: {_read_reason(response)}; the "
@@ -98,9 +105,6 @@ class Dataflow:
                 "workers' account"
             )
         return response
-
-
-_ERROR = "JOB_MESSAGE_ERROR"
 
 
 def _read_reason(response: requests.Response) -> str:

@@ -17,11 +17,12 @@ from progress.recovery.archive_loads import Rebuild
 from progress.recovery.archive_rebuild import Source
 
 ROOT = Path(__file__).parents[2]
-PYTHON = ROOT / ".venv-beam/bin/python"  # made by `make beam`
 _PROGRAM = ROOT / "infra/beam/main.py"
+_ENVIRONMENT = ROOT / ".venv-beam"
 
 _ATTEMPTS = 3  # each with new processes, after one was killed
 _POLL_INTERVAL_S = 0.5
+_STEP = "[while running"
 _RUNNER = (
     "--runner=DirectRunner",
     "--direct_running_mode=multi_processing",
@@ -30,9 +31,14 @@ _RUNNER = (
 )
 
 
+def is_installed() -> bool:
+    """Return whether `make beam` has installed Beam."""
+    return (_ENVIRONMENT / ".packages").exists()
+
+
 def check_environment() -> None:
-    """Raise ProgressError if the environment of the local runner does not exist."""
-    if not PYTHON.exists():
+    """Raise ProgressError if Beam is not installed."""
+    if not is_installed():
         raise ProgressError(
             "Apache Beam is not installed in .venv-beam: run `make beam` in the repository, or set "
             "DATAFLOW_TEMPLATE to use Dataflow"
@@ -52,7 +58,7 @@ def run(source: Source, rebuild: Rebuild, on_loaded: Callable[[], None], *, work
             if exit_code == 0:
                 return
             if exit_code > 0:
-                raise ProgressError(f"the Beam pipeline failed: {_read_last_line(errors)}")
+                raise ProgressError(f"the Beam pipeline failed: {_read_reason(errors)}")
         logs.write(
             "WARNING", "a process of the Beam pipeline was killed; the pipeline starts again"
         )
@@ -70,7 +76,7 @@ def _run_pipeline(
     database = {"DATABASE_URL": source.database} if source.database else {}
     pipeline = subprocess.Popen(
         [
-            *(PYTHON, _PROGRAM, "--end-with-parent"),
+            *(_ENVIRONMENT / "bin/python", _PROGRAM, "--end-with-parent"),
             *(f"--archive={source.archive}", f"--buckets={rebuild.buckets}"),
             *(f"--version={rebuild.version}", f"--schema={replacement.building_name()}"),
             *(f"--direct_num_workers={workers}", *_RUNNER),
@@ -90,11 +96,14 @@ def _run_pipeline(
             os.killpg(pipeline.pid, signal.SIGKILL)
         if pipeline.stdin:
             pipeline.stdin.close()
-        exit_code = pipeline.wait()
-    return exit_code
+        pipeline.wait()
+    return pipeline.returncode
 
 
-def _read_last_line(errors: BinaryIO) -> str:
+def _read_reason(errors: BinaryIO) -> str:
+    """Return the line in which Beam names an error and the step, else the last line."""
     errors.seek(0)
-    lines = errors.read().decode(errors="replace").split("\n")
-    return next((line for line in reversed(lines) if line.strip()), "it printed no reason")
+    text = errors.read().decode(errors="replace")
+    lines = [line for line in text.splitlines() if line.strip()]
+    named = [line for line in lines if _STEP in line]
+    return (named or lines or ["it printed no reason"])[-1]

@@ -31,7 +31,7 @@ _WAITING = """
 
 @pytest.fixture(autouse=True)
 def require_beam(request: pytest.FixtureRequest) -> None:
-    if not beam.PYTHON.exists():
+    if not beam.is_installed():
         skip_without(request, "beam")
 
 

@@ -200,7 +200,7 @@ def test_settings_that_the_workers_of_dataflow_cannot_use_are_rejected(
 def test_the_command_says_how_to_install_beam(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(beam, "PYTHON", tmp_path / "python")
+    monkeypatch.setattr(beam, "_ENVIRONMENT", tmp_path)
     with pytest.raises(ProgressError, match="run `make beam`"):
         beam.check_environment()
 
