@@ -76,8 +76,8 @@ def replay(connection: Connection, letter_id: int) -> str | None:
     """Decode a dead letter by the current rules and append its event; return the failure or None.
 
     Replay is idempotent, like delivery. A dead letter that fails again stays open, with the new
-    reason. If the first entry of a bundle fails, the bundle becomes the dead letter of this entry.
-    All other entries of a bundle that fail get new dead letters. Raise EventStoreError for a
+    reason. If the first entry of a bundle fails, the bundle's dead letter then holds only this
+    entry. Every other entry that fails gets a new dead letter. Raise EventStoreError for a
     `poisoned` dead letter, because its event is in the log: see `take_back`.
     """
     letter = read_replayable(connection, letter_id)

@@ -63,7 +63,7 @@ def read_key(connection: Connection) -> erasure_ledger.Key:
 
 
 def count(connection: Connection, learner: str, operation_id: UUID) -> dict[str, int]:
-    """Return the number of rows to erase, by place, except those that `count_mentions` counts."""
+    """Return the number of rows to erase, without the rows that `count_mentions` counts."""
     row = _run(connection, "count", learner=learner, operation_id=operation_id)[0]
     names = [column["name"] for column in connection.columns or []]
     return dict(zip(names, row, strict=True))

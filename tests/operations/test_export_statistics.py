@@ -67,7 +67,7 @@ def _text(value: object) -> str:
     return f"{value:g}" if isinstance(value, float) and value == int(value) else str(value)
 
 
-def test_the_items_have_the_numbers_of_the_api(
+def test_exported_items_have_the_same_numbers_as_in_the_api(
     operator: Operator, populated: Connection, exports: Path
 ) -> None:
     rows = write_csv(operator, exports, 'table: ITEM, learners: ["ann"]')

@@ -1,4 +1,4 @@
-"""Every step of every kind of operation, if the worker is killed or the database is down."""
+"""Test every step of every kind of operation with a killed worker or without the database."""
 
 import threading
 from collections.abc import Iterator

@@ -97,7 +97,7 @@ def test_as_of_results_equal_the_oracle_s_results_at_any_time(
 def test_a_request_about_many_past_times_has_the_results_of_separate_requests(
     stage: Stage, postgres_server: Server, fetch: QueryClient
 ) -> None:
-    """A request continues a fold from each time to the next; this must not change the results."""
+    """For several past times, a request continues one fold from each time to the next later one."""
 
     async def fetch_together(user: str, requested: list[Any]) -> list[Any]:
         first, last = date(2024, 2, 1), date(2026, 1, 31)

@@ -23,7 +23,7 @@ def ask(operator: Operator, arguments: str, user: str = "sue", role: str = "supp
     return body["data"]["exportStatistics"]["id"]
 
 
-def test_administrators_and_support_export_statistics_and_fetch_their_own_file(
+def test_an_administrator_or_support_can_export_statistics_and_fetch_only_their_own_file(
     operator: Operator, populated: Connection
 ) -> None:
     request = 'table: DAILY, idempotencyKey: "k"'

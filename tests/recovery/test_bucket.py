@@ -215,7 +215,7 @@ def test_a_purged_object_has_no_former_generations(bucket: cloud_storage.Bucket)
     remote.purge("t/a")
 
 
-def test_a_small_file_of_a_folder_is_replaced_only_if_it_has_not_changed_since_it_was_read(
+def test_a_small_file_in_a_folder_is_replaced_only_if_it_has_not_changed_since_it_was_read(
     tmp_path: Path,
 ) -> None:
     folder = storage.open_storage(str(tmp_path / "f"))

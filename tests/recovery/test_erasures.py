@@ -207,7 +207,7 @@ def test_an_erasure_that_failed_is_resumed(
     assert_absent(restored)
 
 
-def test_a_new_log_takes_over_the_key_of_the_ledger(
+def test_a_restored_log_adopts_the_key_of_the_erasure_ledger(
     restored: Store, stores: Callable[[], Store], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The archive contains no key, so a log that is restored from it has a new key."""

@@ -1,4 +1,4 @@
-"""Exports in tests: start them, run them, and read the files of their archives."""
+"""Exports in tests: start them, run them, and read the files in their ZIP files."""
 
 import csv
 import io

@@ -58,7 +58,7 @@ class Issuer:
         self.url = url
         self.requests = 0
         self.fails = False
-        self.body: bytes | None = None  # replaces the keys in the response
+        self.body: bytes | None = None  # if set, sent instead of the keys
         self.speaks_http = True
         self.may_answer = threading.Event()
         self.may_answer.set()

@@ -1,4 +1,4 @@
--- The effects of a traced operation.
+-- Tables in which the steps of a test's operation record each run and their effects.
 
 -- create --
 CREATE TABLE public.runs (run bigint GENERATED ALWAYS AS IDENTITY, step text, effect text);

@@ -136,7 +136,7 @@ def _with_errors(
 def _plan(
     document: Document, request: GraphQLRequest, context: Context, log: RequestLog
 ) -> list[RootField] | GraphQLResponse:
-    """Return a rejection, or the root fields to run ([] if only the executor can run all)."""
+    """Return a rejection or the root fields to run; [] if the executor must run the document."""
     if document.errors:
         return GraphQLResponse(None, document.errors, executed=False)
     operation = document.operation(request.operation_name)
