@@ -28,7 +28,7 @@ variable "publishers" {
 variable "foreign_topics" {
   # The project that owns a topic grants its publishers their role. The account that applies needs
   # roles/pubsub.subscriber on each topic.
-  description = "The source topics that exist in other projects: for each topic's name, its path projects/PROJECT/topics/NAME."
+  description = "The source topics that exist in other projects: for each topic's name, projects/PROJECT/topics/NAME."
   type        = map(string)
   default     = {}
 

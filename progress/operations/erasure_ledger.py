@@ -34,7 +34,7 @@ class Key(msgspec.Struct, frozen=True):
 
 
 def write_key(archive: Storage, key: Key) -> None:
-    """Write the key that computes digests; raise ProgressError if the ledger has a different key."""
+    """Write the key that computes digests; raise ProgressError if the ledger has another."""
     known = read_key(archive)
     if known is None:
         with archive.writing(_KEY) as output:

@@ -235,7 +235,7 @@ class AnswerCache:
         return version_keys.learner_key(self._schema, user_id)
 
     async def _learner_today(self, seen: RequestVersions, user_id: str) -> tuple[int, datetime]:
-        """Return the learner's version and when the learner's day ends, both read before the rows."""
+        """Return the learner's version and the end of the learner's day, read before the rows."""
         known = self._days.get(user_id)
         is_today = known and known.is_same_day(seen.at)
         if not known or not is_today or known.version != seen.learners[user_id]:
