@@ -13,7 +13,7 @@ from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection, Failure
 from progress.adapters.postgres.statements import blocks
 from progress.errors import RebuildEnded
-from progress.projections import replacement, schema
+from progress.projections import replacement, schema, whole
 
 _NO_TABLE = "42P01"  # means that the second schema is gone
 
@@ -49,8 +49,14 @@ def begin(connection: Connection, execution: str, buckets: int, upto: int) -> Re
     """Create the record in the caller's transaction; tasks see it after the commit."""
     _rows(connection, "act as owner")
     connection.run(blocks("recovery/archive_rebuild")["tables"])
+    connection.run(_fill_in("allow loading"))
     values = {"execution": execution, "buckets": buckets, "upto": upto}
     return Rebuild(*_rows(connection, "begin", **values)[0])
+
+
+def end(connection: Connection) -> None:
+    """Drop the record; from then on, no task loads rows, nor may the group of the loaders."""
+    connection.run(_fill_in("end"))
 
 
 def find(connection: Connection, execution: str) -> Rebuild | None:
@@ -127,6 +133,13 @@ def has_swapped(connection: Connection, version: int) -> bool:
         return False
     schema.set_search_path(connection)
     return bool(_rows(connection, "has swapped", version=version)[0][0])
+
+
+def _fill_in(block: str) -> str:
+    """Return the block with the names of the second schema and of its tables that tasks load."""
+    tables = [table for table in whole.TABLES if table not in whole.CATALOGUE]
+    text = blocks("recovery/archive_rebuild")[block].replace("{tables}", ", ".join(tables))
+    return text.replace("{schema}", replacement.building_name())
 
 
 def _rows(connection: Connection, block: str, **values: object) -> list[list[Any]]:

@@ -143,7 +143,7 @@ class _Filling:
                 f"the event at position {rows[0][0]} was set aside since the rebuild began: "
                 "run the rebuild again"
             )
-        _rows(self._connection, "end")
+        archive_loads.end(self._connection)
         rebuild.run_in_parallel(
             self._workers, self._workers, lambda worker, _: rebuild.create_keys(worker.connection)
         )

@@ -31,7 +31,8 @@ BEGIN
         JOIN pg_roles g ON g.oid = m.roleid JOIN pg_roles r ON r.oid = m.member
         WHERE r.rolname = login AND g.rolname <> target
           AND g.rolname IN (
-              'progress_ingest', 'progress_project', 'progress_batch', 'progress_query', 'progress_erasure')
+              'progress_ingest', 'progress_project', 'progress_batch', 'progress_query', 'progress_load',
+              'progress_erasure')
     LOOP
         EXECUTE format('REVOKE %I FROM %I', other, login);
     END LOOP;

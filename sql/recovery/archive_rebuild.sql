@@ -21,6 +21,13 @@ DELETE FROM deleted_learners;
 -- The second schema and its tables belong to this role, of which each login that rebuilds is a member.
 SET LOCAL ROLE progress_project;
 
+-- allow loading --
+-- Logins that are members of this group only, such as those of Dataflow's workers, may load buckets and nothing else.
+GRANT USAGE ON SCHEMA {schema} TO progress_load;
+GRANT SELECT ON archive_rebuild TO progress_load;
+GRANT SELECT, INSERT ON loaded_buckets TO progress_load;
+GRANT INSERT ON {tables} TO progress_load;
+
 -- begin --
 INSERT INTO archive_rebuild (version, execution, buckets, upto, set_aside)
 SELECT pg_current_xact_id()::text::bigint, :execution, CAST(:buckets AS int), CAST(:upto AS bigint),
@@ -95,6 +102,8 @@ SET position = coalesce((SELECT n.position FROM reached n WHERE n.shard = b.shar
     catalogue_position = CAST(:upto AS bigint), updated_at = clock_timestamp(), version = CAST(:version AS bigint);
 
 -- end --
+REVOKE INSERT ON {tables} FROM progress_load;
+REVOKE USAGE ON SCHEMA {schema} FROM progress_load;
 DROP TABLE archive_rebuild, loaded_buckets;
 
 -- has swapped --

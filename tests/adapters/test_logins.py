@@ -3,23 +3,28 @@
 Each login has only the privileges of one group, which suffice for the group's function.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import quote
 
 import pytest
+from pg8000.exceptions import DatabaseError
 from typer.testing import CliRunner
 
 from progress import cli, settings
 from progress.adapters.postgres import database, logins, migrations
 from progress.adapters.postgres.database import Connection
 from progress.adapters.postgres.logins import Login
+from progress.adapters.storage import storage
 from progress.errors import DatabaseUnavailable, ProgressError, SettingsError
 from progress.projections import batch, drop_unused, projector, rebuild, schema, snapshots
+from progress.recovery import archive_loads, archive_rebuild, buckets
+from progress.recovery.archive_loads import Rebuild
+from progress.recovery.archive_rebuild import Source
 from tests.conftest import skip_without
-from tests.support import folders, sample_events
+from tests.support import archives, folders, sample_events
 from tests.support.ingest_process import Server
 from tests.support.postgres_servers import EMBEDDED, OLDEST
 from tests.support.query_client import QueryClient
@@ -144,6 +149,45 @@ def test_the_owner_can_rebuild_and_can_drop_unused_objects(service: Service) -> 
     with closing(service.admin()) as admin:
         schema.set_search_path(admin)
         assert sample_events.find_differences(admin) == []
+
+
+def test_a_rebuild_from_the_archive_works_with_the_logins_of_its_job_and_of_the_loaders(
+    service: Service, tmp_path: Path
+) -> None:
+    job, loader = Login("progress_project", "job", "1"), Login("progress_load", "loader", "2")
+    admit(service, job, loader)
+    with closing(service.connect()) as owner:
+        sample_events.record_lessons(owner, "dora")
+        rebuild.run(service.connect)
+        archives.run(owner, storage.open_storage(str(tmp_path)))
+    url = service.url(loader.name, "2")
+
+    def load(source: Source, begun: Rebuild, on_loaded: Callable[[], None]) -> None:
+        with archive_loads.connect(url) as connection:
+            assert is_denied(connection, "SELECT FROM item_stats")
+            assert is_denied(connection, "DELETE FROM loaded_buckets")
+            assert is_denied(connection, "INSERT INTO checkpoints DEFAULT VALUES")
+        for bucket in range(begun.buckets):
+            buckets.process(source.archive, url, bucket, begun.version)
+
+    archive_rebuild.run(
+        lambda: service.connect(job.name, "1"), Source(str(tmp_path), None), load, lambda *_: None
+    )
+    with closing(service.admin()) as admin:
+        schema.set_search_path(admin)
+        assert sample_events.find_differences(admin) == []
+    with closing(service.connect(loader.name, "2")) as connection:
+        for table in (f"{schema.schema_name()}.item_stats", "event_store.events"):
+            assert is_denied(connection, f"SELECT FROM {table}")
+            assert is_denied(connection, f"INSERT INTO {table} DEFAULT VALUES")
+
+
+def is_denied(connection: Connection, statement: str) -> bool:
+    try:
+        connection.run(statement)
+    except DatabaseError as error:
+        return database.read_failure(error).sqlstate == "42501"
+    return False
 
 
 def test_a_new_password_replaces_the_old_password(service: Service) -> None:

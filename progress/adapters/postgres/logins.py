@@ -12,7 +12,10 @@ from progress.adapters.postgres.database import Connection, Failure
 from progress.adapters.postgres.statements import blocks
 from progress.errors import ProgressError, SettingsError
 
-GROUPS = ("progress_ingest", "progress_project", "progress_batch", "progress_query")
+GROUPS = (
+    *("progress_ingest", "progress_project", "progress_batch", "progress_query"),
+    "progress_load",
+)
 
 _MAX_BYTES = 63  # of a login's name
 _EXPECTED = "expected group=login or group=login:password, with spaces between entries"
