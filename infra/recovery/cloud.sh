@@ -1,5 +1,6 @@
 # Source this file in bash: `. infra/recovery/cloud.sh prod`. Afterwards `progress` runs in the environment's release job, with
-# the privileges of the database's owner, and prints the job's output. `progress schedule` runs locally.
+# the privileges of the database's owner, and prints the job's output. A rebuild from the archive runs in the job
+# `progress-rebuild`, which has the memory for it. `progress schedule` runs locally.
 
 _tfvars="$(dirname "${BASH_SOURCE[0]}")/../terraform/environments/$1.tfvars"
 if [ ! -f "$_tfvars" ]; then # unset PROJECT, so that no command uses the previous environment
@@ -20,16 +21,21 @@ progress() {
         command progress "$@" --project="$PROJECT" --region="$REGION"
         return
     fi
-    local arguments execution status output code=0
+    local arguments execution status output code=0 job=progress-release tasks=()
+    if [[ " $* " == *" --from-archive "* ]]; then
+        job=progress-rebuild
+        [[ " $* " == *[\ =]"tasks "* ]] || tasks=(--tasks=1) # one task folds all buckets, or starts Dataflow
+    fi
     arguments="$(printf '|%s' "$@")"
-    execution="$(gcloud run jobs execute progress-release --async --args="^|^${arguments#|}" --update-env-vars=COLUMNS=200 --format='value(metadata.name)')" ||
+    execution="$(gcloud run jobs execute $job --async "${tasks[@]}" --args="^|^${arguments#|}" --update-env-vars=COLUMNS=200 --format='value(metadata.name)')" ||
         return 1
     echo "$execution runs: progress $*" >&2
-    until status="$(gcloud run jobs executions describe "$execution" --format='csv[no-heading](status.completionTime,status.succeededCount)')" &&
+    until status="$(gcloud run jobs executions describe "$execution" --format='csv[no-heading](status.completionTime,status.succeededCount,spec.taskCount)')" &&
         [ "${status%%,*}" ]; do
         sleep 5
     done
-    [ "${status#*,}" = 1 ] || code=1
+    status="${status#*,}"
+    [ "${status%,*}" = "${status#*,}" ] || code=1 # all tasks must have succeeded
     for _ in 1 2 3 4 5 6; do # log lines arrive a few seconds late; every command prints at least one line
         # Read only the lines of this execution, because a release or another operator may run the job at the same time.
         output="$(gcloud logging read "resource.type=cloud_run_job AND labels.\"run.googleapis.com/execution_name\"=\"$execution\"" \

@@ -4,7 +4,7 @@ INGEST, PROJECT, QUERY = "progress-ingest", "progress-project", "progress-query"
 SERVICES = (QUERY, INGEST, PROJECT)
 
 RELEASE_JOB = "progress-release"
-SCHEDULED_JOBS = ("progress-batch", "progress-batch-large", "progress-backup")
+OTHER_JOBS = ("progress-batch", "progress-batch-large", "progress-backup", "progress-rebuild")
 
 COMMANDS = "progress-commands"
 GREEN_SUBSCRIPTION = "progress-projection-green-sub"

@@ -16,10 +16,10 @@ from names import (
     GREEN,
     GREEN_SUBSCRIPTION,
     INGEST,
+    OTHER_JOBS,
     PROJECT,
     QUERY,
     RELEASE_JOB,
-    SCHEDULED_JOBS,
     SERVICES,
 )
 
@@ -115,7 +115,7 @@ def roll_back(cloud: Cloud, blue: Mapping[str, str]) -> None:
     # Route the traffic again, because an interrupted call may take effect late.
     for name in (QUERY, INGEST, PROJECT):
         steps.run(f"{name}'s traffic", cloud.split_traffic, name, {blue[name]: 100}, untag=GREEN)
-    _set_job_images(cloud, steps, blue[PROJECT], (RELEASE_JOB, *SCHEDULED_JOBS))
+    _set_job_images(cloud, steps, blue[PROJECT], (RELEASE_JOB, *OTHER_JOBS))
     _unsubscribe(cloud, steps)
     steps.raise_if_incomplete("`release.py rollback`")
     log(f"Blue has all traffic: {', '.join(blue.values())}.")
@@ -149,7 +149,7 @@ def finish(cloud: Cloud, green: str) -> None:
     and that the release is unfinished.
     """
     steps = BestEffort()
-    _set_job_images(cloud, steps, green, (RELEASE_JOB, *SCHEDULED_JOBS))
+    _set_job_images(cloud, steps, green, (RELEASE_JOB, *OTHER_JOBS))
     _unsubscribe(cloud, steps)
     for name in (QUERY, INGEST):
         steps.run(f"{name}'s tag", cloud.untag, name, GREEN)

@@ -204,6 +204,20 @@ def test_a_command_runs_in_the_release_job_and_prints_its_output(shell: Shell) -
     assert failed.stdout == "what the job said for ours\n"
 
 
+def test_a_rebuild_from_the_archive_runs_in_its_own_job(shell: Shell) -> None:
+    begin = ". infra/recovery/cloud.sh prod; progress rebuild --from-archive"
+    assert shell.type(f"{begin} --engine tasks") == "what the job said for ours\n"
+    assert shell.type(f"{begin} --engine beam") == "what the job said for ours\n"
+    failed = shell.run(f"{begin} --engine=tasks", GCLOUD_JOB_FAILS="1")  # one of the tasks
+    assert failed.returncode == 1
+    executed = [words[3:] for words in shell.gcloud["told"] if words[2:3] == ["execute"]]
+    assert [words[:3] for words in executed] == [
+        ["progress-rebuild", "--async", "--args=^|^rebuild|--from-archive|--engine|tasks"],
+        ["progress-rebuild", "--async", "--tasks=1"],
+        ["progress-rebuild", "--async", "--args=^|^rebuild|--from-archive|--engine=tasks"],
+    ]
+
+
 def test_a_schedule_is_paused_in_the_project_of_the_environment(shell: Shell) -> None:
     begin = ". infra/recovery/cloud.sh prod; PROJECT=p"
     assert "is paused." in shell.type(f"{begin}; progress schedule pause progress-batch")

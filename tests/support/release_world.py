@@ -12,7 +12,10 @@ from pathlib import Path
 from typing import Any
 
 SERVICES = ("progress-query", "progress-ingest", "progress-project")
-JOBS = ("progress-batch", "progress-batch-large", "progress-backup", "progress-release")
+JOBS = (
+    *("progress-batch", "progress-batch-large", "progress-backup", "progress-rebuild"),
+    "progress-release",
+)
 GREEN_SUBSCRIPTION = "progress-projection-green-sub"
 REPOSITORY = "europe-west1-docker.pkg.dev/progress-dev/progress"
 
