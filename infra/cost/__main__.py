@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from infra.cost import history
 from infra.cost.bill import SERVICES, Month, compute_items, compute_services
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "cost.md"
@@ -60,10 +61,33 @@ def tabulate_savings() -> str:
     return _table(["10 M events a day", *columns, "rest", "total"], rows)
 
 
+def tabulate_history() -> str:
+    """Return a table of what a rebuild from the archive and an analysis cost, after a year."""
+    months = {name: Month("prod", events) for name, events in VOLUMES.items()}
+    rebuilds = {name: history.compute_rebuild(month) for name, month in months.items()}
+    rows = {
+        "events in the archive": [f"{month.archived_events:,.0f}" for month in months.values()],
+        "its storage, a month": [_dollars(history.price_storage(m)) for m in months.values()],
+        "rebuild by eight tasks: duration": [_duration(r.task_seconds) for r in rebuilds.values()],
+        "rebuild by eight tasks: cost": [_dollars(r.task_usd) for r in rebuilds.values()],
+        "rebuild by Dataflow: duration": [_duration(r.dataflow_seconds) for r in rebuilds.values()],
+        "rebuild by Dataflow: cost": [_dollars(r.dataflow_usd) for r in rebuilds.values()],
+        "the database's CPU time of either": [_duration(r.load_seconds) for r in rebuilds.values()],
+        "the same of a rebuild from the log": [
+            _duration(r.place_seconds) for r in rebuilds.values()
+        ],
+        "an analysis in BigQuery": [_dollars(history.price_analysis(m)) for m in months.values()],
+    }
+    return _table(
+        ["after a year, by events a day", *months], [[what, *cells] for what, cells in rows.items()]
+    )
+
+
 TABLES = {
     "by service": tabulate_services,
     "free profile": tabulate_free_profile,
     "savings": tabulate_savings,
+    "history": tabulate_history,
 }
 
 
@@ -80,6 +104,12 @@ def update(document: str) -> str:
 
 def _dollars(usd: float) -> str:
     return f"{usd:.2f}" if usd < 9.995 else f"{usd:,.0f}"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5_400 else f"{seconds / 3_600:.1f} h"
 
 
 def _number(value: float) -> str:

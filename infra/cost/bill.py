@@ -34,6 +34,9 @@ class Price:
     free: float = 0
 
 
+PRICES = {name: Price(**price) for group in _PRICES.values() for name, price in group.items()}
+
+
 @dataclass(frozen=True)
 class Item:
     """One line of the bill."""
@@ -85,14 +88,18 @@ class Month:
         return self.events * DAYS * self.months_kept
 
     @property
+    def archived_events(self) -> float:
+        """The archive keeps all events; the prices are those after a year."""
+        return self.events * DAYS * float(_ASSUMED["months_kept"])
+
+    @property
     def stored_gib(self) -> float:
         return float(self.stored_events * _MEASURED["stored_bytes"] / GIB)
 
 
 def compute_items(month: Month) -> dict[str, Item]:
     """Return the items of a month's bill, keyed by the name of the price."""
-    prices = {name: Price(**price) for group in _PRICES.values() for name, price in group.items()}
-    return {name: Item(used, prices[name]) for name, used in compute_usage(month).items()}
+    return {name: Item(used, PRICES[name]) for name, used in compute_usage(month).items()}
 
 
 def compute_services(month: Month) -> dict[str, float]:
@@ -217,16 +224,30 @@ def _storage(month: Month) -> Usage:
     backups = facts["jobs"]["backup"]["runs_a_day"] * facts["backup_days"]
     models = month.stored_events * _MEASURED["model_bytes"] / GIB
     recent = min(1.0, 3 / month.months_kept)  # the share of rows modified within 90 days
+    archived = archived_gib(month)
     return {
         "bigquery_active": rows * recent,
         "bigquery_long_term": rows * (1 - recent),
-        "storage": backups * models * _ASSUMED["backup_ratio"],
+        "storage": backups * models * _ASSUMED["backup_ratio"] + archived["storage"],
+        "storage_nearline": archived["nearline"],
+        "storage_coldline": archived["coldline"],
         "images": _ASSUMED["images_gib"],
         "builds": _ASSUMED["builds"] * _ASSUMED["build_minutes"],
         "schedules": facts["schedules"],
         "secrets": facts["secrets"],
         "secret_readings": _ASSUMED["instance_starts"]
         + DAYS * facts["jobs"]["batch"]["runs_a_day"],
+    }
+
+
+def archived_gib(month: Month) -> dict[str, float]:
+    """Return the GiB of the archive in each storage class: a file's class depends on its age."""
+    gib = month.archived_events * _MEASURED["archive_bytes"] / GIB
+    recent, older = 1 / _ASSUMED["months_kept"], 3 / _ASSUMED["months_kept"]  # as in buckets.tf
+    return {
+        "storage": gib * recent,
+        "nearline": gib * (older - recent),
+        "coldline": gib * (1 - older),
     }
 
 
