@@ -1,6 +1,5 @@
-# BigQuery: published messages, for recent events, and views of the archive, for questions across learners. The topic
-# `user-events` is excluded from the messages, because they contain e-mail addresses. User ids are removed, because the
-# erasure of a learner does not reach what BigQuery stores.
+# BigQuery: published messages, for recent events. The topic `user-events` is excluded, because its messages contain
+# e-mail addresses. User ids are removed, because the erasure of a learner does not reach what BigQuery stores.
 
 variable "analytics_days" {
   description = "The number of days that messages are kept in BigQuery; null: for ever."
@@ -53,80 +52,6 @@ resource "google_bigquery_table" "events" {
     })
     use_legacy_sql = false
   }
-}
-
-# Views that answer questions across learners from the archive. BigQuery stores no copy but reads the bucket's files for
-# each query, so that the erasure of a learner also takes effect in these views. Whoever queries them needs
-# roles/storage.objectViewer for the bucket. A query reads the whole archive, and reading old files costs more, because
-# their storage class is colder.
-locals {
-  archive_dataset = "${var.project_id}.${google_bigquery_dataset.analytics.dataset_id}"
-  archive_questions = {
-    retention = "Tests and recalled tests by week and maturity"
-    items     = "Tests and answers by item, level and domain"
-    cohorts   = "Learners by the week of their first study day, and how many study in later weeks"
-  }
-}
-
-resource "google_bigquery_table" "archive" {
-  dataset_id          = google_bigquery_dataset.analytics.dataset_id
-  table_id            = "archive"
-  description         = "The rows of the archive's files; the view `accepted_events` has each event once"
-  deletion_protection = false # the table holds no data
-
-  external_data_configuration {
-    source_format = "PARQUET"
-    source_uris   = ["${google_storage_bucket.archive.url}/ranges/*.parquet"] # this `*` also matches slashes
-    autodetect    = false                                                     # at first, there are no files
-    schema        = file("${path.root}/analytics/archive.json")
-  }
-}
-
-resource "google_bigquery_table" "accepted_events" {
-  dataset_id          = google_bigquery_dataset.analytics.dataset_id
-  table_id            = "accepted_events"
-  description         = "Each accepted event once"
-  deletion_protection = false
-
-  view {
-    query          = templatefile("${path.root}/analytics/accepted_events.sql", { dataset = local.archive_dataset })
-    use_legacy_sql = false
-  }
-
-  depends_on = [google_bigquery_table.archive]
-}
-
-resource "google_bigquery_table" "learner_events" {
-  dataset_id          = google_bigquery_dataset.analytics.dataset_id
-  table_id            = "learner_events"
-  description         = "Answers, reviews and completed sessions with their local day"
-  deletion_protection = false
-
-  view {
-    query          = templatefile("${path.root}/analytics/learner_events.sql", { dataset = local.archive_dataset })
-    use_legacy_sql = false
-  }
-
-  depends_on = [google_bigquery_table.accepted_events]
-}
-
-resource "google_bigquery_table" "question" {
-  for_each = local.archive_questions
-
-  dataset_id          = google_bigquery_dataset.analytics.dataset_id
-  table_id            = each.key
-  description         = "${each.value}; nothing about fewer than 20 learners"
-  deletion_protection = false
-
-  view {
-    query = templatefile("${path.root}/analytics/${each.key}.sql", {
-      dataset         = local.archive_dataset
-      fewest_learners = 20
-    })
-    use_legacy_sql = false
-  }
-
-  depends_on = [google_bigquery_table.learner_events]
 }
 
 # Pub/Sub's service agent writes the rows.

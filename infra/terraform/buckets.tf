@@ -61,6 +61,24 @@ resource "google_storage_bucket_iam_member" "archive" {
   member = google_service_account.member[each.key].member
 }
 
+# A rebuild reads the archive. For its duration, it stores the relations that all tasks need in the folder `rebuilds`.
+resource "google_storage_bucket_iam_member" "rebuild" {
+  bucket = google_storage_bucket.archive.name
+  role   = "roles/storage.objectViewer"
+  member = google_service_account.member["rebuild"].member
+}
+
+resource "google_storage_bucket_iam_member" "rebuild_files" {
+  bucket = google_storage_bucket.archive.name
+  role   = "roles/storage.objectUser"
+  member = google_service_account.member["rebuild"].member
+
+  condition {
+    title      = "the folder rebuilds"
+    expression = "resource.name.startsWith('projects/_/buckets/${google_storage_bucket.archive.name}/objects/rebuilds/')"
+  }
+}
+
 # Backups of the read models, written every six hours and kept for a week, and dumps during a database migration.
 resource "google_storage_bucket" "backup" {
   name                        = "${var.project_id}-progress-backup"

@@ -77,13 +77,14 @@ locals {
   release_database = coalesce(var.migration_target, var.database)
 
   # The group role of each login. The release job has no such login, because it logs in as the owner.
-  database_groups = {
+  database_groups = merge({
     ingest  = "progress_ingest"
     project = "progress_project"
     query   = "progress_query"
     batch   = "progress_batch"
     backup  = "progress_query"
-  }
+    rebuild = "progress_project"
+  }, { for name in local.dataflow : name => "progress_load" })
 
   # The database settings of each service and job: plain values, and the ids of secrets. A service or job with secrets
   # must depend on its access to the secrets and on the secrets' versions (see secrets.tf).

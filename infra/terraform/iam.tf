@@ -1,17 +1,18 @@
 # A service account for each service, job and tool, with only the roles that it needs.
 
 resource "google_service_account" "member" {
-  for_each = {
+  for_each = merge({
     ingest    = "Appends events to the log"
     project   = "Folds events into the read models"
     query     = "Answers learners' queries"
     batch     = "Runs the batch jobs"
     release   = "Migrates the database for a release"
     backup    = "Backs up the read models"
+    rebuild   = "Rebuilds the read models from the archive"
     build     = "Builds the images"
     push      = "Signs Pub/Sub's pushes"
     scheduler = "Signs Cloud Scheduler's calls"
-  }
+  }, { for name in local.dataflow : name => "Works for Dataflow in a rebuild from the archive" })
 
   account_id   = "progress-${each.key}"
   display_name = each.value
@@ -36,7 +37,7 @@ locals {
     pipeline = ["roles/run.developer", "roles/monitoring.viewer"]
     }, {
     # To export traces and metrics to Google, an account must be allowed to write them, and to bill this project.
-    for name in local.exports_to_google ? ["ingest", "project", "query", "batch", "release", "backup"] : [] :
+    for name in local.exports_to_google ? ["ingest", "project", "query", "batch", "release", "backup", "rebuild"] : [] :
     name => ["roles/telemetry.writer", "roles/serviceusage.serviceUsageConsumer"]
   })
 
@@ -44,7 +45,7 @@ locals {
   # account that the service, job or subscription uses.
   impersonations = concat(
     [
-      for name in ["ingest", "project", "query", "batch", "release", "backup", "push"] :
+      for name in ["ingest", "project", "query", "batch", "release", "backup", "rebuild", "push"] :
       { actor = "pipeline", account = name }
     ],
     [for name in keys(try(var.night.min_instances, {})) : { actor = "scheduler", account = name }],

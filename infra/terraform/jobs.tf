@@ -48,6 +48,15 @@ locals {
       args    = [local.backup_location]
       cpu     = "1", memory = "1Gi", tasks = 1, timeout = "3600s", retries = 3
     }
+    # Rebuilds the read models from the archive; an operator executes it (docs/runbook.md). The first task begins and
+    # ends the rebuild, and a task that is retried loads nothing twice. No more than eight tasks load at the same time.
+    # DuckDB uses up to 2 GB; the files of a bucket and their rows are in memory too, because Cloud Run has no disk.
+    rebuild = {
+      member  = "rebuild"
+      command = ["python", "-m", "progress.cli"]
+      args    = ["rebuild", "--from-archive", "--engine", "tasks"]
+      cpu     = "2", memory = "8Gi", tasks = 8, timeout = "86400s", retries = 3
+    }
   }
 
   erasure_settings = {
@@ -80,7 +89,9 @@ module "job" {
     local.common_settings, local.database_environment[each.value.member], { PYTHONPATH = "/workspace" },
     each.key == "batch" ? local.changes_settings : {},
     each.value.member == "batch" ? local.erasure_settings : {},
-    each.value.member == "release" ? merge(local.archive_environment, local.exports_environment) : {},
+    contains(["release", "rebuild"], each.value.member) ? local.archive_environment : {},
+    each.value.member == "release" ? local.exports_environment : {},
+    each.value.member == "rebuild" ? local.dataflow_settings : {},
   )
   secrets             = local.job_secrets[each.key]
   network             = local.vpc_access

@@ -8,10 +8,12 @@ from pathlib import Path
 from tests.support.terraform import ENVIRONMENTS, Root, copy_root
 from tests.support.terraform_state import Deployment, Values
 
-# Options of an environment that migrates from Neon to Cloud SQL and has a fixed egress address.
+# Options of an environment that migrates from Neon to Cloud SQL. It also has a fixed egress address
+# and analysts.
 MIGRATION = (
     "-var=migration_target=cloud_sql",
     "-var=fixed_egress_address=true",
+    '-var=analysts=["group:analysts@example.com"]',
     (
         "-var=functions={"
         'ingest={cpu="1",memory="512Mi",concurrency=100,min_instances=1,max_instances=2},'

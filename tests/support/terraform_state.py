@@ -163,6 +163,9 @@ def _assigned(project: str, resource: Values) -> Values:
             name = f"projects/{project}/roles/{values['role_id']}"
         case "google_redis_instance":
             return _redis(project, values)
+        case "google_bigquery_connection":
+            email = f"{values['connection_id']}@gcp-sa-bigquery-condel.iam.gserviceaccount.com"
+            return {"cloud_resource": [{"service_account_id": email}]}
         case _:
             return {}
     return {"name": name, "id": name}

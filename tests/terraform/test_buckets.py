@@ -4,12 +4,15 @@ from typing import Any
 
 import pytest
 
+from progress.archive import manifest
 from progress.operations.export_files import LIFETIME
 from tests.support.terraform import ENVIRONMENTS
 from tests.support.terraform_environments import Environments
 from tests.support.terraform_state import Resources, Values
 
 pytestmark = pytest.mark.timeout(600)  # the first test waits until Terraform has created the plans
+
+BUCKETS = ("archive", "backup", "exports")
 
 
 @pytest.mark.parametrize("environment", ENVIRONMENTS)
@@ -65,19 +68,30 @@ def test_exported_files_are_gone_after_a_week(prod: Resources) -> None:
 
 def test_each_bucket_grants_access_only_to_the_accounts_that_need_it(prod: Resources) -> None:
     accounts = prod.of("google_service_account", "member")
+    buckets = [prod[f"google_storage_bucket.{name}"]["name"] for name in BUCKETS]
     may = {
         (grant["bucket"], grant["role"].removeprefix("roles/storage."), part)
-        for name in ("archive", "backup", "exports")
-        for grant in prod.of("google_storage_bucket_iam_member", name).values()
+        for grant in prod.of("google_storage_bucket_iam_member").values()
+        if grant["bucket"] in buckets
         for part, account in accounts.items()
         if account["member"] == grant["member"]
     }
     assert may == {
         ("progress-prod-progress-archive", "objectUser", "project"),
         ("progress-prod-progress-archive", "objectUser", "release"),
+        ("progress-prod-progress-archive", "objectViewer", "rebuild"),
+        ("progress-prod-progress-archive", "objectUser", "rebuild"),
+        ("progress-prod-progress-archive", "objectViewer", "dataflow"),
         ("progress-prod-progress-backup", "objectUser", "backup"),
         ("progress-prod-progress-backup", "objectViewer", "release"),
         ("progress-prod-progress-exports", "objectUser", "project"),
         ("progress-prod-progress-exports", "objectUser", "release"),
         ("progress-prod-progress-exports", "objectViewer", "query"),
     }
+
+
+def test_a_rebuild_may_write_only_its_own_folder_of_the_archive(prod: Resources) -> None:
+    grant = prod["google_storage_bucket_iam_member.rebuild_files"]
+    (condition,) = grant["condition"]
+    folder = f"projects/_/buckets/{grant['bucket']}/objects/{manifest.REBUILDS}/"
+    assert condition["expression"] == f"resource.name.startsWith('{folder}')"

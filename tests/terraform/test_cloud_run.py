@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from progress.adapters import startup
+from progress.recovery import bucket_folds
 from tests.support import terraform
 from tests.support.cloud_run import container, only, settings, template
 from tests.support.terraform_environments import Environments
@@ -172,7 +173,7 @@ def test_a_batch_run_ends_before_the_next_one_starts(deployment: Deployment) -> 
 def test_a_failed_job_is_retried(deployment: Deployment) -> None:
     jobs = deployment.applied.of("google_cloud_run_v2_job", "job")
     tries = {name: only(template(job)["template"])["max_retries"] for name, job in jobs.items()}
-    assert tries == {"batch": 1, "batch-large": 1, "release": 1, "backup": 3}
+    assert tries == {"batch": 1, "batch-large": 1, "release": 1, "backup": 3, "rebuild": 3}
 
 
 def test_the_batch_job_erases_deleted_learners_only_in_production(
@@ -197,6 +198,26 @@ def test_the_large_batch_job_has_more_memory_and_tasks(deployment: Deployment) -
     assert limits == {
         "cpu": "2",
         "memory": "2Gi",
+    }
+
+
+def test_an_execution_of_the_rebuild_job_rebuilds_from_the_archive_with_its_tasks(
+    deployment: Deployment,
+) -> None:
+    job = deployment.applied.of("google_cloud_run_v2_job", "job")["rebuild"]
+    command = " ".join([*container(job)["command"], *container(job)["args"]])
+    assert command.endswith("python -m progress.cli rebuild --from-archive --engine tasks")
+    archive = deployment.applied["google_storage_bucket.archive"]["name"]
+    assert settings(job)["ARCHIVE_BUCKET"] == archive
+    # No more than eight tasks load at a time, and the others would wait for the database.
+    assert template(job)["task_count"] == template(job)["parallelism"] == 8
+    # DuckDB's memory, and a bucket's files and rows, because a task has no disk.
+    memory = only(container(job)["resources"])["limits"]["memory"]
+    assert int(memory.removesuffix("Gi")) >= 3 * int(bucket_folds._MEMORY.removesuffix("GB"))
+    assert int(only(template(job)["template"])["timeout"].removesuffix("s")) >= 21_600
+    assert job["name"] not in {
+        only(schedule["http_target"])["uri"].rpartition("/")[2].removesuffix(":run")
+        for schedule in deployment.applied.of("google_cloud_scheduler_job").values()
     }
 
 

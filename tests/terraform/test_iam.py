@@ -15,7 +15,7 @@ _PLACES = (
 
 # The short names of the buckets, keyed by the bucket's name without the project's id.
 _BUCKETS = {
-    **{f"progress-{name}": name for name in ("archive", "backup", "exports")},
+    **{f"progress-{name}": name for name in ("archive", "backup", "exports", "templates")},
     "sources": "sources",
 }
 
@@ -35,6 +35,7 @@ EVERYWHERE = {
         *("storage.objectUser archive", "storage.objectUser exports"),
     },
     "backup": {"storage.objectUser backup"},
+    "rebuild": {"storage.objectViewer archive", "storage.objectUser archive"},
     "build": {
         *("logging.logWriter project", "storage.objectViewer sources"),
         "artifactregistry.writer images",
@@ -50,9 +51,12 @@ EVERYWHERE = {
         "artifactregistry.reader images",
         *(
             f"iam.serviceAccountUser progress-{name}"
-            for name in ("ingest", "project", "query", "batch", "release", "backup", "push")
+            for name in ("ingest", "project", "query", "batch", "release", "backup", "rebuild")
         ),
+        "iam.serviceAccountUser progress-push",
     },
+    # BigQuery's connection, named "progress-archive".
+    "archive": {"storage.objectViewer archive"},
     # Pub/Sub's service agent.
     "gcp-sa-pubsub": {
         *("bigquery.dataEditor messages", "iam.serviceAccountOpenIdTokenCreator progress-push"),
@@ -76,7 +80,9 @@ EVERYWHERE = {
 }
 
 # Accounts that infra/terraform does not create; infra/bootstrap creates the pipeline's account.
-STRANGERS = {"gcp-sa-pubsub", "pipeline", "learning", "algorithm", "vocabulary", "users"}
+STRANGERS = {
+    *("gcp-sa-pubsub", "archive", "pipeline", "learning", "algorithm", "vocabulary", "users"),
+}
 
 NEON = {
     "release": {
@@ -85,7 +91,7 @@ NEON = {
     },
     **{
         name: {f"secretmanager.secretAccessor progress-neon-url-{name}"}
-        for name in ("ingest", "project", "query", "backup")
+        for name in ("ingest", "project", "query", "backup", "rebuild")
     },
     "batch": {
         "secretmanager.secretAccessor progress-neon-url-batch",
@@ -110,6 +116,17 @@ PROD = {
         }
         for name in ("project", "query", "batch")
     },
+    "rebuild": {
+        *("cloudsql.client project", "cloudsql.instanceUser project"),
+        "secretmanager.secretAccessor progress-redis-url",
+        *("dataflow.developer project", "storage.objectViewer templates"),
+        "iam.serviceAccountUser progress-dataflow",
+    },
+    "dataflow": {
+        *("cloudsql.client project", "cloudsql.instanceUser project"),
+        *("progressDataflowWorker project", "artifactregistry.reader images"),
+        *("storage.objectViewer archive", "storage.objectUser templates"),
+    },
     "scheduler": {
         f"{right} progress-{name}"
         for right in ("progressScaling", "iam.serviceAccountUser")
@@ -126,8 +143,8 @@ def test_each_account_has_exactly_the_roles_that_it_needs(
     environments: Environments, environment: str, further: list[dict[str, set[str]]]
 ) -> None:
     wanted = {
-        who: list_roles.union(*(roles.get(who, set()) for roles in further))
-        for who, list_roles in EVERYWHERE.items()
+        who: EVERYWHERE.get(who, set()).union(*(roles.get(who, set()) for roles in further))
+        for who in EVERYWHERE.keys() | set().union(*further)
     }
     assert list_roles(environments[environment].applied) == wanted
 
@@ -187,12 +204,24 @@ def test_custom_roles_have_exactly_the_expected_permissions(environments: Enviro
         "progressGreenPush": {
             f"pubsub.subscriptions.{verb}" for verb in ("create", "delete", "get", "list")
         },
+        # roles/dataflow.worker without storage.objects.get and storage.objects.create
+        "progressDataflowWorker": {
+            *(f"autoscaling.sites.{verb}" for verb in ("readRecommendations", "writeMetrics")),
+            *("autoscaling.sites.writeState", "compute.instanceGroupManagers.update"),
+            *("compute.instances.delete", "compute.instances.setDiskAutoDelete"),
+            *("dataflow.jobs.get", "dataflow.shuffle.read", "dataflow.shuffle.write"),
+            *(f"dataflow.workItems.{verb}" for verb in ("lease", "sendMessage", "update")),
+            *("logging.logEntries.create", "monitoring.timeSeries.create", "storage.buckets.get"),
+        },
     }
 
 
 def test_each_service_and_job_has_its_own_service_account(deployment: Deployment) -> None:
     accounts = deployment.applied.of("google_service_account")
-    assert accounts.keys() == EVERYWHERE.keys() - STRANGERS
+    optional = (
+        {"dataflow"} if deployment.applied.of("google_compute_firewall", "dataflow") else set()
+    )
+    assert accounts.keys() == EVERYWHERE.keys() - STRANGERS | optional
     ids = [account["account_id"] for account in accounts.values()]
     assert sorted(ids) == sorted(f"progress-{name}" for name in accounts)
     assert all(6 <= len(account_id) <= 30 for account_id in ids)

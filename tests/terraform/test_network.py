@@ -32,8 +32,9 @@ def test_every_service_and_job_is_connected_to_the_network(
         assert access["network_interfaces"][0]["subnetwork"] == subnetwork["id"]
     assert not resources.of("google_compute_router_nat")
     assert not resources.of("google_compute_address")
-    # The only rule denies all incoming connections.
-    (firewall,) = resources.of("google_compute_firewall").values()
+    # One rule denies all incoming connections; test_dataflow.py tests the other one.
+    firewall = resources["google_compute_firewall.deny_ingress"]
+    assert len(resources.of("google_compute_firewall")) == (2 if environment == "prod" else 1)
     assert (firewall["direction"], firewall["source_ranges"]) == ("INGRESS", ["0.0.0.0/0"])
     assert firewall["deny"] == [{"ports": firewall["deny"][0]["ports"], "protocol": "all"}]
     assert not firewall["allow"]

@@ -5,9 +5,7 @@ import re
 
 import pytest
 
-from progress.adapters.postgres import statements
 from progress.adapters.pubsub import wakeups
-from progress.analysis.questions import FEWEST_LEARNERS
 from progress.local import topology
 from tests.support.cloud_run import only
 from tests.support.terraform import REPOSITORY
@@ -189,36 +187,6 @@ def test_the_bigquery_view_contains_each_event_once(deployment: Deployment) -> N
     assert re.search(
         r"QUALIFY ROW_NUMBER\(\) OVER \(\s+PARTITION BY IF\(\s+.*event_id\s+\)\s", query
     )
-
-
-def test_bigquery_answers_questions_across_learners_from_the_files_of_the_archive(
-    deployment: Deployment,
-) -> None:
-    tables = {
-        table["table_id"]: table
-        for table in deployment.applied.of("google_bigquery_table").values()
-    }
-    archive = tables.pop("archive")
-    files = only(archive["external_data_configuration"])
-    bucket = deployment.applied["google_storage_bucket.archive"]
-    assert files["source_uris"] == [f"{bucket['url']}/ranges/*.parquet"]
-    assert (files["source_format"], files["autodetect"]) == ("PARQUET", False)
-    columns = {column["name"] for column in json.loads(files["schema"])}
-    assert columns == set(
-        re.findall(r"'(\w+)': '[A-Z]+'", statements.blocks("archive/files")["write"])
-    ) - {
-        "bucket",
-        "occurred_us",
-        "created_us",
-    } | {"occurred_at", "created_at"}
-    queries = {
-        name: only(table["view"])["query"] for name, table in tables.items() if table["view"]
-    }
-    assert ".progress_analytics.archive`" in queries["accepted_events"]
-    assert "PARTITION BY global_position" in queries["accepted_events"]
-    for name in ("retention", "items", "cohorts"):
-        assert ".progress_analytics.learner_events`" in queries[name]
-        assert f">= {FEWEST_LEARNERS}\n" in queries[name]
 
 
 def test_the_batch_job_has_a_subscription_if_batch_on_demand_is_set(

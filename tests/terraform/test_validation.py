@@ -41,7 +41,7 @@ CASES: list[tuple[dict[str, str], dict[str, str]]] = [
     (
         {
             "cloud_sql_version": '"POSTGRES_14"', "migration_target": '"neon"',
-            "domain": '"dev.example.com"', "redis": '"memcached"',
+            "domain": '"dev.example.com"', "redis": '"memcached"', "dataflow": "true",
         },
         {},
     ),

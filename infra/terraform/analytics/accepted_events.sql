@@ -12,6 +12,6 @@ SELECT
     JSON_VALUE(event_data, '$.item_id') AS item_id,
     JSON_VALUE(event_data, '$.session_id') AS session_id,
     event_data
-FROM `${dataset}.archive`
+FROM ${archive}
 WHERE event_type != 'Erased'
 QUALIFY ROW_NUMBER() OVER (PARTITION BY global_position ORDER BY created_at) = 1

@@ -4,7 +4,7 @@
 -- inactive learners is too small to be shown.
 WITH completions AS (
     SELECT user_id, DATE_TRUNC(day, ISOWEEK) AS week
-    FROM `${dataset}.learner_events`
+    FROM ${learner_events}
     WHERE event_type = 'SessionCompleted'
     QUALIFY ROW_NUMBER() OVER (PARTITION BY user_id, session_id ORDER BY occurred_at, event_id) = 1
 ),

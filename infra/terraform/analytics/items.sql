@@ -7,7 +7,7 @@ WITH descriptions AS (
         JSON_VALUE(event_data, '$.headword') AS headword,
         JSON_VALUE(event_data, '$.cefr_level') AS level,
         JSON_VALUE_ARRAY(event_data, '$.domains') AS domains
-    FROM `${dataset}.accepted_events`
+    FROM ${accepted_events}
     WHERE event_type IN ('ItemPublished', 'ItemUpdated')
     QUALIFY ROW_NUMBER() OVER (PARTITION BY item_id ORDER BY occurred_at DESC, event_id DESC) = 1
 ),
@@ -20,7 +20,7 @@ pairs AS (
         COUNTIF(maturity IS NOT NULL AND correct) AS recalled,
         COUNT(*) AS answers,
         COUNTIF(correct) AS correct_answers
-    FROM `${dataset}.learner_events`
+    FROM ${learner_events}
     WHERE event_type IN ('CorrectAnswerGiven', 'IncorrectAnswerGiven')
     GROUP BY user_id, item_id
     HAVING COUNTIF(maturity IS NOT NULL) > 0

@@ -7,7 +7,7 @@ WITH preferences AS (
         event_id,
         JSON_VALUE(event_data, '$.timezone') AS timezone,
         SAFE_CAST(JSON_VALUE(event_data, '$.day_start_hour') AS INT64) AS day_start_hour
-    FROM `${dataset}.accepted_events`
+    FROM ${accepted_events}
     WHERE event_type IN ('UserCreated', 'UserPreferencesChanged')
 ),
 
@@ -41,12 +41,12 @@ dated AS (
             COALESCE(SAFE.DATETIME(e.occurred_at, z.timezone), DATETIME(e.occurred_at)),
             INTERVAL COALESCE(z.day_start_hour, 0) HOUR
         )) AS day
-    FROM `${dataset}.accepted_events` AS e
+    FROM ${accepted_events} AS e
     LEFT JOIN zones AS z
         ON z.user_id = e.user_id AND z.starts_at <= e.occurred_at AND e.occurred_at < z.ends_at
     WHERE e.event_type IN ('CorrectAnswerGiven', 'IncorrectAnswerGiven', 'ReviewProcessed', 'SessionCompleted')
         AND e.user_id NOT IN (
-            SELECT d.user_id FROM `${dataset}.accepted_events` AS d
+            SELECT d.user_id FROM ${accepted_events} AS d
             WHERE d.event_type = 'UserDeleted' AND d.user_id IS NOT NULL
         )
 ),

@@ -6,7 +6,7 @@ SELECT
     COUNT(*) AS asked,
     COUNTIF(correct) AS recalled,
     COUNTIF(correct) / COUNT(*) AS retention_rate
-FROM `${dataset}.learner_events`
+FROM ${learner_events}
 WHERE maturity IS NOT NULL
 GROUP BY week, maturity
 HAVING COUNT(DISTINCT user_id) >= ${fewest_learners}

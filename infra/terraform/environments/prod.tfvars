@@ -42,6 +42,8 @@ night = {
 # This leaves time to notice a mistaken deletion, because an erasure cannot be undone.
 erase_deleted_after_days = 30
 
+dataflow = true
+
 alert_emails = ["operations@example.com"]
 
 # The cost of a month at 100,000 events a day, with a reserve (see docs/cost.md).

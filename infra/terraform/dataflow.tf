@@ -1,0 +1,158 @@
+# What a rebuild from the archive by Apache Beam needs: `progress rebuild --from-archive --engine beam` in the job
+# `progress-rebuild` starts a job of Dataflow from a Flex Template (docs/runbook.md). Nothing here costs money as long as
+# no such job runs. The template and its image are built by hand. A job needs the project's Compute Engine quotas in the
+# region: `CPUS` for all workers together, and `DISKS_TOTAL_GB`; the workers have no public addresses.
+
+variable "dataflow" {
+  description = "Whether Dataflow can rebuild from the archive; it needs Cloud SQL, and costs nothing while unused."
+  type        = bool
+  default     = false
+
+  validation {
+    # The workers have no public addresses, so that they reach only addresses in the network, and Google's APIs.
+    condition     = !var.dataflow || var.database == "cloud_sql"
+    error_message = "expected false unless database = \"cloud_sql\""
+  }
+}
+
+locals {
+  dataflow = toset(var.dataflow ? ["dataflow"] : [])
+
+  # The settings of the job `progress-rebuild`, which starts Dataflow's jobs.
+  dataflow_settings = merge([
+    for name in local.dataflow : {
+      DATAFLOW_TEMPLATE       = "gs://${google_storage_bucket.templates[name].name}/beam-rebuild.json"
+      DATAFLOW_REGION         = var.region
+      DATAFLOW_SUBNETWORK     = "regions/${var.region}/subnetworks/${google_compute_subnetwork.this.name}"
+      DATAFLOW_WORKER_ACCOUNT = google_service_account.member[name].email
+    }
+  ]...)
+}
+
+resource "google_project_service" "dataflow" {
+  for_each = local.dataflow
+
+  service            = "dataflow.googleapis.com"
+  disable_on_destroy = false
+}
+
+# The template, and the files of running jobs.
+resource "google_storage_bucket" "templates" {
+  for_each = local.dataflow
+
+  name                        = "${var.project_id}-progress-templates"
+  location                    = var.region
+  uniform_bucket_level_access = true
+  public_access_prevention    = "enforced"
+  force_destroy               = !local.is_prod
+
+  soft_delete_policy {
+    retention_duration_seconds = 0
+  }
+
+  lifecycle_rule {
+    action {
+      type = "Delete"
+    }
+    condition {
+      age            = 7
+      matches_prefix = ["staging/", "temp/"]
+    }
+  }
+
+  depends_on = [google_project_service.api]
+}
+
+# The workers' role is roles/dataflow.worker without the permissions to read and create objects in all buckets of the
+# project, of which one holds learners' exports.
+resource "google_project_iam_custom_role" "dataflow" {
+  for_each = local.dataflow
+
+  role_id = "progressDataflowWorker"
+  title   = "Progress: work for Dataflow"
+  permissions = concat(
+    [for action in ["readRecommendations", "writeMetrics", "writeState"] : "autoscaling.sites.${action}"],
+    ["compute.instanceGroupManagers.update", "compute.instances.delete", "compute.instances.setDiskAutoDelete"],
+    ["dataflow.jobs.get", "dataflow.shuffle.read", "dataflow.shuffle.write"],
+    [for action in ["lease", "sendMessage", "update"] : "dataflow.workItems.${action}"],
+    ["logging.logEntries.create", "monitoring.timeSeries.create", "storage.buckets.get"],
+  )
+
+  depends_on = [google_project_service.dataflow]
+}
+
+resource "google_project_iam_member" "dataflow" {
+  for_each = merge([
+    for name in local.dataflow : {
+      (name)  = google_project_iam_custom_role.dataflow[name].name
+      rebuild = "roles/dataflow.developer" # starts, follows and cancels jobs
+    }
+  ]...)
+
+  project = var.project_id
+  role    = each.value
+  member  = google_service_account.member[each.key].member
+}
+
+resource "google_service_account_iam_member" "dataflow" {
+  for_each = local.dataflow
+
+  service_account_id = google_service_account.member[each.key].name
+  role               = "roles/iam.serviceAccountUser"
+  member             = google_service_account.member["rebuild"].member
+}
+
+resource "google_storage_bucket_iam_member" "dataflow_archive" {
+  for_each = local.dataflow
+
+  bucket = google_storage_bucket.archive.name
+  role   = "roles/storage.objectViewer"
+  member = google_service_account.member[each.key].member
+}
+
+resource "google_storage_bucket_iam_member" "dataflow_templates" {
+  for_each = merge([
+    for name in local.dataflow : { (name) = "roles/storage.objectUser", rebuild = "roles/storage.objectViewer" }
+  ]...)
+
+  bucket = google_storage_bucket.templates["dataflow"].name
+  role   = each.value
+  member = google_service_account.member[each.key].member
+}
+
+# The image `beam-rebuild`.
+resource "google_artifact_registry_repository_iam_member" "dataflow" {
+  for_each = local.dataflow
+
+  repository = google_artifact_registry_repository.images.name
+  location   = google_artifact_registry_repository.images.location
+  role       = "roles/artifactregistry.reader"
+  member     = google_service_account.member[each.key].member
+}
+
+# Dataflow tags its workers. They exchange data on these ports, which the rule `progress-deny-ingress` would close.
+resource "google_compute_firewall" "dataflow" {
+  for_each = local.dataflow
+
+  name        = "progress-dataflow-workers"
+  network     = google_compute_network.this.id
+  direction   = "INGRESS"
+  priority    = 900
+  source_tags = ["dataflow"]
+  target_tags = ["dataflow"]
+
+  allow {
+    protocol = "tcp"
+    ports    = ["12345-12346"]
+  }
+}
+
+output "dataflow_image" {
+  description = "The path of the image that the Flex Template runs; null without dataflow."
+  value       = one([for name in local.dataflow : "${local.images}/beam-rebuild"])
+}
+
+output "dataflow_template" {
+  description = "Where the Flex Template is stored; null without dataflow."
+  value       = lookup(local.dataflow_settings, "DATAFLOW_TEMPLATE", null)
+}

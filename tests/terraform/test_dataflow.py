@@ -1,0 +1,59 @@
+"""The planned surroundings of a rebuild by Dataflow; test_iam.py lists the roles."""
+
+import pytest
+
+from tests.support.cloud_run import settings
+from tests.support.terraform_state import Resources
+
+pytestmark = pytest.mark.timeout(600)  # the first test waits until Terraform has created the plans
+
+
+def test_the_rebuild_job_has_the_settings_to_start_the_template(prod: Resources) -> None:
+    job = prod.of("google_cloud_run_v2_job", "job")["rebuild"]
+    planned = {name: value for name, value in settings(job).items() if "DATAFLOW" in name}
+    subnetwork = prod["google_compute_subnetwork.this"]
+    assert planned == {
+        "DATAFLOW_TEMPLATE": "gs://progress-prod-progress-templates/beam-rebuild.json",
+        "DATAFLOW_REGION": "europe-west1",
+        "DATAFLOW_SUBNETWORK": f"regions/europe-west1/subnetworks/{subnetwork['name']}",
+        "DATAFLOW_WORKER_ACCOUNT": "progress-dataflow@progress-prod.iam.gserviceaccount.com",
+    }
+    bucket = prod.of("google_storage_bucket", "templates")["dataflow"]
+    assert planned["DATAFLOW_TEMPLATE"].startswith(f"gs://{bucket['name']}/")
+
+
+def test_workers_without_public_addresses_reach_googles_apis(prod: Resources) -> None:
+    assert prod["google_compute_subnetwork.this"]["private_ip_google_access"]
+
+
+def test_only_workers_accept_connections_and_only_from_workers(prod: Resources) -> None:
+    rule = prod.of("google_compute_firewall", "dataflow")["dataflow"]
+    assert rule["direction"] == "INGRESS"
+    assert rule["source_tags"] == rule["target_tags"] == ["dataflow"]
+    assert not rule["source_ranges"]
+    assert [(allowed["protocol"], allowed["ports"]) for allowed in rule["allow"]] == [
+        ("tcp", ["12345-12346"])
+    ]
+    assert rule["priority"] < prod["google_compute_firewall.deny_ingress"]["priority"]
+
+
+def test_workers_log_in_to_cloud_sql_with_their_account(prod: Resources) -> None:
+    user = prod.of("google_sql_user", "member")["dataflow"]
+    assert user["type"] == "CLOUD_IAM_SERVICE_ACCOUNT"
+    account = prod.of("google_service_account", "member")["dataflow"]["email"]
+    assert user["name"] == account.removesuffix(".gserviceaccount.com")
+
+
+def test_files_of_ended_jobs_are_deleted_but_not_the_template(prod: Resources) -> None:
+    bucket = prod.of("google_storage_bucket", "templates")["dataflow"]
+    (rule,) = bucket["lifecycle_rule"]
+    (condition,) = rule["condition"]
+    assert condition["matches_prefix"] == ["staging/", "temp/"]
+    assert bucket["uniform_bucket_level_access"]
+    assert bucket["public_access_prevention"] == "enforced"
+
+
+def test_an_environment_without_dataflow_has_nothing_of_it(dev: Resources) -> None:
+    assert not [address for address in dev if "dataflow" in address.lower()]
+    job = dev.of("google_cloud_run_v2_job", "job")["rebuild"]
+    assert not [name for name in settings(job) if "DATAFLOW" in name]
