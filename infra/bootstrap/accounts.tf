@@ -17,6 +17,7 @@ locals {
   project_roles = {
     terraform = [
       "roles/artifactregistry.admin",
+      "roles/bigquery.connectionAdmin",
       "roles/bigquery.dataOwner",
       "roles/cloudbuild.builds.editor", # the first images
       "roles/cloudscheduler.admin",
@@ -96,6 +97,7 @@ resource "google_project_iam_custom_role" "plan" {
   role_id = "terraformPlan"
   title   = "Terraform: read resources without their contents"
   permissions = [
+    "bigquery.connections.get",
     "logging.logMetrics.get", "logging.logMetrics.list",
     "redis.instances.getAuthString", # the provider reads this password with the instance, and writes it to the state
     "servicenetworking.services.get",

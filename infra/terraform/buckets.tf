@@ -74,8 +74,10 @@ resource "google_storage_bucket_iam_member" "rebuild_files" {
   member = google_service_account.member["rebuild"].member
 
   condition {
-    title      = "the folder rebuilds"
-    expression = "resource.name.startsWith('projects/_/buckets/${google_storage_bucket.archive.name}/objects/rebuilds/')"
+    title = "the folder rebuilds"
+    expression = format(
+      "resource.name.startsWith('projects/_/buckets/%s/objects/rebuilds/')", google_storage_bucket.archive.name
+    )
   }
 }
 

@@ -1,7 +1,6 @@
-# What a rebuild from the archive by Apache Beam needs: `progress rebuild --from-archive --engine beam` in the job
-# `progress-rebuild` starts a job of Dataflow from a Flex Template (docs/runbook.md). Nothing here costs money as long as
-# no such job runs. The template and its image are built by hand. A job needs the project's Compute Engine quotas in the
-# region: `CPUS` for all workers together, and `DISKS_TOTAL_GB`; the workers have no public addresses.
+# What a rebuild from the archive by Apache Beam needs (docs/runbook.md). With `--engine beam`, the job
+# `progress-rebuild` starts a job of Dataflow from a Flex Template. As long as no such job runs, nothing here costs
+# money. Dataflow's workers need the quotas `CPUS` and `DISKS_TOTAL_GB` of Compute Engine in the region.
 
 variable "dataflow" {
   description = "Whether Dataflow can rebuild from the archive; it needs Cloud SQL, and costs nothing while unused."
@@ -9,7 +8,7 @@ variable "dataflow" {
   default     = false
 
   validation {
-    # The workers have no public addresses, so that they reach only addresses in the network, and Google's APIs.
+    # The workers have no public addresses. They reach Google's APIs and addresses in the network, but not Neon.
     condition     = !var.dataflow || var.database == "cloud_sql"
     error_message = "expected false unless database = \"cloud_sql\""
   }
@@ -36,7 +35,7 @@ resource "google_project_service" "dataflow" {
   disable_on_destroy = false
 }
 
-# The template, and the files of running jobs.
+# The template, and files of jobs, which are deleted after a week.
 resource "google_storage_bucket" "templates" {
   for_each = local.dataflow
 
@@ -63,8 +62,8 @@ resource "google_storage_bucket" "templates" {
   depends_on = [google_project_service.api]
 }
 
-# The workers' role is roles/dataflow.worker without the permissions to read and create objects in all buckets of the
-# project, of which one holds learners' exports.
+# roles/dataflow.worker also permits its members to read and create objects in all buckets of the project, one of which
+# holds learners' exports. This role has its other permissions for batch jobs.
 resource "google_project_iam_custom_role" "dataflow" {
   for_each = local.dataflow
 
@@ -130,7 +129,7 @@ resource "google_artifact_registry_repository_iam_member" "dataflow" {
   member     = google_service_account.member[each.key].member
 }
 
-# Dataflow tags its workers. They exchange data on these ports, which the rule `progress-deny-ingress` would close.
+# Dataflow tags its workers. They exchange data on these ports; the rule `progress-deny-ingress` closes all others.
 resource "google_compute_firewall" "dataflow" {
   for_each = local.dataflow
 

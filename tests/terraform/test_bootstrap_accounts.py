@@ -14,6 +14,7 @@ from tests.support.terraform_state import Deployment, Resources
 MADE_BY = {
     "artifact_registry": ("artifactregistry.admin", "artifactregistry.reader"),
     "bigquery": ("bigquery.dataOwner", "bigquery.metadataViewer"),
+    "bigquery_connection": ("bigquery.connectionAdmin", "terraformPlan"),
     "cloud_run": ("run.admin", "run.viewer"),
     "cloud_scheduler": ("cloudscheduler.admin", "cloudscheduler.viewer"),
     "compute": ("compute.networkAdmin", "compute.viewer"),
