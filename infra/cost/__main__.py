@@ -67,16 +67,22 @@ def tabulate_history() -> str:
     rebuilds = {name: history.compute_rebuild(month) for name, month in months.items()}
     rows = {
         "events in the archive": [f"{month.archived_events:,.0f}" for month in months.values()],
-        "its storage, a month": [_dollars(history.price_storage(m)) for m in months.values()],
+        "storage of the archive, US dollars a month": [
+            _dollars(history.price_storage(m)) for m in months.values()
+        ],
         "rebuild by eight tasks: duration": [_duration(r.task_seconds) for r in rebuilds.values()],
-        "rebuild by eight tasks: cost": [_dollars(r.task_usd) for r in rebuilds.values()],
+        "rebuild by eight tasks: US dollars": [_dollars(r.task_usd) for r in rebuilds.values()],
         "rebuild by Dataflow: duration": [_duration(r.dataflow_seconds) for r in rebuilds.values()],
-        "rebuild by Dataflow: cost": [_dollars(r.dataflow_usd) for r in rebuilds.values()],
-        "the database's CPU time of either": [_duration(r.load_seconds) for r in rebuilds.values()],
-        "the same of a rebuild from the log": [
+        "rebuild by Dataflow: US dollars": [_dollars(r.dataflow_usd) for r in rebuilds.values()],
+        "rebuild by either: CPU time of the database": [
+            _duration(r.load_seconds) for r in rebuilds.values()
+        ],
+        "rebuild from the log: CPU time of the database": [
             _duration(r.place_seconds) for r in rebuilds.values()
         ],
-        "an analysis in BigQuery": [_dollars(history.price_analysis(m)) for m in months.values()],
+        "analysis in BigQuery: US dollars": [
+            _dollars(history.price_analysis(m)) for m in months.values()
+        ],
     }
     return _table(
         ["after a year, by events a day", *months], [[what, *cells] for what, cells in rows.items()]
