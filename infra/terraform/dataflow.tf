@@ -28,13 +28,6 @@ locals {
   ]...)
 }
 
-resource "google_project_service" "dataflow" {
-  for_each = local.dataflow
-
-  service            = "dataflow.googleapis.com"
-  disable_on_destroy = false
-}
-
 # The template, and files of jobs, which are deleted after a week.
 resource "google_storage_bucket" "templates" {
   for_each = local.dataflow
@@ -77,7 +70,7 @@ resource "google_project_iam_custom_role" "dataflow" {
     ["logging.logEntries.create", "monitoring.timeSeries.create", "storage.buckets.get"],
   )
 
-  depends_on = [google_project_service.dataflow]
+  depends_on = [google_project_service.api]
 }
 
 resource "google_project_iam_member" "dataflow" {

@@ -17,6 +17,7 @@ _AGENT = "@gcp-sa-pubsub."
 # The API of each kind of resource; a key is a prefix of the resource type.
 _APIS = {
     "artifact_registry": "artifactregistry",
+    "bigquery_connection": "bigqueryconnection",
     "bigquery": "bigquery",
     "billing": "billingbudgets",
     "cloud_run": "run",
@@ -36,7 +37,7 @@ _APIS = {
 _BUILT_WITH = {"cloudbuild"}
 _VERSIONS = ("this", "password", "neon_owner")  # the names of the secret versions
 _EXPORTED_TO = {"telemetry", "cloudtrace"}
-_CALLED = {"iamcredentials"}  # by the functions
+_CALLED = {"iamcredentials", "dataflow"}  # by the functions and by the job that rebuilds
 
 
 class Order:
