@@ -49,9 +49,11 @@ def _finding(rows: Sequence[Retention]) -> str:
         name, before, after = max(changes, key=lambda change: abs(change[2] - change[1]))
         weeks = [row.week for row in _of(rows, name)]
         form = "%B" if weeks[0].year == weeks[-1].year else "%B %Y"
+        begin = _months(weeks[0], weeks[_COMPARED_WEEKS - 1], weeks[0], form)
+        end = _months(weeks[-_COMPARED_WEEKS], weeks[-1], weeks[-1], form)
         return (
             f"Recall of {_NAMES[name]} items {'rose' if after > before else 'fell'} from "
-            f"{percent(before)} in {weeks[0]:{form}} to {percent(after)} in {weeks[-1]:{form}}"
+            f"{percent(before)} in {begin} to {percent(after)} in {end}"
         )
     shares = [
         f"{percent(_pool(chosen)[0])} of {_NAMES[name]} items"
@@ -59,6 +61,13 @@ def _finding(rows: Sequence[Retention]) -> str:
         if (chosen := _of(rows, name))
     ]
     return f"Learners recalled {' and '.join(shares)}"
+
+
+def _months(first: date, last: date, named: date, form: str) -> str:
+    """Return the month of the named week, or both months if weeks between the two are missing."""
+    if last - first < _COMPARED_WEEKS * _WEEK:
+        return f"{named:{form}}"
+    return f"{first:{form}}–{last:{form}}"
 
 
 def _change(rows: Sequence[Retention]) -> tuple[str, float, float] | None:
