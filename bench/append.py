@@ -24,7 +24,7 @@ _ROUNDS = 11
 
 
 def compare_with_copy(server: Server) -> Iterator[Line]:
-    """Compare appends of 1,000 events with COPY of the same rows into an equal table."""
+    """Compare appends of 1,000 events with COPY of the same rows into a table like the log's."""
     store = server.create_store()
     source, rounds = envelopes.endless(), Rounds()
     with closing(store.connect()) as ours, psycopg.connect(store.url, autocommit=True) as copying:

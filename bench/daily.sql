@@ -1,4 +1,4 @@
--- The database sessions of the miss benchmark.
+-- The database sessions during the benchmark of cache misses.
 
 -- sessions --
 SELECT pid FROM pg_stat_activity

@@ -1,4 +1,4 @@
-"""The only request that the page sends, at a steady rate, for learners with a history."""
+"""Benchmark of the page's only request, sent at a steady rate for learners with a history."""
 
 import functools
 import itertools

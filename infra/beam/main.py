@@ -1,4 +1,4 @@
-"""Run the pipeline: the program of the Flex Template and of Beam's local runner."""
+"""The program that the Flex Template and Beam's local runner start; it runs the pipeline."""
 
 import sys
 

@@ -2,7 +2,7 @@
 
 Blue means the revisions that serve before the release, green the revisions that it deploys.
 The point of no return is the step that routes the project function's wake-ups to green. By then
-green serves 100 % of the requests and has passed the watch. A failure before this step rolls back
+green serves 100 % of the requests and was watched for errors. A failure before this step rolls back
 to blue. After this step green keeps serving, and `recover` or the next release does the
 remaining cleanup.
 """

@@ -40,7 +40,7 @@ class Retention(msgspec.Struct, frozen=True):
 
 
 class Item(msgspec.Struct, frozen=True):
-    """The tests of an item, or of all reported items of a level or domain, and all answers.
+    """The counts of tests and answers of an item, or of all reported items of a level or domain.
 
     `learners` is the number of learners who had a test of the item; the other numbers count only
     these learners. If `kind` is "level" or "domain", `learners` is that of the item with the most

@@ -40,6 +40,6 @@ class RowFiles:
 
 @contextlib.contextmanager
 def open_files(folder: Path) -> Iterator[RowFiles]:
-    """Open the files of the block's rows, and close them when the block ends."""
+    """Open files to which the block writes rows, and close them when the block ends."""
     with contextlib.ExitStack() as resources:
         yield RowFiles(folder, resources)

@@ -50,7 +50,7 @@ def done(
 
 
 def review(at: str, interval: int, item: str = "i1", n: int | None = None) -> oracle.Event:
-    """Return a review event of ann."""
+    """Return a review event of the learner ann."""
     return event(
         "ReviewProcessed",
         at,

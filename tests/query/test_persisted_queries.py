@@ -55,7 +55,9 @@ FOUND = {"data": {"__typename": "Query"}}
 
 @pytest.mark.parametrize("again", [post, get])
 @pytest.mark.parametrize("send", [post, get])
-def test_a_persisted_document_is_sent_once(offline_api: Api, send: Any, again: Any) -> None:
+def test_a_client_sends_a_persisted_document_only_once(
+    offline_api: Api, send: Any, again: Any
+) -> None:
     extensions = named(sha256(QUERY))
     missed = again(offline_api, extensions=extensions, **ASKED)
     assert (missed.status_code, api.read(missed)) == (200, {"errors": [NOT_FOUND]})

@@ -214,7 +214,7 @@ class _Upload:
             if self._sent == end and total is None:
                 return
             attempt = 0 if self._sent > before else attempt + 1
-        raise StorageUnavailable(f"an upload makes no progress after {self._sent} bytes; try again")
+        raise StorageUnavailable(f"an upload stalled after {self._sent} bytes; try again")
 
     def _advance(self, header: str | None) -> None:
         """Drop the bytes that the header `bytes=0-…` confirms; a missing header confirms none."""

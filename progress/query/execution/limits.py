@@ -39,7 +39,9 @@ _MAX_NESTING = 30  # Nested braces and brackets, including those of values.
 _MAX_LEVELS = 100  # Nested fields and fragments, with fragments expanded.
 _MAX_DAYS = 731  # Days of a range; arguments.check_range rejects more.
 _DEFAULT_FIRST = 50  # The length of a list if its `first` is null.
-_DEFAULT_ENTRIES = 7  # The length of the lists without `first`: domains, levels, projections.
+_DEFAULT_ENTRIES = (
+    7  # The assumed length of lists that have no `first`: domains, levels, projections.
+)
 
 _INTROSPECTION_FIELDS = ("__schema", "__type")
 

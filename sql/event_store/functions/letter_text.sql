@@ -1,4 +1,4 @@
--- Return the text of a dead letter in which the ids of learners and sessions are searched. It is the payload without
+-- Return the part of a dead letter's text that is searched for the ids of learners and sessions. It is the payload without
 -- the event's item_id, because an item may have the same id as a learner or a session.
 CREATE OR REPLACE FUNCTION event_store.letter_text(payload text, kind text) RETURNS text
 LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$

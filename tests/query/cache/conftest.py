@@ -1,4 +1,4 @@
-"""A store whose query results several test modules cache."""
+"""A store for several test modules, which cache its query results."""
 
 from collections.abc import Iterator
 
