@@ -5,13 +5,20 @@ from typing import Any
 
 import google.auth
 import requests
-from google.auth.exceptions import DefaultCredentialsError, GoogleAuthError
+from google.auth.exceptions import DefaultCredentialsError, GoogleAuthError, TransportError
 from google.auth.transport.requests import AuthorizedSession
 
 from progress.adapters import retries
 from progress.errors import ProgressError, Unavailable
 
 _TIMEOUT_S = 60.0
+# The last two occur while the body is read.
+_OUTAGES = (
+    requests.ConnectionError,
+    requests.Timeout,
+    requests.exceptions.ChunkedEncodingError,
+    requests.exceptions.ContentDecodingError,
+)
 
 
 class GoogleApi:
@@ -60,9 +67,11 @@ class GoogleApi:
     ) -> requests.Response:
         try:
             return self._session.request(method, url, timeout=timeout, **more)
-        except (requests.ConnectionError, requests.Timeout) as error:
+        except _OUTAGES as error:
             raise _NoResponse(str(error)) from error
         except GoogleAuthError as error:
+            if _is_outage(error):
+                raise _NoResponse(f"there is no access token: {error}") from error
             raise ProgressError(
                 f"{self._name}: the credentials are invalid: {error}; "
                 "run `gcloud auth application-default login`"
@@ -78,7 +87,13 @@ class GoogleApi:
 
 
 class _NoResponse(Exception):
-    """The API did not respond; the same request may succeed later."""
+    """The API or the token endpoint failed; the same request may succeed later."""
+
+
+def _is_outage(error: GoogleAuthError) -> bool:
+    """Return whether the token endpoint did not respond, or responded with a transient error."""
+    causes = (error, error.__cause__)
+    return error.retryable or any(isinstance(cause, TransportError) for cause in causes)
 
 
 def _authorized_session(scope: str) -> AuthorizedSession:
