@@ -102,12 +102,16 @@ class _Filling:
     def __init__(self, workers: list[Projector], stored: Storage, on_progress: Progress) -> None:
         self._workers, self._stored = workers, stored
         self._connection, self._on_progress = workers[0].connection, on_progress
-        self._folded = 0
+        self._folded = self._expected = 0
         _, self._total = self._connection.run(blocks("projections/rebuild")["log_end"])[0]
 
     def begin(self, published: Manifest, contents: list[RangeManifest], execution: str) -> Rebuild:
         """Drop the keys, load the catalogue, and create the record that tasks wait for."""
         self._report(0)
+        files_of_buckets = (
+            file for one in contents for file in one.files if file.bucket is not None
+        )
+        self._expected = sum(file.rows for file in files_of_buckets)
         rebuild.drop_keys(self._connection)
         buckets.remove_shared(self._stored)
         with files.open_folder() as folder, database.transaction(self._connection):
@@ -122,7 +126,7 @@ class _Filling:
         return begun
 
     def load(self, engine: Engine, source: Source, begun: Rebuild) -> None:
-        """Let the engine load all buckets; raise ProgressError if one is missing afterwards."""
+        """Let the engine load all buckets; raise ProgressError if buckets or events are missing."""
         before = self._folded
 
         def report() -> None:
@@ -134,6 +138,11 @@ class _Filling:
             raise ProgressError(
                 f"{len(missing)} of {begun.buckets} buckets were not loaded, the first one is "
                 f"{missing[0][0]}: run the rebuild again"
+            )
+        if (loaded := archive_loads.count_loaded(self._connection)) != self._expected:
+            raise ProgressError(
+                f"{loaded} events were loaded, but the archive's files have {self._expected}: run "
+                "the rebuild again"
             )
 
     def end(self, published: Manifest, begun: Rebuild, erased: Collection[str]) -> None:

@@ -44,8 +44,7 @@ def process(archive: str, database: str | None, bucket: int, version: int) -> in
 def _read_contents(archive: str, version: int) -> list[RangeManifest]:  # noqa: ARG001 - of the cache's key
     """Return the ranges' manifests, which do not change while the rebuild holds the lock."""
     stored = storage.open_storage(archive)
-    published = catalog.read(stored)
-    return catalog.read_ranges(stored, published.manifest) if published else []
+    return catalog.read_ranges(stored, catalog.require(stored).manifest)
 
 
 def fetch(

@@ -1,6 +1,7 @@
 """A rebuild from the archive gives the rows of a rebuild from the log, or changes nothing."""
 
 import contextlib
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -129,12 +130,26 @@ def test_an_archive_that_cannot_be_used_is_rejected_and_nothing_is_left_behind(
     expect_rejection(store, archived, folder, engine, path)
     archives.flip_byte(archive, path)
     expect_rejection(store, archived, folder, lambda *_: None, "16 of 16 buckets were not loaded")
+    manifest_file = folder / "manifest.json"
+    manifest = manifest_file.read_text()
+
+    def lose_a_range(source: Source, number: Rebuild, on_loaded: Callable[[], None]) -> None:
+        parts = json.loads(manifest)
+        manifest_file.write_text(json.dumps(parts | {"ranges": parts["ranges"][:-1]}))
+        archive_rebuilds.run_in_turn(source, number, on_loaded)
+
+    def lose_the_archive(source: Source, number: Rebuild, on_loaded: Callable[[], None]) -> None:
+        manifest_file.unlink()
+        archive_rebuilds.run_in_turn(source, number, on_loaded)
+
+    for losing, words in ((lose_a_range, "events were loaded"), (lose_the_archive, "no archive")):
+        expect_rejection(store, archived, folder, losing, words)
+        manifest_file.write_text(manifest)
     with log_rows.hold_lock(archived):
         expect_rejection(store, archived, folder, engine, "another run works on the archive")
-    manifest = (folder / "manifest.json").read_text()
-    (folder / "manifest.json").write_text(manifest.replace('"format": 1', '"format": 2'))
+    manifest_file.write_text(manifest.replace('"format": 1', '"format": 2'))
     expect_rejection(store, archived, folder, engine, "format 2")
-    (folder / "manifest.json").write_text(manifest)
+    manifest_file.write_text(manifest)
     published = catalog.read(archive)
     assert published
     archives.change_event(archived, published.manifest.checkpoints[-1].position)
