@@ -48,20 +48,23 @@ def check_environment() -> None:
 def run(source: Source, rebuild: Rebuild, on_loaded: Callable[[], None], *, workers: int) -> None:
     """Load every bucket by Beam's local runner, with this number of processes.
 
-    If a process is killed, the pipeline starts again and loads the buckets that are left; after
-    three attempts, the buckets stay missing. Raise ProgressError if the pipeline fails.
+    If a process is killed, the pipeline starts again and loads the buckets that are left. Raise
+    ProgressError if the pipeline fails, or if a process is killed in three attempts.
     """
     check_environment()
+    reason = ""
     for _ in range(_ATTEMPTS):
         with tempfile.TemporaryFile() as errors:
             exit_code = _run_pipeline(source, rebuild, on_loaded, workers, errors)
             if exit_code == 0:
                 return
-            if exit_code > 0:
-                raise ProgressError(f"the Beam pipeline failed: {_read_reason(errors)}")
-        logs.write(
-            "WARNING", "a process of the Beam pipeline was killed; the pipeline starts again"
-        )
+            reason = _read_reason(errors)
+        if exit_code > 0:
+            raise ProgressError(f"the Beam pipeline failed: {reason}")
+        logs.write("WARNING", f"a process of the Beam pipeline was killed: {reason}")
+    raise ProgressError(
+        f"in {_ATTEMPTS} attempts, a process of the Beam pipeline was killed: {reason}"
+    )
 
 
 def _run_pipeline(

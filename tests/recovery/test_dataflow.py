@@ -205,6 +205,21 @@ def test_the_command_says_how_to_install_beam(
         beam.check_environment()
 
 
+def test_the_last_words_of_a_killed_pipeline_are_reported(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(beam, "_ENVIRONMENT", tmp_path)
+    monkeypatch.setattr(beam, "_POLL_INTERVAL_S", 0.01)
+    (tmp_path / "bin").mkdir()
+    (tmp_path / ".packages").touch()
+    program = tmp_path / "bin/python"
+    program.write_text("#!/bin/sh\necho out of memory >&2\nkill -9 $$\n")
+    program.chmod(0o755)
+    with pytest.raises(ProgressError, match=r"in 3 attempts.*: out of memory"):
+        beam.run(Source("a", None), Rebuild(7, 16, []), lambda: None, workers=1)
+    assert capsys.readouterr().out.count("was killed: out of memory") == 3
+
+
 def test_the_command_uses_dataflow_if_a_template_is_set(store: Store) -> None:
     done = cli.progress(store.url, "rebuild", "--from-archive", "--engine", "beam", **DATAFLOW)
     cli.expect_failure(done, "Dataflow's workers log in to Cloud SQL")
