@@ -1,7 +1,7 @@
 """Dataflow's REST API: https://cloud.google.com/dataflow/docs/reference/rest."""
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
 
 import requests
 
@@ -17,11 +17,19 @@ _DENIED, _NOT_FOUND, _EXISTS = 403, 404, 409
 _ERROR = "JOB_MESSAGE_ERROR"
 
 
+class Job(NamedTuple):
+    """A job; its state is, for example, JOB_STATE_RUNNING."""
+
+    id: str
+    state: str
+
+
 class Dataflow:
     """The jobs of a project and region."""
 
     def __init__(self, project: str, region: str) -> None:
         self._project, self._region = project, region
+        self._place = f"--region={region} --project={project}"
         emulator = settings.current().dataflow_emulator_host
         self._api = GoogleApi("Dataflow", DataflowUnavailable, None if emulator else _SCOPE)
         host = emulator or "https://dataflow.googleapis.com"
@@ -40,7 +48,7 @@ class Dataflow:
         earlier attempt has started the job, and the response was lost. Raise ProgressError with
         what to do if Dataflow rejects the job.
         """
-        job = {
+        parameter = {
             "jobName": name,
             "containerSpecGcsPath": template,
             "parameters": parameters,
@@ -48,11 +56,13 @@ class Dataflow:
         }
         response = self._request(
             *("POST", f"{self._url}/flexTemplates:launch"),
-            json={"launchParameter": job},
+            json={"launchParameter": parameter},
             allowed=(_NOT_FOUND, _EXISTS),
         )
         if response.status_code == _EXISTS:
-            return self._find(name)
+            if job := self.find(name):
+                return job.id
+            raise ProgressError(f"Dataflow does not list its job {name}: run the rebuild again")
         if response.status_code == _NOT_FOUND:
             raise ProgressError(
                 f"Dataflow did not find the template {template} or the project {self._project}: "
@@ -62,20 +72,19 @@ class Dataflow:
 
     def read_state(self, job_id: str) -> str:
         """Return the job's state, such as JOB_STATE_RUNNING."""
-        job = self._request("GET", f"{self._url}/jobs/{job_id}").json()
-        # A new job has no state for a short time.
-        return str(job.get("currentState", "JOB_STATE_UNKNOWN"))
+        return _read_job(self._request("GET", f"{self._url}/jobs/{job_id}").json()).state
+
+    def find(self, name: str) -> Job | None:
+        """Return the newest job that has this name, in any state."""
+        pages = self._list(f"{self._url}/jobs", {"name": name})
+        jobs = [job for page in pages for job in page.get("jobs", ()) if job["name"] == name]
+        newest = max(jobs, key=lambda job: str(job.get("createTime", "")), default=None)
+        return newest and _read_job(newest)
 
     def read_errors(self, job_id: str) -> list[str]:
         """Return the error messages of a job, the oldest one first."""
-        url, params = f"{self._url}/jobs/{job_id}/messages", {"minimumImportance": _ERROR}
-        messages: list[str] = []
-        while True:
-            page = self._request("GET", url, params=params).json()
-            messages += [message["messageText"] for message in page.get("jobMessages", ())]
-            if "nextPageToken" not in page:
-                return messages
-            params["pageToken"] = page["nextPageToken"]
+        pages = self._list(f"{self._url}/jobs/{job_id}/messages", {"minimumImportance": _ERROR})
+        return [message["messageText"] for page in pages for message in page.get("jobMessages", ())]
 
     def page_of(self, job_id: str) -> str:
         """Return the address of the job's page in Google's console."""
@@ -84,15 +93,24 @@ class Dataflow:
 
     def cancelling_command(self, job_id: str) -> str:
         """Return the command that cancels the job."""
-        place = f"--region={self._region} --project={self._project}"
-        return f"gcloud dataflow jobs cancel {job_id} {place}"
+        return f"gcloud dataflow jobs cancel {job_id} {self._place}"
 
-    def _find(self, name: str) -> str:
-        params = {"name": name, "filter": "ACTIVE"}
-        for job in self._request("GET", f"{self._url}/jobs", params=params).json().get("jobs", ()):
-            if job["name"] == name:
-                return str(job["id"])
-        raise ProgressError(f"the Dataflow job {name} has already ended: run the rebuild again")
+    def cancelling_execution_command(self, execution: str) -> str:
+        """Return the command that cancels the execution of a Cloud Run job in the same region."""
+        return f"gcloud run jobs executions cancel {execution} {self._place}"
+
+    def listing_command(self, name: str) -> str:
+        """Return the command that lists the jobs that have this name."""
+        return f"gcloud dataflow jobs list --filter=name={name} {self._place}"
+
+    def _list(self, url: str, params: dict[str, str]) -> Iterator[dict[str, Any]]:
+        """Yield the pages of a list."""
+        while True:
+            page = self._request("GET", url, params=params).json()
+            yield page
+            if "nextPageToken" not in page:
+                return
+            params = params | {"pageToken": page["nextPageToken"]}
 
     def _request(
         self, method: str, url: str, *, allowed: tuple[int, ...] = (), **more: Any
@@ -105,6 +123,11 @@ class Dataflow:
                 "workers' account"
             )
         return response
+
+
+def _read_job(job: Mapping[str, Any]) -> Job:
+    # A new job has no state for a short time.
+    return Job(str(job["id"]), str(job.get("currentState", "JOB_STATE_UNKNOWN")))
 
 
 def _read_reason(response: requests.Response) -> str:

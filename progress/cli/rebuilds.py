@@ -111,6 +111,7 @@ def _choose_beam(current: Settings, workers: int) -> Engine:
     from progress.recovery import beam_on_dataflow  # takes 330 ms
 
     beam_on_dataflow.check_settings(_source(), current)
+    beam_on_dataflow.check_earlier_attempts(current)
     announce = functools.partial(Console().print, soft_wrap=True, markup=False, highlight=False)
     return functools.partial(
         beam_on_dataflow.run, current=current, workers=workers, announce=announce

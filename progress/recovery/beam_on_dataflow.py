@@ -1,9 +1,10 @@
 """The engine `beam` in the cloud: a job of Dataflow, which infra/beam's Flex Template describes."""
 
+import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
-from progress.adapters.dataflow import CANCELLED, DONE, ENDED, Dataflow
+from progress.adapters.dataflow import CANCELLED, DONE, ENDED, Dataflow, Job
 from progress.errors import DataflowUnavailable, ProgressError, SettingsError
 from progress.projections import replacement
 from progress.recovery.archive_loads import Rebuild
@@ -45,24 +46,77 @@ def run(
     operator. Raise ProgressError if the job fails or is cancelled, and DataflowUnavailable if
     Dataflow does not respond for 15 minutes.
     """
-    dataflow = Dataflow(current.pubsub_project_id, current.dataflow_region or "")
-    job_id = _launch(dataflow, source, rebuild, current, workers)
+    dataflow, name = _open(current), _name_job(rebuild, current)
+    listing = f"To list it, run `{dataflow.listing_command(name)}`."
+    with _announcing(
+        *(announce, f"A Dataflow job named {name} may be running. {listing}"),
+        *(DataflowUnavailable, KeyboardInterrupt),
+    ):
+        job_id = _launch(dataflow, source, rebuild, current, workers)
+    cancelling = _describe_cancelling(dataflow, job_id, current)
     announce(f"The Dataflow job {job_id} loads the buckets: {dataflow.page_of(job_id)}")
-    try:
+    announce(f"To cancel the rebuild, {cancelling}.")
+    left = f"The Dataflow job {job_id} ends when it finds no rebuild."
+    with _announcing(announce, f"{left} To cancel it now, {cancelling}.", BaseException):
         state = _follow(dataflow, job_id, on_loaded)
-    except BaseException:
-        announce(
-            f"The Dataflow job {job_id} ends when it finds no rebuild. To cancel it now, run "
-            f"`{dataflow.cancelling_command(job_id)}`."
-        )
+    _check_end(dataflow, Job(job_id, state))
+
+
+@contextlib.contextmanager
+def _announcing(
+    announce: Callable[[str], None], sentences: str, *failures: type[BaseException]
+) -> Iterator[None]:
+    """Announce the sentences if the block raises one of the failures."""
+    try:
+        yield
+    except failures:
+        announce(sentences)
         raise
-    if state == CANCELLED:
-        raise ProgressError(f"the Dataflow job {job_id} was cancelled: run the rebuild again")
-    if state != DONE:
-        reasons = dataflow.read_errors(job_id) or [f"it ended in the state {state}"]
+
+
+def check_earlier_attempts(current: Settings) -> None:
+    """Raise ProgressError if an earlier attempt at this task launched a job that did not succeed.
+
+    Cloud Run repeats a failed task, but a cancelled job must stay cancelled.
+    """
+    dataflow = _open(current)
+    for attempt in range(current.cloud_run_task_attempt):
+        job = dataflow.find(_name_attempt(current.cloud_run_execution or "", attempt))
+        if job and job.state in ENDED:
+            _check_end(dataflow, job)
+
+
+def _open(current: Settings) -> Dataflow:
+    return Dataflow(current.pubsub_project_id, current.dataflow_region or "")
+
+
+def _name_job(rebuild: Rebuild, current: Settings) -> str:
+    if current.cloud_run_execution:
+        return _name_attempt(current.cloud_run_execution, current.cloud_run_task_attempt)
+    return f"progress-rebuild-{rebuild.version}"
+
+
+def _name_attempt(execution: str, attempt: int) -> str:
+    return f"{execution}-{attempt}"
+
+
+def _describe_cancelling(dataflow: Dataflow, job_id: str, current: Settings) -> str:
+    command = f"`{dataflow.cancelling_command(job_id)}`"
+    if execution := current.cloud_run_execution:
+        return f"run `{dataflow.cancelling_execution_command(execution)}`, then {command}"
+    return f"run {command}"
+
+
+def _check_end(dataflow: Dataflow, job: Job) -> None:
+    """Raise ProgressError if the job, which has ended, was cancelled or failed."""
+    if job.state == CANCELLED:
+        raise ProgressError(f"the Dataflow job {job.id} was cancelled: run the rebuild again")
+    if job.state != DONE:
+        reason = f"it ended in the state {job.state}"
+        with contextlib.suppress(ProgressError):  # the job's page has the messages, too
+            reason = [reason, *dataflow.read_errors(job.id)][-1]
         raise ProgressError(
-            f"the Dataflow job {job_id} failed: {reasons[-1]}; its log is at "
-            f"{dataflow.page_of(job_id)}"
+            f"the Dataflow job {job.id} failed: {reason}; its log is at {dataflow.page_of(job.id)}"
         )
 
 
@@ -72,7 +126,7 @@ def _launch(
     template = current.dataflow_template or ""
     folder = template.rpartition("/")[0]
     return dataflow.launch(
-        f"progress-rebuild-{rebuild.version}",
+        _name_job(rebuild, current),
         template,
         _list_parameters(source, rebuild, current),
         {

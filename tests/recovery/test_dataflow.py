@@ -9,7 +9,9 @@ import pytest
 
 from progress import settings
 from progress.adapters import retries
+from progress.adapters.dataflow import Dataflow
 from progress.adapters.postgres.database import Connection
+from progress.cli import rebuilds
 from progress.errors import DataflowUnavailable, ProgressError
 from progress.projections import replacement
 from progress.recovery import beam, beam_on_dataflow, buckets
@@ -52,9 +54,13 @@ def announced() -> list[str]:
 
 @pytest.fixture
 def engine(announced: list[str]) -> Engine:
+    return open_engine(announced)
+
+
+def open_engine(announced: list[str], **more: str) -> Engine:
     return functools.partial(
         beam_on_dataflow.run,
-        current=settings.read(DATAFLOW | CLOUD_SQL),
+        current=settings.read(DATAFLOW | CLOUD_SQL | more),
         workers=3,
         announce=announced.append,
     )
@@ -116,8 +122,47 @@ def test_the_engine_survives_an_outage_of_dataflow_while_the_job_runs(
     dataflow.work = begin_outage
     load_nothing(engine)
     assert dataflow.states == ["DONE"]
-    (sentence,) = announced
+    (sentence, _) = announced
     assert "console.cloud.google.com/dataflow/jobs/europe-west1/job-1?project=p" in sentence
+
+
+def test_a_launch_whose_response_is_cut_is_not_repeated(dataflow: Fake, engine: Engine) -> None:
+    dataflow.cut_responses = 1
+    load_nothing(engine)
+    assert len(dataflow.launched) == 1
+
+
+def test_a_job_that_may_have_been_launched_is_announced(
+    dataflow: Fake, engine: Engine, announced: list[str]
+) -> None:
+    fail_always(dataflow, 503, "unavailable")
+    with pytest.raises(DataflowUnavailable):
+        load_nothing(engine)
+    (sentence,) = announced
+    assert "`gcloud dataflow jobs list --filter=name=progress-rebuild-7 --region=" in sentence
+
+
+@pytest.mark.parametrize("state", ["CANCELLED", "FAILED"])
+def test_a_task_that_cloud_run_repeats_does_not_launch_a_job_again(
+    dataflow: Fake, announced: list[str], monkeypatch: pytest.MonkeyPatch, state: str
+) -> None:
+    execution = {"CLOUD_RUN_EXECUTION": "progress-rebuild-x7k2p"}
+    end(dataflow, state)
+    with pytest.raises(ProgressError, match="job-1"):
+        load_nothing(open_engine(announced, **execution))
+    assert "executions cancel progress-rebuild-x7k2p --region=europe-west1" in announced[1]
+    for name, value in (CLOUD_SQL | {"ARCHIVE_BUCKET": "a"}).items():
+        monkeypatch.setenv(name, value)
+    settings.current.cache_clear()
+    for attempt in ("1", "2"):
+        again = settings.read(
+            DATAFLOW | CLOUD_SQL | execution | {"CLOUD_RUN_TASK_ATTEMPT": attempt}
+        )
+        with pytest.raises(ProgressError, match=f"job-1 (was )?{state.lower()}"):
+            rebuilds._choose_beam(again, 1)
+    dataflow.states = ["RUNNING"]  # the first attempt was killed
+    rebuilds._choose_beam(again, 1)
+    assert [job["jobName"] for job in dataflow.launched] == ["progress-rebuild-x7k2p-0"]
 
 
 def fail_always(dataflow: Fake, status: int, message: str) -> None:
@@ -151,6 +196,18 @@ def test_the_engine_fails_with_the_reason_of_dataflow(
 ) -> None:
     prepare(dataflow)
     with pytest.raises(ProgressError, match=reason):
+        load_nothing(engine)
+
+
+def test_a_failed_job_is_reported_even_if_its_messages_cannot_be_read(
+    dataflow: Fake, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def deny(*_: object) -> list[str]:
+        raise DataflowUnavailable("HTTP 503")
+
+    monkeypatch.setattr(Dataflow, "read_errors", deny)
+    end(dataflow, "FAILED")
+    with pytest.raises(ProgressError, match="job-1 failed: it ended in the state JOB_STATE_FAILED"):
         load_nothing(engine)
 
 

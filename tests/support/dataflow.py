@@ -33,6 +33,7 @@ class Fake:
     work: Callable[[dict[str, str]], None] = lambda _: None  # Argument: the template's parameters.
     failures: list[tuple[int, str]] = field(default_factory=list)  # statuses and messages
     lost_responses: int = 0  # the number of launches that succeed, but get a 503
+    cut_responses: int = 0  # the number of next responses whose bodies end too early
     messages: list[str] = field(default_factory=list)  # errors of the job
     requests: list[str] = field(default_factory=list)
 
@@ -55,7 +56,7 @@ class Fake:
         if state == "RUNNING":
             work, self.work = self.work, lambda _: None
             work(self.launched[number - 1]["parameters"])
-        return {**self._describe(number), "currentState": f"JOB_STATE_{state}"}
+        return self._describe(number) | {"currentState": f"JOB_STATE_{state}"}
 
     def list_messages(self, query: dict[str, list[str]]) -> dict[str, object]:
         assert query["minimumImportance"] == ["JOB_MESSAGE_ERROR"]
@@ -68,7 +69,12 @@ class Fake:
         return page
 
     def _describe(self, number: int) -> dict[str, str]:
-        return {"id": f"job-{number}", "name": self.launched[number - 1]["jobName"]}
+        return {
+            "id": f"job-{number}",
+            "name": self.launched[number - 1]["jobName"],
+            "createTime": f"2026-11-20T01:00:{number:02}Z",
+            "currentState": f"JOB_STATE_{self.states[0]}",
+        }
 
 
 def _error(code: int, message: str) -> dict[str, object]:
@@ -117,6 +123,10 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(data)))
         self.end_headers()
+        if self.fake.cut_responses:
+            self.fake.cut_responses -= 1
+            self.close_connection = True
+            data = data[:-1]
         self.wfile.write(data)
 
 
