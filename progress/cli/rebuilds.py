@@ -57,6 +57,9 @@ def rebuild_command(
     ] = 2,
 ) -> None:
     """Build new projections next to the live projections, then replace the live projections."""
+    # SIGTERM raises KeyboardInterrupt, as Ctrl-C does, so that the second schema is dropped when
+    # Cloud Run cancels the execution.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     current = settings.current()
     targets.connect().close()  # fail before the progress bar appears
     if not from_archive:
@@ -66,7 +69,7 @@ def rebuild_command(
     elif engine == EngineName.BEAM:
         if current.cloud_run_task_index:
             return  # the first task follows the job, and Dataflow does the work
-        _rebuild_from_archive(_choose_beam(current, workers))
+        _rebuild_as_first_task(current, _choose_beam(current, workers))
     elif current.cloud_run_execution:
         _run_task(current, current.cloud_run_execution)
     else:
@@ -134,12 +137,12 @@ def _run_task(current: Settings, execution: str) -> None:
     if index:
         engines.run_other_task(_source(), execution=execution, index=index, count=count)
     else:
-        _run_first_task(current, execution)
+        engine = functools.partial(engines.run_first_task, count=count)
+        _rebuild_as_first_task(current, engine, execution)
 
 
-def _run_first_task(current: Settings, execution: str) -> None:
-    """Rebuild with the other tasks; first wait until the locks of a killed attempt are free."""
-    engine = functools.partial(engines.run_first_task, count=current.cloud_run_task_count)
+def _rebuild_as_first_task(current: Settings, engine: Engine, execution: str = "") -> None:
+    """Rebuild; a repeated task first waits until the locks of the killed attempt are free."""
     deadline = time.monotonic() + (_LOCK_TIMEOUT_S if current.cloud_run_task_attempt else 0)
     while True:
         try:

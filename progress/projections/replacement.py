@@ -142,7 +142,8 @@ def _former_name() -> str:
 def drop(connection: Connection, schema: str) -> None:
     """Drop a schema that may have readers: try once a second, for a minute.
 
-    Raise DatabaseUnavailable if readers still hold the schema after this minute.
+    The tasks that load the schema from the archive load no more buckets. Raise DatabaseUnavailable
+    if readers or tasks still hold the schema after this minute.
     """
     connection.run("SET lock_timeout = '1s'")
     try:
@@ -155,11 +156,19 @@ def _try_drop(connection: Connection, schema: str) -> None:
     for tries_left in reversed(range(_DROP_TRIES)):
         try:
             with database.translate_errors(_translate_in_use):
+                _end_loading(connection, schema)
                 read_model_schema.drop(connection, schema)
             return
         except DatabaseUnavailable as error:
             if not tries_left:
-                raise DatabaseUnavailable(f"{schema} is still being read") from error.__cause__
+                raise DatabaseUnavailable(
+                    f"{schema} is still being read or loaded"
+                ) from error.__cause__
+
+
+def _end_loading(connection: Connection, schema: str) -> None:
+    """Delete the record of a rebuild from the archive, without which no task loads a bucket."""
+    connection.run(_block("end_loading").replace("{schema}", identifier(schema)))
 
 
 def _translate_in_use(failure: Failure) -> DatabaseUnavailable | None:

@@ -37,6 +37,16 @@ ORDER BY position;
 -- Mark the swap, so that cached responses computed from the former schema are no longer current.
 UPDATE checkpoints SET swap_version = pg_current_xact_id()::text::bigint RETURNING swap_version;
 
+-- end_loading --
+-- Delete the record of a rebuild from the archive, if the schema has one. Tasks that still run then load no more buckets.
+DO $end$
+BEGIN
+    IF to_regclass('{schema}.archive_rebuild') IS NOT NULL THEN
+        DELETE FROM {schema}.archive_rebuild;
+    END IF;
+END
+$end$;
+
 -- tune --
 -- Tune the connection for windows of a whole shard. Only the commit of the swap
 -- waits for the disk; it also flushes all earlier commits.

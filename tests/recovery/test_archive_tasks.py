@@ -1,5 +1,6 @@
 """A rebuild from the archive succeeds even if its tasks are killed, repeated or late."""
 
+import contextlib
 import functools
 import multiprocessing
 import os
@@ -7,17 +8,23 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from progress import settings
+from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection
+from progress.adapters.postgres.statements import blocks
 from progress.archive import log_rows
-from progress.errors import RebuildRunning
+from progress.cli import rebuilds
+from progress.cli.rebuilds import EngineName
+from progress.errors import RebuildEnded, RebuildRunning
 from progress.local import readiness
 from progress.projections import replacement
 from progress.recovery import archive_loads, buckets, engines
@@ -77,6 +84,72 @@ def test_the_next_rebuild_succeeds_after_a_rebuild_that_was_killed_in_any_step(
     assert every_row(archived) == before
     assert model_rows.read_value(archived, "schemas") == 1
     assert archive_rebuilds.list_left(folder) == []
+
+
+def test_the_next_rebuild_ends_the_tasks_of_a_rebuild_that_was_killed(
+    store: Store, archived: Connection, folder: Path
+) -> None:
+    rebuilding = functools.partial(
+        archive_rebuilds.run, store, folder, archive_rebuilds.run_in_turn
+    )
+    archive_rebuilds.run_until_death(FILLING, "begin", "after", rebuilding)
+    readiness.wait(lambda: is_lock_free(archived), "the end of the killed rebuild's session")
+    with (
+        archive_loads.connect(store.url) as task,
+        archive_loads.connect(store.url) as other_task,
+        ThreadPoolExecutor(1) as threads,
+    ):
+        ((version,),) = task.run("SELECT version FROM archive_rebuild")
+        with database.transaction(task):
+            record = blocks("recovery/archive_rebuild")["record bucket"]
+            assert task.run(record, bucket=0, events=0, version=version)
+            again = threads.submit(rebuilding)
+            readiness.wait(lambda: has_ended(other_task, version), "the end of the killed rebuild")
+        again.result(120)
+
+
+def has_ended(connection: Connection, version: int) -> bool:
+    try:
+        archive_loads.open_bucket(connection, 1, version)
+    except RebuildEnded:
+        return True
+    return False
+
+
+@pytest.mark.parametrize("engine", [EngineName.TASKS, EngineName.BEAM])
+def test_a_repeated_first_task_waits_for_the_locks_of_the_killed_attempt(
+    store: Store,
+    archived: Connection,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    engine: EngineName,
+) -> None:
+    environment = {
+        "DATABASE_URL": store.url,
+        "PROGRESS_DATA_DIR": str(folder.parent),
+        "CLOUD_RUN_EXECUTION": archive_rebuilds.EXECUTION,
+        "CLOUD_RUN_TASK_ATTEMPT": "1",
+    }
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    settings.current.cache_clear()
+    monkeypatch.setattr(rebuilds, "_choose_beam", lambda *_: archive_rebuilds.run_in_turn)
+    before = every_row(archived)
+    with contextlib.ExitStack() as killed_attempt:
+        killed_attempt.enter_context(replacement.hold_lock(archived))
+        clock = SimpleNamespace(monotonic=time.monotonic, sleep=lambda _: killed_attempt.close())
+        monkeypatch.setattr(rebuilds, "time", clock)
+        rebuilds.rebuild_command(from_archive=True, engine=engine)
+    assert every_row(archived) == before
+
+
+@pytest.fixture(autouse=True)
+def restore_process_state() -> Iterator[None]:
+    """Undo what a command changes if it runs in this process."""
+    handler = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.signal(signal.SIGTERM, handler)
+    settings.current.cache_clear()
 
 
 def is_lock_free(connection: Connection) -> bool:
@@ -166,7 +239,7 @@ def test_a_command_that_is_interrupted_leaves_nothing_behind(
             start_new_session=True,
         )
         readiness.wait(lambda: bool(archive_rebuilds.list_left(folder)), "the rebuild", seconds=60)
-        os.killpg(command.pid, signal.SIGINT)  # as Ctrl-C does
+        os.killpg(command.pid, signal.SIGTERM)  # as Cloud Run does
         assert command.wait(60)
     assert archive_rebuilds.list_left(folder) == []
     assert model_rows.read_value(archived, "schemas") == 1
