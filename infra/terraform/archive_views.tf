@@ -1,6 +1,6 @@
 # BigQuery: views that answer questions across learners from the archive. BigQuery stores no copy but reads the bucket's
 # files for each query, so that the erasure of a learner also takes effect in these views. A query reads the whole
-# archive, and reading old files costs more, because their storage class is colder.
+# archive at least once, and reading old files costs more, because their storage class is colder.
 #
 # The dataset `progress_archive` has the events, with learners' ids. The dataset `progress_questions` has the views that
 # answer the questions; each of their rows is about at least 20 learners. These views are authorized to read the dataset
@@ -80,10 +80,28 @@ resource "google_bigquery_connection" "archive" {
   depends_on = [google_project_service.api]
 }
 
+# Google creates the account of the connection some time after the connection. The grants wait for the builds, which
+# last some minutes.
 resource "google_storage_bucket_iam_member" "connection" {
   bucket = google_storage_bucket.archive.name
   role   = "roles/storage.objectViewer"
   member = "serviceAccount:${google_bigquery_connection.archive.cloud_resource[0].service_account_id}"
+
+  condition {
+    title      = "the events of the archive"
+    expression = local.archive_conditions["events"]
+  }
+
+  depends_on = [terraform_data.image]
+}
+
+# BigQuery lists the files that match a pattern.
+resource "google_storage_bucket_iam_member" "connection_list" {
+  bucket = google_storage_bucket.archive.name
+  role   = "roles/storage.legacyBucketReader"
+  member = "serviceAccount:${google_bigquery_connection.archive.cloud_resource[0].service_account_id}"
+
+  depends_on = [terraform_data.image]
 }
 
 resource "google_bigquery_table" "archive" {
@@ -100,7 +118,7 @@ resource "google_bigquery_table" "archive" {
     autodetect    = false
   }
 
-  depends_on = [google_storage_bucket_iam_member.connection]
+  depends_on = [google_storage_bucket_iam_member.connection, google_storage_bucket_iam_member.connection_list]
 }
 
 resource "google_bigquery_table" "accepted_events" {

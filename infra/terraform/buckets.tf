@@ -1,9 +1,37 @@
 # Buckets: archived events, backups of the read models, and exported files.
 
+variable "archive_buckets" {
+  # docs/scale.md says how many buckets a large log needs.
+  description = "The number of buckets of a new archive: 16, 64 or 256; an existing archive keeps its number."
+  type        = number
+  default     = 16
+
+  validation {
+    condition     = contains([16, 64, 256], var.archive_buckets)
+    error_message = "expected 16, 64 or 256"
+  }
+}
+
 locals {
-  archive_environment = { ARCHIVE_BUCKET = google_storage_bucket.archive.name }
+  archive_environment = {
+    ARCHIVE_BUCKET  = google_storage_bucket.archive.name
+    ARCHIVE_BUCKETS = tostring(var.archive_buckets)
+  }
   exports_environment = { EXPORTS_BUCKET = google_storage_bucket.exports.name }
   backup_location     = "gs://${google_storage_bucket.backup.name}"
+
+  # Conditions of the roles that read the archive. They exclude `erasures/key`, with which the erased learners could be
+  # recognised by their ids.
+  archive_objects = "projects/_/buckets/${google_storage_bucket.archive.name}/objects"
+  archive_folders = {
+    for name in ["ranges", "rebuilds"] : name => "resource.name.startsWith('${local.archive_objects}/${name}/')"
+  }
+  archive_conditions = {
+    events = local.archive_folders["ranges"]
+    rebuild = join(" || ", concat(
+      ["resource.name == '${local.archive_objects}/manifest.json'"], values(local.archive_folders)
+    ))
+  }
 }
 
 # Archived events. In prod, the bucket cannot be deleted while it holds objects, because it outlives the backups of the
@@ -61,11 +89,28 @@ resource "google_storage_bucket_iam_member" "archive" {
   member = google_service_account.member[each.key].member
 }
 
-# A rebuild reads the archive. For its duration, it stores the relations that all tasks need in the folder `rebuilds`.
+# A rebuild reads the archive: the job `progress-rebuild` and Dataflow's workers. For its duration, the job stores the
+# relations that all tasks need in the folder `rebuilds`.
 resource "google_storage_bucket_iam_member" "rebuild" {
+  for_each = setunion(["rebuild"], local.dataflow)
+
   bucket = google_storage_bucket.archive.name
   role   = "roles/storage.objectViewer"
-  member = google_service_account.member["rebuild"].member
+  member = google_service_account.member[each.key].member
+
+  condition {
+    title      = "what a rebuild reads"
+    expression = local.archive_conditions["rebuild"]
+  }
+}
+
+# The names of all objects. Without this role, Cloud Storage responds with 403 instead of 404 if an object is missing.
+resource "google_storage_bucket_iam_member" "rebuild_list" {
+  for_each = setunion(["rebuild"], local.dataflow)
+
+  bucket = google_storage_bucket.archive.name
+  role   = "roles/storage.legacyBucketReader"
+  member = google_service_account.member[each.key].member
 }
 
 resource "google_storage_bucket_iam_member" "rebuild_files" {
@@ -74,10 +119,8 @@ resource "google_storage_bucket_iam_member" "rebuild_files" {
   member = google_service_account.member["rebuild"].member
 
   condition {
-    title = "the folder rebuilds"
-    expression = format(
-      "resource.name.startsWith('projects/_/buckets/%s/objects/rebuilds/')", google_storage_bucket.archive.name
-    )
+    title      = "the folder rebuilds"
+    expression = local.archive_folders["rebuilds"]
   }
 }
 

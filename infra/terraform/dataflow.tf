@@ -94,14 +94,6 @@ resource "google_service_account_iam_member" "dataflow" {
   member             = google_service_account.member["rebuild"].member
 }
 
-resource "google_storage_bucket_iam_member" "dataflow_archive" {
-  for_each = local.dataflow
-
-  bucket = google_storage_bucket.archive.name
-  role   = "roles/storage.objectViewer"
-  member = google_service_account.member[each.key].member
-}
-
 resource "google_storage_bucket_iam_member" "dataflow_templates" {
   for_each = merge([
     for name in local.dataflow : { (name) = "roles/storage.objectUser", rebuild = "roles/storage.objectViewer" }

@@ -107,9 +107,11 @@ module "job" {
 }
 
 # Migrates the database at the end of the first apply. Later, each release migrates the database. This resource is
-# replaced when the passwords change, because the release job sets the passwords of the logins.
+# replaced when the passwords or the logins change, because the release job sets the logins' passwords and groups.
 resource "terraform_data" "migrate" {
-  triggers_replace = [module.job["release"].id, local.password_version_numbers[local.release_database]]
+  triggers_replace = [
+    module.job["release"].id, local.password_version_numbers[local.release_database], local.database_groups,
+  ]
 
   provisioner "local-exec" {
     environment = {

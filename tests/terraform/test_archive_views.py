@@ -47,10 +47,11 @@ def test_bigquery_reads_the_files_with_the_account_of_its_connection(
     (used,) = archive["external_data_configuration"]
     assert used["connection_id"] == connection["name"]
     account = only(connection["cloud_resource"])["service_account_id"]
-    grant = resources["google_storage_bucket_iam_member.connection"]
-    assert grant["member"] == f"serviceAccount:{account}"
-    assert grant["bucket"] == resources["google_storage_bucket.archive"]["name"]
-    assert grant["role"] == "roles/storage.objectViewer"
+    for name, role in (("connection", "objectViewer"), ("connection_list", "legacyBucketReader")):
+        grant = resources[f"google_storage_bucket_iam_member.{name}"]
+        assert grant["member"] == f"serviceAccount:{account}"
+        assert grant["bucket"] == resources["google_storage_bucket.archive"]["name"]
+        assert grant["role"] == f"roles/storage.{role}"
 
 
 def test_analysts_need_no_role_on_the_events_that_the_answers_are_computed_from(

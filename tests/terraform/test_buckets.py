@@ -81,7 +81,9 @@ def test_each_bucket_grants_access_only_to_the_accounts_that_need_it(prod: Resou
         ("progress-prod-progress-archive", "objectUser", "release"),
         ("progress-prod-progress-archive", "objectViewer", "rebuild"),
         ("progress-prod-progress-archive", "objectUser", "rebuild"),
+        ("progress-prod-progress-archive", "legacyBucketReader", "rebuild"),
         ("progress-prod-progress-archive", "objectViewer", "dataflow"),
+        ("progress-prod-progress-archive", "legacyBucketReader", "dataflow"),
         ("progress-prod-progress-backup", "objectUser", "backup"),
         ("progress-prod-progress-backup", "objectViewer", "release"),
         ("progress-prod-progress-exports", "objectUser", "project"),
@@ -90,8 +92,25 @@ def test_each_bucket_grants_access_only_to_the_accounts_that_need_it(prod: Resou
     }
 
 
-def test_a_rebuild_may_write_only_its_own_folder_of_the_archive(prod: Resources) -> None:
-    grant = prod["google_storage_bucket_iam_member.rebuild_files"]
-    (condition,) = grant["condition"]
-    folder = f"projects/_/buckets/{grant['bucket']}/objects/{manifest.REBUILDS}/"
-    assert condition["expression"] == f"resource.name.startsWith('{folder}')"
+def test_the_readers_of_the_archive_cannot_read_the_key_of_the_ledger_of_erasures(
+    prod: Resources,
+) -> None:
+    archive = prod["google_storage_bucket.archive"]["name"]
+    objects = f"projects/_/buckets/{archive}/objects"
+    ranges, rebuilds = (
+        f"resource.name.startsWith('{objects}/{folder}/')"
+        for folder in (manifest.FOLDER, manifest.REBUILDS)
+    )
+    whole = f"resource.name == '{objects}/{manifest.NAME}' || {ranges} || {rebuilds}"
+    accounts = ("rebuild@", "dataflow@", "progress-archive@")  # the last is BigQuery's connection
+    assert {
+        (account, condition["expression"])
+        for grant in prod.of("google_storage_bucket_iam_member").values()
+        for account in accounts
+        if grant["bucket"] == archive and account in grant["member"]
+        for condition in grant["condition"] or [{"expression": grant["role"]}]
+    } == {
+        *(("rebuild@", whole), ("rebuild@", rebuilds), ("dataflow@", whole)),
+        ("progress-archive@", ranges),
+        *((account, "roles/storage.legacyBucketReader") for account in accounts),  # lists names
+    }

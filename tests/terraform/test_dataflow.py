@@ -1,5 +1,7 @@
 """The planned surroundings of a rebuild by Dataflow; test_iam.py lists the roles."""
 
+import json
+
 import pytest
 
 from tests.support.cloud_run import settings
@@ -42,6 +44,14 @@ def test_workers_log_in_to_cloud_sql_with_their_account(prod: Resources) -> None
     assert user["type"] == "CLOUD_IAM_SERVICE_ACCOUNT"
     account = prod.of("google_service_account", "member")["dataflow"]["email"]
     assert user["name"] == account.removesuffix(".gserviceaccount.com")
+
+
+def test_the_migration_runs_again_if_the_logins_change(prod: Resources, dev: Resources) -> None:
+    """The release job gives the workers' login its privileges."""
+    triggers = [
+        json.dumps(part["terraform_data.migrate"]["triggers_replace"]) for part in (prod, dev)
+    ]
+    assert ['"dataflow": "progress_load"' in text for text in triggers] == [True, False]
 
 
 def test_files_of_ended_jobs_are_deleted_but_not_the_template(prod: Resources) -> None:

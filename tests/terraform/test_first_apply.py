@@ -159,6 +159,13 @@ def test_the_service_agent_of_pubsub_is_created_before_it_gets_roles(
         assert "terraform_data.pubsub_agent" in order.before(address), address
 
 
+def test_the_account_of_bigquerys_connection_is_created_before_it_gets_roles(order: Order) -> None:
+    """Google creates the account later than the connection; the builds last long enough."""
+    for name in ("connection", "connection_list"):
+        before = order.before(f"google_storage_bucket_iam_member.{name}")
+        assert {"google_bigquery_connection.archive", "terraform_data.image"} <= before
+
+
 def test_access_to_a_secret_is_granted_before_its_version_is_written(order: Order) -> None:
     """A grant takes effect only after a while; until then Cloud Run rejects the first revision."""
     right = "google_secret_manager_secret_iam_member.accessor"

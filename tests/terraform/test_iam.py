@@ -35,7 +35,10 @@ EVERYWHERE = {
         *("storage.objectUser archive", "storage.objectUser exports"),
     },
     "backup": {"storage.objectUser backup"},
-    "rebuild": {"storage.objectViewer archive", "storage.objectUser archive"},
+    "rebuild": {
+        *("storage.objectViewer archive", "storage.objectUser archive"),
+        "storage.legacyBucketReader archive",
+    },
     "build": {
         *("logging.logWriter project", "storage.objectViewer sources"),
         "artifactregistry.writer images",
@@ -56,7 +59,7 @@ EVERYWHERE = {
         "iam.serviceAccountUser progress-push",
     },
     # BigQuery's connection, named "progress-archive".
-    "archive": {"storage.objectViewer archive"},
+    "archive": {"storage.objectViewer archive", "storage.legacyBucketReader archive"},
     # Pub/Sub's service agent.
     "gcp-sa-pubsub": {
         *("bigquery.dataEditor messages", "iam.serviceAccountOpenIdTokenCreator progress-push"),
@@ -125,7 +128,8 @@ PROD = {
     "dataflow": {
         *("cloudsql.client project", "cloudsql.instanceUser project"),
         *("progressDataflowWorker project", "artifactregistry.reader images"),
-        *("storage.objectViewer archive", "storage.objectUser templates"),
+        *("storage.objectViewer archive", "storage.legacyBucketReader archive"),
+        "storage.objectUser templates",
     },
     "scheduler": {
         f"{right} progress-{name}"

@@ -19,7 +19,7 @@ NOT_PLANNED = {
     *("CLOUD_RUN_TASK_INDEX", "CLOUD_RUN_TASK_COUNT", "CLOUD_RUN_TASK_ATTEMPT"),
     *("PUBSUB_EMULATOR_HOST", "CLOUD_SCHEDULER_EMULATOR_HOST", "STORAGE_EMULATOR_HOST"),
     "DATAFLOW_EMULATOR_HOST",
-    *("PROGRESS_DATA_DIR", "OTEL_EXPORTER_OTLP_ENDPOINT", "ARCHIVE_BUCKETS"),
+    *("PROGRESS_DATA_DIR", "OTEL_EXPORTER_OTLP_ENDPOINT"),
 }
 
 
@@ -32,6 +32,17 @@ def test_every_planned_setting_is_valid(deployment: Deployment) -> None:
         assert planned.keys() - FRAMEWORK <= known
         redis = {"REDIS_URL": "rediss://here:6378/0"} if "REDIS_URL" in planned else {}
         settings.read({name: planned[name] for name in planned.keys() - FRAMEWORK} | redis)
+
+
+def test_all_that_create_an_archive_have_the_same_number_of_buckets(
+    environments: Environments,
+) -> None:
+    for name, buckets in (("dev", "16"), ("prod", "256")):
+        resources = environments[name].applied
+        functions = resources.of("google_cloud_run_v2_service", "function")
+        jobs = resources.of("google_cloud_run_v2_job", "job")
+        for part in (functions["project"], jobs["release"]):
+            assert cloud_settings(part)["ARCHIVE_BUCKETS"] == buckets
 
 
 def test_every_setting_that_the_code_reads_is_planned(environments: Environments) -> None:

@@ -42,6 +42,9 @@ night = {
 # This leaves time to notice a mistaken deletion, because an erasure cannot be undone.
 erase_deleted_after_days = 30
 
+# An archive keeps its number of buckets, also when the log has more than a billion events (see docs/scale.md).
+archive_buckets = 256
+
 dataflow = true
 
 alert_emails = ["operations@example.com"]
