@@ -80,7 +80,7 @@ def tabulate_history() -> str:
         "rebuild from the log: CPU time of the database": [
             _duration(r.place_seconds) for r in rebuilds.values()
         ],
-        "analysis in BigQuery: US dollars": [
+        "analysis in BigQuery: US dollars, at least": [
             _dollars(history.price_analysis(m)) for m in months.values()
         ],
     }

@@ -60,7 +60,10 @@ def price_storage(month: Month) -> float:
 
 
 def price_analysis(month: Month) -> float:
-    """Return the dollars of a query that reads the archive once; the free TiB is not subtracted."""
+    """Return at least what a query costs: the dollars of reading the archive once.
+
+    Several of the views read the archive more than once. The free TiB is not subtracted.
+    """
     read = month.archived_events * _MEASURED["event_bytes"] / GIB  # uncompressed
     return float(read * PRICES["bigquery_read"].usd + _price_reading(month))
 

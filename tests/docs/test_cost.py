@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import beam_template
 import pytest
 
 from infra.cost import __main__ as writer
@@ -21,6 +22,7 @@ from infra.cost.bill import (
     compute_services,
     compute_usage,
 )
+from progress.recovery import beam_on_dataflow
 from tests.support.terraform_environments import Environments
 from tests.support.terraform_state import Resources
 
@@ -98,9 +100,9 @@ def test_the_document_shows_the_cost_of_a_second_environment_on_one_billing_acco
 def test_the_cost_of_a_rebuild_equals_the_cost_computed_by_hand() -> None:
     month = Month("prod", 10_000_000)  # 3.6 billion events in a year, a database with 4 processors
     rebuild = history.compute_rebuild(month)
-    seconds = 2 * 3_600 * (2.91 / 16 + 2.80 / 4)
+    seconds = 2 * 3_600 * (4.5 / 16 + 4.3 / 4)
     assert rebuild.task_seconds == pytest.approx(seconds)
-    gib = 3.6e9 * 29 / 2**30
+    gib = 3.6e9 * 41.4 / 2**30
     reading = gib * (2 / 12 * 0.01 + 9 / 12 * 0.02)
     machines = 8 * seconds * (2 * 0.000018 + 8 * 0.000002)
     assert rebuild.task_usd == pytest.approx(machines + reading)
@@ -116,6 +118,31 @@ def test_the_machines_of_a_rebuild_are_those_that_terraform_plans(
     limits = template["template"][0]["containers"][0]["resources"][0]["limits"]
     planned = (template["task_count"], int(limits["cpu"]), _gib(limits["memory"]))
     assert planned == tuple(FACTS["rebuild"]["tasks"].values())
+
+
+def test_the_machines_of_dataflow_are_those_that_the_template_names() -> None:
+    template: Any = beam_template.describe("image")
+    environment = template["defaultEnvironment"]
+    family, size = environment["machineType"].rsplit("-", 1)
+    assert family == "e2-standard"  # 4 GiB for each processor
+    assert FACTS["rebuild"]["dataflow"] == {
+        "count": beam_on_dataflow._MAX_MACHINES,
+        "cpu": int(size),
+        "memory": 4 * int(size),
+        "disk": environment["diskSizeGb"],
+    }
+
+
+def test_the_page_about_growing_load_shows_the_computed_totals() -> None:
+    scale = (DOCS / "scale.md").read_text(encoding="utf-8")
+    for name, events in (
+        ("100,000", 1e5),
+        ("1 million", 1e6),
+        ("10 million", 1e7),
+        ("30 million", 3e7),
+    ):
+        single, ten = (sum(compute_services(Month("prod", events, n)).values()) for n in (1, 10))
+        assert f"| {name} | {single:,.0f} | {ten:,.0f} |" in scale
 
 
 def test_gcloud_reads_the_log_exclusion_filter_as_one_value() -> None:
