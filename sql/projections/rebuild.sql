@@ -38,7 +38,7 @@ ORDER BY position;
 UPDATE checkpoints SET swap_version = pg_current_xact_id()::text::bigint RETURNING swap_version;
 
 -- end_loading --
--- Delete the record of a rebuild from the archive, if the schema has one. Tasks that still run then load no more buckets.
+-- Delete the record of a rebuild from the archive, if the schema has one. Running tasks then load no more buckets.
 DO $end$
 BEGIN
     IF to_regclass('{schema}.archive_rebuild') IS NOT NULL THEN
