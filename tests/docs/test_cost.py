@@ -100,9 +100,9 @@ def test_the_document_shows_the_cost_of_a_second_environment_on_one_billing_acco
 def test_the_cost_of_a_rebuild_equals_the_cost_computed_by_hand() -> None:
     month = Month("prod", 10_000_000)  # 3.6 billion events in a year, a database with 4 processors
     rebuild = history.compute_rebuild(month)
-    seconds = 2 * 3_600 * (4.5 / 16 + 4.3 / 4)
+    seconds = 2 * 3_600 * (6.3 / 16 + 6.0 / 4)
     assert rebuild.task_seconds == pytest.approx(seconds)
-    gib = 3.6e9 * 41.4 / 2**30
+    gib = 3.6e9 * 41.3 / 2**30
     reading = gib * (2 / 12 * 0.01 + 9 / 12 * 0.02)
     machines = 8 * seconds * (2 * 0.000018 + 8 * 0.000002)
     assert rebuild.task_usd == pytest.approx(machines + reading)
