@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 from progress.adapters import startup
-from progress.recovery import bucket_folds
 from tests.support import terraform
 from tests.support.cloud_run import container, only, settings, template
 from tests.support.terraform_environments import Environments
@@ -152,73 +151,6 @@ def test_the_functions_have_the_address_of_cloud_sql_for_the_startup_probe(prod:
 def test_the_images_of_the_first_apply_are_never_cleaned_up(deployment: Deployment) -> None:
     (images,) = deployment.applied.of("google_artifact_registry_repository").values()
     assert images["cleanup_policies"] == []
-
-
-def test_the_jobs_run_the_image_of_the_project_function(deployment: Deployment) -> None:
-    project = deployment.applied.of("google_cloud_run_v2_service", "function")["project"]
-    for job in deployment.applied.of("google_cloud_run_v2_job", "job").values():
-        inside = container(job)
-        assert inside["image"] == container(project)["image"]
-        assert inside["command"][:3] == ["/cnb/lifecycle/launcher", "--", "python"]
-        assert settings(job)["PYTHONPATH"] == "/workspace"
-
-
-def test_a_batch_run_ends_before_the_next_one_starts(deployment: Deployment) -> None:
-    jobs = deployment.applied.of("google_cloud_run_v2_job", "job")
-    times = {name: only(template(job)["template"])["timeout"] for name, job in jobs.items()}
-    assert int(times["batch"].removesuffix("s")) < 300
-    assert int(times["release"].removesuffix("s")) >= 3_600
-
-
-def test_a_failed_job_is_retried(deployment: Deployment) -> None:
-    jobs = deployment.applied.of("google_cloud_run_v2_job", "job")
-    tries = {name: only(template(job)["template"])["max_retries"] for name, job in jobs.items()}
-    assert tries == {"batch": 1, "batch-large": 1, "release": 1, "backup": 3, "rebuild": 3}
-
-
-def test_the_batch_job_erases_deleted_learners_only_in_production(
-    environments: Environments,
-) -> None:
-    for name, environment in environments.items():
-        for job, planned in environment.applied.of("google_cloud_run_v2_job", "job").items():
-            is_on = name == "prod" and job.startswith("batch")
-            assert settings(planned).get("ERASE_DELETED_AFTER_DAYS") == ("30" if is_on else None)
-
-
-def test_the_large_batch_job_has_more_memory_and_tasks(deployment: Deployment) -> None:
-    jobs = deployment.applied.of("google_cloud_run_v2_job", "job")
-    small, large = jobs["batch"], jobs["batch-large"]
-    assert container(large)["command"] == container(small)["command"]
-    assert template(large)["task_count"] > template(small)["task_count"]
-    assert template(large)["parallelism"] == template(large)["task_count"]
-    memory = [only(container(job)["resources"])["limits"]["memory"] for job in (small, large)]
-    assert memory == ["1Gi", "4Gi"]
-    limits = only(container(jobs["release"])["resources"])["limits"]
-    # building read models needs more memory than a batch run
-    assert limits == {
-        "cpu": "2",
-        "memory": "2Gi",
-    }
-
-
-def test_an_execution_of_the_rebuild_job_rebuilds_from_the_archive_with_its_tasks(
-    deployment: Deployment,
-) -> None:
-    job = deployment.applied.of("google_cloud_run_v2_job", "job")["rebuild"]
-    command = " ".join([*container(job)["command"], *container(job)["args"]])
-    assert command.endswith("python -m progress.cli rebuild --from-archive --engine tasks")
-    archive = deployment.applied["google_storage_bucket.archive"]["name"]
-    assert settings(job)["ARCHIVE_BUCKET"] == archive
-    # No more than eight tasks load at a time, and the others would wait for the database.
-    assert template(job)["task_count"] == template(job)["parallelism"] == 8
-    # DuckDB's memory, and a bucket's files and rows, because a task has no disk.
-    memory = only(container(job)["resources"])["limits"]["memory"]
-    assert int(memory.removesuffix("Gi")) >= 3 * int(bucket_folds._MEMORY.removesuffix("GB"))
-    assert int(only(template(job)["template"])["timeout"].removesuffix("s")) >= 21_600
-    assert job["name"] not in {
-        only(schedule["http_target"])["uri"].rpartition("/")[2].removesuffix(":run")
-        for schedule in deployment.applied.of("google_cloud_scheduler_job").values()
-    }
 
 
 def test_the_scheduler_starts_the_jobs_with_its_own_account(deployment: Deployment) -> None:
