@@ -256,7 +256,7 @@ def visit(chromium: Browser, demo: browser.Stack) -> Iterator[Callable[..., brow
 def environments(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Environments:
-    """What Terraform creates offline for dev, staging and prod, without access to Google Cloud."""
+    """The deployments that Terraform creates offline for dev, staging and prod."""
     if terraform.find_offline() is None:
         skip_without(request, "terraform")
     # With xdist, each process has its own folder here; the parent is shared by all processes.

@@ -5,15 +5,14 @@
 Print the image. Terraform creates the bucket of the template (infra/terraform/dataflow.tf).
 """
 
-import argparse
 import json
 import sys
 import tempfile
 from pathlib import Path
 
 import build
+import exit_status
 import gcloud
-from exit_status import Failed, log
 
 BEAM = build.REPOSITORY / "infra/beam"
 IMAGE = "beam-rebuild"
@@ -22,18 +21,14 @@ _TIMEOUT_S = 300.0
 
 def main() -> int:
     """Build the image and store the template; return the exit code."""
-    parser = argparse.ArgumentParser(description="Build the Flex Template of the Beam pipeline.")
-    for name in ("project", "region", "commit"):
-        parser.add_argument(f"--{name}", required=True)
-    arguments = parser.parse_args()
-    try:
-        image = _build(arguments.project, arguments.region, arguments.commit)
-        _store(arguments.project, image)
-    except Failed as error:
-        sys.stderr.write(f"beam_template: {error}\n")
-        return 1
-    log(f"{IMAGE}={image}")
-    return 0
+    description = "Build the Flex Template of the Beam pipeline."
+    return exit_status.run(description, build.ARGUMENTS, _build_and_store)
+
+
+def _build_and_store(project: str, region: str, commit: str) -> None:
+    image = _build(project, region, commit)
+    _store(project, image)
+    exit_status.log(f"{IMAGE}={image}")
 
 
 def _build(project: str, region: str, commit: str) -> str:

@@ -6,7 +6,6 @@ Print a line for each function, such as `query=IMAGE@sha256:…`. These lines ar
 `release.py deploy --image`.
 """
 
-import argparse
 import json
 import shutil
 import sys
@@ -14,8 +13,8 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+import exit_status
 import gcloud
-from exit_status import Failed, log
 
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
 CONFIG = Path(__file__).with_name("build.yaml")
@@ -30,23 +29,18 @@ OWN = {
         "jobs/batch_aggregates/main.py": "jobs/batch_aggregates/main.py",
     },
 }
+ARGUMENTS = ("project", "region", "commit")
 _TIMEOUT_S = 1_500.0  # longer than the timeout in build.yaml
 
 
 def main() -> int:
     """Build every image; return the exit code."""
-    parser = argparse.ArgumentParser(description="Build a commit's images.")
-    for name in ("project", "region", "commit"):
-        parser.add_argument(f"--{name}", required=True)
-    arguments = parser.parse_args()
-    try:
-        for function in OWN:
-            image = _build(function, arguments.project, arguments.region, arguments.commit)
-            log(f"{function}={image}")
-    except Failed as error:
-        sys.stderr.write(f"build: {error}\n")
-        return 1
-    return 0
+    return exit_status.run("Build a commit's images.", ARGUMENTS, _build_all)
+
+
+def _build_all(project: str, region: str, commit: str) -> None:
+    for function in OWN:
+        exit_status.log(f"{function}={_build(function, project, region, commit)}")
 
 
 def _build(function: str, project: str, region: str, commit: str) -> str:

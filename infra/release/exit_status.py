@@ -1,7 +1,10 @@
-"""The exceptions of a release, its progress output, and its signal handling."""
+"""The exceptions of a release's programs, their progress output, exit codes and signals."""
 
+import argparse
 import signal
 import sys
+from collections.abc import Callable
+from pathlib import Path
 
 
 class Failed(Exception):
@@ -16,6 +19,20 @@ def log(text: str) -> None:
     """Write one line of progress and flush it."""
     sys.stdout.write(f"{text}\n")
     sys.stdout.flush()
+
+
+def run(description: str, names: tuple[str, ...], work: Callable[..., None]) -> int:
+    """Run `work` with the required options `names`; return the exit code, 1 if it failed."""
+    parser = argparse.ArgumentParser(description=description)
+    for name in names:
+        parser.add_argument(f"--{name}", required=True)
+    arguments = vars(parser.parse_args())
+    try:
+        work(**arguments)
+    except Failed as error:
+        sys.stderr.write(f"{Path(sys.argv[0]).stem}: {error}\n")
+        return 1
+    return 0
 
 
 def ignore_signals() -> None:

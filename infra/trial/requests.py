@@ -7,7 +7,6 @@ verifies tokens. After the event is published, the release job runs `progress ch
 the log with the read models.
 """
 
-import argparse
 import json
 import sys
 from datetime import UTC, datetime
@@ -15,8 +14,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "release"))
 
+import exit_status
 import gcloud
-from exit_status import Failed, log
 from smoke import Green
 
 _TIMEOUT_S = 1_200.0
@@ -24,20 +23,15 @@ _TIMEOUT_S = 1_200.0
 
 def main() -> int:
     """Run the checks; return the exit code."""
-    parser = argparse.ArgumentParser(description="Check a new environment.")
-    for name in ("project", "region", "address"):
-        parser.add_argument(f"--{name}", required=True)
-    arguments = parser.parse_args()
-    try:
-        Green(arguments.address, token=None).check()
-        log(f"{arguments.address} is ready, and rejects an unauthenticated request")
-        _publish(arguments.project)
-        _check(arguments.project, arguments.region)
-        log("published an event: the log and the read models agree")
-    except Failed as error:
-        sys.stderr.write(f"requests: {error}\n")
-        return 1
-    return 0
+    return exit_status.run("Check a new environment.", ("project", "region", "address"), _run)
+
+
+def _run(project: str, region: str, address: str) -> None:
+    Green(address, token=None).check()
+    exit_status.log(f"{address} is ready, and rejects an unauthenticated request")
+    _publish(project)
+    _check(project, region)
+    exit_status.log("published an event: the log and the read models agree")
 
 
 def _publish(project: str) -> None:

@@ -48,15 +48,10 @@ class Dataflow:
         earlier attempt has started the job, and the response was lost. Raise ProgressError with
         what to do if Dataflow rejects the job.
         """
-        parameter = {
-            "jobName": name,
-            "containerSpecGcsPath": template,
-            "parameters": parameters,
-            "environment": environment,
-        }
+        parameter = {"jobName": name, "containerSpecGcsPath": template, "parameters": parameters}
         response = self._request(
             *("POST", f"{self._url}/flexTemplates:launch"),
-            json={"launchParameter": parameter},
+            json={"launchParameter": parameter | {"environment": environment}},
             allowed=(_NOT_FOUND, _EXISTS),
         )
         if response.status_code == _EXISTS:

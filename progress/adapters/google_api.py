@@ -39,7 +39,6 @@ class GoogleApi:
         *,
         attempts: int = retries.ATTEMPTS,
         allowed: Collection[int] = (),
-        timeout: float = _TIMEOUT_S,
         **more: Any,
     ) -> requests.Response:
         """Return a response whose status is a success or `allowed`; retry transient failures.
@@ -49,7 +48,7 @@ class GoogleApi:
         for attempt in range(attempts - 1):
             response = None
             try:
-                response = self._request_once(method, url, timeout, **more)
+                response = self._request_once(method, url, **more)
             except _NoResponse:
                 pass
             else:
@@ -58,15 +57,13 @@ class GoogleApi:
                 response.close()
             retries.pause(attempt, response)
         try:
-            return self._check(self._request_once(method, url, timeout, **more), allowed)
+            return self._check(self._request_once(method, url, **more), allowed)
         except _NoResponse as error:
             raise self._unavailable(f"{self._name} does not respond: {error}; try again") from error
 
-    def _request_once(
-        self, method: str, url: str, timeout: float, **more: Any
-    ) -> requests.Response:
+    def _request_once(self, method: str, url: str, **more: Any) -> requests.Response:
         try:
-            return self._session.request(method, url, timeout=timeout, **more)
+            return self._session.request(method, url, timeout=_TIMEOUT_S, **more)
         except _OUTAGES as error:
             raise _NoResponse(str(error)) from error
         except GoogleAuthError as error:

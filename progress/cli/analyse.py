@@ -30,6 +30,9 @@ First = Annotated[
 Last = Annotated[
     datetime | None, typer.Option("--to", formats=_DATE, metavar="D", help="The last local day.")
 ]
+Html = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="Write charts into a self-contained file.")
+]
 
 
 class Name(StrEnum):
@@ -63,9 +66,7 @@ def analyse(
     first: First = None,
     last: Last = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one array of all rows.")] = False,
-    html: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write charts into a self-contained file.")
-    ] = None,
+    html: Html = None,
 ) -> None:
     """Answer a question across learners from the archive.
 
@@ -80,11 +81,8 @@ def analyse(
 
     Nothing is reported about fewer than 20 learners.
     """
-    plan = _PLANS[question]
-    days = _days(first, last)
-    console = Console(stderr=True, quiet=not sys.stderr.isatty())
-    with terminal.progress_bar(console, "reading", total=0) as show_progress:
-        rows = questions.ask(targets.archive(), plan.question, days, show_progress)
+    plan, days = _PLANS[question], _days(first, last)
+    rows = _ask(plan.question, days)
     report = plan.build(rows, days) if rows else None
     if report and html:
         html.write_text(page.render(report), encoding="utf-8")
@@ -92,6 +90,12 @@ def analyse(
         typer.echo(msgspec.json.encode(rows).decode())
     else:
         _print(plan, report, html)
+
+
+def _ask(question: Question, days: Days) -> Sequence[Any]:
+    console = Console(stderr=True, quiet=not sys.stderr.isatty())
+    with terminal.progress_bar(console, "reading", total=0) as show_progress:
+        return questions.ask(targets.archive(), question, days, show_progress)
 
 
 def _print(plan: _Plan, report: Report | None, html: Path | None) -> None:

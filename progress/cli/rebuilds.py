@@ -60,11 +60,17 @@ def rebuild_command(
     # SIGTERM raises KeyboardInterrupt, as Ctrl-C does, so that the second schema is dropped when
     # Cloud Run cancels the execution.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    current = settings.current()
     targets.connect().close()  # fail before the progress bar appears
-    if not from_archive:
+    if from_archive:
+        _run_engine(engine, workers)
+    else:
         _rebuild_from_log(workers)
-    elif engine == EngineName.LOCAL:
+
+
+def _run_engine(engine: EngineName, workers: int) -> None:
+    """Rebuild from the archive; in a task of Cloud Run, do only the task's work."""
+    current = settings.current()
+    if engine == EngineName.LOCAL:
         _rebuild_from_archive(functools.partial(engines.run_processes, workers=workers))
     elif engine == EngineName.BEAM:
         if current.cloud_run_task_index:

@@ -74,10 +74,28 @@ def _run_pipeline(
     workers: int,
     errors: BinaryIO,
 ) -> int:
-    """Run the pipeline in a process group, which does not outlive this process."""
+    """Run the pipeline and return its exit code; it does not outlive this process."""
+    pipeline = _start_pipeline(source, rebuild, workers, errors)
+    try:
+        while pipeline.poll() is None:
+            time.sleep(_POLL_INTERVAL_S)
+            on_loaded()
+    finally:
+        if pipeline.poll() is None:
+            os.killpg(pipeline.pid, signal.SIGKILL)
+        if pipeline.stdin:
+            pipeline.stdin.close()
+        pipeline.wait()
+    return pipeline.returncode
+
+
+def _start_pipeline(
+    source: Source, rebuild: Rebuild, workers: int, errors: BinaryIO
+) -> "subprocess.Popen[bytes]":
+    """Start the pipeline in a process group of its own."""
     # The URL may contain a password, which an argument would show to every user of the machine.
     database = {"DATABASE_URL": source.database} if source.database else {}
-    pipeline = subprocess.Popen(
+    return subprocess.Popen(
         [
             *(_ENVIRONMENT / "bin/python", _PROGRAM, "--end-with-parent"),
             *(f"--archive={source.archive}", f"--buckets={rebuild.buckets}"),
@@ -90,17 +108,6 @@ def _run_pipeline(
         stderr=errors,
         process_group=0,
     )
-    try:
-        while pipeline.poll() is None:
-            time.sleep(_POLL_INTERVAL_S)
-            on_loaded()
-    finally:
-        if pipeline.poll() is None:
-            os.killpg(pipeline.pid, signal.SIGKILL)
-        if pipeline.stdin:
-            pipeline.stdin.close()
-        pipeline.wait()
-    return pipeline.returncode
 
 
 def _read_reason(errors: BinaryIO) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from progress import settings
-from progress.adapters import retries
+from progress.adapters import google_api, retries
 from progress.adapters.postgres.database import Connection
 from progress.adapters.storage import bucket as adapter
 from progress.errors import AttemptFailed, StorageUnavailable
@@ -139,7 +139,7 @@ def test_an_export_waits_as_long_as_the_bucket_demands(
 def test_an_export_over_a_slow_or_interrupted_connection_is_complete(
     exporting: Operator, bucket: Bucket, monkeypatch: pytest.MonkeyPatch, fault: str
 ) -> None:
-    monkeypatch.setattr(adapter, "_TIMEOUT_S", 0.3)
+    monkeypatch.setattr(google_api, "_TIMEOUT_S", 0.3)
     operation_id = export(exporting)["id"]
     setattr(bucket, fault, [_QUANTUM] * (retries.ATTEMPTS + 1))
     expect_object(bucket, run(exporting, operation_id))

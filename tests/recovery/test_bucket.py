@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from progress.adapters import retries
+from progress.adapters import google_api, retries
 from progress.adapters.storage import bucket as adapter
 from progress.adapters.storage import storage
 from progress.errors import ProgressError, StorageUnavailable
@@ -105,7 +105,7 @@ def test_an_upload_continues_after_the_connection_is_cut(
 def test_an_upload_over_a_slow_or_interrupted_connection_completes_as_long_as_bytes_arrive(
     bucket: cloud_storage.Bucket, monkeypatch: pytest.MonkeyPatch, fault: str
 ) -> None:
-    monkeypatch.setattr(adapter, "_TIMEOUT_S", 0.3)
+    monkeypatch.setattr(google_api, "_TIMEOUT_S", 0.3)
     monkeypatch.setattr(retries, "_FIRST_PAUSE_S", 0)
     setattr(bucket, fault, [1 << 20] * (retries.ATTEMPTS + 2))
     remote = storage.open_storage("gs://b")

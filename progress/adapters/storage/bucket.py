@@ -21,7 +21,6 @@ from progress.adapters.storage.storage import (
 from progress.errors import ProgressError, StorageUnavailable
 
 _CHUNK = 8 << 20  # bytes per request; must be a multiple of 256 KiB
-_TIMEOUT_S = 60.0
 _SCOPE = "https://www.googleapis.com/auth/devstorage.read_write"
 _UNFINISHED = 308
 _CHANGED = 412
@@ -44,7 +43,7 @@ class Bucket:
     @contextlib.contextmanager
     def writing(self, path: str) -> Iterator[Output]:
         """Write an object by a resumable upload; the object exists only once it is complete."""
-        started = self._request(
+        started = self._api.request(
             "POST",
             self._uploads,
             params={"uploadType": "resumable", "name": self._prefix + path},
@@ -56,12 +55,12 @@ class Bucket:
             upload.finish()
         except BaseException:
             with contextlib.suppress(ProgressError):
-                self._request("DELETE", upload.url, attempts=1, allowed=(499, 404))
+                self._api.request("DELETE", upload.url, attempts=1, allowed=(499, 404))
             raise
 
     def reading(self, path: str) -> Iterator[bytes]:
         """Yield the object's bytes, a megabyte at a time."""
-        request = self._request("GET", self._url(path), params={"alt": "media"}, stream=True)
+        request = self._api.request("GET", self._url(path), params={"alt": "media"}, stream=True)
         with request as response:
             try:
                 yield from response.iter_content(PART)
@@ -83,25 +82,27 @@ class Bucket:
 
     def has(self, path: str) -> bool:
         """Return whether the object exists."""
-        return self._request("GET", self._url(path), allowed=(404,)).status_code != 404
+        return self._api.request("GET", self._url(path), allowed=(404,)).status_code != 404
 
     def remove(self, name: str) -> None:
         """Do nothing, because the role that writes backups may not delete objects."""
 
     def remove_file(self, path: str) -> None:
         """Delete the object, if it exists."""
-        self._request("DELETE", self._url(path), allowed=(404,))
+        self._api.request("DELETE", self._url(path), allowed=(404,))
 
     def read(self, path: str) -> Content | None:
         """Return a small object; None if it does not exist."""
-        response = self._request("GET", self._url(path), params={"alt": "media"}, allowed=(404,))
+        response = self._api.request(
+            "GET", self._url(path), params={"alt": "media"}, allowed=(404,)
+        )
         if response.status_code == 404:
             return None
         return Content(response.content, response.headers["x-goog-generation"])
 
     def replace(self, path: str, data: bytes, generation: str | None) -> str:
         """Write a small object over the generation that was read; return the new generation."""
-        response = self._request(
+        response = self._api.request(
             "POST",
             self._uploads,
             params={
@@ -137,7 +138,7 @@ class Bucket:
         for found in list(self._generations(name, former=True)):
             if found["name"] == name:
                 generation = {"generation": found["generation"]}
-                self._request("DELETE", self._url(path), params=generation, allowed=(404,))
+                self._api.request("DELETE", self._url(path), params=generation, allowed=(404,))
 
     def _generations(self, prefix: str, *, former: bool) -> Iterator[dict[str, Any]]:
         """Yield the objects under a prefix; with `former`, also their former generations."""
@@ -150,7 +151,7 @@ class Bucket:
         allowed = (_UNFINISHED, *retries.TRANSIENT)
         headers = {"Content-Range": content_range}
         try:
-            return self._request(
+            return self._api.request(
                 "PUT", url, attempts=1, allowed=allowed, data=data, headers=headers
             )
         except StorageUnavailable:
@@ -159,7 +160,7 @@ class Bucket:
     def upload_state(self, url: str) -> requests.Response:
         """Return the response that says which bytes of an upload have arrived."""
         headers = {"Content-Range": "bytes */*"}
-        return self._request("PUT", url, allowed=(_UNFINISHED,), headers=headers)
+        return self._api.request("PUT", url, allowed=(_UNFINISHED,), headers=headers)
 
     def _list(self, prefix: str) -> Iterator[dict[str, Any]]:
         """Yield the pages of the objects and folders directly under the prefix."""
@@ -167,14 +168,11 @@ class Bucket:
 
     def _pages(self, params: dict[str, str]) -> Iterator[dict[str, Any]]:
         while True:
-            page = self._request("GET", self._objects, params=params).json()
+            page = self._api.request("GET", self._objects, params=params).json()
             yield page
             if "nextPageToken" not in page:
                 return
             params["pageToken"] = page["nextPageToken"]
-
-    def _request(self, method: str, url: str, **more: Any) -> requests.Response:
-        return self._api.request(method, url, timeout=_TIMEOUT_S, **more)
 
     def _url(self, path: str) -> str:
         return f"{self._objects}/{quote(self._prefix + path, safe='')}"
