@@ -33,6 +33,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     auth_audience: str | None = None
     auth_jwks_url: str | None = None
     auth_sign_in_url: str | None = None
+    app_url: str | None = None
     cors_origins: str = ""
     rate_limit_per_minute: Annotated[int, msgspec.Meta(ge=1)] = 100
     graphql_introspection: bool | None = None
@@ -71,6 +72,7 @@ _EXPECTED = {
 _SCHEMES = {
     "redis_url": ("redis://", "rediss://", "unix://"),
     "auth_sign_in_url": ("https://", "http://"),
+    "app_url": ("https://", "http://"),
     "otel_exporter_otlp_endpoint": ("http://", "https://"),
 }
 _OURS = (

@@ -47,6 +47,12 @@ variable "auth" {
   })
 }
 
+variable "app_url" {
+  description = "The address of the learning app, which the page's button opens. Without it, the page has no button."
+  type        = string
+  default     = null
+}
+
 variable "api" {
   description = "The query function's CORS origins, its rate limit for each caller, and GraphQL introspection."
   type = object({
@@ -97,6 +103,7 @@ locals {
     AUTH_AUDIENCE         = var.auth.audience
     AUTH_JWKS_URL         = var.auth.jwks_url
     AUTH_SIGN_IN_URL      = var.auth.sign_in_url
+    APP_URL               = var.app_url
     CORS_ORIGINS          = length(var.api.cors_origins) == 0 ? null : join(",", var.api.cors_origins)
     RATE_LIMIT_PER_MINUTE = tostring(var.api.rate_limit_per_minute)
     GRAPHQL_INTROSPECTION = var.api.introspection == null ? null : tostring(var.api.introspection)

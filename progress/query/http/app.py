@@ -69,7 +69,7 @@ class QueryApi:
         sources = subscriptions.build_sources(reader)
         self._live_queries = LiveQueries(sources, settings.redis_url, intervals)
         self._downloads = Downloads(settings)
-        self._page = StaticPage(settings.auth_sign_in_url)
+        self._page = StaticPage(settings.auth_sign_in_url, settings.app_url)
         introspection = settings.graphql_introspection
         is_development = settings.environment == "development"
         self._introspection = is_development if introspection is None else introspection

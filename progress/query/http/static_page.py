@@ -8,12 +8,15 @@ import functools
 import gzip
 import hashlib
 import html
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
+
+from progress.query.http import page_languages
 
 FOLDER = Path(__file__).resolve().parent.parent / "page"
 
@@ -44,9 +47,11 @@ _ISOLATION = {
     "Referrer-Policy": "no-referrer",  # the URL may contain a token
     "X-Content-Type-Options": "nosniff",
 }
+_VARY_INDEX = "Accept-Encoding, Accept-Language, Cookie"
 _IMMUTABLE = "public, max-age=31536000, immutable"
 _REVALIDATE = "no-cache"
 _MIN_GZIP = 300  # bytes
+_PLACEHOLDER = re.compile(r"\{([\w.]+)\}")
 
 
 class _File(msgspec.Struct, frozen=True):
@@ -59,18 +64,21 @@ class _File(msgspec.Struct, frozen=True):
 class StaticPage:
     """The page at `/` and its files below `/page/`."""
 
-    def __init__(self, sign_in: str | None) -> None:
-        """`sign_in` is the URL of the issuer's sign-in page."""
-        self._sign_in = sign_in
+    def __init__(self, sign_in: str | None, app: str | None = None) -> None:
+        """`sign_in` is the URL of the issuer's sign-in page; `app` is that of the learning app."""
+        self._indexes = {
+            language: _index(language, sign_in=sign_in or "", app=app or "")
+            for language in page_languages.LANGUAGES
+        }
 
     def answer(self, request: Request) -> Response | None:
         """Return one of the page's files, or None for another path."""
         if request.method not in ("GET", "HEAD"):
             return None
         if request.url.path == "/":
-            return _response(
-                self._index, request, _REVALIDATE, {"Content-Security-Policy": _POLICY}
-            )
+            index = self._indexes[page_languages.select(request.headers)]
+            headers = {"Content-Security-Policy": _POLICY, "Vary": _VARY_INDEX}
+            return _response(index, request, _REVALIDATE, headers)
         _, _, path = request.url.path.partition("/page/")
         version, _, name = path.partition("/")
         file = _files().get(name)
@@ -79,11 +87,21 @@ class StaticPage:
         # During a release, a request may contain the hash of another revision's files.
         return _response(file, request, _IMMUTABLE if version == _version() else _REVALIDATE)
 
-    @functools.cached_property
-    def _index(self) -> _File:
-        text = (FOLDER / "index.html").read_text(encoding="utf-8")
-        text = text.replace("{version}", _version())
-        return _file(text.replace("{sign_in}", html.escape(self._sign_in or "")).encode(), ".html")
+
+def _index(language: str, **values: str) -> _File:
+    """Return index.html in a language. Its texts are in the document, so they need no request."""
+    texts = (FOLDER / f"{language}.json").read_bytes()
+    escaped = texts.decode().replace("<", "\\u003c")
+
+    def replace(match: re.Match[str]) -> str:
+        name = match[1]
+        if name == "texts":
+            return escaped
+        return html.escape(known[name] if name in known else page_languages.text(texts, name))
+
+    known = {"version": _version(), "language": page_languages.LANGUAGES[language], **values}
+    index = (FOLDER / "index.html").read_text(encoding="utf-8")
+    return _file(_PLACEHOLDER.sub(replace, index).encode(), ".html")
 
 
 def graphiql() -> Response:
@@ -97,7 +115,7 @@ def graphiql() -> Response:
 
 @functools.cache
 def _files() -> dict[str, _File]:
-    paths = sorted(path for path in FOLDER.iterdir() if path.name != "index.html")
+    paths = sorted(path for path in FOLDER.iterdir() if path.suffix in (".js", ".css", ".svg"))
     return {path.name: _file(path.read_bytes(), path.suffix) for path in paths}
 
 
@@ -121,10 +139,10 @@ def _response(
 ) -> Response:
     headers = {
         **_ISOLATION,
+        "Vary": "Accept-Encoding",
         **(more or {}),
         "Cache-Control": cache_control,
         "ETag": file.etag,
-        "Vary": "Accept-Encoding",
     }
     condition = request.headers.get("if-none-match", "")
     if file.etag in [tag.strip() for tag in condition.split(",")]:

@@ -1,6 +1,6 @@
 // Formats of numbers, dates and times in the document's language.
 
-const language = document.documentElement.lang;
+import { language } from './i18n.js';
 const UTC = { timeZone: 'UTC' };
 
 const numbers = new Intl.NumberFormat(language);

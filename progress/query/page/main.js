@@ -1,26 +1,26 @@
 // The entry point: signs in, selects the view from the URL, and draws it.
 
 import { h, show } from './dom.js';
-import { Learner } from './learner.js';
+import { language, selectLanguage, t } from './i18n.js';
 import * as session from './session.js';
+import * as views from './views.js';
 
 const main = document.getElementById('main');
-const views = document.getElementById('views');
+const navigation = document.getElementById('views');
 const liveState = document.getElementById('live');
 const status = document.getElementById('status');
 const signOut = document.getElementById('sign-out');
+const languages = document.getElementById('language');
 
-const LIVE_STATES = { live: ['on', 'Live'], waiting: ['off', 'Connecting'] };
 const skeleton = main.querySelector('.skeleton').cloneNode(true);
 let currentView = null;
+let state = null; // of the subscription; null without one
 
 const shell = {
   /** Show the state of the subscription. */
-  live(state) {
-    liveState.hidden = false;
-    const [style, text] = LIVE_STATES[state] ?? ['off', 'Not live'];
-    liveState.className = `line ${style}`;
-    if (liveState.textContent !== text) liveState.textContent = text;
+  live(next) {
+    state = next;
+    showState();
   },
   /** Announce a text to screen readers. Return false if the page is hidden. */
   announce(text) {
@@ -31,9 +31,20 @@ const shell = {
   signedOut() {
     const expired = Boolean(session.token());
     session.signOut();
-    showSignIn(expired ? 'Your sign-in has ended' : 'Sign in');
+    showSignIn(t(expired ? 'signIn.ended' : 'signIn.title'));
   },
 };
+
+/** Show whether the browser is offline, else the state of the subscription. */
+function showState() {
+  const isOffline = !navigator.onLine;
+  liveState.hidden = !isOffline && !state;
+  const kinds = { live: 'on', waiting: 'off' };
+  const kind = isOffline ? 'offline' : kinds[state] ?? 'none';
+  liveState.className = `line ${kind}`;
+  const text = t(`live.${kind}`);
+  if (liveState.textContent !== text) liveState.textContent = text;
+}
 
 function showSignIn(title) {
   closeView();
@@ -42,31 +53,15 @@ function showSignIn(title) {
   main.replaceChildren(h('section', { class: 'card wide problem' },
     h('h1', null, title),
     url
-      ? [h('p', null, 'To see your progress, sign in to the app in which you learn.'),
-        h('a', { class: 'button', href: url }, 'Sign in')]
-      : h('p', null, 'Open this page from the app in which you learn. The app signs you in.')));
+      ? [h('p', null, t('signIn.here')), h('a', { class: 'button', href: url }, t('signIn.title'))]
+      : h('p', null, t('signIn.inApp'))));
 }
 
 function closeView() {
   currentView?.close();
   currentView = null;
-  for (const element of [views, liveState, signOut]) element.hidden = true;
-}
-
-/** Return the view of the URL: a learner's progress (by default the user's own), or the administration. */
-function parseHash() {
-  const [, view, name] = /^#\/(learner|administration)\/?(.*)$/.exec(location.hash) ?? [];
-  if (view === 'administration') return { view, title: 'Administration · Progress' };
-  const user = name ? decode(name) : null;
-  return { view: 'learner', user, title: user ? `${user} · Progress` : 'Progress' };
-}
-
-function decode(text) {
-  try {
-    return decodeURIComponent(text);
-  } catch {
-    return text;
-  }
+  shell.live(null);
+  for (const element of [navigation, signOut]) element.hidden = true;
 }
 
 async function route() {
@@ -74,44 +69,39 @@ async function route() {
   const url = hint && session.signInUrl(hint);
   if (url) return location.replace(url);
   const isOurs = session.takeToken();
-  if (!session.token()) return showSignIn(isOurs ? 'Sign in' : 'This link signs nobody in');
-  const { view, user, title } = parseHash();
+  if (!session.token()) return showSignIn(t(isOurs ? 'signIn.title' : 'signIn.foreign'));
+  const view = views.find(location.hash);
   if (currentView) main.replaceChildren(skeleton.cloneNode(true));
   closeView();
   signOut.hidden = false;
-  showNavigation(view);
-  document.title = title;
+  showNavigation(view.name);
+  document.title = [view.title(view.args), 'Progress'].filter(Boolean).join(' · ');
   const hash = location.hash;
-  const create = view === 'learner' ? () => new Learner(main, user, shell) : await loadAdministration();
+  const create = await view.open(main, view.args, shell);
   if (hash === location.hash) currentView = create();
-}
-
-async function loadAdministration() {
-  const { Administration } = await import('./admin.js');
-  return () => new Administration(main, shell);
 }
 
 /** Show the navigation to those who may see more than one view. */
 function showNavigation(current) {
-  const role = session.role();
-  views.hidden = role === 'learner';
-  if (views.hidden) return;
-  const link = (name, view, href) =>
-    h('a', { href, 'aria-current': view === current ? 'page' : null }, name);
-  show(views, link('My progress', 'learner', '#/'),
-    role === 'admin' && link('Administration', 'administration', '#/administration'),
-    searchForm());
+  const visible = views.visible();
+  const canFind = ['support', 'admin'].includes(session.role());
+  navigation.hidden = visible.length < 2 && !canFind;
+  if (navigation.hidden) return;
+  show(navigation,
+    visible.map(({ name, href }) =>
+      h('a', { href, 'aria-current': name === current ? 'page' : null }, t(`view.${name}`))),
+    canFind && searchForm());
 }
 
 function searchForm() {
   const attributes = { autocomplete: 'off', autocapitalize: 'none', spellcheck: 'false', maxlength: 200 };
   return h('form', { class: 'finder', role: 'search' },
-    h('label', { class: 'unseen', for: 'other' }, 'A learner’s id'),
-    h('input', { id: 'other', name: 'other', placeholder: 'A learner’s id', ...attributes }),
-    h('button', { class: 'button quiet' }, 'Show'));
+    h('label', { class: 'unseen', for: 'other' }, t('frame.learnerId')),
+    h('input', { id: 'other', name: 'other', placeholder: t('frame.learnerId'), ...attributes }),
+    h('button', { class: 'button quiet' }, t('frame.show')));
 }
 
-views.addEventListener('submit', (event) => {
+navigation.addEventListener('submit', (event) => {
   event.preventDefault();
   const id = new FormData(event.target).get('other').trim();
   location.hash = id ? `#/learner/${encodeURIComponent(id)}` : '#/';
@@ -119,13 +109,16 @@ views.addEventListener('submit', (event) => {
 signOut.addEventListener('click', () => {
   session.signOut();
   history.replaceState(null, '', location.pathname);
-  showSignIn('You are signed out');
+  showSignIn(t('signIn.signedOut'));
   main.focus();
 });
+languages.value = language.slice(0, 2);
+languages.addEventListener('change', () => selectLanguage(languages.value));
 document.querySelector('.skip').addEventListener('click', (event) => {
   event.preventDefault();
   main.focus();
 });
+for (const event of ['online', 'offline']) addEventListener(event, showState);
 addEventListener('hashchange', async () => {
   await route();
   if (currentView) shell.announce(document.title);

@@ -2,16 +2,8 @@
 
 import { Problem } from './api.js';
 import { h } from './dom.js';
-import { count } from './format.js';
+import { t } from './i18n.js';
 
-const MESSAGES = {
-  offline: ['You are offline', 'The page continues as soon as you are online again.'],
-  away: ['The server does not respond', 'Your progress is safe. The page tries again by itself.'],
-  busy: ['One moment, please', 'There were more requests than are allowed in a minute.'],
-  forbidden: ['This is not yours to see', 'Your role does not allow it. You can always see your own progress.'],
-  fault: ['Something went wrong', 'It is our fault, not yours. Try again. If the problem remains, report it.'],
-  refused: ['The request was not understood', 'Reload the page: there may be a newer version.'],
-};
 const RETRIED = new Set(['away', 'busy']);
 const MAX_PAUSE_S = 30;
 
@@ -73,16 +65,18 @@ export function handleError(view, error) {
 
 /** A card with the problem or, if the page already shows numbers, a note below them. */
 export function problemCard(problem, retry, hasNumbers) {
-  const [title, advice] = MESSAGES[problem.kind];
-  const button = h('button', { type: 'button', class: 'button', 'data-retry': true }, 'Try again');
+  const button = h('button', { type: 'button', class: 'button', 'data-retry': true }, t('problem.tryAgain'));
   button.addEventListener('click', () => retry.now());
   const style = hasNumbers ? 'toast' : 'card wide problem';
+  const sentences = [
+    t(`problem.${problem.kind}Advice`),
+    retry.seconds && t('problem.retryIn', { count: retry.seconds }),
+    hasNumbers && t('problem.old'),
+  ];
   return h('section', { class: style, role: 'alert', 'data-key': `problem-${problem.kind}` },
-    h(hasNumbers ? 'p' : 'h1', { class: 'title' }, title),
-    h('p', null, advice,
-      retry.seconds && ` Next try in ${count(retry.seconds, 'second', 'seconds')}.`,
-      hasNumbers && ' These numbers may be old.'),
-    problem.trace && h('p', { class: 'note' }, `Trace ${problem.trace}`),
-    problem.kind === 'refused' && h('p', { class: 'note' }, problem.message),
-    problem.kind === 'forbidden' ? h('a', { class: 'button', href: '#/' }, 'To your own progress') : button);
+    h(hasNumbers ? 'p' : 'h1', { class: 'title' }, t(`problem.${problem.kind}`)),
+    h('p', null, sentences.filter(Boolean).join(' ')),
+    problem.trace && h('p', { class: 'note' }, t('problem.trace', { trace: problem.trace })),
+    problem.kind === 'refused' && h('p', { class: 'note', lang: 'en' }, problem.message),
+    problem.kind === 'forbidden' ? h('a', { class: 'button', href: '#/' }, t('problem.home')) : button);
 }

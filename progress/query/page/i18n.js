@@ -1,0 +1,37 @@
+// The page's texts, in the language that the server selected. Each language has one file: en.json, ja.json.
+
+const texts = JSON.parse(document.getElementById('texts').textContent);
+
+export const language = document.documentElement.lang;
+
+const numbers = new Intl.NumberFormat(language);
+const plurals = new Intl.PluralRules(language);
+
+/**
+ * The text with this key, such as "today.streak". `values` replace the names in braces; numbers are formatted. A text
+ * with several plural forms has the value `count`.
+ */
+export const t = (key, values) => parts(key, values).join('');
+
+/** The text as a list of strings and elements, for values that are elements. */
+export function parts(key, values = {}) {
+  const entry = find(key);
+  const text = typeof entry === 'object' ? entry[plurals.select(values.count)] ?? entry.other : entry;
+  return (text ?? key).split(/\{(\w+)\}/).map((part, index) => (index % 2 ? format(values[part]) : part));
+}
+
+/** The text with this key, or the fallback if there is no such text; for keys that the API's values complete. */
+export const textOf = (key, fallback) => (find(key) === undefined ? fallback : t(key));
+
+const find = (key) => key.split('.').reduce((node, name) => node?.[name], texts);
+
+const format = (value) => (typeof value === 'number' ? numbers.format(value) : value ?? '');
+
+/** The texts as one sentence part: "a, b, c". Empty texts are left out. */
+export const join = (...items) => items.flat().filter(Boolean).join(t('separator'));
+
+/** Select a language for this browser, and load the page in it. */
+export function selectLanguage(code) {
+  document.cookie = `language=${code}; path=${location.pathname}; max-age=31536000; SameSite=Lax`;
+  location.reload();
+}
