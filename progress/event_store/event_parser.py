@@ -15,6 +15,7 @@ from progress.event_store import events, timestamps
 Mask = Callable[[str], str]
 
 _UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+IDS = ("user_id", "session_id", "item_id", "group_id")  # checked in the data of every event
 _ATTRIBUTES = frozenset(
     {"event_id", "event_type", "occurred_at", "user_id", "correlation_id", "causation_id"}
 )
@@ -88,7 +89,7 @@ class EventParser:
             metadata["source_id"] = event_id
             event_id = str(uuid5(NAMESPACE_OID, event_id))
         occurred_at = self._parse_time(metadata)
-        for name in ("user_id", "session_id", "item_id"):
+        for name in IDS:
             if data.get(name) is not None:
                 _parse_id(data[name], f"$.data.{name}")
         if metadata.get("user_id") is not None:

@@ -15,6 +15,21 @@ Milliseconds = Annotated[int, Meta(ge=0, le=86_400_000)]
 Hour = Annotated[int, Meta(ge=0, le=23)]
 Domain = Literal["R", "W", "L", "S"]
 Level = Literal["A1", "A2", "B1", "B2", "C1", "C2"]
+Language = Annotated[
+    str, Meta(min_length=2, max_length=35, pattern="^[A-Za-z]{1,8}(-[A-Za-z0-9]{1,8})*$")
+]
+# Matches the real days from 2000-01-01 to 2099-12-31; in this century, every fourth year has a
+# 29 February. The folds use the same pattern (sql/projections/whole.sql).
+Day = Annotated[
+    str,
+    Meta(
+        min_length=10,
+        max_length=10,
+        pattern="^20([0-9]{2}-((0[13578]|1[02])-(0[1-9]|[12][0-9]|3[01])"
+        "|(0[469]|11)-(0[1-9]|[12][0-9]|30)|02-(0[1-9]|1[0-9]|2[0-8]))"
+        "|([02468][048]|[13579][26])-02-29)$",
+    ),
+]
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True):
@@ -86,10 +101,14 @@ class ItemPublished(ItemEvent, frozen=True, kw_only=True):
     domains: list[Domain]
     cefr_level: Level | None = None
     headword: str | None = None
+    language: Language | None = None  # of the headword
 
     def __post_init__(self) -> None:
         if len(set(self.domains)) < len(self.domains):
             raise ValueError("$.domains")
+        # In Python, the pattern's $ also matches before a line feed at the end.
+        if self.language is not None and self.language.endswith("\n"):
+            raise ValueError("$.language")
 
 
 class ItemUpdated(ItemPublished, frozen=True, kw_only=True):
@@ -121,6 +140,30 @@ class UserDeleted(LearnerEvent, frozen=True, kw_only=True):
     """The account was deleted; the read models drop all rows of the learner."""
 
 
+class LearnerJoinedGroup(LearnerEvent, frozen=True, kw_only=True):
+    """The learner became a member of a group."""
+
+    group_id: Id
+
+
+class LearnerLeftGroup(LearnerEvent, frozen=True, kw_only=True):
+    """The learner's membership of a group ended."""
+
+    group_id: Id
+
+
+class GoalSet(LearnerEvent, frozen=True, kw_only=True):
+    """The learner set a goal of answers per day; 0 means no goal."""
+
+    answers_per_day: Annotated[int, Meta(ge=0, le=1000)]
+
+
+class RestDayTaken(LearnerEvent, frozen=True, kw_only=True):
+    """The learner chose a local day as a rest day, which does not break a streak."""
+
+    date: Day
+
+
 CATALOGUE: dict[str, type[Event]] = {
     declared.__name__: declared
     for declared in (
@@ -136,6 +179,10 @@ CATALOGUE: dict[str, type[Event]] = {
         UserCreated,
         UserPreferencesChanged,
         UserDeleted,
+        LearnerJoinedGroup,
+        LearnerLeftGroup,
+        GoalSet,
+        RestDayTaken,
     )
 }
 
@@ -179,6 +226,10 @@ def _describe_rule(declared: type[Event], field: str) -> str:
         case inspect.IntType(ge=low, le=high) | inspect.FloatType(ge=low, le=high):
             number = "an integer" if isinstance(kind, inspect.IntType) else "a number"
             rule = f"{number} from {low} to {high}"
+        case inspect.StrType() if field == "date":
+            rule = "a day from 2000-01-01 to 2099-12-31 in the form YYYY-MM-DD"
+        case inspect.StrType() if field == "language":
+            rule = "a language tag of 2 to 35 characters, such as en or pt-BR"
         case inspect.StrType(min_length=1, max_length=most):
             rule = f"a string of 1 to {most} characters"
         case inspect.StrType() if field == "timezone":

@@ -12,7 +12,7 @@ from typing import IO
 from progress.adapters.storage.storage import Output
 from progress.errors import ProgressError
 
-_TEXT = ("user_id", "item_id", "headword", "level", "domain", "domains", "mastery")
+_TEXT = ("user_id", "item_id", "headword", "language", "level", "domain", "domains", "mastery")
 _DAYS = ("date", "start", "end")
 _TIMES = ("first_answered_at", "first_correct_at", "last_answered_at", "reviewed_at", "due_at")
 _QUOTIENTS = (

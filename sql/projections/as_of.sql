@@ -31,7 +31,7 @@ BEGIN
     WHERE stream_id = 'learner-' || learner AND stream_version > version
       AND occurred_at <= happened_by AND created_at <= recorded_by
       AND NOT (occurred_at <= happened_before AND created_at <= recorded_before)
-      AND kind IN ('answer', 'review', 'completion', 'other', 'preference');
+      AND kind NOT IN ('deletion', 'catalogue');
 END
 $fill$;
 

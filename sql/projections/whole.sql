@@ -14,7 +14,7 @@ SELECT e.user_id, max(e.created_at) AS last_updated,
     min(e.occurred_at) FILTER (WHERE e.kind IN ('answer', 'review', 'completion')) AS first_at,
     max(e.occurred_at) FILTER (WHERE e.kind IN ('answer', 'review', 'completion')) AS last_at
 FROM typed_events e
-WHERE e.kind IN ('answer', 'review', 'completion', 'other', 'preference')
+WHERE e.kind NOT IN ('deletion', 'catalogue')
   AND NOT EXISTS (SELECT 1 FROM deleted_learners d WHERE d.user_id = e.user_id)
 GROUP BY e.user_id
 
@@ -78,7 +78,43 @@ CASE WHEN t.kind = 'preference' THEN (e.event_data ->> 'timezone') END AS timezo
 CASE WHEN t.kind = 'preference' THEN CAST((e.event_data ->> 'day_start_hour') AS bigint) END AS day_start_hour,
 CASE WHEN t.kind = 'catalogue' THEN (e.event_data ->> 'headword') END AS headword,
 CASE WHEN t.kind = 'catalogue' THEN (e.event_data ->> 'cefr_level') END AS level,
-CASE WHEN t.kind = 'catalogue' THEN CAST((e.event_data -> 'domains') AS text) END AS domains
+CASE WHEN t.kind = 'catalogue' THEN CAST((e.event_data -> 'domains') AS text) END AS domains,
+CASE WHEN t.kind = 'catalogue' AND {projections/whole is_language} THEN (e.event_data ->> 'language') END AS language,
+CASE WHEN t.kind IN ('join', 'leave') THEN (e.event_data ->> 'group_id') END AS group_id,
+CASE WHEN t.kind = 'goal' THEN CAST((e.event_data ->> 'answers_per_day') AS bigint) END AS answers_per_day,
+CASE WHEN t.kind = 'rest_day' THEN CAST((e.event_data ->> 'date') AS date) END AS rest_day
+
+-- is_group --
+-- Whether the declaration in progress/event_store/events.py accepts the event. This block and the next three read the
+-- JSON text, in which texts are quoted, so that no other JSON type passes.
+(e.stream_id LIKE 'learner-%' AND CAST((e.event_data -> 'group_id') AS text) LIKE '"%'
+    AND length((e.event_data ->> 'group_id')) BETWEEN 1 AND 200)
+
+-- is_goal --
+(e.stream_id LIKE 'learner-%'
+    AND CAST((e.event_data -> 'answers_per_day') AS text) ~ '^([0-9]|[1-9][0-9]|[1-9][0-9][0-9]|1000)$')
+
+-- is_rest_day --
+-- The pattern matches the real days from 2000 to 2099.
+(e.stream_id LIKE 'learner-%' AND CAST((e.event_data -> 'date') AS text) ~ ('^"20('
+    || '[0-9]{2}-((0[13578]|1[02])-(0[1-9]|[12][0-9]|3[01])'
+    || '|(0[469]|11)-(0[1-9]|[12][0-9]|30)|02-(0[1-9]|1[0-9]|2[0-8]))'
+    || '|([02468][048]|[13579][26])-02-29)"$'))
+
+-- is_language --
+(CAST((e.event_data -> 'language') AS text) ~ '^"[A-Za-z]{1,8}(-[A-Za-z0-9]{1,8})*"$'
+    AND length((e.event_data ->> 'language')) BETWEEN 2 AND 35)
+
+-- is_valid --
+-- Whether folds may read the event. Ingest has checked each event by the declaration of its type, but the events of the
+-- newest types may have been recorded before these types were declared.
+CASE t.kind
+    WHEN 'join'     THEN {projections/whole is_group}
+    WHEN 'leave'    THEN {projections/whole is_group}
+    WHEN 'goal'     THEN {projections/whole is_goal}
+    WHEN 'rest_day' THEN {projections/whole is_rest_day}
+    ELSE true
+END
 
 -- kinds --
 -- The kinds of the event types that folds read, as a table to join to the events.
@@ -86,14 +122,15 @@ CASE WHEN t.kind = 'catalogue' THEN CAST((e.event_data -> 'domains') AS text) EN
     ('CorrectAnswerGiven', 'answer'), ('IncorrectAnswerGiven', 'answer'), ('ReviewProcessed', 'review'),
     ('SessionCompleted', 'completion'), ('SessionStarted', 'other'), ('SessionAbandoned', 'other'),
     ('UserCreated', 'preference'), ('UserPreferencesChanged', 'preference'), ('UserDeleted', 'deletion'),
-    ('ItemPublished', 'catalogue'), ('ItemUpdated', 'catalogue'), ('ItemArchived', 'catalogue')
-) AS t (event_type, kind) ON t.event_type = e.event_type
+    ('ItemPublished', 'catalogue'), ('ItemUpdated', 'catalogue'), ('ItemArchived', 'catalogue'),
+    ('LearnerJoinedGroup', 'join'), ('LearnerLeftGroup', 'leave'), ('GoalSet', 'goal'), ('RestDayTaken', 'rest_day')
+) AS t (event_type, kind) ON t.event_type = e.event_type AND {projections/whole is_valid}
 
 -- postgresql typed_events --
 -- The events that are not set aside, up to each shard's checkpoint.
 SELECT {projections/whole columns}
 FROM (
-    SELECT e.event_id, e.event_type, e.event_data, substr(e.stream_id, 9) AS user_id,  -- after 'learner-'
+    SELECT e.event_id, e.event_type, e.event_data, e.stream_id, substr(e.stream_id, 9) AS user_id,  -- after 'learner-'
         -- AT TIME ZONE is faster with an interval than with the name of a zone.
         e.occurred_at AT TIME ZONE INTERVAL '0' AS occurred_at, e.created_at AT TIME ZONE INTERVAL '0' AS created_at,
         (e.event_data ->> 'item_id') COLLATE "C" AS item_id,
@@ -114,7 +151,7 @@ FROM zone_rules
 -- sql/recovery/bucket_folds.sql and sql/analysis/log.sql.
 SELECT {projections/whole columns}
 FROM (
-    SELECT e.event_id, e.event_type, e.event_data, substr(e.stream_id, 9) AS user_id,
+    SELECT e.event_id, e.event_type, e.event_data, e.stream_id, substr(e.stream_id, 9) AS user_id,
         make_timestamp(epoch_us(e.occurred_at)) AS occurred_at, make_timestamp(epoch_us(e.created_at)) AS created_at,
         json_extract_string(e.event_data, '$.item_id') AS item_id,
         json_extract_string(e.event_data, '$.session_id') AS session_id

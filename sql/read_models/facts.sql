@@ -2,7 +2,8 @@
 
 -- table --
 -- Every event of the log. If no fold reads an event, because its type is undeclared or it is poisoned, its kind and the
--- columns from its data are null.
+-- columns from its data are null. The same holds for an event that was recorded before its type was declared, if the
+-- declaration rejects the event: see the block `is_valid` of sql/projections/whole.sql.
 CREATE VIEW facts AS
 SELECT e.shard, e.global_position, e.stream_id, e.stream_version, e.event_id,
     substr(e.stream_id, 9) AS user_id,     -- after 'learner-'
@@ -20,6 +21,10 @@ SELECT e.shard, e.global_position, e.stream_id, e.stream_version, e.event_id,
         WHEN 'ItemPublished' THEN 'catalogue'
         WHEN 'ItemUpdated' THEN 'catalogue'
         WHEN 'ItemArchived' THEN 'catalogue'
+        WHEN 'LearnerJoinedGroup' THEN CASE WHEN {projections/whole is_group} THEN 'join' END
+        WHEN 'LearnerLeftGroup' THEN CASE WHEN {projections/whole is_group} THEN 'leave' END
+        WHEN 'GoalSet' THEN CASE WHEN {projections/whole is_goal} THEN 'goal' END
+        WHEN 'RestDayTaken' THEN CASE WHEN {projections/whole is_rest_day} THEN 'rest_day' END
     END END AS kind,
     e.event_type = 'CorrectAnswerGiven' AS correct,
     d.event_data ->> 'item_id' AS item_id,
@@ -35,7 +40,13 @@ SELECT e.shard, e.global_position, e.stream_id, e.stream_version, e.event_id,
     CASE WHEN e.event_type = 'SessionCompleted'
         THEN (d.event_data ->> 'score')::bigint END AS score,
     CASE WHEN e.event_type = 'SessionCompleted'
-        THEN (d.event_data ->> 'duration_seconds')::bigint END AS duration_seconds
+        THEN (d.event_data ->> 'duration_seconds')::bigint END AS duration_seconds,
+    CASE WHEN e.event_type IN ('LearnerJoinedGroup', 'LearnerLeftGroup')
+        THEN d.event_data ->> 'group_id' END AS group_id,
+    CASE WHEN e.event_type = 'GoalSet' AND {projections/whole is_goal}
+        THEN (d.event_data ->> 'answers_per_day')::bigint END AS answers_per_day,
+    CASE WHEN e.event_type = 'RestDayTaken' AND {projections/whole is_rest_day}
+        THEN (d.event_data ->> 'date')::date END AS rest_day
 FROM event_store.events e
 CROSS JOIN LATERAL (
     SELECT CASE WHEN e.global_position <> ALL (ARRAY(SELECT p.global_position FROM event_store.poisoned p))
@@ -62,7 +73,8 @@ SELECT e.shard, e.global_position, e.event_data ->> 'item_id' AS item_id,
     e.occurred_at, e.event_id, e.event_type <> 'ItemArchived' AS described,
     e.event_data ->> 'headword' AS headword,
     e.event_data ->> 'cefr_level' AS level,
-    e.event_data -> 'domains' AS domains
+    e.event_data -> 'domains' AS domains,
+    CASE WHEN {projections/whole is_language} THEN e.event_data ->> 'language' END AS language
 FROM event_store.events e
 WHERE e.event_type IN ('ItemPublished', 'ItemUpdated', 'ItemArchived')
   AND NOT EXISTS (SELECT FROM event_store.poisoned p WHERE p.global_position = e.global_position);
@@ -72,15 +84,16 @@ WHERE e.event_type IN ('ItemPublished', 'ItemUpdated', 'ItemArchived')
 CREATE TABLE window_shape (
     global_position bigint, kind text, user_id text COLLATE "C", occurred_at timestamptz, event_id uuid,
     created_at timestamptz, correct boolean, item_id text COLLATE "C", session_id text COLLATE "C", response_ms bigint,
-    interval_days bigint, easiness_factor double precision, score bigint, duration_seconds bigint
+    interval_days bigint, easiness_factor double precision, score bigint, duration_seconds bigint,
+    group_id text COLLATE "C", answers_per_day bigint, rest_day date
 );
 ALTER TABLE window_shape
     ALTER kind SET STORAGE PLAIN, ALTER user_id SET STORAGE PLAIN,
-    ALTER item_id SET STORAGE PLAIN, ALTER session_id SET STORAGE PLAIN;
+    ALTER item_id SET STORAGE PLAIN, ALTER session_id SET STORAGE PLAIN, ALTER group_id SET STORAGE PLAIN;
 
 -- columns --
 global_position, kind, user_id, occurred_at, event_id, created_at, correct, item_id, session_id,
-response_ms, interval_days, easiness_factor, score, duration_seconds
+response_ms, interval_days, easiness_factor, score, duration_seconds, group_id, answers_per_day, rest_day
 
 -- local_time --
 -- The local day of t is date(t + the zone's offset at t - day_start). Each event finds its shift and its offset by
@@ -118,5 +131,5 @@ SELECT e.*,
     {read_models/facts local_time}
 FROM window_events e
 LEFT JOIN shifts s ON s.user_id = e.user_id
-WHERE e.kind IN ('answer', 'review', 'completion', 'other', 'preference')
+WHERE e.kind NOT IN ('deletion', 'catalogue')
   AND NOT EXISTS (SELECT FROM deleted_learners d WHERE d.user_id = e.user_id);

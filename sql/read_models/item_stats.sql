@@ -213,7 +213,8 @@ coalesce(s.lapses, 0)                              AS lapses,
 CASE WHEN s.item_id IS NULL THEN 'UNLEARNED'
      WHEN s.interval_days >= 21 THEN 'LONG_TERM'
      WHEN s.interval_days >= 7 THEN 'SHORT_TERM'
-     ELSE 'LEARNING' END                           AS mastery
+     ELSE 'LEARNING' END                           AS mastery,
+i.language
 
 -- list --
 -- One page of a learner's items after a key, with the number of items that pass the filters. Every sort key is

@@ -10,7 +10,8 @@ CREATE TABLE items (
     described_id uuid,
     decided_at   timestamptz NOT NULL,     -- of the latest catalogue event, including ItemArchived
     decided_id   uuid        NOT NULL,
-    in_catalogue boolean     NOT NULL      -- false if the latest catalogue event is an ItemArchived
+    in_catalogue boolean     NOT NULL,     -- false if the latest catalogue event is an ItemArchived
+    language     text COLLATE "C"          -- of the headword: a BCP 47 tag, or null
 ) WITH (fillfactor = 80);
 
 CREATE INDEX items_in_catalogue ON items (item_id) WHERE in_catalogue;
@@ -33,7 +34,7 @@ FROM (
 -- fold --
 IF has_catalogue THEN
 WITH arrived AS MATERIALIZED (
-    SELECT item_id, occurred_at, event_id, described, headword, level, domains
+    SELECT item_id, occurred_at, event_id, described, headword, level, domains, language
     FROM catalogue_facts
     WHERE (shard, global_position) > (window_shard, window_start)
       AND (shard, global_position) <= (window_shard, window_end)
@@ -42,7 +43,7 @@ WITH arrived AS MATERIALIZED (
     FROM arrived
     ORDER BY item_id, occurred_at DESC, event_id DESC
 ), described AS (
-    SELECT DISTINCT ON (item_id) item_id, occurred_at, event_id, headword, level,
+    SELECT DISTINCT ON (item_id) item_id, occurred_at, event_id, headword, level, language,
         array_remove(ARRAY[
             CASE WHEN domains ? 'R' THEN 'R' END, CASE WHEN domains ? 'W' THEN 'W' END,
             CASE WHEN domains ? 'L' THEN 'L' END, CASE WHEN domains ? 'S' THEN 'S' END], NULL) AS domains
@@ -52,17 +53,18 @@ WITH arrived AS MATERIALIZED (
 )
 INSERT INTO items AS i
 SELECT c.item_id, d.headword, d.level, coalesce(d.domains, '{}'), d.occurred_at, d.event_id,
-    c.occurred_at, c.event_id, c.described
+    c.occurred_at, c.event_id, c.described, d.language
 FROM decided c
 LEFT JOIN described d ON d.item_id = c.item_id
 ORDER BY c.item_id
 ON CONFLICT (item_id) DO UPDATE SET
-    (headword, level, domains, described_at, described_id) = (
-        SELECT n.headword, n.level, n.domains, n.described_at, n.described_id
+    (headword, level, domains, language, described_at, described_id) = (
+        SELECT n.headword, n.level, n.domains, n.language, n.described_at, n.described_id
         FROM (VALUES
-            (i.headword, i.level, i.domains, i.described_at, i.described_id),
-            (excluded.headword, excluded.level, excluded.domains, excluded.described_at, excluded.described_id)
-        ) AS n (headword, level, domains, described_at, described_id)
+            (i.headword, i.level, i.domains, i.language, i.described_at, i.described_id),
+            (excluded.headword, excluded.level, excluded.domains, excluded.language, excluded.described_at,
+                excluded.described_id)
+        ) AS n (headword, level, domains, language, described_at, described_id)
         ORDER BY n.described_at DESC NULLS LAST, n.described_id DESC
         LIMIT 1),
     (decided_at, decided_id, in_catalogue) = (
@@ -78,7 +80,7 @@ END IF;
 -- whole --
 -- The domains are letters, in the order R W L S.
 WITH ranked AS (
-    SELECT item_id, occurred_at, event_id, described, headword, level, domains,
+    SELECT item_id, occurred_at, event_id, described, headword, level, domains, language,
         row_number() OVER (PARTITION BY item_id ORDER BY occurred_at DESC, event_id DESC) AS place,
         row_number() OVER (PARTITION BY item_id, described ORDER BY occurred_at DESC, event_id DESC)
             AS place_of_its_kind
@@ -90,7 +92,7 @@ SELECT c.item_id, d.headword, d.level,
     || CASE WHEN d.domains LIKE '%"L"%' THEN 'L' ELSE '' END
     || CASE WHEN d.domains LIKE '%"S"%' THEN 'S' ELSE '' END AS domains,
     d.occurred_at AS described_at, d.event_id AS described_id,
-    c.occurred_at AS decided_at, c.event_id AS decided_id, c.described AS in_catalogue
+    c.occurred_at AS decided_at, c.event_id AS decided_id, c.described AS in_catalogue, d.language
 FROM ranked c
 LEFT JOIN ranked d ON d.item_id = c.item_id AND d.described AND d.place_of_its_kind = 1
 WHERE c.place = 1
@@ -98,10 +100,10 @@ WHERE c.place = 1
 -- loaded --
 -- DuckDB runs this block. It writes the domains in PostgreSQL's notation for arrays.
 SELECT item_id, headword, level, '{' || array_to_string(string_split(domains, ''), ',') || '}' AS domains,
-    described_at, described_id, decided_at, decided_id, in_catalogue
+    described_at, described_id, decided_at, decided_id, in_catalogue, language
 FROM items
 
 -- live --
 SELECT item_id, headword, level, array_to_string(domains, '') AS domains, described_at, described_id, decided_at,
-    decided_id, in_catalogue
+    decided_id, in_catalogue, language
 FROM items

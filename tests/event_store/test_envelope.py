@@ -107,6 +107,7 @@ TIME_RULE = "expected an RFC 3339 time with an offset - at $.occurred_at"
         (with_data(user_id=""), ID_RULE + "$.data.user_id"),
         (with_data(session_id="s" * 201), ID_RULE + "$.data.session_id"),
         ({**GOOD, "event_type": "New", "data": {"item_id": 7}}, ID_RULE + "$.data.item_id"),
+        ({**GOOD, "event_type": "New", "data": {"group_id": ""}}, ID_RULE + "$.data.group_id"),
         ({**GOOD, "occurred_at": 5}, TIME_RULE),
         ({**GOOD, "occurred_at": "2024-03-29T20:32:32"}, TIME_RULE),
         ({**GOOD, "occurred_at": "2024-03-29 20:32:32Z"}, TIME_RULE),

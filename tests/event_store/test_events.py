@@ -1,5 +1,6 @@
 """The event catalogue: the values that each field accepts, and the error for other values."""
 
+from datetime import date, timedelta
 from typing import Any
 
 import pytest
@@ -20,7 +21,7 @@ GOOD: dict[str, dict[str, Any]] = {
         "easiness_factor": 1,
     },
     "ItemPublished": {"item_id": "i", "domains": ["S", "R"], "cefr_level": "C2", "headword": "a"},
-    "ItemUpdated": {"item_id": "i", "domains": [], "cefr_level": None},
+    "ItemUpdated": {"item_id": "i", "domains": [], "cefr_level": None, "language": "pt-BR"},
     "ItemArchived": {"item_id": "i"},
     "UserCreated": {
         "user_id": "u",
@@ -30,6 +31,10 @@ GOOD: dict[str, dict[str, Any]] = {
     },
     "UserPreferencesChanged": {"user_id": "u", "timezone": None},
     "UserDeleted": {"user_id": "u"},
+    "LearnerJoinedGroup": {"user_id": "u", "group_id": "g" * 200},
+    "LearnerLeftGroup": {"user_id": "u", "group_id": "g"},
+    "GoalSet": {"user_id": "u", "answers_per_day": 1000},
+    "RestDayTaken": {"user_id": "u", "date": "2024-02-29"},
 }
 
 
@@ -37,6 +42,14 @@ def fault(event_type: str, **changed: Any) -> str:
     with pytest.raises(SerializationError) as caught:
         events.check(events.CATALOGUE[event_type], {**GOOD[event_type], **changed})
     return str(caught.value)
+
+
+def accepts(event_type: str, **changed: Any) -> bool:
+    try:
+        events.check(events.CATALOGUE[event_type], {**GOOD[event_type], **changed})
+    except SerializationError:
+        return False
+    return True
 
 
 def test_every_event_type_accepts_valid_data_and_unknown_fields() -> None:
@@ -54,6 +67,7 @@ INTEGERS = [
     ("ReviewProcessed", "new_interval", 0, 36_500),
     ("UserCreated", "day_start_hour", 0, 23),
     ("UserPreferencesChanged", "day_start_hour", 0, 23),
+    ("GoalSet", "answers_per_day", 0, 1000),
 ]
 
 
@@ -81,7 +95,7 @@ def test_the_easiness_factor_must_be_a_number_from_1_to_10() -> None:
         (event_type, field)
         for event_type, data in GOOD.items()
         for field in data
-        if field not in {"cefr_level", "headword", "timezone", "day_start_hour"}
+        if field not in {"cefr_level", "headword", "language", "timezone", "day_start_hour"}
     ],
 )
 def test_a_required_field_must_be_present_and_not_null(event_type: str, field: str) -> None:
@@ -105,4 +119,38 @@ def test_a_time_zone_must_be_in_the_pinned_tzdata_package() -> None:
     for bad in ("Mars/Olympus", "", "europe/berlin", "../etc/passwd", 5):
         assert fault("UserPreferencesChanged", timezone=bad) == (
             "expected an IANA zone name - at $.data.timezone"
+        )
+
+
+def test_a_rest_day_must_be_a_real_day_from_2000_to_2099() -> None:
+    written = [(date(1999, 12, 25) + timedelta(days=n)).isoformat() for n in range(36_540)]
+    written += [
+        f"{y}-{m:02}-{d}" for y in range(1999, 2101) for m in range(14) for d in range(28, 33)
+    ]
+    accepted = {text for text in written if accepts("RestDayTaken", date=text)}
+    real = [date(2000, 1, 1) + timedelta(days=n) for n in range(36_525)]
+    assert accepted == {day.isoformat() for day in real}
+
+
+@pytest.mark.parametrize("bad", ["2024-1-01", "2024-01-01\n", "20240101", "2024-01-01T00:00", 5])
+def test_a_rest_day_must_have_the_exact_form_of_a_date(bad: object) -> None:
+    assert fault("RestDayTaken", date=bad) == (
+        "expected a day from 2000-01-01 to 2099-12-31 in the form YYYY-MM-DD - at $.data.date"
+    )
+
+
+def test_a_language_must_be_a_language_tag() -> None:
+    for good in ("en", "pt-BR", "zh-Hant-TW", "x" * 8 + "-1" * 13, None):
+        assert accepts("ItemPublished", language=good)
+    for bad in ("", "e", "e" * 9, "en_US", "en-", "en\n", "1a", "x" * 8 + "-1" * 14, True, ["en"]):
+        assert fault("ItemUpdated", language=bad) == (
+            "expected a language tag of 2 to 35 characters, such as en or pt-BR "
+            "- at $.data.language"
+        )
+
+
+def test_a_group_id_must_have_1_to_200_characters() -> None:
+    for bad in ("", "g" * 201, 5):
+        assert fault("LearnerJoinedGroup", group_id=bad) == (
+            "expected a string of 1 to 200 characters - at $.data.group_id"
         )

@@ -1,5 +1,6 @@
 """The catalogue: its items and their latest descriptions."""
 
+import re
 from dataclasses import dataclass
 
 from tests.oracle.events import CATALOGUE, DESCRIPTIONS, World
@@ -16,6 +17,7 @@ class Description:
     headword: str | None = None
     level: str = "UNKNOWN"
     domains: tuple[str, ...] = ("UNKNOWN",)
+    language: str | None = None
 
 
 def descriptions(world: World) -> dict[str, Description]:
@@ -28,8 +30,18 @@ def descriptions(world: World) -> dict[str, Description]:
                 headword=event.data.get("headword"),
                 level=event.data.get("cefr_level") or "UNKNOWN",
                 domains=tuple(d for d in DOMAINS if d in domains) or ("UNKNOWN",),
+                language=valid_language(event.data.get("language")),
             )
     return latest
+
+
+def valid_language(value: object) -> str | None:
+    """Return the value if it is a language tag; else None."""
+    if not isinstance(value, str) or not 2 <= len(value) <= 35:
+        return None
+    subtags = value.split("-")
+    are_valid = all(re.fullmatch("[A-Za-z0-9]{1,8}", subtag) for subtag in subtags)
+    return value if are_valid and re.fullmatch("[A-Za-z]+", subtags[0]) else None
 
 
 def archived(world: World) -> set[str]:
@@ -67,6 +79,7 @@ def described_items(world: World) -> Rows:
             "level": description.level,
             "domains": list(description.domains),
             "in_catalogue": item_id in catalogue(world),
+            "language": description.language,
         }
         for item_id, description in descriptions(world).items()
     }

@@ -1,8 +1,9 @@
 """Stored events, and the subset that a query takes into account."""
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 from uuid import UUID
 
@@ -10,6 +11,9 @@ ANSWERS = ("CorrectAnswerGiven", "IncorrectAnswerGiven")
 PREFERENCES = ("UserCreated", "UserPreferencesChanged")
 DESCRIPTIONS = ("ItemPublished", "ItemUpdated")
 CATALOGUE = (*DESCRIPTIONS, "ItemArchived")
+MEMBERSHIPS = ("LearnerJoinedGroup", "LearnerLeftGroup")
+# Events of these types may have been recorded before the types were declared.
+NEWEST = (*MEMBERSHIPS, "GoalSet", "RestDayTaken")
 LEARNERS = (
     "SessionStarted",
     *ANSWERS,
@@ -18,6 +22,7 @@ LEARNERS = (
     "ReviewProcessed",
     *PREFERENCES,
     "UserDeleted",
+    *NEWEST,
 )
 
 Row = dict[str, Any]
@@ -83,9 +88,10 @@ def see(
 ) -> World:
     """Return the events that a query takes into account at `now`, or at `as_of` or `known_at`.
 
-    A deletion applies to every query, even if `as_of` is before the deletion.
+    A deletion applies to every query, even if `as_of` is before the deletion. Events that the
+    declaration of their type rejects are left out.
     """
-    all_events = sorted(stored, key=lambda e: e.when)
+    all_events = sorted(filter(is_acceptable, stored), key=lambda e: e.when)
     return World(
         events=tuple(
             e
@@ -96,6 +102,34 @@ def see(
         deleted=frozenset(e.user_id for e in all_events if e.type == "UserDeleted" and e.user_id),
         now=as_of or known_at or now,
     )
+
+
+def is_acceptable(event: Event) -> bool:
+    """Return False if the declaration of the event's type, one of NEWEST, rejects the event."""
+    if event.type in NEWEST and event.user_id is None:
+        return False
+    match event.type:
+        case "LearnerJoinedGroup" | "LearnerLeftGroup":
+            group = event.data.get("group_id")
+            return isinstance(group, str) and 1 <= len(group) <= 200
+        case "GoalSet":
+            answers = event.data.get("answers_per_day")
+            return type(answers) is int and 0 <= answers <= 1000
+        case "RestDayTaken":
+            return rest_date(event) is not None
+    return True
+
+
+def rest_date(event: Event) -> date | None:
+    """Return the date of a RestDayTaken; None if it is invalid or not in 2000 to 2099."""
+    text = event.data.get("date")
+    if not isinstance(text, str) or not re.fullmatch("[0-9]{4}-[0-9]{2}-[0-9]{2}", text):
+        return None
+    try:
+        day = date.fromisoformat(text)
+    except ValueError:
+        return None
+    return day if 2000 <= day.year <= 2099 else None
 
 
 def only(events: Iterable[Event], item_id: str) -> list[Event]:

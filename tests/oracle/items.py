@@ -43,6 +43,7 @@ def _row(world: World, user_id: str, item_id: str) -> Row:
         **_review(reviews[-1] if reviews else None),
         "lapses": _lapses(reviews),
         "mastery": _mastery(answers, reviews),
+        "language": description.language,
     }
 
 

@@ -92,6 +92,7 @@ def study(connection: Connection) -> None:
     preferences = {"user_id": "ann", "timezone": "Asia/Kathmandu", "day_start_hour": 4}
     append(connection, [sample_events.envelope("UserPreferencesChanged", preferences, at=at)])
     sample_events.record_lessons(connection, "ann")
+    append(connection, sample_events.choices("ann"))
     Projector(connection).catch_up_all()
     batch.fold(connection, list(SHARDS))
 

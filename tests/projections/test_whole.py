@@ -30,6 +30,7 @@ ROWS_OF_EVERY_TABLE = [
     sample_events.envelope(
         "UserPreferencesChanged", {"user_id": "ann", "timezone": "Asia/Kathmandu"}, at=AT
     ),
+    *sample_events.choices("ann"),
     sample_events.user_deleted("ben"),
 ]
 

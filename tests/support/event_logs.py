@@ -8,7 +8,7 @@ across the date line.
 import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -17,7 +17,14 @@ from hypothesis import strategies as st
 from progress.adapters.postgres import statements
 from progress.projections.models import BATCH, REALTIME, ReadModel
 from tests.oracle.days import zone
-from tests.oracle.events import ANSWERS, CATALOGUE, DESCRIPTIONS, PREFERENCES
+from tests.oracle.events import (
+    ANSWERS,
+    CATALOGUE,
+    DESCRIPTIONS,
+    MEMBERSHIPS,
+    NEWEST,
+    PREFERENCES,
+)
 
 Envelope = dict[str, Any]
 Fields = dict[str, st.SearchStrategy[Any]]
@@ -26,7 +33,15 @@ Fields = dict[str, st.SearchStrategy[Any]]
 LEARNERS = ("ann", "bob", "una")
 ITEMS = ("i1", "i2", "i3", "i44")
 SESSIONS = ("s1", "s2", "s3", "s4", "s5", "s6")
+GROUPS = ("g1", "g2")
 HOURS = (0, 4, 12, 23)
+# Values that the declarations reject; they may have been recorded before the declarations.
+REJECTED: dict[str, tuple[Any, ...]] = {
+    "group_id": ("", 5, "x" * 201, ["g1"]),
+    "answers_per_day": (-1, 1001, 5.0, "5", True, None, 10**40),
+    "date": ("2024-02-30", "2023-02-29", "2024-3-1", "1999-12-31", "2100-01-01", "2024-03-01\n", 5),
+    "language": ("e", "en_US", "en-", "x" * 36, "1a", "en\n", True, 5, ["en"]),
+}
 ODD = (
     "response_time_ms",
     "new_interval",
@@ -34,6 +49,8 @@ ODD = (
     "score",
     "duration_seconds",
     "domains",
+    "answers_per_day",
+    "date",
 )
 OF_A_SESSION = (*ANSWERS, "SessionCompleted", "SessionAbandoned")
 
@@ -70,6 +87,7 @@ KINDS = (
         "ItemArchived",
         "SessionAbandoned",
         "BadgeAwarded",
+        *NEWEST,
     ),
     "UserDeleted",
 )
@@ -81,6 +99,8 @@ THEMES = (
     ("ReviewProcessed", "ReviewProcessed", "ReviewProcessed", "UserCreated"),
     ("ReviewProcessed", "SessionStarted", *ANSWERS, *CATALOGUE),
     ("SessionStarted", *ANSWERS, *PREFERENCES, "UserDeleted"),
+    ("SessionCompleted", "SessionStarted", "SessionCompleted", *("RestDayTaken",) * 2),
+    (*ANSWERS, "SessionStarted", "SessionCompleted", *MEMBERSHIPS, "GoalSet", *PREFERENCES),
 )
 
 
@@ -141,12 +161,16 @@ def _either(*values: Any) -> st.SearchStrategy[Any]:
 
 @dataclass(frozen=True)
 class Cast:
-    """The learners, items and sessions of a log; `owners` maps sessions to possible learners."""
+    """The learners, items and sessions of a log; `owners` maps sessions to possible learners.
+
+    `days` are the possible rest days.
+    """
 
     people: tuple[str, ...]
     items: tuple[str, ...]
     zones: tuple[str, ...]
     owners: Mapping[str, tuple[str, ...]]
+    days: tuple[date, ...]
 
 
 def _data(kind: str, cast: Cast) -> st.SearchStrategy[Any]:
@@ -157,13 +181,31 @@ def _data(kind: str, cast: Cast) -> st.SearchStrategy[Any]:
         return _either(*SESSIONS).flatmap(lambda s: _start(s, cast.owners[s]))
     if kind in DESCRIPTIONS:
         domains = st.lists(_either("R", "W", "L", "S"), unique=True, max_size=4)
-        words = {"cefr_level": _either("A1", "B2"), "headword": _either("word", "verb")}
+        words = {
+            "cefr_level": _either("A1", "B2"),
+            "headword": _either("word", "verb"),
+            "language": _either("en", "pt-BR", "x" * 8 + "-1" * 13, *REJECTED["language"]),
+        }
         return _with({**item, "domains": domains}, **_or_null(words))
     if kind in PREFERENCES:
         preferences = {"timezone": _either(*cast.zones), "day_start_hour": _either(*HOURS)}
         address = {"email": st.just("a@example.com")}
         return _with({**user, **address}, **_or_null(preferences))
+    if kind in NEWEST:
+        return _with(_choice(kind, cast), **user)
     return st.fixed_dictionaries(_fields(user, item).get(kind, user))
+
+
+def _choice(kind: str, cast: Cast) -> Fields:
+    """Return the field that a type of NEWEST declares; a third of the values are rejected."""
+    values: dict[str, tuple[Any, ...]] = {
+        "group_id": GROUPS,
+        "answers_per_day": (1, 2, 0, 1000),
+        "date": tuple(map(date.isoformat, cast.days)),
+    }
+    (field,) = {"GoalSet": ["answers_per_day"], "RestDayTaken": ["date"]}.get(kind, ["group_id"])
+    good = _either(*values[field])
+    return {field: good | good | _either(*REJECTED[field])}
 
 
 def _fields(user: Fields, item: Fields) -> dict[str, Fields]:
@@ -222,7 +264,9 @@ def logs(draw: st.DrawFn, *, contested: bool = False, size: int = 24) -> Log:
     some = (("ann", "bob"),) if contested else (("ann",), ("ann",), ("bob",))
     owners = {session: draw(_either(*some)) for session in SESSIONS}
     people, items = draw(_either(LEARNERS[:1], LEARNERS)), draw(_either(ITEMS[:1], ITEMS))
-    cast = Cast(people, items, zones, owners)
+    begins = min(pool).date() - timedelta(days=4)
+    days = tuple(begins + timedelta(days=n) for n in range(15))
+    cast = Cast(people, items, zones, owners, days)
     kinds, fewest = draw(_either(*THEMES)), draw(_either(1, size // 3, size // 2))
     events = draw(st.lists(_event(kinds, pool, cast), min_size=fewest, max_size=size))
     return Log(
@@ -254,7 +298,7 @@ def _event(
 
 def _metadata(kind: str) -> st.SearchStrategy[dict[str, str]]:
     """Return a strategy for the metadata, which in some events of a session names a learner."""
-    if kind not in OF_A_SESSION:
+    if kind not in (*OF_A_SESSION, *NEWEST):
         return st.just({})
     return _either({}, {}, {}, {"user_id": "ann"}, {"user_id": "ann"}, {"user_id": "una"})
 

@@ -62,7 +62,8 @@ LEFT JOIN catalogue_counts c USING (kind, name);
 
 -- items --
 SELECT item_id, headword, coalesce(level, 'UNKNOWN') AS level,
-    CASE WHEN domains = '{}' THEN '{UNKNOWN}' ELSE domains END AS domains, in_catalogue
+    CASE WHEN domains = '{}' THEN '{UNKNOWN}' ELSE domains END AS domains, in_catalogue,
+    language
 FROM items WHERE described_at IS NOT NULL;
 
 -- catalogue_counts --

@@ -46,6 +46,19 @@ def envelope(kind: str, data: dict[str, Any], *, at: datetime) -> Envelope:
     }
 
 
+def choices(user: str) -> list[Envelope]:
+    """Return a join of a group, a goal and a rest day of the learner."""
+    chosen: dict[str, dict[str, Any]] = {
+        "LearnerJoinedGroup": {"group_id": "g1"},
+        "GoalSet": {"answers_per_day": 2},
+        "RestDayTaken": {"date": "2024-04-05"},
+    }
+    return [
+        envelope(kind, {"user_id": user, **data}, at=BEGIN + timedelta(minutes=n))
+        for n, (kind, data) in enumerate(chosen.items())
+    ]
+
+
 def item_published(item: str, level: str = "A1", *, at: datetime = BEGIN) -> Envelope:
     """Return an event that describes an item."""
     data = {"item_id": item, "domains": ["R"], "cefr_level": level, "headword": item}

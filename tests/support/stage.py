@@ -1,6 +1,7 @@
 """A database to which tests deliver logs with faults (duplicates, disorder) and crashes."""
 
 import base64
+import contextlib
 import functools
 import itertools
 import json
@@ -11,16 +12,19 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from datetime import datetime
 
+import pytest
+
 from progress import settings
 from progress.adapters.postgres import database
 from progress.errors import ProgressError
-from progress.event_store import log
+from progress.event_store import event_parser, events, log
 from progress.ingest import push
 from progress.projections import batch, schema, snapshots
 from progress.projections.notifications import Publisher
 from progress.projections.projector import SHARDS, Projector
 from progress.projections.snapshots import Policy
 from tests import oracle
+from tests.oracle.events import DESCRIPTIONS, NEWEST
 from tests.support import model_rows
 from tests.support.event_logs import Disturbance, Envelope, Log
 
@@ -87,7 +91,8 @@ class Stage:
         """Deliver the whole log with the faults in `how`, and fold all of it at the end."""
         crashes = deque(how.crashes)
         for number, chunk in enumerate(chunks(log, how), start=1):
-            append(self.admin, chunk)
+            with undeclared():
+                append(self.admin, chunk)
             if how.every and number % how.every == 0:
                 self._project(how, crashes)
         self._project(how, crashes)
@@ -169,6 +174,25 @@ def append(connection: database.Connection, envelopes: list[Envelope]) -> None:
     }
     body = json.dumps({"subscription": "stage", "message": message}).encode()
     log.append(connection, [push.parse_delivery(body)])
+
+
+class ItemPublishedBefore(events.ItemEvent, frozen=True, kw_only=True):
+    """The declaration of ItemPublished before it had a language."""
+
+    domains: list[events.Domain]
+    cefr_level: events.Level | None = None
+    headword: str | None = None
+
+
+@contextlib.contextmanager
+def undeclared() -> Iterator[None]:
+    """Record events as before the newest types and fields were declared."""
+    before = {name: t for name, t in events.CATALOGUE.items() if name not in NEWEST}
+    before |= dict.fromkeys(DESCRIPTIONS, ItemPublishedBefore)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(events, "CATALOGUE", before)
+        patch.setattr(event_parser, "IDS", ("user_id", "session_id", "item_id"))
+        yield
 
 
 def publisher() -> Publisher:

@@ -28,6 +28,10 @@ TOPICS = {
     "UserCreated": "user-events",
     "UserPreferencesChanged": "user-events",
     "UserDeleted": "user-events",
+    "LearnerJoinedGroup": "user-events",
+    "LearnerLeftGroup": "user-events",
+    "GoalSet": "user-events",
+    "RestDayTaken": "user-events",
 }
 
 _TIMEOUT_S = 60.0  # to publish a message

@@ -19,6 +19,7 @@ _MAX_INT = 2**31 - 1
 
 _DESCRIPTIONS: dict[type[msgspec.Struct], dict[str, str]] = {
     rows.PeriodStats: {"end": "The last day of the period."},
+    rows.ItemStats: {"language": "BCP 47, of the headword."},
     rows.RecordedEvent: {"global_position": "A 64-bit number, as text.", "data": "JSON, as text."},
 }
 

@@ -132,6 +132,7 @@ class ItemStats(msgspec.Struct, frozen=True):
     due_at: datetime | None
     lapses: int
     mastery: Mastery
+    language: str | None
 
 
 class ItemKey(msgspec.Struct, frozen=True):

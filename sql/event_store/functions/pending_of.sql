@@ -7,7 +7,7 @@ SELECT p.event_id
 FROM event_store.pending p, (
     SELECT event_store.mention_forms(learner), event_store.mention_pattern(learner, is_free => false)
 ) m (forms, named)
-WHERE event_store.mentions((p.event_data - '{item_id,session_id}'::text[])::text, m.forms, m.named)
+WHERE event_store.mentions((p.event_data - '{item_id,session_id,group_id}'::text[])::text, m.forms, m.named)
    OR event_store.mentions(p.metadata::text, m.forms, m.named)
    OR p.session_id IN (SELECT s.session_id FROM event_store.sessions s WHERE s.user_id = learner)
 $$;

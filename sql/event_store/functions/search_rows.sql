@@ -20,7 +20,7 @@ BEGIN
     SELECT string_agg(format(CASE
         WHEN t.is_ours AND a.attname = 'event_data' THEN
             'event_store.mentions(%1$I::text, $1, $2)'
-            ' AND event_store.mentions((%1$I - ''{item_id,session_id}''::text[])::text, $1, $2)'
+            ' AND event_store.mentions((%1$I - ''{item_id,session_id,group_id}''::text[])::text, $1, $2)'
         WHEN t.is_ours AND a.attname = 'payload' THEN
             'event_store.mentions(%1$I, $1, $3) AND event_store.mentions(event_store.letter_text(%1$I, kind), $1, $3)'
         WHEN a.atttypid IN ('text'::regtype, 'varchar'::regtype) THEN 'event_store.mentions(%1$I, $1, $3)'
@@ -36,7 +36,7 @@ BEGIN
     JOIN pg_attribute a ON a.attrelid = t.oid AND a.attnum > 0 AND NOT a.attisdropped
     WHERE a.atttypid IN ('text'::regtype, 'varchar'::regtype, 'json'::regtype, 'jsonb'::regtype, 'text[]'::regtype,
         'varchar[]'::regtype)
-      AND NOT (t.is_ours AND a.attname = ANY (ARRAY['item_id', 'session_id', 'headword', 'level', 'domains', 'kind',
+      AND NOT (t.is_ours AND a.attname = ANY (ARRAY['item_id', 'session_id', 'group_id', 'headword', 'language', 'level', 'domains', 'kind',
         'name', 'timezone', 'zone', 'fingerprint', 'state', 'failing_state', 'subscription', 'message_id']));
     IF conditions IS NULL THEN  -- no such column, or the table has been dropped
         RETURN;

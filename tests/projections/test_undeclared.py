@@ -1,0 +1,103 @@
+"""Events that were recorded before their types were declared."""
+
+from datetime import UTC, datetime, timedelta
+from itertools import product
+from typing import Any
+
+from progress.adapters.postgres.database import Connection
+from progress.errors import SerializationError
+from progress.event_store import events
+from progress.projections import batch
+from progress.projections.projector import Projector
+from tests.support import model_rows, sample_events, whole_folds
+from tests.support.event_logs import REJECTED
+from tests.support.stage import append, undeclared
+
+FIELDS = {
+    "LearnerJoinedGroup": "group_id",
+    "LearnerLeftGroup": "group_id",
+    "GoalSet": "answers_per_day",
+    "RestDayTaken": "date",
+}
+ACCEPTED = {
+    "group_id": ("g", "x" * 200, '"\u00e9\\'),
+    "answers_per_day": (0, 7, 10, 99, 100, 999, 1000),
+    "date": ("2000-01-01", "2024-02-29", "2024-04-30", "2099-12-31"),
+    "language": ("en", "zh-Hant-TW", "x" * 8 + "-1" * 13),
+}
+VALUES = {field: (*ACCEPTED[field], *REJECTED[field]) for field in ACCEPTED}
+
+
+def is_accepted(event_type: str, data: dict[str, Any]) -> bool:
+    try:
+        events.check(events.CATALOGUE[event_type], data)
+    except SerializationError:
+        return False
+    return True
+
+
+def test_an_event_that_its_declaration_rejects_makes_no_learner_known(
+    connection: Connection,
+) -> None:
+    recorded = []
+    for event_type, field in FIELDS.items():
+        for n, value in enumerate(VALUES[field]):
+            recorded.append((event_type, {"user_id": f"{event_type} {n}", field: value}))
+    envelopes = [sample_events.envelope(*one, at=sample_events.BEGIN) for one in recorded]
+    with undeclared():
+        append(connection, envelopes)
+    batch.run(connection)
+    known = {user for user, _ in model_rows.read_rows(connection)["user_progress"]}
+    assert known == {data["user_id"] for kind, data in recorded if is_accepted(kind, data)}
+    assert sample_events.find_differences(connection) == []
+    assert whole_folds.find_differences(connection) == []
+
+
+def test_an_event_that_its_declaration_rejects_does_not_move_last_updated(
+    connection: Connection,
+) -> None:
+    sample_events.record_lessons(connection, "ann", lessons=1)
+    Projector(connection).catch_up_all()
+    before = model_rows.read_rows(connection)["user_progress"]
+    with undeclared():
+        append(connection, [goal(None), goal("ann", answers_per_day=5.0)])
+    Projector(connection).catch_up_all()
+    assert model_rows.read_rows(connection)["user_progress"] == before
+    append(connection, [goal("ann", answers_per_day=5)])
+    Projector(connection).catch_up_all()
+    assert model_rows.read_rows(connection)["user_progress"] != before
+
+
+def goal(user: str | None, **data: object) -> sample_events.Envelope:
+    return sample_events.envelope("GoalSet", {"user_id": user, **data}, at=sample_events.BEGIN)
+
+
+def test_a_language_that_the_declaration_rejects_counts_as_null(connection: Connection) -> None:
+    published = [
+        sample_events.envelope(kind, described(f"{kind} {n}", value), at=at(n))
+        for kind, (n, value) in product(
+            ("ItemPublished", "ItemUpdated"), enumerate(VALUES["language"])
+        )
+    ]
+    with undeclared():
+        append(connection, published)
+    batch.run(connection)
+    languages = {
+        item: row["language"]
+        for (item, _), row in model_rows.read_rows(connection)["items"].items()
+    }
+    assert languages == {
+        e["data"]["item_id"]: e["data"]["language"]
+        if is_accepted(e["event_type"], e["data"])
+        else None
+        for e in published
+    }
+    assert whole_folds.find_differences(connection) == []
+
+
+def described(item: str, language: object) -> dict[str, Any]:
+    return {"item_id": item, "domains": [], "language": language}
+
+
+def at(number: int) -> datetime:
+    return datetime(2024, 4, 1, tzinfo=UTC) + timedelta(minutes=number)
