@@ -113,6 +113,21 @@ resource "google_service_account_iam_member" "signing" {
   member             = google_service_account.member["query"].member
 }
 
+# The query function reads the number of undelivered messages, for administrators.
+resource "google_project_iam_custom_role" "measurements" {
+  role_id     = "progressMeasurements"
+  title       = "Progress: read measurements of Cloud Monitoring"
+  permissions = ["monitoring.timeSeries.list"]
+
+  depends_on = [google_project_service.api]
+}
+
+resource "google_project_iam_member" "measurements" {
+  project = var.project_id
+  role    = google_project_iam_custom_role.measurements.name
+  member  = google_service_account.member["query"].member
+}
+
 # Cloud Scheduler starts the jobs, and changes the minimum number of instances in the evening and the morning. Cloud Run
 # does not have a permission for this number alone. With run.services.update and impersonation, the scheduler's account
 # could deploy anything as the function. The risk is limited. The account has no key. Only accounts that may change

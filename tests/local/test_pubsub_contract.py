@@ -2,6 +2,7 @@
 
 import base64
 import queue
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,6 +10,8 @@ import pytest
 from google.api_core.exceptions import AlreadyExists, NotFound
 from google.pubsub_v1.types import DeadLetterPolicy, PushConfig
 
+from progress.adapters.pubsub import undelivered
+from progress.adapters.pubsub.undelivered import Undelivered
 from progress.local import ports
 from tests.support import pubsub_servers
 from tests.support.pubsub_servers import PROJECT, Inbox, Pubsub, pubsub
@@ -128,3 +131,19 @@ def test_an_existing_name_cannot_be_created_and_a_missing_name_is_not_found(pubs
         pubsub.subscriber.get_subscription(subscription=subscription)
     with pytest.raises(NotFound):
         pubsub.publish(topic, b"nowhere")
+
+
+@pytest.mark.parametrize("pubsub", ["stand-in"], indirect=True)
+def test_the_stand_in_counts_a_message_until_it_is_acknowledged(pubsub: Pubsub) -> None:
+    topic, project = pubsub.topic(), PROJECT.rpartition("/")[2]
+    name = f"learning-events-ingest-sub-{time.time_ns()}"
+    full = f"{PROJECT}/subscriptions/{name}"
+    pubsub.subscriber.create_subscription(name=full, topic=topic)
+    pubsub.publish(topic, b"a", b"b")
+    assert Undelivered(name, 2) in undelivered.count(project, pubsub.host)
+    [first, second] = pubsub.pull(full, 2)
+    pubsub.subscriber.modify_ack_deadline(
+        subscription=full, ack_ids=[second.ack_id], ack_deadline_seconds=0
+    )
+    pubsub.subscriber.acknowledge(subscription=full, ack_ids=[first.ack_id])
+    assert Undelivered(name, 1) in undelivered.count(project, pubsub.host)

@@ -27,7 +27,7 @@ EVERYWHERE = {
     },
     "query": {
         *("pubsub.publisher progress-commands", "storage.objectViewer exports"),
-        "progressSigning progress-query",
+        *("progressSigning progress-query", "progressMeasurements project"),
     },
     "batch": {"pubsub.publisher progress-commands"},
     "release": {

@@ -13,6 +13,8 @@ from progress.errors import PubSubUnavailable
 if TYPE_CHECKING:
     import grpc
 
+_HOST = "pubsub.googleapis.com"
+_SCOPE = "https://www.googleapis.com/auth/pubsub"
 _VARINT, _LENGTH_DELIMITED = 0, 2
 _WIDTHS = {1: 8, 5: 4}  # sizes in bytes of the wire types of fixed width
 
@@ -21,13 +23,20 @@ _OPTIONS = (("grpc.max_reconnect_backoff_ms", 5_000),)
 
 
 def open_channel() -> "grpc.Channel":
-    """Open a channel; raise PubSubUnavailable if there are no credentials.
+    """Open a channel to the Pub/Sub that the settings name.
 
     Call this after any fork, because a channel does not survive a fork.
     """
+    return open_channel_to(_HOST, _SCOPE, settings.current().pubsub_emulator_host)
+
+
+def open_channel_to(host: str, scope: str, emulator: str | None) -> "grpc.Channel":
+    """Open a channel to the emulator or, without an emulator, to one of Google's hosts.
+
+    Raise PubSubUnavailable if there are no credentials.
+    """
     import grpc  # takes 40 ms, so it is imported late
 
-    emulator = settings.current().pubsub_emulator_host
     if emulator:
         return grpc.insecure_channel(emulator, _OPTIONS)
     import google.auth
@@ -35,13 +44,13 @@ def open_channel() -> "grpc.Channel":
     import google.auth.transport.requests
 
     try:
-        credentials, _ = google.auth.default(scopes=["https://www.googleapis.com/auth/pubsub"])
+        credentials, _ = google.auth.default(scopes=[scope])
     except google.auth.exceptions.GoogleAuthError as error:
-        raise PubSubUnavailable(f"no credentials for Pub/Sub: {error}") from error
+        raise PubSubUnavailable(f"no credentials for {host}: {error}") from error
     channel: grpc.Channel = google.auth.transport.grpc.secure_authorized_channel(  # type: ignore[no-untyped-call]  # it ships no types
         credentials,
         google.auth.transport.requests.Request(),
-        "pubsub.googleapis.com:443",
+        f"{host}:443",
         options=_OPTIONS,
     )
     return channel
@@ -59,17 +68,31 @@ def number_field(number: int, value: int) -> bytes:
 
 def fields(message: bytes, number: int) -> Iterator[bytes]:
     """Yield the length-delimited fields with this number, in order."""
+    for key, value in _read_fields(message):
+        if key >> 3 == number and isinstance(value, bytes):
+            yield value
+
+
+def number_fields(message: bytes, number: int) -> Iterator[int]:
+    """Yield the non-negative numbers in the varint fields with this number, in order."""
+    for key, value in _read_fields(message):
+        if key >> 3 == number and isinstance(value, int):
+            yield value
+
+
+def _read_fields(message: bytes) -> Iterator[tuple[int, bytes | int]]:
+    """Yield the key and the value of each field; omit fields of fixed width."""
     at = 0
     while at < len(message):
         key, at = _read_varint(message, at)
         if key & 7 == _VARINT:
-            _, at = _read_varint(message, at)
+            value, at = _read_varint(message, at)
+            yield key, value
             continue
         width = _WIDTHS.get(key & 7)
         if width is None:
             width, at = _read_varint(message, at)
-            if key >> 3 == number:
-                yield message[at : at + width]
+            yield key, message[at : at + width]
         at += width
 
 

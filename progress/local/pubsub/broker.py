@@ -96,6 +96,11 @@ class Broker:
             if name.startswith(f"{project}/")
         ]
 
+    def undelivered(self, project: str) -> list[tuple[Any, int]]:
+        """Return each definition of a project's subscriptions with its undelivered messages."""
+        definitions = self.subscriptions(project)
+        return [(each, self._subscriptions[each.name].undelivered) for each in definitions]
+
     async def create_subscription(self, definition: Any) -> None:
         async with self._changing:
             self.topic(definition.topic)

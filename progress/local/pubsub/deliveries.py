@@ -42,6 +42,7 @@ class Deliveries:
     def __init__(
         self, definition: Any, store: QueueStore, background: Background, dead_letter: DeadLetter
     ) -> None:
+        self.undelivered = 0  # messages that are not yet acknowledged
         self._store = store
         self._background = background
         self._dead_letter = dead_letter
@@ -81,6 +82,7 @@ class Deliveries:
 
     def add(self, message: Any, attempts: int = 0) -> None:
         """Add a message that is already on disk."""
+        self.undelivered += 1
         self._return(Delivery(message, attempts))
 
     async def pull(self, limit: int, *, wait: bool) -> list[tuple[str, Delivery]]:
@@ -103,7 +105,11 @@ class Deliveries:
         """Remove the message; ignore an unknown or expired ack id."""
         if lease := self._leased.pop(ack_id, None):
             lease[1].cancel()
-            self._store.acknowledge(self.definition.name, lease[0].id)
+            self._remove(lease[0])
+
+    def _remove(self, delivery: Delivery) -> None:
+        self.undelivered -= 1
+        self._store.acknowledge(self.definition.name, delivery.id)
 
     def extend(self, ack_id: str, seconds: int) -> None:
         """Set the seconds left to acknowledge the message; 0 redelivers it immediately."""
@@ -139,7 +145,7 @@ class Deliveries:
             self._retry_later(delivery, delivery.refusals)
             return
         if 200 <= status < 300 or status == 102:
-            self._store.acknowledge(self.definition.name, delivery.id)
+            self._remove(delivery)
         else:
             self._fail(delivery)
 
@@ -177,7 +183,7 @@ class Deliveries:
             "/", 1
         )[-1]
         await self._dead_letter(self.definition.dead_letter_policy.dead_letter_topic, letter)
-        self._store.acknowledge(self.definition.name, delivery.id)
+        self._remove(delivery)
 
     def _retry_later(self, delivery: Delivery, tries: int) -> None:
         pause = min(self._min_backoff_s * 2 ** min(tries - 1, 30), self._max_backoff_s)

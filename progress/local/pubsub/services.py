@@ -8,6 +8,7 @@ import grpc
 from google.protobuf.empty_pb2 import Empty
 from google.pubsub_v1 import types
 
+from progress.local.pubsub import metrics
 from progress.local.pubsub.background import Background
 from progress.local.pubsub.broker import AlreadyExists, Broker, NotFound
 from progress.local.pubsub.deliveries import Deliveries, Delivery
@@ -142,7 +143,7 @@ _SUBSCRIBER: dict[str, tuple[Call, Any]] = {
 
 
 def make(broker: Broker, background: Background) -> tuple[grpc.GenericRpcHandler, ...]:
-    """Return the handlers of both services, for a gRPC server."""
+    """Return the handlers of all services, for a gRPC server."""
     publisher = {name: _unary(broker, background, *call) for name, call in _PUBLISHER.items()}
     subscriber = {name: _unary(broker, background, *call) for name, call in _SUBSCRIBER.items()}
     subscriber["StreamingPull"] = grpc.stream_stream_rpc_method_handler(
@@ -153,6 +154,7 @@ def make(broker: Broker, background: Background) -> tuple[grpc.GenericRpcHandler
     return (
         grpc.method_handlers_generic_handler("google.pubsub.v1.Publisher", publisher),
         grpc.method_handlers_generic_handler("google.pubsub.v1.Subscriber", subscriber),
+        metrics.make(broker),
     )
 
 

@@ -2,6 +2,7 @@
 
 from strawberry import ID, UNSET
 
+from progress.adapters.pubsub.undelivered import Undelivered
 from progress.event_store.dead_letter_record import DeadLetterKind
 from progress.operations.records import Operation, OperationKind
 from progress.query.graphql import arguments, pagination, types
@@ -50,6 +51,16 @@ def _is_own(operation: Operation | None, info: Info) -> bool:
 @declare(types.Operation | None, "Administrators, and the learner who started it.")
 async def operation(info: Info, id: ID) -> Operation | None:  # noqa: A002 - the contract's word
     return await get_operation(info, id)
+
+
+@declare(
+    list[types.Undelivered] | None,
+    "Administrators only. At most three minutes old; null if Cloud Monitoring does not respond.",
+)
+async def undelivered(info: Info) -> list[Undelivered] | None:
+    """Return the messages that Pub/Sub has not yet delivered, by subscription."""
+    info.context.check_admin()
+    return await info.context.undelivered.get() if info.context.undelivered else None
 
 
 @declare(types.OperationConnection, "Administrators only.")

@@ -12,6 +12,7 @@ from progress.operations.records import Operation, OperationKind
 from progress.query.auth import Caller
 from progress.query.graphql import arguments
 from progress.query.graphql.downloads import Download, Downloads
+from progress.query.graphql.undelivered import UndeliveredMessages
 from progress.query.live.hub import LiveQueries
 from progress.query.live.topics import Subscription
 from progress.query.read_models.queries import Queries
@@ -27,6 +28,7 @@ class Context(msgspec.Struct, frozen=True):
     at: datetime
     live_queries: LiveQueries | None = None  # Set only at /graphql/stream.
     downloads: Downloads | None = None  # Set only over HTTP.
+    undelivered: UndeliveredMessages | None = None  # Set only over HTTP.
     host: bytes = b""  # The host to which the caller sent the request.
 
     def resolve_learner(self, user_id: str | None) -> str:

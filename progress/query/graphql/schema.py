@@ -104,6 +104,7 @@ class Query:
     dead_letters = administration.dead_letters
     operation = administration.operation
     operations = administration.operations
+    undelivered = administration.undelivered
 
 
 SCHEMA = strawberry.Schema(

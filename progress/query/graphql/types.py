@@ -98,6 +98,12 @@ class ProjectionStatus:
     updated_at: datetime | None
 
 
+@strawberry.type(description="Messages that Pub/Sub holds for a subscription of Progress.")
+class Undelivered:
+    subscription: str
+    messages: int
+
+
 @strawberry.type
 class PageInfo:
     has_next_page: bool

@@ -25,6 +25,7 @@ from progress.query.execution.execute import GraphQLRequest, GraphQLResponse
 from progress.query.graphql import subscriptions
 from progress.query.graphql.context import Context
 from progress.query.graphql.downloads import Downloads
+from progress.query.graphql.undelivered import UndeliveredMessages
 from progress.query.http import exports, readiness, requests, responses, sse
 from progress.query.http.cors import Cors
 from progress.query.http.persisted_queries import PersistedQueries
@@ -69,6 +70,7 @@ class QueryApi:
         sources = subscriptions.build_sources(reader)
         self._live_queries = LiveQueries(sources, settings.redis_url, intervals)
         self._downloads = Downloads(settings)
+        self._undelivered = UndeliveredMessages(settings)
         self._page = StaticPage(settings.auth_sign_in_url, settings.app_url)
         introspection = settings.graphql_introspection
         is_development = settings.environment == "development"
@@ -188,7 +190,12 @@ class QueryApi:
     ) -> Context:
         host = headers.get(b"host", b"")
         now = datetime.now(UTC)
-        return Context(caller, self._queries, now, live_queries, self._downloads, host)
+        return Context(
+            *(caller, self._queries, now, live_queries),
+            downloads=self._downloads,
+            undelivered=self._undelivered,
+            host=host,
+        )
 
     async def _run(
         self, graphql_request: GraphQLRequest, context: Context, headers: Headers, log: RequestLog

@@ -1,0 +1,44 @@
+"""Counts of undelivered messages from Cloud Monitoring, whose messages Google's library encodes."""
+
+from typing import Any
+
+import pytest
+
+from progress.adapters.pubsub import undelivered
+from progress.adapters.pubsub.undelivered import Undelivered
+from progress.errors import PubSubUnavailable
+from progress.local import ports
+from tests.support import fake_monitoring
+
+
+def test_the_newest_measurement_of_each_own_subscription_is_counted() -> None:
+    requests: list[Any] = []
+    series = {
+        "user-events-ingest-sub": [0, 7],
+        "learning-events-ingest-sub": [2**40, 1],
+        "progress-projection-sub-dead-letter-sub": [3],
+        "orders-ingest-sub": [9],
+        "progress-batch-sub": [9],
+    }
+    with fake_monitoring.serve(series, requests) as address:
+        counts = undelivered.count("p", address)
+    assert counts == [
+        Undelivered("learning-events-ingest-sub", 2**40),
+        Undelivered("progress-projection-sub-dead-letter-sub", 3),
+        Undelivered("user-events-ingest-sub", 0),
+    ]
+    [request] = requests
+    assert request.name == "projects/p"
+    assert request.filter == f'metric.type = "{undelivered.METRIC}"'
+    interval = request.interval
+    assert interval.end_time.seconds - interval.start_time.seconds == 300
+
+
+def test_counts_are_unavailable_without_a_measurement_or_a_response() -> None:
+    with (
+        fake_monitoring.serve({}, []) as address,
+        pytest.raises(PubSubUnavailable, match="no measurement"),
+    ):
+        undelivered.count("p", address)
+    with pytest.raises(PubSubUnavailable, match="UNAVAILABLE"):
+        undelivered.count("p", f"127.0.0.1:{ports.reserve()}")
