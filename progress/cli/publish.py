@@ -1,10 +1,13 @@
 """`progress publish`: publish the envelopes of a file to their topics."""
 
+import contextlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
+import msgspec
 import typer
 from rich.console import Console
 
@@ -12,6 +15,19 @@ from progress.adapters import terminal
 from progress.adapters.pubsub import publisher
 from progress.cli import targets
 from progress.errors import ProgressError
+from progress.event_store import arrivals
+from progress.event_store.arrivals import Arrivals
+from progress.importers import envelope_lines
+from progress.importers.envelope_lines import Line
+
+_LISTED_LINES = 5  # further line numbers of an error
+
+
+class Report(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The output of `--json`; `arrivals` is set with `--wait`."""
+
+    published: int
+    arrivals: Arrivals | None = None
 
 
 def add_to(app: typer.Typer) -> None:
@@ -20,24 +36,107 @@ def add_to(app: typer.Typer) -> None:
 
 
 def publish(
-    file: Annotated[str, typer.Argument(metavar="FILE|-", help="One JSON envelope per line.")],
+    file: Annotated[
+        str, typer.Argument(metavar="FILE|-", help="One JSON envelope, or an array, per line.")
+    ],
+    force: Annotated[
+        bool, typer.Option("--force", help="Publish even if events would be rejected.")
+    ] = False,
+    wait: Annotated[
+        bool, typer.Option("--wait", help="Wait until the events are recorded.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="As one JSON object.")] = False,
 ) -> None:
-    """Publish envelopes through Pub/Sub, each to the topic of its event type; print their count."""
-    lines = list(_lines(file))
-    project, emulator = targets.pubsub()
+    """Check envelopes, then publish each to the topic of its event type; print their count."""
+    lines = list(envelope_lines.check(_read_lines(file), datetime.now(UTC)))
+    if not force:
+        _require_valid(lines)
+    _warn_of_unknown_types(lines)
     console = Console(stderr=True)
-    with terminal.progress_bar(console, "publishing", total=len(lines)) as show_progress:
-        count = publisher.publish(
-            lines, project=project, emulator=emulator, on_published=show_progress
+    if not wait:
+        _report(Report(_publish(console, lines)), as_json=as_json)
+        return
+    with contextlib.closing(targets.connect()) as connection:
+        newest = arrivals.find_newest_dead_letter(connection)
+        count = _publish(console, lines)
+        event_ids = [event_id for line in lines for event_id in line.event_ids]
+        with terminal.progress_bar(console, "recording", total=len(event_ids)) as show_progress:
+            found = arrivals.await_arrivals(connection, event_ids, newest, show_progress)
+    _report(Report(count, found), as_json=as_json)
+    _require_arrival(found)
+
+
+def _publish(console: Console, lines: Sequence[Line]) -> int:
+    messages = list(envelope_lines.pack(lines))
+    project, emulator = targets.pubsub()
+    total = sum(line.events for line in lines)
+    with terminal.progress_bar(console, "publishing", total=total) as show_progress:
+        return publisher.publish(
+            messages, project=project, emulator=emulator, on_published=show_progress
         )
-    typer.echo(f"{count} published")
 
 
-def _lines(file: str) -> Iterator[publisher.Line]:
+def _read_lines(file: str) -> Iterator[bytes]:
     try:
         with sys.stdin.buffer if file == "-" else Path(file).open("rb") as source:
-            for line in source:
-                if data := line.strip():
-                    yield publisher.Line(data)
+            yield from source
     except OSError as error:
         raise ProgressError(f"cannot read {file}: {error.strerror}") from None
+
+
+def _warn_of_unknown_types(lines: Sequence[Line]) -> None:
+    """Warn once of each event type that is recorded but not counted."""
+    places: dict[str, list[int]] = {}
+    for line in lines:
+        for name in line.unknown_types:
+            places.setdefault(name, []).append(line.number)
+    for name, numbers in places.items():
+        nearest = envelope_lines.find_nearest_type(name)
+        hint = f" (did you mean {nearest}?)" if nearest else ""
+        place = f"line {numbers[0]}{_list_others(numbers[1:])}"
+        typer.echo(
+            f"{place}: unknown event type {name[:60]!r}{hint}; it is recorded, but not counted",
+            err=True,
+        )
+
+
+def _require_valid(lines: Sequence[Line]) -> None:
+    refused = [line for line in lines if line.reason]
+    if refused:
+        others = _list_others([line.number for line in refused[1:]])
+        raise ProgressError(
+            f"line {refused[0].number}: {refused[0].reason}{others}; nothing was published: "
+            "correct the lines, or publish them as dead letters with --force"
+        )
+
+
+def _list_others(numbers: Sequence[int]) -> str:
+    if not numbers:
+        return ""
+    listed = ", ".join(map(str, numbers[:_LISTED_LINES]))
+    more = len(numbers) - _LISTED_LINES
+    return f" (also line {listed}{f' and {more:,} more' if more > 0 else ''})"
+
+
+def _report(report: Report, *, as_json: bool) -> None:
+    if as_json:
+        typer.echo(msgspec.json.encode(report).decode())
+        return
+    typer.echo(f"{report.published} published")
+    if found := report.arrivals:
+        typer.echo(
+            f"{found.recorded} recorded, {found.pending} pending, {found.dead_letters} dead letters"
+        )
+
+
+def _require_arrival(found: Arrivals) -> None:
+    """Raise ProgressError if events became dead letters or did not arrive."""
+    if found.dead_letters:
+        raise ProgressError(
+            f"{found.dead_letters:,} events became dead letters: see `progress dead-letters list`"
+        )
+    if found.missing:
+        raise ProgressError(
+            f"{found.missing:,} events have not arrived, and none arrived for a minute: see "
+            "`progress status`; events of erased learners never arrive"
+        )

@@ -115,25 +115,42 @@ def test_a_stack_starts_and_counts_events_and_leaves_no_process_behind(stack: St
         )
     ]  # fmt: skip
     lines = [*(json.dumps(envelope) for envelope in envelopes), "", "garbage"]
-    published = stack.run("publish", "-", text="\n".join(lines))
-    assert published.stdout.split() == ["6", "published"], published.stderr
+    refused = stack.run("publish", "-", text="\n".join(lines))
+    assert_failed(refused, "line 7: expected JSON - at character 0; nothing was published")
+    published = stack.run("publish", "-", "--wait", text="\n".join(lines[:5]))
+    assert published.stdout.splitlines() == [
+        "5 published",
+        "4 recorded, 1 pending, 0 dead letters",
+    ], published.stderr
+    assert "line 5: unknown event type 'SomethingElse'; it is recorded" in published.stderr
+    lines[0] = json.dumps(envelopes[0] | {"data": {**envelopes[0]["data"], "item_count": 2}})  # type: ignore[dict-item]
+    conflicting = stack.run("publish", "-", "--force", "--wait", "--json", text="\n".join(lines))
+    assert conflicting.returncode == 1, conflicting.stdout + conflicting.stderr
+    assert json.loads(conflicting.stdout) == {
+        "published": 6,
+        "arrivals": {"recorded": 4, "pending": 1, "dead_letters": 1, "missing": 0},
+    }
+    assert "1 events became dead letters" in conflicting.stderr
 
     def has_counted() -> bool:
         status = json.loads(stack.run("status", "--json").stdout)
         behind = [p["events_behind"] for p in status["projections"] if p["realtime"]]
         counts = [status[name] for name in ("events", "pending", "dead_letters", "head")]
-        return counts == [4, 1, 1, 4] and set(behind) == {0}
+        return counts == [4, 1, 2, 4] and set(behind) == {0}
 
     readiness.wait(has_counted, "the counts", seconds=90)
     assert stack.run("batch").returncode == 0
     trail = [json.loads(line) for line in stack.run("events", "--user", "u").stdout.splitlines()]
     assert [event["event_type"] for event in trail] == ["SessionStarted", "CorrectAnswerGiven"]
-    letter = json.loads(stack.run("dead-letters", "list", "--json").stdout)
-    assert letter["kind"] == "malformed"
-    number = str(letter["letter_id"])
+    letters = [
+        json.loads(row) for row in stack.run("dead-letters", "list", "--json").stdout.splitlines()
+    ]
+    numbers = {letter["kind"]: str(letter["letter_id"]) for letter in letters}
+    assert numbers.keys() == {"malformed", "conflict"}
+    number = numbers["malformed"]
     assert_failed(stack.run("dead-letters", "replay", number), "stays")
     assert stack.run("dead-letters", "discard", number, "--reason", "a test").returncode == 0
-    assert json.loads(stack.run("status", "--json").stdout)["dead_letters"] == 0
+    assert json.loads(stack.run("status", "--json").stdout)["dead_letters"] == 1
     with redis.Redis.from_url(env["redis_url"]).monitor() as monitor:  # type: ignore[no-untyped-call] # theirs
         rebuilt = stack.run("rebuild")
         assert rebuilt.returncode == 0, rebuilt.stderr

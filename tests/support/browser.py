@@ -17,6 +17,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, Request, sync_pla
 from progress import settings
 from progress.adapters.pubsub import publisher
 from progress.demo import loading
+from progress.importers import envelope_lines
 from progress.local import data_folder, development_key, ports
 from progress.local.stack import running
 from tests.support import folders, programs
@@ -78,8 +79,9 @@ class Stack:
     def publish(self, *envelopes: Envelope) -> None:
         """Publish the envelopes; return once Pub/Sub has stored them."""
         addresses = running(data_folder.at(str(self.folder))).addresses
+        lines = [line.encode() for line in encode(*envelopes)]
         publisher.publish(
-            [publisher.Line(line.encode()) for line in encode(*envelopes)],
+            list(envelope_lines.pack(envelope_lines.check(lines, datetime.now(UTC)))),
             project=addresses["project_id"],
             emulator=addresses["pubsub_emulator_host"],
             on_published=lambda _count: None,

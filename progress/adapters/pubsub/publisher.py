@@ -44,21 +44,12 @@ class Message(msgspec.Struct, frozen=True):
     events: list[dict[str, Any]]
 
 
-class Line(msgspec.Struct, frozen=True):
-    """A line of a file: an envelope, an array of envelopes, or invalid text."""
+class Packed(msgspec.Struct, frozen=True):
+    """The encoded data of a message, with the number of its events."""
 
+    topic: str
     data: bytes
-
-    @property
-    def topic(self) -> str:
-        """The topic of the first event's type."""
-        try:
-            decoded = msgspec.json.decode(self.data, type=_Typed | list[_Typed])
-        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
-            return LEARNING
-        first = decoded if isinstance(decoded, _Typed) else next(iter(decoded), _Typed())
-        tag = first.data.get("type") if isinstance(first.data, dict) else None
-        return TOPICS.get(str(first.event_type or tag), LEARNING)
+    count: int
 
 
 class Command(msgspec.Struct, frozen=True):
@@ -72,19 +63,14 @@ class Command(msgspec.Struct, frozen=True):
         return wakeups.TOPIC
 
 
-class _Typed(msgspec.Struct, frozen=True):
-    event_type: Any = None
-    data: Any = None
-
-
 def publish(
-    messages: Sequence[Message | Line | Command],
+    messages: Sequence[Message | Packed | Command],
     *,
     project: str,
     emulator: str,
     on_published: Callable[[int], None],
 ) -> int:
-    """Publish each message as the JSON of its events; return the number of events or lines.
+    """Publish each message; return the number of events and commands.
 
     Return once Pub/Sub has stored all messages; `on_published` receives the number published so
     far. Raise PubSubUnavailable if Pub/Sub does not accept a message, and SerializationError if a
@@ -97,7 +83,7 @@ def publish(
     try:
         for message, published in _start_publishing(publisher, project, messages):
             published.result(timeout=_TIMEOUT_S)
-            count += len(message.events) if isinstance(message, Message) else 1
+            count += _count(message)
             on_published(count)
     except (GoogleAPIError, TimeoutError) as error:
         raise PubSubUnavailable(
@@ -111,8 +97,8 @@ def publish(
 
 
 def _start_publishing(
-    publisher: "PublisherClient", project: str, messages: Sequence[Message | Line | Command]
-) -> "list[tuple[Message | Line | Command, Future]]":
+    publisher: "PublisherClient", project: str, messages: Sequence[Message | Packed | Command]
+) -> "list[tuple[Message | Packed | Command, Future]]":
     """Start to publish every message; return each message with the future of its publication."""
     from google.api_core.retry import Retry
 
@@ -128,11 +114,17 @@ def _start_publishing(
     return started
 
 
-def encode(message: Message | Line | Command) -> bytes:
-    """Encode a message as a JSON array of its events; return a line or a command unchanged."""
+def encode(message: Message | Packed | Command) -> bytes:
+    """Encode a message as a JSON array of its events; return data that is encoded already."""
     if isinstance(message, Message):
         return msgspec.json.encode(message.events)
     return message.data
+
+
+def _count(message: Message | Packed | Command) -> int:
+    if isinstance(message, Message):
+        return len(message.events)
+    return message.count if isinstance(message, Packed) else 1
 
 
 def _publisher(emulator: str) -> "PublisherClient":
@@ -145,5 +137,5 @@ def _publisher(emulator: str) -> "PublisherClient":
     )
 
 
-def _topic(project: str, message: Message | Line | Command) -> str:
+def _topic(project: str, message: Message | Packed | Command) -> str:
     return f"projects/{project}/topics/{message.topic}"

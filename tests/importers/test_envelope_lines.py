@@ -1,0 +1,103 @@
+"""`progress publish` checks lines by the rules of ingest, and packs events into few messages."""
+
+import itertools
+import json
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from progress.event_store import envelope
+from progress.event_store.envelope import Rejection
+from progress.event_store.event_parser import Message
+from progress.importers import envelope_lines
+
+NOW = datetime(2026, 11, 20, 9, tzinfo=UTC)
+
+
+def line(kind: str = "SessionStarted", at: datetime = NOW, **data: object) -> bytes:
+    data = {"user_id": "u", "session_id": "s", "item_count": 1} | data
+    event = {
+        "event_id": f"{kind} {sorted(data)}",
+        "event_type": kind,
+        "occurred_at": f"{at.isoformat()}",
+    }
+    return json.dumps(event | {"data": data}).encode()
+
+
+answer = line("CorrectAnswerGiven", item_id="i", response_time_ms=9)
+item = line("ItemPublished", item_id="i", domains=["R"])
+valid = [line(), answer, item, line("Unheard"), b"[%b,%b]" % (answer, item), b"[]", b""]
+invalid = [b"garbage", line(item_count=-1), b"[1", b'"text"', b"{}", b'{"a": NaN}']
+lines = st.lists(st.sampled_from(valid + invalid), max_size=120)
+
+
+def outcomes(data: bytes) -> list[object]:
+    """Return what ingest makes of the message: event ids and the reasons of rejections."""
+    entries = envelope.decode(data, Message(published_at=NOW))
+    return [e.reason if isinstance(e, Rejection) else e.event_id for e in entries]
+
+
+@given(lines)
+def test_packed_lines_have_the_same_outcomes_as_single_lines_and_keep_their_order(
+    file: list[bytes],
+) -> None:
+    checked = list(envelope_lines.check(file, NOW))
+    packed = list(envelope_lines.pack(checked))
+    for topic in {row.topic for row in checked}:
+        alone = [outcomes(row.data) for row in checked if row.topic == topic]
+        together = [outcomes(message.data) for message in packed if message.topic == topic]
+        assert list(itertools.chain(*together)) == list(itertools.chain(*alone))
+    assert sum(message.count for message in packed) == sum(row.events for row in checked)
+    assert all(message.count <= 100 for message in packed)
+
+
+def test_a_hundred_events_of_a_topic_share_a_message() -> None:
+    checked = envelope_lines.check([answer, item] * 250, NOW)
+    counts = [message.count for message in envelope_lines.pack(checked)]
+    assert sorted(counts) == [50, 50, 100, 100, 100, 100]
+
+
+def test_events_share_a_message_only_up_to_a_mebibyte() -> None:
+    checked = envelope_lines.check([line(note="x" * 500_000)] * 3, NOW)
+    assert [message.count for message in envelope_lines.pack(checked)] == [2, 1]
+
+
+@given(lines)
+def test_a_line_is_refused_exactly_if_ingest_would_reject_one_of_its_events(
+    file: list[bytes],
+) -> None:
+    for row in envelope_lines.check(file, NOW):
+        rejections = [
+            entry.reason
+            for entry in envelope.decode(row.data, Message(published_at=NOW))
+            if isinstance(entry, Rejection)
+        ]
+        assert row.reason == next(iter(rejections), "")
+        assert file[row.number - 1].strip() == row.data
+
+
+def test_a_line_with_a_time_more_than_ten_minutes_ahead_is_refused() -> None:
+    ahead = [NOW + timedelta(minutes=10), NOW + timedelta(minutes=10, seconds=1)]
+    on_time, late = envelope_lines.check([line(at=at) for at in ahead], NOW)
+    assert on_time.reason == ""
+    assert late.reason.endswith("at $.occurred_at")
+
+
+def test_a_line_over_the_limit_of_a_message_is_refused() -> None:
+    array = b"[" + b",".join([line(note="x" * 999_000)] * 11) + b"]"
+    [row] = envelope_lines.check([array], NOW)
+    assert "10,000,000 bytes" in row.reason
+
+
+@pytest.mark.parametrize(
+    ("name", "nearest"),
+    [("CorectAnswerGiven", "CorrectAnswerGiven"), ("session_started", "SessionStarted")],
+)
+def test_the_nearest_declared_type_is_named(name: str, nearest: str) -> None:
+    assert envelope_lines.find_nearest_type(name) == nearest
+
+
+def test_no_type_is_named_if_none_is_similar() -> None:
+    assert envelope_lines.find_nearest_type("xyz") is None
