@@ -20,6 +20,7 @@ from progress.cli import (
     rebuilds,
     recovery,
     schedule,
+    schema,
     store,
 )
 from progress.errors import ProgressError, Unavailable
@@ -39,7 +40,7 @@ if _has_stack:
     stack.add_to(app)
 for commands in (
     *(publish, imports, store, rebuilds, dead_letters, learners),
-    *(operations, erasures, recovery, backups, archive, analyse, schedule),
+    *(operations, erasures, recovery, backups, archive, analyse, schedule, schema),
 ):
     commands.add_to(app)
 if _has_stack:

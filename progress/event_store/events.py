@@ -195,7 +195,7 @@ def check(declared: type[Event], data: dict[str, Any]) -> None:
         field = _field_name(str(error))
         suffix = "" if data.get(field) is not None else ", found none"
         raise SerializationError(
-            f"expected {_describe_rule(declared, field)}{suffix} - at $.data.{field}"
+            f"expected {describe_rule(declared, field)}{suffix} - at $.data.{field}"
         ) from None
 
 
@@ -215,7 +215,8 @@ def _field_name(message: str) -> str:
     return message.rpartition("$.")[2].rstrip("`").partition("[")[0]
 
 
-def _describe_rule(declared: type[Event], field: str) -> str:
+def describe_rule(declared: type[Event], field: str) -> str:
+    """Return the rule of a field in words, such as "an integer from 0 to 100"."""
     from msgspec import inspect  # takes 5 ms, and only errors need it
 
     kind = inspect.type_info(msgspec.structs.fields(declared)[_names(declared).index(field)].type)

@@ -1,0 +1,35 @@
+"""`progress schema events`: generate the files of the event contract."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from progress.errors import ProgressError
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add this group of commands to `app`."""
+    group = typer.Typer(help="Generate the contracts for developers.", no_args_is_help=True)
+    group.command()(events)
+    app.add_typer(group, name="schema")
+
+
+def events(
+    folder: Annotated[
+        Path, typer.Option(help="The top of the repository.", exists=True, file_okay=False)
+    ] = Path(),
+    check: Annotated[
+        bool, typer.Option("--check", help="Write nothing; fail if a file is out of date.")
+    ] = False,
+) -> None:
+    """Generate docs/events.md, schemas/events and schemas/asyncapi.json from the event types."""
+    from progress.event_store.contract import files
+
+    if check:
+        if stale := files.find_stale(folder):
+            names = ", ".join(map(str, stale))
+            raise ProgressError(f"out of date: {names}; run progress schema events")
+        return
+    for path in files.write(folder):
+        typer.echo(f"{path}")

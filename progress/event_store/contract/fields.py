@@ -1,0 +1,33 @@
+"""A description and an example value of each declared field of `data`."""
+
+from typing import Any, NamedTuple
+
+
+class Field(NamedTuple):
+    """The meaning of a field, with its unit, and a valid value."""
+
+    description: str
+    example: Any
+
+
+FIELDS: dict[str, Field] = {
+    "user_id": Field("The learner. `metadata.user_id` may be given instead.", "u-1"),
+    "session_id": Field("The session.", "s-1"),
+    "item_id": Field("The vocabulary item.", "i-9"),
+    "group_id": Field("The group, for example a class.", "g-1"),
+    "item_count": Field("The number of items that the session will ask.", 20),
+    "response_time_ms": Field("The time from the question to the answer, in milliseconds.", 2506),
+    "score": Field("The result of the session, in percent.", 85),
+    "duration_seconds": Field("The length of the session, in seconds.", 600),
+    "new_interval": Field("The number of days until the next review.", 7),
+    "easiness_factor": Field("How easy the item is for the learner; larger is easier.", 2.5),
+    "domains": Field("The skills: R reading, W writing, L listening, S speaking.", ["R", "L"]),
+    "cefr_level": Field("The level in the Common European Framework, if it is known.", "A2"),
+    "headword": Field("The word or phrase that the learner sees.", "bicycle"),
+    "language": Field("The language of the headword, as a BCP 47 tag.", "en"),
+    "email": Field("The e-mail address, which is stored masked.", "ann@example.com"),
+    "timezone": Field("The learner's IANA time zone.", "Europe/Berlin"),
+    "day_start_hour": Field("The local hour at which the learner's day begins.", 4),
+    "answers_per_day": Field("The goal: answers per day; 0 means no goal.", 30),
+    "date": Field("A local day of the learner.", "2024-03-29"),
+}

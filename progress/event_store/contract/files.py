@@ -1,0 +1,48 @@
+"""The generated files of the event contract."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from progress.event_store.contract import asyncapi, document, schemas
+
+_SCHEMAS = Path("schemas", "events")
+
+
+def make() -> dict[Path, str]:
+    """Return the text of each generated file by its path in the repository."""
+    texts = {
+        _SCHEMAS / f"{name}.json": _encode(schema) for name, schema in schemas.make_all().items()
+    }
+    texts[Path("schemas", "asyncapi.json")] = _encode(asyncapi.make())
+    texts[Path("docs", "events.md")] = document.make()
+    return texts
+
+
+def find_stale(root: Path) -> list[Path]:
+    """Return the paths of generated files that are missing, outdated or no longer generated."""
+    texts = make()
+    stale = [path for path, text in texts.items() if _read(root / path) != text]
+    existing = [path.relative_to(root) for path in (root / _SCHEMAS).glob("*.json")]
+    return sorted(stale + [path for path in existing if path not in texts])
+
+
+def write(root: Path) -> list[Path]:
+    """Write stale files, delete those that are no longer generated, and return their paths."""
+    texts, stale = make(), find_stale(root)
+    for path in stale:
+        target = root / path
+        if path in texts:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_text(texts[path], encoding="utf-8")
+        else:
+            target.unlink()
+    return stale
+
+
+def _encode(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, indent=2) + "\n"
+
+
+def _read(path: Path) -> str | None:
+    return path.read_text(encoding="utf-8") if path.exists() else None

@@ -1,0 +1,165 @@
+"""JSON Schemas (draft 2020-12) of the events, derived from their declarations.
+
+The schemas use only keywords with the same meaning in draft-07, because tools for AsyncAPI read
+only that draft. They describe the body of an event whose message has no attributes.
+"""
+
+import inspect
+from typing import Any
+
+import msgspec
+
+from progress.event_store import events, timestamps
+from progress.event_store.contract.fields import FIELDS
+from progress.event_store.event_parser import IDS
+
+Schema = dict[str, Any]
+
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+ENVELOPE, MESSAGE = "envelope", "message"  # names of schemas, beside the event types
+
+_LENGTHS: Schema = {"minLength": 1, "maxLength": 200}
+_TIME = f"^(?:{timestamps.PATTERN.replace(chr(92) + 'd', '[0-9]')})$"
+_ADDED: dict[str, Schema] = {"domains": {"uniqueItems": True}}  # rules that a __post_init__ checks
+
+
+def make_all() -> dict[str, Schema]:
+    """Return the schemas by name: every event type, `envelope` and `message`."""
+    schemas = {name: _describe_event(declared) for name, declared in events.CATALOGUE.items()}
+    return schemas | {ENVELOPE: _describe_envelope(), MESSAGE: _describe_message()}
+
+
+def describe_data(declared: type[events.Event]) -> tuple[dict[str, Schema], list[str]]:
+    """Return the schema of each declared field of `data`, and the names of the required fields."""
+    _, components = msgspec.json.schema_components([declared], ref_template="{name}")
+    schema = components[declared.__name__]
+    fields = {}
+    for name, rule in schema["properties"].items():
+        rule.pop("default", None)
+        described = {"description": FIELDS[name].description}
+        fields[name] = {**described, **rule, **_ADDED.get(name, {})}
+    return fields, schema["required"]
+
+
+def describe(declared: type[events.Event]) -> str:
+    """Return the first paragraph of the declaration's docstring as one line."""
+    text = inspect.cleandoc(declared.__doc__ or "").split("\n\n")[0]
+    return " ".join(text.split())
+
+
+def _describe_event(declared: type[events.Event]) -> Schema:
+    name = declared.__name__
+    fields, required = describe_data(declared)
+    rules = [_has_type(name), _HAS_TIME]
+    if issubclass(declared, events.LearnerEvent):
+        required = [field for field in required if field != "user_id"]
+        fields["user_id"] = {**fields["user_id"], "type": ["string", "null"]}
+        rules.append(_HAS_LEARNER)
+    data = _object({**_ids(), **fields})
+    if required:
+        data |= {"type": "object", "required": required}
+    return {
+        "$schema": DIALECT,
+        "title": name,
+        "description": describe(declared),
+        "type": "object",
+        "required": ["event_id", *(["data"] if required else [])],
+        "properties": _properties({"enum": [name, None]}, data),
+        "allOf": rules,
+    }
+
+
+def _describe_envelope() -> Schema:
+    types = [{"if": _has_type(name), "then": {"$ref": f"{name}.json"}} for name in events.CATALOGUE]
+    any_type = {"type": ["string", "null"], **_LENGTHS}
+    return {
+        "$schema": DIALECT,
+        "title": "Event",
+        "description": "An event of any type; unknown types are recorded, too.",
+        "type": "object",
+        "required": ["event_id"],
+        "properties": _properties(any_type, _object(_ids())),
+        "allOf": [_has_any_type(), _HAS_TIME, *types],
+    }
+
+
+def _describe_message() -> Schema:
+    one = {"$ref": f"{ENVELOPE}.json"}
+    return {
+        "$schema": DIALECT,
+        "title": "Message",
+        "description": "The data of one Pub/Sub message: an event or an array of events.",
+        "anyOf": [one, {"type": "array", "items": one}],
+    }
+
+
+def _properties(event_type: Schema, data: Schema) -> dict[str, Schema]:
+    known = {
+        "user_id": _id("The learner, if `data` does not name one."),
+        "correlation_id": {"description": "Identifies the request that caused the event."},
+        "causation_id": {"description": "Identifies the event that caused this event."},
+        "timestamp": {"description": "The time, if `occurred_at` is omitted."},
+    }
+    return {
+        "event_id": {
+            "description": "Identifies the event; a repeated id is a redelivery. Use a UUID.",
+            "type": "string",
+            **_LENGTHS,
+        },
+        "event_type": {"description": "If omitted, `data.type` is the type.", **event_type},
+        "occurred_at": {
+            "description": "When the event happened: an RFC 3339 time with an offset.",
+            **_optional_time(),
+        },
+        "data": data,
+        "metadata": {"description": "Other keys are kept.", **_object(known)},
+    }
+
+
+def _ids() -> dict[str, Schema]:
+    return {name: _id(FIELDS[name].description) for name in IDS}
+
+
+def _id(description: str) -> Schema:
+    return {"description": description, "type": ["string", "null"], **_LENGTHS}
+
+
+def _object(properties: dict[str, Schema]) -> Schema:
+    return {"type": ["object", "null"], "properties": properties}
+
+
+def _optional_time() -> Schema:
+    return {"type": ["string", "null"], "pattern": _TIME}
+
+
+def _with(field: str, **rules: Schema) -> Schema:
+    """Return a schema of an object that must have `field`: an object that must have `rules`."""
+    inner = {"type": "object", "required": [*rules], "properties": rules}
+    return {"required": [field], "properties": {field: inner}}
+
+
+def _has_type(name: str) -> Schema:
+    """Return a schema of events of this type."""
+    return _is_type({"const": name})
+
+
+def _has_any_type() -> Schema:
+    return _is_type({"type": "string", **_LENGTHS})
+
+
+def _is_type(rule: Schema) -> Schema:
+    tagged = _with("data", type=rule)
+    tagged["properties"]["event_type"] = {"type": "null"}
+    return {"anyOf": [{"required": ["event_type"], "properties": {"event_type": rule}}, tagged]}
+
+
+_STRING: Schema = {"type": "string"}
+_HAS_TIME: Schema = {
+    "anyOf": [
+        {"required": ["occurred_at"], "properties": {"occurred_at": _STRING}},
+        {"properties": {"metadata": {"properties": {"timestamp": _optional_time()}}}},
+    ]
+}
+_HAS_LEARNER: Schema = {
+    "anyOf": [_with("data", user_id=_STRING), _with("metadata", user_id=_STRING)]
+}

@@ -1,0 +1,246 @@
+"""The generated event contract: its files are current, and its schemas agree with ingest."""
+
+import functools
+import json
+import random
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+import regress
+from hypothesis import given
+from hypothesis import strategies as st
+from jsonschema import Draft7Validator, Draft202012Validator, validators
+from jsonschema.exceptions import ValidationError
+from referencing import Registry, Resource
+
+from progress.adapters.pubsub.publisher import TOPICS
+from progress.event_store import envelope, events
+from progress.event_store.contract import asyncapi, files, rules, schemas
+from progress.event_store.contract.examples import example
+from progress.event_store.contract.fields import FIELDS
+from progress.event_store.event_parser import Message
+from progress.event_store.events import CATALOGUE
+
+Event = dict[str, Any]
+
+ROOT = Path(__file__).parents[2]
+ASYNCAPI = Path(__file__).parent / "asyncapi" / "3.0.0.json"
+EVENTS_PER_EXAMPLE = 40  # 1,000 events in 25 examples
+
+SCHEMAS = schemas.make_all()
+REASONS = [rule.reason for rule in rules.unexpressed()]
+
+
+_compile = functools.cache(regress.Regex)
+
+
+def _match_pattern(_: object, pattern: str, value: object, __: object) -> Any:
+    """Match as JavaScript does, because JSON Schema has JavaScript's regular expressions."""
+    if isinstance(value, str) and not _compile(pattern).find(value):
+        yield ValidationError(f"{value!r} does not match {pattern}")
+
+
+def validator(name: str, draft: Any = Draft202012Validator) -> Any:
+    """Return a validator of a generated schema, which finds the other schemas by file name."""
+    registry: Registry[Any] = Registry().with_resources(
+        (f"{other}.json", Resource.from_contents(schema)) for other, schema in SCHEMAS.items()
+    )
+    schema = SCHEMAS[name]
+    if draft is Draft7Validator:
+        schema = {key: value for key, value in schema.items() if key != "$schema"}
+    return validators.extend(draft, {"pattern": _match_pattern})(schema, registry=registry)
+
+
+ANY_EVENT = validator(schemas.ENVELOPE)
+BY_TYPE = {name: validator(name) for name in CATALOGUE}
+BY_TYPE_IN_DRAFT_7 = {name: validator(name, Draft7Validator) for name in CATALOGUE}
+
+
+def find_reason(text: str) -> str | None:
+    """Return why ingest rejects an event that has no attributes; None if ingest accepts it."""
+    message = Message(published_at=datetime(2024, 5, 1, tzinfo=UTC))
+    (entry,) = envelope.decode(text.encode(), message)
+    return entry.reason if isinstance(entry, envelope.Rejection) else None
+
+
+ODD: list[Any] = [
+    *(None, True, False, 0, 1, -1, 5.0, 0.99, 10, 10.01, 23, 24, 100, 101, 1_000, 1_001, 10_000),
+    *(10_001, 36_500, 36_501, 86_400, 86_401, 86_400_000, 86_400_001, 10**30, -0.0),
+    *("", "x", "x" * 200, "x" * 201, "日" * 200, "𝔘" * 200, "𝔘" * 201, "x\n", "A2", "a2", "A2\n"),
+    *([], ["R"], ["R", "R"], ["S", "L", "W", "R"], ["X"], [None], [1, True], {}, {"user_id": ""}),
+    *("Europe/Berlin", "Mars/Olympus", "en", "en-GB", "e_n", "en-", "x" * 36, "zh-Hant-TW"),
+    *("2024-03-29", "2024-02-30", "2024-3-29", "1999-12-31", "2100-01-01", "2024-03-29\n"),
+    *("2024-03-29T20:32:32Z", "2024-03-29t23:59:60.1234567890+05:30", "2024-02-30T00:00:00Z"),
+    *("2024-03-29 20:32:32Z", "2024-03-29T24:00:00Z", "1999-12-31T23:00:00Z", "0000-01-01"),
+    *("0000-01-01T00:00:00Z", "2024-03-29T20:32:32Z\n", "２024-03-29T20:32:32Z"),
+    *("1999-12-31T23:59:59-00:01", "2024-03-29T20:32:32"),
+]  # fmt: skip
+TYPES = [*CATALOGUE, "BadgeAwarded"]
+
+
+def generate(source: random.Random) -> Event:
+    """Return a valid event, after up to four changes, of which most make the event invalid."""
+    kind = source.choice(TYPES)
+    declared = CATALOGUE.get(kind, events.Event)
+    event: Event = {**example(declared), "event_type": kind}
+    if source.random() < 0.5:
+        event["metadata"] = {"correlation_id": 5}
+    for _ in range(source.choice((0, 1, 1, 2, 4))):
+        source.choice(CHANGES)(source, event)
+    return event
+
+
+def _set_field(source: random.Random, event: Event) -> None:
+    if isinstance(data := event.get("data"), dict):
+        data[source.choice([*data, *FIELDS, "type"])] = source.choice(ODD)
+
+
+def _set_own_field(source: random.Random, event: Event) -> None:
+    if isinstance(data := event.get("data"), dict) and data:
+        data[source.choice([*data])] = source.choice(ODD)
+
+
+def _drop_field(source: random.Random, event: Event) -> None:
+    if isinstance(data := event.get("data"), dict) and data:
+        del data[source.choice([*data])]
+
+
+def _change_envelope(source: random.Random, event: Event) -> None:
+    event[source.choice([*event, "metadata"])] = source.choice([*ODD, *TYPES])
+
+
+def _drop_from_envelope(source: random.Random, event: Event) -> None:
+    event.pop(source.choice([*event, "metadata"]), None)
+
+
+def _set_metadata(source: random.Random, event: Event) -> None:
+    names = ("user_id", "timestamp", "causation_id")
+    event["metadata"] = {source.choice(names): source.choice(ODD)}
+
+
+def _move_to_metadata(source: random.Random, event: Event) -> None:
+    if isinstance(data := event.get("data"), dict) and "user_id" in data:
+        event["metadata"] = {"user_id": data.pop("user_id")}
+    if isinstance(metadata := event.get("metadata", {}), dict):
+        event["metadata"] = {**metadata, "timestamp": event.pop("occurred_at", None)}
+
+
+def _tag(source: random.Random, event: Event) -> None:
+    if isinstance(data := event.get("data"), dict):
+        data["type"] = event.get("event_type")
+        event["event_type"] = source.choice((None, None, "SessionAbandoned"))
+
+
+CHANGES: list[Callable[[random.Random, Event], None]] = [
+    *(_set_own_field, _set_own_field, _set_field, _drop_field, _change_envelope),
+    *(_drop_from_envelope, _set_metadata, _move_to_metadata, _tag),
+]
+
+
+@given(seed=st.integers(0, 2**32))
+def test_the_schemas_and_ingest_give_the_same_verdict_except_for_the_listed_rules(
+    seed: int,
+) -> None:
+    source = random.Random(seed)
+    verdicts = {True: 0, False: 0}
+    for _ in range(EVENTS_PER_EXAMPLE):
+        event = generate(source)
+        text = json.dumps(event)
+        reason, is_valid = find_reason(text), ANY_EVENT.is_valid(event)
+        if reason is not None and is_valid:
+            assert any(words in reason for words in REASONS), (reason, text)
+            assert "an integer" not in reason or _is_float(event, reason), (reason, text)
+        else:
+            assert is_valid == (reason is None), (reason, text)
+        verdicts[is_valid] += 1
+        kind = str(event.get("event_type"))
+        if kind in CATALOGUE:
+            assert BY_TYPE[kind].is_valid(event) == is_valid, text
+            assert BY_TYPE_IN_DRAFT_7[kind].is_valid(event) == is_valid, text
+    assert min(verdicts.values()) >= EVENTS_PER_EXAMPLE // 10
+
+
+def _is_float(event: Event, reason: str) -> bool:
+    return isinstance(event["data"][reason.rpartition(".")[2]], float)
+
+
+def answer(**changed: Any) -> str:
+    """Return a valid CorrectAnswerGiven with some fields of `data` changed."""
+    event = example(CATALOGUE["CorrectAnswerGiven"])
+    event["data"] |= changed
+    return json.dumps(event)
+
+
+NESTED = "[" * 63 + "]" * 63
+BREAKING = {
+    "an integer": answer(response_time_ms=5.0),
+    "an RFC 3339 time": answer().replace("03-29T", "02-30T"),
+    "from 2000-01-01 on": answer().replace("2024-", "1999-"),
+    "an IANA zone name": json.dumps(
+        {**example(CATALOGUE["UserCreated"]), "data": {"user_id": "u", "email": "", "timezone": ""}}
+    ),
+    "64 levels": answer(more="NESTED").replace('"NESTED"', NESTED),
+    "without U+0000": answer(more="\0"),
+    "lone surrogates": answer(more="\ud800"),
+    "a finite double": answer(more="BIG").replace('"BIG"', "1e400"),
+    "1048576 bytes": answer(more="x" * 1_048_576),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("reason", REASONS)
+def test_each_listed_rule_rejects_an_event_that_its_schema_accepts(reason: str) -> None:
+    assert reason in (find_reason(BREAKING[reason]) or "")
+    assert ANY_EVENT.is_valid(json.loads(BREAKING[reason]))
+
+
+def test_the_example_of_each_event_type_is_valid_and_has_every_field() -> None:
+    for name, declared in CATALOGUE.items():
+        event = example(declared)
+        assert find_reason(json.dumps(event)) is None
+        BY_TYPE[name].validate(event)
+        fields, required = schemas.describe_data(declared)
+        assert fields.keys() == event["data"].keys() <= FIELDS.keys(), "describe it in fields.py"
+        assert {*required} <= fields.keys()
+
+
+def test_a_message_is_an_event_or_an_array_of_events() -> None:
+    good, message = example(CATALOGUE["SessionStarted"]), validator(schemas.MESSAGE)
+    for valid in (good, [good], [], [good, good]):
+        assert message.is_valid(valid)
+    invalid_messages: list[Any] = ["x", [good, {}], [[good]], {}]
+    for invalid in invalid_messages:
+        assert not message.is_valid(invalid)
+
+
+def test_the_schemas_are_valid_schemas() -> None:
+    for schema in SCHEMAS.values():
+        Draft202012Validator.check_schema(schema)
+
+
+def test_the_asyncapi_document_is_valid_and_has_each_event_type_in_its_topic() -> None:
+    document = asyncapi.make()
+    Draft7Validator(json.loads(ASYNCAPI.read_text(encoding="utf-8"))).validate(document)
+    carried = {
+        (name, topic) for topic, channel in document["channels"].items()
+        for name in channel["messages"]
+    }  # fmt: skip
+    assert carried == set(TOPICS.items()) == {(name, TOPICS[name]) for name in CATALOGUE}
+    for message in document["components"]["messages"].values():
+        path = message["payload"]["schema"]["$ref"]
+        assert (ROOT / "schemas" / path).is_file()
+
+
+def test_the_generated_files_are_up_to_date() -> None:
+    assert files.find_stale(ROOT) == [], "run progress schema events"
+
+
+def test_stale_files_are_written_and_obsolete_schemas_are_deleted(tmp_path: Path) -> None:
+    obsolete = tmp_path / "schemas" / "events" / "Obsolete.json"
+    obsolete.parent.mkdir(parents=True)
+    obsolete.touch()
+    assert {*files.write(tmp_path)} == {*files.make(), obsolete.relative_to(tmp_path)}
+    assert not obsolete.exists()
+    assert files.write(tmp_path) == []
