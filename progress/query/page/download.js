@@ -2,7 +2,9 @@
 
 import { runQuery } from './api.js';
 import { h } from './dom.js';
-import { OPERATION, hasEnded, kindOf, progress, size } from './operations.js';
+import { t } from './i18n.js';
+import { card, note, section } from './layout.js';
+import { OPERATION, hasEnded, progress, size } from './operations.js';
 import * as session from './session.js';
 import { Subscription } from './stream.js';
 
@@ -27,13 +29,21 @@ export class Download {
     this.isClosed = true;
   }
 
-  /** The section; nothing for those who may not export this record. */
+  /** The section: what is kept and, for those who may export this record, the download. */
   section() {
-    const isAllowed = session.role() === 'admin' || (session.role() === 'learner' && !this.user);
-    if (!isAllowed) return null;
-    return h('section', { class: 'card wide', 'aria-labelledby': 'download', 'data-key': 'download' },
-      h('h2', { id: 'download' }, this.user ? 'Their data' : 'Your data'),
-      h('p', { class: 'note' }, 'Everything that is recorded, and all numbers, in one ZIP file.'),
+    const kept = card('kept', t('data.kept'), null,
+      h('ul', { class: 'facts' }, ['events', 'settings', 'masked', 'readers', 'end'].map((name) =>
+        h('li', null, t(`kept.${name}`)))));
+    return section('my-data', t(this.user ? 'data.theirs' : 'data.title'), this.isAllowed && this.card(), kept);
+  }
+
+  get isAllowed() {
+    return session.role() === 'admin' || !this.user;
+  }
+
+  card() {
+    return card('download', t('data.download'), null,
+      note(t('data.meaning')),
       h('p', { class: 'error', role: 'alert' }, this.error),
       this.isRunning ? progress(this.operation) : null,
       h('div', { class: 'tools' }, this.buttons()));
@@ -46,12 +56,12 @@ export class Download {
   buttons() {
     const button = (name, text) =>
       h('button', { type: 'button', class: 'button quiet', 'data-export': name, 'data-key': name }, text);
-    if (this.isRunning) return [button('cancel', 'Cancel')];
+    if (this.isRunning) return [button('cancel', t('data.cancel'))];
     const { state, download } = this.operation ?? {};
     return [
       download && h('a', { class: 'button', href: download.url, download: true, 'data-key': 'file' },
-        `Save the file (${size(download)})`),
-      button('start', state && state !== 'SUCCEEDED' ? 'Try again' : this.user ? 'Download their data' : 'Download my data'),
+        t('data.save', { size: size(download) })),
+      button('start', t(state && state !== 'SUCCEEDED' ? 'problem.tryAgain' : this.user ? 'data.getTheirs' : 'data.get')),
     ];
   }
 
@@ -65,7 +75,7 @@ export class Download {
     this.key ??= crypto.randomUUID();
     if (!await this.change(START, { user: this.user, key: this.key })) return;
     this.key = null;
-    this.shell.announce(`${kindOf(this.operation)}: started.`);
+    this.shell.announce(t('data.started'));
     this.subscription?.close();
     this.subscription = new Subscription(SUBSCRIPTION, { id: this.operation.id }, {
       data: ({ operation }) => this.onChange(operation),
@@ -78,8 +88,8 @@ export class Download {
     if (hasEnded(operation)) {
       this.subscription?.close();
       const isDone = operation.state === 'SUCCEEDED';
-      this.error = isDone ? null : `The export failed: ${operation.error}.`;
-      this.shell.announce(`${kindOf(operation)}: ${isDone ? 'done' : 'not done'}.`);
+      this.error = isDone ? null : t('data.failed', { reason: operation.error });
+      this.shell.announce(t(isDone ? 'data.done' : 'data.notDone'));
     }
     this.draw();
   }
@@ -100,7 +110,7 @@ export class Download {
     } catch (problem) {
       if (!problem.kind) throw problem;
       if (problem.kind === 'signed-out') this.shell.signedOut();
-      else this.error = `Not done: ${problem.message}.`;
+      else this.error = t('data.rejected', { reason: problem.message });
       return false;
     } finally {
       if (!this.isClosed) this.draw();

@@ -5,8 +5,8 @@ const UTC = { timeZone: 'UTC' };
 
 const numbers = new Intl.NumberFormat(language);
 const percents = new Intl.NumberFormat(language, { style: 'percent' });
+const decimals = new Intl.NumberFormat(language, { minimumFractionDigits: 1, maximumFractionDigits: 1 });
 const tenths = new Intl.NumberFormat(language, { style: 'percent', maximumFractionDigits: 1 });
-const plurals = new Intl.PluralRules(language);
 const relative = new Intl.RelativeTimeFormat(language, { numeric: 'auto' });
 const duration = (unit) =>
   new Intl.NumberFormat(language, { style: 'unit', unit, unitDisplay: 'narrow' });
@@ -23,7 +23,13 @@ const weekdays = {
   short: dayFormat({ weekday: 'short' }),
   long: dayFormat({ weekday: 'long' }),
 };
-const months = { short: dayFormat({ month: 'short' }), long: dayFormat({ month: 'long' }) };
+const months = {
+  narrow: dayFormat({ month: 'narrow' }),
+  short: dayFormat({ month: 'short' }),
+  long: dayFormat({ month: 'long' }),
+};
+const monthYears = dayFormat({ month: 'short', year: 'numeric' });
+const clock = dayFormat({ hour: 'numeric', minute: '2-digit' });
 const moments = new Intl.DateTimeFormat(language, { dateStyle: 'medium', timeStyle: 'medium' });
 
 const NONE = '–';
@@ -33,9 +39,13 @@ export const percent = (rate) => (rate == null ? NONE : percents.format(rate));
 export const share = (rate) => (rate == null ? NONE : rate < 0.1 ? tenths.format(rate) : percent(rate));
 
 /** A number with its unit in the right plural form: 1 day, 2 days. */
-export function count(value, one, many) {
-  return `${number(value)} ${plurals.select(value) === 'one' ? one : many}`;
-}
+export const count = (value, one, many) => `${number(value)} ${value === 1 ? one : many}`;
+
+/** A number with one decimal. */
+export const decimal = (value) => (value == null ? NONE : decimals.format(value));
+
+/** A difference of two rates, in percentage points. */
+export const points = (rate) => numbers.format(Math.round(100 * rate));
 
 /** Study time in hours and minutes. */
 export function minutes(value) {
@@ -56,10 +66,12 @@ export const weekdayOf = (day) => (new Date(instant(day)).getUTCDay() + 6) % 7; 
 
 export const fullDay = (day) => full.format(instant(day));
 export const longDay = (day) => long.format(instant(day));
-export const dayOfMonth = (day) => String(Number(day.slice(8)));
+export const dayOfMonth = (day) => number(Number(day.slice(8)));
 export const shortDay = (day) => short.format(instant(day));
 export const weekday = (day, how = 'short') => weekdays[how].format(instant(day));
 export const month = (day, how = 'short') => months[how].format(instant(day));
+export const monthYear = (day) => monthYears.format(instant(day));
+export const hour = (value) => clock.format(value * 3_600_000);
 export const days = (from, to) => long.formatRange(instant(from), instant(to));
 
 export const moment = (time) => moments.format(new Date(time));

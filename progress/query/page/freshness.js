@@ -1,7 +1,8 @@
 // The footer: how fresh the numbers are.
 
 import { h } from './dom.js';
-import { count, distance, moment } from './format.js';
+import { distance, moment } from './format.js';
+import { t } from './i18n.js';
 
 const BATCH = new Set(['weekly_stats', 'domain_stats', 'level_stats']);
 const NOTICEABLE_S = 2; // a shorter lag ends before a user can read about it
@@ -15,13 +16,13 @@ export function countBehind(projections) {
 export function freshness({ projections, projectedTo, progress }) {
   const isLate = projections.some((row) => row.status === 'CRITICAL');
   const parts = [describeLag(countBehind(projections), projectedTo)];
-  if (progress) parts.push(`Your newest event was recorded ${distance(progress.lastUpdated)}.`);
-  parts.push(isLate ? 'Weeks, levels and skills are late.' : 'Weeks, levels and skills follow within five minutes.');
+  if (progress) parts.push(t('fresh.newest', { time: distance(progress.lastUpdated) }));
+  parts.push(t(isLate ? 'fresh.late' : 'fresh.batch'));
   return h('footer', { class: `fresh${isLate ? ' late' : ''}`, 'data-key': 'fresh' }, parts.join(' '));
 }
 
-function describeLag(waiting, projectedTo) {
-  if (!waiting) return 'Everything recorded so far is counted.';
-  const from = projectedTo?.time ? `: the numbers are those of ${moment(projectedTo.time)}` : '';
-  return `${count(waiting, 'recorded event is', 'recorded events are')} still being counted${from}.`;
+function describeLag(count, projectedTo) {
+  if (!count) return t('fresh.complete');
+  if (!projectedTo?.time) return t('fresh.counting', { count });
+  return t('fresh.countingSince', { count, time: moment(projectedTo.time) });
 }

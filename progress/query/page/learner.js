@@ -3,16 +3,17 @@
 import { runQuery } from './api.js';
 import { show, h } from './dom.js';
 import { Download } from './download.js';
-import { due } from './due.js';
-import { count } from './format.js';
 import { countBehind, freshness } from './freshness.js';
+import { howFar } from './how_far.js';
+import { t } from './i18n.js';
+import { improving } from './improving.js';
 import { items } from './items.js';
 import { Retry, handleError, problemCard } from './problems.js';
-import { EARLIER_QUERY, QUERY, SUBSCRIPTION, joinRanges, ranges } from './query.js';
-import { domains, levels } from './shares.js';
+import { EARLIER_QUERY, QUERY, SUBSCRIPTION, joinDays, range } from './query.js';
+import { share } from './review.js';
 import { Subscription } from './stream.js';
-import { today, totals } from './today.js';
-import { weeks } from './weeks.js';
+import { appLink, today } from './today.js';
+import { when } from './when.js';
 import { clampDay, moveDay, year } from './year.js';
 
 // Intervals between two queries, in milliseconds.
@@ -61,10 +62,10 @@ export class Learner {
     this.isOutdated = false;
     this.queriedAt = performance.now();
     try {
-      const answer = await runQuery(QUERY, { user: this.user, ...ranges() });
+      const answer = await runQuery(QUERY, { user: this.user, ...range() });
       if (this.closing.signal.aborted) return;
       this.update(answer);
-      if (this.isOutsideRanges()) await this.loadYear();
+      if (this.isOutsideRange()) await this.loadYear();
     } catch (problem) {
       if (this.closing.signal.aborted) return;
       handleError(this, problem);
@@ -76,7 +77,7 @@ export class Learner {
 
   update({ data, extensions }) {
     const before = this.data;
-    this.data = { ...joinRanges(data), projectedTo: extensions?.projectedTo };
+    this.data = { ...joinDays(data), projectedTo: extensions?.projectedTo, isOwn: !this.user };
     this.problem = null;
     this.retry.reset();
     this.selectDay();
@@ -117,12 +118,12 @@ export class Learner {
     if (loaded) for (const row of loaded) days.set(row.date, row);
   }
 
-  isOutsideRanges() {
-    const { from2, to } = ranges();
-    return this.view.year < Number(from2.slice(0, 4)) || this.view.year > Number(to.slice(0, 4));
+  isOutsideRange() {
+    const { from, to } = range();
+    return this.view.year < Number(from.slice(0, 4)) || this.view.year > Number(to.slice(0, 4));
   }
 
-  /** Load a year outside of the query's ranges: an older year, or any year if the browser's clock is wrong. */
+  /** Load a year outside of the query's range: an older year, or any year if the browser's clock is wrong. */
   async loadYear() {
     const year = this.view.year;
     this.view.loading = this.years.has(year) ? null : year;
@@ -166,9 +167,9 @@ export class Learner {
       return;
     }
     const row = this.data.days.get(this.data.day);
-    const answers = count(row?.answers ?? 0, 'answer', 'answers');
-    const streak = count(this.data.streak.current, 'day', 'days');
-    const isHeard = this.shell.announce(`Updated: ${answers} today, a streak of ${streak}.`);
+    const answers = t('count.answers', { count: row?.answers ?? 0 });
+    const streak = t('streak.days', { count: this.data.streak.current });
+    const isHeard = this.shell.announce(t('learner.updated', { answers, streak }));
     if (isHeard) this.announcedAt = performance.now();
   }
 
@@ -185,13 +186,26 @@ export class Learner {
   }
 
   click({ target }) {
-    const button = target.closest('[data-year], [data-step], [data-day], [data-export]');
+    const button = target.closest('[data-year], [data-step], [data-day], [data-export], [data-share], [data-jump]');
     if (!button || button.getAttribute('aria-disabled') === 'true') return;
     const { year: to, step, day } = button.dataset;
+    if (button.dataset.jump) this.jump(button.dataset.jump);
+    if (button.dataset.share) this.share();
     if (button.dataset.export) this.download.click(button.dataset.export);
     if (to) this.goToYear(Number(to));
     if (step) this.goToDay(moveDay(this.view.day, Number(step) < 0 ? 'ArrowUp' : 'ArrowDown'));
     if (day) this.goToDay(day, true);
+  }
+
+  /** Go to a section, and let the keyboard continue there. */
+  jump(id) {
+    const heading = this.element.querySelector(`#${id}`);
+    heading.focus({ preventScroll: true });
+    heading.closest('section').scrollIntoView();
+  }
+
+  async share() {
+    if (await share(this.data, this.view.year)) this.shell.announce(t('review.copied'));
   }
 
   key(event) {
@@ -219,7 +233,7 @@ export class Learner {
     this.view.year = to;
     this.view.day = this.lastDay();
     this.draw();
-    if (this.isOutsideRanges()) this.loadYear().catch((problem) => handleError(this, problem));
+    if (this.isOutsideRange()) this.loadYear().catch((problem) => handleError(this, problem));
   }
 
   /** The last study day of the year, else its last day. */
@@ -230,23 +244,30 @@ export class Learner {
   }
 }
 
+const SECTIONS = ['today', 'improving', 'how-far', 'year', 'when', 'items', 'my-data'];
+
 function sections(data, view, user, download) {
   const title = h('h1', { 'data-key': 'title', class: user ? null : 'unseen' },
-    user ? `Progress of ${user}` : 'Your progress');
+    user ? t('learner.other', { user }) : t('learner.own'));
   if (!data.progress) return [title, welcome(user), freshness(data)];
-  const stack = (key, ...parts) => h('div', { class: 'stack', 'data-key': key }, parts.map((draw) => draw(data)));
   return [
-    title, today(data), year(data, view),
-    stack('left', weeks, items), stack('right', due, levels, domains),
-    totals(data), download.section(), freshness(data),
+    title, jumps(), today(data), improving(data), howFar(data), year(data, view), when(data), items(data),
+    download.section(), freshness(data),
   ];
 }
 
+/** Links to the sections. They are buttons, because the URL's hash names the view. */
+const jumps = () => h('nav', { class: 'jumps', 'aria-label': t('learner.sections'), 'data-key': 'jumps' },
+  SECTIONS.map((id) => h('button', { type: 'button', class: 'plain', 'data-jump': id }, t(`jump.${id}`))));
+
 function welcome(user) {
+  if (user) {
+    return h('section', { class: 'card wide welcome', 'data-key': 'welcome' },
+      h('h2', null, t('welcome.nothing')), h('p', null, t('welcome.unknown')));
+  }
   return h('section', { class: 'card wide welcome', 'data-key': 'welcome' },
-    h('h2', null, user ? 'Nothing is recorded' : 'Welcome'),
-    h('p', null, user
-      ? 'No learner has this id, or the learner has not started yet.'
-      : 'A second after your first answer, you will see your streak, your days and what you know here.'),
-    h('p', { class: 'note' }, 'You need not reload this page: it updates by itself.'));
+    h('h2', null, t('welcome.title')),
+    h('ol', { class: 'steps' }, ['first', 'second', 'third'].map((step) => h('li', null, t(`welcome.${step}`)))),
+    appLink(0),
+    h('p', { class: 'note' }, t('welcome.live')));
 }

@@ -1,83 +1,91 @@
-// The tiles of today, and the totals since the first day.
+// Today: the streak, the goal or the day's answers, and what to do next.
 
-import { h, s } from './dom.js';
-import { count, days, fullDay, longDay, minutes, number, percent } from './format.js';
-import { bar, legend } from './shares.js';
+import { bar } from './charts.js';
+import { h } from './dom.js';
+import { dayAfter, days, fullDay, longDay, minutes, percent, weekday } from './format.js';
+import { join, t } from './i18n.js';
+import { mark, note } from './layout.js';
 
-/** The learner's streak, answers of the day, and due items. */
-export function today({ day, streak, days: studied, due }) {
+export function today(data) {
+  const { day, streak, goal, days: studied } = data;
   const row = studied.get(day);
   return h('section', { class: 'tiles', 'aria-labelledby': 'today', 'data-key': 'today' },
-    h('h2', { id: 'today' }, 'Today', h('small', null, fullDay(day))),
-    tile('Streak', streak.current, streak.current === 1 ? 'day' : 'days', ...streakNotes(streak)),
-    tile('Answers today', row?.answers ?? 0, '', ...answerNotes(row, streak)),
-    tile('Due today', due[0].items, due[0].items === 1 ? 'item' : 'items', ...dueNotes(due)),
+    h('h2', { id: 'today', tabindex: -1 }, t('today.title'), h('small', null, fullDay(day))),
+    tile(t('streak.title'), figure('streak.days', streak.current), streakNotes(streak)),
+    goal
+      ? tile(t('goal.title'), figure('goal.answers', goal.answersToday), goalNotes(goal, day, row))
+      : tile(t('answers.title'), figure('answers.answers', row?.answers ?? 0), answerNotes(row, streak)),
+    tile(t('next.title'), figure('next.due', data.due[0].items), nextNotes(data)),
   );
 }
 
-function tile(name, value, unit, ...notes) {
-  return h('div', { class: 'card tile' },
-    h('h3', null, name),
-    h('p', { class: 'figure' }, h('strong', null, number(value)), unit && ' ', unit && h('span', null, unit)),
-    notes,
-  );
+const tile = (name, ...content) => h('div', { class: 'card tile' }, h('h3', null, name), content);
+
+/** A large number with its unit. */
+function figure(key, count) {
+  const text = t(key, { count }).split(/(\p{Nd}[\p{Nd}.,\u00a0\u202f]*)/u);
+  return h('p', { class: 'figure' }, text.map((part, index) =>
+    (index % 2 ? h('strong', null, part) : part.trim() && h('span', null, part.trim()))));
 }
 
 function streakNotes(streak) {
-  const { current, longest, longestStart, longestEnd, lastStudyDate, activeToday, atRisk } = streak;
+  const { current, longest, longestStart, longestEnd, lastStudyDate, activeToday, atRisk, restToday } = streak;
   const longestRun = longest > current && longestStart
-    ? note(`Longest: ${count(longest, 'day', 'days')}, ${days(longestStart, longestEnd)}`)
-    : longest > 0 && note('Your longest so far');
-  if (atRisk) return [mark('warn', 'At risk: finish a session today'), longestRun];
-  if (activeToday) return [mark('good', 'Studied today'), longestRun];
-  if (lastStudyDate) return [note(`Last study day: ${longDay(lastStudyDate)}`), longestRun];
-  return [note('Begins with your first finished session')];
+    ? note(t('streak.longest', { count: longest, days: days(longestStart, longestEnd) }))
+    : longest > 0 && note(t('streak.record'));
+  if (activeToday) return [mark('good', t('streak.studied')), longestRun];
+  if (restToday) return [mark('good', t('streak.rest')), longestRun];
+  if (atRisk) return [mark('warn', t('streak.atRisk')), longestRun];
+  if (lastStudyDate) return [note(t('streak.last', { day: longDay(lastStudyDate) })), longestRun];
+  return [note(t('streak.begins'))];
 }
 
 function answerNotes(row, { activeToday }) {
-  if (!row?.answers) return [note(activeToday ? 'A finished session without answers' : 'Nothing yet today')];
-  const sessions = count(row.sessionsCompleted, 'session', 'sessions');
+  if (!row?.answers) return [note(t(activeToday ? 'answers.noAnswers' : 'answers.none'))];
+  return [note(share(row)), note(sessions(row))];
+}
+
+const share = (row) => t('answers.right', { share: percent(row.correctAnswers / row.answers) });
+
+const sessions = (row) => join(
+  t('count.sessions', { count: row.sessionsCompleted }), minutes(Math.floor(row.studySeconds / 60)));
+
+function goalNotes(goal, day, row) {
+  const isMet = goal.answersToday >= goal.answersPerDay;
   return [
-    note(h('b', null, percent(row.correctAnswers / row.answers)), ' right'),
-    note(`${sessions}, ${minutes(row.studyTimeMinutes)}`),
+    bar([['right', Math.min(goal.answersToday, goal.answersPerDay)]], goal.answersPerDay),
+    isMet
+      ? mark('good', t('goal.met', { goal: goal.answersPerDay }))
+      : note(t('goal.of', { goal: goal.answersPerDay, count: goal.answersPerDay - goal.answersToday })),
+    h('ol', { class: 'week' }, goal.week.map((met, index) => weekDot(met, dayAfter(day, index - 6)))),
+    note(join(t('goal.week', { count: goal.daysMet7 }), row?.answers > 0 && share(row))),
   ];
 }
 
-function dueNotes(due) {
-  const later = due.slice(1).reduce((sum, day) => sum + day.items, 0);
-  return [
-    note(due[0].items ? 'Including overdue items' : 'All caught up'),
-    note(`${number(later)} more in the ${due.length - 1} days after`),
-  ];
+function weekDot(met, date) {
+  const text = t(met ? 'goal.dayMet' : 'goal.dayMissed', { day: weekday(date, 'long') });
+  return h('li', { class: met ? 'met' : null },
+    h('span', { class: 'unseen' }, text), h('span', { 'aria-hidden': 'true' }, weekday(date, 'narrow')));
 }
 
-const note = (...content) => h('p', { class: 'note' }, content);
-
-function mark(kind, text) {
-  const paths = { good: 'M3 8.5l3.2 3.2L13 5', warn: 'M8 3v6M8 12.2v.6' };
-  return h('p', { class: `mark ${kind}` },
-    s('svg', { width: 16, height: 16, viewBox: '0 0 16 16', 'aria-hidden': 'true' },
-      s('path', { d: paths[kind] })),
-    text);
+function nextNotes({ due, workload, isOwn }) {
+  const [{ items, overdue = 0 }, ...later] = due;
+  const link = isOwn && appLink(items);
+  if (!items) return [mark('good', t('next.caughtUp')), note(nextDue(later)), link];
+  const split = t('next.split', { today: items - overdue, overdue });
+  const time = workload?.minutes && t('next.minutes', { count: workload.minutes });
+  return [note(time ? t('next.splitAndTime', { split, time }) : split), link];
 }
 
-/** The totals since the first day. */
-export function totals({ progress }) {
-  const { unlearned, learning, shortTermMastered, longTermMastered } = progress.masteryStats;
-  const whole = unlearned + learning + shortTermMastered + longTermMastered;
-  const figures = [
-    ['Items learned', number(progress.totalItemsLearned)],
-    ['Sessions', number(progress.totalSessionsCompleted)],
-    ['Study time', minutes(progress.totalStudyTimeMinutes)],
-    ['Right answers', percent(progress.accuracyRate)],
-  ];
-  return h('section', { class: 'card totals', 'aria-labelledby': 'totals', 'data-key': 'totals' },
-    h('h2', { id: 'totals' }, 'All together'),
-    h('dl', { class: 'figures' }, figures.map(([name, value]) =>
-      h('div', null, h('dt', null, name), h('dd', null, value)))),
-    h('div', null,
-      h('h3', null, `Of the ${count(whole, 'item', 'items')} there are`),
-      bar([longTermMastered, shortTermMastered, learning], whole),
-      legend([longTermMastered, shortTermMastered, learning, unlearned])),
-  );
+function nextDue(later) {
+  const next = later.find((day) => day.items);
+  return next
+    ? t('next.later', { count: next.items, day: weekday(next.date, 'long') })
+    : t('next.nothing', { count: later.length });
+}
+
+/** A button that opens the learning app; null if the server does not know its address. */
+export function appLink(items) {
+  const { content: url } = document.querySelector('meta[name=app]');
+  return url && h('a', { class: 'button', href: url, 'data-key': 'app' }, t(items ? 'next.start' : 'next.open'));
 }

@@ -1,30 +1,34 @@
 // A year of study days: a grid with a shade for each day's answers, navigated with arrow keys.
 
 import { h, s } from './dom.js';
-import {
-  count, dayAfter, fullDay, instant, longDay, minutes, month, number, percent, weekday, weekdayOf,
-} from './format.js';
+import { dayAfter, fullDay, instant, longDay, minutes, month, percent, weekday, weekdayOf } from './format.js';
+import { join, t } from './i18n.js';
+import { monthTable, review } from './review.js';
 
-const SHADES = 5;
+const SHADES = 4; // for days with study
 const MAX_YEARS_BACK = 10;
 
 /** The section. `view` has the selected year and day. */
 export function year(data, view) {
   const { days, day: today } = data;
   const studied = [...days.values()].filter((day) => day.date.startsWith(`${view.year}-`));
-  const ranking = studied.map((day) => day.answers).filter(Boolean).sort((a, b) => a - b);
-  const labels = { 'aria-label': `Study days of ${view.year}`, 'aria-describedby': 'year-keys' };
-  return h('section', { class: 'card wide', 'aria-labelledby': 'year', 'data-key': 'year' },
+  const scale = scaleOf(studied.map((day) => day.answers));
+  const labels = { 'aria-label': t('year.grid', { year: `${view.year}` }), 'aria-describedby': 'year-keys' };
+  return h('section', { class: 'section', 'aria-labelledby': 'year', 'data-key': 'year' },
     h('div', { class: 'head' },
-      h('h2', { id: 'year' }, 'Study days'), yearPicker(view, Number(today.slice(0, 4)))),
-    h('p', { class: 'note' }, summary(studied, view, data)),
-    h('div', { class: 'scroll', id: 'year-scroll' },
-      h('table', { class: 'year', role: 'grid', ...labels },
-        grid(view, today, (day) => shade(days.get(day)?.answers ?? 0, ranking), days))),
-    h('div', { class: 'beneath' },
-      readout(view.preview ?? view.day, days),
-      h('div', { class: 'scale', 'aria-hidden': 'true' }, 'Fewer answers', swatches(), 'more')),
-    h('p', { id: 'year-keys', class: 'unseen' }, 'Arrow keys go from day to day and from week to week.'));
+      h('h2', { id: 'year', tabindex: -1 }, t('year.title')), yearPicker(view, Number(today.slice(0, 4)))),
+    h('div', { class: 'cards' },
+      h('div', { class: 'card wide', 'data-key': 'grid' },
+        h('h3', null, t('year.days')),
+        h('p', { class: 'note' }, summary(studied, view, data)),
+        h('div', { class: 'scroll', id: 'year-scroll' },
+          h('table', { class: 'year', role: 'grid', ...labels },
+            grid(view, today, (day) => shadeOf(days.get(day), scale), days))),
+        h('div', { class: 'beneath' },
+          readout(view.preview ?? view.day, days),
+          h('div', { class: 'scale', 'aria-hidden': 'true' }, t('year.fewer'), swatches(), t('year.more'))),
+        h('p', { id: 'year-keys', class: 'unseen' }, t('year.keys'))),
+      studied.length > 0 && [review(data, view.year), monthTable(data, view.year)]));
 }
 
 function yearPicker(view, last) {
@@ -33,24 +37,25 @@ function yearPicker(view, last) {
       class: 'step', type: 'button', 'aria-label': name,
       'data-year': view.year + by, 'aria-disabled': isDisabled && 'true',
     }, arrow(path));
-  return h('div', { class: 'years', role: 'group', 'aria-label': 'Year' },
-    step('Year before', -1, 'M10 3L5 8l5 5', view.year <= last - MAX_YEARS_BACK),
+  return h('div', { class: 'years', role: 'group', 'aria-label': t('year.picker') },
+    step(t('year.before'), -1, 'M10 3L5 8l5 5', view.year <= last - MAX_YEARS_BACK),
     h('span', { class: 'chosen' }, view.year),
-    step('Year after', 1, 'M6 3l5 5-5 5', view.year >= last));
+    step(t('year.after'), 1, 'M6 3l5 5-5 5', view.year >= last));
 }
 
 const arrow = (d) =>
   s('svg', { width: 16, height: 16, viewBox: '0 0 16 16', 'aria-hidden': 'true' }, s('path', { d }));
 
 function summary(studied, view, { streak, day }) {
-  if (view.loading === view.year) return `Loading ${view.year} …`;
+  const year = `${view.year}`;
+  if (view.loading === view.year) return t('year.loading', { year });
   const active = studied.filter((day) => day.answers || day.sessionsCompleted);
   const answers = studied.reduce((sum, day) => sum + day.answers, 0);
   const text = active.length
-    ? `${count(active.length, 'study day', 'study days')}, ${count(answers, 'answer', 'answers')}.`
-    : `No study days in ${view.year}.`;
+    ? t('year.summary', { days: t('count.studyDays', { count: active.length }), answers: t('count.answers', { count: answers }) })
+    : t('year.empty', { year });
   const ended = streak.lastStudyDate && !streak.lastStudyDate.startsWith(day.slice(0, 4));
-  return ended ? `${text} The most recent study day was ${longDay(streak.lastStudyDate)}.` : text;
+  return ended ? `${text} ${t('year.recent', { day: longDay(streak.lastStudyDate) })}` : text;
 }
 
 function grid(view, today, shadeOf, days) {
@@ -91,34 +96,42 @@ function cell(day, view, today, shadeOf, days) {
   });
 }
 
-/** 0 without answers, else 1 to 4: the day's quartile among the year's days with answers. */
-function shade(answers, ranking) {
-  if (!answers) return 0;
-  return 1 + Math.floor(((SHADES - 1) * ranking.findIndex((other) => other >= answers)) / ranking.length);
+/**
+ * The number of answers with the darkest shade: the 90th percentile (by nearest rank) of the year's days with answers.
+ * At least one answer for each shade, so that one more answer never skips a shade.
+ */
+export function scaleOf(answers) {
+  const ranking = answers.filter(Boolean).sort((a, b) => a - b);
+  return Math.max(SHADES, ranking[Math.ceil(0.9 * ranking.length) - 1] ?? 0);
 }
 
+/** The shade of a number of answers: 0 for none, else from 1 to 4 in proportion to the scale. */
+export const shade = (answers, scale) => Math.min(SHADES, Math.ceil((SHADES * answers) / scale));
+
+/** The shade of a day. A session without answers is study, too. */
+const shadeOf = (row, scale) => (row ? Math.max(shade(row.answers, scale), row.sessionsCompleted ? 1 : 0) : 0);
+
 function describe(row) {
-  if (!row) return 'no study';
-  const { sessionsCompleted: sessions } = row;
-  const parts = [
-    count(row.answers, 'answer', 'answers'),
-    row.answers ? `${percent(row.correctAnswers / row.answers)} right` : '',
-    sessions ? `${count(sessions, 'session', 'sessions')} of ${minutes(row.studyTimeMinutes)}` : '',
-    row.itemsLearned ? `${number(row.itemsLearned)} newly learned` : '',
-  ];
-  return parts.filter(Boolean).join(', ');
+  if (!row) return t('year.noStudy');
+  const { answers, sessionsCompleted: sessions } = row;
+  return join(
+    t('count.answers', { count: answers }),
+    answers > 0 && t('answers.right', { share: percent(row.correctAnswers / answers) }),
+    sessions > 0 && t('year.sessions', {
+      sessions: t('count.sessions', { count: sessions }), time: minutes(Math.floor(row.studySeconds / 60)) }),
+    row.itemsLearned > 0 && t('year.learned', { count: row.itemsLearned }));
 }
 
 function readout(day, days) {
   const step = (name, by, d) =>
     h('button', { class: 'step', type: 'button', 'data-step': by, 'aria-label': name }, arrow(d));
   return h('div', { class: 'readout' },
-    step('Day before', -1, 'M10 3L5 8l5 5'),
+    step(t('year.dayBefore'), -1, 'M10 3L5 8l5 5'),
     h('p', { id: 'chosen-day' }, h('b', null, fullDay(day)), h('span', null, describe(days.get(day)))),
-    step('Day after', 1, 'M6 3l5 5-5 5'));
+    step(t('year.dayAfter'), 1, 'M6 3l5 5-5 5'));
 }
 
-const swatches = () => Array.from({ length: SHADES }, (_, index) =>
+const swatches = () => Array.from({ length: SHADES + 1 }, (_, index) =>
   s('svg', { width: 12, height: 12 }, s('rect', { class: `heat-${index}`, width: 12, height: 12, rx: 3 })));
 
 /** The day to which a key moves from `day`; null if the key does not move. */

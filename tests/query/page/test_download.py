@@ -30,7 +30,7 @@ def open_page(visit: Visits, demo: Stack) -> Page:
     user = f"page-{uuid.uuid4()}"
     demo.publish(*browser.lesson(user, 3, 1, ago=timedelta(minutes=10)))
     page = visit().open(user)
-    expect(page.get_by_role("region", name="Your data")).to_be_visible(timeout=30_000)
+    expect(page.get_by_role("region", name="My data")).to_be_visible(timeout=30_000)
     return page
 
 
@@ -90,4 +90,5 @@ def test_an_administrator_saves_an_exported_record_from_the_list_of_operations(
 def test_support_cannot_export_a_record(visit: Visits) -> None:
     page = visit().open("sue", "support", f"#/learner/{browser.DEMO}")
     expect(page.get_by_role("region", name="Today")).to_be_visible()
-    expect(page.get_by_role("region", name="Their data")).to_have_count(0)
+    expect(page.get_by_role("region", name="Their data")).to_contain_text("What is kept")
+    expect(page.get_by_role("button", name="Download their data")).to_have_count(0)

@@ -81,7 +81,8 @@ def test_compressed_files_have_the_same_content_and_are_within_the_budget(
     size = 0
     for path in ["/", *(f"/page/{version(query_api)}/{name}" for name in FILES)]:
         plain, gzipped = (query_api.request("GET", path, headers=headers) for headers in ({}, GZIP))
-        assert plain.headers["vary"] == gzipped.headers["vary"] == "Accept-Encoding"
+        assert plain.headers["vary"] == gzipped.headers["vary"]
+        assert "Accept-Encoding" in plain.headers["vary"]
         size += len(gzipped.body)
         body = bytes(gzipped.body)
         if gzipped.headers.get("content-encoding") == "gzip":

@@ -130,7 +130,7 @@ def test_tab_reaches_every_control(visit: Visits) -> None:
     page = visit().open(role="admin")
     page.evaluate("document.body.focus()")
     controls = page.evaluate(
-        """[...document.querySelectorAll('a, button, input, summary, [tabindex="0"]')]
+        """[...document.querySelectorAll('a, button, input, select, summary, [tabindex="0"]')]
            .filter((element) => element.checkVisibility()).length"""
     )
     reached = []
@@ -139,7 +139,7 @@ def test_tab_reaches_every_control(visit: Visits) -> None:
         reached.append(page.evaluate(_FOCUSED))
     names = [name for name, _ in reached]
     for name in ("Skip to the numbers", "Administration", "A learner’s id", "Year before",
-                 "2024-10-06", "Day after", "The weeks as a table"):  # fmt: skip
+                 "2024-10-06", "Day after", "The weeks as a table", "Language"):  # fmt: skip
         assert name in names
     assert len(set(names)) == controls
     assert {outline for _, outline in reached} == {"solid"}

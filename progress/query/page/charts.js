@@ -1,0 +1,103 @@
+// Charts as plain SVG: columns and lines. Positions are percentages, so a chart fits any width.
+
+import { h, s } from './dom.js';
+import { number } from './format.js';
+
+/**
+ * Columns, one for each entry: `parts` are [class, value] from the bottom up, `title` describes the column. `top` is the
+ * value at the upper edge.
+ */
+export function columns(entries, top, label) {
+  const width = 100 / entries.length;
+  return s('svg', { class: 'bars', role: 'img', 'aria-label': label },
+    s('line', { class: 'rule', x1: 0, x2: '100%', y1: 1, y2: 1 }),
+    entries.map(({ parts, title }, index) => s('g', null,
+      s('title', null, title),
+      s('rect', { class: 'hit', x: `${width * index}%`, width: `${width}%`, y: 0, height: '100%' }),
+      stack(parts, top).map(([name, y, height]) => s('rect', {
+        class: name, x: `${width * (index + 0.14)}%`, width: `${0.72 * width}%`, y: `${y}%`, height: `${height}%`, rx: 2,
+      })))));
+}
+
+/** The class, upper edge and height of each part that is above 0, in percent. */
+function stack(parts, top) {
+  let y = 100;
+  return parts.filter(([, value]) => value > 0).map(([name, value]) => {
+    const height = Math.max((96 * value) / (top || 1), 1.5);
+    y -= height;
+    return [name, y, height];
+  });
+}
+
+/**
+ * Lines over equal steps: `series` are { name, values }, with null where there is no value. `low` and `high` are the
+ * values at the lower and the upper edge.
+ */
+export function lines(series, [low, high], label) {
+  const steps = Math.max(1, series[0].values.length - 1);
+  const point = (value, index) =>
+    `${round((100 * index) / steps)},${round(97 - (94 * (value - low)) / (high - low || 1))}`;
+  return s('svg', { class: 'lines', viewBox: '0 0 100 100', preserveAspectRatio: 'none', role: 'img', 'aria-label': label },
+    [3, 50, 97].map((y) => s('line', { class: 'rule', x1: 0, x2: 100, y1: y, y2: y })),
+    series.map(({ name, values }) => s('path', { class: name, d: path(values, point) })));
+}
+
+const round = (value) => Math.round(100 * value) / 100;
+
+/** A path through the values. A value between two gaps is drawn as a dot. */
+function path(values, point) {
+  let isDrawing = false;
+  return values.map((value, index) => {
+    if (value == null) {
+      isDrawing = false;
+      return '';
+    }
+    const at = point(value, index);
+    const isAlone = !isDrawing && values[index + 1] == null;
+    const command = isAlone ? `M${at}h0` : `${isDrawing ? 'L' : 'M'}${at}`;
+    isDrawing = true;
+    return command;
+  }).join('');
+}
+
+/** Labels below a chart: `labels` are [step, text], of `steps` steps. */
+export function axis(labels, steps) {
+  return s('svg', { class: 'axis', 'aria-hidden': 'true' }, labels.map(([step, text]) =>
+    s('text', { x: `${(100 * (step + 0.14)) / steps}%`, y: 14 }, text)));
+}
+
+/** A legend: `entries` are [class, text]. */
+export function legend(entries) {
+  return h('ul', { class: 'legend' }, entries.map(([name, ...text]) =>
+    h('li', null,
+      s('svg', { width: 12, height: 12, 'aria-hidden': 'true' }, s('rect', { class: name, width: 12, height: 12, rx: 3 })),
+      text)));
+}
+
+/** A bar of the parts in proportion to the total. A part above 0 is always visible. */
+export function bar(parts, total) {
+  let x = 0;
+  return s('svg', { class: 'bar', 'aria-hidden': 'true' }, parts.map(([name, value]) => {
+    const width = value && Math.min(Math.max((100 * value) / (total || 1), 0.6), 100 - x);
+    const part = s('rect', { class: name, x: `${x}%`, y: 0, width: `${width}%`, height: '100%' });
+    x += width;
+    return part;
+  }));
+}
+
+/** The next round number, as the top of a scale. */
+export function roundUp(most) {
+  const size = 10 ** Math.floor(Math.log10(Math.max(most, 10)));
+  return [1, 1.5, 2, 3, 4, 5, 6, 8, 10].map((step) => step * size).find((top) => top >= most);
+}
+
+/** A column as an item of a list, with its number above and its name below. `text` says the same to screen readers. */
+export function post(value, most, text, ...name) {
+  const height = value && Math.max((100 * value) / most, 2);
+  return h('li', null,
+    h('span', { class: 'unseen' }, text),
+    h('span', { class: 'of', 'aria-hidden': 'true' }, value ? number(value) : ''),
+    s('svg', { class: 'post', 'aria-hidden': 'true' },
+      s('rect', { class: 'right', x: '14%', width: '72%', y: `${100 - height}%`, height: `${height}%`, rx: 2 })),
+    h('span', { class: 'of', 'aria-hidden': 'true' }, name));
+}

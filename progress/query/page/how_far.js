@@ -1,0 +1,109 @@
+// How far: all items by stage, and for each level and skill what is known, the pace and the expected date.
+
+import { bar, legend } from './charts.js';
+import { h } from './dom.js';
+import { minutes, monthYear, number, percent, share } from './format.js';
+import { t } from './i18n.js';
+import { card, mark, note, section } from './layout.js';
+
+const STAGES = ['longTermMastered', 'shortTermMastered', 'learning'];
+const shades = (row) => STAGES.map((name, index) => [`stage-${index}`, row[name]]);
+
+export function howFar(data) {
+  const waiting = isCounting(data) && mark('wait', t('levels.counting'));
+  return section('how-far', t('howFar.title'),
+    totals(data), skills(data, waiting), levels(data, waiting));
+}
+
+/**
+ * True if the learner's newest events are not in the levels and skills yet: an item has one level, so the stages of all
+ * levels add up to those of the learner, who is counted at once.
+ */
+function isCounting({ levels: rows, progress, projections }) {
+  const differs = STAGES.some((name) =>
+    rows.reduce((count, row) => count + row[name], 0) !== progress.masteryStats[name]);
+  const batch = projections.find((row) => row.name === 'level_stats');
+  return differs || (batch?.eventsBehind > 0 && Date.parse(progress.lastUpdated) > Date.parse(batch.updatedAt ?? 0));
+}
+
+function totals({ progress }) {
+  const stages = progress.masteryStats;
+  const whole = stages.unlearned + STAGES.reduce((count, name) => count + stages[name], 0);
+  const figures = [
+    [t('totals.learned'), number(progress.totalItemsLearned)],
+    [t('totals.sessions'), number(progress.totalSessionsCompleted)],
+    [t('totals.time'), minutes(progress.totalStudyTimeMinutes)],
+    [t('totals.right'), percent(progress.accuracyRate)],
+  ];
+  return card('totals', t('totals.title'), null,
+    h('dl', { class: 'figures' }, figures.map(([name, value]) =>
+      h('div', null, h('dt', null, name), h('dd', null, value)))),
+    note(t('totals.items', { count: whole })),
+    bar(shades(stages), whole),
+    stageLegend({ ...stages, unmet: stages.unlearned }));
+}
+
+const stageLegend = (counts) => legend([...STAGES, 'unmet'].map((name, index) => [
+  `stage-${index}`, ...(counts ? [h('b', null, number(counts[name])), ' '] : []), t(`stage.${name}`)]));
+
+function levels({ levels: rows }, waiting) {
+  const hasPace = rows.some((row) => row.masteredLast28Days != null);
+  const headers = [t('levels.known'), hasPace && t('levels.pace'), hasPace && t('levels.expected'), t('levels.right')];
+  return card('levels', t('levels.title'), 'wide', waiting,
+    note(currentLevel(rows)),
+    shareTable(t('levels.level'), headers, rows.map((row) => [
+      row.level === 'UNKNOWN' ? t('levels.none') : row.level, row,
+      hasPace && pace(row), hasPace && expected(row)])),
+    stageLegend());
+}
+
+/** The current level is the lowest that is not reached. */
+function currentLevel(rows) {
+  const known = rows.filter((row) => row.level !== 'UNKNOWN' && row.catalogueItems > 0);
+  const isReached = (row) => row.reached ?? row.progressRate >= 0.8;
+  const current = known.find((row) => !isReached(row));
+  if (!known.length) return t('levels.noCatalogue');
+  if (!current) return t('levels.allReached');
+  const goal = Math.ceil(0.8 * current.catalogueItems);
+  return t('levels.current', { level: current.level, goal });
+}
+
+const pace = (row) => (row.level === 'UNKNOWN' ? '–' : t('levels.items', { count: row.masteredLast28Days }));
+
+function expected(row) {
+  if (row.level === 'UNKNOWN') return '–';
+  if (row.reached) return t('levels.reached');
+  return row.expectedDate ? monthYear(row.expectedDate) : '–';
+}
+
+function skills({ domains: rows }, waiting) {
+  return card('skills', t('skills.title'), null, waiting,
+    rows.length === 0 && note(t('levels.noCatalogue')),
+    shareTable(t('skills.skill'), [t('levels.known'), t('levels.right')],
+      rows.map((row) => [t(`skills.${row.domain}`), row])),
+    stageLegend());
+}
+
+function shareTable(first, headers, rows) {
+  if (!rows.length) return null;
+  const [known, ...rest] = headers.filter(Boolean);
+  return h('table', { class: 'shares' },
+    h('thead', null, h('tr', null,
+      h('th', { scope: 'col' }, first),
+      h('th', { scope: 'col', class: 'grow' }, known),
+      rest.map((name) => h('th', { scope: 'col', class: 'end' }, name)))),
+    h('tbody', null, rows.map(([name, row, ...cells]) => tableRow(name, row, cells.filter(Boolean)))));
+}
+
+function tableRow(name, row, cells) {
+  const count = row.longTermMastered + row.shortTermMastered;
+  const total = row.catalogueItems;
+  return h('tr', null,
+    h('th', { scope: 'row' }, name),
+    h('td', { class: 'grow' },
+      bar(shades(row), total ?? row.itemsStudied),
+      h('span', { class: 'of' }, total == null
+        ? t('levels.ofStudied', { known: count, count: row.itemsStudied })
+        : t('levels.ofTotal', { known: count, count: total, share: share(row.progressRate) }))),
+    [...cells, percent(row.accuracyRate)].map((cell) => h('td', { class: 'end' }, cell)));
+}

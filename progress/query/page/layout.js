@@ -1,0 +1,41 @@
+// The parts that the sections of the page share: section, card, mark, table.
+
+import { h, s } from './dom.js';
+
+/** A section with a heading, and cards that share the rows of a grid. */
+export function section(id, title, ...cards) {
+  return h('section', { class: 'section', 'aria-labelledby': id, 'data-key': id },
+    h('h2', { id, tabindex: -1 }, title),
+    h('div', { class: 'cards' }, cards));
+}
+
+/** A card with a heading of its own. `style` is "wide" for a card over the whole width. */
+export function card(key, title, style, ...content) {
+  return h('div', { class: `card ${style ?? ''}`.trim(), 'data-key': key }, h('h3', null, title), content);
+}
+
+export const note = (...content) => h('p', { class: 'note' }, content);
+
+const MARKS = { good: 'M3 8.5l3.2 3.2L13 5', warn: 'M8 3v6M8 12.2v.6', wait: 'M8 4v4.2l2.6 1.8' };
+
+/** A short statement with an icon: good, warn (something to do) or wait (being counted). */
+export function mark(kind, text) {
+  return h('p', { class: `mark ${kind}` },
+    s('svg', { width: 16, height: 16, viewBox: '0 0 16 16', 'aria-hidden': 'true' }, s('path', { d: MARKS[kind] })),
+    text);
+}
+
+/** A table. `rows` are lists of cells, the first of which is the row's header; numbers stand at the end of their cell. */
+export function table(headers, rows, style = '') {
+  return h('table', { class: `rows ${style}`.trim() },
+    h('thead', null, h('tr', null, headers.map((name, index) =>
+      h('th', { scope: 'col', class: index ? 'end' : null }, name)))),
+    h('tbody', null, rows.map(([first, ...cells]) => h('tr', null,
+      h('th', { scope: 'row' }, first),
+      cells.map((cell) => h('td', { class: 'end' }, cell))))));
+}
+
+/** A table that a button unfolds. */
+export const unfolded = (summary, label, ...content) => h('details', null,
+  h('summary', null, summary),
+  h('div', { class: 'scroll', tabindex: 0, role: 'group', 'aria-label': label }, content));

@@ -1,0 +1,99 @@
+// A year in review, and its months as a table.
+
+import { h, s } from './dom.js';
+import { dayAfter, days as span, longDay, minutes, month, number, percent, weekday, weekdayOf } from './format.js';
+import { t } from './i18n.js';
+import { card, table } from './layout.js';
+import { accuracy, sum } from './periods.js';
+
+/** The months of a year up to the present one, as a table. */
+export function monthTable({ days, day }, year) {
+  const rows = monthsOf(days, year).filter((period) => period.start <= day);
+  return card('months', t('months.title'), null, h('div', { class: 'scroll', tabindex: 0, role: 'group', 'aria-label': t('months.title') },
+    table([t('months.month'), t('week.studyDays'), t('week.answers'), t('week.right'), t('week.time'), t('week.learned')],
+      rows.toReversed().map((period) => [
+        month(period.start, 'long'), number(period.activeDays), number(period.answers), percent(accuracy(period)),
+        minutes(Math.floor(period.studySeconds / 60)), number(period.itemsLearned)]))));
+}
+
+const monthsOf = (days, year) => Array.from({ length: 12 }, (_, index) => {
+  const start = new Date(Date.UTC(year, index, 1)).toISOString().slice(0, 10);
+  return sum(days, start, new Date(Date.UTC(year, index + 1, 0)).toISOString().slice(0, 10));
+});
+
+/** The year in a few large numbers, which a learner can share as a text. */
+export function review(data, year) {
+  const facts = factsOf(data, year);
+  const title = t(year === Number(data.day.slice(0, 4)) ? 'review.soFar' : 'review.title', { year: `${year}` });
+  return h('div', { class: 'card review', 'data-key': 'review' },
+    h('h3', null, title),
+    h('dl', null, facts.map(([key, value]) =>
+      h('div', null, h('dt', null, t(`review.${key}`)), h('dd', null, value)))),
+    skyline(monthsOf(data.days, year)),
+    h('p', { class: 'note' }, highlights(data, year).join(' ')),
+    data.isOwn && h('button', { class: 'button', type: 'button', 'data-share': 'year', 'data-key': 'share' }, t('review.share')));
+}
+
+function factsOf(data, year) {
+  const total = sum(data.days, `${year}-01-01`, `${year}-12-31`);
+  return [
+    ['studyDays', number(total.activeDays)],
+    ['answers', number(total.answers)],
+    ['time', minutes(Math.floor(total.studySeconds / 60))],
+    ['learned', number(total.itemsLearned)],
+  ];
+}
+
+function highlights({ days, restDays }, year) {
+  const rows = [...days.values()].filter(({ date }) => date.startsWith(`${year}-`)).sort((a, b) => (a.date < b.date ? -1 : 1));
+  const best = rows.reduce((most, row) => (row.answers > most.answers ? row : most));
+  const run = longestRun(rows.filter((row) => row.sessionsCompleted).map(({ date }) => date), new Set(restDays));
+  const texts = [];
+  if (run.length > 1) texts.push(t('review.run', { count: run.length, days: span(run[0], run.at(-1)) }));
+  if (best.answers) texts.push(t('review.best', { day: longDay(best.date), count: best.answers }));
+  const name = favouriteWeekday(rows);
+  if (rows.length >= 14 && name) texts.push(t('review.weekday', { day: name }));
+  return texts;
+}
+
+/** The longest run of study days; rest days between them do not break it. */
+function longestRun(dates, restDays) {
+  let longest = [];
+  let run = [];
+  for (const date of dates) {
+    let next = run.length && dayAfter(run.at(-1), 1);
+    while (next && next < date && restDays.has(next)) next = dayAfter(next, 1);
+    run = next === date ? [...run, date] : [date];
+    if (run.length > longest.length) longest = run;
+  }
+  return longest;
+}
+
+/** The weekday with the most answers. */
+function favouriteWeekday(rows) {
+  const answers = [0, 0, 0, 0, 0, 0, 0];
+  for (const row of rows) answers[weekdayOf(row.date)] += row.answers;
+  const most = Math.max(...answers);
+  return most ? weekday(dayAfter('2024-01-01', answers.indexOf(most)), 'long') : null;
+}
+
+/** The months as columns without numbers. */
+function skyline(months) {
+  const most = Math.max(...months.map((period) => period.answers), 1);
+  return s('svg', { class: 'skyline', 'aria-hidden': 'true' }, months.map(({ answers }, index) => {
+    const height = Math.max((100 * answers) / most, 3);
+    return s('rect', { x: `${(100 * (index + 0.1)) / 12}%`, width: `${80 / 12}%`, y: `${100 - height}%`, height: `${height}%`, rx: 3 });
+  }));
+}
+
+/** Offer the year as a text to the device's share menu, or copy it. Resolve to true if it was copied. */
+export async function share(data, year) {
+  const facts = factsOf(data, year).map(([key, value]) => `${t(`review.${key}`)}: ${value}`);
+  const text = [t('review.title', { year: `${year}` }), ...facts, ...highlights(data, year)].join('\n');
+  if (navigator.share) {
+    await navigator.share({ text }).catch(() => {}); // the user closed the menu
+    return false;
+  }
+  await navigator.clipboard.writeText(text);
+  return true;
+}

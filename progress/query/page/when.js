@@ -1,0 +1,60 @@
+// When: answers and accuracy by hour of the day, and the items that fall due by day.
+
+import { columns, post, roundUp } from './charts.js';
+import { h } from './dom.js';
+import { dayOfMonth, fullDay, hour, number, percent, weekday } from './format.js';
+import { join, t } from './i18n.js';
+import { card, note, section, table, unfolded } from './layout.js';
+
+const MIN_ANSWERS = 50; // fewer answers do not make an hour the best one
+const SHOWN_DAYS = 14;
+
+export const when = (data) => section('when', t('when.title'), data.hours && hours(data), due(data));
+
+function hours({ hours: rows }) {
+  const byHour = new Map(rows.map((row) => [row.hour, row]));
+  const all = Array.from({ length: 24 }, (_, index) =>
+    byHour.get(index) ?? { hour: index, answers: 0, correctAnswers: 0, accuracyRate: null });
+  const top = roundUp(Math.max(...all.map((row) => row.answers)));
+  return card('hours', t('hours.title'), null,
+    note(rows.length ? summary(rows) : t('hours.none')),
+    rows.length > 0 && h('div', { class: 'chart grows' },
+      h('span', { class: 'most', 'aria-hidden': 'true' }, number(top)),
+      columns(all.map((row) => ({
+        parts: [['right', row.correctAnswers], ['wrong', row.answers - row.correctAnswers]],
+        title: t('hours.hour', { hour: hour(row.hour), text: describe(row) }),
+      })), top, t('hours.chart')),
+      h('ol', { class: 'ticks', 'aria-hidden': 'true' }, [0, 6, 12, 18].map((value) => h('li', null, hour(value))))),
+    rows.length > 0 && unfolded(t('hours.table'), t('hours.title'), table(
+      [t('hours.from'), t('week.answers'), t('week.right')],
+      rows.map((row) => [hour(row.hour), number(row.answers), percent(row.accuracyRate)]))));
+}
+
+const describe = (row) => (row.answers
+  ? join(t('count.answers', { count: row.answers }), t('answers.right', { share: percent(row.accuracyRate) }))
+  : t('weeks.noAnswers'));
+
+/** The busiest hour and, among the hours with enough answers, the best one. */
+function summary(rows) {
+  const busiest = rows.reduce((most, row) => (row.answers > most.answers ? row : most));
+  const enough = rows.filter((row) => row.answers >= MIN_ANSWERS);
+  const best = enough.length > 1 && enough.reduce((most, row) => (row.accuracyRate > most.accuracyRate ? row : most));
+  const texts = [t('hours.busiest', { hour: hour(busiest.hour) })];
+  if (best) texts.push(t('hours.best', { hour: hour(best.hour), share: percent(best.accuracyRate) }));
+  return texts.join(' ');
+}
+
+function due({ due: rows }) {
+  const [today, ...later] = rows;
+  const shown = later.slice(0, SHOWN_DAYS);
+  const most = Math.max(...shown.map((day) => day.items));
+  const total = later.reduce((count, day) => count + day.items, 0);
+  return card('due', t('due.title'), null,
+    note(t('due.today', { count: today.items }), ' ',
+      t(total ? 'due.later' : 'due.nothing', { count: total, days: later.length })),
+    most > 0 && h('ol', { class: 'posts grows' }, shown.map((day) => post(
+      day.items, most, t('due.day', { day: fullDay(day.date), count: day.items }),
+      weekday(day.date, 'narrow'), h('b', null, dayOfMonth(day.date))))),
+    total > 0 && unfolded(t('due.table'), t('due.title'), table(
+      [t('due.date'), t('due.items')], rows.map((day) => [fullDay(day.date), number(day.items)]))));
+}
