@@ -48,12 +48,12 @@ const stageLegend = (counts) => legend([...STAGES, 'unmet'].map((name, index) =>
 
 function levels({ levels: rows }, waiting) {
   const hasPace = rows.some((row) => row.masteredLast28Days != null);
-  const headers = [t('levels.known'), hasPace && t('levels.pace'), hasPace && t('levels.expected'), t('levels.right')];
+  const headers = [t('levels.known'), ...(hasPace ? [t('levels.pace'), t('levels.expected')] : [t('levels.right')])];
   return card('levels', t('levels.title'), 'wide', waiting,
     note(currentLevel(rows)),
     shareTable(t('levels.level'), headers, rows.map((row) => [
       row.level === 'UNKNOWN' ? t('levels.none') : row.level, row,
-      hasPace && pace(row), hasPace && expected(row)])),
+      ...(hasPace ? [pace(row), expected(row)] : [percent(row.accuracyRate)])])),
     stageLegend());
 }
 
@@ -68,7 +68,7 @@ function currentLevel(rows) {
   return t('levels.current', { level: current.level, goal });
 }
 
-const pace = (row) => (row.level === 'UNKNOWN' ? '–' : t('levels.items', { count: row.masteredLast28Days }));
+const pace = (row) => (row.level === 'UNKNOWN' ? '–' : number(row.masteredLast28Days));
 
 function expected(row) {
   if (row.level === 'UNKNOWN') return '–';
@@ -80,19 +80,19 @@ function skills({ domains: rows }, waiting) {
   return card('skills', t('skills.title'), null, waiting,
     rows.length === 0 && note(t('levels.noCatalogue')),
     shareTable(t('skills.skill'), [t('levels.known'), t('levels.right')],
-      rows.map((row) => [t(`skills.${row.domain}`), row])),
+      rows.map((row) => [t(`skills.${row.domain}`), row, percent(row.accuracyRate)])),
     stageLegend());
 }
 
 function shareTable(first, headers, rows) {
   if (!rows.length) return null;
-  const [known, ...rest] = headers.filter(Boolean);
+  const [known, ...rest] = headers;
   return h('table', { class: 'shares' },
     h('thead', null, h('tr', null,
       h('th', { scope: 'col' }, first),
       h('th', { scope: 'col', class: 'grow' }, known),
       rest.map((name) => h('th', { scope: 'col', class: 'end' }, name)))),
-    h('tbody', null, rows.map(([name, row, ...cells]) => tableRow(name, row, cells.filter(Boolean)))));
+    h('tbody', null, rows.map(([name, row, ...cells]) => tableRow(name, row, cells))));
 }
 
 function tableRow(name, row, cells) {
@@ -105,5 +105,5 @@ function tableRow(name, row, cells) {
       h('span', { class: 'of' }, total == null
         ? t('levels.ofStudied', { known: count, count: row.itemsStudied })
         : t('levels.ofTotal', { known: count, count: total, share: share(row.progressRate) }))),
-    [...cells, percent(row.accuracyRate)].map((cell) => h('td', { class: 'end' }, cell)));
+    cells.map((cell) => h('td', { class: 'end' }, cell)));
 }

@@ -314,9 +314,7 @@ def test_steady_days_have_the_darkest_shade_and_shades_never_jump(visit: Visits)
             assert of_number[most // 4] == 1
 
 
-def test_levels_are_marked_until_the_batch_job_has_counted_them(
-    visit: Visits, demo: Stack
-) -> None:
+def test_levels_are_marked_until_the_batch_job_has_counted_them(visit: Visits, demo: Stack) -> None:
     user = create_learner(demo)
     page = visit().open(user)
     levels = page.get_by_role("region", name="How far")
