@@ -52,7 +52,7 @@ def demo(
     show.report_new(console, new, total)
     show.show_charts(console, client)
     code = sign_in_codes.issue(folder.codes, user, ["learner"])
-    show.show_next_steps(console, addresses["graphql_url"], code, user)
+    show.show_next_steps(console, addresses["graphql_url"], code)
 
 
 def _replace_unencodable() -> None:

@@ -56,13 +56,11 @@ def _charts(overview: Overview, history: History, last: date) -> list[tuple[str,
     return drawn
 
 
-def show_next_steps(console: Console, url: str, code: str, user: str) -> None:
+def show_next_steps(console: Console, url: str, code: str) -> None:
     """Print the next steps, but no token, because terminal output is often shared."""
     console.print()
     console.rule("[bold]Next", align="left", style="dim")
     console.print("  The learner's page. This address signs in once, within ten minutes:")
     console.print(f"{url.removesuffix('graphql')}#sign-in={code}", soft_wrap=True, highlight=False)
-    console.print(f"  GraphiQL: {url}", highlight=False)
-    console.print('  Set its headers to {"Authorization": "Bearer TOKEN"}, with the token from:')
-    console.print(f"  .venv/bin/progress token --user {user}", highlight=False)
+    console.print(f"  GraphiQL, in the tab that is signed in: {url}", highlight=False)
     console.print("  The stack keeps running. To stop it: .venv/bin/progress down")

@@ -1,14 +1,11 @@
 """The query fields of the contract, and the roles that may read the fields."""
 
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
-
-from graphql import GraphQLSchema, build_schema, extend_schema, parse, print_schema
 
 from progress.adapters.postgres import database
 from progress.query.execution.selections import QUERY
-from progress.query.graphql.schema import FIELDS, SCHEMA
+from progress.query.graphql.schema import FIELDS
 from tests.support import rows_by_hand
 from tests.support.api import Api
 
@@ -31,22 +28,8 @@ EVERY_QUESTION = {
 }
 
 
-def test_the_printed_schema_matches_the_contract() -> None:
-    contract, additions = (
-        Path(__file__).with_name(name).read_text(encoding="utf-8")
-        for name in ("api.graphql", "api_additions.graphql")
-    )
-    whole = extend_schema(build_schema(contract), parse(additions))
-    assert types_of(SCHEMA._schema) == types_of(whole)
-
-
 def test_every_field_of_the_query_type_has_a_declaration() -> None:
     assert FIELDS.keys() == QUERY.fields.keys()
-
-
-def types_of(schema: GraphQLSchema) -> list[str]:
-    """Return the printed types of a schema in alphabetical order."""
-    return sorted(print_schema(schema).split("\n\n"))
 
 
 def question(name: str, user: str | None = None) -> str:

@@ -8,6 +8,7 @@ from progress.query.cache.policy import CachePolicy
 from progress.query.graphql import (
     administration,
     arguments,
+    descriptions,
     learner_fields,
     pagination,
     scalars,
@@ -113,3 +114,4 @@ SCHEMA = strawberry.Schema(
     subscription=Subscription,
     config=StrawberryConfig(scalar_map=scalars.SCALARS, default_resolver=types.read_field),
 )
+descriptions.describe(SCHEMA._schema)  # noqa: SLF001 - Strawberry has no public name for it

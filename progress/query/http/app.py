@@ -28,9 +28,10 @@ from progress.query.graphql.downloads import Downloads
 from progress.query.graphql.undelivered import UndeliveredMessages
 from progress.query.http import exports, readiness, requests, responses, sse
 from progress.query.http.cors import Cors
+from progress.query.http.developer_files import DeveloperFiles
 from progress.query.http.persisted_queries import PersistedQueries
 from progress.query.http.requests import Headers
-from progress.query.http.static_page import StaticPage, graphiql
+from progress.query.http.static_page import StaticPage
 from progress.query.http.subscriptions import StreamLimits, Streams
 from progress.query.live.hub import LiveQueries, PollIntervals
 from progress.query.read_models.queries import Queries
@@ -75,6 +76,7 @@ class QueryApi:
         introspection = settings.graphql_introspection
         is_development = settings.environment == "development"
         self._introspection = is_development if introspection is None else introspection
+        self._developer_files = DeveloperFiles(has_graphiql=self._introspection)
 
     async def answer(self, request: Request) -> Response:
         """Return the response to any request.
@@ -115,6 +117,7 @@ class QueryApi:
         error = {"error": "there is nothing at this path: use /graphql"}
         return (
             self._page.answer(request)
+            or self._developer_files.answer(request)
             or exports.answer(request, self._downloads)
             or responses.json(error, 404)
         )
@@ -148,7 +151,7 @@ class QueryApi:
     async def _execute(self, request: Request, headers: Headers, log: RequestLog) -> Response:
         """Run one operation and return its result."""
         if self._introspection and request.method == "GET" and _is_browser(request):
-            return graphiql()
+            return self._developer_files.graphiql(request)
         if rejection := _reject_by_headers(request, headers):
             return rejection
         caller, graphql_request, sha256 = await self._read(request, headers)

@@ -1,0 +1,62 @@
+"""Descriptions of the schema's types, fields, arguments and values, from descriptions.txt.
+
+Declarations in the code hold the descriptions that the contract fixes. The text file holds all
+others, so that a reader finds them in one place.
+"""
+
+import functools
+from collections.abc import Iterator
+from pathlib import Path
+
+from graphql import (
+    GraphQLArgument,
+    GraphQLEnumType,
+    GraphQLEnumValue,
+    GraphQLField,
+    GraphQLNamedType,
+    GraphQLObjectType,
+    GraphQLSchema,
+    is_introspection_type,
+    is_specified_scalar_type,
+)
+
+Described = GraphQLNamedType | GraphQLField | GraphQLArgument | GraphQLEnumValue
+
+_FILE = Path(__file__).with_suffix(".txt")
+
+
+def describe(schema: GraphQLSchema) -> None:
+    """Add the file's descriptions to the members of the schema that have no description."""
+    texts = read()
+    for keys, member in list_members(schema):
+        if member.description is None:
+            member.description = next((texts[key] for key in keys if key in texts), None)
+
+
+def list_members(schema: GraphQLSchema) -> Iterator[tuple[tuple[str, ...], Described]]:
+    """Yield the schema's members with their keys in the file, the most specific key first."""
+    for name, type_ in schema.type_map.items():
+        if is_introspection_type(type_) or is_specified_scalar_type(type_):
+            continue
+        yield (name,), type_
+        if isinstance(type_, GraphQLEnumType):
+            for value, member in type_.values.items():
+                yield (f"{name}.{value}",), member
+        if isinstance(type_, GraphQLObjectType):
+            for field, declared in type_.fields.items():
+                yield (f"{name}.{field}", f".{field}"), declared
+                for argument, taken in declared.args.items():
+                    yield (f"{name}.{field}({argument})", f"({argument})"), taken
+
+
+@functools.cache
+def read() -> dict[str, str]:
+    """Return the descriptions by key."""
+    texts: dict[str, str] = {}
+    key = ""
+    for line in _FILE.read_text(encoding="utf-8").splitlines():
+        if line.startswith("  "):
+            texts[key] += " " + line.strip()
+        elif line and not line.startswith("#"):
+            key, _, texts[key] = line.partition(": ")
+    return texts

@@ -1,0 +1,50 @@
+"""Files for developers: the schema at `/schema.graphql`, and GraphiQL where it is enabled."""
+
+import functools
+from pathlib import Path
+
+from graphql import print_schema
+from starlette.requests import Request
+from starlette.responses import Response
+
+from progress.query.execution.selections import GRAPHQL
+from progress.query.http import static_files
+from progress.query.http.static_files import File, Folder
+
+FOLDER = Path(__file__).resolve().parent.parent / "graphiql"
+
+_SCHEMA = "/schema.graphql"
+_FOR_MINUTES = "public, max-age=300"
+# GraphiQL writes HTML without trusted types, and its editor adds style elements.
+_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; connect-src 'self'; "
+    "img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+
+
+class DeveloperFiles:
+    """The schema, which is always served, and GraphiQL's files below `/graphiql/`."""
+
+    def __init__(self, *, has_graphiql: bool) -> None:
+        self._files = Folder(FOLDER, "/graphiql/")
+        self._has_graphiql = has_graphiql
+
+    def answer(self, request: Request) -> Response | None:
+        """Return one of the files, or None for another path."""
+        if request.method not in ("GET", "HEAD"):
+            return None
+        if request.url.path == _SCHEMA:
+            return static_files.respond(_printed_schema(), request, _FOR_MINUTES)
+        return self._files.answer(request) if self._has_graphiql else None
+
+    def graphiql(self, request: Request) -> Response:
+        """Return GraphiQL's page."""
+        text = (FOLDER / "index.html").read_text(encoding="utf-8")
+        index = static_files.make(text.replace("{version}", self._files.version).encode(), ".html")
+        policy = {"Content-Security-Policy": _POLICY, "Vary": "Accept, Accept-Encoding"}
+        return static_files.respond(index, request, static_files.REVALIDATE, policy)
+
+
+@functools.cache
+def _printed_schema() -> File:
+    return static_files.make(f"{print_schema(GRAPHQL)}\n".encode(), ".graphql")

@@ -1,0 +1,105 @@
+"""Files held in memory, and their HTTP responses: ETag, 304, gzip and security headers."""
+
+import functools
+import gzip
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+
+REVALIDATE = "no-cache"
+
+_TYPES = {
+    ".html": "text/html; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".svg": "image/svg+xml",
+    ".webmanifest": "application/manifest+json",
+    ".graphql": "text/plain; charset=utf-8",  # browsers show plain text
+}
+_SECURITY = {
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), display-capture=(), geolocation=(), microphone=(), "
+    "payment=(), usb=()",
+    "Referrer-Policy": "no-referrer",  # the URL may contain a token
+    "X-Content-Type-Options": "nosniff",
+}
+_SERVED = {".js", ".css", ".svg"}  # the files of a folder that are served as they are
+_IMMUTABLE = "public, max-age=31536000, immutable"
+_MIN_GZIP = 300  # bytes
+
+
+class File(msgspec.Struct, frozen=True):
+    """A file, compressed if that is worthwhile."""
+
+    plain: bytes
+    gzipped: bytes | None
+    etag: str
+    media_type: str
+
+
+class Folder:
+    """A page's files, served below a URL that contains a hash of all files.
+
+    A browser can therefore cache these files forever and never mixes two versions.
+    """
+
+    def __init__(self, path: Path, url: str) -> None:
+        """`url` begins and ends with a slash."""
+        self._path, self._url = path, url
+
+    @functools.cached_property
+    def _files(self) -> dict[str, File]:
+        paths = sorted(path for path in self._path.iterdir() if path.suffix in _SERVED)
+        return {path.name: make(path.read_bytes(), path.suffix) for path in paths}
+
+    @functools.cached_property
+    def version(self) -> str:
+        """The hash of all files."""
+        tags = (f"{name} {file.etag}" for name, file in self._files.items())
+        return _hash("\n".join(tags).encode())
+
+    def answer(self, request: Request) -> Response | None:
+        """Return one of the files, or None for another path."""
+        _, _, path = request.url.path.partition(self._url)
+        version, _, name = path.partition("/")
+        file = self._files.get(name)
+        if file is None or not request.url.path.startswith(self._url):
+            return None
+        # During a release, a request may contain the hash of another revision's files.
+        return respond(file, request, _IMMUTABLE if version == self.version else REVALIDATE)
+
+
+def make(plain: bytes, suffix: str) -> File:
+    """Return a file with the media type of the suffix."""
+    gzipped = gzip.compress(plain, mtime=0) if len(plain) >= _MIN_GZIP else None
+    return File(plain, gzipped, f'W/"{_hash(plain)}"', _TYPES[suffix])
+
+
+def respond(
+    file: File, request: Request, cache_control: str, more: Mapping[str, str] | None = None
+) -> Response:
+    """Return the file, compressed if the client accepts gzip, or 304 if the client has it."""
+    headers = {
+        **_SECURITY,
+        "Vary": "Accept-Encoding",
+        **(more or {}),
+        "Cache-Control": cache_control,
+        "ETag": file.etag,
+    }
+    condition = request.headers.get("if-none-match", "")
+    if file.etag in [tag.strip() for tag in condition.split(",")]:
+        return Response(status_code=304, headers=headers)
+    body = file.plain
+    if file.gzipped and "gzip" in request.headers.get("accept-encoding", ""):
+        body, headers["Content-Encoding"] = file.gzipped, "gzip"
+    headers |= {"Content-Type": file.media_type, "Content-Length": str(len(body))}
+    return Response(b"" if request.method == "HEAD" else body, headers=headers)
+
+
+def _hash(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()[:16]
