@@ -31,18 +31,12 @@ _TRACE = f"00-{1:032x}-{1:016x}-01"
 
 
 def page_query(now: datetime) -> GraphQLRequest:
-    """Return the page's query about the caller, with the dates of `ranges()` in query.js."""
+    """Return the page's query about the caller, with the dates of `range()` in query.js."""
     constants: dict[str, str] = {}
     for name, short, long in _CONSTANT.findall(_SCRIPT.read_text(encoding="utf-8")):
         constants[name] = re.sub(r"\$\{(\w+)\}", lambda match: constants[match[1]], short or long)
     year = (now + _FIRST_TIME_ZONE).year
-    variables = {
-        "user": None,
-        "from": f"{year - 1}-01-01",
-        "to": f"{year}-12-31",
-        "from2": f"{year - 3}-01-01",
-        "to2": f"{year - 2}-12-31",
-    }
+    variables = {"user": None, "from": f"{year - 1}-01-01", "to": f"{year}-12-31"}
     return GraphQLRequest(constants["QUERY"], variables, is_counted=True)
 
 

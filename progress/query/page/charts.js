@@ -1,11 +1,11 @@
 // Charts as plain SVG: columns and lines. Positions are percentages, so a chart fits any width.
 
 import { h, s } from './dom.js';
-import { number } from './format.js';
+import { month, number } from './format.js';
 
 /**
- * Columns, one for each entry: `parts` are [class, value] from the bottom up, `title` describes the column. `top` is the
- * value at the upper edge.
+ * Columns, one for each entry: `parts` are [class, value] from the bottom up, `title` describes the column. `top` is
+ * the value at the upper edge.
  */
 export function columns(entries, top, label) {
   const width = 100 / entries.length;
@@ -15,7 +15,8 @@ export function columns(entries, top, label) {
       s('title', null, title),
       s('rect', { class: 'hit', x: `${width * index}%`, width: `${width}%`, y: 0, height: '100%' }),
       stack(parts, top).map(([name, y, height]) => s('rect', {
-        class: name, x: `${width * (index + 0.14)}%`, width: `${0.72 * width}%`, y: `${y}%`, height: `${height}%`, rx: 2,
+        class: name, rx: 2,
+        x: `${width * (index + 0.14)}%`, width: `${0.72 * width}%`, y: `${y}%`, height: `${height}%`,
       })))));
 }
 
@@ -37,7 +38,8 @@ export function lines(series, [low, high], label) {
   const steps = Math.max(1, series[0].values.length - 1);
   const point = (value, index) =>
     `${round((100 * index) / steps)},${round(97 - (94 * (value - low)) / (high - low || 1))}`;
-  return s('svg', { class: 'lines', viewBox: '0 0 100 100', preserveAspectRatio: 'none', role: 'img', 'aria-label': label },
+  const frame = { viewBox: '0 0 100 100', preserveAspectRatio: 'none' };
+  return s('svg', { class: 'lines', role: 'img', 'aria-label': label, ...frame },
     [3, 50, 97].map((y) => s('line', { class: 'rule', x1: 0, x2: 100, y1: y, y2: y })),
     series.map(({ name, values }) => s('path', { class: name, d: path(values, point) })));
 }
@@ -60,17 +62,31 @@ function path(values, point) {
   }).join('');
 }
 
+/** A chart's drawing with the values at its upper and its lower edge. It fills the height that is left in a card. */
+export const plot = (drawing, top, bottom) => h('div', { class: 'plot' }, drawing,
+  h('span', { class: 'most', 'aria-hidden': 'true' }, top),
+  bottom && h('span', { class: 'least', 'aria-hidden': 'true' }, bottom));
+
 /** Labels below a chart: `labels` are [step, text], of `steps` steps. */
 export function axis(labels, steps) {
   return s('svg', { class: 'axis', 'aria-hidden': 'true' }, labels.map(([step, text]) =>
     s('text', { x: `${(100 * (step + 0.14)) / steps}%`, y: 14 }, text)));
 }
 
+/** Labels where a month begins, at most one in five steps. */
+export function monthLabels(dates) {
+  const firsts = dates.map((date, index) => [index, date])
+    .filter(([index, date]) => index > 0 && dates[index - 1].slice(0, 7) !== date.slice(0, 7));
+  const step = Math.ceil((firsts.length * 5) / dates.length);
+  return firsts.filter((_, index) => index % step === 0).map(([index, date]) => [index, month(date)]);
+}
+
 /** A legend: `entries` are [class, text]. */
 export function legend(entries) {
   return h('ul', { class: 'legend' }, entries.map(([name, ...text]) =>
     h('li', null,
-      s('svg', { width: 12, height: 12, 'aria-hidden': 'true' }, s('rect', { class: name, width: 12, height: 12, rx: 3 })),
+      s('svg', { width: 12, height: 12, 'aria-hidden': 'true' },
+        s('rect', { class: name, width: 12, height: 12, rx: 3 })),
       text)));
 }
 

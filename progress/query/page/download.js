@@ -58,10 +58,11 @@ export class Download {
       h('button', { type: 'button', class: 'button quiet', 'data-export': name, 'data-key': name }, text);
     if (this.isRunning) return [button('cancel', t('data.cancel'))];
     const { state, download } = this.operation ?? {};
+    const hasFailed = state && state !== 'SUCCEEDED';
     return [
       download && h('a', { class: 'button', href: download.url, download: true, 'data-key': 'file' },
         t('data.save', { size: size(download) })),
-      button('start', t(state && state !== 'SUCCEEDED' ? 'problem.tryAgain' : this.user ? 'data.getTheirs' : 'data.get')),
+      button('start', t(hasFailed ? 'problem.tryAgain' : this.user ? 'data.getTheirs' : 'data.get')),
     ];
   }
 

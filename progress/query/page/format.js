@@ -9,7 +9,7 @@ const decimals = new Intl.NumberFormat(language, { minimumFractionDigits: 1, max
 const tenths = new Intl.NumberFormat(language, { style: 'percent', maximumFractionDigits: 1 });
 const relative = new Intl.RelativeTimeFormat(language, { numeric: 'auto' });
 const duration = (unit) =>
-  new Intl.NumberFormat(language, { style: 'unit', unit, unitDisplay: 'narrow' });
+  new Intl.NumberFormat(language, { style: 'unit', unit, unitDisplay: language === 'ja' ? 'short' : 'narrow' });
 const hours = duration('hour');
 const minute = duration('minute');
 const second = duration('second');
@@ -70,6 +70,8 @@ export const dayOfMonth = (day) => number(Number(day.slice(8)));
 export const shortDay = (day) => short.format(instant(day));
 export const weekday = (day, how = 'short') => weekdays[how].format(instant(day));
 export const month = (day, how = 'short') => months[how].format(instant(day));
+/** The shortest name of a month: J in English, 1 in Japanese. */
+export const monthSign = (day) => months.narrow.format(instant(day)).replace('月', '');
 export const monthYear = (day) => monthYears.format(instant(day));
 export const hour = (value) => clock.format(value * 3_600_000);
 export const days = (from, to) => long.formatRange(instant(from), instant(to));

@@ -17,7 +17,7 @@ export function freshness({ projections, projectedTo, progress }) {
   const isLate = projections.some((row) => row.status === 'CRITICAL');
   const parts = [describeLag(countBehind(projections), projectedTo)];
   if (progress) parts.push(t('fresh.newest', { time: distance(progress.lastUpdated) }));
-  parts.push(t(isLate ? 'fresh.late' : 'fresh.batch'));
+  if (progress) parts.push(t(isLate ? 'fresh.late' : 'fresh.batch'));
   return h('footer', { class: `fresh${isLate ? ' late' : ''}`, 'data-key': 'fresh' }, parts.join(' '));
 }
 

@@ -1,17 +1,24 @@
 // Am I improving: this week and the last, retention, accuracy and speed by week, items mastered by month.
 
-import { axis, columns, legend, lines, post, roundUp } from './charts.js';
+import { axis, columns, legend, lines, monthLabels, plot, post, roundUp } from './charts.js';
 import { h } from './dom.js';
-import { dayAfter, days, decimal, minutes, month, number, percent, points, shortDay, weekday } from './format.js';
+import {
+  dayAfter, days, decimal, minutes, month, monthSign, number, percent, points, shortDay, weekday,
+} from './format.js';
 import { join, t } from './i18n.js';
 import { card, note, section, table, unfolded } from './layout.js';
 import { accuracy, monday, months, pace, sum, weeks } from './periods.js';
+import { retention } from './retention.js';
 
 const WEEKS = 26;
-const WINDOW = 28; // days; each point of the retention's line is the mean of so many
 
-export const improving = (data) => section('improving', t('improving.title'),
-  comparison(data), mastered(data), data.retention && retention(data), byWeek(data));
+/** The section. While there are no tests of retention, its card is a short row of its own. */
+export function improving(data) {
+  const hasTests = data.retention?.length > 0;
+  return section('improving', t('improving.title'),
+    comparison(data), mastered(data), hasTests && retention(data), byWeek(data, hasTests ? null : 'wide'),
+    data.retention && !hasTests && card('retention', t('retention.title'), 'wide', note(t('retention.none'))));
+}
 
 /** This week up to today, against the same days of the last week. */
 function comparison({ days: studied, day }) {
@@ -26,12 +33,14 @@ function comparison({ days: studied, day }) {
     ['studyDays', (week) => week.activeDays, number, number, 1],
     ['learned', (week) => week.itemsLearned, number, number, 1],
   ];
-  const span = start === day ? weekday(day, 'long') : t('week.span', { from: weekday(start, 'long'), to: weekday(day, 'long') });
+  const [from, to] = [start, day].map((date) => weekday(date, 'long'));
+  const span = start === day ? to : t('week.span', { from, to });
   return card('comparison', t('week.title'), null,
     note(t('week.compared', { span })),
     table([h('span', { class: 'unseen' }, t('week.number')), t('week.this'), t('week.last'), t('week.change')],
       rows.map(([name, value, show, showChange, better]) => [
-        t(`week.${name}`), show(value(now)), show(value(before)), change(value(now), value(before), showChange, better)])));
+        t(`week.${name}`), show(value(now)), show(value(before)),
+        change(value(now), value(before), showChange, better)])));
 }
 
 /** The difference with its sign. `better` is 1 if more is better, -1 if less is better. */
@@ -44,68 +53,20 @@ function change(now, before, show, better) {
   return h('span', { class: difference * better > 0 ? 'up' : 'down' }, sign, text);
 }
 
-function retention({ retention: rows, day }) {
-  const since = (count) => rows.filter((row) => row.start > dayAfter(day, -count) && row.start <= day);
-  const body = [7, 28, 365].map((count) => [
-    t('retention.lastDays', { count }), ...['young', 'mature'].map((name) => rate(since(count), name))]);
-  const isEmpty = !since(365).length;
-  return card('retention', t('retention.title'), null,
-    note(t(isEmpty ? 'retention.none' : 'retention.meaning')),
-    !isEmpty && table([h('span', { class: 'unseen' }, t('retention.period')), t('retention.young'), t('retention.mature')], body),
-    !isEmpty && retentionLines(rows, day));
-}
-
-function rate(rows, name) {
-  const [asked, recalled] = tests(rows, name);
-  if (!asked) return '–';
-  return [h('b', null, percent(recalled / asked)), h('span', { class: 'of' }, t('retention.asked', { count: asked }))];
-}
-
-const tests = (rows, name) => rows.reduce(
-  ([asked, recalled], row) => [asked + row[name].asked, recalled + row[name].recalled], [0, 0]);
-
-/** A line for each maturity over the last year: at each week, the rate of the four weeks before. */
-function retentionLines(rows, day) {
-  const ends = Array.from({ length: 53 }, (_, index) => dayAfter(day, 7 * (index - 52)));
-  const series = ['young', 'mature'].map((name) => ({
-    name,
-    values: ends.map((end) => {
-      const [asked, recalled] = tests(rows.filter((row) => row.start > dayAfter(end, -WINDOW) && row.start <= end), name);
-      return asked >= 5 ? recalled / asked : null;
-    }),
-  }));
-  const known = series.flatMap(({ values }) => values).filter((value) => value != null);
-  if (known.length < 2) return null;
-  const low = Math.max(0, Math.floor(10 * Math.min(...known) - 0.5) / 10);
-  return h('div', { class: 'chart grows' },
-    h('span', { class: 'most', 'aria-hidden': 'true' }, percent(1)),
-    lines(series, [low, 1], t('retention.chart')),
-    h('span', { class: 'least', 'aria-hidden': 'true' }, percent(low)),
-    axis(monthLabels(ends), ends.length),
-    legend([['young', t('retention.youngLong')], ['mature', t('retention.matureLong')]]));
-}
-
-/** Labels where a month begins, at most one in five steps. */
-function monthLabels(dates) {
-  const firsts = dates.map((date, index) => [index, date])
-    .filter(([index, date]) => index > 0 && dates[index - 1].slice(0, 7) !== date.slice(0, 7));
-  const step = Math.ceil((firsts.length * 5) / dates.length);
-  return firsts.filter((_, index) => index % step === 0).map(([index, date]) => [index, month(date)]);
-}
-
-function byWeek({ days: studied, day }) {
+function byWeek({ days: studied, day }, style) {
   const shown = weeks(studied, day, WEEKS);
   const top = roundUp(Math.max(...shown.map((week) => week.answers)));
   const total = sum(studied, shown[0].start, day);
   const starts = shown.map((week) => week.start);
-  return card('weeks', t('weeks.title'), null,
-    note(total.answers ? t('weeks.summary', { count: total.answers, weeks: WEEKS, share: percent(accuracy(total)) }) : t('weeks.none')),
+  return card('weeks', t('weeks.title'), style,
+    note(total.answers
+      ? t('weeks.summary', { count: total.answers, weeks: WEEKS, share: percent(accuracy(total)) })
+      : t('weeks.none')),
     h('div', { class: 'chart grows' },
-      h('span', { class: 'most', 'aria-hidden': 'true' }, number(top)),
-      columns(shown.map((week) => ({
+      plot(columns(shown.map((week) => ({
         parts: [['right', week.correctAnswers], ['wrong', week.answers - week.correctAnswers]],
         title: describe(week),
-      })), top, t('weeks.chart', { count: WEEKS }))),
+      })), top, t('weeks.chart', { count: WEEKS })), number(top))),
     legend([['right', t('weeks.right')], ['wrong', t('weeks.wrong')]]),
     total.answers > 0 && [
       small(t('week.right'), shown.map(accuracy), accuracy(total), percent, 0.1),
@@ -118,6 +79,7 @@ function byWeek({ days: studied, day }) {
 /** A low chart of one line, with its name, its mean, and its scale, which ends at multiples of `step`. */
 function small(name, values, mean, show, step) {
   const known = values.filter((value) => value != null);
+  if (known.length < 2) return null;
   const low = step * Math.floor(Math.min(...known) / step);
   const high = step * Math.ceil(Math.max(...known) / step);
   return h('div', { class: 'chart small' },
@@ -137,13 +99,14 @@ const weekTable = (shown) => table(
     minutes(Math.floor(week.studySeconds / 60)), number(week.activeDays)]));
 
 function mastered({ days: studied, day }) {
-  const shown = months(studied, day, 12);
+  const shown = months(studied, day);
   const total = shown.reduce((count, { newMasteryCount }) => count + newMasteryCount, 0);
   const most = Math.max(...shown.map((period) => period.newMasteryCount));
   return card('mastered', t('mastered.title'), null,
     note(t(total ? 'mastered.summary' : 'mastered.none', { count: total })),
     total > 0 && h('ol', { class: 'posts grows' }, shown.map((period) => {
       const count = period.newMasteryCount;
-      return post(count, most, t('mastered.month', { month: month(period.start, 'long'), count }), month(period.start, 'narrow'));
+      const text = t('mastered.month', { month: month(period.start, 'long'), count });
+      return post(count, most, text, monthSign(period.start));
     })));
 }

@@ -25,7 +25,8 @@ const ANNOUNCE_INTERVAL = 20_000;
 export class Learner {
   /** `shell` shows the state of the subscription, announces texts, and handles the end of the sign-in. */
   constructor(element, user, shell) {
-    Object.assign(this, { element, user, shell, data: null, problem: null, queriedAt: 0, announcedAt: -ANNOUNCE_INTERVAL });
+    Object.assign(this, { element, user, shell, data: null, problem: null });
+    Object.assign(this, { queriedAt: 0, announcedAt: -ANNOUNCE_INTERVAL });
     this.view = { year: null, day: null, preview: null, loading: null };
     this.years = new Map();
     this.closing = new AbortController();

@@ -2,20 +2,18 @@
 
 import { dayAfter, weekdayOf } from './format.js';
 
-const NONE = {
-  answers: 0, correctAnswers: 0, responseMs: 0, studySeconds: 0, sessionsCompleted: 0, activeDays: 0, itemsLearned: 0,
-  newMasteryCount: 0,
-};
+const SUMMED = [
+  'answers', 'correctAnswers', 'studySeconds', 'sessionsCompleted', 'itemsLearned', 'newMasteryCount',
+];
 
 /** The sums of the days from `from` to `to`, both included. `days` is a map by date. */
 export function sum(days, from, to) {
-  const total = { ...NONE, start: from, end: to };
+  const total = { start: from, end: to, responseMs: 0, activeDays: 0 };
+  for (const name of SUMMED) total[name] = 0;
   for (let date = from; date <= to; date = dayAfter(date, 1)) {
     const day = days.get(date);
     if (!day) continue;
-    for (const name of ['answers', 'correctAnswers', 'studySeconds', 'sessionsCompleted', 'itemsLearned', 'newMasteryCount']) {
-      total[name] += day[name];
-    }
+    for (const name of SUMMED) total[name] += day[name];
     total.responseMs += day.answers * (day.averageResponseMs ?? 0);
     total.activeDays += day.sessionsCompleted > 0;
   }
@@ -35,14 +33,9 @@ export const weeks = (days, date, count) => Array.from({ length: count }, (_, in
   return sum(days, start, dayAfter(start, 6));
 });
 
-/** The last `count` months, oldest first; the last one is that of `date`. */
-export const months = (days, date, count) => Array.from({ length: count }, (_, index) => {
+/** The twelve months that end with that of `date`, oldest first. */
+export const months = (days, date) => Array.from({ length: 12 }, (_, index) => {
   const [year, month] = date.split('-').map(Number);
-  return monthOf(days, year, month - count + index);
+  const day = (months, date) => new Date(Date.UTC(year, month + months, date)).toISOString().slice(0, 10);
+  return sum(days, day(index - 12, 1), day(index - 11, 0));
 });
-
-/** The sums of a month; `index` counts from 0 in January, and may lie in another year. */
-function monthOf(days, year, index) {
-  const day = (month, date) => new Date(Date.UTC(year, month, date)).toISOString().slice(0, 10);
-  return sum(days, day(index, 1), day(index + 1, 0));
-}

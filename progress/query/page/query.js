@@ -18,7 +18,7 @@ export const QUERY = `query Page($user: ID, $from: Date!, $to: Date!) {
   domains: domainStats(userId: $user) { domain ${SHARE} }
   weakest: itemStats(userId: $user, filter: STRUGGLING, orderBy: ACCURACY, first: 8) {
     totalCount
-    edges { node { itemId headword level answers correctAnswers accuracyRate dueAt } }
+    edges { node { itemId headword language level answers correctAnswers accuracyRate dueAt } }
   }
   hours: hourlyStats(userId: $user) { hour answers correctAnswers accuracyRate }
   due: dueForecast(userId: $user, days: 29) { date items }

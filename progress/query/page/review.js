@@ -4,22 +4,20 @@ import { h, s } from './dom.js';
 import { dayAfter, days as span, longDay, minutes, month, number, percent, weekday, weekdayOf } from './format.js';
 import { t } from './i18n.js';
 import { card, table } from './layout.js';
-import { accuracy, sum } from './periods.js';
+import { accuracy, months, sum } from './periods.js';
 
 /** The months of a year up to the present one, as a table. */
 export function monthTable({ days, day }, year) {
   const rows = monthsOf(days, year).filter((period) => period.start <= day);
-  return card('months', t('months.title'), null, h('div', { class: 'scroll', tabindex: 0, role: 'group', 'aria-label': t('months.title') },
-    table([t('months.month'), t('week.studyDays'), t('week.answers'), t('week.right'), t('week.time'), t('week.learned')],
-      rows.toReversed().map((period) => [
-        month(period.start, 'long'), number(period.activeDays), number(period.answers), percent(accuracy(period)),
-        minutes(Math.floor(period.studySeconds / 60)), number(period.itemsLearned)]))));
+  const names = ['months.month', 'week.studyDays', 'week.answers', 'week.right', 'week.time', 'week.learned'];
+  const frame = { class: 'scroll', tabindex: 0, role: 'group', 'aria-label': t('months.title') };
+  return card('months', t('months.title'), null, h('div', frame,
+    table(names.map((name) => t(name)), rows.toReversed().map((period) => [
+      month(period.start, 'long'), number(period.activeDays), number(period.answers), percent(accuracy(period)),
+      minutes(Math.floor(period.studySeconds / 60)), number(period.itemsLearned)]))));
 }
 
-const monthsOf = (days, year) => Array.from({ length: 12 }, (_, index) => {
-  const start = new Date(Date.UTC(year, index, 1)).toISOString().slice(0, 10);
-  return sum(days, start, new Date(Date.UTC(year, index + 1, 0)).toISOString().slice(0, 10));
-});
+const monthsOf = (days, year) => months(days, `${year}-12-31`);
 
 /** The year in a few large numbers, which a learner can share as a text. */
 export function review(data, year) {
@@ -27,25 +25,27 @@ export function review(data, year) {
   const title = t(year === Number(data.day.slice(0, 4)) ? 'review.soFar' : 'review.title', { year: `${year}` });
   return h('div', { class: 'card review', 'data-key': 'review' },
     h('h3', null, title),
-    h('dl', null, facts.map(([key, value]) =>
-      h('div', null, h('dt', null, t(`review.${key}`)), h('dd', null, value)))),
+    h('dl', null, facts.map(([name, value]) => h('div', null, h('dt', null, name), h('dd', null, value)))),
     skyline(monthsOf(data.days, year)),
     h('p', { class: 'note' }, highlights(data, year).join(' ')),
-    data.isOwn && h('button', { class: 'button', type: 'button', 'data-share': 'year', 'data-key': 'share' }, t('review.share')));
+    data.isOwn &&
+      h('button', { class: 'button', type: 'button', 'data-share': 'year', 'data-key': 'share' }, t('review.share')));
 }
 
 function factsOf(data, year) {
   const total = sum(data.days, `${year}-01-01`, `${year}-12-31`);
+  const fact = (key, count) => [t(key, { count }), number(count)];
   return [
-    ['studyDays', number(total.activeDays)],
-    ['answers', number(total.answers)],
-    ['time', minutes(Math.floor(total.studySeconds / 60))],
-    ['learned', number(total.itemsLearned)],
+    fact('review.studyDays', total.activeDays),
+    fact('review.answers', total.answers),
+    [t('review.time'), minutes(Math.floor(total.studySeconds / 60))],
+    fact('review.learned', total.itemsLearned),
   ];
 }
 
 function highlights({ days, restDays }, year) {
-  const rows = [...days.values()].filter(({ date }) => date.startsWith(`${year}-`)).sort((a, b) => (a.date < b.date ? -1 : 1));
+  const dates = [...days.keys()].filter((date) => date.startsWith(`${year}-`)).sort();
+  const rows = dates.map((date) => days.get(date));
   const best = rows.reduce((most, row) => (row.answers > most.answers ? row : most));
   const run = longestRun(rows.filter((row) => row.sessionsCompleted).map(({ date }) => date), new Set(restDays));
   const texts = [];
@@ -82,13 +82,14 @@ function skyline(months) {
   const most = Math.max(...months.map((period) => period.answers), 1);
   return s('svg', { class: 'skyline', 'aria-hidden': 'true' }, months.map(({ answers }, index) => {
     const height = Math.max((100 * answers) / most, 3);
-    return s('rect', { x: `${(100 * (index + 0.1)) / 12}%`, width: `${80 / 12}%`, y: `${100 - height}%`, height: `${height}%`, rx: 3 });
+    const x = (100 * (index + 0.1)) / 12;
+    return s('rect', { x: `${x}%`, width: `${80 / 12}%`, y: `${100 - height}%`, height: `${height}%`, rx: 3 });
   }));
 }
 
 /** Offer the year as a text to the device's share menu, or copy it. Resolve to true if it was copied. */
 export async function share(data, year) {
-  const facts = factsOf(data, year).map(([key, value]) => `${t(`review.${key}`)}: ${value}`);
+  const facts = factsOf(data, year).map(([name, value]) => `${name}: ${value}`);
   const text = [t('review.title', { year: `${year}` }), ...facts, ...highlights(data, year)].join('\n');
   if (navigator.share) {
     await navigator.share({ text }).catch(() => {}); // the user closed the menu

@@ -25,7 +25,7 @@ const tile = (name, ...content) => h('div', { class: 'card tile' }, h('h3', null
 function figure(key, count) {
   const text = t(key, { count }).split(/(\p{Nd}[\p{Nd}.,\u00a0\u202f]*)/u);
   return h('p', { class: 'figure' }, text.map((part, index) =>
-    (index % 2 ? h('strong', null, part) : part.trim() && h('span', null, part.trim()))));
+    (index % 2 ? h('strong', null, part) : part && h('span', null, part))));
 }
 
 function streakNotes(streak) {

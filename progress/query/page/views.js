@@ -38,7 +38,7 @@ export function find(hash) {
 /** The views that the user's navigation shows. */
 export function visible() {
   const role = session.role();
-  return Object.entries(VIEWS).filter(([, view]) => view.roles.includes(role)).map(([name, view]) => ({ name, ...view }));
+  return Object.entries(VIEWS).map(([name, view]) => ({ name, ...view })).filter((view) => view.roles.includes(role));
 }
 
 function decode(text) {

@@ -1,6 +1,6 @@
 // When: answers and accuracy by hour of the day, and the items that fall due by day.
 
-import { columns, post, roundUp } from './charts.js';
+import { columns, plot, post, roundUp } from './charts.js';
 import { h } from './dom.js';
 import { dayOfMonth, fullDay, hour, number, percent, weekday } from './format.js';
 import { join, t } from './i18n.js';
@@ -19,11 +19,10 @@ function hours({ hours: rows }) {
   return card('hours', t('hours.title'), null,
     note(rows.length ? summary(rows) : t('hours.none')),
     rows.length > 0 && h('div', { class: 'chart grows' },
-      h('span', { class: 'most', 'aria-hidden': 'true' }, number(top)),
-      columns(all.map((row) => ({
+      plot(columns(all.map((row) => ({
         parts: [['right', row.correctAnswers], ['wrong', row.answers - row.correctAnswers]],
         title: t('hours.hour', { hour: hour(row.hour), text: describe(row) }),
-      })), top, t('hours.chart')),
+      })), top, t('hours.chart')), number(top)),
       h('ol', { class: 'ticks', 'aria-hidden': 'true' }, [0, 6, 12, 18].map((value) => h('li', null, hour(value))))),
     rows.length > 0 && unfolded(t('hours.table'), t('hours.title'), table(
       [t('hours.from'), t('week.answers'), t('week.right')],

@@ -52,7 +52,8 @@ function summary(studied, view, { streak, day }) {
   const active = studied.filter((day) => day.answers || day.sessionsCompleted);
   const answers = studied.reduce((sum, day) => sum + day.answers, 0);
   const text = active.length
-    ? t('year.summary', { days: t('count.studyDays', { count: active.length }), answers: t('count.answers', { count: answers }) })
+    ? t('year.summary', {
+      days: t('count.studyDays', { count: active.length }), answers: t('count.answers', { count: answers }) })
     : t('year.empty', { year });
   const ended = streak.lastStudyDate && !streak.lastStudyDate.startsWith(day.slice(0, 4));
   return ended ? `${text} ${t('year.recent', { day: longDay(streak.lastStudyDate) })}` : text;

@@ -1,12 +1,13 @@
 """Accessibility and layout on several screens, colour schemes and input devices."""
 
+import json
 import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 from progress.query.http import static_page
 from tests.support.browser import Stack, Visit
@@ -29,6 +30,27 @@ _FOCUSED = """(() => {
 })()"""
 
 
+_LETTERS = "abcdefghijklmnopqrstuvwxyz"
+_ACCENTED = "áƀćđéƒǵĥíĵķĺɱńóƥɋŕśťúṽẃẋýź"
+_ACCENTS = str.maketrans(_LETTERS + _LETTERS.upper(), _ACCENTED + _ACCENTED.upper())
+
+# The texts with ASCII words, except those of the learner's and the service's data.
+_UNTRANSLATED = """(() => {
+  const data = '[translate=no], body [lang], pre, code, option, .tag, .error, .letters b';
+  const isData = (element) => element.closest(data);
+  const isEnglish = (text) => /[A-Za-z]{2}/.test(text ?? '');
+  const found = [];
+  const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_ELEMENT);
+  for (let element = walker.nextNode(); element; element = walker.nextNode()) {
+    if (isData(element) || ['SCRIPT', 'NOSCRIPT'].includes(element.tagName)) continue;
+    const nodes = [...element.childNodes].filter((node) => node.nodeType === 3);
+    const names = ['aria-label', 'title', 'placeholder', 'abbr'];
+    const texts = names.map((name) => element.getAttribute(name));
+    found.push(...nodes.map((node) => node.data).concat(texts).filter(isEnglish));
+  }
+  return found;
+})()"""
+
 Visits = Callable[..., Visit]
 
 
@@ -39,17 +61,60 @@ def _dead_letter(chromium: Browser, demo: Stack) -> None:
 
 @pytest.mark.parametrize("screen", [WIDE, PHONE, SMALLEST], ids=["wide", "phone", "smallest"])
 @pytest.mark.parametrize(
-    ("role", "at"), [("learner", ""), ("admin", ""), ("admin", ADMINISTRATION)]
+    ("role", "at", "locale"),
+    [("learner", "", "en-GB"), ("admin", "", "ja-JP"), ("admin", ADMINISTRATION, "en-GB")],
 )
 def test_a_view_has_no_accessibility_violations(
-    visit: Visits, screen: dict[str, Any], role: str, at: str
+    visit: Visits, screen: dict[str, Any], role: str, at: str, locale: str
 ) -> None:
-    visitor = visit(**screen)
+    visitor = visit(**screen, locale=locale)
     page = visitor.open(role=role, at=at)
+    assert page.evaluate("document.documentElement.lang") == locale.removesuffix("-JP")
     for summary in page.locator("summary").all()[:3]:
         summary.click()
     assert visitor.find_violations() == []
     assert fits(page)
+
+
+@pytest.mark.parametrize("screen", [WIDE, PHONE], ids=["wide", "phone"])
+@pytest.mark.parametrize("at", ["", ADMINISTRATION])
+def test_each_text_can_be_translated_and_a_third_longer(
+    visit: Visits, screen: dict[str, Any], at: str
+) -> None:
+    visitor = visit(**screen)
+    page = visitor.page
+    page.route(re.compile(r"/(\?state=\w+)?$"), answer_in_pseudo_language)
+    visitor.open(role="admin", at=at)
+    for summary in page.locator("summary").all()[:3]:
+        summary.click()
+    assert page.evaluate(_UNTRANSLATED) == []
+    assert fits(page)
+
+
+def answer_in_pseudo_language(route: Route) -> None:
+    """Answer with the index, whose texts have no ASCII letters and are 30 % longer.
+
+    Dates and numbers are Japanese, so that they have no ASCII letters either.
+    """
+    response = route.fetch()
+    head, script, rest = re.split(
+        r'(<script.*?id="texts">.*?</script>)', response.text(), maxsplit=1, flags=re.DOTALL
+    )
+    texts = json.loads(script.partition(">")[2].removesuffix("</script>"))
+    for text in texts["frame"].values():
+        for edge in (">{}<", '"{}"'):
+            rest = rest.replace(edge.format(text), edge.format(to_pseudo(text)))
+    script = f"{script.partition('>')[0]}>{json.dumps(to_pseudo(texts))}</script>"
+    headers = {k: v for k, v in response.headers.items() if k != "content-encoding"}
+    route.fulfill(body=head.replace('lang="en-GB"', 'lang="ja"') + script + rest, headers=headers)
+
+
+def to_pseudo(node: Any) -> Any:
+    if isinstance(node, dict):
+        return {key: to_pseudo(child) for key, child in node.items()}
+    parts = re.split(r"(\{\w+\})", node)
+    texts = [part if index % 2 else part.translate(_ACCENTS) for index, part in enumerate(parts)]
+    return "".join(texts) + "é" * round(0.3 * len("".join(parts[::2])))
 
 
 def test_a_page_without_numbers_has_no_accessibility_violations(visit: Visits, demo: Stack) -> None:

@@ -54,13 +54,13 @@ def test_the_page_shows_the_demo_learner_s_numbers(visit: Visits) -> None:
     year = section(page, "The year")
     assert "61 study days, 12,580 answers." in year
     assert "The most recent study day was 6 October 2024." in year
-    assert re.search(r"October\s+6\s+1,[\d,]+\s+79%", year)
+    assert re.search(r"October\s+6\s+[\d,]+\s+\d\d%", year)
     assert "The longest run was 24 days: 13 September – 6 October 2024." in year
     how_far = section(page, "How far")
     assert re.search(r"A1\s+469 of 1,06\d \(44%\)", how_far)
     assert all(level in how_far for level in ("A2", "B1", "B2", "C1", "C2"))
     assert re.search(r"Reading\s+800 of 6,92\d", how_far)
-    assert re.search(r"1,203\s+Items learned", how_far)
+    assert re.search(r"Items learned\s+1,203", how_far)
     assert re.search(r"action\s+A1\s+29%\s+4 of 14", section(page, "Items"))
     assert "1,205 items are due today" in section(page, "When")
 
@@ -136,7 +136,7 @@ def test_an_earlier_year_is_loaded_on_demand(visit: Visits, demo: Stack) -> None
     page = visitor.open(user)
     # Both lessons are folded, so that no later update changes the page.
     totals = page.get_by_role("region", name="How far")
-    expect(totals).to_contain_text(re.compile(r"2\s*Sessions|Sessions\s*2"), timeout=20_000)
+    expect(totals).to_contain_text(re.compile(r"Sessions\s*2"), timeout=20_000)
     assert not [query for query in visitor.queries() if "Earlier" in str(query.post_data)]
     answer_together(page, last_year=long_ago.year)
     for _ in range(6):
