@@ -17,7 +17,8 @@ WHERE recorded.event_id IS NOT NULL OR pending.event_id IS NOT NULL
        SELECT l.event_id FROM event_store.dead_letters l WHERE l.letter_id > :letter_id);
 
 -- dead letters --
--- The number of dead letters about the given events since the publication, which includes conflicts with recorded events.
+-- The number of dead letters about the given events since the publication; these include conflicts with recorded
+-- events.
 SELECT count(*)
 FROM event_store.dead_letters l
 WHERE l.letter_id > :letter_id AND l.event_id = ANY (CAST(:event_ids AS text[]));
