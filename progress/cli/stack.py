@@ -17,6 +17,7 @@ _PRINTED = (
     "graphql_url",
     "ingest_url",
     "pubsub_emulator_host",
+    "pubsub_rest_url",
     "project_id",
     "database_url",
     "redis_url",

@@ -71,9 +71,9 @@ def cache(folder: DataFolder, port: int) -> Part:
     return Part("valkey", command, lambda: _accepts(port))
 
 
-def standin(port: int, environment: dict[str, str], topology: Part) -> Part:
+def standin(port: int, rest_port: int, environment: dict[str, str], topology: Part) -> Part:
     """Return this repository's stand-in for Pub/Sub."""
-    command = [sys.executable, "-m", "progress.local.pubsub", str(port)]
+    command = [sys.executable, "-m", "progress.local.pubsub", str(port), str(rest_port)]
     return Part("pubsub", command, lambda: _accepts(port), environment, then=topology)
 
 

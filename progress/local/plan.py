@@ -45,7 +45,11 @@ def make(folder: DataFolder, port: int, settings: Settings, *, standin: bool) ->
     installed. Raise StackError if the port is taken or PostgreSQL's files have another version.
     """
     ports.check_free(port)
-    numbers = {part: ports.reserve() for part in ("ingest", "project", "valkey", "pubsub", "jwks")}
+    names = ("ingest", "project", "valkey", "pubsub", "pubsub_rest", "jwks")
+    numbers = {part: ports.reserve() for part in names}
+    programs = None if standin else emulator.find()
+    if programs:  # The emulator serves gRPC and REST on the same port.
+        numbers["pubsub_rest"] = numbers["pubsub"]
     addresses = _addresses(folder, port, numbers, settings)
     common = _environment(folder, addresses, settings)
     environments = {
@@ -59,12 +63,12 @@ def make(folder: DataFolder, port: int, settings: Settings, *, standin: bool) ->
         parts.function("project", numbers["project"], environments["project"], ready="/"),
         parts.function("query", port, environments["query"], ready="/health"),
     ]
-    programs = None if standin else emulator.find()
     if programs and not settings.pubsub_emulator_host:
         independent.append(parts.emulator(programs, numbers["pubsub"], topology))
     elif not settings.pubsub_emulator_host:
         owner = common | {"DATABASE_URL": addresses["database_url"]}
-        dependent.append(parts.standin(numbers["pubsub"], owner, topology))
+        part = parts.standin(numbers["pubsub"], numbers["pubsub_rest"], owner, topology)
+        dependent.append(part)
     server = None if settings.database_url else _server(folder)
     batch = parts.batch(environments["batch"])
     return Plan(addresses, numbers["jwks"], server, independent, dependent, topology, batch)
@@ -98,11 +102,13 @@ def _url(folder: DataFolder, user: str) -> str:
 def _addresses(
     folder: DataFolder, port: int, numbers: dict[str, int], settings: Settings
 ) -> dict[str, str]:
+    rest = settings.pubsub_emulator_host or f"{HOST}:{numbers['pubsub_rest']}"
     return {
         "graphql_url": f"http://{HOST}:{port}/graphql",
         "ingest_url": f"http://{HOST}:{numbers['ingest']}/",
         "project_url": f"http://{HOST}:{numbers['project']}/",
         "pubsub_emulator_host": settings.pubsub_emulator_host or f"{HOST}:{numbers['pubsub']}",
+        "pubsub_rest_url": f"http://{rest}",
         "project_id": settings.pubsub_project_id,
         "database_url": settings.database_url or _url(folder, postgres.SUPERUSER),
         "redis_url": settings.redis_url or f"redis://{HOST}:{numbers['valkey']}/0",

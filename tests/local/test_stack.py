@@ -96,7 +96,8 @@ def test_a_stack_starts_and_counts_events_and_leaves_no_process_behind(stack: St
     assert env["graphql_url"] == f"http://127.0.0.1:{stack.port}/graphql"
     assert {name for name, numbers in env["pids"].items() if numbers} >= PARTS
     assert {
-        "ingest_url", "pubsub_emulator_host", "project_id", "database_url", "redis_url", "jwks_url"
+        "ingest_url", "pubsub_emulator_host", "pubsub_rest_url", "project_id", "database_url",
+        "redis_url", "jwks_url",
     } <= env.keys()  # fmt: skip
 
     again = stack.up()

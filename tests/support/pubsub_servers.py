@@ -31,6 +31,7 @@ class Pubsub:
     publisher: PublisherClient
     subscriber: SubscriberClient
     host: str
+    rest_url: str = ""
 
     def topic(self) -> str:
         name = f"{PROJECT}/topics/t-{uuid.uuid4()}"
@@ -85,7 +86,7 @@ class Inbox:
 @pytest.fixture(scope="module", params=["stand-in", "emulator"])
 def pubsub(request: pytest.FixtureRequest) -> Iterator[Pubsub]:
     """The local stack's Pub/Sub stand-in and, if it is installed, Google's emulator."""
-    port = ports.reserve()
+    port = rest_port = ports.reserve()
     environment = settings.child_env()
     if request.param == "emulator":
         if not (programs := emulator.find()):
@@ -100,13 +101,15 @@ def pubsub(request: pytest.FixtureRequest) -> Iterator[Pubsub]:
     else:
         url = request.getfixturevalue("postgres")
         environment = settings.child_env(DATABASE_URL=url)
-        command = [sys.executable, "-m", "progress.local.pubsub", str(port)]
+        rest_port = ports.reserve()
+        command = [sys.executable, "-m", "progress.local.pubsub", str(port), str(rest_port)]
     log = request.getfixturevalue("tmp_path_factory").mktemp("pubsub") / "log"
     with log.open("wb") as output:
         process = processes.start(command, output=output, environment=environment)
     try:
         readiness.wait(lambda: ports.is_listening(port), "Pub/Sub")
         with clients(f"127.0.0.1:{port}") as made:
+            made.rest_url = f"http://127.0.0.1:{rest_port}"
             yield made
     finally:
         processes.end(process, by=signal.SIGTERM, seconds=5)

@@ -1,4 +1,7 @@
-"""Run the stand-in: `python -m progress.local.pubsub PORT`; its queue is in `DATABASE_URL`."""
+"""Run the stand-in: `python -m progress.local.pubsub GRPC_PORT [REST_PORT]`.
+
+Its queue is in `DATABASE_URL`.
+"""
 
 import asyncio
 import logging
@@ -11,17 +14,19 @@ import uvloop
 
 from progress import settings
 from progress.errors import SettingsError
+from progress.local.ports import HOST
 from progress.local.pubsub import services
 from progress.local.pubsub.background import Background
 from progress.local.pubsub.broker import Broker
 from progress.local.pubsub.queue_store import QueueStore
+from progress.local.pubsub.rest import RestApi
 
 log = logging.getLogger("progress.local.pubsub")
 
 _MAX_CALL_BYTES = 16 * 2**20  # more than Pub/Sub itself, which accepts 10 MB
 
 
-async def serve(port: int, url: str) -> None:
+async def serve(url: str, grpc_port: int, rest_port: int | None = None) -> None:
     """Serve until SIGTERM."""
     background = Background(_abort)
     store = await QueueStore.open(url, background)
@@ -33,7 +38,9 @@ async def serve(port: int, url: str) -> None:
         options=[("grpc.max_receive_message_length", _MAX_CALL_BYTES), ("grpc.so_reuseport", 0)]
     )
     server.add_generic_rpc_handlers(services.make(broker, background))
-    server.add_insecure_port(f"127.0.0.1:{port}")
+    server.add_insecure_port(f"{HOST}:{grpc_port}")
+    if rest_port:
+        await asyncio.start_server(RestApi(broker, background).answer, HOST, rest_port)
     await server.start()
     await stopping.wait()
     await server.stop(grace=1)
@@ -54,7 +61,7 @@ def main() -> None:
     url = settings.current().database_url
     if url is None:
         raise SettingsError("the stand-in needs DATABASE_URL for its queue")
-    uvloop.run(serve(int(sys.argv[1]), url))
+    uvloop.run(serve(url, *map(int, sys.argv[1:])))
 
 
 main()
