@@ -36,8 +36,9 @@ BEGIN
     JOIN pg_attribute a ON a.attrelid = t.oid AND a.attnum > 0 AND NOT a.attisdropped
     WHERE a.atttypid IN ('text'::regtype, 'varchar'::regtype, 'json'::regtype, 'jsonb'::regtype, 'text[]'::regtype,
         'varchar[]'::regtype)
-      AND NOT (t.is_ours AND a.attname = ANY (ARRAY['item_id', 'session_id', 'group_id', 'headword', 'language', 'level',
-        'domains', 'kind', 'name', 'timezone', 'zone', 'fingerprint', 'state', 'failing_state', 'subscription', 'message_id']));
+      AND NOT (t.is_ours AND a.attname = ANY (ARRAY[
+          'item_id', 'session_id', 'group_id', 'headword', 'language', 'level', 'domains', 'kind', 'name',
+          'timezone', 'zone', 'fingerprint', 'state', 'failing_state', 'subscription', 'message_id']));
     IF conditions IS NULL THEN  -- no such column, or the table has been dropped
         RETURN;
     END IF;
