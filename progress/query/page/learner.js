@@ -147,6 +147,11 @@ export class Learner {
     if (this.scrolledYear !== this.view.year && this.data?.progress) this.scrollToDay();
   }
 
+  /** Draw only the section of the year, because the pointer selects many days in a second. */
+  drawYear() {
+    show(this.element.querySelector('[data-key=year]'), ...year(this.data, this.view).childNodes);
+  }
+
   scrollToDay() {
     const cell = this.cell();
     if (!cell) return;
@@ -220,14 +225,14 @@ export class Learner {
   goToDay(day, focus = false) {
     this.view.day = clampDay(day, this.view.year, this.data.day);
     this.view.preview = null;
-    this.draw();
+    this.drawYear();
     if (focus) this.cell()?.focus();
   }
 
   preview(day = null) {
     if (!this.data || this.view.preview === day) return;
     this.view.preview = day;
-    this.draw();
+    this.drawYear();
   }
 
   goToYear(to) {
