@@ -37,6 +37,7 @@ REALTIME = (
 BATCH = (
     ReadModel("catalogue_counts", internal="denominators of domain_stats and level_stats"),
     ReadModel("catalogue_shares", internal="numerators: domain_stats and level_stats select them"),
+    ReadModel("mastery_days", internal="pace of the last 28 days: level_stats sums the days"),
     ReadModel("weekly_stats", field="weeklyStats"),
     ReadModel("domain_stats", field="domainStats"),
     ReadModel("level_stats", field="levelStats"),

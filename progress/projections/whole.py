@@ -29,7 +29,7 @@ _RELATIONS = (
     *("items", "completions", "reviews"),
     *("chained_reviews", "item_stats", "item_days"),
     *("daily_stats", "hourly_stats", "learning_streaks", "user_progress"),
-    *("item_places", "catalogue_counts", "catalogue_shares", "weekly_stats"),
+    *("item_places", "catalogue_counts", "catalogue_shares", "mastery_days", "weekly_stats"),
 )
 
 TABLES = tuple(name for name in _RELATIONS if name not in _SHARED)

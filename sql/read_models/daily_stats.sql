@@ -7,6 +7,7 @@ CREATE TABLE daily_stats (
     answers            bigint NOT NULL,
     correct_answers    bigint NOT NULL,
     response_ms        bigint NOT NULL,    -- sum
+    capped_ms          bigint NOT NULL,    -- sum, in which each answer counts with at most 60 s
     reviews            bigint NOT NULL,
     sessions_completed bigint NOT NULL,
     study_seconds      bigint NOT NULL,
@@ -40,6 +41,7 @@ WITH answered AS (
         count(*) FILTER (WHERE kind = 'answer') AS answers,
         count(*) FILTER (WHERE correct) AS correct_answers,
         sum(response_ms)::bigint AS response_ms,
+        sum(least(response_ms, 60000)) FILTER (WHERE kind = 'answer')::bigint AS capped_ms,
         count(*) FILTER (WHERE kind = 'review') AS reviews
     FROM window_facts
     WHERE kind IN ('answer', 'review')
@@ -81,6 +83,7 @@ SELECT user_id, day,
     coalesce(answers, 0)            AS answers,
     coalesce(correct_answers, 0)    AS correct_answers,
     coalesce(response_ms, 0)        AS response_ms,
+    coalesce(capped_ms, 0)          AS capped_ms,
     coalesce(reviews, 0)            AS reviews,
     coalesce(sessions_completed, 0) AS sessions_completed,
     coalesce(study_seconds, 0)      AS study_seconds,
@@ -102,6 +105,7 @@ ON CONFLICT (user_id, day) DO UPDATE SET
     answers            = d.answers            + excluded.answers,
     correct_answers    = d.correct_answers    + excluded.correct_answers,
     response_ms        = d.response_ms        + excluded.response_ms,
+    capped_ms          = d.capped_ms          + excluded.capped_ms,
     reviews            = d.reviews            + excluded.reviews,
     sessions_completed = d.sessions_completed + excluded.sessions_completed,
     study_seconds      = d.study_seconds      + excluded.study_seconds,
@@ -121,6 +125,7 @@ WHERE w.sessions_completed < 0 AND d.user_id = w.user_id AND d.day = w.day
 WITH studied AS (
     SELECT user_id, day, count(*) FILTER (WHERE kind = 'answer') AS answers,
         count(*) FILTER (WHERE correct) AS correct_answers, CAST(sum(response_ms) AS bigint) AS response_ms,
+        CAST(sum(least(response_ms, 60000)) FILTER (WHERE kind = 'answer') AS bigint) AS capped_ms,
         count(*) FILTER (WHERE kind = 'review') AS reviews
     FROM dated_facts
     WHERE kind IN ('answer', 'review')
@@ -143,7 +148,8 @@ WITH studied AS (
 )
 SELECT user_id, day,
     coalesce(s.answers, 0) AS answers, coalesce(s.correct_answers, 0) AS correct_answers,
-    coalesce(s.response_ms, 0) AS response_ms, coalesce(s.reviews, 0) AS reviews,
+    coalesce(s.response_ms, 0) AS response_ms, coalesce(s.capped_ms, 0) AS capped_ms,
+    coalesce(s.reviews, 0) AS reviews,
     coalesce(c.sessions_completed, 0) AS sessions_completed, coalesce(c.study_seconds, 0) AS study_seconds,
     coalesce(c.scores, 0) AS scores, coalesce(l.items, 0) AS items_learned,
     coalesce(r.items, 0) AS items_reviewed, coalesce(m.items, 0) AS new_mastery_count

@@ -2,11 +2,13 @@
 
 -- table --
 CREATE TABLE item_days (
-    user_id text COLLATE "C" NOT NULL,
-    item_id text COLLATE "C" NOT NULL,
-    day     date NOT NULL,
+    user_id         text COLLATE "C" NOT NULL,
+    item_id         text COLLATE "C" NOT NULL,
+    day             date NOT NULL,
+    answers         int  NOT NULL,
+    correct_answers int  NOT NULL,
     PRIMARY KEY (user_id, item_id, day)
-);
+) WITH (fillfactor = 90);
 
 -- The temporary tables copy this storage mode, which avoids TOAST tables (see window_shape in facts.sql).
 ALTER TABLE item_days ALTER user_id SET STORAGE PLAIN, ALTER item_id SET STORAGE PLAIN;
@@ -50,11 +52,6 @@ WITH arrived AS MATERIALIZED (
         OFFSET 0
     ) old ON true
     WHERE old.day IS NULL
-), kept AS (
-    INSERT INTO item_days
-    SELECT user_id, item_id, day
-    FROM arrived
-    WHERE has_future
 )
 INSERT INTO window_reviewed
 SELECT a.user_id, a.day, count(*)
@@ -63,10 +60,29 @@ JOIN window_items i ON i.item_id = a.item_id AND i.user_id = a.user_id
 WHERE a.day > i.first_answered_on
 GROUP BY a.day, a.user_id;
 
+IF has_past AND has_future THEN
+    INSERT INTO item_days AS d
+    SELECT user_id, item_id, day, count(*), count(*) FILTER (WHERE correct)
+    FROM window_facts
+    WHERE kind = 'answer'
+    GROUP BY day, item_id, user_id
+    ON CONFLICT (user_id, item_id, day) DO UPDATE SET
+        answers         = d.answers         + excluded.answers,
+        correct_answers = d.correct_answers + excluded.correct_answers;
+ELSIF has_future THEN  -- in a rebuild the table has no key yet
+    INSERT INTO item_days
+    SELECT user_id, item_id, day, count(*), count(*) FILTER (WHERE correct)
+    FROM window_facts
+    WHERE kind = 'answer'
+    GROUP BY day, item_id, user_id;
+END IF;
+
 -- whole --
-SELECT DISTINCT user_id, item_id, day
+SELECT user_id, item_id, day, CAST(count(*) AS int) AS answers,
+    CAST(count(*) FILTER (WHERE correct) AS int) AS correct_answers
 FROM dated_facts
 WHERE kind = 'answer'
+GROUP BY user_id, item_id, day
 
 -- snapshot --
 (SELECT jsonb_object_agg(item_id, days)
@@ -75,12 +91,57 @@ WHERE kind = 'answer'
  ) d)
 
 -- restore --
--- Restore only the items that the window may change.
+-- Restore only the items that the window may change, without the numbers of answers, which no query about the past
+-- reads.
 INSERT INTO item_days
-SELECT learner, s.item_id, d.day
+SELECT learner, s.item_id, d.day, 0 AS answers, 0 AS correct_answers
 FROM (SELECT DISTINCT item_id FROM window_facts WHERE kind = 'answer') w
 JOIN jsonb_each_text(state.item_days) s (item_id, days) ON s.item_id = w.item_id
 CROSS JOIN LATERAL unnest(s.days::date[]) d (day);
 
 -- reset_learners --
 DELETE FROM item_days WHERE user_id = ANY (learners);
+
+-- history --
+-- An item's reviews and days of answers in the last 731 local days, newest first; at most 1,000 reviews. A row has
+-- either the columns of a review or the columns of a day. Four more days are read, because a change of zone moves a
+-- local day by less than three days.
+WITH today AS (
+    {read_models/preferences today}
+),
+shifts AS (
+    SELECT starts_at, ends_at, shift
+    FROM segments
+    WHERE user_id = :user_id
+      AND starts_at < CAST(:now AS timestamptz) + INTERVAL '96 hours'
+      AND ends_at > CAST(:now AS timestamptz) - (731 + 4) * INTERVAL '24 hours'
+),
+recent AS (
+    SELECT r.occurred_at, r.event_id, r.interval_days
+    FROM today
+    CROSS JOIN reviews r
+    LEFT JOIN shifts s ON r.occurred_at >= s.starts_at AND r.occurred_at < s.ends_at
+    WHERE r.user_id = :user_id AND r.item_id = :item_id
+      AND r.occurred_at > CAST(:now AS timestamptz) - (731 + 4) * INTERVAL '24 hours'
+      AND CAST(r.occurred_at + coalesce(s.shift, INTERVAL '0 hours') AS date)
+          BETWEEN today.day - 730 AND today.day
+    ORDER BY r.occurred_at DESC, r.event_id DESC
+    LIMIT 1000
+)
+SELECT
+    r.occurred_at                                      AS at,
+    r.event_id,
+    r.interval_days,
+    (SELECT CAST(e.event_data ->> 'easiness_factor' AS double precision)
+     FROM event_store.events e
+     WHERE e.event_id = r.event_id)                    AS easiness_factor,
+    CAST(NULL AS date)                                 AS date,
+    CAST(NULL AS int)                                  AS answers,
+    CAST(NULL AS int)                                  AS correct_answers
+FROM recent r
+UNION ALL
+SELECT NULL, NULL, NULL, NULL, d.day, d.answers, d.correct_answers
+FROM item_days d
+CROSS JOIN today
+WHERE d.user_id = :user_id AND d.item_id = :item_id AND d.day BETWEEN today.day - 730 AND today.day
+ORDER BY at DESC NULLS LAST, event_id DESC, date DESC;

@@ -70,5 +70,8 @@ NOT EXISTS (SELECT FROM waiting_learners w WHERE w.user_id = t.user_id)
 -- compared catalogue_shares --
 NOT EXISTS (SELECT FROM waiting_learners w WHERE w.user_id = t.user_id) AND NOT EXISTS (SELECT FROM waiting_items)
 
+-- compared mastery_days --
+NOT EXISTS (SELECT FROM waiting_learners w WHERE w.user_id = t.user_id) AND NOT EXISTS (SELECT FROM waiting_items)
+
 -- compared catalogue_counts --
 NOT EXISTS (SELECT FROM waiting_items)

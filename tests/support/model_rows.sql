@@ -1,7 +1,7 @@
 -- Queries of the read models' rows, with the specification's column names, and other statements of the tests.
 
 -- daily_stats --
-SELECT user_id, day, answers, correct_answers, sessions_completed, study_seconds,
+SELECT user_id, day, answers, correct_answers, capped_ms, sessions_completed, study_seconds,
     study_seconds / 60 AS study_time_minutes, items_learned, items_reviewed, new_mastery_count,
     correct_answers::float8 / nullif(answers, 0) AS accuracy_rate,
     response_ms::float8 / nullif(answers, 0) AS average_response_ms,
@@ -29,6 +29,9 @@ SELECT user_id, item_id, answers, correct_answers,
     first_answered_at, last_answered_at, first_correct_at,
     interval_days, easiness_factor, reviewed_at, lapses
 FROM item_stats;
+
+-- item_days --
+SELECT user_id, item_id || ' ' || day AS item_and_day, answers, correct_answers FROM item_days;
 
 -- learning_streaks --
 SELECT user_id, starts, ends FROM learning_streaks;
@@ -59,6 +62,9 @@ SELECT user_id, level, items_studied, answers, correct_answers,
     CASE WHEN level <> 'UNKNOWN' THEN mastered_in_catalogue::float8 / items END AS progress_rate
 FROM (SELECT *, name AS level FROM catalogue_shares WHERE kind = 'level') s
 LEFT JOIN catalogue_counts c USING (kind, name);
+
+-- mastery_days --
+SELECT user_id, level || ' ' || day AS level_and_day, items FROM mastery_days;
 
 -- items --
 SELECT item_id, headword, coalesce(level, 'UNKNOWN') AS level,

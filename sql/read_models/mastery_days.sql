@@ -1,0 +1,42 @@
+-- One row per learner, level and local day on which the learner mastered items of this level for the first time. Only
+-- items that are in the catalogue and still mastered count. level_stats computes the learner's pace from these rows.
+
+-- table --
+CREATE TABLE mastery_days (
+    user_id text COLLATE "C" NOT NULL,
+    level   text COLLATE "C" NOT NULL,     -- A1 … C2; never UNKNOWN
+    day     date   NOT NULL,               -- of the first review with an interval of 7 days or more
+    items   bigint NOT NULL,               -- greater than 0
+    PRIMARY KEY (user_id, day, level)
+);
+
+-- fold --
+WITH mastered AS MATERIALIZED (
+    SELECT s.user_id, i.level, s.first_mastered_on AS day, count(*) AS items
+    FROM batch_learners b
+    JOIN item_stats s ON s.user_id = b.user_id
+    JOIN items i ON i.item_id = s.item_id
+    WHERE s.interval_days >= 7 AND i.in_catalogue AND i.level IS NOT NULL
+    GROUP BY s.user_id, i.level, s.first_mastered_on
+), gone AS (
+    DELETE FROM mastery_days t
+    USING batch_learners b
+    WHERE t.user_id = b.user_id
+      AND NOT EXISTS (SELECT FROM mastered m WHERE m.user_id = t.user_id AND m.day = t.day AND m.level = t.level)
+)
+INSERT INTO mastery_days AS t
+SELECT user_id, level, day, items
+FROM mastered
+ORDER BY user_id, day, level
+ON CONFLICT (user_id, day, level) DO UPDATE SET items = excluded.items
+WHERE t.items <> excluded.items;
+
+-- whole --
+SELECT s.user_id, p.name AS level, s.first_mastered_on AS day, count(*) AS items
+FROM item_stats s
+JOIN item_places p ON p.item_id = s.item_id AND p.kind = 'level'
+WHERE s.interval_days >= 7 AND p.in_catalogue AND p.name <> 'UNKNOWN'
+GROUP BY s.user_id, p.name, s.first_mastered_on
+
+-- delete_learners --
+DELETE FROM mastery_days WHERE user_id = ANY (learners);
