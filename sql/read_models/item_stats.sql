@@ -216,15 +216,68 @@ CASE WHEN s.item_id IS NULL THEN 'UNLEARNED'
      ELSE 'LEARNING' END                           AS mastery,
 i.language
 
+-- estimated_recall --
+-- The probability that the learner still knows the item: 0.9 when the item falls due. Null for an interval of 0.
+CASE WHEN s.interval_days > 0 THEN CASE
+    WHEN CAST(:now AS timestamptz) < s.reviewed_at THEN 1
+    WHEN {read_models/item_stats hours_since_review} >= 300 * 24 * s.interval_days THEN 0
+    ELSE power(
+        CAST(0.9 AS double precision),
+        CAST({read_models/item_stats hours_since_review} AS double precision) / (24 * s.interval_days))
+END END                                            AS estimated_recall
+
+-- hours_since_review --
+floor(extract(epoch FROM CAST(:now AS timestamptz) - s.reviewed_at) / 3600)
+
+-- due_items --
+-- The start of a WITH clause. Its table `falling` has the items that fall due within :days local days from today: each
+-- with the day on which it counts, and whether its due day is before today. Items that are overdue, or whose due_at has
+-- passed, count today. Archived items are not due. Three more days are read, because a change of zone moves a local day
+-- by less than three days. For the same reason, an item that was due four days ago is overdue in every zone, so that
+-- older shifts are not read.
+WITH today AS (
+    {read_models/preferences today}
+),
+due AS (
+    SELECT s.item_id, s.reviewed_at + s.interval_days * INTERVAL '24 hours' AS at
+    FROM item_stats s
+    WHERE s.user_id = :user_id
+      AND s.reviewed_at + s.interval_days * INTERVAL '24 hours'
+          < CAST(:now AS timestamptz) + (CAST(:days AS integer) + 3) * INTERVAL '24 hours'
+      AND NOT EXISTS (
+          SELECT 1 FROM items i WHERE i.item_id = s.item_id AND NOT i.in_catalogue)
+),
+shifts AS (
+    SELECT starts_at, ends_at, shift
+    FROM segments
+    WHERE user_id = :user_id
+      AND starts_at < CAST(:now AS timestamptz) + (CAST(:days AS integer) + 3) * INTERVAL '24 hours'
+      AND ends_at > CAST(:now AS timestamptz) - INTERVAL '96 hours'
+),
+falling AS (
+    SELECT
+        due.item_id,
+        CASE WHEN due.at <= :now THEN today.day ELSE greatest(today.day, local.day) END AS day,
+        local.day < today.day AS is_overdue
+    FROM today
+    CROSS JOIN due
+    LEFT JOIN shifts s ON due.at >= s.starts_at AND due.at < s.ends_at
+    CROSS JOIN LATERAL (
+        SELECT CAST(due.at + coalesce(s.shift, INTERVAL '0 hours') AS date) AS day
+    ) AS local
+)
+
 -- list --
 -- One page of a learner's items after a key, with the number of items that pass the filters. Every sort key is
 -- an ascending number, so that all orders use keys of one type. Times become microseconds since 1970, which a double
--- holds exactly until the year 2255.
-WITH listed AS (
+-- holds exactly until the year 2255. The collation "C" makes lower() change only ASCII letters.
+{read_models/item_stats due_items},
+listed AS (
     SELECT
         s.item_id,
         CASE CAST(:order_by AS text)
             WHEN 'ACCURACY' THEN CAST(s.correct_answers AS double precision) / nullif(s.answers, 0)
+            WHEN 'LAPSES' THEN - CAST(s.lapses AS double precision)
             WHEN 'DUE' THEN CAST(extract(epoch FROM
                 s.reviewed_at + s.interval_days * INTERVAL '24 hours') * 1000000 AS double precision)
             ELSE - CAST(extract(epoch FROM greatest(
@@ -237,8 +290,9 @@ WITH listed AS (
             WHEN 'LEARNING' THEN coalesce(s.interval_days, 0) < 7
             WHEN 'MASTERED' THEN s.interval_days >= 7
             WHEN 'STRUGGLING' THEN s.answers >= 3 AND s.correct_answers * 5 < s.answers * 3
-            WHEN 'DUE' THEN s.reviewed_at + s.interval_days * INTERVAL '24 hours'
-                            <= CAST(:now AS timestamptz)
+            WHEN 'DUE' THEN s.item_id IN (
+                SELECT f.item_id FROM falling f JOIN today ON today.day = f.day)
+            WHEN 'LEECH' THEN s.lapses >= 4
             ELSE TRUE
           END
       AND CASE
@@ -252,6 +306,13 @@ WITH listed AS (
                 SELECT 1 FROM items i WHERE i.item_id = s.item_id AND cardinality(i.domains) > 0)
             ELSE EXISTS (
                 SELECT 1 FROM items i WHERE i.item_id = s.item_id AND :domain = ANY (i.domains))
+          END
+      AND CASE
+            WHEN CAST(:search AS text) = '' THEN TRUE
+            ELSE EXISTS (
+                SELECT 1 FROM items i
+                WHERE i.item_id = s.item_id
+                  AND strpos(lower(i.headword COLLATE "C"), lower(:search COLLATE "C")) > 0)
           END
 ),
 page AS (
@@ -270,7 +331,8 @@ SELECT
     total.items                                        AS total_count,
     asked.sort_key,
     asked.item_id,
-    {read_models/item_stats item_fields}
+    {read_models/item_stats item_fields},
+    {read_models/item_stats estimated_recall}
 FROM (SELECT count(*) AS items FROM listed) AS total
 LEFT JOIN page asked ON TRUE
 LEFT JOIN item_stats s ON s.user_id = :user_id AND s.item_id = asked.item_id
@@ -281,46 +343,45 @@ ORDER BY asked.sort_key NULLS LAST, asked.item_id;
 -- One item of a learner; no row if the item was neither described nor answered nor reviewed.
 SELECT
     asked.item_id,
-    {read_models/item_stats item_fields}
+    {read_models/item_stats item_fields},
+    {read_models/item_stats estimated_recall}
 FROM (SELECT CAST(:item_id AS text) AS item_id) AS asked
 LEFT JOIN items i ON i.item_id = asked.item_id
 LEFT JOIN item_stats s ON s.user_id = :user_id AND s.item_id = asked.item_id
 WHERE i.described_at IS NOT NULL OR s.item_id IS NOT NULL;
 
 -- forecast --
--- The number of items that fall due on each local day from today. Overdue items count under today; archived items do
--- not count. Three more days are read, because a change of zone moves a local day by less than three days.
-WITH today AS (
-    {read_models/preferences today}
-),
-due AS (
-    SELECT s.reviewed_at + s.interval_days * INTERVAL '24 hours' AS at
-    FROM item_stats s
-    WHERE s.user_id = :user_id
-      AND s.reviewed_at + s.interval_days * INTERVAL '24 hours'
-          < CAST(:now AS timestamptz) + (CAST(:days AS integer) + 3) * INTERVAL '24 hours'
-      AND NOT EXISTS (
-          SELECT 1 FROM items i WHERE i.item_id = s.item_id AND NOT i.in_catalogue)
-),
-shifts AS (
-    SELECT starts_at, ends_at, shift
-    FROM segments
-    WHERE user_id = :user_id
-      AND starts_at < CAST(:now AS timestamptz) + (CAST(:days AS integer) + 3) * INTERVAL '24 hours'
-      AND ends_at > :now
-),
-falling AS (
-    SELECT CASE
-        WHEN due.at <= :now THEN today.day
-        ELSE greatest(today.day, CAST(due.at + coalesce(s.shift, INTERVAL '0 hours') AS date))
-        END AS day
-    FROM today
-    CROSS JOIN due
-    LEFT JOIN shifts s ON due.at >= s.starts_at AND due.at < s.ends_at
-)
-SELECT today.day + n AS date, count(falling.day) AS items
+-- The number of items that fall due on each local day from today, and the number of overdue items among today's.
+{read_models/item_stats due_items}
+SELECT
+    today.day + n                                      AS date,
+    count(falling.item_id)                             AS items,
+    count(*) FILTER (WHERE falling.is_overdue)         AS overdue
 FROM today
 CROSS JOIN generate_series(0, CAST(:days AS integer) - 1) AS n
 LEFT JOIN falling ON falling.day = today.day + n
 GROUP BY today.day + n
 ORDER BY today.day + n;
+
+-- workload --
+-- The items of today's row of the forecast, and how long they take at the pace of the last 28 local days.
+{read_models/item_stats due_items},
+counted AS (
+    SELECT count(*) AS due, count(*) FILTER (WHERE f.is_overdue) AS overdue
+    FROM falling f
+    JOIN today ON today.day = f.day
+),
+answered AS (
+    SELECT CAST(sum(d.answers) AS bigint) AS answers, CAST(sum(d.capped_ms) AS bigint) AS capped_ms
+    FROM daily_stats d
+    WHERE d.user_id = :user_id
+      AND d.day BETWEEN (SELECT day FROM today) - 27 AND (SELECT day FROM today)
+)
+SELECT
+    c.due,
+    c.overdue,
+    CAST(a.capped_ms AS double precision) / nullif(a.answers * 1000, 0) AS seconds_per_answer,
+    CASE WHEN a.answers > 0
+         THEN (c.due * a.capped_ms + a.answers * 60000 - 1) / (a.answers * 60000) END AS minutes
+FROM counted c
+CROSS JOIN answered a;

@@ -1,9 +1,34 @@
 -- A learner's progress in each CEFR level of the catalogue.
 
 -- by level --
--- Every level that has items in the catalogue or that the learner studied, from A1 to C2. UNKNOWN comes last.
+-- Every level that has items in the catalogue or that the learner studied, from A1 to C2. UNKNOWN comes last, and has
+-- no forecast. The forecast assumes the pace of the last 28 local days, unless this pace is too low to be reliable.
+WITH today AS (
+    {read_models/preferences today}
+),
+recent AS (
+    SELECT m.level, CAST(sum(m.items) AS bigint) AS items
+    FROM mastery_days m
+    WHERE m.user_id = :user_id
+      AND m.day BETWEEN (SELECT day FROM today) - 27 AND (SELECT day FROM today)
+    GROUP BY m.level
+)
 SELECT name AS level,
-    {read_models/catalogue_shares share_fields}
-FROM (SELECT name, items FROM catalogue_counts WHERE kind = 'level') AS c
-FULL JOIN (SELECT * FROM catalogue_shares WHERE user_id = :user_id AND kind = 'level') AS d USING (name)
+    {read_models/catalogue_shares share_fields},
+    coalesce(r.items, 0)                               AS mastered_last28_days,
+    CASE WHEN r.items >= 10 AND missing.items > 0 AND ahead.days <= 3650
+         THEN today.day + CAST(ahead.days AS integer) END AS expected_date,
+    coalesce(missing.items <= 0, FALSE)                AS reached
+FROM (
+    (SELECT name, items FROM catalogue_counts WHERE kind = 'level') AS c
+    FULL JOIN (SELECT * FROM catalogue_shares WHERE user_id = :user_id AND kind = 'level') AS d USING (name)
+)
+CROSS JOIN today
+LEFT JOIN recent r ON r.level = name
+CROSS JOIN LATERAL (
+    SELECT (4 * c.items + 4) / 5 - coalesce(d.mastered_in_catalogue, 0) AS items  -- 80 %, rounded up
+) AS missing
+CROSS JOIN LATERAL (
+    SELECT (28 * missing.items + r.items - 1) / r.items AS days                   -- rounded up
+) AS ahead
 ORDER BY name COLLATE "C";

@@ -7,11 +7,11 @@ from tests.oracle.catalogue import Description, catalogue, catalogue_items, desc
 from tests.oracle.days import daily_stats, day_of
 from tests.oracle.events import Event, Row, World, see
 from tests.oracle.hours import hourly_stats
-from tests.oracle.items import item, item_stats
-from tests.oracle.levels import domain_stats, level_stats
+from tests.oracle.items import item, item_history, item_stats
+from tests.oracle.levels import domain_stats, forecast, level_stats
 from tests.oracle.models import Rows, defined_models, model_rows
 from tests.oracle.periods import monthly_stats, weekly_stats
-from tests.oracle.standing import due_forecast, runs, streak, user_progress
+from tests.oracle.standing import due_forecast, due_today, runs, streak, user_progress, workload
 from tests.oracle.storing import compute_stored
 
 __all__ = [
@@ -29,8 +29,11 @@ __all__ = [
     "descriptions",
     "domain_stats",
     "due_forecast",
+    "due_today",
+    "forecast",
     "hourly_stats",
     "item",
+    "item_history",
     "item_stats",
     "level_stats",
     "model_rows",
@@ -40,4 +43,5 @@ __all__ = [
     "streak",
     "user_progress",
     "weekly_stats",
+    "workload",
 ]

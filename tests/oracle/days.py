@@ -45,6 +45,12 @@ def day_of(world: World, user_id: str, moment: datetime) -> date:
     return (wall_clock - timedelta(hours=hour)).date()
 
 
+def last_days(world: World, user_id: str, count: int) -> set[date]:
+    """Return the last `count` local days: today and the days before it."""
+    today = day_of(world, user_id, world.now)
+    return {today - timedelta(days=n) for n in range(count)}
+
+
 def day(world: World, event: Event) -> date:
     """Return the local day of a learner's event."""
     assert event.user_id is not None
@@ -114,7 +120,21 @@ def days_with_rows(world: World, user_id: str) -> list[date]:
     return sorted({day(world, e) for e in events})
 
 
-@defines_by_learner("daily_stats")
+def capped_ms(answers: list[Event]) -> int:
+    """Return the sum of the response times, each counted with at most 60 seconds."""
+    return sum(min(e.data["response_time_ms"], 60_000) for e in answers)
+
+
 def daily_stats(world: World, user_id: str) -> dict[date, Row]:
     """Return the learner's rows, keyed by day."""
     return {d: stats_of(world, user_id, {d}) for d in days_with_rows(world, user_id)}
+
+
+@defines_by_learner("daily_stats")
+def daily_rows(world: World, user_id: str) -> dict[date, Row]:
+    """Return the rows of the table, which also has a sum that no day's row shows."""
+    answers = world.answers(user_id)
+    return {
+        d: {**row, "capped_ms": capped_ms([e for e in answers if day(world, e) == d])}
+        for d, row in daily_stats(world, user_id).items()
+    }

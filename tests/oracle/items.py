@@ -1,10 +1,10 @@
-"""item_stats: answers, reviews and mastery of each item."""
+"""item_stats: answers, reviews and mastery of each item; an item's history."""
 
 import itertools
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from tests.oracle.catalogue import Description, descriptions
-from tests.oracle.days import answer_sums
+from tests.oracle.days import answer_sums, day, last_days
 from tests.oracle.events import Event, Row, World, only
 from tests.oracle.models import defines_by_learner
 
@@ -41,6 +41,7 @@ def _row(world: World, user_id: str, item_id: str) -> Row:
         "last_answered_at": answers[-1].occurred_at if answers else None,
         "first_correct_at": correct[0].occurred_at if correct else None,
         **_review(reviews[-1] if reviews else None),
+        "estimated_recall": _recall(reviews[-1], world.now) if reviews else None,
         "lapses": _lapses(reviews),
         "mastery": _mastery(answers, reviews),
         "language": description.language,
@@ -59,6 +60,17 @@ def _review(latest: Event | None) -> Row:
     }
 
 
+def _recall(latest: Event, now: datetime) -> float | None:
+    """Return 0.9 to the power of the intervals since the review, counted in whole hours."""
+    interval_hours = 24 * latest.data["new_interval"]
+    if interval_hours == 0:
+        return None
+    hours = (now - latest.occurred_at) // timedelta(hours=1)
+    if hours < 0:
+        return 1.0
+    return 0.0 if hours >= 300 * interval_hours else float(0.9 ** (hours / interval_hours))
+
+
 def _lapses(reviews: list[Event]) -> int:
     intervals = [e.data["new_interval"] for e in reviews]
     return sum(
@@ -75,3 +87,39 @@ def _mastery(answers: list[Event], reviews: list[Event]) -> str:
     if interval >= 7:
         return "SHORT_TERM"
     return "LEARNING" if answers or reviews else "UNLEARNED"
+
+
+@defines_by_learner("item_days")
+def item_days(world: World, user_id: str) -> dict[str, Row]:
+    """Return the answers of each item on each local day, keyed by item and day."""
+    answers: dict[str, list[Event]] = {}
+    for answer in world.answers(user_id):
+        key = f"{answer.data['item_id']} {day(world, answer)}"
+        answers.setdefault(key, []).append(answer)
+    return {key: _counts(events) for key, events in answers.items()}
+
+
+def item_history(world: World, user_id: str, item_id: str) -> Row:
+    """Return the item's reviews and days of answers in the last 731 local days, newest first."""
+    days = last_days(world, user_id, 731)
+    reviews = [e for e in only(world.reviews(user_id), item_id) if day(world, e) in days]
+    answers = [e for e in only(world.answers(user_id), item_id) if day(world, e) in days]
+    return {
+        "reviews": [
+            {
+                "at": e.occurred_at,
+                "interval_days": e.data["new_interval"],
+                "easiness_factor": float(e.data["easiness_factor"]),
+            }
+            for e in reviews[::-1][:1000]
+        ],
+        "days": [
+            {"date": d, **_counts([e for e in answers if day(world, e) == d])}
+            for d in sorted({day(world, e) for e in answers}, reverse=True)
+        ],
+    }
+
+
+def _counts(answers: list[Event]) -> Row:
+    correct = sum(1 for e in answers if e.type == "CorrectAnswerGiven")
+    return {"answers": len(answers), "correct_answers": correct}

@@ -1,6 +1,11 @@
-"""domain_stats and level_stats: item_stats joined to the latest descriptions."""
+"""domain_stats and level_stats: item_stats joined to the latest descriptions; the forecast."""
 
-from tests.oracle.catalogue import catalogue, catalogue_items
+import math
+from datetime import date, timedelta
+from fractions import Fraction
+
+from tests.oracle.catalogue import LEVELS, catalogue, catalogue_items
+from tests.oracle.days import day, day_of, last_days, masteries
 from tests.oracle.events import Row, World, ratio
 from tests.oracle.items import item_stats
 from tests.oracle.models import defines_by_learner
@@ -13,7 +18,50 @@ def domain_stats(world: World, user_id: str) -> dict[str, Row]:
 
 def level_stats(world: World, user_id: str) -> dict[str, Row]:
     """Return the learner's rows, one for each level that is in the catalogue or was studied."""
-    return _rows(world, user_id, "level")
+    today = day_of(world, user_id, world.now)
+    days = last_days(world, user_id, 28)
+    rows = _rows(world, user_id, "level")
+    for level, row in rows.items():
+        mastered = _mastered(world, user_id, level)
+        recent = sum(1 for mastered_on in mastered.values() if mastered_on in days)
+        row.update(forecast(today, row["catalogue_items"] or 0, len(mastered), recent))
+    return rows
+
+
+def forecast(today: date, catalogue_items: int, mastered: int, recent: int) -> Row:
+    """Return the forecast of a level from its numbers of items; `recent` of them in 28 days."""
+    goal = math.ceil(Fraction(4, 5) * catalogue_items)
+    reached = catalogue_items > 0 and mastered >= goal
+    days = math.ceil(Fraction((goal - mastered) * 28, recent)) if recent >= 10 else None
+    is_expected = not reached and days is not None and days <= 3650
+    return {
+        "mastered_last28_days": recent,
+        "expected_date": today + timedelta(days=days) if is_expected and days else None,
+        "reached": reached,
+    }
+
+
+@defines_by_learner("mastery_days")
+def mastery_days(world: World, user_id: str) -> dict[str, Row]:
+    """Return the number of items that `_mastered` has for each level and day."""
+    days = [f"{level} {d}" for level in LEVELS for d in _mastered(world, user_id, level).values()]
+    return {key: {"items": days.count(key)} for key in days}
+
+
+def _mastered(world: World, user_id: str, level: str) -> dict[str, date]:
+    """Return the level's items that are in the catalogue and mastered, with their first days.
+
+    The first day of an item is that of its first review with an interval of 7 days or more.
+    """
+    items = item_stats(world, user_id)
+    return {
+        e.data["item_id"]: day(world, e)
+        for e in masteries(world, user_id)
+        if level != "UNKNOWN"
+        and items[e.data["item_id"]]["level"] == level
+        and items[e.data["item_id"]]["mastery"] in ("SHORT_TERM", "LONG_TERM")
+        and e.data["item_id"] in catalogue(world)
+    }
 
 
 @defines_by_learner("domain_stats")

@@ -1,10 +1,12 @@
-"""The streak, user_progress and the due forecast."""
+"""The streak, user_progress, the due forecast and the workload."""
 
+import math
 from datetime import date, timedelta
+from fractions import Fraction
 
 from tests.oracle.catalogue import archived, catalogue
-from tests.oracle.days import answer_sums, completion_sums, day_of
-from tests.oracle.events import LEARNERS, Row, World
+from tests.oracle.days import answer_sums, capped_ms, completion_sums, day, day_of, last_days
+from tests.oracle.events import LEARNERS, Row, World, ratio
 from tests.oracle.items import item_stats
 from tests.oracle.models import defines_by_learner
 from tests.oracle.periods import study_days
@@ -81,15 +83,50 @@ def progress_rows(world: World, user_id: str) -> dict[str, Row]:
     return {"": row} if row else {}
 
 
-def due_forecast(world: World, user_id: str, days: int) -> dict[date, int]:
-    """Return the number of items due on each of the next days; overdue items are due today."""
+def due_forecast(world: World, user_id: str, days: int) -> dict[date, Row]:
+    """Return the items due on each of the next days; overdue items count today."""
     today = day_of(world, user_id, world.now)
-    forecast = {today + n * DAY: 0 for n in range(days)}
-    for item_id, row in item_stats(world, user_id).items():
-        if row["due_at"] is None or item_id in archived(world):
-            continue
-        is_overdue = row["due_at"] <= world.now
-        due_on = today if is_overdue else max(today, day_of(world, user_id, row["due_at"]))
-        if due_on in forecast:
-            forecast[due_on] += 1
+    due_days = _due_days(world, user_id)
+    forecast = {}
+    for n in range(days):
+        counted = [
+            due_on for counts_on, due_on in due_days.values() if counts_on == today + n * DAY
+        ]
+        overdue = sum(1 for due_on in counted if due_on < today) if n == 0 else 0
+        forecast[today + n * DAY] = {"items": len(counted), "overdue": overdue}
     return forecast
+
+
+def due_today(world: World, user_id: str) -> set[str]:
+    """Return the items of today's row of the forecast."""
+    today = day_of(world, user_id, world.now)
+    return {item_id for item_id, (day, _) in _due_days(world, user_id).items() if day == today}
+
+
+def _due_days(world: World, user_id: str) -> dict[str, tuple[date, date]]:
+    """Return the day on which each item counts in the forecast, and the item's due day."""
+    today = day_of(world, user_id, world.now)
+    days = {}
+    for item_id, row in item_stats(world, user_id).items():
+        if row["due_at"] is not None and item_id not in archived(world):
+            due_on = day_of(world, user_id, row["due_at"])
+            has_passed = row["due_at"] <= world.now
+            days[item_id] = (today if has_passed else max(today, due_on), due_on)
+    return days
+
+
+def workload(world: World, user_id: str) -> Row:
+    """Return today's due items, and how long they take at the pace of the last 28 local days."""
+    todays = next(iter(due_forecast(world, user_id, 1).values()))
+    days = last_days(world, user_id, 28)
+    answers = [e for e in world.answers(user_id) if day(world, e) in days]
+    total = capped_ms(answers)
+    minutes = (
+        math.ceil(Fraction(todays["items"] * total, len(answers) * 60_000)) if answers else None
+    )
+    return {
+        "due": todays["items"],
+        "overdue": todays["overdue"],
+        "seconds_per_answer": ratio(total, len(answers) * 1000),
+        "minutes": minutes,
+    }

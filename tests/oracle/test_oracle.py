@@ -290,4 +290,6 @@ def test_the_due_forecast_counts_overdue_items_under_today_and_omits_archived_it
         review("2024-05-30T13:00", 3, "i4"),
         published("ItemArchived", "2024-01-01", "i4"),
     )
-    assert list(oracle.due_forecast(seen, "ann", 3).values()) == [2, 1, 0]
+    assert [row["items"] for row in oracle.due_forecast(seen, "ann", 3).values()] == [2, 1, 0]
+    assert [row["overdue"] for row in oracle.due_forecast(seen, "ann", 3).values()] == [1, 0, 0]
+    assert oracle.due_today(seen, "ann") == {"i1", "i2"}

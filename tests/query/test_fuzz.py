@@ -14,7 +14,7 @@ ALL = """
 query (
   $user: ID, $from: Date!, $to: Date!, $fill: Boolean, $filter: ItemFilter, $order: ItemOrder,
   $level: CefrLevel, $domain: Domain, $first: Int, $after: String, $item: ID!, $days: Int,
-  $types: [String!]
+  $types: [String!], $search: String
 ) {
   userProgress(userId: $user) { userId accuracyRate masteryStats { unlearned } lastUpdated }
   dailyStats(userId: $user, from: $from, to: $to, zeroFill: $fill) { date accuracyRate }
@@ -22,7 +22,7 @@ query (
   monthlyStats(userId: $user, from: $from, to: $to) { start end }
   itemStats(
     userId: $user, filter: $filter, orderBy: $order, level: $level, domain: $domain,
-    first: $first, after: $after
+    search: $search, first: $first, after: $after
   ) { edges { cursor node { itemId } } totalCount }
   item(userId: $user, itemId: $item) { itemId }
   domainStats(userId: $user) { domain }
@@ -30,6 +30,8 @@ query (
   streak(userId: $user) { current }
   dueForecast(userId: $user, days: $days) { date }
   hourlyStats(userId: $user) { hour }
+  workload(userId: $user) { minutes }
+  itemHistory(userId: $user, itemId: $item) { reviews { at } }
   events(userId: $user, types: $types, first: $first, after: $after) { edges { cursor } }
 }"""
 CODES = {"BAD_USER_INPUT", "FORBIDDEN"}
@@ -53,8 +55,9 @@ likely: dict[str, st.SearchStrategy[Any]] = {
     "from": days,
     "to": days,
     "fill": st.none() | st.booleans(),
-    "filter": st.sampled_from([None, "ALL", "DUE"]),
-    "order": st.sampled_from([None, "RECENT", "DUE", "ACCURACY"]),
+    "filter": st.sampled_from([None, "ALL", "DUE", "LEECH"]),
+    "order": st.sampled_from([None, "RECENT", "DUE", "ACCURACY", "LAPSES"]),
+    "search": st.none() | st.text(),
     "level": st.sampled_from([None, "A1", "UNKNOWN"]),
     "domain": st.sampled_from([None, "R", "UNKNOWN"]),
     "first": ints,

@@ -1,5 +1,6 @@
 """Pagination: for any page size, the joined pages are the whole list in order."""
 
+import string
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -17,11 +18,12 @@ Row = dict[str, Any]
 START = datetime(2024, 3, 1, tzinfo=UTC)
 ITEMS = """
 query (
-  $filter: ItemFilter, $order: ItemOrder, $level: CefrLevel, $domain: Domain,
+  $filter: ItemFilter, $order: ItemOrder, $level: CefrLevel, $domain: Domain, $search: String,
   $first: Int, $after: String
 ) {
   itemStats(
-    filter: $filter, orderBy: $order, level: $level, domain: $domain, first: $first, after: $after
+    filter: $filter, orderBy: $order, level: $level, domain: $domain, search: $search,
+    first: $first, after: $after
   ) {
     totalCount pageInfo { hasNextPage endCursor } edges { cursor node { itemId } }
   }
@@ -58,6 +60,7 @@ def draw_row(draw: st.DrawFn) -> Row:
     """Draw a row of a learner's item, with few distinct values, so that ties occur."""
     answers = draw(st.integers(0, 4))
     row: Row = {"answers": answers, "correct_answers": draw(st.integers(0, answers))}
+    row["lapses"] = draw(st.sampled_from([0, 3, 4, 5]))
     if answers:
         row["last_answered_at"] = row["first_answered_at"] = draw(moments)
     if not answers or draw(st.booleans()):
@@ -71,6 +74,7 @@ words = st.fixed_dictionaries(
         "level": st.sampled_from([None, "A1", "C2"]),
         "domains": st.sampled_from([[], ["R"], ["R", "S"]]),
         "in_catalogue": st.booleans(),
+        "headword": st.none() | st.text("aAéÉ%_\\", max_size=4),
     }
 )
 entries = st.lists(st.tuples(draw_row(), st.none() | words), max_size=12)
@@ -89,6 +93,7 @@ FILTERS: dict[str | None, Callable[[Row], bool]] = {
     "MASTERED": lambda row: row.get("interval_days", 0) >= 7,
     "STRUGGLING": lambda r: r["answers"] >= 3 and r["correct_answers"] / r["answers"] < 0.6,
     "DUE": lambda row: (due(row) or datetime.max.replace(tzinfo=UTC)) <= datetime.now(UTC),
+    "LEECH": lambda row: row["lapses"] >= 4,
 }
 
 
@@ -107,7 +112,24 @@ def accuracy(row: Row) -> tuple[bool, float]:
     return not answers, row["correct_answers"] / answers if answers else 0
 
 
-ORDERS = {None: recent, "RECENT": recent, "DUE": earliest_due, "ACCURACY": accuracy}
+def lapses(row: Row) -> tuple[bool, float]:
+    return False, -row["lapses"]
+
+
+ORDERS = {
+    None: recent,
+    "RECENT": recent,
+    "DUE": earliest_due,
+    "ACCURACY": accuracy,
+    "LAPSES": lapses,
+}
+# With this table, a text changes only its ASCII letters to small letters.
+SMALL = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
+
+
+def matches(search: str | None, headword: str | None) -> bool:
+    """Return whether the search finds the headword; without a text, it finds every item."""
+    return not search or (search.translate(SMALL) in (headword or "").translate(SMALL))
 
 
 def pages(ask: Callable[[str | None], Row]) -> Iterator[Row]:
@@ -133,6 +155,7 @@ def pages(ask: Callable[[str | None], Row]) -> Iterator[Row]:
             "order": st.sampled_from([*ORDERS]),
             "level": st.sampled_from([None, "A1", "B1", "UNKNOWN"]),
             "domain": st.sampled_from([None, "R", "S", "UNKNOWN"]),
+            "search": st.none() | st.text("aAéÉ%_\\", max_size=2),
         }
     ),
 )
@@ -150,9 +173,11 @@ def test_the_joined_pages_of_items_are_the_whole_list(
     )
 
     def wanted(met: Row, word: Row | None) -> bool:
-        word = word or {"level": None, "domains": []}
+        word = word or {"level": None, "domains": [], "headword": None, "in_catalogue": True}
         return (
             FILTERS[choice["filter"]](met)
+            and (word["in_catalogue"] or choice["filter"] != "DUE")
+            and matches(choice["search"], word["headword"])
             and choice["level"] in (None, word["level"] or "UNKNOWN")
             and choice["domain"] in (None, *(word["domains"] or ["UNKNOWN"]))
         )

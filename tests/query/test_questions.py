@@ -24,6 +24,8 @@ EVERY_QUESTION = {
     "streak": "{ current }",
     "dueForecast": "{ date }",
     "hourlyStats": "{ hour }",
+    "workload": "{ due }",
+    'itemHistory(itemId: "i"': "{ days { date } }",
     "events": "{ edges { cursor } }",
 }
 
@@ -74,8 +76,10 @@ def test_a_learner_without_events_gets_nulls_and_zeros(
           domainStats { domain itemsStudied accuracyRate catalogueItems progressRate }
           levelStats { level }
           streak { current longest longestStart longestEnd lastStudyDate activeToday atRisk }
-          dueForecast(days: 2) { items }
+          dueForecast(days: 2) { items overdue }
+          workload { due overdue secondsPerAnswer minutes }
           item(itemId: "i") { itemId }
+          itemHistory(itemId: "i") { reviews { at } days { date } }
           events { edges { cursor } }
         }"""
     )
@@ -108,8 +112,10 @@ def test_a_learner_without_events_gets_nulls_and_zeros(
             "activeToday": False,
             "atRisk": False,
         },
-        "dueForecast": [{"items": 0}, {"items": 0}],
+        "dueForecast": [{"items": 0, "overdue": 0}, {"items": 0, "overdue": 0}],
+        "workload": {"due": 0, "overdue": 0, "secondsPerAnswer": None, "minutes": None},
         "item": None,
+        "itemHistory": {"reviews": [], "days": []},
         "events": {"edges": []},
     }
 
@@ -142,7 +148,7 @@ def test_an_archived_item_is_counted_neither_as_unlearned_nor_in_the_forecast(
     assert data == {
         "userProgress": {"masteryStats": {"unlearned": 1}},
         "dueForecast": [{"items": 2}, {"items": 0}],
-        "itemStats": {"totalCount": 3},
+        "itemStats": {"totalCount": 2},
         "item": {"mastery": "UNLEARNED"},
     }
 

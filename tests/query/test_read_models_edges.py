@@ -2,7 +2,11 @@
 
 from datetime import UTC, date, datetime, timedelta
 
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
 from progress.adapters.postgres import database
+from tests import oracle
 from tests.support import rows_by_hand
 from tests.support.query_client import QueryClient
 
@@ -66,3 +70,36 @@ def test_a_streak_that_ends_on_a_future_local_day_is_current(
         (2, False, True),
         (0, False, False),
     ]
+
+
+@settings(max_examples=50, suppress_health_check=list(HealthCheck))
+@given(
+    counts=st.tuples(st.integers(1, 9_000), st.integers(0, 9_000)),
+    recent=st.lists(st.tuples(st.integers(-1, 29), st.integers(1, 30)), max_size=4),
+)
+@example(counts=(5, 4), recent=[])
+@example(counts=(5, 3), recent=[(0, 10)])
+@example(counts=(1629, 0), recent=[(0, 10)])
+@example(counts=(1631, 0), recent=[(0, 10)])
+def test_the_forecast_of_a_level_is_computed_in_integers(
+    connection: database.Connection,
+    fetch: QueryClient,
+    counts: tuple[int, int],
+    recent: list[tuple[int, int]],
+) -> None:
+    """`counts` are items of the level, in the catalogue and mastered; `recent` days ago, items."""
+    connection.run(rows_by_hand.blocks()["empty levels"])
+    level = {"kind": "level", "name": "B1"}
+    share = {**level, "user_id": "ann", "mastered_in_catalogue": counts[1]}
+    rows_by_hand.insert(connection, "catalogue_counts", {**level, "items": counts[0]})
+    rows_by_hand.insert(connection, "catalogue_shares", share)
+    days = {NOON.date() - timedelta(days=ago): items for ago, items in recent}
+    rows_by_hand.insert(
+        connection,
+        "mastery_days",
+        *({"user_id": "ann", "level": "B1", "day": d, "items": n} for d, n in days.items()),
+    )
+    (row,) = fetch(fetch.queries.get_level_stats("ann", at=NOON))
+    counted = sum(n for d, n in days.items() if 0 <= (NOON.date() - d).days < 28)
+    expected = oracle.forecast(NOON.date(), *counts, counted)
+    assert {name: getattr(row, name) for name in expected} == expected

@@ -1,9 +1,11 @@
 """Every number that the read model queries return equals the oracle's number."""
 
+import itertools
 from dataclasses import replace
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 
+import msgspec
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -33,6 +35,13 @@ def flat(progress: Any) -> dict[str, Any] | None:
     return row and {**(plain(row.pop("mastery_stats")) or {}), **row}
 
 
+def list_items(fetch: QueryClient, user: str, at: datetime, **options: Any) -> set[str]:
+    """Return the ids of the items in a list with these options."""
+    page = fetch(fetch.queries.get_item_stats(user, first=200, at=at, **options))
+    assert page.total_count == len(page.items)
+    return {item.item_id for _, item in page.items}
+
+
 def around(days: list[date], draw: st.DataObject) -> tuple[date, date]:
     """Draw a range that begins and ends near some of the days."""
     near = sorted({d + n * DAY for d in days or [date(2024, 3, 1)] for n in range(-32, 32)})
@@ -53,7 +62,7 @@ def test_the_progress_the_streak_and_the_forecast_equal_the_oracle_s_results(
 ) -> None:
     world = delivered(stage, log)
     last = max((event.occurred_at for event in world.events), default=log.now)
-    for at in (log.now, *(last + n * DAY for n in range(3))):
+    for at in (log.now, *(last + n * DAY for n in (0, 1, 2, 27, 28))):
         then = replace(world, now=at)
         all_at_once = fetch(Learners(fetch.queries.reader).fetch_states(EVERYONE, at=at))
         for user in EVERYONE:
@@ -65,7 +74,11 @@ def test_the_progress_the_streak_and_the_forecast_equal_the_oracle_s_results(
             assert (flat(state.progress), plain(state.streak)) == (standing, streak)
             assert state.expires_at > at
             forecast = fetch(fetch.queries.get_due_forecast(user, 30, at=at))
-            assert {d.date: d.items for d in forecast} == oracle.due_forecast(then, user, 30)
+            found = {d.date: {"items": d.items, "overdue": d.overdue} for d in forecast}
+            assert found == oracle.due_forecast(then, user, 30)
+            assert list_items(fetch, user, at, filter="DUE") == oracle.due_today(then, user)
+            (workload,) = fetch(fetch.queries.run(user, row_queries.select_workload(at)))
+            assert plain(workload) == oracle.workload(then, user)
 
 
 @settings(max_examples=50, suppress_health_check=list(HealthCheck))
@@ -94,17 +107,25 @@ def test_items_domains_and_levels_equal_the_oracle_s_results(
     stage: Stage, fetch: QueryClient, log: Log
 ) -> None:
     world = delivered(stage, log)
-    for user in EVERYONE:
-        page = fetch(fetch.queries.get_item_stats(user, first=200, at=log.now))
-        items = oracle.item_stats(world, user)
+    # An estimate is 0 after 300 intervals; an item's history has 731 days.
+    nows = (log.now, log.now + 27 * DAY, log.now + 730 * DAY, log.now + 300 * 6 * DAY)
+    for user, at in itertools.product(EVERYONE, nows):
+        then = replace(world, now=at)
+        page = fetch(fetch.queries.get_item_stats(user, first=200, at=at))
+        items = oracle.item_stats(then, user)
         assert {i.item_id: plain(i) for _, i in page.items} == items
         assert page.total_count == len(items)
+        levels = fetch(fetch.queries.get_level_stats(user, at=at))
+        assert {d.level: plain(d) for d in levels} == oracle.level_stats(then, user)
         for item_id in (*ITEMS, "unheard of"):
-            item = fetch(fetch.queries.get_item(user, item_id))
-            assert plain(item) == oracle.item(world, user, item_id)
+            item = fetch(fetch.queries.get_item(user, item_id, at=at))
+            assert plain(item) == oracle.item(then, user, item_id)
+            history = fetch(fetch.queries.get_item_history(user, item_id, at=at))
+            assert msgspec.to_builtins(history, builtin_types=(date, datetime)) == (
+                oracle.item_history(then, user, item_id)
+            )
+    for user in EVERYONE:
         domains = fetch(fetch.queries.get_domain_stats(user))
         assert {d.domain: plain(d) for d in domains} == oracle.domain_stats(world, user)
         hours = fetch(fetch.queries.run(user, row_queries.select_hourly_stats()))
         assert {h.hour: plain(h) for h in hours} == oracle.hourly_stats(world, user)
-        levels = fetch(fetch.queries.get_level_stats(user))
-        assert {d.level: plain(d) for d in levels} == oracle.level_stats(world, user)

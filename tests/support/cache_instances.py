@@ -130,11 +130,12 @@ class Instance:
         self._runner.close()
 
 
+SELECTION = "all:all{estimatedRecall:estimatedRecall{}}"
 FROM, TO = datetime(2024, 3, 25, tzinfo=UTC).date(), datetime(2024, 4, 30, tzinfo=UTC).date()
 
 
 def all_keys(user: str) -> list[CacheKey]:
-    """Return a key for each root field that is cached."""
+    """Return a key for each root field that is cached; of an item, the estimate is selected."""
     arguments: dict[str, dict[str, Any]] = {
         "userProgress": {},
         "streak": {},
@@ -144,12 +145,14 @@ def all_keys(user: str) -> list[CacheKey]:
         "domainStats": {},
         "levelStats": {},
         "hourlyStats": {},
+        "workload": {},
+        "itemHistory": {"itemId": "i0"},
         "dailyStats": {"from": FROM, "to": TO},
         "weeklyStats": {"from": FROM, "to": TO},
         "monthlyStats": {"from": FROM, "to": TO},
     }
     keys = [
-        cache_key(FIELDS[name].cache, name, user, values, "{ all }")
+        cache_key(FIELDS[name].cache, name, user, values, SELECTION)
         for name, values in arguments.items()
     ]
     return [key for key in keys if key]
@@ -163,10 +166,12 @@ async def read(queries: Queries, key: CacheKey, at: datetime) -> bytes:
         "streak": lambda: queries.get_streak(user, at=at),
         "dueForecast": lambda: queries.get_due_forecast(user, 60, at=at),
         "itemStats": lambda: queries.get_item_stats(user, first=50, at=at),
-        "item": lambda: queries.get_item(user, "i0"),
+        "item": lambda: queries.get_item(user, "i0", at=at),
         "domainStats": lambda: queries.get_domain_stats(user),
-        "levelStats": lambda: queries.get_level_stats(user),
+        "levelStats": lambda: queries.get_level_stats(user, at=at),
         "hourlyStats": lambda: queries.run(user, row_queries.select_hourly_stats()),
+        "workload": lambda: queries.run(user, row_queries.select_workload(at)),
+        "itemHistory": lambda: queries.get_item_history(user, "i0", at=at),
         "dailyStats": lambda: queries.get_stats_range(user, FROM, TO),
         "weeklyStats": lambda: queries.get_weekly_stats(user, FROM, TO),
         "monthlyStats": lambda: queries.get_monthly_stats(user, FROM, TO),

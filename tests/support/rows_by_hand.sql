@@ -3,6 +3,11 @@
 -- insert --
 INSERT INTO {table} SELECT * FROM jsonb_populate_recordset(NULL::{table}, CAST(:rows AS jsonb));
 
+-- empty levels --
+DELETE FROM catalogue_counts;
+DELETE FROM catalogue_shares;
+DELETE FROM mastery_days;
+
 -- break --
 ALTER TABLE daily_stats RENAME COLUMN items_learned TO items_lost;
 

@@ -37,7 +37,7 @@ class CachePolicy(NamedTuple):
     local date. `period` is the unit of the rows; if all periods of a result are finished, its TTL
     is longer. `period_days` is the largest number of days from a period's first day to its last.
     `except_for` is an argument and a value: if the argument has this value, the result is not
-    cached.
+    cached. A result that contains the selected field `hourly` expires at the end of the hour.
     """
 
     minutes: int
@@ -48,6 +48,7 @@ class CachePolicy(NamedTuple):
     period_days: int = 0
     is_summary: bool = False  # cached under the learner's `summary:` key
     except_for: tuple[str, object] | None = None
+    hourly: str | None = None
 
 
 class CacheKey(msgspec.Struct, frozen=True):
@@ -58,6 +59,7 @@ class CacheKey(msgspec.Struct, frozen=True):
     params: str  # a hash of the code, the field, the learner, the arguments and the selection
     policy: CachePolicy
     last_day: date | None = None  # the last day of the requested periods
+    is_hourly: bool = False  # the result expires at the end of the hour
 
 
 def cache_key(
@@ -70,7 +72,7 @@ def cache_key(
     """Return the key of a root field's result; None if the result is not cached.
 
     `arguments` are the coerced values by argument name. `selection` is the normalized text of the
-    field's selection, including the response keys.
+    field's selection, including the response keys (`Field.canonical_text`).
     """
     if policy is None or arguments.get("asOf") or arguments.get("knownAt"):
         return None
@@ -79,7 +81,8 @@ def cache_key(
     identity = (_code_version(), name, user_id, sorted(arguments.items()), selection)
     params = hashlib.blake2b(msgspec.json.encode(identity), digest_size=16).hexdigest()
     last_day = _last_day(policy, arguments["to"]) if policy.period else None
-    return CacheKey(name, user_id, params, policy, last_day)
+    is_hourly = policy.hourly is not None and f":{policy.hourly}{{" in selection
+    return CacheKey(name, user_id, params, policy, last_day, is_hourly)
 
 
 def _last_day(policy: CachePolicy, to: date) -> date:

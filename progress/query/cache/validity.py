@@ -18,7 +18,7 @@ class VersionStamp(NamedTuple):
     schema: int
     batch: int | None
     catalogue: int | None
-    expires_at: float | None  # the end of the learner's day, in seconds since 1970
+    expires_at: float | None  # in seconds since 1970; the end of the learner's day or of an hour
 
 
 class RequestVersions(msgspec.Struct):
@@ -65,8 +65,15 @@ class RequestVersions(msgspec.Struct):
             self.schema,
             self.batch if policy.batch else None,
             self.catalogue if policy.catalogue else None,
-            day_ends.timestamp() if policy.clock and day_ends else None,
+            self._expiry(key, day_ends),
         )
+
+    def _expiry(self, key: CacheKey, day_ends: datetime | None) -> float | None:
+        """Return when the result expires, in seconds since 1970; None if it does not expire."""
+        ends = [day_ends.timestamp()] if key.policy.clock and day_ends else []
+        if key.is_hourly:
+            ends.append((self.at.timestamp() // 3600 + 1) * 3600)
+        return min(ends, default=None)
 
     def is_current(self, stamp: VersionStamp, key: CacheKey) -> bool:
         """Return whether all versions of the stamp equal the versions seen by the request."""

@@ -110,12 +110,15 @@ def _selection_sets(
 
 
 def weigh(root: Field) -> tuple[int, int]:
-    """Return how many fields a root field selects outside its list, and how many per list entry."""
+    """Return how many fields a root field selects outside its lists, and how many per list entry.
+
+    The entries of a connection are its edges.
+    """
     if root.is_list:
         return 0, 1 + sum(map(_count_fields, root.selections))
-    edges = [field for field in root.selections if field.name == "edges"]
-    others = [field for field in root.selections if field.name != "edges"]
-    return 1 + sum(map(_count_fields, others)), sum(map(_count_fields, edges))
+    lists = [field for field in root.selections if field.is_list and field.selections]
+    others = [field for field in root.selections if field not in lists]
+    return 1 + sum(map(_count_fields, others)), sum(map(_count_fields, lists))
 
 
 def _count_fields(field: Field) -> int:
@@ -125,13 +128,13 @@ def _count_fields(field: Field) -> int:
 def count_entries(cost: Cost, arguments: Mapping[str, Any] | None) -> int:
     """Return the maximum length of a field's list; None stands for unknown arguments."""
     if arguments is None:
-        return _MAX_DAYS
+        return max(_MAX_DAYS, cost.entries or 0)
     if "from" in arguments:
         return 1 + (_count_days(arguments) - 1) // cost.days_per_entry
     for name in ("first", "days"):
         if name in arguments:
             return max(0, min(int(arguments[name] or _DEFAULT_FIRST), _MAX_DAYS))
-    return _DEFAULT_ENTRIES
+    return _DEFAULT_ENTRIES if cost.entries is None else cost.entries
 
 
 def rows_to_read(cost: Cost, arguments: Mapping[str, Any] | None) -> int:

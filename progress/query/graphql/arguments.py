@@ -53,6 +53,13 @@ def parse_id(name: str, text: str) -> str:
     return text
 
 
+def parse_search(text: str | None) -> str:
+    """Return the text to search for; an empty text means no filter."""
+    if text and not auth.is_text(text):
+        raise BadInput("search: expected text without U+0000")
+    return text or ""
+
+
 def parse_learners(ids: Sequence[str] | None) -> list[str] | None:
     """Return the ids of learners, sorted and without duplicates; None for all learners."""
     if ids is None:

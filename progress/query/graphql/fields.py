@@ -32,6 +32,7 @@ class Cost(NamedTuple):
     rows_with: Mapping[str, int] = {}
     rows_per_day: float = 0  # Thousands of rows for each day of the range.
     days_per_entry: int = 1  # The smallest number of days between two entries of the list.
+    entries: int | None = None  # The length of the lists, if no argument limits it.
 
 
 _DEFAULT_COST = Cost()

@@ -74,9 +74,12 @@ def monthly_stats(_: datetime, *, from_: From, to: date) -> RowQuery[rows.Period
     return row_queries.select_monthly_stats(from_, to)
 
 
-@declare_learner_field(types.ItemStats | None, cache=CachePolicy(30, catalogue=True))
-def item(_: datetime, *, item_id: ID) -> RowQuery[rows.ItemStats]:
-    return row_queries.select_item(arguments.parse_id("itemId", item_id))
+@declare_learner_field(
+    types.ItemStats | None,
+    cache=CachePolicy(30, catalogue=True, hourly="estimatedRecall"),
+)
+def item(at: datetime, *, item_id: ID) -> RowQuery[rows.ItemStats]:
+    return row_queries.select_item(arguments.parse_id("itemId", item_id), at)
 
 
 # The batch job also counts the catalogue, so the batch version covers the catalogue.
@@ -85,9 +88,11 @@ def domain_stats(_: datetime) -> RowQuery[rows.DomainStats]:
     return row_queries.select_domain_stats()
 
 
-@declare_learner_field(types.list_of(rows.LevelStats), cache=CachePolicy(60, batch=True))
-def level_stats(_: datetime) -> RowQuery[rows.LevelStats]:
-    return row_queries.select_level_stats()
+@declare_learner_field(
+    types.list_of(rows.LevelStats), cache=CachePolicy(60, batch=True, clock=True)
+)
+def level_stats(at: datetime) -> RowQuery[rows.LevelStats]:
+    return row_queries.select_level_stats(at)
 
 
 @declare_learner_field(types.list_of(rows.HourlyStats), cache=CachePolicy(15))
@@ -111,3 +116,12 @@ def streak(
 )
 def due_forecast(at: datetime, days: int | None = 14) -> RowQuery[rows.DueDay]:
     return row_queries.select_due_forecast(arguments.parse_forecast_days(days), at)
+
+
+@declare_learner_field(
+    types.type_of(rows.Workload),
+    cache=CachePolicy(10, catalogue=True, clock=True),
+    cost=Cost(75),
+)
+def workload(at: datetime) -> RowQuery[rows.Workload]:
+    return row_queries.select_workload(at)

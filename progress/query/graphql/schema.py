@@ -32,10 +32,13 @@ class Query:
 
     @declare(
         types.ItemStatsConnection,
+        "search: part of the headword; ASCII letters in any case.",
         # The catalogue contains headwords, levels and domains. Whether an item is DUE depends on
         # the current time.
-        cache=CachePolicy(10, catalogue=True, except_for=("filter", "DUE")),
-        cost=Cost(45, rows_with={"level": 55, "domain": 55}),
+        cache=CachePolicy(
+            10, catalogue=True, except_for=("filter", "DUE"), hourly="estimatedRecall"
+        ),
+        cost=Cost(45, rows_with={"level": 55, "domain": 55, "search": 55}),
     )
     async def item_stats(
         self,
@@ -46,6 +49,7 @@ class Query:
         order_by: rows.ItemOrder | None = rows.ItemOrder.RECENT,
         level: rows.CefrLevel | None = UNSET,
         domain: rows.Domain | None = UNSET,
+        search: str | None = UNSET,
         first: int | None = 50,
         after: str | None = UNSET,
     ) -> pagination.Page:
@@ -57,6 +61,7 @@ class Query:
             order_by=order,
             level=level or None,
             domain=domain or None,
+            search=arguments.parse_search(pagination.text_or_none(search)),
             first=arguments.parse_page_size(first),
             after=pagination.decode_item_cursor(pagination.text_or_none(after), order),
             at=info.context.at,
@@ -70,6 +75,21 @@ class Query:
     streak = learner_fields.streak
     due_forecast = learner_fields.due_forecast
     hourly_stats = learner_fields.hourly_stats
+    workload = learner_fields.workload
+
+    @declare(
+        types.ItemHistory,
+        "Reviews and days of answers of one item, newest first, "
+        "at most 731 days back and 1,000 reviews.",
+        cache=CachePolicy(15, clock=True),
+        cost=Cost(4, entries=1_000),
+    )
+    async def item_history(
+        self, info: Info, *, user_id: ID | None = UNSET, item_id: ID
+    ) -> rows.ItemHistory:
+        learner = info.context.resolve_learner(user_id)
+        item = arguments.parse_id("itemId", item_id)
+        return await info.context.queries.get_item_history(learner, item, at=info.context.at)
 
     @declare(
         types.EventConnection,

@@ -18,9 +18,20 @@ from progress.query.read_models import rows
 _MAX_INT = 2**31 - 1
 
 _DESCRIPTIONS: dict[type[msgspec.Struct], dict[str, str]] = {
+    rows.ItemStats: {
+        "estimated_recall": "0 to 1, an estimate.",
+        "language": "BCP 47, of the headword.",
+    },
+    rows.LevelStats: {
+        "expected_date": "When 80 % will be mastered at the pace of the last 28 days."
+    },
     rows.PeriodStats: {"end": "The last day of the period."},
-    rows.ItemStats: {"language": "BCP 47, of the headword."},
     rows.RecordedEvent: {"global_position": "A 64-bit number, as text.", "data": "JSON, as text."},
+}
+
+_TYPE_DESCRIPTIONS: dict[type[msgspec.Struct], str] = {
+    rows.DueDay: "overdue: of the items of today's row those that were due on an earlier day; "
+    "0 on other days.",
 }
 
 
@@ -39,7 +50,8 @@ def type_of(record: type[msgspec.Struct], *, id_field: str = "") -> Any:
     for name, hint in fields.items():
         if isinstance(hint, type) and issubclass(hint, msgspec.Struct):
             fields[name] = type_of(hint)
-    return _make(record.__name__, fields, _DESCRIPTIONS.get(record, {}))
+    descriptions = _DESCRIPTIONS.get(record, {})
+    return _make(record.__name__, fields, descriptions, _TYPE_DESCRIPTIONS.get(record))
 
 
 def list_of(record: type[msgspec.Struct]) -> object:
@@ -54,12 +66,16 @@ def _connection(name: str, node: object, **more: object) -> Any:
 
 
 def _make(
-    name: str, fields: Mapping[str, object], descriptions: Mapping[str, str] | None = None
+    name: str,
+    fields: Mapping[str, object],
+    descriptions: Mapping[str, str] | None = None,
+    description: str | None = None,
 ) -> Any:
     described = {
         field: strawberry.field(description=text) for field, text in (descriptions or {}).items()
     }
-    return strawberry.type(type(name, (), {"__annotations__": fields, **described}))
+    made = type(name, (), {"__annotations__": fields, **described})
+    return strawberry.type(made, description=description)
 
 
 Mastery = strawberry.enum(rows.Mastery)
@@ -74,12 +90,13 @@ FileFormat = strawberry.enum(export_files.FileFormat)
 ItemFilter = strawberry.enum(
     rows.ItemFilter,
     description="MASTERED: short or long term. "
-    "STRUGGLING: 3 answers or more, under 60 % correct. DUE: dueAt has come.",
+    "STRUGGLING: 3 answers or more, under 60 % correct. DUE: of today's row of dueForecast. "
+    "LEECH: 4 lapses or more.",
 )
 ItemOrder = strawberry.enum(
     rows.ItemOrder,
     description="RECENT: newest answer or review first. DUE: earliest dueAt first. "
-    "ACCURACY: lowest first. Nulls last, ties by itemId.",
+    "ACCURACY: lowest first. LAPSES: most first. Nulls last, ties by itemId.",
 )
 
 
@@ -111,6 +128,9 @@ class PageInfo:
 
 
 ItemStatsConnection = _connection("ItemStats", ItemStats, total_count=int)
+ItemHistory = _make(
+    "ItemHistory", {"reviews": list_of(rows.ItemReview), "days": list_of(rows.ItemDay)}
+)
 EventConnection = _connection("Event", RecordedEvent)
 
 

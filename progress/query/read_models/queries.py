@@ -21,10 +21,13 @@ from progress.query.read_models.rows import (
     Domain,
     DomainStats,
     DueDay,
+    ItemDay,
     ItemFilter,
+    ItemHistory,
     ItemKey,
     ItemOrder,
     ItemPage,
+    ItemReview,
     ItemStats,
     LevelStats,
     PeriodStats,
@@ -115,10 +118,14 @@ class Queries:
         order_by: ItemOrder = ItemOrder.RECENT,
         level: CefrLevel | None = None,
         domain: Domain | None = None,
+        search: str = "",
         after: ItemKey | None = None,
         at: datetime | None = None,
     ) -> ItemPage:
-        """Return `first` of the items that the learner has studied, starting after a key."""
+        """Return `first` of the items that the learner has studied, starting after a key.
+
+        `search` is a part of the headword; ASCII letters match in any case.
+        """
         rows = await self.reader.fetch(
             "read_models/item_stats",
             "list",
@@ -127,26 +134,52 @@ class Queries:
             order_by=order_by,
             level=level,
             domain=domain,
+            search=search,
             after_item=after.item_id if after else None,
             after_key=after.rank if after else None,
             first=first + 1,
             now=_or_now(at),
+            days=1,  # of the forecast, for the filter DUE
         )
         total = rows[0]["total_count"]
         items = [_list_entry(dict(row)) for row in rows if row["item_id"] is not None]
         return ItemPage(items[:first], has_next=len(items) > first, total_count=total)
 
-    async def get_item(self, user_id: str, item_id: str) -> ItemStats | None:
+    async def get_item(
+        self, user_id: str, item_id: str, *, at: datetime | None = None
+    ) -> ItemStats | None:
         """Return one item; None if the item is neither in the catalogue nor studied."""
-        return _first(await self.run(user_id, row_queries.select_item(item_id)))
+        return _first(await self.run(user_id, row_queries.select_item(item_id, _or_now(at))))
+
+    async def get_item_history(
+        self, user_id: str, item_id: str, *, at: datetime | None = None
+    ) -> ItemHistory:
+        """Return the item's reviews and days of answers in the last 731 local days."""
+        rows = await self.reader.fetch(
+            "read_models/item_days", "history", user_id=user_id, item_id=item_id, now=_or_now(at)
+        )
+        return ItemHistory(
+            [
+                ItemReview(row["at"], row["interval_days"], row["easiness_factor"])
+                for row in rows
+                if row["at"] is not None
+            ],
+            [
+                ItemDay(row["date"], row["answers"], row["correct_answers"])
+                for row in rows
+                if row["at"] is None
+            ],
+        )
 
     async def get_domain_stats(self, user_id: str) -> list[DomainStats]:
         """Return each domain with catalogue or studied items, in the order R, W, L, S, UNKNOWN."""
         return await self.run(user_id, row_queries.select_domain_stats())
 
-    async def get_level_stats(self, user_id: str) -> list[LevelStats]:
+    async def get_level_stats(
+        self, user_id: str, *, at: datetime | None = None
+    ) -> list[LevelStats]:
         """Return each level with catalogue or studied items, easiest first, UNKNOWN last."""
-        return await self.run(user_id, row_queries.select_level_stats())
+        return await self.run(user_id, row_queries.select_level_stats(_or_now(at)))
 
     async def get_streak(
         self,

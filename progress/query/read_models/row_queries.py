@@ -21,6 +21,7 @@ from progress.query.read_models.rows import (
     PeriodStats,
     Streak,
     UserProgress,
+    Workload,
 )
 
 _T = TypeVar("_T")
@@ -77,11 +78,11 @@ def select_monthly_stats(first_day: date, last_day: date) -> RowQuery[PeriodStat
     return RowQuery("read_models/daily_stats", "months", parameters, lambda row: PeriodStats(**row))
 
 
-def select_item(item_id: str) -> RowQuery[ItemStats]:
+def select_item(item_id: str, at: datetime) -> RowQuery[ItemStats]:
     return RowQuery(
         "read_models/item_stats",
         "item",
-        {"item_id": item_id},
+        {"item_id": item_id, "now": at},
         lambda row: convert(dict(row), ItemStats),
     )
 
@@ -92,9 +93,12 @@ def select_domain_stats() -> RowQuery[DomainStats]:
     )
 
 
-def select_level_stats() -> RowQuery[LevelStats]:
+def select_level_stats(at: datetime) -> RowQuery[LevelStats]:
     return RowQuery(
-        "read_models/level_stats", "by level", {}, lambda row: convert(dict(row), LevelStats)
+        "read_models/level_stats",
+        "by level",
+        {"now": at},
+        lambda row: convert(dict(row), LevelStats),
     )
 
 
@@ -119,6 +123,11 @@ def select_streak(
 def select_due_forecast(days: int, at: datetime) -> RowQuery[DueDay]:
     parameters = {"days": days, "now": at}
     return RowQuery("read_models/item_stats", "forecast", parameters, lambda row: DueDay(**row))
+
+
+def select_workload(at: datetime) -> RowQuery[Workload]:
+    parameters = {"days": 1, "now": at}
+    return RowQuery("read_models/item_stats", "workload", parameters, lambda row: Workload(**row))
 
 
 def _user_progress(row: _Row) -> UserProgress:

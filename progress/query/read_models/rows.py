@@ -45,6 +45,7 @@ class ItemFilter(StrEnum):
     MASTERED = "MASTERED"
     STRUGGLING = "STRUGGLING"
     DUE = "DUE"
+    LEECH = "LEECH"
 
 
 class ItemOrder(StrEnum):
@@ -53,6 +54,7 @@ class ItemOrder(StrEnum):
     RECENT = "RECENT"
     DUE = "DUE"
     ACCURACY = "ACCURACY"
+    LAPSES = "LAPSES"
 
 
 class LagStatus(StrEnum):
@@ -132,7 +134,31 @@ class ItemStats(msgspec.Struct, frozen=True):
     due_at: datetime | None
     lapses: int
     mastery: Mastery
+    estimated_recall: float | None
     language: str | None
+
+
+class ItemReview(msgspec.Struct, frozen=True):
+    """A review of an item."""
+
+    at: datetime
+    interval_days: int
+    easiness_factor: float
+
+
+class ItemDay(msgspec.Struct, frozen=True):
+    """A learner's answers to one item on one local day."""
+
+    date: date
+    answers: int
+    correct_answers: int
+
+
+class ItemHistory(msgspec.Struct, frozen=True):
+    """The reviews and days of answers of one item, newest first."""
+
+    reviews: list[ItemReview]
+    days: list[ItemDay]
 
 
 class ItemKey(msgspec.Struct, frozen=True):
@@ -168,8 +194,14 @@ class DomainStats(_Share, frozen=True, kw_only=True):
     domain: Domain
 
 
-class LevelStats(_Share, frozen=True, kw_only=True):
-    """A learner's progress in one CEFR level of the catalogue."""
+class _Forecast(_Share, frozen=True, kw_only=True):
+    mastered_last28_days: int
+    expected_date: date | None
+    reached: bool
+
+
+class LevelStats(_Forecast, frozen=True, kw_only=True):
+    """A learner's progress in one CEFR level, which is reached once 80 % of it are mastered."""
 
     level: CefrLevel
 
@@ -197,10 +229,20 @@ class Streak(msgspec.Struct, frozen=True):
 
 
 class DueDay(msgspec.Struct, frozen=True):
-    """The number of items that fall due on a local day."""
+    """The items that fall due on a local day; `overdue` counts those due on an earlier day."""
 
     date: date
     items: int
+    overdue: int
+
+
+class Workload(msgspec.Struct, frozen=True):
+    """A learner's due items, and how long they take at the pace of the last 28 local days."""
+
+    due: int
+    overdue: int
+    seconds_per_answer: float | None
+    minutes: int | None
 
 
 class ProjectionStatus(msgspec.Struct, frozen=True):

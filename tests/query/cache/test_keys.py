@@ -22,6 +22,18 @@ def test_fields_that_are_not_cached_have_no_key(name: str, arguments: dict[str, 
     assert cache_key(FIELDS[name].cache, name, "ann", arguments, "") is None
 
 
+def test_only_a_result_with_the_estimated_recall_expires_at_the_end_of_the_hour() -> None:
+    policy = FIELDS["item"].cache
+    for selection, is_hourly in (
+        ("item:item{estimatedRecall:estimatedRecall{}}", True),
+        ("item:item{itemId:itemId{},x:estimatedRecall{}}", True),
+        ("item:item{estimatedRecall:itemId{}}", False),
+    ):
+        key = cache_key(policy, "item", "ann", {"itemId": "i1"}, selection)
+        assert key
+        assert key.is_hourly is is_hourly
+
+
 def test_the_key_depends_on_the_learner_the_arguments_and_the_selection() -> None:
     keys = {
         cache_key(FIELDS["dueForecast"].cache, "dueForecast", user, {"days": days}, selection)

@@ -17,7 +17,7 @@ from tests.support.stage import append, publisher
 __all__ = ["both"]
 
 
-def test_the_end_of_the_local_day_invalidates_results_that_depend_on_the_day(
+def test_results_expire_at_the_end_of_the_local_day_and_estimates_at_the_end_of_the_hour(
     store: Store, populated: Connection, redis_with_notifications: str
 ) -> None:
     zone = {"user_id": "ann", "timezone": "Asia/Tokyo", "day_start_hour": 4}
@@ -35,7 +35,10 @@ def test_the_end_of_the_local_day_invalidates_results_that_depend_on_the_day(
             assert instance.get(*keys, at=at) == instance.read(*keys, at=at)
             assert instance.computations == 0
         instance.get(*keys, at=last + timedelta(days=1, seconds=1))
-        assert instance.computations == sum(key.policy.clock for key in keys)
+        assert instance.computations == sum(key.policy.clock or key.is_hourly for key in keys)
+        instance.computations = 0
+        instance.get(*keys, at=last + timedelta(days=1, hours=1, seconds=1))
+        assert instance.computations == sum(key.is_hourly for key in keys) == 2
 
 
 def test_a_request_that_bypasses_the_cache_computes_all_results_and_replaces_the_entries(
@@ -78,6 +81,8 @@ def test_each_key_has_the_ttl_of_its_field(
         "query:domainStats": 60,
         "query:levelStats": 60,
         "query:hourlyStats": 15,
+        "query:workload": 10,
+        "query:itemHistory": 15,
         "query:dailyStats": 15,
         "query:weeklyStats": 60,
         "query:monthlyStats": 30,
