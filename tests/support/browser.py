@@ -163,6 +163,7 @@ class Visit:
 
     def find_violations(self) -> list[str]:
         """Return axe's findings: of all rules in light colours, of colour rules in dark colours."""
+        self.page.evaluate("scrollTo(0, 0)")  # the sticky navigation covers no control there
         self.page.evaluate(_AXE)
         self.page.emulate_media(color_scheme="light")
         light = self._run_axe(_STANDARDS)

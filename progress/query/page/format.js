@@ -29,7 +29,7 @@ const months = {
   long: dayFormat({ month: 'long' }),
 };
 const monthYears = dayFormat({ month: 'short', year: 'numeric' });
-const clock = dayFormat({ hour: 'numeric', minute: '2-digit' });
+const clock = dayFormat({ hour: 'numeric', minute: language === 'ja' ? undefined : '2-digit' });
 const moments = new Intl.DateTimeFormat(language, { dateStyle: 'medium', timeStyle: 'medium' });
 
 const NONE = '–';

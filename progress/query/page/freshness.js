@@ -2,7 +2,7 @@
 
 import { h } from './dom.js';
 import { distance, moment } from './format.js';
-import { t } from './i18n.js';
+import { sentences, t } from './i18n.js';
 
 const BATCH = new Set(['weekly_stats', 'domain_stats', 'level_stats']);
 const NOTICEABLE_S = 2; // a shorter lag ends before a user can read about it
@@ -18,7 +18,7 @@ export function freshness({ projections, projectedTo, progress }) {
   const parts = [describeLag(countBehind(projections), projectedTo)];
   if (progress) parts.push(t('fresh.newest', { time: distance(progress.lastUpdated) }));
   if (progress) parts.push(t(isLate ? 'fresh.late' : 'fresh.batch'));
-  return h('footer', { class: `fresh${isLate ? ' late' : ''}`, 'data-key': 'fresh' }, parts.join(' '));
+  return h('footer', { class: `fresh${isLate ? ' late' : ''}`, 'data-key': 'fresh' }, sentences(parts));
 }
 
 function describeLag(count, projectedTo) {

@@ -30,6 +30,9 @@ const format = (value) => (typeof value === 'number' ? numbers.format(value) : v
 /** The texts as one sentence part: "a, b, c". Empty texts are left out. */
 export const join = (...items) => items.flat().filter(Boolean).join(t('separator'));
 
+/** The texts as consecutive sentences. Empty texts are left out. */
+export const sentences = (...items) => items.flat().filter(Boolean).join(t('gap'));
+
 /** Select a language for this browser, and load the page in it. */
 export function selectLanguage(code) {
   document.cookie = `language=${code}; path=${location.pathname}; max-age=31536000; SameSite=Lax`;

@@ -2,7 +2,7 @@
 
 import { h, s } from './dom.js';
 import { dayAfter, days as span, longDay, minutes, month, number, percent, weekday, weekdayOf } from './format.js';
-import { t } from './i18n.js';
+import { sentences, t } from './i18n.js';
 import { card, table } from './layout.js';
 import { accuracy, months, sum } from './periods.js';
 
@@ -27,7 +27,7 @@ export function review(data, year) {
     h('h3', null, title),
     h('dl', null, facts.map(([name, value]) => h('div', null, h('dt', null, name), h('dd', null, value)))),
     skyline(monthsOf(data.days, year)),
-    h('p', { class: 'note' }, highlights(data, year).join(' ')),
+    h('p', { class: 'note' }, sentences(highlights(data, year))),
     data.isOwn &&
       h('button', { class: 'button', type: 'button', 'data-share': 'year', 'data-key': 'share' }, t('review.share')));
 }

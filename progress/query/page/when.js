@@ -3,7 +3,7 @@
 import { columns, plot, post, roundUp } from './charts.js';
 import { h } from './dom.js';
 import { dayOfMonth, fullDay, hour, number, percent, weekday } from './format.js';
-import { join, t } from './i18n.js';
+import { join, sentences, t } from './i18n.js';
 import { card, note, section, table, unfolded } from './layout.js';
 
 const MIN_ANSWERS = 50; // fewer answers do not make an hour the best one
@@ -40,7 +40,7 @@ function summary(rows) {
   const best = enough.length > 1 && enough.reduce((most, row) => (row.accuracyRate > most.accuracyRate ? row : most));
   const texts = [t('hours.busiest', { hour: hour(busiest.hour) })];
   if (best) texts.push(t('hours.best', { hour: hour(best.hour), share: percent(best.accuracyRate) }));
-  return texts.join(' ');
+  return sentences(texts);
 }
 
 function due({ due: rows }) {
@@ -49,8 +49,9 @@ function due({ due: rows }) {
   const most = Math.max(...shown.map((day) => day.items));
   const total = later.reduce((count, day) => count + day.items, 0);
   return card('due', t('due.title'), null,
-    note(t('due.today', { count: today.items }), ' ',
-      t(total ? 'due.later' : 'due.nothing', { count: total, days: later.length })),
+    note(sentences(
+      t('due.today', { count: today.items }),
+      t(total ? 'due.later' : 'due.nothing', { count: total, days: later.length }))),
     most > 0 && h('ol', { class: 'posts grows' }, shown.map((day) => post(
       day.items, most, t('due.day', { day: fullDay(day.date), count: day.items }),
       weekday(day.date, 'narrow'), h('b', null, dayOfMonth(day.date))))),

@@ -2,7 +2,7 @@
 
 import { h, s } from './dom.js';
 import { dayAfter, fullDay, instant, longDay, minutes, month, percent, weekday, weekdayOf } from './format.js';
-import { join, t } from './i18n.js';
+import { join, sentences, t } from './i18n.js';
 import { monthTable, review } from './review.js';
 
 const SHADES = 4; // for days with study
@@ -56,7 +56,7 @@ function summary(studied, view, { streak, day }) {
       days: t('count.studyDays', { count: active.length }), answers: t('count.answers', { count: answers }) })
     : t('year.empty', { year });
   const ended = streak.lastStudyDate && !streak.lastStudyDate.startsWith(day.slice(0, 4));
-  return ended ? `${text} ${t('year.recent', { day: longDay(streak.lastStudyDate) })}` : text;
+  return sentences(text, ended && t('year.recent', { day: longDay(streak.lastStudyDate) }));
 }
 
 function grid(view, today, shadeOf, days) {

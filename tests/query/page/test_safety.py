@@ -4,12 +4,14 @@ import json
 import re
 import uuid
 from collections.abc import Callable
+from datetime import timedelta
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from playwright.sync_api import Browser, Page, Route, expect
 
 from progress.local import data_folder, sign_in_codes
+from tests.support import browser
 from tests.support.browser import DEMO, Stack, Visit
 
 pytestmark = pytest.mark.timeout(180)
@@ -23,10 +25,15 @@ _TRANSFERRED = """performance.getEntries()
 BUDGET = 60_000  # bytes of all files over the network; the hard limit is 250,000
 
 
-def test_the_first_numbers_need_only_one_request(visit: Visits) -> None:
+def test_the_first_numbers_need_only_one_request(visit: Visits, demo: Stack) -> None:
+    user = f"page-{uuid.uuid4()}"
+    demo.publish(*browser.lesson(user, 3, ago=timedelta(minutes=10)))
     visitor = visit()
-    page = visitor.open()
-    expect(page.get_by_role("region", name="How far")).to_be_visible()
+    page = visitor.open(user)
+    expect(page.get_by_role("region", name="How far")).to_be_visible(timeout=20_000)
+    visitor.requests.clear()
+    page.reload()
+    visitor.settle()
     queries = visitor.queries()
     assert [query.method for query in queries] == ["POST"]
     first = visitor.requests.index(queries[0])
