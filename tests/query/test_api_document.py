@@ -1,0 +1,135 @@
+"""The queries and the typed client in docs/api.md work on a running query function."""
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from progress.local import ports
+from progress.query.http import developer_files
+from tests.query.test_process import fetch_json
+from tests.support import api, node, sample_events, subscription_client, token_issuer
+from tests.support.postgres_servers import EMBEDDED, Server
+from tests.support.subscription_client import LessonRecorder, Stream
+
+DOCUMENT = (Path(__file__).parents[2] / "docs" / "api.md").read_text(encoding="utf-8")
+TABS = (developer_files.FOLDER / "examples.js").read_text(encoding="utf-8")
+ADDRESS = "http://127.0.0.1:8080"
+COMPUTED_BY_THE_BATCH_JOB = {"The page.data.levelStats"}  # the job does not run here
+WRONG_LESSONS = (0, 3, 6)  # all answers of these lessons are wrong
+
+
+class Example(NamedTuple):
+    """A query of the document, its variables, and the response that the document shows."""
+
+    query: str
+    variables: dict[str, Any]
+    response: dict[str, Any]
+
+
+def read_examples() -> dict[str, Example]:
+    """Return the examples of the document by heading."""
+    section = DOCUMENT.split("\n## Six queries\n")[1].split("\n## ")[0]
+    examples = {}
+    for part in section.split("\n### ")[1:]:
+        (query,) = blocks(part, "graphql")
+        shown = [json.loads(block) for block in blocks(part, "json")]
+        variables = shown[0] if len(shown) == 2 else {}
+        examples[part.partition("\n")[0]] = Example(query, variables, shown[-1])
+    return examples
+
+
+def blocks(text: str, language: str) -> list[str]:
+    return re.findall(rf"(?ms)^```{language}\n(.*?)^```", text)
+
+
+EXAMPLES = read_examples()
+
+
+@pytest.fixture(scope="module")
+def port(
+    servers: Callable[[str], Server], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[int]:
+    """The port of a query function for a database with a learner who struggles."""
+    folder = tmp_path_factory.mktemp("function")
+    with servers(EMBEDDED).open_database() as url:
+        with closing(LessonRecorder(url)) as recorder:
+            for number in (*WRONG_LESSONS, 1):
+                recorder.append(*sample_events.lesson("ann", number))
+        with subscription_client.query_function(url, folder) as function:
+            yield function.port
+
+
+def test_the_document_has_the_six_queries_that_graphiql_opens() -> None:
+    assert len(EXAMPLES) == 6
+    for example in EXAMPLES.values():
+        assert f"`{example.query}`" in TABS
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_the_response_to_a_query_has_the_shape_that_the_document_shows(
+    port: int, name: str
+) -> None:
+    query, variables, shown = EXAMPLES[name]
+    if query.startswith("subscription"):
+        with closing(Stream(port, query)) as stream:
+            event = stream.next_event()
+            assert event
+            _, response = event
+    else:
+        body = {"query": query, "variables": variables}
+        _, response = fetch_json(port, "POST", "/graphql", body, **api.headers())
+    assert_same_shape(shown, response, name)
+
+
+def assert_same_shape(shown: Any, found: Any, where: str) -> None:
+    """Assert that both have the same keys and types; null matches any value."""
+    if shown is None or found is None:
+        return
+    if isinstance(shown, dict):
+        assert isinstance(found, dict), where
+        assert shown.keys() == found.keys(), where
+        for key, value in shown.items():
+            assert_same_shape(value, found[key], f"{where}.{key}")
+    elif isinstance(shown, list):
+        assert isinstance(found, list), where
+        assert found or where in COMPUTED_BY_THE_BATCH_JOB, where
+        for entry in found:
+            assert_same_shape(shown[0], entry, f"{where}[]")
+    elif where.endswith((".message", ".code")):
+        assert found == shown
+    else:
+        assert isinstance(found, type(shown)) or {type(shown), type(found)} == {int, float}, where
+
+
+def test_the_documented_limits_and_error_codes_exist() -> None:
+    documented = set(re.findall(r"^\| `([A-Z_]+)` \|", DOCUMENT, re.MULTILINE))
+    specified = {
+        *("BAD_USER_INPUT", "UNAUTHENTICATED", "FORBIDDEN", "NOT_FOUND", "RATE_LIMITED"),
+        *("QUERY_TOO_COMPLEX", "UNAVAILABLE", "INTERNAL", "PERSISTED_QUERY_NOT_FOUND"),
+    }
+    assert documented == specified
+
+
+def test_the_typed_client_is_generated_from_the_served_schema_and_runs(
+    request: pytest.FixtureRequest, tmp_path: Path, port: int
+) -> None:
+    folder = node.workshop(request, tmp_path)
+    (config,), (client,) = blocks(DOCUMENT, "js"), blocks(DOCUMENT, "ts")
+    for name, text in (("codegen.mjs", config), ("first.ts", client)):
+        served = text.replace(ADDRESS, f"http://{ports.HOST}:{port}")
+        (folder / name).write_text(served, encoding="utf-8")
+    commands = [line.split()[1:] for line in re.findall(r"^    (npx .+)$", DOCUMENT, re.MULTILINE)]
+    for command in commands:
+        node.run(folder, *command)
+    printed = node.run(folder, "node", "first.js", TOKEN=token_issuer.token("ann")).splitlines()
+    assert printed[0] == "3 items learned"
+    assert len(printed) == 8
+    wrong = client.replace("totalItemsLearned ?? 0", "totalItems ?? 0")
+    (folder / "first.ts").write_text(wrong, encoding="utf-8")
+    with pytest.raises(AssertionError, match="totalItems"):
+        node.run(folder, *commands[1])
