@@ -25,6 +25,7 @@ from tests.support import folders, programs
 # The headless shell has no window, so it takes half of Chromium's CPU time for a page.
 _PROGRAMS = ("chromium-headless-shell", "chromium", "chromium-browser")
 PROGRAM = next(filter(None, map(shutil.which, _PROGRAMS)), None)
+APP = "https://app.example/learn"
 DEMO = loading.LEARNER.user_id
 
 Envelope = dict[str, Any]
@@ -72,7 +73,7 @@ class Stack:
     def progress(self, *command: str, text: str = "") -> str:
         """Run a `progress` command, which must succeed; return its output."""
         environment = settings.child_env(
-            PROGRESS_DATA_DIR=str(self.folder), RATE_LIMIT_PER_MINUTE="100000"
+            PROGRESS_DATA_DIR=str(self.folder), RATE_LIMIT_PER_MINUTE="100000", APP_URL=APP
         )
         return programs.progress(command, environment, text=text)
 

@@ -14,14 +14,17 @@ export const QUERY = `query Page($user: ID, $from: Date!, $to: Date!) {
     current longest longestStart longestEnd lastStudyDate activeToday atRisk
   }
   days: dailyStats(userId: $user, from: $from, to: $to) { ${DAY} }
-  levels: levelStats(userId: $user) { level ${SHARE} }
+  levels: levelStats(userId: $user) {
+    level ${SHARE} masteredLast28Days expectedDate reached
+  }
   domains: domainStats(userId: $user) { domain ${SHARE} }
   weakest: itemStats(userId: $user, filter: STRUGGLING, orderBy: ACCURACY, first: 8) {
     totalCount
     edges { node { itemId headword language level answers correctAnswers accuracyRate dueAt } }
   }
   hours: hourlyStats(userId: $user) { hour answers correctAnswers accuracyRate }
-  due: dueForecast(userId: $user, days: 29) { date items }
+  due: dueForecast(userId: $user, days: 29) { date items overdue }
+  workload(userId: $user) { minutes }
   projections: projectionStatus { name eventsBehind secondsBehind status updatedAt }
 }`;
 export const EARLIER_QUERY = `query Earlier($user: ID, $from: Date!, $to: Date!) {

@@ -95,6 +95,5 @@ export async function share(data, year) {
     await navigator.share({ text }).catch(() => {}); // the user closed the menu
     return false;
   }
-  await navigator.clipboard.writeText(text);
-  return true;
+  return navigator.clipboard.writeText(text).then(() => true, () => false);
 }

@@ -159,6 +159,8 @@ def test_a_new_learner_is_welcomed_and_then_sees_their_first_session(
     user = f"page-{uuid.uuid4()}"
     page = visit().open(user)
     expect(page.get_by_role("heading", name="Welcome")).to_be_visible()
+    expect(page.get_by_role("main").get_by_role("listitem")).to_have_count(3)  # how to begin
+    expect(page.get_by_role("link", name="Open the app")).to_have_attribute("href", browser.APP)
     expect(page.locator("#live")).to_have_text("Live")
     demo.publish(*browser.lesson(user, 3, 1))
     tiles = page.get_by_role("region", name="Today")
@@ -322,3 +324,32 @@ def test_levels_are_marked_until_the_batch_job_has_counted_them(visit: Visits, d
     demo.progress("batch")
     page.reload()
     expect(levels).not_to_contain_text("Being counted", timeout=20_000)
+
+
+def test_the_next_step_leads_to_the_app(visit: Visits) -> None:
+    page = visit().open()
+    today = section(page, "Today")
+    assert "0 from today, 1,205 overdue" in today
+    link = page.get_by_role("link", name="Start now")
+    expect(link).to_have_attribute("href", browser.APP)
+
+
+def test_the_switch_changes_the_language_until_it_is_used_again(visit: Visits) -> None:
+    page = visit().open()
+    page.get_by_label("Language").select_option("ja")
+    expect(page.get_by_role("region", name="今日")).to_be_visible()
+    page.reload()
+    expect(page.get_by_role("region", name="今日")).to_contain_text(
+        "最後に学習した日：2024年10月6日"
+    )
+    page.get_by_label("言語").select_option("en")
+    expect(page.get_by_role("region", name="Today")).to_be_visible()
+
+
+def test_a_learner_shares_the_year_as_a_text(visit: Visits) -> None:
+    page = visit().open()
+    page.evaluate("navigator.share = async ({ text }) => { window.shared = text }")
+    page.get_by_role("button", name="Share my year").click()
+    lines = page.evaluate("window.shared").split("\n")
+    assert lines[:3] == ["My 2024", "study days: 61", "answers: 12,580"]
+    assert "The longest run was 24 days: 13 September – 6 October 2024." in lines
