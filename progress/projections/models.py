@@ -27,6 +27,7 @@ REALTIME = (
     ReadModel("items", internal="the catalogue: joined to a learner's items"),
     ReadModel("reviews", internal="pairs of neighbours: item_stats counts their lapses"),
     ReadModel("item_stats", field="item"),
+    ReadModel("item_difficulty", internal="sums by shard: itemDifficulty adds them up"),
     ReadModel("item_days", internal="distinct items of a day: weeks and months count them"),
     ReadModel("completions", internal="first completions of sessions: daily_stats sums them"),
     ReadModel("daily_stats", field="dailyStats"),

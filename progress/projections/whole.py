@@ -27,7 +27,7 @@ _RELATIONS = (
     *("deleted_learners", "preferences", "zones_in_force"),
     *("known_learners", "shifts", "dated_facts"),
     *("items", "completions", "reviews"),
-    *("chained_reviews", "item_stats", "item_days"),
+    *("chained_reviews", "item_stats", "item_difficulty", "item_days"),
     *("daily_stats", "hourly_stats", "learning_streaks", "user_progress"),
     *("item_places", "catalogue_counts", "catalogue_shares", "mastery_days", "weekly_stats"),
 )
@@ -35,6 +35,9 @@ _RELATIONS = (
 TABLES = tuple(name for name in _RELATIONS if name not in _SHARED)
 # The relations that depend on no learner's events.
 CATALOGUE = ("items", "item_places", "catalogue_counts")
+# Tables of sums over learners, which a rebuild from the archive computes at its end.
+SUMS = ("item_difficulty",)
+LEARNERS = tuple(table for table in TABLES if table not in (*CATALOGUE, *SUMS))
 
 
 def source_statements(engine: Engine) -> dict[str, str]:
@@ -69,6 +72,11 @@ def loaded_query(table: str) -> str | None:
     Numbers of hours become intervals, texts become arrays, and versions are added.
     """
     return _blocks_of(table).get("loaded")
+
+
+def fill_statement(table: str) -> str:
+    """Return the statement that computes all rows of one of SUMS from the learners' tables."""
+    return _blocks_of(table)["fill"]
 
 
 def _blocks_of(table: str) -> dict[str, str]:

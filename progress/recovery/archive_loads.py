@@ -137,8 +137,8 @@ def has_swapped(connection: Connection, version: int) -> bool:
 
 def _fill_in(block: str) -> str:
     """Return the block with the names of the second schema and of its tables that tasks load."""
-    tables = [table for table in whole.TABLES if table not in whole.CATALOGUE]
-    text = blocks("recovery/archive_rebuild")[block].replace("{tables}", ", ".join(tables))
+    tables = ", ".join(whole.LEARNERS)
+    text = blocks("recovery/archive_rebuild")[block].replace("{tables}", tables)
     return text.replace("{schema}", replacement.building_name())
 
 

@@ -17,7 +17,7 @@ from progress.archive import catalog, files, log_rows, publishing
 from progress.archive import restore as archive_restore
 from progress.archive.manifest import Manifest, RangeManifest
 from progress.errors import CheckpointError, ProgressError
-from progress.projections import batch, notifications, rebuild, replacement
+from progress.projections import batch, notifications, rebuild, replacement, whole
 from progress.projections.notifications import Publisher
 from progress.projections.projector import SHARDS, Projector
 from progress.recovery import archive_loads, backups, bucket_folds, buckets, erasures
@@ -156,6 +156,8 @@ class _Filling:
         rebuild.run_in_parallel(
             self._workers, self._workers, lambda worker, _: rebuild.create_keys(worker.connection)
         )
+        for table in whole.SUMS:
+            self._connection.run(whole.fill_statement(table))
         archived = published.checkpoints
         _rows(
             self._connection,

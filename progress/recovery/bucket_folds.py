@@ -50,10 +50,9 @@ def fold_bucket(
             _run(duck, _block("read shared", table=name), file=str(path))
         _run(duck, whole.source_statements("duckdb")["typed_events"])
         for name, statement in folds.items():
-            if name not in ("items", "catalogue_counts"):
+            if name not in ("items", "catalogue_counts", *whole.SUMS):
                 _run(duck, statement)
-        tables = [table for table in whole.TABLES if table not in whole.CATALOGUE]
-        return _write_tables(duck, folder, tables)
+        return _write_tables(duck, folder, whole.LEARNERS)
 
 
 @contextlib.contextmanager

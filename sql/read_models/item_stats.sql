@@ -41,7 +41,8 @@ CREATE TEMPORARY TABLE item_stats (LIKE item_stats INCLUDING STORAGE, PRIMARY KE
 -- The new rows of the items in the window, with the former values that other folds compare.
 CREATE TEMPORARY TABLE window_items (
     LIKE item_stats INCLUDING STORAGE,
-    had_row boolean, had_answered_on date, had_correct_on date, had_mastered_on date, had_interval_days bigint
+    had_row boolean, had_answered_on date, had_correct_on date, had_mastered_on date, had_interval_days bigint,
+    had_answers bigint, had_correct_answers bigint, had_response_ms bigint, had_lapses bigint
 ) ON COMMIT DELETE ROWS;
 
 -- empty_window --
@@ -72,7 +73,11 @@ SELECT w.user_id, w.item_id,
     old.first_answered_on                                  AS had_answered_on,
     old.first_correct_on                                   AS had_correct_on,
     old.first_mastered_on                                  AS had_mastered_on,
-    old.interval_days                                      AS had_interval_days
+    old.interval_days                                      AS had_interval_days,
+    coalesce(old.answers, 0)                               AS had_answers,
+    coalesce(old.correct_answers, 0)                       AS had_correct_answers,
+    coalesce(old.response_ms, 0)                           AS had_response_ms,
+    coalesce(old.lapses, 0)                                AS had_lapses
 FROM (
     SELECT coalesce(a.user_id, r.user_id) AS user_id, coalesce(a.item_id, r.item_id) AS item_id,
         coalesce(a.answers, 0) AS answers, coalesce(a.correct_answers, 0) AS correct_answers,

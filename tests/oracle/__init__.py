@@ -5,6 +5,7 @@ Each function loops over all events, without state, increments or SQL.
 
 from tests.oracle.catalogue import Description, catalogue, catalogue_items, descriptions
 from tests.oracle.days import daily_stats, day_of
+from tests.oracle.difficulty import difficulties, item_difficulty
 from tests.oracle.events import Event, Row, World, see
 from tests.oracle.hours import hourly_stats
 from tests.oracle.items import item, item_history, item_stats
@@ -27,12 +28,14 @@ __all__ = [
     "day_of",
     "defined_models",
     "descriptions",
+    "difficulties",
     "domain_stats",
     "due_forecast",
     "due_today",
     "forecast",
     "hourly_stats",
     "item",
+    "item_difficulty",
     "item_history",
     "item_stats",
     "level_stats",

@@ -33,6 +33,15 @@ FROM item_stats;
 -- item_days --
 SELECT user_id, item_id || ' ' || day AS item_and_day, answers, correct_answers FROM item_days;
 
+-- item_difficulty --
+SELECT item_id, '' AS one, sum(learners)::int AS learners, sum(answers)::int AS answers,
+    sum(correct_answers)::int AS correct_answers, sum(lapses)::int AS lapses,
+    sum(correct_answers)::float8 / nullif(sum(answers), 0)::float8 AS accuracy_rate,
+    sum(response_ms)::float8 / nullif(sum(answers), 0)::float8 AS average_response_ms
+FROM item_difficulty
+GROUP BY item_id
+HAVING sum(learners) > 0 OR sum(lapses) > 0;
+
 -- learning_streaks --
 SELECT user_id, starts, ends FROM learning_streaks;
 

@@ -1,0 +1,144 @@
+-- One row per shard and item that a learner of the shard has answered: sums over the learners' item_stats. The rows are
+-- apart for each shard, so that workers of different shards never wait for each other.
+
+-- table --
+CREATE TABLE item_difficulty (
+    item_id         text COLLATE "C" NOT NULL,
+    shard           smallint NOT NULL,     -- of the learners
+    learners        bigint NOT NULL,       -- with an answer
+    answers         bigint NOT NULL,
+    correct_answers bigint NOT NULL,
+    response_ms     bigint NOT NULL,       -- sum
+    lapses          bigint NOT NULL,       -- also of learners without an answer
+    PRIMARY KEY (item_id, shard)
+) WITH (fillfactor = 70);
+
+-- as_of --
+-- No field reads the item difficulty of the past, so folds for as-of queries skip it.
+CREATE TEMPORARY VIEW item_difficulty AS SELECT WHERE false;
+
+-- fold --
+-- Add what the window changes in item_stats. As-of folds have no positions.
+IF window_end > 0 THEN
+    INSERT INTO item_difficulty AS d
+    SELECT item_id, window_shard,
+        count(*) FILTER (WHERE had_answers = 0 AND answers > 0) AS learners,
+        sum(answers - had_answers)::bigint                      AS answers,
+        sum(correct_answers - had_correct_answers)::bigint      AS correct_answers,
+        sum(response_ms - had_response_ms)::bigint              AS response_ms,
+        sum(lapses - had_lapses)::bigint                        AS lapses
+    FROM window_items
+    WHERE answers > had_answers OR lapses <> had_lapses
+    GROUP BY item_id
+    ORDER BY item_id
+    ON CONFLICT (item_id, shard) DO UPDATE SET
+        learners        = d.learners        + excluded.learners,
+        answers         = d.answers         + excluded.answers,
+        correct_answers = d.correct_answers + excluded.correct_answers,
+        response_ms     = d.response_ms     + excluded.response_ms,
+        lapses          = d.lapses          + excluded.lapses;
+END IF;
+
+-- share --
+-- The sums of each shard and item over the rows s of item_stats.
+s.item_id, event_store.shard_of('learner-' || s.user_id) AS shard,
+count(*) FILTER (WHERE s.answers > 0) AS learners, sum(s.answers)::bigint AS answers,
+sum(s.correct_answers)::bigint AS correct_answers, sum(s.response_ms)::bigint AS response_ms,
+sum(s.lapses)::bigint AS lapses
+
+-- reset_learners --
+-- Subtract the learners' share. Delete a row that has no other share.
+WITH gone AS MATERIALIZED (
+    SELECT {read_models/item_difficulty share}
+    FROM item_stats s
+    WHERE s.user_id = ANY (learners)
+    GROUP BY s.item_id, event_store.shard_of('learner-' || s.user_id)
+), emptied AS (
+    DELETE FROM item_difficulty d
+    USING gone g
+    WHERE d.item_id = g.item_id AND d.shard = g.shard AND d.learners = g.learners AND d.lapses = g.lapses
+)
+UPDATE item_difficulty d SET
+    learners        = d.learners        - g.learners,
+    answers         = d.answers         - g.answers,
+    correct_answers = d.correct_answers - g.correct_answers,
+    response_ms     = d.response_ms     - g.response_ms,
+    lapses          = d.lapses          - g.lapses
+FROM gone g
+WHERE d.item_id = g.item_id AND d.shard = g.shard AND (d.learners, d.lapses) <> (g.learners, g.lapses);
+
+-- fill --
+-- Compute every row from item_stats. A rebuild from the archive loads item_stats first, in any order of learners.
+INSERT INTO item_difficulty (item_id, shard, learners, answers, correct_answers, response_ms, lapses)
+SELECT {read_models/item_difficulty share}
+FROM item_stats s
+GROUP BY s.item_id, event_store.shard_of('learner-' || s.user_id)
+HAVING sum(s.answers) > 0 OR sum(s.lapses) > 0;
+
+-- whole --
+-- The sums of all shards, because only PostgreSQL computes a learner's shard.
+SELECT item_id, count(*) FILTER (WHERE answers > 0) AS learners, CAST(sum(answers) AS bigint) AS answers,
+    CAST(sum(correct_answers) AS bigint) AS correct_answers, CAST(sum(response_ms) AS bigint) AS response_ms,
+    CAST(sum(lapses) AS bigint) AS lapses
+FROM item_stats
+GROUP BY item_id
+HAVING sum(answers) > 0 OR sum(lapses) > 0
+
+-- live --
+-- A row without any share is left if a late review separates the pair of reviews that was the row's only lapse.
+SELECT item_id, CAST(sum(learners) AS bigint) AS learners, CAST(sum(answers) AS bigint) AS answers,
+    CAST(sum(correct_answers) AS bigint) AS correct_answers, CAST(sum(response_ms) AS bigint) AS response_ms,
+    CAST(sum(lapses) AS bigint) AS lapses
+FROM item_difficulty
+GROUP BY item_id
+HAVING sum(learners) > 0 OR sum(lapses) > 0
+
+-- difficulty_fields --
+-- The result columns from the sums s of an item and its description i, which may be missing.
+i.headword,
+coalesce(i.level, 'UNKNOWN')                       AS level,
+s.learners,
+s.answers,
+s.accuracy_rate,
+CAST(s.response_ms AS double precision) / s.answers AS average_response_ms,
+s.lapses
+
+-- list --
+-- One page of the items that 5 or more learners have answered, after a key: the lowest accuracy first. The page also has
+-- the number of items that pass the filters.
+WITH sums AS (
+    SELECT item_id, CAST(sum(learners) AS bigint) AS learners, CAST(sum(answers) AS bigint) AS answers,
+        CAST(CAST(sum(correct_answers) AS bigint) AS double precision) / CAST(sum(answers) AS bigint) AS accuracy_rate,
+        CAST(sum(response_ms) AS bigint) AS response_ms, CAST(sum(lapses) AS bigint) AS lapses
+    FROM item_difficulty
+    GROUP BY item_id
+    HAVING sum(learners) >= 5
+),
+listed AS (
+    SELECT s.*
+    FROM sums s
+    WHERE CASE
+            WHEN CAST(:level AS text) IS NULL THEN TRUE   -- without this filter, the catalogue is not read
+            ELSE :level = coalesce((SELECT i.level FROM items i WHERE i.item_id = s.item_id), 'UNKNOWN')
+          END
+      AND CASE
+            WHEN CAST(:domain AS text) IS NULL THEN TRUE
+            WHEN :domain = 'UNKNOWN' THEN NOT EXISTS (
+                SELECT 1 FROM items i WHERE i.item_id = s.item_id AND cardinality(i.domains) > 0)
+            ELSE EXISTS (
+                SELECT 1 FROM items i WHERE i.item_id = s.item_id AND :domain = ANY (i.domains))
+          END
+),
+page AS (
+    SELECT *
+    FROM listed
+    WHERE CAST(:after_item AS text) IS NULL
+       OR (accuracy_rate, item_id) > (CAST(:after_rate AS double precision), :after_item)
+    ORDER BY accuracy_rate, item_id
+    LIMIT CAST(:first AS bigint)
+)
+SELECT total.items AS total_count, s.item_id, {read_models/item_difficulty difficulty_fields}
+FROM (SELECT count(*) AS items FROM listed) AS total
+LEFT JOIN page s ON TRUE
+LEFT JOIN items i ON i.item_id = s.item_id
+ORDER BY s.accuracy_rate, s.item_id;
