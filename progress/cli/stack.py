@@ -112,10 +112,25 @@ def _roles(value: list[str] | None) -> list[str] | None:
     return value
 
 
+def _groups(value: list[str] | None) -> list[str] | None:
+    from progress.query.auth import MAX_GROUPS
+
+    for group in value or ():
+        _user(group)
+    if len(value or ()) > MAX_GROUPS:
+        raise typer.BadParameter(f"expected at most {MAX_GROUPS} groups")
+    return value
+
+
 def token(
     user: Annotated[str, typer.Option(help="The learner's id.", callback=_user)],
     role: Annotated[
-        list[str] | None, typer.Option(help="learner, support or admin.", callback=_roles)
+        list[str] | None,
+        typer.Option(help="learner, teacher, support or admin.", callback=_roles),
+    ] = None,
+    group: Annotated[
+        list[str] | None,
+        typer.Option(help="A group of a teacher; repeat for several.", callback=_groups),
     ] = None,
 ) -> None:
     """Create a token for the local query function, valid for one day."""
@@ -124,4 +139,7 @@ def token(
     folder = targets.data_folder()
     data_folder.make_usable(folder)
     development_key.ensure(folder.key)
-    typer.echo(development_key.token(folder.key, user, role or ["learner"]))
+    roles = role or ["learner"]
+    if group and "teacher" not in roles:
+        raise typer.BadParameter("expected --role teacher with --group")
+    typer.echo(development_key.token(folder.key, user, roles, groups=group or ()))

@@ -6,6 +6,7 @@ A deployed query function rejects tokens from ISSUER.
 import functools
 import json
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
 
@@ -43,14 +44,22 @@ def jwks(file: Path) -> bytes:
     return json.dumps({"keys": [jwk | {"kid": _KEY_ID, "use": "sig", "alg": "RS256"}]}).encode()
 
 
-def token(file: Path, user: str, roles: list[str], *, seconds: int = _DAY_S) -> str:
-    """Return a token for `user`, valid for `seconds` from now."""
+def token(
+    file: Path,
+    user: str,
+    roles: list[str],
+    *,
+    groups: Sequence[str] = (),
+    seconds: int = _DAY_S,
+) -> str:
+    """Return a token for `user`, valid for `seconds` from now; `groups` are those of a teacher."""
     now = int(time.time())
     claims = {
         "iss": ISSUER,
         "aud": AUDIENCE,
         "sub": user,
         "roles": roles,
+        "groups": list(groups),
         "iat": now,
         "exp": now + seconds,
     }

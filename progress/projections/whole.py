@@ -28,6 +28,7 @@ _RELATIONS = (
     *("known_learners", "shifts", "dated_facts"),
     *("items", "completions", "reviews"),
     *("chained_reviews", "item_stats", "item_difficulty", "item_days"),
+    *("group_members", "group_items"),
     *("daily_stats", "hourly_stats", "learning_streaks", "user_progress"),
     *("item_places", "catalogue_counts", "catalogue_shares", "mastery_days", "weekly_stats"),
 )
@@ -36,7 +37,7 @@ TABLES = tuple(name for name in _RELATIONS if name not in _SHARED)
 # The relations that depend on no learner's events.
 CATALOGUE = ("items", "item_places", "catalogue_counts")
 # Tables of sums over learners, which a rebuild from the archive computes at its end.
-SUMS = ("item_difficulty",)
+SUMS = ("item_difficulty", "group_items")
 LEARNERS = tuple(table for table in TABLES if table not in (*CATALOGUE, *SUMS))
 
 

@@ -18,7 +18,9 @@ from progress.settings import Settings
 
 log = logging.getLogger(__name__)
 
-Role = Literal["learner", "support", "admin"]
+Role = Literal["learner", "teacher", "support", "admin"]
+
+MAX_GROUPS = 50  # in a teacher's token
 
 _ALGORITHMS = {"RSA": "RS256", "EC": "ES256"}
 _FIREBASE = "https://securetoken.google.com/"
@@ -48,20 +50,42 @@ class Issuer(msgspec.Struct, frozen=True):
 
 
 class Caller(msgspec.Struct, frozen=True):
-    """The authenticated learner and their role."""
+    """The authenticated learner, their role and, for a teacher, the groups of the token."""
 
     user_id: str
     role: Role
     expires_at: float = math.inf  # when the token expires, in seconds since 1970
+    groups: tuple[str, ...] = ()
 
-    def authorize(self, user_id: str | None) -> str:
+    def authorize(self, user_id: str | None, *, audit: bool = False) -> str:
         """Return the requested learner, by default the caller.
 
-        Raise Forbidden if a learner requests another user's data, whether or not that user exists.
+        Raise Forbidden if the role does not permit the request, whether or not that user exists.
+        A teacher also needs a group of which the learner is a member: see `needs_membership`. With
+        `audit`, the request is about the learner's audit trail.
         """
-        if user_id is None or user_id == self.user_id or self.role != "learner":
-            return self.user_id if user_id is None else user_id
-        raise Forbidden("a learner may read their own data only")
+        learner = self.user_id if user_id is None else user_id
+        roles = ("support", "admin") if audit else ("teacher", "support", "admin")
+        if learner == self.user_id or self.role in roles:
+            return learner
+        raise Forbidden(
+            f"a {self.role} may read their own {'audit trail' if audit else 'data'} only"
+        )
+
+    def needs_membership(self, learner: str) -> bool:
+        """Return whether the caller may read this learner only as a member of `groups`."""
+        return self.role == "teacher" and learner != self.user_id
+
+    def check_group(self, group_id: str) -> None:
+        """Raise Forbidden if the caller may not read this group, whether or not it exists."""
+        self.check_teacher()
+        if self.role == "teacher" and group_id not in self.groups:
+            raise Forbidden("a teacher may read their own groups only")
+
+    def check_teacher(self) -> None:
+        """Raise Forbidden unless the caller is a teacher, support or an administrator."""
+        if self.role == "learner":
+            raise Forbidden("teachers, support and administrators only")
 
 
 def load_issuer(settings: Settings) -> Issuer:
@@ -257,7 +281,19 @@ def _caller(claims: dict[str, Any]) -> Caller:
     expires_at = float(min(expiry, _MAX_EXPIRY))
     if not is_id(user_id):
         raise Unauthenticated("bad token: expected a sub of 1 to 200 characters")
-    for role in ("admin", "support"):
+    for role in ("admin", "support", "teacher"):
         if roles == role or (isinstance(roles, list) and role in roles):
-            return Caller(user_id, role, expires_at)
+            groups = _parse_groups(claims.get("groups")) if role == "teacher" else ()
+            return Caller(user_id, role, expires_at, groups)
     return Caller(user_id, "learner", expires_at)
+
+
+def _parse_groups(groups: Any) -> tuple[str, ...]:
+    """Return the groups of a teacher's token; raise Unauthenticated if they are invalid."""
+    if groups is None:
+        return ()
+    if not isinstance(groups, list) or len(groups) > MAX_GROUPS:
+        raise Unauthenticated(f"bad token: expected a list of at most {MAX_GROUPS} groups")
+    if not all(isinstance(group, str) and is_id(group) for group in groups):
+        raise Unauthenticated("bad token: expected groups of 1 to 200 characters")
+    return tuple(groups)

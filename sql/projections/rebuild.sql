@@ -89,4 +89,4 @@ RETURNING definition;
 -- analyze --
 -- Called when all keys exist. The batch folds join whole tables, so their plans need the tables' sizes.
 DROP TABLE pending_keys;
-ANALYZE item_stats, item_days, daily_stats, items, item_difficulty;
+ANALYZE item_stats, item_days, daily_stats, items, item_difficulty, group_items, group_members;

@@ -18,6 +18,9 @@ def test_the_token_command_prints_only_a_token_for_the_user(stack: Stack) -> Non
     answer = stack.run("token", "--user", "learner-1", "--role", "admin")
     claims = jwt.decode(answer.stdout.strip(), options={"verify_signature": False})
     assert (claims["sub"], claims["roles"]) == ("learner-1", ["admin"])
+    teacher = ("token", "--user", "t", "--role", "teacher", "--group", "g1", "--group", "g2")
+    claims = jwt.decode(stack.run(*teacher).stdout.strip(), options={"verify_signature": False})
+    assert (claims["roles"], claims["groups"]) == (["teacher"], ["g1", "g2"])
 
 
 def test_the_commands_start_without_importing_the_api() -> None:
@@ -52,6 +55,8 @@ def test_an_unreachable_database_or_a_full_output_device_gives_a_one_line_error(
     [
         *[("nothing",), ("publish",), ("up", "--port", "0"), ("token",), ("events", "--x")],
         *[("token", "--user", ""), ("token", "--user", "u", "--role", "king")],
+        *[("token", "--user", "u", *role, "--group", "g") for role in ((), ("--role", "admin"))],
+        ("token", "--user", "u", "--role", "teacher", *("--group", "g") * 51),
     ],
 )
 def test_wrong_usage_gives_exit_code_2(arguments: tuple[str, ...]) -> None:

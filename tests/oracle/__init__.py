@@ -5,8 +5,9 @@ Each function loops over all events, without state, increments or SQL.
 
 from tests.oracle.catalogue import Description, catalogue, catalogue_items, descriptions
 from tests.oracle.days import daily_stats, day_of
-from tests.oracle.difficulty import difficulties, item_difficulty
+from tests.oracle.difficulty import item_difficulty
 from tests.oracle.events import Event, Row, World, see
+from tests.oracle.groups import group, hardest_items, learners
 from tests.oracle.hours import hourly_stats
 from tests.oracle.items import item, item_history, item_stats
 from tests.oracle.levels import domain_stats, forecast, level_stats
@@ -28,16 +29,18 @@ __all__ = [
     "day_of",
     "defined_models",
     "descriptions",
-    "difficulties",
     "domain_stats",
     "due_forecast",
     "due_today",
     "forecast",
+    "group",
+    "hardest_items",
     "hourly_stats",
     "item",
     "item_difficulty",
     "item_history",
     "item_stats",
+    "learners",
     "level_stats",
     "model_rows",
     "monthly_stats",

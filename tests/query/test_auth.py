@@ -72,6 +72,8 @@ def test_the_sub_claim_identifies_the_caller_and_the_default_role_is_learner(
         ([], "learner"),
         (["learner"], "learner"),
         (["support"], "support"),
+        (["teacher", "learner"], "teacher"),
+        (["teacher", "support"], "support"),
         (["learner", "admin", "support"], "admin"),
         ("admin", "admin"),
         (["root"], "learner"),
@@ -83,6 +85,20 @@ def test_a_caller_has_the_highest_of_the_roles_in_the_token(
     authenticator: auth.Authenticator, roles: Any, role: str
 ) -> None:
     assert caller(authenticator, token_issuer.token(roles=roles)).role == role
+
+
+def test_only_a_teacher_has_the_groups_of_the_token(authenticator: auth.Authenticator) -> None:
+    def groups(role: str, claim: Any) -> tuple[str, ...]:
+        return caller(authenticator, token_issuer.token(roles=[role], groups=claim)).groups
+
+    assert groups("teacher", None) == ()
+    assert groups("teacher", ["g1", "g2"]) == ("g1", "g2")
+    assert len(groups("teacher", [f"g{n}" for n in range(50)])) == 50
+    for role in ("learner", "support", "admin"):
+        assert groups(role, ["g1"] * 51) == ()
+    for bad in (["g1"] * 51, "g1", {"g1": True}, [7], [""], ["x" * 201], ["a\0"]):
+        with pytest.raises(Unauthenticated, match="bad token: expected"):
+            groups("teacher", bad)
 
 
 def test_es256_tokens_are_accepted(authenticator: auth.Authenticator, issuer: Issuer) -> None:
@@ -275,10 +291,13 @@ def test_a_cached_token_expires_at_the_time_in_its_exp_claim(
         ask_until(time.time() + 2 * life)
 
 
-def test_only_support_and_administrators_may_read_the_data_of_others() -> None:
+def test_only_support_and_administrators_may_read_the_data_of_others_without_a_group() -> None:
     assert Caller("ann", "learner").authorize(None) == "ann"
     assert Caller("ann", "learner").authorize("ann") == "ann"
     assert Caller("eve", "support").authorize("ann") == "ann"
     assert Caller("eve", "admin").authorize("ann") == "ann"
+    assert not Caller("eve", "support").needs_membership("ann")
+    assert Caller("eve", "teacher").needs_membership("ann")
+    assert not Caller("eve", "teacher").needs_membership("eve")
     with pytest.raises(Forbidden):
         Caller("ann", "learner").authorize("bob")

@@ -42,6 +42,18 @@ FROM item_difficulty
 GROUP BY item_id
 HAVING sum(learners) > 0 OR sum(lapses) > 0;
 
+-- group_items --
+SELECT group_id, item_id, sum(learners)::int AS learners, sum(answers)::int AS answers,
+    sum(correct_answers)::int AS correct_answers, sum(lapses)::int AS lapses,
+    sum(correct_answers)::float8 / nullif(sum(answers), 0)::float8 AS accuracy_rate,
+    sum(response_ms)::float8 / nullif(sum(answers), 0)::float8 AS average_response_ms
+FROM group_items
+GROUP BY group_id, item_id
+HAVING sum(learners) > 0 OR sum(lapses) > 0;
+
+-- group_members --
+SELECT group_id, user_id, is_member FROM group_members;
+
 -- learning_streaks --
 SELECT user_id, starts, ends FROM learning_streaks;
 

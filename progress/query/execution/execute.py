@@ -69,11 +69,23 @@ async def run(
     lookup = await cache.lookup(caller, keys, at=context.at, bypass=bypass)
     if isinstance(plan, GraphQLResponse):
         return plan
+    if not await _may_read(fields, context):
+        fields = []  # the executor reports the error
     execution = QueryExecution(request, context, cache, lookup)
     response = await _respond(document, fields, execution, log)
     if keys and not response.errors:  # with errors, the cache result is not logged
         log.cache_result = lookup.result
     return response
+
+
+async def _may_read(fields: Sequence[RootField], context: Context) -> bool:
+    """Return whether the caller may read the fields' learners; checked also for cached results."""
+    try:
+        for field in fields:
+            await context.check_learner(field.user_id)
+    except Forbidden:
+        return False
+    return True
 
 
 async def _respond(

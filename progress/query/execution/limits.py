@@ -43,6 +43,7 @@ _DEFAULT_ENTRIES = (
     7  # The assumed length of lists that have no `first`: domains, levels, projections.
 )
 
+_NESTED_LISTS = {"hardestItems": 200}  # The maximum length of lists below a root field's entries.
 _INTROSPECTION_FIELDS = ("__schema", "__type")
 
 # Estimated lengths of the lists in introspection.
@@ -122,7 +123,8 @@ def weigh(root: Field) -> tuple[int, int]:
 
 
 def _count_fields(field: Field) -> int:
-    return 1 + sum(map(_count_fields, field.selections))
+    entries = _NESTED_LISTS.get(field.name, 1)
+    return 1 + entries * sum(map(_count_fields, field.selections))
 
 
 def count_entries(cost: Cost, arguments: Mapping[str, Any] | None) -> int:
@@ -146,6 +148,11 @@ def rows_to_read(cost: Cost, arguments: Mapping[str, Any] | None) -> int:
     ]
     days = int(cost.rows_per_day * _count_days(arguments)) if cost.rows_per_day else 0
     return cost.rows + days + max(extra, default=0)
+
+
+def rows_of_nested_lists(cost: Cost, root: Field) -> int:
+    """Return how many thousand rows the lists below a root field may read."""
+    return sum(cost.rows_of.get(field.name, 0) for field in root.selections)
 
 
 def _count_days(arguments: Mapping[str, Any] | None) -> int:

@@ -75,6 +75,7 @@ class PlannedField:
         self.returns_version = self.compiled is not None and policy is not None and not policy.clock
         self.constant = b'"Query"' if field.name == "__typename" else None
         self._weight, self._entry_weight = limits.weigh(field)
+        self._nested_rows = limits.rows_of_nested_lists(self.declaration.cost, field)
         self._literals: dict[str, Any] = {}
         self._bound: list[BoundArgument] = []
         self._is_fallback = False
@@ -118,7 +119,7 @@ class PlannedField:
 
     def rows_to_read(self, arguments: Values | None) -> int:
         """Return the number of rows that the field may read, in thousands."""
-        return limits.rows_to_read(self.declaration.cost, arguments)
+        return self._nested_rows + limits.rows_to_read(self.declaration.cost, arguments)
 
 
 def _literal(node: ArgumentNode | None, argument: GraphQLArgument) -> Any:

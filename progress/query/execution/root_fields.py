@@ -66,7 +66,7 @@ def _root_field(
 ) -> RootField:
     if arguments is None:
         raise Fallback
-    user_id = context.resolve_learner(arguments.pop("userId", None))
+    user_id = context.name_learner(arguments.pop("userId", None))
     key = cache_key(
         planned.declaration.cache, planned.field.name, user_id, arguments, planned.selection
     )

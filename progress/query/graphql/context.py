@@ -1,5 +1,6 @@
 """The context of a request, which every resolver receives: caller, time and data sources."""
 
+import functools
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, TypeVar
@@ -7,6 +8,7 @@ from typing import Any, TypeVar
 import msgspec
 import strawberry
 
+from progress.adapters import request_scope
 from progress.errors import BadInput, Forbidden
 from progress.operations.records import Operation, OperationKind
 from progress.query.auth import Caller
@@ -15,6 +17,7 @@ from progress.query.graphql.downloads import Download, Downloads
 from progress.query.graphql.undelivered import UndeliveredMessages
 from progress.query.live.hub import LiveQueries
 from progress.query.live.topics import Subscription
+from progress.query.read_models import groups
 from progress.query.read_models.queries import Queries
 
 _T = TypeVar("_T")
@@ -30,12 +33,32 @@ class Context(msgspec.Struct, frozen=True):
     downloads: Downloads | None = None  # Set only over HTTP.
     undelivered: UndeliveredMessages | None = None  # Set only over HTTP.
     host: bytes = b""  # The host to which the caller sent the request.
+    members: set[str] = set()  # Learners whose membership this request has checked.
 
-    def resolve_learner(self, user_id: str | None) -> str:
+    def name_learner(self, user_id: str | None, *, audit: bool = False) -> str:
+        """Return the requested learner, of whom the caller may read data if `check_learner` passes.
+
+        Raise Forbidden if the caller's role does not permit the request.
+        """
+        parsed = arguments.parse_id("userId", user_id) if isinstance(user_id, str) else None
+        return self.caller.authorize(parsed, audit=audit)
+
+    async def resolve_learner(self, user_id: str | None, *, audit: bool = False) -> str:
         """Return the requested learner; raise Forbidden if the caller may not read their data."""
-        return self.caller.authorize(
-            arguments.parse_id("userId", user_id) if isinstance(user_id, str) else None
-        )
+        learner = self.name_learner(user_id, audit=audit)
+        await self.check_learner(learner)
+        return learner
+
+    async def check_learner(self, learner: str) -> None:
+        """Raise Forbidden if a teacher asks about a learner who is no member of their groups."""
+        if self.caller.needs_membership(learner) and learner not in self.members:
+            await self.check_membership(learner)
+            self.members.add(learner)
+
+    async def check_membership(self, learner: str) -> None:
+        """Raise Forbidden unless the learner is a member of the caller's groups now."""
+        if not await groups.is_member(self.queries.reader, learner, self.caller.groups):
+            raise Forbidden("a teacher may read the data of members of their groups only")
 
     def check_admin(self) -> None:
         """Raise Forbidden unless the caller is an administrator."""
@@ -75,6 +98,20 @@ class Context(msgspec.Struct, frozen=True):
         if self.live_queries is None:
             raise BadInput("subscriptions are available at /graphql/stream")
         return self.live_queries.subscribe(topic, id_, select)
+
+    def subscribe_to_learner(
+        self, topic: str, learner: str, select: Callable[[Any], _T]
+    ) -> Subscription[_T]:
+        """Return a subscription that raises Forbidden once the caller may not read the learner."""
+        subscription = self.subscribe(topic, learner, select)
+        if self.caller.needs_membership(learner):
+            subscription.check = functools.partial(self._check_again, learner)
+        return subscription
+
+    async def _check_again(self, learner: str) -> None:
+        """Check the membership with a new deadline, because a stream outlives its request."""
+        with request_scope.begin(request_scope.TIMEOUT_S):
+            await self.check_membership(learner)
 
 
 Info = strawberry.Info[Context, None]

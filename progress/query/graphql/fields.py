@@ -25,12 +25,14 @@ class Cost(NamedTuple):
 
     The numbers are for a learner with 200,000 events and 20,000 items; `bench/expensive.py`
     measures them. `rows_with` contains the additional rows that a field reads if an argument is
-    given. If several such arguments are given, only the largest number counts.
+    given. If several such arguments are given, only the largest number counts. `rows_of` contains
+    the additional rows that each selection of a nested list reads.
     """
 
     rows: int = 1
     rows_with: Mapping[str, int] = {}
     rows_per_day: float = 0  # Thousands of rows for each day of the range.
+    rows_of: Mapping[str, int] = {}
     days_per_entry: int = 1  # The smallest number of days between two entries of the list.
     entries: int | None = None  # The length of the lists, if no argument limits it.
 
@@ -106,7 +108,7 @@ def _resolver(
 
     async def resolve(_: object, info: Info, user_id: Any = UNSET, **arguments: Any) -> Any:
         context = info.context
-        learner = context.resolve_learner(user_id)
+        learner = await context.resolve_learner(user_id)
         records = await context.queries.run(learner, build_query(context.at, **arguments))
         return records if is_list else next(iter(records), None)
 

@@ -11,6 +11,7 @@ import msgspec
 from progress.errors import BadInput
 from progress.query import auth
 from progress.query.read_models.dead_letters import LetterKey
+from progress.query.read_models.group_rows import LearnerKey, LearnerOrder
 from progress.query.read_models.rows import ItemKey, ItemOrder
 
 _T = TypeVar("_T")
@@ -57,6 +58,36 @@ def decode_item_cursor(cursor: str | None, order: ItemOrder) -> ItemKey | None:
     if made_for is not order or not auth.is_id(item_id):
         raise BadInput(f"after: expected a cursor of a list ordered by {order} - found {made_for}")
     return ItemKey(rank, item_id)
+
+
+def encode_learner_cursor(order: LearnerOrder, key: LearnerKey) -> str:
+    """Return the cursor of a member of a group in a list with this order."""
+    return _encode_cursor([order, key.rank, key.user_id])
+
+
+def decode_learner_cursor(cursor: str | None, order: LearnerOrder) -> LearnerKey | None:
+    """Return the member's key of a cursor; raise BadInput if the cursor is for another order."""
+    if cursor is None:
+        return None
+    made_for, rank, user_id = _decode_cursor(cursor, tuple[LearnerOrder, float, str])
+    if made_for is not order or not auth.is_id(user_id):
+        raise BadInput(f"after: expected a cursor of a list ordered by {order} - found {made_for}")
+    return LearnerKey(rank, user_id)
+
+
+def encode_difficulty_cursor(accuracy_rate: float, item_id: str) -> str:
+    """Return the cursor of an item in the list of the hardest items."""
+    return _encode_cursor([accuracy_rate, item_id])
+
+
+def decode_difficulty_cursor(cursor: str | None) -> ItemKey | None:
+    """Return the item key of a cursor of the list of the hardest items."""
+    if cursor is None:
+        return None
+    accuracy_rate, item_id = _decode_cursor(cursor, tuple[float, str])
+    if not auth.is_id(item_id):
+        raise _invalid_cursor()
+    return ItemKey(accuracy_rate, item_id)
 
 
 def encode_letter_cursor(key: LetterKey) -> str:

@@ -9,6 +9,7 @@ from progress.query.graphql import (
     administration,
     arguments,
     descriptions,
+    group_fields,
     learner_fields,
     pagination,
     scalars,
@@ -53,7 +54,7 @@ class Query:
         first: int | None = 50,
         after: str | None = UNSET,
     ) -> pagination.Page:
-        learner = info.context.resolve_learner(user_id)
+        learner = await info.context.resolve_learner(user_id)
         order = order_by or rows.ItemOrder.RECENT
         page = await info.context.queries.get_item_stats(
             learner,
@@ -91,6 +92,10 @@ class Query:
         item = arguments.parse_id("itemId", item_id)
         return await info.context.queries.get_item_history(learner, item, at=info.context.at)
 
+    group = group_fields.group
+    learners = group_fields.learners
+    item_difficulty = group_fields.item_difficulty
+
     @declare(
         types.EventConnection,
         "The audit trail: a learner's recorded events, newest first.",
@@ -104,7 +109,7 @@ class Query:
         first: int | None = 50,
         after: str | None = UNSET,
     ) -> pagination.Page:
-        learner = info.context.resolve_learner(user_id)
+        learner = await info.context.resolve_learner(user_id, audit=True)
         size = arguments.parse_page_size(first)
         events = await info.context.queries.get_recorded_events(
             learner,

@@ -40,15 +40,15 @@ class Subscription:
     async def progress_updated(
         self, info: Info, user_id: ID | None = UNSET
     ) -> AsyncIterator[rows.UserProgress | None]:
-        learner = info.context.resolve_learner(user_id)
-        return info.context.subscribe(LEARNER, learner, lambda state: state.progress)
+        learner = await info.context.resolve_learner(user_id)
+        return info.context.subscribe_to_learner(LEARNER, learner, lambda state: state.progress)
 
     @_subscription(types.Streak)
     async def streak_updated(
         self, info: Info, user_id: ID | None = UNSET
     ) -> AsyncIterator[rows.Streak]:
-        learner = info.context.resolve_learner(user_id)
-        return info.context.subscribe(LEARNER, learner, lambda state: state.streak)
+        learner = await info.context.resolve_learner(user_id)
+        return info.context.subscribe_to_learner(LEARNER, learner, lambda state: state.streak)
 
     @_subscription(types.Operation)
     async def operation_updated(self, info: Info, id: ID) -> AsyncIterator[Operation]:  # noqa: A002 - the contract's word

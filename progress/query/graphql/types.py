@@ -11,9 +11,9 @@ import strawberry
 from progress.event_store import dead_letter_record as dead_letters
 from progress.operations import export_files
 from progress.operations import records as operations
-from progress.query.graphql import downloads
+from progress.query.graphql import arguments, downloads
 from progress.query.graphql.context import Info
-from progress.query.read_models import rows
+from progress.query.read_models import group_rows, groups, rows
 
 _MAX_INT = 2**31 - 1
 
@@ -100,6 +100,14 @@ ItemOrder = strawberry.enum(
 )
 
 
+LearnerOrder = strawberry.enum(
+    group_rows.LearnerOrder,
+    description="AT_RISK: those at risk first, then as INACTIVE. "
+    "INACTIVE: who never studied first, then the oldest study day. "
+    "ACCURACY: lowest of 7 days first, nulls last. STREAK: longest first. Ties by userId.",
+)
+
+
 UserProgress = type_of(rows.UserProgress, id_field="user_id")
 ItemStats = type_of(rows.ItemStats, id_field="item_id")
 Streak = type_of(rows.Streak)
@@ -132,6 +140,27 @@ ItemHistory = _make(
     "ItemHistory", {"reviews": list_of(rows.ItemReview), "days": list_of(rows.ItemDay)}
 )
 EventConnection = _connection("Event", RecordedEvent)
+Learner = type_of(group_rows.Learner, id_field="user_id")
+LearnerConnection = _connection("Learner", Learner, total_count=int)
+ItemDifficulty = type_of(group_rows.ItemDifficulty, id_field="item_id")
+ItemDifficultyConnection = _connection("ItemDifficulty", ItemDifficulty, total_count=int)
+
+
+async def _get_hardest_items(root: group_rows.Group, info: Info, first: int | None = 10) -> Any:
+    size = arguments.parse_page_size(first, default=10)
+    return await groups.get_hardest_items(info.context.queries.reader, root.group_id, size)
+
+
+@strawberry.type
+class Group:
+    group_id: strawberry.ID
+    members: int
+    active_last7_days: int
+    answers_last7_days: int
+    accuracy_last7_days: float | None
+    hardest_items: list[ItemDifficulty] = strawberry.field(  # type: ignore[valid-type] # made at run time
+        resolver=_get_hardest_items
+    )
 
 
 @strawberry.type

@@ -1,12 +1,20 @@
 """Results of a subscription: the same JSON as the executor's, but written without the executor."""
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from typing import Any, cast
 
 import orjson
-from graphql import DocumentNode, ExecutionResult, Executor, GraphQLObjectType
+from graphql import (
+    DocumentNode,
+    ExecutionResult,
+    Executor,
+    FieldNode,
+    GraphQLObjectType,
+    located_error,
+)
 from graphql.execution import execute_subscription_event
 
+from progress.errors import RequestRejected
 from progress.query.execution import execute, plans, selections
 from progress.query.execution.access_log import RequestLog
 from progress.query.execution.selections import GRAPHQL, Field
@@ -44,6 +52,22 @@ def compile_result(
         return json_prefix + orjson.dumps(get(state), option=_FORMAT) + b"}}"
 
     return write
+
+
+def write_error(executor: Executor[Any], error: RequestRejected, log: RequestLog) -> bytes:
+    """Return the JSON of the subscription's result if the caller may not read it any more."""
+    node = next(_field_nodes(executor))
+    located = located_error(error, [node], [(node.alias or node.name).value])
+    return responses.body(execute.to_response(ExecutionResult(None, [located]), log))
+
+
+def _field_nodes(executor: Executor[Any]) -> Iterator[FieldNode]:
+    """Yield the nodes of the subscription's field, which may be in fragments."""
+    fragments = {name: fragment.definition for name, fragment in executor.fragments.items()}
+    variables = executor.variable_values.coerced
+    selected = [executor.operation.selection_set]
+    for field in selections.collect_fields(selected, _SUBSCRIPTION, fragments, variables):
+        yield from field.nodes
 
 
 async def _execute(executor: Executor[Any], state: object, log: RequestLog) -> bytes:

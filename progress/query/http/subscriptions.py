@@ -5,7 +5,7 @@ import inspect
 import signal
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from types import FrameType
 from typing import Any
@@ -14,7 +14,7 @@ import msgspec
 from graphql import DocumentNode, ExecutionResult, Executor, create_source_event_stream
 from starlette.responses import Response
 
-from progress.errors import InstanceUnavailable, RateLimited
+from progress.errors import Forbidden, InstanceUnavailable, RateLimited
 from progress.query.execution import execute
 from progress.query.execution.access_log import RequestLog
 from progress.query.execution.execute import GraphQLRequest
@@ -22,7 +22,6 @@ from progress.query.execution.selections import GRAPHQL
 from progress.query.graphql.context import Context
 from progress.query.http import responses, sse, subscription_results
 from progress.query.http.sse import EventStream
-from progress.query.http.subscription_results import SubscriptionResult
 from progress.query.live.topics import Subscription
 
 _RETRY_AFTER_S = 5
@@ -72,20 +71,27 @@ class Streams:
                 return _error(subscription, log)
             resources.enter_context(self._close_on_shutdown(subscription))
             result = subscription_results.compile_result(tree, executor, log)
-            return await self._start(subscription, result, resources, context.caller.expires_at)
+
+            async def next_result() -> bytes:
+                try:
+                    state = await anext(subscription)
+                except Forbidden as error:
+                    subscription.close()  # so that the stream ends after this error
+                    return subscription_results.write_error(executor, error, log)
+                return await result(state)
+
+            return await self._start(
+                subscription, next_result, resources, context.caller.expires_at
+            )
 
     async def _start(
         self,
         subscription: Subscription[Any],
-        result: SubscriptionResult,
+        next_result: Callable[[], Awaitable[bytes]],
         resources: ExitStack,
         expires_at: float,
     ) -> Response:
         """Wait for the first result, then return the stream."""
-
-        async def next_result() -> bytes:
-            return await result(await anext(subscription))
-
         try:
             first = await next_result()
         except StopAsyncIteration:

@@ -1,7 +1,7 @@
 """Topics of live queries. A topic holds the subscribed learners or operations, and their states."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -46,12 +46,14 @@ class Subscription(Generic[_T]):
     A state is skipped if a newer state arrives before the subscriber takes it. `select` returns the
     part of a state that the subscriber gets. The iteration ends when the subscription is closed,
     and after a final state. If the first state cannot be read, the iteration raises Unavailable.
+    If `check` is set, it is called before each state; an error that it raises is passed on.
     """
 
     def __init__(
         self, select: Callable[[Any], _T], unsubscribe: Callable[["Subscription[_T]"], None]
     ) -> None:
         self._select, self._unsubscribe = select, unsubscribe
+        self.check: Callable[[], Awaitable[None]] | None = None
         self._state: State | None = None
         self._error: Exception | None = None
         self._is_open = True
@@ -67,7 +69,9 @@ class Subscription(Generic[_T]):
 
     async def __anext__(self) -> _T:
         await self._updated.wait()
-        self._updated.clear()
+        if self.check is not None and self._is_open:
+            await self.check()
+        self._updated.clear()  # after the check, because a cancelled check must not lose the state
         if self._error is not None:
             raise self._error
         if not self._is_open or self._state is None:

@@ -199,6 +199,36 @@ def test_data_of_other_learners_is_forbidden_whether_or_not_the_learner_exists(
     }
 
 
+def membership(kind: str, user: str, group: str) -> Any:
+    data = {"user_id": user, "group_id": group}
+    return sample_events.envelope(kind, data, at=datetime.now(UTC))
+
+
+def test_a_stream_about_a_learner_who_leaves_the_teacher_s_group_ends_with_forbidden(
+    port: int, subscribe: Subscribe, recorder: LessonRecorder
+) -> None:
+    recorder.append(membership("LearnerJoinedGroup", "lea", "g1"))
+    token = token_issuer.token("tina", roles=["teacher"], groups=["g1"])
+    teacher = {"authorization": f"Bearer {token}"}
+    query = "subscription($of: ID) { progressUpdated(userId: $of) { totalSessionsCompleted } }"
+    stream = subscribe(port, query, headers=teacher, of="lea")
+    assert stream.next_value() == {"totalSessionsCompleted": 0}
+    recorder.add_lesson("lea")
+    assert stream.next_value() == {"totalSessionsCompleted": 1}
+    recorder.append(membership("LearnerLeftGroup", "lea", "g1"))
+    event = stream.next_event()
+    assert event
+    assert event[1]["data"] is None
+    (error,) = event[1]["errors"]
+    assert (error["extensions"]["code"], error["path"]) == ("FORBIDDEN", ["progressUpdated"])
+    assert stream.next_event() == ("complete", None)
+    refused = subscribe(port, query, headers=teacher, of="lea").next_event()
+    unknown = subscribe(port, query, headers=teacher, of="nobody").next_event()
+    assert refused == unknown
+    assert refused
+    assert refused[1]["errors"][0]["extensions"]["code"] == "FORBIDDEN"
+
+
 @pytest.mark.parametrize(
     ("headers", "status"),
     [

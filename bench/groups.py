@@ -1,0 +1,67 @@
+"""Benchmark of what teachers read about a group with 10,000 members."""
+
+import asyncio
+import statistics
+import time
+from collections.abc import Iterator
+from contextlib import closing
+
+from bench import query_costs
+from bench.lines import Line
+from bench.server import Server
+from bench.statements import blocks
+
+_MEMBERS, _DAYS, _ITEMS = 10_000, 90, 10_000  # the catalogue of the demo has 10,000 words
+_ROUNDS = 60
+_LIMIT = 100.0  # milliseconds
+
+_STANDING = "members activeLast7Days answersLast7Days accuracyLast7Days"
+_MEMBER = """userId lastStudyDate currentStreak answersLast7Days accuracyLast7Days totalItemsLearned
+    atRisk"""
+_ITEM = "itemId headword level learners answers accuracyRate averageResponseMs lapses"
+_DOCUMENTS = {
+    "group": f'{{ group(groupId: "g") {{ {_STANDING} }} }}',
+    **{
+        f"learners, {order}": f"""{{ learners(groupId: "g", orderBy: {order}) {{
+            totalCount edges {{ node {{ {_MEMBER} }} }} }} }}"""
+        for order in ("AT_RISK", "INACTIVE", "ACCURACY", "STREAK")
+    },
+    "hardestItems": f'{{ group(groupId: "g") {{ hardestItems {{ {_ITEM} }} }} }}',
+    "itemDifficulty": f"{{ itemDifficulty {{ totalCount edges {{ node {{ {_ITEM} }} }} }} }}",
+}
+
+
+def measure_groups(server: Server) -> Iterator[Line]:
+    """Measure each field about a group, one request after another."""
+    store = server.create_store()
+    with closing(store.connect()) as connection:
+        for statement in blocks("groups").values():
+            sizes = {"members": _MEMBERS, "days": _DAYS, "items": _ITEMS}
+            connection.run(statement, **{n: v for n, v in sizes.items() if f":{n}" in statement})
+    for what, durations in asyncio.run(_measure(store.url)).items():
+        p95 = statistics.quantiles(durations, n=20)[-1]
+        yield Line(
+            f"{what}, {_MEMBERS:,} members, {_ITEMS:,} items in 16 shards: 95th percentile",
+            f"{p95:.1f} ms (median {statistics.median(durations):.1f})",
+            "",
+            p95,
+            _LIMIT,
+            "ms",
+            at_most=True,
+        )
+    server.drop(store)
+
+
+async def _measure(url: str) -> dict[str, list[float]]:
+    """Return the durations of each document in milliseconds."""
+    durations: dict[str, list[float]] = {what: [] for what in _DOCUMENTS}
+    async with query_costs.open_database(url, "sue", "support", explains=False) as costing:
+        for number in range(_ROUNDS + 2):
+            for what, text in _DOCUMENTS.items():
+                begin = time.perf_counter()
+                answer, _ = await costing.answer(text)
+                assert answer.data, what
+                assert not answer.errors, answer.errors
+                if number > 1:  # the first rounds are a warm-up
+                    durations[what].append(1_000 * (time.perf_counter() - begin))
+    return durations

@@ -1,0 +1,51 @@
+-- The read models of a group whose members study on two of three days, in twenty zones. The rows are inserted day by
+-- day, as folds write them, so that the days of one member are in different blocks.
+
+-- members --
+INSERT INTO group_members
+SELECT 'g', 'member-' || n, now(), gen_random_uuid(), TRUE FROM generate_series(1, CAST(:members AS int)) AS n;
+
+-- zones --
+INSERT INTO zones_in_force
+SELECT 'member-' || n, '-infinity', 'infinity', z.zone, make_interval(hours => n % 5)
+FROM generate_series(1, CAST(:members AS int)) AS n
+JOIN (
+    SELECT zone, row_number() OVER (ORDER BY zone) - 1 AS place FROM (SELECT DISTINCT zone FROM zone_rules) AS zones
+) AS z ON z.place = 20 * (n % 20);
+
+-- progress --
+INSERT INTO user_progress
+SELECT 'member-' || n, n % 900, 60, 9000, 1200, 900, 100, 100, 100, now(), now(), 1
+FROM generate_series(1, CAST(:members AS int)) AS n;
+
+-- days --
+INSERT INTO daily_stats
+SELECT 'member-' || n, current_date - d, 20, (n + d) % 21, 40000, 20, 1, 170, 80, 3, 15, 1
+FROM generate_series(CAST(:days AS int), 0, -1) AS d
+CROSS JOIN generate_series(1, CAST(:members AS int)) AS n
+WHERE (n + d) % 3 > 0;
+
+-- streaks --
+INSERT INTO learning_streaks
+SELECT 'member-' || n, current_date - d - 1, current_date - d
+FROM generate_series(CAST(:days AS int), 0, -1) AS d
+CROSS JOIN generate_series(1, CAST(:members AS int)) AS n
+WHERE (n + d) % 3 = 1;
+
+-- items --
+INSERT INTO items
+SELECT 'item-' || n, 'word ' || n, 'A1', '{R}', now(), gen_random_uuid(), now(), gen_random_uuid(), TRUE
+FROM generate_series(1, CAST(:items AS int)) AS n;
+
+-- group items --
+INSERT INTO group_items
+SELECT 'g', 'item-' || n, shard, 40, 160, 60 + (n * 31 + shard) % 100, 320000, n % 9
+FROM generate_series(0, 15) AS shard
+CROSS JOIN generate_series(1, CAST(:items AS int)) AS n;
+
+-- difficulty --
+INSERT INTO item_difficulty
+SELECT item_id, shard, learners, answers, correct_answers, response_ms, lapses FROM group_items;
+
+-- settle --
+VACUUM (ANALYZE);

@@ -1,0 +1,98 @@
+"""Groups of learners and the difficulty of items, as teachers read them."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from msgspec import convert
+
+from progress.query.read_models.group_rows import (
+    DifficultyPage,
+    Group,
+    ItemDifficulty,
+    Learner,
+    LearnerKey,
+    LearnerOrder,
+    LearnerPage,
+)
+from progress.query.read_models.reader import Reader
+from progress.query.read_models.rows import CefrLevel, Domain, ItemKey
+
+
+async def is_member(reader: Reader, user_id: str, groups: Sequence[str]) -> bool:
+    """Return whether the learner is now a member of one of the groups."""
+    if not groups:
+        return False
+    rows = await reader.fetch(
+        "read_models/group_members", "is_member", user_id=user_id, groups=groups
+    )
+    return bool(rows[0]["is_member"])
+
+
+async def get_group(reader: Reader, group_id: str, *, at: datetime) -> Group | None:
+    """Return the group's standing; None if the group has no member."""
+    rows = await reader.fetch("read_models/group_members", "group", group_id=group_id, now=at)
+    return Group(**rows[0]) if rows else None
+
+
+async def get_learners(
+    reader: Reader,
+    group_id: str,
+    *,
+    order_by: LearnerOrder,
+    first: int,
+    after: LearnerKey | None = None,
+    at: datetime,
+) -> LearnerPage:
+    """Return `first` of the group's members, starting after a key."""
+    rows = await reader.fetch(
+        "read_models/group_members",
+        "learners",
+        group_id=group_id,
+        order_by=order_by,
+        after_key=after.rank if after else None,
+        after_user=after.user_id if after else None,
+        first=first + 1,
+        now=at,
+    )
+    total = rows[0]["total_count"]
+    learners = [_entry(dict(row)) for row in rows if row["user_id"] is not None]
+    return LearnerPage(learners[:first], has_next=len(learners) > first, total_count=total)
+
+
+def _entry(row: dict[str, object]) -> tuple[LearnerKey, Learner]:
+    del row["total_count"]
+    learner = convert({name: row[name] for name in Learner.__struct_fields__}, Learner)
+    return convert({"rank": row["sort_key"], "user_id": row["user_id"]}, LearnerKey), learner
+
+
+async def get_hardest_items(reader: Reader, group_id: str, first: int) -> list[ItemDifficulty]:
+    """Return the items with 5 answers by 3 members, the lowest accuracy first."""
+    rows = await reader.fetch("read_models/group_items", "hardest", group_id=group_id, first=first)
+    return [convert(dict(row), ItemDifficulty) for row in rows]
+
+
+async def get_item_difficulty(
+    reader: Reader,
+    *,
+    level: CefrLevel | None,
+    domain: Domain | None,
+    first: int,
+    after: ItemKey | None = None,
+) -> DifficultyPage:
+    """Return `first` of the items that 5 learners have answered, starting after a key."""
+    rows = await reader.fetch(
+        "read_models/item_difficulty",
+        "list",
+        level=level,
+        domain=domain,
+        after_rate=after.rank if after else None,
+        after_item=after.item_id if after else None,
+        first=first + 1,
+    )
+    total = rows[0]["total_count"]
+    items = [
+        convert({name: row[name] for name in ItemDifficulty.__struct_fields__}, ItemDifficulty)
+        for row in rows
+        if row["item_id"] is not None
+    ]
+    return DifficultyPage(items[:first], has_next=len(items) > first, total_count=total)

@@ -1,0 +1,134 @@
+-- One row per group, item and shard: sums over the item_stats of the group's members in this shard. Teachers read the
+-- hardest items of a group from these sums, because the members may have millions of rows in item_stats.
+
+-- table --
+CREATE TABLE group_items (
+    group_id        text COLLATE "C" NOT NULL,
+    item_id         text COLLATE "C" NOT NULL,
+    shard           smallint NOT NULL,     -- of the members
+    learners        bigint NOT NULL,       -- members with an answer
+    answers         bigint NOT NULL,
+    correct_answers bigint NOT NULL,
+    response_ms     bigint NOT NULL,       -- sum
+    lapses          bigint NOT NULL,       -- also of members without an answer
+    PRIMARY KEY (group_id, item_id, shard)
+) WITH (fillfactor = 70);
+
+-- as_of --
+-- No field reads groups of the past, so folds for as-of queries skip this model.
+CREATE TEMPORARY VIEW group_items AS SELECT WHERE false;
+
+-- add --
+-- Add the sums in `changes`.
+INSERT INTO group_items AS g (group_id, item_id, shard, learners, answers, correct_answers, response_ms, lapses)
+SELECT group_id, item_id, window_shard, count(*) FILTER (WHERE is_new) AS learners, sum(answers)::bigint AS answers,
+    sum(correct_answers)::bigint AS correct_answers, sum(response_ms)::bigint AS response_ms,
+    sum(lapses)::bigint AS lapses
+FROM changes
+GROUP BY group_id, item_id
+ORDER BY group_id, item_id
+ON CONFLICT (group_id, item_id, shard) DO UPDATE SET
+    learners        = g.learners        + excluded.learners,
+    answers         = g.answers         + excluded.answers,
+    correct_answers = g.correct_answers + excluded.correct_answers,
+    response_ms     = g.response_ms     + excluded.response_ms,
+    lapses          = g.lapses          + excluded.lapses
+
+-- subtract --
+-- Subtract the item_stats of the learners in `leaving`. Delete a row that has no other share.
+, gone AS MATERIALIZED (
+    SELECT l.group_id, s.item_id, event_store.shard_of('learner-' || s.user_id) AS shard,
+        count(*) FILTER (WHERE s.answers > 0) AS learners, sum(s.answers)::bigint AS answers,
+        sum(s.correct_answers)::bigint AS correct_answers, sum(s.response_ms)::bigint AS response_ms,
+        sum(s.lapses)::bigint AS lapses
+    FROM leaving l
+    CROSS JOIN LATERAL (SELECT * FROM item_stats i WHERE i.user_id = l.user_id OFFSET 0) s
+    GROUP BY 1, 2, 3
+), emptied AS (
+    DELETE FROM group_items g
+    USING gone o
+    WHERE g.group_id = o.group_id AND g.item_id = o.item_id AND g.shard = o.shard
+      AND g.learners = o.learners AND g.lapses = o.lapses
+)
+UPDATE group_items g SET
+    learners        = g.learners        - o.learners,
+    answers         = g.answers         - o.answers,
+    correct_answers = g.correct_answers - o.correct_answers,
+    response_ms     = g.response_ms     - o.response_ms,
+    lapses          = g.lapses          - o.lapses
+FROM gone o
+WHERE g.group_id = o.group_id AND g.item_id = o.item_id AND g.shard = o.shard
+  AND (g.learners, g.lapses) <> (o.learners, o.lapses)
+
+-- fold --
+-- Add what the window changes in the item_stats of those who are members before the window. The fold of group_members,
+-- which follows, adds and subtracts whole rows for those who join or leave in the window.
+IF window_end > 0 AND EXISTS (SELECT FROM group_members) THEN
+    WITH changes AS (
+        SELECT m.group_id, w.item_id, w.had_answers = 0 AND w.answers > 0 AS is_new,
+            w.answers - w.had_answers AS answers, w.correct_answers - w.had_correct_answers AS correct_answers,
+            w.response_ms - w.had_response_ms AS response_ms, w.lapses - w.had_lapses AS lapses
+        FROM (SELECT DISTINCT user_id FROM window_items) u
+        CROSS JOIN LATERAL (
+            SELECT g.group_id FROM group_members g WHERE g.user_id = u.user_id AND g.is_member OFFSET 0
+        ) m
+        JOIN window_items w ON w.user_id = u.user_id
+        WHERE w.answers > w.had_answers OR w.lapses <> w.had_lapses
+    )
+    {read_models/group_items add};
+END IF;
+
+-- reset_learners --
+WITH leaving AS (
+    SELECT m.group_id, m.user_id FROM group_members m WHERE m.user_id = ANY (learners) AND m.is_member
+)
+{read_models/group_items subtract};
+
+-- fill --
+-- Compute every row from item_stats. A rebuild from the archive loads item_stats first, in any order of learners.
+INSERT INTO group_items (group_id, item_id, shard, learners, answers, correct_answers, response_ms, lapses)
+SELECT m.group_id, s.item_id, event_store.shard_of('learner-' || s.user_id),
+    count(*) FILTER (WHERE s.answers > 0), sum(s.answers), sum(s.correct_answers), sum(s.response_ms), sum(s.lapses)
+FROM group_members m
+JOIN item_stats s ON s.user_id = m.user_id
+WHERE m.is_member
+GROUP BY 1, 2, 3
+HAVING sum(s.answers) > 0 OR sum(s.lapses) > 0;
+
+-- whole --
+-- The sums of all shards, because only PostgreSQL computes a learner's shard.
+SELECT m.group_id, s.item_id, count(*) FILTER (WHERE s.answers > 0) AS learners,
+    CAST(sum(s.answers) AS bigint) AS answers, CAST(sum(s.correct_answers) AS bigint) AS correct_answers,
+    CAST(sum(s.response_ms) AS bigint) AS response_ms, CAST(sum(s.lapses) AS bigint) AS lapses
+FROM group_members m
+JOIN item_stats s ON s.user_id = m.user_id
+WHERE m.is_member
+GROUP BY m.group_id, s.item_id
+HAVING sum(s.answers) > 0 OR sum(s.lapses) > 0
+
+-- live --
+-- A row without any share is left if a late review separates the pair of reviews that was the row's only lapse.
+SELECT group_id, item_id, CAST(sum(learners) AS bigint) AS learners, CAST(sum(answers) AS bigint) AS answers,
+    CAST(sum(correct_answers) AS bigint) AS correct_answers, CAST(sum(response_ms) AS bigint) AS response_ms,
+    CAST(sum(lapses) AS bigint) AS lapses
+FROM group_items
+GROUP BY group_id, item_id
+HAVING sum(learners) > 0 OR sum(lapses) > 0
+
+-- hardest --
+-- The items with at least 5 answers by at least 3 members, the lowest accuracy first.
+WITH sums AS (
+    SELECT item_id, CAST(sum(learners) AS bigint) AS learners, CAST(sum(answers) AS bigint) AS answers,
+        CAST(CAST(sum(correct_answers) AS bigint) AS double precision) / CAST(sum(answers) AS bigint) AS accuracy_rate,
+        CAST(sum(response_ms) AS bigint) AS response_ms, CAST(sum(lapses) AS bigint) AS lapses
+    FROM group_items
+    WHERE group_id = :group_id
+    GROUP BY item_id
+    HAVING sum(learners) >= 3 AND sum(answers) >= 5
+    ORDER BY accuracy_rate, item_id
+    LIMIT CAST(:first AS bigint)
+)
+SELECT s.item_id, {read_models/item_difficulty difficulty_fields}
+FROM sums s
+LEFT JOIN items i ON i.item_id = s.item_id
+ORDER BY s.accuracy_rate, s.item_id;

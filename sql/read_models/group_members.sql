@@ -1,0 +1,178 @@
+-- One row per group and learner: whether the learner is a member, by the latest LearnerJoinedGroup or LearnerLeftGroup.
+
+-- table --
+CREATE TABLE group_members (
+    group_id   text COLLATE "C" NOT NULL,
+    user_id    text COLLATE "C" NOT NULL,
+    decided_at timestamptz NOT NULL,       -- of the latest event
+    decided_id uuid        NOT NULL,
+    is_member  boolean     NOT NULL,
+    PRIMARY KEY (group_id, user_id)
+) WITH (fillfactor = 80);
+
+CREATE INDEX group_members_by_learner ON group_members (user_id, group_id);
+
+-- as_of --
+-- No field reads groups of the past, so folds for as-of queries skip this model.
+CREATE TEMPORARY VIEW group_members AS SELECT WHERE false;
+
+-- window --
+-- The rows that the window changes, with the former membership.
+CREATE TEMPORARY TABLE window_members (
+    group_id varchar(200) COLLATE "C", user_id varchar(200) COLLATE "C", decided_at timestamptz, decided_id uuid,
+    is_member boolean, was_member boolean
+) ON COMMIT DELETE ROWS;
+
+-- empty_window --
+DELETE FROM window_members;
+
+-- fold --
+IF window_end > 0 AND EXISTS (SELECT FROM window_facts WHERE kind IN ('join', 'leave')) THEN
+    INSERT INTO window_members
+    SELECT n.group_id, n.user_id, n.occurred_at, n.event_id, n.kind = 'join', coalesce(old.is_member, false)
+    FROM (
+        SELECT DISTINCT ON (group_id, user_id) group_id, user_id, occurred_at, event_id, kind
+        FROM window_facts
+        WHERE kind IN ('join', 'leave')
+        ORDER BY group_id, user_id, occurred_at DESC, event_id DESC
+    ) n
+    LEFT JOIN LATERAL (
+        SELECT * FROM group_members m WHERE m.group_id = n.group_id AND m.user_id = n.user_id OFFSET 0
+    ) old ON true
+    WHERE old.user_id IS NULL OR (n.occurred_at, n.event_id) > (old.decided_at, old.decided_id);
+
+    INSERT INTO group_members
+    SELECT group_id, user_id, decided_at, decided_id, is_member
+    FROM window_members
+    ORDER BY group_id, user_id
+    ON CONFLICT (group_id, user_id) DO UPDATE SET
+        decided_at = excluded.decided_at,
+        decided_id = excluded.decided_id,
+        is_member  = excluded.is_member;
+
+    -- Add the items of those who joined, and subtract the items of those who left: see group_items.
+    IF has_past THEN
+        WITH changes AS (
+            SELECT j.group_id, s.item_id, s.answers > 0 AS is_new, s.answers, s.correct_answers, s.response_ms, s.lapses
+            FROM window_members j
+            CROSS JOIN LATERAL (SELECT * FROM item_stats i WHERE i.user_id = j.user_id OFFSET 0) s
+            WHERE j.is_member AND NOT j.was_member AND (s.answers > 0 OR s.lapses > 0)
+        )
+        {read_models/group_items add};
+    ELSE   -- in a rebuild, item_stats has no key yet, but the window has all items of its learners
+        WITH changes AS (
+            SELECT j.group_id, s.item_id, s.answers > 0 AS is_new, s.answers, s.correct_answers, s.response_ms, s.lapses
+            FROM window_members j
+            JOIN window_items s ON s.user_id = j.user_id
+            WHERE j.is_member AND NOT j.was_member AND (s.answers > 0 OR s.lapses > 0)
+        )
+        {read_models/group_items add};
+    END IF;
+    WITH leaving AS (SELECT group_id, user_id FROM window_members WHERE was_member AND NOT is_member)
+    {read_models/group_items subtract};
+END IF;
+
+-- whole --
+SELECT group_id, user_id, occurred_at AS decided_at, event_id AS decided_id, kind = 'join' AS is_member
+FROM (
+    SELECT e.*, row_number() OVER (PARTITION BY group_id, user_id ORDER BY occurred_at DESC, event_id DESC) AS place
+    FROM typed_events e
+    WHERE e.kind IN ('join', 'leave') AND NOT EXISTS (SELECT 1 FROM deleted_learners d WHERE d.user_id = e.user_id)
+) m
+WHERE place = 1
+
+-- delete_learners --
+DELETE FROM group_members WHERE user_id = ANY (learners);
+
+-- is_member --
+-- Whether the learner is a member of one of the groups.
+SELECT EXISTS (
+    SELECT FROM group_members
+    WHERE user_id = :user_id AND group_id = ANY (CAST(:groups AS text[])) AND is_member
+) AS is_member;
+
+-- members --
+-- The members with their local day, the sums of their last 7 local days, and their latest run of study days.
+zones AS MATERIALIZED (
+    SELECT m.user_id, z.timezone, z.day_start
+    FROM group_members m
+    LEFT JOIN LATERAL (
+        SELECT z.timezone, z.day_start
+        FROM zones_in_force z
+        WHERE z.user_id = m.user_id AND z.starts_at <= CAST(:now AS timestamptz) AND z.ends_at > :now
+        OFFSET 0
+    ) z ON TRUE
+    WHERE m.group_id = :group_id AND m.is_member
+),
+offsets AS MATERIALIZED (   -- members share few zones
+    SELECT n.timezone, r.utc_offset
+    FROM (SELECT DISTINCT timezone FROM zones) n
+    JOIN zone_rules r ON r.zone = n.timezone AND r.starts_at <= :now AND r.ends_at > :now
+),
+members AS MATERIALIZED (
+    SELECT z.user_id, t.today, w.is_active, w.answers, w.correct_answers
+    FROM zones z
+    LEFT JOIN offsets o ON o.timezone = z.timezone
+    CROSS JOIN LATERAL (
+        SELECT CAST(CAST(:now AS timestamptz) + coalesce(o.utc_offset - z.day_start, INTERVAL '0 hours') AS date) AS today
+    ) t
+    CROSS JOIN LATERAL (
+        SELECT coalesce(bool_or(d.sessions_completed > 0), FALSE) AS is_active,
+            coalesce(CAST(sum(d.answers) AS bigint), 0) AS answers,
+            coalesce(CAST(sum(d.correct_answers) AS bigint), 0) AS correct_answers
+        FROM daily_stats d
+        WHERE d.user_id = z.user_id AND d.day BETWEEN t.today - 6 AND t.today
+    ) w
+)
+
+-- group --
+-- The standing of a group; no row without a member.
+WITH {read_models/group_members members}
+SELECT CAST(:group_id AS text) AS group_id, count(*) AS members, count(*) FILTER (WHERE is_active) AS active_last7_days,
+    CAST(sum(answers) AS bigint) AS answers_last7_days,
+    CAST(CAST(sum(correct_answers) AS bigint) AS double precision) / nullif(CAST(sum(answers) AS bigint), 0)
+        AS accuracy_last7_days
+FROM members
+HAVING count(*) > 0;
+
+-- learners --
+-- One page of the members after a key. Every sort key is an ascending number. Dates become days since the year 2000.
+WITH {read_models/group_members members},
+standings AS MATERIALIZED (
+    SELECT m.user_id, s.last_study_date, s.current_streak, m.answers AS answers_last7_days,
+        CAST(m.correct_answers AS double precision) / nullif(m.answers, 0) AS accuracy_last7_days,
+        coalesce(s.last_study_date < m.today - 6, TRUE) OR (m.answers >= 20 AND m.correct_answers * 5 < m.answers * 3)
+            AS at_risk
+    FROM members m
+    LEFT JOIN LATERAL (
+        SELECT r.ends AS last_study_date, CASE WHEN r.ends >= m.today - 1 THEN r.ends - r.starts + 1 END AS current_streak
+        FROM learning_streaks r
+        WHERE r.user_id = m.user_id
+        ORDER BY r.starts DESC
+        LIMIT 1
+    ) s ON TRUE
+),
+ranked AS (
+    SELECT *, CAST(CASE CAST(:order_by AS text)
+            WHEN 'STREAK' THEN - coalesce(current_streak, 0)
+            WHEN 'ACCURACY' THEN coalesce(accuracy_last7_days, 2)   -- nulls last
+            WHEN 'INACTIVE' THEN coalesce(last_study_date - DATE '2000-01-01', -1000)   -- nulls first
+            ELSE coalesce(last_study_date - DATE '2000-01-01', -1000) + CASE WHEN at_risk THEN 0 ELSE 1000000 END
+        END AS double precision) AS sort_key
+    FROM standings
+),
+page AS (
+    SELECT *
+    FROM ranked
+    WHERE CAST(:after_user AS text) IS NULL
+       OR (sort_key, user_id) > (CAST(:after_key AS double precision), CAST(:after_user AS text))
+    ORDER BY sort_key, user_id
+    LIMIT CAST(:first AS bigint)
+)
+SELECT total.members AS total_count, s.sort_key, s.user_id, s.last_study_date,
+    coalesce(s.current_streak, 0) AS current_streak, s.answers_last7_days, s.accuracy_last7_days,
+    coalesce(p.items_learned, 0) AS total_items_learned, s.at_risk
+FROM (SELECT count(*) AS members FROM standings) AS total
+LEFT JOIN page s ON TRUE
+LEFT JOIN user_progress p ON p.user_id = s.user_id
+ORDER BY s.sort_key, s.user_id;

@@ -1,0 +1,112 @@
+"""Groups: their members, the members' standing, and the items that are hardest for them."""
+
+from datetime import timedelta
+
+from tests.oracle.days import day_of, stats_of
+from tests.oracle.difficulty import difficulties, sums
+from tests.oracle.events import MEMBERSHIPS, Row, World, ratio
+from tests.oracle.items import item_stats
+from tests.oracle.models import Rows, defines
+from tests.oracle.periods import study_days
+from tests.oracle.standing import streak
+
+DAY = timedelta(days=1)
+
+
+@defines("group_members")
+def group_members(world: World) -> Rows:
+    """Return whether each learner is a member of each group that the learner joined or left."""
+    learners = sorted({event.user_id for event in world.events if event.user_id})
+    return {
+        (event.data["group_id"], user): {"is_member": event.type == "LearnerJoinedGroup"}
+        for user in learners
+        for event in world.of(user, *MEMBERSHIPS)  # the latest comes last
+    }
+
+
+def members(world: World, group_id: str) -> list[str]:
+    """Return the group's members."""
+    return [
+        user
+        for (group, user), row in group_members(world).items()
+        if group == group_id and row["is_member"]
+    ]
+
+
+@defines("group_items")
+def group_items(world: World) -> Rows:
+    """Return the sums over the members of each group."""
+    groups = {group for group, _ in group_members(world)}
+    return {
+        (group, item): row
+        for group in groups
+        for item, row in sums(world, members(world, group)).items()
+    }
+
+
+def learner(world: World, user_id: str) -> Row:
+    """Return a member's standing for a teacher."""
+    today = day_of(world, user_id, world.now)
+    week = stats_of(world, user_id, {today - n * DAY for n in range(7)})
+    studied = study_days(world, user_id)
+    is_weak = week["answers"] >= 20 and week["correct_answers"] / week["answers"] < 0.6
+    return {
+        "user_id": user_id,
+        "last_study_date": max(studied, default=None),
+        "current_streak": streak(world, user_id)["current"],
+        "answers_last7_days": week["answers"],
+        "accuracy_last7_days": week["accuracy_rate"],
+        "total_items_learned": sum(
+            1 for row in item_stats(world, user_id).values() if row["correct_answers"]
+        ),
+        "at_risk": is_weak or not any(day >= today - 6 * DAY for day in studied),
+    }
+
+
+def learners(world: World, group_id: str, order_by: str) -> list[Row]:
+    """Return the standing of the group's members in an order."""
+
+    def inactive(row: Row) -> tuple[object, ...]:
+        studied = row["last_study_date"]
+        return studied is not None, studied
+
+    def key(row: Row) -> tuple[object, ...]:
+        accuracy = row["accuracy_last7_days"]
+        keys: dict[str, tuple[object, ...]] = {
+            "AT_RISK": (not row["at_risk"], *inactive(row)),
+            "INACTIVE": inactive(row),
+            "ACCURACY": (accuracy is None, accuracy),
+            "STREAK": (-row["current_streak"],),
+        }
+        # Two nulls are equal, so that the id decides between them.
+        return *(0 if one is None else one for one in keys[order_by]), row["user_id"]
+
+    return sorted((learner(world, user) for user in members(world, group_id)), key=key)
+
+
+def group(world: World, group_id: str) -> Row | None:
+    """Return the group's standing; None if it has no member."""
+    of = members(world, group_id)
+    if not of:
+        return None
+    answers = correct = active = 0
+    for user in of:
+        today = day_of(world, user, world.now)
+        days = {today - n * DAY for n in range(7)}
+        week = stats_of(world, user, days)
+        answers += week["answers"]
+        correct += week["correct_answers"]
+        active += bool(days & set(study_days(world, user)))
+    return {
+        "group_id": group_id,
+        "members": len(of),
+        "active_last7_days": active,
+        "answers_last7_days": answers,
+        "accuracy_last7_days": ratio(correct, answers),
+    }
+
+
+def hardest_items(world: World, group_id: str, first: int = 10) -> list[Row]:
+    """Return the items with 5 answers by 3 members, the lowest accuracy first."""
+    of = members(world, group_id)
+    return difficulties(world, of, fewest_learners=3, fewest_answers=5)[:first]

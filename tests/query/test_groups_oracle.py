@@ -1,0 +1,192 @@
+"""What teachers read about groups and items equals the oracle's results."""
+
+import random
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from progress.query.read_models import groups
+from progress.query.read_models.group_rows import ItemDifficulty, LearnerOrder
+from progress.query.read_models.rows import CefrLevel, Domain, ItemKey
+from tests import oracle
+from tests.support import model_rows
+from tests.support.event_logs import Disturbance, Log, Published
+from tests.support.query_client import QueryClient, plain
+from tests.support.stage import Stage
+
+LEARNERS = ("ann", "bob", "cid", "dan", "eve", "fay", "una")
+GROUPS = ("g1", "g2")
+ZONES = ("UTC", "Pacific/Kiritimati", "America/New_York", "Asia/Kathmandu")
+NOW = datetime(2024, 6, 12, 11, tzinfo=UTC)
+KINDS = {
+    "CorrectAnswerGiven": 40,
+    "IncorrectAnswerGiven": 35,
+    "SessionCompleted": 14,
+    "ReviewProcessed": 8,
+    "LearnerJoinedGroup": 16,
+    "LearnerLeftGroup": 5,
+    "UserPreferencesChanged": 4,
+    "RestDayTaken": 4,
+    "UserDeleted": 1,
+    "UserCreated": 1,
+    "ItemPublished": 2,
+    "ItemArchived": 1,
+}
+PLAINLY = Disturbance(sizes=(7, 1, 30), every=2, limit=9, workers=1, tasks=1, crashes=())
+
+
+def generate_log(seed: int) -> Log:
+    """Return a log of seven learners, three items and two groups; events arrive in any order."""
+    chance = random.Random(seed)
+    busy = chance.choice(LEARNERS)  # with enough answers to be at risk
+    kinds = chance.choices(list(KINDS), weights=list(KINDS.values()), k=130)
+    # Each time occurs several times, also after `now`.
+    moments = [NOW + timedelta(hours=chance.randint(-24 * 9, 30)) for _ in range(40)]
+    published = []
+    for number, kind in enumerate(kinds):
+        user = chance.choice((busy, *LEARNERS))
+        owner = {} if kind.startswith("Item") else {"user_id": user}
+        event = {
+            "event_id": str(UUID(int=chance.getrandbits(8) << 120 | number)),
+            "event_type": kind,
+            "occurred_at": chance.choice(moments).isoformat(),
+            "data": {**owner, **generate_data(kind, chance)},
+            "metadata": {},
+        }
+        published.append(Published(event, (chance.randint(0, 99),)))
+    return Log(tuple(published), NOW)
+
+
+def generate_data(kind: str, chance: random.Random) -> dict[str, Any]:
+    """Return the fields of an event, without its learner."""
+    item = {"item_id": chance.choice(("i1", "i2", "i3"))}
+    zone = {"timezone": chance.choice(ZONES), "day_start_hour": chance.choice((0, 4))}
+    answer = {"session_id": "s1", "response_time_ms": chance.randint(0, 3), **item}
+    session = f"s{chance.randint(1, 99)}"
+    group = {"group_id": chance.choice(GROUPS)}
+    level = chance.choice(("A1", "B2"))
+    fields: dict[str, dict[str, Any]] = {
+        "CorrectAnswerGiven": answer,
+        "IncorrectAnswerGiven": answer,
+        "SessionCompleted": {"session_id": session, "score": 50, "duration_seconds": 60},
+        "ReviewProcessed": {
+            "new_interval": chance.choice((3, 8)),
+            "easiness_factor": 2.5,
+            **item,
+        },
+        "LearnerJoinedGroup": group,
+        "LearnerLeftGroup": group,
+        "UserPreferencesChanged": zone,
+        "UserCreated": {**zone, "email": "a@example.com"},
+        "RestDayTaken": {"date": f"2024-06-{chance.randint(3, 13):02}"},
+        "ItemPublished": {"domains": ["R"], "cefr_level": level, "headword": "word", **item},
+        "ItemArchived": item,
+    }
+    return fields.get(kind, {})
+
+
+@settings(max_examples=max(6, settings().max_examples // 4))
+@given(seed=st.integers(0, 2**32))
+def test_groups_and_difficulties_equal_the_oracle_s_results(
+    stage: Stage, fetch: QueryClient, seed: int
+) -> None:
+    log = generate_log(seed)
+    stage.sweep()
+    stage.deliver(log, PLAINLY)
+    world = oracle.see(model_rows.read_events(stage.admin), log.now)
+    reader = fetch.queries.reader
+    assert stage.differences(log.now) == []
+    for group in (*GROUPS, "nobody's"):
+        standing = plain(fetch(groups.get_group(reader, group, at=log.now)))
+        assert standing == oracle.group(world, group)
+        hardest = fetch(groups.get_hardest_items(reader, group, 200))
+        assert [compared(item) for item in hardest] == difficulties(
+            oracle.hardest_items(world, group, 200)
+        )
+        assert fetch(groups.get_hardest_items(reader, group, 1)) == hardest[:1]
+        for order in LearnerOrder:
+            assert list_learners(fetch, group, order) == oracle.learners(world, group, order)
+    for level, domain in (
+        (None, None),
+        (CefrLevel.A1, None),
+        (None, Domain.R),
+        (CefrLevel.UNKNOWN, Domain.UNKNOWN),
+    ):
+        listed = list_items(fetch, level, domain)
+        assert listed == difficulties(oracle.item_difficulty(world, level, domain))
+
+
+def list_learners(fetch: QueryClient, group: str, order: LearnerOrder) -> list[Any]:
+    """Return all pages of a group's members; each page must have the number of all members."""
+    found, after = [], None
+    while True:
+        page = fetch(
+            groups.get_learners(
+                fetch.queries.reader, group, order_by=order, first=2, after=after, at=NOW
+            )
+        )
+        found += [plain(learner) for _, learner in page.learners]
+        if not page.has_next:
+            assert page.total_count == len(found)
+            return found
+        after = page.learners[-1][0]
+
+
+def list_items(
+    fetch: QueryClient, level: CefrLevel | None, domain: Domain | None
+) -> list[dict[str, Any]]:
+    """Return all pages of the difficult items; each page must have the number of all items."""
+    found: list[ItemDifficulty] = []
+    after = None
+    while True:
+        page = fetch(
+            groups.get_item_difficulty(
+                fetch.queries.reader, level=level, domain=domain, first=1, after=after
+            )
+        )
+        found += page.items
+        if not page.has_next:
+            assert page.total_count == len(found)
+            return [compared(item) for item in found]
+        after = ItemKey(found[-1].accuracy_rate, found[-1].item_id)
+
+
+def compared(item: ItemDifficulty) -> dict[str, Any]:
+    """Return an item's fields."""
+    return plain(item) or {}
+
+
+def difficulties(rows: list[oracle.Row]) -> list[oracle.Row]:
+    """Return the oracle's rows with the fields of the API."""
+    return [{name: row[name] for name in ItemDifficulty.__struct_fields__} for row in rows]
+
+
+def test_the_generated_logs_contain_the_interesting_cases() -> None:
+    worlds = [see_all(generate_log(seed)) for seed in range(5)]
+    rows = [row for world in worlds for row in oracle.learners(world, "g1", "AT_RISK")]
+    assert {row["at_risk"] for row in rows} == {True, False}
+    assert any(row["last_study_date"] is None for row in rows)
+    assert any(row["current_streak"] > 1 for row in rows)
+    assert any(oracle.hardest_items(world, "g1") for world in worlds)
+    assert any(oracle.item_difficulty(world) for world in worlds)
+
+
+def see_all(log: Log) -> oracle.World:
+    """Return the oracle's view of a log that is recorded completely."""
+    return oracle.see(
+        [
+            oracle.Event(
+                UUID(event["event_id"]),
+                event["event_type"],
+                event["data"],
+                datetime.fromisoformat(event["occurred_at"]),
+                NOW,
+                event["data"].get("user_id"),
+            )
+            for event in log.envelopes
+        ],
+        log.now,
+    )

@@ -1,0 +1,187 @@
+"""Teachers read the data of their groups' current members, and nothing else about others."""
+
+import hashlib
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import urlencode
+
+import msgspec
+import pytest
+from starlette.responses import Response
+
+from progress.adapters.postgres import database
+from progress.query.execution import limits
+from progress.query.graphql.schema import FIELDS, SCHEMA
+from tests.conftest import Store
+from tests.query.test_strangers import fields, query_about
+from tests.support import api, rows_by_hand, token_issuer
+from tests.support.api import Api
+
+GROUP = "query($g: ID!) { group(groupId: $g) { groupId members hardestItems { itemId } } }"
+MEMBERS = "query($g: ID!) { learners(groupId: $g) { totalCount edges { node { userId } } } }"
+DIFFICULTY = "{ itemDifficulty { totalCount edges { node { itemId learners } } } }"
+PROGRESS = '{ userProgress(userId: "bob") { totalItemsLearned } }'
+
+
+def headers(*groups: str, user: str = "tina", role: str = "teacher", **more: str) -> dict[str, str]:
+    """Return the headers of a caller with this role and these groups."""
+    token = token_issuer.token(user, roles=[role], groups=[*groups])
+    return {"content-type": "application/json", "authorization": f"Bearer {token}", **more}
+
+
+def ask(query_api: Api, query: str, sent: dict[str, str], **variables: object) -> Response:
+    body = msgspec.json.encode({"query": query, "variables": variables})
+    return query_api.request("POST", "/graphql", body, sent)
+
+
+def code_of(response: Response) -> str | None:
+    """Return the code of the response's only error; None without an error."""
+    body = api.read(response)
+    if "errors" not in body:
+        return None
+    assert body["data"] is None
+    (error,) = body["errors"]
+    code: str = error["extensions"]["code"]
+    return code
+
+
+def change_membership(connection: database.Connection, user: str, *, is_member: bool) -> None:
+    connection.run("DELETE FROM group_members WHERE user_id = :user", user=user)
+    row = {"group_id": "g1", "user_id": user, "is_member": is_member}
+    moment = {"decided_at": "2024-03-01T00:00:00Z", "decided_id": f"{0:032}"}
+    rows_by_hand.insert(connection, "group_members", {**row, **moment})
+
+
+@pytest.fixture
+def rows(store: Store) -> Iterator[database.Connection]:
+    """A connection to a database in which bob is a member of g1, and lea has left it."""
+    connection = rows_by_hand.connect(store.url)
+    for user, is_member in (("bob", True), ("lea", False)):
+        rows_by_hand.insert(connection, "user_progress", {"user_id": user, "items_learned": 7})
+        change_membership(connection, user, is_member=is_member)
+    yield connection
+    connection.close()
+
+
+@pytest.fixture
+def query_api(store: Store, rows: database.Connection, empty_redis: str) -> Iterator[Api]:
+    assert rows
+    with api.serve(store.url, redis_url=empty_redis) as made:
+        yield made
+
+
+@pytest.mark.parametrize(("operation", "name"), [*fields()])
+def test_a_teacher_reads_every_field_about_members_except_the_audit_trail(
+    query_api: Api, operation: str, name: str
+) -> None:
+    root = SCHEMA._schema.query_type if operation == "query" else SCHEMA._schema.mutation_type
+    assert root
+
+    def answer(user: str, *groups: str) -> Response:
+        text = f"{operation} {query_about(name, root.fields[name], user)}"
+        return ask(query_api, text, headers(*groups))
+
+    is_allowed = operation == "query" and name != "events"
+    assert code_of(answer("bob", "g0", "g1")) == (None if is_allowed else "FORBIDDEN")
+    refused = [answer("bob", "g0"), *(answer(user, "g1") for user in ("lea", "nobody"))]
+    assert {code_of(response) for response in refused} == {"FORBIDDEN"}
+    assert len({bytes(response.body) for response in refused}) == 1
+    if operation == "query":
+        assert code_of(answer("tina")) is None
+
+
+def test_a_cached_response_about_a_learner_is_not_sent_after_the_learner_has_left(
+    query_api: Api, rows: database.Connection
+) -> None:
+    digest = hashlib.sha256(PROGRESS.encode()).hexdigest()
+    extensions = {"persistedQuery": {"version": 1, "sha256Hash": digest}}
+
+    def get(**more: str) -> Response:
+        sent = urlencode({"extensions": msgspec.json.encode(extensions).decode(), **more})
+        tag = {"if-none-match": known} if known else {}
+        return query_api.request("GET", f"/graphql?{sent}", b"", headers("g1", **tag))
+
+    known = ""
+    known = get(query=PROGRESS).headers["etag"]
+    assert get().status_code == 304
+    assert code_of(ask(query_api, PROGRESS, headers("g1"))) is None
+    change_membership(rows, "bob", is_member=False)
+    left = get()
+    assert (left.status_code, code_of(left)) == (200, "FORBIDDEN")
+    assert "etag" not in left.headers
+    assert code_of(ask(query_api, PROGRESS, headers("g1"))) == "FORBIDDEN"
+    assert code_of(ask(query_api, PROGRESS, headers(user="sue", role="support"))) is None
+
+
+def test_a_group_can_be_read_by_its_teachers_support_and_administrators(query_api: Api) -> None:
+    for query in (GROUP, MEMBERS):
+        for group in ("g1", "g2", "nothing"):
+            teacher = ask(query_api, query, headers("g1", "g2"), g=group)
+            assert code_of(teacher) == (None if group != "nothing" else "FORBIDDEN")
+            for role in ("support", "admin"):
+                assert code_of(ask(query_api, query, headers(role=role), g=group)) is None
+            assert code_of(ask(query_api, query, headers(group, role="learner"), g=group)) == (
+                "FORBIDDEN"
+            )
+        bodies = {
+            bytes(ask(query_api, query, headers("g2"), g=group).body) for group in ("g1", "g9")
+        }
+        assert len(bodies) == 1  # whether or not the group exists
+    for role in ("teacher", "support", "admin"):
+        assert code_of(ask(query_api, DIFFICULTY, headers(role=role))) is None
+    assert code_of(ask(query_api, DIFFICULTY, headers(role="learner"))) == "FORBIDDEN"
+
+
+def test_a_group_without_a_current_member_is_null_and_has_no_learners(
+    query_api: Api, rows: database.Connection
+) -> None:
+    def read(query: str, group: str) -> Any:
+        (value,) = api.read(ask(query_api, query, headers("g1", "g2"), g=group))["data"].values()
+        return value
+
+    assert read(GROUP, "g1") == {"groupId": "g1", "members": 1, "hardestItems": []}
+    assert read(MEMBERS, "g1") == {"totalCount": 1, "edges": [{"node": {"userId": "bob"}}]}
+    change_membership(rows, "bob", is_member=False)
+    for group in ("g1", "g2"):
+        assert read(GROUP, group) is None
+        assert read(MEMBERS, group) == {"totalCount": 0, "edges": []}
+
+
+def test_queries_about_groups_and_difficulty_are_not_cached() -> None:
+    assert not any(FIELDS[name].cache for name in ("group", "learners", "itemDifficulty"))
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "{ itemDifficulty(first: %s) { totalCount } }",
+        '{ learners(groupId: "g1", first: %s) { totalCount } }',
+        '{ group(groupId: "g1") { hardestItems(first: %s) { itemId } } }',
+    ],
+)
+def test_first_outside_1_to_200_is_bad_user_input(query_api: Api, query: str) -> None:
+    for first in (0, -1, 201):
+        (error,) = api.read(ask(query_api, query % first, headers("g1")))["errors"]
+        assert error["extensions"]["code"] == "BAD_USER_INPUT"
+        assert error["message"] == f"first: expected an integer from 1 to 200 - found {first}"
+    for allowed in ("1", "200", "null"):
+        assert code_of(ask(query_api, query % allowed, headers("g1"))) is None
+
+
+def test_a_cursor_of_another_order_is_rejected(query_api: Api) -> None:
+    query = """query($o: LearnerOrder, $a: String) {
+        learners(groupId: "g1", orderBy: $o, after: $a) { pageInfo { endCursor } } }"""
+    answer = api.read(ask(query_api, query, headers("g1"), o="STREAK"))
+    cursor = answer["data"]["learners"]["pageInfo"]["endCursor"]
+    assert code_of(ask(query_api, query, headers("g1"), o="STREAK", a=cursor)) is None
+    (error,) = api.read(ask(query_api, query, headers("g1"), o="AT_RISK", a=cursor))["errors"]
+    assert error["extensions"]["code"] == "BAD_USER_INPUT"
+    assert error["message"].startswith("after: expected a cursor of a list ordered by AT_RISK")
+
+
+def test_a_document_may_not_select_the_hardest_items_many_times(query_api: Api) -> None:
+    lists = " ".join(f"a{n}: hardestItems {{ itemId }}" for n in range(30))
+    query = f'{{ group(groupId: "g1") {{ {lists} }} }}'
+    body = api.read(ask(query_api, query, headers("g1")))
+    assert body["errors"][0]["extensions"]["code"] == "QUERY_TOO_COMPLEX"
+    assert limits._MAX_ROWS == 1_000
