@@ -118,13 +118,11 @@ HAVING sum(learners) > 0 OR sum(lapses) > 0
 -- hardest --
 -- The items with at least 5 answers by at least 3 members, the lowest accuracy first.
 WITH sums AS (
-    SELECT item_id, CAST(sum(learners) AS bigint) AS learners, CAST(sum(answers) AS bigint) AS answers,
-        CAST(CAST(sum(correct_answers) AS bigint) AS double precision) / CAST(sum(answers) AS bigint) AS accuracy_rate,
-        CAST(sum(response_ms) AS bigint) AS response_ms, CAST(sum(lapses) AS bigint) AS lapses
+    SELECT item_id, {read_models/item_difficulty sums}
     FROM group_items
     WHERE group_id = :group_id
     GROUP BY item_id
-    HAVING sum(learners) >= 3 AND sum(answers) >= 5
+    HAVING sum(CAST(learners AS double precision)) >= 3 AND sum(CAST(answers AS double precision)) >= 5
     ORDER BY accuracy_rate, item_id
     LIMIT CAST(:first AS bigint)
 )

@@ -103,16 +103,22 @@ s.accuracy_rate,
 CAST(s.response_ms AS double precision) / s.answers AS average_response_ms,
 s.lapses
 
+-- sums --
+-- The sums over shards. Doubles hold the sums exactly, and PostgreSQL adds doubles faster than 64-bit integers.
+CAST(sum(CAST(learners AS double precision)) AS bigint) AS learners,
+CAST(sum(CAST(answers AS double precision)) AS bigint) AS answers,
+sum(CAST(correct_answers AS double precision)) / nullif(sum(CAST(answers AS double precision)), 0) AS accuracy_rate,
+CAST(sum(CAST(response_ms AS double precision)) AS bigint) AS response_ms,
+CAST(sum(CAST(lapses AS double precision)) AS bigint) AS lapses
+
 -- list --
 -- One page of the items that 5 or more learners have answered, after a key: the lowest accuracy first. The page also has
 -- the number of items that pass the filters.
 WITH sums AS (
-    SELECT item_id, CAST(sum(learners) AS bigint) AS learners, CAST(sum(answers) AS bigint) AS answers,
-        CAST(CAST(sum(correct_answers) AS bigint) AS double precision) / CAST(sum(answers) AS bigint) AS accuracy_rate,
-        CAST(sum(response_ms) AS bigint) AS response_ms, CAST(sum(lapses) AS bigint) AS lapses
+    SELECT item_id, {read_models/item_difficulty sums}
     FROM item_difficulty
     GROUP BY item_id
-    HAVING sum(learners) >= 5
+    HAVING sum(CAST(learners AS double precision)) >= 5
 ),
 listed AS (
     SELECT s.*

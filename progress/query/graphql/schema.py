@@ -88,7 +88,7 @@ class Query:
     async def item_history(
         self, info: Info, *, user_id: ID | None = UNSET, item_id: ID
     ) -> rows.ItemHistory:
-        learner = info.context.resolve_learner(user_id)
+        learner = await info.context.resolve_learner(user_id)
         item = arguments.parse_id("itemId", item_id)
         return await info.context.queries.get_item_history(learner, item, at=info.context.at)
 
