@@ -73,7 +73,7 @@ IF window_end > 0 AND EXISTS (SELECT FROM group_members) THEN
             SELECT g.group_id FROM group_members g WHERE g.user_id = u.user_id AND g.is_member OFFSET 0
         ) m
         JOIN window_items w ON w.user_id = u.user_id
-        WHERE w.answers > w.had_answers OR w.lapses <> w.had_lapses
+        WHERE w.answers > w.had_answers OR w.lapses > w.had_lapses
     )
     {read_models/group_items add};
 END IF;
@@ -107,13 +107,11 @@ GROUP BY m.group_id, s.item_id
 HAVING sum(s.answers) > 0 OR sum(s.lapses) > 0
 
 -- live --
--- A row without any share is left if a late review separates the pair of reviews that was the row's only lapse.
 SELECT group_id, item_id, CAST(sum(learners) AS bigint) AS learners, CAST(sum(answers) AS bigint) AS answers,
     CAST(sum(correct_answers) AS bigint) AS correct_answers, CAST(sum(response_ms) AS bigint) AS response_ms,
     CAST(sum(lapses) AS bigint) AS lapses
 FROM group_items
 GROUP BY group_id, item_id
-HAVING sum(learners) > 0 OR sum(lapses) > 0
 
 -- hardest --
 -- The items with at least 5 answers by at least 3 members, the lowest accuracy first.

@@ -114,7 +114,8 @@ members AS MATERIALIZED (
     FROM zones z
     LEFT JOIN offsets o ON o.timezone = z.timezone
     CROSS JOIN LATERAL (
-        SELECT CAST(CAST(:now AS timestamptz) + coalesce(o.utc_offset - z.day_start, INTERVAL '0 hours') AS date) AS today
+        SELECT CAST(CAST(:now AS timestamptz) + coalesce(o.utc_offset - z.day_start, INTERVAL '0 hours') AS date)
+            AS today
     ) t
     CROSS JOIN LATERAL (
         SELECT coalesce(bool_or(d.sessions_completed > 0), FALSE) AS is_active,
@@ -145,7 +146,8 @@ standings AS MATERIALIZED (
             AS at_risk
     FROM members m
     LEFT JOIN LATERAL (
-        SELECT r.ends AS last_study_date, CASE WHEN r.ends >= m.today - 1 THEN r.ends - r.starts + 1 END AS current_streak
+        SELECT r.ends AS last_study_date,
+            CASE WHEN r.ends >= m.today - 1 THEN r.ends - r.starts + 1 END AS current_streak
         FROM learning_streaks r
         WHERE r.user_id = m.user_id
         ORDER BY r.starts DESC

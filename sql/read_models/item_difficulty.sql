@@ -18,7 +18,8 @@ CREATE TABLE item_difficulty (
 CREATE TEMPORARY VIEW item_difficulty AS SELECT WHERE false;
 
 -- fold --
--- Add what the window changes in item_stats. As-of folds have no positions.
+-- Add what the window changes in item_stats. As-of folds have no positions. Lapses never become fewer: a late review
+-- replaces a pair of reviews by two pairs, of which exactly one is a lapse if the former pair was one.
 IF window_end > 0 THEN
     INSERT INTO item_difficulty AS d
     SELECT item_id, window_shard,
@@ -28,7 +29,7 @@ IF window_end > 0 THEN
         sum(response_ms - had_response_ms)::bigint              AS response_ms,
         sum(lapses - had_lapses)::bigint                        AS lapses
     FROM window_items
-    WHERE answers > had_answers OR lapses <> had_lapses
+    WHERE answers > had_answers OR lapses > had_lapses
     GROUP BY item_id
     ORDER BY item_id
     ON CONFLICT (item_id, shard) DO UPDATE SET
@@ -85,13 +86,11 @@ GROUP BY item_id
 HAVING sum(answers) > 0 OR sum(lapses) > 0
 
 -- live --
--- A row without any share is left if a late review separates the pair of reviews that was the row's only lapse.
 SELECT item_id, CAST(sum(learners) AS bigint) AS learners, CAST(sum(answers) AS bigint) AS answers,
     CAST(sum(correct_answers) AS bigint) AS correct_answers, CAST(sum(response_ms) AS bigint) AS response_ms,
     CAST(sum(lapses) AS bigint) AS lapses
 FROM item_difficulty
 GROUP BY item_id
-HAVING sum(learners) > 0 OR sum(lapses) > 0
 
 -- difficulty_fields --
 -- The result columns from the sums s of an item and its description i, which may be missing.
@@ -112,7 +111,7 @@ CAST(sum(CAST(response_ms AS double precision)) AS bigint) AS response_ms,
 CAST(sum(CAST(lapses AS double precision)) AS bigint) AS lapses
 
 -- list --
--- One page of the items that 5 or more learners have answered, after a key: the lowest accuracy first. The page also has
+-- One page of the items that 5 or more learners have answered, after a key: the lowest accuracy first. Each row also has
 -- the number of items that pass the filters.
 WITH sums AS (
     SELECT item_id, {read_models/item_difficulty sums}

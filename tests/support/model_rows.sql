@@ -39,8 +39,7 @@ SELECT item_id, '' AS one, sum(learners)::int AS learners, sum(answers)::int AS 
     sum(correct_answers)::float8 / nullif(sum(answers), 0)::float8 AS accuracy_rate,
     sum(response_ms)::float8 / nullif(sum(answers), 0)::float8 AS average_response_ms
 FROM item_difficulty
-GROUP BY item_id
-HAVING sum(learners) > 0 OR sum(lapses) > 0;
+GROUP BY item_id;
 
 -- group_items --
 SELECT group_id, item_id, sum(learners)::int AS learners, sum(answers)::int AS answers,
@@ -48,8 +47,7 @@ SELECT group_id, item_id, sum(learners)::int AS learners, sum(answers)::int AS a
     sum(correct_answers)::float8 / nullif(sum(answers), 0)::float8 AS accuracy_rate,
     sum(response_ms)::float8 / nullif(sum(answers), 0)::float8 AS average_response_ms
 FROM group_items
-GROUP BY group_id, item_id
-HAVING sum(learners) > 0 OR sum(lapses) > 0;
+GROUP BY group_id, item_id;
 
 -- group_members --
 SELECT group_id, user_id, is_member FROM group_members;
