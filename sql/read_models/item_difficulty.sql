@@ -111,7 +111,7 @@ CAST(sum(CAST(response_ms AS double precision)) AS bigint) AS response_ms,
 CAST(sum(CAST(lapses AS double precision)) AS bigint) AS lapses
 
 -- list --
--- One page of the items that 5 or more learners have answered, after a key: the lowest accuracy first. Each row also has
+-- One page, after a key, of the items that 5 or more learners have answered: the lowest accuracy first. A row also has
 -- the number of items that pass the filters.
 WITH sums AS (
     SELECT item_id, {read_models/item_difficulty sums}
