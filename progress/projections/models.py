@@ -35,6 +35,7 @@ REALTIME = (
     ReadModel("daily_stats", field="dailyStats"),
     ReadModel("hourly_stats", field="hourlyStats"),
     ReadModel("learning_streaks", field="streak"),
+    ReadModel("member_weeks", internal="the last days of members: group and learners read them"),
     ReadModel("user_progress", field="userProgress"),
 )
 BATCH = (

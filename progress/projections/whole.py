@@ -30,6 +30,7 @@ _RELATIONS = (
     *("chained_reviews", "item_stats", "item_difficulty", "item_days"),
     *("group_members", "group_items"),
     *("daily_stats", "hourly_stats", "learning_streaks", "user_progress"),
+    "member_weeks",
     *("item_places", "catalogue_counts", "catalogue_shares", "mastery_days", "weekly_stats"),
 )
 

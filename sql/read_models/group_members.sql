@@ -92,16 +92,13 @@ SELECT EXISTS (
 ) AS is_member;
 
 -- members --
--- The members with their local day, the sums of their last 7 local days, and their latest run of study days.
+-- The members with their local day and the sums of their last 7 local days. The row of member_weeks has these sums,
+-- unless the learner has days ahead of today.
 zones AS MATERIALIZED (
     SELECT m.user_id, z.timezone, z.day_start
     FROM group_members m
-    LEFT JOIN LATERAL (
-        SELECT z.timezone, z.day_start
-        FROM zones_in_force z
-        WHERE z.user_id = m.user_id AND z.starts_at <= CAST(:now AS timestamptz) AND z.ends_at > :now
-        OFFSET 0
-    ) z ON TRUE
+    LEFT JOIN zones_in_force z
+        ON z.user_id = m.user_id AND z.starts_at <= CAST(:now AS timestamptz) AND z.ends_at > :now
     WHERE m.group_id = :group_id AND m.is_member
 ),
 offsets AS MATERIALIZED (   -- members share few zones
@@ -109,22 +106,44 @@ offsets AS MATERIALIZED (   -- members share few zones
     FROM (SELECT DISTINCT timezone FROM zones) n
     JOIN zone_rules r ON r.zone = n.timezone AND r.starts_at <= :now AND r.ends_at > :now
 ),
-members AS MATERIALIZED (
-    SELECT z.user_id, t.today, w.is_active, w.answers, w.correct_answers
+dated AS MATERIALIZED (
+    SELECT z.user_id,
+        CAST(CAST(:now AS timestamptz) + coalesce(o.utc_offset - z.day_start, INTERVAL '0 hours') AS date) AS today
     FROM zones z
     LEFT JOIN offsets o ON o.timezone = z.timezone
-    CROSS JOIN LATERAL (
-        SELECT CAST(CAST(:now AS timestamptz) + coalesce(o.utc_offset - z.day_start, INTERVAL '0 hours') AS date)
-            AS today
-    ) t
-    CROSS JOIN LATERAL (
-        SELECT coalesce(bool_or(d.sessions_completed > 0), FALSE) AS is_active,
-            coalesce(CAST(sum(d.answers) AS bigint), 0) AS answers,
-            coalesce(CAST(sum(d.correct_answers) AS bigint), 0) AS correct_answers
-        FROM daily_stats d
-        WHERE d.user_id = z.user_id AND d.day BETWEEN t.today - 6 AND t.today
-    ) w
+),
+members AS MATERIALIZED (
+    SELECT t.user_id, t.today, w.last_study_date,
+        CASE WHEN w.last_study_date > t.today
+            THEN EXISTS (
+                SELECT FROM daily_stats d
+                WHERE d.user_id = t.user_id AND d.day BETWEEN t.today - 6 AND t.today AND d.sessions_completed > 0)
+            ELSE coalesce(w.last_study_date > t.today - 7, FALSE) END AS is_active,
+        coalesce(CASE WHEN w.last_day > t.today
+            THEN (
+                SELECT CAST(sum(d.answers) AS bigint) FROM daily_stats d
+                WHERE d.user_id = t.user_id AND d.day BETWEEN t.today - 6 AND t.today)
+            ELSE (ARRAY[w.answers_1, w.answers_2, w.answers_3, w.answers_4, w.answers_5, w.answers_6, w.answers_7])
+                [7 - (t.today - w.last_day)] END, 0) AS answers,
+        coalesce(CASE WHEN w.last_day > t.today
+            THEN (
+                SELECT CAST(sum(d.correct_answers) AS bigint) FROM daily_stats d
+                WHERE d.user_id = t.user_id AND d.day BETWEEN t.today - 6 AND t.today)
+            ELSE (ARRAY[w.correct_1, w.correct_2, w.correct_3, w.correct_4, w.correct_5, w.correct_6, w.correct_7])
+                [7 - (t.today - w.last_day)] END, 0) AS correct_answers
+    FROM dated t
+    LEFT JOIN member_weeks w ON w.user_id = t.user_id
 )
+
+-- current_streak --
+-- The current streak of a member m.
+SELECT coalesce((
+    SELECT CASE WHEN r.ends >= m.today - 1 THEN r.ends - r.starts + 1 END
+    FROM learning_streaks r
+    WHERE r.user_id = m.user_id
+    ORDER BY r.starts DESC
+    LIMIT 1
+), 0)
 
 -- group --
 -- The standing of a group; no row without a member.
@@ -140,28 +159,21 @@ HAVING count(*) > 0;
 -- One page of the members after a key. Every sort key is an ascending number. Dates become days since the year 2000.
 WITH {read_models/group_members members},
 standings AS MATERIALIZED (
-    SELECT m.user_id, s.last_study_date, s.current_streak, m.answers AS answers_last7_days,
+    SELECT m.*,
         CAST(m.correct_answers AS double precision) / nullif(m.answers, 0) AS accuracy_last7_days,
-        coalesce(s.last_study_date < m.today - 6, TRUE) OR (m.answers >= 20 AND m.correct_answers * 5 < m.answers * 3)
+        coalesce(m.last_study_date < m.today - 6, TRUE) OR (m.answers >= 20 AND m.correct_answers * 5 < m.answers * 3)
             AS at_risk
     FROM members m
-    LEFT JOIN LATERAL (
-        SELECT r.ends AS last_study_date,
-            CASE WHEN r.ends >= m.today - 1 THEN r.ends - r.starts + 1 END AS current_streak
-        FROM learning_streaks r
-        WHERE r.user_id = m.user_id
-        ORDER BY r.starts DESC
-        LIMIT 1
-    ) s ON TRUE
 ),
 ranked AS (
     SELECT *, CAST(CASE CAST(:order_by AS text)
-            WHEN 'STREAK' THEN - coalesce(current_streak, 0)
+            WHEN 'STREAK' THEN
+                CASE WHEN last_study_date > today - 7 THEN - ({read_models/group_members current_streak}) ELSE 0 END
             WHEN 'ACCURACY' THEN coalesce(accuracy_last7_days, 2)   -- nulls last
             WHEN 'INACTIVE' THEN coalesce(last_study_date - DATE '2000-01-01', -1000)   -- nulls first
             ELSE coalesce(last_study_date - DATE '2000-01-01', -1000) + CASE WHEN at_risk THEN 0 ELSE 1000000 END
         END AS double precision) AS sort_key
-    FROM standings
+    FROM standings m
 ),
 page AS (
     SELECT *
@@ -171,10 +183,10 @@ page AS (
     ORDER BY sort_key, user_id
     LIMIT CAST(:first AS bigint)
 )
-SELECT total.members AS total_count, s.sort_key, s.user_id, s.last_study_date,
-    coalesce(s.current_streak, 0) AS current_streak, s.answers_last7_days, s.accuracy_last7_days,
-    coalesce(p.items_learned, 0) AS total_items_learned, s.at_risk
+SELECT total.members AS total_count, m.sort_key, m.user_id, m.last_study_date,
+    ({read_models/group_members current_streak}) AS current_streak, m.answers AS answers_last7_days,
+    m.accuracy_last7_days, coalesce(p.items_learned, 0) AS total_items_learned, m.at_risk
 FROM (SELECT count(*) AS members FROM standings) AS total
-LEFT JOIN page s ON TRUE
-LEFT JOIN user_progress p ON p.user_id = s.user_id
-ORDER BY s.sort_key, s.user_id;
+LEFT JOIN page m ON TRUE
+LEFT JOIN user_progress p ON p.user_id = m.user_id
+ORDER BY m.sort_key, m.user_id;

@@ -1,0 +1,102 @@
+-- One row per learner who has ever joined or left a group, and has studied: sums over the days before the newest day.
+-- From this row, a teacher's query computes the last seven days of a member without reading daily_stats.
+
+-- table --
+CREATE TABLE member_weeks (
+    user_id         text COLLATE "C" PRIMARY KEY,
+    last_day        date NOT NULL,         -- the newest in daily_stats
+    last_study_date date,
+    answers_1 bigint NOT NULL,   -- sum over the last n days up to last_day
+    answers_2 bigint NOT NULL,
+    answers_3 bigint NOT NULL,
+    answers_4 bigint NOT NULL,
+    answers_5 bigint NOT NULL,
+    answers_6 bigint NOT NULL,
+    answers_7 bigint NOT NULL,
+    correct_1 bigint NOT NULL,
+    correct_2 bigint NOT NULL,
+    correct_3 bigint NOT NULL,
+    correct_4 bigint NOT NULL,
+    correct_5 bigint NOT NULL,
+    correct_6 bigint NOT NULL,
+    correct_7 bigint NOT NULL
+) WITH (fillfactor = 60);
+
+-- as_of --
+-- No field reads groups of the past, so folds for as-of queries skip this model.
+CREATE TEMPORARY VIEW member_weeks AS SELECT WHERE false;
+
+-- sums --
+    CAST(coalesce(sum(d.answers) FILTER (WHERE d.day > l.last_day - 1), 0) AS bigint) AS answers_1,
+    CAST(coalesce(sum(d.answers) FILTER (WHERE d.day > l.last_day - 2), 0) AS bigint) AS answers_2,
+    CAST(coalesce(sum(d.answers) FILTER (WHERE d.day > l.last_day - 3), 0) AS bigint) AS answers_3,
+    CAST(coalesce(sum(d.answers) FILTER (WHERE d.day > l.last_day - 4), 0) AS bigint) AS answers_4,
+    CAST(coalesce(sum(d.answers) FILTER (WHERE d.day > l.last_day - 5), 0) AS bigint) AS answers_5,
+    CAST(coalesce(sum(d.answers) FILTER (WHERE d.day > l.last_day - 6), 0) AS bigint) AS answers_6,
+    CAST(coalesce(sum(d.answers) FILTER (WHERE d.day > l.last_day - 7), 0) AS bigint) AS answers_7,
+    CAST(coalesce(sum(d.correct_answers) FILTER (WHERE d.day > l.last_day - 1), 0) AS bigint) AS correct_1,
+    CAST(coalesce(sum(d.correct_answers) FILTER (WHERE d.day > l.last_day - 2), 0) AS bigint) AS correct_2,
+    CAST(coalesce(sum(d.correct_answers) FILTER (WHERE d.day > l.last_day - 3), 0) AS bigint) AS correct_3,
+    CAST(coalesce(sum(d.correct_answers) FILTER (WHERE d.day > l.last_day - 4), 0) AS bigint) AS correct_4,
+    CAST(coalesce(sum(d.correct_answers) FILTER (WHERE d.day > l.last_day - 5), 0) AS bigint) AS correct_5,
+    CAST(coalesce(sum(d.correct_answers) FILTER (WHERE d.day > l.last_day - 6), 0) AS bigint) AS correct_6,
+    CAST(coalesce(sum(d.correct_answers) FILTER (WHERE d.day > l.last_day - 7), 0) AS bigint) AS correct_7
+
+-- fold --
+IF window_end > 0 AND EXISTS (SELECT FROM group_members) THEN
+    INSERT INTO member_weeks
+    SELECT u.user_id, l.last_day, s.last_study_date, w.*
+    FROM (
+        SELECT c.user_id
+        FROM (SELECT user_id FROM window_days UNION SELECT user_id FROM window_members) c
+        WHERE EXISTS (SELECT FROM group_members g WHERE g.user_id = c.user_id)
+    ) u
+    CROSS JOIN LATERAL (
+        SELECT d.day AS last_day FROM daily_stats d WHERE d.user_id = u.user_id ORDER BY d.day DESC LIMIT 1
+    ) l
+    LEFT JOIN LATERAL (
+        SELECT r.ends AS last_study_date
+        FROM learning_streaks r
+        WHERE r.user_id = u.user_id
+        ORDER BY r.starts DESC
+        LIMIT 1
+    ) s ON true
+    CROSS JOIN LATERAL (
+        SELECT {read_models/member_weeks sums}
+        FROM daily_stats d
+        WHERE d.user_id = u.user_id AND d.day > l.last_day - 7
+    ) w
+    ORDER BY u.user_id
+    ON CONFLICT (user_id) DO UPDATE SET
+        last_day = excluded.last_day,
+        last_study_date = excluded.last_study_date,
+        answers_1 = excluded.answers_1,
+        answers_2 = excluded.answers_2,
+        answers_3 = excluded.answers_3,
+        answers_4 = excluded.answers_4,
+        answers_5 = excluded.answers_5,
+        answers_6 = excluded.answers_6,
+        answers_7 = excluded.answers_7,
+        correct_1 = excluded.correct_1,
+        correct_2 = excluded.correct_2,
+        correct_3 = excluded.correct_3,
+        correct_4 = excluded.correct_4,
+        correct_5 = excluded.correct_5,
+        correct_6 = excluded.correct_6,
+        correct_7 = excluded.correct_7;
+END IF;
+
+-- whole --
+SELECT l.user_id, l.last_day, l.last_study_date,
+{read_models/member_weeks sums}
+FROM (
+    SELECT user_id, max(day) AS last_day, max(day) FILTER (WHERE sessions_completed > 0) AS last_study_date
+    FROM daily_stats
+    WHERE user_id IN (SELECT user_id FROM group_members)
+    GROUP BY user_id
+) l
+JOIN daily_stats d ON d.user_id = l.user_id AND d.day > l.last_day - 7
+GROUP BY l.user_id, l.last_day, l.last_study_date
+
+-- reset_learners --
+DELETE FROM member_weeks WHERE user_id = ANY (learners);
