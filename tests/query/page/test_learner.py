@@ -348,7 +348,7 @@ def test_the_switch_changes_the_language_until_it_is_used_again(visit: Visits) -
 
 def test_a_learner_shares_the_year_as_a_text(visit: Visits) -> None:
     page = visit().open()
-    page.evaluate("navigator.share = async ({ text }) => { window.shared = text }")
+    page.evaluate("() => { navigator.share = async ({ text }) => { window.shared = text } }")
     page.get_by_role("button", name="Share my year").click()
     lines = page.evaluate("window.shared").split("\n")
     assert lines[:3] == ["My 2024", "study days: 61", "answers: 12,580"]
