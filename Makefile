@@ -75,7 +75,8 @@ graphiql:
 	folder=$$(mktemp -d) && for package in graphiql@3.9.0 react@18.3.1 react-dom@18.3.1; do \
 	    mkdir $$folder/$${package%@*} && npm pack --silent --pack-destination $$folder $$package | \
 	    xargs -I{} tar -xzf $$folder/{} -C $$folder/$${package%@*} --strip-components 1 || exit 1; done && \
-	    cp $$folder/graphiql/graphiql.min.js $$folder/*/umd/react*.production.min.js $(GRAPHIQL) && \
+	    cp $$folder/graphiql/graphiql.min.js $$folder/*/umd/react.production.min.js \
+	    $$folder/*/umd/react-dom.production.min.js $(GRAPHIQL) && \
 	    sed 's/@font-face{[^}]*}//g' $$folder/graphiql/graphiql.min.css > $(GRAPHIQL)/graphiql.min.css && \
 	    cp $$folder/graphiql/LICENSE $(GRAPHIQL)/LICENSE.graphiql && cp $$folder/react/LICENSE $(GRAPHIQL)/LICENSE.react
 	sha256sum $(GRAPHIQL)/*.min.*
