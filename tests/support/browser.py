@@ -3,7 +3,7 @@
 import json
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -88,9 +88,10 @@ class Stack:
             on_published=lambda _count: None,
         )
 
-    def token(self, user: str, role: str = "learner") -> str:
+    def token(self, user: str, role: str = "learner", groups: Sequence[str] = ()) -> str:
         """Return a token as `progress token` prints it."""
-        return development_key.token(data_folder.at(str(self.folder)).key, user, [role])
+        key = data_folder.at(str(self.folder)).key
+        return development_key.token(key, user, [role], groups=groups)
 
 
 @contextmanager
@@ -134,9 +135,11 @@ class Visit:
         self.page.on("request", lambda request: self.requests.append(request))  # noqa: PLW0108
         self.page.on("pageerror", lambda error: self.errors.append(f"{error}"))
 
-    def open(self, user: str = DEMO, role: str = "learner", at: str = "") -> Page:
+    def open(
+        self, user: str = DEMO, role: str = "learner", at: str = "", groups: Sequence[str] = ()
+    ) -> Page:
         """Open the page as a signed-in learner and wait for its numbers."""
-        self.page.goto(self.return_url(self.stack.token(user, role)))
+        self.page.goto(self.return_url(self.stack.token(user, role, groups)))
         self.settle()
         if at:
             self.page.evaluate("at => { location.hash = at }", at)

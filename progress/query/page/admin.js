@@ -1,11 +1,12 @@
-// The administrator's view: lag of the projections, dead letters, and operations.
+// The administrator's view: the state at a glance, lag, undelivered messages, dead letters, and operations.
 
 import { runQuery } from './api.js';
 import { h, show } from './dom.js';
 import { confirm, deadLetters, selectedIds } from './dead_letters.js';
-import { count, distance, number, seconds } from './format.js';
+import { sentences, t } from './i18n.js';
 import { OPERATION, hasEnded, kindOf, operations } from './operations.js';
 import { Retry, handleError, problemCard } from './problems.js';
+import { glance, lag, undelivered } from './system_state.js';
 import { Subscription } from './stream.js';
 
 const QUERY = `query Administration($kind: DeadLetterKind, $first: Int) {
@@ -15,6 +16,7 @@ const QUERY = `query Administration($kind: DeadLetterKind, $first: Int) {
     pageInfo { hasNextPage }
     edges { node { id kind topic eventId eventType reason payload receivedAt replayedAt } }
   }
+  undelivered { subscription messages }
   operations(first: 10) { edges { node { ${OPERATION} } } }
 }`;
 const SUBSCRIPTION = `subscription Follow($id: ID!) { operation: operationUpdated(id: $id) { ${OPERATION} } }`;
@@ -72,9 +74,8 @@ export class Administration {
     }
   }
 
-  update({ projections, letters, operations: connection }) {
-    const rows = connection.edges.map((edge) => edge.node);
-    this.data = { projections, letters, operations: rows };
+  update({ letters, operations: connection, ...rest }) {
+    this.data = { ...rest, letters, operations: connection.edges.map((edge) => edge.node) };
     const shown = new Set(letters.edges.map((edge) => edge.node.id));
     for (const id of this.view.selected) if (!shown.has(id)) this.view.selected.delete(id);
     this.problem = null;
@@ -92,11 +93,15 @@ export class Administration {
   }
 
   sections() {
-    const { projections, letters, operations: rows } = this.data;
+    const { projections, letters, operations: rows, undelivered: messages } = this.data;
     return [
-      h('h1', { 'data-key': 'title' }, 'Administration'),
+      h('h1', { 'data-key': 'title' }, t('view.administration')),
       h('p', { class: 'error', role: 'alert', 'data-key': 'error' }, this.error),
-      lag(projections), deadLetters(letters, this.view), operations(rows),
+      glance(this.data),
+      deadLetters(letters, this.view),
+      h('div', { class: 'stacks', 'data-key': 'stacks' },
+        h('div', { class: 'stack' }, lag(projections)),
+        h('div', { class: 'stack' }, operations(rows), undelivered(messages))),
     ];
   }
 
@@ -118,8 +123,12 @@ export class Administration {
     this.draw();
     if (!hasEnded(operation)) return;
     this.subscriptions.get(operation.id)?.close();
-    this.shell.announce(`${kindOf(operation)}: ${operation.state === 'SUCCEEDED' ? 'done' : 'not done'}.`);
+    this.announce(operation, operation.state === 'SUCCEEDED' ? t('operation.done') : t('operation.notDone'));
     this.load();
+  }
+
+  announce(operation, state) {
+    this.shell.announce(t('operation.announced', { kind: kindOf(operation), state }));
   }
 
   insert(operation, index) {
@@ -147,6 +156,7 @@ export class Administration {
   click(button) {
     if (!button || button.getAttribute('aria-disabled') === 'true') return;
     const actions = {
+      jump: () => this.jump(button.dataset.id),
       more: () => this.showMore(),
       batch: () => this.start('batch'),
       rebuild: () => this.rebuild(),
@@ -167,6 +177,12 @@ export class Administration {
     else if (data) this.load();
   }
 
+  jump(id) {
+    const heading = this.element.querySelector(`#${id}`);
+    heading.scrollIntoView();
+    heading.focus({ preventScroll: true });
+  }
+
   showMore() {
     this.view.first = Math.min(this.view.first + PAGE_SIZE, MAX_LETTERS);
     this.load();
@@ -174,21 +190,17 @@ export class Administration {
 
   async rebuild() {
     const isConfirmed = await confirm({
-      title: 'Rebuild all projections?',
-      text: `New projections are computed from all recorded events.
-        Once complete, they replace the present projections.`,
-      action: 'Rebuild',
+      title: t('operation.rebuildTitle'), text: t('operation.rebuildText'), action: t('operation.rebuildAction'),
     });
     if (isConfirmed) this.start('rebuild');
   }
 
   async erase() {
     const user = await confirm({
-      title: 'Erase a learner?',
-      text: `This cannot be undone or cancelled. Everything that is recorded about the learner is erased: events,
-        statistics, exported files and dead letters. No event with this id is ever accepted again.`,
-      action: 'Erase for ever',
-      prompt: 'The learner’s id',
+      title: t('operation.eraseTitle'),
+      text: sentences(t('operation.eraseText'), t('operation.eraseText2')),
+      action: t('operation.eraseAction'),
+      prompt: t('operation.erasePrompt'),
     });
     if (user) this.start('erase', { user });
   }
@@ -201,7 +213,7 @@ export class Administration {
     if (!answer) return;
     delete this.keys[attempt];
     this.clearSelection();
-    this.shell.announce(`${kindOf(answer.operation)}: started.`);
+    this.announce(answer.operation, t('operation.isStarted'));
     this.insert(answer.operation, 0);
     this.draw();
     this.follow();
@@ -211,23 +223,23 @@ export class Administration {
   async changeOperation(name, id) {
     const answer = await this.mutate(CHANGES[name], { id });
     if (!answer) return;
-    this.shell.announce(`${kindOf(answer.operation)}: ${name === 'cancel' ? 'being cancelled' : 'resumed'}.`);
+    this.announce(answer.operation, name === 'cancel' ? t('operation.isCancelled') : t('operation.isResumed'));
     this.load();
   }
 
   async discard() {
     const ids = selectedIds(this.view);
     const reason = await confirm({
-      title: `Discard ${ids.length === 1 ? 'this dead letter' : `${number(ids.length)} dead letters`}?`,
-      text: 'Their events will never be recorded. The dead letters are kept, with your reason.',
-      action: 'Discard',
-      prompt: 'Reason',
+      title: t('letters.discardTitle', { count: ids.length }),
+      text: t('letters.discardText'),
+      action: t('letters.discard'),
+      prompt: t('letters.reason'),
     });
     if (!reason) return;
     const answer = await this.mutate(DISCARD, { ids, reason });
     if (!answer) return;
     this.clearSelection();
-    this.shell.announce(`${number(answer.discarded)} discarded.`);
+    this.shell.announce(t('letters.discarded', { count: answer.discarded }));
     this.load();
   }
 
@@ -244,31 +256,10 @@ export class Administration {
     } catch (problem) {
       if (!problem.kind) throw problem;
       if (problem.kind === 'signed-out') this.shell.signedOut();
-      else this.error = `Not done: ${problem.message}. Try again.`;
+      else this.error = t('operation.failed', { message: problem.message });
       return null;
     } finally {
       if (!this.closing.signal.aborted) this.draw();
     }
   }
-}
-
-function lag(rows) {
-  const late = rows.filter((row) => row.status === 'CRITICAL').length;
-  return h('section', { class: 'card', 'aria-labelledby': 'lag', 'data-key': 'lag' },
-    h('h2', { id: 'lag' }, 'Projections'),
-    h('p', { class: 'note' }, late ? `${late} of ${rows.length} are too far behind.` : 'All of them keep up.'),
-    h('table', { class: 'rows' },
-      h('thead', null, h('tr', null, ['Projection', 'State', 'Behind'].map((name, at) =>
-        h('th', { scope: 'col', class: at > 1 ? 'end' : null }, name)))),
-      h('tbody', null, rows.map(lagRow))));
-}
-
-function lagRow(row) {
-  const critical = row.status === 'CRITICAL';
-  return h('tr', null,
-    h('th', { scope: 'row' }, row.name.replaceAll('_', ' '),
-      h('span', { class: 'of' }, row.updatedAt ? `moved ${distance(row.updatedAt)}` : 'never moved')),
-    h('td', null, h('span', { class: `chip ${critical ? 'bad' : 'good'}` }, critical ? 'Behind' : 'Normal')),
-    h('td', { class: 'end' }, count(row.eventsBehind, 'event', 'events'),
-      h('span', { class: 'of' }, seconds(row.secondsBehind))));
 }

@@ -23,8 +23,8 @@ const KINDS = {
 };
 
 /** Run a query. Return its data and extensions, or throw a Problem if there is any error. */
-export async function runQuery(query, variables) {
-  const response = await post('graphql', 'application/json', { query, variables }, TIMEOUT_MS);
+export async function runQuery(query, variables, signal) {
+  const response = await post('graphql', 'application/json', { query, variables }, TIMEOUT_MS, signal);
   const answer = await response.json().catch(() => null);
   const problem = problemOf(response, answer);
   if (problem) throw problem;

@@ -1,57 +1,55 @@
 // Dead letters: the messages that could not be recorded, with their reasons and actions.
 
 import { h } from './dom.js';
-import { count, moment, number } from './format.js';
+import { moment, number } from './format.js';
+import { t } from './i18n.js';
 
-const KINDS = {
-  INVALID: 'Invalid', MALFORMED: 'Malformed', CONFLICT: 'Conflict', FUTURE: 'Ahead of time',
-  SESSION_OWNER: 'Another’s session', POISONED: 'Not foldable',
-};
+const KINDS = ['INVALID', 'MALFORMED', 'CONFLICT', 'FUTURE', 'SESSION_OWNER', 'POISONED'];
 
 /** The section of the dead letters. `view` has the kind to show and the ids of the selected dead letters. */
 export function deadLetters({ totalCount, pageInfo, edges }, view) {
   const rows = edges.map((edge) => edge.node);
-  return h('section', { class: 'card', 'aria-labelledby': 'letters', 'data-key': 'letters' },
-    h('div', { class: 'head' }, h('h2', { id: 'letters' }, 'Dead letters'), kindFilter(view)),
-    h('p', { class: 'note' }, totalCount
-      ? `${count(totalCount, 'message or event', 'messages and events')} could not be recorded as received.`
-      : 'Everything that was received is recorded.'),
+  return h('section', { class: 'card wide', 'aria-labelledby': 'letters', 'data-key': 'letters' },
+    h('div', { class: 'head' }, h('h2', { id: 'letters', tabindex: -1 }, t('letters.title')), kindFilter(view)),
+    h('p', { class: 'note' }, totalCount ? t('letters.found', { count: totalCount }) : t('letters.none')),
     rows.length > 0 && toolbar(view),
     h('ul', { class: 'letters' }, rows.map(letter)),
     pageInfo.hasNextPage &&
-      h('button', { type: 'button', class: 'button quiet', 'data-action': 'more' }, 'Show more'));
+      h('button', { type: 'button', class: 'button quiet', 'data-action': 'more' }, t('items.more')));
 }
 
 function kindFilter({ kind }) {
-  return h('label', { class: 'kinds' }, h('span', { class: 'unseen' }, 'Kind'),
-    h('select', { name: 'kind' }, h('option', { value: '' }, 'All kinds'),
-      Object.entries(KINDS).map(([value, name]) => h('option', { value, selected: value === kind }, name))));
+  return h('label', { class: 'kinds' }, h('span', { class: 'unseen' }, t('letters.kind')),
+    h('select', { name: 'kind' }, h('option', { value: '' }, t('letters.allKinds')),
+      KINDS.map((value) => h('option', { value, selected: value === kind }, t(`letters.kinds.${value}`)))));
 }
 
 function toolbar(view) {
   const isDisabled = view.selected.size === 0 && 'true';
   const suffix = view.selected.size ? ` ${number(view.selected.size)}` : '';
   const button = (action, name, style) =>
-    h('button', { type: 'button', class: `button ${style}`, 'data-action': action, 'aria-disabled': isDisabled }, name, suffix);
+    h('button', { type: 'button', class: `button ${style}`, 'data-action': action, 'aria-disabled': isDisabled },
+      name, suffix);
   return h('div', { class: 'tools' },
-    h('label', { class: 'tick' }, h('input', { type: 'checkbox', name: 'all' }), 'All of these'),
-    button('replay', 'Replay', ''), button('discard', 'Discard', 'quiet'));
+    h('label', { class: 'tick' }, h('input', { type: 'checkbox', name: 'all' }), t('letters.all')),
+    button('replay', t('letters.replay'), ''), button('discard', t('letters.discard'), 'quiet'));
 }
 
 function letter(row) {
-  const replayed = row.replayedAt && `replayed ${moment(row.replayedAt)}`;
-  const facts = [KINDS[row.kind], row.eventType, row.topic, moment(row.receivedAt), replayed];
+  const replayed = row.replayedAt && t('letters.replayed', { time: moment(row.replayedAt) });
+  const facts = [t(`letters.kinds.${row.kind}`), row.eventType, row.topic, moment(row.receivedAt), replayed];
   return h('li', { 'data-key': row.id },
     h('label', { class: 'tick' },
       h('input', { type: 'checkbox', name: 'letter', value: row.id }),
-      h('span', null, h('b', null, row.reason),
+      h('span', null, h('b', { lang: 'en' }, row.reason),
         h('span', { class: 'of' }, facts.filter(Boolean).join(' · ')))),
     h('details', null,
-      h('summary', null, 'As received', h('span', { class: 'unseen' }, `, dead letter ${row.id}`)),
-      h('pre', { tabindex: 0, role: 'region', 'aria-label': `Dead letter ${row.id} as received` },
+      h('summary', null,
+        t('letters.received'), h('span', { class: 'unseen' }, ' ', t('letters.letter', { id: row.id }))),
+      h('pre', { tabindex: 0, role: 'region', 'aria-label': t('letters.letter', { id: row.id }) },
         formatJson(row.payload)),
       isTruncated(row) && h('p', { class: 'of' },
-        `Only the first 16 KiB. To see all of it: progress dead-letters show ${row.id}`)));
+        t('letters.truncated'), ' ', h('code', null, `progress dead-letters show ${row.id}`))));
 }
 
 /** The API cuts a payload at 16,384 bytes, or up to three bytes earlier in order not to split a character. */
@@ -75,7 +73,7 @@ export function confirm({ title, text, action, prompt }) {
     prompt && [h('label', { for: 'answer' }, prompt),
       h('textarea', { id: 'answer', name: 'answer', required: true, maxlength: 500, rows: 3 })],
     h('div', { class: 'tools' }, h('button', { class: 'button' }, action),
-      h('button', { type: 'button', class: 'button quiet', value: 'no' }, 'Cancel'))));
+      h('button', { type: 'button', class: 'button quiet', value: 'no' }, t('operation.cancel')))));
   document.body.append(dialog);
   dialog.showModal();
   return new Promise((resolve) => {

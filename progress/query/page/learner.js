@@ -78,7 +78,7 @@ export class Learner {
 
   update({ data, extensions }) {
     const before = this.data;
-    this.data = { ...joinDays(data), projectedTo: extensions?.projectedTo, isOwn: !this.user };
+    this.data = { ...joinDays(data), projectedTo: extensions?.projectedTo, user: this.user, isOwn: !this.user };
     this.problem = null;
     this.retry.reset();
     this.selectDay();

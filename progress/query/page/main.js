@@ -74,22 +74,22 @@ async function route() {
   if (currentView) main.replaceChildren(skeleton.cloneNode(true));
   closeView();
   signOut.hidden = false;
-  showNavigation(view.name);
+  showNavigation(view);
   document.title = [view.title(view.args), 'Progress'].filter(Boolean).join(' · ');
   const hash = location.hash;
-  const create = await view.open(main, view.args, shell);
+  const create = await view.open(main, view.args, shell, view.parameters);
   if (hash === location.hash) currentView = create();
 }
 
-/** Show the navigation to those who may see more than one view. */
-function showNavigation(current) {
-  const visible = views.visible();
+/** Show the navigation. Another learner whom the view shows has a tab, too. */
+function showNavigation({ tab, other }) {
   const canFind = ['support', 'admin'].includes(session.role());
-  navigation.hidden = visible.length < 2 && !canFind;
-  if (navigation.hidden) return;
+  navigation.hidden = false;
+  const link = (href, name, isCurrent, more) =>
+    h('a', { href, 'aria-current': isCurrent ? 'page' : null, ...more }, name);
   show(navigation,
-    visible.map(({ name, href }) =>
-      h('a', { href, 'aria-current': name === current ? 'page' : null }, t(`view.${name}`))),
+    views.visible().map(({ name, href }) => link(href, t(`view.${name}`), name === tab && !other)),
+    other && link(`#/learner/${encodeURIComponent(other)}`, other, true, { translate: 'no' }),
     canFind && searchForm());
 }
 

@@ -3,6 +3,7 @@
 import { Problem } from './api.js';
 import { h } from './dom.js';
 import { sentences, t } from './i18n.js';
+import * as session from './session.js';
 
 const RETRIED = new Set(['away', 'busy']);
 const MAX_PAUSE_S = 30;
@@ -68,14 +69,19 @@ export function problemCard(problem, retry, hasNumbers) {
   const button = h('button', { type: 'button', class: 'button', 'data-retry': true }, t('problem.tryAgain'));
   button.addEventListener('click', () => retry.now());
   const style = hasNumbers ? 'toast' : 'card wide problem';
+  const isTeachers = problem.kind === 'forbidden' && session.role() === 'teacher';
+  const kind = isTeachers ? 'forbiddenTeacher' : problem.kind;
   const advice = sentences(
-    t(`problem.${problem.kind}Advice`),
+    t(`problem.${kind}Advice`),
     retry.seconds && t('problem.retryIn', { count: retry.seconds }),
     hasNumbers && t('problem.old'));
   return h('section', { class: style, role: 'alert', 'data-key': `problem-${problem.kind}` },
-    h(hasNumbers ? 'p' : 'h1', { class: 'title' }, t(`problem.${problem.kind}`)),
+    h(hasNumbers ? 'p' : 'h1', { class: 'title' }, t(`problem.${kind}`)),
     h('p', null, advice),
     problem.trace && h('p', { class: 'note' }, t('problem.trace', { trace: problem.trace })),
     problem.kind === 'refused' && h('p', { class: 'note', lang: 'en' }, problem.message),
-    problem.kind === 'forbidden' ? h('a', { class: 'button', href: '#/' }, t('problem.home')) : button);
+    problem.kind === 'forbidden'
+      ? h('a', { class: 'button', href: isTeachers ? '#/group' : '#/' },
+        t(isTeachers ? 'problem.toGroups' : 'problem.home'))
+      : button);
 }

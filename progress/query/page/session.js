@@ -29,8 +29,11 @@ export const signOut = () => store(TOKEN, null);
 /** The token's role decides what is shown; the server decides what is allowed. */
 export function role() {
   const roles = [claims().roles ?? []].flat();
-  return ['admin', 'support'].find((role) => roles.includes(role)) ?? 'learner';
+  return ['admin', 'support', 'teacher'].find((role) => roles.includes(role)) ?? 'learner';
 }
+
+/** The groups of a teacher's token. */
+export const groups = () => [claims().groups ?? []].flat();
 
 export const learner = () => claims().sub ?? '';
 

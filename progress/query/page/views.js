@@ -4,17 +4,52 @@ import { t } from './i18n.js';
 import { Learner } from './learner.js';
 import * as session from './session.js';
 
+const ALL = ['learner', 'teacher', 'support', 'admin'];
+const LANDINGS = { teacher: 'group', admin: 'administration' }; // the views of a URL without a hash
+
 /**
- * `open(element, args, shell)` loads the view's module and resolves to a function that draws the view and returns an
- * object with close(). `args` are the decoded parts of the URL after the name. `roles` are those whose navigation shows
- * the view, under the text `view.NAME`. `title(args)` is the document's title.
+ * `open(element, args, shell, parameters)` loads the view's module and resolves to a function that draws the view and
+ * returns an object with close(). `args` are the decoded parts of the URL after the name, and `parameters` those after
+ * the question mark. `roles` are those whose navigation shows the view, under the text `view.NAME`; `tab` is the view
+ * that the navigation marks instead. `title(args)` is the document's title. `subject(args)` is the other learner whom
+ * the view shows.
  */
 const VIEWS = {
   learner: {
     href: '#/',
-    roles: ['learner', 'teacher', 'support', 'admin'],
+    roles: ALL,
     title: ([user]) => user,
+    subject: ([user]) => user,
     open: async (element, [user], shell) => () => new Learner(element, user || null, shell),
+  },
+  items: {
+    href: '#/items',
+    roles: ALL,
+    title: () => t('items.title'),
+    subject: ([user]) => user,
+    open: async (element, [user], shell, parameters) => {
+      const { ItemList } = await import('./item_list.js');
+      return () => new ItemList(element, user || null, parameters, shell);
+    },
+  },
+  item: {
+    roles: [],
+    tab: 'items',
+    title: ([id]) => id,
+    subject: ([, user]) => user,
+    open: async (element, [id, user], shell) => {
+      const { ItemPage } = await import('./item_page.js');
+      return () => new ItemPage(element, id, user || null, shell);
+    },
+  },
+  group: {
+    href: '#/group',
+    roles: ['teacher', 'support', 'admin'],
+    title: ([group]) => group || t('view.group'),
+    open: async (element, [group], shell, parameters) => {
+      const { Group } = await import('./group.js');
+      return () => new Group(element, group || null, parameters, shell);
+    },
   },
   administration: {
     href: '#/administration',
@@ -27,12 +62,15 @@ const VIEWS = {
   },
 };
 
-/** The view of a URL's hash, with its name and arguments. An unknown name leads to the learner's own progress. */
+/** The view of a URL's hash, such as #/items/USER?filter=leech. An unknown name leads to the learner's own progress. */
 export function find(hash) {
-  const [, ...path] = hash.split('/');
-  const isKnown = Object.hasOwn(VIEWS, path[0] ?? '');
-  const name = isKnown ? path[0] : 'learner';
-  return { name, args: isKnown ? path.slice(1).map(decode) : [], ...VIEWS[name] };
+  const [path, query] = hash.replace(/^#\/?/, '').split(/\?(.*)/s);
+  const [first, ...args] = path.split('/').map(decode);
+  const isKnown = Object.hasOwn(VIEWS, first);
+  const name = isKnown ? first : (!hash && LANDINGS[session.role()]) || 'learner';
+  const view = { tab: name, ...VIEWS[name] };
+  const known = isKnown ? args : [];
+  return { ...view, name, args: known, parameters: new URLSearchParams(query), other: view.subject?.(known) || null };
 }
 
 /** The views that the user's navigation shows. */

@@ -51,6 +51,44 @@ def find_letter(page: Page, text: str) -> Locator:
     return letter
 
 
+def test_an_administrator_lands_on_the_state_of_the_system(visit: Visits, demo: Stack) -> None:
+    demo.publish(invalid_event(session := str(uuid.uuid4())))
+    visitor = visit()
+    counts = {"learning-events-ingest-sub-1": 7, "learning-events-ingest-sub-1-dead-letter-sub": 2}
+
+    def answer(route: Route) -> None:
+        body = (response := route.fetch()).json()
+        if "undelivered" in body["data"]:  # null, or the numbers of the stand-in
+            body["data"]["undelivered"] = [
+                {"subscription": name, "messages": count} for name, count in counts.items()
+            ]
+        route.fulfill(response=response, json=body)
+
+    visitor.page.route(re.compile("/graphql$"), answer)
+    page = visitor.open("ada", "admin")
+    expect(page.locator("#views [aria-current=page]")).to_have_text("Administration")
+    find_letter(page, session)
+    glance = page.get_by_role("region", name="Something needs attention")
+    expect(glance.get_by_role("button", name=re.compile("Dead letters *[1-9]"))).to_be_visible()
+    expect(
+        glance.get_by_role("button", name=re.compile("Projections behind *0 of"))
+    ).to_be_visible()
+    glance.get_by_role("button", name=re.compile("Messages not yet delivered *9")).click()
+    expect(page.get_by_role("heading", name="Messages not yet delivered")).to_be_focused()
+    messages = page.get_by_role("region", name="Messages not yet delivered")
+    expect(messages.get_by_role("row").nth(1)).to_have_text("learning-events-ingest-sub72")
+    page.unroute_all(behavior="wait")
+
+
+def test_an_administrator_finds_a_learner_by_id(visit: Visits) -> None:
+    page = visit().open("ada", "admin")
+    page.get_by_label("A learner’s id").fill(browser.DEMO)
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", level=1)).to_contain_text(browser.DEMO)
+    expect(page.locator("#views [aria-current=page]")).to_have_text(browser.DEMO)
+    expect(page.get_by_role("button", name="Download their data")).to_be_visible()
+
+
 def test_the_page_shows_the_lag_of_each_projection(visit: Visits) -> None:
     page = open_administration(visit)
     lag = page.get_by_role("region", name="Projections")

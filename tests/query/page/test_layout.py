@@ -62,7 +62,10 @@ def _dead_letter(chromium: Browser, demo: Stack) -> None:
 @pytest.mark.parametrize("screen", [WIDE, PHONE, SMALLEST], ids=["wide", "phone", "smallest"])
 @pytest.mark.parametrize(
     ("role", "at", "locale"),
-    [("learner", "", "en-GB"), ("admin", "", "ja-JP"), ("admin", ADMINISTRATION, "en-GB")],
+    [
+        *(("learner", "#/", "en-GB"), ("learner", "#/items", "ja-JP")),
+        *(("admin", "#/", "ja-JP"), ("admin", ADMINISTRATION, "en-GB")),
+    ],
 )
 def test_a_view_has_no_accessibility_violations(
     visit: Visits, screen: dict[str, Any], role: str, at: str, locale: str
@@ -178,7 +181,7 @@ def test_the_layout_does_not_shift_when_the_numbers_arrive(
 
 
 def test_touch_targets_are_large_enough(visit: Visits) -> None:
-    page = visit(**PHONE).open(role="admin")
+    page = visit(**PHONE).open(role="admin", at="#/")
     small = """() => [...document.querySelectorAll('a, button, input, select, summary')]
         .filter((target) => target.checkVisibility() && !target.classList.contains('skip'))
         .filter((target) => Math.min(target.offsetWidth, target.offsetHeight) < 44)
@@ -192,7 +195,7 @@ def test_touch_targets_are_large_enough(visit: Visits) -> None:
 
 
 def test_tab_reaches_every_control(visit: Visits) -> None:
-    page = visit().open(role="admin")
+    page = visit().open(role="admin", at="#/")
     page.evaluate("document.body.focus()")
     controls = page.evaluate(
         """[...document.querySelectorAll('a, button, input, select, summary, [tabindex="0"]')]

@@ -1,0 +1,182 @@
+// A teacher's view of a group: its standing, the learners with those at risk first, and the hardest items.
+
+import { runQuery } from './api.js';
+import { h, show } from './dom.js';
+import { longDay, number, percent } from './format.js';
+import { t } from './i18n.js';
+import { card, note, table } from './layout.js';
+import { Retry, handleError, problemCard } from './problems.js';
+import * as session from './session.js';
+import { level, word } from './words.js';
+
+const LEARNERS = `learners(groupId: $group, orderBy: $order, first: 100, after: $after) {
+  totalCount
+  pageInfo { hasNextPage endCursor }
+  edges { node { userId lastStudyDate currentStreak answersLast7Days accuracyLast7Days totalItemsLearned atRisk } }
+}`;
+const QUERY = `query Group($group: ID!, $order: LearnerOrder, $after: String) {
+  group(groupId: $group) {
+    members activeLast7Days answersLast7Days accuracyLast7Days
+    hardestItems(first: 10) { itemId headword level learners answers accuracyRate lapses }
+  }
+  ${LEARNERS}
+}`;
+const MORE = `query Learners($group: ID!, $order: LearnerOrder, $after: String) { ${LEARNERS} }`;
+const ORDERS = ['AT_RISK', 'INACTIVE', 'ACCURACY', 'STREAK'];
+const INTERVAL_MS = 60_000;
+
+export class Group {
+  /** `groupId` is null for the first group of the teacher's token. */
+  constructor(element, groupId, parameters, shell) {
+    const order = (parameters.get('order') ?? '').toUpperCase();
+    Object.assign(this, { element, shell, data: null, problem: null, rows: [] });
+    this.groupId = groupId ?? session.groups()[0] ?? null;
+    this.order = ORDERS.includes(order) ? order : ORDERS[0];
+    this.closing = new AbortController();
+    this.retry = new Retry(() => this.load());
+    this.listen();
+    if (this.groupId) this.load();
+    else this.draw();
+    this.clock = setInterval(() => document.hidden || this.pages > 1 || !this.groupId || this.load(), INTERVAL_MS);
+  }
+
+  close() {
+    this.closing.abort();
+    this.request?.abort();
+    this.retry.stop();
+    clearInterval(this.clock);
+  }
+
+  /** Load the group or, with `more`, the next page of its learners. A newer request aborts an older one. */
+  async load(more = false) {
+    this.request?.abort();
+    const { signal } = (this.request = new AbortController());
+    const after = more ? this.data.learners.pageInfo.endCursor : null;
+    try {
+      const { data } = await runQuery(more ? MORE : QUERY, { group: this.groupId, order: this.order, after }, signal);
+      if (signal.aborted) return;
+      this.pages = more ? this.pages + 1 : 1;
+      this.rows = [...(more ? this.rows : []), ...data.learners.edges.map((edge) => edge.node)];
+      this.data = { ...this.data, ...data };
+      this.problem = null;
+      this.retry.reset();
+      this.draw();
+    } catch (problem) {
+      if (!signal.aborted) handleError(this, problem);
+    }
+  }
+
+  listen() {
+    const on = (type, listener) => this.element.addEventListener(type, listener, { signal: this.closing.signal });
+    on('change', ({ target }) => this.change(target));
+    on('click', ({ target }) => target.closest('[data-more]') && this.load(true));
+    on('submit', (event) => {
+      event.preventDefault();
+      this.open(new FormData(event.target).get('group').trim());
+    });
+  }
+
+  change({ name, value }) {
+    if (name === 'group') this.open(value);
+    if (name !== 'order') return;
+    this.order = value;
+    const query = value === ORDERS[0] ? '' : `?order=${value.toLowerCase()}`;
+    history.pushState(null, '', `#/group/${encodeURIComponent(this.groupId)}${query}`);
+    this.load();
+  }
+
+  open(groupId) {
+    if (groupId) location.hash = `#/group/${encodeURIComponent(groupId)}`;
+  }
+
+  draw() {
+    const isKnown = Boolean(this.data);
+    const problem = this.problem && problemCard(this.problem, this.retry, isKnown);
+    this.element.setAttribute('aria-busy', String(Boolean(this.groupId) && !isKnown && !this.problem));
+    show(this.element, this.head(), isKnown ? this.sections() : [], problem);
+  }
+
+  head() {
+    return h('header', { class: 'head', 'data-key': 'head' },
+      h('h1', null, this.groupId ? t('group.title', { group: this.groupId }) : t('group.groups')),
+      this.selection());
+  }
+
+  /** Teachers select one of their groups. Others enter a group's id. */
+  selection() {
+    const groups = session.groups();
+    if (session.role() !== 'teacher') {
+      return h('form', { class: 'finder' },
+        h('label', { class: 'unseen', for: 'group-id' }, t('group.id')),
+        h('input', { id: 'group-id', name: 'group', placeholder: t('group.id'), maxlength: 200, autocomplete: 'off' }),
+        h('button', { class: 'button quiet' }, t('frame.show')));
+    }
+    if (!groups.length) return note(t('group.noGroups'));
+    return groups.length > 1 && h('label', { class: 'control' }, h('span', null, t('group.select')),
+      h('select', { name: 'group' }, groups.map((group) =>
+        h('option', { value: group, selected: group === this.groupId }, group))));
+  }
+
+  sections() {
+    const { group } = this.data;
+    if (!group) return h('section', { class: 'card wide', 'data-key': 'empty' }, h('p', null, t('group.empty')));
+    return [standing(group), this.learners(), hardest(group.hardestItems)];
+  }
+
+  learners() {
+    const { totalCount, pageInfo } = this.data.learners;
+    const order = h('label', { class: 'control' }, h('span', null, t('group.order')),
+      h('select', { name: 'order' }, ORDERS.map((value) =>
+        h('option', { value, selected: value === this.order }, t(`group.orders.${value}`)))));
+    return h('section', { class: 'card wide', 'aria-labelledby': 'learners', 'data-key': 'learners' },
+      h('div', { class: 'head' }, h('h2', { id: 'learners' }, t('group.learners', { count: totalCount })), order),
+      note(t('group.riskMeaning')),
+      h('div', { class: 'scroll', tabindex: 0, role: 'group', 'aria-labelledby': 'learners' },
+        table([
+          t('group.learner'), t('group.last'), t('group.streak'), t('group.answers'), t('group.accuracy'),
+          t('group.learned'),
+        ], this.rows.map(learnerRow))),
+      pageInfo.hasNextPage &&
+        h('button', { type: 'button', class: 'button quiet', 'data-more': true }, t('items.more')));
+  }
+}
+
+function standing({ members, activeLast7Days, answersLast7Days, accuracyLast7Days }) {
+  const figures = [
+    [t('group.members'), number(members)],
+    [t('group.active'), number(activeLast7Days)],
+    [t('group.answers'), number(answersLast7Days)],
+    [t('group.accuracy'), percent(accuracyLast7Days)],
+  ];
+  return h('section', { class: 'card wide', 'aria-label': t('group.standing'), 'data-key': 'standing' },
+    h('dl', { class: 'figures row' }, figures.map(([name, value]) =>
+      h('div', null, h('dt', null, name), h('dd', null, value)))));
+}
+
+function learnerRow(row) {
+  const { userId, lastStudyDate, currentStreak, answersLast7Days, accuracyLast7Days, totalItemsLearned, atRisk } = row;
+  return [
+    [h('a', { href: `#/learner/${encodeURIComponent(userId)}`, translate: 'no' }, userId),
+      atRisk && h('span', { class: 'of' }, h('span', { class: 'chip bad' }, t('group.atRisk')), ' ', reason(row))],
+    lastStudyDate ? longDay(lastStudyDate) : t('group.never'),
+    t('group.days', { count: currentStreak }),
+    number(answersLast7Days), percent(accuracyLast7Days), number(totalItemsLearned),
+  ];
+}
+
+/** Why a learner is at risk. */
+function reason({ lastStudyDate, answersLast7Days, accuracyLast7Days }) {
+  if (answersLast7Days >= 20 && accuracyLast7Days < 0.6) return t('group.lowAccuracy');
+  return t(lastStudyDate ? 'group.inactive' : 'group.notStarted');
+}
+
+function hardest(items) {
+  return card('hardest', t('group.hardest'), 'wide',
+    note(t(items.length ? 'group.hardestMeaning' : 'group.noHardest')),
+    items.length > 0 && table(
+      [t('items.item'), t('items.right'), t('group.learnersOf'), t('group.answersOf'), t('items.lapses')],
+      items.map((item) => [
+        [word(item), level(item)], h('b', null, percent(item.accuracyRate)),
+        number(item.learners), number(item.answers), number(item.lapses),
+      ])));
+}

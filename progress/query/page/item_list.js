@@ -1,0 +1,243 @@
+// The list of a learner's items: filters, order and search. All of them are in the URL.
+
+import { runQuery } from './api.js';
+import { h, show } from './dom.js';
+import { distance, number, percent } from './format.js';
+import { t } from './i18n.js';
+import { Retry, handleError, problemCard } from './problems.js';
+import { itemList, itemPage, level, word } from './words.js';
+
+const QUERY = `query Items($user: ID, $filter: ItemFilter, $order: ItemOrder, $level: CefrLevel, $skill: Domain,
+    $search: String, $after: String) {
+  items: itemStats(userId: $user, filter: $filter, orderBy: $order, level: $level, domain: $skill, search: $search,
+      first: 50, after: $after) {
+    totalCount
+    pageInfo { hasNextPage endCursor }
+    edges { node { itemId headword language level answers correctAnswers accuracyRate lapses dueAt estimatedRecall } }
+  }
+}`;
+const DEBOUNCE_MS = 60;
+const MAX_RESULTS = 50; // of earlier searches, so that a deleted letter needs no request
+
+// The values of each control, and the order of each filter unless another one is selected.
+const CONTROLS = {
+  filter: ['ALL', 'DUE', 'STRUGGLING', 'LEECH', 'LEARNING', 'MASTERED'],
+  level: ['', 'A1', 'A2', 'B1', 'B2', 'C1', 'C2', 'UNKNOWN'],
+  skill: ['', 'R', 'W', 'L', 'S', 'UNKNOWN'],
+  order: ['RECENT', 'DUE', 'ACCURACY', 'LAPSES'],
+};
+const LABELS = { filter: 'items.filter', level: 'items.level', skill: 'items.skill', order: 'items.order' };
+const ORDERS = { DUE: 'DUE', STRUGGLING: 'ACCURACY', LEECH: 'LAPSES' };
+const defaultOrder = (filter) => ORDERS[filter] ?? 'RECENT';
+
+let left = null; // the list that was left last, so that "back" returns to the same row
+
+export class ItemList {
+  /** `user` is null for the caller's own items; `parameters` are those of the URL. */
+  constructor(element, user, parameters, shell) {
+    Object.assign(this, { element, user, shell, view: parse(parameters), results: new Map(), problem: null });
+    this.closing = new AbortController();
+    this.retry = new Retry(() => this.load());
+    this.listen();
+    this.restore();
+    this.load();
+  }
+
+  close() {
+    left = { hash: location.hash, result: this.result, scroll: scrollY };
+    this.closing.abort();
+    this.request?.abort();
+    this.retry.stop();
+    clearTimeout(this.typing);
+  }
+
+  restore() {
+    if (left?.hash !== location.hash || !left.result) return;
+    this.result = left.result;
+    this.draw();
+    scrollTo(0, left.scroll);
+  }
+
+  /** Load the first page or, with `more`, the next page. A newer request aborts an older one. */
+  async load(more = false) {
+    this.request?.abort();
+    const { signal } = (this.request = new AbortController());
+    const { view } = this;
+    try {
+      const known = more ? null : this.find(view.search);
+      const result = known ?? await this.fetch(view, more ? this.result.cursor : null, signal);
+      if (signal.aborted) return;
+      if (more) result.rows = [...this.result.rows, ...result.rows];
+      this.update(view, result);
+    } catch (problem) {
+      if (!signal.aborted) handleError(this, problem);
+    }
+  }
+
+  async fetch({ filter, order, level, skill, search }, after, signal) {
+    const { data: { items } } = await runQuery(QUERY, {
+      user: this.user, filter, order, level: level || null, skill: skill || null, search, after,
+    }, signal);
+    const { hasNextPage, endCursor } = items.pageInfo;
+    const rows = items.edges.map((edge) => edge.node);
+    return { rows, total: items.totalCount, cursor: hasNextPage ? endCursor : null };
+  }
+
+  /**
+   * The result of a search without a request: of the same search, or of a part of the search whose rows are all loaded.
+   */
+  find(search) {
+    const same = this.results.get(search);
+    if (same) return same;
+    const wider = [...this.results].find(([part, { cursor }]) => !cursor && search.includes(part));
+    if (!wider) return null;
+    const rows = wider[1].rows.filter(({ headword }) => headword && lower(headword).includes(lower(search)));
+    return { rows, total: rows.length, cursor: null };
+  }
+
+  update({ search }, result) {
+    this.result = result;
+    this.results.set(search, result);
+    if (this.results.size > MAX_RESULTS) this.results.delete(this.results.keys().next().value);
+    this.problem = null;
+    this.retry.reset();
+    this.draw();
+    if (this.announces) this.shell.announce(t('items.found', { count: result.total }));
+    this.announces = true;
+  }
+
+  /** Change the view. Only a search replaces the history's entry, so that "back" returns to the filters before. */
+  change(changes) {
+    this.view = { ...this.view, ...changes };
+    if ('filter' in changes) this.view.order = defaultOrder(changes.filter);
+    const isSearch = 'search' in changes;
+    if (!isSearch) this.results.clear();
+    history[isSearch ? 'replaceState' : 'pushState'](null, '', itemList(this.user, format(this.view)));
+    clearTimeout(this.typing);
+    const isKnown = isSearch && this.find(this.view.search);
+    this.typing = setTimeout(() => this.load(), isSearch && !isKnown ? DEBOUNCE_MS : 0);
+  }
+
+  listen() {
+    const on = (type, listener) => this.element.addEventListener(type, listener, { signal: this.closing.signal });
+    const search = ({ target, isComposing }) =>
+      target.name === 'search' && !isComposing && this.change({ search: target.value.trim() });
+    on('input', search);
+    on('compositionend', search);
+    on('change', ({ target }) => target.name in CONTROLS && this.change({ [target.name]: target.value }));
+    on('click', ({ target }) => target.closest('[data-more]') && this.load(true));
+    on('keydown', (event) => this.key(event));
+  }
+
+  /** The arrow keys move from the search through the rows. */
+  key(event) {
+    const stops = [...this.element.querySelectorAll('[name=search], .item-list th a')];
+    const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
+    const at = stops.indexOf(event.target);
+    if (!step || at < 0 || !stops[at + step]) return;
+    event.preventDefault();
+    stops[at + step].focus();
+  }
+
+  draw() {
+    const problem = this.problem && problemCard(this.problem, this.retry, Boolean(this.result));
+    this.element.setAttribute('aria-busy', String(!this.result && !this.problem));
+    show(this.element, this.result ? this.sections() : [], problem);
+  }
+
+  sections() {
+    const { rows, total, cursor } = this.result;
+    const { filter } = this.view;
+    const isNew = !total && !this.isFiltered;
+    const meaning = filter in ORDERS && t(`items.meanings.${filter}`);
+    return [
+      h('h1', { 'data-key': 'title' }, this.user ? t('items.of', { user: this.user }) : t('items.title')),
+      h('section', { class: 'card wide', 'aria-label': t('items.title'), 'data-key': 'items' },
+        isNew ? h('p', null, t('items.none')) : this.controls(),
+        !isNew && h('p', { class: 'note' }, total ? t('items.found', { count: total }) : t('items.noMatch'),
+          meaning && ` · ${meaning}`),
+        rows.length > 0 && table(rows, this.user),
+        cursor && h('button', { type: 'button', class: 'button quiet', 'data-more': true }, t('items.more'))),
+    ];
+  }
+
+  get isFiltered() {
+    const { filter, level, skill, search } = this.view;
+    return Boolean(filter !== 'ALL' || level || skill || search);
+  }
+
+  controls() {
+    const select = (name) => h('label', { class: 'control' }, h('span', null, t(LABELS[name])),
+      h('select', { name }, CONTROLS[name].map((value) =>
+        h('option', { value, selected: value === this.view[name] }, nameOf(name, value)))));
+    return h('div', { class: 'controls-row', role: 'search' },
+      h('label', { class: 'control grow-control' }, h('span', null, t('items.search')),
+        h('input', {
+          type: 'search', name: 'search', value: this.view.search, maxlength: 200, autocomplete: 'off',
+          autocapitalize: 'none', spellcheck: 'false', enterkeyhint: 'search',
+        })),
+      Object.keys(CONTROLS).map(select));
+  }
+}
+
+/** The text of an option. */
+function nameOf(control, value) {
+  if (control === 'skill') return value ? t(`skills.${value}`) : t('items.anySkill');
+  if (control !== 'level') return control === 'filter' ? t(`items.filters.${value}`) : t(`items.orders.${value}`);
+  return value === 'UNKNOWN' ? t('levels.none') : value || t('items.anyLevel');
+}
+
+/** The view of the URL's parameters; unknown values are ignored. */
+function parse(parameters) {
+  const value = (name) => {
+    const text = (parameters.get(name) ?? '').toUpperCase();
+    return CONTROLS[name].includes(text) ? text : null;
+  };
+  const filter = value('filter') ?? 'ALL';
+  return {
+    filter,
+    level: value('level') ?? '',
+    skill: value('skill') ?? '',
+    order: value('order') ?? defaultOrder(filter),
+    search: parameters.get('search') ?? '',
+  };
+}
+
+/** The URL's parameters of a view, without those that have their default. */
+function format({ filter, level, skill, order, search }) {
+  const values = {
+    filter: filter !== 'ALL' && filter.toLowerCase(),
+    level, skill,
+    order: order !== defaultOrder(filter) && order.toLowerCase(),
+    search,
+  };
+  return Object.fromEntries(Object.entries(values).filter(([, text]) => text));
+}
+
+/** The text with small ASCII letters, because a search ignores the case of these only. */
+const lower = (text) => text.replace(/[A-Z]+/g, (letters) => letters.toLowerCase());
+
+function table(rows, user) {
+  const header = (name, style) => h('th', { scope: 'col', class: style }, name);
+  return h('table', { class: 'rows items item-list' },
+    h('thead', null, h('tr', null,
+      header(t('items.item')), header(t('items.right'), 'end'), header(t('items.lapses'), 'end roomy'),
+      header(t('items.recall'), 'end roomy'), header(t('items.due'), 'end'))),
+    h('tbody', null, rows.map((item) => row(item, user))));
+}
+
+function row(item, user) {
+  return h('tr', { 'data-key': item.itemId },
+    h('th', { scope: 'row' }, h('a', { href: itemPage(item.itemId, user) }, word(item)), level(item)),
+    h('td', { class: 'end' },
+      h('b', null, percent(item.accuracyRate)),
+      h('span', { class: 'of' }, t('items.ofAnswers', { right: item.correctAnswers, count: item.answers }))),
+    h('td', { class: 'end roomy' }, number(item.lapses)),
+    h('td', { class: 'end roomy' }, percent(item.estimatedRecall)),
+    h('td', { class: 'end' }, formatDue(item.dueAt)));
+}
+
+function formatDue(dueAt) {
+  if (!dueAt) return '–';
+  return Date.parse(dueAt) <= Date.now() ? t('items.now') : distance(dueAt);
+}

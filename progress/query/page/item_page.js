@@ -1,0 +1,185 @@
+// The page of one item: what is known about it, an estimate of its recall, and its history.
+
+import { runQuery } from './api.js';
+import { axis, columns, legend, lines, plot, roundUp } from './charts.js';
+import { h, show } from './dom.js';
+import { dayOf, distance, fullDay, longDay, moment, month, number, percent, shortDay } from './format.js';
+import { join, t } from './i18n.js';
+import { card, note, table, unfolded } from './layout.js';
+import { Retry, handleError, problemCard } from './problems.js';
+import { itemList, level, word } from './words.js';
+
+const QUERY = `query Item($user: ID, $item: ID!) {
+  item(userId: $user, itemId: $item) {
+    itemId headword language level domains answers correctAnswers accuracyRate averageResponseMs
+    firstAnsweredAt lastAnsweredAt
+    intervalDays reviewedAt dueAt lapses mastery estimatedRecall
+  }
+  history: itemHistory(userId: $user, itemId: $item) {
+    reviews { at intervalDays easinessFactor }
+    days { date answers correctAnswers }
+  }
+}`;
+const STEPS = 60; // of the charts, from the first event to today
+const MAX_ROWS = 200; // of the table
+
+export class ItemPage {
+  /** `user` is null for the caller's own item. */
+  constructor(element, itemId, user, shell) {
+    Object.assign(this, { element, itemId, user, shell, data: null, problem: null });
+    this.closing = new AbortController();
+    this.retry = new Retry(() => this.load());
+    this.load();
+  }
+
+  close() {
+    this.closing.abort();
+    this.retry.stop();
+  }
+
+  async load() {
+    const { signal } = this.closing;
+    try {
+      const { data } = await runQuery(QUERY, { user: this.user, item: this.itemId }, signal);
+      if (signal.aborted) return;
+      this.data = data;
+      this.problem = null;
+      this.retry.reset();
+      document.title = `${data.item?.headword ?? this.itemId} · Progress`;
+      this.draw();
+    } catch (problem) {
+      if (!signal.aborted) handleError(this, problem);
+    }
+  }
+
+  draw() {
+    const problem = this.problem && problemCard(this.problem, this.retry, Boolean(this.data));
+    this.element.setAttribute('aria-busy', String(!this.data && !this.problem));
+    show(this.element, this.data ? this.sections() : [], problem);
+  }
+
+  sections() {
+    const { item, history } = this.data;
+    const back = h('p', { 'data-key': 'back' }, h('a', { class: 'back', href: itemList(this.user) }, t('item.back')));
+    if (!item) {
+      return [back, h('section', { class: 'card wide problem', 'data-key': 'missing' },
+        h('h1', null, t('item.missing')), h('p', null, t('item.missingAdvice')))];
+    }
+    return [
+      back,
+      h('header', { class: 'item-head', 'data-key': 'head' },
+        h('h1', null, word(item), level(item)),
+        note(join(
+          item.domains.map((domain) => t(`skills.${domain}`)), this.user && t('item.of', { user: this.user })))),
+      h('section', { 'aria-labelledby': 'facts', 'data-key': 'facts' },
+        h('h2', { id: 'facts', class: 'unseen' }, t('item.facts')),
+        h('div', { class: 'cards' }, recall(item), answers(item), historyCard(history))),
+    ];
+  }
+}
+
+function recall({ estimatedRecall, mastery, dueAt, reviewedAt, intervalDays }) {
+  const facts = [
+    [t('item.mastery'), t(`item.masteries.${mastery}`)],
+    [t('item.due'), dueAt ? due(dueAt) : '–'],
+    [t('item.interval'), intervalDays == null ? '–' : t('item.days', { count: intervalDays })],
+    [t('item.reviewed'), reviewedAt ? distance(reviewedAt) : '–'],
+  ];
+  return card('recall', t('item.recall'), null,
+    h('p', { class: 'figure' }, h('strong', null, percent(estimatedRecall)),
+      estimatedRecall != null && h('span', null, t('item.estimate'))),
+    note(t(estimatedRecall == null ? 'item.noRecall' : 'item.recallMeaning')),
+    list(facts));
+}
+
+const due = (dueAt) => (Date.parse(dueAt) <= Date.now() ? t('items.now') : distance(dueAt));
+
+function answers(item) {
+  const { answers: count, correctAnswers, accuracyRate, averageResponseMs, firstAnsweredAt, lastAnsweredAt, lapses } = item;
+  const facts = [
+    [t('item.right'), t('items.ofAnswers', { right: correctAnswers, count })],
+    [t('item.speed'),
+      averageResponseMs == null ? '–' : t('item.seconds', { seconds: tenth(averageResponseMs / 1000) })],
+    [t('item.first'), firstAnsweredAt ? longDay(dayOf(Date.parse(firstAnsweredAt))) : '–'],
+    [t('item.last'), lastAnsweredAt ? distance(lastAnsweredAt) : '–'],
+    [t('item.lapses'), number(lapses)],
+  ];
+  return card('answers', t('item.answers'), null,
+    h('p', { class: 'figure' }, h('strong', null, percent(accuracyRate)),
+      count > 0 && h('span', null, t('item.rightUnit'))),
+    list(facts));
+}
+
+const tenth = (value) => number(Math.round(10 * value) / 10);
+
+const list = (facts) => h('dl', { class: 'pairs' }, facts.map(([name, value]) =>
+  h('div', null, h('dt', null, name), h('dd', null, value))));
+
+function historyCard({ reviews, days }) {
+  if (!reviews.length && !days.length) return card('history', t('item.history'), 'wide', note(t('item.noHistory')));
+  const steps = timeline(reviews, days);
+  return card('history', t('item.history'), 'wide',
+    days.length > 0 && answerChart(steps),
+    reviews.length > 0 && intervalChart(steps),
+    axis(labels(steps), STEPS),
+    unfolded(t('item.table'), t('item.history'), historyTable(reviews, days)));
+}
+
+/** Equal steps of time from the first event to now: the answers of each step, and the interval at its end. */
+function timeline(reviews, days) {
+  const events = [
+    ...days.map(({ date, ...day }) => ({ at: Date.parse(`${date}T12:00:00Z`), ...day })),
+    ...reviews.map(({ at, intervalDays }) => ({ at: Date.parse(at), intervalDays })),
+  ].sort((one, other) => one.at - other.at);
+  const [from, to] = [events[0].at, Math.max(Date.now(), events.at(-1).at)];
+  const size = Math.max((to - from) / STEPS, 86_400_000);
+  const steps = Array.from({ length: STEPS }, (_, index) =>
+    ({ start: from + index * size, right: 0, wrong: 0, intervalDays: null }));
+  for (const event of events) {
+    const step = steps[Math.min(Math.floor((event.at - from) / size), STEPS - 1)];
+    step.right += event.correctAnswers ?? 0;
+    step.wrong += (event.answers ?? 0) - (event.correctAnswers ?? 0);
+    if (event.intervalDays != null) step.intervalDays = event.intervalDays;
+  }
+  return steps;
+}
+
+function answerChart(steps) {
+  const top = roundUp(Math.max(...steps.map(({ right, wrong }) => right + wrong)));
+  return h('div', { class: 'chart' },
+    plot(columns(steps.map(({ start, right, wrong }) => ({
+      parts: [['right', right], ['wrong', wrong]],
+      title: join(shortDay(dayOf(start)), t('items.ofAnswers', { right, count: right + wrong })),
+    })), top, t('item.answerChart')), number(top)),
+    legend([['right', t('item.rightAnswers')], ['wrong', t('item.wrongAnswers')]]));
+}
+
+/** The interval after each review, which stays until the next one. */
+function intervalChart(steps) {
+  let last = null;
+  const values = steps.map(({ start, intervalDays }) => {
+    last = intervalDays ?? last;
+    return start > Date.now() ? null : last;
+  });
+  const top = roundUp(Math.max(...values.filter((value) => value != null)));
+  return h('div', { class: 'chart small' },
+    h('p', { class: 'of' }, t('item.intervals'), ' ', h('b', null, t('item.upTo', { count: top }))),
+    lines([{ name: 'mature', values }], [0, top], t('item.intervalChart')));
+}
+
+/** The months of the steps, at most one label in twelve steps; in a short history, days. */
+function labels(steps) {
+  const isShort = steps.at(-1).start - steps[0].start < 90 * 86_400_000;
+  const text = (step) => (isShort ? shortDay : month)(dayOf(step.start));
+  return [0, 12, 24, 36, 48].map((index) => [index, text(steps[index])]);
+}
+
+function historyTable(reviews, days) {
+  const rows = [
+    ...reviews.map(({ at, intervalDays }) => [Date.parse(at), [moment(at), t('item.review', { count: intervalDays })]]),
+    ...days.map(({ date, correctAnswers: right, answers: count }) =>
+      [Date.parse(`${date}T00:00:00Z`), [fullDay(date), t('items.ofAnswers', { right, count })]]),
+  ];
+  const newest = rows.sort(([one], [other]) => other - one).slice(0, MAX_ROWS).map(([, cells]) => cells);
+  return table([t('item.when'), t('item.what')], newest);
+}

@@ -1,0 +1,79 @@
+// The state of the system: a summary, the lag of the projections, and the messages that Pub/Sub holds.
+
+import { h } from './dom.js';
+import { distance, number, seconds } from './format.js';
+import { t } from './i18n.js';
+import { table } from './layout.js';
+import { hasEnded } from './operations.js';
+
+const DAY_MS = 86_400_000;
+const hasFailed = ({ state, startedAt }) =>
+  ['FAILED', 'TIMED_OUT'].includes(state) && Date.now() - Date.parse(startedAt) < DAY_MS;
+const isDeadLetter = ({ subscription }) => subscription.endsWith('-dead-letter-sub');
+const sum = (rows) => rows.reduce((total, { messages }) => total + messages, 0);
+
+/** The state at a glance: each figure leads to its section, and is marked if somebody must act. */
+export function glance({ projections, letters, operations, undelivered: messages }) {
+  const behind = projections.filter((row) => row.status === 'CRITICAL').length;
+  const failed = operations.filter(hasFailed).length;
+  const running = operations.filter((operation) => !hasEnded(operation)).length;
+  const held = messages && sum(messages.filter(isDeadLetter));
+  const tiles = [
+    ['lag', t('state.behind'), t('state.ofProjections', { behind, count: projections.length }), behind > 0],
+    ['letters', t('letters.title'), number(letters.totalCount), letters.totalCount > 0],
+    ['operations', t('state.operations'),
+      failed ? t('state.failed', { count: failed }) : t('state.running', { count: running }), failed > 0],
+    ['undelivered', t('state.undelivered'), messages ? number(sum(messages)) : t('state.unknown'), held > 0],
+  ];
+  const isGood = !tiles.some(([, , , isBad]) => isBad);
+  return h('section', { class: 'card wide', 'aria-labelledby': 'glance', 'data-key': 'glance' },
+    h('h2', { id: 'glance' }, t(isGood ? 'state.good' : 'state.bad')),
+    h('ul', { class: 'glance' }, tiles.map(([id, name, value, isBad]) => h('li', null,
+      h('button', { type: 'button', class: isBad ? 'bad' : null, 'data-action': 'jump', 'data-id': id },
+        h('span', { class: 'of' }, name), h('strong', null, value))))));
+}
+
+export function lag(rows) {
+  const late = rows.filter((row) => row.status === 'CRITICAL').length;
+  return h('section', { class: 'card', 'aria-labelledby': 'lag', 'data-key': 'lag' },
+    h('h2', { id: 'lag', tabindex: -1 }, t('lag.title')),
+    h('p', { class: 'note' }, late ? t('lag.late', { late, count: rows.length }) : t('lag.none')),
+    h('table', { class: 'rows' },
+      h('thead', null, h('tr', null, [t('lag.projection'), t('lag.state'), t('lag.behind')].map((name, index) =>
+        h('th', { scope: 'col', class: index > 1 ? 'end' : null }, name)))),
+      h('tbody', null, rows.map(lagRow))));
+}
+
+function lagRow(row) {
+  const isCritical = row.status === 'CRITICAL';
+  return h('tr', null,
+    h('th', { scope: 'row' }, h('span', { lang: 'en' }, row.name.replaceAll('_', ' ')),
+      h('span', { class: 'of' },
+        row.updatedAt ? t('lag.moved', { distance: distance(row.updatedAt) }) : t('lag.never'))),
+    h('td', null, h('span', { class: `chip ${isCritical ? 'bad' : 'good'}` }, t(`lag.statuses.${row.status}`))),
+    h('td', { class: 'end' }, t('lag.events', { count: row.eventsBehind }),
+      h('span', { class: 'of' }, seconds(row.secondsBehind))));
+}
+
+/** The messages that Pub/Sub holds; `rows` is null if the numbers are not available. */
+export function undelivered(rows) {
+  return h('section', { class: 'card', 'aria-labelledby': 'undelivered', 'data-key': 'undelivered' },
+    h('h2', { id: 'undelivered', tabindex: -1 }, t('state.undelivered')),
+    h('p', { class: 'note' }, rows ? t('state.undeliveredMeaning') : t('state.unavailable')),
+    rows && table([t('state.subscription'), t('state.waiting'), t('letters.title')],
+      bySource(rows).map(([name, { waiting, dead }]) => [
+        h('span', { class: 'id' }, name), number(waiting),
+        dead > 0 ? h('span', { class: 'chip bad' }, number(dead)) : number(dead),
+      ])));
+}
+
+/** The messages that wait and the dead letters of each subscription, without the number of a local subscription. */
+function bySource(rows) {
+  const sources = {};
+  for (const row of rows) {
+    const name = row.subscription.replace(/-dead-letter-sub$/, '').replace(/-\d+$/, '');
+    const source = (sources[name] ??= { waiting: 0, dead: 0 });
+    source[isDeadLetter(row) ? 'dead' : 'waiting'] += row.messages;
+  }
+  return Object.entries(sources);
+}
