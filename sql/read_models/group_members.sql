@@ -91,6 +91,10 @@ SELECT EXISTS (
     WHERE user_id = :user_id AND group_id = ANY (CAST(:groups AS text[])) AND is_member
 ) AS is_member;
 
+-- has_members --
+-- Whether the group has a member.
+SELECT EXISTS (SELECT FROM group_members WHERE group_id = :group_id AND is_member) AS has_members;
+
 -- members --
 -- The members with their local day and the sums of their last 7 local days. The row of member_weeks has these sums,
 -- unless the learner has days ahead of today.

@@ -139,11 +139,21 @@ def test_a_group_without_a_current_member_is_null_and_has_no_learners(
         (value,) = api.read(ask(query_api, query, headers("g1", "g2"), g=group))["data"].values()
         return value
 
+    def read_members(selection: str) -> Any:
+        fragments = "fragment groupId on Group { members } fragment F on Group { ...groupId }"
+        query = f"query($g: ID!) {{ g: group(groupId: $g) {{ {selection} }} }} {fragments}"
+        return read(query, "g1")
+
     assert read(GROUP, "g1") == {"groupId": "g1", "members": 1, "hardestItems": []}
+    cheap = "query($g: ID!) { group(groupId: $g) { groupId hardestItems { itemId } } }"
+    assert read(cheap, "g1") == {"groupId": "g1", "hardestItems": []}
+    for inside in ("...F", "... { ...F }", "...groupId groupId ...F", "members ...F"):
+        assert read_members(inside)["members"] == 1
     assert read(MEMBERS, "g1") == {"totalCount": 1, "edges": [{"node": {"userId": "bob"}}]}
     change_membership(rows, "bob", is_member=False)
     for group in ("g1", "g2"):
         assert read(GROUP, group) is None
+        assert read(cheap, group) is None
         assert read(MEMBERS, group) == {"totalCount": 0, "edges": []}
 
 

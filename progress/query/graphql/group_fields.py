@@ -4,11 +4,14 @@ No response is cached, so that the data of a learner who has left are not read a
 """
 
 from strawberry import ID, UNSET
+from strawberry.types.nodes import SelectedField
 
 from progress.query.graphql import arguments, pagination, types
 from progress.query.graphql.context import Info
 from progress.query.graphql.fields import Cost, declare
 from progress.query.read_models import group_rows, groups, rows
+
+_CHEAP = {"groupId", "hardestItems", "__typename"}  # these fields of a group need no member's rows
 
 
 @declare(
@@ -17,8 +20,17 @@ from progress.query.read_models import group_rows, groups, rows
     cost=Cost(100, rows_of={"hardestItems": 200}),
 )
 async def group(info: Info, group_id: ID) -> group_rows.Group | None:
-    group_id = _authorize_group(info, group_id)
-    return await groups.get_group(info.context.queries.reader, group_id, at=info.context.at)
+    group_id, reader = _authorize_group(info, group_id), info.context.queries.reader
+    if not _selects_standing(info):  # reading every member would take most of the time
+        is_known = await groups.has_members(reader, group_id)
+        return group_rows.Group(group_id, 0, 0, 0, None) if is_known else None
+    return await groups.get_group(reader, group_id, at=info.context.at)
+
+
+def _selects_standing(info: Info) -> bool:
+    """Return whether the selection may have a number of the group itself."""
+    selected = [one for node in info.selected_fields for one in node.selections]
+    return not all(isinstance(one, SelectedField) and one.name in _CHEAP for one in selected)
 
 
 @declare(types.LearnerConnection, cost=Cost(130))

@@ -34,6 +34,12 @@ async def get_group(reader: Reader, group_id: str, *, at: datetime) -> Group | N
     return Group(**rows[0]) if rows else None
 
 
+async def has_members(reader: Reader, group_id: str) -> bool:
+    """Return whether the group has a current member."""
+    rows = await reader.fetch("read_models/group_members", "has_members", group_id=group_id)
+    return bool(rows[0]["has_members"])
+
+
 async def get_learners(
     reader: Reader,
     group_id: str,
