@@ -14,7 +14,7 @@ import msgspec
 from progress.adapters.pubsub.publisher import Message
 from progress.event_store import events
 from progress.importers import sm2
-from progress.importers.anki_log import EARLIEST, Answer
+from progress.importers.anki_log import EARLIEST, Answer, Review
 
 MAX_PAUSE = timedelta(minutes=30)  # a longer pause ends a session
 
@@ -30,11 +30,16 @@ Envelope = dict[str, Any]
 
 
 class Learner(msgspec.Struct, frozen=True):
-    """The learner of the log; a preference that is None keeps its recorded value."""
+    """The learner of the log; a preference that is None keeps its recorded value.
+
+    `shifted_days` is the number of days by which the times of the log were moved, or None. It is
+    stored with the account, so that a second import can move the log by the same number.
+    """
 
     user_id: str
     timezone: str | None = None
     day_start_hour: int | None = None
+    shifted_days: int | None = None
 
 
 def messages(learner: Learner, answers: list[Answer]) -> Iterator[Message]:
@@ -68,9 +73,7 @@ def _session_events(
     start = events.SessionStarted(session_id=key, user_id=learner.user_id, item_count=items)
     yield _envelope(learner, start, begin, key)
     for answer in session:
-        memory = sm2.repeat(memories.get(answer.card_id), answer.at, _QUALITY[answer.rating])
-        memories[answer.card_id] = memory
-        yield from _answer_events(learner, key, answer, memory)
+        yield from _answer_events(learner, key, answer, _review(answer, memories))
     completion = events.SessionCompleted(
         session_id=key,
         score=round(100 * sum(answer.correct for answer in session) / len(session)),
@@ -79,8 +82,17 @@ def _session_events(
     yield _envelope(learner, completion, end, key)
 
 
+def _review(answer: Answer, memories: dict[str, sm2.Memory]) -> Review | None:
+    """Return the review in the log, or else the review that SM-2 computes."""
+    if not isinstance(answer.review, msgspec.UnsetType):
+        return answer.review
+    memory = sm2.repeat(memories.get(answer.card_id), answer.at, _QUALITY[answer.rating])
+    memories[answer.card_id] = memory
+    return Review(memory.interval_days, memory.easiness)
+
+
 def _answer_events(
-    learner: Learner, session_id: str, answer: Answer, memory: sm2.Memory
+    learner: Learner, session_id: str, answer: Answer, scheduled: Review | None
 ) -> Iterator[Envelope]:
     kind = events.CorrectAnswerGiven if answer.correct else events.IncorrectAnswerGiven
     answered = _envelope(
@@ -94,11 +106,13 @@ def _answer_events(
         session_id,
     )
     yield answered
+    if scheduled is None:
+        return
     review = events.ReviewProcessed(
         user_id=learner.user_id,
         item_id=answer.card_id,
-        new_interval=memory.interval_days,
-        easiness_factor=memory.easiness,
+        new_interval=scheduled.interval_days,
+        easiness_factor=scheduled.easiness,
     )
     reviewed = _envelope(learner, review, answer.at, session_id)
     reviewed["metadata"]["causation_id"] = answered["event_id"]
@@ -112,7 +126,10 @@ def _account(learner: Learner, at: datetime) -> Envelope:
         timezone=learner.timezone,
         day_start_hour=learner.day_start_hour,
     )
-    return _envelope(learner, account, at, None)
+    envelope = _envelope(learner, account, at, None)
+    if learner.shifted_days is not None:
+        envelope["metadata"]["shifted_days"] = learner.shifted_days
+    return envelope
 
 
 def _envelope(

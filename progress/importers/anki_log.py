@@ -15,16 +15,27 @@ COLUMNS = ("card_id", "review_rating", "review_time", "review_duration")
 
 EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)  # The event store rejects earlier events.
 _MAX_BYTES = 256 << 20  # About six million answers.
-_MAX_MS = 86_400_000
+MAX_MS = 86_400_000
+
+
+class Review(msgspec.Struct, frozen=True, order=True):
+    """The schedule after an answer; an interval under a day is 0."""
+
+    interval_days: int
+    easiness: float
 
 
 class Answer(msgspec.Struct, frozen=True, order=True):
-    """An answer; `rating` is 1 (again, for a wrong answer), 2 (hard), 3 (good) or 4 (easy)."""
+    """An answer; `rating` is 1 (again, for a wrong answer), 2 (hard), 3 (good) or 4 (easy).
+
+    `review` is None if the answer did not change the schedule, and UNSET if the log does not say.
+    """
 
     at: datetime
     card_id: str
     rating: int
     response_time_ms: int
+    review: Review | msgspec.UnsetType | None = msgspec.UNSET
 
     @property
     def correct(self) -> bool:
@@ -109,8 +120,8 @@ def _parse_answer(row: list[str], columns: dict[str, int], line: int) -> Answer:
         at=read("review_time", _parse_time, "a date and time from the year 2000 on"),
         response_time_ms=read(
             "review_duration",
-            _between(0, _MAX_MS),
-            f"milliseconds from 0 to {_MAX_MS}",
+            _between(0, MAX_MS),
+            f"milliseconds from 0 to {MAX_MS}",
         ),
     )
 

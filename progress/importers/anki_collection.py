@@ -1,0 +1,155 @@
+"""Read a collection of Anki: the answers, and the words on the cards."""
+
+import html
+import json
+import re
+import sqlite3
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import msgspec
+
+from progress.adapters.postgres.statements import blocks
+from progress.errors import ReviewLogError
+from progress.importers import anki_log, anki_package, sm2
+from progress.importers.anki_log import EARLIEST, Answer, Review
+
+_OLDEST_SCHEMA, _NEWEST_SCHEMA = 11, 18
+_SETTINGS_TABLE_SINCE = 14
+_DEFAULT_DAY_START = 4
+_FILTERED = 3  # the type of an answer in a filtered deck
+_LOWEST_FACTOR = 1_300  # below this, a factor is 0 or a difficulty of FSRS
+_DEFAULT_EASINESS = 2.5
+_LONGEST_WORD = 100  # characters
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+_HIDDEN = re.compile(
+    r"<(style|script)\b.*?</\1>|<!--.*?-->|\[(?:sound|anki):[^\]]*\]", re.DOTALL | re.IGNORECASE
+)
+_TAG = re.compile(r"<[^>]*>")
+_CLOZE = re.compile(r"\{\{c\d+::(.*?)(?:::.*?)?\}\}", re.DOTALL)
+_READING = re.compile(r"\[[\u3040-\u30ff ]+\]")  # the kana after a word in kanji
+
+
+class Card(msgspec.Struct, frozen=True):
+    """A card: its word, and the time of the note's last change."""
+
+    card_id: str
+    word: str
+    changed_at: datetime
+
+
+class Collection(msgspec.Struct, frozen=True):
+    """A learner's record: the answers (oldest first), the cards that have a word, and settings."""
+
+    answers: list[Answer]
+    cards: list[Card]
+    day_start_hour: int
+
+
+def read(file: Path) -> Collection:
+    """Return the collection in a package or database of Anki.
+
+    Raise ReviewLogError, which names the file and the reason, if there is no readable collection
+    or no answer in it.
+    """
+    try:
+        with anki_package.open_collection(file) as connection:
+            version = _check_version(connection)
+            collection = Collection(
+                answers=_read_answers(connection),
+                cards=_read_cards(connection),
+                day_start_hour=_read_day_start(connection, version),
+            )
+    except OSError as error:
+        raise ReviewLogError(f"{file}: {error.strerror or error}") from None
+    except ReviewLogError as error:
+        raise ReviewLogError(f"{file}: {error}") from None
+    if not collection.answers:
+        raise ReviewLogError(
+            f"{file}: the collection has no answers: export it from Anki with its scheduling "
+            "information"
+        )
+    return collection
+
+
+def strip_markup(field: str) -> str:
+    """Return the text of a note's field on one line, without HTML, sounds, clozes and readings."""
+    text = _CLOZE.sub(r"\1", _HIDDEN.sub(" ", field))
+    text = html.unescape(_TAG.sub(" ", text))
+    return " ".join(_READING.sub("", text).replace("\0", " ").split())
+
+
+def _check_version(connection: sqlite3.Connection) -> int:
+    row = connection.execute(_sql("version")).fetchone()
+    version = row[0] if row else None
+    if not isinstance(version, int) or not _OLDEST_SCHEMA <= version <= _NEWEST_SCHEMA:
+        raise ReviewLogError(
+            f"expected a collection of schema {_OLDEST_SCHEMA} to {_NEWEST_SCHEMA}, found "
+            f"{version}: export it from Anki with support for older versions"
+        )
+    return version
+
+
+def _read_answers(connection: sqlite3.Connection) -> list[Answer]:
+    return [
+        Answer(
+            at=_convert_ms(number),
+            card_id=str(card),
+            rating=rating,
+            response_time_ms=min(max(milliseconds, 0), anki_log.MAX_MS),
+            review=_convert_review(interval, factor, kind),
+        )
+        for number, card, rating, interval, factor, milliseconds, kind in connection.execute(
+            _sql("answers")
+        )
+    ]
+
+
+def _convert_review(interval: int, factor: int, kind: int) -> Review | None:
+    """Return the review that the answer led to; None if the answer did not change the schedule."""
+    if kind == _FILTERED and factor == 0:
+        return None
+    days = min(max(interval, 0), sm2.LONGEST_INTERVAL)  # a negative interval is less than a day
+    easiness = factor / 1_000 if factor >= _LOWEST_FACTOR else _DEFAULT_EASINESS
+    return Review(days, min(easiness, sm2.HIGHEST_EASINESS))
+
+
+def _read_cards(connection: sqlite3.Connection) -> list[Card]:
+    rows = connection.execute(_sql("cards"))
+    cards = [
+        Card(str(card), _shorten(strip_markup(_first(fields))), _convert_ms(changed_s * 1_000))
+        for card, fields, changed_s in rows
+    ]
+    return [card for card in cards if card.word]
+
+
+def _first(fields: str) -> str:
+    return fields.partition("\x1f")[0]
+
+
+def _shorten(word: str) -> str:
+    return word if len(word) <= _LONGEST_WORD else word[: _LONGEST_WORD - 1] + "…"
+
+
+def _read_day_start(connection: sqlite3.Connection, version: int) -> int:
+    block = "day start" if version >= _SETTINGS_TABLE_SINCE else "settings"
+    row = connection.execute(_sql(block)).fetchone()
+    try:
+        value = json.loads(row[0]) if row else None
+    except ValueError:
+        return _DEFAULT_DAY_START
+    hour = value.get("rollover") if isinstance(value, dict) else value
+    return hour if type(hour) is int and 0 <= hour <= 23 else _DEFAULT_DAY_START
+
+
+def _convert_ms(number: int) -> datetime:
+    """Return the time `number` milliseconds after 1970, or the earliest time that is allowed."""
+    try:
+        return max(_EPOCH + timedelta(milliseconds=number), EARLIEST)
+    except OverflowError:
+        raise ReviewLogError(f"expected a time in milliseconds, found {number}") from None
+
+
+def _sql(block: str) -> str:
+    return blocks("importers/anki")[block]

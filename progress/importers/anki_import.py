@@ -1,0 +1,69 @@
+"""Convert any file of Anki to messages: a package, a collection, or a review log in CSV."""
+
+from pathlib import Path
+
+import msgspec
+
+from progress.adapters.pubsub.publisher import Message
+from progress.event_store import time_zones
+from progress.importers import (
+    anki_collection,
+    anki_events,
+    anki_log,
+    anki_package,
+    anki_words,
+    word_lists,
+)
+from progress.importers.anki_collection import Card
+from progress.importers.anki_log import Answer
+from progress.importers.word_lists import Word
+
+_ZONE_FILE = Path("/etc/localtime")  # on Linux and macOS, a link into the time-zone database
+
+
+class Record(msgspec.Struct, frozen=True):
+    """A learner's record: answers (oldest first), cards, and the listed words by card id.
+
+    A review log in CSV has no cards.
+    """
+
+    learner: anki_events.Learner
+    answers: list[Answer]
+    cards: list[Card] = []
+    words: dict[str, Word] = {}
+    language: str | None = None
+
+    def messages(self) -> list[Message]:
+        """Return the messages of the account, of the cards and of each session, in this order."""
+        sessions = list(anki_events.messages(self.learner, self.answers))
+        items = anki_words.messages(self.cards, self.words, self.language)
+        return [*sessions[:1], *items, *sessions[1:]]
+
+
+def read(file: Path, learner: anki_events.Learner, language: str | None = None) -> Record:
+    """Return the record in the file; raise ReviewLogError if the file cannot be read.
+
+    For a collection, the preferences that `learner` omits are those of the collection and of this
+    machine. `language` is the language of the cards' words, if it is known.
+    """
+    try:
+        is_collection = anki_package.is_collection(file)
+    except OSError:
+        is_collection = False  # the reader of review logs reports the error
+    if not is_collection:
+        return Record(learner, anki_log.read(file))
+    collection = anki_collection.read(file)
+    hour = learner.day_start_hour
+    completed = msgspec.structs.replace(
+        learner,
+        timezone=learner.timezone or find_machine_zone(),
+        day_start_hour=collection.day_start_hour if hour is None else hour,
+    )
+    words = anki_words.find_levels(collection.cards, language, word_lists.read())
+    return Record(completed, collection.answers, collection.cards, words, language)
+
+
+def find_machine_zone() -> str | None:
+    """Return the IANA zone of this machine, or None if the machine does not say."""
+    name = str(_ZONE_FILE.resolve()).rpartition("/zoneinfo/")[2]
+    return name if name in time_zones.names() else None

@@ -1,0 +1,66 @@
+"""Move a review log by whole days, so that an old log looks like a recent one."""
+
+from collections.abc import Sequence
+from datetime import UTC, date, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+import msgspec
+
+from progress.adapters.postgres.database import Connection
+from progress.adapters.postgres.statements import blocks
+from progress.importers import anki_events
+from progress.importers.anki_log import Answer
+
+
+class StoredShift(msgspec.Struct, frozen=True):
+    """The shift of a recorded log; `days` is 0 if the log was recorded as it is."""
+
+    days: int
+    timezone: str
+
+
+def shift(answers: Sequence[Answer], days: int, zone: str) -> list[Answer]:
+    """Return the answers `days` local days later.
+
+    Each session begins at its old time of day and keeps its length, so that a change to or from
+    daylight saving time moves no session to another local day.
+    """
+    if not days:
+        return list(answers)
+    shifted = []
+    for session in anki_events.sessions(answers):
+        begin = session[0].at
+        wall = begin.astimezone(ZoneInfo(zone))
+        later = wall.replace(tzinfo=None) + timedelta(days)
+        moved_by = later.replace(tzinfo=ZoneInfo(zone), fold=wall.fold).astimezone(UTC) - begin
+        shifted += [msgspec.structs.replace(answer, at=answer.at + moved_by) for answer in session]
+    return shifted
+
+
+def count_days_to_yesterday(
+    answers: Sequence[Answer], now: datetime, zone: str, day_start_hour: int
+) -> int:
+    """Return the shift in days after which the last local day of the log is yesterday."""
+    last, today = (_local_day(at, zone, day_start_hour) for at in (answers[-1].at, now))
+    return (today - last).days - 1
+
+
+def find_stored(
+    connection: Connection, learner: anki_events.Learner, answers: Sequence[Answer]
+) -> StoredShift | None:
+    """Return the shift with which this log of this learner is recorded; None if it is not."""
+    as_recorded = next(anki_events.messages(learner, list(answers[:1]))).events[0]["event_id"]
+    rows = connection.run(
+        blocks("importers/shifts")["accounts"], stream_id=f"learner-{learner.user_id}"
+    )
+    for event_id, days, zone in rows:
+        if days is not None and zone is not None:
+            return StoredShift(days, zone)
+        if str(event_id) == as_recorded:
+            return StoredShift(0, zone or "UTC")
+    return None
+
+
+def _local_day(at: datetime, zone: str, day_start_hour: int) -> date:
+    wall = at.astimezone(ZoneInfo(zone)).replace(tzinfo=None)
+    return (wall - timedelta(hours=day_start_hour)).date()

@@ -1,0 +1,27 @@
+-- The collection of Anki, a SQLite database of schema 11 to 18.
+
+-- version --
+SELECT ver FROM col;
+
+-- answers --
+-- The answers, without the entries of manual changes. `id` is the time in ms since 1970; `ivl` is the new interval in
+-- days, or negative in seconds; `factor` is the easiness in thousandths, or 0, or a difficulty of FSRS from 100 to 1,100.
+SELECT id, cid, CAST(ease AS integer), CAST(ivl AS integer), CAST(factor AS integer), CAST(time AS integer), type
+FROM revlog
+WHERE ease BETWEEN 1 AND 4
+ORDER BY id;
+
+-- cards --
+-- The cards with the fields of their notes; `mod` is the time of the note's last change in s since 1970.
+SELECT c.id, CAST(n.flds AS text), CAST(n.mod AS integer)
+FROM cards c
+JOIN notes n ON n.id = c.nid
+ORDER BY c.id;
+
+-- settings --
+-- The settings up to schema 13: a JSON object.
+SELECT conf FROM col;
+
+-- day start --
+-- The hour at which days begin, since schema 14: a JSON number.
+SELECT val FROM config WHERE key = 'rollover';

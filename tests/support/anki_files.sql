@@ -1,0 +1,45 @@
+-- Collections of Anki, with the tables of its published schemas that the import reads.
+
+-- schema 11 --
+CREATE TABLE col (id integer PRIMARY KEY, crt integer NOT NULL, mod integer NOT NULL, scm integer NOT NULL,
+    ver integer NOT NULL, dty integer NOT NULL, usn integer NOT NULL, ls integer NOT NULL, conf text NOT NULL,
+    models text NOT NULL, decks text NOT NULL, dconf text NOT NULL, tags text NOT NULL);
+CREATE TABLE notes (id integer PRIMARY KEY, guid text NOT NULL, mid integer NOT NULL, mod integer NOT NULL,
+    usn integer NOT NULL, tags text NOT NULL, flds text NOT NULL, sfld integer NOT NULL, csum integer NOT NULL,
+    flags integer NOT NULL, data text NOT NULL);
+CREATE TABLE cards (id integer PRIMARY KEY, nid integer NOT NULL, did integer NOT NULL, ord integer NOT NULL,
+    mod integer NOT NULL, usn integer NOT NULL, type integer NOT NULL, queue integer NOT NULL, due integer NOT NULL,
+    ivl integer NOT NULL, factor integer NOT NULL, reps integer NOT NULL, lapses integer NOT NULL,
+    left integer NOT NULL, odue integer NOT NULL, odid integer NOT NULL, flags integer NOT NULL, data text NOT NULL);
+CREATE TABLE revlog (id integer PRIMARY KEY, cid integer NOT NULL, usn integer NOT NULL, ease integer NOT NULL,
+    ivl integer NOT NULL, lastIvl integer NOT NULL, factor integer NOT NULL, time integer NOT NULL,
+    type integer NOT NULL);
+CREATE TABLE graves (usn integer NOT NULL, oid integer NOT NULL, type integer NOT NULL);
+CREATE INDEX ix_cards_nid ON cards (nid);
+CREATE INDEX ix_revlog_cid ON revlog (cid);
+
+-- schema 18 --
+-- What the upgrades add; real collections of this schema also have an unusual collation.
+CREATE TABLE config (key text NOT NULL PRIMARY KEY, usn integer NOT NULL, mtime_secs integer NOT NULL,
+    val blob NOT NULL) WITHOUT ROWID;
+CREATE TABLE notetypes (id integer NOT NULL PRIMARY KEY, name text NOT NULL COLLATE unicase,
+    mtime_secs integer NOT NULL, usn integer NOT NULL, config blob NOT NULL);
+CREATE UNIQUE INDEX idx_notetypes_name ON notetypes (name);
+
+-- add collection --
+INSERT INTO col VALUES (1, 0, 0, 0, :ver, 0, 0, 0, :conf, '{}', '{}', '{}', '{}');
+
+-- add setting --
+INSERT INTO config VALUES ('rollover', 0, 0, :value);
+
+-- add notetype --
+INSERT INTO notetypes VALUES (1, 'Basic', 0, 0, x'');
+
+-- add note --
+INSERT INTO notes VALUES (:id, 'guid', 1, :mod, 0, '', :fields, '', 0, 0, '');
+
+-- add card --
+INSERT INTO cards VALUES (:id, :note, 1, 0, 0, 0, 2, 2, 0, 0, 2500, 0, 0, 0, 0, 0, 0, '');
+
+-- add answer --
+INSERT INTO revlog VALUES (:id, :card, 0, :ease, :interval, 0, :factor, :time, :kind);
