@@ -1,15 +1,21 @@
 """`progress demo`: load a real learner's record into the local stack, and show the result."""
 
 import codecs
+import contextlib
 import io
 import sys
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Annotated
+from urllib.parse import urlsplit
 
 import typer
 from rich.console import Console
 
-from progress.cli import store, targets
-from progress.demo import loading, show
+from progress.adapters.postgres import database
+from progress.adapters.pubsub.publisher import Message
+from progress.cli import imports, store, targets
+from progress.demo import living, loading, own, show
 from progress.demo.graphql_client import GraphqlClient
 from progress.local import stack
 
@@ -24,24 +30,66 @@ def add_to(app: typer.Typer) -> None:
 
 
 def demo(
-    port: Annotated[int, typer.Option(min=1, max=65535, help="The page's port.")] = 8080,
+    port: Annotated[
+        int | None,
+        typer.Option(
+            min=1, max=65535, help="The page's port.", show_default=str(stack.DEFAULT_PORT)
+        ),
+    ] = None,
+    as_recorded: Annotated[
+        bool, typer.Option("--as-recorded", help="Do not move the record to the present.")
+    ] = False,
+    anki: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Show your own record: an export of Anki.")
+    ] = None,
+    user: Annotated[
+        str, typer.Option(help="With --anki, your id.", callback=imports.check_user)
+    ] = imports.OWN_USER,
 ) -> None:
     """Start the stack, load a real learner's 12,580 answers through Pub/Sub, and show charts."""
-    from progress.local import development_key, sign_in_codes
-
+    if anki and as_recorded:
+        raise typer.BadParameter("expected --anki or --as-recorded, not both")
     _replace_unencodable()
     console = Console(highlight=False)
-    show.introduce(console)
+    # Read the user's file first, because a damaged file should fail before the stack starts.
+    record = own.read(anki, user) if anki else None
+    addresses = _start(console, port)
+    with contextlib.closing(database.connect(addresses["database_url"], name="demo")) as connection:
+        if record:
+            show.introduce_own(console, record)
+            messages = own.messages(connection, record)
+        else:
+            loaded = living.prepare(connection, datetime.now(UTC), as_recorded=as_recorded)
+            show.introduce(console, loaded.shifted_days)
+            messages = loaded.messages
+    _show(console, user if anki else loading.LEARNER.user_id, messages, addresses)
+
+
+def _start(console: Console, port: int | None) -> dict[str, str]:
+    """Start the stack if it is not running; return its addresses."""
     folder = targets.data_folder()
     with console.status("starting the local stack"):
-        stack.up(folder, port, attached=False, on_answer=lambda _: None)
+        stack.up(folder, port or stack.DEFAULT_PORT, attached=False, on_answer=lambda _: None)
     addresses = stack.running(folder).addresses
-    user = loading.LEARNER.user_id
-    token = development_key.token(folder.key, user, ["learner"])
-    client = GraphqlClient(addresses["graphql_url"], token)
-    messages = loading.messages()
+    used = urlsplit(addresses["graphql_url"]).port
+    if port not in {None, used}:
+        console.print(
+            f"The local stack was running already, on port {used}; port {port} is not used. To use "
+            "it, first run `progress down`."
+        )
+    return addresses
+
+
+def _show(console: Console, user: str, messages: list[Message], addresses: dict[str, str]) -> None:
+    """Load the messages, and show the learner's charts and the next steps."""
+    from progress.local import development_key, sign_in_codes
+
+    folder = targets.data_folder()
+    client = GraphqlClient(
+        addresses["graphql_url"], development_key.token(folder.key, user, ["learner"])
+    )
     total = sum(len(message.events) for message in messages)
-    new = loading.load(console, messages, addresses)
+    new = loading.load(console, user, messages, addresses)
     # A separate caller, so that waiting does not use up the rate limit of the learner's page.
     watcher = GraphqlClient(
         addresses["graphql_url"], development_key.token(folder.key, "demo-watcher", [])

@@ -4,54 +4,25 @@ The review log contains neither the text of a card nor the skill that a word tra
 assigns text and skills by a rule, and the demo says so.
 """
 
-import csv
 import itertools
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
-from pathlib import Path
 from uuid import UUID, uuid5
 
 import msgspec
 
 from progress.adapters.pubsub.publisher import Message
 from progress.event_store import events
+from progress.importers import word_lists
 from progress.importers.anki_log import Answer
+from progress.importers.word_lists import Word
 
-DATA = Path(__file__).resolve().parent.parent.parent / "data"
-WORD_LISTS = ("cefrj-vocabulary-profile-1.5.csv", "octanove-vocabulary-profile-c1c2-1.0.csv")
 RULE = "each level gets half as many as the level below, and parts of speech determine the skills"
 
 _LEVELS = ("A1", "A2", "B1", "B2", "C1", "C2")
-_DOMAINS = {"noun": "RW", "verb": "LS", "adjective": "RL", "adverb": "WS"}
-_ALL_DOMAINS = "RWLS"
 _PUBLISHED_AT = datetime(2024, 1, 1, tzinfo=UTC)
 _ITEMS_PER_MESSAGE = 1_000
 _NAMESPACE = UUID("8f0f3c0a-3f5e-5d53-8a54-0d8f1f0c9b42")
-
-
-class Word(msgspec.Struct, frozen=True):
-    """A headword with its lowest level and the domains of all its parts of speech."""
-
-    headword: str
-    level: events.Level
-    domains: list[events.Domain]  # in the order R, W, L, S
-
-
-def words(folder: Path = DATA) -> list[Word]:
-    """Return the headwords of all lists, once each, from the easiest level to the hardest."""
-    levels: dict[str, str] = {}
-    domains: dict[str, set[str]] = {}
-    for row in _rows(folder):
-        headword, level = row["headword"].strip(), row["CEFR"]
-        levels[headword] = min(level, levels.get(headword, level))
-        domains.setdefault(headword, set()).update(_DOMAINS.get(row["pos"], _ALL_DOMAINS))
-    rows = (
-        {"headword": word, "level": levels[word], "domains": _in_order(domains[word])}
-        for word in levels
-    )
-    return sorted(
-        msgspec.convert(list(rows), list[Word]), key=lambda word: (word.level, word.headword)
-    )
 
 
 def deal(words: Iterable[Word], cards: Iterable[str]) -> dict[str, Word]:
@@ -90,6 +61,7 @@ def _publish_event(item_id: str, word: Word) -> dict[str, object]:
         domains=word.domains,
         cefr_level=word.level,
         headword=word.headword,
+        language=word_lists.LANGUAGE,
     )
     return {
         "event_id": str(uuid5(_NAMESPACE, msgspec.json.encode(item).decode())),
@@ -97,13 +69,3 @@ def _publish_event(item_id: str, word: Word) -> dict[str, object]:
         "occurred_at": _PUBLISHED_AT,
         "data": item,
     }
-
-
-def _rows(folder: Path) -> Iterator[dict[str, str]]:
-    for name in WORD_LISTS:
-        with (folder / name).open(encoding="utf-8", newline="") as text:
-            yield from csv.DictReader(text)
-
-
-def _in_order(domains: set[str]) -> list[str]:
-    return [domain for domain in _ALL_DOMAINS if domain in domains]

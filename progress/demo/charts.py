@@ -25,7 +25,8 @@ _DOMAINS = {"R": "reading", "W": "writing", "L": "listening", "S": "speaking"}
 
 def streak(streak: Streak, standing: Standing) -> Text:
     """Draw the current streak, the longest streak, and the totals."""
-    text = Text("  ").append(_format_days(streak.current), "bold").append(" in a row today.\n")
+    text = Text("  ").append(_format_days(streak.current), "bold").append(" in a row today")
+    text.append(": no answers yet today, so the streak is at risk.\n" if streak.at_risk else ".\n")
     if streak.last_study_date and not streak.current:
         text.append(
             f"  The record ends on {_format_date(streak.last_study_date)}; what was learned "
@@ -44,20 +45,21 @@ def streak(streak: Streak, standing: Standing) -> Text:
     return text
 
 
-def year(days: Iterable[Day], number: int) -> Text:
+def year(days: Iterable[Day], first: date, last: date) -> Text:
     """Draw a heatmap: a column for each week, a row for each weekday, a shade for the answers."""
-    answers = {day.date: day.answers for day in days}
+    answers = {day.date: day.answers for day in days if first <= day.date <= last}
     active = sorted(count for count in answers.values() if count)
-    monday = date(number, 1, 1) - timedelta(date(number, 1, 1).weekday())
-    weeks = range((date(number, 12, 31) - monday).days // 7 + 1)
-    ends = [min(monday + timedelta(7 * week + 6), date(number, 12, 31)) for week in weeks]
+    monday = first - timedelta(first.weekday())
+    weeks = range((last - monday).days // 7 + 1)
+    ends = [min(monday + timedelta(7 * week + 6), last) for week in weeks]
     text = Text("      " + _months(ends, 1) + "\n")
     for weekday, name in enumerate(("Mon", "   ", "Wed", "   ", "Fri", "   ", "Sun")):
         text.append(f"  {name} ", "dim")
         for week in weeks:
             day = monday + timedelta(7 * week + weekday)
             shade = _shade(answers.get(day, 0), active)
-            text.append(*((_SHADES[shade], _GREENS[shade]) if day.year == number else (" ", "")))
+            is_shown = first <= day <= last
+            text.append(*((_SHADES[shade], _GREENS[shade]) if is_shown else (" ", "")))
         text.append("\n")
     text.append("      no answers ")
     for glyph, colour in zip(_SHADES, _GREENS, strict=True):
@@ -80,6 +82,9 @@ def weeks(weeks: Sequence[Week]) -> Text:
     first, last = (week.accuracy_rate for week in (shown[0], shown[-1])) if shown else (None, None)
     text.append(f"\n        {_format_percent(first)} right in the first week, ")
     text.append(f"{_format_percent(last)} in the last.")
+    for week in shown[-2:]:
+        text.append(f"\n        The week of {_format_date(week.start)}: {week.answers:,} answers, ")
+        text.append(f"{_format_percent(week.accuracy_rate)} right.")
     return text
 
 

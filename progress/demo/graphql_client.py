@@ -40,6 +40,7 @@ class Streak(_Result, frozen=True):
     longest_start: date | None
     longest_end: date | None
     last_study_date: date | None
+    at_risk: bool = False
 
 
 class Share(_Result, frozen=True):

@@ -13,37 +13,48 @@ from progress.adapters.pubsub.publisher import Message
 from progress.demo import catalogue
 from progress.demo.graphql_client import GraphqlClient
 from progress.errors import StackError
-from progress.importers import anki_events, anki_log
+from progress.importers import anki_events, anki_log, word_lists
+from progress.importers.anki_log import Answer
 
 LEARNER = anki_events.Learner("demo-learner", "America/New_York", 4)
 
-_LOG = catalogue.DATA / "anki_reviews.csv"
+LOG = word_lists.DATA / "anki_reviews.csv"
 _DATABASE_POLL_S = 0.1
 _API_POLL_S = 0.7  # the rate limit is 100 requests a minute
 _STALL_TIMEOUT_S = 60.0
 
 
-def messages() -> list[Message]:
-    """Return the messages of the catalogue, of the learner's account and of each session."""
-    answers = anki_log.read(_LOG)
-    items = catalogue.deal(catalogue.words(), catalogue.cards(answers))
-    return [*catalogue.messages(items), *anki_events.messages(LEARNER, answers)]
+def messages(
+    learner: anki_events.Learner = LEARNER, answers: list[Answer] | None = None
+) -> list[Message]:
+    """Return the messages of the learner's account, of the catalogue and of each session.
+
+    By default, the answers are those of the demo's log, as recorded.
+    """
+    answers = anki_log.read(LOG) if answers is None else answers
+    items = catalogue.deal(word_lists.read(), catalogue.cards(answers))
+    account, *sessions = anki_events.messages(learner, answers)
+    return [account, *catalogue.messages(items), *sessions]
 
 
-def load(console: Console, messages: Sequence[Message], addresses: dict[str, str]) -> int:
+def load(
+    console: Console, user: str, messages: Sequence[Message], addresses: dict[str, str]
+) -> int:
     """Publish the messages; once all events are recorded, return how many were new.
 
-    Raise StackError if the learner is erased, because none of the learner's events would be
-    recorded.
+    The first message, the account, is recorded before the others are published, because it stores
+    the shift of the record. Raise StackError if the learner is erased, because none of the
+    learner's events would be recorded.
     """
     connection = database.connect(addresses["database_url"], name="demo")
-    if connection.run(blocks("demo/loading")["is erased"], learner=LEARNER.user_id)[0][0]:
+    if connection.run(blocks("demo/loading")["is erased"], learner=user)[0][0]:
         raise StackError(
-            "the demo's learner is erased for ever: to begin again, run `progress down` and delete "
-            "the data folder (.progress)"
+            f"the learner {user} is erased for ever: to begin again, run `progress down` and "
+            "delete the data folder (.progress)"
         )
     events = [str(event["event_id"]) for message in messages for event in message.events]
     new = missing = _missing(connection, events)
+    _publish_account(connection, messages[0], addresses)
     with terminal.progress_bar(console, "published", len(events)) as show_progress:
         publisher.publish(
             messages,
@@ -60,6 +71,23 @@ def load(console: Console, messages: Sequence[Message], addresses: dict[str, str
     _follow(console, "recorded", len(events), count_missing)
     connection.close()
     return len(new)
+
+
+def _publish_account(
+    connection: database.Connection, message: Message, addresses: dict[str, str]
+) -> None:
+    publisher.publish(
+        [message],
+        project=addresses["project_id"],
+        emulator=addresses["pubsub_emulator_host"],
+        on_published=lambda _: None,
+    )
+    event_ids = [str(event["event_id"]) for event in message.events]
+    deadline = time.monotonic() + _STALL_TIMEOUT_S
+    while _missing(connection, event_ids):
+        if time.monotonic() > deadline:
+            raise StackError("the learner's account is still not recorded: see `progress status`")
+        time.sleep(_DATABASE_POLL_S)
 
 
 def _missing(connection: database.Connection, events: list[str]) -> list[str]:

@@ -7,16 +7,41 @@ from rich.text import Text
 
 from progress.demo import catalogue, charts
 from progress.demo.graphql_client import GraphqlClient, History, Overview
+from progress.importers.anki_import import Record
+
+_PRESENT_DAYS = 60  # a record that ended within so many days is shown as a current one
 
 
-def introduce(console: Console) -> None:
+def introduce(console: Console, shifted_days: int) -> None:
     """Print what the demo shows, and which parts of the data are invented."""
+    moved = (
+        f"The record is moved by {shifted_days:,} days, so that it ended on the day before it was "
+        "loaded; a daily goal and a rest day are added. "
+        if shifted_days
+        else ""
+    )
     console.print(
         "A real learner's record: 12,580 answers to 1,205 cards, March to October 2024 (an Anki "
-        "review log, from Open Spaced Repetition). The words are replaced: each card is given a "
-        f"headword of the CEFR word lists ({catalogue.RULE}). The review intervals are those of "
-        "the SM-2 algorithm. "
+        f"review log, from Open Spaced Repetition). {moved}"
+        "The words are replaced: each card is given a headword of the CEFR word lists "
+        f"({catalogue.RULE}). The review intervals are those of the SM-2 algorithm. "
         "See data/README.md.",
+        style="dim",
+    )
+
+
+def introduce_own(console: Console, record: Record) -> None:
+    """Print what the user's own file contains."""
+    cards = len({answer.card_id for answer in record.answers})
+    levels = (
+        f" {len(record.words):,} of {len(record.cards):,} cards have a word of the CEFR lists, "
+        "which give its level."
+        if record.words
+        else " The cards' words are not those of the English CEFR lists, so they have no level."
+    )
+    console.print(
+        f"Your record: {len(record.answers):,} answers to {cards:,} cards."
+        f"{levels if record.cards else ''}",
         style="dim",
     )
 
@@ -34,17 +59,30 @@ def report_new(console: Console, new: int, total: int) -> None:
 def show_charts(console: Console, client: GraphqlClient) -> None:
     """Query GraphQL, and draw the results."""
     overview = client.overview()
-    last = overview.streak.last_study_date or overview.due_forecast[0].date
-    history = client.history(date(last.year, 1, 1) - timedelta(6), date(last.year, 12, 31))
-    for title, chart in _charts(overview, history, last):
+    first, last = _choose_period(overview)
+    history = client.history(first - timedelta(6), last)
+    for title, chart in _charts(overview, history, first, last):
         console.print()
         console.rule(f"[bold]{title}", align="left", style="dim")
         console.print(chart)
 
 
-def _charts(overview: Overview, history: History, last: date) -> list[tuple[str, Text]]:
+def _choose_period(overview: Overview) -> tuple[date, date]:
+    """Return the last year up to today, or for an old record the calendar year of its last day."""
+    today = overview.due_forecast[0].date
+    last = overview.streak.last_study_date or today
+    if (today - last).days <= _PRESENT_DAYS:
+        return today - timedelta(364), today
+    return date(last.year, 1, 1), date(last.year, 12, 31)
+
+
+def _charts(
+    overview: Overview, history: History, first: date, last: date
+) -> list[tuple[str, Text]]:
+    is_calendar_year = (first.month, first.day, last.month) == (1, 1, 12)
+    title = f"The year {last.year}" if is_calendar_year else "The last year"
     drawn = [
-        (f"The year {last.year}", charts.year(history.daily_stats, last.year)),
+        (title, charts.year(history.daily_stats, first, last)),
         ("Answers by week", charts.weeks(history.weekly_stats)),
         ("Levels", charts.levels(overview.level_stats)),
         ("Skills", charts.domains(overview.domain_stats)),

@@ -14,6 +14,8 @@ from progress.local import data_folder, postgres, processes, readiness
 from progress.local.data_folder import DataFolder, State
 from progress.local.parts import ROOT
 
+DEFAULT_PORT = 8080  # of the page
+
 _START_TIMEOUT_S = 120.0
 _STOP_TIMEOUT_S = 45.0
 

@@ -16,6 +16,9 @@ from progress.demo import catalogue, charts
 from progress.demo.graphql_client import Day, DueDay, History, Overview, Share, Week
 from progress.event_store import envelope
 from progress.event_store.event_parser import Message, ParsedEvent
+from progress.importers import word_lists
+
+YEAR = date(2024, 1, 1), date(2024, 12, 31)
 
 counts = st.integers(0, 100_000)
 days_of_2024 = st.dates(date(2024, 1, 1), date(2024, 12, 31))
@@ -45,7 +48,7 @@ def lines(chart: Text) -> list[str]:
 
 def cells(answers: dict[date, int]) -> dict[date, str]:
     """Return the glyph of each day in the heatmap of 2024."""
-    chart = lines(charts.year([day(at, count) for at, count in answers.items()], 2024))
+    chart = lines(charts.year([day(at, count) for at, count in answers.items()], *YEAR))
     rows = [line[6:].ljust(53) for line in chart[1:8]]
     return {
         at: rows[at.weekday()][(at - date(2024, 1, 1)).days // 7]
@@ -71,7 +74,8 @@ def test_days_with_more_answers_never_get_a_lighter_shade(answers: dict[date, in
 
 
 def test_the_heatmap_shows_all_days_of_a_year_that_begins_on_a_sunday() -> None:
-    chart = lines(charts.year([day(date(2023, 1, 1), 5), day(date(2023, 12, 31), 5)], 2023))
+    first, last = date(2023, 1, 1), date(2023, 12, 31)
+    chart = lines(charts.year([day(first, 5), day(last, 5)], first, last))
     assert chart[7][6] != "·"
     assert chart[7].rstrip()[-1] != "·"
 
@@ -130,13 +134,13 @@ def test_the_charts_show_the_whole_overview() -> None:
 
 
 def test_the_heatmap_of_the_demo_learner_marks_61_days() -> None:
-    shown = lines(charts.year(history().daily_stats, 2024))
+    shown = lines(charts.year(history().daily_stats, *YEAR))
     assert "61 days with answers" in shown[-1]
     assert sum(len(line[6:].replace("·", "").replace(" ", "")) for line in shown[1:8]) == 61
 
 
 def test_every_card_gets_a_headword_and_every_headword_gets_an_item() -> None:
-    words = catalogue.words()
+    words = word_lists.read()
     cards = [str(number) for number in range(1_205)]
     items = catalogue.deal(words, cards)
     assert sorted(items.values(), key=lambda w: (w.level, w.headword)) == words
@@ -147,6 +151,6 @@ def test_every_card_gets_a_headword_and_every_headword_gets_an_item() -> None:
 
 
 def test_a_headword_with_several_levels_gets_the_lowest_level() -> None:
-    levels = {word.headword: word.level for word in catalogue.words()}
+    levels = {word.headword: word.level for word in word_lists.read()}
     assert len(levels) == 8_657
     assert (levels["a"], levels["cloak"]) == ("A1", "C1")

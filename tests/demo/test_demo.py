@@ -3,6 +3,8 @@
 import functools
 import json
 import re
+import subprocess
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,15 +14,17 @@ import pytest
 from progress import settings
 from progress.adapters.postgres import database
 from progress.adapters.postgres.statements import blocks
-from progress.demo import catalogue, loading
+from progress.demo import loading
+from progress.importers import word_lists
 from progress.local import ports, readiness
-from tests.support import folders, programs
+from tests.support import anki_files, command_server, folders, programs
+from tests.support.anki_files import Entry
 
 
 @functools.cache
 def total() -> int:
-    """Return the number of the demo's events, which would take too long at import."""
-    return sum(len(message.events) for message in loading.messages())
+    """Return the number of the demo's events: those of the log, a goal and a rest day."""
+    return sum(len(message.events) for message in loading.messages()) + 2
 
 
 def expected_counts() -> dict[str, int]:
@@ -40,6 +44,16 @@ class Stack:
             PROGRESS_DATA_DIR=str(self.folder), NO_COLOR="1", COLUMNS="80"
         )
         return programs.progress(command, environment)
+
+    def run(self, *command: str) -> subprocess.CompletedProcess[str]:
+        """Run a command that may fail."""
+        return subprocess.run(
+            [*command_server.command(), *command],
+            env=settings.child_env(PROGRESS_DATA_DIR=str(self.folder), NO_COLOR="1", COLUMNS="80"),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
 
     def demo(self) -> list[str]:
         return self.progress("demo", "--port", str(self.port)).splitlines()
@@ -87,9 +101,8 @@ def test_a_first_run_records_each_event_once(stack: Stack, first: list[str]) -> 
 def test_the_demo_shows_the_known_facts_of_the_review_log(first: list[str]) -> None:
     shown = "\n".join(first)
     for fact in (
-        "0 days in a row today",
+        "24 days in a row today: no answers yet today, so the streak is at risk",
         "The longest run: 24 days",
-        "The record ends on 6 October 2024",
         "64 sessions",
         "71 % of all answers right",
         "61 days with answers",
@@ -118,6 +131,13 @@ def test_the_demo_ends_with_the_next_steps_and_does_not_print_a_token(
     assert "progress down" in end
 
 
+def test_the_demo_ends_yesterday_and_compares_the_last_weeks(first: list[str]) -> None:
+    shown = " ".join(" ".join(first).split())
+    assert re.search(r"The record is moved by [\d,]+ days", shown)
+    assert "The last year" in shown
+    assert len(re.findall(r"The week of .*: [\d,]+ answers, \d+ % right", shown)) == 2
+
+
 def test_a_second_run_does_not_add_events(
     stack: Stack, first: list[str], second: list[str]
 ) -> None:
@@ -133,13 +153,38 @@ def without_code(lines: list[str]) -> list[str]:
     return [line for line in lines if "#sign-in=" not in line]
 
 
+def test_a_moved_record_is_not_loaded_as_recorded_as_well(stack: Stack, second: list[str]) -> None:
+    refused = stack.run("demo", "--as-recorded")
+    assert refused.returncode == 1
+    assert "progress down" in refused.stderr.splitlines()[-1]
+
+
+def test_the_demo_says_that_a_running_stack_has_another_port(
+    stack: Stack, second: list[str]
+) -> None:
+    shown = " ".join(stack.run("demo", "--as-recorded", "--port", "1").stdout.split())
+    assert f"running already, on port {stack.port}; port 1 is not used" in shown
+
+
 def test_the_import_command_publishes_the_same_events_as_the_demo(
     stack: Stack, second: list[str]
 ) -> None:
     learner = loading.LEARNER
-    file = catalogue.DATA / "anki_reviews.csv"
+    file = word_lists.DATA / "anki_reviews.csv"
     options = ["--user", learner.user_id, "--zone", str(learner.timezone)]
     output = stack.progress("import", "anki", str(file), *options, "--day-start", "4")
     assert "25,289 events published: 12,580 answers to 1,205 cards in 64 sessions" in output
     stack.await_delivery()
     assert stack.counts() == expected_counts()
+
+
+def test_the_users_own_collection_is_shown(stack: Stack, second: list[str], tmp_path: Path) -> None:
+    notes = dict(enumerate(("apple", "house", "water"), start=1))
+    start_ms = (time.time_ns() // 10**9 - 3_600) * 1_000
+    entries = [Entry(start_ms + card * 5_000, card) for card in notes]
+    file = anki_files.make_collection(tmp_path / "own.anki2", notes, entries)
+    shown = " ".join(stack.progress("demo", "--anki", str(file)).split())
+    assert "Your record: 3 answers to 3 cards. 3 of 3 cards have a word" in shown
+    assert "1 day in a row today" in shown
+    again = stack.progress("demo", "--anki", str(file))
+    assert "New: nothing" in again

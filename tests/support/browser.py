@@ -100,7 +100,7 @@ def stack() -> Iterator[Stack]:
     with folders.create("page") as folder:
         stack = Stack(folder, ports.reserve())
         try:
-            stack.progress("demo", "--port", str(stack.port))
+            stack.progress("demo", "--as-recorded", "--port", str(stack.port))
             yield stack
         finally:
             stack.progress("down")

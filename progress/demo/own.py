@@ -1,0 +1,29 @@
+"""The user's own record in Anki, for the demo."""
+
+from pathlib import Path
+
+from progress.adapters.postgres.database import Connection
+from progress.adapters.pubsub.publisher import Message
+from progress.demo import catalogue, loading
+from progress.importers import anki_events, anki_import, anki_log, shifts, word_lists
+from progress.importers.anki_import import Record
+
+
+def read(file: Path, user: str) -> Record:
+    """Return the record in the file; raise ReviewLogError if the file cannot be read."""
+    return anki_import.read(file, anki_events.Learner(user))
+
+
+def messages(connection: Connection, record: Record) -> list[Message]:
+    """Return the messages of the record, and the words of the lists that the cards lack.
+
+    These words show how much of each level is left. They are omitted if no card is in the lists,
+    and if the demo's own catalogue is loaded, because it has every word.
+    """
+    account, *rest = record.messages()
+    is_demo_loaded = shifts.find_stored(connection, loading.LEARNER, anki_log.read(loading.LOG))
+    if not record.words or is_demo_loaded:
+        return [account, *rest]
+    known = {word.headword for word in record.words.values()}
+    others = [word for word in word_lists.read() if word.headword not in known]
+    return [account, *catalogue.messages(catalogue.deal(others, [])), *rest]
