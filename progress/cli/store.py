@@ -1,4 +1,4 @@
-"""`progress migrate`, `status`, `events`, `batch`, `contract`: the event store."""
+"""`progress migrate`, `status`, `batch`, `contract`: the event store."""
 
 import contextlib
 from datetime import UTC, datetime
@@ -13,21 +13,19 @@ from progress import settings
 from progress.adapters.postgres import logins, migrations
 from progress.adapters.postgres.database import Connection
 from progress.adapters.postgres.statements import blocks
-from progress.cli import targets
-from progress.event_store import log
-from progress.event_store.log import StoredEvent
+from progress.adapters.pubsub.undelivered import Undelivered
+from progress.cli import confirmations, targets
 from progress.local import readiness
 from progress.operations import records
 from progress.projections import batch, drop_unused, rebuild
 from progress.projections import schema as read_model_schema
 
-_PAGE = 1_000
 _BATCH_TIMEOUT_S = 600.0
 
 
 def add_to(app: typer.Typer) -> None:
     """Add these commands to `app`."""
-    for command in (migrate, status, events):
+    for command in (migrate, status):
         app.command()(command)
     app.command("batch")(batch_command)
     app.command("contract")(contract_command)
@@ -50,10 +48,16 @@ def migrate() -> None:
     for login in database_logins:
         typer.echo(f"{login.name} logs in as {login.group}")
     typer.echo("The read models are built." if created else "The read models exist already.")
+    if (applied or created) and targets.is_stack_running():
+        typer.echo(
+            "The local stack still runs with what it had read before: restart it with "
+            "`progress down` and `progress up`."
+        )
 
 
-def contract_command() -> None:
+def contract_command(yes: confirmations.Yes = False) -> None:
     """Drop the read models of other versions; run this when only this version serves queries."""
+    confirmations.ask("Drop the read models of all other versions?", yes=yes)
     connection = targets.connect()
     try:
         for schema in drop_unused.run(connection):
@@ -63,9 +67,14 @@ def contract_command() -> None:
     typer.echo(f"Kept: {read_model_schema.schema_name()}.")
 
 
-def batch_command() -> None:
+def batch_command(
+    as_json: Annotated[bool, typer.Option("--json", help="As one JSON object.")] = False,
+) -> None:
     """Run the batch job now; if a scheduled run is in progress, first wait until it ends."""
     report = run_batch()
+    if as_json:
+        typer.echo(msgspec.json.encode(report).decode())
+        return
     typer.echo(
         f"{report.learners} learners folded, {report.swept} events swept up, "
         f"{report.replayed} dead letters replayed"
@@ -92,7 +101,7 @@ def run_batch() -> batch.Report:
 def status(
     as_json: Annotated[bool, typer.Option("--json", help="As one JSON object.")] = False,
 ) -> None:
-    """Count the events and dead letters, and show the lag of the projections."""
+    """Count events, dead letters and undelivered messages, and show the projections' lag."""
     connection = targets.connect()
     counts = _rows(connection, "event_store/status", "counts")[0]
     read_model_schema.set_search_path(connection)
@@ -100,44 +109,36 @@ def status(
     connection.close()
     for projection in projections:
         del projection["updated_at"]
+    undelivered = targets.count_undelivered()
     if as_json:
-        typer.echo(msgspec.json.encode(counts | {"projections": projections}).decode())
+        held = None if undelivered is None else [each._asdict() for each in undelivered]
+        report = counts | {"projections": projections, "undelivered": held}
+        typer.echo(msgspec.json.encode(report).decode())
         return
-    _show(counts, projections)
+    _show(counts, projections, undelivered)
 
 
-def _show(counts: dict[str, object], projections: list[dict[str, object]]) -> None:
-    console = Console()
+def _show(
+    counts: dict[str, object],
+    projections: list[dict[str, object]],
+    undelivered: list[Undelivered] | None,
+) -> None:
+    console = Console(highlight=False)
     console.print("  ".join(f"{name.replace('_', ' ')} {n:,}" for name, n in counts.items()))
+    if undelivered is None:
+        console.print("Pub/Sub's undelivered messages are unknown.")
+    else:
+        held = sum(each.messages for each in undelivered)
+        console.print(f"{held:,} messages in Pub/Sub are not delivered yet.")
+        for each in undelivered:
+            if each.messages:
+                console.print(f"  {each.messages:,} of {each.subscription}", soft_wrap=True)
     table = Table("projection", "", "events behind", "seconds behind", "status", box=None)
     for row in projections:
         kind = "realtime" if row["realtime"] else "batch"
         behind = (f"{row['events_behind']:,}", f"{row['seconds_behind']:.1f}")
         table.add_row(str(row["name"]), kind, *behind, str(row["status"]))
     console.print(table)
-
-
-def events(
-    user: Annotated[str | None, typer.Option(help="Only this learner's events.")] = None,
-) -> None:
-    """Print the audit trail: every event as it was recorded, one JSON object per line."""
-    connection = targets.connect()
-    if user is None:
-        position = 1
-        while page := log.read_all_events(connection, position, _PAGE):
-            _print(page)
-            position = page[-1].global_position + 1
-    else:
-        version, stream = 1, f"learner-{user}"
-        while page := log.read_events(connection, stream, version, version + _PAGE - 1):
-            _print(page)
-            version = page[-1].stream_version + 1
-    connection.close()
-
-
-def _print(page: list[StoredEvent]) -> None:
-    for event in page:
-        typer.echo(msgspec.json.encode(event).decode())
 
 
 def _rows(

@@ -11,12 +11,13 @@ from uuid import UUID
 from progress import settings
 from progress.adapters import startup
 from progress.adapters.postgres.database import Connection
+from progress.adapters.pubsub.undelivered import Undelivered
 from progress.adapters.storage.storage import Storage
 from progress.archive import location
-from progress.errors import SettingsError, StackError
+from progress.errors import PubSubUnavailable, SettingsError, StackError
 from progress.operations import erasure_ledger
 from progress.projections.notifications import Publisher
-from progress.settings import Settings
+from progress.settings import LOCAL_PROJECT, Settings
 
 if TYPE_CHECKING:
     from progress.local.data_folder import DataFolder
@@ -49,6 +50,16 @@ def _stack() -> dict[str, str]:
         return stack.running(data_folder()).addresses
     except StackError as error:
         raise SettingsError(f"{error}, or set DATABASE_URL") from None
+
+
+def is_stack_running() -> bool:
+    """Return whether the local stack is running, and is what commands use."""
+    if _database_settings():
+        return False
+    try:
+        return bool(_stack())
+    except SettingsError:
+        return False
 
 
 def redis() -> str:
@@ -109,6 +120,23 @@ def pubsub() -> tuple[str, str]:
 
     addresses = stack.running(data_folder()).addresses
     return addresses["project_id"], addresses["pubsub_emulator_host"]
+
+
+def count_undelivered() -> list[Undelivered] | None:
+    """Return the messages that Pub/Sub still holds, by subscription; None if this is unknown."""
+    from progress.adapters.pubsub import undelivered
+
+    current = settings.current()
+    emulator = current.pubsub_emulator_host
+    try:
+        if not emulator and not _database_settings():
+            emulator = _stack()["pubsub_emulator_host"]
+        # Without a project, looking for credentials would take seconds.
+        if emulator or current.pubsub_project_id != LOCAL_PROJECT:
+            return undelivered.count(current.pubsub_project_id, emulator)
+    except (PubSubUnavailable, SettingsError):
+        pass
+    return None
 
 
 def call_workers(operation_ids: Sequence[UUID]) -> None:

@@ -126,6 +126,41 @@ def read_all_events(connection: Connection, from_position: int, limit: int) -> l
     return _read(connection, "read all", from_position=from_position, limit=limit)
 
 
+def read_from(
+    connection: Connection, from_position: int, limit: int, event_type: str | None
+) -> list[StoredEvent]:
+    """Return at most `limit` events of a type, or of all types, starting at `from_position`."""
+    if event_type is None:
+        return read_all_events(connection, from_position, limit)
+    return _read(
+        connection,
+        "read type",
+        event_type=event_type,
+        from_position=from_position,
+        limit=limit,
+    )
+
+
+def find_position(connection: Connection, at: datetime) -> int:
+    """Return the position from which on the events were recorded at this time or later."""
+    position: int = connection.run(blocks("event_store/log")["position at"], at=at)[0][0]
+    return position
+
+
+def find_newest(
+    connection: Connection, from_position: int, event_type: str | None, limit: int
+) -> int:
+    """Return the position of the first of the `limit` newest matching events."""
+    rows = connection.run(
+        blocks("event_store/log")["newest"],
+        from_position=from_position,
+        event_type=event_type,
+        limit=limit,
+    )
+    position: int = rows[0][0]
+    return position
+
+
 def read_events_by_type(
     connection: Connection,
     event_type: str,

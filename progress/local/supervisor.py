@@ -13,7 +13,7 @@ from typing import Any
 
 from progress import settings
 from progress.errors import ProgressError, StackError
-from progress.local import data_folder, development_key, plan, postgres, processes
+from progress.local import data_folder, development_key, plan, postgres, processes, schedule
 from progress.local.data_folder import DataFolder, State
 from progress.local.issuer import Issuer
 from progress.local.log_files import LogSockets, OwnLog
@@ -21,8 +21,6 @@ from progress.local.parts import Part
 from progress.local.ports import HOST
 
 log = logging.getLogger("progress.local")
-
-BATCH_INTERVAL_S = 300.0  # the interval in Cloud Scheduler
 
 _READY_TIMEOUT_S = 60.0
 _STOP_TIMEOUT_S = 10.0
@@ -267,9 +265,7 @@ async def _run(supervisor: Supervisor, stack: plan.Plan, folder: DataFolder) -> 
     if not any(part.then for part in (*stack.independent, *stack.dependent)):
         await supervisor.run(stack.topology)
     supervisor.set_ready()
-    while True:
-        await supervisor.try_run(stack.batch)
-        await asyncio.sleep(BATCH_INTERVAL_S)
+    await schedule.keep(folder, lambda: supervisor.try_run(stack.batch))
 
 
 def main() -> None:

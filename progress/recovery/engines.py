@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import signal
 import threading
 import time
 from collections.abc import Callable
@@ -57,7 +58,8 @@ def _run_pool(
 
 
 def _end_with_parent() -> None:
-    """End this process when its parent is killed, because nobody waits for it any more."""
+    """End this process when its parent is killed, and silently at Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Python's handler would print a traceback
     parent = multiprocessing.parent_process()
     if parent:
         threading.Thread(target=_await_end, args=(parent.sentinel,), daemon=True).start()

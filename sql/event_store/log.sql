@@ -31,6 +31,30 @@ WHERE global_position >= event_store.position_at(:from_timestamp)
 ORDER BY global_position
 LIMIT :limit;
 
+-- read type --
+SELECT global_position, event_id, stream_id, stream_version, event_type, event_data, metadata,
+    occurred_at, created_at
+FROM event_store.events
+WHERE global_position >= :from_position AND event_type = :event_type
+ORDER BY global_position
+LIMIT :limit;
+
+-- position at --
+-- The position of the first event that was recorded at this time or later; the next position if there is none.
+SELECT coalesce(event_store.position_at(:at), (SELECT coalesce(max(global_position), 0) + 1 FROM event_store.events));
+
+-- newest --
+-- The position of the first of the newest events from a position on; that position if there are none.
+SELECT coalesce(min(n.global_position), :from_position)
+FROM (
+    SELECT e.global_position
+    FROM event_store.events e
+    WHERE e.global_position >= :from_position
+      AND (CAST(:event_type AS text) IS NULL OR e.event_type = :event_type)
+    ORDER BY e.global_position DESC
+    LIMIT :limit
+) n;
+
 -- save snapshot --
 INSERT INTO event_store.snapshots
     (stream_id, stream_version, fingerprint, newest_occurred_at, state)

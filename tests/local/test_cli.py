@@ -50,6 +50,12 @@ def test_an_unreachable_database_or_a_full_output_device_gives_a_one_line_error(
         assert (ran.returncode, ran.stderr.count("\n")) == (1, 1), ran.stderr
 
 
+def test_the_version_and_the_shell_completion_are_available() -> None:
+    version = CliRunner().invoke(cli.app, ["--version"])
+    assert (version.exit_code, version.output) == (0, "progress 0.1.0\n")
+    assert "--install-completion" in CliRunner().invoke(cli.app, ["--help"]).output
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -57,6 +63,8 @@ def test_an_unreachable_database_or_a_full_output_device_gives_a_one_line_error(
         *[("token", "--user", ""), ("token", "--user", "u", "--role", "king")],
         *[("token", "--user", "u", *role, "--group", "g") for role in ((), ("--role", "admin"))],
         ("token", "--user", "u", "--role", "teacher", *("--group", "g") * 51),
+        *[("events", "--since", "soon"), ("demo", "--anki", "f", "--as-recorded")],
+        *[("import", "anki", "f", "--language", "e"), ("import", "anki", "f", "--user", "")],
     ],
 )
 def test_wrong_usage_gives_exit_code_2(arguments: tuple[str, ...]) -> None:

@@ -81,6 +81,17 @@ def assert_failed(answer: subprocess.CompletedProcess[str], *words: str) -> None
         assert word in answer.stderr
 
 
+def assert_page_and_schedule(stack: Stack) -> None:
+    """Assert that the page can be opened, and the batch job's schedule be changed."""
+    assert "#sign-in=" in stack.run("open", "--user", "u").stdout
+    assert "ENABLED" in stack.run("schedule", "list").stdout
+    assert "is paused." in stack.run("schedule", "pause").stdout
+    assert "PAUSED" in stack.run("schedule", "list", "--json").stdout
+    assert "is started." in stack.run("schedule", "run").stdout
+    assert "is enabled." in stack.run("schedule", "resume").stdout
+    assert_failed(stack.run("schedule", "pause", "x"), "only has progress-batch")
+
+
 def have_ended(pids: dict[str, list[int]]) -> bool:
     """Return whether all of these processes have ended; a zombie counts as ended."""
     for pid in (pid for numbers in pids.values() for pid in numbers):
@@ -103,6 +114,7 @@ def test_a_stack_starts_and_counts_events_and_leaves_no_process_behind(stack: St
     again = stack.up()
     assert again.returncode == 0
     assert "is already running" in again.stdout
+    assert_page_and_schedule(stack)
 
     envelopes = [
         {"event_id": str(uuid.uuid4()), "event_type": kind, "data": data,

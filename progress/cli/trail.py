@@ -1,0 +1,104 @@
+"""`progress events`: the audit trail."""
+
+import contextlib
+import re
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Annotated
+
+import msgspec
+import typer
+
+from progress.adapters.postgres.database import Connection
+from progress.cli import targets
+from progress.event_store import log
+from progress.event_store.log import StoredEvent
+
+_PAGE = 1_000
+_POLL_INTERVAL_S = 0.5
+_AGE = re.compile(r"(\d{1,6})([smhd])")
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add this command to `app`."""
+    app.command()(events)
+
+
+def _parse_time(value: str | None) -> datetime | None:
+    """Return the time of an age such as 15m, or of an ISO 8601 time (UTC without an offset)."""
+    if value is None:
+        return None
+    if age := _AGE.fullmatch(value):
+        return datetime.now(UTC) - timedelta(**{_UNITS[age[2]]: int(age[1])})
+    try:
+        at = datetime.fromisoformat(value)
+        return (at if at.tzinfo else at.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise typer.BadParameter("expected a time, or an age such as 30s, 15m, 2h or 7d") from None
+
+
+def events(
+    user: Annotated[str | None, typer.Option(help="Only this learner's events.")] = None,
+    kind: Annotated[
+        str | None, typer.Option("--type", metavar="TYPE", help="Only events of this type.")
+    ] = None,
+    since: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TIME|AGE", help="Only events recorded since then; an age such as 2h."
+        ),
+    ] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Only the newest events.")] = None,
+    follow: Annotated[
+        bool, typer.Option("--follow", "-f", help="Then print new events until Ctrl-C.")
+    ] = False,
+) -> None:
+    """Print the audit trail: every event as it was recorded, one JSON object per line."""
+    begin = _parse_time(since)
+    with contextlib.closing(targets.connect()) as connection:
+        position = log.find_position(connection, begin) if begin else 1
+        if limit and user is None:
+            position = log.find_newest(connection, position, kind, limit)
+        pages = _read_pages(connection, user, kind, position)
+        recorded: Iterable[StoredEvent] = _read_recorded(pages)
+        for event in deque(recorded, maxlen=limit) if limit else recorded:
+            _print(event)
+        while follow:
+            for event in _read_recorded(pages):
+                _print(event)
+            time.sleep(_POLL_INTERVAL_S)
+
+
+def _read_recorded(pages: Iterator[list[StoredEvent] | None]) -> Iterator[StoredEvent]:
+    """Yield the events up to the end of the log."""
+    while (page := next(pages)) is not None:
+        yield from page
+
+
+def _read_pages(
+    connection: Connection, user: str | None, kind: str | None, position: int
+) -> Iterator[list[StoredEvent] | None]:
+    """Yield pages of matching events from `position` on, and None whenever there are no more."""
+    version = 1
+    while True:
+        if user is None:
+            page = matching = log.read_from(connection, position, _PAGE, kind)
+        else:
+            page = log.read_events(connection, f"learner-{user}", version, version + _PAGE - 1)
+            matching = [
+                event
+                for event in page
+                if event.global_position >= position and kind in {None, event.event_type}
+            ]
+        yield matching if page else None
+        if page and user is None:
+            position = page[-1].global_position + 1
+        elif page:
+            version = page[-1].stream_version + 1
+
+
+def _print(event: StoredEvent) -> None:
+    typer.echo(msgspec.json.encode(event).decode())
