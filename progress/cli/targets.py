@@ -44,8 +44,10 @@ def _database_settings() -> Settings | None:
 
 
 def _stack() -> dict[str, str]:
-    from progress.local import stack
-
+    try:
+        from progress.local import stack
+    except ModuleNotFoundError:
+        raise SettingsError("there is no local stack here: set DATABASE_URL") from None
     try:
         return stack.running(data_folder()).addresses
     except StackError as error:
