@@ -4,8 +4,8 @@
 SELECT ver FROM col;
 
 -- answers --
--- The answers, without the entries of manual changes. `id` is the time in ms since 1970; `ivl` is the new interval in
--- days, or negative in seconds; `factor` is the easiness in thousandths, or 0, or a difficulty of FSRS from 100 to 1,100.
+-- The answers, without the entries of manual changes. `id` is the time in ms since 1970. `ivl` is the new interval in
+-- days, or negative in seconds. `factor` is the easiness in thousandths, or 0, or FSRS's difficulty from 100 to 1,100.
 SELECT id, cid, CAST(ease AS integer), CAST(ivl AS integer), CAST(factor AS integer), CAST(time AS integer), type
 FROM revlog
 WHERE ease BETWEEN 1 AND 4
