@@ -17,6 +17,7 @@ const QUERY = `query Items($user: ID, $filter: ItemFilter, $order: ItemOrder, $l
   }
 }`;
 const DEBOUNCE_MS = 60;
+const MAX_AGE_MS = 60_000; // of a list to which "back" returns
 const MAX_RESULTS = 50; // of earlier searches, so that a deleted letter needs no request
 
 // The values of each control, and the order of each filter unless another one is selected.
@@ -36,26 +37,27 @@ export class ItemList {
   /** `user` is null for the caller's own items; `parameters` are those of the URL. */
   constructor(element, user, parameters, shell) {
     Object.assign(this, { element, user, shell, view: parse(parameters), results: new Map(), problem: null });
+    Object.assign(this, { hash: location.hash, scroll: 0 });
     this.closing = new AbortController();
     this.retry = new Retry(() => this.load());
     this.listen();
-    this.restore();
-    this.load();
+    if (!this.restore()) this.load();
   }
 
   close() {
-    left = { hash: location.hash, result: this.result, scroll: scrollY };
+    left = { hash: this.hash, result: this.result, scroll: this.scroll, at: Date.now() };
     this.closing.abort();
     this.request?.abort();
     this.retry.stop();
     clearTimeout(this.typing);
   }
 
+  /** Show the list that was left last. Return false if it is another list, or old. */
   restore() {
-    if (left?.hash !== location.hash || !left.result) return;
-    this.result = left.result;
-    this.draw();
+    if (left?.hash !== this.hash || !left.result || Date.now() > left.at + MAX_AGE_MS) return false;
+    this.update(this.view, left.result);
     scrollTo(0, left.scroll);
+    return true;
   }
 
   /** Load the first page or, with `more`, the next page. A newer request aborts an older one. */
@@ -113,6 +115,7 @@ export class ItemList {
     const isSearch = 'search' in changes;
     if (!isSearch) this.results.clear();
     history[isSearch ? 'replaceState' : 'pushState'](null, '', itemList(this.user, format(this.view)));
+    this.hash = location.hash;
     clearTimeout(this.typing);
     const isKnown = isSearch && this.find(this.view.search);
     this.typing = setTimeout(() => this.load(), isSearch && !isKnown ? DEBOUNCE_MS : 0);
@@ -127,6 +130,7 @@ export class ItemList {
     on('change', ({ target }) => target.name in CONTROLS && this.change({ [target.name]: target.value }));
     on('click', ({ target }) => target.closest('[data-more]') && this.load(true));
     on('keydown', (event) => this.key(event));
+    addEventListener('scroll', () => { this.scroll = scrollY; }, { signal: this.closing.signal, passive: true });
   }
 
   /** The arrow keys move from the search through the rows. */
