@@ -25,7 +25,8 @@ from progress.projections.projector import Projector
 Progress = Callable[[float], None]
 
 README = Path(__file__).with_name("export_user.html")
-TABLES = ("daily", "weekly", "hourly", "items", "domains", "levels")  # COPY blocks
+# COPY blocks
+TABLES = ("daily", "weekly", "hourly", "items", "domains", "levels", "rest_days", "goals")
 
 _FILE = "operations/export_user"
 _RETRY_INTERVAL_S = 0.2  # while another worker folds the shard

@@ -34,8 +34,10 @@ REALTIME = (
     ReadModel("completions", internal="first completions of sessions: daily_stats sums them"),
     ReadModel("daily_stats", field="dailyStats"),
     ReadModel("hourly_stats", field="hourlyStats"),
+    ReadModel("rest_days", field="restDays"),
     ReadModel("learning_streaks", field="streak"),
     ReadModel("member_weeks", internal="the last days of members: group and learners read them"),
+    ReadModel("goals", field="goal"),
     ReadModel("user_progress", field="userProgress"),
 )
 BATCH = (

@@ -29,7 +29,7 @@ _RELATIONS = (
     *("items", "completions", "reviews"),
     *("chained_reviews", "item_stats", "item_difficulty", "item_days"),
     *("group_members", "group_items"),
-    *("daily_stats", "hourly_stats", "learning_streaks", "user_progress"),
+    *("daily_stats", "hourly_stats", "rest_days", "learning_streaks", "goals", "user_progress"),
     "member_weeks",
     *("item_places", "catalogue_counts", "catalogue_shares", "mastery_days", "weekly_stats"),
 )

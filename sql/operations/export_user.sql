@@ -108,6 +108,22 @@ COPY (
     ORDER BY s.item_id
 ) TO STDOUT (FORMAT csv, HEADER);
 
+-- rest_days --
+COPY (
+    SELECT day AS date
+    FROM rest_days
+    WHERE user_id = current_setting('export.learner')
+    ORDER BY day
+) TO STDOUT (FORMAT csv, HEADER);
+
+-- goals --
+COPY (
+    SELECT occurred_at AS set_at, answers_per_day
+    FROM goals
+    WHERE user_id = current_setting('export.learner')
+    ORDER BY occurred_at, event_id
+) TO STDOUT (FORMAT csv, HEADER);
+
 -- shares --
 -- The described items of each domain and level, and what the learner has studied of them.
 batch_learners AS (

@@ -58,13 +58,5 @@ CROSS JOIN LATERAL (
     JOIN items i ON i.item_id = s.item_id AND i.in_catalogue
     WHERE s.user_id = today.user_id
 ) AS met
-LEFT JOIN LATERAL (
-    SELECT starts, ends FROM learning_streaks s
-    WHERE s.user_id = today.user_id
-    ORDER BY starts DESC LIMIT 1
-) AS latest ON TRUE
-LEFT JOIN LATERAL (
-    SELECT starts, ends FROM learning_streaks s
-    WHERE s.user_id = today.user_id
-    ORDER BY ends - starts DESC, starts LIMIT 1
-) AS longest ON TRUE;
+{read_models/learning_streaks latest}
+{read_models/learning_streaks longest};

@@ -141,13 +141,9 @@ members AS MATERIALIZED (
 
 -- current_streak --
 -- The current streak of a member m.
-SELECT coalesce((
-    SELECT CASE WHEN r.ends >= m.today - 1 THEN r.ends - r.starts + 1 END
-    FROM learning_streaks r
-    WHERE r.user_id = m.user_id
-    ORDER BY r.starts DESC
-    LIMIT 1
-), 0)
+SELECT {read_models/learning_streaks current}
+FROM (SELECT m.user_id, m.today AS day) AS today
+{read_models/learning_streaks latest}
 
 -- group --
 -- The standing of a group; no row without a member.

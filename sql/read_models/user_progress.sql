@@ -128,17 +128,14 @@ DELETE FROM user_progress WHERE user_id = ANY (learners);
 -- A learner's summary at a time. The streak depends on the day and `unlearned` on the catalogue, so the query
 -- computes both.
 WITH today AS (
-    {read_models/preferences today}
+    SELECT CAST(:user_id AS text) AS user_id, local.day FROM ({read_models/preferences today}) AS local
 )
 SELECT
     p.user_id,
     p.items_learned                                    AS total_items_learned,
     p.sessions_completed                               AS total_sessions_completed,
     CAST(floor(p.study_seconds / 60.0) AS bigint)      AS total_study_time_minutes,
-    coalesce((
-        SELECT CASE WHEN ends >= today.day - 1 THEN ends - starts + 1 END
-        FROM learning_streaks WHERE user_id = :user_id
-        ORDER BY starts DESC LIMIT 1), 0)              AS current_streak,
+    {read_models/learning_streaks current}             AS current_streak,
     CAST(p.correct_answers AS double precision)
         / nullif(p.answers, 0)                         AS accuracy_rate,
     (SELECT count(*) FROM items i
@@ -149,5 +146,7 @@ SELECT
     p.short_term                                       AS short_term_mastered,
     p.long_term                                        AS long_term_mastered,
     p.last_updated
-FROM user_progress p CROSS JOIN today
+FROM user_progress p
+CROSS JOIN today
+{read_models/learning_streaks latest}
 WHERE p.user_id = :user_id;

@@ -20,7 +20,8 @@ from progress.operations import export_user
 from progress.projections import batch
 from tests.conftest import Store
 from tests.support import model_rows, sample_events, stage
-from tests.support.event_logs import Disturbance, Log, Published, logs
+from tests.support.disturbances import Disturbance
+from tests.support.event_logs import Log, Published, logs
 from tests.support.export_fixtures import export_files, exports, list_rows
 from tests.support.operation_fixtures import (
     Operator,
@@ -39,6 +40,7 @@ ZONE = {"user_id": "ann", "timezone": "Asia/Tokyo", "day_start_hour": 3}
 def test_the_manifest_describes_every_other_file(
     operator: Operator, populated: Connection, exports: Path
 ) -> None:
+    stage.append(populated, sample_events.choices("ann"))
     files = export_files(operator, exports)
     manifest = json.loads(files["manifest.json"])
     assert [*files] == [*(file["name"] for file in manifest["files"]), "manifest.json"]
@@ -108,6 +110,17 @@ def test_the_summary_and_the_streak_have_the_numbers_of_the_api(
     assert summary["total_items_learned"] == expected["userProgress"]["totalItemsLearned"]
     assert summary["accuracy_rate"] == expected["userProgress"]["accuracyRate"]
     assert [streak["longest"], streak["longest_start"]] == [*expected["streak"].values()]
+
+
+def test_the_rest_days_and_the_goals_are_those_of_the_learner(
+    operator: Operator, populated: Connection, exports: Path
+) -> None:
+    stage.append(populated, sample_events.choices("ann"))
+    files = export_files(operator, exports)
+    expected = operator.api.data('{ restDays(from: "2024-04-01", to: "2024-04-30") }')["restDays"]
+    assert [row["date"] for row in list_rows(files, "rest_days.csv")] == expected == ["2024-04-05"]
+    goals = [{"set_at": "2024-04-01 09:01:00+00", "answers_per_day": "2"}]
+    assert list_rows(files, "goals.csv") == goals
 
 
 def test_the_exported_events_give_the_same_numbers_in_an_empty_store(

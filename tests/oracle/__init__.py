@@ -7,13 +7,22 @@ from tests.oracle.catalogue import Description, catalogue, catalogue_items, desc
 from tests.oracle.days import daily_stats, day_of
 from tests.oracle.difficulty import item_difficulty
 from tests.oracle.events import Event, Row, World, see
+from tests.oracle.goals import goal
 from tests.oracle.groups import group, hardest_items, learners
 from tests.oracle.hours import hourly_stats
 from tests.oracle.items import item, item_history, item_stats
 from tests.oracle.levels import domain_stats, forecast, level_stats
 from tests.oracle.models import Rows, defined_models, model_rows
 from tests.oracle.periods import monthly_stats, weekly_stats
-from tests.oracle.standing import due_forecast, due_today, runs, streak, user_progress, workload
+from tests.oracle.standing import (
+    due_forecast,
+    due_today,
+    rest_days,
+    runs,
+    streak,
+    user_progress,
+    workload,
+)
 from tests.oracle.storing import compute_stored
 
 __all__ = [
@@ -33,6 +42,7 @@ __all__ = [
     "due_forecast",
     "due_today",
     "forecast",
+    "goal",
     "group",
     "hardest_items",
     "hourly_stats",
@@ -44,6 +54,7 @@ __all__ = [
     "level_stats",
     "model_rows",
     "monthly_stats",
+    "rest_days",
     "runs",
     "see",
     "streak",

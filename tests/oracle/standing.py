@@ -3,54 +3,79 @@
 import math
 from datetime import date, timedelta
 from fractions import Fraction
+from typing import NamedTuple
 
 from tests.oracle.catalogue import archived, catalogue
 from tests.oracle.days import answer_sums, capped_ms, completion_sums, day, day_of, last_days
-from tests.oracle.events import LEARNERS, Row, World, ratio
+from tests.oracle.events import LEARNERS, Row, World, ratio, rest_date
 from tests.oracle.items import item_stats
 from tests.oracle.models import defines_by_learner
-from tests.oracle.periods import study_days
+from tests.oracle.periods import study_days, week
 
-Run = tuple[date, date]
 DAY = timedelta(days=1)
 
 
+class Run(NamedTuple):
+    """Study days between which all days are rest days; `study_days` is their number."""
+
+    starts: date
+    ends: date
+    study_days: int
+
+
+@defines_by_learner("rest_days")
+def rest_days(world: World, user_id: str) -> dict[date, Row]:
+    """Return the two earliest dates of each ISO week's RestDayTaken events, each with no fields."""
+    weeks: dict[date, set[date]] = {}
+    for event in world.of(user_id, "RestDayTaken"):
+        taken = rest_date(event)
+        assert taken
+        weeks.setdefault(week(taken)[0], set()).add(taken)
+    return {taken: {} for dates in weeks.values() for taken in sorted(dates)[:2]}
+
+
+def days_between(first: date, last: date) -> set[date]:
+    """Return the days after `first` and before `last`."""
+    return {first + n * DAY for n in range(1, (last - first).days)}
+
+
 def runs(world: World, user_id: str) -> list[Run]:
-    """Return the first and last day of each run of consecutive study days, oldest run first."""
-    days = study_days(world, user_id)
-    starts = sorted(d for d in days if d - DAY not in days)
-    ends = sorted(d for d in days if d + DAY not in days)
-    return list(zip(starts, ends, strict=True))
+    """Return the learner's runs, oldest first."""
+    resting = rest_days(world, user_id).keys()
+    found: list[Run] = []
+    for studied in sorted(study_days(world, user_id)):
+        if found and days_between(found[-1].ends, studied) <= resting:
+            found[-1] = Run(found[-1].starts, studied, found[-1].study_days + 1)
+        else:
+            found.append(Run(studied, studied, 1))
+    return found
 
 
 @defines_by_learner("learning_streaks")
 def learning_streaks(world: World, user_id: str) -> dict[date, Row]:
     """Return the learner's runs, keyed by first day."""
-    return {starts: {"ends": ends} for starts, ends in runs(world, user_id)}
-
-
-def length(run: Run) -> int:
-    """Return the number of days in the run."""
-    return (run[1] - run[0]).days + 1
+    return {r.starts: {"ends": r.ends, "study_days": r.study_days} for r in runs(world, user_id)}
 
 
 def streak(world: World, user_id: str) -> Row:
     """Return the streak at the time of the query."""
     today = day_of(world, user_id, world.now)
     all_runs = runs(world, user_id)
+    resting = rest_days(world, user_id).keys()
     # On a tie max() returns the first run, which is the earliest.
-    longest = max(all_runs, key=length, default=None)
-    qualifying = [run for run in all_runs if run[1] >= today - DAY]
-    current = length(qualifying[-1]) if qualifying else 0
-    active = bool(qualifying) and qualifying[-1][1] >= today
+    longest = max(all_runs, key=lambda run: run.study_days, default=None)
+    qualifying = [run for run in all_runs if days_between(run.ends, today) <= resting]
+    current = qualifying[-1].study_days if qualifying else 0
+    active = bool(qualifying) and qualifying[-1].ends >= today
     return {
         "current": current,
-        "longest": length(longest) if longest else 0,
-        "longest_start": longest[0] if longest else None,
-        "longest_end": longest[1] if longest else None,
-        "last_study_date": all_runs[-1][1] if all_runs else None,
+        "longest": longest.study_days if longest else 0,
+        "longest_start": longest.starts if longest else None,
+        "longest_end": longest.ends if longest else None,
+        "last_study_date": all_runs[-1].ends if all_runs else None,
         "active_today": active,
-        "at_risk": current > 0 and not active,
+        "at_risk": current > 0 and not active and today not in resting,
+        "rest_today": today in resting,
     }
 
 

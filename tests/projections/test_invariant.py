@@ -12,7 +12,8 @@ from progress.recovery import comparison
 from tests import oracle
 from tests.conftest import Store
 from tests.support import model_rows, whole_folds
-from tests.support.event_logs import ITEMS, LEARNERS, Disturbance, Log, disturbances, logs
+from tests.support.disturbances import Disturbance, disturbances
+from tests.support.event_logs import ITEMS, LEARNERS, Log, logs
 from tests.support.postgres_servers import EMBEDDED, Server
 from tests.support.stage import Stage
 

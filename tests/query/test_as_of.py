@@ -14,7 +14,8 @@ from progress.adapters import request_scope
 from progress.projections.snapshots import Policy
 from tests import oracle
 from tests.support import model_rows
-from tests.support.event_logs import LEARNERS, Disturbance, Log, disturbances, logs
+from tests.support.disturbances import Disturbance, disturbances
+from tests.support.event_logs import LEARNERS, Log, logs
 from tests.support.postgres_servers import Server
 from tests.support.query_client import QueryClient, plain
 from tests.support.stage import Stage

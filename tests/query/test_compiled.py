@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any, cast
+from typing import Any
 
 import msgspec
 import pytest
-from graphql import GraphQLObjectType, get_named_type
+from graphql import get_named_type
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
@@ -31,7 +31,7 @@ from progress.query.read_models.queries import Queries
 from progress.query.read_models.reader import Reader
 from tests.conftest import Store
 from tests.support import rows_by_hand
-from tests.support.event_logs import Disturbance
+from tests.support.disturbances import Disturbance
 from tests.support.postgres_servers import EMBEDDED, Server
 from tests.support.random_queries import COMPILED, Query, query
 from tests.support.sample_events import Envelope, envelope, item_published
@@ -64,6 +64,10 @@ def log() -> Iterator[Envelope]:
         described["data"]["domains"] = chance.sample(["R", "W", "L", "S"], chance.randint(0, 3))
         yield described
     yield envelope("ItemArchived", {"item_id": "i5"}, at=start + timedelta(days=2))
+    for n in range(6):
+        rest = {"user_id": "ann", "date": (start + timedelta(days=50 + 9 * n)).date().isoformat()}
+        yield envelope("RestDayTaken", rest, at=start)
+    yield envelope("GoalSet", {"user_id": "ann", "answers_per_day": 2}, at=start)
     for user in ("ann", "bob"):
         for day in sorted(chance.sample(range(82), 50)):
             at = start + timedelta(days=day, hours=chance.randint(0, 14))
@@ -252,16 +256,18 @@ def way(url: str, query: Query) -> tuple[str, int]:
 @pytest.mark.parametrize("name", COMPILED)
 def test_every_column_of_a_compiled_field_can_be_selected(both: Both, name: str) -> None:
     arguments = {"item": '(itemId: "i1")'}.get(name, "")
-    if name in ("dailyStats", "weeklyStats", "monthlyStats"):
+    if name in ("dailyStats", "weeklyStats", "monthlyStats", "restDays"):
         arguments = '(from: "2024-03-01", to: "2024-03-31")'
+    type_ = get_named_type(QUERY.fields[name].type)
     fields = " ".join(
         f"{key} {{ unlearned learning shortTermMastered longTermMastered }}"
         if key == "masteryStats"
         else key
-        for key in cast("GraphQLObjectType", get_named_type(QUERY.fields[name].type)).fields
+        for key in getattr(type_, "fields", ())
     )
+    selection = f"{{ {fields} }}" if fields else ""
     both.ways.clear()
-    compiled, plain = both.answers(Query(f"{{ {name}{arguments} {{ {fields} }} }}", {}, None))
+    compiled, plain = both.answers(Query(f"{{ {name}{arguments} {selection} }}", {}, None))
     assert compiled == plain
     assert both.ways[name] == 1
     assert len(compiled.data or b"") > 40

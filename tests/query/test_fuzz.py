@@ -32,6 +32,8 @@ query (
   hourlyStats(userId: $user) { hour }
   workload(userId: $user) { minutes }
   itemHistory(userId: $user, itemId: $item) { reviews { at } }
+  restDays(userId: $user, from: $from, to: $to)
+  goal(userId: $user) { week }
   events(userId: $user, types: $types, first: $first, after: $after) { edges { cursor } }
 }"""
 CODES = {"BAD_USER_INPUT", "FORBIDDEN"}

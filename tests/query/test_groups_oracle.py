@@ -13,7 +13,8 @@ from progress.query.read_models.group_rows import ItemDifficulty, LearnerOrder
 from progress.query.read_models.rows import CefrLevel, Domain, ItemKey
 from tests import oracle
 from tests.support import model_rows
-from tests.support.event_logs import Disturbance, Log, Published
+from tests.support.disturbances import Disturbance
+from tests.support.event_logs import Log, Published
 from tests.support.query_client import QueryClient, plain
 from tests.support.stage import Stage
 

@@ -26,6 +26,8 @@ EVERY_QUESTION = {
     "hourlyStats": "{ hour }",
     "workload": "{ due }",
     'itemHistory(itemId: "i"': "{ days { date } }",
+    'restDays(from: "2024-03-01", to: "2024-03-02"': "",
+    "goal": "{ week }",
     "events": "{ edges { cursor } }",
 }
 
@@ -228,7 +230,8 @@ def test_every_projection_reports_its_lag(query_api: Api, connection: database.C
     query = "{ projectionStatus { name eventsBehind secondsBehind status } }"
     fresh = query_api.data(query)["projectionStatus"]
     assert [p["name"] for p in fresh] == [
-        *("daily_stats", "hourly_stats", "item_stats", "learning_streaks", "user_progress"),
+        *("daily_stats", "goals", "hourly_stats", "item_stats"),
+        *("learning_streaks", "rest_days", "user_progress"),
         *("weekly_stats", "domain_stats", "level_stats"),
     ]
     assert {(p["eventsBehind"], p["secondsBehind"], p["status"]) for p in fresh} == {

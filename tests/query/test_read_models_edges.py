@@ -51,11 +51,14 @@ def test_a_streak_that_ends_on_a_future_local_day_is_current(
     connection: database.Connection, fetch: QueryClient
 ) -> None:
     """The learner studied in a time zone whose date was ahead of the date where they query."""
-    runs = [("2024-03-05", "2024-03-09"), ("2024-03-11", "2024-03-12")]
+    runs = [("2024-03-05", "2024-03-09", 5), ("2024-03-11", "2024-03-12", 2)]
     rows_by_hand.insert(
         connection,
         "learning_streaks",
-        *({"user_id": "ann", "starts": starts, "ends": ends} for starts, ends in runs),
+        *(
+            {"user_id": "ann", "starts": starts, "ends": ends, "study_days": study_days}
+            for starts, ends, study_days in runs
+        ),
     )
     streak = fetch(fetch.queries.get_streak("ann", at=NOON))
     assert (streak.current, streak.longest, streak.active_today, streak.at_risk) == (

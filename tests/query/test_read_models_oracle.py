@@ -13,7 +13,8 @@ from progress.query.live.sources import Learners
 from progress.query.read_models import row_queries
 from tests import oracle
 from tests.support import model_rows
-from tests.support.event_logs import ITEMS, LEARNERS, Disturbance, Log, logs
+from tests.support.disturbances import Disturbance
+from tests.support.event_logs import ITEMS, LEARNERS, Log, logs
 from tests.support.query_client import QueryClient, plain
 from tests.support.stage import Stage
 
@@ -57,7 +58,7 @@ def inside(rows: dict[date, Any], first: date, last: date) -> list[dict[str, Any
 
 @settings(max_examples=50, suppress_health_check=list(HealthCheck))
 @given(log=logs())
-def test_the_progress_the_streak_and_the_forecast_equal_the_oracle_s_results(
+def test_the_progress_the_streak_the_goal_and_the_forecast_equal_the_oracle_s_results(
     stage: Stage, fetch: QueryClient, log: Log
 ) -> None:
     world = delivered(stage, log)
@@ -72,6 +73,8 @@ def test_the_progress_the_streak_and_the_forecast_equal_the_oracle_s_results(
             assert streak == oracle.streak(then, user)
             state = all_at_once[user]
             assert (flat(state.progress), plain(state.streak)) == (standing, streak)
+            goals = fetch(fetch.queries.run(user, row_queries.select_goal(at)))
+            assert [*map(plain, goals)] == [row for row in [oracle.goal(then, user)] if row]
             assert state.expires_at > at
             forecast = fetch(fetch.queries.get_due_forecast(user, 30, at=at))
             found = {d.date: {"items": d.items, "overdue": d.overdue} for d in forecast}
@@ -99,6 +102,9 @@ def test_days_weeks_and_months_equal_the_oracle_s_results(
             assert weeks == inside(oracle.weekly_stats(world, user), first, last)
             months = [*map(plain, fetch(fetch.queries.get_monthly_stats(*span)))]
             assert months == inside(oracle.monthly_stats(world, user), first, last)
+            resting = fetch(fetch.queries.run(user, row_queries.select_rest_days(first, last)))
+            wanted = sorted(d for d in oracle.rest_days(world, user) if first <= d <= last)
+            assert resting == wanted
 
 
 @settings(max_examples=50, suppress_health_check=list(HealthCheck))

@@ -21,7 +21,7 @@ NOTHING: list[Any] = [
     {
         **dict.fromkeys(("current", "longest"), 0),
         **dict.fromkeys(("longest_start", "longest_end", "last_study_date")),
-        **dict.fromkeys(("active_today", "at_risk"), False),
+        **dict.fromkeys(("active_today", "at_risk", "rest_today"), False),
     },
     [],
 ]

@@ -53,7 +53,13 @@ GROUP BY group_id, item_id;
 SELECT group_id, user_id, is_member FROM group_members;
 
 -- learning_streaks --
-SELECT user_id, starts, ends FROM learning_streaks;
+SELECT user_id, starts, ends, study_days FROM learning_streaks;
+
+-- rest_days --
+SELECT user_id, day FROM rest_days;
+
+-- goals --
+SELECT user_id, event_id, occurred_at, answers_per_day FROM goals;
 
 -- user_progress --
 SELECT user_id, '' AS one, items_learned AS total_items_learned,

@@ -29,6 +29,7 @@ from graphql import (
     GraphQLEnumType,
     GraphQLObjectType,
     GraphQLOutputType,
+    GraphQLScalarType,
     get_named_type,
     is_list_type,
     is_non_null_type,
@@ -58,7 +59,6 @@ _PG_TYPES = {
     "ID": ("text", "varchar"),
     "String": ("text", "varchar"),
 }
-_PG_LIST_TYPES = ("text[]", "varchar[]")
 
 
 class Column(NamedTuple):
@@ -83,7 +83,7 @@ class SqlField:
         is_flat = all(not selected.selections for selected in field.selections)
         if not self._columns or (field.is_list and not is_flat):
             raise Fallback
-        self._entry = _entry_type(field) if field.is_list else None
+        self._entry = _entry_type(field) if field.is_list and field.selections else None
         self._select_list = ", ".join(column.expression for column in self._columns)
         self._checked_types: Mapping[str, str] | None = None
         self._has_enums = any(column.members for column in self._columns)
@@ -136,6 +136,8 @@ class SqlField:
             # Transpose the rows, but leave out the version in the last column.
             columns = zip(*rows, strict=True)
             return _encode(list(map(self._entry, *itertools.islice(columns, len(self._columns)))))
+        if self._field.is_list:  # of scalars
+            return orjson.dumps([row[0] for row in rows], option=_FORMAT)
         return orjson.dumps(self._to_object(rows), option=_FORMAT)
 
     def _to_object(self, rows: Rows) -> object:
@@ -179,8 +181,14 @@ def _object(fields: Sequence[Field], values: Iterator[Any]) -> dict[str, Any]:
 
 
 def _columns(field: Field) -> Iterator[Column]:
-    """Yield the columns of a field's selections, in the order of the response."""
+    """Yield the columns of a field's selections, in the order of the response.
+
+    A list of scalars is a column with the name of the field.
+    """
     type_ = GRAPHQL.type_map[field.type_name]
+    if field.is_list and isinstance(type_, GraphQLScalarType):
+        yield _column(get_nullable_type(QUERY.fields[field.name].type).of_type, field.column)
+        return
     if not isinstance(type_, GraphQLObjectType) or not field.selections:
         raise Fallback
     for selected in field.selections:
@@ -196,10 +204,11 @@ def _column(type_: GraphQLOutputType, name: str) -> Column:
     scalar = get_named_type(type_)
     is_list = is_list_type(get_nullable_type(type_))
     is_enum = isinstance(scalar, GraphQLEnumType)
+    pg_types = _PG_TYPES["String" if is_enum else scalar.name]
     return Column(
         name,
         _CLAMPED.format(name) if scalar.name == "Int" else f'"{name}"',
-        _PG_LIST_TYPES if is_list else _PG_TYPES["String" if is_enum else scalar.name],
+        tuple(f"{pg_type}[]" for pg_type in pg_types) if is_list else pg_types,
         is_non_null=is_non_null_type(type_),
         is_float=scalar.name == "Float",
         is_list=is_list,

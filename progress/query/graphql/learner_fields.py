@@ -108,6 +108,21 @@ def streak(
 
 
 @declare_learner_field(
+    list[date], "Rest days in the range, oldest first. At most 731 days.", cache=CachePolicy(15)
+)
+def rest_days(_: datetime, *, from_: From, to: date) -> RowQuery[date]:
+    arguments.check_range(from_, to)
+    return row_queries.select_rest_days(from_, to)
+
+
+@declare_learner_field(
+    types.Goal | None, "Null where no goal is in force.", cache=CachePolicy(10, clock=True)
+)
+def goal(at: datetime) -> RowQuery[rows.Goal]:
+    return row_queries.select_goal(at)
+
+
+@declare_learner_field(
     types.list_of(rows.DueDay),
     "Items falling due on each local day from today; "
     "what is overdue counts today. At most 366 days.",

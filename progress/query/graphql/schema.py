@@ -77,6 +77,8 @@ class Query:
     due_forecast = learner_fields.due_forecast
     hourly_stats = learner_fields.hourly_stats
     workload = learner_fields.workload
+    rest_days = learner_fields.rest_days
+    goal = learner_fields.goal
 
     @declare(
         types.ItemHistory,

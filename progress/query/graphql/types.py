@@ -32,6 +32,7 @@ _DESCRIPTIONS: dict[type[msgspec.Struct], dict[str, str]] = {
 _TYPE_DESCRIPTIONS: dict[type[msgspec.Struct], str] = {
     rows.DueDay: "overdue: of the items of today's row those that were due on an earlier day; "
     "0 on other days.",
+    rows.Goal: "week: the last seven local days, today last.",
 }
 
 
@@ -111,6 +112,7 @@ LearnerOrder = strawberry.enum(
 UserProgress = type_of(rows.UserProgress, id_field="user_id")
 ItemStats = type_of(rows.ItemStats, id_field="item_id")
 Streak = type_of(rows.Streak)
+Goal = type_of(rows.Goal)
 RecordedEvent = type_of(rows.RecordedEvent, id_field="event_id")
 
 

@@ -14,6 +14,7 @@ from progress.query.read_models.rows import (
     DailyStats,
     DomainStats,
     DueDay,
+    Goal,
     HourlyStats,
     ItemStats,
     LevelStats,
@@ -120,6 +121,15 @@ def select_streak(
     )
 
 
+def select_rest_days(first_day: date, last_day: date) -> RowQuery[date]:
+    parameters = {"first_day": first_day, "last_day": last_day}
+    return RowQuery("read_models/rest_days", "range", parameters, _day)
+
+
+def select_goal(at: datetime) -> RowQuery[Goal]:
+    return RowQuery("read_models/goals", "goal", {"now": at}, lambda row: Goal(**row))
+
+
 def select_due_forecast(days: int, at: datetime) -> RowQuery[DueDay]:
     parameters = {"days": days, "now": at}
     return RowQuery("read_models/item_stats", "forecast", parameters, lambda row: DueDay(**row))
@@ -128,6 +138,11 @@ def select_due_forecast(days: int, at: datetime) -> RowQuery[DueDay]:
 def select_workload(at: datetime) -> RowQuery[Workload]:
     parameters = {"days": 1, "now": at}
     return RowQuery("read_models/item_stats", "workload", parameters, lambda row: Workload(**row))
+
+
+def _day(row: _Row) -> date:
+    day: date = row["rest_days"]
+    return day
 
 
 def _user_progress(row: _Row) -> UserProgress:

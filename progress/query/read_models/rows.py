@@ -217,7 +217,7 @@ class HourlyStats(msgspec.Struct, frozen=True):
 
 
 class Streak(msgspec.Struct, frozen=True):
-    """A learner's runs of consecutive study days."""
+    """A learner's runs of study days; rest days do not break a run."""
 
     current: int
     longest: int
@@ -226,6 +226,21 @@ class Streak(msgspec.Struct, frozen=True):
     last_study_date: date | None
     active_today: bool
     at_risk: bool
+    rest_today: bool
+
+
+class Goal(msgspec.Struct, frozen=True):
+    """A learner's goal of answers per day, and on how many of the last local days it was met.
+
+    `week` holds one value for each of the last seven days, today last: whether the goal was met.
+    """
+
+    answers_per_day: int
+    answers_today: int
+    days_met7: int
+    days_met30: int
+    week: list[bool]
+    study_days30: int
 
 
 class DueDay(msgspec.Struct, frozen=True):

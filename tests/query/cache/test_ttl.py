@@ -83,6 +83,8 @@ def test_each_key_has_the_ttl_of_its_field(
         "query:hourlyStats": 15,
         "query:workload": 10,
         "query:itemHistory": 15,
+        "query:restDays": 15,
+        "query:goal": 10,
         "query:dailyStats": 15,
         "query:weeklyStats": 60,
         "query:monthlyStats": 30,

@@ -104,7 +104,7 @@ def test_a_streak_ends_with_the_local_day(port: int, subscribe: Subscribe, datab
         rows_by_hand.insert(
             connection,
             "learning_streaks",
-            {"user_id": "eve", "starts": studied, "ends": studied},
+            {"user_id": "eve", "starts": studied, "ends": studied, "study_days": 1},
         )
         rows_by_hand.insert(
             connection,

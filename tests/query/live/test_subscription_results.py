@@ -45,7 +45,8 @@ progress = st.builds(
     mastery_stats=st.builds(MasteryStats, counts, counts, counts, counts),
     last_updated=moments,
 )
-streaks = st.builds(Streak, counts, counts, dates, dates, dates, st.booleans(), st.booleans())
+flags = st.booleans()
+streaks = st.builds(Streak, counts, counts, dates, dates, dates, flags, flags, flags)
 steps = st.builds(OperationStep, texts, states, st.integers(0, 9), st.none() | texts)
 operations = st.builds(
     Operation,
@@ -111,7 +112,9 @@ def test_numbers_and_times_are_formatted_as_in_query_results() -> None:
     expected = b'{"totalItemsLearned":2147483647,"lastUpdated":"2024-03-01T12:30:00.000250Z"}'
     written = asyncio.run(subscription_results.compile_result(tree, executor, LOG)(row))
     assert written == b'{"data":{"progressUpdated":' + expected + b"}}"
-    streak = Streak(1, 2, date(2024, 3, 1), None, None, active_today=True, at_risk=False)
+    streak = Streak(
+        1, 2, date(2024, 3, 1), None, None, active_today=True, at_risk=False, rest_today=False
+    )
     tree = parse("subscription { streakUpdated { longestStart longestEnd activeToday } }")
     executor = Executor.build(GRAPHQL, tree, raw_variable_values={})
     expected = b'{"longestStart":"2024-03-01","longestEnd":null,"activeToday":true}'

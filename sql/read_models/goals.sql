@@ -1,0 +1,93 @@
+-- One row per learner and GoalSet. Queries compute the local day of a goal, so that changed preferences move no row.
+
+-- table --
+CREATE TABLE goals (
+    user_id         text COLLATE "C" NOT NULL,
+    occurred_at     timestamptz NOT NULL,
+    event_id        uuid   NOT NULL,
+    answers_per_day bigint NOT NULL,       -- 0: no goal
+    PRIMARY KEY (user_id, occurred_at, event_id)
+) WITH (fillfactor = 90);
+
+-- The temporary tables copy this storage mode, which avoids TOAST tables (see window_shape in facts.sql).
+ALTER TABLE goals ALTER user_id SET STORAGE PLAIN;
+
+-- as_of --
+CREATE TEMPORARY TABLE goals (LIKE goals INCLUDING STORAGE, PRIMARY KEY (user_id, occurred_at, event_id))
+    ON COMMIT DELETE ROWS;
+
+-- fold --
+IF EXISTS (SELECT FROM window_facts WHERE kind = 'goal') THEN
+INSERT INTO goals
+SELECT user_id, occurred_at, event_id, answers_per_day
+FROM window_facts
+WHERE kind = 'goal'
+ORDER BY user_id, occurred_at, event_id;
+END IF;
+
+-- whole --
+SELECT e.user_id, e.occurred_at, e.event_id, e.answers_per_day
+FROM typed_events e
+WHERE e.kind = 'goal'
+  AND NOT EXISTS (SELECT 1 FROM deleted_learners d WHERE d.user_id = e.user_id)
+
+-- snapshot --
+(SELECT array_agg(t)::text FROM goals t WHERE t.user_id = learner)
+
+-- restore --
+INSERT INTO goals SELECT * FROM unnest((state.goals #>> '{}')::goals[]);
+
+-- reset_learners --
+DELETE FROM goals WHERE user_id = ANY (learners);
+
+-- goal --
+-- The goal in force today, and how it was met on the last 30 local days; no row without a goal in force. On each day,
+-- the goal of the latest GoalSet of this local day or an earlier one is in force. Local days are less than a day ahead
+-- of UTC, so every GoalSet before the first day's midnight in UTC belongs to this day or an earlier one.
+WITH today AS (
+    {read_models/preferences today}
+),
+shifts AS (
+    SELECT s.starts_at, s.ends_at, s.shift
+    FROM today
+    JOIN segments s ON s.user_id = :user_id AND s.ends_at > CAST(today.day - 29 AS timestamptz)
+),
+dated AS (
+    SELECT g.occurred_at, g.event_id, g.answers_per_day,
+        CAST(g.occurred_at + coalesce(s.shift, INTERVAL '0 hours') AS date) AS day
+    FROM today
+    JOIN goals g ON g.user_id = :user_id AND g.occurred_at >= CAST(today.day - 29 AS timestamptz)
+    LEFT JOIN shifts s ON g.occurred_at >= s.starts_at AND g.occurred_at < s.ends_at
+    UNION ALL
+    (SELECT g.occurred_at, g.event_id, g.answers_per_day, today.day - 29
+    FROM today
+    JOIN goals g ON g.user_id = :user_id AND g.occurred_at < CAST(today.day - 29 AS timestamptz)
+    ORDER BY g.occurred_at DESC, g.event_id DESC
+    LIMIT 1)
+),
+last_of_day AS (
+    SELECT DISTINCT ON (day) *
+    FROM dated
+    ORDER BY day, occurred_at DESC, event_id DESC
+),
+days AS (
+    SELECT ago, g.answers_per_day, coalesce(d.answers, 0) AS answers, d.sessions_completed > 0 AS is_studied,
+        coalesce(g.answers_per_day > 0 AND d.answers >= g.answers_per_day, FALSE) AS is_met
+    FROM today
+    CROSS JOIN generate_series(0, 29) AS ago
+    LEFT JOIN daily_stats d ON d.user_id = :user_id AND d.day = today.day - ago
+    LEFT JOIN LATERAL (
+        SELECT l.answers_per_day FROM last_of_day l
+        WHERE l.day <= today.day - ago
+        ORDER BY l.occurred_at DESC, l.event_id DESC LIMIT 1
+    ) g ON TRUE
+)
+SELECT
+    max(answers_per_day) FILTER (WHERE ago = 0)        AS answers_per_day,
+    max(answers) FILTER (WHERE ago = 0)                AS answers_today,
+    count(*) FILTER (WHERE ago < 7 AND is_met)         AS days_met7,
+    count(*) FILTER (WHERE is_met)                     AS days_met30,
+    array_agg(is_met ORDER BY ago DESC) FILTER (WHERE ago < 7) AS week,
+    count(*) FILTER (WHERE is_studied)                 AS study_days30
+FROM days
+HAVING max(answers_per_day) FILTER (WHERE ago = 0) > 0;

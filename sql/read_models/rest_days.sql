@@ -1,0 +1,85 @@
+-- One row per learner and rest day: in each ISO week, the two earliest dates of the learner's RestDayTaken events.
+
+-- table --
+CREATE TABLE rest_days (
+    user_id text COLLATE "C" NOT NULL,
+    day     date NOT NULL,
+    PRIMARY KEY (user_id, day)
+) WITH (fillfactor = 90);
+
+-- The temporary tables copy this storage mode, which avoids TOAST tables (see window_shape in facts.sql).
+ALTER TABLE rest_days ALTER user_id SET STORAGE PLAIN;
+
+-- as_of --
+CREATE TEMPORARY TABLE rest_days (LIKE rest_days INCLUDING STORAGE, PRIMARY KEY (user_id, day)) ON COMMIT DELETE ROWS;
+
+-- window --
+-- The days that became rest days, and the days that stopped being rest days because the week has an earlier date now.
+CREATE TEMPORARY TABLE window_rest_days (
+    user_id varchar(200) COLLATE "C", day date, is_rest boolean
+) ON COMMIT DELETE ROWS;
+
+-- empty_window --
+DELETE FROM window_rest_days;
+
+-- fold --
+-- Dates beyond the two earliest of their week are not stored, because no date is ever taken back.
+IF EXISTS (SELECT FROM window_facts WHERE kind = 'rest_day') THEN
+WITH arrived AS MATERIALIZED (
+    SELECT DISTINCT user_id, rest_day AS day, rest_day - (rest_day - date '1990-01-01') % 7 AS monday
+    FROM window_facts
+    WHERE kind = 'rest_day'
+), ranked AS (
+    SELECT user_id, day, bool_or(had) AS had, row_number() OVER (PARTITION BY user_id, monday ORDER BY day) <= 2 AS has
+    FROM (
+        SELECT user_id, day, monday, false AS had FROM arrived
+        UNION ALL
+        SELECT w.user_id, old.day, w.monday, true
+        FROM (SELECT DISTINCT user_id, monday FROM arrived) w
+        CROSS JOIN LATERAL (
+            SELECT r.day
+            FROM rest_days r
+            WHERE r.user_id = w.user_id AND r.day BETWEEN w.monday AND w.monday + 6 AND has_past
+            OFFSET 0
+        ) old
+    ) dates
+    GROUP BY user_id, monday, day
+)
+INSERT INTO window_rest_days SELECT user_id, day, has FROM ranked WHERE had <> has;
+
+INSERT INTO rest_days SELECT user_id, day FROM window_rest_days WHERE is_rest ORDER BY user_id, day;
+
+DELETE FROM rest_days r
+USING window_rest_days w
+WHERE NOT w.is_rest AND r.user_id = w.user_id AND r.day = w.day;
+END IF;
+
+-- whole --
+-- 1990-01-01 was a Monday.
+SELECT user_id, day
+FROM (
+    SELECT user_id, day, row_number() OVER (PARTITION BY user_id, monday ORDER BY day) AS place
+    FROM (
+        SELECT DISTINCT e.user_id, e.rest_day AS day,
+            e.rest_day - CAST((e.rest_day - DATE '1990-01-01') % 7 AS integer) AS monday
+        FROM typed_events e
+        WHERE e.kind = 'rest_day'
+          AND NOT EXISTS (SELECT 1 FROM deleted_learners d WHERE d.user_id = e.user_id)
+    ) taken
+) ranked
+WHERE place <= 2
+
+-- snapshot --
+(SELECT array_agg(t)::text FROM rest_days t WHERE t.user_id = learner)
+
+-- restore --
+INSERT INTO rest_days SELECT * FROM unnest((state.rest_days #>> '{}')::rest_days[]);
+
+-- reset_learners --
+DELETE FROM rest_days WHERE user_id = ANY (learners);
+
+-- range --
+SELECT day AS rest_days
+FROM rest_days
+WHERE user_id = :user_id AND day BETWEEN CAST(:first_day AS date) AND CAST(:last_day AS date)
+ORDER BY day;
