@@ -219,9 +219,10 @@ def redis_with_notifications(empty_redis: str) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def demo() -> Iterator[browser.Stack]:
-    """A running local stack with the demo's events."""
-    with browser.stack() as running:
+def demo(request: pytest.FixtureRequest) -> Iterator[browser.Stack]:
+    """A running local stack with the demo's events, which end yesterday with `--pictures`."""
+    is_recent = request.config.getoption("--pictures")
+    with browser.stack(*([] if is_recent else ["--as-recorded"])) as running:
         yield running
 
 

@@ -249,8 +249,9 @@ due AS (
     WHERE s.user_id = :user_id
       AND s.reviewed_at + s.interval_days * INTERVAL '24 hours'
           < CAST(:now AS timestamptz) + (CAST(:days AS integer) + 3) * INTERVAL '24 hours'
-      AND NOT EXISTS (
-          SELECT 1 FROM items i WHERE i.item_id = s.item_id AND NOT i.in_catalogue)
+      -- Not NOT EXISTS, for which PostgreSQL may look up each item in the catalogue.
+      AND s.item_id NOT IN (SELECT i.item_id FROM items i WHERE NOT i.in_catalogue)
+    OFFSET 0  -- PostgreSQL would otherwise compute due_at each time that it is named
 ),
 shifts AS (
     SELECT starts_at, ends_at, shift
@@ -259,17 +260,19 @@ shifts AS (
       AND starts_at < CAST(:now AS timestamptz) + (CAST(:days AS integer) + 3) * INTERVAL '24 hours'
       AND ends_at > CAST(:now AS timestamptz) - INTERVAL '96 hours'
 ),
+local AS (
+    SELECT due.item_id, due.at, CAST(due.at + coalesce(s.shift, INTERVAL '0 hours') AS date) AS day
+    FROM due
+    LEFT JOIN shifts s ON due.at >= s.starts_at AND due.at < s.ends_at
+    OFFSET 0
+),
 falling AS (
     SELECT
-        due.item_id,
-        CASE WHEN due.at <= :now THEN today.day ELSE greatest(today.day, local.day) END AS day,
+        local.item_id,
+        CASE WHEN local.at <= :now THEN today.day ELSE greatest(today.day, local.day) END AS day,
         local.day < today.day AS is_overdue
     FROM today
-    CROSS JOIN due
-    LEFT JOIN shifts s ON due.at >= s.starts_at AND due.at < s.ends_at
-    CROSS JOIN LATERAL (
-        SELECT CAST(due.at + coalesce(s.shift, INTERVAL '0 hours') AS date) AS day
-    ) AS local
+    CROSS JOIN local
 )
 
 -- list --
@@ -357,15 +360,19 @@ WHERE i.described_at IS NOT NULL OR s.item_id IS NOT NULL;
 
 -- forecast --
 -- The number of items that fall due on each local day from today, and the number of overdue items among today's.
-{read_models/item_stats due_items}
+{read_models/item_stats due_items},
+counted AS (
+    SELECT day, count(*) AS items, count(*) FILTER (WHERE is_overdue) AS overdue
+    FROM falling
+    GROUP BY day
+)
 SELECT
-    today.day + n                                      AS date,
-    count(falling.item_id)                             AS items,
-    count(*) FILTER (WHERE falling.is_overdue)         AS overdue
+    today.day + n          AS date,
+    coalesce(c.items, 0)   AS items,
+    coalesce(c.overdue, 0) AS overdue
 FROM today
 CROSS JOIN generate_series(0, CAST(:days AS integer) - 1) AS n
-LEFT JOIN falling ON falling.day = today.day + n
-GROUP BY today.day + n
+LEFT JOIN counted c ON c.day = today.day + n
 ORDER BY today.day + n;
 
 -- workload --
@@ -374,7 +381,7 @@ ORDER BY today.day + n;
 counted AS (
     SELECT count(*) AS due, count(*) FILTER (WHERE f.is_overdue) AS overdue
     FROM falling f
-    JOIN today ON today.day = f.day
+    WHERE f.day = (SELECT day FROM today)
 ),
 answered AS (
     SELECT CAST(sum(d.answers) AS bigint) AS answers, CAST(sum(d.capped_ms) AS bigint) AS capped_ms

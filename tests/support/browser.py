@@ -95,12 +95,12 @@ class Stack:
 
 
 @contextmanager
-def stack() -> Iterator[Stack]:
-    """Run a local stack with the demo's learner during the block."""
+def stack(*options: str) -> Iterator[Stack]:
+    """Run a local stack with the demo's learner during the block; `options` go to the demo."""
     with folders.create("page") as folder:
         stack = Stack(folder, ports.reserve())
         try:
-            stack.progress("demo", "--as-recorded", "--port", str(stack.port))
+            stack.progress("demo", *options, "--port", str(stack.port))
             yield stack
         finally:
             stack.progress("down")

@@ -79,8 +79,10 @@ def test_a_view_has_no_accessibility_violations(
     assert fits(page)
 
 
-@pytest.mark.parametrize("screen", [WIDE, PHONE], ids=["wide", "phone"])
-@pytest.mark.parametrize("at", [""])
+@pytest.mark.parametrize(
+    ("screen", "at"),
+    [(WIDE, "#/"), (PHONE, "#/"), (PHONE, "#/items"), (PHONE, "#/group"), (PHONE, ADMINISTRATION)],
+)
 def test_each_text_can_be_translated_and_a_third_longer(
     visit: Visits, screen: dict[str, Any], at: str
 ) -> None:
