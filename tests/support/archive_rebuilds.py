@@ -50,6 +50,7 @@ def archived(connection: Connection, folder: Path, monkeypatch: pytest.MonkeyPat
         [
             sample_events.change_preferences("ann", timezone="Asia/Kathmandu", day_start_hour=4),
             sample_events.change_preferences("una", timezone=None, day_start_hour=3),
+            *(event for user in ("ann", "ben", "una") for event in sample_events.choices(user)),
             sample_events.user_deleted("ben"),
         ],
     )

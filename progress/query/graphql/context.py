@@ -50,7 +50,7 @@ class Context(msgspec.Struct, frozen=True):
         return learner
 
     async def check_learner(self, learner: str) -> None:
-        """Raise Forbidden if a teacher asks about a learner who is no member of their groups."""
+        """Raise Forbidden if a teacher asks about a learner who is not a member of their groups."""
         if self.caller.needs_membership(learner) and learner not in self.members:
             await self.check_membership(learner)
             self.members.add(learner)
