@@ -27,13 +27,13 @@ WHERE (n + d) % 3 > 0;
 
 -- weeks --
 INSERT INTO member_weeks
-SELECT user_id, current_date, max(day), 20, 20, 40, 40, 60, 60, 80, 10, 10, 20, 20, 30, 30, 40
+SELECT user_id, current_date, max(day), 2, 20, 20, 40, 40, 60, 60, 80, 10, 10, 20, 20, 30, 30, 40
 FROM daily_stats
 GROUP BY user_id;
 
 -- streaks --
 INSERT INTO learning_streaks
-SELECT 'member-' || n, current_date - d - 1, current_date - d
+SELECT 'member-' || n, current_date - d - 1, current_date - d, 2
 FROM generate_series(CAST(:days AS int), 0, -1) AS d
 CROSS JOIN generate_series(1, CAST(:members AS int)) AS n
 WHERE (n + d) % 3 = 1;

@@ -117,7 +117,7 @@ dated AS MATERIALIZED (
     LEFT JOIN offsets o ON o.timezone = z.timezone
 ),
 members AS MATERIALIZED (
-    SELECT t.user_id, t.today, w.last_study_date,
+    SELECT t.user_id, t.today, w.last_study_date, w.run_days,
         CASE WHEN w.last_study_date > t.today
             THEN EXISTS (
                 SELECT FROM daily_stats d
@@ -140,10 +140,15 @@ members AS MATERIALIZED (
 )
 
 -- current_streak --
--- The current streak of a member m.
-SELECT {read_models/learning_streaks current}
-FROM (SELECT m.user_id, m.today AS day) AS today
-{read_models/learning_streaks latest}
+-- The current streak of a member m. Rest days matter only if the member did not study yesterday or later.
+CASE
+    WHEN m.last_study_date >= m.today - 1 THEN m.run_days
+    WHEN m.last_study_date > m.today - 7 THEN (
+        SELECT {read_models/learning_streaks current}
+        FROM (SELECT m.user_id, m.today AS day) AS today
+        {read_models/learning_streaks latest})
+    ELSE 0
+END
 
 -- group --
 -- The standing of a group; no row without a member.
@@ -167,8 +172,7 @@ standings AS MATERIALIZED (
 ),
 ranked AS (
     SELECT *, CAST(CASE CAST(:order_by AS text)
-            WHEN 'STREAK' THEN
-                CASE WHEN last_study_date > today - 7 THEN - ({read_models/group_members current_streak}) ELSE 0 END
+            WHEN 'STREAK' THEN - ({read_models/group_members current_streak})
             WHEN 'ACCURACY' THEN coalesce(accuracy_last7_days, 2)   -- nulls last
             WHEN 'INACTIVE' THEN coalesce(last_study_date - DATE '2000-01-01', -1000)   -- nulls first
             ELSE coalesce(last_study_date - DATE '2000-01-01', -1000) + CASE WHEN at_risk THEN 0 ELSE 1000000 END

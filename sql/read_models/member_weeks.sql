@@ -6,6 +6,7 @@ CREATE TABLE member_weeks (
     user_id         text COLLATE "C" PRIMARY KEY,
     last_day        date NOT NULL,         -- the newest in daily_stats
     last_study_date date,
+    run_days        bigint,                -- study days of the latest run
     answers_1 bigint NOT NULL,   -- sum over the last n days up to last_day
     answers_2 bigint NOT NULL,
     answers_3 bigint NOT NULL,
@@ -45,17 +46,23 @@ CREATE TEMPORARY VIEW member_weeks AS SELECT WHERE false;
 -- fold --
 IF window_end > 0 AND EXISTS (SELECT FROM group_members) THEN
     INSERT INTO member_weeks
-    SELECT u.user_id, l.last_day, s.last_study_date, w.*
+    SELECT u.user_id, l.last_day, s.last_study_date, s.run_days, w.*
     FROM (
         SELECT c.user_id
-        FROM (SELECT user_id FROM window_days UNION SELECT user_id FROM window_members) c
+        FROM (
+            SELECT user_id FROM window_days
+            UNION
+            SELECT user_id FROM window_members
+            UNION
+            SELECT user_id FROM window_rest_days
+        ) c
         WHERE EXISTS (SELECT FROM group_members g WHERE g.user_id = c.user_id)
     ) u
     CROSS JOIN LATERAL (
         SELECT d.day AS last_day FROM daily_stats d WHERE d.user_id = u.user_id ORDER BY d.day DESC LIMIT 1
     ) l
     LEFT JOIN LATERAL (
-        SELECT r.ends AS last_study_date
+        SELECT r.ends AS last_study_date, r.study_days AS run_days
         FROM learning_streaks r
         WHERE r.user_id = u.user_id
         ORDER BY r.starts DESC
@@ -70,6 +77,7 @@ IF window_end > 0 AND EXISTS (SELECT FROM group_members) THEN
     ON CONFLICT (user_id) DO UPDATE SET
         last_day = excluded.last_day,
         last_study_date = excluded.last_study_date,
+        run_days = excluded.run_days,
         answers_1 = excluded.answers_1,
         answers_2 = excluded.answers_2,
         answers_3 = excluded.answers_3,
@@ -87,7 +95,7 @@ IF window_end > 0 AND EXISTS (SELECT FROM group_members) THEN
 END IF;
 
 -- whole --
-SELECT l.user_id, l.last_day, l.last_study_date,
+SELECT l.user_id, l.last_day, l.last_study_date, r.study_days AS run_days,
 {read_models/member_weeks sums}
 FROM (
     SELECT user_id, max(day) AS last_day, max(day) FILTER (WHERE sessions_completed > 0) AS last_study_date
@@ -96,7 +104,8 @@ FROM (
     GROUP BY user_id
 ) l
 JOIN daily_stats d ON d.user_id = l.user_id AND d.day > l.last_day - 7
-GROUP BY l.user_id, l.last_day, l.last_study_date
+LEFT JOIN learning_streaks r ON r.user_id = l.user_id AND r.ends = l.last_study_date
+GROUP BY l.user_id, l.last_day, l.last_study_date, r.study_days
 
 -- reset_learners --
 DELETE FROM member_weeks WHERE user_id = ANY (learners);
