@@ -11,9 +11,11 @@ const PROGRESS = `totalItemsLearned totalSessionsCompleted totalStudyTimeMinutes
 export const QUERY = `query Page($user: ID, $from: Date!, $to: Date!) {
   progress: userProgress(userId: $user) { ${PROGRESS} }
   streak(userId: $user) {
-    current longest longestStart longestEnd lastStudyDate activeToday atRisk
+    current longest longestStart longestEnd lastStudyDate activeToday atRisk restToday
   }
   days: dailyStats(userId: $user, from: $from, to: $to) { ${DAY} }
+  restDays(userId: $user, from: $from, to: $to)
+  goal(userId: $user) { answersPerDay answersToday daysMet7 week }
   levels: levelStats(userId: $user) {
     level ${SHARE} masteredLast28Days expectedDate reached
   }

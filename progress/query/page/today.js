@@ -73,9 +73,12 @@ function nextNotes({ due, workload, isOwn }) {
   const link = isOwn && appLink(items);
   if (!items) return [mark('good', t('next.caughtUp')), note(nextDue(later)), link];
   const split = t('next.split', { today: items - overdue, overdue });
-  const time = workload?.minutes && t('next.minutes', { count: workload.minutes });
+  const time = workload?.minutes && about(workload.minutes);
   return [note(time ? t('next.splitAndTime', { split, time }) : split), link];
 }
+
+const about = (count) =>
+  (count < 60 ? t('next.minutes', { count }) : t('next.hours', { time: minutes(count) }));
 
 function nextDue(later) {
   const next = later.find((day) => day.items);

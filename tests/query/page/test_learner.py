@@ -178,6 +178,21 @@ def test_the_page_marks_a_streak_at_risk(visit: Visits, demo: Stack) -> None:
     )
 
 
+def test_the_page_shows_the_goal_and_that_a_rest_day_keeps_the_streak(
+    visit: Visits, demo: Stack
+) -> None:
+    user, now = f"page-{uuid.uuid4()}", datetime.now(UTC)
+    yesterday = now - timedelta(days=1)
+    rest = browser.envelope("RestDayTaken", yesterday, user_id=user, date=f"{now:%Y-%m-%d}")
+    goal = browser.envelope("GoalSet", yesterday, user_id=user, answers_per_day=3)
+    demo.publish(*browser.lesson(user, 3, ago=timedelta(days=1)), rest, goal)
+    today = visit().open(user).get_by_role("region", name="Today")
+    expect(today).to_contain_text("Rest day: your streak is safe", timeout=20_000)
+    expect(today).to_contain_text("3 more to your goal of 3", timeout=20_000)
+    expect(today).to_contain_text("Met on 1 of the last 7 days")
+    expect(today.get_by_role("listitem")).to_have_count(7)
+
+
 def test_a_live_update_keeps_the_focus_the_scroll_position_and_the_open_details(
     visit: Visits, demo: Stack
 ) -> None:
