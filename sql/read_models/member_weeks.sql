@@ -1,5 +1,5 @@
--- One row per learner who has ever joined or left a group, and has studied: sums over the days before the newest day.
--- From this row, a teacher's query computes the last seven days of a member without reading daily_stats.
+-- One row per learner who ever joined or left a group and has a row in daily_stats: sums over the last days up to the
+-- newest day. With this row, a teacher's query computes a member's last seven days without reading daily_stats.
 
 -- table --
 CREATE TABLE member_weeks (

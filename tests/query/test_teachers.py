@@ -10,7 +10,6 @@ import pytest
 from starlette.responses import Response
 
 from progress.adapters.postgres import database
-from progress.query.execution import limits
 from progress.query.graphql.schema import FIELDS, SCHEMA
 from tests.conftest import Store
 from tests.query.test_strangers import fields, query_about
@@ -194,4 +193,3 @@ def test_a_document_may_not_select_the_hardest_items_many_times(query_api: Api) 
     query = f'{{ group(groupId: "g1") {{ {lists} }} }}'
     body = api.read(ask(query_api, query, headers("g1")))
     assert body["errors"][0]["extensions"]["code"] == "QUERY_TOO_COMPLEX"
-    assert limits._MAX_ROWS == 1_000
