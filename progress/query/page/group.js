@@ -120,7 +120,10 @@ export class Group {
   sections() {
     const { group } = this.data;
     if (!group) return h('section', { class: 'card wide', 'data-key': 'empty' }, h('p', null, t('group.empty')));
-    return [standing(group), this.learners(), hardest(group.hardestItems)];
+    return [
+      standing(group), this.learners(),
+      h('div', { class: 'cards', 'data-key': 'cards' }, hardest(group.hardestItems)),
+    ];
   }
 
   learners() {
