@@ -36,7 +36,7 @@ _ACCENTS = str.maketrans(_LETTERS + _LETTERS.upper(), _ACCENTED + _ACCENTED.uppe
 
 # The texts with ASCII words, except those of the learner's and the service's data.
 _UNTRANSLATED = """(() => {
-  const data = '[translate=no], body [lang], pre, code, option, .tag, .error, .letters b';
+  const data = '[translate=no], body [lang], pre, code, option, .tag, .letters .tick, #status';
   const isData = (element) => element.closest(data);
   const isEnglish = (text) => /[A-Za-z]{2}/.test(text ?? '');
   const found = [];
