@@ -15,6 +15,7 @@ CREATE TABLE items (
 ) WITH (fillfactor = 80);
 
 CREATE INDEX items_in_catalogue ON items (item_id) WHERE in_catalogue;
+CREATE INDEX items_archived ON items (item_id) WHERE NOT in_catalogue;
 
 -- as_of --
 -- A view that has only item_id and in_catalogue. It reads the log's index of catalogue events, in index order.
