@@ -42,40 +42,38 @@ CROSS JOIN LATERAL (
 ) d
 WHERE has_past AND i.had_answered_on <> i.first_answered_on;
 
+-- A row's place finds the row again without the table's key, which does not exist during a rebuild.
 WITH arrived AS MATERIALIZED (
-    SELECT f.user_id, f.item_id, f.day
-    FROM (SELECT user_id, item_id, day FROM window_facts WHERE kind = 'answer' GROUP BY day, item_id, user_id) f
+    SELECT f.user_id, f.item_id, f.day, f.answers, f.correct_answers, old.place
+    FROM (
+        SELECT user_id, item_id, day, count(*) AS answers, count(*) FILTER (WHERE correct) AS correct_answers
+        FROM window_facts
+        WHERE kind = 'answer'
+        GROUP BY day, item_id, user_id
+    ) f
     LEFT JOIN LATERAL (
-        SELECT d.day
+        SELECT d.ctid AS place
         FROM item_days d
         WHERE d.user_id = f.user_id AND d.item_id = f.item_id AND d.day = f.day AND has_past
         OFFSET 0
     ) old ON true
-    WHERE old.day IS NULL
+), kept AS (
+    INSERT INTO item_days
+    SELECT user_id, item_id, day, answers, correct_answers
+    FROM arrived
+    WHERE place IS NULL AND has_future
+), added AS (
+    UPDATE item_days d
+    SET answers = d.answers + a.answers, correct_answers = d.correct_answers + a.correct_answers
+    FROM arrived a
+    WHERE d.ctid = a.place AND has_future
 )
 INSERT INTO window_reviewed
 SELECT a.user_id, a.day, count(*)
 FROM arrived a
 JOIN window_items i ON i.item_id = a.item_id AND i.user_id = a.user_id
-WHERE a.day > i.first_answered_on
+WHERE a.place IS NULL AND a.day > i.first_answered_on
 GROUP BY a.day, a.user_id;
-
-IF has_past AND has_future THEN
-    INSERT INTO item_days AS d
-    SELECT user_id, item_id, day, count(*), count(*) FILTER (WHERE correct)
-    FROM window_facts
-    WHERE kind = 'answer'
-    GROUP BY day, item_id, user_id
-    ON CONFLICT (user_id, item_id, day) DO UPDATE SET
-        answers         = d.answers         + excluded.answers,
-        correct_answers = d.correct_answers + excluded.correct_answers;
-ELSIF has_future THEN  -- in a rebuild the table has no key yet
-    INSERT INTO item_days
-    SELECT user_id, item_id, day, count(*), count(*) FILTER (WHERE correct)
-    FROM window_facts
-    WHERE kind = 'answer'
-    GROUP BY day, item_id, user_id;
-END IF;
 
 -- whole --
 SELECT user_id, item_id, day, CAST(count(*) AS int) AS answers,
