@@ -61,6 +61,7 @@ def _measure(page: Page) -> list[float]:
     """Return the durations in milliseconds."""
     durations: list[float] = []
     for text in _TYPED:
+        page.evaluate("location.hash = '#/items'")
         page.reload()
         page.wait_for_selector(".item-list tbody tr")
         page.evaluate(_OBSERVE)
