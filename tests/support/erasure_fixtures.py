@@ -54,6 +54,7 @@ def list_events(learner: str = LEARNER, session: str = SESSION) -> list[dict[str
     zone = {"user_id": learner, "email": f"{learner}@example.org", "timezone": "Asia/Tokyo"}
     return [
         *events,
+        *sample_events.choices(learner),
         sample_events.envelope("UserCreated", zone | note, at=AT),
         sample_events.envelope("SessionStarted", started | note, at=AT),
         sample_events.envelope("CorrectAnswerGiven", answered | note, at=AT)
