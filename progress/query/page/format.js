@@ -38,9 +38,6 @@ export const number = (value) => (value == null ? NONE : numbers.format(value));
 export const percent = (rate) => (rate == null ? NONE : percents.format(rate));
 export const share = (rate) => (rate == null ? NONE : rate < 0.1 ? tenths.format(rate) : percent(rate));
 
-/** A number with its unit in the right plural form: 1 day, 2 days. */
-export const count = (value, one, many) => `${number(value)} ${value === 1 ? one : many}`;
-
 /** A number with one decimal. */
 export const decimal = (value) => (value == null ? NONE : decimals.format(value));
 
