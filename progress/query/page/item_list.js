@@ -16,7 +16,7 @@ const QUERY = `query Items($user: ID, $filter: ItemFilter, $order: ItemOrder, $l
     edges { node { itemId headword language level answers correctAnswers accuracyRate lapses dueAt estimatedRecall } }
   }
 }`;
-const DEBOUNCE_MS = 60;
+const DEBOUNCE_MS = 30;
 const MAX_AGE_MS = 60_000; // of a list to which "back" returns
 const MAX_RESULTS = 50; // of earlier searches, so that a deleted letter needs no request
 
