@@ -7,6 +7,8 @@ import typer
 
 from progress.errors import ProgressError
 
+_ROOT = Path(__file__).resolve().parents[2]
+
 
 def add_to(app: typer.Typer) -> None:
     """Add this group of commands to `app`."""
@@ -17,8 +19,14 @@ def add_to(app: typer.Typer) -> None:
 
 def events(
     folder: Annotated[
-        Path, typer.Option(help="The top of the repository.", exists=True, file_okay=False)
-    ] = Path(),
+        Path,
+        typer.Option(
+            help="Where to write docs and schemas.",
+            show_default="this repository",
+            exists=True,
+            file_okay=False,
+        ),
+    ] = _ROOT,
     check: Annotated[
         bool, typer.Option("--check", help="Write nothing; fail if a file is out of date.")
     ] = False,
@@ -32,4 +40,4 @@ def events(
             raise ProgressError(f"out of date: {names}; run progress schema events")
         return
     for path in files.write(folder):
-        typer.echo(f"{path}")
+        typer.echo(str(path))

@@ -14,7 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft7Validator, Draft202012Validator, validators
 from jsonschema.exceptions import ValidationError
-from referencing import Registry, Resource
+from referencing import Registry
+from referencing.jsonschema import DRAFT202012
 
 from progress.adapters.pubsub.publisher import TOPICS
 from progress.event_store import envelope, events
@@ -44,14 +45,19 @@ def _match_pattern(_: object, pattern: str, value: object, __: object) -> Any:
 
 
 def validator(name: str, draft: Any = Draft202012Validator) -> Any:
-    """Return a validator of a generated schema, which finds the other schemas by file name."""
+    """Return a validator of a generated schema, which finds the other schemas by file name.
+
+    The schemas lack `$schema`, because jsonschema would validate a referenced schema that names its
+    dialect with Python's regular expressions.
+    """
+    bare = {
+        other: {key: value for key, value in schema.items() if key != "$schema"}
+        for other, schema in SCHEMAS.items()
+    }
     registry: Registry[Any] = Registry().with_resources(
-        (f"{other}.json", Resource.from_contents(schema)) for other, schema in SCHEMAS.items()
+        (f"{other}.json", DRAFT202012.create_resource(schema)) for other, schema in bare.items()
     )
-    schema = SCHEMAS[name]
-    if draft is Draft7Validator:
-        schema = {key: value for key, value in schema.items() if key != "$schema"}
-    return validators.extend(draft, {"pattern": _match_pattern})(schema, registry=registry)
+    return validators.extend(draft, {"pattern": _match_pattern})(bare[name], registry=registry)
 
 
 ANY_EVENT = validator(schemas.ENVELOPE)
