@@ -26,7 +26,11 @@ Progress = Callable[[float], None]
 
 README = Path(__file__).with_name("export_user.html")
 # COPY blocks
-TABLES = ("daily", "weekly", "hourly", "items", "domains", "levels", "rest_days", "goals")
+# COPY blocks
+TABLES = (
+    *("daily", "weekly", "hourly", "retention", "items", "domains", "levels"),
+    *("rest_days", "goals"),
+)
 
 _FILE = "operations/export_user"
 _RETRY_INTERVAL_S = 0.2  # while another worker folds the shard

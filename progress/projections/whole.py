@@ -21,12 +21,20 @@ NOT_FOLDED = {
 _SOURCES = ("typed_events", "zone_offsets")
 # Views, because a table of all typed events would be as large as the log.
 _VIEWS = ("typed_events", "chained_reviews")
-_SHARED = ("known_learners", "shifts", "dated_facts", "chained_reviews", "item_places")
+_SHARED = (
+    "known_learners",
+    "shifts",
+    "dated_facts",
+    "chained_facts",
+    "chained_reviews",
+    "item_places",
+)
 # In this order, because each SELECT reads the sources and the relations before it.
 _RELATIONS = (
     *("deleted_learners", "preferences", "zones_in_force"),
     *("known_learners", "shifts", "dated_facts"),
-    *("items", "completions", "reviews"),
+    *("items", "completions"),
+    *("chained_facts", "reviews", "repeated_answers", "retention_stats"),
     *("chained_reviews", "item_stats", "item_difficulty", "item_days"),
     *("group_members", "group_items"),
     *("daily_stats", "hourly_stats", "rest_days", "learning_streaks", "goals", "user_progress"),

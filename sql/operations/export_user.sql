@@ -98,6 +98,14 @@ COPY (
     ORDER BY hour
 ) TO STDOUT (FORMAT csv, HEADER);
 
+-- retention --
+COPY (
+    SELECT {read_models/retention_stats retention_fields}
+    FROM retention_stats
+    WHERE user_id = current_setting('export.learner')
+    ORDER BY date, maturity DESC
+) TO STDOUT (FORMAT csv, HEADER);
+
 -- items --
 COPY (
     SELECT s.item_id,

@@ -67,7 +67,7 @@ BEGIN
             'ALTER TABLE ' || i.indrelid::regclass || ' ADD ' || pg_get_constraintdef(c.oid) AS added
         FROM pg_index i
         LEFT JOIN pg_constraint c ON c.conindid = i.indexrelid
-        WHERE i.indrelid IN ('item_stats'::regclass, 'item_days'::regclass, 'reviews'::regclass)
+        WHERE i.indrelid = ANY (ARRAY['item_stats', 'item_days', 'reviews', 'repeated_answers']::regclass[])
     LOOP
         IF key.conname IS NULL THEN
             INSERT INTO pending_keys VALUES (key.made);

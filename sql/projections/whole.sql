@@ -40,9 +40,23 @@ LEFT JOIN shifts s ON s.user_id = e.user_id AND s.starts_at <= e.occurred_at AND
 WHERE e.kind IN ('answer', 'review', 'completion')
   AND NOT EXISTS (SELECT 1 FROM deleted_learners d WHERE d.user_id = e.user_id)
 
+-- chained_facts --
+-- The answers and reviews of each item in order; at the same time, answers come before reviews. `gap` is the number of
+-- reviews before the row. `is_first` marks the first answer of a gap; days_before and day_before then are those of the
+-- review before the gap.
+SELECT user_id, item_id, kind, occurred_at, event_id, day, correct, interval_days,
+    count(*) FILTER (WHERE kind = 'review') OVER (earlier ROWS UNBOUNDED PRECEDING)
+        - CASE WHEN kind = 'review' THEN 1 ELSE 0 END AS gap,
+    kind = 'answer' AND coalesce(lag(kind) OVER earlier, '') <> 'answer' AS is_first,
+    lag(interval_days) OVER earlier AS days_before,
+    lag(day) OVER earlier AS day_before
+FROM dated_facts
+WHERE kind IN ('answer', 'review')
+WINDOW earlier AS (PARTITION BY user_id, item_id ORDER BY occurred_at, kind, event_id)
+
 -- chained_reviews --
 -- Each review, with the interval of the previous review of the same item.
-SELECT user_id, item_id, occurred_at, event_id, interval_days, easiness_factor,
+SELECT user_id, item_id, occurred_at, event_id, day, interval_days, easiness_factor,
     lag(interval_days) OVER earlier AS days_before,
     lead(interval_days) OVER earlier IS NULL AS is_latest
 FROM dated_facts

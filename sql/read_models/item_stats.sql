@@ -19,6 +19,11 @@ CREATE TABLE item_stats (
     reviewed_at       timestamptz,
     review_id         uuid,
     lapses            bigint NOT NULL,
+    reviewed_on       date,
+    asked_at          timestamptz,         -- first answer after the latest review; without a review: first answer
+    asked_id          uuid,
+    asked_on          date,
+    recalled          boolean,             -- whether this answer was correct
     PRIMARY KEY (user_id, item_id)
 ) WITH (fillfactor = 70);
 
@@ -31,7 +36,8 @@ CREATE INDEX item_stats_by_item ON item_stats (item_id, user_id);
 -- columns --
 user_id, item_id, answers, correct_answers, response_ms, first_answered_at, first_answered_on, last_answered_at,
 first_correct_at, first_correct_on, first_mastered_at, first_mastered_on,
-interval_days, easiness_factor, reviewed_at, review_id, lapses
+interval_days, easiness_factor, reviewed_at, review_id, lapses,
+reviewed_on, asked_at, asked_id, asked_on, recalled
 
 -- as_of --
 CREATE TEMPORARY TABLE item_stats (LIKE item_stats INCLUDING STORAGE, PRIMARY KEY (user_id, item_id))
@@ -42,7 +48,14 @@ CREATE TEMPORARY TABLE item_stats (LIKE item_stats INCLUDING STORAGE, PRIMARY KE
 CREATE TEMPORARY TABLE window_items (
     LIKE item_stats INCLUDING STORAGE,
     had_row boolean, had_answered_on date, had_correct_on date, had_mastered_on date, had_interval_days bigint,
-    had_answers bigint, had_correct_answers bigint, had_response_ms bigint, had_lapses bigint
+    had_answers bigint, had_correct_answers bigint, had_response_ms bigint, had_lapses bigint,
+    -- An item is entangled unless its new answers, and then at most one new review, follow all its stored events. If an
+    -- item is not entangled, only the gap after the stored review changes (see reviews.sql). The first answer of this
+    -- gap is in closed_at to closed_recalled if a new review ends the gap, and otherwise in asked_at to recalled.
+    is_entangled boolean,
+    closed_at timestamptz, closed_id uuid, closed_on date, closed_recalled boolean,
+    is_test boolean,                       -- this answer is new, and a test of retention
+    has_repeats boolean                    -- other new answers are not the first of the gap
 ) ON COMMIT DELETE ROWS;
 
 -- empty_window --
@@ -69,6 +82,11 @@ SELECT w.user_id, w.item_id,
     CASE WHEN later.is_new THEN w.reviewed_at ELSE old.reviewed_at END         AS reviewed_at,
     CASE WHEN later.is_new THEN w.review_id ELSE old.review_id END             AS review_id,
     coalesce(old.lapses, 0) + w.lapses                     AS lapses,
+    CASE WHEN later.is_new THEN w.reviewed_on ELSE old.reviewed_on END         AS reviewed_on,
+    CASE WHEN gap.is_open THEN coalesce(old.asked_at, w.first_answered_at) END AS asked_at,
+    CASE WHEN gap.is_open THEN coalesce(old.asked_id, w.first_answer_id) END   AS asked_id,
+    CASE WHEN gap.is_open THEN coalesce(old.asked_on, w.first_answered_on) END AS asked_on,
+    CASE WHEN gap.is_open THEN coalesce(old.recalled, w.is_first_correct) END  AS recalled,
     old.user_id IS NOT NULL                                AS had_row,
     old.first_answered_on                                  AS had_answered_on,
     old.first_correct_on                                   AS had_correct_on,
@@ -77,14 +95,22 @@ SELECT w.user_id, w.item_id,
     coalesce(old.answers, 0)                               AS had_answers,
     coalesce(old.correct_answers, 0)                       AS had_correct_answers,
     coalesce(old.response_ms, 0)                           AS had_response_ms,
-    coalesce(old.lapses, 0)                                AS had_lapses
+    coalesce(old.lapses, 0)                                AS had_lapses,
+    chain.is_entangled,
+    CASE WHEN gap.is_closed THEN coalesce(old.asked_at, w.first_answered_at) END AS closed_at,
+    CASE WHEN gap.is_closed THEN coalesce(old.asked_id, w.first_answer_id) END   AS closed_id,
+    CASE WHEN gap.is_closed THEN coalesce(old.asked_on, w.first_answered_on) END AS closed_on,
+    CASE WHEN gap.is_closed THEN coalesce(old.recalled, w.is_first_correct) END  AS closed_recalled,
+    NOT chain.is_entangled AND old.asked_at IS NULL AND old.interval_days >= 1
+        AND old.reviewed_on < w.first_answered_on          AS is_test,
+    NOT chain.is_entangled AND w.answers > CASE WHEN old.asked_at IS NULL THEN 1 ELSE 0 END AS has_repeats
 FROM (
     SELECT coalesce(a.user_id, r.user_id) AS user_id, coalesce(a.item_id, r.item_id) AS item_id,
         coalesce(a.answers, 0) AS answers, coalesce(a.correct_answers, 0) AS correct_answers,
         coalesce(a.response_ms, 0) AS response_ms,
         a.first_answered_at, a.first_answered_on, a.last_answered_at, a.first_correct_at, a.first_correct_on,
         r.first_mastered_at, r.first_mastered_on, r.reviewed_at, r.review_id, r.interval_days, r.easiness_factor,
-        coalesce(r.lapses, 0) AS lapses
+        coalesce(r.lapses, 0) AS lapses, r.reviewed_on, r.reviews, a.first_answer_id, a.is_first_correct
     FROM (
         SELECT user_id, item_id,
             count(*) AS answers, count(*) FILTER (WHERE correct) AS correct_answers,
@@ -93,7 +119,9 @@ FROM (
             (array_agg(day ORDER BY occurred_at))[1] AS first_answered_on,
             max(occurred_at) AS last_answered_at,
             min(occurred_at) FILTER (WHERE correct) AS first_correct_at,
-            (array_agg(day ORDER BY occurred_at) FILTER (WHERE correct))[1] AS first_correct_on
+            (array_agg(day ORDER BY occurred_at) FILTER (WHERE correct))[1] AS first_correct_on,
+            (array_agg(event_id ORDER BY occurred_at, event_id))[1] AS first_answer_id,
+            (array_agg(correct ORDER BY occurred_at, event_id))[1] AS is_first_correct
         FROM window_facts
         WHERE kind = 'answer'
         GROUP BY item_id, user_id
@@ -106,7 +134,18 @@ LEFT JOIN LATERAL (
 CROSS JOIN LATERAL (
     SELECT w.reviewed_at IS NOT NULL
        AND (old.reviewed_at IS NULL OR (w.reviewed_at, w.review_id) > (old.reviewed_at, old.review_id)) AS is_new
-) later;
+) later
+CROSS JOIN LATERAL (
+    SELECT coalesce(w.reviews > 1 OR w.reviewed_at < w.last_answered_at OR w.reviewed_at < old.last_answered_at
+        OR w.reviewed_at <= old.reviewed_at OR w.first_answered_at <= old.reviewed_at
+        OR w.first_answered_at <= old.last_answered_at, false) AS is_entangled
+) chain
+CROSS JOIN LATERAL (
+    SELECT NOT chain.is_entangled AND w.reviewed_at IS NULL AS is_open,
+        NOT chain.is_entangled AND w.reviewed_at IS NOT NULL AS is_closed
+) gap;
+
+{read_models/repeated_answers divide_gaps}
 
 IF has_past THEN  -- in a rebuild the table has no key yet
     INSERT INTO item_stats
@@ -129,7 +168,12 @@ IF has_past THEN  -- in a rebuild the table has no key yet
         easiness_factor   = excluded.easiness_factor,
         reviewed_at       = excluded.reviewed_at,
         review_id         = excluded.review_id,
-        lapses            = excluded.lapses;
+        lapses            = excluded.lapses,
+        reviewed_on       = excluded.reviewed_on,
+        asked_at          = excluded.asked_at,
+        asked_id          = excluded.asked_id,
+        asked_on          = excluded.asked_on,
+        recalled          = excluded.recalled;
 END IF;
 
 INSERT INTO item_stats
@@ -149,11 +193,12 @@ WITH answered AS (
     WHERE kind = 'answer'
     GROUP BY user_id, item_id
 ), reviewed AS (
-    SELECT user_id, item_id,
+    SELECT user_id, item_id, count(*) AS reviews,
         min(occurred_at) FILTER (WHERE interval_days >= 7) AS first_mastered_at,
         max(interval_days) FILTER (WHERE is_latest) AS interval_days,
         max(easiness_factor) FILTER (WHERE is_latest) AS easiness_factor,
         max(occurred_at) AS reviewed_at,
+        max(day) FILTER (WHERE is_latest) AS reviewed_on,
         CAST(max(CAST(event_id AS text)) FILTER (WHERE is_latest) AS uuid) AS review_id,
         count(*) FILTER (WHERE days_before >= 7 AND interval_days < 7) AS lapses
     FROM chained_reviews
@@ -161,7 +206,8 @@ WITH answered AS (
 ), met AS (
     SELECT coalesce(a.user_id, r.user_id) AS user_id, coalesce(a.item_id, r.item_id) AS item_id, a.answers,
         a.correct_answers, a.response_ms, a.first_answered_at, a.last_answered_at, a.first_correct_at,
-        r.first_mastered_at, r.interval_days, r.easiness_factor, r.reviewed_at, r.review_id, r.lapses
+        r.first_mastered_at, r.interval_days, r.easiness_factor, r.reviewed_at, r.reviewed_on, r.review_id, r.lapses,
+        coalesce(r.reviews, 0) AS gap
     FROM answered a
     FULL JOIN reviewed r ON r.user_id = a.user_id AND r.item_id = a.item_id
 )
@@ -171,8 +217,10 @@ SELECT m.user_id, m.item_id, coalesce(m.answers, 0) AS answers, coalesce(m.corre
     m.last_answered_at,
     m.first_correct_at, CAST(m.first_correct_at + coalesce(c.to_day, INTERVAL '0 days') AS date) AS first_correct_on,
     m.first_mastered_at, CAST(m.first_mastered_at + coalesce(r.to_day, INTERVAL '0 days') AS date) AS first_mastered_on,
-    m.interval_days, m.easiness_factor, m.reviewed_at, m.review_id, coalesce(m.lapses, 0) AS lapses
+    m.interval_days, m.easiness_factor, m.reviewed_at, m.review_id, coalesce(m.lapses, 0) AS lapses, m.reviewed_on,
+    f.occurred_at AS asked_at, f.event_id AS asked_id, f.day AS asked_on, f.correct AS recalled
 FROM met m
+LEFT JOIN chained_facts f ON f.is_first AND f.user_id = m.user_id AND f.item_id = m.item_id AND f.gap = m.gap
 LEFT JOIN shifts a ON a.user_id = m.user_id AND a.starts_at <= m.first_answered_at AND a.ends_at > m.first_answered_at
 LEFT JOIN shifts c ON c.user_id = m.user_id AND c.starts_at <= m.first_correct_at AND c.ends_at > m.first_correct_at
 LEFT JOIN shifts r ON r.user_id = m.user_id AND r.starts_at <= m.first_mastered_at AND r.ends_at > m.first_mastered_at

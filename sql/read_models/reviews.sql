@@ -1,5 +1,5 @@
--- One row per review. A lapse is a pair of consecutive reviews of an item: the earlier review has an interval of 7 days
--- or more, and the later review has a shorter interval than 7 days.
+-- One row per review, with the first answer of the gap before the review. A gap has the answers between two consecutive
+-- reviews of an item. An answer at the time of a review belongs to the gap before the review.
 
 -- table --
 CREATE TABLE reviews (
@@ -8,6 +8,11 @@ CREATE TABLE reviews (
     occurred_at   timestamptz NOT NULL,
     event_id      uuid        NOT NULL,
     interval_days bigint      NOT NULL,
+    day           date        NOT NULL,    -- local, see facts.sql
+    asked_at      timestamptz,             -- the first answer of the gap before this review; null: no answer
+    asked_id      uuid,
+    asked_on      date,                    -- local
+    recalled      boolean,                 -- whether this answer was correct
     PRIMARY KEY (user_id, item_id, occurred_at, event_id)
 );
 
@@ -18,102 +23,43 @@ ALTER TABLE reviews ALTER user_id SET STORAGE PLAIN, ALTER item_id SET STORAGE P
 CREATE TEMPORARY TABLE reviews (LIKE reviews INCLUDING STORAGE, PRIMARY KEY (user_id, item_id, occurred_at, event_id))
     ON COMMIT DELETE ROWS;
 
--- window --
-CREATE TEMPORARY TABLE window_reviews (
-    user_id varchar(200) COLLATE "C", item_id varchar(200) COLLATE "C",
-    first_mastered_at timestamptz, first_mastered_on date,
-    reviewed_at timestamptz, review_id uuid, interval_days bigint, easiness_factor double precision,
-    lapses bigint                          -- the change of the count; may be negative
-) ON COMMIT DELETE ROWS;
-
--- empty_window --
-DELETE FROM window_reviews;
-
 -- fold --
--- A new review forms pairs with its neighbours and separates a former pair. Only these pairs are counted. One sort
--- finds the pairs, the latest review, and the first new review with an interval of 7 days or more. It sorts by item
--- first, because all rows of a learner have the same user_id, and then the newest first, so that an item's first row is
--- its latest review.
-INSERT INTO window_reviews
-WITH arrived AS MATERIALIZED (
-    SELECT user_id, item_id, occurred_at, event_id, day, interval_days, easiness_factor
-    FROM window_facts
-    WHERE kind = 'review'
-), neighbours AS MATERIALIZED (
-    SELECT a.user_id, a.item_id,
-        before.occurred_at AS before_at, before.event_id AS before_id, before.interval_days AS before_days,
-        after.occurred_at AS after_at, after.event_id AS after_id, after.interval_days AS after_days
-    FROM arrived a
-    LEFT JOIN LATERAL (
-        SELECT r.occurred_at, r.event_id, r.interval_days
-        FROM reviews r
-        WHERE r.user_id = a.user_id AND r.item_id = a.item_id
-          AND (r.occurred_at, r.event_id) < (a.occurred_at, a.event_id)
-        ORDER BY r.occurred_at DESC, r.event_id DESC
-        LIMIT 1
-    ) before ON true
-    LEFT JOIN LATERAL (
-        SELECT r.occurred_at, r.event_id, r.interval_days
-        FROM reviews r
-        WHERE r.user_id = a.user_id AND r.item_id = a.item_id
-          AND (r.occurred_at, r.event_id) > (a.occurred_at, a.event_id)
-        ORDER BY r.occurred_at, r.event_id
-        LIMIT 1
-    ) after ON true
-    WHERE has_past
-), chain AS (
-    SELECT user_id, item_id, occurred_at, event_id, day, interval_days, easiness_factor, true AS is_new FROM arrived
-    UNION ALL
-    (SELECT user_id, item_id, before_at, before_id, NULL::date, before_days, NULL::double precision, false
-     FROM neighbours WHERE before_at IS NOT NULL
-     UNION
-     SELECT user_id, item_id, after_at, after_id, NULL, after_days, NULL, false
-     FROM neighbours WHERE after_at IS NOT NULL)
-), linked AS (
-    SELECT *, lead(interval_days) OVER later AS before_days, lead(is_new) OVER later AS before_is_new,
-        lag(is_new) OVER later IS NULL AS is_latest   -- false for every new review if a stored review is later
-    FROM chain
-    WINDOW later AS (PARTITION BY item_id, user_id ORDER BY occurred_at DESC, event_id DESC)
-), reviewed AS (
-    SELECT user_id, item_id,
-        max(occurred_at)          FILTER (WHERE is_latest)     AS reviewed_at,
-        (array_agg(event_id)      FILTER (WHERE is_latest))[1] AS review_id,
-        max(interval_days)        FILTER (WHERE is_latest)     AS interval_days,
-        max(easiness_factor)      FILTER (WHERE is_latest)     AS easiness_factor,
-        min(occurred_at)          FILTER (WHERE is_new AND interval_days >= 7) AS first_mastered_at,
-        array_agg(day ORDER BY occurred_at DESC, event_id DESC)
-                                  FILTER (WHERE is_new AND interval_days >= 7) AS mastered_on,
-        count(*) FILTER (WHERE before_days >= 7 AND interval_days < 7 AND (is_new OR before_is_new)) AS lapses
-    FROM linked
-    GROUP BY item_id, user_id
-), parted AS (
-    SELECT user_id, item_id, count(*) FILTER (WHERE before_days >= 7 AND after_days < 7) AS lapses
-    FROM (
-        SELECT DISTINCT user_id, item_id, after_at, after_id, before_days, after_days
-        FROM neighbours
-        WHERE before_at IS NOT NULL AND after_at IS NOT NULL
-    ) pairs
-    GROUP BY user_id, item_id
-)
-SELECT r.user_id, r.item_id, r.first_mastered_at, r.mastered_on[cardinality(r.mastered_on)],
-    r.reviewed_at, r.review_id, r.interval_days, r.easiness_factor, r.lapses - coalesce(p.lapses, 0)
-FROM reviewed r
-LEFT JOIN parted p ON p.user_id = r.user_id AND p.item_id = r.item_id;
+-- If one review of an item arrives, window_items has the first answer of the gap; otherwise window_gaps has it.
+IF has_future THEN
+    INSERT INTO reviews
+    SELECT f.user_id, f.item_id, f.occurred_at, f.event_id, f.interval_days, f.day,
+        coalesce(i.closed_at, g.asked_at)       AS asked_at,
+        coalesce(i.closed_id, g.asked_id)       AS asked_id,
+        coalesce(i.closed_on, g.asked_on)       AS asked_on,
+        coalesce(i.closed_recalled, g.recalled) AS recalled
+    FROM window_facts f
+    LEFT JOIN window_items i ON i.review_id = f.event_id AND i.closed_at IS NOT NULL
+    LEFT JOIN window_gaps g  ON g.review_id = f.event_id AND g.is_new
+    WHERE f.kind = 'review';
+END IF;
 
-INSERT INTO reviews
-SELECT user_id, item_id, occurred_at, event_id, interval_days
-FROM window_facts
-WHERE kind = 'review' AND has_future;
+IF has_past AND has_future THEN
+    UPDATE reviews r
+    SET asked_at = g.asked_at, asked_id = g.asked_id, asked_on = g.asked_on, recalled = g.recalled
+    FROM window_gaps g
+    WHERE NOT g.is_new AND r.user_id = g.user_id AND r.item_id = g.item_id
+      AND r.occurred_at = g.reviewed_at AND r.event_id = g.review_id
+      AND r.asked_id IS DISTINCT FROM g.asked_id;
+END IF;
 
 -- whole --
-SELECT user_id, item_id, occurred_at, event_id, interval_days
-FROM dated_facts
-WHERE kind = 'review'
+SELECT r.user_id, r.item_id, r.occurred_at, r.event_id, r.interval_days, r.day,
+    a.occurred_at AS asked_at, a.event_id AS asked_id, a.day AS asked_on, a.correct AS recalled
+FROM chained_facts r
+LEFT JOIN chained_facts a ON a.is_first AND a.user_id = r.user_id AND a.item_id = r.item_id AND a.gap = r.gap
+WHERE r.kind = 'review'
 
 -- snapshot --
 (SELECT jsonb_object_agg(item_id, rows)
  FROM (
-     SELECT t.item_id, array_agg(ROW('', '', t.occurred_at, t.event_id, t.interval_days)::reviews)::text AS rows
+     SELECT t.item_id,
+         array_agg(ROW('', '', t.occurred_at, t.event_id, t.interval_days, t.day,
+             t.asked_at, t.asked_id, t.asked_on, t.recalled)::reviews)::text AS rows
      FROM reviews t
      WHERE t.user_id = learner
      GROUP BY t.item_id
@@ -122,8 +68,9 @@ WHERE kind = 'review'
 -- restore --
 -- Restore only the items that the window may change.
 INSERT INTO reviews
-SELECT learner, s.item_id, r.occurred_at, r.event_id, r.interval_days
-FROM (SELECT DISTINCT item_id FROM window_facts WHERE kind = 'review') w
+SELECT learner, s.item_id, r.occurred_at, r.event_id, r.interval_days, r.day,
+    r.asked_at, r.asked_id, r.asked_on, r.recalled
+FROM (SELECT DISTINCT item_id FROM window_facts WHERE kind IN ('answer', 'review')) w
 JOIN jsonb_each_text(state.reviews) s (item_id, rows) ON s.item_id = w.item_id
 CROSS JOIN LATERAL unnest(s.rows::reviews[]) r;
 

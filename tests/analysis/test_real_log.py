@@ -1,4 +1,4 @@
-"""A real learner's numbers of tests and recalled tests are those in the specification."""
+"""The tests of the real log, by the intervals of the specification, are those that it states."""
 
 from collections import Counter
 from datetime import timedelta
@@ -9,18 +9,21 @@ from typing import Any
 import msgspec
 import pytest
 
+from progress.adapters.postgres.database import Connection
 from progress.adapters.storage import storage
 from progress.analysis import questions
 from progress.analysis.questions import Days
 from progress.demo import loading
 from progress.importers import sm2
-from tests.support import written_archives
+from progress.projections.projector import Projector
+from tests.support import model_rows, written_archives
+from tests.support.stage import append
 
 pytestmark = pytest.mark.timeout(600)  # DuckDB is slow on a busy machine
 
 
 def test_the_real_log_has_as_many_tests_and_recalls_as_the_specification_states(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, connection: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # In the specification, each answer changes the item's interval, which is rounded to the nearest
     # day. The importer rounds up, and ignores an answer within 12 hours of the last one.
@@ -39,3 +42,19 @@ def test_the_real_log_has_as_many_tests_and_recalls_as_the_specification_states(
     assert asked == {"YOUNG": 5_715, "MATURE": 657}
     rates = {maturity: round(100 * recalled[maturity] / asked[maturity], 1) for maturity in asked}
     assert rates == {"YOUNG": 77.1, "MATURE": 86.3}
+    assert read_live_retention(connection, envelopes) == {
+        (str(row.week), row.maturity): (row.asked, row.recalled) for row in rows
+    }
+
+
+def read_live_retention(
+    connection: Connection, envelopes: list[dict[str, Any]]
+) -> dict[tuple[str, str], tuple[int, int]]:
+    """Return the tests and recalled tests by week and maturity that the live folds count."""
+    for first in range(0, len(envelopes), 1_000):
+        append(connection, envelopes[first : first + 1_000])
+    Projector(connection).catch_up_all()
+    return {
+        (row["week"], row["maturity"]): (row["asked"], row["recalled"])
+        for row in model_rows.read(connection, "retention by week")
+    }

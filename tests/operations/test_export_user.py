@@ -96,6 +96,24 @@ def test_a_table_has_the_numbers_of_the_api(
     assert rows == [{k: "" if v is None else _text(v) for k, v in row.items()} for row in expected]
 
 
+def test_the_retention_has_the_numbers_of_the_api(
+    operator: Operator, populated: Connection, exports: Path
+) -> None:
+    rows = list_rows(export_files(operator, exports), "retention.csv")
+    query = (
+        'retention(from: "2024-03-01", to: "2024-06-01") { start young { rate } mature { rate } }'
+    )
+    periods = operator.api.data(f"{{ {query} }}")["retention"]
+    rates = {
+        (period["start"], maturity.upper()): _text(period[maturity]["rate"])
+        for period in periods
+        for maturity in ("young", "mature")
+        if period[maturity]["rate"] is not None
+    }
+    assert {(row["date"], row["maturity"]): row["retention_rate"] for row in rows} == rates
+    assert {maturity for _, maturity in rates} == {"YOUNG"}
+
+
 def _text(value: object) -> str:
     return f"{value:g}" if isinstance(value, float) and value == int(value) else str(value)
 

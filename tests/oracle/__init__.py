@@ -14,6 +14,7 @@ from tests.oracle.items import item, item_history, item_stats
 from tests.oracle.levels import domain_stats, forecast, level_stats
 from tests.oracle.models import Rows, defined_models, model_rows
 from tests.oracle.periods import monthly_stats, weekly_stats
+from tests.oracle.retention import retention, retention_stats
 from tests.oracle.standing import (
     due_forecast,
     due_today,
@@ -55,6 +56,8 @@ __all__ = [
     "model_rows",
     "monthly_stats",
     "rest_days",
+    "retention",
+    "retention_stats",
     "runs",
     "see",
     "streak",

@@ -3,49 +3,21 @@
 from collections import defaultdict
 from collections.abc import Iterator
 from datetime import date, timedelta
-from typing import NamedTuple
 
 from tests.oracle.catalogue import Description, descriptions, names
 from tests.oracle.days import day
-from tests.oracle.events import Event, World
+from tests.oracle.events import World
+from tests.oracle.retention import RetentionTest, find_tests
 
 Cell = tuple[str, ...]
 Counts = tuple[int | None, ...]  # None: a hidden number
 Range = tuple[date, date]
 
 
-class RetentionTest(NamedTuple):
-    """An answer that is a test, and its local day and maturity."""
-
-    user_id: str
-    answer: Event
-    day: date
-    maturity: str
-
-
-def find_tests(world: World, days: Range) -> Iterator[RetentionTest]:
-    """Yield the tests of all learners on these days."""
-    for user_id in learners(world):
-        asked = set()
-        for answer in world.answers(user_id):
-            reviews = [
-                review
-                for review in world.reviews(user_id)
-                if review.data["item_id"] == answer.data["item_id"]
-                and review.occurred_at < answer.occurred_at
-            ]
-            if not reviews or reviews[-1].event_id in asked:
-                continue
-            asked.add(reviews[-1].event_id)
-            interval, when = reviews[-1].data["new_interval"], day(world, answer)
-            if interval >= 1 and day(world, reviews[-1]) < when and days[0] <= when <= days[1]:
-                yield RetentionTest(user_id, answer, when, "MATURE" if interval >= 21 else "YOUNG")
-
-
 def retention(world: World, days: Range, fewest: int) -> dict[Cell, Counts]:
     """Return (learners, asked, recalled) by week and maturity."""
     cells = defaultdict(list)
-    for test in find_tests(world, days):
+    for test in tests_on(world, days):
         cells[monday(test.day).isoformat(), test.maturity].append(test)
     counted = {cell: _count(found) for cell, found in cells.items()}
     return {cell: counts for cell, counts in counted.items() if counts[0] >= fewest}
@@ -59,7 +31,7 @@ def items(world: World, days: Range, fewest: int) -> dict[Cell, Counts]:
     """
     described = descriptions(world)
     by_item = defaultdict(list)
-    for test in find_tests(world, days):
+    for test in tests_on(world, days):
         by_item[test.answer.data["item_id"]].append(test)
     groups = defaultdict(list)
     for item, tests in by_item.items():
@@ -100,6 +72,14 @@ def cohorts(world: World, days: Range, fewest: int) -> dict[Cell, Counts]:
             cell = cohort.isoformat(), str(week)
             cells[cell] = (len(members), None if is_hidden else active)
     return cells
+
+
+def tests_on(world: World, days: Range) -> Iterator[RetentionTest]:
+    """Yield the tests of all learners on these days."""
+    for user_id in learners(world):
+        for test in find_tests(world, user_id):
+            if days[0] <= test.day <= days[1]:
+                yield test
 
 
 def learners(world: World) -> set[str]:

@@ -98,6 +98,8 @@ def extremes(connection: database.Connection) -> None:
     """Add rows with numbers beyond GraphQL's Int."""
     much = {"user_id": "ann", "answers": 2**40, "correct_answers": 2**39, "study_seconds": 2**62}
     rows_by_hand.insert(connection, "daily_stats", {**much, "day": "2024-03-09"})
+    tests = {"maturity": "YOUNG", "asked": 2**40, "recalled": 2**39}
+    rows_by_hand.insert(connection, "retention_stats", {**much, **tests, "day": "2024-01-02"})
     item = {"user_id": "ann", "item_id": "huge", "answers": 2**40, "lapses": 2**33}
     rows_by_hand.insert(connection, "item_stats", {**item, "easiness_factor": 1e300})
 
@@ -253,18 +255,19 @@ def way(url: str, query: Query) -> tuple[str, int]:
         return went, len(compiled.errors)
 
 
+NESTED = {
+    "masteryStats": "{ unlearned learning shortTermMastered longTermMastered }",
+    **dict.fromkeys(("young", "mature"), "{ asked recalled rate }"),
+}
+
+
 @pytest.mark.parametrize("name", COMPILED)
 def test_every_column_of_a_compiled_field_can_be_selected(both: Both, name: str) -> None:
     arguments = {"item": '(itemId: "i1")'}.get(name, "")
-    if name in ("dailyStats", "weeklyStats", "monthlyStats", "restDays"):
+    if name in ("dailyStats", "weeklyStats", "monthlyStats", "restDays", "retention"):
         arguments = '(from: "2024-03-01", to: "2024-03-31")'
     type_ = get_named_type(QUERY.fields[name].type)
-    fields = " ".join(
-        f"{key} {{ unlearned learning shortTermMastered longTermMastered }}"
-        if key == "masteryStats"
-        else key
-        for key in getattr(type_, "fields", ())
-    )
+    fields = " ".join(f"{key} {NESTED.get(key, '')}" for key in getattr(type_, "fields", ()))
     selection = f"{{ {fields} }}" if fields else ""
     both.ways.clear()
     compiled, plain = both.answers(Query(f"{{ {name}{arguments} {selection} }}", {}, None))

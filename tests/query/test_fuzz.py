@@ -14,7 +14,7 @@ ALL = """
 query (
   $user: ID, $from: Date!, $to: Date!, $fill: Boolean, $filter: ItemFilter, $order: ItemOrder,
   $level: CefrLevel, $domain: Domain, $first: Int, $after: String, $item: ID!, $days: Int,
-  $types: [String!], $search: String
+  $types: [String!], $search: String, $by: PeriodLength
 ) {
   userProgress(userId: $user) { userId accuracyRate masteryStats { unlearned } lastUpdated }
   dailyStats(userId: $user, from: $from, to: $to, zeroFill: $fill) { date accuracyRate }
@@ -34,6 +34,7 @@ query (
   itemHistory(userId: $user, itemId: $item) { reviews { at } }
   restDays(userId: $user, from: $from, to: $to)
   goal(userId: $user) { week }
+  retention(userId: $user, from: $from, to: $to, by: $by) { start }
   events(userId: $user, types: $types, first: $first, after: $after) { edges { cursor } }
 }"""
 CODES = {"BAD_USER_INPUT", "FORBIDDEN"}
@@ -61,6 +62,7 @@ likely: dict[str, st.SearchStrategy[Any]] = {
     "order": st.sampled_from([None, "RECENT", "DUE", "ACCURACY", "LAPSES"]),
     "search": st.none() | st.text(),
     "level": st.sampled_from([None, "A1", "UNKNOWN"]),
+    "by": st.sampled_from([None, "DAY", "WEEK", "MONTH"]),
     "domain": st.sampled_from([None, "R", "UNKNOWN"]),
     "first": ints,
     "after": st.none() | cursors.map(bytes.decode) | st.text(),

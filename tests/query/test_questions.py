@@ -28,6 +28,7 @@ EVERY_QUESTION = {
     'itemHistory(itemId: "i"': "{ days { date } }",
     'restDays(from: "2024-03-01", to: "2024-03-02"': "",
     "goal": "{ week }",
+    'retention(from: "2024-03-01", to: "2024-03-02"': "{ start }",
     "events": "{ edges { cursor } }",
 }
 
@@ -77,6 +78,7 @@ def test_a_learner_without_events_gets_nulls_and_zeros(
           itemStats { edges { cursor } pageInfo { hasNextPage endCursor } totalCount }
           domainStats { domain itemsStudied accuracyRate catalogueItems progressRate }
           levelStats { level }
+          retention(from: "2024-03-01", to: "2024-03-02") { start }
           streak { current longest longestStart longestEnd lastStudyDate activeToday atRisk }
           dueForecast(days: 2) { items overdue }
           workload { due overdue secondsPerAnswer minutes }
@@ -89,6 +91,7 @@ def test_a_learner_without_events_gets_nulls_and_zeros(
         "dailyStats": [],
         "weeklyStats": [],
         "monthlyStats": [],
+        "retention": [],
         "userProgress": None,
         "itemStats": {
             "edges": [],
@@ -231,7 +234,7 @@ def test_every_projection_reports_its_lag(query_api: Api, connection: database.C
     fresh = query_api.data(query)["projectionStatus"]
     assert [p["name"] for p in fresh] == [
         *("daily_stats", "goals", "hourly_stats", "item_stats"),
-        *("learning_streaks", "rest_days", "user_progress"),
+        *("learning_streaks", "rest_days", "retention_stats", "user_progress"),
         *("weekly_stats", "domain_stats", "level_stats"),
     ]
     assert {(p["eventsBehind"], p["secondsBehind"], p["status"]) for p in fresh} == {

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from progress.query.live.sources import Learners
 from progress.query.read_models import row_queries
+from progress.query.read_models.rows import PeriodLength, Retention
 from tests import oracle
 from tests.support import model_rows
 from tests.support.disturbances import Disturbance
@@ -41,6 +42,15 @@ def list_items(fetch: QueryClient, user: str, at: datetime, **options: Any) -> s
     page = fetch(fetch.queries.get_item_stats(user, first=200, at=at, **options))
     assert page.total_count == len(page.items)
     return {item.item_id for _, item in page.items}
+
+
+def of_period(retention: Retention) -> dict[str, Any]:
+    """Return a period's tests in the oracle's format."""
+    return {
+        **(plain(retention) or {}),
+        "young": plain(retention.young),
+        "mature": plain(retention.mature),
+    }
 
 
 def around(days: list[date], draw: st.DataObject) -> tuple[date, date]:
@@ -105,6 +115,10 @@ def test_days_weeks_and_months_equal_the_oracle_s_results(
             resting = fetch(fetch.queries.run(user, row_queries.select_rest_days(first, last)))
             wanted = sorted(d for d in oracle.rest_days(world, user) if first <= d <= last)
             assert resting == wanted
+            for by in PeriodLength:
+                query = row_queries.select_retention(first, last, by)
+                periods = [*map(of_period, fetch(fetch.queries.run(user, query)))]
+                assert periods == inside(oracle.retention(world, user, by), first, last)
 
 
 @settings(max_examples=50, suppress_health_check=list(HealthCheck))

@@ -28,6 +28,7 @@ from progress.query.graphql.schema import FIELDS
 from progress.query.read_models import row_queries
 from progress.query.read_models.queries import Queries
 from progress.query.read_models.reader import Parameters, Reader
+from progress.query.read_models.rows import PeriodLength
 from tests.conftest import Store
 from tests.support import sample_events
 from tests.support.stage import connect, publisher
@@ -149,6 +150,7 @@ def all_keys(user: str) -> list[CacheKey]:
         "itemHistory": {"itemId": "i0"},
         "restDays": {"from": FROM, "to": TO},
         "goal": {},
+        "retention": {"from": FROM, "to": TO, "by": PeriodLength.WEEK},
         "dailyStats": {"from": FROM, "to": TO},
         "weeklyStats": {"from": FROM, "to": TO},
         "monthlyStats": {"from": FROM, "to": TO},
@@ -176,6 +178,9 @@ async def read(queries: Queries, key: CacheKey, at: datetime) -> bytes:
         "itemHistory": lambda: queries.get_item_history(user, "i0", at=at),
         "restDays": lambda: queries.run(user, row_queries.select_rest_days(FROM, TO)),
         "goal": lambda: queries.run(user, row_queries.select_goal(at)),
+        "retention": lambda: queries.run(
+            user, row_queries.select_retention(FROM, TO, PeriodLength.WEEK)
+        ),
         "dailyStats": lambda: queries.get_stats_range(user, FROM, TO),
         "weeklyStats": lambda: queries.get_weekly_stats(user, FROM, TO),
         "monthlyStats": lambda: queries.get_monthly_stats(user, FROM, TO),

@@ -95,6 +95,7 @@ THEMES = (
     ("SessionStarted", *ANSWERS, *PREFERENCES, "UserDeleted"),
     ("SessionCompleted", "SessionStarted", "SessionCompleted", *("RestDayTaken",) * 2),
     (*ANSWERS, "SessionStarted", "SessionCompleted", *MEMBERSHIPS, "GoalSet", *PREFERENCES),
+    (*("ReviewProcessed", *ANSWERS) * 3, "SessionStarted", "UserPreferencesChanged"),
 )
 
 
@@ -218,7 +219,7 @@ def _fields(user: Fields, item: Fields) -> dict[str, Fields]:
         "ReviewProcessed": {
             **user,
             **item,
-            "new_interval": _either(7, 6, 21, 20, 0, 36_500),
+            "new_interval": _either(7, 6, 21, 20, 1, 0, 36_500),
             "easiness_factor": _either(2.5, 1.3, 10),
         },
         "ItemArchived": item,

@@ -14,6 +14,16 @@ SELECT user_id, hour, answers, correct_answers,
     response_ms::float8 / nullif(answers, 0) AS average_response_ms
 FROM hourly_stats;
 
+-- retention_stats --
+SELECT user_id, day || ' ' || maturity AS cell, asked, recalled, recalled::float8 / nullif(asked, 0) AS rate
+FROM retention_stats;
+
+-- retention by week --
+SELECT to_char(date_trunc('week', day::timestamp), 'YYYY-MM-DD') AS week, maturity,
+    count(DISTINCT user_id) AS learners, sum(asked)::bigint AS asked, sum(recalled)::bigint AS recalled
+FROM retention_stats
+GROUP BY 1, 2;
+
 -- weekly_stats --
 SELECT user_id, monday, active_days, answers, correct_answers, sessions_completed, study_seconds,
     study_seconds / 60 AS study_time_minutes, items_learned, items_reviewed, new_mastery_count,

@@ -18,7 +18,7 @@ executor then runs the field, so that all errors come from the executor.
 
 import itertools
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -80,10 +80,9 @@ class SqlField:
         """Compile the selection; raise Fallback if the compiled path does not support it."""
         self._field, self._sql = field, sql
         self._columns = tuple(_columns(field))
-        is_flat = all(not selected.selections for selected in field.selections)
-        if not self._columns or (field.is_list and not is_flat):
+        if not self._columns:
             raise Fallback
-        self._entry = _entry_type(field) if field.is_list and field.selections else None
+        self._entry = _Entry(field) if field.is_list and field.selections else None
         self._select_list = ", ".join(column.expression for column in self._columns)
         self._checked_types: Mapping[str, str] | None = None
         self._has_enums = any(column.members for column in self._columns)
@@ -135,7 +134,7 @@ class SqlField:
                 return b"[]"
             # Transpose the rows, but leave out the version in the last column.
             columns = zip(*rows, strict=True)
-            return _encode(list(map(self._entry, *itertools.islice(columns, len(self._columns)))))
+            return _encode(list(self._entry.build(itertools.islice(columns, len(self._columns)))))
         if self._field.is_list:  # of scalars
             return orjson.dumps([row[0] for row in rows], option=_FORMAT)
         return orjson.dumps(self._to_object(rows), option=_FORMAT)
@@ -164,13 +163,21 @@ def _check_value(column: Column, value: Any) -> None:
         raise Fallback
 
 
-def _entry_type(field: Field) -> Callable[..., object]:
-    """Return a struct type for a list's entries, because a struct takes half the time of a dict.
+class _Entry:
+    """A struct type for a list's entries, because a struct takes half the time of a dict.
 
     The attributes are numbered, because a response key may be a Python keyword.
     """
-    names = {f"_{number}": selected.key for number, selected in enumerate(field.selections)}
-    return msgspec.defstruct(field.type_name, list(names), rename=names, gc=False)
+
+    def __init__(self, field: Field) -> None:
+        names = {f"_{number}": selected.key for number, selected in enumerate(field.selections)}
+        self._type = msgspec.defstruct(field.type_name, list(names), rename=names, gc=False)
+        self._nested = [_Entry(inner) if inner.selections else None for inner in field.selections]
+
+    def build(self, columns: Iterator[Sequence[Any]]) -> Iterable[object]:
+        """Return the structs of all rows; take their values from the next columns."""
+        values = [nested.build(columns) if nested else next(columns) for nested in self._nested]
+        return map(self._type, *values)
 
 
 def _object(fields: Sequence[Field], values: Iterator[Any]) -> dict[str, Any]:
@@ -180,10 +187,12 @@ def _object(fields: Sequence[Field], values: Iterator[Any]) -> dict[str, Any]:
     }
 
 
-def _columns(field: Field) -> Iterator[Column]:
+def _columns(field: Field, prefix: str = "") -> Iterator[Column]:
     """Yield the columns of a field's selections, in the order of the response.
 
-    A list of scalars is a column with the name of the field.
+    If two fields of a type have the same object type, as `young` and `mature` have, the names of
+    their columns begin with the field's name. A list of scalars is a column with the name of the
+    field.
     """
     type_ = GRAPHQL.type_map[field.type_name]
     if field.is_list and isinstance(type_, GraphQLScalarType):
@@ -195,9 +204,14 @@ def _columns(field: Field) -> Iterator[Column]:
         if selected.name == "__typename":
             yield Column("", f"CAST('{field.type_name}' AS text)", ())
         elif isinstance(GRAPHQL.type_map[selected.type_name], GraphQLObjectType):
-            yield from _columns(selected)
+            alike = [f for f in type_.fields.values() if _is_of(f.type, selected.type_name)]
+            yield from _columns(selected, f"{selected.column}_" if len(alike) > 1 else "")
         else:
-            yield _column(type_.fields[selected.name].type, selected.column)
+            yield _column(type_.fields[selected.name].type, prefix + selected.column)
+
+
+def _is_of(type_: GraphQLOutputType, name: str) -> bool:
+    return get_named_type(type_).name == name
 
 
 def _column(type_: GraphQLOutputType, name: str) -> Column:

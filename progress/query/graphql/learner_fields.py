@@ -100,6 +100,19 @@ def hourly_stats(_: datetime) -> RowQuery[rows.HourlyStats]:
     return row_queries.select_hourly_stats()
 
 
+@declare_learner_field(
+    types.list_of(rows.Retention),
+    "Periods with a test, oldest first. At most 731 days.",
+    cache=CachePolicy(15, period="retention", period_days=30),
+    cost=Cost(2),
+)
+def retention(
+    _: datetime, *, from_: From, to: date, by: rows.PeriodLength | None = rows.PeriodLength.DAY
+) -> RowQuery[rows.Retention]:
+    arguments.check_range(from_, to)
+    return row_queries.select_retention(from_, to, rows.PeriodLength(by or "DAY"))
+
+
 @declare_learner_field(types.Streak, cache=CachePolicy(5, clock=True))
 def streak(
     at: datetime, as_of: datetime | None = UNSET, known_at: datetime | None = UNSET

@@ -75,6 +75,7 @@ class Query:
     level_stats = learner_fields.level_stats
     streak = learner_fields.streak
     due_forecast = learner_fields.due_forecast
+    retention = learner_fields.retention
     hourly_stats = learner_fields.hourly_stats
     workload = learner_fields.workload
     rest_days = learner_fields.rest_days

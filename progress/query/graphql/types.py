@@ -82,6 +82,7 @@ def _make(
 Mastery = strawberry.enum(rows.Mastery)
 Domain = strawberry.enum(rows.Domain)
 CefrLevel = strawberry.enum(rows.CefrLevel)
+PeriodLength = strawberry.enum(rows.PeriodLength)
 LagStatus = strawberry.enum(rows.LagStatus)
 DeadLetterKind = strawberry.enum(dead_letters.DeadLetterKind)
 OperationKind = strawberry.enum(operations.OperationKind)

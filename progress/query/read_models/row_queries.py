@@ -19,7 +19,10 @@ from progress.query.read_models.rows import (
     ItemStats,
     LevelStats,
     MasteryStats,
+    PeriodLength,
     PeriodStats,
+    Recall,
+    Retention,
     Streak,
     UserProgress,
     Workload,
@@ -107,6 +110,11 @@ def select_hourly_stats() -> RowQuery[HourlyStats]:
     return RowQuery("read_models/hourly_stats", "hours", {}, lambda row: HourlyStats(**row))
 
 
+def select_retention(first_day: date, last_day: date, by: PeriodLength) -> RowQuery[Retention]:
+    parameters = {"first_day": first_day, "last_day": last_day, "by": by.value}
+    return RowQuery("read_models/retention_stats", "periods", parameters, _retention)
+
+
 def select_streak(
     at: datetime, *, as_of: datetime | None = None, known_at: datetime | None = None
 ) -> RowQuery[Streak]:
@@ -149,3 +157,11 @@ def _user_progress(row: _Row) -> UserProgress:
     values = dict(row)
     counts = {name: values.pop(name) for name in MasteryStats.__struct_fields__}
     return UserProgress(**values, mastery_stats=MasteryStats(**counts))
+
+
+def _retention(row: _Row) -> Retention:
+    return Retention(row["start"], row["end"], _recall(row, "young"), _recall(row, "mature"))
+
+
+def _recall(row: _Row, maturity: str) -> Recall:
+    return Recall(*(row[f"{maturity}_{name}"] for name in Recall.__struct_fields__))

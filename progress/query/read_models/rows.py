@@ -216,6 +216,31 @@ class HourlyStats(msgspec.Struct, frozen=True):
     average_response_ms: float | None
 
 
+class PeriodLength(StrEnum):
+    """The length of a period: a local day, an ISO week or a calendar month."""
+
+    DAY = "DAY"
+    WEEK = "WEEK"
+    MONTH = "MONTH"
+
+
+class Recall(msgspec.Struct, frozen=True):
+    """Tests and recalled tests of one maturity; without a test, `rate` is None."""
+
+    asked: int
+    recalled: int
+    rate: float | None
+
+
+class Retention(msgspec.Struct, frozen=True):
+    """A learner's tests in one period, both ends inclusive."""
+
+    start: date
+    end: date
+    young: Recall
+    mature: Recall
+
+
 class Streak(msgspec.Struct, frozen=True):
     """A learner's runs of study days; rest days do not break a run."""
 

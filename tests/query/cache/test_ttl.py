@@ -85,6 +85,7 @@ def test_each_key_has_the_ttl_of_its_field(
         "query:itemHistory": 15,
         "query:restDays": 15,
         "query:goal": 10,
+        "query:retention": 15,
         "query:dailyStats": 15,
         "query:weeklyStats": 60,
         "query:monthlyStats": 30,
@@ -98,5 +99,8 @@ def test_finished_periods_are_cached_for_a_day(
     with cache_instances.instances(store, redis_with_notifications, 1) as (instance,):
         instance.get(*cache_instances.all_keys("ann"), at=NOW + timedelta(days=90))
     server = redis.Redis.from_url(redis_with_notifications)
-    for kind, day in (("daily", "2024-04-30"), ("weekly", "2024-05-06"), ("monthly", "2024-05-30")):
+    for kind, day in (
+        *(("daily", "2024-04-30"), ("weekly", "2024-05-06"), ("monthly", "2024-05-30")),
+        ("retention", "2024-05-30"),
+    ):
         assert server.ttl(f"stats:{kind}:{day}:ann") > 24 * 3600 - 60

@@ -1,0 +1,210 @@
+-- One row per answer that is not the first of its gap (see reviews.sql). A review that arrives late divides a gap, and
+-- one of these answers may become the first of the gap after the review.
+
+-- table --
+CREATE TABLE repeated_answers (
+    user_id     text COLLATE "C" NOT NULL,
+    item_id     text COLLATE "C" NOT NULL,
+    occurred_at timestamptz NOT NULL,
+    event_id    uuid        NOT NULL,
+    day         date        NOT NULL,      -- local, see facts.sql
+    correct     boolean     NOT NULL,
+    PRIMARY KEY (user_id, item_id, occurred_at, event_id)
+);
+
+-- The temporary tables copy this storage mode, which avoids TOAST tables (see window_shape in facts.sql).
+ALTER TABLE repeated_answers ALTER user_id SET STORAGE PLAIN, ALTER item_id SET STORAGE PLAIN;
+
+-- as_of --
+CREATE TEMPORARY TABLE repeated_answers (
+    LIKE repeated_answers INCLUDING STORAGE, PRIMARY KEY (user_id, item_id, occurred_at, event_id)
+) ON COMMIT DELETE ROWS;
+
+-- window --
+-- The gaps that the window changes, for items whose events do not simply follow the stored ones.
+CREATE TEMPORARY TABLE window_gaps (
+    user_id varchar(200) COLLATE "C", item_id varchar(200) COLLATE "C",
+    reviewed_at timestamptz, review_id uuid,   -- the review at the end of the gap; null: no review follows
+    is_new boolean,                            -- this review is in the window
+    asked_at timestamptz, asked_id uuid, asked_on date, recalled boolean,
+    days bigint,                               -- the interval of the review before the gap, if the answer is a test
+    had_on date, had_recalled boolean,         -- the stored first answer that is now in this gap
+    had_days bigint                            -- the interval of the review before this answer, if it was a test
+) ON COMMIT DELETE ROWS;
+
+-- Answers to insert into repeated_answers, or to delete if they are the first of their gaps now.
+CREATE TEMPORARY TABLE window_repeats (
+    user_id varchar(200) COLLATE "C", item_id varchar(200) COLLATE "C",
+    occurred_at timestamptz, event_id uuid, day date, correct boolean, is_first boolean
+) ON COMMIT DELETE ROWS;
+
+-- empty_window --
+DELETE FROM window_gaps;
+DELETE FROM window_repeats;
+
+-- divide_gaps --
+-- Find the first answers of the gaps that change, for entangled items. The chain of an item's events has the events of
+-- the window (`new`) and, for each gap in which they lie, the review before the gap (`anchor`), the review at its end
+-- (`end`), its stored first answer (`first`), and the first repeated answer after each new review (`repeat`). The gap
+-- after the latest review is always included. At the same time, answers come before reviews.
+IF EXISTS (SELECT FROM window_items WHERE is_entangled) THEN
+    WITH entangled AS MATERIALIZED (
+        SELECT i.user_id, i.item_id, s.reviewed_at, s.review_id, s.reviewed_on, s.interval_days, s.last_answered_at,
+            s.asked_at, s.asked_id, s.asked_on, s.recalled
+        FROM window_items i
+        LEFT JOIN LATERAL (
+            SELECT * FROM item_stats s WHERE s.user_id = i.user_id AND s.item_id = i.item_id AND has_past OFFSET 0
+        ) s ON true
+        WHERE i.is_entangled
+    ), arrived AS MATERIALIZED (
+        SELECT f.user_id, f.item_id, f.occurred_at, f.event_id, f.kind = 'review' AS is_review, f.day, f.correct,
+            f.interval_days, e.reviewed_at, e.last_answered_at
+        FROM entangled e
+        JOIN window_facts f ON f.item_id = e.item_id AND f.user_id = e.user_id
+        WHERE f.kind IN ('answer', 'review')
+    ), gaps AS MATERIALIZED (
+        SELECT a.user_id, a.item_id,
+            before.occurred_at AS before_at, before.event_id AS before_id, before.interval_days AS before_days,
+            before.day AS before_on,
+            after.occurred_at AS after_at, after.event_id AS after_id, after.interval_days AS after_days,
+            after.day AS after_on, after.asked_at, after.asked_id, after.asked_on, after.recalled,
+            again.occurred_at AS again_at, again.event_id AS again_id, again.day AS again_on, again.correct
+        FROM arrived a
+        CROSS JOIN LATERAL (
+            SELECT CASE WHEN a.is_review THEN a.event_id ELSE '00000000-0000-0000-0000-000000000000' END AS id
+        ) place
+        LEFT JOIN LATERAL (
+            SELECT *
+            FROM reviews r
+            WHERE r.user_id = a.user_id AND r.item_id = a.item_id AND a.occurred_at <= a.reviewed_at
+              AND (r.occurred_at, r.event_id) < (a.occurred_at, place.id)
+            ORDER BY r.occurred_at DESC, r.event_id DESC
+            LIMIT 1
+        ) before ON true
+        LEFT JOIN LATERAL (
+            SELECT *
+            FROM reviews r
+            WHERE r.user_id = a.user_id AND r.item_id = a.item_id AND a.occurred_at <= a.reviewed_at
+              AND (r.occurred_at, r.event_id) >= (a.occurred_at, place.id)
+            ORDER BY r.occurred_at, r.event_id
+            LIMIT 1
+        ) after ON true
+        LEFT JOIN LATERAL (
+            SELECT *
+            FROM repeated_answers p
+            WHERE p.user_id = a.user_id AND p.item_id = a.item_id AND p.occurred_at > a.occurred_at
+              AND a.is_review AND a.occurred_at < a.last_answered_at
+            ORDER BY p.occurred_at, p.event_id
+            LIMIT 1
+        ) again ON again.occurred_at <= after.occurred_at OR after.occurred_at IS NULL
+        WHERE has_past
+    ), chain AS (
+        SELECT user_id, item_id, occurred_at, event_id, is_review, day, correct, interval_days,
+            'new' AS source, NULL::bigint AS had_days, NULL::date AS had_before
+        FROM arrived
+        UNION ALL
+        SELECT user_id, item_id, occurred_at, event_id, true, day, NULL, interval_days, max(source), NULL, NULL
+        FROM (
+            SELECT user_id, item_id, reviewed_at AS occurred_at, review_id AS event_id, reviewed_on AS day,
+                interval_days, 'anchor' AS source
+            FROM entangled WHERE reviewed_at IS NOT NULL
+            UNION ALL
+            SELECT user_id, item_id, before_at, before_id, before_on, before_days, 'anchor'
+            FROM gaps WHERE before_at IS NOT NULL
+            UNION ALL
+            SELECT user_id, item_id, after_at, after_id, after_on, after_days, 'end'
+            FROM gaps WHERE after_at IS NOT NULL
+        ) stored
+        GROUP BY user_id, item_id, occurred_at, event_id, day, interval_days
+        UNION ALL
+        SELECT user_id, item_id, asked_at, asked_id, false, asked_on, recalled, NULL,
+            'first', interval_days, reviewed_on
+        FROM entangled WHERE asked_at IS NOT NULL
+        UNION ALL
+        (SELECT user_id, item_id, asked_at, asked_id, false, asked_on, recalled, NULL::bigint,
+             'first', before_days, before_on
+         FROM gaps WHERE asked_at IS NOT NULL
+         UNION
+         SELECT user_id, item_id, again_at, again_id, false, again_on, correct, NULL::bigint,
+             'repeat', NULL::bigint, NULL::date
+         FROM gaps WHERE again_at IS NOT NULL)
+    ), linked AS MATERIALIZED (
+        SELECT *, NOT is_review AND lag(is_review) OVER earlier IS DISTINCT FROM false AS is_first,
+            lag(interval_days) OVER earlier AS days_before, lag(day) OVER earlier AS day_before,
+            count(*) FILTER (WHERE is_review) OVER earlier - is_review::int AS gap
+        FROM chain
+        WINDOW earlier AS (PARTITION BY item_id, user_id ORDER BY occurred_at, is_review, event_id)
+    ), repeats AS (
+        INSERT INTO window_repeats
+        SELECT user_id, item_id, occurred_at, event_id, day, correct, is_first
+        FROM linked
+        WHERE NOT is_review AND is_first = (source = 'repeat')
+    )
+    INSERT INTO window_gaps
+    SELECT user_id, item_id,
+        max(occurred_at)         FILTER (WHERE is_review)     AS reviewed_at,
+        (array_agg(event_id)     FILTER (WHERE is_review))[1] AS review_id,
+        bool_or(source = 'new')  FILTER (WHERE is_review)     AS is_new,
+        max(occurred_at)         FILTER (WHERE is_first)      AS asked_at,
+        (array_agg(event_id)     FILTER (WHERE is_first))[1]  AS asked_id,
+        max(day)                 FILTER (WHERE is_first)      AS asked_on,
+        bool_or(correct)         FILTER (WHERE is_first)      AS recalled,
+        max(days_before)         FILTER (WHERE is_first AND days_before >= 1 AND day_before < day) AS days,
+        max(day)                 FILTER (WHERE source = 'first') AS had_on,
+        bool_or(correct)         FILTER (WHERE source = 'first') AS had_recalled,
+        max(had_days)            FILTER (WHERE source = 'first' AND had_days >= 1 AND had_before < day) AS had_days
+    FROM linked
+    GROUP BY item_id, user_id, gap
+    HAVING max(source) FILTER (WHERE is_review) IS DISTINCT FROM 'anchor';
+
+    UPDATE window_items i
+    SET asked_at = g.asked_at, asked_id = g.asked_id, asked_on = g.asked_on, recalled = g.recalled
+    FROM window_gaps g
+    WHERE g.review_id IS NULL AND i.item_id = g.item_id AND i.user_id = g.user_id;
+END IF;
+
+-- fold --
+IF has_future THEN
+    INSERT INTO repeated_answers
+    SELECT f.user_id, f.item_id, f.occurred_at, f.event_id, f.day, f.correct
+    FROM (SELECT * FROM window_items WHERE has_repeats) i
+    JOIN window_facts f ON f.item_id = i.item_id AND f.user_id = i.user_id
+    WHERE f.kind = 'answer' AND f.event_id <> coalesce(i.asked_id, i.closed_id)
+    UNION ALL
+    SELECT user_id, item_id, occurred_at, event_id, day, correct
+    FROM window_repeats
+    WHERE NOT is_first;
+END IF;
+
+IF has_past AND has_future THEN
+    DELETE FROM repeated_answers p
+    USING window_repeats w
+    WHERE w.is_first AND p.user_id = w.user_id AND p.item_id = w.item_id
+      AND p.occurred_at = w.occurred_at AND p.event_id = w.event_id;
+END IF;
+
+-- whole --
+SELECT user_id, item_id, occurred_at, event_id, day, correct
+FROM chained_facts
+WHERE kind = 'answer' AND NOT is_first
+
+-- snapshot --
+(SELECT jsonb_object_agg(item_id, rows)
+ FROM (
+     SELECT t.item_id,
+         array_agg(ROW('', '', t.occurred_at, t.event_id, t.day, t.correct)::repeated_answers)::text AS rows
+     FROM repeated_answers t
+     WHERE t.user_id = learner
+     GROUP BY t.item_id
+ ) p)
+
+-- restore --
+-- Restore only the items that the window may change.
+INSERT INTO repeated_answers
+SELECT learner, s.item_id, p.occurred_at, p.event_id, p.day, p.correct
+FROM (SELECT DISTINCT item_id FROM window_facts WHERE kind IN ('answer', 'review')) w
+JOIN jsonb_each_text(state.repeated_answers) s (item_id, rows) ON s.item_id = w.item_id
+CROSS JOIN LATERAL unnest(s.rows::repeated_answers[]) p;
+
+-- reset_learners --
+DELETE FROM repeated_answers WHERE user_id = ANY (learners);

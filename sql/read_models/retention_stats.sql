@@ -1,0 +1,105 @@
+-- One row per learner, local day and maturity with a test. A test is the first answer of the gap after a review (see
+-- reviews.sql), if the review has an interval of at least one day and an earlier local day than the answer. The
+-- interval decides the maturity: YOUNG is 1 to 20 days, MATURE is 21 days or more. The day is the answer's.
+
+-- table --
+CREATE TABLE retention_stats (
+    user_id  text COLLATE "C" NOT NULL,
+    day      date   NOT NULL,
+    maturity text COLLATE "C" NOT NULL,
+    asked    bigint NOT NULL,              -- tests, at least one
+    recalled bigint NOT NULL,              -- tests that were answered correctly
+    PRIMARY KEY (user_id, day, maturity)
+) WITH (fillfactor = 60);
+
+-- The temporary tables copy this storage mode, which avoids TOAST tables (see window_shape in facts.sql).
+ALTER TABLE retention_stats ALTER user_id SET STORAGE PLAIN, ALTER maturity SET STORAGE PLAIN;
+
+-- as_of --
+CREATE TEMPORARY TABLE retention_stats (LIKE retention_stats INCLUDING STORAGE, PRIMARY KEY (user_id, day, maturity))
+    ON COMMIT DELETE ROWS;
+
+-- fold --
+-- A late event adds or removes tests only in the gaps next to it.
+WITH changes AS (
+    SELECT user_id, coalesce(asked_on, closed_on) AS day, had_interval_days AS days,
+        coalesce(recalled, closed_recalled) AS recalled, 1 AS change
+    FROM window_items
+    WHERE is_test
+    UNION ALL
+    SELECT user_id, asked_on, days, recalled, 1 FROM window_gaps WHERE days IS NOT NULL
+    UNION ALL
+    SELECT user_id, had_on, had_days, had_recalled, -1 FROM window_gaps WHERE had_days IS NOT NULL
+)
+INSERT INTO retention_stats AS r
+SELECT user_id, day, CASE WHEN days < 21 THEN 'YOUNG' ELSE 'MATURE' END AS maturity,
+    sum(change) AS asked, coalesce(sum(change) FILTER (WHERE recalled), 0) AS recalled
+FROM changes
+GROUP BY 1, 2, 3
+HAVING sum(change) <> 0 OR sum(change) FILTER (WHERE recalled) <> 0
+ORDER BY 1, 2, 3     -- every worker takes locks in the same order
+ON CONFLICT (user_id, day, maturity) DO UPDATE SET
+    asked    = r.asked    + excluded.asked,
+    recalled = r.recalled + excluded.recalled;
+
+DELETE FROM retention_stats r
+USING window_gaps g
+WHERE g.had_days IS NOT NULL AND r.user_id = g.user_id AND r.day = g.had_on AND r.asked = 0;
+
+-- whole --
+SELECT user_id, day, CASE WHEN days_before < 21 THEN 'YOUNG' ELSE 'MATURE' END AS maturity,
+    count(*) AS asked, count(*) FILTER (WHERE correct) AS recalled
+FROM chained_facts
+WHERE is_first AND days_before >= 1 AND day_before < day
+GROUP BY user_id, day, CASE WHEN days_before < 21 THEN 'YOUNG' ELSE 'MATURE' END
+
+-- snapshot --
+(SELECT array_agg(t)::text FROM retention_stats t WHERE t.user_id = learner)
+
+-- restore --
+INSERT INTO retention_stats SELECT * FROM unnest((state.retention_stats #>> '{}')::retention_stats[]);
+
+-- reset_learners --
+DELETE FROM retention_stats WHERE user_id = ANY (learners);
+
+-- retention_fields --
+day AS date,
+maturity,
+asked,
+recalled,
+CAST(recalled AS double precision) / asked AS retention_rate
+
+-- periods --
+-- The whole days, weeks or months (:by) whose first day lies in the range, with a test. A month ends at most 30 days
+-- after its first day. 1990-01-01 was a Monday.
+SELECT start,
+    CASE CAST(:by AS text)
+        WHEN 'WEEK' THEN start + 6
+        WHEN 'MONTH' THEN CAST(start + INTERVAL '1 month' AS date) - 1
+        ELSE start END                                     AS "end",
+    young_asked,
+    young_recalled,
+    CAST(young_recalled AS double precision) / nullif(young_asked, 0)   AS young_rate,
+    mature_asked,
+    mature_recalled,
+    CAST(mature_recalled AS double precision) / nullif(mature_asked, 0) AS mature_rate
+FROM (
+    SELECT start,
+        CAST(coalesce(sum(asked)    FILTER (WHERE maturity = 'YOUNG'), 0) AS bigint)  AS young_asked,
+        CAST(coalesce(sum(recalled) FILTER (WHERE maturity = 'YOUNG'), 0) AS bigint)  AS young_recalled,
+        CAST(coalesce(sum(asked)    FILTER (WHERE maturity = 'MATURE'), 0) AS bigint) AS mature_asked,
+        CAST(coalesce(sum(recalled) FILTER (WHERE maturity = 'MATURE'), 0) AS bigint) AS mature_recalled
+    FROM (
+        SELECT maturity, asked, recalled,
+            CASE CAST(:by AS text)
+                WHEN 'WEEK' THEN day - (day - DATE '1990-01-01') % 7
+                WHEN 'MONTH' THEN day - CAST(extract(day FROM day) AS integer) + 1
+                ELSE day END AS start
+        FROM retention_stats
+        WHERE user_id = :user_id
+          AND day BETWEEN CAST(:first_day AS date) AND CAST(:last_day AS date) + 30
+    ) tests
+    WHERE start BETWEEN CAST(:first_day AS date) AND CAST(:last_day AS date)
+    GROUP BY start
+) periods
+ORDER BY start;

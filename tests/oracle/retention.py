@@ -1,0 +1,89 @@
+"""Retention: whether learners still knew what they had learned when they were asked."""
+
+from collections.abc import Callable, Iterator
+from datetime import date
+from typing import NamedTuple
+
+from tests.oracle.days import day
+from tests.oracle.events import Event, Row, World, only, ratio
+from tests.oracle.models import defines_by_learner
+from tests.oracle.periods import Period, month, week
+
+MATURITIES = ("YOUNG", "MATURE")
+
+
+class RetentionTest(NamedTuple):
+    """An answer that is a test, and its local day and maturity."""
+
+    user_id: str
+    answer: Event
+    day: date
+    maturity: str
+
+
+def find_tests(world: World, user_id: str) -> Iterator[RetentionTest]:
+    """Yield the learner's tests, in the order of their answers."""
+    followed = set()
+    for answer in world.answers(user_id):
+        review = latest_review(world, answer)
+        if review is None or review.event_id in followed:
+            continue
+        followed.add(review.event_id)
+        interval = review.data["new_interval"]
+        if interval >= 1 and day(world, review) < day(world, answer):
+            yield RetentionTest(
+                user_id, answer, day(world, answer), "MATURE" if interval >= 21 else "YOUNG"
+            )
+
+
+def latest_review(world: World, answer: Event) -> Event | None:
+    """Return the latest review of the item that occurred earlier than the answer."""
+    assert answer.user_id is not None
+    reviews = only(world.reviews(answer.user_id), answer.data["item_id"])
+    earlier = [review for review in reviews if review.occurred_at < answer.occurred_at]
+    return earlier[-1] if earlier else None
+
+
+@defines_by_learner("retention_stats")
+def retention_stats(world: World, user_id: str) -> dict[str, Row]:
+    """Return the learner's rows, keyed by day and maturity; each row counts at least one test."""
+    tests = list(find_tests(world, user_id))
+    return {
+        f"{when} {maturity}": count_tests(
+            [t for t in tests if (t.day, t.maturity) == (when, maturity)]
+        )
+        for when, maturity in sorted({(t.day, t.maturity) for t in tests})
+    }
+
+
+def retention(world: World, user_id: str, by: str) -> dict[date, Row]:
+    """Return the whole periods with a test, keyed by the period's first day."""
+    tests = list(find_tests(world, user_id))
+    period = _PERIODS[by]
+    return {
+        start: {
+            "start": start,
+            "end": end,
+            **{
+                maturity.lower(): count_tests(
+                    [t for t in tests if period(t.day)[0] == start and t.maturity == maturity]
+                )
+                for maturity in MATURITIES
+            },
+        }
+        for start, end in sorted({period(t.day) for t in tests})
+    }
+
+
+def count_tests(tests: list[RetentionTest]) -> Row:
+    """Return how many tests there are, and how many of them were recalled."""
+    recalled = [t for t in tests if t.answer.type == "CorrectAnswerGiven"]
+    rate = ratio(len(recalled), len(tests))
+    return {"asked": len(tests), "recalled": len(recalled), "rate": rate}
+
+
+_PERIODS: dict[str, Callable[[date], Period]] = {
+    "DAY": lambda one: (one, one),
+    "WEEK": week,
+    "MONTH": month,
+}
