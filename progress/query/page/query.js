@@ -24,6 +24,9 @@ export const QUERY = `query Page($user: ID, $from: Date!, $to: Date!) {
     totalCount
     edges { node { itemId headword language level answers correctAnswers accuracyRate dueAt } }
   }
+  retention(userId: $user, from: $from, to: $to) {
+    start young { asked recalled } mature { asked recalled }
+  }
   hours: hourlyStats(userId: $user) { hour answers correctAnswers accuracyRate }
   due: dueForecast(userId: $user, days: 29) { date items overdue }
   workload(userId: $user) { minutes }

@@ -193,6 +193,19 @@ def test_the_page_shows_the_goal_and_that_a_rest_day_keeps_the_streak(
     expect(today.get_by_role("listitem")).to_have_count(7)
 
 
+def test_the_page_shows_how_much_was_remembered(visit: Visits, demo: Stack) -> None:
+    user, before = f"page-{uuid.uuid4()}", timedelta(days=3)
+    reviewed_at = datetime.now(UTC) - before + timedelta(minutes=1)
+    review = browser.envelope(
+        "ReviewProcessed", reviewed_at, user_id=user, item_id="i",
+        easiness_factor=2.5, new_interval=1,
+    )  # fmt: skip
+    demo.publish(*browser.lesson(user, 1, ago=before), review)
+    demo.publish(*browser.lesson(user, 1, ago=timedelta(days=1)))
+    improving = visit().open(user).get_by_role("region", name="Am I improving?")
+    expect(improving).to_contain_text(re.compile(r"Last 7 days\s*100%\s*of 1"), timeout=20_000)
+
+
 def test_a_live_update_keeps_the_focus_the_scroll_position_and_the_open_details(
     visit: Visits, demo: Stack
 ) -> None:
