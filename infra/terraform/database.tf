@@ -35,7 +35,7 @@ variable "migration_target" {
 }
 
 variable "former_database" {
-  description = "The former database, for the week after a migration: it keeps its data and logins, unused."
+  description = "The database from before a migration, which keeps its data and logins while this is set."
   type        = string
   default     = null
 

@@ -118,8 +118,8 @@ def _compare(contents: RangeManifest, expected: dict[int | None, Sums]) -> None:
     if differing := _differing(contents, expected):
         names = ", ".join("others" if bucket is None else str(bucket) for bucket in differing)
         raise ArchiveDamaged(
-            f"the archived positions {contents.first} to {contents.last} differ from the log in "
-            f"these buckets: {names}"
+            f"the archive differs from the log at positions {contents.first} to {contents.last}; "
+            f"these buckets differ: {names}"
         )
 
 

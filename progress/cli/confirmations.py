@@ -9,6 +9,6 @@ Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
 
 
 def ask(question: str, *, yes: bool) -> None:
-    """Abort unless the user agrees; do not ask if there is no terminal, for example in a script."""
+    """Ask the user, and abort if the user refuses; without a terminal, go on without asking."""
     if not yes and sys.stdin.isatty():
         typer.confirm(question, abort=True)

@@ -185,7 +185,7 @@ class ClaimedOperation:
     def _write(
         self, block: str, *, error: object = None, outcome: object = None, **values: object
     ) -> list[Any]:
-        """Run the block and publish the operation's new version; return the other columns."""
+        """Run a block of the SQL file; publish the version in its row, return the other columns."""
         text = None if error is None else masking.mask_shapes(str(error))[:_MAX_ERROR_LENGTH]
         json = None if outcome is None else msgspec.json.encode(outcome).decode()
         values |= {"operation_id": self.id, "error": text, "outcome": json}

@@ -58,7 +58,7 @@ def process(
     """Load a bucket; return the number of its events.
 
     Return 0 if the bucket is loaded already, or if the rebuild has ended. Raise ProgressError if
-    the rows are for another schema than that of this code's folds.
+    this code's folds write another schema than the one to load.
     """
     if schema != replacement.building_name():
         raise ProgressError(

@@ -71,7 +71,7 @@ def _read_live_tables(connection: Connection) -> None:
 
 @contextlib.contextmanager
 def open_snapshot(connection: Connection) -> Iterator[None]:
-    """Read one snapshot in the block, and drop its temporary tables at the end."""
+    """Let all statements of a `with` block read one snapshot; then drop their temporary tables."""
     connection.run(blocks(_FILE)["begin"])
     try:
         yield

@@ -249,7 +249,9 @@ def test_the_error_names_a_missing_login_if_the_setting_contains_no_password(
 
 
 @pytest.mark.parametrize("name", ["keeper", "postgres"])
-def test_a_login_setting_cannot_change_an_owner_or_a_superuser(service: Service, name: str) -> None:
+def test_a_login_setting_that_names_an_owner_or_a_superuser_is_rejected(
+    service: Service, name: str
+) -> None:
     with pytest.raises(ProgressError, match=f"{name}: it has more privileges"):
         admit(service, Login("progress_query", name, "taken"))
     service.connect().close()

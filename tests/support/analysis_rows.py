@@ -68,7 +68,7 @@ def item(
     words: tuple[str | None, str | None, str | None],
     tests: tuple[int, int, int],
 ) -> Item:
-    """Return a row; `words` are headword, level, domains; `tests` learners, asked, recalled."""
+    """Return a row from (headword, level, domains) and (learners, asked, recalled)."""
     learners, asked, recalled = tests
     rate = recalled / asked
     return Item(kind, name, *words, learners, asked, recalled, rate, 2 * asked, asked)

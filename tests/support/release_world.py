@@ -217,7 +217,7 @@ class World:
         expected = {
             "topic": "progress-commands",
             "push-endpoint": f"{self.address}/green-progress-project",
-            # Cloud Run accepts only this account, and only the service's URL (not a tag's URL).
+            # Cloud Run accepts a token of this account whose audience is the service's own URL.
             "push-auth-service-account": "progress-push@p.iam.gserviceaccount.com",
             "push-auth-token-audience": "https://progress-project.run.app",
             # Green does not get operations, because the serving version runs them.

@@ -25,7 +25,7 @@ _MAX_EXPORTS = 5  # exports of a learner within 24 hours
 
 
 def _mutation(type_: object, description: str | None = None) -> Callable[[Any], Any]:
-    """Declare a mutation that returns a GraphQL type; the decorated method returns its record."""
+    """Declare a mutation with a GraphQL type; the decorated method returns the type's record."""
     field: Callable[[Any], Any] = strawberry.field(graphql_type=type_, description=description)
     return field
 

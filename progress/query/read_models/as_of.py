@@ -125,7 +125,7 @@ class AsOfReader:
 
 
 class _Folds:
-    """One learner's folds for a request, and the request's queries about each past time.
+    """The folds of one learner for a request: for each past time, the queries about that time.
 
     All root fields of a request register their queries before the first reply of the database, and
     so one task serves all of them. A query that is registered after the last reply needs another

@@ -56,7 +56,7 @@ def serve(store: Store, tmp_path: Path) -> Serve:
 def open_idle_stream(
     port: int, subscribe: Subscribe, recorder: LessonRecorder, lessons: int, **options: Any
 ) -> Stream:
-    """Return a stream that nothing was read from, after another stream received all lessons."""
+    """Open a stream that is never read; return it once another stream has received all lessons."""
     idle = subscribe(port, WIDE, receive_buffer=4096, **options)
     active = subscribe(port, PROGRESS)
     assert active.next_value() is None

@@ -32,7 +32,7 @@ def test_the_example_queries_run_signed_in_and_without_a_network(
     assert not page.evaluate("JSON.stringify(localStorage).includes('Bearer')")
 
 
-def test_without_a_session_graphiql_links_to_the_page(visit: Callable[..., Visit]) -> None:
+def test_graphiql_links_to_the_page_if_there_is_no_session(visit: Callable[..., Visit]) -> None:
     visitor = visit()
     page = visitor.page
     page.goto(f"{visitor.stack.page}graphql")
