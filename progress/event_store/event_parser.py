@@ -15,7 +15,10 @@ from progress.event_store import events, timestamps
 Mask = Callable[[str], str]
 
 _UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
-IDS = ("user_id", "session_id", "item_id", "group_id")  # checked in the data of every event
+# The ids that are checked in the data of every event. The log may hold events that were recorded
+# before LATER_IDS were checked; a redelivery of such an event is recognized.
+IDS = ("user_id", "session_id", "item_id")
+LATER_IDS = ("group_id",)
 _ATTRIBUTES = frozenset(
     {"event_id", "event_type", "occurred_at", "user_id", "correlation_id", "causation_id"}
 )
@@ -89,9 +92,7 @@ class EventParser:
             metadata["source_id"] = event_id
             event_id = str(uuid5(NAMESPACE_OID, event_id))
         occurred_at = self._parse_time(metadata)
-        for name in IDS:
-            if data.get(name) is not None:
-                _parse_id(data[name], f"$.data.{name}")
+        _check_ids(data, IDS)
         if metadata.get("user_id") is not None:
             _parse_id(metadata["user_id"], "$.metadata.user_id")
         if may_hold_email:
@@ -169,6 +170,7 @@ def _check_rules(event: ParsedEvent) -> None:
     """
     if event.occurred_at < timestamps.EARLIEST:
         raise SerializationError("expected a time from 2000-01-01 on - at $.occurred_at")
+    _check_ids(event.data, LATER_IDS)
     declared = events.CATALOGUE.get(event.event_type)
     if declared is None:
         return
@@ -194,6 +196,12 @@ def _parse_object(value: Any, where: str) -> dict[str, Any]:
     if type(value) is not dict:
         raise SerializationError(f"expected an object - at {where}")
     return value
+
+
+def _check_ids(data: dict[str, Any], names: tuple[str, ...]) -> None:
+    for name in names:
+        if data.get(name) is not None:
+            _parse_id(data[name], f"$.data.{name}")
 
 
 def _parse_id(value: Any, where: str) -> str:

@@ -16,7 +16,7 @@ from progress.ingest import push
 from progress.projections import batch as models_batch
 from tests.conftest import Store
 from tests.support import backup_fixtures, sample_events, stage
-from tests.support.envelopes import answer, session_started
+from tests.support.envelopes import answer, envelope, session_started
 from tests.support.outcomes import FUTURE, Envelope, Outcomes
 from tests.support.pushes import encode_push
 
@@ -183,6 +183,22 @@ def test_a_redelivery_is_recognized_even_if_the_current_rules_reject_the_event(
     assert deliver(log, encode_push(event)).outcomes == {"redelivered": 1}
     event["data"]["item_count"] = 90_001
     assert deliver(log, encode_push(event)).outcomes == {"invalid": 1}
+
+
+def test_a_redelivery_is_recognized_if_the_event_was_recorded_before_group_ids_were_checked(
+    log: Connection,
+) -> None:
+    joined = envelope("LearnerJoinedGroup", {"user_id": "u", "group_id": 5})
+    answered = answer(metadata={"user_id": "u"})
+    answered["data"]["group_id"] = ""
+    with stage.undeclared():
+        deliver(log, encode_push([joined, answered]))
+    assert deliver(log, encode_push([joined, answered])).outcomes == {"redelivered": 2}
+    joined["data"]["group_id"] = 6
+    assert deliver(log, encode_push([joined, answered])).outcomes == {
+        "invalid": 1,
+        "redelivered": 1,
+    }
 
 
 def test_append_returns_the_shards_of_the_appended_events(log: Connection) -> None:

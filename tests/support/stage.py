@@ -192,7 +192,7 @@ def undeclared() -> Iterator[None]:
     before |= dict.fromkeys(DESCRIPTIONS, ItemPublishedBefore)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(events, "CATALOGUE", before)
-        patch.setattr(event_parser, "IDS", ("user_id", "session_id", "item_id"))
+        patch.setattr(event_parser, "LATER_IDS", ())
         yield
 
 

@@ -11,7 +11,7 @@ import msgspec
 
 from progress.event_store import events, timestamps
 from progress.event_store.contract.fields import FIELDS
-from progress.event_store.event_parser import IDS
+from progress.event_store.event_parser import IDS, LATER_IDS
 
 Schema = dict[str, Any]
 
@@ -117,7 +117,7 @@ def _properties(event_type: Schema, data: Schema) -> dict[str, Schema]:
 
 
 def _ids() -> dict[str, Schema]:
-    return {name: _id(FIELDS[name].description) for name in IDS}
+    return {name: _id(FIELDS[name].description) for name in (*IDS, *LATER_IDS)}
 
 
 def _id(description: str) -> Schema:
