@@ -16,11 +16,11 @@ SET VARIABLE until = CAST(CAST($last_day AS DATE) + 3 AS TIMESTAMP) AT TIME ZONE
 -- they are later: a learner's first preferences also apply to earlier days; deletions and descriptions apply to all
 -- days.
 CREATE OR REPLACE TEMPORARY VIEW log AS
-SELECT global_position, event_id, stream_id, event_type, event_data, occurred_at, created_at
+SELECT global_position, event_id, stream_id, event_type, event_data, metadata, occurred_at, created_at
 FROM read_parquet(getvariable('files'), hive_partitioning = false)
 WHERE occurred_at < getvariable('until')
 UNION ALL
-SELECT global_position, event_id, stream_id, event_type, event_data, occurred_at, created_at
+SELECT global_position, event_id, stream_id, event_type, event_data, metadata, occurred_at, created_at
 FROM read_parquet(getvariable('files'), hive_partitioning = false)
 WHERE occurred_at >= getvariable('until')
   AND event_type IN ('UserCreated', 'UserPreferencesChanged', 'UserDeleted',

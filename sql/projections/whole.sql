@@ -98,19 +98,25 @@ CASE WHEN t.kind IN ('join', 'leave') THEN (e.event_data ->> 'group_id') END AS 
 CASE WHEN t.kind = 'goal' THEN CAST((e.event_data ->> 'answers_per_day') AS bigint) END AS answers_per_day,
 CASE WHEN t.kind = 'rest_day' THEN CAST((e.event_data ->> 'date') AS date) END AS rest_day
 
+-- names_learner --
+-- Whether the event is in a learner's stream and names the learner. An event that was recorded before its type was
+-- declared may be in the stream because its session has this learner, but the declaration requires the learner's id.
+(e.stream_id LIKE 'learner-%'
+    AND coalesce((e.event_data ->> 'user_id'), (e.metadata ->> 'user_id')) IS NOT NULL)
+
 -- is_group --
 -- Whether the declaration in progress/event_store/events.py accepts the event. This block and the next three read the
 -- JSON text, in which texts are quoted, so that no other JSON type passes.
-(e.stream_id LIKE 'learner-%' AND CAST((e.event_data -> 'group_id') AS text) LIKE '"%'
+({projections/whole names_learner} AND CAST((e.event_data -> 'group_id') AS text) LIKE '"%'
     AND length((e.event_data ->> 'group_id')) BETWEEN 1 AND 200)
 
 -- is_goal --
-(e.stream_id LIKE 'learner-%'
+({projections/whole names_learner}
     AND CAST((e.event_data -> 'answers_per_day') AS text) ~ '^([0-9]|[1-9][0-9]|[1-9][0-9][0-9]|1000)$')
 
 -- is_rest_day --
 -- The pattern matches the real days from 2000 to 2099.
-(e.stream_id LIKE 'learner-%' AND CAST((e.event_data -> 'date') AS text) ~ ('^"20('
+({projections/whole names_learner} AND CAST((e.event_data -> 'date') AS text) ~ ('^"20('
     || '[0-9]{2}-((0[13578]|1[02])-(0[1-9]|[12][0-9]|3[01])'
     || '|(0[469]|11)-(0[1-9]|[12][0-9]|30)|02-(0[1-9]|1[0-9]|2[0-8]))'
     || '|([02468][048]|[13579][26])-02-29)"$'))
@@ -144,7 +150,8 @@ END
 -- The events that are not set aside, up to each shard's checkpoint.
 SELECT {projections/whole columns}
 FROM (
-    SELECT e.event_id, e.event_type, e.event_data, e.stream_id, substr(e.stream_id, 9) AS user_id,  -- after 'learner-'
+    SELECT e.event_id, e.event_type, e.event_data, e.metadata, e.stream_id,
+        substr(e.stream_id, 9) AS user_id,     -- after 'learner-'
         -- AT TIME ZONE is faster with an interval than with the name of a zone.
         e.occurred_at AT TIME ZONE INTERVAL '0' AS occurred_at, e.created_at AT TIME ZONE INTERVAL '0' AS created_at,
         (e.event_data ->> 'item_id') COLLATE "C" AS item_id,
@@ -165,7 +172,7 @@ FROM zone_rules
 -- sql/recovery/bucket_folds.sql and sql/analysis/log.sql.
 SELECT {projections/whole columns}
 FROM (
-    SELECT e.event_id, e.event_type, e.event_data, e.stream_id, substr(e.stream_id, 9) AS user_id,
+    SELECT e.event_id, e.event_type, e.event_data, e.metadata, e.stream_id, substr(e.stream_id, 9) AS user_id,
         make_timestamp(epoch_us(e.occurred_at)) AS occurred_at, make_timestamp(epoch_us(e.created_at)) AS created_at,
         json_extract_string(e.event_data, '$.item_id') AS item_id,
         json_extract_string(e.event_data, '$.session_id') AS session_id

@@ -13,7 +13,7 @@ SELECT * FROM read_parquet(getvariable('log_files'), hive_partitioning = false);
 -- The empty log of a bucket that has no files.
 CREATE TEMPORARY TABLE log (
     global_position BIGINT, event_id UUID, stream_id VARCHAR, event_type VARCHAR, event_data VARCHAR,
-    occurred_at TIMESTAMPTZ, created_at TIMESTAMPTZ
+    metadata VARCHAR, occurred_at TIMESTAMPTZ, created_at TIMESTAMPTZ
 );
 
 -- set aside --

@@ -30,7 +30,10 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class Event:
-    """A stored event; `user_id` is None if the event does not belong to a learner."""
+    """A stored event; `user_id` is None if the event does not belong to a learner.
+
+    `names_learner` is False if only the event's session determines the learner.
+    """
 
     event_id: UUID
     type: str
@@ -38,6 +41,7 @@ class Event:
     occurred_at: datetime
     created_at: datetime
     user_id: str | None
+    names_learner: bool = True
 
     @property
     def when(self) -> tuple[datetime, UUID]:
@@ -106,7 +110,7 @@ def see(
 
 def is_acceptable(event: Event) -> bool:
     """Return False if the declaration of the event's type, one of NEWEST, rejects the event."""
-    if event.type in NEWEST and event.user_id is None:
+    if event.type in NEWEST and (event.user_id is None or not event.names_learner):
         return False
     match event.type:
         case "LearnerJoinedGroup" | "LearnerLeftGroup":

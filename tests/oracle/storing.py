@@ -14,7 +14,8 @@ Envelope = Mapping[str, Any]
 def compute_stored(log: Iterable[Envelope]) -> tuple[dict[str, str | None], set[str]]:
     """Return the ids of stored events with their learners, and the ids of pending events.
 
-    The types NEWEST are not declared yet, so that an event without a learner is not pending.
+    The types NEWEST are not declared yet, so that an event of these types is not pending if it
+    names no learner. Its learner, which depends on the order of arrival, is given as None.
     """
     log = list(log)
     owners = {

@@ -72,6 +72,56 @@ def goal(user: str | None, **data: object) -> sample_events.Envelope:
     return sample_events.envelope("GoalSet", {"user_id": user, **data}, at=sample_events.BEGIN)
 
 
+def test_an_event_that_names_no_learner_is_not_folded_for_the_learner_of_its_session(
+    connection: Connection,
+) -> None:
+    with undeclared():
+        append(connection, valid_choices("bob's"))
+        append(connection, [start("ann"), start("bob")])
+    batch.run(connection)
+    before = model_rows.read_rows(connection)
+    with undeclared():
+        append(connection, valid_choices("ann's", user_id=None))
+    batch.run(connection)
+    choices = [e for e in model_rows.read_events(connection) if e.type in FIELDS]
+    assert [e.user_id for e in choices].count("ann") == len(FIELDS)
+    assert model_rows.read_rows(connection) == before
+    assert sample_events.find_differences(connection) == []
+    assert whole_folds.find_differences(connection) == []
+
+
+def test_an_event_whose_metadata_names_the_learner_is_folded(connection: Connection) -> None:
+    with undeclared():
+        append(connection, valid_choices("s", user_id=None, metadata={"user_id": "ann"}))
+    batch.run(connection)
+    rows = model_rows.read_rows(connection)
+    models = ("goals", "rest_days", "group_members", "user_progress")
+    assert [len(rows[model]) for model in models] == [1, 1, 1, 1]
+    assert sample_events.find_differences(connection) == []
+    assert whole_folds.find_differences(connection) == []
+
+
+def start(user: str) -> sample_events.Envelope:
+    """Return the start of the learner's session, whose id is "ann's" or the like."""
+    data = {"session_id": f"{user}'s", "user_id": user, "item_count": 1}
+    return sample_events.envelope("SessionStarted", data, at=sample_events.BEGIN)
+
+
+def valid_choices(
+    session: str, metadata: dict[str, str] | None = None, **data: object
+) -> list[sample_events.Envelope]:
+    """Return an event of each type, with a valid value and this session."""
+    return [
+        {
+            **sample_events.envelope(
+                kind, {field: ACCEPTED[field][0], "session_id": session, **data}, at=at(n)
+            ),
+            "metadata": metadata,
+        }
+        for n, (kind, field) in enumerate(FIELDS.items())
+    ]
+
+
 def test_a_language_that_the_declaration_rejects_counts_as_null(connection: Connection) -> None:
     published = [
         sample_events.envelope(kind, described(f"{kind} {n}", value), at=at(n))

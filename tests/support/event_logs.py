@@ -187,7 +187,7 @@ def _data(kind: str, cast: Cast) -> st.SearchStrategy[Any]:
         address = {"email": st.just("a@example.com")}
         return _with({**user, **address}, **_or_null(preferences))
     if kind in NEWEST:
-        return _with(_choice(kind, cast), **user)
+        return _with(_choice(kind, cast), session_id=_either(*SESSIONS), **_or_null(user))
     return st.fixed_dictionaries(_fields(user, item).get(kind, user))
 
 

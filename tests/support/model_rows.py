@@ -61,6 +61,7 @@ def read_events(connection: database.Connection, block: str = "stored") -> list[
             occurred_at=row["occurred_at"],
             created_at=row["created_at"],
             user_id=row["user_id"],
+            names_learner=row["names_learner"],
         )
         for row in read(connection, block)
     ]

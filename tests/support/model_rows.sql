@@ -131,7 +131,8 @@ SELECT error FROM event_store.poisoned;
 
 -- stored --
 SELECT event_id, event_type, event_data, occurred_at, created_at,
-    CASE WHEN starts_with(stream_id, 'learner-') THEN substr(stream_id, 9) END AS user_id
+    CASE WHEN starts_with(stream_id, 'learner-') THEN substr(stream_id, 9) END AS user_id,
+    coalesce(event_data ->> 'user_id', metadata ->> 'user_id') IS NOT NULL AS names_learner
 FROM event_store.events;
 
 -- shard_of --
@@ -200,7 +201,8 @@ SELECT tablename, indexdef FROM pg_indexes WHERE schemaname = current_schema() O
 
 -- counted --
 SELECT event_id, event_type, event_data, occurred_at, created_at,
-    CASE WHEN starts_with(stream_id, 'learner-') THEN substr(stream_id, 9) END AS user_id
+    CASE WHEN starts_with(stream_id, 'learner-') THEN substr(stream_id, 9) END AS user_id,
+    coalesce(event_data ->> 'user_id', metadata ->> 'user_id') IS NOT NULL AS names_learner
 FROM event_store.events
 WHERE global_position NOT IN (SELECT global_position FROM event_store.poisoned);
 

@@ -7,6 +7,7 @@ SELECT CAST(json_build_object(
         SELECT json_agg(json_build_object(
             'global_position', e.global_position, 'event_id', e.event_id, 'stream_id', e.stream_id,
             'event_type', e.event_type, 'event_data', CAST(e.event_data AS text),
+            'metadata', CAST(e.metadata AS text),
             'occurred_us', CAST(extract(epoch FROM e.occurred_at) * 1000000 AS bigint),
             'created_us', CAST(extract(epoch FROM e.created_at) * 1000000 AS bigint)))
         FROM event_store.events e), '[]'),
@@ -19,7 +20,7 @@ SELECT unnest(from_json(CAST($log AS json), '{
     "set_aside": ["BIGINT"],
     "events": [{
         "global_position": "BIGINT", "event_id": "UUID", "stream_id": "VARCHAR", "event_type": "VARCHAR",
-        "event_data": "VARCHAR", "occurred_us": "BIGINT", "created_us": "BIGINT"}]}'));
+        "event_data": "VARCHAR", "metadata": "VARCHAR", "occurred_us": "BIGINT", "created_us": "BIGINT"}]}'));
 
 -- log --
 -- The relations that the folds read.
