@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+from datetime import timedelta
 from typing import Any
 
 import msgspec
@@ -31,6 +32,11 @@ ROWS_OF_EVERY_TABLE = [
         "UserPreferencesChanged", {"user_id": "ann", "timezone": "Asia/Kathmandu"}, at=AT
     ),
     *sample_events.choices("ann"),
+    sample_events.envelope(
+        "CorrectAnswerGiven",
+        {"session_id": "ann-3", "item_id": "i1", "response_time_ms": 900},
+        at=AT + timedelta(days=3),  # the lesson's answer to i1 follows, and is a repeated answer
+    ),
     sample_events.user_deleted("ben"),
 ]
 
