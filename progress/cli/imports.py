@@ -9,16 +9,29 @@ import typer
 from rich.console import Console
 
 from progress.adapters import terminal
+from progress.adapters.postgres.database import Connection
 from progress.adapters.pubsub import publisher
+from progress.adapters.pubsub.publisher import Message
 from progress.cli import targets
 from progress.errors import SettingsError
 from progress.event_store import time_zones
-from progress.importers import anki_events, anki_import, shifts
+from progress.importers import anki_events, anki_import, anki_recorded, shifts
 from progress.importers.anki_import import Record
 
 OWN_USER = "me"  # the learner of a record without --user
 
 _LANGUAGE = re.compile(r"[A-Za-z]{1,8}(-[A-Za-z0-9]{1,8})*")
+
+
+class Report(msgspec.Struct, frozen=True):
+    """The published events; the answers of the file are new, or were recorded before."""
+
+    published: int
+    answers: int
+    cards: int
+    sessions: int
+    recorded_before: int
+
 
 _anki = typer.Typer(help="Publish the records of another program as domain events.")
 
@@ -62,6 +75,7 @@ def anki(
             "card_id, review_rating, review_time, review_duration (ms)."
         ),
     ],
+    *,
     user: Annotated[str, typer.Option(help="The learner's id.", callback=check_user)] = OWN_USER,
     zone: Annotated[
         str | None,
@@ -80,45 +94,74 @@ def anki(
         str | None,
         typer.Option(help="The language of the cards' words, such as de.", callback=_language),
     ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="As one JSON object.")] = False,
 ) -> None:
-    """Publish a review log, one message for each session; a second import adds nothing."""
+    """Publish a learner's answers in Anki, one message for each session.
+
+    A second import adds nothing. Answers that another file has added are left out too, for example
+    those of one deck, or of a CSV file: they keep their session and their review. Events are
+    compared with the log, so let one import arrive before you start the next.
+    """
     record = anki_import.read(file, anki_events.Learner(user, zone, day_start), language)
-    record = _shift_as_stored(record)
-    messages = record.messages()
+    console = Console(highlight=False, stderr=as_json)
+    report = _publish(console, record)
+    if as_json:
+        typer.echo(msgspec.json.encode(report).decode())
+    else:
+        _show(console, record, report)
+
+
+def _publish(console: Console, record: Record) -> Report:
     project, emulator = targets.pubsub()
-    console = Console(highlight=False)
+    try:
+        messages = targets.run(_select_new, record)
+    except SettingsError:  # only Pub/Sub is known
+        messages = record.messages()
+        typer.echo(
+            "The database is not known, so events are published even if they are recorded.",
+            err=True,
+        )
     total = sum(len(message.events) for message in messages)
     with terminal.progress_bar(console, "publishing", total) as show_progress:
         count = publisher.publish(
             messages, project=project, emulator=emulator, on_published=show_progress
         )
-    _report(console, record, count, messages)
+    return _summarize(record, count, messages)
 
 
-def _shift_as_stored(record: Record) -> Record:
-    """Move the record by the days by which the demo has moved the same record, if it has."""
-    try:
-        stored = targets.run(shifts.find_stored, record.learner, record.answers)
-    except SettingsError:  # only Pub/Sub is known, so that no demo ran here
-        return record
-    if not stored or not stored.days:
-        return record
-    return msgspec.structs.replace(
-        record,
-        answers=shifts.shift(record.answers, stored.days, stored.timezone),
-        learner=msgspec.structs.replace(record.learner, shifted_days=stored.days),
+def _select_new(connection: Connection, record: Record) -> list[Message]:
+    """Return the new messages, moved by as many days as the demo has moved the same record."""
+    stored = shifts.find_stored(connection, record.learner, record.answers)
+    if stored and stored.days:
+        record = msgspec.structs.replace(
+            record,
+            answers=shifts.shift(record.answers, stored.days, stored.timezone),
+            learner=msgspec.structs.replace(record.learner, shifted_days=stored.days),
+        )
+    return anki_recorded.select_new(connection, record)
+
+
+def _summarize(record: Record, count: int, messages: list[Message]) -> Report:
+    published = [event for message in messages for event in message.events]
+    answers = [event for event in published if event["event_type"].endswith("AnswerGiven")]
+    return Report(
+        published=count,
+        answers=len(answers),
+        cards=len({event["data"]["item_id"] for event in answers}),
+        sessions=len({event["data"]["session_id"] for event in answers}),
+        recorded_before=len(record.answers) - len(answers),
     )
 
 
-def _report(
-    console: Console, record: Record, count: int, messages: list[publisher.Message]
-) -> None:
-    answered = len({answer.card_id for answer in record.answers})
-    sessions = sum(message.topic == publisher.LEARNING for message in messages)
+def _show(console: Console, record: Record, report: Report) -> None:
     console.print(
-        f"{count:,} events published: {len(record.answers):,} answers to {answered:,} cards "
-        f"in {sessions:,} sessions."
+        f"{report.published:,} events published: {report.answers:,} answers to {report.cards:,} "
+        f"cards in {report.sessions:,} sessions."
     )
+    if report.recorded_before:
+        console.print(
+            f"{report.recorded_before:,} other answers were recorded before and are left out."
+        )
     if record.cards:
         console.print(
             f"{len(record.cards):,} cards have a word; the word lists give {len(record.words):,} "

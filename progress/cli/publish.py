@@ -12,11 +12,12 @@ import typer
 from rich.console import Console
 
 from progress.adapters import terminal
+from progress.adapters.postgres.database import Connection
 from progress.adapters.pubsub import publisher
 from progress.cli import targets
 from progress.errors import ProgressError
 from progress.event_store import arrivals
-from progress.event_store.arrivals import Arrivals
+from progress.event_store.arrivals import Arrivals, Before
 from progress.importers import envelope_lines
 from progress.importers.envelope_lines import Line
 
@@ -43,12 +44,18 @@ def publish(
         bool, typer.Option("--force", help="Publish even if events would be rejected.")
     ] = False,
     wait: Annotated[
-        bool, typer.Option("--wait", help="Wait until the events are recorded.")
+        bool,
+        typer.Option(
+            "--wait",
+            help="Wait until the events are recorded; first refuse events whose id is recorded "
+            "with another content.",
+        ),
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="As one JSON object.")] = False,
 ) -> None:
     """Check envelopes, then publish each to the topic of its event type; print their count."""
-    lines = list(envelope_lines.check(_read_lines(file), datetime.now(UTC)))
+    now = datetime.now(UTC)
+    lines = list(envelope_lines.check(_read_lines(file), now))
     if not force:
         _require_valid(lines)
     _warn_of_unknown_types(lines)
@@ -57,13 +64,33 @@ def publish(
         _report(Report(_publish(console, lines)), as_json=as_json)
         return
     with contextlib.closing(targets.connect()) as connection:
-        newest = arrivals.find_newest_dead_letter(connection)
-        count = _publish(console, lines)
         event_ids = [event_id for line in lines for event_id in line.event_ids]
+        before = arrivals.read_before(connection, event_ids)
+        lines = _compare(connection, lines, before, now)
+        if not force:
+            _require_valid(lines)
+        count = _publish(console, lines)
+        conflicts = [event_id for line in lines for event_id in line.conflicts]
         with terminal.progress_bar(console, "recording", total=len(event_ids)) as show_progress:
-            found = arrivals.await_arrivals(connection, event_ids, newest, show_progress)
+            found = arrivals.await_arrivals(connection, event_ids, before, conflicts, show_progress)
     _report(Report(count, found), as_json=as_json)
     _require_arrival(found)
+
+
+def _compare(
+    connection: Connection, lines: list[Line], before: Before, now: datetime
+) -> list[Line]:
+    """Mark the lines with an id that the log has already with another content."""
+    known = before.recorded | before.pending
+    events = [
+        event
+        for line in lines
+        if not known.isdisjoint(line.event_ids)
+        for event in envelope_lines.decode(line.data, now)
+    ]
+    conflicts = arrivals.find_conflicts(connection, events)
+    reason = "expected the content of the recorded event with this id - at $.event_id"
+    return [envelope_lines.mark_conflicts(line, conflicts, reason) for line in lines]
 
 
 def _publish(console: Console, lines: Sequence[Line]) -> int:
@@ -124,8 +151,10 @@ def _report(report: Report, *, as_json: bool) -> None:
         return
     typer.echo(f"{report.published} published")
     if found := report.arrivals:
+        before = found.recorded_before
         typer.echo(
             f"{found.recorded} recorded, {found.pending} pending, {found.dead_letters} dead letters"
+            + (f"; {before} were recorded before" if before else "")
         )
 
 

@@ -54,7 +54,8 @@ def load(
         )
     events = [str(event["event_id"]) for message in messages for event in message.events]
     new = missing = _missing(connection, events)
-    _publish_account(connection, messages[0], addresses)
+    if messages:
+        _publish_account(connection, messages[0], addresses)
     with terminal.progress_bar(console, "published", len(events)) as show_progress:
         publisher.publish(
             messages,

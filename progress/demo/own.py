@@ -5,7 +5,14 @@ from pathlib import Path
 from progress.adapters.postgres.database import Connection
 from progress.adapters.pubsub.publisher import Message
 from progress.demo import catalogue, loading
-from progress.importers import anki_events, anki_import, anki_log, shifts, word_lists
+from progress.importers import (
+    anki_events,
+    anki_import,
+    anki_log,
+    anki_recorded,
+    shifts,
+    word_lists,
+)
 from progress.importers.anki_import import Record
 
 
@@ -15,15 +22,15 @@ def read(file: Path, user: str) -> Record:
 
 
 def messages(connection: Connection, record: Record) -> list[Message]:
-    """Return the messages of the record, and the words of the lists that the cards lack.
+    """Return the new messages of the record, and the words of the lists that the cards lack.
 
     These words show how much of each level is left. They are omitted if no card is in the lists,
     and if the demo's own catalogue is loaded, because it has every word.
     """
-    account, *rest = record.messages()
+    new = anki_recorded.select_new(connection, record)
     is_demo_loaded = shifts.find_stored(connection, loading.LEARNER, anki_log.read(loading.LOG))
     if not record.words or is_demo_loaded:
-        return [account, *rest]
+        return new
     known = {word.headword for word in record.words.values()}
     others = [word for word in word_lists.read() if word.headword not in known]
-    return [account, *catalogue.messages(catalogue.deal(others, [])), *rest]
+    return [*new[:1], *catalogue.messages(catalogue.deal(others, [])), *new[1:]]

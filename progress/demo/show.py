@@ -51,9 +51,7 @@ def report_new(console: Console, new: int, total: int) -> None:
     if new:
         console.print(f"  New: {new:,} of {total:,} events.")
     else:
-        console.print(
-            f"  New: nothing. All {total:,} events were recorded before; no event is counted twice."
-        )
+        console.print("  New: nothing. All events were recorded before; no event is counted twice.")
 
 
 def show_charts(console: Console, client: GraphqlClient) -> None:

@@ -1,54 +1,88 @@
-"""Wait until published events have arrived: recorded, pending, or as dead letters."""
+"""Compare events with the log before they are published, and wait until they have arrived."""
 
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable
+from typing import TypeVar
 
 import msgspec
 
 from progress.adapters.postgres.database import Connection
 from progress.adapters.postgres.statements import blocks
+from progress.event_store.event_parser import ParsedEvent
 
 _POLL_INTERVAL_S = 0.2
 _STALL_TIMEOUT_S = 60.0
 _LOOKED_UP = 5_000  # events per statement; messages arrive approximately in order
+_COMPARED = 100  # events per statement; an event may have a megabyte
+
+_T = TypeVar("_T")
+
+
+class Before(msgspec.Struct, frozen=True):
+    """The newest dead letter before a publication, and the ids that the log had already."""
+
+    letter_id: int
+    recorded: frozenset[str]
+    pending: frozenset[str]
 
 
 class Arrivals(msgspec.Struct, frozen=True):
-    """The number of events by outcome; a conflict is both recorded and a dead letter.
+    """The number of events by outcome.
 
-    `missing` events did not arrive within a minute after the last other one. An event of an erased
-    learner stays missing, because ingest drops it.
+    `recorded_before` are the events that the log had already with the same content. `missing`
+    events did not arrive within a minute after the last other one. An event of an erased learner
+    stays missing, because ingest drops it.
     """
 
     recorded: int
+    recorded_before: int
     pending: int
     dead_letters: int
     missing: int
 
 
-def find_newest_dead_letter(connection: Connection) -> int:
-    """Return the number of the newest dead letter; read it before the events are published."""
-    letter_id: int = connection.run(blocks("event_store/arrivals")["newest dead letter"])[0][0]
-    return letter_id
+def read_before(connection: Connection, event_ids: Iterable[str]) -> Before:
+    """Return the state of these ids; read it before the events are published."""
+    letter_id = connection.run(blocks("event_store/arrivals")["newest dead letter"])[0][0]
+    outcomes: dict[str, str] = {}
+    for part in _slice([*dict.fromkeys(event_ids)], _LOOKED_UP):
+        outcomes |= _read_outcomes(connection, part, letter_id, [])
+    return Before(
+        letter_id,
+        frozenset(event_id for event_id in outcomes if outcomes[event_id] == "recorded"),
+        frozenset(event_id for event_id in outcomes if outcomes[event_id] == "pending"),
+    )
+
+
+def find_conflicts(connection: Connection, events: list[ParsedEvent]) -> set[str]:
+    """Return the ids that the log has with another content than these events."""
+    statement = blocks("event_store/arrivals")["conflicts"]
+    conflicts: set[str] = set()
+    for part in _slice(events, _COMPARED):
+        rows = connection.run(statement, events=msgspec.json.encode(part).decode())
+        conflicts |= {event_id for (event_id,) in rows}
+    return conflicts
 
 
 def await_arrivals(
     connection: Connection,
     event_ids: Iterable[str],
-    letter_id: int,
+    before: Before,
+    conflicts: Iterable[str],
     on_arrival: Callable[[int], None],
 ) -> Arrivals:
     """Wait until all events have arrived, or until no event arrives for a minute.
 
-    `letter_id` is the result of `find_newest_dead_letter`; `on_arrival` gets the number of events
-    that have arrived so far.
+    An event whose id is in `conflicts` has arrived once it is a dead letter. `on_arrival` gets the
+    number of events that have arrived so far.
     """
     outcomes: dict[str, str] = {}
     wanted = left = [*dict.fromkeys(event_ids)]
+    refused = [*dict.fromkeys(conflicts)]
     moved = time.monotonic()
     while left and time.monotonic() - moved <= _STALL_TIMEOUT_S:
-        arrived = _read_outcomes(connection, left[:_LOOKED_UP], letter_id)
+        arrived = _read_outcomes(connection, left[:_LOOKED_UP], before.letter_id, refused)
         if arrived:
             outcomes |= arrived
             left = [event_id for event_id in left if event_id not in arrived]
@@ -58,20 +92,32 @@ def await_arrivals(
             time.sleep(_POLL_INTERVAL_S)
     # An event that was pending or missing may be recorded by now.
     unsettled = [event_id for event_id in wanted if outcomes.get(event_id) in {None, "pending"}]
-    for start in range(0, len(unsettled), _LOOKED_UP):
-        outcomes |= _read_outcomes(connection, unsettled[start : start + _LOOKED_UP], letter_id)
-    counts = Counter(outcomes.values())
+    for part in _slice(unsettled, _LOOKED_UP):
+        outcomes |= _read_outcomes(connection, part, before.letter_id, refused)
     letters = blocks("event_store/arrivals")["dead letters"]
+    recorded = Counter(
+        event_id in before.recorded for event_id in outcomes if outcomes[event_id] == "recorded"
+    )
     return Arrivals(
-        recorded=counts["recorded"],
-        pending=counts["pending"],
-        dead_letters=connection.run(letters, event_ids=wanted, letter_id=letter_id)[0][0],
+        recorded=recorded[False],
+        recorded_before=recorded[True],
+        pending=Counter(outcomes.values())["pending"],
+        dead_letters=connection.run(letters, event_ids=wanted, letter_id=before.letter_id)[0][0],
         missing=len(wanted) - len(outcomes),
     )
 
 
-def _read_outcomes(connection: Connection, event_ids: list[str], letter_id: int) -> dict[str, str]:
+def _slice(rows: list[_T], size: int) -> list[list[_T]]:
+    return [rows[start : start + size] for start in range(0, len(rows), size)]
+
+
+def _read_outcomes(
+    connection: Connection, event_ids: list[str], letter_id: int, conflicts: list[str]
+) -> dict[str, str]:
     rows = connection.run(
-        blocks("event_store/arrivals")["outcomes"], event_ids=event_ids, letter_id=letter_id
+        blocks("event_store/arrivals")["outcomes"],
+        event_ids=event_ids,
+        letter_id=letter_id,
+        conflicts=conflicts,
     )
     return dict(rows)

@@ -137,7 +137,7 @@ def _read_day_start(connection: sqlite3.Connection, version: int) -> int:
     row = connection.execute(_sql(block)).fetchone()
     try:
         value = json.loads(row[0]) if row else None
-    except ValueError:
+    except (TypeError, ValueError):  # NULL, or not JSON
         return _DEFAULT_DAY_START
     hour = value.get("rollover") if isinstance(value, dict) else value
     return hour if type(hour) is int and 0 <= hour <= 23 else _DEFAULT_DAY_START

@@ -4,7 +4,8 @@ An event's id is derived from the learner, the card and the time, so a second im
 a redelivery and does not add events.
 """
 
-from collections.abc import Iterable, Iterator
+import bisect
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid5
@@ -42,13 +43,31 @@ class Learner(msgspec.Struct, frozen=True):
     shifted_days: int | None = None
 
 
-def messages(learner: Learner, answers: list[Answer]) -> Iterator[Message]:
-    """Yield a message for the account, then a message per session; `answers` are oldest first."""
+class RecordedSession(msgspec.Struct, frozen=True):
+    """A session of an earlier import, with the times of its first and its last event."""
+
+    session_id: str
+    begin: datetime
+    end: datetime
+
+
+def messages(
+    learner: Learner, answers: list[Answer], recorded: Sequence[RecordedSession] = ()
+) -> Iterator[Message]:
+    """Yield a message for the account, then a message per session; `answers` are oldest first.
+
+    `recorded` are the sessions of earlier imports, oldest first. Answers at most `MAX_PAUSE` away
+    from such a session belong to it, and do not start another one.
+    """
     if answers:
         yield Message("user-events", [_account(learner, _begin(answers[0]))])
     memories: dict[str, sm2.Memory] = {}
     for session in sessions(answers):
-        yield Message("learning-events", list(_session_events(learner, session, memories)))
+        if near := _find_near(session, recorded):
+            converted = _added_events(learner, session, memories, near)
+        else:
+            converted = _session_events(learner, session, memories)
+        yield Message("learning-events", list(converted))
 
 
 def sessions(answers: Iterable[Answer]) -> Iterator[list[Answer]]:
@@ -62,6 +81,30 @@ def sessions(answers: Iterable[Answer]) -> Iterator[list[Answer]]:
         session.append(answer)
     if session:
         yield session
+
+
+def _find_near(session: list[Answer], recorded: Sequence[RecordedSession]) -> list[RecordedSession]:
+    """Return the recorded sessions with which these answers form one session, oldest first."""
+    near = []
+    start = bisect.bisect_left(recorded, session[0].at - MAX_PAUSE, key=lambda other: other.end)
+    for other in recorded[start:]:
+        if other.begin > session[-1].at + MAX_PAUSE:
+            break
+        near.append(other)
+    return near
+
+
+def _added_events(
+    learner: Learner,
+    session: list[Answer],
+    memories: dict[str, sm2.Memory],
+    near: list[RecordedSession],
+) -> Iterator[Envelope]:
+    """Yield the answers as events of the last of these sessions that had begun, else the first."""
+    for answer in session:
+        after = bisect.bisect_right(near, answer.at, key=lambda other: other.begin)
+        key = near[max(after - 1, 0)].session_id
+        yield from _answer_events(learner, key, answer, _review(answer, memories))
 
 
 def _session_events(
@@ -140,16 +183,22 @@ def _envelope(
     metadata = {"user_id": learner.user_id}
     if session_id:
         metadata["correlation_id"] = session_id
-    # The id of an event without an item depends on its data, so that an import with other
-    # preferences or a longer log adds an event.
-    subject = data.get("item_id") or data
     return {
-        "event_id": str(_id(learner, kind, at, subject)),
+        "event_id": derive_id(learner, kind, at, data),
         "event_type": kind,
         "occurred_at": at,
         "data": data,
         "metadata": metadata,
     }
+
+
+def derive_id(learner: Learner, kind: str, at: datetime, data: dict[str, Any]) -> str:
+    """Return the id of an event of the learner.
+
+    The id of an event without an item depends on its data, so that an import with other
+    preferences adds an event.
+    """
+    return str(_id(learner, kind, at, data.get("item_id") or data))
 
 
 def _id(learner: Learner, *parts: Any) -> UUID:

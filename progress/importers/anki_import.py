@@ -1,10 +1,12 @@
 """Convert any file of Anki to messages: a package, a collection, or a review log in CSV."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
 
 from progress.adapters.pubsub.publisher import Message
+from progress.errors import ReviewLogError
 from progress.event_store import time_zones
 from progress.importers import (
     anki_collection,
@@ -15,6 +17,7 @@ from progress.importers import (
     word_lists,
 )
 from progress.importers.anki_collection import Card
+from progress.importers.anki_events import RecordedSession
 from progress.importers.anki_log import Answer
 from progress.importers.word_lists import Word
 
@@ -33,15 +36,20 @@ class Record(msgspec.Struct, frozen=True):
     words: dict[str, Word] = {}
     language: str | None = None
 
-    def messages(self) -> list[Message]:
-        """Return the messages of the account, of the cards and of each session, in this order."""
-        sessions = list(anki_events.messages(self.learner, self.answers))
+    def messages(self, recorded: Sequence[RecordedSession] = ()) -> list[Message]:
+        """Return the messages of the account, of the cards and of each session, in this order.
+
+        `recorded` are the sessions of earlier imports, oldest first.
+        """
+        sessions = list(anki_events.messages(self.learner, self.answers, recorded))
         items = anki_words.messages(self.cards, self.words, self.language)
         return [*sessions[:1], *items, *sessions[1:]]
 
 
 def read(file: Path, learner: anki_events.Learner, language: str | None = None) -> Record:
-    """Return the record in the file; raise ReviewLogError if the file cannot be read.
+    """Return the record in the file.
+
+    Raise ReviewLogError if the file cannot be read, and if it has no answers.
 
     For a collection, the preferences that `learner` omits are those of the collection and of this
     machine. `language` is the language of the cards' words, if it is known.
@@ -51,7 +59,10 @@ def read(file: Path, learner: anki_events.Learner, language: str | None = None) 
     except OSError:
         is_collection = False  # the reader of review logs reports the error
     if not is_collection:
-        return Record(learner, anki_log.read(file))
+        answers = anki_log.read(file)
+        if not answers:
+            raise ReviewLogError(f"{file}: the review log has no answers")
+        return Record(learner, answers)
     collection = anki_collection.read(file)
     hour = learner.day_start_hour
     completed = msgspec.structs.replace(

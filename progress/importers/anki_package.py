@@ -19,7 +19,7 @@ _COMPRESSED = "collection.anki21b"
 _NAMES = (_COMPRESSED, "collection.anki21", "collection.anki2")  # newest first
 _MAX_BYTES = 2 << 30  # of a collection; media are separate files
 _CHUNK = 1 << 20
-# zipfile raises the last two for an encrypted file and for an unknown compression.
+# zipfile raises the last two for an encrypted file and for an unknown feature.
 _ZIP_ERRORS = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError)
 _ZIP, _SQLITE = b"PK\x03\x04", b"SQLite format 3\0"
 
@@ -56,6 +56,7 @@ def _extract(file: Path, target: Path) -> None:
             name = next((name for name in _NAMES if name in package.namelist()), None)
             if name is None:
                 raise ReviewLogError("expected a package of Anki: this zip file has no collection")
+            _require_known_compression(package.getinfo(name))
             with package.open(name) as source, target.open("wb") as database:
                 if name == _COMPRESSED:
                     _decompress(source, database)
@@ -63,6 +64,14 @@ def _extract(file: Path, target: Path) -> None:
                     _copy(source, database)
     except _ZIP_ERRORS as error:
         raise ReviewLogError(f"the package is damaged ({error}): export it again") from None
+
+
+def _require_known_compression(member: zipfile.ZipInfo) -> None:
+    """Raise ReviewLogError if Anki does not write this compression, whose errors are unknown."""
+    if member.compress_type not in {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}:
+        raise ReviewLogError(
+            "expected a package that Anki wrote: this zip file uses another compression"
+        )
 
 
 def _decompress(source: IO[bytes], target: IO[bytes]) -> None:

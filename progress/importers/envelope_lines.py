@@ -2,6 +2,7 @@
 
 import difflib
 from collections.abc import Iterable, Iterator
+from collections.abc import Set as AbstractSet
 from datetime import datetime, timedelta
 
 import msgspec
@@ -10,11 +11,12 @@ from progress.adapters.pubsub import publisher
 from progress.adapters.pubsub.publisher import Packed
 from progress.event_store import envelope, events
 from progress.event_store.envelope import Rejection
-from progress.event_store.event_parser import Message, ParsedEvent
+from progress.event_store.event_parser import TIME_SOURCE, Message, ParsedEvent
 
 MAX_EVENTS = 100  # in a message
 _PACKED_BYTES = 1 << 20  # A message that reaches this size gets no further event.
-_MAX_MESSAGE_BYTES = 10_000_000  # Pub/Sub's limit.
+# Pub/Sub's limit is 10,000,000 bytes, with the attributes and the topic's name.
+_MAX_MESSAGE_BYTES = 9_990_000
 _MAX_AHEAD = timedelta(minutes=10)
 
 
@@ -22,7 +24,8 @@ class Line(msgspec.Struct, frozen=True):
     """A line of a file: one event, or an array of events.
 
     `reason` names the field and the rule if ingest would reject an event of the line, else it is
-    empty. `event_ids` are the ids under which the valid events are recorded.
+    empty. `event_ids` are the ids under which the valid events are recorded; `conflicts` are those
+    that an earlier line or the log has with another content.
     """
 
     number: int
@@ -32,14 +35,18 @@ class Line(msgspec.Struct, frozen=True):
     event_ids: list[str]
     unknown_types: list[str]
     reason: str = ""
+    conflicts: list[str] = []
 
 
 def check(lines: Iterable[bytes], now: datetime) -> Iterator[Line]:
     """Yield each line that is not blank; `now` is the time of publication."""
-    message = Message(published_at=now)
+    first: dict[str, tuple[int, bytes]] = {}
     for number, line in enumerate(lines, start=1):
         if data := line.strip():
-            yield _check_line(number, data, envelope.decode(data, message), now)
+            entries = envelope.decode(data, Message(published_at=now))
+            checked = _check_line(number, data, entries, now)
+            valid = [entry for entry in entries if isinstance(entry, ParsedEvent)]
+            yield _compare(checked, valid, first, now)
 
 
 def _check_line(
@@ -49,15 +56,58 @@ def _check_line(
     if len(data) > _MAX_MESSAGE_BYTES:
         reasons.insert(0, f"expected at most {_MAX_MESSAGE_BYTES:,} bytes - at $")
     valid = [entry for entry in entries if isinstance(entry, ParsedEvent)]
-    first = entries[0].event_type if entries else None
+    event_type = entries[0].event_type if entries else None
     return Line(
         number=number,
         data=data,
-        topic=publisher.TOPICS.get(first or "", publisher.LEARNING),
+        topic=publisher.TOPICS.get(event_type or "", publisher.LEARNING),
         events=len(entries),
-        event_ids=[entry.event_id for entry in valid],
+        event_ids=[entry.event_id.lower() for entry in valid],
         unknown_types=[e.event_type for e in valid if e.event_type not in events.CATALOGUE],
         reason=reasons[0] if reasons else "",
+    )
+
+
+def _compare(
+    line: Line, valid: list[ParsedEvent], first: dict[str, tuple[int, bytes]], now: datetime
+) -> Line:
+    """Compare the events with those of earlier lines; add new ids to `first`."""
+    lines: dict[int, dict[str, ParsedEvent]] = {}  # each earlier line is decoded only once
+    for event_id, event in zip(line.event_ids, valid, strict=True):
+        number, data = first.setdefault(event_id, (line.number, line.data))
+        if number != line.number and number not in lines:
+            lines[number] = {e.event_id.lower(): e for e in reversed(decode(data, now))}
+        other = lines.setdefault(number, {}).setdefault(event_id, event)
+        if not _have_same_content(event, other):
+            where = f"line {number}" if number != line.number else "an earlier event of this line"
+            reason = f"expected the content of {where}, which has the same id - at $.event_id"
+            line = mark_conflicts(line, {event_id}, reason)
+    return line
+
+
+def decode(data: bytes, now: datetime) -> list[ParsedEvent]:
+    """Return the valid events of a line's data."""
+    entries = envelope.decode(data, Message(published_at=now))
+    return [entry for entry in entries if isinstance(entry, ParsedEvent)]
+
+
+def mark_conflicts(line: Line, event_ids: AbstractSet[str], reason: str) -> Line:
+    """Return the line with those of its events that conflict, and this reason if it had none."""
+    conflicts = [event_id for event_id in line.event_ids if event_id in event_ids]
+    if not conflicts:
+        return line
+    return msgspec.structs.replace(
+        line, reason=line.reason or reason, conflicts=[*line.conflicts, *conflicts]
+    )
+
+
+def _have_same_content(a: ParsedEvent, b: ParsedEvent) -> bool:
+    """Return whether ingest takes two events of the same id for one, as same_content() does."""
+    has_own_times = not (a.metadata.get(TIME_SOURCE) or b.metadata.get(TIME_SOURCE))
+    return (
+        (a.event_type, a.data) == (b.event_type, b.data)
+        and (a.occurred_at == b.occurred_at or not has_own_times)
+        and (a.learner is None or b.learner is None or a.learner == b.learner)
     )
 
 

@@ -6,14 +6,16 @@ SELECT ver FROM col;
 -- answers --
 -- The answers, without the entries of manual changes. `id` is the time in ms since 1970. `ivl` is the new interval in
 -- days, or negative in seconds. `factor` is the easiness in thousandths, or 0, or FSRS's difficulty from 100 to 1,100.
-SELECT id, cid, CAST(ease AS integer), CAST(ivl AS integer), CAST(factor AS integer), CAST(time AS integer), type
+-- A number that is null counts as 0.
+SELECT id, cid, CAST(ease AS integer), CAST(coalesce(ivl, 0) AS integer), CAST(coalesce(factor, 0) AS integer),
+    CAST(coalesce(time, 0) AS integer), type
 FROM revlog
 WHERE ease BETWEEN 1 AND 4
 ORDER BY id;
 
 -- cards --
 -- The cards with the fields of their notes; `mod` is the time of the note's last change in s since 1970.
-SELECT c.id, CAST(n.flds AS text), CAST(n.mod AS integer)
+SELECT c.id, CAST(coalesce(n.flds, '') AS text), CAST(coalesce(n.mod, 0) AS integer)
 FROM cards c
 JOIN notes n ON n.id = c.nid
 ORDER BY c.id;

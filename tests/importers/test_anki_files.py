@@ -1,6 +1,7 @@
 """The import reads Anki's own files: packages and collections of its published schemas."""
 
 import sqlite3
+import zipfile
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -154,6 +155,9 @@ def test_the_error_about_an_unreadable_file_says_what_to_do(tmp_path: Path) -> N
     other = anki_files.make_package(tmp_path / "b", {"mimetype": b"epub"}).read_bytes()
     not_zstd = anki_files.make_package(tmp_path / "c", {"collection.anki21": whole[:100] + b"?"})
     text = anki_files.make_package(tmp_path / "d", {"collection.anki2": b"text"}).read_bytes()
+    lzma = anki_files.make_package(
+        tmp_path / "e", {"collection.anki21": whole}, compression=zipfile.ZIP_LZMA
+    ).read_bytes()
     for content, words in (
         (b"", "damaged or another file"),
         (b"card_id,review_rating", "damaged or another file"),
@@ -165,11 +169,30 @@ def test_the_error_about_an_unreadable_file_says_what_to_do(tmp_path: Path) -> N
         (newer, "schema 11 to 18, found 19: export it from Anki with support for older"),
         (empty, "no answers: export it from Anki with its scheduling information"),
         (whole[: len(whole) // 2], "damaged"),
+        (lzma, "this zip file uses another compression"),
     ):
         with pytest.raises(ReviewLogError, match=words) as raised:
             anki_import.read(write(tmp_path, content), LEARNER)
         assert str(raised.value).startswith(str(tmp_path / "export.colpkg"))
         assert "\n" not in str(raised.value)
+
+
+def test_a_review_log_without_answers_is_rejected(tmp_path: Path) -> None:
+    file = tmp_path / "log.csv"
+    file.write_text(",".join(anki_log.COLUMNS), encoding="utf-8")
+    with pytest.raises(ReviewLogError, match=r"log\.csv: the review log has no answers"):
+        anki_import.read(file, LEARNER)
+
+
+def test_a_collection_with_null_settings_has_the_default_day_start(tmp_path: Path) -> None:
+    rows = [Entry(START_MS, 1)]
+    file = anki_files.make_collection(tmp_path / "a.anki2", NOTES, rows, schema=11)
+    with closing(sqlite3.connect(file)) as connection, connection:
+        connection.executescript(
+            "CREATE TABLE other AS SELECT ver, NULL AS conf FROM col;"
+            "DROP TABLE col; ALTER TABLE other RENAME TO col"
+        )
+    assert anki_collection.read(file).day_start_hour == 4
 
 
 def test_another_database_is_not_a_collection(tmp_path: Path) -> None:

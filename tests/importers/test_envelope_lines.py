@@ -88,7 +88,19 @@ def test_a_line_with_a_time_more_than_ten_minutes_ahead_is_refused() -> None:
 def test_a_line_over_the_limit_of_a_message_is_refused() -> None:
     array = b"[" + b",".join([line(note="x" * 999_000)] * 11) + b"]"
     [row] = envelope_lines.check([array], NOW)
-    assert "10,000,000 bytes" in row.reason
+    assert "9,990,000 bytes" in row.reason
+
+
+def test_a_line_is_refused_if_an_earlier_event_has_its_id_and_another_content() -> None:
+    other = line(item_count=2)
+    file = [answer, line(), line(), other, b"[%b,%b]" % (item, other), b"[%b,%b]" % (item, item)]
+    rows = list(envelope_lines.check(file, NOW))
+    expected = "expected the content of line 2, which has the same id - at $.event_id"
+    assert [row.reason for row in rows] == ["", "", "", expected, expected, ""]
+    assert [row.conflicts for row in rows[3:5]] == [rows[1].event_ids] * 2
+    alone = b"[%b,%b]" % (line(), other)
+    [row] = envelope_lines.check([alone], NOW)
+    assert row.reason.startswith("expected the content of an earlier event of this line")
 
 
 @pytest.mark.parametrize(

@@ -137,12 +137,16 @@ def test_a_stack_starts_and_counts_events_and_leaves_no_process_behind(stack: St
     ], published.stderr
     assert "line 5: unknown event type 'SomethingElse'; it is recorded" in published.stderr
     lines[0] = json.dumps(envelopes[0] | {"data": {**envelopes[0]["data"], "item_count": 2}})  # type: ignore[dict-item]
+    refused = stack.run("publish", "-", "--wait", text="\n".join(lines[:5]))
+    assert_failed(refused, "line 1: expected the content of the recorded event with this id")
     conflicting = stack.run("publish", "-", "--force", "--wait", "--json", text="\n".join(lines))
     assert conflicting.returncode == 1, conflicting.stdout + conflicting.stderr
     assert json.loads(conflicting.stdout) == {
         "published": 6,
-        "arrivals": {"recorded": 4, "pending": 1, "dead_letters": 1, "missing": 0},
-    }
+        "arrivals": {
+            "recorded": 0, "recorded_before": 3, "pending": 1, "dead_letters": 1, "missing": 0
+        },
+    }  # fmt: skip
     assert "1 events became dead letters" in conflicting.stderr
 
     def has_counted() -> bool:

@@ -63,9 +63,11 @@ def _values(entry: Entry) -> dict[str, int]:
     return {**fields, "id": entry.at_ms, "time": entry.time_ms}
 
 
-def make_package(file: Path, members: Mapping[str, bytes]) -> Path:
+def make_package(
+    file: Path, members: Mapping[str, bytes], *, compression: int = zipfile.ZIP_STORED
+) -> Path:
     """Write a zip file; the member `collection.anki21b` is compressed with zstd."""
-    with zipfile.ZipFile(file, "w") as package:
+    with zipfile.ZipFile(file, "w", compression) as package:
         for name, content in members.items():
             is_compressed = name.endswith("21b")
             package.writestr(name, compress(content) if is_compressed else content)

@@ -1,0 +1,33 @@
+-- What the log has already of a learner's record in Anki.
+
+-- sessions --
+-- The learner's sessions, oldest first, with the times of their first and last event, and their start: its id, time and
+-- data.
+SELECT s.session_id, s.first_at, s.last_at, CAST(started.event_id AS text), started.occurred_at, started.event_data
+FROM (
+    SELECT e.event_data ->> 'session_id' AS session_id, min(e.occurred_at) AS first_at, max(e.occurred_at) AS last_at,
+        min(e.stream_version) FILTER (WHERE e.event_type = 'SessionStarted') AS started_as
+    FROM event_store.events e
+    WHERE e.stream_id = :stream_id AND e.event_data ->> 'session_id' IS NOT NULL
+    GROUP BY 1
+) s
+JOIN event_store.events started ON started.stream_id = :stream_id AND started.stream_version = s.started_as
+ORDER BY s.first_at, s.last_at;
+
+-- preferences --
+-- The learner's time zone and start of the day at a time, from the accounts and changes up to then; no row if there was
+-- no account.
+SELECT
+    (array_agg(e.event_data ->> 'timezone' ORDER BY e.occurred_at DESC, e.stream_version DESC)
+        FILTER (WHERE e.event_data ->> 'timezone' IS NOT NULL))[1],
+    (array_agg(CAST(e.event_data ->> 'day_start_hour' AS integer) ORDER BY e.occurred_at DESC, e.stream_version DESC)
+        FILTER (WHERE e.event_data ->> 'day_start_hour' IS NOT NULL))[1]
+FROM event_store.events e
+WHERE e.stream_id = :stream_id AND e.event_type IN ('UserCreated', 'UserPreferencesChanged') AND e.occurred_at <= :at
+HAVING bool_or(e.event_type = 'UserCreated');
+
+-- recorded --
+-- Those of the given event ids that are recorded.
+SELECT CAST(wanted.event_id AS text)
+FROM unnest(CAST(:event_ids AS uuid[])) AS wanted (event_id)
+WHERE EXISTS (SELECT FROM event_store.events e WHERE e.event_id = wanted.event_id);

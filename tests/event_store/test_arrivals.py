@@ -1,0 +1,52 @@
+"""Before a publication, `progress publish --wait` finds the events that ingest will reject."""
+
+import uuid
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+from hypothesis import given
+from hypothesis import strategies as st
+
+from progress.adapters.postgres.database import Connection
+from progress.event_store import arrivals, envelope, log
+from progress.event_store.event_parser import Message, ParsedEvent
+from progress.event_store.log import Delivery
+from tests.support import envelopes
+
+Event = dict[str, Any]
+
+contents = st.fixed_dictionaries(
+    {"event_type": st.sampled_from(["CorrectAnswerGiven", "Unheard"])},
+    optional={
+        "occurred_at": st.just("2024-03-29T20:32:32Z"),
+        "metadata": st.sampled_from([{"user_id": "u"}, {"user_id": "v"}]),
+    },
+)
+
+
+@given(first=contents, second=contents, is_started=st.booleans(), delay_s=st.integers(0, 1))
+def test_a_conflict_is_found_exactly_if_ingest_reports_a_conflict(
+    connection: Connection, first: Event, second: Event, is_started: bool, delay_s: int
+) -> None:
+    run = str(uuid.uuid4())
+    if is_started:
+        append(connection, parse(envelopes.session_started(run), 0))
+    data = {"session_id": run, "item_id": "i", "response_time_ms": 5}
+    append(connection, parse({"event_id": run, "data": data} | first, 0))
+    repeated = parse({"event_id": run, "data": data} | second, delay_s)
+    found = arrivals.find_conflicts(connection, [repeated])
+    outcomes = append(connection, repeated)
+    assert found == ({run} if outcomes.get("conflict") else set())
+
+
+def parse(event: Event, second: int) -> ParsedEvent:
+    published_at = datetime(2024, 3, 30, second=second, tzinfo=UTC)
+    (parsed,) = envelope.decode(msgspec.json.encode(event), Message(published_at=published_at))
+    assert isinstance(parsed, ParsedEvent)
+    return parsed
+
+
+def append(connection: Connection, event: ParsedEvent) -> dict[str, int]:
+    delivery = Delivery(Message(message_id=str(uuid.uuid4())), [event])
+    return log.append(connection, [delivery]).outcomes

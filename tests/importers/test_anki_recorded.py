@@ -1,0 +1,96 @@
+"""Imports of overlapping files of one collection record each answer once, in one session."""
+
+import itertools
+import uuid
+from datetime import UTC, datetime, timedelta
+
+import msgspec
+from hypothesis import given
+from hypothesis import strategies as st
+
+from progress.adapters.postgres.database import Connection
+from progress.adapters.pubsub import publisher
+from progress.adapters.pubsub.publisher import Message
+from progress.event_store import envelope, log
+from progress.event_store.event_parser import Message as Received
+from progress.event_store.log import Delivery, StoredEvent
+from progress.importers import anki_events, anki_recorded
+from progress.importers.anki_events import Learner
+from progress.importers.anki_import import Record
+from progress.importers.anki_log import Answer, Review
+
+CARDS = "abc"
+
+answers = st.builds(
+    Answer,
+    at=st.integers(0, 400).map(lambda m: datetime(2024, 3, 1, tzinfo=UTC) + timedelta(minutes=m)),
+    card_id=st.sampled_from(CARDS),
+    rating=st.integers(1, 4),
+    response_time_ms=st.integers(0, 60_000),
+    review=st.sampled_from([Review(3, 2.5), None]),
+)
+logs = st.lists(answers, unique_by=lambda a: (a.at, a.card_id), min_size=1, max_size=30)
+# A file holds some decks, here cards; a review log in CSV holds no reviews.
+files = st.tuples(st.sets(st.sampled_from(CARDS), min_size=1), st.booleans())
+
+
+def read(log_: list[Answer], file: tuple[set[str], bool], learner: Learner) -> Record:
+    cards, is_csv = file
+    chosen = [answer for answer in sorted(log_, key=lambda a: a.at) if answer.card_id in cards]
+    if is_csv:
+        chosen = [msgspec.structs.replace(answer, review=msgspec.UNSET) for answer in chosen]
+    return Record(learner, chosen)
+
+
+def record(connection: Connection, messages: list[Message]) -> set[str]:
+    """Append the messages; return the outcomes of their events."""
+    read_ = [envelope.decode(publisher.encode(message), Received()) for message in messages]
+    deliveries = [Delivery(Received(message_id=str(uuid.uuid4())), entries) for entries in read_]
+    outcomes = log.append(connection, deliveries).outcomes
+    return {outcome for outcome, events in outcomes.items() if events}
+
+
+@given(log_=logs, imported=st.lists(files, min_size=1, max_size=4))
+def test_overlapping_files_record_each_answer_once_and_no_overlapping_sessions(
+    connection: Connection, log_: list[Answer], imported: list[tuple[set[str], bool]]
+) -> None:
+    learner = Learner(f"anna-{uuid.uuid4()}", "Asia/Tokyo", 4)
+    records = [read(log_, file, learner) for file in imported]
+    for each in records:
+        if new := anki_recorded.select_new(connection, each):
+            assert record(connection, new) == {"appended"}
+    assert [anki_recorded.select_new(connection, each) for each in records] == [[]] * len(records)
+    stored = log.read_events(connection, f"learner-{learner.user_id}", 1)
+    given_ = {(e.occurred_at, e.event_data["item_id"]) for e in of("AnswerGiven", stored)}
+    assert given_ == {(a.at, a.card_id) for each in records for a in each.answers}
+    assert len(of("AnswerGiven", stored)) == len(given_)
+    require_separate_sessions(stored)
+
+
+def of(suffix: str, stored: list[StoredEvent]) -> list[StoredEvent]:
+    return [event for event in stored if event.event_type.endswith(suffix)]
+
+
+def require_separate_sessions(stored: list[StoredEvent]) -> None:
+    times: dict[str, list[datetime]] = {}
+    for event in stored:
+        if session := event.event_data.get("session_id"):
+            times.setdefault(session, []).append(event.occurred_at)
+    assert len(of("SessionStarted", stored)) == len(of("SessionCompleted", stored)) == len(times)
+    spans = sorted((min(each), max(each)) for each in times.values())
+    assert all(before[1] <= after[0] for before, after in itertools.pairwise(spans))
+
+
+def test_answers_do_not_join_a_session_of_another_app(connection: Connection) -> None:
+    learner = Learner("bert")
+    own = read([Answer(datetime(2024, 3, 1, tzinfo=UTC), "a", 3, 900)], ({"a"}, True), learner)
+    [_, session] = anki_events.messages(learner, own.answers)
+    renamed = [event | {"event_id": str(uuid.uuid4())} for event in session.events]
+    start = renamed[0] | {"data": renamed[0]["data"] | {"session_id": "other"}}
+    record(connection, [Message("learning-events", [start])])
+    kinds = [
+        event["event_type"]
+        for message in anki_recorded.select_new(connection, own)
+        for event in message.events
+    ]
+    assert kinds.count("SessionStarted") == kinds.count("SessionCompleted") == 1
