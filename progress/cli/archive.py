@@ -4,6 +4,7 @@ import contextlib
 from collections.abc import Iterator
 from typing import Annotated
 
+import msgspec
 import typer
 from rich.console import Console
 
@@ -16,6 +17,21 @@ from progress.archive import restore as archive_restore
 from progress.archive.plan import Request
 from progress.cli import targets
 from progress.errors import ArchiveRunning, ProgressError
+
+AsJson = Annotated[bool, typer.Option("--json", help="As one JSON object.")]
+
+
+class Report(msgspec.Struct, frozen=True):
+    """The archive after a run; null if there is none, or if another run works on it.
+
+    `ranges` is the number before the merges. `merges` is null without `--merge`.
+    """
+
+    location: str
+    ranges: int | None = None
+    upto: int | None = None
+    merges: int | None = None
+
 
 _archive = typer.Typer(help="The archive of the event log.", invoke_without_command=True)
 
@@ -35,36 +51,42 @@ def archive(
         bool,
         typer.Option("--merge", help="Then merge every ten neighbouring ranges of similar size."),
     ] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Copy the log into Parquet files in ARCHIVE_BUCKET; write ranges with lost files again."""
     if context.invoked_subcommand:
         return
-    console, stored = Console(highlight=False), _storage()
+    console, stored = Console(highlight=False, stderr=as_json), _storage()
+    report = Report(location.location(settings.current()))
     try:
-        _run(console, stored, is_now=now)
+        report = _run(console, stored, report, is_now=now)
         if merge:
-            _merge(console, stored)
+            report = _merge(console, stored, report)
     except ArchiveRunning as error:
         console.print(f"Nothing done: {error}.", soft_wrap=True)
+    if as_json:
+        typer.echo(msgspec.json.encode(report).decode())
 
 
-def _run(console: Console, stored: Storage, *, is_now: bool) -> None:
+def _run(console: Console, stored: Storage, report: Report, *, is_now: bool) -> Report:
     buckets = settings.current().archive_buckets
     with terminal.progress_bar(console, "archiving", total=0) as show_progress:
         archived = targets.run(runs.run, stored, buckets, Request(is_now=is_now), show_progress)
-    where = location.location(settings.current())
     if archived is None:
-        console.print(f"There is nothing to archive yet in {where}.", soft_wrap=True)
-    else:
-        console.print(
-            f"Archived in {where}: {len(archived.ranges)} ranges up to position {archived.upto:,}.",
-            soft_wrap=True,
-        )
+        console.print(f"There is nothing to archive yet in {report.location}.", soft_wrap=True)
+        return report
+    console.print(
+        f"Archived in {report.location}: {len(archived.ranges)} ranges up to position "
+        f"{archived.upto:,}.",
+        soft_wrap=True,
+    )
+    return msgspec.structs.replace(report, ranges=len(archived.ranges), upto=archived.upto)
 
 
-def _merge(console: Console, stored: Storage) -> None:
+def _merge(console: Console, stored: Storage, report: Report) -> Report:
     merged = targets.run(merges.run, stored, lambda: None)
     console.print(f"{merged} merges of ten ranges.")
+    return msgspec.structs.replace(report, merges=merged)
 
 
 @_archive.command()

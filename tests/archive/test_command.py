@@ -1,5 +1,6 @@
 """The command `progress archive`."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -29,7 +30,11 @@ def test_a_log_is_archived_and_checked_but_not_restored_into_a_log_with_events(
     log: Connection, store: Store, tmp_path: Path
 ) -> None:
     cli.expect_failure(archive(store, tmp_path, "check"), "no archive yet")
-    assert "nothing to archive yet" in cli.expect_success(archive(store, tmp_path))
+    nothing = archive(store, tmp_path, "--json")
+    assert "nothing to archive yet" in nothing.stderr
+    assert json.loads(cli.expect_success(nothing)) == {
+        "location": f"{tmp_path}/archive", "ranges": None, "upto": None, "merges": None
+    }  # fmt: skip
     done = archive(store, tmp_path, "--now", "--merge", ARCHIVE_BUCKETS="64")
     output = cli.expect_success(done)
     assert f"Archived in {tmp_path}/archive: 1 ranges up to position 131." in output
