@@ -7,7 +7,7 @@ const numbers = new Intl.NumberFormat(language);
 const percents = new Intl.NumberFormat(language, { style: 'percent' });
 const decimals = new Intl.NumberFormat(language, { minimumFractionDigits: 1, maximumFractionDigits: 1 });
 const tenths = new Intl.NumberFormat(language, { style: 'percent', maximumFractionDigits: 1 });
-const relative = new Intl.RelativeTimeFormat(language, { numeric: 'auto' });
+const relative = new Intl.RelativeTimeFormat(language);
 const duration = (unit) =>
   new Intl.NumberFormat(language, { style: 'unit', unit, unitDisplay: language === 'ja' ? 'short' : 'narrow' });
 const hours = duration('hour');
@@ -44,6 +44,10 @@ export const decimal = (value) => (value == null ? NONE : decimals.format(value)
 /** A difference of two rates, in percentage points. */
 export const points = (rate) => numbers.format(Math.round(100 * rate));
 
+/** The value as it is shown: rounded to one of `steps` parts of 1. */
+export const rounded = (value, steps) =>
+  (value == null ? null : Math.round((steps * value).toPrecision(12)) / steps);
+
 /** Study time in hours and minutes. */
 export function minutes(value) {
   const whole = Math.floor(value / 60);
@@ -59,6 +63,9 @@ export const seconds = (value) => second.format(value < 10 ? Math.round(10 * val
 export const instant = (day) => Date.parse(`${day}T00:00:00Z`);
 export const dayAfter = (day, days) => dayOf(instant(day) + days * 86_400_000);
 export const dayOf = (time) => new Date(time).toISOString().slice(0, 10);
+/** The day of a time in the browser's time zone. */
+export const localDay = (time) => dayOf(time - 60_000 * new Date(time).getTimezoneOffset());
+
 export const weekdayOf = (day) => (new Date(instant(day)).getUTCDay() + 6) % 7; // Monday is 0
 
 export const fullDay = (day) => full.format(instant(day));
@@ -75,10 +82,16 @@ export const days = (from, to) => long.formatRange(instant(from), instant(to));
 
 export const moment = (time) => moments.format(new Date(time));
 
-/** The time from now to `time`, in the largest unit that fits. */
-export function distance(time) {
-  const seconds = (Date.parse(time) - Date.now()) / 1000;
+/** The time from now to `time`, in the largest unit that fits; at least a second. */
+export const distance = (time) => relate(Date.parse(time) - Date.now());
+
+/** The time since `time`. A time in the future counts as now, because the browser's clock may be slow. */
+export const ago = (time) => relate(Math.min(Date.parse(time) - Date.now(), 0));
+
+function relate(milliseconds) {
+  const seconds = milliseconds / 1000;
   const units = [['year', 31_557_600], ['month', 2_629_800], ['day', 86_400], ['hour', 3_600], ['minute', 60]];
   const [unit, size] = units.find(([, size]) => Math.abs(seconds) >= size) ?? ['second', 1];
-  return relative.format(Math.trunc(seconds / size), unit);
+  const count = Math.max(1, Math.trunc(Math.abs(seconds) / size));
+  return relative.format(seconds > 0 ? count : -count, unit);
 }

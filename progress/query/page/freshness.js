@@ -1,10 +1,11 @@
-// The footer: how fresh the numbers are.
+// How fresh the numbers are: the footer, and what is still being counted.
 
 import { h } from './dom.js';
-import { distance, moment } from './format.js';
+import { ago, moment } from './format.js';
 import { sentences, t } from './i18n.js';
 
 const BATCH = new Set(['weekly_stats', 'domain_stats', 'level_stats']);
+const STAGES = ['longTermMastered', 'shortTermMastered', 'learning'];
 const NOTICEABLE_S = 2; // a shorter lag ends before a user can read about it
 
 /** The number of recorded events that today's numbers do not include yet. */
@@ -13,11 +14,33 @@ export function countBehind(projections) {
   return Math.max(0, ...late.map((row) => row.eventsBehind));
 }
 
-export function freshness({ projections, projectedTo, progress }) {
-  const isLate = projections.some((row) => row.status === 'CRITICAL');
-  const parts = [describeLag(countBehind(projections), projectedTo)];
-  if (progress) parts.push(t('fresh.newest', { time: distance(progress.lastUpdated) }));
-  if (progress) parts.push(t(isLate ? 'fresh.late' : 'fresh.batch'));
+/** True if the batch job, which counts levels and skills, is late. */
+export const isBatchLate = ({ projections }) =>
+  projections.some((row) => BATCH.has(row.name) && row.status === 'CRITICAL');
+
+/**
+ * True if the learner's newest events are not in the levels and skills yet: an item has one level, so the stages of all
+ * levels add up to those of the learner, who is counted at once.
+ */
+export function isBatchPending({ levels, progress, projections }) {
+  if (!progress) return false;
+  const differs = STAGES.some((name) =>
+    levels.reduce((count, row) => count + row[name], 0) !== progress.masteryStats[name]);
+  const batch = projections.find((row) => row.name === 'level_stats');
+  return differs || (batch?.eventsBehind > 0 && Date.parse(progress.lastUpdated) > Date.parse(batch.updatedAt ?? 0));
+}
+
+/** The footer. It says that everything is counted only if the levels and skills are, too. */
+export function freshness(data) {
+  const { projections, projectedTo, progress } = data;
+  const isLate = Boolean(progress) && isBatchLate(data);
+  const isPending = isLate || isBatchPending(data);
+  const count = countBehind(projections);
+  const parts = [
+    (count || !isPending) && describeLag(count, projectedTo),
+    progress && t('fresh.newest', { time: ago(progress.lastUpdated) }),
+    isPending && t(isLate ? 'fresh.late' : 'fresh.batch'),
+  ];
   return h('footer', { class: `fresh${isLate ? ' late' : ''}`, 'data-key': 'fresh' }, sentences(parts));
 }
 

@@ -3,6 +3,7 @@
 import { bar, legend } from './charts.js';
 import { h } from './dom.js';
 import { minutes, monthYear, number, percent, share } from './format.js';
+import { isBatchLate, isBatchPending } from './freshness.js';
 import { t } from './i18n.js';
 import { card, mark, note, section } from './layout.js';
 
@@ -10,20 +11,9 @@ const STAGES = ['longTermMastered', 'shortTermMastered', 'learning'];
 const shades = (row) => STAGES.map((name, index) => [`stage-${index}`, row[name]]);
 
 export function howFar(data) {
-  const waiting = isCounting(data) && mark('wait', t('levels.counting'));
+  const waiting = isBatchPending(data) && mark('wait', t(isBatchLate(data) ? 'levels.late' : 'levels.counting'));
   return section('how-far', t('howFar.title'),
     totals(data), skills(data, waiting), levels(data, waiting));
-}
-
-/**
- * True if the learner's newest events are not in the levels and skills yet: an item has one level, so the stages of all
- * levels add up to those of the learner, who is counted at once.
- */
-function isCounting({ levels: rows, progress, projections }) {
-  const differs = STAGES.some((name) =>
-    rows.reduce((count, row) => count + row[name], 0) !== progress.masteryStats[name]);
-  const batch = projections.find((row) => row.name === 'level_stats');
-  return differs || (batch?.eventsBehind > 0 && Date.parse(progress.lastUpdated) > Date.parse(batch.updatedAt ?? 0));
 }
 
 function totals({ progress }) {

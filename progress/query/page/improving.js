@@ -3,7 +3,7 @@
 import { axis, columns, legend, lines, monthLabels, plot, post, roundUp } from './charts.js';
 import { h } from './dom.js';
 import {
-  dayAfter, days, decimal, minutes, month, monthSign, number, percent, points, shortDay, weekday,
+  dayAfter, days, decimal, minutes, month, monthSign, number, percent, points, rounded, shortDay, weekday,
 } from './format.js';
 import { join, t } from './i18n.js';
 import { card, note, section, table, unfolded } from './layout.js';
@@ -26,12 +26,12 @@ function comparison({ days: studied, day }) {
   const now = sum(studied, start, day);
   const before = sum(studied, dayAfter(start, -7), dayAfter(day, -7));
   const rows = [
-    ['answers', (week) => week.answers, number, number, 1],
-    ['right', accuracy, percent, points, 1],
-    ['speed', pace, decimal, decimal, -1],
-    ['time', (week) => Math.floor(week.studySeconds / 60), minutes, minutes, 1],
-    ['studyDays', (week) => week.activeDays, number, number, 1],
-    ['learned', (week) => week.itemsLearned, number, number, 1],
+    ['answers', (week) => week.answers, number, number, 'volume'],
+    ['right', (week) => rounded(accuracy(week), 100), percent, points, 'more'],
+    ['speed', (week) => rounded(pace(week), 10), decimal, decimal, 'less'],
+    ['time', (week) => Math.floor(week.studySeconds / 60), minutes, minutes, 'volume'],
+    ['studyDays', (week) => week.activeDays, number, number, 'volume'],
+    ['learned', (week) => week.itemsLearned, number, number, 'volume'],
   ];
   const [from, to] = [start, day].map((date) => weekday(date, 'long'));
   const span = start === day ? to : t('week.span', { from, to });
@@ -43,14 +43,19 @@ function comparison({ days: studied, day }) {
         change(value(now), value(before), showChange, better)])));
 }
 
-/** The difference with its sign. `better` is 1 if more is better, -1 if less is better. */
+/**
+ * The difference of the values as they are shown, with its sign. `better` is "more" or "less", or "volume" if more is
+ * better but less is not worse, because today may go on.
+ */
 function change(now, before, show, better) {
   if (now == null || before == null) return '–';
   const difference = now - before;
   const text = show(Math.abs(difference));
   if (text === show(0)) return '±0';
   const sign = difference > 0 ? '+' : '−';
-  return h('span', { class: difference * better > 0 ? 'up' : 'down' }, sign, text);
+  const isBetter = better === 'less' ? difference < 0 : difference > 0;
+  const style = isBetter ? 'up' : better !== 'volume' && 'down';
+  return h('span', { class: style }, sign, text);
 }
 
 function byWeek({ days: studied, day }, style) {
@@ -98,8 +103,11 @@ const weekTable = (shown) => table(
     shortDay(week.start), number(week.answers), percent(accuracy(week)), decimal(pace(week)),
     minutes(Math.floor(week.studySeconds / 60)), number(week.activeDays)]));
 
+/** Items mastered in each of the last twelve months, from the first month with study. */
 function mastered({ days: studied, day }) {
-  const shown = months(studied, day);
+  const all = months(studied, day);
+  const first = all.findIndex((period) => period.answers || period.activeDays || period.newMasteryCount);
+  const shown = all.slice(Math.max(first, 0));
   const total = shown.reduce((count, { newMasteryCount }) => count + newMasteryCount, 0);
   const most = Math.max(...shown.map((period) => period.newMasteryCount));
   return card('mastered', t('mastered.title'), null,

@@ -36,7 +36,7 @@ let left = null; // the list that was left last, so that "back" returns to the s
 export class ItemList {
   /** `user` is null for the caller's own items; `parameters` are those of the URL. */
   constructor(element, user, parameters, shell) {
-    Object.assign(this, { element, user, shell, view: parse(parameters), results: new Map(), problem: null });
+    Object.assign(this, { element, user, shell, view: parse(parameters), known: new Map(), problem: null });
     Object.assign(this, { hash: location.hash, scroll: 0 });
     this.closing = new AbortController();
     this.retry = new Retry(() => this.load());
@@ -66,7 +66,7 @@ export class ItemList {
     const { signal } = (this.request = new AbortController());
     const { view } = this;
     try {
-      const known = more ? null : this.find(view.search);
+      const known = more ? null : this.find(view);
       const result = known ?? await this.fetch(view, more ? this.result.cursor : null, signal);
       if (signal.aborted) return;
       if (more) result.rows = [...this.result.rows, ...result.rows];
@@ -86,21 +86,24 @@ export class ItemList {
   }
 
   /**
-   * The result of a search without a request: of the same search, or of a part of the search whose rows are all loaded.
+   * The result of a view without a request: of the same view, or of one that differs only in its search, which is a part
+   * of the view's search, and whose rows are all loaded.
    */
-  find(search) {
-    const same = this.results.get(search);
-    if (same) return same;
-    const wider = [...this.results].find(([part, { cursor }]) => !cursor && search.includes(part));
+  find(view) {
+    const same = this.known.get(keyOf(view));
+    if (same) return same.result;
+    const { search } = view;
+    const isWider = (other) => search.includes(other.search) && keyOf({ ...other, search }) === keyOf(view);
+    const wider = [...this.known.values()].find((one) => !one.result.cursor && isWider(one.view));
     if (!wider) return null;
-    const rows = wider[1].rows.filter(({ headword }) => headword && lower(headword).includes(lower(search)));
+    const rows = wider.result.rows.filter(({ headword }) => headword && lower(headword).includes(lower(search)));
     return { rows, total: rows.length, cursor: null };
   }
 
-  update({ search }, result) {
+  update(view, result) {
     this.result = result;
-    this.results.set(search, result);
-    if (this.results.size > MAX_RESULTS) this.results.delete(this.results.keys().next().value);
+    this.known.set(keyOf(view), { view, result });
+    if (this.known.size > MAX_RESULTS) this.known.delete(this.known.keys().next().value);
     this.problem = null;
     this.retry.reset();
     this.draw();
@@ -110,14 +113,15 @@ export class ItemList {
 
   /** Change the view. Only a search replaces the history's entry, so that "back" returns to the filters before. */
   change(changes) {
+    this.request?.abort();
     this.view = { ...this.view, ...changes };
     if ('filter' in changes) this.view.order = defaultOrder(changes.filter);
     const isSearch = 'search' in changes;
-    if (!isSearch) this.results.clear();
+    if (!isSearch) this.known.clear();
     history[isSearch ? 'replaceState' : 'pushState'](null, '', itemList(this.user, format(this.view)));
     this.hash = location.hash;
     clearTimeout(this.typing);
-    const isKnown = isSearch && this.find(this.view.search);
+    const isKnown = isSearch && this.find(this.view);
     this.typing = setTimeout(() => this.load(), isSearch && !isKnown ? DEBOUNCE_MS : 0);
   }
 
@@ -217,6 +221,8 @@ function format({ filter, level, skill, order, search }) {
   };
   return Object.fromEntries(Object.entries(values).filter(([, text]) => text));
 }
+
+const keyOf = (view) => itemList(null, format(view));
 
 /** The text with small ASCII letters, because a search ignores the case of these only. */
 const lower = (text) => text.replace(/[A-Z]+/g, (letters) => letters.toLowerCase());

@@ -3,7 +3,7 @@
 import { runQuery } from './api.js';
 import { axis, columns, legend, lines, plot, roundUp } from './charts.js';
 import { h, show } from './dom.js';
-import { dayOf, distance, fullDay, longDay, moment, month, number, percent, shortDay } from './format.js';
+import { ago, distance, fullDay, localDay, longDay, moment, month, number, percent, shortDay } from './format.js';
 import { join, t } from './i18n.js';
 import { card, note, table, unfolded } from './layout.js';
 import { Retry, handleError, problemCard } from './problems.js';
@@ -73,7 +73,7 @@ export class ItemPage {
           item.domains.map((domain) => t(`skills.${domain}`)), this.user && t('item.of', { user: this.user })))),
       h('section', { 'aria-labelledby': 'facts', 'data-key': 'facts' },
         h('h2', { id: 'facts', class: 'unseen' }, t('item.facts')),
-        h('div', { class: 'cards' }, recall(item), answers(item), historyCard(history))),
+        h('div', { class: 'cards' }, recall(item), answers(item, history), historyCard(history))),
     ];
   }
 }
@@ -83,7 +83,7 @@ function recall({ estimatedRecall, mastery, dueAt, reviewedAt, intervalDays }) {
     [t('item.mastery'), t(`item.masteries.${mastery}`)],
     [t('item.due'), dueAt ? due(dueAt) : '–'],
     [t('item.interval'), intervalDays == null ? '–' : t('item.days', { count: intervalDays })],
-    [t('item.reviewed'), reviewedAt ? distance(reviewedAt) : '–'],
+    [t('item.reviewed'), reviewedAt ? ago(reviewedAt) : '–'],
   ];
   return card('recall', t('item.recall'), null,
     h('p', { class: 'figure' }, h('strong', null, percent(estimatedRecall)),
@@ -94,20 +94,26 @@ function recall({ estimatedRecall, mastery, dueAt, reviewedAt, intervalDays }) {
 
 const due = (dueAt) => (Date.parse(dueAt) <= Date.now() ? t('items.now') : distance(dueAt));
 
-function answers(item) {
+function answers(item, history) {
   const { answers: count, correctAnswers, accuracyRate, averageResponseMs, firstAnsweredAt, lastAnsweredAt, lapses } = item;
   const facts = [
     [t('item.right'), t('items.ofAnswers', { right: correctAnswers, count })],
     [t('item.speed'),
       averageResponseMs == null ? '–' : t('item.seconds', { seconds: tenth(averageResponseMs / 1000) })],
-    [t('item.first'), firstAnsweredAt ? longDay(dayOf(Date.parse(firstAnsweredAt))) : '–'],
-    [t('item.last'), lastAnsweredAt ? distance(lastAnsweredAt) : '–'],
+    [t('item.first'), firstAnsweredAt ? longDay(firstDay(item, history)) : '–'],
+    [t('item.last'), lastAnsweredAt ? ago(lastAnsweredAt) : '–'],
     [t('item.lapses'), number(lapses)],
   ];
   return card('answers', t('item.answers'), null,
     h('p', { class: 'figure' }, h('strong', null, percent(accuracyRate)),
       count > 0 && h('span', null, t('item.rightUnit'))),
     list(facts));
+}
+
+/** The learner's day of the first answer if the history covers all answers, else the day in the browser's time zone. */
+export function firstDay({ answers: count, firstAnsweredAt }, { days }) {
+  const covered = days.reduce((sum, day) => sum + day.answers, 0);
+  return covered === count ? days.at(-1).date : localDay(Date.parse(firstAnsweredAt));
 }
 
 const tenth = (value) => number(Math.round(10 * value) / 10);
@@ -128,7 +134,7 @@ function historyCard({ reviews, days }) {
 /** Equal steps of time from the first event to now: the answers of each step, and the interval at its end. */
 function timeline(reviews, days) {
   const events = [
-    ...days.map(({ date, ...day }) => ({ at: Date.parse(`${date}T12:00:00Z`), ...day })),
+    ...days.map(({ date, ...day }) => ({ at: Date.parse(`${date}T12:00:00`), ...day })),
     ...reviews.map(({ at, intervalDays }) => ({ at: Date.parse(at), intervalDays })),
   ].sort((one, other) => one.at - other.at);
   const [from, to] = [events[0].at, Math.max(Date.now(), events.at(-1).at)];
@@ -149,7 +155,7 @@ function answerChart(steps) {
   return h('div', { class: 'chart' },
     plot(columns(steps.map(({ start, right, wrong }) => ({
       parts: [['right', right], ['wrong', wrong]],
-      title: join(shortDay(dayOf(start)), t('items.ofAnswers', { right, count: right + wrong })),
+      title: join(shortDay(localDay(start)), t('items.ofAnswers', { right, count: right + wrong })),
     })), top, t('item.answerChart')), number(top)),
     legend([['right', t('item.rightAnswers')], ['wrong', t('item.wrongAnswers')]]));
 }
@@ -170,7 +176,7 @@ function intervalChart(steps) {
 /** The months of the steps, at most one label in twelve steps; in a short history, days. */
 function labels(steps) {
   const isShort = steps.at(-1).start - steps[0].start < 90 * 86_400_000;
-  const text = (step) => (isShort ? shortDay : month)(dayOf(step.start));
+  const text = (step) => (isShort ? shortDay : month)(localDay(step.start));
   return [0, 12, 24, 36, 48].map((index) => [index, text(steps[index])]);
 }
 
@@ -178,7 +184,7 @@ function historyTable(reviews, days) {
   const rows = [
     ...reviews.map(({ at, intervalDays }) => [Date.parse(at), [moment(at), t('item.review', { count: intervalDays })]]),
     ...days.map(({ date, correctAnswers: right, answers: count }) =>
-      [Date.parse(`${date}T00:00:00Z`), [fullDay(date), t('items.ofAnswers', { right, count })]]),
+      [Date.parse(`${date}T00:00:00`), [fullDay(date), t('items.ofAnswers', { right, count })]]),
   ];
   const newest = rows.sort(([one], [other]) => other - one).slice(0, MAX_ROWS).map(([, cells]) => cells);
   return table([t('item.when'), t('item.what')], newest);

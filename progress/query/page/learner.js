@@ -116,7 +116,12 @@ export class Learner {
       this.view.day = clampDay(String(this.view.year) === day.slice(0, 4) ? day : last, this.view.year, day);
     }
     const loaded = this.years.get(this.view.year);
-    if (loaded) for (const row of loaded) days.set(row.date, row);
+    if (loaded) this.addYear(loaded);
+  }
+
+  addYear({ days, restDays }) {
+    for (const row of days) this.data.days.set(row.date, row);
+    for (const date of restDays) this.data.restDays.add(date);
   }
 
   isOutsideRange() {
@@ -131,8 +136,8 @@ export class Learner {
     this.draw();
     try {
       const { data } = await runQuery(EARLIER_QUERY, { user: this.user, from: `${year}-01-01`, to: `${year}-12-31` });
-      this.years.set(year, data.days);
-      for (const row of data.days) this.data.days.set(row.date, row);
+      this.years.set(year, data);
+      this.addYear(data);
       if (this.view.year === year && this.view.loading === year) this.view.day = this.lastDay();
     } finally {
       if (this.view.loading === year) this.view.loading = null; // otherwise, another year is loading

@@ -1,7 +1,9 @@
 // The entry point: signs in, selects the view from the URL, and draws it.
 
+import { Problem } from './api.js';
 import { h, show } from './dom.js';
 import { language, selectLanguage, t } from './i18n.js';
+import { Retry, problemCard } from './problems.js';
 import * as session from './session.js';
 import * as views from './views.js';
 
@@ -14,6 +16,7 @@ const languages = document.getElementById('language');
 
 const skeleton = main.querySelector('.skeleton').cloneNode(true);
 let currentView = null;
+let openings = 0; // a view that is still loading when the number changes is not opened
 let state = null; // of the subscription; null without one
 
 const shell = {
@@ -43,7 +46,7 @@ function showState() {
   const kind = isOffline ? 'offline' : kinds[state] ?? 'none';
   liveState.className = `line ${kind}`;
   const text = t(`live.${kind}`);
-  if (liveState.textContent !== text) liveState.textContent = text;
+  if (liveState.textContent !== text) liveState.replaceChildren(h('span', null, text));
 }
 
 function showSignIn(title) {
@@ -58,6 +61,7 @@ function showSignIn(title) {
 }
 
 function closeView() {
+  openings += 1;
   currentView?.close();
   currentView = null;
   shell.live(null);
@@ -76,9 +80,25 @@ async function route() {
   signOut.hidden = false;
   showNavigation(view);
   document.title = [view.title(view.args), 'Progress'].filter(Boolean).join(' · ');
-  const hash = location.hash;
-  const create = await view.open(main, view.args, shell, view.parameters);
-  if (hash === location.hash) currentView = create();
+  await open(view);
+}
+
+/** Load and draw the view, unless another one is opened before it is loaded. */
+async function open(view) {
+  const opening = openings;
+  const create = await view.open(main, view.args, shell, view.parameters)
+    .catch((error) => () => showLoadProblem(error));
+  if (opening === openings) currentView = create();
+}
+
+/** Say that the view could not be loaded. A browser may keep the failure of a module until the page is reloaded. */
+function showLoadProblem(error) {
+  const problem = new Problem(navigator.onLine ? 'unloaded' : 'offline', error.message);
+  const retry = new Retry(() => location.reload());
+  retry.schedule(problem);
+  main.setAttribute('aria-busy', 'false');
+  show(main, problemCard(problem, retry, false));
+  return { close: () => retry.stop() };
 }
 
 /** Show the navigation. Another learner whom the view shows has a tab, too. */

@@ -1,7 +1,7 @@
 // Operations: their state, progress, steps and results.
 
 import { h, s } from './dom.js';
-import { distance, percent } from './format.js';
+import { ago, percent } from './format.js';
 import { t, textOf } from './i18n.js';
 import { receipt } from './receipt.js';
 
@@ -34,8 +34,8 @@ export function operations(rows) {
 
 function operation(row) {
   const ended = row.finishedAt
-    ? t('operation.ended', { distance: distance(row.finishedAt) })
-    : t('operation.started', { distance: distance(row.startedAt) });
+    ? t('operation.ended', { distance: ago(row.finishedAt) })
+    : t('operation.started', { distance: ago(row.startedAt) });
   return h('li', { 'data-key': row.id },
     h('div', { class: 'head' },
       h('h3', null, kindOf(row), ' ', chip(row.state)),

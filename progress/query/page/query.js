@@ -34,6 +34,7 @@ export const QUERY = `query Page($user: ID, $from: Date!, $to: Date!) {
 }`;
 export const EARLIER_QUERY = `query Earlier($user: ID, $from: Date!, $to: Date!) {
   days: dailyStats(userId: $user, from: $from, to: $to) { ${DAY} }
+  restDays(userId: $user, from: $from, to: $to)
 }`;
 export const SUBSCRIPTION = `subscription Live($user: ID) {
   progress: progressUpdated(userId: $user) { ${PROGRESS} }
@@ -45,9 +46,10 @@ export function range() {
   return { from: `${last - 1}-01-01`, to: `${last}-12-31` };
 }
 
-/** The data with its days as a map by date, and with the learner's current day. */
-export const joinDays = ({ days, ...rest }) => ({
+/** The data with its days as a map by date, its rest days as a set, and the learner's current day. */
+export const joinDays = ({ days, restDays, ...rest }) => ({
   ...rest,
   day: rest.due[0].date,
   days: new Map(days.map((day) => [day.date, day])),
+  restDays: new Set(restDays),
 });

@@ -47,7 +47,7 @@ function highlights({ days, restDays }, year) {
   const dates = [...days.keys()].filter((date) => date.startsWith(`${year}-`)).sort();
   const rows = dates.map((date) => days.get(date));
   const best = rows.reduce((most, row) => (row.answers > most.answers ? row : most));
-  const run = longestRun(rows.filter((row) => row.sessionsCompleted).map(({ date }) => date), new Set(restDays));
+  const run = longestRun(rows.filter((row) => row.sessionsCompleted).map(({ date }) => date), restDays);
   const texts = [];
   if (run.length > 1) texts.push(t('review.run', { count: run.length, days: span(run[0], run.at(-1)) }));
   if (best.answers) texts.push(t('review.best', { day: longDay(best.date), count: best.answers }));

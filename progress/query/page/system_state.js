@@ -1,7 +1,7 @@
 // The state of the system: a summary, the lag of the projections, and the messages that Pub/Sub holds.
 
 import { h } from './dom.js';
-import { distance, number, seconds } from './format.js';
+import { ago, number, seconds } from './format.js';
 import { t } from './i18n.js';
 import { table } from './layout.js';
 import { hasEnded } from './operations.js';
@@ -49,7 +49,7 @@ function lagRow(row) {
   return h('tr', null,
     h('th', { scope: 'row' }, h('span', { lang: 'en' }, row.name.replaceAll('_', ' ')),
       h('span', { class: 'of' },
-        row.updatedAt ? t('lag.moved', { distance: distance(row.updatedAt) }) : t('lag.never'))),
+        row.updatedAt ? t('lag.moved', { distance: ago(row.updatedAt) }) : t('lag.never'))),
     h('td', null, h('span', { class: `chip ${isCritical ? 'bad' : 'good'}` }, t(`lag.statuses.${row.status}`))),
     h('td', { class: 'end' }, t('lag.events', { count: row.eventsBehind }),
       h('span', { class: 'of' }, seconds(row.secondsBehind))));

@@ -2,7 +2,7 @@
 
 import { bar } from './charts.js';
 import { h } from './dom.js';
-import { dayAfter, days, fullDay, longDay, minutes, percent, weekday } from './format.js';
+import { dayAfter, days, fullDay, longDay, minutes, percent, shortDay, weekday } from './format.js';
 import { join, t } from './i18n.js';
 import { mark, note } from './layout.js';
 
@@ -68,10 +68,10 @@ function weekDot(met, date) {
     h('span', { class: 'unseen' }, text), h('span', { 'aria-hidden': 'true' }, weekday(date, 'narrow')));
 }
 
-function nextNotes({ due, workload, isOwn }) {
+function nextNotes({ day: today, due, workload, isOwn }) {
   const [{ items, overdue = 0 }, ...later] = due;
   const link = isOwn && appLink(items);
-  if (!items) return [mark('good', t('next.caughtUp')), note(nextDue(later)), link];
+  if (!items) return [mark('good', t('next.caughtUp')), note(nextDue(later, dayAfter(today, 6))), link];
   const split = t('next.split', { today: items - overdue, overdue });
   const time = workload?.minutes && about(workload.minutes);
   return [note(time ? t('next.splitAndTime', { split, time }) : split), link];
@@ -80,11 +80,12 @@ function nextNotes({ due, workload, isOwn }) {
 const about = (count) =>
   (count < 60 ? t('next.minutes', { count }) : t('next.hours', { time: minutes(count) }));
 
-function nextDue(later) {
+/** The next day with due items: a weekday up to `last`, else a date. */
+function nextDue(later, last) {
   const next = later.find((day) => day.items);
-  return next
-    ? t('next.later', { count: next.items, day: weekday(next.date, 'long') })
-    : t('next.nothing', { count: later.length });
+  if (!next) return t('next.nothing', { count: later.length });
+  const day = next.date <= last ? weekday(next.date, 'long') : shortDay(next.date);
+  return t('next.later', { count: next.items, day });
 }
 
 /** A button that opens the learning app; null if the server does not know its address. */

@@ -76,6 +76,9 @@ def test_filters_and_order_are_in_the_url_and_the_back_button_restores_them(visi
     expect(rows(page).first).to_contain_text("action")
     page.go_back()
     expect(page.get_by_label("Show")).to_have_value("LEECH")
+    page.get_by_label("Order").select_option("Newest first")
+    page.get_by_label("Show").select_option("Weak")
+    expect(page.get_by_label("Order")).to_have_value("ACCURACY")
 
 
 def test_a_search_shows_the_items_whose_headword_contains_the_text(visit: Visits) -> None:
@@ -124,7 +127,7 @@ def test_an_item_s_page_shows_an_estimate_and_the_history(visit: Visits, demo: S
     expect(heading.locator("[lang=ja]")).to_have_count(1)
     expect(page).to_have_title("食べる0 · Progress")
     expect(page.locator("main")).to_contain_text(re.compile(r"99%\s*an estimate"))
-    expect(page.locator("main")).to_contain_text(re.compile(r"Right\s*1 of 2"))
+    expect(page.locator("main")).to_contain_text(re.compile(r"Answered right\s*1 of 2"))
     page.get_by_text("The history as a table").click()
     expect(page.get_by_role("row", name=re.compile("due again after 10 days"))).to_be_visible()
     assert visitor.find_violations() == []

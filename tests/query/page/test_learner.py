@@ -131,18 +131,22 @@ def answer_together(page: Page, last_year: int) -> None:
 def test_an_earlier_year_is_loaded_on_demand(visit: Visits, demo: Stack) -> None:
     user = create_learner(demo)
     long_ago = datetime.now(UTC).replace(month=6, day=15, year=datetime.now(UTC).year - 6)
-    demo.publish(*browser.lesson(user, 7, ago=datetime.now(UTC) - long_ago))
+    rest = browser.envelope("RestDayTaken", long_ago, user_id=user, date=f"{long_ago.year}-06-14")
+    ages = [datetime.now(UTC) - long_ago + timedelta(days=days) for days in (0, 2)]
+    demo.publish(rest, *(event for ago in ages for event in browser.lesson(user, 7, ago=ago)))
     visitor = visit()
     page = visitor.open(user)
-    # Both lessons are folded, so that no later update changes the page.
+    # All lessons are folded, so that no later update changes the page.
     totals = page.get_by_role("region", name="How far")
-    expect(totals).to_contain_text(re.compile(r"Sessions\s*2"), timeout=20_000)
+    expect(totals).to_contain_text(re.compile(r"Sessions\s*3"), timeout=20_000)
     assert not [query for query in visitor.queries() if "Earlier" in str(query.post_data)]
     answer_together(page, last_year=long_ago.year)
     for _ in range(6):
         page.get_by_role("button", name="Year before").click()
     expect(page.locator("#chosen-day")).to_contain_text(f"15 June {long_ago.year}")
     expect(page.locator("#chosen-day")).to_contain_text("7 answers")
+    run = f"The longest run was 2 days: 13–15 June {long_ago.year}."  # 14 June is a rest day
+    expect(page.get_by_role("region", name="The year")).to_contain_text(run)
 
 
 def test_the_chart_of_weeks_is_also_available_as_a_table(visit: Visits, demo: Stack) -> None:

@@ -254,6 +254,21 @@ def test_an_offline_page_loads_the_numbers_when_it_is_online_again(visit: Visits
     assert len(visitor.queries()) > queries
 
 
+def test_a_view_that_cannot_be_loaded_is_loaded_when_the_user_tries_again(visit: Visits) -> None:
+    visitor = visit()
+    page = visitor.open()
+    page.route(re.compile("/item_list.js$"), lambda route: route.abort())
+    page.evaluate("location.hash = '#/items'")
+    expect(page.get_by_role("alert")).to_contain_text("This view could not be loaded")
+    page.unroute_all()
+    page.get_by_role("button", name="Try again").click()
+    expect(page.get_by_role("searchbox")).to_be_visible()
+    visitor.requests.clear()
+    page.evaluate("for (const at of ['#/item/no', '#/', '#/item/no']) location.hash = at")
+    expect(page.get_by_role("heading", name="There is no such item")).to_be_visible()
+    assert sum("query Item(" in str(query.post_data) for query in visitor.queries()) == 1
+
+
 def test_the_numbers_stay_visible_during_an_outage(visit: Visits, demo: Stack) -> None:
     user = f"page-{uuid.uuid4()}"
     visitor = visit()
