@@ -4,6 +4,7 @@ import html
 import re
 from pathlib import Path
 
+import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -47,7 +48,7 @@ class StaticPage:
 def _index(language: str, **values: str) -> File:
     """Return index.html in a language. Its texts are in the document, so they need no request."""
     texts = (FOLDER / f"{language}.json").read_bytes()
-    escaped = texts.decode().replace("<", "\\u003c")
+    escaped = msgspec.json.format(texts, indent=-1).decode().replace("<", "\\u003c")
 
     def replace(match: re.Match[str]) -> str:
         name = match[1]

@@ -4,7 +4,7 @@ import { runQuery } from './api.js';
 import { h } from './dom.js';
 import { t } from './i18n.js';
 import { card, note, section } from './layout.js';
-import { OPERATION, hasEnded, progress, size } from './operations.js';
+import { OPERATION, hasEnded, progress, size } from './operation.js';
 import * as session from './session.js';
 import { Subscription } from './stream.js';
 

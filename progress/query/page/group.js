@@ -7,7 +7,7 @@ import { t } from './i18n.js';
 import { card, note, table } from './layout.js';
 import { Retry, handleError, problemCard } from './problems.js';
 import * as session from './session.js';
-import { level, word } from './words.js';
+import { level, word } from './items.js';
 
 const LEARNERS = `learners(groupId: $group, orderBy: $order, first: 100, after: $after) {
   totalCount

@@ -5,7 +5,7 @@ import { h, show } from './dom.js';
 import { distance, number, percent } from './format.js';
 import { t } from './i18n.js';
 import { Retry, handleError, problemCard } from './problems.js';
-import { itemList, itemPage, level, word } from './words.js';
+import { itemList, itemPage, level, word } from './items.js';
 
 const QUERY = `query Items($user: ID, $filter: ItemFilter, $order: ItemOrder, $level: CefrLevel, $skill: Domain,
     $search: String, $after: String) {

@@ -7,7 +7,7 @@ import { ago, distance, fullDay, localDay, longDay, moment, month, number, perce
 import { join, t } from './i18n.js';
 import { card, note, table, unfolded } from './layout.js';
 import { Retry, handleError, problemCard } from './problems.js';
-import { itemList, level, word } from './words.js';
+import { itemList, level, word } from './items.js';
 
 const QUERY = `query Item($user: ID, $item: ID!) {
   item(userId: $user, itemId: $item) {

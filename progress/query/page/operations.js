@@ -1,13 +1,10 @@
-// Operations: their state, progress, steps and results.
+// The list of operations: their state, steps and results.
 
-import { h, s } from './dom.js';
-import { ago, percent } from './format.js';
-import { t, textOf } from './i18n.js';
+import { h } from './dom.js';
+import { ago } from './format.js';
+import { t } from './i18n.js';
+import { hasEnded, kindOf, progress, size } from './operation.js';
 import { receipt } from './receipt.js';
-
-export const OPERATION = `id kind state progress error result startedAt finishedAt
-  steps { name state attempts error } download { bytes }`;
-const MIB = 1 << 20;
 
 // From the start of this step, an operation cannot be cancelled; if it fails, it can be tried again.
 const FINAL_STEPS = {
@@ -15,8 +12,6 @@ const FINAL_STEPS = {
 };
 const STYLES = { SUCCEEDED: 'good', COMPENSATING: 'bad', FAILED: 'bad', TIMED_OUT: 'bad' };
 
-export const kindOf = ({ kind }) => textOf(`operation.kinds.${kind}`, kind);
-export const hasEnded = ({ state }) => ['SUCCEEDED', 'FAILED', 'TIMED_OUT'].includes(state);
 const isFinal = ({ kind, steps }) => steps.some(({ name, attempts }) => name === FINAL_STEPS[kind] && attempts > 0);
 const canCancel = (row) => ['PENDING', 'RUNNING'].includes(row.state) && !isFinal(row);
 const canRetry = (row) => ['FAILED', 'TIMED_OUT'].includes(row.state) && isFinal(row);
@@ -57,23 +52,10 @@ function result({ kind, result: text }) {
   return h('pre', { tabindex: 0, role: 'region', 'aria-label': t('operation.result') }, text);
 }
 
-export function size({ bytes }) {
-  return bytes < MIB / 10 ? `${Math.ceil(bytes / 1024)} kB` : `${(bytes / MIB).toFixed(1)} MB`;
-}
-
 function change(row, action, text) {
   const name = t('operation.action', { action: text, kind: kindOf(row) });
   const attributes = { class: 'button quiet', 'data-action': action, 'data-id': row.id, 'aria-label': name };
   return h('button', { type: 'button', ...attributes }, text);
-}
-
-export function progress(row) {
-  const percentage = Math.round(100 * row.progress);
-  const range = { 'aria-valuemin': 0, 'aria-valuemax': 100, 'aria-valuenow': percentage };
-  const name = t('operation.progress', { kind: kindOf(row) });
-  return h('div', { class: 'running', role: 'progressbar', 'aria-label': name, ...range },
-    s('svg', { class: 'bar' }, s('rect', { class: 'right', width: `${percentage}%`, height: '100%' })),
-    h('span', null, percent(row.progress)));
 }
 
 function step(row) {

@@ -4,7 +4,7 @@ import { h } from './dom.js';
 import { ago, number, seconds } from './format.js';
 import { t } from './i18n.js';
 import { table } from './layout.js';
-import { hasEnded } from './operations.js';
+import { hasEnded } from './operation.js';
 
 const DAY_MS = 86_400_000;
 const hasFailed = ({ state, startedAt }) =>
