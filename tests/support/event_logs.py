@@ -96,6 +96,7 @@ THEMES = (
     ("SessionCompleted", "SessionStarted", "SessionCompleted", *("RestDayTaken",) * 2),
     (*ANSWERS, "SessionStarted", "SessionCompleted", *MEMBERSHIPS, "GoalSet", *PREFERENCES),
     (*("ReviewProcessed", *ANSWERS) * 3, "SessionStarted", "UserPreferencesChanged"),
+    (*("SessionStarted",) * 4, *NEWEST),
 )
 
 
@@ -187,7 +188,7 @@ def _data(kind: str, cast: Cast) -> st.SearchStrategy[Any]:
         address = {"email": st.just("a@example.com")}
         return _with({**user, **address}, **_or_null(preferences))
     if kind in NEWEST:
-        return _with(_choice(kind, cast), session_id=_either(*SESSIONS), **_or_null(user))
+        return _with({**_choice(kind, cast), "session_id": _either(*SESSIONS)}, **_or_null(user))
     return st.fixed_dictionaries(_fields(user, item).get(kind, user))
 
 
