@@ -205,6 +205,7 @@ def test_custom_roles_have_exactly_the_expected_permissions(environments: Enviro
     assert {role["role_id"]: set(role["permissions"]) for role in roles} == {
         "progressScaling": {"run.services.get", "run.services.update"},
         "progressSigning": {"iam.serviceAccounts.signBlob"},
+        "progressMeasurements": {"monitoring.timeSeries.list"},
         "progressGreenPush": {
             f"pubsub.subscriptions.{verb}" for verb in ("create", "delete", "get", "list")
         },

@@ -4,6 +4,7 @@ environment = "prod"
 database = "cloud_sql"
 redis    = "memorystore"
 domain   = "progress.example.com"
+app_url  = "https://app.example.com/learn"
 
 functions = {
   ingest  = { cpu = "1", memory = "512Mi", concurrency = 100, min_instances = 1, max_instances = 10 }

@@ -116,7 +116,11 @@ def test_changes_are_visible_although_another_revision_has_higher_versions(
         [*sample_events.lesson("ann", 4), sample_events.item_published("i1", "C1", at=NOW)],
     )
     batch.run(populated, publisher=publisher())
-    assert len(find_changes(both, before)) == len(before)
+    unchanged = {"goal", "restDays", "workload", "itemHistory"}  # not changed by this lesson
+    assert (
+        find_changes(both, before)
+        == {key.name for key in cache_instances.all_keys("ann")} - unchanged
+    )
 
 
 def test_a_batch_run_without_new_events_does_not_invalidate_results(
@@ -134,7 +138,10 @@ def test_the_first_result_after_a_deletion_reflects_it(
     before = both[0].read(*cache_instances.all_keys("ann"))
     append(populated, [gone])
     Projector(populated, publisher=publisher()).catch_up_all()
-    assert len(find_changes(both, before)) == len(before)  # every field
+    assert find_changes(both, before) == {key.name for key in cache_instances.all_keys("ann")} - {
+        "goal",
+        "restDays",
+    }
 
 
 def test_the_first_result_after_a_rebuild_reflects_it(
@@ -145,7 +152,7 @@ def test_the_first_result_after_a_rebuild_reflects_it(
         instance.get(*cache_instances.all_keys("ann"), bypass=True)
     before = both[0].read(*cache_instances.all_keys("ann"))
     rebuild.run(store.connect, publisher=publisher())
-    assert find_changes(both, before) == {"dailyStats", "monthlyStats"}
+    assert find_changes(both, before) == {"dailyStats", "monthlyStats", "workload"}
 
 
 def test_the_first_result_after_a_replay_reflects_the_replayed_event(
