@@ -32,10 +32,10 @@ IF has_future THEN
         coalesce(i.closed_id, g.asked_id)       AS asked_id,
         coalesce(i.closed_on, g.asked_on)       AS asked_on,
         coalesce(i.closed_recalled, g.recalled) AS recalled
-    FROM window_facts f
-    LEFT JOIN window_items i ON i.review_id = f.event_id AND i.closed_at IS NOT NULL
-    LEFT JOIN window_gaps g  ON g.review_id = f.event_id AND g.is_new
-    WHERE f.kind = 'review';
+    FROM (SELECT * FROM window_facts WHERE kind = 'review') f
+    FULL JOIN (SELECT * FROM window_items WHERE closed_at IS NOT NULL) i ON i.review_id = f.event_id
+    FULL JOIN (SELECT * FROM window_gaps WHERE is_new) g ON g.review_id = f.event_id
+    WHERE coalesce(f.kind, '') = 'review';  -- not strict, so that the full joins stay: they are never nested loops
 END IF;
 
 IF has_past AND has_future THEN
