@@ -134,7 +134,8 @@ def test_a_command_that_needs_the_local_stack_reports_that_there_is_none(
     archives: dict[str, Path],
 ) -> None:
     """The image has no local stack, so only commands that do not need the stack can run."""
-    published = _alone(archives["project"], _RUN, "progress.cli", "publish", "requirements.txt")
+    command = ("publish", "--force", "requirements.txt")
+    published = _alone(archives["project"], _RUN, "progress.cli", *command)
     assert published.returncode == 1
     assert published.stderr.startswith("progress: there is no local stack here"), published.stderr
 
