@@ -59,7 +59,7 @@ function change(row, action, text) {
 }
 
 function step(row) {
-  return h('li', null, row.name, ' ', chip(row.state),
+  return h('li', null, h('span', { translate: 'no' }, row.name), ' ', chip(row.state),
     row.attempts > 1 && h('span', { class: 'of' }, t('operation.attempts', { count: row.attempts })),
     row.error && h('span', { class: 'of', lang: 'en' }, row.error));
 }

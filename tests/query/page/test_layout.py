@@ -38,7 +38,7 @@ _ACCENTS = str.maketrans(_LETTERS + _LETTERS.upper(), _ACCENTED + _ACCENTED.uppe
 _UNTRANSLATED = """(() => {
   const data = '[translate=no], body [lang], pre, code, option, .tag, .letters .tick, #status';
   const isData = (element) => element.closest(data);
-  const isEnglish = (text) => /[A-Za-z]{2}/.test(text ?? '');
+  const isEnglish = (text) => /[A-Za-z]{2}/.test((text ?? '').replace(/\\b[kM]B\\b/, ''));
   const found = [];
   const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_ELEMENT);
   for (let element = walker.nextNode(); element; element = walker.nextNode()) {
