@@ -12,7 +12,6 @@ from progress import settings
 from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection
 from progress.errors import RebuildRunning
-from progress.local import readiness
 from progress.operations import erase_user
 from progress.projections import batch, rebuild, schema
 from progress.projections.projector import Projector
@@ -54,11 +53,17 @@ def served(store: Store, redis_with_notifications: str) -> Iterator[api.Api]:
 
 
 class Traffic:
-    """Actions that threads repeat during a block; the first error is raised when the block ends."""
+    """Actions that threads repeat during a block; the first error is raised when the block ends.
+
+    No action is ever more than LEAD runs ahead of the slowest action. Otherwise, a slow machine
+    would deliver more events during a rebuild than the next rebuild can fold.
+    """
+
+    LEAD = 10
 
     def __init__(self, *actions: Callable[[int], object]) -> None:
-        self._actions, self._stop = actions, threading.Event()
-        self.counts = [0] * len(actions)
+        self._actions, self._is_stopped = actions, False
+        self._counts, self._changed = [0] * len(actions), threading.Condition()
 
     @contextlib.contextmanager
     def running(self) -> Iterator[None]:
@@ -66,30 +71,46 @@ class Traffic:
         with ThreadPoolExecutor(len(self._actions)) as pool:
             threads = [pool.submit(self._repeat, n) for n in range(len(self._actions))]
             try:
-                self.wait(1)
+                self._wait(1)
                 yield
-                self.wait(2)
+                self._wait(2)
             finally:
-                self._stop.set()
+                self._stop()
             for thread in threads:
                 thread.result()
 
-    def wait(self, more: int) -> None:
-        """Wait until each action has run `more` times."""
-        goals = [count + more for count in self.counts]
-        readiness.wait(lambda: self._stop.is_set() or self._are_reached(goals), "the actions")
+    def _wait(self, more: int) -> None:
+        """Wait until each action has run `more` times; return at once if an action has failed."""
+        with self._changed:
+            goals = [count + more for count in self._counts]
+            self._changed.wait_for(lambda: self._is_stopped or self._are_reached(goals))
 
     def _are_reached(self, goals: list[int]) -> bool:
-        return all(count >= goal for count, goal in zip(self.counts, goals, strict=True))
+        return all(count >= goal for count, goal in zip(self._counts, goals, strict=True))
+
+    def _stop(self) -> None:
+        with self._changed:
+            self._is_stopped = True
+            self._changed.notify_all()
 
     def _repeat(self, number: int) -> None:
         try:
-            while not self._stop.is_set():
-                self._actions[number](self.counts[number])
-                self.counts[number] += 1
+            while self._may_run(number):
+                self._actions[number](self._counts[number])
+                with self._changed:
+                    self._counts[number] += 1
+                    self._changed.notify_all()
         except BaseException:
-            self._stop.set()
+            self._stop()
             raise
+
+    def _may_run(self, number: int) -> bool:
+        """Wait while the action is too far ahead; return whether it may run again."""
+        with self._changed:
+            self._changed.wait_for(
+                lambda: self._is_stopped or self._counts[number] < min(self._counts) + self.LEAD
+            )
+            return not self._is_stopped
 
 
 @pytest.fixture

@@ -9,6 +9,9 @@ _SHARED = {
         *(
             "query/page/test_admin",
             "query/page/test_download",
+            "query/page/test_graphiql",
+            "query/page/test_group",
+            "query/page/test_items",
             "query/page/test_learner",
             "query/page/test_layout",
             "query/page/test_safety",

@@ -15,7 +15,7 @@ export function receipt(result) {
   const { digest, erased_at, closed_at, erased, found, places, in_events_of_others, copies_until } = JSON.parse(result);
   const left = join(Object.entries(places).map(([place, rows]) => t('receipt.left', { rows, place })));
   const facts = [
-    [t('receipt.learner'), digest],
+    [t('receipt.learner'), h('span', { translate: 'no' }, digest)],
     [t('receipt.since'), moment(erased_at)],
     [t('receipt.complete'), moment(closed_at)],
     ...PLACES.filter((place) => place in erased).map((place) => [t(`receipt.places.${place}`), number(erased[place])]),

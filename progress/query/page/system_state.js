@@ -62,7 +62,7 @@ export function undelivered(rows) {
     h('p', { class: 'note' }, rows ? t('state.undeliveredMeaning') : t('state.unavailable')),
     rows && table([t('state.subscription'), t('state.waiting'), t('letters.title')],
       bySource(rows).map(([name, { waiting, dead }]) => [
-        h('span', { class: 'id' }, name), number(waiting),
+        h('span', { class: 'id', translate: 'no' }, name), number(waiting),
         dead > 0 ? h('span', { class: 'chip bad' }, number(dead)) : number(dead),
       ])));
 }

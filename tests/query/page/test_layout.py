@@ -10,6 +10,7 @@ import pytest
 from playwright.sync_api import Browser, Page, Route, expect
 
 from progress.query.http import static_page
+from tests.support import browser
 from tests.support.browser import Stack, Visit
 
 pytestmark = pytest.mark.timeout(180)
@@ -55,8 +56,12 @@ Visits = Callable[..., Visit]
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _dead_letter(chromium: Browser, demo: Stack) -> None:
+def _rows_of_the_administration(chromium: Browser, demo: Stack) -> None:
+    """Leave a dead letter and an erasure with its receipt."""
     demo.publish({"event_id": "no id", "event_type": "SessionStarted", "data": {}})
+    lines = browser.encode(*browser.lesson("page-layout", 1))
+    demo.progress("publish", "-", "--wait", text="\n".join(lines))
+    demo.progress("erase", "page-layout", "--yes")
 
 
 @pytest.mark.parametrize("screen", [WIDE, PHONE, SMALLEST], ids=["wide", "phone", "smallest"])
