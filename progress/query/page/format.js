@@ -44,7 +44,7 @@ export const decimal = (value) => (value == null ? NONE : decimals.format(value)
 /** A difference of two rates, in percentage points. */
 export const points = (rate) => numbers.format(Math.round(100 * rate));
 
-/** The value as it is shown: rounded to one of `steps` parts of 1. */
+/** The value rounded to a multiple of 1 / `steps`, as it is shown. */
 export const rounded = (value, steps) =>
   (value == null ? null : Math.round((steps * value).toPrecision(12)) / steps);
 

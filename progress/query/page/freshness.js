@@ -20,7 +20,7 @@ export const isBatchLate = ({ projections }) =>
 
 /**
  * True if the learner's newest events are not in the levels and skills yet: an item has one level, so the stages of all
- * levels add up to those of the learner, who is counted at once.
+ * levels add up to those of the learner, which are counted immediately.
  */
 export function isBatchPending({ levels, progress, projections }) {
   if (!progress) return false;

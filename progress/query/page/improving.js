@@ -10,7 +10,7 @@ import { card, note, section, table, unfolded } from './layout.js';
 import { accuracy, monday, months, pace, sum, weeks } from './periods.js';
 
 const WEEKS = 26;
-const WINDOW = 28; // days; each point of a line of retention is the rate of so many
+const WINDOW = 28; // days that each point of a retention line includes
 const MIN_TESTS = 5; // a rate of fewer tests is not drawn
 
 /** The section. While there are no tests of retention, its card is a short row of its own. */

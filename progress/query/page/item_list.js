@@ -17,10 +17,10 @@ const QUERY = `query Items($user: ID, $filter: ItemFilter, $order: ItemOrder, $l
   }
 }`;
 const DEBOUNCE_MS = 30;
-const MAX_AGE_MS = 60_000; // of a list to which "back" returns
+const MAX_AGE_MS = 60_000; // of a list that "back" shows again
 const MAX_RESULTS = 50; // of earlier searches, so that a deleted letter needs no request
 
-// The values of each control, and the order of each filter unless another one is selected.
+// The values of each control, and the default order of each filter.
 const CONTROLS = {
   filter: ['ALL', 'DUE', 'STRUGGLING', 'LEECH', 'LEARNING', 'MASTERED'],
   level: ['', 'A1', 'A2', 'B1', 'B2', 'C1', 'C2', 'UNKNOWN'],
@@ -86,8 +86,8 @@ export class ItemList {
   }
 
   /**
-   * The result of a view without a request: of the same view, or of one that differs only in its search, which is a part
-   * of the view's search, and whose rows are all loaded.
+   * The result of a view without a request: the known result of this view, or the rows of a completely loaded view that
+   * differs only in its search, which this view's search contains.
    */
   find(view) {
     const same = this.known.get(keyOf(view));

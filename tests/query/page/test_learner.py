@@ -285,7 +285,7 @@ def test_a_learner_has_no_access_to_the_views_of_other_roles(visit: Visits) -> N
     expect(views).to_have_text(["My progress", "All items"])
     for at in ("#/learner/somebody", "#/administration"):
         page.evaluate("at => { location.hash = at }", at)
-        expect(page.get_by_role("heading", name="This is not yours to see")).to_be_visible()
+        expect(page.get_by_role("heading", name="You may not see this")).to_be_visible()
     page.get_by_role("link", name="To your own progress").click()
     expect(page.get_by_role("region", name="Today")).to_be_visible()
 
@@ -317,8 +317,8 @@ def test_the_page_says_within_a_second_that_it_is_offline(visit: Visits) -> None
     expect(page.locator("#live")).to_have_text(re.compile("Connecting|Live"), timeout=1_000)
 
 
-def test_steady_days_have_the_darkest_shade_and_shades_never_jump(visit: Visits) -> None:
-    """Hold api.md's rules for years that are drawn at random."""
+def test_equal_days_have_the_darkest_shade_and_no_shade_is_skipped(visit: Visits) -> None:
+    """The rules hold for years with random numbers of answers."""
     page = visit().open()
     module = page.evaluate("document.querySelector('link[href$=\"year.js\"]').href")
     years = [[number] * 88 for number in (1, 3, 4, 20, 500)]

@@ -99,7 +99,7 @@ def test_a_link_with_another_user_s_token_does_not_sign_in(visit: Visits, demo: 
     foreign = demo.token("mallory")
     for query in ("", "?state=", "?state=null", "?state=0123456789abcdef"):
         page.goto(f"{demo.page}{query}#token={foreign}")
-        expect(page.get_by_role("heading", name="This link signs nobody in")).to_be_visible()
+        expect(page.get_by_role("heading", name="This link cannot sign you in")).to_be_visible()
         assert page.url == demo.page
         assert page.evaluate("sessionStorage.getItem('progress.token')") is None
     state = page.evaluate("sessionStorage.getItem('progress.state')")
@@ -136,7 +136,7 @@ def test_a_sign_in_state_is_valid_once_and_only_in_its_tab(chromium: Browser, de
     page.get_by_role("button", name="Sign out").click()
     for tab in (page, other):
         tab.goto(url)
-        expect(tab.get_by_role("heading", name="This link signs nobody in")).to_be_visible()
+        expect(tab.get_by_role("heading", name="This link cannot sign you in")).to_be_visible()
     context.close()
 
 
@@ -168,7 +168,7 @@ def test_the_page_has_no_sign_in_link_without_session_storage(
     )
     page = context.new_page()
     page.goto(f"{demo.page}?state=x#token={demo.token(DEMO)}")
-    expect(page.get_by_role("heading", name="This link signs nobody in")).to_be_visible()
+    expect(page.get_by_role("heading", name="This link cannot sign you in")).to_be_visible()
     assert page.get_by_role("link", name="Sign in").count() == 0
     context.close()
 
