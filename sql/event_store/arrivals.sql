@@ -1,10 +1,10 @@
--- What became of published events, as `progress publish --wait` polls it.
+-- The outcomes of published events, which `progress publish --wait` polls.
 
 -- newest dead letter --
 SELECT coalesce(max(letter_id), 0) FROM event_store.dead_letters;
 
 -- conflicts --
--- The ids of the given events that the log has with another content or learner. The conditions are those of
+-- The ids of the given events that are recorded with other content or another learner. The conditions are those of
 -- record_known_id().
 SELECT DISTINCT CAST(e.event_id AS text)
 FROM jsonb_populate_recordset(NULL::event_store.incoming_event, CAST(:events AS jsonb)) AS e
@@ -23,7 +23,7 @@ WHERE (stored.event_id IS NOT NULL OR waiting.event_id IS NOT NULL)
 
 -- outcomes --
 -- The outcome of each given event that has arrived. `letter_id` is the newest dead letter before the publication. An
--- event whose id is in `conflicts` arrives as a dead letter, because its id is recorded with another content.
+-- event whose id is in `conflicts` arrives as a dead letter, because its id is recorded with other content.
 SELECT CAST(wanted.event_id AS text),
     CASE WHEN wanted.is_conflict THEN 'dead letter'
          WHEN recorded.event_id IS NOT NULL THEN 'recorded'

@@ -1,8 +1,8 @@
--- What the log has already of a learner's record in Anki.
+-- The parts of a learner's Anki record that the log has already.
 
 -- sessions --
--- The learner's sessions, oldest first, with the times of their first and last event, and their start: its id, time and
--- data.
+-- The learner's sessions, oldest first: the times of their first and last event, and the id, time and data of the event
+-- that started them.
 SELECT s.session_id, s.first_at, s.last_at, CAST(started.event_id AS text), started.occurred_at, started.event_data
 FROM (
     SELECT e.event_data ->> 'session_id' AS session_id, min(e.occurred_at) AS first_at, max(e.occurred_at) AS last_at,
@@ -27,7 +27,7 @@ WHERE e.stream_id = :stream_id AND e.event_type IN ('UserCreated', 'UserPreferen
 HAVING bool_or(e.event_type = 'UserCreated');
 
 -- recorded --
--- Those of the given event ids that are recorded.
+-- The recorded ones of the given event ids.
 SELECT CAST(wanted.event_id AS text)
 FROM unnest(CAST(:event_ids AS uuid[])) AS wanted (event_id)
 WHERE EXISTS (SELECT FROM event_store.events e WHERE e.event_id = wanted.event_id);

@@ -35,7 +35,7 @@ ON CONFLICT (group_id, item_id, shard) DO UPDATE SET
     lapses          = g.lapses          + excluded.lapses
 
 -- subtract --
--- Subtract the item_stats of the learners in `leaving`. Delete a row that has no other share.
+-- Subtract the item_stats of the learners in `leaving`. Delete a row to which no other member contributes.
 , gone AS MATERIALIZED (
     SELECT l.group_id, s.item_id, event_store.shard_of('learner-' || s.user_id) AS shard,
         count(*) FILTER (WHERE s.answers > 0) AS learners, sum(s.answers)::bigint AS answers,

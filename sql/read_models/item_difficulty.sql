@@ -1,5 +1,5 @@
--- One row per shard and item that a learner of the shard has answered: sums over the learners' item_stats. The rows are
--- apart for each shard, so that workers of different shards never wait for each other.
+-- One row per shard and item that a learner of the shard has answered: sums over the learners' item_stats. Each shard
+-- has its own rows, so that workers of different shards never wait for each other.
 
 -- table --
 CREATE TABLE item_difficulty (
@@ -18,8 +18,9 @@ CREATE TABLE item_difficulty (
 CREATE TEMPORARY VIEW item_difficulty AS SELECT WHERE false;
 
 -- fold --
--- Add what the window changes in item_stats. As-of folds have no positions. Lapses never become fewer: a late review
--- replaces a pair of reviews by two pairs, of which exactly one is a lapse if the former pair was one.
+-- Add what the window changes in item_stats. The window of an as-of fold has no positions, so such a fold adds nothing.
+-- Lapses never become fewer: a late review replaces a pair of reviews by two pairs, of which exactly one is a lapse if
+-- the former pair was one.
 IF window_end > 0 THEN
     INSERT INTO item_difficulty AS d
     SELECT item_id, window_shard,
@@ -48,7 +49,7 @@ sum(s.correct_answers)::bigint AS correct_answers, sum(s.response_ms)::bigint AS
 sum(s.lapses)::bigint AS lapses
 
 -- reset_learners --
--- Subtract the learners' share. Delete a row that has no other share.
+-- Subtract the learners' rows. Delete a row to which no other learner contributes.
 WITH gone AS MATERIALIZED (
     SELECT {read_models/item_difficulty share}
     FROM item_stats s

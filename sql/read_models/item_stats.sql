@@ -297,9 +297,9 @@ due AS (
     WHERE s.user_id = :user_id
       AND s.reviewed_at + s.interval_days * INTERVAL '24 hours'
           < CAST(:now AS timestamptz) + (CAST(:days AS integer) + 3) * INTERVAL '24 hours'
-      -- Not NOT EXISTS, for which PostgreSQL may look up each item in the catalogue.
+      -- NOT IN is faster than NOT EXISTS, for which PostgreSQL may look up each item in the catalogue.
       AND s.item_id NOT IN (SELECT i.item_id FROM items i WHERE NOT i.in_catalogue)
-    OFFSET 0  -- PostgreSQL would otherwise compute due_at each time that it is named
+    OFFSET 0  -- without it, PostgreSQL computes `at` for each reference
 ),
 shifts AS (
     SELECT starts_at, ends_at, shift

@@ -46,7 +46,7 @@ DELETE FROM window_repeats;
 -- Find the first answers of the gaps that change, for entangled items. The chain of an item's events has the events of
 -- the window (`new`) and, for each gap in which they lie, the review before the gap (`anchor`), the review at its end
 -- (`end`), its stored first answer (`first`), and the first repeated answer after each new review (`repeat`). The gap
--- after the latest review is always included. At the same time, answers come before reviews.
+-- after the latest review is always included. If times are equal, answers come before reviews.
 IF EXISTS (SELECT FROM window_items WHERE is_entangled) THEN
     WITH entangled AS MATERIALIZED (
         SELECT i.user_id, i.item_id, s.reviewed_at, s.review_id, s.reviewed_on, s.interval_days, s.last_answered_at,

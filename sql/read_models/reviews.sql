@@ -35,7 +35,7 @@ IF has_future THEN
     FROM (SELECT * FROM window_facts WHERE kind = 'review') f
     FULL JOIN (SELECT * FROM window_items WHERE closed_at IS NOT NULL) i ON i.review_id = f.event_id
     FULL JOIN (SELECT * FROM window_gaps WHERE is_new) g ON g.review_id = f.event_id
-    WHERE coalesce(f.kind, '') = 'review';  -- not strict, so that the full joins stay: they are never nested loops
+    WHERE coalesce(f.kind, '') = 'review';  -- coalesce keeps the full joins, which are never nested loops
 END IF;
 
 IF has_past AND has_future THEN
