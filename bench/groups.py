@@ -1,4 +1,4 @@
-"""Benchmark of what teachers read about a group with 10,000 members."""
+"""Benchmark of teachers' queries about a group with 10,000 members."""
 
 import asyncio
 import statistics

@@ -34,7 +34,7 @@ _OBSERVE = """() => {
 
 
 def measure_search(server: Server) -> Iterator[Line]:
-    """Type words letter by letter; each letter waits for the rows of the letter before."""
+    """Type words letter by letter; type each letter after the rows of the previous one appear."""
     if browser.PROGRAM is None:
         raise RowSkipped("there is no Chromium")
     store = server.create_store()

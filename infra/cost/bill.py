@@ -56,7 +56,7 @@ class Month:
     environment: str
     events: float
     events_per_message: int = 1
-    logged: float = 1  # of the log lines about successes, the share that is kept
+    logged: float = 1  # the share of the log lines about successes that is kept
     months_kept: float = _ASSUMED["months_kept"]
     has_alerts: bool = True
 

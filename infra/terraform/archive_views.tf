@@ -95,7 +95,7 @@ resource "google_storage_bucket_iam_member" "connection" {
   depends_on = [terraform_data.image]
 }
 
-# BigQuery lists the files that match a pattern.
+# BigQuery lists the bucket to find the files that match a view's pattern.
 resource "google_storage_bucket_iam_member" "connection_list" {
   bucket = google_storage_bucket.archive.name
   role   = "roles/storage.legacyBucketReader"

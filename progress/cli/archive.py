@@ -22,7 +22,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="As one JSON object.")]
 
 
 class Report(msgspec.Struct, frozen=True):
-    """The archive after a run; null if there is none, or if another run works on it.
+    """The archive after a run; null if no archive exists, or if another run is in progress.
 
     `ranges` is the number before the merges. `merges` is null without `--merge`.
     """

@@ -9,6 +9,6 @@ Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
 
 
 def ask(question: str, *, yes: bool) -> None:
-    """Ask the user, and abort if the user refuses; without a terminal, go on without asking."""
+    """Ask the user, and abort if the user declines; without a terminal, do not ask."""
     if not yes and sys.stdin.isatty():
         typer.confirm(question, abort=True)

@@ -18,13 +18,13 @@ from progress.event_store import time_zones
 from progress.importers import anki_events, anki_import, anki_recorded, shifts
 from progress.importers.anki_import import Record
 
-OWN_USER = "me"  # the learner of a record without --user
+OWN_USER = "me"  # the default of --user
 
 _LANGUAGE = re.compile(r"[A-Za-z]{1,8}(-[A-Za-z0-9]{1,8})*")
 
 
 class Report(msgspec.Struct, frozen=True):
-    """The published events; the answers of the file are new, or were recorded before."""
+    """The number of published events, of the file's new answers, and of its recorded answers."""
 
     published: int
     answers: int
@@ -98,9 +98,9 @@ def anki(
 ) -> None:
     """Publish a learner's answers in Anki, one message for each session.
 
-    A second import adds nothing. Answers that another file has added are left out too, for example
-    those of one deck, or of a CSV file: they keep their session and their review. Events are
-    compared with the log, so let one import arrive before you start the next.
+    A second import adds nothing. Answers that were imported from another file, for example a CSV
+    file or one deck, are left out too: they keep their session and their review. The log shows
+    which events are new, so wait until one import is recorded before you start the next.
     """
     record = anki_import.read(file, anki_events.Learner(user, zone, day_start), language)
     console = Console(highlight=False, stderr=as_json)
@@ -115,10 +115,10 @@ def _publish(console: Console, record: Record) -> Report:
     project, emulator = targets.pubsub()
     try:
         messages = targets.run(_select_new, record)
-    except SettingsError:  # only Pub/Sub is known
+    except SettingsError:  # no database is configured
         messages = record.messages()
         typer.echo(
-            "The database is not known, so events are published even if they are recorded.",
+            "No database is configured, so events are published even if they are recorded already.",
             err=True,
         )
     total = sum(len(message.events) for message in messages)

@@ -21,7 +21,7 @@ from progress.event_store.arrivals import Arrivals, Before
 from progress.importers import envelope_lines
 from progress.importers.envelope_lines import Line
 
-_LISTED_LINES = 5  # further line numbers of an error
+_LISTED_LINES = 5  # at most so many further line numbers in an error
 
 
 class Report(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -38,7 +38,7 @@ def add_to(app: typer.Typer) -> None:
 
 def publish(
     file: Annotated[
-        str, typer.Argument(metavar="FILE|-", help="One JSON envelope, or an array, per line.")
+        str, typer.Argument(metavar="FILE|-", help="Each line is a JSON envelope or an array.")
     ],
     force: Annotated[
         bool, typer.Option("--force", help="Publish even if events would be rejected.")
@@ -47,8 +47,8 @@ def publish(
         bool,
         typer.Option(
             "--wait",
-            help="Wait until the events are recorded; first refuse events whose id is recorded "
-            "with another content.",
+            help="Wait until the events are recorded; first reject events whose id is recorded "
+            "with other content.",
         ),
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="As one JSON object.")] = False,
@@ -80,7 +80,7 @@ def publish(
 def _compare(
     connection: Connection, lines: list[Line], before: Before, now: datetime
 ) -> list[Line]:
-    """Mark the lines with an id that the log has already with another content."""
+    """Mark the lines with an event whose id is recorded with other content."""
     known = before.recorded | before.pending
     events = [
         event
@@ -112,7 +112,7 @@ def _read_lines(file: str) -> Iterator[bytes]:
 
 
 def _warn_of_unknown_types(lines: Sequence[Line]) -> None:
-    """Warn once of each event type that is recorded but not counted."""
+    """Warn once about each unknown event type, which is recorded but not counted."""
     places: dict[str, list[int]] = {}
     for line in lines:
         for name in line.unknown_types:

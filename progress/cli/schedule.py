@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from progress.local.schedule import LocalScheduler
 
 _schedule = typer.Typer(
-    help="The jobs of Cloud Scheduler, or locally of the stack.", no_args_is_help=True
+    help="The jobs of Cloud Scheduler or of the local stack.", no_args_is_help=True
 )
 
 _BATCH = "progress-batch"

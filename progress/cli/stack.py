@@ -60,7 +60,7 @@ def up(
     url = local_stack.running(targets.data_folder()).addresses["graphql_url"]
     if supervisor is None:
         is_other_port = port not in {local_stack.DEFAULT_PORT, urlsplit(url).port}
-        note = f"\nPort {port} is not used; first run `progress down`." if is_other_port else ""
+        note = f"\nTo use port {port}, first run `progress down`." if is_other_port else ""
         console.print(f"The local stack is already running: {url}{note}", soft_wrap=True)
         return
     console.print(f"The local stack is running: {url}")
@@ -138,7 +138,7 @@ def token(
     ] = None,
     group: Annotated[
         list[str] | None,
-        typer.Option(help="A group of a teacher; repeat for several.", callback=_groups),
+        typer.Option(help="A teacher's group; repeat the option for several.", callback=_groups),
     ] = None,
 ) -> None:
     """Create a token for the local query function, valid for one day."""
@@ -175,7 +175,7 @@ def open_command(
 
 
 def _open_browser(address: str) -> bool:
-    """Open the address; return False if there is only a browser that uses the terminal, or none."""
+    """Open the address; return False if no browser exists, or only one that uses the terminal."""
     try:
         browser = webbrowser.get()
     except webbrowser.Error:

@@ -50,7 +50,7 @@ def migrate() -> None:
     typer.echo("The read models are built." if created else "The read models exist already.")
     if (applied or created) and targets.is_stack_running():
         typer.echo(
-            "The local stack still runs with what it had read before: restart it with "
+            "The local stack still uses the former database schema: restart it with "
             "`progress down` and `progress up`."
         )
 

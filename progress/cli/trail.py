@@ -28,7 +28,7 @@ def add_to(app: typer.Typer) -> None:
 
 
 def _parse_time(value: str | None) -> datetime | None:
-    """Return the time of an age such as 15m, or of an ISO 8601 time (UTC without an offset)."""
+    """Parse an age such as 15m, or an ISO 8601 time, which is in UTC if it has no offset."""
     if value is None:
         return None
     if age := _AGE.fullmatch(value):
@@ -81,7 +81,7 @@ def _read_recorded(pages: Iterator[list[StoredEvent] | None]) -> Iterator[Stored
 def _read_pages(
     connection: Connection, user: str | None, kind: str | None, position: int
 ) -> Iterator[list[StoredEvent] | None]:
-    """Yield pages of matching events from `position` on, and None whenever there are no more."""
+    """Yield pages of matching events from `position` on, and None at the end of the log."""
     version = 1
     while True:
         if user is None:

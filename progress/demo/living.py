@@ -19,7 +19,7 @@ _LEARNER = loading.LEARNER
 _ZONE = str(_LEARNER.timezone)
 _NAMESPACE = UUID("3b8f6f0e-9a37-5c1d-8d5e-2f4f0b6f7d21")
 
-# Days of the log. The learner did not study on the rest day, which joins two runs.
+# Dates in the log as recorded. The learner did not study on the rest day: it joins two runs.
 _GOAL_DAY, _GOAL = date(2024, 9, 8), 200
 _REST_DAY = date(2024, 8, 24)
 
@@ -56,7 +56,7 @@ def prepare(connection: Connection, now: datetime, *, as_recorded: bool) -> Livi
 
 
 def _choices(days: int) -> Iterator[dict[str, Any]]:
-    """Yield a goal and a rest day, which the log does not have."""
+    """Yield the events of a goal and a rest day, which the log does not have."""
     user = _LEARNER.user_id
     rest_day = _REST_DAY + timedelta(days)
     goal = events.GoalSet(user_id=user, answers_per_day=_GOAL)

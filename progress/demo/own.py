@@ -22,9 +22,9 @@ def read(file: Path, user: str) -> Record:
 
 
 def messages(connection: Connection, record: Record) -> list[Message]:
-    """Return the new messages of the record, and the words of the lists that the cards lack.
+    """Return the new messages of the record, and the listed words that are on no card.
 
-    These words show how much of each level is left. They are omitted if no card is in the lists,
+    These words show how much of each level is left. They are omitted if no card has a listed word,
     and if the demo's own catalogue is loaded, because it has every word.
     """
     new = anki_recorded.select_new(connection, record)

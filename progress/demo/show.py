@@ -9,7 +9,7 @@ from progress.demo import catalogue, charts
 from progress.demo.graphql_client import GraphqlClient, History, Overview
 from progress.importers.anki_import import Record
 
-_PRESENT_DAYS = 60  # a record that ended within so many days is shown as a current one
+_PRESENT_DAYS = 60  # a record that ended at most this long ago counts as current
 
 
 def introduce(console: Console, shifted_days: int) -> None:
@@ -35,7 +35,7 @@ def introduce_own(console: Console, record: Record) -> None:
     cards = len({answer.card_id for answer in record.answers})
     levels = (
         f" {len(record.words):,} of {len(record.cards):,} cards have a word of the CEFR lists, "
-        "which give its level."
+        "which state its level."
         if record.words
         else " The cards' words are not those of the English CEFR lists, so they have no level."
     )

@@ -31,8 +31,8 @@ class Arrivals(msgspec.Struct, frozen=True):
     """The number of events by outcome.
 
     `recorded_before` are the events that the log had already with the same content. `missing`
-    events did not arrive within a minute after the last other one. An event of an erased learner
-    stays missing, because ingest drops it.
+    events had not arrived a minute after the last event that arrived. An event of an erased
+    learner stays missing, because ingest drops it.
     """
 
     recorded: int
@@ -56,7 +56,7 @@ def read_before(connection: Connection, event_ids: Iterable[str]) -> Before:
 
 
 def find_conflicts(connection: Connection, events: list[ParsedEvent]) -> set[str]:
-    """Return the ids that the log has with another content than these events."""
+    """Return the ids of those events that are recorded with other content."""
     statement = blocks("event_store/arrivals")["conflicts"]
     conflicts: set[str] = set()
     for part in _slice(events, _COMPARED):

@@ -142,7 +142,7 @@ def read_from(
 
 
 def find_position(connection: Connection, at: datetime) -> int:
-    """Return the position from which on the events were recorded at this time or later."""
+    """Return the first position that was recorded at this time or later."""
     position: int = connection.run(blocks("event_store/log")["position at"], at=at)[0][0]
     return position
 

@@ -110,7 +110,7 @@ def _convert_review(interval: int, factor: int, kind: int) -> Review | None:
     """Return the review that the answer led to; None if the answer did not change the schedule."""
     if kind == _FILTERED and factor == 0:
         return None
-    days = min(max(interval, 0), sm2.LONGEST_INTERVAL)  # a negative interval is less than a day
+    days = min(max(interval, 0), sm2.LONGEST_INTERVAL)  # negative: in seconds, less than a day
     easiness = factor / 1_000 if factor >= _LOWEST_FACTOR else _DEFAULT_EASINESS
     return Review(days, min(easiness, sm2.HIGHEST_EASINESS))
 

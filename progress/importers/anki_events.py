@@ -100,7 +100,7 @@ def _added_events(
     memories: dict[str, sm2.Memory],
     near: list[RecordedSession],
 ) -> Iterator[Envelope]:
-    """Yield the answers as events of the last of these sessions that had begun, else the first."""
+    """Yield each answer as events of the last session in `near` that had begun, else the first."""
     for answer in session:
         after = bisect.bisect_right(near, answer.at, key=lambda other: other.begin)
         key = near[max(after - 1, 0)].session_id

@@ -57,7 +57,7 @@ def read(file: Path, learner: anki_events.Learner, language: str | None = None) 
     try:
         is_collection = anki_package.is_collection(file)
     except OSError:
-        is_collection = False  # the reader of review logs reports the error
+        is_collection = False  # anki_log.read reports the error
     if not is_collection:
         answers = anki_log.read(file)
         if not answers:
@@ -75,6 +75,6 @@ def read(file: Path, learner: anki_events.Learner, language: str | None = None) 
 
 
 def find_machine_zone() -> str | None:
-    """Return the IANA zone of this machine, or None if the machine does not say."""
+    """Return the IANA zone of this machine; None if it cannot be determined."""
     name = str(_ZONE_FILE.resolve()).rpartition("/zoneinfo/")[2]
     return name if name in time_zones.names() else None

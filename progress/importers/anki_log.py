@@ -28,7 +28,8 @@ class Review(msgspec.Struct, frozen=True, order=True):
 class Answer(msgspec.Struct, frozen=True, order=True):
     """An answer; `rating` is 1 (again, for a wrong answer), 2 (hard), 3 (good) or 4 (easy).
 
-    `review` is None if the answer did not change the schedule, and UNSET if the log does not say.
+    `review` is None if the answer did not change the schedule, and UNSET if the log
+    has no schedule.
     """
 
     at: datetime

@@ -17,7 +17,7 @@ from progress.errors import ReviewLogError
 
 _COMPRESSED = "collection.anki21b"
 _NAMES = (_COMPRESSED, "collection.anki21", "collection.anki2")  # newest first
-_MAX_BYTES = 2 << 30  # of a collection; media are separate files
+_MAX_BYTES = 2 << 30  # of a collection, without its media, which are separate files
 _CHUNK = 1 << 20
 # zipfile raises the last two for an encrypted file and for an unknown feature.
 _ZIP_ERRORS = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError)
@@ -44,7 +44,7 @@ def open_collection(file: Path) -> Iterator[sqlite3.Connection]:
             database = Path(folder, "collection")
             _extract(file, database)
         else:
-            raise ReviewLogError("expected a package of Anki: this file is damaged or another file")
+            raise ReviewLogError("expected a package of Anki: this file is damaged, or no package")
         with contextlib.closing(_connect(database)) as connection, _reporting_damage():
             yield connection
 
@@ -67,7 +67,7 @@ def _extract(file: Path, target: Path) -> None:
 
 
 def _require_known_compression(member: zipfile.ZipInfo) -> None:
-    """Raise ReviewLogError if Anki does not write this compression, whose errors are unknown."""
+    """Raise ReviewLogError for other compressions than Anki's, because their errors are unknown."""
     if member.compress_type not in {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}:
         raise ReviewLogError(
             "expected a package that Anki wrote: this zip file uses another compression"

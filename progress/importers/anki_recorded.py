@@ -26,7 +26,7 @@ def select_new(connection: Connection, record: Record) -> list[Message]:
     known = {event_id for (event_id,) in rows}
 
     def is_new(event: Envelope) -> bool:
-        # A recorded answer keeps its review, or keeps having none.
+        # A recorded answer keeps its review; if it has no review, it gets none.
         caused_by = event.get("metadata", {}).get("causation_id")
         return not {event["event_id"], caused_by} & known and not (
             event["event_type"] == "UserCreated"

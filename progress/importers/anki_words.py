@@ -14,7 +14,7 @@ from progress.importers.anki_collection import Card
 from progress.importers.word_lists import Word
 
 _ITEMS_PER_MESSAGE = 1_000
-_LEAST_SHARE = 0.25  # of the words, which the lists must have if the language is not known
+_LEAST_SHARE = 0.25  # of the cards' words, which the lists must have if no language is given
 _NAMESPACE = UUID("0b0a2f52-4f0e-5b7e-8c66-7f3d2b1a9c55")
 
 # The lists have verbs without "to", and nouns without an article.

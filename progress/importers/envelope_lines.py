@@ -24,8 +24,8 @@ class Line(msgspec.Struct, frozen=True):
     """A line of a file: one event, or an array of events.
 
     `reason` names the field and the rule if ingest would reject an event of the line, else it is
-    empty. `event_ids` are the ids under which the valid events are recorded; `conflicts` are those
-    that an earlier line or the log has with another content.
+    empty. `event_ids` are the ids under which the valid events are recorded; `conflicts` are the
+    ids that an earlier line or the log has with other content.
     """
 
     number: int
@@ -92,7 +92,7 @@ def decode(data: bytes, now: datetime) -> list[ParsedEvent]:
 
 
 def mark_conflicts(line: Line, event_ids: AbstractSet[str], reason: str) -> Line:
-    """Return the line with those of its events that conflict, and this reason if it had none."""
+    """Return the line with its ids in `event_ids` as conflicts; add the reason if it had none."""
     conflicts = [event_id for event_id in line.event_ids if event_id in event_ids]
     if not conflicts:
         return line
@@ -102,7 +102,7 @@ def mark_conflicts(line: Line, event_ids: AbstractSet[str], reason: str) -> Line
 
 
 def _have_same_content(a: ParsedEvent, b: ParsedEvent) -> bool:
-    """Return whether ingest takes two events of the same id for one, as same_content() does."""
+    """Return whether ingest treats two events with the same id as one: see same_content.sql."""
     has_own_times = not (a.metadata.get(TIME_SOURCE) or b.metadata.get(TIME_SOURCE))
     return (
         (a.event_type, a.data) == (b.event_type, b.data)

@@ -48,7 +48,7 @@ def count_days_to_yesterday(
 def find_stored(
     connection: Connection, learner: anki_events.Learner, answers: Sequence[Answer]
 ) -> StoredShift | None:
-    """Return the shift with which this log of this learner is recorded; None if it is not."""
+    """Return the shift with which this learner's log is recorded; None if it is not recorded."""
     as_recorded = next(anki_events.messages(learner, list(answers[:1]))).events[0]["event_id"]
     rows = connection.run(
         blocks("importers/shifts")["accounts"], stream_id=f"learner-{learner.user_id}"

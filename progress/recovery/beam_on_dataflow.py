@@ -56,7 +56,7 @@ def run(
     cancelling = _describe_cancelling(dataflow, job_id, current)
     announce(f"The Dataflow job {job_id} loads the buckets: {dataflow.page_of(job_id)}")
     announce(f"To cancel the rebuild, {cancelling}.")
-    left = f"The Dataflow job {job_id} ends when it finds no rebuild."
+    left = f"The Dataflow job {job_id} ends when it finds that the rebuild has ended."
     with _announcing(announce, f"{left} To cancel it now, {cancelling}.", BaseException):
         state = _follow(dataflow, job_id, on_loaded)
     _check_end(dataflow, Job(job_id, state))

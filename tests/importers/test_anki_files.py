@@ -124,7 +124,7 @@ def test_ingest_accepts_every_event_of_a_collection_and_a_second_import_adds_not
     assert kinds.count("ReviewProcessed") == len(scheduled)
 
 
-def test_the_schedule_is_that_of_the_collection(tmp_path: Path) -> None:
+def test_the_imported_schedule_is_that_of_the_collection(tmp_path: Path) -> None:
     rows = [
         Entry(START_MS, 1, ease=1, interval=-600, factor=0, kind=0),
         Entry(START_MS + 1, 1, interval=12, factor=2_650),
@@ -159,8 +159,8 @@ def test_the_error_about_an_unreadable_file_says_what_to_do(tmp_path: Path) -> N
         tmp_path / "e", {"collection.anki21": whole}, compression=zipfile.ZIP_LZMA
     ).read_bytes()
     for content, words in (
-        (b"", "damaged or another file"),
-        (b"card_id,review_rating", "damaged or another file"),
+        (b"", "damaged, or no package"),
+        (b"card_id,review_rating", "damaged, or no package"),
         (package[: len(package) // 2], "the package is damaged"),
         (package.replace(b"\x28\xb5\x2f\xfd", b"\x28\xb5\x2f\xfe"), "damaged"),
         (not_zstd.read_bytes(), "the collection is damaged"),

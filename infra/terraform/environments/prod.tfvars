@@ -43,7 +43,7 @@ night = {
 # This leaves time to notice a mistaken deletion, because an erasure cannot be undone.
 erase_deleted_after_days = 30
 
-# An archive keeps its number of buckets, also when the log has more than a billion events (see docs/scale.md).
+# An archive cannot change its number of buckets. 256 are enough for more than a billion events (see docs/scale.md).
 archive_buckets = 256
 
 dataflow = true

@@ -7,7 +7,7 @@ from progress.event_store import events
 from progress.event_store.contract import schemas
 from progress.event_store.contract.examples import example
 
-# Tools for AsyncAPI read this draft; the schemas mean the same in it.
+# AsyncAPI tools read only this draft, in which the schemas have the same meaning.
 _FORMAT = "application/schema+json;version=draft-07"
 
 _PUBLISHERS = {

@@ -133,7 +133,7 @@ def _optional_time() -> Schema:
 
 
 def _with(field: str, **rules: Schema) -> Schema:
-    """Return a schema of an object that must have `field`: an object that must have `rules`."""
+    """Return a schema that requires the object `field` with the fields `rules`."""
     inner = {"type": "object", "required": [*rules], "properties": rules}
     return {"required": [field], "properties": {field: inner}}
 

@@ -1,6 +1,6 @@
 """The REST call that publishes messages, for clients without gRPC, such as curl.
 
-`POST /v1/projects/PROJECT/topics/TOPIC:publish` has the body and the response of Pub/Sub itself.
+`POST /v1/projects/PROJECT/topics/TOPIC:publish` has the same body and response as in Pub/Sub.
 """
 
 import asyncio

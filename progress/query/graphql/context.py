@@ -36,7 +36,7 @@ class Context(msgspec.Struct, frozen=True):
     members: set[str] = set()  # Learners whose membership this request has checked.
 
     def name_learner(self, user_id: str | None, *, audit: bool = False) -> str:
-        """Return the requested learner, of whom the caller may read data if `check_learner` passes.
+        """Return the requested learner; call `check_learner` before you read the learner's data.
 
         Raise Forbidden if the caller's role does not permit the request.
         """
@@ -50,7 +50,7 @@ class Context(msgspec.Struct, frozen=True):
         return learner
 
     async def check_learner(self, learner: str) -> None:
-        """Raise Forbidden if a teacher asks about a learner who is not a member of their groups."""
+        """Raise Forbidden if the caller is a teacher of none of the learner's groups."""
         if self.caller.needs_membership(learner) and learner not in self.members:
             await self.check_membership(learner)
             self.members.add(learner)

@@ -11,7 +11,7 @@ from progress.query.graphql.context import Info
 from progress.query.graphql.fields import Cost, declare
 from progress.query.read_models import group_rows, groups, rows
 
-_CHEAP = {"groupId", "hardestItems", "__typename"}  # these fields of a group need no member's rows
+_CHEAP = {"groupId", "hardestItems", "__typename"}  # fields that need no rows of the members
 
 
 @declare(
@@ -21,14 +21,14 @@ _CHEAP = {"groupId", "hardestItems", "__typename"}  # these fields of a group ne
 )
 async def group(info: Info, group_id: ID) -> group_rows.Group | None:
     group_id, reader = _authorize_group(info, group_id), info.context.queries.reader
-    if not _selects_standing(info):  # reading every member would take most of the time
+    if not _selects_standing(info):  # reading all members takes most of the query's time
         is_known = await groups.has_members(reader, group_id)
         return group_rows.Group(group_id, 0, 0, 0, None) if is_known else None
     return await groups.get_group(reader, group_id, at=info.context.at)
 
 
 def _selects_standing(info: Info) -> bool:
-    """Return whether the selection may have a number of the group itself."""
+    """Return whether the selection may include a number that is computed from all members."""
     selected = [one for node in info.selected_fields for one in node.selections]
     return not all(isinstance(one, SelectedField) and one.name in _CHEAP for one in selected)
 

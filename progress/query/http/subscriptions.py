@@ -76,7 +76,7 @@ class Streams:
                 try:
                     state = await anext(subscription)
                 except Forbidden as error:
-                    subscription.close()  # so that the stream ends after this error
+                    subscription.close()  # ends the stream after this error
                     return subscription_results.write_error(executor, error, log)
                 return await result(state)
 
