@@ -152,7 +152,9 @@ def without_code(lines: list[str]) -> list[str]:
     return [line for line in lines if "#sign-in=" not in line]
 
 
-def test_a_moved_record_is_not_loaded_as_recorded_as_well(stack: Stack, second: list[str]) -> None:
+def test_as_recorded_is_rejected_if_the_moved_record_is_loaded(
+    stack: Stack, second: list[str]
+) -> None:
     refused = stack.run("demo", "--as-recorded")
     assert refused.returncode == 1
     assert "progress down" in refused.stderr.splitlines()[-1]

@@ -26,7 +26,7 @@ contents = st.fixed_dictionaries(
 
 
 @given(first=contents, second=contents, is_started=st.booleans(), delay_s=st.integers(0, 1))
-def test_a_conflict_is_found_exactly_if_ingest_reports_a_conflict(
+def test_a_conflict_is_found_if_and_only_if_ingest_reports_it(
     connection: Connection, first: Event, second: Event, is_started: bool, delay_s: int
 ) -> None:
     run = str(uuid.uuid4())

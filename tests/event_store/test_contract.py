@@ -88,7 +88,7 @@ TYPES = [*CATALOGUE, "BadgeAwarded"]
 
 
 def generate(source: random.Random) -> Event:
-    """Return a valid event, after up to four changes, of which most make the event invalid."""
+    """Return an example after up to four random changes, most of which make it invalid."""
     kind = source.choice(TYPES)
     declared = CATALOGUE.get(kind, events.Event)
     event: Event = {**example(declared), "event_type": kind}

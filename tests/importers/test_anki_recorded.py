@@ -30,7 +30,7 @@ answers = st.builds(
     review=st.sampled_from([Review(3, 2.5), None]),
 )
 logs = st.lists(answers, unique_by=lambda a: (a.at, a.card_id), min_size=1, max_size=30)
-# A file holds some decks, here cards; a review log in CSV holds no reviews.
+# A file: its cards (a deck has only some), and whether it is in CSV, and so has no reviews.
 files = st.tuples(st.sets(st.sampled_from(CARDS), min_size=1), st.booleans())
 
 
@@ -51,7 +51,7 @@ def record(connection: Connection, messages: list[Message]) -> set[str]:
 
 
 @given(log_=logs, imported=st.lists(files, min_size=1, max_size=4))
-def test_overlapping_files_record_each_answer_once_and_no_overlapping_sessions(
+def test_overlapping_files_record_each_answer_once_in_separate_sessions(
     connection: Connection, log_: list[Answer], imported: list[tuple[set[str], bool]]
 ) -> None:
     learner = Learner(f"anna-{uuid.uuid4()}", "Asia/Tokyo", 4)

@@ -65,7 +65,7 @@ def test_events_share_a_message_only_up_to_a_mebibyte() -> None:
 
 
 @given(lines)
-def test_a_line_is_refused_exactly_if_ingest_would_reject_one_of_its_events(
+def test_a_line_is_rejected_if_and_only_if_ingest_would_reject_one_of_its_events(
     file: list[bytes],
 ) -> None:
     for row in envelope_lines.check(file, NOW):
@@ -78,20 +78,20 @@ def test_a_line_is_refused_exactly_if_ingest_would_reject_one_of_its_events(
         assert file[row.number - 1].strip() == row.data
 
 
-def test_a_line_with_a_time_more_than_ten_minutes_ahead_is_refused() -> None:
+def test_a_line_with_a_time_more_than_ten_minutes_ahead_is_rejected() -> None:
     ahead = [NOW + timedelta(minutes=10), NOW + timedelta(minutes=10, seconds=1)]
     on_time, late = envelope_lines.check([line(at=at) for at in ahead], NOW)
     assert on_time.reason == ""
     assert late.reason.endswith("at $.occurred_at")
 
 
-def test_a_line_over_the_limit_of_a_message_is_refused() -> None:
+def test_a_line_over_the_limit_of_a_message_is_rejected() -> None:
     array = b"[" + b",".join([line(note="x" * 999_000)] * 11) + b"]"
     [row] = envelope_lines.check([array], NOW)
     assert "9,990,000 bytes" in row.reason
 
 
-def test_a_line_is_refused_if_an_earlier_event_has_its_id_and_another_content() -> None:
+def test_a_line_is_rejected_if_an_earlier_event_has_its_id_and_other_content() -> None:
     other = line(item_count=2)
     file = [answer, line(), line(), other, b"[%b,%b]" % (item, other), b"[%b,%b]" % (item, item)]
     rows = list(envelope_lines.check(file, NOW))

@@ -29,7 +29,7 @@ def local_day(at: datetime) -> date:
 
 
 @given(st.integers(0, 1_500))
-def test_a_shift_by_any_number_of_days_keeps_days_sessions_and_their_length(days: int) -> None:
+def test_a_shift_by_any_number_of_days_keeps_the_sessions_and_their_local_days(days: int) -> None:
     moved = [shifts.shift(edges, days, ZONE) for edges in EDGES]
     for (first, last), (moved_first, moved_last) in zip(EDGES, moved, strict=True):
         assert local_day(moved_first.at) - local_day(first.at) == timedelta(days)
@@ -66,7 +66,7 @@ def test_a_demo_on_a_later_day_has_the_same_events(connection: Connection) -> No
     )
 
 
-def test_a_record_that_was_loaded_as_recorded_stays_so(connection: Connection) -> None:
+def test_a_record_that_was_loaded_as_recorded_is_not_moved_later(connection: Connection) -> None:
     as_recorded = living.prepare(connection, NOW, as_recorded=True)
     record(connection, as_recorded.messages)
     later = living.prepare(connection, NOW, as_recorded=False)

@@ -82,7 +82,7 @@ def assert_failed(answer: subprocess.CompletedProcess[str], *words: str) -> None
 
 
 def assert_page_and_schedule(stack: Stack) -> None:
-    """Assert that the page can be opened, and the batch job's schedule be changed."""
+    """Assert that `open` and `schedule` work on the running stack."""
     assert "#sign-in=" in stack.run("open", "--user", "u").stdout
     assert "ENABLED" in stack.run("schedule", "list").stdout
     assert "is paused." in stack.run("schedule", "pause").stdout

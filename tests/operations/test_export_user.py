@@ -96,7 +96,7 @@ def test_a_table_has_the_numbers_of_the_api(
     assert rows == [{k: "" if v is None else _text(v) for k, v in row.items()} for row in expected]
 
 
-def test_the_retention_has_the_numbers_of_the_api(
+def test_the_exported_retention_has_the_numbers_of_the_api(
     operator: Operator, populated: Connection, exports: Path
 ) -> None:
     rows = list_rows(export_files(operator, exports), "retention.csv")
@@ -130,7 +130,7 @@ def test_the_summary_and_the_streak_have_the_numbers_of_the_api(
     assert [streak["longest"], streak["longest_start"]] == [*expected["streak"].values()]
 
 
-def test_the_rest_days_and_the_goals_are_those_of_the_learner(
+def test_the_exported_rest_days_and_goals_are_those_of_the_learner(
     operator: Operator, populated: Connection, exports: Path
 ) -> None:
     stage.append(populated, sample_events.choices("ann"))

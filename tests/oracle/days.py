@@ -132,7 +132,7 @@ def daily_stats(world: World, user_id: str) -> dict[date, Row]:
 
 @defines_by_learner("daily_stats")
 def daily_rows(world: World, user_id: str) -> dict[date, Row]:
-    """Return the rows of the table, which also has a sum that no day's row shows."""
+    """Return the table's rows, which also have a sum that `dailyStats` does not return."""
     answers = world.answers(user_id)
     return {
         d: {**row, "capped_ms": capped_ms([e for e in answers if day(world, e) == d])}

@@ -18,7 +18,7 @@ def sums(world: World, learners: Iterable[str]) -> dict[str, Row]:
 def _sum(rows: list[Row]) -> Row:
     answers = sum(row["answers"] for row in rows)
     correct = sum(row["correct_answers"] for row in rows)
-    # A mean times its count is the sum again: whole milliseconds, so rounding is exact.
+    # The mean times the count is the sum. The sum is in whole milliseconds, so rounding is exact.
     response_ms = sum(round((row["average_response_ms"] or 0) * row["answers"]) for row in rows)
     return {
         "learners": sum(1 for row in rows if row["answers"]),
@@ -57,7 +57,7 @@ def difficulties(
     level: str | None = None,
     domain: str | None = None,
 ) -> list[Row]:
-    """Return the items with so many learners and answers, the lowest accuracy first."""
+    """Return the items with at least so many learners and answers, the lowest accuracy first."""
     described = descriptions(world)
     listed = []
     for item, row in sums(world, of).items():

@@ -61,7 +61,7 @@ def _review(latest: Event | None) -> Row:
 
 
 def _recall(latest: Event, now: datetime) -> float | None:
-    """Return 0.9 to the power of the intervals since the review, counted in whole hours."""
+    """Return 0.9 to the power of (whole hours since the review / hours of the interval)."""
     interval_hours = 24 * latest.data["new_interval"]
     if interval_hours == 0:
         return None

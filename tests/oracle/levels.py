@@ -29,7 +29,7 @@ def level_stats(world: World, user_id: str) -> dict[str, Row]:
 
 
 def forecast(today: date, catalogue_items: int, mastered: int, recent: int) -> Row:
-    """Return the forecast of a level from its numbers of items; `recent` of them in 28 days."""
+    """Return the forecast of a level; `recent` of its items were mastered in the last 28 days."""
     goal = math.ceil(Fraction(4, 5) * catalogue_items)
     reached = catalogue_items > 0 and mastered >= goal
     days = math.ceil(Fraction((goal - mastered) * 28, recent)) if recent >= 10 else None
@@ -43,7 +43,7 @@ def forecast(today: date, catalogue_items: int, mastered: int, recent: int) -> R
 
 @defines_by_learner("mastery_days")
 def mastery_days(world: World, user_id: str) -> dict[str, Row]:
-    """Return the number of items that `_mastered` has for each level and day."""
+    """Return the number of items that were mastered, by level and day."""
     days = [f"{level} {d}" for level in LEVELS for d in _mastered(world, user_id, level).values()]
     return {key: {"items": days.count(key)} for key in days}
 

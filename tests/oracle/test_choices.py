@@ -26,8 +26,8 @@ def streak(study: Days, rest: Days, today: int) -> oracle.Row:
         ([1, 2], [3, 4], 6, 0, (2, 1, 2)),
         ([1, 2], [5, 4, 3], 6, 0, (2, 1, 2)),  # the third date of a week has no effect
         ([5, 10], [6, 7, 8, 9], 10, 2, (2, 5, 10)),
-        ([1, 2, 4, 6], [2, 3, 5], 6, 1, (3, 1, 4)),  # the study day uses up one of the two
-        ([1, 3, 8, 9], [2], 20, 0, (2, 1, 3)),  # of equally long runs, the earliest
+        ([1, 2, 4, 6], [2, 3, 5], 6, 1, (3, 1, 4)),  # the rest days are 2 and 3, not 5
+        ([1, 3, 8, 9], [2], 20, 0, (2, 1, 3)),  # the earliest of equally long runs
         ([1, 8, 9, 12], [2, 3, 10, 11], 12, 3, (3, 8, 12)),
         ([4], [2], 3, 1, (1, 4, 4)),
         ([], [1], 1, 0, (0, None, None)),

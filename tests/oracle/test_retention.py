@@ -40,7 +40,7 @@ def test_only_the_first_answer_after_a_review_on_a_later_day_is_a_test() -> None
     )
 
 
-def test_a_review_at_the_time_of_an_answer_is_the_outcome_of_the_answer() -> None:
+def test_a_review_at_the_time_of_an_answer_comes_after_the_answer() -> None:
     log = (
         review("2024-03-01", 3, n=1),
         review("2024-03-02", 30, n=2),
@@ -65,7 +65,7 @@ def test_each_day_is_in_the_zone_in_force_at_its_time() -> None:
     assert count_tests(event("UserCreated", "2024-01-01"), flight_west, *log) == {}
 
 
-def test_periods_are_whole_and_only_those_with_a_test() -> None:
+def test_only_periods_with_a_test_are_returned_and_each_is_whole() -> None:
     seen = world(
         *(review("2024-02-28", 3, f"i{n}") for n in range(3)),
         answer("2024-02-29", "i0"),

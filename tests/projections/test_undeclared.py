@@ -53,7 +53,7 @@ def test_an_event_that_its_declaration_rejects_makes_no_learner_known(
     assert whole_folds.find_differences(connection) == []
 
 
-def test_an_event_that_its_declaration_rejects_does_not_move_last_updated(
+def test_an_event_that_its_declaration_rejects_does_not_change_last_updated(
     connection: Connection,
 ) -> None:
     sample_events.record_lessons(connection, "ann", lessons=1)
@@ -102,7 +102,7 @@ def test_an_event_whose_metadata_names_the_learner_is_folded(connection: Connect
 
 
 def start(user: str) -> sample_events.Envelope:
-    """Return the start of the learner's session, whose id is "ann's" or the like."""
+    """Return the start of a session of the user, whose id is, for example, "ann's"."""
     data = {"session_id": f"{user}'s", "user_id": user, "item_count": 1}
     return sample_events.envelope("SessionStarted", data, at=sample_events.BEGIN)
 

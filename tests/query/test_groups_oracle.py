@@ -1,4 +1,4 @@
-"""What teachers read about groups and items equals the oracle's results."""
+"""The API's groups, members and item difficulties equal the oracle's results."""
 
 import random
 from datetime import UTC, datetime, timedelta

@@ -90,7 +90,7 @@ def test_the_forecast_of_a_level_is_computed_in_integers(
     counts: tuple[int, int],
     recent: list[tuple[int, int]],
 ) -> None:
-    """`counts` are items of the level, in the catalogue and mastered; `recent` days ago, items."""
+    """`counts`: the level's items and the mastered ones; `recent`: days ago, and items mastered."""
     connection.run(rows_by_hand.blocks()["empty levels"])
     level = {"kind": "level", "name": "B1"}
     share = {**level, "user_id": "ann", "mastered_in_catalogue": counts[1]}

@@ -262,7 +262,7 @@ def test_the_command_says_how_to_install_beam(
         beam.check_environment()
 
 
-def test_the_last_words_of_a_killed_pipeline_are_reported(
+def test_the_last_output_of_a_killed_pipeline_is_reported(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(beam, "_ENVIRONMENT", tmp_path)

@@ -32,8 +32,8 @@ class Fake:
     )
     work: Callable[[dict[str, str]], None] = lambda _: None  # Argument: the template's parameters.
     failures: list[tuple[int, str]] = field(default_factory=list)  # statuses and messages
-    lost_responses: int = 0  # the number of launches that succeed, but get a 503
-    cut_responses: int = 0  # the number of next responses whose bodies end too early
+    lost_responses: int = 0  # how many launches succeed although the response is a 503
+    cut_responses: int = 0  # how many of the next responses have a body that ends early
     messages: list[str] = field(default_factory=list)  # errors of the job
     requests: list[str] = field(default_factory=list)
 

@@ -160,7 +160,7 @@ def test_the_service_agent_of_pubsub_is_created_before_it_gets_roles(
 
 
 def test_the_account_of_bigquerys_connection_is_created_before_it_gets_roles(order: Order) -> None:
-    """Google creates the account later than the connection; the builds last long enough."""
+    """Google creates the account some time after the connection; the builds take longer."""
     for name in ("connection", "connection_list"):
         before = order.before(f"google_storage_bucket_iam_member.{name}")
         assert {"google_bigquery_connection.archive", "terraform_data.image"} <= before

@@ -34,7 +34,7 @@ def test_every_planned_setting_is_valid(deployment: Deployment) -> None:
         settings.read({name: planned[name] for name in planned.keys() - FRAMEWORK} | redis)
 
 
-def test_all_that_create_an_archive_have_the_same_number_of_buckets(
+def test_every_program_that_creates_an_archive_has_the_same_number_of_buckets(
     environments: Environments,
 ) -> None:
     for name, buckets in (("dev", "16"), ("prod", "256")):

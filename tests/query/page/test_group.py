@@ -75,7 +75,7 @@ def test_a_teacher_lands_on_the_group_with_those_at_risk_first(visit: Visits, de
     expect(page.get_by_text("This group has no members now.")).to_be_visible()
 
 
-def test_a_teacher_opens_a_member_but_nobody_who_left(visit: Visits, demo: Stack) -> None:
+def test_a_teacher_can_open_a_member_but_not_a_former_member(visit: Visits, demo: Stack) -> None:
     group = found_group(demo)
     visitor = visit()
     wait_for_group(visitor, group, members=3, answers=47)

@@ -88,7 +88,7 @@ def test_a_view_has_no_accessibility_violations(
     ("screen", "at"),
     [(WIDE, "#/"), (PHONE, "#/"), (PHONE, "#/items"), (PHONE, "#/group"), (PHONE, ADMINISTRATION)],
 )
-def test_each_text_can_be_translated_and_a_third_longer(
+def test_each_text_can_be_translated_and_can_be_a_third_longer(
     visit: Visits, screen: dict[str, Any], at: str
 ) -> None:
     visitor = visit(**screen)

@@ -132,7 +132,9 @@ def test_the_next_due_day_is_a_weekday_only_within_six_days(evaluate: Evaluate) 
     assert [tile.endswith(end) for tile, end in zip(tiles, expected, strict=True)] == [True] * 3
 
 
-def test_everything_is_counted_only_if_the_levels_are(evaluate: Evaluate) -> None:
+def test_the_footer_says_that_all_is_counted_only_if_the_levels_are_counted(
+    evaluate: Evaluate,
+) -> None:
     texts = evaluate(
         """
         const { freshness } = await import('./page/freshness.js');
