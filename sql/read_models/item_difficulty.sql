@@ -123,17 +123,7 @@ WITH sums AS (
 listed AS (
     SELECT s.*
     FROM sums s
-    WHERE CASE
-            WHEN CAST(:level AS text) IS NULL THEN TRUE   -- without this filter, the catalogue is not read
-            ELSE :level = coalesce((SELECT i.level FROM items i WHERE i.item_id = s.item_id), 'UNKNOWN')
-          END
-      AND CASE
-            WHEN CAST(:domain AS text) IS NULL THEN TRUE
-            WHEN :domain = 'UNKNOWN' THEN NOT EXISTS (
-                SELECT 1 FROM items i WHERE i.item_id = s.item_id AND cardinality(i.domains) > 0)
-            ELSE EXISTS (
-                SELECT 1 FROM items i WHERE i.item_id = s.item_id AND :domain = ANY (i.domains))
-          END
+    WHERE {read_models/items level_and_domain}
 ),
 page AS (
     SELECT *

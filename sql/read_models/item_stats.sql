@@ -351,18 +351,7 @@ listed AS (
             WHEN 'LEECH' THEN s.lapses >= 4
             ELSE TRUE
           END
-      AND CASE
-            WHEN CAST(:level AS text) IS NULL THEN TRUE   -- without this filter, the catalogue is not read
-            ELSE :level = coalesce(
-                (SELECT i.level FROM items i WHERE i.item_id = s.item_id), 'UNKNOWN')
-          END
-      AND CASE
-            WHEN CAST(:domain AS text) IS NULL THEN TRUE
-            WHEN :domain = 'UNKNOWN' THEN NOT EXISTS (
-                SELECT 1 FROM items i WHERE i.item_id = s.item_id AND cardinality(i.domains) > 0)
-            ELSE EXISTS (
-                SELECT 1 FROM items i WHERE i.item_id = s.item_id AND :domain = ANY (i.domains))
-          END
+      AND {read_models/items level_and_domain}
       AND CASE
             WHEN CAST(:search AS text) = '' THEN TRUE
             ELSE EXISTS (

@@ -108,3 +108,17 @@ FROM items
 SELECT item_id, headword, level, array_to_string(domains, '') AS domains, described_at, described_id, decided_at,
     decided_id, in_catalogue, language
 FROM items
+
+-- level_and_domain --
+-- Whether the item of a row s passes the filters by level and domain. An item without a level or without a domain
+-- passes the filter UNKNOWN. Without a filter, the catalogue is not read.
+CASE
+    WHEN CAST(:level AS text) IS NULL THEN TRUE
+    ELSE :level = coalesce((SELECT i.level FROM items i WHERE i.item_id = s.item_id), 'UNKNOWN')
+END
+AND CASE
+    WHEN CAST(:domain AS text) IS NULL THEN TRUE
+    WHEN :domain = 'UNKNOWN' THEN NOT EXISTS (
+        SELECT 1 FROM items i WHERE i.item_id = s.item_id AND cardinality(i.domains) > 0)
+    ELSE EXISTS (SELECT 1 FROM items i WHERE i.item_id = s.item_id AND :domain = ANY (i.domains))
+END
