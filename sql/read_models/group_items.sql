@@ -37,10 +37,7 @@ ON CONFLICT (group_id, item_id, shard) DO UPDATE SET
 -- subtract --
 -- Subtract the item_stats of the learners in `leaving`. Delete a row to which no other member contributes.
 , gone AS MATERIALIZED (
-    SELECT l.group_id, s.item_id, event_store.shard_of('learner-' || s.user_id) AS shard,
-        count(*) FILTER (WHERE s.answers > 0) AS learners, sum(s.answers)::bigint AS answers,
-        sum(s.correct_answers)::bigint AS correct_answers, sum(s.response_ms)::bigint AS response_ms,
-        sum(s.lapses)::bigint AS lapses
+    SELECT l.group_id, {read_models/item_difficulty share}
     FROM leaving l
     CROSS JOIN LATERAL (SELECT * FROM item_stats i WHERE i.user_id = l.user_id OFFSET 0) s
     GROUP BY 1, 2, 3
@@ -87,8 +84,7 @@ WITH leaving AS (
 -- fill --
 -- Compute every row from item_stats. A rebuild from the archive loads item_stats first, in any order of learners.
 INSERT INTO group_items (group_id, item_id, shard, learners, answers, correct_answers, response_ms, lapses)
-SELECT m.group_id, s.item_id, event_store.shard_of('learner-' || s.user_id),
-    count(*) FILTER (WHERE s.answers > 0), sum(s.answers), sum(s.correct_answers), sum(s.response_ms), sum(s.lapses)
+SELECT m.group_id, {read_models/item_difficulty share}
 FROM group_members m
 JOIN item_stats s ON s.user_id = m.user_id
 WHERE m.is_member
