@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from progress.query.read_models import groups
 from progress.query.read_models.group_rows import ItemDifficulty, LearnerOrder
-from progress.query.read_models.rows import CefrLevel, Domain, ItemKey
+from progress.query.read_models.pages import ItemKey
+from progress.query.read_models.rows import CefrLevel, Domain
 from tests import oracle
 from tests.support import model_rows
 from tests.support.disturbances import Disturbance
@@ -129,11 +130,11 @@ def list_learners(fetch: QueryClient, group: str, order: LearnerOrder) -> list[A
                 fetch.queries.reader, group, order_by=order, first=2, after=after, at=NOW
             )
         )
-        found += [plain(learner) for _, learner in page.learners]
+        found += [plain(learner) for _, learner in page.items]
         if not page.has_next:
             assert page.total_count == len(found)
             return found
-        after = page.learners[-1][0]
+        after = page.items[-1][0]
 
 
 def list_items(

@@ -27,7 +27,7 @@ async def dead_letters(
         first=arguments.parse_page_size(first),
         after=pagination.decode_letter_cursor(pagination.text_or_none(after)),
     )
-    entries = ((pagination.encode_letter_cursor(key), letter) for key, letter in page.letters)
+    entries = ((pagination.encode_letter_cursor(key), letter) for key, letter in page.items)
     return pagination.build_page(entries, has_next=page.has_next, total=page.total_count)
 
 

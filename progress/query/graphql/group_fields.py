@@ -53,7 +53,7 @@ async def learners(
         at=info.context.at,
     )
     entries = (
-        (pagination.encode_learner_cursor(order, key), learner) for key, learner in page.learners
+        (pagination.encode_learner_cursor(order, key), learner) for key, learner in page.items
     )
     return pagination.build_page(entries, has_next=page.has_next, total=page.total_count)
 

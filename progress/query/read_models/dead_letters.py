@@ -1,12 +1,15 @@
 """The open and the replayed dead letters, as the query API reads them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
+from typing import Any
 
 import msgspec
 
 from progress.event_store import dead_letter_record
 from progress.event_store.dead_letter_record import DeadLetter, DeadLetterKind
+from progress.query.read_models import pages
+from progress.query.read_models.pages import Page
 from progress.query.read_models.reader import Reader
 
 _FILE = "event_store/dead_letters"
@@ -20,37 +23,29 @@ class LetterKey(msgspec.Struct, frozen=True):
     letter_id: int
 
 
-class LetterPage(msgspec.Struct, frozen=True):
-    """A page of the list, and the number of dead letters in the whole list."""
-
-    letters: list[tuple[LetterKey, DeadLetter]]
-    has_next: bool
-    total_count: int
-
-
 async def get_dead_letters(
     reader: Reader,
     *,
     first: int,
     kind: DeadLetterKind | None = None,
     after: LetterKey | None = None,
-) -> LetterPage:
+) -> Page[tuple[LetterKey, DeadLetter]]:
     """Return `first` dead letters after a key: open ones, newest first, then replayed ones."""
-    rows = await reader.fetch(
+    return await pages.read_page(
+        reader,
         _FILE,
         "page",
+        _with_key,
+        id_column="letter_id",
         kind=kind,
-        first=first + 1,
+        first=first,
         after_replayed=after.is_replayed if after else None,
         after_at=after.received_at if after else None,
         after_id=after.letter_id if after else None,
     )
-    total = rows[0]["total_count"]
-    letters = [_with_key(dict(row)) for row in rows if row["letter_id"] is not None]
-    return LetterPage(letters[:first], has_next=len(letters) > first, total_count=total)
 
 
-def _with_key(row: dict[str, object]) -> tuple[LetterKey, DeadLetter]:
+def _with_key(row: Mapping[str, Any]) -> tuple[LetterKey, DeadLetter]:
     letter = dead_letter_record.from_row(row)
     is_replayed = letter.replayed_at is not None
     return LetterKey(is_replayed, letter.received_at, letter.letter_id), letter

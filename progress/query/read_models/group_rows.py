@@ -39,21 +39,6 @@ class Learner(msgspec.Struct, frozen=True):
     at_risk: bool
 
 
-class LearnerKey(msgspec.Struct, frozen=True):
-    """The position of a member in an ordered list; `rank` ascends."""
-
-    rank: float
-    user_id: str
-
-
-class LearnerPage(msgspec.Struct, frozen=True):
-    """A page of a list: members with their keys, and the number of members of the group."""
-
-    learners: list[tuple[LearnerKey, Learner]]
-    has_next: bool
-    total_count: int
-
-
 class ItemDifficulty(msgspec.Struct, frozen=True):
     """The answers of several learners to an item."""
 
@@ -65,11 +50,3 @@ class ItemDifficulty(msgspec.Struct, frozen=True):
     accuracy_rate: float
     average_response_ms: float
     lapses: int
-
-
-class DifficultyPage(msgspec.Struct, frozen=True):
-    """A page of a list: items, and the number of items in the whole list."""
-
-    items: list[ItemDifficulty]
-    has_next: bool
-    total_count: int

@@ -5,17 +5,11 @@ from datetime import datetime
 
 from msgspec import convert
 
-from progress.query.read_models.group_rows import (
-    DifficultyPage,
-    Group,
-    ItemDifficulty,
-    Learner,
-    LearnerKey,
-    LearnerOrder,
-    LearnerPage,
-)
+from progress.query.read_models import pages
+from progress.query.read_models.group_rows import Group, ItemDifficulty, Learner, LearnerOrder
+from progress.query.read_models.pages import ItemKey, LearnerKey, Page
 from progress.query.read_models.reader import Reader
-from progress.query.read_models.rows import CefrLevel, Domain, ItemKey
+from progress.query.read_models.rows import CefrLevel, Domain
 
 
 async def is_member(reader: Reader, user_id: str, groups: Sequence[str]) -> bool:
@@ -48,27 +42,21 @@ async def get_learners(
     first: int,
     after: LearnerKey | None = None,
     at: datetime,
-) -> LearnerPage:
+) -> Page[tuple[LearnerKey, Learner]]:
     """Return `first` of the group's members, starting after a key."""
-    rows = await reader.fetch(
+    return await pages.read_page(
+        reader,
         "read_models/group_members",
         "learners",
+        lambda row: (LearnerKey(row["sort_key"], row["user_id"]), convert(row, Learner)),
+        id_column="user_id",
         group_id=group_id,
         order_by=order_by,
         after_key=after.rank if after else None,
         after_user=after.user_id if after else None,
-        first=first + 1,
+        first=first,
         now=at,
     )
-    total = rows[0]["total_count"]
-    learners = [_entry(dict(row)) for row in rows if row["user_id"] is not None]
-    return LearnerPage(learners[:first], has_next=len(learners) > first, total_count=total)
-
-
-def _entry(row: dict[str, object]) -> tuple[LearnerKey, Learner]:
-    del row["total_count"]
-    learner = convert({name: row[name] for name in Learner.__struct_fields__}, Learner)
-    return convert({"rank": row["sort_key"], "user_id": row["user_id"]}, LearnerKey), learner
 
 
 async def get_hardest_items(reader: Reader, group_id: str, first: int) -> list[ItemDifficulty]:
@@ -84,21 +72,17 @@ async def get_item_difficulty(
     domain: Domain | None,
     first: int,
     after: ItemKey | None = None,
-) -> DifficultyPage:
+) -> Page[ItemDifficulty]:
     """Return `first` of the items that 5 learners have answered, starting after a key."""
-    rows = await reader.fetch(
+    return await pages.read_page(
+        reader,
         "read_models/item_difficulty",
         "list",
+        lambda row: convert(row, ItemDifficulty),
+        id_column="item_id",
         level=level,
         domain=domain,
         after_rate=after.rank if after else None,
         after_item=after.item_id if after else None,
-        first=first + 1,
+        first=first,
     )
-    total = rows[0]["total_count"]
-    items = [
-        convert({name: row[name] for name in ItemDifficulty.__struct_fields__}, ItemDifficulty)
-        for row in rows
-        if row["item_id"] is not None
-    ]
-    return DifficultyPage(items[:first], has_next=len(items) > first, total_count=total)

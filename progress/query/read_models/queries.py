@@ -12,7 +12,8 @@ from typing import TypeVar
 from msgspec import convert
 
 from progress.errors import ProjectionError
-from progress.query.read_models import row_queries
+from progress.query.read_models import pages, row_queries
+from progress.query.read_models.pages import ItemKey, Page
 from progress.query.read_models.reader import Reader
 from progress.query.read_models.row_queries import RowQuery
 from progress.query.read_models.rows import (
@@ -24,9 +25,7 @@ from progress.query.read_models.rows import (
     ItemDay,
     ItemFilter,
     ItemHistory,
-    ItemKey,
     ItemOrder,
-    ItemPage,
     ItemReview,
     ItemStats,
     LevelStats,
@@ -121,14 +120,17 @@ class Queries:
         search: str = "",
         after: ItemKey | None = None,
         at: datetime | None = None,
-    ) -> ItemPage:
+    ) -> Page[tuple[ItemKey, ItemStats]]:
         """Return `first` of the items that the learner has studied, starting after a key.
 
         `search` is a part of the headword; ASCII letters match in any case.
         """
-        rows = await self.reader.fetch(
+        return await pages.read_page(
+            self.reader,
             "read_models/item_stats",
             "list",
+            lambda row: (ItemKey(row["sort_key"], row["item_id"]), convert(row, ItemStats)),
+            id_column="item_id",
             user_id=user_id,
             filter=filter,
             order_by=order_by,
@@ -137,13 +139,10 @@ class Queries:
             search=search,
             after_item=after.item_id if after else None,
             after_key=after.rank if after else None,
-            first=first + 1,
+            first=first,
             now=_or_now(at),
             days=1,  # of the forecast, for the filter DUE
         )
-        total = rows[0]["total_count"]
-        items = [_list_entry(dict(row)) for row in rows if row["item_id"] is not None]
-        return ItemPage(items[:first], has_next=len(items) > first, total_count=total)
 
     async def get_item(
         self, user_id: str, item_id: str, *, at: datetime | None = None
@@ -231,12 +230,6 @@ class Queries:
             first=first,
         )
         return [RecordedEvent(**dict(row) | {"event_id": str(row["event_id"])}) for row in rows]
-
-
-def _list_entry(row: dict[str, object]) -> tuple[ItemKey, ItemStats]:
-    del row["total_count"]
-    key = ItemKey(row.pop("sort_key"), row["item_id"])  # type: ignore[arg-type] # the block's types
-    return key, convert(row, ItemStats)
 
 
 def _first(records: Sequence[_T]) -> _T | None:

@@ -161,21 +161,6 @@ class ItemHistory(msgspec.Struct, frozen=True):
     days: list[ItemDay]
 
 
-class ItemKey(msgspec.Struct, frozen=True):
-    """The position of an item in an ordered list; `rank` ascends, None is last."""
-
-    rank: float | None
-    item_id: str
-
-
-class ItemPage(msgspec.Struct, frozen=True):
-    """A page of a list: items with their keys, and the number of items in the whole list."""
-
-    items: list[tuple[ItemKey, ItemStats]]
-    has_next: bool
-    total_count: int
-
-
 class _Share(msgspec.Struct, frozen=True, kw_only=True):
     items_studied: int
     answers: int
