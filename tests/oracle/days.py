@@ -47,8 +47,12 @@ def day_of(world: World, user_id: str, moment: datetime) -> date:
 
 def last_days(world: World, user_id: str, count: int) -> set[date]:
     """Return the last `count` local days: today and the days before it."""
-    today = day_of(world, user_id, world.now)
-    return {today - timedelta(days=n) for n in range(count)}
+    return _days_until(day_of(world, user_id, world.now), count)
+
+
+@functools.cache
+def _days_until(last: date, count: int) -> set[date]:
+    return {last - timedelta(days=n) for n in range(count)}
 
 
 def day(world: World, event: Event) -> date:

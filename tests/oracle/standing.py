@@ -1,6 +1,7 @@
 """The streak, user_progress, the due forecast and the workload."""
 
 import math
+from collections.abc import Iterable
 from datetime import date, timedelta
 from fractions import Fraction
 from typing import NamedTuple
@@ -34,9 +35,9 @@ def rest_days(world: World, user_id: str) -> dict[date, Row]:
     return {taken: {} for dates in weeks.values() for taken in sorted(dates)[:2]}
 
 
-def days_between(first: date, last: date) -> set[date]:
-    """Return the days after `first` and before `last`."""
-    return {first + n * DAY for n in range(1, (last - first).days)}
+def only_rest_between(first: date, last: date, resting: Iterable[date]) -> bool:
+    """Return whether each day after `first` and before `last` is a rest day; also if none is."""
+    return sum(first < day < last for day in resting) >= (last - first).days - 1
 
 
 def runs(world: World, user_id: str) -> list[Run]:
@@ -44,7 +45,7 @@ def runs(world: World, user_id: str) -> list[Run]:
     resting = rest_days(world, user_id).keys()
     found: list[Run] = []
     for studied in sorted(study_days(world, user_id)):
-        if found and days_between(found[-1].ends, studied) <= resting:
+        if found and only_rest_between(found[-1].ends, studied, resting):
             found[-1] = Run(found[-1].starts, studied, found[-1].study_days + 1)
         else:
             found.append(Run(studied, studied, 1))
@@ -64,7 +65,7 @@ def streak(world: World, user_id: str) -> Row:
     resting = rest_days(world, user_id).keys()
     # On a tie max() returns the first run, which is the earliest.
     longest = max(all_runs, key=lambda run: run.study_days, default=None)
-    qualifying = [run for run in all_runs if days_between(run.ends, today) <= resting]
+    qualifying = [run for run in all_runs if only_rest_between(run.ends, today, resting)]
     current = qualifying[-1].study_days if qualifying else 0
     active = bool(qualifying) and qualifying[-1].ends >= today
     return {
