@@ -413,9 +413,10 @@ LEFT JOIN counted c ON c.day = today.day + n
 ORDER BY today.day + n;
 
 -- workload --
--- The items of today's row of the forecast, and how long they take at the pace of the last 28 local days.
+-- The items of today's row of the forecast, and how long they take at the pace of the last 28 local days. If only the
+-- pace is selected, PostgreSQL does not count the items.
 {read_models/item_stats due_items},
-counted AS (
+counted AS MATERIALIZED (
     SELECT count(*) AS due, count(*) FILTER (WHERE f.is_overdue) AS overdue
     FROM falling f
     WHERE f.day = (SELECT day FROM today)
@@ -427,10 +428,9 @@ answered AS (
       AND d.day BETWEEN (SELECT day FROM today) - 27 AND (SELECT day FROM today)
 )
 SELECT
-    c.due,
-    c.overdue,
+    (SELECT due FROM counted)     AS due,
+    (SELECT overdue FROM counted) AS overdue,
     CAST(a.capped_ms AS double precision) / nullif(a.answers * 1000, 0) AS seconds_per_answer,
     CASE WHEN a.answers > 0
-         THEN (c.due * a.capped_ms + a.answers * 60000 - 1) / (a.answers * 60000) END AS minutes
-FROM counted c
-CROSS JOIN answered a;
+         THEN ((SELECT due FROM counted) * a.capped_ms + a.answers * 60000 - 1) / (a.answers * 60000) END AS minutes
+FROM answered a;

@@ -29,7 +29,7 @@ export const QUERY = `query Page($user: ID, $from: Date!, $to: Date!) {
   }
   hours: hourlyStats(userId: $user) { hour answers correctAnswers accuracyRate }
   due: dueForecast(userId: $user, days: 29) { date items overdue }
-  workload(userId: $user) { minutes }
+  workload(userId: $user) { secondsPerAnswer }
   projections: projectionStatus { name eventsBehind secondsBehind status updatedAt }
 }`;
 export const EARLIER_QUERY = `query Earlier($user: ID, $from: Date!, $to: Date!) {

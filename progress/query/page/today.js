@@ -73,9 +73,14 @@ function nextNotes({ day: today, due, workload, isOwn }) {
   const link = isOwn && appLink(items);
   if (!items) return [mark('good', t('next.caughtUp')), note(nextDue(later, dayAfter(today, 6))), link];
   const split = t('next.split', { today: items - overdue, overdue });
-  const time = workload?.minutes && about(workload.minutes);
+  const pace = workload?.secondsPerAnswer;
+  const time = pace && about(toMinutes(items * pace));
   return [note(time ? t('next.splitAndTime', { split, time }) : split), link];
 }
+
+// The field `minutes` of the workload has the same value, but to compute it, the server counts the due items again.
+// The product is rounded, so a whole number of minutes may come out slightly larger.
+const toMinutes = (seconds) => Math.ceil(seconds / 60 - 1e-9);
 
 const about = (count) =>
   (count < 60 ? t('next.minutes', { count }) : t('next.hours', { time: minutes(count) }));

@@ -132,6 +132,30 @@ def test_the_next_due_day_is_a_weekday_only_within_six_days(evaluate: Evaluate) 
     assert [tile.endswith(end) for tile, end in zip(tiles, expected, strict=True)] == [True] * 3
 
 
+def test_the_time_of_the_due_items_equals_the_minutes_of_the_workload(evaluate: Evaluate) -> None:
+    # A whole number of minutes, a millisecond less, and a millisecond more.
+    cases = [
+        (due, answers, minutes * answers * 60_000 // due + change)
+        for due in (7, 19, 999)
+        for answers in (due, 13 * due, 700 * due)
+        for minutes in (1, 7, 15, 58)
+        for change in (-1, 0, 1)
+    ]
+    times = evaluate(
+        """
+        const { today } = await import('./page/today.js');
+        const cases = JSON.parse(process.env.CASES);
+        print(cases.map(([items, answers, ms]) => today({
+          day: dayIn(0), streak: {}, days: new Map(), due: [{ date: dayIn(0), items }],
+          workload: { secondsPerAnswer: ms / (answers * 1000) },
+        }).textContent.match(/about ([0-9]+) minutes?$/)[1]));
+        """,
+        CASES=json.dumps(cases),
+    )
+    expected = [-(-due * ms // (answers * 60_000)) for due, answers, ms in cases]
+    assert [int(time) for time in times] == expected
+
+
 def test_the_footer_says_that_all_is_counted_only_if_the_levels_are_counted(
     evaluate: Evaluate,
 ) -> None:
