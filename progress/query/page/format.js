@@ -8,8 +8,11 @@ const percents = new Intl.NumberFormat(language, { style: 'percent' });
 const decimals = new Intl.NumberFormat(language, { minimumFractionDigits: 1, maximumFractionDigits: 1 });
 const tenths = new Intl.NumberFormat(language, { style: 'percent', maximumFractionDigits: 1 });
 const relative = new Intl.RelativeTimeFormat(language);
-const duration = (unit) =>
-  new Intl.NumberFormat(language, { style: 'unit', unit, unitDisplay: language === 'ja' ? 'short' : 'narrow' });
+const duration = (unit) => {
+  const unitDisplay = language === 'ja' ? 'short' : 'narrow';
+  const units = new Intl.NumberFormat(language, { style: 'unit', unit, unitDisplay });
+  return (value) => units.format(value).replace(' ', ''); // Japanese has no space there
+};
 const hours = duration('hour');
 const minute = duration('minute');
 const second = duration('second');
@@ -51,12 +54,12 @@ export const rounded = (value, steps) =>
 /** Study time in hours and minutes. */
 export function minutes(value) {
   const whole = Math.floor(value / 60);
-  const rest = minute.format(value % 60);
-  return whole ? `${hours.format(whole)} ${rest}` : rest;
+  const rest = minute(value % 60);
+  return whole ? `${hours(whole)} ${rest}` : rest;
 }
 
 /** Seconds; below ten with one decimal. */
-export const seconds = (value) => second.format(value < 10 ? Math.round(10 * value) / 10 : Math.round(value));
+export const seconds = (value) => second(value < 10 ? Math.round(10 * value) / 10 : Math.round(value));
 
 // A day is text as in the API, 2024-03-29, and independent of the browser's time zone.
 
