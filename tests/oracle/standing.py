@@ -36,7 +36,7 @@ def rest_days(world: World, user_id: str) -> dict[date, Row]:
 
 
 def only_rest_between(first: date, last: date, resting: Iterable[date]) -> bool:
-    """Return whether each day after `first` and before `last` is a rest day; also if none is."""
+    """Return whether each day between `first` and `last` is a rest day; True without such days."""
     return sum(first < day < last for day in resting) >= (last - first).days - 1
 
 
