@@ -186,6 +186,26 @@ class Visit:
         ]
 
 
+def section(page: Page, name: str) -> str:
+    """Return the text of the section with this heading."""
+    return page.get_by_role("region", name=name).inner_text()
+
+
+def selected_day(page: Page) -> str:
+    """Return the only day in the grid that Tab reaches."""
+    (day,) = page.eval_on_selector_all(
+        "[data-day][tabindex='0']", "cells => cells.map(cell => cell.dataset.day)"
+    )
+    return str(day)
+
+
+def create_learner(stack: Stack) -> str:
+    """Create a learner who finished a session ten minutes ago; return their id."""
+    user = f"page-{uuid.uuid4()}"
+    stack.publish(*lesson(user, 3, 1, ago=timedelta(minutes=10)))
+    return user
+
+
 def encode(*envelopes: Envelope) -> list[str]:
     """Return each envelope as a line of JSON."""
     return [json.dumps(envelope, ensure_ascii=False) for envelope in envelopes]

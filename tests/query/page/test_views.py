@@ -1,0 +1,64 @@
+"""The views of the page: who may open them, and how they are reached."""
+
+import re
+from collections.abc import Callable
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.support import browser
+from tests.support.browser import Visit
+
+pytestmark = pytest.mark.timeout(180)
+
+Visits = Callable[..., Visit]
+
+
+def test_a_support_user_can_open_another_learner(visit: Visits) -> None:
+    page = visit().open("sam", "support")
+    expect(page.get_by_role("link", name="Administration")).to_have_count(0)
+    page.get_by_label("A learner’s id").fill(browser.DEMO)
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", name=f"Progress of {browser.DEMO}")).to_be_visible()
+    expect(page.get_by_role("region", name="The year")).to_contain_text("61 study days")
+    expect(page).to_have_title(f"{browser.DEMO} · Progress")
+
+
+def test_text_from_a_user_is_never_interpreted_as_html(visit: Visits) -> None:
+    bad = "<img src=x onerror=alert(1)>"
+    page = visit().open("sam", "support")
+    page.get_by_label("A learner’s id").fill(bad)
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", name=f"Progress of {bad}")).to_be_visible()
+    assert page.locator("img").count() == 0
+
+
+def test_a_malformed_url_hash_still_shows_a_view(visit: Visits) -> None:
+    page = visit().open("sam", "support")
+    for at, title in (("#/learner/%", "% · Progress"), ("#/nowhere", "Progress")):
+        page.evaluate("at => { location.hash = at }", at)
+        expect(page).to_have_title(title)
+        expect(page.get_by_role("heading", name=re.compile("Nothing|Welcome"))).to_be_visible()
+
+
+def test_a_learner_has_no_access_to_the_views_of_other_roles(visit: Visits) -> None:
+    page = visit().open()
+    views = page.get_by_role("navigation", name="Views").get_by_role("link")
+    expect(views).to_have_text(["My progress", "All items"])
+    for at in ("#/learner/somebody", "#/administration"):
+        page.evaluate("at => { location.hash = at }", at)
+        expect(page.get_by_role("heading", name="You may not see this")).to_be_visible()
+    page.get_by_role("link", name="To your own progress").click()
+    expect(page.get_by_role("region", name="Today")).to_be_visible()
+
+
+def test_the_switch_changes_the_language_until_it_is_used_again(visit: Visits) -> None:
+    page = visit().open()
+    page.get_by_label("Language").select_option("ja")
+    expect(page.get_by_role("region", name="今日")).to_be_visible()
+    page.reload()
+    expect(page.get_by_role("region", name="今日")).to_contain_text(
+        "最後に学習した日：2024年10月6日"
+    )
+    page.get_by_label("言語").select_option("en")
+    expect(page.get_by_role("region", name="Today")).to_be_visible()
