@@ -19,7 +19,7 @@ from progress.query.graphql.context import Info
 from progress.query.graphql.fields import FIELDS, Cost, declare
 from progress.query.graphql.mutations import Mutation
 from progress.query.graphql.subscriptions import Subscription
-from progress.query.read_models import rows
+from progress.query.read_models import log_records, rows
 
 __all__ = ["FIELDS", "SCHEMA"]
 
@@ -127,7 +127,7 @@ class Query:
         return pagination.build_page(entries, has_next=len(events) > size)
 
     @declare(list[types.ProjectionStatus], cost=Cost(30))
-    async def projection_status(self, info: Info) -> list[rows.ProjectionStatus]:
+    async def projection_status(self, info: Info) -> list[log_records.ProjectionStatus]:
         return await info.context.queries.get_projection_status(at=info.context.at)
 
     dead_letters = administration.dead_letters

@@ -13,7 +13,7 @@ from progress.operations import export_files
 from progress.operations import records as operations
 from progress.query.graphql import arguments, downloads
 from progress.query.graphql.context import Info
-from progress.query.read_models import group_rows, groups, rows
+from progress.query.read_models import group_rows, groups, log_records, rows
 
 _MAX_INT = 2**31 - 1
 
@@ -26,7 +26,10 @@ _DESCRIPTIONS: dict[type[msgspec.Struct], dict[str, str]] = {
         "expected_date": "When 80 % will be mastered at the pace of the last 28 days."
     },
     rows.PeriodStats: {"end": "The last day of the period."},
-    rows.RecordedEvent: {"global_position": "A 64-bit number, as text.", "data": "JSON, as text."},
+    log_records.RecordedEvent: {
+        "global_position": "A 64-bit number, as text.",
+        "data": "JSON, as text.",
+    },
 }
 
 _TYPE_DESCRIPTIONS: dict[type[msgspec.Struct], str] = {
@@ -83,7 +86,7 @@ Mastery = strawberry.enum(rows.Mastery)
 Domain = strawberry.enum(rows.Domain)
 CefrLevel = strawberry.enum(rows.CefrLevel)
 PeriodLength = strawberry.enum(rows.PeriodLength)
-LagStatus = strawberry.enum(rows.LagStatus)
+LagStatus = strawberry.enum(log_records.LagStatus)
 DeadLetterKind = strawberry.enum(dead_letters.DeadLetterKind)
 OperationKind = strawberry.enum(operations.OperationKind)
 OperationState = strawberry.enum(operations.OperationState)
@@ -114,7 +117,7 @@ UserProgress = type_of(rows.UserProgress, id_field="user_id")
 ItemStats = type_of(rows.ItemStats, id_field="item_id")
 Streak = type_of(rows.Streak)
 Goal = type_of(rows.Goal)
-RecordedEvent = type_of(rows.RecordedEvent, id_field="event_id")
+RecordedEvent = type_of(log_records.RecordedEvent, id_field="event_id")
 
 
 @strawberry.type
@@ -122,7 +125,7 @@ class ProjectionStatus:
     name: str
     events_behind: int
     seconds_behind: float
-    status: rows.LagStatus
+    status: log_records.LagStatus
     updated_at: datetime | None
 
 

@@ -13,6 +13,7 @@ from msgspec import convert
 
 from progress.errors import ProjectionError
 from progress.query.read_models import pages, row_queries
+from progress.query.read_models.log_records import ProjectionStatus, RecordedEvent
 from progress.query.read_models.pages import ItemKey, Page
 from progress.query.read_models.reader import Reader
 from progress.query.read_models.row_queries import RowQuery
@@ -30,8 +31,6 @@ from progress.query.read_models.rows import (
     ItemStats,
     LevelStats,
     PeriodStats,
-    ProjectionStatus,
-    RecordedEvent,
     Streak,
     UserProgress,
 )

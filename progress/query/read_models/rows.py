@@ -57,13 +57,6 @@ class ItemOrder(StrEnum):
     LAPSES = "LAPSES"
 
 
-class LagStatus(StrEnum):
-    """The status of a projection: NORMAL if it keeps up with the log, else CRITICAL."""
-
-    NORMAL = "NORMAL"
-    CRITICAL = "CRITICAL"
-
-
 class MasteryStats(msgspec.Struct, frozen=True):
     """Items by mastery; `unlearned` counts the catalogue's items that were never studied."""
 
@@ -268,29 +261,3 @@ class Workload(msgspec.Struct, frozen=True):
     overdue: int
     seconds_per_answer: float | None
     minutes: int | None
-
-
-class ProjectionStatus(msgspec.Struct, frozen=True):
-    """The lag of a projection behind the log."""
-
-    name: str
-    realtime: bool
-    events_behind: int
-    seconds_behind: float
-    status: LagStatus
-    updated_at: datetime | None
-
-
-class RecordedEvent(msgspec.Struct, frozen=True):
-    """A recorded event; `data` is JSON."""
-
-    event_id: str
-    stream_id: str
-    stream_version: int
-    global_position: str  # text, because some JSON parsers lose digits of a 64-bit number
-    event_type: str
-    data: str
-    correlation_id: str | None
-    causation_id: str | None
-    occurred_at: datetime
-    recorded_at: datetime
