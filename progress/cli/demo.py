@@ -23,6 +23,18 @@ from progress.local import stack
 _PLAIN = {"·": ".", "░": "-", "▒": "+", "▓": "*", "█": "#", "■": "#", "─": "-", "━": "=", "…": "~"}
 _PLAIN |= {"–": "-", "×": "x"} | dict(zip("▁▂▃▄▅▆▇", "__--==#", strict=True))
 
+Port = Annotated[
+    int | None,
+    typer.Option(min=1, max=65535, help="The page's port.", show_default=str(stack.DEFAULT_PORT)),
+]
+AsRecorded = Annotated[
+    bool, typer.Option("--as-recorded", help="Do not move the record to the present.")
+]
+Anki = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="Show your own record: an export of Anki.")
+]
+User = Annotated[str, typer.Option(help="With --anki, your id.", callback=imports.check_user)]
+
 
 def add_to(app: typer.Typer) -> None:
     """Add this command to `app`."""
@@ -30,21 +42,10 @@ def add_to(app: typer.Typer) -> None:
 
 
 def demo(
-    port: Annotated[
-        int | None,
-        typer.Option(
-            min=1, max=65535, help="The page's port.", show_default=str(stack.DEFAULT_PORT)
-        ),
-    ] = None,
-    as_recorded: Annotated[
-        bool, typer.Option("--as-recorded", help="Do not move the record to the present.")
-    ] = False,
-    anki: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Show your own record: an export of Anki.")
-    ] = None,
-    user: Annotated[
-        str, typer.Option(help="With --anki, your id.", callback=imports.check_user)
-    ] = imports.OWN_USER,
+    port: Port = None,
+    as_recorded: AsRecorded = False,
+    anki: Anki = None,
+    user: User = imports.OWN_USER,
 ) -> None:
     """Start the stack, load a real learner's 12,580 answers through Pub/Sub, and show charts."""
     if anki and as_recorded:

@@ -56,6 +56,32 @@ def _language(value: str | None) -> str | None:
     return value
 
 
+File = Annotated[
+    Path,
+    typer.Argument(
+        help="An export of Anki (.colpkg, .apkg), its collection.anki2, or a CSV file: "
+        "card_id, review_rating, review_time, review_duration (ms)."
+    ),
+]
+User = Annotated[str, typer.Option(help="The learner's id.", callback=check_user)]
+Zone = Annotated[
+    str | None,
+    typer.Option(
+        help="The learner's IANA time zone; for a collection, by default this machine's.",
+        callback=_zone,
+    ),
+]
+DayStart = Annotated[
+    int | None,
+    typer.Option(min=0, max=23, help="The hour at which days begin; by default the collection's."),
+]
+Language = Annotated[
+    str | None,
+    typer.Option(help="The language of the cards' words, such as de.", callback=_language),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="As one JSON object.")]
+
+
 def add_to(app: typer.Typer) -> None:
     """Add these commands to `app`."""
     app.add_typer(_anki, name="import")
@@ -68,33 +94,13 @@ def _group() -> None:
 
 @_anki.command()
 def anki(
-    file: Annotated[
-        Path,
-        typer.Argument(
-            help="An export of Anki (.colpkg, .apkg), its collection.anki2, or a CSV file: "
-            "card_id, review_rating, review_time, review_duration (ms)."
-        ),
-    ],
+    file: File,
     *,
-    user: Annotated[str, typer.Option(help="The learner's id.", callback=check_user)] = OWN_USER,
-    zone: Annotated[
-        str | None,
-        typer.Option(
-            help="The learner's IANA time zone; for a collection, by default this machine's.",
-            callback=_zone,
-        ),
-    ] = None,
-    day_start: Annotated[
-        int | None,
-        typer.Option(
-            min=0, max=23, help="The hour at which days begin; by default the collection's."
-        ),
-    ] = None,
-    language: Annotated[
-        str | None,
-        typer.Option(help="The language of the cards' words, such as de.", callback=_language),
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="As one JSON object.")] = False,
+    user: User = OWN_USER,
+    zone: Zone = None,
+    day_start: DayStart = None,
+    language: Language = None,
+    as_json: AsJson = False,
 ) -> None:
     """Publish a learner's answers in Anki, one message for each session.
 

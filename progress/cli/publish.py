@@ -23,6 +23,20 @@ from progress.importers.envelope_lines import Line
 
 _LISTED_LINES = 5  # at most so many further line numbers in an error
 
+File = Annotated[
+    str, typer.Argument(metavar="FILE|-", help="Each line is a JSON envelope or an array.")
+]
+Force = Annotated[bool, typer.Option("--force", help="Publish even if events would be rejected.")]
+Wait = Annotated[
+    bool,
+    typer.Option(
+        "--wait",
+        help="Wait until the events are recorded; first reject events whose id is recorded "
+        "with other content.",
+    ),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="As one JSON object.")]
+
 
 class Report(msgspec.Struct, frozen=True, omit_defaults=True):
     """The output of `--json`; `arrivals` is set with `--wait`."""
@@ -36,23 +50,7 @@ def add_to(app: typer.Typer) -> None:
     app.command()(publish)
 
 
-def publish(
-    file: Annotated[
-        str, typer.Argument(metavar="FILE|-", help="Each line is a JSON envelope or an array.")
-    ],
-    force: Annotated[
-        bool, typer.Option("--force", help="Publish even if events would be rejected.")
-    ] = False,
-    wait: Annotated[
-        bool,
-        typer.Option(
-            "--wait",
-            help="Wait until the events are recorded; first reject events whose id is recorded "
-            "with other content.",
-        ),
-    ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="As one JSON object.")] = False,
-) -> None:
+def publish(file: File, force: Force = False, wait: Wait = False, as_json: AsJson = False) -> None:
     """Check envelopes, then publish each to the topic of its event type; print their count."""
     now = datetime.now(UTC)
     lines = list(envelope_lines.check(_read_lines(file), now))
@@ -63,6 +61,19 @@ def publish(
     if not wait:
         _report(Report(_publish(console, lines)), as_json=as_json)
         return
+    count, found = _publish_and_wait(console, lines, now, force=force)
+    _report(Report(count, found), as_json=as_json)
+    _require_arrival(found)
+
+
+def _publish_and_wait(
+    console: Console, lines: list[Line], now: datetime, *, force: bool
+) -> tuple[int, Arrivals]:
+    """Publish the lines, and wait until their events arrive; return their number and outcomes.
+
+    Without `force`, publish nothing and raise ProgressError if one of the ids is recorded with
+    other content.
+    """
     with contextlib.closing(targets.connect()) as connection:
         event_ids = [event_id for line in lines for event_id in line.event_ids]
         before = arrivals.read_before(connection, event_ids)
@@ -73,8 +84,7 @@ def publish(
         conflicts = [event_id for line in lines for event_id in line.conflicts]
         with terminal.progress_bar(console, "recording", total=len(event_ids)) as show_progress:
             found = arrivals.await_arrivals(connection, event_ids, before, conflicts, show_progress)
-    _report(Report(count, found), as_json=as_json)
-    _require_arrival(found)
+    return count, found
 
 
 def _compare(

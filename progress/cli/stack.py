@@ -27,6 +27,12 @@ _PRINTED = (
     "jwks_url",
 )
 
+Detach = Annotated[bool, typer.Option("--detach", help="Return when the stack is ready.")]
+Port = Annotated[int, typer.Option(min=1, max=65535, help="The page's port.")]
+Standin = Annotated[
+    bool, typer.Option("--standin", help="Use the Pub/Sub stand-in even if the emulator is found.")
+]
+
 
 def add_to(app: typer.Typer) -> None:
     """Add these commands to `app`."""
@@ -36,16 +42,7 @@ def add_to(app: typer.Typer) -> None:
 
 
 def up(
-    detach: Annotated[
-        bool, typer.Option("--detach", help="Return when the stack is ready.")
-    ] = False,
-    port: Annotated[
-        int, typer.Option(min=1, max=65535, help="The page's port.")
-    ] = local_stack.DEFAULT_PORT,
-    standin: Annotated[
-        bool,
-        typer.Option("--standin", help="Use the Pub/Sub stand-in even if the emulator is found."),
-    ] = False,
+    detach: Detach = False, port: Port = local_stack.DEFAULT_PORT, standin: Standin = False
 ) -> None:
     """Start the local stack: PostgreSQL, Valkey, Pub/Sub, the functions and the scheduler."""
     console = Console()

@@ -47,13 +47,9 @@ def load(
     learner's events would be recorded.
     """
     connection = database.connect(addresses["database_url"], name="demo")
-    if connection.run(blocks("demo/loading")["is erased"], learner=user)[0][0]:
-        raise StackError(
-            f"the learner {user} is erased for ever: to begin again, run `progress down` and "
-            "delete the data folder (.progress)"
-        )
+    _check_not_erased(connection, user)
     events = [str(event["event_id"]) for message in messages for event in message.events]
-    new = missing = _missing(connection, events)
+    new = _missing(connection, events)
     if messages:
         _publish_account(connection, messages[0], addresses)
     with terminal.progress_bar(console, "published", len(events)) as show_progress:
@@ -63,15 +59,17 @@ def load(
             emulator=addresses["pubsub_emulator_host"],
             on_published=show_progress,
         )
-
-    def count_missing() -> int:
-        nonlocal missing
-        missing = _missing(connection, missing)
-        return len(missing)
-
-    _follow(console, "recorded", len(events), count_missing)
+    _await_recording(console, connection, len(events), new)
     connection.close()
     return len(new)
+
+
+def _check_not_erased(connection: database.Connection, user: str) -> None:
+    if connection.run(blocks("demo/loading")["is erased"], learner=user)[0][0]:
+        raise StackError(
+            f"the learner {user} is erased for ever: to begin again, run `progress down` and "
+            "delete the data folder (.progress)"
+        )
 
 
 def _publish_account(
@@ -89,6 +87,19 @@ def _publish_account(
         if time.monotonic() > deadline:
             raise StackError("the learner's account is still not recorded: see `progress status`")
         time.sleep(_DATABASE_POLL_S)
+
+
+def _await_recording(
+    console: Console, connection: database.Connection, total: int, missing: list[str]
+) -> None:
+    """Wait until the `missing` ones of all `total` events are recorded."""
+
+    def count_missing() -> int:
+        nonlocal missing
+        missing = _missing(connection, missing)
+        return len(missing)
+
+    _follow(console, "recorded", total, count_missing)
 
 
 def _missing(connection: database.Connection, events: list[str]) -> list[str]:

@@ -77,23 +77,41 @@ def await_arrivals(
     An event whose id is in `conflicts` has arrived once it is a dead letter. `on_arrival` gets the
     number of events that have arrived so far.
     """
-    outcomes: dict[str, str] = {}
-    wanted = left = [*dict.fromkeys(event_ids)]
+    wanted = [*dict.fromkeys(event_ids)]
     refused = [*dict.fromkeys(conflicts)]
+    outcomes = _poll_outcomes(connection, wanted, before.letter_id, refused, on_arrival)
+    # An event that was pending or missing may be recorded by now.
+    unsettled = [event_id for event_id in wanted if outcomes.get(event_id) in {None, "pending"}]
+    for part in _slice(unsettled, _LOOKED_UP):
+        outcomes |= _read_outcomes(connection, part, before.letter_id, refused)
+    return _count_outcomes(connection, wanted, outcomes, before)
+
+
+def _poll_outcomes(
+    connection: Connection,
+    left: list[str],
+    letter_id: int,
+    conflicts: list[str],
+    on_arrival: Callable[[int], None],
+) -> dict[str, str]:
+    """Return the events' outcomes once all have one, or once none arrives for a minute."""
+    outcomes: dict[str, str] = {}
     moved = time.monotonic()
     while left and time.monotonic() - moved <= _STALL_TIMEOUT_S:
-        arrived = _read_outcomes(connection, left[:_LOOKED_UP], before.letter_id, refused)
+        arrived = _read_outcomes(connection, left[:_LOOKED_UP], letter_id, conflicts)
         if arrived:
             outcomes |= arrived
             left = [event_id for event_id in left if event_id not in arrived]
             moved = time.monotonic()
             on_arrival(len(outcomes))
-        elif left:
+        else:
             time.sleep(_POLL_INTERVAL_S)
-    # An event that was pending or missing may be recorded by now.
-    unsettled = [event_id for event_id in wanted if outcomes.get(event_id) in {None, "pending"}]
-    for part in _slice(unsettled, _LOOKED_UP):
-        outcomes |= _read_outcomes(connection, part, before.letter_id, refused)
+    return outcomes
+
+
+def _count_outcomes(
+    connection: Connection, wanted: list[str], outcomes: dict[str, str], before: Before
+) -> Arrivals:
     letters = blocks("event_store/arrivals")["dead letters"]
     recorded = Counter(
         event_id in before.recorded for event_id in outcomes if outcomes[event_id] == "recorded"

@@ -45,11 +45,8 @@ def make(folder: DataFolder, port: int, settings: Settings, *, standin: bool) ->
     installed. Raise StackError if the port is taken or PostgreSQL's files have another version.
     """
     ports.check_free(port)
-    names = ("ingest", "project", "valkey", "pubsub", "pubsub_rest", "jwks")
-    numbers = {part: ports.reserve() for part in names}
     programs = None if standin else emulator.find()
-    if programs:  # The emulator serves gRPC and REST on the same port.
-        numbers["pubsub_rest"] = numbers["pubsub"]
+    numbers = _reserve_ports(has_emulator=programs is not None)
     addresses = _addresses(folder, port, numbers, settings)
     common = _environment(folder, addresses, settings)
     environments = {
@@ -58,11 +55,7 @@ def make(folder: DataFolder, port: int, settings: Settings, *, standin: bool) ->
     }
     topology = parts.topology(addresses["ingest_url"], addresses["project_url"], common)
     independent = [] if settings.redis_url else [parts.cache(folder, numbers["valkey"])]
-    dependent = [
-        parts.function("ingest", numbers["ingest"], environments["ingest"], ready="/"),
-        parts.function("project", numbers["project"], environments["project"], ready="/"),
-        parts.function("query", port, environments["query"], ready="/health"),
-    ]
+    dependent = _functions({**numbers, "query": port}, environments)
     if programs and not settings.pubsub_emulator_host:
         independent.append(parts.emulator(programs, numbers["pubsub"], topology))
     elif not settings.pubsub_emulator_host:
@@ -87,6 +80,22 @@ def prepare(stack: Plan, folder: DataFolder) -> None:
         connection.run(blocks("local/database")["create users"])
     connection.close()
     rebuild.ensure(lambda: database.connect(stack.addresses["database_url"]))
+
+
+def _reserve_ports(*, has_emulator: bool) -> dict[str, int]:
+    names = ("ingest", "project", "valkey", "pubsub", "pubsub_rest", "jwks")
+    numbers = {part: ports.reserve() for part in names}
+    if has_emulator:  # The emulator serves gRPC and REST on the same port.
+        numbers["pubsub_rest"] = numbers["pubsub"]
+    return numbers
+
+
+def _functions(numbers: dict[str, int], environments: dict[str, dict[str, str]]) -> list[Part]:
+    paths = {"ingest": "/", "project": "/", "query": "/health"}
+    return [
+        parts.function(name, numbers[name], environments[name], ready=path)
+        for name, path in paths.items()
+    ]
 
 
 def _server(folder: DataFolder) -> Part:

@@ -1,6 +1,7 @@
 """Open streams of subscriptions: their limits, their results, and their completion at shutdown."""
 
 import asyncio
+import functools
 import inspect
 import signal
 import threading
@@ -11,7 +12,13 @@ from types import FrameType
 from typing import Any
 
 import msgspec
-from graphql import DocumentNode, ExecutionResult, Executor, create_source_event_stream
+from graphql import (
+    DocumentNode,
+    ExecutionResult,
+    Executor,
+    GraphQLError,
+    create_source_event_stream,
+)
 from starlette.responses import Response
 
 from progress.errors import Forbidden, InstanceUnavailable, RateLimited
@@ -22,6 +29,7 @@ from progress.query.execution.selections import GRAPHQL
 from progress.query.graphql.context import Context
 from progress.query.http import responses, sse, subscription_results
 from progress.query.http.sse import EventStream
+from progress.query.http.subscription_results import SubscriptionResult
 from progress.query.live.topics import Subscription
 
 _RETRY_AFTER_S = 5
@@ -53,13 +61,7 @@ class Streams:
         Raise RateLimited if the caller has too many open streams, and InstanceUnavailable if the
         instance has too many.
         """
-        executor = Executor.build(
-            GRAPHQL,
-            tree,
-            context_value=context,
-            raw_variable_values=request.variables,
-            operation_name=request.operation_name,
-        )
+        executor = _build_executor(request, tree, context)
         if isinstance(executor, list):
             return _error(ExecutionResult(None, executor), log)
         with ExitStack() as resources:
@@ -70,16 +72,8 @@ class Streams:
             if isinstance(subscription, ExecutionResult):
                 return _error(subscription, log)
             resources.enter_context(self._close_on_shutdown(subscription))
-            result = subscription_results.compile_result(tree, executor, log)
-
-            async def next_result() -> bytes:
-                try:
-                    state = await anext(subscription)
-                except Forbidden as error:
-                    subscription.close()  # ends the stream after this error
-                    return subscription_results.write_error(executor, error, log)
-                return await result(state)
-
+            compiled = subscription_results.compile_result(tree, executor, log)
+            next_result = functools.partial(_read_next, subscription, executor, compiled, log)
             return await self._start(
                 subscription, next_result, resources, context.caller.expires_at
             )
@@ -167,6 +161,34 @@ class Streams:
         """Send a second signal, so that the server stops waiting for clients that do not read."""
         if self._open:
             signal.raise_signal(signal.SIGINT)
+
+
+def _build_executor(
+    request: GraphQLRequest, tree: DocumentNode, context: Context
+) -> Executor[Any] | list[GraphQLError]:
+    """Return the executor of the document, or the errors that prevent its execution."""
+    return Executor.build(
+        GRAPHQL,
+        tree,
+        context_value=context,
+        raw_variable_values=request.variables,
+        operation_name=request.operation_name,
+    )
+
+
+async def _read_next(
+    subscription: Subscription[Any],
+    executor: Executor[Any],
+    compiled: SubscriptionResult,
+    log: RequestLog,
+) -> bytes:
+    """Return the next result; if the caller may no longer read the data, return an error."""
+    try:
+        state = await anext(subscription)
+    except Forbidden as error:
+        subscription.close()  # ends the stream after this error
+        return subscription_results.write_error(executor, error, log)
+    return await compiled(state)
 
 
 def _error(result: ExecutionResult, log: RequestLog) -> Response:
