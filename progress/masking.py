@@ -37,7 +37,7 @@ _NAMED = re.compile(
 _ROW = re.compile(r"(row contains \()(?:.*\)\.|.*)", re.DOTALL | re.IGNORECASE)
 _RUN = re.compile(r"\S+")
 _MAX_ADDRESSES = 16  # at most this many addresses are searched for in all strings of an event
-_IDS = frozenset({"user_id", "session_id", "item_id"})
+_IDS = frozenset({"user_id", "session_id", "item_id", "group_id"})
 
 
 def mask(address: str) -> str:

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from progress import masking
+from progress.event_store import event_parser
 
 texts = st.text(st.sampled_from('ab@"\\/u0040 .\n,:{}[]é😀'), max_size=12)
 values = st.recursive(
@@ -46,6 +47,13 @@ def test_an_email_address_in_json_is_masked(text: str, masked: str) -> None:
 @pytest.mark.parametrize("text", ['"an n"@b.org', "\\u0040ann@b.org", "x\\u0040ann@b.org"])
 def test_an_email_address_in_any_text_is_masked(text: str) -> None:
     assert "nn" not in masking.mask_shapes(text).replace("an n", "nn")
+
+
+@pytest.mark.parametrize("name", [*event_parser.IDS, *event_parser.LATER_IDS])
+def test_an_id_that_is_the_email_address_of_its_event_stays_unchanged(name: str) -> None:
+    data = {"email": "ann@b.org", name: "ann@b.org", "note": "ann@b.org"}
+    masked = {"email": "a***@b.org", name: "ann@b.org", "note": "a***@b.org"}
+    assert masking.mask_emails({"data": data}) == {"data": masked}
 
 
 def test_masking_many_email_addresses_does_not_take_quadratic_time() -> None:
