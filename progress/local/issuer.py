@@ -10,7 +10,7 @@ import hashlib
 import html
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
@@ -22,7 +22,7 @@ from progress.query import auth
 
 SIGN_IN = "/sign-in"
 
-_ROLES = ("learner", "support", "admin")
+_ROLES = ("learner", "teacher", "support", "admin")
 _PAGE = Path(__file__).with_name("sign_in.html").read_text(encoding="utf-8")
 _STYLE = _PAGE.partition("<style>")[2].partition("</style>")[0]
 _MAX_FORM_BYTES = 10_000
@@ -94,16 +94,24 @@ class Issuer:
         )
 
     def _submit_form(self, form: str) -> _Response:
-        page, user, role = (_field(form, name) for name in ("return", "user", "role"))
+        page, user, role, group = (
+            _field(form, name) for name in ("return", "user", "role", "group")
+        )
         back = self._back(page)
         if back is None:
             return self._form(400, "", f"Begin at this stack's own page, {self._pages[0]}")
         if not auth.is_id(user) or role not in _ROLES:
             return self._form(400, page, "Give an id of 1 to 200 characters, and a role.")
-        return self._redirect(back, user, [role])
+        if role != "teacher":
+            return self._redirect(back, user, [role])
+        if not auth.is_id(group):
+            return self._form(400, page, "Give the id of the teacher’s group.")
+        return self._redirect(back, user, [role], groups=[group])
 
-    def _redirect(self, back: str, user: str, roles: list[str]) -> _Response:
-        token = development_key.token(self._key, user, roles)
+    def _redirect(
+        self, back: str, user: str, roles: list[str], *, groups: Sequence[str] = ()
+    ) -> _Response:
+        token = development_key.token(self._key, user, roles, groups=groups)
         return 303, {"Location": f"{back}#token={token}", "Cache-Control": "no-store"}, b""
 
     def _back(self, page: str) -> str | None:

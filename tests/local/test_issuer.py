@@ -88,6 +88,17 @@ def parse_redirect(client: IssuerClient, location: str) -> tuple[str, str, list[
     return back, claims["sub"], claims["roles"]
 
 
+def test_a_teacher_signs_in_with_the_id_of_a_group(client: IssuerClient) -> None:
+    form = {"user": "tess", "role": "teacher", "return": HOME}
+    status, _, body = client.ask("POST", SIGN_IN, form)
+    assert status == 400
+    assert "Give the id of the teacher’s group" in body
+    _, headers, _ = client.ask("POST", SIGN_IN, form | {"group": "g1"})
+    assert parse_redirect(client, headers["location"]) == (HOME, "tess", ["teacher"])
+    token = headers["location"].partition("#token=")[2]
+    assert jwt.decode(token, options={"verify_signature": False})["groups"] == ["g1"]
+
+
 def sign_in_path(code: str, page: str = HOME) -> str:
     return f"{SIGN_IN}?{urllib.parse.urlencode({'return': page, 'login_hint': code})}"
 

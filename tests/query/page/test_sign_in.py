@@ -27,6 +27,19 @@ def test_the_sign_in_returns_to_the_page(chromium: Browser, demo: Stack) -> None
     page.context.close()
 
 
+def test_a_teacher_signs_in_with_a_group(chromium: Browser, demo: Stack) -> None:
+    page = chromium.new_context().new_page()
+    page.goto(demo.page)
+    page.get_by_role("link", name="Sign in").click()
+    group = page.get_by_label("Group’s id")
+    expect(group).to_be_hidden()
+    page.get_by_role("radio", name="Teacher").check()
+    group.fill("class-1")
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.get_by_role("heading", name="Group class-1")).to_be_visible()
+    page.context.close()
+
+
 def test_a_token_is_removed_from_the_url_immediately(visit: Visits, demo: Stack) -> None:
     console = list[str]()
     visitor = visit()
