@@ -1,6 +1,7 @@
 """`progress archive`: copy the log into Parquet files, check them, restore the log from them."""
 
 import contextlib
+import sys
 from collections.abc import Iterator
 from typing import Annotated
 
@@ -94,9 +95,11 @@ def check(
     deep: Annotated[
         bool, typer.Option("--deep", help="Read the files, and compare their rows with the log's.")
     ] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Check that each file exists and has the right size; exit with 1 if one does not."""
-    console, stored = Console(highlight=False), _storage()
+    is_quiet = as_json and not sys.stderr.isatty()
+    console, stored = Console(highlight=False, stderr=as_json, quiet=is_quiet), _storage()
     with (
         _reporting_other_runs(),
         terminal.progress_bar(console, "checking", total=0) as show_progress,
@@ -105,6 +108,24 @@ def check(
             report = targets.run(archive_check.run_deep, stored, show_progress)
         else:
             report = archive_check.run(stored, show_progress)
+    if as_json:
+        typer.echo(_encode(report).decode())
+    else:
+        _show(console, report)
+    if report.findings:
+        first, others = report.findings[0], len(report.findings) - 1
+        more = f" (and {others} more, see above)" if others else ""
+        raise ProgressError(f"{first.path} {first.problem}{more}")
+
+
+def _encode(report: archive_check.Report) -> bytes:
+    """Return the report as JSON, with the number of ranges and their last position."""
+    summary = {"ranges": len(report.manifest.ranges), "upto": report.manifest.upto}
+    counts = {"files": report.files, "events": report.events, "findings": report.findings}
+    return msgspec.json.encode(summary | counts)
+
+
+def _show(console: Console, report: archive_check.Report) -> None:
     console.print(
         f"{len(report.manifest.ranges)} ranges up to position {report.manifest.upto:,}: "
         f"{report.files:,} files with {report.events:,} events",
@@ -112,11 +133,8 @@ def check(
     )
     for finding in report.findings:
         console.print(f"WRONG  {finding.path} {finding.problem}", soft_wrap=True)
-    if report.findings:
-        first, others = report.findings[0], len(report.findings) - 1
-        more = f" (and {others} more, see above)" if others else ""
-        raise ProgressError(f"{first.path} {first.problem}{more}")
-    console.print("The archive is complete.")
+    if not report.findings:
+        console.print("The archive is complete.")
 
 
 @_archive.command()

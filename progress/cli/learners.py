@@ -12,7 +12,7 @@ from rich.table import Table
 
 from progress.adapters.postgres.database import Connection
 from progress.adapters.postgres.statements import blocks
-from progress.cli import operations, receipts, targets
+from progress.cli import operations, targets
 from progress.errors import NotFound
 from progress.operations import records
 from progress.operations.records import OperationKind
@@ -70,6 +70,7 @@ def export(user: Learner, folder: Folder = Path()) -> None:
 def erase(
     user: Learner,
     yes: Annotated[bool, typer.Option("--yes", help="Erase without asking.")] = False,
+    as_json: operations.AsJson = False,
 ) -> None:
     """Erase a learner for ever, and show the receipt."""
     with contextlib.closing(targets.connect()) as connection:
@@ -79,11 +80,9 @@ def erase(
             if not is_known:
                 raise NotFound(f"no events of the learner {user} are recorded")
             if not yes:
-                typer.confirm(_WARNING.format(user=user), abort=True)
+                typer.confirm(_WARNING.format(user=user), abort=True, err=as_json)
         operation_id = erased_by or _start(connection, OperationKind.ERASE_USER, user)
-    console = Console(highlight=False)
-    operation = operations.await_success(console, operation_id)
-    receipts.show(console, operation.result or "")
+    operations.await_result(operation_id, as_json=as_json)
 
 
 def _is_known(connection: Connection, user: str) -> bool:

@@ -26,6 +26,7 @@ CALLER = "command line"
 _POLL_INTERVAL_S = 0.5
 
 Folder = Annotated[Path, typer.Argument(metavar="FOLDER", help="Where the file is written.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")]
 OperationId = Annotated[UUID, typer.Argument(metavar="ID", help="The id in the output of `list`.")]
 
 
@@ -87,14 +88,19 @@ def download(operation_id: OperationId, folder: Folder = Path()) -> None:
 
 
 @_operations.command()
-def wait(operation_id: OperationId) -> None:
-    """Wait until an operation ends; exit with 1 unless it succeeds."""
-    console = Console()
+def wait(operation_id: OperationId, as_json: AsJson = False) -> None:
+    """Wait until an operation ends, and show its result; exit with 1 unless it succeeds."""
+    await_result(operation_id, as_json=as_json)
+
+
+def await_result(operation_id: UUID, *, as_json: bool) -> None:
+    """Wait until the operation ends, and print its result; raise ProgressError if it fails."""
+    console = Console(highlight=False, stderr=as_json)
     operation = await_success(console, operation_id)
-    if operation.kind == OperationKind.ERASE_USER:
-        receipts.show(console, operation.result or "")
+    if as_json or operation.kind != OperationKind.ERASE_USER:
+        typer.echo(operation.result or "null")
     else:
-        console.print(operation.result)
+        receipts.show(console, operation.result or "")
 
 
 def await_success(console: Console, operation_id: UUID) -> records.Operation:

@@ -48,7 +48,11 @@ def test_a_log_is_archived_and_checked_but_not_restored_into_a_log_with_events(
         archive(store, tmp_path, "check", "--deep"), path.name
     )
     path.unlink()
-    cli.expect_failure(archive(store, tmp_path, "check"), path.name, "missing")
+    missing = archive(store, tmp_path, "check", "--json")
+    report = json.loads(cli.expect_failure(missing, path.name, "missing"))
+    assert (report["ranges"], report["upto"], report["events"]) == (1, 131, 131)
+    path_in_archive = f"{path.relative_to(tmp_path / 'archive')}"
+    assert report["findings"] == [{"path": path_in_archive, "problem": "is missing"}]
 
 
 def test_a_second_concurrent_run_does_nothing_and_reports_this(

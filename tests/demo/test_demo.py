@@ -190,3 +190,6 @@ def test_the_users_own_collection_is_shown(stack: Stack, second: list[str], tmp_
     assert "1 day in a row today" in shown
     again = stack.progress("demo", "--anki", str(file))
     assert "New: nothing" in again
+    report = json.loads(stack.progress("import", "anki", str(file), "--json"))
+    counts = {"published": 0, "answers": 0, "cards": 0, "sessions": 0}
+    assert report == counts | {"recorded_before": len(notes)}

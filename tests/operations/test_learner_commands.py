@@ -64,8 +64,8 @@ def test_erase_shows_the_receipt_even_if_the_learner_is_already_erased(
     rows = dict(re.findall(r"^ *(\S.*?) {2,}(.*\S)", output, re.MULTILINE))
     assert (rows["rows found afterwards"], rows[receipts._PLACES["sessions"]]) == ("0", "4")
     assert "ann" not in rows["learner, as a digest"]
-    again = cli.expect_success(cli.progress(store.url, "erase", "ann"))
-    assert rows["learner, as a digest"] in again
+    again = cli.expect_success(cli.progress(store.url, "erase", "ann", "--json"))
+    assert json.loads(again)["digest"] == rows["learner, as a digest"]
     (operation_id,) = [
         operation["id"]
         for line in cli.expect_success(
@@ -77,6 +77,10 @@ def test_erase_shows_the_receipt_even_if_the_learner_is_already_erased(
     assert json.loads(shown)["result"]["found"] == 0
     waited = cli.expect_success(cli.progress(store.url, "operations", "wait", operation_id))
     assert rows["learner, as a digest"] in waited
+    waited = cli.expect_success(
+        cli.progress(store.url, "operations", "wait", operation_id, "--json")
+    )
+    assert json.loads(waited) == json.loads(again)
 
 
 def test_erase_asks_for_confirmation_and_names_what_cannot_be_undone(
