@@ -161,13 +161,20 @@ class Workspace:
 def execute(
     duck: "DuckDBPyConnection", statement: str, values: Mapping[str, object]
 ) -> list[tuple[Any, ...]]:
-    """Run a statement and return its rows; raise ProgressError if DuckDB cannot run it."""
+    """Run a statement and return its rows.
+
+    Raise ProgressError if DuckDB cannot run it, and KeyboardInterrupt if the user presses Ctrl-C.
+    """
     import duckdb
 
     try:
         return duck.execute(statement, dict(values) or None).fetchall()
     except duckdb.Error as error:
         raise ProgressError(f"DuckDB: {error}") from error
+    except RuntimeError as error:
+        if str(error) != "Query interrupted":  # DuckDB's error after Ctrl-C
+            raise
+        raise KeyboardInterrupt from error
 
 
 def _values(path: Path, selection: Selection) -> dict[str, object]:

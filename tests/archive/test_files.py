@@ -1,8 +1,10 @@
 """DuckDB is imported only where files are written or read, in temporary folders."""
 
+import signal
 import subprocess
 import sys
 import tempfile
+import threading
 from pathlib import Path
 
 import pytest
@@ -30,6 +32,19 @@ def test_duckdb_uses_only_built_in_extensions() -> None:
             "SELECT extension_name FROM duckdb_extensions() WHERE loaded"
         ).fetchall()
         assert {("parquet",), ("icu",)} <= set(built_in)
+
+
+def test_ctrl_c_interrupts_a_statement_without_an_error_of_duckdb() -> None:
+    endless = "SELECT max(a.range * b.range) FROM range(1000000) a, range(1000000) b"
+    ctrl_c = threading.Timer(0.2, signal.raise_signal, [signal.SIGINT])
+
+    def execute_and_interrupt(workspace: files.Workspace) -> None:
+        ctrl_c.start()
+        files.execute(workspace._duck, endless, {})
+
+    with files.open_workspace() as workspace, pytest.raises(KeyboardInterrupt):
+        execute_and_interrupt(workspace)
+    ctrl_c.join()
 
 
 def test_the_folders_of_dead_processes_are_removed_and_those_of_live_ones_are_kept(
