@@ -283,40 +283,53 @@ END END                                            AS estimated_recall
 floor(extract(epoch FROM CAST(:now AS timestamptz) - s.reviewed_at) / 3600)
 
 -- due_items --
--- The start of a WITH clause. Its table `falling` has the items that fall due within :days local days from today: each
--- with the day on which it counts, and whether its due day is before today. Items that are overdue, or whose due_at has
--- passed, count today. Archived items are not due. Three more days are read, because a change of zone moves a local day
--- by less than three days. For the same reason, an item that was due four days ago is overdue in every zone, so that
--- older shifts are not read.
+-- The start of a WITH clause. Its table `falling` has the times at which items fall due within :days local days from
+-- today: each with the number of items, the day on which they count, and whether their due day is before today. Items
+-- that are overdue, or whose due_at has passed, count today. Archived items are not due. Three more days are read,
+-- because a change of zone moves a local day by less than three days. For the same reason, items that were due more
+-- than four days ago are overdue in every zone. They share the time -infinity, so that older shifts are not read.
 WITH today AS (
     {read_models/preferences today}
+),
+bounds AS (
+    SELECT CAST(:now AS timestamptz) - INTERVAL '96 hours' AS earliest,
+        CAST(:now AS timestamptz) + (CAST(:days AS integer) + 3) * INTERVAL '24 hours' AS latest
 ),
 due AS (
     SELECT s.item_id, s.reviewed_at + s.interval_days * INTERVAL '24 hours' AS at
     FROM item_stats s
     WHERE s.user_id = :user_id
-      AND s.reviewed_at + s.interval_days * INTERVAL '24 hours'
-          < CAST(:now AS timestamptz) + (CAST(:days AS integer) + 3) * INTERVAL '24 hours'
       -- NOT IN is faster than NOT EXISTS, for which PostgreSQL may look up each item in the catalogue.
       AND s.item_id NOT IN (SELECT i.item_id FROM items i WHERE NOT i.in_catalogue)
     OFFSET 0  -- without it, PostgreSQL computes `at` for each reference
+),
+collected AS (  -- to collect the times in an array takes less time than to group by them
+    SELECT array_agg(at) FILTER (WHERE at >= (SELECT earliest FROM bounds)) AS times,
+        count(*) FILTER (WHERE at < (SELECT earliest FROM bounds)) AS older
+    FROM due
+    WHERE at < (SELECT latest FROM bounds)
+),
+counted AS (
+    SELECT unnest(times) AS at, 1 AS items FROM collected
+    UNION ALL
+    SELECT '-infinity', older FROM collected
 ),
 shifts AS (
     SELECT starts_at, ends_at, shift
     FROM segments
     WHERE user_id = :user_id
-      AND starts_at < CAST(:now AS timestamptz) + (CAST(:days AS integer) + 3) * INTERVAL '24 hours'
-      AND ends_at > CAST(:now AS timestamptz) - INTERVAL '96 hours'
+      AND starts_at < (SELECT latest FROM bounds) AND ends_at > (SELECT earliest FROM bounds)
 ),
 local AS (
-    SELECT due.item_id, due.at, CAST(due.at + coalesce(s.shift, INTERVAL '0 hours') AS date) AS day
-    FROM due
-    LEFT JOIN shifts s ON due.at >= s.starts_at AND due.at < s.ends_at
+    SELECT c.at, c.items, CAST(c.at + coalesce(s.shift, INTERVAL '0 hours') AS date) AS day
+    FROM counted c
+    LEFT JOIN shifts s ON c.at >= s.starts_at AND c.at < s.ends_at
     OFFSET 0
 ),
 falling AS (
     SELECT
-        local.item_id,
+        local.at,
+        local.items,
         CASE WHEN local.at <= :now THEN today.day ELSE greatest(today.day, local.day) END AS day,
         local.day < today.day AS is_overdue
     FROM today
@@ -347,7 +360,9 @@ listed AS (
             WHEN 'MASTERED' THEN s.interval_days >= 7
             WHEN 'STRUGGLING' THEN s.answers >= 3 AND s.correct_answers * 5 < s.answers * 3
             WHEN 'DUE' THEN s.item_id IN (
-                SELECT f.item_id FROM falling f JOIN today ON today.day = f.day)
+                SELECT due.item_id FROM due
+                WHERE due.at < (SELECT earliest FROM bounds)
+                   OR due.at IN (SELECT f.at FROM falling f JOIN today ON today.day = f.day))
             WHEN 'LEECH' THEN s.lapses >= 4
             ELSE TRUE
           END
@@ -398,26 +413,27 @@ WHERE i.described_at IS NOT NULL OR s.item_id IS NOT NULL;
 -- forecast --
 -- The number of items that fall due on each local day from today, and the number of overdue items among today's.
 {read_models/item_stats due_items},
-counted AS (
-    SELECT day, count(*) AS items, count(*) FILTER (WHERE is_overdue) AS overdue
+days AS (
+    SELECT day, sum(items) AS items, sum(items) FILTER (WHERE is_overdue) AS overdue
     FROM falling
     GROUP BY day
 )
 SELECT
-    today.day + n          AS date,
-    coalesce(c.items, 0)   AS items,
-    coalesce(c.overdue, 0) AS overdue
+    today.day + n                          AS date,
+    CAST(coalesce(d.items, 0) AS bigint)   AS items,
+    CAST(coalesce(d.overdue, 0) AS bigint) AS overdue
 FROM today
 CROSS JOIN generate_series(0, CAST(:days AS integer) - 1) AS n
-LEFT JOIN counted c ON c.day = today.day + n
+LEFT JOIN days d ON d.day = today.day + n
 ORDER BY today.day + n;
 
 -- workload --
 -- The items of today's row of the forecast, and how long they take at the pace of the last 28 local days. If only the
 -- pace is selected, PostgreSQL does not count the items.
 {read_models/item_stats due_items},
-counted AS MATERIALIZED (
-    SELECT count(*) AS due, count(*) FILTER (WHERE f.is_overdue) AS overdue
+todays AS MATERIALIZED (
+    SELECT CAST(sum(f.items) AS bigint) AS due,
+        CAST(coalesce(sum(f.items) FILTER (WHERE f.is_overdue), 0) AS bigint) AS overdue
     FROM falling f
     WHERE f.day = (SELECT day FROM today)
 ),
@@ -428,9 +444,9 @@ answered AS (
       AND d.day BETWEEN (SELECT day FROM today) - 27 AND (SELECT day FROM today)
 )
 SELECT
-    (SELECT due FROM counted)     AS due,
-    (SELECT overdue FROM counted) AS overdue,
+    (SELECT due FROM todays)     AS due,
+    (SELECT overdue FROM todays) AS overdue,
     CAST(a.capped_ms AS double precision) / nullif(a.answers * 1000, 0) AS seconds_per_answer,
     CASE WHEN a.answers > 0
-         THEN ((SELECT due FROM counted) * a.capped_ms + a.answers * 60000 - 1) / (a.answers * 60000) END AS minutes
+         THEN ((SELECT due FROM todays) * a.capped_ms + a.answers * 60000 - 1) / (a.answers * 60000) END AS minutes
 FROM answered a;
