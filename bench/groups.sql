@@ -1,5 +1,6 @@
 -- The read models of a group whose members study on two of three days, in twenty zones. The rows are inserted day by
--- day, as folds write them, so that the days of one member are in different blocks.
+-- day, as folds write them, so that the days of one member are in different blocks. The days are local, as in folds:
+-- a day ahead of a member's today is slower to read, and only a wrong clock or a journey causes it.
 
 -- members --
 INSERT INTO group_members
@@ -13,6 +14,15 @@ JOIN (
     SELECT zone, row_number() OVER (ORDER BY zone) - 1 AS place FROM (SELECT DISTINCT zone FROM zone_rules) AS zones
 ) AS z ON z.place = 20 * (n % 20);
 
+-- today --
+-- One member of a hundred has studied on a day ahead of today.
+CREATE TEMPORARY TABLE local_days AS
+SELECT n, z.user_id,
+    CAST(now() + r.utc_offset - z.day_start AS date) + CASE WHEN n % 100 = 1 THEN 1 ELSE 0 END AS newest
+FROM generate_series(1, CAST(:members AS int)) AS n
+JOIN zones_in_force z ON z.user_id = 'member-' || n
+JOIN zone_rules r ON r.zone = z.timezone AND r.starts_at <= now() AND r.ends_at > now();
+
 -- progress --
 INSERT INTO user_progress
 SELECT 'member-' || n, n % 900, 60, 9000, 1200, 900, 100, 100, 100, now(), now(), 1
@@ -20,22 +30,22 @@ FROM generate_series(1, CAST(:members AS int)) AS n;
 
 -- days --
 INSERT INTO daily_stats
-SELECT 'member-' || n, current_date - d, 20, (n + d) % 21, 40000, 40000, 20, 1, 170, 80, 3, 15, 1
+SELECT user_id, newest - d, 20, (n + d) % 21, 40000, 40000, 20, 1, 170, 80, 3, 15, 1
 FROM generate_series(CAST(:days AS int), 0, -1) AS d
-CROSS JOIN generate_series(1, CAST(:members AS int)) AS n
+CROSS JOIN local_days
 WHERE (n + d) % 3 > 0;
 
 -- weeks --
 INSERT INTO member_weeks
-SELECT user_id, current_date, max(day), 2, 20, 20, 40, 40, 60, 60, 80, 10, 10, 20, 20, 30, 30, 40
+SELECT user_id, max(day), max(day), 2, 20, 20, 40, 40, 60, 60, 80, 10, 10, 20, 20, 30, 30, 40
 FROM daily_stats
 GROUP BY user_id;
 
 -- streaks --
 INSERT INTO learning_streaks
-SELECT 'member-' || n, current_date - d - 1, current_date - d, 2
+SELECT user_id, newest - d - 1, newest - d, 2
 FROM generate_series(CAST(:days AS int), 0, -1) AS d
-CROSS JOIN generate_series(1, CAST(:members AS int)) AS n
+CROSS JOIN local_days
 WHERE (n + d) % 3 = 1;
 
 -- items --
