@@ -97,26 +97,22 @@ SELECT EXISTS (SELECT FROM group_members WHERE group_id = :group_id AND is_membe
 
 -- members --
 -- The members with their local day and the sums of their last 7 local days. The row of member_weeks has these sums,
--- unless the learner has days ahead of today.
-zones AS MATERIALIZED (
-    SELECT m.user_id, z.timezone, z.day_start
+-- unless the learner has days ahead of today. OFFSET 0 makes the planner look up each member's zone: other joins would
+-- read the zones of all learners.
+dated AS (
+    SELECT m.user_id,
+        CAST(CAST(:now AS timestamptz) + coalesce(r.utc_offset - z.day_start, INTERVAL '0 hours') AS date) AS today
     FROM group_members m
-    LEFT JOIN zones_in_force z
-        ON z.user_id = m.user_id AND z.starts_at <= CAST(:now AS timestamptz) AND z.ends_at > :now
+    LEFT JOIN LATERAL (
+        SELECT f.timezone, f.day_start FROM zones_in_force f
+        WHERE f.user_id = m.user_id AND f.starts_at <= CAST(:now AS timestamptz) AND f.ends_at > :now
+        OFFSET 0
+    ) z ON TRUE
+    LEFT JOIN zone_rules r ON r.zone = z.timezone AND r.starts_at <= :now AND r.ends_at > :now
     WHERE m.group_id = :group_id AND m.is_member
+    OFFSET 0
 ),
-offsets AS MATERIALIZED (   -- members share few zones
-    SELECT n.timezone, r.utc_offset
-    FROM (SELECT DISTINCT timezone FROM zones) n
-    JOIN zone_rules r ON r.zone = n.timezone AND r.starts_at <= :now AND r.ends_at > :now
-),
-dated AS MATERIALIZED (
-    SELECT z.user_id,
-        CAST(CAST(:now AS timestamptz) + coalesce(o.utc_offset - z.day_start, INTERVAL '0 hours') AS date) AS today
-    FROM zones z
-    LEFT JOIN offsets o ON o.timezone = z.timezone
-),
-members AS MATERIALIZED (
+members AS (
     SELECT t.user_id, t.today, w.last_study_date, w.run_days,
         CASE WHEN w.last_study_date > t.today
             THEN EXISTS (
@@ -127,26 +123,32 @@ members AS MATERIALIZED (
             THEN (
                 SELECT CAST(sum(d.answers) AS bigint) FROM daily_stats d
                 WHERE d.user_id = t.user_id AND d.day BETWEEN t.today - 6 AND t.today)
-            ELSE (ARRAY[w.answers_1, w.answers_2, w.answers_3, w.answers_4, w.answers_5, w.answers_6, w.answers_7])
-                [7 - (t.today - w.last_day)] END, 0) AS answers,
+            ELSE CASE t.today - w.last_day
+                WHEN 0 THEN w.answers_7 WHEN 1 THEN w.answers_6 WHEN 2 THEN w.answers_5 WHEN 3 THEN w.answers_4
+                WHEN 4 THEN w.answers_3 WHEN 5 THEN w.answers_2 WHEN 6 THEN w.answers_1 END
+            END, 0) AS answers,
         coalesce(CASE WHEN w.last_day > t.today
             THEN (
                 SELECT CAST(sum(d.correct_answers) AS bigint) FROM daily_stats d
                 WHERE d.user_id = t.user_id AND d.day BETWEEN t.today - 6 AND t.today)
-            ELSE (ARRAY[w.correct_1, w.correct_2, w.correct_3, w.correct_4, w.correct_5, w.correct_6, w.correct_7])
-                [7 - (t.today - w.last_day)] END, 0) AS correct_answers
+            ELSE CASE t.today - w.last_day
+                WHEN 0 THEN w.correct_7 WHEN 1 THEN w.correct_6 WHEN 2 THEN w.correct_5 WHEN 3 THEN w.correct_4
+                WHEN 4 THEN w.correct_3 WHEN 5 THEN w.correct_2 WHEN 6 THEN w.correct_1 END
+            END, 0) AS correct_answers
     FROM dated t
     LEFT JOIN member_weeks w ON w.user_id = t.user_id
+    OFFSET 0
 )
 
 -- current_streak --
--- The current streak of a member m. Rest days matter only if the member did not study yesterday or later.
+-- The current streak of a member m. Rest days matter only if the member did not study yesterday or later. At most four
+-- rest days are consecutive.
 CASE
     WHEN m.last_study_date >= m.today - 1 THEN m.run_days
-    WHEN m.last_study_date > m.today - 7 THEN (
-        SELECT {read_models/learning_streaks current}
-        FROM (SELECT m.user_id, m.today AS day) AS today
-        {read_models/learning_streaks latest})
+    WHEN m.last_study_date >= m.today - 5 AND m.last_study_date >= m.today - 1 - (
+        SELECT CAST(count(*) AS integer) FROM rest_days r
+        WHERE r.user_id = m.user_id AND r.day > m.last_study_date AND r.day < m.today)
+        THEN m.run_days
     ELSE 0
 END
 
@@ -163,7 +165,7 @@ HAVING count(*) > 0;
 -- learners --
 -- One page of the members after a key. Every sort key is an ascending number. Dates become days since the year 2000.
 WITH {read_models/group_members members},
-standings AS MATERIALIZED (
+standings AS (
     SELECT m.*,
         CAST(m.correct_answers AS double precision) / nullif(m.answers, 0) AS accuracy_last7_days,
         coalesce(m.last_study_date < m.today - 6, TRUE) OR (m.answers >= 20 AND m.correct_answers * 5 < m.answers * 3)
@@ -178,6 +180,7 @@ ranked AS (
             ELSE coalesce(last_study_date - DATE '2000-01-01', -1000) + CASE WHEN at_risk THEN 0 ELSE 1000000 END
         END AS double precision) AS sort_key
     FROM standings m
+    OFFSET 0
 ),
 page AS (
     SELECT *
@@ -189,8 +192,9 @@ page AS (
 )
 SELECT total.members AS total_count, m.sort_key, m.user_id, m.last_study_date,
     ({read_models/group_members current_streak}) AS current_streak, m.answers AS answers_last7_days,
-    m.accuracy_last7_days, coalesce(p.items_learned, 0) AS total_items_learned, m.at_risk
-FROM (SELECT count(*) AS members FROM standings) AS total
+    m.accuracy_last7_days,
+    coalesce((SELECT p.items_learned FROM user_progress p WHERE p.user_id = m.user_id), 0) AS total_items_learned,
+    m.at_risk
+FROM (SELECT count(*) AS members FROM group_members WHERE group_id = :group_id AND is_member) AS total
 LEFT JOIN page m ON TRUE
-LEFT JOIN user_progress p ON p.user_id = m.user_id
 ORDER BY m.sort_key, m.user_id;

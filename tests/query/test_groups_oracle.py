@@ -26,12 +26,12 @@ NOW = datetime(2024, 6, 12, 11, tzinfo=UTC)
 KINDS = {
     "CorrectAnswerGiven": 40,
     "IncorrectAnswerGiven": 35,
-    "SessionCompleted": 14,
+    "SessionCompleted": 20,
     "ReviewProcessed": 8,
     "LearnerJoinedGroup": 16,
     "LearnerLeftGroup": 5,
     "UserPreferencesChanged": 4,
-    "RestDayTaken": 4,
+    "RestDayTaken": 24,
     "UserDeleted": 1,
     "UserCreated": 1,
     "ItemPublished": 2,
@@ -83,7 +83,7 @@ def generate_data(kind: str, chance: random.Random) -> dict[str, Any]:
         "LearnerLeftGroup": group,
         "UserPreferencesChanged": zone,
         "UserCreated": {**zone, "email": "a@example.com"},
-        "RestDayTaken": {"date": f"2024-06-{chance.randint(3, 13):02}"},
+        "RestDayTaken": {"date": f"2024-06-{chance.choice((5, 8, 9, 10, 11, 12)):02}"},
         "ItemPublished": {"domains": ["R"], "cefr_level": level, "headword": "word", **item},
         "ItemArchived": item,
     }
@@ -167,11 +167,14 @@ def difficulties(rows: list[oracle.Row]) -> list[oracle.Row]:
 
 
 def test_the_generated_logs_contain_the_interesting_cases() -> None:
-    worlds = [see_all(generate_log(seed)) for seed in range(5)]
-    rows = [row for world in worlds for row in oracle.learners(world, "g1", "AT_RISK")]
+    worlds = [see_all(generate_log(seed)) for seed in range(20)]
+    rows = [r for world in worlds for g in GROUPS for r in oracle.learners(world, g, "AT_RISK")]
     assert {row["at_risk"] for row in rows} == {True, False}
     assert any(row["last_study_date"] is None for row in rows)
     assert any(row["current_streak"] > 1 for row in rows)
+    # The last study day is at least three days ago, so rest days continue the streak.
+    early = [row for row in rows if row["last_study_date"] and row["last_study_date"].day < 10]
+    assert any(row["current_streak"] > 0 for row in early)
     assert any(oracle.hardest_items(world, "g1") for world in worlds)
     assert any(oracle.item_difficulty(world) for world in worlds)
 
