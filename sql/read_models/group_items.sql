@@ -122,5 +122,9 @@ WITH sums AS (
 )
 SELECT s.item_id, {read_models/item_difficulty difficulty_fields}
 FROM sums s
-LEFT JOIN items i ON i.item_id = s.item_id
+CROSS JOIN LATERAL (
+    SELECT {read_models/item_difficulty page_sums} FROM group_items g
+    WHERE g.group_id = :group_id AND g.item_id = s.item_id
+) AS r
+{read_models/item_difficulty description}
 ORDER BY s.accuracy_rate, s.item_id;

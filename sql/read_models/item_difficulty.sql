@@ -93,23 +93,30 @@ SELECT item_id, CAST(sum(learners) AS bigint) AS learners, CAST(sum(answers) AS 
 FROM item_difficulty
 GROUP BY item_id
 
+-- sums --
+-- The sums over shards that filter and order a list. Doubles hold the sums exactly, and PostgreSQL adds doubles faster
+-- than 64-bit integers.
+CAST(sum(CAST(learners AS double precision)) AS bigint) AS learners,
+CAST(sum(CAST(answers AS double precision)) AS bigint) AS answers,
+sum(CAST(correct_answers AS double precision)) / nullif(sum(CAST(answers AS double precision)), 0) AS accuracy_rate
+
+-- page_sums --
+-- The other sums over shards, which are computed only for the items of a page.
+CAST(sum(response_ms) AS bigint) AS response_ms, CAST(sum(lapses) AS bigint) AS lapses
+
 -- difficulty_fields --
--- The result columns from the sums s of an item and its description i, which may be missing.
+-- The result columns from an item's sums s, its page_sums r and its description i, which may be missing.
 i.headword,
 coalesce(i.level, 'UNKNOWN')                       AS level,
 s.learners,
 s.answers,
 s.accuracy_rate,
-CAST(s.response_ms AS double precision) / s.answers AS average_response_ms,
-s.lapses
+CAST(r.response_ms AS double precision) / s.answers AS average_response_ms,
+r.lapses
 
--- sums --
--- The sums over shards. Doubles hold the sums exactly, and PostgreSQL adds doubles faster than 64-bit integers.
-CAST(sum(CAST(learners AS double precision)) AS bigint) AS learners,
-CAST(sum(CAST(answers AS double precision)) AS bigint) AS answers,
-sum(CAST(correct_answers AS double precision)) / nullif(sum(CAST(answers AS double precision)), 0) AS accuracy_rate,
-CAST(sum(CAST(response_ms AS double precision)) AS bigint) AS response_ms,
-CAST(sum(CAST(lapses AS double precision)) AS bigint) AS lapses
+-- description --
+-- Joins to each item s of a page its description. OFFSET 0 makes the planner look up each item.
+LEFT JOIN LATERAL (SELECT c.headword, c.level FROM items c WHERE c.item_id = s.item_id OFFSET 0) AS i ON TRUE
 
 -- list --
 -- One page, after a key, of the items that 5 or more learners have answered: the lowest accuracy first. A row also has
@@ -136,5 +143,8 @@ page AS (
 SELECT total.items AS total_count, s.item_id, {read_models/item_difficulty difficulty_fields}
 FROM (SELECT count(*) AS items FROM listed) AS total
 LEFT JOIN page s ON TRUE
-LEFT JOIN items i ON i.item_id = s.item_id
+CROSS JOIN LATERAL (
+    SELECT {read_models/item_difficulty page_sums} FROM item_difficulty d WHERE d.item_id = s.item_id
+) AS r
+{read_models/item_difficulty description}
 ORDER BY s.accuracy_rate, s.item_id;
