@@ -8,7 +8,6 @@ import asyncio
 import subprocess
 import sys
 import time
-from collections import deque
 from collections.abc import Callable, Iterator
 
 import msgspec
@@ -56,6 +55,7 @@ class _Connection(ClientProtocol):
     def __init__(self, expected: bytes, on_error: Callable[[Exception], None]) -> None:
         self._expected, self._on_error = expected, on_error
         self._received, self._whole = b"", 0
+        self._on_response: Callable[[_Connection], None] | None = None  # None: no request is sent
 
     def send(self, request: bytes, on_response: Callable[["_Connection"], None]) -> None:
         self._on_response = on_response
@@ -73,10 +73,13 @@ class _Connection(ClientProtocol):
         if not answer.startswith(b"HTTP/1.1 2") or self._expected not in answer:
             self._on_error(RuntimeError(f"expected {self._expected!r}, received {answer!r}"))
         self._received, self._whole = b"", 0
-        self._on_response(self)
+        on_response, self._on_response = self._on_response, None
+        if on_response:
+            on_response(self)
 
     def fail(self, error: Exception) -> None:
-        self._on_error(error)
+        if self._on_response:  # the server may close a connection that has been idle for seconds
+            self._on_error(error)
 
 
 class _Sender:
@@ -87,7 +90,7 @@ class _Sender:
         self._done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting: Iterator[bytes] = iter(batch.requests)
         self._open = len(batch.requests)
-        self._free: deque[_Connection] = deque()
+        self._free: list[_Connection] = []
         self._durations: list[float] = []
 
     async def send_at_full_speed(self) -> Durations:
@@ -106,10 +109,18 @@ class _Sender:
         for number, request in enumerate(self._waiting):
             due = begin + number / a_second
             await asyncio.sleep(max(0.0, due - time.perf_counter()))
-            connection = self._free.popleft() if self._free else await self._connect()
+            connection = self._take_free() or await self._connect()
             connection.send(request, self._record_time(due))
         await self._done
         return Durations(time.perf_counter() - begin, self._durations)
+
+    def _take_free(self) -> _Connection | None:
+        """Return the connection that was used last; drop those that the server has closed."""
+        while self._free:
+            connection = self._free.pop()
+            if not connection.transport.is_closing():
+                return connection
+        return None
 
     async def _connect(self) -> _Connection:
         loop = asyncio.get_running_loop()
