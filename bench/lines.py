@@ -78,7 +78,10 @@ class Rounds:
     def compare_rates(
         self, what: str, ours: str, theirs: str, *, against: str, bar: float, of: str = "events"
     ) -> Line:
-        """Return the line with the rates of two contenders; `against` describes `theirs`."""
+        """Return the line with the rates of two contenders.
+
+        The text `against` stands before the rate of the contender `theirs`.
+        """
         rates = self.rate(ours, of), f"{against} {self.rate(theirs, of)}"
         return Line(what, *rates, self.ratio(ours, theirs), bar)
 

@@ -25,7 +25,7 @@ locals {
     1100 = { name = "cve-canary", matches_text = false }
   }
 
-  # The priority of a rule, and the header whose length the rule limits.
+  # Each key is the priority of a rule. Its value is the header whose length this rule limits.
   limited_headers = { 110 = "authorization", 111 = "cookie", 112 = "last-event-id" }
 }
 

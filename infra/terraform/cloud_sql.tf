@@ -159,7 +159,7 @@ resource "google_sql_database" "this" {
 
   name            = "progress"
   instance        = google_sql_database_instance.this[0].name
-  deletion_policy = "ABANDON" # deleted with the instance; the API does not delete a database in use
+  deletion_policy = "ABANDON" # the API does not delete a database in use; deleting the instance deletes it
 }
 
 # The release job applies migrations as this user. All other services and jobs log in with their service accounts.

@@ -17,7 +17,7 @@ from progress.errors import ArchiveDamaged, ProgressError
 
 
 class Published(NamedTuple):
-    """The archive's manifest, and the generation of its file when it was read."""
+    """The archive's manifest; `generation` identifies the version of the file that contains it."""
 
     manifest: Manifest
     generation: str

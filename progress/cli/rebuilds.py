@@ -74,7 +74,7 @@ def _run_engine(engine: EngineName, workers: int) -> None:
         _rebuild_from_archive(functools.partial(engines.run_processes, workers=workers))
     elif engine == EngineName.BEAM:
         if current.cloud_run_task_index:
-            return  # the first task follows the job, and Dataflow does the work
+            return  # Dataflow does the work, and only the first task watches its job
         _rebuild_as_first_task(current, _choose_beam(current, workers))
     elif current.cloud_run_execution:
         _run_task(current, current.cloud_run_execution)

@@ -15,8 +15,9 @@ from progress.event_store import events, timestamps
 Mask = Callable[[str], str]
 
 _UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
-# The ids that are checked in the data of every event. The log may hold events that were recorded
-# before LATER_IDS were checked; a redelivery of such an event is recognized.
+# The ids that are checked in the data of every event. The log may hold events with
+# invalid LATER_IDS, which were recorded before LATER_IDS were checked. If such an event is
+# redelivered, it is still recognized.
 IDS = ("user_id", "session_id", "item_id")
 LATER_IDS = ("group_id",)
 _ATTRIBUTES = frozenset(

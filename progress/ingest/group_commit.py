@@ -2,8 +2,8 @@
 
 A request that finds no commit in progress becomes the leader immediately and commits everything
 that is queued. Meanwhile, other requests queue up for the next leader. The leader sends the
-wake-ups of its group before any request of the group returns. If a request returned earlier, a
-crash could lose its wake-ups, because Pub/Sub does not redeliver an acknowledged message. No
+wake-ups of its group before any request of the group returns. After a request has returned,
+Pub/Sub does not redeliver its message, so a crash would lose wake-ups that are not yet sent. No
 request waits beyond its own deadline.
 """
 

@@ -50,8 +50,9 @@ CREATE TEMPORARY TABLE window_items (
     had_row boolean, had_answered_on date, had_correct_on date, had_mastered_on date, had_interval_days bigint,
     had_answers bigint, had_correct_answers bigint, had_response_ms bigint, had_lapses bigint,
     -- An item is entangled unless its new answers, and then at most one new review, follow all its stored events. If an
-    -- item is not entangled, only the gap after the stored review changes (see reviews.sql). The first answer of this
-    -- gap is in closed_at to closed_recalled if a new review ends the gap, and otherwise in asked_at to recalled.
+    -- item is not entangled, only the gap after the stored review changes (see reviews.sql). If a new review
+    -- ends the gap, closed_at, closed_id, closed_on and closed_recalled hold the first answer of this gap. Otherwise,
+    -- asked_at, asked_id, asked_on and recalled hold it.
     is_entangled boolean,
     closed_at timestamptz, closed_id uuid, closed_on date, closed_recalled boolean,
     is_test boolean,                       -- this answer is new, and a test of retention

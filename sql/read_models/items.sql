@@ -5,7 +5,7 @@ CREATE TABLE items (
     item_id      text COLLATE "C" PRIMARY KEY,
     headword     text,
     level        text COLLATE "C",         -- A1 … C2, or null
-    domains      text[] COLLATE "C" NOT NULL,  -- distinct, in the order R W L S; may be empty
+    domains      text[] COLLATE "C" NOT NULL,  -- distinct skills in the order R, W, L, S (docs/events.md); may be empty
     described_at timestamptz,              -- of the latest ItemPublished or ItemUpdated; null: not described
     described_id uuid,
     decided_at   timestamptz NOT NULL,     -- of the latest catalogue event, including ItemArchived

@@ -118,7 +118,7 @@ def test_either_of_two_authorities_is_trusted(
         ("ssl_check_hostname=no", "expected true or false"),
     ],
 )
-def test_an_invalid_authority_in_a_url_is_reported(options: str, message: str) -> None:
+def test_an_invalid_certificate_authority_in_a_url_is_reported(options: str, message: str) -> None:
     with pytest.raises(SettingsError, match=message):
         parse_url(f"rediss://h?{options}")
 

@@ -127,7 +127,8 @@ def test_no_number_and_no_difference_of_numbers_is_about_fewer_than_20_learners(
 def generate(chance: random.Random) -> list[oracle.Event]:
     """Return the events of 60 learners: tests of items, and sessions in six weeks of two cohorts.
 
-    Of the 60 learners, 0 to 60 have a test of each item, and 0 to 30 study in each later week.
+    The first item is tested by none of the learners, the last item by all 60. Each cohort has 30
+    learners. After a cohort's first week, 0 to 30 of them study in a week.
     """
     facts: list[tuple[str | None, str, dict[str, Any], datetime]] = []
     for item in range(ITEMS):

@@ -23,7 +23,7 @@ from tests.support.anki_files import Entry
 
 @functools.cache
 def total() -> int:
-    """Return the number of the demo's events: those of the log, a goal and a rest day."""
+    """Return the number of the demo's events: the log's events, one goal and one rest day."""
     return sum(len(message.events) for message in loading.messages()) + 2
 
 

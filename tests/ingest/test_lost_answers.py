@@ -81,7 +81,7 @@ def test_an_append_that_is_repeated_within_a_request_wakes_the_shards_of_the_eve
 
 
 @several
-def test_a_conflict_wakes_the_shards_of_the_stored_events(
+def test_events_that_conflict_with_stored_events_wake_the_shards_of_the_stored_events(
     ingest: LossyIngest, learners: list[str]
 ) -> None:
     events = starts(learners)

@@ -42,7 +42,7 @@ def difficulty_rows(world: World) -> Rows:
 
 
 def item_difficulty(world: World, level: str | None = None, domain: str | None = None) -> list[Row]:
-    """Return the items that 5 learners have answered, the lowest accuracy first."""
+    """Return the items that at least 5 learners have answered, the lowest accuracy first."""
     return difficulties(
         world, learners(world), fewest_learners=5, fewest_answers=1, level=level, domain=domain
     )

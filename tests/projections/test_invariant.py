@@ -48,7 +48,7 @@ def find_learner(event: oracle.Event) -> str | None:
     return None if event.type in NEWEST and not event.names_learner else event.user_id
 
 
-def test_any_delivery_of_a_log_with_conflicts_gives_the_rows_of_the_oracle(
+def test_a_log_with_conflicting_events_gives_the_rows_of_the_oracle_however_it_is_delivered(
     stage: Stage, postgres_server: Server
 ) -> None:
     @postgres_server.examples(2)

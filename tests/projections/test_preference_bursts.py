@@ -24,7 +24,7 @@ from tests.support.stage import Stage, append
 
 @pytest.mark.timeout(900)
 @pytest.mark.every_postgres
-def test_preference_changes_after_all_other_events_give_the_rows_of_the_oracle(
+def test_the_rows_match_the_oracle_if_all_preference_changes_arrive_last(
     stage: Stage, postgres_server: Server
 ) -> None:
     @postgres_server.examples(2)

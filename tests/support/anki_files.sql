@@ -19,7 +19,7 @@ CREATE INDEX ix_cards_nid ON cards (nid);
 CREATE INDEX ix_revlog_cid ON revlog (cid);
 
 -- schema 18 --
--- What the upgrades add; real collections of this schema also have an unusual collation.
+-- What Anki adds when it upgrades a collection to schema 18. Real collections also use Anki's own collation, unicase.
 CREATE TABLE config (key text NOT NULL PRIMARY KEY, usn integer NOT NULL, mtime_secs integer NOT NULL,
     val blob NOT NULL) WITHOUT ROWID;
 CREATE TABLE notetypes (id integer NOT NULL PRIMARY KEY, name text NOT NULL COLLATE unicase,

@@ -158,7 +158,7 @@ def connect(url: str) -> database.Connection:
 
 
 def chunks(log: Log, how: Disturbance) -> Iterator[list[Envelope]]:
-    """Yield the groups of events in which the log is delivered."""
+    """Yield the log's events in the order of delivery, in groups that are delivered together."""
     waiting = deque(log.delivered)
     for size in itertools.cycle(how.sizes):
         if not waiting:

@@ -1,4 +1,5 @@
-// Am I improving: this week and the last, retention, accuracy and speed by week, items mastered by month.
+// The section "Am I improving?". It compares this week with the last. Its charts show retention, accuracy and speed by
+// week, and the items mastered by month.
 
 import { axis, columns, legend, lines, monthLabels, plot, post, roundUp } from './charts.js';
 import { h } from './dom.js';

@@ -105,7 +105,7 @@ def test_a_change_is_the_difference_of_the_values_as_shown(evaluate: Evaluate) -
     ]
 
 
-def test_the_first_answer_has_the_learner_s_day_if_the_history_covers_all_answers(
+def test_the_date_of_the_first_answer_is_from_the_history_if_it_covers_all_answers(
     evaluate: Evaluate,
 ) -> None:
     script = """
