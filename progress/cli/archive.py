@@ -17,9 +17,8 @@ from progress.archive import location, merges, runs
 from progress.archive import restore as archive_restore
 from progress.archive.plan import Request
 from progress.cli import targets
+from progress.cli.output_options import AsJson
 from progress.errors import ArchiveRunning, ProgressError
-
-AsJson = Annotated[bool, typer.Option("--json", help="As one JSON object.")]
 
 
 class Report(msgspec.Struct, frozen=True):

@@ -10,6 +10,7 @@ from rich.table import Column, Table
 from progress.adapters import terminal
 from progress.adapters.postgres.database import Connection
 from progress.cli import confirmations, targets
+from progress.cli.output_options import AsJsonLines
 from progress.errors import EventStoreError
 from progress.event_store import dead_letters
 from progress.event_store.dead_letter_record import DeadLetterKind
@@ -39,7 +40,7 @@ def list_all(
     closed: Annotated[
         bool, typer.Option("--all", help="List replayed and discarded ones, too.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object per line.")] = False,
+    as_json: AsJsonLines = False,
 ) -> None:
     """List the open dead letters, oldest first."""
     connection = targets.connect()
@@ -68,7 +69,7 @@ def show(number: Number) -> None:
 
 @_letters.command()
 def count(
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object per line.")] = False,
+    as_json: AsJsonLines = False,
 ) -> None:
     """Count the open dead letters by reason."""
     reasons = targets.run(dead_letters.count_by_reason)

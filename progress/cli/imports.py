@@ -13,6 +13,7 @@ from progress.adapters.postgres.database import Connection
 from progress.adapters.pubsub import publisher
 from progress.adapters.pubsub.publisher import Message
 from progress.cli import targets
+from progress.cli.output_options import AsJson
 from progress.errors import SettingsError
 from progress.event_store import time_zones
 from progress.importers import anki_events, anki_import, anki_recorded, shifts
@@ -79,7 +80,6 @@ Language = Annotated[
     str | None,
     typer.Option(help="The language of the cards' words, such as de.", callback=_language),
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="As one JSON object.")]
 
 
 def add_to(app: typer.Typer) -> None:

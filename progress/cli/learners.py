@@ -13,6 +13,7 @@ from rich.table import Table
 from progress.adapters.postgres.database import Connection
 from progress.adapters.postgres.statements import blocks
 from progress.cli import operations, targets
+from progress.cli.output_options import AsJsonLines
 from progress.errors import NotFound
 from progress.operations import records
 from progress.operations.records import OperationKind
@@ -25,7 +26,6 @@ _WARNING = """This erases everything that is recorded about {user}, and cannot b
 Erase {user}?"""
 
 Learner = Annotated[str, typer.Argument(metavar="USER", help="The learner's id.")]
-Folder = Annotated[Path, typer.Argument(metavar="FOLDER", help="Where the file is written.")]
 
 
 def add_to(app: typer.Typer) -> None:
@@ -37,7 +37,7 @@ def add_to(app: typer.Typer) -> None:
 def learners(
     part: Annotated[str, typer.Argument(metavar="[TEXT]", help="A part of the id.")] = "",
     first: Annotated[int, typer.Option(min=1, max=100_000, help="At most so many.")] = 100,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object per line.")] = False,
+    as_json: AsJsonLines = False,
 ) -> None:
     """List the learners, or those whose id contains TEXT."""
     with contextlib.closing(targets.connect()) as connection:
@@ -57,7 +57,7 @@ def learners(
         console.print(f"There are more than {first:,} such learners: see --first.")
 
 
-def export(user: Learner, folder: Folder = Path()) -> None:
+def export(user: Learner, folder: operations.Folder = Path()) -> None:
     """Write all that is recorded about a learner into FOLDER, as a zip file with a description."""
     with contextlib.closing(targets.connect()) as connection:
         if not _is_known(connection, user):

@@ -16,6 +16,7 @@ from progress.adapters import terminal
 from progress.adapters.postgres.statements import blocks
 from progress.adapters.storage import storage
 from progress.cli import receipts, targets
+from progress.cli.output_options import AsJsonLines
 from progress.errors import ProgressError
 from progress.operations import export_files, records
 from progress.operations.export_files import ExportedFile
@@ -38,7 +39,7 @@ def add_to(app: typer.Typer) -> None:
 @_operations.command("list")
 def list_newest(
     first: Annotated[int, typer.Option(min=1, max=1_000, help="The number of operations.")] = 20,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object per line.")] = False,
+    as_json: AsJsonLines = False,
 ) -> None:
     """List the operations, newest first."""
     with contextlib.closing(targets.connect()) as connection:

@@ -15,6 +15,7 @@ from progress.adapters import terminal
 from progress.adapters.postgres.database import Connection
 from progress.adapters.pubsub import publisher
 from progress.cli import targets
+from progress.cli.output_options import AsJson
 from progress.errors import ProgressError
 from progress.event_store import arrivals
 from progress.event_store.arrivals import Arrivals, Before
@@ -35,7 +36,6 @@ Wait = Annotated[
         "with other content.",
     ),
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="As one JSON object.")]
 
 
 class Report(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -10,6 +10,7 @@ from rich.table import Table
 from progress import settings
 from progress.adapters import cloud_scheduler
 from progress.cli import store, targets
+from progress.cli.output_options import AsJsonLines
 from progress.errors import StackError
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ def add_to(app: typer.Typer) -> None:
 def list_all(
     project: Project = None,
     region: Region = _REGION,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object per line.")] = False,
+    as_json: AsJsonLines = False,
 ) -> None:
     """List the jobs with their schedules, their states and the results of their last runs."""
     schedules = _scheduler(project, region).all()

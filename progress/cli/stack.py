@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 
 from progress.cli import targets
+from progress.cli.output_options import AsJson
 from progress.demo import loading
 from progress.local import data_folder, processes
 from progress.local import stack as local_stack
@@ -85,7 +86,7 @@ def down() -> None:
 
 
 def env(
-    as_json: Annotated[bool, typer.Option("--json", help="As one JSON object.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Print the addresses and process ids of the local stack."""
     state = local_stack.running(targets.data_folder())

@@ -2,7 +2,6 @@
 
 import contextlib
 from datetime import UTC, datetime
-from typing import Annotated
 
 import msgspec
 import typer
@@ -15,6 +14,7 @@ from progress.adapters.postgres.database import Connection
 from progress.adapters.postgres.statements import blocks
 from progress.adapters.pubsub.undelivered import Undelivered
 from progress.cli import confirmations, targets
+from progress.cli.output_options import AsJson
 from progress.local import readiness
 from progress.operations import records
 from progress.projections import batch, drop_unused, rebuild
@@ -68,7 +68,7 @@ def contract_command(yes: confirmations.Yes = False) -> None:
 
 
 def batch_command(
-    as_json: Annotated[bool, typer.Option("--json", help="As one JSON object.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Run the batch job now; if a scheduled run is in progress, first wait until it ends."""
     report = run_batch()
@@ -99,7 +99,7 @@ def run_batch() -> batch.Report:
 
 
 def status(
-    as_json: Annotated[bool, typer.Option("--json", help="As one JSON object.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Count events, dead letters and undelivered messages, and show the projections' lag."""
     connection = targets.connect()

@@ -4,7 +4,7 @@ Files of one collection overlap: an export of one deck and of all decks, or a re
 a collection. The file that is imported first determines an answer's session and its review.
 """
 
-from datetime import UTC, datetime
+from datetime import UTC
 
 from progress.adapters.postgres.database import Connection
 from progress.adapters.postgres.statements import blocks
@@ -48,7 +48,7 @@ def _read_sessions(connection: Connection, learner: Learner) -> list[RecordedSes
     return [
         RecordedSession(session_id, begin, end)
         for session_id, begin, end, event_id, at, data in rows
-        if event_id == anki_events.derive_id(learner, "SessionStarted", _to_utc(at), data)
+        if event_id == anki_events.derive_id(learner, "SessionStarted", at.astimezone(UTC), data)
     ]
 
 
@@ -63,7 +63,3 @@ def _has_preferences(connection: Connection, learner: Learner, account: Envelope
     return any(
         all(new is None or new == old for new, old in zip(wanted, row, strict=True)) for row in rows
     )
-
-
-def _to_utc(at: datetime) -> datetime:
-    return at.astimezone(UTC)

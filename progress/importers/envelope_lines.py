@@ -44,18 +44,21 @@ def check(lines: Iterable[bytes], now: datetime) -> Iterator[Line]:
     for number, line in enumerate(lines, start=1):
         if data := line.strip():
             entries = envelope.decode(data, Message(published_at=now))
-            checked = _check_line(number, data, entries, now)
-            valid = [entry for entry in entries if isinstance(entry, ParsedEvent)]
+            valid = _select_valid(entries)
+            checked = _check_line(number, data, entries, valid, now)
             yield _compare(checked, valid, first, now)
 
 
 def _check_line(
-    number: int, data: bytes, entries: list[ParsedEvent | Rejection], now: datetime
+    number: int,
+    data: bytes,
+    entries: list[ParsedEvent | Rejection],
+    valid: list[ParsedEvent],
+    now: datetime,
 ) -> Line:
     reasons = [reason for entry in entries if (reason := _find_fault(entry, now))]
     if len(data) > _MAX_MESSAGE_BYTES:
         reasons.insert(0, f"expected at most {_MAX_MESSAGE_BYTES:,} bytes - at $")
-    valid = [entry for entry in entries if isinstance(entry, ParsedEvent)]
     event_type = entries[0].event_type if entries else None
     return Line(
         number=number,
@@ -87,7 +90,10 @@ def _compare(
 
 def decode(data: bytes, now: datetime) -> list[ParsedEvent]:
     """Return the valid events of a line's data."""
-    entries = envelope.decode(data, Message(published_at=now))
+    return _select_valid(envelope.decode(data, Message(published_at=now)))
+
+
+def _select_valid(entries: list[ParsedEvent | Rejection]) -> list[ParsedEvent]:
     return [entry for entry in entries if isinstance(entry, ParsedEvent)]
 
 

@@ -5,7 +5,7 @@ import { ago, moment } from './format.js';
 import { sentences, t } from './i18n.js';
 
 const BATCH = new Set(['weekly_stats', 'domain_stats', 'level_stats']);
-const STAGES = ['longTermMastered', 'shortTermMastered', 'learning'];
+export const STAGES = ['longTermMastered', 'shortTermMastered', 'learning'];
 const NOTICEABLE_S = 2; // a shorter lag ends before a user can read about it
 
 /** The number of recorded events that today's numbers do not include yet. */

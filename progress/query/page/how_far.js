@@ -3,11 +3,10 @@
 import { bar, legend } from './charts.js';
 import { h } from './dom.js';
 import { minutes, monthYear, number, percent, share } from './format.js';
-import { isBatchLate, isBatchPending } from './freshness.js';
+import { STAGES, isBatchLate, isBatchPending } from './freshness.js';
 import { t } from './i18n.js';
 import { card, mark, note, section } from './layout.js';
 
-const STAGES = ['longTermMastered', 'shortTermMastered', 'learning'];
 const shades = (row) => STAGES.map((name, index) => [`stage-${index}`, row[name]]);
 
 export function howFar(data) {

@@ -2,10 +2,10 @@
 
 import { runQuery } from './api.js';
 import { h, show } from './dom.js';
-import { distance, number, percent } from './format.js';
+import { number, percent } from './format.js';
 import { t } from './i18n.js';
 import { Retry, handleError, problemCard } from './problems.js';
-import { itemList, itemPage, level, word } from './items.js';
+import { due, itemList, itemPage, level, word } from './items.js';
 
 const QUERY = `query Items($user: ID, $filter: ItemFilter, $order: ItemOrder, $level: CefrLevel, $skill: Domain,
     $search: String, $after: String) {
@@ -244,10 +244,5 @@ function row(item, user) {
       h('span', { class: 'of' }, t('items.ofAnswers', { right: item.correctAnswers, count: item.answers }))),
     h('td', { class: 'end roomy' }, number(item.lapses)),
     h('td', { class: 'end roomy' }, percent(item.estimatedRecall)),
-    h('td', { class: 'end' }, formatDue(item.dueAt)));
-}
-
-function formatDue(dueAt) {
-  if (!dueAt) return '–';
-  return Date.parse(dueAt) <= Date.now() ? t('items.now') : distance(dueAt);
+    h('td', { class: 'end' }, due(item)));
 }

@@ -3,11 +3,11 @@
 import { runQuery } from './api.js';
 import { axis, columns, legend, lines, plot, roundUp } from './charts.js';
 import { h, show } from './dom.js';
-import { ago, distance, fullDay, localDay, longDay, moment, month, number, percent, shortDay } from './format.js';
+import { ago, fullDay, localDay, longDay, moment, month, number, percent, shortDay } from './format.js';
 import { join, t } from './i18n.js';
 import { card, note, table, unfolded } from './layout.js';
 import { Retry, handleError, problemCard } from './problems.js';
-import { itemList, level, word } from './items.js';
+import { due, itemList, level, word } from './items.js';
 
 const QUERY = `query Item($user: ID, $item: ID!) {
   item(userId: $user, itemId: $item) {
@@ -81,7 +81,7 @@ export class ItemPage {
 function recall({ estimatedRecall, mastery, dueAt, reviewedAt, intervalDays }) {
   const facts = [
     [t('item.mastery'), t(`item.masteries.${mastery}`)],
-    [t('item.due'), dueAt ? due(dueAt) : '–'],
+    [t('item.due'), due({ dueAt })],
     [t('item.interval'), intervalDays == null ? '–' : t('item.days', { count: intervalDays })],
     [t('item.reviewed'), reviewedAt ? ago(reviewedAt) : '–'],
   ];
@@ -91,8 +91,6 @@ function recall({ estimatedRecall, mastery, dueAt, reviewedAt, intervalDays }) {
     note(t(estimatedRecall == null ? 'item.noRecall' : 'item.recallMeaning')),
     list(facts));
 }
-
-const due = (dueAt) => (Date.parse(dueAt) <= Date.now() ? t('items.now') : distance(dueAt));
 
 function answers(item, history) {
   const { answers: count, correctAnswers, accuracyRate, averageResponseMs, firstAnsweredAt, lastAnsweredAt, lapses } = item;

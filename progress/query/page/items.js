@@ -20,12 +20,13 @@ const cells = (item, user) => [
   [h('a', { href: itemPage(item.itemId, user) }, word(item)), level(item)],
   [h('b', null, percent(item.accuracyRate)),
     h('span', { class: 'of' }, t('weakest.of', { right: item.correctAnswers, count: item.answers }))],
-  formatDue(item.dueAt),
+  due(item),
 ];
 
-function formatDue(dueAt) {
+/** When the item falls due. */
+export function due({ dueAt }) {
   if (!dueAt) return '–';
-  return Date.parse(dueAt) <= Date.now() ? t('weakest.now') : distance(dueAt);
+  return Date.parse(dueAt) <= Date.now() ? t('items.now') : distance(dueAt);
 }
 
 /** The headword, else the item's id. */

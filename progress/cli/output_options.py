@@ -1,0 +1,8 @@
+"""Options that several commands share: their output as JSON."""
+
+from typing import Annotated
+
+import typer
+
+AsJson = Annotated[bool, typer.Option("--json", help="As one JSON object.")]
+AsJsonLines = Annotated[bool, typer.Option("--json", help="One JSON object per line.")]
