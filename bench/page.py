@@ -3,14 +3,14 @@
 import functools
 import itertools
 import re
-import statistics
 from collections.abc import Iterator
 from contextlib import ExitStack
 from datetime import timedelta
 
-from bench import cores, function_client, functions, request_batch, study, valkey
+from bench import cores, function_client, functions, machine_speed, request_batch, study, valkey
 from bench.function_client import Issuer
 from bench.lines import Line
+from bench.machine_speed import TimedRequest
 from bench.request_batch import RequestBatch
 from bench.server import Server
 from progress.local.parts import ROOT
@@ -52,15 +52,19 @@ def measure_page(server: Server) -> Iterator[Line]:
                 ("cached", [_request(issuer, one, browser) for one in learners]),
             ):
                 request_batch.send(RequestBatch(port, requests, _PACKED))
-                yield _line(how, _measure(port, requests))
+                what = (
+                    f"the page's one request, 20,000 items and {_DAYS} days, {_A_SECOND} a second"
+                )
+                yield machine_speed.compare_p95(
+                    f"{what}, {how}", _measure(port, requests), bar=_LIMIT
+                )
     server.drop(store)
 
 
-def _measure(port: int, requests: list[bytes]) -> list[float]:
-    """Send the requests at a steady rate; return their sorted durations in milliseconds."""
+def _measure(port: int, requests: list[bytes]) -> list[TimedRequest]:
+    """Send the requests at a steady rate, again and again, and return their durations."""
     cycle = list(itertools.islice(itertools.cycle(requests), _A_SECOND * _SECONDS))
-    durations = request_batch.send(RequestBatch(port, cycle, _PACKED, a_second=_A_SECOND))
-    return sorted(1_000 * duration for duration in durations.responses)
+    return request_batch.send(RequestBatch(port, cycle, _PACKED, a_second=_A_SECOND)).responses
 
 
 def _request(issuer: Issuer, learner: str, *headers: str) -> bytes:
@@ -74,17 +78,3 @@ def document() -> str:
     """Return the page's query, read from its script."""
     constants = {n: text for n, _, text in _CONSTANT.findall(_SCRIPT.read_text(encoding="utf-8"))}
     return _INSERTED.sub(lambda match: constants[match[1]], constants["QUERY"])
-
-
-def _line(how: str, durations: list[float]) -> Line:
-    p95 = statistics.quantiles(durations, n=20)[-1]
-    return Line(
-        f"the page's one request, 20,000 items and 200 days, {_A_SECOND} a second, {how}: "
-        "95th percentile",
-        f"{p95:.1f} ms (median {statistics.median(durations):.1f})",
-        "",
-        p95,
-        _LIMIT,
-        "ms",
-        at_most=True,
-    )

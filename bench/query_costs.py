@@ -52,7 +52,7 @@ class Costing:
 
     def __init__(self, reader: Reader, caller: Caller, *, explains: bool) -> None:
         self.context = Context(caller, Queries(reader), datetime.now(UTC))
-        self._work = 0
+        self._work, self._explains = 0, explains
         self._cache = AnswerCache(None, RateLimiter(None, per_minute=10**9), reader)
         if explains:
             for pool in (reader._database, reader._as_of._database):  # noqa: SLF001 - a benchmark reads its own sessions
@@ -73,7 +73,8 @@ class Costing:
                 introspection=False,
                 log=RequestLog("query", _TRACE),
             )
-        await asyncio.sleep(0.001)  # let the event loop deliver the last messages
+        if self._explains:
+            await asyncio.sleep(0.001)  # let the event loop deliver the last messages
         return answer, self._work
 
     def _add(self, message: str) -> None:

@@ -13,9 +13,13 @@ from collections.abc import Callable, Iterator
 import msgspec
 import uvloop
 
+from bench import machine_speed
 from bench.client_protocol import ClientProtocol
 from bench.load import HOST, content_length
+from bench.machine_speed import TimedRequest
 from progress.local.parts import ROOT
+
+_LOOP_S = 0.01  # a request's loop starts so early that it ends before the request is due
 
 
 class RequestBatch(msgspec.Struct, frozen=True):
@@ -29,10 +33,10 @@ class RequestBatch(msgspec.Struct, frozen=True):
 
 
 class Durations(msgspec.Struct, frozen=True):
-    """The seconds of the whole batch, and of each response since its request was due."""
+    """The seconds of the whole batch, and each response's seconds since its request was due."""
 
     all: float
-    responses: list[float] = []
+    responses: list[TimedRequest] = []
 
 
 def send(batch: RequestBatch) -> Durations:
@@ -91,7 +95,7 @@ class _Sender:
         self._waiting: Iterator[bytes] = iter(batch.requests)
         self._open = len(batch.requests)
         self._free: list[_Connection] = []
-        self._durations: list[float] = []
+        self._durations: list[TimedRequest] = []
 
     async def send_at_full_speed(self) -> Durations:
         """Send the next request on a connection after each response."""
@@ -108,9 +112,11 @@ class _Sender:
         begin = time.perf_counter()
         for number, request in enumerate(self._waiting):
             due = begin + number / a_second
-            await asyncio.sleep(max(0.0, due - time.perf_counter()))
             connection = self._take_free() or await self._connect()
-            connection.send(request, self._record_time(due))
+            await asyncio.sleep(max(0.0, due - _LOOP_S - time.perf_counter()))
+            loop = machine_speed.time_loop()
+            await asyncio.sleep(max(0.0, due - time.perf_counter()))
+            connection.send(request, self._record_time(due, loop))
         await self._done
         return Durations(time.perf_counter() - begin, self._durations)
 
@@ -138,9 +144,11 @@ class _Sender:
         self._count()
         self._next(connection)
 
-    def _record_time(self, due: float) -> Callable[[_Connection], None]:
+    def _record_time(self, due: float, loop_before: float) -> Callable[[_Connection], None]:
         def on_response(connection: _Connection) -> None:
-            self._durations.append(time.perf_counter() - due)
+            seconds = time.perf_counter() - due
+            loop = max(loop_before, machine_speed.time_loop())
+            self._durations.append(TimedRequest(seconds, loop))
             self._free.append(connection)
             self._count()
 

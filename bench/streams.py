@@ -89,9 +89,8 @@ class _Setup:
         requests = list(itertools.islice(queries, _A_SECOND * _SECONDS))
         changes.start()
         try:
-            return request_batch.send(
-                RequestBatch(self.query.port, requests, a_second=_A_SECOND)
-            ).responses
+            batch = RequestBatch(self.query.port, requests, a_second=_A_SECOND)
+            return [response.seconds for response in request_batch.send(batch).responses]
         finally:
             stop.set()
             changes.join()

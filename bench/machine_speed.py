@@ -1,0 +1,60 @@
+"""The share of a benchmark during which the machine ran at its full speed.
+
+A virtual machine shares its cores with other machines. On some hosts the same loop takes one or two
+milliseconds, changing every few seconds. A 95th percentile then shows the neighbours' load, because
+more than one request in twenty runs on a slowed core.
+"""
+
+import statistics
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from bench.lines import Line, RowSkipped
+
+_ITERATIONS = 15_000  # about a millisecond
+_SLOWED = 1.25  # times the fastest loop
+_MIN_REQUESTS = 20  # for a 95th percentile
+
+
+@dataclass(frozen=True)
+class TimedRequest:
+    """A request's duration, and the slower of the loops before and after it, in seconds."""
+
+    seconds: float
+    loop: float
+
+
+def time_loop() -> float:
+    """Return the seconds of a loop that always does the same work."""
+    begin, total = time.perf_counter(), 0
+    for number in range(_ITERATIONS):
+        total += number * number
+    return time.perf_counter() - begin
+
+
+def compare_p95(what: str, requests: Sequence[TimedRequest], *, bar: float) -> Line:
+    """Return the line with the 95th percentile of the requests at full speed; `bar` is in ms.
+
+    Raise RowSkipped if the machine was slowed during nearly all requests.
+    """
+    limit = _SLOWED * min(request.loop for request in requests)
+    unslowed = [1_000 * request.seconds for request in requests if request.loop <= limit]
+    if len(unslowed) < _MIN_REQUESTS:
+        raise RowSkipped(f"the machine was slowed during {len(requests)} requests; try again later")
+    p95, median = _p95(unslowed), statistics.median(unslowed)
+    whole = _p95([1_000 * request.seconds for request in requests])
+    return Line(
+        f"{what}: 95th percentile at full speed",
+        f"{p95:.1f} ms (median {median:.1f}; {len(unslowed)} of {len(requests)} requests; "
+        f"{whole:.1f} ms with those on a slowed machine)",
+        "",
+        p95,
+        bar,
+        "ms",
+        at_most=True,
+    )
+
+
+def _p95(milliseconds: list[float]) -> float:
+    return statistics.quantiles(milliseconds, n=20)[-1]
