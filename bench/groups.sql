@@ -15,7 +15,7 @@ JOIN (
 ) AS z ON z.place = 20 * (n % 20);
 
 -- today --
--- One member of a hundred has studied on a day ahead of today.
+-- One member in a hundred has studied on a day ahead of today.
 CREATE TEMPORARY TABLE local_days AS
 SELECT n, z.user_id,
     CAST(now() + r.utc_offset - z.day_start AS date) + CASE WHEN n % 100 = 1 THEN 1 ELSE 0 END AS newest

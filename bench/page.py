@@ -29,7 +29,7 @@ _INSERTED = re.compile(r"\$\{(\w+)\}")
 def measure_page(server: Server) -> Iterator[Line]:
     """Measure cache misses and hits, from the time when a request was due until its response.
 
-    The bar limits the latency, not the throughput. Four learners send less than five requests a
+    The bar limits the latency, not the throughput. Four learners send fewer than five requests a
     second, and at this rate a request seldom waits for another request.
     """
     store = server.create_store()

@@ -48,7 +48,7 @@ def _rows(plan: dict[str, Any]) -> int:
 
 
 class Costing:
-    """Executes GraphQL documents against one database, without a cache, and adds up their cost."""
+    """An executor of GraphQL documents without a cache, which adds up the documents' cost."""
 
     def __init__(self, reader: Reader, caller: Caller, *, explains: bool) -> None:
         self.context = Context(caller, Queries(reader), datetime.now(UTC))

@@ -10,12 +10,12 @@ The shape is that of the real log, `data/anki_reviews.csv`, as `progress import 
 - intervals of SM-2: 72 % of one day, 11 % of six days, 5 % of 21 days or more, at most 80 days.
 
 A simulated learner has these sessions, with a different id, items, time zone and first day.
-Learners join evenly over the 191 days, and the log ends with them: most learners have only the
-first part of the real history, a mean of about 12,000 events. A session is recorded as a whole when
-it ends. No learner changes preferences or is deleted.
+Learners join evenly over the 191 days, and the log ends after these days. Most learners therefore
+have only the first part of the real history, about 12,000 events on average. All events of a
+session are recorded when it ends. No learner changes preferences or is deleted.
 
-A rebuild reads of the log, up to the archive's end, only the events that the manifest names: the
-last event of each shard, and the first event of the log. Therefore the database gets only these
+Of the log up to the archive's end, a rebuild reads only the events that the manifest names: the
+last event of each shard, and the first event of the log. The database therefore contains only these
 events, at their positions, and the ordinary commands accept the archive. PostgreSQL alone computes
 buckets, once for each learner.
 """
@@ -155,7 +155,7 @@ def open_simulation(connection: Connection, size: Size) -> Iterator[Simulation]:
 
 
 def _load_template(connection: Connection, duck: "DuckDBPyConnection", folder: Path) -> None:
-    """Load the real log: the catalogue, and the learner's events with marks for what differs."""
+    """Load the real log: the catalogue, and the learner's events with marks (see `_mark`)."""
     rows = _read_real_log(connection)
     catalogue = [row for row in rows if row.stream_id]
     _load(duck, folder, "catalogue", _list_catalogue(catalogue))
@@ -178,7 +178,7 @@ def _list_catalogue(rows: Sequence[Row]) -> Iterator[tuple[object, ...]]:
 
 
 def _mark(rows: Sequence[Row]) -> Iterator[tuple[object, ...]]:
-    """Yield the template's rows: marks replace the ids of the learner, session, item and cause."""
+    """Yield the template's rows, in which marks replace all ids and the time zone."""
     cards: dict[str, int] = {}
     session, cause = 0, ""
     for turn, row in enumerate(rows, 1):
@@ -201,7 +201,7 @@ def _mark(rows: Sequence[Row]) -> Iterator[tuple[object, ...]]:
 def _load_learners(
     connection: Connection, duck: "DuckDBPyConnection", folder: Path, size: Size
 ) -> None:
-    """Load as many learners as the events need; raise ValueError if these are too few events."""
+    """Load as many learners as the log needs; raise ValueError if its size is too small."""
     ((catalogue,),) = duck.execute("SELECT count(*) FROM catalogue").fetchall()
     ((mean,),) = _run(duck, "events of a learner")
     if size.events <= catalogue:
@@ -228,7 +228,7 @@ def _load(
 
 
 def _split(events: int) -> Iterator[Positions]:
-    """Yield ranges as the archive has them: full ones, and merged ones of a long log."""
+    """Yield the ranges of the archive; those of a long log have the length of merged ranges."""
     length = plan.RANGE if events <= _LARGEST else _LARGEST
     for first in range(1, events + 1, length):
         yield Positions(first, min(first + length - 1, events))

@@ -107,7 +107,7 @@ SELECT -1, c.global_position, c.global_position, c.global_position, c.event_id, 
 FROM catalogue c;
 
 -- end --
--- The last position of the whole sessions.
+-- The last position. It may be greater than $events, because the last session is not cut off.
 SELECT max(position_before + events) FROM sessions;
 
 -- write --

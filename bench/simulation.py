@@ -89,12 +89,12 @@ def _measure_archive(store: Store, size: Size, stored: Storage) -> Iterator[Line
 
 
 def _is_written(stored: Storage, size: Size) -> bool:
-    """Return whether the folder has the archive; raise ValueError if it has another one."""
+    """Return whether the archive exists; raise ValueError if it has a different size."""
     published = catalog.read(stored)
     if published is None:
         return False
     if (published.manifest.upto, published.manifest.buckets) != (size.events, size.buckets):
-        raise ValueError("the folder SIMULATION_ARCHIVE has an archive of other numbers")
+        raise ValueError("the archive in SIMULATION_ARCHIVE has other numbers of events or buckets")
     return True
 
 
@@ -219,7 +219,7 @@ def _read_sizes(store: Store) -> Sizes:
 
 
 class _Report:
-    """Lines that show how far long work is: one for each tenth."""
+    """The progress of long work, printed after each tenth."""
 
     def __init__(self, label: str) -> None:
         self._label, self._begin, self._tenths = label, time.perf_counter(), 0

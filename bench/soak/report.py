@@ -13,7 +13,7 @@ _HEADS = (
 
 
 def minutes(samples: Sequence[Sample]) -> str:
-    """Return a Markdown table: per minute, the highest lag and latency, else the last values."""
+    """Return a Markdown table: for each minute, the highest lag and latency, and other values."""
     names = list(samples[-1].memory_mb)
     heads = [*_HEADS, *(f"{name}, MB" for name in names)]
     rows = [heads, ["---:"] * len(heads)]

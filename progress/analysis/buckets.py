@@ -93,7 +93,7 @@ def group_files(
 ) -> tuple[list[StoredFile], list[list[StoredFile]]]:
     """Return the files without learners, and the other files in groups of whole buckets.
 
-    A group has about 64 MB, unless a single bucket is larger.
+    A group's size is about 64 MB, unless a single bucket is larger.
     """
     by_bucket: dict[int | None, list[StoredFile]] = {}
     for one in contents:

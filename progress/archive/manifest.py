@@ -52,7 +52,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class File(msgspec.Struct, frozen=True):
-    """A file of a range; `bucket` is None for the streams that belong to no learner.
+    """A file of a range; `bucket` is None if it holds the streams that belong to no learner.
 
     `first` and `last` are positions. The block `sums` of sql/archive/log.sql defines `sums`.
     """

@@ -22,7 +22,7 @@ from progress.event_store.arrivals import Arrivals, Before
 from progress.importers import envelope_lines
 from progress.importers.envelope_lines import Line
 
-_LISTED_LINES = 5  # at most so many further line numbers in an error
+_LISTED_LINES = 5  # the maximum number of further line numbers in an error message
 
 File = Annotated[
     str, typer.Argument(metavar="FILE|-", help="Each line is a JSON envelope or an array.")

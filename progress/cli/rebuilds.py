@@ -172,7 +172,7 @@ def _run_processes(count: int) -> None:
                     tasks[index] = _start_task(execution, index, count, attempts[index])
             time.sleep(_POLL_INTERVAL_S)
     finally:
-        tasks[0].send_signal(signal.SIGINT)  # if it is still running, it removes the second schema
+        tasks[0].send_signal(signal.SIGINT)  # so that the first task drops the second schema
         for task in tasks[1:]:
             task.terminate()
         for task in tasks:

@@ -24,7 +24,7 @@ _COPIES = {
 
 
 class Receipt(msgspec.Struct, frozen=True):
-    """The result of ERASE_USER: rows erased by place, and in `places` the rows still found."""
+    """The result of ERASE_USER: `erased` counts rows by place, `places` the rows still found."""
 
     digest: str
     erased_at: str

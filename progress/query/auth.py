@@ -31,7 +31,7 @@ _DEVELOPMENT_DOMAINS = ("localhost", "invalid", "test", "example", "local")
 
 _KEYS_TTL_S = 3_600.0  # a revoked key is trusted for at most this long
 
-# Minimum pause after a fetch that did not find an unknown key, and after a failed refresh.
+# Minimum pause after a fetch that did not return the requested key, and after a failed refresh.
 _REFETCH_INTERVAL_S = 60.0
 _RETRY_INTERVAL_S = 5.0  # minimum pause between two fetches while no key is known
 _FETCH_TIMEOUT_S = 5.0

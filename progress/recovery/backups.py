@@ -51,7 +51,7 @@ def run(connect: Connect, storage: Storage, on_progress: Progress) -> tuple[str,
 
 
 def find_newest(storage: Storage) -> tuple[str, Manifest]:
-    """Return the newest complete backup made with these folds, or raise ProgressError."""
+    """Return the newest complete backup made with the current folds, or raise ProgressError."""
     complete = [name for name in storage.folders() if storage.has(f"{name}/{manifest.NAME}")]
     matching = [name for name in complete if name.endswith(f"-{schema.fingerprint()}")]
     if not matching:

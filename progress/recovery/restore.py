@@ -34,8 +34,8 @@ def run(
 
     A learner is erased if the log or the ledger of erasures (its digests are `erased`) says so.
     Return the manifest and the number of later events. Raise ProgressError if no backup was made
-    with these folds, and CheckpointError if the backup was made from another log. After either
-    error, rebuild instead. A run that fails or is interrupted leaves nothing behind.
+    with the current folds, and CheckpointError if the backup was made from another log. After
+    either error, rebuild instead. A run that fails or is interrupted leaves nothing behind.
     """
     name, backup = backups.find_newest(storage)
     loader = _Loader(storage, name, backup, on_progress)

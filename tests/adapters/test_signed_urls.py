@@ -89,7 +89,7 @@ def test_the_iam_api_signs_on_behalf_of_the_account(monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.parametrize("error_type", [RefreshError, TransportError])
-def test_an_iam_api_that_does_not_respond_is_an_outage(
+def test_an_outage_is_reported_if_the_iam_api_does_not_respond(
     monkeypatch: pytest.MonkeyPatch, error_type: type[Exception]
 ) -> None:
     error = error_type("no route")

@@ -200,7 +200,7 @@ def test_an_outage_of_the_storage_or_of_redis_does_not_count_as_an_attempt(
     expect_the_end(traced, done)
 
 
-def test_an_unreachable_redis_is_an_outage(
+def test_an_erasure_stays_unfinished_while_redis_is_unreachable(
     operator: Operator, traced: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("REDIS_URL", "unix:///nowhere/redis.sock")

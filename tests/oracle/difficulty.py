@@ -57,7 +57,7 @@ def difficulties(
     level: str | None = None,
     domain: str | None = None,
 ) -> list[Row]:
-    """Return the items with at least so many learners and answers, the lowest accuracy first."""
+    """Return the items with at least the given counts, the lowest accuracy first."""
     described = descriptions(world)
     listed = []
     for item, row in sums(world, of).items():

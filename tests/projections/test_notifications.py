@@ -179,7 +179,7 @@ def test_a_notification_is_lost_if_the_credentials_are_wrong(own: cache_instance
         assert (line._retry_at == 0) is is_received
 
 
-def test_a_full_redis_publishes_notifications_and_drops_outdated_copies_of_versions(
+def test_the_publisher_sends_notifications_and_deletes_outdated_versions_if_redis_is_full(
     own: cache_instances.Valkey,
 ) -> None:
     server = own.server()

@@ -110,7 +110,7 @@ def start(user: str) -> sample_events.Envelope:
 def valid_choices(
     session: str, metadata: dict[str, str] | None = None, **data: object
 ) -> list[sample_events.Envelope]:
-    """Return an event of each type, with a valid value and this session."""
+    """Return a valid event of each type in FIELDS, in this session."""
     return [
         {
             **sample_events.envelope(

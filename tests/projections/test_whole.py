@@ -1,4 +1,4 @@
-"""Each table has a whole fold, and whole folds give the live rows, in PostgreSQL and in DuckDB."""
+"""Whole folds, which compute a table from the whole log, give the live rows in both engines."""
 
 import json
 import os

@@ -183,7 +183,7 @@ def test_a_failed_wake_up_is_logged_as_an_error(
     assert (line["operation"], line["outcome"], line["severity"]) == ("wake", "error", "ERROR")
 
 
-def test_an_unexpected_error_is_logged_masked_with_its_stack_trace(
+def test_the_log_line_of_an_unexpected_error_has_a_stack_trace_without_personal_data(
     project: Client, read_lines: ReadLines, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fails(*_: object) -> None:

@@ -1,4 +1,4 @@
-"""Public GraphQL clients and audits, without changes, work with the query function."""
+"""Unmodified public GraphQL clients and audits work with the query function."""
 
 import json
 from collections import Counter

@@ -123,7 +123,7 @@ def test_concurrent_requests_cannot_start_a_sixth_export(
     assert start_own(operator, "5") == "RATE_LIMITED"
 
 
-def test_those_who_requested_an_export_may_download_it(
+def test_only_those_who_requested_an_export_may_download_it(
     operator: Operator, populated: Connection, exports: Path
 ) -> None:
     operation_id = export(operator)["id"]

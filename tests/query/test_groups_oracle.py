@@ -122,7 +122,7 @@ def test_groups_and_difficulties_equal_the_oracle_s_results(
 
 
 def list_learners(fetch: QueryClient, group: str, order: LearnerOrder) -> list[Any]:
-    """Return all pages of a group's members; each page must have the number of all members."""
+    """Return a group's members from all pages; assert that the last page has the total number."""
     found, after = [], None
     while True:
         page = fetch(
@@ -140,7 +140,7 @@ def list_learners(fetch: QueryClient, group: str, order: LearnerOrder) -> list[A
 def list_items(
     fetch: QueryClient, level: CefrLevel | None, domain: Domain | None
 ) -> list[dict[str, Any]]:
-    """Return all pages of the difficult items; each page must have the number of all items."""
+    """Return the items from all pages; assert that the last page has the total number."""
     found: list[ItemDifficulty] = []
     after = None
     while True:

@@ -123,7 +123,7 @@ ORDERS = {
     "ACCURACY": accuracy,
     "LAPSES": lapses,
 }
-# With this table, a text changes only its ASCII letters to small letters.
+# With this table, str.translate converts only ASCII letters to lower case.
 SMALL = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
 
 

@@ -175,7 +175,7 @@ def test_first_outside_1_to_200_is_bad_user_input(query_api: Api, query: str) ->
         assert code_of(ask(query_api, query % allowed, headers("g1"))) is None
 
 
-def test_a_cursor_of_another_order_is_rejected(query_api: Api) -> None:
+def test_a_cursor_for_another_order_is_rejected(query_api: Api) -> None:
     query = """query($o: LearnerOrder, $a: String) {
         learners(groupId: "g1", orderBy: $o, after: $a) { pageInfo { endCursor } } }"""
     answer = api.read(ask(query_api, query, headers("g1"), o="STREAK"))

@@ -72,7 +72,9 @@ def test_deleting_an_object_again_has_no_effect(bucket: cloud_storage.Bucket) ->
     assert not bucket.objects
 
 
-def test_an_upload_that_the_bucket_never_accepts_is_an_outage(bucket: cloud_storage.Bucket) -> None:
+def test_an_outage_is_reported_if_the_bucket_never_accepts_an_upload(
+    bucket: cloud_storage.Bucket,
+) -> None:
     remote = storage.open_storage("gs://b")
     bucket.refusals = [503] * 100
 
@@ -143,7 +145,9 @@ def test_a_request_is_repeated_after_growing_pauses(bucket: cloud_storage.Bucket
     assert all(pause >= 0.0075 * 2**attempt for attempt, pause in enumerate(pauses))
 
 
-def test_a_bucket_that_is_unavailable_five_times_is_an_outage(bucket: cloud_storage.Bucket) -> None:
+def test_an_outage_of_the_bucket_is_reported_after_five_failed_requests(
+    bucket: cloud_storage.Bucket,
+) -> None:
     remote = storage.open_storage("gs://b")
     bucket.outages = [{}] * 100
     with pytest.raises(StorageUnavailable, match="HTTP 503"):

@@ -1,4 +1,4 @@
-"""Runs of the traced operation, which replaces REBUILD in this process."""
+"""Runs of the operation in traced_operation.py, which replaces the kind REBUILD in this process."""
 
 import os
 import signal

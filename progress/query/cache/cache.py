@@ -35,7 +35,7 @@ from progress.query.cache.versions import DatabaseVersions, LearnerVersion
 from progress.query.read_models.reader import Reader
 
 _MAX_JOIN_AGE_S = 1.0
-_MAX_LEARNERS = 10_000  # versions and days of so many learners are remembered
+_MAX_LEARNERS = 10_000  # learners whose versions and days are remembered
 
 Result = Literal["hit", "miss", "error", "off"]
 

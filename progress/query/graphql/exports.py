@@ -15,7 +15,10 @@ from progress.query.graphql.context import Info
 
 
 def authorize_user(info: Info, user_id: ID | None) -> str:
-    """Return the learner to export; support may export none, learners only their own record."""
+    """Return the learner whose record the caller requests; raise Forbidden for another's record.
+
+    Administrators may export any record, support may not export records.
+    """
     caller = info.context.caller
     learner = arguments.parse_id("userId", user_id) if isinstance(user_id, str) else caller.user_id
     if caller.role == "support":
@@ -55,7 +58,7 @@ def parse_statistics(
 
 
 async def check_statistics(info: Info, request: StatisticsArguments) -> None:
-    """Raise BadInput if the rows are too many for one step."""
+    """Raise BadInput if the export would take too long or be too large."""
     rows = await info.context.queries.reader.fetch(
         "operations/export_statistics",
         f"estimate {request.table.lower()}",

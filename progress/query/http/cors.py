@@ -47,7 +47,7 @@ class Cors:
     def preflight(self, headers: Headers, allow: bytes) -> Response:
         """Return the response to OPTIONS. A page of an allowed origin may send any header.
 
-        To allow any header is safe, because a request needs a token, which browsers do not add
+        Allowing any header is safe, because a request needs a token, which browsers do not add
         automatically.
         """
         response = Reply(b"", 204, ((b"allow", allow),))

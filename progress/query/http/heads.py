@@ -1,7 +1,7 @@
 """A size limit for request heads in uvicorn; a larger head gets 431 and is not read further.
 
 httptools has no limit, so it would collect an endless line, header or trailer in memory. The count
-of bytes restarts when a message starts or a part of its body arrives.
+of a head's bytes restarts when a message starts or a part of the message's body arrives.
 """
 
 import asyncio
@@ -48,7 +48,7 @@ class BoundedProtocol(HttpToolsProtocol):
                 return
 
     def on_body(self, body: bytes) -> None:
-        """Reset the count of bytes, because the application limits the size of the body."""
+        """Reset the count of the head's bytes; the application limits the size of the body."""
         super().on_body(body)
         self._head_bytes = 0
 

@@ -18,7 +18,7 @@ _TYPES = {
     ".js": "text/javascript; charset=utf-8",
     ".svg": "image/svg+xml",
     ".webmanifest": "application/manifest+json",
-    ".graphql": "text/plain; charset=utf-8",  # browsers show plain text
+    ".graphql": "text/plain; charset=utf-8",  # so that browsers show the text
 }
 _SECURITY = {
     "Cross-Origin-Opener-Policy": "same-origin",

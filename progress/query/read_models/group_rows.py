@@ -18,7 +18,7 @@ class LearnerOrder(StrEnum):
 
 
 class Group(msgspec.Struct, frozen=True):
-    """The standing of a group; the numbers of 7 days are those of each member's local days."""
+    """The standing of a group; the last 7 days are local days of each member."""
 
     group_id: str
     members: int

@@ -60,7 +60,7 @@ async def get_learners(
 
 
 async def get_hardest_items(reader: Reader, group_id: str, first: int) -> list[ItemDifficulty]:
-    """Return the items with 5 answers by 3 members, the lowest accuracy first."""
+    """Return items with at least 5 answers by at least 3 members, the lowest accuracy first."""
     rows = await reader.fetch("read_models/group_items", "hardest", group_id=group_id, first=first)
     return [convert(dict(row), ItemDifficulty) for row in rows]
 
@@ -73,7 +73,7 @@ async def get_item_difficulty(
     first: int,
     after: ItemKey | None = None,
 ) -> Page[ItemDifficulty]:
-    """Return `first` of the items that 5 learners have answered, starting after a key."""
+    """Return `first` of the items that at least 5 learners answered, starting after a key."""
     return await pages.read_page(
         reader,
         "read_models/item_difficulty",

@@ -179,7 +179,7 @@ class _Forecast(_Share, frozen=True, kw_only=True):
 
 
 class LevelStats(_Forecast, frozen=True, kw_only=True):
-    """A learner's progress in one CEFR level, which is reached once 80 % of it are mastered."""
+    """A learner's progress in one CEFR level, reached once 80 % of its items are mastered."""
 
     level: CefrLevel
 

@@ -1,6 +1,6 @@
 -- Drop the events and dead letters of erased learners from a batch; `erased` is the number dropped. An event belongs to
--- an erased learner if it names the learner. An event that names no learner, and a SessionStarted, also belongs to an
--- erased learner if it names a session of the learner. A dead letter belongs to an erased learner if it names the
+-- an erased learner if it names the learner. A SessionStarted, or an event that names no learner, also belongs to an
+-- erased learner if it names a session of that learner. A dead letter belongs to an erased learner if it names the
 -- learner or a session of the learner.
 --
 -- If the SessionStarted of a new session is dropped, the session is recorded as one of an erased learner, and its

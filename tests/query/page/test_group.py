@@ -24,7 +24,7 @@ def membership(kind: str, user: str, group: str) -> browser.Envelope:
 
 
 def found_group(demo: Stack) -> str:
-    """Found a group of three learners: active, weak, and one who has not started."""
+    """Create a group of three learners: active, weak, and one who has not started."""
     group = f"class-{uuid.uuid4()}"
     events = [membership("LearnerJoinedGroup", f"{group}-{name}", group) for name in MEMBERS]
     ago = timedelta(minutes=10)

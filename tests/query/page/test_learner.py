@@ -1,4 +1,4 @@
-"""The sections of the learner's page: what they say of the learner's record."""
+"""The sections of the learner's page: what they show of the learner's record."""
 
 import re
 import uuid
@@ -106,7 +106,9 @@ def test_the_page_shows_how_much_was_remembered(visit: Visits, demo: Stack) -> N
     expect(improving).to_contain_text(re.compile(r"Last 7 days\s*100%\s*of 1"), timeout=20_000)
 
 
-def test_levels_are_marked_until_the_batch_job_has_counted_them(visit: Visits, demo: Stack) -> None:
+def test_the_levels_are_shown_as_being_counted_until_the_batch_job_has_run(
+    visit: Visits, demo: Stack
+) -> None:
     user = browser.create_learner(demo)
     page = visit().open(user)
     levels = page.get_by_role("region", name="How far")

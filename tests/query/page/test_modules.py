@@ -14,7 +14,7 @@ from tests.support import node
 
 Evaluate = Callable[..., Any]
 
-# What the modules use of a document: elements that only keep their attributes and children.
+# A replacement for the DOM: elements that only keep their attributes and children.
 _DOCUMENT = """
 import { readFileSync } from 'node:fs';
 const [language] = process.argv.slice(-1);
@@ -69,7 +69,7 @@ def evaluate(
         ("ja", ["1 日後", "1 日前"], "最新の記録は1 秒前に届きました。"),
     ],
 )
-def test_a_distance_never_names_the_wrong_day_and_is_at_least_a_second(
+def test_a_relative_time_never_names_the_wrong_day_and_is_at_least_a_second(
     evaluate: Evaluate, language: str, days: list[str], newest: str
 ) -> None:
     found = evaluate(
@@ -84,7 +84,7 @@ def test_a_distance_never_names_the_wrong_day_and_is_at_least_a_second(
     assert found == [*days, newest, newest]
 
 
-def test_a_change_is_the_difference_of_the_values_as_shown(evaluate: Evaluate) -> None:
+def test_a_shown_change_is_the_difference_of_the_shown_values(evaluate: Evaluate) -> None:
     rows = evaluate(
         """
         const { improving } = await import('./page/improving.js');
@@ -98,7 +98,7 @@ def test_a_change_is_the_difference_of_the_values_as_shown(evaluate: Evaluate) -
         """
     )
     assert rows[:4] == [
-        ["Answers", "500", "1,000", "−500", None],  # not worse, because today may go on
+        ["Answers", "500", "1,000", "−500", None],  # not worse, because the day is not over
         ["Answered right", "80%", "75%", "+5", "up"],
         ["Seconds per answer", "4.2", "4.0", "+0.2", "down"],
         ["Study time", "8m", "16m", "−8m", None],

@@ -110,8 +110,10 @@ def test_a_wrong_browser_clock_does_not_hide_study_days(visit: Visits, year: int
     expect(visitor.open().get_by_role("region", name="The year")).to_contain_text("61 study days")
 
 
-def test_equal_days_have_the_darkest_shade_and_no_shade_is_skipped(visit: Visits) -> None:
-    """The rules hold for years with random numbers of answers."""
+def test_days_with_many_answers_have_the_darkest_shade_and_no_shade_is_skipped(
+    visit: Visits,
+) -> None:
+    """Both rules hold for equal days and for random numbers of answers."""
     page = visit().open()
     module = page.evaluate("document.querySelector('link[href$=\"year.js\"]').href")
     years = [[number] * 88 for number in (1, 3, 4, 20, 500)]
@@ -142,7 +144,7 @@ def test_equal_days_have_the_darkest_shade_and_no_shade_is_skipped(visit: Visits
             assert of_number[most // 4] == 1
 
 
-def test_a_learner_shares_the_year_as_a_text(visit: Visits) -> None:
+def test_a_learner_shares_the_year_as_text(visit: Visits) -> None:
     page = visit().open()
     page.evaluate("() => { navigator.share = async ({ text }) => { window.shared = text } }")
     page.get_by_role("button", name="Share my year").click()
