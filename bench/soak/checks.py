@@ -18,7 +18,7 @@ from progress.projections import batch, rebuild, replacement, schema
 from progress.recovery import checks
 
 _DRAIN_TIMEOUT_S = 900.0
-_OUTAGES = (OK, "503")
+_OUTAGES = (OK, "503", "UNAVAILABLE")  # the last one if only some fields of a query failed
 
 
 def drain(url: str) -> None:
@@ -64,7 +64,7 @@ def find_defects(
 
 
 def _check_queries(queries: Queries) -> Iterator[str]:
-    """Yield the unexpected outcomes; 503 in an outage and no response after a kill are expected."""
+    """Yield the unexpected outcomes; `_OUTAGES` and no response after a kill are expected."""
     for (instance, outcome), count in queries.outcomes.items():
         is_expected = outcome in _OUTAGES or (
             outcome.startswith(NO_RESPONSE) and instance != "steady"

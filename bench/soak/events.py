@@ -5,25 +5,21 @@ import random
 import threading
 import time
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
 import msgspec
 from google.api_core.retry import Retry
 
-from bench import envelopes
 from bench.envelopes import Envelope
 from bench.local_stack import LocalStack
 from bench.soak.background import Background
 from bench.soak.plan import Plan
+from bench.soak.timeline import Timeline
 from progress.adapters.pubsub import publisher
 
 BROKEN = "soak-broken"  # the text of messages that become dead letters
 
-_BEGIN = datetime(2025, 1, 1, tzinfo=UTC)
-_ITEMS = [f"item-{number}" for number in range(500)]
-_ZONES = ("Asia/Tokyo", "Europe/Berlin", "America/New_York", "UTC")
 _SHUFFLED = 500  # events that wait in random order
 _DUPLICATES, _LATE, _GROUPED = 0.05, 0.01, 0.1  # shares of the events
 _LATENESS_S = (10.0, 60.0)
@@ -49,6 +45,7 @@ class Source:
         self.leavers: dict[str, set[bytes]] = {}
         self._chance = random.Random(plan.seed)
         self._learners = [f"soak-{number}" for number in range(plan.learners)]
+        self._timeline = Timeline(plan.begin, self._chance)
         self._ordered = self._create()
         self._shuffled: list[Envelope] = []
         self._late: list[tuple[float, Envelope]] = []
@@ -84,26 +81,24 @@ class Source:
         return self._shuffled.pop()
 
     def _create(self) -> Iterator[Envelope]:
-        for item in _ITEMS:
-            levels = {"domains": ["R"], "cefr_level": self._chance.choice(("A1", "B2"))}
-            yield self._event("ItemPublished", _BEGIN, {"item_id": item, **levels})
+        """Yield the catalogue, then sessions; of ten sessions, one is the leaver's.
+
+        Another one is a learner's whose account is deleted after ten sessions.
+        """
+        yield from self._timeline.publish_items()
         for number in itertools.count():
-            learner = self._chance.choice(self._learners) if number % 10 else self.leaver
-            begin = _BEGIN + timedelta(minutes=10 * number)
-            if self._chance.random() < 0.02 and learner in self._learners:
-                zone = {"user_id": learner, "timezone": self._chance.choice(_ZONES)}
-                yield self._event("UserPreferencesChanged", begin, zone)
-            for event in envelopes.session(learner, begin, self._chance, _ITEMS):
-                # The learner of these events is known only from the start of the session.
-                if number % 2 and event["event_type"] not in ("SessionStarted", "ReviewProcessed"):
-                    del event["data"]["user_id"]
-                if learner not in self._learners:
+            learner, is_deleted = self._chance.choice(self._learners), False
+            if number % 10 == 0:
+                learner = self.leaver
+            elif number % 10 == 5:
+                learner, is_deleted = f"deleted-{number // 100:04}", number % 100 == 95
+            if is_deleted:
+                yield from self._timeline.delete(learner, number)
+            yield from self._timeline.change_items(number)
+            for event in self._timeline.study(learner, number):
+                if number % 10 == 0:
                     self.leavers.setdefault(learner, set()).add(UUID(event["event_id"]).bytes)
                 yield event
-
-    def _event(self, kind: str, at: datetime, data: dict[str, Any]) -> Envelope:
-        moment = at.isoformat()
-        return {"event_id": str(uuid4()), "event_type": kind, "occurred_at": moment, "data": data}
 
 
 class Load(Background):

@@ -2,6 +2,7 @@
 
 import argparse
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 
@@ -16,6 +17,7 @@ class Plan:
     learners: int
     seed: int
     out: Path  # the folder of the report
+    begin: datetime  # of the first event
 
 
 def parse(arguments: list[str]) -> Plan:
@@ -29,4 +31,6 @@ def parse(arguments: list[str]) -> Plan:
     add("--learners", type=int, default=200)
     add("--seed", type=int, default=1, help="of the events and the kills")
     add("--out", type=Path, default=Path(".progress/soak"), help="the folder of the report")
-    return Plan(**vars(parser.parse_args(arguments)))
+    options = parser.parse_args(arguments)
+    days = 1 + options.minutes * options.events / 100  # 100 events/s are one day in each minute
+    return Plan(**vars(options), begin=datetime.now(UTC) - timedelta(days=days))

@@ -1,8 +1,8 @@
 """Steady queries to two instances of the query function, one of which is killed now and then."""
 
 import http.client
-import itertools
 import json
+import random
 import threading
 import time
 from collections import Counter
@@ -10,15 +10,9 @@ from collections.abc import Iterator
 
 from bench.load import HOST
 from bench.local_stack import LocalStack
+from bench.soak import documents, timeline
 from bench.soak.plan import Plan
 
-_DOCUMENTS = (
-    "{ userProgress { totalItemsLearned currentStreak accuracyRate } }",
-    '{ dailyStats(from: "2025-01-01", to: "2025-03-31", zeroFill: true) { date answers } }',
-    "{ itemStats(first: 50) { edges { node { itemId mastery } } } }",
-    "{ streak { current longest } levelStats { level itemsStudied progressRate } }",
-    '{ userProgress(asOf: "2025-01-02T00:00:00Z") { totalItemsLearned } }',
-)
 OK, NO_RESPONSE = "ok", "no response"  # outcomes
 
 _THREADS_PER_INSTANCE = 2
@@ -78,11 +72,16 @@ class Queries:
         client.close()
 
     def _requests(self, number: int) -> Iterator[tuple[bytes, dict[str, str]]]:
-        tokens = [self._stack.token(f"soak-{n}") for n in range(self._plan.learners)]
-        for at in itertools.count(number):
-            token = tokens[at * 7 % len(tokens)]
+        tokens = {
+            "learner": [self._stack.token(f"soak-{n}") for n in range(self._plan.learners)],
+            "teacher": [self._stack.token("teacher", "teacher", groups=timeline.GROUPS)],
+        }
+        pairs, chance = documents.list_all(self._plan.begin), random.Random(number)
+        while True:
+            role, text = chance.choice(pairs)
+            token = chance.choice(tokens[role])
             headers = {"Content-Type": "application/json", "Authorization": f"Bearer {token}"}
-            yield json.dumps({"query": _DOCUMENTS[at % len(_DOCUMENTS)]}).encode(), headers
+            yield json.dumps({"query": text}).encode(), headers
 
     def _send(
         self, client: http.client.HTTPConnection, body: bytes, headers: dict[str, str]

@@ -1,5 +1,6 @@
 """The soak test: its checks, events, report and chart."""
 
+from datetime import UTC, datetime
 from pathlib import Path
 from uuid import UUID
 from xml.etree import ElementTree as ET
@@ -11,13 +12,15 @@ from bench.soak.events import Source
 from bench.soak.plan import Plan
 from bench.soak.samples import Sample
 from progress.adapters.postgres.database import Connection
+from progress.event_store import events
 from progress.projections import batch
 from tests.conftest import Store
 from tests.support import sample_events
 from tests.support.operation_fixtures import blocks
 
 PLAN = Plan(
-    minutes=1, events=100, queries=1, kill_interval_s=1, learners=3, seed=1, out=Path()
+    minutes=1, events=100, queries=1, kill_interval_s=1, learners=3, seed=1, out=Path(),
+    begin=datetime(2025, 1, 1, tzinfo=UTC),
 )  # fmt: skip
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -61,6 +64,16 @@ def test_every_event_is_published_and_some_are_repeated_or_reordered() -> None:
         UUID(e["event_id"]).bytes for e in published if e["data"].get("user_id") == source.leaver
     }
     assert of_the_leaver <= source.leavers[source.leaver]
+
+
+def test_events_of_every_type_are_published_and_valid() -> None:
+    source = Source(PLAN)
+    published = [event for now in range(80) for event in source.take(100, now)]
+    assert {event["event_type"] for event in published} == events.CATALOGUE.keys()
+    for event in published:
+        events.check(events.CATALOGUE[event["event_type"]], {"user_id": "u", **event["data"]})
+    of_leaver = {e["event_type"] for e in published if e["data"].get("user_id") == source.leaver}
+    assert of_leaver >= {"LearnerJoinedGroup", "LearnerLeftGroup", "GoalSet", "RestDayTaken"}
 
 
 def test_the_growth_of_the_memory_is_reported_per_hour() -> None:
