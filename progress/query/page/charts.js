@@ -101,10 +101,11 @@ export function bar(parts, total) {
   }));
 }
 
-/** The next round number, as the top of a scale. */
+/** The next round whole number from 1, as the top of a scale of counts. */
 export function roundUp(most) {
-  const size = 10 ** Math.floor(Math.log10(Math.max(most, 10)));
-  return [1, 1.5, 2, 3, 4, 5, 6, 8, 10].map((step) => step * size).find((top) => top >= most);
+  const size = 10 ** Math.floor(Math.log10(Math.max(most, 1)));
+  const tops = [1, 1.5, 2, 3, 4, 5, 6, 8, 10].map((step) => step * size);
+  return tops.find((top) => top >= most && Number.isInteger(top));
 }
 
 /** A column as an item of a list, with its number above and its name below. `text` says the same to screen readers. */

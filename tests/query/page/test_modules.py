@@ -119,6 +119,21 @@ def test_the_date_of_the_first_answer_is_from_the_history_if_it_covers_all_answe
     assert evaluate(script, TZ="Asia/Tokyo") == ["2024-03-02", "2024-03-02"]
 
 
+def test_the_top_of_a_scale_is_a_whole_number_that_fits_small_and_large_counts(
+    evaluate: Evaluate,
+) -> None:
+    tops = evaluate(
+        """
+        const { roundUp } = await import('./page/charts.js');
+        print(Array.from({ length: 3000 }, (_, most) => roundUp(most)));
+        """
+    )
+    assert tops[:8] == [1, 1, 2, 3, 4, 5, 6, 8]
+    for most, top in enumerate(tops[1:], start=1):
+        assert isinstance(top, int)
+        assert most <= top <= 1.5 * most
+
+
 def test_the_next_due_day_is_a_weekday_only_within_six_days(evaluate: Evaluate) -> None:
     tiles = evaluate(
         """
