@@ -128,43 +128,49 @@ def _groups(value: list[str] | None) -> list[str] | None:
     return value
 
 
-def token(
-    user: Annotated[str, typer.Option(help="The learner's id.", callback=_user)],
-    role: Annotated[
-        list[str] | None,
-        typer.Option(help="learner, teacher, support or admin.", callback=_roles),
-    ] = None,
-    group: Annotated[
-        list[str] | None,
-        typer.Option(help="A teacher's group; repeat the option for several.", callback=_groups),
-    ] = None,
-) -> None:
+User = Annotated[str, typer.Option(help="The user's id.", callback=_user)]
+Roles = Annotated[
+    list[str] | None,
+    typer.Option("--role", help="learner, teacher, support or admin.", callback=_roles),
+]
+Groups = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--group", help="A teacher's group; repeat the option for several.", callback=_groups
+    ),
+]
+
+
+def _list_roles(role: list[str] | None, group: list[str] | None) -> list[str]:
+    """Return the roles, by default that of a learner; reject groups of anyone but a teacher."""
+    roles = role or ["learner"]
+    if group and "teacher" not in roles:
+        raise typer.BadParameter("expected --role teacher with --group")
+    return roles
+
+
+def token(user: User, role: Roles = None, group: Groups = None) -> None:
     """Create a token for the local query function, valid for one day."""
     from progress.local import development_key
 
     folder = targets.data_folder()
     data_folder.make_usable(folder)
     development_key.ensure(folder.key)
-    roles = role or ["learner"]
-    if group and "teacher" not in roles:
-        raise typer.BadParameter("expected --role teacher with --group")
+    roles = _list_roles(role, group)
     typer.echo(development_key.token(folder.key, user, roles, groups=group or ()))
 
 
 def open_command(
-    user: Annotated[
-        str, typer.Option(help="The learner's id.", callback=_user)
-    ] = loading.LEARNER.user_id,
-    role: Annotated[
-        list[str] | None, typer.Option(help="learner, support or admin.", callback=_roles)
-    ] = None,
+    user: User = loading.LEARNER.user_id, role: Roles = None, group: Groups = None
 ) -> None:
     """Open the page signed in; without a browser, print an address that signs in once."""
     from progress.local import sign_in_codes
 
+    roles = _list_roles(role, group)
     folder = targets.data_folder()
     page = local_stack.running(folder).addresses["graphql_url"].removesuffix("graphql")
-    address = f"{page}#sign-in={sign_in_codes.issue(folder.codes, user, role or ['learner'])}"
+    code = sign_in_codes.issue(folder.codes, user, roles, group or ())
+    address = f"{page}#sign-in={code}"
     if _open_browser(address):
         typer.echo(f"The page of {user} is open in the browser.")
     else:

@@ -106,10 +106,10 @@ class Issuer:
             return self._redirect(back, user, [role])
         if not auth.is_id(group):
             return self._form(400, page, "Give the id of the teacher’s group.")
-        return self._redirect(back, user, [role], groups=[group])
+        return self._redirect(back, user, [role], [group])
 
     def _redirect(
-        self, back: str, user: str, roles: list[str], *, groups: Sequence[str] = ()
+        self, back: str, user: str, roles: list[str], groups: Sequence[str] = ()
     ) -> _Response:
         token = development_key.token(self._key, user, roles, groups=groups)
         return 303, {"Location": f"{back}#token={token}", "Cache-Control": "no-store"}, b""

@@ -7,6 +7,7 @@ import contextlib
 import hashlib
 import secrets
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
@@ -18,29 +19,37 @@ class _Code(msgspec.Struct, frozen=True):
     user: str
     roles: list[str]
     expires_at: float
+    groups: list[str] = []
 
 
-def issue(folder: Path, user: str, roles: list[str]) -> str:
-    """Return a new code that signs in as `user`, and remove the expired codes."""
+def issue(folder: Path, user: str, roles: list[str], groups: Sequence[str] = ()) -> str:
+    """Return a new code that signs in as `user`; `groups` are those of a teacher.
+
+    The expired codes are removed.
+    """
     folder.mkdir(mode=0o700, exist_ok=True)
     for file in folder.iterdir():
         _remove_if_expired(file)
     code = secrets.token_urlsafe(24)
     file = _file(folder, code)
     file.touch(mode=0o600)
-    file.write_bytes(msgspec.json.encode(_Code(user, roles, time.time() + LIFETIME_S)))
+    file.write_bytes(
+        msgspec.json.encode(_Code(user, roles, time.time() + LIFETIME_S, list(groups)))
+    )
     return code
 
 
-def redeem(folder: Path, code: str) -> tuple[str, list[str]] | None:
-    """Use a code up; return its user and roles, or None if it is unknown, used or expired."""
+def redeem(folder: Path, code: str) -> tuple[str, list[str], list[str]] | None:
+    """Use a code up; return its user, roles and groups, or None if it is unknown or expired."""
     file = _file(folder, code)
     try:
         stored = msgspec.json.decode(file.read_bytes(), type=_Code)
         file.unlink()  # if two callers read the file, only one of them can remove it
     except (FileNotFoundError, msgspec.DecodeError):
         return None
-    return (stored.user, stored.roles) if time.time() < stored.expires_at else None
+    if time.time() >= stored.expires_at:
+        return None
+    return stored.user, stored.roles, stored.groups
 
 
 def _remove_if_expired(file: Path) -> None:

@@ -95,8 +95,19 @@ def test_a_teacher_signs_in_with_the_id_of_a_group(client: IssuerClient) -> None
     assert "Give the id of the teacher’s group" in body
     _, headers, _ = client.ask("POST", SIGN_IN, form | {"group": "g1"})
     assert parse_redirect(client, headers["location"]) == (HOME, "tess", ["teacher"])
-    token = headers["location"].partition("#token=")[2]
-    assert jwt.decode(token, options={"verify_signature": False})["groups"] == ["g1"]
+    assert parse_groups(headers["location"]) == ["g1"]
+
+
+def parse_groups(location: str) -> list[str]:
+    """Return the groups of the token in the address of a redirect."""
+    claims = jwt.decode(location.partition("#token=")[2], options={"verify_signature": False})
+    return list(claims["groups"])
+
+
+def test_a_sign_in_code_of_a_teacher_has_the_groups(client: IssuerClient) -> None:
+    code = sign_in_codes.issue(client.folder.codes, "tess", ["teacher"], ["g1", "g2"])
+    _, headers, _ = client.ask("GET", sign_in_path(code))
+    assert parse_groups(headers["location"]) == ["g1", "g2"]
 
 
 def sign_in_path(code: str, page: str = HOME) -> str:
@@ -128,7 +139,7 @@ def test_only_one_of_two_concurrent_uses_of_a_code_succeeds(
 
     monkeypatch.setattr(Path, "unlink", unlink_second)
     assert sign_in_codes.redeem(client.folder.codes, code) is None
-    assert others[1] == ("ann", [])
+    assert others[1] == ("ann", [], [])
 
 
 def test_a_code_can_be_redeemed_while_another_code_is_issued(
@@ -145,7 +156,7 @@ def test_a_code_can_be_redeemed_while_another_code_is_issued(
 
     monkeypatch.setattr(Path, "stat", redeem_first)
     assert sign_in_codes.issue(client.folder.codes, "ben", [])
-    assert redeemed[1] == ("ann", [])
+    assert redeemed[1] == ("ann", [], [])
 
 
 def test_a_code_expires_after_ten_minutes(

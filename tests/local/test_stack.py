@@ -83,7 +83,8 @@ def assert_failed(answer: subprocess.CompletedProcess[str], *words: str) -> None
 
 def assert_page_and_schedule(stack: Stack) -> None:
     """Assert that `open` and `schedule` work on the running stack."""
-    assert "#sign-in=" in stack.run("open", "--user", "u").stdout
+    teacher = ("--role", "teacher", "--group", "g")
+    assert "#sign-in=" in stack.run("open", "--user", "u", *teacher).stdout
     assert "ENABLED" in stack.run("schedule", "list").stdout
     assert "is paused." in stack.run("schedule", "pause").stdout
     assert "PAUSED" in stack.run("schedule", "list", "--json").stdout
