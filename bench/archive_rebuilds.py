@@ -22,7 +22,7 @@ from progress.recovery.archive_rebuild import Engine, Source
 
 _ROUNDS = 3
 _BUCKETS = 16
-_WORKERS = 2  # connections of a rebuild in place, processes of one from the archive
+_WORKERS = 2  # connections of a rebuild in place, processes of a rebuild from the archive
 _EVENTS_OF_A_LEARNER = 840  # in 20 sessions
 _EVENTS = int(os.environ.get("EVENTS", "1000000"))
 
@@ -30,7 +30,7 @@ _EVENTS = int(os.environ.get("EVENTS", "1000000"))
 def compare_with_place(server: Server) -> Iterator[Line]:
     """Compare the speed and PostgreSQL's CPU time of rebuilds from the archive and in place.
 
-    Without the environment of Beam, the row of Beam is skipped.
+    If Beam is not installed, Beam's row is skipped.
     """
     store, rounds = server.create_store(), Rounds()
     events = logs.fill(store, learners=_EVENTS // _EVENTS_OF_A_LEARNER, sessions=20)

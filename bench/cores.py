@@ -14,7 +14,7 @@ MEASURED, REST = _ALL[:1], _ALL[-1:]
 
 @contextlib.contextmanager
 def use(cores: list[int]) -> Iterator[None]:
-    """Run the processes that the block starts on these cores; do not move running processes."""
+    """Pin the processes that the block starts to these cores; do not move running processes."""
     if not _CAN_PIN:
         yield
         return

@@ -90,7 +90,7 @@ def _time_export(store: Store, learner: str, output: Output | None = None) -> fl
 def _measure_memory_with_bucket(store: Store) -> float:
     """Return the peak memory of an export to a bucket that breaks the first connections."""
     with cloud_storage.serve() as (address, bucket):
-        bucket.cuts = [1 << 20] * 5  # the export is about 8 MB large
+        bucket.cuts = [1 << 20] * 5  # the export's size is about 8 MB
         return _measure_memory(store, "gs://exports", STORAGE_EMULATOR_HOST=address)
 
 

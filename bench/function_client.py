@@ -90,7 +90,7 @@ def serve_issuer() -> Iterator[Issuer]:
         keys = development_key.jwks(key)
 
         class Keys(http.server.BaseHTTPRequestHandler):
-            """Return the public keys."""
+            """A handler that returns the public keys."""
 
             def do_GET(self) -> None:
                 self.send_response(200)

@@ -1,6 +1,6 @@
 -- The read models of a group whose members study on two of three days, in twenty zones. The rows are inserted day by
--- day, as folds write them, so that the days of one member are in different blocks. The days are local, as in folds:
--- a day ahead of a member's today is slower to read, and only a wrong clock or a journey causes it.
+-- day, as folds write them, so that the days of one member are in different blocks. The days are local, as in folds.
+-- A day ahead of a member's today is slower to read; it occurs only after a wrong clock or a change of the time zone.
 
 -- members --
 INSERT INTO group_members

@@ -19,7 +19,7 @@ from bench.load import HOST, content_length
 from bench.machine_speed import TimedRequest
 from progress.local.parts import ROOT
 
-_LOOP_S = 0.01  # a request's loop starts so early that it ends before the request is due
+_LOOP_S = 0.01  # a speed loop starts this early, so that it ends before the request is due
 
 
 class RequestBatch(msgspec.Struct, frozen=True):

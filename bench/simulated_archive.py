@@ -51,8 +51,8 @@ Progress = Callable[[int, int], None]
 _MEMORY = "2GB"
 _WORKERS = 2  # buckets that are written at the same time, with one thread each
 _OTHERS = -1  # the bucket of the catalogue
-_MARGIN = 1.02  # learners beyond the expected number: the log is cut to the wanted length
-_LARGEST = 10 * plan.RANGE  # positions of the ranges of a long log, as a merge leaves them
+_MARGIN = 1.02  # more learners than expected, because the log is cut to the wanted length
+_LARGEST = 10 * plan.RANGE  # the number of positions in a merged range
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 

@@ -1,8 +1,8 @@
-"""A rebuild from the archive of a simulated log that no test machine would hold as a database.
+"""A rebuild from the archive of a simulated log that is too large for a test machine's database.
 
 `EVENTS=100000000 python -m bench simulation` measures a longer log. BUCKETS is the number of
-buckets. SIMULATION_ARCHIVE names a folder that keeps the archive: the next run with the same
-numbers uses this archive. `bench/simulated_archive.py` describes the log.
+buckets. SIMULATION_ARCHIVE names a folder that keeps the archive for the next run with the same
+numbers of events and buckets. `bench/simulated_archive.py` describes the log.
 """
 
 import contextlib
@@ -106,7 +106,7 @@ def _rebuild(store: Store, folder: str) -> Usage:
         env={**os.environ, "DATABASE_URL": store.url, "PROGRESS_DATA_DIR": folder},
         stdout=subprocess.DEVNULL,
     )
-    _, status, used = os.wait4(process.pid, 0)  # the usage includes that of its processes
+    _, status, used = os.wait4(process.pid, 0)  # `used` includes the child processes
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
         raise ChildProcessError(f"the rebuild exited with {process.returncode}")

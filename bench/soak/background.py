@@ -14,7 +14,7 @@ class Background:
         self._thread = threading.Thread(target=self._run, name=name)
 
     def start(self) -> None:
-        """Start to work."""
+        """Start working."""
         self._thread.start()
 
     def stop(self) -> None:

@@ -94,7 +94,7 @@ def _check_dead_letters(connection: Connection, load: Load) -> Iterator[str]:
     if unexpected := [payload for payload in payloads if BROKEN not in payload]:
         yield f"{len(unexpected)} unexpected dead letters, for example {unexpected[0][:200]}"
     if missing := load.broken - set(payloads):
-        yield f"{len(missing)} rejected messages are no dead letters"
+        yield f"{len(missing)} rejected messages did not become dead letters"
 
 
 def _check_operations(connection: Connection) -> Iterator[str]:

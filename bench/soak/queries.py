@@ -35,7 +35,7 @@ class Queries:
         ]
 
     def start(self) -> None:
-        """Start to send."""
+        """Start sending."""
         for thread in self._threads:
             thread.start()
 

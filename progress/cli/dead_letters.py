@@ -38,7 +38,7 @@ def add_to(app: typer.Typer) -> None:
 @_letters.command("list")
 def list_all(
     closed: Annotated[
-        bool, typer.Option("--all", help="List replayed and discarded ones, too.")
+        bool, typer.Option("--all", help="Also list replayed and discarded dead letters.")
     ] = False,
     as_json: AsJsonLines = False,
 ) -> None:
@@ -57,7 +57,7 @@ def list_all(
         after = page[-1].letter_id
     connection.close()
     if not as_json:
-        Console().print(table if table.row_count else "No dead letters wait.")
+        Console().print(table if table.row_count else "There are no open dead letters.")
 
 
 @_letters.command()
@@ -80,7 +80,7 @@ def count(
         span = (f"{moment:%Y-%m-%d %H:%M:%S}" for moment in (row.first_at, row.last_at))
         table.add_row(f"{row.letters:,}", row.kind, row.reason, *span)
     if not as_json:
-        Console().print(table if table.row_count else "No dead letters wait.")
+        Console().print(table if table.row_count else "There are no open dead letters.")
 
 
 @_letters.command()
@@ -123,7 +123,7 @@ def discard(
 ) -> None:
     """Close the selected dead letters permanently."""
     if not reason.strip():
-        raise typer.BadParameter("expected a text that says why", param_hint="--reason")
+        raise typer.BadParameter("expected a reason, found none", param_hint="--reason")
     connection = targets.connect()
     if number is not None:
         _check_no_filter(number, kind, saying, everything)
@@ -154,5 +154,5 @@ def _select(
     if everything == (kind is not None or saying is not None):
         raise typer.BadParameter("expected NUMBER, a filter (--kind, --saying), or --all")
     if saying == "":  # perhaps from an unset shell variable; "" would select every dead letter
-        raise typer.BadParameter("--saying: expected a text, found none")
+        raise typer.BadParameter("--saying: expected text, found none")
     return dead_letters.select_open(connection, kind=kind, saying=saying)

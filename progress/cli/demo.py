@@ -31,7 +31,7 @@ AsRecorded = Annotated[
     bool, typer.Option("--as-recorded", help="Do not move the record to the present.")
 ]
 Anki = Annotated[
-    Path | None, typer.Option(metavar="FILE", help="Show your own record: an export of Anki.")
+    Path | None, typer.Option(metavar="FILE", help="Show your own record: an export from Anki.")
 ]
 User = Annotated[str, typer.Option(help="With --anki, your id.", callback=imports.check_user)]
 

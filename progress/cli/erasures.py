@@ -24,7 +24,7 @@ def group() -> None:
 
 @_erasures.command()
 def apply() -> None:
-    """Erase again the learners whom the ledger in the archive names and this log still holds.
+    """Erase again the learners who are in the archive's ledger and still in this log.
 
     Run this command after each restore of the log, before events are pushed again.
     """

@@ -1,4 +1,4 @@
-"""`progress import anki`: publish a learner's record in Anki as domain events."""
+"""`progress import anki`: publish a learner's Anki record as domain events."""
 
 import re
 from pathlib import Path
@@ -60,7 +60,7 @@ def _language(value: str | None) -> str | None:
 File = Annotated[
     Path,
     typer.Argument(
-        help="An export of Anki (.colpkg, .apkg), its collection.anki2, or a CSV file: "
+        help="An export from Anki (.colpkg, .apkg), its collection.anki2, or a CSV file: "
         "card_id, review_rating, review_time, review_duration (ms)."
     ),
 ]
@@ -102,7 +102,7 @@ def anki(
     language: Language = None,
     as_json: AsJson = False,
 ) -> None:
-    """Publish a learner's answers in Anki, one message for each session.
+    """Publish a learner's answers from Anki, one message for each session.
 
     A second import adds nothing. Answers that were imported from another file, for example a CSV
     file or one deck, are left out too: they keep their session and their review. The log shows

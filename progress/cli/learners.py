@@ -36,7 +36,7 @@ def add_to(app: typer.Typer) -> None:
 
 def learners(
     part: Annotated[str, typer.Argument(metavar="[TEXT]", help="A part of the id.")] = "",
-    first: Annotated[int, typer.Option(min=1, max=100_000, help="Maximum number.")] = 100,
+    first: Annotated[int, typer.Option(min=1, max=100_000, help="The number of learners.")] = 100,
     as_json: AsJsonLines = False,
 ) -> None:
     """List the learners, or those whose id contains TEXT."""

@@ -1,4 +1,4 @@
-"""`progress rebuild`: rebuild the read models from the log, or by an engine from the archive."""
+"""`progress rebuild`: rebuild the read models from the log, or from the archive by an engine."""
 
 import enum
 import functools
@@ -113,7 +113,7 @@ def _rebuild_from_archive(engine: Engine, execution: str = "") -> None:
 
 
 def _choose_beam(current: Settings, workers: int) -> Engine:
-    """Return the engine of Dataflow if the settings name a template, else of this machine."""
+    """Return the engine for Dataflow if the settings name a template, else for this machine."""
     if not current.dataflow_template:
         beam.check_environment()
         return functools.partial(beam.run, workers=workers)

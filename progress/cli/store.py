@@ -76,7 +76,7 @@ def batch_command(
         typer.echo(msgspec.json.encode(report).decode())
         return
     typer.echo(
-        f"{report.learners} learners folded, {report.swept} events swept up, "
+        f"{report.learners} learners folded, {report.swept} late events folded, "
         f"{report.replayed} dead letters replayed"
     )
 

@@ -55,7 +55,7 @@ def _stack() -> dict[str, str]:
 
 
 def is_stack_running() -> bool:
-    """Return whether the local stack is running, and is what commands use."""
+    """Return whether commands use the local stack, and the stack is running."""
     if _database_settings():
         return False
     try:

@@ -1,4 +1,4 @@
-"""The user's own record in Anki, for the demo."""
+"""The user's own Anki record, for the demo."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Read a collection of Anki: the answers, and the words on the cards."""
+"""Read an Anki collection: the answers, and the words on the cards."""
 
 import html
 import json
@@ -48,7 +48,7 @@ class Collection(msgspec.Struct, frozen=True):
 
 
 def read(file: Path) -> Collection:
-    """Return the collection in a package or database of Anki.
+    """Return the collection in an Anki package or database.
 
     Raise ReviewLogError, which names the file and the reason, if there is no readable collection
     or no answer in it.

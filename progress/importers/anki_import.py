@@ -1,4 +1,4 @@
-"""Convert any file of Anki to messages: a package, a collection, or a review log in CSV."""
+"""Convert any Anki file to messages: a package, a collection, or a review log in CSV."""
 
 from collections.abc import Sequence
 from pathlib import Path

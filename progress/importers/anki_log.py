@@ -1,4 +1,4 @@
-"""Read a review log of Anki: a CSV file with one row for each answer to a card."""
+"""Read an Anki review log: a CSV file with one row for each answer to a card."""
 
 import csv
 import io

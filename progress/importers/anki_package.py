@@ -1,4 +1,4 @@
-"""Open a collection of Anki: a package (.colpkg, .apkg), or the database that Anki itself uses.
+"""Open an Anki collection: a package (.colpkg, .apkg), or the database that Anki itself uses.
 
 A package is a zip file. Its newest format holds `collection.anki21b`, a SQLite database compressed
 with zstd, next to a `collection.anki2` that only tells users of older programs to update.
@@ -44,7 +44,9 @@ def open_collection(file: Path) -> Iterator[sqlite3.Connection]:
             database = Path(folder, "collection")
             _extract(file, database)
         else:
-            raise ReviewLogError("expected a package of Anki: this file is damaged, or no package")
+            raise ReviewLogError(
+                "expected an Anki package: this file is damaged, or is not a package"
+            )
         with contextlib.closing(_connect(database)) as connection, _reporting_damage():
             yield connection
 
@@ -55,7 +57,7 @@ def _extract(file: Path, target: Path) -> None:
         with zipfile.ZipFile(file) as package:
             name = next((name for name in _NAMES if name in package.namelist()), None)
             if name is None:
-                raise ReviewLogError("expected a package of Anki: this zip file has no collection")
+                raise ReviewLogError("expected an Anki package: this zip file has no collection")
             _require_known_compression(package.getinfo(name))
             with package.open(name) as source, target.open("wb") as database:
                 if name == _COMPRESSED:
@@ -108,6 +110,6 @@ def _reporting_damage() -> Iterator[None]:
     except sqlite3.OperationalError as error:
         if "locked" in str(error):
             raise ReviewLogError("Anki has the collection open: close Anki and repeat") from None
-        raise ReviewLogError(f"expected a collection of Anki: {error}") from None
+        raise ReviewLogError(f"expected an Anki collection: {error}") from None
     except sqlite3.DatabaseError as error:
         raise ReviewLogError(f"the collection is damaged: {error}") from None

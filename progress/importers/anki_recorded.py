@@ -1,4 +1,4 @@
-"""Select the events of a record in Anki that the log does not have yet.
+"""Select the events of an Anki record that the log does not have yet.
 
 Files of one collection overlap: an export of one deck and of all decks, or a review log in CSV and
 a collection. The file that is imported first determines an answer's session and its review.
@@ -15,7 +15,7 @@ from progress.importers.anki_import import Record
 
 
 def select_new(connection: Connection, record: Record) -> list[Message]:
-    """Return the record's messages without the events that the log has, from any file of Anki.
+    """Return the record's messages without the events that the log has, from any Anki file.
 
     The answers of a session that is recorded in part join the recorded session, which keeps its
     score and its duration. The account is left out if it changes no preference.

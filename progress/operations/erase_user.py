@@ -24,7 +24,7 @@ CHUNK = 5_000  # rows that one transaction changes, at most
 
 _FILE = "operations/erase_user"
 _FIRST_LETTER = 0
-_LETTERS = 1_000  # Dead letters per statement; a payload is at most 1 MiB.
+_LETTERS = 1_000  # Dead letters per statement; a payload may exceed 1 MiB.
 _READ = 20_000  # Rows per statement, at most.
 _BLOCKS = 400  # Blocks of a table (3 MB) per statement, at most.
 _BEFORE_UNDECLARED = ("other-", 0)  # Sorts before all streams of events of undeclared types.

@@ -1,4 +1,4 @@
--- The collection of Anki, a SQLite database of schema 11 to 18.
+-- An Anki collection, a SQLite database of schema 11 to 18.
 
 -- version --
 SELECT ver FROM col;

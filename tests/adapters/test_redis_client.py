@@ -151,7 +151,7 @@ async def cost(client: Client, times: int = 20) -> float:
         pytest.param(b"+PONG\r\n" * 100, id="too much"),
         pytest.param(b"$99999999999\r\nx", id="too long"),
         pytest.param(b"*1\r\n" * 20_000, id="too deep"),
-        pytest.param(b":one\r\n", id="no number"),
+        pytest.param(b":one\r\n", id="not a number"),
         pytest.param(b"x" * 70_000, id="no end"),
         pytest.param(b"-NOAUTH Authentication required.\r\n", id="no password"),
     ],

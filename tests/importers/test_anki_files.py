@@ -159,8 +159,8 @@ def test_the_error_about_an_unreadable_file_says_what_to_do(tmp_path: Path) -> N
         tmp_path / "e", {"collection.anki21": whole}, compression=zipfile.ZIP_LZMA
     ).read_bytes()
     for content, words in (
-        (b"", "damaged, or no package"),
-        (b"card_id,review_rating", "damaged, or no package"),
+        (b"", "damaged, or is not a package"),
+        (b"card_id,review_rating", "damaged, or is not a package"),
         (package[: len(package) // 2], "the package is damaged"),
         (package.replace(b"\x28\xb5\x2f\xfd", b"\x28\xb5\x2f\xfe"), "damaged"),
         (not_zstd.read_bytes(), "the collection is damaged"),
@@ -198,7 +198,7 @@ def test_a_collection_with_null_settings_has_the_default_day_start(tmp_path: Pat
 def test_another_database_is_not_a_collection(tmp_path: Path) -> None:
     with closing(sqlite3.connect(tmp_path / "other.anki2")) as connection, connection:
         connection.execute("CREATE TABLE words (word text)")
-    with pytest.raises(ReviewLogError, match="expected a collection of Anki: no such table: col"):
+    with pytest.raises(ReviewLogError, match="expected an Anki collection: no such table: col"):
         anki_import.read(tmp_path / "other.anki2", LEARNER)
 
 

@@ -94,7 +94,7 @@ def test_a_request_without_a_token_is_logged_as_ok(cached_api: Api, read_lines: 
 def test_the_cache_result_is_logged_if_the_cache_was_used(
     cached_api: Api, read_lines: ReadLines, connection: Connection
 ) -> None:
-    # The cache stores nothing of unknown learners.
+    # The cache stores nothing about unknown learners.
     append(connection, sample_events.lesson("ann", 0))
     projector.Projector(connection).catch_up_all()
     rejected = (

@@ -226,11 +226,11 @@ def test_a_failing_field_does_not_suppress_the_other_fields(both: Both) -> None:
     [
         ("a null", MARCH % "answers", 1),
         ("another type", MARCH % "date answers", 0),
-        ("no number", 'item(itemId: "i1") { itemId easinessFactor }', 1),
+        ("not a number", 'item(itemId: "i1") { itemId easinessFactor }', 1),
         ("an infinite number", 'item(itemId: "i1") { easinessFactor }', 1),
-        ("no level", 'item(itemId: "i1") { itemId level }', 1),
-        ("no domain", 'item(itemId: "i1") { domains }', 1),
-        ("a column less", MARCH % "date itemsLearned", 1),
+        ("an unknown level", 'item(itemId: "i1") { itemId level }', 1),
+        ("an unknown domain", 'item(itemId: "i1") { domains }', 1),
+        ("a missing column", MARCH % "date itemsLearned", 1),
     ],
 )
 def test_a_row_that_violates_the_schema_is_left_to_the_executor(

@@ -39,7 +39,9 @@ def test_an_administrator_or_support_can_export_statistics_and_fetch_only_their_
     assert get(operator, own, "ann", "learner") is None
 
 
-def test_a_file_is_served_with_its_type(operator: Operator, populated: Connection) -> None:
+def test_an_exported_file_is_served_with_its_media_type(
+    operator: Operator, populated: Connection
+) -> None:
     types = {"CSV": "text/csv; charset=utf-8", "PARQUET": "application/vnd.apache.parquet"}
     for number, (name, type_) in enumerate(types.items()):
         request = f'table: LEVEL, format: {name}, idempotencyKey: "{number}"'

@@ -131,7 +131,7 @@ WIRE: dict[str, tuple[bytes, set[int | None]]] = {
     "a deep body": (whole(b"[" * 100_000), {400}),
     "deep variables": (whole(TYPE[:-1] + b', "variables": {"a":' + b"[" * 90_000), {400}),
     "U+0000": (whole(b'{"query": "\\u0000\x00"}'), {400}),
-    "half a character": (whole(b'{"query": "\\ud800"}'), {400}),
+    "a lone surrogate": (whole(b'{"query": "\\ud800"}'), {400}),
     "not a number": (whole(TYPE[:-1] + b', "variables": {"a": NaN}}'), {400}),
     "a number beyond float64": (whole(TYPE[:-1] + b', "variables": {"a": 1e999}}'), {400}),
     "5,000 digits": (whole(TYPE[:-1] + b', "variables": {"a": %s}}' % (b"9" * 5_000)), {400}),

@@ -1,4 +1,4 @@
-"""Files of Anki: collections by its published schemas, and packages that contain them."""
+"""Anki files: collections by its published schemas, and packages that contain them."""
 
 import io
 import sqlite3

@@ -1,4 +1,4 @@
--- Collections of Anki, with the tables of its published schemas that the import reads.
+-- Anki collections, with the tables of its published schemas that the import reads.
 
 -- schema 11 --
 CREATE TABLE col (id integer PRIMARY KEY, crt integer NOT NULL, mod integer NOT NULL, scm integer NOT NULL,

@@ -18,19 +18,19 @@ UPDATE daily_stats SET answers = NULL;
 -- another type --
 ALTER TABLE daily_stats ALTER answers TYPE double precision;
 
--- a column less --
+-- a missing column --
 ALTER TABLE daily_stats RENAME COLUMN items_learned TO items_lost;
 
--- no number --
+-- not a number --
 UPDATE item_stats SET easiness_factor = 'NaN';
 
 -- an infinite number --
 UPDATE item_stats SET easiness_factor = 'Infinity';
 
--- no level --
+-- an unknown level --
 UPDATE items SET level = 'X9';
 
--- no domain --
+-- an unknown domain --
 UPDATE items SET domains = '{R,X}';
 
 -- events --

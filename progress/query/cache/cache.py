@@ -165,7 +165,7 @@ class AnswerCache:
             lookup.result = "hit"
 
     async def _fetch_missing(self, seen: RequestVersions, key: CacheKey) -> None:
-        """Fetch the versions that the key needs and Redis did not return."""
+        """Fetch the versions that the key needs and that Redis did not return."""
         if seen.lacks_version(key.policy):
             await self._fetch_shared_versions(seen, since=seen.since)
         if seen.learners[key.user_id] is None:

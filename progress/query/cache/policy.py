@@ -86,7 +86,7 @@ def cache_key(
 
 
 def _last_day(policy: CachePolicy, to: date) -> date:
-    """Return the latest day on which the period around `to` can end."""
+    """Return the latest day on which the period that contains `to` can end."""
     return date.fromordinal(min(to.toordinal() + policy.period_days, date.max.toordinal()))
 
 

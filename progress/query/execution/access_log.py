@@ -24,7 +24,7 @@ class RequestLog:
             self.operation = "mutation"
 
     def write(self, status: int) -> None:
-        """Write the line; `outcome` is "ok" unless something other than the caller failed."""
+        """Write the line; `outcome` is "error" after an error that the caller did not cause."""
         latency_ms = round(1_000 * (time.perf_counter() - self._started_at), 3)
         self.has_failed = self.has_failed or status >= 500
         logs.write(

@@ -27,7 +27,7 @@ from progress.query.execution import limits, plans
 from progress.query.execution.plans import Operation
 from progress.query.execution.selections import GRAPHQL
 
-_CACHE_BYTES = 24 << 20  # For valid documents; the cache of rejected documents has a quarter.
+_CACHE_BYTES = 24 << 20  # For valid documents; rejected documents have a quarter of this size.
 _TOKEN_BYTES = 1_000  # The estimated memory per token for the tree and the plan.
 _MAX_ERRORS = 20  # Errors reported per document.
 _MAX_KEY_LENGTH = 4_096  # Characters; a longer text is cached by its hash.

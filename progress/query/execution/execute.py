@@ -70,7 +70,7 @@ async def run(
     if isinstance(plan, GraphQLResponse):
         return plan
     if not await _may_read(fields, context):
-        fields = []  # so that the executor resolves them, and reports the error
+        fields = []  # so that the executor runs the document, and reports the error
     execution = QueryExecution(request, context, cache, lookup)
     response = await _respond(document, fields, execution, log)
     if keys and not response.errors:  # with errors, the cache result is not logged

@@ -39,9 +39,7 @@ _MAX_NESTING = 30  # Nested braces and brackets, including those of values.
 _MAX_LEVELS = 100  # Nested fields and fragments, with fragments expanded.
 _MAX_DAYS = 731  # Days of a range; arguments.check_range rejects more.
 _DEFAULT_FIRST = 50  # The length of a list if its `first` is null.
-_DEFAULT_ENTRIES = (
-    7  # The assumed length of lists that have no `first`: domains, levels, projections.
-)
+_DEFAULT_ENTRIES = 7  # The assumed length of lists without `first`: domains, levels, projections.
 
 _NESTED_LISTS = {"hardestItems": 200}  # The maximum length of lists below a root field's entries.
 _INTROSPECTION_FIELDS = ("__schema", "__type")
@@ -255,7 +253,7 @@ class _Counter:
 
 
 class _PairCounter:
-    """A counter of the pairs that validation compares: fields of one place and response key."""
+    """A counter of field pairs with equal place and response key, which validation compares."""
 
     def __init__(self, fragments: dict[str, SelectionSetNode]) -> None:
         self._fragments = fragments

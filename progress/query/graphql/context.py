@@ -74,9 +74,9 @@ class Context(msgspec.Struct, frozen=True):
         return self.downloads.find(operation, now, origin)
 
     def _may_fetch(self, operation: Operation) -> bool:
-        """Return whether the file is the caller's own record, or the caller's role may request it.
+        """Return whether the file is the caller's own record, or was requested by the caller.
 
-        For EXPORT_STATISTICS, a caller who requested the file must still have the role.
+        A caller who requested the file must still have a role that may request it.
         """
         caller, is_record = self.caller.user_id, operation.kind is OperationKind.EXPORT_USER
         if is_record and caller == operation.subject:

@@ -86,8 +86,8 @@ def declare_learner_field(
     """Declare a field about one learner that the compiled path resolves with a single SELECT.
 
     The decorated function checks the arguments and returns the SQL with its parameters. Its first
-    parameter is the current time; its other parameters declare the field's arguments. `userId` is
-    added.
+    parameter is the current time; its other parameters declare the field's arguments, to which
+    `userId` is added.
     """
 
     def decorate(build_query: BuildQuery) -> Any:

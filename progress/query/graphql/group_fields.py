@@ -11,7 +11,7 @@ from progress.query.graphql.context import Info
 from progress.query.graphql.fields import Cost, declare
 from progress.query.read_models import group_rows, groups, rows
 
-_CHEAP = {"groupId", "hardestItems", "__typename"}  # fields that need no rows of the members
+_CHEAP = {"groupId", "hardestItems", "__typename"}  # fields that do not need the members' rows
 
 
 @declare(

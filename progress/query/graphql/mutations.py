@@ -217,7 +217,7 @@ async def _start(
 def _check_accepted(
     kind: OperationKind, accepted: Mapping[str, Any], *, daily_limit: int | None, is_shared: bool
 ) -> None:
-    """Raise RateLimited beyond the limit, BadInput if the operation has other arguments."""
+    """Raise RateLimited above the limit, and BadInput if the operation has other arguments."""
     if accepted["retry_after_s"] is not None:
         reason = f"expected at most {daily_limit} exports within 24 hours: try again later"
         raise RateLimited(reason, accepted["retry_after_s"])

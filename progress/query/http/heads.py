@@ -20,7 +20,7 @@ _RESPONSE = (
 class BoundedProtocol(HttpToolsProtocol):
     """A connection with a size limit for request heads."""
 
-    _head_bytes = 0  # bytes of a head, trailers or a chunk's size line received so far
+    _head_bytes = 0  # bytes received so far of a head, trailers or a chunk's size line
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as in uvicorn
         """Add `abort` to each request's state; it closes the connection and drops unsent data."""

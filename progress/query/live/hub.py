@@ -29,9 +29,7 @@ class PollIntervals(msgspec.Struct, frozen=True):
 
     without_redis: float = 0.4
     with_redis: float = 5.0
-    shortest: float = (
-        0.05  # the minimum time between comparisons, even if they are requested more often
-    )
+    shortest: float = 0.05  # the minimum, even if comparisons are requested more often
     after_error: float = 0.2
 
 

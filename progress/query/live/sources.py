@@ -45,7 +45,7 @@ class OperationState(msgspec.Struct, frozen=True):
 
 
 class Learners:
-    """A reader of learners' states. Both methods raise Unavailable without the database."""
+    """A reader of learners' states; it raises Unavailable if the database does not respond."""
 
     channel = channels.LEARNER
 
@@ -67,7 +67,7 @@ class Learners:
 
 
 class Operations:
-    """A reader of operations' states. Both methods raise Unavailable without the database."""
+    """A reader of operations' states; it raises Unavailable if the database does not respond."""
 
     channel = channels.OPERATION
 

@@ -92,7 +92,7 @@ function update(now, next) {
   for (const { name, value } of next.attributes) {
     if (now.getAttribute(name) !== value && !isSetByUser(now, name)) now.setAttribute(name, value);
   }
-  const { value } = next; // before its children are moved
+  const { value } = next; // read before the children are moved
   updateChildren(now, next);
   // The attributes of options have no effect once the user has selected one.
   if (now.localName === 'select' && now.value !== value) now.value = value;

@@ -12,7 +12,7 @@ import { accuracy, monday, months, pace, sum, weeks } from './periods.js';
 
 const WEEKS = 26;
 const WINDOW = 28; // days that each point of a retention line includes
-const MIN_TESTS = 5; // a rate of fewer tests is not drawn
+const MIN_TESTS = 5; // a rate from fewer tests is not drawn
 
 /** The section. While there are no tests of retention, its card is a short row of its own. */
 export function improving(data) {

@@ -18,7 +18,7 @@ const QUERY = `query Items($user: ID, $filter: ItemFilter, $order: ItemOrder, $l
 }`;
 const DEBOUNCE_MS = 30;
 const MAX_AGE_MS = 60_000; // of a list that "back" shows again
-const MAX_RESULTS = 50; // of earlier searches, so that a deleted letter needs no request
+const MAX_RESULTS = 50; // earlier searches that are kept, so that deleting a letter needs no request
 
 // The values of each control, and the default order of each filter.
 const CONTROLS = {

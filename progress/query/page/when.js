@@ -6,7 +6,7 @@ import { dayOfMonth, fullDay, hour, number, percent, weekday } from './format.js
 import { join, sentences, t } from './i18n.js';
 import { card, note, section, table, unfolded } from './layout.js';
 
-const MIN_ANSWERS = 50; // fewer answers do not make an hour the best one
+const MIN_ANSWERS = 50; // an hour with fewer answers is not called the best
 const SHOWN_DAYS = 14;
 
 export const when = (data) => section('when', t('when.title'), data.hours && hours(data), due(data));

@@ -57,7 +57,7 @@ Visits = Callable[..., Visit]
 
 @pytest.fixture(scope="module", autouse=True)
 def _rows_of_the_administration(chromium: Browser, demo: Stack) -> None:
-    """Leave a dead letter and an erasure with its receipt."""
+    """Create a dead letter and an erasure, so that the administrator's view has rows."""
     demo.publish({"event_id": "no id", "event_type": "SessionStarted", "data": {}})
     lines = browser.encode(*browser.lesson("page-layout", 1))
     demo.progress("publish", "-", "--wait", text="\n".join(lines))

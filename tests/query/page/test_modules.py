@@ -171,7 +171,7 @@ def test_the_time_of_the_due_items_equals_the_minutes_of_the_workload(evaluate: 
     assert [int(time) for time in times] == expected
 
 
-def test_the_footer_says_that_all_is_counted_only_if_the_levels_are_counted(
+def test_the_footer_says_that_everything_is_counted_only_if_the_levels_are_counted(
     evaluate: Evaluate,
 ) -> None:
     texts = evaluate(
