@@ -122,7 +122,7 @@ class HistoryTooLong(Unavailable):
 
 
 class ArchiveDamaged(ProgressError):
-    """A file of the archive is missing, damaged or differs from the log; a run writes it again."""
+    """A file of the archive is missing, is damaged or differs from the log; a run replaces it."""
 
 
 class StatementFailed(ProgressError):

@@ -1,5 +1,5 @@
 # What a rebuild from the archive by Apache Beam needs (docs/runbook.md). With `--engine beam`, the job
-# `progress-rebuild` starts a job of Dataflow from a Flex Template. As long as no such job runs, nothing here costs
+# `progress-rebuild` starts a Dataflow job from a Flex Template. As long as no such job runs, nothing here costs
 # money. Dataflow's workers need the quotas `CPUS` and `DISKS_TOTAL_GB` of Compute Engine in the region.
 
 variable "dataflow" {

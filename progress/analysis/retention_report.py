@@ -166,7 +166,7 @@ def _add_line(chart: Element, name: str, points: Sequence[tuple[Retention, float
 
 
 def _add_labels(chart: Element, labels: list[tuple[float, str, Retention]]) -> None:
-    """Name each line at its end; labels that would overlap move apart."""
+    """Name each line at its end; labels that would overlap are moved apart."""
     gap = 40.0
     places = sorted(labels)
     heights = [min(max(place[0], _TOP + 4), _BOTTOM - 22) for place in places]

@@ -156,5 +156,5 @@ def _write_without(
     left = workspace.write_without(local, selection)
     expected = Sums(old.rows, *old.sums).minus(workspace.sums_of(local, selection))
     if (left.sums if left else Sums()) != expected:
-        raise ProgressError(f"{old.name}: more or other rows than the selected ones were removed")
+        raise ProgressError(f"{old.name}: rows other than the selected rows were removed")
     return left

@@ -52,7 +52,7 @@ def rebuild_command(
     workers: Annotated[
         int,
         typer.Option(
-            min=1, help="Connections; with --from-archive, processes or machines of Dataflow."
+            min=1, help="Connections; with --from-archive, processes or Dataflow machines."
         ),
     ] = 2,
 ) -> None:

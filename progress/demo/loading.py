@@ -92,7 +92,7 @@ def _publish_account(
 def _await_recording(
     console: Console, connection: database.Connection, total: int, missing: list[str]
 ) -> None:
-    """Wait until the `missing` ones of all `total` events are recorded."""
+    """Wait until the events in `missing`, out of `total` events, are recorded."""
 
     def count_missing() -> int:
         nonlocal missing

@@ -13,7 +13,7 @@ from progress.importers.anki_log import Answer
 
 
 class StoredShift(msgspec.Struct, frozen=True):
-    """The shift of a recorded log; `days` is 0 if the log was recorded as it is."""
+    """The shift of a recorded log; `days` is 0 if the log was recorded without a shift."""
 
     days: int
     timezone: str

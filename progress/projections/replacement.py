@@ -142,8 +142,8 @@ def _former_name() -> str:
 def drop(connection: Connection, schema: str) -> None:
     """Drop a schema that may have readers: try once a second, for a minute.
 
-    The tasks that load the schema from the archive load no more buckets. Raise DatabaseUnavailable
-    if readers or tasks still hold the schema after this minute.
+    Tasks that load the schema from the archive stop loading buckets. Raise DatabaseUnavailable if
+    readers or tasks still hold the schema after this minute.
     """
     connection.run("SET lock_timeout = '1s'")
     try:

@@ -1,4 +1,4 @@
-"""The engine `beam` in the cloud: a job of Dataflow, which infra/beam's Flex Template describes."""
+"""The engine `beam` in the cloud: a Dataflow job, which infra/beam's Flex Template describes."""
 
 import contextlib
 import time

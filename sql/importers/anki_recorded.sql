@@ -27,7 +27,7 @@ WHERE e.stream_id = :stream_id AND e.event_type IN ('UserCreated', 'UserPreferen
 HAVING bool_or(e.event_type = 'UserCreated');
 
 -- recorded --
--- The recorded ones of the given event ids.
+-- Those of the given event ids that are recorded.
 SELECT CAST(wanted.event_id AS text)
 FROM unnest(CAST(:event_ids AS uuid[])) AS wanted (event_id)
 WHERE EXISTS (SELECT FROM event_store.events e WHERE e.event_id = wanted.event_id);

@@ -1,7 +1,7 @@
 -- The shift of an imported log, which is stored in the metadata of the learner's account.
 
 -- accounts --
--- The account events of a learner, oldest first; the shift in days is null if the log was imported as it is.
+-- The account events of a learner, oldest first; the shift in days is null if the log was imported unchanged.
 SELECT event_id, CAST(metadata ->> 'shifted_days' AS integer), event_data ->> 'timezone'
 FROM event_store.events
 WHERE stream_id = :stream_id AND event_type = 'UserCreated'

@@ -92,7 +92,7 @@ def test_the_title_names_a_change_only_if_it_is_large_enough() -> None:
     assert title(80, 80, 80, 70, 70, 70) == "Learners recalled 75% of young items"
 
 
-def test_the_title_names_two_months_if_weeks_between_the_compared_ones_are_missing() -> None:
+def test_the_title_names_two_months_if_weeks_between_the_compared_weeks_are_missing() -> None:
     rows = [*weeks(80, 80), *weeks(80, 80, 70, 70, 70, 70, first=date(2026, 4, 27))]
     title = "Recall of young items fell from 80% in March–May to 70% in June"
     assert retention_report.build(rows, Days()).finding == title

@@ -30,7 +30,7 @@ answers = st.builds(
     review=st.sampled_from([Review(3, 2.5), None]),
 )
 logs = st.lists(answers, unique_by=lambda a: (a.at, a.card_id), min_size=1, max_size=30)
-# A file: its cards (a deck has only some), and whether it is in CSV, and so has no reviews.
+# A file: its cards (a deck has only some), and whether it is a CSV file, which has no reviews.
 files = st.tuples(st.sets(st.sampled_from(CARDS), min_size=1), st.booleans())
 
 

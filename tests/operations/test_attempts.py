@@ -106,7 +106,7 @@ def test_a_step_that_failed_once_succeeds_at_the_second_attempt(
         ("swap", "hold the swap", ["SUCCEEDED", "TIMED_OUT"]),
     ],
 )
-def test_a_step_over_its_timeout_ends_the_operation_and_changes_nothing(
+def test_a_step_that_exceeds_its_timeout_ends_the_operation_and_changes_nothing(
     operator: Operator,
     store: Store,
     populated: Connection,

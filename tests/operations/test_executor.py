@@ -165,7 +165,7 @@ def fail() -> None:
 
 
 @pytest.mark.parametrize("step", STEPS)
-def test_a_step_over_its_timeout_ends_the_operation(
+def test_a_step_that_exceeds_its_timeout_ends_the_operation(
     operator: Operator,
     hooks: Hooks,
     connection: Connection,
@@ -182,7 +182,7 @@ def test_a_step_over_its_timeout_ends_the_operation(
 
 
 @pytest.mark.parametrize("step", STEPS[:-1])
-def test_an_operation_over_its_time_limit_ends_in_any_step(
+def test_an_operation_that_exceeds_its_time_limit_ends_in_any_step(
     operator: Operator, hooks: Hooks, connection: Connection, step: str
 ) -> None:
     operation_id = start(operator)

@@ -98,7 +98,7 @@ def _count(found: list[RetentionTest]) -> tuple[int, int, int]:
 
 
 def _count_answers(world: World, found: list[RetentionTest], days: Range) -> tuple[int, int]:
-    """Return how many answers, and correct ones, the tests' learners gave to their tested items."""
+    """Return the numbers of all and of correct answers to items that the learner was tested on."""
     asked = {(test.user_id, test.answer.data["item_id"]) for test in found}
     answers = [
         answer

@@ -104,7 +104,7 @@ def test_queries_are_unavailable_if_the_database_is_unreachable() -> None:
     ],
     ids=["compiled", "nullable", "with a constant", "mutation"],
 )
-def test_a_response_without_data_is_503_with_the_seconds_to_wait(query: str) -> None:
+def test_a_response_without_data_has_status_503_and_the_seconds_to_wait(query: str) -> None:
     body = msgspec.json.encode({"query": query})
     with api.serve(api.NOWHERE) as query_api:
         for _ in range(5):  # the circuit breaker opens after the third request
@@ -115,7 +115,7 @@ def test_a_response_without_data_is_503_with_the_seconds_to_wait(query: str) -> 
             assert error["extensions"] == {"code": "UNAVAILABLE"}
 
 
-def test_a_response_with_data_is_200_although_the_database_is_unreachable(
+def test_a_response_with_data_has_status_200_although_the_database_is_unreachable(
     offline_api: Api,
 ) -> None:
     answer = offline_api.post('{ __typename item(itemId: "i") { itemId } }')

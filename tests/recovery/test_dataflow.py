@@ -1,4 +1,4 @@
-"""A rebuild from the archive by a job of Dataflow, or the reason why the job did not do it."""
+"""A rebuild from the archive by a Dataflow job, or the reason why the job did not do it."""
 
 import functools
 import json

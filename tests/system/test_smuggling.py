@@ -72,7 +72,7 @@ def test_ingest_and_query_do_not_decompress_bodies(store: Store, port: int, codi
     assert statuses(port, b"/graphql", headers, bomb)[0] >= 400
 
 
-def test_ingest_rejects_headers_over_its_limit(store: Store) -> None:
+def test_ingest_rejects_headers_that_exceed_its_limit(store: Store) -> None:
     with run_function(store.url) as running:
         for headers in (b"X-A: " + b"a" * 100_000, b"\r\n".join([b"X-A: a"] * 5_000)):
             assert statuses(running.port, b"/", headers, b"") == [431]

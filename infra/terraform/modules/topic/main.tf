@@ -11,7 +11,7 @@ variable "region" {
 }
 
 variable "retention" {
-  description = "The time to keep all messages, also acknowledged ones, such as 604800s; null: until acknowledged."
+  description = "The time to keep messages, even if they are acknowledged, such as 604800s; null: until acknowledged."
   type        = string
   default     = null
 }
