@@ -46,6 +46,17 @@ def test_parameters_are_numbered_by_first_occurrence(made: Path) -> None:
     assert numbered.names == ("one", "two")
 
 
+def test_constants_replace_their_parameters_in_the_text(made: Path) -> None:
+    (made / "listed.sql").write_text(
+        "-- rows --\nSELECT :order, :order_by FROM t WHERE a = CAST(:order AS text);\n"
+    )
+    numbered = statements.load("listed", "rows", order="DUE")
+    assert numbered.text == "SELECT 'DUE', $1 FROM t WHERE a = CAST('DUE' AS text);"
+    assert numbered.names == ("order_by",)
+    with pytest.raises(ValueError, match="expected an identifier as the value of order"):
+        statements.load("listed", "rows", order="DUE' OR TRUE --")
+
+
 def test_a_statement_can_select_some_columns_of_a_block(made: Path) -> None:
     (made / "chosen.sql").write_text("-- rows --\nSELECT a, b FROM t WHERE c = :one;\n")
     select = "SELECT {columns}, :two FROM ({query}) AS answer"

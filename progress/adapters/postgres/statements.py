@@ -47,9 +47,18 @@ def _expand(text: str) -> str:
 
 
 @functools.cache
-def load(file: str, name: str) -> NumberedStatement:
-    """Return a block as a statement for asyncpg."""
-    return _number_parameters(blocks(file)[name], f"{file} {name}")
+def load(file: str, name: str, /, **constants: str) -> NumberedStatement:
+    """Return a block as a statement for asyncpg.
+
+    The parameters in `constants` are replaced by their values, so that a generic plan leaves out
+    the branches for other values. The values must be identifiers, such as the members of an enum.
+    """
+    text = blocks(file)[name]
+    for parameter, value in constants.items():
+        if not value.isidentifier():
+            raise ValueError(f"expected an identifier as the value of {parameter} - found {value}")
+        text = re.sub(rf"(?<![:\w]):{parameter}\b", f"'{value}'", text)
+    return _number_parameters(text, f"{file} {name}")
 
 
 @functools.lru_cache(maxsize=1_000)

@@ -41,14 +41,16 @@ async def read_page(
     *,
     id_column: str,
     first: int,
+    constants: Mapping[str, str] | None = None,
     **parameters: object,
 ) -> Page[_T]:
     """Return a page of at most `first` rows of a block, each converted.
 
+    `constants` and `parameters` are those of `Reader.fetch`.
     Every row has the column `total_count`. For an empty page, the block must return one row in
     which `id_column` is null.
     """
-    rows = await reader.fetch(file, block, first=first + 1, **parameters)
+    rows = await reader.fetch(file, block, constants, first=first + 1, **parameters)
     found = [row for row in rows if row[id_column] is not None]
     items = [convert(dict(row)) for row in found[:first]]
     return Page(items, has_next=len(found) > first, total_count=rows[0]["total_count"])

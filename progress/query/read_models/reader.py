@@ -37,9 +37,20 @@ class Reader:
         self._as_of = AsOfReader(target)
         self._column_types: dict[tuple[str, str], dict[str, str]] = {}
 
-    async def fetch(self, file: str, block: str, /, **parameters: object) -> list[asyncpg.Record]:
-        """Return the rows of a block of `sql/{file}.sql`."""
-        return await self._run(statements.load(file, block), parameters)
+    async def fetch(
+        self,
+        file: str,
+        block: str,
+        constants: Mapping[str, str] | None = None,
+        /,
+        **parameters: object,
+    ) -> list[asyncpg.Record]:
+        """Return the rows of a block of `sql/{file}.sql`.
+
+        `constants` are parameters whose values are written into the statement. The server plans and
+        caches a statement for each combination of values, so there should be few combinations.
+        """
+        return await self._run(statements.load(file, block, **(constants or {})), parameters)
 
     async def fetch_columns(
         self, file: str, block: str, columns: str, parameters: Parameters, *, versioned: bool
