@@ -29,7 +29,7 @@ class Plan:
 
 PLANS = {
     "dev": Plan((100,), None),
-    "staging": Plan((100,), Limits(hold=120)),  # the watch must succeed here before prod
+    "staging": Plan((100,), Limits(hold=120)),  # tests the watch before it decides in prod
     "prod": Plan((5, 25, 50, 100), Limits(hold=600)),
 }
 

@@ -56,7 +56,7 @@ resource "google_storage_bucket" "templates" {
 }
 
 # roles/dataflow.worker also permits its members to read and create objects in all buckets of the project, one of which
-# holds learners' exports. This role has its other permissions for batch jobs.
+# holds learners' exports. This custom role therefore has only those other permissions that batch jobs need.
 resource "google_project_iam_custom_role" "dataflow" {
   for_each = local.dataflow
 

@@ -120,7 +120,7 @@ def addresses(settings: Settings) -> list[tuple[str, int]]:
     elif settings.cloud_sql_address:
         tcp.append((settings.cloud_sql_address, _CONNECTOR_PORT))
     if settings.redis_url:
-        # Imported late, because ingest uses no Redis.
+        # Imported late, because ingest does not use Redis.
         from progress.adapters.redis.url import parse_url
 
         redis = parse_url(settings.redis_url)

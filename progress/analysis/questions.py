@@ -110,7 +110,7 @@ def ask(storage: Storage, question: Question, days: Days, on_progress: ReportPro
         if current is None or current.generation == published.generation:
             raise
         raise ProgressError(
-            "the archive has changed while it was read: run the command again"
+            "the archive changed while it was being read: run the command again"
         ) from None
 
 

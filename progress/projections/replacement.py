@@ -167,7 +167,7 @@ def _try_drop(connection: Connection, schema: str) -> None:
 
 
 def _end_loading(connection: Connection, schema: str) -> None:
-    """Delete the record of a rebuild from the archive, without which no task loads a bucket."""
+    """Delete the schema's record of its rebuild from the archive, so that tasks stop loading."""
     connection.run(_block("end_loading").replace("{schema}", identifier(schema)))
 
 

@@ -193,5 +193,5 @@ def test_the_error_says_that_the_archive_changed_while_it_was_read(tmp_path: Any
             archive.purge(file.path)
         written_archives.write(archive, events, parts=1)
 
-    with pytest.raises(ProgressError, match="changed while it was read: run the command again"):
+    with pytest.raises(ProgressError, match="changed while it was being read: run the command"):
         questions.ask(archive, questions.COHORTS, Days(), replace)

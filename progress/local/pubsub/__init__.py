@@ -2,6 +2,6 @@
 
 The stand-in serves the calls that the published client library makes, and stores messages in
 PostgreSQL until they are acknowledged. The stand-in retries pushes with backoff, and supports
-dead-letter topics. It also serves the call of Cloud Monitoring that counts undelivered messages. It
-supports neither ordering, filters, seek nor schemas.
+dead-letter topics. It also serves Cloud Monitoring's call that counts undelivered messages. It does
+not support ordering, filters, seek or schemas.
 """

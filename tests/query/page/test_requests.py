@@ -75,9 +75,8 @@ def test_a_live_update_keeps_the_focus_the_scroll_position_and_the_open_details(
     assert page.evaluate("[document.activeElement.dataset.day, scrollY]") == before
     assert page.evaluate("document.activeElement.known && document.querySelector('details').known")
     assert page.evaluate("document.querySelector('details').open")
-    announcement = (
-        "Updated: 8 answers today, a streak of 1 day."  # other announcements may come first
-    )
+    # Other announcements may come first.
+    announcement = "Updated: 8 answers today, a streak of 1 day."
     expect(page.get_by_role("status")).to_have_text(announcement, timeout=30_000)
 
 
