@@ -1,8 +1,8 @@
 """The share of a benchmark during which the machine ran at its full speed.
 
-A virtual machine shares its cores with other machines. On some hosts the same loop takes one or two
-milliseconds, changing every few seconds. A 95th percentile then shows the neighbours' load, because
-more than one request in twenty runs on a slowed core.
+A virtual machine shares its cores with other machines. On some hosts, the duration of the same loop
+changes between one and two milliseconds every few seconds. A 95th percentile then shows the load of
+the other machines, because more than one request in twenty runs on a slowed core.
 """
 
 import statistics
@@ -19,7 +19,7 @@ _MIN_REQUESTS = 20  # for a 95th percentile
 
 @dataclass(frozen=True)
 class TimedRequest:
-    """A request's duration, and the slower of the loops before and after it, in seconds."""
+    """The seconds of a request, and of the slower one of the loops before and after the request."""
 
     seconds: float
     loop: float

@@ -18,7 +18,7 @@ from progress.projections import batch, rebuild, replacement, schema
 from progress.recovery import checks
 
 _DRAIN_TIMEOUT_S = 900.0
-_OUTAGES = (OK, "503", "UNAVAILABLE")  # the last one if only some fields of a query failed
+_OUTAGES = (OK, "503", "UNAVAILABLE")  # UNAVAILABLE if only some fields of a query failed
 
 
 def drain(url: str) -> None:

@@ -1,4 +1,4 @@
-"""What happens in a soak test, in the order of its times: sessions, changes of accounts and items.
+"""What happens in a soak test, in order of time: sessions, and changes of accounts and items.
 
 Events of every declared type occur.
 """
@@ -17,7 +17,7 @@ GROUPS = [f"group-{number}" for number in range(10)]
 
 _INTERVAL = timedelta(minutes=10)  # between the beginnings of two sessions
 _ZONES = ("Asia/Tokyo", "Europe/Berlin", "America/New_York", "UTC")
-_CHANGES = {  # how often a change precedes a session
+_CHANGES = {  # the share of the sessions that such a change precedes
     "UserCreated": 0.05,
     "UserPreferencesChanged": 0.02,
     "LearnerJoinedGroup": 0.3,
@@ -36,12 +36,12 @@ class Timeline:
         self._begin, self._chance = begin, chance
 
     def publish_items(self) -> Iterator[Envelope]:
-        """Yield the events of the catalogue as it is before the first session."""
+        """Yield the events of the catalogue before the first session."""
         for item in ITEMS:
             yield _event("ItemPublished", self._begin, self._describe(item))
 
     def study(self, learner: str, number: int) -> Iterator[Envelope]:
-        """Yield session `number`, which is this learner's, after changes of the account."""
+        """Yield changes of the learner's account, then the learner's session `number`."""
         begin = self._begin + number * _INTERVAL
         yield from self._change_account(learner, begin)
         is_abandoned = self._chance.random() < _ABANDONED
@@ -56,7 +56,7 @@ class Timeline:
             yield event
 
     def delete(self, learner: str, number: int) -> Iterator[Envelope]:
-        """Yield the deletion of the account before session `number`, and a new account.
+        """Yield the deletion of the account before session `number`, then a new account.
 
         The new account has the same id, so the learner stays deleted.
         """

@@ -142,7 +142,7 @@ Groups = Annotated[
 
 
 def _list_roles(role: list[str] | None, group: list[str] | None) -> list[str]:
-    """Return the roles, by default that of a learner; reject groups of anyone but a teacher."""
+    """Return the roles, by default `learner`; raise BadParameter for groups without a teacher."""
     roles = role or ["learner"]
     if group and "teacher" not in roles:
         raise typer.BadParameter("expected --role teacher with --group")
