@@ -1,52 +1,62 @@
--- The read models of a group whose members study on two of three days, in twenty zones. The rows are inserted day by
--- day, as folds write them, so that the days of one member are in different blocks. The days are local, as in folds.
--- A day ahead of a member's today is slower to read; it occurs only after a wrong clock or a change of the time zone.
+-- The read models of a group whose members study on two of three days, in twenty zones, among learners of other groups.
+-- The learners' ids are random, so that the index entries of a group's members are in different blocks. The rows are
+-- inserted day by day, as folds write them, so that the days of one member are in different blocks. The days are local,
+-- as in folds: a day ahead of a member's today is slower to read, and only a wrong clock or a journey causes it.
+
+-- learners --
+-- The first `members` learners are the members of the group g.
+CREATE TEMPORARY TABLE learners AS
+SELECT n, md5(CAST(n AS text)) AS user_id, 'g' || nullif((n - 1) / CAST(:members AS int), 0) AS other_group
+FROM generate_series(1, CAST(:members AS int) + CAST(:others AS int)) AS n;
 
 -- members --
 INSERT INTO group_members
-SELECT 'g', 'member-' || n, now(), gen_random_uuid(), TRUE FROM generate_series(1, CAST(:members AS int)) AS n;
+SELECT coalesce(other_group, 'g'), user_id, now(), gen_random_uuid(), TRUE FROM learners ORDER BY n;
 
 -- zones --
 INSERT INTO zones_in_force
-SELECT 'member-' || n, '-infinity', 'infinity', z.zone, make_interval(hours => n % 5)
-FROM generate_series(1, CAST(:members AS int)) AS n
+SELECT user_id, '-infinity', 'infinity', z.zone, make_interval(hours => n % 5)
+FROM learners
 JOIN (
     SELECT zone, row_number() OVER (ORDER BY zone) - 1 AS place FROM (SELECT DISTINCT zone FROM zone_rules) AS zones
-) AS z ON z.place = 20 * (n % 20);
+) AS z ON z.place = 20 * (n % 20)
+ORDER BY n;
 
 -- today --
 -- One member in a hundred has studied on a day ahead of today.
 CREATE TEMPORARY TABLE local_days AS
-SELECT n, z.user_id,
-    CAST(now() + r.utc_offset - z.day_start AS date) + CASE WHEN n % 100 = 1 THEN 1 ELSE 0 END AS newest
-FROM generate_series(1, CAST(:members AS int)) AS n
-JOIN zones_in_force z ON z.user_id = 'member-' || n
+SELECT l.n, z.user_id, z.timezone, l.other_group IS NULL AS is_member,
+    CAST(now() + r.utc_offset - z.day_start AS date) + CASE WHEN l.n % 100 = 1 THEN 1 ELSE 0 END AS newest
+FROM learners l
+JOIN zones_in_force z ON z.user_id = l.user_id
 JOIN zone_rules r ON r.zone = z.timezone AND r.starts_at <= now() AND r.ends_at > now();
 
 -- progress --
 INSERT INTO user_progress
-SELECT 'member-' || n, n % 900, 60, 9000, 1200, 900, 100, 100, 100, now(), now(), 1
-FROM generate_series(1, CAST(:members AS int)) AS n;
+SELECT user_id, n % 900, 60, 9000, 1200, 900, 100, 100, 100, now(), now(), 1
+FROM learners
+ORDER BY n;
 
 -- days --
 INSERT INTO daily_stats
 SELECT user_id, newest - d, 20, (n + d) % 21, 40000, 40000, 20, 1, 170, 80, 3, 15, 1
 FROM generate_series(CAST(:days AS int), 0, -1) AS d
 CROSS JOIN local_days
-WHERE (n + d) % 3 > 0;
+WHERE is_member AND (n + d) % 3 > 0;
 
 -- weeks --
 INSERT INTO member_weeks
-SELECT user_id, max(day), max(day), 2, 20, 20, 40, 40, 60, 60, 80, 10, 10, 20, 20, 30, 30, 40
-FROM daily_stats
-GROUP BY user_id;
+SELECT user_id, last_day, last_day, 2, 20, 20, 40, 40, 60, 60, 80, 10, 10, 20, 20, 30, 30, 40, '-infinity', n % 5,
+    timezone
+FROM (SELECT *, newest - CASE WHEN n % 3 = 0 THEN 1 ELSE 0 END AS last_day FROM local_days) AS newest_days
+ORDER BY n;
 
 -- streaks --
 INSERT INTO learning_streaks
 SELECT user_id, newest - d - 1, newest - d, 2
 FROM generate_series(CAST(:days AS int), 0, -1) AS d
 CROSS JOIN local_days
-WHERE (n + d) % 3 = 1;
+WHERE is_member AND (n + d) % 3 = 1;
 
 -- items --
 INSERT INTO items

@@ -97,46 +97,51 @@ SELECT EXISTS (SELECT FROM group_members WHERE group_id = :group_id AND is_membe
 
 -- members --
 -- The members with their local day and the sums of their last 7 local days. The row of member_weeks has these sums,
--- unless the learner has days ahead of today. OFFSET 0 makes the planner look up each member's zone: other joins would
--- read the zones of all learners.
+-- unless the learner has days ahead of today. The row also has the learner's zone, unless its period begins later.
+-- A member without a row has no days, so any day serves as today. OFFSET 0 makes the planner look up each member's row:
+-- other joins would read the rows of all learners.
 dated AS (
-    SELECT m.user_id,
-        CAST(CAST(:now AS timestamptz) + coalesce(r.utc_offset - z.day_start, INTERVAL '0 hours') AS date) AS today
+    SELECT m.user_id AS member_id, w.*,
+        CAST(CAST(:now AS timestamptz) + coalesce(
+            r.utc_offset - coalesce(z.day_start_hour, w.day_start_hour) * INTERVAL '1 hour',
+            INTERVAL '0 hours') AS date) AS today
     FROM group_members m
+    LEFT JOIN LATERAL (SELECT * FROM member_weeks k WHERE k.user_id = m.user_id OFFSET 0) w ON TRUE
     LEFT JOIN LATERAL (
-        SELECT f.timezone, f.day_start FROM zones_in_force f
-        WHERE f.user_id = m.user_id AND f.starts_at <= CAST(:now AS timestamptz) AND f.ends_at > :now
+        SELECT f.timezone, CAST(extract(epoch FROM f.day_start) / 3600 AS bigint) AS day_start_hour
+        FROM zones_in_force f
+        WHERE w.zone_since > :now AND f.user_id = m.user_id AND f.starts_at <= :now AND f.ends_at > :now
         OFFSET 0
     ) z ON TRUE
-    LEFT JOIN zone_rules r ON r.zone = z.timezone AND r.starts_at <= :now AND r.ends_at > :now
+    LEFT JOIN zone_rules r
+        ON r.zone = coalesce(z.timezone, w.timezone) AND r.starts_at <= :now AND r.ends_at > :now
     WHERE m.group_id = :group_id AND m.is_member
     OFFSET 0
 ),
 members AS (
-    SELECT t.user_id, t.today, w.last_study_date, w.run_days,
-        CASE WHEN w.last_study_date > t.today
+    SELECT member_id AS user_id, today, last_study_date, run_days,
+        CASE WHEN t.last_study_date > t.today
             THEN EXISTS (
                 SELECT FROM daily_stats d
                 WHERE d.user_id = t.user_id AND d.day BETWEEN t.today - 6 AND t.today AND d.sessions_completed > 0)
-            ELSE coalesce(w.last_study_date > t.today - 7, FALSE) END AS is_active,
-        coalesce(CASE WHEN w.last_day > t.today
+            ELSE coalesce(t.last_study_date > t.today - 7, FALSE) END AS is_active,
+        coalesce(CASE WHEN t.last_day > t.today
             THEN (
                 SELECT CAST(sum(d.answers) AS bigint) FROM daily_stats d
                 WHERE d.user_id = t.user_id AND d.day BETWEEN t.today - 6 AND t.today)
-            ELSE CASE t.today - w.last_day
-                WHEN 0 THEN w.answers_7 WHEN 1 THEN w.answers_6 WHEN 2 THEN w.answers_5 WHEN 3 THEN w.answers_4
-                WHEN 4 THEN w.answers_3 WHEN 5 THEN w.answers_2 WHEN 6 THEN w.answers_1 END
+            ELSE CASE t.today - t.last_day
+                WHEN 0 THEN t.answers_7 WHEN 1 THEN t.answers_6 WHEN 2 THEN t.answers_5 WHEN 3 THEN t.answers_4
+                WHEN 4 THEN t.answers_3 WHEN 5 THEN t.answers_2 WHEN 6 THEN t.answers_1 END
             END, 0) AS answers,
-        coalesce(CASE WHEN w.last_day > t.today
+        coalesce(CASE WHEN t.last_day > t.today
             THEN (
                 SELECT CAST(sum(d.correct_answers) AS bigint) FROM daily_stats d
                 WHERE d.user_id = t.user_id AND d.day BETWEEN t.today - 6 AND t.today)
-            ELSE CASE t.today - w.last_day
-                WHEN 0 THEN w.correct_7 WHEN 1 THEN w.correct_6 WHEN 2 THEN w.correct_5 WHEN 3 THEN w.correct_4
-                WHEN 4 THEN w.correct_3 WHEN 5 THEN w.correct_2 WHEN 6 THEN w.correct_1 END
+            ELSE CASE t.today - t.last_day
+                WHEN 0 THEN t.correct_7 WHEN 1 THEN t.correct_6 WHEN 2 THEN t.correct_5 WHEN 3 THEN t.correct_4
+                WHEN 4 THEN t.correct_3 WHEN 5 THEN t.correct_2 WHEN 6 THEN t.correct_1 END
             END, 0) AS correct_answers
     FROM dated t
-    LEFT JOIN member_weeks w ON w.user_id = t.user_id
     OFFSET 0
 )
 

@@ -1,5 +1,5 @@
 -- One row per learner who ever joined or left a group and has a row in daily_stats: sums over the last days up to the
--- newest day. With this row, a teacher's query computes a member's last seven days without reading daily_stats.
+-- newest day, and the learner's newest zone. With only this row, a teacher's query computes a member's last seven days.
 
 -- table --
 CREATE TABLE member_weeks (
@@ -20,7 +20,10 @@ CREATE TABLE member_weeks (
     correct_4 bigint NOT NULL,
     correct_5 bigint NOT NULL,
     correct_6 bigint NOT NULL,
-    correct_7 bigint NOT NULL
+    correct_7 bigint NOT NULL,
+    zone_since     timestamptz NOT NULL,   -- start of the newest of the learner's zones_in_force
+    day_start_hour bigint NOT NULL,        -- of this zone, as the zone's name
+    timezone       text COLLATE "C" NOT NULL
 ) WITH (fillfactor = 60);
 
 -- as_of --
@@ -46,7 +49,8 @@ CREATE TEMPORARY VIEW member_weeks AS SELECT WHERE false;
 -- fold --
 IF window_end > 0 AND EXISTS (SELECT FROM group_members) THEN
     INSERT INTO member_weeks
-    SELECT u.user_id, l.last_day, s.last_study_date, s.run_days, w.*
+    SELECT u.user_id, l.last_day, s.last_study_date, s.run_days, w.*, coalesce(z.starts_at, '-infinity'),
+        coalesce(extract(epoch FROM z.day_start) / 3600, 0), coalesce(z.timezone, 'UTC')
     FROM (
         SELECT c.user_id
         FROM (
@@ -55,6 +59,8 @@ IF window_end > 0 AND EXISTS (SELECT FROM group_members) THEN
             SELECT user_id FROM window_members
             UNION
             SELECT user_id FROM window_rest_days
+            UNION
+            SELECT user_id FROM window_facts WHERE kind = 'preference'
         ) c
         WHERE EXISTS (SELECT FROM group_members g WHERE g.user_id = c.user_id)
     ) u
@@ -73,6 +79,13 @@ IF window_end > 0 AND EXISTS (SELECT FROM group_members) THEN
         FROM daily_stats d
         WHERE d.user_id = u.user_id AND d.day > l.last_day - 7
     ) w
+    LEFT JOIN LATERAL (
+        SELECT f.starts_at, f.timezone, f.day_start
+        FROM zones_in_force f
+        WHERE f.user_id = u.user_id
+        ORDER BY f.starts_at DESC
+        LIMIT 1
+    ) z ON true
     ORDER BY u.user_id
     ON CONFLICT (user_id) DO UPDATE SET
         last_day = excluded.last_day,
@@ -91,12 +104,17 @@ IF window_end > 0 AND EXISTS (SELECT FROM group_members) THEN
         correct_4 = excluded.correct_4,
         correct_5 = excluded.correct_5,
         correct_6 = excluded.correct_6,
-        correct_7 = excluded.correct_7;
+        correct_7 = excluded.correct_7,
+        zone_since = excluded.zone_since,
+        day_start_hour = excluded.day_start_hour,
+        timezone = excluded.timezone;
 END IF;
 
 -- whole --
 SELECT l.user_id, l.last_day, l.last_study_date, r.study_days AS run_days,
-{read_models/member_weeks sums}
+{read_models/member_weeks sums},
+    coalesce(z.starts_at, CAST('-infinity' AS timestamp)) AS zone_since,
+    coalesce(z.day_start_hour, 0) AS day_start_hour, coalesce(z.timezone, 'UTC') AS timezone
 FROM (
     SELECT user_id, max(day) AS last_day, max(day) FILTER (WHERE sessions_completed > 0) AS last_study_date
     FROM daily_stats
@@ -105,7 +123,8 @@ FROM (
 ) l
 JOIN daily_stats d ON d.user_id = l.user_id AND d.day > l.last_day - 7
 LEFT JOIN learning_streaks r ON r.user_id = l.user_id AND r.ends = l.last_study_date
-GROUP BY l.user_id, l.last_day, l.last_study_date, r.study_days
+LEFT JOIN zones_in_force z ON z.user_id = l.user_id AND z.ends_at = CAST('infinity' AS timestamp)
+GROUP BY l.user_id, l.last_day, l.last_study_date, r.study_days, z.starts_at, z.day_start_hour, z.timezone
 
 -- reset_learners --
 DELETE FROM member_weeks WHERE user_id = ANY (learners);
