@@ -62,8 +62,8 @@ def process(
     """
     if schema != replacement.building_name():
         raise ProgressError(
-            f"the pipeline has other folds than {schema}: build the template from the commit that "
-            "rebuilds"
+            f"the pipeline has other folds than {schema}: build the template again, from the same "
+            "commit as the command that rebuilds"
         )
     settings.fill_in(**connection)
     try:

@@ -1,6 +1,6 @@
 -- The relations that analyses across learners read. progress/analysis/buckets.py runs these blocks in DuckDB, for one
--- group of the archive's buckets after another. The whole folds (sql/projections/whole.sql) compute typed columns and
--- local days from the events of `log`.
+-- group of the archive's buckets after another. From the events of `log`, the folds in
+-- sql/projections/whole.sql compute typed columns and local days.
 
 -- read files --
 SET VARIABLE files = CAST($files AS VARCHAR[]);

@@ -94,8 +94,8 @@ FROM item_difficulty
 GROUP BY item_id
 
 -- sums --
--- The sums over shards that filter and order a list. Doubles hold the sums exactly, and PostgreSQL adds doubles faster
--- than 64-bit integers.
+-- Sums over shards; lists are filtered and ordered by these sums. Doubles hold the sums exactly, and
+-- PostgreSQL adds doubles faster than 64-bit integers.
 CAST(sum(CAST(learners AS double precision)) AS bigint) AS learners,
 CAST(sum(CAST(answers AS double precision)) AS bigint) AS answers,
 sum(CAST(correct_answers AS double precision)) / nullif(sum(CAST(answers AS double precision)), 0) AS accuracy_rate

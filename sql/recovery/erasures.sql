@@ -55,8 +55,8 @@ SELECT EXISTS (SELECT FROM event_store.erased);
 INSERT INTO event_store.erasure_key (inner_key, outer_key) VALUES (decode(:inner, 'hex'), decode(:outer, 'hex'));
 
 -- forget --
--- Delete the rows of the erased learners from the read models. Keep a learner's mark as deleted as long as the log has
--- events of the learner.
+-- Delete the rows of the erased learners from the read models. While the log has events of a learner,
+-- the row in deleted_learners stays.
 WITH known AS (
     SELECT user_id FROM user_progress
     UNION

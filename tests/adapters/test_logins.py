@@ -230,7 +230,7 @@ def test_a_login_has_only_the_privileges_of_its_group(service: Service) -> None:
         ("MixedCase", "$$; RAISE 'x'; $$"),
     ],
 )
-def test_names_and_passwords_may_contain_any_character(
+def test_user_names_and_passwords_may_contain_any_character(
     service: Service, name: str, password: str
 ) -> None:
     (login,) = logins.parse(f"progress_query={quote(name, safe='@')}:{quote(password, safe='')}")

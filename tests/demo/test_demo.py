@@ -160,7 +160,7 @@ def test_as_recorded_is_rejected_if_the_moved_record_is_loaded(
     assert "progress down" in refused.stderr.splitlines()[-1]
 
 
-def test_the_demo_says_that_a_running_stack_has_another_port(
+def test_the_demo_says_that_the_running_stack_does_not_use_the_given_port(
     stack: Stack, second: list[str]
 ) -> None:
     shown = " ".join(stack.run("demo", "--as-recorded", "--port", "1").stdout.split())

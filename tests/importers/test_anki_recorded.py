@@ -1,4 +1,4 @@
-"""Imports of overlapping files of one collection record each answer once, in one session."""
+"""If two files of a collection overlap, their imports record each answer once, in one session."""
 
 import itertools
 import uuid

@@ -1,4 +1,4 @@
-"""Hypothesis strategies for the rows that answer the questions across learners."""
+"""Hypothesis strategies for the rows from which the analyses across learners are computed."""
 
 from datetime import date, timedelta
 from typing import Any

@@ -52,7 +52,7 @@ def test_a_learner_has_no_access_to_the_views_of_other_roles(visit: Visits) -> N
     expect(page.get_by_role("region", name="Today")).to_be_visible()
 
 
-def test_the_switch_changes_the_language_until_it_is_used_again(visit: Visits) -> None:
+def test_a_selected_language_stays_after_a_reload_until_another_is_selected(visit: Visits) -> None:
     page = visit().open()
     page.get_by_label("Language").select_option("ja")
     expect(page.get_by_role("region", name="今日")).to_be_visible()
