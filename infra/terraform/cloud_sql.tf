@@ -35,7 +35,7 @@ variable "cloud_sql_deletion_protection" {
 
 variable "cloud_sql_disk_limit_gb" {
   # A disk never shrinks. At the limit, events cannot be recorded. The alert database-limits fires at 80 % of the limit.
-  description = "The size in GB up to which Cloud SQL's disk grows by itself; null: the environment's default."
+  description = "The size in GB up to which Cloud SQL's disk grows automatically; null: the environment's default."
   type        = number
   default     = null
 

@@ -28,8 +28,8 @@ _NAMESPACE = UUID("8f0f3c0a-3f5e-5d53-8a54-0d8f1f0c9b42")
 def deal(words: Iterable[Word], cards: Iterable[str]) -> dict[str, Word]:
     """Return all words by item id. Each level gets half as many card ids as the level below it.
 
-    Words that get no card have an id such as `word-apple`. Within a level, a hash of the word
-    decides which words get a card.
+    Words without a card have an id such as `word-apple`. Within a level, a hash of the word decides
+    which words get a card.
     """
     ranked = []
     for level, group in itertools.groupby(words, key=lambda word: word.level):

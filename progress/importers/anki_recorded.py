@@ -15,10 +15,10 @@ from progress.importers.anki_import import Record
 
 
 def select_new(connection: Connection, record: Record) -> list[Message]:
-    """Return the record's messages without the events that the log has, from any Anki file.
+    """Return the record's messages without the events that the log has from this or other files.
 
     The answers of a session that is recorded in part join the recorded session, which keeps its
-    score and its duration. The account is left out if it changes no preference.
+    score and its duration. The account is left out if it does not change a preference.
     """
     messages = record.messages(_read_sessions(connection, record.learner))
     event_ids = [event["event_id"] for message in messages for event in message.events]

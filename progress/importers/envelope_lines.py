@@ -14,7 +14,7 @@ from progress.event_store.envelope import Rejection
 from progress.event_store.event_parser import TIME_SOURCE, Message, ParsedEvent
 
 MAX_EVENTS = 100  # in a message
-_PACKED_BYTES = 1 << 20  # A message that reaches this size gets no further event.
+_PACKED_BYTES = 1 << 20  # No event is added to a message that has reached this size.
 # Pub/Sub's limit is 10,000,000 bytes, with the attributes and the topic's name.
 _MAX_MESSAGE_BYTES = 9_990_000
 _MAX_AHEAD = timedelta(minutes=10)

@@ -25,7 +25,7 @@ def silent(tmp_path: Path) -> Iterator[str]:
         yield f"postgresql://u@/d?host={tmp_path}"
 
 
-def test_a_server_that_sends_no_handshake_is_unavailable(
+def test_a_server_that_does_not_send_a_handshake_is_unavailable(
     silent: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(database, "_CONNECT_TIMEOUT_S", 0.1)

@@ -82,7 +82,9 @@ def test_forbidding_a_learner_appends_one_deletion(connection: Connection) -> No
     assert len(contents(connection)["events"]) == len(sample_events.lesson("ann", 1)) + 1
 
 
-def test_forbidding_a_deleted_learner_appends_no_second_deletion(connection: Connection) -> None:
+def test_forbidding_a_deleted_learner_does_not_append_a_second_deletion(
+    connection: Connection,
+) -> None:
     append(connection, started("ann", "s-1"), sample_events.user_deleted("ann"))
     forbid(connection, "ann")
     assert len(contents(connection)["events"]) == 2
@@ -159,7 +161,7 @@ REJECTED = {
 
 @pytest.mark.every_postgres
 @pytest.mark.parametrize("name", REJECTED)
-def test_a_rejected_event_that_names_an_erased_learner_creates_no_dead_letter(
+def test_a_rejected_event_that_names_an_erased_learner_does_not_create_a_dead_letter(
     connection: Connection, name: str
 ) -> None:
     append(connection, started("ann-1", "a-1"))

@@ -97,7 +97,7 @@ def published(file: Path, language: str | None = None) -> list[anki_events.Envel
     return [event for event in events if event["event_type"] == "ItemPublished"]
 
 
-def test_words_of_another_language_get_no_level_by_chance(tmp_path: Path) -> None:
+def test_words_of_another_language_do_not_get_a_level_by_chance(tmp_path: Path) -> None:
     words = dict(enumerate(["die Hand", "Hand", "Haus", "Baum", "Brot", "Ei"]))
     file = anki_files.make_collection(tmp_path / "german.anki2", words, [Entry(START_MS, 1)])
     assert anki_import.read(file, LEARNER).words == {}

@@ -217,7 +217,7 @@ def rebuild_all(store: Store) -> Callable[[int], object]:
     return act
 
 
-def test_redis_keeps_no_data_of_an_unknown_or_deleted_or_erased_learner(
+def test_redis_does_not_keep_data_about_unknown_deleted_or_erased_learners(
     operator: Operator, populated: Connection, served: api.Api
 ) -> None:
     settings.current.cache_clear()

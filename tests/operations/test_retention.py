@@ -86,7 +86,7 @@ def test_learners_are_erased_the_configured_number_of_days_after_their_deletion(
     connection.run(blocks()["age deletions"], days=1)
     run_batch(store, **environment)  # the setting is off
     assert erasures(connection) == []
-    for _ in range(2):  # a second run starts no second operation
+    for _ in range(2):  # the second run does not start operations again
         run_batch(store, ERASE_DELETED_AFTER_DAYS="30", **environment)
         assert erasures(connection) == ["ben", "cyd"]
     # Each run sends one command for each unfinished erasure.

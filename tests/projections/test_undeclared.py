@@ -36,7 +36,7 @@ def is_accepted(event_type: str, data: dict[str, Any]) -> bool:
     return True
 
 
-def test_an_event_that_its_declaration_rejects_makes_no_learner_known(
+def test_an_event_that_its_declaration_rejects_does_not_make_a_learner_known(
     connection: Connection,
 ) -> None:
     recorded = []

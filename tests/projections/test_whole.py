@@ -81,7 +81,7 @@ def test_a_missing_row_of_any_table_is_a_difference(folded: Connection) -> None:
         assert difference.example.startswith('"(')
 
 
-def test_events_that_are_not_folded_yet_cause_no_difference(folded: Connection) -> None:
+def test_events_that_are_not_folded_yet_do_not_cause_a_difference(folded: Connection) -> None:
     append(folded, [*sample_events.lesson("ann", 9), sample_events.item_published("i2", "B2")])
     assert find_differing_tables(folded) == []
     projector = Projector(folded)
@@ -90,7 +90,7 @@ def test_events_that_are_not_folded_yet_cause_no_difference(folded: Connection) 
     assert find_differing_tables(folded) == []
 
 
-def test_the_time_zones_and_locales_of_the_machine_and_of_the_session_change_no_row(
+def test_the_time_zones_and_locales_of_the_machine_and_of_the_session_do_not_change_rows(
     folded: Connection,
 ) -> None:
     folded.run(archives.blocks()["set the zone"])

@@ -138,7 +138,7 @@ def _connect_by_connector(
 
 @functools.cache
 def _connector() -> Any:
-    """Return the process's connector, created on first use and so after any fork."""
+    """Return the process's connector, created on first use and thus after any fork."""
     from google.cloud.sql.connector import Connector  # takes 250 ms
 
     return Connector(ip_type="PRIVATE", refresh_strategy="lazy")

@@ -124,7 +124,7 @@ def _send(commands: list[bytes], **attributes: str) -> bool:
 
 @functools.cache
 def publisher() -> Callable[..., bytes]:
-    """Return the process's Publish call, created on first use and so after any fork."""
+    """Return the process's Publish call, created on first use and thus after any fork."""
     publish: Callable[..., bytes] = grpc_api.open_channel().unary_unary(_METHOD)
     return publish
 

@@ -1,4 +1,4 @@
-"""A subscription to Redis channels that reconnects by itself.
+"""A subscription to Redis channels that reconnects automatically.
 
 redis-py is imported on the first subscription, because the import takes longer than a query.
 """
