@@ -151,7 +151,7 @@ def test_learners_processed_by_an_earlier_run_are_updated_when_item_descriptions
     sample_events.record_lessons(connection, *(f"u{n}" for n in range(20)))
     for shard in set(SHARDS).difference(item_shards):
         projector.catch_up(shard)
-    # Unlike batch.run, batch.fold does not fold shards: the items' shards stay behind, as if locked.
+    # Unlike batch.run, batch.fold does not fold shards, so the items' shards stay behind.
     batch.fold(connection, list(SHARDS))
     batch.run(connection)
     assert not sample_events.find_differences(connection)
