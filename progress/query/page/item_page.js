@@ -20,7 +20,8 @@ const QUERY = `query Item($user: ID, $item: ID!) {
     days { date answers correctAnswers }
   }
 }`;
-const STEPS = 60; // of the charts, from the first event to today
+const STEPS = 60; // of the charts
+const DAY = 86_400_000; // milliseconds
 const MAX_ROWS = 200; // of the table
 
 export class ItemPage {
@@ -129,18 +130,26 @@ function historyCard({ reviews, days }) {
     unfolded(t('item.table'), t('item.history'), historyTable(reviews, days)));
 }
 
-/** Equal steps of time from the first event to now: the answers of each step, and the interval at its end. */
-function timeline(reviews, days) {
+/**
+ * Equal steps of time that end with today: the first day and the answers of each step, and the interval at its end.
+ * They begin with the first event, or 60 days ago if the first event is newer.
+ */
+export function timeline(reviews, days) {
   const events = [
     ...days.map(({ date, ...day }) => ({ at: Date.parse(`${date}T12:00:00`), ...day })),
     ...reviews.map(({ at, intervalDays }) => ({ at: Date.parse(at), intervalDays })),
   ].sort((one, other) => one.at - other.at);
-  const [from, to] = [events[0].at, Math.max(Date.now(), events.at(-1).at)];
-  const size = Math.max((to - from) / STEPS, 86_400_000);
-  const steps = Array.from({ length: STEPS }, (_, index) =>
-    ({ start: from + index * size, right: 0, wrong: 0, intervalDays: null }));
+  const to = midnight(Math.max(Date.now(), events.at(-1).at)) + DAY;
+  const size = Math.max((to - midnight(events[0].at)) / STEPS, DAY);
+  const from = to - STEPS * size;
+  const steps = Array.from({ length: STEPS }, (_, index) => {
+    const start = from + index * size;
+    // Because of daylight saving, a step may begin an hour before or after midnight.
+    return { start, day: localDay(start + DAY / 2), right: 0, wrong: 0, intervalDays: null };
+  });
   for (const event of events) {
-    const step = steps[Math.min(Math.floor((event.at - from) / size), STEPS - 1)];
+    const index = Math.floor((event.at - from) / size);
+    const step = steps[Math.min(Math.max(index, 0), STEPS - 1)];
     step.right += event.correctAnswers ?? 0;
     step.wrong += (event.answers ?? 0) - (event.correctAnswers ?? 0);
     if (event.intervalDays != null) step.intervalDays = event.intervalDays;
@@ -148,12 +157,14 @@ function timeline(reviews, days) {
   return steps;
 }
 
+const midnight = (time) => new Date(time).setHours(0, 0, 0, 0);
+
 function answerChart(steps) {
   const top = roundUp(Math.max(...steps.map(({ right, wrong }) => right + wrong)));
   return h('div', { class: 'chart' },
-    plot(columns(steps.map(({ start, right, wrong }) => ({
+    plot(columns(steps.map(({ day, right, wrong }) => ({
       parts: [['right', right], ['wrong', wrong]],
-      title: join(shortDay(localDay(start)), t('items.ofAnswers', { right, count: right + wrong })),
+      title: join(shortDay(day), t('items.ofAnswers', { right, count: right + wrong })),
     })), top, t('item.answerChart')), number(top)),
     legend([['right', t('item.rightAnswers')], ['wrong', t('item.wrongAnswers')]]));
 }
@@ -173,9 +184,8 @@ function intervalChart(steps) {
 
 /** The months of the steps, at most one label in twelve steps; in a short history, days. */
 function labels(steps) {
-  const isShort = steps.at(-1).start - steps[0].start < 90 * 86_400_000;
-  const text = (step) => (isShort ? shortDay : month)(localDay(step.start));
-  return [0, 12, 24, 36, 48].map((index) => [index, text(steps[index])]);
+  const isShort = steps.at(-1).start - steps[0].start < 90 * DAY;
+  return [0, 12, 24, 36, 48].map((index) => [index, (isShort ? shortDay : month)(steps[index].day)]);
 }
 
 function historyTable(reviews, days) {

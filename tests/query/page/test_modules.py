@@ -119,6 +119,30 @@ def test_the_date_of_the_first_answer_is_from_the_history_if_it_covers_all_answe
     assert evaluate(script, TZ="Asia/Tokyo") == ["2024-03-02", "2024-03-02"]
 
 
+def test_the_steps_of_an_item_s_history_end_today_and_are_named_after_the_days_of_their_answers(
+    evaluate: Evaluate,
+) -> None:
+    script = """
+        const { timeline } = await import('./page/item_page.js');
+        const answersSince = (oldest) => Array.from({ length: oldest + 1 }, (_, index) =>
+          ({ date: dayIn(-index), answers: 2, correctAnswers: 1 }));
+        print([0, 59, 700].map((oldest) => timeline(
+          [{ at: inHours(-1), intervalDays: 4 }], answersSince(oldest))));
+        """
+    # In the first zone, a step of the short history has 23 hours.
+    for zone in ("America/New_York", "Asia/Tokyo"):
+        new, short, long = evaluate(script, TZ=zone)
+        assert [step["right"] for step in new] == [0] * 59 + [1]
+        assert {step["right"] for step in short} == {1}
+        assert [new[-1]["day"], short[0]["day"], long[0]["day"]] == [
+            "2024-03-11", "2024-01-12", "2022-04-11"
+        ]  # fmt: skip
+        assert [step["day"] for step in new] == [step["day"] for step in short]
+        assert len({step["day"] for step in short}) == 60
+        assert sum(step["right"] + step["wrong"] for step in long) == 2 * 701
+        assert [steps[-1]["intervalDays"] for steps in (new, short, long)] == [4, 4, 4]
+
+
 def test_the_top_of_a_scale_is_a_whole_number_that_fits_small_and_large_counts(
     evaluate: Evaluate,
 ) -> None:
