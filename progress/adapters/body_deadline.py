@@ -38,7 +38,7 @@ class BodyDeadline:
 
     @contextlib.contextmanager
     def limit(self, request: Request) -> Iterator[None]:
-        """Limit the time to read the body in the block; reads after the deadline return no bytes."""
+        """Limit the block's time to read the body; the deadline closes the socket for reading."""
         environ = request.environ
         connection = environ.get("gunicorn.socket") or environ.get("werkzeug.socket")
         if connection is None:
