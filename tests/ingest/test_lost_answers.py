@@ -92,7 +92,7 @@ def test_events_that_conflict_with_stored_events_wake_the_shards_of_the_stored_e
 
 
 @pytest.mark.parametrize("count", [1, 3])
-def test_a_redelivered_event_wakes_its_shard_if_the_event_is_no_longer_pending(
+def test_a_redelivered_event_wakes_its_shard_if_its_session_was_recorded_meanwhile(
     ingest: LossyIngest, count: int
 ) -> None:
     pending = encode_push([answer() for _ in range(count)])

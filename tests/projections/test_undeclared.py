@@ -36,7 +36,7 @@ def is_accepted(event_type: str, data: dict[str, Any]) -> bool:
     return True
 
 
-def test_an_event_that_its_declaration_rejects_does_not_make_a_learner_known(
+def test_the_learner_of_an_event_with_invalid_fields_does_not_become_known(
     connection: Connection,
 ) -> None:
     recorded = []
@@ -53,7 +53,7 @@ def test_an_event_that_its_declaration_rejects_does_not_make_a_learner_known(
     assert whole_folds.find_differences(connection) == []
 
 
-def test_an_event_that_its_declaration_rejects_does_not_change_last_updated(
+def test_an_event_with_invalid_fields_does_not_change_last_updated(
     connection: Connection,
 ) -> None:
     sample_events.record_lessons(connection, "ann", lessons=1)

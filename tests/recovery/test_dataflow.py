@@ -1,4 +1,4 @@
-"""A rebuild from the archive by a Dataflow job, or the reason why the job did not do it."""
+"""Rebuilds from the archive by a Dataflow job, and the reported reason if a job fails."""
 
 import functools
 import json

@@ -122,7 +122,7 @@ class World:
         needed = {"quiet"} if method.startswith("_auth_") else {"quiet", "project"}
         needed |= {"region"} if method.startswith("_run_") else set()
         if missing := needed - flags.keys():
-            raise CallRejected(f"without {missing} gcloud would prompt or read its configuration")
+            raise CallRejected(f"without {missing}, gcloud would prompt or read its configuration")
         answer: object = getattr(self, method)(*arguments, flags)
         return answer if isinstance(answer, str) else json.dumps(answer)
 
