@@ -25,8 +25,8 @@ locals {
     name => "`${var.project_id}.${google_bigquery_dataset.archive.dataset_id}.${name}`"
   }
 
-  # The views of `progress_questions` may read all tables of `progress_archive`. The views there, which they would read,
-  # are not authorized themselves. Each question therefore contains the queries of these views.
+  # The views of `progress_questions` may read the tables of `progress_archive`, but not its views, which are not
+  # authorized. Each view of `progress_questions` therefore contains their queries.
   accepted_events_query = templatefile("${path.root}/analytics/accepted_events.sql", local.archive_tables)
   learner_events_query = templatefile("${path.root}/analytics/learner_events.sql", {
     accepted_events = "(\n${local.accepted_events_query})"

@@ -28,7 +28,7 @@ locals {
   ]...)
 }
 
-# The template, and files of jobs, which are deleted after a week.
+# The bucket has the template and the files of jobs. The files of jobs are deleted after a week.
 resource "google_storage_bucket" "templates" {
   for_each = local.dataflow
 

@@ -24,7 +24,10 @@ _COPIES = {
 
 
 class Receipt(msgspec.Struct, frozen=True):
-    """The result of ERASE_USER: `erased` counts rows by place, `places` the rows still found."""
+    """The result of ERASE_USER.
+
+    For each place, `erased` has the number of rows erased, and `places` of those still found.
+    """
 
     digest: str
     erased_at: str

@@ -28,8 +28,9 @@ _REPORT_INTERVAL_S = 1.0
 _MAX_ERROR_LENGTH = 2_000  # characters
 _FILE = "operations/executor"
 
-# The steps to run (False) or to undo (True) whose last attempt was ended by an outage, which the
-# database could not record. To make up for it, the next attempt is not counted.
+# The steps to run (False) or to undo (True) whose last attempt was ended by an outage. Such an
+# attempt does not count, but the database could not record this. So the next attempt is not counted
+# instead.
 _uncounted: set[tuple[UUID, str, bool]] = set()
 
 

@@ -88,8 +88,8 @@ def run_first_task(
 def run_other_task(source: Source, *, execution: str, index: int, count: int) -> None:
     """Load the buckets of a task, once the first task has begun the rebuild.
 
-    If the first task is started again, this task starts over. Return if no rebuild begins within
-    ten minutes, because the first task must then have ended.
+    If the first task is started again, this task starts over. If no rebuild begins within ten
+    minutes, the first task must have ended, so this task ends, too.
     """
     while rebuild := _await_rebuild(source, execution):
         try:

@@ -56,7 +56,7 @@ CREATE TEMPORARY TABLE window_items (
     is_entangled boolean,
     closed_at timestamptz, closed_id uuid, closed_on date, closed_recalled boolean,
     is_test boolean,                       -- this answer is new, and a test of retention
-    has_repeats boolean                    -- other new answers are not the first of the gap
+    has_repeats boolean                    -- the gap has further new answers after its first
 ) ON COMMIT DELETE ROWS;
 
 -- empty_window --

@@ -25,7 +25,7 @@ pytestmark = [pytest.mark.timeout(900), pytest.mark.every_postgres]
 def test_any_delivery_of_a_log_gives_the_rows_of_the_oracle(
     stage: Stage, postgres_server: Server
 ) -> None:
-    is_embedded = postgres_server.which == EMBEDDED  # DuckDB folds only the logs of this server
+    is_embedded = postgres_server.which == EMBEDDED  # DuckDB folds only the embedded server's logs
     find_differences = (whole_folds if is_embedded else comparison).find_differences
 
     @postgres_server.examples(4)

@@ -110,7 +110,7 @@ def test_a_cached_response_about_a_learner_is_not_sent_after_the_learner_has_lef
     assert code_of(ask(query_api, PROGRESS, headers(user="sue", role="support"))) is None
 
 
-def test_a_group_can_be_read_by_its_teachers_support_and_administrators(query_api: Api) -> None:
+def test_only_its_teachers_and_support_and_administrators_can_read_a_group(query_api: Api) -> None:
     for query in (GROUP, MEMBERS):
         for group in ("g1", "g2", "nothing"):
             teacher = ask(query_api, query, headers("g1", "g2"), g=group)
@@ -166,7 +166,7 @@ def test_queries_about_groups_and_difficulty_are_not_cached() -> None:
         '{ group(groupId: "g1") { hardestItems(first: %s) { itemId } } }',
     ],
 )
-def test_first_outside_1_to_200_is_bad_user_input(query_api: Api, query: str) -> None:
+def test_the_argument_first_must_be_1_to_200(query_api: Api, query: str) -> None:
     for first in (0, -1, 201):
         (error,) = api.read(ask(query_api, query % first, headers("g1")))["errors"]
         assert error["extensions"]["code"] == "BAD_USER_INPUT"

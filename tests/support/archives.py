@@ -108,7 +108,7 @@ def change_event(connection: Connection, position: int) -> None:
 
 
 def record_later(connection: Connection, position: int) -> None:
-    """Move the recording time of an event, as if another event had its position."""
+    """Move the recording time of the event at this position by an hour."""
     connection.run(blocks()["allow changes"])
     connection.run(blocks()["record later"], position=position)
     connection.run(blocks()["forbid changes"])

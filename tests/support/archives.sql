@@ -33,7 +33,7 @@ ALTER TABLE event_store.events ENABLE ALWAYS TRIGGER append_only;
 SELECT CAST(e.event_id AS text) FROM event_store.events e WHERE e.global_position = :position;
 
 -- begin erasure --
--- Forbid a learner, as the first step of an erasure does.
+-- Forbid events of a learner, as the first step of an erasure does.
 WITH operation AS (
     INSERT INTO operations.operations (kind, started_by, key_digest, arguments)
     VALUES ('ERASE_USER', 'ada', sha256(convert_to(:learner, 'UTF8')), jsonb_build_object('user_id', :learner))

@@ -1,4 +1,7 @@
-"""Runs of the operation in traced_operation.py, which replaces the kind REBUILD in this process."""
+"""Helpers that run the operation of traced_operation.py, in this process or in another.
+
+In the test's process, this operation replaces the operation of the kind REBUILD.
+"""
 
 import os
 import signal

@@ -207,7 +207,7 @@ def test_environments_without_minimum_instances_have_no_night_schedule(
 def test_terraform_restores_only_attributes_that_nothing_else_may_change(
     environments: Environments,
 ) -> None:
-    """The plan contains neither new code nor anything that releases and schedules change."""
+    """The plan has no new code, and no attribute that a release or a schedule has changed."""
     added = environments.root().folder.parents[1] / "progress" / "added.txt"
     added.write_text("new")
     try:

@@ -79,7 +79,7 @@ function nextNotes({ day: today, due, workload, isOwn }) {
 }
 
 // The field `minutes` of the workload has the same value, but to compute it, the server counts the due items again.
-// The product is rounded, so a whole number of minutes may come out slightly larger.
+// A floating-point product may be slightly larger than a whole number, which must not be rounded up.
 const toMinutes = (seconds) => Math.ceil(seconds / 60 - 1e-9);
 
 const about = (count) =>

@@ -2,9 +2,9 @@
 
 Such a query takes as long as its fold. All queries of a request about the same learner and time
 therefore share one fold. The fold for a later time starts from the fold for an earlier time if this
-gives the same rows as a new fold. A request may combine at most three learners and past times. An
-instance folds in at most three sessions. The folds of one learner use at most two of them, so that
-other learners can use the third.
+gives the same rows as a new fold. A request may contain at most three different pairs of a learner
+and a past time. An instance folds in at most three sessions. The folds of one learner use at most
+two of them, so that other learners can use the third.
 """
 
 import asyncio
