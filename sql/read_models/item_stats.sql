@@ -262,7 +262,7 @@ s.last_answered_at,
 s.interval_days,
 s.easiness_factor,
 s.reviewed_at,
-s.reviewed_at + s.interval_days * INTERVAL '24 hours' AS due_at,
+{read_models/item_stats due_at} AS due_at,
 coalesce(s.lapses, 0)                              AS lapses,
 CASE WHEN s.item_id IS NULL THEN 'UNLEARNED'
      WHEN s.interval_days >= 21 THEN 'LONG_TERM'
@@ -284,58 +284,81 @@ END END                                            AS estimated_recall
 floor(extract(epoch FROM CAST(:now AS timestamptz) - s.reviewed_at) / 3600)
 
 -- due_items --
--- The start of a WITH clause. Its table `falling` has the times at which items fall due within :days local days from
--- today: each with the number of items, the day on which they count, and whether their due day is before today. Items
--- that are overdue, or whose due_at has passed, count today. Archived items are not due. Three more days are read,
--- because a change of zone moves a local day by less than three days. For the same reason, items that were due more
--- than four days ago are overdue in every zone. They share the time -infinity, so that older shifts are not read.
+-- The start of a WITH clause. Its table `falling` has the numbers of items by the day on which they count, and by
+-- whether their due day is before today. Items that are overdue, or whose due_at has passed, count today. Archived
+-- items are not due. `collected` has the number of items that may fall due by the last of :days local days from today,
+-- and the times at which they fall due; items that are overdue in every zone have no time there. Rows are selected by
+-- dates, because to compute a time for each row takes longer. A local date differs from the date in UTC by at most two
+-- days, so the days that are read begin and end some days outside of the forecast.
 WITH today AS (
     {read_models/preferences today}
 ),
 bounds AS (
-    SELECT CAST(:now AS timestamptz) - INTERVAL '96 hours' AS earliest,
-        CAST(:now AS timestamptz) + (CAST(:days AS integer) + 3) * INTERVAL '24 hours' AS latest
+    SELECT day - 7 AS first_day, day + CAST(:days AS integer) + 5 AS last_day
+    FROM (SELECT CAST(CAST(:now AS timestamptz) AS date) AS day) AS utc
 ),
-due AS (
-    SELECT s.item_id, s.reviewed_at + s.interval_days * INTERVAL '24 hours' AS at
+collected AS (
+    SELECT count(*) AS items,
+        array_agg({read_models/item_stats due_at})
+            FILTER (WHERE {read_models/item_stats due_date} >= (SELECT first_day FROM bounds)) AS times
     FROM item_stats s
     WHERE s.user_id = :user_id
-      -- NOT IN is faster than NOT EXISTS, for which PostgreSQL may look up each item in the catalogue.
-      AND s.item_id NOT IN (SELECT i.item_id FROM items i WHERE NOT i.in_catalogue)
-    OFFSET 0  -- without it, PostgreSQL computes `at` for each reference
+      AND {read_models/item_stats due_date} <= (SELECT last_day FROM bounds)
+      AND {read_models/item_stats not_archived}
 ),
-collected AS (  -- to collect the times in an array takes less time than to group by them
-    SELECT array_agg(at) FILTER (WHERE at >= (SELECT earliest FROM bounds)) AS times,
-        count(*) FILTER (WHERE at < (SELECT earliest FROM bounds)) AS older
-    FROM due
-    WHERE at < (SELECT latest FROM bounds)
-),
-counted AS (
-    SELECT unnest(times) AS at, 1 AS items FROM collected
-    UNION ALL
-    SELECT '-infinity', older FROM collected
-),
-shifts AS (
+shifts AS MATERIALIZED (
     SELECT starts_at, ends_at, shift
     FROM segments
     WHERE user_id = :user_id
-      AND starts_at < (SELECT latest FROM bounds) AND ends_at > (SELECT earliest FROM bounds)
+      AND starts_at < (SELECT last_day + 4 FROM bounds) AND ends_at > (SELECT first_day - 4 FROM bounds)
 ),
-local AS (
-    SELECT c.at, c.items, CAST(c.at + coalesce(s.shift, INTERVAL '0 hours') AS date) AS day
-    FROM counted c
-    LEFT JOIN shifts s ON c.at >= s.starts_at AND c.at < s.ends_at
-    OFFSET 0
+edges AS MATERIALIZED (  -- all times at which the day or `is_overdue` of falling items may change
+    SELECT array_agg(DISTINCT at) AS times
+    FROM (
+        SELECT CAST(:now AS timestamptz) + INTERVAL '1 microsecond' AS at
+        UNION ALL
+        SELECT unnest(ARRAY[starts_at, ends_at]) FROM shifts
+        UNION ALL
+        SELECT CAST(b.first_day + n AS timestamptz) - coalesce(s.shift, INTERVAL '0 hours')  -- a local midnight
+        FROM bounds b
+        CROSS JOIN generate_series(-4, b.last_day - b.first_day + 4) AS n
+        LEFT JOIN shifts s ON TRUE
+    ) AS edge
 ),
-falling AS (
-    SELECT
-        local.at,
-        local.items,
-        CASE WHEN local.at <= :now THEN today.day ELSE greatest(today.day, local.day) END AS day,
+spans AS (  -- the time from each edge to the next one; `width_bucket` returns the number of a time's span
+    SELECT CAST(e.number AS integer) AS number,
+        CASE WHEN e.at <= :now THEN today.day ELSE greatest(today.day, local.day) END AS day,
         local.day < today.day AS is_overdue
     FROM today
-    CROSS JOIN local
+    CROSS JOIN edges
+    CROSS JOIN LATERAL unnest(edges.times) WITH ORDINALITY AS e (at, number)
+    LEFT JOIN shifts s ON e.at >= s.starts_at AND e.at < s.ends_at
+    CROSS JOIN LATERAL (SELECT CAST(e.at + coalesce(s.shift, INTERVAL '0 hours') AS date) AS day) AS local
+),
+falling AS (
+    SELECT spans.day, spans.is_overdue, counted.items
+    FROM (
+        SELECT width_bucket(at, (SELECT times FROM edges)) AS number, count(*) AS items
+        FROM (SELECT unnest(times) AS at FROM collected) AS due
+        GROUP BY 1
+    ) AS counted
+    JOIN spans USING (number)
+    UNION ALL
+    SELECT today.day, TRUE, c.items - coalesce(cardinality(c.times), 0)
+    FROM collected c
+    CROSS JOIN today
 )
+
+-- due_at --
+s.reviewed_at + s.interval_days * INTERVAL '24 hours'
+
+-- due_date --
+-- A date that differs from the date of due_at in UTC by at most two days.
+s.reviewed_on + CAST(s.interval_days AS integer)
+
+-- not_archived --
+-- NOT IN is faster than NOT EXISTS, for which PostgreSQL may look up each item in the catalogue.
+s.item_id NOT IN (SELECT i.item_id FROM items i WHERE NOT i.in_catalogue)
 
 -- list --
 -- One page of a learner's items after a key, with the number of items that pass the filters. Every sort key is
@@ -348,8 +371,7 @@ listed AS (
         CASE CAST(:order_by AS text)
             WHEN 'ACCURACY' THEN CAST(s.correct_answers AS double precision) / nullif(s.answers, 0)
             WHEN 'LAPSES' THEN - CAST(s.lapses AS double precision)
-            WHEN 'DUE' THEN CAST(extract(epoch FROM
-                s.reviewed_at + s.interval_days * INTERVAL '24 hours') * 1000000 AS double precision)
+            WHEN 'DUE' THEN CAST(extract(epoch FROM {read_models/item_stats due_at}) * 1000000 AS double precision)
             ELSE - CAST(extract(epoch FROM greatest(
                 coalesce(s.last_answered_at, s.reviewed_at),
                 coalesce(s.reviewed_at, s.last_answered_at))) * 1000000 AS double precision)
@@ -360,10 +382,10 @@ listed AS (
             WHEN 'LEARNING' THEN coalesce(s.interval_days, 0) < 7
             WHEN 'MASTERED' THEN s.interval_days >= 7
             WHEN 'STRUGGLING' THEN s.answers >= 3 AND s.correct_answers * 5 < s.answers * 3
-            WHEN 'DUE' THEN s.item_id IN (
-                SELECT due.item_id FROM due
-                WHERE due.at < (SELECT earliest FROM bounds)
-                   OR due.at IN (SELECT f.at FROM falling f JOIN today ON today.day = f.day))
+            WHEN 'DUE' THEN {read_models/item_stats not_archived} AND (
+                {read_models/item_stats due_date} < (SELECT first_day FROM bounds)
+                OR width_bucket({read_models/item_stats due_at}, (SELECT times FROM edges))
+                   IN (SELECT spans.number FROM spans JOIN today USING (day)))
             WHEN 'LEECH' THEN s.lapses >= 4
             ELSE TRUE
           END

@@ -44,11 +44,15 @@ def query_url(url: str) -> str:
 
 
 def insert(connection: database.Connection, table: str, *rows: dict[str, Any]) -> None:
-    """Insert the rows."""
-    complete = [{**_zeros(connection, table), **row} for row in rows]
+    """Insert the rows; the local day of an item's review is by default its date in UTC."""
+    complete = [{**_zeros(connection, table), **_reviewed_on(row), **row} for row in rows]
     connection.run(
         blocks()["insert"].replace("{table}", table), rows=json.dumps(complete, default=str)
     )
+
+
+def _reviewed_on(row: dict[str, Any]) -> dict[str, Any]:
+    return {"reviewed_on": str(row["reviewed_at"])[:10]} if "reviewed_at" in row else {}
 
 
 def _zeros(connection: database.Connection, table: str) -> dict[str, Any]:
