@@ -13,7 +13,8 @@ variable "domain" {
 }
 
 variable "smoke_key" {
-  # The release gets the same value as SMOKE_KEY. If smoke_key is null, the load balancer does not route to green.
+  # The release reads this key from its variable SMOKE_KEY. If smoke_key is null, the load balancer does not route to
+  # green.
   description = "The key, in the header x-progress-revision, that routes a request to green (TF_VAR_smoke_key)."
   type        = string
   default     = null

@@ -18,8 +18,8 @@ from progress.errors import ProgressError
 LARGEST = 100 * plan.RANGE  # positions in the largest range that a step can write in time
 
 _TOGETHER = 10  # Ranges that are merged into one.
-# The size of a bucket's files. A merge or an erasure needs twice as much temporary space, which is
-# memory in a Cloud Run function, and 512 MB for DuckDB.
+# The size of a bucket's files. A merge or an erasure needs 512 MB for DuckDB, and twice this size
+# as temporary space; in a Cloud Run function, temporary space is memory.
 _MAX_BYTES = 256 << 20
 
 

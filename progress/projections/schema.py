@@ -127,7 +127,7 @@ _PARTS: dict[str, Callable[[], str]] = {
     "realtime_folds": lambda: _join(_names(REALTIME), "fold"),
     "batch_folds": lambda: _join(_names(BATCH), "fold"),
     "empty_window": lambda: _join(_names(REALTIME), "empty_window"),
-    # In reverse, because a model of sums still needs the learners' rows of an earlier model.
+    # The last model is reset first: a model of sums subtracts rows of models earlier in the list.
     "reset_learners": lambda: _join(_names(REALTIME[::-1]), "reset_learners"),
     "delete_learners": lambda: _join(_names((*REALTIME, *BATCH)), "delete_learners"),
     "delete_batch_rows": lambda: _join(_names(BATCH), "delete_learners"),

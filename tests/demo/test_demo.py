@@ -130,7 +130,9 @@ def test_the_demo_ends_with_the_next_steps_and_does_not_print_a_token(
     assert "progress down" in end
 
 
-def test_the_demo_ends_yesterday_and_compares_the_last_weeks(first: list[str]) -> None:
+def test_the_record_is_moved_to_end_yesterday_and_its_last_weeks_are_compared(
+    first: list[str],
+) -> None:
     shown = " ".join(" ".join(first).split())
     assert re.search(r"The record is moved by [\d,]+ days", shown)
     assert "The last year" in shown

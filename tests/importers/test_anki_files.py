@@ -1,4 +1,4 @@
-"""The import reads Anki's own files: packages and collections of its published schemas."""
+"""The import reads Anki's packages, and Anki's collections in the published schemas."""
 
 import sqlite3
 import zipfile

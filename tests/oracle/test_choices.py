@@ -104,7 +104,10 @@ def test_a_goal_is_in_force_from_its_own_local_day() -> None:
     late = [set_goal("2024-01-02T15:30", 1), answer("2024-01-02T10:00"), answer("2024-01-02T16:00")]
     row = goal(zone, *late, today=3)
     assert row
-    assert (row["days_met7"], row["week"][-1]) == (1, True)  # only 3 January in Tokyo
+    assert (row["days_met7"], row["week"][-1]) == (
+        1,
+        True,
+    )  # the goal is in force from 3 January in Tokyo
 
 
 def test_the_days_of_a_goal_are_the_last_30_local_days() -> None:

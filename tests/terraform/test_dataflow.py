@@ -54,7 +54,7 @@ def test_the_migration_runs_again_if_the_logins_change(prod: Resources, dev: Res
     assert ['"dataflow": "progress_load"' in text for text in triggers] == [True, False]
 
 
-def test_files_of_ended_jobs_are_deleted_but_not_the_template(prod: Resources) -> None:
+def test_the_bucket_deletes_files_of_ended_jobs_but_keeps_the_template(prod: Resources) -> None:
     bucket = prod.of("google_storage_bucket", "templates")["dataflow"]
     (rule,) = bucket["lifecycle_rule"]
     (condition,) = rule["condition"]
