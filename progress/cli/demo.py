@@ -50,6 +50,8 @@ def demo(
     """Start the stack, load a real learner's 12,580 answers through Pub/Sub, and show charts."""
     if anki and as_recorded:
         raise typer.BadParameter("expected --anki or --as-recorded, not both")
+    if user != imports.OWN_USER and not anki:
+        raise typer.BadParameter("expected --anki with --user")
     _replace_unencodable()
     console = Console(highlight=False)
     # Read the user's file first, because a damaged file should fail before the stack starts.
@@ -101,7 +103,7 @@ def _show(console: Console, user: str, messages: list[Message], addresses: dict[
     show.report_new(console, new, total)
     show.show_charts(console, client)
     code = sign_in_codes.issue(folder.codes, user, ["learner"])
-    show.show_next_steps(console, addresses["graphql_url"], code)
+    show.show_next_steps(console, addresses["graphql_url"], user, code)
 
 
 def _replace_unencodable() -> None:

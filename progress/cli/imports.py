@@ -34,7 +34,9 @@ class Report(msgspec.Struct, frozen=True):
     recorded_before: int
 
 
-_anki = typer.Typer(help="Publish the records of another program as domain events.")
+_anki = typer.Typer(
+    help="Publish the records of another program as domain events.", no_args_is_help=True
+)
 
 
 def check_user(value: str) -> str:

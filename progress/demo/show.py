@@ -1,5 +1,6 @@
 """The texts and charts of the demo."""
 
+import shlex
 from datetime import date, timedelta
 
 from rich.console import Console
@@ -92,11 +93,13 @@ def _charts(
     return drawn
 
 
-def show_next_steps(console: Console, url: str, code: str) -> None:
+def show_next_steps(console: Console, url: str, user: str, code: str) -> None:
     """Print the next steps, but no token, because terminal output is often shared."""
     console.print()
     console.rule("[bold]Next", align="left", style="dim")
     console.print("  The learner's page. This address signs in once, within ten minutes:")
     console.print(f"{url.removesuffix('graphql')}#sign-in={code}", soft_wrap=True, highlight=False)
+    again = f"  A new address: .venv/bin/progress open --user {shlex.quote(user)}"
+    console.print(again, soft_wrap=True, markup=False, highlight=False)
     console.print(f"  GraphiQL, in the tab that is signed in: {url}", highlight=False)
     console.print("  The stack keeps running. To stop it: .venv/bin/progress down")

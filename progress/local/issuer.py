@@ -30,9 +30,7 @@ _READ_TIMEOUT_S = 5.0
 _STATUS = {200: "OK", 303: "See Other", 400: "Bad Request", 403: "Forbidden", 410: "Gone"}
 _STATE = re.compile(r"[0-9A-Za-z_-]{16,128}")
 
-_CODE_USED = (
-    "This address signs in once, within ten minutes. Sign in here, or run `progress demo` again."
-)
+_CODE_USED = "This address signs in once, within ten minutes. Sign in here, or run `progress open`."
 
 _Response = tuple[int, dict[str, str], bytes]
 

@@ -50,6 +50,23 @@ def test_an_unreachable_database_or_a_full_output_device_gives_a_one_line_error(
         assert (ran.returncode, ran.stderr.count("\n")) == (1, 1), ran.stderr
 
 
+def test_an_interrupt_during_the_imports_ends_the_command_without_a_traceback() -> None:
+    script = """
+import sys
+class Interrupt:
+    def find_spec(self, name, *_):
+        if name == "typer":
+            raise KeyboardInterrupt
+sys.meta_path.insert(0, Interrupt())
+from progress.__main__ import main
+main()
+"""
+    ran = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False
+    )
+    assert (ran.returncode, ran.stdout, ran.stderr) == (130, "", "")
+
+
 def test_the_version_and_the_shell_completion_are_available() -> None:
     version = CliRunner().invoke(cli.app, ["--version"])
     assert (version.exit_code, version.output) == (0, "progress 0.1.0\n")
@@ -64,6 +81,7 @@ def test_the_version_and_the_shell_completion_are_available() -> None:
         *[("token", "--user", "u", *role, "--group", "g") for role in ((), ("--role", "admin"))],
         ("token", "--user", "u", "--role", "teacher", *("--group", "g") * 51),
         *[("events", "--since", "soon"), ("demo", "--anki", "f", "--as-recorded")],
+        *[("demo", "--user", "u"), ("import",)],
         *[("import", "anki", "f", "--language", "e"), ("import", "anki", "f", "--user", "")],
     ],
 )
