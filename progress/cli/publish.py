@@ -1,5 +1,6 @@
 """`progress publish`: publish the envelopes of a file to their topics."""
 
+import codecs
 import contextlib
 import sys
 from collections.abc import Iterator, Sequence
@@ -56,7 +57,7 @@ def publish(file: File, force: Force = False, wait: Wait = False, as_json: AsJso
     lines = list(envelope_lines.check(_read_lines(file), now))
     if not force:
         _require_valid(lines)
-    _warn_of_unknown_types(lines)
+    _warn_of_unknown_names(lines)
     console = Console(stderr=True)
     if not wait:
         _report(Report(_publish(console, lines)), as_json=as_json)
@@ -84,7 +85,9 @@ def _publish_and_wait(
         conflicts = [event_id for line in lines for event_id in line.conflicts]
         with terminal.progress_bar(console, "recording", total=len(event_ids)) as show_progress:
             found = arrivals.await_arrivals(connection, event_ids, before, conflicts, show_progress)
-    return count, found
+    # Events that ingest rejects have no id to wait for.
+    rejected = sum(line.events - len(line.event_ids) for line in lines)
+    return count, msgspec.structs.replace(found, dead_letters=found.dead_letters + rejected)
 
 
 def _compare(
@@ -116,34 +119,43 @@ def _publish(console: Console, lines: Sequence[Line]) -> int:
 def _read_lines(file: str) -> Iterator[bytes]:
     try:
         with sys.stdin.buffer if file == "-" else Path(file).open("rb") as source:
+            yield source.readline().removeprefix(codecs.BOM_UTF8)
             yield from source
     except OSError as error:
         raise ProgressError(f"cannot read {file}: {error.strerror}") from None
 
 
-def _warn_of_unknown_types(lines: Sequence[Line]) -> None:
-    """Warn once about each unknown event type, which is recorded but not counted."""
+def _warn_of_unknown_names(lines: Sequence[Line]) -> None:
+    """Warn once about each unknown event type and each misspelt field."""
     places: dict[str, list[int]] = {}
     for line in lines:
-        for name in line.unknown_types:
-            places.setdefault(name, []).append(line.number)
-    for name, numbers in places.items():
+        for warning in _find_warnings(line):
+            places.setdefault(warning, []).append(line.number)
+    for warning, numbers in places.items():
+        typer.echo(f"line {numbers[0]}{_list_others(numbers[1:])}: {warning}", err=True)
+
+
+def _find_warnings(line: Line) -> list[str]:
+    """Return a text about each unknown name of a line."""
+    warnings = []
+    for name in dict.fromkeys(line.unknown_types):
         nearest = envelope_lines.find_nearest_type(name)
         hint = f" (did you mean {nearest}?)" if nearest else ""
-        place = f"line {numbers[0]}{_list_others(numbers[1:])}"
-        typer.echo(
-            f"{place}: unknown event type {name[:60]!r}{hint}; it is recorded, but not counted",
-            err=True,
-        )
+        warnings.append(f"unknown event type {name[:60]!r}{hint}; it is recorded, but not counted")
+    for name, nearest in line.misspelt.items():
+        warnings.append(f"unknown field {name[:60]!r} (did you mean {nearest}?); it is not used")
+    return warnings
 
 
 def _require_valid(lines: Sequence[Line]) -> None:
     refused = [line for line in lines if line.reason]
     if refused:
         others = _list_others([line.number for line in refused[1:]])
+        is_json = not refused[0].reason.startswith("expected JSON")
+        advice = "correct the lines" if is_json else "write each event, or an array, on one line"
         raise ProgressError(
             f"line {refused[0].number}: {refused[0].reason}{others}; nothing was published: "
-            "correct the lines, or publish them as dead letters with --force"
+            f"{advice}, or publish the lines as dead letters with --force"
         )
 
 

@@ -16,6 +16,7 @@ COLUMNS = ("card_id", "review_rating", "review_time", "review_duration")
 EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)  # The event store rejects earlier events.
 _MAX_BYTES = 256 << 20  # About six million answers.
 MAX_MS = 86_400_000
+_TIME_RULE = "a time from the year 2000 on, such as 2024-03-29T20:32:39Z"
 
 
 class Review(msgspec.Struct, frozen=True, order=True):
@@ -101,7 +102,8 @@ def _find_columns(header: list[str]) -> dict[str, int]:
     names = [name.strip() for name in header]
     for column in COLUMNS:
         if column not in names:
-            raise _error(1, column, "a column with this name")
+            found = ", ".join(names)[:80] or "none"
+            raise _error(1, column, f"a column with this name, found {found!r}")
     return {column: names.index(column) for column in COLUMNS}
 
 
@@ -118,7 +120,7 @@ def _parse_answer(row: list[str], columns: dict[str, int], line: int) -> Answer:
     return Answer(
         card_id=read("card_id", _parse_card, "1 to 200 characters"),
         rating=read("review_rating", _between(1, 4), "1, 2, 3 or 4"),
-        at=read("review_time", _parse_time, "a date and time from the year 2000 on"),
+        at=read("review_time", _parse_time, _TIME_RULE),
         response_time_ms=read(
             "review_duration",
             _between(0, MAX_MS),

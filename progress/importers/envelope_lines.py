@@ -12,6 +12,7 @@ from progress.adapters.pubsub.publisher import Packed
 from progress.event_store import envelope, events
 from progress.event_store.envelope import Rejection
 from progress.event_store.event_parser import TIME_SOURCE, Message, ParsedEvent
+from progress.importers import field_names
 
 MAX_EVENTS = 100  # in a message
 _PACKED_BYTES = 1 << 20  # No event is added to a message that has reached this size.
@@ -25,7 +26,8 @@ class Line(msgspec.Struct, frozen=True):
 
     `reason` names the field and the rule if ingest would reject an event of the line, else it is
     empty. `event_ids` are the ids under which the valid events are recorded; `conflicts` are the
-    ids that an earlier line or the log has with other content.
+    ids that an earlier line or the log has with other content. `misspelt` maps field names to the
+    declared names.
     """
 
     number: int
@@ -34,6 +36,7 @@ class Line(msgspec.Struct, frozen=True):
     events: int
     event_ids: list[str]
     unknown_types: list[str]
+    misspelt: dict[str, str]
     reason: str = ""
     conflicts: list[str] = []
 
@@ -67,6 +70,7 @@ def _check_line(
         events=len(entries),
         event_ids=[entry.event_id.lower() for entry in valid],
         unknown_types=[e.event_type for e in valid if e.event_type not in events.CATALOGUE],
+        misspelt=field_names.find_misspelt(data),
         reason=reasons[0] if reasons else "",
     )
 

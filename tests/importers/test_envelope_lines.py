@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from progress.event_store import envelope
 from progress.event_store.envelope import Rejection
 from progress.event_store.event_parser import Message
-from progress.importers import envelope_lines
+from progress.importers import envelope_lines, field_names
 
 NOW = datetime(2026, 11, 20, 9, tzinfo=UTC)
 
@@ -113,3 +113,21 @@ def test_the_nearest_declared_type_is_named(name: str, nearest: str) -> None:
 
 def test_no_type_is_named_if_none_is_similar() -> None:
     assert envelope_lines.find_nearest_type("xyz") is None
+
+
+def test_a_misspelt_field_is_named_with_the_declared_field_unless_that_is_given_too() -> None:
+    created = {"event_id": "e", "event_type": "UserCreated"}
+    data = {"user_id": "u", "email": "a@example.com"}
+    cases: list[tuple[dict[str, object], dict[str, str]]] = [
+        ({"occured_at": "t", "data": data}, {"occured_at": "occurred_at"}),
+        ({"data": data | {"time_zone": "UTC"}}, {"time_zone": "timezone"}),
+        ({"data": data | {"dayStartHour": 4}}, {"dayStartHour": "day_start_hour"}),
+        ({"data": data | {"time_zone": "UTC", "timezone": "UTC"}}, {}),
+        ({"data": data | {"nickname": "ann"}, "source": "app"}, {}),
+    ]
+    for fields, misspelt in cases:
+        event = json.dumps(created | fields).encode()
+        assert field_names.find_misspelt(event) == misspelt
+        assert field_names.find_misspelt(b"[%b, 1]" % event) == misspelt
+    undeclared = json.dumps({"event_type": "Unheard", "data": {"time_zone": "UTC"}}).encode()
+    assert field_names.find_misspelt(undeclared) == {}
