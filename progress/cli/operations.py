@@ -1,6 +1,7 @@
 """`progress operations`: show, await, cancel and retry the operations started through the API."""
 
 import contextlib
+import itertools
 import time
 from pathlib import Path
 from typing import Annotated
@@ -15,6 +16,7 @@ from progress import settings
 from progress.adapters import terminal
 from progress.adapters.postgres.statements import blocks
 from progress.adapters.storage import storage
+from progress.adapters.storage.storage import Storage
 from progress.cli import receipts, targets
 from progress.cli.output_options import AsJsonLines
 from progress.errors import ProgressError
@@ -127,10 +129,19 @@ def save_file(console: Console, operation: records.Operation, folder: Path) -> N
             f"the operation {operation.id} has no file: expected an export that has succeeded "
             "within seven days"
         )
-    with storage.open_storage(str(folder)).writing(file.file) as output:
+    target = storage.open_storage(str(folder))
+    name = choose_name(target, file.file)
+    with target.writing(name) as output:
         for part in source.reading(file.object):
             output.write(part)
-    console.print(f"{folder / file.file}: {file.bytes:,} bytes", soft_wrap=True)
+    console.print(f"{folder / name}: {file.bytes:,} bytes", soft_wrap=True)
+
+
+def choose_name(target: Storage, name: str) -> str:
+    """Return the name, with a number if `target` has such a file, perhaps of another learner."""
+    stem, dot, suffix = name.partition(".")
+    numbered = (f"{stem}-{number}{dot}{suffix}" for number in itertools.count(2))
+    return next(free for free in itertools.chain([name], numbered) if not target.has(free))
 
 
 def _exported_file(operation: records.Operation) -> ExportedFile | None:

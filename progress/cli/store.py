@@ -111,7 +111,9 @@ def status(
         del projection["updated_at"]
     undelivered = targets.count_undelivered()
     if as_json:
-        held = None if undelivered is None else [each._asdict() for each in undelivered]
+        held = None
+        if not isinstance(undelivered, str):
+            held = [each._asdict() for each in undelivered]
         report = counts | {"projections": projections, "undelivered": held}
         typer.echo(msgspec.json.encode(report).decode())
         return
@@ -121,12 +123,12 @@ def status(
 def _show(
     counts: dict[str, object],
     projections: list[dict[str, object]],
-    undelivered: list[Undelivered] | None,
+    undelivered: list[Undelivered] | str,
 ) -> None:
     console = Console(highlight=False)
     console.print("  ".join(f"{name.replace('_', ' ')} {n:,}" for name, n in counts.items()))
-    if undelivered is None:
-        console.print("Pub/Sub's undelivered messages are unknown.")
+    if isinstance(undelivered, str):
+        console.print(f"Pub/Sub: {undelivered}.", soft_wrap=True, markup=False)
     else:
         held = sum(each.messages for each in undelivered)
         console.print(f"{held:,} messages in Pub/Sub are not delivered yet.")

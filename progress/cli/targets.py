@@ -124,8 +124,8 @@ def pubsub() -> tuple[str, str]:
     return addresses["project_id"], addresses["pubsub_emulator_host"]
 
 
-def count_undelivered() -> list[Undelivered] | None:
-    """Return the messages that Pub/Sub still holds, by subscription; None if this is unknown."""
+def count_undelivered() -> list[Undelivered] | str:
+    """Return the messages that Pub/Sub still holds, by subscription, or why they are unknown."""
     from progress.adapters.pubsub import undelivered
 
     current = settings.current()
@@ -136,9 +136,9 @@ def count_undelivered() -> list[Undelivered] | None:
         # Without a project, looking for credentials would take seconds.
         if emulator or current.pubsub_project_id != LOCAL_PROJECT:
             return undelivered.count(current.pubsub_project_id, emulator)
-    except (PubSubUnavailable, SettingsError):
-        pass
-    return None
+    except (PubSubUnavailable, SettingsError) as error:
+        return str(error)
+    return "the undelivered messages are unknown: PUBSUB_PROJECT_ID is not set"
 
 
 def call_workers(operation_ids: Sequence[UUID]) -> None:

@@ -13,8 +13,11 @@ import typer
 
 from progress.adapters.postgres.database import Connection
 from progress.cli import targets
+from progress.cli.output_options import AsJsonLines
 from progress.event_store import log
+from progress.event_store.events import CATALOGUE
 from progress.event_store.log import StoredEvent
+from progress.importers import envelope_lines
 
 _PAGE = 1_000
 _POLL_INTERVAL_S = 0.5
@@ -37,7 +40,9 @@ def _parse_time(value: str | None) -> datetime | None:
         at = datetime.fromisoformat(value)
         return (at if at.tzinfo else at.replace(tzinfo=UTC)).astimezone(UTC)
     except (ValueError, OverflowError):
-        raise typer.BadParameter("expected a time, or an age such as 30s, 15m, 2h or 7d") from None
+        raise typer.BadParameter(
+            "expected a time, or an age such as 30s, 15m, 2h or 7d", param_hint="'--since'"
+        ) from None
 
 
 def events(
@@ -55,9 +60,11 @@ def events(
     follow: Annotated[
         bool, typer.Option("--follow", "-f", help="Then print new events until Ctrl-C.")
     ] = False,
+    _as_json: AsJsonLines = False,  # accepted as by the other commands; the output is the same
 ) -> None:
     """Print the audit trail: every event as it was recorded, one JSON object per line."""
     begin = _parse_time(since)
+    _warn_of_unknown_type(kind)
     with contextlib.closing(targets.connect()) as connection:
         position = log.find_position(connection, begin) if begin else 1
         if limit and user is None:
@@ -70,6 +77,12 @@ def events(
             for event in _read_recorded(pages):
                 _print(event)
             time.sleep(_POLL_INTERVAL_S)
+
+
+def _warn_of_unknown_type(kind: str | None) -> None:
+    """Name the declared type that is similar to an undeclared type, which may be recorded too."""
+    if kind and kind not in CATALOGUE and (nearest := envelope_lines.find_nearest_type(kind)):
+        typer.echo(f"unknown event type {kind[:60]!r} (did you mean {nearest}?)", err=True)
 
 
 def _read_recorded(pages: Iterator[list[StoredEvent] | None]) -> Iterator[StoredEvent]:

@@ -54,11 +54,15 @@ def find_newest(storage: Storage) -> tuple[str, Manifest]:
     """Return the newest complete backup made with the current folds, or raise ProgressError."""
     complete = [name for name in storage.folders() if storage.has(f"{name}/{manifest.NAME}")]
     matching = [name for name in complete if name.endswith(f"-{schema.fingerprint()}")]
-    if not matching:
-        others = f"{len(complete)} made with other folds" if complete else "no other backups"
+    if not complete:
         raise ProgressError(
-            f"no backup was made with the current folds {schema.fingerprint()} ({others}): "
-            "run `progress rebuild`"
+            "no backup was made in this folder: name the folder that `progress backup` wrote to, "
+            "or run `progress rebuild`"
+        )
+    if not matching:
+        raise ProgressError(
+            f"no backup was made with the current folds {schema.fingerprint()}, "
+            f"{len(complete)} made with other folds: run `progress rebuild`"
         )
     name = max(matching)
     return name, manifest.decode(_read_manifest(storage.reading(f"{name}/{manifest.NAME}")))

@@ -1,7 +1,9 @@
 """Counts of undelivered messages from Cloud Monitoring, whose messages Google's library encodes."""
 
+from concurrent import futures
 from typing import Any
 
+import grpc
 import pytest
 
 from progress.adapters.pubsub import undelivered
@@ -42,3 +44,15 @@ def test_counts_are_unavailable_without_a_measurement_or_a_response() -> None:
         undelivered.count("p", address)
     with pytest.raises(PubSubUnavailable, match="UNAVAILABLE"):
         undelivered.count("p", f"127.0.0.1:{ports.reserve()}")
+
+
+def test_the_error_says_that_googles_emulator_does_not_count_messages() -> None:
+    with futures.ThreadPoolExecutor(1) as pool:
+        server = grpc.server(pool)  # without methods, as the emulator
+        port = server.add_insecure_port("127.0.0.1:0")
+        server.start()
+        try:
+            with pytest.raises(PubSubUnavailable, match="emulator does not count them"):
+                undelivered.count("p", f"127.0.0.1:{port}")
+        finally:
+            server.stop(None).wait()

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from progress.adapters.postgres.database import Connection
-from progress.cli import receipts
+from progress.adapters.storage import storage
+from progress.cli import operations, receipts
 from progress.operations import executor, records
 from tests.conftest import Store
 from tests.support import cli
@@ -54,6 +55,14 @@ def test_export_writes_the_record_of_a_learner_into_a_folder(
     assert str(file) in output
     with zipfile.ZipFile(file) as archive:
         assert '"ann"' in archive.read("events.jsonl").decode()
+
+
+def test_an_export_does_not_replace_a_file_of_the_same_day(tmp_path: Path) -> None:
+    folder = storage.open_storage(str(tmp_path))
+    for expected in ("progress-1.zip", "progress-1-2.zip", "progress-1-3.zip"):
+        name = operations.choose_name(folder, "progress-1.zip")
+        assert name == expected
+        (tmp_path / name).touch()
 
 
 def test_erase_shows_the_receipt_even_if_the_learner_is_already_erased(

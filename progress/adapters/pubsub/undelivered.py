@@ -47,6 +47,8 @@ def count(project: str, emulator: str | None) -> list[Undelivered]:
             response = channel.unary_unary(METHOD)(_request(project), timeout=TIMEOUT_S)
         except grpc.RpcError as error:
             code = error.code() if isinstance(error, grpc.Call) else error
+            if code is grpc.StatusCode.UNIMPLEMENTED:
+                code = "Google's emulator does not count them"
             raise PubSubUnavailable(f"the undelivered messages are unknown: {code}") from error
     counts = [_decode(series) for series in grpc_api.fields(response, 1)]
     own = sorted(each for each in counts if _OWN.fullmatch(each.subscription))
