@@ -87,3 +87,10 @@ def test_the_version_and_the_shell_completion_are_available() -> None:
 )
 def test_wrong_usage_gives_exit_code_2(arguments: tuple[str, ...]) -> None:
     assert CliRunner().invoke(cli.app, arguments).exit_code == 2
+
+
+def test_events_names_the_declared_type_that_is_similar_to_an_unknown_type() -> None:
+    arguments = ["events", "--json", "--type", "Sessionstarted"]
+    unreachable = {"DATABASE_URL": "postgresql:///d?host=/nowhere"}
+    answer = CliRunner().invoke(cli.app, arguments, env=unreachable)
+    assert "(did you mean SessionStarted?)" in answer.output
