@@ -10,9 +10,10 @@ import { card, mark, note, section } from './layout.js';
 const shades = (row) => STAGES.map((name, index) => [`stage-${index}`, row[name]]);
 
 export function howFar(data) {
-  const waiting = isBatchPending(data) && mark('wait', t(isBatchLate(data) ? 'levels.late' : 'levels.counting'));
+  const isPending = isBatchPending(data);
+  const waiting = () => isPending && mark('wait', t(isBatchLate(data) ? 'levels.late' : 'levels.counting'));
   return section('how-far', t('howFar.title'),
-    totals(data), skills(data, waiting), levels(data, waiting));
+    totals(data), skills(data, waiting()), levels(data, waiting()));
 }
 
 function totals({ progress }) {

@@ -16,7 +16,7 @@ export function card(key, title, style, ...content) {
 
 export const note = (...content) => h('p', { class: 'note' }, content);
 
-const MARKS = { good: 'M3 8.5l3.2 3.2L13 5', warn: 'M8 3v6M8 12.2v.6', wait: 'M8 4v4.2l2.6 1.8' };
+const MARKS = { good: 'M3 8.5l3.2 3.2L13 5', warn: 'M8 3v6M8 12.2v.6', wait: 'M8 1.5a6.5 6.5 0 1 0 0 13a6.5 6.5 0 1 0 0-13M8 4.5v3.7l2.3 1.6' };
 
 /** A short statement with an icon: good, warn (something to do) or wait (being counted). */
 export function mark(kind, text) {

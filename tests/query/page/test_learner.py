@@ -106,16 +106,16 @@ def test_the_page_shows_how_much_was_remembered(visit: Visits, demo: Stack) -> N
     expect(improving).to_contain_text(re.compile(r"Last 7 days\s*100%\s*of 1"), timeout=20_000)
 
 
-def test_the_levels_are_shown_as_being_counted_until_the_batch_job_has_run(
+def test_levels_and_skills_are_shown_as_being_counted_until_the_batch_job_has_run(
     visit: Visits, demo: Stack
 ) -> None:
     user = browser.create_learner(demo)
     page = visit().open(user)
-    levels = page.get_by_role("region", name="How far")
-    expect(levels).to_contain_text("Being counted", timeout=20_000)
+    marks = page.get_by_role("region", name="How far").get_by_text("Being counted")
+    expect(marks).to_have_count(2, timeout=20_000)
     demo.progress("batch")
     page.reload()
-    expect(levels).not_to_contain_text("Being counted", timeout=20_000)
+    expect(marks).to_have_count(0, timeout=20_000)
 
 
 def test_japanese_headwords_have_a_lang_attribute(visit: Visits, demo: Stack) -> None:
