@@ -1,6 +1,7 @@
 // Formats of numbers, dates and times in the document's language.
 
-import { language } from './i18n.js';
+import { language, t } from './i18n.js';
+
 const UTC = { timeZone: 'UTC' };
 
 const numbers = new Intl.NumberFormat(language);
@@ -55,7 +56,7 @@ export const rounded = (value, steps) =>
 export function minutes(value) {
   const whole = Math.floor(value / 60);
   const rest = minute(value % 60);
-  return whole ? `${hours(whole)} ${rest}` : rest;
+  return whole ? hours(whole) + t('gap') + rest : rest;
 }
 
 /** Seconds; below ten with one decimal. */

@@ -2,7 +2,7 @@
 
 import { runQuery } from './api.js';
 import { h, show } from './dom.js';
-import { longDay, number, percent } from './format.js';
+import { longDay, number, percent, shortDay } from './format.js';
 import { t } from './i18n.js';
 import { card, note, table } from './layout.js';
 import { Retry, handleError, problemCard } from './problems.js';
@@ -161,11 +161,14 @@ function learnerRow(row) {
   return [
     [h('a', { href: `#/learner/${encodeURIComponent(userId)}`, translate: 'no' }, userId),
       atRisk && h('span', { class: 'of' }, h('span', { class: 'chip bad' }, t('group.atRisk')), ' ', reason(row))],
-    lastStudyDate ? longDay(lastStudyDate) : t('group.never'),
+    lastStudyDate ? dayOf(lastStudyDate) : t('group.never'),
     t('group.days', { count: currentStreak }),
     number(answersLast7Days), percent(accuracyLast7Days), number(totalItemsLearned),
   ];
 }
+
+/** The day, without the year if it is the present one. */
+const dayOf = (day) => (Number(day.slice(0, 4)) === new Date().getFullYear() ? shortDay : longDay)(day);
 
 /** Why a learner is at risk. */
 function reason({ lastStudyDate, answersLast7Days, accuracyLast7Days }) {

@@ -30,7 +30,8 @@ function totals({ progress }) {
       h('div', null, h('dt', null, name), h('dd', null, value)))),
     note(t('totals.items', { count: whole })),
     bar(shades(stages), whole),
-    stageLegend({ ...stages, unmet: stages.unlearned }));
+    stageLegend({ ...stages, unmet: stages.unlearned }),
+    note(t('totals.meaning')));
 }
 
 const stageLegend = (counts) => legend([...STAGES, 'unmet'].map((name, index) => [
@@ -44,7 +45,8 @@ function levels({ levels: rows }, waiting) {
     shareTable(t('levels.level'), headers, rows.map((row) => [
       row.level === 'UNKNOWN' ? t('levels.none') : row.level, row,
       ...(hasPace ? [pace(row), expected(row)] : [percent(row.accuracyRate)])])),
-    stageLegend());
+    stageLegend(),
+    hasPace && rows.some(lacksDate) && note(t('levels.noDate')));
 }
 
 /** The current level is the lowest that is not reached. */
@@ -59,6 +61,8 @@ function currentLevel(rows) {
 }
 
 const pace = (row) => (row.level === 'UNKNOWN' ? '–' : number(row.masteredLast28Days));
+
+const lacksDate = (row) => row.level !== 'UNKNOWN' && !row.reached && !row.expectedDate;
 
 function expected(row) {
   if (row.level === 'UNKNOWN') return '–';

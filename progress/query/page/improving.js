@@ -12,14 +12,22 @@ import { accuracy, monday, months, pace, sum, weeks } from './periods.js';
 
 const WEEKS = 26;
 const WINDOW = 28; // days that each point of a retention line includes
+const MIN_MONTHS = 6; // of the chart of mastered items
 const MIN_TESTS = 5; // a rate from fewer tests is not drawn
 
-/** The section. While there are no tests of retention, its card is a short row of its own. */
+/** The section. Cards that have no numbers yet are short, and stand below the others. */
 export function improving(data) {
+  const shown = monthsOf(data);
+  const isMastered = shown.some((period) => period.newMasteryCount);
   const hasTests = data.retention?.length > 0;
-  return section('improving', t('improving.title'),
-    comparison(data), mastered(data), hasTests && retention(data), byWeek(data, hasTests ? null : 'wide'),
-    data.retention && !hasTests && card('retention', t('retention.title'), 'wide', note(t('retention.none'))));
+  const empty = [
+    !isMastered && ['mastered', t('mastered.title'), t('mastered.none')],
+    data.retention && !hasTests && ['retention', t('retention.title'), t('retention.none')],
+  ].filter(Boolean);
+  return section('improving', t(data.user ? 'jump.improving' : 'improving.title'),
+    comparison(data), isMastered && mastered(shown), hasTests && retention(data),
+    byWeek(data, isMastered !== hasTests ? 'wide' : null),
+    empty.map(([key, title, text]) => card(key, title, empty.length === 1 ? 'wide' : null, note(text))));
 }
 
 /** This week up to today, against the same days of the last week. */
@@ -74,12 +82,12 @@ function byWeek({ days: studied, day }, style) {
         parts: [['right', week.correctAnswers], ['wrong', week.answers - week.correctAnswers]],
         title: describe(week),
       })), top, t('weeks.chart', { count: WEEKS })), number(top))),
-    legend([['right', t('weeks.right')], ['wrong', t('weeks.wrong')]]),
     total.answers > 0 && [
       small(t('week.right'), shown.map(accuracy), accuracy(total), percent, 0.1),
       small(t('week.speed'), shown.map(pace), pace(total), decimal, 1),
     ],
     axis(monthLabels(starts), starts.length),
+    legend([['right', t('weeks.right')], ['wrong', t('weeks.wrong')]]),
     unfolded(t('weeks.table'), t('weeks.title'), weekTable(shown)));
 }
 
@@ -105,16 +113,20 @@ const weekTable = (shown) => table(
     shortDay(week.start), number(week.answers), percent(accuracy(week)), decimal(pace(week)),
     minutes(Math.floor(week.studySeconds / 60)), number(week.activeDays)]));
 
-/** Items mastered in each of the last twelve months, from the first month with study. */
-function mastered({ days: studied, day }) {
+/** The last twelve months from the first month with study, but at least six months. */
+function monthsOf({ days: studied, day }) {
   const all = months(studied, day);
   const first = all.findIndex((period) => period.answers || period.activeDays || period.newMasteryCount);
-  const shown = all.slice(Math.max(first, 0));
+  return all.slice(Math.min(Math.max(first, 0), all.length - MIN_MONTHS));
+}
+
+/** Items mastered in each month. */
+function mastered(shown) {
   const total = shown.reduce((count, { newMasteryCount }) => count + newMasteryCount, 0);
   const most = Math.max(...shown.map((period) => period.newMasteryCount));
   return card('mastered', t('mastered.title'), null,
-    note(t(total ? 'mastered.summary' : 'mastered.none', { count: total })),
-    total > 0 && h('ol', { class: 'posts grows' }, shown.map((period) => {
+    note(t('mastered.summary', { count: total })),
+    h('ol', { class: 'posts grows' }, shown.map((period) => {
       const count = period.newMasteryCount;
       const text = t('mastered.month', { month: month(period.start, 'long'), count });
       return post(count, most, text, monthSign(period.start));
@@ -128,7 +140,8 @@ function retention({ retention: rows, day }) {
     t('retention.lastDays', { count }), ...['young', 'mature'].map((name) => rate(since(count), name))]);
   const headers = [h('span', { class: 'unseen' }, t('retention.period')), t('retention.young'), t('retention.mature')];
   return card('retention', t('retention.title'), null,
-    note(t('retention.meaning')), table(headers, body), retentionLines(rows, day));
+    note(t('retention.meaning')), table(headers, body), retentionLines(rows, day),
+    legend([['young', t('retention.youngLong')], ['mature', t('retention.matureLong')]]));
 }
 
 function rate(rows, name) {
@@ -156,6 +169,5 @@ function retentionLines(rows, day) {
   const low = Math.max(0, Math.floor(10 * Math.min(...known) - 0.5) / 10);
   return h('div', { class: 'chart grows' },
     plot(lines(series, [low, 1], t('retention.chart')), percent(1), percent(low)),
-    axis(monthLabels(ends), ends.length),
-    legend([['young', t('retention.youngLong')], ['mature', t('retention.matureLong')]]));
+    axis(monthLabels(ends), ends.length));
 }

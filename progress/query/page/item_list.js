@@ -3,7 +3,7 @@
 import { runQuery } from './api.js';
 import { h, show } from './dom.js';
 import { number, percent } from './format.js';
-import { t } from './i18n.js';
+import { sentences, t } from './i18n.js';
 import { Retry, handleError, problemCard } from './problems.js';
 import { due, itemList, itemPage, level, word } from './items.js';
 
@@ -162,9 +162,10 @@ export class ItemList {
       h('h1', { 'data-key': 'title' }, this.user ? t('items.of', { user: this.user }) : t('items.title')),
       h('section', { class: 'card wide', 'aria-label': t('items.title'), 'data-key': 'items' },
         isNew ? h('p', null, t('items.none')) : this.controls(),
-        !isNew && h('p', { class: 'note' }, total ? t('items.found', { count: total }) : t('items.noMatch'),
-          meaning && ` · ${meaning}`),
-        rows.length > 0 && table(rows, this.user),
+        !isNew && h('p', { class: 'note' }, total
+          ? [t('items.found', { count: total }), meaning && ` · ${meaning}`]
+          : sentences(meaning, t('items.noMatch'))),
+        rows.length > 0 && table(rows, this.view.order, this.user),
         cursor && h('button', { type: 'button', class: 'button quiet', 'data-more': true }, t('items.more'))),
     ];
   }
@@ -227,22 +228,24 @@ const keyOf = (view) => itemList(null, format(view));
 /** The text with small ASCII letters, because a search ignores the case of these only. */
 const lower = (text) => text.replace(/[A-Z]+/g, (letters) => letters.toLowerCase());
 
-function table(rows, user) {
+/** The table. On a narrow screen, it shows the lapses only if they are the order. */
+function table(rows, order, user) {
+  const style = order === 'LAPSES' ? 'end' : 'end roomy';
   const header = (name, style) => h('th', { scope: 'col', class: style }, name);
   return h('table', { class: 'rows items item-list' },
     h('thead', null, h('tr', null,
-      header(t('items.item')), header(t('items.right'), 'end'), header(t('items.lapses'), 'end roomy'),
+      header(t('items.item')), header(t('items.right'), 'end'), header(t('items.lapses'), style),
       header(t('items.recall'), 'end roomy'), header(t('items.due'), 'end'))),
-    h('tbody', null, rows.map((item) => row(item, user))));
+    h('tbody', null, rows.map((item) => row(item, style, user))));
 }
 
-function row(item, user) {
+function row(item, style, user) {
   return h('tr', { 'data-key': item.itemId },
     h('th', { scope: 'row' }, h('a', { href: itemPage(item.itemId, user) }, word(item)), level(item)),
     h('td', { class: 'end' },
       h('b', null, percent(item.accuracyRate)),
       h('span', { class: 'of' }, t('items.ofAnswers', { right: item.correctAnswers, count: item.answers }))),
-    h('td', { class: 'end roomy' }, number(item.lapses)),
+    h('td', { class: style }, number(item.lapses)),
     h('td', { class: 'end roomy' }, percent(item.estimatedRecall)),
     h('td', { class: 'end' }, due(item)));
 }

@@ -178,7 +178,7 @@ function intervalChart(steps) {
   });
   const top = roundUp(Math.max(...values.filter((value) => value != null)));
   return h('div', { class: 'chart small' },
-    h('p', { class: 'of' }, t('item.intervals'), ' ', h('b', null, t('item.upTo', { count: top }))),
+    h('p', { class: 'of' }, t('item.intervals'), ' ', h('b', null, t('item.scale', { count: top }))),
     lines([{ name: 'mature', values }], [0, top], t('item.intervalChart')));
 }
 

@@ -12,9 +12,12 @@ export function items({ weakest, user }) {
     note(t(rows.length ? 'weakest.meaning' : 'weakest.none')),
     rows.length > 0 && table(
       [t('weakest.item'), t('weakest.right'), t('weakest.due')], rows.map((item) => cells(item, user)), 'items'),
-    more > 0 && note(t('weakest.more', { count: more })),
-    h('p', null, h('a', { class: 'button quiet', href: itemList(user) }, t('items.all')))));
+    h('div', { class: 'tools' },
+      more > 0 && link(itemList(user, { filter: 'struggling' }), t('weakest.all', { count: weakest.totalCount })),
+      link(itemList(user), t('items.all')))));
 }
+
+const link = (href, text) => h('a', { class: 'button quiet', href }, text);
 
 const cells = (item, user) => [
   [h('a', { href: itemPage(item.itemId, user) }, word(item)), level(item)],

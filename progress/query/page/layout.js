@@ -16,7 +16,9 @@ export function card(key, title, style, ...content) {
 
 export const note = (...content) => h('p', { class: 'note' }, content);
 
-const MARKS = { good: 'M3 8.5l3.2 3.2L13 5', warn: 'M8 3v6M8 12.2v.6', wait: 'M8 1.5a6.5 6.5 0 1 0 0 13a6.5 6.5 0 1 0 0-13M8 4.5v3.7l2.3 1.6' };
+const MARKS = {
+  good: 'M3 8.5l3.2 3.2L13 5', warn: 'M8 3v6M8 12.2v.6', wait: 'M8 2a6 6 0 1 0 0 12a6 6 0 1 0 0-12M8 5v3.2l2 1.4',
+};
 
 /** A short statement with an icon: good, warn (something to do) or wait (being counted). */
 export function mark(kind, text) {

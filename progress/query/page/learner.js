@@ -216,7 +216,11 @@ export class Learner {
   }
 
   async share() {
-    if (await share(this.data, this.view.year)) this.shell.announce(t('review.copied'));
+    const { year } = this.view;
+    if (!await share(this.data, year) || this.closing.signal.aborted) return;
+    this.view.copied = year;
+    this.draw();
+    this.shell.announce(t('review.copied'));
   }
 
   key(event) {
@@ -262,14 +266,15 @@ function sections(data, view, user, download) {
     user ? t('learner.other', { user }) : t('learner.own'));
   if (!data.progress) return [title, welcome(user), freshness(data)];
   return [
-    title, jumps(), today(data), improving(data), howFar(data), year(data, view), when(data), items(data),
+    title, jumps(user), today(data), improving(data), howFar(data), year(data, view), when(data), items(data),
     download.section(), freshness(data),
   ];
 }
 
 /** Links to the sections. They are buttons, because the URL's hash names the view. */
-const jumps = () => h('nav', { class: 'jumps', 'aria-label': t('learner.sections'), 'data-key': 'jumps' },
-  SECTIONS.map((id) => h('button', { type: 'button', class: 'plain', 'data-jump': id }, t(`jump.${id}`))));
+const jumps = (user) => h('nav', { class: 'jumps', 'aria-label': t('learner.sections'), 'data-key': 'jumps' },
+  SECTIONS.map((id) => h('button', { type: 'button', class: 'plain', 'data-jump': id },
+    t(user && id === 'my-data' ? 'data.theirs' : `jump.${id}`))));
 
 function welcome(user) {
   if (user) {

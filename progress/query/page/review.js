@@ -1,35 +1,42 @@
 // A year in review, and its months as a table.
 
 import { h, s } from './dom.js';
-import { dayAfter, days as span, longDay, minutes, month, number, percent, weekday, weekdayOf } from './format.js';
+import {
+  dayAfter, days as span, longDay, minutes, month, monthSign, number, percent, weekday, weekdayOf,
+} from './format.js';
 import { sentences, t } from './i18n.js';
-import { card, table } from './layout.js';
+import { card, note, table } from './layout.js';
 import { accuracy, months, sum } from './periods.js';
 
 /** The months of a year up to the present one, as a table. */
 export function monthTable({ days, day }, year) {
   const rows = monthsOf(days, year).filter((period) => period.start <= day);
-  const names = ['months.month', 'week.studyDays', 'week.answers', 'week.right', 'week.time', 'week.learned'];
+  const names = ['month', 'days', 'answers', 'right', 'time', 'learned'].map((name) => `months.${name}`);
   const frame = { class: 'scroll', tabindex: 0, role: 'group', 'aria-label': t('months.title') };
   return card('months', t('months.title'), null, h('div', frame,
     table(names.map((name) => t(name)), rows.toReversed().map((period) => [
-      month(period.start, 'long'), number(period.activeDays), number(period.answers), percent(accuracy(period)),
+      month(period.start), number(period.activeDays), number(period.answers), percent(accuracy(period)),
       minutes(Math.floor(period.studySeconds / 60)), number(period.itemsLearned)]))));
 }
 
 const monthsOf = (days, year) => months(days, `${year}-12-31`);
 
-/** The year in a few large numbers, which a learner can share as a text. */
-export function review(data, year) {
+/** The year in a few large numbers, which a learner can share as a text. `isCopied` says that the text was copied. */
+export function review(data, year, isCopied) {
   const facts = factsOf(data, year);
-  const title = t(year === Number(data.day.slice(0, 4)) ? 'review.soFar' : 'review.title', { year: `${year}` });
   return h('div', { class: 'card review', 'data-key': 'review' },
-    h('h3', null, title),
+    h('h3', null, titleOf(data, year)),
     h('dl', null, facts.map(([name, value]) => h('div', null, h('dt', null, name), h('dd', null, value)))),
     skyline(monthsOf(data.days, year)),
-    h('p', { class: 'note' }, sentences(highlights(data, year))),
+    note(sentences(highlights(data, year))),
     data.isOwn &&
-      h('button', { class: 'button', type: 'button', 'data-share': 'year', 'data-key': 'share' }, t('review.share')));
+      h('button', { class: 'button', type: 'button', 'data-share': 'year', 'data-key': 'share' }, t('review.share')),
+    isCopied && note(t('review.copied')));
+}
+
+function titleOf({ day, isOwn }, year) {
+  const own = year === Number(day.slice(0, 4)) ? 'review.soFar' : 'review.title';
+  return t(isOwn ? own : 'review.other', { year: `${year}` });
 }
 
 function factsOf(data, year) {
@@ -77,20 +84,22 @@ function favouriteWeekday(rows) {
   return most ? weekday(dayAfter('2024-01-01', answers.indexOf(most)), 'long') : null;
 }
 
-/** The months as columns without numbers. */
+/** The answers of the months as columns without numbers, above the months' names. */
 function skyline(months) {
   const most = Math.max(...months.map((period) => period.answers), 1);
-  return s('svg', { class: 'skyline', 'aria-hidden': 'true' }, months.map(({ answers }, index) => {
-    const height = Math.max((100 * answers) / most, 3);
-    const x = (100 * (index + 0.1)) / 12;
-    return s('rect', { x: `${x}%`, width: `${80 / 12}%`, y: `${100 - height}%`, height: `${height}%`, rx: 3 });
-  }));
+  return h('div', { class: 'skyline', 'aria-hidden': 'true' },
+    s('svg', null, months.map(({ answers }, index) => {
+      const height = answers && Math.max((100 * answers) / most, 3);
+      const x = (100 * (index + 0.1)) / 12;
+      return s('rect', { x: `${x}%`, width: `${80 / 12}%`, y: `${100 - height}%`, height: `${height}%`, rx: 3 });
+    })),
+    h('ol', { class: 'ticks' }, months.map((period) => h('li', null, monthSign(period.start)))));
 }
 
 /** Offer the year as a text to the device's share menu, or copy it. Resolve to true if it was copied. */
 export async function share(data, year) {
   const facts = factsOf(data, year).map(([name, value]) => `${name}: ${value}`);
-  const text = [t('review.title', { year: `${year}` }), ...facts, ...highlights(data, year)].join('\n');
+  const text = [titleOf(data, year), ...facts, ...highlights(data, year)].join('\n');
   if (navigator.share) {
     await navigator.share({ text }).catch(() => {}); // the user closed the menu
     return false;

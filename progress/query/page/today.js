@@ -58,7 +58,8 @@ function goalNotes(goal, day, row) {
       ? mark('good', t('goal.met', { goal: goal.answersPerDay }))
       : note(t('goal.of', { goal: goal.answersPerDay, count: goal.answersPerDay - goal.answersToday })),
     h('ol', { class: 'week' }, goal.week.map((met, index) => weekDot(met, dayAfter(day, index - 6)))),
-    note(join(t('goal.week', { count: goal.daysMet7 }), row?.answers > 0 && share(row))),
+    note(t('goal.week', { count: goal.daysMet7 })),
+    row?.answers > 0 && note(t('goal.right', { share: percent(row.correctAnswers / row.answers) })),
   ];
 }
 

@@ -1,6 +1,6 @@
 // When: answers and accuracy by hour of the day, and the items that fall due by day.
 
-import { columns, plot, post, roundUp } from './charts.js';
+import { columns, legend, plot, post, roundUp } from './charts.js';
 import { h } from './dom.js';
 import { dayOfMonth, fullDay, hour, number, percent, weekday } from './format.js';
 import { join, sentences, t } from './i18n.js';
@@ -23,7 +23,8 @@ function hours({ hours: rows }) {
         parts: [['right', row.correctAnswers], ['wrong', row.answers - row.correctAnswers]],
         title: t('hours.hour', { hour: hour(row.hour), text: describe(row) }),
       })), top, t('hours.chart')), number(top)),
-      h('ol', { class: 'ticks', 'aria-hidden': 'true' }, [0, 6, 12, 18].map((value) => h('li', null, hour(value))))),
+      h('ol', { class: 'ticks', 'aria-hidden': 'true' }, [0, 6, 12, 18].map((value) => h('li', null, hour(value)))),
+      legend([['right', t('weeks.right')], ['wrong', t('weeks.wrong')]])),
     rows.length > 0 && unfolded(t('hours.table'), t('hours.title'), table(
       [t('hours.from'), t('week.answers'), t('week.right')],
       rows.map((row) => [hour(row.hour), number(row.answers), percent(row.accuracyRate)]))));
@@ -38,8 +39,9 @@ function summary(rows) {
   const busiest = rows.reduce((most, row) => (row.answers > most.answers ? row : most));
   const enough = rows.filter((row) => row.answers >= MIN_ANSWERS);
   const best = enough.length > 1 && enough.reduce((most, row) => (row.accuracyRate > most.accuracyRate ? row : most));
-  const texts = [t('hours.busiest', { hour: hour(busiest.hour) })];
-  if (best) texts.push(t('hours.best', { hour: hour(best.hour), share: percent(best.accuracyRate) }));
+  const span = (row) => ({ from: hour(row.hour), to: hour(row.hour + 1) });
+  const texts = [t('hours.busiest', span(busiest))];
+  if (best) texts.push(t('hours.best', { ...span(best), share: percent(best.accuracyRate) }));
   return sentences(texts);
 }
 
@@ -50,7 +52,7 @@ function due({ due: rows }) {
   const total = later.reduce((count, day) => count + day.items, 0);
   return card('due', t('due.title'), null,
     note(sentences(
-      t('due.today', { count: today.items }),
+      t(today.items ? 'due.today' : 'due.none', { count: today.items }),
       t(total ? 'due.later' : 'due.nothing', { count: total, days: later.length }))),
     most > 0 && h('ol', { class: 'posts grows' }, shown.map((day) => post(
       day.items, most, t('due.day', { day: fullDay(day.date), count: day.items }),

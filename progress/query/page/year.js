@@ -28,7 +28,7 @@ export function year(data, view) {
           readout(view.preview ?? view.day, days),
           h('div', { class: 'scale', 'aria-hidden': 'true' }, t('year.fewer'), swatches(), t('year.more'))),
         h('p', { id: 'year-keys', class: 'unseen' }, t('year.keys'))),
-      studied.length > 0 && [review(data, view.year), monthTable(data, view.year)]));
+      studied.length > 0 && [review(data, view.year, view.copied === view.year), monthTable(data, view.year)]));
 }
 
 function yearPicker(view, last) {

@@ -83,6 +83,8 @@ def test_a_teacher_can_open_a_member_but_not_a_former_member(visit: Visits, demo
     page.get_by_role("link", name=f"{group}-active").click()
     expect(page.get_by_role("heading", level=1)).to_contain_text(f"{group}-active")
     expect(page.get_by_role("region", name="Today")).to_be_visible()
+    text = page.get_by_role("main").inner_text()
+    assert re.findall(r"\b(?:I|my|me|you|your)\b", text, re.IGNORECASE) == []
     demo.publish(membership("LearnerLeftGroup", f"{group}-active", group))
     wait_for_group(visitor, group, members=2, answers=25)
     page.get_by_role("link", name="Groups").click()

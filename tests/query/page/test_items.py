@@ -76,7 +76,7 @@ def test_filters_and_order_are_in_the_url_and_the_back_button_restores_them(visi
     expect(rows(page).first).to_contain_text("action")
     page.go_back()
     expect(page.get_by_label("Show")).to_have_value("LEECH")
-    page.get_by_label("Order").select_option("Newest first")
+    page.get_by_label("Order").select_option("Latest first")
     page.get_by_label("Show").select_option("Weak")
     expect(page.get_by_label("Order")).to_have_value("ACCURACY")
 

@@ -65,7 +65,7 @@ def evaluate(
 @pytest.mark.parametrize(
     ("language", "days", "newest"),
     [
-        ("en-GB", ["in 1 day", "1 day ago"], "Your newest event was recorded 1 second ago."),
+        ("en-GB", ["in 1 day", "1 day ago"], "The newest event was recorded 1 second ago."),
         ("ja", ["1 日後", "1 日前"], "最新の記録は1 秒前に届きました。"),
     ],
 )
@@ -212,7 +212,7 @@ def test_the_footer_says_that_everything_is_counted_only_if_the_levels_are_count
           const progress = { lastUpdated: inHours(-1), masteryStats: stages(learning) };
           const data = { projections, levels, domains: [], progress };
           const mark = howFar(data).find('levels').children[1].textContent;
-          return [freshness(data).textContent.split(' Your')[0], mark.split(':')[1]?.trim()];
+          return [freshness(data).textContent.split(' The newest')[0], mark.split(':')[1]?.trim()];
         };
         print([show(1, 'CRITICAL', 'NORMAL'), show(2, 'NORMAL', 'NORMAL'),
           show(2, 'NORMAL', 'CRITICAL')].map(([footer, mark]) => `${footer} | ${mark}`));

@@ -151,3 +151,8 @@ def test_a_learner_shares_the_year_as_text(visit: Visits) -> None:
     lines = page.evaluate("window.shared").split("\n")
     assert lines[:3] == ["My 2024", "study days: 61", "answers: 12,580"]
     assert "The longest run was 24 days: 13 September – 6 October 2024." in lines
+    page.evaluate(
+        "() => { navigator.share = null; navigator.clipboard.writeText = async () => {} }"
+    )
+    page.get_by_role("button", name="Share my year").click()
+    expect(page.locator("[data-key=review]")).to_contain_text("Copied")
