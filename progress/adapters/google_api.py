@@ -12,7 +12,7 @@ from progress.adapters import retries
 from progress.errors import ProgressError, Unavailable
 
 _TIMEOUT_S = 60.0
-# The last two occur while the body is read.
+# The last two of these errors occur while the body of the response is read.
 _OUTAGES = (
     requests.ConnectionError,
     requests.Timeout,

@@ -20,9 +20,9 @@ _PARSER = Retry(retry_after_max=_MAX_RETRY_AFTER_S)
 
 
 def pause(attempt: int, response: requests.Response | None) -> None:
-    """Wait after a failed attempt, counted from 0, at least as long as Retry-After demands.
+    """Wait after the failed attempt number `attempt`, at least as long as Retry-After demands.
 
-    `response` is None if there was no response.
+    The first attempt has the number 0. `response` is None if there was no response.
     """
     jitter = random.uniform(1 - _JITTER, 1 + _JITTER)  # noqa: S311 - no secret
     seconds = min(_FIRST_PAUSE_S * 2**attempt, _MAX_PAUSE_S) * jitter

@@ -80,7 +80,7 @@ def read_ranges(storage: Storage, published: Manifest) -> list[RangeManifest]:
 def put_range(storage: Storage, contents: RangeManifest) -> RangeEntry:
     """Write the manifest of a range; return the range's entry for the archive's manifest.
 
-    If the archive's manifest names another manifest of this range, that one is kept until
+    If the archive's manifest names another manifest of this range, the other manifest is kept until
     `publish`.
     """
     data = manifest.encode(contents)

@@ -13,7 +13,7 @@ def remove_old(storage: Storage, published: Manifest) -> int:
     """Remove files that no manifest names and that are over a day old; return their number.
 
     The caller holds the archive's lock. No rebuild from the archive can therefore be running, and
-    any file of a rebuild was left by one that was killed.
+    any file of a rebuild was left by a killed rebuild.
     """
     oldest = datetime.now(UTC) - _MAX_AGE
     named = catalog.list_named(storage, published)

@@ -1,7 +1,7 @@
 """The steps of ARCHIVE. If a worker dies, another one repeats its step.
 
-A worker holds the archive's lock from the first step that it runs until it ends. Before another
-worker takes over, the archive or the log may change. The new worker writes changed ranges again.
+A worker holds the archive's lock from its first step until its end. Before another worker takes
+over, the archive or the log may change. The new worker writes changed ranges again.
 """
 
 from collections.abc import Callable
@@ -73,7 +73,7 @@ def choose_range(operation: ClaimedOperation) -> object:
 
 
 def write(operation: ClaimedOperation) -> object:
-    """Write the files of the new ranges; first, write lost files again and remove unnamed ones."""
+    """Write lost files again, remove files that no manifest names, and write the new ranges."""
     planned = msgspec.convert(operation.outcomes["range"], PlannedRanges)
     connection, storage = _open(operation)
     if current := publishing.open_published(connection, storage):
@@ -130,7 +130,7 @@ def merge(operation: ClaimedOperation) -> object:
 
 
 def remove_written(operation: ClaimedOperation) -> object:
-    """Remove the operation's files: the files in its ranges' folders that no manifest names."""
+    """Remove the files that the operation wrote, except those that a manifest names."""
     planned = msgspec.convert(operation.outcomes["range"], PlannedRanges)
     with connection_for(operation) as connection, log_rows.hold_lock(connection):
         storage = location.open_archive(settings.current())

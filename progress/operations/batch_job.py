@@ -63,7 +63,7 @@ def _log(report: batch.Report, called: int, measured: dict[str, float]) -> None:
 
 
 def _run(connection: database.Connection, settings: Settings) -> tuple[batch.Report, int]:
-    """Run this task's share; return its report, and the number of operations called."""
+    """Run this task's share; return its report, and the number of operations with a new command."""
     index, count = settings.cloud_run_task_index, settings.cloud_run_task_count
     called = 0
     if index == 0:

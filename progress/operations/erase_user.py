@@ -175,7 +175,7 @@ def _list_letters(connection: Connection, learner: str, check: Check) -> Iterato
 
 
 def list_exports(connection: Connection, learner: str, before: object) -> list[UUID]:
-    """Return the exports requested before a time that may hold the learner's rows, oldest first.
+    """Return the exports that may hold the learner's rows, requested before a time; oldest first.
 
     `before` is a time on the database's clock, also as text.
     """
@@ -252,7 +252,7 @@ def search(connection: Connection, learner: str, operation_id: UUID, check: Chec
 
 
 def keep_receipt(connection: Connection, learner: str, operation_id: UUID, receipt: object) -> None:
-    """Keep the receipt, and remove the learner's id from the operation that erases the learner."""
+    """Store the receipt, and remove the learner's id from the operation that erases the learner."""
     text = msgspec.json.encode(receipt).decode()
     with database.transaction(connection):
         _run(connection, "keep receipt", operation_id=operation_id, receipt=text)
@@ -260,7 +260,7 @@ def keep_receipt(connection: Connection, learner: str, operation_id: UUID, recei
 
 
 def read_receipt(connection: Connection, operation_id: UUID) -> object:
-    """Return the receipt that `keep_receipt` kept."""
+    """Return the receipt that `keep_receipt` stored."""
     return _run(connection, "kept receipt", operation_id=operation_id)[0][0]
 
 

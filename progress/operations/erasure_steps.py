@@ -68,7 +68,7 @@ def forget(operation: ClaimedOperation) -> object:
             export_user.catch_up(connection, learner, operation.publisher, operation.wait)
         _delete_copies(operation, learner)
         forgotten_at = erase_user.read_time(connection)
-        # Not counted in the first step, which would take too long with many dead letters.
+        # Count here, because in the first step many dead letters would take too long to count.
         mentioned = erase_user.count_mentions(connection, learner, operation.report_progress)
     counts = operation.outcomes["forbid"]["counts"]
     counts = counts | {
@@ -79,7 +79,7 @@ def forget(operation: ClaimedOperation) -> object:
 
 
 def redact(operation: ClaimedOperation) -> object:
-    """Empty the learner's events but UserDeleted; remove exports, snapshots and mentions."""
+    """Empty all events of the learner except UserDeleted; remove exports, snapshots, mentions."""
     learner, total = _learner(operation), _counts(operation)["events"]
     done = 0
 
@@ -117,7 +117,7 @@ def close(operation: ClaimedOperation) -> object:
         erase_user.fold_deletion(connection, learner, operation.publisher)
         erase_user.redact_events(connection, learner, lambda _: check(), with_deletions=True)
         erase_user.redact_undeclared(connection, learner, lambda _: check())
-        _rewrite_files(operation, connection, learner)  # again, because UserDeleted has a new id
+        _rewrite_files(operation, connection, learner)  # the UserDeleted has a new id
         erase_user.hide_sessions(connection, learner, check)
         erase_user.delete_marks(connection, learner)
         _delete_exports(operation, connection, learner)

@@ -97,7 +97,7 @@ class _Conversion:
 
 
 def _convert(rows: int, file: int, types: dict[str, str]) -> None:
-    import duckdb  # takes 20 MB, and no other step needs it
+    import duckdb  # imported late: it takes 20 MB, and no other step needs it
 
     try:
         with duckdb.connect(":memory:", config=_CONFIGURATION) as connection:

@@ -1,7 +1,7 @@
 """The export of a read model's rows: one CSV or Parquet file from one snapshot of the database.
 
 Rows are passed on from COPY to the storage as they come, so that the memory used does not grow with
-their number.
+the number of rows.
 """
 
 import contextlib

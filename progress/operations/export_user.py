@@ -1,7 +1,7 @@
 """The archive of a learner's record: one ZIP file from one snapshot of the database.
 
 Rows are passed on from COPY through the ZIP file to the storage as they come, so that the memory
-used does not grow with their number.
+used does not grow with the number of rows.
 """
 
 import hashlib
@@ -33,7 +33,7 @@ TABLES = (
 )
 
 _FILE = "operations/export_user"
-_RETRY_INTERVAL_S = 0.2  # while another worker folds the shard
+_RETRY_INTERVAL_S = 0.2  # the pause while another worker folds the shard
 
 
 class Snapshot(NamedTuple):

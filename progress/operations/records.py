@@ -47,7 +47,7 @@ class Plan(msgspec.Struct, frozen=True):
 
     steps: tuple[Step, ...]
     restarts: bool = False  # If a worker dies, the next worker repeats all steps.
-    time_limit_s: float = 86_400.0  # From the acceptance to the end.
+    time_limit_s: float = 86_400.0  # From the acceptance to the end of the operation.
 
 
 # The kinds that a worker can run.

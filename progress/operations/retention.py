@@ -51,7 +51,7 @@ def _start(connection: Connection, learner: str, digest: str) -> UUID:
     values = records.accept_values(
         OperationKind.ERASE_USER,
         caller=_CALLER,
-        key=digest,  # not the id, because a hash of the key is kept after the erasure
+        key=digest,  # not the learner's id, because the database keeps a hash of the key
         subject=learner,
         user_id=learner,
     )

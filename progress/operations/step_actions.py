@@ -17,7 +17,7 @@ from progress.projections import batch, rebuild, replacement, replay
 from progress.projections.replacement import Replacement
 
 Action = Callable[[ClaimedOperation], object]
-Actions = Mapping[str, Action]  # by the name of the step
+Actions = Mapping[str, Action]  # the actions by the names of their steps
 
 _RETRY_INTERVAL_S = 0.2  # The pause while another run holds the lock.
 _FOLD_SHARE = 0.9  # The share of the first step in a rebuild's progress.
@@ -74,7 +74,7 @@ def _swap(operation: ClaimedOperation) -> object:
 
 
 def _replay(operation: ClaimedOperation) -> object:
-    """Replay each dead letter; return the replayed ids, and why each of the others was not."""
+    """Replay each dead letter; return the ids of the replayed ones, and why the others failed."""
     ids = parse_arguments(operation, ReplayArguments).letter_ids
     replayed: list[str] = []
     stay: list[dict[str, str]] = []

@@ -60,7 +60,7 @@ def open_replacement(
             read_model_schema.create(connection, building_name())
             yield replacement
         finally:
-            connection.run("RESET statement_timeout")  # an operation's step may have set it
+            connection.run("RESET statement_timeout")  # a step may have set this timeout
             drop(connection, building_name())
 
 

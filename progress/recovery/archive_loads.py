@@ -15,7 +15,7 @@ from progress.adapters.postgres.statements import blocks
 from progress.errors import RebuildEnded
 from progress.projections import replacement, schema, whole
 
-_NO_TABLE = "42P01"  # means that the second schema is gone
+_NO_TABLE = "42P01"  # this SQLSTATE means that the second schema is gone
 
 
 class Rebuild(msgspec.Struct, frozen=True):
@@ -55,7 +55,7 @@ def begin(connection: Connection, execution: str, buckets: int, upto: int) -> Re
 
 
 def end(connection: Connection) -> None:
-    """Drop the record; from then on, no task loads rows, nor may the group of the loaders."""
+    """Drop the record, and revoke the loaders' privileges; from then on, no task loads rows."""
     connection.run(_fill_in("end"))
 
 
@@ -136,7 +136,7 @@ def has_swapped(connection: Connection, version: int) -> bool:
 
 
 def _fill_in(block: str) -> str:
-    """Return the block with the names of the second schema and of its tables that tasks load."""
+    """Return the block with the name of the second schema and the names of the tables to load."""
     tables = ", ".join(whole.LEARNERS)
     text = blocks("recovery/archive_rebuild")[block].replace("{tables}", tables)
     return text.replace("{schema}", replacement.building_name())

@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[2]
 _PROGRAM = ROOT / "infra/beam/main.py"
 _ENVIRONMENT = ROOT / ".venv-beam"
 
-_ATTEMPTS = 3  # each with new processes, after one was killed
+_ATTEMPTS = 3  # every attempt starts new processes
 _POLL_INTERVAL_S = 0.5
 _STEP = "[while running"
 _RUNNER = (
@@ -74,7 +74,7 @@ def _run_pipeline(
     workers: int,
     errors: BinaryIO,
 ) -> int:
-    """Run the pipeline and return its exit code; it does not outlive this process."""
+    """Run the pipeline and return its exit code; the pipeline does not outlive this process."""
     pipeline = _start_pipeline(source, rebuild, workers, errors)
     try:
         while pipeline.poll() is None:

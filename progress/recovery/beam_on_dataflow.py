@@ -12,8 +12,8 @@ from progress.recovery.archive_rebuild import Source
 from progress.settings import Settings
 
 _POLL_INTERVAL_S = 10.0
-_OUTAGE_TIMEOUT_S = 900.0  # the longest outage of Dataflow's API that a rebuild survives
-_MAX_MACHINES = 8  # the database loads eight buckets at the same time
+_OUTAGE_TIMEOUT_S = 900.0  # The longest outage of Dataflow's API that a rebuild survives.
+_MAX_MACHINES = 8  # The database loads eight buckets at the same time.
 _ACCOUNTS = ".gserviceaccount.com"
 
 

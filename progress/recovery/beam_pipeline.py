@@ -68,7 +68,7 @@ def process(
     settings.fill_in(**connection)
     try:
         return buckets.process(archive, None, bucket, version)
-    except RebuildEnded:  # the runner would only repeat the bucket
+    except RebuildEnded:  # an error would only make the runner repeat the bucket
         return 0
 
 
@@ -88,5 +88,5 @@ def _report_and_kill(failure: Any) -> None:
 
 
 def _await_parent() -> None:
-    os.read(sys.stdin.fileno(), 1)  # the parent never writes
+    os.read(sys.stdin.fileno(), 1)  # returns when the parent ends, because the parent never writes
     os.killpg(0, signal.SIGKILL)

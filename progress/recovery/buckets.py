@@ -34,7 +34,7 @@ def process(archive: str, database: str | None, bucket: int, version: int) -> in
         if log:
             shared = _fetch_shared(stored, folder, version)
             tables = bucket_folds.fold_bucket(folder, log, shared, rebuild)
-        # No connection is held meanwhile, because more tasks may fold than the database can serve.
+        # Connect only now, because more tasks may fold than the database can serve.
         with archive_loads.connect(database) as connection:
             is_new = archive_loads.load_bucket(connection, bucket, version, events, tables)
     return events if is_new else 0

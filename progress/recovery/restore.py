@@ -40,7 +40,7 @@ def run(
     name, backup = backups.find_newest(storage)
     loader = _Loader(storage, name, backup, on_progress)
     with replacement.open_replacement(connect, publisher) as second:
-        _check(second.connection, backup)  # the swap folds later replays
+        _check(second.connection, backup)  # the swap folds events that are replayed later
         folded = loader.fill(connect, replacement.building_name(), erased)
         return backup, folded + second.swap()
 

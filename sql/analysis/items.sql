@@ -1,4 +1,4 @@
--- Tests and answers by item, level and domain. For each item, only the learners who had a test of it count.
+-- Tests and answers by item, level and domain. Learners who had no test of an item are left out of the item's numbers.
 
 -- create --
 CREATE TABLE cells (

@@ -31,9 +31,10 @@ WHERE occurred_at >= getvariable('until')
 CREATE TEMPORARY TABLE set_aside (global_position BIGINT);
 
 -- tests --
--- The tests of retention: each is the first answer to an item after a review of the item, on a later day, if the
--- review's interval is at least one day. Events are ordered by time; at the same time, an answer comes before a review.
--- The first answer after a review is therefore the answer whose preceding event is that review.
+-- The tests of retention. A test is the first answer to an item after a review of the item, if the answer is on a later
+-- day than the review, and the review's interval is at least one day. Events are ordered by time; at the same time, an
+-- answer comes before a review. The first answer after a review is therefore the answer whose preceding event is that
+-- review.
 CREATE TEMPORARY TABLE tests AS
 SELECT user_id, item_id, day, correct AS recalled,
     CASE WHEN interval_before < 21 THEN 'YOUNG' ELSE 'MATURE' END AS maturity

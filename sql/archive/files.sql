@@ -52,7 +52,8 @@ COPY (
 ) TO $target (FORMAT parquet, COMPRESSION zstd);
 
 -- slices --
--- The first and last stream of each slice. A slice holds whole neighbouring streams, about $rows rows in total.
+-- The first and last stream of each slice. A slice holds neighbouring streams with about $rows rows in total; no stream
+-- is divided between slices.
 SELECT min(s.stream_id), max(s.stream_id)
 FROM (
     SELECT n.stream_id, (sum(n.size) OVER (ORDER BY n.stream_id) - n.size) // CAST($rows AS BIGINT) AS slice

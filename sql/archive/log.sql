@@ -76,7 +76,7 @@ FROM (
         CAST(extract(epoch FROM e.created_at) * 1000000 AS bigint), e.shard)) AS digest
     FROM event_store.events e
     WHERE {archive/log range} AND {archive/log archived}
-    OFFSET 0  -- otherwise the MD5 is computed twice
+    OFFSET 0  -- without OFFSET 0, PostgreSQL would compute the MD5 twice
 ) r
 GROUP BY r.bucket;
 

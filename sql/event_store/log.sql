@@ -44,7 +44,8 @@ LIMIT :limit;
 SELECT coalesce(event_store.position_at(:at), (SELECT coalesce(max(global_position), 0) + 1 FROM event_store.events));
 
 -- newest --
--- The position of the first of the newest events from a position on; that position if there are none.
+-- Of the events at or after :from_position, take the newest :limit; return the lowest of their positions, or
+-- :from_position if there are no such events.
 SELECT coalesce(min(n.global_position), :from_position)
 FROM (
     SELECT e.global_position

@@ -148,8 +148,8 @@ SELECT clock_timestamp();
 SELECT CAST(extract(epoch FROM clock_timestamp() - CAST(:moment AS timestamptz)) AS double precision);
 
 -- keep receipt --
--- The receipt is kept in the transaction that removes the learner's id from this operation. After that transaction, no
--- worker knows the id, so that none can repeat the step.
+-- The receipt is stored in the transaction that removes the learner's id from this operation, because after that
+-- transaction no worker knows the id, and so no worker could repeat the step.
 UPDATE operations.steps s SET outcome = CAST(:receipt AS jsonb)
 WHERE s.operation_id = CAST(:operation_id AS uuid) AND s.name = 'close';
 

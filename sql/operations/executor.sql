@@ -6,8 +6,8 @@ SELECT pg_try_advisory_lock(operations.lock_key(CAST(:operation_id AS uuid)));
 
 -- claim --
 -- Returns no row if the operation has finished. `names` are the steps that the operation had in the version of the code
--- that accepted it. `begun` are the steps that may have had effects and are not undone. A step whose attempts were all
--- ended by outages has an error, but no attempts.
+-- that accepted the operation. `begun` are the steps that may have had effects and are not undone. A step whose
+-- attempts were all ended by outages has an error, but no attempts.
 UPDATE operations.operations o
 SET state = CASE o.state WHEN 'PENDING' THEN 'RUNNING' ELSE o.state END, version = o.version + 1
 FROM (
@@ -20,7 +20,7 @@ RETURNING o.version, o.kind, o.arguments, o.is_irrevocable, o.failing_state, o.e
 
 -- restart --
 -- Reset all steps, because an operation of this kind starts over after its worker died. The last attempt at a completed
--- step does not count, because it was a later step that was interrupted.
+-- step does not count, because the worker died during a later step.
 UPDATE operations.steps s
 SET attempts = s.attempts - CASE s.state WHEN 'SUCCEEDED' THEN 1 ELSE 0 END, state = 'PENDING', outcome = NULL
 WHERE s.operation_id = CAST(:operation_id AS uuid);
@@ -57,7 +57,8 @@ FROM operations.operations o WHERE o.operation_id = CAST(:operation_id AS uuid);
 
 -- set state --
 -- Begin to compensate the operation, or end it. The step that did not succeed gets the operation's new state. If the
--- operation failed before its worker read the cancellation, forget the cancellation: an operator must read the failure.
+-- operation failed before its worker read the cancellation, forget the cancellation, because an operator must see the
+-- failure.
 WITH s AS (
     UPDATE operations.steps s SET state = :state, error = :error
     WHERE s.operation_id = CAST(:operation_id AS uuid)

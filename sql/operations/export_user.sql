@@ -30,8 +30,8 @@ BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;
 SET LOCAL datestyle = 'ISO, YMD';
 
 -- snapshot --
--- The time of the snapshot, the position of the last event that it includes, and the number of the learner's events, or
--- null if the learner is deleted.
+-- The time of the snapshot, the position of the last event that the snapshot includes, and the number of the learner's
+-- events. The number is null if the learner is deleted.
 WITH learner AS (SELECT set_config('export.learner', :learner, true) AS id)
 SELECT transaction_timestamp(), c.position,
     set_config('export.position', CAST(c.position AS text), true) IS NOT NULL AS is_set,

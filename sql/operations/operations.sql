@@ -30,7 +30,7 @@ ORDER BY o.number DESC
 LIMIT CAST(:first AS bigint);
 
 -- operation versions --
--- Only the versions, which callers that poll compare to detect changes.
+-- Only the versions: a caller that polls compares them to detect changes.
 SELECT CAST(o.operation_id AS text) AS id, o.version
 FROM operations.operations o
 WHERE o.operation_id = ANY (CAST(:operation_ids AS uuid[]));

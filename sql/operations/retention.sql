@@ -23,7 +23,7 @@ CROSS JOIN LATERAL (
     SELECT e.created_at
     FROM event_store.events e
     WHERE e.stream_id = 'learner-' || d.user_id AND e.event_type = 'UserDeleted'
-    ORDER BY e.stream_version DESC  -- a deletion is one of the newest events
+    ORDER BY e.stream_version DESC  -- fast, because a deletion is one of the learner's newest events
     LIMIT 1
 ) e
 WHERE e.created_at < clock_timestamp() - make_interval(days => CAST(:days AS integer))

@@ -5,16 +5,16 @@ CREATE TABLE checkpoints (
     shard      smallint PRIMARY KEY,
     position   bigint NOT NULL,            -- all events of the shard up to this position are in the read models
     updated_at timestamptz,                -- when the newest of these events was recorded; null: no event
-    catalogue_version bigint NOT NULL DEFAULT 0,  -- of the last transaction in which this shard changed the catalogue
-    swap_version      bigint NOT NULL DEFAULT 0   -- of the transaction that swapped this schema in
+    catalogue_version bigint NOT NULL DEFAULT 0,  -- the last transaction in which this shard changed the catalogue
+    swap_version      bigint NOT NULL DEFAULT 0   -- the transaction that swapped this schema in
 ) WITH (fillfactor = 50);
 
 CREATE TABLE batch_checkpoints (
     shard              smallint PRIMARY KEY,
     position           bigint NOT NULL,    -- the shard's learners are folded up to this position
     catalogue_position bigint NOT NULL,    -- the catalogue is folded up to this position
-    updated_at         timestamptz,        -- of the last run; null: no run
-    version            bigint NOT NULL DEFAULT 0   -- of the last run that changed rows
+    updated_at         timestamptz,        -- the time of the last run; null: no run
+    version            bigint NOT NULL DEFAULT 0   -- the last run that changed rows
 ) WITH (fillfactor = 50);
 
 CREATE VIEW shards_behind AS

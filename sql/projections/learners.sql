@@ -1,7 +1,7 @@
 -- The learners, as `progress learners` lists them.
 
 -- find --
--- The learners whose id contains a text in any case, by id.
+-- The learners whose id contains the text :part, in upper or lower case; ordered by id.
 SELECT user_id, answers, sessions_completed, items_learned, last_updated
 FROM user_progress
 WHERE strpos(lower(user_id), lower(:part)) > 0

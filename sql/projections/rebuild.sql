@@ -28,7 +28,7 @@ SELECT pg_advisory_unlock(hashtext('backup ' || CAST(:schema AS text)), 0);
 
 -- replayed_events --
 -- Poisoned events that were replayed, each with the time of the replay.
-SELECT CAST(substr(message_id, 10) AS bigint) AS position, replayed_at   -- after 'position-'
+SELECT CAST(substr(message_id, 10) AS bigint) AS position, replayed_at   -- message_id is position-N
 FROM event_store.dead_letters
 WHERE kind = 'poisoned' AND replayed_at IS NOT NULL
 ORDER BY position;
@@ -52,7 +52,7 @@ $end$;
 -- waits for the disk; it also flushes all earlier commits.
 SELECT set_config('work_mem', '128MB', false), set_config('maintenance_work_mem', '256MB', false),
     set_config('temp_buffers', '128MB', false), set_config('synchronous_commit', 'off', false),
-    set_config('default_statistics_target', '10', false);  -- the batch plans need only table sizes
+    set_config('default_statistics_target', '10', false);  -- the plans of the batch folds need only table sizes
 
 -- drop_keys --
 -- Drop the keys of the large tables and save their definitions, because it is faster to create the keys at the end.

@@ -3,7 +3,7 @@
 -- table --
 CREATE TABLE deleted_learners (
     user_id text COLLATE "C" PRIMARY KEY,
-    version bigint NOT NULL                -- of the transaction that deleted the learner
+    version bigint NOT NULL                -- the transaction that deleted the learner
 );
 
 -- The temporary tables copy this storage mode, which avoids TOAST tables (see window_shape in facts.sql).

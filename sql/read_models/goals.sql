@@ -1,4 +1,5 @@
--- One row per learner and GoalSet. Queries compute the local day of a goal, so that changed preferences move no row.
+-- One row per learner and GoalSet. Queries compute the local day of a goal, so that no row changes when the learner's
+-- preferences change.
 
 -- table --
 CREATE TABLE goals (

@@ -92,7 +92,7 @@ GROUP BY 1, 2, 3
 HAVING sum(s.answers) > 0 OR sum(s.lapses) > 0;
 
 -- whole --
--- The sums of all shards, because only PostgreSQL computes a learner's shard.
+-- Sum over all shards, because whole folds also run in DuckDB, which cannot compute a learner's shard.
 SELECT m.group_id, s.item_id, count(*) FILTER (WHERE s.answers > 0) AS learners,
     CAST(sum(s.answers) AS bigint) AS answers, CAST(sum(s.correct_answers) AS bigint) AS correct_answers,
     CAST(sum(s.response_ms) AS bigint) AS response_ms, CAST(sum(s.lapses) AS bigint) AS lapses

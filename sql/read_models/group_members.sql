@@ -4,7 +4,7 @@
 CREATE TABLE group_members (
     group_id   text COLLATE "C" NOT NULL,
     user_id    text COLLATE "C" NOT NULL,
-    decided_at timestamptz NOT NULL,       -- of the latest event
+    decided_at timestamptz NOT NULL,       -- the time of the latest event
     decided_id uuid        NOT NULL,
     is_member  boolean     NOT NULL,
     PRIMARY KEY (group_id, user_id)
@@ -97,7 +97,7 @@ SELECT EXISTS (SELECT FROM group_members WHERE group_id = :group_id AND is_membe
 
 -- members --
 -- The members with their local day and the sums of their last 7 local days. The row of member_weeks has these sums,
--- unless the learner has days ahead of today. The row also has the learner's zone, unless its period begins later.
+-- unless the learner has days ahead of today. The row also has the learner's zone, unless the zone is not in force yet.
 -- A member without a row has no days, so any day serves as today. OFFSET 0 makes the planner look up each member's row:
 -- other joins would read the rows of all learners.
 dated AS (

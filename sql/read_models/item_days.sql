@@ -42,7 +42,7 @@ CROSS JOIN LATERAL (
 ) d
 WHERE has_past AND i.had_answered_on <> i.first_answered_on;
 
--- A row's place finds the row again without the table's key, which does not exist during a rebuild.
+-- Rows are updated by their ctid (`place`), because the table has no key during a rebuild.
 WITH arrived AS MATERIALIZED (
     SELECT f.user_id, f.item_id, f.day, f.answers, f.correct_answers, old.place
     FROM (

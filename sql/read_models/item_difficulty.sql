@@ -20,7 +20,7 @@ CREATE TEMPORARY VIEW item_difficulty AS SELECT WHERE false;
 -- fold --
 -- Add what the window changes in item_stats. The window of an as-of fold has no positions, so such a fold adds nothing.
 -- Lapses never become fewer: a late review replaces a pair of reviews by two pairs, of which exactly one is a lapse if
--- the former pair was one.
+-- the former pair was a lapse.
 IF window_end > 0 THEN
     INSERT INTO item_difficulty AS d
     SELECT item_id, window_shard,
@@ -78,7 +78,7 @@ GROUP BY s.item_id, event_store.shard_of('learner-' || s.user_id)
 HAVING sum(s.answers) > 0 OR sum(s.lapses) > 0;
 
 -- whole --
--- The sums of all shards, because only PostgreSQL computes a learner's shard.
+-- Sum over all shards, because whole folds also run in DuckDB, which cannot compute a learner's shard.
 SELECT item_id, count(*) FILTER (WHERE answers > 0) AS learners, CAST(sum(answers) AS bigint) AS answers,
     CAST(sum(correct_answers) AS bigint) AS correct_answers, CAST(sum(response_ms) AS bigint) AS response_ms,
     CAST(sum(lapses) AS bigint) AS lapses
@@ -115,7 +115,7 @@ CAST(r.response_ms AS double precision) / s.answers AS average_response_ms,
 r.lapses
 
 -- description --
--- Joins to each item s of a page its description. OFFSET 0 makes the planner look up each item.
+-- Joins the description of each item s of a page. OFFSET 0 makes the planner look up each item.
 LEFT JOIN LATERAL (SELECT c.headword, c.level FROM items c WHERE c.item_id = s.item_id OFFSET 0) AS i ON TRUE
 
 -- list --

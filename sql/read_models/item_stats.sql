@@ -14,7 +14,7 @@ CREATE TABLE item_stats (
     first_correct_on  date,
     first_mastered_at timestamptz,         -- first review with an interval of 7 days or more
     first_mastered_on date,
-    interval_days     bigint,              -- of the latest review; null: never reviewed
+    interval_days     bigint,              -- interval of the latest review; null: never reviewed
     easiness_factor   double precision,
     reviewed_at       timestamptz,
     review_id         uuid,
@@ -49,10 +49,10 @@ CREATE TEMPORARY TABLE window_items (
     LIKE item_stats INCLUDING STORAGE,
     had_row boolean, had_answered_on date, had_correct_on date, had_mastered_on date, had_interval_days bigint,
     had_answers bigint, had_correct_answers bigint, had_response_ms bigint, had_lapses bigint,
-    -- An item is entangled unless its new answers, and then at most one new review, follow all its stored events. If an
-    -- item is not entangled, only the gap after the stored review changes (see reviews.sql). If a new review
-    -- ends the gap, closed_at, closed_id, closed_on and closed_recalled hold the first answer of this gap. Otherwise,
-    -- asked_at, asked_id, asked_on and recalled hold it.
+    -- An item is not entangled if all its new events follow its stored events, and only the last of its new events may
+    -- be a review. All other items are entangled. If an item is not entangled, only the gap after the stored review
+    -- changes (see reviews.sql). If a new review ends the gap, closed_at, closed_id, closed_on and closed_recalled hold
+    -- the first answer of this gap. Otherwise, asked_at, asked_id, asked_on and recalled hold it.
     is_entangled boolean,
     closed_at timestamptz, closed_id uuid, closed_on date, closed_recalled boolean,
     is_test boolean,                       -- this answer is new, and a test of retention

@@ -6,12 +6,12 @@ CREATE TABLE items (
     headword     text,
     level        text COLLATE "C",         -- A1 … C2, or null
     domains      text[] COLLATE "C" NOT NULL,  -- distinct skills in the order R, W, L, S (docs/events.md); may be empty
-    described_at timestamptz,              -- of the latest ItemPublished or ItemUpdated; null: not described
+    described_at timestamptz,              -- time of the latest ItemPublished or ItemUpdated; null: none
     described_id uuid,
-    decided_at   timestamptz NOT NULL,     -- of the latest catalogue event, including ItemArchived
+    decided_at   timestamptz NOT NULL,     -- time of the latest catalogue event, including ItemArchived
     decided_id   uuid        NOT NULL,
     in_catalogue boolean     NOT NULL,     -- false if the latest catalogue event is an ItemArchived
-    language     text COLLATE "C"          -- of the headword: a BCP 47 tag, or null
+    language     text COLLATE "C"          -- the headword's language: a BCP 47 tag, or null
 ) WITH (fillfactor = 80);
 
 CREATE INDEX items_in_catalogue ON items (item_id) WHERE in_catalogue;

@@ -19,11 +19,12 @@ CREATE TEMPORARY TABLE learning_streaks (LIKE learning_streaks INCLUDING STORAGE
     ON COMMIT DELETE ROWS;
 
 -- fold --
--- A day that becomes a study day or a rest day may join runs; a day that is neither any more may cut a run. The fold
+-- A day that becomes a study day or a rest day may join runs; a day that is no longer either may cut a run. The fold
 -- changes only runs that contain a changed day or are near it:
 -- * `near` are these runs as they were, and `change` is the change of their number of study days;
 -- * `pieces` are their parts between lost days, without rest days at the ends. The study days of the longest part are
---   those of the run that are in no other part, so that a cut near the end of a long run reads few rows;
+--   not counted, but are the run's study days less those of the other parts, so that a cut near the end of a long run
+--   reads few rows;
 -- * `joined` are the new runs, which consist of pieces and new study days.
 IF EXISTS (SELECT FROM window_days WHERE sessions_completed <> 0) OR EXISTS (SELECT FROM window_rest_days) THEN
 WITH turned AS MATERIALIZED (
@@ -157,7 +158,8 @@ ON CONFLICT (user_id, starts) DO UPDATE SET ends = excluded.ends, study_days = e
 END IF;
 
 -- whole --
--- A study day or rest day minus its row number is the same date for all such days in a row. This date identifies them.
+-- A day less its row number is the same date for all days of an unbroken sequence of study days and rest days. This
+-- date identifies the sequence.
 SELECT user_id, min(day) FILTER (WHERE studied) AS starts, max(day) FILTER (WHERE studied) AS ends,
     count(*) FILTER (WHERE studied) AS study_days
 FROM (

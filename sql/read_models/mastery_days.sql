@@ -5,7 +5,7 @@
 CREATE TABLE mastery_days (
     user_id text COLLATE "C" NOT NULL,
     level   text COLLATE "C" NOT NULL,     -- A1 … C2; never UNKNOWN
-    day     date   NOT NULL,               -- of the first review with an interval of 7 days or more
+    day     date   NOT NULL,               -- the day of the first review with an interval of 7 days or more
     items   bigint NOT NULL,               -- greater than 0
     PRIMARY KEY (user_id, day, level)
 );

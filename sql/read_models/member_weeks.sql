@@ -4,7 +4,7 @@
 -- table --
 CREATE TABLE member_weeks (
     user_id         text COLLATE "C" PRIMARY KEY,
-    last_day        date NOT NULL,         -- the newest in daily_stats
+    last_day        date NOT NULL,         -- the learner's newest day in daily_stats
     last_study_date date,
     run_days        bigint,                -- study days of the latest run
     answers_1 bigint NOT NULL,   -- sum over the last n days up to last_day
@@ -22,7 +22,7 @@ CREATE TABLE member_weeks (
     correct_6 bigint NOT NULL,
     correct_7 bigint NOT NULL,
     zone_since     timestamptz NOT NULL,   -- start of the newest of the learner's zones_in_force
-    day_start_hour bigint NOT NULL,        -- of this zone, as the zone's name
+    day_start_hour bigint NOT NULL,        -- this column and `timezone` are of this zone
     timezone       text COLLATE "C" NOT NULL
 ) WITH (fillfactor = 60);
 

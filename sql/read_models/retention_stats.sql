@@ -70,8 +70,8 @@ recalled,
 CAST(recalled AS double precision) / asked AS retention_rate
 
 -- periods --
--- The whole days, weeks or months (:by) whose first day lies in the range, with a test. A month ends at most 30 days
--- after its first day. 1990-01-01 was a Monday.
+-- The days, weeks or months (:by) that have a test and whose first day lies in the range; the last one may end after
+-- the range. A month ends at most 30 days after its first day. 1990-01-01 was a Monday.
 SELECT start,
     CASE CAST(:by AS text)
         WHEN 'WEEK' THEN start + 6

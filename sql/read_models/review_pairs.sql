@@ -15,9 +15,9 @@ DELETE FROM window_reviews;
 
 -- fold --
 -- A new review forms pairs with its neighbours and separates a former pair. Only these pairs are counted. One sort
--- finds the pairs, the latest review, and the first new review with an interval of 7 days or more. It sorts by item
--- first, because all rows of a learner have the same user_id, and then the newest first, so that an item's first row is
--- its latest review.
+-- finds the pairs, the latest review, and the first new review with an interval of 7 days or more. The sort compares
+-- the item before the user_id, because all rows of a learner have the same user_id. An item's rows are sorted newest
+-- first, so that the first row is the item's latest review.
 INSERT INTO window_reviews
 WITH arrived AS MATERIALIZED (
     SELECT user_id, item_id, occurred_at, event_id, day, interval_days, easiness_factor

@@ -8,7 +8,7 @@ CREATE TABLE reviews (
     occurred_at   timestamptz NOT NULL,
     event_id      uuid        NOT NULL,
     interval_days bigint      NOT NULL,
-    day           date        NOT NULL,    -- local, see facts.sql
+    day           date        NOT NULL,    -- the local day (see facts.sql)
     asked_at      timestamptz,             -- the first answer of the gap before this review; null: no answer
     asked_id      uuid,
     asked_on      date,                    -- local
@@ -35,7 +35,7 @@ IF has_future THEN
     FROM (SELECT * FROM window_facts WHERE kind = 'review') f
     FULL JOIN (SELECT * FROM window_items WHERE closed_at IS NOT NULL) i ON i.review_id = f.event_id
     FULL JOIN (SELECT * FROM window_gaps WHERE is_new) g ON g.review_id = f.event_id
-    WHERE coalesce(f.kind, '') = 'review';  -- coalesce keeps the full joins, which are never nested loops
+    WHERE coalesce(f.kind, '') = 'review';  -- with f.kind = 'review', the plan could use nested loops
 END IF;
 
 IF has_past AND has_future THEN

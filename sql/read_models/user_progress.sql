@@ -12,8 +12,8 @@ CREATE TABLE user_progress (
     short_term         bigint NOT NULL,
     long_term          bigint NOT NULL,
     last_updated       timestamptz NOT NULL,
-    last_fact_at       timestamptz,        -- of the newest answer, completion or review
-    version            bigint NOT NULL     -- of the last transaction that changed a row of the learner
+    last_fact_at       timestamptz,        -- time of the newest answer, completion or review
+    version            bigint NOT NULL     -- the last transaction that changed a row of the learner
 ) WITH (fillfactor = 50);
 
 -- The temporary tables copy this storage mode, which avoids TOAST tables (see window_shape in facts.sql).

@@ -120,7 +120,7 @@ def test_verified_ranges_are_published_without_reading_the_log_again(
     expect_whole(populated, archive, length)
 
 
-def test_the_step_publish_rewrites_at_most_one_range_and_the_next_operation_writes_the_rest(
+def test_the_publish_step_rewrites_at_most_one_range_and_the_next_operation_writes_the_rest(
     operator: Operator,
     populated: Connection,
     archive: Storage,
@@ -138,7 +138,7 @@ def test_the_step_publish_rewrites_at_most_one_range_and_the_next_operation_writ
 def test_a_run_that_was_overtaken_does_not_replace_the_manifest_of_a_published_range(
     operator: Operator, populated: Connection, archive: Storage, length: int
 ) -> None:
-    """The other run left out a learner, whose rows then get other ids when they are erased."""
+    """The other run leaves out a learner; the learner's erasure then changes ids of events."""
     operation_id = start_interrupted(operator, populated, "verify")
     populated.run(archives.blocks()["begin erasure"], learner="ann")
     archives.run(populated, archive)

@@ -117,7 +117,7 @@ def test_the_receipt_counts_the_erased_rows_by_table_and_does_not_name_the_learn
     done = receipt(operator.run(erase(operator)["id"]))
     assert done["erased"] == {
         "events": len(list_events())
-        + 2,  # with the UserDeleted and the event before a session's start
+        + 2,  # the UserDeleted, and the event that arrived before its session's start
         "sessions": 3,
         "pending": 1,
         "snapshots": 1,

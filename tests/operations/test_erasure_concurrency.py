@@ -55,8 +55,8 @@ def served(store: Store, redis_with_notifications: str) -> Iterator[api.Api]:
 class Traffic:
     """Actions that threads repeat during a block; the first error is raised when the block ends.
 
-    No action is ever more than LEAD runs ahead of the slowest action. Otherwise, a slow machine
-    would deliver more events during a rebuild than the next rebuild can fold.
+    An action waits while it has run LEAD times more often than the slowest action. Otherwise, a
+    slow machine would deliver more events during a rebuild than the next rebuild can fold.
     """
 
     LEAD = 10

@@ -136,7 +136,7 @@ def test_losing_the_connection_at_any_statement_does_not_count_as_an_attempt(
 def test_each_step_can_end_before_each_of_its_chunks(
     operator: Operator, traced: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The limits of the step and of the operation, and cancellations, are checked there."""
+    """Before each chunk, the worker checks the time limits and whether it must stop."""
     run, blocks_run = erase_user._run, list[str]()
     check = ClaimedOperation.raise_if_expired
 
@@ -246,10 +246,10 @@ def test_a_learner_who_is_erased_between_the_fold_and_the_swap_of_a_rebuild_does
     expect_the_end(traced, done)
 
 
-def test_a_batch_run_that_has_read_the_learner_s_days_leaves_no_rows_of_the_learner(
+def test_a_concurrent_batch_run_leaves_no_rows_of_the_learner(
     operator: Operator, store: Store, traced: Connection
 ) -> None:
-    """The run holds a lock until its transaction ends; the erasure's last step waits for it."""
+    """The run holds a lock until its transaction ends; the last step waits for this lock."""
     operation_id = erase(operator)["id"]
     with contextlib.closing(stage.connect(store.url)) as run, ThreadPoolExecutor(1) as pool:
         run.run(blocks()["copy weeks"])

@@ -80,7 +80,7 @@ def test_the_next_worker_completes_the_compensation_in_which_a_worker_died(
 def test_a_database_outage_during_a_step_does_not_count_as_an_attempt(
     operator: Operator, hooks: Hooks, connection: Connection, step: str, name: str
 ) -> None:
-    """The connection that holds the worker's claim is lost, or the connection of the step."""
+    """Either the connection that holds the worker's claim or the connection of the step is lost."""
     operation_id = start(operator)
 
     def break_connections() -> None:

@@ -24,8 +24,8 @@ from tests.support.traced_runs import change
 
 __all__ = ["bucket"]
 
-_CHUNK, _QUANTUM = 512, 256  # bytes, so that an upload has several parts
-_TEN_MINUTES = 7  # deliveries of the command, with pauses of 10, 20, 40, 80, 160 and 320 s
+_CHUNK, _QUANTUM = 512, 256  # Few bytes, so that an upload has several parts.
+_TEN_MINUTES = 7  # Deliveries of the command, with pauses of 10, 20, 40, 80, 160 and 320 s.
 
 
 @pytest.fixture
@@ -97,7 +97,7 @@ def test_an_export_is_complete_after_a_bucket_refused_connections_for_ten_minute
     expect_object(bucket, run(exporting, operation_id))
 
 
-def test_a_bucket_outage_in_the_step_offer_does_not_count_as_an_attempt(
+def test_a_bucket_outage_in_the_offer_step_does_not_count_as_an_attempt(
     exporting: Operator, bucket: Bucket
 ) -> None:
     operation_id = export(exporting)["id"]

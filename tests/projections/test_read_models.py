@@ -18,9 +18,9 @@ from tests.support import as_of_fixtures, model_rows, rows_by_hand, sample_event
 from tests.support.stage import append
 
 MODELS = (*REALTIME, *BATCH)
-NOT_FOLDED_AS_OF = {"window_shape"}  # a template that no fold writes
-WITHOUT_ROWS = {"deleted_learners"}  # this table has rows only after a deletion
-NOT_IN_SNAPSHOTS = {"group_members", "member_weeks"}  # no query about the past reads these tables
+NOT_FOLDED_AS_OF = {"window_shape"}  # No fold writes this template.
+WITHOUT_ROWS = {"deleted_learners"}  # This table has rows only after a deletion.
+NOT_IN_SNAPSHOTS = {"group_members", "member_weeks"}  # No as-of query reads these tables.
 # Values of the required arguments of the fields that read a model.
 ARGUMENTS = {"from": date(2024, 3, 1), "to": date(2024, 3, 31), "itemId": "i1"}
 
@@ -69,7 +69,7 @@ def test_a_model_has_a_compiled_field_or_a_reason_for_having_none(model: ReadMod
 
 
 @pytest.mark.parametrize("model", [m for m in MODELS if m.field], ids=name_of)
-def test_a_model_that_a_graphql_field_reads_is_compared_with_the_oracle(model: ReadModel) -> None:
+def test_every_model_with_a_graphql_field_is_compared_with_the_oracle(model: ReadModel) -> None:
     assert model.name in model_rows.compared_models()
     assert model.name in oracle.defined_models()
 

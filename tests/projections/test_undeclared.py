@@ -53,7 +53,7 @@ def test_the_learner_of_an_event_with_invalid_fields_does_not_become_known(
     assert whole_folds.find_differences(connection) == []
 
 
-def test_an_event_with_invalid_fields_does_not_change_last_updated(
+def test_an_event_with_invalid_fields_does_not_change_the_time_of_the_last_update(
     connection: Connection,
 ) -> None:
     sample_events.record_lessons(connection, "ann", lessons=1)

@@ -66,7 +66,7 @@ def test_whole_folds_are_not_in_the_fingerprint() -> None:
         assert statement.partition("AS\n")[2].rstrip(";\n") not in hashed
 
 
-def test_no_whole_fold_uses_json_time_zones_or_arrays() -> None:
+def test_whole_folds_use_neither_json_nor_time_zones_nor_arrays() -> None:
     for statement in whole.fold_statements().values():
         assert not re.search(r"json|->|at time zone|array|\[", statement, re.IGNORECASE)
 

@@ -232,14 +232,14 @@ def test_a_command_that_is_interrupted_leaves_nothing_behind(
     store: Store, archived: Connection, folder: Path, tmp_path: Path
 ) -> None:
     before = every_row(archived)
-    with archive_loads.hold_bucket(archived, 0):  # so that the first task waits
+    with archive_loads.hold_bucket(archived, 0):  # the first task waits for this lock
         command = subprocess.Popen(
             [sys.executable, "-m", "progress.cli", "rebuild", "--from-archive", "--engine=tasks"],
             env=settings.child_env(DATABASE_URL=store.url, PROGRESS_DATA_DIR=str(tmp_path)),
             start_new_session=True,
         )
         readiness.wait(lambda: bool(archive_rebuilds.list_left(folder)), "the rebuild", seconds=60)
-        os.killpg(command.pid, signal.SIGTERM)  # as Cloud Run does
+        os.killpg(command.pid, signal.SIGTERM)  # Cloud Run interrupts a job in this way
         assert command.wait(60)
     assert archive_rebuilds.list_left(folder) == []
     assert model_rows.read_value(archived, "schemas") == 1

@@ -81,7 +81,7 @@ def test_a_job_of_the_template_loads_the_buckets(
     events = archive_rebuilds.run(store, folder, engine)
     assert events == model_rows.read_value(archived, "head")
     assert every_row(archived) == before
-    (job,) = dataflow.launched  # although the launch was sent four times
+    (job,) = dataflow.launched  # one job, although the launch was sent four times
     version = job["parameters"]["version"]
     assert job == {
         "jobName": f"progress-rebuild-{version}",
@@ -143,7 +143,7 @@ def test_a_job_that_may_have_been_launched_is_announced(
 
 
 @pytest.mark.parametrize("state", ["CANCELLED", "FAILED"])
-def test_a_task_that_cloud_run_repeats_does_not_launch_a_job_again(
+def test_a_retried_task_does_not_launch_a_second_job(
     dataflow: Fake, announced: list[str], monkeypatch: pytest.MonkeyPatch, state: str
 ) -> None:
     execution = {"CLOUD_RUN_EXECUTION": "progress-rebuild-x7k2p"}

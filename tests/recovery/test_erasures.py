@@ -185,7 +185,7 @@ def test_an_erased_learner_does_not_reappear_when_data_are_redelivered_restored_
         assert_absent(restored)
 
 
-def test_the_commands_list_and_repeat_the_erasures_that_a_restored_log_lacks(
+def test_the_erasures_that_a_restored_log_lacks_are_reported_and_repeated(
     restored: Store,
 ) -> None:
     checked = cli.progress(restored.url, "check")

@@ -1,4 +1,4 @@
-"""The benchmark's simulated archive is one that the commands accept, with the rows of its log."""
+"""The commands accept the benchmark's simulated archive, which has the rows of its log."""
 
 import contextlib
 from collections.abc import Callable
@@ -29,7 +29,7 @@ def test_a_simulated_archive_gives_the_rows_of_the_log_that_it_restores(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(plan, "RANGE", 9_000)
-    schema.drop(connection, schema.schema_name())  # new code finds no read models of its own
+    schema.drop(connection, schema.schema_name())  # as if the code were new
     stored = storage.open_storage(str(tmp_path))
     with simulated_archive.open_simulation(connection, Size(15_000, 16, days=10)) as simulation:
         simulation.load_log(connection)

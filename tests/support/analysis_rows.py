@@ -75,7 +75,7 @@ def item(
 
 
 def cohorts() -> st.SearchStrategy[list[Cohort]]:
-    """Return a strategy for the rows of cohorts that all end with the same week."""
+    """Return a strategy for cohorts; the rows of each cohort end with the same week."""
     sizes = st.lists(
         st.tuples(st.integers(0, 40), _LEARNERS), unique_by=lambda one: one[0], min_size=1
     )

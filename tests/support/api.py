@@ -17,8 +17,8 @@ from tests.support import token_issuer
 from tests.support.token_issuer import Issuer
 
 Body = dict[str, Any]
-END = b""  # the last chunk of a body that comes in chunks
-NOWHERE = "postgresql://secret@/nowhere?host=/nowhere"  # no database
+END = b""  # The last chunk of a body that comes in chunks.
+NOWHERE = "postgresql://secret@/nowhere?host=/nowhere"  # There is no database at this URL.
 
 
 class Api:

@@ -37,7 +37,7 @@ def start(operator: Operator, arguments: str = EVER) -> str:
 
 
 def start_interrupted(operator: Operator, connection: Connection, step: str) -> str:
-    """Start ARCHIVE; return its id after a worker has died before the step and lost its claim."""
+    """Start ARCHIVE; let a worker die before the step and lose its claim; return the id."""
     operation_id = start(operator)
     doomed_worker.run(operation_id, "ARCHIVE", step, "before")
     doomed_worker.await_lost_claim(connection)

@@ -136,7 +136,7 @@ FROM, TO = datetime(2024, 3, 25, tzinfo=UTC).date(), datetime(2024, 4, 30, tzinf
 
 
 def all_keys(user: str) -> list[CacheKey]:
-    """Return a key for each root field that is cached; of an item, the estimate is selected."""
+    """Return a key for each root field that is cached; the key of `item` selects the estimate."""
     arguments: dict[str, dict[str, Any]] = {
         "userProgress": {},
         "streak": {},

@@ -15,9 +15,9 @@ import pytest
 
 from progress import settings
 
-_PAGE = 1  # prefixes or objects per page of a listing
-_OBJECTS = 3  # objects per page of a listing of a whole tree
-_QUANTUM = 256 << 10  # bytes; every part of an upload except the last is a multiple of this
+_PAGE = 1  # Prefixes or objects per page of a listing.
+_OBJECTS = 3  # Objects per page of a listing of a tree.
+_QUANTUM = 256 << 10  # Bytes; all parts of an upload but the last are multiples of this.
 
 
 class Bucket:
@@ -25,16 +25,16 @@ class Bucket:
 
     def __init__(self) -> None:
         self.objects: dict[str, bytes] = {}
-        self.generations: dict[str, int] = {}  # the current generation of each object
-        self.former: dict[str, dict[int, bytes]] = {}  # generations that were replaced or deleted
+        self.generations: dict[str, int] = {}  # The current generation of each object.
+        self.former: dict[str, dict[int, bytes]] = {}  # Replaced or deleted generations.
         self.uploads: dict[str, tuple[str, bytearray]] = {}
         self.cancelled: list[str] = []
-        self.refusals: list[int] = []  # error statuses for the next requests that have a body
-        self.outages: list[dict[str, str]] = []  # the next requests get a 503 with these headers
-        self.lost_responses = 0  # the number of next conditional uploads that succeed and get a 503
-        self.cuts: list[int] = []  # for each next body, the bytes that arrive before a cut
-        self.stalls: list[int] = []  # for each next body, the bytes that arrive before a stall
-        self.requests: list[float] = []  # the time of each request
+        self.refusals: list[int] = []  # Error statuses for the next requests with a body.
+        self.outages: list[dict[str, str]] = []  # Headers of the next requests' 503 responses.
+        self.lost_responses = 0  # Number of conditional uploads to succeed with a 503.
+        self.cuts: list[int] = []  # For each next body, the bytes before a cut.
+        self.stalls: list[int] = []  # For each next body, the bytes before a stall.
+        self.requests: list[float] = []  # The time of each request.
         self.spans: list[str] = []
         self.updated = "2026-01-01T00:00:00.000Z"  # of all objects
         self._counter = itertools.count(1)

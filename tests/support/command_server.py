@@ -21,7 +21,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 
 _CLIENT = Path(__file__).with_name("command_client.py")
-_LENGTH = 8  # bytes of a request's length, which precedes the request
+_LENGTH = 8  # The bytes of the length, which precedes a request.
 
 
 def command() -> list[str]:
@@ -39,8 +39,8 @@ def _start() -> str:
         listener.listen(100)
         server = subprocess.Popen(
             [sys.executable, "-m", __name__, str(listener.fileno())],
-            stdin=subprocess.PIPE,  # which ends with this process; then the server exits
-            stdout=subprocess.PIPE,  # not seekable, like the output of most runs
+            stdin=subprocess.PIPE,  # This pipe ends with this process; then the server exits.
+            stdout=subprocess.PIPE,  # A pipe is not seekable, like the output of most runs.
             pass_fds=[listener.fileno()],
             cwd=ROOT,
             start_new_session=True,

@@ -31,10 +31,10 @@ class Fake:
         default_factory=lambda: ["QUEUED", "PENDING", "RUNNING", "RUNNING", "DONE"]
     )
     work: Callable[[dict[str, str]], None] = lambda _: None  # Argument: the template's parameters.
-    failures: list[tuple[int, str]] = field(default_factory=list)  # statuses and messages
-    lost_responses: int = 0  # how many launches succeed although the response is a 503
-    cut_responses: int = 0  # how many of the next responses have a body that ends early
-    messages: list[str] = field(default_factory=list)  # errors of the job
+    failures: list[tuple[int, str]] = field(default_factory=list)  # Statuses and messages.
+    lost_responses: int = 0  # How many launches succeed although the response is a 503.
+    cut_responses: int = 0  # How many next responses have a body that ends early.
+    messages: list[str] = field(default_factory=list)  # Errors of the job.
     requests: list[str] = field(default_factory=list)
 
     def launch(self, parameters: dict[str, Any]) -> tuple[int, object]:

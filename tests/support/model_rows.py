@@ -19,7 +19,7 @@ def blocks() -> dict[str, str]:
 
 
 def compared_models() -> list[str]:
-    """Return the models whose rows are compared, which have a statement in model_rows.sql."""
+    """Return the models whose rows tests compare: those with a statement in model_rows.sql."""
     return [model.name for model in (*REALTIME, *BATCH) if model.name in blocks()]
 
 

@@ -28,8 +28,8 @@ class Wire:
         self.answers_to_lose = 0
         self.hangs = False
         self.refuses = False
-        self.connections = 0  # opened by clients, including refused ones
-        self.sent = b""  # to the server
+        self.connections = 0  # Opened by clients, including refused ones.
+        self.sent = b""  # Sent to the server.
         self._server = server
         self._carried: list[socket.socket] = []
         self._socket = socket.socket(socket.AF_UNIX)

@@ -50,8 +50,8 @@ class World:
     # The files from which each image was built.
     built: dict[str, set[str]] = field(default_factory=dict)
     objects: dict[str, str] = field(default_factory=dict)  # Contents in Cloud Storage.
-    executions: list[tuple[str, str]] = field(default_factory=list)  # version and command
-    published: list[str] = field(default_factory=list)  # topics
+    executions: list[tuple[str, str]] = field(default_factory=list)  # Version and command.
+    published: list[str] = field(default_factory=list)  # The topics of the messages.
 
     @classmethod
     def after_first_apply(cls, address: str, code: str = "a") -> "World":

@@ -175,7 +175,7 @@ def copy_bootstrap(folder: Path) -> Root:
 
 
 def copy_root(folder: Path, *, whole: bool = False) -> Root:
-    """Copy and initialise `infra/terraform`; if `whole`, with all of the code."""
+    """Copy and initialise `infra/terraform`; copy all of the code only if `whole` is true."""
     for name in _COPIED:
         omitted = _CODE if name in {"progress", "sql"} and not whole else ()
         ignored = shutil.ignore_patterns(".terraform*", *omitted)

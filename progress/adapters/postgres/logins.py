@@ -17,7 +17,7 @@ GROUPS = (
     "progress_load",
 )
 
-_MAX_BYTES = 63  # of a login's name
+_MAX_BYTES = 63  # the longest name of a login
 _EXPECTED = "expected group=login or group=login:password, with spaces between entries"
 
 

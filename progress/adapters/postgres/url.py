@@ -35,8 +35,8 @@ class Address:
 def parse_url(url: str) -> Address:
     """Parse `postgresql://user:password@host:port/database?host=/dir&sslmode=require`.
 
-    Other parameters are ignored with a warning. Raise SettingsError if the URL is
-    invalid.
+    The parameters `port`, `user` and `password` are accepted, too; others are ignored with a
+    warning. Raise SettingsError if the URL is invalid.
     """
     try:
         parts = urlsplit(url)

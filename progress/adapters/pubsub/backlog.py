@@ -22,7 +22,7 @@ _SERVICE = "/google.pubsub.v1.Subscriber/"
 _FIRST_PULL_TIMEOUT_S = 10.0  # a wait adds no cost, because a run is billed for at least a minute
 _NEXT_PULL_TIMEOUT_S = 2.0
 _SETTLE_TIMEOUT_S = 10.0
-_PULL_SIZE = 1_000  # Messages, which is also the maximum number of ack ids in a call.
+_PULL_SIZE = 1_000  # Messages in a pull; a call to acknowledge accepts no more ids.
 _MAX_PULLS = 50  # The next run pulls the rest.
 
 

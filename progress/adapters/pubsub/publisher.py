@@ -34,7 +34,7 @@ TOPICS = {
     "RestDayTaken": "user-events",
 }
 
-_TIMEOUT_S = 60.0  # to publish a message
+_TIMEOUT_S = 60.0  # the time to publish a message
 
 
 class Message(msgspec.Struct, frozen=True):

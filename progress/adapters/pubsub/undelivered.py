@@ -18,7 +18,7 @@ METRIC = "pubsub.googleapis.com/subscription/num_undelivered_messages"
 
 _HOST = "monitoring.googleapis.com"
 _SCOPE = "https://www.googleapis.com/auth/monitoring.read"
-_WINDOW_S = 300  # contains a visible measurement, even if one is missing
+_WINDOW_S = 300  # Long enough to have a measurement, even if one is missing.
 # The local stack appends a number to the names of the ingest subscriptions.
 _OWN = re.compile(
     r"((learning|algorithm|vocabulary|user)-events-ingest-sub(-\d+)?|progress-projection-sub)"

@@ -75,9 +75,9 @@ def send(shards: Iterable[int]) -> bool:
 def send_operations(operation_ids: Iterable[UUID]) -> bool:
     """Wake a worker for each operation; if that fails, write a log line and return False.
 
-    During the pause after a failure, nothing is sent, and the sweep finds the operations. A
-    revision on trial only folds; by the attribute `command`, Pub/Sub withholds these messages from
-    it.
+    During the pause after a failure, nothing is sent, and the sweep finds the operations. During a
+    release, Pub/Sub does not send messages with the attribute `command` to green, because green
+    only folds.
     """
     commands = [operation_command(each) for each in operation_ids]
     if commands and not outage().is_over:

@@ -20,13 +20,13 @@ from progress.adapters.redis.url import parse_url
 from progress.adapters.telemetry import tracing
 from progress.errors import RedisUnavailable
 
-_TIMEOUT_S = 0.04  # limits each round trip that a request waits for
+_TIMEOUT_S = 0.04  # the limit of each round trip that a request waits for
 
 # Pause before an overdue connection is checked again, because the delay may come from a suspension
 # of this process.
 _RECHECK_S = 0.005
 _HANDSHAKE_TIMEOUT_S = 0.02  # A request waits this long for the first connection.
-_CONNECT_TIMEOUT_S = 1.0  # Limits an attempt in the background.
+_CONNECT_TIMEOUT_S = 1.0  # The limit of an attempt in the background.
 _BACK_OFF_S = 1.0
 _REDIS = {"db.system.name": "redis"}
 

@@ -3,8 +3,8 @@
 -- erased learner if it names a session of that learner. A dead letter belongs to an erased learner if it names the
 -- learner or a session of the learner.
 --
--- If the SessionStarted of a new session is dropped, the session is recorded as one of an erased learner, and its
--- pending events are deleted.
+-- If the SessionStarted of a new session is dropped, the session is recorded as one of an erased learner, and the
+-- pending events of the session are deleted.
 CREATE OR REPLACE FUNCTION event_store.drop_erased(INOUT events jsonb, INOUT letters jsonb, OUT erased integer)
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -93,7 +93,8 @@ BEGIN
                     SELECT event_store.words(concat_ws('"',
                         event_store.letter_text(l.e ->> 'payload', l.e ->> 'kind'), l.e ->> 'attributes'))
                     UNION ALL
-                    -- The ids of a parsed event, because the payload may hold them with escapes, or masked.
+                    -- Also check the ids that were parsed from the event, because the payload may hold escaped or
+                    -- masked forms of these ids.
                     VALUES (l.e ->> 'learner'), (l.e -> 'data' ->> 'session_id')
                 ) w (word)
                 WHERE EXISTS (SELECT FROM event_store.erased x WHERE x.digest = event_store.erasure_digest(w.word))

@@ -5,7 +5,8 @@
 -- * this path decides only 'appended', 'pending' and 'redelivered'. record_row_by_row is needed for an event that is
 --   pending already, has the id of an event with other content, has an id that occurs twice in the batch, has a time in
 --   the future, or starts a session of another learner;
--- * both compare content by same_content, and both take the learner from the event or, if it names none, its session;
+-- * both compare content by same_content, and both take the learner from the event or, if the event names no learner,
+--   from the event's session;
 -- * both use the same order: by batch_order, except that a session's first SessionStarted is followed by the session's
 --   pending events, in order of arrival, and then by the session's events that came before it in the batch.
 -- tests/event_store/test_append.py compares both with one sequential program (tests/support/outcomes.py).
@@ -19,7 +20,7 @@ LANGUAGE plpgsql AS $$
 BEGIN
     WITH incoming AS MATERIALIZED (
         SELECT * FROM jsonb_populate_recordset(NULL::event_store.incoming_event, record_batch.events)
-    ), first_start AS MATERIALIZED (   -- of each session in this batch
+    ), first_start AS MATERIALIZED (   -- the first SessionStarted of each session in this batch
         SELECT DISTINCT ON (i.session_id) i.session_id, i.learner, event_store.batch_order(i.message, i.index) AS n
         FROM incoming i
         WHERE i.event_type = 'SessionStarted'
@@ -68,7 +69,7 @@ BEGIN
         SELECT bool_or(d.needs_row_by_row)
             OR count(DISTINCT d.event_id) < count(*) AS needs_row_by_row
         FROM decided d
-    ), new_event AS NOT MATERIALIZED ( -- none, if the batch needs record_row_by_row
+    ), new_event AS NOT MATERIALIZED ( -- no rows, if the batch needs record_row_by_row
         SELECT * FROM decided d
         WHERE d.stored_in IS NULL AND NOT (SELECT v.needs_row_by_row FROM verdict v)
     ), new_session AS MATERIALIZED (
@@ -92,7 +93,7 @@ BEGIN
         WHERE e.stream IS NULL
         ORDER BY e.n
         RETURNING 1
-    ), sequence AS (                   -- a SessionStarted, then its pending events, then earlier events of the batch
+    ), sequence AS (                   -- order: a SessionStarted, its pending events, earlier events of the batch
         SELECT e.turn, CASE WHEN e.n = e.turn THEN 0 ELSE 2 END AS rank, e.n AS nth, e.stream, e.event_id
         FROM new_event e WHERE e.stream IS NOT NULL
         UNION ALL

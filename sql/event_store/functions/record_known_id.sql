@@ -6,7 +6,7 @@ LANGUAGE plpgsql AS $$
 DECLARE
     stored  event_store.events;
     waiting event_store.pending;
-    shards  smallint[];          -- of the stored event; empty while it is pending
+    shards  smallint[];          -- the shard of the stored event; empty while the event is pending
 BEGIN
     SELECT * INTO stored FROM event_store.events s WHERE s.event_id = e.event_id;
     shards := array_remove(ARRAY[stored.shard], NULL);

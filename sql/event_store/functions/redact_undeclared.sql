@@ -1,6 +1,6 @@
 -- Remove the contents of the events that undeclared_of returns for the same arguments. Return the number of these
 -- events, and the last stream and version that were read. The events stay in their streams, because events of other
--- learners follow in these streams, whose versions must stay 1, 2, 3 … without gaps.
+-- learners follow in these streams, and the versions of a stream must stay 1, 2, 3 … without gaps.
 CREATE OR REPLACE FUNCTION event_store.redact_undeclared(
     learner text, after_stream text, after_version bigint, at_most integer,
     OUT redacted integer, OUT reached_stream text, OUT reached_version bigint

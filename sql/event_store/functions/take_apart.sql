@@ -13,7 +13,7 @@ BEGIN
     -- Take the append lock before any row lock, as a redelivery of the message does, so that the two cannot deadlock.
     PERFORM pg_advisory_xact_lock(hashtextextended('event_store.append', 0));
 
-    UPDATE event_store.dead_letters l SET index_in_message = -1    -- frees the index for the first entry's dead letter
+    UPDATE event_store.dead_letters l SET index_in_message = -1    -- the first entry's dead letter may need this index
     FROM event_store.dead_letters old
     WHERE l.letter_id = take_apart.letter_id AND old.letter_id = l.letter_id
       AND l.indexes IS NOT NULL AND l.replayed_at IS NULL AND l.discarded_at IS NULL

@@ -1,8 +1,9 @@
 -- Return the operation that this caller has started with this key; otherwise, the unfinished operation of this kind
 -- about the same subject; otherwise, start an operation.
 -- is_same: the operation has these arguments. by_key: the caller has used the key before. daily_limit: the number of
--- operations about this subject that the caller may start within 24 hours, without failed ones; null: no limit. If the
--- caller has reached the limit, operation_id is null, and retry_after_s is the time until the next one is allowed.
+-- operations about this subject that the caller may start within 24 hours (failed operations do not count); null: no
+-- limit. If the caller has reached the limit, operation_id is null, and retry_after_s is the time until the next one is
+-- allowed.
 CREATE OR REPLACE FUNCTION operations.accept(
     kind text, started_by text, key text, arguments jsonb, steps text[], subject text, time_limit_s double precision,
     daily_limit integer,

@@ -1,5 +1,6 @@
 -- Ask the worker to stop and compensate. Returns no row if the operation has finished or passed its point of no return.
--- An operation that is already compensated remains one that failed, so that the alert on failures still counts it.
+-- If a failed operation is already being compensated, the caller is not recorded, so that the alert on failures still
+-- counts the operation.
 CREATE OR REPLACE FUNCTION operations.cancel(operation_id uuid, caller text) RETURNS bigint
 LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC

@@ -1,5 +1,5 @@
 -- Delete the operations that finished more than 400 days ago. An erasure that failed is kept until another erasure of
--- the learner has succeeded, because an administrator must complete it; one that was cancelled is deleted. A successful
+-- the learner has succeeded, because an administrator must complete it; a cancelled erasure is deleted. A successful
 -- erasure replaces the learner's id by its digest in all erasures of the learner.
 CREATE OR REPLACE FUNCTION operations.delete_finished() RETURNS void
 LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp

@@ -1,5 +1,5 @@
--- Return whether the log has events of the learner, and the operation that erases or has erased the learner. The
--- operation is null while it is unfinished and has the learner as its subject, because "accept" then returns it.
+-- Return whether the log has events of the learner, and the operation that erases or has erased the learner. An
+-- unfinished operation with the learner as its subject is left out (null), because accept() returns this operation.
 CREATE OR REPLACE FUNCTION operations.find_erasure(learner text, OUT is_known boolean, OUT operation_id uuid)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 SELECT
