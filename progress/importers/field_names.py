@@ -10,7 +10,7 @@ from progress.event_store import events
 
 _ENVELOPE = ("event_id", "event_type", "occurred_at", "data", "metadata")
 _ANY_DATA = ("user_id", "type")  # may be in the data of every event
-_SIMILARITY = 0.8  # of a misspelt name to the declared name, from 0 to 1
+_SIMILARITY = 0.8  # from 0 to 1; a misspelt name is at least so similar
 
 
 def find_misspelt(data: bytes) -> dict[str, str]:

@@ -25,8 +25,7 @@ from progress.projections.projector import Projector
 Progress = Callable[[float], None]
 
 README = Path(__file__).with_name("export_user.html")
-# COPY blocks
-# COPY blocks
+# The names of SQL blocks, each of which copies one table.
 TABLES = (
     *("daily", "weekly", "hourly", "retention", "items", "domains", "levels"),
     *("rest_days", "goals"),

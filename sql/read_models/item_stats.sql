@@ -288,8 +288,8 @@ floor(extract(epoch FROM CAST(:now AS timestamptz) - s.reviewed_at) / 3600)
 -- whether their due day is before today. Items that are overdue, or whose due_at has passed, count today. Archived
 -- items are not due. `collected` has the number of items that may fall due by the last of :days local days from today,
 -- and the times at which they fall due; items that are overdue in every zone have no time there. Rows are selected by
--- dates, because to compute a time for each row takes longer. A local date differs from the date in UTC by at most two
--- days, so the days that are read begin and end some days outside of the forecast.
+-- dates, because computing a time for each row would take longer. A local date differs from the date in UTC by at most
+-- two days, so the days that are read begin and end some days outside of the forecast.
 WITH today AS (
     {read_models/preferences today}
 ),
