@@ -25,7 +25,7 @@ _LANGUAGE = re.compile(r"[A-Za-z]{1,8}(-[A-Za-z0-9]{1,8})*")
 
 
 class Report(msgspec.Struct, frozen=True):
-    """The number of published events, of the file's new answers, and of its recorded answers."""
+    """The numbers of published events, of new answers, and of answers already recorded."""
 
     published: int
     answers: int

@@ -88,7 +88,7 @@ class SessionAbandoned(SessionEvent, frozen=True, kw_only=True):
 
 
 class ReviewProcessed(LearnerEvent, frozen=True, kw_only=True):
-    """The review algorithm set the time to an item's next review; `new_interval` is in days."""
+    """The review algorithm has chosen the days until an item's next review (`new_interval`)."""
 
     item_id: Id
     new_interval: Annotated[int, Meta(ge=0, le=36_500)]

@@ -28,7 +28,7 @@ SELECT pg_advisory_unlock(hashtext('backup ' || CAST(:schema AS text)), 0);
 
 -- replayed_events --
 -- Poisoned events that were replayed, each with the time of the replay.
-SELECT CAST(substr(message_id, 10) AS bigint) AS position, replayed_at   -- message_id is position-N
+SELECT CAST(substr(message_id, 10) AS bigint) AS position, replayed_at   -- for example `position-12`
 FROM event_store.dead_letters
 WHERE kind = 'poisoned' AND replayed_at IS NOT NULL
 ORDER BY position;

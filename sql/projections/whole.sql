@@ -42,8 +42,8 @@ WHERE e.kind IN ('answer', 'review', 'completion')
 
 -- chained_facts --
 -- The answers and reviews of each item in order; if their times are equal, answers come before reviews. `gap` is the
--- number of reviews before the row. `is_first` marks the first answer of a gap; days_before and day_before then are
--- those of the review before the gap.
+-- number of reviews before the row. `is_first` marks an answer whose preceding row is not an answer. If the
+-- preceding row is a review, `days_before` and `day_before` are its interval and its day.
 SELECT user_id, item_id, kind, occurred_at, event_id, day, correct, interval_days,
     count(*) FILTER (WHERE kind = 'review') OVER (earlier ROWS UNBOUNDED PRECEDING)
         - CASE WHEN kind = 'review' THEN 1 ELSE 0 END AS gap,

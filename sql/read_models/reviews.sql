@@ -1,4 +1,4 @@
--- One row per review, with the first answer of the gap before the review. A gap has the answers between two consecutive
+-- One row per review, with the first answer of the gap before the review. A gap is the time between two consecutive
 -- reviews of an item. An answer at the time of a review belongs to the gap before the review.
 
 -- table --

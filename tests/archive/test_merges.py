@@ -22,7 +22,7 @@ def merge(connection: Connection, archive: Storage) -> int:
 
 @pytest.fixture
 def slices(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The first stream of each slice that is merged; each slice has the rows of one stream."""
+    """Make each slice as small as one stream; return the stream of each slice that is merged."""
     first: list[str] = []
     run = files.Workspace._run
 

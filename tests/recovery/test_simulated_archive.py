@@ -21,7 +21,7 @@ def ignore(_done: int, _total: int) -> None:
     """Ignore the progress."""
 
 
-def test_a_simulated_archive_gives_the_rows_of_the_log_that_it_restores(
+def test_a_simulated_archive_and_the_log_restored_from_it_give_the_same_rows(
     store: Store,
     connection: Connection,
     stores: Callable[[], Store],

@@ -24,7 +24,7 @@ from tests.support.release_runs import (
 )
 from tests.support.release_world import REPOSITORY, SERVICES, image
 
-# Parse the calls in gcloud's Python without executing them, and print the calls that are rejected.
+# Parse gcloud commands with gcloud's own parser, without executing them; print those it rejects.
 PARSE = """
 import json, sys
 sys.path[:0] = [sys.argv[1] + "/lib", sys.argv[1] + "/lib/third_party"]

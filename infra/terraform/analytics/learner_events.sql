@@ -51,7 +51,7 @@ dated AS (
         )
 ),
 
--- Events of an item are ordered by time; at the same time, an answer comes before a review. The first answer after a
+-- Events of an item are ordered by time; if times are equal, an answer comes before a review. The first answer after a
 -- review is therefore the answer whose preceding event is that review.
 ordered AS (
     SELECT
