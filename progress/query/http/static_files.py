@@ -3,7 +3,7 @@
 import functools
 import gzip
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import msgspec
@@ -28,7 +28,7 @@ _SECURITY = {
     "Referrer-Policy": "no-referrer",  # the URL may contain a token
     "X-Content-Type-Options": "nosniff",
 }
-_SERVED = {".js", ".css", ".svg"}  # the files of a folder that are served as they are
+_SERVED = {".js", ".css", ".svg"}  # the files of a folder that are served
 _IMMUTABLE = "public, max-age=31536000, immutable"
 _MIN_GZIP = 300  # bytes
 
@@ -48,14 +48,16 @@ class Folder:
     A browser can therefore cache these files forever and never mixes two versions.
     """
 
-    def __init__(self, path: Path, url: str) -> None:
-        """`url` begins and ends with a slash."""
-        self._path, self._url = path, url
+    def __init__(
+        self, path: Path, url: str, read: Callable[[Path], bytes] = Path.read_bytes
+    ) -> None:
+        """`url` begins and ends with a slash; `read` returns the bytes to serve for a file."""
+        self._path, self._url, self._read = path, url, read
 
     @functools.cached_property
     def _files(self) -> dict[str, File]:
         paths = sorted(path for path in self._path.iterdir() if path.suffix in _SERVED)
-        return {path.name: make(path.read_bytes(), path.suffix) for path in paths}
+        return {path.name: make(self._read(path), path.suffix) for path in paths}
 
     @functools.cached_property
     def version(self) -> str:

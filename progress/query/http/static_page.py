@@ -21,7 +21,18 @@ _POLICY = (
 _VARY_INDEX = "Accept-Encoding, Accept-Language, Cookie"
 _PLACEHOLDER = re.compile(r"\{([\w.]+)\}")
 
-_files = Folder(FOLDER, "/page/")
+_SCRIPT_COMMENT = re.compile(rb"^ *(?://.*|/\*\*(?:.|\n)*?\*/)$", re.MULTILINE)
+
+
+def _read(path: Path) -> bytes:
+    """Return a file's bytes; comments of a script become empty lines, which saves a tenth."""
+    data = path.read_bytes()
+    if path.suffix != ".js":
+        return data
+    return _SCRIPT_COMMENT.sub(lambda comment: b"\n" * comment[0].count(b"\n"), data)
+
+
+_files = Folder(FOLDER, "/page/", _read)
 
 
 class StaticPage:
