@@ -19,6 +19,7 @@ _LEARNERS = 4  # each has 20,000 items and 200 days of study
 _DAYS, _ANSWERS, _FRESH, _ITEMS = 200, 110, 100, 21_000
 _A_SECOND, _SECONDS = 5, 30
 _LIMIT = 60.0  # milliseconds
+_WHAT = f"the page's one request, 20,000 items and {_DAYS} days, {_A_SECOND} a second"
 _PACKED = b"gzip"  # must be in each response; an error is too short to be compressed
 
 _SCRIPT = ROOT / "progress" / "query" / "page" / "query.js"
@@ -52,12 +53,8 @@ def measure_page(server: Server) -> Iterator[Line]:
                 ("cached", [_request(issuer, one, browser) for one in learners]),
             ):
                 request_batch.send(RequestBatch(port, requests, _PACKED))
-                what = (
-                    f"the page's one request, 20,000 items and {_DAYS} days, {_A_SECOND} a second"
-                )
-                yield machine_speed.compare_p95(
-                    f"{what}, {how}", _measure(port, requests), bar=_LIMIT
-                )
+                timed = _measure(port, requests)
+                yield machine_speed.compare_p95(f"{_WHAT}, {how}", timed, bar=_LIMIT)
     server.drop(store)
 
 

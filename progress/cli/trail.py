@@ -71,11 +71,9 @@ def events(
             position = log.find_newest(connection, position, kind, limit)
         pages = _read_pages(connection, user, kind, position)
         recorded: Iterable[StoredEvent] = _read_recorded(pages)
-        for event in deque(recorded, maxlen=limit) if limit else recorded:
-            _print(event)
+        _print(deque(recorded, maxlen=limit) if limit else recorded)
         while follow:
-            for event in _read_recorded(pages):
-                _print(event)
+            _print(_read_recorded(pages))
             time.sleep(_POLL_INTERVAL_S)
 
 
@@ -113,5 +111,6 @@ def _read_pages(
             version = page[-1].stream_version + 1
 
 
-def _print(event: StoredEvent) -> None:
-    typer.echo(msgspec.json.encode(event).decode())
+def _print(events: Iterable[StoredEvent]) -> None:
+    for event in events:
+        typer.echo(msgspec.json.encode(event).decode())

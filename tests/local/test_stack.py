@@ -145,12 +145,9 @@ def test_a_stack_starts_and_counts_events_and_leaves_no_process_behind(stack: St
     assert_failed(refused, "line 1: expected the content of the recorded event with this id")
     conflicting = stack.run("publish", "-", "--force", "--wait", "--json", text="\n".join(lines))
     assert conflicting.returncode == 1, conflicting.stdout + conflicting.stderr
-    assert json.loads(conflicting.stdout) == {
-        "published": 6,
-        "arrivals": {
-            "recorded": 0, "recorded_before": 3, "pending": 1, "dead_letters": 2, "missing": 0
-        },
-    }  # fmt: skip
+    assert json.loads(conflicting.stdout) == {"published": 6, "arrivals": {
+        "recorded": 0, "recorded_before": 3, "pending": 1, "dead_letters": 2, "missing": 0
+    }}  # fmt: skip
     assert "2 events became dead letters" in conflicting.stderr
 
     def has_counted() -> bool:
