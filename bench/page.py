@@ -61,7 +61,8 @@ def measure_page(server: Server) -> Iterator[Line]:
 def _measure(port: int, requests: list[bytes]) -> list[TimedRequest]:
     """Send the requests at a steady rate, again and again, and return their durations."""
     cycle = list(itertools.islice(itertools.cycle(requests), _A_SECOND * _SECONDS))
-    return request_batch.send(RequestBatch(port, cycle, _PACKED, a_second=_A_SECOND)).responses
+    batch = RequestBatch(port, cycle, _PACKED, a_second=_A_SECOND, times_loops=True)
+    return request_batch.send(batch).responses
 
 
 def _request(issuer: Issuer, learner: str, *headers: str) -> bytes:

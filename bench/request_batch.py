@@ -30,10 +30,14 @@ class RequestBatch(msgspec.Struct, frozen=True):
     expected: bytes = b'"data"'
     at_once: int = 32
     a_second: int | None = None
+    times_loops: bool = False  # before and after each request, to know the machine's speed
 
 
 class Durations(msgspec.Struct, frozen=True):
-    """The seconds of the whole batch, and each response's seconds since its request was due."""
+    """The seconds of the whole batch, and each response's seconds since its request was due.
+
+    The seconds of a response's loop are 0 if the batch times no loops.
+    """
 
     all: float
     responses: list[TimedRequest] = []
@@ -112,10 +116,10 @@ class _Sender:
         begin = time.perf_counter()
         for number, request in enumerate(self._waiting):
             due = begin + number / a_second
-            connection = self._take_free() or await self._connect()
             await asyncio.sleep(max(0.0, due - _LOOP_S - time.perf_counter()))
-            loop = machine_speed.time_loop()
+            loop = self._time_loop()
             await asyncio.sleep(max(0.0, due - time.perf_counter()))
+            connection = self._take_free() or await self._connect()
             connection.send(request, self._record_time(due, loop))
         await self._done
         return Durations(time.perf_counter() - begin, self._durations)
@@ -147,12 +151,15 @@ class _Sender:
     def _record_time(self, due: float, loop_before: float) -> Callable[[_Connection], None]:
         def on_response(connection: _Connection) -> None:
             seconds = time.perf_counter() - due
-            loop = max(loop_before, machine_speed.time_loop())
+            loop = max(loop_before, self._time_loop())
             self._durations.append(TimedRequest(seconds, loop))
             self._free.append(connection)
             self._count()
 
         return on_response
+
+    def _time_loop(self) -> float:
+        return machine_speed.time_loop() if self._batch.times_loops else 0.0
 
     def _count(self) -> None:
         self._open -= 1

@@ -68,9 +68,7 @@ def show(number: Number) -> None:
 
 
 @_letters.command()
-def count(
-    as_json: AsJsonLines = False,
-) -> None:
+def count(as_json: AsJsonLines = False) -> None:
     """Count the open dead letters by reason."""
     reasons = targets.run(dead_letters.count_by_reason)
     table = Table("letters", "kind", Column("reason", overflow="fold"), "first", "last", box=None)

@@ -139,9 +139,8 @@ def _find_warnings(line: Line) -> list[str]:
     """Return a text about each unknown name of a line."""
     warnings = []
     for name in dict.fromkeys(line.unknown_types):
-        nearest = envelope_lines.find_nearest_type(name)
-        hint = f" (did you mean {nearest}?)" if nearest else ""
-        warnings.append(f"unknown event type {name[:60]!r}{hint}; it is recorded, but not counted")
+        unknown = envelope_lines.describe_unknown_type(name)
+        warnings.append(f"{unknown}; it is recorded, but not counted")
     for name, nearest in line.misspelt.items():
         warnings.append(f"unknown field {name[:60]!r} (did you mean {nearest}?); it is not used")
     return warnings

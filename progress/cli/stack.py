@@ -85,9 +85,7 @@ def down() -> None:
     console.print("The local stack has stopped." if ran else "The local stack is not running.")
 
 
-def env(
-    as_json: AsJson = False,
-) -> None:
+def env(as_json: AsJson = False) -> None:
     """Print the addresses and process ids of the local stack."""
     state = local_stack.running(targets.data_folder())
     addresses = {name: state.addresses[name] for name in _PRINTED}

@@ -67,9 +67,7 @@ def contract_command(yes: confirmations.Yes = False) -> None:
     typer.echo(f"Kept: {read_model_schema.schema_name()}.")
 
 
-def batch_command(
-    as_json: AsJson = False,
-) -> None:
+def batch_command(as_json: AsJson = False) -> None:
     """Run the batch job now; if a scheduled run is in progress, first wait until it ends."""
     report = run_batch()
     if as_json:
@@ -98,9 +96,7 @@ def run_batch() -> batch.Report:
     return reports[-1]
 
 
-def status(
-    as_json: AsJson = False,
-) -> None:
+def status(as_json: AsJson = False) -> None:
     """Count events, dead letters and undelivered messages, and show the projections' lag."""
     connection = targets.connect()
     counts = _rows(connection, "event_store/status", "counts")[0]

@@ -79,8 +79,8 @@ def events(
 
 def _warn_of_unknown_type(kind: str | None) -> None:
     """Name the declared type that is similar to an undeclared type, which may be recorded too."""
-    if kind and kind not in CATALOGUE and (nearest := envelope_lines.find_nearest_type(kind)):
-        typer.echo(f"unknown event type {kind[:60]!r} (did you mean {nearest}?)", err=True)
+    if kind and kind not in CATALOGUE and envelope_lines.find_nearest_type(kind):
+        typer.echo(envelope_lines.describe_unknown_type(kind), err=True)
 
 
 def _read_recorded(pages: Iterator[list[StoredEvent] | None]) -> Iterator[StoredEvent]:

@@ -130,6 +130,13 @@ def _find_fault(entry: ParsedEvent | Rejection, now: datetime) -> str:
     return ""
 
 
+def describe_unknown_type(name: str) -> str:
+    """Return a text that names the unknown type, and the nearest declared type if there is one."""
+    nearest = find_nearest_type(name)
+    hint = f" (did you mean {nearest}?)" if nearest else ""
+    return f"unknown event type {name[:60]!r}{hint}"
+
+
 def find_nearest_type(name: str) -> str | None:
     """Return the declared event type whose name is most similar, or None if none is similar."""
     return next(iter(difflib.get_close_matches(name, events.CATALOGUE, n=1)), None)

@@ -53,12 +53,10 @@ def load(file: str, name: str, /, **constants: str) -> NumberedStatement:
     The parameters in `constants` are replaced by their values, so that a generic plan leaves out
     the branches for other values. The values must be identifiers, such as the members of an enum.
     """
-    text = blocks(file)[name]
     for parameter, value in constants.items():
         if not value.isidentifier():
             raise ValueError(f"expected an identifier as the value of {parameter} - found {value}")
-        text = re.sub(rf"(?<![:\w]):{parameter}\b", f"'{value}'", text)
-    return _number_parameters(text, f"{file} {name}")
+    return _number_parameters(blocks(file)[name], f"{file} {name}", constants)
 
 
 @functools.lru_cache(maxsize=1_000)
@@ -69,16 +67,18 @@ def load_columns(file: str, name: str, columns: str, select: str) -> NumberedSta
     """
     text = select.replace("{columns}", columns)
     text = text.replace("{query}", blocks(file)[name].rstrip(";"))
-    return _number_parameters(text, f"{file} {name}")
+    return _number_parameters(text, f"{file} {name}", {})
 
 
-def _number_parameters(text: str, name: str) -> NumberedStatement:
+def _number_parameters(text: str, name: str, constants: Mapping[str, str]) -> NumberedStatement:
     names: list[str] = []
 
-    def number(match: re.Match[str]) -> str:
+    def replace(match: re.Match[str]) -> str:
+        if match[1] in constants:
+            return f"'{constants[match[1]]}'"
         if match[1] not in names:
             names.append(match[1])
         return f"${names.index(match[1]) + 1}"
 
-    text = _PARAMETER.sub(number, text)
+    text = _PARAMETER.sub(replace, text)
     return NumberedStatement(text, tuple(names), name)
