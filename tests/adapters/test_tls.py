@@ -48,9 +48,9 @@ def memorystore(
     certificate = authority.certificate(tmp_path_factory.mktemp("tls"), named)
     with (
         cache_instances.own_valkey("--requirepass", PASSWORD) as own,
-        tls_certificates.terminated(own.port, certificate) as door,
+        tls_certificates.serve_tls(own.port, certificate) as port,
     ):
-        yield f"rediss://:{quote(PASSWORD)}@{HOST}:{door}/0"
+        yield f"rediss://:{quote(PASSWORD)}@{HOST}:{port}/0"
 
 
 def with_authority(url: str, authority: tls_certificates.Authority, *, named: bool) -> str:
@@ -61,19 +61,19 @@ def with_authority(url: str, authority: tls_certificates.Authority, *, named: bo
 
 def answers_the_query_function(url: str) -> bool:
     async def ping() -> bool:
-        line = async_client.Client(url, timeout_s=10)
+        client = async_client.Client(url, timeout_s=10)
         try:
-            return await line.run(("PING",)) == [b"PONG"]
+            return await client.run(("PING",)) == [b"PONG"]
         finally:
-            await line.close()
+            await client.close()
 
     return asyncio.run(ping())
 
 
 def answers_the_others(url: str) -> bool:
-    line = RedisSocket(parse_url(url), seconds=10)
-    with closing(line):
-        return line.run([("PING",)], seconds=10) == [b"PONG"] and line.is_open
+    connection = RedisSocket(parse_url(url), seconds=10)
+    with closing(connection):
+        return connection.run([("PING",)], seconds=10) == [b"PONG"] and connection.is_open
 
 
 @pytest.mark.parametrize("is_checked", [True, False])

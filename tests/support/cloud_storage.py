@@ -3,17 +3,17 @@
 import itertools
 import json
 import re
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import pytest
 
 from progress import settings
+from tests.support import http_servers
 
 _PAGE = 1  # Prefixes or objects per page of a listing.
 _OBJECTS = 3  # Objects per page of a listing of a tree.
@@ -205,15 +205,8 @@ def serve() -> Iterator[tuple[str, Bucket]]:
     """Serve a fake Cloud Storage for the block; yield its address and bucket."""
     bucket = Bucket()
     handler = type("Handler", (_Handler,), {"bucket": bucket})
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}", bucket
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    with http_servers.serve(handler) as address:
+        yield address, bucket
 
 
 @pytest.fixture

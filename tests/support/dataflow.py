@@ -2,17 +2,17 @@
 
 import json
 import re
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
 from progress import settings
+from tests.support import http_servers
 
 PROJECT, REGION = "p", "europe-west1"
 JOBS = f"/v1b3/projects/{PROJECT}/locations/{REGION}/jobs"
@@ -135,15 +135,8 @@ def serve() -> Iterator[tuple[str, Fake]]:
     """Serve a fake Dataflow for the block; yield its address and the fake."""
     fake = Fake()
     handler = type("Handler", (_Handler,), {"fake": fake})
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}", fake
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    with http_servers.serve(handler) as address:
+        yield address, fake
 
 
 @pytest.fixture

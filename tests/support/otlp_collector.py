@@ -3,10 +3,9 @@
 import contextlib
 import gzip
 import socket
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
@@ -16,6 +15,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.trace.v1.trace_pb2 import Span as SentSpan
 
 from progress.local import ports, readiness
+from tests.support import http_servers
 
 
 @dataclass(frozen=True)
@@ -133,17 +133,8 @@ def collect() -> Iterator[Collector]:
         def log_message(self, *_: Any) -> None:
             """Log nothing."""
 
-    server = ThreadingHTTPServer((ports.HOST, 0), Handler)
-    server.daemon_threads = True
-    receiver.url = f"http://{ports.HOST}:{server.server_port}"
-    serving = threading.Thread(target=server.serve_forever)
-    serving.start()
-    try:
+    with http_servers.serve(Handler) as receiver.url:
         yield receiver
-    finally:
-        server.shutdown()
-        serving.join()
-        server.server_close()
 
 
 @contextlib.contextmanager

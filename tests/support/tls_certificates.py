@@ -1,7 +1,6 @@
 """Certificates of a test authority, and a TLS proxy in front of a server without TLS."""
 
 import ipaddress
-import selectors
 import socket
 import ssl
 import threading
@@ -15,6 +14,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+
+from tests.support import forwarding
 
 _BEGIN = datetime(2020, 1, 1, tzinfo=UTC)
 _END = _BEGIN + timedelta(days=36_500)
@@ -34,9 +35,9 @@ class Authority:
 
     def __init__(self) -> None:
         self._key = ec.generate_private_key(ec.SECP256R1())
-        self._name = _named("An authority of its own")
+        self._name = _make_name("An authority of its own")
         self._certificate = (
-            _begun(self._name, self._name, self._key)
+            _prepare_certificate(self._name, self._name, self._key)
             .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
             .add_extension(
                 x509.SubjectKeyIdentifier.from_public_key(self._key.public_key()), critical=False
@@ -49,7 +50,7 @@ class Authority:
         """Create a certificate for a host name or address in the folder."""
         key = ec.generate_private_key(ec.SECP256R1())
         made = (
-            _begun(_named(name), self._name, key)
+            _prepare_certificate(_make_name(name), self._name, key)
             .add_extension(x509.SubjectAlternativeName([_alternative(name)]), critical=False)
             .add_extension(
                 x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()),
@@ -70,7 +71,7 @@ class Authority:
         return Certificate(self.pem, chain, key_file)
 
 
-def _named(name: str) -> x509.Name:
+def _make_name(name: str) -> x509.Name:
     return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
 
 
@@ -81,7 +82,7 @@ def _alternative(name: str) -> x509.GeneralName:
         return x509.DNSName(name)
 
 
-def _begun(
+def _prepare_certificate(
     name: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey
 ) -> x509.CertificateBuilder:
     return (
@@ -96,38 +97,23 @@ def _begun(
 
 
 @contextmanager
-def terminated(port: int, certificate: Certificate) -> Iterator[int]:
+def serve_tls(port: int, certificate: Certificate) -> Iterator[int]:
     """Serve TLS for the server at `port`, as a managed service does; yield the TLS port."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate.chain, certificate.key)
-    with socket.create_server(("127.0.0.1", 0)) as door:
-        threading.Thread(target=_serve, args=(door, port, context), daemon=True).start()
-        yield door.getsockname()[1]
-        door.shutdown(socket.SHUT_RDWR)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=_serve, args=(listener, port, context), daemon=True).start()
+        yield listener.getsockname()[1]
+        listener.shutdown(socket.SHUT_RDWR)
 
 
-def _serve(door: socket.socket, port: int, context: ssl.SSLContext) -> None:
+def _serve(listener: socket.socket, port: int, context: ssl.SSLContext) -> None:
     with suppress(OSError):
         while True:
-            wire, _ = door.accept()
-            threading.Thread(target=_carry, args=(wire, port, context), daemon=True).start()
+            connection, _ = listener.accept()
+            threading.Thread(target=_forward, args=(connection, port, context), daemon=True).start()
 
 
-def _carry(wire: socket.socket, port: int, context: ssl.SSLContext) -> None:
-    """Forward data in both directions until one side closes."""
-    with (
-        suppress(OSError),
-        context.wrap_socket(wire, server_side=True) as outer,
-        socket.create_connection(("127.0.0.1", port)) as inner,
-        selectors.DefaultSelector() as ready,
-    ):
-        ready.register(outer, selectors.EVENT_READ, (outer, inner))
-        ready.register(inner, selectors.EVENT_READ, (inner, outer))
-        while True:
-            for key, _ in ready.select():
-                source, target = key.data
-                # This is more than a TLS record, so that no data stays in the TLS buffer.
-                data = source.recv(65_536)
-                if not data:
-                    return
-                target.sendall(data)
+def _forward(connection: socket.socket, port: int, context: ssl.SSLContext) -> None:
+    with suppress(OSError), context.wrap_socket(connection, server_side=True) as client:
+        forwarding.forward(client, socket.create_connection(("127.0.0.1", port)))

@@ -7,12 +7,14 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 
 import jwt
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from jwt.algorithms import ECAlgorithm, RSAAlgorithm
+
+from tests.support import http_servers
 
 NAME = "https://issuer.test"
 AUDIENCE = "progress-test"
@@ -94,14 +96,9 @@ def serve() -> Iterator[Issuer]:
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002
             """Log nothing."""
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    issuer = Issuer(f"http://127.0.0.1:{server.server_address[1]}/jwks.json")
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    try:
-        yield issuer
-    finally:
-        issuer.may_answer.set()
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    with http_servers.serve(Handler) as address:
+        issuer = Issuer(f"{address}/jwks.json")
+        try:
+            yield issuer
+        finally:
+            issuer.may_answer.set()
