@@ -13,8 +13,10 @@ from progress.event_store.event_parser import ParsedEvent
 
 _POLL_INTERVAL_S = 0.2
 _STALL_TIMEOUT_S = 60.0
-_LOOKED_UP = 5_000  # events per statement; messages arrive approximately in order
-_COMPARED = 100  # events per statement; an event may have a megabyte
+# Events per statement. Messages arrive approximately in order, so polling looks up only the first
+# events that have not arrived. If none of these has arrived, it looks up the next ones.
+_LOOKED_UP = 5_000
+_COMPARED = 100  # events per statement; few, because one event may have a megabyte
 
 _T = TypeVar("_T")
 
@@ -30,9 +32,9 @@ class Before(msgspec.Struct, frozen=True):
 class Arrivals(msgspec.Struct, frozen=True):
     """The number of events by outcome.
 
-    `recorded_before` are the events that the log had already with the same content. `missing`
-    events had not arrived a minute after the last event that arrived. An event of an erased
-    learner stays missing, because ingest drops it.
+    `recorded_before` counts the events that the log had already, with the same content. `missing`
+    counts the events that had not arrived when a minute had passed without any arrival. An event
+    of an erased learner stays missing, because ingest drops it.
     """
 
     recorded: int
@@ -43,7 +45,7 @@ class Arrivals(msgspec.Struct, frozen=True):
 
 
 def read_before(connection: Connection, event_ids: Iterable[str]) -> Before:
-    """Return the state of these ids; read it before the events are published."""
+    """Return the state of these ids; call this before the events are published."""
     letter_id = connection.run(blocks("event_store/arrivals")["newest dead letter"])[0][0]
     outcomes: dict[str, str] = {}
     for part in _slice([*dict.fromkeys(event_ids)], _LOOKED_UP):
@@ -74,8 +76,8 @@ def await_arrivals(
 ) -> Arrivals:
     """Wait until all events have arrived, or until no event arrives for a minute.
 
-    An event whose id is in `conflicts` has arrived once it is a dead letter. `on_arrival` gets the
-    number of events that have arrived so far.
+    An event whose id is in `conflicts` counts as arrived when it has become a dead letter.
+    `on_arrival` gets the number of events that have arrived so far.
     """
     wanted = [*dict.fromkeys(event_ids)]
     refused = [*dict.fromkeys(conflicts)]
@@ -94,7 +96,7 @@ def _poll_outcomes(
     conflicts: list[str],
     on_arrival: Callable[[int], None],
 ) -> dict[str, str]:
-    """Return the events' outcomes once all have one, or once none arrives for a minute."""
+    """Poll until all events have arrived, or none arrives for a minute; return the outcomes."""
     outcomes: dict[str, str] = {}
     moved = time.monotonic()
     while left and time.monotonic() - moved <= _STALL_TIMEOUT_S:
@@ -105,6 +107,7 @@ def _poll_outcomes(
             moved = time.monotonic()
             on_arrival(len(outcomes))
         else:
+            left = left[_LOOKED_UP:] + left[:_LOOKED_UP]  # the first ids may never arrive
             time.sleep(_POLL_INTERVAL_S)
     return outcomes
 

@@ -18,7 +18,7 @@ _OLDEST_SCHEMA, _NEWEST_SCHEMA = 11, 18
 _SETTINGS_TABLE_SINCE = 14
 _DEFAULT_DAY_START = 4
 _FILTERED = 3  # the type of an answer in a filtered deck
-_LOWEST_FACTOR = 1_300  # below this, a factor is 0 or a difficulty of FSRS
+_LOWEST_FACTOR = 1_300  # a lower number is not an easiness, but 0 or FSRS's difficulty
 _DEFAULT_EASINESS = 2.5
 _LONGEST_WORD = 100  # characters
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -74,7 +74,10 @@ def read(file: Path) -> Collection:
 
 
 def strip_markup(field: str) -> str:
-    """Return the text of a note's field on one line, without HTML, sounds, clozes and readings."""
+    """Return the text of a note's field on one line, without HTML, sounds and readings.
+
+    Replace a cloze with its answer.
+    """
     text = _CLOZE.sub(r"\1", _HIDDEN.sub(" ", field))
     text = html.unescape(_TAG.sub(" ", text))
     return " ".join(_READING.sub("", text).replace("\0", " ").split())
@@ -84,9 +87,11 @@ def _check_version(connection: sqlite3.Connection) -> int:
     row = connection.execute(_sql("version")).fetchone()
     version = row[0] if row else None
     if not isinstance(version, int) or not _OLDEST_SCHEMA <= version <= _NEWEST_SCHEMA:
+        is_newer = isinstance(version, int) and version > _NEWEST_SCHEMA
+        advice = "with support for older versions" if is_newer else "2.1 or newer"
         raise ReviewLogError(
             f"expected a collection of schema {_OLDEST_SCHEMA} to {_NEWEST_SCHEMA}, found "
-            f"{version}: export it from Anki with support for older versions"
+            f"{version}: export it from Anki {advice}"
         )
     return version
 
@@ -110,7 +115,8 @@ def _convert_review(interval: int, factor: int, kind: int) -> Review | None:
     """Return the review that the answer led to; None if the answer did not change the schedule."""
     if kind == _FILTERED and factor == 0:
         return None
-    days = min(max(interval, 0), sm2.LONGEST_INTERVAL)  # negative: in seconds, less than a day
+    # Anki stores an interval of less than a day as a negative number of seconds.
+    days = min(max(interval, 0), sm2.LONGEST_INTERVAL)
     easiness = factor / 1_000 if factor >= _LOWEST_FACTOR else _DEFAULT_EASINESS
     return Review(days, min(easiness, sm2.HIGHEST_EASINESS))
 

@@ -10,17 +10,19 @@ from progress.event_store import events
 
 _ENVELOPE = ("event_id", "event_type", "occurred_at", "data", "metadata")
 _ANY_DATA = ("user_id", "type")  # may be in the data of every event
-_SIMILARITY = 0.8  # from 0 to 1; a misspelt name is at least so similar
+_SIMILARITY = 0.8  # least similarity, from 0 to 1, of a misspelt name to the declared name
 
 
 def find_misspelt(data: bytes) -> dict[str, str]:
     """Return the misspelt fields of an event or an array of events, with their declared names.
 
-    A field is misspelt if it is unknown and its object lacks a field with a similar name.
+    A field counts as misspelt if its name is not declared, and a declared field with a similar name
+    is missing from the same object.
     """
     try:
         body = msgspec.json.decode(data)
-    except (msgspec.DecodeError, RecursionError):  # ingest parses more than msgspec does
+    # Not JSON, not UTF-8, or JSON that only ingest can parse.
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return {}
     misspelt: dict[str, str] = {}
     for event in body if isinstance(body, list) else [body]:

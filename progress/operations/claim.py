@@ -28,9 +28,9 @@ _REPORT_INTERVAL_S = 1.0
 _MAX_ERROR_LENGTH = 2_000  # characters
 _FILE = "operations/executor"
 
-# The steps to run (False) or to undo (True) whose last attempt was ended by an outage. Such an
-# attempt does not count, but the database could not record this. So the next attempt is not counted
-# instead.
+# An attempt that an outage ended does not count. If the database could not record this, the next
+# attempt is not counted instead. This set names the steps with such an attempt: the operation, the
+# step, and whether the attempt was to undo the step.
 _uncounted: set[tuple[UUID, str, bool]] = set()
 
 
@@ -58,9 +58,9 @@ def translate(failure: Failure) -> ProgressError:
 
 
 class ClaimedOperation:
-    """An operation that this worker has claimed; its methods write to its record."""
+    """An operation that this worker has claimed; the methods write to its rows in the database."""
 
-    handover: Any = None  # What a step leaves for the later steps of the same worker.
+    handover: Any = None  # An object that a step passes to later steps in the same worker.
 
     def __init__(
         self, connection: Connection, operation_id: UUID, publisher: Publisher, row: list[Any]
@@ -70,11 +70,12 @@ class ClaimedOperation:
         self.begun, names = (set[str](some or []) for some in steps)
         # Older code, which lacks some of the steps, may have accepted the operation.
         self.steps = [step for step in PLANS[self.kind].steps if step.name in names]
-        # While the operation is compensated: the failure to record at the end of the compensation.
+        # The failure with which the operation ends once it is compensated; None without a failure.
         self.end = OperationEnded(state, error) if state else None
         self.resources = contextlib.ExitStack()  # open until this worker ends
         self.step, self.attempt = self.steps[0], 0
-        self._lock, self._expires_at, self._next_report_at = threading.Lock(), 0.0, 0.0
+        self._lock, self._timeout_s = threading.Lock(), 0.0
+        self._expires_at, self._next_report_at = 0.0, 0.0
         if PLANS[self.kind].restarts and len(self.outcomes) < len(self.steps) and not self.end:
             self.outcomes.clear()
             self._write("restart")
@@ -86,12 +87,12 @@ class ClaimedOperation:
         return [step for step in self.steps if step.name not in self.outcomes]
 
     def begin_step(self, step: Step) -> None:
-        """Begin an attempt at the step or, if the operation is compensated, at undoing it.
+        """Begin an attempt to run the step or, if the operation is compensated, to undo the step.
 
         Raise OperationEnded if no attempt is left, or if the operation is cancelled or expired.
         """
-        timeout_s = _COMPENSATION_TIMEOUT_S if self.end else step.timeout_s
-        self.step, self._expires_at = step, time.monotonic() + timeout_s
+        self._timeout_s = _COMPENSATION_TIMEOUT_S if self.end else step.timeout_s
+        self.step, self._expires_at = step, time.monotonic() + self._timeout_s
         key = (self.id, step.name, bool(self.end))
         state = "COMPENSATING" if self.end else "RUNNING"
         counts = self._record_step(state, count=int(key not in _uncounted))
@@ -104,7 +105,10 @@ class ClaimedOperation:
         self.begun.add(step.name)
 
     def complete_step(self, outcome: object) -> None:
-        """Record the outcome of the step or, if the operation is compensated, that it is undone."""
+        """Record that the step is complete, with its outcome.
+
+        If the operation is compensated, record that the step is undone.
+        """
         if self.end:
             self._record_step("PENDING")
         else:
@@ -132,7 +136,10 @@ class ClaimedOperation:
             self._set_state("COMPENSATING", end)
 
     def finish(self, end: OperationEnded | None) -> None:
-        """Record the failure `end` or, if it is None, the last step's outcome as the result."""
+        """End the operation with the failure `end`.
+
+        If `end` is None, the operation succeeds. Its result is the last step's outcome.
+        """
         outcome = None if end else self.outcomes[self.steps[-1].name]
         self._set_state(end.state if end else "SUCCEEDED", end, outcome)
 
@@ -155,7 +162,7 @@ class ClaimedOperation:
     def raise_if_expired(self) -> None:
         """Raise OperationEnded if the time of the attempt is over."""
         if not self.remaining_s():
-            text = f"{self.step.name}: not done within {self.step.timeout_s:.0f} s"
+            text = f"{self.step.name}: not done within {self._timeout_s:.0f} s"
             raise OperationEnded("TIMED_OUT", text)
 
     def remaining_s(self) -> float:
@@ -186,7 +193,10 @@ class ClaimedOperation:
     def _write(
         self, block: str, *, error: object = None, outcome: object = None, **values: object
     ) -> list[Any]:
-        """Run a block of the SQL file; publish the version in its row, return the other columns."""
+        """Run a block of the SQL file; return the columns of its row without the first.
+
+        The first column is the operation's new version. It is published, unless it is null.
+        """
         text = None if error is None else masking.mask_shapes(str(error))[:_MAX_ERROR_LENGTH]
         json = None if outcome is None else msgspec.json.encode(outcome).decode()
         values |= {"operation_id": self.id, "error": text, "outcome": json}

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -38,6 +39,23 @@ def test_a_conflict_is_found_if_and_only_if_ingest_reports_it(
     found = arrivals.find_conflicts(connection, [repeated])
     outcomes = append(connection, repeated)
     assert found == ({run} if outcomes.get("conflict") else set())
+
+
+def test_events_are_counted_while_earlier_events_are_missing(
+    connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ingest drops the events of an erased learner, so these never arrive."""
+    monkeypatch.setattr(arrivals, "_LOOKED_UP", 1)
+    started = parse(envelopes.session_started("run"), 0)
+    event_ids = [*(str(uuid.uuid4()) for _ in range(3)), started.event_id]
+    before = arrivals.read_before(connection, event_ids)
+    append(connection, started)
+
+    def stop(arrived: int) -> None:
+        raise KeyboardInterrupt(arrived)
+
+    with pytest.raises(KeyboardInterrupt, match="1"):
+        arrivals.await_arrivals(connection, event_ids, before, [], stop)
 
 
 def parse(event: Event, second: int) -> ParsedEvent:

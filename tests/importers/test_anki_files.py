@@ -151,6 +151,7 @@ def test_the_error_about_an_unreadable_file_says_what_to_do(tmp_path: Path) -> N
     whole = collection(tmp_path)
     package = anki_files.make_package(tmp_path / "a", {"collection.anki21b": whole}).read_bytes()
     newer = anki_files.make_collection(tmp_path / "newer", NOTES, [], schema=19).read_bytes()
+    older = anki_files.make_collection(tmp_path / "older", NOTES, [], schema=9).read_bytes()
     empty = anki_files.make_collection(tmp_path / "empty", NOTES, []).read_bytes()
     other = anki_files.make_package(tmp_path / "b", {"mimetype": b"epub"}).read_bytes()
     not_zstd = anki_files.make_package(tmp_path / "c", {"collection.anki21": whole[:100] + b"?"})
@@ -167,6 +168,7 @@ def test_the_error_about_an_unreadable_file_says_what_to_do(tmp_path: Path) -> N
         (text, "the collection is damaged: file is not a database"),
         (other, "this zip file has no collection"),
         (newer, "schema 11 to 18, found 19: export it from Anki with support for older"),
+        (older, "schema 11 to 18, found 9: export it from Anki 2.1 or newer"),
         (empty, "no answers: export it from Anki with its scheduling information"),
         (whole[: len(whole) // 2], "damaged"),
         (lzma, "this zip file uses another compression"),

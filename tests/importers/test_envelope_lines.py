@@ -131,3 +131,10 @@ def test_a_misspelt_field_is_named_with_the_declared_field_unless_that_is_given_
         assert field_names.find_misspelt(b"[%b, 1]" % event) == misspelt
     undeclared = json.dumps({"event_type": "Unheard", "data": {"time_zone": "UTC"}}).encode()
     assert field_names.find_misspelt(undeclared) == {}
+
+
+@pytest.mark.parametrize("data", [b"{", b'{"event_id": "\xff"}', b"[" * 100_000])
+def test_a_line_that_is_not_json_has_no_misspelt_fields_and_a_reason(data: bytes) -> None:
+    assert field_names.find_misspelt(data) == {}
+    [line] = envelope_lines.check([data], NOW)
+    assert line.reason
