@@ -9,7 +9,7 @@ ProgressError
 │   ├── PubSubUnavailable        Pub/Sub does not respond
 │   ├── StorageUnavailable       Cloud Storage does not respond
 │   ├── DataflowUnavailable      Dataflow does not respond, or its quota is exhausted
-│   ├── CopiesUnavailable        Redis does not respond, and holds copies that must be deleted
+│   ├── CopiesUnavailable        copies in Redis must be deleted, but Redis does not respond
 │   ├── IssuerUnavailable        the token issuer does not publish its keys
 │   ├── QueryUnavailable         the query function does not respond
 │   ├── InstanceUnavailable      this instance is full or stopping, or one of its tasks has crashed
@@ -17,8 +17,8 @@ ProgressError
 │   ├── AttemptFailed            an attempt at an operation failed; another attempt follows
 │   ├── ArchiveRunning           another run works on the archive; the caller waits until it ends
 │   ├── OperationClaimed         another worker is running the operation
-│   └── HistoryTooLong           too many events to fold; the caller asks for fewer
-├── ArchiveDamaged               a file of the archive is wrong; a run writes its range again
+│   └── HistoryTooLong           too many events to fold; instead, the caller asks for fewer
+├── ArchiveDamaged               a file of the archive is wrong; an archive run replaces the file
 ├── StatementFailed              PostgreSQL rejected a statement; a developer reads the log
 ├── RedisUnavailable             the caller continues without Redis
 ├── RequestRejected              the client of the query API corrects its request
@@ -86,11 +86,11 @@ class DataflowUnavailable(Unavailable):
 
 
 class CopiesUnavailable(Unavailable):
-    """Redis does not respond, although copies in it must be deleted; the caller should retry."""
+    """Copies in Redis must be deleted, but Redis does not respond; the caller should retry."""
 
 
 class IssuerUnavailable(Unavailable):
-    """This instance has no keys of the token issuer to check tokens; the client should retry."""
+    """This instance could not fetch the token issuer's public keys; the client should retry."""
 
 
 class QueryUnavailable(Unavailable):
@@ -106,7 +106,7 @@ class DeadlineExceeded(Unavailable):
 
 
 class AttemptFailed(Unavailable):
-    """An attempt at an operation failed; Pub/Sub delivers its command again."""
+    """An attempt at an operation failed; Pub/Sub delivers the operation's command again."""
 
 
 class ArchiveRunning(Unavailable):
@@ -114,7 +114,7 @@ class ArchiveRunning(Unavailable):
 
 
 class OperationClaimed(Unavailable):
-    """Another worker runs the operation; Pub/Sub delivers the command again until it has ended."""
+    """Another worker runs the operation; until it ends, Pub/Sub delivers the command again."""
 
 
 class HistoryTooLong(Unavailable):
@@ -122,7 +122,7 @@ class HistoryTooLong(Unavailable):
 
 
 class ArchiveDamaged(ProgressError):
-    """A file of the archive is missing, is damaged or differs from the log; a run replaces it."""
+    """An archive file is missing, is damaged or differs from the log; archive runs replace it."""
 
 
 class StatementFailed(ProgressError):
@@ -158,7 +158,7 @@ class QueryTooComplex(RequestRejected):
 
 
 class PersistedQueryNotFound(RequestRejected):
-    """No document is stored under the hash; the client sends the document with the hash once."""
+    """No document is stored under the hash; the client sends hash and document together, once."""
 
     code = "PERSISTED_QUERY_NOT_FOUND"
 
@@ -220,7 +220,7 @@ class EventRejected(ConsistencyError):
 class OperationEnded(ProgressError):
     """An operation ends without success, in this `state`; the message says why.
 
-    `cancelled_by` names what cancelled the operation, if anything did; no operator has to act then.
+    If something cancelled the operation, `cancelled_by` names it, and no operator has to act.
     """
 
     def __init__(self, state: str, reason: str, *, cancelled_by: str | None = None) -> None:
@@ -245,4 +245,4 @@ class RebuildRunning(ProjectionError):
 
 
 class RebuildEnded(ProjectionError):
-    """The rebuild that a task loads buckets for has ended or was started again."""
+    """A task loads buckets for a rebuild that has ended or was started again."""

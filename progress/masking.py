@@ -36,7 +36,7 @@ _NAMED = re.compile(
 # The row that a PostgreSQL error quotes; it holds text that learners typed.
 _ROW = re.compile(r"(row contains \()(?:.*\)\.|.*)", re.DOTALL | re.IGNORECASE)
 _RUN = re.compile(r"\S+")
-_MAX_ADDRESSES = 16  # at most this many addresses are searched for in all strings of an event
+_MAX_ADDRESSES = 16  # with more in an event, every string with an @ is masked completely
 _IDS = frozenset({"user_id", "session_id", "item_id", "group_id"})
 
 
@@ -75,7 +75,7 @@ def _mask_words(text: str, word: re.Pattern[str]) -> str:
 def _mask_word(match: re.Match[str]) -> str:
     word, at = match.groups()
     parts = word.split(_ESCAPED)
-    followed = len(parts) if at else len(parts) - 1  # parts before an @: local parts
+    followed = len(parts) if at else len(parts) - 1  # the number of local parts: parts before an @
     return _ESCAPED.join([*map(_cut, parts[:followed]), *parts[followed:]]) + at
 
 
@@ -138,7 +138,7 @@ def mask_emails(value: dict[str, Any]) -> dict[str, Any]:
 
 
 def _find_addresses(value: Any, *, within: bool) -> list[str]:
-    """Return the strings inside `email` fields; if `within`, `value` is inside one."""
+    """Return the strings inside `email` fields; `within` is true if `value` is in such a field."""
     match value:
         case dict():
             pairs = [(within or key == "email", field) for key, field in value.items()]

@@ -1,7 +1,8 @@
 """All settings, read from the environment variables that docs/settings.md lists.
 
-A misspelt setting prevents startup. A variable counts as misspelt if it is not a setting, but has a
-prefix that Progress's settings have, or differs by one letter from a setting that is not set.
+A misspelt setting prevents startup. A variable that is not a setting counts as misspelt in two
+cases: its name has a prefix of Progress's settings, or differs by one letter from a setting that is
+not set.
 """
 
 import functools
@@ -114,7 +115,7 @@ def read(environment: Mapping[str, str]) -> Settings:
 
 
 def _is_one_letter_away(one: str, other: str) -> bool:
-    """Return whether the names differ by one letter added, missing, replaced or swapped."""
+    """Return whether one letter is added, missing or replaced, or two neighbours are swapped."""
     if abs(len(one) - len(other)) > 1:
         return False
     pairs = enumerate(zip(one, other, strict=False))

@@ -1,5 +1,5 @@
-# The network between the functions and jobs, the database and Redis. Instances use direct VPC egress, which is free.
-# Traffic to the internet does not pass through the network, unless fixed_egress_address is set.
+# The network that connects the functions and jobs to the database and Redis. Instances use direct VPC egress, which is
+# free. Traffic to the internet does not pass through the network, unless fixed_egress_address is set.
 
 variable "fixed_egress_address" {
   # For a Neon database with an IP allow list. Cloud NAT and the address cost about $40 a month, plus traffic. A new
@@ -79,7 +79,7 @@ resource "google_service_networking_connection" "private_services" {
   network                 = google_compute_network.this.id
   service                 = "servicenetworking.googleapis.com"
   reserved_peering_ranges = [google_compute_global_address.private_services[0].name]
-  deletion_policy         = "ABANDON" # the peering remains in use for days after an instance is deleted
+  deletion_policy         = "ABANDON" # the API refuses to delete the peering for days after an instance is deleted
 
   depends_on = [google_project_service.api]
 }

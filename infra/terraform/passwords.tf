@@ -42,8 +42,9 @@ ephemeral "random_password" "database" {
 }
 
 locals {
-  # Terraform writes a write-only value when its version changes. A login and the secrets with its password must change
-  # together, even if only the address changes, so they share one version.
+  # Terraform writes a write-only value when its version changes, and each run generates new passwords. When the address
+  # changes, the secrets get a new password with the new address, so the login must get this password too. A login and
+  # the secrets with its password therefore share one version.
   password_versions = merge(
     {
       for name in ["neon"] : name =>

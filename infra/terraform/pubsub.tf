@@ -26,8 +26,8 @@ variable "publishers" {
 }
 
 variable "foreign_topics" {
-  # The project that owns a topic grants its publishers their role. The account that applies needs
-  # roles/pubsub.subscriber on each topic.
+  # The project that owns a foreign topic grants the topic's publishers the role to publish. The account that runs
+  # `terraform apply` needs roles/pubsub.subscriber on each foreign topic.
   description = "The source topics that exist in other projects: for each topic's name, projects/PROJECT/topics/NAME."
   type        = map(string)
   default     = {}
@@ -117,6 +117,7 @@ module "topic" {
   depends_on = [google_project_service.api]
 }
 
+# The subscription of a foreign topic keeps acknowledged messages itself, because the other project's topic may not.
 resource "google_pubsub_subscription" "push" {
   for_each = local.push_subscriptions
 
@@ -124,7 +125,7 @@ resource "google_pubsub_subscription" "push" {
   topic                      = local.topics[each.value.topic]
   ack_deadline_seconds       = each.value.seconds
   message_retention_duration = local.week
-  retain_acked_messages      = contains(keys(var.foreign_topics), each.value.topic) # a foreign topic may retain none
+  retain_acked_messages      = contains(keys(var.foreign_topics), each.value.topic)
 
   push_config {
     push_endpoint = module.function[each.value.function].uri

@@ -50,9 +50,9 @@ resource "google_secret_manager_secret_version" "this" {
   deletion_policy = "ABANDON"
 }
 
-# Access is granted before the secrets have versions. Cloud Run rejects a revision whose account cannot read its
-# secrets, and the grant takes effect while a database is created or an image is built. Services and jobs with secrets
-# depend on both the grant and the version.
+# Cloud Run rejects a revision whose account cannot read the revision's secrets, and a grant takes effect only after a
+# while. Access is therefore granted before the secrets have versions: the grant takes effect while a database is
+# created or an image is built. Services and jobs with secrets depend on both the grant and the version.
 resource "google_secret_manager_secret_iam_member" "accessor" {
   for_each = merge([
     for name, readers in local.secret_readers : {

@@ -24,7 +24,8 @@ provider "google" {
   project = var.project_id
   region  = var.region
 
-  # For an operator's own sign-in: some APIs, such as budgets, require the project that the call is billed to.
+  # If an operator runs Terraform with their own sign-in, some APIs, such as budgets, accept only calls that name the
+  # project to bill.
   user_project_override = true
   billing_project       = var.project_id
 

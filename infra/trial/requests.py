@@ -2,9 +2,9 @@
 
     requests.py --project P --region R --address URL
 
-If the query function rejects an unauthenticated request, the function reaches its database and
-verifies tokens. After the event is published, the release job runs `progress check`, which compares
-the log with the read models.
+The response of `/ready` shows that the query function reaches its database. The rejection of an
+unauthenticated query shows that the function verifies tokens. After the event is published, the
+release job runs `progress check`, which compares the log with the read models.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""The batch job, which Cloud Run starts every five minutes with one process for each task."""
+"""The batch job: Cloud Scheduler starts it every 5 to 30 minutes, with one process per task."""
 
 import sys
 

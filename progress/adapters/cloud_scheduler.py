@@ -29,7 +29,7 @@ class Schedule(msgspec.Struct, frozen=True):
 
 
 class Scheduler:
-    """The schedules of a region; a ProgressError says what to do if Google rejects a call."""
+    """The schedules of a region; if Google rejects a call, a ProgressError says what to do."""
 
     def __init__(self, project: str, region: str) -> None:
         self._parent = f"projects/{project}/locations/{region}"

@@ -45,8 +45,8 @@ class Dataflow:
         """Start a job of the Flex Template at a `gs://` path; return the job's ID.
 
         Active jobs have unique names. If an active job has this name, return its ID, because an
-        earlier attempt has started the job, and the response was lost. Raise ProgressError with
-        what to do if Dataflow rejects the job.
+        earlier attempt started this job but did not get the response. If Dataflow rejects the
+        job, raise a ProgressError that says what to do.
         """
         parameter = {"jobName": name, "containerSpecGcsPath": template, "parameters": parameters}
         response = self._request(

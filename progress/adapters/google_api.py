@@ -22,7 +22,7 @@ _OUTAGES = (
 
 
 class GoogleApi:
-    """An API or a resource of it, which error messages call `name`.
+    """An API or one of its resources; error messages call it `name`.
 
     If the API does not respond, or responds with server errors, requests raise `unavailable`.
     Without a scope, requests are sent without credentials, as emulators expect.
@@ -41,7 +41,7 @@ class GoogleApi:
         allowed: Collection[int] = (),
         **more: Any,
     ) -> requests.Response:
-        """Return a response whose status is a success or `allowed`; retry transient failures.
+        """Return a response whose status is a success or in `allowed`; retry transient failures.
 
         Raise `unavailable` after the last failed attempt, and ProgressError for other statuses.
         """

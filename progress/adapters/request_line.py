@@ -1,6 +1,7 @@
-"""Limit the length of a request line under gunicorn, which rejects a longer line with 414.
+"""Limit the length of a request line; gunicorn rejects a longer line with 414.
 
-The framework starts gunicorn without a limit, and without gunicorn's own configuration.
+The Functions Framework starts gunicorn without a limit. Gunicorn's own configuration is not read,
+so only code can set the limit.
 """
 
 import functools

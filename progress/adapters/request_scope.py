@@ -13,11 +13,12 @@ from typing import Any
 from progress.adapters.telemetry import tracing
 from progress.errors import DeadlineExceeded
 
-TIMEOUT_S = 10.0  # limits a request from its arrival, and a statement outside of a request
+# The time limit of a request, counted from its arrival; outside of a request, of a statement.
+TIMEOUT_S = 10.0
 
 
 class RequestScope:
-    """A deadline on the monotonic clock, and the as-of folds by learner and times."""
+    """A request's deadline on the monotonic clock, and its as-of folds by learner."""
 
     __slots__ = ("deadline", "folds")
 
@@ -38,7 +39,7 @@ _current: ContextVar[RequestScope | None] = ContextVar("_current", default=None)
 
 @contextlib.contextmanager
 def begin(seconds: float) -> Iterator[RequestScope]:
-    """Run the block as a request with a deadline in `seconds`."""
+    """Run the block as a request whose deadline is `seconds` from now."""
     scope = RequestScope(seconds)
     token = _current.set(scope)
     try:

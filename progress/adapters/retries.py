@@ -14,7 +14,8 @@ ATTEMPTS = 5
 TRANSIENT = frozenset({408, 429, *range(500, 600)})  # HTTP statuses
 
 _FIRST_PAUSE_S, _MAX_PAUSE_S = 0.5, 4.0  # Each pause is twice as long as the one before.
-_JITTER = 0.25  # Random, so that after an outage not all clients retry at the same time.
+# Pauses vary randomly by this share, so that clients do not retry all at once after an outage.
+_JITTER = 0.25
 _MAX_RETRY_AFTER_S = 60
 _PARSER = Retry(retry_after_max=_MAX_RETRY_AFTER_S)
 
@@ -32,7 +33,10 @@ def pause(attempt: int, response: requests.Response | None) -> None:
 
 
 def _retry_after(response: requests.Response) -> float:
-    """Return the seconds until the time in Retry-After, a number or a date; 0 if there is none."""
+    """Return the seconds that Retry-After demands; 0 if the header is missing or invalid.
+
+    The header has a number of seconds or a date.
+    """
     try:
         return _PARSER.parse_retry_after(response.headers.get("Retry-After", "0"))
     except InvalidHeader:

@@ -1,7 +1,8 @@
 """Start-up on Cloud Run, where a new instance has no private network for a minute or more.
 
-Until the process is `TIMEOUT_S` old, a job without a network retries its connection, and a function
-fails its start-up probe. After this time, the job fails, and the function's probe passes anyway.
+Until the process is `TIMEOUT_S` seconds old, a job without a network retries its connection, and a
+function without a network fails its start-up probe. After this time, the job fails, and the
+function's probe passes anyway.
 """
 
 import socket
@@ -36,7 +37,7 @@ def is_over() -> bool:
 
 
 def connect(target: Settings | str, *, name: str) -> "Connection":
-    """Connect to PostgreSQL. While a Cloud Run job starts up, it retries.
+    """Connect to PostgreSQL; retry while a Cloud Run job starts up.
 
     Raise DatabaseUnavailable immediately if the server itself rejects the connection, because then
     the network works.
@@ -73,7 +74,7 @@ def _log_retry(state: "tenacity.RetryCallState") -> None:
 
 
 class Probe:
-    """A start-up probe that passes once every address accepts a TCP connection, or at the timeout.
+    """A start-up probe: all addresses have accepted a TCP connection, or the timeout has passed.
 
     Only one thread connects at a time, for a second at most. After the probe has passed, no thread
     connects. A stranger who calls the probe therefore cannot exhaust threads or sockets.

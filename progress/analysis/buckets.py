@@ -1,7 +1,7 @@
 """The archive's buckets, folded in DuckDB, one group of buckets after another.
 
-All events of a learner are in one bucket. Each group is therefore folded independently, numbers of
-learners of different groups can be added up, and memory does not grow with the archive.
+All events of a learner are in one bucket. Each group is therefore folded independently, and the
+groups' counts of learners can be added up. Memory does not grow with the archive.
 """
 
 import contextlib
@@ -29,7 +29,7 @@ StoredFile = tuple[RangeManifest, File]
 
 
 class Duck:
-    """A DuckDB with the constants that the whole folds read."""
+    """A DuckDB connection, with the constant tables that the folds of `whole` read."""
 
     def __init__(self, connection: "DuckDBPyConnection") -> None:
         self._connection = connection
@@ -40,7 +40,7 @@ class Duck:
         self.run(blocks(_SHARED)["set aside"])
 
     def read_until(self, last_day: date) -> None:
-        """From now on, skip the answers, reviews and sessions after this day."""
+        """From now on, skip the answers, reviews and sessions that are clearly after this day."""
         self.run(blocks(_SHARED)["read until"], last_day=last_day)
 
     def fold_catalogue(self, paths: Sequence[Path]) -> None:
@@ -66,8 +66,9 @@ class Duck:
         """Let the view `typed_events` read the files, and create the folds for the block."""
         self.run(blocks(_SHARED)["read files"], files=[str(path) for path in paths])
         self.run(blocks(_SHARED)["log"])
-        if not self._has_events:  # Not earlier, because DuckDB rejects a view without files.
-            # A value of an event that was set aside counts as missing if it cannot be cast.
+        if not self._has_events:  # DuckDB cannot create the view before it has files.
+            # The projections set aside events on which a fold failed, but the archive has them. A
+            # value of such an event becomes null if the value cannot be cast.
             self.run(self._sources["typed_events"].replace("CAST(", "TRY_CAST("))
             self._has_events = True
         for name in folds:

@@ -1,4 +1,4 @@
-"""The report on cohorts: how many learners still study in the weeks after their first."""
+"""The report on cohorts: how many learners still study in the weeks after their first week."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -10,16 +10,17 @@ from progress.analysis.report import RULE, Figure, Report, Table, day, percent, 
 
 _MOST_COHORTS = 26  # the chart shows only the newest cohorts
 _MOST_WEEKS = 20
-_NAMED_WEEK = 4  # the week in the report's title, or an earlier week if no cohort is that old
+_NAMED_WEEK = 4  # the title names this week, or the last earlier week with a share
 _METHOD = (
-    "A cohort is the learners whose first study day is in a week. A study day is a local day with "
-    "a completed session; weeks begin on Monday. A learner is active in a week with a study day. "
-    "In each week, the row “All” is about the cohorts whose share is shown. The newest week of the "
-    "archive is left out, because it may be incomplete."
+    "A cohort is the learners whose first study day is in the same week. A study day is a local "
+    "day with a completed session; weeks begin on Monday. A learner is active in each week in "
+    "which the learner has a study day. In the row “All”, the share for a week counts only the "
+    "cohorts whose share for this week is shown. The newest week of the archive is left out, "
+    "because it may be incomplete."
 )
 _RULE = (
-    f"{RULE} Each share is about all learners of its cohort. A share is hidden if it would "
-    "disclose a smaller number of active or of inactive learners."
+    f"{RULE} A share is hidden if it would disclose a number of active or inactive learners that "
+    "is below this limit. Each share is about all learners of its cohort."
 )
 _WIDTH = 860
 _LEFT, _HEAD, _ROW = 172, 46, 28

@@ -1,4 +1,4 @@
-"""The report on items: which of them learners forget most, and the recall of levels and domains."""
+"""The report on items: the items that learners forget most, and the recall by level and domain."""
 
 import math
 from collections.abc import Sequence
@@ -20,14 +20,14 @@ _CHARTED = 15
 _LISTED = 50
 _DOMAINS = {"R": "Reading", "W": "Writing", "L": "Listening", "S": "Speaking"}
 _METHOD = (
-    f"{TEST} All numbers of an item are of the learners with such a test. Levels and domains are "
-    "those of the item's latest description; their numbers are the sums of the shown items, but "
-    "their learners are those of the item with the most. An item with several domains counts in "
-    "each of them."
+    f"{TEST} The numbers of an item count only learners who had a test of the item. Levels and "
+    "domains come from the item's latest description. Their numbers are sums over the shown items, "
+    "except the number of learners, which is the largest such number among these items. An item "
+    "with several domains counts in each of them."
 )
 _LETTERS = 26  # letters of a headword in the chart, at most
 _WIDTH = 860
-_LEFT, _RIGHT = 232, 614  # of the axis
+_LEFT, _RIGHT = 232, 614  # the ends of the axis
 _ROW = 26
 _HEAD, _FOOT = 24, 30
 

@@ -25,7 +25,7 @@ _DATED = (
 
 
 class Retention(msgspec.Struct, frozen=True):
-    """The tests of the items of one maturity in one week; docs/analysis.md defines tests.
+    """The tests of one week and one maturity; docs/analysis.md defines tests and maturities.
 
     `week` is the week's Monday. `retention_rate` is the share of tests that were recalled, from 0
     to 1.
@@ -43,9 +43,8 @@ class Item(msgspec.Struct, frozen=True):
     """The counts of tests and answers of an item, or of all reported items of a level or domain.
 
     `learners` is the number of learners who had a test of the item; the other numbers count only
-    these learners. If `kind` is "level" or "domain", `learners` is that of the item with the most
-    learners, and `headword`, `level` and `domains` are None. `domains` has letters, such as "RW",
-    or is UNKNOWN.
+    these learners. For a level or domain, `learners` is the largest such number among its items;
+    `headword`, `level` and `domains` are None. `domains` has letters, such as "RW", or is UNKNOWN.
     """
 
     kind: Literal["item", "level", "domain"]
@@ -65,7 +64,8 @@ class Cohort(msgspec.Struct, frozen=True):
     """A week of a cohort; `cohort` is the Monday of the week in which its learners first studied.
 
     `week` is 0 for the cohort's first week. `active` is the number of the cohort's `learners` who
-    have a study day in the week; None if it is less than 20, or if 1 to 19 learners have none.
+    have a study day in the week. It is None if fewer than 20 learners are active, or if 1 to 19
+    learners are inactive.
     """
 
     cohort: date
@@ -100,7 +100,7 @@ COHORTS = Question("cohorts", Cohort, (*_DATED, "completions"), reads_later_days
 def ask(storage: Storage, question: Question, days: Days, on_progress: ReportProgress) -> list[Any]:
     """Return the question's rows; raise ProgressError if there is no archive, or it is damaged.
 
-    `days` limits the days of the tests, or the learners' first study days for COHORTS.
+    `days` limits the days of tests and answers; for COHORTS, the learners' first study days.
     """
     published = catalog.require(storage)
     try:
@@ -130,7 +130,7 @@ def _ask(
         duck.read_until(date.max if question.reads_later_days else days.last)
         duck.run(sql["create"])
         if question.reads_catalogue:
-            # If no file holds the catalogue, a learner's file gives the empty relations.
+            # If no file has the catalogue, learners' files create its relations without rows.
             with buckets.fetched(storage, others or groups[0], folder) as paths:
                 duck.fold_catalogue(paths)
         for done, group in enumerate(groups):

@@ -1,4 +1,4 @@
-"""A report: the answer to a question, as a finding, and charts with tables of their numbers."""
+"""A report: a finding that answers a question, and charts with tables of their numbers."""
 
 from collections.abc import Sequence
 from datetime import date
@@ -13,8 +13,8 @@ RULE = (
 )
 
 TEST = (
-    "A test is the first answer to an item on a later day than its latest review, whose interval "
-    "was at least one day."
+    "A test is the first answer to an item after a review. The answer must be on a later day than "
+    "the review, and the review's interval must be at least one day."
 )
 
 
@@ -28,7 +28,7 @@ class Table(NamedTuple):
 
 
 class Figure(NamedTuple):
-    """A chart, with its title, the table of its numbers, and how to read the chart."""
+    """A chart, with its title, the table of its numbers, and a hint for its readers."""
 
     title: str
     chart: Element
@@ -62,7 +62,7 @@ def span(first: date, last: date) -> str:
 
 
 def describe_days(days: Days) -> str:
-    """Return the range of days as text; it may have no first or no last day."""
+    """Return the range of days as text; the range may be open at either end."""
     if days.first == date.min:
         return "The whole archive" if days.last == date.max else f"Until {day(days.last)}"
     if days.last == date.max:

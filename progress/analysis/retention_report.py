@@ -1,4 +1,4 @@
-"""The report on retention: recalled tests by week, a line for each maturity."""
+"""The report on retention: the share of recalled tests by week, with a line for each maturity."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -12,17 +12,18 @@ from progress.analysis.report import RULE, TEST, Figure, Report, Table, day, per
 _NAMES = {"MATURE": "mature", "YOUNG": "young"}
 _MEANINGS = {"MATURE": "interval of 21 days or more", "YOUNG": "interval of 1–20 days"}
 _METHOD = (
-    f"{TEST} Items whose interval was 21 days or more are mature, the others young. Days are local "
-    "days of the learner; weeks begin on Monday."
+    f"{TEST} If this interval is 21 days or more, the item is mature, otherwise young. Days are "
+    "local days of the learner; weeks begin on Monday."
 )
 _TITLE = (
-    "The title compares the first four weeks with the last four, if they differ by 5 points or "
-    "more and by two standard errors. If they do not, it names the shares of all tests."
+    "If the shares of the first four weeks and of the last four weeks differ by at least 5 points "
+    "and by at least two standard errors, the title compares them. Otherwise, the title gives the "
+    "shares of all weeks together."
 )
-_HINT = "A line ends with its last week, and has a gap at each week with fewer than 20 learners."
+_HINT = "A label shows its line's last share. Weeks with fewer than 20 learners are gaps in a line."
 _COMPARED_WEEKS = 4  # the first 4 weeks are compared with the last 4
 _LEFT, _RIGHT, _WIDTH = 48, 690, 860
-_MARGIN = 24  # between the ends of the axis and the first and last week: half a bar, and a gap
+_MARGIN = 24  # from an end of the axis to the nearest week's centre: half a bar, and a gap
 _TOP, _BOTTOM = 14, 274
 _VOLUME_TOP, _VOLUME_BOTTOM, _HEIGHT = 314, 364, 392
 _WEEK = timedelta(days=7)
@@ -43,7 +44,7 @@ def build(rows: Sequence[Retention], days: Days) -> Report:
 
 
 def _finding(rows: Sequence[Retention]) -> str:
-    """Say which maturity's recall has changed most, or the recall of each maturity."""
+    """Say which maturity's recall has changed most; if none has, name the recall of each."""
     changes = [change for name in _NAMES if (change := _change(_of(rows, name)))]
     if changes:
         name, before, after = max(changes, key=lambda change: abs(change[2] - change[1]))
@@ -64,7 +65,10 @@ def _finding(rows: Sequence[Retention]) -> str:
 
 
 def _months(first: date, last: date, named: date, form: str) -> str:
-    """Return the month of the named week, or both months if weeks between the two are missing."""
+    """Return the month of the week `named`.
+
+    If weeks between `first` and `last` are missing, return the months of these two weeks.
+    """
     if last - first < _COMPARED_WEEKS * _WEEK:
         return f"{named:{form}}"
     return f"{first:{form}}–{last:{form}}"

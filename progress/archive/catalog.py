@@ -2,8 +2,7 @@
 
 The archive's manifest names each range's manifest by its hash. A range's new manifest is first
 written to a temporary path. The new manifest replaces the old one only after the archive's manifest
-names the new hash. Even after an interruption, every manifest that the archive's manifest names
-exists.
+names the new hash. Every named manifest therefore exists, even after an interruption.
 """
 
 from collections.abc import Iterable
@@ -40,7 +39,7 @@ def require(storage: Storage) -> Published:
 
 
 def publish(storage: Storage, new: Manifest, over: Published | None) -> Published:
-    """Replace the archive's manifest, then the manifests of the ranges that have new ones.
+    """Replace the archive's manifest, then the manifests of the changed ranges.
 
     Return the archive's new manifest. Raise ProgressError if another writer has changed the
     archive's manifest since `over` was read.
@@ -52,7 +51,7 @@ def publish(storage: Storage, new: Manifest, over: Published | None) -> Publishe
 
 
 def settle(storage: Storage, published: Manifest) -> None:
-    """Replace the old manifest of each range that has a new one."""
+    """Move the new manifests of changed ranges from their temporary paths to the final paths."""
     for entry in published.ranges:
         pending = _pending_path(entry)
         if storage.has(pending):
@@ -80,8 +79,7 @@ def read_ranges(storage: Storage, published: Manifest) -> list[RangeManifest]:
 def put_range(storage: Storage, contents: RangeManifest) -> RangeEntry:
     """Write the manifest of a range; return the range's entry for the archive's manifest.
 
-    If the archive's manifest names another manifest of this range, the other manifest is kept until
-    `publish`.
+    A published manifest of the same range remains until `publish` replaces it.
     """
     data = manifest.encode(contents)
     entry = RangeEntry(contents.first, contents.last, manifest.digest(data))

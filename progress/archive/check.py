@@ -63,7 +63,7 @@ def run_deep(connection: Connection, storage: Storage, on_progress: Progress) ->
 
 
 def find_missing(contents: RangeManifest, sizes: dict[str, int]) -> list[Finding]:
-    """Return a finding for each file of a range that is missing or has another size."""
+    """Return a finding for each of the range's files that is missing or has the wrong size."""
     findings = []
     for file in contents.files:
         path = catalog.file_path(contents, file.name)
@@ -106,7 +106,7 @@ def _check_content(
     lost: set[str],
     buckets: int,
 ) -> Iterator[Finding]:
-    """Yield the defects of the files of a range, without the files that are lost."""
+    """Yield the defects of a range's files; skip the files in `lost`."""
     differing = ranges.differing_buckets(connection, contents, buckets)
     erased: list[int] | None = None
     with files.open_workspace() as workspace:
@@ -126,14 +126,16 @@ def _check_content(
         if bucket not in archived:
             path = f"{manifest.folder(contents.first, contents.last)}/{manifest.NAME}"
             name = "others" if bucket is None else str(bucket)
-            yield Finding(path, f"names no file of bucket {name}, but the log has its events")
+            yield Finding(
+                path, f"names no file of bucket {name}, but the log has events of this bucket"
+            )
 
 
 def _check_file(storage: Storage, workspace: Workspace, path: str, file: File) -> str | None:
     """Copy the file into the workspace; return what is wrong with it."""
     local = workspace.folder / "checked.parquet"
     if files.download(storage, path, local) != file.sha256:
-        return "was changed: its hash is not that of the manifest"
+        return "was changed: its hash is not the hash in the manifest"
     found = workspace.measure([local])[local]
     if (found.sums, found.first, found.last) != (
         Sums(file.rows, *file.sums),

@@ -1,9 +1,9 @@
 """The erasure of a learner from the archive: the step `files` of ERASE_USER.
 
-Each file that holds the learner's stream is written again without it. A file of the streams without
-a learner is written again without the events that were emptied because they name a session of the
-learner. Until all new files are written, the archive's manifest names the old ones. After an
-interruption, the next run can therefore start over.
+Each file that holds the learner's stream is written again without this stream. Streams that belong
+to no learner can have events that name a session of the learner. An earlier step has emptied these
+events; their files are written again without them. Until all new files are written, the archive's
+manifest names the old ones. After an interruption, the next run can therefore start over.
 """
 
 from bisect import bisect_left, bisect_right
@@ -57,7 +57,7 @@ def remove_stream(
 
     Raise ArchiveRunning if another run holds the archive's lock, and ProgressError if a file is
     damaged. Before the call, the stream's events must be emptied, and new events of the stream
-    forbidden. Files that no manifest names are removed too, and so are their former generations.
+    forbidden. All generations of files that no manifest names are removed, too.
     """
     with log_rows.hold_lock(connection):
         current = catalog.read(storage)
@@ -89,8 +89,8 @@ def _rewrite(
             entries.append(catalog.put_range(storage, rewritten))
             removed_files += len([file for file in contents.files if file not in rewritten.files])
             removed_rows += contents.events - rewritten.events
-    # Publish even if no range has changed: the manifest names ids of events, and an emptied event
-    # has a new id.
+    # Publish even if no range has changed: the manifest contains ids of events, and the erasure has
+    # given new ids to the emptied events.
     publishing.publish(connection, storage, current, entries, current.manifest.buckets)
     return Removal(removed_files, removed_rows)
 
@@ -98,7 +98,7 @@ def _rewrite(
 def _rewrite_range(
     connection: Connection, storage: Storage, contents: RangeManifest, target: _Target
 ) -> RangeManifest | None:
-    """Write the files of the range without the target's rows; None if no file has such rows."""
+    """Write the range's files again without the target's rows; return None if there are none."""
     kept, new, positions = list[File](), list[File](), list[int]()
     for file in contents.files:
         selection = target.select(contents, file)
@@ -136,7 +136,7 @@ class _Rewritten(NamedTuple):
 def _rewrite_file(
     storage: Storage, contents: RangeManifest, old: File, selection: Selection
 ) -> _Rewritten | None:
-    """Write a file without the selected rows; None if no row is selected."""
+    """Write a file again without the selected rows; return None if no row is selected."""
     with files.open_workspace() as workspace:
         local = workspace.folder / "old.parquet"
         catalog.fetch(storage, contents, old, local)

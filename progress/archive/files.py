@@ -1,7 +1,7 @@
 """The Parquet files of the archive, written and read by DuckDB on this machine.
 
-DuckDB is imported at first use, because the functions start without it. DuckDB never downloads an
-extension, because the extensions that it needs are built in.
+The functions import this module when they start, but do not import DuckDB until its first use.
+DuckDB never downloads an extension, because the extensions that it needs are built in.
 """
 
 import contextlib
@@ -31,7 +31,7 @@ _PREFIX = "progress-parquet-"  # The names of temporary folders begin with this.
 
 
 class Sums(NamedTuple):
-    """The number of rows and their sums, which do not depend on the order of the rows."""
+    """The number of rows and two sums of their hashes; the order of the rows does not matter."""
 
     rows: int = 0
     s1: int = 0

@@ -12,8 +12,8 @@ _MAX_AGE = timedelta(days=1)  # longer than an operation may take to publish its
 def remove_old(storage: Storage, published: Manifest) -> int:
     """Remove files that no manifest names and that are over a day old; return their number.
 
-    The caller holds the archive's lock. No rebuild from the archive can therefore be running, and
-    any file of a rebuild was left by a killed rebuild.
+    The caller holds the archive's lock, which a rebuild from the archive also holds while it runs.
+    Every file of a rebuild was therefore left by a killed rebuild.
     """
     oldest = datetime.now(UTC) - _MAX_AGE
     named = catalog.list_named(storage, published)
@@ -29,7 +29,7 @@ def remove_old(storage: Storage, published: Manifest) -> int:
 
 
 def remove_all(storage: Storage, published: Manifest | None) -> int:
-    """Remove every file that no manifest names, with former generations; return their number.
+    """Remove all generations of every file that no manifest names; return the number of files.
 
     The caller holds the archive's lock. An operation that has written files but not yet published
     them will find them missing, and writes them again.

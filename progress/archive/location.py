@@ -1,4 +1,4 @@
-"""Where the archive is stored: a bucket, or a folder in the data directory."""
+"""The location of the archive: a bucket, or a folder in the data directory."""
 
 from progress.adapters.storage import storage
 from progress.adapters.storage.storage import Storage

@@ -16,7 +16,7 @@ from progress.projections import schema
 
 
 class Positions(NamedTuple):
-    """A range of positions, both inclusive."""
+    """A range of positions that includes `first` and `last`."""
 
     first: int
     last: int
@@ -90,7 +90,7 @@ def list_erased(connection: Connection, positions: Positions) -> list[ErasedRow]
 
 
 def describe_removed(connection: Connection, positions: Sequence[int]) -> list[ErasedRow]:
-    """Return the rows at these positions, which were removed from the files."""
+    """Return the log's rows at these positions; the archive's files no longer hold these rows."""
     rows = _rows(connection, "removed rows", positions=list(positions))
     return [ErasedRow(*row) for row in rows]
 

@@ -11,7 +11,7 @@ from progress.errors import ArchiveDamaged, ProgressError
 NAME = "manifest.json"
 FORMAT = 1  # the version of the files' and the manifests' format
 FOLDER = "ranges"
-REBUILDS = "rebuilds"  # the folder of files that rebuilds from the archive need while they run
+REBUILDS = "rebuilds"  # the folder of the temporary files of a rebuild from the archive
 
 _T = TypeVar("_T")
 
@@ -71,8 +71,8 @@ class ErasedRow(msgspec.Struct, frozen=True, array_like=True):
     """An event of an erased learner, which is in none of the range's files.
 
     The id and the version are None if the event was not yet emptied when the range was written.
-    The stream is given only for an emptied event that stayed in its own stream. Other emptied
-    events moved to their shard's stream of erased events.
+    The stream is given only for an emptied event that stayed in its own stream. All other emptied
+    events are in their shard's stream of erased events.
     """
 
     position: int
@@ -101,7 +101,7 @@ def folder(first: int, last: int) -> str:
 
 
 def file_name(bucket: int | None, sha256: str) -> str:
-    """Return the name of a file, which changes with its content."""
+    """Return the name of a file. It contains the hash, so that new content gets a new name."""
     prefix = "others" if bucket is None else f"{bucket:03}"
     return f"{prefix}-{sha256[:12]}.parquet"
 

@@ -15,11 +15,12 @@ from progress.archive.log_rows import Positions
 from progress.archive.manifest import File, RangeEntry, RangeManifest
 from progress.errors import ProgressError
 
-LARGEST = 100 * plan.RANGE  # positions in the largest range that a step can write in time
+LARGEST = 100 * plan.RANGE  # the most positions in a range that a step can write before its timeout
 
 _TOGETHER = 10  # Ranges that are merged into one.
-# The size of a bucket's files. A merge or an erasure needs 512 MB for DuckDB, and twice this size
-# as temporary space; in a Cloud Run function, temporary space is memory.
+# The largest total size of a bucket's files that a merge accepts. A merge or an erasure needs
+# 512 MB for DuckDB, and temporary space of twice the bucket's size. In a Cloud Run function,
+# temporary space is memory.
 _MAX_BYTES = 256 << 20
 
 
@@ -30,11 +31,11 @@ def run(
     *,
     largest: int | None = None,
 ) -> int:
-    """Merge ranges under the archive's lock while ten can be merged; return the number of merges.
+    """Merge ten ranges at a time until no ten can be merged; return the number of merges.
 
-    No merged range has more than `largest` positions. `report_bucket` is called after each bucket.
-    Raise ArchiveRunning if another run works on the archive, and ArchiveDamaged if a file is
-    damaged.
+    The function holds the archive's lock. No merged range has more than `largest` positions.
+    `report_bucket` is called after each bucket. Raise ArchiveRunning if another run works on the
+    archive, and ArchiveDamaged if a file is damaged.
     """
     merges = 0
     with log_rows.hold_lock(connection):
@@ -63,7 +64,7 @@ def choose(entries: Sequence[RangeEntry]) -> Iterator[list[RangeEntry]]:
 def _read_next(
     storage: Storage, entries: Sequence[RangeEntry], largest: int | None
 ) -> list[RangeManifest]:
-    """Return the first ten ranges that fit into one; an empty list if there are none."""
+    """Return the first ten ranges that can be merged; an empty list if there are none."""
     for together in choose(entries):
         if largest is None or together[-1].last - together[0].first < largest:
             old = [catalog.read_range(storage, entry) for entry in together]
@@ -76,7 +77,7 @@ def _read_next(
 
 
 def _magnitude(entry: RangeEntry) -> int:
-    """Return 0 for fewer than ten full ranges, 1 for fewer than a hundred, and so on."""
+    """Return a range's order of magnitude: 0 below 10 full ranges, 1 below 100, and so on."""
     return len(str((entry.last - entry.first + 1) // plan.RANGE)) - 1
 
 

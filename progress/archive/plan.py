@@ -15,7 +15,7 @@ MAX_AGE_DAYS = 30  # If an event is older, even an incomplete range is archived.
 
 
 class Request(msgspec.Struct, frozen=True):
-    """What to archive: only full and old ranges, or all events, or the events before a time."""
+    """A request to archive full or old ranges only, or all events, or the events before a time."""
 
     is_now: bool = False
     before: datetime | None = None

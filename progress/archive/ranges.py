@@ -16,7 +16,7 @@ from progress.errors import ArchiveDamaged
 def write(
     connection: Connection, storage: Storage, positions: Positions, buckets: int
 ) -> RangeEntry:
-    """Write the files and the manifest of a range, which the caller must still `verify`."""
+    """Write the files and the manifest of a range; the caller must then `verify` the range."""
     with files.open_workspace() as workspace:
         rows = _copy(connection, workspace, positions, buckets)
         stored = _write_files(storage, workspace, positions, rows)
@@ -29,8 +29,9 @@ def write_verified(
 ) -> RangeEntry:
     """Write a range and compare it with the log; raise ArchiveDamaged if the two differ.
 
-    PostgreSQL computes the sums of the log while DuckDB writes the files. PostgreSQL lists the
-    erased rows first. If the later sums equal those of the files, no file has an erased row.
+    While DuckDB writes the files, PostgreSQL lists the erased rows, and then sums the other rows.
+    The sums omit every listed row, because they are computed after the list. If they equal the sums
+    of the files, no file holds a listed row.
     """
     with files.open_workspace() as workspace, ThreadPoolExecutor(1) as thread:
         rows = _copy(connection, workspace, positions, buckets)
@@ -114,7 +115,7 @@ def differing_buckets(
 
 
 def _compare(contents: RangeManifest, expected: dict[int | None, Sums]) -> None:
-    """Raise ArchiveDamaged if the sums in the manifest differ from the log's, `expected`."""
+    """Raise ArchiveDamaged if the sums in the manifest differ from `expected`, the log's sums."""
     if differing := _differing(contents, expected):
         names = ", ".join("others" if bucket is None else str(bucket) for bucket in differing)
         raise ArchiveDamaged(

@@ -1,7 +1,8 @@
 """CSV files on this machine that receive the rows of a COPY, with separate files for each bucket.
 
-DuckDB reads one bucket at a time, and loads a small file as a whole. The memory of DuckDB therefore
-depends on the sizes of a bucket and of a file, not on the number of rows.
+A DuckDB statement reads the files of one bucket, and loads each small file as a whole. The memory
+of the statement therefore depends on the sizes of a bucket and of a file, not on the number of all
+rows.
 """
 
 import contextlib
@@ -23,7 +24,7 @@ class RowFiles:
         self._bytes: dict[bytes, int] = {}
 
     def write(self, row: bytes) -> None:
-        """Write a row: PostgreSQL sends each row of a COPY in one message."""
+        """Write a row; each call gets one row, because PostgreSQL sends one row per message."""
         bucket = row[: row.index(b",")]
         if self._bytes.get(bucket, _MAX_BYTES) >= _MAX_BYTES:
             self._begin_file(bucket)

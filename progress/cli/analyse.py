@@ -46,13 +46,15 @@ class Name(StrEnum):
 class _Plan(NamedTuple):
     question: Question
     build: Callable[[Sequence[Any], Days], Report]
-    subject: str  # the subject of the line that is printed if there are no rows
+    subject: str  # completes "Nothing to show: no …", the line that is printed if there are no rows
 
 
 _PLANS = {
     Name.RETENTION: _Plan(questions.RETENTION, retention_report.build, "week has tests"),
     Name.ITEMS: _Plan(questions.ITEMS, items_report.build, "item, level or domain has tests"),
-    Name.COHORTS: _Plan(questions.COHORTS, cohorts_report.build, "complete week has first days"),
+    Name.COHORTS: _Plan(
+        questions.COHORTS, cohorts_report.build, "complete week has first study days"
+    ),
 }
 
 
@@ -70,14 +72,14 @@ def analyse(
 ) -> None:
     """Answer a question across learners from the archive.
 
-    retention: tests and recalled tests by week and maturity. A test is the
-    first answer to an item on a later day than its latest review.
+    retention: tests and recalled tests by week and maturity. A test is the first
+    answer to an item after a review of the item, if the answer is on a later day.
 
     items: the items that learners recalled in the smallest share of tests, and the tests of each
     level and domain.
 
     cohorts: learners by the week of their first study day, and how many study
-    in each later week. --from and --to select the first study days.
+    in each later week. --from and --to select learners by their first study day.
 
     Nothing is reported about fewer than 20 learners.
     """

@@ -22,9 +22,10 @@ from progress.errors import ArchiveRunning, ProgressError
 
 
 class Report(msgspec.Struct, frozen=True):
-    """The archive after a run; null if no archive exists, or if another run is in progress.
+    """The archive after a run.
 
-    `ranges` is the number before the merges. `merges` is null without `--merge`.
+    `ranges` (their number before the merges) and `upto` are null if no archive exists. `merges` is
+    null without `--merge`. All three are null if another run is in progress.
     """
 
     location: str
@@ -96,7 +97,7 @@ def check(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Check that each file exists and has the right size; exit with 1 if one does not."""
+    """Check that each file exists and has the right size; if not, exit with 1."""
     is_quiet = as_json and not sys.stderr.isatty()
     console, stored = Console(highlight=False, stderr=as_json, quiet=is_quiet), _storage()
     with (

@@ -1,4 +1,4 @@
-"""Questions before something is dropped."""
+"""Ask the user to confirm a command that drops or replaces data."""
 
 import sys
 from typing import Annotated

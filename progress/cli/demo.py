@@ -28,7 +28,7 @@ Port = Annotated[
     typer.Option(min=1, max=65535, help="The page's port.", show_default=str(stack.DEFAULT_PORT)),
 ]
 AsRecorded = Annotated[
-    bool, typer.Option("--as-recorded", help="Do not move the record to the present.")
+    bool, typer.Option("--as-recorded", help="Keep the original dates of the answers.")
 ]
 Anki = Annotated[
     Path | None, typer.Option(metavar="FILE", help="Show your own record: an export from Anki.")

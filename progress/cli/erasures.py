@@ -1,4 +1,4 @@
-"""`progress erasures`: repeat the erasures that a restored log does not contain."""
+"""`progress erasures`: repeat the erasures that are newer than a restored log."""
 
 import contextlib
 
@@ -24,9 +24,9 @@ def group() -> None:
 
 @_erasures.command()
 def apply() -> None:
-    """Erase again the learners who are in the archive's ledger and still in this log.
+    """Erase the learners whom the archive's ledger lists as erased, but who are still in this log.
 
-    Run this command after each restore of the log, before events are pushed again.
+    Run this command after each restore of the log, before Pub/Sub pushes events again.
     """
     targets.use_stack()
     console = Console(highlight=False)

@@ -70,7 +70,7 @@ User = Annotated[str, typer.Option(help="The learner's id.", callback=check_user
 Zone = Annotated[
     str | None,
     typer.Option(
-        help="The learner's IANA time zone; for a collection, by default this machine's.",
+        help="The learner's IANA time zone. For a collection, the default is this machine's zone.",
         callback=_zone,
     ),
 ]
@@ -106,9 +106,10 @@ def anki(
 ) -> None:
     """Publish a learner's answers from Anki, one message for each session.
 
-    A second import adds nothing. Answers that were imported from another file, for example a CSV
-    file or one deck, are left out too: they keep their session and their review. The log shows
-    which events are new, so wait until one import is recorded before you start the next.
+    A second import adds nothing. An answer that was imported from another file, for example a CSV
+    file or one deck, is not published again. It keeps the session and the review from that import.
+    Each import publishes only events that are not in the log, so wait until one import is recorded
+    before you start the next.
     """
     record = anki_import.read(file, anki_events.Learner(user, zone, day_start), language)
     console = Console(highlight=False, stderr=as_json)
@@ -138,7 +139,10 @@ def _publish(console: Console, record: Record) -> Report:
 
 
 def _select_new(connection: Connection, record: Record) -> list[Message]:
-    """Return the new messages, moved by as many days as the demo has moved the same record."""
+    """Return the record's messages without the events that the log has.
+
+    If the demo has loaded this record with moved dates, move the dates by as many days first.
+    """
     stored = shifts.find_stored(connection, record.learner, record.answers)
     if stored and stored.days:
         record = msgspec.structs.replace(

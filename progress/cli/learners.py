@@ -21,7 +21,7 @@ from progress.projections import schema
 
 _WARNING = """This erases everything that is recorded about {user}, and cannot be undone:
 - The learner's events, statistics, exported files and dead letters are erased. The receipt says
-  when the last backup is gone.
+  when the last backup that contains them is deleted.
 - No event of this id is ever accepted again. A learner who comes back needs another id.
 Erase {user}?"""
 
@@ -92,7 +92,7 @@ def _is_known(connection: Connection, user: str) -> bool:
 
 
 def _start(connection: Connection, kind: OperationKind, user: str) -> UUID:
-    """Start an operation about a learner, or return the unfinished one."""
+    """Start an operation about a learner, unless one of this kind is unfinished; return its id."""
     values = records.accept_values(
         kind, caller=operations.CALLER, key=str(uuid4()), subject=user, user_id=user
     )

@@ -1,4 +1,4 @@
-"""`progress operations`: show, await, cancel and retry the operations started through the API."""
+"""`progress operations`: show, await, cancel and retry operations, whoever started them."""
 
 import contextlib
 import itertools
@@ -24,7 +24,7 @@ from progress.operations import export_files, records
 from progress.operations.export_files import ExportedFile
 from progress.operations.records import PLANS, OperationKind, OperationState
 
-_operations = typer.Typer(help="Operations started through the API.", no_args_is_help=True)
+_operations = typer.Typer(help="Multi-step operations, such as exports and erasures.", no_args_is_help=True)
 CALLER = "command line"
 _POLL_INTERVAL_S = 0.5
 
@@ -126,8 +126,8 @@ def save_file(console: Console, operation: records.Operation, folder: Path) -> N
     source = storage.open_storage(export_files.location(settings.current()))
     if file is None or not source.has(file.object):
         raise ProgressError(
-            f"the operation {operation.id} has no file: expected an export that has succeeded "
-            "within seven days"
+            f"the operation {operation.id} has no file: expected an export that succeeded in "
+            "the last seven days"
         )
     target = storage.open_storage(str(folder))
     name = choose_name(target, file.file)
@@ -138,14 +138,17 @@ def save_file(console: Console, operation: records.Operation, folder: Path) -> N
 
 
 def choose_name(target: Storage, name: str) -> str:
-    """Return the name, with a number if `target` has such a file, perhaps of another learner."""
+    """Return the name, with a number if `target` already has a file of this name.
+
+    The existing file is kept, because it may be another learner's.
+    """
     stem, dot, suffix = name.partition(".")
     numbered = (f"{stem}-{number}{dot}{suffix}" for number in itertools.count(2))
     return next(free for free in itertools.chain([name], numbered) if not target.has(free))
 
 
 def _exported_file(operation: records.Operation) -> ExportedFile | None:
-    """Return the file of an export; None if it has not succeeded, or for any other operation."""
+    """Return the file of an export that has succeeded; None for every other operation."""
     if operation.kind not in export_files.KINDS or operation.result is None:
         return None
     return msgspec.json.decode(operation.result, type=ExportedFile)
@@ -168,8 +171,8 @@ def retry(operation_id: OperationId) -> None:
     _change(
         operation_id,
         "retry",
-        "has not failed after its point of no return, or another operation of the same kind and "
-        "subject is unfinished: start a new operation",
+        "cannot resume: another operation of the same kind and subject is unfinished, or this one "
+        "has not failed after its point of no return (in this case, start a new operation)",
         time_limit_s=PLANS[_read(operation_id).kind].time_limit_s,
     )
 

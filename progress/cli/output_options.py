@@ -1,4 +1,4 @@
-"""Options that several commands share: their output as JSON."""
+"""The `--json` options that several commands share."""
 
 from typing import Annotated
 

@@ -33,8 +33,8 @@ Wait = Annotated[
     bool,
     typer.Option(
         "--wait",
-        help="Wait until the events are recorded; first reject events whose id is recorded "
-        "with other content.",
+        help="Wait until the events are recorded. Before publishing, reject events whose id is "
+        "already recorded with other content.",
     ),
 ]
 
@@ -72,8 +72,8 @@ def _publish_and_wait(
 ) -> tuple[int, Arrivals]:
     """Publish the lines, and wait until their events arrive; return their number and outcomes.
 
-    Without `force`, publish nothing and raise ProgressError if one of the ids is recorded with
-    other content.
+    If one of the ids is recorded with other content, and `force` is not set, raise ProgressError
+    and publish nothing.
     """
     with contextlib.closing(targets.connect()) as connection:
         event_ids = [event_id for line in lines for event_id in line.event_ids]
@@ -85,7 +85,7 @@ def _publish_and_wait(
         conflicts = [event_id for line in lines for event_id in line.conflicts]
         with terminal.progress_bar(console, "recording", total=len(event_ids)) as show_progress:
             found = arrivals.await_arrivals(connection, event_ids, before, conflicts, show_progress)
-    # Events that ingest rejects have no id to wait for.
+    # Invalid events are not in `event_ids`. Ingest makes a dead letter of each.
     rejected = sum(line.events - len(line.event_ids) for line in lines)
     return count, msgspec.structs.replace(found, dead_letters=found.dead_letters + rejected)
 
@@ -93,7 +93,7 @@ def _publish_and_wait(
 def _compare(
     connection: Connection, lines: list[Line], before: Before, now: datetime
 ) -> list[Line]:
-    """Mark the lines with an event whose id is recorded with other content."""
+    """Mark each line that has an event whose id is recorded with other content."""
     known = before.recorded | before.pending
     events = [
         event

@@ -1,4 +1,4 @@
-"""`progress rebuild`: rebuild the read models from the log, or from the archive by an engine."""
+"""`progress rebuild`: rebuild the read models from the log or from the archive."""
 
 import enum
 import functools
@@ -22,14 +22,14 @@ from progress.recovery import archive_rebuild, beam, engines
 from progress.recovery.archive_rebuild import Engine, Source
 from progress.settings import Settings
 
-_ATTEMPTS = 3  # attempts at a task that is killed
+_ATTEMPTS = 3  # a killed task is started again, up to this number of attempts
 _POLL_INTERVAL_S = 0.1
-_LOCK_TIMEOUT_S = 60.0  # time for the server to notice that the first task was killed
+_LOCK_TIMEOUT_S = 60.0  # the wait for PostgreSQL to free a killed task's locks
 _FROM_ARCHIVE = ("rebuild", "--from-archive", "--engine", "tasks")
 
 
 class EngineName(enum.StrEnum):
-    """How a rebuild from the archive is distributed."""
+    """The engine of a rebuild from the archive: processes, tasks of a job, or Apache Beam."""
 
     LOCAL = "local"
     TASKS = "tasks"
@@ -57,8 +57,8 @@ def rebuild_command(
     ] = 2,
 ) -> None:
     """Build new projections next to the live projections, then replace the live projections."""
-    # SIGTERM raises KeyboardInterrupt, as Ctrl-C does, so that the second schema is dropped when
-    # Cloud Run cancels the execution.
+    # Cloud Run cancels an execution with SIGTERM. The signal raises KeyboardInterrupt, as Ctrl-C
+    # does, so that the rebuild drops the second schema.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     targets.connect().close()  # fail before the progress bar appears
     if from_archive:
@@ -74,7 +74,7 @@ def _run_engine(engine: EngineName, workers: int) -> None:
         _rebuild_from_archive(functools.partial(engines.run_processes, workers=workers))
     elif engine == EngineName.BEAM:
         if current.cloud_run_task_index:
-            return  # Dataflow does the work, and only the first task watches its job
+            return  # Dataflow does the work; only the first task of Cloud Run watches it
         _rebuild_as_first_task(current, _choose_beam(current, workers))
     elif current.cloud_run_execution:
         _run_task(current, current.cloud_run_execution)
@@ -160,7 +160,10 @@ def _rebuild_as_first_task(current: Settings, engine: Engine, execution: str = "
 
 
 def _run_processes(count: int) -> None:
-    """Run the tasks as processes, as Cloud Run does; exit with 1 if the first task fails."""
+    """Run the tasks as processes of this machine; exit with 1 if the first task fails.
+
+    Start a killed process again, as Cloud Run does with a killed task.
+    """
     execution = uuid4().hex
     attempts = [0] * count
     tasks = [_start_task(execution, index, count, 0) for index in range(count)]
@@ -196,5 +199,5 @@ def _start_task(execution: str, index: int, count: int, attempt: int) -> "subpro
             CLOUD_RUN_TASK_ATTEMPT=str(attempt),
         ),
         stdin=subprocess.DEVNULL,
-        process_group=0,  # Ctrl-C reaches only this process, which then ends the tasks in order
+        process_group=0,  # Ctrl-C reaches only the parent, which then ends the tasks in order
     )

@@ -26,7 +26,8 @@ _COPIES = {
 class Receipt(msgspec.Struct, frozen=True):
     """The result of ERASE_USER.
 
-    For each place, `erased` has the number of rows erased, and `places` of those still found.
+    `erased` maps each place to the number of rows that were erased there. `places` maps a place to
+    the number of rows that were found there afterwards.
     """
 
     digest: str
@@ -51,7 +52,7 @@ def show(console: Console, result: str) -> None:
             table.add_row(name, f"{receipt.erased[place]:,}")
     left = ", ".join(f"{rows:,} in {place}" for place, rows in receipt.places.items())
     table.add_row("rows found afterwards", f"{receipt.found:,}" + (f": {left}" if left else ""))
-    table.add_row("events of others that name the id", f"{receipt.in_events_of_others:,}")
+    table.add_row("other learners' events that name the id", f"{receipt.in_events_of_others:,}")
     for copies, name in _COPIES.items():
         table.add_row(f"{name} deleted by", receipt.copies_until[copies])
     console.print(table)

@@ -13,7 +13,9 @@ from progress.cli import targets
 from progress.errors import ProjectionError
 from progress.recovery import checks, shard_locks
 
-_shards = typer.Typer(help="Shards, and the sessions that hold them.", no_args_is_help=True)
+_shards = typer.Typer(
+    help="Shards, and the database sessions that lock them.", no_args_is_help=True
+)
 
 Shard = Annotated[int, typer.Argument(min=0, max=15, metavar="SHARD", help="0 to 15.")]
 AsJson = Annotated[bool, typer.Option("--json", help="As JSON.")]
@@ -29,7 +31,10 @@ def add_to(app: typer.Typer) -> None:
 def check(
     as_json: AsJson = False,
     with_rows: Annotated[
-        bool, typer.Option("--whole", help="Fold the whole log and compare every row.")
+        bool,
+        typer.Option(
+            "--whole", help="Also fold the whole log, and compare the result with every row."
+        ),
     ] = False,
 ) -> None:
     """Check that the log is complete and fits the checkpoints; exit with 1 on a defect."""
@@ -86,13 +91,14 @@ def warm(
     with terminal.progress_bar(console, "warming", total=0) as show_progress:
         learner_count, cached = asyncio.run(warm_cache())
     console.print(
-        f"The pages of {learner_count:,} learners are cached; {cached:,} were cached before."
+        f"The pages of {learner_count:,} learners are cached; "
+        f"{cached:,} of them were cached before."
     )
 
 
 @_shards.command("list")
 def list_shards(as_json: AsJson = False) -> None:
-    """Show the lag of each shard, and the session that holds the shard."""
+    """Show the lag of each shard, and the database session that holds the shard's lock."""
     shards = targets.run(shard_locks.list_shards)
     if as_json:
         typer.echo(msgspec.json.encode(shards).decode())
@@ -109,6 +115,9 @@ def list_shards(as_json: AsJson = False) -> None:
 
 @_shards.command()
 def release(shard: Shard) -> None:
-    """End the session that holds a shard; the next worker repeats the unfinished window."""
+    """End the database session that holds a shard's lock, or the sessions that block this session.
+
+    The next worker repeats the unfinished window.
+    """
     ended = targets.run(shard_locks.release, shard)
     typer.echo(f"{' and '.join(ended)} ended: shard {shard} is free.")

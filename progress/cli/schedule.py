@@ -83,7 +83,7 @@ def resume(names: Names = None, project: Project = None, region: Region = _REGIO
 
 @_schedule.command()
 def run(names: Names = None, project: Project = None, region: Region = _REGION) -> None:
-    """Start these jobs now, paused or not; in the cloud, without waiting for their end."""
+    """Start these jobs now, even if they are paused. In the cloud, do not wait for their end."""
     scheduler = _scheduler(project, region)
     for name in names or [_BATCH]:
         scheduler.run(name)

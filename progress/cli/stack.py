@@ -140,7 +140,10 @@ Groups = Annotated[
 
 
 def _list_roles(role: list[str] | None, group: list[str] | None) -> list[str]:
-    """Return the roles, by default `learner`; raise BadParameter for groups without a teacher."""
+    """Return the roles, by default `learner`.
+
+    Raise BadParameter if there are groups, but the role `teacher` is missing.
+    """
     roles = role or ["learner"]
     if group and "teacher" not in roles:
         raise typer.BadParameter("expected --role teacher with --group")
@@ -161,7 +164,7 @@ def token(user: User, role: Roles = None, group: Groups = None) -> None:
 def open_command(
     user: User = loading.LEARNER.user_id, role: Roles = None, group: Groups = None
 ) -> None:
-    """Open the page signed in; without a browser, print an address that signs in once."""
+    """Open the page and sign in; without a browser, print an address that signs in once."""
     from progress.local import sign_in_codes
 
     roles = _list_roles(role, group)

@@ -1,4 +1,4 @@
-"""`progress migrate`, `status`, `batch`, `contract`: the event store."""
+"""`progress migrate`, `status`, `batch` and `contract`: the event store and its read models."""
 
 import contextlib
 from datetime import UTC, datetime
@@ -80,7 +80,7 @@ def batch_command(as_json: AsJson = False) -> None:
 
 
 def run_batch() -> batch.Report:
-    """Run the whole batch job once no other run is in progress; return the report."""
+    """Wait until no other run is in progress, run the whole batch job, and return the report."""
     connection, change_publisher = targets.connect(), targets.change_publisher()
     reports: list[batch.Report] = []
 

@@ -1,6 +1,7 @@
-"""The database, Redis and Pub/Sub that commands use: of the settings, else of the local stack.
+"""The database, Redis and Pub/Sub that commands use.
 
-The stack's modules are imported at first use, because they need development packages.
+If the settings do not name them, commands use those of the local stack. The stack's modules are
+imported at first use, because they need development packages.
 """
 
 import contextlib
@@ -125,7 +126,7 @@ def pubsub() -> tuple[str, str]:
 
 
 def count_undelivered() -> list[Undelivered] | str:
-    """Return the messages that Pub/Sub still holds, by subscription, or why they are unknown."""
+    """Return the numbers of undelivered messages by subscription, or the reason if unknown."""
     from progress.adapters.pubsub import undelivered
 
     current = settings.current()
@@ -133,7 +134,7 @@ def count_undelivered() -> list[Undelivered] | str:
     try:
         if not emulator and not _database_settings():
             emulator = _stack()["pubsub_emulator_host"]
-        # Without a project, looking for credentials would take seconds.
+        # Skip the call if no project is set: the search for credentials would take seconds.
         if emulator or current.pubsub_project_id != LOCAL_PROJECT:
             return undelivered.count(current.pubsub_project_id, emulator)
     except (PubSubUnavailable, SettingsError) as error:

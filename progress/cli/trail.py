@@ -53,14 +53,14 @@ def events(
     since: Annotated[
         str | None,
         typer.Option(
-            metavar="TIME|AGE", help="Only events recorded since then; an age such as 2h."
+            metavar="TIME|AGE", help="Only events recorded since TIME or in the last AGE (e.g. 2h)."
         ),
     ] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="Only the newest events.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Only this many newest events.")] = None,
     follow: Annotated[
         bool, typer.Option("--follow", "-f", help="Then print new events until Ctrl-C.")
     ] = False,
-    _as_json: AsJsonLines = False,  # accepted as by the other commands; the output is the same
+    _as_json: AsJsonLines = False,  # for uniformity: the output is always JSON lines
 ) -> None:
     """Print the audit trail: every event as it was recorded, one JSON object per line."""
     begin = _parse_time(since)
@@ -78,7 +78,10 @@ def events(
 
 
 def _warn_of_unknown_type(kind: str | None) -> None:
-    """Name the declared type that is similar to an undeclared type, which may be recorded too."""
+    """Warn if the type is undeclared, but similar to a declared type.
+
+    Raise no error, because events of undeclared types are recorded too.
+    """
     if kind and kind not in CATALOGUE and envelope_lines.find_nearest_type(kind):
         typer.echo(envelope_lines.describe_unknown_type(kind), err=True)
 

@@ -19,7 +19,8 @@ _LEARNER = loading.LEARNER
 _ZONE = str(_LEARNER.timezone)
 _NAMESPACE = UUID("3b8f6f0e-9a37-5c1d-8d5e-2f4f0b6f7d21")
 
-# Dates in the log as recorded. The learner did not study on the rest day: it joins two runs.
+# Dates in the log as recorded. The learner did not study on the rest day. A rest day does not break
+# a streak, so the streaks before and after this day become one.
 _GOAL_DAY, _GOAL = date(2024, 9, 8), 200
 _REST_DAY = date(2024, 8, 24)
 
@@ -32,15 +33,16 @@ class LivingRecord(msgspec.Struct, frozen=True):
 
 
 def prepare(connection: Connection, now: datetime, *, as_recorded: bool) -> LivingRecord:
-    """Return the record. A record that is loaded keeps its shift, so that nothing is added twice.
+    """Return the record, moved or as recorded.
 
-    Raise StackError if a moved record is loaded and `as_recorded` is set.
+    If the record is loaded already, move it by as many days as before: otherwise, its events would
+    be added a second time. Raise StackError if a moved record is loaded and `as_recorded` is set.
     """
     answers = anki_log.read(loading.LOG)
     stored = shifts.find_stored(connection, _LEARNER, answers)
     if as_recorded and stored and stored.days:
         raise StackError(
-            f"the demo's record is loaded already, {stored.days:,} days later than recorded: to "
+            f"the demo's record is loaded already, with dates moved by {stored.days:,} days: to "
             "load it as recorded, run `progress down` and delete the data folder (.progress)"
         )
     if as_recorded or (stored and not stored.days):

@@ -42,9 +42,9 @@ def load(
 ) -> int:
     """Publish the messages; once all events are recorded, return how many were new.
 
-    The first message, the account, is recorded before the others are published, because it stores
-    the shift of the record. Raise StackError if the learner is erased, because none of the
-    learner's events would be recorded.
+    The first message, the account, stores the shift of the record. It is recorded before the others
+    are published, so that a later load finds the shift even if this load is interrupted. Raise
+    StackError if the learner is erased, because none of the learner's events would be recorded.
     """
     connection = database.connect(addresses["database_url"], name="demo")
     _check_not_erased(connection, user)
@@ -92,7 +92,7 @@ def _publish_account(
 def _await_recording(
     console: Console, connection: database.Connection, total: int, missing: list[str]
 ) -> None:
-    """Wait until the events in `missing`, out of `total` events, are recorded."""
+    """Wait until the events in `missing` are recorded; show the progress out of `total` events."""
 
     def count_missing() -> int:
         nonlocal missing

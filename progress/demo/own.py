@@ -24,8 +24,8 @@ def read(file: Path, user: str) -> Record:
 def messages(connection: Connection, record: Record) -> list[Message]:
     """Return the new messages of the record, and the listed words that are on no card.
 
-    These words show how much of each level is left. They are omitted if no card has a listed word,
-    and if the demo's own catalogue is loaded, because it has every word.
+    These words show how much of each level is left. They are omitted if no card has a listed word.
+    They are also omitted if the demo's own catalogue is loaded, because it has every word.
     """
     new = anki_recorded.select_new(connection, record)
     is_demo_loaded = shifts.find_stored(connection, loading.LEARNER, anki_log.read(loading.LOG))

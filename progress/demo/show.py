@@ -10,14 +10,14 @@ from progress.demo import catalogue, charts
 from progress.demo.graphql_client import GraphqlClient, History, Overview
 from progress.importers.anki_import import Record
 
-_PRESENT_DAYS = 60  # a record that ended at most this long ago counts as current
+_PRESENT_DAYS = 60  # the charts end today if the last study day is at most this many days ago
 
 
 def introduce(console: Console, shifted_days: int) -> None:
     """Print what the demo shows, and which parts of the data are invented."""
     moved = (
-        f"The record is moved by {shifted_days:,} days, so that it ended on the day before it was "
-        "loaded; a daily goal and a rest day are added. "
+        f"All dates are shifted by {shifted_days:,} days: the record ends on the day before it was "
+        "loaded. A daily goal and a rest day are added. "
         if shifted_days
         else ""
     )
@@ -38,7 +38,7 @@ def introduce_own(console: Console, record: Record) -> None:
         f" {len(record.words):,} of {len(record.cards):,} cards have a word of the CEFR lists, "
         "which state its level."
         if record.words
-        else " The cards' words are not those of the English CEFR lists, so they have no level."
+        else " The cards' words are not those of the English CEFR lists, so no card has a level."
     )
     console.print(
         f"Your record: {len(record.answers):,} answers to {cards:,} cards."
@@ -67,7 +67,7 @@ def show_charts(console: Console, client: GraphqlClient) -> None:
 
 
 def _choose_period(overview: Overview) -> tuple[date, date]:
-    """Return the last year up to today, or for an old record the calendar year of its last day."""
+    """Return the year that ends today; for an old record, the calendar year of its last day."""
     today = overview.due_forecast[0].date
     last = overview.streak.last_study_date or today
     if (today - last).days <= _PRESENT_DAYS:
@@ -94,12 +94,12 @@ def _charts(
 
 
 def show_next_steps(console: Console, url: str, user: str, code: str) -> None:
-    """Print the next steps, but no token, because terminal output is often shared."""
+    """Print the next steps, with a one-time code instead of a token: output is often shared."""
     console.print()
     console.rule("[bold]Next", align="left", style="dim")
     console.print("  The learner's page. This address signs in once, within ten minutes:")
     console.print(f"{url.removesuffix('graphql')}#sign-in={code}", soft_wrap=True, highlight=False)
     again = f"  A new address: .venv/bin/progress open --user {shlex.quote(user)}"
     console.print(again, soft_wrap=True, markup=False, highlight=False)
-    console.print(f"  GraphiQL, in the tab that is signed in: {url}", highlight=False)
+    console.print(f"  GraphiQL (open it in the signed-in tab): {url}", highlight=False)
     console.print("  The stack keeps running. To stop it: .venv/bin/progress down")

@@ -38,6 +38,7 @@ def indexes(runs: Iterable[list[int]]) -> Iterator[int]:
 def is_malformed(part: bytes) -> bool:
     """Return True if an array element is certainly malformed, False if only decoding can tell.
 
-    An event in an array is an object with an `event_id` key, which JSON may write with escapes.
+    An event in an array is an object with the key `event_id`. If the element contains a backslash,
+    the key may be written with escapes.
     """
     return part[:1] != b"{" or (b"event_id" not in part and b"\\" not in part)

@@ -22,10 +22,10 @@ class DeadLetterKind(StrEnum):
 
 
 class DeadLetter(msgspec.Struct, frozen=True):
-    """A row of `event_store.dead_letters`; the addresses in `payload` are masked.
+    """A row of `event_store.dead_letters`; the e-mail addresses in `payload` are masked.
 
-    If the dead letter is a bundle, `payload` is the array of its entries, and `indexes` lists the
-    runs of adjacent entries: the first and the last index of each run in the message.
+    If the dead letter is a bundle, `payload` is the array of its entries. For each run of adjacent
+    entries, `indexes` then lists the first and the last index in the message.
     """
 
     letter_id: int

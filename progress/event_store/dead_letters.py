@@ -46,7 +46,7 @@ def count_by_reason(connection: Connection) -> list[Reason]:
 
 
 def select_open(connection: Connection, *, kind: str | None, saying: str | None) -> list[int]:
-    """Return the ids of the open dead letters of this kind with `saying` in their reason.
+    """Return the ids of the open dead letters of this kind whose reason contains `saying`.
 
     If an argument is None, any kind or any reason matches.
     """
@@ -76,9 +76,10 @@ def replay(connection: Connection, letter_id: int) -> str | None:
     """Decode a dead letter by the current rules and append its event; return the failure or None.
 
     Replay is idempotent, like delivery. A dead letter that fails again stays open, with the new
-    reason. If the first entry of a bundle fails, the bundle's dead letter then holds only this
-    entry. Every other entry that fails gets a new dead letter. Raise EventStoreError for a
-    `poisoned` dead letter, because its event is in the log: see `take_back`.
+    reason. A bundle is taken apart. If its first entry fails, the bundle's dead letter then holds
+    only this entry; otherwise, this dead letter counts as replayed. Every other entry that fails
+    gets a new dead letter. Raise EventStoreError for a `poisoned` dead letter, because its event is
+    in the log; `take_back` includes such an event in folds again.
     """
     letter = read_replayable(connection, letter_id)
     if letter.kind == "poisoned":

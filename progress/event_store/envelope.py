@@ -24,11 +24,11 @@ _MOST_BYTES = 1_048_576
 
 
 class Rejection(msgspec.Struct, kw_only=True):
-    """A rejected event: the broken rule, and the payload with addresses masked.
+    """A rejected event: the broken rule, and the payload with e-mail addresses masked.
 
-    `event` is set if the payload could be parsed, because the log may already hold this event,
-    recorded under older rules. Only a bundle has `indexes`: the first and the last index in the
-    message of each run of adjacent entries.
+    `event` is set if the payload could be parsed. The append compares this event with the log,
+    which may already hold the event, recorded under older rules. Only a bundle has `indexes`: for
+    each run of adjacent entries, the first and the last index in the message.
     """
 
     index: int
@@ -97,7 +97,7 @@ def _decode_part(
     part: bytes, index: int, message: Message, *, single: bool
 ) -> ParsedEvent | Rejection:
     if len(part) > _MOST_BYTES:
-        # The only entry of a message need not be JSON.
+        # An array's elements are known to be JSON. A single entry is not, so it is masked as text.
         mask = masking.mask_shapes if single else masking.mask_json
         return _reject(part, index, f"expected at most {_MOST_BYTES} bytes - at $", mask)
     try:

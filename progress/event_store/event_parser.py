@@ -15,9 +15,8 @@ from progress.event_store import events, timestamps
 Mask = Callable[[str], str]
 
 _UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
-# The ids that are checked in the data of every event. The log may hold events with
-# invalid LATER_IDS, which were recorded before LATER_IDS were checked. If such an event is
-# redelivered, it is still recognized.
+# The ids that are checked in the data of every event. The check of LATER_IDS was added later, so
+# recorded events may have invalid LATER_IDS. Redeliveries of these events are still recognized.
 IDS = ("user_id", "session_id", "item_id")
 LATER_IDS = ("group_id",)
 _ATTRIBUTES = frozenset(
@@ -25,7 +24,7 @@ _ATTRIBUTES = frozenset(
 )
 
 # The metadata key that marks an event whose time is the publish time of its message. A redelivery
-# may have another publish time, so that the times of two deliveries of the event are not compared.
+# may have another publish time. Therefore, the times of marked events are not compared.
 TIME_SOURCE = "occurred_at_source"
 
 
@@ -78,7 +77,7 @@ class EventParser:
         self.event: ParsedEvent | None = None  # set even if the event breaks a rule of its type
 
     def missing_field(self) -> str | None:
-        """Return the name of a missing field that makes the object malformed, or None."""
+        """Return the name of a field whose absence makes the object malformed, or None."""
         if self.event_id is None:
             return "event_id"
         return "event_type" if self.event_type is None else None
@@ -139,7 +138,7 @@ def _assign_stream(
     data: dict[str, Any],
     metadata: dict[str, Any],
 ) -> ParsedEvent:
-    """Return the event with its learner, its stream, or the session that determines its learner."""
+    """Return the event with what determines its stream: a stream id, its learner or its session."""
     declared = events.CATALOGUE.get(event_type)
     learner, session_id, stream_id = data.get("user_id"), data.get("session_id"), None
     if learner is None:

@@ -13,7 +13,7 @@ _LONG_NUMBER = re.compile(rb"\d{309}")
 _TOKEN = re.compile(rb'"(?:[^"\\]++|\\.)*+"?|[\[\]{}]', re.DOTALL)
 _SPACE = b" \t\n\r"
 
-_MANY = 100_000  # commas; an array with more is split without being decoded
+_MANY = 100_000  # an array with this many commas or more is split without being decoded
 
 # An array element of at most three levels; a deeper element is matched bracket by bracket.
 _STRING = rb'"(?:[^"\\]++|\\.)*+"'
@@ -30,7 +30,7 @@ _SIMPLE = re.compile(
     rb"-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?|true|false|null"
     rb"|\"(?:[^\"\\\x00-\x1f]++|\\(?:[\"\\/bfnrt]|u[0-9a-fA-F]{4}))*+\""
 )
-# Finds the escape of a surrogate, but also plain text such as ud8 after an escaped backslash.
+# Finds escaped surrogates. Also finds an escaped backslash before plain text such as ud8.
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 _OPENING = re.compile(_GAP + rb"\[")
 _COMMA = re.compile(_GAP + rb",")
@@ -62,8 +62,8 @@ def elements(payload: bytes | bytearray) -> Iterable[bytes] | None:
     try:
         if not is_long:
             return map(bytes, _parts.decode(payload))  # Copies one element at a time.
-        # msgspec would reject the whole array for one lone surrogate, but only the entry that
-        # contains the surrogate is invalid.
+        # A lone surrogate makes only its own entry invalid, but msgspec would reject the whole
+        # array. Therefore, this check replaces surrogates.
         _skip.decode(_SURROGATE.sub(rb"\\u00", payload))
     except RecursionError:
         is_valid = False
@@ -164,9 +164,9 @@ def _is_finite(number: float) -> bool:
 
 
 def _prune(text: bytes) -> tuple[bytes, str]:
-    """Replace values that are nested too deep with null; return the text and the reason, or `''`.
+    """Replace too deeply nested values with null; return the text, and the reason or `''`.
 
-    Match only brackets, because a parser would run out of stack.
+    Match brackets instead of parsing, because a parser would run out of stack.
     """
     pieces: list[bytes] = []
     depth, since = 0, 0
@@ -189,7 +189,7 @@ def _prune(text: bytes) -> tuple[bytes, str]:
 
 
 def _walk(payload: bytes | bytearray, *, is_valid: bool) -> Iterator[bytes]:
-    """Yield each element's bytes; decode the elements only if `is_valid` is false."""
+    """Yield each element's bytes; if `is_valid` is false, first decode the element to check it."""
     opening = _OPENING.match(payload)
     at = opening.end() if opening else 0
     end = _END.match(payload, at)  # An immediate ] means that the array is empty.

@@ -35,7 +35,7 @@ class Delivery(msgspec.Struct, frozen=True):
 
 
 class Appended(msgspec.Struct, frozen=True):
-    """The outcome of a batch: the number of events per outcome, and the shards to wake.
+    """The result of a batch: the number of events per outcome, and the shards to wake.
 
     The shards to wake include the shards of redelivered events, because the call that appended
     these events may have failed before it sent the wake-ups.
@@ -73,7 +73,8 @@ def append(connection: Connection, deliveries: Sequence[Delivery]) -> Appended:
 def take_apart(connection: Connection, letter_id: int, delivery: Delivery) -> None:
     """Replay a bundle: store each of its entries again by the current rules.
 
-    Do nothing if the dead letter is not an open bundle. Raise the same errors as `append`.
+    A bundle is a dead letter that holds several faulty entries of one message. Do nothing if the
+    dead letter is not an open bundle. Raise the same errors as `append`.
     """
     batch = msgspec.json.encode(_batch([delivery])).decode()
     with database.translate_errors(_translate):
@@ -150,7 +151,11 @@ def find_position(connection: Connection, at: datetime) -> int:
 def find_newest(
     connection: Connection, from_position: int, event_type: str | None, limit: int
 ) -> int:
-    """Return the position of the first of the `limit` newest matching events."""
+    """Find the `limit` newest events, and return the lowest of their positions.
+
+    Ignore events before `from_position` and, if `event_type` is given, events of other types. If
+    no event is left, return `from_position`.
+    """
     rows = connection.run(
         blocks("event_store/log")["newest"],
         from_position=from_position,

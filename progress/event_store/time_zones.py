@@ -15,13 +15,15 @@ VERSION: str = tzdata.IANA_VERSION
 
 _FIRST = int(datetime(2000, 1, 1, tzinfo=UTC).timestamp())
 _LAST = int(datetime(2060, 1, 1, tzinfo=UTC).timestamp())
-_STEP = 60 * 86_400  # seconds; two changes by a yearly rule are at least five months apart
+# The step of the search for changes by a yearly rule, in seconds. Two such changes are at least
+# five months apart, so a step never contains both.
+_STEP = 60 * 86_400
 
 
 class Rule(msgspec.Struct, frozen=True):
-    """A rule that `zone` is `utc_offset` seconds ahead of UTC from `starts_at` on.
+    """A zone's offset, in seconds ahead of UTC, which applies from `starts_at` on.
 
-    `starts_at` is Unix time; None if the rule has no start.
+    `starts_at` is Unix time. It is None for a zone's first rule, which has no start.
     """
 
     zone: str
@@ -67,7 +69,7 @@ def _candidates(file: bytes, zone: ZoneInfo) -> Iterator[int]:
     transitions = [t for t in _transitions(file) if _FIRST < t < _LAST]
     yield from transitions
     rule = file.rstrip(b"\n").rpartition(b"\n")[2]
-    if b"," in rule:  # a yearly rule, which continues after the transitions
+    if b"," in rule:  # a yearly rule, which applies after the last transition
         start = max([_FIRST, *transitions])
         if (rule, start) not in _yearly_changes:
             _yearly_changes[rule, start] = tuple(_by_rule(zone, start))
@@ -97,7 +99,7 @@ def _by_rule(zone: ZoneInfo, start: int) -> Iterator[int]:
 
 
 def _bisect(zone: ZoneInfo, low: int, high: int, before: timedelta) -> int:
-    """Return the first second after `low` and up to `high` whose offset is not `before`."""
+    """Return the first second from `low` + 1 to `high` that has another offset than `before`."""
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (middle, high) if _offset(zone, middle) == before else (low, middle)

@@ -19,7 +19,8 @@ from progress.importers.anki_log import EARLIEST, Answer, Review
 
 MAX_PAUSE = timedelta(minutes=30)  # a longer pause ends a session
 
-# A message holds at most 10 MB, and a session at most 10,000 items.
+# The most answers of one session. A session is published as one message of at most 10 MB, and
+# `SessionStarted` allows at most 10,000 items.
 _MAX_ANSWERS = 5_000
 
 _NAMESPACE = UUID("5d1b6d1c-6a4e-5b0e-9d1f-0c2f7f1f3a57")
@@ -31,10 +32,11 @@ Envelope = dict[str, Any]
 
 
 class Learner(msgspec.Struct, frozen=True):
-    """The learner of the log; a preference that is None keeps its recorded value.
+    """The learner whose review log is imported.
 
-    `shifted_days` is the number of days by which the times of the log were moved, or None. It is
-    stored with the account, so that a second import can move the log by the same number.
+    A preference that is None does not change the recorded preference. `shifted_days` is the number
+    of days by which the times of the review log were moved; None if they were not moved. It is
+    stored with the account, so that a second import can move the review log by the same number.
     """
 
     user_id: str
@@ -84,7 +86,7 @@ def sessions(answers: Iterable[Answer]) -> Iterator[list[Answer]]:
 
 
 def _find_near(session: list[Answer], recorded: Sequence[RecordedSession]) -> list[RecordedSession]:
-    """Return the recorded sessions with which these answers form one session, oldest first."""
+    """Return the recorded sessions at most `MAX_PAUSE` away from these answers, oldest first."""
     near = []
     start = bisect.bisect_left(recorded, session[0].at - MAX_PAUSE, key=lambda other: other.end)
     for other in recorded[start:]:
@@ -100,7 +102,10 @@ def _added_events(
     memories: dict[str, sm2.Memory],
     near: list[RecordedSession],
 ) -> Iterator[Envelope]:
-    """Yield each answer as events of the last session in `near` that had begun, else the first."""
+    """Yield the events of the answers, which join the sessions in `near`.
+
+    An answer joins the last session that began before it, or the first session if none did.
+    """
     for answer in session:
         after = bisect.bisect_right(near, answer.at, key=lambda other: other.begin)
         key = near[max(after - 1, 0)].session_id
@@ -195,8 +200,8 @@ def _envelope(
 def derive_id(learner: Learner, kind: str, at: datetime, data: dict[str, Any]) -> str:
     """Return the id of an event of the learner.
 
-    The id of an event without an item depends on its data, so that an import with other
-    preferences adds an event.
+    The id depends on the item, or on all data if the event has no item. Therefore, an import with
+    other preferences adds an account event.
     """
     return str(_id(learner, kind, at, data.get("item_id") or data))
 

@@ -49,10 +49,11 @@ class Record(msgspec.Struct, frozen=True):
 def read(file: Path, learner: anki_events.Learner, language: str | None = None) -> Record:
     """Return the record in the file.
 
-    Raise ReviewLogError if the file cannot be read, and if it has no answers.
+    Raise ReviewLogError if the file cannot be read or has no answers.
 
-    For a collection, the preferences that `learner` omits are those of the collection and of this
-    machine. `language` is the language of the cards' words, if it is known.
+    If the file is a collection, a missing time zone of `learner` is replaced with this machine's,
+    and a missing start of the day with the collection's. `language` is the language of the cards'
+    words, if it is known.
     """
     try:
         is_collection = anki_package.is_collection(file)

@@ -69,7 +69,10 @@ def _extract(file: Path, target: Path) -> None:
 
 
 def _require_known_compression(member: zipfile.ZipInfo) -> None:
-    """Raise ReviewLogError for other compressions than Anki's, because their errors are unknown."""
+    """Raise ReviewLogError if the file has a compression that Anki does not use.
+
+    `_ZIP_ERRORS` does not contain the errors that such a decompressor raises.
+    """
     if member.compress_type not in {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}:
         raise ReviewLogError(
             "expected a package that Anki wrote: this zip file uses another compression"

@@ -1,7 +1,8 @@
-"""Select the events of an Anki record that the log does not have yet.
+"""Select the events of an Anki record that the event log does not have yet.
 
-Files of one collection overlap: an export of one deck and of all decks, or a review log in CSV and
-a collection. The file that is imported first determines an answer's session and its review.
+Two files can contain the same answers: for example, an export of one deck and an export of all
+decks, or a review log in CSV and a collection. The file that is imported first determines an
+answer's session and its review.
 """
 
 from datetime import UTC
@@ -15,10 +16,11 @@ from progress.importers.anki_import import Record
 
 
 def select_new(connection: Connection, record: Record) -> list[Message]:
-    """Return the record's messages without the events that the log has from this or other files.
+    """Return the record's messages without the events that were imported before, from any file.
 
-    The answers of a session that is recorded in part join the recorded session, which keeps its
-    score and its duration. The account is left out if it does not change a preference.
+    If a session is recorded in part, its new answers join the recorded session. The recorded
+    session keeps its score and its duration. The account is left out if it does not change a
+    preference.
     """
     messages = record.messages(_read_sessions(connection, record.learner))
     event_ids = [event["event_id"] for message in messages for event in message.events]
@@ -26,7 +28,7 @@ def select_new(connection: Connection, record: Record) -> list[Message]:
     known = {event_id for (event_id,) in rows}
 
     def is_new(event: Envelope) -> bool:
-        # A recorded answer keeps its review; if it has no review, it gets none.
+        # The review of a recorded answer is not new: an import neither replaces nor adds it.
         caused_by = event.get("metadata", {}).get("causation_id")
         return not {event["event_id"], caused_by} & known and not (
             event["event_type"] == "UserCreated"
@@ -41,7 +43,7 @@ def select_new(connection: Connection, record: Record) -> list[Message]:
 
 
 def _read_sessions(connection: Connection, learner: Learner) -> list[RecordedSession]:
-    """Return the sessions that were imported from Anki, oldest first; another app's are omitted."""
+    """Return the sessions that were imported from Anki, oldest first; omit those of other apps."""
     rows = connection.run(
         blocks("importers/anki_recorded")["sessions"], stream_id=f"learner-{learner.user_id}"
     )
@@ -53,7 +55,7 @@ def _read_sessions(connection: Connection, learner: Learner) -> list[RecordedSes
 
 
 def _has_preferences(connection: Connection, learner: Learner, account: Envelope) -> bool:
-    """Return whether the learner has an account with these preferences at this time already."""
+    """Return whether a recorded account has the learner's preferences at the time of `account`."""
     rows = connection.run(
         blocks("importers/anki_recorded")["preferences"],
         stream_id=f"learner-{learner.user_id}",

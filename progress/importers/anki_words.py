@@ -14,7 +14,8 @@ from progress.importers.anki_collection import Card
 from progress.importers.word_lists import Word
 
 _ITEMS_PER_MESSAGE = 1_000
-_LEAST_SHARE = 0.25  # of the cards' words, which the lists must have if no language is given
+# If no language is given, the lists are used only if they have this share of the cards' words.
+_LEAST_SHARE = 0.25
 _NAMESPACE = UUID("0b0a2f52-4f0e-5b7e-8c66-7f3d2b1a9c55")
 
 # The lists have verbs without "to", and nouns without an article.
@@ -25,10 +26,11 @@ _KANA, _HANGUL = re.compile("[\u3041-\u30fa]"), re.compile("[\uac00-\ud7a3]")
 def find_levels(
     cards: Sequence[Card], language: str | None, words: Sequence[Word]
 ) -> dict[str, Word]:
-    """Return the word of the lists for each card id whose headword the lists have.
+    """Look up the cards' words in the English lists; return the listed words by card id.
 
-    Without a language, the lists count only if they have a quarter of the cards' words, because
-    many words of other languages are spelt like an English word.
+    A card whose word is not listed is left out. If no language is given and the lists have less
+    than a quarter of the words, return no words. So few matches can be chance, because many words
+    of other languages are spelt like an English word.
     """
     if language is not None and language.partition("-")[0].lower() != word_lists.LANGUAGE:
         return {}
@@ -75,7 +77,7 @@ def _publish_event(card: Card, word: Word | None, language: str | None) -> dict[
 
 
 def _guess_language(text: str) -> str | None:
-    """Return the language if the script shows it, else None."""
+    """Return `ja` for a text with kana, `ko` for a text with Hangul, else None."""
     if _KANA.search(text):
         return "ja"
     return "ko" if _HANGUL.search(text) else None

@@ -16,7 +16,7 @@ from progress.importers import field_names
 
 MAX_EVENTS = 100  # in a message
 _PACKED_BYTES = 1 << 20  # No event is added to a message that has reached this size.
-# Pub/Sub's limit is 10,000,000 bytes, with the attributes and the topic's name.
+# Pub/Sub's limit is 10,000,000 bytes, including the attributes and the topic's name.
 _MAX_MESSAGE_BYTES = 9_990_000
 _MAX_AHEAD = timedelta(minutes=10)
 
@@ -102,7 +102,10 @@ def _select_valid(entries: list[ParsedEvent | Rejection]) -> list[ParsedEvent]:
 
 
 def mark_conflicts(line: Line, event_ids: AbstractSet[str], reason: str) -> Line:
-    """Return the line with its ids in `event_ids` as conflicts; add the reason if it had none."""
+    """Return the line with the given event ids marked as conflicts; ignore ids of other lines.
+
+    If an id is marked and the line has no reason yet, `reason` becomes its reason.
+    """
     conflicts = [event_id for event_id in line.event_ids if event_id in event_ids]
     if not conflicts:
         return line

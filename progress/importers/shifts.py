@@ -20,7 +20,7 @@ class StoredShift(msgspec.Struct, frozen=True):
 
 
 def shift(answers: Sequence[Answer], days: int, zone: str) -> list[Answer]:
-    """Return the answers `days` local days later.
+    """Move the answers forward by `days` local days.
 
     Each session begins at its old time of day and keeps its length, so that a change to or from
     daylight saving time moves no session to another local day.

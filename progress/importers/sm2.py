@@ -13,8 +13,9 @@ LOWEST_EASINESS = 1.3
 HIGHEST_EASINESS = 10.0  # Not part of SM-2, but the highest value that a review event allows.
 LONGEST_INTERVAL = 36_500  # Days.
 
-# Step 7 of SM-2 repeats wrong answers on the same day until they are right, which does not change
-# the interval. Answers 12 hours apart count as different days, so that time zones have no effect.
+# In step 7 of SM-2, items with wrong answers are repeated on the same day until they are right.
+# These repetitions do not change the interval. Here, "the same day" means less than 12 hours later,
+# so that time zones have no effect.
 _DAY_GAP = timedelta(hours=12)
 
 

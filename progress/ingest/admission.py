@@ -1,4 +1,4 @@
-"""Admission control: an instance holds at most 32 MiB of request bodies at a time.
+"""Admission control: an instance holds at most 32 MiB of request bodies, or one larger body.
 
 A body beyond this limit is discarded in small pieces and rejected with 429, so that Pub/Sub
 redelivers it. Without the limit, the framework would read every body into memory first.
@@ -34,7 +34,10 @@ _M_MMAP_THRESHOLD, _M_ARENA_MAX = -3, -8
 
 
 class Admission:
-    """The memory for request bodies; a body that exceeds it is admitted only if it is alone."""
+    """The memory for request bodies.
+
+    A body larger than this memory is admitted only if no other request has reserved memory.
+    """
 
     def __init__(
         self, capacity: int = _CAPACITY, timeout_s: float = body_deadline.TIMEOUT_S

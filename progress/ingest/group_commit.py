@@ -25,8 +25,9 @@ from progress.errors import (
 from progress.event_store import log
 from progress.event_store.log import Appended, Delivery
 
-_MOST_EVENTS = 1_000  # Limits a transaction of several requests.
-_MOST_BYTES = 4 << 20  # Limits the data of such a transaction.
+# The limits of a shared transaction. A request that exceeds a limit gets a transaction of its own.
+_MOST_EVENTS = 1_000
+_MOST_BYTES = 4 << 20  # of the messages' data
 _CONNECT_TIMEOUT_S = 10.0
 _APPEND_TIMEOUT_S = 15.0
 _SPAN_ATTRIBUTES = {"db.system.name": "postgresql"}
@@ -55,7 +56,7 @@ class GroupCommit:
     ) -> None:
         self._connect = connect
         self._wake = wake
-        self._timeout_s = timeout_s  # from arrival to outcome; 2 s are left for the wake-ups
+        self._timeout_s = timeout_s  # from arrival to outcome; the wake-ups may take 2 s more
         self._connection: Connection | None = None
         self._mutex = threading.Lock()
         self._queue: list[_Ticket] = []
@@ -145,7 +146,7 @@ class GroupCommit:
         return group
 
     def _fail_remaining(self, group: list[_Ticket]) -> None:
-        """Fail the tickets without an outcome, because an unexpected exception ended the commit."""
+        """If an unexpected exception ended the commit, fail the tickets without an outcome."""
         for ticket in group:
             if ticket.outcome is None:
                 ticket.outcome = InstanceUnavailable("the thread that was committing was stopped")

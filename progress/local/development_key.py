@@ -52,7 +52,7 @@ def token(
     groups: Sequence[str] = (),
     seconds: int = _DAY_S,
 ) -> str:
-    """Return a token for `user`, valid for `seconds` from now; `groups` are those of a teacher."""
+    """Return a token for `user`, valid for `seconds` from now; `groups` are a teacher's groups."""
     now = int(time.time())
     claims = {
         "iss": ISSUER,
@@ -69,5 +69,5 @@ def token(
 
 @functools.lru_cache(maxsize=1)
 def _load(key: bytes) -> rsa.RSAPrivateKey:
-    """Load the key; the checks take 30 ms, so the result is cached."""
+    """Load and check the key, which takes 30 ms; the result is cached."""
     return cast("rsa.RSAPrivateKey", load_pem_private_key(key, None))

@@ -75,7 +75,10 @@ class Issuer:
         return self._submit_form((await reader.readexactly(size)).decode())
 
     def _is_ours(self, headers: Mapping[str, str]) -> bool:
-        """Return whether Host and Origin name this page, unlike in requests from other sites."""
+        """Return whether Host and, if it is present, Origin name this page.
+
+        A form that another site submits has the Origin of that site.
+        """
         origin = headers.get("origin", self._own[0])
         return f"http://{headers.get('host')}" in self._own and origin in self._own
 
@@ -113,7 +116,10 @@ class Issuer:
         return 303, {"Location": f"{back}#token={token}", "Cache-Control": "no-store"}, b""
 
     def _back(self, page: str) -> str | None:
-        """Return the URL of the learner's page with the tab's state; None for any other page."""
+        """Return the learner's page as a URL with the `state` of the tab that asks for a token.
+
+        Return None if `page` is another page or has no valid state.
+        """
         parts = urlsplit(page)
         origin, state = f"{parts.scheme}://{parts.netloc}", _field(parts.query, "state")
         if origin not in self._pages or parts.path not in ("", "/") or not _STATE.fullmatch(state):

@@ -2,7 +2,7 @@
 
 Each process writes to a separate socket. The writer leaves the bytes in the socket until they are
 in the file, so that nothing is lost if the writer is killed and the supervisor restarts it. Files
-are rotated at the end of a line. A file and its predecessor together hold at most twice the limit.
+are rotated at the end of the line that exceeds the limit. One older file is kept for each file.
 """
 
 import argparse
@@ -128,7 +128,7 @@ class LogSockets:
         return struct.unpack("i", unread) == (0,)
 
     async def flush(self, part: str) -> None:
-        """Wait until all output of the process is in its log file, at most 5 s."""
+        """Wait at most 5 s until all output of the process is in its log file."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_FLUSH_TIMEOUT_S):
                 while not self.is_written(part):

@@ -20,8 +20,8 @@ Command = Sequence[str | Path]
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
-# The framework adds only the folder of the source file to the Python path. Without a limit, glibc
-# keeps the freed memory of up to 16 threads on two processors.
+# The framework adds only the folder of the source file to the Python path. By default, glibc
+# creates up to 16 memory arenas on two processors, and each arena keeps its freed memory.
 FUNCTION_ENVIRONMENT = {"PYTHONPATH": str(ROOT), "THREADS": "80", "MALLOC_ARENA_MAX": "2"}
 
 

@@ -19,7 +19,7 @@ class Plan:
     """The processes of a stack, and their addresses.
 
     `server` is None if DATABASE_URL names another database server. The `dependent` processes need
-    the database. `topology` runs once Pub/Sub is ready, and `batch` runs every five minutes.
+    the database. `topology` runs after Pub/Sub is ready, and `batch` runs every five minutes.
     """
 
     addresses: dict[str, str]

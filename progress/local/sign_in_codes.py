@@ -1,4 +1,4 @@
-"""One-time sign-in codes: the URL that the demo prints signs one learner in once.
+"""One-time sign-in codes. A URL with a code, such as the demo's, signs one user in once.
 
 Each code has a file, which is named after the hash of the code. Removing the file uses the code up.
 """
@@ -23,7 +23,7 @@ class _Code(msgspec.Struct, frozen=True):
 
 
 def issue(folder: Path, user: str, roles: list[str], groups: Sequence[str] = ()) -> str:
-    """Return a new code that signs in as `user`; `groups` are those of a teacher.
+    """Return a new code that signs in as `user`; `groups` are the groups of a teacher.
 
     The expired codes are removed.
     """

@@ -14,7 +14,7 @@ from progress.local import data_folder, postgres, processes, readiness
 from progress.local.data_folder import DataFolder, State
 from progress.local.parts import ROOT
 
-DEFAULT_PORT = 8080  # of the page
+DEFAULT_PORT = 8080  # port of the query function, which also serves the page
 
 _START_TIMEOUT_S = 120.0
 _STOP_TIMEOUT_S = 45.0

@@ -28,7 +28,10 @@ _MAX_PAUSE_S = 0.8  # a dead process is restarted within a second
 
 
 class Supervisor:
-    """The processes of a stack; one thread starts them all, because they end with that thread."""
+    """The processes of a stack.
+
+    On Linux, a process ends with the thread that started it, so one thread starts all processes.
+    """
 
     def __init__(self, folder: DataFolder, stack: plan.Plan) -> None:
         self._folder = folder
@@ -45,9 +48,9 @@ class Supervisor:
         asyncio.get_running_loop().add_signal_handler(signal.SIGCHLD, self._on_child_exit)
 
     async def keep(self, *parts: Part) -> None:
-        """Start processes in parallel; return when all are ready, then restart each that ends.
+        """Start processes in parallel, and wait until all are ready.
 
-        Raise StackError if a process ends before it is ready.
+        Raise StackError if one ends before it is ready. Afterwards, tasks restart those that end.
         """
         async with asyncio.TaskGroup() as group:
             for part in parts:
@@ -56,7 +59,7 @@ class Supervisor:
             self._start_task(self._restart(part))
 
     def set_ready(self) -> None:
-        """Write to the data folder that all processes are ready."""
+        """Store the phase `ready` in the data folder: all processes are ready."""
         self._state.phase = "ready"
         self._write()
 
@@ -157,7 +160,7 @@ class Supervisor:
         return task
 
     def _on_task_end(self, task: asyncio.Task[None]) -> None:
-        """If a task fails, set `failed` to end the stack, because nothing else does its work."""
+        """If a task fails, set `failed`, which ends the stack: no other task does the same work."""
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) and not self.failed.done():
             self.failed.set_exception(error)

@@ -51,8 +51,9 @@ def _subscriptions(subscriber: SubscriberClient, project: str) -> list[str]:
 def _ingest_name(topic: str, existing: list[str]) -> str:
     """Return the name of the topic's existing ingest subscription, or a new name.
 
-    Google's emulator numbers its messages from 1 after each start, and the ingest function
-    recognizes a redelivery by subscription and message id. Each start therefore needs new names.
+    The ingest function recognizes a redelivery by subscription and message id. Google's emulator
+    starts without subscriptions and numbers its messages from 1. After each start of the emulator,
+    the subscriptions therefore need new names.
     """
     pattern = re.compile(re.escape(topic) + r"-ingest-sub-\d+")
     return next(filter(pattern.fullmatch, existing), f"{topic}-ingest-sub-{time.time_ns()}")

@@ -1,4 +1,4 @@
-"""The schedule of ARCHIVE: a batch run starts it once a day, if there are enough events."""
+"""The schedule of ARCHIVE: a batch run starts the operation if it is due, once a day at most."""
 
 from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection, Failure
@@ -12,7 +12,7 @@ _CALLER = "batch job"
 
 
 def start_if_due(connection: Connection) -> None:
-    """Start the day's operation if the events to archive fill a range, or one of them is old.
+    """Start the day's ARCHIVE if the unarchived events fill a range or the first of them is old.
 
     Raise DatabaseUnavailable if the database fails.
     """

@@ -1,7 +1,7 @@
-"""The steps of ARCHIVE. If a worker dies, another one repeats its step.
+"""The steps of ARCHIVE. If a worker dies, another one repeats the incomplete step.
 
-A worker holds the archive's lock from its first step until its end. Before another worker takes
-over, the archive or the log may change. The new worker writes changed ranges again.
+Each worker holds the archive's lock from its first step until it ends. Between two workers of an
+operation, the archive or the log may change. The second worker writes changed ranges again.
 """
 
 from collections.abc import Callable
@@ -43,7 +43,7 @@ _MAX_RANGES = 100  # ranges per operation; the next operation continues
 
 
 class ArchiveArguments(msgspec.Struct, frozen=True):
-    """The arguments of ARCHIVE; without `before`, only full and old ranges are archived."""
+    """The arguments of ARCHIVE; without `before`, only full or old ranges are archived."""
 
     before: datetime | None = None
 
@@ -73,7 +73,7 @@ def choose_range(operation: ClaimedOperation) -> object:
 
 
 def write(operation: ClaimedOperation) -> object:
-    """Write lost files again, remove files that no manifest names, and write the new ranges."""
+    """Write lost files again, remove old files that no manifest names, and write the new ranges."""
     planned = msgspec.convert(operation.outcomes["range"], PlannedRanges)
     connection, storage = _open(operation)
     if current := publishing.open_published(connection, storage):
@@ -98,9 +98,10 @@ def verify(operation: ClaimedOperation) -> object:
 def publish(operation: ClaimedOperation) -> object:
     """Publish the verified ranges, unless they are already published.
 
-    If files of these ranges are gone, or another run has archived some of the events, write and
-    publish only one range; the next operation continues. Return the archive's last position, and
-    the number of events in the ranges.
+    Their files may be gone, or another run may have archived some of their events. If no
+    verified range can be appended to the archive, write and publish one new range. The next
+    operation archives the rest. Return the archive's last position, and the number of events in
+    the ranges.
     """
     planned = msgspec.convert(operation.outcomes["range"], PlannedRanges)
     verified = msgspec.convert(operation.outcomes["verify"], WrittenRanges)
@@ -166,8 +167,9 @@ def _verify(
 def _list_complete(storage: Storage, entries: list[RangeEntry], upto: int) -> list[RangeEntry]:
     """Return the ranges that follow the position `upto`, up to the first one that lacks a file.
 
-    The rows of these ranges were verified. If the files exist, they still hold these rows, because
-    files are never changed, and an erasure removes all files that no manifest names.
+    The files of these ranges were verified, and files are never changed. An erasure may change the
+    log after the verification, but then it removes all files that no manifest names. Files that
+    still exist are therefore correct.
     """
     complete: list[RangeEntry] = []
     for entry in entries:
@@ -193,9 +195,10 @@ def _remove_unnamed(storage: Storage, current: Published | None, planned: Planne
 
 
 def _open(operation: ClaimedOperation) -> tuple[Connection, Storage]:
-    """Return the connection that holds the archive's lock until this worker ends, and the archive.
+    """Return a connection and the archive's storage.
 
-    Raise ArchiveRunning if another run holds the lock; Pub/Sub then calls a worker later.
+    The connection holds the archive's lock until this worker ends. Raise ArchiveRunning if another
+    run holds the lock; Pub/Sub then repeats the command later.
     """
     if operation.handover is None:
         resources = operation.resources

@@ -1,6 +1,6 @@
-"""One task of a batch run, and the log entry with the gauges that it writes at its end.
+"""Run one task of a batch run, and write a log entry at its end.
 
-Only the first task measures the gauges, before it sweeps anything.
+The first task measures the gauges before it sweeps anything, and adds them to its log entry.
 """
 
 import msgspec
@@ -20,7 +20,7 @@ from progress.settings import Settings
 def run(settings: Settings) -> int:
     """Wake the workers of operations and run the batch; return the exit status of the job's task.
 
-    The status is 0 if this task's share is done or another run is doing it, 1 if it failed.
+    The status is 1 if this task failed, otherwise 0 (also if another run does this task's share).
     """
     with (
         tracing.start_span("batch", None, "internal") as span,
@@ -63,7 +63,7 @@ def _log(report: batch.Report, called: int, measured: dict[str, float]) -> None:
 
 
 def _run(connection: database.Connection, settings: Settings) -> tuple[batch.Report, int]:
-    """Run this task's share; return its report, and the number of operations with a new command."""
+    """Run this task's share; return its report, and the number of commands sent to workers."""
     index, count = settings.cloud_run_task_index, settings.cloud_run_task_count
     called = 0
     if index == 0:

@@ -26,7 +26,7 @@ class Chunks:
 
     @contextlib.contextmanager
     def next(self) -> Iterator[int]:
-        """Yield the size of a chunk to the block, which works on the chunk and is timed."""
+        """Yield the size of the next chunk, and measure the time that the block takes for it."""
         self._check()
         begin = time.monotonic()
         yield self._size

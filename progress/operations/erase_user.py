@@ -24,10 +24,10 @@ CHUNK = 5_000  # rows that one transaction changes, at most
 
 _FILE = "operations/erase_user"
 _FIRST_LETTER = 0
-_LETTERS = 1_000  # Dead letters per statement; a payload may exceed 1 MiB.
+_LETTERS = 1_000  # Dead letters per statement, at most; few, because a payload may exceed 1 MiB.
 _READ = 20_000  # Rows per statement, at most.
 _BLOCKS = 400  # Blocks of a table (3 MB) per statement, at most.
-_BEFORE_UNDECLARED = ("other-", 0)  # Sorts before all streams of events of undeclared types.
+_BEFORE_UNDECLARED = ("other-", 0)  # Sorts before all streams of undeclared events.
 
 
 class Forbidden(NamedTuple):
@@ -38,14 +38,17 @@ class Forbidden(NamedTuple):
 
 
 class Mentions(NamedTuple):
-    """How many events of undeclared types and how many dead letters are to be emptied."""
+    """The numbers of undeclared events and of dead letters that the erasure empties."""
 
     undeclared: int
     dead_letters: int
 
 
 class Match(NamedTuple):
-    """A table that still contains the id; if `is_other`, in rows that are about somebody else."""
+    """The number of a table's rows that still contain the learner's id.
+
+    `is_other` is true if the rows are events of other streams, which an erasure does not change.
+    """
 
     place: str
     is_other: bool
@@ -127,7 +130,7 @@ def redact_events(
 
 
 def redact_undeclared(connection: Connection, learner: str, report: Callable[[int], None]) -> None:
-    """Empty the events of undeclared types that name only a session of the learner."""
+    """Empty the undeclared events that name a session of the learner, but no learner."""
     for redacted in _page_undeclared(connection, learner, "redact undeclared", lambda: report(0)):
         report(redacted)
 
@@ -135,7 +138,7 @@ def redact_undeclared(connection: Connection, learner: str, report: Callable[[in
 def _page_undeclared(
     connection: Connection, learner: str, block: str, check: Check
 ) -> Iterator[int]:
-    """Yield, for each chunk of the events of undeclared types, how many are the learner's."""
+    """Run the SQL block on each chunk of undeclared events; yield how many are the learner's."""
     chunks = Chunks(CHUNK, check)
     stream: str | None
     stream, version = _BEFORE_UNDECLARED
@@ -175,9 +178,9 @@ def _list_letters(connection: Connection, learner: str, check: Check) -> Iterato
 
 
 def list_exports(connection: Connection, learner: str, before: object) -> list[UUID]:
-    """Return the exports that may hold the learner's rows, requested before a time; oldest first.
+    """Return the exports that may hold the learner's rows, oldest first.
 
-    `before` is a time on the database's clock, also as text.
+    They were requested before the time `before` on the database's clock, a datetime or its text.
     """
     return [row[0] for row in _run(connection, "exports", learner=learner, before=before)]
 
@@ -211,8 +214,9 @@ def hide_sessions(connection: Connection, learner: str, check: Check) -> None:
 def delete_marks(connection: Connection, learner: str) -> None:
     """Delete the learner from `deleted_learners` in every schema of read models.
 
-    The caller holds the rebuild lock. The locks taken here wait for folds, batch runs and snapshots
-    that may have read the learner's rows before the deletion, and may write these rows again.
+    The caller holds the rebuild lock. Folds, batch runs and snapshots that read the learner's rows
+    before the deletion may still write these rows again. This function waits for them by taking
+    their locks.
     """
     for name in list_schemas(connection):
         with database.transaction(connection):

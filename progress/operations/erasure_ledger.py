@@ -34,7 +34,7 @@ class Key(msgspec.Struct, frozen=True):
 
 
 def write_key(archive: Storage, key: Key) -> None:
-    """Write the key that computes digests; raise ProgressError if the ledger has another."""
+    """Write the key that computes digests; raise ProgressError if the ledger has another key."""
     known = read_key(archive)
     if known is None:
         with archive.writing(_KEY) as output:
@@ -57,7 +57,7 @@ def read_key(archive: Storage) -> Key | None:
 
 
 def write_entry(archive: Storage, entry: Entry) -> None:
-    """Write the entry, unless the learner has one already, because the first erasure counts."""
+    """Write the learner's entry; an existing entry stays, because the first erasure counts."""
     path = _path(entry.digest)
     if archive.has(path):
         return

@@ -22,9 +22,9 @@ from progress.projections import replacement, schema
 
 _RETRY_INTERVAL_S = 0.2  # while another worker holds a lock that this worker needs
 
-# After this time, no query stores a response with the learner's rows in Redis. A query stores such
-# a response only if Redis has a copy of the learner's version; the copy lives for 5 s, a query for
-# 10 s.
+# This long after the step `forget`, no query can store a response with the learner's rows in Redis
+# any more. A query ends within 10 s, and stores such a response only if Redis has a copy of the
+# learner's version, which expires after 5 s.
 _REQUESTS_END_S = 20.0
 
 # Copies that nobody can change, and the time after which they are gone.
@@ -46,7 +46,8 @@ def forbid(operation: ClaimedOperation) -> object:
     learner = _learner(operation)
     with connection_for(operation) as connection:
         archive = location.open_archive(settings.current())
-        # First compare the keys: once this log has an erasure, it cannot adopt the ledger's key.
+        # This raises an error if the ledger has another key. It comes first, because a log with an
+        # erasure cannot adopt the ledger's key any more.
         erasure_ledger.write_key(archive, erase_user.read_key(connection))
         forbidden = erase_user.forbid(connection, learner, operation.id)
         entry = erasure_ledger.Entry(forbidden.digest, str(operation.id), forbidden.erased_at)
@@ -58,7 +59,7 @@ def forbid(operation: ClaimedOperation) -> object:
 
 
 def forget(operation: ClaimedOperation) -> object:
-    """Remove the learner from the read models and from Redis; complete the counts of `forbid`."""
+    """Remove the learner from the read models and from Redis; add to the counts of `forbid`."""
     learner = _learner(operation)
     with connection_for(operation) as connection:
         erase_user.fold_deletion(connection, learner, operation.publisher)
@@ -68,7 +69,7 @@ def forget(operation: ClaimedOperation) -> object:
             export_user.catch_up(connection, learner, operation.publisher, operation.wait)
         _delete_copies(operation, learner)
         forgotten_at = erase_user.read_time(connection)
-        # Count here, because in the first step many dead letters would take too long to count.
+        # Count here, because counting many dead letters may take longer than `forbid` may run.
         mentioned = erase_user.count_mentions(connection, learner, operation.report_progress)
     counts = operation.outcomes["forbid"]["counts"]
     counts = counts | {
@@ -97,7 +98,7 @@ def redact(operation: ClaimedOperation) -> object:
 
 
 def files(operation: ClaimedOperation) -> object:
-    """Write the archive's files without the learner; return the number of files and rows."""
+    """Remove the learner from the archive; return the numbers of changed files and removed rows."""
     learner = _learner(operation)
     with connection_for(operation) as connection:
         removal = _rewrite_files(operation, connection, learner)
@@ -117,7 +118,8 @@ def close(operation: ClaimedOperation) -> object:
         erase_user.fold_deletion(connection, learner, operation.publisher)
         erase_user.redact_events(connection, learner, lambda _: check(), with_deletions=True)
         erase_user.redact_undeclared(connection, learner, lambda _: check())
-        _rewrite_files(operation, connection, learner)  # the UserDeleted has a new id
+        # Also renew the event ids in the manifest, because the emptied UserDeleted has a new id.
+        _rewrite_files(operation, connection, learner)
         erase_user.hide_sessions(connection, learner, check)
         erase_user.delete_marks(connection, learner)
         _delete_exports(operation, connection, learner)
@@ -150,7 +152,10 @@ def _write_receipt(
 
 
 def _counts(operation: ClaimedOperation) -> dict[str, int]:
-    """Return the number of rows to erase, by place; in older operations, only `forbid` counted."""
+    """Return the number of rows to erase in each place.
+
+    If older code ran the step `forget`, its outcome has no counts.
+    """
     counts: dict[str, int] = operation.outcomes["forbid"]["counts"]
     completed: dict[str, int] = operation.outcomes["forget"].get("counts", {})
     return counts | completed

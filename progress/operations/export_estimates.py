@@ -31,7 +31,7 @@ class Estimate(NamedTuple):
 
 
 def estimate_user(events: int, event_bytes: int) -> Estimate:
-    """Estimate the export of a learner's events; `event_bytes` is their mean size."""
+    """Estimate the export of a learner's events, given the mean size of their data and metadata."""
     size = events * (_EVENT_BYTES + event_bytes)
     return Estimate(size / _USER_BYTES_PER_S, size)
 

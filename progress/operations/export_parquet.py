@@ -57,9 +57,11 @@ def converting(output: Output) -> Iterator[Output]:
 
 
 class _Conversion:
-    """Two threads: DuckDB reads the first pipe and writes the second, which the other thread reads.
+    """The two pipes and two threads of a conversion.
 
-    A thread that fails closes its ends of the pipes, so that the others end too.
+    `write` writes CSV to the first pipe. In one thread, DuckDB reads this CSV and writes Parquet to
+    the second pipe. The other thread sends the Parquet to the output. A thread that fails closes
+    its ends of the pipes, so that `write` and the other thread end too.
     """
 
     def __init__(self, output: Output, pool: ThreadPoolExecutor) -> None:
@@ -75,7 +77,7 @@ class _Conversion:
         self._rows.write(data)
 
     def close(self) -> None:
-        """End the rows."""
+        """Close the first pipe, so that DuckDB reads the end of the rows."""
         if self._rows is not None:
             with contextlib.suppress(BrokenPipeError):
                 self._rows.close()
@@ -114,7 +116,7 @@ def _convert(rows: int, file: int, types: dict[str, str]) -> None:
             ).write_parquet(f"/dev/fd/{file}", compression="zstd")
     except duckdb.Error as error:
         raise ProgressError(
-            f"the rows cannot be converted to Parquet, request CSV: {error}"
+            f"the rows cannot be converted to Parquet (request CSV instead): {error}"
         ) from error
     finally:
         os.close(rows)

@@ -36,7 +36,7 @@ _RETRY_INTERVAL_S = 0.2  # the pause while another worker folds the shard
 
 
 class Snapshot(NamedTuple):
-    """The snapshot that an archive is read from; `events` is the learner's number of events."""
+    """The database snapshot for an archive; `events` is the learner's number of events."""
 
     taken_at: datetime
     position: int

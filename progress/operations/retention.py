@@ -1,6 +1,6 @@
-"""What the batch job deletes or erases after a time.
+"""Delete old records, and erase learners some time after their deletion.
 
-The job deletes closed dead letters and finished operations, and erases deleted learners.
+The batch job deletes closed dead letters and finished operations, and erases deleted learners.
 """
 
 from uuid import UUID
@@ -28,7 +28,10 @@ def delete_closed_letters(connection: Connection) -> int:
 
 
 def delete_finished_operations(connection: Connection) -> None:
-    """Delete operations that finished more than 400 days ago, except erasures to be completed."""
+    """Delete operations that finished more than 400 days ago.
+
+    A failed erasure is kept until another erasure of the learner has succeeded.
+    """
     with database.translate_errors(_translate):
         connection.run(blocks(_FILE)["delete finished operations"])
 
@@ -51,7 +54,9 @@ def _start(connection: Connection, learner: str, digest: str) -> UUID:
     values = records.accept_values(
         OperationKind.ERASE_USER,
         caller=_CALLER,
-        key=digest,  # not the learner's id, because the database keeps a hash of the key
+        # The database keeps an SHA-256 hash of the key. If the key were the learner's id, the hash
+        # would still identify the learner after the erasure.
+        key=digest,
         subject=learner,
         user_id=learner,
     )

@@ -1,4 +1,4 @@
-"""What the steps of operations share: connections with time limits, and parsed arguments."""
+"""Connections with time limits, and parsed arguments, for the steps of operations."""
 
 import contextlib
 from collections.abc import Iterator

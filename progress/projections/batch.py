@@ -21,8 +21,9 @@ from progress.projections.notifications import Publisher
 class Report:
     """The result of one run; `learners` is None if another run held the lock.
 
-    `is_whole` is true if the batch models include everything that was recorded before the run; it
-    is false if a worker held a shard meanwhile; the next run then folds the rest of that shard.
+    `is_whole` is true if the batch models include all events of the task's shards that were
+    recorded before the run. If a worker held a shard meanwhile, `is_whole` may be false, and the
+    next run folds the rest of that shard.
     """
 
     replayed: int
@@ -37,11 +38,12 @@ def run(
     task_count: int = 1,
     publisher: Publisher = notifications.DISABLED,
 ) -> Report:
-    """Run one task's share: the learners of every `task_count`th shard.
+    """Run one task's share of the batch job.
 
-    Every task sweeps all shards, and skips the shards that another task is folding.
+    Every task sweeps all shards, except those that another task is folding. Then it updates the
+    batch models, but only for the learners of every `task_count`th shard.
 
-    Raise DatabaseUnavailable or ProjectionError; the steps that were committed stay committed.
+    Raise DatabaseUnavailable or ProjectionError if a step fails. Earlier steps stay committed.
     """
     projector = shard_projector.Projector(connection, publisher=publisher)
     shards = [shard for shard in shard_projector.SHARDS if shard % task_count == task_index]

@@ -1,9 +1,9 @@
 """Notifications publish committed changes of the read models to Redis.
 
 A notification updates the version copies in Redis, so that older cached responses are not served.
-The notification also reaches the subscribers of a learner's or an operation's channel. A change
-waits at most 50 ms for its notification, and succeeds even if the notification fails. Responses may
-then be five seconds out of date (see `progress.adapters.redis.version_keys`).
+The notification also reaches the subscribers of a learner's or an operation's channel. A
+notification takes at most 50 ms. If a notification is lost, the change remains committed, but
+responses may be five seconds out of date (see `progress.adapters.redis.version_keys`).
 """
 
 import time
@@ -26,11 +26,11 @@ class Change(msgspec.Struct, frozen=True):
     version: int | None
     learners: str | None  # as JSON
     catalogue: bool | None
-    began: float = msgspec.field(default_factory=time.monotonic)  # before the commit
+    began: float = msgspec.field(default_factory=time.monotonic)  # a time before the commit
 
 
 class Publisher:
-    """A publisher of changes to the Redis server at a URL; without a URL it does nothing."""
+    """A publisher that sends changes to a Redis server; without a URL, it does nothing."""
 
     def __init__(self, url: str | None) -> None:
         """Do not open a connection yet, so that the process may still fork."""

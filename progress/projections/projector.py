@@ -57,14 +57,17 @@ class Projector:
         while True:
             folded = self._fold(shard, limit)
             if folded is None:
-                return total  # another worker holds the shard, and checks for new events afterwards
+                return total  # the worker that holds the shard will fold the rest
             total += folded
             # A wake-up that came while this worker held the shard did nothing, so check for events.
             if folded < limit and shard not in self.find_shards_behind():
                 return total
 
     def lock_event_shard(self, event_id: str) -> None:
-        """Lock an event's shard for the caller's transaction, before the transaction writes."""
+        """Lock an event's shard until the caller's transaction ends.
+
+        Call this before the transaction writes.
+        """
         block = statements.blocks("projections/fold")["lock_event_shard"]
         self.connection.run(block, event_id=event_id)
 
@@ -80,7 +83,8 @@ class Projector:
     def publish(self, change: Change) -> None:
         """Publish a change that is committed."""
         if self._publisher.is_enabled and change.version is not None:
-            # The catalogue's version is a sum over all shards, so it is read after the commit.
+            # The catalogue's version is a sum over all shards. Before the commit, the sum might
+            # lack the change of another shard that commits at the same time.
             catalogue = self._run(self._catalogue)[0][0] if change.catalogue else None
             self._publisher.publish(change, catalogue)
 
@@ -102,7 +106,10 @@ class Projector:
         return sum(self.catch_up(shard, limit=limit) for shard in self.find_shards_behind())
 
     def _fold(self, shard: int, at_most: int) -> int | None:
-        """Fold one window; halve it until it succeeds or its single event is dead-lettered."""
+        """Fold one window; halve it after each failure.
+
+        An event that fails alone becomes a dead letter, and folds skip it.
+        """
         while True:
             position = self._next_position(shard) if at_most == 1 else None
             try:

@@ -77,7 +77,10 @@ def fold(connect: Connect, workers: int = 2, on_progress: Progress | None = None
 
 @contextlib.contextmanager
 def open_projectors(connect: Connect, count: int) -> Iterator[list[Projector]]:
-    """Open projectors for the second schema, tuned for large windows, because it has no readers."""
+    """Open projectors for the second schema, on connections tuned for large windows.
+
+    Windows may be large, because the second schema has no readers.
+    """
     building = replacement.building_name()
     with contextlib.ExitStack() as stack:
         projectors = []

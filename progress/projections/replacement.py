@@ -32,7 +32,7 @@ class Replacement:
 
     def __init__(self, connection: Connection, publisher: Publisher) -> None:
         self.connection, self._publisher = connection, publisher
-        # Read before the folds start, so that the swap folds every event that is replayed later.
+        # This set is read before the folds start. The swap folds the events replayed after that.
         self._replayed = _find_replayed_positions(connection)
 
     def swap(self) -> int:
@@ -60,7 +60,7 @@ def open_replacement(
             read_model_schema.create(connection, building_name())
             yield replacement
         finally:
-            connection.run("RESET statement_timeout")  # a step may have set this timeout
+            connection.run("RESET statement_timeout")  # a step of an operation may have set it
             drop(connection, building_name())
 
 
@@ -142,8 +142,8 @@ def _former_name() -> str:
 def drop(connection: Connection, schema: str) -> None:
     """Drop a schema that may have readers: try once a second, for a minute.
 
-    Tasks that load the schema from the archive stop loading buckets. Raise DatabaseUnavailable if
-    readers or tasks still hold the schema after this minute.
+    If tasks are loading the schema from the archive, they load no more buckets. Raise
+    DatabaseUnavailable if readers or tasks still hold the schema after this minute.
     """
     connection.run("SET lock_timeout = '1s'")
     try:
@@ -167,7 +167,7 @@ def _try_drop(connection: Connection, schema: str) -> None:
 
 
 def _end_loading(connection: Connection, schema: str) -> None:
-    """Delete the schema's record of its rebuild from the archive, so that tasks stop loading."""
+    """Empty the schema's table `archive_rebuild`, so that tasks load no more buckets."""
     connection.run(_block("end_loading").replace("{schema}", identifier(schema)))
 
 

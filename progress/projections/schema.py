@@ -45,7 +45,8 @@ def create(connection: "Connection", schema: str | None = None) -> bool:
     schema = schema or schema_name()
     if exists(connection, schema):
         return False
-    from progress.adapters.postgres import database  # imports pg8000, which queries do not need
+    # Imported late, because `database` imports pg8000, which the query function does not need.
+    from progress.adapters.postgres import database
 
     with database.transaction(connection):
         connection.run(f"CREATE SCHEMA {_identifier(schema)} AUTHORIZATION progress_project")
@@ -93,7 +94,7 @@ def _batch_tables() -> str:
 
 def _prepare(connection: "Connection", driver: str, tables: str) -> None:
     if not connection.run(_block(driver, "is_prepared"))[0][0]:
-        # One transaction, because single statements would each wait for the disk.
+        # One call is one transaction. Single statements would each wait for the disk.
         connection.run(tables)
 
 
@@ -127,7 +128,7 @@ _PARTS: dict[str, Callable[[], str]] = {
     "realtime_folds": lambda: _join(_names(REALTIME), "fold"),
     "batch_folds": lambda: _join(_names(BATCH), "fold"),
     "empty_window": lambda: _join(_names(REALTIME), "empty_window"),
-    # The last model is reset first: a model of sums subtracts rows of models earlier in the list.
+    # In reverse order: a model of sums subtracts rows of earlier models, which must still exist.
     "reset_learners": lambda: _join(_names(REALTIME[::-1]), "reset_learners"),
     "delete_learners": lambda: _join(_names((*REALTIME, *BATCH)), "delete_learners"),
     "delete_batch_rows": lambda: _join(_names(BATCH), "delete_learners"),
@@ -158,7 +159,7 @@ def _load_zone_rules(connection: "Connection") -> None:
 
 
 def _identifier(name: str) -> str:
-    from pg8000.native import identifier  # takes 20 ms, and queries do not need it
+    from pg8000.native import identifier  # takes 20 ms; the query function does not need it
 
     quoted: str = identifier(name)
     return quoted

@@ -51,7 +51,7 @@ def save_snapshot(connection: Connection, snapshot: Snapshot, policy: Policy = P
 def take(connection: Connection, policy: Policy = POLICY) -> int:
     """Take the snapshots that are due, a few learners per transaction; return their number.
 
-    The batch folds record which learners to check.
+    The batch folds put the learners that may be due into a queue.
     """
     sql = blocks("read_models/snapshots")
     connection.run(sql["drop_learners_not_due"], event_interval=policy.event_interval)

@@ -43,7 +43,7 @@ _RELATIONS = (
 )
 
 TABLES = tuple(name for name in _RELATIONS if name not in _SHARED)
-# The relations that depend on no learner's events.
+# The relations that do not depend on the events of learners.
 CATALOGUE = ("items", "item_places", "catalogue_counts")
 # Tables of sums over learners, which a rebuild from the archive computes at its end.
 SUMS = ("item_difficulty", "group_items")
@@ -51,7 +51,7 @@ LEARNERS = tuple(table for table in TABLES if table not in (*CATALOGUE, *SUMS))
 
 
 def source_statements(engine: Engine) -> dict[str, str]:
-    """Return the statements that create what the folds read, by table."""
+    """Return the statements that create the sources of the folds, keyed by table name."""
     sql = blocks("projections/whole")
     return {table: _create(table, sql[f"{engine} {table}"]) for table in _SOURCES}
 
@@ -85,7 +85,7 @@ def loaded_query(table: str) -> str | None:
 
 
 def fill_statement(table: str) -> str:
-    """Return the statement that computes all rows of one of SUMS from the learners' tables."""
+    """Return the statement that fills a table of `SUMS` from the learners' tables."""
     return _blocks_of(table)["fill"]
 
 
@@ -93,7 +93,7 @@ def _blocks_of(table: str) -> dict[str, str]:
     """Return the blocks of the table's model by name."""
     if table != "zones_in_force":
         return blocks(f"read_models/{table}")
-    # This table shares its model's file with another table, so its blocks have its name.
+    # The file has blocks for two tables, so the names of these blocks include the table.
     named = blocks("read_models/preferences")
     return {name: named[f"{name} {table}"] for name in ("whole", "live", "loaded")}
 

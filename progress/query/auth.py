@@ -29,7 +29,7 @@ _FIREBASE_KEYS = (
 )
 _DEVELOPMENT_DOMAINS = ("localhost", "invalid", "test", "example", "local")
 
-_KEYS_TTL_S = 3_600.0  # a revoked key is trusted for at most this long
+_KEYS_TTL_S = 3_600.0  # of fetched keys, and then of the headers that they verify
 
 # Minimum pause after a fetch that did not return the requested key, and after a failed refresh.
 _REFETCH_INTERVAL_S = 60.0
@@ -73,7 +73,7 @@ class Caller(msgspec.Struct, frozen=True):
         )
 
     def needs_membership(self, learner: str) -> bool:
-        """Return whether the caller may read this learner only as a member of `groups`."""
+        """Return whether the caller needs a group that has this learner as a member."""
         return self.role == "teacher" and learner != self.user_id
 
     def check_group(self, group_id: str) -> None:
@@ -89,7 +89,7 @@ class Caller(msgspec.Struct, frozen=True):
 
 
 def load_issuer(settings: Settings) -> Issuer:
-    """Return the issuer in the settings, by default Firebase for the audience's project.
+    """Return the issuer from the settings; by default, Firebase for the project `auth_audience`.
 
     Raise SettingsError if a setting is missing, or if a deployed function would trust a development
     issuer.
@@ -142,7 +142,7 @@ class Keys:
         self._fetching = asyncio.Lock()
 
     async def get(self, key_id: str) -> jwt.PyJWK | None:
-        """Return the key, or None if it is unknown; raise IssuerUnavailable if no key is known."""
+        """Return the key with this id, or None; raise IssuerUnavailable if no keys were fetched."""
         if key_id not in self._keys or self._should_refresh():
             async with self._fetching:
                 if self._should_fetch(key_id):
@@ -275,7 +275,7 @@ class Authenticator:
 
 def _caller(claims: dict[str, Any]) -> Caller:
     user_id, roles, expiry = claims["sub"], claims.get("roles"), claims["exp"]
-    # The leeway is for an issuer's clock that is ahead, not for expired tokens.
+    # The expiry has no leeway: the leeway is only for an issuer's clock that is ahead.
     if not isinstance(expiry, int | float) or expiry <= time.time():
         raise Unauthenticated("bad token: it has expired")
     expires_at = float(min(expiry, _MAX_EXPIRY))

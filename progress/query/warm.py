@@ -25,7 +25,7 @@ from progress.query.read_models.reader import Reader
 
 _SCRIPT = Path(__file__).parent / "page" / "query.js"
 _CONSTANT = re.compile(r"const (\w+) = (?:'([^']*)'|`([^`]*)`);")
-_FIRST_TIME_ZONE = timedelta(hours=14)  # ahead of UTC
+_FIRST_TIME_ZONE = timedelta(hours=14)  # the UTC offset of the zone where a day begins first
 _TIMEOUT_S = 10.0
 _TRACE = f"00-{1:032x}-{1:016x}-01"
 
@@ -78,7 +78,10 @@ async def _wait_for_writes(redis: Client) -> None:
 
 
 def clear(url: str) -> None:
-    """Drop all cached results, because versions restart after a restore and may equal old ones."""
+    """Drop all cached results.
+
+    After a restore, versions restart. An old result whose version recurs would look current.
+    """
     try:
         redis = RedisSocket(parse_url(url), seconds=_TIMEOUT_S)
         redis.run([("FLUSHDB",)], seconds=_TIMEOUT_S)

@@ -1,4 +1,4 @@
-"""The second schema of a rebuild from the archive: its record, and the loading of rows."""
+"""Access to the second schema of a rebuild from the archive: record the rebuild, load rows."""
 
 import contextlib
 from collections.abc import Iterator, Mapping
@@ -31,9 +31,10 @@ class Rebuild(msgspec.Struct, frozen=True):
 
 @contextlib.contextmanager
 def connect(url: str | None) -> Iterator[Connection]:
-    """Open a connection to the second schema for the block, by default to the settings' database.
+    """Open a connection to the second schema, and close it at the end of the block.
 
-    Raise RebuildEnded if the second schema does not exist any more.
+    If `url` is None, the settings name the database. Raise RebuildEnded if the second schema does
+    not exist any more.
     """
     target = url or settings.current()
     with (
@@ -46,7 +47,7 @@ def connect(url: str | None) -> Iterator[Connection]:
 
 
 def begin(connection: Connection, execution: str, buckets: int, upto: int) -> Rebuild:
-    """Create the record in the caller's transaction; tasks see it after the commit."""
+    """Record the rebuild in the caller's transaction; tasks see the record after the commit."""
     _rows(connection, "act as owner")
     connection.run(blocks("recovery/archive_rebuild")["tables"])
     connection.run(_fill_in("allow loading"))
@@ -55,12 +56,15 @@ def begin(connection: Connection, execution: str, buckets: int, upto: int) -> Re
 
 
 def end(connection: Connection) -> None:
-    """Drop the record, and revoke the loaders' privileges; from then on, no task loads rows."""
+    """Drop the record of the rebuild, and revoke the loaders' privileges.
+
+    From then on, no task loads rows.
+    """
     connection.run(_fill_in("end"))
 
 
 def find(connection: Connection, execution: str) -> Rebuild | None:
-    """Return the rebuild of these tasks; None if it has not begun, or has ended."""
+    """Return the rebuild of the execution's tasks; None before it begins or after it has ended."""
     try:
         rows = _rows(connection, "find", execution=execution)
     except RebuildEnded:
@@ -69,7 +73,7 @@ def find(connection: Connection, execution: str) -> Rebuild | None:
 
 
 def open_bucket(connection: Connection, bucket: int, version: int) -> Rebuild | None:
-    """Return the rebuild whose bucket is to be loaded; None if the bucket is loaded.
+    """Return the rebuild with this version; None if the bucket is loaded already.
 
     Raise RebuildEnded if no rebuild has this version any more.
     """
@@ -128,7 +132,7 @@ def count_loaded(connection: Connection) -> int:
 
 
 def has_swapped(connection: Connection, version: int) -> bool:
-    """Return whether the live read models were swapped in after this version was given."""
+    """Return whether a swap has replaced the live schema since the rebuild `version` began."""
     if not schema.exists(connection, schema.schema_name()):
         return False
     schema.set_search_path(connection)
@@ -136,7 +140,7 @@ def has_swapped(connection: Connection, version: int) -> bool:
 
 
 def _fill_in(block: str) -> str:
-    """Return the block with the name of the second schema and the names of the tables to load."""
+    """Replace the block's placeholders: `{schema}` and `{tables}`, the tables that tasks load."""
     tables = ", ".join(whole.LEARNERS)
     text = blocks("recovery/archive_rebuild")[block].replace("{tables}", tables)
     return text.replace("{schema}", replacement.building_name())

@@ -36,7 +36,8 @@ class Source(NamedTuple):
     database: str | None
 
 
-# An engine loads every bucket of the rebuild, and calls the function after each.
+# An engine loads every bucket of the rebuild. Meanwhile, it calls its last argument repeatedly, to
+# report the progress.
 Engine = Callable[[Source, Rebuild, Callable[[], None]], None]
 
 
@@ -74,7 +75,10 @@ def run(
 
 
 def _read(connection: Connection, stored: Storage) -> tuple[Manifest, list[RangeManifest]]:
-    """Return the manifests; raise ProgressError if the archive is not one of this log."""
+    """Return the manifests.
+
+    Raise ProgressError if the archive is incomplete, or is a copy of another log.
+    """
     archived = catalog.require(stored).manifest
     publishing.check_log(connection, archived)
     if shards := backups.find_missing(connection, archived.checkpoints):
@@ -97,7 +101,7 @@ def _hold_shards(connection: Connection) -> Iterator[None]:
 
 
 class _Filling:
-    """The filling of the second schema."""
+    """The steps that fill the second schema."""
 
     def __init__(self, workers: list[Projector], stored: Storage, on_progress: Progress) -> None:
         self._workers, self._stored = workers, stored
@@ -146,7 +150,7 @@ class _Filling:
             )
 
     def end(self, published: Manifest, begun: Rebuild, erased: Collection[str]) -> None:
-        """Create the keys and the checkpoints; remove the record and erased learners."""
+        """Create the keys and the checkpoints; remove erased learners and the rebuild's record."""
         if rows := _rows(self._connection, "set aside since"):
             raise ProgressError(
                 f"the event at position {rows[0][0]} was set aside since the rebuild began: "
@@ -173,7 +177,10 @@ class _Filling:
         self._connection.run(blocks("projections/rebuild")["analyze"])
 
     def catch_up(self) -> int:
-        """Fold the later events, then the batch models; return the number of events folded."""
+        """Fold the events after the archived ones, then the batch models.
+
+        Return the number of events folded, including the archived ones.
+        """
         rebuild.run_in_parallel(
             self._workers, SHARDS, lambda worker, shard: self._report(worker.catch_up(shard))
         )

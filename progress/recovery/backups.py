@@ -61,8 +61,8 @@ def find_newest(storage: Storage) -> tuple[str, Manifest]:
         )
     if not matching:
         raise ProgressError(
-            f"no backup was made with the current folds {schema.fingerprint()}, "
-            f"{len(complete)} made with other folds: run `progress rebuild`"
+            f"of {len(complete)} backups, none was made with the current folds "
+            f"{schema.fingerprint()}: run `progress rebuild`"
         )
     name = max(matching)
     return name, manifest.decode(_read_manifest(storage.reading(f"{name}/{manifest.NAME}")))
@@ -71,7 +71,7 @@ def find_newest(storage: Storage) -> tuple[str, Manifest]:
 def find_missing(
     connection: Connection, checkpoints: Sequence[Checkpoint | ArchivedCheckpoint]
 ) -> list[int]:
-    """Return the shards whose last folded or archived event is not in the log, in order."""
+    """Return, in order, the shards whose last folded or archived event is not in the log."""
     values = {
         "shards": [checkpoint.shard for checkpoint in checkpoints],
         "positions": [checkpoint.position for checkpoint in checkpoints],
@@ -139,7 +139,7 @@ def _report(on_progress: Progress, done: int, estimate: int, rows: int) -> None:
 
 
 def set_aside(connection: Connection, checkpoints: list[Checkpoint]) -> list[int]:
-    """Return the positions of the poisoned events of each shard up to its checkpoint."""
+    """Return the positions of the poisoned events up to each shard's checkpoint."""
     return [
         position
         for (position,) in _rows(
@@ -152,7 +152,7 @@ def set_aside(connection: Connection, checkpoints: list[Checkpoint]) -> list[int
 
 
 class GzipWriter:
-    """A writer that compresses one row per call; `digest` covers the compressed bytes."""
+    """A writer that takes single rows and compresses them; `digest` covers the compressed bytes."""
 
     def __init__(self, output: Output, on_rows: Callable[[int], None]) -> None:
         self.rows = self.bytes = 0

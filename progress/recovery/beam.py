@@ -1,4 +1,4 @@
-"""The engine `beam` on this machine: Apache Beam's local runner, in an environment of its own."""
+"""The engine `beam` on this machine: Apache Beam's local runner, in its own virtual environment."""
 
 import os
 import signal
@@ -26,7 +26,7 @@ _STEP = "[while running"
 _RUNNER = (
     "--runner=DirectRunner",
     "--direct_running_mode=multi_processing",
-    # Otherwise, the runner first tries Prism, a runner in Go that it downloads.
+    # Without this option, the runner first downloads and tries Prism, a runner in Go.
     "--allow_unsafe_triggers",
 )
 
@@ -49,7 +49,7 @@ def run(source: Source, rebuild: Rebuild, on_loaded: Callable[[], None], *, work
     """Load every bucket by Beam's local runner, with this number of processes.
 
     If a process is killed, the pipeline starts again and loads the buckets that are left. Raise
-    ProgressError if the pipeline fails, or if a process is killed in three attempts.
+    ProgressError if the pipeline fails, or if a process is killed in each of three attempts.
     """
     check_environment()
     reason = ""
@@ -63,7 +63,7 @@ def run(source: Source, rebuild: Rebuild, on_loaded: Callable[[], None], *, work
             raise ProgressError(f"the Beam pipeline failed: {reason}")
         logs.write("WARNING", f"a process of the Beam pipeline was killed: {reason}")
     raise ProgressError(
-        f"in {_ATTEMPTS} attempts, a process of the Beam pipeline was killed: {reason}"
+        f"in each of {_ATTEMPTS} attempts, a process of the Beam pipeline was killed: {reason}"
     )
 
 
@@ -111,7 +111,7 @@ def _start_pipeline(
 
 
 def _read_reason(errors: BinaryIO) -> str:
-    """Return the line in which Beam names an error and the step, else the last line."""
+    """Return the last line in which Beam names an error and its step, or else the last line."""
     errors.seek(0)
     text = errors.read().decode(errors="replace")
     lines = [line for line in text.splitlines() if line.strip()]

@@ -13,7 +13,7 @@ from progress.settings import Settings
 
 _POLL_INTERVAL_S = 10.0
 _OUTAGE_TIMEOUT_S = 900.0  # The longest outage of Dataflow's API that a rebuild survives.
-_MAX_MACHINES = 8  # The database loads eight buckets at the same time.
+_MAX_MACHINES = 8  # because the database loads at most eight buckets at the same time
 _ACCOUNTS = ".gserviceaccount.com"
 
 
@@ -155,7 +155,7 @@ def _list_parameters(source: Source, rebuild: Rebuild, current: Settings) -> dic
 
 
 def _follow(dataflow: Dataflow, job_id: str, on_loaded: Callable[[], None]) -> str:
-    """Return the state in which the job has ended."""
+    """Wait until the job has ended, and return its last state."""
     responded_at = time.monotonic()
     while True:
         try:

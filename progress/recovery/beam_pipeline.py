@@ -1,8 +1,8 @@
 """The pipeline of Apache Beam that loads the buckets of a rebuild from the archive.
 
 Only the environment of `make beam` and the image of infra/beam can import this module, because the
-project's environment does not have Beam. infra/beam/main.py runs it. The settings name the
-database; on Dataflow, arguments replace the settings for Cloud SQL.
+project's environment does not have Beam. infra/beam/main.py runs it. On this machine, the
+settings name the database. On Dataflow, the arguments of the program name it.
 """
 
 import argparse
@@ -22,12 +22,13 @@ from progress.projections import replacement
 from progress.recovery import buckets
 
 _SETTINGS = ("instance_connection_name", "db_name", "db_iam_user")
-# A bucket needs up to 2 GB, and DuckDB uses all processors, so each process folds one bucket.
+# A bucket needs up to 2 GB, and DuckDB uses all processors. Each process therefore folds one bucket
+# at a time.
 _ONE_THREAD = "--number_of_worker_harness_threads=1"
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Run the pipeline; arguments that are not the program's go to Beam."""
+    """Run the pipeline; Beam gets the arguments that this program does not declare."""
     parser = argparse.ArgumentParser(allow_abbrev=False)
     parser.add_argument("--archive", required=True)
     parser.add_argument("--buckets", type=int, required=True)
@@ -48,7 +49,8 @@ def main(arguments: Sequence[str]) -> None:
         | "Load" >> apache_beam.Map(process, own.archive, own.version, own.schema, connection)
     )
     result = pipeline.run()
-    if own.end_with_parent:  # a template's program must not wait for the job
+    # A Flex Template does not give this argument, because its program must not wait for the job.
+    if own.end_with_parent:
         result.wait_until_finish()
 
 
@@ -58,12 +60,12 @@ def process(
     """Load a bucket; return the number of its events.
 
     Return 0 if the bucket is loaded already, or if the rebuild has ended. Raise ProgressError if
-    this code's folds write another schema than the one to load.
+    the rebuild's schema has other folds than this code.
     """
     if schema != replacement.building_name():
         raise ProgressError(
-            f"the pipeline has other folds than {schema}: build the template again, from the same "
-            "commit as the command that rebuilds"
+            f"the pipeline's folds differ from those of {schema}: build the template again, from "
+            "the commit whose `progress rebuild` is running"
         )
     settings.fill_in(**connection)
     try:

@@ -1,4 +1,4 @@
-"""Whole folds of the archive's files by DuckDB: of one bucket, or of the catalogue."""
+"""Run whole folds in DuckDB over the archive's files of one bucket, or of the catalogue."""
 
 import contextlib
 import os
@@ -15,8 +15,8 @@ from progress.recovery.archive_loads import Rebuild
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
-# Relations that every bucket needs. They are stored, because the rules of the time zones take a
-# second to compute.
+# Relations that every bucket needs. A rebuild computes them once and stores them, because the
+# offsets of the time zones take a second to compute.
 SHARED = ("items", "zone_offsets")
 
 _MEMORY = "2GB"

@@ -1,6 +1,6 @@
 """The unit of work of a rebuild from the archive: fold one bucket, and load its rows.
 
-The engines call `process` with plain arguments, on any machine, and may call it repeatedly.
+The engines call `process` with plain arguments, on any machine, and may repeat a call.
 """
 
 import functools
@@ -34,14 +34,14 @@ def process(archive: str, database: str | None, bucket: int, version: int) -> in
         if log:
             shared = _fetch_shared(stored, folder, version)
             tables = bucket_folds.fold_bucket(folder, log, shared, rebuild)
-        # Connect only now, because more tasks may fold than the database can serve.
+        # Do not stay connected during the fold: the database may have fewer connections than tasks.
         with archive_loads.connect(database) as connection:
             is_new = archive_loads.load_bucket(connection, bucket, version, events, tables)
     return events if is_new else 0
 
 
 @functools.lru_cache(maxsize=1)
-def _read_contents(archive: str, version: int) -> list[RangeManifest]:  # noqa: ARG001 - of the cache's key
+def _read_contents(archive: str, version: int) -> list[RangeManifest]:  # noqa: ARG001 - part of the cache's key
     """Return the ranges' manifests, which do not change while the rebuild holds the lock."""
     stored = storage.open_storage(archive)
     return catalog.read_ranges(stored, catalog.require(stored).manifest)

@@ -10,7 +10,7 @@ from progress.adapters.postgres.statements import blocks
 from progress.projections import schema
 from progress.recovery import comparison, erasures
 
-_RESTORE = "restore it: docs/runbook.md, Restore the event store"
+_RESTORE = "restore the log (docs/runbook.md, Restore the event store)"
 _REBUILD = "run `progress rebuild`"
 _ERASE = "run `progress erasures apply`"
 _SHOWN_DIGESTS = 3
@@ -39,7 +39,7 @@ class Shard(msgspec.Struct, frozen=True):
 
 
 class Report(msgspec.Struct, frozen=True):
-    """The log's events and last position, each shard's checkpoints, and the defects."""
+    """The number of events in the log, its last position, the shards' checkpoints, the defects."""
 
     events: int
     head: int
@@ -73,14 +73,14 @@ def _check_log(connection: Connection, events: int, first: int, head: int) -> li
         gaps = ", ".join(f"{starts} to {ends}" for starts, ends in _rows(connection, "gaps"))
         findings.append(Finding(f"the log has gaps: positions {gaps} are missing", _RESTORE))
     if streams := _rows(connection, "streams")[0][0]:
-        found = f"the versions of {streams} streams are not 1, 2, 3 …"
+        found = f"the versions of {streams} streams are not consecutive numbers from 1"
         findings.append(Finding(found, _RESTORE))
     if strays := _rows(connection, "strays")[0][0]:
         found = f"{strays} events are in another shard than their stream"
         advice = "this server hashes text differently: use the original log's PostgreSQL version"
         findings.append(Finding(found, advice))
     for (table,) in _rows(connection, "numbers"):
-        found = f"the next number of {table} is taken: it was restored without its sequence"
+        found = f"the next number of {table} is taken: the table was restored without its sequence"
         findings.append(Finding(found, "restore the dump again, with pg_restore --data-only"))
     return findings
 
@@ -111,8 +111,8 @@ def _check_shards(shards: list[Shard], head: int) -> list[Finding]:
 def _check_rows(connection: Connection) -> list[Finding]:
     return [
         Finding(
-            f"{table} lacks {missing} rows that the log gives and has {extra} that it does not"
-            f" give, such as {example}",
+            f"{table} differs from a fold of the log: it lacks {missing} rows and has {extra} "
+            f"surplus rows; one of these rows is {example}",
             _REBUILD,
         )
         for table, missing, extra, example in comparison.find_differences(connection)

@@ -13,7 +13,7 @@ _FILE = "recovery/comparison"
 
 
 class Difference(NamedTuple):
-    """A table whose rows differ from those of the log, and one differing row as JSON."""
+    """A table whose rows differ from a fold of the log; `example` is one such row as JSON."""
 
     table: str
     missing: int  # Rows that the table should have, but lacks.
@@ -24,7 +24,7 @@ class Difference(NamedTuple):
 def find_differences(connection: Connection) -> list[Difference]:
     """Fold the log up to the shards' checkpoints, and compare every table.
 
-    Rows that the batch job has yet to fold are not compared. All rows are read in one snapshot.
+    Skip rows that the batch job still has to update. All rows are read in one snapshot.
     """
     with open_snapshot(connection):
         fold(connection)
@@ -32,7 +32,7 @@ def find_differences(connection: Connection) -> list[Difference]:
 
 
 def fold(connection: Connection) -> None:
-    """Create the temporary tables of the whole folds, which live as long as the transaction."""
+    """Run the whole folds into temporary tables; the end of the transaction drops these tables."""
     sql = blocks(_FILE)
     _read_live_tables(connection)
     sources = [*whole.source_statements("postgresql").values(), sql["waiting"]]

@@ -19,7 +19,7 @@ from progress.recovery.archive_rebuild import Source
 
 _ATTEMPTS = 3  # if a process is killed, the next attempt uses new processes
 _POLL_INTERVAL_S = 0.5
-_BEGIN_TIMEOUT_S = 600.0  # another task waits this long for the first task to begin the rebuild
+_BEGIN_TIMEOUT_S = 600.0  # the other tasks wait this long for the first task to begin
 
 
 def run_processes(
@@ -27,8 +27,8 @@ def run_processes(
 ) -> None:
     """Load every bucket, each in one of `workers` processes of this machine.
 
-    If a process is killed, new processes load the buckets that are left; after three attempts, the
-    buckets stay missing. Raise the errors that `buckets.process` raises.
+    If a process is killed, new processes load the buckets that are left. After three attempts, the
+    remaining buckets are not loaded. Raise the errors that `buckets.process` raises.
     """
     left = set(range(rebuild.buckets))
     for _ in range(_ATTEMPTS):
@@ -58,7 +58,7 @@ def _run_pool(
 
 
 def _end_with_parent() -> None:
-    """End this process when its parent is killed, and silently at Ctrl-C."""
+    """End this process when its parent is killed, or at Ctrl-C, but then without a traceback."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # Python's handler would print a traceback
     parent = multiprocessing.parent_process()
     if parent:
@@ -73,9 +73,10 @@ def _await_end(sentinel: int) -> None:
 def run_first_task(
     source: Source, rebuild: Rebuild, on_loaded: Callable[[], None], *, count: int
 ) -> None:
-    """Load the share of the first of `count` tasks, then the buckets that other tasks left.
+    """Load the first task's buckets, then the buckets that the other tasks have not loaded.
 
-    A bucket that another task is folding is left to that task, unless the task dies.
+    `count` is the number of tasks. If another task is folding a bucket, wait for that task, and load
+    the bucket only if that task dies.
     """
     own = range(0, rebuild.buckets, count)
     others = sorted(set(range(rebuild.buckets)).difference(own), reverse=True)
@@ -86,7 +87,7 @@ def run_first_task(
 
 
 def run_other_task(source: Source, *, execution: str, index: int, count: int) -> None:
-    """Load the buckets of a task, once the first task has begun the rebuild.
+    """Load the buckets of this task, once the first task has begun the rebuild.
 
     If the first task is started again, this task starts over. If no rebuild begins within ten
     minutes, the first task must have ended, so this task ends, too.

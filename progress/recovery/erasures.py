@@ -27,7 +27,7 @@ _WORKERS = 4  # Several, because each erasure waits some seconds for running req
 
 
 class Result(NamedTuple):
-    """How many learners were erased, and how many digests belong to no learner in this log."""
+    """The numbers of erased learners, and of digests that belong to no learner in this log."""
 
     erased: int
     unknown: int
@@ -44,8 +44,8 @@ def apply(
 ) -> Result:
     """Run ERASE_USER to its end for every learner of the ledger who is not erased in this log.
 
-    A digest that belongs to no learner in this log is recorded, so that later events of that
-    learner are dropped. Raise ProgressError if an erasure fails, but only after all erasures have
+    Record the digests of learners whom this log does not contain, so that later events of these
+    learners are dropped. Raise ProgressError if an erasure fails, but only after all erasures have
     ended.
     """
     _adopt_key(connection, archive)

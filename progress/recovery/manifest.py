@@ -35,7 +35,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     schema: str
     fingerprint: str
     head: int  # The log's last position.
-    version: int  # The newest version of a row.
+    version: int  # The highest version of the learners' rows.
     checkpoints: list[Checkpoint]
     set_aside: list[int]  # positions of poisoned events, which the rows do not include
     tables: list[Table]

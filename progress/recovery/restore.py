@@ -32,21 +32,23 @@ def run(
 ) -> tuple[Manifest, int]:
     """Replace the live read models with the newest backup, without the erased learners.
 
-    A learner is erased if the log or the ledger of erasures (its digests are `erased`) says so.
-    Return the manifest and the number of later events. Raise ProgressError if no backup was made
-    with the current folds, and CheckpointError if the backup was made from another log. After
-    either error, rebuild instead. A run that fails or is interrupted leaves nothing behind.
+    The log and the ledger of erasures record the erased learners; `erased` are the ledger's
+    digests. Return the manifest and the number of events after the backup. Raise ProgressError if
+    no backup was made with the current folds, and CheckpointError if the backup was made from
+    another log. After either error, rebuild instead. A run that fails or is interrupted leaves
+    nothing behind.
     """
     name, backup = backups.find_newest(storage)
     loader = _Loader(storage, name, backup, on_progress)
     with replacement.open_replacement(connect, publisher) as second:
-        _check(second.connection, backup)  # the swap folds events that are replayed later
+        # The swap folds events that are replayed after this check.
+        _check(second.connection, backup)
         folded = loader.fill(connect, replacement.building_name(), erased)
         return backup, folded + second.swap()
 
 
 def _check(connection: Connection, backup: Manifest) -> None:
-    """Raise CheckpointError if the log lacks the backup's events, or if poisoned events differ."""
+    """Raise CheckpointError if the log lacks the backup's events or has other poisoned events."""
     head = connection.run(blocks("projections/rebuild")["log_end"])[0][0]
     if backup.head > head:
         raise CheckpointError(
@@ -75,7 +77,7 @@ class _Loader:
         self._total = sum(table.rows for table in backup.tables)
 
     def fill(self, connect: Connect, building: str, erased: Collection[str]) -> int:
-        """Load all tables and fold the later events; return the number of these events."""
+        """Load all tables, then fold the events after the backup; return the number of the latter."""
         with rebuild.open_projectors(connect, _WORKERS) as workers:
             first = workers[0].connection
             self._raise_if_incomplete(first, building)

@@ -33,7 +33,7 @@ def list_shards(connection: Connection) -> list[ShardLock]:
 
 
 def release(connection: Connection, shard: int) -> list[str]:
-    """End the session that holds the shard, or the sessions that block that session.
+    """End the session that holds the shard; if other sessions block it, end those instead.
 
     Return the names of the ended sessions. The window that was being folded is rolled back, and the
     next worker folds it. Raise ProjectionError if no session holds the shard, or if the database
@@ -56,8 +56,8 @@ def _end_session(connection: Connection, pid: int) -> None:
         if failure.sqlstate != _DENIED:
             return None
         return ProjectionError(
-            f"session {pid} may not be ended: grant pg_signal_backend to the owner, or restart the "
-            "process that it belongs to"
+            f"the database does not permit ending session {pid}: grant pg_signal_backend to the "
+            "owner, or restart the process of the session"
         )
 
     with database.translate_errors(translate):

@@ -1,4 +1,5 @@
--- Tests and answers by item, level and domain. Learners who had no test of an item are left out of the item's numbers.
+-- Tests of retention (defined in sql/analysis/log.sql) and answers, by item, level and domain. Learners who had no test
+-- of an item are left out of the item's numbers.
 
 -- create --
 CREATE TABLE cells (

@@ -6,15 +6,15 @@
 SET VARIABLE files = CAST($files AS VARCHAR[]);
 
 -- read until --
--- Answers, reviews and sessions that occurred at this time or later are not read. In UTC, a local day ends less than
--- three days after the start of its date: 24 hours, plus a day start of up to 23 hours, plus a zone up to 12 hours
+-- Answers, reviews and sessions that occurred at this time or later are not read. A local day ends less than three days
+-- after 00:00 UTC of its date: it lasts 24 hours, begins up to 23 hours after midnight, and its zone is up to 12 hours
 -- behind UTC.
 SET VARIABLE until = CAST(CAST($last_day AS DATE) + 3 AS TIMESTAMP) AT TIME ZONE 'UTC';
 
 -- log --
--- The rows of the files. DuckDB skips the row groups whose statistics are out of range. Some events are read even if
--- they are later: a learner's first preferences also apply to earlier days; deletions and descriptions apply to all
--- days.
+-- The rows of the files. DuckDB skips the row groups whose statistics are out of range. Events of some types are read
+-- even if they occurred at `until` or later: a learner's first preferences also apply to earlier days; deletions and
+-- descriptions of items apply to all days.
 CREATE OR REPLACE TEMPORARY VIEW log AS
 SELECT global_position, event_id, stream_id, event_type, event_data, metadata, occurred_at, created_at
 FROM read_parquet(getvariable('files'), hive_partitioning = false)
@@ -27,14 +27,14 @@ WHERE occurred_at >= getvariable('until')
       'ItemPublished', 'ItemUpdated', 'ItemArchived');
 
 -- set aside --
--- Empty, because the archive does not say which events were set aside.
+-- This table stays empty, because the archive does not say which events were set aside as poisoned.
 CREATE TEMPORARY TABLE set_aside (global_position BIGINT);
 
 -- tests --
 -- The tests of retention. A test is the first answer to an item after a review of the item, if the answer is on a later
--- day than the review, and the review's interval is at least one day. Events are ordered by time; at the same time, an
--- answer comes before a review. The first answer after a review is therefore the answer whose preceding event is that
--- review.
+-- day than the review, and the review's interval is at least one day. Events are ordered by time; if an answer and a
+-- review have the same time, the answer comes first. An answer is the first one after a review if the event directly
+-- before it is that review.
 CREATE TEMPORARY TABLE tests AS
 SELECT user_id, item_id, day, correct AS recalled,
     CASE WHEN interval_before < 21 THEN 'YOUNG' ELSE 'MATURE' END AS maturity

@@ -1,4 +1,5 @@
--- Tests and recalled tests by week and maturity, as retention_stats defines them in the specification.
+-- Tests of retention, and how many of them were answered correctly (recalled), by week and maturity. The specification
+-- defines both under retention_stats.
 
 -- create --
 CREATE TABLE cells (week DATE, maturity VARCHAR, learners BIGINT, asked BIGINT, recalled BIGINT);

@@ -1,4 +1,4 @@
--- The Parquet files of the archive. progress/archive/files.py runs these blocks in DuckDB; its parameters begin with $.
+-- The archive's Parquet files. progress/archive/files.py runs these blocks in DuckDB, whose parameters begin with $.
 
 -- write --
 -- Write the rows of a bucket's CSV files. A row may be longer than DuckDB's default limit.

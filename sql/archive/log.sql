@@ -15,7 +15,8 @@ FROM event_store.events e WHERE e.global_position = 1;
 SELECT coalesce(max(e.global_position), 0) FROM event_store.events e;
 
 -- bound --
--- The last position up to which every shard is folded and all events were recorded before :before; 0 if there is none.
+-- The last position that may be archived: up to this position, every shard is folded and, unless :before is null, every
+-- event was recorded before :before. The result is 0 if there is no such position.
 SELECT greatest(least(
     (SELECT coalesce(min(b.next_position) - 1, 9223372036854775807) FROM shards_behind b),
     (SELECT coalesce(max(e.global_position), 0) FROM event_store.events e),
@@ -30,7 +31,7 @@ FROM event_store.events e WHERE e.global_position = :position;
 
 -- archived --
 -- The condition for events of the archive: the event is not emptied, and no erasure of its learner has begun. The
--- operation of an erasure names the learner until the erasure ends.
+-- operation of an erasure names the learner until the erasure ends; by then, all events of the learner are emptied.
 e.event_type <> 'Erased' AND e.stream_id NOT IN (
     SELECT 'learner-' || CAST(o.arguments ->> 'user_id' AS text)
     FROM operations.operations o

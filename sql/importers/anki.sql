@@ -4,9 +4,9 @@
 SELECT ver FROM col;
 
 -- answers --
--- The answers, without the entries of manual changes. `id` is the time in ms since 1970. `ivl` is the new interval in
--- days, or negative in seconds. `factor` is the easiness in thousandths, or 0, or FSRS's difficulty from 100 to 1,100.
--- A number that is null counts as 0.
+-- The answers, without the entries of manual changes. `id` is the time in ms since 1970. `ivl` is the new interval: in
+-- days or, if negative, in seconds. `factor` is the easiness in thousandths, or 0, or FSRS's difficulty from 100 to
+-- 1,100. A number that is null counts as 0.
 SELECT id, cid, CAST(ease AS integer), CAST(coalesce(ivl, 0) AS integer), CAST(coalesce(factor, 0) AS integer),
     CAST(coalesce(time, 0) AS integer), type
 FROM revlog
@@ -25,5 +25,5 @@ ORDER BY c.id;
 SELECT conf FROM col;
 
 -- day start --
--- The hour at which days begin, since schema 14: a JSON number.
+-- Since schema 14, the hour at which days begin: a JSON number.
 SELECT val FROM config WHERE key = 'rollover';

@@ -7,7 +7,7 @@ SELECT EXISTS (SELECT FROM pg_database WHERE datname = 'progress');
 CREATE DATABASE progress;
 
 -- create users --
--- One user for each function, which has only the function's role, as in the cloud.
+-- One user for each function and for the batch job. Each user is a member of only its own role, as in the cloud.
 DO $$
 DECLARE
     part text;

@@ -19,7 +19,7 @@ CREATE TABLE IF NOT EXISTS pubsub_standin.queue (
 );
 
 -- run --
--- The number of this run, which is part of each message id, so that no id is used twice.
+-- The number of this run of the stand-in. Each message id contains this number, so that no id is used twice.
 SELECT nextval('pubsub_standin.runs');
 
 -- topics --

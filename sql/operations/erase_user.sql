@@ -34,7 +34,7 @@ SELECT CASE WHEN fold_deletions(ARRAY(
     THEN CAST(CAST(pg_current_xact_id() AS text) AS bigint) END;
 
 -- lock batch --
--- This lock is taken before the lock of snapshots, because a run of the batch job takes the two in the same order.
+-- Take this lock before the lock of snapshots, as a run of the batch job does, so that the two cannot deadlock.
 SELECT pg_advisory_xact_lock(
     hashtext('batch ' || current_schema()), event_store.shard_of('learner-' || CAST(:learner AS text)));
 
@@ -94,7 +94,8 @@ SELECT operations.redact_operations(:learner, CAST(:except_for AS uuid));
 
 -- exports --
 -- The exports that were requested before a given time and whose files may hold rows about the learner: exports of the
--- learner's record, and of statistics. The file of a finished export is deleted after a week.
+-- learner's record, and of statistics. An export that finished more than 8 days before this time is left out, because
+-- its file is deleted after a week.
 SELECT o.operation_id
 FROM operations.operations o
 WHERE (o.kind = 'EXPORT_USER' AND :learner IN (o.subject, o.arguments ->> 'user_id')
@@ -110,7 +111,7 @@ WHERE o.operation_id = CAST(:operation_id AS uuid) AND o.finished_at IS NULL AND
   AND o.failing_state IS NULL;
 
 -- end export --
--- An export with cancelled_by raises no alert although it failed, because no operator has to act.
+-- Set cancelled_by, so that the failed export raises no alert: no operator has to act.
 UPDATE operations.operations o
 SET state = 'FAILED', error = 'a learner was erased meanwhile: request another export', finished_at = clock_timestamp(),
     cancelled_by = coalesce(o.cancelled_by, 'erasure'), version = o.version + 1

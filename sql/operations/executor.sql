@@ -1,13 +1,13 @@
--- The statements of the worker that runs an operation (progress/operations/claim.py). The first column of a statement
--- that changes the operation is the operation's new version.
+-- The statements of the worker that runs an operation (progress/operations/claim.py). A statement that changes the
+-- operation returns, as the first column, the operation's new version.
 
 -- lock operation --
 SELECT pg_try_advisory_lock(operations.lock_key(CAST(:operation_id AS uuid)));
 
 -- claim --
 -- Returns no row if the operation has finished. `names` are the steps that the operation had in the version of the code
--- that accepted the operation. `begun` are the steps that may have had effects and are not undone. A step whose
--- attempts were all ended by outages has an error, but no attempts.
+-- that accepted the operation. `begun` are the steps that may have had effects and are not undone. `attempts` does not
+-- count the attempts that an outage ended, so a step with 0 attempts has begun if it has an error.
 UPDATE operations.operations o
 SET state = CASE o.state WHEN 'PENDING' THEN 'RUNNING' ELSE o.state END, version = o.version + 1
 FROM (
@@ -27,8 +27,8 @@ WHERE s.operation_id = CAST(:operation_id AS uuid);
 
 -- record step --
 -- Set the state of a step, and add to the number of attempts at the step or at its compensation: 1 for an attempt that
--- begins, -1 for one that an outage ended. Returns no row if no attempt is left, or if the step would begin although
--- the operation has expired, or was cancelled before its point of no return.
+-- begins, -1 for one that an outage ended. Returns no row if no attempt is left. Also returns no row for a step that
+-- would begin after the operation has expired, or after the operation was cancelled before its point of no return.
 WITH o AS (
     UPDATE operations.operations o
     SET version = o.version + 1, is_irrevocable = o.is_irrevocable OR :is_final

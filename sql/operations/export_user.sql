@@ -41,8 +41,8 @@ SELECT transaction_timestamp(), c.position,
 FROM learner l JOIN checkpoints c ON c.shard = event_store.shard_of('learner-' || l.id);
 
 -- read models --
--- The id of one table of the read models. The id changes when a rebuild swaps the read models; a snapshot from before
--- the swap would see the new tables as empty.
+-- The id of one table of the read models. A different id shows that a rebuild has swapped the read models. A snapshot
+-- from before the swap would see the new tables as empty.
 SELECT CAST(to_regclass('user_progress') AS oid);
 
 -- events --

@@ -134,7 +134,7 @@ def test_the_record_is_moved_to_end_yesterday_and_its_last_weeks_are_compared(
     first: list[str],
 ) -> None:
     shown = " ".join(" ".join(first).split())
-    assert re.search(r"The record is moved by [\d,]+ days", shown)
+    assert re.search(r"All dates are shifted by [\d,]+ days", shown)
     assert "The last year" in shown
     assert len(re.findall(r"The week of .*?: [\d,]+ answers, \d+ % right", shown)) == 2
 

@@ -33,7 +33,7 @@ def test_the_page_s_query_is_a_cache_hit_after_warming(
     sample_events.record_lessons(connection, "ann", "ben", "cyd")
     batch.run(connection)
     redis.Redis.from_url(redis_with_notifications).set("left", "over")
-    assert "2 learners are cached; 0 were cached before" in warm(
+    assert "2 learners are cached; 0 of them were cached before" in warm(
         store, redis_with_notifications, "--afresh", "--learners", "2"
     )
     assert redis.Redis.from_url(redis_with_notifications).get("left") is None
@@ -42,7 +42,7 @@ def test_the_page_s_query_is_a_cache_hit_after_warming(
             "HIT", "HIT", "MISS"
         ]  # fmt: skip
         assert "of 3 learners are cached" in warm(store, redis_with_notifications)
-        assert "3 learners are cached; 3 were cached before" in warm(
+        assert "3 learners are cached; 3 of them were cached before" in warm(
             store, redis_with_notifications
         )
         assert {cache_result(query_api, user) for user in ("ann", "ben", "cyd")} == {"HIT"}

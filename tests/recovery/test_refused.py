@@ -33,7 +33,7 @@ def test_a_backup_made_with_other_folds_is_rejected(
 ) -> None:
     (folder,) = (tmp_path / "backups").iterdir()
     folder.rename(folder.with_name(folder.name.replace(schema.fingerprint(), "0123456789ab")))
-    with pytest.raises(ProgressError, match=r"1 made with other folds.*progress rebuild"):
+    with pytest.raises(ProgressError, match=r"of 1 backups, none was made.*progress rebuild"):
         restore.run(store.connect, kept, nobody)
     answer = cli.progress(store.url, "restore", str(tmp_path / "nowhere"))
     cli.expect_failure(answer, "no backup was made", "progress rebuild")

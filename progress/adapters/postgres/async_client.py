@@ -31,8 +31,8 @@ _ERRORS = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClient
 _TIMEOUTS = (TimeoutError, asyncpg.QueryCanceledError)
 _MISSING = ("42P01", "3F000")  # no such table or schema, because the first deploy is still running
 
-# A timeout after less time does not count as a failure of the database, because the request's body
-# may have arrived late and left little time for the call.
+# A timeout after less than this time does not count as a failure of the database, because the
+# request's body may have arrived late and left little time for the call.
 _MIN_TIME_S = 1.0
 
 
@@ -57,8 +57,8 @@ class Database:
             "application_name": name,
             "search_path": search_path,
             "timezone": "UTC",
-            # To compile or plan these queries, or to start workers for them, would take longer than
-            # to run them.
+            # Compiling or planning these queries, or starting workers for them, would take longer
+            # than running them.
             "jit": "off",
             "max_parallel_workers_per_gather": "0",
             "plan_cache_mode": "force_generic_plan",
@@ -93,7 +93,7 @@ class Database:
         return result
 
     def close(self) -> None:
-        """Close the idle sessions, and each session in use at the end of its call."""
+        """Close the idle sessions now, and each session in use when its call ends."""
         if self._pool is not None:
             self._pool.close()
             self._pool = None

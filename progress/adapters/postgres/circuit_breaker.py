@@ -1,8 +1,8 @@
 """A circuit breaker: while the database does not respond, calls fail immediately.
 
-Three failures in a row open the breaker for a second. After this second, a request probes the
-database, and waits for the result. If the probe succeeds, the breaker closes; otherwise the next
-probe starts 2 s after the start of this one. All other requests are rejected in the meantime.
+Three failures in a row open the breaker. After a second, the next request probes the database, and
+waits for the result. If the probe succeeds, the breaker closes; otherwise the next probe can start
+2 s after the start of this one. All other requests are rejected in the meantime.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ _PROBE_TIMEOUT_S = 1.0
 
 
 class CircuitBreaker:
-    """A breaker that closes when `probe` returns; `probe` raises an error if it fails.
+    """A breaker that closes when `probe` returns, and stays open if `probe` raises an error.
 
     `on_open` is called each time the breaker opens.
     """

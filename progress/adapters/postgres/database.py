@@ -80,7 +80,7 @@ def _connect_directly(address: Address, name: str, timeout_s: float | None) -> C
 
 
 def _find_refusal(error: BaseException) -> BaseException:
-    """Return the server's own error, which pg8000 may hide by failing to close the connection."""
+    """Return the server's own error, even if closing the connection then raised another error."""
     cause: BaseException | None = error
     while cause is not None and not isinstance(cause, pg8000.exceptions.DatabaseError):
         cause = cause.__context__
@@ -230,7 +230,7 @@ def translate_errors(translate: Translate = Failure.to_unavailable) -> Iterator[
 
 
 def read_failure(error: BaseException) -> Failure:
-    """Return the error as a Failure; only errors of pg8000 or the connection can be transient."""
+    """Return the error as a Failure; an error that is not in ERRORS is never transient."""
     fields = _server_fields(error)
     sqlstate, is_refusal = fields.get("C", ""), isinstance(error, pg8000.exceptions.DatabaseError)
     is_broken = isinstance(error, (OSError, pg8000.exceptions.InterfaceError))

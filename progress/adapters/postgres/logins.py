@@ -31,9 +31,10 @@ class Login:
 
 
 def parse(text: str) -> list[Login]:
-    """Parse `progress_ingest=name progress_query=name:password`, quoted as in a URL.
+    """Parse `progress_ingest=name progress_query=name:password`.
 
-    Raise SettingsError, whose message does not contain a password, if an entry is invalid.
+    Names and passwords are quoted as in a URL. Raise SettingsError if an entry is invalid or if two
+    entries have the same name. The message of the error does not contain a password.
     """
     logins = [_parse_entry(entry, number) for number, entry in enumerate(text.split(), 1)]
     names = [login.name for login in logins]
@@ -66,7 +67,7 @@ def _parse_entry(entry: str, number: int) -> Login:
 def _unquote(quoted: str, number: int) -> str:
     try:
         return unquote(quoted, errors="strict")
-    except UnicodeDecodeError:  # the error's own message contains the text
+    except UnicodeDecodeError:  # the error's own message may contain the password
         raise SettingsError(
             f"DATABASE_LOGINS, entry {number}: expected UTF-8, quoted as in a URL"
         ) from None

@@ -1,9 +1,10 @@
-"""Apply the migrations of `sql/migrations`, each once and in name order, and the SQL functions.
+"""Apply the migrations and the SQL functions.
 
-The function files `sql/*/functions/*.sql` contain CREATE OR REPLACE. A function file is applied
-again when it changes; after a migration, all function files are applied again. In a release,
-`migrate` runs while the previous version still serves, so the previous version's calls must keep
-working with the new functions.
+Each file in `sql/migrations` is applied once, in the order of the names. The function files
+`sql/*/functions/*.sql` contain CREATE OR REPLACE. A function file is applied again when it changes;
+after a migration, all function files are applied again. In a release, `migrate` runs while the
+previous version still serves, so the previous version's calls must keep working with the new
+functions.
 """
 
 import contextlib
@@ -55,10 +56,12 @@ def exclusive(connection: Connection) -> Iterator[None]:
 
 @contextlib.contextmanager
 def keep_refusal(connection: Connection, execution: str | None) -> Iterator[None]:
-    """Let Cloud Run retry a job that lost the database, but not a job that failed permanently.
+    """Raise ProgressError if an earlier attempt of this job execution failed permanently.
 
-    The reason of a permanent failure is stored under the job's execution, and the next attempt of
-    that execution fails immediately with this reason. Outside a job, nothing is stored.
+    Cloud Run retries a failed job. If the block fails permanently, the reason is stored under the
+    job's execution, and the next attempt of this execution fails immediately with this reason. A
+    transient failure, such as a lost connection, is not stored, so the next attempt runs the block.
+    Outside a job, `execution` is None and nothing is stored.
     """
     if execution is None:
         yield

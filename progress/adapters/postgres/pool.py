@@ -1,6 +1,6 @@
 """A pool of asyncpg connections, each lent to one caller at a time.
 
-asyncpg's own pool takes as much Python time per query as the query itself.
+asyncpg's own pool is not used, because it would double the Python time of a query.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ from progress.errors import DatabaseUnavailable, InstanceUnavailable
 
 _IDLE_TIMEOUT_S = 300.0
 _MAX_WAITING = 200
-_CANCEL_TIMEOUT_S = 2.0  # the time for a cancel request to reach the server
+_CANCEL_TIMEOUT_S = 2.0  # the limit to cancel a statement and close its connection
 
 Connect = Callable[[], Awaitable[asyncpg.Connection]]
 
@@ -75,8 +75,8 @@ class Pool:
     def cancel(self, connection: asyncpg.Connection) -> None:
         """Take back a connection that is running a statement, and cancel the statement.
 
-        The connection's place becomes free once the connection is closed, because the server may
-        be busy with the statement until then.
+        Until the connection is closed, the pool does not replace it by a new connection, because
+        the server may still be busy with the statement.
         """
         if connection.is_closed():
             self.discard(connection)
@@ -100,7 +100,7 @@ class Pool:
 
     async def _cancel_and_close(self, connection: asyncpg.Connection) -> None:
         try:
-            # asyncpg sends the cancel request first; terminate() would not send it.
+            # close() first sends a cancel request for the statement; terminate() would send none.
             async with asyncio.timeout(_CANCEL_TIMEOUT_S):
                 await connection.close()
         except (TimeoutError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError):

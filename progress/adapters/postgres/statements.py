@@ -63,7 +63,8 @@ def load(file: str, name: str, /, **constants: str) -> NumberedStatement:
 def load_columns(file: str, name: str, columns: str, select: str) -> NumberedStatement:
     """Return a statement that selects these columns of a block.
 
-    `select` is the statement's text, in which `{columns}` and `{query}` are replaced.
+    `select` is the statement's text. In this text, `{columns}` stands for the columns and `{query}`
+    for the block.
     """
     text = select.replace("{columns}", columns)
     text = text.replace("{query}", blocks(file)[name].rstrip(";"))

@@ -14,7 +14,7 @@ log = logging.getLogger(__name__)
 
 _EXPECTED = "expected postgresql://user:password@host:port/database, each part quoted as in a URL"
 
-_INSTANCE = re.compile(r"([^:]+:){2,3}[^:]+")  # a project id may begin with a domain
+_INSTANCE = re.compile(r"([^:]+:){2,3}[^:]+")  # a project id may have two parts: domain:name
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ _SERVICE = "/google.pubsub.v1.Subscriber/"
 _FIRST_PULL_TIMEOUT_S = 10.0  # a wait adds no cost, because a run is billed for at least a minute
 _NEXT_PULL_TIMEOUT_S = 2.0
 _SETTLE_TIMEOUT_S = 10.0
-_PULL_SIZE = 1_000  # Messages in a pull; a call to acknowledge accepts no more ids.
+_PULL_SIZE = 1_000  # Messages per pull, and the most ids that an Acknowledge call accepts.
 _MAX_PULLS = 50  # The next run pulls the rest.
 
 
@@ -37,7 +37,10 @@ class Backlog:
         self.messages = 0
 
     def pull(self) -> None:
-        """Pull the messages; raise PubSubUnavailable if Pub/Sub does not respond."""
+        """Pull the messages; a pull that times out counts as empty.
+
+        Raise PubSubUnavailable if a pull fails for another reason.
+        """
         request = self._subscription + grpc_api.number_field(3, _PULL_SIZE)
         while len(self._pulled) < _MAX_PULLS:
             timeout_s = _NEXT_PULL_TIMEOUT_S if self._pulled else _FIRST_PULL_TIMEOUT_S
@@ -58,7 +61,7 @@ class Backlog:
         self._settle("Acknowledge", 2)
 
     def give_back(self) -> None:
-        """Release the messages that were not acknowledged, by an ack deadline of 0 seconds."""
+        """Set the ack deadline of unacknowledged messages to 0 s, so that they are redelivered."""
         self._settle("ModifyAckDeadline", 4)
 
     def _settle(self, method: str, number: int) -> None:
@@ -81,8 +84,8 @@ def open_backlog(settings: Settings) -> Iterator[Backlog]:
     """Pull the backlog for the block, and release the messages that the block does not acknowledge.
 
     Parallel tasks do not pull, because each task would see only some of the messages. A retried
-    task never counts as idle, because the messages of the attempt that died may not be redelivered
-    yet.
+    task never counts as idle, because Pub/Sub may not have redelivered the messages of the previous
+    attempt yet.
     """
     backlog = Backlog(settings.pubsub_project_id, settings.changes_subscription)
     if settings.changes_subscription and settings.cloud_run_task_count == 1:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 _HOST = "pubsub.googleapis.com"
 _SCOPE = "https://www.googleapis.com/auth/pubsub"
 _VARINT, _LENGTH_DELIMITED = 0, 2
-_WIDTHS = {1: 8, 5: 4}  # sizes in bytes of the wire types of fixed width
+_WIDTHS = {1: 8, 5: 4}  # fixed-width wire types and their sizes in bytes
 
 # By default, gRPC waits up to two minutes before it connects again.
 _OPTIONS = (("grpc.max_reconnect_backoff_ms", 5_000),)

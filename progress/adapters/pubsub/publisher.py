@@ -115,7 +115,7 @@ def _start_publishing(
 
 
 def encode(message: Message | Packed | Command) -> bytes:
-    """Encode a message as a JSON array of its events; return data that is encoded already."""
+    """Return a message's data; encode the events of a `Message` as a JSON array."""
     if isinstance(message, Message):
         return msgspec.json.encode(message.events)
     return message.data

@@ -1,4 +1,4 @@
-"""The number of messages that Pub/Sub has not yet delivered, by subscription.
+"""The number of undelivered messages of each Pub/Sub subscription.
 
 Only Cloud Monitoring knows these numbers. It measures them once a minute, and a measurement is
 visible after at most two minutes. The local stack's stand-in responds to the same call, with the
@@ -18,7 +18,7 @@ METRIC = "pubsub.googleapis.com/subscription/num_undelivered_messages"
 
 _HOST = "monitoring.googleapis.com"
 _SCOPE = "https://www.googleapis.com/auth/monitoring.read"
-_WINDOW_S = 300  # Long enough to have a measurement, even if one is missing.
+_WINDOW_S = 300  # Includes several measurements, because one may be missing.
 # The local stack appends a number to the names of the ingest subscriptions.
 _OWN = re.compile(
     r"((learning|algorithm|vocabulary|user)-events-ingest-sub(-\d+)?|progress-projection-sub)"
@@ -36,8 +36,8 @@ class Undelivered(NamedTuple):
 def count(project: str, emulator: str | None) -> list[Undelivered]:
     """Return the numbers for Progress's subscriptions, sorted by name.
 
-    `emulator` is the address of the local stack's Pub/Sub, else None. Raise PubSubUnavailable if
-    the numbers do not arrive within two seconds, or if there are none.
+    `emulator` is the address of the local stack's Pub/Sub; None means Google Cloud. Raise
+    PubSubUnavailable if no numbers arrive within two seconds, or if the response contains none.
     """
     import grpc  # takes 40 ms, so it is imported late
 
@@ -70,7 +70,7 @@ def _request(project: str) -> bytes:
 
 
 def _decode(series: bytes) -> Undelivered:
-    """Decode a TimeSeries: its resource's labels (2, 2) and its points (5), newest first."""
+    """Decode a TimeSeries: the resource labels (field 2.2) and the newest point (first field 5)."""
     labels = {
         b"".join(grpc_api.fields(entry, 1)): b"".join(grpc_api.fields(entry, 2))
         for resource in grpc_api.fields(series, 2)

@@ -1,4 +1,6 @@
-"""Wake-ups: messages on `progress-commands` for shards with new events and operations to run.
+"""Wake-ups: messages on `progress-commands`.
+
+Each wake-up names a shard with new events, or an operation to run.
 
 A lost wake-up only adds latency, because the scheduled sweep finds the shard or the operation.
 After a failure, nothing is sent for five seconds, so that requests do not wait for Pub/Sub.
@@ -32,7 +34,7 @@ class Outage:
 
     @property
     def is_over(self) -> bool:
-        """Whether there is no pause now."""
+        """Return True if no pause is in progress."""
         return time.monotonic() >= self._ends_at
 
     def begin(self) -> None:
@@ -60,8 +62,9 @@ def outage() -> Outage:
 def send(shards: Iterable[int]) -> bool:
     """Wake the projection of these shards, and of the shards kept after an earlier failure.
 
-    If that call fails, write a log line, keep the shards for the next call and return False. During
-    the pause after a failure, only keep the shards and return False.
+    If Pub/Sub does not accept the wake-ups, write a log line, keep the shards for the next call of
+    this function and return False. During the pause after a failure, only keep the shards and
+    return False.
     """
     wanted = [*shards]
     if outage().is_over:
@@ -75,9 +78,9 @@ def send(shards: Iterable[int]) -> bool:
 def send_operations(operation_ids: Iterable[UUID]) -> bool:
     """Wake a worker for each operation; if that fails, write a log line and return False.
 
-    During the pause after a failure, nothing is sent, and the sweep finds the operations. During a
-    release, Pub/Sub does not send messages with the attribute `command` to green, because green
-    only folds.
+    During the pause after a failure, do not send anything, but write a log line and return False.
+    The sweep finds operations without a wake-up. The messages have the attribute `command`. During
+    a release, Pub/Sub does not send them to the new revision (green), which only folds.
     """
     commands = [operation_command(each) for each in operation_ids]
     if commands and not outage().is_over:

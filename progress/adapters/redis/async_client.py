@@ -22,8 +22,8 @@ from progress.errors import RedisUnavailable
 
 _TIMEOUT_S = 0.04  # the limit of each round trip that a request waits for
 
-# Pause before an overdue connection is checked again, because the delay may come from a suspension
-# of this process.
+# If a reply is overdue, the client waits this long and checks again, and only then closes the
+# connection. If this process was suspended, the reply may have arrived meanwhile.
 _RECHECK_S = 0.005
 _HANDSHAKE_TIMEOUT_S = 0.02  # A request waits this long for the first connection.
 _CONNECT_TIMEOUT_S = 1.0  # The limit of an attempt in the background.
@@ -72,7 +72,7 @@ class Client:
             with contextlib.suppress(RedisUnavailable):
                 await self._connection.run([("PING",)])
         if self._connection:
-            self._connection.close("it was closed")
+            self._connection.close("the client was closed")
 
     async def _run(self, commands: Sequence[Command]) -> list[Reply]:
         connection = self._connection
@@ -183,7 +183,7 @@ class _Connection(asyncio.Protocol):
         except (ValueError, RecursionError) as error:
             self.close(f"the reply is not RESP2: {error}")
         if at < len(data) and not self._batches:
-            self.close("it sent a reply without a command")
+            self.close("Redis sent a reply without a command")
         self._rest = data[at:]
 
     def _enqueue(
@@ -212,7 +212,7 @@ class _Connection(asyncio.Protocol):
         while self._batches:
             done = self._batches.popleft().done
             if done and not done.done():
-                done.set_exception(RedisUnavailable(f"Redis does not respond: {reason}"))
+                done.set_exception(RedisUnavailable(f"Redis is unavailable: {reason}"))
 
     def _add_reply(self, reply: Reply) -> None:
         batch = self._batches[0]
@@ -229,7 +229,7 @@ class _Connection(asyncio.Protocol):
             return
         oldest = self._batches[0]
         if oldest is overdue:
-            self.close("it took too long")
+            self.close("the reply took too long")
         elif oldest.deadline <= self._loop.time():
             self._timer = self._loop.call_later(_RECHECK_S, self._watchdog, oldest)
         else:

@@ -1,6 +1,6 @@
 """Connections for commands whose loss is harmless.
 
-The connections time out early, and after an error no connection is used for a second.
+The connections time out early. After an error, no command is sent to Redis for one second.
 """
 
 import contextlib
@@ -19,7 +19,7 @@ _MAX_PENDING = 100  # Commands that are kept until Redis responds again.
 
 
 class Connections:
-    """The connections to a Redis server; after an error, none is used for a second."""
+    """The connections to a Redis server."""
 
     def __init__(self, url: str) -> None:
         self._address = parse_url(url)
@@ -28,9 +28,12 @@ class Connections:
         self._pending: deque[Command] = deque(maxlen=_MAX_PENDING)
 
     def send(self, commands: Sequence[Command]) -> bool:
-        """Send the commands in one round trip, after the commands that failed before.
+        """Send the commands in one round trip, after the commands kept by earlier calls.
 
-        If this fails, write a log line and return False; Redis may still have run the commands.
+        If Redis is unavailable, write a log line, keep the commands for a later call and return
+        False; Redis may have run the commands nevertheless. For one second after that, only keep
+        the commands and return False. If Redis rejects a command, write a log line, keep nothing
+        and return False.
         """
         if time.monotonic() < self._retry_at:
             self._pending.extend(commands)
@@ -65,7 +68,7 @@ class Connections:
         return None
 
     def _pop_pending(self) -> list[Command]:
-        """Remove and return the commands that failed before, so that no other thread sends them."""
+        """Remove and return the kept commands, so that no other thread sends them."""
         commands = []
         with contextlib.suppress(IndexError):
             while True:

@@ -1,6 +1,6 @@
 """A blocking connection to Redis.
 
-redis-py is not used, because importing it would take most of a function's start-up time: 130 ms.
+redis-py is not used: its import takes 130 ms, which would be most of a function's start-up time.
 """
 
 import select
@@ -13,11 +13,11 @@ from progress.adapters.redis import resp
 from progress.adapters.redis.resp import Command, ErrorReply, Reply
 from progress.adapters.redis.url import Address
 
-_LOADING = "LOADING"  # the replies of a server that is starting begin with this
+_LOADING = "LOADING"  # the first word of error replies while Redis loads its data
 
 
 class RedisSocket:
-    """A connection to Redis, which is closed before a method raises OSError."""
+    """A connection to Redis. A method that raises OSError closes the connection first."""
 
     def __init__(self, address: Address, *, seconds: float) -> None:
         self._handshake: Sequence[Command] = address.handshake
@@ -26,7 +26,7 @@ class RedisSocket:
 
     @property
     def is_open(self) -> bool:
-        """Whether Redis has left the connection open; a closed idle connection becomes readable."""
+        """Return False if Redis has closed the idle connection; its socket is then readable."""
         poll = select.poll()
         poll.register(self._socket, select.POLLIN)
         return not poll.poll(0)
@@ -43,7 +43,7 @@ class RedisSocket:
             _check_replies(replies, len(handshake))
         except (OSError, ValueError, RecursionError) as error:
             self.close()
-            raise OSError(f"Redis does not respond: {error}") from error
+            raise OSError(f"Redis is unavailable: {error}") from error
         return replies[len(handshake) :]
 
     def _exchange(self, commands: Sequence[Command], deadline: float) -> list[Reply]:

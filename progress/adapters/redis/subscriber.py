@@ -21,8 +21,8 @@ _RECONNECT_S = 1.0  # The pause between two attempts.
 class Subscriber:
     """One subscribed connection; `on_message` is called with the channel of each message.
 
-    `on_state_change` is called when a subscription is confirmed, also after a reconnection, and
-    when the connection is lost. Messages that were published before a call of `on_state_change` may
+    `on_state_change` is called when the connection is lost, and when a subscription is confirmed
+    (also after a reconnection). Messages that were published before a call of `on_state_change` may
     have been missed.
     """
 

@@ -1,8 +1,9 @@
-"""Copies in Redis of the database's versions; a query reads them to check its cache entries.
+"""Copies in Redis of the read models' versions; a query checks its cache entries against them.
 
-A copy expires five seconds after its version was known to be the newest, and its version only
-grows. A late writer, or a writer with an old result from the database, therefore cannot hide a
-change. If the notification of a change is lost, queries see the change once the copy expires.
+A copy expires five seconds after its version was known to be the newest. A copy is never replaced
+by an older version. A late writer, or a writer with an old result from the database, therefore
+cannot hide a change. If the notification of a change is lost, queries see the change once the copy
+expires.
 """
 
 import time
@@ -15,7 +16,7 @@ TTL_S = 5.0  # seconds that a response may be out of date if a notification is l
 # time.
 CATALOGUE = "catalogue"
 BATCH = "batch"  # Weekly, domain and level stats.
-SWAP = "schema"  # The rebuild that made this schema the live one.
+SWAP = "schema"  # Set by the rebuild that made this schema the live one.
 
 # The expiry is a time, not a duration, because a suspended server runs a command late. A full
 # server cannot store a new copy; it then deletes the old copy, so that queries see the change.
@@ -58,5 +59,8 @@ def shared_key(schema: str, kind: str) -> str:
 
 
 def expires_at_ms(known_at: float) -> int:
-    """Return the expiry of a version's copy; `known_at` is on the monotonic clock."""
+    """Return the expiry of a copy as Unix time in ms.
+
+    `known_at` is the monotonic time at which the copy's version was known to be the newest.
+    """
     return int((time.time() + TTL_S - (time.monotonic() - known_at)) * 1000)

@@ -85,7 +85,7 @@ class Bucket:
         return self._api.request("GET", self._url(path), allowed=(404,)).status_code != 404
 
     def remove(self, name: str) -> None:
-        """Do nothing, because the role that writes backups may not delete objects."""
+        """Do nothing: only backups call this method, and their role may not delete objects."""
 
     def remove_file(self, path: str) -> None:
         """Delete the object, if it exists."""
@@ -101,7 +101,7 @@ class Bucket:
         return Content(response.content, response.headers["x-goog-generation"])
 
     def replace(self, path: str, data: bytes, generation: str | None) -> str:
-        """Write a small object over the generation that was read; return the new generation."""
+        """Replace a small object if `generation` is still current; return the new generation."""
         response = self._api.request(
             "POST",
             self._uploads,
@@ -116,8 +116,8 @@ class Bucket:
         )
         if response.status_code != _CHANGED:
             return str(response.json()["generation"])
-        # If the response to the first request was lost, the repeated request finds the data
-        # written.
+        # If the response to a successful request was lost, the retry is rejected, although the
+        # object has the new data.
         written = self.read(path)
         if written is None or written.data != data:
             raise changed_meanwhile(f"{self._location}/{path}")
@@ -147,7 +147,10 @@ class Bucket:
             yield from page.get("items", ())
 
     def send_part(self, url: str, data: bytes, content_range: str) -> requests.Response | None:
-        """Send a part of an upload, or query its state (`bytes */*`); None without a response."""
+        """Send a part of an upload, or only the upload's total size (`bytes */N`).
+
+        Return None if there is no response.
+        """
         allowed = (_UNFINISHED, *retries.TRANSIENT)
         headers = {"Content-Range": content_range}
         try:
@@ -187,7 +190,7 @@ class _Upload:
 
     def write(self, data: bytes) -> None:
         self._buffer += data
-        while len(self._buffer) > _CHUNK:  # the last request must not be empty
+        while len(self._buffer) > _CHUNK:  # not >=, so that bytes are left for the last request
             self._send(_CHUNK, total=None)
 
     def finish(self) -> None:
@@ -196,7 +199,7 @@ class _Upload:
 
     def _send(self, size: int, total: int | None) -> None:
         end, attempt = self._sent + size, 0
-        while attempt < retries.ATTEMPTS:  # without progress
+        while attempt < retries.ATTEMPTS:  # counts attempts without progress
             before = self._sent
             part = bytes(self._buffer[: end - self._sent])
             span = f"{self._sent}-{end - 1}" if part else "*"

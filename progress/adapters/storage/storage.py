@@ -16,7 +16,7 @@ from progress.errors import ProgressError
 
 PART = 1 << 20  # bytes per read
 
-_UNFINISHED = ".part"  # ends the name of a file that is being written
+_UNFINISHED = ".part"  # the suffix of a file that is being written
 
 
 class Output(Protocol):
@@ -186,7 +186,7 @@ class Folder:
                     output.write(data)
         return _generation(data)
 
-    def list_tree(self, folder: str, *, former: bool = False) -> Iterator[StoredFile]:  # noqa: ARG002 - there are none
+    def list_tree(self, folder: str, *, former: bool = False) -> Iterator[StoredFile]:  # noqa: ARG002 - has no effect here
         """Yield the files; on this machine, a file has no former generations."""
         with _translate_errors():
             for path in sorted((self._path / folder).rglob("*")):
@@ -241,7 +241,7 @@ def _sync(folder: Path) -> None:
 
 
 def _part_of(target: Path) -> Path:
-    """Return the path of the file while it is written."""
+    """Return the path that the file has while it is being written."""
     return target.with_name(target.name + _UNFINISHED)
 
 

@@ -21,7 +21,8 @@ _TRACE = "logging.googleapis.com/trace"
 _SPAN_ID = "logging.googleapis.com/spanId"
 _SAMPLED = "logging.googleapis.com/trace_sampled"
 
-# These servers set up their own handlers after this module is loaded.
+# These servers set up their own handlers after this module is loaded. A filter on their loggers
+# still gets each record before these handlers.
 _SERVERS = ("gunicorn.error", "uvicorn.error")
 
 

@@ -41,8 +41,9 @@ _SHUTDOWN_TIMEOUT_S = 3.0  # Limits the last export when the process ends.
 _LOG_INTERVAL_S = 60.0  # The exporters log at most once in this time.
 _METRIC = "progress.{}"
 
-# An instance may get no CPU between two requests. An export therefore starts every second, while
-# requests are handled, and has a long timeout, because it may be suspended until the next request.
+# Between two requests, an instance may get no CPU. Spans are therefore exported every second, while
+# the instance still handles requests. The timeout is long, because an export may be suspended until
+# the next request.
 _DEFAULTS = {"OTEL_EXPORTER_OTLP_TIMEOUT": "600", "OTEL_BSP_SCHEDULE_DELAY": "1000"}
 
 # The upper bounds of a histogram's buckets, by unit.

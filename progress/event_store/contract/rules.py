@@ -4,14 +4,14 @@ from typing import NamedTuple
 
 
 class Rule(NamedTuple):
-    """A rule, and the words of a dead letter's reason that identify the rule."""
+    """The text of a rule, and a part of the reason in a dead letter for an event that breaks it."""
 
     text: str
     reason: str
 
 
 def unexpressed() -> tuple[Rule, ...]:
-    """Return the rules for the content of an event that the JSON Schemas do not express."""
+    """Return the rules that the JSON Schemas do not express; each is about one event's content."""
     from progress.event_store import time_zones
 
     return (

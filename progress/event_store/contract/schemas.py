@@ -1,7 +1,8 @@
 """JSON Schemas (draft 2020-12) of the events, derived from their declarations.
 
 The schemas use only keywords with the same meaning in draft-07, because tools for AsyncAPI read
-only that draft. They describe the body of an event whose message has no attributes.
+only that draft. The schemas assume a message without attributes, because attributes can supply
+fields that the body omits.
 """
 
 import inspect
@@ -16,7 +17,7 @@ from progress.event_store.event_parser import IDS, LATER_IDS
 Schema = dict[str, Any]
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
-ENVELOPE, MESSAGE = "envelope", "message"  # names of schemas, beside the event types
+ENVELOPE, MESSAGE = "envelope", "message"  # all other schemas have the names of event types
 
 _LENGTHS: Schema = {"minLength": 1, "maxLength": 200}
 _TIME = f"^(?:{timestamps.PATTERN.replace(chr(92) + 'd', '[0-9]')})$"

@@ -1,6 +1,6 @@
 """A stand-in for Google Pub/Sub, for development only: publish over gRPC, push over HTTP.
 
-The stand-in serves the calls that the published client library makes, and stores messages in
+The stand-in serves the calls that Google's client library makes, and stores messages in
 PostgreSQL until they are acknowledged. The stand-in retries pushes with backoff, and supports
 dead-letter topics. It also serves Cloud Monitoring's call that counts undelivered messages. It does
 not support ordering, filters, seek or schemas.

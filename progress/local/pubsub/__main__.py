@@ -48,10 +48,10 @@ async def serve(url: str, grpc_port: int, rest_port: int | None = None) -> None:
 
 
 def _abort(error: BaseException) -> None:
-    """End immediately, because memory may lack a message that is on disk.
+    """End the process immediately, because a message may be on disk but not in memory.
 
-    The next process loads all messages from disk. Do not close connections, because closing might
-    wait for the connection that failed.
+    The supervisor starts a new process, which loads all messages from disk. Connections are not
+    closed first, because closing might wait for the connection that failed.
     """
     log.critical("the stand-in ends: %s", error, exc_info=error)
     os._exit(1)

@@ -97,7 +97,7 @@ class Broker:
         ]
 
     def undelivered(self, project: str) -> list[tuple[Any, int]]:
-        """Return each definition of a project's subscriptions with its undelivered messages."""
+        """Return a project's subscriptions, each with its number of undelivered messages."""
         definitions = self.subscriptions(project)
         return [(each, self._subscriptions[each.name].undelivered) for each in definitions]
 

@@ -37,7 +37,7 @@ class Delivery:
 
 
 class Deliveries:
-    """The messages of one subscription that are ready or wait for an acknowledgement."""
+    """The messages of one subscription that are not yet acknowledged, and their deliveries."""
 
     def __init__(
         self, definition: Any, store: QueueStore, background: Background, dead_letter: DeadLetter
@@ -112,7 +112,7 @@ class Deliveries:
         self._store.acknowledge(self.definition.name, delivery.id)
 
     def extend(self, ack_id: str, seconds: int) -> None:
-        """Set the seconds left to acknowledge the message; 0 redelivers it immediately."""
+        """Give the client `seconds` from now to acknowledge; with 0, the delivery fails at once."""
         if lease := self._leased.get(ack_id):
             lease[1].cancel()
             self._leased[ack_id] = (lease[0], self._timer(ack_id, seconds))
@@ -171,7 +171,8 @@ class Deliveries:
         if self._max_attempts and delivery.attempts >= self._max_attempts:
             self._background.start(self._send_dead_letter(delivery))
             return
-        # Retry only when the count is on disk: after a crash, the count lacks at most one attempt.
+        # The retry waits until the number of attempts is on disk. After a crash, the number on disk
+        # therefore lacks at most one attempt.
         counted = self._store.count(self.definition.name, delivery.id, delivery.attempts)
         counted.add_done_callback(lambda _: self._retry_later(delivery, delivery.attempts))
 

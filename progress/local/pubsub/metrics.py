@@ -11,7 +11,7 @@ from progress.local.pubsub.broker import Broker
 
 
 def make(broker: Broker) -> grpc.GenericRpcHandler:
-    """Return the handler of the only call, for a gRPC server."""
+    """Return the gRPC handler of ListTimeSeries, the only call of Cloud Monitoring served here."""
     service, _, method = undelivered.METHOD.removeprefix("/").partition("/")
     call = grpc.unary_unary_rpc_method_handler(functools.partial(list_time_series, broker))
     return grpc.method_handlers_generic_handler(service, {method: call})

@@ -1,4 +1,4 @@
-"""Push requests over keep-alive connections of HTTP/1.1, the most recently used one first."""
+"""An HTTP/1.1 client for pushes; it reuses the idle connection that was used most recently."""
 
 import asyncio
 from typing import cast
@@ -81,9 +81,10 @@ class Endpoint:
         self._idle: list[Connection] = []
 
     async def push(self, body: bytes, *, seconds: float) -> int:
-        """Send a push; return the status of the response, or 502 or 504 if no response arrives.
+        """Send a push; return the status of the response.
 
-        Raise ConnectionRefused if no process listens.
+        If no response arrives within `seconds`, return 504. If a new connection ends before
+        the response, return 502. Raise ConnectionRefused if no process listens.
         """
         request = b"%s%d\r\n\r\n%s" % (self._head, len(body), body)
         while True:

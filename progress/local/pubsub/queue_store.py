@@ -15,13 +15,13 @@ from progress.local.pubsub.background import Background
 T = TypeVar("T")
 Row = tuple[str, int, bytes]  # subscription, message id, message
 
-# The raw protocol buffer types, because the library's wrappers take ten times as long.
+# The raw protocol buffer types: the library's wrappers of these types are ten times slower.
 Definition: Any = Subscription.pb()
 Message: Any = PubsubMessage.pb()
 
 _CONNECT_TIMEOUT_S = 10.0
 _STATEMENT_TIMEOUT_S = 15.0
-_START_TIMEOUT_S = 30.0  # the server may be starting at the same time
+_START_TIMEOUT_S = 30.0  # PostgreSQL may be starting at the same time
 
 
 class BatchWriter(Generic[T]):
@@ -35,7 +35,10 @@ class BatchWriter(Generic[T]):
         self._drain: asyncio.Task[None] | None = None
 
     def add(self, items: list[T]) -> asyncio.Future[None]:
-        """Return a future for the write of these items; shield it, because callers share it."""
+        """Add items to the next write, and return the future of this write.
+
+        Several callers share the future. A caller that may be cancelled must shield it.
+        """
         self._items += items
         if self._written is None:
             self._written = asyncio.get_running_loop().create_future()
@@ -99,11 +102,11 @@ class QueueStore:
         await asyncio.shield(self._published.add(rows))
 
     def acknowledge(self, subscription: str, message_id: int) -> None:
-        """Remove the message in the next write."""
+        """Let the next write remove the message."""
         self._acknowledged.add([(subscription, message_id)])
 
     def count(self, subscription: str, message_id: int, attempts: int) -> asyncio.Future[None]:
-        """Store the number of attempts so far in the next write; return a future for this write."""
+        """Let the next write store the number of attempts; return a future for this write."""
         return self._attempts.add([(subscription, message_id, attempts)])
 
     async def close(self) -> None:
@@ -143,7 +146,7 @@ class QueueStore:
 
     async def _update(self, block: str, *values: object) -> None:
         async with self._updating:
-            # After a timeout, it is unknown whether the change is on disk.
+            # After a timeout, memory and disk may differ: the change may be on disk or not.
             with self._background.fatal(TimeoutError):
                 await self._updater.execute(_sql(block), *values)
 

@@ -10,7 +10,8 @@ seconds. If a publication fails, the change is therefore hidden for at most five
   equal the version that the database returned after the request arrived.
 - Versions remembered in the process may be old, so they are used only in stamps of new entries.
 - Concurrent callers share a computation. A caller does not join a computation that started more
-  than a second ago, and does not use a result whose stamp is older than a version it has seen.
+  than a second ago. If the caller has seen a newer version than the stamp of a shared result, the
+  caller does not use this result.
 """
 
 import functools
@@ -235,7 +236,10 @@ class AnswerCache:
         return version_keys.learner_key(self._schema, user_id)
 
     async def _learner_today(self, seen: RequestVersions, user_id: str) -> tuple[int, datetime]:
-        """Return the learner's version and the end of the learner's day, read before the rows."""
+        """Return the learner's version and the end of the learner's day.
+
+        Call this before the result is computed, so that the result can only be newer.
+        """
         known = self._days.get(user_id)
         is_today = known and known.is_same_day(seen.at)
         if not known or not is_today or known.version != seen.learners[user_id]:

@@ -37,7 +37,7 @@ class CachePolicy(NamedTuple):
     local date. `period` is the unit of the rows; if all periods of a result are finished, its TTL
     is longer. `period_days` is the largest number of days from a period's first day to its last.
     `except_for` is an argument and a value: if the argument has this value, the result is not
-    cached. A result that contains the selected field `hourly` expires at the end of the hour.
+    cached. `hourly` names a field: a result with this field expires at the end of the hour.
     """
 
     minutes: int

@@ -1,7 +1,7 @@
 """Single flight: concurrent callers with the same key share one computation.
 
-The computation runs in the task of the caller that starts it. In a separate, shielded task, a
-computation that no other caller joins would take 12 % more time.
+The computation runs in the task of the caller that starts it. A separate, shielded task would add
+12 % to the time of a computation that no other caller joins.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 
 class Abandoned(Exception):
-    """The caller that computes was cancelled, so another caller must compute."""
+    """The caller that was computing the result was cancelled, so another must compute it."""
 
 
 class Flight(Generic[T]):
@@ -63,9 +63,9 @@ class Flight(Generic[T]):
 class SingleFlight(Generic[T]):
     """Computations in progress, by key.
 
-    A caller does not join a computation that started more than `max_age` seconds ago. A caller also
-    does not join if the computation's deadline is more than `max_age` before the caller's deadline,
-    because the computation may fail while the caller still has time.
+    A caller does not join a computation that started more than `max_age` seconds ago. A computation
+    may fail at its own deadline. A caller that would still have more than `max_age` seconds left
+    after this deadline therefore does not join either.
     """
 
     def __init__(self, max_age: float) -> None:

@@ -13,7 +13,7 @@ from progress.query.cache.versions import SharedVersions
 class VersionStamp(NamedTuple):
     """The identity of a result, and the versions that it depends on; other versions are None."""
 
-    params: str  # equals the cache key's, so that an entry under a wrong key is not used
+    params: str  # the same as in the cache key, so that an entry under a wrong key is not used
     learner: int
     schema: int
     batch: int | None

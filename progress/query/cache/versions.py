@@ -1,4 +1,4 @@
-"""Versions read from the database; `sql/projections/versions.sql` defines them."""
+"""The versions of learners and of shared data; `sql/projections/versions.sql` defines them."""
 
 import asyncio
 import time
@@ -26,7 +26,7 @@ class LearnerVersion(msgspec.Struct, frozen=True):
     known_at: float  # The monotonic time before the query.
 
     def is_same_day(self, at: datetime) -> bool:
-        """Return whether a later time is on the same local day."""
+        """Return whether the time is between `self.at` and the end of that local day."""
         return self.at <= at < self.day_ends
 
 
@@ -74,7 +74,7 @@ class DatabaseVersions:
             )
             return LearnerVersion(row["learner"], row["is_known"], row["day_ends"], at, known_at)
 
-        for _ in range(2):  # the first flight may have started before `since`
+        for _ in range(2):  # another caller may have started the first read before `since`
             learner = await self._learners.join(user_id, read)
             if learner.known_at >= since and learner.is_same_day(at):
                 return learner

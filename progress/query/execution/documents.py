@@ -27,7 +27,7 @@ from progress.query.execution import limits, plans
 from progress.query.execution.plans import Operation
 from progress.query.execution.selections import GRAPHQL
 
-_CACHE_BYTES = 24 << 20  # For valid documents; rejected documents have a quarter of this size.
+_CACHE_BYTES = 24 << 20  # For valid documents; the cache of rejected ones is a quarter as large.
 _TOKEN_BYTES = 1_000  # The estimated memory per token for the tree and the plan.
 _MAX_ERRORS = 20  # Errors reported per document.
 _MAX_KEY_LENGTH = 4_096  # Characters; a longer text is cached by its hash.
@@ -43,7 +43,7 @@ class Document(msgspec.Struct, frozen=True):
     operations: tuple[Operation, ...]
     errors: list[dict[str, Any]]
     size: int  # In bytes.
-    kinds: Kinds = {}  # By operation name, even if the document has errors.
+    kinds: Kinds = {}  # By operation name; also set if the validation fails.
 
     @property
     def tree(self) -> DocumentNode:

@@ -57,7 +57,7 @@ def _describe(outage: Unavailable) -> str:
 
 
 class CatchAll:
-    """A block that catches and logs any exception; `error` is the formatted exception."""
+    """A context manager that catches and logs any exception; `error` is its GraphQL error."""
 
     def __init__(self, log: RequestLog) -> None:
         self._log = log

@@ -1,9 +1,9 @@
 """Execution of a GraphQL request: from the document to the data (as JSON) and the errors.
 
 Each root field of a query is resolved separately: from the cache, by the compiled path or by the
-executor. The executor runs every request that cannot be split into root fields, and every root
-field that fails elsewhere. All error messages therefore come from the executor. A root field is not
-tried again if it failed because the database did not respond.
+executor. The executor runs every request that cannot be split into root fields. If a root field
+fails elsewhere, the executor runs it again, so that error messages come from the executor. There is
+one exception: a root field that failed because the database did not respond is not run again.
 """
 
 import functools
@@ -79,7 +79,7 @@ async def run(
 
 
 async def _may_read(fields: Sequence[RootField], context: Context) -> bool:
-    """Return whether the caller may read the fields' learners; checked also for cached results."""
+    """Return whether the caller may read the learners of all fields, cached fields included."""
     try:
         for field in fields:
             await context.check_learner(field.user_id)

@@ -33,7 +33,7 @@ _MAX_ALIASES = 30
 _MAX_COMPLEXITY = 20_000
 _MAX_ROWS = 1_000  # In thousands; see Cost.
 _MAX_PAIRS = 2_000  # Pairs of fields that validation compares.
-_MAX_INTROSPECTION = 200_000  # Complexity; the standard introspection has 90,000 and depth 15.
+_MAX_INTROSPECTION = 200_000  # The standard introspection query: complexity 90,000, depth 15.
 _MAX_INTROSPECTION_DEPTH = 20
 _MAX_NESTING = 30  # Nested braces and brackets, including those of values.
 _MAX_LEVELS = 100  # Nested fields and fragments, with fragments expanded.
@@ -126,7 +126,7 @@ def _count_fields(field: Field) -> int:
 
 
 def count_entries(cost: Cost, arguments: Mapping[str, Any] | None) -> int:
-    """Return the maximum length of a field's list; None stands for unknown arguments."""
+    """Return the maximum length of a field's list; `arguments` is None if they are unknown."""
     if arguments is None:
         return max(_MAX_DAYS, cost.entries or 0)
     if "from" in arguments:
@@ -138,7 +138,7 @@ def count_entries(cost: Cost, arguments: Mapping[str, Any] | None) -> int:
 
 
 def rows_to_read(cost: Cost, arguments: Mapping[str, Any] | None) -> int:
-    """Return how many thousand rows a field may read; None stands for unknown arguments."""
+    """Return how many thousand rows a field may read; `arguments` is None if they are unknown."""
     extra = [
         rows
         for name, rows in cost.rows_with.items()
@@ -168,12 +168,12 @@ def fold_key(arguments: Mapping[str, Any] | None) -> tuple[object, ...] | None:
 
 
 def check_complexity(count: int) -> None:
-    """Raise QueryTooComplex if an operation may return too many fields, with all list entries."""
+    """Raise QueryTooComplex if an operation may return too many fields; each list entry counts."""
     _check("complexity", count, _MAX_COMPLEXITY)
 
 
 def check_rows(count: int) -> None:
-    """Raise QueryTooComplex if an operation may read too many thousands of rows."""
+    """Raise QueryTooComplex if an operation may read too many rows; `count` is in thousands."""
     _check("rows to read, in thousands", count, _MAX_ROWS)
 
 
@@ -242,7 +242,7 @@ class _Counter:
 
     def _fragment(self, name: str) -> _Measure:
         if name not in self.fragments:
-            return _NONE  # validation reports it
+            return _NONE  # validation reports the unknown fragment
         if name not in self._measures:
             self._measures[name] = None
             self._measures[name] = self.measure(self.fragments[name])
@@ -253,7 +253,7 @@ class _Counter:
 
 
 class _PairCounter:
-    """A counter of field pairs with equal place and response key, which validation compares."""
+    """A counter of the field pairs that validation compares: same place and same response key."""
 
     def __init__(self, fragments: dict[str, SelectionSetNode]) -> None:
         self._fragments = fragments

@@ -94,7 +94,7 @@ class PlannedField:
                 self._literals[name] = value
 
     def arguments(self, variables: Values) -> dict[str, Any] | None:
-        """Return the arguments by name, without those that have no value and no default.
+        """Return the arguments that have a value or a default, by name.
 
         Return None if the executor must run the field, because a non-null argument is null, or
         because a list or an object contains variables.
@@ -225,7 +225,7 @@ def _coercion(type_: GraphQLInputType) -> Callable[[Any], Any]:
     def coerce(value: Any) -> Any:
         try:
             return coerce_leaf(value)
-        except Exception:  # noqa: BLE001 - as graphql-core: whatever a scalar raises
+        except Exception:  # noqa: BLE001 - graphql-core, too, catches whatever a scalar raises
             return Undefined
 
     return coerce

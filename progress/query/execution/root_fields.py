@@ -33,7 +33,7 @@ class RootField(msgspec.Struct, frozen=True):
 
     @property
     def is_compiled(self) -> bool:
-        """Whether the compiled path can run the field."""
+        """True if the compiled path can run the field."""
         compiled = self.planned.compiled
         return compiled is not None and compiled.accepts(self.arguments)
 
@@ -141,7 +141,7 @@ class QueryExecution(msgspec.Struct, frozen=True):
 
 
 def _fail(root_field: RootField, cause: Exception) -> ExecutionResult:
-    """Return the executor's result for a field that raises this exception."""
+    """Return what the executor would return if the field raised this exception."""
     field = root_field.planned.field
     error = located_error(cause, list(field.nodes), [field.key])
     is_non_null = is_non_null_type(QUERY.fields[field.name].type)
@@ -149,6 +149,9 @@ def _fail(root_field: RootField, cause: Exception) -> ExecutionResult:
 
 
 def _cause(result: ExecutionResult) -> Exception:
-    """Return the first Unavailable among the errors; else Fallback, so that the executor runs."""
+    """Return the first Unavailable among the errors; without one, a Fallback.
+
+    After a Fallback, the executor runs the field again.
+    """
     causes = [error.original_error for error in result.errors or ()]
     return next((cause for cause in causes if isinstance(cause, Unavailable)), Fallback())

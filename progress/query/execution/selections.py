@@ -27,7 +27,7 @@ from graphql.type import get_nullable_type
 
 from progress.query.graphql.schema import SCHEMA
 
-GRAPHQL = SCHEMA._schema  # noqa: SLF001 - Strawberry's own execute() parses a document each time
+GRAPHQL = SCHEMA._schema  # noqa: SLF001 - SCHEMA.execute() would parse every document again
 QUERY = cast("GraphQLObjectType", GRAPHQL.query_type)
 
 _BEFORE_CAPITAL = re.compile(r"(?=[A-Z])")

@@ -40,7 +40,7 @@ async def get_operation(info: Info, operation_id: str) -> Operation | None:
 
 
 def _is_own(operation: Operation | None, info: Info) -> bool:
-    """Return whether the caller requested the operation, or is its learner."""
+    """Return whether the caller requested the operation, or it exports the caller's record."""
     if operation is None:
         return False
     is_export = operation.kind is OperationKind.EXPORT_USER
@@ -49,7 +49,7 @@ def _is_own(operation: Operation | None, info: Info) -> bool:
 
 
 @declare(types.Operation | None, "Administrators, and the learner who started it.")
-async def operation(info: Info, id: ID) -> Operation | None:  # noqa: A002 - the contract's word
+async def operation(info: Info, id: ID) -> Operation | None:  # noqa: A002 - the contract's name
     return await get_operation(info, id)
 
 

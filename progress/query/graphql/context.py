@@ -24,7 +24,7 @@ _T = TypeVar("_T")
 
 
 class Context(msgspec.Struct, frozen=True):
-    """The caller, the queries, and the time that all fields of the request use as now."""
+    """The caller, the queries, and `at`, the current time for all fields of the request."""
 
     caller: Caller
     queries: Queries
@@ -33,7 +33,7 @@ class Context(msgspec.Struct, frozen=True):
     downloads: Downloads | None = None  # Set only over HTTP.
     undelivered: UndeliveredMessages | None = None  # Set only over HTTP.
     host: bytes = b""  # The host to which the caller sent the request.
-    members: set[str] = set()  # Learners whose membership this request has checked.
+    members: set[str] = set()  # Learners whose group membership this request has checked.
 
     def name_learner(self, user_id: str | None, *, audit: bool = False) -> str:
         """Return the requested learner; call `check_learner` before you read the learner's data.
@@ -94,7 +94,10 @@ class Context(msgspec.Struct, frozen=True):
         return self.caller.role == "admin"
 
     def subscribe(self, topic: str, id_: str, select: Callable[[Any], _T]) -> Subscription[_T]:
-        """Return a subscription to the selected part of a state, now and after every change."""
+        """Return a subscription to one learner or operation.
+
+        The subscription yields `select(state)` for the current state and after every change.
+        """
         if self.live_queries is None:
             raise BadInput("subscriptions are available at /graphql/stream")
         return self.live_queries.subscribe(topic, id_, select)
@@ -102,7 +105,7 @@ class Context(msgspec.Struct, frozen=True):
     def subscribe_to_learner(
         self, topic: str, learner: str, select: Callable[[Any], _T]
     ) -> Subscription[_T]:
-        """Return a subscription that raises Forbidden once the caller may not read the learner."""
+        """Return a subscription; it raises Forbidden if the caller loses access to the learner."""
         subscription = self.subscribe(topic, learner, select)
         if self.caller.needs_membership(learner):
             subscription.check = functools.partial(self._check_again, learner)

@@ -17,7 +17,7 @@ from progress.query.graphql.context import Info
 def authorize_user(info: Info, user_id: ID | None) -> str:
     """Return the learner whose record the caller requests; raise Forbidden for another's record.
 
-    Administrators may export any record, support may not export records.
+    The role `admin` may export every record, the role `support` no record.
     """
     caller = info.context.caller
     learner = arguments.parse_id("userId", user_id) if isinstance(user_id, str) else caller.user_id

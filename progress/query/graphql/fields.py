@@ -41,7 +41,7 @@ _DEFAULT_COST = Cost()
 
 
 class LearnerQuery(NamedTuple):
-    """The function that builds the SELECT about one learner from a field's arguments."""
+    """A function that takes a field's arguments and builds the SELECT about one learner."""
 
     function: BuildQuery
     parameters: Mapping[str, str]  # the function's parameter names by GraphQL argument
@@ -85,9 +85,9 @@ def declare_learner_field(
 ) -> Callable[[BuildQuery], Any]:
     """Declare a field about one learner that the compiled path resolves with a single SELECT.
 
-    The decorated function checks the arguments and returns the SQL with its parameters. Its first
-    parameter is the current time; its other parameters declare the field's arguments, to which
-    `userId` is added.
+    The decorated function checks the arguments and returns the SQL with the values of the SQL's
+    parameters. The function's first parameter is the current time. The other parameters declare the
+    field's arguments; the argument `userId` is added to them.
     """
 
     def decorate(build_query: BuildQuery) -> Any:

@@ -1,6 +1,6 @@
 """The fields that teachers read: groups, their members, and the difficulty of items.
 
-No response is cached, so that the data of a learner who has left are not read any more.
+No response is cached, so that teachers cannot read the data of a learner who has left the group.
 """
 
 from strawberry import ID, UNSET
@@ -21,7 +21,8 @@ _CHEAP = {"groupId", "hardestItems", "__typename"}  # fields that do not need th
 )
 async def group(info: Info, group_id: ID) -> group_rows.Group | None:
     group_id, reader = _authorize_group(info, group_id), info.context.queries.reader
-    if not _selects_standing(info):  # reading all members takes most of the query's time
+    # Reading all members takes most of the query's time, so read them only for the standing.
+    if not _selects_standing(info):
         is_known = await groups.has_members(reader, group_id)
         return group_rows.Group(group_id, 0, 0, 0, None) if is_known else None
     return await groups.get_group(reader, group_id, at=info.context.at)

@@ -25,7 +25,7 @@ _MAX_EXPORTS = 5  # exports of a learner within 24 hours
 
 
 def _mutation(type_: object, description: str | None = None) -> Callable[[Any], Any]:
-    """Declare a mutation with a GraphQL type; the decorated method returns the type's record."""
+    """Declare a mutation of this type; the method returns a record with the type's fields."""
     field: Callable[[Any], Any] = strawberry.field(graphql_type=type_, description=description)
     return field
 
@@ -164,8 +164,9 @@ class Mutation:
         retried = await _change(info, "retry", UUID(operation.id), time_limit_s=limit_s)
         if retried is None:
             raise BadInput(
-                "id: expected an operation that failed after its point of no return, and no "
-                f"unfinished one about the same subject - found one that is {operation.state}"
+                "id: expected an operation that failed after its point of no return, while no "
+                "other operation about the same subject is unfinished - found an operation that is "
+                f"{operation.state}"
             )
         return retried
 
@@ -191,12 +192,12 @@ async def _start(
     is_shared: bool = True,
     **parameters: object,
 ) -> Operation:
-    """Commit the operation, call a worker for it unless it is finished already, and return it.
+    """Commit an operation and return it; call a worker unless the operation is finished already.
 
-    If an operation of this kind about the same subject is unfinished, return that one instead;
-    without `is_shared`, raise BadInput if its arguments differ. Raise RateLimited if the caller has
-    started `daily_limit` operations about the subject within 24 hours, not counting those that
-    failed.
+    If an operation of this kind has the same caller and key, or is unfinished and has the same
+    subject, return that operation instead. Raise BadInput if its arguments differ; with
+    `is_shared`, only if its key is the same. Raise RateLimited if the caller has started
+    `daily_limit` operations about the subject within 24 hours; failed operations do not count.
     """
     values = records.accept_values(
         kind,
@@ -217,7 +218,11 @@ async def _start(
 def _check_accepted(
     kind: OperationKind, accepted: Mapping[str, Any], *, daily_limit: int | None, is_shared: bool
 ) -> None:
-    """Raise RateLimited above the limit, and BadInput if the operation has other arguments."""
+    """Raise RateLimited above the daily limit, and BadInput if an older operation conflicts.
+
+    An older operation with other arguments conflicts if it has the same key or, without
+    `is_shared`, the same subject.
+    """
     if accepted["retry_after_s"] is not None:
         reason = f"expected at most {daily_limit} exports within 24 hours: try again later"
         raise RateLimited(reason, accepted["retry_after_s"])
@@ -234,7 +239,7 @@ def _check_accepted(
 
 
 async def _change(info: Info, block: str, operation_id: UUID, **values: object) -> Operation | None:
-    """Run the block and call the operation's worker; None if the block changed nothing."""
+    """Run the SQL block and call a worker; return None if the block changed nothing."""
     rows = await info.context.queries.reader.fetch(
         "operations/operations", block, operation_id=operation_id, **values
     )

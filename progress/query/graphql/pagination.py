@@ -108,7 +108,7 @@ def decode_letter_cursor(cursor: str | None) -> LetterKey | None:
 
 
 def encode_number_cursor(number: int) -> str:
-    """Return the cursor of an event by its stream version, or of an operation by its number."""
+    """Return a cursor that contains an event's stream version or an operation's number."""
     return _encode_cursor([number])
 
 

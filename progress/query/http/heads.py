@@ -10,7 +10,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn_worker import UvicornWorker
 
 _MAX_BYTES = 64 << 10  # Eight times the size that tokens and cookies need.
-_CHUNK_BYTES = 16 << 10  # Parsed in one call; a head exceeds the limit by at most this number.
+_CHUNK_BYTES = 16 << 10  # Bytes parsed per call. A head exceeds the limit by at most this number.
 _RESPONSE = (
     b"HTTP/1.1 431 Request Header Fields Too Large\r\n"
     b"content-length: 0\r\nconnection: close\r\n\r\n"

@@ -7,7 +7,8 @@ from typing import Any
 import msgspec
 from starlette.requests import cookie_parser
 
-LANGUAGES = {"en": "en-GB", "ja": "ja"}  # the document's language by the name of the file of texts
+# The `lang` of the HTML document for each file of texts (en.json, ja.json).
+LANGUAGES = {"en": "en-GB", "ja": "ja"}
 _DEFAULT = "en"
 
 

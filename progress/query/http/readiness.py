@@ -34,4 +34,4 @@ async def _database_status(reader: Reader) -> str:
         (row,) = await reader.fetch("projections/checkpoints", "ready")
     except Unavailable:
         return "away"
-    return "ok" if row["ready"] else "its read models do not exist yet"
+    return "ok" if row["ready"] else "this revision's read models do not exist yet"

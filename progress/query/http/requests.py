@@ -20,7 +20,8 @@ Headers = dict[bytes, bytes]
 _MAX_BODY = 100 * 1024  # Bytes.
 _MAX_VALUE = 500  # Bytes; the rest of a longer header is ignored.
 _BODY_TIMEOUT_S = 10
-# After a stall of this process, timers expire before the event loop reads what has arrived.
+# After a stall of this process, the timeout ends before the event loop reads a body that arrived in
+# time. This additional timeout lets the event loop read that body.
 _STALL_GRACE_S = 0.1
 _HEX = b"0123456789abcdef"
 
@@ -119,7 +120,10 @@ def _is_too_large(length: bytes) -> bool:
 
 
 def _poll_message(request: Request) -> Message | None:
-    """Return the body's first message if it has already arrived, so that no timer is needed."""
+    """Return the body's first message, or None if it has not arrived yet.
+
+    A body that has arrived completely needs no timer.
+    """
     receive = cast("Coroutine[Any, Any, Message]", request.receive())
     try:
         receive.send(None)

@@ -143,7 +143,7 @@ def error(
 def from_error(
     status: int, formatted: dict[str, Any], headers: Headers, lines: Lines = ()
 ) -> Response:
-    """Return a response with an error that is already formatted, in the preferred media type."""
+    """Return a formatted error as a response in the media type that the client prefers."""
     media = media_type(requests.accept(headers)) or JSON
     lines = (*_HEADERS[media], *_NOT_STORED, *lines)
     return Reply(orjson.dumps({"errors": [formatted]}), status, lines)

@@ -1,6 +1,6 @@
 """A shortcut that bypasses the middleware for POST /graphql; all other requests pass through it.
 
-The middleware would take 25 % of the time of a cache hit. For each request the framework makes an
+The middleware would take 25 % of the time of a cache hit. For each request, the framework makes an
 execution id for its own logging, matches four routes and sets up three exception handlers.
 `QueryApi.answer` does not need the middleware, because it returns a response for any error.
 """
@@ -29,7 +29,8 @@ class _Shortcut:
 def install(app: Starlette, api: QueryApi) -> None:
     """Put the shortcut in front of the application's middleware, unless it is already there.
 
-    The framework builds the middleware for the first request, so `install` cannot run earlier.
+    The framework builds the middleware when the first request arrives, so `install` cannot run
+    earlier.
     """
     layers = app.middleware_stack
     if layers is not None and not isinstance(layers, _Shortcut):

@@ -78,7 +78,7 @@ class EventStream(Response):
         except TimeoutError:
             if "abort" in scope.get("state", ()):
                 scope["state"]["abort"]()
-                await disconnect  # so that the server knows that nothing is left to send
+                await disconnect  # otherwise, uvicorn would report an incomplete response
         finally:
             disconnect.cancel()
             self._close()

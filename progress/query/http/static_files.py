@@ -28,7 +28,7 @@ _SECURITY = {
     "Referrer-Policy": "no-referrer",  # the URL may contain a token
     "X-Content-Type-Options": "nosniff",
 }
-_SERVED = {".js", ".css", ".svg"}  # the files of a folder that are served
+_SERVED = {".js", ".css", ".svg"}  # suffixes of the files that a folder serves
 _IMMUTABLE = "public, max-age=31536000, immutable"
 _MIN_GZIP = 300  # bytes
 
@@ -85,7 +85,7 @@ def make(plain: bytes, suffix: str) -> File:
 def respond(
     file: File, request: Request, cache_control: str, more: Mapping[str, str] | None = None
 ) -> Response:
-    """Return the file, compressed if the client accepts gzip, or 304 if the client has it."""
+    """Return 304 if the client has the file already; otherwise the file, gzipped if accepted."""
     headers = {
         **_SECURITY,
         "Vary": "Accept-Encoding",

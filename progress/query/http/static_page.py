@@ -25,7 +25,10 @@ _SCRIPT_COMMENT = re.compile(rb"^ *(?://.*|/\*\*(?:.|\n)*?\*/)$", re.MULTILINE)
 
 
 def _read(path: Path) -> bytes:
-    """Return a file's bytes; comments of a script become empty lines, which saves a tenth."""
+    """Return a file's bytes.
+
+    In a script, comments become empty lines, which makes the script a tenth smaller.
+    """
     data = path.read_bytes()
     if path.suffix != ".js":
         return data

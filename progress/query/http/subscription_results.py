@@ -55,7 +55,7 @@ def compile_result(
 
 
 def write_error(executor: Executor[Any], error: RequestRejected, log: RequestLog) -> bytes:
-    """Return the JSON of the subscription's result if the caller may not read it any more."""
+    """Return the JSON of a result that reports the error at the subscription's field."""
     node = next(_field_nodes(executor))
     located = located_error(error, [node], [(node.alias or node.name).value])
     return responses.body(execute.to_response(ExecutionResult(None, [located]), log))

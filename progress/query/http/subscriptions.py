@@ -40,7 +40,7 @@ class StreamLimits(msgspec.Struct, frozen=True):
     """Limits on the open streams, and the seconds between two heartbeats."""
 
     per_caller: int = 10
-    per_instance: int = 900  # the other 100 concurrent requests are left for queries
+    per_instance: int = 900  # leaves 100 of an instance's 1,000 concurrent requests for queries
     heartbeat: float = 12.0
 
 
@@ -136,7 +136,7 @@ class Streams:
             subscription.close()
 
     def _handle_signals(self) -> None:
-        """Shut down on a signal, because otherwise the server waits for every stream to end."""
+        """Complete the streams on a signal, because otherwise the server waits until they end."""
         if threading.current_thread() is not threading.main_thread():
             return
         loop = asyncio.get_running_loop()
@@ -146,7 +146,7 @@ class Streams:
     def _shut_down_before(
         self, handler: Any, loop: asyncio.AbstractEventLoop
     ) -> Callable[..., None]:
-        """Return a signal handler that shuts down, then calls the server's own handler."""
+        """Return a signal handler that completes the streams, then calls the server's handler."""
 
         def handle(number: int, frame: FrameType | None) -> None:
             if not self._is_shutting_down:

@@ -25,27 +25,27 @@ class State(Protocol):
 
     @property
     def is_final(self) -> bool:
-        """Whether no change can follow."""
+        """True if no change can follow."""
 
 
 class Source(Protocol):
     """A reader of one topic's subjects; it raises Unavailable if the database does not respond."""
 
-    channel: str  # a notification channel is this prefix and a subject's id
+    channel: str  # the prefix of notification channels; a subject's id follows it
 
     async def fetch_versions(self, ids: Sequence[str]) -> Mapping[str, str]:
-        """Return the version of each subject that has a version."""
+        """Return the version of each subject; leave out subjects that do not exist."""
 
     async def fetch_states(self, ids: Sequence[str]) -> Mapping[str, State]:
-        """Return the state of each subject. A state's version is never newer than its data."""
+        """Return each subject's state. The data of a state is at least as new as its version."""
 
 
 class Subscription(Generic[_T]):
-    """An iterator over states of one subject: the current state, then the newest after each change.
+    """An iterator over the states of one subject: first the current state, then newer states.
 
-    A state is skipped if a newer state arrives before the subscriber takes it. `select` returns the
-    part of a state that the subscriber gets. The iteration ends when the subscription is closed,
-    and after a final state. If the first state cannot be read, the iteration raises Unavailable.
+    A newer state replaces a state that the subscriber has not taken yet. `select` returns the part
+    of a state that the subscriber gets. The iteration ends when the subscription is closed, and
+    after a final state. If the first state cannot be read, the iteration raises Unavailable.
     If `check` is set, it is called before each state; an error that it raises is passed on.
     """
 
@@ -61,7 +61,7 @@ class Subscription(Generic[_T]):
 
     @property
     def is_waiting(self) -> bool:
-        """Whether no state has arrived yet."""
+        """True until the first state has arrived."""
         return self._state is None
 
     def __aiter__(self) -> "Subscription[_T]":
@@ -71,7 +71,8 @@ class Subscription(Generic[_T]):
         await self._updated.wait()
         if self.check is not None and self._is_open:
             await self.check()
-        self._updated.clear()  # after the check, because a cancelled check must not lose the state
+        # Cleared only now: if the check is cancelled, the next call must still find the state.
+        self._updated.clear()
         if self._error is not None:
             raise self._error
         if not self._is_open or self._state is None:
@@ -112,21 +113,21 @@ class Subject:
         return self.state is not None and version != self.state.version
 
     def has_expired(self, now: datetime) -> bool:
-        """Return whether the state is out of date only because time has passed."""
+        """Return whether the state has expired at the time `now`."""
         expires_at = self.state.expires_at if self.state else None
         return expires_at is not None and expires_at <= now
 
 
 class Topic:
-    """The subscribed subjects of one source, and the subjects that may have changed."""
+    """The subscribed subjects of one source. Those that may have changed are stale."""
 
     def __init__(self, source: Source) -> None:
         self.source = source
         self.subjects: dict[str, Subject] = {}
-        self.stale: dict[str, None] = {}  # the subjects to read again, in order
+        self.stale: dict[str, None] = {}  # the subjects to read again, first marked first
 
     def mark_stale(self, ids: Iterable[str]) -> None:
-        """Mark these subjects to be read again, unless they have no subscription."""
+        """Mark these subjects to be read again; ignore those without a subscription."""
         self.stale.update((id_, None) for id_ in ids if id_ in self.subjects)
 
     def pop_batch(self) -> list[str]:

@@ -1,4 +1,4 @@
-// Requests to the API, and the problems that they can cause.
+// Requests to the API, and the problems that can make them fail.
 
 import * as session from './session.js';
 

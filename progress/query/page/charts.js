@@ -4,8 +4,8 @@ import { h, s } from './dom.js';
 import { month, number } from './format.js';
 
 /**
- * Columns, one for each entry: `parts` are [class, value] from the bottom up, `title` describes the column. `top` is
- * the value at the upper edge.
+ * Draw one column for each entry { parts, title }. `parts` are the parts of the column from the bottom up, each as
+ * [class, value]. `title` describes the column. `top` is the value at the upper edge of the chart.
  */
 export function columns(entries, top, label) {
   const width = 100 / entries.length;
@@ -20,7 +20,7 @@ export function columns(entries, top, label) {
       })))));
 }
 
-/** The class, upper edge and height of each part that is above 0, in percent. */
+/** For each part with a value above 0: its class, and its upper edge and height in percent. */
 function stack(parts, top) {
   let y = 100;
   return parts.filter(([, value]) => value > 0).map(([name, value]) => {
@@ -31,8 +31,8 @@ function stack(parts, top) {
 }
 
 /**
- * Lines over equal steps: `series` are { name, values }, with null where there is no value. `low` and `high` are the
- * values at the lower and the upper edge.
+ * Draw one line for each of the `series`, which are { name, values }. The values are equal steps apart; null leaves a
+ * gap in the line. `low` and `high` are the values at the lower and the upper edge of the chart.
  */
 export function lines(series, [low, high], label) {
   const steps = Math.max(1, series[0].values.length - 1);
@@ -67,7 +67,7 @@ export const plot = (drawing, top, bottom) => h('div', { class: 'plot' }, drawin
   h('span', { class: 'most', 'aria-hidden': 'true' }, top),
   bottom && h('span', { class: 'least', 'aria-hidden': 'true' }, bottom));
 
-/** Labels below a chart: `labels` are [step, text], of `steps` steps. */
+/** The labels below a chart that has `steps` steps. Each label is [step, text]. */
 export function axis(labels, steps) {
   return s('svg', { class: 'axis', 'aria-hidden': 'true' }, labels.map(([step, text]) =>
     s('text', { x: `${(100 * (step + 0.14)) / steps}%`, y: 14 }, text)));
@@ -101,7 +101,7 @@ export function bar(parts, total) {
   }));
 }
 
-/** The next round whole number from 1, as the top of a scale of counts. */
+/** The smallest round whole number that is at least `most` and at least 1. It is the top of a scale of counts. */
 export function roundUp(most) {
   const size = 10 ** Math.floor(Math.log10(Math.max(most, 1)));
   const tops = [1, 1.5, 2, 3, 4, 5, 6, 8, 10].map((step) => step * size);

@@ -1,4 +1,5 @@
-// Dead letters: the messages that could not be recorded, with their reasons and actions.
+// Dead letters: messages that could not be recorded and events that could not be folded. The section shows the reason
+// for each dead letter, and the buttons that replay or discard dead letters.
 
 import { h } from './dom.js';
 import { moment, number } from './format.js';

@@ -24,8 +24,8 @@ function fill(element, attributes, children) {
 }
 
 /**
- * Replace the children of `parent`. An old element that matches a new element is updated in place, so it keeps its
- * focus, its scroll position, and whether it is open. Elements with the same `data-key` match.
+ * Replace the children of `parent`. An old element that matches a new element is updated in place, so it keeps the
+ * focus and its scroll position, and stays open or closed. Elements with the same `data-key` match.
  */
 export function show(parent, ...children) {
   const focused = ancestors(document.activeElement, parent);
@@ -92,9 +92,9 @@ function update(now, next) {
   for (const { name, value } of next.attributes) {
     if (now.getAttribute(name) !== value && !isSetByUser(now, name)) now.setAttribute(name, value);
   }
-  const { value } = next; // read before the children are moved
+  const { value } = next; // read first, because updateChildren moves options out of `next`
   updateChildren(now, next);
-  // The attributes of options have no effect once the user has selected one.
+  // Once the user has selected an option, the `selected` attributes of the options have no effect.
   if (now.localName === 'select' && now.value !== value) now.value = value;
 }
 

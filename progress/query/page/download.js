@@ -1,4 +1,5 @@
-// "Download my data": an export of the learner's record, with its progress, a way to cancel it, and the file.
+// "Download my data": starts an export of the learner's data, shows the progress of the export with a button to cancel
+// it, and offers the exported file.
 
 import { runQuery } from './api.js';
 import { h } from './dom.js';

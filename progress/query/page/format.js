@@ -59,15 +59,15 @@ export function minutes(value) {
   return whole ? hours(whole) + t('gap') + rest : rest;
 }
 
-/** Seconds; below ten with one decimal. */
+/** Seconds, rounded to tenths if there are fewer than ten, else to whole seconds. */
 export const seconds = (value) => second(value < 10 ? Math.round(10 * value) / 10 : Math.round(value));
 
-// A day is text as in the API, 2024-03-29, and independent of the browser's time zone.
+// A day is a text as in the API, such as 2024-03-29. It is independent of the browser's time zone.
 
 export const instant = (day) => Date.parse(`${day}T00:00:00Z`);
 export const dayAfter = (day, days) => dayOf(instant(day) + days * 86_400_000);
 export const dayOf = (time) => new Date(time).toISOString().slice(0, 10);
-/** The day of a time in the browser's time zone. */
+/** The day on which `time` falls in the browser's time zone. */
 export const localDay = (time) => dayOf(time - 60_000 * new Date(time).getTimezoneOffset());
 
 export const weekdayOf = (day) => (new Date(instant(day)).getUTCDay() + 6) % 7; // Monday is 0

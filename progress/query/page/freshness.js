@@ -1,4 +1,4 @@
-// How fresh the numbers are: the footer, and what is still being counted.
+// The freshness of the numbers: the footer, and checks for events that are not counted yet.
 
 import { h } from './dom.js';
 import { ago, moment } from './format.js';
@@ -19,8 +19,9 @@ export const isBatchLate = ({ projections }) =>
   projections.some((row) => BATCH.has(row.name) && row.status === 'CRITICAL');
 
 /**
- * True if the learner's newest events are not in the levels and skills yet: an item has one level, so the stages of all
- * levels add up to those of the learner, which are counted immediately.
+ * True if the levels and skills do not include the learner's newest events yet. Each item has one level, and the
+ * learner's counts by stage are updated immediately. If the counts of all levels do not add up to the learner's counts,
+ * the levels are therefore behind.
  */
 export function isBatchPending({ levels, progress, projections }) {
   if (!progress) return false;
@@ -30,7 +31,7 @@ export function isBatchPending({ levels, progress, projections }) {
   return differs || (batch?.eventsBehind > 0 && Date.parse(progress.lastUpdated) > Date.parse(batch.updatedAt ?? 0));
 }
 
-/** The footer. It says that everything is counted only if the levels and skills are, too. */
+/** The footer. While the levels and skills are behind, it does not say that everything is counted. */
 export function freshness(data) {
   const { projections, projectedTo, progress } = data;
   const isLate = Boolean(progress) && isBatchLate(data);

@@ -1,4 +1,4 @@
-// A teacher's view of a group: its standing, the learners with those at risk first, and the hardest items.
+// A teacher's view of a group: its standing, its learners (by default, those at risk first) and its hardest items.
 
 import { runQuery } from './api.js';
 import { h, show } from './dom.js';
@@ -167,7 +167,7 @@ function learnerRow(row) {
   ];
 }
 
-/** The day, without the year if it is the present one. */
+/** The day; the current year is left out. */
 const dayOf = (day) => (Number(day.slice(0, 4)) === new Date().getFullYear() ? shortDay : longDay)(day);
 
 /** Why a learner is at risk. */

@@ -1,4 +1,5 @@
-// How far: all items by stage, and for each level and skill what is known, the pace and the expected date.
+// The section "How far". It shows all items by stage, the known share of each level with its pace and expected date,
+// and the known share and accuracy of each skill.
 
 import { bar, legend } from './charts.js';
 import { h } from './dom.js';

@@ -8,19 +8,19 @@ const numbers = new Intl.NumberFormat(language);
 const plurals = new Intl.PluralRules(language);
 
 /**
- * The text with this key, such as "today.streak". `values` replace the names in braces; numbers are formatted. A text
- * with several plural forms has the value `count`.
+ * The text with this key, such as "today.streak". `values` replace the names in braces; numbers are formatted. If a
+ * text has several plural forms, the value `count` selects one.
  */
 export const t = (key, values) => parts(key, values).join('');
 
-/** The text as a list of strings and elements, for values that are elements. */
+/** The text as a list of strings and elements. Needed if a value is an element. */
 export function parts(key, values = {}) {
   const entry = find(key);
   const text = typeof entry === 'object' ? entry[plurals.select(values.count)] ?? entry.other : entry;
   return (text ?? key).split(/\{(\w+)\}/).map((part, index) => (index % 2 ? format(values[part]) : part));
 }
 
-/** The text with this key, or the fallback if there is no such text; for keys that the API's values complete. */
+/** The text with this key, or the fallback if there is no such text. Needed if the key contains a value of the API. */
 export const textOf = (key, fallback) => (find(key) === undefined ? fallback : t(key));
 
 const find = (key) => key.split('.').reduce((node, name) => node?.[name], texts);

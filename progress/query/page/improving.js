@@ -13,7 +13,7 @@ import { accuracy, monday, months, pace, sum, weeks } from './periods.js';
 const WEEKS = 26;
 const WINDOW = 28; // days that each point of a retention line includes
 const MIN_MONTHS = 6; // of the chart of mastered items
-const MIN_TESTS = 5; // a rate from fewer tests is not drawn
+const MIN_TESTS = 5; // a retention rate with a lower `asked` is not drawn
 
 /** The section. Cards that have no numbers yet are short, and stand below the others. */
 export function improving(data) {
@@ -54,8 +54,8 @@ function comparison({ days: studied, day }) {
 }
 
 /**
- * The difference of the values as they are shown, with its sign. `better` is "more" or "less", or "volume" if more is
- * better but less is not worse, because today may go on.
+ * The difference of the displayed values, with its sign. `better` is "more" or "less". It is "volume" if more is better
+ * but less is not worse, because the learner may still study today.
  */
 function change(now, before, show, better) {
   if (now == null || before == null) return '–';
@@ -91,7 +91,7 @@ function byWeek({ days: studied, day }, style) {
     unfolded(t('weeks.table'), t('weeks.title'), weekTable(shown)));
 }
 
-/** A low chart of one line, with its name, its mean, and its scale, which ends at multiples of `step`. */
+/** A small line chart with its name, its mean and its scale. Both ends of the scale are multiples of `step`. */
 function small(name, values, mean, show, step) {
   const known = values.filter((value) => value != null);
   if (known.length < 2) return null;
@@ -113,7 +113,7 @@ const weekTable = (shown) => table(
     shortDay(week.start), number(week.answers), percent(accuracy(week)), decimal(pace(week)),
     minutes(Math.floor(week.studySeconds / 60)), number(week.activeDays)]));
 
-/** The last twelve months from the first month with study, but at least six months. */
+/** The last twelve months. Those before the first month with study are left out, but at least six months remain. */
 function monthsOf({ days: studied, day }) {
   const all = months(studied, day);
   const first = all.findIndex((period) => period.answers || period.activeDays || period.newMasteryCount);
@@ -133,7 +133,7 @@ function mastered(shown) {
     })));
 }
 
-/** Retention: how many items the learner still knew when they came up again on a later day. */
+/** Retention: of the items that came up again on a later day, the share that the learner still knew. */
 function retention({ retention: rows, day }) {
   const since = (count) => rows.filter((row) => row.start > dayAfter(day, -count) && row.start <= day);
   const body = [7, 28, 365].map((count) => [
@@ -153,7 +153,7 @@ function rate(rows, name) {
 const tests = (rows, name) => rows.reduce(
   ([asked, recalled], row) => [asked + row[name].asked, recalled + row[name].recalled], [0, 0]);
 
-/** A line for each maturity over the last year: at each week, the rate of the four weeks before. */
+/** A line for young and a line for mature items: for each week of the last year, the rate of the four weeks before. */
 function retentionLines(rows, day) {
   const ends = Array.from({ length: 53 }, (_, index) => dayAfter(day, 7 * (index - 52)));
   const series = ['young', 'mature'].map((name) => ({

@@ -52,7 +52,7 @@ export class ItemList {
     clearTimeout(this.typing);
   }
 
-  /** Show the list that was left last. Return false if it is another list, or old. */
+  /** Show the list that was left last. Return false if that list has another URL, was not loaded, or is too old. */
   restore() {
     if (left?.hash !== this.hash || !left.result || Date.now() > left.at + MAX_AGE_MS) return false;
     this.update(this.view, left.result);
@@ -86,8 +86,9 @@ export class ItemList {
   }
 
   /**
-   * The result of a view without a request: the known result of this view, or the rows of a completely loaded view that
-   * differs only in its search, which this view's search contains.
+   * Return the view's result if this needs no request, else null. Either the result is known, or it is filtered from
+   * the known result of a wider view. A wider view is completely loaded. Its search is a part of this view's search,
+   * and all its other values are the same.
    */
   find(view) {
     const same = this.known.get(keyOf(view));
@@ -111,7 +112,10 @@ export class ItemList {
     this.announces = true;
   }
 
-  /** Change the view. Only a search replaces the history's entry, so that "back" returns to the filters before. */
+  /**
+   * Change the view. A changed search replaces the browser's history entry; any other change adds an entry. "Back"
+   * therefore returns to the previous filters.
+   */
   change(changes) {
     this.request?.abort();
     this.view = { ...this.view, ...changes };
@@ -196,7 +200,7 @@ function nameOf(control, value) {
   return value === 'UNKNOWN' ? t('levels.none') : value || t('items.anyLevel');
 }
 
-/** The view of the URL's parameters; unknown values are ignored. */
+/** The view that the URL's parameters describe; unknown values are ignored. */
 function parse(parameters) {
   const value = (name) => {
     const text = (parameters.get(name) ?? '').toUpperCase();
@@ -212,7 +216,7 @@ function parse(parameters) {
   };
 }
 
-/** The URL's parameters of a view, without those that have their default. */
+/** The URL parameters that describe a view; default values are left out. */
 function format({ filter, level, skill, order, search }) {
   const values = {
     filter: filter !== 'ALL' && filter.toLowerCase(),
@@ -225,10 +229,10 @@ function format({ filter, level, skill, order, search }) {
 
 const keyOf = (view) => itemList(null, format(view));
 
-/** The text with small ASCII letters, because a search ignores the case of these only. */
+/** Convert ASCII letters to lower case, and no others, because the server's search ignores case only for these. */
 const lower = (text) => text.replace(/[A-Z]+/g, (letters) => letters.toLowerCase());
 
-/** The table. On a narrow screen, it shows the lapses only if they are the order. */
+/** The table. On a narrow screen, it has a column of lapses only if it is ordered by lapses. */
 function table(rows, order, user) {
   const style = order === 'LAPSES' ? 'end' : 'end roomy';
   const header = (name, style) => h('th', { scope: 'col', class: style }, name);

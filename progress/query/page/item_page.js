@@ -109,7 +109,7 @@ function answers(item, history) {
     list(facts));
 }
 
-/** The learner's day of the first answer if the history covers all answers, else the day in the browser's time zone. */
+/** The day of the first answer: in the learner's time zone if the history covers all answers, else in the browser's. */
 export function firstDay({ answers: count, firstAnsweredAt }, { days }) {
   const covered = days.reduce((sum, day) => sum + day.answers, 0);
   return covered === count ? days.at(-1).date : localDay(Date.parse(firstAnsweredAt));
@@ -131,8 +131,9 @@ function historyCard({ reviews, days }) {
 }
 
 /**
- * Equal steps of time that end with today: the first day and the answers of each step, and the interval at its end.
- * They begin with the first event, or 60 days ago if the first event is newer.
+ * Split the time up to the end of today into 60 equal steps. The first step begins with the first event, or 60 days ago
+ * if the first event is newer. Each step has its start, a day for its label, the numbers of right and wrong answers,
+ * and the interval after its last review.
  */
 export function timeline(reviews, days) {
   const events = [
@@ -144,7 +145,7 @@ export function timeline(reviews, days) {
   const from = to - STEPS * size;
   const steps = Array.from({ length: STEPS }, (_, index) => {
     const start = from + index * size;
-    // Because of daylight saving, a step may begin an hour before or after midnight.
+    // Daylight saving may shift the start to an hour before or after midnight, so take the day 12 hours later.
     return { start, day: localDay(start + DAY / 2), right: 0, wrong: 0, intervalDays: null };
   });
   for (const event of events) {
@@ -169,7 +170,7 @@ function answerChart(steps) {
     legend([['right', t('item.rightAnswers')], ['wrong', t('item.wrongAnswers')]]));
 }
 
-/** The interval after each review, which stays until the next one. */
+/** A chart of the interval over time. The interval after a review stays until the next review. */
 function intervalChart(steps) {
   let last = null;
   const values = steps.map(({ start, intervalDays }) => {
@@ -182,7 +183,7 @@ function intervalChart(steps) {
     lines([{ name: 'mature', values }], [0, top], t('item.intervalChart')));
 }
 
-/** The months of the steps, at most one label in twelve steps; in a short history, days. */
+/** A label for every twelfth step: its month or, in a short history, its day. */
 function labels(steps) {
   const isShort = steps.at(-1).start - steps[0].start < 90 * DAY;
   return [0, 12, 24, 36, 48].map((index) => [index, (isShort ? shortDay : month)(steps[index].day)]);

@@ -38,7 +38,7 @@ export function word({ headword, itemId, language }) {
   return h('span', { class: 'word', lang: language ?? languageOf(headword), translate: 'no' }, headword);
 }
 
-/** The language of a word if its script determines it; else unknown, which is "". */
+/** The language of a word if the script determines it; else "", which means unknown. */
 function languageOf(text) {
   if (/[\p{Script=Hiragana}\p{Script=Katakana}]/u.test(text)) return 'ja';
   return /\p{Script=Hangul}/u.test(text) ? 'ko' : '';
@@ -46,7 +46,7 @@ function languageOf(text) {
 
 export const level = (item) => item.level !== 'UNKNOWN' && [' ', h('span', { class: 'tag' }, item.level)];
 
-/** The address of an item's page. `user` is null for the caller's own. */
+/** The address of an item's page. `user` is null for the caller's own items. */
 export const itemPage = (itemId, user) => path('item', itemId, user);
 
 /** The address of the list of items, with search parameters. */

@@ -27,7 +27,7 @@ export function mark(kind, text) {
     text);
 }
 
-/** A table. `rows` are lists of cells; the first cell is the row's header. The other cells are aligned to their end. */
+/** A table. `rows` are lists of cells; the first cell is the row's header. The other cells are right-aligned. */
 export function table(headers, rows, style = '') {
   return h('table', { class: `rows ${style}`.trim() },
     h('thead', null, h('tr', null, headers.map((name, index) =>

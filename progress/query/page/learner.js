@@ -16,14 +16,14 @@ import { appLink, today } from './today.js';
 import { when } from './when.js';
 import { clampDay, moveDay, year } from './year.js';
 
-// Intervals between two queries, in milliseconds.
+// Intervals in milliseconds: three between queries, and one between announcements.
 const MIN_INTERVAL = 1_000; // The shortest interval, even if more changes arrive.
-const IDLE_INTERVAL = 300_000; // If no change arrives, because a day may end or the batch job may run.
-const POLL_INTERVAL = 30_000; // Without a subscription, and while events are still being counted.
+const IDLE_INTERVAL = 300_000; // Without changes: a day may end, or the batch job may run.
+const POLL_INTERVAL = 30_000; // Without a subscription, or while events are still being counted.
 const ANNOUNCE_INTERVAL = 20_000;
 
 export class Learner {
-  /** `shell` shows the state of the subscription, announces texts, and handles the end of the sign-in. */
+  /** `shell` shows the state of the subscription, announces texts, and asks the user to sign in again. */
   constructor(element, user, shell) {
     Object.assign(this, { element, user, shell, data: null, problem: null });
     Object.assign(this, { queriedAt: 0, announcedAt: -ANNOUNCE_INTERVAL });
@@ -102,12 +102,12 @@ export class Learner {
     if (!isComplete || performance.now() > this.queriedAt + IDLE_INTERVAL) this.refresh();
   }
 
-  /** The first message of each connection repeats what the page may already show. */
+  /** Query again if the progress has changed. A connection's first message may repeat what the page already shows. */
   onProgress(progress) {
     if (JSON.stringify(progress) !== JSON.stringify(this.data.progress)) this.refresh();
   }
 
-  /** Select the first year and day to show, and add the days of a loaded year. */
+  /** Select the year and day to show at first. Add the selected year's days if they were loaded separately. */
   selectDay() {
     const { day, streak, days } = this.data;
     if (!this.view.year) {
@@ -208,7 +208,7 @@ export class Learner {
     if (day) this.goToDay(day, true);
   }
 
-  /** Go to a section, and let the keyboard continue there. */
+  /** Scroll to a section, and move the keyboard focus to its heading. */
   jump(id) {
     const heading = this.element.querySelector(`#${id}`);
     heading.focus({ preventScroll: true });
@@ -271,7 +271,7 @@ function sections(data, view, user, download) {
   ];
 }
 
-/** Links to the sections. They are buttons, because the URL's hash names the view. */
+/** Buttons that jump to the sections. Links would need the URL's hash, which names the view. */
 const jumps = (user) => h('nav', { class: 'jumps', 'aria-label': t('learner.sections'), 'data-key': 'jumps' },
   SECTIONS.map((id) => h('button', { type: 'button', class: 'plain', 'data-jump': id },
     t(user && id === 'my-data' ? 'data.theirs' : `jump.${id}`))));

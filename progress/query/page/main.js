@@ -16,7 +16,7 @@ const languages = document.getElementById('language');
 
 const skeleton = main.querySelector('.skeleton').cloneNode(true);
 let currentView = null;
-let openings = 0; // a view that is still loading when the number changes is not opened
+let openings = 0; // if this changes while a view is loading, the view is not opened
 let state = null; // of the subscription; null without one
 
 const shell = {
@@ -91,7 +91,10 @@ async function open(view) {
   if (opening === openings) currentView = create();
 }
 
-/** Say that the view could not be loaded. A browser may keep the failure of a module until the page is reloaded. */
+/**
+ * Say that the view could not be loaded. A retry reloads the page, because without a reload, a browser may not request
+ * a failed module again.
+ */
 function showLoadProblem(error) {
   const problem = new Problem(navigator.onLine ? 'unloaded' : 'offline', error.message);
   const retry = new Retry(() => location.reload());
@@ -101,7 +104,7 @@ function showLoadProblem(error) {
   return { close: () => retry.stop() };
 }
 
-/** Show the navigation. Another learner whom the view shows has a tab, too. */
+/** Show the navigation. If the view shows another learner, this learner has a tab, too. */
 function showNavigation({ tab, other }) {
   const canFind = ['support', 'admin'].includes(session.role());
   navigation.hidden = false;

@@ -1,4 +1,4 @@
-// One operation: what to query, its kind, its progress and the size of its download.
+// One operation: the fields to query, its kind, its progress and the size of its download.
 
 import { h, s } from './dom.js';
 import { percent } from './format.js';

@@ -6,7 +6,8 @@ import { t } from './i18n.js';
 import { hasEnded, kindOf, progress, size } from './operation.js';
 import { receipt } from './receipt.js';
 
-// From the start of this step, an operation cannot be cancelled; if it fails, it can be tried again.
+// For each kind of operation, a step. Once this step has started, the operation cannot be cancelled. If the operation
+// fails after that, it can be tried again.
 const FINAL_STEPS = {
   REBUILD: 'swap', ARCHIVE: 'publish', ERASE_USER: 'forbid', EXPORT_USER: 'offer', EXPORT_STATISTICS: 'offer',
 };

@@ -8,7 +8,10 @@ import * as session from './session.js';
 const RETRIED = new Set(['away', 'busy']);
 const MAX_PAUSE_S = 30;
 
-/** Retries after a pause, when the browser is online again, or when the user asks for it. */
+/**
+ * Runs an action again when the user asks for it. Depending on the problem, also runs it after a pause, or when the
+ * browser is online again.
+ */
 export class Retry {
   constructor(action) {
     this.action = action;
@@ -55,7 +58,7 @@ function toProblem(error) {
   return new Problem('fault', String(error));
 }
 
-/** Show an error in the view and schedule a retry; if the sign-in has ended, show the sign-in instead. */
+/** Show an error in the view and schedule a retry. If the user is no longer signed in, show the sign-in instead. */
 export function handleError(view, error) {
   const problem = toProblem(error);
   if (problem.kind === 'signed-out') return view.shell.signedOut();

@@ -40,7 +40,7 @@ export const SUBSCRIPTION = `subscription Live($user: ID) {
   progress: progressUpdated(userId: $user) { ${PROGRESS} }
 }`;
 
-/** This year and the last: the range stays the same all year, so that finished days are cached. */
+/** The current and the previous year. This range stays the same all year, so that finished days are cached. */
 export function range() {
   const last = new Date(Date.now() + 14 * 3_600_000).getUTCFullYear(); // at UTC+14
   return { from: `${last - 1}-01-01`, to: `${last}-12-31` };

@@ -8,7 +8,7 @@ import { sentences, t } from './i18n.js';
 import { card, note, table } from './layout.js';
 import { accuracy, months, sum } from './periods.js';
 
-/** The months of a year up to the present one, as a table. */
+/** The months of a year, up to the current month, as a table. */
 export function monthTable({ days, day }, year) {
   const rows = monthsOf(days, year).filter((period) => period.start <= day);
   const names = ['month', 'days', 'answers', 'right', 'time', 'learned'].map((name) => `months.${name}`);

@@ -15,7 +15,7 @@ export function takeToken() {
   return true;
 }
 
-/** Remove the login hint from the URL and return it; null if the URL has none. A hint leads to the sign-in. */
+/** Remove the login hint from the URL and return it; null without one. With a hint, the caller opens the sign-in. */
 export function takeHint() {
   const hint = fromHash('sign-in');
   if (hint) history.replaceState(null, '', location.pathname);

@@ -67,7 +67,10 @@ export function undelivered(rows) {
       ])));
 }
 
-/** The messages that wait and the dead letters of each subscription, without the number of a local subscription. */
+/**
+ * The numbers of waiting messages and of dead letters for each subscription. The name of a local subscription ends with
+ * a number, which is left out.
+ */
 function bySource(rows) {
   const sources = {};
   for (const row of rows) {

@@ -79,14 +79,14 @@ function nextNotes({ day: today, due, workload, isOwn }) {
   return [note(time ? t('next.splitAndTime', { split, time }) : split), link];
 }
 
-// The field `minutes` of the workload has the same value, but to compute it, the server counts the due items again.
+// The API's field `workload.minutes` has the same value, but the server would count the due items again for this field.
 // A floating-point product may be slightly larger than a whole number, which must not be rounded up.
 const toMinutes = (seconds) => Math.ceil(seconds / 60 - 1e-9);
 
 const about = (count) =>
   (count < 60 ? t('next.minutes', { count }) : t('next.hours', { time: minutes(count) }));
 
-/** The next day with due items: a weekday up to `last`, else a date. */
+/** A text about the next day with due items. The day is named by its weekday up to `last`, and by its date after it. */
 function nextDue(later, last) {
   const next = later.find((day) => day.items);
   if (!next) return t('next.nothing', { count: later.length });
@@ -94,7 +94,7 @@ function nextDue(later, last) {
   return t('next.later', { count: next.items, day });
 }
 
-/** A button that opens the learning app; null if the server does not know its address. */
+/** A button that opens the learning app. It is left out if the server does not know the app's address. */
 export function appLink(items) {
   const { content: url } = document.querySelector('meta[name=app]');
   return url && h('a', { class: 'button', href: url, 'data-key': 'app' }, t(items ? 'next.start' : 'next.open'));

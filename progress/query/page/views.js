@@ -8,11 +8,11 @@ const ALL = ['learner', 'teacher', 'support', 'admin'];
 const LANDINGS = { teacher: 'group', admin: 'administration' }; // the views of a URL without a hash
 
 /**
- * `open(element, args, shell, parameters)` loads the view's module and resolves to a function that draws the view and
- * returns an object with close(). `args` are the decoded parts of the URL after the name, and `parameters` those after
- * the question mark. `roles` are those whose navigation shows the view, under the text `view.NAME`; `tab` is the view
- * that the navigation marks instead. `title(args)` is the document's title. `subject(args)` is the other learner whom
- * the view shows.
+ * `open(element, args, shell, parameters)` loads the view's module and resolves to a function. This function draws the
+ * view and returns an object with close(). `args` are the decoded parts of the URL after the name. `parameters` are the
+ * URL's parameters after the question mark. Users with one of the `roles` have a tab for the view in their navigation,
+ * with the text `view.NAME`. If a view has no tab, `tab` names the view whose tab is marked instead. `title(args)` is
+ * the document's title. `subject(args)` is the other learner whom the view shows, if there is one.
  */
 const VIEWS = {
   learner: {

@@ -1,4 +1,4 @@
-// When: answers and accuracy by hour of the day, and the items that fall due by day.
+// The section "When". It shows answers and accuracy for each hour of the day, and the items that fall due on each day.
 
 import { columns, legend, plot, post, roundUp } from './charts.js';
 import { h } from './dom.js';

@@ -73,7 +73,7 @@ function grid(view, today, shadeOf, days) {
 
 export const firstMonday = (number) => dayAfter(`${number}-01-01`, -weekdayOf(`${number}-01-01`));
 
-/** A header above the weeks that end in each month. */
+/** A header for each month, above the weeks that end in this month. */
 function months(weeks, year) {
   const ends = weeks.map((start) => (dayAfter(start, 6).startsWith(year) ? dayAfter(start, 6) : `${year}-12-31`));
   const spans = Map.groupBy(ends, (day) => day.slice(0, 7));
@@ -98,8 +98,9 @@ function cell(day, view, today, shadeOf, days) {
 }
 
 /**
- * The number of answers with the darkest shade: the 90th percentile (by nearest rank) of the year's days with answers.
- * At least one answer for each shade, so that one more answer never skips a shade.
+ * The scale of the shades, as a number of answers: the 90th percentile (by nearest rank) of the year's days with
+ * answers. A day with this number of answers has the darkest shade. The scale is at least the number of shades, so that
+ * one more answer never skips a shade.
  */
 export function scaleOf(answers) {
   const ranking = answers.filter(Boolean).sort((a, b) => a - b);

@@ -112,7 +112,7 @@ class AsOfReader:
                 await semaphore.acquire()
         except TimeoutError:
             raise InstanceUnavailable(
-                "too many queries about this learner's past run at the same time: try again"
+                "too many queries about this learner's past are running: try again"
             ) from None
         try:
             yield
@@ -125,7 +125,7 @@ class AsOfReader:
 
 
 class _Folds:
-    """The folds of one learner for a request: for each past time, the queries about that time.
+    """The folds that a request needs for one learner: the past times, and the queries about each.
 
     All root fields of a request register their queries before the first reply of the database, and
     so one task serves all of them. A query that is registered after the last reply needs another
@@ -189,8 +189,8 @@ class _Folds:
                 if grown is None:
                     break
                 await self._fetch_all(session, each, answers)
-        # Commit and rollback both empty the tables. A commit truncates them, which invalidates all
-        # plans, so a commit is used only if the tables have grown large.
+        # Commit and rollback both empty the tables. Only a commit frees their space, but it also
+        # invalidates all plans. So commit only if the tables have grown large.
         await (transaction.commit() if has_grown else transaction.rollback())
 
     async def _fold(

@@ -30,7 +30,10 @@ async def get_dead_letters(
     kind: DeadLetterKind | None = None,
     after: LetterKey | None = None,
 ) -> Page[tuple[LetterKey, DeadLetter]]:
-    """Return `first` dead letters after a key: open ones, newest first, then replayed ones."""
+    """Return a page of at most `first` dead letters, after a key.
+
+    Open dead letters come first, then replayed ones. In both groups, the newest come first.
+    """
     return await pages.read_page(
         reader,
         _FILE,

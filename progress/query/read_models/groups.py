@@ -43,7 +43,7 @@ async def get_learners(
     after: LearnerKey | None = None,
     at: datetime,
 ) -> Page[tuple[LearnerKey, Learner]]:
-    """Return `first` of the group's members, starting after a key."""
+    """Return a page of at most `first` members of the group, after a key."""
     return await pages.read_page(
         reader,
         "read_models/group_members",
@@ -60,7 +60,10 @@ async def get_learners(
 
 
 async def get_hardest_items(reader: Reader, group_id: str, first: int) -> list[ItemDifficulty]:
-    """Return items with at least 5 answers by at least 3 members, the lowest accuracy first."""
+    """Return the group's hardest items, the lowest accuracy first.
+
+    Each item was answered at least 5 times in total, by at least 3 members.
+    """
     rows = await reader.fetch("read_models/group_items", "hardest", group_id=group_id, first=first)
     return [convert(dict(row), ItemDifficulty) for row in rows]
 
@@ -73,7 +76,7 @@ async def get_item_difficulty(
     first: int,
     after: ItemKey | None = None,
 ) -> Page[ItemDifficulty]:
-    """Return `first` of the items that at least 5 learners answered, starting after a key."""
+    """Return a page of at most `first` items that at least 5 learners answered, after a key."""
     return await pages.read_page(
         reader,
         "read_models/item_difficulty",

@@ -17,7 +17,7 @@ async def get_operation(reader: Reader, operation_id: UUID) -> Operation | None:
 
 
 async def get_operations_by_id(reader: Reader, operation_ids: Sequence[UUID]) -> list[Operation]:
-    """Return the operations with these ids, without the ids that no operation has."""
+    """Return the operations with these ids; ignore ids that no operation has."""
     rows = await reader.fetch(_FILE, "operations by id", operation_ids=list(operation_ids))
     return [records.from_row(dict(row)) for row in rows]
 

@@ -120,7 +120,7 @@ class Queries:
         after: ItemKey | None = None,
         at: datetime | None = None,
     ) -> Page[tuple[ItemKey, ItemStats]]:
-        """Return `first` of the items that the learner has studied, starting after a key.
+        """Return a page of at most `first` items that the learner has studied, after a key.
 
         `search` is a part of the headword; ASCII letters match in any case.
         """
@@ -139,7 +139,7 @@ class Queries:
             after_key=after.rank if after else None,
             first=first,
             now=_or_now(at),
-            days=1,  # of the forecast, for the filter DUE
+            days=1,  # the filter DUE selects from a forecast of one day
         )
 
     async def get_item(
@@ -151,7 +151,7 @@ class Queries:
     async def get_item_history(
         self, user_id: str, item_id: str, *, at: datetime | None = None
     ) -> ItemHistory:
-        """Return the item's reviews and days of answers in the last 731 local days."""
+        """Return the item's reviews and its answers by day, both for the last 731 local days."""
         rows = await self.reader.fetch(
             "read_models/item_days", "history", user_id=user_id, item_id=item_id, now=_or_now(at)
         )

@@ -72,7 +72,7 @@ class Reader:
     ) -> list[asyncpg.Record]:
         """Run a block about one learner (`user_id`) as of a past time; return the block's rows.
 
-        Only events that had happened by `as_of` and were recorded by `known_at` count.
+        Use only events that had happened by `as_of` and had been recorded by `known_at`.
         """
         statement = statements.load(file, block)
         return await self._as_of.fetch(statement, parameters, as_of=as_of, known_at=known_at)

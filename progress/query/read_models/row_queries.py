@@ -1,4 +1,4 @@
-"""The queries about one learner that a single SELECT resolves, as SQL blocks with parameters.
+"""Queries about one learner, each of which is one SELECT: a SQL block with its parameters.
 
 The typed Python API (`queries`) and GraphQL's fields (`progress.query.graphql.learner_fields`) run
 the same queries.

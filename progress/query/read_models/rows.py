@@ -148,7 +148,7 @@ class ItemDay(msgspec.Struct, frozen=True):
 
 
 class ItemHistory(msgspec.Struct, frozen=True):
-    """The reviews and days of answers of one item, newest first."""
+    """The history of one item: its reviews, and its answers by local day, both newest first."""
 
     reviews: list[ItemReview]
     days: list[ItemDay]
@@ -179,7 +179,10 @@ class _Forecast(_Share, frozen=True, kw_only=True):
 
 
 class LevelStats(_Forecast, frozen=True, kw_only=True):
-    """A learner's progress in one CEFR level, reached once 80 % of its items are mastered."""
+    """A learner's progress in one CEFR level.
+
+    The learner has reached the level once 80 % of its items are mastered.
+    """
 
     level: CefrLevel
 
@@ -203,7 +206,11 @@ class PeriodLength(StrEnum):
 
 
 class Recall(msgspec.Struct, frozen=True):
-    """Tests and recalled tests of one maturity; without a test, `rate` is None."""
+    """Counts of tests: all tests of one maturity (`asked`), and the correct ones (`recalled`).
+
+    A test is the first answer to an item after a review. The review's interval decides the
+    maturity. Without a test, `rate` is None.
+    """
 
     asked: int
     recalled: int
@@ -211,7 +218,7 @@ class Recall(msgspec.Struct, frozen=True):
 
 
 class Retention(msgspec.Struct, frozen=True):
-    """A learner's tests in one period, both ends inclusive."""
+    """A learner's recall of young and mature items in one period, both ends inclusive."""
 
     start: date
     end: date
@@ -220,7 +227,7 @@ class Retention(msgspec.Struct, frozen=True):
 
 
 class Streak(msgspec.Struct, frozen=True):
-    """A learner's runs of study days; rest days do not break a run."""
+    """A learner's streaks of study days; rest days do not break a streak."""
 
     current: int
     longest: int
@@ -233,9 +240,10 @@ class Streak(msgspec.Struct, frozen=True):
 
 
 class Goal(msgspec.Struct, frozen=True):
-    """A learner's goal of answers per day, and on how many of the last local days it was met.
+    """A learner's goal of answers per day, and the local days on which it was met.
 
-    `week` holds one value for each of the last seven days, today last: whether the goal was met.
+    `days_met7` and `days_met30` count these days among the last 7 and 30 days. `week` tells for
+    each of the last seven days whether the goal was met; today is the last value.
     """
 
     answers_per_day: int
@@ -247,7 +255,7 @@ class Goal(msgspec.Struct, frozen=True):
 
 
 class DueDay(msgspec.Struct, frozen=True):
-    """The items that fall due on a local day; `overdue` counts those due on an earlier day."""
+    """The items due on a local day. Today's items include the `overdue` ones of earlier days."""
 
     date: date
     items: int

@@ -1,5 +1,5 @@
--- Renew the planner's statistics of the given columns of a table of the log or of the operations, because these
--- statistics may contain values from erased rows.
+-- Renew the planner's statistics of the given columns, because the statistics may contain values from erased rows. The
+-- table must be in the schema `event_store` or `operations`.
 CREATE OR REPLACE FUNCTION event_store.analyze_columns(table_id oid, columns text[]) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN

@@ -1,6 +1,6 @@
--- Read at most at_most sessions after the id `after`. Replace the ids of the learner's sessions among them by their
--- digests, and the learner's id by ''. Return the last id that was read; null if there was none. The append still
--- recognizes these sessions, because it compares the digest of each new event's session.
+-- Read the sessions with the next ids after `after`, up to `at_most` of them. If a session belongs to the learner,
+-- replace the session's id by its digest, and the learner's id by ''. Return the last id that was read; null if there
+-- was none. The append still recognizes these sessions, because it compares the digest of each new event's session.
 CREATE OR REPLACE FUNCTION event_store.hide_sessions(learner text, after text, at_most integer) RETURNS text
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp

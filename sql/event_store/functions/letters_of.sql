@@ -1,5 +1,5 @@
--- Read at most at_most dead letters after the id `after`. Return the ids of those that name the learner or a session of
--- the learner, and the last id that was read; null if there was none.
+-- Read the dead letters with the next ids after `after`, up to `at_most` of them. Return the ids of those that name the
+-- learner or a session of the learner. `reached` is the last id that was read; null if no dead letter was read.
 CREATE OR REPLACE FUNCTION event_store.letters_of(
     learner text, after bigint, at_most integer, OUT letter_ids bigint[], OUT reached bigint
 )
@@ -23,7 +23,7 @@ BEGIN
             OR event_store.mentions(l.event_type, forms, free) OR event_store.mentions(l.attributes::text, forms, named)
             OR EXISTS (
                 SELECT FROM event_store.words(l.text) w (word)
-                -- OFFSET 0 makes the plan look up each session by key, because the log may have many sessions.
+                -- OFFSET 0 makes the plan look up each session by key instead of reading all sessions.
                 CROSS JOIN LATERAL (
                     SELECT s.user_id FROM event_store.sessions s WHERE s.session_id = w.word OFFSET 0
                 ) s

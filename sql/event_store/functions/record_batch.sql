@@ -1,5 +1,5 @@
--- Record a whole batch in one statement: the optimistic path. It writes nothing and sets `needs_row_by_row` if the
--- batch holds an event that only record_event can decide.
+-- Record a whole batch in one statement: the optimistic path. If the batch holds an event that only record_event can
+-- decide, the statement writes nothing and sets `needs_row_by_row`.
 --
 -- Both paths give the same rows and outcomes, because:
 -- * this path decides only 'appended', 'pending' and 'redelivered'. record_row_by_row is needed for an event that is
@@ -29,7 +29,7 @@ BEGIN
         SELECT event_store.batch_order(i.message, i.index) AS n, i.event_id,
             coalesce('learner-' || coalesce(i.learner, known.user_id, first_start.learner),
                      i.stream_id) AS stream,
-            -- An event without a learner waits for a later SessionStarted that names its learner.
+            -- If the learner is unknown, the event waits for the first SessionStarted of its session in the batch.
             CASE WHEN coalesce(i.learner, known.user_id) IS NULL
                  THEN greatest(event_store.batch_order(i.message, i.index), first_start.n)
                  ELSE event_store.batch_order(i.message, i.index) END AS turn,
@@ -63,7 +63,7 @@ BEGIN
             OFFSET 0
         ) known ON true
         LEFT JOIN first_start ON first_start.session_id = i.session_id
-            -- Only events without a stream wait for a later SessionStarted.
+            -- An event with a stream of its own (other-…, item-…) does not wait for a later SessionStarted.
             AND (first_start.n <= event_store.batch_order(i.message, i.index) OR i.stream_id IS NULL)
     ), verdict AS MATERIALIZED (
         SELECT bool_or(d.needs_row_by_row)

@@ -1,7 +1,7 @@
--- Empty the newest at_most events of the learner that are not empty yet; return their number. UserDeleted events are
--- emptied only if with_deletions is true. Emptied events keep their positions, shards and recording times, but move to
--- the shard's stream of erased events. The learner's remaining events are renumbered, so that their versions stay 1, 2,
--- 3 … without gaps.
+-- Empty the newest events of the learner that are not empty yet, up to `at_most` of them; return their number.
+-- UserDeleted events are emptied only if with_deletions is true. Emptied events keep their positions, shards and
+-- recording times, but move to the shard's stream of erased events. The learner's remaining events are renumbered, so
+-- that their versions stay 1, 2, 3 … without gaps.
 CREATE OR REPLACE FUNCTION event_store.redact_events(learner text, at_most integer, with_deletions boolean)
 RETURNS integer
 LANGUAGE plpgsql SECURITY DEFINER

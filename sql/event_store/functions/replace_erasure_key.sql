@@ -1,5 +1,5 @@
--- Trigger function: when a restored dump inserts the key with which its digests were computed, delete the key that a
--- migration created.
+-- Trigger function: delete the key that a migration created, before the restore of a dump inserts the dump's own key.
+-- The digests in the dump were computed with the dump's key.
 CREATE OR REPLACE FUNCTION event_store.replace_erasure_key() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pg_catalog AS $$
 BEGIN

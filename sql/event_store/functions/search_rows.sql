@@ -1,5 +1,6 @@
--- Search the text columns in some of a table's disk blocks for a learner's id, but skip the given operation; return the
--- number of rows found. `is_other` is true for events of other streams, which an erasure does not change.
+-- Search a range of a table's disk blocks for rows with a learner's id in a text column. Skip the row of the erasure's
+-- own operation, `operation_id`. Return the number of rows found. `is_other` is true for events of other streams than
+-- the learner's; an erasure does not change them.
 --
 -- In the tables of Progress, the search skips columns and fields that cannot hold a learner's id. Otherwise it would
 -- find items, sessions, levels and time zones whose id or name happens to be the learner's id.

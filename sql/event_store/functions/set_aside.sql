@@ -1,5 +1,5 @@
--- Record that an event cannot be folded; all folds skip it from now on. Write a dead letter with the reason `poisoned`,
--- or reopen the event's existing one.
+-- Record that an event cannot be folded; all folds skip it from now on. Write a dead letter of kind `poisoned` for the
+-- event, or reopen the one that the event already has.
 CREATE OR REPLACE FUNCTION event_store.set_aside(global_position bigint, error text) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN

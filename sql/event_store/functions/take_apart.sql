@@ -1,6 +1,7 @@
--- Replay a bundle: record its entries again as a delivery of their message, in one transaction. The bundle's row
--- becomes the dead letter of its first entry; if that entry does not fail, the row counts as replayed. Return false if
--- the dead letter is not an open bundle, for example after a concurrent replay.
+-- Replay a bundle, which is one dead letter for several faulty entries of a message: in one transaction, record the
+-- entries as if the message were delivered again. If the first entry fails again, the bundle's row becomes the dead
+-- letter of this entry; otherwise, the row counts as replayed. Return false if the dead letter is not an open bundle,
+-- for example after a concurrent replay.
 CREATE OR REPLACE FUNCTION event_store.take_apart(letter_id bigint, batch jsonb) RETURNS boolean
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp

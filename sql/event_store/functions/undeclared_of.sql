@@ -1,7 +1,7 @@
--- Read at most at_most undeclared events that name no learner, after a stream and a version. Return the positions of
--- the events that name a session of the learner (they arrived before the session's first SessionStarted) or a session
--- whose SessionStarted was dropped because its learner is erased. `reached_…` are the stream and the version of the
--- last event that was read; null if there was none.
+-- Read the next undeclared events that name no learner, up to `at_most` of them, after the given stream and version.
+-- Return the positions of two kinds of events: those that name a session of the learner but arrived before the
+-- session's first SessionStarted, and those that name a session whose SessionStarted was dropped because its learner is
+-- erased. `reached_…` are the stream and the version of the last event that was read; null if there was none.
 CREATE OR REPLACE FUNCTION event_store.undeclared_of(
     learner text, after_stream text, after_version bigint, at_most integer,
     OUT positions bigint[], OUT reached_stream text, OUT reached_version bigint

@@ -1,6 +1,6 @@
--- Return the distinct texts of 1 to 200 characters in a payload that may be ids: the texts between quotation marks, and
--- the texts between spaces and punctuation, unless they are so short or numeric that they may be ordinary words or
--- numbers (as in mention_pattern). The payload need not be valid JSON.
+-- Return the possible ids in a payload, as distinct texts of 1 to 200 characters: the texts between quotation marks,
+-- and the texts between spaces and punctuation. Texts of the second kind are left out if they may be ordinary words or
+-- numbers, by the rule of mention_pattern. The payload need not be valid JSON.
 CREATE OR REPLACE FUNCTION event_store.words(payload text) RETURNS SETOF text
 LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
 SELECT word

@@ -160,7 +160,7 @@ def test_an_erasure_asks_for_the_learner_and_shows_the_receipt(visit: Visits, de
     erasure.locator("summary").click()
     receipt = erasure.locator(".receipt")
     expect(receipt).to_contain_text("Rows found afterwards0")
-    expect(receipt).to_contain_text("Sessions without their learner1")
+    expect(receipt).to_contain_text("Sessions cleared of the learner’s id1")
     assert user not in page.content()
 
 

@@ -21,8 +21,8 @@ resource "google_cloud_run_v2_service" "this" {
     max_instance_request_concurrency = var.size.concurrency
     execution_environment            = "EXECUTION_ENVIRONMENT_GEN2"
 
-    # The limit of each revision. The limits above count only revisions with traffic, so they do not limit green before
-    # green gets traffic.
+    # The limit of each revision. The limits above count only revisions with traffic, so they do not limit green (a
+    # release's new revision) before it gets traffic.
     scaling {
       max_instance_count = var.size.max_instances
     }

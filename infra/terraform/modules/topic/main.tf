@@ -11,13 +11,13 @@ variable "region" {
 }
 
 variable "retention" {
-  description = "The time to keep messages, even if they are acknowledged, such as 604800s; null: until acknowledged."
+  description = "How long to keep messages, acknowledged or not, such as 604800s; null: until they are acknowledged."
   type        = string
   default     = null
 }
 
 variable "publishers" {
-  description = "The IAM members that may publish; the keys may be any texts that are known before the apply."
+  description = "The IAM members that may publish; each key is any text that is known before the apply."
   type        = map(string)
 }
 
