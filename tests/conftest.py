@@ -36,7 +36,7 @@ WANTED = (
 
 hypothesis.settings.register_profile(
     "quick",
-    deadline=None,  # how long an example takes depends on PostgreSQL
+    deadline=None,  # the duration of an example depends on PostgreSQL
     max_examples=25,
     # All examples of a test share its fixtures. Each example therefore empties `store`, or creates
     # a database with `stores`.
@@ -70,7 +70,8 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers", "every_postgres: runs on PostgreSQL 15 too, if it is installed"
     )
-    # A shell starts background commands with SIGINT ignored, and their child processes inherit it.
+    # Handle SIGINT again. A shell starts a background command with SIGINT ignored, and its child
+    # processes inherit this setting.
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
@@ -104,9 +105,9 @@ class Store:
 
 @pytest.fixture(scope="session")
 def servers() -> Iterator[Callable[[str], Server]]:
-    """A function that starts a server (EMBEDDED or OLDEST) once, and returns it.
+    """A function that returns a server (EMBEDDED or OLDEST), which the first call starts.
 
-    If TEST_DATABASE_URL is set, it is the URL of EMBEDDED, which is then not started.
+    If TEST_DATABASE_URL is set, EMBEDDED is the server at this URL, which must run already.
     """
     running: dict[str, Server] = {}
     with contextlib.ExitStack() as stack:
@@ -139,7 +140,7 @@ def postgres_server(request: pytest.FixtureRequest, servers: Callable[[str], Ser
 
 
 def skip_without(request: pytest.FixtureRequest, what: str) -> NoReturn:
-    """Skip the test because a program is missing; fail the test if --require names the program."""
+    """Skip the test because a program is missing, or fail it if --require names the program."""
     assert what in WANTED
     if what in request.config.getoption("--require"):
         pytest.fail(f"{what} is missing")
@@ -205,7 +206,7 @@ def empty_redis(valkey: str) -> str:
 
 @pytest.fixture
 def redis_with_notifications(empty_redis: str) -> Iterator[str]:
-    """The URL of the empty Valkey to which changes are published; its clients wait up to 10 s."""
+    """The URL of the empty Valkey to which changes are published; replies may take up to 10 s."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("REDIS_URL", empty_redis)
         patch.setattr(connections, "_REPLY_TIMEOUT_S", 10)
@@ -220,7 +221,7 @@ def redis_with_notifications(empty_redis: str) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def demo(request: pytest.FixtureRequest) -> Iterator[browser.Stack]:
-    """A running local stack with the demo's events, which end yesterday with `--pictures`."""
+    """A running local stack with the demo's events; with `--pictures`, the events end yesterday."""
     is_recent = request.config.getoption("--pictures")
     with browser.stack(*([] if is_recent else ["--as-recorded"])) as running:
         yield running
@@ -260,7 +261,7 @@ def environments(
     """The deployments that Terraform creates offline for dev, staging and prod."""
     if terraform.find_offline() is None:
         skip_without(request, "terraform")
-    # With xdist, each process has its own folder here; the parent is shared by all processes.
+    # With xdist, getbasetemp() is a folder of this process; all processes share its parent.
     base = tmp_path_factory.getbasetemp()
     return Environments(
         (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "terraform"

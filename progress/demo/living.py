@@ -1,4 +1,4 @@
-"""The demo's record: the real learner's log, moved by whole days so that it ends yesterday."""
+"""The demo's record: the real learner's log, shifted by whole days so that it ends yesterday."""
 
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, time, timedelta
@@ -26,23 +26,24 @@ _REST_DAY = date(2024, 8, 24)
 
 
 class LivingRecord(msgspec.Struct, frozen=True):
-    """The messages to load, and the number of days by which the log is moved."""
+    """The messages to load, and the number of days by which the log is shifted."""
 
     messages: list[Message]
     shifted_days: int
 
 
 def prepare(connection: Connection, now: datetime, *, as_recorded: bool) -> LivingRecord:
-    """Return the record, moved or as recorded.
+    """Return the record, with shifted or with its original dates.
 
-    If the record is loaded already, move it by as many days as before: otherwise, its events would
-    be added a second time. Raise StackError if a moved record is loaded and `as_recorded` is set.
+    If the record is loaded already, shift it by as many days as before: otherwise, its events
+    would be added a second time. Raise StackError if a shifted record is loaded and `as_recorded` is
+    set.
     """
     answers = anki_log.read(loading.LOG)
     stored = shifts.find_stored(connection, _LEARNER, answers)
     if as_recorded and stored and stored.days:
         raise StackError(
-            f"the demo's record is loaded already, with dates moved by {stored.days:,} days: to "
+            f"the demo's record is loaded already, with dates shifted by {stored.days:,} days: to "
             "load it as recorded, run `progress down` and delete the data folder (.progress)"
         )
     if as_recorded or (stored and not stored.days):
@@ -53,8 +54,8 @@ def prepare(connection: Connection, now: datetime, *, as_recorded: bool) -> Livi
         else shifts.count_days_to_yesterday(answers, now, _ZONE, _LEARNER.day_start_hour or 0)
     )
     learner = msgspec.structs.replace(_LEARNER, shifted_days=days)
-    moved = loading.messages(learner, shifts.shift(answers, days, _ZONE))
-    return LivingRecord([*moved, Message("user-events", list(_choices(days)))], days)
+    shifted = loading.messages(learner, shifts.shift(answers, days, _ZONE))
+    return LivingRecord([*shifted, Message("user-events", list(_choices(days)))], days)
 
 
 def _choices(days: int) -> Iterator[dict[str, Any]]:

@@ -75,8 +75,8 @@ def run_first_task(
 ) -> None:
     """Load the first task's buckets, then the buckets that the other tasks have not loaded.
 
-    `count` is the number of tasks. If another task is folding a bucket, wait for that task, and load
-    the bucket only if that task dies.
+    `count` is the number of tasks. If another task is folding a bucket, wait for that task, and
+    load the bucket only if that task dies.
     """
     own = range(0, rebuild.buckets, count)
     others = sorted(set(range(rebuild.buckets)).difference(own), reverse=True)

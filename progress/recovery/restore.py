@@ -77,7 +77,7 @@ class _Loader:
         self._total = sum(table.rows for table in backup.tables)
 
     def fill(self, connect: Connect, building: str, erased: Collection[str]) -> int:
-        """Load all tables, then fold the events after the backup; return the number of the latter."""
+        """Load all tables, then fold the events after the backup; return the number of events."""
         with rebuild.open_projectors(connect, _WORKERS) as workers:
             first = workers[0].connection
             self._raise_if_incomplete(first, building)

@@ -1,8 +1,8 @@
 -- What the batch job deletes or erases after a time.
 
 -- delete closed letters --
--- Delete dead letters that were replayed, discarded or erased more than 90 days ago. Pub/Sub does not redeliver
--- messages that old, so no redelivery has to be recognized.
+-- Delete dead letters that were replayed, discarded or erased more than 90 days ago. They served to recognize
+-- redeliveries, but Pub/Sub does not redeliver messages that old.
 DELETE FROM event_store.dead_letters
 WHERE letter_id IN (
     SELECT letter_id

@@ -3,16 +3,17 @@
 -- table that a fold writes or a query reads. The temporary tables are emptied when the transaction ends.
 
 -- as_of --
--- One row. The events in the tables occurred by `happened_by` and were recorded by `recorded_by`.
+-- One row. The tables hold the events that had occurred at the time `happened_by` and had been recorded at the time
+-- `recorded_by`.
 CREATE TEMPORARY TABLE moment_asked (
     happened_by timestamptz NOT NULL, recorded_by timestamptz NOT NULL,
     is_whole    boolean     NOT NULL   -- the tables hold every row that a later window may look up
 ) ON COMMIT DELETE ROWS;
 
 -- functions --
--- Fill the window with the learner's events after `version` that occurred by happened_by and were recorded by
--- recorded_by, without those that occurred by happened_before and were recorded by recorded_before. window_events stays
--- empty, so that fold_facts has nothing to copy.
+-- Fill window_facts with the learner's events after `version` that had occurred at the time happened_by and had been
+-- recorded at the time recorded_by. Leave out the events that had already occurred at the time happened_before and had
+-- been recorded at the time recorded_before. window_events stays empty, so that fold_facts copies no events from it.
 CREATE FUNCTION fill_window_as_of(
     learner text, version bigint, happened_by timestamptz, recorded_by timestamptz,
     happened_before timestamptz, recorded_before timestamptz
@@ -35,10 +36,10 @@ BEGIN
 END
 $fill$;
 
--- Fold the learner's events that occurred by happened_by and were recorded by recorded_by into the temporary tables.
--- Fold nothing if the learner is deleted, at whatever time the deletion occurred or was recorded. Return true if the
--- tables have grown large. Raise PR001 if the stream has more events since the snapshot than a query may fold. With
--- is_last, do not write the rows that only fold_on_as_of looks up.
+-- Fold the learner's events into the temporary tables, up to two times: the events had occurred at the time happened_by
+-- and had been recorded at the time recorded_by. Fold nothing if the learner is deleted, at whatever time the deletion
+-- occurred or was recorded. Return true if the tables have grown large. Raise PR001 if the stream has more events since
+-- the snapshot than a query may fold. With is_last, do not write the rows that only fold_on_as_of looks up.
 CREATE FUNCTION fold_as_of(learner text, happened_by timestamptz, recorded_by timestamptz, is_last boolean)
 RETURNS boolean LANGUAGE plpgsql
     {projections/fold settings}
@@ -104,9 +105,10 @@ BEGIN
 END
 $fold$;
 
--- Continue a fold by fold_as_of: fold the learner's events between the times in moment_asked and the given later times.
--- Return null if the rows could differ from those of a fold from the start: if the tables lack rows of the past, if a
--- new time is earlier than the former time, or if a preference event between the times may move days.
+-- Continue the fold that fold_as_of began: fold the learner's events between the times in moment_asked and the given
+-- later times. Return null if the rows could differ from those of a fold from the start. This is possible if the tables
+-- lack rows of the past, if a new time is earlier than the former time, or if a preference event between the times may
+-- move days.
 CREATE FUNCTION fold_on_as_of(learner text, happened_by timestamptz, recorded_by timestamptz, is_last boolean)
 RETURNS boolean LANGUAGE plpgsql
     {projections/fold settings}

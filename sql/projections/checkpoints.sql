@@ -14,7 +14,7 @@ CREATE TABLE batch_checkpoints (
     position           bigint NOT NULL,    -- the shard's learners are folded up to this position
     catalogue_position bigint NOT NULL,    -- the catalogue is folded up to this position
     updated_at         timestamptz,        -- the time of the last run; null: no run
-    version            bigint NOT NULL DEFAULT 0   -- the last run that changed rows
+    version            bigint NOT NULL DEFAULT 0   -- the transaction of the last run that changed rows
 ) WITH (fillfactor = 50);
 
 CREATE VIEW shards_behind AS

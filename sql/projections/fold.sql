@@ -31,8 +31,9 @@ BEGIN
 END
 $empty$;
 
--- Return the periods of the learner's local time that overlap first_at to last_at, in order: the start of each, its
--- shift from UTC to the local day (the zone's offset less day_start), and the zone's offset alone.
+-- Return the periods from first_at to last_at in which the learner's zone, offset and day_start are constant, in order.
+-- Each period has its start, the shift from UTC to the local day (the zone's offset less day_start), and the zone's
+-- offset alone.
 CREATE FUNCTION zone_shifts(learner text, first_at timestamptz, last_at timestamptz)
 RETURNS TABLE (starts timestamptz[], shifts interval[], offsets interval[]) LANGUAGE sql STABLE AS $shifts$
     SELECT array_agg(greatest(z.starts_at, r.starts_at) ORDER BY z.starts_at, r.starts_at),
@@ -154,8 +155,8 @@ BEGIN
 END
 $fold$;
 
--- Delete the learners' rows and fold their whole history again, up to the end of the window. The learners' zones are
--- complete, so preference events before the window are left out.
+-- Delete the learners' rows and fold their whole history again, up to the end of the window. Leave out the preference
+-- events before the window, because zones_in_force already has their effect.
 CREATE FUNCTION refold_learners(learners text[], window_shard smallint, window_start bigint, window_end bigint)
 RETURNS void LANGUAGE plpgsql AS $fold$
 BEGIN
@@ -175,9 +176,9 @@ BEGIN
 END
 $fold$;
 
--- Return how many events the window may keep so that its refolds do not exceed 200,000 events; 0 if no limit is needed.
--- The longest history is not counted: if its learner changes preferences many times, one refold per window is cheapest,
--- and a shorter window would only add refolds.
+-- Return the number of events after which the window must end, so that its refolds do not exceed 200,000 events. Return
+-- 0 if the window may keep all its events. The longest history is not counted, because its learner may change
+-- preferences many times, and each shorter window would refold this history once more.
 CREATE FUNCTION count_events_before_refolds() RETURNS int LANGUAGE plpgsql AS $before$
 BEGIN
     RETURN (
@@ -225,7 +226,7 @@ DECLARE
     rare          bigint[];    -- positions of preference and deletion events, which may change the past
     deleted       text[];
     events_before  int;
-    moved         text[];      -- learners to refold, because facts that are folded already move to other zones
+    moved         text[];      -- learners to refold, because some of their folded facts move to other zones
 BEGIN
     -- The lock is a separate statement, so that the next statements see everything that its last holder committed.
     IF NOT pg_try_advisory_xact_lock(hashtext(current_schema()), window_shard) THEN
@@ -320,7 +321,7 @@ BEGIN
 END
 $fold$;
 
--- Raise PR101 if the checkpoint is past the end of the log, because the log was restored from an older backup.
+-- Raise PR101 if the checkpoint is past the end of the log. This happens after the log was restored from an old backup.
 CREATE FUNCTION check_checkpoint(at bigint) RETURNS void LANGUAGE plpgsql AS $check$
 DECLARE
     head bigint := (SELECT coalesce(max(e.global_position), 0) FROM event_store.events e);

@@ -11,8 +11,9 @@ SELECT pg_advisory_unlock(hashtext('rebuild'), 0);
 SELECT coalesce(max(global_position), 0), count(*) FROM event_store.events;
 
 -- lock_all --
--- Take the locks of every shard of a schema, of its batch job and of its snapshots for this transaction; wait for their
--- holders. Shards come first, because a deletion waits for the other two locks while it holds its shard.
+-- Take three locks of each shard of a schema for this transaction, and wait for their holders: the lock of folds, the
+-- lock of batch runs, and the lock that batch runs and snapshots share. This order avoids deadlocks, because a deletion
+-- waits for the third lock while it holds the first, and a batch run waits for the third while it holds the second.
 SELECT pg_advisory_xact_lock(hashtext(kind || CAST(:schema AS text)), shard)
 FROM (
     SELECT kind, shard
@@ -38,7 +39,8 @@ ORDER BY position;
 UPDATE checkpoints SET swap_version = pg_current_xact_id()::text::bigint RETURNING swap_version;
 
 -- end_loading --
--- Delete the record of a rebuild from the archive, if the schema has one. Running tasks then load no more buckets.
+-- A schema that is rebuilt from the archive has a record of this rebuild. Delete the record, if it exists, so that
+-- running tasks load no more buckets.
 DO $end$
 BEGIN
     IF to_regclass('{schema}.archive_rebuild') IS NOT NULL THEN

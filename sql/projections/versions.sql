@@ -1,6 +1,6 @@
--- The versions show whether a cached response is current. A version is a transaction id. A transaction that changes
--- rows of a learner, of the catalogue or of the batch job locks the shard before the transaction gets its id, so that
--- each version only grows.
+-- The versions show whether a cached response is current. A version is a transaction id. If a transaction changes rows
+-- of a learner, of the catalogue or of the batch job, it locks the shard before it gets its id. Each version therefore
+-- only grows.
 
 -- table --
 CREATE VIEW learner_versions AS

@@ -1,15 +1,15 @@
 -- Whole folds: every table of the read models, each folded from scratch by one SELECT (the block `whole` of its model).
 -- This file has the relations that these blocks share. Both PostgreSQL and DuckDB run the blocks. Only the adapters at
 -- the end, one for each engine, read JSON or time zones. In all other relations, times are in UTC, day starts are
--- numbers of hours, and domains are a text of letters.
+-- numbers of hours, and the domains of an item are one text with a letter for each domain.
 
 -- create --
 CREATE TEMPORARY {kind} {table} AS
 {query};
 
 -- known_learners --
--- The learners with a row, each with the span of the learner's events that need a local day; without such an event, the
--- span is null.
+-- The learners with a row in user_progress, each with the times of the first and the last event that needs a local day.
+-- Both times are null if the learner has no such event.
 SELECT e.user_id, max(e.created_at) AS last_updated,
     min(e.occurred_at) FILTER (WHERE e.kind IN ('answer', 'review', 'completion')) AS first_at,
     max(e.occurred_at) FILTER (WHERE e.kind IN ('answer', 'review', 'completion')) AS last_at
@@ -19,8 +19,8 @@ WHERE e.kind NOT IN ('deletion', 'catalogue')
 GROUP BY e.user_id
 
 -- shifts --
--- The periods of a learner's local time that overlap the learner's span, with the shifts from UTC to the wall clock and
--- to the local day.
+-- The periods from a learner's first_at to last_at in which two shifts are constant: the shift from UTC to the wall
+-- clock, and the shift from UTC to the local day.
 SELECT k.user_id, greatest(z.starts_at, o.starts_at) AS starts_at, least(z.ends_at, o.ends_at) AS ends_at,
     o.seconds * INTERVAL '1 second' AS to_clock,
     (o.seconds - 3600 * z.day_start_hour) * INTERVAL '1 second' AS to_day
@@ -99,14 +99,14 @@ CASE WHEN t.kind = 'goal' THEN CAST((e.event_data ->> 'answers_per_day') AS bigi
 CASE WHEN t.kind = 'rest_day' THEN CAST((e.event_data ->> 'date') AS date) END AS rest_day
 
 -- names_learner --
--- Whether the event is in a learner's stream and names the learner. An event that was recorded before its type was
--- declared may be in the stream because its session has this learner, but the declaration requires the learner's id.
+-- True if the event is in a learner's stream and names the learner. The declarations require the learner's id. An event
+-- that was recorded before its type was declared may lack the id and be in the stream because of its session.
 (e.stream_id LIKE 'learner-%'
     AND coalesce((e.event_data ->> 'user_id'), (e.metadata ->> 'user_id')) IS NOT NULL)
 
 -- is_group --
--- Whether the declaration in progress/event_store/events.py accepts the event. This block and the next three read the
--- JSON text, in which texts are quoted, so that no other JSON type passes.
+-- True if the declaration in progress/event_store/events.py accepts the event. This block and the next three compare
+-- the field's JSON text. Only strings are quoted in JSON text, so a value of the wrong type is rejected.
 ({projections/whole names_learner} AND CAST((e.event_data -> 'group_id') AS text) LIKE '"%'
     AND length((e.event_data ->> 'group_id')) BETWEEN 1 AND 200)
 

@@ -96,8 +96,8 @@ global_position, kind, user_id, occurred_at, event_id, created_at, correct, item
 response_ms, interval_days, easiness_factor, score, duration_seconds, group_id, answers_per_day, rest_day
 
 -- local_time --
--- The local day of t is date(t + the zone's offset at t - day_start). Each event finds its shift and its offset by
--- binary search in the learner's arrays, which may have thousands of entries.
+-- The local day of t is date(t + utc_offset - day_start), with the zone's utc_offset at t. Each event finds its shift
+-- and its offset by binary search in the learner's arrays, which may have thousands of entries.
 date(occurred_at + coalesce(shifts[width_bucket(occurred_at, starts)], '0')) AS day,
 CASE WHEN kind = 'answer' THEN
     date_part('hour', occurred_at + coalesce(offsets[width_bucket(occurred_at, starts)], '0'))

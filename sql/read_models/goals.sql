@@ -42,9 +42,10 @@ INSERT INTO goals SELECT * FROM unnest((state.goals #>> '{}')::goals[]);
 DELETE FROM goals WHERE user_id = ANY (learners);
 
 -- goal --
--- The goal in force today, and how it was met on the last 30 local days; no row without a goal in force. On each day,
--- the goal of the latest GoalSet of this local day or an earlier one is in force. Local days are less than a day ahead
--- of UTC, so every GoalSet before the first day's midnight in UTC belongs to this day or an earlier one.
+-- The goal in force today, and how the goals of the last 30 local days were met; no row if no goal is in force today.
+-- The goal of a local day is the latest GoalSet on this day or earlier. Among the GoalSets before midnight UTC of the
+-- first day, only the latest is read. It counts for the first day: local days are less than a day ahead of UTC, so it
+-- belongs to this day or an earlier one.
 WITH today AS (
     {read_models/preferences today}
 ),

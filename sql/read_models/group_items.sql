@@ -58,8 +58,9 @@ WHERE g.group_id = o.group_id AND g.item_id = o.item_id AND g.shard = o.shard
   AND (g.learners, g.lapses) <> (o.learners, o.lapses)
 
 -- fold --
--- Add what the window changes in the item_stats of those who are members before the window. The fold of group_members,
--- which follows, adds and subtracts whole rows for those who join or leave in the window.
+-- For learners who were members before the window, add the window's changes in their item_stats to the groups' sums.
+-- The fold of group_members runs next. It adds all item_stats of learners who join in the window, and subtracts all
+-- item_stats of learners who leave.
 IF window_end > 0 AND EXISTS (SELECT FROM group_members) THEN
     WITH changes AS (
         SELECT m.group_id, w.item_id, w.had_answers = 0 AND w.answers > 0 AS is_new,
@@ -82,7 +83,8 @@ WITH leaving AS (
 {read_models/group_items subtract};
 
 -- fill --
--- Compute every row from item_stats. A rebuild from the archive loads item_stats first, in any order of learners.
+-- Compute every row from item_stats. A rebuild from the archive runs this block at its end, when it has loaded the
+-- item_stats of all learners, in any order.
 INSERT INTO group_items (group_id, item_id, shard, learners, answers, correct_answers, response_ms, lapses)
 SELECT m.group_id, {read_models/item_difficulty share}
 FROM group_members m

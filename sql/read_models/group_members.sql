@@ -96,10 +96,11 @@ SELECT EXISTS (
 SELECT EXISTS (SELECT FROM group_members WHERE group_id = :group_id AND is_member) AS has_members;
 
 -- members --
--- The members with their local day and the sums of their last 7 local days. The row of member_weeks has these sums,
--- unless the learner has days ahead of today. The row also has the learner's zone, unless the zone is not in force yet.
--- A member without a row has no days, so any day serves as today. OFFSET 0 makes the planner look up each member's row:
--- other joins would read the rows of all learners.
+-- The members with their local day (`today`) and the sums of their last 7 local days. The sums come from the member's
+-- row in member_weeks or, if the member has days later than today, from daily_stats. The zone comes from the same row
+-- or, if the zone in the row is not in force yet, from zones_in_force. A member without a row has no days, so any day
+-- serves as today. OFFSET 0 makes the planner look up each member's row: other joins would read the rows of all
+-- learners.
 dated AS (
     SELECT m.user_id AS member_id, w.*,
         CAST(CAST(:now AS timestamptz) + coalesce(
@@ -147,7 +148,7 @@ members AS (
 
 -- current_streak --
 -- The current streak of a member m. Rest days matter only if the member did not study yesterday or later. At most four
--- rest days are consecutive.
+-- rest days are consecutive, because each week has at most two.
 CASE
     WHEN m.last_study_date >= m.today - 1 THEN m.run_days
     WHEN m.last_study_date >= m.today - 5 AND m.last_study_date >= m.today - 1 - (
@@ -158,7 +159,7 @@ CASE
 END
 
 -- group --
--- The standing of a group; no row without a member.
+-- The standing of a group; no row if the group has no member.
 WITH {read_models/group_members members}
 SELECT CAST(:group_id AS text) AS group_id, count(*) AS members, count(*) FILTER (WHERE is_active) AS active_last7_days,
     CAST(sum(answers) AS bigint) AS answers_last7_days,

@@ -102,8 +102,8 @@ DELETE FROM item_days WHERE user_id = ANY (learners);
 
 -- history --
 -- An item's reviews and days of answers in the last 731 local days, newest first; at most 1,000 reviews. A row has
--- either the columns of a review or the columns of a day. Four more days are read, because a change of zone moves a
--- local day by less than three days.
+-- either the columns of a review or the columns of a day. The query reads four more days and then selects by
+-- local day. Four are enough, because a change of zone moves a local day by less than three days.
 WITH today AS (
     {read_models/preferences today}
 ),

@@ -18,9 +18,9 @@ CREATE TABLE item_difficulty (
 CREATE TEMPORARY VIEW item_difficulty AS SELECT WHERE false;
 
 -- fold --
--- Add what the window changes in item_stats. The window of an as-of fold has no positions, so such a fold adds nothing.
--- Lapses never become fewer: a late review replaces a pair of reviews by two pairs, of which exactly one is a lapse if
--- the former pair was a lapse.
+-- Add the changes that the window makes to item_stats. In an as-of fold, window_end is 0, so such a fold adds nothing.
+-- The number of an item's lapses never falls: a late review replaces a pair of reviews by two pairs (review_pairs.sql).
+-- If the former pair was a lapse, exactly one of the two pairs is a lapse.
 IF window_end > 0 THEN
     INSERT INTO item_difficulty AS d
     SELECT item_id, window_shard,
@@ -49,7 +49,7 @@ sum(s.correct_answers)::bigint AS correct_answers, sum(s.response_ms)::bigint AS
 sum(s.lapses)::bigint AS lapses
 
 -- reset_learners --
--- Subtract the learners' rows. Delete a row to which no other learner contributes.
+-- Subtract the learners' rows of item_stats. Delete a row to which no other learner contributes.
 WITH gone AS MATERIALIZED (
     SELECT {read_models/item_difficulty share}
     FROM item_stats s
@@ -70,7 +70,8 @@ FROM gone g
 WHERE d.item_id = g.item_id AND d.shard = g.shard AND (d.learners, d.lapses) <> (g.learners, g.lapses);
 
 -- fill --
--- Compute every row from item_stats. A rebuild from the archive loads item_stats first, in any order of learners.
+-- Compute every row from item_stats. A rebuild from the archive runs this block at its end, when it has loaded the
+-- item_stats of all learners, in any order.
 INSERT INTO item_difficulty (item_id, shard, learners, answers, correct_answers, response_ms, lapses)
 SELECT {read_models/item_difficulty share}
 FROM item_stats s
@@ -119,8 +120,8 @@ r.lapses
 LEFT JOIN LATERAL (SELECT c.headword, c.level FROM items c WHERE c.item_id = s.item_id OFFSET 0) AS i ON TRUE
 
 -- list --
--- One page, after a key, of the items that 5 or more learners have answered: the lowest accuracy first. A row also has
--- the number of items that pass the filters.
+-- One page of the items that 5 or more learners have answered, lowest accuracy first. The page begins after the given
+-- key. Each row also has the number of all items that pass the filters.
 WITH sums AS (
     SELECT item_id, {read_models/item_difficulty sums}
     FROM item_difficulty

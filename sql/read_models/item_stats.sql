@@ -49,13 +49,13 @@ CREATE TEMPORARY TABLE window_items (
     LIKE item_stats INCLUDING STORAGE,
     had_row boolean, had_answered_on date, had_correct_on date, had_mastered_on date, had_interval_days bigint,
     had_answers bigint, had_correct_answers bigint, had_response_ms bigint, had_lapses bigint,
-    -- An item is not entangled if all its new events follow its stored events, and only the last of its new events may
-    -- be a review. All other items are entangled. If an item is not entangled, only the gap after the stored review
-    -- changes (see reviews.sql). If a new review ends the gap, closed_at, closed_id, closed_on and closed_recalled hold
-    -- the first answer of this gap. Otherwise, asked_at, asked_id, asked_on and recalled hold it.
+    -- An item is entangled, unless all its new events follow its stored events, and no new event follows a new review.
+    -- If an item is not entangled, the window changes only the gap after the item's latest stored review (see
+    -- reviews.sql). If a new review ends this gap, closed_at, closed_id, closed_on and closed_recalled hold the gap's
+    -- first answer. Otherwise, asked_at, asked_id, asked_on and recalled hold it.
     is_entangled boolean,
     closed_at timestamptz, closed_id uuid, closed_on date, closed_recalled boolean,
-    is_test boolean,                       -- this answer is new, and a test of retention
+    is_test boolean,                       -- the gap's first answer is new, and a test of retention
     has_repeats boolean                    -- the gap has further new answers after its first
 ) ON COMMIT DELETE ROWS;
 
@@ -148,7 +148,7 @@ CROSS JOIN LATERAL (
 
 {read_models/repeated_answers divide_gaps}
 
-IF has_past THEN  -- in a rebuild the table has no key yet
+IF has_past THEN  -- without a past, as in a rebuild, the table may lack the key that ON CONFLICT needs
     INSERT INTO item_stats
     SELECT {read_models/item_stats columns}
     FROM window_items
@@ -184,7 +184,8 @@ WHERE NOT had_row
 ORDER BY user_id, item_id;
 
 -- whole --
--- A first day is the local day of the first event, which is not always the earliest day.
+-- first_answered_on is the local day of first_answered_at, and not always the earliest local day of an answer, because
+-- the learner's zone may change. The same holds for first_correct_on and first_mastered_on.
 WITH answered AS (
     SELECT user_id, item_id, count(*) AS answers, count(*) FILTER (WHERE correct) AS correct_answers,
         CAST(sum(response_ms) AS bigint) AS response_ms,
@@ -284,12 +285,14 @@ END END                                            AS estimated_recall
 floor(extract(epoch FROM CAST(:now AS timestamptz) - s.reviewed_at) / 3600)
 
 -- due_items --
--- The start of a WITH clause. Its table `falling` has the numbers of items by the day on which they count, and by
--- whether their due day is before today. Items that are overdue, or whose due_at has passed, count today. Archived
--- items are not due. `collected` has the number of items that may fall due by the last of :days local days from today,
--- and the times at which they fall due; items that are overdue in every zone have no time there. Rows are selected by
--- dates, because computing a time for each row would take longer. A local date differs from the date in UTC by at most
--- two days, so the days that are read begin and end some days outside of the forecast.
+-- The start of a WITH clause that counts the items which fall due on the :days local days from today, without archived
+-- items.
+-- * `collected` has one row. `items` is the number of items that may fall due by the last of these days. `times` has
+--   the due_at of these items, except of items that are overdue in every zone.
+-- * `falling` has the numbers of items by day and is_overdue. An item is overdue if its local due day is before today.
+--   The numbers of today include the overdue items, and the items whose due_at has passed.
+-- `collected` selects rows by due_date, because computing due_at for each row would take longer. A local date differs
+-- from the date in UTC by at most two days, so `bounds` begins and ends some days outside of the forecast.
 WITH today AS (
     {read_models/preferences today}
 ),
@@ -361,9 +364,10 @@ s.reviewed_on + CAST(s.interval_days AS integer)
 s.item_id NOT IN (SELECT i.item_id FROM items i WHERE NOT i.in_catalogue)
 
 -- list --
--- One page of a learner's items after a key, with the number of items that pass the filters. Every sort key is
--- an ascending number, so that all orders use keys of one type. Times become microseconds since 1970, which a double
--- holds exactly until the year 2255. The collation "C" makes lower() change only ASCII letters.
+-- One page of a learner's items, which begins after the given key. Each row also has the number of all items that pass
+-- the filters. Every order sorts by ascending numbers, so that all sort keys have one type. Times become microseconds
+-- since 1970, which a double holds exactly until the year 2255. The collation "C" makes lower() change only ASCII
+-- letters.
 {read_models/item_stats due_items},
 listed AS (
     SELECT
@@ -451,8 +455,8 @@ LEFT JOIN days d ON d.day = today.day + n
 ORDER BY today.day + n;
 
 -- workload --
--- The items of today's row of the forecast, and how long they take at the pace of the last 28 local days. If only the
--- pace is selected, PostgreSQL does not count the items.
+-- The numbers of items in today's row of the forecast, the learner's pace in the last 28 local days, and the time that
+-- these items take at this pace. If only the pace is selected, PostgreSQL does not count the items.
 {read_models/item_stats due_items},
 todays AS MATERIALIZED (
     SELECT CAST(sum(f.items) AS bigint) AS due,

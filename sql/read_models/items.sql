@@ -1,4 +1,4 @@
--- The catalogue: one row per item, with its latest description and whether it is in the catalogue.
+-- One row per item that has a catalogue event: its latest description, and whether the catalogue still contains it.
 
 -- table --
 CREATE TABLE items (
@@ -79,7 +79,7 @@ ON CONFLICT (item_id) DO UPDATE SET
 END IF;
 
 -- whole --
--- The domains are letters, in the order R W L S.
+-- `domains` is not an array here, but a text that consists of the letters, in the order R W L S.
 WITH ranked AS (
     SELECT item_id, occurred_at, event_id, described, headword, level, domains, language,
         row_number() OVER (PARTITION BY item_id ORDER BY occurred_at DESC, event_id DESC) AS place,
@@ -110,8 +110,8 @@ SELECT item_id, headword, level, array_to_string(domains, '') AS domains, descri
 FROM items
 
 -- level_and_domain --
--- Whether the item of a row s passes the filters by level and domain. An item without a level or without a domain
--- passes the filter UNKNOWN. Without a filter, the catalogue is not read.
+-- True if the item of a row s passes the filters by level and domain. The level UNKNOWN selects the items without a
+-- level, and the domain UNKNOWN the items without a domain. Without a filter, the catalogue is not read.
 CASE
     WHEN CAST(:level AS text) IS NULL THEN TRUE
     ELSE :level = coalesce((SELECT i.level FROM items i WHERE i.item_id = s.item_id), 'UNKNOWN')

@@ -1,6 +1,7 @@
 -- One row per learner and run of study days (local days with a completed session). Two study days belong to one run if
--- every day between them is a rest day. At most four rest days are consecutive: the last two days of an ISO week and
--- the first two days of the next week. A change of a day therefore affects only runs at most five days away.
+-- every day between them is a rest day. An ISO week has at most two rest days, so at most four rest days are
+-- consecutive: the last two days of a week and the first two days of the next week. If a day becomes a study day or a
+-- rest day, or stops being one, this therefore affects only runs at most five days away.
 
 -- table --
 CREATE TABLE learning_streaks (
@@ -19,13 +20,13 @@ CREATE TEMPORARY TABLE learning_streaks (LIKE learning_streaks INCLUDING STORAGE
     ON COMMIT DELETE ROWS;
 
 -- fold --
--- A day that becomes a study day or a rest day may join runs; a day that is no longer either may cut a run. The fold
--- changes only runs that contain a changed day or are near it:
--- * `near` are these runs as they were, and `change` is the change of their number of study days;
--- * `pieces` are their parts between lost days, without rest days at the ends. The study days of the longest part are
---   not counted, but are the run's study days less those of the other parts, so that a cut near the end of a long run
---   reads few rows;
--- * `joined` are the new runs, which consist of pieces and new study days.
+-- A day that becomes a study day or a rest day may join runs. A day is lost if it was one of these and is neither now.
+-- A lost day may cut a run. The fold changes only runs that contain a changed day or are near it:
+-- * `near` has these runs as they were before the window. `change` is the change of a run's number of study days.
+-- * `pieces` has the parts of these runs between lost days, without rest days at the ends. Only the study days of the
+--   shorter parts are counted. The longest part has all other study days of the run. A cut near the end of a long run
+--   therefore reads few rows. Each new study day outside of these runs is a piece, too.
+-- * `joined` has the new runs, each of which consists of one or more pieces.
 IF EXISTS (SELECT FROM window_days WHERE sessions_completed <> 0) OR EXISTS (SELECT FROM window_rest_days) THEN
 WITH turned AS MATERIALIZED (
     SELECT w.user_id, w.day, w.sessions_completed > 0 AS studied
@@ -188,8 +189,8 @@ INSERT INTO learning_streaks SELECT * FROM unnest((state.learning_streaks #>> '{
 DELETE FROM learning_streaks WHERE user_id = ANY (learners);
 
 -- latest --
--- Joins to each row of `today` (user_id, day) the learner's latest run, the number of rest days from then to yesterday,
--- and whether today is a rest day.
+-- Joins to each row of `today` (user_id, day) the learner's latest run, the number of rest days after this run and
+-- before today, and whether today is a rest day.
 LEFT JOIN LATERAL (
     SELECT s.starts, s.ends, s.study_days FROM learning_streaks s
     WHERE s.user_id = today.user_id
@@ -212,8 +213,9 @@ LEFT JOIN LATERAL (
 ) AS longest ON TRUE
 
 -- current --
--- The length of the current run: the latest run, if every day since its end, up to yesterday, is a rest day. If a run
--- ends after today (because a clock is ahead, or the learner flew west), it is current and today is active.
+-- The number of study days of the current run, or 0. The latest run is current if every day after it and before today
+-- is a rest day. A run may end after today, because a clock is ahead or the learner flew west. Such a run is current,
+-- and the learner counts as active today.
 CASE WHEN latest.ends >= today.day - 1 - rest.days_before THEN latest.study_days ELSE 0 END
 
 -- streak_fields --

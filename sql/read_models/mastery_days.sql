@@ -1,5 +1,5 @@
--- One row per learner, level and local day on which the learner mastered items of this level for the first time. Only
--- items that are in the catalogue and still mastered count. level_stats computes the learner's pace from these rows.
+-- The number of items that a learner mastered for the first time, by learner, level and local day. Only items that are
+-- in the catalogue and still mastered count. level_stats computes the learner's pace from these rows.
 
 -- table --
 CREATE TABLE mastery_days (

@@ -1,5 +1,6 @@
--- One row per learner who ever joined or left a group and has a row in daily_stats: sums over the last days up to the
--- newest day, and the learner's newest zone. With only this row, a teacher's query computes a member's last seven days.
+-- One row per learner who ever joined or left a group and has a row in daily_stats: sums over the 1, 2 … 7 days up to
+-- the learner's newest day, and the learner's newest zone. With only this row, a teacher's query computes a member's
+-- last seven days.
 
 -- table --
 CREATE TABLE member_weeks (
@@ -7,7 +8,7 @@ CREATE TABLE member_weeks (
     last_day        date NOT NULL,         -- the learner's newest day in daily_stats
     last_study_date date,
     run_days        bigint,                -- study days of the latest run
-    answers_1 bigint NOT NULL,   -- sum over the last n days up to last_day
+    answers_1 bigint NOT NULL,   -- answers_n, correct_n: sums over the n days up to last_day
     answers_2 bigint NOT NULL,
     answers_3 bigint NOT NULL,
     answers_4 bigint NOT NULL,

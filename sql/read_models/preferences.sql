@@ -1,5 +1,5 @@
 -- A learner's preference events, and the periods in which each zone and day start were in force.
--- The local day of t is date(t + the zone's offset at t - day_start) (see facts.sql).
+-- The local day of t is date(t + utc_offset - day_start), with the zone's utc_offset at t (see facts.sql).
 
 -- table --
 CREATE TABLE preferences (
@@ -13,7 +13,7 @@ CREATE TABLE preferences (
 
 CREATE TABLE zones_in_force (
     user_id   text COLLATE "C" NOT NULL,
-    starts_at timestamptz NOT NULL,        -- -infinity for the first period; a learner without a row has UTC and 0
+    starts_at timestamptz NOT NULL,        -- -infinity for the first period; a learner without a row: UTC, day_start 0
     ends_at   timestamptz NOT NULL,        -- exclusive; infinity for the last period
     timezone  text COLLATE "C" NOT NULL,
     day_start interval NOT NULL,           -- after midnight, on the wall clock

@@ -21,7 +21,7 @@ CREATE TEMPORARY TABLE repeated_answers (
 ) ON COMMIT DELETE ROWS;
 
 -- window --
--- The gaps that the window changes, for items whose events do not simply follow the stored ones.
+-- The gaps that the window changes, for entangled items (see is_entangled in item_stats.sql).
 CREATE TEMPORARY TABLE window_gaps (
     user_id varchar(200) COLLATE "C", item_id varchar(200) COLLATE "C",
     reviewed_at timestamptz, review_id uuid,   -- the review at the end of the gap; null: no review follows
@@ -43,10 +43,11 @@ DELETE FROM window_gaps;
 DELETE FROM window_repeats;
 
 -- divide_gaps --
--- Find the first answers of the gaps that change, for entangled items. The chain of an item's events has the events of
--- the window (`new`) and, for each gap in which they lie, the review before the gap (`anchor`), the review at its end
--- (`end`), its stored first answer (`first`), and the first repeated answer after each new review (`repeat`). The gap
--- after the latest review is always included. If times are equal, answers come before reviews.
+-- Find the first answers of the gaps that change, for entangled items. `chain` has the item's events in the window
+-- (`new`). For each gap in which these events lie, it also has the review before the gap (`anchor`), the review at the
+-- end of the gap (`end`), and the stored first answer of the gap (`first`). For each new review, it also has the first
+-- repeated answer after this review (`repeat`). The gap after the latest review is always included. If times are equal,
+-- answers come before reviews.
 IF EXISTS (SELECT FROM window_items WHERE is_entangled) THEN
     WITH entangled AS MATERIALIZED (
         SELECT i.user_id, i.item_id, s.reviewed_at, s.review_id, s.reviewed_on, s.interval_days, s.last_answered_at,

@@ -1,6 +1,6 @@
 -- One row per learner, local day and maturity with a test. A test is the first answer of the gap after a review (see
 -- reviews.sql), if the review has an interval of at least one day and an earlier local day than the answer. The
--- interval decides the maturity: YOUNG is 1 to 20 days, MATURE is 21 days or more. The day is the answer's.
+-- interval decides the maturity: YOUNG is 1 to 20 days, MATURE is 21 days or more. The row has the answer's day.
 
 -- table --
 CREATE TABLE retention_stats (
@@ -70,8 +70,9 @@ recalled,
 CAST(recalled AS double precision) / asked AS retention_rate
 
 -- periods --
--- The days, weeks or months (:by) that have a test and whose first day lies in the range; the last one may end after
--- the range. A month ends at most 30 days after its first day. 1990-01-01 was a Monday.
+-- The days, weeks or months (:by) that have a test and whose first day lies in the range. The last one may end after
+-- the range, but at most 30 days, because a month ends at most 30 days after its first day. Weeks begin on Monday, and
+-- 1990-01-01 was a Monday.
 SELECT start,
     CASE CAST(:by AS text)
         WHEN 'WEEK' THEN start + 6

@@ -6,7 +6,7 @@ CREATE TEMPORARY TABLE window_reviews (
     user_id varchar(200) COLLATE "C", item_id varchar(200) COLLATE "C",
     first_mastered_at timestamptz, first_mastered_on date,
     reviewed_at timestamptz, review_id uuid, interval_days bigint, easiness_factor double precision,
-    lapses bigint,                         -- the change of the count; may be negative
+    lapses bigint,                         -- the number of lapses that the reviews add
     reviewed_on date, reviews bigint       -- the number of the window's reviews
 ) ON COMMIT DELETE ROWS;
 
@@ -16,8 +16,8 @@ DELETE FROM window_reviews;
 -- fold --
 -- A new review forms pairs with its neighbours and separates a former pair. Only these pairs are counted. One sort
 -- finds the pairs, the latest review, and the first new review with an interval of 7 days or more. The sort compares
--- the item before the user_id, because all rows of a learner have the same user_id. An item's rows are sorted newest
--- first, so that the first row is the item's latest review.
+-- the item before the user_id, because many rows have the same user_id, so that comparing it first would seldom decide
+-- the order. An item's rows are sorted newest first, so that the first row is the item's latest review.
 INSERT INTO window_reviews
 WITH arrived AS MATERIALIZED (
     SELECT user_id, item_id, occurred_at, event_id, day, interval_days, easiness_factor

@@ -24,7 +24,8 @@ CREATE TEMPORARY TABLE reviews (LIKE reviews INCLUDING STORAGE, PRIMARY KEY (use
     ON COMMIT DELETE ROWS;
 
 -- fold --
--- If one review of an item arrives, window_items has the first answer of the gap; otherwise window_gaps has it.
+-- The first answer of the gap before a new review is in window_items if the item is not entangled (see item_stats.sql).
+-- Otherwise, it is in window_gaps.
 IF has_future THEN
     INSERT INTO reviews
     SELECT f.user_id, f.item_id, f.occurred_at, f.event_id, f.interval_days, f.day,

@@ -100,8 +100,7 @@ BEGIN
         RETURN 0;
     END IF;
 
-    -- This is a single statement, because all its parts see the same state of the database, in which the rows match the
-    -- version.
+    -- One statement reads the rows and the version. They match, because both are of the same state of the database.
     INSERT INTO event_store.snapshots (stream_id, stream_version, fingerprint, newest_occurred_at, set_aside, state)
     SELECT v.stream_id, v.stream_version, snapshot_fingerprint(),
         greatest(last.newest_occurred_at, since.newest_occurred_at),
@@ -140,8 +139,8 @@ BEGIN
 END
 $take$;
 
--- Return the learner's rows of each model, from the model's block `snapshot`: as the text of an array or, if a query
--- needs only few of the rows, as one such text for each item or session.
+-- Return the learner's rows of each model, as the model's block `snapshot` selects them. Most models have one array of
+-- rows, as a text. If a query needs only few of a model's rows, the model has such a text for each item or session.
 CREATE FUNCTION snapshot_state(learner text) RETURNS jsonb LANGUAGE sql STABLE AS $state$
 SELECT jsonb_build_object(
 {snapshot}

@@ -13,8 +13,8 @@ CREATE TABLE loaded_buckets (
     bucket int    PRIMARY KEY,
     events bigint NOT NULL
 );
--- An erasure may have added its learner to this table before the shards were locked. The rebuild adds deleted learners
--- again, from the archive and from the later events.
+-- Empty deleted_learners: before the shards were locked, an erasure may have added its learner. The rebuild adds
+-- deleted learners again, from the archive and from the later events.
 DELETE FROM deleted_learners;
 
 -- act as owner --
@@ -87,7 +87,7 @@ ORDER BY p.global_position
 LIMIT 1;
 
 -- checkpoints --
--- The shards are folded up to their last archived event.
+-- Record that each shard is folded up to its last archived event.
 WITH reached AS (
     SELECT * FROM unnest(CAST(:shards AS smallint[]), CAST(:positions AS bigint[]), CAST(:times AS timestamptz[]))
         AS n (shard, position, recorded_at)
@@ -107,7 +107,7 @@ REVOKE USAGE ON SCHEMA {schema} FROM progress_load;
 DROP TABLE archive_rebuild, loaded_buckets;
 
 -- has swapped --
--- Whether the live read models were swapped in after the rebuild with this version had begun.
+-- Return true if the live read models were swapped in after the rebuild with this version had begun.
 SELECT coalesce(max(c.swap_version), 0) > CAST(:version AS bigint) FROM checkpoints c;
 
 -- lock shards --

@@ -1,4 +1,4 @@
--- Backup and restore of the read models: the live schema's tables in one snapshot.
+-- Backup and restore of the read models. A backup reads the live schema's tables in one REPEATABLE READ transaction.
 
 -- lock --
 -- Prevent other backups and a swap of this schema. A rebuild takes this lock before its swap.
@@ -72,8 +72,9 @@ JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE n.nspname = :schema AND c.relkind = 'r' AND c.relname = :name;
 
 -- renumber --
--- Versions may only grow. The versions of another server may be higher than the transaction ids of this server, so set
--- them all to the current transaction id.
+-- A version is the id of the transaction that last changed the rows, and must grow with each change. Versions that come
+-- from another server may be higher than the ids of later transactions on this server. Therefore, set all versions to
+-- the current transaction id.
 DO $$
 DECLARE
     current_version bigint := pg_current_xact_id()::text::bigint;

@@ -18,7 +18,7 @@ ORDER BY c.shard;
 
 -- blocking sessions --
 -- The sessions that block the given session, directly or indirectly, and wait for no session themselves. If the given
--- session does not wait, return this session.
+-- session does not wait, return the given session itself.
 WITH RECURSIVE chain (pid) AS (
     SELECT CAST(:pid AS integer)
     UNION

@@ -176,7 +176,7 @@ async def test_calls_that_hang_or_wait_do_not_delay_new_calls_after_the_recovery
     await asyncio.gather(*failing)
     async with asyncio.timeout(5):
         with pytest.raises(DatabaseUnavailable):
-            await waiting.pop()  # the other three may get the failed calls' sessions
+            await waiting.pop()  # the last; the first three may get the failed calls' sessions
         wire.hangs = False
         assert await ask(database) == 1
     assert not hanging.done()

@@ -15,7 +15,7 @@ NOWHERE = "postgresql://nobody@127.0.0.1:9/none"  # no server: `progress schedul
 
 
 class Cloud:
-    """A fake Cloud Scheduler, and runs of `progress schedule` that use it."""
+    """A fake Cloud Scheduler, against which tests run `progress schedule`."""
 
     def __init__(self, scheduler: CloudScheduler, address: str) -> None:
         self.scheduler, self._address = scheduler, address
@@ -34,7 +34,7 @@ def cloud() -> Iterator[Cloud]:
         yield Cloud(scheduler, address)
 
 
-def test_the_list_command_shows_the_schedules_of_all_pages(cloud: Cloud) -> None:
+def test_the_list_command_shows_the_schedules_of_all_response_pages(cloud: Cloud) -> None:
     lines = cli.expect_success(cloud.schedule("list", "--json")).splitlines()
     backup, batch, _ = map(json.loads, lines)
     assert (backup["name"], backup["schedule"]) == ("progress-backup", "0 */6 * * *")

@@ -1,4 +1,4 @@
-"""Outages of the endpoint that issues access tokens are retried; invalid credentials are not."""
+"""Requests for access tokens are retried after outages, but not if the credentials are invalid."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""The setting that names logins: what is accepted, and what an error says."""
+"""The setting DATABASE_LOGINS: the errors for invalid values, and an empty value."""
 
 import pytest
 

@@ -1,6 +1,6 @@
 """`progress migrate` creates and changes logins without superuser privileges.
 
-Each login has only the privileges of one group, which suffice for the group's function.
+Each login has only the privileges of one group. The process that uses the login needs no others.
 """
 
 from collections.abc import Callable, Iterator

@@ -21,7 +21,7 @@ ACCOUNT = "progress-query@project.iam.gserviceaccount.com"
 
 
 def sign(signer: Signer) -> str:
-    """Return the URL of an object whose names need quoting."""
+    """Return the signed URL of an object whose name needs quoting."""
     return signed_urls.sign(
         "bucket", "a folder/é.zip", file="progress-2026-03-29.zip", at=AT, expires_s=600,
         signer=signer,

@@ -25,7 +25,7 @@ from tests.support.query_client import QueryClient
 
 HOST = "127.0.0.1"
 ELSEWHERE = "another.example"
-PASSWORD = "s:cret"  # noqa: S105 - of a server that lives as long as these tests
+PASSWORD = "s:cret"  # noqa: S105 - the server runs only during these tests
 
 
 @pytest.fixture(scope="module")
@@ -145,7 +145,7 @@ def encrypted(
         server.stop()
 
 
-def test_the_ssl_mode_verify_full_requires_the_host_name_in_the_certificate(
+def test_sslmode_verify_full_requires_the_host_name_in_the_certificate(
     encrypted: str,
     authority: tls_certificates.Authority,
     named: str,
@@ -173,7 +173,7 @@ def test_the_ssl_mode_verify_full_requires_the_host_name_in_the_certificate(
             fetch(fetch.queries.get_current_progress("nobody"))
 
 
-def test_the_ssl_mode_require_encrypts_without_a_check_of_the_host_name(encrypted: str) -> None:
+def test_sslmode_require_means_encryption_without_a_check_of_the_host_name(encrypted: str) -> None:
     with closing(database.connect(f"{encrypted}?sslmode=require")) as owner:
         assert owner.run("SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()") == [[True]]
     with pytest.raises(DatabaseUnavailable):

@@ -1,4 +1,7 @@
-"""Counts of undelivered messages from Cloud Monitoring, whose messages Google's library encodes."""
+"""Counts of undelivered messages that a fake Cloud Monitoring returns.
+
+Google's protobuf library encodes the responses of the fake.
+"""
 
 from concurrent import futures
 from typing import Any
@@ -13,7 +16,7 @@ from progress.local import ports
 from tests.support import fake_monitoring
 
 
-def test_the_newest_measurement_of_each_own_subscription_is_counted() -> None:
+def test_count_returns_the_newest_measurement_of_each_subscription_of_progress() -> None:
     requests: list[Any] = []
     series = {
         "user-events-ingest-sub": [0, 7],
@@ -48,7 +51,7 @@ def test_counts_are_unavailable_without_a_measurement_or_a_response() -> None:
 
 def test_the_error_says_that_googles_emulator_does_not_count_messages() -> None:
     with futures.ThreadPoolExecutor(1) as pool:
-        server = grpc.server(pool)  # without methods, as the emulator
+        server = grpc.server(pool)  # without the requested method, like Google's emulator
         port = server.add_insecure_port("127.0.0.1:0")
         server.start()
         try:

@@ -16,7 +16,7 @@ __all__ = ["fake_publisher"]
 def pubsub(
     fake_publisher: FakePublisher, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[FakePublisher]:
-    """A fake Pub/Sub that the settings name."""
+    """A fake Pub/Sub, whose address is in the settings."""
     monkeypatch.setenv("PUBSUB_EMULATOR_HOST", fake_publisher.address)
     monkeypatch.setattr(wakeups, "_PAUSE_S", 60.0)
     caches = (settings.current, wakeups.publisher, wakeups.outage)

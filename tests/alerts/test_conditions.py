@@ -106,7 +106,7 @@ def _last_run_ok(*, minutes: int) -> Series:
 
 
 def _first_applied(*, minutes: int) -> Series:
-    """Return series in which the release job first succeeded `minutes` ago, without batch runs."""
+    """Return series without batch runs, in which the release job first succeeded `minutes` ago."""
     labels = {**JOBS, "job_name": "progress-release", "result": "succeeded"}
     return promtool.begun(_EXECUTIONS, labels, minutes=minutes)
 

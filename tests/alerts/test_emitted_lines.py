@@ -101,7 +101,7 @@ def test_each_selector_matches_the_time_series_that_an_emitted_line_produces(
 
 
 def _of_errors_too(selector: Selector) -> Selector:
-    """Return the selector for successes instead of errors, because the stack has no errors."""
+    """Replace the selector's outcome `error` by `ok`, because the stack logs no errors."""
     replacements = {("outcome", "=", "error"): ("outcome", "=", "ok")}
     return replace(
         selector,

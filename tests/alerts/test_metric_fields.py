@@ -81,7 +81,10 @@ def test_every_metric_field_is_written_by_the_code() -> None:
 
 
 def _written() -> Iterator[tuple[str, str]]:
-    """Yield each keyword of each `logs.write` call, and the call's place; only gauges use `**`."""
+    """Yield each keyword argument of each `logs.write` call, and the call's place.
+
+    Only the calls that log the gauges may use `**`.
+    """
     for folder in ("progress", "functions", "jobs"):
         for file in sorted((ROOT / folder).rglob("*.py")):
             for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):

@@ -138,7 +138,7 @@ def test_each_selector_names_one_resource_kind_and_known_labels(
                     assert names - {"monitored_resource", "job_name"} <= labels, condition.name
 
 
-def test_each_alert_names_condition_cause_and_action(
+def test_each_policy_has_a_severity_and_links_to_its_section_of_the_runbook(
     environments: Environments, environment: str
 ) -> None:
     planned = environments[environment].planned
@@ -237,7 +237,7 @@ def test_the_dashboard_shows_each_metric_field(
             assert named == set(facts["labels"])
     places = {(tile.get("xPos"), tile.get("yPos")) for tile in tiles}
     assert len(places) == len(tiles)
-    # The API omits a position of 0.
+    # The API omits a position of 0, so a configured 0 would show a change in every plan.
     assert 0 not in {place for coordinate in places for place in coordinate}
 
 

@@ -1,4 +1,4 @@
-"""The command `progress analyse`, on archives of a log with 45 learners and of a real log."""
+"""The command `progress analyse`, on the archived log of 45 learners."""
 
 import json
 from datetime import UTC, date, datetime

@@ -1,4 +1,4 @@
-"""The question about retention counts the tests that the live read model counts."""
+"""The analysis question about retention counts the same tests of items as the live read model."""
 
 import tempfile
 
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.timeout(600)  # DuckDB is slow on a busy machine
 
 @settings(max_examples=max(6, settings().max_examples // 4))
 @given(log=logs(size=40), how=disturbances())
-def test_a_question_about_an_archive_counts_the_tests_of_the_read_model(
+def test_the_retention_question_counts_the_same_item_tests_as_the_live_read_model(
     stage: Stage, log: Log, how: Disturbance
 ) -> None:
     stage.sweep()

@@ -24,7 +24,7 @@ pytestmark = pytest.mark.timeout(600)  # DuckDB is slow on a busy machine
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
 MONDAY = datetime(2024, 3, 4, 12, tzinfo=UTC)
-ITEMS = 12  # of the generated archives
+ITEMS = 12  # the number of generated items
 COUNTED = {  # for each question: the oracle's function, the key columns and the count columns
     questions.RETENTION: (analyses.retention, ("week", "maturity"), "learners asked recalled"),
     questions.ITEMS: (
@@ -62,7 +62,7 @@ def ask(question: Question, events: list[oracle.Event], days: Days) -> list[dict
 
 
 def find_days(events: list[oracle.Event]) -> st.SearchStrategy[date | None]:
-    """Return a strategy for a day near an event, or None, which means no limit."""
+    """Return a strategy that draws a day near an event, or None for no limit."""
     days = {event.occurred_at.date() + timedelta(n) for event in events for n in (-1, 0, 1)}
     return st.none() | st.sampled_from(sorted(days))
 
@@ -102,7 +102,7 @@ def test_the_rows_equal_the_oracle_s_rows_that_count_at_least_20_learners(
 
 
 @pytest.mark.parametrize("seed", range(2))
-def test_no_number_and_no_difference_of_numbers_is_about_fewer_than_20_learners(seed: int) -> None:
+def test_no_number_and_no_difference_of_two_numbers_counts_1_to_19_learners(seed: int) -> None:
     events = generate(random.Random(seed))
     few = range(1, FEWEST_LEARNERS)
     cohorts = ask(questions.COHORTS, events, Days())
@@ -115,7 +115,8 @@ def test_no_number_and_no_difference_of_numbers_is_about_fewer_than_20_learners(
     items = [row for row in rows if row["kind"] == "item"]
     assert 0 < len(items) < ITEMS
     assert min(row["learners"] for row in items) >= FEWEST_LEARNERS
-    # A level or domain follows from the rows of its items, so that it discloses nothing more.
+    # The numbers of a level or domain are computed from the rows of its items alone. They therefore
+    # disclose nothing that those rows do not.
     assert len(rows) > len(items)
     for row in rows[len(items) :]:
         named = [item for item in items if row["name"] in names(item, row["kind"])]
@@ -125,10 +126,10 @@ def test_no_number_and_no_difference_of_numbers_is_about_fewer_than_20_learners(
 
 
 def generate(chance: random.Random) -> list[oracle.Event]:
-    """Return the events of 60 learners: tests of items, and sessions in six weeks of two cohorts.
+    """Return the events of 60 learners: tests of items, and sessions in six weeks.
 
-    The first item is tested by none of the learners, the last item by all 60. Each cohort has 30
-    learners. After a cohort's first week, 0 to 30 of them study in a week.
+    No learner is tested on the first item; all 60 are tested on the last item. The learners form
+    two cohorts of 30. In each week after a cohort's first, 0 to 30 learners of the cohort study.
     """
     facts: list[tuple[str | None, str, dict[str, Any], datetime]] = []
     for item in range(ITEMS):
@@ -188,7 +189,7 @@ def test_the_error_says_that_the_archive_changed_while_it_was_read(tmp_path: Any
     written_archives.write(archive, events)
 
     def replace(*_: object) -> None:
-        """Publish another archive, without the files of the one that is read."""
+        """Purge the files of the archive that is being read; publish an archive of other files."""
         for file in list(archive.list_tree("ranges")):
             archive.purge(file.path)
         written_archives.write(archive, events, parts=1)

@@ -1,4 +1,4 @@
-"""The tests of the real log, by the intervals of the specification, are those that it states."""
+"""Retention in the real log: the archive, the live folds and the specification agree."""
 
 from collections import Counter
 from datetime import timedelta
@@ -26,7 +26,8 @@ def test_the_real_log_has_as_many_tests_and_recalls_as_the_specification_states(
     tmp_path: Path, connection: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # In the specification, each answer changes the item's interval, which is rounded to the nearest
-    # day. The importer rounds up, and ignores an answer within 12 hours of the last one.
+    # day. The importer rounds up, and ignores an answer within 12 hours of the preceding one. Here,
+    # the importer is changed to compute the intervals of the specification.
     monkeypatch.setattr(sm2, "_DAY_GAP", timedelta(0))
     monkeypatch.setattr(sm2, "math", SimpleNamespace(ceil=round))
     monkeypatch.setattr(questions, "FEWEST_LEARNERS", 1)
@@ -50,7 +51,7 @@ def test_the_real_log_has_as_many_tests_and_recalls_as_the_specification_states(
 def read_live_retention(
     connection: Connection, envelopes: list[dict[str, Any]]
 ) -> dict[tuple[str, str], tuple[int, int]]:
-    """Return the tests and recalled tests by week and maturity that the live folds count."""
+    """Return the live folds' numbers of tests and of recalled tests, keyed by week and maturity."""
     for first in range(0, len(envelopes), 1_000):
         append(connection, envelopes[first : first + 1_000])
     Projector(connection).catch_up_all()

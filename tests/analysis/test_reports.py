@@ -75,7 +75,10 @@ def test_a_page_has_charts_with_tables_and_no_scripts_or_addresses(name: str) ->
 
 
 def weeks(*rates: int, first: date = date(2026, 3, 2)) -> list[Retention]:
-    """Return consecutive weeks of 1,000 tests of young items, with these percentages recalled."""
+    """Return one row per rate, for consecutive weeks with 1,000 tests of young items each.
+
+    A rate is the percentage of the tests with a correct answer.
+    """
     return [
         Retention(first + timedelta(weeks=n), "YOUNG", 40, 1_000, 10 * rate, rate / 100)
         for n, rate in enumerate(rates)
@@ -92,7 +95,7 @@ def test_the_title_names_a_change_only_if_it_is_large_enough() -> None:
     assert title(80, 80, 80, 70, 70, 70) == "Learners recalled 75% of young items"
 
 
-def test_the_title_names_two_months_if_weeks_between_the_compared_weeks_are_missing() -> None:
+def test_the_title_names_a_range_of_months_if_compared_weeks_are_not_consecutive() -> None:
     rows = [*weeks(80, 80), *weeks(80, 80, 70, 70, 70, 70, first=date(2026, 4, 27))]
     title = "Recall of young items fell from 80% in March–May to 70% in June"
     assert retention_report.build(rows, Days()).finding == title

@@ -1,4 +1,4 @@
-"""Checks of the archive name each wrong file, and the next run writes lost ranges again."""
+"""A check reports each wrong file of the archive. The next archive run writes lost ranges again."""
 
 from pathlib import Path
 
@@ -67,7 +67,7 @@ def test_a_changed_byte_is_found_only_by_the_deep_check(log: Connection, archive
     assert "changed" in finding.problem
 
 
-def test_a_damaged_range_manifest_is_reported_and_written_again(
+def test_a_damaged_manifest_of_a_range_is_reported_and_written_again(
     log: Connection, archive: Storage
 ) -> None:
     archives.run(log, archive)
@@ -109,7 +109,7 @@ def test_the_archive_of_another_log_is_rejected(
 def test_the_archive_of_a_log_that_was_restored_to_an_earlier_time_is_rejected(
     log: Connection, archive: Storage
 ) -> None:
-    """Since the restore, other events have been recorded at the same positions."""
+    """After the restore, the log has recorded another event at the last archived position."""
     upto = archives.run(log, archive).upto
     archives.record_later(log, upto)
     with pytest.raises(ProgressError, match="another log"):
@@ -119,7 +119,7 @@ def test_the_archive_of_a_log_that_was_restored_to_an_earlier_time_is_rejected(
 
 
 @pytest.mark.parametrize("failure", [StorageUnavailable("no response"), ProgressError("HTTP 403")])
-def test_a_failing_storage_is_an_error_and_not_a_missing_range(
+def test_a_storage_failure_is_raised_and_not_taken_for_a_missing_range(
     log: Connection, archive: Storage, monkeypatch: pytest.MonkeyPatch, failure: ProgressError
 ) -> None:
     archives.run(log, archive)

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.timeout(300)  # commands are slow on a busy machine
 
 
 def archive(store: Store, folder: Path, *words: str, **environment: str) -> cli.Result:
-    """Run the command with another time zone and locale."""
+    """Run `progress archive`, whose results must not depend on the time zone and the locale."""
     return cli.progress(
         store.url,
         "archive",
@@ -26,7 +26,7 @@ def archive(store: Store, folder: Path, *words: str, **environment: str) -> cli.
     )
 
 
-def test_a_log_is_archived_and_checked_but_not_restored_into_a_log_with_events(
+def test_an_archive_is_written_and_checked_but_not_restored_into_a_log_that_has_events(
     log: Connection, store: Store, tmp_path: Path
 ) -> None:
     cli.expect_failure(archive(store, tmp_path, "check"), "no archive yet")

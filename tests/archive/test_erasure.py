@@ -29,7 +29,7 @@ def checkpoint_ids(archive: Storage) -> Iterator[tuple[int, str]]:
     yield from ((one.position, one.event_id) for one in published.manifest.checkpoints)
 
 
-def test_no_file_contains_an_erased_learner_and_the_sums_equal_those_of_the_log(
+def test_no_file_contains_an_erased_learner_and_the_hash_sums_equal_those_of_the_log(
     log: Connection, archive: Storage, small_ranges: int
 ) -> None:
     archives.run(log, archive)
@@ -54,7 +54,7 @@ def test_no_file_contains_an_erased_learner_and_the_sums_equal_those_of_the_log(
     assert remove(log, archive) == erasure.Removal(0, 0)
 
 
-def test_events_that_are_emptied_while_their_range_is_verified_are_removed(
+def test_an_erasure_removes_events_that_were_emptied_while_their_range_was_verified(
     log: Connection, archive: Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     early = sample_events.envelope("Unheard", {"session_id": "ann-9"}, at=sample_events.BEGIN)
@@ -78,7 +78,7 @@ def test_events_that_are_emptied_while_their_range_is_verified_are_removed(
     restore.check_positions(archives.ranges(archive), upto)
 
 
-def test_after_an_erasure_the_checkpoints_name_only_events_of_the_log(
+def test_after_an_erasure_the_event_ids_of_the_checkpoints_equal_those_in_the_log(
     log: Connection, archive: Storage
 ) -> None:
     archives.run(log, archive)

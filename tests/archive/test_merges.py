@@ -22,7 +22,7 @@ def merge(connection: Connection, archive: Storage) -> int:
 
 @pytest.fixture
 def slices(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Make each slice as small as one stream; return the stream of each slice that is merged."""
+    """Limit slices to one stream each; the returned list gets the stream of each merged slice."""
     first: list[str] = []
     run = files.Workspace._run
 

@@ -1,4 +1,4 @@
-"""PostgreSQL and DuckDB compute the same sums for any rows, and restored rows are unchanged."""
+"""PostgreSQL and DuckDB compute the same hash sums for any rows. Restored rows are unchanged."""
 
 import json
 from collections.abc import Callable

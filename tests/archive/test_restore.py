@@ -82,7 +82,7 @@ def test_erased_events_are_restored_as_erased_rows_however_many_there_are(
     assert checks.run(empty).findings[1:] == []
 
 
-def test_an_emptied_event_without_a_learner_keeps_its_stream_and_version(
+def test_a_restore_keeps_the_stream_and_version_of_an_emptied_event_without_a_learner(
     log: Connection, archive: Storage, empty: Connection
 ) -> None:
     early = sample_events.envelope("Unheard", {"session_id": "una-9"}, at=sample_events.BEGIN)
@@ -100,7 +100,7 @@ def test_an_emptied_event_without_a_learner_keeps_its_stream_and_version(
     assert checks.run(empty).findings[1:] == []
 
 
-def test_rows_that_were_emptied_after_the_archive_run_get_versions_without_gaps(
+def test_a_restore_assigns_versions_without_gaps_to_rows_emptied_since_the_archive_run(
     log: Connection, archive: Storage, other: Store, empty: Connection
 ) -> None:
     log.run(archives.blocks()["begin erasure"], learner="ann")

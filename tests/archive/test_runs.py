@@ -1,4 +1,4 @@
-"""Runs of the archive: ranges, files and sums."""
+"""Archive runs: ranges, files and sums."""
 
 import hashlib
 import os

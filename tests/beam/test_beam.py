@@ -1,4 +1,4 @@
-"""A rebuild from the archive by Beam's local runner gives the rows of a rebuild from the log."""
+"""Beam's local runner rebuilds from the archive; the rows equal those of a rebuild from the log."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -35,14 +35,14 @@ def require_beam(request: pytest.FixtureRequest) -> None:
         skip_without(request, "beam")
 
 
-def test_the_rows_equal_those_of_a_rebuild_from_the_log_if_each_bucket_is_given_twice(
+def test_two_pipelines_at_once_give_the_same_rows_as_a_rebuild_from_the_log(
     store: Store, archived: Connection, folder: Path
 ) -> None:
     archive_rebuilds.record_later(archived)
     expected = archive_rebuilds.rebuild_plainly(store, archived)
 
     def run_twice(source: Source, rebuild: Rebuild, on_loaded: Callable[[], None]) -> None:
-        """Run two pipelines at the same time."""
+        """Run two pipelines at the same time, so that each bucket is processed twice."""
         with ThreadPoolExecutor(2) as threads:
             runs = [
                 threads.submit(beam.run, source, rebuild, lambda: None, workers=2) for _ in range(2)
@@ -68,7 +68,8 @@ def test_the_pipeline_starts_again_if_a_worker_is_killed(
                 readiness.wait(lambda: count_waiting(archived) >= 2, "two workers", seconds=300)
                 first, *others = find_workers()
                 first.kill()
-                psutil.wait_procs([first, *others])  # Beam itself would wait for the killed worker
+                # The pipeline kills its other workers. Beam alone would wait for the killed one.
+                psutil.wait_procs([first, *others])
             run.result()
 
     before = every_row(archived)

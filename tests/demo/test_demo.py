@@ -23,7 +23,7 @@ from tests.support.anki_files import Entry
 
 @functools.cache
 def total() -> int:
-    """Return the number of the demo's events: the log's events, one goal and one rest day."""
+    """Return the number of the demo's events: those in the messages, one goal, one rest day."""
     return sum(len(message.events) for message in loading.messages()) + 2
 
 
@@ -59,7 +59,10 @@ class Stack:
         return self.progress("demo", "--port", str(self.port)).splitlines()
 
     def await_delivery(self) -> None:
-        """Wait until ingest has acknowledged every push; only the stand-in's queue shows this."""
+        """Wait until every push is acknowledged, if the stack runs the stand-in for Pub/Sub.
+
+        Only the stand-in has a queue that shows which messages are not acknowledged.
+        """
         env = json.loads(self.progress("env", "--json"))
         connection = database.connect(env["database_url"])
         if (
@@ -130,7 +133,7 @@ def test_the_demo_ends_with_the_next_steps_and_does_not_print_a_token(
     assert "progress down" in end
 
 
-def test_the_record_is_moved_to_end_yesterday_and_its_last_weeks_are_compared(
+def test_the_record_is_shifted_so_that_it_ends_yesterday_and_its_last_weeks_are_compared(
     first: list[str],
 ) -> None:
     shown = " ".join(" ".join(first).split())
@@ -154,7 +157,7 @@ def without_code(lines: list[str]) -> list[str]:
     return [line for line in lines if "#sign-in=" not in line]
 
 
-def test_as_recorded_is_rejected_if_the_moved_record_is_loaded(
+def test_the_option_as_recorded_is_rejected_if_a_record_with_shifted_dates_is_loaded(
     stack: Stack, second: list[str]
 ) -> None:
     refused = stack.run("demo", "--as-recorded")

@@ -43,15 +43,15 @@ def test_every_price_is_used_and_every_used_item_has_one_price() -> None:
     once = {name for name in prices if name.startswith(("dataflow", "retrieval"))} | {
         "bigquery_read"
     }
-    assert set(prices) - used == once | {"nat"}  # used only with a fixed egress address
+    assert set(prices) - used == once | {"nat"}  # nat: used only with a fixed egress address
     assert used <= set(prices)
 
 
 def test_more_events_do_not_cost_less() -> None:
     for name in ("dev", "prod"):
         bills = [sum(compute_services(Month(name, 10.0**n)).values()) for n in range(2, 8)]
-        # A bill may fall by less than $1: busy seconds replace idle seconds of minimum instances,
-        # and the first busy seconds are free.
+        # More events can lower a bill by less than $1: they turn idle seconds of minimum instances,
+        # which are always billed, into busy seconds, of which the first are free.
         assert all(more > less - 1 for less, more in itertools.pairwise(bills))
         assert bills[-1] > 2 * bills[0]
 
@@ -146,7 +146,7 @@ def test_the_page_about_growing_load_shows_the_computed_totals() -> None:
 
 
 def test_gcloud_reads_the_log_exclusion_filter_as_one_value() -> None:
-    """gcloud splits a value at commas unless it names a separator (`gcloud topic escaping`)."""
+    """Unless a value names a separator, gcloud splits it at commas (`gcloud topic escaping`)."""
     document = (DOCS / "cost.md").read_text(encoding="utf-8")
     (value,) = re.findall(r"--add-exclusion='([^']*)'", document)
     ((mark, pairs),) = re.findall(r"\A\^(.+?)\^(.*)", value, re.DOTALL)
@@ -154,7 +154,7 @@ def test_gcloud_reads_the_log_exclusion_filter_as_one_value() -> None:
     assert pairs.endswith("sample(insertId, 0.99)")
 
 
-def test_a_job_that_connects_every_five_minutes_is_not_free() -> None:
+def test_a_job_that_connects_to_the_database_every_five_minutes_is_not_free() -> None:
     dev = FACTS["environment"]["dev"]
     five = dev["jobs"]["batch"] | {"runs_a_day": 288}
     always = FACTS["environment"] | {

@@ -142,7 +142,7 @@ def test_pushes_are_held_and_resumed_unchanged(shell: Shell) -> None:
     for _ in range(2):  # the second hold keeps the saved endpoints
         shell.type("infra/recovery/pushes hold")
         assert {subscription[1] for subscription in shell.gcloud["subscriptions"]} == {""}
-    # The saved endpoints belong to another project.
+    # The saved endpoints are those of project p.
     elsewhere = shell.run("infra/recovery/pushes hold", PROJECT="q")
     assert elsewhere.returncode == 1
     assert "q has no active push subscription" in elsewhere.stderr
@@ -208,7 +208,7 @@ def test_a_rebuild_from_the_archive_runs_in_its_own_job(shell: Shell) -> None:
     begin = ". infra/recovery/cloud.sh prod; progress rebuild --from-archive"
     assert shell.type(f"{begin} --engine tasks") == "what the job said for ours\n"
     assert shell.type(f"{begin} --engine beam") == "what the job said for ours\n"
-    failed = shell.run(f"{begin} --engine=tasks", GCLOUD_JOB_FAILS="1")  # one of the tasks
+    failed = shell.run(f"{begin} --engine=tasks", GCLOUD_JOB_FAILS="1")  # one task fails
     assert failed.returncode == 1
     executed = [words[3:] for words in shell.gcloud["told"] if words[2:3] == ["execute"]]
     assert [words[:3] for words in executed] == [

@@ -157,7 +157,7 @@ def test_a_pending_event_is_appended_when_a_redelivery_names_its_learner(
     assert log.run("SELECT count(*) FROM event_store.pending") == [[0]]
 
 
-def test_a_redelivery_is_recognized_if_its_event_time_defaults_to_another_publish_time(
+def test_a_redelivery_without_an_event_time_is_recognized_despite_another_publish_time(
     log: Connection,
 ) -> None:
     event = {**session_started("s", "u"), "occurred_at": None}

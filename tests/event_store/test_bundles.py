@@ -271,12 +271,12 @@ def test_a_bundle_is_not_replayed_if_its_payload_is_not_the_expected_array(log: 
         assert waiting(log)[-1].indexes == bundle.indexes
 
 
-def test_a_bundle_keeps_its_entries_if_another_dead_letter_has_the_index_of_the_remaining_entries(
+def test_a_bundle_keeps_its_entries_if_another_dead_letter_has_the_index_of_the_next_bundle(
     log: Connection,
 ) -> None:
     deliver(log, encode_push([1] * 3_000, message_id="m"))
     bundle = waiting(log)[-1]
-    log.run(  # 1998: the index that the bundle of the remaining entries would get
+    log.run(  # 1998: the index that the next bundle, of the remaining entries, would get
         "UPDATE event_store.dead_letters SET index_in_message = 1998 WHERE index_in_message = 0"
     )
     with pytest.raises(EventStoreError, match="no other dead letter"):

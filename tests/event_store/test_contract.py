@@ -45,10 +45,10 @@ def _match_pattern(_: object, pattern: str, value: object, __: object) -> Any:
 
 
 def validator(name: str, draft: Any = Draft202012Validator) -> Any:
-    """Return a validator of a generated schema, which finds the other schemas by file name.
+    """Return a validator of a generated schema; it finds the other schemas by file name.
 
-    The schemas lack `$schema`, because jsonschema would validate a referenced schema that names its
-    dialect with Python's regular expressions.
+    `$schema` is removed from all schemas. If a referenced schema named its dialect, jsonschema
+    would match its patterns with Python's regular expressions instead of `_match_pattern`.
     """
     bare = {
         other: {key: value for key, value in schema.items() if key != "$schema"}
@@ -197,7 +197,7 @@ BREAKING = {
 
 
 @pytest.mark.parametrize("reason", REASONS)
-def test_each_listed_rule_rejects_an_event_that_its_schema_accepts(reason: str) -> None:
+def test_each_listed_rule_rejects_an_event_that_the_schema_accepts(reason: str) -> None:
     assert reason in (find_reason(BREAKING[reason]) or "")
     assert ANY_EVENT.is_valid(json.loads(BREAKING[reason]))
 

@@ -126,7 +126,7 @@ def test_events_of_other_learners_in_the_same_batch_are_appended(connection: Con
     assert "pending" not in append(connection, answered("a-2"))
 
 
-def test_a_dropped_start_of_a_known_session_does_not_change_the_learner_of_the_session(
+def test_a_dropped_session_start_does_not_change_the_learner_of_a_known_session(
     connection: Connection,
 ) -> None:
     append(connection, started("ann", "a-1"), started("ben", "b-1"))
@@ -191,7 +191,7 @@ def reviewed(user: str, **data: Any) -> dict[str, Any]:
     return sample_events.envelope("ReviewProcessed", {"user_id": user} | data, at=AT)
 
 
-def test_a_rejected_event_of_another_learner_is_kept_if_a_number_equals_an_erased_id(
+def test_a_rejected_event_of_another_learner_is_kept_even_if_a_number_in_it_equals_an_erased_id(
     connection: Connection,
 ) -> None:
     append(connection, started("42", "7"))
@@ -202,7 +202,7 @@ def test_a_rejected_event_of_another_learner_is_kept_if_a_number_equals_an_erase
     assert append(connection, reviewed("42", new_interval=1)) == {"erased": 1}
 
 
-def test_a_number_equal_to_a_session_id_does_not_assign_a_dead_letter_to_the_session(
+def test_a_dead_letter_is_not_assigned_to_a_session_whose_id_equals_a_number_in_the_event(
     connection: Connection,
 ) -> None:
     append(connection, started("42", "7"), started("ben", "8"))
@@ -217,7 +217,7 @@ def test_a_number_equal_to_a_session_id_does_not_assign_a_dead_letter_to_the_ses
 
 
 @pytest.mark.parametrize("item", ["42", "7"])
-def test_a_dead_letter_of_another_learner_is_kept_if_its_item_has_an_erased_id(
+def test_a_dead_letter_of_another_learner_is_kept_even_if_its_item_id_equals_an_erased_id(
     connection: Connection, item: str
 ) -> None:
     append(connection, started("42", "7"), started("ben", "8"))

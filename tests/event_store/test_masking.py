@@ -50,7 +50,7 @@ def test_an_email_address_in_any_text_is_masked(text: str) -> None:
 
 
 @pytest.mark.parametrize("name", [*event_parser.IDS, *event_parser.LATER_IDS])
-def test_an_id_that_is_the_email_address_of_its_event_stays_unchanged(name: str) -> None:
+def test_an_id_that_equals_an_email_address_in_the_event_is_not_masked(name: str) -> None:
     data = {"email": "ann@b.org", name: "ann@b.org", "note": "ann@b.org"}
     masked = {"email": "a***@b.org", name: "ann@b.org", "note": "a***@b.org"}
     assert masking.mask_emails({"data": data}) == {"data": masked}

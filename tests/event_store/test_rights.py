@@ -55,7 +55,7 @@ CHANGES = [
 
 @pytest.mark.parametrize("change", CHANGES)
 def test_no_role_may_change_an_event(log: Connection, change: str) -> None:
-    assert refused(log, change)  # not even the owner, a superuser, may change an event
+    assert refused(log, change)  # even the owner, who is a superuser, may not change an event
     log.run("SET session_replication_role = replica")
     assert refused(log, change)
     for role in FUNCTIONS:

@@ -60,7 +60,7 @@ def test_followed_events_are_printed_until_ctrl_c(trail: Store, connection: Conn
 
 @contextmanager
 def following(store: Store, *options: str) -> Iterator[Iterator[str]]:
-    """Yield the lines of `progress events`; then press Ctrl-C, which must end it silently."""
+    """Yield the lines of `progress events`; then send Ctrl-C: the command must end silently."""
     command = subprocess.Popen(
         [sys.executable, "-m", "progress.cli", "events", *options],
         env=settings.child_env(DATABASE_URL=store.url),

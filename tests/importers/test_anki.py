@@ -56,7 +56,7 @@ def test_the_review_log_has_the_totals_that_its_source_publishes(record: list[An
     assert round(sum(answer.correct for answer in record) / len(record), 3) == 0.708
 
 
-def test_the_review_log_has_64_sessions_on_61_days_and_a_longest_run_of_24_days(
+def test_the_review_log_has_64_sessions_on_61_days_and_a_longest_streak_of_24_days(
     record: list[Answer],
 ) -> None:
     completed = of("SessionCompleted", record)

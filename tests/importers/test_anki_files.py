@@ -1,4 +1,4 @@
-"""The import reads Anki's packages, and Anki's collections in the published schemas."""
+"""The import reads Anki's packages and collections, whose tables have Anki's published schemas."""
 
 import sqlite3
 import zipfile
@@ -69,14 +69,14 @@ def test_the_newest_collection_of_a_package_is_read(tmp_path: Path) -> None:
         assert (len(read.answers), read.day_start_hour) == (6, 3)
 
 
-def test_the_words_are_the_first_fields_without_markup(tmp_path: Path) -> None:
+def test_the_word_of_a_card_is_the_first_field_of_its_note_without_markup(tmp_path: Path) -> None:
     file = tmp_path / "words.anki2"
     file.write_bytes(collection(tmp_path))
     words = {card.card_id: card.word for card in anki_collection.read(file).cards}
     assert words == {"1": "to apple", "2": "House", "3": "日本", "4": "たべる", "5": "xyzzy & co"}
 
 
-def test_words_of_the_lists_get_a_level_and_other_words_a_language_by_their_script(
+def test_a_listed_word_gets_a_level_and_an_unlisted_word_gets_the_language_of_its_script(
     tmp_path: Path,
 ) -> None:
     file = tmp_path / "words.anki2"
@@ -97,7 +97,7 @@ def published(file: Path, language: str | None = None) -> list[anki_events.Envel
     return [event for event in events if event["event_type"] == "ItemPublished"]
 
 
-def test_words_of_another_language_do_not_get_a_level_by_chance(tmp_path: Path) -> None:
+def test_german_words_get_no_level_if_few_are_spelt_like_english_words(tmp_path: Path) -> None:
     words = dict(enumerate(["die Hand", "Hand", "Haus", "Baum", "Brot", "Ei"]))
     file = anki_files.make_collection(tmp_path / "german.anki2", words, [Entry(START_MS, 1)])
     assert anki_import.read(file, LEARNER).words == {}
@@ -128,7 +128,7 @@ def test_the_imported_schedule_is_that_of_the_collection(tmp_path: Path) -> None
     rows = [
         Entry(START_MS, 1, ease=1, interval=-600, factor=0, kind=0),
         Entry(START_MS + 1, 1, interval=12, factor=2_650),
-        Entry(START_MS + 2, 1, interval=30, factor=540),  # a difficulty of FSRS
+        Entry(START_MS + 2, 1, interval=30, factor=540),  # FSRS's difficulty, not an easiness
         Entry(START_MS + 3, 1, ease=2, interval=-60, factor=0, kind=3),
     ]
     file = anki_files.make_collection(tmp_path / "a.anki2", NOTES, rows)
@@ -197,7 +197,7 @@ def test_a_collection_with_null_settings_has_the_default_day_start(tmp_path: Pat
     assert anki_collection.read(file).day_start_hour == 4
 
 
-def test_another_database_is_not_a_collection(tmp_path: Path) -> None:
+def test_a_database_without_the_tables_of_anki_is_rejected(tmp_path: Path) -> None:
     with closing(sqlite3.connect(tmp_path / "other.anki2")) as connection, connection:
         connection.execute("CREATE TABLE words (word text)")
     with pytest.raises(ReviewLogError, match="expected an Anki collection: no such table: col"):
@@ -222,7 +222,7 @@ def test_a_collection_larger_than_the_limit_is_rejected(
         anki_import.read(anki_files.make_package(tmp_path / "big.apkg", package), LEARNER)
 
 
-def test_the_preferences_of_a_collection_are_those_of_anki_and_of_this_machine(
+def test_the_machine_sets_the_default_time_zone_and_the_collection_sets_the_default_day_start(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     zone = tmp_path / "zoneinfo" / "Asia"

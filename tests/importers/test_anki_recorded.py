@@ -1,4 +1,4 @@
-"""If two files of a collection overlap, their imports record each answer once, in one session."""
+"""Answers common to several files are imported once, in sessions that do not overlap."""
 
 import itertools
 import uuid
@@ -30,7 +30,8 @@ answers = st.builds(
     review=st.sampled_from([Review(3, 2.5), None]),
 )
 logs = st.lists(answers, unique_by=lambda a: (a.at, a.card_id), min_size=1, max_size=30)
-# A file: its cards (a deck has only some), and whether it is a CSV file, which has no reviews.
+# A file: its cards, and whether the file is in CSV. The file of a deck has only some cards.
+# A CSV file has no reviews.
 files = st.tuples(st.sets(st.sampled_from(CARDS), min_size=1), st.booleans())
 
 
@@ -51,7 +52,7 @@ def record(connection: Connection, messages: list[Message]) -> set[str]:
 
 
 @given(log_=logs, imported=st.lists(files, min_size=1, max_size=4))
-def test_overlapping_files_record_each_answer_once_in_separate_sessions(
+def test_answers_common_to_several_files_are_recorded_once_in_sessions_that_do_not_overlap(
     connection: Connection, log_: list[Answer], imported: list[tuple[set[str], bool]]
 ) -> None:
     learner = Learner(f"anna-{uuid.uuid4()}", "Asia/Tokyo", 4)
@@ -81,7 +82,7 @@ def require_separate_sessions(stored: list[StoredEvent]) -> None:
     assert all(before[1] <= after[0] for before, after in itertools.pairwise(spans))
 
 
-def test_answers_do_not_join_a_session_of_another_app(connection: Connection) -> None:
+def test_imported_answers_are_not_added_to_a_session_of_another_app(connection: Connection) -> None:
     learner = Learner("bert")
     own = read([Answer(datetime(2024, 3, 1, tzinfo=UTC), "a", 3, 900)], ({"a"}, True), learner)
     [_, session] = anki_events.messages(learner, own.answers)

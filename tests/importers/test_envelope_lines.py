@@ -59,7 +59,7 @@ def test_a_hundred_events_of_a_topic_share_a_message() -> None:
     assert sorted(counts) == [50, 50, 100, 100, 100, 100]
 
 
-def test_events_share_a_message_only_up_to_a_mebibyte() -> None:
+def test_a_message_of_several_lines_has_at_most_a_mebibyte() -> None:
     checked = envelope_lines.check([line(note="x" * 500_000)] * 3, NOW)
     assert [message.count for message in envelope_lines.pack(checked)] == [2, 1]
 
@@ -91,7 +91,7 @@ def test_a_line_over_the_limit_of_a_message_is_rejected() -> None:
     assert "9,990,000 bytes" in row.reason
 
 
-def test_a_line_is_rejected_if_an_earlier_event_has_its_id_and_other_content() -> None:
+def test_a_line_is_rejected_if_an_earlier_event_has_the_same_id_but_other_content() -> None:
     other = line(item_count=2)
     file = [answer, line(), line(), other, b"[%b,%b]" % (item, other), b"[%b,%b]" % (item, item)]
     rows = list(envelope_lines.check(file, NOW))
@@ -115,7 +115,7 @@ def test_no_type_is_named_if_none_is_similar() -> None:
     assert envelope_lines.find_nearest_type("xyz") is None
 
 
-def test_a_misspelt_field_is_named_with_the_declared_field_unless_that_is_given_too() -> None:
+def test_a_misspelt_field_is_named_with_the_declared_field_unless_the_event_has_both() -> None:
     created = {"event_id": "e", "event_type": "UserCreated"}
     data = {"user_id": "u", "email": "a@example.com"}
     cases: list[tuple[dict[str, object], dict[str, str]]] = [

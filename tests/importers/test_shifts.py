@@ -1,4 +1,4 @@
-"""A moved review log ends yesterday, has the same days and sessions, and is moved only once."""
+"""A review log is moved once, by whole days, so that it ends yesterday. Its sessions stay whole."""
 
 import itertools
 from datetime import UTC, date, datetime, timedelta
@@ -19,7 +19,7 @@ from progress.importers import anki_events, anki_log, shifts
 ZONE = "America/New_York"
 NOW = datetime(2026, 11, 20, 15, tzinfo=UTC)
 ANSWERS = anki_log.read(loading.LOG)
-# The first and the last answer of each session, because the others move with them.
+# The first and last answer of each session suffice: all its answers move by the same duration.
 EDGES = [[session[0], session[-1]] for session in anki_events.sessions(ANSWERS)]
 
 
@@ -29,7 +29,9 @@ def local_day(at: datetime) -> date:
 
 
 @given(st.integers(0, 1_500))
-def test_a_shift_by_any_number_of_days_keeps_the_sessions_and_their_local_days(days: int) -> None:
+def test_a_shift_keeps_the_sessions_and_moves_each_by_the_given_number_of_local_days(
+    days: int,
+) -> None:
     moved = [shifts.shift(edges, days, ZONE) for edges in EDGES]
     for (first, last), (moved_first, moved_last) in zip(EDGES, moved, strict=True):
         assert local_day(moved_first.at) - local_day(first.at) == timedelta(days)
@@ -50,7 +52,7 @@ def test_a_shift_keeps_the_sessions_and_the_answers_of_the_real_log() -> None:
 
 
 def record(connection: Connection, messages: list[Message]) -> None:
-    """Record the account, which comes first and stores the shift."""
+    """Record the first message, which creates the account and stores the shift."""
     for message in messages[:1]:
         entries = envelope.decode(publisher.encode(message), Received())
         log.append(connection, [Delivery(Received(message_id="m"), entries)])
@@ -66,7 +68,7 @@ def test_a_demo_on_a_later_day_has_the_same_events(connection: Connection) -> No
     )
 
 
-def test_a_record_that_was_loaded_as_recorded_is_not_moved_later(connection: Connection) -> None:
+def test_a_record_loaded_with_its_original_dates_keeps_them(connection: Connection) -> None:
     as_recorded = living.prepare(connection, NOW, as_recorded=True)
     record(connection, as_recorded.messages)
     later = living.prepare(connection, NOW, as_recorded=False)

@@ -1,4 +1,4 @@
-"""A body that exceeds the memory for bodies gets 429, and no client holds this memory forever."""
+"""A body gets 429 if the memory for bodies is exhausted. No client holds this memory forever."""
 
 import textwrap
 from collections.abc import Iterator

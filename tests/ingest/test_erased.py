@@ -1,4 +1,4 @@
-"""Ingest accepts the events of erased learners, drops them and logs only their number."""
+"""Ingest acknowledges and drops the events of erased learners, and logs only their number."""
 
 import json
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""A request ends at its deadline, at whatever stage of the group commit the database hangs."""
+"""If the database hangs at any stage of the group commit, a request ends at its deadline."""
 
 import threading
 import time
@@ -133,7 +133,7 @@ def test_a_delivery_that_timed_out_during_its_commit_can_be_appended_again(
 
 
 class _Untimely(threading.Event):
-    """An event whose `wait` times out at the same time as the event is set."""
+    """A `threading.Event` whose `wait` returns once the event is set, but reports a timeout."""
 
     def wait(self, timeout: float | None = None) -> bool:
         del timeout

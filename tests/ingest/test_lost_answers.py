@@ -32,7 +32,7 @@ class LossyIngest:
 
     def lose(self, events: list[Envelope]) -> bytes:
         """Push events that are committed, although ingest responds 503; return the body."""
-        self.wire.answers_to_lose = 2  # of the append, and of the next connection's start
+        self.wire.answers_to_lose = 2  # replies to the append and to the next connection's start
         body = encode_push(events)
         assert self.client.post("/", data=body).status_code == 503
         assert self.wire.answers_to_lose == 0
@@ -48,7 +48,7 @@ class LossyIngest:
 
 @pytest.fixture
 def ingest(store: Store, wire: Wire, fake_publisher: FakePublisher) -> Iterator[LossyIngest]:
-    """A client of ingest, which has connected to the database but has not sent wake-ups."""
+    """Ingest with an open database connection, before its first wake-up."""
     with pushes.load_ingest(wire.url, fake_publisher) as client:
         function = LossyIngest(client, store, wire, fake_publisher)
         function.deliver(encode_push([]))

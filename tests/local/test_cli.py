@@ -24,7 +24,7 @@ def test_the_token_command_prints_only_a_token_for_the_user(stack: Stack) -> Non
 
 
 def test_the_commands_start_without_importing_the_api() -> None:
-    """Importing the API, tokens and asyncpg would more than double a command's start-up time."""
+    """The modules of the API, the tokens and asyncpg would more than double the start-up time."""
     loaded = "import sys, progress.cli; print(*{name.partition('.')[0] for name in sys.modules})"
     names = subprocess.check_output([sys.executable, "-c", loaded], text=True).split()
     assert {"typer", "pg8000"} <= {*names}

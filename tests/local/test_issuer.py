@@ -104,7 +104,7 @@ def parse_groups(location: str) -> list[str]:
     return list(claims["groups"])
 
 
-def test_a_sign_in_code_of_a_teacher_has_the_groups(client: IssuerClient) -> None:
+def test_a_token_from_a_sign_in_code_contains_the_groups_of_the_code(client: IssuerClient) -> None:
     code = sign_in_codes.issue(client.folder.codes, "tess", ["teacher"], ["g1", "g2"])
     _, headers, _ = client.ask("GET", sign_in_path(code))
     assert parse_groups(headers["location"]) == ["g1", "g2"]
@@ -195,9 +195,7 @@ def test_an_unknown_code_is_rejected(client: IssuerClient, code: str) -> None:
      "", HOME.partition("?")[0], f"{HOME}%0d%0aX-Evil:1", HOME[:-2],
      f"https://127.0.0.1:{PAGE}/", "http://[", f"http://127.0.0.1:{PAGE}.evil.example/"],
 )  # fmt: skip
-def test_no_token_is_sent_to_any_page_but_that_of_the_stack(
-    client: IssuerClient, page: str
-) -> None:
+def test_a_token_is_sent_only_to_the_page_of_the_stack(client: IssuerClient, page: str) -> None:
     status, headers, _ = client.ask("POST", SIGN_IN, {"user": "a", "role": "admin", "return": page})
     assert status in (0, 400)
     assert "location" not in headers

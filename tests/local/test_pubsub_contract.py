@@ -112,7 +112,7 @@ def test_a_changed_push_address_is_used_immediately(pubsub: Pubsub, inbox: Inbox
     assert base64.b64decode(inbox.take(1)[0]["message"]["data"]) == b"waits"
 
 
-def test_an_existing_name_cannot_be_created_and_a_missing_name_is_not_found(pubsub: Pubsub) -> None:
+def test_a_duplicate_name_is_rejected_and_a_deleted_name_is_not_found(pubsub: Pubsub) -> None:
     topic = pubsub.topic()
     subscription = pubsub.subscribe(topic)
     with pytest.raises(AlreadyExists):
@@ -134,7 +134,7 @@ def test_an_existing_name_cannot_be_created_and_a_missing_name_is_not_found(pubs
 
 
 @pytest.mark.parametrize("pubsub", ["stand-in"], indirect=True)
-def test_the_stand_in_counts_a_message_until_it_is_acknowledged(pubsub: Pubsub) -> None:
+def test_the_stand_in_counts_a_message_as_undelivered_until_it_is_acknowledged(pubsub: Pubsub) -> None:
     topic, project = pubsub.topic(), PROJECT.rpartition("/")[2]
     name = f"learning-events-ingest-sub-{time.time_ns()}"
     full = f"{PROJECT}/subscriptions/{name}"

@@ -116,7 +116,8 @@ def test_a_refused_connection_does_not_count_as_an_attempt(standin: Standin) -> 
         policy = DeadLetterPolicy(dead_letter_topic=letters, max_delivery_attempts=5)
         pubsub.subscribe(topic, f"http://127.0.0.1:{port}/", dead_letter_policy=policy)
         pubsub.publish(topic, b"patient")
-        # Five attempts of a second subscription with the same backoff show that enough time passed.
+        # Eight pushes to a second subscription with the same backoff take longer than the five
+        # attempts after which this message would become a dead letter.
         with pubsub_servers.inbox() as pace:
             pace.answer = lambda _body: 500
             pubsub.subscribe(other := pubsub.topic(), pace.url)

@@ -173,7 +173,7 @@ def test_a_stack_starts_and_counts_events_and_leaves_no_process_behind(stack: St
         rebuilt = stack.run("rebuild")
         assert rebuilt.returncode == 0, rebuilt.stderr
         while ":schema" not in monitor.next_command()["command"]:
-            pass  # a rebuild by command also publishes to Redis
+            pass  # wait until `progress rebuild` has also published to Redis
 
     assert stack.run("down").returncode == 0
     assert have_ended(env["pids"])
@@ -190,7 +190,7 @@ def test_every_killed_process_is_restarted(stack: Stack) -> None:
     before = stack.env()["pids"]
     for name in sorted(PARTS - {"supervisor"}):
         for pid in before[name]:
-            # A process may have ended when another process was killed.
+            # This process may have ended already, because another process was killed.
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
 
@@ -228,7 +228,7 @@ def test_two_simultaneous_starts_start_one_stack_and_a_killed_stack_starts_again
 
 
 def test_a_stack_in_the_foreground_ends_if_its_command_gets_sigterm(stack: Stack) -> None:
-    # The folder's path is longer than the path of a socket may be.
+    # The path of a Unix socket in this folder would be longer than the system allows.
     deep = Stack(stack.folder.joinpath(*["deep"] * 30), stack.port)
     command = subprocess.Popen(
         [sys.executable, "-m", "progress.cli", "up", "--standin", "--port", str(deep.port)],

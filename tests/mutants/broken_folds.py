@@ -1,6 +1,8 @@
 """Mutants are folds that are broken on purpose.
 
-A delivery kills a mutant if the rows of the broken fold then differ from those of the oracle.
+A delivery is an event log and a way to deliver it. It kills a mutant if the mutant's rows then
+differ from the oracle's, or if the delivery fails.
+
 `python -m tests.mutants.broken_folds URL` finds deliveries for the mutants that have none, and adds
 the deliveries to mutants.jsonl. URL is the connection URL of an empty database.
 """
@@ -162,7 +164,10 @@ def find(stage: Stage, mutant: Mutant) -> Delivery:
 
 
 def _shrink(stage: Stage, log: Log, how: Disturbance) -> Log:
-    """Return the log without unnecessary events; Hypothesis would need hours to shrink it."""
+    """Return the log without the events that are not needed to kill the mutant.
+
+    Hypothesis would need hours to find these events.
+    """
     for event in reversed(log.published):
         fewer = replace(log, published=tuple(p for p in log.published if p is not event))
         if is_killed_by(stage, fewer, how):

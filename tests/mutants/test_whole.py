@@ -38,10 +38,10 @@ def load_mutants() -> list[Mutant]:
 
 
 def is_detected(connection: Connection, mutant: Mutant) -> bool:
-    """Return whether rows of the broken fold differ from the live rows of its table.
+    """Return whether rows of the broken fold differ from the live rows.
 
-    The transaction contains the tables of the whole folds. Only the table of the mutant is folded
-    again. If a shared relation is broken, all tables are, and a difference in any table counts.
+    The transaction contains the tables of the whole folds. If the fold of a table is broken, fold
+    and compare only this table again. If a shared relation is broken, fold and compare all tables.
     """
     before = blocks(mutant.file)[mutant.block]
     assert mutant.text in before, mutant
@@ -68,7 +68,7 @@ def fold_again(connection: Connection, table: str) -> None:
     connection.run(sql["read live tables"], schema=schema.schema_name())
 
 
-def test_there_is_a_mutant_of_the_whole_fold_of_each_table_and_each_shared_relation() -> None:
+def test_each_table_and_each_shared_relation_has_a_mutant() -> None:
     assert {mutant.table for mutant in load_mutants()} == {*whole.fold_statements(), "typed_events"}
 
 

@@ -138,7 +138,10 @@ def test_the_publish_step_rewrites_at_most_one_range_and_the_next_operation_writ
 def test_a_run_that_was_overtaken_does_not_replace_the_manifest_of_a_published_range(
     operator: Operator, populated: Connection, archive: Storage, length: int
 ) -> None:
-    """The other run leaves out a learner; the learner's erasure then changes ids of events."""
+    """Another run overtakes the operation, and leaves out a learner whose erasure has begun.
+
+    The erasure then changes the ids of the learner's events.
+    """
     operation_id = start_interrupted(operator, populated, "verify")
     populated.run(archives.blocks()["begin erasure"], learner="ann")
     archives.run(populated, archive)

@@ -129,7 +129,7 @@ def test_a_step_that_exceeds_its_timeout_ends_the_operation_and_changes_nothing(
     assert not sample_events.find_differences(populated)
 
 
-def test_a_batch_run_waits_for_another_batch_run_until_its_timeout(
+def test_a_batch_operation_waits_for_another_batch_run_until_the_step_times_out(
     operator: Operator, store: Store, populated: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with contextlib.closing(connect(store.url)) as winner:
@@ -172,10 +172,13 @@ def test_a_rebuild_waits_for_another_rebuild_to_end(
     assert done["steps"][0]["attempts"] == 1
 
 
-def test_an_attempt_to_undo_a_step_counts_although_an_outage_ended_an_attempt_at_the_step(
+def test_an_attempt_to_undo_a_step_counts_even_if_an_outage_ended_an_attempt_to_run_the_step(
     operator: Operator, hooks: Hooks, connection: Connection
 ) -> None:
-    """The database could not record the outage, and another worker has completed the step."""
+    """The database cannot record the outage, so this process remembers not to count one attempt.
+
+    Another worker then completes the step, before the cancellation makes this process undo it.
+    """
     operation_id = start(operator)
     sql = traced_operation.blocks()
     hooks["prepare", "before"] = lambda: connection.run(sql["break workers"], name="operation")

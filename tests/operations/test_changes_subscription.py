@@ -136,7 +136,7 @@ def test_the_changes_of_a_failed_run_are_left_to_the_next_run(
     assert job.has_waiting(0)
 
 
-def test_a_second_attempt_runs_although_the_first_attempt_holds_the_messages(
+def test_a_second_attempt_runs_without_messages_because_the_first_may_have_pulled_them(
     job: Job, store: Store, connection: Connection
 ) -> None:
     sample_events.record_lessons(connection, "ann")
@@ -179,7 +179,7 @@ def test_a_run_that_found_a_shard_locked_is_followed_by_another_run(
     assert job.has_waiting(0)
 
 
-def test_a_run_during_another_run_leaves_the_changes_to_the_next_run(
+def test_a_run_that_finds_another_run_in_progress_leaves_the_changes_to_the_next_run(
     job: Job, store: Store, connection: Connection
 ) -> None:
     sample_events.record_lessons(connection, "ann")

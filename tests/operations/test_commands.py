@@ -28,7 +28,7 @@ def test_the_batch_job_sends_a_lost_command_again(
         held = operator.start("rebuildProjections")["id"]
     assert claim.claim(worker, UUID(held))
     assert operator.called() == []
-    wakeups.outage.cache_clear()  # the job's own process knows of no outage
+    wakeups.outage.cache_clear()  # the real job is another process, which has seen no outage
     with contextlib.closing(database.connect(url_of(store, "batch"))) as job:
         assert batch_job.call_workers(job) == 1
         assert operator.called() == [lost]
@@ -44,7 +44,7 @@ def refuse(*_: object, **__: object) -> bytes:
 def test_an_attribute_distinguishes_an_operation_from_a_wake_up(
     operator: Operator, fake_publisher: FakePublisher
 ) -> None:
-    """During a release, a filter on this attribute sends wake-ups, but no operations, to green."""
+    """During a release, a filter on this attribute sends only wake-ups to the new revision."""
     operator.start("runBatch")
     assert wakeups.send([3])
     sent = [dict(m.attributes) for request in fake_publisher.requests for m in request.messages]

@@ -50,7 +50,10 @@ def test_no_file_contains_an_erased_learner(
 def test_an_archive_run_during_an_erasure_archives_no_events_of_the_learner(
     operator: Operator, populated: Connection, archive: Storage, step: str
 ) -> None:
-    """The last step empties the learner's UserDeleted event, after the files are rewritten."""
+    """The step `close` empties the learner's UserDeleted, after `files` has rewritten the files.
+
+    Until then, an archive run must leave out this event.
+    """
     operation_id = erase(operator, "ann")["id"]
     doomed_worker.run(operation_id, "ERASE_USER", step, "before")
     doomed_worker.await_lost_claim(populated)

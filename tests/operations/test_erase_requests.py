@@ -1,4 +1,4 @@
-"""Who may request an erasure, and what a repeated or impossible request returns."""
+"""Requests for an erasure: the callers who may send them, repetitions, and impossible requests."""
 
 import pytest
 

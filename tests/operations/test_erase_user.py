@@ -75,9 +75,8 @@ def test_the_log_keeps_its_positions_and_the_erased_stream_has_versions_without_
         [e[name] for name in fixed] for e in before
     ]
     count = len(list_events()) + 1
-    assert traced.run(blocks()["erased rows"]) == [
-        [count + 1, True]
-    ]  # one erased event keeps its stream
+    # One more erased event stays in its stream, because this stream belongs to no learner.
+    assert traced.run(blocks()["erased rows"]) == [[count + 1, True]]
     ((stream, events, in_shard, is_dense),) = traced.run(blocks()["versions"])
     assert (events, in_shard, is_dense) == (count, True, True)
     assert stream.startswith("erased-")
@@ -144,7 +143,7 @@ def test_an_event_of_another_learner_that_contains_the_erased_id_is_not_changed(
     assert data in [event["event_data"] for event in events]
 
 
-def test_a_redelivered_message_of_a_redacted_dead_letter_is_recognized(
+def test_a_redelivery_is_recognized_even_if_the_dead_letter_of_the_message_is_redacted(
     operator: Operator, traced: Connection
 ) -> None:
     body = f'{{"user_id": "{LEARNER}", "text": "{MARKER}"'.encode()
@@ -189,7 +188,7 @@ def test_any_learner_id_can_be_erased_and_similar_ids_stay(
     assert not sample_events.find_differences(populated)
 
 
-def test_items_and_sessions_of_others_with_the_same_id_as_the_learner_stay(
+def test_items_and_sessions_of_others_stay_even_if_their_ids_equal_the_id_of_the_learner(
     operator: Operator, populated: Connection
 ) -> None:
     def answer(**data: str) -> dict[str, Any]:

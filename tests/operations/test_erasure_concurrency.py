@@ -55,8 +55,8 @@ def served(store: Store, redis_with_notifications: str) -> Iterator[api.Api]:
 class Traffic:
     """Actions that threads repeat during a block; the first error is raised when the block ends.
 
-    An action waits while it has run LEAD times more often than the slowest action. Otherwise, a
-    slow machine would deliver more events during a rebuild than the next rebuild can fold.
+    An action waits while it is LEAD runs ahead of the slowest action. Otherwise, a slow machine
+    would deliver more events during a rebuild than the next rebuild can fold.
     """
 
     LEAD = 10
@@ -80,7 +80,7 @@ class Traffic:
                 thread.result()
 
     def _wait(self, more: int) -> None:
-        """Wait until each action has run `more` times; return at once if an action has failed."""
+        """Wait for `more` further runs of each action; return at once if an action has failed."""
         with self._changed:
             goals = [count + more for count in self._counts]
             self._changed.wait_for(lambda: self._is_stopped or self._are_reached(goals))
@@ -158,7 +158,7 @@ def test_nothing_is_left_of_a_learner_who_is_erased_under_full_traffic(
 
 
 def second_revision(connection: Connection) -> None:
-    """Rename the live schema to that of another revision, and create a new live schema.
+    """Rename the live schema, as if another revision owned it, and create a new live schema.
 
     No worker folds the schema of the other revision.
     """
@@ -217,7 +217,7 @@ def rebuild_all(store: Store) -> Callable[[int], object]:
     return act
 
 
-def test_redis_does_not_keep_data_about_unknown_deleted_or_erased_learners(
+def test_redis_keeps_no_data_about_learners_who_are_unknown_or_deleted_or_erased(
     operator: Operator, populated: Connection, served: api.Api
 ) -> None:
     settings.current.cache_clear()

@@ -46,7 +46,7 @@ from tests.support.traced_runs import run_until_it_ends
 
 __all__ = ["no_requests"]
 
-CHUNKED = (  # the statements of chunks
+CHUNKED = (  # the statements that run once for each chunk
     *("redact events", "redact undeclared", "count undeclared", "delete snapshots", "letters"),
     *("hide sessions", "search", "analyze"),
 )
@@ -133,7 +133,7 @@ def test_losing_the_connection_at_any_statement_does_not_count_as_an_attempt(
     expect_the_end(traced, done)
 
 
-def test_each_step_can_end_before_each_of_its_chunks(
+def test_each_step_can_be_stopped_before_each_of_its_chunks(
     operator: Operator, traced: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Before each chunk, the worker checks the time limits and whether it must stop."""

@@ -182,7 +182,7 @@ def test_a_step_that_exceeds_its_timeout_ends_the_operation(
 
 
 @pytest.mark.parametrize("step", STEPS[:-1])
-def test_an_operation_that_exceeds_its_time_limit_ends_in_any_step(
+def test_an_operation_that_exceeds_its_time_limit_ends_whichever_step_is_running(
     operator: Operator, hooks: Hooks, connection: Connection, step: str
 ) -> None:
     operation_id = start(operator)
@@ -197,14 +197,17 @@ def test_an_operation_that_exceeds_its_time_limit_ends_in_any_step(
 
 
 def expire(connection: Connection, operation_id: str) -> None:
-    """End the operation's time limit now."""
+    """Let the operation's time limit expire now."""
     connection.run(traced_operation.blocks()["expire"], operation_id=operation_id)
 
 
 def expect_its_end(
     operator: Operator, hooks: Hooks, connection: Connection, step: str, operation_id: str
 ) -> None:
-    """Assert that no effect remains or, past the point of no return, that a retry succeeds."""
+    """Assert that the failed operation left no effect and cannot be retried.
+
+    If it failed after the point of no return, assert instead that a retry succeeds.
+    """
     hooks.clear()
     if step in COMPENSATED:
         assert traced_operation.read_effects(connection) == []
@@ -222,7 +225,7 @@ def expect_its_end(
 
 
 @pytest.mark.parametrize("step", STEPS)
-def test_a_cancellation_undoes_the_steps_or_is_rejected_after_the_point_of_no_return(
+def test_a_cancellation_undoes_the_steps_but_is_rejected_after_the_point_of_no_return(
     operator: Operator, hooks: Hooks, connection: Connection, step: str
 ) -> None:
     operation_id = start(operator)

@@ -137,7 +137,7 @@ def test_a_failed_erasure_is_kept_until_another_erasure_of_the_learner_has_succe
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def run(days: int) -> str:
-        """Return an erasure that ended this number of days ago."""
+        """Record an erasure that ended `days` days ago; return its id."""
         operation_id = start(operator)
         run_until_it_ends(operator, operation_id)
         values = {"operation_id": operation_id}

@@ -61,7 +61,7 @@ def test_the_next_worker_completes_the_export_of_a_worker_that_died(
 
 @pytest.mark.parametrize("format_", ["CSV", "PARQUET"])
 @pytest.mark.parametrize("point", doomed_export.POINTS)
-def test_the_next_worker_completes_the_statistics_of_a_worker_that_died(
+def test_the_next_worker_completes_the_statistics_export_of_a_worker_that_died(
     operator: Operator, populated: Connection, exports: Path, point: str, format_: str
 ) -> None:
     operation_id = export_statistics(operator, f"table: DAILY, format: {format_}")["id"]
@@ -90,7 +90,7 @@ def test_a_cancelled_export_of_statistics_leaves_no_object(
 
 
 @pytest.mark.parametrize("format_", ["CSV", "PARQUET"])
-def test_statistics_are_cancelled_while_they_are_written(
+def test_an_export_of_statistics_can_be_cancelled_while_it_is_written(
     operator: Operator,
     populated: Connection,
     exports: Path,
@@ -130,7 +130,7 @@ def test_a_storage_outage_does_not_count_as_an_attempt_of_a_statistics_export(
     assert [step["attempts"] for step in operator.get(operation_id)["steps"]] == [1, 1]
 
 
-def test_a_rebuild_during_an_export_of_statistics_fails_the_attempt(
+def test_an_attempt_at_a_statistics_export_fails_if_a_rebuild_replaces_the_read_models(
     operator: Operator, populated: Connection, exports: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     operation_id = export_statistics(operator, "table: DAILY")["id"]
@@ -222,7 +222,7 @@ def test_a_storage_outage_does_not_count_as_an_attempt(
     assert [step["attempts"] for step in done["steps"]] == [1, 1]
 
 
-def test_a_rebuild_during_an_export_fails_the_attempt_and_the_next_attempt_succeeds(
+def test_an_attempt_fails_if_a_rebuild_replaces_the_read_models_and_the_next_one_succeeds(
     operator: Operator, populated: Connection, exports: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     operation_id = export(operator)["id"]

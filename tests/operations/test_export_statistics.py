@@ -46,7 +46,7 @@ def write_csv(operator: Operator, exports: Path, arguments: str) -> list[dict[st
 
 
 @pytest.mark.parametrize("table", API)
-def test_a_table_has_the_numbers_of_the_api(
+def test_an_exported_table_has_the_same_numbers_as_the_api(
     operator: Operator, populated: Connection, exports: Path, table: str
 ) -> None:
     batch.run(populated)

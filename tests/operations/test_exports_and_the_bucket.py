@@ -1,4 +1,4 @@
-"""Exports while the bucket fails: outages do not count as attempts, and each object is complete."""
+"""A bucket outage during an export does not count as an attempt, and each object is complete."""
 
 import hashlib
 import json
@@ -25,7 +25,8 @@ from tests.support.traced_runs import change
 __all__ = ["bucket"]
 
 _CHUNK, _QUANTUM = 512, 256  # Few bytes, so that an upload has several parts.
-_TEN_MINUTES = 7  # Deliveries of the command, with pauses of 10, 20, 40, 80, 160 and 320 s.
+# Seven deliveries of the command take ten minutes: the pauses are 10, 20, 40, 80, 160 and 320 s.
+_TEN_MINUTES = 7
 
 
 @pytest.fixture
@@ -108,7 +109,7 @@ def test_a_bucket_outage_in_the_offer_step_does_not_count_as_an_attempt(
     assert [step["attempts"] for step in done["steps"]] == [
         1,
         2,
-    ]  # the worker that died made one of the two
+    ]  # the worker that died made one of the two attempts of the offer step
     assert bucket.objects.keys() == {json.loads(done["result"])["object"]}
 
 

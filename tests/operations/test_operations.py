@@ -1,4 +1,4 @@
-"""One worker at a time runs an operation until its end is recorded, even if a worker dies."""
+"""Only one worker at a time runs an operation. If it dies, another completes the operation."""
 
 import contextlib
 import socket
@@ -75,7 +75,8 @@ def test_progress_is_written_once_a_second(operator: Operator, populated: Connec
     start = time.monotonic()
     operator.run(started["id"])
     took = time.monotonic() - start
-    # 7: accepted, claimed, begin and end of two steps, ended; and one report for each second
+    # 7 changes are not reports: accepted, claimed, two steps begun and ended, operation ended.
+    # The others are reports, one for each second.
     assert len(list_changes(populated)) <= 7 + 1 + took
 
 

@@ -1,4 +1,4 @@
-"""Retention: the batch job deletes old dead letters, and erases learners after their deletion."""
+"""Retention: the batch job deletes old dead letters, and starts the erasure of deleted learners."""
 
 import contextlib
 import hashlib
@@ -62,7 +62,7 @@ def test_dead_letters_are_deleted_90_days_after_they_were_closed(
 
 
 def delete_learners(connection: Connection, *users: str, days: int) -> None:
-    """Record the learners, and their deletions `days` days ago."""
+    """Record learners who were deleted `days` days ago."""
     for user in users:
         append(connection, [*sample_events.lesson(user, 0), sample_events.user_deleted(user)])
     batch.run(connection)
@@ -71,7 +71,7 @@ def delete_learners(connection: Connection, *users: str, days: int) -> None:
 
 
 def erasures(connection: Connection) -> list[str]:
-    """Return the learners whose erasure was started, in order."""
+    """Return the learners whose erasure was started, the earliest erasure first."""
     return [learner for (learner,) in connection.run(blocks()["erasures"])]
 
 
@@ -111,7 +111,7 @@ def test_a_run_starts_a_bounded_number_of_erasures(
 def test_the_key_of_an_automatic_erasure_is_not_a_plain_hash_of_the_id(
     store: Store, connection: Connection
 ) -> None:
-    """The database keeps a hash of the idempotency key after the erasure."""
+    """After the erasure, the database keeps a hash of the key. It must not identify the learner."""
     delete_learners(connection, "ben", days=2)
     (digest,) = connection.run("SELECT encode(event_store.erasure_digest('ben'), 'hex')")[0]
     with contextlib.closing(database.connect(url_of(store, "batch"))) as job:

@@ -1,4 +1,7 @@
-"""The answers to the questions across learners; `fewest` is the limit on numbers of learners."""
+"""The answers to the questions across learners.
+
+`fewest` is the smallest number of learners that an answer may reveal.
+"""
 
 from collections import defaultdict
 from collections.abc import Iterator
@@ -26,8 +29,8 @@ def retention(world: World, days: Range, fewest: int) -> dict[Cell, Counts]:
 def items(world: World, days: Range, fewest: int) -> dict[Cell, Counts]:
     """Return (learners, asked, recalled, answers, correct answers) by kind and name.
 
-    Levels and domains are about the returned items; their learners are those of the item with the
-    most.
+    An item is returned if at least `fewest` learners were tested on it. A level or domain sums the
+    counts of its returned items. Its number of learners is the largest among these items.
     """
     described = descriptions(world)
     by_item = defaultdict(list)
@@ -49,7 +52,11 @@ def items(world: World, days: Range, fewest: int) -> dict[Cell, Counts]:
 
 
 def cohorts(world: World, days: Range, fewest: int) -> dict[Cell, Counts]:
-    """Return (learners, active) by the Monday of the first study week, and the weeks since then."""
+    """Return (learners, active) by cohort and week.
+
+    A cohort is named by the Monday of its learners' first study week. A week is named by the number
+    of weeks since that Monday.
+    """
     studied = {
         user: sorted(day(world, event) for event in world.completions(user))
         for user in learners(world)
@@ -98,7 +105,7 @@ def _count(found: list[RetentionTest]) -> tuple[int, int, int]:
 
 
 def _count_answers(world: World, found: list[RetentionTest], days: Range) -> tuple[int, int]:
-    """Return the numbers of all and of correct answers to items that the learner was tested on."""
+    """Return how many answers, and correct ones, learners gave to items they were tested on."""
     asked = {(test.user_id, test.answer.data["item_id"]) for test in found}
     answers = [
         answer

@@ -56,7 +56,7 @@ def catalogue(world: World) -> set[str]:
 
 
 def catalogue_items(world: World, kind: str) -> dict[str, int]:
-    """Return the number of catalogue items in each domain or level that has any, except UNKNOWN."""
+    """Return the number of items in each domain or level of the catalogue, except UNKNOWN."""
     described = descriptions(world)
     counts: dict[str, int] = {}
     for item_id in catalogue(world):
@@ -87,7 +87,7 @@ def described_items(world: World) -> Rows:
 
 @defines("catalogue_counts")
 def catalogue_counts(world: World) -> Rows:
-    """Return the number of catalogue items in each domain and in each level that has any."""
+    """Return the number of items in each domain and level of the catalogue, except UNKNOWN."""
     return {
         (kind, name): {"items": count}
         for kind in ("domain", "level")

@@ -95,7 +95,7 @@ def completion_sums(completions: list[Event]) -> Row:
 
 
 def reviewed_later(world: World, user_id: str, answers: list[Event]) -> int:
-    """Return the number of items with one of `answers` on a later day than the first answer."""
+    """Return the number of items in `answers` that were first answered on an earlier day."""
     first_days = {e.data["item_id"]: day(world, e) for e in firsts(world.answers(user_id))}
     return len(
         {e.data["item_id"] for e in answers if first_days[e.data["item_id"]] < day(world, e)}

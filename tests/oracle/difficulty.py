@@ -9,7 +9,10 @@ from tests.oracle.models import Rows, defines
 
 
 def sums(world: World, learners: Iterable[str]) -> dict[str, Row]:
-    """Return the sums over the learners' rows, by item; an item needs an answer or a lapse."""
+    """Return the sums over the learners' rows, by item.
+
+    Items with neither an answer nor a lapse are left out.
+    """
     rows = [(item, row) for user in learners for item, row in item_stats(world, user).items()]
     summed = {item: _sum([row for one, row in rows if one == item]) for item, _ in rows}
     return {item: row for item, row in summed.items() if row["learners"] or row["lapses"]}
@@ -18,7 +21,7 @@ def sums(world: World, learners: Iterable[str]) -> dict[str, Row]:
 def _sum(rows: list[Row]) -> Row:
     answers = sum(row["answers"] for row in rows)
     correct = sum(row["correct_answers"] for row in rows)
-    # The mean times the count is the sum. The sum is in whole milliseconds, so rounding is exact.
+    # The mean multiplied by the count is the sum, in whole milliseconds, so rounding is exact.
     response_ms = sum(round((row["average_response_ms"] or 0) * row["answers"]) for row in rows)
     return {
         "learners": sum(1 for row in rows if row["answers"]),

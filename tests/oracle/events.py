@@ -92,8 +92,8 @@ def see(
 ) -> World:
     """Return the events that a query takes into account at `now`, or at `as_of` or `known_at`.
 
-    A deletion applies to every query, even if `as_of` is before the deletion. Events that the
-    declaration of their type rejects are left out.
+    A deletion applies to every query, even if `as_of` is before the deletion. Events that are not
+    acceptable are left out.
     """
     all_events = sorted(filter(is_acceptable, stored), key=lambda e: e.when)
     return World(
@@ -109,7 +109,7 @@ def see(
 
 
 def is_acceptable(event: Event) -> bool:
-    """Return False if the declaration of the event's type, one of NEWEST, rejects the event."""
+    """Return False if the event's type is in NEWEST and its declaration rejects the event."""
     if event.type in NEWEST and (event.user_id is None or not event.names_learner):
         return False
     match event.type:

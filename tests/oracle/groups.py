@@ -45,7 +45,7 @@ def group_items(world: World) -> Rows:
 
 
 def learner(world: World, user_id: str) -> Row:
-    """Return a member's standing for a teacher."""
+    """Return a group member's standing, as a teacher sees it."""
     today = day_of(world, user_id, world.now)
     week = stats_of(world, user_id, {today - n * DAY for n in range(7)})
     studied = study_days(world, user_id)
@@ -64,7 +64,7 @@ def learner(world: World, user_id: str) -> Row:
 
 
 def learners(world: World, group_id: str, order_by: str) -> list[Row]:
-    """Return the standing of the group's members in an order."""
+    """Return the standing of each member of the group, sorted by `order_by`."""
 
     def inactive(row: Row) -> tuple[object, ...]:
         studied = row["last_study_date"]
@@ -107,6 +107,6 @@ def group(world: World, group_id: str) -> Row | None:
 
 
 def hardest_items(world: World, group_id: str, first: int = 10) -> list[Row]:
-    """Return the items with 5 answers by 3 members, the lowest accuracy first."""
+    """Return the items with at least 5 answers by at least 3 members, the lowest accuracy first."""
     of = members(world, group_id)
     return difficulties(world, of, fewest_learners=3, fewest_answers=5)[:first]

@@ -1,4 +1,4 @@
-"""domain_stats and level_stats: item_stats joined to the latest descriptions; the forecast."""
+"""domain_stats, level_stats and the forecast, from item_stats and the latest descriptions."""
 
 import math
 from datetime import date, timedelta

@@ -1,4 +1,4 @@
-"""Retention: whether learners still knew what they had learned when they were asked."""
+"""Retention: how often learners remembered an item when it was asked on a later day."""
 
 from collections.abc import Callable, Iterator
 from datetime import date
@@ -13,7 +13,7 @@ MATURITIES = ("YOUNG", "MATURE")
 
 
 class RetentionTest(NamedTuple):
-    """An answer that is a test, and its local day and maturity."""
+    """An answer that counts as a retention test, with its local day and maturity."""
 
     user_id: str
     answer: Event
@@ -57,7 +57,7 @@ def retention_stats(world: World, user_id: str) -> dict[str, Row]:
 
 
 def retention(world: World, user_id: str, by: str) -> dict[date, Row]:
-    """Return the whole periods with a test, keyed by the period's first day."""
+    """Return the counts of each period with a test, keyed by the period's first day."""
     tests = list(find_tests(world, user_id))
     period = _PERIODS[by]
     return {

@@ -17,7 +17,7 @@ DAY = timedelta(days=1)
 
 
 class Run(NamedTuple):
-    """Study days between which all days are rest days; `study_days` is their number."""
+    """Study days with only rest days between them; `study_days` counts the study days."""
 
     starts: date
     ends: date
@@ -26,7 +26,7 @@ class Run(NamedTuple):
 
 @defines_by_learner("rest_days")
 def rest_days(world: World, user_id: str) -> dict[date, Row]:
-    """Return the two earliest dates of each ISO week's RestDayTaken events, each with no fields."""
+    """Return the two earliest rest days that the learner took in each ISO week, with empty rows."""
     weeks: dict[date, set[date]] = {}
     for event in world.of(user_id, "RestDayTaken"):
         taken = rest_date(event)
@@ -36,7 +36,7 @@ def rest_days(world: World, user_id: str) -> dict[date, Row]:
 
 
 def only_rest_between(first: date, last: date, resting: Iterable[date]) -> bool:
-    """Return whether each day between `first` and `last` is a rest day; True without such days."""
+    """Return whether all days between `first` and `last`, if there are any, are rest days."""
     return sum(first < day < last for day in resting) >= (last - first).days - 1
 
 
@@ -63,7 +63,7 @@ def streak(world: World, user_id: str) -> Row:
     today = day_of(world, user_id, world.now)
     all_runs = runs(world, user_id)
     resting = rest_days(world, user_id).keys()
-    # On a tie max() returns the first run, which is the earliest.
+    # On a tie, max() returns the first run, which is the earliest.
     longest = max(all_runs, key=lambda run: run.study_days, default=None)
     qualifying = [run for run in all_runs if only_rest_between(run.ends, today, resting)]
     current = qualifying[-1].study_days if qualifying else 0

@@ -1,4 +1,4 @@
-"""Computes which events of a log are stored, if the order in which events arrive does not matter.
+"""The stored and pending events of a log whose order of arrival does not matter.
 
 The order does not matter if no id has two contents and no two learners start the same session.
 """
@@ -14,8 +14,9 @@ Envelope = Mapping[str, Any]
 def compute_stored(log: Iterable[Envelope]) -> tuple[dict[str, str | None], set[str]]:
     """Return the ids of stored events with their learners, and the ids of pending events.
 
-    The types NEWEST are not declared yet, so that an event of these types is not pending if it
-    names no learner. Its learner, which depends on the order of arrival, is given as None.
+    The log is stored before the types in NEWEST are declared. An event of these types is therefore
+    never pending. If it names no learner, its learner depends on the order of arrival and is None
+    in the result.
     """
     log = list(log)
     owners = {

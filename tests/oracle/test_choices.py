@@ -70,7 +70,7 @@ def set_goal(at: str, answers: int) -> oracle.Event:
     return event("GoalSet", at, answers_per_day=answers)
 
 
-def test_each_day_has_the_latest_goal_of_that_day_or_an_earlier_one() -> None:
+def test_the_goal_of_a_day_is_the_latest_goal_set_on_or_before_that_day() -> None:
     answers = [answer(f"2024-01-{d:02}T10:0{n}") for d in (1, 2, 3, 4) for n in range(d)]
     goals = [
         set_goal("2024-01-02T08:00", 5),
@@ -87,7 +87,7 @@ def test_each_day_has_the_latest_goal_of_that_day_or_an_earlier_one() -> None:
     }
 
 
-def test_there_is_no_goal_before_the_first_one_and_where_it_is_0() -> None:
+def test_there_is_no_goal_before_the_first_goal_or_after_a_goal_of_0() -> None:
     goals = [set_goal("2024-01-02T08:00", 5), set_goal("2024-01-04T08:00", 0)]
     assert goal(*goals, today=1) is None
     assert goal(*goals, today=4) is None

@@ -9,7 +9,7 @@ from tests.oracle.test_oracle import answer, event, review, world
 
 
 def count_tests(*events: oracle.Event) -> dict[str, tuple[int, int]]:
-    """Return the tests and recalled tests of ann, by day and maturity."""
+    """Return the numbers of ann's retention tests and recalled tests, by day and maturity."""
     rows = oracle.retention_stats(world(*events), "ann")
     return {key: (row["asked"], row["recalled"]) for key, row in rows.items()}
 
@@ -18,14 +18,14 @@ def count_tests(*events: oracle.Event) -> dict[str, tuple[int, int]]:
     ("interval", "expected"),
     [(0, {}), (1, "YOUNG"), (20, "YOUNG"), (21, "MATURE"), (36_500, "MATURE")],
 )
-def test_the_interval_decides_the_maturity_and_0_is_no_test(
+def test_the_interval_decides_the_maturity_and_an_interval_of_0_gives_no_test(
     interval: int, expected: object
 ) -> None:
     found = count_tests(review("2024-03-01", interval), answer("2024-03-02"))
     assert found == (expected and {f"2024-03-02 {expected}": (1, 1)})
 
 
-def test_only_the_first_answer_after_a_review_on_a_later_day_is_a_test() -> None:
+def test_an_answer_is_a_test_only_if_it_is_the_first_after_a_review_and_on_a_later_day() -> None:
     assert count_tests(
         review("2024-03-01T08:00", 3),
         answer("2024-03-02T08:00", right=False),
@@ -56,7 +56,7 @@ def test_ids_decide_between_answers_and_between_reviews_of_the_same_time() -> No
     assert count_tests(*reviews, *answers) == {"2024-03-02 YOUNG": (1, 0)}
 
 
-def test_each_day_is_in_the_zone_in_force_at_its_time() -> None:
+def test_the_day_of_a_review_or_answer_is_in_the_zone_in_force_at_its_time() -> None:
     log = (review("2024-03-01T22:00", 3), answer("2024-03-02T01:00"))
     assert count_tests(*log) == {"2024-03-02 YOUNG": (1, 1)}
     in_new_york = event("UserCreated", "2024-01-01", timezone="America/New_York")
@@ -65,7 +65,7 @@ def test_each_day_is_in_the_zone_in_force_at_its_time() -> None:
     assert count_tests(event("UserCreated", "2024-01-01"), flight_west, *log) == {}
 
 
-def test_only_periods_with_a_test_are_returned_and_each_is_whole() -> None:
+def test_only_periods_with_a_test_are_returned_from_their_first_to_their_last_day() -> None:
     seen = world(
         *(review("2024-02-28", 3, f"i{n}") for n in range(3)),
         answer("2024-02-29", "i0"),

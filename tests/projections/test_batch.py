@@ -1,4 +1,7 @@
-"""The batch job handles lost wake-ups and due dead letters; only one run works at a time."""
+"""The batch job makes up for lost wake-ups and replays dead letters when they are due.
+
+Only one run works at a time.
+"""
 
 import json
 import os
@@ -178,7 +181,7 @@ def test_a_future_event_is_appended_when_it_is_due(connection: Connection) -> No
     append(connection, [sample_events.item_published("i1", at=soon)])
     assert [letter.kind for letter in dead_letters.list_letters(connection)] == ["future"]
     while not batch.run(connection).replayed:
-        pass  # the event is in the future for less than a second
+        pass  # the event is due within a second
     assert not dead_letters.list_letters(connection)
     assert model_rows.read_value(connection, "head") == 1
     assert not sample_events.find_differences(connection)

@@ -175,7 +175,7 @@ def _named(revision: Revision) -> str:
     return done.stdout.strip()
 
 
-def test_older_code_can_serve_queries_but_not_migrate_after_a_newer_migration(
+def test_after_a_newer_migration_older_code_serves_queries_but_cannot_migrate(
     blue: Revision, green: Revision, populated: Connection
 ) -> None:
     newer(green)

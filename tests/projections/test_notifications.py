@@ -1,4 +1,4 @@
-"""Notifications take one round trip to Redis after the commit and never fail a fold."""
+"""Notifications take one round trip to Redis after the commit. Their loss does not fail a fold."""
 
 import time
 from collections.abc import Iterator

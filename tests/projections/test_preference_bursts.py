@@ -121,9 +121,7 @@ def test_a_window_reports_both_folded_and_refolded_learners(connection: Connecti
     assert sorted(json.loads(learners)) == ["ann", "una"]
 
 
-def test_a_window_ends_before_the_histories_to_refold_become_too_long(
-    connection: Connection,
-) -> None:
+def test_a_window_refolds_only_one_long_history(connection: Connection) -> None:
     append(connection, [*sample_events.lesson("ann", 0), *sample_events.lesson("una", 0)])
     projector, shard = Projector(connection), model_rows.read_value(connection, "shard", user="ann")
     projector.catch_up_all()

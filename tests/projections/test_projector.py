@@ -104,7 +104,7 @@ def test_an_event_that_another_worker_has_folded_is_not_marked_as_poisoned(
     assert not sample_events.find_differences(connection)
 
 
-def test_a_worker_raises_unavailable_if_its_session_ends_before_it_marks_a_poisoned_event(
+def test_a_worker_raises_unavailable_if_it_loses_its_connection_before_marking_a_poisoned_event(
     store: Store, connection: Connection
 ) -> None:
     sample_events.record_lessons(connection, "ann")

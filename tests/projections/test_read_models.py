@@ -94,7 +94,8 @@ def study(connection: Connection) -> None:
     append(connection, [sample_events.envelope("UserPreferencesChanged", preferences, at=at)])
     sample_events.record_lessons(connection, "ann")
     append(connection, sample_events.choices("ann"))
-    # The lesson's first answer is then not the first of its gap, as repeated_answers needs.
+    # repeated_answers has no row for the first answer of a gap between reviews. Therefore, this
+    # answer precedes the lesson's first answer.
     again = {"session_id": "ann-0", "item_id": "i0", "response_time_ms": 5}
     append(
         connection, [sample_events.envelope("CorrectAnswerGiven", again, at=sample_events.BEGIN)]

@@ -41,7 +41,8 @@ def test_a_field_that_only_another_event_type_declares_is_ignored(
 def test_the_order_in_which_preferences_arrive_does_not_change_the_zones_in_force(
     connection: Connection,
 ) -> None:
-    zones = ("UTC", "Asia/Kathmandu", "UTC")  # of three simultaneous events, in the order of ids
+    # The zones of three simultaneous events, in the order of the events' ids.
+    zones = ("UTC", "Asia/Kathmandu", "UTC")
     orders = list(itertools.permutations(enumerate(zones)))
     for turn in range(len(zones)):
         append(connection, [_preference(f"l{n}", *order[turn]) for n, order in enumerate(orders)])

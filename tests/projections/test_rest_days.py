@@ -1,4 +1,7 @@
-"""Rest days join and cut runs of study days, in whatever order the events arrive."""
+"""Rest days may join runs of study days. A day that is no longer a rest day may cut a run.
+
+The order in which the events arrive does not matter.
+"""
 
 import random
 from datetime import date, timedelta
@@ -39,7 +42,7 @@ def completion(user: str, session: str, day: date) -> Envelope:
     return envelope("SessionCompleted", data, at=BEGIN + (day - BEGIN.date()))
 
 
-def test_any_order_of_rest_days_and_sessions_gives_the_runs_of_the_oracle(
+def test_any_order_of_rest_days_and_sessions_gives_the_rows_of_the_oracle(
     connection: Connection,
 ) -> None:
     generator = random.Random(13)
@@ -47,7 +50,7 @@ def test_any_order_of_rest_days_and_sessions_gives_the_runs_of_the_oracle(
     users = [f"user {number}" for number in range(60)]
     for _ in range(8):
         append(connection, [draw_event(generator, u) for u in users for _ in range(3)])
-        # Windows of one, two or more events of a learner.
+        # A large window contains a learner's three new events; small windows divide them.
         projector.catch_up_all(limit=generator.choice((1, 2, 1000)))
         world = oracle.see(model_rows.read_events(connection), BEGIN)
         rows = model_rows.read_rows(connection)
@@ -55,7 +58,7 @@ def test_any_order_of_rest_days_and_sessions_gives_the_runs_of_the_oracle(
             assert rows[model] == oracle.model_rows(world, model)
 
 
-def test_four_rest_days_in_a_row_do_not_break_a_run(connection: Connection) -> None:
+def test_four_rest_days_in_a_row_do_not_break_a_streak(connection: Connection) -> None:
     friday = date(2024, 4, 5)
     days = [friday + timedelta(days=n) for n in range(6)]
     append(connection, [completion("ann", f"{day}", day) for day in (days[0], days[5])])

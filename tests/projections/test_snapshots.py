@@ -1,4 +1,4 @@
-"""The newest three snapshots of a stream are kept; no snapshot is used after the folds change."""
+"""The newest three snapshots of a stream are kept; a change of the folds invalidates them."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor

@@ -36,9 +36,7 @@ def is_accepted(event_type: str, data: dict[str, Any]) -> bool:
     return True
 
 
-def test_the_learner_of_an_event_with_invalid_fields_does_not_become_known(
-    connection: Connection,
-) -> None:
+def test_an_event_with_invalid_fields_adds_no_user_progress_row(connection: Connection) -> None:
     recorded = []
     for event_type, field in FIELDS.items():
         for n, value in enumerate(VALUES[field]):
@@ -102,7 +100,7 @@ def test_an_event_whose_metadata_names_the_learner_is_folded(connection: Connect
 
 
 def start(user: str) -> sample_events.Envelope:
-    """Return the start of a session of the user, whose id is, for example, "ann's"."""
+    """Return the start of a session of the user; the session's id is, for example, "ann's"."""
     data = {"session_id": f"{user}'s", "user_id": user, "item_count": 1}
     return sample_events.envelope("SessionStarted", data, at=sample_events.BEGIN)
 

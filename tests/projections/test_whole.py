@@ -1,4 +1,4 @@
-"""Whole folds, which compute a table from the whole log, give the live rows in both engines."""
+"""Whole folds compute the live rows from the whole log, both in PostgreSQL and in DuckDB."""
 
 import json
 import os
@@ -35,7 +35,7 @@ ROWS_OF_EVERY_TABLE = [
     sample_events.envelope(
         "CorrectAnswerGiven",
         {"session_id": "ann-3", "item_id": "i1", "response_time_ms": 900},
-        at=AT + timedelta(days=3),  # the lesson's answer to i1 follows, and is a repeated answer
+        at=AT + timedelta(days=3),  # before the lesson's answer to i1, which is thus a repeated one
     ),
     sample_events.user_deleted("ben"),
 ]
@@ -43,7 +43,7 @@ ROWS_OF_EVERY_TABLE = [
 
 @pytest.fixture
 def folded(connection: Connection) -> Connection:
-    """The connection to a folded log that has rows in every table."""
+    """A connection to a store whose folded events give every table rows."""
     append(connection, ROWS_OF_EVERY_TABLE)
     batch.run(connection)
     return connection

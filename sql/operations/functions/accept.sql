@@ -1,9 +1,9 @@
--- Return the operation that this caller has started with this key; otherwise, the unfinished operation of this kind
--- about the same subject; otherwise, start an operation.
+-- Return the operation that this caller has started with this key. If there is none, return the unfinished operation of
+-- this kind about the same subject. If there is none either, start an operation.
 -- is_same: the operation has these arguments. by_key: the caller has used the key before. daily_limit: the number of
 -- operations about this subject that the caller may start within 24 hours (failed operations do not count); null: no
--- limit. If the caller has reached the limit, operation_id is null, and retry_after_s is the time until the next one is
--- allowed.
+-- limit. If the caller has reached the limit, operation_id is null, and the caller may start another operation after
+-- retry_after_s.
 CREATE OR REPLACE FUNCTION operations.accept(
     kind text, started_by text, key text, arguments jsonb, steps text[], subject text, time_limit_s double precision,
     daily_limit integer,
@@ -23,8 +23,8 @@ BEGIN
         RETURNING o.operation_id, true, false, false
         INTO accept.operation_id, accept.is_same, accept.by_key, accept.is_finished;
         IF FOUND THEN
-            -- Until this transaction ends, the new row makes concurrent requests about the subject wait, so that each
-            -- request counts all earlier requests.
+            -- Concurrent requests about the subject conflict with the new row, so they wait for the end of this
+            -- transaction. Each request therefore counts all earlier requests.
             SELECT ceil(extract(epoch FROM min(o.started_at) + INTERVAL '24 hours' - clock_timestamp()))
             INTO accept.retry_after_s
             FROM operations.operations o

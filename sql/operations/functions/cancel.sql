@@ -1,6 +1,6 @@
--- Ask the worker to stop and compensate. Returns no row if the operation has finished or passed its point of no return.
--- If a failed operation is already being compensated, the caller is not recorded, so that the alert on failures still
--- counts the operation.
+-- Ask the worker to stop and compensate. Return no row if the operation has finished or passed its point of no return.
+-- If a failed operation is already being compensated, do not record the caller: the alert on failures leaves out
+-- operations that a caller has cancelled, but it must count this failure.
 CREATE OR REPLACE FUNCTION operations.cancel(operation_id uuid, caller text) RETURNS bigint
 LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC

@@ -1,6 +1,6 @@
--- Delete the operations that finished more than 400 days ago. An erasure that failed is kept until another erasure of
--- the learner has succeeded, because an administrator must complete it; a cancelled erasure is deleted. A successful
--- erasure replaces the learner's id by its digest in all erasures of the learner.
+-- Delete the operations that finished more than 400 days ago, including cancelled erasures. Keep a failed erasure until
+-- another erasure of the learner has succeeded, because an administrator must complete the failed one. A successful
+-- erasure replaces the learner's id by its digest in all erasures of the learner, so that they have the same subject.
 CREATE OR REPLACE FUNCTION operations.delete_finished() RETURNS void
 LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC

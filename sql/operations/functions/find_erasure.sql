@@ -1,5 +1,6 @@
--- Return whether the log has events of the learner, and the operation that erases or has erased the learner. An
--- unfinished operation with the learner as its subject is left out (null), because accept() returns this operation.
+-- Return whether the log has events of the learner, and the operation that erases or has erased the learner. If this
+-- operation is unfinished and its subject is the learner, operation_id is null. The caller then calls accept(), which
+-- returns the operation.
 CREATE OR REPLACE FUNCTION operations.find_erasure(learner text, OUT is_known boolean, OUT operation_id uuid)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 SELECT

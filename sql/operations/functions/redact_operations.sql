@@ -1,5 +1,5 @@
--- Replace the learner's id by its digest in every operation except except_for, and empty the texts that mention it;
--- return the number of changed operations.
+-- Remove the learner's id from all operations other than `except_for`. The id, and JSON that names the learner, become
+-- the id's digest; an error that mentions the learner becomes 'erased'. Return the number of changed operations.
 CREATE OR REPLACE FUNCTION operations.redact_operations(learner text, except_for uuid) RETURNS integer
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE

@@ -1,5 +1,5 @@
--- Let an operation that failed after its point of no return resume. Return null if the operation cannot resume, or if
--- another unfinished operation has the same subject.
+-- If an operation failed after its point of no return, make it pending again, so that it resumes. Return null if the
+-- operation cannot resume, or if another unfinished operation has the same subject.
 CREATE OR REPLACE FUNCTION operations.retry(operation_id uuid, time_limit_s double precision, OUT version bigint)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN

@@ -1,4 +1,4 @@
-"""A store for several test modules, which cache its query results."""
+"""A store with folded events, for the tests of the cache."""
 
 from collections.abc import Iterator
 

@@ -1,4 +1,4 @@
-"""Every subscriber gets the newest state, whatever fails in between."""
+"""Live queries send the newest states to subscribers, also after failed reads and crashes."""
 
 import asyncio
 from collections.abc import Mapping, Sequence

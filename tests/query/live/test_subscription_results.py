@@ -122,7 +122,7 @@ def test_numbers_and_times_are_formatted_as_in_query_results() -> None:
     assert written == b'{"data":{"streakUpdated":' + expected + b"}}"
 
 
-def test_the_link_of_a_download_in_a_stream_expires_ten_minutes_after_the_event() -> None:
+def test_a_stream_sends_download_links_that_are_valid_for_ten_minutes() -> None:
     began, now = datetime(2026, 1, 1, tzinfo=UTC), datetime.now(UTC)
     caller, downloads = Caller("ann", "learner"), Downloads(Settings())
     context = Context(caller, Queries(Reader(Settings())), began, downloads=downloads)
