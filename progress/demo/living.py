@@ -36,8 +36,8 @@ def prepare(connection: Connection, now: datetime, *, as_recorded: bool) -> Livi
     """Return the record, with shifted or with its original dates.
 
     If the record is loaded already, shift it by as many days as before: otherwise, its events
-    would be added a second time. Raise StackError if a shifted record is loaded and `as_recorded` is
-    set.
+    would be added a second time. Raise StackError if `as_recorded` is set, but a shifted record is
+    loaded.
     """
     answers = anki_log.read(loading.LOG)
     stored = shifts.find_stored(connection, _LEARNER, answers)

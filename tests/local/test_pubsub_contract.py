@@ -134,7 +134,9 @@ def test_a_duplicate_name_is_rejected_and_a_deleted_name_is_not_found(pubsub: Pu
 
 
 @pytest.mark.parametrize("pubsub", ["stand-in"], indirect=True)
-def test_the_stand_in_counts_a_message_as_undelivered_until_it_is_acknowledged(pubsub: Pubsub) -> None:
+def test_the_stand_in_counts_a_message_as_undelivered_until_it_is_acknowledged(
+    pubsub: Pubsub,
+) -> None:
     topic, project = pubsub.topic(), PROJECT.rpartition("/")[2]
     name = f"learning-events-ingest-sub-{time.time_ns()}"
     full = f"{PROJECT}/subscriptions/{name}"

@@ -175,9 +175,9 @@ def test_a_rebuild_waits_for_another_rebuild_to_end(
 def test_an_attempt_to_undo_a_step_counts_even_if_an_outage_ended_an_attempt_to_run_the_step(
     operator: Operator, hooks: Hooks, connection: Connection
 ) -> None:
-    """The database cannot record the outage, so this process remembers not to count one attempt.
+    """The database cannot record the outage, so this process will not count its next attempt.
 
-    Another worker then completes the step, before the cancellation makes this process undo it.
+    Another worker then completes the step, and this process undoes it.
     """
     operation_id = start(operator)
     sql = traced_operation.blocks()

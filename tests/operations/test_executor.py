@@ -204,9 +204,9 @@ def expire(connection: Connection, operation_id: str) -> None:
 def expect_its_end(
     operator: Operator, hooks: Hooks, connection: Connection, step: str, operation_id: str
 ) -> None:
-    """Assert that the failed operation left no effect and cannot be retried.
+    """Assert that the ended operation left no effect and cannot be retried.
 
-    If it failed after the point of no return, assert instead that a retry succeeds.
+    If it ended after the point of no return, assert instead that a retry succeeds.
     """
     hooks.clear()
     if step in COMPENSATED:

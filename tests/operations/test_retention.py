@@ -111,7 +111,7 @@ def test_a_run_starts_a_bounded_number_of_erasures(
 def test_the_key_of_an_automatic_erasure_is_not_a_plain_hash_of_the_id(
     store: Store, connection: Connection
 ) -> None:
-    """After the erasure, the database keeps a hash of the key. It must not identify the learner."""
+    """The database keeps the key's hash after the erasure. This hash must not identify anyone."""
     delete_learners(connection, "ben", days=2)
     (digest,) = connection.run("SELECT encode(event_store.erasure_digest('ben'), 'hex')")[0]
     with contextlib.closing(database.connect(url_of(store, "batch"))) as job:

@@ -100,7 +100,7 @@ def item_days(world: World, user_id: str) -> dict[str, Row]:
 
 
 def item_history(world: World, user_id: str, item_id: str) -> Row:
-    """Return the item's reviews and its answers by day, for the last 731 local days, newest first."""
+    """Return an item's reviews and daily answer counts of the last 731 local days, newest first."""
     days = last_days(world, user_id, 731)
     reviews = [e for e in only(world.reviews(user_id), item_id) if day(world, e) in days]
     answers = [e for e in only(world.answers(user_id), item_id) if day(world, e) in days]

@@ -1,4 +1,4 @@
-"""The log lines of requests, wake-ups and runs of the batch job."""
+"""The log lines of requests and wake-ups, and the gauges that the batch job logs."""
 
 import base64
 import functools

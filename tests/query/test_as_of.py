@@ -32,7 +32,7 @@ Moments = dict[str, datetime | None]
 
 
 def draw_moment(draw: st.DrawFn | Any, moments: list[datetime]) -> datetime | None:
-    """Draw None, the first or last time, or a time at, just before or just after an event."""
+    """Draw None, FIRST, LAST, an event's time, or the microsecond before or after an event."""
     near = sorted({moment + nudge for moment in moments for nudge in NEAR})
     return draw(st.none() | st.sampled_from([*near, FIRST, LAST]))
 
@@ -98,7 +98,7 @@ def test_as_of_results_equal_the_oracle_s_results_at_any_time(
 def test_a_request_about_many_past_times_has_the_results_of_separate_requests(
     stage: Stage, postgres_server: Server, fetch: QueryClient
 ) -> None:
-    """For several past times, a request continues one fold from each time to the next later one."""
+    """Within a request, the fold for a past time continues the fold for the next earlier time."""
 
     async def fetch_together(user: str, requested: list[Any]) -> list[Any]:
         first, last = date(2024, 2, 1), date(2026, 1, 31)

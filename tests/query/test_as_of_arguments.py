@@ -67,7 +67,7 @@ def test_results_are_empty_before_the_first_event(query_api: Api, moment: str) -
         }
 
 
-def test_unlearned_items_are_those_of_the_catalogue_at_the_requested_time(query_api: Api) -> None:
+def test_unlearned_items_are_counted_in_the_catalogue_of_the_requested_time(query_api: Api) -> None:
     def unlearned(**moments: str) -> int:
         stats = query_api.data(PAST, **moments)["userProgress"]["masteryStats"]
         count: int = stats["unlearned"]
@@ -77,7 +77,7 @@ def test_unlearned_items_are_those_of_the_catalogue_at_the_requested_time(query_
 
 
 def test_a_null_time_means_the_present(query_api: Api) -> None:
-    # the events have not been folded into the read models
+    # the read models are empty, because the events have not been folded
     assert query_api.data(PAST, asOf=None, knownAt=None)["userProgress"] is None
 
 

@@ -147,7 +147,7 @@ def test_an_as_of_query_reads_one_database_snapshot(store: Store, connection: Co
         assert fetch(days()) == []
 
 
-def test_a_late_preference_event_changes_the_local_days_of_a_snapshot(
+def test_a_late_preference_event_changes_local_days_although_snapshots_exist(
     connection: Connection, fetch: QueryClient
 ) -> None:
     for number in range(3):
@@ -235,5 +235,5 @@ def test_rebuilds_and_folds_do_not_change_as_of_results(
         assert not as_of_fixtures.find_differences(
             fetch, connection, as_of=as_of_fixtures.noon_of_day(3)
         )
-    # the rebuild replaced the read models from which the snapshots were taken
+    # the rebuild deleted the snapshots together with the read models that they were taken from
     assert as_of_fixtures.count_snapshots(connection) == 0

@@ -1,4 +1,4 @@
-"""Authentication: valid and invalid tokens, and what their callers may read."""
+"""Authentication: valid and invalid tokens, and the data that a caller may read."""
 
 import asyncio
 import base64
@@ -195,7 +195,7 @@ def test_a_cached_token_is_rejected_if_the_scheme_is_not_bearer(
 def test_a_cached_token_expires_at_the_time_in_its_exp_claim(
     authenticator: auth.Authenticator,
 ) -> None:
-    for life in (1, 5, 25):  # seconds; on a busy machine the first call may take that long
+    for life in (1, 5, 25):  # seconds; on a busy machine, a token may expire during the first call
         token = token_issuer.token(exp=time.time() + life)
         with contextlib.suppress(Unauthenticated):
             caller(authenticator, token)
@@ -209,7 +209,7 @@ def test_a_cached_token_expires_at_the_time_in_its_exp_claim(
         ask_until(time.time() + 2 * life)
 
 
-def test_only_support_and_administrators_may_read_the_data_of_others_without_a_group() -> None:
+def test_only_support_and_administrators_need_no_group_to_read_the_data_of_others() -> None:
     assert Caller("ann", "learner").authorize(None) == "ann"
     assert Caller("ann", "learner").authorize("ann") == "ann"
     assert Caller("eve", "support").authorize("ann") == "ann"

@@ -97,7 +97,7 @@ def test_a_body_that_does_not_arrive_times_out(monkeypatch: pytest.MonkeyPatch) 
 def test_a_body_that_arrives_while_the_process_is_stalled_is_not_late(
     monkeypatch: pytest.MonkeyPatch, run: Callable[[Coroutine[Any, Any, str]], str]
 ) -> None:
-    """The functions use uvloop, which runs its timers before it reads its sockets."""
+    """uvloop, which the functions use, ends a timeout before it reads a body that came in time."""
     monkeypatch.setattr(requests, "_BODY_TIMEOUT_S", 0.05)
     client, server = socket.socketpair()
 

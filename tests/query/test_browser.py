@@ -25,7 +25,7 @@ FOUND = {"__typename": "Query"}
 
 @pytest.fixture
 def origins() -> Iterator[tuple[str, str]]:
-    """The URLs of a page of an allowed origin and of a page of another origin."""
+    """The URLs of two pages: the first has an allowed origin, the second another origin."""
     with token_issuer.serve() as ours, token_issuer.serve() as other:
         yield ours.url, other.url
 

@@ -14,7 +14,8 @@ from tests.query.test_process import started
 from tests.support import node, rows_by_hand, subscription_client, token_issuer
 from tests.support.subscription_client import LessonRecorder
 
-NAMED, SENT = False, True  # whether a request has the document's text, or only its hash
+# False for a request that has only the document's hash, True for one that has the text.
+NAMED, SENT = False, True
 SENT_BY = {"urql": "GET", "apollo": "POST"}
 
 
@@ -50,7 +51,7 @@ def test_generated_clients_send_persisted_queries(
     node.run(clients, "graphql-codegen", "--config", "codegen.mjs", **variables)
     node.run(clients, "tsc")
     results = json.loads(node.run(clients, "node", "made/client.js", **variables))
-    assert results["urql"]["heard"] == 7  # over graphql-sse
+    assert results["urql"]["heard"] == 7  # the update that graphql-sse received
     for client in ("urql", "apollo"):
         assert results[client]["learned"] == 7
         assert results[client]["days"] == 3

@@ -151,7 +151,11 @@ class Both:
         return msgspec.structs.replace(answer, extensions={})
 
     async def _count(self, document: Document, request: GraphQLRequest, context: Context) -> None:
-        """Count a query: `in parts` if each field ran separately without errors, else `whole`."""
+        """Count a query as `in parts` or `whole`, and each compiled field of a query in parts.
+
+        A query ran in parts if each root field ran separately without errors, and if the executor
+        ran no compiled field.
+        """
         operation = document.operation(request.operation_name)
         fields = root_fields.plan(operation, request.variables, context) if operation else []
         keys = [field.cache_key for field in fields if field.cache_key]
@@ -247,7 +251,7 @@ def test_a_row_that_violates_the_schema_is_left_to_the_executor(
 
 
 def way(url: str, query: Query) -> tuple[str, int]:
-    """Return how a query ran and its number of errors; assert that the responses are equal."""
+    """Return `in parts` or `whole` and the number of errors. Assert that both responses agree."""
     with closing(Both(url)) as both:
         compiled, plain = both.answers(query)
         assert compiled == plain

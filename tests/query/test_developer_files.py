@@ -59,7 +59,7 @@ def test_graphiql_has_its_own_content_security_policy() -> None:
         assert "unsafe" not in query_api.request("GET", "/").headers["content-security-policy"]
 
 
-def test_graphiql_s_files_are_not_served_where_it_is_disabled() -> None:
+def test_graphiql_s_files_are_not_served_if_introspection_is_disabled() -> None:
     with api.serve(api.NOWHERE, graphql_introspection=False) as query_api:
         assert query_api.request("GET", "/graphiql/x/main.js").status_code == 404
 

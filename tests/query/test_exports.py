@@ -1,4 +1,4 @@
-"""Who may export a record, how often, and who may download the file."""
+"""Exports of a learner's record: permissions, the daily limit and downloads."""
 
 import asyncio
 import hashlib
@@ -97,7 +97,7 @@ def test_a_learner_may_start_five_exports_in_a_day(
 def test_concurrent_requests_cannot_start_a_sixth_export(
     operator: Operator, populated: Connection, store: Store
 ) -> None:
-    """The sixth request arrives before the fifth is committed, and waits until the fifth ends."""
+    """The sixth request arrives before the fifth commits, and waits for this commit."""
     for number in range(4):
         operator.run(start_own(operator, f"{number}"))
     values = records.accept_values(
@@ -185,7 +185,7 @@ def test_the_batch_job_deletes_local_files_after_a_week(
 
 
 def test_the_size_of_a_file_in_the_bucket_is_read_without_a_signature() -> None:
-    """The page lists ten operations every ten seconds, and each signature needs an IAM request."""
+    """The page reads up to ten sizes every ten seconds, and each signature needs a call to IAM."""
     now = datetime(2026, 1, 1, 12, tzinfo=UTC)
     downloads = Downloads(Settings(exports_bucket="exports"))
     download = downloads.find(finished_export(now), now, "")
@@ -193,7 +193,7 @@ def test_the_size_of_a_file_in_the_bucket_is_read_without_a_signature() -> None:
     assert (download.bytes, download.sha256) == (7, "ab")
 
 
-def test_a_link_on_this_machine_expires_after_ten_minutes(tmp_path: Path) -> None:
+def test_a_link_to_a_local_file_expires_after_ten_minutes(tmp_path: Path) -> None:
     now = datetime(2026, 1, 1, 12, tzinfo=UTC)
     downloads = Downloads(Settings(progress_data_dir=str(tmp_path)))
     download = downloads.find(finished_export(now), now, "http://127.0.0.1:8080")

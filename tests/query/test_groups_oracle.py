@@ -43,16 +43,17 @@ PLAINLY = Disturbance(sizes=(7, 1, 30), every=2, limit=9, workers=1, tasks=1, cr
 def generate_log(seed: int) -> Log:
     """Return a log of seven learners, three items and two groups; events arrive in any order."""
     chance = random.Random(seed)
-    busy = chance.choice(LEARNERS)  # with enough answers to be at risk
+    busy = chance.choice(LEARNERS)  # has enough answers to be at risk because of a low accuracy
     kinds = chance.choices(list(KINDS), weights=list(KINDS.values()), k=130)
-    # Each time occurs several times, also after `now`.
+    # Several events share a moment. Some moments are after `now`.
     moments = [NOW + timedelta(hours=chance.randint(-24 * 9, 30)) for _ in range(40)]
     published = []
     for number, kind in enumerate(kinds):
         user, at = chance.choice((busy, *LEARNERS)), chance.choice(moments)
         event = generate_event(number, kind, user, at, chance)
         published.append(Published(event, (chance.randint(0, 99),)))
-    # These zones arrive last, so they move no day of a learner without events after `now`.
+    # These changes of time zone happen at `now` and arrive last. A learner's first time zone
+    # applies to all earlier events; another time zone moves no event before `now` to another day.
     for number, user in enumerate(chance.sample(LEARNERS, 3)):
         event = generate_event(200 + number, "UserPreferencesChanged", user, NOW, chance)
         published.append(Published(event, (100,)))
@@ -134,7 +135,7 @@ def test_groups_and_difficulties_equal_the_oracle_s_results(
 
 
 def list_learners(fetch: QueryClient, group: str, order: LearnerOrder) -> list[Any]:
-    """Return a group's members from all pages; assert that the last page has the total number."""
+    """Return the members on all pages; assert that the last page's total count is their number."""
     found, after = [], None
     while True:
         page = fetch(
@@ -152,7 +153,7 @@ def list_learners(fetch: QueryClient, group: str, order: LearnerOrder) -> list[A
 def list_items(
     fetch: QueryClient, level: CefrLevel | None, domain: Domain | None
 ) -> list[dict[str, Any]]:
-    """Return the items from all pages; assert that the last page has the total number."""
+    """Return the items on all pages; assert that the last page's total count is their number."""
     found: list[ItemDifficulty] = []
     after = None
     while True:
@@ -184,7 +185,7 @@ def test_the_generated_logs_contain_the_interesting_cases() -> None:
     assert {row["at_risk"] for row in rows} == {True, False}
     assert any(row["last_study_date"] is None for row in rows)
     assert any(row["current_streak"] > 1 for row in rows)
-    # The last study day is at least three days ago, so rest days continue the streak.
+    # These learners last studied at least three days ago, so only rest days can keep a streak.
     early = [row for row in rows if row["last_study_date"] and row["last_study_date"].day < 10]
     assert any(row["current_streak"] > 0 for row in early)
     assert any(oracle.hardest_items(world, "g1") for world in worlds)
@@ -192,7 +193,7 @@ def test_the_generated_logs_contain_the_interesting_cases() -> None:
 
 
 def see_all(log: Log) -> oracle.World:
-    """Return the oracle's view of a log that is recorded completely."""
+    """Return the oracle's view of the log after all its events were recorded."""
     return oracle.see(
         [
             oracle.Event(

@@ -69,7 +69,7 @@ def test_valid_tokens_do_not_wait_for_a_fetch_caused_by_an_unknown_key(
     asyncio.run(at_once())
 
 
-def test_expired_keys_stay_valid_while_new_keys_are_fetched(
+def test_old_keys_stay_valid_while_new_keys_are_fetched(
     authenticator: auth.Authenticator, issuer: Issuer, clock: Clock
 ) -> None:
     caller(authenticator, token_issuer.token())
@@ -248,7 +248,7 @@ def test_malformed_tokens_do_not_cause_internal_errors(
         caller(authenticator, ".".join(map(part, (head, text, signature))))
 
 
-def test_a_hanging_issuer_does_not_accumulate_threads(
+def test_threads_do_not_accumulate_if_the_issuer_hangs(
     authenticator: auth.Authenticator, issuer: Issuer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(auth, "_FETCH_TIMEOUT_S", 0.05)

@@ -21,7 +21,7 @@ TWICE = "fragment F%d on Streak { current ...F%d ...F%d }"
 
 @pytest.fixture(scope="module")
 def offline_api() -> Iterator[Api]:
-    """An API without a database: requests are rejected before they need one."""
+    """An API without a database: if a query for data passes the limits, it gets UNAVAILABLE."""
     with api.serve(api.NOWHERE) as made:
         yield made
 
@@ -139,7 +139,7 @@ def test_a_request_may_ask_about_at_most_three_pairs_of_learner_and_past_time(
     moments = [f'{name}: "2024-03-0{n}T00:00:00Z"' for name in ("asOf", "knownAt") for n in (1, 2)]
     fields = [f"s{n}: streak({moment}) {{ current }}" for n, moment in enumerate(moments)]
     of_one = " ".join(f"t{n}: streak({moments[0]}) {{ current }}" for n in range(25))
-    # within the limits
+    # within the limits: only the database is missing
     assert offline_api.error(f"{{ {' '.join(fields[:3])} {of_one} }}")[0] == "UNAVAILABLE"
     too_many = "asOf, knownAt: expected at most 3 learners and times - found 4"
     for query in (
@@ -156,7 +156,8 @@ def test_a_request_may_ask_about_at_most_three_pairs_of_learner_and_past_time(
 
 
 def test_two_years_of_days_with_all_fields_are_allowed(offline_api: Api) -> None:
-    assert offline_api.error(f"{{ {YEARS} {{ {DAY} }} }}")[0] == "UNAVAILABLE"  # within the limits
+    # within the limits: only the database is missing
+    assert offline_api.error(f"{{ {YEARS} {{ {DAY} }} }}")[0] == "UNAVAILABLE"
     thrice = "".join(f"y{n}: {YEARS} {{ {DAY} }} " for n in range(3))
     code, message = offline_api.error(f"{{ {thrice} }}")
     assert (code, message) == (
@@ -177,7 +178,7 @@ def test_the_rows_that_each_field_reads_count_against_the_limit(offline_api: Api
     ):
         fields = [f"a{n}: {field}" for n in range(most + 1)]
         errors = offline_api.post(f"{{ {' '.join(fields[:-1])} }}")["errors"]
-        # within the limits
+        # within the limits: only the database is missing
         assert {error["extensions"]["code"] for error in errors} == {"UNAVAILABLE"}
         if most < 30:  # 31 fields would exceed the limit of aliases
             code, message = offline_api.error(f"{{ {' '.join(fields)} }}")
@@ -192,7 +193,7 @@ def test_the_rows_that_each_field_reads_count_against_the_limit(offline_api: Api
         ("query ($n: Int) { %s }", {"n": 200}, "QUERY_TOO_COMPLEX"),
         ("query ($n: Int = 200) { %s }", {}, "QUERY_TOO_COMPLEX"),
         ("query ($n: Int = 10) { %s }", {}, "UNAVAILABLE"),
-        # null means the default of 50
+        # An explicit null overrides the variable's default; `first: null` means 50.
         (
             "query ($n: Int = 200) { %s }",
             {"n": None},
@@ -201,7 +202,7 @@ def test_the_rows_that_each_field_reads_count_against_the_limit(offline_api: Api
         ("query ($n: Int, $no: Boolean!) { %s }", {"n": 200, "no": True}, "QUERY_TOO_COMPLEX"),
     ],
 )
-def test_the_cost_of_a_list_depends_on_the_length_in_its_arguments(
+def test_the_cost_of_a_list_depends_on_its_requested_length(
     offline_api: Api, query: str, variables: dict[str, object], code: str
 ) -> None:
     lists = " ".join(
@@ -215,7 +216,8 @@ def test_the_cost_of_a_list_depends_on_the_length_in_its_arguments(
 def test_the_page_s_query_is_allowed(offline_api: Api) -> None:
     page_query = warm.page_query(datetime(2024, 6, 1, tzinfo=UTC))
     errors = offline_api.post(page_query.query, **(page_query.variables or {}))["errors"]
-    assert {error["extensions"]["code"] for error in errors} == {"UNAVAILABLE"}  # within the limits
+    # within the limits: only the database is missing
+    assert {error["extensions"]["code"] for error in errors} == {"UNAVAILABLE"}
 
 
 def test_queries_that_are_not_compiled_are_limited_too(offline_api: Api) -> None:
@@ -227,7 +229,7 @@ def test_queries_that_are_not_compiled_are_limited_too(offline_api: Api) -> None
     assert code == "QUERY_TOO_COMPLEX"
 
 
-def test_a_query_is_allowed_if_its_fragments_select_the_same_fields() -> None:
+def test_several_fragments_may_select_the_same_fields() -> None:
     fragments = " ".join(f"fragment F{n} on DailyStats {{ date answers }}" for n in range(8))
     spread = " ".join(f"...F{n}" for n in range(8))
     assert is_valid(f"{{ {YEARS} {{ {DAY} {spread} }} }} {fragments}")
@@ -240,7 +242,7 @@ def test_any_text_becomes_a_cached_document_with_either_operations_or_errors(tex
     assert documents.read(text, introspection=False) is document
 
 
-def test_rejected_documents_are_not_kept_in_memory() -> None:
+def test_cached_rejected_documents_take_little_memory() -> None:
     def held() -> int:
         return tracemalloc.get_traced_memory()[0]
 

@@ -197,7 +197,7 @@ def test_discarded_dead_letters_keep_the_reason(operator: Operator, connection: 
         ('after: "WzBd"', "after: expected an endCursor of this list"),
     ],
 )
-def test_an_invalid_page_is_rejected(
+def test_invalid_pagination_arguments_are_rejected(
     operator: Operator, query: str, arguments: str, message: str
 ) -> None:
     code, why = operator.error(f"{{ {query}({arguments}) {{ pageInfo {{ endCursor }} }} }}")

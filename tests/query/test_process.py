@@ -73,7 +73,7 @@ def connection(store: Store) -> Iterator[database.Connection]:
 @pytest.fixture
 def port(store: Store, connection: database.Connection, tmp_path: Path) -> Iterator[int]:
     """The port of a running query function."""
-    del connection  # the fixture has created the user
+    del connection  # the fixture `connection` has created the database user
     parts = urlsplit(store.url)
     host = parts.netloc.rpartition("@")[2]
     url = parts._replace(netloc=f"progress_test_query@{host}").geturl()

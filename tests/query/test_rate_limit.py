@@ -29,8 +29,8 @@ def send(query_api: Api, user: str, body: bytes = BODY, **more: str) -> Response
 def exceed_limit(query_api: Api, user: str, body: bytes = BODY, **more: str) -> Response:
     """Send requests until one is rejected.
 
-    It may take several requests, because the count starts again at the end of a minute, or when
-    Redis replies late.
+    More requests than the limit may succeed: the count starts again with each minute, and if
+    Redis replies late, the instance counts separately.
     """
     for number in range(14):
         response = send(query_api, user, body, **more)

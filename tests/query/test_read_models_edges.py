@@ -30,7 +30,10 @@ def test_monthly_stats_include_every_day_of_the_month(
 
 
 def test_overdue_items_are_due_today(connection: database.Connection, fetch: QueryClient) -> None:
-    """A minute after the query, the learner crosses the date line to the previous date."""
+    """The item is due two minutes after the query, but on the previous local day.
+
+    A minute after the query, the learner crosses the date line.
+    """
     turn = NOON + MINUTE
     east = {"starts_at": "-infinity", "ends_at": turn, "timezone": "Pacific/Kiritimati"}
     west = {"starts_at": turn, "ends_at": "infinity", "timezone": "Pacific/Pago_Pago"}
@@ -50,7 +53,7 @@ def test_overdue_items_are_due_today(connection: database.Connection, fetch: Que
 def test_a_streak_that_ends_on_a_future_local_day_is_current(
     connection: database.Connection, fetch: QueryClient
 ) -> None:
-    """The learner studied in a time zone whose date was ahead of the date where they query."""
+    """The learner studied in a time zone with a later date than the time zone of the query."""
     runs = [("2024-03-05", "2024-03-09", 5), ("2024-03-11", "2024-03-12", 2)]
     rows_by_hand.insert(
         connection,
@@ -90,7 +93,11 @@ def test_the_forecast_of_a_level_is_computed_in_integers(
     counts: tuple[int, int],
     recent: list[tuple[int, int]],
 ) -> None:
-    """`counts`: the level's items and the mastered ones; `recent`: days ago, and items mastered."""
+    """`counts` has two numbers: the level's items, and those that the learner has mastered.
+
+    Each pair in `recent` has a number of days before today, and the number of items that the
+    learner mastered on that day.
+    """
     connection.run(rows_by_hand.blocks()["empty levels"])
     level = {"kind": "level", "name": "B1"}
     share = {**level, "user_id": "ann", "mastered_in_catalogue": counts[1]}

@@ -45,7 +45,7 @@ def list_items(fetch: QueryClient, user: str, at: datetime, **options: Any) -> s
 
 
 def of_period(retention: Retention) -> dict[str, Any]:
-    """Return a period's tests in the oracle's format."""
+    """Return the retention of a period in the oracle's format."""
     return {
         **(plain(retention) or {}),
         "young": plain(retention.young),
@@ -127,7 +127,8 @@ def test_items_domains_and_levels_equal_the_oracle_s_results(
     stage: Stage, fetch: QueryClient, log: Log
 ) -> None:
     world = delivered(stage, log)
-    # An estimate is 0 after 300 intervals; an item's history has 731 days.
+    # An item's history covers 731 days. After 300 intervals (here of 6 days), the estimated recall
+    # is 0.
     nows = (log.now, log.now + 27 * DAY, log.now + 730 * DAY, log.now + 300 * 6 * DAY)
     for user, at in itertools.product(EVERYONE, nows):
         then = replace(world, now=at)

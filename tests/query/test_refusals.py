@@ -14,7 +14,7 @@ RANGE = '{ dailyStats(from: "%s", to: "%s") { date } }'
 
 @pytest.fixture(scope="module")
 def offline_api() -> Iterator[Api]:
-    """An API without a database: requests are rejected before they need one."""
+    """An API without a database: invalid arguments are rejected before a query would need it."""
     with api.serve(api.NOWHERE) as made:
         yield made
 
@@ -104,7 +104,7 @@ def test_queries_are_unavailable_if_the_database_is_unreachable() -> None:
     ],
     ids=["compiled", "nullable", "with a constant", "mutation"],
 )
-def test_a_response_without_data_has_status_503_and_the_seconds_to_wait(query: str) -> None:
+def test_a_response_without_data_has_status_503_and_a_retry_after_header(query: str) -> None:
     body = msgspec.json.encode({"query": query})
     with api.serve(api.NOWHERE) as query_api:
         for _ in range(5):  # the circuit breaker opens after the third request

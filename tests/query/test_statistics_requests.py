@@ -1,4 +1,4 @@
-"""Who may export statistics, with which arguments, and who may download the file."""
+"""Exports of statistics: permissions, arguments and downloads."""
 
 from typing import Any
 
@@ -23,7 +23,7 @@ def ask(operator: Operator, arguments: str, user: str = "sue", role: str = "supp
     return body["data"]["exportStatistics"]["id"]
 
 
-def test_an_administrator_or_support_can_export_statistics_and_fetch_only_their_own_file(
+def test_support_and_administrators_can_export_statistics_and_download_only_their_own_exports(
     operator: Operator, populated: Connection
 ) -> None:
     request = 'table: DAILY, idempotencyKey: "k"'
@@ -86,7 +86,7 @@ def test_support_can_cancel_its_own_export(operator: Operator, populated: Connec
         ('table: DAILY, learners: [""]', "learners: expected 1 to 200 characters"),
     ],
 )
-def test_a_request_that_is_not_allowed_is_rejected(
+def test_invalid_arguments_of_an_export_are_rejected(
     operator: Operator, populated: Connection, arguments: str, message: str
 ) -> None:
     code, text = ask(operator, f'{arguments}, idempotencyKey: "k"')
@@ -95,7 +95,7 @@ def test_a_request_that_is_not_allowed_is_rejected(
     assert operator.called() == []
 
 
-def test_a_request_for_more_work_than_a_step_can_do_is_rejected(
+def test_an_export_that_is_too_large_for_one_step_is_rejected(
     operator: Operator, populated: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     populated.run("ANALYZE")

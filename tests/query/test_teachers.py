@@ -1,4 +1,4 @@
-"""Teachers read the data of their groups' current members, and nothing else about others."""
+"""Teachers can read the data of their groups' current members, but not of other learners."""
 
 import hashlib
 from collections.abc import Iterator
@@ -87,7 +87,7 @@ def test_a_teacher_reads_every_field_about_members_except_the_audit_trail(query_
             assert code_of(answer("tina")) is None, name
 
 
-def test_a_cached_response_about_a_learner_is_not_sent_after_the_learner_has_left(
+def test_a_cached_response_about_a_learner_is_not_sent_after_the_learner_has_left_the_group(
     query_api: Api, rows: database.Connection
 ) -> None:
     digest = hashlib.sha256(PROGRESS.encode()).hexdigest()
@@ -110,7 +110,9 @@ def test_a_cached_response_about_a_learner_is_not_sent_after_the_learner_has_lef
     assert code_of(ask(query_api, PROGRESS, headers(user="sue", role="support"))) is None
 
 
-def test_only_its_teachers_and_support_and_administrators_can_read_a_group(query_api: Api) -> None:
+def test_a_group_can_be_read_only_by_support_administrators_and_its_teachers(
+    query_api: Api,
+) -> None:
     for query in (GROUP, MEMBERS):
         for group in ("g1", "g2", "nothing"):
             teacher = ask(query_api, query, headers("g1", "g2"), g=group)

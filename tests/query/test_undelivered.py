@@ -1,4 +1,4 @@
-"""The field `undelivered`: the messages that Pub/Sub holds, for administrators."""
+"""The field `undelivered` shows administrators the number of undelivered messages in Pub/Sub."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from tests.support import api, fake_monitoring
 QUERY = "{ undelivered { subscription messages } }"
 
 
-def test_administrators_read_counts_that_are_cached(postgres: str) -> None:
+def test_only_administrators_get_the_cached_counts(postgres: str) -> None:
     requests: list[Any] = []
     counts = {"user-events-ingest-sub": [7], "progress-projection-sub": [0]}
     with (

@@ -93,7 +93,7 @@ def test_a_learner_who_is_not_yet_erased_from_the_archive_does_not_reappear(
     assert every_row(archived) == archive_rebuilds.rebuild_plainly(store, archived)
 
 
-def test_an_erasure_may_delete_its_learner_from_the_second_schema_while_that_schema_is_empty(
+def test_before_rows_are_loaded_an_erasure_can_delete_a_learner_from_the_second_schema(
     store: Store, archived: Connection, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hold_lock, before = log_rows.hold_lock, every_row(archived)

@@ -40,7 +40,7 @@ __all__ = ["archived", "folder"]
 pytestmark = pytest.mark.timeout(300)  # processes start slowly on a busy machine
 
 FILLING = "progress.recovery.archive_rebuild:_Filling"
-# The calls before or after which a task is killed while it loads a bucket.
+# A task that loads a bucket is killed at each of these points: before or after the call.
 DEATHS = [
     ("progress.recovery.buckets", "fetch", "after"),
     ("progress.recovery.bucket_folds", "fold_bucket", "after"),
@@ -50,7 +50,7 @@ DEATHS = [
 ]
 
 
-def test_a_bucket_is_loaded_once_if_tasks_are_killed_and_repeated(
+def test_a_bucket_is_loaded_only_once_although_tasks_are_killed_and_repeated(
     store: Store, archived: Connection, folder: Path
 ) -> None:
     bucket = log_rows.bucket_of(archived, "learner-ann", archives.BUCKETS)
@@ -145,7 +145,10 @@ def test_a_repeated_first_task_waits_for_the_locks_of_the_killed_attempt(
 
 @pytest.fixture(autouse=True)
 def restore_process_state() -> Iterator[None]:
-    """Undo what a command changes if it runs in this process."""
+    """Restore the handler of SIGTERM and clear the cached settings after each test.
+
+    Commands that run in the process of the tests change both.
+    """
     handler = signal.getsignal(signal.SIGTERM)
     yield
     signal.signal(signal.SIGTERM, handler)

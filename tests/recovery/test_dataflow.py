@@ -48,7 +48,7 @@ def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def announced() -> list[str]:
-    """The sentences for the operator."""
+    """The messages that the engine announces to the operator."""
     return []
 
 
@@ -67,7 +67,7 @@ def open_engine(announced: list[str], **more: str) -> Engine:
 
 
 def load_buckets(url: str, parameters: dict[str, str]) -> None:
-    """Do what the workers do; this database replaces Cloud SQL."""
+    """Load the buckets as Dataflow's workers do, but into the test's database."""
     for bucket in range(int(parameters["buckets"])):
         buckets.process(parameters["archive"], url, bucket, int(parameters["version"]))
 
@@ -109,7 +109,7 @@ def test_a_job_of_the_template_loads_the_buckets(
 
 
 def load_nothing(engine: Engine, on_loaded: Callable[[], None] = lambda: None) -> None:
-    """Run the engine without a rebuild."""
+    """Run the engine for an invented rebuild; no bucket is loaded."""
     engine(Source("gs://a", None), Rebuild(7, 16, []), on_loaded)
 
 
@@ -160,7 +160,7 @@ def test_a_retried_task_does_not_launch_a_second_job(
         )
         with pytest.raises(ProgressError, match=f"job-1 (was )?{state.lower()}"):
             rebuilds._choose_beam(again, 1)
-    dataflow.states = ["RUNNING"]  # the first attempt was killed
+    dataflow.states = ["RUNNING"]  # the first attempt was killed, and its job still runs
     rebuilds._choose_beam(again, 1)
     assert [job["jobName"] for job in dataflow.launched] == ["progress-rebuild-x7k2p-0"]
 

@@ -104,7 +104,7 @@ def restored(  # noqa: PLR0917 - fixtures
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> Store:
-    """A log restored from a dump, in which two learners of the ledger are not erased.
+    """A log restored from a dump that is older than the two erasures in the ledger.
 
     The log has no events of the second learner, who started after the dump.
     """
@@ -245,7 +245,7 @@ def test_a_log_takes_over_the_key_of_the_ledger_even_after_an_erasure_failed(
     assert erasure_ledger.read_key(archive()) == key
 
 
-def test_the_erasures_are_repeated_when_an_archive_run_has_ended(restored: Store) -> None:
+def test_applying_the_ledger_waits_until_the_archive_run_has_ended(restored: Store) -> None:
     with closing(restored.connect()) as run, ThreadPoolExecutor(1) as pool:
         run.run(blocks("archive/log")["lock"])
         applied = pool.submit(apply, restored)

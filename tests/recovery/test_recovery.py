@@ -186,7 +186,8 @@ def test_the_runbook_recovers_a_lost_database(stack: Stack) -> None:
     assert stack.rows() == table_rows
     assert stack.answers() == answers
 
-    # The held messages are delivered. The stand-in cannot seek, so publish earlier messages again.
+    # Once the pushes resume, Pub/Sub delivers the held messages. The runbook also replays earlier
+    # messages with a seek. The stand-in cannot seek, so the test publishes them again.
     go_on = block("replay", "pushes resume")
     stack.type(*(line for line in go_on if "pushes" in line))
     stack.publish(first + later)

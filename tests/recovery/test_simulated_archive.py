@@ -1,4 +1,7 @@
-"""The commands accept the benchmark's simulated archive, which has the rows of its log."""
+"""The commands accept the benchmark's simulated archive.
+
+A rebuild from this archive gives the same rows as a rebuild from the log restored from it.
+"""
 
 import contextlib
 from collections.abc import Callable
@@ -29,7 +32,7 @@ def test_a_simulated_archive_and_the_log_restored_from_it_give_the_same_rows(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(plan, "RANGE", 9_000)
-    schema.drop(connection, schema.schema_name())  # as if the code were new
+    schema.drop(connection, schema.schema_name())  # start without read models, as new folds do
     stored = storage.open_storage(str(tmp_path))
     with simulated_archive.open_simulation(connection, Size(15_000, 16, days=10)) as simulation:
         simulation.load_log(connection)

@@ -30,14 +30,14 @@ def test_the_template_runs_the_image_that_was_built_from_the_code(
     assert template["image"] == template["defaultEnvironment"]["sdkContainerImage"] == image
     assert template["sdkInfo"] == {"language": "PYTHON"}
     assert template["metadata"] == json.loads((BEAM / "metadata.json").read_text())
-    # The fake lists only names with a dot, so not the Dockerfile.
+    # The fake records only files with a dot in their names, so it omits the Dockerfile.
     files = cloud.world.built[f"{name}:abc123"]
     copied = re.findall(r"^COPY (?!--)(\S+)", (BEAM / "Dockerfile").read_text(), re.MULTILINE)
     assert {file.partition("/")[0] for file in files} == {*copied}
     assert {"progress/recovery/beam_pipeline.py", "sql/recovery/archive_rebuild.sql"} <= files
 
 
-def test_beam_folds_with_the_versions_that_the_project_has_locked() -> None:
+def test_beam_uses_the_package_versions_that_the_project_has_locked() -> None:
     beam, project = read_pins(BEAM / "requirements.txt"), read_pins(ROOT / "requirements.txt")
     named = (BEAM / "requirements.in").read_text().splitlines()
     own = {"apache-beam", *(line for line in named if line.startswith("#"))}

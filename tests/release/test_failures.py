@@ -47,7 +47,8 @@ def test_a_traffic_call_that_reports_success_without_effect_is_detected(cloud: C
         if {*calls[number]} & {"deploy", "update-traffic"}:
             reset(cloud, {number: "lost"})
             done = deploy(cloud, "b", "--steps=100")
-            # If a removal has no effect, the tag did not exist, or a later call removes the tag.
+            # A lost removal of a tag does no harm: there is no blue tag yet, and the removal of the
+            # tag green is retried.
             untags = calls[number][-1].startswith("--remove-tags")
             assert_one_version_serves(cloud, done, is_new=untags)
 
@@ -77,7 +78,10 @@ def test_only_the_released_image_gets_traffic(cloud: Cloud) -> None:
 def test_the_next_release_succeeds_after_a_release_whose_revision_does_not_start(
     cloud: Cloud, service: str
 ) -> None:
-    """Until a later revision starts, each call reports an error, even if its change is applied."""
+    """While the newest revision cannot start, gcloud reports an error for each change of a service.
+
+    Nevertheless, the change may have been applied.
+    """
     cloud.world.broken = {image(service, "b")}
     done = deploy(cloud)
     assert "is not ready and cannot serve traffic" in done.stderr

@@ -16,7 +16,10 @@ def _find_full_traffic_call(cloud: Cloud) -> int:
 
 @pytest.mark.parametrize("way", ["fail, too late", "term", "int, too late"])
 def test_a_release_handles_an_interrupted_call_that_took_effect(cloud: Cloud, way: str) -> None:
-    """After a failed call, a release checks whether traffic moved, and assumes no other effect."""
+    """After a failed call, a release checks whether the call moved traffic.
+
+    It assumes that the call had no other effect.
+    """
     for number in release_runs.list_changing_calls(cloud):
         release_runs.reset(cloud, {number: way})
         done = release_runs.deploy(cloud, "b", "--steps=100")

@@ -19,7 +19,7 @@ from tests.support.terraform_environments import Environments
 
 _WORKFLOW = REPOSITORY / ".github" / "workflows" / "trial.yaml"
 
-# Each call exits with the next exit code in the file named after the command, or with 0.
+# Each call of the fake exits with the next code in its command's file, or with 0 if none is left.
 _TERRAFORM = """#!/bin/bash
 echo "terraform $*" >> "$CALLS"
 [[ "$*" != *" output "* ]] || echo "{\\"query\\": \\"$ADDRESS\\"}"
@@ -93,7 +93,9 @@ def runner(tmp_path: Path) -> Iterator[Runner]:
         yield Runner(tmp_path, cloud, cloud.world.address)
 
 
-def test_the_trial_applies_and_plans_again_and_sends_requests_and_destroys(runner: Runner) -> None:
+def test_the_trial_applies_then_plans_again_then_sends_requests_then_destroys(
+    runner: Runner,
+) -> None:
     assert runner.run() == {"apply": 0, "plan again": 0, "requests": 0, "destroy": 0}
     assert runner.cloud.world.published == ["user-events"]
     assert runner.cloud.world.executions == [("a", "check")]

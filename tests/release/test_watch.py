@@ -39,7 +39,10 @@ STEPS = (5, 25, 50, 100)
 
 
 def ill_from_step(cloud: Cloud, percent: int, of: str, ill: Numbers) -> Numbers:
-    """Return good numbers; once green has `percent` % of the traffic, `ill` for service `of`."""
+    """Return measurements that are `ill` for the service `of` from one step of the release on.
+
+    The step begins when green has `percent` % of the traffic. All other measurements are good.
+    """
 
     def measure(query: str, revision: str) -> float | None:
         has_come = cloud.world.share("progress-query").get("b", 0) >= percent

@@ -91,7 +91,7 @@ def test_jobs_have_a_timeout_and_do_not_leave_credentials_in_the_checkout(file: 
 
 
 def test_a_called_workflow_inherits_the_secrets_that_it_reads() -> None:
-    """By default GitHub passes no secrets, not even those of the job's environment."""
+    """By default a called workflow gets no secrets, not even those of the job's environment."""
     for file in FILES:
         for name, job in jobs(file).items():
             if called := job.get("uses"):

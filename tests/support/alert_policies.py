@@ -52,7 +52,7 @@ class Selector:
     """A metric with its label matchers."""
 
     metric: str
-    field: str  # the metric field; empty for a platform metric
+    field: str  # the name of this project's metric, without prefix; empty for a platform metric
     matchers: tuple[tuple[str, str, str], ...]
 
     @staticmethod
@@ -91,7 +91,7 @@ class Alert:
 
 
 def alerts(resources: Resources) -> dict[str, Alert]:
-    """Return the alerts that read metrics of this project, by name."""
+    """Return the alerts that Terraform's module `alert` declares, by name."""
     grouped: dict[str, list[dict[str, Any]]] = {}
     for policy in resources.of("google_monitoring_alert_policy", "alert").values():
         grouped.setdefault(policy["user_labels"]["alert"], []).append(policy)

@@ -1,4 +1,4 @@
-"""Hypothesis strategies for the rows from which the analyses across learners are computed."""
+"""Hypothesis strategies for the rows that the questions across learners return."""
 
 from datetime import date, timedelta
 from typing import Any
@@ -13,7 +13,7 @@ _HEADWORDS = st.none() | st.text(max_size=60) | st.just("<script>alert(1)</scrip
 
 
 def retention() -> st.SearchStrategy[list[Retention]]:
-    """Return a strategy for rows about some weeks of a year, each with one or both maturities."""
+    """Return a strategy for 1 to 30 rows; no two rows have the same week and maturity."""
     cells = st.lists(
         st.tuples(st.integers(0, 60), st.sampled_from(("MATURE", "YOUNG"))),
         unique=True,
@@ -34,14 +34,14 @@ def _retention(week: int, maturity: Any) -> st.SearchStrategy[Retention]:
 
 
 def _tests() -> st.SearchStrategy[tuple[int, int, int]]:
-    """Return a strategy for numbers of learners, tests and recalled tests."""
+    """Return a strategy for the fields (learners, asked, recalled) of a row."""
     return st.tuples(_LEARNERS, st.integers(1, 50), st.floats(0, 1)).map(
         lambda one: (one[0], one[0] * one[1], int(one[0] * one[1] * one[2]))
     )
 
 
 def items() -> st.SearchStrategy[list[Item]]:
-    """Return a strategy for rows in the order in which the question returns rows."""
+    """Return a strategy for rows: items by retention rate, then levels, then domains."""
     names = st.lists(st.sampled_from(("A1", "C2", "UNKNOWN")), unique=True)
     domains = st.lists(st.sampled_from(("R", "S", "UNKNOWN")), unique=True)
     listed = st.lists(_item("item", "i1"), max_size=20).map(
@@ -68,14 +68,14 @@ def item(
     words: tuple[str | None, str | None, str | None],
     tests: tuple[int, int, int],
 ) -> Item:
-    """Return a row from (headword, level, domains) and (learners, asked, recalled)."""
+    """Return a row; `words` is (headword, level, domains), `tests` (learners, asked, recalled)."""
     learners, asked, recalled = tests
     rate = recalled / asked
     return Item(kind, name, *words, learners, asked, recalled, rate, 2 * asked, asked)
 
 
 def cohorts() -> st.SearchStrategy[list[Cohort]]:
-    """Return a strategy for cohorts; the rows of each cohort end with the same week."""
+    """Return a strategy for cohorts; the last row of each cohort is about the same calendar week."""
     sizes = st.lists(
         st.tuples(st.integers(0, 40), _LEARNERS), unique_by=lambda one: one[0], min_size=1
     )
@@ -83,7 +83,7 @@ def cohorts() -> st.SearchStrategy[list[Cohort]]:
 
 
 def decay(sizes: list[tuple[int, int]], later: int, kept: float) -> list[Cohort]:
-    """Return the rows of cohorts that keep the share `kept` of their learners from week to week.
+    """Return rows of cohorts; in each week, the share `kept` of the active learners stays active.
 
     `sizes` has the first week and the number of learners of each cohort.
     """

@@ -1,4 +1,4 @@
-"""Anki files: collections by its published schemas, and packages that contain them."""
+"""Anki files: collections with Anki's published schemas, and packages of collections."""
 
 import io
 import sqlite3
@@ -37,7 +37,7 @@ def make_collection(
     schema: int = 18,
     day_start: int | None = None,
 ) -> Path:
-    """Write a collection in which each note (its fields by card id) has one card."""
+    """Write a collection with one card per note; `notes` maps the card's id to the note's text."""
     with closing(sqlite3.connect(file)) as connection, connection:
         connection.execute("PRAGMA synchronous = off")
         connection.create_collation("unicase", lambda a, b: (a > b) - (a < b))
@@ -75,7 +75,7 @@ def make_package(
 
 
 def compress(content: bytes) -> bytes:
-    """Compress as Anki does, as a stream whose frame does not contain the size."""
+    """Compress with zstd as Anki does: the frame does not contain the size of the content."""
     target = io.BytesIO()
     with zstandard.ZstdCompressor().stream_writer(target, closefd=False) as writer:
         writer.write(content)

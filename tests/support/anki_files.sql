@@ -1,4 +1,5 @@
--- Anki collections, with the tables of its published schemas that the import reads.
+-- Statements that create Anki collections. The tables, among them all that the import reads, are from Anki's published
+-- schemas.
 
 -- schema 11 --
 CREATE TABLE col (id integer PRIMARY KEY, crt integer NOT NULL, mod integer NOT NULL, scm integer NOT NULL,
@@ -19,7 +20,8 @@ CREATE INDEX ix_cards_nid ON cards (nid);
 CREATE INDEX ix_revlog_cid ON revlog (cid);
 
 -- schema 18 --
--- What Anki adds when it upgrades a collection to schema 18. Real collections also use Anki's own collation, unicase.
+-- The tables that Anki adds when it upgrades a collection to schema 18. As in real collections, notetypes.name
+-- has Anki's own collation, unicase.
 CREATE TABLE config (key text NOT NULL PRIMARY KEY, usn integer NOT NULL, mtime_secs integer NOT NULL,
     val blob NOT NULL) WITHOUT ROWID;
 CREATE TABLE notetypes (id integer NOT NULL PRIMARY KEY, name text NOT NULL COLLATE unicase,

@@ -1,4 +1,4 @@
-"""The query API in the test's process: requests as the framework passes them, parsed responses."""
+"""The query API in the test's process, called with Starlette requests instead of over HTTP."""
 
 import asyncio
 from collections.abc import Iterable, Iterator

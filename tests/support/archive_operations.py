@@ -51,7 +51,7 @@ def result(done: dict[str, Any]) -> Any:
 
 
 def expect_whole(connection: Connection, archive: Storage, upto: int) -> None:
-    """Check that the archive ends at the position, is complete and has no unnamed files."""
+    """Check that the archive is complete, ends at `upto`, and has one folder for each range."""
     report = check.run_deep(connection, archive, lambda *_: None)
     assert report.findings == []
     assert report.manifest.upto == upto
@@ -60,5 +60,5 @@ def expect_whole(connection: Connection, archive: Storage, upto: int) -> None:
 
 
 def fail(*_: object, **__: object) -> NoReturn:
-    """Raise an error: for functions that must not be called, or whose failure is tested."""
+    """Raise an error, in place of a function that must not be called or that is to fail."""
     raise ProgressError("this call fails")

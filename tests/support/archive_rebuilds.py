@@ -66,7 +66,7 @@ def archive(folder: Path) -> Storage:
 
 
 def record_later(connection: Connection) -> None:
-    """Record events that move days, delete learners and describe items."""
+    """Record a changed time zone, a deletion, published items and lessons; run the batch job."""
     append(
         connection,
         [
@@ -125,10 +125,10 @@ def run_tasks(store: Store, folder: Path, count: int) -> int:
 
 
 def run_until_death(owner: str, name: str, point: str, function: Callable[..., object]) -> None:
-    """Call the function in a process that kills itself.
+    """Call `function` in a process that kills itself before or after its first call of `name`.
 
-    The process dies `before` or `after` it calls the function `name` of `owner`, which is a module
-    or `module:class`.
+    `point` is `before` or `after`. `owner` is the module or the class (`module:class`) that has the
+    function `name`.
     """
     doomed = _FORKS.Process(target=_die, args=(owner, name, point, function))
     doomed.start()

@@ -1,4 +1,4 @@
-"""Archives in tests: run, read and damage them."""
+"""Functions that write, read and damage archives."""
 
 from pathlib import Path
 from typing import Any
@@ -49,7 +49,7 @@ def find_file(storage: Storage, stream_id: str) -> str:
 
 
 def files_with(storage: Storage, stream_id: str) -> list[str]:
-    """Return the paths of files with the stream's id or rows, also of files in no manifest."""
+    """Return the paths of all files that hold rows of the stream, even of files in no manifest."""
     from progress.archive import files
 
     found = []
@@ -84,7 +84,7 @@ def empty_stream(connection: Connection, stream_id: str) -> None:
 
 
 def differing(connection: Connection, storage: Storage) -> list[int | None]:
-    """Return the buckets of all ranges whose sums are not those of the log."""
+    """Compare the sums of each range's buckets with the log; return the buckets that differ."""
     return [
         bucket
         for contents in ranges(storage)

@@ -20,7 +20,8 @@ FROM (
 WHERE e.global_position = v.global_position;
 
 -- redact undeclared --
--- Empty the learner's events in streams that belong to no learner, as an erasure does; return the number of events.
+-- Empty the events of the learner's sessions that are in streams without a learner, as an erasure does. Return the
+-- number of these events.
 SELECT redacted FROM event_store.redact_undeclared(:learner, 'other-', 0, 100);
 
 -- allow changes --
@@ -60,7 +61,8 @@ UPDATE event_store.events SET created_at = created_at - interval '31 days';
 UPDATE operations.operations SET started_at = started_at - interval '1 day', key_digest = sha256(key_digest);
 
 -- insert odd events --
--- Events with these texts as streams and as JSON, at the first and last times that the log admits.
+-- For each text, insert an event that has the text in its stream's id and in its JSON. Each event happened at the first
+-- time that the log admits, at the last, or just before 1970.
 INSERT INTO event_store.events
 SELECT n, gen_random_uuid(), 'learner-' || t, 1, 'SessionStarted',
     jsonb_build_object('session_id', n || t, t, ARRAY[t]), jsonb_build_object(t, n),

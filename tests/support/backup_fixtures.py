@@ -34,7 +34,7 @@ def kept(store: Store, populated: Connection, tmp_path: Path) -> Folder:
 
 
 def nobody(_done: int, _total: int) -> None:
-    """Ignore the progress."""
+    """Ignore the reported numbers."""
 
 
 def every_row(connection: Connection) -> dict[str, list[str]]:

@@ -70,7 +70,7 @@ WHERE n.nspname IN ('event_store', 'operations') AND c.relkind = 'r' AND c.relna
 ORDER BY c.relname;
 
 -- versions --
--- The lowest and the highest version of a learner.
+-- The lowest and the highest of all learners' versions.
 SELECT min(version), max(version) FROM user_progress;
 
 -- without a snapshot --

@@ -22,7 +22,7 @@ from progress.local import data_folder, development_key, ports
 from progress.local.stack import running
 from tests.support import folders, programs
 
-# The headless shell has no window, so it takes half of Chromium's CPU time for a page.
+# The headless shell comes first: it has no window, and takes half as much CPU time as Chromium.
 _PROGRAMS = ("chromium-headless-shell", "chromium", "chromium-browser")
 PROGRAM = next(filter(None, map(shutil.which, _PROGRAMS)), None)
 APP = "https://app.example/learn"
@@ -32,7 +32,7 @@ Envelope = dict[str, Any]
 
 _OPTIONS = [
     *("--no-sandbox", "--disable-gpu", "--disable-background-networking"),
-    "--disable-software-rasterizer",  # drawing by an emulated GPU takes more CPU time
+    "--disable-software-rasterizer",  # an emulated GPU takes more CPU time than no GPU
 ]
 _IGNORED = ["--enable-unsafe-swiftshader"]
 _AXE = Path(axe_playwright_python.__file__).with_name("axe.min.js").read_text(encoding="utf-8")
@@ -131,7 +131,7 @@ class Visit:
         self.context.add_init_script(_LISTENERS)
         self.context.add_init_script(_STATE_SCRIPT)
         self.page = self.context.new_page()
-        # A lambda, because playwright sets attributes on handlers, which built-in methods reject.
+        # Playwright sets attributes on handlers. A lambda allows that, a built-in method does not.
         self.page.on("request", lambda request: self.requests.append(request))  # noqa: PLW0108
         self.page.on("pageerror", lambda error: self.errors.append(f"{error}"))
 
@@ -166,8 +166,8 @@ class Visit:
         assert [request.url for request in self.requests if not request.url.startswith(own)] == []
 
     def find_violations(self) -> list[str]:
-        """Return axe's findings: of all rules in light colours, of colour rules in dark colours."""
-        self.page.evaluate("scrollTo(0, 0)")  # the sticky navigation covers no control there
+        """Return axe's findings: by all rules in light colours, only by colour rules in dark ones."""
+        self.page.evaluate("scrollTo(0, 0)")  # at the top, the navigation covers no control
         self.page.evaluate(_AXE)
         self.page.emulate_media(color_scheme="light")
         light = self._run_axe(_STANDARDS)
@@ -175,7 +175,7 @@ class Visit:
         return light + [f"dark: {violation}" for violation in self._run_axe(_OF_COLOURS)]
 
     def _run_axe(self, rules: list[str]) -> list[str]:
-        """Return the violations of the rules, or of all rules with these tags."""
+        """Return axe's findings; `rules` are ids of rules, or tags that select rules."""
         violations = self.page.evaluate(
             "rules => axe.run({ runOnly: rules, resultTypes: ['violations'] })", rules
         )

@@ -49,7 +49,7 @@ def populate(store: Store, *users: str) -> Iterator[Connection]:
 
 
 def do_nothing() -> None:
-    """Do nothing before or after a computation, which is the default."""
+    """Do nothing: the default action before and after a computation."""
 
 
 class CountingReader(Reader):
@@ -101,7 +101,7 @@ class Instance:
         before: Action = do_nothing,
         after: Action = do_nothing,
     ) -> list[bytes]:
-        """Return cached or computed results; call `before` and `after` around each read."""
+        """Return cached or computed results; call `before` and `after` around each computation."""
         lookup = await self.cache.lookup("caller", keys, at=at, bypass=bypass)
         answers = []
         for key, cached in zip(keys, lookup.answers, strict=True):
@@ -136,7 +136,7 @@ FROM, TO = datetime(2024, 3, 25, tzinfo=UTC).date(), datetime(2024, 4, 30, tzinf
 
 
 def all_keys(user: str) -> list[CacheKey]:
-    """Return a key for each root field that is cached; the key of `item` selects the estimate."""
+    """Return a key for each cached root field; SELECTION contains the estimated recall."""
     arguments: dict[str, dict[str, Any]] = {
         "userProgress": {},
         "streak": {},

@@ -1,4 +1,4 @@
-"""Runs of the command `progress` on a test's database."""
+"""Functions that run the command `progress` on a test's database."""
 
 import os
 import subprocess

@@ -14,7 +14,7 @@ def container(service: Values) -> Values:
 
 
 def settings(service: Values) -> dict[str, str]:
-    """Return the environment variables of a service or job; a secret has its id as the value."""
+    """Return a service's or job's environment variables, with a secret's id in place of a secret."""
     return {
         variable["name"]: only(only(variable["value_source"])["secret_key_ref"])["secret"]
         if variable["value_source"]
@@ -48,7 +48,7 @@ def plain_settings(resources: Resources, part: str) -> dict[str, str]:
 
 
 def secret_ids(resources: Resources, part: str) -> dict[str, str]:
-    """Return the secret's id for each setting of a service or job whose value is a secret."""
+    """Return the ids of a service's or job's secrets, by the setting that refers to the secret."""
     variables = templates(resources)[part]["containers"][0]["env"]
     return {
         variable["name"]: variable["value_source"][0]["secret_key_ref"][0]["secret"]

@@ -15,8 +15,8 @@ import pytest
 from progress import settings
 from tests.support import http_servers
 
-_PAGE = 1  # Prefixes or objects per page of a listing.
-_OBJECTS = 3  # Objects per page of a listing of a tree.
+_PAGE = 1  # Prefixes or objects per page of a listing with a delimiter.
+_OBJECTS = 3  # Objects per page of a listing without a delimiter.
 _QUANTUM = 256 << 10  # Bytes; all parts of an upload but the last are multiples of this.
 
 
@@ -31,9 +31,9 @@ class Bucket:
         self.cancelled: list[str] = []
         self.refusals: list[int] = []  # Error statuses for the next requests with a body.
         self.outages: list[dict[str, str]] = []  # Headers of the next requests' 503 responses.
-        self.lost_responses = 0  # Number of conditional uploads to succeed with a 503.
-        self.cuts: list[int] = []  # For each next body, the bytes before a cut.
-        self.stalls: list[int] = []  # For each next body, the bytes before a stall.
+        self.lost_responses = 0  # How many conditional uploads succeed but get a 503.
+        self.cuts: list[int] = []  # Of each next body, the bytes read before the connection closes.
+        self.stalls: list[int] = []  # Of each next body, the bytes that are kept; the rest is lost.
         self.requests: list[float] = []  # The time of each request.
         self.spans: list[str] = []
         self.updated = "2026-01-01T00:00:00.000Z"  # of all objects
@@ -45,7 +45,7 @@ class Bucket:
         self.objects[name], self.generations[name] = data, next(self._counter)
 
     def remove(self, name: str) -> bool:
-        """Delete an object, but keep its generation; return whether it existed."""
+        """Delete an object, but keep its generation; return whether the object existed."""
         if name not in self.objects:
             return False
         generation = self.generations.pop(name, 0)
@@ -89,7 +89,7 @@ class _Handler(BaseHTTPRequestHandler):
         return self._answer(200, b"{}", Location=host)
 
     def _store(self, name: str, generation: int) -> None:
-        """Store an object if it has this generation; 0 means that the object does not exist."""
+        """Store an object if its current generation is `generation`; 0 stands for no object."""
         body = self._read()
         if self.bucket.generations.get(name, 0) != generation:
             return self._answer(412, b"conditionNotMet")
@@ -110,7 +110,7 @@ class _Handler(BaseHTTPRequestHandler):
         name, held = self.bucket.uploads[number]
         if self.close_connection:
             held += body[: len(body) // _QUANTUM * _QUANTUM]
-            self.rfile.read(self._unread)  # until the client gives up
+            self.rfile.read(self._unread)  # the lost bytes of a stall
             return None
         match = re.fullmatch(r"bytes (?:(\d+)-(\d+)|\*)/(\d+|\*)", content_range)
         assert match
@@ -127,7 +127,7 @@ class _Handler(BaseHTTPRequestHandler):
         return self._answer(308, b"", **had)
 
     def _read(self) -> bytes:
-        """Return the body; if the connection is to be cut or to stall, only its first bytes."""
+        """Return the body, or only its first bytes if the connection is to be cut or to stall."""
         length, self._unread = int(self.headers.get("Content-Length", 0)), 0
         if length and self.bucket.cuts:
             length, self.close_connection = self.bucket.cuts.pop(0), True

@@ -1,7 +1,7 @@
-"""`command_client.py SOCKET ARGUMENT...`: the command server runs `progress ARGUMENT...`.
+"""`command_client.py SOCKET ARGUMENT...` lets the command server run `progress ARGUMENT...`.
 
-The command uses the open files, the environment and the folder of this process, which exits with
-the command's exit code.
+The command gets the open files, the environment and the folder of this process. This process exits
+with the command's exit code.
 """
 
 import json

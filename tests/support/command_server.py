@@ -21,7 +21,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 
 _CLIENT = Path(__file__).with_name("command_client.py")
-_LENGTH = 8  # The bytes of the length, which precedes a request.
+_LENGTH = 8  # A request begins with its length, in this number of bytes.
 
 
 def command() -> list[str]:
@@ -40,7 +40,8 @@ def _start() -> str:
         server = subprocess.Popen(
             [sys.executable, "-m", __name__, str(listener.fileno())],
             stdin=subprocess.PIPE,  # This pipe ends with this process; then the server exits.
-            stdout=subprocess.PIPE,  # A pipe is not seekable, like the output of most runs.
+            # The runs inherit `sys.stdout`. A pipe is not seekable, like the output of most runs.
+            stdout=subprocess.PIPE,
             pass_fds=[listener.fileno()],
             cwd=ROOT,
             start_new_session=True,
@@ -76,7 +77,7 @@ def _supervise(connection: socket.socket) -> None:
     """Run the command in a child; send its exit code. Kill the child if the client has ended."""
     length, files, _, _ = socket.recv_fds(connection, _LENGTH, 3)
     request = connection.recv(int.from_bytes(length), socket.MSG_WAITALL)
-    ended, held = os.pipe()  # only the child keeps the pipe open
+    ended, held = os.pipe()  # only the child keeps `held` open, until it ends
     if (child := os.fork()) == 0:
         connection.close()
         os.close(ended)

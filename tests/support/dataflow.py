@@ -23,7 +23,7 @@ LAUNCH = f"/v1b3/projects/{PROJECT}/locations/{REGION}/flexTemplates:launch"
 class Fake:
     """The jobs, the states that the next requests return, and the failures of the next requests.
 
-    A job does its work when it is first seen running.
+    A job does its work when a request first returns the state RUNNING.
     """
 
     launched: list[dict[str, Any]] = field(default_factory=list)  # launch parameters

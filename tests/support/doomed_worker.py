@@ -1,4 +1,4 @@
-"""Workers of operations that kill themselves at a point of a step or of its compensation.
+"""Workers that kill themselves before or after a step of an operation, or its compensation.
 
 The workers are forked from a process that has imported the executor, so that they start quickly.
 """
@@ -40,7 +40,7 @@ def run_doomed(operation_id: str, doom: Callable[[], None]) -> None:
 
 
 def await_lost_claim(connection: Connection) -> None:
-    """Wait until the server has ended the sessions of dead workers, and with them their claims."""
+    """Wait until PostgreSQL has ended the dead workers' sessions, which also ends their claims."""
 
     readiness.wait(
         lambda: connection.run(blocks()["workers"]) == [[0]], "the end of the worker's session"

@@ -32,5 +32,5 @@ def answer(session: str = "s", **fields: Any) -> Envelope:
 
 
 def session_abandoned(user: str = "u") -> Envelope:
-    """Return an event in which this learner abandons a session; the session needs no start."""
+    """Return a SessionAbandoned. It needs no SessionStarted, as its metadata names the learner."""
     return envelope("SessionAbandoned", {"session_id": "s"}, metadata={"user_id": user})

@@ -18,7 +18,8 @@ SELECT event_store.set_aside(min(global_position), 'invalid input: "' || CAST(:m
 FROM event_store.events WHERE stream_id = 'learner-' || CAST(:learner AS text) AND event_type = 'CorrectAnswerGiven';
 
 -- versions --
--- For each stream of erased events: whether its events have its shard, and whether its versions are 1, 2, 3 …
+-- For each stream of erased events: the number of events, whether the events are in the stream's shard, and whether
+-- their versions are 1, 2, 3 …
 SELECT stream_id, count(*), bool_and(shard = event_store.shard_of(stream_id)),
     count(*) = max(stream_version) AND min(stream_version) = 1 AND count(DISTINCT stream_version) = count(*)
 FROM event_store.events WHERE stream_id LIKE 'erased-%' GROUP BY 1 ORDER BY 1;
@@ -59,7 +60,7 @@ SELECT delete_batch_rows(ARRAY(SELECT user_id FROM deleted_learners)) FROM (
 ) locks;
 
 -- copy weeks --
--- Copy the rows that the batch run writes.
+-- Copy the rows that the block `write weeks` writes again, in place of a batch run.
 CREATE TEMPORARY TABLE weeks AS TABLE weekly_stats;
 
 -- write weeks --

@@ -1,7 +1,7 @@
 """Strategies for event logs with many edge cases.
 
 The logs have few learners, items, sessions and times, so that many events have the same learner,
-item, session or time. The times are near the start of a day, a clock change or a time zone's move
+item, session or time. Each time is near a clock change, the start of a day, or a time zone's move
 across the date line.
 """
 
@@ -33,7 +33,7 @@ ITEMS = ("i1", "i2", "i3", "i44")
 SESSIONS = ("s1", "s2", "s3", "s4", "s5", "s6")
 GROUPS = ("g1", "g2")
 HOURS = (0, 4, 12, 23)
-# Values that the declarations reject; they may have been recorded before the declarations.
+# Values that the declarations reject. Events recorded before the declarations may contain them.
 REJECTED: dict[str, tuple[Any, ...]] = {
     "group_id": ("", 5, "x" * 201, ["g1"]),
     "answers_per_day": (-1, 1001, 5.0, "5", True, None, 10**40),
@@ -64,7 +64,7 @@ _TURNS = {
     "America/Vancouver": ("2026-11-01T09:00", "2025-11-02T09:00"),
 }
 ZONES = tuple(_TURNS)
-# Events near later turns could be in the future, and would become dead letters.
+# Events near a turn after this time could be in the future, and would become dead letters.
 _LATEST = (datetime.now(UTC) - timedelta(days=17)).isoformat()
 _DAYS = (0, 1, -1, 2, -2, 3, 7, -7, 8)
 _HOURS_OFF = (0, 1, -1, 0.5, -0.5, 12, -13)
@@ -102,7 +102,7 @@ THEMES = (
 
 @dataclass(frozen=True)
 class Published:
-    """An event, and a number for each of its deliveries; these numbers order the deliveries."""
+    """An event; `turns` has one number per delivery, by which the log sorts the deliveries."""
 
     envelope: Envelope
     turns: tuple[int, ...]
@@ -193,7 +193,7 @@ def _data(kind: str, cast: Cast) -> st.SearchStrategy[Any]:
 
 
 def _choice(kind: str, cast: Cast) -> Fields:
-    """Return the field that a type of NEWEST declares; a third of the values are rejected."""
+    """Return the field that an event type in NEWEST declares; a third of its values are invalid."""
     values: dict[str, tuple[Any, ...]] = {
         "group_id": GROUPS,
         "answers_per_day": (1, 2, 0, 1000),
@@ -277,7 +277,7 @@ def logs(draw: st.DrawFn, *, contested: bool = False, size: int = 24) -> Log:
 def _event(
     kinds: tuple[str, ...], pool: list[datetime], cast: Cast
 ) -> st.SearchStrategy[tuple[Envelope, int, list[int]]]:
-    """Return a strategy for an event, its id's first byte, and the numbers of `Published.turns`."""
+    """Return a strategy for triples: an event, the first byte of its id, its `Published.turns`."""
     envelope = st.sampled_from(kinds).flatmap(
         lambda kind: st.fixed_dictionaries(
             {
@@ -293,7 +293,7 @@ def _event(
 
 
 def _metadata(kind: str) -> st.SearchStrategy[dict[str, str]]:
-    """Return a strategy for the metadata, which in some events of a session names a learner."""
+    """Return a strategy for metadata; those of some events with a session id name a learner."""
     if kind not in (*OF_A_SESSION, *NEWEST):
         return st.just({})
     return _either({}, {}, {}, {"user_id": "ann"}, {"user_id": "ann"}, {"user_id": "una"})

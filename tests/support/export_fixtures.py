@@ -52,7 +52,7 @@ def read(path: Path) -> dict[str, bytes]:
 
 
 def export_files(operator: Operator, exports: Path) -> dict[str, bytes]:
-    """Export Ann's record and return the files of the archive."""
+    """Export Ann's record; return the files in the ZIP archive by name."""
     done = operator.run(export(operator)["id"])
     assert done["state"] == "SUCCEEDED", done["error"]
     return read(exports / json.loads(done["result"])["object"])

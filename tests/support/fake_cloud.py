@@ -1,7 +1,7 @@
-"""Fakes for a release: `gcloud` as a program, Cloud Monitoring, green's query function.
+"""Fakes for a release: the program `gcloud`, Cloud Monitoring and green's query function.
 
-The `gcloud` program passes each call to the test's `World`, and a copy of the world is recorded
-after each call.
+Green means the new revisions. The `gcloud` program passes each call to the test's `World`, and a
+copy of the world is recorded after each call.
 """
 
 import json
@@ -33,7 +33,7 @@ exit "$code"
 
 @dataclass
 class Cloud:
-    """The running fakes. `faults` maps the number of a call, from 0, to its fault."""
+    """The running fakes. `faults` maps the number of a call to its fault; the first call is 0."""
 
     world: World
     port: int
@@ -90,7 +90,7 @@ SIGNALS = {
     "kill": signal.SIGKILL,
     "kill, too late": signal.SIGKILL,
 }
-_IGNORED_AFTER_S = 1.0  # seconds; a program that still runs then ignores the signal
+_IGNORED_AFTER_S = 1.0  # seconds; if `gcloud` still runs then, its parent ignores the signal
 _WITHOUT_EFFECT = ("fail", "term", "kill", "lost")
 
 
@@ -110,7 +110,7 @@ class _Calls(socketserver.StreamRequestHandler):
         self.wfile.write(f"{answer[0]}\n{answer[1]}".encode())
 
     def _wait_for_the_end(self) -> None:
-        """Wait until the program ends, or for one second if its parent ignores the signal."""
+        """Wait until `gcloud` ends, but at most one second: its parent may ignore the signal."""
         self.connection.settimeout(_IGNORED_AFTER_S)
         with suppress(TimeoutError):
             self.rfile.read(1)

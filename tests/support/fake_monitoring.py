@@ -1,4 +1,4 @@
-"""A fake Cloud Monitoring, whose messages Google's library encodes."""
+"""A fake Cloud Monitoring. Google's protobuf library encodes and decodes its messages."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -69,7 +69,7 @@ _CLASSES = _build_messages()
 
 @contextmanager
 def serve(series: dict[str, list[int]], requests: list[Any]) -> Iterator[str]:
-    """Serve these measurements, newest first, by subscription; record the requests."""
+    """Serve each subscription's measurements, newest first; append the requests to `requests`."""
 
     def respond(request: Any, _context: Any) -> Any:
         requests.append(request)

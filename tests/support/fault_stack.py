@@ -86,7 +86,10 @@ class Stack:
         return local.running(self.folder).addresses
 
     def pids(self, part: str) -> list[int]:
-        """Wait for the processes with this name; return their IDs (PostgreSQL: of all sessions)."""
+        """Wait until the process with this name runs; return its id and those of its children.
+
+        PostgreSQL's children include its sessions.
+        """
         pids: list[int] = []
 
         def is_running() -> bool:
@@ -124,7 +127,7 @@ class Stack:
         return connection
 
     def count(self, block: str, **values: object) -> int | None:
-        """Return the result of a count of fault_stack.sql; None while the database is down."""
+        """Return the number from a query in fault_stack.sql; None while the database is down."""
         try:
             connection = self.connect()
         except (DatabaseUnavailable, StackError, *database.ERRORS):

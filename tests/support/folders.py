@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-# A database consists of 700 files. Creating them in memory takes 10 % of the time on a disk.
+# A database consists of 700 files. Memory needs 10 % of the time that a disk needs to create them.
 _MEMORY = Path("/dev/shm")  # noqa: S108 - mkdtemp creates a new folder in it
 _ENOUGH = 4 << 30
 
@@ -15,7 +15,8 @@ _ENOUGH = 4 << 30
 def create(what: str) -> Iterator[Path]:
     """Create a folder, which is deleted at the end of the block.
 
-    The folder is outside pytest's folder, because the server's user needs access to all parents.
+    The folder is outside pytest's private folder, because the server's system user needs access to
+    all parent folders.
     """
     folder = Path(tempfile.mkdtemp(prefix=f"progress-{what}-", dir=_place()))
     try:

@@ -1,6 +1,7 @@
 """Filters of log lines, in the subset of Cloud Logging's query language that the metrics use.
 
-`field="x"`, `field=("x" OR "y")`, `field=~"pattern"`, `field:*` (exists), AND, OR, brackets.
+The subset consists of `field="x"`, `field=("x" OR "y")`, `field=~"pattern"`, `field:*` (the field
+exists), AND, OR and brackets.
 """
 
 import re
@@ -23,7 +24,7 @@ def parsed(query: str) -> Matches:
 
 
 def fields(query: str) -> set[str]:
-    """Return the fields of the line that the filter names."""
+    """Return the names of the log fields that the filter refers to."""
     return set(re.findall(r"jsonPayload\.(\w+)", query))
 
 

@@ -52,7 +52,7 @@ def wait_for_lock(observer: database.Connection, pid: int, running: Future[Any])
 
 
 def read_events(connection: database.Connection, block: str = "stored") -> list[oracle.Event]:
-    """Return every event of the log; the statement `counted` leaves out poisoned events."""
+    """Return the events of the log; the statement `counted` leaves out poisoned events."""
     return [
         oracle.Event(
             event_id=row["event_id"],

@@ -229,7 +229,7 @@ WHERE e.global_position <= :position AND e.global_position > c.position;
 SELECT max(created_at) FROM event_store.events;
 
 -- deleted snapshots --
--- Act as if every version of a stream had a snapshot.
+-- List a snapshot at every version of a stream. Those that do not exist look as if they had just been deleted.
 CREATE OR REPLACE FUNCTION snapshots_until(stream text, happened_by timestamptz, recorded_by timestamptz)
 RETURNS SETOF bigint LANGUAGE sql STABLE AS $until$
 SELECT e.stream_version

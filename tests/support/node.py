@@ -1,4 +1,4 @@
-"""Runs of Node programs: third-party clients from the packages that tests/clients locks."""
+"""Run Node programs: third-party clients, pinned in tests/clients/package-lock.json."""
 
 import os
 import shutil
@@ -29,7 +29,7 @@ def workshop(request: pytest.FixtureRequest, folder: Path) -> Path:
 
 
 def run(folder: Path, *command: str, **environment: str) -> str:
-    """Run a command, which may be a program of the packages such as `tsc`; return its output."""
+    """Run a command or a program of the installed packages, such as `tsc`; return its output."""
     result = subprocess.run(
         command,
         cwd=folder,

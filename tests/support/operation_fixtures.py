@@ -45,7 +45,7 @@ def blocks() -> dict[str, str]:
 
 
 class Operator:
-    """A client of the API as an administrator, with the commands that the API has published."""
+    """A client that calls the API as an administrator; it also returns the published commands."""
 
     def __init__(self, query_api: Api, sent: FakePublisher) -> None:
         self.api, self._sent = query_api, sent
@@ -96,7 +96,10 @@ class Operator:
 def operator(
     store: Store, fake_publisher: FakePublisher, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> Iterator[Operator]:
-    """An administrator's client; the API and the workers have their functions' privileges."""
+    """An administrator's client of the API.
+
+    The API has the privileges of the query function. Workers have those of the project function.
+    """
     monkeypatch.setenv("DATABASE_URL", url_of(store, "project"))
     monkeypatch.setenv("PROGRESS_DATA_DIR", str(tmp_path))
     monkeypatch.setenv("PUBSUB_EMULATOR_HOST", fake_publisher.address)
@@ -135,7 +138,7 @@ def worker(store: Store) -> Iterator[Connection]:
     """A connection with the name and privileges of an operation's worker."""
     made = database.connect(url_of(store, "project"), name="operation")
     yield made
-    database.close(made)  # a test may have ended the session
+    database.close(made)  # ignores an error, because a test may have ended the session
 
 
 def list_changes(connection: Connection) -> list[tuple[int, float, str]]:

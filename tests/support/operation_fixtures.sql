@@ -52,7 +52,7 @@ SELECT count(*) FROM event_store.events WHERE event_data ->> 'session_id' = 'lat
 UPDATE event_store.dead_letters SET payload = replace(payload, '99999', '9') WHERE letter_id = :letter_id;
 
 -- hold the swap --
--- Take the lock that the worker of a shard takes.
+-- Take the lock that the worker of shard 3 takes. The swap of a rebuild waits for this lock.
 SELECT pg_advisory_xact_lock(hashtext(current_schema()), 3);
 
 -- retire read models --

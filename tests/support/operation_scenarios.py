@@ -20,7 +20,7 @@ _TOO_MANY = {"session_id": "late", "user_id": "ann", "item_count": 99_999}
 
 
 class Scenario(NamedTuple):
-    """The start of an operation, which returns its id, and the check of its end."""
+    """Two functions: `start` starts an operation and returns its id, `check` checks its outcome."""
 
     start: Callable[[Operator, Connection], str]
     check: Callable[[Connection, Any], None]

@@ -35,9 +35,10 @@ class Server:
     _connection: Connection | None = None
 
     def examples(self, times: int) -> hypothesis.settings:
-        """Return settings: `times` the profile's examples, or a third of them on the oldest server.
+        """Return settings with `times` as many examples as the profile has.
 
-        Both servers run the same SQL, so few examples suffice to find a statement that differs.
+        On the oldest server, a third of the profile's examples suffice: both servers run the same
+        SQL, so that few examples find a statement that behaves differently there.
         """
         usual: int = hypothesis.settings().max_examples
         return hypothesis.settings(

@@ -18,8 +18,8 @@ from tests.conftest import Store
 class Wire:
     """A proxy socket that can hang, or lose a response of the server and disconnect.
 
-    The client sends all messages up to the COMMIT without a Flush, so that the server's first
-    response comes after the commit: a lost response means that the transaction is committed.
+    The client sends all messages up to the COMMIT without a Flush, so that the server does not
+    respond before the commit. If the proxy loses a response, the transaction is already committed.
     """
 
     def __init__(self, server: str) -> None:

@@ -101,7 +101,7 @@ def wrong(conditions: Iterable[Condition], cases: Iterable[Case], folder: Path) 
 
 
 def empty(queries: Iterable[str], series: Series, folder: Path) -> str:
-    """Return promtool's report of the queries without results; empty if there are none."""
+    """Return promtool's report of the queries without results; empty if all have results."""
     wanted = [{"labels": "{}", "value": 1}]
     expected = [
         {"expr": f"clamp_max(count({query}), 1)", "eval_time": "20m", "exp_samples": wanted}

@@ -1,4 +1,4 @@
-"""Push requests of Pub/Sub, and the functions that handle the requests, in this process."""
+"""Encode push requests of Pub/Sub, and load the functions that handle them into this process."""
 
 import base64
 import itertools

@@ -24,7 +24,7 @@ from graphql.pyutils import Undefined
 from progress.query.execution.selections import GRAPHQL, QUERY
 from progress.query.graphql.schema import FIELDS
 
-LONG = "a" * 70  # longer than the longest name in PostgreSQL
+LONG = "a" * 70  # longer than any name that PostgreSQL allows
 LATER = ("asOf", "knownAt")
 
 COMPILED = tuple(name for name, declaration in FIELDS.items() if declaration.sql)
@@ -66,7 +66,7 @@ class _Writer:
         return self.chance_of.randrange(one_in) == 0
 
     def variable(self, shape: str, value: Any, *, may_default: bool = True) -> str:
-        """Declare a variable with a value, a default or neither; return the variable's name."""
+        """Declare a variable with a value, a default, both or neither; return its name."""
         name = f"v{len(self.declared)}"
         is_default = may_default and self.chance(3)
         default = f" = {_literal(value, shape)}" if is_default else ""

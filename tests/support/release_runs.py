@@ -79,7 +79,7 @@ def start(cloud: Cloud, tmp_path: Path, command: str, *more: str) -> Ended:
 
 
 def build(cloud: Cloud, tmp_path: Path, script: str = "build.py") -> Ended:
-    """Build the images of a commit, as a program against the fakes."""
+    """Run a script that builds the images of a commit, as a program against the fakes."""
     flags = ("--project=progress-dev", "--region=europe-west1", "--commit=abc123")
     done = subprocess.run(
         [sys.executable, ROOT / "infra/release" / script, *flags], capture_output=True, text=True,
@@ -118,7 +118,7 @@ def run(cloud: Cloud, command: str, *more: str, key: str | None = None) -> Ended
 
 
 def _fake_run(cloud: Cloud) -> Callable[[list[str] | tuple[str, ...], float], str]:
-    """Return a fake of `gcloud.run`, which does nothing after SIGKILL."""
+    """Return a fake of `gcloud.run`. After SIGKILL, the fake changes nothing and raises Killed."""
     killed = False
 
     def inject(fault: str) -> None:
@@ -182,7 +182,7 @@ def green_percents(cloud: Cloud, service: str) -> list[int]:
 
 
 def is_past_no_return(cloud: Cloud) -> bool:
-    """Return whether the call that routed the project function's wake-ups to green succeeded."""
+    """Return whether a call without a fault routed the project function's wake-ups to green."""
     switched = [n for n, world in enumerate(cloud.worlds) if "b" in world.share("progress-project")]
     return bool(switched) and switched[0] not in cloud.faults
 
@@ -194,7 +194,7 @@ def list_changing_calls(cloud: Cloud) -> list[int]:
 
 
 def reset(cloud: Cloud, faults: dict[int, str], world: World | None = None) -> None:
-    """Set the next release's faults and initial world (default: that after the first apply)."""
+    """Set the next release's faults and initial world (default: `World.after_first_apply`)."""
     cloud.reset_calls()
     cloud.world = world.copy() if world else World.after_first_apply(cloud.world.address)
     cloud.faults.update(faults)

@@ -98,7 +98,7 @@ class World:
         return None
 
     def folding_codes(self) -> set[str]:
-        """Return the versions whose read models each wake-up folds."""
+        """Return the versions that receive each wake-up and fold their own read models."""
         (served,) = self.share("progress-project")
         green = self.subscriptions.get(GREEN_SUBSCRIPTION)
         tagged = self.find_tagged("progress-project", "green") if green else None
@@ -217,7 +217,7 @@ class World:
         expected = {
             "topic": "progress-commands",
             "push-endpoint": f"{self.address}/green-progress-project",
-            # Cloud Run accepts a token of this account whose audience is the service's own URL.
+            # Cloud Run accepts this account's token if the audience is the service's own URL.
             "push-auth-service-account": "progress-push@p.iam.gserviceaccount.com",
             "push-auth-token-audience": "https://progress-project.run.app",
             # Green does not get operations, because the serving version runs them.

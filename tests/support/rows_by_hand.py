@@ -44,7 +44,7 @@ def query_url(url: str) -> str:
 
 
 def insert(connection: database.Connection, table: str, *rows: dict[str, Any]) -> None:
-    """Insert the rows; the local day of an item's review is by default its date in UTC."""
+    """Insert the rows. The default of `reviewed_on`, a local day, is the review's date in UTC."""
     complete = [{**_zeros(connection, table), **_reviewed_on(row), **row} for row in rows]
     connection.run(
         blocks()["insert"].replace("{table}", table), rows=json.dumps(complete, default=str)

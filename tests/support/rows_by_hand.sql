@@ -57,7 +57,8 @@ DELETE FROM events;
 DO $$ BEGIN EXECUTE format('DROP SCHEMA %I CASCADE', current_schema()); END $$;
 
 -- reader --
--- A login with the privileges of the query function. All databases of a server share the login.
+-- A login with the privileges of the query function. All databases of a server share its logins, so another test may
+-- have created this one.
 DO $$ BEGIN
     CREATE ROLE progress_test_query LOGIN IN ROLE progress_query;
 EXCEPTION WHEN duplicate_object OR unique_violation THEN

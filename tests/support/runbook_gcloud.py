@@ -1,8 +1,8 @@
 """A fake gcloud for the runbook's scripts.
 
 It keeps subscriptions in a file and runs imports with psql. If a Pub/Sub emulator runs, the fake
-also stops and resumes the emulator's pushes. A snapshot expires 7 days after the oldest waiting
-message was published. Creating a snapshot fails if it would expire soon.
+also stops and resumes the emulator's pushes. A snapshot of a subscription expires 7 days after the
+oldest waiting message was published. The fake rejects a snapshot that would expire soon.
 """
 
 import gzip

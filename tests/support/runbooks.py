@@ -44,7 +44,7 @@ def _commands(block: str) -> list[str]:
 
 @dataclass
 class Shell:
-    """A shell in a clone, with `progress` and the fake gcloud on the path.
+    """A shell in a simulated clone of the repository; `progress` and a fake gcloud are on its path.
 
     The fake `gcloud` has its subscriptions in a file, and records calls. `waits` maps subscriptions
     to the time of their oldest waiting message. `old` names the subscriptions whose oldest message
@@ -100,14 +100,17 @@ class Shell:
 
     @property
     def gcloud(self) -> dict[str, list[list[str]]]:
-        """Return the state of the fake gcloud: `subscriptions`, and the commands in `told`."""
+        """Return the fake gcloud's state: `subscriptions`, `told` (the recorded commands), etc."""
         state: dict[str, list[list[str]]] = json.loads(
             (self.folder / "gcloud.json").read_text(encoding="utf-8")
         )
         return state
 
     def subscribe(self, *names: str, **endpoints: str) -> None:
-        """Create push subscriptions with these names; `endpoints` replaces default endpoints."""
+        """Create push subscriptions for the names in `names` and `endpoints`.
+
+        A name that `endpoints` does not map to an endpoint gets `https://NAME`.
+        """
         to = {name: f"https://{name}" for name in names} | endpoints
         pushed = [[name, at, "push@p", "https://audience"] for name, at in to.items()]
         state = {

@@ -47,7 +47,7 @@ def envelope(kind: str, data: dict[str, Any], *, at: datetime) -> Envelope:
 
 
 def choices(user: str) -> list[Envelope]:
-    """Return a join of a group, a goal and a rest day of the learner."""
+    """Return events of a learner who joins a group, sets a goal and takes a rest day."""
     chosen: dict[str, dict[str, Any]] = {
         "LearnerJoinedGroup": {"group_id": "g1"},
         "GoalSet": {"answers_per_day": 2},

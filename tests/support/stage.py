@@ -56,10 +56,10 @@ class Stage:
     def __init__(self, url: str):
         self._url = url
         self.admin = connect(url)
-        # `admin` polls pg_stat_activity, which does not change within a transaction, so a second
-        # connection holds the locks.
+        # `_locker` holds locks in an open transaction. `admin` polls pg_stat_activity outside of
+        # transactions, because this view does not change within a transaction.
         self._locker = connect(url)
-        # Allowed only in tests, where the next log replaces the recorded events.
+        # Only tests may disable this trigger: they delete the recorded events before the next log.
         self.admin.run("ALTER TABLE event_store.events DISABLE TRIGGER append_only")
         self._sweep = "\n".join(self._list_reset_statements())
         self._workers: dict[int, Worker] = {}
@@ -178,7 +178,7 @@ def append(connection: database.Connection, envelopes: list[Envelope]) -> None:
 
 
 class ItemPublishedBefore(events.ItemEvent, frozen=True, kw_only=True):
-    """The declaration of ItemPublished before it had a language."""
+    """The declaration of ItemPublished from before the field `language` was added."""
 
     domains: list[events.Domain]
     cefr_level: events.Level | None = None
@@ -187,7 +187,7 @@ class ItemPublishedBefore(events.ItemEvent, frozen=True, kw_only=True):
 
 @contextlib.contextmanager
 def undeclared() -> Iterator[None]:
-    """Record events as before the newest types and fields were declared."""
+    """Record events in the block as if the newest types and fields were not declared yet."""
     before = {name: t for name, t in events.CATALOGUE.items() if name not in NEWEST}
     before |= dict.fromkeys(DESCRIPTIONS, ItemPublishedBefore)
     with pytest.MonkeyPatch.context() as patch:
@@ -197,11 +197,11 @@ def undeclared() -> Iterator[None]:
 
 
 def publisher() -> Publisher:
-    """Return the publisher to the settings' Redis; if no Redis is set, it does not publish."""
+    """Return a publisher for the Redis of the settings; without a Redis, it publishes nothing."""
     return publisher_to(settings.current().redis_url)
 
 
 @functools.cache
 def publisher_to(url: str | None) -> Publisher:
-    """Return the publisher to the Redis at this URL."""
+    """Return a publisher for the Redis at this URL."""
     return Publisher(url)

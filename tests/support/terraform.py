@@ -1,7 +1,8 @@
 """Run Terraform on a copy of a root module, with its state in a file.
 
 `terraform-offline`, if present, contains Google's schema, so it can plan and apply without registry
-or cloud. Plain Terraform with the registry's provider can only validate, and test with mocks.
+or cloud. Plain Terraform uses the registry's provider. It can only validate configurations and run
+tests with mocks.
 """
 
 import contextlib
@@ -23,8 +24,9 @@ GCLOUD = "gcloud.txt"  # a file in the root module's folder that lists the calls
 
 _OFFLINE = REPOSITORY.parent / "shared" / "tools" / "terraform-offline"
 _COPIED = ("infra/terraform", "progress", "functions", "jobs", "sql")
-# For speed, the copies leave out most of the code. Each plan, and each of the about 200 states that
-# an apply writes, contains the source archives' files, which Terraform compares in pairs.
+# For speed, the copies leave out most of the code. A plan contains every file of the source
+# archives, and so does each of the about 200 states that an apply writes. Terraform compares every
+# pair of these files.
 _CODE = ("*.py", "*.pyc", "*.sql", "*.js", "*.css", "*.html")
 _REQUIREMENTS = "requirements.txt"
 _LOCAL_BACKEND = 'terraform {\n  backend "local" {}\n}\n'
@@ -69,7 +71,7 @@ class Root:
     def run(self, *arguments: str, expected: int = 0, text: str = "") -> str:
         """Run Terraform with `text` as its input, and return its output.
 
-        Raise AssertionError if the exit code differs.
+        Raise AssertionError if the exit code is not `expected`.
         """
         command = ["terraform", arguments[0], "-no-color", *arguments[1:]]
         path = f"{self._make_gcloud()}{os.pathsep}{os.environ['PATH']}"
@@ -103,7 +105,7 @@ class Root:
         return text
 
     def _find_provider(self) -> dict[str, str]:
-        """Return the variables with which Terraform finds its provider, if it is offline."""
+        """Return the environment variables for the offline provider; empty if it is not used."""
         offline = find_offline() if self.has_providers else None
         return terraform_provider.environment(offline, self.folder) if offline else {}
 
@@ -132,7 +134,7 @@ class Root:
         return Deployment(plan, state, second_plan, passwords)
 
     def change(self, base: Deployment, name: str, environment: str, *options: str) -> Deployment:
-        """Apply `options` to a deployment and plan again; the result has no first plan."""
+        """Apply `options` to a deployment and plan again; the result has an empty `plan`."""
         rewritten = [f'-replace=terraform_data.password_file["{key}"]' for key in base.passwords]
         state, passwords = self._apply(name, environment, base.state, *options, *rewritten)
         second_plan = self.find_changes(environment, f"{name}.tfstate", *options)

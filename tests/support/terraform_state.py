@@ -36,9 +36,9 @@ class Resources(Mapping[str, Values]):
     def of(self, kind: str, name: str | None = None) -> dict[str, Values]:
         """Return the resources of a type (and of a name, if given), by index key or else by name.
 
-        The resource `this` of a module gets the name of the module, and the key of the module
-        unless the resource has a key. If several resources have the same key, all but the first
-        are listed by address.
+        For a resource `this` in a module, the module's name counts as the resource's name. The
+        module's key counts as the resource's key if the resource has none. If several resources
+        have the same key, all but the first are listed by address.
         """
         resources: dict[str, Values] = {}
         for address, resource in self._by_address.items():

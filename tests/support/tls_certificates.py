@@ -47,7 +47,7 @@ class Authority:
         self.pem = self._certificate.public_bytes(serialization.Encoding.PEM).decode()
 
     def certificate(self, folder: Path, name: str) -> Certificate:
-        """Create a certificate for a host name or address in the folder."""
+        """Create a certificate for a host name or an address, and write its files to `folder`."""
         key = ec.generate_private_key(ec.SECP256R1())
         made = (
             _prepare_certificate(_make_name(name), self._name, key)

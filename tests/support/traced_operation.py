@@ -1,7 +1,8 @@
 """An operation of four steps, each of which writes a row; it replaces REBUILD.
 
-`python -m tests.support.traced_operation OPERATION STEP POINT` is a worker that kills itself at a
-point of a step: `before` or `after` its effect, or `undo before` or `undo after`.
+`python -m tests.support.traced_operation OPERATION STEP POINT` is a worker that kills itself in
+this step. POINT is `before` or `after` the step's effect, or `undo before` or `undo after` the
+effect of its compensation.
 """
 
 import os
@@ -72,7 +73,7 @@ def read_effects(connection: Connection) -> list[str]:
 
 
 def cancel(operation_id: str) -> None:
-    """Request the cancellation as the API does, with the privileges of the worker's login."""
+    """Request the cancellation like the API, but with the privileges of the worker's login."""
     with closing(database.connect(settings.current())) as connection:
         connection.run(blocks()["cancel"], operation_id=operation_id)
 

@@ -1,4 +1,4 @@
--- Tables in which the steps of a test's operation record each run and their effects.
+-- Tables in which the steps of a test's operation record their runs and effects.
 
 -- create --
 CREATE TABLE public.runs (run bigint GENERATED ALWAYS AS IDENTITY, step text, effect text);

@@ -1,7 +1,7 @@
 """Whole folds of a log by PostgreSQL and by DuckDB, compared with the live rows.
 
-`python -m tests.support.whole_folds` folds the log on its standard input in DuckDB, and prints the
-rows of `Duck.fold`.
+`python -m tests.support.whole_folds` reads a log from its standard input, and prints the result of
+`Duck.fold` as JSON.
 """
 
 import functools

@@ -1,6 +1,6 @@
 """Archives that tests write without a database, from the oracle's events.
 
-The sums of the files are 0; `progress analyse` does not read them.
+In the manifests, the checksums of the rows are 0, because `progress analyse` does not read them.
 """
 
 import contextlib
@@ -30,7 +30,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def record(envelopes: Sequence[Envelope]) -> list[Event]:
-    """Return the events that are recorded if these envelopes arrive, with their learners."""
+    """Return the events that the log would record from these envelopes, each with its learner."""
     learners, _ = compute_stored(envelopes)
     return [
         Event(
@@ -47,7 +47,7 @@ def record(envelopes: Sequence[Envelope]) -> list[Event]:
 
 
 def write(storage: Storage, events: Sequence[Event], *, parts: int = 2) -> None:
-    """Publish an archive of the events in this order, in as many ranges as there are parts."""
+    """Publish an archive of the events in this order, split into at most `parts` ranges."""
     versions: Counter[str] = Counter()
     size = -(-len(events) // parts)
     entries = [

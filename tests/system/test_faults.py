@@ -108,7 +108,8 @@ def test_no_event_is_lost_or_repeated_if_any_process_is_killed_during_a_delivery
             messages = delivery(chance, learners=len(USERS))
             publishing.append(pool.submit(stack.publish, *messages))
             readiness.wait(lambda: (stack.count("appended") or 0) > before, victim)  # noqa: B023
-            if victim == "supervisor":  # the restarted Pub/Sub has another port
+            if victim == "supervisor":
+                # Publishers must finish first, because the restarted Pub/Sub has another port.
                 for published in publishing:
                     published.result()
             (VICTIMS | {"supervisor": kill_supervisor})[victim](stack)
@@ -161,7 +162,8 @@ def test_ingest_does_not_acknowledge_pushes_while_postgresql_is_suspended(
 
 def test_queries_succeed_while_valkey_is_down(stack: Stack) -> None:
     stack.await_wakes()
-    stack.ask(USERS[0], COMPLETED)  # the query function now has the token keys of the supervisor
+    # The query function fetches the token keys now, because a paused supervisor serves none.
+    stack.ask(USERS[0], COMPLETED)
     with stack.pause_supervisor():
         stack.signal("valkey", signal.SIGKILL)
         stack.publish(*delivery(random.Random(10), learners=len(USERS)))

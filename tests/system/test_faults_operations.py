@@ -114,7 +114,8 @@ def run_command(stack: Stack) -> None:
 def test_the_batch_job_sends_a_lost_command_again(
     stack: Stack, sweep: Callable[[Stack], None]
 ) -> None:
-    stack.ask("ada", "{ __typename }")  # the query function now has the supervisor's token keys
+    # The query function fetches the token keys now, because a paused supervisor serves none.
+    stack.ask("ada", "{ __typename }")
     with stack.pause_supervisor():
         stack.signal("pubsub", signal.SIGKILL)
         lost = start(stack, "runBatch")

@@ -59,7 +59,7 @@ def test_every_event_is_published_and_some_are_repeated_or_reordered() -> None:
     started = {e["data"]["session_id"] for e in published if e["event_type"] == "SessionStarted"}
     assert started == {
         e["data"]["session_id"] for e in published if "session_id" in e["data"]
-    }  # so that no event waits for the start of its session
+    }  # every session has a SessionStarted, so that no event waits for one
     of_the_leaver = {
         UUID(e["event_id"]).bytes for e in published if e["data"].get("user_id") == source.leaver
     }

@@ -21,7 +21,7 @@ _SECRETS = ("hush-hush", "signals-token")
 
 
 class _Stack(browser.Stack):
-    """A stack to which `progress publish` publishes, because this command exports spans."""
+    """A stack whose `publish` runs `progress publish`, because this command exports spans."""
 
     def publish(self, *envelopes: browser.Envelope) -> None:
         self.progress("publish", "-", text="\n".join(browser.encode(*envelopes)))
@@ -78,8 +78,8 @@ def _messaging(span: Span) -> dict[str, object]:
 def test_one_trace_covers_the_path_from_the_publisher_to_the_projection(
     stack: browser.Stack, receiver: Collector
 ) -> None:
-    # Publish a single event, so that its own wake-up folds it. On a busy machine, the wake-up of
-    # another event may have folded each event of `exercise`.
+    # Publish a single event, so that its own wake-up folds it. The events of `exercise` do not
+    # suffice: on a busy machine, the wake-up of another event may have folded each of them.
     stack.publish(
         browser.envelope(
             "SessionStarted",

@@ -43,7 +43,7 @@ def test_archived_events_move_to_cheaper_storage_and_are_kept(prod: Resources) -
         "ARCHIVE": 365,
     }
     assert bucket["versioning"][0]["enabled"]
-    assert steps["Delete"]["with_state"] == "ARCHIVED"  # only noncurrent objects
+    assert steps["Delete"]["with_state"] == "ARCHIVED"  # "ARCHIVED" means noncurrent
     assert steps["Delete"]["days_since_noncurrent_time"] == 30
 
 

@@ -136,8 +136,8 @@ def test_only_the_startup_probe_waits_for_the_network(deployment: Deployment) ->
             assert probe["timeout_seconds"] <= probe["period_seconds"]
         first = probes["startup"]
         seconds = first["period_seconds"] * first["failure_threshold"]
-        # After TIMEOUT_S, the probe succeeds in any case, so it must not give up before then.
-        # Cloud Run accepts at most 240 s.
+        # After TIMEOUT_S, the function passes the probe in any case. Cloud Run must therefore
+        # probe for longer than TIMEOUT_S before it gives up. It accepts at most 240 s.
         assert startup.TIMEOUT_S + 30 <= seconds <= 240
         assert first["timeout_seconds"] > startup._CONNECT_TIMEOUT_S
 
@@ -207,7 +207,7 @@ def test_environments_without_minimum_instances_have_no_night_schedule(
 def test_terraform_restores_only_attributes_that_nothing_else_may_change(
     environments: Environments,
 ) -> None:
-    """The plan has no new code, and no attribute that a release or a schedule has changed."""
+    """The plan neither deploys new code nor resets what a release or a schedule has changed."""
     added = environments.root().folder.parents[1] / "progress" / "added.txt"
     added.write_text("new")
     try:

@@ -1,4 +1,4 @@
-"""The planned surroundings of a rebuild by Dataflow; test_iam.py lists the roles."""
+"""The planned resources that a rebuild by Dataflow uses; test_iam.py lists the roles."""
 
 import json
 
@@ -47,7 +47,7 @@ def test_workers_log_in_to_cloud_sql_with_their_account(prod: Resources) -> None
 
 
 def test_the_migration_runs_again_if_the_logins_change(prod: Resources, dev: Resources) -> None:
-    """The release job gives the workers' login its privileges."""
+    """The migration gives each login its privileges, also the login of Dataflow's workers."""
     triggers = [
         json.dumps(part["terraform_data.migrate"]["triggers_replace"]) for part in (prod, dev)
     ]

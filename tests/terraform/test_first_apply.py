@@ -103,7 +103,8 @@ def test_each_image_is_built_before_its_service_is_created(
     assert {"terraform_data.image", "data.archive_file.source"} <= built
     rights = {right for right in order.before("terraform_data.image") if "_iam_member." in right}
     assert {right.rpartition(".")[2] for right in rights} == {"build", "member"}
-    calls = {*(environments.root().folder / GCLOUD).read_text().splitlines()}  # from all applies
+    # The file contains the calls of all applies.
+    calls = {*(environments.root().folder / GCLOUD).read_text().splitlines()}
     bucket = deployment.applied["google_storage_bucket.sources"]["name"]
     for name, service in deployment.applied.of("google_cloud_run_v2_service", "function").items():
         image = container(service)["image"]
@@ -160,14 +161,20 @@ def test_the_service_agent_of_pubsub_is_created_before_it_gets_roles(
 
 
 def test_the_account_of_bigquerys_connection_is_created_before_it_gets_roles(order: Order) -> None:
-    """Google creates the account some time after the connection; the builds take longer."""
+    """Google creates this account some time after the connection.
+
+    The grants therefore wait for the builds, which take longer.
+    """
     for name in ("connection", "connection_list"):
         before = order.before(f"google_storage_bucket_iam_member.{name}")
         assert {"google_bigquery_connection.archive", "terraform_data.image"} <= before
 
 
 def test_access_to_a_secret_is_granted_before_its_version_is_written(order: Order) -> None:
-    """A grant takes effect only after a while; until then Cloud Run rejects the first revision."""
+    """A grant takes effect only after a while; until then Cloud Run rejects the first revision.
+
+    The grants therefore wait neither for the versions nor for resources that take long to create.
+    """
     right = "google_secret_manager_secret_iam_member.accessor"
     versions = {f"google_secret_manager_secret_version.{name}" for name in _VERSIONS}
     slow = {"google_sql_database_instance.this", "google_redis_instance.this"}

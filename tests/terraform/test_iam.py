@@ -154,7 +154,7 @@ def test_each_account_has_exactly_the_roles_that_it_needs(
 
 
 def list_roles(resources: Resources) -> dict[str, set[str]]:
-    """Return the roles of each account, each with its resource."""
+    """Return each account's roles; every role is followed by its resource."""
     roles = defaultdict(set)
     for values in list_grants(resources):
         on = next((values[place] for place in _PLACES if values.get(place)), "project")

@@ -53,7 +53,7 @@ def test_the_large_batch_job_has_more_memory_and_tasks(deployment: Deployment) -
     }
 
 
-def test_an_execution_of_the_rebuild_job_rebuilds_from_the_archive_with_its_tasks(
+def test_the_tasks_of_the_rebuild_job_rebuild_from_the_archive(
     deployment: Deployment,
 ) -> None:
     job = deployment.applied.of("google_cloud_run_v2_job", "job")["rebuild"]
@@ -61,9 +61,9 @@ def test_an_execution_of_the_rebuild_job_rebuilds_from_the_archive_with_its_task
     assert command.endswith("python -m progress.cli rebuild --from-archive --engine tasks")
     archive = deployment.applied["google_storage_bucket.archive"]["name"]
     assert settings(job)["ARCHIVE_BUCKET"] == archive
-    # No more than eight tasks load at a time, and the others would wait for the database.
+    # At most eight tasks load at a time; further tasks would only wait for the database.
     assert template(job)["task_count"] == template(job)["parallelism"] == 8
-    # DuckDB's memory, and a bucket's files and rows, because a task has no disk.
+    # A task has no disk, so its memory holds a bucket's files and rows as well as DuckDB's data.
     memory = only(container(job)["resources"])["limits"]["memory"]
     assert int(memory.removesuffix("Gi")) >= 3 * int(bucket_folds._MEMORY.removesuffix("GB"))
     assert int(only(template(job)["template"])["timeout"].removesuffix("s")) >= 21_600

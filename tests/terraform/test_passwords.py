@@ -74,9 +74,10 @@ def test_the_runbook_explains_what_to_do_after_a_failed_rotation() -> None:
 def test_a_changed_database_address_rotates_the_passwords(
     environments: Environments,
 ) -> None:
-    """A secret holds an address and a password.
+    """A secret holds an address and a password, so a new address requires a new secret version.
 
-    Each run generates new passwords, so that a login gets a new password with each new secret.
+    Each run of Terraform generates new passwords, so the new version contains a new password. The
+    migration then sets this password for the login.
     """
     dev = environments["dev"]
     neon = '{ host = "ep-other.neon.tech", database = "progress", owner = "progress_owner" }'

@@ -68,7 +68,7 @@ class Preflight:
     cloud: Cloud
 
     def check(self, environment: str, **changed: Any) -> tuple[int, list[str]]:
-        """Check a correct project, but with these results; return the exit code and lines."""
+        """Check a correct project with the `changed` answers; return the exit code and lines."""
         self.cloud.world = fresh(f"progress-{environment}")
         self.cloud.world.answers.update(
             {name.replace("_", " "): answer for name, answer in changed.items()}

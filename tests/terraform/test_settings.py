@@ -1,4 +1,7 @@
-"""Terraform sets each setting that the code reads, and no other settings."""
+"""Terraform sets each setting that the code reads, and no other settings.
+
+The exceptions are NOT_PLANNED and FRAMEWORK.
+"""
 
 import msgspec
 
@@ -34,7 +37,7 @@ def test_every_planned_setting_is_valid(deployment: Deployment) -> None:
         settings.read({name: planned[name] for name in planned.keys() - FRAMEWORK} | redis)
 
 
-def test_every_program_that_creates_an_archive_has_the_same_number_of_buckets(
+def test_every_program_that_creates_an_archive_divides_it_into_the_same_number_of_buckets(
     environments: Environments,
 ) -> None:
     for name, buckets in (("dev", "16"), ("prod", "256")):

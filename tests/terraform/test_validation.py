@@ -140,7 +140,7 @@ def test_an_invalid_value_is_rejected(
 
 @pytest.mark.parametrize("environment", ["dev", "prod"])
 def test_the_values_of_an_environment_are_accepted(variables: Root, environment: str) -> None:
-    """The plans of the preceding test therefore fail only because of the changed option."""
+    """If this test passes, the plans of the preceding test fail only because of their option."""
     variables.run("plan", f"-var-file={variables.variables.format(environment)}")
 
 

@@ -63,7 +63,7 @@ def test_a_malformed_response_is_shown_as_an_error(visit: Visits, body: str) -> 
     page.route(re.compile("/graphql$"), lambda route: route.fulfill(status=200, body=body))
     page.goto(visitor.return_url(visitor.stack.token(DEMO)))
     expect(page.get_by_role("alert")).to_contain_text("Something went wrong")
-    visitor.errors.clear()  # the page also reports unexpected errors to the browser
+    visitor.errors.clear()  # the page has passed this error to `reportError`
     page.unroute_all()
     page.get_by_role("button", name="Try again").click()
     expect(page.get_by_role("region", name="Today")).to_be_visible()
@@ -90,7 +90,7 @@ def test_an_offline_page_loads_the_numbers_when_it_is_online_again(visit: Visits
     assert len(visitor.queries()) > queries
 
 
-def test_a_view_that_cannot_be_loaded_is_loaded_when_the_user_tries_again(visit: Visits) -> None:
+def test_try_again_loads_a_view_that_could_not_be_loaded(visit: Visits) -> None:
     visitor = visit()
     page = visitor.open()
     page.route(re.compile("/item_list.js$"), lambda route: route.abort())

@@ -1,4 +1,4 @@
-"""GraphiQL: served from the project's files, signed in with the page's token, without a network."""
+"""GraphiQL uses only the project's files and the page's token, and needs no other host."""
 
 from collections.abc import Callable
 
@@ -10,7 +10,7 @@ from tests.support.browser import Visit
 pytestmark = pytest.mark.timeout(180)
 
 
-def test_the_example_queries_run_signed_in_and_without_a_network(
+def test_the_example_queries_run_with_the_page_s_token_and_need_no_other_host(
     visit: Callable[..., Visit],
 ) -> None:
     visitor = visit()

@@ -55,7 +55,9 @@ def learners(page: Page) -> list[str]:
     return page.locator("[data-key=learners] tbody th a").all_inner_texts()
 
 
-def test_a_teacher_lands_on_the_group_with_those_at_risk_first(visit: Visits, demo: Stack) -> None:
+def test_a_teacher_s_start_view_is_a_group_that_lists_learners_at_risk_first(
+    visit: Visits, demo: Stack
+) -> None:
     group, other = found_group(demo), f"class-{uuid.uuid4()}"
     visitor = visit()
     wait_for_group(visitor, group, members=3, answers=47)

@@ -37,7 +37,7 @@ def at(page: Page) -> str:
 
 
 def learn_words(demo: Stack) -> str:
-    """Let a new learner answer 60 Japanese words, one of which was reviewed; return their id."""
+    """Publish a new learner's answers to 60 Japanese words, and one review; return the user id."""
     user, day_ago = f"page-{uuid.uuid4()}", datetime.now(UTC) - timedelta(days=1)
     items = [f"{user}-{number:02}" for number in range(60)]
     events: list[Envelope] = [

@@ -33,11 +33,11 @@ def leaves(node: Any, prefix: str = "") -> dict[str, list[str]]:
 
 
 def names(texts: list[str]) -> set[str]:
-    """Return the names of the values in braces."""
+    """Return the names of the placeholders in the texts."""
     return set(re.findall(r"\{(\w+)\}", " ".join(texts)))
 
 
-def test_each_text_exists_in_each_language_with_the_same_values() -> None:
+def test_each_text_exists_in_each_language_with_the_same_placeholders() -> None:
     english, japanese = leaves(TEXTS["en"]), leaves(TEXTS["ja"])
     assert english.keys() == japanese.keys()
     differing = [key for key in english if names(english[key]) != names(japanese[key])]
@@ -89,7 +89,7 @@ def query_api(postgres: str) -> Iterator[api.Api]:
         ("en", "language=ja", "ja"), ("ja", "language=../../x", "ja"),
     ],
 )  # fmt: skip
-def test_the_page_has_the_language_of_the_switch_or_else_of_the_browser(
+def test_the_language_cookie_or_else_the_browser_selects_the_page_s_language(
     query_api: api.Api, accepted: str, cookie: str, language: str
 ) -> None:
     response = query_api.request(

@@ -35,7 +35,7 @@ _LETTERS = "abcdefghijklmnopqrstuvwxyz"
 _ACCENTED = "áƀćđéƒǵĥíĵķĺɱńóƥɋŕśťúṽẃẋýź"
 _ACCENTS = str.maketrans(_LETTERS + _LETTERS.upper(), _ACCENTED + _ACCENTED.upper())
 
-# The texts with ASCII words, except those of the learner's and the service's data.
+# Find the texts with ASCII words. Data of the learner and of the service are excluded.
 _UNTRANSLATED = """(() => {
   const data = '[translate=no], body [lang], pre, code, option, .tag, .letters .tick, #status';
   const isData = (element) => element.closest(data);
@@ -102,9 +102,10 @@ def test_each_text_can_be_translated_and_can_be_a_third_longer(
 
 
 def answer_in_pseudo_language(route: Route) -> None:
-    """Answer with the index, whose texts have no ASCII letters and are 30 % longer.
+    """Answer with the index in a pseudo-language.
 
-    Dates and numbers are Japanese, so that they have no ASCII letters either.
+    Its texts have accented letters instead of ASCII letters and are 30 % longer than the English
+    texts. Dates and numbers are Japanese, so that they have no ASCII letters either.
     """
     response = route.fetch()
     head, script, rest = re.split(
@@ -127,7 +128,7 @@ def to_pseudo(node: Any) -> Any:
     return "".join(texts) + "é" * round(0.3 * len("".join(parts[::2])))
 
 
-def test_a_page_without_numbers_has_no_accessibility_violations(visit: Visits, demo: Stack) -> None:
+def test_welcome_and_sign_in_have_no_accessibility_violations(visit: Visits, demo: Stack) -> None:
     visitor = visit(**PHONE)
     visitor.open("a stranger")
     assert visitor.find_violations() == []
@@ -157,7 +158,7 @@ def test_the_colour_scheme_follows_the_browser(visit: Visits) -> None:
 
 
 def test_the_dark_scheme_changes_only_colours_and_shadows() -> None:
-    """The dark page has the layout of the light page, so only its colours are checked again."""
+    """In dark colours, `find_violations` runs only the colour rules: the layout is the same."""
     files = [*static_page.FOLDER.glob("*.css"), *static_page.FOLDER.glob("*.js")]
     text = "".join(file.read_text(encoding="utf-8") for file in files)
     (dark,) = re.findall(r"prefers-color-scheme(.*?)\n}\n", text, re.DOTALL)

@@ -1,4 +1,4 @@
-"""Modules of the page in Node, for the rules that need no browser."""
+"""Tests of the page's modules in Node, for the rules that need no browser."""
 
 import json
 import shutil
@@ -48,7 +48,7 @@ const print = (value) => console.log(JSON.stringify(value));
 def evaluate(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Callable[..., Any]:
-    """A function that runs a script with the page's modules, and returns what it prints."""
+    """A function that runs a script with the page's modules and returns the script's output."""
     if not shutil.which("node"):
         skip_without(request, "node")
     folder = tmp_path_factory.mktemp("page")
@@ -98,14 +98,14 @@ def test_a_shown_change_is_the_difference_of_the_shown_values(evaluate: Evaluate
         """
     )
     assert rows[:4] == [
-        ["Answers", "500", "1,000", "−500", None],  # not worse, because the day is not over
+        ["Answers", "500", "1,000", "−500", None],  # not marked as worse: today is not over
         ["Answered right", "80%", "75%", "+5", "up"],
         ["Seconds per answer", "4.2", "4.0", "+0.2", "down"],
         ["Study time", "8m", "16m", "−8m", None],
     ]
 
 
-def test_the_date_of_the_first_answer_is_from_the_history_if_it_covers_all_answers(
+def test_the_first_answer_s_day_comes_from_the_history_if_the_history_is_complete(
     evaluate: Evaluate,
 ) -> None:
     script = """
@@ -119,7 +119,7 @@ def test_the_date_of_the_first_answer_is_from_the_history_if_it_covers_all_answe
     assert evaluate(script, TZ="Asia/Tokyo") == ["2024-03-02", "2024-03-02"]
 
 
-def test_the_steps_of_an_item_s_history_end_today_and_are_named_after_the_days_of_their_answers(
+def test_an_item_s_timeline_ends_today_and_labels_each_step_with_a_day_of_its_answers(
     evaluate: Evaluate,
 ) -> None:
     script = """
@@ -129,7 +129,7 @@ def test_the_steps_of_an_item_s_history_end_today_and_are_named_after_the_days_o
         print([0, 59, 700].map((oldest) => timeline(
           [{ at: inHours(-1), intervalDays: 4 }], answersSince(oldest))));
         """
-    # In the first zone, a step of the short history has 23 hours.
+    # In New York, the short history contains a day of 23 hours (10 March 2024).
     for zone in ("America/New_York", "Asia/Tokyo"):
         new, short, long = evaluate(script, TZ=zone)
         assert [step["right"] for step in new] == [0] * 59 + [1]
@@ -143,7 +143,7 @@ def test_the_steps_of_an_item_s_history_end_today_and_are_named_after_the_days_o
         assert [steps[-1]["intervalDays"] for steps in (new, short, long)] == [4, 4, 4]
 
 
-def test_the_top_of_a_scale_is_a_whole_number_that_fits_small_and_large_counts(
+def test_the_top_of_a_scale_is_a_whole_number_at_or_slightly_above_the_largest_count(
     evaluate: Evaluate,
 ) -> None:
     tops = evaluate(
@@ -158,7 +158,9 @@ def test_the_top_of_a_scale_is_a_whole_number_that_fits_small_and_large_counts(
         assert most <= top <= 1.5 * most
 
 
-def test_the_next_due_day_is_a_weekday_only_within_six_days(evaluate: Evaluate) -> None:
+def test_the_next_due_day_is_named_by_its_weekday_only_up_to_six_days_ahead(
+    evaluate: Evaluate,
+) -> None:
     tiles = evaluate(
         """
         const { today } = await import('./page/today.js');
@@ -171,8 +173,10 @@ def test_the_next_due_day_is_a_weekday_only_within_six_days(evaluate: Evaluate) 
     assert [tile.endswith(end) for tile, end in zip(tiles, expected, strict=True)] == [True] * 3
 
 
-def test_the_time_of_the_due_items_equals_the_minutes_of_the_workload(evaluate: Evaluate) -> None:
-    # A whole number of minutes, a millisecond less, and a millisecond more.
+def test_the_minutes_for_the_due_items_are_exact_and_rounded_up(
+    evaluate: Evaluate,
+) -> None:
+    # Without `change` (milliseconds), the due items take a whole number of minutes.
     cases = [
         (due, answers, minutes * answers * 60_000 // due + change)
         for due in (7, 19, 999)

@@ -66,7 +66,7 @@ def test_the_pointer_selects_days_and_years(visit: Visits) -> None:
 
 
 def answer_together(page: Page, last_year: int) -> None:
-    """Hold the responses for earlier years until the page has requested the last of these years."""
+    """Hold the responses for earlier years until the page has requested `last_year`."""
     held: list[Route] = []
 
     def answer(route: Route) -> None:
@@ -90,7 +90,7 @@ def test_an_earlier_year_is_loaded_on_demand(visit: Visits, demo: Stack) -> None
     demo.publish(rest, *(event for ago in ages for event in browser.lesson(user, 7, ago=ago)))
     visitor = visit()
     page = visitor.open(user)
-    # All lessons are folded, so that no later update changes the page.
+    # Wait until all lessons are folded, so that no later update changes the page.
     totals = page.get_by_role("region", name="How far")
     expect(totals).to_contain_text(re.compile(r"Sessions\s*3"), timeout=20_000)
     assert not [query for query in visitor.queries() if "Earlier" in str(query.post_data)]
@@ -113,7 +113,7 @@ def test_a_wrong_browser_clock_does_not_hide_study_days(visit: Visits, year: int
 def test_days_with_many_answers_have_the_darkest_shade_and_no_shade_is_skipped(
     visit: Visits,
 ) -> None:
-    """Both rules hold for equal days and for random numbers of answers."""
+    """Both rules hold if all days have the same number of answers, and for random numbers."""
     page = visit().open()
     module = page.evaluate("document.querySelector('link[href$=\"year.js\"]').href")
     years = [[number] * 88 for number in (1, 3, 4, 20, 500)]
