@@ -8,7 +8,7 @@ BIN := .venv/bin
 ARGS ?=
 PIP_OPTIONS ?=
 
-# Without cached bytecode, each process would compile the code again, which doubles its start.
+# Let Python cache bytecode. Otherwise, each process would compile the code again, and take twice as long to start.
 unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: setup demo test check bench
@@ -68,7 +68,7 @@ collect: setup
 clients:
 	npm ci --prefix tests/clients --ignore-scripts --no-progress
 
-# Renew the third-party files of GraphiQL; then update THIRD_PARTY.md.
+# Download the third-party files of GraphiQL. After that, update THIRD_PARTY.md by hand.
 GRAPHIQL := progress/query/graphiql
 .PHONY: graphiql
 graphiql:

@@ -46,7 +46,11 @@ def compare_with_copy(server: Server) -> Iterator[Line]:
 
 
 def compare_with_recorder(server: Server) -> Iterator[Line]:
-    """Compare appends with the recorder's: 100 new events, 100 with one redelivered, one event."""
+    """Compare appends with those of the recorder of `eventsourcing`.
+
+    A call appends 100 new events, one new event, or 100 events of which one is redelivered. The
+    recorder gets only new events.
+    """
     for what, calls, size, redelivered, bar in (
         ("append, 100 in a call", 60, 100, 0, 1.4),
         ("append, single", 500, 1, 0, 2.0),
@@ -99,7 +103,7 @@ def _alternate(
     theirs: tuple[Iterable[U], Callable[[U], object]],
     block: int = 1,
 ) -> tuple[float, float]:
-    """Make `block` calls of `ours`, then of `theirs`, and so on; return the seconds of both."""
+    """Make `block` calls of `ours`, then of `theirs`, and so on; return the seconds of each."""
     append_seconds = recorder_seconds = 0.0
     (our_values, our_call), (their_values, their_call) = ours, theirs
     our_rest, their_rest = iter(our_values), iter(their_values)

@@ -21,7 +21,10 @@ _MANY, _FEW = 20_000, 1_000
 
 
 def compare_with_fewer(server: Server) -> Iterator[Line]:
-    """Measure runs after a change of one learner among 20,000 and among 1,000, and an empty run."""
+    """Compare a batch run at 20,000 learners with one at 1,000, after one learner has changed.
+
+    Also count the buffers that a run reads at 20,000 learners if nothing has changed.
+    """
     many, few, rounds = _store(server, _MANY), _store(server, _FEW), Rounds()
     learners = {store: logs.learners(store, events=1) for store in (many, few)}
     for number in range(_ROUNDS + 1):
@@ -63,7 +66,7 @@ def _store(server: Server, learners: int) -> Store:
 
 
 def _run_after_one(store: Store, learner: str) -> float:
-    """Return the seconds of a run on a new connection, after a session of one learner."""
+    """Record a session of the learner; return the seconds of a batch run on a new connection."""
     session = envelopes.session(learner, logs.SINCE + timedelta(days=1), random.Random(learner))
     with closing(store.connect()) as connection:
         log.append(connection, [envelopes.delivery(list(session))])

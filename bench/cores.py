@@ -14,7 +14,10 @@ MEASURED, REST = _ALL[:1], _ALL[-1:]
 
 @contextlib.contextmanager
 def use(cores: list[int]) -> Iterator[None]:
-    """Pin the processes that the block starts to these cores; do not move running processes."""
+    """Pin this thread, and each process that it starts inside the block, to these cores.
+
+    Other running processes are not moved.
+    """
     if not _CAN_PIN:
         yield
         return

@@ -61,7 +61,7 @@ def measure_misses(server: Server) -> Iterator[Line]:
         (
             "a miss: 30 daily rows × 7 fields, one core",
             "yoga full",
-            "yoga with pg doing the same",
+            "yoga with pg, same work",
             1.6,
         ),
         ("the same miss", "yoga bare", "bare yoga with pg", 1.15),

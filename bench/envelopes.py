@@ -1,4 +1,4 @@
-"""Events as publishers send them, in sessions of twenty answers with a review after each."""
+"""Events as publishers send them. A session has twenty answers, each followed by a review."""
 
 import itertools
 import random

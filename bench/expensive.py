@@ -1,4 +1,4 @@
-"""Search for the most expensive document that the limits allow, by rows and buffers read."""
+"""Search for the document within the limits that reads the most rows and buffers."""
 
 import asyncio
 import bisect
@@ -30,13 +30,15 @@ from progress.query.execution import documents, root_fields
 from progress.query.execution.selections import QUERY
 
 ROLES: tuple[Role, ...] = ("learner", "support", "admin")
-# How many rows plus buffers a document may read, for 200,000 events and 20,000 items. A row or
-# buffer takes 0.4 µs in a document about the present, and 0.75 µs in one about the past.
+# A document may read at most this number of rows plus buffers, for 200,000 events and 20,000 items.
+# A row or buffer takes 0.4 µs in a document about the present, and 0.75 µs in one about the past.
 WORK = {"the present": 2_500_000, "the past": 4_000_000}
 SMALL = 10  # the search uses a database that is smaller by this factor
 
-_MAX_FIELDS = 32  # fields in a document that the search tries; the limit on aliases is lower
-_FIRST, _MIXED = 4, 8  # how many fields to try as a document's first field, and to combine
+_MAX_FIELDS = 32  # more fields than a document may have, because each field needs an alias
+# A document combines the `_MIXED` most expensive fields. The search puts each of the `_FIRST` most
+# expensive fields first in one document.
+_FIRST, _MIXED = 4, 8
 _ROUNDS = 5
 _BARS = {"the present": 1_000.0, "the past": 3_000.0}
 _DAYS, _ANSWERS, _FRESH = 625, 160, 32  # 200,625 events, 20,000 items
@@ -121,7 +123,7 @@ class Search:
         return [f'"{cursor}"'] if cursor else []
 
     def _values(self, name: str, argument: GraphQLArgument) -> list[str]:
-        """Return an argument's values to try. Raise KeyError if the type is unknown."""
+        """Return the values to try for an argument. Raise KeyError if its type is unknown."""
         shape = get_named_type(argument.type)
         if isinstance(shape, GraphQLEnumType):
             return sorted(shape.values)

@@ -1,7 +1,7 @@
 """The export of a learner with 200,000 events, compared with a COPY of the same events.
 
-`python -m bench.export NAME FOLDER [LOCATION]` exports the store's only learner, to the bucket
-`LOCATION` if it is given, and prints the peak memory in MB.
+`python -m bench.export NAME FOLDER [LOCATION]` exports the store's only learner and prints
+the peak memory in MB. `LOCATION` is the bucket for the export; without it, nothing is stored.
 """
 
 import subprocess

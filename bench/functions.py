@@ -1,4 +1,4 @@
-"""Functions run by functions-framework as in production, with one process and eighty threads."""
+"""Run functions with functions-framework as in production: one process, eighty threads."""
 
 import contextlib
 import signal
@@ -35,7 +35,7 @@ class Function:
         return sum(p.memory_info().rss for p in (own, *own.children(recursive=True))) / 1e6
 
     def peak_memory(self) -> float:
-        """Return the highest memory of these processes so far, in MB."""
+        """Add up the peak memory of the function and of its supervising process, in MB."""
         own = psutil.Process(self.process.pid)
         own_processes = (own, *own.children(recursive=True))
         statuses = [

@@ -1,7 +1,9 @@
--- The read models of a group whose members study on two of three days, in twenty zones, among learners of other groups.
+-- The read models of the group g and of other groups. The members of g study on two of three days. The learners live in
+-- twenty time zones.
 -- The learners' ids are random, so that the index entries of a group's members are in different blocks. The rows are
 -- inserted day by day, as folds write them, so that the days of one member are in different blocks. The days are local,
--- as in folds: a day ahead of a member's today is slower to read, and only a wrong clock or a journey causes it.
+-- as in folds. A day after a member's local today is slower to read. Only a wrong clock or a journey causes such a day,
+-- so few members have one.
 
 -- learners --
 -- The first `members` learners are the members of the group g.
@@ -23,7 +25,7 @@ JOIN (
 ORDER BY n;
 
 -- today --
--- One member in a hundred has studied on a day ahead of today.
+-- For one learner in a hundred, the newest day is tomorrow.
 CREATE TEMPORARY TABLE local_days AS
 SELECT l.n, z.user_id, z.timezone, l.other_group IS NULL AS is_member,
     CAST(now() + r.utc_offset - z.day_start AS date) + CASE WHEN l.n % 100 = 1 THEN 1 ELSE 0 END AS newest

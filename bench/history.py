@@ -18,7 +18,7 @@ from progress.projections.projector import Projector
 _ROUNDS = 15
 _EVENTS_A_DAY = 42
 _SESSIONS = 23  # 966 events, which fit in one window
-_ITEMS = 40  # the number of items that the learner has answered
+_ITEMS = 40  # items of the new answers; the learner has answered these items before
 _SINCE = datetime(2010, 1, 1, tzinfo=UTC)
 _LONG, _SHORT = 4_762, 24  # days with one session of 42 events each
 
@@ -64,7 +64,10 @@ def _measure(store: Store) -> Rounds:
 
 
 def _append(connection: Connection, learner: str, known: int, first: float) -> None:
-    """Append a session a day from day `first` on, about items answered from day `known` on."""
+    """Append one session a day, for `_SESSIONS` days from day `first` on.
+
+    The answers are about items that the learner answered on the `_SHORT` days from `known` on.
+    """
     items = connection.run(
         blocks("seed")["items"],
         learner=learner,

@@ -34,7 +34,7 @@ _OBSERVE = """() => {
 
 
 def measure_search(server: Server) -> Iterator[Line]:
-    """Type words letter by letter; type each letter after the rows of the previous one appear."""
+    """Type search texts letter by letter; after each letter, wait until the rows appear."""
     if browser.PROGRAM is None:
         raise RowSkipped("there is no Chromium")
     store = server.create_store()

@@ -30,7 +30,10 @@ class Line:
 
     @property
     def verdict(self) -> str:
-        """Return `yes`, or by how many percent the value misses the bar; `no` if the bar is 0."""
+        """Return `yes`, or the percentage by which the value misses the bar.
+
+        If the value misses a bar of 0, return `no`, because no percentage can be computed.
+        """
         if self.passes:
             return "yes"
         if not self.bar:

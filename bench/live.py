@@ -15,7 +15,10 @@ _ROUNDS = 9
 
 
 def compare_with_runner(server: Server) -> Iterator[Line]:
-    """Compare folds of all realtime read models with two counters that `eventsourcing` runs."""
+    """Compare the folds of all realtime read models with the projection runner of `eventsourcing`.
+
+    The runner maintains only two counters.
+    """
     store, theirs = server.create_store(), server.create_store()
     logs.fill(store, learners=300, sessions=20)
     peer, rounds = Peer(theirs), Rounds()

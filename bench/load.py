@@ -24,7 +24,7 @@ _LENGTH = b"content-length:"
 
 
 def pushes(events: int, seed: int) -> Iterator[bytes]:
-    """Yield push requests as Pub/Sub sends them, each with a message of `events` events."""
+    """Yield push requests in Pub/Sub's format, each with a message of `events` events."""
     source = envelopes.endless(seed)
     for number in itertools.count():
         batch = list(itertools.islice(source, events))

@@ -25,7 +25,7 @@ class LocalStack:
     port: int
 
     def token(self, user: str, *roles: str, groups: Sequence[str] = ()) -> str:
-        """Return a token of this user, which is valid for a day; `groups` are a teacher's."""
+        """Return a token for `user`, valid for a day; `groups` are a teacher's groups."""
         return development_key.token(self.folder.key, user, list(roles), groups=groups)
 
     def open_publisher(self) -> PublisherClient:

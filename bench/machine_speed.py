@@ -1,8 +1,8 @@
 """The share of a benchmark during which the machine ran at its full speed.
 
-A virtual machine shares its cores with other machines. On some hosts, the duration of the same loop
-changes between one and two milliseconds every few seconds. A 95th percentile then shows the load of
-the other machines, because more than one request in twenty runs on a slowed core.
+A virtual machine shares its cores with other machines. On some hosts, the same loop takes one
+millisecond for a few seconds, then two milliseconds for a few seconds. A 95th percentile then shows
+the load of the other machines, because more than one request in twenty runs on a slowed core.
 """
 
 import statistics
@@ -13,13 +13,16 @@ from dataclasses import dataclass
 from bench.lines import Line
 
 _ITERATIONS = 15_000  # about a millisecond
-_SLOWED = 1.25  # times the fastest loop
+_SLOWED = 1.25  # slowed: a loop takes more than this multiple of the fastest loop's time
 _MIN_REQUESTS = 20  # for a 95th percentile
 
 
 @dataclass(frozen=True)
 class TimedRequest:
-    """The seconds of a request, and of the slower one of the loops before and after the request."""
+    """The seconds of a request, and of the slower of its two loops.
+
+    One loop runs before the request, the other after the response.
+    """
 
     seconds: float
     loop: float
@@ -34,9 +37,10 @@ def time_loop() -> float:
 
 
 def compare_p95(what: str, requests: Sequence[TimedRequest], *, bar: float) -> Line:
-    """Return the line with the 95th percentile of the requests at full speed; `bar` is in ms.
+    """Return the line with the 95th percentile of the requests on an unslowed machine.
 
-    If the machine was slowed during nearly all requests, the line has the percentile of all.
+    If these are fewer than `_MIN_REQUESTS`, the line has the percentile of all requests. `bar` is
+    in milliseconds.
     """
     limit = _SLOWED * min(request.loop for request in requests)
     every = [1_000 * request.seconds for request in requests]

@@ -1,4 +1,7 @@
-"""The memory of project and query under load; for ingest, see the benchmark `ingest`."""
+"""The memory of the functions `project` and `query` under load.
+
+For the function `ingest`, see the benchmark `ingest`.
+"""
 
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -19,7 +22,10 @@ _QUESTIONS = (
 
 
 def measure_load(server: Server) -> Iterator[Line]:
-    """Send wake-ups for all shards to project concurrently, then 80 requests to query."""
+    """Send the function `project` a wake-up for each shard, all at once.
+
+    Then send requests to the function `query`, 80 at a time.
+    """
     store = server.create_store()
     logs.fill(store, learners=100, sessions=20)
     with ExitStack() as stack:

@@ -47,7 +47,7 @@ class _Client:
         self._port = port
 
     def send(self, _: int = 0) -> tuple[int, float]:
-        """Return the status of the response and its milliseconds."""
+        """Send the query; return the status of the response, and the duration in milliseconds."""
         began = time.perf_counter()
         with closing(http.client.HTTPConnection(HOST, self._port, timeout=_TIMEOUT_S)) as client:
             client.request("POST", "/graphql", _BODY, self._headers)
@@ -56,7 +56,7 @@ class _Client:
         return response.status, 1_000 * (time.perf_counter() - began)
 
     def wait_for(self, status: int) -> float:
-        """Send queries until a response has the status; return the milliseconds."""
+        """Send queries until a response has the status; return how many milliseconds that took."""
         began = time.perf_counter()
         while self.send()[0] != status:
             if time.perf_counter() - began > _TIMEOUT_S:

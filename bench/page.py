@@ -20,7 +20,7 @@ _DAYS, _ANSWERS, _FRESH, _ITEMS = 200, 110, 100, 21_000
 _A_SECOND, _SECONDS = 5, 30
 _LIMIT = 60.0  # milliseconds
 _WHAT = f"the page's one request, 20,000 items and {_DAYS} days, {_A_SECOND} a second"
-_PACKED = b"gzip"  # must be in each response; an error is too short to be compressed
+_PACKED = b"gzip"  # in each successful response; an error is too short to be compressed
 
 _SCRIPT = ROOT / "progress" / "query" / "page" / "query.js"
 _CONSTANT = re.compile(r"^(?:export )?const (\w+) = (['`])(.*?)\2;", re.MULTILINE | re.DOTALL)
@@ -30,8 +30,8 @@ _INSERTED = re.compile(r"\$\{(\w+)\}")
 def measure_page(server: Server) -> Iterator[Line]:
     """Measure cache misses and hits, from the time when a request was due until its response.
 
-    The bar limits the latency, not the throughput. Four learners send fewer than five requests a
-    second, and at this rate a request seldom waits for another request.
+    The bar limits the latency, not the throughput. Five requests a second are more than four
+    learners send, and still so few that a request seldom waits for another request.
     """
     store = server.create_store()
     learners = study.fill(

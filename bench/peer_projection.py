@@ -91,7 +91,7 @@ class Peer:
         }
 
     def project(self, learners: int) -> float:
-        """Project the events of this number of new learners; return events per second."""
+        """Project the events of `learners` new learners; return events per second."""
         begin, end = self._write(learners)
         with ProjectionRunner(
             application_class=Application[uuid.UUID],

@@ -23,7 +23,7 @@ def recorder(store: Store) -> PostgresApplicationRecorder:
 
 
 class Numbering:
-    """A counter of each learner's events, because callers of the library must pass versions."""
+    """A counter for each learner, because the library's callers must number a learner's events."""
 
     def __init__(self) -> None:
         self._versions: Counter[str] = Counter()

@@ -48,14 +48,14 @@ def _rows(plan: dict[str, Any]) -> int:
 
 
 class Costing:
-    """An executor of GraphQL documents without a cache, which adds up the documents' cost."""
+    """An executor of GraphQL documents that measures each document's cost and uses no cache."""
 
     def __init__(self, reader: Reader, caller: Caller, *, explains: bool) -> None:
         self.context = Context(caller, Queries(reader), datetime.now(UTC))
         self._work, self._explains = 0, explains
         self._cache = AnswerCache(None, RateLimiter(None, per_minute=10**9), reader)
         if explains:
-            for pool in (reader._database, reader._as_of._database):  # noqa: SLF001 - a benchmark reads its own sessions
+            for pool in (reader._database, reader._as_of._database):  # noqa: SLF001 - see _explain
                 _explain(pool, self._add)
 
     async def answer(self, document: str) -> tuple[GraphQLResponse, int]:
@@ -82,8 +82,12 @@ class Costing:
 
 
 def _explain(of: Database, record: Callable[[str], None]) -> None:
-    """Make each database session report the plans of its statements."""
-    connecting = of._connector  # noqa: SLF001 - plans reach only the session's own client
+    """Make each database session report the plans of its statements.
+
+    PostgreSQL sends a plan only to the session that ran the statement. Therefore listen on the
+    sessions of the pool itself.
+    """
+    connecting = of._connector  # noqa: SLF001 - see above
 
     def explaining() -> Callable[[], Awaitable[asyncpg.Connection]]:
         connect = connecting()
@@ -103,6 +107,6 @@ def _explain(of: Database, record: Callable[[str], None]) -> None:
 async def open_database(
     url: str, user: str, role: Role, *, explains: bool = True
 ) -> AsyncIterator[Costing]:
-    """Open the database for a caller's documents, inside the block."""
+    """Open the database inside the block; yield an executor of this caller's documents."""
     async with open_reader(url) as reader:
         yield Costing(reader, Caller(user, role, float("inf")), explains=explains)

@@ -26,7 +26,7 @@ from progress.projections import batch, rebuild
 from progress.projections.projector import Projector
 
 _EVENTS, _MESSAGES = 10_000, 20
-_SESSIONS = 40  # sessions of a learner, with 800 answers
+_SESSIONS = 40  # sessions of a learner, with 800 answers in total
 _AFTER = logs.SINCE + timedelta(days=60)  # after all study sessions
 _DAY = 86_400
 _POPULAR, _AUDIENCE = "item-popular", 1_000
@@ -36,7 +36,7 @@ _BAR = 20
 
 @dataclass
 class Cast:
-    """One learner with 800 answers for each kind of event, and many learners with one session."""
+    """Learners with 800 answers, one for each measurement, and a crowd with one session each."""
 
     learners: Iterator[str]
     crowd: list[str]
@@ -139,8 +139,8 @@ def _measure_preferences(worker: _Worker, cast: Cast) -> Line:
     answers = worker.fold(_answers([next(cast.learners)]))
     changes = worker.fold(_changes(next(cast.learners)))
     return Line(
-        f"{_EVENTS:,} changes of preferences in {_MESSAGES} messages, 50 % of them backdated "
-        "to times among 800 answers, folded",
+        f"fold of {_EVENTS:,} changes of preferences in {_MESSAGES} messages; 50 % of the changes "
+        "are backdated to times among 800 answers",
         f"{changes:.2f} s",
         f"{_EVENTS:,} answers: {answers:.2f} s",
         changes / answers,
@@ -150,7 +150,7 @@ def _measure_preferences(worker: _Worker, cast: Cast) -> Line:
 
 
 def _event(kind: str, seconds: float, **data: object) -> Envelope:
-    """Return an event at this number of seconds after all study sessions."""
+    """Return an event that occurred `seconds` after `_AFTER` (negative: before `_AFTER`)."""
     return {
         "event_id": str(uuid.uuid4()),
         "event_type": kind,
@@ -218,7 +218,7 @@ _FOR_ONE: dict[str, Callable[[str], Iterator[Envelope]]] = {
     "a review of one item": _repeat("ReviewProcessed", _REVIEW),
     "a review of one item, newest first": _repeat("ReviewProcessed", _REVIEW, -700),
     "an answer about one item, newest first": lambda user: _answers([user], "item-2", -700),
-    "a pending answer, and last the start of its session": _late_start,
+    "a pending answer; the start of its session comes last": _late_start,
     "a start of a session that belongs to another learner": _starts,
     "a description of one item that 1,000 learners studied": lambda _: _descriptions(
         itertools.repeat(_POPULAR)
@@ -235,7 +235,7 @@ _FOR_MANY: dict[str, Callable[[list[str]], Iterator[Envelope]]] = {
     "the late creation of a learner who has studied": lambda users: (
         _event("UserCreated", n, user_id=user, **_ADDRESS) for n, user in enumerate(users)
     ),
-    "a learner's deletion, each of another learner": lambda users: (
+    "the deletion of a different learner": lambda users: (
         _event("UserDeleted", n, user_id=user) for n, user in enumerate(users)
     ),
 }
@@ -252,7 +252,8 @@ def _measure_neighbours(server: Server) -> Line:
     burst = _longest_wait(store, other, _messages(list(_changes(busy))))
     server.drop(store)
     return Line(
-        "the longest time until an answer of another learner in the shard is folded, in that burst",
+        "during a burst of changes of one learner's preferences: "
+        "the longest time until an answer of another learner of the shard is folded",
         f"{1_000 * burst:.0f} ms",
         f"without the burst: {1_000 * alone:.0f} ms",
         1_000 * burst,

@@ -19,7 +19,9 @@ from bench.load import HOST, content_length
 from bench.machine_speed import TimedRequest
 from progress.local.parts import ROOT
 
-_LOOP_S = 0.01  # a speed loop starts this early, so that it ends before the request is due
+# The loop that measures the machine's speed starts this long before a request is due, so that the
+# loop ends in time.
+_LOOP_S = 0.01
 
 
 class RequestBatch(msgspec.Struct, frozen=True):
@@ -34,9 +36,9 @@ class RequestBatch(msgspec.Struct, frozen=True):
 
 
 class Durations(msgspec.Struct, frozen=True):
-    """The seconds of the whole batch, and each response's seconds since its request was due.
+    """The seconds of the whole batch, and of each request from its due time until its response.
 
-    The seconds of a response's loop are 0 if the batch times no loops.
+    A request's `loop` is 0 if the batch times no loops.
     """
 
     all: float
@@ -63,7 +65,7 @@ class _Connection(ClientProtocol):
     def __init__(self, expected: bytes, on_error: Callable[[Exception], None]) -> None:
         self._expected, self._on_error = expected, on_error
         self._received, self._whole = b"", 0
-        self._on_response: Callable[[_Connection], None] | None = None  # None: no request is sent
+        self._on_response: Callable[[_Connection], None] | None = None  # None while idle
 
     def send(self, request: bytes, on_response: Callable[["_Connection"], None]) -> None:
         self._on_response = on_response

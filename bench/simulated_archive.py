@@ -3,20 +3,21 @@
 The shape is that of the real log, `data/anki_reviews.csv`, as `progress import anki` converts it:
 
 - 25,289 events in 191 days: 49.7 % answers (71 % of them correct), 49.7 % reviews, 0.5 % starts and
-  ends of sessions, and the account;
-- 64 sessions on 61 days, with 197 answers each (median 192, from 2 to 529), 11 s for each answer
-  (median);
-- 1,205 items of a catalogue of 8,822, each answered 10 times (median 8, at most 54);
-- intervals of SM-2: 72 % of one day, 11 % of six days, 5 % of 21 days or more, at most 80 days.
+  ends of sessions, and one `UserCreated`;
+- 64 sessions on 61 days, with 197 answers on average (median 192, from 2 to 529), 11 s for each
+  answer (median);
+- 1,205 items of a catalogue of 8,822, each answered 10 times on average (median 8, at most 54);
+- intervals of SM-2: 72 % are one day, 11 % are six days, 5 % are 21 days or more, at most 80 days.
 
 A simulated learner has these sessions, with a different id, items, time zone and first day.
 Learners join evenly over the 191 days, and the log ends after these days. Most learners therefore
 have only the first part of the real history, about 12,000 events on average. All events of a
 session are recorded when it ends. No learner changes preferences or is deleted.
 
-Of the log up to the archive's end, a rebuild reads only the events that the manifest names: the
-last event of each shard, and the first event of the log. The database therefore contains only these
-events, at their positions, and the ordinary commands accept the archive. PostgreSQL alone computes
+A rebuild reads the events up to the archive's end from the files. In the database, it needs only
+those of them that the manifest names: the last event of each shard, and the first event of the log.
+The database therefore contains only these events, at their positions. The ordinary commands then
+accept the archive. Only PostgreSQL has the hash function of the buckets, so PostgreSQL computes the
 buckets, once for each learner.
 """
 
@@ -51,7 +52,7 @@ Progress = Callable[[int, int], None]
 _MEMORY = "2GB"
 _WORKERS = 2  # buckets that are written at the same time, with one thread each
 _OTHERS = -1  # the bucket of the catalogue
-_MARGIN = 1.02  # more learners than expected, because the log is cut to the wanted length
+_MARGIN = 1.02  # 2 % more learners than the mean requires; the log is cut to the wanted length
 _LARGEST = 10 * plan.RANGE  # the number of positions in a merged range
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 

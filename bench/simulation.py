@@ -33,7 +33,7 @@ from progress.recovery import archive_loads
 _EVENTS = int(os.environ.get("EVENTS", "1000000"))
 _BUCKETS = int(os.environ.get("BUCKETS", "256" if _EVENTS > 20_000_000 else "16"))
 _SAMPLE_INTERVAL_S = 2.0  # a sample looks at all processes, which takes CPU time
-_COUNT_EVERY = 3  # samples: each count opens a connection
+_COUNT_EVERY = 3  # samples from one count of loaded events to the next; a count opens a connection
 _COMMAND = ("rebuild", "--from-archive", "--engine", "local", "--workers", "2")
 
 
@@ -45,7 +45,7 @@ class Sizes(NamedTuple):
 
 
 class Usage(NamedTuple):
-    """The resources that a rebuild took; the CPU seconds are those of its processes."""
+    """The resources that the rebuild command and its child processes used, without PostgreSQL's."""
 
     seconds: float
     cpu_seconds: float
@@ -114,7 +114,11 @@ def _rebuild(store: Store, folder: str) -> Usage:
 
 
 class _Peaks:
-    """The largest sums of memory that were sampled, and when the last bucket was loaded."""
+    """The peak memory of the command's processes and of PostgreSQL's processes, in bytes.
+
+    A peak is the largest sampled sum. `loading_seconds` is the time until the last bucket was
+    loaded.
+    """
 
     def __init__(self) -> None:
         self.command = self.database = 0

@@ -14,7 +14,7 @@ _QUESTION = "{ userProgress { totalItemsLearned currentStreak accuracyRate } }"
 
 
 def compare_with_empty(server: Server) -> Iterator[Line]:
-    """Measure the time until ingest stores an event, project folds, and query responds."""
+    """Measure how long `ingest`, `project` and `query` take from start to first response."""
     store, rounds = server.create_store(), Rounds()
     logs.fill(store, learners=190, sessions=1)  # each shard's events fit in one window
     with ExitStack() as stack:

@@ -30,7 +30,7 @@ class _Null:
 
 
 def compare_with_copy(server: Server) -> Iterator[Line]:
-    """Compare both formats with a COPY of the same table, and measure the worker's memory."""
+    """Compare exports in both formats with a COPY of the table, and measure the exports' memory."""
     store = server.create_store()
     with closing(store.connect()) as connection:
         schema.set_search_path(connection)
@@ -71,7 +71,7 @@ def _time_export(store: Store, format_: FileFormat) -> float:
 
 
 def _measure_memory(store: Store, format_: FileFormat) -> float:
-    """Return the peak memory of a process that exports the rows, in MB."""
+    """Return the peak memory, in MB, of a process that exports the rows."""
     words = [sys.executable, "-m", "bench.statistics", store.name, str(store.folder), format_]
     done = subprocess.run(words, capture_output=True, text=True, check=True)
     return float(done.stdout)

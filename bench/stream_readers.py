@@ -35,13 +35,13 @@ class _Reader(ClientProtocol):
 
 
 class StreamReaders:
-    """Open streams that a separate thread reads."""
+    """Streams that are open; a separate thread reads them."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, readers: list[_Reader]) -> None:
         self._loop, self._readers = loop, readers
 
     def wait_for(self, times: int) -> float:
-        """Wait until each stream has this number of events; return the time of the last event."""
+        """Wait until each stream has `times` events; return the time of the last event."""
         deadline = time.perf_counter() + _TIMEOUT_S
         while any(reader.events < times for reader in self._readers):
             if time.perf_counter() > deadline:

@@ -1,4 +1,4 @@
-"""Learners who study every day, with folded read models."""
+"""Fill a store with learners who study every day, and fold their events."""
 
 import functools
 from contextlib import closing

@@ -52,7 +52,7 @@ def compare_with_rebuild(server: Server) -> Iterator[Line]:
         1.5,
         at_most=True,
     )
-    what = f"whole folds in DuckDB of a bucket of {events:,} events"
+    what = f"whole folds of one bucket ({events:,} events) in DuckDB"
     rate = rounds.median("duckdb")
     yield Line(f"{what}, one core", rounds.rate("duckdb"), "", rate, 200_000, "events/s")
     yield Line(f"peak memory of {what}", f"{memory:.0f} MB", "", memory, 1_500, "MB", at_most=True)

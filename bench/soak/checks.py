@@ -22,7 +22,10 @@ _OUTAGES = (OK, "503", "UNAVAILABLE")  # UNAVAILABLE if only some fields of a qu
 
 
 def drain(url: str) -> None:
-    """Wait until all messages are delivered and folded, and the operations have ended."""
+    """Wait until all messages are delivered, all events folded and all operations ended.
+
+    Then run the batch job.
+    """
 
     def is_drained() -> bool:
         try:
@@ -64,7 +67,7 @@ def find_defects(
 
 
 def _check_queries(queries: Queries) -> Iterator[str]:
-    """Yield the unexpected outcomes; `_OUTAGES` and no response after a kill are expected."""
+    """Yield a line for each unexpected outcome; only the killed instance may give no response."""
     for (instance, outcome), count in queries.outcomes.items():
         is_expected = outcome in _OUTAGES or (
             outcome.startswith(NO_RESPONSE) and instance != "steady"

@@ -46,7 +46,7 @@ class Commands(Background):
         self._send("rebuildProjections")
 
     def _erase(self) -> None:
-        """Erase the learner `leaver`, whose events still arrive for a while; name the next one."""
+        """Erase `leaver`, whose events still arrive for a while; then choose the next leaver."""
         leaver = self._source.leaver
         if self._send("eraseUser", f'userId: "{leaver}", '):
             self.erased.append(leaver)

@@ -23,7 +23,10 @@ _TEACHER = (
 
 
 def list_all(begin: datetime) -> list[tuple[str, str]]:
-    """Return pairs of a role and a query; the events begin at `begin`."""
+    """Return pairs of a role and a query.
+
+    The dates in the queries count from `begin`, the time of the first event.
+    """
     texts = {
         "RANGE": f'from: "{begin.date()}", to: "{begin.date() + timedelta(days=90)}"',
         "SECOND_DAY": (begin + timedelta(days=1)).isoformat(),

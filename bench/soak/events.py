@@ -1,4 +1,7 @@
-"""Events with duplicates and disorder, published steadily; the acknowledged events are recorded."""
+"""Publish events steadily, with duplicates and out of order.
+
+The ids of the events that Pub/Sub has acknowledged are kept for the checks.
+"""
 
 import itertools
 import random
@@ -20,7 +23,7 @@ from progress.adapters.pubsub import publisher
 
 BROKEN = "soak-broken"  # the text of messages that become dead letters
 
-_SHUFFLED = 500  # events that wait in random order
+_SHUFFLED = 500  # the next event is picked at random from this many
 _DUPLICATES, _LATE, _GROUPED = 0.05, 0.01, 0.1  # shares of the events
 _LATENESS_S = (10.0, 60.0)
 _TICK_S = 0.05
@@ -30,14 +33,17 @@ _SETTLE_TIMEOUT_S = 120.0
 
 
 def name_leaver(number: int) -> str:
-    """Return the name of a learner who will be erased; no name contains another name."""
+    """Return the name of a learner who will be erased.
+
+    No name contains another name, because the checks search tables and logs for erased names.
+    """
     return f"leaver-{number:04}"
 
 
 class Source:
     """Events of many learners in random order; `leaver` is the learner who is erased next.
 
-    `leavers` has the ids of each leaver's events.
+    `leavers` maps each leaver to the ids of this learner's events.
     """
 
     def __init__(self, plan: Plan) -> None:
@@ -51,7 +57,10 @@ class Source:
         self._late: list[tuple[float, Envelope]] = []
 
     def take(self, count: int, now: float) -> Iterator[Envelope]:
-        """Yield `count` new events, then duplicates and the events whose delay is over."""
+        """Yield `count` new events, except a few that are delayed; then yield what is due.
+
+        A delayed event or a duplicate is due when its delay is over.
+        """
         for _ in range(count):
             event = self._pick()
             if self._chance.random() < _LATE:
@@ -69,7 +78,7 @@ class Source:
         yield from due
 
     def take_rest(self) -> Iterator[Envelope]:
-        """Yield every event of the sessions that have begun."""
+        """Yield all events that still wait to be published, also those whose delay is not over."""
         yield from self._shuffled
         yield from self.take_late(float("inf"))
 
@@ -81,9 +90,10 @@ class Source:
         return self._shuffled.pop()
 
     def _create(self) -> Iterator[Envelope]:
-        """Yield the catalogue, then sessions; of ten sessions, one is the leaver's.
+        """Yield the catalogue, then sessions.
 
-        Another one is a learner's whose account is deleted after ten sessions.
+        Of every ten sessions, one belongs to `leaver`, and one to a learner who has ten sessions.
+        This learner's account is deleted before the tenth.
         """
         yield from self._timeline.publish_items()
         for number in itertools.count():

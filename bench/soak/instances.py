@@ -19,7 +19,7 @@ from progress.adapters.pubsub import wakeups
 from progress.local import stack
 
 _FUNCTIONS = ("ingest", "project", "query")
-_TOPIC = "algorithm-events"  # about half of the events, which the second ingest receives
+_TOPIC = "algorithm-events"  # the second ingest receives this topic: about half of the events
 _SETTINGS = (
     *("ENVIRONMENT", "DATABASE_URL", "REDIS_URL", "PROGRESS_DATA_DIR", "RATE_LIMIT_PER_MINUTE"),
     *("PUBSUB_PROJECT_ID", "PUBSUB_EMULATOR_HOST"),
@@ -42,9 +42,10 @@ def run(local: LocalStack) -> Iterator[dict[str, Function]]:
 
 
 def direct_pushes(local: LocalStack, instances: dict[str, Function]) -> None:
-    """Push half of the events and all commands to these instances.
+    """Let the stand-in for Pub/Sub push half of the events and all commands to `instances`.
 
-    After a restart, the stand-in pushes the events to the stack's own instance again.
+    A restart of the stand-in directs these events to the stack's own instance again. Call this
+    function after each restart.
     """
     project = f"projects/{local.addresses['project_id']}"
     urls = {name: f"http://{HOST}:{instance.port}/" for name, instance in instances.items()}

@@ -11,8 +11,8 @@ class Plan:
     """The duration and the amount of the load."""
 
     minutes: float
-    events: int  # a second, without duplicates
-    queries: int  # a second
+    events: int  # per second, without duplicates
+    queries: int  # per second
     kill_interval_s: float
     learners: int
     seed: int
@@ -25,12 +25,13 @@ def parse(arguments: list[str]) -> Plan:
     parser = argparse.ArgumentParser(prog="python -m bench soak", description=__doc__)
     add = parser.add_argument
     add("--minutes", type=float, default=60.0, help="of load")
-    add("--events", type=int, default=100, help="a second")
-    add("--queries", type=int, default=50, help="a second")
+    add("--events", type=int, default=100, help="per second")
+    add("--queries", type=int, default=50, help="per second")
     add("--kill-interval-s", type=float, default=30.0, help="seconds between two kills")
     add("--learners", type=int, default=200)
     add("--seed", type=int, default=1, help="of the events and the kills")
     add("--out", type=Path, default=Path(".progress/soak"), help="the folder of the report")
     options = parser.parse_args(arguments)
-    days = 1 + options.minutes * options.events / 100  # 100 events/s are one day in each minute
+    # At 100 events/s, each minute of load publishes the sessions of one day.
+    days = 1 + options.minutes * options.events / 100
     return Plan(**vars(options), begin=datetime.now(UTC) - timedelta(days=days))

@@ -59,10 +59,10 @@ class Queries:
         for body, headers in self._requests(number):
             if self._stop.wait(max(0.0, due - time.monotonic())):
                 break
-            due = max(due + interval, time.monotonic() - 1.0)  # be late by at most a second
+            due = max(due + interval, time.monotonic() - 1.0)  # catch up on at most a second
             began = time.monotonic()
             if began - ended > _IDLE_S:
-                client.close()  # otherwise the server may close it while a request is sent
+                client.close()  # the server may otherwise close the connection during a request
             outcome = self._send(client, body, headers)
             ended = time.monotonic()
             with self._lock:
@@ -86,7 +86,7 @@ class Queries:
     def _send(
         self, client: http.client.HTTPConnection, body: bytes, headers: dict[str, str]
     ) -> str:
-        """Send a query; return OK, NO_RESPONSE with its reason, a status or an error's code.
+        """Send a query; return OK, a status, an error's code, or NO_RESPONSE and the reason.
 
         As in a browser, a query is sent again if the server has closed the idle connection.
         """

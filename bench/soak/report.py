@@ -67,7 +67,7 @@ def _memory_line(samples: Sequence[Sample], name: str) -> Line:
 
 
 def compute_slope(samples: Sequence[Sample], name: str) -> float:
-    """Return the growth of the memory after the first third in MB/h, by linear regression."""
+    """Return the memory's growth, in MB/h, since the first third, by linear regression."""
     later = samples[len(samples) // 3 :]
     if len(later) < 2:
         return 0.0

@@ -1,4 +1,4 @@
-"""What happens in a soak test, in order of time: sessions, and changes of accounts and items.
+"""The timeline of a soak test: sessions, and changes of accounts and items, in order of time.
 
 Events of every declared type occur.
 """
@@ -17,7 +17,7 @@ GROUPS = [f"group-{number}" for number in range(10)]
 
 _INTERVAL = timedelta(minutes=10)  # between the beginnings of two sessions
 _ZONES = ("Asia/Tokyo", "Europe/Berlin", "America/New_York", "UTC")
-_CHANGES = {  # the share of the sessions that such a change precedes
+_CHANGES = {  # the probability of each change before a session
     "UserCreated": 0.05,
     "UserPreferencesChanged": 0.02,
     "LearnerJoinedGroup": 0.3,
@@ -41,7 +41,7 @@ class Timeline:
             yield _event("ItemPublished", self._begin, self._describe(item))
 
     def study(self, learner: str, number: int) -> Iterator[Envelope]:
-        """Yield changes of the learner's account, then the learner's session `number`."""
+        """Yield changes of the learner's account, then the timeline's session `number`."""
         begin = self._begin + number * _INTERVAL
         yield from self._change_account(learner, begin)
         is_abandoned = self._chance.random() < _ABANDONED
@@ -52,13 +52,13 @@ class Timeline:
                 event["event_type"] = "SessionAbandoned"
                 del data["score"], data["duration_seconds"]
             if not is_named and event["event_type"] not in ("SessionStarted", "ReviewProcessed"):
-                del data["user_id"]  # known only from the start of the session
+                del data["user_id"]  # SessionStarted still names the session's learner
             yield event
 
     def delete(self, learner: str, number: int) -> Iterator[Envelope]:
-        """Yield the deletion of the account before session `number`, then a new account.
+        """Yield two events before session `number`: the account's deletion, and a new account.
 
-        The new account has the same id, so the learner stays deleted.
+        The new account has the same id, and a deletion is final: the learner stays deleted.
         """
         at = self._begin + number * _INTERVAL
         yield _event("UserDeleted", at, {"user_id": learner})

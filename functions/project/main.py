@@ -21,7 +21,7 @@ _publisher = Publisher(settings.current().redis_url)
 
 @functions_framework.http
 def project(request: Request) -> ResponseReturnValue:
-    """Run a command; return 204, 429 if another worker is running it, or 503 to request a retry."""
+    """Run a command; return 204, or 429 if another worker runs it, or 503 to request a retry."""
     if status := push_methods.reject(request.method):
         return push_methods.respond(status)
     if request.method == "GET":

@@ -19,7 +19,7 @@ locals {
       "roles/artifactregistry.admin",
       "roles/bigquery.connectionAdmin",
       "roles/bigquery.dataOwner",
-      "roles/cloudbuild.builds.editor", # the first images
+      "roles/cloudbuild.builds.editor", # to build the first images
       "roles/cloudscheduler.admin",
       "roles/cloudsql.admin",
       "roles/compute.loadBalancerAdmin",
@@ -115,8 +115,8 @@ resource "google_project_iam_member" "plan" {
   member  = google_service_account.ci["${each.key} terraform-plan"].member
 }
 
-# The provider compares the values of these two secrets with the state, which contains the values in any case. The plan
-# account cannot read any other secret.
+# Terraform's provider reads the values of two secrets, to compare them with the state. The plan account can read the
+# same values in the state anyway. It cannot read any other secret.
 resource "google_project_iam_member" "plan_contents" {
   for_each = var.environments
 

@@ -1,5 +1,5 @@
-# Workload Identity Federation with GitHub Actions, without keys. A project admits only workflows of the repository that
-# run from the branch, in the project's GitHub environment.
+# Workload Identity Federation with GitHub Actions, without keys. A project admits a workflow only if it runs from the
+# repository and the branch in `var.github`, in the project's GitHub environment.
 
 locals {
   # The names of the environments at GitHub.

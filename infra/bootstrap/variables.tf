@@ -48,7 +48,7 @@ variable "region" {
 }
 
 variable "github" {
-  description = "The repository, with its number and branch, whose workflows get access."
+  description = "The repository whose workflows get access, with its number and its branch."
   type = object({
     repository    = string # owner/name
     repository_id = number # a name can be reused, the number cannot

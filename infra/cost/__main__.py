@@ -50,7 +50,7 @@ def tabulate_free_profile() -> str:
 
 
 def tabulate_savings() -> str:
-    """Return a table of the cost at ten million events a day after each change that lowers it."""
+    """Return a table of the savings at ten million events a day: the cost with each change."""
     columns = ("Cloud SQL", "Cloud Logging", "Cloud Run functions", "Pub/Sub")
     rows = []
     for change, month in SAVINGS.items():
@@ -62,7 +62,7 @@ def tabulate_savings() -> str:
 
 
 def tabulate_history() -> str:
-    """Return a table of what a rebuild from the archive and an analysis cost, after a year."""
+    """Return a table of the cost of the archive, of rebuilds and of an analysis, after a year."""
     months = {name: Month("prod", events) for name, events in VOLUMES.items()}
     rebuilds = {name: history.compute_rebuild(month) for name, month in months.items()}
     rows = {

@@ -89,7 +89,7 @@ class Month:
 
     @property
     def archived_events(self) -> float:
-        """The archive keeps all events; the prices are those after a year."""
+        """The events in the archive after a year, even if the database keeps them for less time."""
         return self.events * DAYS * float(_ASSUMED["months_kept"])
 
     @property
@@ -158,7 +158,7 @@ def _jobs(month: Month) -> Usage:
 
 
 def _pubsub(month: Month) -> Usage:
-    """Return the GiB published, pushed and pulled, written to BigQuery, and kept for a week."""
+    """Return GiB by price: published, pushed or pulled; written to BigQuery; kept for a week."""
     message = _MEASURED["event_bytes"] * month.events_per_message + _ASSUMED["message_bytes"]
     wakeup = 30 + _ASSUMED["message_bytes"]
     pushed = 2 * max(message, _MIN_BYTES) * month.messages + 2 * _MIN_BYTES * month.wakeups

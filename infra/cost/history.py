@@ -1,4 +1,4 @@
-"""The cost of what reads the whole history: a rebuild from the archive, and an analysis."""
+"""The cost of the whole history: storing the archive, rebuilding from it, and analysing it."""
 
 from dataclasses import dataclass
 
@@ -10,9 +10,11 @@ _HOUR_S = 3_600
 
 @dataclass(frozen=True)
 class Rebuild:
-    """What rebuilds of a month's events take: CPU seconds of the database, and dollars.
+    """The cost of rebuilds: CPU seconds of the database, durations, and US dollars.
 
-    The free amounts are not subtracted, because the monthly bill uses them.
+    `load_seconds` is the database's CPU time in a rebuild from the archive, `place_seconds` in a
+    rebuild from the log. `task_seconds` and `dataflow_seconds` are durations. Free amounts are
+    not subtracted from the dollars, because the monthly bill already uses them.
     """
 
     load_seconds: float
@@ -24,10 +26,9 @@ class Rebuild:
 
 
 def compute_rebuild(month: Month) -> Rebuild:
-    """Return what a rebuild of all events costs, from the archive and from the log.
+    """Return the cost of rebuilding all events, from the archive and from the log.
 
-    The duration is the time to fold all buckets, plus the time to load them, as if no bucket were
-    loaded while another one is folded.
+    A duration is the time to fold all buckets plus the time to load them, without any overlap.
     """
     load_seconds = _cpu_seconds(month, "load_cpu_us")
     loading = load_seconds / month.facts["sql"]["cpu"]
@@ -53,16 +54,16 @@ def compute_rebuild(month: Month) -> Rebuild:
 
 
 def price_storage(month: Month) -> float:
-    """Return the dollars a month that storing the archive costs."""
+    """Return the monthly cost of storing the archive, in dollars."""
     names = {"storage": "storage", "nearline": "storage_nearline", "coldline": "storage_coldline"}
     gib = archived_gib(month)
     return sum(gib[name] * PRICES[price].usd for name, price in names.items())
 
 
 def price_analysis(month: Month) -> float:
-    """Return at least what a query costs: the dollars of reading the archive once.
+    """Return the minimum cost of an analysis in BigQuery, in dollars: reading the archive once.
 
-    Several of the views read the archive more than once. The free TiB is not subtracted.
+    Several views in BigQuery read the archive more than once. The free TiB is not subtracted.
     """
     read = month.archived_events * _MEASURED["event_bytes"] / GIB  # uncompressed
     return float(read * PRICES["bigquery_read"].usd + _price_reading(month))

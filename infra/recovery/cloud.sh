@@ -24,7 +24,8 @@ progress() {
     local arguments execution status output code=0 job=progress-release tasks=()
     if [[ " $* " == *" --from-archive "* ]]; then
         job=progress-rebuild
-        [[ " $* " == *[\ =]"tasks "* ]] || tasks=(--tasks=1) # one task folds all buckets, or starts Dataflow
+        # With the engine `local`, one task folds all buckets. With `beam`, one task starts Dataflow.
+        [[ " $* " == *[\ =]"tasks "* ]] || tasks=(--tasks=1)
     fi
     arguments="$(printf '|%s' "$@")"
     execution="$(gcloud run jobs execute $job --async "${tasks[@]}" --args="^|^${arguments#|}" --update-env-vars=COLUMNS=200 --format='value(metadata.name)')" ||

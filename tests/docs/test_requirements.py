@@ -26,7 +26,7 @@ REQUIREMENTS = {
     "Jaeger",
     "Load balancing",
     "Logging",
-    "Masking of addresses and secrets",
+    "Masking of e-mail addresses and secrets",
     "Monitoring",
     "Neon by default",
     "OpenTelemetry",

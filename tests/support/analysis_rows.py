@@ -75,7 +75,7 @@ def item(
 
 
 def cohorts() -> st.SearchStrategy[list[Cohort]]:
-    """Return a strategy for cohorts; the last row of each cohort is about the same calendar week."""
+    """Return a strategy for cohorts; their last rows are about the same calendar week."""
     sizes = st.lists(
         st.tuples(st.integers(0, 40), _LEARNERS), unique_by=lambda one: one[0], min_size=1
     )

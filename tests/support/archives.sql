@@ -20,7 +20,7 @@ FROM (
 WHERE e.global_position = v.global_position;
 
 -- redact undeclared --
--- Empty the events of the learner's sessions that are in streams without a learner, as an erasure does. Return the
+-- In streams that belong to no learner, empty the events of the learner's sessions, as an erasure does. Return the
 -- number of these events.
 SELECT redacted FROM event_store.redact_undeclared(:learner, 'other-', 0, 100);
 

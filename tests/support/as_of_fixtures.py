@@ -46,7 +46,7 @@ def record(connection: Connection, *events: sample_events.Envelope) -> None:
 
 
 def query_past(fetch: QueryClient, user: str = "ann", /, **moments: Any) -> list[Any]:
-    """Return the learner's summary, streak and days; `moments` are `as_of` and `known_at`."""
+    """Return the learner's summary, streak and days for the given `as_of` and `known_at`."""
     return [
         plain(fetch(fetch.queries.get_current_progress(user, **moments))),
         plain(fetch(fetch.queries.get_streak(user, **moments))),

@@ -166,7 +166,7 @@ class Visit:
         assert [request.url for request in self.requests if not request.url.startswith(own)] == []
 
     def find_violations(self) -> list[str]:
-        """Return axe's findings: by all rules in light colours, only by colour rules in dark ones."""
+        """Return what axe finds in light colours, and what its colour rules find in dark ones."""
         self.page.evaluate("scrollTo(0, 0)")  # at the top, the navigation covers no control
         self.page.evaluate(_AXE)
         self.page.emulate_media(color_scheme="light")

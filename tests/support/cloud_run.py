@@ -14,7 +14,7 @@ def container(service: Values) -> Values:
 
 
 def settings(service: Values) -> dict[str, str]:
-    """Return a service's or job's environment variables, with a secret's id in place of a secret."""
+    """Return the environment variables of a service or job, with ids in place of secrets."""
     return {
         variable["name"]: only(only(variable["value_source"])["secret_key_ref"])["secret"]
         if variable["value_source"]
@@ -48,7 +48,7 @@ def plain_settings(resources: Resources, part: str) -> dict[str, str]:
 
 
 def secret_ids(resources: Resources, part: str) -> dict[str, str]:
-    """Return the ids of a service's or job's secrets, by the setting that refers to the secret."""
+    """Return the ids of the secrets of a service or job, by the setting that refers to them."""
     variables = templates(resources)[part]["containers"][0]["env"]
     return {
         variable["name"]: variable["value_source"][0]["secret_key_ref"][0]["secret"]

@@ -31,9 +31,9 @@ class Bucket:
         self.cancelled: list[str] = []
         self.refusals: list[int] = []  # Error statuses for the next requests with a body.
         self.outages: list[dict[str, str]] = []  # Headers of the next requests' 503 responses.
-        self.lost_responses = 0  # How many conditional uploads succeed but get a 503.
-        self.cuts: list[int] = []  # Of each next body, the bytes read before the connection closes.
-        self.stalls: list[int] = []  # Of each next body, the bytes that are kept; the rest is lost.
+        self.lost_responses = 0  # How many next conditional uploads are stored but get a 503.
+        self.cuts: list[int] = []  # How many bytes of each next body arrive before a cut.
+        self.stalls: list[int] = []  # How many bytes of each next body are kept; the rest is lost.
         self.requests: list[float] = []  # The time of each request.
         self.spans: list[str] = []
         self.updated = "2026-01-01T00:00:00.000Z"  # of all objects
@@ -89,7 +89,7 @@ class _Handler(BaseHTTPRequestHandler):
         return self._answer(200, b"{}", Location=host)
 
     def _store(self, name: str, generation: int) -> None:
-        """Store an object if its current generation is `generation`; 0 stands for no object."""
+        """Store an object if its current generation is `generation` (0 if there is no object)."""
         body = self._read()
         if self.bucket.generations.get(name, 0) != generation:
             return self._answer(412, b"conditionNotMet")

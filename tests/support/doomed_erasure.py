@@ -1,8 +1,8 @@
 """A worker that runs an erasure, and kills itself at a point of the erasure.
 
 `python -m tests.support.doomed_erasure OPERATION STEP POINT` starts the worker. If POINT is
-`before` or `after`, the worker dies before or after the step. Otherwise, POINT names a function of
-`progress.operations.erase_user`, and the worker dies after the first call of this function.
+`before` or `after`, the worker dies before or after the step's effect. Otherwise, POINT names a
+function of `progress.operations.erase_user`; the worker dies after the first call of this function.
 """
 
 import os

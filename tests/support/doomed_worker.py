@@ -1,4 +1,4 @@
-"""Workers that kill themselves before or after a step of an operation, or its compensation.
+"""Workers that kill themselves before or after a step or compensation of an operation.
 
 The workers are forked from a process that has imported the executor, so that they start quickly.
 """

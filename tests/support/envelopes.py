@@ -32,5 +32,5 @@ def answer(session: str = "s", **fields: Any) -> Envelope:
 
 
 def session_abandoned(user: str = "u") -> Envelope:
-    """Return a SessionAbandoned. It needs no SessionStarted, as its metadata names the learner."""
+    """Return a SessionAbandoned. Its metadata names the learner, so it needs no SessionStarted."""
     return envelope("SessionAbandoned", {"session_id": "s"}, metadata={"user_id": user})
