@@ -1,10 +1,10 @@
 """Blue-green release: deploy green beside blue, check green, and move the traffic to it in steps.
 
-Blue means the revisions that serve before the release, green the revisions that it deploys.
-The point of no return is the step that routes the project function's wake-ups to green. By then
-green serves 100 % of the requests and was watched for errors. A failure before this step rolls back
-to blue. After this step green keeps serving, and `recover` or the next release does the
-remaining cleanup.
+Blue means the revisions that serve before the release. Green means the revisions that the release
+deploys. The point of no return is the step that routes the project function's wake-ups to green. By
+then green serves 100 % of the requests and was watched for errors. A failure before this step rolls
+back to blue. After a failure past this step, green keeps serving, and `recover` or the next release
+does the remaining cleanup.
 """
 
 import functools
@@ -29,7 +29,7 @@ class Plan:
 
 PLANS = {
     "dev": Plan((100,), None),
-    "staging": Plan((100,), Limits(hold=120)),  # tests the watch before it decides in prod
+    "staging": Plan((100,), Limits(hold=120)),  # tests the watch, which guards prod
     "prod": Plan((5, 25, 50, 100), Limits(hold=600)),
 }
 

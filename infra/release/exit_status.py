@@ -1,4 +1,4 @@
-"""The exceptions of a release's programs, their progress output, exit codes and signals."""
+"""The exceptions, progress output, exit codes and signal handling of the release programs."""
 
 import argparse
 import signal

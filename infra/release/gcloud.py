@@ -185,8 +185,8 @@ class Cloud:
     ) -> None:
         """Update the traffic. Raise Failed if the service does not reach the requested state.
 
-        gcloud's exit code does not show the result, because the call fails while the newest
-        revision is not ready, whichever revisions get the traffic.
+        gcloud's exit code does not tell whether the traffic was updated. While the newest revision
+        is not ready, the call fails even if this revision gets no traffic.
         """
         failure: Failed | None = None
         try:

@@ -120,7 +120,7 @@ def _parse_arguments() -> argparse.Namespace:
     if arguments.command == "deploy" and sorted(dict(arguments.image)) != sorted(SERVICES):
         parser.error("expected --image for each of ingest, project and query")
     if arguments.command == "deploy" and arguments.address and not os.environ.get("SMOKE_KEY"):
-        parser.error("SMOKE_KEY is not set: the load balancer would route to blue, so set it")
+        parser.error("SMOKE_KEY is not set: set it, or the load balancer sends the check to blue")
     return arguments
 
 

@@ -70,7 +70,7 @@ def is_unfinished(cloud: Cloud, services: Mapping[str, Service]) -> bool:
 
 
 def is_past_no_return(services: Mapping[str, Service]) -> bool:
-    """Return whether the project function's traffic goes to green, which has passed all checks."""
+    """Return whether the project function's traffic goes to green. Then green passed all checks."""
     green = services[PROJECT].find_revision(GREEN)
     return green is not None and services[PROJECT].percent_of(green) == 100
 
@@ -112,7 +112,7 @@ def roll_back(cloud: Cloud, blue: Mapping[str, str]) -> None:
     services = steps.run("the state of the services", describe_services, cloud) or {}
     if services and services[PROJECT].percent_of(blue[PROJECT]) != 100:
         _catch_up(cloud, steps, services, blue)
-    # Route the traffic again, because an interrupted call may take effect late.
+    # Route the traffic even if blue has it: an interrupted call may still route it to green.
     for name in (QUERY, INGEST, PROJECT):
         steps.run(f"{name}'s traffic", cloud.split_traffic, name, {blue[name]: 100}, untag=GREEN)
     _set_job_images(cloud, steps, blue[PROJECT], (RELEASE_JOB, *OTHER_JOBS))

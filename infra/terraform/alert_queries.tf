@@ -63,9 +63,10 @@ locals {
     "{${local.batch_selector},outcome=\"error\"}[${2 * var.batch_minutes}m]))",
   ])
 
-  # Successful batch runs, and whether the environment is old enough to expect any. Without any runs, Monitoring may
-  # write nothing or zeros, hence `or vector(0)`. The first apply ends with an execution of the release job. Until this
-  # execution is as old as the window, the schedule has not had time to start three runs.
+  # The successful batch runs in the window. Without any runs, the metric has no values or zeros, so the alert adds
+  # `or vector(0)`. The alert also requires a job execution from before the window. A new environment has none, because
+  # its first execution is the release job's at the end of the first apply. After this execution, the schedule needs the
+  # whole window to start three batch runs.
   batch_window = "${3 * var.batch_minutes}m"
   successful_runs = join("", [
     "sum(increase(${local.series.outcome}",

@@ -55,8 +55,8 @@ variable "database_bytes_limit" {
 locals {
   runbook = "https://github.com/${var.github.repository}/blob/${var.github.branch}/docs/runbook.md"
 
-  # `for`: the seconds that a condition must hold. A single value stays in a five-minute window for up to six minutes,
-  # because the minute in which it was counted overlaps the window.
+  # `for`: the seconds that a condition must hold. A value stays in a five-minute window for up to six minutes, because
+  # the minute in which it was counted overlaps the window. With 360, a single high value therefore fires no alert.
   alerts = {
     "event-delay" = {
       severity = "ERROR"
@@ -81,7 +81,7 @@ locals {
           ])
           for = 360
         }
-        "a message waits for ingest for more than 5 minutes" = { # the delay is measured only when an event is recorded
+        "a message waits for ingest for more than 5 minutes" = { # a waiting message has no measured delay yet
           query = "${local.oldest_message_age.ingest} > 300"
           for   = 60
         }
@@ -186,7 +186,7 @@ locals {
           ])
           for = 360
         }
-        # If a worker is busy with a command for more than ten minutes, Pub/Sub redelivers the command.
+        # A command is unacknowledged while a worker runs it. After ten minutes, Pub/Sub redelivers the command.
         "a command waits for a worker for more than 15 minutes" = {
           query = "${local.oldest_message_age.project} > 900"
           for   = 60

@@ -1,5 +1,5 @@
-# BigQuery: published messages, for recent events. The topic `user-events` is excluded, because its messages contain
-# e-mail addresses. User ids are removed, because the erasure of a learner does not reach what BigQuery stores.
+# BigQuery stores the published messages, for queries about recent events. The topic `user-events` is excluded, because
+# its messages contain e-mail addresses. User ids are removed, because an erasure of a learner does not change BigQuery.
 
 variable "analytics_days" {
   description = "The number of days that messages are kept in BigQuery; null: for ever."
@@ -99,6 +99,6 @@ resource "google_pubsub_subscription" "analytics" {
     ttl = ""
   }
 
-  # The subscription waits for the builds, which last some minutes, so that the grant has taken effect.
+  # A grant takes about a minute to take effect. The subscription therefore waits for the builds, which take minutes.
   depends_on = [google_bigquery_table_iam_member.pubsub, terraform_data.image]
 }

@@ -1,6 +1,7 @@
--- The rows of `progress analyse items`: the tests of each item, level and domain, and all answers of the learners who
--- had a test. Levels and domains are those of the item's latest description. They count only the shown
--- items; otherwise, the difference between a level and its shown items would disclose the hidden items.
+-- The rows of `progress analyse items`, one for each item, level and domain. An item's row counts the tests of the
+-- item (docs/analysis.md), and all answers to the item by the learners who had a test of it. An item's level and
+-- domains come from its latest description. The row of a level or domain sums only the shown items. Otherwise, the
+-- difference between a level and its shown items would disclose the hidden items.
 WITH descriptions AS (
     SELECT
         item_id,
