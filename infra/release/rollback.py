@@ -70,7 +70,10 @@ def is_unfinished(cloud: Cloud, services: Mapping[str, Service]) -> bool:
 
 
 def is_past_no_return(services: Mapping[str, Service]) -> bool:
-    """Return whether the project function's traffic goes to green. Then green passed all checks."""
+    """Return whether the project function's traffic goes to green.
+
+    If so, green has passed all checks.
+    """
     green = services[PROJECT].find_revision(GREEN)
     return green is not None and services[PROJECT].percent_of(green) == 100
 

@@ -63,10 +63,10 @@ locals {
     "{${local.batch_selector},outcome=\"error\"}[${2 * var.batch_minutes}m]))",
   ])
 
-  # The successful batch runs in the window. Without any runs, the metric has no values or zeros, so the alert adds
-  # `or vector(0)`. The alert also requires a job execution from before the window. A new environment has none, because
-  # its first execution is the release job's at the end of the first apply. After this execution, the schedule needs the
-  # whole window to start three batch runs.
+  # The successful batch runs in the window. Without any runs, the metric either has no values or is zero, so the alert
+  # adds `or vector(0)`. The alert also requires a job execution from before the window. A new environment has none,
+  # because its first execution is the release job's at the end of the first apply. After this execution, the schedule
+  # needs the whole window to start three batch runs.
   batch_window = "${3 * var.batch_minutes}m"
   successful_runs = join("", [
     "sum(increase(${local.series.outcome}",

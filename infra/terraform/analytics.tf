@@ -1,5 +1,6 @@
-# BigQuery stores the published messages, for queries about recent events. The topic `user-events` is excluded, because
-# its messages contain e-mail addresses. User ids are removed, because an erasure of a learner does not change BigQuery.
+# BigQuery stores a copy of the published messages, for queries about recent events. The topic `user-events` is
+# excluded, because its messages contain e-mail addresses. User ids are removed, because the erasure of a learner does
+# not reach this copy.
 
 variable "analytics_days" {
   description = "The number of days that messages are kept in BigQuery; null: for ever."

@@ -3,9 +3,9 @@
 # archive at least once, and reading old files costs more, because their storage class is colder.
 #
 # The dataset `progress_archive` has the events, with learners' ids. The dataset `progress_questions` has the views that
-# answer the questions; each of their rows is about at least 20 learners. These views are authorized to read the dataset
-# `progress_archive`, so that analysts need a role on `progress_questions` only. Nobody who queries a view needs a role
-# on the bucket, because BigQuery reads the files with the service account of a connection.
+# answer the questions; each row of these views summarises 20 or more learners. The views are authorized to read the
+# dataset `progress_archive`, so that analysts need a role on `progress_questions` only. Nobody who queries a view needs
+# a role on the bucket, because BigQuery reads the files with the service account of a connection.
 
 variable "analysts" {
   description = "Who may query the answers to questions across learners, such as group:analysts@example.com."
@@ -25,8 +25,9 @@ locals {
     name => "`${var.project_id}.${google_bigquery_dataset.archive.dataset_id}.${name}`"
   }
 
-  # The views of `progress_questions` may read the tables of `progress_archive`, but not its views, which are not
-  # authorized. Each view of `progress_questions` therefore contains their queries.
+  # The views of `progress_questions` are authorized to read the tables of `progress_archive`. The views of
+  # `progress_archive` are not authorized, so an analyst cannot read the tables through them. Each view of
+  # `progress_questions` therefore contains the queries of the views that it needs.
   accepted_events_query = templatefile("${path.root}/analytics/accepted_events.sql", local.archive_tables)
   learner_events_query = templatefile("${path.root}/analytics/learner_events.sql", {
     accepted_events = "(\n${local.accepted_events_query})"
@@ -80,8 +81,8 @@ resource "google_bigquery_connection" "archive" {
   depends_on = [google_project_service.api]
 }
 
-# Google creates the account of the connection some time after the connection. The grants wait for the builds, which
-# last some minutes.
+# Google creates the service account of the connection some time after the connection. The grants need this account, so
+# they wait for the builds, which last some minutes.
 resource "google_storage_bucket_iam_member" "connection" {
   bucket = google_storage_bucket.archive.name
   role   = "roles/storage.objectViewer"
@@ -107,9 +108,9 @@ resource "google_storage_bucket_iam_member" "connection_list" {
 resource "google_bigquery_table" "archive" {
   dataset_id          = google_bigquery_dataset.archive.dataset_id
   table_id            = "archive"
-  description         = "The rows of the archive's files; the view `accepted_events` has each event once"
+  description         = "The rows of the archive's files, some of them repeated; the view `accepted_events` has each event once"
   deletion_protection = false                                       # the table holds no data
-  schema              = file("${path.root}/analytics/archive.json") # at first, there are no files
+  schema              = file("${path.root}/analytics/archive.json") # not detected, because at first there are no files
 
   external_data_configuration {
     connection_id = google_bigquery_connection.archive.name
@@ -154,7 +155,7 @@ resource "google_bigquery_table" "question" {
 
   dataset_id          = google_bigquery_dataset.questions.dataset_id
   table_id            = each.key
-  description         = "${each.value}; nothing about fewer than 20 learners"
+  description         = "${each.value}; each row summarises 20 or more learners"
   deletion_protection = false
 
   view {

@@ -9,8 +9,8 @@ variable "requests_per_minute_by_ip" {
 
 locals {
   # Preconfigured rules by priority, at the sensitivity with the fewest false positives. Cloud Armor parses bodies as
-  # GraphQL. Rules that match text skip the GraphQL document, whose braces, quotes and comments look like attacks (the
-  # query function has its own limits), and the bearer token, which is random text.
+  # GraphQL. Rules that match text skip the GraphQL document, because its braces, quotes and comments look like attacks;
+  # the query function has its own limits for documents. These rules also skip the bearer token, which is random text.
   waf_rule_sets = {
     1000 = { name = "sqli-v33-stable", matches_text = true }
     1010 = { name = "xss-v33-stable", matches_text = true }

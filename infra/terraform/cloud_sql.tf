@@ -50,7 +50,8 @@ variable "cloud_sql_disk_limit_gb" {
 locals {
   cloud_sql_protected = coalesce(var.cloud_sql_deletion_protection, local.is_prod)
 
-  # `connections` is more than all instances use together, including the instances of green during a release.
+  # `connections` is more than all instances of the functions use together during a release, when the new revisions
+  # (green) run beside the old ones.
   cloud_sql_size = {
     dev = {
       tier    = "db-g1-small", availability = "ZONAL", connections = 180

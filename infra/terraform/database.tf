@@ -7,8 +7,9 @@
 #   3. Set `database` to the new database, `former_database` to the former one and migration_target = null; apply, and
 #      deploy new revisions. All services and jobs now use the new database; the former one stays unchanged. To return,
 #      set former_database = null and migrate in the other direction.
-#   4. Set former_database = null; apply. This removes the former database's logins and secrets, and Cloud SQL with its
-#      data. In prod apply cloud_sql_deletion_protection = false first.
+#   4. Set former_database = null; apply. This removes the former database's logins and secrets. If the former database
+#      is Cloud SQL, this also deletes the instance with its data. For this, in prod, first apply
+#      cloud_sql_deletion_protection = false.
 
 variable "database" {
   description = "The database that the functions use: neon or cloud_sql."
@@ -35,7 +36,7 @@ variable "migration_target" {
 }
 
 variable "former_database" {
-  description = "The database from before a migration, which keeps its data and logins while this is set."
+  description = "After a migration, the database that was used before. It keeps its data and logins while this is set."
   type        = string
   default     = null
 

@@ -1,4 +1,4 @@
-# What a rebuild from the archive by Apache Beam needs (docs/runbook.md). With `--engine beam`, the job
+# The resources for rebuilds from the archive with Apache Beam (docs/runbook.md). With `--engine beam`, the job
 # `progress-rebuild` starts a Dataflow job from a Flex Template. As long as no such job runs, nothing here costs
 # money. Dataflow's workers need the quotas `CPUS` and `DISKS_TOTAL_GB` of Compute Engine in the region.
 
@@ -56,7 +56,8 @@ resource "google_storage_bucket" "templates" {
 }
 
 # roles/dataflow.worker also permits its members to read and create objects in all buckets of the project, one of which
-# holds learners' exports. This custom role therefore has only those other permissions that batch jobs need.
+# holds learners' exports. This custom role leaves out these two permissions. It has only the other permissions that
+# batch jobs need.
 resource "google_project_iam_custom_role" "dataflow" {
   for_each = local.dataflow
 
@@ -114,7 +115,8 @@ resource "google_artifact_registry_repository_iam_member" "dataflow" {
   member     = google_service_account.member[each.key].member
 }
 
-# Dataflow tags its workers. They exchange data on these ports; the rule `progress-deny-ingress` closes all others.
+# Dataflow's workers exchange data on these ports; the rule `progress-deny-ingress` closes all other ports. Dataflow
+# gives its workers the network tag `dataflow`.
 resource "google_compute_firewall" "dataflow" {
   for_each = local.dataflow
 

@@ -70,7 +70,7 @@ variable "otel_exporter_otlp_endpoint" {
 }
 
 variable "trace_sample_ratio" {
-  # The decision depends on the trace id, so that all spans of a trace are kept or dropped together.
+  # The sampler decides by the trace id, so that all spans of a trace are exported or dropped together.
   description = "The share of traces to export, from 0 to 1."
   type        = number
   default     = 1
@@ -118,7 +118,7 @@ locals {
     }
     project = {
       ingress = "INGRESS_TRAFFIC_INTERNAL_ONLY"
-      timeout = "3600s" # for a rebuild; a command that Pub/Sub redelivers meanwhile finds its operation claimed
+      timeout = "3600s" # for a rebuild; if Pub/Sub redelivers its command meanwhile, the response is 429
       health  = "/"
       settings = merge(local.archive_environment, local.exports_environment, {
         THREADS = tostring(var.functions["project"].concurrency + 4)
@@ -127,7 +127,7 @@ locals {
     query = {
       ingress = local.is_prod ? "INGRESS_TRAFFIC_INTERNAL_LOAD_BALANCER" : "INGRESS_TRAFFIC_ALL"
       timeout = "3600s" # for streams
-      # Not /ready, which fails without the database, because an instance must survive an outage of the database.
+      # Not /ready: it fails during an outage of the database, but an instance must survive this outage.
       health = "/health"
       settings = merge(local.query_settings, local.exports_environment, {
         WORKERS = var.functions["query"].cpu # one event loop for each core

@@ -1,5 +1,5 @@
-# The first image of each function, built from its archive; the jobs run the image of `project`. Releases deploy later
-# images from the registry that all environments share (infra/bootstrap).
+# The first image of each function, built from its source archive; the jobs run the image of `project`. Releases deploy
+# later images from the registry that all environments share (infra/bootstrap).
 
 variable "build_region" {
   description = "The region of the first builds: one of the six where Google lets a new project build."
@@ -29,8 +29,9 @@ resource "google_artifact_registry_repository" "images" {
   depends_on = [google_project_service.api]
 }
 
-# Builds the first images, because a service can only be created with an existing image. gcloud uploads the archive, so
-# no resource changes when the code changes. The retry waits until new IAM roles have taken effect.
+# Builds the first images, because a service can only be created with an existing image. gcloud uploads the source
+# archive. The archive is not a Terraform resource, so a change of the code does not show in the plan. The retry waits
+# until new IAM roles have taken effect.
 resource "terraform_data" "image" {
   for_each = local.own_files
 

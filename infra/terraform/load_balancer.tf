@@ -29,8 +29,8 @@ variable "smoke_key" {
 locals {
   load_balancer_count = local.is_prod ? 1 : 0
 
-  # A backend for each revision of the query function, with the revision's tag: the serving revision, and green during a
-  # release.
+  # The tag of the revision behind each backend. `live` is the serving revision, which needs no tag. `green` is the new
+  # revision during a release.
   backend_revisions = local.is_prod ? { live = null, green = "green" } : {}
 }
 
@@ -98,8 +98,8 @@ resource "google_compute_backend_service" "load_balancer" {
   enable_cdn            = false
   compression_mode      = "DISABLED"
 
-  # Green identifies itself in a header. Otherwise, with a wrong key, the release would mistake the serving revision for
-  # green.
+  # A header identifies the responses of green. If the release has a wrong key, its requests reach the serving revision.
+  # Without the header, the release would mistake this revision for green.
   custom_response_headers = concat(
     ["Strict-Transport-Security: max-age=31536000; includeSubDomains"],
     each.value == null ? [] : ["x-progress-revision: ${each.value}"],
@@ -130,8 +130,8 @@ resource "google_compute_url_map" "load_balancer" {
     name            = "revisions"
     default_service = google_compute_backend_service.load_balancer["live"].id
 
-    # Requires the key, because otherwise strangers could send requests to an untested revision, whose errors would fail
-    # the release.
+    # Only a request with the key reaches green. Otherwise, strangers could send requests to the untested revision, and
+    # the errors that they cause would fail the release.
     dynamic "route_rules" {
       for_each = nonsensitive(var.smoke_key != null) ? ["green"] : []
 

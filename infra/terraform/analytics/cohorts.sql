@@ -1,5 +1,5 @@
 -- The rows of `progress analyse cohorts`. A cohort is the learners whose first study day is in the same week. `cohort`
--- is the Monday of this week. `active` is the number of the cohort's learners with a study day in the row's week; it is
+-- is the Monday of that week. `active` is the number of the cohort's learners with a study day in the row's week; it is
 -- null if the number of active or of inactive learners is too small to be shown. A study day is a day with a completed
 -- session. A session counts as completed only once. The newest week is left out, because it may be incomplete.
 WITH completions AS (

@@ -1,5 +1,5 @@
--- The answers, reviews and completed sessions of each learner who is not deleted, with the local day. `maturity` is
--- null, except for answers that are tests of retention.
+-- The answers, reviews and completed sessions of each learner who is not deleted, with the local day. Only answers that
+-- count as tests of retention (docs/analysis.md) have a `maturity`; in all other rows it is null.
 WITH preferences AS (
     SELECT
         user_id,

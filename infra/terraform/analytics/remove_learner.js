@@ -1,4 +1,5 @@
-// Remove every user_id, at any depth, from a message for BigQuery, which the erasure of a learner does not reach.
+// Remove every user_id, at any depth, from a message that Pub/Sub writes to BigQuery. The erasure of a learner does not
+// change BigQuery, so BigQuery must not get the learner's id.
 function removeLearner(message, metadata) {
   const learners = new Set();
   const withoutLearner = (key, value) => {
@@ -11,13 +12,14 @@ function removeLearner(message, metadata) {
   try {
     body = JSON.parse(message.data, withoutLearner);
   } catch (error) {
-    return null; // not JSON, so a user_id cannot be removed; Progress keeps it as a dead letter
+    return null; // drop a message that is not JSON, because it may contain a user_id; Progress keeps a dead letter
   }
 
   const { user_id, ...attributes } = message.attributes || {};
   learners.add(user_id);
 
-  // Pub/Sub writes the ordering key to BigQuery, and a transform cannot remove it.
+  // Pub/Sub writes the ordering key to BigQuery, and a transform cannot remove it. A message whose key is a learner's id
+  // is therefore dropped.
   const { ordering_key } = metadata || {};
   if (ordering_key && learners.has(ordering_key)) return null;
 

@@ -1,4 +1,5 @@
--- The rows of `progress analyse retention`: tests and recalled tests by week (its Monday) and maturity.
+-- The rows of `progress analyse retention`, one for each week (its Monday) and maturity. A row counts the tests
+-- (docs/analysis.md) in `asked`, and the tests with a correct answer in `recalled`.
 SELECT
     DATE_TRUNC(day, ISOWEEK) AS week,
     maturity,
