@@ -81,8 +81,8 @@ resource "google_bigquery_connection" "archive" {
   depends_on = [google_project_service.api]
 }
 
-# Google creates the service account of the connection some time after the connection. The grants need this account, so
-# they wait for the builds, which last some minutes.
+# Google creates the service account of the connection some time after the connection itself. The grants need this
+# account, so they wait for the builds, which last some minutes.
 resource "google_storage_bucket_iam_member" "connection" {
   bucket = google_storage_bucket.archive.name
   role   = "roles/storage.objectViewer"
@@ -108,7 +108,7 @@ resource "google_storage_bucket_iam_member" "connection_list" {
 resource "google_bigquery_table" "archive" {
   dataset_id          = google_bigquery_dataset.archive.dataset_id
   table_id            = "archive"
-  description         = "The rows of the archive's files, some of them repeated; the view `accepted_events` has each event once"
+  description         = "The rows of the archive's files, some repeated; the view `accepted_events` has each event once"
   deletion_protection = false                                       # the table holds no data
   schema              = file("${path.root}/analytics/archive.json") # not detected, because at first there are no files
 

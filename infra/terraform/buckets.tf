@@ -20,8 +20,8 @@ locals {
   exports_environment = { EXPORTS_BUCKET = google_storage_bucket.exports.name }
   backup_location     = "gs://${google_storage_bucket.backup.name}"
 
-  # Conditions of the roles that read the archive. They exclude `erasures/key`. Anyone who has this key and a learner's id
-  # can compute the learner's digest, and so find out whether the learner was erased.
+  # Conditions of the roles that read the archive. They exclude `erasures/key`. Anyone who has this key and a learner's
+  # id can compute the learner's digest, and so find out whether the learner was erased.
   archive_objects = "projects/_/buckets/${google_storage_bucket.archive.name}/objects"
   archive_folders = {
     for name in ["ranges", "rebuilds"] : name => "resource.name.startsWith('${local.archive_objects}/${name}/')"
@@ -35,8 +35,8 @@ locals {
 }
 
 # Archived events. In prod, the bucket cannot be deleted while it holds objects, because the archive is kept longer than
-# the backups of the database. The bucket has no retention lock and no soft delete. Both would keep an erased learner's
-# events, which an erasure deletes in all generations of the bucket's objects.
+# the backups of the database. The bucket has no retention lock and no soft delete, because they would keep the events
+# of erased learners. An erasure deletes the learner's events in all generations of the bucket's objects.
 resource "google_storage_bucket" "archive" {
   name                        = "${var.project_id}-progress-archive"
   location                    = var.region
@@ -89,8 +89,8 @@ resource "google_storage_bucket_iam_member" "archive" {
   member = google_service_account.member[each.key].member
 }
 
-# During a rebuild, the job `progress-rebuild` and Dataflow's workers read the archive. The job stores temporary files in
-# the folder `rebuilds`: the relations that all tasks need.
+# During a rebuild, the job `progress-rebuild` and Dataflow's workers read the archive. The job stores temporary files
+# in the folder `rebuilds`: the relations that all tasks need.
 resource "google_storage_bucket_iam_member" "rebuild" {
   for_each = setunion(["rebuild"], local.dataflow)
 
@@ -104,7 +104,8 @@ resource "google_storage_bucket_iam_member" "rebuild" {
   }
 }
 
-# Permission to list all objects. Without this role, Cloud Storage responds with 403 instead of 404 if an object is missing.
+# Permission to list all objects. Without this role, Cloud Storage responds with 403 instead of 404 if an object is
+# missing.
 resource "google_storage_bucket_iam_member" "rebuild_list" {
   for_each = setunion(["rebuild"], local.dataflow)
 

@@ -8,7 +8,7 @@
 #      deploy new revisions. All services and jobs now use the new database; the former one stays unchanged. To return,
 #      set former_database = null and migrate in the other direction.
 #   4. Set former_database = null; apply. This removes the former database's logins and secrets. If the former database
-#      is Cloud SQL, this also deletes the instance with its data. For this, in prod, first apply
+#      is Cloud SQL, this also deletes the instance with its data. In prod, this deletion requires that you first apply
 #      cloud_sql_deletion_protection = false.
 
 variable "database" {

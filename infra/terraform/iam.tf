@@ -131,8 +131,8 @@ resource "google_project_iam_member" "measurements" {
 # Cloud Scheduler starts the jobs, and changes the minimum number of instances in the evening and the morning. Cloud Run
 # does not have a permission for this number alone. With run.services.update and impersonation, the scheduler's account
 # could deploy anything as the function. The risk is limited. The account has no key. Only accounts that may change
-# scheduler jobs (here: the account that runs `terraform apply`) can use the scheduler's account. The scheduler's account
-# has these permissions only for the functions in var.night.
+# scheduler jobs (here: the account that runs `terraform apply`) can use the scheduler's account. The scheduler's
+# account has these permissions only for the functions in var.night.
 resource "google_cloud_run_v2_job_iam_member" "scheduler" {
   for_each = local.job_schedules
 

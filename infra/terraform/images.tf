@@ -30,8 +30,8 @@ resource "google_artifact_registry_repository" "images" {
 }
 
 # Builds the first images, because a service can only be created with an existing image. gcloud uploads the source
-# archive. The archive is not a Terraform resource, so a change of the code does not show in the plan. The retry waits
-# until new IAM roles have taken effect.
+# archive. The archive is not a Terraform resource, so no resource changes when the code changes. The retry waits until
+# new IAM roles have taken effect.
 resource "terraform_data" "image" {
   for_each = local.own_files
 

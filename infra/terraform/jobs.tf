@@ -106,9 +106,9 @@ module "job" {
   ]
 }
 
-# Migrates the database at the end of the first apply. Later, each release migrates the database. When the passwords or
-# the logins change, this resource is replaced and so executes the release job again, which sets the logins' passwords
-# and groups.
+# Migrates the database at the end of the first apply. Later, each release migrates the database. The release job also
+# sets the logins' passwords and groups. If the passwords or the logins change, this resource is therefore replaced, and
+# executes the job again.
 resource "terraform_data" "migrate" {
   triggers_replace = [
     module.job["release"].id, local.password_version_numbers[local.release_database], local.database_groups,

@@ -18,8 +18,8 @@ function removeLearner(message, metadata) {
   const { user_id, ...attributes } = message.attributes || {};
   learners.add(user_id);
 
-  // Pub/Sub writes the ordering key to BigQuery, and a transform cannot remove it. A message whose key is a learner's id
-  // is therefore dropped.
+  // Pub/Sub writes the ordering key to BigQuery, and a transform cannot remove it. A message whose ordering key is a
+  // learner's id is therefore dropped.
   const { ordering_key } = metadata || {};
   if (ordering_key && learners.has(ordering_key)) return null;
 

@@ -1,5 +1,5 @@
--- The rows of `progress analyse retention`, one for each week (its Monday) and maturity. A row counts the tests
--- (docs/analysis.md) in `asked`, and the tests with a correct answer in `recalled`.
+-- The rows of `progress analyse retention`, one for each week (its Monday) and maturity. `asked` counts the
+-- tests (docs/analysis.md), `recalled` the tests with a correct answer.
 SELECT
     DATE_TRUNC(day, ISOWEEK) AS week,
     maturity,
