@@ -1,7 +1,7 @@
 """The exceptions that Progress raises, as one tree.
 
 ProgressError
-├── SettingsError                the operator corrects the environment
+├── SettingsError                a setting is missing or wrong; the operator corrects it
 ├── StackError                   the local stack cannot run; the developer follows the message
 ├── ReviewLogError               the caller corrects the file to import
 ├── Unavailable                  the caller tries the same call again later
@@ -9,31 +9,31 @@ ProgressError
 │   ├── PubSubUnavailable        Pub/Sub does not respond
 │   ├── StorageUnavailable       Cloud Storage does not respond
 │   ├── DataflowUnavailable      Dataflow does not respond, or its quota is exhausted
-│   ├── CopiesUnavailable        copies in Redis must be deleted, but Redis does not respond
+│   ├── CopiesUnavailable        an erasure cannot delete copies in Redis, which does not respond
 │   ├── IssuerUnavailable        the token issuer does not publish its keys
 │   ├── QueryUnavailable         the query function does not respond
 │   ├── InstanceUnavailable      this instance is full or stopping, or one of its tasks has crashed
 │   ├── DeadlineExceeded         the request's deadline has passed
 │   ├── AttemptFailed            an attempt at an operation failed; another attempt follows
-│   ├── ArchiveRunning           another run works on the archive; the caller waits until it ends
+│   ├── ArchiveRunning           another process works on the archive; the caller waits for it
 │   ├── OperationClaimed         another worker is running the operation
-│   └── HistoryTooLong           too many events to fold; instead, the caller asks for fewer
+│   └── HistoryTooLong           too many events to fold; in this case, the caller asks for fewer
 ├── ArchiveDamaged               a file of the archive is wrong; an archive run replaces the file
-├── StatementFailed              PostgreSQL rejected a statement; a developer reads the log
+├── StatementFailed              PostgreSQL rejected a statement; a developer reads the error log
 ├── RedisUnavailable             the caller continues without Redis
 ├── RequestRejected              the client of the query API corrects its request
 │   ├── BadInput                 an argument is not allowed
 │   │   └── RequestTooLarge      the request is too long
 │   ├── QueryTooComplex          the document selects too much
-│   ├── PersistedQueryNotFound   the hash is unknown; the client sends the document, too
+│   ├── PersistedQueryNotFound   the hash is unknown; the client sends it with the document
 │   ├── RateLimited              too many requests; the client tries again later
 │   ├── Unauthenticated          the token is missing or not valid
 │   ├── Forbidden                the caller's role does not permit the request
 │   └── NotFound                 the requested object does not exist
 ├── EventStoreError              the event log rejected a call
 │   ├── SerializationError       the publisher corrects the event
-│   └── ConsistencyError         the stream has another version; the caller rereads the stream
-│       └── EventRejected        a replayed or directly appended event breaks a rule
+│   └── ConsistencyError         the stream is not at the expected version; the caller rereads it
+│       └── EventRejected        an event breaks a rule in a replay or in `append_events`
 ├── OperationEnded               an operation failed, timed out or was cancelled
 └── ProjectionError              a fold failed
     ├── PoisonError              an event cannot be folded; the projector dead-letters it
@@ -46,7 +46,7 @@ RedisUnavailable is not a subclass of Unavailable, because requests succeed when
 
 
 class ProgressError(Exception):
-    """Every error that Progress raises itself."""
+    """The base class of the errors that Progress defines."""
 
 
 class SettingsError(ProgressError):
@@ -54,7 +54,7 @@ class SettingsError(ProgressError):
 
 
 class StackError(ProgressError):
-    """The local stack cannot run a command; the message says why and what to do."""
+    """A command of the local stack failed; the message says why and what to do."""
 
 
 class ReviewLogError(ProgressError):
@@ -86,7 +86,7 @@ class DataflowUnavailable(Unavailable):
 
 
 class CopiesUnavailable(Unavailable):
-    """Copies in Redis must be deleted, but Redis does not respond; the caller should retry."""
+    """An erasure cannot delete copies in Redis, which does not respond; the caller should retry."""
 
 
 class IssuerUnavailable(Unavailable):
@@ -110,15 +110,15 @@ class AttemptFailed(Unavailable):
 
 
 class ArchiveRunning(Unavailable):
-    """Another run works on the archive; the caller waits until it ends."""
+    """Another process works on the archive; the caller waits until that process ends."""
 
 
 class OperationClaimed(Unavailable):
-    """Another worker runs the operation; until it ends, Pub/Sub delivers the command again."""
+    """Another worker is running the operation; Pub/Sub delivers the command again later."""
 
 
 class HistoryTooLong(Unavailable):
-    """A query of the past would fold too many events; the message says what to request instead."""
+    """A query about the past would fold too many events; the message says what to ask instead."""
 
 
 class ArchiveDamaged(ProgressError):
@@ -126,7 +126,7 @@ class ArchiveDamaged(ProgressError):
 
 
 class StatementFailed(ProgressError):
-    """PostgreSQL rejected a statement of the query API; a developer reads the log."""
+    """PostgreSQL rejected a statement of the query API; a developer reads the error log."""
 
     def __init__(self, reason: str, sqlstate: str) -> None:
         super().__init__(reason)
@@ -163,11 +163,11 @@ class PersistedQueryNotFound(RequestRejected):
     code = "PERSISTED_QUERY_NOT_FOUND"
 
     def __init__(self) -> None:
-        super().__init__("PersistedQueryNotFound")  # clients compare the message
+        super().__init__("PersistedQueryNotFound")  # clients recognize the error by this message
 
 
 class RateLimited(RequestRejected):
-    """The caller has used up its requests of this minute; it may retry in `seconds`."""
+    """The caller exceeds a limit, such as requests per minute; it may retry after `seconds`."""
 
     code = "RATE_LIMITED"
 
@@ -210,7 +210,10 @@ class ConsistencyError(EventStoreError):
 
 
 class EventRejected(ConsistencyError):
-    """A replayed or directly appended event breaks a rule; `kind` is the kind of dead letter."""
+    """An event breaks a rule in a replay or in `append_events`.
+
+    `kind` is the kind of dead letter that ingest would store for such an event.
+    """
 
     def __init__(self, reason: str, kind: str) -> None:
         super().__init__(reason)
@@ -220,7 +223,8 @@ class EventRejected(ConsistencyError):
 class OperationEnded(ProgressError):
     """An operation ends without success, in this `state`; the message says why.
 
-    If something cancelled the operation, `cancelled_by` names it, and no operator has to act.
+    If the operation was cancelled, `cancelled_by` names the user or the cause. In this case,
+    no operator has to act.
     """
 
     def __init__(self, state: str, reason: str, *, cancelled_by: str | None = None) -> None:
@@ -229,7 +233,7 @@ class OperationEnded(ProgressError):
 
 
 class ProjectionError(ProgressError):
-    """A fold failed; an operator reads the log."""
+    """A fold failed; an operator reads the error log."""
 
 
 class PoisonError(ProjectionError):

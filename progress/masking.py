@@ -7,7 +7,7 @@ import io
 import re
 from typing import Any
 
-# A word, and the @ after it if the word is the local part of an address.
+# A word. If the word is the local part of an address, the match includes the @ after the word.
 _WORD = re.compile(r"""([^\s"'<>@,;:()\[\]{}]++|\\?"[^"@]{0,64}\\?"(?=@))(@?)""")
 # The same pattern for JSON, where an unescaped quote before an @ begins or ends a string.
 _JSON_WORD = re.compile(r"""([^\s"'<>@,;:()\[\]{}]++|"[^"@]{0,64}\\"(?=@))(@?)""")
@@ -20,7 +20,7 @@ _CHARACTER = re.compile(
     re.DOTALL,
 )
 
-# A JWT, or another word that begins like base64-encoded JSON, with its dot-separated parts.
+# A word that begins like base64-encoded JSON, such as a JWT, with all its dot-separated parts.
 _JWT = re.compile(r"(?:eyJ|eyA|ewo)[\w=-]{6,}(?:\.[\w=-]*)*")
 _GOOGLE_TOKEN = re.compile(r"ya29\.[\w.-]+")
 _PRIVATE = re.compile(
@@ -36,7 +36,7 @@ _NAMED = re.compile(
 # The row that a PostgreSQL error quotes; it holds text that learners typed.
 _ROW = re.compile(r"(row contains \()(?:.*\)\.|.*)", re.DOTALL | re.IGNORECASE)
 _RUN = re.compile(r"\S+")
-_MAX_ADDRESSES = 16  # with more in an event, every string with an @ is masked completely
+_MAX_ADDRESSES = 16  # if an event has more, every string with an @ is masked completely
 _IDS = frozenset({"user_id", "session_id", "item_id", "group_id"})
 
 
@@ -75,7 +75,7 @@ def _mask_words(text: str, word: re.Pattern[str]) -> str:
 def _mask_word(match: re.Match[str]) -> str:
     word, at = match.groups()
     parts = word.split(_ESCAPED)
-    followed = len(parts) if at else len(parts) - 1  # the number of local parts: parts before an @
+    followed = len(parts) if at else len(parts) - 1  # the number of parts that precede an @
     return _ESCAPED.join([*map(_cut, parts[:followed]), *parts[followed:]]) + at
 
 
@@ -83,13 +83,13 @@ def _cut(local: str) -> str:
     first = _CHARACTER.match(local)
     if first is None:
         return ""
-    return "***" if first[0] == "\\" else f"{first[0]}***"  # half an escape is not valid JSON
+    return "***" if first[0] == "\\" else f"{first[0]}***"  # a backslash alone is not valid JSON
 
 
 def may_hold_secrets(text: str) -> bool:
-    """Return whether `mask_secrets` might change the text or, if it is JSON, one of its strings."""
+    """Return whether `mask_secrets` might change the text or, in JSON text, one of the strings."""
     folded = text.lower()
-    # Written out because every log line is tested, and a loop would take four times as long.
+    # This expression runs for every log line; a loop would take four times as long.
     return (
         "@" in text or "u0040" in text or "%40" in text
         or "eyj" in folded or "eya" in folded or "ewo" in folded

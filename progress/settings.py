@@ -1,8 +1,8 @@
 """All settings, read from the environment variables that docs/settings.md lists.
 
-A misspelt setting prevents startup. A variable that is not a setting counts as misspelt in two
-cases: its name has a prefix of Progress's settings, or differs by one letter from a setting that is
-not set.
+A misspelt setting prevents startup. An unknown variable counts as a misspelt setting if its name
+begins like the names of Progress's settings (for example with DATABASE_), or differs by one letter
+from a setting that is not set.
 """
 
 import functools
@@ -115,7 +115,10 @@ def read(environment: Mapping[str, str]) -> Settings:
 
 
 def _is_one_letter_away(one: str, other: str) -> bool:
-    """Return whether one letter is added, missing or replaced, or two neighbours are swapped."""
+    """Return whether the two names differ by one letter.
+
+    The letter is added, missing or replaced, or swapped with its neighbour.
+    """
     if abs(len(one) - len(other)) > 1:
         return False
     pairs = enumerate(zip(one, other, strict=False))

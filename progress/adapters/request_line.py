@@ -1,7 +1,7 @@
 """Limit the length of a request line; gunicorn rejects a longer line with 414.
 
-The Functions Framework starts gunicorn without a limit. Gunicorn's own configuration is not read,
-so only code can set the limit.
+The Functions Framework starts gunicorn without a limit. It reads neither gunicorn's configuration
+file nor GUNICORN_CMD_ARGS, so only code can set the limit.
 """
 
 import functools

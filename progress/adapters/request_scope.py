@@ -1,7 +1,7 @@
 """The scope of a request: its deadline, and the as-of folds that its fields share.
 
-The scope covers all tasks that a request starts. No task waits for a connection or a statement
-beyond the deadline.
+The scope covers all tasks that a request starts. After the deadline, no task waits for a connection
+or a statement.
 """
 
 import contextlib
@@ -13,7 +13,8 @@ from typing import Any
 from progress.adapters.telemetry import tracing
 from progress.errors import DeadlineExceeded
 
-# The time limit of a request, counted from its arrival; outside of a request, of a statement.
+# The time limit of a request, counted from its arrival. A statement outside of a request has the
+# same limit.
 TIMEOUT_S = 10.0
 
 
@@ -49,7 +50,7 @@ def begin(seconds: float) -> Iterator[RequestScope]:
 
 
 def current() -> RequestScope:
-    """Return the current request's scope; outside of a request, a new one."""
+    """Return the current request's scope, or a new scope if there is no request."""
     return _current.get() or RequestScope(TIMEOUT_S)
 
 

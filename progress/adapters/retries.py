@@ -21,9 +21,9 @@ _PARSER = Retry(retry_after_max=_MAX_RETRY_AFTER_S)
 
 
 def pause(attempt: int, response: requests.Response | None) -> None:
-    """Wait after the failed attempt number `attempt`, at least as long as Retry-After demands.
+    """Wait after a failed attempt, at least as long as Retry-After demands.
 
-    The first attempt has the number 0. `response` is None if there was no response.
+    `attempt` is the number of this attempt, from 0. `response` is None if there was no response.
     """
     jitter = random.uniform(1 - _JITTER, 1 + _JITTER)  # noqa: S311 - no secret
     seconds = min(_FIRST_PAUSE_S * 2**attempt, _MAX_PAUSE_S) * jitter
@@ -35,7 +35,7 @@ def pause(attempt: int, response: requests.Response | None) -> None:
 def _retry_after(response: requests.Response) -> float:
     """Return the seconds that Retry-After demands; 0 if the header is missing or invalid.
 
-    The header has a number of seconds or a date.
+    The header contains a number of seconds or a date.
     """
     try:
         return _PARSER.parse_retry_after(response.headers.get("Retry-After", "0"))

@@ -74,10 +74,11 @@ def _log_retry(state: "tenacity.RetryCallState") -> None:
 
 
 class Probe:
-    """A start-up probe: all addresses have accepted a TCP connection, or the timeout has passed.
+    """A start-up probe; it passes once each address has accepted a connection, or after a timeout.
 
-    Only one thread connects at a time, for a second at most. After the probe has passed, no thread
-    connects. A stranger who calls the probe therefore cannot exhaust threads or sockets.
+    Only one thread opens TCP connections at a time, and waits for at most a second per address.
+    After the probe has passed, no thread connects. A stranger who calls the probe therefore cannot
+    exhaust threads or sockets.
     """
 
     def __init__(self, addresses: list[tuple[str, int]]) -> None:
@@ -85,7 +86,7 @@ class Probe:
         self._lock = threading.Lock()
 
     def passes(self) -> bool:
-        """Try the addresses that have not yet accepted; return whether the probe passes."""
+        """Connect to the pending addresses; return whether the probe passes."""
         if not self._pending or is_over():
             return True
         if not self._lock.acquire(blocking=False):

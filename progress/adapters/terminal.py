@@ -16,7 +16,7 @@ class ReportProgress(Protocol):
 
 @contextlib.contextmanager
 def progress_bar(console: Console, label: str, total: int) -> Iterator[ReportProgress]:
-    """Show a bar from 0 to `total`, which the block moves."""
+    """Show a bar from 0 to `total`; yield the function that moves the bar."""
     columns = (
         TextColumn("  {task.description:<11}"),
         BarColumn(bar_width=30),

@@ -29,7 +29,7 @@ StoredFile = tuple[RangeManifest, File]
 
 
 class Duck:
-    """A DuckDB connection, with the constant tables that the folds of `whole` read."""
+    """A DuckDB connection, with the constant tables that the whole folds read."""
 
     def __init__(self, connection: "DuckDBPyConnection") -> None:
         self._connection = connection
@@ -40,7 +40,10 @@ class Duck:
         self.run(blocks(_SHARED)["set aside"])
 
     def read_until(self, last_day: date) -> None:
-        """From now on, skip the answers, reviews and sessions that are clearly after this day."""
+        """Skip answers, reviews and sessions from the third day after `last_day` (in UTC) on.
+
+        These events are after `last_day` in every time zone.
+        """
         self.run(blocks(_SHARED)["read until"], last_day=last_day)
 
     def fold_catalogue(self, paths: Sequence[Path]) -> None:
@@ -57,16 +60,16 @@ class Duck:
             self.run(statement, **days)
 
     def run(self, statement: str, **values: object) -> list[tuple[Any, ...]]:
-        """Run a statement, ignoring values whose names it does not contain; return its rows."""
+        """Run the statement and return its rows; ignore values that the statement does not name."""
         named = {name: value for name, value in values.items() if f"${name}" in statement}
         return files.execute(self._connection, statement, named)
 
     @contextlib.contextmanager
     def _folded(self, paths: Sequence[Path], folds: Sequence[str]) -> Iterator[None]:
-        """Let the view `typed_events` read the files, and create the folds for the block."""
+        """Let the view `typed_events` read the files; create the folds' tables for the block."""
         self.run(blocks(_SHARED)["read files"], files=[str(path) for path in paths])
         self.run(blocks(_SHARED)["log"])
-        if not self._has_events:  # DuckDB cannot create the view before it has files.
+        if not self._has_events:  # DuckDB cannot create the view before `files` is set.
             # The projections set aside events on which a fold failed, but the archive has them. A
             # value of such an event becomes null if the value cannot be cast.
             self.run(self._sources["typed_events"].replace("CAST(", "TRY_CAST("))
@@ -92,9 +95,10 @@ def open_duck() -> Iterator[tuple[Duck, Path]]:
 def group_files(
     contents: Sequence[RangeManifest],
 ) -> tuple[list[StoredFile], list[list[StoredFile]]]:
-    """Return the files without learners, and the other files in groups of whole buckets.
+    """Return the files whose events have no learner, and the other files in groups.
 
-    A group's size is about 64 MB, unless a single bucket is larger.
+    The files of a bucket are in one group. A group's size is at most 64 MiB, unless a single bucket
+    is larger.
     """
     by_bucket: dict[int | None, list[StoredFile]] = {}
     for one in contents:
@@ -115,7 +119,7 @@ def group_files(
 
 @contextlib.contextmanager
 def fetched(storage: Storage, stored: Sequence[StoredFile], folder: Path) -> Iterator[list[Path]]:
-    """Copy the files into the folder for the block; raise ProgressError if one is damaged."""
+    """Copy the files into the folder for the block; raise ProgressError if a file is damaged."""
     paths = catalog.fetch_all(storage, stored, folder)
     yield paths
     for path in paths:

@@ -10,7 +10,7 @@ from progress.analysis.report import RULE, Figure, Report, Table, day, percent, 
 
 _MOST_COHORTS = 26  # the chart shows only the newest cohorts
 _MOST_WEEKS = 20
-_NAMED_WEEK = 4  # the title names this week, or the last earlier week with a share
+_NAMED_WEEK = 4  # the title gives the share of this week; if it has none, the last share before
 _METHOD = (
     "A cohort is the learners whose first study day is in the same week. A study day is a local "
     "day with a completed session; weeks begin on Monday. A learner is active in each week in "
@@ -78,7 +78,7 @@ def _table(rows: Sequence[Cohort], averages: dict[int, float]) -> Table:
     shares = (percent(averages[week]) if week in averages else "" for week in later)
     body.append(("All", total, *shares))
     header = ("First week", "Learners", *(f"+{week}" for week in later))
-    return Table("Share of active learners, by weeks after the first", header, body)
+    return Table("Share of active learners, by weeks after the first week", header, body)
 
 
 def _share(cell: Cohort | None) -> str:
@@ -159,5 +159,5 @@ def _shade(rate: float, most: float) -> int:
 
 
 def _step(most: float) -> int:
-    """Return how many percent one shade covers, so that all shades together reach `most`."""
+    """Return the percentage points of one shade; all shades together cover 0 to `most`."""
     return max(-(-round(100 * most) // _SHADES), 1)

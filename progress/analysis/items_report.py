@@ -25,7 +25,7 @@ _METHOD = (
     "except the number of learners, which is the largest such number among these items. An item "
     "with several domains counts in each of them."
 )
-_LETTERS = 26  # letters of a headword in the chart, at most
+_LETTERS = 26  # the chart cuts headwords that have more letters
 _WIDTH = 860
 _LEFT, _RIGHT = 232, 614  # the ends of the axis
 _ROW = 26
@@ -45,16 +45,16 @@ def build(rows: Sequence[Item], days: Days) -> Report:
 
 
 def _finding(items: Sequence[Item], groups: Sequence[Item]) -> str:
-    """Name the item that was recalled least; without items, the level or domain."""
+    """Name the item that was recalled least; if there are no items, the level or domain."""
     least = min(items or groups, key=lambda row: row.retention_rate)
-    text = f"is forgotten most: recalled in {percent(least.retention_rate)} of tests"
+    text = f"is forgotten most: it is recalled in {percent(least.retention_rate)} of tests"
     if items:
-        return f"“{_label(least)}” {text}, all items in {percent(_average(items))}"
+        return f"“{_label(least)}” {text}, all items together in {percent(_average(items))}"
     return f"{_label(least)} {text}"
 
 
 def _average(items: Sequence[Item]) -> float:
-    """Return the share of recalled tests among the tests of all items."""
+    """Return the number of recalled tests of all items, divided by the number of their tests."""
     return sum(row.recalled for row in items) / sum(row.asked for row in items)
 
 
@@ -70,7 +70,7 @@ def _chart_items(items: Sequence[Item]) -> Figure:
         ],
         texts=3,
     )
-    hint = "The grey lines show the distance to the share of all items."
+    hint = "A grey line shows how far an item's share is from the share of all items together."
     return Figure(title, _draw_items(shown, _average(items)), table, hint)
 
 
@@ -173,5 +173,5 @@ def _tip(row: Item) -> Element:
 
 
 def _x(share: float) -> float:
-    """Return the horizontal position of a point at this share of the axis."""
+    """Return the x coordinate of a share from 0 (left end of the axis) to 1 (right end)."""
     return _LEFT + (_RIGHT - _LEFT) * share

@@ -1,6 +1,7 @@
-"""The questions across learners: their rows, and how the archive answers them.
+"""The questions across learners and their answers from the archive.
 
-Nothing is reported about fewer than 20 learners, not even as a difference of reported numbers.
+Nothing is reported about fewer than 20 learners, and subtraction does not disclose what is left
+out.
 """
 
 from datetime import date
@@ -25,7 +26,7 @@ _DATED = (
 
 
 class Retention(msgspec.Struct, frozen=True):
-    """The tests of one week and one maturity; docs/analysis.md defines tests and maturities.
+    """The tests of one maturity in one week; docs/analysis.md defines "test" and "maturity".
 
     `week` is the week's Monday. `retention_rate` is the share of tests that were recalled, from 0
     to 1.
@@ -40,7 +41,7 @@ class Retention(msgspec.Struct, frozen=True):
 
 
 class Item(msgspec.Struct, frozen=True):
-    """The counts of tests and answers of an item, or of all reported items of a level or domain.
+    """The counts for one item, or summed over the reported items of a level or domain.
 
     `learners` is the number of learners who had a test of the item; the other numbers count only
     these learners. For a level or domain, `learners` is the largest such number among its items;
@@ -64,8 +65,8 @@ class Cohort(msgspec.Struct, frozen=True):
     """A week of a cohort; `cohort` is the Monday of the week in which its learners first studied.
 
     `week` is 0 for the cohort's first week. `active` is the number of the cohort's `learners` who
-    have a study day in the week. It is None if fewer than 20 learners are active, or if 1 to 19
-    learners are inactive.
+    have a study day in the week. `active` and `active_rate` are None if fewer than 20 learners are
+    active, or if 1 to 19 learners are inactive.
     """
 
     cohort: date
@@ -86,7 +87,7 @@ class Question(NamedTuple):
 
 
 class Days(NamedTuple):
-    """A range of local days, both inclusive."""
+    """The local days from `first` to `last`, both inclusive."""
 
     first: date = date.min
     last: date = date.max
@@ -98,9 +99,9 @@ COHORTS = Question("cohorts", Cohort, (*_DATED, "completions"), reads_later_days
 
 
 def ask(storage: Storage, question: Question, days: Days, on_progress: ReportProgress) -> list[Any]:
-    """Return the question's rows; raise ProgressError if there is no archive, or it is damaged.
+    """Return the question's rows; raise ProgressError if the archive is missing or damaged.
 
-    `days` limits the days of tests and answers; for COHORTS, the learners' first study days.
+    `days` limits the days of tests and answers; for COHORTS, it limits learners' first study days.
     """
     published = catalog.require(storage)
     try:
@@ -130,7 +131,8 @@ def _ask(
         duck.read_until(date.max if question.reads_later_days else days.last)
         duck.run(sql["create"])
         if question.reads_catalogue:
-            # If no file has the catalogue, learners' files create its relations without rows.
+            # If no file has the catalogue, its relations are created from learners' files and stay
+            # empty.
             with buckets.fetched(storage, others or groups[0], folder) as paths:
                 duck.fold_catalogue(paths)
         for done, group in enumerate(groups):

@@ -56,7 +56,7 @@ def day(value: date) -> str:
 
 
 def span(first: date, last: date) -> str:
-    """Return two dates as a range, without repeating their year."""
+    """Return two dates as a range; if their year is the same, it is written once."""
     start = f"{first.day} {first:%B}" if first.year == last.year else day(first)
     return f"{start} – {day(last)}"
 

@@ -16,14 +16,17 @@ _METHOD = (
     "local days of the learner; weeks begin on Monday."
 )
 _TITLE = (
-    "If the shares of the first four weeks and of the last four weeks differ by at least 5 points "
-    "and by at least two standard errors, the title compares them. Otherwise, the title gives the "
-    "shares of all weeks together."
+    "For each maturity, the share of the first four weeks is compared with the share of the last "
+    "four weeks. The title names the largest change of at least 5 points and at least two standard "
+    "errors. If there is no such change, the title names the share of all weeks together for each "
+    "maturity."
 )
-_HINT = "A label shows its line's last share. Weeks with fewer than 20 learners are gaps in a line."
+_HINT = (
+    "Each label shows the last week's share. Weeks with fewer than 20 learners are gaps in a line."
+)
 _COMPARED_WEEKS = 4  # the first 4 weeks are compared with the last 4
 _LEFT, _RIGHT, _WIDTH = 48, 690, 860
-_MARGIN = 24  # from an end of the axis to the nearest week's centre: half a bar, and a gap
+_MARGIN = 24  # distance of the outer bars' centres from the ends of the axis: half a bar, and a gap
 _TOP, _BOTTOM = 14, 274
 _VOLUME_TOP, _VOLUME_BOTTOM, _HEIGHT = 314, 364, 392
 _WEEK = timedelta(days=7)
@@ -44,7 +47,11 @@ def build(rows: Sequence[Retention], days: Days) -> Report:
 
 
 def _finding(rows: Sequence[Retention]) -> str:
-    """Say which maturity's recall has changed most; if none has, name the recall of each."""
+    """Return the finding as one sentence.
+
+    The sentence names the largest change in a maturity's recall. If nothing has changed, it names
+    the recall of each maturity.
+    """
     changes = [change for name in _NAMES if (change := _change(_of(rows, name)))]
     if changes:
         name, before, after = max(changes, key=lambda change: abs(change[2] - change[1]))
@@ -65,9 +72,9 @@ def _finding(rows: Sequence[Retention]) -> str:
 
 
 def _months(first: date, last: date, named: date, form: str) -> str:
-    """Return the month of the week `named`.
+    """Return the month of the week `named`, which stands for four weeks in a row.
 
-    If weeks between `first` and `last` are missing, return the months of these two weeks.
+    If weeks between `first` and `last` are missing, return the months of `first` and of `last`.
     """
     if last - first < _COMPARED_WEEKS * _WEEK:
         return f"{named:{form}}"
@@ -75,10 +82,10 @@ def _months(first: date, last: date, named: date, form: str) -> str:
 
 
 def _change(rows: Sequence[Retention]) -> tuple[str, float, float] | None:
-    """Return the rows' maturity, and its rates in the first and in the last four weeks.
+    """Return the rows' maturity, the share of the first four weeks, and that of the last four.
 
-    Return None if there are fewer than eight weeks, or if these rates differ by less than 5 points
-    or two standard errors.
+    Return None if there are fewer than eight weeks. Also return None if the two shares differ by
+    less than 5 points or by less than two standard errors.
     """
     if len(rows) < 2 * _COMPARED_WEEKS:
         return None
@@ -189,7 +196,7 @@ def _add_labels(chart: Element, labels: list[tuple[float, str, Retention]]) -> N
 def _add_volume(
     chart: Element, rows: Sequence[Retention], weeks: Sequence[date], x: Callable[[date], float]
 ) -> None:
-    """Draw the number of tests in each week as bars, above the months."""
+    """Draw a bar for the number of tests in each week, and write the months below the bars."""
     asked = {week: sum(row.asked for row in rows if row.week == week) for week in weeks}
     most = max(asked.values())
     wide = max(min(0.7 * (x(weeks[0] + _WEEK) - x(weeks[0])), 40.0), 1.0) if weeks[1:] else 40.0

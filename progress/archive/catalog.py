@@ -1,8 +1,9 @@
 """The catalogue: read the manifests, and publish new ones.
 
-The archive's manifest names each range's manifest by its hash. A range's new manifest is first
-written to a temporary path. The new manifest replaces the old one only after the archive's manifest
-names the new hash. Every named manifest therefore exists, even after an interruption.
+Each range has a manifest. The archive's manifest contains the hash of every range's manifest. A new
+manifest of a range is first written to a temporary path. Then the archive's manifest is replaced by
+one that contains the new hash. Only after that, the range's new manifest is moved to its final
+path. Even after an interruption, a manifest with the right hash is therefore at one of the paths.
 """
 
 from collections.abc import Iterable
@@ -88,7 +89,7 @@ def put_range(storage: Storage, contents: RangeManifest) -> RangeEntry:
 
 
 def list_named(storage: Storage, published: Manifest) -> set[str]:
-    """Return the paths of all files that the manifests name, the ranges' manifests included."""
+    """Return the paths of the ranges' manifests, and of all files that these manifests name."""
     named: set[str] = set()
     for entry, contents in zip(published.ranges, read_ranges(storage, published), strict=True):
         named |= {_path(entry.first, entry.last), _pending_path(entry)}

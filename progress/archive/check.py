@@ -1,4 +1,4 @@
-"""Checks of the archive: every file exists, and its rows are those of the log."""
+"""Checks of the archive: its files exist, and their rows equal the rows of the log."""
 
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
@@ -24,7 +24,7 @@ class Finding(msgspec.Struct, frozen=True):
 
 
 class Report(NamedTuple):
-    """The checked manifest and its number of files and events, and the defects."""
+    """The result of a check: the manifest, the numbers of files and events, and the defects."""
 
     manifest: Manifest
     files: int
@@ -43,7 +43,9 @@ def run(storage: Storage, on_progress: Progress) -> Report:
 
 
 def run_deep(connection: Connection, storage: Storage, on_progress: Progress) -> Report:
-    """Check the files' content too, and compare the sums of their rows with those of the log.
+    """Make the checks of `run`, check the files' hashes, and compare the rows with the log's.
+
+    The rows are compared by their sums.
 
     Raise ArchiveRunning if another run works on the archive, and ProgressError if the archive is
     a copy of another log.
@@ -94,7 +96,7 @@ def _find_gaps(published: Manifest) -> Iterator[Finding]:
     following = 1
     for entry in [*published.ranges, RangeEntry(published.upto + 1, published.upto, "")]:
         if entry.first != following:
-            problem = f"the range after position {following - 1:,} begins at {entry.first:,}"
+            problem = f"has a gap or overlap: position {entry.first:,} follows {following - 1:,}"
             yield Finding(manifest.NAME, problem)
         following = entry.last + 1
 

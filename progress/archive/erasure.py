@@ -2,8 +2,9 @@
 
 Each file that holds the learner's stream is written again without this stream. Streams that belong
 to no learner can have events that name a session of the learner. An earlier step has emptied these
-events; their files are written again without them. Until all new files are written, the archive's
-manifest names the old ones. After an interruption, the next run can therefore start over.
+events. The files that hold them are written again without the emptied events. Until all new files
+are written, the archive's manifest names the old files. If a run is interrupted, the next run can
+therefore start from the beginning.
 """
 
 from bisect import bisect_left, bisect_right
@@ -53,11 +54,12 @@ class _Target(NamedTuple):
 def remove_stream(
     connection: Connection, storage: Storage, stream_id: str, report_progress: Progress
 ) -> Removal:
-    """Remove a learner's stream, and emptied events without a learner, from the archive's files.
+    """Remove a learner's stream from the archive's files.
 
-    Raise ArchiveRunning if another run holds the archive's lock, and ProgressError if a file is
-    damaged. Before the call, the stream's events must be emptied, and new events of the stream
-    forbidden. All generations of files that no manifest names are removed, too.
+    Also remove the emptied events in streams that belong to no learner, and all generations of the
+    files that no manifest names. Before the call, the stream's events must have been emptied, and
+    further events of the stream must have been forbidden. Raise ArchiveRunning if another run holds
+    the archive's lock, and ProgressError if a file is damaged.
     """
     with log_rows.hold_lock(connection):
         current = catalog.read(storage)
@@ -98,7 +100,10 @@ def _rewrite(
 def _rewrite_range(
     connection: Connection, storage: Storage, contents: RangeManifest, target: _Target
 ) -> RangeManifest | None:
-    """Write the range's files again without the target's rows; return None if there are none."""
+    """Write the range's files again without the target's rows.
+
+    Return the range's new manifest; None if the range has no such rows.
+    """
     kept, new, positions = list[File](), list[File](), list[int]()
     for file in contents.files:
         selection = target.select(contents, file)
@@ -127,7 +132,10 @@ def _rewrite_range(
 
 
 class _Rewritten(NamedTuple):
-    """The positions that were removed from a file, and the new file, if any row is left."""
+    """The positions of the rows that were removed from a file, and the file's replacement.
+
+    `files` contains the new file. It is empty if no row is left.
+    """
 
     positions: list[int]
     files: list[File]

@@ -1,7 +1,8 @@
 """The Parquet files of the archive, written and read by DuckDB on this machine.
 
-The functions import this module when they start, but do not import DuckDB until its first use.
-DuckDB never downloads an extension, because the extensions that it needs are built in.
+The Cloud Run functions import this module when they start. DuckDB itself is imported later,
+at its first use. It never downloads an extension, because the extensions that it needs are built
+in.
 """
 
 import contextlib
@@ -24,9 +25,9 @@ if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
 _MEMORY = "512MB"
-_AT_A_TIME = 2  # Concurrent statements, each of which uses one thread.
-_OTHERS = -1  # In COPY's rows, the bucket of the streams that belong to no learner.
-_SLICE_ROWS = 250_000  # Rows that a merge of files sorts in memory at a time.
+_AT_A_TIME = 2  # The number of concurrent statements; each uses one thread.
+_OTHERS = -1  # COPY writes this bucket for streams that belong to no learner.
+_SLICE_ROWS = 250_000  # A merge of files sorts about this many rows in memory at a time.
 _PREFIX = "progress-parquet-"  # The names of temporary folders begin with this.
 
 
@@ -114,10 +115,11 @@ class Workspace:
         return self.measure([target]).get(target)
 
     def merge(self, paths: Sequence[Path], target: Path) -> LocalFile:
-        """Write the rows of several files into one, in slices, and remove the files.
+        """Write the rows of several files into `target`, slice by slice; remove the old files.
 
-        Each of the files is ordered by stream, so that DuckDB can skip the parts of a file that are
-        not in the slice. At most two copies of the rows are on disk at a time.
+        A slice holds the rows of neighbouring streams. Each file is ordered by stream. DuckDB
+        therefore skips the parts of a file that are not in the slice. At most two copies of the
+        rows are on disk at a time.
         """
         names = [str(path) for path in paths]
         slices = self._run("slices", files=names, rows=_SLICE_ROWS)
@@ -148,7 +150,7 @@ class Workspace:
         return execute(self._duck, blocks("archive/files")[block], values)
 
     def _run_all(self, block: str, values: Sequence[dict[str, object]]) -> list[tuple[Any, ...]]:
-        """Run the block once with each of the values; return the rows of all results."""
+        """Run the SQL block once with each of the values; return the rows of all results."""
 
         def run(value: dict[str, object]) -> list[tuple[Any, ...]]:
             with self._duck.cursor() as cursor:
@@ -187,14 +189,14 @@ def _values(path: Path, selection: Selection) -> dict[str, object]:
 
 @contextlib.contextmanager
 def open_workspace() -> Iterator[Workspace]:
-    """Open a workspace for the block, and remove its folder afterwards."""
+    """Open a workspace for the `with` block, and remove its folder afterwards."""
     with open_folder() as folder, open_duck(folder, memory=_MEMORY, threads=1) as duck:
         yield Workspace(folder, duck)
 
 
 @contextlib.contextmanager
 def open_duck(folder: Path, *, memory: str, threads: int) -> Iterator["DuckDBPyConnection"]:
-    """Open a DuckDB for the block; data that exceeds the memory is kept in a subfolder."""
+    """Open a DuckDB for the `with` block; DuckDB spills data beyond `memory` to a subfolder."""
     import duckdb
 
     config: dict[str, str | bool | int | float | list[str]] = {
@@ -211,7 +213,7 @@ def open_duck(folder: Path, *, memory: str, threads: int) -> Iterator["DuckDBPyC
 
 @contextlib.contextmanager
 def open_folder() -> Iterator[Path]:
-    """Open a temporary folder for the block; first remove the folders of processes that died.
+    """Open a temporary folder for the `with` block; first remove the folders of dead processes.
 
     A process holds a lock on each of its folders. The system releases the lock when the process
     dies.
@@ -233,7 +235,7 @@ def open_folder() -> Iterator[Path]:
 
 @contextlib.contextmanager
 def _lock(folder: Path) -> Iterator[None]:
-    """Hold the folder's lock for the block; raise OSError if another process holds it."""
+    """Hold the folder's lock for the `with` block; raise OSError if another process holds it."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

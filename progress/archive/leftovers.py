@@ -6,14 +6,14 @@ from progress.adapters.storage.storage import Storage
 from progress.archive import catalog, manifest
 from progress.archive.manifest import Manifest
 
-_MAX_AGE = timedelta(days=1)  # longer than an operation may take to publish its files
+_MAX_AGE = timedelta(days=1)  # every operation publishes its files in less time
 
 
 def remove_old(storage: Storage, published: Manifest) -> int:
     """Remove files that no manifest names and that are over a day old; return their number.
 
-    The caller holds the archive's lock, which a rebuild from the archive also holds while it runs.
-    Every file of a rebuild was therefore left by a killed rebuild.
+    The caller holds the archive's lock. A rebuild from the archive holds the same lock while it
+    runs. No rebuild is therefore running now: the files of rebuilds were left by killed rebuilds.
     """
     oldest = datetime.now(UTC) - _MAX_AGE
     named = catalog.list_named(storage, published)
@@ -31,8 +31,8 @@ def remove_old(storage: Storage, published: Manifest) -> int:
 def remove_all(storage: Storage, published: Manifest | None) -> int:
     """Remove all generations of every file that no manifest names; return the number of files.
 
-    The caller holds the archive's lock. An operation that has written files but not yet published
-    them will find them missing, and writes them again.
+    The caller holds the archive's lock. The removed files may belong to an operation that was
+    interrupted before it published them. When this operation continues, it writes them again.
     """
     named = catalog.list_named(storage, published) if published else set[str]()
     tree = storage.list_tree(manifest.FOLDER, former=True)

@@ -1,4 +1,4 @@
-"""The log in PostgreSQL, as the archive reads it: rows, sums, and how far it may be archived."""
+"""Queries of the archive on the log: rows, sums, and the last position that may be archived."""
 
 import contextlib
 from collections.abc import Iterator, Sequence
@@ -30,9 +30,8 @@ def hold_lock(connection: Connection) -> Iterator[None]:
     try:
         yield
     finally:
-        with contextlib.suppress(
-            *database.ERRORS
-        ):  # the connection may be broken, which frees the lock
+        # If the connection is broken, PostgreSQL has already released the lock.
+        with contextlib.suppress(*database.ERRORS):
             _rows(connection, "unlock")
 
 
@@ -43,9 +42,10 @@ def identify(connection: Connection) -> tuple[Log, bool] | None:
 
 
 def find_bound(connection: Connection, before: datetime | None = None) -> int:
-    """Return the last position that may be archived: all events up to it are folded.
+    """Return the last position that may be archived; 0 if there is none.
 
-    If `before` is given, events recorded at that time or later may not be archived.
+    All events up to this position are folded. If `before` is given, all of them were also recorded
+    before that time.
     """
     if not schema.exists(connection, schema.schema_name()):
         raise ProgressError("there are no read models: run `progress migrate`")
@@ -61,19 +61,19 @@ def find_end(connection: Connection) -> int:
 
 
 def is_old(connection: Connection, position: int, days: int) -> bool:
-    """Return whether the event was recorded more than `days` days ago."""
+    """Return whether the event at this position was recorded more than `days` days ago."""
     rows = _rows(connection, "is old", position=position, days=days)
     return bool(rows and rows[0][0])
 
 
 def copy(connection: Connection, positions: Positions, buckets: int, output: Output) -> None:
-    """Write the range's rows for the archive as CSV; each row is one call of `output.write`."""
+    """Write the range's rows that belong in files as CSV, with one `output.write` per row."""
     _select(connection, positions, buckets)
     connection.run(blocks("archive/log")["rows"], stream=output)
 
 
 def sum_rows(connection: Connection, positions: Positions, buckets: int) -> dict[int | None, Sums]:
-    """Return the sums of the range's rows for the archive, by bucket.
+    """Return the sums of the range's rows that belong in files, by bucket.
 
     The key None stands for the streams that belong to no learner.
     """
@@ -96,14 +96,14 @@ def describe_removed(connection: Connection, positions: Sequence[int]) -> list[E
 
 
 def list_emptied_others(connection: Connection) -> list[int]:
-    """Return the positions of the emptied events in streams that belong to no learner, in order."""
+    """Return, in order, the positions of emptied events in streams that belong to no learner."""
     return [row[0] for row in _rows(connection, "emptied others")]
 
 
 def recorded_times(
     connection: Connection, archived: Sequence[File]
 ) -> tuple[datetime | None, datetime | None]:
-    """Return when the first and the last event in the files were recorded."""
+    """Return the times at which the first and the last event in the files were recorded."""
     if not archived:
         return None, None
     ends = [min(file.first for file in archived), max(file.last for file in archived)]
@@ -112,7 +112,7 @@ def recorded_times(
 
 
 def read_checkpoints(connection: Connection, upto: int) -> list[Checkpoint]:
-    """Return the last archived event of each shard up to a position."""
+    """Return each shard's last archived event at or before the position `upto`."""
     return [Checkpoint(*row) for row in _rows(connection, "checkpoints", upto=upto)]
 
 

@@ -11,7 +11,7 @@ from progress.errors import ArchiveDamaged, ProgressError
 NAME = "manifest.json"
 FORMAT = 1  # the version of the files' and the manifests' format
 FOLDER = "ranges"
-REBUILDS = "rebuilds"  # the folder of the temporary files of a rebuild from the archive
+REBUILDS = "rebuilds"  # a rebuild from the archive keeps its temporary files in this folder
 
 _T = TypeVar("_T")
 
@@ -52,9 +52,9 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class File(msgspec.Struct, frozen=True):
-    """A file of a range; `bucket` is None if it holds the streams that belong to no learner.
+    """A file of a range; `bucket` is None for the streams that belong to no learner.
 
-    `first` and `last` are positions. The block `sums` of sql/archive/log.sql defines `sums`.
+    `first` and `last` are positions. The SQL block `sums` in sql/archive/log.sql computes `sums`.
     """
 
     name: str

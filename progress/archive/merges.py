@@ -15,9 +15,9 @@ from progress.archive.log_rows import Positions
 from progress.archive.manifest import File, RangeEntry, RangeManifest
 from progress.errors import ProgressError
 
-LARGEST = 100 * plan.RANGE  # the most positions in a range that a step can write before its timeout
+LARGEST = 100 * plan.RANGE  # a step can merge at most this many positions before its timeout
 
-_TOGETHER = 10  # Ranges that are merged into one.
+_TOGETHER = 10  # The number of ranges that a merge combines into one.
 # The largest total size of a bucket's files that a merge accepts. A merge or an erasure needs
 # 512 MB for DuckDB, and temporary space of twice the bucket's size. In a Cloud Run function,
 # temporary space is memory.
@@ -31,7 +31,7 @@ def run(
     *,
     largest: int | None = None,
 ) -> int:
-    """Merge ten ranges at a time until no ten can be merged; return the number of merges.
+    """Merge groups of ten ranges until no group can be merged; return the number of merges.
 
     The function holds the archive's lock. No merged range has more than `largest` positions.
     `report_bucket` is called after each bucket. Raise ArchiveRunning if another run works on the
@@ -53,7 +53,8 @@ def run(
 def choose(entries: Sequence[RangeEntry]) -> Iterator[list[RangeEntry]]:
     """Yield each group of ten neighbouring ranges of the same order of magnitude.
 
-    The oldest ranges come first, so that no range becomes larger than an older one.
+    Groups of older ranges come first. If the first group is always merged first, no range becomes
+    larger than an older range.
     """
     for end in range(_TOGETHER, len(entries) + 1):
         together = list(entries[end - _TOGETHER : end])
@@ -64,7 +65,7 @@ def choose(entries: Sequence[RangeEntry]) -> Iterator[list[RangeEntry]]:
 def _read_next(
     storage: Storage, entries: Sequence[RangeEntry], largest: int | None
 ) -> list[RangeManifest]:
-    """Return the first ten ranges that can be merged; an empty list if there are none."""
+    """Return the first group of ten ranges that can be merged; an empty list if there is none."""
     for together in choose(entries):
         if largest is None or together[-1].last - together[0].first < largest:
             old = [catalog.read_range(storage, entry) for entry in together]
@@ -77,7 +78,10 @@ def _read_next(
 
 
 def _magnitude(entry: RangeEntry) -> int:
-    """Return a range's order of magnitude: 0 below 10 full ranges, 1 below 100, and so on."""
+    """Return the order of magnitude of a range's size.
+
+    The result is 0 below the size of 10 full ranges, 1 below the size of 100, and so on.
+    """
     return len(str((entry.last - entry.first + 1) // plan.RANGE)) - 1
 
 
@@ -87,7 +91,7 @@ def _merge(
     old: list[RangeManifest],
     report_bucket: Callable[[], None],
 ) -> RangeEntry:
-    """Write the files and the manifest of the merged range; return its entry."""
+    """Write the merged range and its manifest; return its entry for the archive's manifest."""
     positions = Positions(old[0].first, old[-1].last)
     buckets = ranges.in_order({file.bucket for contents in old for file in contents.files})
     stored = []

@@ -10,12 +10,17 @@ from progress.archive import log_rows
 from progress.archive.catalog import Published
 from progress.archive.log_rows import Positions
 
-RANGE = 1_000_000  # Positions in a full range.
-MAX_AGE_DAYS = 30  # If an event is older, even an incomplete range is archived.
+RANGE = 1_000_000  # The number of positions in a full range.
+MAX_AGE_DAYS = 30  # An incomplete range is archived if its first event is older than this.
 
 
 class Request(msgspec.Struct, frozen=True):
-    """A request to archive full or old ranges only, or all events, or the events before a time."""
+    """The selection of the events to archive.
+
+    By default, the last range is archived only if it is full, or if its first event is old. With
+    `is_now`, it is always archived. With `before`, all events that were recorded before this time
+    are archived, and no others.
+    """
 
     is_now: bool = False
     before: datetime | None = None
@@ -24,7 +29,10 @@ class Request(msgspec.Struct, frozen=True):
 def plan_ranges(
     connection: Connection, current: Published | None, request: Request
 ) -> list[Positions]:
-    """Return the ranges to write: all full ranges, and an incomplete one if requested or old."""
+    """Return the ranges to write: all full ranges, and perhaps an incomplete range at the end.
+
+    The incomplete range is written if the request asks for it, or if its first event is old.
+    """
     bound = log_rows.find_bound(connection, request.before)
     first = current.manifest.upto + 1 if current else 1
     plan = list(split(Positions(first, bound)))

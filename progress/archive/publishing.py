@@ -1,4 +1,4 @@
-"""Open the archive of a log, and publish its next generation."""
+"""Read the archive's manifest, check that it belongs to the log, and publish new manifests."""
 
 from progress.adapters.postgres.database import Connection
 from progress.adapters.storage.storage import Storage
@@ -9,7 +9,7 @@ from progress.errors import ProgressError
 
 
 def open_published(connection: Connection, storage: Storage) -> Published | None:
-    """Return the archive of this log, None if there is none yet.
+    """Return the archive of this log; None if there is no archive yet.
 
     Raise ProgressError if the archive is a copy of another log.
     """
@@ -24,7 +24,8 @@ def check_log(connection: Connection, archived: Manifest) -> None:
     """Raise ProgressError if the archive is not a copy of this log."""
     found = log_rows.identify(connection)
     is_same = found is not None and found[0].recorded_at == archived.log.recorded_at
-    # Do not compare the id of an emptied event: the manifest may still have the former id.
+    # Do not compare the id of an emptied event: this id is new, but the manifest may still have
+    # the old one.
     if found and not found[1]:
         is_same = is_same and found[0].id == archived.log.id
     is_same = is_same and log_rows.find_end(connection) >= archived.upto
@@ -40,7 +41,7 @@ def publish(
     entries: list[RangeEntry],
     buckets: int,
 ) -> Published:
-    """Publish the archive with these ranges, which replace the old ranges that they overlap."""
+    """Publish a manifest that adds `entries`, and omits the old ranges that overlap them."""
     published = current.manifest.ranges if current else []
     new = {(entry.first, entry.last) for entry in entries}
     kept = [old for old in published if not any(a <= old.last and old.first <= b for a, b in new)]

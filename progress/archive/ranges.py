@@ -29,9 +29,9 @@ def write_verified(
 ) -> RangeEntry:
     """Write a range and compare it with the log; raise ArchiveDamaged if the two differ.
 
-    While DuckDB writes the files, PostgreSQL lists the erased rows, and then sums the other rows.
-    The sums omit every listed row, because they are computed after the list. If they equal the sums
-    of the files, no file holds a listed row.
+    While DuckDB writes the files, PostgreSQL first lists the erased rows, and then computes sums of
+    the other rows. These sums therefore omit every listed row. If the files have the same sums,
+    no file holds a listed row.
     """
     with files.open_workspace() as workspace, ThreadPoolExecutor(1) as thread:
         rows = _copy(connection, workspace, positions, buckets)
@@ -77,7 +77,7 @@ def _describe(
 
 
 def store(storage: Storage, folder: str, bucket: int | None, local: LocalFile) -> File:
-    """Upload a file, named by its hash; return its entry in the range's manifest."""
+    """Upload a file under a name with its hash; return its entry for the range's manifest."""
     sha256 = files.hash_file(local.path)
     name = manifest.file_name(bucket, sha256)
     files.upload(storage, local.path, f"{folder}/{name}")
@@ -96,8 +96,8 @@ def store(storage: Storage, folder: str, bucket: int | None, local: LocalFile) -
 def verify(connection: Connection, storage: Storage, entry: RangeEntry, buckets: int) -> int:
     """Read a range back and compare it with the log; return its number of events.
 
-    Raise ArchiveDamaged if a stored file differs from the one that was written, or if the sums of
-    its rows differ from those that PostgreSQL computes over the same positions.
+    Raise ArchiveDamaged if a stored file does not have the hash that the manifest gives, or if
+    PostgreSQL computes other sums over the log's rows than the manifest gives.
     """
     contents = catalog.read_range(storage, entry)
     catalog.check_stored(storage, contents)
@@ -109,7 +109,7 @@ def verify(connection: Connection, storage: Storage, entry: RangeEntry, buckets:
 def differing_buckets(
     connection: Connection, contents: RangeManifest, buckets: int
 ) -> list[int | None]:
-    """Return the buckets whose sums in the manifest are not those of the log."""
+    """Return the buckets for which the manifest's sums differ from the log's sums."""
     positions = Positions(contents.first, contents.last)
     return _differing(contents, log_rows.sum_rows(connection, positions, buckets))
 

@@ -10,9 +10,9 @@ from progress.errors import ArchiveDamaged
 
 
 def write_lost_ranges(connection: Connection, storage: Storage, current: Published) -> Published:
-    """Write again each range that has lost a file; return the archive.
+    """Rewrite each range that has lost a file, and return the archive's current manifest.
 
-    A file is lost if it is missing, or if its size differs from the manifest's entry.
+    A file is lost if it is missing, or if its size differs from the size in the manifest.
 
     The caller holds the archive's lock.
     """

@@ -17,7 +17,7 @@ from progress.errors import ProgressError
 
 Progress = Callable[[int, int], None]
 
-_LAST = 1 << 63  # greater than every version of a stream
+_LAST = 1 << 63  # greater than every version, so that rows without a version are sorted last
 
 
 class Restored(NamedTuple):
@@ -28,11 +28,11 @@ class Restored(NamedTuple):
 
 
 def run(connection: Connection, storage: Storage, on_progress: Progress) -> Restored:
-    """Fill the log from the archive under the archive's lock.
+    """Fill the log from the archive; hold the archive's lock meanwhile.
 
-    The connection must be that of the log's owner. Raise ArchiveRunning if another run works on the
-    archive, and ProgressError if the log is not empty, a file differs from its manifest's entry, or
-    the sums of the rows differ from the manifest's. If an error is raised, the log is unchanged.
+    The connection's role must own the log. Raise ArchiveRunning if another run works on the
+    archive. Raise ProgressError if the log is not empty, or if a file or the restored rows differ
+    from the manifests. After an error, the log is unchanged.
     """
     with log_rows.hold_lock(connection):
         published = catalog.read(storage)
@@ -61,13 +61,13 @@ def _fill(
     for one in contents:
         if ranges.differing_buckets(connection, one, published.buckets):
             raise ProgressError(
-                f"the rows at the positions {one.first} to {one.last} have other sums in the log "
-                "than in the archive"
+                f"the restored rows at the positions {one.first} to {one.last} differ from the "
+                "archive: their sums are not those in the manifest"
             )
     if misplaced := _rows(connection, "misplaced")[0][0]:
         raise ProgressError(
-            f"this server hashes the streams of {misplaced} events differently: use the original "
-            "log's PostgreSQL version"
+            f"this server hashes the streams of {misplaced} events to other shards than the server "
+            "of the original log: use that server's PostgreSQL version"
         )
     return Restored(published.upto, len(erased))
 
@@ -78,7 +78,7 @@ def check_positions(contents: list[RangeManifest], upto: int) -> None:
     for one in contents:
         rows = one.events + len(one.erased)
         if one.first != following or rows != one.last - one.first + 1:
-            raise ProgressError(f"the archive lacks events after position {following - 1}")
+            raise ProgressError(f"the archive has a gap after position {following - 1}")
         following = one.last + 1
     if following != upto + 1:
         raise ProgressError(f"the archive ends at position {following - 1}, not at {upto}")
@@ -110,8 +110,9 @@ def _fetch(storage: Storage, workspace: Workspace, contents: RangeManifest) -> l
 def _load_erased(connection: Connection, erased: list[ErasedRow]) -> None:
     """Load the emptied rows; in each shard's stream of erased events, renumber them 1, 2, 3 ….
 
-    The rows whose versions the archive holds come first, in the order of these versions. Rows that
-    stayed in their own streams keep their versions.
+    In such a stream, the rows with an archived version get the first numbers, in the order of these
+    versions. The rows without a version follow, in the order of their positions. Rows that stayed
+    in their own streams keep their versions.
     """
     streams = dict(_rows(connection, "erased streams"))
     versions: Counter[int] = Counter()

@@ -1,8 +1,8 @@
 """CSV files on this machine that receive the rows of a COPY, with separate files for each bucket.
 
-A DuckDB statement reads the files of one bucket, and loads each small file as a whole. The memory
-of the statement therefore depends on the sizes of a bucket and of a file, not on the number of all
-rows.
+A DuckDB statement reads the files of only one bucket, and loads each file as a whole. The files are
+small. The memory of a statement therefore depends on the size of a bucket and the size of a file,
+but not on the total number of rows.
 """
 
 import contextlib
@@ -41,6 +41,6 @@ class RowFiles:
 
 @contextlib.contextmanager
 def open_files(folder: Path) -> Iterator[RowFiles]:
-    """Open files to which the block writes rows, and close them when the block ends."""
+    """Yield an output that writes rows to files, and close its files when the block ends."""
     with contextlib.ExitStack() as resources:
         yield RowFiles(folder, resources)

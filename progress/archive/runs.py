@@ -17,11 +17,11 @@ Progress = Callable[[int, int], None]
 def run(
     connection: Connection, storage: Storage, buckets: int, request: Request, on_progress: Progress
 ) -> Manifest | None:
-    """Archive the log under the archive's lock; return the manifest, None if there is none yet.
+    """Archive the log; return the archive's manifest, or None if there is no archive yet.
 
-    Ranges with lost files are written again, and old files that no manifest names are removed.
-    Each range is published before the next one is written. Raise ArchiveRunning if another run
-    works on the archive.
+    Hold the archive's lock meanwhile. Write ranges with lost files again, and remove old files that
+    no manifest names. Publish each new range before the next one is written. Raise ArchiveRunning
+    if another run works on the archive.
     """
     with log_rows.hold_lock(connection):
         current = publishing.open_published(connection, storage)

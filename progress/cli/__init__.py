@@ -86,7 +86,7 @@ def main() -> None:
         _fail(f"{error}; check that the service is running, and that the settings name it")
     except ProgressError as error:
         _fail(str(error))
-    except KeyboardInterrupt:  # outside of a command, for example while Python imports a module
+    except KeyboardInterrupt:  # Ctrl-C outside of a command, for example while modules are loaded
         sys.exit(_INTERRUPTED)
     except OSError as error:  # for example, the output goes to a full disk or a closed terminal
         _fail(f"cannot continue: {error}")

@@ -25,13 +25,19 @@ _NUMBER_WIDTH = 6
 _TEXT_WIDTH = 22
 
 First = Annotated[
-    datetime | None, typer.Option("--from", formats=_DATE, metavar="D", help="The first local day.")
+    datetime | None,
+    typer.Option(
+        "--from", formats=_DATE, metavar="D", help="Start at this day, local to each learner."
+    ),
 ]
 Last = Annotated[
-    datetime | None, typer.Option("--to", formats=_DATE, metavar="D", help="The last local day.")
+    datetime | None,
+    typer.Option(
+        "--to", formats=_DATE, metavar="D", help="End with this day, local to each learner."
+    ),
 ]
 Html = Annotated[
-    Path | None, typer.Option(metavar="FILE", help="Write charts into a self-contained file.")
+    Path | None, typer.Option(metavar="FILE", help="Write charts into a self-contained HTML file.")
 ]
 
 
@@ -67,18 +73,18 @@ def analyse(
     question: Annotated[Name, typer.Argument(help="The question.")],
     first: First = None,
     last: Last = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one array of all rows.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON array of rows.")] = False,
     html: Html = None,
 ) -> None:
     """Answer a question across learners from the archive.
 
-    retention: tests and recalled tests by week and maturity. A test is the first
-    answer to an item after a review of the item, if the answer is on a later day.
+    retention: the share of recalled tests, by week and maturity. A test is the first answer to
+    an item after a review of this item, if the answer is on a later day than the review.
 
-    items: the items that learners recalled in the smallest share of tests, and the tests of each
-    level and domain.
+    items: the items with the smallest share of recalled tests, and the shares of each level and
+    domain.
 
-    cohorts: learners by the week of their first study day, and how many study
+    cohorts: learners by the week of their first study day, and how many of them study
     in each later week. --from and --to select learners by their first study day.
 
     Nothing is reported about fewer than 20 learners.

@@ -22,10 +22,11 @@ from progress.errors import ArchiveRunning, ProgressError
 
 
 class Report(msgspec.Struct, frozen=True):
-    """The archive after a run.
+    """The state of the archive after a run.
 
-    `ranges` (their number before the merges) and `upto` are null if no archive exists. `merges` is
-    null without `--merge`. All three are null if another run is in progress.
+    `ranges` is the number of ranges before the merges. `ranges` and `upto` are null if there is no
+    archive. `merges` is null without `--merge`. If another run is in progress, the numbers of the
+    work that was left to it are null.
     """
 
     location: str
@@ -50,7 +51,10 @@ def archive(
     ] = False,
     merge: Annotated[
         bool,
-        typer.Option("--merge", help="Then merge every ten neighbouring ranges of similar size."),
+        typer.Option(
+            "--merge",
+            help="After archiving, merge each group of ten neighbouring ranges of similar size.",
+        ),
     ] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -64,7 +68,8 @@ def archive(
         if merge:
             report = _merge(console, stored, report)
     except ArchiveRunning as error:
-        console.print(f"Nothing done: {error}.", soft_wrap=True)
+        undone = "archived" if report.ranges is None else "merged"
+        console.print(f"Nothing {undone}: {error}.", soft_wrap=True)
     if as_json:
         typer.echo(msgspec.json.encode(report).decode())
 
@@ -74,7 +79,7 @@ def _run(console: Console, stored: Storage, report: Report, *, is_now: bool) -> 
     with terminal.progress_bar(console, "archiving", total=0) as show_progress:
         archived = targets.run(runs.run, stored, buckets, Request(is_now=is_now), show_progress)
     if archived is None:
-        console.print(f"There is nothing to archive yet in {report.location}.", soft_wrap=True)
+        console.print(f"No archive in {report.location}: nothing to archive yet.", soft_wrap=True)
         return report
     console.print(
         f"Archived in {report.location}: {len(archived.ranges)} ranges up to position "

@@ -26,7 +26,7 @@ def add_to(app: typer.Typer) -> None:
 def backup(to: To) -> None:
     """Write the current read models into a new folder in TO."""
     target = storage.open_storage(to)
-    targets.connect().close()  # fail before the progress bar appears
+    targets.connect().close()  # without a database, fail before the progress bar appears
     console = Console(highlight=False)
     with terminal.progress_bar(console, "backing up", total=0) as show_progress:
         name, manifest = backups.run(targets.connect, target, show_progress)

@@ -16,7 +16,7 @@ from progress.event_store import dead_letters
 from progress.event_store.dead_letter_record import DeadLetterKind
 from progress.projections import replay as letter_replay
 
-_DISCARD_BATCH = 500  # dead letters per statement
+_DISCARD_BATCH = 500  # dead letters that one statement discards
 
 _letters = typer.Typer(help="Messages and events that were rejected.", no_args_is_help=True)
 
@@ -88,7 +88,10 @@ def replay(
     saying: Saying = None,
     everything: Everything = False,
 ) -> None:
-    """Parse the selected dead letters by the current rules, and append their events."""
+    """Parse the selected dead letters by the current rules, and append their events.
+
+    The event of a `poisoned` dead letter is already in the log, and is only folded again.
+    """
     connection = targets.connect()
     if number is not None:
         _check_no_filter(number, kind, saying, everything)
@@ -111,7 +114,7 @@ def replay(
 
 @_letters.command()
 def discard(
-    reason: Annotated[str, typer.Option(help="Stored with the dead letter.")],
+    reason: Annotated[str, typer.Option(help="The reason to store with each dead letter.")],
     number: OneOrNone = None,
     kind: Kind = None,
     saying: Saying = None,

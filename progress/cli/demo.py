@@ -31,7 +31,7 @@ AsRecorded = Annotated[
     bool, typer.Option("--as-recorded", help="Keep the original dates of the answers.")
 ]
 Anki = Annotated[
-    Path | None, typer.Option(metavar="FILE", help="Show your own record: an export from Anki.")
+    Path | None, typer.Option(metavar="FILE", help="Show your own answers, exported from Anki.")
 ]
 User = Annotated[str, typer.Option(help="With --anki, your id.", callback=imports.check_user)]
 
@@ -78,7 +78,7 @@ def _start(console: Console, port: int | None) -> dict[str, str]:
     if port not in {None, used}:
         console.print(
             f"The local stack was running already, on port {used}; port {port} is not used. To use "
-            "it, first run `progress down`."
+            f"port {port}, first run `progress down`."
         )
     return addresses
 
@@ -93,7 +93,7 @@ def _show(console: Console, user: str, messages: list[Message], addresses: dict[
     )
     total = sum(len(message.events) for message in messages)
     new = loading.load(console, user, messages, addresses)
-    # A separate caller, so that waiting does not use up the rate limit of the learner's page.
+    # Poll as another caller, so that the whole rate limit of the learner is left to the page.
     watcher = GraphqlClient(
         addresses["graphql_url"], development_key.token(folder.key, "demo-watcher", [])
     )

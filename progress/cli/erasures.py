@@ -1,4 +1,4 @@
-"""`progress erasures`: repeat the erasures that are newer than a restored log."""
+"""`progress erasures`: after a restore, repeat the erasures that the restored log lacks."""
 
 import contextlib
 

@@ -25,7 +25,10 @@ _LANGUAGE = re.compile(r"[A-Za-z]{1,8}(-[A-Za-z0-9]{1,8})*")
 
 
 class Report(msgspec.Struct, frozen=True):
-    """The numbers of published events, of new answers, and of answers already recorded."""
+    """The number of published events, and the numbers of answers, cards and sessions among them.
+
+    `recorded_before` counts the answers that are not published, because the log has them.
+    """
 
     published: int
     answers: int
@@ -70,13 +73,18 @@ User = Annotated[str, typer.Option(help="The learner's id.", callback=check_user
 Zone = Annotated[
     str | None,
     typer.Option(
-        help="The learner's IANA time zone. For a collection, the default is this machine's zone.",
+        help="The learner's IANA time zone. If FILE is a collection, the default is this machine's "
+        "zone.",
         callback=_zone,
     ),
 ]
 DayStart = Annotated[
     int | None,
-    typer.Option(min=0, max=23, help="The hour at which days begin; by default the collection's."),
+    typer.Option(
+        min=0,
+        max=23,
+        help="The hour at which days begin. If FILE is a collection, its hour is the default.",
+    ),
 ]
 Language = Annotated[
     str | None,
@@ -106,10 +114,10 @@ def anki(
 ) -> None:
     """Publish a learner's answers from Anki, one message for each session.
 
-    A second import adds nothing. An answer that was imported from another file, for example a CSV
-    file or one deck, is not published again. It keeps the session and the review from that import.
-    Each import publishes only events that are not in the log, so wait until one import is recorded
-    before you start the next.
+    A second import of a file adds nothing. An answer that was imported from another file, for
+    example a CSV file or one deck, is not published again. The recorded answer keeps its session
+    and its review. The command finds the recorded answers in the log. Therefore, wait until one
+    import is recorded before you start the next.
     """
     record = anki_import.read(file, anki_events.Learner(user, zone, day_start), language)
     console = Console(highlight=False, stderr=as_json)
@@ -141,7 +149,8 @@ def _publish(console: Console, record: Record) -> Report:
 def _select_new(connection: Connection, record: Record) -> list[Message]:
     """Return the record's messages without the events that the log has.
 
-    If the demo has loaded this record with moved dates, move the dates by as many days first.
+    If the demo has loaded this record with shifted dates, first shift the dates by the same number
+    of days.
     """
     stored = shifts.find_stored(connection, record.learner, record.answers)
     if stored and stored.days:

@@ -92,7 +92,11 @@ def _is_known(connection: Connection, user: str) -> bool:
 
 
 def _start(connection: Connection, kind: OperationKind, user: str) -> UUID:
-    """Start an operation about a learner, unless one of this kind is unfinished; return its id."""
+    """Start an operation about a learner, and return its id.
+
+    If an operation of this kind about the learner is unfinished, return the id of that operation
+    instead.
+    """
     values = records.accept_values(
         kind, caller=operations.CALLER, key=str(uuid4()), subject=user, user_id=user
     )

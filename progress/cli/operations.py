@@ -24,7 +24,9 @@ from progress.operations import export_files, records
 from progress.operations.export_files import ExportedFile
 from progress.operations.records import PLANS, OperationKind, OperationState
 
-_operations = typer.Typer(help="Multi-step operations, such as exports and erasures.", no_args_is_help=True)
+_operations = typer.Typer(
+    help="Multi-step operations, such as exports and erasures.", no_args_is_help=True
+)
 CALLER = "command line"
 _POLL_INTERVAL_S = 0.5
 
@@ -107,7 +109,7 @@ def await_result(operation_id: UUID, *, as_json: bool) -> None:
 
 
 def await_success(console: Console, operation_id: UUID) -> records.Operation:
-    """Show a bar until the operation ends; raise ProgressError unless it succeeds."""
+    """Show a progress bar until the operation ends; raise ProgressError unless it succeeds."""
     operation = _read(operation_id)
     with terminal.progress_bar(console, operation.kind.lower(), total=100) as show_progress:
         while operation.finished_at is None:
@@ -121,7 +123,7 @@ def await_success(console: Console, operation_id: UUID) -> records.Operation:
 
 
 def save_file(console: Console, operation: records.Operation, folder: Path) -> None:
-    """Save the file of an export; raise ProgressError if there is no file any more."""
+    """Save the file of an export; raise ProgressError if the storage does not have the file."""
     file = _exported_file(operation)
     source = storage.open_storage(export_files.location(settings.current()))
     if file is None or not source.has(file.object):
@@ -171,8 +173,9 @@ def retry(operation_id: OperationId) -> None:
     _change(
         operation_id,
         "retry",
-        "cannot resume: another operation of the same kind and subject is unfinished, or this one "
-        "has not failed after its point of no return (in this case, start a new operation)",
+        "cannot resume: this requires that it failed after its point of no return (if it did not, "
+        "start a new operation), and that no other operation of the same kind and subject is "
+        "unfinished",
         time_limit_s=PLANS[_read(operation_id).kind].time_limit_s,
     )
 
@@ -185,7 +188,7 @@ def _read(operation_id: UUID) -> records.Operation:
 
 
 def _change(operation_id: UUID, block: str, problem: str, **values: object) -> None:
-    """Run the block and call a worker; raise ProgressError if the block changes nothing."""
+    """Run the SQL block and call a worker; raise ProgressError if the block changes nothing."""
     _read(operation_id)
     with contextlib.closing(targets.connect()) as connection:
         statement = blocks("operations/operations")[block]

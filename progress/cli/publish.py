@@ -26,7 +26,10 @@ from progress.importers.envelope_lines import Line
 _LISTED_LINES = 5  # the maximum number of further line numbers in an error message
 
 File = Annotated[
-    str, typer.Argument(metavar="FILE|-", help="Each line is a JSON envelope or an array.")
+    str,
+    typer.Argument(
+        metavar="FILE|-", help="Each line is an envelope in JSON, or an array of envelopes."
+    ),
 ]
 Force = Annotated[bool, typer.Option("--force", help="Publish even if events would be rejected.")]
 Wait = Annotated[
@@ -136,7 +139,7 @@ def _warn_of_unknown_names(lines: Sequence[Line]) -> None:
 
 
 def _find_warnings(line: Line) -> list[str]:
-    """Return a text about each unknown name of a line."""
+    """Return one warning for each unknown name in a line."""
     warnings = []
     for name in dict.fromkeys(line.unknown_types):
         unknown = envelope_lines.describe_unknown_type(name)
@@ -151,7 +154,8 @@ def _require_valid(lines: Sequence[Line]) -> None:
     if refused:
         others = _list_others([line.number for line in refused[1:]])
         is_json = not refused[0].reason.startswith("expected JSON")
-        advice = "correct the lines" if is_json else "write each event, or an array, on one line"
+        one_line = "write each event (or each array of events) on one line"
+        advice = "correct the lines" if is_json else one_line
         raise ProgressError(
             f"line {refused[0].number}: {refused[0].reason}{others}; nothing was published: "
             f"{advice}, or publish the lines as dead letters with --force"
@@ -175,7 +179,7 @@ def _report(report: Report, *, as_json: bool) -> None:
         before = found.recorded_before
         typer.echo(
             f"{found.recorded} recorded, {found.pending} pending, {found.dead_letters} dead letters"
-            + (f"; {before} were recorded before" if before else "")
+            + (f"; {before} recorded before this command" if before else "")
         )
 
 

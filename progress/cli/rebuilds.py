@@ -60,7 +60,7 @@ def rebuild_command(
     # Cloud Run cancels an execution with SIGTERM. The signal raises KeyboardInterrupt, as Ctrl-C
     # does, so that the rebuild drops the second schema.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    targets.connect().close()  # fail before the progress bar appears
+    targets.connect().close()  # without a database, fail before the progress bar appears
     if from_archive:
         _run_engine(engine, workers)
     else:
@@ -113,7 +113,7 @@ def _rebuild_from_archive(engine: Engine, execution: str = "") -> None:
 
 
 def _choose_beam(current: Settings, workers: int) -> Engine:
-    """Return the engine for Dataflow if the settings name a template, else for this machine."""
+    """Return an engine that runs Beam: on Dataflow if a template is set, else on this machine."""
     if not current.dataflow_template:
         beam.check_environment()
         return functools.partial(beam.run, workers=workers)
@@ -199,5 +199,5 @@ def _start_task(execution: str, index: int, count: int, attempt: int) -> "subpro
             CLOUD_RUN_TASK_ATTEMPT=str(attempt),
         ),
         stdin=subprocess.DEVNULL,
-        process_group=0,  # Ctrl-C reaches only the parent, which then ends the tasks in order
+        process_group=0,  # Ctrl-C reaches only the parent, which then ends all tasks
     )

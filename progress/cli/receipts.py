@@ -10,10 +10,10 @@ _PLACES = {
     "pending": "pending events deleted",
     "dead_letters": "dead letters emptied",
     "snapshots": "snapshots deleted",
-    "poisoned": "marks of unfoldable events deleted",
+    "poisoned": '"not foldable" marks deleted',
     "operations": "operations from which the learner's id was removed",
     "exports": "exported files deleted",
-    "files": "files of the archive written again",
+    "files": "archive files written again",
     "archived_events": "events removed from these files",
 }
 _COPIES = {
@@ -26,8 +26,9 @@ _COPIES = {
 class Receipt(msgspec.Struct, frozen=True):
     """The result of ERASE_USER.
 
-    `erased` maps each place to the number of rows that were erased there. `places` maps a place to
-    the number of rows that were found there afterwards.
+    `erased` maps each place to the number of rows that were erased there. After the erasure, a
+    search finds the rows that still contain the learner's id. `places` maps a place to the number
+    of these rows.
     """
 
     digest: str

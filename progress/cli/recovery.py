@@ -54,7 +54,7 @@ def _more(others: int) -> str:
 def _show(report: checks.Report, *, with_rows: bool) -> None:
     console = Console(highlight=False)
     console.print(f"the log: {report.events:,} events, the last at position {report.head:,}")
-    table = Table("shard", "folded to", "by the batch job", "events behind", "", box=None)
+    table = Table("shard", "folded to", "batch job folded to", "events behind", "", box=None)
     for row in report.shards:
         state = "AHEAD" if row.ahead else "OTHER LOG" if row.other else ""
         numbers = (row.position, row.batch_position, row.events_behind)
@@ -105,7 +105,7 @@ def list_shards(as_json: AsJson = False) -> None:
         return
     table = Table("shard", "behind", "session", "of", "state", "seconds", "waits for", box=None)
     for row in shards:
-        is_visible = row.state is not None  # if false, this login may not see the session
+        is_visible = row.state is not None  # false: this login has no permission to see the session
         session = (str(row.pid), f"{row.login} {row.application}", row.state or "hidden")
         since = (f"{row.seconds:.0f}" if is_visible else "", " ".join(map(str, row.waits_for)))
         columns = (*session, *since) if row.pid else ("", "", "", "", "")
@@ -115,9 +115,10 @@ def list_shards(as_json: AsJson = False) -> None:
 
 @_shards.command()
 def release(shard: Shard) -> None:
-    """End the database session that holds a shard's lock, or the sessions that block this session.
+    """End the database session that holds a shard's lock.
 
-    The next worker repeats the unfinished window.
+    If this session waits for other sessions, end those instead. The next worker repeats the
+    unfinished window.
     """
     ended = targets.run(shard_locks.release, shard)
     typer.echo(f"{' and '.join(ended)} ended: shard {shard} is free.")

@@ -1,4 +1,4 @@
-"""`progress schedule`: list, pause, resume and run scheduled jobs: the cloud's or the stack's."""
+"""`progress schedule`: list, pause, resume and run the jobs of the cloud or the local stack."""
 
 from typing import TYPE_CHECKING, Annotated
 
@@ -26,7 +26,10 @@ _REGION = "europe-west1"  # as in infra/terraform
 Names = Annotated[list[str] | None, typer.Argument(metavar="[NAME]…", help=f"By default {_BATCH}.")]
 Project = Annotated[
     str | None,
-    typer.Option(help="By default PUBSUB_PROJECT_ID; if neither is given, the local stack."),
+    typer.Option(
+        help="The Google Cloud project, by default PUBSUB_PROJECT_ID. If no project is set, the "
+        "command uses the local stack."
+    ),
 ]
 Region = Annotated[str, typer.Option(help="The schedules' region.")]
 
@@ -83,7 +86,10 @@ def resume(names: Names = None, project: Project = None, region: Region = _REGIO
 
 @_schedule.command()
 def run(names: Names = None, project: Project = None, region: Region = _REGION) -> None:
-    """Start these jobs now, even if they are paused. In the cloud, do not wait for their end."""
+    """Start these jobs now, even if they are paused.
+
+    In the cloud, the command returns before they end.
+    """
     scheduler = _scheduler(project, region)
     for name in names or [_BATCH]:
         scheduler.run(name)

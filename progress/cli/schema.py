@@ -12,7 +12,7 @@ _ROOT = Path(__file__).resolve().parents[2]
 
 def add_to(app: typer.Typer) -> None:
     """Add this group of commands to `app`."""
-    group = typer.Typer(help="Generate the contracts for developers.", no_args_is_help=True)
+    group = typer.Typer(help="Generate the files of the event contract.", no_args_is_help=True)
     group.command()(events)
     app.add_typer(group, name="schema")
 
@@ -21,7 +21,7 @@ def events(
     folder: Annotated[
         Path,
         typer.Option(
-            help="Where to write docs and schemas.",
+            help="The folder that contains docs and schemas.",
             show_default="this repository",
             exists=True,
             file_okay=False,
@@ -37,7 +37,7 @@ def events(
     if check:
         if stale := files.find_stale(folder):
             names = ", ".join(map(str, stale))
-            raise ProgressError(f"out of date: {names}; run progress schema events")
+            raise ProgressError(f"out of date: {names}; run `progress schema events`")
         return
     for path in files.write(folder):
         typer.echo(str(path))

@@ -134,7 +134,9 @@ Roles = Annotated[
 Groups = Annotated[
     list[str] | None,
     typer.Option(
-        "--group", help="A teacher's group; repeat the option for several.", callback=_groups
+        "--group",
+        help="A teacher's group; repeat the option for several groups.",
+        callback=_groups,
     ),
 ]
 
@@ -151,7 +153,7 @@ def _list_roles(role: list[str] | None, group: list[str] | None) -> list[str]:
 
 
 def token(user: User, role: Roles = None, group: Groups = None) -> None:
-    """Create a token for the local query function, valid for one day."""
+    """Create a token that the local query function accepts for one day."""
     from progress.local import development_key
 
     folder = targets.data_folder()
@@ -175,12 +177,12 @@ def open_command(
     if _open_browser(address):
         typer.echo(f"The page of {user} is open in the browser.")
     else:
-        typer.echo("No browser was found. This address signs in once, within ten minutes:")
+        typer.echo("No browser was found. Open this address within ten minutes (it works once):")
         typer.echo(address)
 
 
 def _open_browser(address: str) -> bool:
-    """Open the address; return False if no browser exists, or only one that uses the terminal."""
+    """Open the address in a graphical browser; return False if no such browser opens it."""
     try:
         browser = webbrowser.get()
     except webbrowser.Error:

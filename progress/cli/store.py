@@ -56,7 +56,7 @@ def migrate() -> None:
 
 
 def contract_command(yes: confirmations.Yes = False) -> None:
-    """Drop the read models of other versions; run this when only this version serves queries."""
+    """Drop the read models of all other versions. First make sure that they serve no queries."""
     confirmations.ask("Drop the read models of all other versions?", yes=yes)
     connection = targets.connect()
     try:

@@ -56,7 +56,7 @@ def _stack() -> dict[str, str]:
 
 
 def is_stack_running() -> bool:
-    """Return whether commands use the local stack, and the stack is running."""
+    """Return whether commands use the local stack and this stack is running."""
     if _database_settings():
         return False
     try:
@@ -98,7 +98,7 @@ def erased_digests() -> set[str]:
 
 
 def use_stack() -> None:
-    """Let workers in this process use the local stack, if the settings name no database."""
+    """If the settings name no database, let workers in this process use the local stack."""
     if not _database_settings():
         addresses = _stack()
         settings.fill_in(DATABASE_URL=addresses["database_url"], REDIS_URL=addresses["redis_url"])
@@ -106,7 +106,11 @@ def use_stack() -> None:
 
 
 def change_publisher() -> Publisher:
-    """Return a publisher of changes that uses the settings' Redis, or else the local stack's."""
+    """Return a publisher of changes that uses the Redis of the settings.
+
+    If the settings name neither Redis nor a database, the publisher uses the local stack's Redis.
+    If they name only a database, the publisher does nothing.
+    """
     url = settings.current().redis_url
     return Publisher(url if url or _database_settings() else _stack()["redis_url"])
 
@@ -126,7 +130,7 @@ def pubsub() -> tuple[str, str]:
 
 
 def count_undelivered() -> list[Undelivered] | str:
-    """Return the numbers of undelivered messages by subscription, or the reason if unknown."""
+    """Return the undelivered messages of each subscription, or why their number is unknown."""
     from progress.adapters.pubsub import undelivered
 
     current = settings.current()
@@ -134,7 +138,7 @@ def count_undelivered() -> list[Undelivered] | str:
     try:
         if not emulator and not _database_settings():
             emulator = _stack()["pubsub_emulator_host"]
-        # Skip the call if no project is set: the search for credentials would take seconds.
+        # Without a project, skip the call, because its search for credentials would take seconds.
         if emulator or current.pubsub_project_id != LOCAL_PROJECT:
             return undelivered.count(current.pubsub_project_id, emulator)
     except (PubSubUnavailable, SettingsError) as error:
@@ -143,7 +147,10 @@ def count_undelivered() -> list[Undelivered] | str:
 
 
 def call_workers(operation_ids: Sequence[UUID]) -> None:
-    """Send a command for each operation; without a local Pub/Sub, the scheduled job sends them."""
+    """Publish a command for each operation.
+
+    Without a local Pub/Sub, publish nothing: the scheduled job publishes these commands.
+    """
     from progress.adapters.pubsub import publisher, wakeups
 
     commands = [

@@ -31,7 +31,7 @@ def add_to(app: typer.Typer) -> None:
 
 
 def _parse_time(value: str | None) -> datetime | None:
-    """Parse an age such as 15m, or an ISO 8601 time, which is in UTC if it has no offset."""
+    """Parse an age such as 15m, or an ISO 8601 time; a time without an offset is in UTC."""
     if value is None:
         return None
     if age := _AGE.fullmatch(value):
@@ -56,11 +56,11 @@ def events(
             metavar="TIME|AGE", help="Only events recorded since TIME or in the last AGE (e.g. 2h)."
         ),
     ] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="Only this many newest events.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="The number of newest events.")] = None,
     follow: Annotated[
-        bool, typer.Option("--follow", "-f", help="Then print new events until Ctrl-C.")
+        bool, typer.Option("--follow", "-f", help="Also print new events, until Ctrl-C.")
     ] = False,
-    _as_json: AsJsonLines = False,  # for uniformity: the output is always JSON lines
+    _as_json: AsJsonLines = False,  # has no effect: the output is always JSON lines
 ) -> None:
     """Print the audit trail: every event as it was recorded, one JSON object per line."""
     begin = _parse_time(since)

@@ -17,7 +17,10 @@ from progress.importers import word_lists
 from progress.importers.anki_log import Answer
 from progress.importers.word_lists import Word
 
-RULE = "each level gets half as many cards as the one below; parts of speech determine the skills"
+RULE = (
+    "each level gets half as many cards as the level below it; the part of speech of a word "
+    "determines its skills"
+)
 
 _LEVELS = ("A1", "A2", "B1", "B2", "C1", "C2")
 _PUBLISHED_AT = datetime(2024, 1, 1, tzinfo=UTC)

@@ -100,7 +100,7 @@ def domains(shares: Iterable[Share]) -> Text:
 
 
 def weakest(items: Weakest) -> Text:
-    """Draw the items with the lowest accuracy, with the accuracy as a bar."""
+    """Draw the items with the lowest accuracy, each with a bar for its accuracy."""
     text = Text()
     for item in (edge.node for edge in items.edges):
         right = round(20 * item.correct_answers / max(item.answers, 1))
@@ -113,7 +113,7 @@ def weakest(items: Weakest) -> Text:
 
 
 def due(forecast: Sequence[DueDay], last_study: date | None) -> Text:
-    """Draw the items that fall due on each coming day; overdue items are due today."""
+    """Draw how many items fall due on each coming day; overdue items count for today."""
     text = _columns([day.items for day in forecast], 4, 4)
     text.append("        " + "".join(f"{day.date.day:<4}" for day in forecast) + "\n", "dim")
     today, later = (forecast[0].items if forecast else 0), sum(day.items for day in forecast[1:])
@@ -171,12 +171,12 @@ def _block(share: float, *, visible: bool = False) -> str:
 
 
 def _shade(answers: int, active: Sequence[int]) -> int:
-    """Return 0 if there are no answers, else the quartile (1 to 4) among the `active` days."""
+    """Return 0 for no answers, else the quartile (1 to 4) of the number in the sorted `active`."""
     return 1 + 4 * bisect_left(active, answers) // len(active) if answers else 0
 
 
 def _months(days: Sequence[date], wide: int) -> str:
-    """Return the months' names, each above its first day; a day takes `wide` columns."""
+    """Return the months' names, each above its first day; each day is `wide` columns wide."""
     line = ""
     for place, day in enumerate(days):
         changed = place == 0 or days[place - 1].month != day.month

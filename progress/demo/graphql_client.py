@@ -44,7 +44,7 @@ class Streak(_Result, frozen=True):
 
 
 class Share(_Result, frozen=True):
-    """A row of the level or domain stats; `catalogue_items` is null for UNKNOWN."""
+    """A row of the level or domain stats; `catalogue_items` is null in the row UNKNOWN."""
 
     items_studied: int
     accuracy_rate: float | None

@@ -19,8 +19,8 @@ _LEARNER = loading.LEARNER
 _ZONE = str(_LEARNER.timezone)
 _NAMESPACE = UUID("3b8f6f0e-9a37-5c1d-8d5e-2f4f0b6f7d21")
 
-# Dates in the log as recorded. The learner did not study on the rest day. A rest day does not break
-# a streak, so the streaks before and after this day become one.
+# These dates are not shifted yet. The learner did not study on the rest day. A rest day does not
+# break a streak, so the streaks before and after this day become one.
 _GOAL_DAY, _GOAL = date(2024, 9, 8), 200
 _REST_DAY = date(2024, 8, 24)
 
@@ -35,9 +35,8 @@ class LivingRecord(msgspec.Struct, frozen=True):
 def prepare(connection: Connection, now: datetime, *, as_recorded: bool) -> LivingRecord:
     """Return the record, with shifted or with its original dates.
 
-    If the record is loaded already, shift it by as many days as before: otherwise, its events
-    would be added a second time. Raise StackError if `as_recorded` is set, but a shifted record is
-    loaded.
+    If the record is loaded already, use the same shift again, because another shift would add its
+    events a second time. Raise StackError if `as_recorded` is set, but a shifted record is loaded.
     """
     answers = anki_log.read(loading.LOG)
     stored = shifts.find_stored(connection, _LEARNER, answers)
@@ -59,7 +58,7 @@ def prepare(connection: Connection, now: datetime, *, as_recorded: bool) -> Livi
 
 
 def _choices(days: int) -> Iterator[dict[str, Any]]:
-    """Yield the events of a goal and a rest day, which the log does not have."""
+    """Yield the events that set a goal and take a rest day; the log has no such events."""
     user = _LEARNER.user_id
     rest_day = _REST_DAY + timedelta(days)
     goal = events.GoalSet(user_id=user, answers_per_day=_GOAL)

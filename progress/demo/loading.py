@@ -92,7 +92,7 @@ def _publish_account(
 def _await_recording(
     console: Console, connection: database.Connection, total: int, missing: list[str]
 ) -> None:
-    """Wait until the events in `missing` are recorded; show the progress out of `total` events."""
+    """Wait until the `missing` events are recorded; show how many of the `total` events are."""
 
     def count_missing() -> int:
         nonlocal missing

@@ -22,10 +22,11 @@ def read(file: Path, user: str) -> Record:
 
 
 def messages(connection: Connection, record: Record) -> list[Message]:
-    """Return the new messages of the record, and the listed words that are on no card.
+    """Return the record's new messages, and the words of the CEFR lists that are on no card.
 
-    These words show how much of each level is left. They are omitted if no card has a listed word.
-    They are also omitted if the demo's own catalogue is loaded, because it has every word.
+    With these words, the charts show how much of each level is left to learn. The words are omitted
+    if no card has a word of the lists. They are also omitted if the demo's own catalogue is loaded,
+    because this catalogue has every word.
     """
     new = anki_recorded.select_new(connection, record)
     is_demo_loaded = shifts.find_stored(connection, loading.LEARNER, anki_log.read(loading.LOG))

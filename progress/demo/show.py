@@ -94,10 +94,10 @@ def _charts(
 
 
 def show_next_steps(console: Console, url: str, user: str, code: str) -> None:
-    """Print the next steps, with a one-time code instead of a token: output is often shared."""
+    """Print the next steps, with a one-time code, not a token, because output is often shared."""
     console.print()
     console.rule("[bold]Next", align="left", style="dim")
-    console.print("  The learner's page. This address signs in once, within ten minutes:")
+    console.print("  The learner's page. Open this address within ten minutes; it works only once:")
     console.print(f"{url.removesuffix('graphql')}#sign-in={code}", soft_wrap=True, highlight=False)
     again = f"  A new address: .venv/bin/progress open --user {shlex.quote(user)}"
     console.print(again, soft_wrap=True, markup=False, highlight=False)

@@ -13,8 +13,9 @@ from progress.event_store.event_parser import ParsedEvent
 
 _POLL_INTERVAL_S = 0.2
 _STALL_TIMEOUT_S = 60.0
-# Events per statement. Messages arrive approximately in order, so polling looks up only the first
-# events that have not arrived. If none of these has arrived, it looks up the next ones.
+# The number of ids that one statement looks up. Messages arrive approximately in the order of their
+# publication, so each poll looks up only the first missing ids. If none of these events has
+# arrived, the next poll looks up the following ids.
 _LOOKED_UP = 5_000
 _COMPARED = 100  # events per statement; few, because one event may have a megabyte
 
@@ -22,7 +23,7 @@ _T = TypeVar("_T")
 
 
 class Before(msgspec.Struct, frozen=True):
-    """The newest dead letter before a publication, and the ids that the log had already."""
+    """The newest dead letter before a publication, and the ids that were recorded or pending."""
 
     letter_id: int
     recorded: frozenset[str]
@@ -33,8 +34,8 @@ class Arrivals(msgspec.Struct, frozen=True):
     """The number of events by outcome.
 
     `recorded_before` counts the events that the log had already, with the same content. `missing`
-    counts the events that had not arrived when a minute had passed without any arrival. An event
-    of an erased learner stays missing, because ingest drops it.
+    counts the events that had still not arrived after a minute without any arrival. An event of
+    an erased learner stays missing, because ingest drops it.
     """
 
     recorded: int
@@ -45,7 +46,7 @@ class Arrivals(msgspec.Struct, frozen=True):
 
 
 def read_before(connection: Connection, event_ids: Iterable[str]) -> Before:
-    """Return the state of these ids; call this before the events are published."""
+    """Read the state before events with these ids are published."""
     letter_id = connection.run(blocks("event_store/arrivals")["newest dead letter"])[0][0]
     outcomes: dict[str, str] = {}
     for part in _slice([*dict.fromkeys(event_ids)], _LOOKED_UP):

@@ -1,17 +1,21 @@
-"""A bundle is one dead letter that holds all faulty entries of a message after the first 999."""
+"""Bundles of faulty entries.
+
+If a message has more than 999 faulty entries, the first 999 become separate dead letters. All
+others share one dead letter, the bundle.
+"""
 
 from collections.abc import Iterable, Iterator
 
 MOST_REJECTIONS = 999  # at most this many entries of a message get separate dead letters
 
-REASON = "expected at most 999 faulty entries in a message; these are the others"
+REASON = "expected at most 999 faulty entries in a message; this dead letter holds the others"
 
 
 class Bundle:
     """Faulty entries as they were received, and their indexes in the message."""
 
     def __init__(self) -> None:
-        self.runs: list[list[int]] = []  # first and last index of adjacent entries
+        self.runs: list[list[int]] = []  # first and last index of each run of adjacent entries
         self._text = bytearray(b"[")
 
     def add(self, part: bytes, index: int) -> None:

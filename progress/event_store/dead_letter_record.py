@@ -1,6 +1,7 @@
 """The record of a dead letter, read by the command line and by the query API.
 
-This module must not import pg8000, because the query function starts without it.
+The query function imports this module. Therefore, this module must not import pg8000, which would
+slow down the start of the function.
 """
 
 from collections.abc import Mapping
@@ -11,7 +12,7 @@ import msgspec
 
 
 class DeadLetterKind(StrEnum):
-    """The kind of error that made a message or an event a dead letter."""
+    """The kind of error that turned a message or an event into a dead letter."""
 
     INVALID = "invalid"
     MALFORMED = "malformed"
@@ -24,8 +25,8 @@ class DeadLetterKind(StrEnum):
 class DeadLetter(msgspec.Struct, frozen=True):
     """A row of `event_store.dead_letters`; the e-mail addresses in `payload` are masked.
 
-    If the dead letter is a bundle, `payload` is the array of its entries. For each run of adjacent
-    entries, `indexes` then lists the first and the last index in the message.
+    If the dead letter is a bundle, `payload` is the array of its entries. `indexes` then lists the
+    ranges of their indexes in the message, as pairs (first, last).
     """
 
     letter_id: int

@@ -48,7 +48,7 @@ def count_by_reason(connection: Connection) -> list[Reason]:
 def select_open(connection: Connection, *, kind: str | None, saying: str | None) -> list[int]:
     """Return the ids of the open dead letters of this kind whose reason contains `saying`.
 
-    If an argument is None, any kind or any reason matches.
+    None matches any kind or any reason.
     """
     rows = connection.run(
         blocks("event_store/dead_letters")["select open"], kind=kind, saying=saying
@@ -76,10 +76,10 @@ def replay(connection: Connection, letter_id: int) -> str | None:
     """Decode a dead letter by the current rules and append its event; return the failure or None.
 
     Replay is idempotent, like delivery. A dead letter that fails again stays open, with the new
-    reason. A bundle is taken apart. If its first entry fails, the bundle's dead letter then holds
-    only this entry; otherwise, this dead letter counts as replayed. Every other entry that fails
+    reason. For a bundle, replay each entry. If the first entry fails, the bundle becomes the dead
+    letter of this entry; otherwise, the bundle counts as replayed. Every other entry that fails
     gets a new dead letter. Raise EventStoreError for a `poisoned` dead letter, because its event is
-    in the log; `take_back` includes such an event in folds again.
+    already in the log. For such an event, use `take_back`.
     """
     letter = read_replayable(connection, letter_id)
     if letter.kind == "poisoned":
@@ -100,7 +100,7 @@ def replay_due(connection: Connection, limit: int = 10_000) -> int:
 def take_back(connection: Connection, letter_id: int) -> int | None:
     """Include the event of a `poisoned` dead letter in folds again; return the event's position.
 
-    The caller refolds the event. Return None if the dead letter is not `poisoned`, or if folds
+    The caller must refold the event. Return None if the dead letter is not `poisoned`, or if folds
     include its event already.
     """
     position: int | None = connection.run(
@@ -121,7 +121,7 @@ def discard(connection: Connection, letter_id: int, reason: str) -> None:
 
 
 def discard_all(connection: Connection, letter_ids: list[int], reason: str) -> int:
-    """Discard the dead letters that are open; return the number of dead letters discarded."""
+    """Discard those of the dead letters that are open; return how many were discarded."""
     rows = connection.run(
         blocks("event_store/dead_letters")["discard all"], letter_ids=letter_ids, reason=reason
     )

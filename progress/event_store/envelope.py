@@ -26,9 +26,9 @@ _MOST_BYTES = 1_048_576
 class Rejection(msgspec.Struct, kw_only=True):
     """A rejected event: the broken rule, and the payload with e-mail addresses masked.
 
-    `event` is set if the payload could be parsed. The append compares this event with the log,
-    which may already hold the event, recorded under older rules. Only a bundle has `indexes`: for
-    each run of adjacent entries, the first and the last index in the message.
+    `event` is set if the payload could be parsed. The append looks for the same event in the log,
+    where it may have been recorded under older rules. Only a bundle has `indexes`: the ranges of
+    its entries' indexes in the message, as pairs (first, last).
     """
 
     index: int
@@ -45,7 +45,7 @@ class Rejection(msgspec.Struct, kw_only=True):
 def decode(payload: bytes, message: Message) -> list[ParsedEvent | Rejection]:
     """Return one entry for each event of the message, in message order; [] for an empty array.
 
-    Malformed and invalid entries after the first 999 share one rejection.
+    The first 999 malformed or invalid entries get separate rejections. All others share one.
     """
     try:
         parts = json_input.elements(payload)
@@ -97,7 +97,8 @@ def _decode_part(
     part: bytes, index: int, message: Message, *, single: bool
 ) -> ParsedEvent | Rejection:
     if len(part) > _MOST_BYTES:
-        # An array's elements are known to be JSON. A single entry is not, so it is masked as text.
+        # An array's elements have been checked: they are JSON. A single entry has not been checked,
+        # so it is masked as text.
         mask = masking.mask_shapes if single else masking.mask_json
         return _reject(part, index, f"expected at most {_MOST_BYTES} bytes - at $", mask)
     try:

@@ -24,7 +24,8 @@ _ATTRIBUTES = frozenset(
 )
 
 # The metadata key that marks an event whose time is the publish time of its message. A redelivery
-# may have another publish time. Therefore, the times of marked events are not compared.
+# may have another publish time. Therefore, this time is ignored when a redelivered event is
+# compared with the recorded event.
 TIME_SOURCE = "occurred_at_source"
 
 
@@ -74,10 +75,11 @@ class EventParser:
             self.event_type = self.data.get("type")
         if self.event_type is None:
             self.event_type = self.attributes.get("event_type")
-        self.event: ParsedEvent | None = None  # set even if the event breaks a rule of its type
+        # `parse` sets this event even if the event breaks a rule of its type.
+        self.event: ParsedEvent | None = None
 
     def missing_field(self) -> str | None:
-        """Return the name of a field whose absence makes the object malformed, or None."""
+        """Return a missing field that makes the object malformed, or None."""
         if self.event_id is None:
             return "event_id"
         return "event_type" if self.event_type is None else None
@@ -138,7 +140,7 @@ def _assign_stream(
     data: dict[str, Any],
     metadata: dict[str, Any],
 ) -> ParsedEvent:
-    """Return the event with what determines its stream: a stream id, its learner or its session."""
+    """Return the event; set its stream id, learner or session, which determines its stream."""
     declared = events.CATALOGUE.get(event_type)
     learner, session_id, stream_id = data.get("user_id"), data.get("session_id"), None
     if learner is None:
@@ -166,7 +168,7 @@ def _assign_stream(
 def _check_rules(event: ParsedEvent) -> None:
     """Raise SerializationError if the event breaks a rule of the catalogue.
 
-    The log may still hold such an event, recorded before the rule was changed.
+    The log may nevertheless hold such an event, from a time before the rule was changed.
     """
     if event.occurred_at < timestamps.EARLIEST:
         raise SerializationError("expected a time from 2000-01-01 on - at $.occurred_at")

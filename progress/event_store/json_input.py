@@ -15,7 +15,8 @@ _SPACE = b" \t\n\r"
 
 _MANY = 100_000  # an array with this many commas or more is split without being decoded
 
-# An array element of at most three levels; a deeper element is matched bracket by bracket.
+# _ELEMENT matches an array element of at most three levels. A deeper element is matched bracket by
+# bracket.
 _STRING = rb'"(?:[^"\\]++|\\.)*+"'
 _LEVEL = rb"[\[{](?:[^\"\[\]{}]++|" + _STRING + rb"%b)*+[\]}]"
 _BRACKETS = _LEVEL % b""
@@ -63,7 +64,7 @@ def elements(payload: bytes | bytearray) -> Iterable[bytes] | None:
         if not is_long:
             return map(bytes, _parts.decode(payload))  # Copies one element at a time.
         # A lone surrogate makes only its own entry invalid, but msgspec would reject the whole
-        # array. Therefore, this check replaces surrogates.
+        # array. Therefore, escaped surrogates are replaced before this check.
         _skip.decode(_SURROGATE.sub(rb"\\u00", payload))
     except RecursionError:
         is_valid = False
@@ -164,9 +165,10 @@ def _is_finite(number: float) -> bool:
 
 
 def _prune(text: bytes) -> tuple[bytes, str]:
-    """Replace too deeply nested values with null; return the text, and the reason or `''`.
+    """Replace too deeply nested values with null; return the new text and the broken rule.
 
-    Match brackets instead of parsing, because a parser would run out of stack.
+    If no value is too deeply nested, return the same text and `''`. Match brackets instead of
+    parsing, because a parser would run out of stack.
     """
     pieces: list[bytes] = []
     depth, since = 0, 0

@@ -143,7 +143,10 @@ def read_from(
 
 
 def find_position(connection: Connection, at: datetime) -> int:
-    """Return the first position that was recorded at this time or later."""
+    """Return the position of the first event that was recorded at this time or later.
+
+    If there is no such event, return the next position of the log.
+    """
     position: int = connection.run(blocks("event_store/log")["position at"], at=at)[0][0]
     return position
 

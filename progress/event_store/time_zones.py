@@ -1,4 +1,4 @@
-"""UTC offsets of every time zone, from the pinned tzdata package, not from a server's tables."""
+"""UTC offsets of every time zone, from the pinned tzdata package instead of PostgreSQL's data."""
 
 import functools
 import io
@@ -15,8 +15,8 @@ VERSION: str = tzdata.IANA_VERSION
 
 _FIRST = int(datetime(2000, 1, 1, tzinfo=UTC).timestamp())
 _LAST = int(datetime(2060, 1, 1, tzinfo=UTC).timestamp())
-# The step of the search for changes by a yearly rule, in seconds. Two such changes are at least
-# five months apart, so a step never contains both.
+# `_by_rule` searches for offset changes in steps of this many seconds. A step contains at most one
+# change, because the changes of a yearly rule are at least five months apart.
 _STEP = 60 * 86_400
 
 
@@ -55,7 +55,7 @@ def encode_rules() -> str:
 
 @functools.cache
 def _changes(file: bytes) -> tuple[tuple[int, int], ...]:
-    """Return the offset changes of a TZif file (RFC 9636), cached because many files are equal."""
+    """Return the offset changes of a TZif file (RFC 9636); cached, because many files are equal."""
     zone = ZoneInfo.from_file(io.BytesIO(file))
     changes = [(_FIRST, _offset(zone, _FIRST))]
     for instant in _candidates(file, zone):

@@ -18,7 +18,7 @@ _OLDEST_SCHEMA, _NEWEST_SCHEMA = 11, 18
 _SETTINGS_TABLE_SINCE = 14
 _DEFAULT_DAY_START = 4
 _FILTERED = 3  # the type of an answer in a filtered deck
-_LOWEST_FACTOR = 1_300  # a lower number is not an easiness, but 0 or FSRS's difficulty
+_LOWEST_FACTOR = 1_300  # a lower factor is not SM-2's easiness: it is 0, or FSRS's difficulty
 _DEFAULT_EASINESS = 2.5
 _LONGEST_WORD = 100  # characters
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -32,7 +32,7 @@ _READING = re.compile(r"\[[\u3040-\u30ff ]+\]")  # the kana after a word in kanj
 
 
 class Card(msgspec.Struct, frozen=True):
-    """A card: its word, and the time of the note's last change."""
+    """A card's word, and the time of the last change of the card's note."""
 
     card_id: str
     word: str
@@ -40,7 +40,7 @@ class Card(msgspec.Struct, frozen=True):
 
 
 class Collection(msgspec.Struct, frozen=True):
-    """A learner's record: the answers (oldest first), the cards that have a word, and settings."""
+    """The answers (oldest first), the cards that have a word, and the hour at which days start."""
 
     answers: list[Answer]
     cards: list[Card]
@@ -50,8 +50,8 @@ class Collection(msgspec.Struct, frozen=True):
 def read(file: Path) -> Collection:
     """Return the collection in an Anki package or database.
 
-    Raise ReviewLogError, which names the file and the reason, if there is no readable collection
-    or no answer in it.
+    Raise ReviewLogError, which names the file and the reason, if the collection cannot be read
+    or has no answers.
     """
     try:
         with anki_package.open_collection(file) as connection:
@@ -150,7 +150,7 @@ def _read_day_start(connection: sqlite3.Connection, version: int) -> int:
 
 
 def _convert_ms(number: int) -> datetime:
-    """Return the time `number` milliseconds after 1970, or the earliest time that is allowed."""
+    """Return `EARLIEST` or the time `number` milliseconds after 1970, whichever is later."""
     try:
         return max(_EPOCH + timedelta(milliseconds=number), EARLIEST)
     except OverflowError:

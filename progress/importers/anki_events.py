@@ -19,8 +19,8 @@ from progress.importers.anki_log import EARLIEST, Answer, Review
 
 MAX_PAUSE = timedelta(minutes=30)  # a longer pause ends a session
 
-# The most answers of one session. A session is published as one message of at most 10 MB, and
-# `SessionStarted` allows at most 10,000 items.
+# A longer session is split, because a session is published as one message of at most 10 MB, and
+# because `SessionStarted` allows at most 10,000 items.
 _MAX_ANSWERS = 5_000
 
 _NAMESPACE = UUID("5d1b6d1c-6a4e-5b0e-9d1f-0c2f7f1f3a57")
@@ -35,8 +35,8 @@ class Learner(msgspec.Struct, frozen=True):
     """The learner whose review log is imported.
 
     A preference that is None does not change the recorded preference. `shifted_days` is the number
-    of days by which the times of the review log were moved; None if they were not moved. It is
-    stored with the account, so that a second import can move the review log by the same number.
+    of days by which the times of the review log were moved; None if they were not moved. The
+    `UserCreated` event stores this number, so that a second import can move the log equally far.
     """
 
     user_id: str
@@ -56,10 +56,11 @@ class RecordedSession(msgspec.Struct, frozen=True):
 def messages(
     learner: Learner, answers: list[Answer], recorded: Sequence[RecordedSession] = ()
 ) -> Iterator[Message]:
-    """Yield a message for the account, then a message per session; `answers` are oldest first.
+    """Yield a message with the `UserCreated` event, then a message per session.
 
-    `recorded` are the sessions of earlier imports, oldest first. Answers at most `MAX_PAUSE` away
-    from such a session belong to it, and do not start another one.
+    `recorded` are the sessions of earlier imports. `answers` and `recorded` are sorted by time. If
+    answers would form a session that overlaps a recorded session, or is within `MAX_PAUSE` of one,
+    they join the recorded session instead.
     """
     if answers:
         yield Message("user-events", [_account(learner, _begin(answers[0]))])
@@ -73,7 +74,7 @@ def messages(
 
 
 def sessions(answers: Iterable[Answer]) -> Iterator[list[Answer]]:
-    """Yield the sessions in `answers`, which are oldest first."""
+    """Split answers, which are sorted by time, into sessions."""
     session: list[Answer] = []
     for answer in answers:
         has_paused = session and answer.at - session[-1].at > MAX_PAUSE
@@ -86,7 +87,10 @@ def sessions(answers: Iterable[Answer]) -> Iterator[list[Answer]]:
 
 
 def _find_near(session: list[Answer], recorded: Sequence[RecordedSession]) -> list[RecordedSession]:
-    """Return the recorded sessions at most `MAX_PAUSE` away from these answers, oldest first."""
+    """Return the recorded sessions, oldest first, that the answers in `session` join.
+
+    These recorded sessions overlap `session` or are at most `MAX_PAUSE` away from it.
+    """
     near = []
     start = bisect.bisect_left(recorded, session[0].at - MAX_PAUSE, key=lambda other: other.end)
     for other in recorded[start:]:
@@ -102,9 +106,10 @@ def _added_events(
     memories: dict[str, sm2.Memory],
     near: list[RecordedSession],
 ) -> Iterator[Envelope]:
-    """Yield the events of the answers, which join the sessions in `near`.
+    """Yield events that add the answers to the recorded sessions in `near`.
 
-    An answer joins the last session that began before it, or the first session if none did.
+    Each answer joins the last session that began before the answer. If all sessions began later,
+    the answer joins the first session.
     """
     for answer in session:
         after = bisect.bisect_right(near, answer.at, key=lambda other: other.begin)
@@ -131,7 +136,7 @@ def _session_events(
 
 
 def _review(answer: Answer, memories: dict[str, sm2.Memory]) -> Review | None:
-    """Return the review in the log, or else the review that SM-2 computes."""
+    """Return the answer's review from the log; if the log has no schedule, compute it with SM-2."""
     if not isinstance(answer.review, msgspec.UnsetType):
         return answer.review
     memory = sm2.repeat(memories.get(answer.card_id), answer.at, _QUALITY[answer.rating])
@@ -200,8 +205,8 @@ def _envelope(
 def derive_id(learner: Learner, kind: str, at: datetime, data: dict[str, Any]) -> str:
     """Return the id of an event of the learner.
 
-    The id depends on the item, or on all data if the event has no item. Therefore, an import with
-    other preferences adds an account event.
+    The id depends on the item, or on all data if the event has no item. The id of `UserCreated`
+    therefore depends on the preferences: an import with other preferences adds an event.
     """
     return str(_id(learner, kind, at, data.get("item_id") or data))
 

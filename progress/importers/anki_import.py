@@ -1,4 +1,4 @@
-"""Convert any Anki file to messages: a package, a collection, or a review log in CSV."""
+"""Convert an Anki package, an Anki collection or a review log in CSV to messages."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,9 +25,10 @@ _ZONE_FILE = Path("/etc/localtime")  # on Linux and macOS, a link into the time-
 
 
 class Record(msgspec.Struct, frozen=True):
-    """A learner's record: answers (oldest first), cards, and the listed words by card id.
+    """A learner's answers (oldest first) and cards, both from an Anki file.
 
-    A review log in CSV has no cards.
+    `words` maps the id of a card to the card's word in the CEFR word lists. A review log in CSV has
+    no cards.
     """
 
     learner: anki_events.Learner
@@ -37,7 +38,7 @@ class Record(msgspec.Struct, frozen=True):
     language: str | None = None
 
     def messages(self, recorded: Sequence[RecordedSession] = ()) -> list[Message]:
-        """Return the messages of the account, of the cards and of each session, in this order.
+        """Return messages: one with the `UserCreated` event, then the cards, then the sessions.
 
         `recorded` are the sessions of earlier imports, oldest first.
         """
@@ -51,8 +52,8 @@ def read(file: Path, learner: anki_events.Learner, language: str | None = None) 
 
     Raise ReviewLogError if the file cannot be read or has no answers.
 
-    If the file is a collection, a missing time zone of `learner` is replaced with this machine's,
-    and a missing start of the day with the collection's. `language` is the language of the cards'
+    For a collection, preferences of `learner` that are None get default values: the time zone of
+    this machine, and the collection's start of the day. `language` is the language of the cards'
     words, if it is known.
     """
     try:

@@ -20,7 +20,7 @@ _TIME_RULE = "a time from the year 2000 on, such as 2024-03-29T20:32:39Z"
 
 
 class Review(msgspec.Struct, frozen=True, order=True):
-    """The schedule after an answer; an interval under a day is 0."""
+    """A card's schedule after an answer; `interval_days` is 0 for an interval under a day."""
 
     interval_days: int
     easiness: float
@@ -78,7 +78,7 @@ def _decode(raw: bytes) -> str:
 
 
 def _parse_answers(rows: Any) -> Iterator[Answer]:
-    """Yield the answers; `rows` is a csv.reader, whose type typeshed does not export."""
+    """Yield the answers; `rows` is a csv.reader (typeshed does not export this type)."""
     columns = _find_columns(_next(rows) or [])
     seen: set[tuple[str, datetime]] = set()
     while (row := _next(rows)) is not None:

@@ -1,7 +1,8 @@
 """Open an Anki collection: a package (.colpkg, .apkg), or the database that Anki itself uses.
 
-A package is a zip file. Its newest format holds `collection.anki21b`, a SQLite database compressed
-with zstd, next to a `collection.anki2` that only tells users of older programs to update.
+A package is a zip file. In the newest format, its collection is `collection.anki21b`, a SQLite
+database compressed with zstd. Such a package also contains a `collection.anki2`, which only tells
+users of older programs to update.
 """
 
 import contextlib
@@ -17,9 +18,9 @@ from progress.errors import ReviewLogError
 
 _COMPRESSED = "collection.anki21b"
 _NAMES = (_COMPRESSED, "collection.anki21", "collection.anki2")  # newest first
-_MAX_BYTES = 2 << 30  # of a collection, without its media, which are separate files
+_MAX_BYTES = 2 << 30  # of a collection; images and sounds are separate files and do not count
 _CHUNK = 1 << 20
-# zipfile raises the last two for an encrypted file and for an unknown feature.
+# zipfile raises RuntimeError for an encrypted file, NotImplementedError for an unknown feature.
 _ZIP_ERRORS = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError)
 _ZIP, _SQLITE = b"PK\x03\x04", b"SQLite format 3\0"
 
@@ -52,7 +53,7 @@ def open_collection(file: Path) -> Iterator[sqlite3.Connection]:
 
 
 def _extract(file: Path, target: Path) -> None:
-    """Write the newest collection of a package to `target`."""
+    """Write the collection to `target`, in the newest format that the package contains."""
     try:
         with zipfile.ZipFile(file) as package:
             name = next((name for name in _NAMES if name in package.namelist()), None)
@@ -71,11 +72,12 @@ def _extract(file: Path, target: Path) -> None:
 def _require_known_compression(member: zipfile.ZipInfo) -> None:
     """Raise ReviewLogError if the file has a compression that Anki does not use.
 
-    `_ZIP_ERRORS` does not contain the errors that such a decompressor raises.
+    zipfile supports other compressions as well. Their decompressors raise errors that `_ZIP_ERRORS`
+    does not contain.
     """
     if member.compress_type not in {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}:
         raise ReviewLogError(
-            "expected a package that Anki wrote: this zip file uses another compression"
+            "expected a package that Anki wrote: Anki does not use this zip file's compression"
         )
 
 
@@ -102,7 +104,7 @@ def _copy(source: IO[bytes], target: IO[bytes]) -> None:
 
 
 def _connect(database: Path) -> sqlite3.Connection:
-    # Do not wait for a lock, because Anki holds its lock as long as it is open.
+    # Do not wait for Anki's lock: Anki releases the lock only when the user closes Anki.
     return sqlite3.connect(f"{database.resolve().as_uri()}?mode=ro", uri=True, timeout=0)
 
 
@@ -112,7 +114,7 @@ def _reporting_damage() -> Iterator[None]:
         yield
     except sqlite3.OperationalError as error:
         if "locked" in str(error):
-            raise ReviewLogError("Anki has the collection open: close Anki and repeat") from None
+            raise ReviewLogError("Anki has the collection open: close Anki and try again") from None
         raise ReviewLogError(f"expected an Anki collection: {error}") from None
     except sqlite3.DatabaseError as error:
         raise ReviewLogError(f"the collection is damaged: {error}") from None

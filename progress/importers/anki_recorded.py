@@ -1,8 +1,8 @@
 """Select the events of an Anki record that the event log does not have yet.
 
 Two files can contain the same answers: for example, an export of one deck and an export of all
-decks, or a review log in CSV and a collection. The file that is imported first determines an
-answer's session and its review.
+decks, or a review log in CSV and a collection. The session and the review of such an answer come
+from the file that is imported first.
 """
 
 from datetime import UTC
@@ -19,7 +19,7 @@ def select_new(connection: Connection, record: Record) -> list[Message]:
     """Return the record's messages without the events that were imported before, from any file.
 
     If a session is recorded in part, its new answers join the recorded session. The recorded
-    session keeps its score and its duration. The account is left out if it does not change a
+    session keeps its score and its duration. The `UserCreated` event is left out if it changes no
     preference.
     """
     messages = record.messages(_read_sessions(connection, record.learner))
@@ -28,7 +28,7 @@ def select_new(connection: Connection, record: Record) -> list[Message]:
     known = {event_id for (event_id,) in rows}
 
     def is_new(event: Envelope) -> bool:
-        # The review of a recorded answer is not new: an import neither replaces nor adds it.
+        # An import never adds or replaces the review of an answer that is already recorded.
         caused_by = event.get("metadata", {}).get("causation_id")
         return not {event["event_id"], caused_by} & known and not (
             event["event_type"] == "UserCreated"
@@ -55,7 +55,11 @@ def _read_sessions(connection: Connection, learner: Learner) -> list[RecordedSes
 
 
 def _has_preferences(connection: Connection, learner: Learner, account: Envelope) -> bool:
-    """Return whether a recorded account has the learner's preferences at the time of `account`."""
+    """Return whether a recorded account already has the preferences of `learner`.
+
+    Only events up to the time of `account` count. A preference of `learner` that is None equals any
+    recorded preference.
+    """
     rows = connection.run(
         blocks("importers/anki_recorded")["preferences"],
         stream_id=f"learner-{learner.user_id}",

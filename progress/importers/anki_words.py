@@ -14,11 +14,11 @@ from progress.importers.anki_collection import Card
 from progress.importers.word_lists import Word
 
 _ITEMS_PER_MESSAGE = 1_000
-# If no language is given, the lists are used only if they have this share of the cards' words.
+# The least share of the cards' words that the lists must contain if no language is given.
 _LEAST_SHARE = 0.25
 _NAMESPACE = UUID("0b0a2f52-4f0e-5b7e-8c66-7f3d2b1a9c55")
 
-# The lists have verbs without "to", and nouns without an article.
+# Removed for the look-up, because the lists have verbs without "to" and nouns without an article.
 _PARTICLE = re.compile(r"^(?:to|a|an|the) (?=\S)")
 _KANA, _HANGUL = re.compile("[\u3041-\u30fa]"), re.compile("[\uac00-\ud7a3]")
 
@@ -29,8 +29,8 @@ def find_levels(
     """Look up the cards' words in the English lists; return the listed words by card id.
 
     A card whose word is not listed is left out. If no language is given and the lists have less
-    than a quarter of the words, return no words. So few matches can be chance, because many words
-    of other languages are spelt like an English word.
+    than a quarter of the words, return no words. The few matches may then be coincidences, because
+    many words of other languages are spelt like an English word.
     """
     if language is not None and language.partition("-")[0].lower() != word_lists.LANGUAGE:
         return {}

@@ -15,7 +15,8 @@ from progress.event_store.event_parser import TIME_SOURCE, Message, ParsedEvent
 from progress.importers import field_names
 
 MAX_EVENTS = 100  # in a message
-_PACKED_BYTES = 1 << 20  # No event is added to a message that has reached this size.
+# The lines in one message have at most this total size. A longer line gets a message of its own.
+_PACKED_BYTES = 1 << 20
 # Pub/Sub's limit is 10,000,000 bytes, including the attributes and the topic's name.
 _MAX_MESSAGE_BYTES = 9_990_000
 _MAX_AHEAD = timedelta(minutes=10)
@@ -24,10 +25,10 @@ _MAX_AHEAD = timedelta(minutes=10)
 class Line(msgspec.Struct, frozen=True):
     """A line of a file: one event, or an array of events.
 
-    `reason` names the field and the rule if ingest would reject an event of the line, else it is
-    empty. `event_ids` are the ids under which the valid events are recorded; `conflicts` are the
-    ids that an earlier line or the log has with other content. `misspelt` maps field names to the
-    declared names.
+    If ingest would reject an event of the line, `reason` names the field and the rule; otherwise,
+    `reason` is empty. `event_ids` are the ids under which the valid events are recorded.
+    An id is also in `conflicts` if the log, or an earlier part of the file, has an event with this
+    id but different content. `misspelt` maps misspelt field names to the declared names.
     """
 
     number: int
@@ -78,7 +79,7 @@ def _check_line(
 def _compare(
     line: Line, valid: list[ParsedEvent], first: dict[str, tuple[int, bytes]], now: datetime
 ) -> Line:
-    """Compare the events with those of earlier lines; add new ids to `first`."""
+    """Mark events that conflict with earlier events of the file; add new ids to `first`."""
     lines: dict[int, dict[str, ParsedEvent]] = {}  # each earlier line is decoded only once
     for event_id, event in zip(line.event_ids, valid, strict=True):
         number, data = first.setdefault(event_id, (line.number, line.data))
@@ -86,8 +87,10 @@ def _compare(
             lines[number] = {e.event_id.lower(): e for e in reversed(decode(data, now))}
         other = lines.setdefault(number, {}).setdefault(event_id, event)
         if not _have_same_content(event, other):
-            where = f"line {number}" if number != line.number else "an earlier event of this line"
-            reason = f"expected the content of {where}, which has the same id - at $.event_id"
+            where = f"line {number}" if number != line.number else "this line"
+            reason = (
+                f"expected the content of the first event with this id in {where} - at $.event_id"
+            )
             line = mark_conflicts(line, {event_id}, reason)
     return line
 
@@ -104,7 +107,7 @@ def _select_valid(entries: list[ParsedEvent | Rejection]) -> list[ParsedEvent]:
 def mark_conflicts(line: Line, event_ids: AbstractSet[str], reason: str) -> Line:
     """Return the line with the given event ids marked as conflicts; ignore ids of other lines.
 
-    If an id is marked and the line has no reason yet, `reason` becomes its reason.
+    If at least one id is marked, a line that has no reason yet gets `reason`.
     """
     conflicts = [event_id for event_id in line.event_ids if event_id in event_ids]
     if not conflicts:
@@ -146,10 +149,10 @@ def find_nearest_type(name: str) -> str | None:
 
 
 def pack(lines: Iterable[Line]) -> Iterator[Packed]:
-    """Yield messages of at most 100 events each; every topic keeps the order of its lines.
+    """Yield messages that join up to 100 lines; every topic keeps the order of its lines.
 
     A line that ingest would reject gets a message of its own, because text that is not JSON would
-    make the whole message malformed. An array keeps its own message as well.
+    make the whole message malformed. A line with an array also gets a message of its own.
     """
     open_lines: dict[str, list[Line]] = {}
     for line in lines:

@@ -1,4 +1,4 @@
-"""Find misspelt names of optional fields, because ingest accepts them without using them."""
+"""Find misspelt optional fields: ingest accepts a field with an unknown name, but ignores it."""
 
 import difflib
 from collections.abc import Collection
@@ -10,18 +10,18 @@ from progress.event_store import events
 
 _ENVELOPE = ("event_id", "event_type", "occurred_at", "data", "metadata")
 _ANY_DATA = ("user_id", "type")  # may be in the data of every event
-_SIMILARITY = 0.8  # least similarity, from 0 to 1, of a misspelt name to the declared name
+_SIMILARITY = 0.8  # from 0 to 1; a less similar name does not count as misspelt
 
 
 def find_misspelt(data: bytes) -> dict[str, str]:
-    """Return the misspelt fields of an event or an array of events, with their declared names.
+    """Map each misspelt field name of an event, or of an array of events, to the declared name.
 
     A field counts as misspelt if its name is not declared, and a declared field with a similar name
     is missing from the same object.
     """
     try:
         body = msgspec.json.decode(data)
-    # Not JSON, not UTF-8, or JSON that only ingest can parse.
+    # Not JSON, not UTF-8, or unusual JSON that ingest parses with another parser.
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return {}
     misspelt: dict[str, str] = {}

@@ -13,7 +13,7 @@ from progress.importers.anki_log import Answer
 
 
 class StoredShift(msgspec.Struct, frozen=True):
-    """The shift of a recorded log; `days` is 0 if the log was recorded without a shift."""
+    """The shift of a log that was imported before; `days` is 0 if the log was not shifted."""
 
     days: int
     timezone: str
@@ -40,7 +40,7 @@ def shift(answers: Sequence[Answer], days: int, zone: str) -> list[Answer]:
 def count_days_to_yesterday(
     answers: Sequence[Answer], now: datetime, zone: str, day_start_hour: int
 ) -> int:
-    """Return the shift in days after which the last local day of the log is yesterday."""
+    """Return the number of days that moves the log's last local day to yesterday."""
     last, today = (_local_day(at, zone, day_start_hour) for at in (answers[-1].at, now))
     return (today - last).days - 1
 
@@ -48,7 +48,7 @@ def count_days_to_yesterday(
 def find_stored(
     connection: Connection, learner: anki_events.Learner, answers: Sequence[Answer]
 ) -> StoredShift | None:
-    """Return the shift with which this learner's log is recorded; None if it is not recorded."""
+    """Return the shift of the learner's log if the log was imported before, else None."""
     as_recorded = next(anki_events.messages(learner, list(answers[:1]))).events[0]["event_id"]
     rows = connection.run(
         blocks("importers/shifts")["accounts"], stream_id=f"learner-{learner.user_id}"

@@ -1,4 +1,4 @@
-"""SM-2: the number of days until the next review of an item.
+"""SM-2, the algorithm that computes the number of days until the next review of an item.
 
 P. A. Wozniak, Optimization of learning, 1990, chapter 3.2:
 https://super-memory.com/english/ol/sm2.htm

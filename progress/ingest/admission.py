@@ -22,7 +22,7 @@ from progress.adapters.body_deadline import BodyDeadline
 from progress.adapters.pubsub import push_methods
 
 _CAPACITY = 32 << 20
-_MAX_BODY = 64 << 20  # A message of 10 MB in base64 makes a push of 14 MB.
+_MAX_BODY = 64 << 20  # The largest push has 14 MB: a message of 10 MB in base64.
 _UNKNOWN_SIZE = 16 << 20  # Reserved for a body without a Content-Length.
 _READ_SIZE, _DISCARD_SIZE = 1 << 20, 64 << 10  # Bytes per read.
 _LARGE = 1 << 20  # The memory of a larger body is returned to the system immediately.

@@ -34,7 +34,7 @@ _SPAN_ATTRIBUTES = {"db.system.name": "postgresql"}
 
 
 class _Ticket:
-    """A request that waits for its outcome or to become the leader."""
+    """A request that waits for its outcome or for its turn as the leader."""
 
     def __init__(self, delivery: Delivery, deadline: float) -> None:
         self.delivery = delivery
@@ -42,7 +42,7 @@ class _Ticket:
         self.leads = False
         self.turn = threading.Event()
         self.outcome: Appended | ProgressError | None = None
-        self.committed_at = datetime.now(UTC)  # until the commit, the time of queueing
+        self.committed_at = datetime.now(UTC)  # the time of queueing, until the commit replaces it
 
 
 class GroupCommit:
@@ -66,8 +66,8 @@ class GroupCommit:
         """Return the commit time, once the delivery is on disk and its shards are woken.
 
         Raise Unavailable if the database is down, or if the timeout since `arrived`
-        (time.monotonic) has passed; the delivery may still have been appended. Raise
-        EventStoreError if the log rejects the delivery.
+        (time.monotonic) has passed. In both cases, the log may nevertheless contain the delivery.
+        Raise EventStoreError if the log rejects the delivery.
         """
         start = time.monotonic() if arrived is None else arrived
         ticket = _Ticket(delivery, start + self._timeout_s)
@@ -116,8 +116,8 @@ class GroupCommit:
     def _finish(self, group: list[_Ticket]) -> None:
         """Wake the shards of the committed events, then release the group's requests.
 
-        If sending the wake-ups raises an exception, the requests fail, so that the messages are
-        redelivered and the wake-ups are sent again.
+        If a wake-up raises an exception, the group's requests fail. Pub/Sub then redelivers their
+        messages, and the wake-ups are sent again.
         """
         shards = {s for t in group if isinstance(t.outcome, Appended) for s in t.outcome.shards}
         error: Unavailable | None = InstanceUnavailable(

@@ -61,7 +61,7 @@ def _parse_publish_time(text: str | None) -> datetime | None:
 
 
 def _check_nul(push: PushEnvelope) -> None:
-    """Raise SerializationError if a name or an attribute contains U+0000."""
+    """Raise SerializationError if U+0000 is in the subscription, message id or attributes."""
     attributes = push.message.attributes or {}
     texts = [push.subscription, push.message.message_id, *attributes, *attributes.values()]
     if any("\0" in text for text in texts):

@@ -27,7 +27,7 @@ class State(msgspec.Struct, kw_only=True):
     phase: Literal["starting", "ready"]
     addresses: dict[str, str]
     processes: dict[str, Process] = {}
-    answering: list[str] = []  # names of the processes that are ready, in order
+    answering: list[str] = []  # ready processes, in the order in which they became ready
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class DataFolder:
         return self.logs / f"{part}.log"
 
     def state(self) -> State | None:
-        """Return the state written last; None if no state was written."""
+        """Return the last state that was written; None if there is no readable state."""
         try:
             return msgspec.json.decode((self.path / "stack.json").read_bytes(), type=State)
         except (FileNotFoundError, NotADirectoryError, msgspec.DecodeError):
@@ -80,7 +80,7 @@ def at(path: str) -> DataFolder:
 
 @contextlib.contextmanager
 def owner_only() -> Iterator[None]:
-    """Make files created in the block accessible to their owner only."""
+    """Restrict files that the block creates: only their owner can access them."""
     before = os.umask(0o077)
     try:
         yield
@@ -89,7 +89,7 @@ def owner_only() -> Iterator[None]:
 
 
 def make_usable(folder: DataFolder) -> None:
-    """Create the folder if it is missing, accessible to its owner only.
+    """Create the folder if it is missing, and restrict the access to its owner.
 
     Raise StackError if the folder is not writable, its disk is full, or its version is wrong.
     """
@@ -152,7 +152,7 @@ def _check_version(file: Path, expected: int, subject: str) -> None:
 def hold(folder: DataFolder, *, timeout_s: float = 0.0) -> Iterator[bool]:
     """Lock the folder until the block or the process ends; yield False if the lock is taken.
 
-    Retry for `timeout_s`, because `is_held` takes the lock for an instant.
+    Retry for `timeout_s`, because another process's `is_held` takes the lock for an instant.
     """
     with owner_only():
         file = folder.lock.open("wb")

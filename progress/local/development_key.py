@@ -28,7 +28,7 @@ _DAY_S = 86_400
 
 
 def ensure(file: Path) -> None:
-    """Create the key's file, readable by its owner only, unless it exists."""
+    """Create the key's file unless the file exists. Only the file's owner can read the key."""
     if file.exists():
         return
     key = rsa.generate_private_key(public_exponent=65537, key_size=2048)

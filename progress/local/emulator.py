@@ -1,4 +1,4 @@
-"""Google's Pub/Sub emulator, if the Cloud SDK and Java are installed."""
+"""Find Google's Pub/Sub emulator, which is part of the Cloud SDK and needs Java."""
 
 import shutil
 from dataclasses import dataclass
@@ -16,7 +16,10 @@ class Emulator:
 
 
 def find() -> Emulator | None:
-    """Return the emulator of the `gcloud` on the path; None if it or `java` is missing."""
+    """Return the emulator of the Cloud SDK whose `gcloud` is on the path.
+
+    Return None if `gcloud`, the emulator or `java` is missing.
+    """
     java, gcloud = shutil.which("java"), shutil.which("gcloud")
     if not java or not gcloud:
         return None

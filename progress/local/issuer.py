@@ -30,7 +30,9 @@ _READ_TIMEOUT_S = 5.0
 _STATUS = {200: "OK", 303: "See Other", 400: "Bad Request", 403: "Forbidden", 410: "Gone"}
 _STATE = re.compile(r"[0-9A-Za-z_-]{16,128}")
 
-_CODE_USED = "This address signs in once, within ten minutes. Sign in here, or run `progress open`."
+_CODE_USED = (
+    "This address works only once and only for ten minutes. Sign in here, or run `progress open`."
+)
 
 _Response = tuple[int, dict[str, str], bytes]
 
@@ -68,7 +70,7 @@ class Issuer:
         if path != SIGN_IN:  # every other path returns the key set
             return 200, {"Content-Type": "application/json"}, self._jwks
         if not self._is_ours(headers):
-            return self._form(403, "", "Open this page at its own address.")
+            return self._form(403, "", "Open this page at 127.0.0.1 or localhost.")
         if method != "POST":
             return self._start_sign_in(_field(query, "return"), _field(query, "login_hint"))
         size = min(int(headers.get("content-length", "0")), _MAX_FORM_BYTES)
@@ -100,7 +102,7 @@ class Issuer:
         )
         back = self._back(page)
         if back is None:
-            return self._form(400, "", f"Begin at this stack's own page, {self._pages[0]}")
+            return self._form(400, "", f"Sign in from this stack's own page, {self._pages[0]}")
         if not auth.is_id(user) or role not in _ROLES:
             return self._form(400, page, "Give an id of 1 to 200 characters, and a role.")
         if role != "teacher":
@@ -116,7 +118,7 @@ class Issuer:
         return 303, {"Location": f"{back}#token={token}", "Cache-Control": "no-store"}, b""
 
     def _back(self, page: str) -> str | None:
-        """Return the learner's page as a URL with the `state` of the tab that asks for a token.
+        """Return the URL of the learner's page, with the `state` of the tab that asks for a token.
 
         Return None if `page` is another page or has no valid state.
         """

@@ -2,7 +2,7 @@
 
 Each process writes to a separate socket. The writer leaves the bytes in the socket until they are
 in the file, so that nothing is lost if the writer is killed and the supervisor restarts it. Files
-are rotated at the end of the line that exceeds the limit. One older file is kept for each file.
+are rotated at the end of the line that exceeds the limit. One older file of each log is kept.
 """
 
 import argparse
@@ -27,7 +27,7 @@ LIMIT = 10 * 2**20  # bytes per file
 PRIVATE = 0o600
 
 _CHUNK_BYTES = 2**16
-_CHUNKS_PER_ROUND = 16  # chunks per process, so that a busy process does not delay the others
+_CHUNKS_PER_ROUND = 16  # per process; limited, so that a busy process does not delay the others
 _FLUSH_TIMEOUT_S = 5.0
 _PAUSE_S = 0.01  # a pause between two rounds lets larger chunks accumulate
 
@@ -123,7 +123,7 @@ class LogSockets:
         )
 
     def is_written(self, part: str) -> bool:
-        """Return whether all output of the process so far is in its log file."""
+        """Return whether the log file contains everything that the process has written so far."""
         unread = fcntl.ioctl(self._pairs[part][0], termios.FIONREAD, bytes(4))
         return struct.unpack("i", unread) == (0,)
 

@@ -20,8 +20,9 @@ Command = Sequence[str | Path]
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
-# The framework adds only the folder of the source file to the Python path. By default, glibc
-# creates up to 16 memory arenas on two processors, and each arena keeps its freed memory.
+# PYTHONPATH: functions-framework adds only the folder of the source file to the Python path.
+# MALLOC_ARENA_MAX: on two processors, glibc would create up to 16 memory arenas, and each arena
+# keeps its freed memory.
 FUNCTION_ENVIRONMENT = {"PYTHONPATH": str(ROOT), "THREADS": "80", "MALLOC_ARENA_MAX": "2"}
 
 
@@ -37,7 +38,7 @@ class Part:
     account: str | None = None
     stop: signal.Signals = signal.SIGTERM
     clear: Callable[[], None] | None = None  # Kills the children that survive the process.
-    then: "Part | None" = None  # A command to run each time this process has started.
+    then: "Part | None" = None  # A command that runs after each start of the process.
 
 
 def database_server(folder: DataFolder) -> Part:
@@ -97,17 +98,17 @@ def batch(environment: dict[str, str]) -> Part:
 
 
 def function(name: str, port: int, environment: dict[str, str], *, ready: str) -> Part:
-    """Return a function in functions-framework; a GET of `ready` returns 200 once it is ready."""
+    """Return the server of a function; the server is ready once a GET of `ready` returns 200."""
     source = ROOT / "functions" / name / "main.py"
     run = Path(environment["PROGRESS_DATA_DIR"], "run", name)
-    with data_folder.owner_only():  # gunicorn would ignore a missing folder
+    with data_folder.owner_only():  # gunicorn ignores XDG_RUNTIME_DIR if the folder is missing
         run.mkdir(parents=True, exist_ok=True)
     options = ["--target", name, "--source", str(source), "--host", HOST, "--port", str(port)]
     return Part(
         name,
         [sys.executable, "-m", "functions_framework", *options],
         lambda: _responds(port, ready, 200),
-        # For the control socket of gunicorn; by default, all functions share one socket.
+        # The folder of gunicorn's control socket; by default, all functions would share one socket.
         environment | FUNCTION_ENVIRONMENT | {"XDG_RUNTIME_DIR": str(run)},
     )
 

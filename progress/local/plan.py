@@ -42,7 +42,8 @@ def make(folder: DataFolder, port: int, settings: Settings, *, standin: bool) ->
     """Plan the stack on `folder`, with the query function on `port`.
 
     With `standin`, the plan has this repository's Pub/Sub stand-in even if Google's emulator is
-    installed. Raise StackError if the port is taken or PostgreSQL's files have another version.
+    installed. Raise StackError if the port is taken, or if another major version of PostgreSQL
+    created the database.
     """
     ports.check_free(port)
     programs = None if standin else emulator.find()

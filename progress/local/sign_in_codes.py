@@ -1,6 +1,7 @@
 """One-time sign-in codes. A URL with a code, such as the demo's, signs one user in once.
 
-Each code has a file, which is named after the hash of the code. Removing the file uses the code up.
+Each code has a file, which is named after the hash of the code. `redeem` removes the file, so that
+the code works only once.
 """
 
 import contextlib
@@ -23,9 +24,9 @@ class _Code(msgspec.Struct, frozen=True):
 
 
 def issue(folder: Path, user: str, roles: list[str], groups: Sequence[str] = ()) -> str:
-    """Return a new code that signs in as `user`; `groups` are the groups of a teacher.
+    """Return a new code that signs `user` in; `groups` are the groups that a teacher may read.
 
-    The expired codes are removed.
+    Also remove expired codes.
     """
     folder.mkdir(mode=0o700, exist_ok=True)
     for file in folder.iterdir():
@@ -40,7 +41,7 @@ def issue(folder: Path, user: str, roles: list[str], groups: Sequence[str] = ())
 
 
 def redeem(folder: Path, code: str) -> tuple[str, list[str], list[str]] | None:
-    """Use a code up; return its user, roles and groups, or None if it is unknown or expired."""
+    """Use a code up; return its user, roles and groups, or None for an unknown or expired code."""
     file = _file(folder, code)
     try:
         stored = msgspec.json.decode(file.read_bytes(), type=_Code)

@@ -1,4 +1,4 @@
-"""Start and stop the local stack, and read its state, from another process."""
+"""Control the local stack from outside: start it, stop it, and read its state."""
 
 import os
 import signal
@@ -96,7 +96,7 @@ def _wait_for_parts(
 
 
 def down(folder: DataFolder) -> bool:
-    """Stop the stack, or the processes left by a killed stack; return False if nothing ran."""
+    """Stop the stack, even if its supervisor was killed; return False if nothing ran."""
     ran = data_folder.is_held(folder)
     if ran:
         # A supervisor that has just started has not written its state yet.
@@ -133,7 +133,7 @@ def running(folder: DataFolder) -> State:
 
 
 def pids(state: State) -> dict[str, list[int]]:
-    """Return the pids of the stack's processes and of their children, by the process's name."""
+    """Map the name of each process of the stack to its pid and the pids of its descendants."""
     families = {name: processes.family(process) for name, process in state.processes.items()}
     # A command that ends, such as the batch job, is listed only while it runs.
     present = {name: ids for name, ids in families.items() if ids or name in state.answering}

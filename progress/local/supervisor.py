@@ -24,13 +24,13 @@ log = logging.getLogger("progress.local")
 
 _READY_TIMEOUT_S = 60.0
 _STOP_TIMEOUT_S = 10.0
-_MAX_PAUSE_S = 0.8  # a dead process is restarted within a second
+_MAX_PAUSE_S = 0.8  # so that a dead process is restarted within a second
 
 
 class Supervisor:
     """The processes of a stack.
 
-    On Linux, a process ends with the thread that started it, so one thread starts all processes.
+    The main thread starts all processes: on Linux, a process ends when its parent thread ends.
     """
 
     def __init__(self, folder: DataFolder, stack: plan.Plan) -> None:
@@ -50,7 +50,8 @@ class Supervisor:
     async def keep(self, *parts: Part) -> None:
         """Start processes in parallel, and wait until all are ready.
 
-        Raise StackError if one ends before it is ready. Afterwards, tasks restart those that end.
+        Raise StackError if a process ends before it is ready. Once all processes are ready, start
+        tasks that restart each process that ends.
         """
         async with asyncio.TaskGroup() as group:
             for part in parts:
@@ -59,7 +60,7 @@ class Supervisor:
             self._start_task(self._restart(part))
 
     def set_ready(self) -> None:
-        """Store the phase `ready` in the data folder: all processes are ready."""
+        """Store in the data folder that all processes are ready."""
         self._state.phase = "ready"
         self._write()
 
@@ -146,7 +147,7 @@ class Supervisor:
             await asyncio.sleep(_MAX_PAUSE_S)
 
     def _clear(self, part: Part) -> None:
-        """Kill the children of a dead process, and the set-up command that waits for it."""
+        """Kill a dead process's children and its command `then`, which may wait for the process."""
         processes.kill_group(self._state.processes[part.name])
         if part.clear:
             part.clear()
@@ -160,7 +161,7 @@ class Supervisor:
         return task
 
     def _on_task_end(self, task: asyncio.Task[None]) -> None:
-        """If a task fails, set `failed`, which ends the stack: no other task does the same work."""
+        """If a task fails, end the stack through `failed`: no other task takes over the work."""
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) and not self.failed.done():
             self.failed.set_exception(error)
@@ -272,7 +273,7 @@ async def _run(supervisor: Supervisor, stack: plan.Plan, folder: DataFolder) -> 
 
 
 def main() -> None:
-    """Run the stack in this process; on an error, print it as the last line and exit with 1."""
+    """Run the supervisor; on an error, print the message as the last line and exit with 1."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--standin", action="store_true")

@@ -30,7 +30,7 @@ _WEEK = timedelta(days=7)
 
 
 def create(project: str, ingest_url: str, project_url: str) -> None:
-    """Create the missing topics and subscriptions; set the push addresses of all subscriptions."""
+    """Create missing topics and subscriptions; set the address of every push subscription."""
     publisher, subscriber = PublisherClient(), SubscriberClient()
     with subscriber:
         existing = _subscriptions(subscriber, project)

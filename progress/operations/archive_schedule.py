@@ -1,4 +1,4 @@
-"""The schedule of ARCHIVE: a batch run starts the operation if it is due, once a day at most."""
+"""The schedule of the operation ARCHIVE: a batch run starts it when due, at most once a day."""
 
 from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection, Failure
@@ -12,9 +12,10 @@ _CALLER = "batch job"
 
 
 def start_if_due(connection: Connection) -> None:
-    """Start the day's ARCHIVE if the unarchived events fill a range or the first of them is old.
+    """Start the day's ARCHIVE if it is due; raise DatabaseUnavailable if the database fails.
 
-    Raise DatabaseUnavailable if the database fails.
+    ARCHIVE is due if the unarchived events fill a range, or if the first of them is older than
+    `plan.MAX_AGE_DAYS`.
     """
     sql = blocks("operations/operations")
     with database.translate_errors(_translate):

@@ -1,7 +1,7 @@
 """The steps of ARCHIVE. If a worker dies, another one repeats the incomplete step.
 
-Each worker holds the archive's lock from its first step until it ends. Between two workers of an
-operation, the archive or the log may change. The second worker writes changed ranges again.
+Each worker holds the archive's lock from the worker's first step to its last. Before the next
+worker starts, the archive or the log may change. The next worker then writes changed ranges again.
 """
 
 from collections.abc import Callable
@@ -88,7 +88,7 @@ def write(operation: ClaimedOperation) -> object:
 
 
 def verify(operation: ClaimedOperation) -> object:
-    """Read the files back, and compare the sums of their rows with those of the log."""
+    """Read the written files back, and compare the checksums of their rows with the log's."""
     planned = msgspec.convert(operation.outcomes["range"], PlannedRanges)
     written = msgspec.convert(operation.outcomes["write"], WrittenRanges).entries
     connection, storage = _open(operation)
@@ -98,10 +98,10 @@ def verify(operation: ClaimedOperation) -> object:
 def publish(operation: ClaimedOperation) -> object:
     """Publish the verified ranges, unless they are already published.
 
-    Their files may be gone, or another run may have archived some of their events. If no
-    verified range can be appended to the archive, write and publish one new range. The next
+    A verified range may have lost its files, or another run may have archived some of its events.
+    If no verified range can be appended to the archive, write and publish one new range. The next
     operation archives the rest. Return the archive's last position, and the number of events in
-    the ranges.
+    the published ranges.
     """
     planned = msgspec.convert(operation.outcomes["range"], PlannedRanges)
     verified = msgspec.convert(operation.outcomes["verify"], WrittenRanges)
@@ -165,7 +165,7 @@ def _verify(
 
 
 def _list_complete(storage: Storage, entries: list[RangeEntry], upto: int) -> list[RangeEntry]:
-    """Return the ranges that follow the position `upto`, up to the first one that lacks a file.
+    """Return the ranges after the position `upto`; stop before the first one that lacks a file.
 
     The files of these ranges were verified, and files are never changed. An erasure may change the
     log after the verification, but then it removes all files that no manifest names. Files that

@@ -1,4 +1,4 @@
-"""Chunks of work: each is one transaction, sized to take about a quarter second.
+"""Chunks of work: each chunk is one transaction, and should take about a quarter of a second.
 
 Between two chunks, the worker can stop.
 """
@@ -26,7 +26,7 @@ class Chunks:
 
     @contextlib.contextmanager
     def next(self) -> Iterator[int]:
-        """Yield the size of the next chunk, and measure the time that the block takes for it."""
+        """Yield the size of the next chunk, and measure how long the `with` block takes."""
         self._check()
         begin = time.monotonic()
         yield self._size
@@ -34,6 +34,6 @@ class Chunks:
 
 
 def adapt(size: int, seconds: float, largest: int) -> int:
-    """Return the size of the next chunk, given that a chunk of this size took `seconds`."""
+    """Return the size of the next chunk after a chunk of `size` took `seconds`."""
     growth = min(_MOST_GROWTH, _TARGET_S / max(seconds, 1e-3))
     return max(1, min(largest, int(size * growth)))

@@ -1,8 +1,8 @@
 """Claim an operation and record its steps, its progress and its end.
 
-One worker at a time runs an operation. The worker holds the operation's lock on the connection on
-which it writes. If that connection breaks, the worker cannot write any more, and another worker can
-claim the operation.
+One worker at a time runs an operation. The worker's connection holds the operation's advisory lock,
+and the worker writes on the same connection. If that connection breaks, the worker cannot write any
+more, and another worker can claim the operation.
 """
 
 import contextlib
@@ -28,16 +28,17 @@ _REPORT_INTERVAL_S = 1.0
 _MAX_ERROR_LENGTH = 2_000  # characters
 _FILE = "operations/executor"
 
-# An attempt that an outage ended does not count. If the database could not record this, the next
-# attempt is not counted instead. This set names the steps with such an attempt: the operation, the
-# step, and whether the attempt was to undo the step.
+# If an outage ends an attempt, `fail_step` subtracts the attempt from the number of attempts in the
+# database. If the database is unavailable, the step's next attempt is not counted instead. This set
+# lists the steps whose next attempt is not counted: the operation's id, the step's name, and True
+# if the attempt is to undo the step.
 _uncounted: set[tuple[UUID, str, bool]] = set()
 
 
 def claim(
     connection: Connection, operation_id: UUID, publisher: Publisher = DISABLED
 ) -> "ClaimedOperation | None":
-    """Claim the operation for this connection; None if it has finished or does not exist.
+    """Claim the operation; return None if the operation has finished or does not exist.
 
     Raise OperationClaimed if another worker runs the operation.
     """
@@ -68,11 +69,11 @@ class ClaimedOperation:
         self.id, self.publisher, self._connection = operation_id, publisher, connection
         self.kind, self.arguments, self.is_irrevocable, state, error, self.outcomes, *steps = row
         self.begun, names = (set[str](some or []) for some in steps)
-        # Older code, which lacks some of the steps, may have accepted the operation.
+        # An operation that older code accepted may lack some of the plan's steps.
         self.steps = [step for step in PLANS[self.kind].steps if step.name in names]
-        # The failure with which the operation ends once it is compensated; None without a failure.
+        # The failure to record at the end of the compensation; None if nothing is compensated.
         self.end = OperationEnded(state, error) if state else None
-        self.resources = contextlib.ExitStack()  # open until this worker ends
+        self.resources = contextlib.ExitStack()  # closed after this worker's last step
         self.step, self.attempt = self.steps[0], 0
         self._lock, self._timeout_s = threading.Lock(), 0.0
         self._expires_at, self._next_report_at = 0.0, 0.0
@@ -81,13 +82,13 @@ class ClaimedOperation:
             self._write("restart")
 
     def remaining_steps(self) -> list[Step]:
-        """Return the incomplete steps or, if the operation is compensated, the steps to undo."""
+        """Return the incomplete steps or, during a compensation, the steps to undo."""
         if self.end:
             return [step for step in reversed(self.steps) if step.name in self.begun]
         return [step for step in self.steps if step.name not in self.outcomes]
 
     def begin_step(self, step: Step) -> None:
-        """Begin an attempt to run the step or, if the operation is compensated, to undo the step.
+        """Begin an attempt to run the step or, during a compensation, to undo the step.
 
         Raise OperationEnded if no attempt is left, or if the operation is cancelled or expired.
         """
@@ -105,9 +106,9 @@ class ClaimedOperation:
         self.begun.add(step.name)
 
     def complete_step(self, outcome: object) -> None:
-        """Record that the step is complete, with its outcome.
+        """Mark the step as complete, and record its outcome.
 
-        If the operation is compensated, record that the step is undone.
+        During a compensation, mark the step as undone instead.
         """
         if self.end:
             self._record_step("PENDING")
@@ -116,9 +117,10 @@ class ClaimedOperation:
             self.outcomes[self.step.name] = outcome
 
     def fail_step(self, error: ProgressError, *, is_outage: bool = False) -> None:
-        """Record why the attempt failed. An attempt that an outage ended does not count.
+        """Record why the attempt failed.
 
-        Raise OperationEnded if it was the last attempt.
+        If an outage ended the attempt, the attempt does not count towards MAX_ATTEMPTS. Without an
+        outage, raise OperationEnded if this was the step's last attempt.
         """
         if self.attempt >= MAX_ATTEMPTS and not is_outage:
             raise OperationEnded("FAILED", f"{self.step.name}: {error}") from error
@@ -130,7 +132,7 @@ class ClaimedOperation:
                 _uncounted.add((self.id, self.step.name, bool(self.end)))
 
     def begin_compensation(self, end: OperationEnded) -> None:
-        """Record that compensation begins; once it is done, the operation ends with `end`."""
+        """Record that the compensation begins; after it, the operation ends with `end`."""
         if not self.end:
             self.end = end
             self._set_state("COMPENSATING", end)
@@ -193,9 +195,9 @@ class ClaimedOperation:
     def _write(
         self, block: str, *, error: object = None, outcome: object = None, **values: object
     ) -> list[Any]:
-        """Run a block of the SQL file; return the columns of its row without the first.
+        """Run a block of the SQL file; return the resulting row without its first column.
 
-        The first column is the operation's new version. It is published, unless it is null.
+        The first column is the operation's new version. Publish the version, unless it is null.
         """
         text = None if error is None else masking.mask_shapes(str(error))[:_MAX_ERROR_LENGTH]
         json = None if outcome is None else msgspec.json.encode(outcome).decode()

@@ -1,7 +1,7 @@
-"""The erasure of a learner: what each step changes. Every function can safely be called again.
+"""Database functions for the steps that erase a learner. Each call can safely be repeated.
 
-A function calls `check` before each chunk, or `report` before and after it. Both raise an error if
-the step must stop.
+The functions call the argument `check` before each chunk of rows, and the argument `report` before
+and after each chunk. Both callbacks raise an error if the step must stop.
 """
 
 from collections import Counter
@@ -20,18 +20,18 @@ from progress.operations.chunks import Check, Chunks
 from progress.projections import schema
 from progress.projections.notifications import Change, Publisher
 
-CHUNK = 5_000  # rows that one transaction changes, at most
+CHUNK = 5_000  # the maximum number of rows that one transaction changes
 
 _FILE = "operations/erase_user"
 _FIRST_LETTER = 0
-_LETTERS = 1_000  # Dead letters per statement, at most; few, because a payload may exceed 1 MiB.
-_READ = 20_000  # Rows per statement, at most.
-_BLOCKS = 400  # Blocks of a table (3 MB) per statement, at most.
+_LETTERS = 1_000  # Maximum dead letters per statement; low, because a payload may exceed 1 MiB.
+_READ = 20_000  # Maximum number of sessions per statement.
+_BLOCKS = 400  # Maximum number of table blocks per statement; 400 blocks are 3 MB.
 _BEFORE_UNDECLARED = ("other-", 0)  # Sorts before all streams of undeclared events.
 
 
 class Forbidden(NamedTuple):
-    """The digest of the learner's id in hexadecimal digits, and the time of the erasure."""
+    """The hexadecimal digest of the learner's id, and the time of the erasure."""
 
     digest: str
     erased_at: datetime
@@ -47,7 +47,8 @@ class Mentions(NamedTuple):
 class Match(NamedTuple):
     """The number of a table's rows that still contain the learner's id.
 
-    `is_other` is true if the rows are events of other streams, which an erasure does not change.
+    `is_other` is true if the rows are events of other streams than the learner's. An erasure does
+    not change such events.
     """
 
     place: str
@@ -56,7 +57,7 @@ class Match(NamedTuple):
 
 
 def forbid(connection: Connection, learner: str, operation_id: UUID) -> Forbidden:
-    """Record the learner's deletion; from now on, the append drops the learner's events."""
+    """Record the learner's deletion; from now on, appends drop the learner's events."""
     return Forbidden(*_run(connection, "forbid", learner=learner, operation_id=operation_id)[0])
 
 
@@ -66,14 +67,14 @@ def read_key(connection: Connection) -> erasure_ledger.Key:
 
 
 def count(connection: Connection, learner: str, operation_id: UUID) -> dict[str, int]:
-    """Return the number of rows to erase, without the rows that `count_mentions` counts."""
+    """Return the number of rows to erase in each place; `count_mentions` counts further rows."""
     row = _run(connection, "count", learner=learner, operation_id=operation_id)[0]
     names = [column["name"] for column in connection.columns or []]
     return dict(zip(names, row, strict=True))
 
 
 def count_mentions(connection: Connection, learner: str, check: Check) -> Mentions:
-    """Count the rows that can only be found by reading all rows of their kind."""
+    """Count the undeclared events and dead letters to erase, by reading all of them."""
     return Mentions(
         undeclared=sum(_page_undeclared(connection, learner, "count undeclared", check)),
         dead_letters=sum(len(ids) for ids in _list_letters(connection, learner, check)),
@@ -81,9 +82,9 @@ def count_mentions(connection: Connection, learner: str, check: Check) -> Mentio
 
 
 def fold_deletion(connection: Connection, learner: str, publisher: Publisher) -> list[str]:
-    """Delete the learner from every schema of read models; return the schemas that are busy.
+    """Delete the learner from every schema of read models; skip and return the busy schemas.
 
-    A schema is busy while a rebuild folds the learner's shard in it.
+    A schema is busy while a rebuild folds the learner's shard into it.
     """
     return [
         name for name in list_schemas(connection) if not _fold(connection, name, learner, publisher)
@@ -91,7 +92,7 @@ def fold_deletion(connection: Connection, learner: str, publisher: Publisher) ->
 
 
 def list_schemas(connection: Connection) -> list[str]:
-    """Return the schemas of read models of any version of the code."""
+    """Return the names of all schemas of read models, including those of other revisions."""
     return [name for (name,) in _run(connection, "schemas")]
 
 
@@ -120,7 +121,7 @@ def redact_events(
     *,
     with_deletions: bool = False,
 ) -> None:
-    """Empty the learner's events, newest first; after each chunk, report its number of events."""
+    """Empty the learner's events, newest first; report the number of events in each chunk."""
     chunks, redacted = Chunks(CHUNK, lambda: report(0)), 1
     while redacted:
         with chunks.next() as at_most:
@@ -138,7 +139,7 @@ def redact_undeclared(connection: Connection, learner: str, report: Callable[[in
 def _page_undeclared(
     connection: Connection, learner: str, block: str, check: Check
 ) -> Iterator[int]:
-    """Run the SQL block on each chunk of undeclared events; yield how many are the learner's."""
+    """Run the SQL block on each chunk of undeclared events; yield the number of events found."""
     chunks = Chunks(CHUNK, check)
     stream: str | None
     stream, version = _BEFORE_UNDECLARED
@@ -153,7 +154,11 @@ def _page_undeclared(
 
 
 def redact_rest(connection: Connection, learner: str, operation_id: UUID, check: Check) -> None:
-    """Delete the learner's snapshots and pending events; redact dead letters and operations."""
+    """Delete the learner's snapshots and pending events.
+
+    Redact the dead letters and the operations that name the learner, except the operation
+    `operation_id`, which still needs the learner's id.
+    """
     chunks, deleted = Chunks(CHUNK, check), 1
     while deleted:
         with chunks.next() as at_most:
@@ -166,7 +171,7 @@ def redact_rest(connection: Connection, learner: str, operation_id: UUID, check:
 
 
 def _list_letters(connection: Connection, learner: str, check: Check) -> Iterator[list[int]]:
-    """Yield the ids of the dead letters about the learner, in lists."""
+    """Yield the ids of the dead letters about the learner, one list per chunk."""
     chunks = Chunks(_LETTERS, check)
     reached: int | None = _FIRST_LETTER
     while reached is not None:
@@ -180,7 +185,8 @@ def _list_letters(connection: Connection, learner: str, check: Check) -> Iterato
 def list_exports(connection: Connection, learner: str, before: object) -> list[UUID]:
     """Return the exports that may hold the learner's rows, oldest first.
 
-    They were requested before the time `before` on the database's clock, a datetime or its text.
+    Return only exports that were requested before the time `before` on the database's clock.
+    `before` is a datetime or its text.
     """
     return [row[0] for row in _run(connection, "exports", learner=learner, before=before)]
 
@@ -188,7 +194,10 @@ def list_exports(connection: Connection, learner: str, before: object) -> list[U
 def try_end_export(
     connection: Connection, export_id: UUID, remove_file: Callable[[], None]
 ) -> bool:
-    """End an export and remove its file; if a worker runs it, only cancel it and return False."""
+    """End an export and remove its file; return True.
+
+    While a worker runs the export, only cancel the export and return False.
+    """
     lock = blocks("operations/executor")["lock operation"]
     if not connection.run(lock, operation_id=export_id)[0][0]:
         _run(connection, "cancel export", operation_id=export_id)
@@ -227,7 +236,7 @@ def delete_marks(connection: Connection, learner: str) -> None:
 
 
 def analyze(connection: Connection, check: Check) -> None:
-    """Renew the planner's statistics, which hold values from the learner's rows."""
+    """Run ANALYZE, because the planner's old statistics hold values from the learner's rows."""
     for table_id, columns in _run(connection, "list columns of the log"):
         check()
         _run(connection, "analyze", table_id=table_id, columns=columns)
@@ -275,7 +284,7 @@ def read_time(connection: Connection) -> datetime:
 
 
 def read_age_s(connection: Connection, moment: str) -> float:
-    """Return the seconds since a time on the database's clock, given as text."""
+    """Return the seconds since `moment`, which is the text of a time on the database's clock."""
     seconds: float = _run(connection, "seconds since", moment=moment)[0][0]
     return seconds
 

@@ -1,9 +1,9 @@
-"""The ledger of erasures: one object for each erased learner, beside the archive.
+"""The ledger of erasures. The archive's storage holds one object for each erased learner.
 
 A backup of the database may be older than an erasure. After such a backup is restored, the ledger
 says which learners must be erased again. Each learner is named only by a digest, a keyed hash of
-the id. The secret key is stored in the ledger, too, so that a new log, filled from the archive, can
-still recognise the learners.
+the id. The ledger also stores the secret key of the hash. With this key, a new log that is filled
+from the archive can still recognise the learners.
 """
 
 from datetime import datetime
@@ -19,7 +19,7 @@ _KEY = f"{_FOLDER}/key"
 
 
 class Entry(msgspec.Struct, frozen=True):
-    """An erasure: the learner's digest in hexadecimal digits, the operation, and when it began."""
+    """An erasure: the learner's hexadecimal digest, the operation's id, and the erasure's time."""
 
     digest: str
     operation_id: str
@@ -27,14 +27,17 @@ class Entry(msgspec.Struct, frozen=True):
 
 
 class Key(msgspec.Struct, frozen=True):
-    """The secret key of the digests, XORed with HMAC's inner and outer pad, as hexadecimal text."""
+    """The secret HMAC key of the digests, in two forms: XORed with the inner and the outer pad.
+
+    Each form is hexadecimal text.
+    """
 
     inner: str
     outer: str
 
 
 def write_key(archive: Storage, key: Key) -> None:
-    """Write the key that computes digests; raise ProgressError if the ledger has another key."""
+    """Write the secret key of the digests; raise ProgressError if the ledger has another key."""
     known = read_key(archive)
     if known is None:
         with archive.writing(_KEY) as output:
@@ -47,7 +50,7 @@ def write_key(archive: Storage, key: Key) -> None:
 
 
 def read_key(archive: Storage) -> Key | None:
-    """Return the key of the digests; None if nobody was erased yet."""
+    """Return the secret key of the digests, or None if no learner has been erased yet."""
     if not archive.has(_KEY):
         return None
     try:
@@ -57,7 +60,7 @@ def read_key(archive: Storage) -> Key | None:
 
 
 def write_entry(archive: Storage, entry: Entry) -> None:
-    """Write the learner's entry; an existing entry stays, because the first erasure counts."""
+    """Write the learner's entry, unless one exists; the entry of the first erasure stays."""
     path = _path(entry.digest)
     if archive.has(path):
         return
@@ -72,7 +75,7 @@ def read_digests(archive: Storage) -> set[str]:
 
 
 def read_entry(archive: Storage, digest: str) -> Entry:
-    """Return the entry of an erased learner; raise ProgressError if it is damaged."""
+    """Return the entry of an erased learner; raise ProgressError if the entry is damaged."""
     try:
         return msgspec.json.decode(b"".join(archive.reading(_path(digest))), type=Entry)
     except msgspec.DecodeError as error:

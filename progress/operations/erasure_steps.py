@@ -1,4 +1,4 @@
-"""The steps of ERASE_USER. If a worker dies, another one repeats its step."""
+"""The steps of ERASE_USER. If a worker dies during a step, another worker repeats the step."""
 
 import contextlib
 from collections.abc import Iterator
@@ -20,14 +20,14 @@ from progress.operations.claim import ClaimedOperation
 from progress.operations.step_connections import connection_for, parse_arguments
 from progress.projections import replacement, schema
 
-_RETRY_INTERVAL_S = 0.2  # while another worker holds a lock that this worker needs
+_RETRY_INTERVAL_S = 0.2  # the pause between tries to take a lock that another worker holds
 
-# This long after the step `forget`, no query can store a response with the learner's rows in Redis
-# any more. A query ends within 10 s, and stores such a response only if Redis has a copy of the
-# learner's version, which expires after 5 s.
+# The wait after the step `forget`. A query that began earlier may still store a response with the
+# learner's rows in Redis. The query ends within 10 s. It stores the response only while Redis has a
+# copy of the learner's version, and this copy expires after 5 s.
 _REQUESTS_END_S = 20.0
 
-# Copies that nobody can change, and the time after which they are gone.
+# Copies of the learner's data that nobody can change, and the time after which each is gone.
 _COPIES = {
     "backups": timedelta(days=7),
     "pubsub": timedelta(days=7),
@@ -42,12 +42,12 @@ class EraseArguments(msgspec.Struct, frozen=True):
 
 
 def forbid(operation: ClaimedOperation) -> object:
-    """Forbid events of the learner, and write the ledger; return the digest and the counts."""
+    """Forbid new events of the learner, and write the ledger; return the digest and row counts."""
     learner = _learner(operation)
     with connection_for(operation) as connection:
         archive = location.open_archive(settings.current())
-        # This raises an error if the ledger has another key. It comes first, because a log with an
-        # erasure cannot adopt the ledger's key any more.
+        # `write_key` raises an error if the ledger has another key. `forbid` must not come first,
+        # because a log that has recorded an erasure can no longer adopt the ledger's key.
         erasure_ledger.write_key(archive, erase_user.read_key(connection))
         forbidden = erase_user.forbid(connection, learner, operation.id)
         entry = erasure_ledger.Entry(forbidden.digest, str(operation.id), forbidden.erased_at)
@@ -59,7 +59,7 @@ def forbid(operation: ClaimedOperation) -> object:
 
 
 def forget(operation: ClaimedOperation) -> object:
-    """Remove the learner from the read models and from Redis; add to the counts of `forbid`."""
+    """Remove the learner from the read models and from Redis; return the complete row counts."""
     learner = _learner(operation)
     with connection_for(operation) as connection:
         erase_user.fold_deletion(connection, learner, operation.publisher)
@@ -69,7 +69,7 @@ def forget(operation: ClaimedOperation) -> object:
             export_user.catch_up(connection, learner, operation.publisher, operation.wait)
         _delete_copies(operation, learner)
         forgotten_at = erase_user.read_time(connection)
-        # Count here, because counting many dead letters may take longer than `forbid` may run.
+        # Not counted in `forbid`: counting many dead letters may exceed the timeout of that step.
         mentioned = erase_user.count_mentions(connection, learner, operation.report_progress)
     counts = operation.outcomes["forbid"]["counts"]
     counts = counts | {
@@ -80,7 +80,11 @@ def forget(operation: ClaimedOperation) -> object:
 
 
 def redact(operation: ClaimedOperation) -> object:
-    """Empty all events of the learner except UserDeleted; remove exports, snapshots, mentions."""
+    """Empty all events of the learner except UserDeleted.
+
+    Delete the learner's exports, snapshots and pending events. Redact the dead letters and the
+    operations that name the learner.
+    """
     learner, total = _learner(operation), _counts(operation)["events"]
     done = 0
 
@@ -106,7 +110,11 @@ def files(operation: ClaimedOperation) -> object:
 
 
 def close(operation: ClaimedOperation) -> object:
-    """Remove the last traces, once no worker can bring the learner back; return the receipt."""
+    """Remove the last traces of the learner; return the receipt.
+
+    Wait for the queries, folds and batch runs that may have read the learner's rows, because they
+    could write these rows again.
+    """
     check = operation.report_progress
     if "user_id" not in operation.arguments:  # a worker has stored the receipt, and then died
         with connection_for(operation) as connection:
@@ -118,7 +126,7 @@ def close(operation: ClaimedOperation) -> object:
         erase_user.fold_deletion(connection, learner, operation.publisher)
         erase_user.redact_events(connection, learner, lambda _: check(), with_deletions=True)
         erase_user.redact_undeclared(connection, learner, lambda _: check())
-        # Also renew the event ids in the manifest, because the emptied UserDeleted has a new id.
+        # This also replaces event ids in the manifest: the emptied UserDeleted has a new id.
         _rewrite_files(operation, connection, learner)
         erase_user.hide_sessions(connection, learner, check)
         erase_user.delete_marks(connection, learner)
@@ -134,7 +142,7 @@ def close(operation: ClaimedOperation) -> object:
 def _write_receipt(
     operation: ClaimedOperation, connection: Connection, learner: str
 ) -> dict[str, Any]:
-    """Search the database for the learner's id, and return the receipt, which does not name it."""
+    """Search the database for the learner's id; return a receipt that does not contain the id."""
     found = erase_user.search(connection, learner, operation.id, operation.report_progress)
     forbidden, forgotten = operation.outcomes["forbid"], operation.outcomes["forget"]
     now = erase_user.read_time(connection)
@@ -154,7 +162,7 @@ def _write_receipt(
 def _counts(operation: ClaimedOperation) -> dict[str, int]:
     """Return the number of rows to erase in each place.
 
-    If older code ran the step `forget`, its outcome has no counts.
+    If older code ran the step `forget`, the step's outcome has no counts.
     """
     counts: dict[str, int] = operation.outcomes["forbid"]["counts"]
     completed: dict[str, int] = operation.outcomes["forget"].get("counts", {})
@@ -166,7 +174,7 @@ def _end_of(now: datetime, age: timedelta) -> str:
 
 
 def _wait_for_requests(operation: ClaimedOperation, connection: Connection) -> None:
-    """Wait until no query that read the learner's rows can still store a response in Redis."""
+    """Wait for the queries that may have read the learner's rows and could store them in Redis."""
     forgotten_at = operation.outcomes["forget"]["forgotten_at"]
     while erase_user.read_age_s(connection, forgotten_at) < _REQUESTS_END_S:
         operation.wait(_RETRY_INTERVAL_S)
@@ -175,7 +183,7 @@ def _wait_for_requests(operation: ClaimedOperation, connection: Connection) -> N
 def _rewrite_files(
     operation: ClaimedOperation, connection: Connection, learner: str
 ) -> erasure.Removal:
-    """Remove the learner from the archive; raise ArchiveRunning if another run holds its lock."""
+    """Remove the learner from the archive; raise ArchiveRunning if the archive is locked."""
     archive = location.open_archive(settings.current())
 
     def report(progress: float) -> None:
@@ -191,7 +199,7 @@ def _delete_copies(operation: ClaimedOperation, learner: str) -> None:
 
 
 def _delete_exports(operation: ClaimedOperation, connection: Connection, learner: str) -> None:
-    """Delete the exported files that may hold the learner's rows, and end unfinished exports."""
+    """End the exports that may hold the learner's rows, and delete their files."""
     exports = storage.open_storage(export_files.location(settings.current()))
     forgotten_at = operation.outcomes["forget"]["forgotten_at"]
 

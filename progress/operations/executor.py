@@ -1,8 +1,9 @@
-"""The executor: run the steps of an operation, and compensate them if it fails.
+"""The executor runs the steps of an operation and, if the operation fails, compensates them.
 
-An operation resumes at its first incomplete step. Before its point of no return, a failure, a
-timeout or a cancellation compensates the steps that began, last first. After the point of no
-return, completed steps remain, and `retryOperation` resumes at the first incomplete one.
+An operation resumes at its first incomplete step. If an operation fails, times out or is cancelled
+before its point of no return, the executor compensates the steps that began, last first. After the
+point of no return, completed steps stay complete, and `retryOperation` resumes at the first
+incomplete step.
 """
 
 import time
@@ -21,9 +22,10 @@ _CONNECTION_TIMEOUT_S = 30.0
 
 
 def run(operation_id: UUID, publisher: Publisher = DISABLED) -> bool:
-    """Run the operation until it succeeds or fails; False if it does not exist or has finished.
+    """Run the operation until it succeeds or fails.
 
-    Raise Unavailable if the command must be delivered again.
+    Return False if the operation does not exist or had already finished. Raise Unavailable if the
+    command must be delivered again.
     """
     with step_connections.open_connection(_CONNECTION_TIMEOUT_S) as connection:
         if operation := claim.claim(connection, operation_id, publisher):

@@ -1,6 +1,6 @@
-"""Estimates of an export's time and size; a request for an export that is too large is rejected.
+"""Estimates of an export's time and size. Requests for exports that are too large are rejected.
 
-This module must not import pg8000, because the query function starts without it.
+The query function imports this module, and must start without pg8000: do not import pg8000 here.
 """
 
 from typing import Any, NamedTuple
@@ -31,7 +31,10 @@ class Estimate(NamedTuple):
 
 
 def estimate_user(events: int, event_bytes: int) -> Estimate:
-    """Estimate the export of a learner's events, given the mean size of their data and metadata."""
+    """Estimate the export of a learner's events.
+
+    `event_bytes` is the mean size of an event's data and metadata.
+    """
     size = events * (_EVENT_BYTES + event_bytes)
     return Estimate(size / _USER_BYTES_PER_S, size)
 
@@ -42,5 +45,5 @@ def estimate_statistics(table: StatisticsTable, format_: FileFormat, rows: int) 
 
 
 def read_rows(plan: Any) -> int:
-    """Return the number of rows that the planner expects, from EXPLAIN (FORMAT JSON)."""
+    """Return the planner's estimated number of rows from the output of EXPLAIN (FORMAT JSON)."""
     return int(plan[0]["Plan"]["Plan Rows"])

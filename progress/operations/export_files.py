@@ -1,9 +1,10 @@
 """The files that operations export: their storage, names and formats.
 
-An export is one object, named after its operation. The object exists only once it is complete, and
-is deleted after a week: in the bucket by its lifecycle rule, on this machine by the batch job.
+An export is one object, named after its operation. The object exists only once it is complete.
+Exports are deleted after a week: in the bucket by a lifecycle rule, on this machine by the batch
+job.
 
-This module must not import pg8000, because the query function starts without it.
+The query function imports this module, and must start without pg8000: do not import pg8000 here.
 """
 
 import time
@@ -59,7 +60,7 @@ class FileFormat(StrEnum):
 
 
 class StatisticsArguments(msgspec.Struct, frozen=True):
-    """The arguments of EXPORT_STATISTICS; null stands for all learners, or for no bound."""
+    """The arguments of EXPORT_STATISTICS; null means all learners, or no first or last day."""
 
     table: StatisticsTable
     format: FileFormat
@@ -76,12 +77,12 @@ def location(settings: Settings) -> str:
 
 
 def object_name(operation_id: UUID, suffix: str = "zip") -> str:
-    """Return the name of an operation's object; a repeated step replaces the object."""
+    """Return the name of an operation's object; a repeated step reuses the name."""
     return f"{operation_id}.{suffix}"
 
 
 def delete_old(settings: Settings) -> None:
-    """Delete the files on this machine that are older than a week.
+    """Delete the exported files on this machine that are older than a week.
 
     In the bucket, a lifecycle rule deletes old files. Raise ProgressError if a file cannot be
     deleted.

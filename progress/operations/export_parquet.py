@@ -26,8 +26,8 @@ _TYPES = {
     **dict.fromkeys(_TIMES, "TIMESTAMPTZ"),
     **dict.fromkeys(_QUOTIENTS, "DOUBLE"),
 }
-# With more threads, DuckDB needs gigabytes. Without a folder, DuckDB stores nothing on the disk.
-# DuckDB must not download extensions.
+# With more threads, DuckDB needs gigabytes of memory. Without a temporary folder, DuckDB stores
+# nothing on the disk. DuckDB must not download extensions.
 _CONFIGURATION: dict[str, str | bool | int | float | list[str]] = {
     "autoinstall_known_extensions": False,
     "autoload_known_extensions": False,
@@ -36,12 +36,12 @@ _CONFIGURATION: dict[str, str | bool | int | float | list[str]] = {
     "temp_directory": "",
 }
 _BUFFER = 4_000_000  # Bytes of CSV that DuckDB reads at a time.
-_PART = 1 << 16  # Bytes per read.
+_PART = 1 << 16  # Bytes of Parquet per read.
 
 
 @contextlib.contextmanager
 def converting(output: Output) -> Iterator[Output]:
-    """Yield an output for CSV rows with a heading, which are written to `output` as Parquet.
+    """Yield an output that converts CSV rows with a heading to Parquet, and writes to `output`.
 
     The first write must contain the whole heading. Raise ProgressError if a row cannot be
     converted.
@@ -60,7 +60,7 @@ class _Conversion:
     """The two pipes and two threads of a conversion.
 
     `write` writes CSV to the first pipe. In one thread, DuckDB reads this CSV and writes Parquet to
-    the second pipe. The other thread sends the Parquet to the output. A thread that fails closes
+    the second pipe. The other thread sends the Parquet to the output. If a thread fails, it closes
     its ends of the pipes, so that `write` and the other thread end too.
     """
 
@@ -77,13 +77,13 @@ class _Conversion:
         self._rows.write(data)
 
     def close(self) -> None:
-        """Close the first pipe, so that DuckDB reads the end of the rows."""
+        """Close the first pipe, so that DuckDB sees the end of the CSV."""
         if self._rows is not None:
             with contextlib.suppress(BrokenPipeError):
                 self._rows.close()
 
     def raise_errors(self) -> None:
-        """Wait for the threads; raise the storage's error, or, if there is none, DuckDB's."""
+        """Wait for both threads; if both failed, raise the storage's error rather than DuckDB's."""
         for thread in self._threads:
             thread.result()
 
@@ -99,7 +99,7 @@ class _Conversion:
 
 
 def _convert(rows: int, file: int, types: dict[str, str]) -> None:
-    import duckdb  # imported late: it takes 20 MB, and no other step needs it
+    import duckdb  # imported late: it takes 20 MB of memory, and few steps need it
 
     try:
         with duckdb.connect(":memory:", config=_CONFIGURATION) as connection:

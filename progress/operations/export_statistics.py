@@ -1,7 +1,7 @@
 """The export of a read model's rows: one CSV or Parquet file from one snapshot of the database.
 
-Rows are passed on from COPY to the storage as they come, so that the memory used does not grow with
-the number of rows.
+The rows stream from COPY to the storage, so that the memory used does not grow with the number of
+rows.
 """
 
 import contextlib
@@ -25,8 +25,8 @@ def write(
 ) -> Written:
     """Write the file in a transaction, which the caller ends by closing the connection.
 
-    The connection has the read models in its search path. Raise ProgressError if a rebuild has
-    replaced the read models meanwhile.
+    The connection's search path must contain the read models. Raise ProgressError if a rebuild
+    replaces the read models during the export.
     """
     sql, name, target = blocks(_FILE), request.table.lower(), HashedOutput(output)
     values = {

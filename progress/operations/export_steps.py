@@ -22,7 +22,7 @@ class UserArguments(msgspec.Struct, frozen=True):
 
 
 def write_user(operation: ClaimedOperation) -> object:
-    """Write the learner's archive; a repeated attempt replaces the object."""
+    """Write the learner's archive; a repeated attempt replaces the archive."""
     learner = parse_arguments(operation, UserArguments).user_id
 
     def write(connection: Connection, output: storage.Output) -> Written:
@@ -34,7 +34,7 @@ def write_user(operation: ClaimedOperation) -> object:
 
 
 def write_statistics(operation: ClaimedOperation) -> object:
-    """Write the table's file; a repeated attempt replaces the object."""
+    """Write the table's file; a repeated attempt replaces the file."""
     request = parse_arguments(operation, export_files.StatisticsArguments)
 
     def write(connection: Connection, output: storage.Output) -> Written:
@@ -53,7 +53,7 @@ def _write_file(
     suffix: str,
     write: Callable[[Connection, storage.Output], Written],
 ) -> export_files.ExportedFile:
-    """Write the operation's object; its download is named after `name` and the snapshot's day."""
+    """Write the operation's object; downloads are named after `name` and the snapshot's day."""
     path = export_files.object_name(operation.id, suffix)
     with _storage().writing(path) as output:
         file = write(connection, output)
@@ -67,7 +67,7 @@ def _write_file(
 
 
 def offer(operation: ClaimedOperation) -> object:
-    """Return the description of the file, which becomes the operation's result."""
+    """Return the description of the exported file. This description is the operation's result."""
     file = msgspec.convert(operation.outcomes["write"], export_files.ExportedFile)
     if not _storage().has(file.object):
         raise ProgressError("the exported file does not exist any more")
@@ -75,7 +75,7 @@ def offer(operation: ClaimedOperation) -> object:
 
 
 def delete(operation: ClaimedOperation) -> object:
-    """Delete the object, if the step has written it."""
+    """Delete the exported object, if it exists."""
     for suffix in export_files.MEDIA_TYPES:
         _storage().remove_file(export_files.object_name(operation.id, suffix))
     return None

@@ -1,4 +1,4 @@
-"""Parts of every export: the snapshot, rows from COPY, and an output that hashes what it writes."""
+"""Parts that all exports use: a database snapshot, a buffer for COPY, and a hashing output."""
 
 import contextlib
 import hashlib
@@ -26,9 +26,10 @@ class Written(NamedTuple):
 
 @contextlib.contextmanager
 def open_snapshot(connection: Connection) -> Iterator[None]:
-    """Run the block in a read-only REPEATABLE READ transaction; closing the connection ends it.
+    """Run the block in a read-only REPEATABLE READ transaction.
 
-    Raise ProgressError if a rebuild has replaced the read models meanwhile.
+    The caller ends the transaction by closing the connection. Raise ProgressError if a rebuild
+    replaces the read models during the block.
     """
     connection.run(blocks(_FILE)["begin"])
     connection.run(blocks(_FILE)["date style"])
@@ -39,7 +40,7 @@ def open_snapshot(connection: Connection) -> Iterator[None]:
 
 
 class Rows:
-    """The rows of a COPY, which come one at a time and are buffered to be compressed together."""
+    """A buffer for the rows of a COPY: rows arrive one at a time, and are compressed together."""
 
     def __init__(self, output: Output, report_rows: Callable[[int], None]) -> None:
         self.lines = self.bytes = 0
@@ -63,7 +64,7 @@ class Rows:
 
 
 class HashedOutput:
-    """An output that cannot seek, with the size and the hash of what was written."""
+    """An output that cannot seek; it knows the size and the hash of the data written so far."""
 
     def __init__(self, output: Output) -> None:
         self.bytes, self.digest, self._output = 0, hashlib.sha256(), output
@@ -77,4 +78,4 @@ class HashedOutput:
         return len(part)
 
     def flush(self) -> None:
-        """Do nothing: the storage flushes the file when it is complete."""
+        """Do nothing: the storage flushes the file at the end."""

@@ -1,7 +1,7 @@
 """The archive of a learner's record: one ZIP file from one snapshot of the database.
 
-Rows are passed on from COPY through the ZIP file to the storage as they come, so that the memory
-used does not grow with the number of rows.
+The rows stream from COPY through the ZIP file to the storage, so that the memory used does not grow
+with the number of rows.
 """
 
 import hashlib
@@ -70,10 +70,10 @@ def write(
 ) -> Written:
     """Write the archive in a transaction, which the caller ends by closing the connection.
 
-    The connection has the read models in its search path.
+    The connection's search path must contain the read models.
 
-    Raise OperationEnded if the learner is deleted, and ProgressError if a rebuild has replaced the
-    read models meanwhile.
+    Raise OperationEnded if the learner is deleted. Raise ProgressError if a rebuild replaces the
+    read models during the export.
     """
     target = HashedOutput(output)
     with open_snapshot(connection):
@@ -119,7 +119,7 @@ def _write_files(writer: "_Writer", learner: str, report_progress: Progress) -> 
 
 
 class _Writer:
-    """The files of an archive, written one after the other."""
+    """A writer that adds files to an archive, one after the other."""
 
     def __init__(
         self, connection: Connection, archive: zipfile.ZipFile, snapshot: Snapshot
@@ -128,7 +128,7 @@ class _Writer:
         self._connection, self._archive = connection, archive
 
     def write(self, name: str, content: bytes, *, rows: int) -> None:
-        """Write a file of known content."""
+        """Write a file with the given content."""
         with self._open(name) as file:
             file.write(content)
         self.files.append(

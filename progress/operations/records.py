@@ -1,7 +1,7 @@
-"""Records of operations: kinds, states, steps, and a reader over a synchronous connection.
+"""Records of operations: kinds, states and steps, and functions that read operations synchronously.
 
 The query function reads the same rows asynchronously: see `progress.query.read_models.operations`.
-This module must not import pg8000, because the query function starts without it.
+The query function imports this module, and must start without pg8000: do not import pg8000 here.
 """
 
 from collections.abc import Mapping
@@ -35,7 +35,7 @@ class OperationKind(StrEnum):
 
 
 class Step(msgspec.Struct, frozen=True):
-    """A step of a plan. A step runs within one HTTP request, which Cloud Run ends after an hour."""
+    """A step of a plan. An attempt runs in one HTTP request, which Cloud Run ends after an hour."""
 
     name: str
     timeout_s: float  # Limits one attempt.
@@ -100,7 +100,7 @@ class OperationStep(msgspec.Struct, frozen=True):
 
 
 class Operation(msgspec.Struct, frozen=True):
-    """An operation; `result` is JSON, `progress` from 0 to 1, `version` grows with each change."""
+    """An operation. `result` is JSON, `progress` is 0 to 1, and each change increases `version`."""
 
     id: str
     number: int  # counts the operations in the order of acceptance
@@ -119,7 +119,7 @@ class Operation(msgspec.Struct, frozen=True):
 
 
 def from_row(row: Mapping[str, object]) -> Operation:
-    """Convert a row of the view `operations.records`, whose steps are JSON text."""
+    """Convert a row of the view `operations.records`. The row's column `steps` is JSON text."""
     steps = msgspec.json.decode(str(row["steps"]))
     return msgspec.convert({**row, "steps": steps}, Operation)
 
@@ -133,9 +133,9 @@ def accept_values(
     daily_limit: int | None = None,
     **arguments: object,
 ) -> dict[str, object]:
-    """Return the values of the SQL block `accept`, which starts an operation.
+    """Return the parameters of the SQL block `accept`, which starts an operation.
 
-    `daily_limit` is the number of operations about the subject that the caller may start in a day.
+    `daily_limit` limits how many operations about the subject the caller may start in a day.
     """
     return {
         "kind": kind,
@@ -156,7 +156,7 @@ def get_operation(connection: "Connection", operation_id: UUID) -> Operation | N
 
 
 def get_operations(connection: "Connection", *, first: int) -> list[Operation]:
-    """Return the newest operations, at most `first`."""
+    """Return the newest operations, at most `first` of them."""
     return _read(connection, "newest operations", first=first, before=None)
 
 

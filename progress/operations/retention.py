@@ -1,6 +1,6 @@
-"""Delete old records, and erase learners some time after their deletion.
+"""Delete old records, and start to erase the learners that were deleted some time ago.
 
-The batch job deletes closed dead letters and finished operations, and erases deleted learners.
+The batch job calls these functions. The records are closed dead letters and finished operations.
 """
 
 from uuid import UUID
@@ -20,7 +20,10 @@ _FILE = "operations/retention"
 
 
 def delete_closed_letters(connection: Connection) -> int:
-    """Delete dead letters closed more than 90 days ago, at most 10,000; return their number."""
+    """Delete the dead letters that were closed more than 90 days ago; return their number.
+
+    A run deletes at most 10,000 dead letters.
+    """
     with database.translate_errors(_translate):
         connection.run(blocks(_FILE)["delete closed letters"], limit=_LETTERS_PER_RUN)
         deleted: int = connection.row_count
@@ -37,10 +40,10 @@ def delete_finished_operations(connection: Connection) -> None:
 
 
 def start_erasures(connection: Connection, deleted_after_days: int) -> list[UUID]:
-    """Start ERASE_USER for learners deleted more than this number of days ago; return the ids.
+    """Start to erase the learners that were deleted more than this number of days ago.
 
-    A run starts at most ten operations. If the erasure of a learner failed, it is not started
-    again, because an administrator must look into the failure.
+    Return the ids of the started operations, at most ten. A failed erasure is not started again,
+    because an administrator must look into the failure.
     """
     schema.set_search_path(connection)
     with database.translate_errors(_translate):
@@ -54,8 +57,8 @@ def _start(connection: Connection, learner: str, digest: str) -> UUID:
     values = records.accept_values(
         OperationKind.ERASE_USER,
         caller=_CALLER,
-        # The database keeps an SHA-256 hash of the key. If the key were the learner's id, the hash
-        # would still identify the learner after the erasure.
+        # The database keeps an SHA-256 hash of this idempotency key. If the key were the learner's
+        # id, the hash would still identify the learner after the erasure.
         key=digest,
         subject=learner,
         user_id=learner,

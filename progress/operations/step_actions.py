@@ -1,4 +1,4 @@
-"""The steps of each kind of operation. If a worker dies, another one repeats its step."""
+"""The steps of each kind of operation. If a worker dies during a step, another repeats the step."""
 
 from collections.abc import Callable, Mapping
 
@@ -17,10 +17,10 @@ from progress.projections import batch, rebuild, replacement, replay
 from progress.projections.replacement import Replacement
 
 Action = Callable[[ClaimedOperation], object]
-Actions = Mapping[str, Action]  # the actions by the names of their steps
+Actions = Mapping[str, Action]  # maps the name of each step to the step's action
 
-_RETRY_INTERVAL_S = 0.2  # The pause while another run holds the lock.
-_FOLD_SHARE = 0.9  # The share of the first step in a rebuild's progress.
+_RETRY_INTERVAL_S = 0.2  # The pause between tries while another run holds the lock.
+_FOLD_SHARE = 0.9  # The share of the step `fold` in a rebuild's progress.
 
 
 class ReplayArguments(msgspec.Struct, frozen=True):
@@ -66,7 +66,7 @@ def _fold(operation: ClaimedOperation) -> object:
 
 
 def _swap(operation: ClaimedOperation) -> object:
-    """Swap the second schema in; return the number of events folded in all."""
+    """Swap the second schema in; return the total number of folded events."""
     # This worker has also run the step "fold", because any worker of a rebuild begins with it.
     second: Replacement = operation.handover
     limit_statements(second.connection, operation)

@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 @contextlib.contextmanager
 def open_connection(timeout_s: float | None = None) -> Iterator[Connection]:
-    """Open a connection of an operation's worker for the block."""
+    """Open a connection for a worker that runs operations, and close it after the block."""
     connection = connect(timeout_s)
     try:
         yield connection
@@ -29,18 +29,18 @@ def open_connection(timeout_s: float | None = None) -> Iterator[Connection]:
 
 @contextlib.contextmanager
 def connection_for(operation: ClaimedOperation) -> Iterator[Connection]:
-    """Open a connection for the current attempt at a step."""
+    """Open a connection whose statements end within the time of the current attempt at a step."""
     with open_connection() as connection:
         yield limit_statements(connection, operation)
 
 
 def connect(timeout_s: float | None = None) -> Connection:
-    """Open a connection of an operation's worker."""
+    """Open a connection for a worker that runs operations."""
     return database.connect(settings.current(), name="operation", timeout_s=timeout_s)
 
 
 def limit_statements(connection: Connection, operation: ClaimedOperation) -> Connection:
-    """Return the connection with its statements limited to the attempt's remaining time."""
+    """Limit the connection's statements to the attempt's remaining time; return the connection."""
     milliseconds = f"{1_000 * operation.remaining_s() + 100:.0f}"
     connection.run(blocks("operations/executor")["limit statements"], milliseconds=milliseconds)
     return connection

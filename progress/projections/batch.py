@@ -21,9 +21,9 @@ from progress.projections.notifications import Publisher
 class Report:
     """The result of one run; `learners` is None if another run held the lock.
 
-    `is_whole` is true if the batch models include all events of the task's shards that were
-    recorded before the run. If a worker held a shard meanwhile, `is_whole` may be false, and the
-    next run folds the rest of that shard.
+    `is_whole` is true if the batch models include all events that the task's shards had before the
+    run. If a worker held a shard during the run, `is_whole` may be false, and the next run folds
+    the rest of that shard.
     """
 
     replayed: int
@@ -40,8 +40,8 @@ def run(
 ) -> Report:
     """Run one task's share of the batch job.
 
-    Every task sweeps all shards, except those that another task is folding. Then it updates the
-    batch models, but only for the learners of every `task_count`th shard.
+    Every task sweeps all shards, except those that another task is folding. Then the task updates
+    the batch models, but only for the learners of every `task_count`th shard.
 
     Raise DatabaseUnavailable or ProjectionError if a step fails. Earlier steps stay committed.
     """

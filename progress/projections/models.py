@@ -9,8 +9,8 @@ from typing import NamedTuple
 class ReadModel(NamedTuple):
     """One file of `sql/read_models`.
 
-    `field` is the root field of the query API that reads the model. A model without a field states
-    the reason in `internal`.
+    `field` is the root field of the query API that reads the model. If the model has no field,
+    `internal` states the reason.
     """
 
     name: str
@@ -21,32 +21,32 @@ class ReadModel(NamedTuple):
 # In fold order, because a fold reads what earlier folds left in the window's tables.
 REALTIME = (
     ReadModel("zone_rules", internal="constants: joined to a learner's zones"),
-    ReadModel("preferences", internal="decide the local day of every other row"),
-    ReadModel("deleted_learners", internal="keep later events of a deleted learner out"),
-    ReadModel("facts", internal="typed events: what the folds read"),
+    ReadModel("preferences", internal="time zones, which decide the local day of all other rows"),
+    ReadModel("deleted_learners", internal="tells the folds which learners' events to skip"),
+    ReadModel("facts", internal="the typed events that the folds read"),
     ReadModel("items", internal="the catalogue: joined to a learner's items"),
-    ReadModel("review_pairs", internal="pairs of consecutive reviews: item_stats counts lapses"),
+    ReadModel("review_pairs", internal="consecutive reviews, in which item_stats counts lapses"),
     ReadModel("item_stats", field="item"),
-    ReadModel("item_difficulty", internal="sums by shard: itemDifficulty adds them up"),
-    ReadModel("group_items", internal="sums by shard: hardestItems adds them up"),
-    ReadModel("group_members", internal="memberships: the fields group and learners join them"),
-    ReadModel("reviews", internal="reviews with first answers: late events change neighbours"),
-    ReadModel("repeated_answers", internal="become first answers if a review arrives late"),
+    ReadModel("item_difficulty", internal="sums by shard, which the field itemDifficulty adds up"),
+    ReadModel("group_items", internal="sums by shard, which the field hardestItems adds up"),
+    ReadModel("group_members", internal="memberships, read by the fields group and learners"),
+    ReadModel("reviews", internal="lets a late event change only the neighbouring reviews"),
+    ReadModel("repeated_answers", internal="answers that a late review turns into first answers"),
     ReadModel("retention_stats", field="retention"),
-    ReadModel("item_days", internal="distinct items of a day: weeks and months count them"),
-    ReadModel("completions", internal="first completions of sessions: daily_stats sums them"),
+    ReadModel("item_days", internal="the items of each day, for the counts of weeks and months"),
+    ReadModel("completions", internal="first completions of sessions, which daily_stats adds up"),
     ReadModel("daily_stats", field="dailyStats"),
     ReadModel("hourly_stats", field="hourlyStats"),
     ReadModel("rest_days", field="restDays"),
     ReadModel("learning_streaks", field="streak"),
-    ReadModel("member_weeks", internal="members' last days: read by the fields group and learners"),
+    ReadModel("member_weeks", internal="members' last days, read by the fields group and learners"),
     ReadModel("goals", field="goal"),
     ReadModel("user_progress", field="userProgress"),
 )
 BATCH = (
     ReadModel("catalogue_counts", internal="denominators of domain_stats and level_stats"),
-    ReadModel("catalogue_shares", internal="numerators: domain_stats and level_stats select them"),
-    ReadModel("mastery_days", internal="pace of the last 28 days: level_stats sums the days"),
+    ReadModel("catalogue_shares", internal="numerators of domain_stats and level_stats"),
+    ReadModel("mastery_days", internal="newly mastered items by day, for the pace in level_stats"),
     ReadModel("weekly_stats", field="weeklyStats"),
     ReadModel("domain_stats", field="domainStats"),
     ReadModel("level_stats", field="levelStats"),

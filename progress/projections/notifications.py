@@ -26,7 +26,7 @@ class Change(msgspec.Struct, frozen=True):
     version: int | None
     learners: str | None  # as JSON
     catalogue: bool | None
-    began: float = msgspec.field(default_factory=time.monotonic)  # a time before the commit
+    began: float = msgspec.field(default_factory=time.monotonic)  # measured before the commit
 
 
 class Publisher:
@@ -38,13 +38,13 @@ class Publisher:
 
     @property
     def is_enabled(self) -> bool:
-        """Whether a Redis server is configured."""
+        """True if a Redis server is configured."""
         return self._connections is not None
 
     def publish(self, change: Change, catalogue: int | None = None) -> bool:
         """Publish a window's change, with the catalogue's version if the catalogue changed.
 
-        Like the methods below, return False if the notification is lost.
+        This method and the other publishing methods return False if the notification is lost.
         """
         ends = version_keys.expires_at_ms(change.began)
         commands: list[Command] = []
@@ -70,7 +70,7 @@ class Publisher:
         return self._send([keep, ("PUBLISH", channels.EVERYONE, version)])
 
     def publish_operation(self, operation_id: str, version: int) -> bool:
-        """Publish an operation's progress."""
+        """Publish the new version of an operation."""
         return self._send([("PUBLISH", channels.OPERATION + operation_id, version)])
 
     def _send(self, commands: Sequence[Command]) -> bool:

@@ -1,8 +1,8 @@
 """The projector folds each shard of the log, window by window, into the realtime read models.
 
 A window commits with its checkpoint, so a crash repeats a window and never skips one. One worker
-at a time holds a shard. A wake-up that finds its shard held does nothing, because the holder
-checks for new events once more after it releases the shard.
+at a time holds a shard. A worker ignores a wake-up for a shard that another worker holds, because
+the holder checks for new events once more after it has released the shard.
 """
 
 import time
@@ -21,7 +21,8 @@ WINDOW = 1_000
 
 _SPAN_ATTRIBUTES = {"db.system.name": "postgresql"}
 _CHECKPOINT_AHEAD = "PR101"
-# SQLSTATE classes that the values of an event can cause. Any other error is a defect of this code.
+# The SQLSTATE classes of errors that an event's values can cause. Other errors are defects of this
+# code.
 _VALUE_ERRORS = ("21", "22", "23", "54", "P0")
 
 
@@ -51,7 +52,7 @@ class Projector:
         """Fold the shard's events that are not folded yet; return their number.
 
         Return early if another worker holds the shard. Raise DatabaseUnavailable or
-        ProjectionError.
+        ProjectionError if a fold fails.
         """
         total = 0
         while True:
@@ -59,7 +60,7 @@ class Projector:
             if folded is None:
                 return total  # the worker that holds the shard will fold the rest
             total += folded
-            # A wake-up that came while this worker held the shard did nothing, so check for events.
+            # Check for new events: wake-ups did nothing while this worker held the shard.
             if folded < limit and shard not in self.find_shards_behind():
                 return total
 
@@ -74,8 +75,8 @@ class Projector:
     def refold_event(self, position: int) -> Change:
         """Fold an event that is no longer poisoned; return the change to publish.
 
-        The caller's transaction has locked the event's shard. After the commit, the caller
-        publishes the change.
+        The caller's transaction must have locked the event's shard. The caller must publish the
+        change after the commit.
         """
         block = statements.blocks("projections/fold")["refold_event"]
         return Change(*self.connection.run(block, position=position)[0])
@@ -83,8 +84,8 @@ class Projector:
     def publish(self, change: Change) -> None:
         """Publish a change that is committed."""
         if self._publisher.is_enabled and change.version is not None:
-            # The catalogue's version is a sum over all shards. Before the commit, the sum might
-            # lack the change of another shard that commits at the same time.
+            # The catalogue's version is a sum over all shards. Read the sum only after the commit:
+            # before it, the sum might lack a change of another shard that commits concurrently.
             catalogue = self._run(self._catalogue)[0][0] if change.catalogue else None
             self._publisher.publish(change, catalogue)
 
@@ -97,7 +98,7 @@ class Projector:
         return [shard for (shard,) in self._run(self._shards_behind)]
 
     def count_waiting(self, shard: int) -> int:
-        """Return the number of the shard's events to fold, at most 100,000."""
+        """Return the number of events that the shard has to fold; the count stops at 100,000."""
         count: int = self._query("count_waiting", shard=shard)[0][0]
         return count
 
@@ -108,7 +109,7 @@ class Projector:
     def _fold(self, shard: int, at_most: int) -> int | None:
         """Fold one window; halve it after each failure.
 
-        An event that fails alone becomes a dead letter, and folds skip it.
+        If a window of one event fails, the event becomes a dead letter, and folds skip the event.
         """
         while True:
             position = self._next_position(shard) if at_most == 1 else None
@@ -137,7 +138,7 @@ class Projector:
         return rows[0][0] if rows else None
 
     def _set_aside(self, shard: int, position: int, error: str) -> None:
-        """Dead-letter a poisoned event, unless another worker has folded it meanwhile."""
+        """Record a poisoned event as a dead letter, unless another worker has folded the event."""
         with database.translate_errors(_translate), database.transaction(self.connection):
             self._query("lock_shard", shard=shard)
             rows = self._query("set_aside", shard=shard, position=position, error=error)

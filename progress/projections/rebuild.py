@@ -34,8 +34,9 @@ def run(
 ) -> int:
     """Rebuild every projection and swap the schemas; return the number of events folded.
 
-    The workers call `on_progress(folded, all)`. An interrupted or failed rebuild leaves nothing
-    behind. Raise RebuildRunning if another rebuild is running.
+    The workers call `on_progress` with the number of events folded so far and the total number. A
+    rebuild that fails or is interrupted drops the second schema; if a rebuild is killed, the next
+    rebuild drops it. Raise RebuildRunning if another rebuild is running.
     """
     with replacement.open_replacement(connect, publisher) as second:
         folded = fold(connect, workers, on_progress)
@@ -43,7 +44,7 @@ def run(
 
 
 def ensure(connect: Connect, publisher: Publisher = notifications.DISABLED) -> bool:
-    """Create the live schema and fold the log into it; return False if the schema exists."""
+    """Create the live schema and fold the log; return False if the schema already exists."""
     with contextlib.closing(connect()) as connection:
         if read_model_schema.exists(connection, read_model_schema.schema_name()):
             return False
@@ -57,7 +58,7 @@ def ensure(connect: Connect, publisher: Publisher = notifications.DISABLED) -> b
 def fold(connect: Connect, workers: int = 2, on_progress: Progress | None = None) -> int:
     """Fold the log into the second schema, on several connections; return the number of events.
 
-    Each shard is one window, folded into tables without keys.
+    The events of each shard are folded as one window, while the large tables have no keys.
     """
     with open_projectors(connect, workers) as projectors:
         first = projectors[0].connection
@@ -95,7 +96,7 @@ def _fold_past(projector: Projector, shard: int) -> int:
     try:
         return projector.fold_window(shard, _WHOLE_SHARD) or 0
     except PoisonError as error:
-        logs.write("WARNING", f"shard {shard} is folded in small windows: {error}")
+        logs.write("WARNING", f"shard {shard}: the large window failed, small ones follow: {error}")
         return 0
 
 
@@ -128,7 +129,7 @@ def run_in_parallel(
             do(projector, task)
 
     with ThreadPoolExecutor(len(projectors)) as pool:
-        # Copies of this context keep the workers' log lines in the same trace.
+        # Each worker gets a copy of the caller's context, so that its log lines have the trace id.
         running = [
             pool.submit(contextvars.copy_context().run, work, projector) for projector in projectors
         ]
@@ -140,7 +141,7 @@ def run_in_parallel(
 
 
 class _Counter:
-    """The number of events folded, shared by the workers."""
+    """The number of events that all workers together have folded."""
 
     def __init__(self, total: int, on_progress: Progress | None) -> None:
         self.folded, self._total = 0, total

@@ -32,11 +32,12 @@ class Replacement:
 
     def __init__(self, connection: Connection, publisher: Publisher) -> None:
         self.connection, self._publisher = connection, publisher
-        # This set is read before the folds start. The swap folds the events replayed after that.
+        # The events that were replayed before the folds start. The folds include these events, and
+        # the swap refolds the events that are replayed later.
         self._replayed = _find_replayed_positions(connection)
 
     def swap(self) -> int:
-        """Catch up and swap; return the number of events folded."""
+        """Fold the newest events and swap the schemas; return the number of events folded."""
         with _hold_off_backups(self.connection):
             folded = _swap(self.connection, building_name(), self._replayed, self._publisher)
             _drop_former(self.connection)
@@ -48,7 +49,7 @@ class Replacement:
 def open_replacement(
     connect: Connect, publisher: Publisher = notifications.DISABLED
 ) -> Iterator[Replacement]:
-    """Create the second schema for the block; drop it afterwards if it was not swapped.
+    """Create the second schema for the block; drop it afterwards if it was not swapped in.
 
     Raise RebuildRunning if another rebuild is running.
     """
@@ -87,7 +88,7 @@ def _hold_off_backups(connection: Connection) -> Iterator[None]:
 
 
 def _swap(connection: Connection, building: str, replayed: Replayed, publisher: Publisher) -> int:
-    """Catch the new schema up and swap it in; return the number of events folded."""
+    """Fold the newest events into the second schema and swap it in; return their number."""
     live = read_model_schema.schema_name()
     projector = Projector(connection, building)
     folded = _catch_up(projector, replayed)
@@ -99,7 +100,7 @@ def _swap(connection: Connection, building: str, replayed: Replayed, publisher: 
             _rename(connection, live, _former_name())
         _rename(connection, building, live)
     publisher.publish_swap(version, known_at=known_at)
-    # A wake-up that found its shard locked by the swap did nothing, so fold what it announced.
+    # Wake-ups did nothing while the swap held the locks. Fold the events that they announced.
     return folded + Projector(connection, publisher=publisher).catch_up_all()
 
 
@@ -123,7 +124,7 @@ def _find_replayed_positions(connection: Connection) -> Replayed:
 
 
 def _drop_former(connection: Connection) -> None:
-    """Drop the replaced schema; if a reader such as pg_dump holds it, log a warning instead."""
+    """Drop the former schema, or log a warning if a reader such as pg_dump still uses it."""
     try:
         drop(connection, _former_name())
     except DatabaseUnavailable as error:
@@ -142,8 +143,8 @@ def _former_name() -> str:
 def drop(connection: Connection, schema: str) -> None:
     """Drop a schema that may have readers: try once a second, for a minute.
 
-    If tasks are loading the schema from the archive, they load no more buckets. Raise
-    DatabaseUnavailable if readers or tasks still hold the schema after this minute.
+    Tasks of a rebuild from the archive load no more buckets into the schema. Raise
+    DatabaseUnavailable if readers or tasks still use the schema after this minute.
     """
     connection.run("SET lock_timeout = '1s'")
     try:

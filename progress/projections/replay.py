@@ -16,7 +16,7 @@ _LETTERS_PER_FOLD = 500
 def replay(
     connection: Connection, letter_id: int, publisher: Publisher = notifications.DISABLED
 ) -> str | None:
-    """Append a dead letter's event, or fold it if it was `poisoned`; return the failure or None.
+    """Append a dead letter's event, or refold a `poisoned` event; return the failure or None.
 
     Replay is idempotent, like delivery. Raise EventStoreError if the dead letter does not exist or
     was discarded.
@@ -32,7 +32,8 @@ def replay_all(
 ) -> Iterator[str | None]:
     """Replay the dead letters in turn; yield the failure of each, or None.
 
-    A dead letter that was discarded meanwhile counts as a failure. The events are folded in groups.
+    A discarded dead letter counts as a failure. The appended events are folded after every
+    `_LETTERS_PER_FOLD` dead letters and at the end.
     """
     projector = Projector(connection, publisher=publisher)
     for done, letter_id in enumerate(letter_ids, start=1):
@@ -56,7 +57,7 @@ def _try_replay(projector: Projector, letter_id: int) -> str | None:
             position = dead_letters.take_back(connection, letter_id)
             change = None if position is None else projector.refold_event(position)
     except ProjectionError as error:
-        return f"it still fails: {error}"
+        return f"the event still fails: {error}"
     if change:
         projector.publish(change)
     return None

@@ -94,7 +94,7 @@ def _batch_tables() -> str:
 
 def _prepare(connection: "Connection", driver: str, tables: str) -> None:
     if not connection.run(_block(driver, "is_prepared"))[0][0]:
-        # One call is one transaction. Single statements would each wait for the disk.
+        # One call for all tables waits for the disk once. A call per table would wait each time.
         connection.run(tables)
 
 
@@ -110,7 +110,7 @@ def _definitions() -> list[str]:
 
 
 def _list_projections() -> Iterator[str]:
-    """Yield a row for each model whose lag is reported, in the order of the report."""
+    """Yield the VALUES row of each model in the lag report, in the order of the report."""
     realtime = sorted(model.name for model in REALTIME if model.field)
     batch = [model.name for model in BATCH if model.field]
     for place, name in enumerate([*realtime, *batch]):
@@ -118,7 +118,7 @@ def _list_projections() -> Iterator[str]:
 
 
 def _list_snapshots() -> dict[str, str]:
-    """Return the models whose rows a snapshot holds, each with the SQL expression of its rows."""
+    """Return the SQL expressions of the rows in a snapshot, keyed by the model's name."""
     texts = {name: _block(name, "snapshot") for name in _names(REALTIME)}
     return {name: text for name, text in texts.items() if text}
 
@@ -128,7 +128,8 @@ _PARTS: dict[str, Callable[[], str]] = {
     "realtime_folds": lambda: _join(_names(REALTIME), "fold"),
     "batch_folds": lambda: _join(_names(BATCH), "fold"),
     "empty_window": lambda: _join(_names(REALTIME), "empty_window"),
-    # In reverse order: a model of sums subtracts rows of earlier models, which must still exist.
+    # In reverse order: a model that sums up rows of an earlier model subtracts these rows before
+    # the earlier model deletes them.
     "reset_learners": lambda: _join(_names(REALTIME[::-1]), "reset_learners"),
     "delete_learners": lambda: _join(_names((*REALTIME, *BATCH)), "delete_learners"),
     "delete_batch_rows": lambda: _join(_names(BATCH), "delete_learners"),

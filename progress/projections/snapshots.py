@@ -1,4 +1,4 @@
-"""A snapshot holds a learner's read-model rows at a version of the learner's stream."""
+"""Snapshots: a learner's read-model rows, saved at one version of the learner's stream."""
 
 from datetime import datetime
 from typing import Any
@@ -10,7 +10,7 @@ from progress.adapters.postgres.statements import blocks
 
 
 class Policy(msgspec.Struct, frozen=True):
-    """How many events lie between two snapshots of a stream, and how many snapshots to keep."""
+    """The number of events between two snapshots of a stream, and the number of snapshots kept."""
 
     event_interval: int = 100
     max_snapshots: int = 3
@@ -18,11 +18,11 @@ class Policy(msgspec.Struct, frozen=True):
 
 POLICY = Policy()
 
-_LEARNERS_PER_TRANSACTION = 50  # few, because deletions wait for the transaction
+_LEARNERS_PER_TRANSACTION = 50  # few, because the deletion of a learner waits for a transaction
 
 
 class Snapshot(msgspec.Struct, frozen=True):
-    """The state after `stream_version` events; `fingerprint` names the projections' schema."""
+    """A stream's state after `stream_version` events; `fingerprint` identifies the schema."""
 
     stream_id: str
     stream_version: int
@@ -33,7 +33,7 @@ class Snapshot(msgspec.Struct, frozen=True):
 
 
 def save_snapshot(connection: Connection, snapshot: Snapshot, policy: Policy = POLICY) -> None:
-    """Save the snapshot, and keep the newest `max_snapshots` of its stream."""
+    """Save the snapshot, then delete all but the newest `max_snapshots` of its stream."""
     sql = blocks("event_store/log")
     connection.run(
         sql["save snapshot"],
@@ -49,9 +49,10 @@ def save_snapshot(connection: Connection, snapshot: Snapshot, policy: Policy = P
 
 
 def take(connection: Connection, policy: Policy = POLICY) -> int:
-    """Take the snapshots that are due, a few learners per transaction; return their number.
+    """Take a snapshot of each learner who needs a new one; return the number of learners.
 
-    The batch folds put the learners that may be due into a queue.
+    The batch folds put learners who may need a snapshot into a queue. Each transaction takes the
+    snapshots of a few learners.
     """
     sql = blocks("read_models/snapshots")
     connection.run(sql["drop_learners_not_due"], event_interval=policy.event_interval)

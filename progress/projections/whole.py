@@ -45,7 +45,7 @@ _RELATIONS = (
 TABLES = tuple(name for name in _RELATIONS if name not in _SHARED)
 # The relations that do not depend on the events of learners.
 CATALOGUE = ("items", "item_places", "catalogue_counts")
-# Tables of sums over learners, which a rebuild from the archive computes at its end.
+# Tables of sums over all learners. A rebuild from the archive computes these tables last.
 SUMS = ("item_difficulty", "group_items")
 LEARNERS = tuple(table for table in TABLES if table not in (*CATALOGUE, *SUMS))
 
@@ -90,10 +90,10 @@ def fill_statement(table: str) -> str:
 
 
 def _blocks_of(table: str) -> dict[str, str]:
-    """Return the blocks of the table's model by name."""
+    """Return the SQL blocks of the table's model, keyed by block name."""
     if table != "zones_in_force":
         return blocks(f"read_models/{table}")
-    # The file has blocks for two tables, so the names of these blocks include the table.
+    # `preferences.sql` has blocks for two tables, so its block names include the table's name.
     named = blocks("read_models/preferences")
     return {name: named[f"{name} {table}"] for name in ("whole", "live", "loaded")}
 

@@ -1,4 +1,4 @@
-"""Handle wake-ups; keep the connections for folding open between them."""
+"""Handle wake-ups. Connections for folds stay open between wake-ups."""
 
 import queue
 
@@ -20,7 +20,7 @@ def wake(shard: int, publisher: Publisher = notifications.DISABLED) -> int:
     """
     try:
         waiting, folded = _catch_up(_idle.get_nowait(), shard)
-    except (queue.Empty, DatabaseUnavailable):  # there is no idle connection, or it has broken
+    except (queue.Empty, DatabaseUnavailable):  # no connection is idle, or the idle one broke
         connection = database.connect(settings.current(), name="project")
         waiting, folded = _catch_up(Projector(connection, publisher=publisher), shard)
     logs.write(
@@ -30,7 +30,7 @@ def wake(shard: int, publisher: Publisher = notifications.DISABLED) -> int:
 
 
 def _catch_up(projector: Projector, shard: int) -> tuple[int, int]:
-    """Return the number of events that waited at the start, and the number of events folded."""
+    """Fold the shard; return how many events waited at the start, and how many were folded."""
     try:
         waiting = projector.count_waiting(shard)
         folded = projector.catch_up(shard)

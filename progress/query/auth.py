@@ -29,7 +29,7 @@ _FIREBASE_KEYS = (
 )
 _DEVELOPMENT_DOMAINS = ("localhost", "invalid", "test", "example", "local")
 
-_KEYS_TTL_S = 3_600.0  # of fetched keys, and then of the headers that they verify
+_KEYS_TTL_S = 3_600.0  # of fetched keys; also the maximum TTL of cached callers
 
 # Minimum pause after a fetch that did not return the requested key, and after a failed refresh.
 _REFETCH_INTERVAL_S = 60.0
@@ -50,7 +50,7 @@ class Issuer(msgspec.Struct, frozen=True):
 
 
 class Caller(msgspec.Struct, frozen=True):
-    """The authenticated learner, their role and, for a teacher, the groups of the token."""
+    """An authenticated user, their role and, for a teacher, the groups in their token."""
 
     user_id: str
     role: Role
@@ -60,7 +60,7 @@ class Caller(msgspec.Struct, frozen=True):
     def authorize(self, user_id: str | None, *, audit: bool = False) -> str:
         """Return the requested learner, by default the caller.
 
-        Raise Forbidden if the role does not permit the request, whether or not that user exists.
+        Raise Forbidden if the role does not permit the request, even if the learner does not exist.
         A teacher also needs a group of which the learner is a member: see `needs_membership`. With
         `audit`, the request is about the learner's audit trail.
         """
@@ -73,11 +73,11 @@ class Caller(msgspec.Struct, frozen=True):
         )
 
     def needs_membership(self, learner: str) -> bool:
-        """Return whether the caller needs a group that has this learner as a member."""
+        """Return whether the learner must be a member of one of the caller's groups."""
         return self.role == "teacher" and learner != self.user_id
 
     def check_group(self, group_id: str) -> None:
-        """Raise Forbidden if the caller may not read this group, whether or not it exists."""
+        """Raise Forbidden if the caller may not read this group, even if no such group exists."""
         self.check_teacher()
         if self.role == "teacher" and group_id not in self.groups:
             raise Forbidden("a teacher may read their own groups only")
@@ -132,7 +132,7 @@ def is_text(text: str) -> bool:
 
 
 class Keys:
-    """An issuer's public keys by id, fetched on demand at limited intervals."""
+    """An issuer's public keys by id, fetched on demand, with a minimum pause between fetches."""
 
     def __init__(self, url: str, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._url = url
@@ -154,7 +154,7 @@ class Keys:
         return self._keys.get(key_id)
 
     def _should_refresh(self) -> bool:
-        """Return whether the keys are old and no request has just tried to fetch new keys."""
+        """Return whether the TTL of the keys has expired and no fetch was tried recently."""
         now = self._clock()
         return now - self._fetched_at > _KEYS_TTL_S and now - self._tried_at > _REFETCH_INTERVAL_S
 
@@ -219,7 +219,7 @@ def _download(url: str) -> bytes:
 
 
 class Authenticator:
-    """A verifier of bearer tokens, which caches the callers of valid headers by header hash."""
+    """A verifier of bearer tokens. It caches callers by the hash of their Authorization header."""
 
     def __init__(self, trusted: Issuer, keys: Keys | None = None) -> None:
         self._trusted = trusted
@@ -227,7 +227,7 @@ class Authenticator:
         self._cached: dict[bytes, tuple[Caller, float]] = {}
 
     async def authenticate(self, authorization: str | None) -> Caller:
-        """Return the caller of an Authorization header, or raise Unauthenticated."""
+        """Return the caller that the Authorization header identifies, or raise Unauthenticated."""
         if not authorization:
             raise Unauthenticated("a token is missing: expected Authorization: Bearer …")
         digest = hashlib.sha256(authorization.encode()).digest()
@@ -245,7 +245,7 @@ class Authenticator:
         return caller
 
     def _remember(self, digest: bytes, caller: Caller, now: float) -> None:
-        """Cache the caller until the token expires, at most for the TTL of the keys."""
+        """Cache the caller until the token expires, but no longer than the TTL of the keys."""
         if len(self._cached) >= _MAX_TOKENS:
             del self._cached[next(iter(self._cached))]
         self._cached[digest] = caller, min(caller.expires_at, now + _KEYS_TTL_S)
@@ -268,14 +268,14 @@ class Authenticator:
                 options={"require": ["exp", "sub"]},
             )
         except (jwt.PyJWTError, RecursionError) as error:
-            why = str(error).encode(errors="replace").decode()  # it may have lone surrogates
+            why = str(error).encode(errors="replace").decode()  # replaces lone surrogates
             raise Unauthenticated(f"bad token: {why}") from None
         return _caller(claims)
 
 
 def _caller(claims: dict[str, Any]) -> Caller:
     user_id, roles, expiry = claims["sub"], claims.get("roles"), claims["exp"]
-    # The expiry has no leeway: the leeway is only for an issuer's clock that is ahead.
+    # Check the expiry without the leeway, which is only for an issuer's clock that is ahead.
     if not isinstance(expiry, int | float) or expiry <= time.time():
         raise Unauthenticated("bad token: it has expired")
     expires_at = float(min(expiry, _MAX_EXPIRY))
@@ -295,5 +295,5 @@ def _parse_groups(groups: Any) -> tuple[str, ...]:
     if not isinstance(groups, list) or len(groups) > MAX_GROUPS:
         raise Unauthenticated(f"bad token: expected a list of at most {MAX_GROUPS} groups")
     if not all(isinstance(group, str) and is_id(group) for group in groups):
-        raise Unauthenticated("bad token: expected groups of 1 to 200 characters")
+        raise Unauthenticated("bad token: expected group ids of 1 to 200 characters")
     return tuple(groups)

@@ -13,12 +13,12 @@ _FILE = "recovery/comparison"
 
 
 class Difference(NamedTuple):
-    """A table whose rows differ from a fold of the log; `example` is one such row as JSON."""
+    """A live table that differs from the whole fold of the log."""
 
     table: str
     missing: int  # Rows that the table should have, but lacks.
     extra: int  # Rows that the table should not have.
-    example: str
+    example: str  # The beginning of a missing or extra row, as JSON.
 
 
 def find_differences(connection: Connection) -> list[Difference]:
@@ -44,7 +44,7 @@ def fold(connection: Connection) -> None:
 
 
 def compare(connection: Connection) -> list[Difference]:
-    """Return the tables whose rows differ from those of the transaction's temporary tables."""
+    """Return the live tables that differ from the temporary tables that `fold` filled."""
     columns = dict(connection.run(blocks(_FILE)["columns"]) or [])
     # One message for all statements, each of which returns one row.
     rows = connection.run("\n".join(_comparison(table, columns[table]) for table in whole.TABLES))

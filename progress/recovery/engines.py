@@ -19,16 +19,16 @@ from progress.recovery.archive_rebuild import Source
 
 _ATTEMPTS = 3  # if a process is killed, the next attempt uses new processes
 _POLL_INTERVAL_S = 0.5
-_BEGIN_TIMEOUT_S = 600.0  # the other tasks wait this long for the first task to begin
+_BEGIN_TIMEOUT_S = 600.0  # the other tasks wait at most this long for the rebuild to begin
 
 
 def run_processes(
     source: Source, rebuild: Rebuild, on_loaded: Callable[[], None], *, workers: int
 ) -> None:
-    """Load every bucket, each in one of `workers` processes of this machine.
+    """Load every bucket, in `workers` parallel processes of this machine.
 
-    If a process is killed, new processes load the buckets that are left. After three attempts, the
-    remaining buckets are not loaded. Raise the errors that `buckets.process` raises.
+    If a process is killed, new processes load the buckets that are left. Give up after three
+    attempts, even if buckets are left. Raise the errors that `buckets.process` raises.
     """
     left = set(range(rebuild.buckets))
     for _ in range(_ATTEMPTS):
@@ -58,7 +58,7 @@ def _run_pool(
 
 
 def _end_with_parent() -> None:
-    """End this process when its parent is killed, or at Ctrl-C, but then without a traceback."""
+    """End this process when its parent is killed. At Ctrl-C, end it without a traceback."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # Python's handler would print a traceback
     parent = multiprocessing.parent_process()
     if parent:
@@ -90,7 +90,7 @@ def run_other_task(source: Source, *, execution: str, index: int, count: int) ->
     """Load the buckets of this task, once the first task has begun the rebuild.
 
     If the first task is started again, this task starts over. If no rebuild begins within ten
-    minutes, the first task must have ended, so this task ends, too.
+    minutes, this task assumes that the first task has failed, and ends.
     """
     while rebuild := _await_rebuild(source, execution):
         try:
@@ -106,7 +106,7 @@ def run_other_task(source: Source, *, execution: str, index: int, count: int) ->
 
 
 def _process_alone(session: Connection, source: Source, bucket: int, version: int) -> None:
-    """Wait until no other task works on the bucket; load it if it is not loaded by then."""
+    """Wait until no other task works on the bucket; then load it unless it is already loaded."""
     with archive_loads.hold_bucket(session, bucket):
         if archive_loads.open_bucket(session, bucket, version):
             buckets.process(*source, bucket, version)

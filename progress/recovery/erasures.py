@@ -1,8 +1,8 @@
-"""Erasures after a restore: erase the learners whom the ledger names and the log still holds.
+"""Erasures after a restore: erase the learners whom the ledger names and the log still contains.
 
 Learners' ids are hashed with a secret key. A log restored from a backup has the same key as the
-ledger. A new log, for example one filled from the archive, has another key, and adopts the ledger's
-key, unless it has erasures of its own.
+ledger. A new log, for example one filled from the archive, has another key. It adopts the ledger's
+key. If it already has erasures of its own, `apply` raises ProgressError instead.
 """
 
 import time
@@ -23,7 +23,7 @@ from progress.projections.notifications import Publisher
 
 _CALLER = "command line"
 _POLL_INTERVAL_S = 0.5  # The pause while another worker erases or archives.
-_WORKERS = 4  # Several, because each erasure waits some seconds for running requests.
+_WORKERS = 4  # Erasures run in parallel, because each waits some seconds for running requests.
 
 
 class Result(NamedTuple):
@@ -71,14 +71,14 @@ def apply(
 def forget(connection: Connection, digests: Collection[str]) -> int:
     """Delete erased learners from the read models of the search path; return their number.
 
-    A learner is erased if the ledger (`digests`) or the log records an erasure.
+    A learner counts as erased if the ledger (`digests`) or the log records the erasure.
     """
     count: int = connection.run(_block("forget"), digests=list(digests))[0][0]
     return count
 
 
 def _adopt_key(connection: Connection, archive: Storage) -> None:
-    """Take over the ledger's key; raise ProgressError if this log's digests have another key."""
+    """Adopt the ledger's key; raise ProgressError if this log has digests made with another key."""
     key = erasure_ledger.read_key(archive)
     if key is None or key == erase_user.read_key(connection):
         return
@@ -90,7 +90,7 @@ def _adopt_key(connection: Connection, archive: Storage) -> None:
 
 
 def _resume_unfinished(connection: Connection) -> list[UUID]:
-    """Return the erasures that the log records as unfinished or failed; restart failed ones."""
+    """Restart failed erasures; return their ids and the ids of unfinished erasures."""
     sql = blocks("operations/operations")["retry"]
     time_limit_s = records.PLANS[OperationKind.ERASE_USER].time_limit_s
     rows = connection.run(_block("unfinished"))

@@ -1,4 +1,4 @@
-"""The manifest of a backup, written last, because a folder without it is not a backup."""
+"""The manifest of a backup. It is written last, so that a folder with a manifest is complete."""
 
 from datetime import datetime
 
@@ -37,7 +37,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     head: int  # The log's last position.
     version: int  # The highest version of the learners' rows.
     checkpoints: list[Checkpoint]
-    set_aside: list[int]  # positions of poisoned events, which the rows do not include
+    set_aside: list[int]  # positions of poisoned events, which the folds skipped
     tables: list[Table]
 
 

@@ -41,14 +41,14 @@ def run(
     name, backup = backups.find_newest(storage)
     loader = _Loader(storage, name, backup, on_progress)
     with replacement.open_replacement(connect, publisher) as second:
-        # The swap folds events that are replayed after this check.
+        # If a poisoned event is replayed after this check, the swap folds the event.
         _check(second.connection, backup)
         folded = loader.fill(connect, replacement.building_name(), erased)
         return backup, folded + second.swap()
 
 
 def _check(connection: Connection, backup: Manifest) -> None:
-    """Raise CheckpointError if the log lacks the backup's events or has other poisoned events."""
+    """Raise CheckpointError if the log lacks events of the backup or its poisoned events differ."""
     head = connection.run(blocks("projections/rebuild")["log_end"])[0][0]
     if backup.head > head:
         raise CheckpointError(
@@ -67,7 +67,7 @@ def _check(connection: Connection, backup: Manifest) -> None:
 
 
 class _Loader:
-    """A loader of a backup's tables into a new schema."""
+    """A loader, which fills a new schema from a backup."""
 
     def __init__(
         self, storage: Storage, name: str, backup: Manifest, on_progress: Progress
@@ -77,7 +77,7 @@ class _Loader:
         self._total = sum(table.rows for table in backup.tables)
 
     def fill(self, connect: Connect, building: str, erased: Collection[str]) -> int:
-        """Load all tables, then fold the events after the backup; return the number of events."""
+        """Load all tables; then fold the events after the backup, and return their number."""
         with rebuild.open_projectors(connect, _WORKERS) as workers:
             first = workers[0].connection
             self._raise_if_incomplete(first, building)
@@ -132,7 +132,7 @@ class _Loader:
 
 
 class _Rows:
-    """A table's rows; an error while reading them is raised after the COPY, not during it."""
+    """The rows of a table. If reading them fails, `check` raises the error after the COPY."""
 
     def __init__(self, data: Iterator[bytes]) -> None:
         self._data, self._digest = data, hashlib.sha256()
@@ -149,7 +149,7 @@ class _Rows:
         """Raise ProgressError if the rows differ from the manifest."""
         if self._error is None and self._digest.hexdigest() == table.sha256 and rows == table.rows:
             return
-        raise _cannot_restore(table, self._error or "its checksum or row count differs")
+        raise _cannot_restore(table, self._error or "its checksum or row count is wrong")
 
 
 def _cannot_restore(table: Table, reason: object) -> ProgressError:

@@ -12,7 +12,7 @@ _DENIED = "42501"
 
 
 class ShardLock(msgspec.Struct, frozen=True):
-    """A shard and the session that holds it; `pid` is None if no session does."""
+    """A shard and the session that holds its lock; `pid` is None if no session holds it."""
 
     shard: int
     position: int
@@ -33,7 +33,7 @@ def list_shards(connection: Connection) -> list[ShardLock]:
 
 
 def release(connection: Connection, shard: int) -> list[str]:
-    """End the session that holds the shard; if other sessions block it, end those instead.
+    """End the session that holds the shard. If other sessions block this one, end those instead.
 
     Return the names of the ended sessions. The window that was being folded is rolled back, and the
     next worker folds it. Raise ProjectionError if no session holds the shard, or if the database

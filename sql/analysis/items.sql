@@ -1,5 +1,5 @@
--- Tests of retention (defined in sql/analysis/log.sql) and answers, by item, level and domain. Learners who had no test
--- of an item are left out of the item's numbers.
+-- The numbers of retention tests and of answers, by item, level and domain. sql/analysis/log.sql defines these tests.
+-- Learners who had no test of an item are left out of the item's numbers.
 
 -- create --
 CREATE TABLE cells (
@@ -7,7 +7,7 @@ CREATE TABLE cells (
 );
 
 -- add --
--- Add the numbers of a group of buckets. All events of a learner are in one bucket, so the numbers of learners in
+-- Insert the numbers of one group of buckets. All events of a learner are in one bucket, so the numbers of learners in
 -- different buckets can be added up.
 INSERT INTO cells
 WITH tested AS (

@@ -1,4 +1,4 @@
--- The relations that analyses across learners read. progress/analysis/buckets.py runs these blocks in DuckDB, for one
+-- Views and tables for the analyses across learners. progress/analysis/buckets.py runs these blocks in DuckDB, for one
 -- group of the archive's buckets after another. From the events of `log`, the folds in
 -- sql/projections/whole.sql compute typed columns and local days.
 
@@ -12,9 +12,9 @@ SET VARIABLE files = CAST($files AS VARCHAR[]);
 SET VARIABLE until = CAST(CAST($last_day AS DATE) + 3 AS TIMESTAMP) AT TIME ZONE 'UTC';
 
 -- log --
--- The rows of the files. DuckDB skips the row groups whose statistics are out of range. Events of some types are read
--- even if they occurred at `until` or later: a learner's first preferences also apply to earlier days; deletions and
--- descriptions of items apply to all days.
+-- The rows of the files. DuckDB skips a row group if its statistics show that no row matches. Events of some types are
+-- read even if they occurred at `until` or later: a learner's first preferences also apply to earlier days; deletions
+-- and descriptions of items apply to all days.
 CREATE OR REPLACE TEMPORARY VIEW log AS
 SELECT global_position, event_id, stream_id, event_type, event_data, metadata, occurred_at, created_at
 FROM read_parquet(getvariable('files'), hive_partitioning = false)
@@ -33,8 +33,8 @@ CREATE TEMPORARY TABLE set_aside (global_position BIGINT);
 -- tests --
 -- The tests of retention. A test is the first answer to an item after a review of the item, if the answer is on a later
 -- day than the review, and the review's interval is at least one day. Events are ordered by time; if an answer and a
--- review have the same time, the answer comes first. An answer is the first one after a review if the event directly
--- before it is that review.
+-- review have the same time, the answer comes first. An answer is the first after a review if no other answer or
+-- review of the item lies between them.
 CREATE TEMPORARY TABLE tests AS
 SELECT user_id, item_id, day, correct AS recalled,
     CASE WHEN interval_before < 21 THEN 'YOUNG' ELSE 'MATURE' END AS maturity

@@ -1,11 +1,11 @@
--- Tests of retention, and how many of them were answered correctly (recalled), by week and maturity. The specification
--- defines both under retention_stats.
+-- The number of retention tests, and how many of them were answered correctly (recalled), by week and maturity. The
+-- specification defines tests and maturity under retention_stats.
 
 -- create --
 CREATE TABLE cells (week DATE, maturity VARCHAR, learners BIGINT, asked BIGINT, recalled BIGINT);
 
 -- add --
--- Add the numbers of a group of buckets. All events of a learner are in one bucket, so the numbers of learners in
+-- Insert the numbers of one group of buckets. All events of a learner are in one bucket, so the numbers of learners in
 -- different buckets can be added up.
 INSERT INTO cells
 SELECT CAST(date_trunc('week', day) AS DATE) AS week, maturity,

@@ -1,7 +1,8 @@
 -- The archive's Parquet files. progress/archive/files.py runs these blocks in DuckDB, whose parameters begin with $.
 
 -- write --
--- Write the rows of a bucket's CSV files. A row may be longer than DuckDB's default limit.
+-- Write the rows of a bucket's CSV files to a Parquet file. max_line_size is raised, because a row may be longer than
+-- the default limit.
 COPY (
     SELECT global_position, event_id, stream_id, stream_version, event_type, event_data, metadata,
         make_timestamptz(occurred_us) AS occurred_at, make_timestamptz(created_us) AS created_at, shard
@@ -45,7 +46,7 @@ WHERE stream_id = $stream_id OR global_position IN (SELECT unnest(CAST($position
 ORDER BY global_position;
 
 -- write without selection --
--- The rows keep the order of the file, so that a sort, which may need much temporary space, is not necessary.
+-- The rows keep the order of the file, because a sort may need much temporary space.
 COPY (
     SELECT * FROM read_parquet($file, hive_partitioning = false)
     WHERE NOT (stream_id = $stream_id OR global_position IN (SELECT unnest(CAST($positions AS BIGINT[]))))
@@ -72,7 +73,7 @@ COPY (
 ) TO $target (FORMAT parquet, COMPRESSION zstd);
 
 -- join slices --
--- Write the rows of the slices in the order of the files.
+-- Write the rows of the slices' files to one file, in the order of $files.
 COPY (
     SELECT * FROM read_parquet($files, hive_partitioning = false)
 ) TO $target (FORMAT parquet, COMPRESSION zstd);

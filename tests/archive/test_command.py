@@ -60,6 +60,6 @@ def test_a_second_concurrent_run_does_nothing_and_reports_this(
 ) -> None:
     with log_rows.hold_lock(log):
         output = cli.expect_success(archive(store, tmp_path, "--now"))
-        assert "Nothing done: another run works on the archive" in output
+        assert "Nothing archived: another run works on the archive" in output
         assert not (tmp_path / "archive").exists()
         cli.expect_failure(archive(store, tmp_path, "restore"), "another run")

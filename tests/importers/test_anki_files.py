@@ -171,7 +171,7 @@ def test_the_error_about_an_unreadable_file_says_what_to_do(tmp_path: Path) -> N
         (older, "schema 11 to 18, found 9: export it from Anki 2.1 or newer"),
         (empty, "no answers: export it from Anki with its scheduling information"),
         (whole[: len(whole) // 2], "damaged"),
-        (lzma, "this zip file uses another compression"),
+        (lzma, "Anki does not use this zip file's compression"),
     ):
         with pytest.raises(ReviewLogError, match=words) as raised:
             anki_import.read(write(tmp_path, content), LEARNER)

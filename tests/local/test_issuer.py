@@ -121,7 +121,7 @@ def test_a_sign_in_code_works_once(client: IssuerClient) -> None:
     assert parse_redirect(client, headers["location"]) == (HOME, "ann", ["learner"])
     status, headers, body = client.ask("GET", sign_in_path(code))
     assert (status, "location" in headers) == (410, False)
-    assert "signs in once, within ten minutes" in body
+    assert "works only once and only for ten minutes" in body
     assert html.escape(HOME) in body  # the form links back to the page
 
 

@@ -59,7 +59,7 @@ def test_a_poisoned_event_is_replayed_when_it_can_be_folded(
     first = operator.start("replayDeadLetters", f'ids: ["{letter.letter_id}"]')
     (stays,) = result(operator.run(first["id"]))["stay"]
     assert stays["id"] == str(letter.letter_id)
-    assert stays["reason"].startswith("it still fails:")
+    assert stays["reason"].startswith("the event still fails:")
     model_rows.read_value(connection, "mend")
     second = operator.start("replayDeadLetters", f'ids: ["{letter.letter_id}"]')
     assert result(operator.run(second["id"])) == {

@@ -1,8 +1,9 @@
 """A circuit breaker: while the database does not respond, calls fail immediately.
 
-Three failures in a row open the breaker. After a second, the next request probes the database, and
-waits for the result. If the probe succeeds, the breaker closes; otherwise the next probe can start
-2 s after the start of this one. All other requests are rejected in the meantime.
+Three failures in a row open the breaker. The first request that arrives at least 1 s later probes
+the database and waits for the result. If the probe succeeds, the breaker closes. If the probe
+fails, the next probe may start 2 s after the failed probe started. While the breaker is open, all
+other requests are rejected.
 """
 
 import asyncio
@@ -56,8 +57,8 @@ class CircuitBreaker:
     def record_failure(self, *, started_at: float) -> None:
         """Count a failure; open the breaker after the third in a row.
 
-        A call that started before the breaker last closed does not count, because the call may have
-        waited for the server that was lost.
+        The failure of a call that started before the breaker last closed is not counted: the
+        earlier outage may have caused it.
         """
         if started_at < self._closed_at:
             return

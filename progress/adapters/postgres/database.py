@@ -35,19 +35,21 @@ log = logging.getLogger(__name__)
 __all__ = ["Connection", "Failure", "Statement", "connect", "translate_errors"]
 
 _CONNECT_TIMEOUT_S = 10.0
-# A dead server is noticed after a minute instead of two hours. TCP_USER_TIMEOUT is not set, because
-# it would also end a COPY that a living server does not read for a minute.
+# With these values, a dead server is noticed after one minute; by default, after two hours.
+# TCP_USER_TIMEOUT is not set, because it would also close the connection to a living server that
+# reads no COPY data for a minute.
 _KEEPALIVE = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}
-# OSError: the connection broke.
+# OSError: a connection could not be opened, or it broke.
 ERRORS = (pg8000.exceptions.Error, OSError)
 
 
 def connect(
     target: Settings | str, *, name: str = "progress", timeout_s: float | None = None
 ) -> Connection:
-    """Open a connection in UTC; raise DatabaseUnavailable if the server does not respond.
+    """Open a connection; raise DatabaseUnavailable if the server does not respond.
 
-    A statement that takes longer than `timeout_s` fails as if the server were down.
+    The session's time zone is UTC. A statement that takes longer than `timeout_s` fails as if the
+    server were down.
     """
     if isinstance(target, str):
         return _connect_directly(parse_url(target), name, timeout_s)
@@ -64,7 +66,7 @@ def _connect_directly(address: Address, name: str, timeout_s: float | None) -> C
             sock = on_failure.enter_context(_open_socket(address))
             connection = Connection(
                 address.user,
-                host=address.host,  # the certificate must name the host; Neon routes by this name
+                host=address.host,  # for TLS: compared with the certificate; Neon routes by it
                 password=address.password,
                 database=address.database,
                 sock=sock,
@@ -80,7 +82,10 @@ def _connect_directly(address: Address, name: str, timeout_s: float | None) -> C
 
 
 def _find_refusal(error: BaseException) -> BaseException:
-    """Return the server's own error, even if closing the connection then raised another error."""
+    """Return the server's error; return `error` itself if the server sent none.
+
+    If the connection could not be closed after the server's error, `error` is that second failure.
+    """
     cause: BaseException | None = error
     while cause is not None and not isinstance(cause, pg8000.exceptions.DatabaseError):
         cause = cause.__context__
@@ -128,7 +133,7 @@ def _connect_by_connector(
                 enable_iam_auth=True,
                 application_name=name,
             )
-        # The connector returns pg8000's DB-API connection, which only lacks `run` and `prepare`.
+        # The connector returns pg8000's DB-API connection. Its new class adds `run` and `prepare`.
         connection.__class__ = Connection
         _configure(connection, timeout_s)
     except ERRORS as error:
@@ -138,14 +143,17 @@ def _connect_by_connector(
 
 @functools.cache
 def _connector() -> Any:
-    """Return the process's connector, created on first use and thus after any fork."""
+    """Return the connector of this process.
+
+    It is created on first use, because a connector does not survive a fork.
+    """
     from google.cloud.sql.connector import Connector  # takes 250 ms
 
     return Connector(ip_type="PRIVATE", refresh_strategy="lazy")
 
 
 def _configure(connection: Connection, timeout_s: float | None) -> None:
-    _keep_alive(connection._usock)  # noqa: SLF001 - the connector opens its socket itself
+    _keep_alive(connection._usock)  # noqa: SLF001 - the connector does not return the socket
     connection.run("SET timezone = 'UTC'")
     if timeout_s is not None:
         # The server stops a statement one second after the client gives up.
@@ -164,7 +172,7 @@ def _keep_alive(sock: socket.socket) -> None:
 
 def set_timeout(connection: Connection, timeout_s: float | None) -> None:
     """Set the timeout of all later statements."""
-    connection._usock.settimeout(timeout_s)  # noqa: SLF001 - under TLS it is not the socket that was passed in
+    connection._usock.settimeout(timeout_s)  # noqa: SLF001 - under TLS, pg8000 wraps the socket that it was given
 
 
 def connect_within(seconds: float, connect: Callable[[], Connection]) -> Connection:
@@ -178,7 +186,7 @@ def connect_within(seconds: float, connect: Callable[[], Connection]) -> Connect
     def work() -> None:
         try:
             opening.set_result(connect())
-        except BaseException as error:  # noqa: BLE001 - it is raised in the caller
+        except BaseException as error:  # noqa: BLE001 - opening.result raises it in the caller
             opening.set_exception(error)
 
     threading.Thread(target=work, daemon=True, name="connect").start()
@@ -245,6 +253,6 @@ def read_failure(error: BaseException) -> Failure:
 
 
 def _server_fields(error: BaseException) -> dict[str, str]:
-    """Return the fields of the server's error message; an empty dict if pg8000 raised the error."""
+    """Return the fields of a server's error message; an empty dict for any other error."""
     details: Any = error.args[0] if error.args else None
     return details if isinstance(details, dict) else {}

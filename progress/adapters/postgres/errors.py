@@ -1,7 +1,7 @@
-"""Database errors of both drivers, and which of the errors are transient.
+"""Classify the errors of both database drivers as transient or permanent.
 
-Each driver has one boundary: `database.translate_errors` for pg8000, `async_client.Database.run`
-for asyncpg.
+pg8000's errors are translated in `database.translate_errors`, and asyncpg's errors in
+`async_client.Database.run`.
 """
 
 from collections.abc import Callable
@@ -31,7 +31,8 @@ class Failure:
         return DatabaseUnavailable(f"the database did not respond: {self.message}")
 
 
-Translate = Callable[[Failure], Exception | None]  # if None, the driver's error is raised
+# If the translation is None, the driver's error is raised.
+Translate = Callable[[Failure], Exception | None]
 
 
 def is_transient_state(sqlstate: str) -> bool:

@@ -1,7 +1,8 @@
 """Database logins: parse `DATABASE_LOGINS` and create the logins that it lists.
 
 The migrations create groups that cannot log in. Each function's login belongs to one group and has
-no other privileges. Cloud SQL creates logins from IAM; on other servers, this module creates them.
+only this group's privileges. Cloud SQL creates logins from IAM; on other servers, this module
+creates them.
 """
 
 from dataclasses import dataclass, field
@@ -17,7 +18,7 @@ GROUPS = (
     "progress_load",
 )
 
-_MAX_BYTES = 63  # the longest name of a login
+_MAX_BYTES = 63  # PostgreSQL's limit for the length of a name
 _EXPECTED = "expected group=login or group=login:password, with spaces between entries"
 
 
@@ -33,8 +34,8 @@ class Login:
 def parse(text: str) -> list[Login]:
     """Parse `progress_ingest=name progress_query=name:password`.
 
-    Names and passwords are quoted as in a URL. Raise SettingsError if an entry is invalid or if two
-    entries have the same name. The message of the error does not contain a password.
+    Names and passwords are percent-encoded, as in a URL. Raise SettingsError if an entry is invalid
+    or if two entries have the same name. The message of the error does not contain a password.
     """
     logins = [_parse_entry(entry, number) for number, entry in enumerate(text.split(), 1)]
     names = [login.name for login in logins]
@@ -76,9 +77,9 @@ def _unquote(quoted: str, number: int) -> str:
 def apply(connection: Connection, logins: list[Login]) -> None:
     """Make each login a member of its group and of no other group.
 
-    A login with a password is created if it does not exist, and otherwise gets this password. A
-    login without a password must exist. Raise ProgressError, which names the login, if the database
-    rejects a login. The logins before the rejected login stay applied.
+    A login with a password is created if it does not exist; an existing login gets this password. A
+    login without a password must exist. If the database rejects a login, raise a ProgressError that
+    names the login. Earlier logins in the list keep their changes.
     """
     for login in logins:
         _apply_one(connection, login)

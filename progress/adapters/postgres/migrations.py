@@ -23,9 +23,10 @@ FOLDER = SQL / "migrations"
 def apply(connection: Connection, folder: Path = FOLDER) -> list[str]:
     """Apply the missing migrations and the changed functions; return their names.
 
-    One transaction applies all changes, so that no call uses new types with old functions.
-    Concurrent runs take turns. Raise ProgressError if a migration was changed after it was applied,
-    or if the database has a migration that this code does not know.
+    One transaction applies all changes, so that no call uses new types with old functions. If
+    several processes call this function at the same time, they take turns. Raise ProgressError if a
+    migration was changed after it was applied, or if the database has a migration that this code
+    does not know.
     """
     sql = blocks("adapters/migrations")
     with exclusive(connection):
@@ -58,8 +59,8 @@ def exclusive(connection: Connection) -> Iterator[None]:
 def keep_refusal(connection: Connection, execution: str | None) -> Iterator[None]:
     """Raise ProgressError if an earlier attempt of this job execution failed permanently.
 
-    Cloud Run retries a failed job. If the block fails permanently, the reason is stored under the
-    job's execution, and the next attempt of this execution fails immediately with this reason. A
+    Cloud Run retries a failed job. If the block fails permanently, the reason is stored with the
+    name of the execution. Later attempts of this execution fail immediately with this reason. A
     transient failure, such as a lost connection, is not stored, so the next attempt runs the block.
     Outside a job, `execution` is None and nothing is stored.
     """

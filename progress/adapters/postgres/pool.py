@@ -15,7 +15,7 @@ from progress.errors import DatabaseUnavailable, InstanceUnavailable
 
 _IDLE_TIMEOUT_S = 300.0
 _MAX_WAITING = 200
-_CANCEL_TIMEOUT_S = 2.0  # the limit to cancel a statement and close its connection
+_CANCEL_TIMEOUT_S = 2.0  # the time limit for cancelling a statement and closing its connection
 
 Connect = Callable[[], Awaitable[asyncpg.Connection]]
 

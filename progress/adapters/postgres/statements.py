@@ -33,7 +33,10 @@ class NumberedStatement:
 
 @functools.cache
 def blocks(file: str) -> dict[str, str]:
-    """Return the blocks of `sql/{file}.sql` by name, in file order; `file` may be absolute."""
+    """Return the blocks of `sql/{file}.sql` by name, in file order.
+
+    `file` may also be an absolute path without `.sql`.
+    """
     return {name: _expand(text) for name, text in _split(file).items()}
 
 
@@ -50,8 +53,9 @@ def _expand(text: str) -> str:
 def load(file: str, name: str, /, **constants: str) -> NumberedStatement:
     """Return a block as a statement for asyncpg.
 
-    The parameters in `constants` are replaced by their values, so that a generic plan leaves out
-    the branches for other values. The values must be identifiers, such as the members of an enum.
+    The parameters in `constants` are replaced by their values. A generic plan then omits the
+    branches that only other values need. The values must be identifiers, such as the members of an
+    enum.
     """
     for parameter, value in constants.items():
         if not value.isidentifier():
@@ -61,7 +65,7 @@ def load(file: str, name: str, /, **constants: str) -> NumberedStatement:
 
 @functools.lru_cache(maxsize=1_000)
 def load_columns(file: str, name: str, columns: str, select: str) -> NumberedStatement:
-    """Return a statement that selects these columns of a block.
+    """Return a statement for asyncpg that selects `columns` from the result of a block.
 
     `select` is the statement's text. In this text, `{columns}` stands for the columns and `{query}`
     for the block.

@@ -77,7 +77,7 @@ def instance_name(settings: Settings) -> str:
 
 @contextlib.contextmanager
 def translate_connector_errors(instance: str) -> Iterator[None]:
-    """Raise DatabaseUnavailable if Google's API, which the connector calls, fails or is down."""
+    """Raise DatabaseUnavailable if one of the connector's calls to Google's API fails."""
     try:
         yield
     except _connector_errors() as error:
@@ -85,7 +85,7 @@ def translate_connector_errors(instance: str) -> Iterator[None]:
 
 
 def _connector_errors() -> tuple[type[Exception], ...]:
-    import aiohttp  # no extra time: the connector has imported both modules
+    import aiohttp  # takes no time: the connector has already imported both modules
     import google.auth.exceptions
 
     return aiohttp.ClientError, google.auth.exceptions.GoogleAuthError

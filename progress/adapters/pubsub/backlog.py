@@ -1,7 +1,7 @@
 """The backlog of changes since the last batch run: a pull subscription on `progress-commands`.
 
-The backlog lets an idle database sleep, because a run that finds no message does not wake the
-database. A run acknowledges its messages at the end, so a run that fails or dies leaves them to the
+A batch run that finds no message does not connect to the database, so that an idle database can
+sleep. A run acknowledges its messages at the end, so a run that fails or dies leaves them to the
 next run.
 """
 
@@ -22,7 +22,7 @@ _SERVICE = "/google.pubsub.v1.Subscriber/"
 _FIRST_PULL_TIMEOUT_S = 10.0  # a wait adds no cost, because a run is billed for at least a minute
 _NEXT_PULL_TIMEOUT_S = 2.0
 _SETTLE_TIMEOUT_S = 10.0
-_PULL_SIZE = 1_000  # Messages per pull, and the most ids that an Acknowledge call accepts.
+_PULL_SIZE = 1_000  # Messages per pull. An Acknowledge call accepts no more ids.
 _MAX_PULLS = 50  # The next run pulls the rest.
 
 
@@ -72,7 +72,7 @@ class Backlog:
             try:
                 if _call(method, request, timeout_s=_SETTLE_TIMEOUT_S) is None:
                     raise PubSubUnavailable("no response in time")
-            except PubSubUnavailable as error:  # a redelivery only causes an extra run
+            except PubSubUnavailable as error:  # a redelivery only causes an extra batch run
                 logs.write(
                     "WARNING", f"{method} failed for the backlog: {error}", operation="batch"
                 )
@@ -81,7 +81,7 @@ class Backlog:
 
 @contextlib.contextmanager
 def open_backlog(settings: Settings) -> Iterator[Backlog]:
-    """Pull the backlog for the block, and release the messages that the block does not acknowledge.
+    """Pull the backlog for the block; give back the messages that the block does not acknowledge.
 
     Parallel tasks do not pull, because each task would see only some of the messages. A retried
     task never counts as idle, because Pub/Sub may not have redelivered the messages of the previous

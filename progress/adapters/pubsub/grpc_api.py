@@ -1,7 +1,7 @@
 """Pub/Sub by plain gRPC calls, because the client library takes 200 ms to import.
 
-The client library also sends batches in the background, but an instance gets no CPU between
-requests.
+The client library would also send messages in the background. An instance gets no CPU between
+requests, so these messages would be delayed.
 """
 
 from collections.abc import Iterator
@@ -23,9 +23,9 @@ _OPTIONS = (("grpc.max_reconnect_backoff_ms", 5_000),)
 
 
 def open_channel() -> "grpc.Channel":
-    """Open a channel to the Pub/Sub that the settings name.
+    """Open a channel to Google's Pub/Sub, or to the emulator if the settings name one.
 
-    Call this after any fork, because a channel does not survive a fork.
+    A channel does not survive a fork, so a forked process must open its own channel.
     """
     return open_channel_to(_HOST, _SCOPE, settings.current().pubsub_emulator_host)
 

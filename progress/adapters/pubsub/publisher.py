@@ -34,7 +34,7 @@ TOPICS = {
     "RestDayTaken": "user-events",
 }
 
-_TIMEOUT_S = 60.0  # the time to publish a message
+_TIMEOUT_S = 60.0  # the time limit for publishing a message
 
 
 class Message(msgspec.Struct, frozen=True):
@@ -72,9 +72,9 @@ def publish(
 ) -> int:
     """Publish each message; return the number of events and commands.
 
-    Return once Pub/Sub has stored all messages; `on_published` receives the number published so
-    far. Raise PubSubUnavailable if Pub/Sub does not accept a message, and SerializationError if a
-    message is too large.
+    Return once Pub/Sub has stored all messages. After each message, `on_published` receives the
+    number of events and commands stored so far. Raise PubSubUnavailable if Pub/Sub does not accept
+    a message, and SerializationError if a message is too large.
     """
     from google.api_core.exceptions import GoogleAPIError  # takes 400 ms
     from google.cloud.pubsub_v1.publisher.exceptions import MessageTooLargeError
@@ -99,7 +99,7 @@ def publish(
 def _start_publishing(
     publisher: "PublisherClient", project: str, messages: Sequence[Message | Packed | Command]
 ) -> "list[tuple[Message | Packed | Command, Future]]":
-    """Start to publish every message; return each message with the future of its publication."""
+    """Start to publish every message; return each message with its Future."""
     from google.api_core.retry import Retry
 
     retry = Retry(timeout=_TIMEOUT_S)

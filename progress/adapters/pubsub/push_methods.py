@@ -1,4 +1,4 @@
-"""The HTTP methods of the functions that Pub/Sub pushes to: POST is a push, GET a health check."""
+"""The HTTP methods of the push endpoints: POST delivers a push, GET is a health check."""
 
 from flask.typing import ResponseReturnValue
 

@@ -16,7 +16,10 @@ _ATTRIBUTES = {
 
 
 class PushRequest:
-    """A request whose exceptions become 429, 503 or 500, so that Pub/Sub redelivers."""
+    """A context manager that turns an exception into the response status 429, 503 or 500.
+
+    Pub/Sub redelivers the message after each of these statuses.
+    """
 
     def __init__(
         self, name: str, traceparent: str | None, operation: str, message: Attributes

@@ -1,8 +1,8 @@
 """The number of undelivered messages of each Pub/Sub subscription.
 
 Only Cloud Monitoring knows these numbers. It measures them once a minute, and a measurement is
-visible after at most two minutes. The local stack's stand-in responds to the same call, with the
-present numbers.
+visible after at most two minutes. The local stack's stand-in implements the same call, and its
+numbers are always current.
 """
 
 import re
@@ -18,7 +18,7 @@ METRIC = "pubsub.googleapis.com/subscription/num_undelivered_messages"
 
 _HOST = "monitoring.googleapis.com"
 _SCOPE = "https://www.googleapis.com/auth/monitoring.read"
-_WINDOW_S = 300  # Includes several measurements, because one may be missing.
+_WINDOW_S = 300  # Long enough for several measurements, because one may be missing.
 # The local stack appends a number to the names of the ingest subscriptions.
 _OWN = re.compile(
     r"((learning|algorithm|vocabulary|user)-events-ingest-sub(-\d+)?|progress-projection-sub)"
@@ -34,10 +34,11 @@ class Undelivered(NamedTuple):
 
 
 def count(project: str, emulator: str | None) -> list[Undelivered]:
-    """Return the numbers for Progress's subscriptions, sorted by name.
+    """Return the counts of Progress's own subscriptions, sorted by the subscription's name.
 
     `emulator` is the address of the local stack's Pub/Sub; None means Google Cloud. Raise
-    PubSubUnavailable if no numbers arrive within two seconds, or if the response contains none.
+    PubSubUnavailable if the call fails or takes longer than two seconds, or if the response
+    contains no count of these subscriptions.
     """
     import grpc  # takes 40 ms, so it is imported late
 
@@ -58,7 +59,7 @@ def count(project: str, emulator: str | None) -> list[Undelivered]:
 
 
 def _request(project: str) -> bytes:
-    """Encode a ListTimeSeriesRequest: project (10), filter (2) and interval (4)."""
+    """Encode a ListTimeSeriesRequest: filter (field 2), interval (field 4), project (field 10)."""
     now = int(time.time())
     start, end = (grpc_api.number_field(1, at) for at in (now - _WINDOW_S, now))
     interval = grpc_api.field(1, start) + grpc_api.field(2, end)
@@ -70,7 +71,11 @@ def _request(project: str) -> bytes:
 
 
 def _decode(series: bytes) -> Undelivered:
-    """Decode a TimeSeries: the resource labels (field 2.2) and the newest point (first field 5)."""
+    """Decode a TimeSeries.
+
+    Field 2 is the resource, whose field 2 contains the labels. The first of the fields 5 is the
+    newest point.
+    """
     labels = {
         b"".join(grpc_api.fields(entry, 1)): b"".join(grpc_api.fields(entry, 2))
         for resource in grpc_api.fields(series, 2)

@@ -3,7 +3,7 @@
 Each wake-up names a shard with new events, or an operation to run.
 
 A lost wake-up only adds latency, because the scheduled sweep finds the shard or the operation.
-After a failure, nothing is sent for five seconds, so that requests do not wait for Pub/Sub.
+After a failure, no wake-up is sent for five seconds, so that requests do not wait for Pub/Sub.
 """
 
 import functools
@@ -42,7 +42,7 @@ class Outage:
         self._ends_at = time.monotonic() + _PAUSE_S
 
     def keep(self, shards: Iterable[int]) -> None:
-        """Keep the shards for the next call that sends."""
+        """Keep the shards until wake-ups are sent again."""
         with self._mutex:
             self._shards.update(shards)
 
@@ -55,12 +55,12 @@ class Outage:
 
 @functools.cache
 def outage() -> Outage:
-    """Return the outage state of this process, which all its threads share."""
+    """Return the Outage that all threads of this process share."""
     return Outage()
 
 
 def send(shards: Iterable[int]) -> bool:
-    """Wake the projection of these shards, and of the shards kept after an earlier failure.
+    """Send wake-ups for these shards and for the shards kept after an earlier failure.
 
     If Pub/Sub does not accept the wake-ups, write a log line, keep the shards for the next call of
     this function and return False. During the pause after a failure, only keep the shards and
@@ -79,8 +79,8 @@ def send_operations(operation_ids: Iterable[UUID]) -> bool:
     """Wake a worker for each operation; if that fails, write a log line and return False.
 
     During the pause after a failure, do not send anything, but write a log line and return False.
-    The sweep finds operations without a wake-up. The messages have the attribute `command`. During
-    a release, Pub/Sub does not send them to the new revision (green), which only folds.
+    The sweep finds operations whose wake-up was not sent. During a release, the new revision
+    (green) only folds: its subscription excludes these messages by their attribute `command`.
     """
     commands = [operation_command(each) for each in operation_ids]
     if commands and not outage().is_over:
@@ -127,13 +127,16 @@ def _send(commands: list[bytes], **attributes: str) -> bool:
 
 @functools.cache
 def publisher() -> Callable[..., bytes]:
-    """Return the process's Publish call, created on first use and thus after any fork."""
+    """Return this process's function for the Publish call.
+
+    Its channel is opened on first use, because a channel does not survive a fork.
+    """
     publish: Callable[..., bytes] = grpc_api.open_channel().unary_unary(_METHOD)
     return publish
 
 
 def _encode(data: bytes, attributes: Mapping[str, str]) -> bytes:
-    """Encode a PubsubMessage (field 1: data, field 2: attributes) as a PublishRequest's field."""
+    """Encode field 2 of a PublishRequest: a message of data (field 1) and attributes (field 2)."""
     fields = b"".join(
         grpc_api.field(2, grpc_api.field(1, name.encode()) + grpc_api.field(2, value.encode()))
         for name, value in attributes.items()

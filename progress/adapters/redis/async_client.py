@@ -1,9 +1,8 @@
 """An asynchronous Redis client: the commands of many requests share one connection.
 
-A round trip has a timeout, so requests do not wait long for a Redis server that is down or hangs. A
-connection that exceeds the timeout is closed, and for a second no new connection is opened. After
-this second, the client tries to connect in the background, and requests continue without Redis
-until it is connected.
+A round trip has a timeout, so requests do not wait long for a Redis server that is down or hangs.
+The client closes a connection that exceeds the timeout, and opens no new connection for one second.
+Then it connects in the background. Requests continue without Redis until the connection is open.
 """
 
 import asyncio
@@ -20,13 +19,13 @@ from progress.adapters.redis.url import parse_url
 from progress.adapters.telemetry import tracing
 from progress.errors import RedisUnavailable
 
-_TIMEOUT_S = 0.04  # the limit of each round trip that a request waits for
+_TIMEOUT_S = 0.04  # the time limit of a round trip
 
-# If a reply is overdue, the client waits this long and checks again, and only then closes the
-# connection. If this process was suspended, the reply may have arrived meanwhile.
+# If a reply is overdue, the client checks again after this time before it closes the connection.
+# The reply may have arrived while this process was suspended.
 _RECHECK_S = 0.005
 _HANDSHAKE_TIMEOUT_S = 0.02  # A request waits this long for the first connection.
-_CONNECT_TIMEOUT_S = 1.0  # The limit of an attempt in the background.
+_CONNECT_TIMEOUT_S = 1.0  # The time limit for connecting in the background.
 _BACK_OFF_S = 1.0
 _REDIS = {"db.system.name": "redis"}
 
@@ -65,7 +64,7 @@ class Client:
             self._connection.send(commands)
 
     async def close(self) -> None:
-        """Close the connection after the commands that were sent have run."""
+        """Close the connection once Redis has run all commands that were sent."""
         if self._connecting:
             self._connecting.cancel()
         if self._connection and not self._connection.is_lost:
@@ -153,10 +152,10 @@ class _Connection(asyncio.Protocol):
         self._rest = b""
         self._timer: asyncio.TimerHandle | None = None
         self._unwritten: list[bytes] = []
-        self._next_write: asyncio.Handle | None = None  # one write serves many calls
+        self._next_write: asyncio.Handle | None = None  # one write sends the commands of many calls
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        # A cast, because uvloop's transport is not a subclass.
+        # A cast, because uvloop's transport is not a subclass of asyncio.Transport.
         self._transport = cast("asyncio.Transport", transport)
 
     def connection_lost(self, exc: Exception | None) -> None:

@@ -1,5 +1,5 @@
-"""The Redis channels that announce changes; each message is the new version."""
+"""The Redis channels that announce changes; a message contains the new version's number."""
 
 EVERYONE = "changed:everyone"  # Changes that may concern any learner.
-LEARNER = "changed:learner:"  # Changes of the learner whose id follows.
-OPERATION = "changed:operation:"  # Changes of the operation whose id follows.
+LEARNER = "changed:learner:"  # Followed by the id of the changed learner.
+OPERATION = "changed:operation:"  # Followed by the id of the changed operation.

@@ -1,6 +1,6 @@
-"""Connections for commands whose loss is harmless.
+"""Connections to Redis for commands whose loss is harmless.
 
-The connections time out early. After an error, no command is sent to Redis for one second.
+Their timeouts are short. After an error, no command is sent to Redis for one second.
 """
 
 import contextlib
@@ -14,8 +14,8 @@ from progress.adapters.redis.url import parse_url
 from progress.adapters.telemetry import logs
 
 _CONNECT_TIMEOUT_S, _REPLY_TIMEOUT_S = 0.015, 0.035
-_RETRY_AFTER_S = 1.0  # The pause after a missing reply.
-_MAX_PENDING = 100  # Commands that are kept until Redis responds again.
+_RETRY_AFTER_S = 1.0  # The pause after an error.
+_MAX_PENDING = 100  # The limit of commands kept while Redis is down; the oldest are dropped.
 
 
 class Connections:
@@ -28,11 +28,11 @@ class Connections:
         self._pending: deque[Command] = deque(maxlen=_MAX_PENDING)
 
     def send(self, commands: Sequence[Command]) -> bool:
-        """Send the commands in one round trip, after the commands kept by earlier calls.
+        """Send the commands that earlier calls kept, then these commands, in one round trip.
 
         If Redis is unavailable, write a log line, keep the commands for a later call and return
-        False; Redis may have run the commands nevertheless. For one second after that, only keep
-        the commands and return False. If Redis rejects a command, write a log line, keep nothing
+        False; Redis may have run the commands nevertheless. Calls within the next second only keep
+        their commands and return False. If Redis rejects a command, write a log line, keep nothing
         and return False.
         """
         if time.monotonic() < self._retry_at:

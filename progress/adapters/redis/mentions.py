@@ -1,4 +1,4 @@
-"""Delete the keys of Redis that mention a text, in their names or their values."""
+"""Delete the Redis keys whose name or value mentions a text."""
 
 import json
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from progress.errors import CopiesUnavailable
 _TIMEOUT_S = 10.0
 _KEYS_PER_CALL = 100  # few, because each call blocks the server
 
-# ARGV: the number of texts, the texts, and the keys to look into.
+# ARGV: the number of texts, the texts, and the keys to search.
 _DELETE_SCRIPT = """
 local deleted, last = 0, ARGV[1] + 1
 local function mentions(value)
@@ -39,11 +39,11 @@ return deleted
 
 
 def delete_mentions(url: str, text: str, check: Callable[[], None]) -> int:
-    """Delete every key that mentions the text, plain or with JSON's escapes; return how many.
+    """Delete every key that mentions the text, plain or JSON-escaped; return the number of keys.
 
     Redis holds only copies, so it does no harm to delete a key that mentions the text by chance.
-    `check` is called before each 100 keys; it raises an error if the work must stop. Raise
-    CopiesUnavailable if Redis does not respond.
+    `check` is called before each batch of about 100 keys. To stop the work, it raises an error.
+    Raise CopiesUnavailable if Redis does not respond.
     """
     escaped = (json.dumps(text, ensure_ascii=ascii_only)[1:-1] for ascii_only in (False, True))
     texts = sorted({text, *escaped})

@@ -8,7 +8,7 @@ _END, _MAX_LINE_BYTES = b"\r\n", 65_536
 _SHORT = 512
 _SIZES = [
     b"$%d\r\n" % size for size in range(_SHORT)
-]  # computed once, because formatting would take 50 % of the encoding time
+]  # computed once, because formatting them would take 50 % of the time of `encode`
 _BULK, _INTEGER, _LINE, _ERROR, _ARRAY = b"$:+-*"
 
 Command = Sequence[bytes | str | int]
@@ -44,7 +44,10 @@ def operation_name(commands: Sequence[Command]) -> str:
 
 
 def read(data: bytes, at: int) -> tuple[Reply, int]:
-    """Return the reply at `at` and the position after it; raise ValueError if it is invalid."""
+    """Return the reply at `at` and the position after it.
+
+    Raise Incomplete if the end of the reply is missing, and ValueError if the reply is invalid.
+    """
     end = data.find(_END, at)
     if end < 0:
         if len(data) - at > _MAX_LINE_BYTES:

@@ -13,7 +13,7 @@ from progress.adapters.redis import resp
 from progress.adapters.redis.resp import Command, ErrorReply, Reply
 from progress.adapters.redis.url import Address
 
-_LOADING = "LOADING"  # the first word of error replies while Redis loads its data
+_LOADING = "LOADING"  # while Redis loads its data, its error replies begin with this word
 
 
 class RedisSocket:
@@ -26,7 +26,7 @@ class RedisSocket:
 
     @property
     def is_open(self) -> bool:
-        """Return False if Redis has closed the idle connection; its socket is then readable."""
+        """Return False if Redis has closed the idle connection, which makes the socket readable."""
         poll = select.poll()
         poll.register(self._socket, select.POLLIN)
         return not poll.poll(0)

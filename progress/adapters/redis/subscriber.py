@@ -13,9 +13,10 @@ from progress.adapters.telemetry import logs
 if TYPE_CHECKING:
     from redis.asyncio.client import PubSub
 
-_POLL_S = 0.2  # After this time without a message, Redis is pinged, and new channels are added.
+# If no message arrives for this time, Redis is pinged, and changes of `channels` are applied.
+_POLL_S = 0.2
 _TIMEOUT_S = 0.5  # If a ping takes longer, Redis counts as down.
-_RECONNECT_S = 1.0  # The pause between two attempts.
+_RECONNECT_S = 1.0  # The pause between two attempts to connect.
 
 
 class Subscriber:
@@ -33,7 +34,7 @@ class Subscriber:
         on_message: Callable[[str], None],
         on_state_change: Callable[[], None],
     ) -> None:
-        """Keep the set `channels`; if the caller changes the set, the subscriptions follow."""
+        """Subscribe to `channels`; the caller may change this set later to change subscriptions."""
         self.is_connected = False
         self._url, self._channels = url, channels
         self._on_message, self._on_state_change = on_message, on_state_change
@@ -81,7 +82,7 @@ class Subscriber:
     def _handle(self, message: dict[str, Any]) -> None:
         if message["type"] == "message":
             self._on_message(message["channel"])
-        elif message["type"] == "subscribe":  # a new channel or a new connection is confirmed
+        elif message["type"] == "subscribe":  # Redis has confirmed a subscription
             self.is_connected = True
             self._on_state_change()
 
@@ -101,7 +102,7 @@ class Subscriber:
 
 
 def _is_cancelled() -> bool:
-    """Return whether the task was cancelled, even if redis-py reported a timeout instead."""
+    """Return whether the task was cancelled; redis-py may report a cancellation as a timeout."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
 

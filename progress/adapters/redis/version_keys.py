@@ -1,16 +1,16 @@
-"""Copies in Redis of the read models' versions; a query checks its cache entries against them.
+"""Copies of the read models' versions in Redis; queries check cache entries against the copies.
 
-A copy expires five seconds after its version was known to be the newest. A copy is never replaced
-by an older version. A late writer, or a writer with an old result from the database, therefore
-cannot hide a change. If the notification of a change is lost, queries see the change once the copy
-expires.
+A copy expires at most five seconds after its version was committed to the database or read from it.
+A copy is never replaced by an older version. A late writer, or a writer with an old result from the
+database, therefore cannot hide a change. If the notification of a change is lost, queries see the
+change once the copy expires.
 """
 
 import time
 
 from progress.adapters.redis import channels
 
-TTL_S = 5.0  # seconds that a response may be out of date if a notification is lost
+TTL_S = 5.0  # If a notification is lost, responses are out of date for at most this time.
 
 # Kinds of versions. Each schema has its own versions, because two revisions may serve at the same
 # time.
@@ -18,8 +18,9 @@ CATALOGUE = "catalogue"
 BATCH = "batch"  # Weekly, domain and level stats.
 SWAP = "schema"  # Set by the rebuild that made this schema the live one.
 
-# The expiry is a time, not a duration, because a suspended server runs a command late. A full
-# server cannot store a new copy; it then deletes the old copy, so that queries see the change.
+# The expiry is a time, not a duration: if a suspended Redis runs the script late, the copy still
+# expires in time. If Redis has no memory for a new copy, the script deletes the old copy, so that
+# queries see the change.
 _SET_FUNCTION = """
 local now = redis.call('TIME')
 local left = math.min(tonumber(ARGV[1]) - (now[1] * 1000 + math.floor(now[2] / 1000)), 5000)
@@ -61,6 +62,6 @@ def shared_key(schema: str, kind: str) -> str:
 def expires_at_ms(known_at: float) -> int:
     """Return the expiry of a copy as Unix time in ms.
 
-    `known_at` is the monotonic time at which the copy's version was known to be the newest.
+    `known_at` is a monotonic time, taken before the copy's version was committed or read.
     """
     return int((time.time() + TTL_S - (time.monotonic() - known_at)) * 1000)

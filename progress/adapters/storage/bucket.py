@@ -70,7 +70,7 @@ class Bucket:
                 ) from None
 
     def folders(self) -> list[str]:
-        """Return the names of the folders: the common prefixes of the objects."""
+        """Return the names of the folders: the common prefixes of the objects' names."""
         prefixes = (name for page in self._list(self._prefix) for name in page.get("prefixes", ()))
         return sorted(name[len(self._prefix) : -1] for name in prefixes)
 

@@ -1,7 +1,7 @@
 """Signed URLs of objects in Cloud Storage, in the format V4.
 
-See https://cloud.google.com/storage/docs/authentication/signatures. The service has no private key:
-the IAM API signs in its place, if the service's account may create tokens for itself.
+See https://cloud.google.com/storage/docs/authentication/signatures. The service has no private key,
+so the IAM API signs for it. The service's account must be allowed to create tokens for itself.
 """
 
 import contextlib

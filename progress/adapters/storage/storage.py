@@ -59,7 +59,7 @@ class Storage(Protocol):
         """Return whether the file exists."""
 
     def remove(self, name: str) -> None:
-        """Remove a folder and its contents, if that is allowed."""
+        """Remove a folder and its contents; a bucket keeps them."""
 
     def remove_file(self, path: str) -> None:
         """Remove a file, if it exists."""
@@ -70,14 +70,14 @@ class Storage(Protocol):
     def replace(self, path: str, data: bytes, generation: str | None) -> str:
         """Replace a small file, and return its new generation.
 
-        `generation` is the generation that the caller has read, None if the file did not exist.
-        Raise ProgressError if another writer has written the file since.
+        `generation` is the generation that the caller has read; None if the file did not exist.
+        Raise ProgressError if another writer has written the file since then.
         """
 
     def list_tree(self, folder: str, *, former: bool = False) -> Iterator[StoredFile]:
-        """Yield the files in a folder and below it, complete or not, each once.
+        """Yield each file in a folder and its subfolders once, also unfinished files.
 
-        With `former`, also yield deleted files of which former generations still exist.
+        With `former`, also yield deleted files that still have former generations.
         """
 
     def purge(self, path: str) -> None:
@@ -198,7 +198,7 @@ class Folder:
                     )
 
     def purge(self, path: str) -> None:
-        """Remove the file, and its folder if that is now empty."""
+        """Remove the file; if its folder is then empty, remove the folder too."""
         self.remove_file(path)
         with contextlib.suppress(OSError):
             (self._path / path).parent.rmdir()

@@ -15,7 +15,7 @@ _encode = msgspec.json.Encoder(enc_hook=str).encode
 
 
 def write_line(fields: Mapping[str, object], trusted: Mapping[str, object] = _NO_FIELDS) -> None:
-    """Write the fields, with addresses and secrets masked, and the `trusted` fields as they are."""
+    """Write a line: `fields` with e-mail addresses and secrets masked, `trusted` unchanged."""
     text = " ".join(
         [v if type(v) is str else "" if type(v) in _PLAIN else str(v) for v in fields.values()]
     )

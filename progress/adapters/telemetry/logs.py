@@ -1,8 +1,8 @@
 """Log lines for Cloud Logging: one JSON object each, on standard output.
 
-`metric_fields.json` lists the fields that a line may have: metric fields, which are recorded as
-metrics and used by alerts, and context fields. E-mail addresses, secrets, and rows quoted in error
-messages are masked.
+`metric_fields.json` lists the fields that a line may have. Metric fields are also recorded as
+metrics, and alerts use them. Context fields are only logged. E-mail addresses, secrets, and rows
+quoted in error messages are masked.
 """
 
 import logging
@@ -47,7 +47,7 @@ def configure(service: str) -> None:
         logging.getLogger(name).addFilter(_take_over)
     if sys.excepthook is sys.__excepthook__:
         sys.excepthook = _log_uncaught
-    if threading.excepthook is threading.__excepthook__:  # otherwise, a test has set a hook
+    if threading.excepthook is threading.__excepthook__:  # a test may have set a hook
         threading.excepthook = _log_uncaught_in_thread
 
 

@@ -1,8 +1,9 @@
-"""Export spans and metrics by OTLP over HTTP; imported only if an endpoint is configured.
+"""Export spans and metrics by OTLP over HTTP.
 
-The exporter has bounded queues and its own threads, so an unreachable endpoint never delays a
-request. Failed exports are logged at most once a minute. OpenTelemetry itself reads the standard
-variables (OTEL_TRACES_SAMPLER, OTEL_BSP_SCHEDULE_DELAY, …).
+This module is imported only if an endpoint is configured. The exporter has bounded queues and its
+own threads, so an unreachable endpoint never delays a request. Failed exports are logged at most
+once a minute. OpenTelemetry itself reads the standard variables (OTEL_TRACES_SAMPLER,
+OTEL_BSP_SCHEDULE_DELAY, …).
 """
 
 import asyncio
@@ -37,7 +38,7 @@ from progress.settings import Settings, fill_in
 
 _GOOGLE = "telemetry.googleapis.com"
 _SCOPES = ("https://www.googleapis.com/auth/cloud-platform",)
-_SHUTDOWN_TIMEOUT_S = 3.0  # Limits the last export when the process ends.
+_SHUTDOWN_TIMEOUT_S = 3.0  # The time limit of the last export, when the process ends.
 _LOG_INTERVAL_S = 60.0  # The exporters log at most once in this time.
 _METRIC = "progress.{}"
 
@@ -137,9 +138,9 @@ class Exporter:
         ).record
 
     def _shut_down_on_sigterm(self) -> None:
-        """On SIGTERM, shut the exporter down before the server, which does not run atexit hooks.
+        """On SIGTERM, shut down the exporter and then the server, which runs no atexit hooks.
 
-        The loop keeps running during the shutdown, so requests do not wait.
+        The event loop keeps running while the exporter shuts down, so requests do not wait.
         """
         before = signal.getsignal(signal.SIGTERM)
         try:

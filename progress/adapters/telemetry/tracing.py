@@ -34,7 +34,7 @@ _service = "cli"
 
 
 class _TraceOnly(Span):
-    """The trace of a block; no span is exported."""
+    """A span that only sets the current trace during its block; it is not exported."""
 
     __slots__ = ("_before", "_parent")
 

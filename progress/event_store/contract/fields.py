@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 
 class Field(NamedTuple):
-    """The meaning of a field, with its unit, and a valid value."""
+    """A description of a field, including its unit, and a valid example value."""
 
     description: str
     example: Any

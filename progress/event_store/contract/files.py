@@ -28,7 +28,10 @@ def find_stale(root: Path) -> list[Path]:
 
 
 def write(root: Path) -> list[Path]:
-    """Write stale files, delete those that are no longer generated, and return their paths."""
+    """Write missing and outdated files, and delete files that are no longer generated.
+
+    Return the paths of all these files.
+    """
     texts, stale = make(), find_stale(root)
     for path in stale:
         target = root / path

@@ -4,7 +4,10 @@ from typing import NamedTuple
 
 
 class Rule(NamedTuple):
-    """The text of a rule, and a part of the reason in a dead letter for an event that breaks it."""
+    """A rule: its text in docs/events.md, and a phrase for the tests.
+
+    If an event breaks the rule, the reason of its dead letter contains the phrase.
+    """
 
     text: str
     reason: str

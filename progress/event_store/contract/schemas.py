@@ -25,7 +25,7 @@ _ADDED: dict[str, Schema] = {"domains": {"uniqueItems": True}}  # rules that a _
 
 
 def make_all() -> dict[str, Schema]:
-    """Return the schemas by name: every event type, `envelope` and `message`."""
+    """Return the schemas by name; the names are the event types, `envelope` and `message`."""
     schemas = {name: _describe_event(declared) for name, declared in events.CATALOGUE.items()}
     return schemas | {ENVELOPE: _describe_envelope(), MESSAGE: _describe_message()}
 
@@ -134,7 +134,7 @@ def _optional_time() -> Schema:
 
 
 def _with(field: str, **rules: Schema) -> Schema:
-    """Return a schema that requires the object `field` with the fields `rules`."""
+    """Return a schema that requires an object `field` with the fields that `rules` describes."""
     inner = {"type": "object", "required": [*rules], "properties": rules}
     return {"required": [field], "properties": {field: inner}}
 

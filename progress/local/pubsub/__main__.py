@@ -1,6 +1,6 @@
 """Run the stand-in: `python -m progress.local.pubsub GRPC_PORT [REST_PORT]`.
 
-Its queue is in `DATABASE_URL`.
+The stand-in stores its queue in the database `DATABASE_URL`.
 """
 
 import asyncio

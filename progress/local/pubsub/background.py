@@ -1,4 +1,4 @@
-"""Background tasks: each failure is reported, and a change is never cancelled halfway."""
+"""Tasks whose failures are reported, and tasks that continue if their caller is cancelled."""
 
 import asyncio
 import contextlib

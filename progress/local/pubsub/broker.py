@@ -40,7 +40,10 @@ class Broker:
                 self._subscriptions[subscription].add(message, attempts)
 
     async def publish(self, topic: str, messages: list[Any]) -> list[str]:
-        """Return the ids once all messages are on disk; raise NotFound if there is no topic."""
+        """Publish messages, and return their ids once all messages are on disk.
+
+        Raise NotFound if the topic does not exist.
+        """
         self.topic(topic)
         now = Timestamp()
         now.GetCurrentTime()

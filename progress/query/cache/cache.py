@@ -1,17 +1,20 @@
-"""The cache of query results in Redis. A cached result is never older than the read models.
+"""The cache of query results in Redis.
 
-A fold changes the versions in the database when it commits, then publishes copies of the versions
-to Redis (`progress.adapters.redis.version_keys`). A copy never decreases and expires after five
-seconds. If a publication fails, the change is therefore hidden for at most five seconds.
+A cached result is never older than the read models, except after a failed publication. A fold
+changes the versions in the database when it commits. After the commit, the projector publishes
+copies of the versions to Redis (`progress.adapters.redis.version_keys`). A copy is never replaced
+by an older version. Each copy expires after five seconds. If a publication fails, cached results
+can therefore be out of date for at most five seconds.
 
 - A cache entry has a stamp, which consists of the versions seen before the data was read. The data
-  can only be newer than the stamp.
+  may be newer than the stamp, but never older.
 - An entry is used if its stamp equals the copies in Redis. If a copy is missing, the stamp must
-  equal the version that the database returned after the request arrived.
-- Versions remembered in the process may be old, so they are used only in stamps of new entries.
+  equal the version in the database, which is read after the request has arrived.
+- Versions remembered in the process may be old, so they are used only in stamps of new entries. An
+  entry with an old stamp is never served.
 - Concurrent callers share a computation. A caller does not join a computation that started more
-  than a second ago. If the caller has seen a newer version than the stamp of a shared result, the
-  caller does not use this result.
+  than a second ago. A caller does not use a shared result whose stamp has an older version than
+  the caller has seen.
 """
 
 import functools
@@ -61,7 +64,7 @@ class Lookup(msgspec.Struct):
 
 
 class AnswerCache:
-    """The cache of an instance. Without `redis`, concurrent requests still share computations."""
+    """One instance's access to the cache. Without `redis`, requests only share computations."""
 
     def __init__(self, redis: Client | None, limiter: RateLimiter, reader: Reader) -> None:
         self._redis, self._limiter = redis, limiter
@@ -148,7 +151,7 @@ class AnswerCache:
     async def _use_entries(
         self, lookup: Lookup, keys: Sequence[CacheKey], replies: Sequence[Reply]
     ) -> None:
-        """Add the results of entries with current stamps to the lookup."""
+        """Fill the lookup with the results whose stamps are current."""
         entries = [
             (number, keys[number], entry)
             for number, reply in enumerate(replies)
@@ -202,7 +205,7 @@ class AnswerCache:
         if self._redis is None or lookup.result == "error":
             return None, (await compute()).data
         seen, user_id = lookup.versions, key.user_id
-        if seen.lacks_version(key.policy):  # versions for a stamp may be some seconds old
+        if seen.lacks_version(key.policy):  # a stamp's versions may be up to a second old
             await self._fetch_shared_versions(seen, since=time.monotonic() - versions.MAX_AGE_S)
         version, day_ends = seen.learners[user_id], None
         if not returns_version and (version is None or key.policy.clock):
@@ -226,19 +229,18 @@ class AnswerCache:
     def _use_returned_version(
         self, seen: RequestVersions, user_id: str, version: int | None, started_at: float
     ) -> None:
-        """Store a version that the SQL statement of the result returned, and copy it to Redis."""
+        """Store the learner's version that `compute` returned, and copy it to Redis."""
         if version is not None and version != seen.learners[user_id]:
             seen.learners[user_id] = version
             self._copy(seen, {self._learner_key(user_id): version}, started_at)
 
     def _learner_key(self, user_id: str) -> str:
-        """Return the Redis key of the copy of a learner's version."""
         return version_keys.learner_key(self._schema, user_id)
 
     async def _learner_today(self, seen: RequestVersions, user_id: str) -> tuple[int, datetime]:
         """Return the learner's version and the end of the learner's day.
 
-        Call this before the result is computed, so that the result can only be newer.
+        Call this before the result is computed, so that the result is never older than the version.
         """
         known = self._days.get(user_id)
         is_today = known and known.is_same_day(seen.at)

@@ -14,10 +14,10 @@ from progress.projections import schema
 
 _SUMMARY_TTL = timedelta(minutes=10)
 _FINISHED_TTL = timedelta(hours=24)
-# A learner's day ends at most 35 hours after its date ends in UTC: at UTC-12 the date ends 12 hours
-# later, and learners may choose that their days start up to 23 hours after midnight.
+# A learner's day ends at most 35 hours after the end of its date in UTC: up to 12 hours because of
+# the time zone (UTC-12), and up to 23 hours because the learner's days may start after midnight.
 _DAY_END_DELAY = timedelta(hours=36)
-_MAX_BYTES = 512 * 1024  # a larger entry might exceed the timeout of the Redis client
+_MAX_BYTES = 512 * 1024  # a larger entry might take longer than the Redis client's timeout
 
 # KEYS: a hash. ARGV: a field, the field's value, and the TTL in ms for a new hash.
 _SET_FIELD = """
@@ -34,10 +34,11 @@ class CachePolicy(NamedTuple):
     """The TTL in minutes of a root field's result, and what the result depends on.
 
     Every result depends on the learner. With `clock`, the result also depends on the learner's
-    local date. `period` is the unit of the rows; if all periods of a result are finished, its TTL
-    is longer. `period_days` is the largest number of days from a period's first day to its last.
-    `except_for` is an argument and a value: if the argument has this value, the result is not
-    cached. `hourly` names a field: a result with this field expires at the end of the hour.
+    local date. `period` names the period that each row covers, for example weekly. If all periods
+    of a result are finished, the result has a longer TTL. `period_days` is the largest number of
+    days from a period's first day to its last. `except_for` is an argument and a value: if the
+    argument has this value, the result is not cached. `hourly` names a field: a result with this
+    field expires at the end of the hour.
     """
 
     minutes: int
@@ -69,7 +70,7 @@ def cache_key(
     arguments: Mapping[str, Any],
     selection: str,
 ) -> CacheKey | None:
-    """Return the key of a root field's result; None if the result is not cached.
+    """Return the key of a root field's result; None if the result must not be cached.
 
     `arguments` are the coerced values by argument name. `selection` is the normalized text of the
     field's selection, including the response keys (`Field.canonical_text`).

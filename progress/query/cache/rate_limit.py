@@ -35,7 +35,7 @@ class RateLimiter:
         return ("INCR", _key(caller, at))
 
     def check(self, reply: Reply, caller: str, at: datetime) -> None:
-        """Check the reply to `increment_command`; raise RateLimited if it exceeds the limit."""
+        """Raise RateLimited if the reply to `increment_command`, a count, exceeds the limit."""
         if not isinstance(reply, int):
             self.count_locally(caller, at)
             return

@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 
 class Abandoned(Exception):
-    """The caller that was computing the result was cancelled, so another must compute it."""
+    """The caller that was computing the result was cancelled, so another caller must compute it."""
 
 
 class Flight(Generic[T]):
@@ -64,8 +64,8 @@ class SingleFlight(Generic[T]):
     """Computations in progress, by key.
 
     A caller does not join a computation that started more than `max_age` seconds ago. A computation
-    may fail at its own deadline. A caller that would still have more than `max_age` seconds left
-    after this deadline therefore does not join either.
+    may fail at its deadline. A caller whose deadline is more than `max_age` seconds later therefore
+    does not join the computation.
     """
 
     def __init__(self, max_age: float) -> None:

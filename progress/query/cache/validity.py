@@ -1,4 +1,4 @@
-"""The versions that a result was computed from, and whether these versions are current."""
+"""The stamp of a result, and its comparison with the current versions."""
 
 from datetime import datetime
 from typing import NamedTuple
@@ -22,7 +22,11 @@ class VersionStamp(NamedTuple):
 
 
 class RequestVersions(msgspec.Struct):
-    """The versions seen by a request. Each version was current after the request arrived."""
+    """The versions seen by a request.
+
+    A version that is compared with an entry's stamp was current after the request arrived. A
+    version that is only used in new stamps may be up to a second older.
+    """
 
     at: datetime  # When the request arrived.
     since: float  # When the request arrived, on the monotonic clock.
@@ -76,7 +80,7 @@ class RequestVersions(msgspec.Struct):
         return min(ends, default=None)
 
     def is_current(self, stamp: VersionStamp, key: CacheKey) -> bool:
-        """Return whether all versions of the stamp equal the versions seen by the request."""
+        """Return whether the stamp is unexpired and has the request's `params` and versions."""
         policy = key.policy
         return (
             stamp.params == key.params

@@ -65,7 +65,7 @@ class DatabaseVersions:
         self._shared: SingleFlight[SharedVersions] = SingleFlight(MAX_AGE_S)
 
     async def fetch_learner(self, user_id: str, at: datetime, *, since: float) -> LearnerVersion:
-        """Return the learner's version and local day at the time `at`, or raise Unavailable."""
+        """Return the learner's version and the local day of the time `at`, or raise Unavailable."""
 
         async def read() -> LearnerVersion:
             known_at = time.monotonic()
@@ -74,7 +74,7 @@ class DatabaseVersions:
             )
             return LearnerVersion(row["learner"], row["is_known"], row["day_ends"], at, known_at)
 
-        for _ in range(2):  # another caller may have started the first read before `since`
+        for _ in range(2):  # the first joined read may have started before `since`
             learner = await self._learners.join(user_id, read)
             if learner.known_at >= since and learner.is_same_day(at):
                 return learner
@@ -89,7 +89,7 @@ class DatabaseVersions:
     async def projected_to(self) -> ProjectedTo | None:
         """Return a position that the projections have reached; None if no position is known.
 
-        Call this before the data is read, so that the data can only be newer than the position.
+        Call this before the data is read, so that the data is never older than the position.
         If the database takes more than 50 ms, the last known position is returned.
         """
         last = self.last

@@ -24,7 +24,7 @@ def build_sources(reader: Reader) -> dict[str, Source]:
 
 
 def _subscription(type_: object, description: str | None = None) -> Callable[[Any], Any]:
-    """Declare a subscription of this type; its method yields records with the type's fields."""
+    """Declare a subscription whose method yields records with the fields of this GraphQL type."""
     field: Callable[[Any], Any] = strawberry.subscription(
         graphql_type=type_, description=description
     )
@@ -51,7 +51,7 @@ class Subscription:
         return info.context.subscribe_to_learner(LEARNER, learner, lambda state: state.streak)
 
     @_subscription(types.Operation)
-    async def operation_updated(self, info: Info, id: ID) -> AsyncIterator[Operation]:  # noqa: A002 - the contract's word
+    async def operation_updated(self, info: Info, id: ID) -> AsyncIterator[Operation]:  # noqa: A002 - the contract calls the argument `id`
         operation = await administration.get_operation(info, id)
         if operation is None:
             raise NotFound("there is no such operation, or you may not see it")

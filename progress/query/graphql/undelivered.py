@@ -1,4 +1,4 @@
-"""The messages that Pub/Sub has not yet delivered, for administrators; cached for half a minute."""
+"""Counts of undelivered Pub/Sub messages, shown to administrators and cached for 30 seconds."""
 
 import asyncio
 import time

@@ -31,7 +31,7 @@ class DeveloperFiles:
         self._has_graphiql = has_graphiql
 
     def answer(self, request: Request) -> Response | None:
-        """Return one of the files, or None for another path."""
+        """Return the file at the request's path, or None if there is no file at this path."""
         if request.method not in ("GET", "HEAD"):
             return None
         if request.url.path == _SCHEMA:

@@ -14,7 +14,10 @@ _HEADERS = {"Cache-Control": "private, no-store", "X-Content-Type-Options": "nos
 
 
 def answer(request: Request, downloads: Downloads) -> Response | None:
-    """Return the file, 404 if the path is not valid any more, or None for any other path."""
+    """Return the exported file, or 404 if its link is invalid or has expired.
+
+    Return None if the path does not begin with `PATH`, or if the method is not GET or HEAD.
+    """
     if not request.url.path.startswith(PATH) or request.method not in ("GET", "HEAD"):
         return None
     file = downloads.open(request.url.path, datetime.now(UTC))

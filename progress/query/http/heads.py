@@ -1,7 +1,7 @@
 """A size limit for request heads in uvicorn; a larger head gets 431 and is not read further.
 
 httptools has no limit, so it would collect an endless line, header or trailer in memory. The count
-of a head's bytes restarts when a message starts or a part of the message's body arrives.
+of bytes restarts with each new request and with each received part of a body.
 """
 
 import asyncio
@@ -20,10 +20,10 @@ _RESPONSE = (
 class BoundedProtocol(HttpToolsProtocol):
     """A connection with a size limit for request heads."""
 
-    _head_bytes = 0  # bytes received so far of a head, trailers or a chunk's size line
+    _head_bytes = 0  # size so far of the current head, trailers or chunk-size line
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as in uvicorn
-        """Add `abort` to each request's state; it closes the connection and drops unsent data."""
+        """Add `abort` to each request's state. `abort` disconnects and drops unsent data."""
         super().connection_made(transport)
         self.app_state = {**self.app_state, "abort": transport.abort}
 
@@ -48,7 +48,7 @@ class BoundedProtocol(HttpToolsProtocol):
                 return
 
     def on_body(self, body: bytes) -> None:
-        """Reset the count of the head's bytes; the application limits the size of the body."""
+        """Reset the count, because the application, not this class, limits the size of a body."""
         super().on_body(body)
         self._head_bytes = 0
 
@@ -62,5 +62,5 @@ class BoundedProtocol(HttpToolsProtocol):
 
 
 def install() -> None:
-    """Limit the heads in the server that the framework starts next."""
+    """Limit the size of request heads; call this before the framework starts the server."""
     UvicornWorker.CONFIG_KWARGS["http"] = BoundedProtocol

@@ -13,7 +13,7 @@ _DEFAULT = "en"
 
 
 def select(headers: Mapping[str, str]) -> str:
-    """Return the language that the page's switch selected, else the best of Accept-Language."""
+    """Return the language selected on the page, or else the preferred one of Accept-Language."""
     selected = cookie_parser(headers.get("cookie", "")).get("language")
     if selected in LANGUAGES:
         return selected

@@ -1,4 +1,4 @@
-"""Persisted queries: documents that clients name by their hash after sending them once (APQ)."""
+"""Persisted queries (APQ): a client sends a document once, and afterwards only its hash."""
 
 import contextlib
 
@@ -6,14 +6,15 @@ from progress.adapters.redis.async_client import Client
 from progress.errors import PersistedQueryNotFound, RedisUnavailable
 from progress.query.http import requests
 
-_MAX_CHARACTERS = 8 << 20  # total of the documents in this instance
+_MAX_CHARACTERS = 8 << 20  # of all documents in this instance together
 _TTL_S = 24 * 3600
 
 
 class PersistedQueries:
-    """Documents by the SHA-256 of their text, in Redis and, if recent, in this instance.
+    """Documents, stored in Redis under the SHA-256 of their text.
 
-    The copies in the instance are never invalidated, because the text for a hash never changes.
+    The instance keeps copies of recent documents. The copies are never invalidated, because the
+    text for a hash never changes.
     """
 
     def __init__(self, redis: Client | None) -> None:

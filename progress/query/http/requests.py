@@ -20,8 +20,8 @@ Headers = dict[bytes, bytes]
 _MAX_BODY = 100 * 1024  # Bytes.
 _MAX_VALUE = 500  # Bytes; the rest of a longer header is ignored.
 _BODY_TIMEOUT_S = 10
-# After a stall of this process, the timeout ends before the event loop reads a body that arrived in
-# time. This additional timeout lets the event loop read that body.
+# If this process stalls, the timeout can end before the event loop reads a body that arrived in
+# time. This additional timeout then gives the event loop time to read the body.
 _STALL_GRACE_S = 0.1
 _HEX = b"0123456789abcdef"
 
@@ -80,12 +80,12 @@ async def read(request: Request, headers: Headers) -> tuple[GraphQLRequest, str 
 
 
 def is_sha256(text: str) -> bool:
-    """Return whether the text has the form of a SHA-256, as every document's key in Redis has."""
+    """Return whether the text has the form of a SHA-256: 64 lower-case hexadecimal digits."""
     return len(text) == 64 and text.isascii() and not text.strip(_HEX.decode())
 
 
 def sha256(text: str) -> str:
-    """Return the hash of a document, as clients write it."""
+    """Return the SHA-256 of a document in hexadecimal digits, as clients send it."""
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -122,7 +122,7 @@ def _is_too_large(length: bytes) -> bool:
 def _poll_message(request: Request) -> Message | None:
     """Return the body's first message, or None if it has not arrived yet.
 
-    A body that has arrived completely needs no timer.
+    The caller polls first, because it needs no timer if the whole body has arrived.
     """
     receive = cast("Coroutine[Any, Any, Message]", request.receive())
     try:
@@ -134,7 +134,7 @@ def _poll_message(request: Request) -> Message | None:
 
 
 async def _collect(request: Request, message: Message | None) -> bytes:
-    """Return the whole body; `message` is its first message if it has already arrived."""
+    """Return the whole body; `message` is the body's first message, or None before it arrives."""
     parts, size, more = [], 0, True
     while more:
         message = message or await request.receive()
@@ -151,12 +151,12 @@ async def _collect(request: Request, message: Message | None) -> bytes:
 
 
 def accept(headers: Headers) -> bytes:
-    """Return the start of the Accept header, which is short enough for a cache key."""
+    """Return the Accept header, truncated to a length that is suitable for a cache key."""
     return headers.get(b"accept", b"")[:_MAX_VALUE]
 
 
 def is_json(headers: Headers) -> bool:
-    """Return whether the body is declared as JSON, which HTML forms cannot do."""
+    """Return whether the Content-Type is JSON. An HTML form cannot send this Content-Type."""
     return _is_json(headers.get(b"content-type", b"")[:_MAX_VALUE])
 
 

@@ -34,7 +34,7 @@ _HEADERS: dict[str, Lines] = {
 }
 _VARY = (b"vary", b"Accept, Authorization, Accept-Encoding")
 _GZIPPED = (b"content-encoding", b"gzip")
-_GZIP_WBITS = 31  # Zlib's largest window, in the gzip format.
+_GZIP_WBITS = 31  # 15 (zlib's largest window) + 16 (the gzip format).
 _MIN_GZIP = 4_096  # Bytes; gzip makes a year of daily stats 80 % smaller.
 
 # Only the browser may store a response, and it must revalidate the response before each use.
@@ -42,7 +42,7 @@ _REVALIDATED = ((b"cache-control", b"private, no-cache"), _VARY)
 _NOT_STORED = ((b"cache-control", b"private, no-store"), _VARY)
 
 _STATUSES: dict[type[Exception], int] = {
-    PersistedQueryNotFound: 200,  # demanded by APQ; the client then sends the document
+    PersistedQueryNotFound: 200,  # APQ requires this status; the client then sends the document
     RequestTooLarge: 413,
     Unauthenticated: 401,
     RateLimited: 429,

@@ -14,8 +14,8 @@ from progress.query.http.responses import Reply
 
 EVENTS = "text/event-stream"
 
-_GRACE_S = 2.0  # Time to read the last event after the token has expired.
-_HEARTBEAT = b":\n\n"  # A comment keeps proxies connected, and detects a lost client.
+_GRACE_S = 2.0  # Time for the client to read the last event after the token has expired.
+_HEARTBEAT = b":\n\n"  # An SSE comment. It keeps proxies connected and detects a lost client.
 _COMPLETE = b"event: complete\ndata:\n\n"
 _HEADERS = (
     (b"content-type", f"{EVENTS}; charset=utf-8".encode()),
@@ -38,7 +38,7 @@ def single(body: bytes) -> Response:
 
 
 def _next_event(body: bytes) -> bytes:
-    return b"event: next\ndata: " + body + b"\n\n"  # JSON has no line breaks
+    return b"event: next\ndata: " + body + b"\n\n"  # the JSON in `body` has no line breaks
 
 
 class EventStream(Response):

@@ -66,13 +66,14 @@ class Folder:
         return _hash("\n".join(tags).encode())
 
     def answer(self, request: Request) -> Response | None:
-        """Return one of the files, or None for another path."""
+        """Return the file at the request's path, or None if there is no file at this path."""
         _, _, path = request.url.path.partition(self._url)
         version, _, name = path.partition("/")
         file = self._files.get(name)
         if file is None or not request.url.path.startswith(self._url):
             return None
-        # During a release, a request may contain the hash of another revision's files.
+        # During a release, a request may contain the hash of another revision's files. The response
+        # to this request must not be cached forever.
         return respond(file, request, _IMMUTABLE if version == self.version else REVALIDATE)
 
 

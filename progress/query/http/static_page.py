@@ -49,7 +49,7 @@ class StaticPage:
         }
 
     def answer(self, request: Request) -> Response | None:
-        """Return one of the page's files, or None for another path."""
+        """Return the page's file at the request's path, or None if there is no such file."""
         if request.method not in ("GET", "HEAD"):
             return None
         if request.url.path == "/":
@@ -60,7 +60,10 @@ class StaticPage:
 
 
 def _index(language: str, **values: str) -> File:
-    """Return index.html in a language. Its texts are in the document, so they need no request."""
+    """Return index.html in a language.
+
+    The document includes the texts of the page, so that the browser need not request them.
+    """
     texts = (FOLDER / f"{language}.json").read_bytes()
     escaped = msgspec.json.format(texts, indent=-1).decode().replace("<", "\\u003c")
 

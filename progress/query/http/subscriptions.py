@@ -1,4 +1,4 @@
-"""Open streams of subscriptions: their limits, their results, and their completion at shutdown."""
+"""The streams of subscriptions: their limits, their results, and their completion at shutdown."""
 
 import asyncio
 import functools
@@ -33,7 +33,7 @@ from progress.query.http.subscription_results import SubscriptionResult
 from progress.query.live.topics import Subscription
 
 _RETRY_AFTER_S = 5
-_SHUTDOWN_TIMEOUT_S = 3.0  # the wait for clients that do not read
+_SHUTDOWN_TIMEOUT_S = 3.0  # how long the server waits for clients that do not read
 
 
 class StreamLimits(msgspec.Struct, frozen=True):
@@ -136,7 +136,10 @@ class Streams:
             subscription.close()
 
     def _handle_signals(self) -> None:
-        """Complete the streams on a signal, because otherwise the server waits until they end."""
+        """Install signal handlers that complete the streams.
+
+        Without these handlers, the server would wait until the streams end.
+        """
         if threading.current_thread() is not threading.main_thread():
             return
         loop = asyncio.get_running_loop()

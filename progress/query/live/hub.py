@@ -1,8 +1,9 @@
 """Live queries: one poller and one Redis subscription per instance feed all subscribers.
 
-A Redis notification says which subject may have changed. The poller also compares versions in the
-database. With Redis, the poller runs less often, only to find changes whose notifications were
-lost. Changed subjects are read in batches, and a subscriber gets only the newest state.
+A Redis notification says which subject (learner or operation) may have changed. The poller also
+compares the versions in the database with the known versions. With Redis, the poller runs less
+often, only to find changes whose notifications were lost. Changed subjects are read in batches, and
+a subscriber gets only the newest state.
 """
 
 import asyncio
@@ -124,7 +125,7 @@ class LiveQueries:
             await asyncio.sleep(self._intervals.shortest)
 
     def _seconds_to_poll(self) -> float:
-        """Return the seconds until the interval ends or the first state expires."""
+        """Return the seconds until the interval ends or a state expires, whichever is earlier."""
         is_notified = self._subscriber is not None and self._subscriber.is_connected
         interval = self._intervals.with_redis if is_notified else self._intervals.without_redis
         expiries = [

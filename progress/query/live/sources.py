@@ -18,7 +18,7 @@ from progress.query.read_models.rows import MasteryStats, Streak, UserProgress
 
 
 class LearnerState(msgspec.Struct, frozen=True):
-    """A learner's progress (None without events) and streak.
+    """A learner's progress (None if the learner has no events) and streak.
 
     The state expires at the end of the learner's local day, because the streak may change then.
     """

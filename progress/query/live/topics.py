@@ -21,7 +21,7 @@ class State(Protocol):
 
     @property
     def expires_at(self) -> datetime | None:
-        """The time at which the state is out of date even without a change; None for never."""
+        """The time when the state becomes out of date even without a change, or None if never."""
 
     @property
     def is_final(self) -> bool:
@@ -71,7 +71,8 @@ class Subscription(Generic[_T]):
         await self._updated.wait()
         if self.check is not None and self._is_open:
             await self.check()
-        # Cleared only now: if the check is cancelled, the next call must still find the state.
+        # Clear the event only after the check. If the check is cancelled, the next call must still
+        # find the state.
         self._updated.clear()
         if self._error is not None:
             raise self._error
@@ -124,7 +125,7 @@ class Topic:
     def __init__(self, source: Source) -> None:
         self.source = source
         self.subjects: dict[str, Subject] = {}
-        self.stale: dict[str, None] = {}  # the subjects to read again, first marked first
+        self.stale: dict[str, None] = {}  # subjects to read again, in the order of marking
 
     def mark_stale(self, ids: Iterable[str]) -> None:
         """Mark these subjects to be read again; ignore those without a subscription."""

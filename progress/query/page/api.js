@@ -67,7 +67,7 @@ function kindOf(response, code) {
   return KINDS[code] ?? (response.status >= 502 ? 'away' : 'fault');
 }
 
-/** The seconds of a Retry-After header, which is a number or a date. */
+/** The seconds to wait according to a Retry-After header, which contains a number of seconds or a date. */
 function parseRetryAfter(header) {
   if (!header) return null;
   const seconds = Number(header);

@@ -31,8 +31,8 @@ function stack(parts, top) {
 }
 
 /**
- * Draw one line for each of the `series`, which are { name, values }. The values are equal steps apart; null leaves a
- * gap in the line. `low` and `high` are the values at the lower and the upper edge of the chart.
+ * Draw one line for each of the `series`, which are { name, values }. The points of a line are at equal horizontal
+ * distances; a null value leaves a gap. `low` and `high` are the values at the lower and the upper edge of the chart.
  */
 export function lines(series, [low, high], label) {
   const steps = Math.max(1, series[0].values.length - 1);
@@ -62,7 +62,7 @@ function path(values, point) {
   }).join('');
 }
 
-/** A chart's drawing with the values at its upper and its lower edge. It fills the height that is left in a card. */
+/** A chart's drawing, labelled with the values at its upper and lower edge. The chart fills its card's free height. */
 export const plot = (drawing, top, bottom) => h('div', { class: 'plot' }, drawing,
   h('span', { class: 'most', 'aria-hidden': 'true' }, top),
   bottom && h('span', { class: 'least', 'aria-hidden': 'true' }, bottom));
@@ -73,7 +73,7 @@ export function axis(labels, steps) {
     s('text', { x: `${(100 * (step + 0.14)) / steps}%`, y: 14 }, text)));
 }
 
-/** Labels where a month begins, at most one in five steps. */
+/** Labels with the names of months, at the steps where these months begin; at most one label per five steps. */
 export function monthLabels(dates) {
   const firsts = dates.map((date, index) => [index, date])
     .filter(([index, date]) => index > 0 && dates[index - 1].slice(0, 7) !== date.slice(0, 7));
@@ -90,7 +90,7 @@ export function legend(entries) {
       text)));
 }
 
-/** A bar of the parts in proportion to the total. A part above 0 is always visible. */
+/** A bar that shows the parts in proportion to the total. A part above 0 is always visible. */
 export function bar(parts, total) {
   let x = 0;
   return s('svg', { class: 'bar', 'aria-hidden': 'true' }, parts.map(([name, value]) => {

@@ -67,7 +67,7 @@ function formatJson(payload) {
 /** The ids of the selected dead letters. */
 export const selectedIds = (view) => [...view.selected].sort();
 
-/** Ask for confirmation. Resolve to the entered text (without `prompt`, to true), or to null if cancelled. */
+/** Ask for confirmation. Resolve to the entered text, to true if there is no `prompt`, or to null if cancelled. */
 export function confirm({ title, text, action, prompt }) {
   const dialog = h('dialog', { 'aria-labelledby': 'dialog-title' }, h('form', null,
     h('h2', { id: 'dialog-title' }, title), h('p', null, text),

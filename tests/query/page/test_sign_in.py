@@ -131,7 +131,7 @@ def test_a_one_time_code_signs_in_once(chromium: Browser, demo: Stack) -> None:
     assert not any(code in url for url in urls if url.startswith(demo.page))
     again = context.new_page()
     again.goto(f"{demo.page}#sign-in={code}")
-    expect(again.get_by_role("alert")).to_contain_text("signs in once, within ten minutes")
+    expect(again.get_by_role("alert")).to_contain_text("works only once and only for ten minutes")
     again.get_by_role("button", name="Sign in").click()  # the form signs in without the code
     expect(again).to_have_url(demo.page)
     context.close()
