@@ -27,8 +27,8 @@ from tests.support.terraform import Root
 from tests.support.terraform_environments import Environments
 from tests.support.terraform_state import Deployment
 
-# Programs that some tests need. If a program is missing, these tests are skipped, or fail if
-# --require names the program.
+# Programs that some tests need. If a program is missing, its tests are skipped. If --require names
+# the missing program, its tests fail instead.
 WANTED = (
     *("chromium", "node", OLDEST, "pubsub-emulator"),
     *("terraform", "checkov", "gcloud", "promtool", "docker", "beam"),
@@ -70,8 +70,8 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers", "every_postgres: runs on PostgreSQL 15 too, if it is installed"
     )
-    # Handle SIGINT again. A shell starts a background command with SIGINT ignored, and its child
-    # processes inherit this setting.
+    # Handle SIGINT, even if this process has inherited the setting to ignore it. A shell makes this
+    # setting for background commands.
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
@@ -105,9 +105,9 @@ class Store:
 
 @pytest.fixture(scope="session")
 def servers() -> Iterator[Callable[[str], Server]]:
-    """A function that returns a server (EMBEDDED or OLDEST), which the first call starts.
+    """A function that returns the server EMBEDDED or OLDEST, and starts it if it does not run yet.
 
-    If TEST_DATABASE_URL is set, EMBEDDED is the server at this URL, which must run already.
+    If TEST_DATABASE_URL is set, EMBEDDED is the server at this URL. This server must run already.
     """
     running: dict[str, Server] = {}
     with contextlib.ExitStack() as stack:
@@ -140,7 +140,7 @@ def postgres_server(request: pytest.FixtureRequest, servers: Callable[[str], Ser
 
 
 def skip_without(request: pytest.FixtureRequest, what: str) -> NoReturn:
-    """Skip the test because a program is missing, or fail it if --require names the program."""
+    """Skip the test because a program is missing; fail instead if --require names the program."""
     assert what in WANTED
     if what in request.config.getoption("--require"):
         pytest.fail(f"{what} is missing")
@@ -229,7 +229,10 @@ def demo(request: pytest.FixtureRequest) -> Iterator[browser.Stack]:
 
 @pytest.fixture(scope="module")
 def chromium(request: pytest.FixtureRequest) -> Iterator[Browser]:
-    """A browser, closed after each module because an open one blocks event loops in this thread."""
+    """A browser, which is closed after each module.
+
+    An open browser blocks event loops in this thread.
+    """
     if browser.PROGRAM is None:
         skip_without(request, "chromium")
     with browser.browser() as running:
@@ -276,7 +279,7 @@ def deployment(request: pytest.FixtureRequest, environments: Environments) -> De
 
 @pytest.fixture
 def root(request: pytest.FixtureRequest, tmp_path: Path) -> Root:
-    """A copy of infra/terraform for the offline or the installed Terraform."""
+    """A copy of infra/terraform. The offline Terraform runs it, or else the installed Terraform."""
     if terraform.find_terraform() is None:
         skip_without(request, "terraform")
     return terraform.copy_root(tmp_path)

@@ -1,7 +1,7 @@
 """Cache warming: cache the results of the page's query for the most recently active learners.
 
-The query is read from the page's script, because a result is cached under the text of its
-selection. The page would not find the results of a query with another text.
+A result is cached under the text of its selection. The query is therefore read from the page's
+script: the page would not find the results of a query with another text.
 """
 
 import re
@@ -43,7 +43,7 @@ def page_query(now: datetime) -> GraphQLRequest:
 async def warm(
     url: str, reader: Reader, learners: int, on_progress: Callable[[int, int], None]
 ) -> tuple[int, int]:
-    """Run the page's query for this number of learners; cache the results in the Redis at `url`.
+    """Run the page's query for up to `learners` learners; cache the results in the Redis at `url`.
 
     Return the number of learners, and the number of those whose results were all cached before.
     """
@@ -80,7 +80,8 @@ async def _wait_for_writes(redis: Client) -> None:
 def clear(url: str) -> None:
     """Drop all cached results.
 
-    After a restore, versions restart. An old result whose version recurs would look current.
+    Call this after a restore. Versions then restart, and an old result would look current if its
+    version is used again.
     """
     try:
         redis = RedisSocket(parse_url(url), seconds=_TIMEOUT_S)

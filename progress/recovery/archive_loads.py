@@ -31,7 +31,7 @@ class Rebuild(msgspec.Struct, frozen=True):
 
 @contextlib.contextmanager
 def connect(url: str | None) -> Iterator[Connection]:
-    """Open a connection to the second schema, and close it at the end of the block.
+    """Open a connection that uses the second schema; close it at the end of the `with` block.
 
     If `url` is None, the settings name the database. Raise RebuildEnded if the second schema does
     not exist any more.
@@ -64,7 +64,10 @@ def end(connection: Connection) -> None:
 
 
 def find(connection: Connection, execution: str) -> Rebuild | None:
-    """Return the rebuild of the execution's tasks; None before it begins or after it has ended."""
+    """Return the rebuild whose tasks share the name `execution`.
+
+    Return None if this rebuild has not begun yet or has ended.
+    """
     try:
         rows = _rows(connection, "find", execution=execution)
     except RebuildEnded:
@@ -86,7 +89,7 @@ def open_bucket(connection: Connection, bucket: int, version: int) -> Rebuild | 
 
 @contextlib.contextmanager
 def hold_bucket(connection: Connection, bucket: int) -> Iterator[None]:
-    """Hold a bucket's lock for the block; first wait until no other task holds it."""
+    """Wait for a bucket's lock, then hold the lock until the end of the `with` block."""
     lock_bucket(connection, bucket)
     try:
         yield
@@ -105,7 +108,7 @@ def load_bucket(
 ) -> bool:
     """Load the tables' CSV files in one transaction; return False if the bucket was loaded before.
 
-    Wait while eight other transactions load.
+    At most eight of these transactions run at the same time; further ones wait.
     """
     with database.transaction(connection):
         if not _rows(connection, "take slot"):
@@ -132,7 +135,7 @@ def count_loaded(connection: Connection) -> int:
 
 
 def has_swapped(connection: Connection, version: int) -> bool:
-    """Return whether a swap has replaced the live schema since the rebuild `version` began."""
+    """Return whether the live schema was swapped in after the rebuild with this version began."""
     if not schema.exists(connection, schema.schema_name()):
         return False
     schema.set_search_path(connection)
@@ -140,7 +143,7 @@ def has_swapped(connection: Connection, version: int) -> bool:
 
 
 def _fill_in(block: str) -> str:
-    """Replace the block's placeholders: `{schema}` and `{tables}`, the tables that tasks load."""
+    """Fill in the second schema's name (`{schema}`) and the tables that tasks load (`{tables}`)."""
     tables = ", ".join(whole.LEARNERS)
     text = blocks("recovery/archive_rebuild")[block].replace("{tables}", tables)
     return text.replace("{schema}", replacement.building_name())

@@ -53,10 +53,10 @@ def run(
 ) -> int:
     """Rebuild every projection and swap the schemas; return the number of events folded.
 
-    `erased` are the digests in the ledger of erasures. `execution` names the tasks that take part.
-    Raise RebuildRunning if another rebuild is running, ArchiveRunning if another run works on the
-    archive, and ProgressError if the archive cannot be used. A rebuild that fails or is
-    interrupted leaves nothing behind.
+    `erased` are the digests in the ledger of erasures. `execution` is the name that the rebuild's
+    tasks share; it is empty if the engine has no tasks. Raise RebuildRunning if another rebuild is
+    running, ArchiveRunning if another process works on the archive, and ProgressError if the
+    archive cannot be used. A rebuild that fails or is interrupted leaves nothing behind.
     """
     with replacement.open_replacement(connect, publisher) as second:
         stored = storage.open_storage(source.archive)
@@ -75,7 +75,7 @@ def run(
 
 
 def _read(connection: Connection, stored: Storage) -> tuple[Manifest, list[RangeManifest]]:
-    """Return the manifests.
+    """Return the archive's manifest and the manifests of its ranges.
 
     Raise ProgressError if the archive is incomplete, or is a copy of another log.
     """
@@ -153,8 +153,8 @@ class _Filling:
         """Create the keys and the checkpoints; remove erased learners and the rebuild's record."""
         if rows := _rows(self._connection, "set aside since"):
             raise ProgressError(
-                f"the event at position {rows[0][0]} was set aside since the rebuild began: "
-                "run the rebuild again"
+                f"the event at position {rows[0][0]} was set aside as poisoned after the rebuild "
+                "began: run the rebuild again"
             )
         archive_loads.end(self._connection)
         rebuild.run_in_parallel(

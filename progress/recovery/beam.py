@@ -46,7 +46,7 @@ def check_environment() -> None:
 
 
 def run(source: Source, rebuild: Rebuild, on_loaded: Callable[[], None], *, workers: int) -> None:
-    """Load every bucket by Beam's local runner, with this number of processes.
+    """Load every bucket with Beam's local runner, which uses `workers` processes.
 
     If a process is killed, the pipeline starts again and loads the buckets that are left. Raise
     ProgressError if the pipeline fails, or if a process is killed in each of three attempts.

@@ -66,7 +66,7 @@ def run(
 def _announcing(
     announce: Callable[[str], None], sentences: str, *failures: type[BaseException]
 ) -> Iterator[None]:
-    """Announce the sentences if the block raises one of the failures."""
+    """Announce the sentences if the `with` block raises one of the failures."""
     try:
         yield
     except failures:
@@ -108,12 +108,12 @@ def _describe_cancelling(dataflow: Dataflow, job_id: str, current: Settings) -> 
 
 
 def _check_end(dataflow: Dataflow, job: Job) -> None:
-    """Raise ProgressError if the job, which has ended, was cancelled or failed."""
+    """Raise ProgressError if a job that has ended was cancelled or has failed."""
     if job.state == CANCELLED:
         raise ProgressError(f"the Dataflow job {job.id} was cancelled: run the rebuild again")
     if job.state != DONE:
         reason = f"it ended in the state {job.state}"
-        with contextlib.suppress(ProgressError):  # the job's page has the messages, too
+        with contextlib.suppress(ProgressError):  # the job's page shows the errors, too
             reason = [reason, *dataflow.read_errors(job.id)][-1]
         raise ProgressError(
             f"the Dataflow job {job.id} failed: {reason}; its log is at {dataflow.page_of(job.id)}"
@@ -141,7 +141,10 @@ def _launch(
 
 
 def _list_parameters(source: Source, rebuild: Rebuild, current: Settings) -> dict[str, str]:
-    """Return the parameters that infra/beam/metadata.json declares; the workers log in by IAM."""
+    """Return the parameters that infra/beam/metadata.json declares.
+
+    The parameters contain no password, because the workers log in to the database with IAM.
+    """
     account = current.dataflow_worker_account or ""
     return {
         "archive": source.archive,

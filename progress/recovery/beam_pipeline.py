@@ -1,8 +1,8 @@
 """The pipeline of Apache Beam that loads the buckets of a rebuild from the archive.
 
 Only the environment of `make beam` and the image of infra/beam can import this module, because the
-project's environment does not have Beam. infra/beam/main.py runs it. On this machine, the
-settings name the database. On Dataflow, the arguments of the program name it.
+project's environment does not have Beam. infra/beam/main.py runs the pipeline. On this machine, the
+settings name the database. On Dataflow, the program's arguments name the database.
 """
 
 import argparse
@@ -22,8 +22,8 @@ from progress.projections import replacement
 from progress.recovery import buckets
 
 _SETTINGS = ("instance_connection_name", "db_name", "db_iam_user")
-# A bucket needs up to 2 GB, and DuckDB uses all processors. Each process therefore folds one bucket
-# at a time.
+# The fold of a bucket needs up to 2 GB of memory and all processors. Each process therefore folds
+# one bucket at a time.
 _ONE_THREAD = "--number_of_worker_harness_threads=1"
 
 
@@ -75,7 +75,7 @@ def process(
 
 
 def _end_with_parent() -> None:
-    """Kill this process's group when a process of the group is killed, or when the parent ends.
+    """Kill the process group when one of its processes is killed, or when the parent ends.
 
     Otherwise, Beam's local runner would wait for a killed worker for ever.
     """

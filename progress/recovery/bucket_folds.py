@@ -1,4 +1,4 @@
-"""Run whole folds in DuckDB over the archive's files of one bucket, or of the catalogue."""
+"""Run the whole folds in DuckDB, over the archive's files of one bucket or of the catalogue."""
 
 import contextlib
 import os
@@ -57,7 +57,7 @@ def fold_bucket(
 
 @contextlib.contextmanager
 def _open(folder: Path, log: Sequence[Path], rebuild: Rebuild) -> Iterator["DuckDBPyConnection"]:
-    """Open a DuckDB that has the relations `log`, `set_aside` and `rebuild`."""
+    """Open a DuckDB database that has the relations `log`, `set_aside` and `rebuild`."""
     threads = os.cpu_count() or 1
     with files.open_duck(folder, memory=_MEMORY, threads=threads) as duck:
         if log:

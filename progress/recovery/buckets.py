@@ -18,10 +18,9 @@ from progress.recovery import archive_loads, bucket_folds
 def process(archive: str, database: str | None, bucket: int, version: int) -> int:
     """Fold a bucket of the archive and load its rows; return the number of its events.
 
-    Return 0 if the bucket is loaded already. `archive` is the archive's location, `database` the
-    URL of the database (if None, the settings name the database), and `version` the version of the
-    rebuild. Raise RebuildEnded if the rebuild has ended, and ProgressError if a file is missing or
-    damaged.
+    Return 0 if the bucket is loaded already. `archive` is the archive's location. `database` is a
+    URL; if it is None, the settings name the database. `version` is the version of the rebuild.
+    Raise RebuildEnded if the rebuild has ended, and ProgressError if a file is missing or damaged.
     """
     with archive_loads.connect(database) as connection:
         rebuild = archive_loads.open_bucket(connection, bucket, version)
@@ -42,7 +41,7 @@ def process(archive: str, database: str | None, bucket: int, version: int) -> in
 
 @functools.lru_cache(maxsize=1)
 def _read_contents(archive: str, version: int) -> list[RangeManifest]:  # noqa: ARG001 - part of the cache's key
-    """Return the ranges' manifests, which do not change while the rebuild holds the lock."""
+    """Return the manifests of the ranges; the rebuild's lock on the archive prevents changes."""
     stored = storage.open_storage(archive)
     return catalog.read_ranges(stored, catalog.require(stored).manifest)
 
@@ -50,7 +49,7 @@ def _read_contents(archive: str, version: int) -> list[RangeManifest]:  # noqa: 
 def fetch(
     stored: Storage, contents: Sequence[RangeManifest], folder: Path, bucket: int | None
 ) -> tuple[list[Path], int]:
-    """Copy the files of a bucket from all ranges; return their paths and the number of events.
+    """Copy a bucket's files of all ranges to `folder`; return the paths and the number of events.
 
     The bucket None has the streams that belong to no learner.
     """
@@ -65,7 +64,7 @@ def store_shared(stored: Storage, version: int, shared: dict[str, Path]) -> None
 
 
 def remove_shared(stored: Storage) -> None:
-    """Remove what this rebuild and earlier rebuilds have stored for all buckets."""
+    """Remove the relations that this rebuild and earlier rebuilds have stored for all buckets."""
     for file in list(stored.list_tree(manifest.REBUILDS)):
         stored.purge(file.path)
 

@@ -39,7 +39,7 @@ class Shard(msgspec.Struct, frozen=True):
 
 
 class Report(msgspec.Struct, frozen=True):
-    """The number of events in the log, its last position, the shards' checkpoints, the defects."""
+    """The log's number of events and last position, the shards' checkpoints, and the defects."""
 
     events: int
     head: int
@@ -50,8 +50,8 @@ class Report(msgspec.Struct, frozen=True):
 def run(connection: Connection, erased: Collection[str] = (), *, with_rows: bool = False) -> Report:
     """Check the whole log, without changing it; `connection` must be that of the log's owner.
 
-    `erased` are the digests in the ledger of erasures. If `with_rows`, fold the log and compare
-    every row of the read models.
+    `erased` are the digests in the ledger of erasures. If `with_rows`, fold the log, and compare
+    the result with every row of the read models.
     """
     events, first, head = _rows(connection, "log")[0]
     shards: list[Shard] = []
@@ -80,7 +80,7 @@ def _check_log(connection: Connection, events: int, first: int, head: int) -> li
         advice = "this server hashes text differently: use the original log's PostgreSQL version"
         findings.append(Finding(found, advice))
     for (table,) in _rows(connection, "numbers"):
-        found = f"the next number of {table} is taken: the table was restored without its sequence"
+        found = f"the sequence of {table} lags behind the rows: only the rows were restored"
         findings.append(Finding(found, "restore the dump again, with pg_restore --data-only"))
     return findings
 

@@ -15,8 +15,8 @@ FROM event_store.events e WHERE e.global_position = 1;
 SELECT coalesce(max(e.global_position), 0) FROM event_store.events e;
 
 -- bound --
--- The last position that may be archived: up to this position, every shard is folded and, unless :before is null, every
--- event was recorded before :before. The result is 0 if there is no such position.
+-- The last position that may be archived, or 0. Every shard is folded up to this position. If :before is not null, all
+-- events up to this position were recorded before :before.
 SELECT greatest(least(
     (SELECT coalesce(min(b.next_position) - 1, 9223372036854775807) FROM shards_behind b),
     (SELECT coalesce(max(e.global_position), 0) FROM event_store.events e),
@@ -52,8 +52,8 @@ e.global_position BETWEEN CAST(current_setting('archive.first') AS bigint)
     AND CAST(current_setting('archive.last') AS bigint)
 
 -- rows --
--- The archived rows of the range as CSV; times are microseconds since 1970, and bucket -1 stands for `others`, the
--- events of no learner.
+-- The rows of the range that belong in the archive, as CSV. Times are microseconds since 1970. Bucket -1 stands for
+-- `others`, the events of streams that belong to no learner.
 COPY (
     SELECT coalesce({archive/log bucket}, -1), e.global_position, e.event_id, e.stream_id, e.stream_version,
         e.event_type, e.event_data, e.metadata,
@@ -64,7 +64,7 @@ COPY (
 ) TO STDOUT WITH (FORMAT csv, ENCODING 'UTF8');
 
 -- sums --
--- For each bucket of the range: the number of rows and their sums.
+-- For each bucket of the range: the number of rows, and two sums of the rows' hashes.
 -- The MD5 of a row is computed over its columns, joined by U+001F. The first sum adds up the first eight hexadecimal
 -- digits of each row's MD5, the second sum the next eight.
 SELECT r.bucket, count(*),
@@ -82,7 +82,7 @@ FROM (
 GROUP BY r.bucket;
 
 -- erased rows --
--- The rows of the range that are in no file. The id and version of a row that is not emptied yet are null. The stream
+-- The rows of the range that `archived` excludes. If a row is not emptied yet, its id and version are null. The stream
 -- is given only for an emptied row that stayed in its stream; all other emptied rows are in their shard's stream of
 -- erased events.
 SELECT e.global_position, e.shard, e.created_at,

@@ -1,4 +1,4 @@
--- The event log, as the demo polls it while loading.
+-- Queries on the event log, which the demo polls while it loads events.
 
 -- missing --
 -- The given events that are not recorded yet.

@@ -4,7 +4,7 @@
 SELECT coalesce(max(letter_id), 0) FROM event_store.dead_letters;
 
 -- conflicts --
--- The ids of the given events that are recorded with other content or another learner. The conditions are those of
+-- The ids of the given events that are recorded with other content or for another learner. The conditions are those of
 -- record_known_id().
 SELECT DISTINCT CAST(e.event_id AS text)
 FROM jsonb_populate_recordset(NULL::event_store.incoming_event, CAST(:events AS jsonb)) AS e

@@ -8,7 +8,7 @@ ORDER BY letter_id
 LIMIT :limit;
 
 -- select open --
--- The ids of the open dead letters that have this kind, and this text in their reason. Null matches any.
+-- The ids of the open dead letters of the kind :kind whose reason contains :saying. A null parameter matches any value.
 SELECT letter_id
 FROM event_store.dead_letters
 WHERE replayed_at IS NULL AND discarded_at IS NULL
@@ -61,10 +61,10 @@ WHERE NOT EXISTS (SELECT FROM event_store.dead_letters l WHERE l.letter_id = u.i
 ORDER BY u.id;
 
 -- page --
--- A page of the dead letters after a key: first open ones, then replayed ones, the newest of each first. Discarded dead
--- letters are left out. An empty page is one row that has only the total count. A payload is cut to 16 KiB at the end
--- of a character: the first byte left out must not be a continuation byte (10xxxxxx), so up to three more bytes are
--- left out.
+-- A page of dead letters, which begins after the given key. Open letters come before replayed letters, and in both
+-- groups the newest letters come first. Discarded letters are left out. An empty page is one row that has only the
+-- total count. A payload is cut to at most 16 KiB. If the first byte after the cut is a continuation byte (10xxxxxx),
+-- the cut moves back by up to three bytes, to the beginning of the character.
 WITH listed AS NOT MATERIALIZED (
     SELECT *
     FROM event_store.dead_letters

@@ -1,12 +1,12 @@
--- An Anki collection, a SQLite database of schema 11 to 18.
+-- Queries of an Anki collection. A collection is a SQLite database, here with Anki's schema version 11 to 18.
 
 -- version --
 SELECT ver FROM col;
 
 -- answers --
--- The answers, without the entries of manual changes. `id` is the time in ms since 1970. `ivl` is the new interval: in
--- days or, if negative, in seconds. `factor` is the easiness in thousandths, or 0, or FSRS's difficulty from 100 to
--- 1,100. A number that is null counts as 0.
+-- The answers in the review log, without the entries that record manual changes. `id` is the time in ms since 1970.
+-- `ivl` is the new interval: in days or, if negative, in seconds. `factor` is the easiness in thousandths, or 0, or
+-- FSRS's difficulty from 100 to 1,100. A number that is null counts as 0.
 SELECT id, cid, CAST(ease AS integer), CAST(coalesce(ivl, 0) AS integer), CAST(coalesce(factor, 0) AS integer),
     CAST(coalesce(time, 0) AS integer), type
 FROM revlog
@@ -14,16 +14,16 @@ WHERE ease BETWEEN 1 AND 4
 ORDER BY id;
 
 -- cards --
--- The cards with the fields of their notes; `mod` is the time of the note's last change in s since 1970.
+-- The cards with the fields of their notes. `mod` is the time of the note's last change, in seconds since 1970.
 SELECT c.id, CAST(coalesce(n.flds, '') AS text), CAST(coalesce(n.mod, 0) AS integer)
 FROM cards c
 JOIN notes n ON n.id = c.nid
 ORDER BY c.id;
 
 -- settings --
--- The settings up to schema 13: a JSON object.
+-- Up to schema 13, `conf` contains all settings, as a JSON object.
 SELECT conf FROM col;
 
 -- day start --
--- Since schema 14, the hour at which days begin: a JSON number.
+-- Since schema 14, the hour at which days begin is stored separately, as a JSON number.
 SELECT val FROM config WHERE key = 'rollover';

@@ -1,8 +1,8 @@
--- The parts of a learner's Anki record that the log has already.
+-- The parts of a learner's Anki history that are already in the event log.
 
 -- sessions --
--- The learner's sessions, oldest first: for each, the times of the first and last event, and the id, time and data of
--- the SessionStarted.
+-- The learner's sessions, oldest first. A row has the session's id, the times of the session's first and last event,
+-- and the id, time and data of its SessionStarted.
 SELECT s.session_id, s.first_at, s.last_at, CAST(started.event_id AS text), started.occurred_at, started.event_data
 FROM (
     SELECT e.event_data ->> 'session_id' AS session_id, min(e.occurred_at) AS first_at, max(e.occurred_at) AS last_at,
@@ -15,8 +15,8 @@ JOIN event_store.events started ON started.stream_id = :stream_id AND started.st
 ORDER BY s.first_at, s.last_at;
 
 -- preferences --
--- The learner's time zone and start of the day at the time :at, from the UserCreated and UserPreferencesChanged up to
--- :at; no row if there is no UserCreated up to :at.
+-- The learner's time zone and start of the day at the time :at, taken from the events UserCreated and
+-- UserPreferencesChanged up to :at. There is no row if no UserCreated occurred up to :at.
 SELECT
     (array_agg(e.event_data ->> 'timezone' ORDER BY e.occurred_at DESC, e.stream_version DESC)
         FILTER (WHERE e.event_data ->> 'timezone' IS NOT NULL))[1],

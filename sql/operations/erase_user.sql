@@ -16,7 +16,7 @@ SELECT c.events, c.sessions, c.pending, c.snapshots, c.poisoned,
 FROM event_store.count_of_learner(:learner) c;
 
 -- schemas --
--- The schemas of read models: served, being built, or not dropped yet.
+-- All schemas of read models, including those that a rebuild still builds and unused ones that are not dropped yet.
 SELECT n.nspname FROM pg_namespace n WHERE n.nspname ~ '^progress_[0-9a-f]{12}(_|$)' ORDER BY n.nspname;
 
 -- lock shard --
@@ -93,9 +93,9 @@ SELECT event_store.hide_sessions(:learner, :after, :at_most);
 SELECT operations.redact_operations(:learner, CAST(:except_for AS uuid));
 
 -- exports --
--- The exports that were requested before a given time and whose files may hold rows about the learner: exports of the
--- learner's record, and of statistics. An export that finished more than 8 days before this time is left out, because
--- its file is deleted after a week.
+-- The exports that were requested before a given time and whose files may hold rows about the learner. They export
+-- either the learner's record, or statistics that may include the learner. An export that finished more than 8 days
+-- before this time is left out, because its file is deleted after a week.
 SELECT o.operation_id
 FROM operations.operations o
 WHERE (o.kind = 'EXPORT_USER' AND :learner IN (o.subject, o.arguments ->> 'user_id')
@@ -111,7 +111,7 @@ WHERE o.operation_id = CAST(:operation_id AS uuid) AND o.finished_at IS NULL AND
   AND o.failing_state IS NULL;
 
 -- end export --
--- Set cancelled_by, so that the failed export raises no alert: no operator has to act.
+-- Set cancelled_by, so that the failed export raises no alert. An alert is not needed, because no operator has to act.
 UPDATE operations.operations o
 SET state = 'FAILED', error = 'a learner was erased meanwhile: request another export', finished_at = clock_timestamp(),
     cancelled_by = coalesce(o.cancelled_by, 'erasure'), version = o.version + 1
@@ -121,8 +121,8 @@ WHERE o.operation_id = CAST(:operation_id AS uuid) AND o.finished_at IS NULL;
 SELECT pg_advisory_unlock(operations.lock_key(CAST(:operation_id AS uuid)));
 
 -- list columns of the log --
--- The columns of each table of the log and of the operations, in groups; each group is one ANALYZE. Each JSON column is
--- a separate group, because its ANALYZE takes longest.
+-- List the columns of each table in event_store and operations, in groups. One ANALYZE statement analyzes one group.
+-- Each JSON column is a separate group, because its ANALYZE takes longest.
 SELECT c.oid, array_agg(CAST(a.attname AS text))
 FROM pg_class c
 JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -149,8 +149,8 @@ SELECT clock_timestamp();
 SELECT CAST(extract(epoch FROM clock_timestamp() - CAST(:moment AS timestamptz)) AS double precision);
 
 -- keep receipt --
--- The receipt is stored in the transaction that removes the learner's id from this operation, because after that
--- transaction no worker knows the id, and so no worker could repeat the step.
+-- Store the receipt in the transaction that removes the learner's id from this operation. After this transaction, no
+-- worker could repeat the step, because no worker knows the id.
 UPDATE operations.steps s SET outcome = CAST(:receipt AS jsonb)
 WHERE s.operation_id = CAST(:operation_id AS uuid) AND s.name = 'close';
 

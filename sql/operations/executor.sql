@@ -5,8 +5,8 @@
 SELECT pg_try_advisory_lock(operations.lock_key(CAST(:operation_id AS uuid)));
 
 -- claim --
--- Returns no row if the operation has finished. `names` are the steps that the operation had in the version of the code
--- that accepted the operation. `begun` are the steps that may have had effects and are not undone. `attempts` does not
+-- Returns no row if the operation has finished. `names` are the steps that were stored when the operation was accepted,
+-- perhaps by older code. `begun` are the steps that may have had effects and have not been undone. `attempts` does not
 -- count the attempts that an outage ended, so a step with 0 attempts has begun if it has an error.
 UPDATE operations.operations o
 SET state = CASE o.state WHEN 'PENDING' THEN 'RUNNING' ELSE o.state END, version = o.version + 1
@@ -19,16 +19,17 @@ WHERE o.operation_id = CAST(:operation_id AS uuid) AND o.finished_at IS NULL
 RETURNING o.version, o.kind, o.arguments, o.is_irrevocable, o.failing_state, o.error, s.outcomes, s.begun, s.names;
 
 -- restart --
--- Reset all steps, because an operation of this kind starts over after its worker died. The last attempt at a completed
--- step does not count, because the worker died during a later step.
+-- Reset all steps. This is for the kinds of operations that start over after their worker died. For each completed
+-- step, subtract one attempt, because the worker died during a later step.
 UPDATE operations.steps s
 SET attempts = s.attempts - CASE s.state WHEN 'SUCCEEDED' THEN 1 ELSE 0 END, state = 'PENDING', outcome = NULL
 WHERE s.operation_id = CAST(:operation_id AS uuid);
 
 -- record step --
--- Set the state of a step, and add to the number of attempts at the step or at its compensation: 1 for an attempt that
--- begins, -1 for one that an outage ended. Returns no row if no attempt is left. Also returns no row for a step that
--- would begin after the operation has expired, or after the operation was cancelled before its point of no return.
+-- Set the state of a step. Add 1 to its number of attempts (or of attempts to compensate it) when an attempt begins,
+-- and subtract 1 when an outage has ended the attempt. Returns no row if no attempt is left. Also returns no row for a
+-- step that would begin after the operation has expired, or after the operation was cancelled before its point of no
+-- return.
 WITH o AS (
     UPDATE operations.operations o
     SET version = o.version + 1, is_irrevocable = o.is_irrevocable OR :is_final
@@ -57,8 +58,8 @@ FROM operations.operations o WHERE o.operation_id = CAST(:operation_id AS uuid);
 
 -- set state --
 -- Begin to compensate the operation, or end it. The step that did not succeed gets the operation's new state. If the
--- operation failed before its worker read the cancellation, forget the cancellation, because an operator must see the
--- failure.
+-- operation failed before its worker read a cancellation, clear cancelled_by. Otherwise, the alert on failures would
+-- leave the operation out, but an operator must see the failure.
 WITH s AS (
     UPDATE operations.steps s SET state = :state, error = :error
     WHERE s.operation_id = CAST(:operation_id AS uuid)

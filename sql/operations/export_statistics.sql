@@ -22,8 +22,8 @@ current_setting('export.learners') = '{}'
 unnest(CAST(current_setting('export.learners') AS text[])) AS l (user_id)
 
 -- daily --
--- PostgreSQL runs only one branch of the UNION, because it checks a condition without columns once, before it reads
--- rows.
+-- PostgreSQL runs only one branch of the UNION: the condition of the first branch names no columns, so PostgreSQL
+-- checks the condition once, before it reads rows.
 COPY (
     SELECT s.user_id, s.day AS date,
         {read_models/daily_stats stat_fields}

@@ -71,7 +71,7 @@ COPY (
 ) TO STDOUT (FORMAT csv, HEADER);
 
 -- weekly --
--- Computed from the days, because the batch job updates the table of weeks only later.
+-- Compute the weeks from the days, because the batch job updates the table of weeks only later.
 COPY (
     WITH batch_learners AS (
         SELECT current_setting('export.learner') AS user_id
@@ -133,7 +133,7 @@ COPY (
 ) TO STDOUT (FORMAT csv, HEADER);
 
 -- shares --
--- The described items of each domain and level, and what the learner has studied of them.
+-- For each domain and level, `counted` has the number of items in the catalogue, `studied` the learner's statistics.
 batch_learners AS (
     SELECT current_setting('export.learner') AS user_id
 ), described AS (

@@ -30,7 +30,7 @@ ORDER BY o.number DESC
 LIMIT CAST(:first AS bigint);
 
 -- operation versions --
--- Only the versions: a caller that polls compares them to detect changes.
+-- Read only the versions. A caller that polls for changes needs no more, because it compares the versions.
 SELECT CAST(o.operation_id AS text) AS id, o.version
 FROM operations.operations o
 WHERE o.operation_id = ANY (CAST(:operation_ids AS uuid[]));

@@ -1,8 +1,8 @@
--- What the batch job deletes or erases after a time.
+-- The data that the batch job deletes, and the learners that it erases, after a retention period.
 
 -- delete closed letters --
 -- Delete dead letters that were replayed, discarded or erased more than 90 days ago. They served to recognize
--- redeliveries, but Pub/Sub does not redeliver messages that old.
+-- redelivered messages, but after 90 days, Pub/Sub does not redeliver a message any more.
 DELETE FROM event_store.dead_letters
 WHERE letter_id IN (
     SELECT letter_id
@@ -16,7 +16,7 @@ SELECT operations.delete_finished();
 
 -- learners to erase --
 -- The learners whose deletion was recorded more than :days days ago and whose erasure was never started, in the order
--- of their deletions, each with the digest of the learner's id.
+-- of their deletions. The second column is the digest of the learner's id.
 SELECT d.user_id, encode(event_store.erasure_digest(d.user_id), 'hex')
 FROM deleted_learners d
 CROSS JOIN LATERAL (

@@ -1,10 +1,10 @@
--- As-of queries: the realtime folds, run in temporary tables over one learner's events up to a time.
+-- As-of queries. They run the realtime folds in temporary tables, over one learner's events up to a time.
 -- The search path is pg_temp, then the live schema. The `as_of` blocks of the models create a temporary table for each
 -- table that a fold writes or a query reads. The temporary tables are emptied when the transaction ends.
 
 -- as_of --
--- One row. The tables hold the events that had occurred at the time `happened_by` and had been recorded at the time
--- `recorded_by`.
+-- This table has one row. The rows of the other tables are folded from the events that had occurred at the time
+-- `happened_by` and had been recorded at the time `recorded_by`.
 CREATE TEMPORARY TABLE moment_asked (
     happened_by timestamptz NOT NULL, recorded_by timestamptz NOT NULL,
     is_whole    boolean     NOT NULL   -- the tables hold every row that a later window may look up
@@ -36,17 +36,17 @@ BEGIN
 END
 $fill$;
 
--- Fold the learner's events into the temporary tables, up to two times: the events had occurred at the time happened_by
--- and had been recorded at the time recorded_by. Fold nothing if the learner is deleted, at whatever time the deletion
--- occurred or was recorded. Return true if the tables have grown large. Raise PR001 if the stream has more events since
--- the snapshot than a query may fold. With is_last, do not write the rows that only fold_on_as_of looks up.
+-- Fold into the temporary tables those events of the learner that had occurred at the time happened_by and had been
+-- recorded at the time recorded_by. Fold nothing if the learner is deleted, at whatever time the deletion occurred or
+-- was recorded. Return true if the tables have grown large. Raise PR001 if the stream has more events since the
+-- snapshot than a query may fold. With is_last, do not write the rows that only fold_on_as_of looks up.
 CREATE FUNCTION fold_as_of(learner text, happened_by timestamptz, recorded_by timestamptz, is_last boolean)
 RETURNS boolean LANGUAGE plpgsql
     {projections/fold settings}
 AS $fold$
 DECLARE
     stream  text := 'learner-' || learner;
-    version bigint;     -- of the snapshot to start from; 0: no snapshot
+    version bigint;     -- the version of the snapshot to start from; 0: no snapshot
     most    CONSTANT bigint := 210000;  -- the number of events that a query may fold
     newest  bigint := (SELECT max(e.stream_version) FROM event_store.events e WHERE e.stream_id = stream);
     state   record;

@@ -68,8 +68,8 @@ CREATE FUNCTION fold_batch(shards smallint[]) RETURNS int LANGUAGE plpgsql
     SET jit = off
 AS $fold$
 DECLARE
-    began           jsonb;    -- by shard: its two positions before this run
-    reached         jsonb;    -- by shard: the position up to which its learners are folded
+    began           jsonb;    -- for each shard: position and catalogue_position before this run
+    reached         jsonb;    -- for each shard: the position up to which its learners are folded
     catalogue_start bigint;
     catalogue_end   bigint;   -- every shard, and so the whole catalogue, is folded up to here
     is_behind       boolean;

@@ -31,9 +31,9 @@ BEGIN
 END
 $empty$;
 
--- Return the periods from first_at to last_at in which the learner's zone, offset and day_start are constant, in order.
--- Each period has its start, the shift from UTC to the local day (the zone's offset less day_start), and the zone's
--- offset alone.
+-- Return, in order of time, the periods from first_at to last_at in which the learner's zone, offset and day_start are
+-- constant. Each period has its start, the shift from UTC to the local day (the zone's offset less day_start), and the
+-- zone's offset alone.
 CREATE FUNCTION zone_shifts(learner text, first_at timestamptz, last_at timestamptz)
 RETURNS TABLE (starts timestamptz[], shifts interval[], offsets interval[]) LANGUAGE sql STABLE AS $shifts$
     SELECT array_agg(greatest(z.starts_at, r.starts_at) ORDER BY z.starts_at, r.starts_at),
@@ -177,8 +177,8 @@ END
 $fold$;
 
 -- Return the number of events after which the window must end, so that its refolds do not exceed 200,000 events. Return
--- 0 if the window may keep all its events. The longest history is not counted, because its learner may change
--- preferences many times, and each shorter window would refold this history once more.
+-- 0 if the window may keep all its events. The longest history does not count towards this limit. If it did, and its
+-- learner changed preferences many times, the window would be split often, and each part would refold this history.
 CREATE FUNCTION count_events_before_refolds() RETURNS int LANGUAGE plpgsql AS $before$
 BEGIN
     RETURN (

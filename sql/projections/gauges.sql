@@ -1,8 +1,9 @@
 -- The gauges that the batch job measures before it folds the shards that are behind.
 
 -- measure --
--- The events that are not folded (up to 100,000 per shard), the age of the oldest of them in ms, the open dead letters,
--- the share of the server's connections in use, the size of the database, and the operations that need an operator.
+-- The number of events that are not folded (counted up to 100,000 per shard), the age of the oldest of them in ms, the
+-- number of open dead letters, the share of the server's connections that are in use, the size of the database in
+-- bytes, and the numbers of failed and of overdue operations, which need an operator.
 WITH behind AS (
     SELECT s.next_recorded_at, count_waiting(s.shard) AS events
     FROM shards_behind s

@@ -8,8 +8,8 @@ CREATE TEMPORARY {kind} {table} AS
 {query};
 
 -- known_learners --
--- The learners with a row in user_progress, each with the times of the first and the last event that needs a local day.
--- Both times are null if the learner has no such event.
+-- The learners with a row in user_progress, each with the times of the first and the last event that needs a local day:
+-- an answer, a review or a completion. Both times are null if the learner has no such event.
 SELECT e.user_id, max(e.created_at) AS last_updated,
     min(e.occurred_at) FILTER (WHERE e.kind IN ('answer', 'review', 'completion')) AS first_at,
     max(e.occurred_at) FILTER (WHERE e.kind IN ('answer', 'review', 'completion')) AS last_at
@@ -100,13 +100,14 @@ CASE WHEN t.kind = 'rest_day' THEN CAST((e.event_data ->> 'date') AS date) END A
 
 -- names_learner --
 -- True if the event is in a learner's stream and names the learner. The declarations require the learner's id. An event
--- that was recorded before its type was declared may lack the id and be in the stream because of its session.
+-- that was recorded before its type was declared may lack the id, and be in this stream only because the event names a
+-- session of the learner.
 (e.stream_id LIKE 'learner-%'
     AND coalesce((e.event_data ->> 'user_id'), (e.metadata ->> 'user_id')) IS NOT NULL)
 
 -- is_group --
--- True if the declaration in progress/event_store/events.py accepts the event. This block and the next three compare
--- the field's JSON text. Only strings are quoted in JSON text, so a value of the wrong type is rejected.
+-- True if the declaration in progress/event_store/events.py accepts the event. This block and the next three match the
+-- JSON text of a field with a pattern. Only strings are quoted in JSON text, so a value of the wrong type is rejected.
 ({projections/whole names_learner} AND CAST((e.event_data -> 'group_id') AS text) LIKE '"%'
     AND length((e.event_data ->> 'group_id')) BETWEEN 1 AND 200)
 
@@ -126,7 +127,7 @@ CASE WHEN t.kind = 'rest_day' THEN CAST((e.event_data ->> 'date') AS date) END A
     AND length((e.event_data ->> 'language')) BETWEEN 2 AND 35)
 
 -- is_valid --
--- Whether folds may read the event. Ingest has checked each event by the declaration of its type, but the events of the
+-- True if folds may read the event. Ingest has checked each event by the declaration of its type, but the events of the
 -- newest types may have been recorded before these types were declared.
 CASE t.kind
     WHEN 'join'     THEN {projections/whole is_group}

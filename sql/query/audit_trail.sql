@@ -1,7 +1,7 @@
 -- The audit trail for support staff: events as they were recorded.
 
 -- list_events --
--- A learner's events before a version of their stream, newest first.
+-- The events of a learner's stream before a given version, newest first.
 SELECT
     event_id,
     stream_id,

@@ -8,8 +8,8 @@ FROM (
 ) AS answer;
 
 -- select_columns_and_version --
--- The columns and, as the last column, the learner's version in the same snapshot; the version is null for a learner
--- who is unknown or deleted, because the cache holds nothing about such a learner.
+-- The requested columns, then the learner's version in the same snapshot. The version is null if the learner is unknown
+-- or deleted, because the cache holds nothing about such a learner.
 SELECT {columns},
     (SELECT version FROM user_progress WHERE user_id = :user_id)
 FROM (

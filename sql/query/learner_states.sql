@@ -1,5 +1,5 @@
--- The states of many learners in one statement, for live queries: `current` (user_progress) and `streak`
--- (learning_streaks) of each learner, and the version of each state.
+-- The states of many learners in one statement, for live queries. A learner's state consists of `current` (from
+-- user_progress) and `streak` (from learning_streaks). Each state has a version.
 
 -- versions --
 -- A string that changes with each change of a learner's state, except for changes that the clock alone causes.

@@ -12,7 +12,7 @@ CREATE TABLE catalogue_shares (
     learning              bigint NOT NULL,
     short_term            bigint NOT NULL,
     long_term             bigint NOT NULL,
-    mastered_in_catalogue bigint NOT NULL, -- those of short_term and long_term that are still in the catalogue
+    mastered_in_catalogue bigint NOT NULL, -- items of short_term or long_term that are still in the catalogue
     PRIMARY KEY (user_id, kind, name)
 );
 

@@ -6,7 +6,7 @@ CREATE TABLE completions (
     session_id       text COLLATE "C" NOT NULL,
     occurred_at      timestamptz NOT NULL,
     event_id         uuid   NOT NULL,
-    day              date   NOT NULL,      -- local, see facts.sql
+    day              date   NOT NULL,      -- the learner's local day (see facts.sql)
     score            bigint NOT NULL,
     duration_seconds bigint NOT NULL,
     PRIMARY KEY (user_id, session_id)
@@ -20,7 +20,7 @@ CREATE TEMPORARY TABLE completions (LIKE completions INCLUDING STORAGE, PRIMARY 
     ON COMMIT DELETE ROWS;
 
 -- window --
--- How the window changes the sums of each day. When a session's earlier completion arrives late, the session moves to
+-- The window's changes to the sums of each day. When a session's earlier completion arrives late, the session moves to
 -- the earlier day.
 CREATE TEMPORARY TABLE window_completions (
     user_id varchar(200) COLLATE "C", day date, sessions_completed bigint, study_seconds bigint, scores bigint

@@ -26,7 +26,7 @@ CREATE TEMPORARY TABLE daily_stats (LIKE daily_stats INCLUDING STORAGE, PRIMARY 
     ON COMMIT DELETE ROWS;
 
 -- window --
--- How the window changes the sums of each day. When an earlier first answer arrives late, items_learned moves: -1 on
+-- The window's changes to the sums of each day. When an earlier first answer arrives late, items_learned moves: -1 on
 -- one day, +1 on another.
 CREATE TEMPORARY TABLE window_days (LIKE daily_stats INCLUDING STORAGE) ON COMMIT DELETE ROWS;
 
@@ -217,7 +217,8 @@ WHERE s.day IS NOT NULL
 ORDER BY asked.day;
 
 -- months --
--- The whole calendar months whose first day lies in the range. A month ends at most 30 days after its first day.
+-- The calendar months whose first day lies in the range, each with all its days. The last month may end up to 30 days
+-- after the range, so these days are read, too.
 WITH days AS (
     SELECT d.*, d.day - CAST(extract(day FROM d.day) AS integer) + 1 AS month
     FROM daily_stats d

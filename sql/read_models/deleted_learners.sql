@@ -1,4 +1,5 @@
--- One row per deleted learner. No other read model has rows of a deleted learner, whatever arrives later.
+-- One row per deleted learner. No other read model has rows of a deleted learner, even if events of the learner arrive
+-- later.
 
 -- table --
 CREATE TABLE deleted_learners (

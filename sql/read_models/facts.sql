@@ -1,9 +1,10 @@
 -- The events of the log with typed columns, and the window of events that a fold processes.
 
 -- table --
--- Every event of the log. If no fold reads an event, because its type is undeclared or it is poisoned, its kind and the
--- columns from its data are null. The same holds for an event that was recorded before its type was declared, if the
--- declaration rejects the event: see the block `is_valid` of sql/projections/whole.sql.
+-- Every event of the log. No fold reads an event whose kind is null. The kind is null if the event is poisoned, if its
+-- type is undeclared, or if its declaration rejects it. A declaration rejects only events that were recorded before
+-- their type was declared (see the block `is_valid` of sql/projections/whole.sql). The columns from the data of a
+-- poisoned event are also null.
 CREATE VIEW facts AS
 SELECT e.shard, e.global_position, e.stream_id, e.stream_version, e.event_id,
     substr(e.stream_id, 9) AS user_id,     -- after 'learner-'
@@ -29,8 +30,8 @@ SELECT e.shard, e.global_position, e.stream_id, e.stream_version, e.event_id,
     e.event_type = 'CorrectAnswerGiven' AS correct,
     d.event_data ->> 'item_id' AS item_id,
     d.event_data ->> 'session_id' AS session_id,
-    -- Cast only for types that declare the field, because other events may have an extra field of that name and of any
-    -- type.
+    -- Cast a field only in events whose type declares the field. Other events may have an extra field of the same name,
+    -- with any JSON value.
     CASE WHEN e.event_type IN ('CorrectAnswerGiven', 'IncorrectAnswerGiven')
         THEN (d.event_data ->> 'response_time_ms')::bigint END AS response_ms,
     CASE WHEN e.event_type = 'ReviewProcessed'
@@ -79,8 +80,8 @@ FROM event_store.events e
 WHERE e.event_type IN ('ItemPublished', 'ItemUpdated', 'ItemArchived')
   AND NOT EXISTS (SELECT FROM event_store.poisoned p WHERE p.global_position = e.global_position);
 
--- The template of the window's tables. Plain storage avoids TOAST tables, because emptying a temporary table that has a
--- TOAST table takes ten times as long at each commit.
+-- The template of the window's tables. Plain storage avoids TOAST tables: at each commit, PostgreSQL empties the
+-- temporary tables, which takes ten times as long if they have TOAST tables.
 CREATE TABLE window_shape (
     global_position bigint, kind text, user_id text COLLATE "C", occurred_at timestamptz, event_id uuid,
     created_at timestamptz, correct boolean, item_id text COLLATE "C", session_id text COLLATE "C", response_ms bigint,
@@ -96,8 +97,9 @@ global_position, kind, user_id, occurred_at, event_id, created_at, correct, item
 response_ms, interval_days, easiness_factor, score, duration_seconds, group_id, answers_per_day, rest_day
 
 -- local_time --
--- The local day of t is date(t + utc_offset - day_start), with the zone's utc_offset at t. Each event finds its shift
--- and its offset by binary search in the learner's arrays, which may have thousands of entries.
+-- The local day of a time t is date(t + shift). The shift is the zone's utc_offset at t, minus day_start. Binary search
+-- (width_bucket) finds the shift and the utc_offset of an event in the learner's arrays, which may have thousands of
+-- entries.
 date(occurred_at + coalesce(shifts[width_bucket(occurred_at, starts)], '0')) AS day,
 CASE WHEN kind = 'answer' THEN
     date_part('hour', occurred_at + coalesce(offsets[width_bucket(occurred_at, starts)], '0'))
@@ -107,7 +109,8 @@ END AS hour
 -- Each connection that folds has these tables; they are emptied at each commit.
 CREATE TEMPORARY TABLE window_events (LIKE window_shape INCLUDING STORAGE) ON COMMIT DELETE ROWS;
 
--- The learners' events as the folds read them: each with its local day, and an answer also with the wall clock's hour.
+-- The learners' events, as the folds read them. Each event has its local day, and each answer also has its hour on the
+-- wall clock.
 CREATE TEMPORARY TABLE window_facts (LIKE window_shape INCLUDING STORAGE, day date, hour int) ON COMMIT DELETE ROWS;
 
 -- empty_window --

@@ -1,5 +1,5 @@
--- One row per learner and GoalSet. Queries compute the local day of a goal, so that no row changes when the learner's
--- preferences change.
+-- One row per learner and GoalSet event. Queries compute the local day of a goal, so that no row changes when the
+-- learner's preferences change.
 
 -- table --
 CREATE TABLE goals (
@@ -43,9 +43,9 @@ DELETE FROM goals WHERE user_id = ANY (learners);
 
 -- goal --
 -- The goal in force today, and how the goals of the last 30 local days were met; no row if no goal is in force today.
--- The goal of a local day is the latest GoalSet on this day or earlier. Among the GoalSets before midnight UTC of the
--- first day, only the latest is read. It counts for the first day: local days are less than a day ahead of UTC, so it
--- belongs to this day or an earlier one.
+-- The goal of a local day is the latest GoalSet on this day or earlier. Of the GoalSets before midnight UTC at the
+-- start of the first of the 30 days, only the latest is read. It counts for the first day, because local time is less
+-- than a day ahead of UTC: the local day of this GoalSet is therefore the first day or earlier.
 WITH today AS (
     {read_models/preferences today}
 ),

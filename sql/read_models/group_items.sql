@@ -5,7 +5,7 @@
 CREATE TABLE group_items (
     group_id        text COLLATE "C" NOT NULL,
     item_id         text COLLATE "C" NOT NULL,
-    shard           smallint NOT NULL,     -- of the members
+    shard           smallint NOT NULL,     -- the members' shard
     learners        bigint NOT NULL,       -- members with an answer
     answers         bigint NOT NULL,
     correct_answers bigint NOT NULL,
@@ -15,11 +15,11 @@ CREATE TABLE group_items (
 ) WITH (fillfactor = 70);
 
 -- as_of --
--- No field reads groups of the past, so folds for as-of queries skip this model.
+-- No GraphQL field reads this model as of a past time, so folds for as-of queries skip it.
 CREATE TEMPORARY VIEW group_items AS SELECT WHERE false;
 
 -- add --
--- Add the sums in `changes`.
+-- Add the sums over the rows of `changes` to the groups' sums.
 INSERT INTO group_items AS g (group_id, item_id, shard, learners, answers, correct_answers, response_ms, lapses)
 SELECT group_id, item_id, window_shard, count(*) FILTER (WHERE is_new) AS learners, sum(answers)::bigint AS answers,
     sum(correct_answers)::bigint AS correct_answers, sum(response_ms)::bigint AS response_ms,
@@ -83,8 +83,8 @@ WITH leaving AS (
 {read_models/group_items subtract};
 
 -- fill --
--- Compute every row from item_stats. A rebuild from the archive runs this block at its end, when it has loaded the
--- item_stats of all learners, in any order.
+-- Compute every row from item_stats. A rebuild from the archive first loads the item_stats of all learners, in any
+-- order, and then runs this block.
 INSERT INTO group_items (group_id, item_id, shard, learners, answers, correct_answers, response_ms, lapses)
 SELECT m.group_id, {read_models/item_difficulty share}
 FROM group_members m

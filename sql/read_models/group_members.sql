@@ -1,4 +1,5 @@
--- One row per group and learner: whether the learner is a member, by the latest LearnerJoinedGroup or LearnerLeftGroup.
+-- One row per group and learner. The latest LearnerJoinedGroup or LearnerLeftGroup event decides whether the learner is
+-- a member.
 
 -- table --
 CREATE TABLE group_members (
@@ -13,7 +14,7 @@ CREATE TABLE group_members (
 CREATE INDEX group_members_by_learner ON group_members (user_id, group_id);
 
 -- as_of --
--- No field reads groups of the past, so folds for as-of queries skip this model.
+-- No GraphQL field reads this model as of a past time, so folds for as-of queries skip it.
 CREATE TEMPORARY VIEW group_members AS SELECT WHERE false;
 
 -- window --
@@ -50,7 +51,7 @@ IF window_end > 0 AND EXISTS (SELECT FROM window_facts WHERE kind IN ('join', 'l
         decided_id = excluded.decided_id,
         is_member  = excluded.is_member;
 
-    -- Add the items of those who joined, and subtract the items of those who left: see group_items.
+    -- In group_items, add the items of the learners who joined, and subtract the items of those who left.
     IF has_past THEN
         WITH changes AS (
             SELECT j.group_id, s.item_id, s.answers > 0 AS is_new, s.answers, s.correct_answers, s.response_ms, s.lapses
@@ -59,7 +60,7 @@ IF window_end > 0 AND EXISTS (SELECT FROM window_facts WHERE kind IN ('join', 'l
             WHERE j.is_member AND NOT j.was_member AND (s.answers > 0 OR s.lapses > 0)
         )
         {read_models/group_items add};
-    ELSE   -- in a rebuild, item_stats has no key yet, but the window has all items of its learners
+    ELSE   -- in a rebuild: item_stats has no key yet, but window_items has all items of these learners
         WITH changes AS (
             SELECT j.group_id, s.item_id, s.answers > 0 AS is_new, s.answers, s.correct_answers, s.response_ms, s.lapses
             FROM window_members j
@@ -96,11 +97,11 @@ SELECT EXISTS (
 SELECT EXISTS (SELECT FROM group_members WHERE group_id = :group_id AND is_member) AS has_members;
 
 -- members --
--- The members with their local day (`today`) and the sums of their last 7 local days. The sums come from the member's
--- row in member_weeks or, if the member has days later than today, from daily_stats. The zone comes from the same row
--- or, if the zone in the row is not in force yet, from zones_in_force. A member without a row has no days, so any day
--- serves as today. OFFSET 0 makes the planner look up each member's row: other joins would read the rows of all
--- learners.
+-- The members with their local day (`today`) and the sums of their last 7 local days. Usually, the sums and the zone
+-- come from the member's row in member_weeks. If the member has days later than today, the sums come from daily_stats.
+-- If the zone in the row is not in force yet, the zone comes from zones_in_force. A member without a row has no data,
+-- so `today` may be any day. OFFSET 0 makes the planner look up each member's row: other joins would read the rows of
+-- all learners.
 dated AS (
     SELECT m.user_id AS member_id, w.*,
         CAST(CAST(:now AS timestamptz) + coalesce(
@@ -147,8 +148,8 @@ members AS (
 )
 
 -- current_streak --
--- The current streak of a member m. Rest days matter only if the member did not study yesterday or later. At most four
--- rest days are consecutive, because each week has at most two.
+-- The current streak of a member m. Rest days matter only if the member's last study day is before yesterday. At most
+-- four rest days are consecutive, because each week has at most two.
 CASE
     WHEN m.last_study_date >= m.today - 1 THEN m.run_days
     WHEN m.last_study_date >= m.today - 5 AND m.last_study_date >= m.today - 1 - (
@@ -169,7 +170,8 @@ FROM members
 HAVING count(*) > 0;
 
 -- learners --
--- One page of the members after a key. Every sort key is an ascending number. Dates become days since the year 2000.
+-- One page of the members. The page begins after the given key. Every order sorts by ascending numbers: dates become
+-- numbers of days since 2000-01-01.
 WITH {read_models/group_members members},
 standings AS (
     SELECT m.*,

@@ -28,7 +28,7 @@ DELETE FROM window_reviewed;
 
 -- fold --
 -- An item counts as reviewed on every day with an answer, except the day of its first answer. If the first answer moves
--- to another day, this changes the reviews between the two days.
+-- from one day to another, items_reviewed changes on the days between.
 INSERT INTO window_reviewed
 SELECT i.user_id, d.day, CASE WHEN d.day > i.first_answered_on THEN 1 ELSE -1 END
 FROM window_items i
@@ -89,8 +89,8 @@ GROUP BY user_id, item_id, day
  ) d)
 
 -- restore --
--- Restore only the items that the window may change, without the numbers of answers, which no query about the past
--- reads.
+-- Restore only the items that the window may change. Their numbers of answers become 0, because no query about the past
+-- reads these numbers.
 INSERT INTO item_days
 SELECT learner, s.item_id, d.day, 0 AS answers, 0 AS correct_answers
 FROM (SELECT DISTINCT item_id FROM window_facts WHERE kind = 'answer') w
@@ -101,9 +101,10 @@ CROSS JOIN LATERAL unnest(s.days::date[]) d (day);
 DELETE FROM item_days WHERE user_id = ANY (learners);
 
 -- history --
--- An item's reviews and days of answers in the last 731 local days, newest first; at most 1,000 reviews. A row has
--- either the columns of a review or the columns of a day. The query reads four more days and then selects by
--- local day. Four are enough, because a change of zone moves a local day by less than three days.
+-- An item's reviews, and its days with answers, in the last 731 local days, newest first; at most 1,000 reviews. A row
+-- has either the columns of a review or the columns of a day. To find the reviews, the query first reads 731 + 4 days,
+-- and then selects by local day. Four extra days are enough, because a change of zone moves a local day by less than
+-- three days.
 WITH today AS (
     {read_models/preferences today}
 ),

@@ -4,8 +4,8 @@
 -- table --
 CREATE TABLE item_difficulty (
     item_id         text COLLATE "C" NOT NULL,
-    shard           smallint NOT NULL,     -- of the learners
-    learners        bigint NOT NULL,       -- with an answer
+    shard           smallint NOT NULL,     -- the learners' shard
+    learners        bigint NOT NULL,       -- learners with an answer
     answers         bigint NOT NULL,
     correct_answers bigint NOT NULL,
     response_ms     bigint NOT NULL,       -- sum
@@ -14,13 +14,13 @@ CREATE TABLE item_difficulty (
 ) WITH (fillfactor = 70);
 
 -- as_of --
--- No field reads the item difficulty of the past, so folds for as-of queries skip it.
+-- No GraphQL field reads this model as of a past time, so folds for as-of queries skip it.
 CREATE TEMPORARY VIEW item_difficulty AS SELECT WHERE false;
 
 -- fold --
--- Add the changes that the window makes to item_stats. In an as-of fold, window_end is 0, so such a fold adds nothing.
--- The number of an item's lapses never falls: a late review replaces a pair of reviews by two pairs (review_pairs.sql).
--- If the former pair was a lapse, exactly one of the two pairs is a lapse.
+-- Add the differences between the new and the former rows of item_stats to the sums. In an as-of fold, window_end is 0,
+-- so such a fold adds nothing. The number of an item's lapses never falls: a late review replaces a pair of reviews by
+-- two pairs (review_pairs.sql). If the former pair was a lapse, exactly one of the two pairs is a lapse.
 IF window_end > 0 THEN
     INSERT INTO item_difficulty AS d
     SELECT item_id, window_shard,
@@ -70,8 +70,8 @@ FROM gone g
 WHERE d.item_id = g.item_id AND d.shard = g.shard AND (d.learners, d.lapses) <> (g.learners, g.lapses);
 
 -- fill --
--- Compute every row from item_stats. A rebuild from the archive runs this block at its end, when it has loaded the
--- item_stats of all learners, in any order.
+-- Compute every row from item_stats. A rebuild from the archive first loads the item_stats of all learners, in any
+-- order, and then runs this block.
 INSERT INTO item_difficulty (item_id, shard, learners, answers, correct_answers, response_ms, lapses)
 SELECT {read_models/item_difficulty share}
 FROM item_stats s
@@ -106,7 +106,7 @@ sum(CAST(correct_answers AS double precision)) / nullif(sum(CAST(answers AS doub
 CAST(sum(response_ms) AS bigint) AS response_ms, CAST(sum(lapses) AS bigint) AS lapses
 
 -- difficulty_fields --
--- The result columns from an item's sums s, its page_sums r and its description i, which may be missing.
+-- The result columns from an item's sums s, its page_sums r and its description i. The description may be missing.
 i.headword,
 coalesce(i.level, 'UNKNOWN')                       AS level,
 s.learners,

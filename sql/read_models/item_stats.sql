@@ -49,14 +49,14 @@ CREATE TEMPORARY TABLE window_items (
     LIKE item_stats INCLUDING STORAGE,
     had_row boolean, had_answered_on date, had_correct_on date, had_mastered_on date, had_interval_days bigint,
     had_answers bigint, had_correct_answers bigint, had_response_ms bigint, had_lapses bigint,
-    -- An item is entangled, unless all its new events follow its stored events, and no new event follows a new review.
-    -- If an item is not entangled, the window changes only the gap after the item's latest stored review (see
-    -- reviews.sql). If a new review ends this gap, closed_at, closed_id, closed_on and closed_recalled hold the gap's
-    -- first answer. Otherwise, asked_at, asked_id, asked_on and recalled hold it.
+    -- An item is entangled if one of its new events does not follow all its stored events, or if a new event follows a
+    -- new review. If an item is not entangled, the window changes only the gap after the item's latest stored review
+    -- (see reviews.sql). If a new review ends this gap, closed_at, closed_id, closed_on and closed_recalled hold the
+    -- gap's first answer. Otherwise, asked_at, asked_id, asked_on and recalled hold this answer.
     is_entangled boolean,
     closed_at timestamptz, closed_id uuid, closed_on date, closed_recalled boolean,
-    is_test boolean,                       -- the gap's first answer is new, and a test of retention
-    has_repeats boolean                    -- the gap has further new answers after its first
+    is_test boolean,                       -- the gap's first answer is new, and is a test of retention
+    has_repeats boolean                    -- the gap has new answers after its first answer
 ) ON COMMIT DELETE ROWS;
 
 -- empty_window --
@@ -287,8 +287,8 @@ floor(extract(epoch FROM CAST(:now AS timestamptz) - s.reviewed_at) / 3600)
 -- due_items --
 -- The start of a WITH clause that counts the items which fall due on the :days local days from today, without archived
 -- items.
--- * `collected` has one row. `items` is the number of items that may fall due by the last of these days. `times` has
---   the due_at of these items, except of items that are overdue in every zone.
+-- * `collected` has one row. `items` is the number of items that may fall due by the last of these days. `times` is an
+--   array with the due_at of each of these items, but leaves out the items that are overdue in every zone.
 -- * `falling` has the numbers of items by day and is_overdue. An item is overdue if its local due day is before today.
 --   The numbers of today include the overdue items, and the items whose due_at has passed.
 -- `collected` selects rows by due_date, because computing due_at for each row would take longer. A local date differs
@@ -328,7 +328,7 @@ edges AS MATERIALIZED (  -- all times at which the day or `is_overdue` of fallin
         LEFT JOIN shifts s ON TRUE
     ) AS edge
 ),
-spans AS (  -- the time from each edge to the next one; `width_bucket` returns the number of a time's span
+spans AS (  -- the spans between consecutive edges; `width_bucket` returns the number of the span of a time
     SELECT CAST(e.number AS integer) AS number,
         CASE WHEN e.at <= :now THEN today.day ELSE greatest(today.day, local.day) END AS day,
         local.day < today.day AS is_overdue
@@ -364,10 +364,10 @@ s.reviewed_on + CAST(s.interval_days AS integer)
 s.item_id NOT IN (SELECT i.item_id FROM items i WHERE NOT i.in_catalogue)
 
 -- list --
--- One page of a learner's items, which begins after the given key. Each row also has the number of all items that pass
--- the filters. Every order sorts by ascending numbers, so that all sort keys have one type. Times become microseconds
--- since 1970, which a double holds exactly until the year 2255. The collation "C" makes lower() change only ASCII
--- letters.
+-- One page of a learner's items. The page begins after the given key. Each row also has the number of all items that
+-- pass the filters. Every order sorts by ascending numbers, so that all sort keys have one type. Times become
+-- microseconds since 1970, which a double holds exactly until the year 2255. The collation "C" makes lower() change
+-- only ASCII letters.
 {read_models/item_stats due_items},
 listed AS (
     SELECT

@@ -79,7 +79,7 @@ ON CONFLICT (item_id) DO UPDATE SET
 END IF;
 
 -- whole --
--- `domains` is not an array here, but a text that consists of the letters, in the order R W L S.
+-- Here, `domains` is a text that consists of the letters of the domains, in the order R W L S.
 WITH ranked AS (
     SELECT item_id, occurred_at, event_id, described, headword, level, domains, language,
         row_number() OVER (PARTITION BY item_id ORDER BY occurred_at DESC, event_id DESC) AS place,

@@ -1,7 +1,7 @@
 -- One row per learner and run of study days (local days with a completed session). Two study days belong to one run if
--- every day between them is a rest day. An ISO week has at most two rest days, so at most four rest days are
--- consecutive: the last two days of a week and the first two days of the next week. If a day becomes a study day or a
--- rest day, or stops being one, this therefore affects only runs at most five days away.
+-- every day between them is a study day or a rest day. An ISO week has at most two rest days, so at most four rest days
+-- are consecutive: the last two days of a week and the first two days of the next week. When a day becomes a study day
+-- or a rest day, or stops being one, only runs at most five days away can therefore change.
 
 -- table --
 CREATE TABLE learning_streaks (
@@ -20,12 +20,15 @@ CREATE TEMPORARY TABLE learning_streaks (LIKE learning_streaks INCLUDING STORAGE
     ON COMMIT DELETE ROWS;
 
 -- fold --
--- A day that becomes a study day or a rest day may join runs. A day is lost if it was one of these and is neither now.
--- A lost day may cut a run. The fold changes only runs that contain a changed day or are near it:
--- * `near` has these runs as they were before the window. `change` is the change of a run's number of study days.
--- * `pieces` has the parts of these runs between lost days, without rest days at the ends. Only the study days of the
---   shorter parts are counted. The longest part has all other study days of the run. A cut near the end of a long run
---   therefore reads few rows. Each new study day outside of these runs is a piece, too.
+-- A day that becomes a study day or a rest day may join two runs into one. A day is lost if it was a study day or a
+-- rest day, and is neither now. A lost day may cut a run. The fold changes only runs at most five days away from a
+-- changed day:
+-- * `near` has these runs as they were before the window. `change` is the number of study days that the window adds to
+--   a run, and may be negative.
+-- * `pieces` has the parts into which lost days cut these runs. Each part begins and ends with a study day. The fold
+--   counts the study days of all parts of a run except the longest part. The longest part has all other study days of
+--   the run. A cut near the end of a long run therefore reads few rows. Each new study day outside of these runs is a
+--   piece, too.
 -- * `joined` has the new runs, each of which consists of one or more pieces.
 IF EXISTS (SELECT FROM window_days WHERE sessions_completed <> 0) OR EXISTS (SELECT FROM window_rest_days) THEN
 WITH turned AS MATERIALIZED (
@@ -159,7 +162,7 @@ ON CONFLICT (user_id, starts) DO UPDATE SET ends = excluded.ends, study_days = e
 END IF;
 
 -- whole --
--- A day less its row number is the same date for all days of an unbroken sequence of study days and rest days. This
+-- For all days of an unbroken sequence of study days and rest days, the day minus the row number is the same date. This
 -- date identifies the sequence.
 SELECT user_id, min(day) FILTER (WHERE studied) AS starts, max(day) FILTER (WHERE studied) AS ends,
     count(*) FILTER (WHERE studied) AS study_days
@@ -189,8 +192,8 @@ INSERT INTO learning_streaks SELECT * FROM unnest((state.learning_streaks #>> '{
 DELETE FROM learning_streaks WHERE user_id = ANY (learners);
 
 -- latest --
--- Joins to each row of `today` (user_id, day) the learner's latest run, the number of rest days after this run and
--- before today, and whether today is a rest day.
+-- For each row of `today` (user_id, day): the learner's latest run, the number of rest days after this run and before
+-- today, and whether today is a rest day.
 LEFT JOIN LATERAL (
     SELECT s.starts, s.ends, s.study_days FROM learning_streaks s
     WHERE s.user_id = today.user_id
@@ -205,7 +208,7 @@ CROSS JOIN LATERAL (
 ) AS rest
 
 -- longest --
--- Joins to each row of `today` (user_id, day) the learner's longest run.
+-- For each row of `today` (user_id, day): the learner's longest run.
 LEFT JOIN LATERAL (
     SELECT s.starts, s.ends, s.study_days FROM learning_streaks s
     WHERE s.user_id = today.user_id

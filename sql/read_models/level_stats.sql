@@ -2,7 +2,8 @@
 
 -- by level --
 -- Every level that has items in the catalogue or that the learner studied, from A1 to C2. UNKNOWN comes last, and has
--- no forecast. The forecast assumes the pace of the last 28 local days, unless this pace is too low to be reliable.
+-- no forecast. The forecast (expected_date) assumes the pace of the last 28 local days. It is null if this pace is too
+-- low to be reliable.
 WITH today AS (
     {read_models/preferences today}
 ),

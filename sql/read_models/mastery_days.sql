@@ -1,5 +1,6 @@
--- The number of items that a learner mastered for the first time, by learner, level and local day. Only items that are
--- in the catalogue and still mastered count. level_stats computes the learner's pace from these rows.
+-- One row per learner, level and local day: the number of items that the learner mastered for the first time on this
+-- day. An item counts only if it is in the catalogue and still mastered. level_stats computes the learner's pace from
+-- these rows.
 
 -- table --
 CREATE TABLE mastery_days (

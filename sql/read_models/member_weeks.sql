@@ -1,6 +1,6 @@
--- One row per learner who ever joined or left a group and has a row in daily_stats: sums over the 1, 2 … 7 days up to
--- the learner's newest day, and the learner's newest zone. With only this row, a teacher's query computes a member's
--- last seven days.
+-- One row per learner who ever joined or left a group and has a row in daily_stats. The row has the learner's newest
+-- day, the sums over the 1, 2 … 7 days up to this day, and the learner's newest zone. From this row, a teacher's query
+-- computes a member's last seven days, usually without daily_stats.
 
 -- table --
 CREATE TABLE member_weeks (
@@ -22,13 +22,13 @@ CREATE TABLE member_weeks (
     correct_5 bigint NOT NULL,
     correct_6 bigint NOT NULL,
     correct_7 bigint NOT NULL,
-    zone_since     timestamptz NOT NULL,   -- start of the newest of the learner's zones_in_force
-    day_start_hour bigint NOT NULL,        -- this column and `timezone` are of this zone
+    zone_since     timestamptz NOT NULL,   -- starts_at of the learner's newest row in zones_in_force
+    day_start_hour bigint NOT NULL,        -- day_start_hour and timezone are from the same row
     timezone       text COLLATE "C" NOT NULL
 ) WITH (fillfactor = 60);
 
 -- as_of --
--- No field reads groups of the past, so folds for as-of queries skip this model.
+-- No GraphQL field reads this model as of a past time, so folds for as-of queries skip it.
 CREATE TEMPORARY VIEW member_weeks AS SELECT WHERE false;
 
 -- sums --

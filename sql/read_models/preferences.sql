@@ -11,9 +11,10 @@ CREATE TABLE preferences (
     PRIMARY KEY (user_id, occurred_at, event_id)
 );
 
+-- If a learner has no row, UTC and day_start 0 are in force.
 CREATE TABLE zones_in_force (
     user_id   text COLLATE "C" NOT NULL,
-    starts_at timestamptz NOT NULL,        -- -infinity for the first period; a learner without a row: UTC, day_start 0
+    starts_at timestamptz NOT NULL,        -- -infinity for the first period
     ends_at   timestamptz NOT NULL,        -- exclusive; infinity for the last period
     timezone  text COLLATE "C" NOT NULL,
     day_start interval NOT NULL,           -- after midnight, on the wall clock

@@ -27,12 +27,12 @@ CREATE TEMPORARY TABLE window_gaps (
     reviewed_at timestamptz, review_id uuid,   -- the review at the end of the gap; null: no review follows
     is_new boolean,                            -- this review is in the window
     asked_at timestamptz, asked_id uuid, asked_on date, recalled boolean,
-    days bigint,                               -- the interval of the review before the gap, if the answer is a test
-    had_on date, had_recalled boolean,         -- the stored first answer that is now in this gap
-    had_days bigint                            -- the interval of the review before this answer, if it was a test
+    days bigint,                               -- the interval of the review before the gap, if asked_id is a test
+    had_on date, had_recalled boolean,         -- the first answer of a former gap, if it is in this gap now
+    had_days bigint                            -- interval of the review before that gap, if this answer was a test
 ) ON COMMIT DELETE ROWS;
 
--- Answers to insert into repeated_answers, or to delete if they are the first of their gaps now.
+-- Changes of repeated_answers. An answer that is the first of its gap now (is_first) is deleted, any other is inserted.
 CREATE TEMPORARY TABLE window_repeats (
     user_id varchar(200) COLLATE "C", item_id varchar(200) COLLATE "C",
     occurred_at timestamptz, event_id uuid, day date, correct boolean, is_first boolean

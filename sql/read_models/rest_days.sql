@@ -1,4 +1,5 @@
--- One row per learner and rest day: in each ISO week, the two earliest dates of the learner's RestDayTaken events.
+-- One row per learner and rest day. The rest days of an ISO week are the two earliest dates of that week in the
+-- learner's RestDayTaken events.
 
 -- table --
 CREATE TABLE rest_days (
@@ -23,7 +24,7 @@ CREATE TEMPORARY TABLE window_rest_days (
 DELETE FROM window_rest_days;
 
 -- fold --
--- Dates beyond the two earliest of their week are not stored, because no date is ever taken back.
+-- Only the two earliest dates of a week are stored. The others are never needed, because no event removes a date.
 IF EXISTS (SELECT FROM window_facts WHERE kind = 'rest_day') THEN
 WITH arrived AS MATERIALIZED (
     SELECT DISTINCT user_id, rest_day AS day, rest_day - (rest_day - date '1990-01-01') % 7 AS monday

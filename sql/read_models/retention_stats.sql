@@ -1,14 +1,15 @@
--- One row per learner, local day and maturity with a test. A test is the first answer of the gap after a review (see
--- reviews.sql), if the review has an interval of at least one day and an earlier local day than the answer. The
--- interval decides the maturity: YOUNG is 1 to 20 days, MATURE is 21 days or more. The row has the answer's day.
+-- The results of tests of retention: one row per learner, local day of the test, and maturity. The first answer of the
+-- gap after a review (see reviews.sql) is a test if two conditions hold: the review has an interval of at least one
+-- day, and the answer has a later local day than the review. The review's interval decides the maturity: YOUNG is 1 to
+-- 20 days, MATURE is 21 days or more.
 
 -- table --
 CREATE TABLE retention_stats (
     user_id  text COLLATE "C" NOT NULL,
     day      date   NOT NULL,
     maturity text COLLATE "C" NOT NULL,
-    asked    bigint NOT NULL,              -- tests, at least one
-    recalled bigint NOT NULL,              -- tests that were answered correctly
+    asked    bigint NOT NULL,              -- number of tests, at least 1
+    recalled bigint NOT NULL,              -- number of tests that were answered correctly
     PRIMARY KEY (user_id, day, maturity)
 ) WITH (fillfactor = 60);
 
@@ -70,8 +71,8 @@ recalled,
 CAST(recalled AS double precision) / asked AS retention_rate
 
 -- periods --
--- The days, weeks or months (:by) that have a test and whose first day lies in the range. The last one may end after
--- the range, but at most 30 days, because a month ends at most 30 days after its first day. Weeks begin on Monday, and
+-- The days, weeks or months (:by) that have a test and whose first day lies in the range. The last period may end up to
+-- 30 days after the range, because a month ends at most 30 days after its first day. Weeks begin on Monday, and
 -- 1990-01-01 was a Monday.
 SELECT start,
     CASE CAST(:by AS text)

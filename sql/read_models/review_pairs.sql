@@ -1,5 +1,5 @@
--- The changes of item_stats by the window's reviews. A lapse is a pair of consecutive reviews of an item: the earlier
--- review has an interval of 7 days or more, and the later review has a shorter interval than 7 days.
+-- The changes that the window's reviews make to item_stats. A lapse is a pair of consecutive reviews of an item: the
+-- earlier review has an interval of 7 days or more, and the later review has an interval of less than 7 days.
 
 -- window --
 CREATE TEMPORARY TABLE window_reviews (
@@ -16,8 +16,8 @@ DELETE FROM window_reviews;
 -- fold --
 -- A new review forms pairs with its neighbours and separates a former pair. Only these pairs are counted. One sort
 -- finds the pairs, the latest review, and the first new review with an interval of 7 days or more. The sort compares
--- the item before the user_id, because many rows have the same user_id, so that comparing it first would seldom decide
--- the order. An item's rows are sorted newest first, so that the first row is the item's latest review.
+-- the item_id first: many rows have the same user_id, so the user_id alone seldom decides the order. An item's rows are
+-- sorted newest first, so that the first row is the item's latest review.
 INSERT INTO window_reviews
 WITH arrived AS MATERIALIZED (
     SELECT user_id, item_id, occurred_at, event_id, day, interval_days, easiness_factor

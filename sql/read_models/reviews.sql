@@ -1,5 +1,5 @@
 -- One row per review, with the first answer of the gap before the review. A gap is the time between two consecutive
--- reviews of an item. An answer at the time of a review belongs to the gap before the review.
+-- reviews of an item. If an answer and a review have the same time, the answer belongs to the gap before the review.
 
 -- table --
 CREATE TABLE reviews (

@@ -1,12 +1,13 @@
--- Snapshots: a learner's rows in the realtime tables at a version of the learner's stream, so that an as-of query does
--- not fold from the first event. The batch job takes the snapshots, and as_of.sql uses them.
+-- A snapshot consists of a learner's rows in the realtime tables at one version of the learner's stream. An as-of query
+-- that uses a snapshot folds only the events after the snapshot. The batch job takes the snapshots, and as_of.sql uses
+-- them.
 --
--- snapshot_learners is a queue, not a read model, because its rows depend not only on the events but also on the
--- snapshots taken. The batch job empties it. A rebuild fills it with all learners, because the former schema's
--- snapshots are not used.
+-- snapshot_learners is a queue. It is not a read model, because its rows depend not only on the events but also on the
+-- existing snapshots. The batch job empties the queue. A rebuild fills it with all learners, because the former
+-- schema's snapshots are not used.
 
 -- table --
--- The learners with new events since the last check; all learners after a rebuild.
+-- The learners with new events since the batch job last emptied the queue; after a rebuild, all learners.
 CREATE TABLE snapshot_learners (
     user_id text COLLATE "C" PRIMARY KEY
 );
@@ -19,8 +20,8 @@ DELETE FROM snapshot_learners WHERE user_id = ANY (learners);
 DELETE FROM event_store.snapshots WHERE stream_id = ANY (ARRAY(SELECT 'learner-' || l FROM unnest(learners) l));
 
 -- functions --
--- Return an id of the current folds and tables, so that snapshots of other folds, or of tables that a rebuild replaced,
--- are not used.
+-- Return an id of the current folds and tables. A snapshot with another id is not used: it comes from other folds, or
+-- from tables that a rebuild has replaced.
 CREATE FUNCTION snapshot_fingerprint() RETURNS text LANGUAGE sql STABLE AS $fingerprint$
 SELECT substr(n.nspname, 10, 12) || '-' || n.oid   -- after 'progress_'
 FROM pg_class c
@@ -36,7 +37,8 @@ JOIN event_store.events e ON e.global_position = p.global_position
 WHERE e.stream_id = stream AND e.stream_version <= version
 $aside$;
 
--- The versions of the learner's snapshots whose events all occurred by happened_by and were recorded by recorded_by.
+-- The versions of the learner's snapshots all of whose events occurred at or before happened_by, and were recorded at
+-- or before recorded_by. A snapshot is left out if the list of its poisoned events has changed since it was taken.
 CREATE FUNCTION snapshots_until(stream text, happened_by timestamptz, recorded_by timestamptz) RETURNS SETOF bigint
 LANGUAGE sql STABLE AS $until$
 SELECT s.stream_version
@@ -75,8 +77,8 @@ WHERE user_id IN (
 )
 $due$;
 
--- Take snapshots of the next at_most learners in snapshot_learners, and delete all but each learner's newest `kept`
--- snapshots; return the number of learners.
+-- Take snapshots of the first `at_most` learners in snapshot_learners, or of all if there are fewer. Of each of these
+-- learners, keep only the newest `kept` snapshots. Return the number of learners.
 CREATE FUNCTION take_snapshots(at_most int, kept int) RETURNS int LANGUAGE plpgsql
     SET enable_seqscan = off
     SET random_page_cost = 0
@@ -139,8 +141,9 @@ BEGIN
 END
 $take$;
 
--- Return the learner's rows of each model, as the model's block `snapshot` selects them. Most models have one array of
--- rows, as a text. If a query needs only few of a model's rows, the model has such a text for each item or session.
+-- Return the learner's rows of each model, as the model's block `snapshot` selects them. The rows of most models are
+-- one text, which is an array. If a query needs only few rows of a model, this model has one text for each item or
+-- session.
 CREATE FUNCTION snapshot_state(learner text) RETURNS jsonb LANGUAGE sql STABLE AS $state$
 SELECT jsonb_build_object(
 {snapshot}

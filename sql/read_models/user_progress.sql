@@ -8,7 +8,7 @@ CREATE TABLE user_progress (
     study_seconds      bigint NOT NULL,
     answers            bigint NOT NULL,
     correct_answers    bigint NOT NULL,
-    learning           bigint NOT NULL,    -- items by mastery
+    learning           bigint NOT NULL,    -- learning, short_term, long_term: numbers of items by mastery
     short_term         bigint NOT NULL,
     long_term          bigint NOT NULL,
     last_updated       timestamptz NOT NULL,
@@ -125,8 +125,8 @@ CROSS JOIN rebuild r
 DELETE FROM user_progress WHERE user_id = ANY (learners);
 
 -- current --
--- A learner's summary at a time. The streak depends on the day and `unlearned` on the catalogue, so the query
--- computes both.
+-- A learner's summary at the time of the query. The query computes the streak, because it depends on the current day.
+-- It also computes `unlearned`, which depends on the catalogue.
 WITH today AS (
     SELECT CAST(:user_id AS text) AS user_id, local.day FROM ({read_models/preferences today}) AS local
 )

@@ -1,11 +1,12 @@
--- The offsets of every zone from 2000 to 2060, from the pinned tzdata package: PostgreSQL's own tables may differ.
+-- The UTC offsets of every zone for the years 2000 to 2060. They come from the pinned tzdata package, because
+-- PostgreSQL's own tables may differ.
 
 -- table --
 CREATE TABLE zone_rules (
     zone       text COLLATE "C" NOT NULL,
     starts_at  timestamptz NOT NULL,       -- -infinity for a zone's first rule
     ends_at    timestamptz NOT NULL,       -- exclusive; infinity for a zone's last rule
-    utc_offset interval    NOT NULL,       -- ahead of UTC
+    utc_offset interval    NOT NULL,       -- positive if ahead of UTC
     PRIMARY KEY (zone, starts_at)
 );
 

@@ -13,16 +13,16 @@ CREATE TABLE loaded_buckets (
     bucket int    PRIMARY KEY,
     events bigint NOT NULL
 );
--- Empty deleted_learners: before the shards were locked, an erasure may have added its learner. The rebuild adds
--- deleted learners again, from the archive and from the later events.
+-- An erasure may have added its learner to deleted_learners before the shards were locked. The rebuild adds all deleted
+-- learners again, from the archive and from the later events.
 DELETE FROM deleted_learners;
 
 -- act as owner --
--- The second schema and its tables belong to this role, of which each login that rebuilds is a member.
+-- This role owns the second schema and its tables. Each login that rebuilds is a member of the role.
 SET LOCAL ROLE progress_project;
 
 -- allow loading --
--- Logins that are members of this group only, such as those of Dataflow's workers, may load buckets and nothing else.
+-- A login whose only group is progress_load may load buckets and nothing else. Dataflow's workers use such logins.
 GRANT USAGE ON SCHEMA {schema} TO progress_load;
 GRANT SELECT ON archive_rebuild TO progress_load;
 GRANT SELECT, INSERT ON loaded_buckets TO progress_load;

@@ -22,20 +22,21 @@ WHERE n.nspname = :schema AND c.relkind = 'r' AND c.relname <> 'pending_keys'  -
 ORDER BY pg_table_size(c.oid) DESC, c.relname;
 
 -- log --
--- The end of the log that the rows were made from, and the highest version of all learners' rows.
+-- The log's last position at the time of the backup, and the highest version in user_progress.
 SELECT coalesce(max(global_position), 0) AS head,
     (SELECT coalesce(max(version), 0) FROM user_progress) AS version
 FROM event_store.events;
 
 -- checkpoints --
--- The last folded event of each shard, with its id, because another log may have another event at this position.
+-- The position and the id of each shard's last folded event. The position alone does not identify the event, because
+-- another log may have another event at this position.
 SELECT c.shard, c.position, CAST(e.event_id AS text) AS event_id
 FROM checkpoints c
 LEFT JOIN event_store.events e ON e.global_position = c.position AND e.shard = c.shard
 ORDER BY c.shard;
 
 -- set aside --
--- The events that are set aside, up to each shard's checkpoint.
+-- The positions of the poisoned events up to each shard's checkpoint.
 SELECT p.global_position
 FROM event_store.poisoned p
 JOIN event_store.events e ON e.global_position = p.global_position

@@ -1,11 +1,11 @@
--- The inputs and outputs of the whole folds of a rebuild from the archive. DuckDB runs these blocks; its parameters
--- begin with $.
+-- A rebuild from the archive runs the whole folds in DuckDB. These blocks prepare the inputs of the folds and write
+-- their outputs. DuckDB's parameters begin with $.
 
 -- log files --
 SET VARIABLE log_files = $files;
 
 -- log --
--- The rows of the archive's files, which sql/projections/whole.sql reads.
+-- The events in the archive's files. The whole folds (sql/projections/whole.sql) read this view.
 CREATE TEMPORARY VIEW log AS
 SELECT * FROM read_parquet(getvariable('log_files'), hive_partitioning = false);
 
@@ -20,7 +20,7 @@ CREATE TEMPORARY TABLE log (
 CREATE TEMPORARY TABLE set_aside AS SELECT unnest(CAST($positions AS BIGINT[])) AS global_position;
 
 -- rebuild --
--- The version that the loaded rows get. The blocks `loaded` of some read models read it.
+-- The version of the rows that this rebuild loads. The block `loaded` of some read models reads this table.
 CREATE TEMPORARY TABLE rebuild AS SELECT CAST($version AS BIGINT) AS version;
 
 -- write shared --

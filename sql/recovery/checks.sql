@@ -5,7 +5,7 @@ SELECT count(*) AS events, coalesce(min(global_position), 0) AS first, coalesce(
 FROM event_store.events;
 
 -- gaps --
--- The first missing positions.
+-- The first three ranges of missing positions.
 SELECT previous + 1 AS first, global_position - 1 AS last
 FROM (
     SELECT global_position, lag(global_position, 1, CAST(0 AS bigint)) OVER (ORDER BY global_position) AS previous
@@ -25,13 +25,13 @@ FROM (
 ) s;
 
 -- strays --
--- The number of events whose shard is not the one that this server computes for their stream, because another server,
--- which hashes text differently, recorded the events.
+-- The number of events whose shard differs from the shard that this server computes for their stream. Such events were
+-- recorded by another server that hashes text differently.
 SELECT count(*) FROM event_store.events WHERE shard <> event_store.shard_of(stream_id);
 
 -- numbers --
--- The tables whose sequence would return a number that a row already has, because the rows were restored without the
--- state of the sequence.
+-- The tables whose sequence would next return a number that a row already has. This happens if the rows were restored
+-- without the state of the sequence.
 SELECT t.name
 FROM (
     SELECT 'event_store.dead_letters' AS name, 'letter_id' AS key, max(letter_id) AS highest

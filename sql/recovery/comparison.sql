@@ -1,11 +1,11 @@
--- `progress check --whole` compares the rows that whole folds compute from the log with the live rows.
+-- `progress check --whole` runs the whole folds over the log, and compares their rows with the live rows.
 
 -- begin --
 BEGIN ISOLATION LEVEL REPEATABLE READ;
 SET LOCAL timezone = 'UTC';        -- the whole folds have times without a zone
 SET LOCAL jit = off;
 SET LOCAL max_parallel_workers_per_gather = 0;
-SET LOCAL enable_nestloop = off;   -- the temporary tables have no statistics
+SET LOCAL enable_nestloop = off;   -- the temporary tables have no statistics, so the planner could choose nested loops
 SET LOCAL enable_mergejoin = off;  -- a merge join would sort whole relations
 SET LOCAL work_mem = '64MB';
 
@@ -28,7 +28,7 @@ WHERE c.relnamespace = pg_my_temp_schema() AND c.relkind = 'r'
 GROUP BY c.relname;
 
 -- waiting --
--- The learners and the catalogue events that the batch job has not folded.
+-- The learners with events that the batch job has not folded yet, and the catalogue events that it has not folded yet.
 CREATE TEMPORARY TABLE waiting_learners AS
 SELECT DISTINCT substr(e.stream_id, 9) AS user_id
 FROM event_store.events e
@@ -44,8 +44,8 @@ WHERE f.global_position > (SELECT min(b.catalogue_position) FROM batch_checkpoin
 SELECT {columns} FROM {table}
 
 -- compare --
--- The table, the number of its missing rows, the number of its surplus rows, and the beginning of one of these rows.
--- The beginning is JSON, because a text may contain line breaks.
+-- The table, the number of its missing rows, the number of its surplus rows, and the first 200 characters of one of
+-- these rows. These characters are a JSON string, because they may contain line breaks.
 WITH folded AS MATERIALIZED (
     SELECT * FROM pg_temp.{table} t
     WHERE {compared}

@@ -8,8 +8,8 @@ WHERE NOT EXISTS (SELECT FROM event_store.erased x WHERE x.digest = decode(u.dig
 ORDER BY u.digest;
 
 -- learners --
--- The learners with one of these digests: learners with events (found by one look-up in the index for each), and
--- learners whom a dead letter or a pending event names.
+-- The learners whose id has one of the given digests. The candidates are the learners with events (one index look-up
+-- for each learner) and every word in the dead letters and the pending events.
 WITH RECURSIVE streams (stream_id) AS (
     SELECT min(e.stream_id) FROM event_store.events e WHERE e.stream_id >= 'learner-' AND e.stream_id < 'learner.'
     UNION ALL
@@ -34,7 +34,7 @@ WHERE d.digest = ANY (CAST(:digests AS text[]))
 ORDER BY l.user_id;
 
 -- unfinished --
--- The unfinished erasures of the restored database, and those that failed after they had begun.
+-- The erasures in the restored database that are unfinished, or that failed after they had recorded the digest.
 SELECT o.operation_id, o.finished_at IS NOT NULL AS has_failed
 FROM operations.operations o
 WHERE o.kind = 'ERASE_USER' AND (
@@ -43,7 +43,7 @@ WHERE o.kind = 'ERASE_USER' AND (
 ORDER BY o.number;
 
 -- record --
--- Record the digest of a learner whose id this log does not contain, so that later events of the learner are dropped.
+-- Record the digest of a learner whose id is not in this log. Later events of this learner are then dropped.
 INSERT INTO event_store.erased (digest, operation_id, erased_at)
 VALUES (decode(:digest, 'hex'), CAST(:operation_id AS uuid), CAST(:erased_at AS timestamptz))
 ON CONFLICT DO NOTHING;
@@ -55,8 +55,8 @@ SELECT EXISTS (SELECT FROM event_store.erased);
 INSERT INTO event_store.erasure_key (inner_key, outer_key) VALUES (decode(:inner, 'hex'), decode(:outer, 'hex'));
 
 -- forget --
--- Delete the rows of the erased learners from the read models. While the log has events of a learner,
--- the row in deleted_learners stays.
+-- Delete the rows of the erased learners from the read models. A learner's row in deleted_learners stays while the log
+-- has events of this learner.
 WITH known AS (
     SELECT user_id FROM user_progress
     UNION

@@ -31,5 +31,5 @@ WHERE cardinality(pg_blocking_pids(c.pid)) = 0
 ORDER BY a.pid;
 
 -- end session --
--- Return true if the session ends within 10 seconds.
+-- End the session. The result is true if the session has ended within 10 seconds.
 SELECT pg_terminate_backend(CAST(:pid AS integer), 10000);

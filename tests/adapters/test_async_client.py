@@ -1,4 +1,4 @@
-"""Statements that the server rejects, run through asyncpg."""
+"""Tests of the asyncpg client with statements that the server rejects."""
 
 import asyncio
 from typing import Any
@@ -29,7 +29,7 @@ def database(store: Store) -> Database:
     return Database(store.url, name="query", size=1, search_path="event_store")
 
 
-def test_a_rejected_statement_runs_once_and_keeps_its_session(database: Database) -> None:
+def test_a_rejected_statement_is_not_retried_and_its_session_is_reused(database: Database) -> None:
     pids: list[int] = []
 
     async def divide(session: asyncpg.Connection) -> None:

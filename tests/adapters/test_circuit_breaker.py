@@ -1,4 +1,4 @@
-"""The circuit breaker opens while the database does not respond, and closes after its recovery."""
+"""The circuit breaker opens when the database fails, and closes when the database recovers."""
 
 import asyncio
 import functools
@@ -53,7 +53,7 @@ async def select(session: asyncpg.Connection) -> Any:
 
 
 async def ask(database: Database, seconds: float = LONG) -> Any:
-    """Run a statement as a request with a deadline in `seconds`."""
+    """Run a statement in a request that must end within `seconds`."""
     with request_scope.begin(seconds):
         return await database.run(select)
 
@@ -66,7 +66,7 @@ async def fail(database: Database, times: int, seconds: float = LONG) -> None:
 
 @pytest.mark.usefixtures("pauses")
 @closing
-async def test_calls_are_rejected_without_a_connection_after_three_failures(
+async def test_after_three_failures_calls_are_rejected_without_an_attempt_to_connect(
     wire: Wire, database: Database
 ) -> None:
     wire.refuses = True
@@ -175,8 +175,9 @@ async def test_calls_that_hang_or_wait_do_not_delay_new_calls_after_the_recovery
     waiting = [asyncio.create_task(ask(database)) for _ in range(4)]
     await asyncio.gather(*failing)
     async with asyncio.timeout(5):
+        # Await the last call. The first three calls may get the sessions of the failed calls.
         with pytest.raises(DatabaseUnavailable):
-            await waiting.pop()  # the last; the first three may get the failed calls' sessions
+            await waiting.pop()
         wire.hangs = False
         assert await ask(database) == 1
     assert not hanging.done()
@@ -203,6 +204,6 @@ async def test_a_call_that_began_before_the_recovery_and_times_out_does_not_coun
     assert await ask(database) == 1
 
 
-def test_clients_are_asked_to_retry_no_earlier_than_the_breaker_probes() -> None:
+def test_clients_are_told_to_retry_no_earlier_than_the_next_probe() -> None:
     assert circuit_breaker._FIRST_PAUSE_S <= circuit_breaker._PAUSE_S
     assert DatabaseUnavailable.retry_after_s >= circuit_breaker._PAUSE_S

@@ -1,4 +1,4 @@
-"""`progress schedule` against a fake Cloud Scheduler, which Google's library calls over gRPC."""
+"""`progress schedule` calls a fake Cloud Scheduler over gRPC, through Google's library."""
 
 import json
 from collections.abc import Iterator

@@ -183,7 +183,7 @@ fail()
 """
 
 
-def test_server_logs_and_uncaught_exceptions_are_logged_as_masked_lines() -> None:
+def test_messages_of_the_web_server_and_uncaught_exceptions_are_logged_as_masked_lines() -> None:
     ran = subprocess.run(
         [sys.executable, "-c", _SCRIPT], capture_output=True, text=True, check=False
     )

@@ -1,6 +1,7 @@
-"""`progress migrate` creates and changes logins without superuser privileges.
+"""`progress migrate` creates and changes logins, although its own role is not a superuser.
 
-Each login has only the privileges of one group. The process that uses the login needs no others.
+Each login has only the privileges of one group. The process that uses the login needs no other
+privileges.
 """
 
 from collections.abc import Callable, Iterator
@@ -85,7 +86,7 @@ class Service:
     scope="module",
 )
 def service(request: pytest.FixtureRequest) -> Iterator[Service]:
-    """A database that its owner has migrated, for all tests of this module."""
+    """A database that its owner migrated. All tests of this module share the database."""
     which, kind = request.param
     programs = OLDEST_PROGRAMS if which == OLDEST else None
     if programs and not programs.exists():
@@ -151,7 +152,7 @@ def test_the_owner_can_rebuild_and_can_drop_unused_objects(service: Service) -> 
         assert sample_events.find_differences(admin) == []
 
 
-def test_a_rebuild_from_the_archive_works_with_the_logins_of_its_job_and_of_the_loaders(
+def test_a_rebuild_from_the_archive_works_with_one_login_for_the_job_and_one_for_the_loaders(
     service: Service, tmp_path: Path
 ) -> None:
     job, loader = Login("progress_project", "job", "1"), Login("progress_load", "loader", "2")

@@ -202,7 +202,7 @@ def test_each_sql_function_has_one_file(store: Store, schema: str) -> None:
     assert [name for name, *_ in functions] == sorted(file.stem for file in files)
 
 
-def test_dropped_functions_of_the_schema_operations_are_restored_with_their_privileges(
+def test_dropped_functions_in_the_operations_schema_are_restored_with_their_privileges(
     store: Store,
 ) -> None:
     with closing(store.connect()) as connection:

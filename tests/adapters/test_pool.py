@@ -1,4 +1,4 @@
-"""The pool keeps within its size, and does not lose connections or leave callers waiting."""
+"""The pool never exceeds its size, loses no connection, and lets no caller wait forever."""
 
 import asyncio
 

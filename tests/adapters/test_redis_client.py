@@ -106,7 +106,7 @@ def test_a_rejected_command_does_not_fail_the_other_commands(redis_with_notifica
 
 @contextlib.contextmanager
 def server(answer: bytes | None, *, after: float = 0.0) -> Iterator[str]:
-    """Run a server that replies to each command with `answer`, `after` seconds later.
+    """Run a server that receives a command, waits for `after` seconds and sends `answer`.
 
     If `answer` is None, the server accepts no connection.
     """
@@ -164,7 +164,7 @@ def test_callers_do_not_wait_again_for_a_server_with_invalid_replies(answer: byt
         assert is_left_alone(url)
 
 
-def test_callers_do_not_wait_for_the_new_connection_after_the_back_off(
+def test_callers_do_not_wait_while_the_client_reconnects_after_the_back_off(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(async_client, "_BACK_OFF_S", 0)

@@ -28,7 +28,7 @@ def sign(signer: Signer) -> str:
     )  # fmt: skip
 
 
-def test_the_signature_covers_the_method_the_object_the_file_name_and_the_expiry() -> None:
+def test_the_signature_covers_method_and_object_and_file_name_and_expiry() -> None:
     key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     url = sign(Signer(ACCOUNT, lambda data: key.sign(data, padding.PKCS1v15(), SHA256())))
     parts = urlsplit(url)

@@ -150,7 +150,7 @@ def test_only_one_thread_connects_and_the_other_threads_do_not_wait() -> None:
 
 @contextmanager
 def full() -> Iterator[tuple[str, int]]:
-    """Yield the address of a server whose full queue leaves connections unanswered."""
+    """Yield the address of a server that does not answer new connections: its queue is full."""
     with socket.socket() as server, socket.socket() as queued, socket.socket() as last:
         server.bind((ports.HOST, 0))
         server.listen(0)

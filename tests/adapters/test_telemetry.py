@@ -1,4 +1,4 @@
-"""Spans and metrics of one process: no overhead if disabled, masked text if enabled."""
+"""Spans and metrics cost nothing if they are disabled, and mask secrets if they are enabled."""
 
 import http.client
 import json
@@ -124,7 +124,7 @@ def test_an_invalid_traceparent_is_dropped(text: str) -> None:
         ({}, None),
     ],
 )  # fmt: skip
-def test_a_request_s_trace_is_read_from_the_standard_header_or_from_google_s_header(
+def test_the_trace_of_a_request_is_read_from_the_standard_header_or_from_googles_header(
     headers: requests.Headers, parent: str | None
 ) -> None:
     assert requests.traceparent(headers) == parent
@@ -190,10 +190,10 @@ def test_exported_metrics_have_the_labels_of_their_metric_field(
     assert receiver.resources[0].keys() >= {"cloud.region", "service.instance.id"}
 
 
-def test_the_sampling_ratio_overrides_the_sender_s_flag(
+def test_the_sampling_ratio_overrides_the_flag_of_the_sender(
     receiver: Collector, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Cloud Run's front end marks nearly every request as not sampled, so its flag is ignored."""
+    """Cloud Run's front end marks nearly every request as not sampled, so this flag is ignored."""
     monkeypatch.setenv("OTEL_TRACES_SAMPLER", "traceidratio")
     monkeypatch.setenv("OTEL_TRACES_SAMPLER_ARG", "0.5")
     kept, dropped = (

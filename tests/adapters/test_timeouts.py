@@ -86,7 +86,7 @@ def test_a_slow_statement_succeeds_if_no_timeout_is_set(
     connection.close()
 
 
-def test_the_server_cancels_a_statement_one_second_after_the_client_s_timeout(
+def test_the_server_cancels_a_statement_one_second_after_the_timeout_of_the_client(
     postgres: str,
 ) -> None:
     connection = database.connect(postgres, timeout_s=15)

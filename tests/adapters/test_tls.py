@@ -25,7 +25,7 @@ from tests.support.query_client import QueryClient
 
 HOST = "127.0.0.1"
 ELSEWHERE = "another.example"
-PASSWORD = "s:cret"  # noqa: S105 - the server runs only during these tests
+PASSWORD = "s:cret"  # noqa: S105 - the password of a server that only these tests start
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,6 @@
-"""Counts of undelivered messages that a fake Cloud Monitoring returns.
+"""A fake Cloud Monitoring returns the counts of undelivered messages.
 
-Google's protobuf library encodes the responses of the fake.
+Google's protobuf library encodes the fake's responses.
 """
 
 from concurrent import futures
@@ -16,7 +16,7 @@ from progress.local import ports
 from tests.support import fake_monitoring
 
 
-def test_count_returns_the_newest_measurement_of_each_subscription_of_progress() -> None:
+def test_the_newest_measurement_of_each_subscription_of_progress_is_returned() -> None:
     requests: list[Any] = []
     series = {
         "user-events-ingest-sub": [0, 7],
@@ -39,7 +39,7 @@ def test_count_returns_the_newest_measurement_of_each_subscription_of_progress()
     assert interval.end_time.seconds - interval.start_time.seconds == 300
 
 
-def test_counts_are_unavailable_without_a_measurement_or_a_response() -> None:
+def test_counts_are_unavailable_if_no_measurement_exists_or_monitoring_does_not_respond() -> None:
     with (
         fake_monitoring.serve({}, []) as address,
         pytest.raises(PubSubUnavailable, match="no measurement"),
@@ -51,7 +51,7 @@ def test_counts_are_unavailable_without_a_measurement_or_a_response() -> None:
 
 def test_the_error_says_that_googles_emulator_does_not_count_messages() -> None:
     with futures.ThreadPoolExecutor(1) as pool:
-        server = grpc.server(pool)  # without the requested method, like Google's emulator
+        server = grpc.server(pool)  # it lacks the requested method, as does Google's emulator
         port = server.add_insecure_port("127.0.0.1:0")
         server.start()
         try:

@@ -86,7 +86,10 @@ def _waited(seconds: float, subscription: str) -> Series:
 
 
 def _one_error(of: float) -> Series:
-    """Return series with one error in the last five minutes, and `of` successes per minute."""
+    """Return series with one error in the last five minutes.
+
+    `of` is the number of successes per minute.
+    """
     return joined(
         growing(f"{_OWN}outcome", _outcome("query", "ok"), of),
         once(f"{_OWN}outcome", _outcome("query", "error")),

@@ -61,7 +61,7 @@ def test_each_operation_ends_with_its_log_line(emitted: Emitted) -> None:
     assert {"hit", "miss"} <= {line.get("cache_result") for line in emitted.of("query")}
 
 
-def test_every_line_names_its_trace(emitted: Emitted) -> None:
+def test_every_line_with_an_outcome_names_its_trace(emitted: Emitted) -> None:
     alone = [line for line in emitted.lines if "logging.googleapis.com/trace" not in line]
     assert [line for line in alone if "outcome" in line] == []
 
@@ -77,7 +77,8 @@ def test_every_metric_field_is_written_by_the_code() -> None:
 
     written = {name for name, _ in _written()} | set(Gauges.__struct_fields__)
     assert CONTRACT.metric_fields.keys() - written == set()
-    assert set(CONTRACT.context) - written == {"message", "severity"}  # passed by position
+    # The message and the severity are positional arguments.
+    assert set(CONTRACT.context) - written == {"message", "severity"}
 
 
 def _written() -> Iterator[tuple[str, str]]:

@@ -191,10 +191,10 @@ def test_only_production_has_an_uptime_check(
 
 
 def test_each_threshold_is_a_histogram_bound_of_its_metric(environments: Environments) -> None:
-    """The percentile is interpolated between two bounds, so a threshold between them is inexact.
+    """A percentile between two bounds is only interpolated, so the threshold must be a bound.
 
-    A single slow event must not fire the alert, but is in the window for 5 minutes. The condition
-    must therefore hold for longer than 5 minutes.
+    A single slow event stays in the window for 5 minutes, but must not fire the alert. The alert
+    must therefore fire only after the condition has held for longer than 5 minutes.
     """
     planned = environments["prod"].planned
     metrics = planned.of("google_logging_metric")
@@ -237,7 +237,7 @@ def test_the_dashboard_shows_each_metric_field(
             assert named == set(facts["labels"])
     places = {(tile.get("xPos"), tile.get("yPos")) for tile in tiles}
     assert len(places) == len(tiles)
-    # The API omits a position of 0, so a configured 0 would show a change in every plan.
+    # The API omits a position of 0, so a configured 0 would appear as a change in every plan.
     assert 0 not in {place for coordinate in places for place in coordinate}
 
 

@@ -1,4 +1,4 @@
-"""The command `progress analyse`, on the archived log of 45 learners."""
+"""The command `progress analyse` needs only an archive; here, the archive has 45 learners."""
 
 import json
 from datetime import UTC, date, datetime
@@ -53,7 +53,7 @@ def test_an_archived_log_of_45_learners_is_analysed_without_a_database(
     assert "2024-04-01" in analyse(tmp_path, "cohorts", "--to", "2024-04-30")
 
 
-def test_wrong_ranges_and_a_missing_archive_are_rejected(tmp_path: Path) -> None:
+def test_reversed_dates_and_a_missing_archive_are_rejected(tmp_path: Path) -> None:
     folder = str(tmp_path)
     days = ("--from", "2024-05-02", "--to", "2024-05-01")
     wrong = cli.progress("", "analyse", "items", *days, PROGRESS_DATA_DIR=folder)

@@ -1,4 +1,4 @@
-"""The analysis question about retention counts the same tests of items as the live read model."""
+"""Retention computed from the archive equals retention in the live read model."""
 
 import tempfile
 

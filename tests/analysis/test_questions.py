@@ -1,4 +1,4 @@
-"""The answers from an archive equal the oracle's, but omit rows about fewer than 20 learners."""
+"""Each question returns the oracle's rows, but omits rows about fewer than 20 learners."""
 
 import dataclasses
 import random
@@ -74,7 +74,7 @@ def find_days(events: list[oracle.Event]) -> st.SearchStrategy[date | None]:
     copies=st.sampled_from((20, 20, 19, 10)),
     data=st.data(),
 )
-def test_the_rows_equal_the_oracle_s_rows_that_count_at_least_20_learners(
+def test_each_question_gives_the_oracle_s_rows_about_at_least_20_learners(
     log: Log, question: Question, copies: int, data: st.DataObject
 ) -> None:
     events = written_archives.record(log.envelopes)
@@ -102,7 +102,7 @@ def test_the_rows_equal_the_oracle_s_rows_that_count_at_least_20_learners(
 
 
 @pytest.mark.parametrize("seed", range(2))
-def test_no_number_and_no_difference_of_two_numbers_counts_1_to_19_learners(seed: int) -> None:
+def test_no_rows_reveal_a_group_of_1_to_19_learners_even_by_subtraction(seed: int) -> None:
     events = generate(random.Random(seed))
     few = range(1, FEWEST_LEARNERS)
     cohorts = ask(questions.COHORTS, events, Days())
@@ -115,8 +115,8 @@ def test_no_number_and_no_difference_of_two_numbers_counts_1_to_19_learners(seed
     items = [row for row in rows if row["kind"] == "item"]
     assert 0 < len(items) < ITEMS
     assert min(row["learners"] for row in items) >= FEWEST_LEARNERS
-    # The numbers of a level or domain are computed from the rows of its items alone. They therefore
-    # disclose nothing that those rows do not.
+    # The row of a level or domain is computed only from the rows of its items. It therefore
+    # discloses nothing that these rows do not disclose.
     assert len(rows) > len(items)
     for row in rows[len(items) :]:
         named = [item for item in items if row["name"] in names(item, row["kind"])]
@@ -126,10 +126,10 @@ def test_no_number_and_no_difference_of_two_numbers_counts_1_to_19_learners(seed
 
 
 def generate(chance: random.Random) -> list[oracle.Event]:
-    """Return the events of 60 learners: tests of items, and sessions in six weeks.
+    """Return the events of 60 learners: their tests on 12 items, and their sessions over six weeks.
 
     No learner is tested on the first item; all 60 are tested on the last item. The learners form
-    two cohorts of 30. In each week after a cohort's first, 0 to 30 learners of the cohort study.
+    two cohorts of 30. After a cohort's first week, 0 to 30 of its learners are active in each week.
     """
     facts: list[tuple[str | None, str, dict[str, Any], datetime]] = []
     for item in range(ITEMS):
@@ -154,13 +154,13 @@ def generate(chance: random.Random) -> list[oracle.Event]:
 
 
 def names(item: dict[str, Any], kind: str) -> list[str]:
-    """Return the names of the levels or domains in which an item counts."""
+    """Return the item's level or its domains, depending on `kind`."""
     if kind == "level" or item["domains"] == "UNKNOWN":
         return [item["level" if kind == "level" else "domains"]]
     return [*item["domains"]]
 
 
-def test_an_event_that_the_folds_set_aside_as_poisoned_is_counted(
+def test_events_that_the_folds_skip_as_poisoned_are_counted(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(questions, "FEWEST_LEARNERS", 1)
@@ -189,7 +189,7 @@ def test_the_error_says_that_the_archive_changed_while_it_was_read(tmp_path: Any
     written_archives.write(archive, events)
 
     def replace(*_: object) -> None:
-        """Purge the files of the archive that is being read; publish an archive of other files."""
+        """Replace the archive during the read: purge its files, then publish other files."""
         for file in list(archive.list_tree("ranges")):
             archive.purge(file.path)
         written_archives.write(archive, events, parts=1)

@@ -22,12 +22,12 @@ from tests.support.stage import append
 pytestmark = pytest.mark.timeout(600)  # DuckDB is slow on a busy machine
 
 
-def test_the_real_log_has_as_many_tests_and_recalls_as_the_specification_states(
+def test_retention_in_the_real_log_equals_the_numbers_in_the_specification(
     tmp_path: Path, connection: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # In the specification, each answer changes the item's interval, which is rounded to the nearest
-    # day. The importer rounds up, and ignores an answer within 12 hours of the preceding one. Here,
-    # the importer is changed to compute the intervals of the specification.
+    # day. The importer rounds intervals up, and ignores an answer within 12 hours of the preceding
+    # answer. Here, the importer is changed to compute intervals as the specification does.
     monkeypatch.setattr(sm2, "_DAY_GAP", timedelta(0))
     monkeypatch.setattr(sm2, "math", SimpleNamespace(ceil=round))
     monkeypatch.setattr(questions, "FEWEST_LEARNERS", 1)
@@ -51,7 +51,7 @@ def test_the_real_log_has_as_many_tests_and_recalls_as_the_specification_states(
 def read_live_retention(
     connection: Connection, envelopes: list[dict[str, Any]]
 ) -> dict[tuple[str, str], tuple[int, int]]:
-    """Return the live folds' numbers of tests and of recalled tests, keyed by week and maturity."""
+    """Return the numbers of tests and of recalls in the live read model, by week and maturity."""
     for first in range(0, len(envelopes), 1_000):
         append(connection, envelopes[first : first + 1_000])
     Projector(connection).catch_up_all()

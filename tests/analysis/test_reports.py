@@ -75,9 +75,9 @@ def test_a_page_has_charts_with_tables_and_no_scripts_or_addresses(name: str) ->
 
 
 def weeks(*rates: int, first: date = date(2026, 3, 2)) -> list[Retention]:
-    """Return one row per rate, for consecutive weeks with 1,000 tests of young items each.
+    """Return one row about young items for each rate; the weeks of the rows are consecutive.
 
-    A rate is the percentage of the tests with a correct answer.
+    Each week has 1,000 tests. A rate is the percentage of the tests with a correct answer.
     """
     return [
         Retention(first + timedelta(weeks=n), "YOUNG", 40, 1_000, 10 * rate, rate / 100)
@@ -85,7 +85,7 @@ def weeks(*rates: int, first: date = date(2026, 3, 2)) -> list[Retention]:
     ]
 
 
-def test_the_title_names_a_change_only_if_it_is_large_enough() -> None:
+def test_the_title_names_only_large_changes() -> None:
     def title(*rates: int) -> str:
         return retention_report.build(weeks(*rates), Days()).finding
 
@@ -95,7 +95,7 @@ def test_the_title_names_a_change_only_if_it_is_large_enough() -> None:
     assert title(80, 80, 80, 70, 70, 70) == "Learners recalled 75% of young items"
 
 
-def test_the_title_names_a_range_of_months_if_compared_weeks_are_not_consecutive() -> None:
+def test_the_title_names_a_range_of_months_if_the_compared_weeks_are_not_consecutive() -> None:
     rows = [*weeks(80, 80), *weeks(80, 80, 70, 70, 70, 70, first=date(2026, 4, 27))]
     title = "Recall of young items fell from 80% in March–May to 70% in June"
     assert retention_report.build(rows, Days()).finding == title

@@ -36,6 +36,6 @@ def archive(folder: Path) -> Storage:
 
 @pytest.fixture
 def small_ranges(monkeypatch: pytest.MonkeyPatch) -> int:
-    """The number of positions of a full range, which is smaller than in production."""
+    """The number of positions in a full range: 60, which is fewer than in production."""
     monkeypatch.setattr(plan, "RANGE", 60)
     return 60

@@ -1,4 +1,4 @@
-"""A check reports each wrong file of the archive. The next archive run writes lost ranges again."""
+"""A check reports each wrong file of the archive. An archive run rewrites incomplete ranges."""
 
 from pathlib import Path
 

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.timeout(300)  # commands are slow on a busy machine
 
 
 def archive(store: Store, folder: Path, *words: str, **environment: str) -> cli.Result:
-    """Run `progress archive`, whose results must not depend on the time zone and the locale."""
+    """Run `progress archive` in another time zone and locale; neither may change the results."""
     return cli.progress(
         store.url,
         "archive",
@@ -26,7 +26,7 @@ def archive(store: Store, folder: Path, *words: str, **environment: str) -> cli.
     )
 
 
-def test_an_archive_is_written_and_checked_but_not_restored_into_a_log_that_has_events(
+def test_commands_write_and_check_an_archive_but_do_not_restore_it_into_a_log_with_events(
     log: Connection, store: Store, tmp_path: Path
 ) -> None:
     cli.expect_failure(archive(store, tmp_path, "check"), "no archive yet")

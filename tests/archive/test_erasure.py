@@ -89,7 +89,7 @@ def test_after_an_erasure_the_event_ids_of_the_checkpoints_equal_those_in_the_lo
         assert rows == [[event_id]]
 
 
-def test_no_former_generation_of_a_file_remains(
+def test_an_erasure_removes_former_generations_of_files_from_the_bucket(
     log: Connection, bucket: cloud_storage.Bucket
 ) -> None:
     archive = storage.open_storage("gs://b/a")

@@ -1,4 +1,4 @@
-"""DuckDB is imported only when files are written or read. It works in temporary folders."""
+"""DuckDB is imported only when files are written or read, and works in temporary folders."""
 
 import signal
 import subprocess

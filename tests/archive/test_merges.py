@@ -22,7 +22,7 @@ def merge(connection: Connection, archive: Storage) -> int:
 
 @pytest.fixture
 def slices(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Limit slices to one stream each; the returned list gets the stream of each merged slice."""
+    """Limit each slice to one stream. The returned list records the stream of each merged slice."""
     first: list[str] = []
     run = files.Workspace._run
 
@@ -37,7 +37,7 @@ def slices(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 @pytest.mark.usefixtures("tiny_ranges")
-def test_ten_ranges_are_merged_in_slices_into_one_with_the_same_rows(
+def test_ten_ranges_are_merged_slice_by_slice_into_one_range_with_the_same_rows(
     log: Connection, archive: Storage, slices: list[str]
 ) -> None:
     archives.run(log, archive)
@@ -101,7 +101,7 @@ def test_a_merged_range_that_has_lost_a_file_is_written_again_as_ten_ranges(
     assert merge(log, archive) == 1
 
 
-def test_a_log_of_ten_billion_events_has_at_most_forty_ranges() -> None:
+def test_the_archive_of_ten_billion_events_has_at_most_forty_ranges() -> None:
     entries: list[RangeEntry] = []
     most = 0
     for number in range(9_999):

@@ -47,7 +47,7 @@ def fold(connection: Connection) -> None:
     Projector(connection).catch_up_all()
 
 
-def test_sums_are_the_same_for_unusual_texts_and_times(
+def test_hash_sums_agree_for_unusual_texts_and_times(
     stores: Callable[[], Store], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     archive_and_restore(stores(), stores(), ODD, str(tmp_path_factory.mktemp("archive")))
@@ -62,7 +62,7 @@ def test_sums_are_the_same_for_unusual_texts_and_times(
     )
 )
 @settings(max_examples=5)
-def test_sums_are_the_same_for_any_text(
+def test_hash_sums_agree_for_any_text(
     stores: Callable[[], Store], tmp_path_factory: pytest.TempPathFactory, texts: list[str]
 ) -> None:
     archive_and_restore(stores(), stores(), texts, str(tmp_path_factory.mktemp("archive")))

@@ -1,4 +1,4 @@
-"""The log is restored from the archive, or stays empty."""
+"""A restore from the archive fills an empty log completely, or changes nothing."""
 
 import contextlib
 from collections.abc import Callable, Iterator
@@ -67,7 +67,7 @@ def test_a_restored_log_has_the_same_rows_and_gives_the_same_read_models(
     archives.run(empty, archive)
 
 
-def test_erased_events_are_restored_as_erased_rows_however_many_there_are(
+def test_any_number_of_erased_events_is_restored_as_erased_rows(
     log: Connection, archive: Storage, empty: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """PostgreSQL limits the length of a parameter, so no parameter may hold all rows."""
@@ -82,7 +82,7 @@ def test_erased_events_are_restored_as_erased_rows_however_many_there_are(
     assert checks.run(empty).findings[1:] == []
 
 
-def test_a_restore_keeps_the_stream_and_version_of_an_emptied_event_without_a_learner(
+def test_a_restore_keeps_the_stream_and_version_of_an_emptied_event_that_belongs_to_no_learner(
     log: Connection, archive: Storage, empty: Connection
 ) -> None:
     early = sample_events.envelope("Unheard", {"session_id": "una-9"}, at=sample_events.BEGIN)
@@ -100,7 +100,7 @@ def test_a_restore_keeps_the_stream_and_version_of_an_emptied_event_without_a_le
     assert checks.run(empty).findings[1:] == []
 
 
-def test_a_restore_assigns_versions_without_gaps_to_rows_emptied_since_the_archive_run(
+def test_erased_rows_are_restored_with_versions_without_gaps(
     log: Connection, archive: Storage, other: Store, empty: Connection
 ) -> None:
     log.run(archives.blocks()["begin erasure"], learner="ann")

@@ -35,7 +35,7 @@ def require_beam(request: pytest.FixtureRequest) -> None:
         skip_without(request, "beam")
 
 
-def test_two_pipelines_at_once_give_the_same_rows_as_a_rebuild_from_the_log(
+def test_two_concurrent_pipelines_give_the_same_rows_as_a_rebuild_from_the_log(
     store: Store, archived: Connection, folder: Path
 ) -> None:
     archive_rebuilds.record_later(archived)
@@ -68,7 +68,8 @@ def test_the_pipeline_starts_again_if_a_worker_is_killed(
                 readiness.wait(lambda: count_waiting(archived) >= 2, "two workers", seconds=300)
                 first, *others = find_workers()
                 first.kill()
-                # The pipeline kills its other workers. Beam alone would wait for the killed one.
+                # The pipeline ends its other workers too. Beam itself would wait for the killed
+                # worker.
                 psutil.wait_procs([first, *others])
             run.result()
 
@@ -88,7 +89,7 @@ def find_workers() -> list[psutil.Process]:
     return [child for child in children if "sdk_worker_main" in " ".join(child.cmdline())]
 
 
-def test_the_command_rebuilds_with_beam_or_names_the_file_that_is_damaged(
+def test_the_command_rebuilds_with_beam_and_reports_a_damaged_file(
     store: Store, archived: Connection, archive: Storage, tmp_path: Path
 ) -> None:
     before = every_row(archived)

@@ -1,4 +1,4 @@
-// Run the public GraphQL over HTTP audits against the server at URL, and print the results as JSON.
+// Run graphql-http's audits of the GraphQL-over-HTTP protocol against the server at URL. Print the results as JSON.
 import { auditServer } from "graphql-http";
 
 const { URL: url, TOKEN: token } = process.env;

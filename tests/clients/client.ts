@@ -1,4 +1,4 @@
-// Send a frontend's queries with urql and Apollo Client: as persisted queries, with types from the schema.
+// Send a frontend's queries as persisted queries, with urql and Apollo Client. The queries' types come from the schema.
 import { createHash } from "node:crypto";
 
 import { ApolloClient, HttpLink, InMemoryCache } from "@apollo/client";

@@ -1,5 +1,5 @@
-// Print what graphql-sse's client receives from URL, one line of JSON per event: the single result of
-// a query, the results of a subscription, and the error for an invalid token.
+// Print what graphql-sse's client receives from URL: the single result of a query, the results of a
+// subscription, and the error for an invalid token. Each event is one line of JSON.
 import { createClient } from "graphql-sse";
 
 const { URL: url, TOKEN: token } = process.env;

@@ -93,7 +93,7 @@ def test_the_week_with_the_most_answers_has_the_highest_column(
 
 
 @given(*[st.integers(0, 9_999)] * 4)
-def test_a_bar_has_the_glyph_of_each_count_above_zero(
+def test_a_bar_draws_exactly_the_counts_above_zero(
     long: int, short: int, new: int, unmet: int
 ) -> None:
     studied = long + short + new

@@ -59,9 +59,10 @@ class Stack:
         return self.progress("demo", "--port", str(self.port)).splitlines()
 
     def await_delivery(self) -> None:
-        """Wait until every push is acknowledged, if the stack runs the stand-in for Pub/Sub.
+        """Wait until every push is acknowledged.
 
-        Only the stand-in has a queue that shows which messages are not acknowledged.
+        If the stack does not run the stand-in for Pub/Sub, return at once: only the stand-in has a
+        queue that shows which messages are not acknowledged.
         """
         env = json.loads(self.progress("env", "--json"))
         connection = database.connect(env["database_url"])
@@ -157,7 +158,7 @@ def without_code(lines: list[str]) -> list[str]:
     return [line for line in lines if "#sign-in=" not in line]
 
 
-def test_the_option_as_recorded_is_rejected_if_a_record_with_shifted_dates_is_loaded(
+def test_the_as_recorded_option_is_rejected_if_a_record_with_shifted_dates_is_loaded(
     stack: Stack, second: list[str]
 ) -> None:
     refused = stack.run("demo", "--as-recorded")
@@ -172,7 +173,7 @@ def test_the_demo_says_that_the_running_stack_does_not_use_the_given_port(
     assert f"running already, on port {stack.port}; port 1 is not used" in shown
 
 
-def test_the_import_command_leaves_out_the_events_of_the_demo(
+def test_the_import_command_does_not_publish_the_demo_s_events_again(
     stack: Stack, second: list[str]
 ) -> None:
     learner = loading.LEARNER

@@ -1,4 +1,4 @@
-"""The services of the Compose file work as processes, with their commands and settings."""
+"""The Compose file's services work without Docker, with the commands and settings of the file."""
 
 import http.client
 import json
@@ -30,7 +30,7 @@ _QUESTION = "{ userProgress { totalItemsLearned } streak { current } }"
 
 @dataclass
 class Collector:
-    """The names of the exported metrics, and the services that exported spans."""
+    """The names of the exported metrics, and the names of the services that exported spans."""
 
     port: int = 0
     metrics: set[str] = field(default_factory=set)

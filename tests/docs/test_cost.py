@@ -50,8 +50,8 @@ def test_every_price_is_used_and_every_used_item_has_one_price() -> None:
 def test_more_events_do_not_cost_less() -> None:
     for name in ("dev", "prod"):
         bills = [sum(compute_services(Month(name, 10.0**n)).values()) for n in range(2, 8)]
-        # More events can lower a bill by less than $1: they turn idle seconds of minimum instances,
-        # which are always billed, into busy seconds, of which the first are free.
+        # More events can lower a bill, but by less than $1. They turn idle seconds of minimum
+        # instances into busy seconds. All idle seconds cost money; the first busy seconds are free.
         assert all(more > less - 1 for less, more in itertools.pairwise(bills))
         assert bills[-1] > 2 * bills[0]
 
@@ -183,7 +183,9 @@ def test_the_facts_about_an_environment_match_its_terraform_plan(
     assert bool(planned.of("google_pubsub_subscription", "changes")) == facts["batch_on_demand"]
     policies = planned.of("google_compute_security_policy").values()
     assert len(policies) == facts["policies"]
-    few = 3  # the allowed difference in the number of rules, because a rule costs only $1
+    # A rule costs only $1, and an alert condition $0.10. The facts may therefore differ from the
+    # plan by up to 3 rules and 3 conditions.
+    few = 3
     assert sum(len(policy["rule"]) for policy in policies) == pytest.approx(facts["rules"], abs=few)
     assert not planned.of("google_compute_router_nat")
     assert _database(planned) == facts.get("sql")
@@ -230,7 +232,7 @@ def _jobs(planned: Resources) -> dict[str, Any]:
 
 
 def _runs(cron: str) -> float:
-    """Return the runs per day, for the forms of cron expressions that this repository uses."""
+    """Return the number of runs per day, for cron expressions as this repository writes them."""
     minute, hour, day, *_ = cron.split()
     if minute.startswith("*/"):
         return 24 * 60 / int(minute[2:])

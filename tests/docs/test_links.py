@@ -56,5 +56,5 @@ def test_a_link_points_to_an_existing_file_and_heading(page: Path, link: str) ->
 
 
 @pytest.mark.parametrize(("page", "path"), _FILES, ids=_name)
-def test_a_file_that_a_document_names_exists(page: Path, path: str) -> None:
+def test_each_file_named_in_a_document_exists(page: Path, path: str) -> None:
     assert (ROOT / path).exists(), f"{_name(page)} names {path}"

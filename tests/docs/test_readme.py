@@ -1,4 +1,4 @@
-"""The README and docs/settings.md name the commands and settings that exist."""
+"""README.md and docs/settings.md name the commands and settings of the code, and no others."""
 
 import re
 from pathlib import Path
@@ -18,7 +18,8 @@ def test_the_documented_settings_exist_in_the_code() -> None:
     documented = set(re.findall(r"`([A-Z]+(?:_[A-Z]+)+)`", README + SETTINGS))
     read = {field.name.upper() for field in msgspec.structs.fields(Settings)}
     assert documented <= read
-    # Cloud Run sets its own variables; the pattern misses ENVIRONMENT, which has no underscore.
+    # Cloud Run's own variables need no documentation. ENVIRONMENT is documented, but the pattern
+    # finds only names with an underscore.
     names = ("JOB", "EXECUTION", "TASK_INDEX", "TASK_COUNT", "TASK_ATTEMPT")
     of_cloud_run = {f"CLOUD_RUN_{name}" for name in names}
     assert read - documented <= {*of_cloud_run, "ENVIRONMENT"}
@@ -26,7 +27,8 @@ def test_the_documented_settings_exist_in_the_code() -> None:
 
 def test_the_documented_commands_exist_in_the_program() -> None:
     program = typer.main.get_command(cli.app)
-    commands = set(getattr(program, "commands"))  # noqa: B009 - a group; its type lacks `commands`
+    # The program is a group of commands, but its declared type has no attribute `commands`.
+    commands = set(getattr(program, "commands"))  # noqa: B009
     section = README.split("## Commands")[1].split("\n## ")[0]
     documented = {name.split()[0] for name in re.findall(r"`([a-z][a-z -]+)`", section)}
     assert documented - {"progress"} <= commands

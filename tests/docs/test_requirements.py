@@ -70,7 +70,7 @@ def test_each_reference_exists(reference: str) -> None:
 
 
 def _pattern(path: str, name: str) -> str:
-    """Return the regular expression of a definition of `name` in a file of this type."""
+    """Return a regular expression that finds the definition of `name` in the file at `path`."""
     kind, _, rest = name.partition(".")
     if path.startswith("tests/"):
         return rf"^def {re.escape(name)}\("

@@ -1,4 +1,4 @@
-"""The commands, options and sections of the runbook exist, and its scripts work."""
+"""The runbook names existing commands and options, covers every alert, and its scripts work."""
 
 import functools
 import json
@@ -137,12 +137,12 @@ def shell(tmp_path: Path) -> Iterator[Shell]:
         yield made
 
 
-def test_pushes_are_held_and_resumed_unchanged(shell: Shell) -> None:
+def test_resumed_pushes_have_the_endpoints_from_before_the_hold(shell: Shell) -> None:
     before = shell.gcloud["subscriptions"]
     for _ in range(2):  # the second hold keeps the saved endpoints
         shell.type("infra/recovery/pushes hold")
         assert {subscription[1] for subscription in shell.gcloud["subscriptions"]} == {""}
-    # The saved endpoints are those of project p.
+    # The endpoints are saved for project p; project q has no saved endpoints.
     elsewhere = shell.run("infra/recovery/pushes hold", PROJECT="q")
     assert elsewhere.returncode == 1
     assert "q has no active push subscription" in elsewhere.stderr

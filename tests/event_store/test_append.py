@@ -67,7 +67,7 @@ def deliveries(draw: st.DrawFn) -> list[list[tuple[str, list[Envelope]]]]:
 
 @pytest.fixture
 def log(store: Store) -> Iterator[Connection]:
-    """A connection to an empty store whose events can be deleted."""
+    """A connection to an empty store, in which the append-only trigger is disabled."""
     connection = store.connect()
     connection.run("SET synchronous_commit = off")
     connection.run("ALTER TABLE event_store.events DISABLE TRIGGER append_only")

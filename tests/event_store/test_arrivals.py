@@ -1,4 +1,4 @@
-"""Before a publication, `progress publish --wait` finds the events that ingest will reject."""
+"""`progress publish --wait` finds conflicts before it publishes, and counts arrived events."""
 
 import uuid
 from datetime import UTC, datetime
@@ -41,10 +41,10 @@ def test_a_conflict_is_found_if_and_only_if_ingest_reports_it(
     assert found == ({run} if outcomes.get("conflict") else set())
 
 
-def test_events_are_counted_while_earlier_events_are_missing(
+def test_arrived_events_are_counted_even_if_earlier_events_never_arrive(
     connection: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Ingest drops the events of an erased learner, so these never arrive."""
+    """Events of an erased learner never arrive, because ingest drops them."""
     monkeypatch.setattr(arrivals, "_LOOKED_UP", 1)
     started = parse(envelopes.session_started("run"), 0)
     event_ids = [*(str(uuid.uuid4()) for _ in range(3)), started.event_id]

@@ -20,7 +20,7 @@ __all__ = ["log"]
 
 @contextmanager
 def stopped(store: Store, place: int) -> Iterator[None]:
-    """Make inserts of the dead letter with index `place` in message m wait until the block ends."""
+    """Delay inserts of the dead letter with index `place` in message m until the block ends."""
     other = store.connect()
     other.run("BEGIN")
     other.run(

@@ -276,7 +276,7 @@ def test_a_bundle_keeps_its_entries_if_another_dead_letter_has_the_index_of_the_
 ) -> None:
     deliver(log, encode_push([1] * 3_000, message_id="m"))
     bundle = waiting(log)[-1]
-    log.run(  # 1998: the index that the next bundle, of the remaining entries, would get
+    log.run(  # take index 1998, which the bundle of the remaining entries would get
         "UPDATE event_store.dead_letters SET index_in_message = 1998 WHERE index_in_message = 0"
     )
     with pytest.raises(EventStoreError, match="no other dead letter"):

@@ -29,7 +29,7 @@ Event = dict[str, Any]
 
 ROOT = Path(__file__).parents[2]
 ASYNCAPI = Path(__file__).parent / "asyncapi" / "3.0.0.json"
-EVENTS_PER_EXAMPLE = 40  # 1,000 events in 25 examples
+EVENTS_PER_EXAMPLE = 40  # Hypothesis runs 25 examples: 1,000 events
 
 SCHEMAS = schemas.make_all()
 REASONS = [rule.reason for rule in rules.unexpressed()]
@@ -39,16 +39,16 @@ _compile = functools.cache(regress.Regex)
 
 
 def _match_pattern(_: object, pattern: str, value: object, __: object) -> Any:
-    """Match as JavaScript does, because JSON Schema has JavaScript's regular expressions."""
+    """Match the pattern as JavaScript would: JSON Schema uses JavaScript's regular expressions."""
     if isinstance(value, str) and not _compile(pattern).find(value):
         yield ValidationError(f"{value!r} does not match {pattern}")
 
 
 def validator(name: str, draft: Any = Draft202012Validator) -> Any:
-    """Return a validator of a generated schema; it finds the other schemas by file name.
+    """Return a validator of a generated schema; the validator finds other schemas by file name.
 
-    `$schema` is removed from all schemas. If a referenced schema named its dialect, jsonschema
-    would match its patterns with Python's regular expressions instead of `_match_pattern`.
+    `$schema` is removed from all schemas. If a referenced schema had a `$schema`, jsonschema would
+    match that schema's patterns with Python's regular expressions, not with `_match_pattern`.
     """
     bare = {
         other: {key: value for key, value in schema.items() if key != "$schema"}
@@ -66,7 +66,7 @@ BY_TYPE_IN_DRAFT_7 = {name: validator(name, Draft7Validator) for name in CATALOG
 
 
 def find_reason(text: str) -> str | None:
-    """Return why ingest rejects an event that has no attributes; None if ingest accepts it."""
+    """Return ingest's reason to reject the event, or None. The message has no attributes."""
     message = Message(published_at=datetime(2024, 5, 1, tzinfo=UTC))
     (entry,) = envelope.decode(text.encode(), message)
     return entry.reason if isinstance(entry, envelope.Rejection) else None
@@ -88,7 +88,7 @@ TYPES = [*CATALOGUE, "BadgeAwarded"]
 
 
 def generate(source: random.Random) -> Event:
-    """Return an example after up to four random changes, most of which make it invalid."""
+    """Return an example event after up to four random changes. Most changes make it invalid."""
     kind = source.choice(TYPES)
     declared = CATALOGUE.get(kind, events.Event)
     event: Event = {**example(declared), "event_type": kind}
@@ -221,12 +221,12 @@ def test_a_message_is_an_event_or_an_array_of_events() -> None:
         assert not message.is_valid(invalid)
 
 
-def test_the_schemas_are_valid_schemas() -> None:
+def test_the_generated_schemas_are_valid_json_schemas() -> None:
     for schema in SCHEMAS.values():
         Draft202012Validator.check_schema(schema)
 
 
-def test_the_asyncapi_document_is_valid_and_has_each_event_type_in_its_topic() -> None:
+def test_the_asyncapi_document_is_valid_and_has_every_event_type_in_the_right_topic() -> None:
     document = asyncapi.make()
     Draft7Validator(json.loads(ASYNCAPI.read_text(encoding="utf-8"))).validate(document)
     carried = {

@@ -1,4 +1,4 @@
-"""A rejected entry has one dead letter, which can be replayed repeatedly but discarded once."""
+"""A rejected entry has one dead letter, which can be replayed often but discarded only once."""
 
 import json
 from collections.abc import Iterator

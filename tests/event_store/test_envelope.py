@@ -174,7 +174,7 @@ def test_any_text_is_accepted_as_an_event_id() -> None:
     assert parsed.metadata["source_id"] == "answer 17"
 
 
-def test_the_event_type_is_read_from_the_data_if_the_event_has_none() -> None:
+def test_a_missing_event_type_is_read_from_the_data() -> None:
     data = {"type": "SessionAbandoned", "session_id": "s"}
     assert event({"event_id": "e", "data": data}).event_type == "SessionAbandoned"
 

@@ -26,7 +26,7 @@ def append(connection: Connection, *events: Any, **options: Any) -> dict[str, in
 
 
 def forbid(connection: Connection, learner: str) -> bytes:
-    """Forbid the learner's events; return the digest."""
+    """Forbid the learner's events; return the digest of the learner's id."""
     digest, _ = connection.run(
         "SELECT digest, erased_at FROM event_store.forbid_learner(:learner, :operation)",
         learner=learner,
@@ -56,7 +56,7 @@ def contents(connection: Connection) -> dict[str, list[dict[str, Any]]]:
 
 
 @pytest.mark.every_postgres
-def test_the_digest_is_an_hmac_with_the_key_of_the_log(connection: Connection) -> None:
+def test_the_digest_of_a_learner_id_is_an_hmac_with_the_erasure_key(connection: Connection) -> None:
     inner, outer = connection.run("SELECT inner_key, outer_key FROM event_store.erasure_key")[0]
     key = bytes(byte ^ 0x36 for byte in inner)
     assert key == bytes(byte ^ 0x5C for byte in outer)
@@ -67,7 +67,7 @@ def test_the_digest_is_an_hmac_with_the_key_of_the_log(connection: Connection) -
 
 
 @pytest.mark.every_postgres
-def test_a_restored_key_replaces_the_key_of_the_database(connection: Connection) -> None:
+def test_a_restored_erasure_key_replaces_the_key_of_the_database(connection: Connection) -> None:
     connection.run("INSERT INTO event_store.erasure_key VALUES ('\\x01', '\\x02')")
     rows = connection.run("SELECT inner_key, outer_key FROM event_store.erasure_key")
     assert rows == [[b"\x01", b"\x02"]]
@@ -231,7 +231,7 @@ def test_a_dead_letter_of_another_learner_is_kept_even_if_its_item_id_equals_an_
 
 
 @pytest.mark.parametrize("learner", ["j\u00fcrgen-1", 'o"\\x {', "ann@example.org"])
-def test_a_rejected_event_is_dropped_if_its_text_contains_the_id_escaped_or_masked(
+def test_a_rejected_event_is_dropped_if_its_text_contains_the_erased_id_in_escaped_or_masked_form(
     connection: Connection, learner: str
 ) -> None:
     append(connection, started(learner, "a-1"))

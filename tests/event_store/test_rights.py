@@ -1,4 +1,4 @@
-"""The privileges of each function's database role."""
+"""The privileges of the database roles of ingest, project, query and the batch job."""
 
 import uuid
 from collections.abc import Iterator

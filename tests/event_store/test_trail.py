@@ -51,7 +51,7 @@ def test_events_are_selected_by_learner_type_and_time(trail: Store, connection: 
         assert positions(trail, *options) == []
 
 
-def test_followed_events_are_printed_until_ctrl_c(trail: Store, connection: Connection) -> None:
+def test_follow_prints_new_events_until_ctrl_c(trail: Store, connection: Connection) -> None:
     with following(trail, "--limit", "1", "--follow") as lines:
         assert json.loads(next(lines))["global_position"] == 24
         append(connection, sample_events.lesson("anna", 3))
@@ -60,7 +60,7 @@ def test_followed_events_are_printed_until_ctrl_c(trail: Store, connection: Conn
 
 @contextmanager
 def following(store: Store, *options: str) -> Iterator[Iterator[str]]:
-    """Yield the lines of `progress events`; then send Ctrl-C: the command must end silently."""
+    """Yield the lines that `progress events` prints. Then send Ctrl-C, and assert a silent end."""
     command = subprocess.Popen(
         [sys.executable, "-m", "progress.cli", "events", *options],
         env=settings.child_env(DATABASE_URL=store.url),

@@ -177,7 +177,7 @@ GOOD = "7,3,2024-03-29T20:32:39.497000+00:00,7241\n"
         (HEADER + '8,"3,2024-03-29\n', "row 2: expected csv"),
     ],
 )
-def test_the_error_about_an_invalid_file_names_row_and_column(
+def test_an_invalid_file_gives_an_error_with_the_row_and_the_column(
     tmp_path: Path, text: str, fault: str
 ) -> None:
     file = tmp_path / "log.csv"
@@ -187,7 +187,7 @@ def test_the_error_about_an_invalid_file_names_row_and_column(
     assert "\n" not in str(raised.value)
 
 
-def test_the_import_command_reports_an_invalid_file_in_one_line(
+def test_the_import_command_prints_a_one_line_error_about_an_invalid_file(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = tmp_path / "log.csv"

@@ -1,4 +1,4 @@
-"""The import reads Anki's packages and collections, whose tables have Anki's published schemas."""
+"""The import reads Anki's packages and collections. Test files have Anki's published schemas."""
 
 import sqlite3
 import zipfile
@@ -69,7 +69,9 @@ def test_the_newest_collection_of_a_package_is_read(tmp_path: Path) -> None:
         assert (len(read.answers), read.day_start_hour) == (6, 3)
 
 
-def test_the_word_of_a_card_is_the_first_field_of_its_note_without_markup(tmp_path: Path) -> None:
+def test_the_word_of_a_card_is_the_first_field_of_its_note_after_markup_is_removed(
+    tmp_path: Path,
+) -> None:
     file = tmp_path / "words.anki2"
     file.write_bytes(collection(tmp_path))
     words = {card.card_id: card.word for card in anki_collection.read(file).cards}
@@ -124,11 +126,11 @@ def test_ingest_accepts_every_event_of_a_collection_and_a_second_import_adds_not
     assert kinds.count("ReviewProcessed") == len(scheduled)
 
 
-def test_the_imported_schedule_is_that_of_the_collection(tmp_path: Path) -> None:
+def test_the_imported_schedule_equals_the_schedule_of_the_collection(tmp_path: Path) -> None:
     rows = [
         Entry(START_MS, 1, ease=1, interval=-600, factor=0, kind=0),
         Entry(START_MS + 1, 1, interval=12, factor=2_650),
-        Entry(START_MS + 2, 1, interval=30, factor=540),  # FSRS's difficulty, not an easiness
+        Entry(START_MS + 2, 1, interval=30, factor=540),  # 540: FSRS's difficulty, not an easiness
         Entry(START_MS + 3, 1, ease=2, interval=-60, factor=0, kind=3),
     ]
     file = anki_files.make_collection(tmp_path / "a.anki2", NOTES, rows)

@@ -30,8 +30,8 @@ answers = st.builds(
     review=st.sampled_from([Review(3, 2.5), None]),
 )
 logs = st.lists(answers, unique_by=lambda a: (a.at, a.card_id), min_size=1, max_size=30)
-# A file: its cards, and whether the file is in CSV. The file of a deck has only some cards.
-# A CSV file has no reviews.
+# A file is generated as a pair: the cards that it contains, and whether it is a CSV file.
+# The file of one deck contains only some cards. Answers from a CSV file have no `review`.
 files = st.tuples(st.sets(st.sampled_from(CARDS), min_size=1), st.booleans())
 
 

@@ -34,7 +34,7 @@ lines = st.lists(st.sampled_from(valid + invalid), max_size=120)
 
 
 def outcomes(data: bytes) -> list[object]:
-    """Return what ingest makes of the message: event ids and the reasons of rejections."""
+    """Return for each entry the event id, or the reason why ingest rejects the entry."""
     entries = envelope.decode(data, Message(published_at=NOW))
     return [e.reason if isinstance(e, Rejection) else e.event_id for e in entries]
 
@@ -85,7 +85,7 @@ def test_a_line_with_a_time_more_than_ten_minutes_ahead_is_rejected() -> None:
     assert late.reason.endswith("at $.occurred_at")
 
 
-def test_a_line_over_the_limit_of_a_message_is_rejected() -> None:
+def test_a_line_over_the_size_limit_of_a_message_is_rejected() -> None:
     array = b"[" + b",".join([line(note="x" * 999_000)] * 11) + b"]"
     [row] = envelope_lines.check([array], NOW)
     assert "9,990,000 bytes" in row.reason
@@ -107,15 +107,15 @@ def test_a_line_is_rejected_if_an_earlier_event_has_the_same_id_but_other_conten
     ("name", "nearest"),
     [("CorectAnswerGiven", "CorrectAnswerGiven"), ("session_started", "SessionStarted")],
 )
-def test_the_nearest_declared_type_is_named(name: str, nearest: str) -> None:
+def test_the_declared_type_nearest_to_a_misspelt_type_is_found(name: str, nearest: str) -> None:
     assert envelope_lines.find_nearest_type(name) == nearest
 
 
-def test_no_type_is_named_if_none_is_similar() -> None:
+def test_no_declared_type_is_found_if_none_is_similar() -> None:
     assert envelope_lines.find_nearest_type("xyz") is None
 
 
-def test_a_misspelt_field_is_named_with_the_declared_field_unless_the_event_has_both() -> None:
+def test_a_misspelt_field_is_matched_to_the_declared_field_unless_the_event_has_both() -> None:
     created = {"event_id": "e", "event_type": "UserCreated"}
     data = {"user_id": "u", "email": "a@example.com"}
     cases: list[tuple[dict[str, object], dict[str, str]]] = [
@@ -134,7 +134,7 @@ def test_a_misspelt_field_is_named_with_the_declared_field_unless_the_event_has_
 
 
 @pytest.mark.parametrize("data", [b"{", b'{"event_id": "\xff"}', b"[" * 100_000])
-def test_a_line_that_is_not_json_has_no_misspelt_fields_and_a_reason(data: bytes) -> None:
+def test_a_line_that_is_not_json_is_rejected_and_has_no_misspelt_fields(data: bytes) -> None:
     assert field_names.find_misspelt(data) == {}
     [line] = envelope_lines.check([data], NOW)
     assert line.reason

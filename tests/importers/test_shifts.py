@@ -1,4 +1,7 @@
-"""A review log is moved once, by whole days, so that it ends yesterday. Its sessions stay whole."""
+"""The dates of a review log are shifted by whole days, so that the log ends yesterday.
+
+A log is shifted only once. Its sessions stay whole.
+"""
 
 import itertools
 from datetime import UTC, date, datetime, timedelta

@@ -131,7 +131,7 @@ def test_bodies_over_the_memory_limit_get_429_and_are_recorded_when_sent_again(
     assert letters(store) == []
 
 
-def test_a_body_over_the_memory_limit_is_admitted_if_no_other_body_arrives(
+def test_a_body_over_the_memory_limit_is_admitted_while_no_other_body_is_arriving(
     small: FunctionProcess,
 ) -> None:
     body = b"x" * (3 * MIB)

@@ -42,7 +42,7 @@ def deliveries(count: int) -> list[Delivery]:
 
 
 def bad() -> Delivery:
-    """Return a delivery with an invalid event id; the database rejects any batch that has it."""
+    """Return a delivery with an invalid event id; the database rejects any batch with this id."""
     event = ParsedEvent(
         index=0, event_id="no uuid", event_type="x", occurred_at=EARLIEST, data={}, metadata={}
     )
@@ -78,7 +78,7 @@ class Gate:
 def run_behind_gate(
     group: GroupCommit, gate: Gate, pool: ThreadPoolExecutor, *others: Delivery
 ) -> list[Future[datetime]]:
-    """Start a leader that waits at the gate, queue `others` behind the leader, open the gate."""
+    """Start a leader, which waits at the gate. Queue `others` behind the leader. Open the gate."""
     first = pool.submit(group.append, delivery())
     gate.reached.wait()
     rest = [pool.submit(group.append, other) for other in others]
@@ -153,7 +153,7 @@ def test_a_broken_connection_is_replaced(store: Store) -> None:
     assert (len(connections), transactions(store)) == (2, [1, 1])
 
 
-def test_events_are_appended_once_if_the_reply_to_the_commit_is_lost(
+def test_events_are_appended_only_once_if_the_reply_to_the_commit_is_lost(
     store: Store, wire: Wire
 ) -> None:
     group = GroupCommit(lambda: database.connect(wire.url), list)

@@ -26,7 +26,10 @@ HANGS = "a request hangs"
 
 
 def fails(call: Future[datetime]) -> bool:
-    """Return whether the call raised Unavailable; it must end within 8 s, long before ENOUGH."""
+    """Return whether the call raised Unavailable.
+
+    The call must end within 8 s, long before the time limit ENOUGH.
+    """
     done, _ = wait([call], timeout=8)
     assert done, HANGS
     return isinstance(call.exception(), Unavailable)
@@ -40,7 +43,7 @@ def gate(store: Store) -> Iterator[Gate]:
 
 
 def lead_group(gate: Gate, pool: ThreadPoolExecutor) -> tuple[GroupCommit, Future[datetime]]:
-    """Return a group, and the call of its leader, which waits for the gate to open."""
+    """Return a group and the call of its leader. The leader waits for the gate to open."""
     group = GroupCommit(gate, list, timeout_s=ENOUGH)
     leader = pool.submit(group.append, delivery())
     gate.reached.wait()

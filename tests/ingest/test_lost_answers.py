@@ -31,7 +31,10 @@ class LossyIngest:
         assert self.client.post("/", data=body).status_code == 204
 
     def lose(self, events: list[Envelope]) -> bytes:
-        """Push events that are committed, although ingest responds 503; return the body."""
+        """Push the events, but lose the replies of the database; return the body.
+
+        The events are committed, although ingest responds with 503.
+        """
         self.wire.answers_to_lose = 2  # replies to the append and to the next connection's start
         body = encode_push(events)
         assert self.client.post("/", data=body).status_code == 503
@@ -102,7 +105,7 @@ def test_a_redelivered_event_wakes_its_shard_if_its_session_was_recorded_meanwhi
     ingest.assert_every_shard_woken_once()
 
 
-def test_a_redelivered_session_start_wakes_the_shard_of_the_events_that_it_released(
+def test_a_redelivered_session_start_wakes_the_shard_of_the_formerly_pending_events(
     ingest: LossyIngest,
 ) -> None:
     ingest.deliver(encode_push([answer()]))

@@ -1,4 +1,4 @@
-"""The command `progress`: tokens, imported modules, errors in one line, wrong usage."""
+"""The command `progress`: tokens, imported modules, one-line errors, wrong usage."""
 
 import subprocess
 import sys
@@ -24,7 +24,7 @@ def test_the_token_command_prints_only_a_token_for_the_user(stack: Stack) -> Non
 
 
 def test_the_commands_start_without_importing_the_api() -> None:
-    """The modules of the API, the tokens and asyncpg would more than double the start-up time."""
+    """The API's modules, PyJWT and asyncpg would more than double the start-up time."""
     loaded = "import sys, progress.cli; print(*{name.partition('.')[0] for name in sys.modules})"
     names = subprocess.check_output([sys.executable, "-c", loaded], text=True).split()
     assert {"typer", "pg8000"} <= {*names}
@@ -89,7 +89,7 @@ def test_wrong_usage_gives_exit_code_2(arguments: tuple[str, ...]) -> None:
     assert CliRunner().invoke(cli.app, arguments).exit_code == 2
 
 
-def test_events_names_the_declared_type_that_is_similar_to_an_unknown_type() -> None:
+def test_the_events_command_suggests_the_declared_type_that_is_similar_to_an_unknown_type() -> None:
     arguments = ["events", "--json", "--type", "Sessionstarted"]
     unreachable = {"DATABASE_URL": "postgresql:///d?host=/nowhere"}
     answer = CliRunner().invoke(cli.app, arguments, env=unreachable)

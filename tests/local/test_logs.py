@@ -1,4 +1,4 @@
-"""The local stack's logs: rotation without lost lines, full disks, and file permissions."""
+"""The local stack's logs: file permissions, full disks, and rotation without lost lines."""
 
 import contextlib
 import os
@@ -20,7 +20,7 @@ __all__ = ["stack"]
 
 LIMIT = 100_000
 
-# A program that writes numbered lines; some lines are longer than a page of a pipe's buffer.
+# A program that writes numbered lines of up to about 5,500 bytes.
 _WRITES = """
 import os, sys
 name, first, last = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
@@ -43,7 +43,7 @@ def write(sockets: LogSockets, name: str, first: int, last: int) -> subprocess.P
 
 
 def lines(folder: Path) -> list[str]:
-    """Return the name and number of each line of both files; assert that each line is complete."""
+    """Return `name number` for each line of both files; assert that each line is complete."""
     files = [folder / "part.log.old", folder / "part.log"]
     text = "".join(file.read_text() for file in files if file.exists())
     assert text.endswith("\n")
@@ -115,7 +115,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "--lazy", folder], check=True)
 
 
-def test_a_full_disk_does_not_block_writers_and_the_loss_is_logged_afterwards(
+def test_a_full_disk_does_not_block_writers_and_the_number_of_lost_bytes_is_logged_afterwards(
     small_disk: Path,
 ) -> None:
     log = LogFile(small_disk / "part.log", LIMIT * 100)
@@ -204,6 +204,6 @@ def test_each_function_has_a_folder_for_its_control_socket(tmp_path: Path) -> No
     environment = {"PROGRESS_DATA_DIR": str(tmp_path)}
     part = parts.function("ingest", 1, environment, ready="/")
     assert Path(part.environment["XDG_RUNTIME_DIR"]).is_relative_to(tmp_path)
-    # Otherwise gunicorn would use the home folder.
+    # Without this folder, gunicorn would use the home folder.
     assert Path(part.environment["XDG_RUNTIME_DIR"]).is_dir()
     assert list_open_files(tmp_path) == []

@@ -75,7 +75,7 @@ def check_event(data: bytes) -> None:
         ("projects/p/topics/t:publish", "garbage", 400),
     ],
 )
-def test_an_invalid_request_gets_the_status_that_pub_sub_gives(
+def test_the_stand_in_and_the_emulator_reject_an_invalid_request_with_the_same_status(
     pubsub: Pubsub, path: str, body: str, status: int
 ) -> None:
     connection = http.client.HTTPConnection(urlsplit(pubsub.rest_url).netloc)

@@ -116,8 +116,9 @@ def test_a_refused_connection_does_not_count_as_an_attempt(standin: Standin) -> 
         policy = DeadLetterPolicy(dead_letter_topic=letters, max_delivery_attempts=5)
         pubsub.subscribe(topic, f"http://127.0.0.1:{port}/", dead_letter_policy=policy)
         pubsub.publish(topic, b"patient")
-        # Eight pushes to a second subscription with the same backoff take longer than the five
-        # attempts after which this message would become a dead letter.
+        # Wait for eight pushes to another subscription with the same backoff. If refused
+        # connections counted, this message would have had its five attempts by then, and would be
+        # a dead letter.
         with pubsub_servers.inbox() as pace:
             pace.answer = lambda _body: 500
             pubsub.subscribe(other := pubsub.topic(), pace.url)

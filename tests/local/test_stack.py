@@ -210,7 +210,7 @@ def test_every_killed_process_is_restarted(stack: Stack) -> None:
     )
 
 
-def test_two_simultaneous_starts_start_one_stack_and_a_killed_stack_starts_again(
+def test_two_simultaneous_up_commands_start_one_stack_and_a_killed_stack_starts_again(
     stack: Stack,
 ) -> None:
     with ThreadPoolExecutor() as pool:

@@ -40,8 +40,9 @@ def load_mutants() -> list[Mutant]:
 def is_detected(connection: Connection, mutant: Mutant) -> bool:
     """Return whether rows of the broken fold differ from the live rows.
 
-    The transaction contains the tables of the whole folds. If the fold of a table is broken, fold
-    and compare only this table again. If a shared relation is broken, fold and compare all tables.
+    The whole folds have already filled temporary tables in this transaction. If the fold of a table
+    is broken, fold and compare only this table again. If a shared relation is broken, fold and
+    compare all tables.
     """
     before = blocks(mutant.file)[mutant.block]
     assert mutant.text in before, mutant

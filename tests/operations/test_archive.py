@@ -1,4 +1,4 @@
-"""ARCHIVE archives the log, even if workers die or other runs and erasures interfere."""
+"""ARCHIVE archives the log, even if a worker dies, or if another run or an erasure interferes."""
 
 import pytest
 
@@ -78,7 +78,7 @@ def test_a_compensation_keeps_the_files_of_another_run(
 
 
 @pytest.mark.parametrize("step", ["write", "verify", "publish"])
-def test_each_event_is_archived_once_if_another_run_archives_between_two_steps(
+def test_each_event_is_archived_exactly_once_if_another_archive_run_ends_between_two_steps(
     operator: Operator, populated: Connection, archive: Storage, length: int, step: str
 ) -> None:
     operation_id = start_interrupted(operator, populated, step)

@@ -1,4 +1,4 @@
-"""A batch run starts ARCHIVE once a day, whatever happens to other operations."""
+"""Batch runs start ARCHIVE if due, at most once a day, whatever happens to other operations."""
 
 from collections.abc import Iterator
 from contextlib import closing
@@ -30,7 +30,7 @@ def batch_connection(store: Store) -> Iterator[Connection]:
 
 
 def scheduled(connection: Connection) -> list[str]:
-    """Let the batch job start the operations that are due; return the unfinished operations."""
+    """Let the batch job start ARCHIVE if due; return the operations that no worker has claimed."""
     archive_schedule.start_if_due(connection)
     return [str(operation_id) for operation_id in records.list_unclaimed(connection)]
 

@@ -172,12 +172,13 @@ def test_a_rebuild_waits_for_another_rebuild_to_end(
     assert done["steps"][0]["attempts"] == 1
 
 
-def test_an_attempt_to_undo_a_step_counts_even_if_an_outage_ended_an_attempt_to_run_the_step(
+def test_an_outage_during_a_step_does_not_affect_the_count_of_attempts_to_undo_the_step(
     operator: Operator, hooks: Hooks, connection: Connection
 ) -> None:
-    """The database cannot record the outage, so this process will not count its next attempt.
+    """This process cannot record the outage, because the outage ended its connection.
 
-    Another worker then completes the step, and this process undoes it.
+    It therefore will not count the next attempt to run the step. Another worker then completes the
+    step. This process undoes the step, and must count this attempt.
     """
     operation_id = start(operator)
     sql = traced_operation.blocks()

@@ -70,7 +70,7 @@ class Job:
         return lines
 
     def has_waiting(self, expected: int) -> bool:
-        """Return whether `expected` messages wait; leave the messages in the subscription."""
+        """Return whether exactly `expected` messages are in the subscription; leave them there."""
         with self.patch.context() as impatient:
             if not expected:
                 impatient.setattr(backlog, "_FIRST_PULL_TIMEOUT_S", 1.0)
@@ -104,10 +104,10 @@ def job(
     pubsub.subscriber.delete_subscription(subscription=full)
 
 
-def test_the_job_does_not_connect_to_the_database_without_changes(job: Job) -> None:
+def test_without_changes_the_job_does_not_connect_to_the_database(job: Job) -> None:
     ran = subprocess.run(
         [sys.executable, JOB],
-        env={**os.environ, **job.environment},  # DATABASE_URL names no database
+        env={**os.environ, **job.environment},  # no server listens at DATABASE_URL
         capture_output=True,
         text=True,
         check=False,
@@ -125,7 +125,7 @@ def test_several_changes_cause_one_run(job: Job, store: Store, connection: Conne
     assert job.has_waiting(0)
 
 
-def test_the_changes_of_a_failed_run_are_left_to_the_next_run(
+def test_a_failed_run_leaves_the_changes_to_the_next_run(
     job: Job, store: Store, connection: Connection
 ) -> None:
     sample_events.record_lessons(connection, "ann")
@@ -136,9 +136,10 @@ def test_the_changes_of_a_failed_run_are_left_to_the_next_run(
     assert job.has_waiting(0)
 
 
-def test_a_second_attempt_runs_without_messages_because_the_first_may_have_pulled_them(
+def test_a_second_attempt_runs_even_if_it_pulls_no_message(
     job: Job, store: Store, connection: Connection
 ) -> None:
+    """Pub/Sub may not have redelivered the messages of the first attempt yet."""
     sample_events.record_lessons(connection, "ann")
     job.patch.setattr(backlog, "_FIRST_PULL_TIMEOUT_S", 0.5)
     job.fold(DATABASE_URL=store.url, CLOUD_RUN_TASK_ATTEMPT="1")
@@ -219,7 +220,7 @@ def test_each_of_several_tasks_runs_without_pulling_changes(
 
 @contextlib.contextmanager
 def _closing_connections() -> Iterator[None]:
-    """Close the connections that the job leaves open until its process ends."""
+    """Close the connections that the job opened, as the end of its process would."""
     opened: list[Connection] = []
     connect = database.connect
 

@@ -37,7 +37,7 @@ def test_wait_exits_with_1_if_the_operation_fails(
     cli.expect_failure(waited, "TIMED_OUT: fold: not done within 0 s")
 
 
-def test_cancel_ends_an_operation_before_its_point_of_no_return(
+def test_cancel_ends_an_operation_that_has_not_reached_its_point_of_no_return(
     operator: Operator, store: Store
 ) -> None:
     operation_id = operator.start("runBatch")["id"]
@@ -47,7 +47,7 @@ def test_cancel_ends_an_operation_before_its_point_of_no_return(
     cli.expect_failure(again, "cannot be cancelled")
 
 
-def test_retry_resumes_an_operation_after_its_point_of_no_return(
+def test_retry_resumes_an_operation_that_timed_out_after_its_point_of_no_return(
     operator: Operator, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     operation_id = operator.start("rebuildProjections")["id"]

@@ -28,7 +28,7 @@ def test_the_batch_job_sends_a_lost_command_again(
         held = operator.start("rebuildProjections")["id"]
     assert claim.claim(worker, UUID(held))
     assert operator.called() == []
-    wakeups.outage.cache_clear()  # the real job is another process, which has seen no outage
+    wakeups.outage.cache_clear()  # the real job runs in another process, which has seen no outage
     with contextlib.closing(database.connect(url_of(store, "batch"))) as job:
         assert batch_job.call_workers(job) == 1
         assert operator.called() == [lost]

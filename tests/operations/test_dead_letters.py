@@ -13,7 +13,7 @@ from tests.support.stage import append
 
 
 def append_letter(connection: Connection, event: dict[str, Any]) -> int:
-    """Append an event that becomes a dead letter; return its id."""
+    """Append an event that becomes a dead letter; return the id of the dead letter."""
     append(connection, [event])
     return max(letter.letter_id for letter in dead_letters.list_letters(connection))
 

@@ -59,7 +59,8 @@ def test_the_archive_contains_no_event_of_an_erased_learner(
     archives.run(traced, archive)
     before = archives.files_with(archive, f"learner-{LEARNER}")
     erased = receipt(operator.run(erase(operator)["id"]))["erased"]
-    # One more file has an event of the learner's session, in a stream that belongs to no learner.
+    # The erasure also rewrites one other file. This file contains an event of the learner's
+    # session in a stream that belongs to no learner.
     assert erased["files"] == len(before) + 1
     assert erased["archived_events"] == erased["events"]
     assert erased["files"] > 0

@@ -75,7 +75,8 @@ def test_the_log_keeps_its_positions_and_the_erased_stream_has_versions_without_
         [e[name] for name in fixed] for e in before
     ]
     count = len(list_events()) + 1
-    # One more erased event stays in its stream, because this stream belongs to no learner.
+    # The erased stream has `count` events. One other erased event stays in its own stream, because
+    # that stream belongs to no learner.
     assert traced.run(blocks()["erased rows"]) == [[count + 1, True]]
     ((stream, events, in_shard, is_dense),) = traced.run(blocks()["versions"])
     assert (events, in_shard, is_dense) == (count, True, True)

@@ -1,4 +1,4 @@
-"""An erasure while events of the learner arrive, folds and queries run, and two revisions serve."""
+"""An erasure during pushes, folds, batch runs, rebuilds and queries, while two revisions serve."""
 
 import contextlib
 import json
@@ -53,7 +53,7 @@ def served(store: Store, redis_with_notifications: str) -> Iterator[api.Api]:
 
 
 class Traffic:
-    """Actions that threads repeat during a block; the first error is raised when the block ends.
+    """Actions that threads repeat during a `with` block; the first error is raised at the end.
 
     An action waits while it is LEAD runs ahead of the slowest action. Otherwise, a slow machine
     would deliver more events during a rebuild than the next rebuild can fold.

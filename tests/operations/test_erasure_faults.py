@@ -1,4 +1,4 @@
-"""An erasure has the same result if a worker dies, or an outage occurs, in any step."""
+"""Erasures under faults: a worker's death or an outage in any step does not change the result."""
 
 import contextlib
 import itertools
@@ -54,7 +54,7 @@ CHUNKED = (  # the statements that run once for each chunk
 
 @pytest.fixture
 def traced(populated: Connection) -> Connection:
-    """A store with other learners, and with a learner's traces in every table."""
+    """A store with several learners; the learner to erase has left traces in every table."""
     leave_traces(populated)
     return populated
 
@@ -71,7 +71,7 @@ def expect_the_end(connection: Connection, done: Any) -> None:
 
 
 @pytest.mark.parametrize(("step", "point"), doomed_erasure.POINTS)
-def test_the_next_worker_completes_the_erasure_of_a_worker_that_died(
+def test_the_next_worker_completes_the_erasure_that_a_dead_worker_began(
     operator: Operator, traced: Connection, step: str, point: str
 ) -> None:
     operation_id = erase(operator)["id"]
@@ -249,7 +249,7 @@ def test_a_learner_who_is_erased_between_the_fold_and_the_swap_of_a_rebuild_does
 def test_a_concurrent_batch_run_leaves_no_rows_of_the_learner(
     operator: Operator, store: Store, traced: Connection
 ) -> None:
-    """The run holds a lock until its transaction ends; the last step waits for this lock."""
+    """The batch run holds a lock until its transaction ends; the last step waits for this lock."""
     operation_id = erase(operator)["id"]
     with contextlib.closing(stage.connect(store.url)) as run, ThreadPoolExecutor(1) as pool:
         run.run(blocks()["copy weeks"])

@@ -25,7 +25,7 @@ from tests.support.traced_runs import (
 )
 
 
-def test_a_step_that_was_added_after_the_operation_was_accepted_is_left_out(
+def test_an_accepted_operation_leaves_out_a_step_that_is_added_later(
     operator: Operator, hooks: Hooks, connection: Connection
 ) -> None:
     operation_id = start(operator)
@@ -182,7 +182,7 @@ def test_a_step_that_exceeds_its_timeout_ends_the_operation(
 
 
 @pytest.mark.parametrize("step", STEPS[:-1])
-def test_an_operation_that_exceeds_its_time_limit_ends_whichever_step_is_running(
+def test_an_operation_ends_if_it_exceeds_its_time_limit_during_any_step(
     operator: Operator, hooks: Hooks, connection: Connection, step: str
 ) -> None:
     operation_id = start(operator)

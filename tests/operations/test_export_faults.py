@@ -41,7 +41,7 @@ __all__ = ["exports", "fake_publisher", "operator", "populated"]
 
 
 @pytest.mark.parametrize("point", doomed_export.POINTS)
-def test_the_next_worker_completes_the_export_of_a_worker_that_died(
+def test_the_next_worker_completes_the_export_that_a_dead_worker_began(
     operator: Operator, populated: Connection, exports: Path, point: str
 ) -> None:
     operation_id = export(operator)["id"]
@@ -61,7 +61,7 @@ def test_the_next_worker_completes_the_export_of_a_worker_that_died(
 
 @pytest.mark.parametrize("format_", ["CSV", "PARQUET"])
 @pytest.mark.parametrize("point", doomed_export.POINTS)
-def test_the_next_worker_completes_the_statistics_export_of_a_worker_that_died(
+def test_the_next_worker_completes_the_statistics_export_that_a_dead_worker_began(
     operator: Operator, populated: Connection, exports: Path, point: str, format_: str
 ) -> None:
     operation_id = export_statistics(operator, f"table: DAILY, format: {format_}")["id"]
@@ -182,7 +182,7 @@ def test_an_export_can_be_cancelled_while_it_is_written(
     assert not [*exports.iterdir()]
 
 
-def test_an_export_that_waits_for_its_shard_is_cancelled_immediately(
+def test_an_export_that_waits_for_the_shard_of_its_learner_can_be_cancelled_immediately(
     operator: Operator, populated: Connection, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Another worker holds the learner's shard, so that the export cannot fold the new event."""
@@ -222,7 +222,7 @@ def test_a_storage_outage_does_not_count_as_an_attempt(
     assert [step["attempts"] for step in done["steps"]] == [1, 1]
 
 
-def test_an_attempt_fails_if_a_rebuild_replaces_the_read_models_and_the_next_one_succeeds(
+def test_an_attempt_fails_if_a_rebuild_replaces_the_read_models_but_the_next_attempt_succeeds(
     operator: Operator, populated: Connection, exports: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     operation_id = export(operator)["id"]

@@ -1,5 +1,6 @@
 """Stored events, and the subset that a query takes into account."""
 
+import functools
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -61,7 +62,14 @@ class World:
         """Return the learner's events of these types, in order; none if the learner is deleted."""
         if user_id in self.deleted:
             return []
-        return [e for e in self.events if e.user_id == user_id and e.type in types]
+        return [e for e in self._by_learner.get(user_id, ()) if e.type in types]
+
+    @functools.cached_property
+    def _by_learner(self) -> dict[str | None, list[Event]]:
+        events: dict[str | None, list[Event]] = {}
+        for event in self.events:
+            events.setdefault(event.user_id, []).append(event)
+        return events
 
     def answers(self, user_id: str) -> list[Event]:
         """Return the answers of the learner."""

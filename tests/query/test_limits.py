@@ -141,7 +141,7 @@ def test_a_request_may_ask_about_at_most_three_pairs_of_learner_and_past_time(
     of_one = " ".join(f"t{n}: streak({moments[0]}) {{ current }}" for n in range(25))
     # within the limits: only the database is missing
     assert offline_api.error(f"{{ {' '.join(fields[:3])} {of_one} }}")[0] == "UNAVAILABLE"
-    too_many = "asOf, knownAt: expected at most 3 learners and times - found 4"
+    too_many = "asOf, knownAt: expected at most 3 pairs of learner and time - found 4"
     for query in (
         " ".join(fields),
         " ".join(f's{n}: streak(userId: "u{n}", {moments[0]}) {{ current }}' for n in range(4)),

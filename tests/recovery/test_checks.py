@@ -66,8 +66,8 @@ def test_events_that_are_not_folded_yet_are_not_a_finding(populated: Connection)
         (
             "give a number by hand",
             [
-                "the next number of event_store.dead_letters is taken",
-                "event_store.pending is taken",
+                "the sequence of event_store.dead_letters lags behind the rows",
+                "event_store.pending lags behind the rows",
             ],
         ),
         (

@@ -272,7 +272,7 @@ def test_the_last_output_of_a_killed_pipeline_is_reported(
     program = tmp_path / "bin/python"
     program.write_text("#!/bin/sh\necho out of memory >&2\nkill -9 $$\n")
     program.chmod(0o755)
-    with pytest.raises(ProgressError, match=r"in 3 attempts.*: out of memory"):
+    with pytest.raises(ProgressError, match=r"in each of 3 attempts.*: out of memory"):
         beam.run(Source("a", None), Rebuild(7, 16, []), lambda: None, workers=1)
     assert capsys.readouterr().out.count("was killed: out of memory") == 3
 

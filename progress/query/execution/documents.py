@@ -1,6 +1,6 @@
-"""GraphQL documents, each checked, parsed, validated and planned once, then cached by its text.
+"""A cache of GraphQL documents by text. Each is checked, parsed, validated and planned only once.
 
-Rejected documents are cached with their formatted errors, so that a repeated attack is cheap.
+Rejected documents are cached with their formatted errors, so that repeated attacks cost little.
 """
 
 import hashlib
@@ -43,7 +43,7 @@ class Document(msgspec.Struct, frozen=True):
     operations: tuple[Operation, ...]
     errors: list[dict[str, Any]]
     size: int  # In bytes.
-    kinds: Kinds = {}  # By operation name; also set if the validation fails.
+    kinds: Kinds = {}  # By operation name; known even if the validation fails.
 
     @property
     def tree(self) -> DocumentNode:
@@ -57,7 +57,7 @@ class Document(msgspec.Struct, frozen=True):
         return next((operation for operation in self.operations if operation.name == name), None)
 
     def kind(self, operation_name: str | None) -> OperationType | None:
-        """Return the kind of a valid or invalid operation; None if the operation is missing."""
+        """Return the operation's kind; None if the operation is missing or cannot be parsed."""
         if operation_name is None and len(self.kinds) == 1:
             return next(iter(self.kinds.values()))
         return self.kinds.get(operation_name)
@@ -83,7 +83,7 @@ class LruCache:
         return document
 
     def add(self, key: object, document: Document) -> None:
-        """Add the document and evict the least recently used documents."""
+        """Add the document; evict the least recently used documents if the cache is too large."""
         self._documents[key] = document
         self._size += document.size
         while self._size > self._max_bytes:
@@ -100,7 +100,7 @@ def lookup(text: str, *, introspection: bool) -> Document | None:
 
 
 def read(text: str, *, introspection: bool) -> Document:
-    """Return the document with this text from the cache, or parse the text."""
+    """Return the document with this text; if it is not cached, parse and cache it."""
     document = lookup(text, introspection=introspection)
     if document is None:
         document = _read(text, introspection=introspection)

@@ -12,7 +12,7 @@ from progress.query.execution.access_log import RequestLog
 
 
 def format_rejection(error: GraphQLError) -> dict[str, Any]:
-    """Format an error that the caller caused; most such errors occur before the execution."""
+    """Format an error that the caller caused, before or during execution."""
     cause = error.original_error
     return _with_code(error, cause.code if isinstance(cause, RequestRejected) else "BAD_USER_INPUT")
 
@@ -57,7 +57,10 @@ def _describe(outage: Unavailable) -> str:
 
 
 class CatchAll:
-    """A context manager that catches and logs any exception; `error` is its GraphQL error."""
+    """A context manager that catches any exception and formats it as the GraphQL error `error`.
+
+    The exception is logged unless the caller caused it.
+    """
 
     def __init__(self, log: RequestLog) -> None:
         self._log = log

@@ -1,9 +1,10 @@
 """Execution of a GraphQL request: from the document to the data (as JSON) and the errors.
 
 Each root field of a query is resolved separately: from the cache, by the compiled path or by the
-executor. The executor runs every request that cannot be split into root fields. If a root field
-fails elsewhere, the executor runs it again, so that error messages come from the executor. There is
-one exception: a root field that failed because the database did not respond is not run again.
+executor. The executor runs every request that cannot be split into root fields. If the compiled
+path or a computation for the cache fails, the executor runs the root field again, so that error
+messages come from the executor. If a root field failed because the database did not respond, the
+executor does not run the field again.
 """
 
 import functools
@@ -30,7 +31,7 @@ __all__ = ["GraphQLRequest", "GraphQLResponse", "is_query", "run", "to_response"
 
 
 class GraphQLResponse(msgspec.Struct, frozen=True):
-    """The parts of a GraphQL response; `data` is JSON, or None if the response has no `data`.
+    """The parts of a GraphQL response; `data` is JSON, or None if the response omits this member.
 
     `executed` is false if the request was rejected before execution.
     """
@@ -42,7 +43,7 @@ class GraphQLResponse(msgspec.Struct, frozen=True):
 
 
 def is_query(request: GraphQLRequest, *, introspection: bool) -> bool:
-    """Return True for a query, and for a request whose operation is missing or invalid."""
+    """Return True for a query, and for an operation that is missing or cannot be parsed."""
     document = documents.read(request.query, introspection=introspection)
     return document.is_query(request.operation_name)
 
@@ -70,16 +71,16 @@ async def run(
     if isinstance(plan, GraphQLResponse):
         return plan
     if not await _may_read(fields, context):
-        fields = []  # so that the executor runs the document, and reports the error
+        fields = []  # the executor then runs the document and reports Forbidden
     execution = QueryExecution(request, context, cache, lookup)
     response = await _respond(document, fields, execution, log)
-    if keys and not response.errors:  # with errors, the cache result is not logged
+    if keys and not response.errors:
         log.cache_result = lookup.result
     return response
 
 
 async def _may_read(fields: Sequence[RootField], context: Context) -> bool:
-    """Return whether the caller may read the learners of all fields, cached fields included."""
+    """Return whether the caller may read the data of each field's learner, even from the cache."""
     try:
         for field in fields:
             await context.check_learner(field.user_id)
@@ -166,7 +167,7 @@ def _plan(
         return _reject([GraphQLError(str(error), original_error=error)])
 
 
-@functools.lru_cache(maxsize=4)  # few, because the position changes only once a second
+@functools.lru_cache(maxsize=4)  # four are enough: the position changes only once a second
 def _extensions(projected_to: ProjectedTo | None, *, is_hit: bool) -> dict[str, Any]:
     """Return whether the cache was hit, and the position that the projections have reached."""
     extensions: dict[str, Any] = {"cache": "HIT" if is_hit else "MISS"}

@@ -31,17 +31,17 @@ _MAX_TOKENS = 2_000
 _MAX_DEPTH = 8
 _MAX_ALIASES = 30
 _MAX_COMPLEXITY = 20_000
-_MAX_ROWS = 1_000  # In thousands; see Cost.
+_MAX_ROWS = 1_000  # Thousands of rows; see Cost.
 _MAX_PAIRS = 2_000  # Pairs of fields that validation compares.
-_MAX_INTROSPECTION = 200_000  # The standard introspection query: complexity 90,000, depth 15.
-_MAX_INTROSPECTION_DEPTH = 20
-_MAX_NESTING = 30  # Nested braces and brackets, including those of values.
+_MAX_INTROSPECTION = 200_000  # The standard introspection query has complexity 90,000.
+_MAX_INTROSPECTION_DEPTH = 20  # The standard introspection query has depth 15.
+_MAX_NESTING = 30  # Nested braces and brackets, including those of argument values.
 _MAX_LEVELS = 100  # Nested fields and fragments, with fragments expanded.
 _MAX_DAYS = 731  # Days of a range; arguments.check_range rejects more.
 _DEFAULT_FIRST = 50  # The length of a list if its `first` is null.
-_DEFAULT_ENTRIES = 7  # The assumed length of lists without `first`: domains, levels, projections.
+_DEFAULT_ENTRIES = 7  # The assumed length of lists without `first` (domains, levels, projections).
 
-_NESTED_LISTS = {"hardestItems": 200}  # The maximum length of lists below a root field's entries.
+_NESTED_LISTS = {"hardestItems": 200}  # The maximum length of a list inside a root field.
 _INTROSPECTION_FIELDS = ("__schema", "__type")
 
 # Estimated lengths of the lists in introspection.
@@ -58,9 +58,10 @@ _CLOSING = (TokenKind.BRACE_R, TokenKind.BRACKET_R)
 
 
 def check_text(text: str) -> int:
-    """Return the number of tokens and comments; raise QueryTooComplex if there are too many.
+    """Return the number of tokens and comments.
 
-    Raise GraphQLSyntaxError for an invalid token.
+    Raise QueryTooComplex if the text has too many tokens or is nested too deeply. Raise
+    GraphQLSyntaxError for an invalid token.
     """
     lexer = Lexer(Source(text))
     tokens = nesting = end = 0
@@ -98,7 +99,10 @@ def check_tree(tree: DocumentNode, *, introspection: bool) -> None:
 def _selection_sets(
     tree: DocumentNode, *, skip_introspection: bool = False
 ) -> Iterator[SelectionSetNode]:
-    """Yield the selections of operations and fragments, optionally without introspection."""
+    """Yield the selections of all operations and fragments.
+
+    `skip_introspection` omits the fragments on introspection types.
+    """
     for node in tree.definitions:
         if isinstance(node, OperationDefinitionNode):
             yield node.selection_set
@@ -126,7 +130,7 @@ def _count_fields(field: Field) -> int:
 
 
 def count_entries(cost: Cost, arguments: Mapping[str, Any] | None) -> int:
-    """Return the maximum length of a field's list; `arguments` is None if they are unknown."""
+    """Return the maximum length of a field's list; `arguments` is None if unknown."""
     if arguments is None:
         return max(_MAX_DAYS, cost.entries or 0)
     if "from" in arguments:
@@ -138,7 +142,7 @@ def count_entries(cost: Cost, arguments: Mapping[str, Any] | None) -> int:
 
 
 def rows_to_read(cost: Cost, arguments: Mapping[str, Any] | None) -> int:
-    """Return how many thousand rows a field may read; `arguments` is None if they are unknown."""
+    """Return how many thousand rows a field may read; `arguments` is None if unknown."""
     extra = [
         rows
         for name, rows in cost.rows_with.items()
@@ -168,7 +172,10 @@ def fold_key(arguments: Mapping[str, Any] | None) -> tuple[object, ...] | None:
 
 
 def check_complexity(count: int) -> None:
-    """Raise QueryTooComplex if an operation may return too many fields; each list entry counts."""
+    """Raise QueryTooComplex if the response may contain too many fields.
+
+    A field of a list counts once per entry.
+    """
     _check("complexity", count, _MAX_COMPLEXITY)
 
 
@@ -208,7 +215,7 @@ class _Counter:
         }
         self.introspection = _Measure()
         self._introspection_fields = introspection_fields
-        self._measures: dict[str, _Measure | None] = {}  # None: in progress
+        self._measures: dict[str, _Measure | None] = {}  # None while a fragment is measured
         self._level = 0
 
     def measure(self, selection_set: SelectionSetNode | None) -> _Measure:
@@ -253,14 +260,20 @@ class _Counter:
 
 
 class _PairCounter:
-    """A counter of the field pairs that validation compares: same place and same response key."""
+    """A counter of the field pairs that validation compares.
+
+    Validation compares fields that have the same place and the same response key.
+    """
 
     def __init__(self, fragments: dict[str, SelectionSetNode]) -> None:
         self._fragments = fragments
         self._nodes = self._pairs = 0
 
     def walk(self, selection_sets: Iterable[SelectionSetNode]) -> None:
-        """Count the pairs below these selections; raise QueryTooComplex if the sum is too large."""
+        """Add the pairs below these selections to the total.
+
+        Raise QueryTooComplex if the total is too large.
+        """
         fields: dict[str, list[SelectionSetNode | None]] = {}
         for node in self._fields(selection_sets, set()):
             fields.setdefault((node.alias or node.name).value, []).append(node.selection_set)

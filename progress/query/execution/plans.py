@@ -1,6 +1,7 @@
-"""Plans of operations: their variables, and their root fields, which run independently.
+"""Plans of operations.
 
-A plan that cannot cover an operation raises Fallback, and the executor runs the operation.
+A plan consists of the operation's variables and its root fields. The root fields run independently.
+If an operation cannot be planned, Fallback is raised, and the executor runs the whole operation.
 """
 
 import dataclasses
@@ -37,7 +38,7 @@ from progress.query.execution import compiled, limits, selections
 from progress.query.execution.selections import GRAPHQL, QUERY, DirectiveValues, Fallback, Field
 from progress.query.graphql.fields import FIELDS, UNDECLARED
 
-_MAX_VARIANTS = 16  # cached plans per operation, one for each set of @skip and @include values
+_MAX_VARIANTS = 16  # cached plans per operation, one per combination of @skip and @include values
 
 Values = Mapping[str, Any]
 
@@ -62,7 +63,7 @@ class BoundArgument(NamedTuple):
 
 
 class PlannedField:
-    """A root field of a query with its arguments, and a document that selects only this field."""
+    """A root field of a query, its arguments, and a document that selects only this field."""
 
     def __init__(self, field: Field, tree: DocumentNode) -> None:
         self.field = field
@@ -96,8 +97,8 @@ class PlannedField:
     def arguments(self, variables: Values) -> dict[str, Any] | None:
         """Return the arguments that have a value or a default, by name.
 
-        Return None if the executor must run the field, because a non-null argument is null, or
-        because a list or an object contains variables.
+        Return None if a non-null argument is null, if an argument is an object, or if a list
+        contains a variable or an object. In these cases, the executor must run the field.
         """
         if self._is_fallback:
             return None
@@ -111,7 +112,7 @@ class PlannedField:
         return arguments
 
     def complexity(self, arguments: Values | None) -> int:
-        """Return the largest number of fields that the response may have."""
+        """Return the maximum number of fields that this root field adds to the response."""
         if not self._entry_weight:
             return self._weight
         entries = limits.count_entries(self.declaration.cost, arguments)
@@ -127,7 +128,7 @@ def _literal(node: ArgumentNode | None, argument: GraphQLArgument) -> Any:
 
 
 def _has_inner_variable(value: ValueNode) -> bool:
-    """Return True for a list that contains a variable, and for any object."""
+    """Return True for a list that contains a variable or an object, and for any object."""
     if isinstance(value, ListValueNode):
         return any(
             isinstance(element, VariableNode) or _has_inner_variable(element)
@@ -150,7 +151,7 @@ class Operation:
     ) -> None:
         """Prepare the operation.
 
-        `condition_names` are the variables that @skip and @include take anywhere in the document.
+        `condition_names` are the names of all variables in the document's @skip and @include.
         """
         self.definition = definition
         self.kind = definition.operation
@@ -163,7 +164,7 @@ class Operation:
         self._variants: dict[tuple[Any, ...], tuple[PlannedField, ...]] = {}
 
     def coerce_variables(self, sent: Values | None) -> dict[str, Any]:
-        """Return the values of the variables, coerced; raise Fallback if a value is invalid."""
+        """Return the coerced variables; raise Fallback if a value is invalid or missing."""
         values: dict[str, Any] = {}
         for name, coerce, default, is_non_null, is_required in self._variables:
             if sent is not None and name in sent:
@@ -217,7 +218,10 @@ def _variable(node: VariableDefinitionNode) -> Variable:
 
 
 def _coercion(type_: GraphQLInputType) -> Callable[[Any], Any]:
-    """Return `coerce_input_value` for the type; for a leaf type, a function with fewer checks."""
+    """Return a function that coerces a value to the type.
+
+    The function for a leaf type makes fewer checks than graphql-core's `coerce_input_value`.
+    """
     if not isinstance(type_, GraphQLScalarType | GraphQLEnumType):
         return lambda value: coerce_input_value(value, type_)
     coerce_leaf = type_.coerce_input_value

@@ -39,10 +39,10 @@ class RootField(msgspec.Struct, frozen=True):
 
 
 def plan(operation: Operation, sent: Values | None, context: Context) -> list[RootField]:
-    """Return the root fields of a query with these variables; [] if only the executor can run it.
+    """Return the root fields of a query; [] if only the executor can run the operation.
 
-    Raise QueryTooComplex if the lists are too long in total, or if the query would read too many
-    rows or needs too many folds.
+    Raise QueryTooComplex if the query would return too many fields, read too many rows or need too
+    many folds.
     """
     if operation.kind is not OperationType.QUERY:
         return []
@@ -98,13 +98,13 @@ class QueryExecution(msgspec.Struct, frozen=True):
         try:
             return await self._compute_or_join(field)
         except Unavailable as error:
-            return _fail(field, error)  # not tried again, because the deadline has passed
+            return _fail(field, error)  # not run again: a second run would probably fail, too
         except (Fallback, RequestRejected, StatementFailed):
             return await self._execute(field)  # the executor reports the error
 
     async def _compute_or_join(self, field: RootField) -> bytes:
-        # Read the version only if Redis did not have it, because reading the version takes 20 % of
-        # the SELECT's time.
+        # The SELECT reads the learner's version only if Redis did not have it, because reading the
+        # version takes 20 % of the SELECT's time.
         versioned = (
             field.planned.returns_version
             and self.lookup.versions.learners.get(field.user_id) is None
@@ -149,7 +149,7 @@ def _fail(root_field: RootField, cause: Exception) -> ExecutionResult:
 
 
 def _cause(result: ExecutionResult) -> Exception:
-    """Return the first Unavailable among the errors; without one, a Fallback.
+    """Return the first error that is an Unavailable; if there is none, a Fallback.
 
     After a Fallback, the executor runs the field again.
     """

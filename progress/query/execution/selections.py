@@ -1,6 +1,7 @@
-"""The fields that an operation selects, with fragments expanded and equal response keys merged.
+"""The fields that an operation selects.
 
-The schema has neither interfaces nor unions, so every fragment of a valid document applies.
+Fragments are expanded, and fields with equal response keys are merged. The schema has neither
+interfaces nor unions. In a valid document, the type condition of every fragment is therefore met.
 """
 
 import re
@@ -52,11 +53,14 @@ class Field(msgspec.Struct, frozen=True):
 
     @property
     def column(self) -> str:
-        """The column of the read models: GraphQL's name in snake case."""
+        """The field's column in its read model; the column has the field's name in snake case."""
         return _BEFORE_CAPITAL.sub("_", self.name).lower()
 
     def canonical_text(self) -> str:
-        """Return the field and its selections as text; equal texts mean equal responses."""
+        """Return the field and its selections as text.
+
+        Fields with equal texts and equal arguments have equal responses.
+        """
         selections = ",".join(field.canonical_text() for field in self.selections)
         return f"{self.key}:{self.name}{{{selections}}}"
 

@@ -58,7 +58,7 @@ async def operation(info: Info, id: ID) -> Operation | None:  # noqa: A002 - the
     "Administrators only. At most three minutes old; null if Cloud Monitoring does not respond.",
 )
 async def undelivered(info: Info) -> list[Undelivered] | None:
-    """Return the messages that Pub/Sub has not yet delivered, by subscription."""
+    """Return the number of undelivered messages of each Pub/Sub subscription."""
     info.context.check_admin()
     return await info.context.undelivered.get() if info.context.undelivered else None
 

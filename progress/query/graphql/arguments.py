@@ -1,4 +1,4 @@
-"""Checks of arguments. BadInput names the argument, the allowed values and the value found."""
+"""Checks of arguments. Each BadInput names the argument, the allowed values and the value found."""
 
 from collections.abc import Sequence
 from datetime import date
@@ -72,7 +72,7 @@ def parse_learners(ids: Sequence[str] | None) -> list[str] | None:
 
 
 def parse_event_types(types: Sequence[str] | None) -> list[str] | None:
-    """Return the event types to list; None for all."""
+    """Return the event types to list; None for all types."""
     if types is None:
         return None
     if len(types) > _MAX_EVENT_TYPES:
@@ -102,7 +102,7 @@ def parse_letter_ids(ids: Sequence[str]) -> list[int]:
 
 
 def parse_reason(text: str) -> str:
-    """Return the reason as it is stored: stripped, with addresses masked."""
+    """Return the reason as it is stored: stripped, with e-mail addresses masked."""
     if not text.strip() or len(text) > _MAX_REASON_LENGTH or not auth.is_text(text):
         raise BadInput(
             f"reason: expected 1 to {_MAX_REASON_LENGTH} characters that say why, "

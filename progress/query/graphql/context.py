@@ -1,4 +1,4 @@
-"""The context of a request, which every resolver receives: caller, time and data sources."""
+"""The context that every resolver of a request receives: caller, time and data sources."""
 
 import functools
 from collections.abc import Callable
@@ -50,13 +50,13 @@ class Context(msgspec.Struct, frozen=True):
         return learner
 
     async def check_learner(self, learner: str) -> None:
-        """Raise Forbidden if the caller is a teacher of none of the learner's groups."""
+        """Raise Forbidden if the caller is a teacher who has no group with this learner."""
         if self.caller.needs_membership(learner) and learner not in self.members:
             await self.check_membership(learner)
             self.members.add(learner)
 
     async def check_membership(self, learner: str) -> None:
-        """Raise Forbidden unless the learner is a member of the caller's groups now."""
+        """Raise Forbidden unless the learner is now a member of one of the caller's groups."""
         if not await groups.is_member(self.queries.reader, learner, self.caller.groups):
             raise Forbidden("a teacher may read the data of members of their groups only")
 
@@ -70,7 +70,7 @@ class Context(msgspec.Struct, frozen=True):
         if self.downloads is None or not self._may_fetch(operation):
             return None
         origin = f"http://{self.host.decode('latin-1')}" if self.host else ""
-        now = datetime.now(UTC)  # not `at`, which is the time at which a stream began
+        now = datetime.now(UTC)  # not `at`: in a stream, `at` is the time when the stream began
         return self.downloads.find(operation, now, origin)
 
     def _may_fetch(self, operation: Operation) -> bool:
@@ -112,7 +112,7 @@ class Context(msgspec.Struct, frozen=True):
         return subscription
 
     async def _check_again(self, learner: str) -> None:
-        """Check the membership with a new deadline, because a stream outlives its request."""
+        """Check the membership with a new deadline; the request's deadline may have passed."""
         with request_scope.begin(request_scope.TIMEOUT_S):
             await self.check_membership(learner)
 

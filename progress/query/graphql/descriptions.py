@@ -1,7 +1,7 @@
 """Descriptions of the schema's types, fields, arguments and values, from descriptions.txt.
 
-Declarations in the code hold the descriptions that the contract fixes. The text file holds all
-others, so that a reader finds them in one place.
+The declarations in the code contain the descriptions that the API's contract prescribes. The text
+file contains all others, so that a reader finds them in one place.
 """
 
 import functools

@@ -1,4 +1,4 @@
-"""Downloads of exported files: URLs that anyone who has them may use for ten minutes.
+"""URLs to download exported files. Anyone who has a URL may use it for ten minutes.
 
 For a file in a bucket, the service's account signs the URL. A file in a folder is served by the
 query function, under a path that contains a signature (`progress.query.http.exports`).
@@ -46,7 +46,7 @@ class Download(NamedTuple):
         return self.exported.sha256
 
     async def sign(self) -> str:
-        """Return the URL; raise StorageUnavailable if the bucket's URL cannot be signed."""
+        """Return the URL; raise StorageUnavailable if the IAM API does not sign it."""
         return await self.downloads.sign(self)
 
 
@@ -64,7 +64,7 @@ class Downloads:
         self._key = secrets.token_bytes(32)
 
     def find(self, operation: Operation, at: datetime, origin: str) -> Download | None:
-        """Return the download of an operation's file; None if there is no file any more."""
+        """Return the download of an operation's file; None if the file does not exist."""
         if not _has_file(operation, at):
             return None
         file = msgspec.json.decode(operation.result or "", type=ExportedFile)

@@ -1,4 +1,4 @@
-"""Requests for exports: who may make them, and whether an export is small enough for one step."""
+"""Checks of export requests: role, arguments and size. An export must fit into one step."""
 
 from datetime import date
 
@@ -15,9 +15,9 @@ from progress.query.graphql.context import Info
 
 
 def authorize_user(info: Info, user_id: ID | None) -> str:
-    """Return the learner whose record the caller requests; raise Forbidden for another's record.
+    """Return the requested learner; raise Forbidden if the caller may not export the record.
 
-    The role `admin` may export every record, the role `support` no record.
+    The role `admin` may export every record, `support` none, other roles only their own record.
     """
     caller = info.context.caller
     learner = arguments.parse_id("userId", user_id) if isinstance(user_id, str) else caller.user_id

@@ -34,7 +34,7 @@ class Cost(NamedTuple):
     rows_per_day: float = 0  # Thousands of rows for each day of the range.
     rows_of: Mapping[str, int] = {}
     days_per_entry: int = 1  # The smallest number of days between two entries of the list.
-    entries: int | None = None  # The length of the lists, if no argument limits it.
+    entries: int | None = None  # The length of the list, if no argument limits it.
 
 
 _DEFAULT_COST = Cost()
@@ -71,7 +71,7 @@ def declare(
     cache: CachePolicy | None = None,
     cost: Cost = _DEFAULT_COST,
 ) -> Callable[[Callable[..., Any]], Any]:
-    """Declare a field with a separate resolver, which only the executor runs."""
+    """Declare a field that only the executor runs. The decorated function is its resolver."""
 
     def decorate(resolve: Callable[..., Any]) -> Any:
         FIELDS[to_camel_case(resolve.__name__)] = Declaration(cache, cost)
@@ -104,7 +104,7 @@ def declare_learner_field(
 def _resolver(
     build_query: BuildQuery, parameters: list[inspect.Parameter], *, is_list: bool
 ) -> Callable[..., Any]:
-    """Return a resolver with the signature that Strawberry reads the arguments from."""
+    """Return a resolver. Strawberry reads the field's arguments from its signature."""
 
     async def resolve(_: object, info: Info, user_id: Any = UNSET, **arguments: Any) -> Any:
         context = info.context

@@ -21,7 +21,7 @@ _CHEAP = {"groupId", "hardestItems", "__typename"}  # fields that do not need th
 )
 async def group(info: Info, group_id: ID) -> group_rows.Group | None:
     group_id, reader = _authorize_group(info, group_id), info.context.queries.reader
-    # Reading all members takes most of the query's time, so read them only for the standing.
+    # Read the members only if a selected number needs them: reading takes most of the query's time.
     if not _selects_standing(info):
         is_known = await groups.has_members(reader, group_id)
         return group_rows.Group(group_id, 0, 0, 0, None) if is_known else None

@@ -1,4 +1,7 @@
-"""Learner fields that a single SELECT resolves, with their arguments, SQL, policies and costs."""
+"""The fields about one learner, each resolved by a single SELECT.
+
+Each field is declared with its arguments, SQL, cache policy and cost.
+"""
 
 from datetime import date, datetime
 from typing import Annotated
@@ -82,8 +85,8 @@ def item(at: datetime, *, item_id: ID) -> RowQuery[rows.ItemStats]:
     return row_queries.select_item(arguments.parse_id("itemId", item_id), at)
 
 
-# The policy needs no `catalogue`: the batch job counts the catalogue's items, so a change of the
-# catalogue changes these rows only in the next run of the job.
+# The batch job counts the catalogue's items, so these rows change only when the job runs. The
+# policy therefore needs no `catalogue`.
 @declare_learner_field(types.list_of(rows.DomainStats), cache=CachePolicy(60, batch=True))
 def domain_stats(_: datetime) -> RowQuery[rows.DomainStats]:
     return row_queries.select_domain_stats()
@@ -140,7 +143,8 @@ def goal(at: datetime) -> RowQuery[rows.Goal]:
     types.list_of(rows.DueDay),
     "Items falling due on each local day from today; "
     "what is overdue counts today. At most 366 days.",
-    cache=CachePolicy(10, catalogue=True, clock=True),  # archived items are never due
+    # `catalogue`, because archived items are never due.
+    cache=CachePolicy(10, catalogue=True, clock=True),
     cost=Cost(75),
 )
 def due_forecast(at: datetime, days: int | None = 14) -> RowQuery[rows.DueDay]:

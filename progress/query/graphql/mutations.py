@@ -1,4 +1,4 @@
-"""The mutations. A mutation is committed before its response; long work becomes an operation."""
+"""The mutations. Each is committed before its response; long work becomes an operation."""
 
 import asyncio
 import contextlib
@@ -21,7 +21,7 @@ from progress.query.graphql.context import Info
 from progress.query.read_models import dead_letters
 
 _PUBLISH_TIMEOUT_S = 3.0
-_MAX_EXPORTS = 5  # exports of a learner within 24 hours
+_MAX_EXPORTS = 5  # exports of a learner's record within 24 hours
 
 
 def _mutation(type_: object, description: str | None = None) -> Callable[[Any], Any]:
@@ -164,8 +164,8 @@ class Mutation:
         retried = await _change(info, "retry", UUID(operation.id), time_limit_s=limit_s)
         if retried is None:
             raise BadInput(
-                "id: expected an operation that failed after its point of no return, while no "
-                "other operation about the same subject is unfinished - found an operation that is "
+                "id: expected an operation that failed after its point of no return, and no other "
+                "unfinished operation about the same subject - found an operation that is "
                 f"{operation.state}"
             )
         return retried
@@ -192,11 +192,12 @@ async def _start(
     is_shared: bool = True,
     **parameters: object,
 ) -> Operation:
-    """Commit an operation and return it; call a worker unless the operation is finished already.
+    """Start an operation and call a worker; return the operation.
 
-    If an operation of this kind has the same caller and key, or is unfinished and has the same
-    subject, return that operation instead. Raise BadInput if its arguments differ; with
-    `is_shared`, only if its key is the same. Raise RateLimited if the caller has started
+    If the caller has already started an operation of this kind with this key, return that operation
+    instead. Otherwise, if an operation of this kind about this subject is unfinished, return the
+    unfinished operation. Call no worker if the returned operation is finished. Raise BadInput if an
+    older operation conflicts (see `_check_accepted`). Raise RateLimited if the caller has started
     `daily_limit` operations about the subject within 24 hours; failed operations do not count.
     """
     values = records.accept_values(
@@ -220,8 +221,8 @@ def _check_accepted(
 ) -> None:
     """Raise RateLimited above the daily limit, and BadInput if an older operation conflicts.
 
-    An older operation with other arguments conflicts if it has the same key or, without
-    `is_shared`, the same subject.
+    An older operation conflicts if it has the same key, but other arguments. Without `is_shared`,
+    an unfinished operation conflicts if it has the same subject, but other arguments.
     """
     if accepted["retry_after_s"] is not None:
         reason = f"expected at most {daily_limit} exports within 24 hours: try again later"
@@ -258,7 +259,7 @@ async def _existing_operation(info: Info, operation_id: UUID) -> Operation:
 
 
 async def _call_worker(operation_id: UUID) -> None:
-    """Publish the command or, after a few seconds, leave its publication to the batch job."""
+    """Publish the operation's command; if this takes too long, leave it to the batch job."""
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(_PUBLISH_TIMEOUT_S):
             await asyncio.to_thread(wakeups.send_operations, [operation_id])

@@ -52,7 +52,7 @@ def encode_item_cursor(order: ItemOrder, key: ItemKey) -> str:
 
 
 def decode_item_cursor(cursor: str | None, order: ItemOrder) -> ItemKey | None:
-    """Return the item key of a cursor; raise BadInput if the cursor is for another order."""
+    """Return the item key in a cursor; raise BadInput if the cursor is for another order."""
     if cursor is None:
         return None
     made_for, rank, item_id = _decode_cursor(cursor, tuple[ItemOrder, float | None, str])
@@ -62,12 +62,12 @@ def decode_item_cursor(cursor: str | None, order: ItemOrder) -> ItemKey | None:
 
 
 def encode_learner_cursor(order: LearnerOrder, key: LearnerKey) -> str:
-    """Return the cursor of a member of a group in a list with this order."""
+    """Return the cursor of a learner in a group's list with this order."""
     return _encode_cursor([order, key.rank, key.user_id])
 
 
 def decode_learner_cursor(cursor: str | None, order: LearnerOrder) -> LearnerKey | None:
-    """Return the member's key of a cursor; raise BadInput if the cursor is for another order."""
+    """Return the learner key in a cursor; raise BadInput if the cursor is for another order."""
     if cursor is None:
         return None
     made_for, rank, user_id = _decode_cursor(cursor, tuple[LearnerOrder, float, str])
@@ -82,7 +82,7 @@ def encode_difficulty_cursor(accuracy_rate: float, item_id: str) -> str:
 
 
 def decode_difficulty_cursor(cursor: str | None) -> ItemKey | None:
-    """Return the item key of a cursor of the list of the hardest items."""
+    """Return the item key in a cursor for the hardest items."""
     if cursor is None:
         return None
     accuracy_rate, item_id = _decode_cursor(cursor, tuple[float, str])
@@ -97,11 +97,11 @@ def encode_letter_cursor(key: LetterKey) -> str:
 
 
 def decode_letter_cursor(cursor: str | None) -> LetterKey | None:
-    """Return the dead letter key of a cursor."""
+    """Return the dead-letter key in a cursor."""
     if cursor is None:
         return None
     key = LetterKey(*_decode_cursor(cursor, tuple[bool, _Moment, _Number]))
-    # In the years 1 and 9999, the time may be out of range in UTC.
+    # In the years 1 and 9999, the conversion to UTC may leave the range of datetime.
     if not date.min.year < key.received_at.year < date.max.year:
         raise _invalid_cursor()
     return key

@@ -1,4 +1,4 @@
-"""The GraphQL scalars Date and DateTime: days and times in UTC, as text."""
+"""The GraphQL scalars Date and DateTime, both sent as text. Times are in UTC."""
 
 import contextlib
 from datetime import UTC, date, datetime

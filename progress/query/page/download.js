@@ -1,5 +1,5 @@
-// "Download my data": starts an export of the learner's data, shows the progress of the export with a button to cancel
-// it, and offers the exported file.
+// The section "My data", with the download of the data. The user starts an export, can cancel it while it runs, and
+// saves the exported file.
 
 import { runQuery } from './api.js';
 import { h } from './dom.js';
@@ -16,7 +16,7 @@ const START = `mutation Export($user: ID, $key: ID!) {
 const CANCEL = `mutation Cancel($id: ID!) { operation: cancelOperation(id: $id) { ${FIELDS} } }`;
 const FETCH = `query Export($id: ID!) { operation(id: $id) { ${FIELDS} } }`;
 const SUBSCRIPTION = `subscription FollowExport($id: ID!) { operation: operationUpdated(id: $id) { ${FIELDS} } }`;
-const RENEWAL_MS = 540_000; // the URL of the file is renewed a minute before it expires
+const RENEWAL_MS = 540_000; // the file's URL is valid for 600 s; it is replaced a minute earlier
 
 export class Download {
   /** `user` is null for the caller's own record; `draw` draws the view again. */
@@ -30,7 +30,7 @@ export class Download {
     this.isClosed = true;
   }
 
-  /** The section: what is kept and, for those who may export this record, the download. */
+  /** The section. It says which data are kept. A user who may export the record also sees the download. */
   section() {
     const kept = card('kept', t('data.kept'), null,
       h('ul', { class: 'facts' }, ['events', 'settings', 'masked', 'readers', 'end'].map((name) =>
@@ -72,7 +72,7 @@ export class Download {
     else this.change(CANCEL, { id: this.operation.id });
   }
 
-  /** Start an export. A repeated attempt has the same idempotency key. */
+  /** Start an export. If the request fails, the next attempt has the same idempotency key. */
   async start() {
     this.key ??= crypto.randomUUID();
     if (!await this.change(START, { user: this.user, key: this.key })) return;
@@ -103,7 +103,10 @@ export class Download {
     this.renewal = setTimeout(() => this.change(FETCH, { id: operation.id }), RENEWAL_MS);
   }
 
-  /** Send a request about the operation. Return true if it succeeded; otherwise show the error. */
+  /**
+   * Send a request about the operation. If the request fails, show the error. Return true if the request succeeded and
+   * the view is still open.
+   */
   async change(query, variables) {
     this.error = null;
     try {

@@ -48,7 +48,7 @@ export const decimal = (value) => (value == null ? NONE : decimals.format(value)
 /** A difference of two rates, in percentage points. */
 export const points = (rate) => numbers.format(Math.round(100 * rate));
 
-/** The value rounded to a multiple of 1 / `steps`, as it is shown. */
+/** Round the value to a multiple of 1 / `steps`, the precision in which the page shows it. */
 export const rounded = (value, steps) =>
   (value == null ? null : Math.round((steps * value).toPrecision(12)) / steps);
 
@@ -59,10 +59,10 @@ export function minutes(value) {
   return whole ? hours(whole) + t('gap') + rest : rest;
 }
 
-/** Seconds, rounded to tenths if there are fewer than ten, else to whole seconds. */
+/** A number of seconds. Values below 10 s are rounded to tenths, other values to whole seconds. */
 export const seconds = (value) => second(value < 10 ? Math.round(10 * value) / 10 : Math.round(value));
 
-// A day is a text as in the API, such as 2024-03-29. It is independent of the browser's time zone.
+// A day is a string such as 2024-03-29, as in the API. It is independent of the browser's time zone.
 
 export const instant = (day) => Date.parse(`${day}T00:00:00Z`);
 export const dayAfter = (day, days) => dayOf(instant(day) + days * 86_400_000);
@@ -78,7 +78,7 @@ export const dayOfMonth = (day) => number(Number(day.slice(8)));
 export const shortDay = (day) => short.format(instant(day));
 export const weekday = (day, how = 'short') => weekdays[how].format(instant(day));
 export const month = (day, how = 'short') => months[how].format(instant(day));
-/** The shortest name of a month: J in English, 1 in Japanese. */
+/** The shortest name of a month. January is J in English and 1 in Japanese. */
 export const monthSign = (day) => months.narrow.format(instant(day)).replace('月', '');
 export const monthYear = (day) => monthYears.format(instant(day));
 export const hour = (value) => clock.format(value * 3_600_000);
@@ -86,7 +86,7 @@ export const days = (from, to) => long.formatRange(instant(from), instant(to));
 
 export const moment = (time) => moments.format(new Date(time));
 
-/** The time from now to `time`, in the largest unit that fits; at least a second. */
+/** The time from now to `time` in words, as a number of the largest unit that fits; at least one second. */
 export const distance = (time) => relate(Date.parse(time) - Date.now());
 
 /** The time since `time`. A time in the future counts as now, because the browser's clock may be slow. */

@@ -1,4 +1,4 @@
-// The freshness of the numbers: the footer, and checks for events that are not counted yet.
+// The footer, which says how fresh the numbers are, and checks for events that are not counted yet.
 
 import { h } from './dom.js';
 import { ago, moment } from './format.js';
@@ -8,7 +8,10 @@ const BATCH = new Set(['weekly_stats', 'domain_stats', 'level_stats']);
 export const STAGES = ['longTermMastered', 'shortTermMastered', 'learning'];
 const NOTICEABLE_S = 2; // a shorter lag ends before a user can read about it
 
-/** The number of recorded events that today's numbers do not include yet. */
+/**
+ * The largest number of events by which a projection is behind. Batch projections, and lags below NOTICEABLE_S, do not
+ * count.
+ */
 export function countBehind(projections) {
   const late = projections.filter((row) => !BATCH.has(row.name) && row.secondsBehind >= NOTICEABLE_S);
   return Math.max(0, ...late.map((row) => row.eventsBehind));
@@ -19,9 +22,9 @@ export const isBatchLate = ({ projections }) =>
   projections.some((row) => BATCH.has(row.name) && row.status === 'CRITICAL');
 
 /**
- * True if the levels and skills do not include the learner's newest events yet. Each item has one level, and the
- * learner's counts by stage are updated immediately. If the counts of all levels do not add up to the learner's counts,
- * the levels are therefore behind.
+ * True if the levels and skills do not include the learner's newest events yet. Each item has one level, so the counts
+ * of all levels should add up to the learner's counts by stage. The learner's counts are updated immediately. If the
+ * sums differ, the levels are therefore behind.
  */
 export function isBatchPending({ levels, progress, projections }) {
   if (!progress) return false;
@@ -31,7 +34,7 @@ export function isBatchPending({ levels, progress, projections }) {
   return differs || (batch?.eventsBehind > 0 && Date.parse(progress.lastUpdated) > Date.parse(batch.updatedAt ?? 0));
 }
 
-/** The footer. While the levels and skills are behind, it does not say that everything is counted. */
+/** The footer. It says that everything is counted only if the levels and skills are not behind. */
 export function freshness(data) {
   const { projections, projectedTo, progress } = data;
   const isLate = Boolean(progress) && isBatchLate(data);

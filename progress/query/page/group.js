@@ -1,4 +1,5 @@
-// A teacher's view of a group: its standing, its learners (by default, those at risk first) and its hardest items.
+// A teacher's view of a group: its activity in the last seven days, its learners (by default, those at risk first),
+// and its hardest items.
 
 import { runQuery } from './api.js';
 import { h, show } from './dom.js';
@@ -26,7 +27,7 @@ const ORDERS = ['AT_RISK', 'INACTIVE', 'ACCURACY', 'STREAK'];
 const INTERVAL_MS = 60_000;
 
 export class Group {
-  /** `groupId` is null for the first group of the teacher's token. */
+  /** If `groupId` is null, the view shows the first group that the teacher's token names. */
   constructor(element, groupId, parameters, shell) {
     const order = (parameters.get('order') ?? '').toUpperCase();
     Object.assign(this, { element, shell, data: null, problem: null, rows: [] });
@@ -102,7 +103,7 @@ export class Group {
       this.selection());
   }
 
-  /** Teachers select one of their groups. Others enter a group's id. */
+  /** Teachers select one of their groups. Other users enter the id of a group. */
   selection() {
     const groups = session.groups();
     if (session.role() !== 'teacher') {
@@ -167,10 +168,10 @@ function learnerRow(row) {
   ];
 }
 
-/** The day; the current year is left out. */
+/** Format a day. If it is in the current year, omit the year. */
 const dayOf = (day) => (Number(day.slice(0, 4)) === new Date().getFullYear() ? shortDay : longDay)(day);
 
-/** Why a learner is at risk. */
+/** The reason why a learner is at risk. */
 function reason({ lastStudyDate, answersLast7Days, accuracyLast7Days }) {
   if (answersLast7Days >= 20 && accuracyLast7Days < 0.6) return t('group.lowAccuracy');
   return t(lastStudyDate ? 'group.inactive' : 'group.notStarted');

@@ -1,5 +1,5 @@
-// The section "How far". It shows all items by stage, the known share of each level with its pace and expected date,
-// and the known share and accuracy of each skill.
+// The section "How far". It shows the number of items in each stage. For each level, it shows the share of known items,
+// the pace and the expected date. For each skill, it shows the share of known items and the accuracy.
 
 import { bar, legend } from './charts.js';
 import { h } from './dom.js';
@@ -50,7 +50,7 @@ function levels({ levels: rows }, waiting) {
     hasPace && rows.some(lacksDate) && note(t('levels.noDate')));
 }
 
-/** The current level is the lowest that is not reached. */
+/** A text about the current level, which is the lowest level that the learner has not reached. */
 function currentLevel(rows) {
   const known = rows.filter((row) => row.level !== 'UNKNOWN' && row.catalogueItems > 0);
   const isReached = (row) => row.reached ?? row.progressRate >= 0.8;

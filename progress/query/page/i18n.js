@@ -13,27 +13,30 @@ const plurals = new Intl.PluralRules(language);
  */
 export const t = (key, values) => parts(key, values).join('');
 
-/** The text as a list of strings and elements. Needed if a value is an element. */
+/** The text as a list of strings and elements. Callers need this list if a value is an element. */
 export function parts(key, values = {}) {
   const entry = find(key);
   const text = typeof entry === 'object' ? entry[plurals.select(values.count)] ?? entry.other : entry;
   return (text ?? key).split(/\{(\w+)\}/).map((part, index) => (index % 2 ? format(values[part]) : part));
 }
 
-/** The text with this key, or the fallback if there is no such text. Needed if the key contains a value of the API. */
+/**
+ * The text with this key, or the fallback if there is no such text. Callers need a fallback if the key contains a value
+ * from the API.
+ */
 export const textOf = (key, fallback) => (find(key) === undefined ? fallback : t(key));
 
 const find = (key) => key.split('.').reduce((node, name) => node?.[name], texts);
 
 const format = (value) => (typeof value === 'number' ? numbers.format(value) : value ?? '');
 
-/** The texts as one sentence part: "a, b, c". Empty texts are left out. */
+/** The texts, separated by commas: "a, b, c". Empty texts are left out. */
 export const join = (...items) => items.flat().filter(Boolean).join(t('separator'));
 
 /** The texts as consecutive sentences. Empty texts are left out. */
 export const sentences = (...items) => items.flat().filter(Boolean).join(t('gap'));
 
-/** Select a language for this browser, and load the page in it. */
+/** Store the selected language as a cookie, and reload the page. */
 export function selectLanguage(code) {
   document.cookie = `language=${code}; path=${location.pathname}; max-age=31536000; SameSite=Lax`;
   location.reload();

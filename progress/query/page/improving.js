@@ -1,5 +1,5 @@
-// The section "Am I improving?". It compares this week with the last. Its charts show retention, accuracy and speed by
-// week, and the items mastered by month.
+// The section "Am I improving?". It compares this week with last week. Its charts show retention, accuracy and speed by
+// week, and the number of items mastered in each month.
 
 import { axis, columns, legend, lines, monthLabels, plot, post, roundUp } from './charts.js';
 import { h } from './dom.js';
@@ -11,11 +11,11 @@ import { card, note, section, table, unfolded } from './layout.js';
 import { accuracy, monday, months, pace, sum, weeks } from './periods.js';
 
 const WEEKS = 26;
-const WINDOW = 28; // days that each point of a retention line includes
-const MIN_MONTHS = 6; // of the chart of mastered items
-const MIN_TESTS = 5; // a retention rate with a lower `asked` is not drawn
+const WINDOW = 28; // number of days that each point of a retention line covers
+const MIN_MONTHS = 6; // the chart of mastered items shows at least this many months
+const MIN_TESTS = 5; // a retention rate is not drawn if its `asked` is lower
 
-/** The section. Cards that have no numbers yet are short, and stand below the others. */
+/** The section. Cards without numbers are short, and are placed below the other cards. */
 export function improving(data) {
   const shown = monthsOf(data);
   const isMastered = shown.some((period) => period.newMasteryCount);
@@ -30,7 +30,7 @@ export function improving(data) {
     empty.map(([key, title, text]) => card(key, title, empty.length === 1 ? 'wide' : null, note(text))));
 }
 
-/** This week up to today, against the same days of the last week. */
+/** Compare this week up to today with the same days of last week. */
 function comparison({ days: studied, day }) {
   const start = monday(day);
   const now = sum(studied, start, day);
@@ -54,8 +54,8 @@ function comparison({ days: studied, day }) {
 }
 
 /**
- * The difference of the displayed values, with its sign. `better` is "more" or "less". It is "volume" if more is better
- * but less is not worse, because the learner may still study today.
+ * The difference of the displayed values, with its sign. `better` says which difference is an improvement: "more" or
+ * "less". With "volume", more is better, but less is not marked as worse: the learner may still study today.
  */
 function change(now, before, show, better) {
   if (now == null || before == null) return '–';
@@ -91,7 +91,7 @@ function byWeek({ days: studied, day }, style) {
     unfolded(t('weeks.table'), t('weeks.title'), weekTable(shown)));
 }
 
-/** A small line chart with its name, its mean and its scale. Both ends of the scale are multiples of `step`. */
+/** A small line chart with a name, a mean and a scale. Both ends of the scale are multiples of `step`. */
 function small(name, values, mean, show, step) {
   const known = values.filter((value) => value != null);
   if (known.length < 2) return null;
@@ -113,14 +113,14 @@ const weekTable = (shown) => table(
     shortDay(week.start), number(week.answers), percent(accuracy(week)), decimal(pace(week)),
     minutes(Math.floor(week.studySeconds / 60)), number(week.activeDays)]));
 
-/** The last twelve months. Those before the first month with study are left out, but at least six months remain. */
+/** The last twelve months. Months before the learner's first one are left out, but at least six months remain. */
 function monthsOf({ days: studied, day }) {
   const all = months(studied, day);
   const first = all.findIndex((period) => period.answers || period.activeDays || period.newMasteryCount);
   return all.slice(Math.min(Math.max(first, 0), all.length - MIN_MONTHS));
 }
 
-/** Items mastered in each month. */
+/** The number of items mastered in each month. */
 function mastered(shown) {
   const total = shown.reduce((count, { newMasteryCount }) => count + newMasteryCount, 0);
   const most = Math.max(...shown.map((period) => period.newMasteryCount));
@@ -133,7 +133,7 @@ function mastered(shown) {
     })));
 }
 
-/** Retention: of the items that came up again on a later day, the share that the learner still knew. */
+/** The card about retention: the share of items that the learner still knew when they came up again on a later day. */
 function retention({ retention: rows, day }) {
   const since = (count) => rows.filter((row) => row.start > dayAfter(day, -count) && row.start <= day);
   const body = [7, 28, 365].map((count) => [
@@ -153,7 +153,10 @@ function rate(rows, name) {
 const tests = (rows, name) => rows.reduce(
   ([asked, recalled], row) => [asked + row[name].asked, recalled + row[name].recalled], [0, 0]);
 
-/** A line for young and a line for mature items: for each week of the last year, the rate of the four weeks before. */
+/**
+ * Two lines, one for young items and one for mature items. Each line has a point for each week of the last year. The
+ * point shows the retention rate of the four weeks up to this point.
+ */
 function retentionLines(rows, day) {
   const ends = Array.from({ length: 53 }, (_, index) => dayAfter(day, 7 * (index - 52)));
   const series = ['young', 'mature'].map((name) => ({

@@ -1,4 +1,4 @@
-// The list of a learner's items: filters, order and search. All of them are in the URL.
+// The list of a learner's items. The URL contains the filters, the order and the search.
 
 import { runQuery } from './api.js';
 import { h, show } from './dom.js';
@@ -17,8 +17,8 @@ const QUERY = `query Items($user: ID, $filter: ItemFilter, $order: ItemOrder, $l
   }
 }`;
 const DEBOUNCE_MS = 30;
-const MAX_AGE_MS = 60_000; // of a list that "back" shows again
-const MAX_RESULTS = 50; // earlier searches that are kept, so that deleting a letter needs no request
+const MAX_AGE_MS = 60_000; // an older list is loaded again when the user goes "back" to it
+const MAX_RESULTS = 50; // kept search results, so that no request is necessary when the user deletes a letter
 
 // The values of each control, and the default order of each filter.
 const CONTROLS = {
@@ -31,7 +31,7 @@ const LABELS = { filter: 'items.filter', level: 'items.level', skill: 'items.ski
 const ORDERS = { DUE: 'DUE', STRUGGLING: 'ACCURACY', LEECH: 'LAPSES' };
 const defaultOrder = (filter) => ORDERS[filter] ?? 'RECENT';
 
-let left = null; // the list that was left last, so that "back" returns to the same row
+let left = null; // the list that the user left last; "back" returns to the same row of it
 
 export class ItemList {
   /** `user` is null for the caller's own items; `parameters` are those of the URL. */
@@ -52,7 +52,7 @@ export class ItemList {
     clearTimeout(this.typing);
   }
 
-  /** Show the list that was left last. Return false if that list has another URL, was not loaded, or is too old. */
+  /** Show the list that the user left last. Return false if it has another URL, was not loaded, or is too old. */
   restore() {
     if (left?.hash !== this.hash || !left.result || Date.now() > left.at + MAX_AGE_MS) return false;
     this.update(this.view, left.result);
@@ -86,9 +86,9 @@ export class ItemList {
   }
 
   /**
-   * Return the view's result if this needs no request, else null. Either the result is known, or it is filtered from
-   * the known result of a wider view. A wider view is completely loaded. Its search is a part of this view's search,
-   * and all its other values are the same.
+   * Return the view's result if it is available without a request, else null. The result is known, or it is filtered
+   * from the known result of a wider view. A view is wider if all its rows are loaded, its search is a part of this
+   * view's search, and its other values are the same.
    */
   find(view) {
     const same = this.known.get(keyOf(view));
@@ -141,7 +141,7 @@ export class ItemList {
     addEventListener('scroll', () => { this.scroll = scrollY; }, { signal: this.closing.signal, passive: true });
   }
 
-  /** The arrow keys move from the search through the rows. */
+  /** Move the focus with the arrow keys: from the search field to the first row, and from row to row. */
   key(event) {
     const stops = [...this.element.querySelectorAll('[name=search], .item-list th a')];
     const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
@@ -229,10 +229,10 @@ function format({ filter, level, skill, order, search }) {
 
 const keyOf = (view) => itemList(null, format(view));
 
-/** Convert ASCII letters to lower case, and no others, because the server's search ignores case only for these. */
+/** Convert only ASCII letters to lower case, because the server's search ignores case only for ASCII letters. */
 const lower = (text) => text.replace(/[A-Z]+/g, (letters) => letters.toLowerCase());
 
-/** The table. On a narrow screen, it has a column of lapses only if it is ordered by lapses. */
+/** The table. On a narrow screen, the column of lapses is shown only if the rows are ordered by lapses. */
 function table(rows, order, user) {
   const style = order === 'LAPSES' ? 'end' : 'end roomy';
   const header = (name, style) => h('th', { scope: 'col', class: style }, name);

@@ -20,9 +20,9 @@ const QUERY = `query Item($user: ID, $item: ID!) {
     days { date answers correctAnswers }
   }
 }`;
-const STEPS = 60; // of the charts
+const STEPS = 60; // number of time steps in each chart
 const DAY = 86_400_000; // milliseconds
-const MAX_ROWS = 200; // of the table
+const MAX_ROWS = 200; // maximum number of rows in the table
 
 export class ItemPage {
   /** `user` is null for the caller's own item. */
@@ -109,7 +109,10 @@ function answers(item, history) {
     list(facts));
 }
 
-/** The day of the first answer: in the learner's time zone if the history covers all answers, else in the browser's. */
+/**
+ * The day of the first answer. If the history covers all answers, the day is in the learner's time zone. Otherwise it
+ * is in the browser's time zone.
+ */
 export function firstDay({ answers: count, firstAnsweredAt }, { days }) {
   const covered = days.reduce((sum, day) => sum + day.answers, 0);
   return covered === count ? days.at(-1).date : localDay(Date.parse(firstAnsweredAt));
@@ -131,9 +134,9 @@ function historyCard({ reviews, days }) {
 }
 
 /**
- * Split the time up to the end of today into 60 equal steps. The first step begins with the first event, or 60 days ago
- * if the first event is newer. Each step has its start, a day for its label, the numbers of right and wrong answers,
- * and the interval after its last review.
+ * Split the time from the day of the first event to the end of today into 60 equal steps. If this time is shorter than
+ * 60 days, begin earlier, so that each step is one day long. Each step has its start, a day for its label, the numbers
+ * of right and wrong answers, and the interval after the step's last review.
  */
 export function timeline(reviews, days) {
   const events = [
@@ -145,7 +148,7 @@ export function timeline(reviews, days) {
   const from = to - STEPS * size;
   const steps = Array.from({ length: STEPS }, (_, index) => {
     const start = from + index * size;
-    // Daylight saving may shift the start to an hour before or after midnight, so take the day 12 hours later.
+    // A change of daylight-saving time may move the start to an hour before midnight. The day 12 hours later is right.
     return { start, day: localDay(start + DAY / 2), right: 0, wrong: 0, intervalDays: null };
   });
   for (const event of events) {
@@ -170,7 +173,7 @@ function answerChart(steps) {
     legend([['right', t('item.rightAnswers')], ['wrong', t('item.wrongAnswers')]]));
 }
 
-/** A chart of the interval over time. The interval after a review stays until the next review. */
+/** A chart of the interval over time. A review's interval is shown until the next review. */
 function intervalChart(steps) {
   let last = null;
   const values = steps.map(({ start, intervalDays }) => {

@@ -1,4 +1,4 @@
-// Items as text with links to their pages, and the learner's items with the lowest accuracy.
+// The section of the learner's items with the lowest accuracy, and functions that show an item or link to it.
 
 import { h } from './dom.js';
 import { distance, percent } from './format.js';
@@ -26,19 +26,19 @@ const cells = (item, user) => [
   due(item),
 ];
 
-/** When the item falls due. */
+/** The time until the item is due, as a text. */
 export function due({ dueAt }) {
   if (!dueAt) return '–';
   return Date.parse(dueAt) <= Date.now() ? t('items.now') : distance(dueAt);
 }
 
-/** The headword, else the item's id. */
+/** The headword or, if it is unknown, the item's id. */
 export function word({ headword, itemId, language }) {
   if (!headword) return h('span', { class: 'id', translate: 'no' }, itemId);
   return h('span', { class: 'word', lang: language ?? languageOf(headword), translate: 'no' }, headword);
 }
 
-/** The language of a word if the script determines it; else "", which means unknown. */
+/** The language of a word if its script belongs to only one language; otherwise "", for an unknown language. */
 function languageOf(text) {
   if (/[\p{Script=Hiragana}\p{Script=Katakana}]/u.test(text)) return 'ja';
   return /\p{Script=Hangul}/u.test(text) ? 'ko' : '';
@@ -49,7 +49,7 @@ export const level = (item) => item.level !== 'UNKNOWN' && [' ', h('span', { cla
 /** The address of an item's page. `user` is null for the caller's own items. */
 export const itemPage = (itemId, user) => path('item', itemId, user);
 
-/** The address of the list of items, with search parameters. */
+/** The address of the list of items, with the given query parameters. */
 export function itemList(user, parameters) {
   const query = new URLSearchParams(parameters).toString();
   return path('items', user) + (query && `?${query}`);

@@ -1,15 +1,15 @@
-// The parts that the sections of the page share: section, card, mark, table.
+// Elements that several parts of the page use: section, card, note, mark, table.
 
 import { h, s } from './dom.js';
 
-/** A section with a heading, and cards that share the rows of a grid. */
+/** A section with a heading and a grid of cards. */
 export function section(id, title, ...cards) {
   return h('section', { class: 'section', 'aria-labelledby': id, 'data-key': id },
     h('h2', { id, tabindex: -1 }, title),
     h('div', { class: 'cards' }, cards));
 }
 
-/** A card with a heading of its own. `style` is "wide" for a card over the whole width. */
+/** A card with a heading. `style` is "wide" for a card over the whole width. */
 export function card(key, title, style, ...content) {
   return h('div', { class: `card ${style ?? ''}`.trim(), 'data-key': key }, h('h3', null, title), content);
 }
@@ -20,14 +20,14 @@ const MARKS = {
   good: 'M3 8.5l3.2 3.2L13 5', warn: 'M8 3v6M8 12.2v.6', wait: 'M8 2a6 6 0 1 0 0 12a6 6 0 1 0 0-12M8 5v3.2l2 1.4',
 };
 
-/** A short statement with an icon: good, warn (something to do) or wait (being counted). */
+/** A short statement with an icon. `kind` is good, warn (the learner should act) or wait (numbers will follow). */
 export function mark(kind, text) {
   return h('p', { class: `mark ${kind}` },
     s('svg', { width: 16, height: 16, viewBox: '0 0 16 16', 'aria-hidden': 'true' }, s('path', { d: MARKS[kind] })),
     text);
 }
 
-/** A table. `rows` are lists of cells; the first cell is the row's header. The other cells are right-aligned. */
+/** A table. Each row is a list of cells. The first cell is the row's header; the other cells are right-aligned. */
 export function table(headers, rows, style = '') {
   return h('table', { class: `rows ${style}`.trim() },
     h('thead', null, h('tr', null, headers.map((name, index) =>
@@ -37,7 +37,7 @@ export function table(headers, rows, style = '') {
       cells.map((cell) => h('td', { class: 'end' }, cell))))));
 }
 
-/** A table that a button unfolds. */
+/** A table that is hidden until the user unfolds it. */
 export const unfolded = (summary, label, ...content) => h('details', null,
   h('summary', null, summary),
   h('div', { class: 'scroll', tabindex: 0, role: 'group', 'aria-label': label }, content));

@@ -1,4 +1,4 @@
-// A learner's dashboard: one query for all numbers, repeated after each change.
+// A learner's dashboard. One query loads all numbers. The page sends it again after each change.
 
 import { runQuery } from './api.js';
 import { show, h } from './dom.js';
@@ -16,11 +16,11 @@ import { appLink, today } from './today.js';
 import { when } from './when.js';
 import { clampDay, moveDay, year } from './year.js';
 
-// Intervals in milliseconds: three between queries, and one between announcements.
-const MIN_INTERVAL = 1_000; // The shortest interval, even if more changes arrive.
-const IDLE_INTERVAL = 300_000; // Without changes: a day may end, or the batch job may run.
-const POLL_INTERVAL = 30_000; // Without a subscription, or while events are still being counted.
-const ANNOUNCE_INTERVAL = 20_000;
+// Intervals in milliseconds.
+const MIN_INTERVAL = 1_000; // Between two queries, even if changes arrive faster.
+const IDLE_INTERVAL = 300_000; // Between two queries without a change, because a day may end or the batch job may run.
+const POLL_INTERVAL = 30_000; // Between two queries without a subscription, or while events are still being counted.
+const ANNOUNCE_INTERVAL = 20_000; // Between two announcements to screen readers.
 
 export class Learner {
   /** `shell` shows the state of the subscription, announces texts, and asks the user to sign in again. */
@@ -102,7 +102,7 @@ export class Learner {
     if (!isComplete || performance.now() > this.queriedAt + IDLE_INTERVAL) this.refresh();
   }
 
-  /** Query again if the progress has changed. A connection's first message may repeat what the page already shows. */
+  /** Query again if the progress has changed. The first message of a connection may contain an unchanged progress. */
   onProgress(progress) {
     if (JSON.stringify(progress) !== JSON.stringify(this.data.progress)) this.refresh();
   }
@@ -152,7 +152,7 @@ export class Learner {
     if (this.scrolledYear !== this.view.year && this.data?.progress) this.scrollToDay();
   }
 
-  /** Draw only the section of the year, because the pointer selects many days in a second. */
+  /** Draw only the section of the year, because a moving pointer can select many days per second. */
   drawYear() {
     show(this.element.querySelector('[data-key=year]'), ...year(this.data, this.view).childNodes);
   }
@@ -169,7 +169,7 @@ export class Learner {
     return this.element.querySelector(`[data-day="${this.view.day}"]`);
   }
 
-  /** Announce the newest update, at most once in each interval. */
+  /** Announce the newest update, at most once per ANNOUNCE_INTERVAL. */
   announce() {
     clearTimeout(this.announcing);
     const wait = this.announcedAt + ANNOUNCE_INTERVAL - performance.now();
@@ -251,7 +251,7 @@ export class Learner {
     if (this.isOutsideRange()) this.loadYear().catch((problem) => handleError(this, problem));
   }
 
-  /** The last study day of the year, else its last day. */
+  /** The last study day of the selected year or, without one, the year's last day that is not in the future. */
   lastDay() {
     const { year } = this.view;
     const last = [...this.data.days.keys()].filter((day) => day.startsWith(`${year}-`)).sort().at(-1);
@@ -271,7 +271,7 @@ function sections(data, view, user, download) {
   ];
 }
 
-/** Buttons that jump to the sections. Links would need the URL's hash, which names the view. */
+/** Buttons that jump to the sections. Links would change the URL's hash, but the hash already names the view. */
 const jumps = (user) => h('nav', { class: 'jumps', 'aria-label': t('learner.sections'), 'data-key': 'jumps' },
   SECTIONS.map((id) => h('button', { type: 'button', class: 'plain', 'data-jump': id },
     t(user && id === 'my-data' ? 'data.theirs' : `jump.${id}`))));

@@ -1,4 +1,4 @@
-// The entry point: signs in, selects the view from the URL, and draws it.
+// The entry point. It signs the user in, and shows the view that the URL names.
 
 import { Problem } from './api.js';
 import { h, show } from './dom.js';
@@ -16,8 +16,8 @@ const languages = document.getElementById('language');
 
 const skeleton = main.querySelector('.skeleton').cloneNode(true);
 let currentView = null;
-let openings = 0; // if this changes while a view is loading, the view is not opened
-let state = null; // of the subscription; null without one
+let openings = 0; // increases when a view is closed; a view that was loading at that time is not shown
+let state = null; // the state of the subscription; null without a subscription
 
 const shell = {
   /** Show the state of the subscription. */
@@ -38,7 +38,7 @@ const shell = {
   },
 };
 
-/** Show whether the browser is offline, else the state of the subscription. */
+/** Show that the browser is offline or, if it is online, the state of the subscription. */
 function showState() {
   const isOffline = !navigator.onLine;
   liveState.hidden = !isOffline && !state;
@@ -83,7 +83,7 @@ async function route() {
   await open(view);
 }
 
-/** Load and draw the view, unless another one is opened before it is loaded. */
+/** Load the view. Draw it, unless the user has left it in the meantime. */
 async function open(view) {
   const opening = openings;
   const create = await view.open(main, view.args, shell, view.parameters)
@@ -92,8 +92,8 @@ async function open(view) {
 }
 
 /**
- * Say that the view could not be loaded. A retry reloads the page, because without a reload, a browser may not request
- * a failed module again.
+ * Say that the view could not be loaded. A retry reloads the page. Without a reload, some browsers do not request a
+ * failed module again.
  */
 function showLoadProblem(error) {
   const problem = new Problem(navigator.onLine ? 'unloaded' : 'offline', error.message);
@@ -104,7 +104,7 @@ function showLoadProblem(error) {
   return { close: () => retry.stop() };
 }
 
-/** Show the navigation. If the view shows another learner, this learner has a tab, too. */
+/** Show the navigation. If the view shows another learner, add a tab for that learner. */
 function showNavigation({ tab, other }) {
   const canFind = ['support', 'admin'].includes(session.role());
   navigation.hidden = false;

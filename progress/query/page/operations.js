@@ -1,4 +1,4 @@
-// The list of operations: their state, steps and results.
+// The list of operations. Each entry shows the operation's state, steps and result.
 
 import { h } from './dom.js';
 import { ago } from './format.js';
@@ -6,8 +6,8 @@ import { t } from './i18n.js';
 import { hasEnded, kindOf, progress, size } from './operation.js';
 import { receipt } from './receipt.js';
 
-// For each kind of operation, a step. Once this step has started, the operation cannot be cancelled. If the operation
-// fails after that, it can be tried again.
+// The step of each kind of operation that is its point of no return. Once this step has started, the operation cannot
+// be cancelled. If the operation fails after that, it can be tried again.
 const FINAL_STEPS = {
   REBUILD: 'swap', ARCHIVE: 'publish', ERASE_USER: 'forbid', EXPORT_USER: 'offer', EXPORT_STATISTICS: 'offer',
 };

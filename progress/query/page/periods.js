@@ -6,7 +6,7 @@ const SUMMED = [
   'answers', 'correctAnswers', 'studySeconds', 'sessionsCompleted', 'itemsLearned', 'newMasteryCount',
 ];
 
-/** The sums of the days from `from` to `to`, both included. `days` is a map by date. */
+/** The sums of the days from `from` to `to`, both included. `days` maps dates to days. */
 export function sum(days, from, to) {
   const total = { start: from, end: to, responseMs: 0, activeDays: 0 };
   for (const name of SUMMED) total[name] = 0;
@@ -27,13 +27,13 @@ export const pace = ({ answers, responseMs }) => (answers ? responseMs / answers
 
 export const monday = (date) => dayAfter(date, -weekdayOf(date));
 
-/** The last `count` weeks, oldest first; the last one is that of `date`. */
+/** The `count` weeks that end with the week of `date`, oldest first. */
 export const weeks = (days, date, count) => Array.from({ length: count }, (_, index) => {
   const start = dayAfter(monday(date), 7 * (index - count + 1));
   return sum(days, start, dayAfter(start, 6));
 });
 
-/** The twelve months that end with that of `date`, oldest first. */
+/** The twelve months that end with the month of `date`, oldest first. */
 export const months = (days, date) => Array.from({ length: 12 }, (_, index) => {
   const [year, month] = date.split('-').map(Number);
   const day = (months, date) => new Date(Date.UTC(year, month + months, date)).toISOString().slice(0, 10);

@@ -1,4 +1,4 @@
-// Problems: their messages to the user, and retries.
+// The messages that tell the user about problems, and retries after problems.
 
 import { Problem } from './api.js';
 import { h } from './dom.js';
@@ -9,8 +9,8 @@ const RETRIED = new Set(['away', 'busy']);
 const MAX_PAUSE_S = 30;
 
 /**
- * Runs an action again when the user asks for it. Depending on the problem, also runs it after a pause, or when the
- * browser is online again.
+ * Runs an action again when the user asks for it. If the server is away or busy, the action also runs again after a
+ * pause. If the browser is offline, the action also runs again as soon as the browser is online.
  */
 export class Retry {
   constructor(action) {
@@ -45,7 +45,7 @@ export class Retry {
     this.at = null;
   }
 
-  /** Whole seconds until the next automatic retry; null without one. */
+  /** The whole seconds until the next automatic retry; null if none is scheduled. */
   get seconds() {
     return this.at && Math.max(1, Math.ceil((this.at - Date.now()) / 1000));
   }

@@ -1,4 +1,4 @@
-// The page's queries: all of a learner's numbers in one request, and a subscription to changes.
+// The GraphQL documents of a learner's page: one query for all numbers, and a subscription to changes.
 
 const DAY = `date answers correctAnswers averageResponseMs studySeconds sessionsCompleted itemsLearned
   newMasteryCount`;
@@ -40,13 +40,13 @@ export const SUBSCRIPTION = `subscription Live($user: ID) {
   progress: progressUpdated(userId: $user) { ${PROGRESS} }
 }`;
 
-/** The current and the previous year. This range stays the same all year, so that finished days are cached. */
+/** The current and the previous year. The range, and therefore the server's cache key, stays the same all year. */
 export function range() {
   const last = new Date(Date.now() + 14 * 3_600_000).getUTCFullYear(); // at UTC+14
   return { from: `${last - 1}-01-01`, to: `${last}-12-31` };
 }
 
-/** The data with its days as a map by date, its rest days as a set, and the learner's current day. */
+/** Convert the days of the data to a map by date and the rest days to a set. Add the learner's current day. */
 export const joinDays = ({ days, restDays, ...rest }) => ({
   ...rest,
   day: rest.due[0].date,

@@ -10,7 +10,7 @@ const PLACES = [
 ];
 const COPIES = ['backups', 'pubsub', 'pubsub_dead_letters'];
 
-/** The receipt as a list. `result` is the JSON that the operation ends with. */
+/** The receipt as a list. `result` is the result of the operation as JSON. */
 export function receipt(result) {
   const { digest, erased_at, closed_at, erased, found, places, in_events_of_others, copies_until } = JSON.parse(result);
   const left = join(Object.entries(places).map(([place, rows]) => t('receipt.left', { rows, place })));

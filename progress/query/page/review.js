@@ -84,7 +84,7 @@ function favouriteWeekday(rows) {
   return most ? weekday(dayAfter('2024-01-01', answers.indexOf(most)), 'long') : null;
 }
 
-/** The answers of the months as columns without numbers, above the months' names. */
+/** A column chart of the answers in each month, without numbers, above the names of the months. */
 function skyline(months) {
   const most = Math.max(...months.map((period) => period.answers), 1);
   return h('div', { class: 'skyline', 'aria-hidden': 'true' },
@@ -96,7 +96,10 @@ function skyline(months) {
     h('ol', { class: 'ticks' }, months.map((period) => h('li', null, monthSign(period.start)))));
 }
 
-/** Offer the year as a text to the device's share menu, or copy it. Resolve to true if it was copied. */
+/**
+ * Open the device's share menu for a text about the year. If the browser has no share menu, copy the text. Resolve to
+ * true if the text was copied.
+ */
 export async function share(data, year) {
   const facts = factsOf(data, year).map(([name, value]) => `${name}: ${value}`);
   const text = [titleOf(data, year), ...facts, ...highlights(data, year)].join('\n');

@@ -1,4 +1,4 @@
-// The session: the issuer's token, kept while this tab is open.
+// The session. It keeps the token from the issuer until this tab is closed.
 
 const TOKEN = 'progress.token';
 const STATE = 'progress.state'; // state of the sign-in that this tab has started
@@ -15,7 +15,7 @@ export function takeToken() {
   return true;
 }
 
-/** Remove the login hint from the URL and return it; null without one. With a hint, the caller opens the sign-in. */
+/** Remove the login hint from the URL. Return the hint, or null. If there is a hint, the caller opens the sign-in. */
 export function takeHint() {
   const hint = fromHash('sign-in');
   if (hint) history.replaceState(null, '', location.pathname);
@@ -32,7 +32,7 @@ export function role() {
   return ['admin', 'support', 'teacher'].find((role) => roles.includes(role)) ?? 'learner';
 }
 
-/** The groups of a teacher's token. */
+/** The groups that a teacher's token names. */
 export const groups = () => [claims().groups ?? []].flat();
 
 export const learner = () => claims().sub ?? '';
@@ -47,7 +47,10 @@ function claims() {
   }
 }
 
-/** The URL of the issuer's sign-in page, which returns here; null if there is none or storage is blocked. */
+/**
+ * The URL of the issuer's sign-in page, which leads back to this page after the sign-in. Null if no sign-in page is
+ * configured, or if the browser blocks storage.
+ */
 export function signInUrl(hint = null) {
   const address = document.querySelector('meta[name=sign-in]').content;
   if (!address || !(read(STATE) || store(STATE, random()))) return null;
@@ -72,7 +75,7 @@ function read(name) {
   }
 }
 
-/** Store a text while the tab is open, or remove it. Return false if the browser blocks storage. */
+/** Store a text until the tab is closed; null removes the text. Return false if the browser blocks storage. */
 function store(name, text) {
   try {
     if (text === null) sessionStorage.removeItem(name);

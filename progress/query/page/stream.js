@@ -1,9 +1,9 @@
-// Subscriptions: GraphQL over Server-Sent Events, one request each, with reconnection.
+// GraphQL subscriptions over Server-Sent Events. Each subscription has its own request, and reconnects by itself.
 
 import { Problem, post, problemOf } from './api.js';
 
-const SILENCE_MS = 40_000; // without a heartbeat in this time, the connection counts as broken
-const MAX_PAUSE_MS = 30_000; // between two attempts
+const SILENCE_MS = 40_000; // a connection that sends nothing for this time counts as broken
+const MAX_PAUSE_MS = 30_000; // the longest pause between two attempts, before it is varied at random
 
 /** Calls `data` with each result, and `state` with "live", "waiting" or the Problem that ended the subscription. */
 export class Subscription {
@@ -52,7 +52,7 @@ export class Subscription {
     }
   }
 
-  /** Read one connection to its end. */
+  /** Open a connection, and read it to its end. */
   async listen(controller) {
     const connection = new AbortController();
     const signal = AbortSignal.any([controller.signal, connection.signal]);
@@ -69,7 +69,7 @@ export class Subscription {
       }
     } catch (error) {
       if (controller.signal.aborted || error instanceof Problem) throw error;
-      // The connection broke: reconnect.
+      // The connection is broken; run() opens another one.
     } finally {
       watchdog.stop();
       connection.abort();
@@ -101,7 +101,7 @@ function startWatchdog(time, expire) {
   return { stop, reset: () => (stop(), (timer = setTimeout(expire, time))) };
 }
 
-/** Parse the events of a stream as the HTML standard does; call `onData` for each chunk. */
+/** Parse the events of a stream as the HTML standard specifies. Call `onData` for each chunk of the stream. */
 export async function* events(body, onData = () => {}) {
   let rest = '';
   let event = { event: 'message', lines: [] };

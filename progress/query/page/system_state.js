@@ -1,4 +1,4 @@
-// The state of the system: a summary, the lag of the projections, and the messages that Pub/Sub holds.
+// The state of the system: a summary, the lag of the projections, and the messages that are still in Pub/Sub.
 
 import { h } from './dom.js';
 import { ago, number, seconds } from './format.js';
@@ -12,7 +12,10 @@ const hasFailed = ({ state, startedAt }) =>
 const isDeadLetter = ({ subscription }) => subscription.endsWith('-dead-letter-sub');
 const sum = (rows) => rows.reduce((total, { messages }) => total + messages, 0);
 
-/** The state at a glance: each figure leads to its section, and is marked if somebody must act. */
+/**
+ * A summary of the state in a few numbers. Each number is a button that scrolls to its section. A number is marked if
+ * an administrator must act.
+ */
 export function glance({ projections, letters, operations, undelivered: messages }) {
   const behind = projections.filter((row) => row.status === 'CRITICAL').length;
   const failed = operations.filter(hasFailed).length;
@@ -55,7 +58,7 @@ function lagRow(row) {
       h('span', { class: 'of' }, seconds(row.secondsBehind))));
 }
 
-/** The messages that Pub/Sub holds; `rows` is null if the numbers are not available. */
+/** The messages that are still in Pub/Sub. `rows` is null if the numbers are not available. */
 export function undelivered(rows) {
   return h('section', { class: 'card', 'aria-labelledby': 'undelivered', 'data-key': 'undelivered' },
     h('h2', { id: 'undelivered', tabindex: -1 }, t('state.undelivered')),
@@ -68,8 +71,8 @@ export function undelivered(rows) {
 }
 
 /**
- * The numbers of waiting messages and of dead letters for each subscription. The name of a local subscription ends with
- * a number, which is left out.
+ * The numbers of waiting messages and of dead letters for each subscription. The number at the end of a local
+ * subscription's name is left out.
  */
 function bySource(rows) {
   const sources = {};

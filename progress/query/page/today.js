@@ -1,4 +1,5 @@
-// Today: the streak, the goal or the day's answers, and what to do next.
+// The section "Today". It shows the streak, the goal and what to do next. Without a goal, it shows the day's answers
+// instead of the goal.
 
 import { bar } from './charts.js';
 import { h } from './dom.js';
@@ -79,14 +80,18 @@ function nextNotes({ day: today, due, workload, isOwn }) {
   return [note(time ? t('next.splitAndTime', { split, time }) : split), link];
 }
 
-// The API's field `workload.minutes` has the same value, but the server would count the due items again for this field.
-// A floating-point product may be slightly larger than a whole number, which must not be rounded up.
+// The page does not query the API's field `workload.minutes`, which has the same value: the server would count the due
+// items again for this field. If the result is a whole number of minutes, its floating-point value may be slightly too
+// large. The small subtraction prevents an additional minute.
 const toMinutes = (seconds) => Math.ceil(seconds / 60 - 1e-9);
 
 const about = (count) =>
   (count < 60 ? t('next.minutes', { count }) : t('next.hours', { time: minutes(count) }));
 
-/** A text about the next day with due items. The day is named by its weekday up to `last`, and by its date after it. */
+/**
+ * A text about the next day with due items. Up to `last`, the text names the day by its weekday. After `last`, it names
+ * the date.
+ */
 function nextDue(later, last) {
   const next = later.find((day) => day.items);
   if (!next) return t('next.nothing', { count: later.length });
@@ -94,7 +99,7 @@ function nextDue(later, last) {
   return t('next.later', { count: next.items, day });
 }
 
-/** A button that opens the learning app. It is left out if the server does not know the app's address. */
+/** A button that opens the learning app. There is no button if the server does not know the app's address. */
 export function appLink(items) {
   const { content: url } = document.querySelector('meta[name=app]');
   return url && h('a', { class: 'button', href: url, 'data-key': 'app' }, t(items ? 'next.start' : 'next.open'));

@@ -1,4 +1,4 @@
-// The views of the page. A view is at #/NAME/ARGUMENT/..., and the learner's own progress is at #/.
+// The views of the page. The hash of a view's URL is #/NAME/ARGUMENT/...; #/ shows the learner's own progress.
 
 import { t } from './i18n.js';
 import { Learner } from './learner.js';
@@ -10,9 +10,9 @@ const LANDINGS = { teacher: 'group', admin: 'administration' }; // the views of 
 /**
  * `open(element, args, shell, parameters)` loads the view's module and resolves to a function. This function draws the
  * view and returns an object with close(). `args` are the decoded parts of the URL after the name. `parameters` are the
- * URL's parameters after the question mark. Users with one of the `roles` have a tab for the view in their navigation,
- * with the text `view.NAME`. If a view has no tab, `tab` names the view whose tab is marked instead. `title(args)` is
- * the document's title. `subject(args)` is the other learner whom the view shows, if there is one.
+ * URL's parameters after the question mark. Users with one of the `roles` have a tab for the view in their navigation.
+ * The tab's text has the key `view.NAME`. If a view has no tab, `tab` names another view, whose tab is marked instead.
+ * `title(args)` is the document's title. If the view shows another learner, `subject(args)` is this learner's id.
  */
 const VIEWS = {
   learner: {
@@ -62,7 +62,10 @@ const VIEWS = {
   },
 };
 
-/** The view of a URL's hash, such as #/items/USER?filter=leech. An unknown name leads to the learner's own progress. */
+/**
+ * The view that a URL's hash names, for example #/items/USER?filter=leech. An unknown name leads to the user's own
+ * progress.
+ */
 export function find(hash) {
   const [path, query] = hash.replace(/^#\/?/, '').split(/\?(.*)/s);
   const [first, ...args] = path.split('/').map(decode);

@@ -6,7 +6,7 @@ import { dayOfMonth, fullDay, hour, number, percent, weekday } from './format.js
 import { join, sentences, t } from './i18n.js';
 import { card, note, section, table, unfolded } from './layout.js';
 
-const MIN_ANSWERS = 50; // an hour with fewer answers is not called the best
+const MIN_ANSWERS = 50; // an hour with fewer answers cannot be the best hour
 const SHOWN_DAYS = 14;
 
 export const when = (data) => section('when', t('when.title'), data.hours && hours(data), due(data));
@@ -34,7 +34,7 @@ const describe = (row) => (row.answers
   ? join(t('count.answers', { count: row.answers }), t('answers.right', { share: percent(row.accuracyRate) }))
   : t('weeks.noAnswers'));
 
-/** The busiest hour and, among the hours with enough answers, the best one. */
+/** A text that names the busiest hour, and the best of the hours with enough answers. */
 function summary(rows) {
   const busiest = rows.reduce((most, row) => (row.answers > most.answers ? row : most));
   const enough = rows.filter((row) => row.answers >= MIN_ANSWERS);

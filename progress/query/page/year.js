@@ -1,11 +1,11 @@
-// A year of study days: a grid with a shade for each day's answers, navigated with arrow keys.
+// A year of study days as a grid. A day's shade stands for its number of answers. The arrow keys move from day to day.
 
 import { h, s } from './dom.js';
 import { dayAfter, fullDay, instant, longDay, minutes, month, percent, weekday, weekdayOf } from './format.js';
 import { join, sentences, t } from './i18n.js';
 import { monthTable, review } from './review.js';
 
-const SHADES = 4; // for days with study
+const SHADES = 4; // the number of shades for days with study
 const MAX_YEARS_BACK = 10;
 
 /** The section. `view` has the selected year and day. */
@@ -98,19 +98,19 @@ function cell(day, view, today, shadeOf, days) {
 }
 
 /**
- * The scale of the shades, as a number of answers: the 90th percentile (by nearest rank) of the year's days with
- * answers. A day with this number of answers has the darkest shade. The scale is at least the number of shades, so that
- * one more answer never skips a shade.
+ * The number of answers at the upper end of the scale of shades. It is the 90th percentile (by nearest rank) of the
+ * answers per day, over the year's days with answers. It is at least the number of shades, so that one more answer
+ * never skips a shade.
  */
 export function scaleOf(answers) {
   const ranking = answers.filter(Boolean).sort((a, b) => a - b);
   return Math.max(SHADES, ranking[Math.ceil(0.9 * ranking.length) - 1] ?? 0);
 }
 
-/** The shade of a number of answers: 0 for none, else from 1 to 4 in proportion to the scale. */
+/** The shade of a day with this number of answers: 0 without answers, else 1 to 4, in proportion to `scale`. */
 export const shade = (answers, scale) => Math.min(SHADES, Math.ceil((SHADES * answers) / scale));
 
-/** The shade of a day. A session without answers is study, too. */
+/** The shade of a day. A day with a session but without answers has shade 1. */
 const shadeOf = (row, scale) => (row ? Math.max(shade(row.answers, scale), row.sessionsCompleted ? 1 : 0) : 0);
 
 function describe(row) {
@@ -136,7 +136,7 @@ function readout(day, days) {
 const swatches = () => Array.from({ length: SHADES + 1 }, (_, index) =>
   s('svg', { width: 12, height: 12 }, s('rect', { class: `heat-${index}`, width: 12, height: 12, rx: 3 })));
 
-/** The day to which a key moves from `day`; null if the key does not move. */
+/** The day to which a key moves the selection from `day`; null for other keys. */
 export function moveDay(day, key, control) {
   const week = Math.floor((instant(day) - instant(firstMonday(day.slice(0, 4)))) / 604_800_000);
   const steps = { ArrowUp: -1, ArrowDown: 1, ArrowLeft: -7, ArrowRight: 7, PageUp: -28, PageDown: 28 };
@@ -146,7 +146,7 @@ export function moveDay(day, key, control) {
   return { Home: dayAfter(day, -7 * week), End: dayAfter(day, 7 * (53 - week)) }[key] ?? null;
 }
 
-/** The nearest day in the year's grid. */
+/** The day in the year's grid that is nearest to `day`. The grid has no days after today. */
 export function clampDay(day, year, today) {
   const last = `${year}-12-31` < today ? `${year}-12-31` : today;
   return day < `${year}-01-01` ? `${year}-01-01` : day > last ? last : day;

@@ -1,10 +1,10 @@
 """Queries about the past: fold one learner's events up to a past time, then query temporary tables.
 
-Such a query takes as long as its fold. All queries of a request about the same learner and time
-therefore share one fold. The fold for a later time starts from the fold for an earlier time if this
-gives the same rows as a new fold. A request may contain at most three different pairs of a learner
-and a past time. An instance folds in at most three sessions. The folds of one learner use at most
-two of them, so that other learners can use the third.
+The fold takes most of the time of such a query. All queries of a request about the same learner and
+time therefore share one fold. A fold for a later time continues from the fold for an earlier time,
+unless the rows could differ from those of a new fold. A request may contain at most three different
+pairs of a learner and a past time. An instance has three sessions for folds. The folds of one
+learner use at most two sessions, so that other learners can use the third.
 """
 
 import asyncio
@@ -58,7 +58,7 @@ def check_folds(count: int) -> None:
     """Raise QueryTooComplex if a request needs too many folds."""
     if count > MAX_FOLDS:
         raise QueryTooComplex(
-            f"asOf, knownAt: expected at most {MAX_FOLDS} learners and times - found {count}"
+            f"asOf, knownAt: expected at most {MAX_FOLDS} pairs of learner and time - found {count}"
         )
 
 
@@ -80,8 +80,8 @@ class AsOfReader:
     ) -> _Rows:
         """Return the rows of a statement about one learner at these past times.
 
-        Raise Unavailable if the database does not respond in time or the learner has too many
-        events, and QueryTooComplex if the request has used up its folds.
+        Raise Unavailable if the database does not respond in time, or if the learner has too many
+        events. Raise QueryTooComplex if the request has used up its folds.
         """
         scope = request_scope.current()
         user_id, moments = parameters["user_id"], (as_of, known_at)
@@ -125,7 +125,7 @@ class AsOfReader:
 
 
 class _Folds:
-    """The folds that a request needs for one learner: the past times, and the queries about each.
+    """The folds that a request needs for one learner: the past times, and each time's queries.
 
     All root fields of a request register their queries before the first reply of the database, and
     so one task serves all of them. A query that is registered after the last reply needs another
@@ -151,7 +151,7 @@ class _Folds:
     async def fetch(
         self, statement: NumberedStatement, parameters: Parameters, moments: Moments
     ) -> _Rows:
-        """Return the rows of a statement once the events up to the past times are folded."""
+        """Wait for the fold up to these past times; return the rows of the statement."""
         key = (statement.text, *statement.arguments(parameters))  # equal queries run once
         self.moments.add(moments)
         self._queries.setdefault(moments, {})[key] = statement, parameters
@@ -175,9 +175,9 @@ class _Folds:
     async def _run_in_order(
         self, session: asyncpg.Connection, moments: list[Moments], answers: _Answers
     ) -> None:
-        """Fold up to the first time, then on to the later times, in one transaction.
+        """Fold up to the earliest time, then continue to the later times, in one transaction.
 
-        Stop at a time to which the fold cannot continue; the next transaction starts there.
+        If the fold cannot continue to a time, stop; the next transaction folds anew for this time.
         """
         # One transaction, so that the stored snapshot, the later events and the poisoned events
         # are consistent.
@@ -190,7 +190,7 @@ class _Folds:
                     break
                 await self._fetch_all(session, each, answers)
         # Commit and rollback both empty the tables. Only a commit frees their space, but it also
-        # invalidates all plans. So commit only if the tables have grown large.
+        # invalidates all query plans. So commit only if the tables have grown large.
         await (transaction.commit() if has_grown else transaction.rollback())
 
     async def _fold(

@@ -30,7 +30,7 @@ async def get_dead_letters(
     kind: DeadLetterKind | None = None,
     after: LetterKey | None = None,
 ) -> Page[tuple[LetterKey, DeadLetter]]:
-    """Return a page of at most `first` dead letters, after a key.
+    """Return at most `first` dead letters, beginning after the key `after`.
 
     Open dead letters come first, then replayed ones. In both groups, the newest come first.
     """

@@ -18,7 +18,7 @@ class LearnerOrder(StrEnum):
 
 
 class Group(msgspec.Struct, frozen=True):
-    """The standing of a group; the last 7 days are local days of each member."""
+    """The standing of a group: its size, and its members' activity in their last 7 local days."""
 
     group_id: str
     members: int

@@ -43,7 +43,7 @@ async def get_learners(
     after: LearnerKey | None = None,
     at: datetime,
 ) -> Page[tuple[LearnerKey, Learner]]:
-    """Return a page of at most `first` members of the group, after a key."""
+    """Return at most `first` members of the group, beginning after the key `after`."""
     return await pages.read_page(
         reader,
         "read_models/group_members",
@@ -62,7 +62,7 @@ async def get_learners(
 async def get_hardest_items(reader: Reader, group_id: str, first: int) -> list[ItemDifficulty]:
     """Return the group's hardest items, the lowest accuracy first.
 
-    Each item was answered at least 5 times in total, by at least 3 members.
+    Leave out items with fewer than 5 answers, and items that fewer than 3 members answered.
     """
     rows = await reader.fetch("read_models/group_items", "hardest", group_id=group_id, first=first)
     return [convert(dict(row), ItemDifficulty) for row in rows]
@@ -76,7 +76,10 @@ async def get_item_difficulty(
     first: int,
     after: ItemKey | None = None,
 ) -> Page[ItemDifficulty]:
-    """Return a page of at most `first` items that at least 5 learners answered, after a key."""
+    """Return at most `first` items, beginning after the key `after`.
+
+    Leave out items that fewer than 5 learners answered.
+    """
     return await pages.read_page(
         reader,
         "read_models/item_difficulty",

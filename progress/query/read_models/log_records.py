@@ -1,4 +1,4 @@
-"""Typed records about the event log: the lag of projections behind it, and its events."""
+"""Typed records: the events of the log, and the lag of each projection behind the log."""
 
 from datetime import datetime
 from enum import StrEnum

@@ -25,7 +25,10 @@ async def get_operations_by_id(reader: Reader, operation_ids: Sequence[UUID]) ->
 async def get_operations(
     reader: Reader, *, first: int, before: int | None = None
 ) -> list[Operation]:
-    """Return the newest operations with a number below `before`, at most `first`."""
+    """Return the newest operations, at most `first`.
+
+    With `before`, return only operations with a lower number.
+    """
     rows = await reader.fetch(_FILE, "newest operations", first=first, before=before)
     return [records.from_row(dict(row)) for row in rows]
 

@@ -44,7 +44,7 @@ async def read_page(
     constants: Mapping[str, str] | None = None,
     **parameters: object,
 ) -> Page[_T]:
-    """Return a page of at most `first` rows of a block, each converted.
+    """Run a block; return a page of at most `first` rows, each converted by `convert`.
 
     `constants` and `parameters` are those of `Reader.fetch`.
     Every row has the column `total_count`. For an empty page, the block must return one row in

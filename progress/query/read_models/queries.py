@@ -1,8 +1,8 @@
-"""The typed Python API of the read models: each method returns records, or None without a row.
+"""The typed Python API of the read models: its methods return records.
 
-`at` is the time that decides which day is today, by default now. With `as_of`, only events that had
-happened by that time count. With `known_at`, only events that were recorded by that time count. If
-`as_of` or `known_at` is given, it replaces `at`; `as_of` takes precedence.
+`at` decides which day is today; the default is the current time. `as_of` selects the events that
+had happened by that time, `known_at` those that had been recorded by that time. Today is then the
+day of `as_of` or, if only `known_at` is given, the day of `known_at`.
 """
 
 from collections.abc import Sequence
@@ -67,7 +67,7 @@ class Queries:
         as_of: datetime | None = None,
         known_at: datetime | None = None,
     ) -> UserProgress | None:
-        """Return the learner's progress; None without events, or if the learner is deleted."""
+        """Return the learner's progress; None if the learner has no events or is deleted."""
         query = row_queries.select_user_progress(_or_now(at), as_of=as_of, known_at=known_at)
         return _first(await self.run(user_id, query))
 
@@ -112,7 +112,7 @@ class Queries:
         user_id: str,
         *,
         first: int,
-        filter: ItemFilter = ItemFilter.ALL,  # noqa: A002 - the contract's word
+        filter: ItemFilter = ItemFilter.ALL,  # noqa: A002 - the name in api.graphql
         order_by: ItemOrder = ItemOrder.RECENT,
         level: CefrLevel | None = None,
         domain: Domain | None = None,
@@ -120,9 +120,9 @@ class Queries:
         after: ItemKey | None = None,
         at: datetime | None = None,
     ) -> Page[tuple[ItemKey, ItemStats]]:
-        """Return a page of at most `first` items that the learner has studied, after a key.
+        """Return at most `first` studied items of the learner, beginning after the key `after`.
 
-        `search` is a part of the headword; ASCII letters match in any case.
+        `search` is a part of the headword; the case of ASCII letters does not matter.
         """
         return await pages.read_page(
             self.reader,
@@ -139,7 +139,7 @@ class Queries:
             after_key=after.rank if after else None,
             first=first,
             now=_or_now(at),
-            days=1,  # the filter DUE selects from a forecast of one day
+            days=1,  # the filter DUE needs only today's due items
         )
 
     async def get_item(
@@ -169,13 +169,19 @@ class Queries:
         )
 
     async def get_domain_stats(self, user_id: str) -> list[DomainStats]:
-        """Return each domain with catalogue or studied items, in the order R, W, L, S, UNKNOWN."""
+        """Return each domain that has items in the catalogue or that the learner has studied.
+
+        The order is R, W, L, S, UNKNOWN.
+        """
         return await self.run(user_id, row_queries.select_domain_stats())
 
     async def get_level_stats(
         self, user_id: str, *, at: datetime | None = None
     ) -> list[LevelStats]:
-        """Return each level with catalogue or studied items, easiest first, UNKNOWN last."""
+        """Return each level that has items in the catalogue or that the learner has studied.
+
+        The easiest level comes first, UNKNOWN last.
+        """
         return await self.run(user_id, row_queries.select_level_stats(_or_now(at)))
 
     async def get_streak(
@@ -186,14 +192,14 @@ class Queries:
         as_of: datetime | None = None,
         known_at: datetime | None = None,
     ) -> Streak:
-        """Return the learner's streak on their local day; zeros without events."""
+        """Return the learner's streak on today's local day; zeros if the learner has no events."""
         query = row_queries.select_streak(_or_now(at), as_of=as_of, known_at=known_at)
         return (await self.run(user_id, query))[0]
 
     async def get_due_forecast(
         self, user_id: str, days: int, *, at: datetime | None = None
     ) -> list[DueDay]:
-        """Return the number of items that fall due on each of `days` local days from today."""
+        """Return, for each of `days` local days from today, the number of items that fall due."""
         return await self.run(user_id, row_queries.select_due_forecast(days, _or_now(at)))
 
     async def get_projection_status(self, *, at: datetime | None = None) -> list[ProjectionStatus]:
@@ -218,7 +224,10 @@ class Queries:
         types: Sequence[str] | None = None,
         before_version: int | None = None,
     ) -> list[RecordedEvent]:
-        """Return the learner's newest events with a stream version below `before_version`."""
+        """Return the learner's newest events, at most `first`.
+
+        With `before_version`, return only events with a lower stream version.
+        """
         rows = await self.reader.fetch(
             "query/audit_trail",
             "list_events",

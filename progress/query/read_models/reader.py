@@ -55,7 +55,7 @@ class Reader:
     async def fetch_columns(
         self, file: str, block: str, columns: str, parameters: Parameters, *, versioned: bool
     ) -> list[asyncpg.Record]:
-        """Return these columns of a block's rows; `versioned` appends the learner's version."""
+        """Return these columns of a block's rows; if `versioned`, also the learner's version."""
         name = "select_columns_and_version" if versioned else "select_columns"
         select = statements.blocks("query/compiled")[name]
         statement = statements.load_columns(file, block, columns, select)
@@ -114,7 +114,7 @@ class Reader:
 
 @contextlib.asynccontextmanager
 async def open_reader(target: Settings | str) -> AsyncIterator[Reader]:
-    """Open a reader of the database, and close it at the end of the block."""
+    """Open a reader of the database; close the reader at the end of the `with` block."""
     reader = Reader(target)
     try:
         yield reader

@@ -1,4 +1,4 @@
-"""Queries about one learner, each of which is one SELECT: a SQL block with its parameters.
+"""Queries about one learner. Each query is one SELECT: a SQL block with its parameters.
 
 The typed Python API (`queries`) and GraphQL's fields (`progress.query.graphql.learner_fields`) run
 the same queries.
@@ -33,7 +33,7 @@ _Row = Mapping[str, Any]
 
 
 class RowQuery(NamedTuple, Generic[_T]):
-    """A block of SQL about one learner, and the record that each of its rows becomes.
+    """A block of SQL about one learner, and the function that converts each row to a record.
 
     With `as_of` or `known_at`, the query is about the past.
     """

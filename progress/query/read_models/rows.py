@@ -1,4 +1,4 @@
-"""Typed records of the read models' rows: times in UTC, days in the learner's zone."""
+"""Typed records of the read models' rows. Times are in UTC, days in the learner's time zone."""
 
 from datetime import date, datetime
 from enum import StrEnum
@@ -16,7 +16,7 @@ class Mastery(StrEnum):
 
 
 class Domain(StrEnum):
-    """Reading, writing, listening, speaking."""
+    """A domain of the vocabulary: reading, writing, listening or speaking."""
 
     R = "R"
     W = "W"
@@ -100,7 +100,7 @@ class DailyStats(_Sums, frozen=True, kw_only=True):
 
 
 class PeriodStats(_Sums, frozen=True, kw_only=True):
-    """One week or month of a learner, both ends inclusive."""
+    """One week or month of a learner; the day `end` is included."""
 
     start: date
     end: date
@@ -181,14 +181,14 @@ class _Forecast(_Share, frozen=True, kw_only=True):
 class LevelStats(_Forecast, frozen=True, kw_only=True):
     """A learner's progress in one CEFR level.
 
-    The learner has reached the level once 80 % of its items are mastered.
+    The learner has reached the level once 80 % of the level's items are mastered.
     """
 
     level: CefrLevel
 
 
 class HourlyStats(msgspec.Struct, frozen=True):
-    """A learner's answers in one hour of the wall clock, 0 to 23."""
+    """A learner's answers in one hour of the local clock (`hour`, 0 to 23), over all days."""
 
     hour: int
     answers: int
@@ -206,10 +206,10 @@ class PeriodLength(StrEnum):
 
 
 class Recall(msgspec.Struct, frozen=True):
-    """Counts of tests: all tests of one maturity (`asked`), and the correct ones (`recalled`).
+    """The number of tests (`asked`), and how many of them were correct (`recalled`).
 
-    A test is the first answer to an item after a review. The review's interval decides the
-    maturity. Without a test, `rate` is None.
+    A test is the first answer to an item after a review. The interval of this review decides
+    whether the item is young or mature. Without a test, `rate` is None.
     """
 
     asked: int
@@ -218,7 +218,7 @@ class Recall(msgspec.Struct, frozen=True):
 
 
 class Retention(msgspec.Struct, frozen=True):
-    """A learner's recall of young and mature items in one period, both ends inclusive."""
+    """A learner's recall of young and mature items in one period; the day `end` is included."""
 
     start: date
     end: date
@@ -240,10 +240,10 @@ class Streak(msgspec.Struct, frozen=True):
 
 
 class Goal(msgspec.Struct, frozen=True):
-    """A learner's goal of answers per day, and the local days on which it was met.
+    """A learner's goal of answers per day, and the local days on which the goal was met.
 
-    `days_met7` and `days_met30` count these days among the last 7 and 30 days. `week` tells for
-    each of the last seven days whether the goal was met; today is the last value.
+    `days_met7` counts these days in the last 7 days, `days_met30` in the last 30 days. `week` has
+    one value for each of the last seven days: true if the goal was met. Today's value is the last.
     """
 
     answers_per_day: int

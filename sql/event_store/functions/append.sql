@@ -1,5 +1,5 @@
 -- Append a batch: {"messages": [{topic, subscription, message_id, published_at}], "events": [incoming_event],
--- "letters": [...]}. Instead of "messages", append_events passes "stream_id" and, if given, "expected_version". Return
+-- "letters": [...]}. Instead of "messages", append_events passes "stream_id" and optionally "expected_version". Return
 -- the number of events per outcome, the shards to wake and, with "stream_id", the new version of that stream.
 --
 -- One append runs at a time, so that positions have no gaps and become visible in ascending order. A batch of several
@@ -11,8 +11,8 @@ CREATE OR REPLACE FUNCTION event_store.append(
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 SET lock_timeout = '10s'
--- A plan is kept until the connection ends, so a plan that is made while the tables are empty must already use the
--- keys.
+-- A query plan is kept until the connection ends. Even a plan that is made while the tables are empty must therefore
+-- use the indexes.
 SET plan_cache_mode = force_generic_plan
 SET enable_seqscan = off
 SET enable_bitmapscan = off
@@ -29,7 +29,7 @@ DECLARE
     e                event_store.incoming_event;
     result           event_store.append_result;
 BEGIN
-    -- Take the lock before the statements that read, so that their snapshots hold everything that was appended before.
+    -- Take the lock before any statement that reads, so that each statement's snapshot contains all earlier appends.
     IF NOT pg_try_advisory_xact_lock(hashtextextended('event_store.append', 0)) THEN
         PERFORM pg_advisory_xact_lock(hashtextextended('event_store.append', 0));
     END IF;

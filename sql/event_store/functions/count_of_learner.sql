@@ -1,5 +1,5 @@
--- Count what the log holds about a learner, for the receipt of an erasure. Other statements count dead letters and
--- operations.
+-- Count a learner's events, sessions, pending events, snapshots and poisoned events, for the receipt of an erasure.
+-- Other statements count the learner's dead letters and operations.
 CREATE OR REPLACE FUNCTION event_store.count_of_learner(
     learner text, OUT events bigint, OUT sessions bigint, OUT pending bigint, OUT snapshots bigint, OUT poisoned bigint
 )

@@ -56,7 +56,7 @@ BEGIN
                 || sha256(key.inner_key || convert_to(s.session_id, 'UTF8'))), 'hex')
             OFFSET 0
         ) hidden ON true
-    ), gone AS MATERIALIZED (          -- the batch's erased learners; sessions of erased learners have the learner ''
+    ), gone AS MATERIALIZED (          -- the batch's erased learners; '' stands for the learner of an erased session
         SELECT l.learner
         FROM (SELECT i.learner FROM incoming i UNION SELECT s.learner FROM session s) l
         LEFT JOIN LATERAL (

@@ -1,6 +1,6 @@
 -- Store the digest of the learner's id, so that from now on the append drops events of the learner. Append a
--- UserDeleted, unless the learner's stream has a UserDeleted that projections can fold. Return the digest and the time
--- of the erasure. A repeated call changes nothing.
+-- UserDeleted, unless the learner has no events or already has a UserDeleted that is not poisoned. Return the digest
+-- and the time of the erasure. A repeated call for the same operation changes nothing.
 CREATE OR REPLACE FUNCTION event_store.forbid_learner(
     learner text, operation_id uuid, OUT digest bytea, OUT erased_at timestamptz
 )

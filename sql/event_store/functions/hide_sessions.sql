@@ -1,6 +1,7 @@
--- Read the sessions with the next ids after `after`, up to `at_most` of them. If a session belongs to the learner,
--- replace the session's id by its digest, and the learner's id by ''. Return the last id that was read; null if there
--- was none. The append still recognizes these sessions, because it compares the digest of each new event's session.
+-- Read up to `at_most` sessions whose ids follow `after`, in the order of their ids. If a session belongs to the
+-- learner, replace the session's id by its digest, and the learner's id by ''. Return the last id that was read, or
+-- null if no session was read. The append still recognizes these sessions, because it also looks up the digest of each
+-- session id.
 CREATE OR REPLACE FUNCTION event_store.hide_sessions(learner text, after text, at_most integer) RETURNS text
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp

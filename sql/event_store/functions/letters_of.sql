@@ -1,5 +1,6 @@
--- Read the dead letters with the next ids after `after`, up to `at_most` of them. Return the ids of those that name the
--- learner or a session of the learner. `reached` is the last id that was read; null if no dead letter was read.
+-- Read up to `at_most` dead letters whose ids follow `after`, in the order of their ids. Return the ids of those that
+-- name the learner or a session of the learner. `reached` is the last id that was read, or null if no dead letter was
+-- read.
 CREATE OR REPLACE FUNCTION event_store.letters_of(
     learner text, after bigint, at_most integer, OUT letter_ids bigint[], OUT reached bigint
 )

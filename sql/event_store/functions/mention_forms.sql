@@ -1,5 +1,5 @@
--- Return the forms in which a text may hold an id: plain, with JSON's escapes, and with escapes of every character that
--- is not ASCII.
+-- Return the forms in which an id may occur in a text: unchanged, with the escapes that JSON requires, and with escapes
+-- of all non-ASCII characters, too.
 CREATE OR REPLACE FUNCTION event_store.mention_forms(id text) RETURNS text[]
 LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
 SELECT array_agg(form ORDER BY form)

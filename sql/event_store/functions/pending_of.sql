@@ -1,6 +1,6 @@
--- Return the ids of the pending events that name the learner or a session of the learner. The learner's id is not
--- searched in the fields item_id and session_id, because an item or a session may happen to have the same id as the
--- learner.
+-- Return the ids of the pending events that name the learner or a session of the learner. The search for the
+-- learner's id skips the fields item_id, session_id and group_id, because an item, a session or a group may happen to
+-- have the same id as the learner.
 CREATE OR REPLACE FUNCTION event_store.pending_of(learner text) RETURNS SETOF uuid
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 SELECT p.event_id

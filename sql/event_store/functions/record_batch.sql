@@ -1,14 +1,15 @@
--- Record a whole batch in one statement: the optimistic path. If the batch holds an event that only record_event can
--- decide, the statement writes nothing and sets `needs_row_by_row`.
+-- Record a whole batch in one statement: the optimistic path. If only record_event can decide the outcome of one of the
+-- events, the statement writes nothing and sets `needs_row_by_row`. Then record_row_by_row records the batch.
 --
 -- Both paths give the same rows and outcomes, because:
 -- * this path decides only 'appended', 'pending' and 'redelivered'. record_row_by_row is needed for an event that is
 --   pending already, has the id of an event with other content, has an id that occurs twice in the batch, has a time in
 --   the future, or starts a session of another learner;
--- * both compare content by same_content, and both take the learner from the event or, if the event names no learner,
+-- * both compare content with same_content, and both take the learner from the event or, if the event names no learner,
 --   from the event's session;
--- * both use the same order: by batch_order, except that a session's first SessionStarted is followed by the session's
---   pending events, in order of arrival, and then by the session's events that came before it in the batch.
+-- * both use the order of batch_order, with one exception. A session's first SessionStarted is followed by the
+--   session's pending events, in order of arrival. After these come the session's events that preceded the
+--   SessionStarted in the batch.
 -- tests/event_store/test_append.py compares both with one sequential program (tests/support/outcomes.py).
 --
 -- The CTEs that write do not see each other's rows, because all CTEs read the same snapshot. The data and metadata of
@@ -29,7 +30,7 @@ BEGIN
         SELECT event_store.batch_order(i.message, i.index) AS n, i.event_id,
             coalesce('learner-' || coalesce(i.learner, known.user_id, first_start.learner),
                      i.stream_id) AS stream,
-            -- If the learner is unknown, the event waits for the first SessionStarted of its session in the batch.
+            -- If the learner is unknown, the event moves behind the batch's first SessionStarted of its session.
             CASE WHEN coalesce(i.learner, known.user_id) IS NULL
                  THEN greatest(event_store.batch_order(i.message, i.index), first_start.n)
                  ELSE event_store.batch_order(i.message, i.index) END AS turn,
@@ -63,13 +64,13 @@ BEGIN
             OFFSET 0
         ) known ON true
         LEFT JOIN first_start ON first_start.session_id = i.session_id
-            -- An event with a stream of its own (other-…, item-…) does not wait for a later SessionStarted.
+            -- An event with a stream of its own (other-…, item-…) does not move behind a later SessionStarted.
             AND (first_start.n <= event_store.batch_order(i.message, i.index) OR i.stream_id IS NULL)
     ), verdict AS MATERIALIZED (
         SELECT bool_or(d.needs_row_by_row)
             OR count(DISTINCT d.event_id) < count(*) AS needs_row_by_row
         FROM decided d
-    ), new_event AS NOT MATERIALIZED ( -- no rows, if the batch needs record_row_by_row
+    ), new_event AS NOT MATERIALIZED ( -- empty if the batch needs record_row_by_row
         SELECT * FROM decided d
         WHERE d.stored_in IS NULL AND NOT (SELECT v.needs_row_by_row FROM verdict v)
     ), new_session AS MATERIALIZED (
@@ -93,7 +94,7 @@ BEGIN
         WHERE e.stream IS NULL
         ORDER BY e.n
         RETURNING 1
-    ), sequence AS (                   -- order: a SessionStarted, its pending events, earlier events of the batch
+    ), sequence AS (                   -- order: SessionStarted, then pending events, then earlier events of the batch
         SELECT e.turn, CASE WHEN e.n = e.turn THEN 0 ELSE 2 END AS rank, e.n AS nth, e.stream, e.event_id
         FROM new_event e WHERE e.stream IS NOT NULL
         UNION ALL

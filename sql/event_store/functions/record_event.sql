@@ -1,5 +1,6 @@
 -- Record one event. Each expression and each statement here slows the append of a single event by 1 to 5 %. So one
--- statement both decides and appends; record_special_case handles every event that this statement does not append.
+-- statement both checks and appends the event. record_special_case handles every event that this statement does not
+-- append.
 --
 -- record_batch must give the same rows and outcomes: see the comment in record_batch.sql.
 CREATE OR REPLACE FUNCTION event_store.record_event(e event_store.incoming_event, message jsonb)

@@ -1,4 +1,4 @@
--- Empty the newest events of the learner that are not empty yet, up to `at_most` of them; return their number.
+-- Empty up to `at_most` events of the learner's stream, the newest first; return the number of emptied events.
 -- UserDeleted events are emptied only if with_deletions is true. Emptied events keep their positions, shards and
 -- recording times, but move to the shard's stream of erased events. The learner's remaining events are renumbered, so
 -- that their versions stay 1, 2, 3 … without gaps.

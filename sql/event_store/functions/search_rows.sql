@@ -1,6 +1,6 @@
--- Search a range of a table's disk blocks for rows with a learner's id in a text column. Skip the row of the erasure's
--- own operation, `operation_id`. Return the number of rows found. `is_other` is true for events of other streams than
--- the learner's; an erasure does not change them.
+-- Search a range of a table's disk blocks for rows that contain a learner's id in a text or JSON column. Skip the row
+-- of the erasure's own operation, `operation_id`. Return the number of rows found. `is_other` is true for events
+-- outside the learner's stream; an erasure does not change these events.
 --
 -- In the tables of Progress, the search skips columns and fields that cannot hold a learner's id. Otherwise it would
 -- find items, sessions, levels and time zones whose id or name happens to be the learner's id.
@@ -40,7 +40,7 @@ BEGIN
       AND NOT (t.is_ours AND a.attname = ANY (ARRAY[
           'item_id', 'session_id', 'group_id', 'headword', 'language', 'level', 'domains', 'kind', 'name',
           'timezone', 'zone', 'fingerprint', 'state', 'failing_state', 'subscription', 'message_id']));
-    IF conditions IS NULL THEN  -- no such column, or the table has been dropped
+    IF conditions IS NULL THEN  -- the table has no text or JSON column, or was dropped
         RETURN;
     END IF;
     IF table_id = 'operations.operations'::regclass THEN

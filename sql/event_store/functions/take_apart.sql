@@ -1,7 +1,7 @@
--- Replay a bundle, which is one dead letter for several faulty entries of a message: in one transaction, record the
--- entries as if the message were delivered again. If the first entry fails again, the bundle's row becomes the dead
--- letter of this entry; otherwise, the row counts as replayed. Return false if the dead letter is not an open bundle,
--- for example after a concurrent replay.
+-- Replay a bundle (one dead letter for several faulty entries of a message). In one transaction, record the entries as
+-- if the message were delivered again. If the first entry fails again, the bundle's row becomes the dead letter of this
+-- entry; otherwise, the row counts as replayed. Return false if the dead letter is not an open bundle, for example
+-- after a concurrent replay.
 CREATE OR REPLACE FUNCTION event_store.take_apart(letter_id bigint, batch jsonb) RETURNS boolean
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
@@ -14,7 +14,7 @@ BEGIN
     -- Take the append lock before any row lock, as a redelivery of the message does, so that the two cannot deadlock.
     PERFORM pg_advisory_xact_lock(hashtextextended('event_store.append', 0));
 
-    UPDATE event_store.dead_letters l SET index_in_message = -1    -- the first entry's dead letter may need this index
+    UPDATE event_store.dead_letters l SET index_in_message = -1    -- the first entry's letter may need the old value
     FROM event_store.dead_letters old
     WHERE l.letter_id = take_apart.letter_id AND old.letter_id = l.letter_id
       AND l.indexes IS NOT NULL AND l.replayed_at IS NULL AND l.discarded_at IS NULL

@@ -1,7 +1,8 @@
 -- Read the next undeclared events that name no learner, up to `at_most` of them, after the given stream and version.
--- Return the positions of two kinds of events: those that name a session of the learner but arrived before the
--- session's first SessionStarted, and those that name a session whose SessionStarted was dropped because its learner is
--- erased. `reached_…` are the stream and the version of the last event that was read; null if there was none.
+-- Return the positions of two kinds of these events. An event of the first kind names a session of the learner, but
+-- arrived before the session's first SessionStarted. An event of the second kind names a session whose SessionStarted
+-- was dropped, because the session's learner is erased. `reached_…` are the stream and the version of the last event
+-- that was read; null if there was none.
 CREATE OR REPLACE FUNCTION event_store.undeclared_of(
     learner text, after_stream text, after_version bigint, at_most integer,
     OUT positions bigint[], OUT reached_stream text, OUT reached_version bigint

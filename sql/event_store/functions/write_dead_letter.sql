@@ -1,5 +1,5 @@
--- Write a dead letter for an event, unless the message already has a dead letter for the event's index. If there is no
--- message (append_events or a replay), raise PR001 instead, with the kind as its detail.
+-- Write a dead letter for an event, unless the message already has a dead letter for the event's index. If the event
+-- did not come from a message, but from append_events or a replay, raise PR001 instead, with the kind as its detail.
 CREATE OR REPLACE FUNCTION event_store.write_dead_letter(
     message jsonb, e event_store.incoming_event, kind text, reason text, due_at timestamptz DEFAULT NULL
 ) RETURNS void

@@ -1,9 +1,9 @@
 -- Return the operation that this caller has started with this key. If there is none, return the unfinished operation of
 -- this kind about the same subject. If there is none either, start an operation.
--- is_same: the operation has these arguments. by_key: the caller has used the key before. daily_limit: the number of
--- operations about this subject that the caller may start within 24 hours (failed operations do not count); null: no
--- limit. If the caller has reached the limit, operation_id is null, and the caller may start another operation after
--- retry_after_s.
+-- is_same is true if the operation has these arguments, by_key if the caller has used the key before. daily_limit is
+-- the number of operations of this kind about this subject that the caller may start within 24 hours. Failed operations
+-- do not count. If daily_limit is null, there is no limit. If the caller has reached the limit, operation_id is null,
+-- and the caller may start another operation after retry_after_s.
 CREATE OR REPLACE FUNCTION operations.accept(
     kind text, started_by text, key text, arguments jsonb, steps text[], subject text, time_limit_s double precision,
     daily_limit integer,

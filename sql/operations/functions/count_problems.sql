@@ -1,7 +1,7 @@
 -- Count the operations that failed or timed out within the last hour, and the overdue operations. An operation is
--- overdue if it is unfinished more than an hour (an erasure: 24 hours) after its start or retry. The query derives this
--- from expires_at, which is 24 hours (an erasure: 14 days) after the start or retry. A cancelled operation counts as
--- failed only if a step could not be compensated.
+-- overdue if it is unfinished more than an hour after its start or retry. For an erasure, this limit is 24 hours. The
+-- query derives the time of the start or retry from expires_at, which is 24 hours later, for an erasure 14 days later.
+-- A cancelled operation counts as failed only if a step could not be compensated.
 CREATE OR REPLACE FUNCTION operations.count_problems(OUT failed bigint, OUT overdue bigint)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC

@@ -1,5 +1,6 @@
--- Remove the learner's id from all operations other than `except_for`. The id, and JSON that names the learner, become
--- the id's digest; an error that mentions the learner becomes 'erased'. Return the number of changed operations.
+-- Remove the learner's id from all operations other than `except_for`. Replace the id, and each JSON value that names
+-- the learner, by the id's digest. Replace each error that mentions the learner by 'erased'. Return the number of
+-- changed operations.
 CREATE OR REPLACE FUNCTION operations.redact_operations(learner text, except_for uuid) RETURNS integer
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
