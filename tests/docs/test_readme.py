@@ -26,7 +26,7 @@ def test_the_documented_settings_exist_in_the_code() -> None:
 
 
 def test_the_documented_commands_exist_in_the_program() -> None:
-    program = typer.main.get_command(cli.app)
+    program = typer.main.get_command(cli.build_app())
     # The program is a group of commands, but its declared type has no attribute `commands`.
     commands = set(getattr(program, "commands"))  # noqa: B009
     section = README.split("## Commands")[1].split("\n## ")[0]

@@ -72,7 +72,7 @@ def test_the_log_filter_includes_the_errors_that_occur_while_the_database_is_dow
     "line", sorted({*of("progress"), *re.findall(r"`(progress [^`]+)`", runbooks.TEXT)})
 )
 def test_each_progress_command_in_the_runbook_exists_with_its_options(line: str) -> None:
-    command: Any = typer.main.get_command(cli.app)
+    command: Any = typer.main.get_command(cli.build_app())
     _, *words = shlex.split(line)
     while isinstance(command, click.Group) or hasattr(command, "commands"):
         if command.name == "archive" and not words:  # `archive` also runs without a subcommand

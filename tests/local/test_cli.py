@@ -25,10 +25,28 @@ def test_the_token_command_prints_only_a_token_for_the_user(stack: Stack) -> Non
 
 def test_the_commands_start_without_importing_the_api() -> None:
     """The API's modules, PyJWT and asyncpg would more than double the start-up time."""
-    loaded = "import sys, progress.cli; print(*{name.partition('.')[0] for name in sys.modules})"
-    names = subprocess.check_output([sys.executable, "-c", loaded], text=True).split()
-    assert {"typer", "pg8000"} <= {*names}
-    assert not {"strawberry", "graphql", "jwt", "asyncpg", "valkey", "grpc", "flask"} & {*names}
+    script = "import sys; from progress import cli; cli.build_app(); print(*sys.modules)"
+    output = subprocess.check_output([sys.executable, "-c", script], text=True)
+    names = {name.partition(".")[0] for name in output.split()}
+    assert {"typer", "pg8000"} <= names
+    assert not {"strawberry", "graphql", "jwt", "asyncpg", "valkey", "grpc", "flask"} & names
+
+
+@pytest.mark.parametrize(("module", "commands"), cli.MODULES.items())
+def test_a_command_imports_its_own_module_and_at_most_two_others(
+    module: str, commands: tuple[str, ...]
+) -> None:
+    script = (
+        "import sys; from progress import cli; import typer.main\n"
+        f"program = typer.main.get_command(cli.build_app({commands[0]!r}))\n"
+        "print(*program.commands)\n"
+        "print(*(name for name in cli.MODULES if f'progress.cli.{name}' in sys.modules))"
+    )
+    output = subprocess.check_output([sys.executable, "-c", script], text=True).splitlines()
+    own, imported = (line.split() for line in output)
+    assert own == [*commands]
+    assert module in imported
+    assert len(imported) <= 3
 
 
 def test_an_unreachable_database_or_a_full_output_device_gives_a_one_line_error(
@@ -68,9 +86,9 @@ main()
 
 
 def test_the_version_and_the_shell_completion_are_available() -> None:
-    version = CliRunner().invoke(cli.app, ["--version"])
+    version = CliRunner().invoke(cli.build_app(), ["--version"])
     assert (version.exit_code, version.output) == (0, "progress 0.1.0\n")
-    assert "--install-completion" in CliRunner().invoke(cli.app, ["--help"]).output
+    assert "--install-completion" in CliRunner().invoke(cli.build_app(), ["--help"]).output
 
 
 @pytest.mark.parametrize(
@@ -86,11 +104,11 @@ def test_the_version_and_the_shell_completion_are_available() -> None:
     ],
 )
 def test_wrong_usage_gives_exit_code_2(arguments: tuple[str, ...]) -> None:
-    assert CliRunner().invoke(cli.app, arguments).exit_code == 2
+    assert CliRunner().invoke(cli.build_app(), arguments).exit_code == 2
 
 
 def test_the_events_command_suggests_the_declared_type_that_is_similar_to_an_unknown_type() -> None:
     arguments = ["events", "--json", "--type", "Sessionstarted"]
     unreachable = {"DATABASE_URL": "postgresql:///d?host=/nowhere"}
-    answer = CliRunner().invoke(cli.app, arguments, env=unreachable)
+    answer = CliRunner().invoke(cli.build_app(), arguments, env=unreachable)
     assert "(did you mean SessionStarted?)" in answer.output

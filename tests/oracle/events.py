@@ -98,7 +98,7 @@ def see(
     as_of: datetime | None = None,
     known_at: datetime | None = None,
 ) -> World:
-    """Return the events that a query takes into account at `now`, or at `as_of` or `known_at`.
+    """Return the events that a query at `now` takes into account, up to `as_of` or `known_at`.
 
     A deletion applies to every query, even if `as_of` is before the deletion. Events that are not
     acceptable are left out.

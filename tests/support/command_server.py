@@ -18,6 +18,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+from progress import cli
+
 ROOT = Path(__file__).parents[2]
 
 _CLIENT = Path(__file__).with_name("command_client.py")
@@ -57,7 +59,7 @@ def _start() -> str:
 
 def serve(listener: socket.socket) -> None:
     """Run a command for each connection, until stdin ends."""
-    __import__("progress.cli")
+    cli.build_app()  # imports the modules of all commands
     # The server does not wait for the forked processes.
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     while True:
