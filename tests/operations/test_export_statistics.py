@@ -1,4 +1,4 @@
-"""Exports of statistics: the rows of a read model, with the numbers of the API, in both formats."""
+"""Exported statistics equal those of the API, in a CSV file as well as in a Parquet file."""
 
 import csv
 import io
@@ -67,7 +67,7 @@ def _text(value: object) -> str:
     return f"{value:g}" if isinstance(value, float) and value == int(value) else str(value)
 
 
-def test_exported_items_have_the_same_numbers_as_in_the_api(
+def test_exported_items_have_the_same_numbers_as_the_api(
     operator: Operator, populated: Connection, exports: Path
 ) -> None:
     rows = write_csv(operator, exports, 'table: ITEM, learners: ["ann"]')
@@ -98,7 +98,7 @@ def test_rows_can_be_selected_by_days_and_learners(
     assert write_csv(operator, exports, 'table: WEEKLY, from: "2030-01-01"') == []
 
 
-def test_a_parquet_file_has_the_rows_of_the_csv_file_as_typed_values(
+def test_a_parquet_file_has_the_same_rows_as_the_csv_file_with_typed_values(
     operator: Operator, populated: Connection, exports: Path
 ) -> None:
     rows = write_csv(operator, exports, "table: DAILY")
@@ -118,7 +118,7 @@ def test_a_parquet_file_has_the_rows_of_the_csv_file_as_typed_values(
     ]
 
 
-def test_a_parquet_file_has_the_times_and_texts_of_the_items(
+def test_a_parquet_file_has_the_same_times_and_texts_as_the_csv_file(
     operator: Operator, populated: Connection, exports: Path
 ) -> None:
     rows = write_csv(operator, exports, "table: ITEM")
@@ -189,7 +189,7 @@ def test_an_outage_of_the_storage_ends_the_conversion() -> None:
         convert(Down(), b"ann,1\n", 400_000)
 
 
-def test_an_error_of_the_source_ends_the_conversion() -> None:
+def test_an_error_while_a_row_is_produced_ends_the_conversion() -> None:
     def fail(_: object) -> bytes:
         raise KeyError
 
@@ -198,7 +198,7 @@ def test_an_error_of_the_source_ends_the_conversion() -> None:
 
 
 def convert(output: Output, row: bytes, count: int, make: Callable[[bytes], bytes] = bytes) -> None:
-    """Convert CSV: a header and `count` rows, each of which is `make(row)`."""
+    """Convert a CSV file with a header and `count` rows; each row is `make(row)`."""
     with export_parquet.converting(output) as rows:
         rows.write(b"user_id,answers\n")
         for _ in range(count):

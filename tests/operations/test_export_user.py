@@ -1,4 +1,4 @@
-"""The contents of an export: the API's numbers, and the events that give the same numbers."""
+"""An export contains the API's numbers, and the events from which they can be recomputed."""
 
 import csv
 import hashlib
@@ -82,7 +82,7 @@ API = {
 
 
 @pytest.mark.parametrize("name", API)
-def test_a_table_has_the_numbers_of_the_api(
+def test_an_exported_table_has_the_numbers_of_the_api(
     operator: Operator, populated: Connection, exports: Path, name: str
 ) -> None:
     stage.append(populated, [sample_events.envelope("UserCreated", ZONE, at=sample_events.BEGIN)])
@@ -141,7 +141,7 @@ def test_the_exported_rest_days_and_goals_are_those_of_the_learner(
     assert list_rows(files, "goals.csv") == goals
 
 
-def test_the_exported_events_give_the_same_numbers_in_an_empty_store(
+def test_an_empty_store_computes_the_same_numbers_from_the_exported_events(
     operator: Operator, populated: Connection, exports: Path, stores: Callable[[], Store]
 ) -> None:
     address = {"user_id": "ann", "email": "ann@example.org", "timezone": "Asia/Tokyo"}
@@ -168,7 +168,7 @@ def test_the_exported_events_give_the_same_numbers_in_an_empty_store(
 
 @pytest.mark.timeout(600)
 @given(log=logs())
-def test_the_events_of_any_export_give_the_same_numbers_when_republished(
+def test_the_numbers_of_any_log_can_be_recomputed_from_the_exported_events(
     stage: Stage, log: Log
 ) -> None:
     stage.sweep()
@@ -226,7 +226,7 @@ def test_an_export_first_folds_events_that_are_not_folded_yet(
 
 
 class _Page(HTMLParser):
-    """The headings and code of a page, by language; it asserts that every element is closed."""
+    """A parser of headings and code by language, which asserts that every element is closed."""
 
     def __init__(self) -> None:
         super().__init__()

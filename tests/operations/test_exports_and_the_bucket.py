@@ -1,4 +1,4 @@
-"""A bucket outage during an export does not count as an attempt, and each object is complete."""
+"""A bucket outage during an export does not count as an attempt and leaves no partial object."""
 
 import hashlib
 import json
@@ -31,7 +31,7 @@ _TEN_MINUTES = 7
 
 @pytest.fixture
 def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """The length of each pause between two requests, in seconds; the test does not wait."""
+    """Record the pauses between requests, in seconds, instead of waiting."""
     recorded: list[float] = []
     monkeypatch.setattr(retries, "time", SimpleNamespace(sleep=recorded.append))
     return recorded
@@ -60,7 +60,7 @@ def run(operator: Operator, operation_id: str) -> Any:
 
 
 def fail(operation_id: str, times: int, error: type[Exception] = StorageUnavailable) -> None:
-    """Run workers whose attempts fail."""
+    """Run `times` workers, each of which fails with `error`."""
     for _ in range(times):
         with pytest.raises(error):
             deliver(operation_id)
@@ -109,7 +109,7 @@ def test_a_bucket_outage_in_the_offer_step_does_not_count_as_an_attempt(
     assert [step["attempts"] for step in done["steps"]] == [
         1,
         2,
-    ]  # the worker that died made one of the two attempts of the offer step
+    ]  # the killed worker made the first of the two attempts at the offer step
     assert bucket.objects.keys() == {json.loads(done["result"])["object"]}
 
 

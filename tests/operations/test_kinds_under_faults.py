@@ -1,4 +1,4 @@
-"""Test every step of every kind of operation with a killed worker or without the database."""
+"""Kill the worker or interrupt the database in every step of every kind of operation."""
 
 import threading
 from collections.abc import Iterator
@@ -25,13 +25,13 @@ STEPS = [(kind, step.name) for kind in SCENARIOS for step in PLANS[kind].steps]
 
 
 def attempts(done: Any) -> dict[str, int]:
-    """Return the number of attempts that was counted for each step."""
+    """Return the number of counted attempts of each step, by the step's name."""
     return {step["name"]: step["attempts"] for step in done["steps"]}
 
 
 @pytest.mark.parametrize("point", doomed_worker.POINTS)
 @pytest.mark.parametrize(("kind", "step"), STEPS)
-def test_the_first_redelivery_after_a_worker_died_completes_the_operation(
+def test_the_first_redelivery_completes_the_operation_of_a_dead_worker(
     operator: Operator, populated: Connection, kind: str, step: str, point: str
 ) -> None:
     scenario = SCENARIOS[kind]
@@ -45,7 +45,7 @@ def test_the_first_redelivery_after_a_worker_died_completes_the_operation(
 
 
 @pytest.mark.parametrize("point", doomed_worker.POINTS)
-def test_the_first_redelivery_after_a_worker_died_completes_the_deletion_of_an_export(
+def test_the_first_redelivery_completes_the_export_deletion_of_a_dead_worker(
     operator: Operator, populated: Connection, point: str
 ) -> None:
     operation_id = SCENARIOS["EXPORT_USER"].start(operator, populated)

@@ -57,7 +57,7 @@ def test_export_writes_the_record_of_a_learner_into_a_folder(
         assert '"ann"' in archive.read("events.jsonl").decode()
 
 
-def test_an_export_does_not_replace_a_file_of_the_same_day(tmp_path: Path) -> None:
+def test_an_export_does_not_replace_an_earlier_file_of_the_same_name(tmp_path: Path) -> None:
     folder = storage.open_storage(str(tmp_path))
     for expected in ("progress-1.zip", "progress-1-2.zip", "progress-1-3.zip"):
         name = operations.choose_name(folder, "progress-1.zip")

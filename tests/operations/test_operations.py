@@ -1,4 +1,7 @@
-"""Only one worker at a time runs an operation. If it dies, another completes the operation."""
+"""Only one worker at a time runs an operation.
+
+If this worker dies, another worker completes the operation.
+"""
 
 import contextlib
 import socket
@@ -52,7 +55,7 @@ def test_a_finished_operation_is_not_repeated(operator: Operator, populated: Con
 
 
 @pytest.mark.every_postgres
-def test_each_change_increases_the_version_and_progress_never_falls(
+def test_each_change_increases_the_version_but_never_decreases_the_progress(
     operator: Operator, populated: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(claim, "_REPORT_INTERVAL_S", 0.0)
@@ -69,14 +72,14 @@ def test_each_change_increases_the_version_and_progress_never_falls(
 
 
 def test_progress_is_written_once_a_second(operator: Operator, populated: Connection) -> None:
-    # Each shard has events.
+    # With 60 learners, each shard has events.
     sample_events.record_lessons(populated, *(f"u{n}" for n in range(60)), lessons=1)
     started = operator.start("rebuildProjections")
     start = time.monotonic()
     operator.run(started["id"])
     took = time.monotonic() - start
-    # 7 changes are not reports: accepted, claimed, two steps begun and ended, operation ended.
-    # The others are reports, one for each second.
+    # 7 changes are not progress reports: the operation is accepted, claimed and ended, and two
+    # steps begin and end. The other changes are progress reports, one for each second.
     assert len(list_changes(populated)) <= 7 + 1 + took
 
 
@@ -119,7 +122,7 @@ def test_another_worker_takes_over_if_a_worker_dies(
     assert operation
     operation.begin_step(step_named("fold"))
     operation.report_progress(0.625)
-    worker._usock.shutdown(socket.SHUT_RDWR)  # as when a process dies: the lock is released
+    worker._usock.shutdown(socket.SHUT_RDWR)  # releases the lock, as the death of a process does
     assert deliver(started["id"])
     done = operator.get(started["id"])
     result(done)

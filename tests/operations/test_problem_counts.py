@@ -1,4 +1,4 @@
-"""The alerts read gauges that count the operations that need an operator."""
+"""Gauges for the alerts count failed and overdue operations."""
 
 from contextlib import closing
 
@@ -86,7 +86,7 @@ def test_an_export_of_a_learner_who_is_erased_or_deleted_does_not_count_as_faile
         ("ERASE_USER", "12 days 23 hours 59 minutes", 1),
     ],
 )
-def test_an_unfinished_operation_is_overdue_after_an_hour_but_an_erasure_after_a_day(
+def test_an_unfinished_erasure_is_overdue_after_a_day_and_any_other_operation_after_an_hour(
     operator: Operator,
     connection: Connection,
     store: Store,

@@ -13,7 +13,7 @@ from tests.support.ingest_process import ROOT, FunctionProcess, run_function
 
 @pytest.fixture
 def project(tmp_path: Path) -> Iterator[FunctionProcess]:
-    """The project function, which waits half a second for a body."""
+    """The project function, which waits at most half a second for the body of a request."""
     text = (ROOT / "functions/project/main.py").read_text()
     assert "BodyDeadline()" in text
     source = tmp_path / "main.py"
@@ -23,7 +23,7 @@ def project(tmp_path: Path) -> Iterator[FunctionProcess]:
 
 
 @pytest.mark.parametrize("method", ["HEAD", "PUT", "DELETE"])
-def test_project_rejects_methods_other_than_get_and_post_with_405(
+def test_project_responds_with_405_to_methods_other_than_get_and_post(
     project: FunctionProcess, method: str
 ) -> None:
     with closing(HTTPConnection("127.0.0.1", project.port, timeout=30)) as connection:
@@ -33,7 +33,7 @@ def test_project_rejects_methods_other_than_get_and_post_with_405(
 
 
 @pytest.mark.parametrize("length", [1_000, None], ids=["a length", "chunked"])
-def test_a_body_that_does_not_arrive_in_time_gets_400(
+def test_a_request_whose_body_does_not_arrive_in_time_gets_400(
     project: FunctionProcess, length: int | None
 ) -> None:
     with clients(project, 2) as (slow, other):

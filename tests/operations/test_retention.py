@@ -26,7 +26,7 @@ JOB = Path(__file__).parents[2] / "jobs/batch_aggregates/main.py"
 
 
 def run_batch(store: Store, **environment: str) -> None:
-    """Run the batch job with its own privileges."""
+    """Run the batch job as its own database user."""
     env = settings.child_env(DATABASE_URL=url_of(store, "batch"), **environment)
     done = subprocess.run(
         [sys.executable, str(JOB)],
@@ -84,9 +84,9 @@ def test_learners_are_erased_the_configured_number_of_days_after_their_deletion(
     run_batch(store, ERASE_DELETED_AFTER_DAYS="30", **environment)
     assert erasures(connection) == []
     connection.run(blocks()["age deletions"], days=1)
-    run_batch(store, **environment)  # the setting is off
+    run_batch(store, **environment)  # ERASE_DELETED_AFTER_DAYS is not set
     assert erasures(connection) == []
-    for _ in range(2):  # the second run does not start operations again
+    for _ in range(2):  # the second run starts no further erasures
         run_batch(store, ERASE_DELETED_AFTER_DAYS="30", **environment)
         assert erasures(connection) == ["ben", "cyd"]
     # Each run sends one command for each unfinished erasure.

@@ -1,6 +1,6 @@
-"""The answers to the questions across learners.
+"""The expected results of the analyses across learners.
 
-`fewest` is the smallest number of learners that an answer may reveal.
+A number that describes fewer than `fewest` learners is left out or hidden.
 """
 
 from collections import defaultdict
@@ -30,7 +30,7 @@ def items(world: World, days: Range, fewest: int) -> dict[Cell, Counts]:
     """Return (learners, asked, recalled, answers, correct answers) by kind and name.
 
     An item is returned if at least `fewest` learners were tested on it. A level or domain sums the
-    counts of its returned items. Its number of learners is the largest among these items.
+    counts of its returned items, but its number of learners is the maximum over these items.
     """
     described = descriptions(world)
     by_item = defaultdict(list)
@@ -82,7 +82,7 @@ def cohorts(world: World, days: Range, fewest: int) -> dict[Cell, Counts]:
 
 
 def tests_on(world: World, days: Range) -> Iterator[RetentionTest]:
-    """Yield the tests of all learners on these days."""
+    """Yield the retention tests of all learners on these days."""
     for user_id in learners(world):
         for test in find_tests(world, user_id):
             if days[0] <= test.day <= days[1]:
@@ -90,7 +90,7 @@ def tests_on(world: World, days: Range) -> Iterator[RetentionTest]:
 
 
 def learners(world: World) -> set[str]:
-    """Return the learners with an event who are not deleted."""
+    """Return the learners who have events and are not deleted."""
     return {event.user_id for event in world.events if event.user_id} - world.deleted
 
 
@@ -105,7 +105,10 @@ def _count(found: list[RetentionTest]) -> tuple[int, int, int]:
 
 
 def _count_answers(world: World, found: list[RetentionTest], days: Range) -> tuple[int, int]:
-    """Return how many answers, and correct ones, learners gave to items they were tested on."""
+    """Return the number of answers in the range of days, and how many of them were correct.
+
+    Only a learner's answers to the items of the learner's own tests are counted.
+    """
     asked = {(test.user_id, test.answer.data["item_id"]) for test in found}
     answers = [
         answer

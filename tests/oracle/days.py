@@ -1,4 +1,4 @@
-"""Local days, and daily_stats."""
+"""The local days of learners, and the rows of daily_stats."""
 
 import functools
 import importlib.resources
@@ -20,9 +20,9 @@ def zone(name: str) -> ZoneInfo:
 def preference(world: World, user_id: str, moment: datetime) -> tuple[str, int]:
     """Return the zone and day_start_hour that apply at this time.
 
-    The latest preference event at or before the time applies. If all preference events are later,
-    the earliest applies. If there are none, UTC and 0 apply. An event that omits a field leaves the
-    field's value unchanged.
+    They come from the latest preference event at or before this time. If all preference events are
+    later, they come from the earliest one. Without preference events, they are UTC and 0. An event
+    that omits a field leaves the field's value unchanged.
     """
     preferences = world.of(user_id, *PREFERENCES)
     before = [e for e in preferences if e.occurred_at <= moment]
@@ -103,7 +103,7 @@ def reviewed_later(world: World, user_id: str, answers: list[Event]) -> int:
 
 
 def stats_of(world: World, user_id: str, days: set[date]) -> Row:
-    """Return the fields that days, weeks and months share, computed over these days."""
+    """Return the fields that daily, weekly and monthly rows share, computed over these days."""
 
     def on(events: list[Event]) -> list[Event]:
         return [e for e in events if day(world, e) in days]
@@ -125,7 +125,7 @@ def days_with_rows(world: World, user_id: str) -> list[date]:
 
 
 def capped_ms(answers: list[Event]) -> int:
-    """Return the sum of the response times, each counted with at most 60 seconds."""
+    """Return the sum of the response times, each limited to 60 seconds."""
     return sum(min(e.data["response_time_ms"], 60_000) for e in answers)
 
 
@@ -136,7 +136,7 @@ def daily_stats(world: World, user_id: str) -> dict[date, Row]:
 
 @defines_by_learner("daily_stats")
 def daily_rows(world: World, user_id: str) -> dict[date, Row]:
-    """Return the table's rows, which also have a sum that `dailyStats` does not return."""
+    """Return the rows of the table; unlike `dailyStats`, the table also stores `capped_ms`."""
     answers = world.answers(user_id)
     return {
         d: {**row, "capped_ms": capped_ms([e for e in answers if day(world, e) == d])}

@@ -21,7 +21,7 @@ def sums(world: World, learners: Iterable[str]) -> dict[str, Row]:
 def _sum(rows: list[Row]) -> Row:
     answers = sum(row["answers"] for row in rows)
     correct = sum(row["correct_answers"] for row in rows)
-    # The mean multiplied by the count is the sum, in whole milliseconds, so rounding is exact.
+    # The sum is a whole number of milliseconds, so rounding mean * count restores it exactly.
     response_ms = sum(round((row["average_response_ms"] or 0) * row["answers"]) for row in rows)
     return {
         "learners": sum(1 for row in rows if row["answers"]),
@@ -60,7 +60,7 @@ def difficulties(
     level: str | None = None,
     domain: str | None = None,
 ) -> list[Row]:
-    """Return the items with at least the given counts, the lowest accuracy first."""
+    """Return the items with enough learners and answers, the lowest accuracy first."""
     described = descriptions(world)
     listed = []
     for item, row in sums(world, of).items():

@@ -15,12 +15,12 @@ DAY = timedelta(days=1)
 
 @defines("group_members")
 def group_members(world: World) -> Rows:
-    """Return whether each learner is a member of each group that the learner joined or left."""
+    """Return each learner's current membership in each group that the learner joined or left."""
     learners = sorted({event.user_id for event in world.events if event.user_id})
     return {
         (event.data["group_id"], user): {"is_member": event.type == "LearnerJoinedGroup"}
         for user in learners
-        for event in world.of(user, *MEMBERSHIPS)  # the latest comes last
+        for event in world.of(user, *MEMBERSHIPS)  # the latest event comes last and wins
     }
 
 
@@ -35,7 +35,7 @@ def members(world: World, group_id: str) -> list[str]:
 
 @defines("group_items")
 def group_items(world: World) -> Rows:
-    """Return the sums over the members of each group."""
+    """Return each group's sums over its members, by item."""
     groups = {group for group, _ in group_members(world)}
     return {
         (group, item): row
@@ -78,7 +78,7 @@ def learners(world: World, group_id: str, order_by: str) -> list[Row]:
             "ACCURACY": (accuracy is None, accuracy),
             "STREAK": (-row["current_streak"],),
         }
-        # Two nulls are equal, so that the id decides between them.
+        # None becomes 0, so that the id decides between two learners who both have None.
         return *(0 if one is None else one for one in keys[order_by]), row["user_id"]
 
     return sorted((learner(world, user) for user in members(world, group_id)), key=key)

@@ -11,7 +11,7 @@ from tests.oracle.models import defines_by_learner
 
 @defines_by_learner("item_stats")
 def item_stats(world: World, user_id: str) -> dict[str, Row]:
-    """Return the learner's rows, keyed by item; each item answered or reviewed has a row."""
+    """Return the learner's rows, keyed by item; each item with an answer or a review has a row."""
     events = world.answers(user_id) + world.reviews(user_id)
     return {
         item_id: _row(world, user_id, item_id) for item_id in {e.data["item_id"] for e in events}

@@ -29,7 +29,7 @@ def level_stats(world: World, user_id: str) -> dict[str, Row]:
 
 
 def forecast(today: date, catalogue_items: int, mastered: int, recent: int) -> Row:
-    """Return the forecast of a level; `recent` of its items were mastered in the last 28 days."""
+    """Return a level's forecast; `recent` is the number of items mastered in the last 28 days."""
     goal = math.ceil(Fraction(4, 5) * catalogue_items)
     reached = catalogue_items > 0 and mastered >= goal
     days = math.ceil(Fraction((goal - mastered) * 28, recent)) if recent >= 10 else None
@@ -49,9 +49,9 @@ def mastery_days(world: World, user_id: str) -> dict[str, Row]:
 
 
 def _mastered(world: World, user_id: str, level: str) -> dict[str, date]:
-    """Return the level's items that are in the catalogue and mastered, with their first days.
+    """Return the level's mastered items that are in the catalogue, each with its day of mastery.
 
-    The first day of an item is that of its first review with an interval of 7 days or more.
+    An item's day of mastery is that of its first review with an interval of 7 days or more.
     """
     items = item_stats(world, user_id)
     return {

@@ -1,4 +1,4 @@
-"""Retention: how often learners remembered an item when it was asked on a later day."""
+"""Retention: how often learners remembered an item on a day after its latest review."""
 
 from collections.abc import Callable, Iterator
 from datetime import date
@@ -22,7 +22,7 @@ class RetentionTest(NamedTuple):
 
 
 def find_tests(world: World, user_id: str) -> Iterator[RetentionTest]:
-    """Yield the learner's tests, in the order of their answers."""
+    """Yield the learner's retention tests, in the order of the answers."""
     followed = set()
     for answer in world.answers(user_id):
         review = latest_review(world, answer)
@@ -76,7 +76,7 @@ def retention(world: World, user_id: str, by: str) -> dict[date, Row]:
 
 
 def count_tests(tests: list[RetentionTest]) -> Row:
-    """Return how many tests there are, and how many of them were recalled."""
+    """Return the number of tests, the number of recalled tests, and the rate."""
     recalled = [t for t in tests if t.answer.type == "CorrectAnswerGiven"]
     rate = ratio(len(recalled), len(tests))
     return {"asked": len(tests), "recalled": len(recalled), "rate": rate}

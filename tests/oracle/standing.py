@@ -17,7 +17,7 @@ DAY = timedelta(days=1)
 
 
 class Run(NamedTuple):
-    """Study days with only rest days between them; `study_days` counts the study days."""
+    """A run of study days that only rest days interrupt; `study_days` counts the study days."""
 
     starts: date
     ends: date
@@ -26,7 +26,7 @@ class Run(NamedTuple):
 
 @defines_by_learner("rest_days")
 def rest_days(world: World, user_id: str) -> dict[date, Row]:
-    """Return the two earliest rest days that the learner took in each ISO week, with empty rows."""
+    """Return an empty row for each rest day that counts: the two earliest in each ISO week."""
     weeks: dict[date, set[date]] = {}
     for event in world.of(user_id, "RestDayTaken"):
         taken = rest_date(event)
@@ -110,7 +110,7 @@ def progress_rows(world: World, user_id: str) -> dict[str, Row]:
 
 
 def due_forecast(world: World, user_id: str, days: int) -> dict[date, Row]:
-    """Return the items due on each of the next days; overdue items count today."""
+    """Count the items due on each of `days` days from today; overdue items are counted today."""
     today = day_of(world, user_id, world.now)
     due_days = _due_days(world, user_id)
     forecast = {}
@@ -124,7 +124,7 @@ def due_forecast(world: World, user_id: str, days: int) -> dict[date, Row]:
 
 
 def due_today(world: World, user_id: str) -> set[str]:
-    """Return the items of today's row of the forecast."""
+    """Return the items that the forecast counts today."""
     today = day_of(world, user_id, world.now)
     return {item_id for item_id, (day, _) in _due_days(world, user_id).items() if day == today}
 

@@ -14,9 +14,9 @@ Envelope = Mapping[str, Any]
 def compute_stored(log: Iterable[Envelope]) -> tuple[dict[str, str | None], set[str]]:
     """Return the ids of stored events with their learners, and the ids of pending events.
 
-    The log is stored before the types in NEWEST are declared. An event of these types is therefore
-    never pending. If it names no learner, its learner depends on the order of arrival and is None
-    in the result.
+    The function assumes that the types in NEWEST were not yet declared when the log was stored. An
+    event of these types is therefore never pending. If such an event names no learner, its learner
+    depends on the order of arrival and is None in the result.
     """
     log = list(log)
     owners = {

@@ -7,7 +7,7 @@ import pytest
 from tests import oracle
 from tests.oracle.test_oracle import answer, done, event, world
 
-Days = list[int]  # of January 2024, which began on a Monday
+Days = list[int]  # days of January 2024, which began on a Monday
 
 
 def streak(study: Days, rest: Days, today: int) -> oracle.Row:
@@ -24,10 +24,10 @@ def streak(study: Days, rest: Days, today: int) -> oracle.Row:
         ([1, 2], [3, 4], 4, 2, (2, 1, 2)),
         ([1, 2], [3, 4], 5, 2, (2, 1, 2)),
         ([1, 2], [3, 4], 6, 0, (2, 1, 2)),
-        ([1, 2], [5, 4, 3], 6, 0, (2, 1, 2)),  # the third date of a week has no effect
+        ([1, 2], [5, 4, 3], 6, 0, (2, 1, 2)),  # 5, the week's third rest day, has no effect
         ([5, 10], [6, 7, 8, 9], 10, 2, (2, 5, 10)),
-        ([1, 2, 4, 6], [2, 3, 5], 6, 1, (3, 1, 4)),  # the rest days are 2 and 3, not 5
-        ([1, 3, 8, 9], [2], 20, 0, (2, 1, 3)),  # the earliest of equally long runs
+        ([1, 2, 4, 6], [2, 3, 5], 6, 1, (3, 1, 4)),  # only 2 and 3 count as rest days
+        ([1, 3, 8, 9], [2], 20, 0, (2, 1, 3)),  # the earlier of two equally long runs
         ([1, 8, 9, 12], [2, 3, 10, 11], 12, 3, (3, 8, 12)),
         ([4], [2], 3, 1, (1, 4, 4)),
         ([], [1], 1, 0, (0, None, None)),
@@ -99,7 +99,7 @@ def test_there_is_no_goal_before_the_first_goal_or_after_a_goal_of_0() -> None:
     }
 
 
-def test_a_goal_is_in_force_from_its_own_local_day() -> None:
+def test_a_goal_is_in_force_from_the_local_day_on_which_it_was_set() -> None:
     zone = event("UserCreated", "2024-01-01", timezone="Asia/Tokyo")
     late = [set_goal("2024-01-02T15:30", 1), answer("2024-01-02T10:00"), answer("2024-01-02T16:00")]
     row = goal(zone, *late, today=3)
@@ -110,7 +110,7 @@ def test_a_goal_is_in_force_from_its_own_local_day() -> None:
     )  # the goal is in force from 3 January in Tokyo
 
 
-def test_the_days_of_a_goal_are_the_last_30_local_days() -> None:
+def test_the_days_of_a_goal_are_counted_over_the_last_30_local_days() -> None:
     answers = [answer(f"2024-01-{d:02}T10:00") for d in range(1, 32)]
     sessions = [done(f"2024-01-{d:02}T11:00", f"s{d}") for d in range(1, 32)]
     row = goal(*answers, *sessions, set_goal("2024-01-01", 1), today=31)

@@ -1,4 +1,4 @@
-"""The rows of the oracle as of a given time, and after a deletion."""
+"""The oracle's rows at a time in the past, and after a deletion."""
 
 from datetime import UTC, datetime
 
@@ -21,7 +21,7 @@ def test_a_deleted_learner_has_no_rows_at_any_time() -> None:
     assert not oracle.item_stats(seen, "ann")
 
 
-def test_as_of_limits_event_times_and_known_at_limits_recording_times() -> None:
+def test_the_parameter_as_of_limits_event_times_and_known_at_limits_recording_times() -> None:
     early, late = answer("2024-01-01"), answer("2024-01-02")
     assert len(oracle.see([late, early], NOW, as_of=early.occurred_at).events) == 1
     seen = oracle.see([late, early], NOW, known_at=early.created_at)

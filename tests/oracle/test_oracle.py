@@ -76,10 +76,10 @@ def world(*events: oracle.Event, now: datetime = NOW) -> oracle.World:
         # Apia skipped 30 December 2011.
         ("Pacific/Apia", 0, "2011-12-30T09:59:59", date(2011, 12, 29)),
         ("Pacific/Apia", 0, "2011-12-30T10:00:00", date(2011, 12, 31)),
-        # The clock moves from 2 to 3 on this day, so the clock shows 4 after three hours.
+        # The clock moves from 2 to 3 on this day, so it shows 4 three hours after midnight.
         ("America/New_York", 4, "2024-03-10T07:59:59", date(2024, 3, 9)),
         ("America/New_York", 4, "2024-03-10T08:00:00", date(2024, 3, 10)),
-        # British Columbia stays on summer time from 2026 in the pinned rules.
+        # In the pinned rules, British Columbia stays on summer time from 2026.
         ("America/Vancouver", 2, "2026-11-01T09:00:00", date(2026, 11, 1)),
     ],
 )
@@ -90,7 +90,7 @@ def test_the_local_day_follows_the_zone_and_the_day_start(
     assert oracle.day_of(seen, "ann", datetime.fromisoformat(at).replace(tzinfo=UTC)) == expected
 
 
-def test_a_preference_applies_from_its_own_time_and_keeps_omitted_fields() -> None:
+def test_a_preference_applies_from_its_own_time_and_does_not_change_omitted_fields() -> None:
     seen = world(
         event("UserPreferencesChanged", "2024-01-01T12:00", day_start_hour=13, n=1),
         event(
@@ -120,7 +120,7 @@ def test_the_smaller_id_comes_first_if_two_preferences_have_the_same_time() -> N
     assert oracle.day_of(seen, "ann", early + timedelta(days=1)) == date(2024, 1, 6)
 
 
-def test_daily_stats_sum_answers_completions_and_reviews() -> None:
+def test_daily_stats_are_sums_over_the_events_of_each_day() -> None:
     seen = world(
         answer("2024-01-01T10:00", "i1", right=False, ms=1000),
         answer("2024-01-02T10:00", "i1", ms=2000),
@@ -152,7 +152,7 @@ def test_daily_stats_sum_answers_completions_and_reviews() -> None:
     assert days[date(2024, 1, 3)]["accuracy_rate"] is None
 
 
-def test_weekly_and_monthly_stats_sum_whole_periods() -> None:
+def test_weekly_and_monthly_stats_are_sums_over_whole_periods() -> None:
     seen = world(
         answer("2024-01-31T10:00", "i1"),
         answer("2024-01-31T11:00", "i2"),
@@ -214,7 +214,7 @@ def test_events_at_the_same_time_are_ordered_by_uuid() -> None:
         ([], 3, 0, False, False, None),
     ],
 )
-def test_the_streak_depends_on_today(
+def test_the_streak_depends_on_the_current_day(
     *,
     days: list[int],
     today: int,
@@ -243,7 +243,11 @@ def published(kind: str, at: str, item: str, **data: Any) -> oracle.Event:
 
 
 def catalogue_world() -> oracle.World:
-    """Return events of ann and of items that are described twice, archived, or without a level."""
+    """Return the events of ann and of the catalogue.
+
+    The latest description of i1 has no level. i2 is archived, i3 has no domains, and i9 is archived
+    without a description.
+    """
     return world(
         published("ItemPublished", "2024-01-01", "i1", domains=["W", "R"], cefr_level="A1"),
         published("ItemUpdated", "2024-01-02", "i1", domains=["S", "L", "R"], headword="w"),

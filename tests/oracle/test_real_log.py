@@ -14,7 +14,11 @@ ANKI = Path(__file__).resolve().parents[2] / "data" / "anki_reviews.csv"
 
 
 def anki() -> Iterator[oracle.Event]:
-    """Yield the answers of the log; a session is completed before a break of over 30 minutes."""
+    """Yield the completed sessions of the log, and its answers.
+
+    A session ends with the last answer before a break of over 30 minutes, or with the last answer
+    of the log.
+    """
     with ANKI.open(encoding="utf-8") as file:
         rows = [(datetime.fromisoformat(r["review_time"]), r) for r in csv.DictReader(file)]
     rows.sort(key=lambda r: r[0])

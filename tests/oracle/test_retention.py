@@ -18,7 +18,7 @@ def count_tests(*events: oracle.Event) -> dict[str, tuple[int, int]]:
     ("interval", "expected"),
     [(0, {}), (1, "YOUNG"), (20, "YOUNG"), (21, "MATURE"), (36_500, "MATURE")],
 )
-def test_the_interval_decides_the_maturity_and_an_interval_of_0_gives_no_test(
+def test_the_interval_decides_the_maturity_but_an_interval_of_0_gives_no_test(
     interval: int, expected: object
 ) -> None:
     found = count_tests(review("2024-03-01", interval), answer("2024-03-02"))
@@ -50,13 +50,13 @@ def test_a_review_at_the_time_of_an_answer_comes_after_the_answer() -> None:
     assert count_tests(*log) == {"2024-03-02 YOUNG": (1, 1), "2024-03-04 MATURE": (1, 1)}
 
 
-def test_ids_decide_between_answers_and_between_reviews_of_the_same_time() -> None:
+def test_answers_or_reviews_at_the_same_time_are_ordered_by_id() -> None:
     reviews = (review("2024-03-01", 30, n=1), review("2024-03-01", 3, n=2))
     answers = (answer("2024-03-02", right=False, n=3), answer("2024-03-02", n=4))
     assert count_tests(*reviews, *answers) == {"2024-03-02 YOUNG": (1, 0)}
 
 
-def test_the_day_of_a_review_or_answer_is_in_the_zone_in_force_at_its_time() -> None:
+def test_the_local_day_of_a_review_or_answer_depends_on_the_zone_in_force_at_its_time() -> None:
     log = (review("2024-03-01T22:00", 3), answer("2024-03-02T01:00"))
     assert count_tests(*log) == {"2024-03-02 YOUNG": (1, 1)}
     in_new_york = event("UserCreated", "2024-01-01", timezone="America/New_York")
@@ -65,7 +65,7 @@ def test_the_day_of_a_review_or_answer_is_in_the_zone_in_force_at_its_time() -> 
     assert count_tests(event("UserCreated", "2024-01-01"), flight_west, *log) == {}
 
 
-def test_only_periods_with_a_test_are_returned_from_their_first_to_their_last_day() -> None:
+def test_retention_returns_whole_periods_and_omits_periods_without_a_test() -> None:
     seen = world(
         *(review("2024-02-28", 3, f"i{n}") for n in range(3)),
         answer("2024-02-29", "i0"),

@@ -1,6 +1,6 @@
-"""The batch job makes up for lost wake-ups and replays dead letters when they are due.
+"""The batch job folds the shards whose wake-up was lost, and replays due dead letters.
 
-Only one run works at a time.
+Two runs never fold the batch models of the same shard at the same time.
 """
 
 import json
@@ -96,7 +96,7 @@ def folded(connection: Connection) -> Connection:
     return connection
 
 
-def test_a_learner_deleted_during_a_run_has_no_rows_afterwards(
+def test_a_learner_who_is_deleted_during_a_run_has_no_rows_afterwards(
     store: Store, folded: Connection
 ) -> None:
     gone = sample_events.user_deleted("ann")
@@ -145,7 +145,7 @@ def test_a_new_item_level_updates_the_rows_of_every_learner(connection: Connecti
     assert not sample_events.find_differences(connection)
 
 
-def test_learners_processed_by_an_earlier_run_are_updated_when_item_descriptions_are_folded_late(
+def test_a_run_updates_learners_whose_item_descriptions_were_folded_after_the_previous_run(
     connection: Connection,
 ) -> None:
     append(connection, [sample_events.item_published(f"i{n}") for n in range(3)])

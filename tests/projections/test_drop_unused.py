@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parents[2]
 OTHER = "progress_0123456789ab"
 USERS = [f"u{n}" for n in range(4)]
 
-# WAKE does the work of the project function; ANSWER queries a read model.
+# WAKE does the work of functions/project; ANSWER queries a read model.
 WAKE = """
 from progress.projections import projector, worker
 for shard in projector.SHARDS:
@@ -93,13 +93,13 @@ def populated(connection: Connection) -> Connection:
 
 @pytest.fixture
 def blue(store: Store, populated: Connection) -> Revision:
-    """The current code, which serves queries."""
+    """The unchanged code of this repository."""
     return Revision(ROOT, store.url)
 
 
 @pytest.fixture
 def green(store: Store, tmp_path: Path) -> Revision:
-    """Code with a different fold, which counts each answer twice."""
+    """A copy of this code whose fold counts each answer twice."""
     for part in ("progress", "sql"):
         shutil.copytree(ROOT / part, tmp_path / part, ignore=shutil.ignore_patterns("__pycache__"))
     file = tmp_path / "sql/read_models/user_progress.sql"
@@ -175,7 +175,7 @@ def _named(revision: Revision) -> str:
     return done.stdout.strip()
 
 
-def test_after_a_newer_migration_older_code_serves_queries_but_cannot_migrate(
+def test_after_a_newer_migration_the_older_code_serves_queries_but_cannot_migrate(
     blue: Revision, green: Revision, populated: Connection
 ) -> None:
     newer(green)

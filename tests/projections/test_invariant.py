@@ -1,4 +1,4 @@
-"""After any delivery of a log, the rows are those that the oracle and the whole folds compute."""
+"""However a log is delivered, the folds give the rows of the oracle and of the whole folds."""
 
 import contextlib
 import dataclasses
@@ -18,14 +18,15 @@ from tests.support.event_logs import ITEMS, LEARNERS, Log, logs
 from tests.support.postgres_servers import EMBEDDED, Server
 from tests.support.stage import Stage
 
-# Shrinking a failing example takes minutes.
+# The timeout is long, because Hypothesis needs minutes to shrink a failing example.
 pytestmark = [pytest.mark.timeout(900), pytest.mark.every_postgres]
 
 
 def test_any_delivery_of_a_log_gives_the_rows_of_the_oracle(
     stage: Stage, postgres_server: Server
 ) -> None:
-    is_embedded = postgres_server.which == EMBEDDED  # DuckDB folds only the embedded server's logs
+    # PostgreSQL runs the whole folds on each server, DuckDB only for logs of the embedded server.
+    is_embedded = postgres_server.which == EMBEDDED
     find_differences = (whole_folds if is_embedded else comparison).find_differences
 
     @postgres_server.examples(4)
@@ -73,7 +74,7 @@ def test_a_rebuild_does_not_change_the_rows(
     rebuild.run(store.connect, workers=how.workers)
     assert model_rows.compare(model_rows.read_rows(stage.admin), before) == []
     assert stage.differences(log.now) == []
-    # Deliver the late event and redeliver the other events, on connections opened before the swap.
+    # Deliver the late event, and the other events again. The connections are older than the swap.
     stage.deliver(log, how)
     assert stage.differences(log.now) == []
 

@@ -1,4 +1,4 @@
-"""Notifications take one round trip to Redis after the commit. Their loss does not fail a fold."""
+"""Notifications take one round trip to Redis after the commit. A fold succeeds without them."""
 
 import time
 from collections.abc import Iterator
@@ -140,12 +140,12 @@ def test_a_hanging_redis_times_out_once_and_is_then_skipped(
     assert sum(times) < 10 * timeout_s
 
 
-def test_notifications_from_an_outage_are_sent_with_the_next_notification(
+def test_notifications_kept_during_an_outage_are_sent_with_the_next_one(
     own: cache_instances.Valkey,
 ) -> None:
     own.end()
     assert not publisher().publish(notifications.Change(5, '["ann"]', None))
-    # The second notification is not tried, because the first one failed.
+    # The publisher keeps this notification and does not try to send it: the first has just failed.
     assert not publisher().publish(notifications.Change(6, '["ben"]', None))
     own.start()
     connections(own.url)._retry_at = 0

@@ -34,7 +34,7 @@ def test_the_rows_match_the_oracle_if_all_preference_changes_arrive_last(
         facts = tuple(p for p in log.published if p.envelope["event_type"] not in PREFERENCES)
         stage.deliver(dataclasses.replace(log, published=facts), how)
         burst = dataclasses.replace(how, sizes=(100,), every=None, crashes=how.crashes[:1])
-        stage.deliver(log, burst)  # redelivers the other events, which has no effect
+        stage.deliver(log, burst)  # the other events arrive again, without effect
         assert stage.differences(log.now) == []
 
     check()
@@ -58,7 +58,7 @@ def changes(
 
 
 def study(user: str, *, days: int, answers: int) -> list[sample_events.Envelope]:
-    """Return lessons on `days` days with `answers` answers each."""
+    """Return the events of one lesson, with `answers` answers, on each of `days` days."""
     events = []
     for number in range(days):
         session = f"{user}-{number}"

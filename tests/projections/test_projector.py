@@ -104,7 +104,7 @@ def test_an_event_that_another_worker_has_folded_is_not_marked_as_poisoned(
     assert not sample_events.find_differences(connection)
 
 
-def test_a_worker_raises_unavailable_if_it_loses_its_connection_before_marking_a_poisoned_event(
+def test_losing_the_connection_before_marking_a_poisoned_event_raises_database_unavailable(
     store: Store, connection: Connection
 ) -> None:
     sample_events.record_lessons(connection, "ann")

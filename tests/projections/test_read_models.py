@@ -18,10 +18,10 @@ from tests.support import as_of_fixtures, model_rows, rows_by_hand, sample_event
 from tests.support.stage import append
 
 MODELS = (*REALTIME, *BATCH)
-NOT_FOLDED_AS_OF = {"window_shape"}  # No fold writes this template.
+NOT_FOLDED_AS_OF = {"window_shape"}  # No fold writes rows to this template.
 WITHOUT_ROWS = {"deleted_learners"}  # This table has rows only after a deletion.
 NOT_IN_SNAPSHOTS = {"group_members", "member_weeks"}  # No as-of query reads these tables.
-# Values of the required arguments of the fields that read a model.
+# Values for the required arguments of the models' GraphQL fields.
 ARGUMENTS = {"from": date(2024, 3, 1), "to": date(2024, 3, 31), "itemId": "i1"}
 
 
@@ -43,7 +43,7 @@ def count_rows(connection: Connection, table: str) -> int:
 
 @pytest.fixture
 def learner_tables(connection: Connection) -> list[str]:
-    """The tables of the schema that have rows of learners."""
+    """The tables of the schema whose rows belong to learners."""
     return [row["table_name"] for row in model_rows.read(connection, "learner tables")]
 
 
@@ -94,8 +94,8 @@ def study(connection: Connection) -> None:
     append(connection, [sample_events.envelope("UserPreferencesChanged", preferences, at=at)])
     sample_events.record_lessons(connection, "ann")
     append(connection, sample_events.choices("ann"))
-    # repeated_answers has no row for the first answer of a gap between reviews. Therefore, this
-    # answer precedes the lesson's first answer.
+    # repeated_answers has a row for each answer of a gap (see reviews.sql) except the first. This
+    # extra answer comes first, so that the lesson's own answer gets a row.
     again = {"session_id": "ann-0", "item_id": "i0", "response_time_ms": 5}
     append(
         connection, [sample_events.envelope("CorrectAnswerGiven", again, at=sample_events.BEGIN)]

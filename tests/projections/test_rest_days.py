@@ -1,6 +1,7 @@
-"""Rest days may join runs of study days. A day that is no longer a rest day may cut a run.
+"""A rest day may join two runs of study days. If an earlier date replaces it, the run may be cut.
 
-The order in which the events arrive does not matter.
+A week has at most two rest days: the two earliest dates. The order in which the events arrive
+does not matter.
 """
 
 import random
@@ -18,7 +19,7 @@ DAYS = 28
 
 
 def draw_event(generator: random.Random, user: str) -> Envelope:
-    """Return a completion of one of ten sessions, or a rest day, on one of 28 days.
+    """Return a random event on one of 28 days: a rest day, or a completion of one of ten sessions.
 
     A session that is completed again on an earlier day moves to that day.
     """

@@ -1,4 +1,4 @@
-"""The newest three snapshots of a stream are kept; a change of the folds invalidates them."""
+"""The newest three snapshots of a stream are kept. Snapshots of other folds are never used."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -45,7 +45,7 @@ def test_the_latest_snapshot_is_returned(connection: Connection) -> None:
     assert snapshots.get_latest_snapshot(connection, "learner-w", "now") is None
 
 
-def test_an_as_of_query_starts_from_an_earlier_snapshot(connection: Connection) -> None:
+def test_an_as_of_query_starts_from_a_snapshot_before_its_time(connection: Connection) -> None:
     for version in (100, 200):
         snapshots.save_snapshot(connection, snapshot(version))
     latest = snapshots.get_latest_snapshot(
@@ -97,13 +97,13 @@ def test_all_snapshots_are_taken_again_after_a_rebuild(store: Store) -> None:
     (after,) = job.run("SELECT fingerprint, state FROM event_store.snapshots")
     assert kept(job) == [104]
     assert before[0] != after[0]
-    for of_a_fold in (before, after):  # user_progress contains a transaction's number
-        del of_a_fold[1]["user_progress"]
+    for of_a_fold in (before, after):
+        del of_a_fold[1]["user_progress"]  # its version is a transaction's number, which differs
     assert before[1] == after[1]
     job.close()
 
 
-def test_the_batch_job_empties_the_queue_of_learners_that_a_rebuild_fills(store: Store) -> None:
+def test_the_batch_job_empties_the_queue_that_a_rebuild_fills(store: Store) -> None:
     job = connect(store.url)
     sample_events.record_lessons(job, "ann", "ben")
     batch.run(job)
@@ -116,7 +116,7 @@ def test_the_batch_job_empties_the_queue_of_learners_that_a_rebuild_fills(store:
 
 
 def queued(connection: Connection) -> list[str]:
-    """Return the learners in the queue for snapshots, which the next batch run empties."""
+    """Return the learners in the queue for snapshots."""
     return [row[0] for row in connection.run("SELECT user_id FROM snapshot_learners ORDER BY 1")]
 
 

@@ -32,10 +32,11 @@ ROWS_OF_EVERY_TABLE = [
         "UserPreferencesChanged", {"user_id": "ann", "timezone": "Asia/Kathmandu"}, at=AT
     ),
     *sample_events.choices("ann"),
+    # This answer to i1 precedes the lesson's answer to i1, which thus becomes a repeated answer.
     sample_events.envelope(
         "CorrectAnswerGiven",
         {"session_id": "ann-3", "item_id": "i1", "response_time_ms": 900},
-        at=AT + timedelta(days=3),  # before the lesson's answer to i1, which is thus a repeated one
+        at=AT + timedelta(days=3),
     ),
     sample_events.user_deleted("ben"),
 ]
@@ -43,7 +44,7 @@ ROWS_OF_EVERY_TABLE = [
 
 @pytest.fixture
 def folded(connection: Connection) -> Connection:
-    """A connection to a store whose folded events give every table rows."""
+    """A connection to a store with folded events and rows in every table."""
     append(connection, ROWS_OF_EVERY_TABLE)
     batch.run(connection)
     return connection

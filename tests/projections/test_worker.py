@@ -42,7 +42,7 @@ def test_a_connection_that_broke_while_idle_is_replaced(connection: Connection) 
     assert model_rows.read_value(connection, "answered") == 3
 
 
-def test_a_wake_up_raises_unavailable_if_the_database_does_not_respond(
+def test_a_wake_up_raises_database_unavailable_if_the_database_does_not_respond(
     connection: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DATABASE_URL", "postgresql://nobody@/nothing?host=/nowhere")

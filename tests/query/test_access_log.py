@@ -94,7 +94,7 @@ def test_a_request_without_a_token_is_logged_as_ok(cached_api: Api, read_lines: 
 def test_the_cache_result_is_logged_if_the_cache_was_used(
     cached_api: Api, read_lines: ReadLines, connection: Connection
 ) -> None:
-    # The cache stores nothing about unknown learners.
+    # Ann needs events, because the cache stores nothing about unknown learners.
     append(connection, sample_events.lesson("ann", 0))
     projector.Projector(connection).catch_up_all()
     rejected = (
@@ -143,7 +143,7 @@ def test_requests_that_are_not_graphql_requests_are_not_logged(
     assert read_lines() == []
 
 
-def test_a_wake_up_logs_the_lag_at_its_start(
+def test_the_log_line_of_a_wake_up_has_the_lag_before_the_fold(
     project: Client, connection: Connection, read_lines: ReadLines, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     append(connection, [event for n in range(2) for event in sample_events.lesson("u", n)])
@@ -159,7 +159,7 @@ def test_a_wake_up_logs_the_lag_at_its_start(
     assert re.search("/traces/0af7651916cd43dd8448eb211c80319c$", str(list(first.values())[-3]))
 
 
-def test_the_lag_is_logged_if_another_worker_holds_the_shard(
+def test_the_lag_is_logged_even_if_another_worker_holds_the_shard(
     project: Client, store: Store, connection: Connection, read_lines: ReadLines
 ) -> None:
     append(connection, sample_events.lesson("u", 0))

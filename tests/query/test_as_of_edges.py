@@ -124,7 +124,9 @@ def test_a_snapshot_that_is_deleted_before_it_is_read_is_not_used(
     assert not as_of_fixtures.find_differences(fetch, connection, **options)
 
 
-def test_an_as_of_query_reads_one_database_snapshot(store: Store, connection: Connection) -> None:
+def test_an_as_of_query_does_not_see_concurrent_changes(
+    store: Store, connection: Connection
+) -> None:
     west = {"email": "a@b.c", "timezone": "America/Los_Angeles", "day_start_hour": 4}
     as_of_fixtures.record(
         connection, as_of_fixtures.event("UserCreated", -1, **west), *sample_events.lesson("ann", 0)
@@ -235,5 +237,5 @@ def test_rebuilds_and_folds_do_not_change_as_of_results(
         assert not as_of_fixtures.find_differences(
             fetch, connection, as_of=as_of_fixtures.noon_of_day(3)
         )
-    # the rebuild deleted the snapshots together with the read models that they were taken from
+    # The last rebuild deleted the old read models, and with them their snapshots.
     assert as_of_fixtures.count_snapshots(connection) == 0

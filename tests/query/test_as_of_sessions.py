@@ -21,7 +21,7 @@ from tests.support.stage import append, connect
 
 pytestmark = pytest.mark.every_postgres
 
-# Tables of the live read models that as-of sessions read but do not fold.
+# The only tables and views of the live read models without a temporary copy in as-of sessions.
 SHARED = {
     *("facts", "preference_facts", "deletion_facts", "catalogue_facts", "window_shape"),
     *("checkpoints", "shards_behind", "batch_checkpoints", "learner_versions"),

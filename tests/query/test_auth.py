@@ -114,7 +114,7 @@ def with_algorithm_none() -> str:
 
 
 def signed_with_the_public_key() -> str:
-    """Return a token signed by HS256 with the public key as the secret; PyJWT cannot do this."""
+    """Sign a token by hand: HS256 with the public key as the secret, which PyJWT refuses."""
     key = token_issuer.rsa_key("first").public_key()
     secret = json.dumps(RSAAlgorithm.to_jwk(key, as_dict=True)).encode()
     signed = f"{part({'alg': 'HS256', 'kid': 'first'})}.{part(token_issuer.claims())}"
@@ -195,7 +195,8 @@ def test_a_cached_token_is_rejected_if_the_scheme_is_not_bearer(
 def test_a_cached_token_expires_at_the_time_in_its_exp_claim(
     authenticator: auth.Authenticator,
 ) -> None:
-    for life in (1, 5, 25):  # seconds; on a busy machine, a token may expire during the first call
+    # Lifetimes in seconds. On a busy machine, a token may expire during its first use.
+    for life in (1, 5, 25):
         token = token_issuer.token(exp=time.time() + life)
         with contextlib.suppress(Unauthenticated):
             caller(authenticator, token)
@@ -209,7 +210,7 @@ def test_a_cached_token_expires_at_the_time_in_its_exp_claim(
         ask_until(time.time() + 2 * life)
 
 
-def test_only_support_and_administrators_need_no_group_to_read_the_data_of_others() -> None:
+def test_support_and_administrators_may_read_any_learner_and_teachers_only_their_groups() -> None:
     assert Caller("ann", "learner").authorize(None) == "ann"
     assert Caller("ann", "learner").authorize("ann") == "ann"
     assert Caller("eve", "support").authorize("ann") == "ann"

@@ -41,7 +41,7 @@ NOW = datetime(2024, 4, 2, 3, 4, 5, 678_901, tzinfo=UTC)
 LOG = RequestLog("query", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")
 PLAINLY = Disturbance(sizes=(100,), every=None, limit=1000, workers=1, tasks=1, crashes=())
 MARCH = 'dailyStats(from: "2024-03-01", to: "2024-03-31") { %s }'
-# Hypothesis's phase `explain` takes minutes.
+# The tests omit Hypothesis's phase `explain`, because it takes minutes.
 PHASES = [phase for phase in Phase if phase is not Phase.explain]
 ODD = """query ($yes: Boolean = true, $no: Boolean = false, $from: Date = "2024-03-01") {
   __typename
@@ -56,7 +56,7 @@ fragment F on Streak { current @include(if: $yes) more: longest ... on Streak { 
 
 
 def log() -> Iterator[Envelope]:
-    """Yield events of many types from three months of two learners; bob changes time zone."""
+    """Yield many types of events: two learners study for three months, Bob in two time zones."""
     chance = random.Random(7)
     start = datetime(2024, 1, 10, 9, tzinfo=UTC)
     for n in range(30):
@@ -105,7 +105,7 @@ def extremes(connection: database.Connection) -> None:
 
 
 class RecordingExecution(QueryExecution, frozen=True):
-    """An execution that records the root fields that the executor runs."""
+    """A `QueryExecution` that also lists the root fields run by Strawberry's executor."""
 
     executed: list[RootField]
 
@@ -116,7 +116,7 @@ class RecordingExecution(QueryExecution, frozen=True):
 
 @dataclass
 class Both:
-    """A database on which each query runs twice, without a cache: compiled, and by the executor."""
+    """A database on which each query runs twice without a cache: compiled and in the executor."""
 
     url: str
     ways: Counter[str] = field(default_factory=Counter)
@@ -151,10 +151,10 @@ class Both:
         return msgspec.structs.replace(answer, extensions={})
 
     async def _count(self, document: Document, request: GraphQLRequest, context: Context) -> None:
-        """Count a query as `in parts` or `whole`, and each compiled field of a query in parts.
+        """Count the query as `in parts` or `whole`.
 
-        A query ran in parts if each root field ran separately without errors, and if the executor
-        ran no compiled field.
+        The query ran in parts if each root field ran separately without errors, and if the executor
+        ran no compiled field. For a query in parts, also count its compiled fields by name.
         """
         operation = document.operation(request.operation_name)
         fields = root_fields.plan(operation, request.variables, context) if operation else []

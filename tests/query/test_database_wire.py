@@ -14,7 +14,7 @@ def test_a_prepared_statement_takes_one_round_trip(wire: Wire) -> None:
         statement = connection.prepare("SELECT CAST(:number AS int)")
         wire.sent = b""
         assert statement.run(number=1) == [[1]]
-    # Bind, Execute and Sync, without a Flush that would cost a round trip
+    # Bind, Execute and Sync. A Flush would cost another round trip.
     assert list(kinds(wire.sent))[:3] == [
         "B",
         "E",

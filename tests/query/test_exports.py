@@ -185,7 +185,7 @@ def test_the_batch_job_deletes_local_files_after_a_week(
 
 
 def test_the_size_of_a_file_in_the_bucket_is_read_without_a_signature() -> None:
-    """The page reads up to ten sizes every ten seconds, and each signature needs a call to IAM."""
+    """The page reads up to ten sizes every ten seconds; each signature would need a call to IAM."""
     now = datetime(2026, 1, 1, 12, tzinfo=UTC)
     downloads = Downloads(Settings(exports_bucket="exports"))
     download = downloads.find(finished_export(now), now, "")

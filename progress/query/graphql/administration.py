@@ -55,7 +55,7 @@ async def operation(info: Info, id: ID) -> Operation | None:  # noqa: A002 - the
 
 @declare(
     list[types.Undelivered] | None,
-    "Administrators only. At most three minutes old; null if Cloud Monitoring does not respond.",
+    "Administrators only. Counts are up to 3 minutes old; null if Cloud Monitoring does not reply.",
 )
 async def undelivered(info: Info) -> list[Undelivered] | None:
     """Return the number of undelivered messages of each Pub/Sub subscription."""

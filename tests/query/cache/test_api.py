@@ -1,4 +1,4 @@
-"""The cache as a client of the API sees it: hits, and no outdated responses."""
+"""Clients of the API get hits from the cache, and never an outdated response."""
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -18,7 +18,7 @@ from tests.support import api, cache_instances, sample_events
 from tests.support.api import Api, Body
 from tests.support.stage import append, publisher
 
-# Every cached field; one field is selected twice, with an alias and in a fragment.
+# Every cached field. userProgress is selected twice: once with an alias, once with a fragment.
 EVERYTHING = """
 query Everything($from: Date!, $to: Date!) {
   me: userProgress { totalItemsLearned currentStreak masteryStats { unlearned learning } }
@@ -112,7 +112,7 @@ def delete(populated: Connection) -> None:
 
 
 @pytest.mark.parametrize("change", [study, describe, run_batch, delete])
-def test_the_first_response_after_a_change_reflects_it(
+def test_the_first_response_after_a_change_reflects_the_change(
     both: list[Api], populated: Connection, change: Callable[[Connection], None]
 ) -> None:
     before = [ask(instance)["data"] for instance in both]
@@ -123,7 +123,7 @@ def test_the_first_response_after_a_change_reflects_it(
     assert before == [before[0], before[0]] != after
 
 
-def test_the_first_response_after_a_rebuild_reflects_it(
+def test_the_first_response_after_a_rebuild_reflects_the_rebuild(
     both: list[Api], populated: Connection, store: Store
 ) -> None:
     right = ask(both[0])["data"]
@@ -158,7 +158,7 @@ def test_a_hanging_redis_does_not_change_the_response(store: Store, populated: C
 
 
 def record_statements(reader: Reader) -> list[str]:
-    """Record the text of each statement that the reader runs from now on."""
+    """Return a list that collects the text of each statement that the reader runs from now on."""
     statements: list[str] = []
     run = reader._run
 

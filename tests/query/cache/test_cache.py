@@ -1,4 +1,4 @@
-"""Results are up to date after new events, new items, batch runs, deletions and rebuilds."""
+"""Cached results are up to date after new events, new items, batch runs, deletions and rebuilds."""
 
 import time
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ from tests.support.stage import append, publisher
 def both(
     store: Store, populated: Connection, redis_with_notifications: str
 ) -> Iterator[list[Instance]]:
-    """Return two instances that have cached every result about ann."""
+    """Two instances that have cached every result about ann."""
     with cache_instances.instances(store, redis_with_notifications) as instances:
         for instance in instances:
             instance.get(*cache_instances.all_keys("ann"))
@@ -30,12 +30,12 @@ def both(
 
 
 def learner_key(user: str) -> str:
-    """Return the Redis key of the copy of a learner's version number."""
+    """Return the Redis key that holds a copy of the learner's version."""
     return version_keys.learner_key(schema.schema_name(), user)
 
 
 def find_changes(instances: list[Instance], before: list[bytes], user: str = "ann") -> set[str]:
-    """Return the fields with new results; assert that every instance returns these results."""
+    """Assert that no instance returns old results; return the fields that differ from `before`."""
     keys = cache_instances.all_keys(user)
     expected = instances[0].read(*keys)
     for instance in instances:
@@ -54,7 +54,7 @@ def test_every_instance_returns_results_that_another_instance_has_cached(
         assert instance.reader.statements == []
 
 
-def test_the_first_result_after_new_events_reflects_them(
+def test_the_first_result_after_new_events_reflects_these_events(
     both: list[Instance], populated: Connection
 ) -> None:
     before = both[0].read(*cache_instances.all_keys("ann"))
@@ -72,7 +72,7 @@ def test_events_of_a_learner_do_not_invalidate_results_of_other_learners(
     assert both[0].computations == 0
 
 
-def test_the_first_result_after_a_new_item_reflects_it(
+def test_the_first_result_after_a_new_item_reflects_the_item(
     both: list[Instance], populated: Connection
 ) -> None:
     before = both[0].read(*cache_instances.all_keys("ann"))
@@ -84,7 +84,7 @@ def test_the_first_result_after_a_new_item_reflects_it(
     assert find_changes(both, before) == {"userProgress", "itemStats", "item"}
 
 
-def test_the_first_result_after_a_batch_run_reflects_it(
+def test_the_first_result_after_a_batch_run_reflects_the_run(
     both: list[Instance], populated: Connection
 ) -> None:
     append(
@@ -131,7 +131,7 @@ def test_a_batch_run_without_new_events_does_not_invalidate_results(
     assert both[0].computations == 0
 
 
-def test_the_first_result_after_a_deletion_reflects_it(
+def test_the_first_result_after_a_deletion_reflects_the_deletion(
     both: list[Instance], populated: Connection
 ) -> None:
     gone = sample_events.envelope("UserDeleted", {"user_id": "ann", "reason": "asked"}, at=NOW)
@@ -144,7 +144,7 @@ def test_the_first_result_after_a_deletion_reflects_it(
     }
 
 
-def test_the_first_result_after_a_rebuild_reflects_it(
+def test_the_first_result_after_a_rebuild_reflects_the_rebuild(
     both: list[Instance], populated: Connection, store: Store
 ) -> None:
     populated.run("UPDATE daily_stats SET answers = answers + 1")  # a rebuild corrects this
@@ -199,7 +199,7 @@ def test_the_copy_of_a_version_in_redis_never_decreases(
     publisher().publish(
         notifications.Change(newest + 1, '["ann"]', None, began=now - version_keys.TTL_S)
     )
-    assert server.get(key) is None  # the change is older than the TTL
+    assert server.get(key) is None  # no copy: the change is older than the TTL
     publisher().publish(notifications.Change(newest, '["ann"]', None, began=now - 2))
     assert server.pttl(key) <= 3_000
 
@@ -250,7 +250,7 @@ def test_a_change_during_a_computation_is_in_the_next_result(
 def test_an_entry_copied_to_another_learner_s_key_is_not_used(
     both: list[Instance], populated: Connection, redis_with_notifications: str
 ) -> None:
-    """A proxy could mix up replies, or somebody could copy an entry."""
+    """A proxy that mixes up replies could return such an entry; somebody could also copy one."""
     append(populated, sample_events.lesson("ben", 4))
     Projector(populated, publisher=publisher()).catch_up_all()
     keys = cache_instances.all_keys("ann")

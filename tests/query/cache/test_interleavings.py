@@ -21,7 +21,7 @@ ACTIONS = ("study", "study", "describe", "move", "run", "run", "evict", "nothing
 
 
 class Learner:
-    """A learner with methods that cause changes; each change is published to Redis."""
+    """A learner whose methods are the test's actions. Most actions publish a change to Redis."""
 
     def __init__(self, connection: Connection, server: "redis.Redis") -> None:
         self.name = f"learner {next(_numbers)}"

@@ -1,4 +1,4 @@
-"""Cache keys: the root fields that have a key, and the requests that share a key."""
+"""Each cached result has its own key. A field that is not cached has none."""
 
 import pytest
 
@@ -34,7 +34,7 @@ def test_only_a_result_with_the_estimated_recall_expires_at_the_end_of_the_hour(
         assert key.is_hourly is is_hourly
 
 
-def test_the_key_depends_on_the_learner_the_arguments_and_the_selection() -> None:
+def test_the_key_depends_on_the_learner_and_the_arguments_and_the_selection() -> None:
     keys = {
         cache_key(FIELDS["dueForecast"].cache, "dueForecast", user, {"days": days}, selection)
         for user in ("ann", "ben")

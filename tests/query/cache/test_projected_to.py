@@ -49,7 +49,7 @@ def test_all_events_up_to_the_position_are_projected_and_the_next_event_is_not(
 
 
 @pytest.mark.usefixtures("always_read")
-def test_the_returned_time_is_that_of_the_event_at_the_position(
+def test_the_returned_time_is_the_time_of_the_event_at_the_position(
     one: Instance, connection: Connection
 ) -> None:
     assert one.run(one.cache.versions.projected_to()) == versions.ProjectedTo("0", None)

@@ -1,4 +1,4 @@
-"""The cache when Redis hangs, crashes, loses data, is full, or has malformed entries."""
+"""Results are correct when Redis hangs, crashes, loses data, is full, or has malformed entries."""
 
 import time
 from collections.abc import Iterator

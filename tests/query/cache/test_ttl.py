@@ -1,4 +1,4 @@
-"""Redis keys and TTLs of results, the end of the local day, and requests that bypass the cache."""
+"""The TTLs and the expiry of cached results, and requests that bypass the cache."""
 
 from datetime import UTC, datetime, timedelta
 

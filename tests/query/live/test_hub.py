@@ -24,7 +24,7 @@ class Number(Struct, frozen=True):
 
 
 class Numbers:
-    """A source of states in memory; a test can make it fail."""
+    """An in-memory source of states; a test can make it fail."""
 
     channel = "changed:number:"
 
@@ -99,7 +99,7 @@ async def test_a_final_state_ends_the_subscription(numbers: Numbers) -> None:
 
 
 @in_event_loop
-async def test_a_failed_read_fails_only_new_subscribers(
+async def test_a_failed_read_raises_an_error_only_for_new_subscribers(
     numbers: Numbers,
 ) -> None:
     live_queries, (old,) = subscribe(numbers, "a")
@@ -117,7 +117,7 @@ async def test_a_failed_read_fails_only_new_subscribers(
 
 
 @in_event_loop
-async def test_a_crash_fails_current_subscribers_but_not_later_ones(
+async def test_a_crash_raises_an_error_for_current_subscribers_but_not_for_later_ones(
     numbers: Numbers,
     capsys: pytest.CaptureFixture[str],
 ) -> None:

@@ -88,8 +88,8 @@ def test_streams_follow_changes_during_and_after_a_redis_outage(
     with cache_instances.own_valkey() as own, ExitStack() as stack:
         stack.enter_context(subscription_client.publishing_to(own.url))
         recorder = stack.enter_context(closing(LessonRecorder(store.url)))
-        # After an error, the fold does not publish for a second; polling finds the changes in that
-        # second.
+        # After an error, the projector sends no notifications for one second. Polling finds the
+        # changes of that second.
         options = {"intervals": "with_redis=2", "REDIS_URL": own.url}
         function = stack.enter_context(
             subscription_client.query_function(store.url, tmp_path / "function", **options)
@@ -98,8 +98,8 @@ def test_streams_follow_changes_during_and_after_a_redis_outage(
         assert stream.next_value() is None
         readiness.wait(lambda: count_subscribers(own.url) == 1, "the subscriber")
         (own.end if ends else own.stop)()
-        # Redis delivers no notification of these changes; polling finds them. At the first change,
-        # the query function may not have noticed the outage yet.
+        # Polling finds these changes, because Redis delivers no notifications of them. The query
+        # function may notice the outage only after the first change.
         for done in (1, 2):
             recorder.add_lesson()
             assert stream.next_value()["totalSessionsCompleted"] == done

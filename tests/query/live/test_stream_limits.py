@@ -1,4 +1,4 @@
-"""Limits on the number, memory and shutdown time of streams, and the release of resources."""
+"""Streams are limited in number, memory and shutdown time, and release their resources."""
 
 import asyncio
 import functools
@@ -31,8 +31,8 @@ from tests.support.subscription_client import (
 
 __all__ = ["subscribe"]
 
-# One number under many long aliases, so that a few results fill all buffers on the way to the
-# client.
+# The query selects one number under many long aliases. The results are so large that a few of them
+# fill all buffers between the server and the client.
 _NAMES = " ".join(f"{3_500 * letter}: totalSessionsCompleted" for letter in ascii_lowercase)
 WIDE = f"subscription {{ progressUpdated {{ {_NAMES} }} }}"
 
@@ -56,7 +56,7 @@ def serve(store: Store, tmp_path: Path) -> Serve:
 def open_idle_stream(
     port: int, subscribe: Subscribe, recorder: LessonRecorder, lessons: int, **options: Any
 ) -> Stream:
-    """Open a stream that is never read; return it once another stream has received all lessons."""
+    """Open a stream, but do not read it. Return it when another stream has received all lessons."""
     idle = subscribe(port, WIDE, receive_buffer=4096, **options)
     active = subscribe(port, PROGRESS)
     assert active.next_value() is None
@@ -110,7 +110,7 @@ def test_shutdown_completes_all_streams(
         function.process.send_signal(signal.SIGTERM)
         for stream in streams:
             assert stream.read_to_end() is None
-        assert function.process.wait(8) == 0  # although one client does not read
+        assert function.process.wait(8) == 0  # even if the idle client never reads
         idle.close()
 
 
@@ -148,7 +148,7 @@ def test_a_failed_subscription_does_not_count_as_open(serve: Serve, subscribe: S
 def test_opening_a_stream_counts_against_the_rate_limit(serve: Serve, subscribe: Subscribe) -> None:
     with serve(RATE_LIMIT_PER_MINUTE="3") as function:
         statuses = [subscribe(function.port, PROGRESS).status for _ in range(7)]
-        # A new minute begins at most once during these requests.
+        # During these requests, at most one new minute begins, and with it a new count.
         assert statuses[:3] == [200] * 3
         refused = subscribe(function.port, PROGRESS)
         assert 429 in (*statuses, refused.status)
@@ -176,13 +176,13 @@ def test_a_thousand_streams_do_not_leak_files_or_memory(serve: Serve, valkey: st
             readiness.wait(try_to_visit, "a stream")
 
         with ThreadPoolExecutor(8) as visitors:
-            # later streams reuse the memory that these streams take
+            # warm-up: the later streams reuse the memory that these streams allocate
             [*visitors.map(visit, range(700))]
             readiness.wait(lambda: count_subscribers(valkey) == 0, "the end of the streams")
             before = measure(function)
             [*visitors.map(visit, range(1_000))]
         readiness.wait(lambda: count_subscribers(valkey) == 0, "the end of the streams")
-        # The pool may have opened more connections to the database.
+        # A few more files are no leak: the pool may have opened connections to the database.
         readiness.wait(lambda: measure(function)[0] < before[0] + 10, "the end of the connections")
         assert measure(function)[1] < before[1] + 5_000_000
 

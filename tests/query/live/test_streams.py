@@ -1,4 +1,4 @@
-"""Subscriptions as a client sees them, with the real function over HTTP."""
+"""A client subscribes over HTTP to a query function that runs in a separate process."""
 
 import http.client
 import time
@@ -123,7 +123,7 @@ def test_a_streak_ends_with_the_local_day(port: int, subscribe: Subscribe, datab
     assert datetime.now(UTC) >= start
 
 
-def test_a_stream_sends_each_state_of_an_operation_until_it_ends(
+def test_a_stream_sends_each_state_of_an_operation_until_the_operation_ends(
     port: int, subscribe: Subscribe, database: str
 ) -> None:
     query = "subscription($id: ID!) { operationUpdated(id: $id) { state progress } }"
@@ -264,7 +264,7 @@ def test_a_subscription_may_be_sent_by_get_but_a_mutation_may_not(port: int) -> 
         connection.close()
 
 
-def test_a_subscription_outside_of_the_stream_path_is_an_error(port: int) -> None:
+def test_a_subscription_on_the_query_path_is_an_error(port: int) -> None:
     status, answer = fetch_json(port, "POST", "/graphql", {"query": STREAK}, **api.headers())
     assert status == 200
     assert "/graphql/stream" in answer["errors"][0]["message"]

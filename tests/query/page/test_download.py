@@ -1,4 +1,4 @@
-"""The export of a learner's record on the page, in a real browser with a running local stack."""
+"""A learner's record is exported from the page, in a real browser on a running local stack."""
 
 import json
 import uuid
@@ -48,7 +48,7 @@ def test_a_learner_saves_their_record(visit: Visits, demo: Stack) -> None:
     assert summary["total_sessions_completed"] == 1
 
 
-def test_a_running_export_is_cancelled_and_tried_again(visit: Visits, demo: Stack) -> None:
+def test_a_running_export_can_be_cancelled_and_tried_again(visit: Visits, demo: Stack) -> None:
     page = open_page(visit, demo)
 
     def answer(route: Route) -> None:

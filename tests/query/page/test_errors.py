@@ -41,7 +41,7 @@ def test_a_rate_limited_page_retries_after_the_given_time(visit: Visits) -> None
     [(503, "UNAVAILABLE", "The server does not respond"), (200, "INTERNAL", "Something went wrong"),
      (502, "", "The server does not respond"), (400, "BAD_USER_INPUT", "was not understood")],
 )  # fmt: skip
-def test_an_error_is_explained_and_can_be_retried(
+def test_a_failed_query_is_explained_and_can_be_tried_again(
     visit: Visits, status: int, code: str, title: str
 ) -> None:
     visitor = visit()
@@ -63,7 +63,7 @@ def test_a_malformed_response_is_shown_as_an_error(visit: Visits, body: str) -> 
     page.route(re.compile("/graphql$"), lambda route: route.fulfill(status=200, body=body))
     page.goto(visitor.return_url(visitor.stack.token(DEMO)))
     expect(page.get_by_role("alert")).to_contain_text("Something went wrong")
-    visitor.errors.clear()  # the page has passed this error to `reportError`
+    visitor.errors.clear()  # expected: the page has passed this error to `reportError`
     page.unroute_all()
     page.get_by_role("button", name="Try again").click()
     expect(page.get_by_role("region", name="Today")).to_be_visible()
@@ -90,7 +90,7 @@ def test_an_offline_page_loads_the_numbers_when_it_is_online_again(visit: Visits
     assert len(visitor.queries()) > queries
 
 
-def test_try_again_loads_a_view_that_could_not_be_loaded(visit: Visits) -> None:
+def test_the_try_again_button_loads_a_view_that_could_not_be_loaded(visit: Visits) -> None:
     visitor = visit()
     page = visitor.open()
     page.route(re.compile("/item_list.js$"), lambda route: route.abort())

@@ -15,7 +15,7 @@ FILES = sorted(
     path.name for path in static_page.FOLDER.iterdir() if path.suffix not in (".html", ".json")
 )
 GZIP = {"accept-encoding": "gzip, deflate, br"}
-BUDGET = 60_000  # compressed bytes of the files that the learner's page loads at start
+BUDGET = 60_000  # maximum of the compressed bytes that the learner's page loads at start
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +87,8 @@ def test_compressed_files_have_the_same_content_and_are_within_the_budget(
         plain, gzipped = (query_api.request("GET", path, headers=headers) for headers in ({}, GZIP))
         assert plain.headers["vary"] == gzipped.headers["vary"]
         assert "Accept-Encoding" in plain.headers["vary"]
-        # A module that the index does not name is loaded only when its view is opened.
+        # At start, the page loads only the files that the index names. Each other module is loaded
+        # when its view is opened.
         size += len(gzipped.body) if path == "/" or path[1:] in index else 0
         body = bytes(gzipped.body)
         if gzipped.headers.get("content-encoding") == "gzip":

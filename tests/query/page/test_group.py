@@ -24,7 +24,7 @@ def membership(kind: str, user: str, group: str) -> browser.Envelope:
 
 
 def found_group(demo: Stack) -> str:
-    """Create a group of three learners: active, weak, and one who has not started."""
+    """Create a group with an active learner, a weak learner, and one who has not started."""
     group = f"class-{uuid.uuid4()}"
     events = [membership("LearnerJoinedGroup", f"{group}-{name}", group) for name in MEMBERS]
     ago = timedelta(minutes=10)
@@ -55,7 +55,7 @@ def learners(page: Page) -> list[str]:
     return page.locator("[data-key=learners] tbody th a").all_inner_texts()
 
 
-def test_a_teacher_s_start_view_is_a_group_that_lists_learners_at_risk_first(
+def test_a_teacher_starts_at_a_group_and_sees_learners_at_risk_first(
     visit: Visits, demo: Stack
 ) -> None:
     group, other = found_group(demo), f"class-{uuid.uuid4()}"

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.timeout(180)
 
 ROOT = Path(__file__).parents[3]
 PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
-# the width of a screen of 1,280 pixels at a zoom of 400 %
+# At a zoom of 400 %, a screen that is 1,280 pixels wide shows only 320 pixels of the page.
 SMALLEST = {"viewport": {"width": 320, "height": 640}}
 WIDE = {"viewport": {"width": 1280, "height": 800}}
 
@@ -88,7 +88,7 @@ def test_a_view_has_no_accessibility_violations(
     ("screen", "at"),
     [(WIDE, "#/"), (PHONE, "#/"), (PHONE, "#/items"), (PHONE, "#/group"), (PHONE, ADMINISTRATION)],
 )
-def test_each_text_can_be_translated_and_can_be_a_third_longer(
+def test_each_text_can_be_translated_and_longer_texts_fit_the_screen(
     visit: Visits, screen: dict[str, Any], at: str
 ) -> None:
     visitor = visit(**screen)
@@ -102,9 +102,9 @@ def test_each_text_can_be_translated_and_can_be_a_third_longer(
 
 
 def answer_in_pseudo_language(route: Route) -> None:
-    """Answer with the index in a pseudo-language.
+    """Answer the request for index.html, with its texts in a pseudo-language.
 
-    Its texts have accented letters instead of ASCII letters and are 30 % longer than the English
+    The texts have accented letters instead of ASCII letters and are 30 % longer than the English
     texts. Dates and numbers are Japanese, so that they have no ASCII letters either.
     """
     response = route.fetch()
@@ -158,7 +158,7 @@ def test_the_colour_scheme_follows_the_browser(visit: Visits) -> None:
 
 
 def test_the_dark_scheme_changes_only_colours_and_shadows() -> None:
-    """In dark colours, `find_violations` runs only the colour rules: the layout is the same."""
+    """`find_violations` relies on this: in dark colours, it does not check the layout again."""
     files = [*static_page.FOLDER.glob("*.css"), *static_page.FOLDER.glob("*.js")]
     text = "".join(file.read_text(encoding="utf-8") for file in files)
     (dark,) = re.findall(r"prefers-color-scheme(.*?)\n}\n", text, re.DOTALL)

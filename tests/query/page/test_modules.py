@@ -119,7 +119,7 @@ def test_the_first_answer_s_day_comes_from_the_history_if_the_history_is_complet
     assert evaluate(script, TZ="Asia/Tokyo") == ["2024-03-02", "2024-03-02"]
 
 
-def test_an_item_s_timeline_ends_today_and_labels_each_step_with_a_day_of_its_answers(
+def test_an_item_s_timeline_ends_today_and_labels_each_step_with_a_day_within_the_step(
     evaluate: Evaluate,
 ) -> None:
     script = """
@@ -173,10 +173,10 @@ def test_the_next_due_day_is_named_by_its_weekday_only_up_to_six_days_ahead(
     assert [tile.endswith(end) for tile, end in zip(tiles, expected, strict=True)] == [True] * 3
 
 
-def test_the_minutes_for_the_due_items_are_exact_and_rounded_up(
+def test_the_minutes_for_the_due_items_are_rounded_up_without_floating_point_errors(
     evaluate: Evaluate,
 ) -> None:
-    # Without `change` (milliseconds), the due items take a whole number of minutes.
+    # If `change` (milliseconds) is 0, the due items take a whole number of minutes.
     cases = [
         (due, answers, minutes * answers * 60_000 // due + change)
         for due in (7, 19, 999)
@@ -199,7 +199,7 @@ def test_the_minutes_for_the_due_items_are_exact_and_rounded_up(
     assert [int(time) for time in times] == expected
 
 
-def test_the_footer_says_that_everything_is_counted_only_if_the_levels_are_counted(
+def test_until_the_levels_are_counted_the_footer_does_not_say_that_all_is_counted(
     evaluate: Evaluate,
 ) -> None:
     texts = evaluate(

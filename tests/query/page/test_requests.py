@@ -21,7 +21,7 @@ _TRANSFERRED = """performance.getEntries()
     .filter((entry) => entry.entryType === 'navigation' || entry.name.includes('/page/'))
     .map((entry) => entry.transferSize)"""
 
-BUDGET = 60_000  # bytes of all files over the network; the hard limit is 250,000
+BUDGET = 60_000  # maximum number of bytes that a first visit transfers; 250,000 are allowed
 
 
 def test_the_first_numbers_need_only_one_request(visit: Visits, demo: Stack) -> None:
@@ -52,7 +52,8 @@ def test_the_page_does_not_bypass_the_cache(visit: Visits) -> None:
     visitor = visit()
     visitor.open()
     assert visitor.queries()
-    for query in visitor.queries():  # fetch with `cache: "no-store"` would send no-cache
+    # With the option `cache: "no-store"`, fetch would add the header `Cache-Control: no-cache`.
+    for query in visitor.queries():
         assert "cache-control" not in query.all_headers()
 
 

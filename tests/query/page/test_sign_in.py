@@ -72,7 +72,7 @@ def test_a_token_is_kept_until_the_user_signs_out(visit: Visits) -> None:
     assert page.evaluate("sessionStorage.getItem('progress.token')") is None
 
 
-def test_a_link_with_another_user_s_token_does_not_sign_in(visit: Visits, demo: Stack) -> None:
+def test_a_link_with_another_user_s_token_signs_nobody_in(visit: Visits, demo: Stack) -> None:
     visitor = visit()
     page = visitor.page
     foreign = demo.token("mallory")

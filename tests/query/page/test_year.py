@@ -113,7 +113,7 @@ def test_a_wrong_browser_clock_does_not_hide_study_days(visit: Visits, year: int
 def test_days_with_many_answers_have_the_darkest_shade_and_no_shade_is_skipped(
     visit: Visits,
 ) -> None:
-    """Both rules hold if all days have the same number of answers, and for random numbers."""
+    """In a tested year, all days have the same number of answers, or each has a random number."""
     page = visit().open()
     module = page.evaluate("document.querySelector('link[href$=\"year.js\"]').href")
     years = [[number] * 88 for number in (1, 3, 4, 20, 500)]
