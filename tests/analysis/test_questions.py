@@ -167,7 +167,7 @@ def test_events_that_the_folds_skip_as_poisoned_are_counted(
     begin = datetime(2024, 3, 4, tzinfo=UTC)
     facts: list[tuple[str, dict[str, Any]]] = [
         ("ReviewProcessed", {"item_id": "i", "new_interval": 3, "easiness_factor": 2.5}),
-        ("CorrectAnswerGiven", {"session_id": "s", "item_id": "i", "response_time_ms": "soon"}),
+        ("IncorrectAnswerGiven", {"session_id": "s", "item_id": "i", "response_time_ms": "soon"}),
         ("ReviewProcessed", {"item_id": "i", "new_interval": "soon", "easiness_factor": 2.5}),
         ("CorrectAnswerGiven", {"session_id": "s", "item_id": "i", "response_time_ms": 5}),
     ]
@@ -176,7 +176,7 @@ def test_events_that_the_folds_skip_as_poisoned_are_counted(
         for n, (kind, data) in enumerate(facts)
     ]
     (row,) = ask(questions.RETENTION, events, Days())
-    assert (row["asked"], row["recalled"]) == (1, 1)
+    assert (row["asked"], row["recalled"]) == (1, 0)
 
 
 def test_the_error_says_that_the_archive_changed_while_it_was_read(tmp_path: Any) -> None:

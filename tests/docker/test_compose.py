@@ -8,6 +8,7 @@ import sys
 from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import msgspec
 import pytest
@@ -209,6 +210,7 @@ def test_the_collector_exports_to_existing_services() -> None:
     receiver = config["receivers"]["otlp"]["protocols"]["http"]["endpoint"].rpartition(":")[2]
     sent_to = SERVICES["ingest"]["environment"]["OTEL_EXPORTER_OTLP_ENDPOINT"]
     assert sent_to == f"http://collector:{receiver}"
+    assert urlsplit(config["exporters"]["otlphttp/jaeger"]["endpoint"]).hostname in SERVICES
 
 
 def test_grafana_shows_each_metric_field_and_no_other_metric() -> None:

@@ -78,7 +78,7 @@ likely: dict[str, st.SearchStrategy[Any]] = {
     odd=st.dictionaries(st.sampled_from([*likely]), anything, max_size=1),
     role=st.sampled_from(["learner", "admin"]),
 )
-def test_arguments_do_not_cause_internal_errors(
+def test_unusual_arguments_do_not_cause_internal_errors(
     query_api: Api, variables: dict[str, Any], odd: dict[str, Any], role: str
 ) -> None:
     answer = query_api.post(ALL, roles=[role], **{**variables, **odd})
@@ -87,7 +87,9 @@ def test_arguments_do_not_cause_internal_errors(
 
 @settings(max_examples=100, suppress_health_check=list(HealthCheck))
 @given(body=st.binary() | anything.map(msgspec.json.encode), query=st.text())
-def test_bodies_do_not_cause_internal_errors(query_api: Api, body: bytes, query: str) -> None:
+def test_unusual_bodies_do_not_cause_internal_errors(
+    query_api: Api, body: bytes, query: str
+) -> None:
     for sent in (body, msgspec.json.encode({"query": query})):
         answer = api.read(query_api.request("POST", "/graphql", sent, api.headers()))
         assert {fault["extensions"]["code"] for fault in answer["errors"]} <= CODES

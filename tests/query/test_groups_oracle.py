@@ -41,19 +41,20 @@ PLAINLY = Disturbance(sizes=(7, 1, 30), every=2, limit=9, workers=1, tasks=1, cr
 
 
 def generate_log(seed: int) -> Log:
-    """Return a log of seven learners, three items and two groups; events arrive in any order."""
+    """Return a log of 7 learners, 3 items and 2 groups. The events arrive in random order."""
     chance = random.Random(seed)
-    busy = chance.choice(LEARNERS)  # has enough answers to be at risk because of a low accuracy
+    # A low accuracy puts a learner at risk only after 20 answers, so one learner gets more events.
+    busy = chance.choice(LEARNERS)
     kinds = chance.choices(list(KINDS), weights=list(KINDS.values()), k=130)
-    # Several events share a moment. Some moments are after `now`.
+    # Some events happen at the same moment, some after NOW.
     moments = [NOW + timedelta(hours=chance.randint(-24 * 9, 30)) for _ in range(40)]
     published = []
     for number, kind in enumerate(kinds):
         user, at = chance.choice((busy, *LEARNERS)), chance.choice(moments)
         event = generate_event(number, kind, user, at, chance)
         published.append(Published(event, (chance.randint(0, 99),)))
-    # These changes of time zone happen at `now` and arrive last. A learner's first time zone
-    # applies to all earlier events; another time zone moves no event before `now` to another day.
+    # These preference events happen at NOW and arrive last. If a learner has no earlier time zone,
+    # the new one also applies to all earlier answers. Otherwise, earlier answers keep their days.
     for number, user in enumerate(chance.sample(LEARNERS, 3)):
         event = generate_event(200 + number, "UserPreferencesChanged", user, NOW, chance)
         published.append(Published(event, (100,)))
@@ -75,7 +76,7 @@ def generate_event(
 
 
 def generate_data(kind: str, chance: random.Random) -> dict[str, Any]:
-    """Return the fields of an event, without its learner."""
+    """Return the `data` of an event without the learner's id."""
     item = {"item_id": chance.choice(("i1", "i2", "i3"))}
     zone = {"timezone": chance.choice(ZONES), "day_start_hour": chance.choice((0, 4))}
     answer = {"session_id": "s1", "response_time_ms": chance.randint(0, 3), **item}
@@ -135,7 +136,7 @@ def test_groups_and_difficulties_equal_the_oracle_s_results(
 
 
 def list_learners(fetch: QueryClient, group: str, order: LearnerOrder) -> list[Any]:
-    """Return the members on all pages; assert that the last page's total count is their number."""
+    """Return the members from all pages; assert that the last page's total count is correct."""
     found, after = [], None
     while True:
         page = fetch(
@@ -153,7 +154,7 @@ def list_learners(fetch: QueryClient, group: str, order: LearnerOrder) -> list[A
 def list_items(
     fetch: QueryClient, level: CefrLevel | None, domain: Domain | None
 ) -> list[dict[str, Any]]:
-    """Return the items on all pages; assert that the last page's total count is their number."""
+    """Return the items from all pages; assert that the last page's total count is correct."""
     found: list[ItemDifficulty] = []
     after = None
     while True:

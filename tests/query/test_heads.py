@@ -1,4 +1,4 @@
-"""Endless request heads are rejected before they take memory."""
+"""Endless request heads are rejected before they fill the memory."""
 
 import socket
 from collections.abc import Iterator
@@ -61,7 +61,7 @@ def test_the_query_function_does_not_read_an_endless_head(port: int, name: str) 
     before = peak_memory(port)
     assert before
     sent, _ = send(port, endless(*ENDLESS[name]))
-    assert sent < 10 * MIB  # including the bytes in the system's buffers
+    assert sent < 10 * MIB  # `sent` also counts the bytes in the system's socket buffers
     assert peak_memory(port) - before < 3 * MIB
 
 

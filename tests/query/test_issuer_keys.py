@@ -1,4 +1,4 @@
-"""The issuer's keys: the rate of fetches, and issuers that hang, redirect or send garbage."""
+"""Limits on fetches of the issuer's keys; issuers that hang, redirect or send garbage."""
 
 import asyncio
 import json
@@ -274,7 +274,7 @@ def test_the_project_name_is_enough_to_trust_a_firebase_project(issuer: Issuer) 
                 caller(authenticator, token)
 
 
-def test_a_request_waits_for_missing_keys_only_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_concurrent_requests_share_one_failed_fetch(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(auth, "_FETCH_TIMEOUT_S", 0.2)
     monkeypatch.setattr(auth, "_RETRY_INTERVAL_S", 0.2)
 
@@ -288,5 +288,5 @@ def test_a_request_waits_for_missing_keys_only_once(monkeypatch: pytest.MonkeyPa
         asyncio.run(all_at_once(silent.getsockname()[1]))
         silent.setblocking(False)
         silent.accept()[0].close()
-        with pytest.raises(BlockingIOError):  # no second connection
+        with pytest.raises(BlockingIOError):  # there is no second connection
             silent.accept()

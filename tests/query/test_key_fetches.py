@@ -1,4 +1,4 @@
-"""The fetches of the issuer's keys, and which keys are valid."""
+"""Fetches of the issuer's keys, and the validity of the fetched keys."""
 
 import asyncio
 

@@ -139,7 +139,7 @@ def test_a_request_may_ask_about_at_most_three_pairs_of_learner_and_past_time(
     moments = [f'{name}: "2024-03-0{n}T00:00:00Z"' for name in ("asOf", "knownAt") for n in (1, 2)]
     fields = [f"s{n}: streak({moment}) {{ current }}" for n, moment in enumerate(moments)]
     of_one = " ".join(f"t{n}: streak({moments[0]}) {{ current }}" for n in range(25))
-    # within the limits: only the database is missing
+    # The query is within the limits; it fails only because there is no database.
     assert offline_api.error(f"{{ {' '.join(fields[:3])} {of_one} }}")[0] == "UNAVAILABLE"
     too_many = "asOf, knownAt: expected at most 3 pairs of learner and time - found 4"
     for query in (
@@ -156,7 +156,7 @@ def test_a_request_may_ask_about_at_most_three_pairs_of_learner_and_past_time(
 
 
 def test_two_years_of_days_with_all_fields_are_allowed(offline_api: Api) -> None:
-    # within the limits: only the database is missing
+    # The query is within the limits; it fails only because there is no database.
     assert offline_api.error(f"{{ {YEARS} {{ {DAY} }} }}")[0] == "UNAVAILABLE"
     thrice = "".join(f"y{n}: {YEARS} {{ {DAY} }} " for n in range(3))
     code, message = offline_api.error(f"{{ {thrice} }}")
@@ -178,7 +178,7 @@ def test_the_rows_that_each_field_reads_count_against_the_limit(offline_api: Api
     ):
         fields = [f"a{n}: {field}" for n in range(most + 1)]
         errors = offline_api.post(f"{{ {' '.join(fields[:-1])} }}")["errors"]
-        # within the limits: only the database is missing
+        # The query is within the limits; it fails only because there is no database.
         assert {error["extensions"]["code"] for error in errors} == {"UNAVAILABLE"}
         if most < 30:  # 31 fields would exceed the limit of aliases
             code, message = offline_api.error(f"{{ {' '.join(fields)} }}")
@@ -216,7 +216,7 @@ def test_the_cost_of_a_list_depends_on_its_requested_length(
 def test_the_page_s_query_is_allowed(offline_api: Api) -> None:
     page_query = warm.page_query(datetime(2024, 6, 1, tzinfo=UTC))
     errors = offline_api.post(page_query.query, **(page_query.variables or {}))["errors"]
-    # within the limits: only the database is missing
+    # The query is within the limits; it fails only because there is no database.
     assert {error["extensions"]["code"] for error in errors} == {"UNAVAILABLE"}
 
 

@@ -38,7 +38,7 @@ query ($types: [String!], $first: Int, $after: String) {
 
 @pytest.fixture
 def learner(store: Store) -> Iterator[Callable[[list[Row], list[Row]], Api]]:
-    """A function that inserts the learner's items and the catalogue."""
+    """A function that inserts a learner's items and the catalogue, and returns the API."""
     connection = rows_by_hand.connect(store.url)
     with api.serve(store.url) as query_api:
 
@@ -81,7 +81,7 @@ entries = st.lists(st.tuples(draw_row(), st.none() | words), max_size=12)
 
 
 def due(row: Row) -> datetime | None:
-    """Return the time at which the item is due, if it was reviewed."""
+    """Return the time at which the item is due, or None if the item was never reviewed."""
     days = timedelta(days=row["interval_days"]) if "reviewed_at" in row else None
     return None if days is None else row["reviewed_at"] + days
 
@@ -128,7 +128,7 @@ SMALL = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
 
 
 def matches(search: str | None, headword: str | None) -> bool:
-    """Return whether the search finds the headword; without a text, it finds every item."""
+    """Return whether the headword contains the search text; an empty text matches every item."""
     return not search or (search.translate(SMALL) in (headword or "").translate(SMALL))
 
 
@@ -201,7 +201,7 @@ def test_the_joined_pages_of_items_are_the_whole_list(
     size=st.integers(1, 21),
     types=st.sampled_from([None, [], ["ReviewProcessed"], ["ReviewProcessed", "Unheard"]]),
 )
-def test_the_joined_pages_of_the_audit_trail_are_the_whole_stream_newest_first(
+def test_the_joined_pages_of_the_audit_trail_list_its_events_newest_first(
     learner: Callable[[list[Row], list[Row]], Api],
     count: int,
     size: int,

@@ -32,7 +32,7 @@ Post = Callable[..., tuple[int, Body]]
 def started(
     tmp_path: Path, port: int, door: Path = DOOR, /, **variables: str
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """Run the function's process with these environment variables during the block."""
+    """Run the function's process with these environment variables during the `with` block."""
     environment = settings.child_env(
         **variables, XDG_RUNTIME_DIR=str(tmp_path), PYTHONPATH=str(ROOT)
     )
@@ -123,7 +123,8 @@ def test_concurrent_requests_each_get_their_own_response(
 def test_requests_succeed_although_a_connection_in_the_pool_is_broken(
     post: Post, connection: database.Connection
 ) -> None:
-    for _ in range(30):  # sometimes the client has noticed the disconnection, sometimes not
+    # A query may arrive before or after the function has noticed that its connections are closed.
+    for _ in range(30):
         status, answer = post("{ streak { current } }")
         assert (status, answer["data"]) == (200, {"streak": {"current": 0}})
         assert connection.run(rows_by_hand.blocks()["hang up"])[0][0] > 0

@@ -20,7 +20,7 @@ BODY = '{"query": "{ __typename }"}'
 
 @pytest.fixture(scope="module")
 def offline_api() -> Iterator[Api]:
-    """An API without a database, which these requests do not need."""
+    """An API without a database; these requests need none."""
     with api.serve(api.NOWHERE) as made:
         yield made
 

@@ -29,8 +29,8 @@ def send(query_api: Api, user: str, body: bytes = BODY, **more: str) -> Response
 def exceed_limit(query_api: Api, user: str, body: bytes = BODY, **more: str) -> Response:
     """Send requests until one is rejected.
 
-    More requests than the limit may succeed: the count starts again with each minute, and if
-    Redis replies late, the instance counts separately.
+    A few requests beyond the limit may succeed, because each minute starts a new count. If Redis
+    replies late, the instance also starts a count of its own.
     """
     for number in range(14):
         response = send(query_api, user, body, **more)

@@ -1,4 +1,4 @@
-"""Edge cases of the read model queries, which generated logs rarely contain."""
+"""Read model queries: edge cases that generated logs rarely contain."""
 
 from datetime import UTC, date, datetime, timedelta
 
@@ -30,9 +30,10 @@ def test_monthly_stats_include_every_day_of_the_month(
 
 
 def test_overdue_items_are_due_today(connection: database.Connection, fetch: QueryClient) -> None:
-    """The item is due two minutes after the query, but on the previous local day.
+    """The item falls due after the query, on a local day before today.
 
-    A minute after the query, the learner crosses the date line.
+    One minute after the query, the learner crosses the date line, and the local date goes back by
+    a day. The item falls due another minute later.
     """
     turn = NOON + MINUTE
     east = {"starts_at": "-infinity", "ends_at": turn, "timezone": "Pacific/Kiritimati"}
@@ -53,7 +54,7 @@ def test_overdue_items_are_due_today(connection: database.Connection, fetch: Que
 def test_a_streak_that_ends_on_a_future_local_day_is_current(
     connection: database.Connection, fetch: QueryClient
 ) -> None:
-    """The learner studied in a time zone with a later date than the time zone of the query."""
+    """The learner studied in another time zone, in which the local date was later than today."""
     runs = [("2024-03-05", "2024-03-09", 5), ("2024-03-11", "2024-03-12", 2)]
     rows_by_hand.insert(
         connection,

@@ -38,7 +38,7 @@ def flat(progress: Any) -> dict[str, Any] | None:
 
 
 def list_items(fetch: QueryClient, user: str, at: datetime, **options: Any) -> set[str]:
-    """Return the ids of the items in a list with these options."""
+    """Return the ids of all items that match the options; assert that the total count is right."""
     page = fetch(fetch.queries.get_item_stats(user, first=200, at=at, **options))
     assert page.total_count == len(page.items)
     return {item.item_id for _, item in page.items}
@@ -127,8 +127,8 @@ def test_items_domains_and_levels_equal_the_oracle_s_results(
     stage: Stage, fetch: QueryClient, log: Log
 ) -> None:
     world = delivered(stage, log)
-    # An item's history covers 731 days. After 300 intervals (here of 6 days), the estimated recall
-    # is 0.
+    # An item's history covers 731 days. The estimated recall is 0 when 300 intervals (here 6 days
+    # each) have passed since the review.
     nows = (log.now, log.now + 27 * DAY, log.now + 730 * DAY, log.now + 300 * 6 * DAY)
     for user, at in itertools.product(EVERYONE, nows):
         then = replace(world, now=at)

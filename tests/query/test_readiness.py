@@ -1,4 +1,4 @@
-"""The readiness probe: the database, the read models and Redis."""
+"""The readiness probe checks the database and the read models, and pings Redis."""
 
 from progress.local import readiness
 from tests.conftest import Store

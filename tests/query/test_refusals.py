@@ -14,7 +14,7 @@ RANGE = '{ dailyStats(from: "%s", to: "%s") { date } }'
 
 @pytest.fixture(scope="module")
 def offline_api() -> Iterator[Api]:
-    """An API without a database: invalid arguments are rejected before a query would need it."""
+    """An API without a database; invalid arguments are rejected before the database is needed."""
     with api.serve(api.NOWHERE) as made:
         yield made
 

@@ -1,4 +1,4 @@
-"""The schema: it equals the contract, and every member has a description."""
+"""The schema equals the contract, and each of its members has a description."""
 
 import re
 from pathlib import Path
@@ -47,5 +47,5 @@ def test_a_description_is_one_or_more_sentences() -> None:
 
 
 def texts_of(schema: GraphQLSchema) -> dict[str, str | None]:
-    """Return the description of each member by its most specific key."""
+    """Map the most specific key of each member to the member's description."""
     return {keys[0]: member.description for keys, member in descriptions.list_members(schema)}

@@ -56,7 +56,7 @@ def query_api() -> Iterator[QueryApi]:
             auth_jwks_url=issuer.url,
             database_url=api.NOWHERE,
         )
-        # the missing database URL causes an unexpected error
+        # The reader's settings have no database URL, which causes an unexpected error.
         made = QueryApi(configuration, Reader(Settings()))
         _served.append(made)
         yield made

@@ -34,7 +34,7 @@ def ask(query_api: Api, query: str, sent: dict[str, str], **variables: object) -
 
 
 def code_of(response: Response) -> str | None:
-    """Return the code of the response's only error; None without an error."""
+    """Return the code of the response's only error, or None if there is no error."""
     body = api.read(response)
     if "errors" not in body:
         return None
@@ -53,7 +53,7 @@ def change_membership(connection: database.Connection, user: str, *, is_member: 
 
 @pytest.fixture
 def rows(store: Store) -> Iterator[database.Connection]:
-    """A connection to a database in which bob is a member of g1, and lea has left it."""
+    """A connection to a database in which bob is a member of g1, and lea has left g1."""
     connection = rows_by_hand.connect(store.url)
     for user, is_member in (("bob", True), ("lea", False)):
         rows_by_hand.insert(connection, "user_progress", {"user_id": user, "items_learned": 7})
@@ -76,7 +76,7 @@ def test_a_teacher_reads_every_field_about_members_except_the_audit_trail(query_
         text = f"{operation} {query_about(name, root.fields[name], 'someone')}"
 
         def answer(user: str, *groups: str) -> Response:
-            return ask(query_api, text.replace("someone", user), headers(*groups))  # noqa: B023 - called in this iteration
+            return ask(query_api, text.replace("someone", user), headers(*groups))  # noqa: B023 - `answer` is called only in this iteration
 
         is_allowed = operation == "query" and name != "events"
         assert code_of(answer("bob", "g0", "g1")) == (None if is_allowed else "FORBIDDEN"), name
@@ -125,7 +125,7 @@ def test_a_group_can_be_read_only_by_support_administrators_and_its_teachers(
         bodies = {
             bytes(ask(query_api, query, headers("g2"), g=group).body) for group in ("g1", "g9")
         }
-        assert len(bodies) == 1  # whether or not the group exists
+        assert len(bodies) == 1  # the response does not reveal whether the group exists
     for role in ("teacher", "support", "admin"):
         assert code_of(ask(query_api, DIFFICULTY, headers(role=role))) is None
     assert code_of(ask(query_api, DIFFICULTY, headers(role="learner"))) == "FORBIDDEN"

@@ -1,4 +1,4 @@
-"""`progress warm`, which caches the page's query for the most recently active learners."""
+"""`progress warm` caches the results of the page's query for the most recently active learners."""
 
 import asyncio
 from datetime import UTC, datetime

@@ -76,7 +76,7 @@ bodies = st.binary(max_size=200) | st.sampled_from(
     named=headers,
     parts=st.lists(bodies, max_size=3),
 )
-def test_requests_do_not_cause_internal_errors(
+def test_unusual_requests_do_not_cause_internal_errors(
     offline_api: Api, method: str, address: str, named: dict[str, str], parts: list[bytes]
 ) -> None:
     response = offline_api.request(method, address, [*parts, api.END], named)
@@ -93,7 +93,8 @@ def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
         yield port
 
 
-_GOOD = "a good token's"  # replaced by a token when the request is sent, because tokens expire
+# A placeholder. Tokens expire, so a token is inserted only when the request is sent.
+_GOOD = "a good token's"
 
 
 def head(request: str = "POST /graphql", **more: str) -> bytes:
@@ -144,7 +145,7 @@ WIRE: dict[str, tuple[bytes, set[int | None]]] = {
 
 
 @pytest.mark.parametrize("name", WIRE)
-def test_the_server_responds_after_a_malformed_request(port: int, name: str) -> None:
+def test_the_server_still_responds_after_a_malformed_request(port: int, name: str) -> None:
     template, expected = WIRE[name]
     sent = template.replace(_GOOD.encode(), api.headers()["authorization"].encode())
     assert status(port, sent) in expected
@@ -152,7 +153,7 @@ def test_the_server_responds_after_a_malformed_request(port: int, name: str) -> 
 
 
 def status(port: int, sent: bytes) -> int | None:
-    """Send the bytes; return the response's status, or None without a response."""
+    """Send the bytes; return the response's status, or None if there is no response."""
     with socket.create_connection((ports.HOST, port), timeout=SECONDS) as connection:
         try:
             connection.sendall(sent)

@@ -1,4 +1,4 @@
-"""A rebuild from the archive gives the rows of a rebuild from the log, or changes nothing."""
+"""A rebuild from the archive gives the same rows as one from the log, or changes nothing."""
 
 import contextlib
 import json
@@ -43,7 +43,7 @@ def test_the_rows_equal_those_of_a_rebuild_from_the_log(
         assert model_rows.read_value(archived, "schemas") == 1
 
 
-def test_changes_during_a_rebuild_are_in_its_rows(
+def test_the_rows_include_changes_made_during_the_rebuild(
     store: Store, archived: Connection, archive: Storage, folder: Path
 ) -> None:
     sample_events.poison(archived, "una")
@@ -67,14 +67,14 @@ def test_changes_during_a_rebuild_are_in_its_rows(
 
 
 def forbid(connection: Connection, learner: str) -> None:
-    """Do what the first step of an erasure does."""
+    """Run `forbid`, the first step of an erasure."""
     connection.run(archives.blocks()["begin erasure"], learner=learner)
     ((operation_id,),) = connection.run("SELECT operation_id FROM operations.operations")
     erase_user.forbid(connection, learner, operation_id)
 
 
 def begin_erasure(connection: Connection, archive: Storage, learner: str) -> None:
-    """Begin an erasure; it cannot rewrite the archive's files until the rebuild has ended."""
+    """Begin an erasure; assert that it cannot rewrite the archive's files during the rebuild."""
     forbid(connection, learner)
     busy = erase_user.fold_deletion(connection, learner, notifications.DISABLED)
     assert busy == [replacement.building_name()]
@@ -88,7 +88,7 @@ def test_a_learner_who_is_not_yet_erased_from_the_archive_does_not_reappear(
 ) -> None:
     forbid(archived, "ann")
     batch.run(archived)
-    archives.run(archived, archive)  # this range is written without ann's UserDeleted
+    archives.run(archived, archive)  # the new range's files leave out ann's UserDeleted
     archive_rebuilds.run(store, folder, archive_rebuilds.run_in_turn)
     assert every_row(archived) == archive_rebuilds.rebuild_plainly(store, archived)
 

@@ -40,7 +40,8 @@ __all__ = ["archived", "folder"]
 pytestmark = pytest.mark.timeout(300)  # processes start slowly on a busy machine
 
 FILLING = "progress.recovery.archive_rebuild:_Filling"
-# A task that loads a bucket is killed at each of these points: before or after the call.
+# Each entry names a function. A task that loads a bucket is killed before or after it calls this
+# function.
 DEATHS = [
     ("progress.recovery.buckets", "fetch", "after"),
     ("progress.recovery.bucket_folds", "fold_bucket", "after"),
@@ -147,7 +148,7 @@ def test_a_repeated_first_task_waits_for_the_locks_of_the_killed_attempt(
 def restore_process_state() -> Iterator[None]:
     """Restore the handler of SIGTERM and clear the cached settings after each test.
 
-    Commands that run in the process of the tests change both.
+    A command that runs in the test process changes both.
     """
     handler = signal.getsignal(signal.SIGTERM)
     yield

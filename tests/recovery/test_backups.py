@@ -194,7 +194,7 @@ def test_the_swap_of_a_rebuild_waits_for_a_running_backup(
 def test_a_backup_is_stored_in_and_restored_from_a_bucket(
     store: Store, populated: Connection, bucket: cloud_storage.Bucket
 ) -> None:
-    for _ in range(2):  # so that the listing has two pages
+    for _ in range(2):  # the list of two backups has two pages
         cli.expect_success(cli.progress(store.url, "backup", "gs://b/read-models"))
     assert len([name for name in bucket.objects if name.endswith("/manifest.json")]) == 2
     assert list(bucket.objects)[-1].endswith("/manifest.json")

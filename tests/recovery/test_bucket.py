@@ -120,7 +120,7 @@ def test_an_upload_over_a_slow_or_interrupted_connection_completes_as_long_as_by
     assert bucket.objects["x"] == DATA
 
 
-def test_an_upload_fails_if_the_bucket_has_lost_bytes_that_it_confirmed(
+def test_an_upload_fails_if_the_bucket_loses_confirmed_bytes(
     bucket: cloud_storage.Bucket,
 ) -> None:
     remote = storage.open_storage("gs://b")
@@ -155,7 +155,7 @@ def test_an_outage_of_the_bucket_is_reported_after_five_failed_requests(
     assert len(bucket.requests) == 5
 
 
-def test_the_next_attempt_waits_until_the_time_in_retry_after(
+def test_the_next_attempt_waits_as_long_as_the_retry_after_header_asks(
     bucket: cloud_storage.Bucket,
 ) -> None:
     remote = storage.open_storage("gs://b")
@@ -170,7 +170,9 @@ def test_the_next_attempt_waits_until_the_time_in_retry_after(
 
 
 @pytest.mark.parametrize("retry_after", ["", "soon", "-1"])
-def test_an_invalid_retry_after_is_ignored(bucket: cloud_storage.Bucket, retry_after: str) -> None:
+def test_an_invalid_retry_after_header_is_ignored(
+    bucket: cloud_storage.Bucket, retry_after: str
+) -> None:
     remote = storage.open_storage("gs://b")
     bucket.outages = [{"Retry-After": retry_after}]
     assert not remote.has("x")

@@ -121,7 +121,7 @@ def test_read_models_ahead_of_the_log_are_reported_and_rebuilt(
 
 
 @pytest.mark.every_postgres
-def test_read_models_of_another_log_are_reported_even_after_the_log_has_grown(
+def test_read_models_of_another_log_are_reported_even_if_this_log_is_longer(
     store: Store, populated: Connection
 ) -> None:
     head = checks.run(populated).head

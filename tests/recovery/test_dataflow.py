@@ -1,4 +1,4 @@
-"""Rebuilds from the archive by a Dataflow job, and the reported reason if a job fails."""
+"""A Dataflow job rebuilds from the archive; if a job fails, the reason is reported."""
 
 import functools
 import json
@@ -72,7 +72,7 @@ def load_buckets(url: str, parameters: dict[str, str]) -> None:
         buckets.process(parameters["archive"], url, bucket, int(parameters["version"]))
 
 
-def test_a_job_of_the_template_loads_the_buckets(
+def test_the_engine_launches_a_job_that_loads_the_buckets(
     store: Store, archived: Connection, folder: Path, dataflow: Fake, engine: Engine
 ) -> None:
     dataflow.work = functools.partial(load_buckets, store.url)
@@ -191,7 +191,7 @@ def end(dataflow: Fake, state: str, *messages: str) -> None:
     ],
     ids=["403", "404", "quota", "503", "failed", "cancelled"],
 )
-def test_the_engine_fails_with_the_reason_of_dataflow(
+def test_the_engine_reports_the_reason_that_dataflow_gives(
     dataflow: Fake, engine: Engine, prepare: Callable[[Fake], None], reason: str
 ) -> None:
     prepare(dataflow)
@@ -254,7 +254,7 @@ def test_settings_that_the_workers_of_dataflow_cannot_use_are_rejected(
         )
 
 
-def test_the_command_says_how_to_install_beam(
+def test_a_rebuild_without_beam_says_how_to_install_it(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(beam, "_ENVIRONMENT", tmp_path)
@@ -277,6 +277,6 @@ def test_the_last_output_of_a_killed_pipeline_is_reported(
     assert capsys.readouterr().out.count("was killed: out of memory") == 3
 
 
-def test_the_command_uses_dataflow_if_a_template_is_set(store: Store) -> None:
+def test_the_beam_engine_uses_dataflow_if_a_template_is_set(store: Store) -> None:
     done = cli.progress(store.url, "rebuild", "--from-archive", "--engine", "beam", **DATAFLOW)
     cli.expect_failure(done, "Dataflow's workers log in to Cloud SQL")

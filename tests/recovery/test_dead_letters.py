@@ -13,7 +13,7 @@ from tests.conftest import Store
 from tests.support import cli, model_rows, runbooks, sample_events
 from tests.support.stage import append
 
-FLOOD = 1_200  # half of this exceeds the 500 dead letters that a replay folds at a time
+FLOOD = 1_200  # dead letters; even half of them exceed the 500 that a replay folds at a time
 
 
 def start(session: object, items: int) -> dict[str, object]:

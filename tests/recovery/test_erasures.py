@@ -75,7 +75,7 @@ def kept(store: Store, populated: Connection, tmp_path: Path) -> Folder:
 
 
 @pytest.mark.every_postgres
-def test_read_models_restored_from_an_older_backup_do_not_have_the_learner(
+def test_a_restore_of_older_read_models_leaves_out_the_erased_learner(
     operator: Operator, store: Store, populated: Connection, kept: Folder
 ) -> None:
     assert any(LEARNER in row for rows in every_row(populated).values() for row in rows)
@@ -157,7 +157,7 @@ def test_learners_of_the_ledger_are_erased_from_a_restored_log(restored: Store) 
 def test_an_erased_learner_does_not_reappear_when_data_are_redelivered_restored_or_replayed(
     operator: Operator, restored: Store, tmp_path: Path
 ) -> None:
-    """Events are redelivered, read models restored and rebuilt, and dead letters replayed."""
+    """The test redelivers events, restores and rebuilds read models, and replays dead letters."""
     with closing(connect(restored.url)) as connection:
         letters = [letter.letter_id for letter in dead_letters.list_letters(connection)]
         recorded = model_rows.read_table(connection, "event_store.events")
@@ -231,10 +231,10 @@ def test_the_ledger_of_another_log_is_rejected(
         apply(store)
 
 
-def test_a_log_takes_over_the_key_of_the_ledger_even_after_an_erasure_failed(
+def test_a_log_adopts_the_key_of_the_erasure_ledger_even_after_a_failed_erasure(
     operator: Operator, populated: Connection, store: Store
 ) -> None:
-    """The batch job may start an erasure before the operator runs `progress erasures apply`."""
+    """The batch job may start an erasure before `progress erasures apply`; this erasure fails."""
     key = Key("00" * 64, "11" * 64)
     erasure_ledger.write_key(archive(), key)
     early = run_until_it_ends(operator, erase(operator, "ann")["id"])

@@ -31,7 +31,7 @@ QUESTION = """{ userProgress { totalItemsLearned accuracyRate }
 
 
 def text(connection: Connection, block: str) -> dict[str, list[str]]:
-    """Return the rows, as text, of each table that the SQL block selects."""
+    """Return each table that the SQL block selects, with its rows as text."""
     return {
         table: sorted(row for (row,) in connection.run(question))
         for table, question in connection.run(BLOCKS[block], schema=schema.schema_name())
@@ -39,7 +39,7 @@ def text(connection: Connection, block: str) -> dict[str, list[str]]:
 
 
 def rights(url: str) -> list[list[str]]:
-    """Return every grant and owner in the database's schemas, from PostgreSQL's catalogue."""
+    """Return the owner and the privileges of each database object, from PostgreSQL's catalogue."""
     with closing(database.connect(url)) as connection:
         rights: list[list[str]] = connection.run(BLOCKS["rights"])
         return rights
@@ -113,7 +113,7 @@ def test_the_runbook_moves_the_database_from_neon_to_cloud_sql(
     with closing(connect(cloud)) as new:
         assert text(new, "every row of the log") == log
         assert text(new, "every row") == derived
-        # New rows get the next numbers after those of the former database.
+        # New rows continue the numbering of the former database.
         append(new, [{}, *sample_events.lesson("ann", 9)])
         batch.run(new)
         assert not sample_events.find_differences(new)

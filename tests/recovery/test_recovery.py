@@ -1,4 +1,4 @@
-"""The runbook restores a lost database without losing an event, although events kept arriving.
+"""The runbook recovers a lost database with all events, including those that arrive meanwhile.
 
 The test starts a local stack. As in Google Cloud, Pub/Sub does not depend on the lost database.
 """
@@ -48,7 +48,7 @@ def block(*words: str) -> list[str]:
 
 @pytest.fixture
 def pubsub(store: Store, tmp_path: Path) -> Iterator[str]:
-    """The address of the Pub/Sub stand-in, whose queue is in a database that the test keeps."""
+    """The address of the Pub/Sub stand-in; its queue is in another database, which is not lost."""
     port = ports.reserve()
     with (tmp_path / "pubsub.log").open("wb") as output:
         process = processes.start(
@@ -78,7 +78,7 @@ class Stack:
         return self.shell.type(*lines, **self.variables)
 
     def know_subscriptions(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Give the fake gcloud the subscriptions that push to ingest."""
+        """Give the fake gcloud all push subscriptions of the stack."""
         monkeypatch.setenv("PUBSUB_EMULATOR_HOST", self._pubsub)
         with SubscriberClient() as subscriber:
             endpoints = {
@@ -139,7 +139,7 @@ def _texts(connection: Connection, question: str) -> list[str]:
 
 @pytest.fixture
 def stack(pubsub: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stack]:
-    """A running stack whose schedules the runbook pauses."""
+    """A running stack with a fake Cloud Scheduler, whose jobs the runbook pauses."""
     with (
         cloud_scheduler.serve("progress-local") as (scheduler, schedules),
         folders.create("recovery") as folder,

@@ -123,7 +123,7 @@ def link(to: str) -> Callable[[Path], None]:
 @pytest.mark.parametrize(
     "damage", [change, cut, Path.unlink, pipe, link("/dev/zero"), link("/etc/passwd"), link(".")]
 )
-def test_a_damaged_backup_changes_nothing(
+def test_a_restore_from_a_damaged_backup_changes_nothing(
     store: Store,
     populated: Connection,
     kept: Folder,

@@ -1,6 +1,7 @@
 """The commands accept the benchmark's simulated archive.
 
-A rebuild from this archive gives the same rows as a rebuild from the log restored from it.
+The test also restores a log from this archive. Rebuilds from the archive and from that log give
+the same rows.
 """
 
 import contextlib
@@ -24,7 +25,7 @@ def ignore(_done: int, _total: int) -> None:
     """Ignore the progress."""
 
 
-def test_a_simulated_archive_and_the_log_restored_from_it_give_the_same_rows(
+def test_rebuilds_from_a_simulated_archive_and_from_its_restored_log_give_the_same_rows(
     store: Store,
     connection: Connection,
     stores: Callable[[], Store],

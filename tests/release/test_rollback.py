@@ -24,7 +24,7 @@ from tests.support.release_runs import (
 )
 from tests.support.release_world import REPOSITORY, SERVICES, image
 
-# Parse gcloud commands with gcloud's own parser, without executing them; print those it rejects.
+# Print the commands that gcloud's own parser rejects. No command is executed.
 PARSE = """
 import json, sys
 sys.path[:0] = [sys.argv[1] + "/lib", sys.argv[1] + "/lib/third_party"]
@@ -44,7 +44,8 @@ def test_a_finished_release_can_be_rolled_back(cloud: Cloud) -> None:
     assert_success(run(cloud, "rollback"))
     assert not cloud.find_violations()
     assert serving_code(cloud.world) == "a"
-    assert cloud.world.executions[-1] == ("a", "batch")  # folds the events stored since the release
+    # Blue's batch job folds the events that were stored since the release.
+    assert cloud.world.executions[-1] == ("a", "batch")
     cloud.reset_calls()
     assert_success(run(cloud, "rollback"))
     assert not [call for call in cloud.calls if "describe" not in call]
@@ -61,7 +62,7 @@ def test_blue_catches_up_before_it_serves_queries(cloud: Cloud) -> None:
     assert cloud.worlds[first - 1].folding_codes() == {"a", "b"}
 
 
-def test_a_rollback_ignores_signals_and_can_be_repeated_if_it_is_killed(cloud: Cloud) -> None:
+def test_a_rollback_ignores_signals_and_can_be_repeated_after_a_kill(cloud: Cloud) -> None:
     assert_success(deploy(cloud, "b", to="dev"))
     cloud.reset_calls()
     before = cloud.world
@@ -83,7 +84,7 @@ def test_a_rollback_ignores_signals_and_can_be_repeated_if_it_is_killed(cloud: C
         assert serving_code(cloud.world) == "a", number
 
 
-def test_a_rollback_of_a_release_that_was_killed_early_never_mixes_revisions(
+def test_a_rollback_after_an_early_kill_of_a_release_never_mixes_revisions(
     cloud: Cloud,
 ) -> None:
     assert_success(deploy(cloud, "b", to="dev"))
@@ -137,7 +138,7 @@ def test_a_release_requires_image_digests_and_increasing_traffic_steps(
     assert not cloud.calls
 
 
-def test_images_are_built_from_the_files_that_terraform_archives(
+def test_images_are_built_from_the_files_in_the_archives_of_terraform(
     cloud: Cloud, tmp_path: Path
 ) -> None:
     done = release_runs.build(cloud, tmp_path)

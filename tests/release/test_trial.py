@@ -19,7 +19,8 @@ from tests.support.terraform_environments import Environments
 
 _WORKFLOW = REPOSITORY / ".github" / "workflows" / "trial.yaml"
 
-# Each call of the fake exits with the next code in its command's file, or with 0 if none is left.
+# A file for each terraform command lists the exit codes of its next calls. If no code is left, a
+# call exits with 0.
 _TERRAFORM = """#!/bin/bash
 echo "terraform $*" >> "$CALLS"
 [[ "$*" != *" output "* ]] || echo "{\\"query\\": \\"$ADDRESS\\"}"
@@ -51,7 +52,7 @@ class Runner:
         return done
 
     def _run_step(self, step: dict[str, Any]) -> int:
-        # GitHub's default shell.
+        # By default, GitHub runs a step with `bash -e`.
         return subprocess.run(
             ["bash", "-e", "-c", step["run"]],
             cwd=REPOSITORY / step.get("working-directory", "."),

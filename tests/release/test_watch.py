@@ -1,4 +1,4 @@
-"""A release monitors green: the limits, the timing, and the queries to Cloud Monitoring."""
+"""The monitoring of green during a release: limits, timing, and queries to Cloud Monitoring."""
 
 import itertools
 import json
@@ -39,7 +39,7 @@ STEPS = (5, 25, 50, 100)
 
 
 def ill_from_step(cloud: Cloud, percent: int, of: str, ill: Numbers) -> Numbers:
-    """Return measurements that are `ill` for the service `of` from one step of the release on.
+    """Return measurements that become `ill` for the service `of` at one step of the release.
 
     The step begins when green has `percent` % of the traffic. All other measurements are good.
     """
@@ -105,7 +105,7 @@ def test_green_is_judged_only_at_the_end_of_the_watch_if_requests_are_few(cloud:
 
 @dataclass
 class Clock:
-    """A clock that advances only by sleeping."""
+    """A clock that advances only in `sleep`."""
 
     now: float = 0.0
 

@@ -13,7 +13,7 @@ from tests.support.workflows import (
 )
 
 
-def test_jobs_sign_in_within_an_environment_with_the_right_service_account() -> None:
+def test_jobs_that_sign_in_have_an_environment_and_the_right_service_account() -> None:
     accounts = {
         "infra/release/": "progress-pipeline",
         "terraform apply": "terraform",
@@ -69,7 +69,7 @@ def test_releases_and_rollbacks_of_an_environment_never_overlap() -> None:
     assert deploying == ["release"]
 
 
-def test_a_cancelled_release_receives_the_signal_and_is_recovered() -> None:
+def test_a_cancelled_release_receives_a_signal_and_is_recovered() -> None:
     job = jobs(FOLDER / "release.yaml")["release"]
     deploy, mend = job["steps"][-2:]
     assert deploy["run"].startswith("exec python3 infra/release/release.py deploy ")

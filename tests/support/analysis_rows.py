@@ -1,4 +1,4 @@
-"""Hypothesis strategies for the rows that the questions across learners return."""
+"""Hypothesis strategies for the rows that `progress analyse` computes."""
 
 from datetime import date, timedelta
 from typing import Any
@@ -75,7 +75,7 @@ def item(
 
 
 def cohorts() -> st.SearchStrategy[list[Cohort]]:
-    """Return a strategy for cohorts; their last rows are about the same calendar week."""
+    """Return a strategy for the rows of cohorts; all cohorts end in the same calendar week."""
     sizes = st.lists(
         st.tuples(st.integers(0, 40), _LEARNERS), unique_by=lambda one: one[0], min_size=1
     )

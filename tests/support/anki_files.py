@@ -37,7 +37,7 @@ def make_collection(
     schema: int = 18,
     day_start: int | None = None,
 ) -> Path:
-    """Write a collection with one card per note; `notes` has the note's fields by card id."""
+    """Write a collection with one card per note; `notes` maps a card's id to its note's fields."""
     with closing(sqlite3.connect(file)) as connection, connection:
         connection.execute("PRAGMA synchronous = off")
         connection.create_collation("unicase", lambda a, b: (a > b) - (a < b))

@@ -1,5 +1,5 @@
--- Statements that create Anki collections. The tables, among them all that the import reads, are from Anki's published
--- schemas.
+-- Statements that create Anki collections. The tables are from Anki's published schemas, and include all tables that
+-- the import reads.
 
 -- schema 11 --
 CREATE TABLE col (id integer PRIMARY KEY, crt integer NOT NULL, mod integer NOT NULL, scm integer NOT NULL,

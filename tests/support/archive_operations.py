@@ -1,4 +1,4 @@
-"""Operations that archive the log: their storage, start and result."""
+"""Fixtures and functions for the tests of the operation ARCHIVE."""
 
 from pathlib import Path
 from typing import Any, NoReturn
@@ -60,5 +60,8 @@ def expect_whole(connection: Connection, archive: Storage, upto: int) -> None:
 
 
 def fail(*_: object, **__: object) -> NoReturn:
-    """Raise an error, in place of a function that must not be called or that is to fail."""
+    """Raise an error.
+
+    Tests put `fail` in the place of functions that are to fail or must not be called.
+    """
     raise ProgressError("this call fails")

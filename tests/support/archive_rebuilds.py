@@ -42,7 +42,7 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def archived(connection: Connection, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Connection:
-    """A connection to a log that has rows in every table, and is archived in three ranges."""
+    """A connection to a database with rows in every table; its log is archived in three ranges."""
     monkeypatch.setattr(plan, "RANGE", 60)
     sample_events.record_lessons(connection, *LEARNERS)
     append(
@@ -95,7 +95,7 @@ def list_left(folder: Path) -> list[str]:
 
 
 def run(store: Store, folder: Path, engine: Engine, *, execution: str = "") -> int:
-    """Rebuild from the archive in the folder; return the number of events folded."""
+    """Rebuild from the archive in the folder; return the number of folded events."""
     source = Source(str(folder), store.url)
     return archive_rebuild.run(store.connect, source, engine, lambda *_: None, execution=execution)
 
@@ -108,7 +108,7 @@ def run_in_turn(source: Source, rebuild: Rebuild, on_loaded: Callable[[], None])
 
 
 def run_tasks(store: Store, folder: Path, count: int) -> int:
-    """Rebuild with this number of tasks, each in a thread; return the number of events folded."""
+    """Rebuild with this number of tasks, each in a thread; return the number of folded events."""
 
     def run_task(index: int) -> int:
         if index == 0:

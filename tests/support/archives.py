@@ -49,7 +49,7 @@ def find_file(storage: Storage, stream_id: str) -> str:
 
 
 def files_with(storage: Storage, stream_id: str) -> list[str]:
-    """Return the paths of all files that hold rows of the stream, even of files in no manifest."""
+    """Return the paths of all files with rows of the stream, even if no manifest names the file."""
     from progress.archive import files
 
     found = []
@@ -84,7 +84,7 @@ def empty_stream(connection: Connection, stream_id: str) -> None:
 
 
 def differing(connection: Connection, storage: Storage) -> list[int | None]:
-    """Compare the sums of each range's buckets with the log; return the buckets that differ."""
+    """Return the buckets whose sums in the archive's ranges differ from the log's sums."""
     return [
         bucket
         for contents in ranges(storage)
@@ -108,7 +108,7 @@ def change_event(connection: Connection, position: int) -> None:
 
 
 def record_later(connection: Connection, position: int) -> None:
-    """Move the recording time of the event at this position by an hour."""
+    """Make the recording time of the event at this position an hour later."""
     connection.run(blocks()["allow changes"])
     connection.run(blocks()["record later"], position=position)
     connection.run(blocks()["forbid changes"])

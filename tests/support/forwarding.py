@@ -4,7 +4,8 @@ import selectors
 import socket
 from contextlib import suppress
 
-# A TLS record is smaller, so that no received data stays in a TLS buffer, which `select` ignores.
+# Larger than any TLS record, so that one `recv` returns a whole record. If a part of the record
+# stayed in the TLS buffer, `select` would not report it.
 _CHUNK = 65_536
 
 

@@ -11,7 +11,7 @@ from tests.support import forwarding
 
 
 class Gate:
-    """A port that is closed at first: a socket reserves the port, but does not listen."""
+    """A port that is closed at first: a socket is bound to the port, but does not listen yet."""
 
     def __init__(self, url: str) -> None:
         self._behind = postgres_url.parse_url(url)

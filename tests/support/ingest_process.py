@@ -22,7 +22,7 @@ INGEST = ROOT / "functions/ingest/main.py"
 
 
 class FunctionProcess:
-    """functions-framework with the ingest function, or another function, on a free port."""
+    """A server process that serves one function, by default `ingest`, on a free port."""
 
     def __init__(
         self,
@@ -73,7 +73,7 @@ class FunctionProcess:
             self._process = None
 
     def post(self, body: bytes, *, method: str = "POST") -> int | None:
-        """Send a request; return the status of the response, or None without a response."""
+        """Send a request; return the response's status, or None if no response arrives."""
         with closing(HTTPConnection("127.0.0.1", self.port, timeout=30)) as connection:
             try:
                 connection.request(method, "/", body, {"Content-Type": "application/json"})
@@ -89,7 +89,7 @@ def run_function(
     source: Path = INGEST,
     target: str = "ingest",
 ) -> Iterator[FunctionProcess]:
-    """Run the function for the block."""
+    """Serve the function during the block; yield the server process."""
     process = FunctionProcess(database_url, emulator, source, target)
     process.start()
     try:
@@ -114,7 +114,7 @@ class Server:
             (self._data / "pg_hba.conf").write_text(admits)
 
     def start(self, *options: str) -> None:
-        """Start with the usual settings and with `options` (`name=value`)."""
+        """Start the server with the usual settings and `options`, each in the form `name=value`."""
         settings = [part for option in options for part in ("-c", option)]
         with self.log.open("ab") as output:
             self._process = processes.start(

@@ -15,7 +15,7 @@ _TOKEN = re.compile(r'\s*(?:(?P<text>"(?:[^"\\]|\\.)*")|(?P<sign>=~|:\*|[=()])|(
 
 
 def parsed(query: str) -> Matches:
-    """Parse the filter into a predicate of a line; raise ValueError for other syntax."""
+    """Parse the filter; return a function that tests a line. Raise ValueError for other syntax."""
     tokens = _Tokens(query)
     matches = _either(tokens)
     if tokens.peek:

@@ -1,4 +1,4 @@
-"""The rows of every read model, from the tables and from the oracle."""
+"""The rows of every read model, as the tables contain them and as the oracle computes them."""
 
 from concurrent.futures import Future
 from pathlib import Path
@@ -19,7 +19,7 @@ def blocks() -> dict[str, str]:
 
 
 def compared_models() -> list[str]:
-    """Return the models whose rows tests compare: those with a statement in model_rows.sql."""
+    """Return the models that have a statement in model_rows.sql; tests compare their rows."""
     return [model.name for model in (*REALTIME, *BATCH) if model.name in blocks()]
 
 
@@ -40,19 +40,22 @@ def _run(connection: database.Connection, statement: str) -> list[oracle.Row]:
 
 
 def read_value(connection: database.Connection, block: str, **values: object) -> Any:
-    """Return the single value of a named statement of model_rows.sql, or None without rows."""
+    """Return the only value that the named statement selects, or None if it selects no row."""
     rows = connection.run(blocks()[block], **values)
     return rows[0][0] if rows else None
 
 
 def wait_for_lock(observer: database.Connection, pid: int, running: Future[Any]) -> None:
-    """Wait until session `pid` waits for a lock; its work, `running`, must not end first."""
+    """Wait until the session `pid` waits for a lock; fail if its work, `running`, ends first."""
     while not read_value(observer, "waits", pid=pid):
         assert not running.done(), "the work ended without waiting for a lock"
 
 
 def read_events(connection: database.Connection, block: str = "stored") -> list[oracle.Event]:
-    """Return the events of the log; the statement `counted` leaves out poisoned events."""
+    """Return the events that the named statement selects from the log.
+
+    `stored` selects all events, `counted` all except poisoned events.
+    """
     return [
         oracle.Event(
             event_id=row["event_id"],
@@ -83,7 +86,7 @@ def compute_rows(world: oracle.World) -> Rows:
 
 
 def compare(actual: Rows, expected: Rows) -> list[str]:
-    """Return one line for each difference, except for fields that only the oracle has."""
+    """Return one line for each difference; ignore fields that only the oracle's rows have."""
     lines = []
     for model in compared_models():
         for key in sorted(actual[model].keys() | expected[model].keys(), key=str):

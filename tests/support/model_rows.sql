@@ -1,4 +1,5 @@
--- Queries of the read models' rows, with the specification's column names, and other statements of the tests.
+-- Statements that tests run. A statement with the name of a read model selects the model's rows; the columns have the
+-- names that the specification uses.
 
 -- daily_stats --
 SELECT user_id, day, answers, correct_answers, capped_ms, sessions_completed, study_seconds,
@@ -172,7 +173,7 @@ SELECT pg_backend_pid();
 SELECT event_store.shard_of('learner-' || CAST(:user AS text));
 
 -- poison --
--- Damage a stored event, because valid events do not make folds fail.
+-- Damage a stored event, so that folds fail. No valid event makes them fail.
 UPDATE event_store.events SET event_data = event_data || '{"response_time_ms": "soon"}'
 WHERE global_position = (
     SELECT min(global_position) FROM event_store.events
@@ -229,7 +230,8 @@ WHERE e.global_position <= :position AND e.global_position > c.position;
 SELECT max(created_at) FROM event_store.events;
 
 -- deleted snapshots --
--- List a snapshot at every version of a stream. Those that do not exist look as if they had just been deleted.
+-- Replace the function that lists the versions with snapshots: list every version of the stream. A listed snapshot that
+-- does not exist seems to have been deleted after the list was made.
 CREATE OR REPLACE FUNCTION snapshots_until(stream text, happened_by timestamptz, recorded_by timestamptz)
 RETURNS SETOF bigint LANGUAGE sql STABLE AS $until$
 SELECT e.stream_version
@@ -247,7 +249,7 @@ END
 $until$;
 
 -- refolds --
--- The number of refolds, which is the number of calls of refold_learners.
+-- The number of refolds: each refold calls refold_learners once.
 SELECT calls FROM pg_stat_user_functions WHERE funcname = 'refold_learners';
 
 -- fold_window --
@@ -255,7 +257,7 @@ SELECT calls FROM pg_stat_user_functions WHERE funcname = 'refold_learners';
 SELECT changed_learners FROM fold_window(:shard, :at_most, true);
 
 -- move --
--- Insert a preference event that changes the bounds of local days; its version in the learner's stream is :version.
+-- Insert a preference event that moves the start of local days. It becomes version :version of the learner's stream.
 INSERT INTO event_store.events
 SELECT max(e.global_position) + 1, gen_random_uuid(), 'learner-' || CAST(:user AS text), CAST(:version AS bigint),
     'UserPreferencesChanged',

@@ -1,4 +1,4 @@
-"""Run Node programs: third-party clients, pinned in tests/clients/package-lock.json."""
+"""Run third-party clients with Node; tests/clients/package-lock.json pins their versions."""
 
 import os
 import shutil
@@ -29,7 +29,7 @@ def workshop(request: pytest.FixtureRequest, folder: Path) -> Path:
 
 
 def run(folder: Path, *command: str, **environment: str) -> str:
-    """Run a command or a program of the installed packages, such as `tsc`; return its output."""
+    """Run a command, for example `tsc` from the installed packages; return its output."""
     result = subprocess.run(
         command,
         cwd=folder,

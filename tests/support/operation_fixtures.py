@@ -1,4 +1,4 @@
-"""Operations that tests start through the API, with workers that tests run by hand."""
+"""Start operations through the API, and run their workers in the test process."""
 
 import contextlib
 import itertools
@@ -45,7 +45,7 @@ def blocks() -> dict[str, str]:
 
 
 class Operator:
-    """A client that calls the API as an administrator; it also returns the published commands."""
+    """A client that calls the API as an administrator, and can list the published commands."""
 
     def __init__(self, query_api: Api, sent: FakePublisher) -> None:
         self.api, self._sent = query_api, sent
@@ -71,7 +71,7 @@ class Operator:
         return error["extensions"]["code"], error["message"]
 
     def start(self, field: str, arguments: str = "", *, key: str | None = None) -> Body:
-        """Start an operation by a mutation and return it."""
+        """Start an operation with the mutation `field`; return the operation."""
         key = key or f"key-{next(_keys)}"
         query = f'mutation {{ {field}({arguments} idempotencyKey: "{key}") {FIELDS} }}'
         started: Body = self.data(query)[field]
@@ -88,7 +88,7 @@ class Operator:
         return self.get(operation_id)
 
     def called(self) -> list[str]:
-        """Return the operation id in each command that the API has published, in order."""
+        """Return the operation ids of the commands that the API has published, in order."""
         return [str(command["id"]) for command in self._sent.commands()]
 
 
@@ -96,9 +96,10 @@ class Operator:
 def operator(
     store: Store, fake_publisher: FakePublisher, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> Iterator[Operator]:
-    """An administrator's client of the API.
+    """A client that calls the API as an administrator.
 
-    The API has the privileges of the query function. Workers have those of the project function.
+    The API has the database privileges of the query function, operation workers those of the
+    project function.
     """
     monkeypatch.setenv("DATABASE_URL", url_of(store, "project"))
     monkeypatch.setenv("PROGRESS_DATA_DIR", str(tmp_path))
@@ -117,7 +118,7 @@ def operator(
 
 
 def url_of(store: Store, function: str) -> str:
-    """Return the store's URL for a login with a function's privileges."""
+    """Return a URL of the store; its database user has the privileges of `function`."""
     with contextlib.closing(store.connect()) as owner:
         owner.run(statements.blocks("local/database")["create users"])
         owner.run(blocks()["database rights"])
@@ -126,7 +127,7 @@ def url_of(store: Store, function: str) -> str:
 
 @pytest.fixture
 def populated(connection: Connection) -> Connection:
-    """A store with folded events of learners."""
+    """A store in which lessons of `USERS` are folded, and changes of operations are recorded."""
     sample_events.record_lessons(connection, *USERS)
     batch.run(connection)
     connection.run(blocks()["record changes"])
@@ -138,11 +139,11 @@ def worker(store: Store) -> Iterator[Connection]:
     """A connection with the name and privileges of an operation's worker."""
     made = database.connect(url_of(store, "project"), name="operation")
     yield made
-    database.close(made)  # ignores an error, because a test may have ended the session
+    database.close(made)  # if a test has ended the session, `close` ignores the error
 
 
 def list_changes(connection: Connection) -> list[tuple[int, float, str]]:
-    """Return every state that an operation had, as version, progress and state."""
+    """Return the operation's version, progress and state after each change, oldest first."""
     return [tuple(row) for row in connection.run(blocks()["list changes"])]
 
 
@@ -155,12 +156,12 @@ def result(done: dict[str, Any]) -> Any:
 
 
 def step_named(name: str) -> Step:
-    """Return the first step with this name in any plan."""
+    """Return a step with this name, from the first plan that contains one."""
     return next(step for plan in PLANS.values() for step in plan.steps if step.name == name)
 
 
 def limit_step(monkeypatch: pytest.MonkeyPatch, name: str, timeout_s: float) -> None:
-    """Set the timeout for an attempt of each step with this name."""
+    """Set the timeout of one attempt, for every step with this name."""
     for kind, plan in PLANS.items():
         steps = tuple(
             msgspec.structs.replace(step, timeout_s=timeout_s) if step.name == name else step
@@ -170,7 +171,7 @@ def limit_step(monkeypatch: pytest.MonkeyPatch, name: str, timeout_s: float) -> 
 
 
 def write_dead_letters(connection: Connection, count: int) -> list[str]:
-    """Write dead letters of invalid JSON; return their ids, oldest first."""
+    """Record `count` dead letters of invalid JSON; return the ids of all letters, oldest first."""
     for number in range(count):
         body = encode_push(f"no JSON {number} of ann@example.org".encode())
         log.append(connection, [push.parse_delivery(body)])
@@ -178,7 +179,11 @@ def write_dead_letters(connection: Connection, count: int) -> list[str]:
 
 
 def deliver(operation_id: str, publisher: Publisher = notifications.DISABLED) -> bool:
-    """Run a worker as soon as the server has ended the session of the previous worker."""
+    """Run the operation in a new worker; return False if the operation had already finished.
+
+    The server may still be ending the previous worker's session, which holds the operation's lock.
+    Retry until the lock is free.
+    """
     outcomes: list[bool] = []
 
     def has_claimed() -> bool:

@@ -1,14 +1,14 @@
 -- Statements that record an operation's changes, damage the store or hold locks.
 
 -- database rights --
--- Grant the privileges on the database itself, because a copy of a database does not have them.
+-- Grant the privileges on the database itself: they are not copied from the template database.
 DO $$ BEGIN
     EXECUTE format('GRANT CREATE ON DATABASE %I TO progress_project', current_database());
     EXECUTE format('GRANT TEMPORARY ON DATABASE %I TO progress_query', current_database());
 END $$;
 
 -- record changes --
--- Record every change of an operation, in order.
+-- Install a trigger that records every change of an operation, in order.
 CREATE TABLE public.changes (change bigint GENERATED ALWAYS AS IDENTITY, version bigint, progress float8, state text);
 CREATE FUNCTION public.record_change() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
 BEGIN
@@ -38,7 +38,7 @@ LOCK TABLE event_store.events IN ACCESS EXCLUSIVE MODE;
 SELECT pg_advisory_lock(hashtext('rebuild'), 0);
 
 -- workers --
--- The sessions of operations' workers.
+-- The number of open sessions of operation workers.
 SELECT count(*) FROM pg_stat_activity WHERE application_name = 'operation' AND datname = current_database();
 
 -- newest letter --
@@ -48,7 +48,7 @@ SELECT max(letter_id) FROM event_store.dead_letters;
 SELECT count(*) FROM event_store.events WHERE event_data ->> 'session_id' = 'late';
 
 -- fix payload --
--- Make the payload valid, which has the same effect as relaxing the rule.
+-- Make the payload valid. The next replay then succeeds, as it would if the violated rule were relaxed.
 UPDATE event_store.dead_letters SET payload = replace(payload, '99999', '9') WHERE letter_id = :letter_id;
 
 -- hold the swap --
@@ -73,7 +73,7 @@ UPDATE operations.operations SET finished_at = finished_at - interval '61 minute
 WHERE operation_id = CAST(:operation_id AS uuid);
 
 -- waiting for rows --
--- Whether a session waits for another transaction to end.
+-- True if any session waits for another transaction to end.
 SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'transactionid' AND NOT granted);
 
 -- age dead letters --

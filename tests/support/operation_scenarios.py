@@ -1,4 +1,4 @@
-"""One operation of each kind: its start, and what must be true at its end."""
+"""Scenarios, one for each kind of operation: start the operation, then check its outcome."""
 
 import hashlib
 import json
@@ -20,7 +20,7 @@ _TOO_MANY = {"session_id": "late", "user_id": "ann", "item_count": 99_999}
 
 
 class Scenario(NamedTuple):
-    """Two functions: `start` starts an operation and returns its id, `check` checks its outcome."""
+    """`start` starts an operation and returns its id; `check` checks the operation's outcome."""
 
     start: Callable[[Operator, Connection], str]
     check: Callable[[Connection, Any], None]
@@ -106,7 +106,7 @@ def _check_archive(connection: Connection, done: Any) -> None:
 
 
 def _check_file(file: Any) -> Path:
-    """Check that the file is the only exported one, and return its path."""
+    """Check that `file` describes the only exported file; return the path of this file."""
     (path,) = exported_files()
     assert path.name == file["object"]
     assert hashlib.sha256(path.read_bytes()).hexdigest() == file["sha256"]

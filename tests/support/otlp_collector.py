@@ -71,7 +71,10 @@ class Collector:
         return str(self.resources[-1]["service.name"]).removeprefix("progress-")
 
     def wait_for(self, *names: tuple[str, str], trace_id: str | None = None) -> list[Span]:
-        """Wait until a trace (`trace_id`, if given) has spans of these names; return its spans."""
+        """Wait until one trace has a span of each (component, name); return the trace's spans.
+
+        If `trace_id` is given, only this trace counts.
+        """
         complete: list[list[Span]] = []
 
         def is_complete() -> bool:
@@ -145,7 +148,7 @@ def hang() -> Iterator[int]:
 
 
 def service_account_key() -> dict[str, str]:
-    """Return a service account's key file, with a new key that gives access to nothing."""
+    """Return the content of a service account's key file; the key is new and valid nowhere."""
     from cryptography.hazmat.primitives import serialization as form
     from cryptography.hazmat.primitives.asymmetric import rsa
 

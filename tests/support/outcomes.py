@@ -1,4 +1,4 @@
-"""A sequential program that computes the specified outcome of each event."""
+"""A model of the append: compute, event by event, what the event store must contain."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,12 +14,12 @@ class Content:
 
     type: str
     data: dict[str, Any]
-    occurred_at: str | None  # None: the publish time is used
+    occurred_at: str | None  # None if the event has no time; the publish time is then used
     learner: str | None
     session: str | None
 
     def is_same(self, other: "Content", whose: str | None) -> bool:
-        """Return whether `other` repeats this event; `whose` is `other`'s learner, if known."""
+        """Return whether `other` repeats this event; `whose` is the learner of `other` if known."""
         return (
             (self.type, self.data) == (other.type, other.data)
             and (
@@ -34,13 +34,13 @@ class Content:
 class Outcomes:
     """The expected contents of the event store after a sequence of deliveries."""
 
-    # stream and event id at each position
+    # the stream and the id of each event, in the order of positions
     log: list[tuple[str, UUID]] = field(default_factory=list)
     stored: dict[UUID, Content] = field(default_factory=dict)
     pending: dict[UUID, Content] = field(default_factory=dict)
     sessions: dict[str, str] = field(default_factory=dict)
     letters: dict[tuple[str, int], str] = field(default_factory=dict)
-    # ids of events that were appended or found in the log
+    # ids of the delivered events that were appended or were already in the log
     touched: set[UUID] = field(default_factory=set)
 
     def deliver(self, message_id: str, events: list[Envelope]) -> None:

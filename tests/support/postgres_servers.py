@@ -21,7 +21,7 @@ from tests.support import folders
 EMBEDDED, OLDEST = "embedded", "postgresql-15"
 OLDEST_PROGRAMS = Path("/usr/lib/postgresql/15/bin")
 
-_UNSAFE = ("-c", "fsync=off")  # faster; a crash can only lose test data
+_UNSAFE = ("-c", "fsync=off")  # faster; if the machine crashes, only test data are lost
 
 
 @dataclass
@@ -35,10 +35,10 @@ class Server:
     _connection: Connection | None = None
 
     def examples(self, times: int) -> hypothesis.settings:
-        """Return settings with `times` as many examples as the profile has.
+        """Return settings with `times` times as many examples as the profile has.
 
-        On the oldest server, a third of the profile's examples suffice: both servers run the same
-        SQL, so that few examples find a statement that behaves differently there.
+        Return settings with a third of the profile's examples for the oldest server. Both servers
+        run the same SQL; a few examples suffice to find a statement that behaves differently.
         """
         usual: int = hypothesis.settings().max_examples
         return hypothesis.settings(
@@ -66,19 +66,19 @@ class Server:
         self._run(f"DROP DATABASE {name} WITH (FORCE)")
 
     def close(self) -> None:
-        """Drop the template, because the server may outlive the tests."""
+        """Close the connection; drop the template, because the server may outlive the tests."""
         if self._template:
             self.drop(self._template)
         if self._connection:
             self._connection.close()
 
     def sibling(self, name: str) -> str:
-        """Return the URL of another database of the server."""
+        """Return the URL of the database `name` on this server."""
         return urlsplit(self.url)._replace(path=f"/{name}").geturl()
 
     def _create(self, what: str, template: str = "template1") -> str:
         name = f"progress_{what}_{os.getpid()}_{next(self._numbers)}"
-        # Copying files takes half as long as copying pages through the write-ahead log.
+        # The default strategy takes twice as long: it writes each page to the write-ahead log.
         self._run(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY FILE_COPY")
         return name
 
@@ -89,7 +89,7 @@ class Server:
 
 @contextmanager
 def start(programs: Path | None) -> Iterator[str]:
-    """Run a server during the block, by default with the embedded programs; yield its URL."""
+    """Run a server during the block; yield its URL. `None` stands for the embedded programs."""
     with folders.create("test") as folder:
         data = folder / "postgres"
         server.prepare(data, programs)

@@ -16,10 +16,10 @@ from tests.conftest import Store
 
 
 class Wire:
-    """A proxy socket that can hang, or lose a response of the server and disconnect.
+    """A proxy socket. It can refuse connections, hang, or lose a response and disconnect.
 
-    The client sends all messages up to the COMMIT without a Flush, so that the server does not
-    respond before the commit. If the proxy loses a response, the transaction is already committed.
+    The client sends no Flush before the COMMIT, so that the server responds only after the commit.
+    When the proxy loses this response, the transaction is therefore already committed.
     """
 
     def __init__(self, server: str) -> None:
@@ -28,8 +28,8 @@ class Wire:
         self.answers_to_lose = 0
         self.hangs = False
         self.refuses = False
-        self.connections = 0  # Opened by clients, including refused ones.
-        self.sent = b""  # Sent to the server.
+        self.connections = 0  # The number of attempts to connect, including refused ones.
+        self.sent = b""  # All bytes that clients sent to the server.
         self._server = server
         self._carried: list[socket.socket] = []
         self._socket = socket.socket(socket.AF_UNIX)

@@ -21,7 +21,7 @@ Series = dict[str, str]
 
 @dataclass(frozen=True)
 class Case:
-    """Input series, and whether the condition must hold at the end of the series."""
+    """Input series, and whether `condition` must hold at the end of these series (`is_told`)."""
 
     condition: str
     saying: str
@@ -39,7 +39,7 @@ def level(metric: str, labels: Mapping[str, str], value: float) -> Series:
 
 
 def looked(metric: str, value: float, *, until: int = _MINUTES) -> Series:
-    """Return a distribution to which the batch job adds one value every five minutes."""
+    """Return a distribution to which the batch job adds `value` every 5 minutes until `until`."""
     counts = [min(minute, until) // 5 for minute in range(_MINUTES)]
     return {
         _series(f"{metric}_count", JOBS): " ".join(str(n) for n in counts),
@@ -48,7 +48,7 @@ def looked(metric: str, value: float, *, until: int = _MINUTES) -> Series:
 
 
 def spread(metric: str, labels: Mapping[str, str], below: Mapping[float, float]) -> Series:
-    """Return a distribution; `below` maps each bound to the number of smaller values per minute."""
+    """Return a distribution; `below` maps a bound to the number of values up to it per minute."""
     rows = {str(bound): a_minute for bound, a_minute in below.items()}
     every = max(below.values())
     buckets = [
@@ -101,7 +101,7 @@ def wrong(conditions: Iterable[Condition], cases: Iterable[Case], folder: Path) 
 
 
 def empty(queries: Iterable[str], series: Series, folder: Path) -> str:
-    """Return promtool's report of the queries without results; empty if all have results."""
+    """Return promtool's report of queries without a result, or an empty text if there are none."""
     wanted = [{"labels": "{}", "value": 1}]
     expected = [
         {"expr": f"clamp_max(count({query}), 1)", "eval_time": "20m", "exp_samples": wanted}

@@ -85,7 +85,10 @@ class Inbox:
 
 @pytest.fixture(scope="module", params=["stand-in", "emulator"])
 def pubsub(request: pytest.FixtureRequest) -> Iterator[Pubsub]:
-    """The local stack's Pub/Sub stand-in and, if it is installed, Google's emulator."""
+    """A Pub/Sub server: each test runs with the local stack's stand-in and with Google's emulator.
+
+    Skip the run with the emulator if the emulator is not installed.
+    """
     port = rest_port = ports.reserve()
     environment = settings.child_env()
     if request.param == "emulator":
@@ -129,7 +132,7 @@ def clients(host: str) -> Iterator[Pubsub]:
 
 @contextlib.contextmanager
 def inbox(port: int = 0) -> Iterator[Inbox]:
-    """Serve HTTP during the block, on this port or on a free port."""
+    """Run an inbox during the block, on `port` or, if `port` is 0, on a free port."""
     made = Inbox("", queue.Queue())
 
     class Handler(BaseHTTPRequestHandler):
@@ -147,7 +150,7 @@ def inbox(port: int = 0) -> Iterator[Inbox]:
 
     class Server(ThreadingHTTPServer):
         daemon_threads = True
-        request_queue_size = 128  # enough for simultaneous pushes of two subscriptions
+        request_queue_size = 128  # enough for the simultaneous pushes of two subscriptions
 
     server = Server(("127.0.0.1", port), Handler)
     made.url = f"http://127.0.0.1:{server.server_port}/push"

@@ -1,4 +1,4 @@
-"""Queries of a test's database through the typed Python API, and their results as plain rows."""
+"""Query a test's database through the typed Python API; convert the results to plain rows."""
 
 import asyncio
 from collections.abc import Coroutine
@@ -13,7 +13,7 @@ _T = TypeVar("_T")
 
 
 class QueryClient:
-    """Queries of one database, and an event loop that runs the queries."""
+    """The typed queries on one database, and an event loop that runs them."""
 
     def __init__(self, url: str):
         self._runner = asyncio.Runner()

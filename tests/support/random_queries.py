@@ -102,7 +102,7 @@ class _Writer:
         return f"{key}{name}{arguments}{self.directive()}{inside}"
 
     def argument(self, name: str, argument: GraphQLArgument) -> str:
-        """Return the argument with a value, or an empty text to leave it out."""
+        """Return the text of the argument, with a random value, or an empty text to omit it."""
         is_required = is_non_null_type(argument.type) and argument.default_value is Undefined
         if name in LATER or (not is_required and self.chance(2)):
             return ""
@@ -117,7 +117,7 @@ class _Writer:
         return f"{name}: {self.variable(shape, value)}"
 
     def selection(self, answer: GraphQLField) -> str:
-        """Return a selection of the field's type, in braces, or an empty text for a scalar."""
+        """Return a random selection in braces, or an empty text if the field is a scalar."""
         shape = get_named_type(answer.type)
         if not is_object_type(shape):
             return ""
