@@ -1,4 +1,4 @@
--- Statements that change the log (only tests may do so), and statements that read rows for comparison.
+-- Statements for tests of the archive. Some change recorded events; outside of tests, only an erasure may do that.
 
 -- rows --
 -- Every row of the log as text.
@@ -20,8 +20,8 @@ FROM (
 WHERE e.global_position = v.global_position;
 
 -- redact undeclared --
--- In streams that belong to no learner, empty the events of the learner's sessions, as an erasure does. Return the
--- number of these events.
+-- Some events of a learner's sessions are in streams that belong to no learner. Empty these events, as an erasure does,
+-- and return their number.
 SELECT redacted FROM event_store.redact_undeclared(:learner, 'other-', 0, 100);
 
 -- allow changes --
@@ -34,7 +34,7 @@ ALTER TABLE event_store.events ENABLE ALWAYS TRIGGER append_only;
 SELECT CAST(e.event_id AS text) FROM event_store.events e WHERE e.global_position = :position;
 
 -- begin erasure --
--- Forbid events of a learner, as the first step of an erasure does.
+-- Mark a learner as erased, as the first step of an erasure does, so that the append drops events of this learner.
 WITH operation AS (
     INSERT INTO operations.operations (kind, started_by, key_digest, arguments)
     VALUES ('ERASE_USER', 'ada', sha256(convert_to(:learner, 'UTF8')), jsonb_build_object('user_id', :learner))
@@ -61,8 +61,8 @@ UPDATE event_store.events SET created_at = created_at - interval '31 days';
 UPDATE operations.operations SET started_at = started_at - interval '1 day', key_digest = sha256(key_digest);
 
 -- insert odd events --
--- For each text, insert an event that has the text in its stream's id and in its JSON. Each event happened at the first
--- time that the log admits, at the last, or just before 1970.
+-- For each text in :texts, insert an event that has the text in its stream's id and in its JSON. The events happened,
+-- in turn, at the latest time that the log admits, one microsecond before 1970, and at the earliest time.
 INSERT INTO event_store.events
 SELECT n, gen_random_uuid(), 'learner-' || t, 1, 'SessionStarted',
     jsonb_build_object('session_id', n || t, t, ARRAY[t]), jsonb_build_object(t, n),

@@ -55,7 +55,7 @@ def query_past(fetch: QueryClient, user: str = "ann", /, **moments: Any) -> list
 
 
 def find_differences(fetch: QueryClient, connection: Connection, **moments: Any) -> list[str]:
-    """Return a line for each difference from the oracle."""
+    """Return a line for each result of `query_past` that differs from the oracle's."""
     world = oracle.see(model_rows.read_events(connection, "counted"), NOW, **moments)
     progress, streak, days = query_past(fetch, **moments)
     if progress:

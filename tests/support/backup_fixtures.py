@@ -34,11 +34,11 @@ def kept(store: Store, populated: Connection, tmp_path: Path) -> Folder:
 
 
 def nobody(_done: int, _total: int) -> None:
-    """Ignore the reported numbers."""
+    """Ignore the numbers of rows that a backup reports."""
 
 
 def every_row(connection: Connection) -> dict[str, list[str]]:
-    """Return all rows of the live read models, without versions and without times of batch runs."""
+    """Return the rows of each live read model, without columns that a rebuild changes."""
     return {
         table: sorted(text for (text,) in connection.run(question))
         for table, question in connection.run(BLOCKS["every row"], schema=schema.schema_name())

@@ -1,4 +1,4 @@
--- Statements for the recovery tests: they damage the store and read the rows that the tests compare.
+-- Statements for the recovery tests. Some damage the store, others read the rows that the tests compare.
 
 -- let the log be changed --
 ALTER TABLE event_store.events DISABLE TRIGGER append_only;
@@ -47,8 +47,8 @@ WHERE datname = current_database() AND application_name = :application AND wait_
 SELECT shard FROM shards_behind;
 
 -- every row --
--- For each table of a schema, a query that returns the rows as text, without columns that a rebuild changes. The queue
--- snapshot_learners is left out, because a rebuild fills it and the next batch run empties it.
+-- Return a query for each table of a schema. The query returns the table's rows as text, without columns that a rebuild
+-- changes. The table snapshot_learners is left out: a rebuild fills this queue, and the next batch run empties it.
 SELECT c.relname, format('SELECT CAST(ROW(%s) AS text) FROM %I.%I',
     string_agg(quote_ident(a.attname), ', ' ORDER BY a.attnum), n.nspname, c.relname)
 FROM pg_class c
@@ -61,7 +61,8 @@ GROUP BY n.nspname, c.relname
 ORDER BY c.relname;
 
 -- every row of the log --
--- For each table that rebuilds do not change (all but the snapshots), a query that returns the rows as text.
+-- Return a query for each table of the log and of the operations, except the table of snapshots, which rebuilds change.
+-- The query returns the table's rows as text.
 SELECT c.relname, format('SELECT CAST(t.* AS text) FROM %I.%I t', n.nspname, c.relname)
 FROM pg_class c
 JOIN pg_namespace n ON n.oid = c.relnamespace

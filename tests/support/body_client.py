@@ -12,7 +12,8 @@ from tests.support.ingest_process import FunctionProcess
 class Client:
     """A client that sends bodies in parts.
 
-    It connects on the first request, because the server closes a connection after two idle seconds.
+    The client connects only when it sends its first request, because the server closes a
+    connection after two idle seconds.
     """
 
     def __init__(self, running: FunctionProcess) -> None:

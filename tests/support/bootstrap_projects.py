@@ -1,4 +1,4 @@
-"""The projects of infra/bootstrap."""
+"""The Google Cloud projects of infra/bootstrap."""
 
 PROJECTS = {
     "dev": "progress-dev", "staging": "progress-staging", "prod": "progress-prod",

@@ -89,14 +89,14 @@ class Stack:
         )
 
     def token(self, user: str, role: str = "learner", groups: Sequence[str] = ()) -> str:
-        """Return a token as `progress token` prints it."""
+        """Return a token for the user, like those of the command `progress token`."""
         key = data_folder.at(str(self.folder)).key
         return development_key.token(key, user, [role], groups=groups)
 
 
 @contextmanager
 def stack(*options: str) -> Iterator[Stack]:
-    """Run a local stack with the demo's learner during the block; `options` go to the demo."""
+    """Start a local stack with `progress demo` and these options; stop it after the block."""
     with folders.create("page") as folder:
         stack = Stack(folder, ports.reserve())
         try:
@@ -138,7 +138,7 @@ class Visit:
     def open(
         self, user: str = DEMO, role: str = "learner", at: str = "", groups: Sequence[str] = ()
     ) -> Page:
-        """Open the page as a signed-in learner and wait for its numbers."""
+        """Open the page, signed in as `user`, and wait until the page shows the data."""
         self.page.goto(self.return_url(self.stack.token(user, role, groups)))
         self.settle()
         if at:
@@ -147,7 +147,7 @@ class Visit:
         return self.page
 
     def return_url(self, token: str) -> str:
-        """Return the URL to which the sign-in redirects with this token."""
+        """Return the page's URL after a sign-in that issued this token."""
         return f"{self.stack.page}?state={STATE}#token={token}"
 
     def settle(self) -> None:
@@ -155,19 +155,19 @@ class Visit:
         self.page.wait_for_selector("main[aria-busy=false]:not(:has(.skeleton))")
 
     def queries(self) -> list[Request]:
-        """Return the page's requests to /graphql, without those for streams."""
+        """Return the page's requests to /graphql, but not those to /graphql/stream."""
         return [request for request in self.requests if urlsplit(request.url).path == "/graphql"]
 
     def check(self) -> None:
-        """Assert no uncaught errors, no policy violations and no requests to other hosts."""
+        """Assert: no uncaught errors, no security-policy violations, no requests to other hosts."""
         assert self.errors == []
         assert self.page.evaluate("window.violations ?? []") == []
         own = (self.stack.page, "data:")
         assert [request.url for request in self.requests if not request.url.startswith(own)] == []
 
     def find_violations(self) -> list[str]:
-        """Return what axe finds in light colours, and what its colour rules find in dark ones."""
-        self.page.evaluate("scrollTo(0, 0)")  # at the top, the navigation covers no control
+        """Run axe in light mode, and only axe's colour rules in dark mode; return the findings."""
+        self.page.evaluate("scrollTo(0, 0)")  # at the top, no control is behind the navigation
         self.page.evaluate(_AXE)
         self.page.emulate_media(color_scheme="light")
         light = self._run_axe(_STANDARDS)
@@ -192,7 +192,7 @@ def section(page: Page, name: str) -> str:
 
 
 def selected_day(page: Page) -> str:
-    """Return the only day in the grid that Tab reaches."""
+    """Return the day that the Tab key reaches; the grid has exactly one such day."""
     (day,) = page.eval_on_selector_all(
         "[data-day][tabindex='0']", "cells => cells.map(cell => cell.dataset.day)"
     )
@@ -221,7 +221,7 @@ def envelope(kind: str, at: datetime, **data: object) -> Envelope:
 def lesson(
     user: str, right: int, wrong: int = 0, *, ago: timedelta = timedelta(0), item: str = "i"
 ) -> list[Envelope]:
-    """Return the events of a finished session that was `ago` before now."""
+    """Return the events of a session that ended `ago` before now."""
     at = datetime.now(UTC) - ago
     session, answers = str(uuid.uuid4()), right + wrong
     ids = {"session_id": session}

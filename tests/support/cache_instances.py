@@ -41,7 +41,7 @@ Action = Callable[[], object]
 
 @contextmanager
 def populate(store: Store, *users: str) -> Iterator[Connection]:
-    """Fold the learners' lessons; yield a connection to the store."""
+    """Append and fold lessons of these learners; yield a connection to the store."""
     with closing(connect(store.url)) as connection:
         sample_events.record_lessons(connection, *users)
         Projector(connection, publisher=publisher()).catch_up_all()
@@ -136,7 +136,7 @@ FROM, TO = datetime(2024, 3, 25, tzinfo=UTC).date(), datetime(2024, 4, 30, tzinf
 
 
 def all_keys(user: str) -> list[CacheKey]:
-    """Return a key for each cached root field; SELECTION contains the estimated recall."""
+    """Return a key for each cached root field; each key selects the estimated recall."""
     arguments: dict[str, dict[str, Any]] = {
         "userProgress": {},
         "streak": {},
@@ -203,7 +203,7 @@ def instances(
 
 @contextmanager
 def without_publishing() -> Iterator[None]:
-    """Do not publish changes during the block, as if each process were killed after its commit."""
+    """Publish no changes to Redis during the block, as if each process died after its commit."""
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("REDIS_URL")
         settings.current.cache_clear()

@@ -12,8 +12,8 @@ Result = subprocess.CompletedProcess[str]
 def progress(url: str, *arguments: str, **environment: str) -> Result:
     """Run the command with this database and these environment variables.
 
-    If PROGRESS_DATA_DIR is not set, the command finds no archive, not even the one of the
-    developer's local stack.
+    If PROGRESS_DATA_DIR is not set, the command finds no archive, even if the developer's local
+    stack has one.
     """
     folder = os.environ.get("PROGRESS_DATA_DIR", os.devnull)
     defaults = {"DATABASE_URL": url, "COLUMNS": "200", "PROGRESS_DATA_DIR": folder}
@@ -29,7 +29,7 @@ def progress(url: str, *arguments: str, **environment: str) -> Result:
 
 
 def expect_success(answer: Result) -> str:
-    """Return the output of a command that must have succeeded."""
+    """Assert that the command succeeded; return its output."""
     assert answer.returncode == 0, answer.stdout + answer.stderr
     return answer.stdout
 

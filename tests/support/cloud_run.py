@@ -14,7 +14,7 @@ def container(service: Values) -> Values:
 
 
 def settings(service: Values) -> dict[str, str]:
-    """Return the environment variables of a service or job, with ids in place of secrets."""
+    """Return the environment variables of a service or job; a secret is replaced by its id."""
     return {
         variable["name"]: only(only(variable["value_source"])["secret_key_ref"])["secret"]
         if variable["value_source"]
@@ -29,7 +29,7 @@ def only(values: list[Values]) -> Values:
 
 
 def templates(resources: Resources) -> dict[str, Values]:
-    """Return the instance template of each service and job, by name."""
+    """Return, by name, the template of each service's revisions and of each job's tasks."""
     services = resources.of("google_cloud_run_v2_service", "function")
     jobs = resources.of("google_cloud_run_v2_job", "job")
     return {name: service["template"][0] for name, service in services.items()} | {
@@ -48,7 +48,7 @@ def plain_settings(resources: Resources, part: str) -> dict[str, str]:
 
 
 def secret_ids(resources: Resources, part: str) -> dict[str, str]:
-    """Return the ids of the secrets of a service or job, by the setting that refers to them."""
+    """Return, for each setting of a service or job that refers to a secret, the secret's id."""
     variables = templates(resources)[part]["containers"][0]["env"]
     return {
         variable["name"]: variable["value_source"][0]["secret_key_ref"][0]["secret"]

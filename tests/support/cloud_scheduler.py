@@ -21,7 +21,7 @@ Request = Any
 
 
 class CloudScheduler(grpc.GenericRpcHandler):  # type: ignore[misc] # grpc has no types
-    """google.cloud.scheduler.v1.CloudScheduler, with jobs in memory."""
+    """The gRPC service google.cloud.scheduler.v1.CloudScheduler, with jobs in memory."""
 
     def __init__(self, project: str) -> None:
         self.parent = f"projects/{project}/locations/europe-west1"
@@ -87,7 +87,7 @@ class CloudScheduler(grpc.GenericRpcHandler):  # type: ignore[misc] # grpc has n
 
 @contextmanager
 def serve(project: str = "p") -> Iterator[tuple[str, CloudScheduler]]:
-    """Serve a fake Cloud Scheduler for the block; yield its address and the fake."""
+    """Serve a fake Cloud Scheduler during the block; yield the address and the fake."""
     server = grpc.server(futures.ThreadPoolExecutor(2))
     scheduler = CloudScheduler(project)
     server.add_generic_rpc_handlers((scheduler,))

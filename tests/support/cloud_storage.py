@@ -15,9 +15,9 @@ import pytest
 from progress import settings
 from tests.support import http_servers
 
-_PAGE = 1  # Prefixes or objects per page of a listing with a delimiter.
-_OBJECTS = 3  # Objects per page of a listing without a delimiter.
-_QUANTUM = 256 << 10  # Bytes; all parts of an upload but the last are multiples of this.
+_PAGE = 1  # The page size (prefixes and objects) of listings with a delimiter.
+_OBJECTS = 3  # The page size (objects) of listings without a delimiter.
+_QUANTUM = 256 << 10  # Bytes. All parts of an upload, except the last, are multiples of this size.
 
 
 class Bucket:
@@ -29,14 +29,14 @@ class Bucket:
         self.former: dict[str, dict[int, bytes]] = {}  # Replaced or deleted generations.
         self.uploads: dict[str, tuple[str, bytearray]] = {}
         self.cancelled: list[str] = []
-        self.refusals: list[int] = []  # Error statuses for the next requests with a body.
-        self.outages: list[dict[str, str]] = []  # Headers of the next requests' 503 responses.
-        self.lost_responses = 0  # How many next conditional uploads are stored but get a 503.
-        self.cuts: list[int] = []  # How many bytes of each next body arrive before a cut.
-        self.stalls: list[int] = []  # How many bytes of each next body are kept; the rest is lost.
+        self.refusals: list[int] = []  # Error statuses for the next uploaded parts.
+        self.outages: list[dict[str, str]] = []  # Headers of the next 503 responses.
+        self.lost_responses = 0  # How many of the next media uploads are stored but get a 503.
+        self.cuts: list[int] = []  # Bytes of each next body that arrive before the cut.
+        self.stalls: list[int] = []  # Bytes of each next body that are kept; the rest is lost.
         self.requests: list[float] = []  # The time of each request.
         self.spans: list[str] = []
-        self.updated = "2026-01-01T00:00:00.000Z"  # of all objects
+        self.updated = "2026-01-01T00:00:00.000Z"  # the update time of every object
         self._counter = itertools.count(1)
 
     def store(self, name: str, data: bytes) -> None:
@@ -45,7 +45,7 @@ class Bucket:
         self.objects[name], self.generations[name] = data, next(self._counter)
 
     def remove(self, name: str) -> bool:
-        """Delete an object, but keep its generation; return whether the object existed."""
+        """Delete an object, but keep its former generation; return whether the object existed."""
         if name not in self.objects:
             return False
         generation = self.generations.pop(name, 0)
@@ -110,7 +110,7 @@ class _Handler(BaseHTTPRequestHandler):
         name, held = self.bucket.uploads[number]
         if self.close_connection:
             held += body[: len(body) // _QUANTUM * _QUANTUM]
-            self.rfile.read(self._unread)  # the lost bytes of a stall
+            self.rfile.read(self._unread)  # in a stall, these bytes arrive but are lost
             return None
         match = re.fullmatch(r"bytes (?:(\d+)-(\d+)|\*)/(\d+|\*)", content_range)
         assert match
@@ -127,7 +127,7 @@ class _Handler(BaseHTTPRequestHandler):
         return self._answer(308, b"", **had)
 
     def _read(self) -> bytes:
-        """Return the body, or only its first bytes if the connection is to be cut or to stall."""
+        """Return the body; if the request is to be cut or to stall, return only the first bytes."""
         length, self._unread = int(self.headers.get("Content-Length", 0)), 0
         if length and self.bucket.cuts:
             length, self.close_connection = self.bucket.cuts.pop(0), True
@@ -177,7 +177,7 @@ class _Handler(BaseHTTPRequestHandler):
         return self._answer(200, json.dumps(page).encode())
 
     def _list_generations(self, prefix: str, at: int, *, former: bool) -> None:
-        """List the generations in the order of names, then of generations."""
+        """List the current generations (if `former`, former ones too), by name and generation."""
         found = [(n, self.bucket.generations.get(n, 0), d) for n, d in self.bucket.objects.items()]
         if former:
             found += [(n, g, d) for n, old in self.bucket.former.items() for g, d in old.items()]
@@ -202,7 +202,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 @contextmanager
 def serve() -> Iterator[tuple[str, Bucket]]:
-    """Serve a fake Cloud Storage for the block; yield its address and bucket."""
+    """Serve a fake Cloud Storage during the block; yield the address and the bucket."""
     bucket = Bucket()
     handler = type("Handler", (_Handler,), {"bucket": bucket})
     with http_servers.serve(handler) as address:

@@ -1,7 +1,7 @@
-"""`command_client.py SOCKET ARGUMENT...` lets the command server run `progress ARGUMENT...`.
+"""`command_client.py SOCKET ARGUMENT...` makes the command server run `progress ARGUMENT...`.
 
-The command gets the open files, the environment and the folder of this process. This process exits
-with the command's exit code.
+The command gets the standard streams, the environment and the working folder of this process. This
+process exits with the command's exit code.
 """
 
 import json
@@ -14,8 +14,8 @@ _NO_SERVER = 70
 
 
 def main(address: str, arguments: list[str]) -> int:
-    """Return the exit code of the command; negative if a signal ended it."""
-    folder = os.getcwd()  # noqa: PTH109 - importing pathlib would take longer
+    """Return the command's exit code; if a signal ended the command, minus the signal's number."""
+    folder = os.getcwd()  # noqa: PTH109 - the import of pathlib is slow
     request = {"arguments": arguments, "environment": dict(os.environ), "folder": folder}
     text = json.dumps(request).encode()
     with socket.socket(socket.AF_UNIX) as server:

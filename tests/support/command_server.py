@@ -1,6 +1,6 @@
-"""A process that has imported the command `progress`, and forks a new process for each run.
+"""A server that imports the command `progress` once, and runs each command in a forked process.
 
-A run without this server spends most of its CPU time on imports.
+Without this server, a command spends most of its CPU time on imports.
 """
 
 import atexit
@@ -23,7 +23,7 @@ from progress import cli
 ROOT = Path(__file__).parents[2]
 
 _CLIENT = Path(__file__).with_name("command_client.py")
-_LENGTH = 8  # A request begins with its length, in this number of bytes.
+_LENGTH = 8  # A request begins with its length, which is encoded in this number of bytes.
 
 
 def command() -> list[str]:
@@ -33,7 +33,7 @@ def command() -> list[str]:
 
 @functools.cache
 def _start() -> str:
-    """Start the server, which ends with this process; return the path of its socket."""
+    """Start the server; return its socket's path. The server exits when this process ends."""
     folder = tempfile.mkdtemp(prefix="progress-commands-")
     address = f"{folder}/socket"
     with socket.socket(socket.AF_UNIX) as listener:
@@ -41,8 +41,10 @@ def _start() -> str:
         listener.listen(100)
         server = subprocess.Popen(
             [sys.executable, "-m", __name__, str(listener.fileno())],
-            stdin=subprocess.PIPE,  # This pipe ends with this process; then the server exits.
-            # The runs inherit `sys.stdout`. A pipe is not seekable, like the output of most runs.
+            # When this process ends, the pipe closes and the server exits.
+            stdin=subprocess.PIPE,
+            # Each command inherits the object `sys.stdout`. This object must not be seekable,
+            # because the outputs of most commands are pipes.
             stdout=subprocess.PIPE,
             pass_fds=[listener.fileno()],
             cwd=ROOT,
@@ -60,7 +62,7 @@ def _start() -> str:
 def serve(listener: socket.socket) -> None:
     """Run a command for each connection, until stdin ends."""
     cli.build_app()  # imports the modules of all commands
-    # The server does not wait for the forked processes.
+    # Let the kernel reap the forked processes: the server does not wait for them.
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     while True:
         ready, _, _ = select.select([listener.fileno(), 0], [], [])
@@ -76,10 +78,14 @@ def serve(listener: socket.socket) -> None:
 
 
 def _supervise(connection: socket.socket) -> None:
-    """Run the command in a child; send its exit code. Kill the child if the client has ended."""
+    """Run the command in a child process, and send the exit code to the client.
+
+    If the client ends first, kill the child.
+    """
     length, files, _, _ = socket.recv_fds(connection, _LENGTH, 3)
     request = connection.recv(int.from_bytes(length), socket.MSG_WAITALL)
-    ended, held = os.pipe()  # only the child keeps `held` open, until it ends
+    # Only the child keeps `held` open. When the child ends, `ended` becomes readable.
+    ended, held = os.pipe()
     if (child := os.fork()) == 0:
         connection.close()
         os.close(ended)
@@ -95,7 +101,7 @@ def _supervise(connection: socket.socket) -> None:
 
 
 def _run(files: list[int], arguments: list[str], environment: dict[str, str], folder: str) -> None:
-    """Run the command with the client's files, environment and folder."""
+    """Run the command with the client's standard streams, environment and working folder."""
     for number, file in enumerate(files):
         os.dup2(file, number)
         os.close(file)

@@ -67,7 +67,7 @@ def dockerfile(image: str) -> Path:
 
 
 def started(service: Service) -> list[str]:
-    """Return a container's command: that of the service, or else that of the image."""
+    """Return the command of the service; if it has none, return the command of its image."""
     if "command" in service:
         return list(service["command"])
     text = dockerfile(service["image"]).read_text().replace("\\\n", "")
@@ -76,6 +76,6 @@ def started(service: Service) -> list[str]:
 
 
 def words(command: list[str]) -> list[str]:
-    """Return the words of a command or a shell script."""
+    """Return the words of a command; for `sh -c SCRIPT`, return the words of the script."""
     script = command[2] if command[:2] == ["sh", "-c"] else ""
     return shlex.split(script.replace(";", " ")) if script else command

@@ -1,4 +1,4 @@
-"""The commands of this repository's containers, run as processes without Docker.
+"""Processes that run the commands of this repository's containers, without Docker.
 
 The settings are those of the compose file, but with the hosts and ports of this machine.
 """
@@ -29,7 +29,7 @@ _PUSHED_TO = ("ingest", "project")
 
 @dataclass
 class Containers:
-    """The services of the compose file with their addresses, and the running services."""
+    """The services of the compose file, with their settings, ports and running processes."""
 
     folder: Path
     services: dict[str, Service]
@@ -38,7 +38,7 @@ class Containers:
     _ending: ExitStack = field(default_factory=ExitStack)
 
     def run(self, name: str, *command: str, text: str = "") -> str:
-        """Run a service's command, or `command` in its environment; return the output."""
+        """Run the service's command, or `command` with the same environment; return the output."""
         return programs.run(
             command or compose_file.started(self.services[name]),
             self._environment(name),
@@ -60,7 +60,7 @@ class Containers:
         readiness.wait(lambda: self._is_well(name), name, seconds=60)
 
     def stop(self) -> None:
-        """Stop all services by SIGTERM, so that they export their remaining telemetry."""
+        """Stop all services with SIGTERM, so that they export their remaining telemetry."""
         self._ending.close()
 
     def _is_well(self, name: str) -> bool:
@@ -71,7 +71,7 @@ class Containers:
         ).returncode
 
     def _environment(self, name: str) -> dict[str, str]:
-        """Return the container's environment variables, without those of the test process."""
+        """Return the container's environment variables, with the PATH of the test process."""
         path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
         text = compose_file.dockerfile(self.services[name]["image"]).read_text(encoding="utf-8")
         lines = " ".join(re.findall(r"^ENV (.*)$", text, re.MULTILINE))
@@ -80,13 +80,13 @@ class Containers:
         return {**built_in, **self.services[name]["environment"], "PATH": path}
 
     def _place(self, name: str) -> Path:
-        """Return the working folder of the image."""
+        """Return the folder that replaces the working folder of the service's image."""
         return REPOSITORY / "jobs" / "batch_aggregates" if name == "batch" else REPOSITORY
 
 
 @contextmanager
 def containers(valkey: str, collector: int) -> Iterator[Containers]:
-    """Yield the services, which a test starts; the database, Valkey and Pub/Sub already run."""
+    """Yield services that are not started yet; the database, Valkey and Pub/Sub already run."""
     with folders.create("compose") as folder:
         made = _drawn(folder, valkey, collector)
         with _postgres(folder, made.at["postgres"], made.owner), _pubsub(folder, made):
@@ -113,7 +113,7 @@ def _drawn(folder: Path, valkey: str, collector: int) -> Containers:
         "collector:4318": f"{HOST}:{collector}",
         f"issuer:{at['issuer']}": f"{HOST}:{at['issuer']}",
         **{f"{name}:8080": f"{HOST}:{at[name]}" for name in _PUSHED_TO},
-        "0.0.0.0": HOST,  # noqa: S104 - the containers' address
+        "0.0.0.0": HOST,  # noqa: S104 - a container listens on it
         '"OTEL_METRIC_EXPORT_INTERVAL": "15000"': '"OTEL_METRIC_EXPORT_INTERVAL": "500"',
         "/data": str(folder),
         "/tmp/done": str(folder / "done"),  # noqa: S108 - a path in a container
@@ -141,7 +141,10 @@ def _moved(service: Service, moved: Mapping[str, str], port: int | None) -> Serv
 
 @contextmanager
 def _postgres(folder: Path, port: int, owner: str) -> Iterator[None]:
-    """Run PostgreSQL with one database. The owner needs a password, as in PostgreSQL's image."""
+    """Run PostgreSQL with one database.
+
+    Connections over TCP need a password, as in PostgreSQL's Docker image.
+    """
     data = folder / "postgres"
     postgres.prepare(data)
     (data / "pg_hba.conf").write_text(_ACCESS)

@@ -21,9 +21,9 @@ LAUNCH = f"/v1b3/projects/{PROJECT}/locations/{REGION}/flexTemplates:launch"
 
 @dataclass
 class Fake:
-    """The jobs, the states that the next requests return, and the failures of the next requests.
+    """The launched jobs, and the states and failures that the next requests return.
 
-    A job does its work when a request first returns the state RUNNING.
+    `work` is called when a request first returns the state RUNNING.
     """
 
     launched: list[dict[str, Any]] = field(default_factory=list)  # launch parameters
@@ -31,9 +31,9 @@ class Fake:
         default_factory=lambda: ["QUEUED", "PENDING", "RUNNING", "RUNNING", "DONE"]
     )
     work: Callable[[dict[str, str]], None] = lambda _: None  # Argument: the template's parameters.
-    failures: list[tuple[int, str]] = field(default_factory=list)  # Statuses and messages.
-    lost_responses: int = 0  # How many launches succeed although the response is a 503.
-    cut_responses: int = 0  # How many next responses have a body that ends early.
+    failures: list[tuple[int, str]] = field(default_factory=list)  # HTTP statuses and messages.
+    lost_responses: int = 0  # How many of the next launches succeed but get a 503.
+    cut_responses: int = 0  # How many of the next responses have a truncated body.
     messages: list[str] = field(default_factory=list)  # Errors of the job.
     requests: list[str] = field(default_factory=list)
 
@@ -60,7 +60,7 @@ class Fake:
 
     def list_messages(self, query: dict[str, list[str]]) -> dict[str, object]:
         assert query["minimumImportance"] == ["JOB_MESSAGE_ERROR"]
-        number = int(query.get("pageToken", ["0"])[0])  # a message per page
+        number = int(query.get("pageToken", ["0"])[0])  # one message per page
         page: dict[str, object] = {}
         if number < len(self.messages):
             page["jobMessages"] = [{"id": str(number), "messageText": self.messages[number]}]
@@ -132,7 +132,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 @contextmanager
 def serve() -> Iterator[tuple[str, Fake]]:
-    """Serve a fake Dataflow for the block; yield its address and the fake."""
+    """Serve a fake Dataflow during the block; yield the address and the fake."""
     fake = Fake()
     handler = type("Handler", (_Handler,), {"fake": fake})
     with http_servers.serve(handler) as address:

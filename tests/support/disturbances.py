@@ -1,4 +1,4 @@
-"""Strategies for faulty deliveries of event logs: duplicates, disorder and crashes."""
+"""Strategies for ways to deliver and fold event logs: sizes, workers and crashes."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -24,12 +24,12 @@ TABLES = ("checkpoints", "batch_checkpoints", *(model.name for model in _MODELS)
 
 @dataclass(frozen=True)
 class Disturbance:
-    """A way to deliver and project a log, with delivery faults (duplicates, disorder) and crashes.
+    """A way to deliver and fold a log, with crashes.
 
     `sizes` are the numbers of events in consecutive deliveries. `every` is the number of
-    deliveries between two projections; None projects once, at the end. `limit` is the number of
-    events in a window, and `tasks` the number of tasks of the batch job. `crashes` names tables;
-    one projection for each table loses its connection when it is about to write to that table.
+    deliveries between two runs of the folds; if it is None, the folds run only at the end. `limit`
+    is the number of events in a window, and `tasks` the number of tasks of the batch job. `crashes`
+    names tables. For each of them, one run loses its connection just before it writes to the table.
     """
 
     sizes: tuple[int, ...]
@@ -41,7 +41,7 @@ class Disturbance:
 
 
 def disturbances() -> st.SearchStrategy[Disturbance]:
-    """Return a strategy for ways to deliver a log."""
+    """Return a strategy for `Disturbance` objects."""
     return st.builds(
         Disturbance,
         sizes=st.lists(_either(100, 1, 2, 5), min_size=1, max_size=3).map(tuple),

@@ -32,7 +32,7 @@ def die() -> None:
 
 
 def install(step: str, point: str) -> None:
-    """Kill this process when it reaches the point."""
+    """Make this process kill itself when it reaches this point of the step."""
     action = step_actions.ACTIONS["ERASE_USER"][step]
 
     def act(operation: ClaimedOperation) -> object:

@@ -23,7 +23,7 @@ def die(*_: object, **__: object) -> None:
 
 
 def install(point: str) -> None:
-    """Kill this process when it reaches the point."""
+    """Make this process kill itself when it reaches this point of the export."""
     match point:
         case "caught up":
             for module in (export_user, export_statistics):

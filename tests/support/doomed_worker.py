@@ -1,4 +1,4 @@
-"""Workers that kill themselves before or after a step or compensation of an operation.
+"""Workers that kill themselves before or after an operation's step or the step's compensation.
 
 The workers are forked from a process that has imported the executor, so that they start quickly.
 """
@@ -17,14 +17,14 @@ from progress.operations.claim import ClaimedOperation
 from progress.operations.step_actions import Action
 from tests.support.operation_fixtures import blocks
 
-POINTS = ("before", "after")  # before or after the step takes effect
+POINTS = ("before", "after")  # the worker dies before or after the step takes effect
 
 _FORKS = multiprocessing.get_context("forkserver")
 _FORKS.set_forkserver_preload([__name__])
 
 
 def run(operation_id: str, kind: str, step: str, point: str) -> None:
-    """Run a worker that dies at the point of the step.
+    """Run a worker that dies at this point of the step.
 
     The points of the step's compensation are `undo before` and `undo after`.
     """

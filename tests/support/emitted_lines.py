@@ -58,7 +58,7 @@ class RunningStack:
             return line
 
     def emitted(self) -> Emitted:
-        """Return all JSON log lines so far; the lines in other formats come from other programs."""
+        """Return all log lines so far that are JSON; other lines come from other programs."""
         lines: list[Line] = []
         for part in FUNCTIONS:
             log = self.folder / "logs" / f"{part}.log"
@@ -90,7 +90,7 @@ QUESTION = "{ userProgress { totalItemsLearned } streak { current } }"
 
 
 def exercise(stack: browser.Stack, key: str = "signals") -> RunningStack:
-    """Make the stack log each kind of line: ingest, wake-up, query, mutation, stream, batch."""
+    """Make the stack emit each kind of line: ingest, wake-up, query, mutation, stream, batch."""
     driven = RunningStack(stack.folder, stack.port)
     learner, admin = stack.token("signals"), stack.token("operator", "admin")
     stack.publish(*browser.lesson("signals", 2))

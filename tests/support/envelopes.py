@@ -9,7 +9,7 @@ OCCURRED_AT = "2024-03-01T00:00:00Z"
 
 
 def envelope(event_type: str, data: dict[str, Any], **fields: Any) -> Envelope:
-    """Return an envelope; `fields` replaces fields of the envelope, or adds fields."""
+    """Return an envelope; `fields` replaces fields of the envelope or adds new ones."""
     return {
         "event_id": str(uuid.uuid4()),
         "event_type": event_type,
@@ -20,17 +20,17 @@ def envelope(event_type: str, data: dict[str, Any], **fields: Any) -> Envelope:
 
 
 def session_started(session: str = "s", user: str = "u", items: int = 1, **fields: Any) -> Envelope:
-    """Return the start of a learner's session."""
+    """Return a SessionStarted for this session and this learner."""
     data = {"session_id": session, "user_id": user, "item_count": items}
     return envelope("SessionStarted", **{"data": data, **fields})
 
 
 def answer(session: str = "s", **fields: Any) -> Envelope:
-    """Return a correct answer in a session."""
+    """Return a CorrectAnswerGiven in this session."""
     data = {"session_id": session, "item_id": "i", "response_time_ms": 5}
     return envelope("CorrectAnswerGiven", data, **fields)
 
 
 def session_abandoned(user: str = "u") -> Envelope:
-    """Return a SessionAbandoned. Its metadata names the learner, so it needs no SessionStarted."""
+    """Return a SessionAbandoned that needs no SessionStarted: its metadata names the learner."""
     return envelope("SessionAbandoned", {"session_id": "s"}, metadata={"user_id": user})

@@ -1,4 +1,4 @@
-"""A learner with traces in every table, and searches for traces that an erasure has left."""
+"""A learner with traces in every table, and functions that find traces after an erasure."""
 
 import contextlib
 import json
@@ -35,18 +35,18 @@ def blocks() -> dict[str, str]:
 
 @pytest.fixture(autouse=True)
 def no_requests(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Assume that no query is running, so that an erasure need not wait until queries end."""
+    """Assume that no queries are running: make erasures wait 0 s for the end of queries."""
     monkeypatch.setattr(erasure_steps, "_REQUESTS_END_S", 0.0)
 
 
 def push_events(connection: Connection, *events: Any, **options: Any) -> dict[str, int]:
-    """Deliver a message; return the number of events per outcome."""
+    """Deliver the events in one message; return the number of events per outcome."""
     body = encode_push(events[0] if len(events) == 1 else [*events], **options)
     return log.append(connection, [push.parse_delivery(body)]).outcomes
 
 
 def list_events(learner: str = LEARNER, session: str = SESSION) -> list[dict[str, Any]]:
-    """Return the learner's events, with markers in their texts."""
+    """Return the learner's events; some of them contain the text MARKER."""
     events = [*sample_events.lesson(learner, 1), *sample_events.lesson(learner, 3)]
     note = {"note": MARKER, "nested": [{"text": MARKER}]}
     started = {"user_id": learner, "session_id": session, "item_count": 1}
@@ -64,7 +64,7 @@ def list_events(learner: str = LEARNER, session: str = SESSION) -> list[dict[str
 
 
 def leave_traces(connection: Connection) -> None:
-    """Record the learner's events, snapshots, pending events, dead letters and poisoned marks."""
+    """Create the learner's events, snapshots, pending events, dead letters and poisoned events."""
     events = list_events()
     early = {
         "session_id": SESSION,
@@ -84,7 +84,7 @@ def leave_traces(connection: Connection) -> None:
 
 
 def list_letters(known: dict[str, Any]) -> list[Any]:
-    """Return messages, each of which becomes a dead letter; `known` is an event of the learner."""
+    """Return messages that become dead letters; `known` is a recorded event of the learner."""
     note = {"note": MARKER, "item_id": "i0", "response_time_ms": 5}
     late = AT.replace(year=2199)
     conflict = known | {"data": known["data"] | {"item_count": 9, "note": MARKER}}
@@ -113,7 +113,7 @@ def receipt(done: Any) -> Any:
 
 
 def find_traces(connection: Connection, *needles: str) -> list[str]:
-    """Return the places in which one of the texts is found: tables, Redis keys and files."""
+    """Return the places that contain any of the texts: tables, Redis keys and files."""
     return [
         *find_in_tables(connection, *needles),
         *find_in_redis(*needles),
@@ -159,12 +159,12 @@ def find_in_files(folder: Path, *needles: str) -> list[str]:
 
 
 def get(operator: Operator, operation_id: str) -> Any:
-    """Return the operation with the callers who asked for it."""
+    """Return the operation's current state."""
     return operator.data(f'{{ operation(id: "{operation_id}") {FIELDS} }}')["operation"]
 
 
 @pytest.fixture
 def traced(populated: Connection) -> Connection:
-    """A store with other learners, and with a learner's traces in every table."""
+    """A store with several learners; LEARNER has traces in every table."""
     leave_traces(populated)
     return populated

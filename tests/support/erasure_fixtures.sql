@@ -1,4 +1,4 @@
--- Statements that search a database for a text, and that prepare what an erasure must find.
+-- Statements that search a database for a text, and statements that write rows that an erasure must find.
 
 -- tables --
 SELECT format('%I.%I', n.nspname, c.relname)
@@ -18,8 +18,8 @@ SELECT event_store.set_aside(min(global_position), 'invalid input: "' || CAST(:m
 FROM event_store.events WHERE stream_id = 'learner-' || CAST(:learner AS text) AND event_type = 'CorrectAnswerGiven';
 
 -- versions --
--- For each stream of erased events: the number of events, whether the events are in the stream's shard, and whether
--- their versions are 1, 2, 3 …
+-- For each stream of erased events, return the number of events, whether all events are in the stream's shard, and
+-- whether their versions are 1, 2, 3 …
 SELECT stream_id, count(*), bool_and(shard = event_store.shard_of(stream_id)),
     count(*) = max(stream_version) AND min(stream_version) = 1 AND count(DISTINCT stream_version) = count(*)
 FROM event_store.events WHERE stream_id LIKE 'erased-%' GROUP BY 1 ORDER BY 1;
@@ -51,7 +51,8 @@ FROM event_store.events e;
 SELECT t::text FROM searched_table t WHERE strpos(t::text, :needle) > 0;
 
 -- begin batch run --
--- Take the locks of a batch run that has read the learners' days. The block `end batch run` ends the run.
+-- Take the locks that a batch run holds after it has read the learners' days. The block `end batch run` simulates the
+-- end of the run.
 SELECT pg_advisory_xact_lock(hashtext('batch ' || current_schema()), s) FROM generate_series(0, 15) s;
 
 -- end batch run --
@@ -60,7 +61,7 @@ SELECT delete_batch_rows(ARRAY(SELECT user_id FROM deleted_learners)) FROM (
 ) locks;
 
 -- copy weeks --
--- Copy the rows that the block `write weeks` writes again, in place of a batch run.
+-- Copy the rows of weekly_stats. Later, the block `write weeks` writes these rows again, as a batch run would.
 CREATE TEMPORARY TABLE weeks AS TABLE weekly_stats;
 
 -- write weeks --

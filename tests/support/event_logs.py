@@ -33,7 +33,7 @@ ITEMS = ("i1", "i2", "i3", "i44")
 SESSIONS = ("s1", "s2", "s3", "s4", "s5", "s6")
 GROUPS = ("g1", "g2")
 HOURS = (0, 4, 12, 23)
-# Values that the declarations reject. Events recorded before the declarations may contain them.
+# Values that declarations reject. Events that are older than the declaration may contain them.
 REJECTED: dict[str, tuple[Any, ...]] = {
     "group_id": ("", 5, "x" * 201, ["g1"]),
     "answers_per_day": (-1, 1001, 5.0, "5", True, None, 10**40),
@@ -52,7 +52,7 @@ ODD = (
 )
 OF_A_SESSION = (*ANSWERS, "SessionCompleted", "SessionAbandoned")
 
-# For each time zone: times when its clock changes, a day is skipped, or a month or ISO year begins.
+# Turns by time zone: the clock changes, a day is skipped, or a month or ISO year begins.
 _TURNS = {
     "UTC": ("2024-03-01T00:00", "2024-12-30T00:00"),
     "America/New_York": ("2024-03-10T07:00", "2024-11-03T06:00"),
@@ -64,7 +64,7 @@ _TURNS = {
     "America/Vancouver": ("2026-11-01T09:00", "2025-11-02T09:00"),
 }
 ZONES = tuple(_TURNS)
-# Events near a turn after this time could be in the future, and would become dead letters.
+# Later turns are not used: events near them could be in the future and become dead letters.
 _LATEST = (datetime.now(UTC) - timedelta(days=17)).isoformat()
 _DAYS = (0, 1, -1, 2, -2, 3, 7, -7, 8)
 _HOURS_OFF = (0, 1, -1, 0.5, -0.5, 12, -13)
@@ -102,7 +102,7 @@ THEMES = (
 
 @dataclass(frozen=True)
 class Published:
-    """An event; `turns` has one number per delivery, by which the log sorts the deliveries."""
+    """A published event; the log sorts all deliveries by `turns` (one number per delivery)."""
 
     envelope: Envelope
     turns: tuple[int, ...]
@@ -110,7 +110,7 @@ class Published:
 
 @dataclass(frozen=True)
 class Log:
-    """The published events, and the current time of the queries."""
+    """The published events, and the time at which they are queried."""
 
     published: tuple[Published, ...]
     now: datetime
@@ -129,7 +129,7 @@ class Log:
 
 @functools.cache
 def moments(turn: str, zones: tuple[str, ...]) -> tuple[datetime, ...]:
-    """Return times near `turn` (one of _TURNS), and near the starts of the local days around it."""
+    """Return times near `turn` (one of _TURNS) and near starts of local days around the turn."""
     at = datetime.fromisoformat(turn).replace(tzinfo=UTC)
     nudged: dict[datetime, None] = {}
     for days in _DAYS:
@@ -147,7 +147,7 @@ def _walk(start: datetime) -> list[datetime]:
 
 
 def _id(first: int, number: int) -> str:
-    """Return an event id; its first byte decides the sort order."""
+    """Return an event id with this first byte, which decides the sort order of the ids."""
     return str(UUID(int=first << 120 | number))
 
 
@@ -157,7 +157,7 @@ def _either(*values: Any) -> st.SearchStrategy[Any]:
 
 @dataclass(frozen=True)
 class Cast:
-    """The learners, items and sessions of a log; `owners` maps sessions to possible learners.
+    """The learners, items and sessions of a log; `owners` maps each session to possible learners.
 
     `days` are the possible rest days.
     """
@@ -170,7 +170,7 @@ class Cast:
 
 
 def _data(kind: str, cast: Cast) -> st.SearchStrategy[Any]:
-    """Return a strategy for the data of an event."""
+    """Return a strategy for the data of an event of this type."""
     user = {"user_id": _either(*cast.people)}
     item = {"item_id": _either(*cast.items)}
     if kind == "SessionStarted":
@@ -193,7 +193,7 @@ def _data(kind: str, cast: Cast) -> st.SearchStrategy[Any]:
 
 
 def _choice(kind: str, cast: Cast) -> Fields:
-    """Return the field that an event type in NEWEST declares; a third of its values are invalid."""
+    """Return the field that this type in NEWEST declares; a third of the values are invalid."""
     values: dict[str, tuple[Any, ...]] = {
         "group_id": GROUPS,
         "answers_per_day": (1, 2, 0, 1000),
@@ -205,7 +205,7 @@ def _choice(kind: str, cast: Cast) -> Fields:
 
 
 def _fields(user: Fields, item: Fields) -> dict[str, Fields]:
-    """Return the fields of most event types."""
+    """Return the fields of most event types, by type."""
     session = {"session_id": _either(*SESSIONS)}
     answer = {**session, **item, "response_time_ms": _either(1000, 0, 86_400_000)}
     return {
@@ -277,7 +277,7 @@ def logs(draw: st.DrawFn, *, contested: bool = False, size: int = 24) -> Log:
 def _event(
     kinds: tuple[str, ...], pool: list[datetime], cast: Cast
 ) -> st.SearchStrategy[tuple[Envelope, int, list[int]]]:
-    """Return a strategy for triples: an event, the first byte of its id, its `Published.turns`."""
+    """Return a strategy for triples: an event, the first byte of its id, and its turns."""
     envelope = st.sampled_from(kinds).flatmap(
         lambda kind: st.fixed_dictionaries(
             {
@@ -293,7 +293,7 @@ def _event(
 
 
 def _metadata(kind: str) -> st.SearchStrategy[dict[str, str]]:
-    """Return a strategy for metadata; those of some events with a session id name a learner."""
+    """Return a strategy for metadata, which may name a learner if the event has a session id."""
     if kind not in (*OF_A_SESSION, *NEWEST):
         return st.just({})
     return _either({}, {}, {}, {"user_id": "ann"}, {"user_id": "ann"}, {"user_id": "una"})

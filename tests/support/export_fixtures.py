@@ -1,4 +1,4 @@
-"""Exports in tests: start them, run them, and read the files in their ZIP files."""
+"""Functions that start and run exports, and read the files in the ZIP archives."""
 
 import csv
 import io
@@ -28,12 +28,12 @@ def exports(operator: Operator) -> Path:
 
 
 def export(operator: Operator, learner: str = "ann", **options: Any) -> Any:
-    """Start an export and return the operation."""
+    """Start an export of the learner's record; return the operation."""
     return operator.start("exportUser", f'userId: "{learner}", ', **options)
 
 
 def export_statistics(operator: Operator, arguments: str, **options: Any) -> Any:
-    """Start an export of statistics as an administrator and return the operation."""
+    """As an administrator, start an export of statistics; return the operation."""
     return operator.start("exportStatistics", f"{arguments}, ", **options)
 
 
@@ -64,7 +64,7 @@ def list_rows(files: dict[str, bytes], name: str) -> list[dict[str, str]]:
 
 
 def get(operator: Operator, operation_id: str, user: str = "ann", roles: str = "learner") -> Any:
-    """Return the operation with its download, as the caller sees it."""
+    """Return the operation and its download, as this user sees them."""
     query = f'{{ operation(id: "{operation_id}") {{ id state {DOWNLOAD} }} }}'
     body = operator.ask(query, user, roles=roles)
     assert "errors" not in body, body

@@ -1,7 +1,7 @@
-"""Fakes for a release: the program `gcloud`, Cloud Monitoring and green's query function.
+"""Fakes for a release: `gcloud`, Cloud Monitoring and the query function of the new revisions.
 
-Green means the new revisions. The `gcloud` program passes each call to the test's `World`, and a
-copy of the world is recorded after each call.
+The new revisions are called green. The fake `gcloud` passes each call to the test's `World`. A copy
+of this world is kept after each call.
 """
 
 import json
@@ -33,7 +33,7 @@ exit "$code"
 
 @dataclass
 class Cloud:
-    """The running fakes. `faults` maps the number of a call to its fault; the first call is 0."""
+    """The running fakes. `faults` maps the number of a call, from 0, to the call's fault."""
 
     world: World
     port: int
@@ -52,7 +52,7 @@ class Cloud:
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def find_violations(self) -> list[str]:
-        """Return the violated invariants of the release, each with the call that violated it."""
+        """Return each violated invariant of the release, with the call that violated it."""
         pairs = zip(self.calls, self.worlds, strict=True)
         return [
             f"{what} after {shlex.join(call)}"
@@ -68,7 +68,7 @@ class Cloud:
         self.faults.clear()
 
     def answer(self, words: list[str], inject: Callable[[str], None]) -> tuple[int, str]:
-        """Return a call's exit code and output; call `inject` if the call has a fault."""
+        """Return the exit code and output of a `gcloud` call; if it has a fault, call `inject`."""
         with self.lock:
             fault = self.faults.get(len(self.calls), "")
             self.calls.append(words)
@@ -90,7 +90,7 @@ SIGNALS = {
     "kill": signal.SIGKILL,
     "kill, too late": signal.SIGKILL,
 }
-_IGNORED_AFTER_S = 1.0  # seconds; if `gcloud` still runs then, its parent ignores the signal
+_IGNORED_AFTER_S = 1.0  # seconds; if `gcloud` runs longer, its parent has ignored the signal
 _WITHOUT_EFFECT = ("fail", "term", "kill", "lost")
 
 
@@ -123,7 +123,7 @@ class _Calls(socketserver.StreamRequestHandler):
 
 
 class _Web(BaseHTTPRequestHandler):
-    """The fake Cloud Monitoring and green's fake query function."""
+    """HTTP fakes of Cloud Monitoring, of permission checks and of green's query function."""
 
     def do_GET(self) -> None:
         self._cloud.ready_checks += 1

@@ -1,4 +1,4 @@
-"""A fake Cloud Monitoring. Google's protobuf library encodes and decodes its messages."""
+"""A fake Cloud Monitoring; Google's protobuf library encodes and decodes the messages."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -21,7 +21,7 @@ _TYPES = {
     "int64": descriptor_pb2.FieldDescriptorProto.TYPE_INT64,
     "double": descriptor_pb2.FieldDescriptorProto.TYPE_DOUBLE,
 }
-# The fields that the adapter uses, as google/monitoring/v3/*.proto declares them.
+# The fields that the adapter uses, as declared in google/monitoring/v3/*.proto.
 _DECLARED = {
     "TimeInterval": [
         *("start_time=1 .google.protobuf.Timestamp", "end_time=2 .google.protobuf.Timestamp"),

@@ -1,4 +1,4 @@
-"""A fake Pub/Sub that stores the messages that are published on `progress-commands`."""
+"""A fake Pub/Sub that stores the messages published to `progress-commands`."""
 
 import json
 from collections.abc import Iterator
@@ -16,9 +16,9 @@ class FakePublisher:
 
     def __init__(self) -> None:
         self.requests: list[PublishRequest] = []
-        self.times: list[datetime] = []  # of each request
+        self.times: list[datetime] = []  # the arrival of each stored request
         self.is_down = False
-        self.attempts = 0  # including failed ones
+        self.attempts = 0  # the number of requests, including failed ones
         handler = grpc.unary_unary_rpc_method_handler(
             self._publish,
             request_deserializer=PublishRequest.deserialize,

@@ -64,7 +64,7 @@ class Stack:
         )
 
     def start(self, *arguments: str) -> subprocess.Popen[bytes]:
-        """Start the command `progress`."""
+        """Start the command `progress`, and do not wait until it ends."""
         return subprocess.Popen(
             [sys.executable, "-m", "progress.cli", *arguments],
             env=self._environment(),
@@ -101,14 +101,14 @@ class Stack:
         return pids
 
     def signal(self, part: str, number: signal.Signals) -> None:
-        """Send the signal to all processes with this name."""
+        """Send the signal to the process with this name and to its children."""
         for pid in self.pids(part):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, number)
 
     @contextlib.contextmanager
     def pause_supervisor(self) -> Iterator[None]:
-        """Suspend the supervisor during the block, so that processes are not restarted."""
+        """Suspend the supervisor during the block, so that it restarts no processes."""
         (supervisor,) = self.pids("supervisor")
         os.kill(supervisor, signal.SIGSTOP)
         try:
@@ -117,7 +117,7 @@ class Stack:
             os.kill(supervisor, signal.SIGCONT)
 
     def connect(self) -> database.Connection:
-        """Connect as the owner; the search path contains the live read models."""
+        """Connect as the database's owner; the search path contains the live read models."""
         connection = database.connect(self.addresses["database_url"], name="faults")
         try:
             schema.set_search_path(connection)
@@ -127,7 +127,7 @@ class Stack:
         return connection
 
     def count(self, block: str, **values: object) -> int | None:
-        """Return the number from a query in fault_stack.sql; None while the database is down."""
+        """Return the result of a query in fault_stack.sql, or None if the database is down."""
         try:
             connection = self.connect()
         except (DatabaseUnavailable, StackError, *database.ERRORS):
@@ -141,7 +141,7 @@ class Stack:
         return value
 
     def sessions(self, name: str) -> int | None:
-        """Return the number of connections with this name; None while the database is down."""
+        """Return the number of connections with this name, or None if the database is down."""
         return self.count("at work", name=name)
 
     def publish(self, *messages: Message) -> None:
@@ -164,7 +164,7 @@ class Stack:
             publisher.stop()
 
     def post(self, part: str, body: bytes, *, seconds: float = 30) -> int:
-        """Push a message to a function; return the status, or 0 without a response."""
+        """Push a message to a function; return the status, or 0 if there is no response."""
         request = urllib.request.Request(self.addresses[f"{part}_url"], body)  # noqa: S310 - our own
         try:
             with urllib.request.urlopen(request, timeout=seconds) as answer:  # noqa: S310
@@ -194,11 +194,11 @@ class Stack:
         readiness.wait(lambda: self.count("waiting") == 0, "delivery", seconds=60)
 
     def await_projection(self, *, seconds: float = 30) -> None:
-        """Wait until wake-ups have folded every event, without a run of the batch job."""
+        """Wait until wake-ups have caused the fold of every event; the batch job does not run."""
         readiness.wait(lambda: self.count("behind") == 0, "projection", seconds=seconds)
 
     def await_wakes(self) -> None:
-        """Wait until wake-ups arrive; for a while after an outage of Pub/Sub, some are lost."""
+        """Wait until wake-ups arrive; some wake-ups are lost for a while after a Pub/Sub outage."""
 
         def has_woken() -> bool:
             self.publish([sample_events.envelope("BadgeAwarded", {}, at=sample_events.BEGIN)])
@@ -211,7 +211,7 @@ class Stack:
         readiness.wait(has_woken, "wake-ups")
 
     def check(self) -> None:
-        """Assert that no event is missing or duplicated in the log and in the read models."""
+        """Assert that each event counts exactly once in the log and in the read models."""
         self.await_delivery()
         ran = self.run("batch")
         assert ran.returncode == 0, ran.stderr

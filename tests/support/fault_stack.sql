@@ -1,4 +1,4 @@
--- Queries of the fault tests on a local stack's database, and hanging transactions of other clients.
+-- Statements of the fault tests: queries on a local stack's database, and transactions that a client leaves open.
 
 -- appended --
 SELECT count(*) FROM event_store.events;
@@ -30,7 +30,7 @@ SELECT count(*) FROM pg_stat_activity WHERE application_name = 'operation' AND w
 SELECT count(*) FROM pg_namespace WHERE nspname LIKE 'progress%building';
 
 -- tables --
--- For each table, a statement that counts the rows that contain a text in any column.
+-- Return a statement for each table. The statement counts the rows that contain :needle in any column.
 SELECT format('SELECT count(*) FROM %I.%I t WHERE strpos(lower(t::text), :needle) > 0', schemaname, tablename)
 FROM pg_tables
 WHERE schemaname = 'event_store' OR schemaname LIKE 'progress%' OR schemaname = 'operations';

@@ -19,7 +19,7 @@ def blocks() -> dict[str, str]:
 
 
 def compared_models() -> list[str]:
-    """Return the models that have a statement in model_rows.sql; tests compare their rows."""
+    """Return the models that have a statement in model_rows.sql; tests compare only these."""
     return [model.name for model in (*REALTIME, *BATCH) if model.name in blocks()]
 
 
@@ -46,7 +46,10 @@ def read_value(connection: database.Connection, block: str, **values: object) ->
 
 
 def wait_for_lock(observer: database.Connection, pid: int, running: Future[Any]) -> None:
-    """Wait until the session `pid` waits for a lock; fail if its work, `running`, ends first."""
+    """Wait until the session `pid` waits for a lock.
+
+    Raise AssertionError if `running`, the work of the session, ends first.
+    """
     while not read_value(observer, "waits", pid=pid):
         assert not running.done(), "the work ended without waiting for a lock"
 

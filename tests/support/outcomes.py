@@ -1,4 +1,4 @@
-"""A model of the append: compute, event by event, what the event store must contain."""
+"""A model of `event_store.append`: compute, event by event, what the event store must contain."""
 
 from dataclasses import dataclass, field
 from typing import Any

@@ -37,8 +37,8 @@ class Server:
     def examples(self, times: int) -> hypothesis.settings:
         """Return settings with `times` times as many examples as the profile has.
 
-        Return settings with a third of the profile's examples for the oldest server. Both servers
-        run the same SQL; a few examples suffice to find a statement that behaves differently.
+        For the oldest server, the settings have a third of the profile's examples. Both servers run
+        the same SQL, so that few examples suffice to find a statement that behaves differently.
         """
         usual: int = hypothesis.settings().max_examples
         return hypothesis.settings(

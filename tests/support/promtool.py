@@ -39,7 +39,7 @@ def level(metric: str, labels: Mapping[str, str], value: float) -> Series:
 
 
 def looked(metric: str, value: float, *, until: int = _MINUTES) -> Series:
-    """Return a distribution to which the batch job adds `value` every 5 minutes until `until`."""
+    """Return a distribution; the batch job adds `value` every five minutes until minute `until`."""
     counts = [min(minute, until) // 5 for minute in range(_MINUTES)]
     return {
         _series(f"{metric}_count", JOBS): " ".join(str(n) for n in counts),
@@ -48,7 +48,7 @@ def looked(metric: str, value: float, *, until: int = _MINUTES) -> Series:
 
 
 def spread(metric: str, labels: Mapping[str, str], below: Mapping[float, float]) -> Series:
-    """Return a distribution; `below` maps a bound to the number of values up to it per minute."""
+    """Return a distribution; `below` maps each bound to the values per minute up to this bound."""
     rows = {str(bound): a_minute for bound, a_minute in below.items()}
     every = max(below.values())
     buckets = [

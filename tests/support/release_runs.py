@@ -1,7 +1,8 @@
 """Run the release script against the fake cloud, and check the result.
 
-`run` calls the script's `main` in this process, where calls of gcloud are function calls. `start`
-runs the script as a program that calls the fake `gcloud`, for tests of processes and signals.
+`run` calls the script's `main` in the test process, and replaces `gcloud.run` with a fake. `start`
+runs the script in its own process, for tests of processes and signals; there, the script calls a
+fake program `gcloud`.
 """
 
 import contextlib
@@ -34,7 +35,10 @@ Numbers = Callable[[str, str], float | None]
 
 
 def make_measurements(requests: float = 1_000, p95: float | None = 80, **more: float) -> Numbers:
-    """Return fake measurements; `failed` counts 5xx responses, `errors` failed operations."""
+    """Return fake measurements.
+
+    `more` may contain `failed` (the number of 5xx responses) and `errors` (of failed operations).
+    """
 
     def measure(query: str, revision: str) -> float | None:
         if "histogram_quantile" in query:
@@ -47,7 +51,7 @@ def make_measurements(requests: float = 1_000, p95: float | None = 80, **more: f
 
 
 def environment(cloud: Cloud, tmp_path: Path) -> dict[str, str]:
-    """Return environment variables that put the fake `gcloud` first on the path."""
+    """Return the environment to run a program with the fakes; PATH begins with the fake `gcloud`."""
     return {
         "PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}",
         "FAKE_GCLOUD_PORT": str(cloud.port),
@@ -65,11 +69,11 @@ class Ended:
 
 
 class Killed(BaseException):
-    """The script has received SIGKILL, and stops immediately."""
+    """A simulated SIGKILL, which stops the script immediately."""
 
 
 def start(cloud: Cloud, tmp_path: Path, command: str, *more: str) -> Ended:
-    """Run the script as a program against the fakes."""
+    """Run the release script in its own process against the fakes."""
     done = subprocess.run(
         [sys.executable, SCRIPT, command, *WHERE, *more], capture_output=True, text=True,
         timeout=100, check=False,
@@ -79,7 +83,7 @@ def start(cloud: Cloud, tmp_path: Path, command: str, *more: str) -> Ended:
 
 
 def build(cloud: Cloud, tmp_path: Path, script: str = "build.py") -> Ended:
-    """Run a script that builds the images of a commit, as a program against the fakes."""
+    """Run `script`, which builds a commit's images, in its own process against the fakes."""
     flags = ("--project=progress-dev", "--region=europe-west1", "--commit=abc123")
     done = subprocess.run(
         [sys.executable, ROOT / "infra/release" / script, *flags], capture_output=True, text=True,
@@ -90,7 +94,7 @@ def build(cloud: Cloud, tmp_path: Path, script: str = "build.py") -> Ended:
 
 
 def run(cloud: Cloud, command: str, *more: str, key: str | None = None) -> Ended:
-    """Run the script in this process against the fakes."""
+    """Run the release script in the test process against the fakes."""
     output, errors = io.StringIO(), io.StringIO()
     with contextlib.ExitStack() as stack:
         patch = stack.enter_context(pytest.MonkeyPatch.context())
@@ -118,7 +122,7 @@ def run(cloud: Cloud, command: str, *more: str, key: str | None = None) -> Ended
 
 
 def _fake_run(cloud: Cloud) -> Callable[[list[str] | tuple[str, ...], float], str]:
-    """Return a fake of `gcloud.run`. After SIGKILL, the fake changes nothing and raises Killed."""
+    """Return a fake of `gcloud.run`; after a simulated SIGKILL, its calls only raise Killed."""
     killed = False
 
     def inject(fault: str) -> None:
@@ -144,7 +148,7 @@ def _fake_run(cloud: Cloud) -> Callable[[list[str] | tuple[str, ...], float], st
 def deployment(
     code: str = "b", *more: str, to: str = "prod", times: tuple[str, ...] = NOW
 ) -> tuple[str, ...]:
-    """Return the command line that releases this version without waiting times."""
+    """Return the arguments that release the version `code`, by default without waiting times."""
     images = [f"--image={name.removeprefix('progress-')}={image(name, code)}" for name in SERVICES]
     return ("deploy", "--environment", to, *images, *(times if to != "dev" else ()), *more)
 
@@ -152,12 +156,12 @@ def deployment(
 def deploy(
     cloud: Cloud, code: str = "b", *more: str, to: str = "prod", key: str | None = None
 ) -> Ended:
-    """Release this version."""
+    """Release the version `code`."""
     return run(cloud, *deployment(code, *more, to=to), key=key)
 
 
 def serving_code(world: World) -> str:
-    """Return the version with all traffic and all jobs; assert that no release is unfinished."""
+    """Return the version that serves and runs all jobs; assert that no release is unfinished."""
     (code,) = {code for name in SERVICES for code in world.share(name)}
     assert world.jobs == dict.fromkeys(JOBS, image("progress-project", code))
     assert GREEN_SUBSCRIPTION not in world.subscriptions
@@ -172,7 +176,7 @@ def assert_success(done: Ended) -> None:
 
 
 def green_percents(cloud: Cloud, service: str) -> list[int]:
-    """Return the percentages of the service's traffic that green had, in order."""
+    """Return green's successive shares of the service's traffic, in percent."""
     percents: list[int] = []
     for world in cloud.worlds:
         share = world.share(service).get("b", 0)
@@ -182,26 +186,29 @@ def green_percents(cloud: Cloud, service: str) -> list[int]:
 
 
 def is_past_no_return(cloud: Cloud) -> bool:
-    """Return whether a call without a fault routed the project function's wake-ups to green."""
+    """Return whether the call that first routed wake-ups to the version `b` had no fault."""
     switched = [n for n, world in enumerate(cloud.worlds) if "b" in world.share("progress-project")]
     return bool(switched) and switched[0] not in cloud.faults
 
 
 def list_changing_calls(cloud: Cloud) -> list[int]:
-    """Return the numbers of the calls by which a release changes the world."""
+    """Make a release; return the numbers of its gcloud calls that change the world."""
     assert_success(deploy(cloud, "b", "--steps=100"))
     return [n for n, call in enumerate(cloud.calls) if not {*call} & {"describe", "auth"}]
 
 
 def reset(cloud: Cloud, faults: dict[int, str], world: World | None = None) -> None:
-    """Set the next release's faults and initial world (default: `World.after_first_apply`)."""
+    """Set the faults and the initial world of the next release (default: `after_first_apply`)."""
     cloud.reset_calls()
     cloud.world = world.copy() if world else World.after_first_apply(cloud.world.address)
     cloud.faults.update(faults)
 
 
 def assert_one_version_serves(cloud: Cloud, done: Ended, *, is_new: bool) -> None:
-    """Assert that `b` serves after a success, or `a` after a failure."""
+    """Assert that the release succeeded and `b` serves.
+
+    If `is_new` is false, assert that the release failed and `a` serves.
+    """
     context = f"with faults {cloud.faults}: {done.stdout[-2_000:]}"
     assert done.returncode == (0 if is_new else 1), context
     assert not cloud.find_violations(), context

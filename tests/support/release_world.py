@@ -1,6 +1,6 @@
 """A simulated cloud for releases: services, jobs, subscriptions and read models.
 
-It executes calls of gcloud, and rejects the calls that the real gcloud would reject.
+The simulation executes calls of gcloud, and rejects those that the real gcloud would reject.
 """
 
 import copy
@@ -33,8 +33,8 @@ class CallRejected(Exception):
 class World:
     """Everything that a release changes. `revisions` maps revisions to images.
 
-    As in Knative, a traffic call moves traffic only if all revisions that it names have started. It
-    reports a failure if one of these revisions or the newest revision has not started.
+    As in Knative, a call moves traffic only if all revisions that the call names have started. The
+    call fails if one of these revisions, or the newest revision, has not started.
     """
 
     address: str = ""
@@ -46,12 +46,12 @@ class World:
     has_addresses: bool = True
     jobs: dict[str, str] = field(default_factory=dict)
     subscriptions: dict[str, str] = field(default_factory=dict)  # Push endpoints by subscription.
-    models: set[str] = field(default_factory=set)  # The versions with read models.
+    models: set[str] = field(default_factory=set)  # The versions that have read models.
     # The files from which each image was built.
     built: dict[str, set[str]] = field(default_factory=dict)
-    objects: dict[str, str] = field(default_factory=dict)  # Contents in Cloud Storage.
-    executions: list[tuple[str, str]] = field(default_factory=list)  # Version and command.
-    published: list[str] = field(default_factory=list)  # The topics of the messages.
+    objects: dict[str, str] = field(default_factory=dict)  # Contents by address in Cloud Storage.
+    executions: list[tuple[str, str]] = field(default_factory=list)  # Version and command of each.
+    published: list[str] = field(default_factory=list)  # The topic of each published message.
 
     @classmethod
     def after_first_apply(cls, address: str, code: str = "a") -> "World":
@@ -169,7 +169,7 @@ class World:
         return {}
 
     def _move_tags(self, name: str, tags: dict[str, str | None]) -> list[dict[str, Any]]:
-        """Return the requested traffic with these tags moved or removed."""
+        """Return the requested traffic with each tag moved to its revision, or removed if None."""
         for revision in filter(None, tags.values()):
             if revision not in self.revisions:
                 raise CallRejected(f"there is no {revision}")

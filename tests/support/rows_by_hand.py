@@ -1,4 +1,4 @@
-"""Rows inserted into the read models by hand; missing columns are zero or null."""
+"""Insert rows directly into the read models; columns that a row lacks become zero or null."""
 
 import contextlib
 import json
@@ -35,7 +35,7 @@ def connect(url: str) -> database.Connection:
 
 
 def query_url(url: str) -> str:
-    """Return the database's URL for a login with the privileges of the query function."""
+    """Return a URL of the database; its user has the privileges of the query function."""
     with contextlib.closing(connect(url)) as connection:
         connection.run(blocks()["reader"])
     parts = urlsplit(url)

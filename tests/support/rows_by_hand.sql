@@ -1,4 +1,4 @@
--- Rows inserted by hand, for states that would need many events.
+-- Write directly to the read models, for states that would otherwise need many events.
 
 -- insert --
 INSERT INTO {table} SELECT * FROM jsonb_populate_recordset(NULL::{table}, CAST(:rows AS jsonb));
@@ -57,8 +57,8 @@ DELETE FROM events;
 DO $$ BEGIN EXECUTE format('DROP SCHEMA %I CASCADE', current_schema()); END $$;
 
 -- reader --
--- A login with the privileges of the query function. All databases of a server share its logins, so another test may
--- have created this one.
+-- Create a user with the privileges of the query function. Users belong to the whole server, so another test may
+-- already have created this user.
 DO $$ BEGIN
     CREATE ROLE progress_test_query LOGIN IN ROLE progress_query;
 EXCEPTION WHEN duplicate_object OR unique_violation THEN

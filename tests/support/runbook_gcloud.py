@@ -16,7 +16,7 @@ from pathlib import Path
 
 
 def main() -> int:
-    """Print what gcloud would print, and record every command; return the exit code."""
+    """Execute a gcloud command: record it, print what gcloud would print, return the exit code."""
     file = Path(os.environ["GCLOUD_STATE"])
     state = json.loads(file.read_text(encoding="utf-8"))
     words = sys.argv[1:]
@@ -83,7 +83,7 @@ def push(name: str, endpoint: str) -> None:
 def import_file(name: str, user: str) -> int:
     """Import the file with psql into the database at NEW_URL, as Cloud SQL does.
 
-    The simulated psql predates August 2025, so a dump with the command `restrict` is rejected.
+    Reject a dump with the psql command `restrict`, as a psql from before August 2025 would.
     """
     assert user == "progress_owner"
     with gzip.open(name, "rb") as file:

@@ -46,9 +46,9 @@ def _commands(block: str) -> list[str]:
 class Shell:
     """A shell in a simulated clone of the repository; `progress` and a fake gcloud are on its path.
 
-    The fake `gcloud` has its subscriptions in a file, and records calls. `waits` maps subscriptions
-    to the time of their oldest waiting message. `old` names the subscriptions whose oldest message
-    has waited for almost 7 days.
+    The fake `gcloud` keeps its subscriptions in a file, and records calls. `waits` maps a
+    subscription to the time at which its oldest waiting message was published. `old` names the
+    subscriptions whose oldest message has waited for almost 7 days.
     """
 
     folder: Path
@@ -100,16 +100,17 @@ class Shell:
 
     @property
     def gcloud(self) -> dict[str, list[list[str]]]:
-        """Return the fake gcloud's state: `subscriptions`, `told` (the recorded commands), etc."""
+        """Return the fake gcloud's state, such as `subscriptions` and `told` (recorded calls)."""
         state: dict[str, list[list[str]]] = json.loads(
             (self.folder / "gcloud.json").read_text(encoding="utf-8")
         )
         return state
 
     def subscribe(self, *names: str, **endpoints: str) -> None:
-        """Create push subscriptions for the names in `names` and `endpoints`.
+        """Create a push subscription for each name, and the pull subscription `pulled-sub`.
 
-        A name that `endpoints` does not map to an endpoint gets `https://NAME`.
+        `endpoints` maps a name to its push endpoint. The endpoint of any other name is
+        `https://NAME`.
         """
         to = {name: f"https://{name}" for name in names} | endpoints
         pushed = [[name, at, "push@p", "https://audience"] for name, at in to.items()]

@@ -1,4 +1,4 @@
-"""Envelopes of a learner's sessions, and a comparison of the read models with the oracle."""
+"""Sample events, and a comparison of the read models with the oracle."""
 
 import uuid
 from datetime import UTC, datetime, timedelta
@@ -15,7 +15,7 @@ BEGIN = datetime(2024, 4, 1, 9, tzinfo=UTC)
 
 
 def lesson(user: str, number: int, *, items: int = 3) -> list[Envelope]:
-    """Return the events of session `number`, on day `number`: each item's answer and review."""
+    """Return the events of the session on day `number`; each item is answered and reviewed."""
     at = BEGIN + timedelta(days=number)
     session = f"{user}-{number}"
     events = [("SessionStarted", {"session_id": session, "user_id": user, "item_count": items})]
@@ -66,17 +66,17 @@ def item_published(item: str, level: str = "A1", *, at: datetime = BEGIN) -> Env
 
 
 def user_deleted(user: str) -> Envelope:
-    """Return the deletion of a learner."""
+    """Return an event that deletes a learner."""
     return envelope("UserDeleted", {"user_id": user}, at=BEGIN)
 
 
 def change_preferences(user: str, **preferences: object) -> Envelope:
-    """Return a change of a learner's preferences."""
+    """Return an event that changes a learner's preferences."""
     return envelope("UserPreferencesChanged", {"user_id": user, **preferences}, at=BEGIN)
 
 
 def record_lessons(connection: database.Connection, *users: str, lessons: int = 4) -> None:
-    """Append the first lessons of these learners, and the items in the lessons."""
+    """Append the items of the lessons, and then the first lessons of each of these learners."""
     append(connection, [item_published(f"i{n}") for n in range(3)])
     for user in users:
         append(connection, [event for n in range(lessons) for event in lesson(user, n)])

@@ -1,4 +1,4 @@
-"""A database to which tests deliver logs with faults (duplicates, disorder) and crashes."""
+"""Deliver generated logs to a database: with duplicates, in any order, with killed workers."""
 
 import base64
 import contextlib
@@ -33,7 +33,7 @@ _CONSTANT_TABLES = ("zone_rules", "erasure_key")
 
 
 class Worker:
-    """A connection that folds, as the project function and the batch job do."""
+    """A worker with its own connection; it folds like the project function and the batch job."""
 
     def __init__(self, url: str):
         self.connection = connect(url)
@@ -41,7 +41,7 @@ class Worker:
         self._projector = Projector(self.connection)
 
     def run(self, first: int, how: Disturbance) -> None:
-        """Fold every shard, beginning with `first`, and then run the batch folds task by task."""
+        """Fold the shards that are behind, beginning at `first`; then run each batch task."""
         for shard in sorted(
             self._projector.find_shards_behind(), key=lambda s: (s - first) % len(SHARDS)
         ):
@@ -51,7 +51,7 @@ class Worker:
 
 
 class Stage:
-    """A database with workers; the test empties it before each generated event log."""
+    """A database with workers; a test empties the database before each generated event log."""
 
     def __init__(self, url: str):
         self._url = url
@@ -59,7 +59,7 @@ class Stage:
         # `_locker` holds locks in an open transaction. `admin` polls pg_stat_activity outside of
         # transactions, because this view does not change within a transaction.
         self._locker = connect(url)
-        # Only tests may disable this trigger: they delete the recorded events before the next log.
+        # Only tests may disable this trigger. Then `sweep` can delete the events of the last log.
         self.admin.run("ALTER TABLE event_store.events DISABLE TRIGGER append_only")
         self._sweep = "\n".join(self._list_reset_statements())
         self._workers: dict[int, Worker] = {}
@@ -89,7 +89,7 @@ class Stage:
         self.admin.run(self._sweep)
 
     def deliver(self, log: Log, how: Disturbance) -> None:
-        """Deliver the whole log with the faults in `how`, and fold all of it at the end."""
+        """Deliver the log with the faults in `how`; at the end, fold all remaining events."""
         crashes = deque(how.crashes)
         for number, chunk in enumerate(chunks(log, how), start=1):
             with undeclared():
@@ -104,7 +104,7 @@ class Stage:
         return snapshots.take(self._worker(0).connection, policy)
 
     def differences(self, now: datetime) -> list[str]:
-        """Return the failed folds, and the differences between the rows and the oracle's rows."""
+        """Return the errors of failed folds, and how the rows differ from the oracle's rows."""
         failed = [f"{row['error']}" for row in model_rows.read(self.admin, "failures")]
         world = oracle.see(model_rows.read_events(self.admin), now)
         return failed + model_rows.compare(
@@ -126,7 +126,7 @@ class Stage:
                 future.result()
 
     def _crash(self, table: str, how: Disturbance) -> None:
-        """Run a worker; if it is about to write to the table, kill the worker."""
+        """Lock `table` and run a worker; kill the worker when it waits for the lock or is done."""
         worker = self._workers.pop(0)
         self._locker.run("BEGIN")
         try:
@@ -135,7 +135,7 @@ class Stage:
             self._wait(running, worker.pid)
             model_rows.read_value(self.admin, "terminate", pid=worker.pid)
             while model_rows.read_value(self.admin, "lives", pid=worker.pid):
-                pass  # the locks of the worker end with its session
+                pass  # the worker's locks are released when its session ends
             with suppress(ProgressError, *database.ERRORS):
                 running.result()
         finally:
@@ -178,7 +178,7 @@ def append(connection: database.Connection, envelopes: list[Envelope]) -> None:
 
 
 class ItemPublishedBefore(events.ItemEvent, frozen=True, kw_only=True):
-    """The declaration of ItemPublished from before the field `language` was added."""
+    """ItemPublished, as it was declared before the field `language` was added."""
 
     domains: list[events.Domain]
     cefr_level: events.Level | None = None
@@ -187,7 +187,7 @@ class ItemPublishedBefore(events.ItemEvent, frozen=True, kw_only=True):
 
 @contextlib.contextmanager
 def undeclared() -> Iterator[None]:
-    """Record events in the block as if the newest types and fields were not declared yet."""
+    """Treat the newest event types and fields as undeclared during the block."""
     before = {name: t for name, t in events.CATALOGUE.items() if name not in NEWEST}
     before |= dict.fromkeys(DESCRIPTIONS, ItemPublishedBefore)
     with pytest.MonkeyPatch.context() as patch:
@@ -197,11 +197,11 @@ def undeclared() -> Iterator[None]:
 
 
 def publisher() -> Publisher:
-    """Return a publisher for the Redis of the settings; without a Redis, it publishes nothing."""
+    """Return a publisher to the Redis in the settings; if none is set, it publishes nothing."""
     return publisher_to(settings.current().redis_url)
 
 
 @functools.cache
 def publisher_to(url: str | None) -> Publisher:
-    """Return a publisher for the Redis at this URL."""
+    """Return a publisher to the Redis at this URL."""
     return Publisher(url)

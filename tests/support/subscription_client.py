@@ -1,4 +1,4 @@
-"""A running query function, its event streams, and a recorder of lessons that cause changes."""
+"""Run the query function, read its event streams, and record lessons that cause events."""
 
 import http.client
 import itertools
@@ -23,7 +23,7 @@ from tests.support.stage import append, connect, publisher
 Body = dict[str, Any]
 Event = tuple[str, Any]
 
-TIMEOUT_S = 20  # for one event
+TIMEOUT_S = 20  # the longest wait for one event
 
 PROGRESS = "subscription { progressUpdated { totalSessionsCompleted currentStreak } }"
 STREAK = "subscription { streakUpdated { current lastStudyDate } }"
@@ -52,7 +52,7 @@ class Stream:
     """An open event stream, read event by event."""
 
     def __init__(self, port: int, query: str, user: str = "ann", /, **variables: Any) -> None:
-        """`roles`, `headers` and `receive_buffer` (bytes) are options, not GraphQL variables."""
+        """Open a stream; `roles`, `headers`, `receive_buffer` (bytes) are no GraphQL variables."""
         self._connection = http.client.HTTPConnection(ports.HOST, port, timeout=TIMEOUT_S)
         if size := variables.pop("receive_buffer", None):
             self._connect_with_buffer(size)
@@ -64,7 +64,7 @@ class Stream:
         self.status = self.response.status
 
     def _connect_with_buffer(self, size: int) -> None:
-        """Connect with a buffer of `size` bytes, to limit the unread data in the kernel."""
+        """Connect with a receive buffer of `size` bytes, so that the kernel buffers little data."""
         client = socket.socket()
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, size)
         client.settimeout(TIMEOUT_S)
@@ -125,7 +125,7 @@ Subscribe = Callable[..., Stream]
 
 @pytest.fixture
 def subscribe() -> Iterator[Subscribe]:
-    """A function that opens a stream, which is closed after the test."""
+    """A function that opens a stream; the fixture closes the streams after the test."""
     streams: list[Stream] = []
 
     def open_stream(*args: Any, **variables: Any) -> Stream:
@@ -139,7 +139,7 @@ def subscribe() -> Iterator[Subscribe]:
 
 @contextmanager
 def publishing_to(redis: str) -> Iterator[None]:
-    """Let projectors that are created in the block publish their changes to this Redis."""
+    """Set `REDIS_URL` for the block: projectors created in the block publish to this Redis."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("REDIS_URL", redis)
         settings.current.cache_clear()
@@ -148,7 +148,7 @@ def publishing_to(redis: str) -> Iterator[None]:
 
 
 class LessonRecorder:
-    """A recorder that appends and projects learners' lessons."""
+    """A recorder that appends learners' events and folds them into the read models."""
 
     def __init__(self, url: str) -> None:
         self._connection = connect(url)
@@ -156,12 +156,12 @@ class LessonRecorder:
         self._numbers: dict[str, Iterator[int]] = {}
 
     def add_lesson(self, user: str = "ann") -> None:
-        """Add the learner's next session to the read models."""
+        """Append and fold the learner's next lesson."""
         number = next(self._numbers.setdefault(user, itertools.count()))
         self.append(*sample_events.lesson(user, number))
 
     def append(self, *envelopes: Body) -> None:
-        """Add these events to the read models."""
+        """Append and fold these events."""
         append(self._connection, list(envelopes))
         self._projector.catch_up_all()
 
@@ -182,7 +182,7 @@ def query_function(
 ) -> Iterator[QueryFunction]:
     """Run a query function on this database.
 
-    `limits` and `intervals` are the arguments of StreamLimits and PollIntervals, as source code.
+    `limits` and `intervals` are source code: the arguments of StreamLimits and of PollIntervals.
     """
     folder.mkdir(exist_ok=True)
     main = folder / "main.py"

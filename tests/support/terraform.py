@@ -1,8 +1,8 @@
 """Run Terraform on a copy of a root module, with its state in a file.
 
-`terraform-offline`, if present, contains Google's schema, so it can plan and apply without registry
-or cloud. Plain Terraform uses the registry's provider. It can only validate configurations and run
-tests with mocks.
+With `terraform-offline`, which contains the schema of Google's provider, Terraform can plan and
+apply without the registry and the cloud. If `terraform-offline` is not installed, Terraform uses
+the registry's provider, and can only validate configurations and run tests with mocks.
 """
 
 import contextlib
@@ -24,9 +24,9 @@ GCLOUD = "gcloud.txt"  # a file in the root module's folder that lists the calls
 
 _OFFLINE = REPOSITORY.parent / "shared" / "tools" / "terraform-offline"
 _COPIED = ("infra/terraform", "progress", "functions", "jobs", "sql")
-# For speed, the copies leave out most of the code. A plan contains every file of the source
-# archives, and so does each of the about 200 states that an apply writes. Terraform compares every
-# pair of these files.
+# The copies leave out most of the code to save time. A plan contains every file of the source
+# archives, and so does each of the about 200 states that an apply writes. Terraform compares each
+# of these files with every other one.
 _CODE = ("*.py", "*.pyc", "*.sql", "*.js", "*.css", "*.html")
 _REQUIREMENTS = "requirements.txt"
 _LOCAL_BACKEND = 'terraform {\n  backend "local" {}\n}\n'
@@ -42,7 +42,8 @@ resource "terraform_data" "password_file" {{
 }}
 """
 
-# Never prompt. Collect garbage only at 1 GiB, which saves more than 20 % of the CPU time.
+# Terraform never prompts. It collects garbage only when its memory reaches 1 GiB; this saves more
+# than 20 % of the CPU time.
 _GARBAGE = {"GOGC": "off", "GOMEMLIMIT": "1GiB"}
 _ENVIRONMENT = {"TF_IN_AUTOMATION": "1", "TF_INPUT": "0", **_GARBAGE}
 
@@ -50,12 +51,12 @@ _NO_CHANGES = "No changes. Your infrastructure matches the configuration."
 
 
 def find_offline() -> Path | None:
-    """Return the path of the Terraform that works offline, or None if it is not installed."""
+    """Return the path of `terraform-offline`; None if it or Terraform is not installed."""
     return _OFFLINE if _OFFLINE.exists() and shutil.which("terraform") else None
 
 
 def find_terraform() -> Path | None:
-    """Return the offline Terraform, or else the installed Terraform, if any."""
+    """Return the path of `terraform-offline`, or else of Terraform; None if both are missing."""
     installed = shutil.which("terraform")
     return find_offline() or (Path(installed) if installed else None)
 
@@ -76,8 +77,8 @@ class Root:
         command = ["terraform", arguments[0], "-no-color", *arguments[1:]]
         path = f"{self._make_gcloud()}{os.pathsep}{os.environ['PATH']}"
         environment = {**os.environ, **_ENVIRONMENT, **self._find_provider(), "PATH": path}
-        # A provider that survives Terraform would keep a pipe open, so the output goes to files and
-        # the process group is killed.
+        # A provider may outlive Terraform, and would keep a pipe open. The output therefore goes to
+        # files, and the process group is killed at the end.
         with contextlib.ExitStack() as files:
             stdin, output, errors = (
                 files.enter_context(tempfile.TemporaryFile("w+")) for _ in range(3)
@@ -105,12 +106,12 @@ class Root:
         return text
 
     def _find_provider(self) -> dict[str, str]:
-        """Return the environment variables for the offline provider; empty if it is not used."""
+        """Return the offline provider's environment variables, or none if it is not used."""
         offline = find_offline() if self.has_providers else None
         return terraform_provider.environment(offline, self.folder) if offline else {}
 
     def _make_gcloud(self) -> Path:
-        """Return a folder with a gcloud that only records its arguments."""
+        """Return the folder of a fake gcloud that only records its arguments."""
         gcloud = self.folder / "programs" / "gcloud"
         if not gcloud.exists():
             gcloud.parent.mkdir()
@@ -119,7 +120,7 @@ class Root:
         return gcloud.parent
 
     def plan(self, environment: str, *options: str, name: str = "") -> Values:
-        """Plan with an environment's variables and with `options`; keep the plan as `name`."""
+        """Plan with an environment's variables and with `options`; save the plan under `name`."""
         name = name or environment
         files = [f"-var-file={self.variables.format(environment)}", f"-state={name}.tfstate"]
         self.run("plan", *files, f"-out={name}.tfplan", *options)
@@ -134,7 +135,10 @@ class Root:
         return Deployment(plan, state, second_plan, passwords)
 
     def change(self, base: Deployment, name: str, environment: str, *options: str) -> Deployment:
-        """Apply `options` to a deployment and plan again; the result has an empty `plan`."""
+        """Apply `options` to the deployment `base`, and plan again.
+
+        The result's `plan` is empty, because no plan is made before the apply.
+        """
         rewritten = [f'-replace=terraform_data.password_file["{key}"]' for key in base.passwords]
         state, passwords = self._apply(name, environment, base.state, *options, *rewritten)
         second_plan = self.find_changes(environment, f"{name}.tfstate", *options)
@@ -143,7 +147,7 @@ class Root:
     def _apply(
         self, name: str, environment: str, state: Values, *options: str
     ) -> tuple[Values, dict[str, str]]:
-        """Apply to this state; return the new state, and the passwords that were written."""
+        """Apply, starting from `state`; return the new state and the written passwords."""
         file = self.folder / f"{name}.tfstate"
         file.write_text(json.dumps(state))
         folder = self.folder / _PASSWORDS
@@ -158,7 +162,7 @@ class Root:
         return "" if _NO_CHANGES in plan else plan
 
     def _of_state(self, environment: str, state: str) -> list[str]:
-        """Return the options for a state.
+        """Return the options to plan or apply with a state, without a refresh.
 
         A refresh would change nothing, because the offline provider returns the stored state.
         """

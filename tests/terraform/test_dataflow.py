@@ -1,4 +1,4 @@
-"""The planned resources that a rebuild by Dataflow uses; test_iam.py lists the roles."""
+"""The planned resources that a rebuild with Dataflow uses, except the roles (test_iam.py)."""
 
 import json
 
@@ -39,7 +39,7 @@ def test_only_workers_accept_connections_and_only_from_workers(prod: Resources) 
     assert rule["priority"] < prod["google_compute_firewall.deny_ingress"]["priority"]
 
 
-def test_workers_log_in_to_cloud_sql_with_their_account(prod: Resources) -> None:
+def test_workers_log_in_to_cloud_sql_as_their_service_account(prod: Resources) -> None:
     user = prod.of("google_sql_user", "member")["dataflow"]
     assert user["type"] == "CLOUD_IAM_SERVICE_ACCOUNT"
     account = prod.of("google_service_account", "member")["dataflow"]["email"]
@@ -47,7 +47,7 @@ def test_workers_log_in_to_cloud_sql_with_their_account(prod: Resources) -> None
 
 
 def test_the_migration_runs_again_if_the_logins_change(prod: Resources, dev: Resources) -> None:
-    """The migration gives each login its privileges, also the login of Dataflow's workers."""
+    """The migration gives privileges to each login, including that of Dataflow's workers."""
     triggers = [
         json.dumps(part["terraform_data.migrate"]["triggers_replace"]) for part in (prod, dev)
     ]
@@ -63,7 +63,7 @@ def test_the_bucket_deletes_files_of_ended_jobs_but_keeps_the_template(prod: Res
     assert bucket["public_access_prevention"] == "enforced"
 
 
-def test_an_environment_without_dataflow_has_nothing_of_it(dev: Resources) -> None:
+def test_dev_has_no_resources_or_settings_for_dataflow(dev: Resources) -> None:
     assert not [address for address in dev if "dataflow" in address.lower()]
     job = dev.of("google_cloud_run_v2_job", "job")["rebuild"]
     assert not [name for name in settings(job) if "DATAFLOW" in name]

@@ -10,7 +10,7 @@ from tests.support.terraform import GCLOUD, REPOSITORY
 from tests.support.terraform_environments import Environments
 from tests.support.terraform_state import Deployment
 
-# Resources that do not wait for an API, because infra/bootstrap enables their API.
+# Resources that do not wait until this apply enables their API: infra/bootstrap has enabled it.
 _AT_ONCE = {"google_project_service.api", "google_project_iam_audit_config.secrets"}
 _AGENT = "@gcp-sa-pubsub."
 
@@ -37,11 +37,11 @@ _APIS = {
 _BUILT_WITH = {"cloudbuild"}
 _VERSIONS = ("this", "password", "neon_owner")  # the names of the secret versions
 _EXPORTED_TO = {"telemetry", "cloudtrace"}
-_CALLED = {"iamcredentials", "dataflow"}  # by the functions and by the job that rebuilds
+_CALLED = {"iamcredentials", "dataflow"}  # the functions and the rebuild job call these APIs
 
 
 class Order:
-    """The dependencies between resources, by addresses without for_each keys."""
+    """The dependencies between resources. The addresses of resources lack their for_each keys."""
 
     def __init__(self, graph: str) -> None:
         self.made = set(re.findall(r'^ *"([^"]+)" \[', graph, re.MULTILINE))
@@ -103,7 +103,7 @@ def test_each_image_is_built_before_its_service_is_created(
     assert {"terraform_data.image", "data.archive_file.source"} <= built
     rights = {right for right in order.before("terraform_data.image") if "_iam_member." in right}
     assert {right.rpartition(".")[2] for right in rights} == {"build", "member"}
-    # The file contains the calls of all applies.
+    # This file lists the gcloud calls of every environment's apply.
     calls = {*(environments.root().folder / GCLOUD).read_text().splitlines()}
     bucket = deployment.applied["google_storage_bucket.sources"]["name"]
     for name, service in deployment.applied.of("google_cloud_run_v2_service", "function").items():
@@ -134,8 +134,8 @@ def test_the_builder_supports_the_requested_python() -> None:
     assert version.removesuffix(".*") in {"3.10", "3.11", "3.12", "3.13"}  # of google-22
 
 
-def test_each_image_of_the_build_is_pinned_once() -> None:
-    """Each image has a tag or a digest."""
+def test_each_image_of_the_build_is_pinned_in_one_place() -> None:
+    """A substitution pins an image to a tag or a digest; the steps refer to the substitution."""
     build = yaml.safe_load((REPOSITORY / "infra" / "release" / "build.yaml").read_text())
     images = build["substitutions"]
     steps = build["steps"]
@@ -163,7 +163,7 @@ def test_the_service_agent_of_pubsub_is_created_before_it_gets_roles(
 def test_the_account_of_bigquerys_connection_is_created_before_it_gets_roles(order: Order) -> None:
     """Google creates this account some time after the connection.
 
-    The grants therefore wait for the builds, which take longer.
+    The grants therefore wait until the images are built. By then, the account exists.
     """
     for name in ("connection", "connection_list"):
         before = order.before(f"google_storage_bucket_iam_member.{name}")
@@ -173,7 +173,8 @@ def test_the_account_of_bigquerys_connection_is_created_before_it_gets_roles(ord
 def test_access_to_a_secret_is_granted_before_its_version_is_written(order: Order) -> None:
     """A grant takes effect only after a while; until then Cloud Run rejects the first revision.
 
-    The grants therefore wait neither for the versions nor for resources that take long to create.
+    Terraform therefore grants access early. It does not wait for the secret versions, or for
+    resources that take long to create.
     """
     right = "google_secret_manager_secret_iam_member.accessor"
     versions = {f"google_secret_manager_secret_version.{name}" for name in _VERSIONS}
@@ -216,7 +217,7 @@ def test_dev_can_be_destroyed_but_production_cannot(environments: Environments) 
         }
         views = ["events", "archive", "accepted_events", "learner_events"]
         views += [f'question["{name}"]' for name in ("cohorts", "items", "retention")]
-        for view in views:  # views, and the table `archive`, hold no data
+        for view in views:  # views and the external table `archive` store no data
             assert guards.pop(f"google_bigquery_table.{view}") is False
         redis = 'google_secret_manager_secret.this["progress-redis-url"]'
         # the value of this secret can be read again from the Redis instance

@@ -1,4 +1,4 @@
-"""The source archives of the first builds have all the code and no other files."""
+"""The archives for the functions' first images contain all the code and no other files."""
 
 import json
 import shutil
@@ -17,7 +17,8 @@ from tests.support.terraform_environments import Environments
 
 FUNCTIONS = ("ingest", "project", "query")
 
-# Hides the development packages, so that the import of such a package fails as in the image.
+# The first lines of each tested program. They hide the development packages, so that importing one
+# of these packages fails as in the image.
 _ALONE = """
 import importlib.abc, json, sys
 missing = set(json.loads(sys.argv[1]))
@@ -70,7 +71,7 @@ def mapping(
 def archives(
     mapping: dict[str, dict[str, str]], tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, Path]:
-    """A folder with the files of each function's archive, keyed by function."""
+    """For each function, a folder with the files of its archive."""
     folder = tmp_path_factory.mktemp("sources")
     for name, files in mapping.items():
         for path, source in files.items():
@@ -79,10 +80,13 @@ def archives(
     return {name: folder / name for name in mapping}
 
 
-def test_an_archive_has_the_listed_files(
+def test_an_archive_has_the_files_that_terraform_lists(
     mapping: dict[str, dict[str, str]], environments: Environments
 ) -> None:
-    """The tests' copy of the repository lacks most files, because large archives take long."""
+    """Compare only the files that the tests' copy of the repository contains.
+
+    The copy lacks most files, because large archives would slow Terraform down.
+    """
     assert environments["dev"].state
     root = environments.root().folder
     assert mapping.keys() == {*FUNCTIONS}
@@ -92,7 +96,7 @@ def test_an_archive_has_the_listed_files(
         assert {"main.py", "requirements.txt"} <= expected.keys()
         with zipfile.ZipFile(root / ".terraform" / "sources" / f"{name}.zip") as archive:
             stored = {path: archive.read(path).decode() for path in archive.namelist()}
-        stored.pop("progress/added.txt", None)  # the file of another test
+        stored.pop("progress/added.txt", None)  # another test adds this file
         assert stored == expected
 
 
@@ -159,7 +163,7 @@ def _alone(folder: Path, code: str, *words: str) -> subprocess.CompletedProcess[
 
 
 def _of_development() -> list[str]:
-    """Return the imported modules that do not come from a package of requirements.txt."""
+    """Return the installed modules that belong to no package of requirements.txt."""
     locked = {
         line.partition("==")[0].lower().replace("_", "-")
         for line in (REPOSITORY / "requirements.txt").read_text().splitlines()

@@ -7,7 +7,7 @@ import pytest
 from tests.support.terraform_environments import Environments
 from tests.support.terraform_state import Deployment, Resources, Values
 
-# The attribute that names a grant's resource. If a grant has none, its resource is the project.
+# The attributes that can name a grant's resource. Without any of them, a grant is on the project.
 _PLACES = (
     *("topic", "subscription", "bucket", "secret_id", "service_account_id", "repository"),
     *("table_id", "name"),
@@ -75,7 +75,7 @@ EVERYWHERE = {
             for role, suffix in (("subscriber", ""), ("publisher", "-dead-letter"))
         ),
     },
-    # The other services that publish events, from environments/*.tfvars.
+    # The accounts of the services that publish events; environments/*.tfvars name these accounts.
     "learning": {"pubsub.publisher learning-events"},
     "algorithm": {"pubsub.publisher algorithm-events"},
     "vocabulary": {"pubsub.publisher vocabulary-events"},
@@ -98,7 +98,7 @@ NEON = {
     },
     "batch": {
         "secretmanager.secretAccessor progress-neon-url-batch",
-        "pubsub.subscriber progress-batch-sub",  # for batch_on_demand
+        "pubsub.subscriber progress-batch-sub",  # because batch_on_demand is set
     },
 }
 
@@ -179,10 +179,9 @@ def _short(name: str) -> str:
 
 
 def _short_resource(name: str) -> str:
+    # The offline provider names the repository "standin"; Terraform names all other resources.
     if name == "standin":
-        return (
-            "images"  # the name that the offline provider invents; Terraform sets all other names
-        )
+        return "images"
     last = name.rpartition("/")[2].partition("@")[0]
     return _BUCKETS.get(last.partition("-")[2].partition("-")[2], last)
 
@@ -209,7 +208,7 @@ def test_custom_roles_have_exactly_the_expected_permissions(environments: Enviro
         "progressGreenPush": {
             f"pubsub.subscriptions.{verb}" for verb in ("create", "delete", "get", "list")
         },
-        # roles/dataflow.worker without storage.objects.get and storage.objects.create
+        # all permissions of roles/dataflow.worker except storage.objects.get and .create
         "progressDataflowWorker": {
             *(f"autoscaling.sites.{verb}" for verb in ("readRecommendations", "writeMetrics")),
             *("autoscaling.sites.writeState", "compute.instanceGroupManagers.update"),

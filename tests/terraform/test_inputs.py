@@ -22,7 +22,7 @@ def test_every_input_has_a_type_and_every_input_and_output_has_a_description(fol
     assert [e.name for e in blocks if e.kind == "variable" and "type" not in e.attributes] == []
 
 
-def test_a_plan_has_the_inputs_and_outputs_that_are_listed(deployment: Deployment) -> None:
+def test_a_plan_has_the_inputs_and_outputs_that_inputs_py_finds(deployment: Deployment) -> None:
     root = deployment.plan["configuration"]["root_module"]
     assert rows(inputs.ROOT) == described(root)
     for name, call in root["module_calls"].items():
@@ -43,7 +43,7 @@ def rows(folder: Path) -> dict[tuple[str, str], str]:
 
 
 def described(module: Values) -> dict[tuple[str, str], str]:
-    """Return the descriptions of the variables and outputs that a plan has for a module."""
+    """Return the description of each variable and output of a module in a plan."""
     return {
         (kind, name): attributes.get("description", "")
         for kind, several in (("variable", "variables"), ("output", "outputs"))

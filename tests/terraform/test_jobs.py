@@ -61,7 +61,7 @@ def test_the_tasks_of_the_rebuild_job_rebuild_from_the_archive(
     assert command.endswith("python -m progress.cli rebuild --from-archive --engine tasks")
     archive = deployment.applied["google_storage_bucket.archive"]["name"]
     assert settings(job)["ARCHIVE_BUCKET"] == archive
-    # At most eight tasks load at a time; further tasks would only wait for the database.
+    # At most eight tasks load rows into the database at a time; further tasks would only wait.
     assert template(job)["task_count"] == template(job)["parallelism"] == 8
     # A task has no disk, so its memory holds a bucket's files and rows as well as DuckDB's data.
     memory = only(container(job)["resources"])["limits"]["memory"]

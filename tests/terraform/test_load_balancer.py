@@ -136,7 +136,7 @@ def test_requests_are_limited_per_ip_address(rules: list[Values]) -> None:
     assert [(later["action"], later["priority"]) for later in after] == [("allow", 2147483647)]
 
 
-def test_the_owasp_rules_are_enforced_and_parse_graphql(
+def test_the_owasp_rules_are_enforced_and_cloud_armor_parses_graphql(
     prod: Resources, rules: list[Values]
 ) -> None:
     by_rule_set = {

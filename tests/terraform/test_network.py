@@ -24,7 +24,7 @@ def test_every_service_and_job_is_connected_to_the_network(
         for service in resources.of("google_cloud_run_v2_service", "function").values()
     )
     addresses = ipaddress.ip_network(subnetwork["ip_cidr_range"]).num_addresses
-    # An instance of blue or green uses two addresses, and Cloud Run releases addresses late.
+    # Blue and green both use two addresses per instance, and Cloud Run releases addresses late.
     assert addresses > 8 * instances
     for name, template in templates(resources).items():
         (access,) = template["vpc_access"]
@@ -32,7 +32,7 @@ def test_every_service_and_job_is_connected_to_the_network(
         assert access["network_interfaces"][0]["subnetwork"] == subnetwork["id"]
     assert not resources.of("google_compute_router_nat")
     assert not resources.of("google_compute_address")
-    # One rule denies all incoming connections; test_dataflow.py tests the other one.
+    # This rule denies all incoming connections. Prod has a second rule, tested in test_dataflow.py.
     firewall = resources["google_compute_firewall.deny_ingress"]
     assert len(resources.of("google_compute_firewall")) == (2 if environment == "prod" else 1)
     assert (firewall["direction"], firewall["source_ranges"]) == ("INGRESS", ["0.0.0.0/0"])

@@ -25,7 +25,10 @@ _PEERING = "compute.restrictVpcPeering"
 
 @dataclass
 class Fresh(World):
-    """A project after infra/bootstrap; `answers` maps a call's first words to its result."""
+    """A project that infra/bootstrap has created.
+
+    `answers` maps the first words of a gcloud call to the output of the call or to its error.
+    """
 
     answers: dict[str, Any] = field(default_factory=dict)
 
@@ -68,7 +71,10 @@ class Preflight:
     cloud: Cloud
 
     def check(self, environment: str, **changed: Any) -> tuple[int, list[str]]:
-        """Check a correct project with the `changed` answers; return the exit code and lines."""
+        """Run preflight on a correct project, but with the `changed` answers to gcloud calls.
+
+        Return the exit code and the lines of the output.
+        """
         self.cloud.world = fresh(f"progress-{environment}")
         self.cloud.world.answers.update(
             {name.replace("_", " "): answer for name, answer in changed.items()}

@@ -65,12 +65,13 @@ def test_a_foreign_topic_has_a_subscription_but_is_not_managed_by_terraform(
     assert not {*topology.SOURCES[1:], FOREIGN_TOPIC} & grants.keys()
     by_name = subscriptions(deployment.applied)
     assert by_name["user-events-ingest-sub"]["topic"] == FOREIGN_TOPIC
-    # `infra/recovery/replay` needs these messages, and the foreign topic might not retain any.
+    # `infra/recovery/replay` needs acknowledged messages. The foreign topic might not retain them,
+    # so its subscription does.
     kept = {name for name, subscription in by_name.items() if subscription["retain_acked_messages"]}
     assert kept == {"user-events-ingest-sub"}
 
 
-def test_source_topics_are_pushed_to_ingest_and_commands_are_pushed_to_project(
+def test_source_topics_are_pushed_to_ingest_and_commands_to_the_project_function(
     deployment: Deployment,
 ) -> None:
     services = deployment.applied.of("google_cloud_run_v2_service", "function")
@@ -93,7 +94,8 @@ def test_the_acknowledgement_deadline_equals_the_timeout_of_the_function(
     for name, subscription in deployment.applied.of("google_pubsub_subscription", "push").items():
         function = "project" if name == topology.PROJECTION else "ingest"
         timeout = int(only(services[function]["template"])["timeout"].removesuffix("s"))
-        assert subscription["ack_deadline_seconds"] == min(timeout, 600)  # Pub/Sub's maximum
+        # 600 s is Pub/Sub's maximum.
+        assert subscription["ack_deadline_seconds"] == min(timeout, 600)
 
 
 def test_undelivered_messages_are_retried_and_become_dead_letters(deployment: Deployment) -> None:
@@ -107,7 +109,7 @@ def test_undelivered_messages_are_retried_and_become_dead_letters(deployment: De
         assert (retry["minimum_backoff"], retry["maximum_backoff"]) == ("10s", "600s")
         aside = only(subscription["dead_letter_policy"])
         assert aside["dead_letter_topic"].endswith(f"/{name}-dead-letter")
-        # Pub/Sub's maximum, so that no message becomes a dead letter during an outage
+        # With fewer attempts than Pub/Sub's maximum, an outage could make messages dead letters.
         assert aside["max_delivery_attempts"] == 100
         assert dead_letters[name]["name"] == f"{name}-dead-letter"
         assert held[name]["name"] == f"{name}-dead-letter-sub"
@@ -135,9 +137,8 @@ def test_no_subscription_expires(deployment: Deployment) -> None:
     )
 
 
-def test_user_events_with_email_addresses_are_not_written_to_bigquery(
-    deployment: Deployment,
-) -> None:
+def test_user_events_are_not_written_to_bigquery(deployment: Deployment) -> None:
+    """User events contain e-mail addresses."""
     written = {n: e for n, e in subscriptions(deployment.applied).items() if e["bigquery_config"]}
     topics = {topic for topic in topology.SOURCES if topic != "user-events"}
     assert written.keys() == {f"progress-analytics-sub-{topic}" for topic in topics}
@@ -204,7 +205,7 @@ def test_the_batch_job_has_a_subscription_if_batch_on_demand_is_set(
 
 
 @pytest.mark.parametrize("environment", ["dev", "staging"])
-def test_change_messages_are_leased_for_a_whole_batch_run_and_not_pulled_by_the_large_job(
+def test_only_the_small_batch_job_pulls_messages_and_it_leases_them_for_a_whole_run(
     environments: Environments, environment: str
 ) -> None:
     planned = environments[environment].planned

@@ -17,7 +17,7 @@ def member(part: str) -> str:
 
 
 def readers(resources: Resources) -> set[tuple[str, str]]:
-    """Return a pair for each secret that an account may read: the account and the secret."""
+    """Return the pairs (account, secret) in which the account may read the secret."""
     return {
         (key.partition(":")[2], key.partition(":")[0])
         for key in resources.of("google_secret_manager_secret_iam_member", "accessor")

@@ -1,4 +1,8 @@
-"""The root module's `terraform test` files, which need no cloud and run with any provider."""
+"""Run `terraform test` in infra/terraform.
+
+Its tests mock the providers, so they need no cloud. They run with the offline provider as well as
+with the registry's provider.
+"""
 
 from tests.support.terraform import Root
 

@@ -15,7 +15,7 @@ NIGHT = '{{ time_zone = "UTC", evening = "0 22 * * *", morning = "0 6 * * *", mi
 
 
 def size(**changed: str) -> str:
-    """Return the sizes of the three functions, with these changes to the size of ingest."""
+    """Return a value of the variable `functions`; `changed` overrides attributes of ingest."""
     usual = {
         "cpu": '"1"',
         "memory": '"1Gi"',
@@ -35,8 +35,8 @@ POOLER = '{ host = "ep-x-pooler.aws.neon.tech", database = "p", owner = "o" }'
 
 ONLY_QUERY = f"{{ {size().split('}, ')[-1]}"
 
-# Invalid combinations of variables: first the rejected variables, then the valid ones, with values
-# in Terraform's language.
+# Invalid combinations of variables. Each combination has two parts: the variables that Terraform
+# rejects, and the variables that it accepts. The values are written in Terraform's language.
 CASES: list[tuple[dict[str, str], dict[str, str]]] = [
     (
         {
@@ -73,7 +73,10 @@ CASES: list[tuple[dict[str, str], dict[str, str]]] = [
 
 
 def write_run(number: int, wrong: dict[str, str], right: dict[str, str]) -> str:
-    """Return a run of `terraform test` that passes if exactly the `wrong` variables are invalid."""
+    """Return a `run` block for `terraform test`.
+
+    The test passes if Terraform rejects the `wrong` variables and no others.
+    """
     values = "\n".join(f"    {name} = {value}" for name, value in (wrong | right).items())
     failures = ", ".join(f"var.{name}" for name in wrong)
     return f"""run "case_{number}" {{
@@ -112,7 +115,7 @@ REJECTED_BY_BOOTSTRAP = [
 
 @pytest.fixture(scope="module")
 def variables(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Root:
-    """The variables of infra/terraform, without the resources."""
+    """A copy of the variables of infra/terraform, without the resources."""
     return _copy("terraform", request, tmp_path_factory.mktemp("variables"))
 
 
@@ -140,7 +143,7 @@ def test_an_invalid_value_is_rejected(
 
 @pytest.mark.parametrize("environment", ["dev", "prod"])
 def test_the_values_of_an_environment_are_accepted(variables: Root, environment: str) -> None:
-    """If this test passes, the plans of the preceding test fail only because of their option."""
+    """Show that the preceding test's plans fail only because of the invalid option."""
     variables.run("plan", f"-var-file={variables.variables.format(environment)}")
 
 
