@@ -1,4 +1,4 @@
-"""The cost of a batch run, which should depend on the changes and not on the number of learners."""
+"""Benchmark of batch runs: the cost should depend on changes, not on the number of learners."""
 
 import functools
 import random
@@ -21,17 +21,13 @@ _MANY, _FEW = 20_000, 1_000
 
 
 def compare_with_fewer(server: Server) -> Iterator[Line]:
-    """Compare a batch run at 20,000 learners with one at 1,000, after one learner has changed.
+    """Compare batch runs in two stores, with 20,000 and with 1,000 learners.
 
-    Also count the buffers that a run reads at 20,000 learners if nothing has changed.
+    Before each run, one learner has a new session. Also count the buffers that a run in the larger
+    store reads if nothing has changed.
     """
-    many, few, rounds = _store(server, _MANY), _store(server, _FEW), Rounds()
-    learners = {store: logs.learners(store, events=1) for store in (many, few)}
-    for number in range(_ROUNDS + 1):
-        for name, store in (("many", many), ("few", few)):
-            seconds = _run_after_one(store, learners[store][number])
-            if number:
-                rounds.add(name, seconds)
+    many, few = _store(server, _MANY), _store(server, _FEW)
+    rounds = _time_rounds(many, few)
     buffers = _buffers(many)
     for store in (many, few):
         server.drop(store)
@@ -52,6 +48,17 @@ def compare_with_fewer(server: Server) -> Iterator[Line]:
         "buffers",
         at_most=True,
     )
+
+
+def _time_rounds(many: Store, few: Store) -> Rounds:
+    rounds = Rounds()
+    learners = {store: logs.learners(store, events=1) for store in (many, few)}
+    for number in range(_ROUNDS + 1):
+        for name, store in (("many", many), ("few", few)):
+            seconds = _run_after_one(store, learners[store][number])
+            if number:
+                rounds.add(name, seconds)
+    return rounds
 
 
 def _store(server: Server, learners: int) -> Store:

@@ -100,10 +100,7 @@ def _rewrite(
 def _rewrite_range(
     connection: Connection, storage: Storage, contents: RangeManifest, target: _Target
 ) -> RangeManifest | None:
-    """Write the range's files again without the target's rows.
-
-    Return the range's new manifest; None if the range has no such rows.
-    """
+    """Write the range's files without the target's rows; return None if it has no such rows."""
     kept, new, positions = list[File](), list[File](), list[int]()
     for file in contents.files:
         selection = target.select(contents, file)

@@ -98,16 +98,8 @@ def _merge(
     for bucket in buckets:
         stored.append(_merge_bucket(storage, positions, old, bucket))
         report_bucket()
-    recorded_from, recorded_to = log_rows.recorded_times(connection, stored)
-    merged = RangeManifest(
-        first=positions.first,
-        last=positions.last,
-        events=sum(file.rows for file in stored),
-        recorded_from=recorded_from,
-        recorded_to=recorded_to,
-        files=stored,
-        erased=[row for contents in old for row in contents.erased],
-    )
+    erased = [row for contents in old for row in contents.erased]
+    merged = ranges.describe(connection, positions, stored, erased)
     catalog.check_stored(storage, merged)
     return catalog.put_range(storage, merged)
 

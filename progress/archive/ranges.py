@@ -21,7 +21,7 @@ def write(
         rows = _copy(connection, workspace, positions, buckets)
         stored = _write_files(storage, workspace, positions, rows)
     erased = log_rows.list_erased(connection, positions)
-    return catalog.put_range(storage, _describe(connection, positions, stored, erased))
+    return catalog.put_range(storage, describe(connection, positions, stored, erased))
 
 
 def write_verified(
@@ -39,7 +39,7 @@ def write_verified(
         summing = thread.submit(log_rows.sum_rows, connection, positions, buckets)
         stored = _write_files(storage, workspace, positions, rows)
         erased, expected = listing.result(), summing.result()
-    contents = _describe(connection, positions, stored, erased)
+    contents = describe(connection, positions, stored, erased)
     catalog.check_stored(storage, contents)
     _compare(contents, expected)
     return catalog.put_range(storage, contents)
@@ -61,9 +61,10 @@ def _write_files(
     return [store(storage, folder, bucket, written[bucket]) for bucket in in_order(written)]
 
 
-def _describe(
+def describe(
     connection: Connection, positions: Positions, stored: list[File], erased: list[ErasedRow]
 ) -> RangeManifest:
+    """Return the manifest of a range with these files."""
     recorded_from, recorded_to = log_rows.recorded_times(connection, stored)
     return RangeManifest(
         first=positions.first,

@@ -286,7 +286,7 @@ def test_migrate_applies_the_migrations_and_creates_the_logins(
     monkeypatch.setenv("DATABASE_URL", service.url())
     monkeypatch.setenv("DATABASE_LOGINS", "progress_ingest=teller:s3cr3t progress_query=told:new")
     settings.current.cache_clear()
-    done = CliRunner().invoke(cli.app, ["migrate"])
+    done = CliRunner().invoke(cli.build_app(), ["migrate"])
     settings.current.cache_clear()
     assert done.exit_code == 0, done.output
     assert "teller logs in as progress_ingest" in done.output

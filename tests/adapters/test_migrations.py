@@ -12,9 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from progress import cli, settings
+from progress import settings
 from progress.adapters.postgres import database, migrations, statements
 from progress.adapters.postgres.database import Connection
+from progress.cli import store as store_commands
 from progress.errors import DatabaseUnavailable, ProgressError
 from progress.event_store import log as event_log
 from progress.ingest import push
@@ -59,13 +60,13 @@ def test_concurrent_creations_of_the_read_models_run_one_after_the_other(
         schema.drop(watching, schema.schema_name())
 
         def meanwhile() -> list[str]:
-            others.append(pool.submit(cli.store.migrate))
+            others.append(pool.submit(store_commands.migrate))
             while not model_rows.read_value(watching, "one waits"):
                 assert not others[0].done()
             return made()
 
         monkeypatch.setattr(schema, "_definitions", meanwhile)
-        cli.store.migrate()
+        store_commands.migrate()
         (other,) = others
         other.result()
     settings.current.cache_clear()
@@ -120,7 +121,7 @@ def refused(store: Store, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iter
 def migrate_as(monkeypatch: pytest.MonkeyPatch, execution: str) -> None:
     monkeypatch.setenv("CLOUD_RUN_EXECUTION", execution)
     settings.current.cache_clear()
-    cli.store.migrate()
+    store_commands.migrate()
 
 
 def test_a_failed_migration_is_not_retried_in_the_same_job_execution(

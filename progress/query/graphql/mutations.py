@@ -208,8 +208,8 @@ async def _start(
         daily_limit=daily_limit,
         **parameters,
     )
-    rows = await info.context.queries.reader.fetch("operations/operations", "accept", **values)
-    accepted = rows[0]
+    reader = info.context.queries.reader
+    (accepted,) = await reader.fetch("operations/operations", "accept", **values)
     _check_accepted(kind, accepted, daily_limit=daily_limit, is_shared=is_shared)
     if not accepted["is_finished"]:
         await _call_worker(accepted["operation_id"])

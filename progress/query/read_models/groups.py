@@ -85,7 +85,6 @@ async def get_item_difficulty(
         "read_models/item_difficulty",
         "list",
         lambda row: convert(row, ItemDifficulty),
-        id_column="item_id",
         level=level,
         domain=domain,
         after_rate=after.rank if after else None,

@@ -39,7 +39,7 @@ async def read_page(
     convert: Callable[[Mapping[str, Any]], _T],
     /,
     *,
-    id_column: str,
+    id_column: str = "item_id",
     first: int,
     constants: Mapping[str, str] | None = None,
     **parameters: object,

@@ -120,16 +120,12 @@ class Queries:
         after: ItemKey | None = None,
         at: datetime | None = None,
     ) -> Page[tuple[ItemKey, ItemStats]]:
-        """Return at most `first` studied items of the learner, beginning after the key `after`.
-
-        `search` is a part of the headword; the case of ASCII letters does not matter.
-        """
+        """Return at most `first` studied items after a key; `search` is a part of the headword."""
         return await pages.read_page(
             self.reader,
             "read_models/item_stats",
             "list",
             lambda row: (ItemKey(row["sort_key"], row["item_id"]), convert(row, ItemStats)),
-            id_column="item_id",
             constants={"filter": filter, "order_by": order_by},
             user_id=user_id,
             level=level,
