@@ -1,1 +1,4 @@
-"""Benchmarks. Each row of the results compares Progress with a peer or baseline in the same run."""
+"""Benchmarks.
+
+Each row of the results compares Progress with a peer or a baseline, measured in the same run.
+"""

@@ -79,7 +79,10 @@ ROWS: dict[str, Row] = {
 
 
 def main(names: list[str]) -> int:
-    """Measure the rows. Return 2 for an unknown row, otherwise 0, even if a row misses its bar."""
+    """Measure the named rows, or all. Return the exit code: 2 for an unknown row, otherwise 0.
+
+    The exit code is 0 even if a measured value misses its bar.
+    """
     if names[:1] == ["soak"]:
         return soak.main(names[1:])
     console = Console()

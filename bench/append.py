@@ -24,7 +24,10 @@ _ROUNDS = 11
 
 
 def compare_with_copy(server: Server) -> Iterator[Line]:
-    """Compare appends of 1,000 events with COPY of the same rows into a table like the log's."""
+    """Compare appends of 1,000 events with a COPY of the same rows.
+
+    COPY writes to a table that has the columns and the indexes of the log's table.
+    """
     store = server.create_store()
     source, rounds = envelopes.endless(), Rounds()
     with closing(store.connect()) as ours, psycopg.connect(store.url, autocommit=True) as copying:
@@ -77,7 +80,8 @@ def _with_recorder(store: Store, calls: int, size: int, redelivered: int) -> Rou
             append_seconds, recorder_seconds = _alternate(
                 (deliveries, functools.partial(log.append, ours)),
                 (stored_events, recorder.insert_events),
-                block=calls,  # Consecutive calls keep caches warm, as in production.
+                # Each side makes its calls in a row. This keeps caches warm, as in production.
+                block=calls,
             )
             if number:
                 rounds.add("append", calls * size / append_seconds)
@@ -87,7 +91,7 @@ def _with_recorder(store: Store, calls: int, size: int, redelivered: int) -> Rou
 
 
 def _redeliver(batches: list[Batch], earlier: Batch, how_many: int) -> None:
-    """Replace `how_many` events of each batch by events of the previous round."""
+    """Replace `how_many` events in each batch with events of the previous round."""
     old = iter(earlier)
     for batch in batches:
         middle = len(batch) // 2
@@ -103,7 +107,11 @@ def _alternate(
     theirs: tuple[Iterable[U], Callable[[U], object]],
     block: int = 1,
 ) -> tuple[float, float]:
-    """Make `block` calls of `ours`, then of `theirs`, and so on; return the seconds of each."""
+    """Call two functions in alternating blocks; return each function's total time in seconds.
+
+    `ours` and `theirs` each contain the values and the function that is called with each value.
+    `block` is the number of calls in a block.
+    """
     append_seconds = recorder_seconds = 0.0
     (our_values, our_call), (their_values, their_call) = ours, theirs
     our_rest, their_rest = iter(our_values), iter(their_values)
@@ -123,7 +131,7 @@ def measure_call(call: Callable[[T], object], value: T) -> float:
 
 
 def _format_rows(connection: psycopg.Connection) -> bytes:
-    """Return the rows appended since the last COPY, in COPY's format."""
+    """Return the rows that were appended after the last COPY, in COPY's format."""
     with connection.cursor().copy(blocks("append")["format"]) as out:
         return b"".join(bytes(part) for part in out)
 

@@ -1,8 +1,8 @@
-"""The archive of a log, compared with a COPY of the same events.
+"""The archive benchmark: archiving a log, compared with a COPY of the same events.
 
-`python -m bench.archive NAME SERVER FOLDER` archives the log of a store to a folder, and
-prints the seconds and the peak memory in MB. `EVENTS=1000000 python -m bench archive` measures a
-larger log.
+`python -m bench.archive NAME SERVER FOLDER` archives the log of the store NAME to FOLDER, and
+prints the seconds and the peak memory in MB. SERVER is the folder of the database server.
+`EVENTS=1000000 python -m bench archive` measures a larger log.
 """
 
 import os

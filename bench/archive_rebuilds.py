@@ -1,6 +1,6 @@
 """A rebuild from the archive, compared with a rebuild in place.
 
-`EVENTS=4000000 python -m bench "archive rebuild"` measures a larger log.
+`EVENTS=4000000 python -m bench "archive rebuild"` uses 4,000,000 events instead of a million.
 """
 
 import functools
@@ -22,15 +22,15 @@ from progress.recovery.archive_rebuild import Engine, Source
 
 _ROUNDS = 3
 _BUCKETS = 16
-_WORKERS = 2  # connections of a rebuild in place, processes of a rebuild from the archive
+_WORKERS = 2  # connections (rebuild in place) or processes (rebuild from the archive)
 _EVENTS_OF_A_LEARNER = 840  # in 20 sessions
 _EVENTS = int(os.environ.get("EVENTS", "1000000"))
 
 
 def compare_with_place(server: Server) -> Iterator[Line]:
-    """Compare the speed and PostgreSQL's CPU time of rebuilds from the archive and in place.
+    """Compare the speed and CPU time of rebuilds from the archive with those of rebuilds in place.
 
-    If Beam is not installed, Beam's row is skipped.
+    The CPU time is PostgreSQL's. If Beam is not installed, Beam's row is skipped.
     """
     store, rounds = server.create_store(), Rounds()
     events = logs.fill(store, learners=_EVENTS // _EVENTS_OF_A_LEARNER, sessions=20)

@@ -1,4 +1,4 @@
-"""Bursts of large bodies: measure ingest's memory, and check that accepted events are recorded."""
+"""Push bursts of large bodies; measure ingest's memory; check that accepted events are recorded."""
 
 import itertools
 import time

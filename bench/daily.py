@@ -31,7 +31,11 @@ _NAMED = _OWN.replace("Days(", "Days($userId: ID!, ").replace("Stats(", "Stats(u
 
 @dataclass(frozen=True)
 class _Contenders:
-    """The ports of the query function (`ours`) and of both yoga servers, and the common data."""
+    """The data of the benchmark, and the ports of the three servers.
+
+    `ours` is the query function. `full` is a yoga server that does the same work. `bare` is a yoga
+    server without authentication, rate limit and cache.
+    """
 
     store: Store
     learners: list[str]
@@ -46,7 +50,7 @@ class _Contenders:
 
 
 def questions(issuer: Issuer, learners: list[str]) -> Iterator[tuple[bytes, bytes]]:
-    """Yield pairs of requests: one with the learner's token, and one without, for bare yoga."""
+    """Yield pairs of requests: one with the learner's token, then one without it for bare yoga."""
     for back, learner in itertools.product(range(_DAYS - _RANGE + 1), learners):
         to = study.last_day() - timedelta(days=back)
         span = {"from": to - timedelta(days=_RANGE - 1), "to": to}

@@ -1,4 +1,4 @@
-"""The erasure of a learner with a fifth of all events, while other events are appended.
+"""The erasure of a learner who has a fifth of all events, while other events are appended.
 
 `python -m bench.erase --events 50000` uses 50,000 events instead of a million.
 """
@@ -30,14 +30,14 @@ from progress.projections import rebuild
 
 _EVENTS = 1_000_000
 _SHARE = 5  # the learner has a fifth of the events
-_SESSION = 42  # events of a session, as in the row `history`
+_SESSION = 42  # events of a session, as in the benchmark `history`
 _OTHERS = 100  # learners
 _APPEND_INTERVAL_S, _SAMPLE_INTERVAL_S = 0.02, 0.02
 _BASELINE_S = 10.0
 
 
 def measure_erasure(server: Server, events: int = _EVENTS) -> Iterator[Line]:
-    """Measure the operation, its longest transaction, and appends before and during it."""
+    """Measure the erasure, its longest transaction, and appends before and during the erasure."""
     store = server.create_store()
     theirs = events // _SHARE
     logs.fill(store, learners=1, sessions=theirs // _SESSION, seed="erased")
@@ -65,7 +65,7 @@ def measure_erasure(server: Server, events: int = _EVENTS) -> Iterator[Line]:
 
 
 def _erase(store: Store, learner: str) -> float:
-    """Run the operation; return the duration of its longest transaction in seconds."""
+    """Run the erasure; return the duration of its longest transaction in seconds."""
     durations = [0.0]
     values = records.accept_values(
         OperationKind.ERASE_USER, caller="bench", key="1", subject=learner, user_id=learner

@@ -1,4 +1,4 @@
-"""Search for the document within the limits that reads the most rows and buffers."""
+"""Search for the allowed GraphQL document that reads the most rows and buffers."""
 
 import asyncio
 import bisect
@@ -30,14 +30,16 @@ from progress.query.execution import documents, root_fields
 from progress.query.execution.selections import QUERY
 
 ROLES: tuple[Role, ...] = ("learner", "support", "admin")
-# A document may read at most this number of rows plus buffers, for 200,000 events and 20,000 items.
-# A row or buffer takes 0.4 µs in a document about the present, and 0.75 µs in one about the past.
+# In a database with 200,000 events and 20,000 items, a document may read at most this number of
+# rows plus buffers. A row or buffer takes 0.4 µs in a document about the present, and 0.75 µs in a
+# document about the past.
 WORK = {"the present": 2_500_000, "the past": 4_000_000}
 SMALL = 10  # the search uses a database that is smaller by this factor
 
-_MAX_FIELDS = 32  # more fields than a document may have, because each field needs an alias
-# A document combines the `_MIXED` most expensive fields. The search puts each of the `_FIRST` most
-# expensive fields first in one document.
+# More fields than a document may have: each field needs an alias, and aliases are limited.
+_MAX_FIELDS = 32
+# The search builds a document for each of the `_FIRST` most expensive fields. The document begins
+# with this field and continues with the `_MIXED` most expensive fields.
 _FIRST, _MIXED = 4, 8
 _ROUNDS = 5
 _BARS = {"the present": 1_000.0, "the past": 3_000.0}
@@ -76,14 +78,14 @@ def document(calls: Sequence[FieldCall]) -> str:
 
 @dataclass
 class Search:
-    """A search for the most expensive GraphQL document that a caller with a role may send."""
+    """A search for the most expensive GraphQL document that the caller of `costing` may send."""
 
     costing: Costing
     learner: str
     past: bool
 
     async def run(self) -> str:
-        """Return the most expensive document; its fields have their most expensive arguments."""
+        """Choose each field's most expensive arguments; return the most expensive document."""
         climbed = [await self._climb(name) for name in QUERY.fields]
         calls = sorted(filter(None, climbed), key=lambda call: -call.work)[:_MIXED]
         if self.past:
@@ -194,7 +196,7 @@ def fill(store: Store, *, times_less: int) -> str:
 
 
 def measure_documents(server: Server) -> Iterator[Line]:
-    """Search for the document on 10 % of the data, and measure it on all data."""
+    """Search for the most expensive documents on 10 % of the data; measure them on all data."""
     small, large = server.create_store(), server.create_store()
     learner = fill(small, times_less=SMALL)
     fill(large, times_less=1)

@@ -1,7 +1,8 @@
 """The export of a learner with 200,000 events, compared with a COPY of the same events.
 
-`python -m bench.export NAME FOLDER [LOCATION]` exports the store's only learner and prints
-the peak memory in MB. `LOCATION` is the bucket for the export; without it, nothing is stored.
+`python -m bench.export NAME FOLDER [LOCATION]` exports the only learner in the database
+`NAME` and prints the peak memory in MB. `FOLDER` is the folder of the PostgreSQL server. `LOCATION`
+is the bucket for the export; without it, nothing is stored.
 """
 
 import subprocess
@@ -24,7 +25,7 @@ from progress.projections import notifications, schema
 from tests.support import cloud_storage
 
 _ROUNDS = 3
-_SESSIONS = 4_762  # of 42 events each, as in the row `history`
+_SESSIONS = 4_762  # of 42 events each, as in the benchmark `history`
 _FILE = "operations/export_user"
 _BROKEN = " to a bucket whose connections break after a megabyte"
 
@@ -40,7 +41,7 @@ class _Null:
 
 
 def compare_with_copy(server: Server) -> Iterator[Line]:
-    """Compare the whole export with a COPY of its events, and measure the worker's memory."""
+    """Compare the whole export with a COPY of the learner's events; also measure peak memory."""
     store = server.create_store()
     logs.fill(store, learners=1, sessions=_SESSIONS)
     (learner,) = logs.learners(store, events=1)

@@ -1,4 +1,4 @@
--- Rows for the benchmark of statistics.
+-- Rows for the benchmark `statistics`.
 
 -- fill days --
 -- 1,000,000 rows of 2,740 learners.

@@ -63,7 +63,7 @@ def encode_wake_up(shard: int) -> bytes:
 
 @dataclass(frozen=True)
 class Issuer:
-    """A token issuer. With the settings in `environment`, a query function trusts the issuer."""
+    """A token issuer. The settings in `environment` make a query function trust this issuer."""
 
     environment: dict[str, str]
     _key: Path

@@ -1,9 +1,9 @@
--- The read models of the group g and of other groups. The members of g study on two of three days. The learners live in
--- twenty time zones.
+-- The read models of the group g and of other groups. The members of g study on two of every three days. The learners
+-- live in twenty time zones.
 -- The learners' ids are random, so that the index entries of a group's members are in different blocks. The rows are
 -- inserted day by day, as folds write them, so that the days of one member are in different blocks. The days are local,
--- as in folds. A day after a member's local today is slower to read. Only a wrong clock or a journey causes such a day,
--- so few members have one.
+-- as in folds. A row is slower to read if its day is after the member's local date. Only a wrong clock or a journey
+-- causes such a row, so few members have one.
 
 -- learners --
 -- The first `members` learners are the members of the group g.

@@ -1,4 +1,4 @@
-"""The cost of a window, which should not depend on the number of the learner's earlier events."""
+"""Benchmark of windows: the cost should not depend on the number of a learner's earlier events."""
 
 import random
 import time
@@ -24,7 +24,7 @@ _LONG, _SHORT = 4_762, 24  # days with one session of 42 events each
 
 
 def compare_with_short(server: Server) -> Iterator[Line]:
-    """Compare a learner with 200,000 earlier events and learners with 1,000."""
+    """Compare windows of a long history (200,000 events) with windows of short ones (1,000)."""
     store = server.create_store()
     logs.fill(store, learners=1, sessions=_LONG, seed="long", since=_SINCE)
     logs.fill(store, learners=100, sessions=_SHORT, seed="short", since=_SINCE)
@@ -42,7 +42,7 @@ def compare_with_short(server: Server) -> Iterator[Line]:
 
 
 def _measure(store: Store) -> Rounds:
-    """Return the seconds per window, for the long history and for learners with 1,000 events."""
+    """Return the seconds per window, for the long history and for the short histories."""
     rounds, chance = Rounds(), random.Random(1)
     long, *short = logs.learners(store, events=1_000)
     with closing(store.connect()) as ours, closing(store.connect()) as other:
@@ -66,7 +66,7 @@ def _measure(store: Store) -> Rounds:
 def _append(connection: Connection, learner: str, known: int, first: float) -> None:
     """Append one session a day, for `_SESSIONS` days from day `first` on.
 
-    The answers are about items that the learner answered on the `_SHORT` days from `known` on.
+    The answers are about items that the learner answered on the `_SHORT` days from day `known` on.
     """
     items = connection.run(
         blocks("seed")["items"],

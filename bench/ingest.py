@@ -31,7 +31,7 @@ def measure_load(server: Server) -> Iterator[Line]:
     against = "an empty function:"
     yield single.compare_rates(what, "ingest", "empty", against=against, bar=0.4, of="requests")
     what = "ingest, 100 events per message, 80 concurrent requests"
-    against = "append called directly with 100:"
+    against = "append called directly with 100 events:"
     yield hundred.compare_rates(what, "ingest", "append", against=against, bar=0.4)
     yield Line(
         "memory of ingest under load", f"{memory:.0f} MB", "", memory, 200, "MB", at_most=True

@@ -1,4 +1,4 @@
-"""Event logs of many learners, which the database generates."""
+"""Let PostgreSQL generate event logs of many learners."""
 
 from contextlib import closing
 from datetime import UTC, datetime

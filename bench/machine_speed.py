@@ -1,8 +1,9 @@
-"""The share of a benchmark during which the machine ran at its full speed.
+"""Restrict a 95th percentile to the requests during which the machine ran at full speed.
 
 A virtual machine shares its cores with other machines. On some hosts, the same loop takes one
-millisecond for a few seconds, then two milliseconds for a few seconds. A 95th percentile then shows
-the load of the other machines, because more than one request in twenty runs on a slowed core.
+millisecond for a few seconds, then two milliseconds for a few seconds. The 95th percentile of all
+requests then shows the load of the other machines, because more than one request in twenty runs on
+a slowed core.
 """
 
 import statistics
@@ -13,13 +14,14 @@ from dataclasses import dataclass
 from bench.lines import Line
 
 _ITERATIONS = 15_000  # about a millisecond
-_SLOWED = 1.25  # slowed: a loop takes more than this multiple of the fastest loop's time
+# The machine is slowed if a loop takes more than this multiple of the fastest loop's time.
+_SLOWED = 1.25
 _MIN_REQUESTS = 20  # for a 95th percentile
 
 
 @dataclass(frozen=True)
 class TimedRequest:
-    """The seconds of a request, and of the slower of its two loops.
+    """The seconds of a request, and of the slower of two loops that measure the machine's speed.
 
     One loop runs before the request, the other after the response.
     """
@@ -39,8 +41,8 @@ def time_loop() -> float:
 def compare_p95(what: str, requests: Sequence[TimedRequest], *, bar: float) -> Line:
     """Return the line with the 95th percentile of the requests on an unslowed machine.
 
-    If these are fewer than `_MIN_REQUESTS`, the line has the percentile of all requests. `bar` is
-    in milliseconds.
+    If fewer than `_MIN_REQUESTS` requests ran on an unslowed machine, the line has the percentile
+    of all requests. `bar` is in milliseconds.
     """
     limit = _SLOWED * min(request.loop for request in requests)
     every = [1_000 * request.seconds for request in requests]

@@ -30,8 +30,8 @@ _INSERTED = re.compile(r"\$\{(\w+)\}")
 def measure_page(server: Server) -> Iterator[Line]:
     """Measure cache misses and hits, from the time when a request was due until its response.
 
-    The bar limits the latency, not the throughput. Five requests a second are more than four
-    learners send, and still so few that a request seldom waits for another request.
+    The bar limits the latency, not the throughput. Four learners send fewer than five
+    requests a second. At five requests a second, a request seldom waits for another request.
     """
     store = server.create_store()
     learners = study.fill(

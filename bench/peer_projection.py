@@ -78,7 +78,7 @@ class Counting(Projection[Counters]):
 
 
 class Peer:
-    """The library's event log and its runner."""
+    """The event log and the projection runner of the `eventsourcing` library."""
 
     def __init__(self, store: Store) -> None:
         self._environment = {

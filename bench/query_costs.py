@@ -59,7 +59,7 @@ class Costing:
                 _explain(pool, self._add)
 
     async def answer(self, document: str) -> tuple[GraphQLResponse, int]:
-        """Return the response, and the number of rows and buffers that its statements read.
+        """Return the response, and how many rows and buffers the document's statements read.
 
         The number is the same in every run. Without `explains`, nothing is counted, and the
         number is 0. Counting slows PostgreSQL down.

@@ -1,5 +1,6 @@
-"""Whole folds of a log, in PostgreSQL and in DuckDB, compared with a rebuild.
+"""The cost of whole folds: in PostgreSQL, compared with a rebuild, and in DuckDB.
 
+A whole fold is one SELECT that computes all rows of a table from the log.
 `python -m bench.whole FILE` folds a Parquet file of the archive in DuckDB, and prints the CPU
 seconds and the peak memory in MB. `EVENTS=4000000 python -m bench whole` measures a larger log.
 """
@@ -89,7 +90,7 @@ def _fold_in_duckdb(bucket: Path) -> tuple[float, float]:
 
 
 def _print_fold(bucket: Path) -> None:
-    """Fold the file and write the tables; print the CPU seconds and the peak memory in MB."""
+    """Fold the file and write the tables as CSV; print the CPU seconds and the peak memory in MB."""
     config = {"memory_limit": _MEMORY, "temp_directory": f"{bucket}.temporary", "threads": "1"}
     sources, folds = whole.source_statements("duckdb"), whole.fold_statements()
     with contextlib.closing(duckdb.connect(":memory:", config=dict(config))) as duck:

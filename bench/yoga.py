@@ -1,4 +1,4 @@
-"""Run the peer of the query API, graphql-yoga with pg on Node (`bench/yoga`)."""
+"""Run graphql-yoga with pg on Node (`bench/yoga`), the peer of the query API in benchmarks."""
 
 import contextlib
 import shutil
@@ -29,10 +29,10 @@ def install() -> None:
 
 @contextlib.contextmanager
 def run(how: str, store: Store, **environment: str) -> Iterator[int]:
-    """Run the peer inside the block; yield its port.
+    """Run the peer until the `with` block ends; yield the peer's port.
 
-    With `bare`, the peer only reads. With `full`, it also verifies tokens, limits the request rate
-    and caches results.
+    If `how` is "bare", the peer only queries the database. If `how` is "full", the peer also
+    verifies tokens, limits the request rate and caches results.
     """
     port = ports.reserve()
     defaults = {

@@ -1,4 +1,4 @@
--- The peer's query: the read model's rows in the form of the response.
+-- The query of server.mjs: rows of the read model daily_stats, with columns named as the fields of the response.
 SELECT
     day                AS "date",
     sessions_completed AS "sessionsCompleted",

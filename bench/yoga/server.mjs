@@ -1,6 +1,6 @@
-// `node server.mjs bare|full PORT` serves dailyStats with graphql-yoga and pg. `full` also verifies the token
-// (only once: later requests with this token only compare its hash). In one Redis pipeline, `full` counts the
-// request and looks up the result. It also caches each computed result.
+// `node server.mjs bare|full PORT` serves dailyStats with graphql-yoga and pg. With `full`, the server also
+// verifies each token once; later requests with the same token look up its hash. One Redis pipeline counts the request
+// and looks up the cached result. If no result is cached, the server queries PostgreSQL and stores the result in Redis.
 
 import { hash } from "node:crypto";
 import { readFileSync } from "node:fs";
@@ -18,7 +18,7 @@ pg.types.setTypeParser(pg.types.builtins.INT8, Number);
 pg.types.setTypeParser(pg.types.builtins.DATE, (text) => text);
 
 const text = readFileSync(new URL("daily.sql", import.meta.url), "utf8");
-const pool = new pg.Pool({ max: 10, idleTimeoutMillis: 0 }); // connects according to PGHOST and similar variables
+const pool = new pg.Pool({ max: 10, idleTimeoutMillis: 0 }); // pg reads PGHOST etc. from the environment
 
 async function read(userId, from, to) {
   return (await pool.query({ name: "daily", text, values: [userId, from, to] })).rows;

@@ -51,7 +51,7 @@ def make_measurements(requests: float = 1_000, p95: float | None = 80, **more: f
 
 
 def environment(cloud: Cloud, tmp_path: Path) -> dict[str, str]:
-    """Return the environment to run a program with the fakes; PATH begins with the fake `gcloud`."""
+    """Return an environment with the addresses of the fakes; the fake `gcloud` is first on PATH."""
     return {
         "PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}",
         "FAKE_GCLOUD_PORT": str(cloud.port),

@@ -1,4 +1,4 @@
-"""The environments, planned and applied once in a test run, and variants of them."""
+"""Terraform's environments and variants of them, planned and applied once for all tests."""
 
 import fcntl
 import json
@@ -22,7 +22,7 @@ MIGRATION = (
     ),
 )
 
-# Options of an environment without alerts, in which another project has one of the source topics.
+# Options of an environment without alerts. One of its source topics belongs to another project.
 FOREIGN_TOPIC = "projects/elsewhere/topics/user-events-v2"
 FOREIGN = (
     f'-var=foreign_topics={{"user-events"="{FOREIGN_TOPIC}"}}',
@@ -45,7 +45,7 @@ class Environments(Mapping[str, Deployment]):
         return self._make_once(environment, lambda root: root.deploy(environment))
 
     def variant(self, name: str, environment: str, *options: str) -> Deployment:
-        """Return the environment's deployment, changed by options; `name` identifies the result."""
+        """Return the deployment `name`: the environment's deployment, changed by the options."""
         base = self[environment]
         return self._make_once(name, lambda root: root.change(base, name, environment, *options))
 
@@ -61,7 +61,7 @@ class Environments(Mapping[str, Deployment]):
             return self._root()
 
     def plan_after(self, environment: str, change: Callable[[Values], None]) -> str:
-        """Plan with a changed copy of the state; return the plan, or "" if it has no changes."""
+        """Plan with a changed copy of the state; return the plan, or "" if it changes nothing."""
         state: Values = json.loads(json.dumps(self[environment].state))
         change(state)
         root = self.root()

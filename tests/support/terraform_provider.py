@@ -1,7 +1,7 @@
-"""A provider that serves all runs of the offline Terraform in a folder.
+"""A Terraform provider that serves all offline Terraform commands in a folder.
 
-Without this module, `terraform-offline` would start a provider for each run. Each start takes half
-a second of CPU time.
+Without this module, `terraform-offline` would start a provider for each command. Each start takes
+half a second of CPU time.
 """
 
 import atexit
@@ -29,12 +29,12 @@ class _Provider:
     environment: dict[str, str]
 
 
-# At most one provider, that of the folder in which Terraform ran last.
+# At most one provider: it serves the folder in which Terraform ran last.
 _running: list[_Provider] = []
 
 
 def environment(offline: Path, folder: Path) -> dict[str, str]:
-    """Return the variables with which Terraform uses the provider of the folder."""
+    """Return the environment variables that make Terraform use the provider of the folder."""
     if not _running or _running[0].folder != folder:
         stop()
         _running.append(_start(offline, folder))
@@ -42,7 +42,7 @@ def environment(offline: Path, folder: Path) -> dict[str, str]:
 
 
 def _start(offline: Path, folder: Path) -> _Provider:
-    """Run `terraform-offline` in the folder, until `stop` or the end of this process."""
+    """Start `terraform-offline` in the folder; it runs until `stop` or the end of this process."""
     programs = Path(tempfile.mkdtemp(prefix="progress-terraform-"))
     try:
         (programs / "terraform").write_text(_PROGRAM)
@@ -62,7 +62,7 @@ def _start(offline: Path, folder: Path) -> _Provider:
 
 
 def _read(process: subprocess.Popen[str]) -> dict[str, str]:
-    """Read the variables from the output; the first start may print other lines too."""
+    """Read the variables from the program's output, which may also contain other lines."""
     assert process.stdout
     found: dict[str, str] = {}
     while found.keys() != _VARIABLES:

@@ -16,7 +16,7 @@ _MODULE = re.compile(r'module\.(\w+)(?:\["([^"]*)"\])?\.[^.]+\.this\b')
 class Resources(Mapping[str, Values]):
     """The known values of each resource, by address.
 
-    `passwords` maps the id of a secret to the password in it, which no state contains.
+    `passwords` maps secret ids to passwords. A state does not contain these passwords.
     """
 
     def __init__(self, resources: list[Values], passwords: Mapping[str, str] | None = None) -> None:
@@ -34,11 +34,11 @@ class Resources(Mapping[str, Values]):
         return len(self._by_address)
 
     def of(self, kind: str, name: str | None = None) -> dict[str, Values]:
-        """Return the resources of a type (and of a name, if given), by index key or else by name.
+        """Return the resources of a type (and of a name, if given), by key.
 
-        For a resource `this` in a module, the module's name counts as the resource's name. The
-        module's key counts as the resource's key if the resource has none. If several resources
-        have the same key, all but the first are listed by address.
+        A resource `this` in a module is named after the module. The key of a resource is its index
+        key, or else the index key of its module, or else its name. If several resources have the
+        same key, the first is listed by this key, the others by their addresses.
         """
         resources: dict[str, Values] = {}
         for address, resource in self._by_address.items():
@@ -51,7 +51,7 @@ class Resources(Mapping[str, Values]):
 
 
 def _split_address(address: str, name: str) -> tuple[str, str | None]:
-    """Return a resource's name and the key of the resource's module."""
+    """Return a resource's name, and the index key of its module, if any."""
     match = _MODULE.match(address)
     return (match[1], match[2]) if match else (name, None)
 
@@ -66,7 +66,7 @@ def list_resources(module: Values) -> list[Values]:
 
 @dataclass(frozen=True)
 class Deployment:
-    """The plan of an environment for an empty project, the state after apply, and a second plan."""
+    """An environment's plan for an empty project, its state after apply, and a second plan."""
 
     plan: Values
     state: Values
@@ -90,7 +90,7 @@ class Deployment:
 
 
 def find_attributes(state: Values, kind: str) -> Iterator[Values]:
-    """Yield the attributes of each resource of a type in a state; a test may change them."""
+    """Yield the attributes of a state's resources of one type; changing them changes the state."""
     for block in state["resources"]:
         if block["type"] == kind and block["mode"] == "managed":
             yield from (instance["attributes"] for instance in block["instances"])
@@ -109,10 +109,9 @@ def _list_instances(block: Values) -> Iterator[Values]:
 
 
 def make_state(plan: Values) -> Values:
-    """Return a state with values that Google would assign.
+    """Return a state with the values that Google would assign to the planned resources.
 
-    Google gives each resource its own values, whereas the offline provider gives all resources the
-    same values.
+    The offline provider does not suffice, because it would assign the same values to all resources.
     """
     resources = [
         {
@@ -141,7 +140,7 @@ def _project(plan: Values, values: Values) -> str:
 
 
 def _module(address: str) -> Values:
-    """Return the module of a resource in the format of a state; empty for the root module."""
+    """Return the field `module` of a resource in a state; return {} for the root module."""
     match = re.match(r"((?:module\.[^.]+\.)+)", address)
     return {"module": match[1].rstrip(".")} if match else {}
 

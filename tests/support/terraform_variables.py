@@ -1,4 +1,4 @@
-"""The variables of a root module without its resources, so that Terraform validates them fast."""
+"""Reduce a root module to its variables, because Terraform validates a whole module slowly."""
 
 import re
 from pathlib import Path

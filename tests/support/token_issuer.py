@@ -1,4 +1,4 @@
-"""A token issuer: it has signing keys, which tests may change, and serves the public keys."""
+"""A token issuer that serves its public keys; tests may change its keys and its responses."""
 
 import contextlib
 import json
@@ -54,13 +54,13 @@ def token(user: str = "ann", *, key_id: str = "first", **changed: Any) -> str:
 
 
 class Issuer:
-    """The responses of the issuer's server, and the number of requests to the server."""
+    """The settings of the issuer's server, and the number of requests that the server received."""
 
     def __init__(self, url: str):
         self.url = url
         self.requests = 0
         self.fails = False
-        self.body: bytes | None = None  # if set, sent instead of the keys
+        self.body: bytes | None = None  # if set, the server sends it instead of the keys
         self.speaks_http = True
         self.may_answer = threading.Event()
         self.may_answer.set()

@@ -1,8 +1,8 @@
-"""An operation of four steps, each of which writes a row; it replaces REBUILD.
+"""A test operation that replaces REBUILD; each of its four steps writes rows.
 
 `python -m tests.support.traced_operation OPERATION STEP POINT` is a worker that kills itself in
-this step. POINT is `before` or `after` the step's effect, or `undo before` or `undo after` the
-effect of its compensation.
+this step. POINT says when: before or after the step's effect (`before`, `after`), or before or
+after the effect of the step's compensation (`undo before`, `undo after`).
 """
 
 import os
@@ -73,13 +73,13 @@ def read_effects(connection: Connection) -> list[str]:
 
 
 def cancel(operation_id: str) -> None:
-    """Request the cancellation like the API, but with the privileges of the worker's login."""
+    """Request the cancellation as the API does, but with the privileges of the worker's login."""
     with closing(database.connect(settings.current())) as connection:
         connection.run(blocks()["cancel"], operation_id=operation_id)
 
 
 def main(operation_id: str, doomed_step: str, doomed_point: str) -> None:
-    """Run the operation, and kill this process at the point."""
+    """Run the operation; kill this process when it reaches the given point of the given step."""
 
     def die(step: str, point: str) -> None:
         if (step, point) == (doomed_step, doomed_point):

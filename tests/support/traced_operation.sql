@@ -1,4 +1,4 @@
--- Tables in which the steps of a test's operation record their runs and effects.
+-- Tables in which each step of a test operation records its runs and its effects.
 
 -- create --
 CREATE TABLE public.runs (run bigint GENERATED ALWAYS AS IDENTITY, step text, effect text);

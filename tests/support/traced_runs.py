@@ -27,7 +27,7 @@ Hooks = dict[tuple[str, str], Callable[[], None]]
 
 @pytest.fixture
 def hooks(connection: Connection, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hooks]:
-    """Functions to call, by step and point of the traced operation, which replaces REBUILD."""
+    """Replace REBUILD with the traced operation; yield functions to call, by step and point."""
     connection.execute_simple(traced_operation.blocks()["create"])
     for registry in (PLANS, step_actions.ACTIONS):
         monkeypatch.setitem(registry, "REBUILD", registry["REBUILD"])  # restored after the test
@@ -57,14 +57,14 @@ def change(operator: Operator, mutation: str, operation_id: str) -> Any:
 
 
 def run_a_worker_that_dies(operation_id: str, step: str, point: str) -> None:
-    """Run a worker in a separate process, which kills itself at this point of the step."""
+    """Run a worker process that kills itself at this point of the step."""
     words = [sys.executable, "-m", "tests.support.traced_operation", operation_id, step, point]
     done = subprocess.run(words, env=dict(os.environ), timeout=60, check=False)
     assert done.returncode == -signal.SIGKILL
 
 
 def run_until_it_ends(operator: Operator, operation_id: str) -> Any:
-    """Run one worker after another, as redeliveries do, until the operation ends; return it."""
+    """Run workers, as redeliveries do, until the operation ends; return the operation."""
 
     def has_ended() -> bool:
         try:

@@ -26,7 +26,7 @@ def blocks() -> dict[str, str]:
 
 
 class Duck:
-    """A DuckDB that folds logs."""
+    """A DuckDB database that folds logs."""
 
     def __init__(self) -> None:
         self._duck = duckdb.connect(":memory:", config={"threads": "1"})
@@ -51,23 +51,23 @@ class Duck:
 
 @functools.cache
 def duck() -> Duck:
-    """Return a DuckDB that is created once per process, because creating it takes a second."""
+    """Return this process's only DuckDB database; creating another one would take a second."""
     return Duck()
 
 
 def find_differences(connection: Connection) -> list[Difference]:
-    """Return the tables whose whole folds, in PostgreSQL or DuckDB, do not give the live rows."""
+    """Return the tables whose whole fold in PostgreSQL or DuckDB differs from the live rows."""
     with comparison.open_snapshot(connection):
         comparison.fold(connection)
         differences = comparison.compare(connection)
         folded = duck().fold(read_log(connection))
-        # One round trip for all tables, because tests compare many logs.
+        # One round trip for all tables saves time, because tests compare many logs.
         connection.run("".join(_replace(table, rows) for table, rows in folded.items()))
         return [*differences, *comparison.compare(connection)]
 
 
 def read_log(connection: Connection) -> str:
-    """Return the events and the positions that are set aside, as JSON."""
+    """Return the log as JSON: all events, and the positions that are set aside."""
     log: str = connection.run(blocks()["read log"])[0][0]
     return log
 

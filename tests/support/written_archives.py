@@ -30,7 +30,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def record(envelopes: Sequence[Envelope]) -> list[Event]:
-    """Return the events that the log would record from these envelopes, each with its learner."""
+    """Return the events that the log would record for these envelopes; set each event's learner."""
     learners, _ = compute_stored(envelopes)
     return [
         Event(

@@ -6,7 +6,7 @@ from xdist.workermanage import WorkerController
 # These resources start slowly, so all test files that share a resource run in the same process.
 _SHARED = {
     "the demo's stack": (
-        "query/page/",  # the whole folder, because its files that need no stack are quick
+        "query/page/",  # includes files that need no stack, because they are quick
         *("alerts/test_metric_fields", "alerts/test_emitted_lines"),
     ),
     "the plans": (

@@ -12,7 +12,8 @@ from progress.query.execution import documents
 
 def test_a_ratio_is_the_median_of_the_ratios_within_each_round() -> None:
     rounds = Rounds()
-    for ours, theirs in ((10.0, 5.0), (100.0, 50.0), (3.0, 1.0)):  # the machine's speed changes
+    # The values differ between the rounds, as if the machine's speed had changed.
+    for ours, theirs in ((10.0, 5.0), (100.0, 50.0), (3.0, 1.0)):
         rounds.add("ours", ours)
         rounds.add("theirs", theirs)
     assert rounds.ratio("ours", "theirs") == 2.0
@@ -23,7 +24,7 @@ def test_a_ratio_is_the_median_of_the_ratios_within_each_round() -> None:
     ("value", "at_most", "verdict"),
     [(2.0, False, "yes"), (1.0, False, "short by 100 %"), (2.5, True, "short by 25 %")],
 )
-def test_the_verdict_shows_how_many_percent_a_value_is_short_of_its_target(
+def test_the_verdict_shows_by_how_many_percent_a_value_misses_its_bar(
     value: float, at_most: bool, verdict: str
 ) -> None:
     assert Line("what", "ours", "theirs", value, 2.0, at_most=at_most).verdict == verdict

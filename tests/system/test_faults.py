@@ -40,7 +40,7 @@ def pool() -> Iterator[ThreadPoolExecutor]:
 
 
 def delivery(chance: random.Random, *, learners: int = 3) -> list[Message]:
-    """Return lessons in shuffled messages of one or more events; some messages occur twice."""
+    """Return lessons as messages of 1 to 5 shuffled events; three messages occur twice."""
     number = next(_numbers)
     users = chance.sample(USERS, learners)
     events = [event for user in users for event in sample_events.lesson(user, number, items=4)]
@@ -71,7 +71,7 @@ def kill_command(stack: Stack, name: str) -> None:
 
 
 def kill_backend(stack: Stack) -> None:
-    """Kill one backend of PostgreSQL, which makes the server end all sessions."""
+    """Kill one backend of PostgreSQL; the server then ends all sessions."""
     with contextlib.suppress(ProcessLookupError):
         os.kill(stack.pids("postgres")[-1], signal.SIGKILL)
 
@@ -162,7 +162,8 @@ def test_ingest_does_not_acknowledge_pushes_while_postgresql_is_suspended(
 
 def test_queries_succeed_while_valkey_is_down(stack: Stack) -> None:
     stack.await_wakes()
-    # The query function fetches the token keys now, because a paused supervisor serves none.
+    # This query makes the query function fetch the token keys, because the supervisor cannot serve
+    # them while it is paused.
     stack.ask(USERS[0], COMPLETED)
     with stack.pause_supervisor():
         stack.signal("valkey", signal.SIGKILL)

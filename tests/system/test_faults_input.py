@@ -31,7 +31,7 @@ def answer(**changed: Any) -> Envelope:
 
 
 def literal(text: str, **fields: Any) -> bytes:
-    """Return an event whose response_time_ms is this JSON text."""
+    """Return an event with this JSON text as its response_time_ms."""
     return json.dumps(answer(response_time_ms="?", **fields)).replace('"?"', text).encode()
 
 
@@ -41,7 +41,7 @@ def changed(**fields: Any) -> bytes:
 
 TAKEN = answer(note="the first")
 
-# Invalid elements of an array, each with its dead letter's kind and part of its reason.
+# Invalid elements of an array, each with the kind and a part of the reason of its dead letter.
 ELEMENTS: list[tuple[bytes, str, str]] = [
     (b"null", "malformed", "expected an object - at $"),
     (b'"text"', "malformed", "expected an object - at $"),
@@ -71,7 +71,7 @@ ELEMENTS: list[tuple[bytes, str, str]] = [
     (changed(event_id=TAKEN["event_id"]), "conflict", "$.event_id"),
 ]
 
-# Messages that cannot be split into events, each with a part of the reason.
+# Messages that cannot be split into events, each with a part of the reason of its dead letter.
 WHOLES: list[tuple[bytes, str]] = [
     (b"", "expected JSON, found nothing - at $"),
     (b"    ", "expected JSON, found nothing - at $"),
@@ -188,7 +188,8 @@ def test_no_unmasked_email_address_is_stored_or_logged(stack: Stack) -> None:
     good = sample_events.envelope(
         "UserCreated", {**named, "note": f"<{ADDRESS}>"}, at=sample_events.BEGIN
     )
-    # Some events are invalid or malformed, one has an unknown type, one has a field named ADDRESS.
+    # One event has an unknown type, and another has a field named ADDRESS. Some events are invalid
+    # or malformed.
     events: list[Any] = [
         {**good, "event_id": f"created-{ADDRESS}"},
         {**good, "event_id": "e1", "data": {**named, "timezone": "Mars/Base"}},

@@ -114,7 +114,8 @@ def run_command(stack: Stack) -> None:
 def test_the_batch_job_sends_a_lost_command_again(
     stack: Stack, sweep: Callable[[Stack], None]
 ) -> None:
-    # The query function fetches the token keys now, because a paused supervisor serves none.
+    # This query makes the query function fetch the token keys, because the supervisor cannot serve
+    # them while it is paused.
     stack.ask("ada", "{ __typename }")
     with stack.pause_supervisor():
         stack.signal("pubsub", signal.SIGKILL)

@@ -13,7 +13,7 @@ from progress.adapters.redis import url as redis_url
 from progress.errors import SettingsError
 
 
-def test_the_environment_is_production_and_no_database_is_set_by_default() -> None:
+def test_by_default_the_environment_is_production_and_no_database_is_set() -> None:
     read = settings.read({})
     assert (read.environment, read.database_url, read.redis_url) == ("production", None, None)
     assert (read.rate_limit_per_minute, read.graphql_introspection) == (100, None)
@@ -45,7 +45,7 @@ def test_values_are_converted_to_the_types_of_the_settings() -> None:
             "AUTH_ISUER",
             "PROGRESS_DATADIR",
             "DB_USER",
-        ),  # names that begin like those of settings
+        ),  # names with the prefix of a setting
         *(
             "DATABSE_URL",
             "REDIS_ULR",
@@ -88,7 +88,7 @@ def test_an_empty_value_counts_as_not_set() -> None:
 
 
 def test_the_printed_settings_and_urls_do_not_contain_secrets() -> None:
-    secret = "hunter2"  # noqa: S105 - a value to search for
+    secret = "hunter2"  # noqa: S105 - not a real password
     url = f"postgresql://progress:{secret}@db.example:5433/numbers"
     assert secret not in repr(
         settings.read({"DATABASE_URL": url, "REDIS_URL": f"redis://:{secret}@r"})

@@ -1,4 +1,4 @@
-"""Ingest and query reject ambiguous request framing and compression bombs."""
+"""The ingest and query functions reject ambiguous request framing and compression bombs."""
 
 import gzip
 import socket
@@ -35,7 +35,7 @@ SMUGGLING: dict[str, tuple[bytes, bytes]] = {
 
 
 def statuses(port: int, path: bytes, headers: bytes, body: bytes) -> list[int]:
-    """Return the statuses of all responses until the server closes the connection."""
+    """Send a request; return the statuses of all responses until the connection closes."""
     received = b""
     with closing(socket.create_connection(("127.0.0.1", port), timeout=30)) as wire:
         wire.sendall(b"POST %b HTTP/1.1\r\nHost: here\r\n%b\r\n\r\n%b" % (path, headers, body))

@@ -26,7 +26,7 @@ SVG = "{http://www.w3.org/2000/svg}"
 
 
 def sample(number: int) -> Sample:
-    """Return the sample of minute `number`; the memory grows by 60 MB per hour."""
+    """Return the sample of minute `number`, with memory that grows by 60 MB per hour."""
     return Sample(
         at_s=60.0 * number, events=number, lag=0, lag_ms=0, undelivered=0, dead_letters=0,
         database_mb=1, files_mb=1, queries=0, query_p95_ms=0, kills=0,
@@ -59,7 +59,7 @@ def test_every_event_is_published_and_some_are_repeated_or_reordered() -> None:
     started = {e["data"]["session_id"] for e in published if e["event_type"] == "SessionStarted"}
     assert started == {
         e["data"]["session_id"] for e in published if "session_id" in e["data"]
-    }  # every session has a SessionStarted, so that no event waits for one
+    }  # every session has a SessionStarted; otherwise its events would stay pending
     of_the_leaver = {
         UUID(e["event_id"]).bytes for e in published if e["data"].get("user_id") == source.leaver
     }

@@ -79,7 +79,8 @@ def test_one_trace_covers_the_path_from_the_publisher_to_the_projection(
     stack: browser.Stack, receiver: Collector
 ) -> None:
     # Publish a single event, so that its own wake-up folds it. The events of `exercise` do not
-    # suffice: on a busy machine, the wake-up of another event may have folded each of them.
+    # suffice: on a busy machine, one wake-up may fold several events, so that the wake-ups of the
+    # other events find nothing to fold.
     stack.publish(
         browser.envelope(
             "SessionStarted",

@@ -1,4 +1,4 @@
-"""The message transform for BigQuery: Node runs the deployed file in the way Pub/Sub does."""
+"""The message transform for BigQuery; Node runs the deployed file in the same way as Pub/Sub."""
 
 import json
 import shutil
@@ -36,7 +36,7 @@ def node(request: pytest.FixtureRequest) -> None:
 
 
 def transformed(*messages: Message) -> list[dict[str, Any] | None]:
-    """Return the transformed messages; each message has data, attributes and metadata."""
+    """Transform messages, given as data, attributes and metadata; a dropped message yields None."""
     calls = [
         [{"data": data, "attributes": attributes}, metadata]
         for data, attributes, metadata in messages

@@ -1,4 +1,4 @@
-"""The planned views of the archive in BigQuery, and who may query them."""
+"""The planned BigQuery views of the archive, and the accounts that may query these views."""
 
 import json
 import re
@@ -22,7 +22,7 @@ def list_tables(resources: Resources, dataset: str) -> dict[str, Values]:
 
 
 def find_sources(view: Values) -> set[str]:
-    """Return the datasets and names of the tables that a view reads."""
+    """Return the tables that a view reads, as `dataset.table`."""
     return set(re.findall(r"`[\w-]+\.(\w+\.\w+)`", only(view["view"])["query"]))
 
 
@@ -57,7 +57,7 @@ def test_bigquery_reads_the_files_with_the_account_of_its_connection(
 def test_analysts_need_no_role_on_the_events_that_the_answers_are_computed_from(
     deployment: Deployment,
 ) -> None:
-    """An authorized view may read tables, but other views only if they are authorized too."""
+    """An authorized view may read tables, and other views that are authorized too."""
     resources = deployment.applied
     questions = list_tables(resources, "progress_questions")
     assert questions.keys() == QUESTIONS
@@ -78,7 +78,7 @@ def test_each_event_of_the_archive_is_in_the_views_once(deployment: Deployment) 
     assert find_sources(views["learner_events"]) == {"progress_archive.accepted_events"}
 
 
-def test_analysts_may_only_view_the_dataset_of_the_answers(moving: Deployment) -> None:
+def test_analysts_may_read_only_the_dataset_of_the_answers(moving: Deployment) -> None:
     (grant,) = moving.applied.of("google_bigquery_dataset_iam_member").values()
     assert grant["member"] == "group:analysts@example.com"
     assert grant["role"] == "roles/bigquery.dataViewer"

@@ -17,7 +17,7 @@ def test_a_second_plan_after_apply_shows_no_change(bootstrap: Deployment) -> Non
     assert bootstrap.second_plan == ""
 
 
-def test_projects_have_no_default_network_and_default_accounts_have_no_roles(
+def test_default_accounts_have_no_roles_and_projects_have_no_default_network(
     resources: Resources,
 ) -> None:
     projects = resources.of("google_project")
@@ -30,7 +30,8 @@ def test_projects_have_no_default_network_and_default_accounts_have_no_roles(
     assert {account["project"] for account in stripped.values()} == {*PROJECTS.values()}
     assert {account["action"] for account in stripped.values()} == {"DEPRIVILEGE"}
     on = {(api["project"], api["service"]) for api in _apis(resources)}
-    for project in PROJECTS.values():  # the Compute Engine API creates the default account
+    # Enabling the Compute Engine API creates the default account, which then loses its roles.
+    for project in PROJECTS.values():
         assert (project, "compute.googleapis.com") in on
 
 

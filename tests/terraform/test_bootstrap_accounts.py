@@ -40,12 +40,12 @@ MADE_BY = {
 }
 
 
-# Resources of the billing account, which need no role in the project.
+# Types of resources that belong to the billing account, and so need no role in the project.
 BUDGETS = {"billing_budget"}
 
 
-# Roles that do not belong to a kind of resource: first those for `terraform apply` (it builds
-# images and assigns service accounts), then those for `terraform plan`.
+# Roles that do not belong to a kind of resource. `terraform apply` needs the first set, because it
+# builds images and assigns service accounts. `terraform plan` needs the second set.
 BESIDE = {"cloudbuild.builds.editor", "iam.serviceAccountUser"}, {"browser"}
 
 
@@ -199,5 +199,5 @@ def test_each_environment_may_read_images_and_only_the_build_may_write_them(
     policies = {policy["action"]: policy for policy in repository["cleanup_policies"]}
     assert only(policies["KEEP"]["most_recent_versions"])["keep_count"] == 50
     old = only(policies["DELETE"]["condition"])["older_than"]
-    # An environment that is idle for a year keeps its image.
+    # The image of an environment without a release for a year must still exist.
     assert int(old.removesuffix("s")) > 366 * 24 * 60 * 60

@@ -43,7 +43,7 @@ def test_archived_events_move_to_cheaper_storage_and_are_kept(prod: Resources) -
         "ARCHIVE": 365,
     }
     assert bucket["versioning"][0]["enabled"]
-    assert steps["Delete"]["with_state"] == "ARCHIVED"  # "ARCHIVED" means noncurrent
+    assert steps["Delete"]["with_state"] == "ARCHIVED"  # a noncurrent version
     assert steps["Delete"]["days_since_noncurrent_time"] == 30
 
 
@@ -92,7 +92,7 @@ def test_each_bucket_grants_access_only_to_the_accounts_that_need_it(prod: Resou
     }
 
 
-def test_the_readers_of_the_archive_cannot_read_the_key_of_the_ledger_of_erasures(
+def test_readers_of_the_archive_cannot_read_the_key_of_the_erasure_ledger(
     prod: Resources,
 ) -> None:
     archive = prod["google_storage_bucket.archive"]["name"]
@@ -102,7 +102,8 @@ def test_the_readers_of_the_archive_cannot_read_the_key_of_the_ledger_of_erasure
         for folder in (manifest.FOLDER, manifest.REBUILDS)
     )
     whole = f"resource.name == '{objects}/{manifest.NAME}' || {ranges} || {rebuilds}"
-    accounts = ("rebuild@", "dataflow@", "progress-archive@")  # the last is BigQuery's connection
+    # BigQuery's connection uses the account progress-archive.
+    accounts = ("rebuild@", "dataflow@", "progress-archive@")
     assert {
         (account, condition["expression"])
         for grant in prod.of("google_storage_bucket_iam_member").values()

@@ -85,7 +85,7 @@ def test_functions_have_one_thread_per_request_or_one_event_loop_per_core(
     services = deployment.applied.of("google_cloud_run_v2_service", "function")
     for name in ("ingest", "project"):
         concurrency = template(services[name])["max_instance_request_concurrency"]
-        # The threads beyond the concurrency serve probes.
+        # The additional threads serve the probes.
         assert int(settings(services[name])["THREADS"]) > concurrency
     assert settings(services["query"])["WORKERS"] == SIZES["query"][0]
 
@@ -116,7 +116,7 @@ def test_each_service_and_job_has_its_own_account_and_is_in_the_network(
         assert only(template(service)["vpc_access"])["egress"] == "PRIVATE_RANGES_ONLY"
         assert template(service)["execution_environment"] == "EXECUTION_ENVIRONMENT_GEN2"
         resources = only(container(service)["resources"])
-        assert resources["cpu_idle"]  # billed only during requests
+        assert resources["cpu_idle"]  # CPU is billed only during requests
         assert resources["startup_cpu_boost"]
     for name, job in deployment.applied.of("google_cloud_run_v2_job", "job").items():
         inside = only(template(job)["template"])
@@ -130,14 +130,14 @@ def test_only_the_startup_probe_waits_for_the_network(deployment: Deployment) ->
             kind: only(container(service)[f"{kind}_probe"]) for kind in ("startup", "liveness")
         }
         paths = {kind: only(probe["http_get"])["path"] for kind, probe in probes.items()}
-        # A database outage must not stop running instances.
+        # A database outage must not make Cloud Run restart instances that already run.
         assert paths == {"startup": startup.PATH, "liveness": "/health" if name == "query" else "/"}
         for probe in probes.values():
             assert probe["timeout_seconds"] <= probe["period_seconds"]
         first = probes["startup"]
         seconds = first["period_seconds"] * first["failure_threshold"]
         # After TIMEOUT_S, the function passes the probe in any case. Cloud Run must therefore
-        # probe for longer than TIMEOUT_S before it gives up. It accepts at most 240 s.
+        # probe for longer than TIMEOUT_S before it gives up. Cloud Run accepts at most 240 s.
         assert startup.TIMEOUT_S + 30 <= seconds <= 240
         assert first["timeout_seconds"] > startup._CONNECT_TIMEOUT_S
 
@@ -223,9 +223,9 @@ def test_terraform_restores_only_attributes_that_nothing_else_may_change(
 
 
 def _released(state: Values) -> None:
-    """Change the state as releases, the night schedule and paused schedules do.
+    """Change the state as a release, the night schedule and `progress schedule pause` would.
 
-    In addition, change the ingress and the maximum of instances, which only Terraform may change.
+    Also change the ingress and the maximum number of instances, which only Terraform may change.
     """
     for service in find_attributes(state, "google_cloud_run_v2_service"):
         container(service)["image"] = "elsewhere/progress@sha256:0123"

@@ -57,9 +57,10 @@ def test_cloud_sql_is_small_and_deletable_outside_prod(moving: Deployment) -> No
     assert not instance["deletion_protection"]
 
 
-# The maximum instances of green during a release: one and a spare, because only the release sends
-# requests to the green ingest and query functions. The project function is not listed, because its
-# green revision gets all wake-ups and may have as many instances as blue.
+# The maximum number of green instances before green gets traffic. Until then, the green ingest and
+# query functions need one instance and a spare, because only the release sends requests to them.
+# The project function is not listed, because its green revision already gets all wake-ups and may
+# have as many instances as the blue revision.
 CANDIDATES = {"ingest": 2, "query": 2}
 
 
