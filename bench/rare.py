@@ -1,4 +1,4 @@
-"""The cost of ten thousand rare events of one kind, compared with ten thousand answers."""
+"""The time to process 10,000 rare events of one kind, compared with that of 10,000 answers."""
 
 import functools
 import itertools
@@ -36,10 +36,10 @@ _BAR = 20
 
 @dataclass
 class Cast:
-    """Learners with 800 answers, one for each measurement, and a crowd with one session each."""
+    """The learners of the benchmark."""
 
-    learners: Iterator[str]
-    crowd: list[str]
+    learners: Iterator[str]  # learners with 800 answers each; every learner is used once
+    crowd: list[str]  # learners with one session each
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class Duration:
 
 
 def compare_with_answers(server: Server) -> Iterator[Line]:
-    """Compare each kind of event with answers, and measure a burst's effect on other learners."""
+    """Compare the times of rare events and of answers; measure the delay that a burst causes."""
     store = server.create_store()
     cast = _create_cast(store)
     with ExitStack() as stack:
@@ -71,7 +71,7 @@ def compare_with_answers(server: Server) -> Iterator[Line]:
         worker = _Worker(Projector(folding), other)
         worker.projector.catch_up_all()
         yield _measure_preferences(worker, cast)
-        # Some kinds of events change this item, so let many learners study it first.
+        # Let many learners study `_POPULAR`, because some of the measured events change this item.
         worker.process(_answers(cast.crowd[:_AUDIENCE], item=_POPULAR))
         for what, make in _FOR_ONE.items():
             plain = worker.process(_answers([next(cast.learners)]))
@@ -100,7 +100,7 @@ class _Worker:
         self.projector, self._connection = projector, connection
 
     def process(self, events: Iterable[Envelope]) -> Duration:
-        """Process the events of one message; return the durations."""
+        """Process the events, which arrive in one message; return the durations of the steps."""
         delivery = envelopes.delivery(list(events))
         times = [time.perf_counter()]
         for step in (
@@ -113,7 +113,7 @@ class _Worker:
         return Duration(*(after - before for before, after in itertools.pairwise(times)))
 
     def fold(self, events: Iterable[Envelope]) -> float:
-        """Return the seconds to fold the events, which are sent in twenty messages."""
+        """Append the events in twenty messages and fold them; return the seconds of the folds."""
         seconds = 0.0
         for delivery in _messages(list(events)):
             log.append(self._connection, [delivery])
@@ -135,12 +135,12 @@ def _line(what: str, duration: Duration, plain: Duration) -> Line:
 
 
 def _measure_preferences(worker: _Worker, cast: Cast) -> Line:
-    """Measure how long the folds of changed preferences take; do not measure their recording."""
+    """Measure how long the folds of changed preferences take, without the appends."""
     answers = worker.fold(_answers([next(cast.learners)]))
     changes = worker.fold(_changes(next(cast.learners)))
     return Line(
-        f"fold of {_EVENTS:,} changes of preferences in {_MESSAGES} messages; 50 % of the changes "
-        "are backdated to times among 800 answers",
+        f"fold of {_EVENTS:,} UserPreferencesChanged in {_MESSAGES} messages; 50 % of them are "
+        "backdated to times between the learner's 800 answers",
         f"{changes:.2f} s",
         f"{_EVENTS:,} answers: {answers:.2f} s",
         changes / answers,
@@ -150,7 +150,7 @@ def _measure_preferences(worker: _Worker, cast: Cast) -> Line:
 
 
 def _event(kind: str, seconds: float, **data: object) -> Envelope:
-    """Return an event that occurred `seconds` after `_AFTER` (negative: before `_AFTER`)."""
+    """Return an event whose time is `_AFTER` plus `seconds`, which may be negative."""
     return {
         "event_id": str(uuid.uuid4()),
         "event_type": kind,
@@ -179,7 +179,7 @@ def _changes(user: str) -> Iterator[Envelope]:
 def _repeat(
     kind: str, data: Mapping[str, object], interval: float = 1
 ) -> Callable[[str], Iterator[Envelope]]:
-    """Return a function that yields events `interval` seconds apart (negative: back in time)."""
+    """Return a function that yields events `interval` seconds apart, newest first if negative."""
     return lambda user: (_event(kind, interval * n, user_id=user, **data) for n in range(_EVENTS))
 
 
@@ -190,7 +190,7 @@ def _descriptions(items: Iterable[str], kind: str = "ItemUpdated") -> Iterator[E
 
 
 def _late_start(user: str) -> Iterator[Envelope]:
-    """Yield answers that name no learner, then their session's start, which names the learner."""
+    """Yield answers that name no learner, then the SessionStarted that names their learner."""
     session = {"session_id": f"late {user}"}
     for answer in itertools.islice(_answers([user]), _EVENTS - 1):
         yield {**answer, "data": {**answer["data"], **session, "user_id": None}}
@@ -198,7 +198,7 @@ def _late_start(user: str) -> Iterator[Envelope]:
 
 
 def _starts(user: str) -> Iterator[Envelope]:
-    """Yield starts of a session that belongs to another learner."""
+    """Yield one SessionStarted that names the session's owner, then many that name `user`."""
     session = {"session_id": "owned", "item_count": 1}
     yield _event("SessionStarted", 0, user_id="its owner", **session)
     yield from _repeat("SessionStarted", session)(user)
@@ -208,34 +208,34 @@ _REVIEW = {"item_id": "item-1", "new_interval": 9, "easiness_factor": 2.5}
 _END = {"session_id": "ended", "score": 80, "duration_seconds": 60}
 _ADDRESS = {"email": "a@example.com", "timezone": "Asia/Tokyo"}
 _FOR_ONE: dict[str, Callable[[str], Iterator[Envelope]]] = {
-    "a change of one learner's preferences": _changes,
-    "a learner's creation": _repeat("UserCreated", _ADDRESS),
-    "a learner's creation, newest first": _repeat("UserCreated", _ADDRESS, -700),
-    "a learner's deletion": _repeat("UserDeleted", {}),
-    "a completion of one session": _repeat("SessionCompleted", _END),
-    "a completion of one session, newest first": _repeat("SessionCompleted", _END, -700),
-    "an abandonment of one session": _repeat("SessionAbandoned", {"session_id": "left"}),
-    "a review of one item": _repeat("ReviewProcessed", _REVIEW),
-    "a review of one item, newest first": _repeat("ReviewProcessed", _REVIEW, -700),
-    "an answer about one item, newest first": lambda user: _answers([user], "item-2", -700),
-    "a pending answer; the start of its session comes last": _late_start,
-    "a start of a session that belongs to another learner": _starts,
-    "a description of one item that 1,000 learners studied": lambda _: _descriptions(
+    "UserPreferencesChanged of one learner": _changes,
+    "UserCreated of one learner": _repeat("UserCreated", _ADDRESS),
+    "UserCreated of one learner, newest first": _repeat("UserCreated", _ADDRESS, -700),
+    "UserDeleted of one learner": _repeat("UserDeleted", {}),
+    "SessionCompleted of one session": _repeat("SessionCompleted", _END),
+    "SessionCompleted of one session, newest first": _repeat("SessionCompleted", _END, -700),
+    "SessionAbandoned of one session": _repeat("SessionAbandoned", {"session_id": "left"}),
+    "ReviewProcessed of one item": _repeat("ReviewProcessed", _REVIEW),
+    "ReviewProcessed of one item, newest first": _repeat("ReviewProcessed", _REVIEW, -700),
+    "CorrectAnswerGiven of one item, newest first": lambda user: _answers([user], "item-2", -700),
+    "pending CorrectAnswerGiven, released by the last event": _late_start,
+    "SessionStarted of a session that belongs to another learner": _starts,
+    "ItemUpdated of one item that 1,000 learners studied": lambda _: _descriptions(
         itertools.repeat(_POPULAR)
     ),
 }
 _FOR_MANY: dict[str, Callable[[list[str]], Iterator[Envelope]]] = {
-    "an item's description": lambda _: _descriptions(f"item-{n}" for n in itertools.count()),
-    "an item's archiving": lambda _: _descriptions(
+    "ItemUpdated, different items": lambda _: _descriptions(f"item-{n}" for n in itertools.count()),
+    "ItemArchived, different items": lambda _: _descriptions(
         (f"item-{n}" for n in itertools.count()), "ItemArchived"
     ),
-    "the creation of a new learner": lambda users: (
+    "UserCreated, new learners": lambda users: (
         _event("UserCreated", n, user_id=f"new {user}", **_ADDRESS) for n, user in enumerate(users)
     ),
-    "the late creation of a learner who has studied": lambda users: (
+    "late UserCreated, learners who have studied already": lambda users: (
         _event("UserCreated", n, user_id=user, **_ADDRESS) for n, user in enumerate(users)
     ),
-    "the deletion of a different learner": lambda users: (
+    "UserDeleted, different learners": lambda users: (
         _event("UserDeleted", n, user_id=user) for n, user in enumerate(users)
     ),
 }
@@ -252,8 +252,8 @@ def _measure_neighbours(server: Server) -> Line:
     burst = _longest_wait(store, other, _messages(list(_changes(busy))))
     server.drop(store)
     return Line(
-        "during a burst of changes of one learner's preferences: "
-        "the longest time until an answer of another learner of the shard is folded",
+        "longest time until an answer is folded, while another learner of the same shard "
+        f"changes preferences {_EVENTS:,} times",
         f"{1_000 * burst:.0f} ms",
         f"without the burst: {1_000 * alone:.0f} ms",
         1_000 * burst,
@@ -264,7 +264,7 @@ def _measure_neighbours(server: Server) -> Line:
 
 
 def _longest_wait(store: Store, user: str, messages: Iterable[Delivery | None]) -> float:
-    """Append an answer after each message; return the longest time until an answer is folded."""
+    """Append each message, then an answer; return the longest time until an answer is folded."""
     recorded: list[tuple[int, float]] = []
     answers = _answers([user])
     with (
@@ -288,7 +288,7 @@ def _longest_wait(store: Store, user: str, messages: Iterable[Delivery | None]) 
 
 
 def _fold_until(connection: Connection, shard: int, stop: Event) -> list[tuple[int, float]]:
-    """Fold until `stop` is set and no event is left; return the position and time per window."""
+    """Fold until `stop` is set and no event is left; return each window's position and time."""
     projector, positions = Projector(connection), list[tuple[int, float]]()
     while True:
         was_stopped = stop.is_set()

@@ -1,4 +1,4 @@
--- The statements of the benchmark of rare events.
+-- The SQL statements of `bench/rare.py`.
 
 -- neighbours --
 -- Two learners of one shard, each with at least :events events.

@@ -1,4 +1,4 @@
-"""The append of a message with 10,000 unusual events, compared with 10,000 new events."""
+"""The append of 10,000 unusual events in one message, compared with that of 10,000 new events."""
 
 import itertools
 import uuid
@@ -19,8 +19,8 @@ _BAR = 20.0
 _KINDS = (
     "redelivered",
     "conflicts",
-    "before their session's start",
-    "before their session's start, redelivered",
+    "recorded before their session's start",
+    "recorded before their session's start, then redelivered",
     "released by their session's start",
 )
 

@@ -20,7 +20,7 @@ _LEARNERS, _SESSIONS = 1_200, 20  # a million events
 
 
 def compare_with_live(server: Server) -> Iterator[Line]:
-    """Compare a rebuild with live folds, both on two connections, and with a bare GROUP BY."""
+    """Compare a rebuild with live folds (both on two connections) and with a bare GROUP BY."""
     store, rounds = server.create_store(), Rounds()
     events = logs.fill(store, learners=_LEARNERS, sessions=_SESSIONS)
     with closing(database.connect(store.url)) as connection:
@@ -55,7 +55,7 @@ def _time_live(store: Store) -> float:
 
 
 def _fold_half(projector: Projector, half: int) -> None:
-    """Fold every second shard, one window per shard in turn, as if all shards received events."""
+    """Fold half the shards; switch shards after each window, as if all shards received events."""
     waiting = list(SHARDS)[half::2]
     while waiting:
         waiting = [shard for shard in waiting if projector.fold_window(shard, WINDOW)]

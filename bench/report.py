@@ -8,8 +8,8 @@ from rich.table import Table
 from bench.lines import Line
 
 FOOTER = (
-    "Medians of alternating rounds; a ratio is the median of the rounds' ratios. Ratios carry over "
-    "to other machines; absolute numbers do not."
+    "Each value is the median of alternating rounds. Each ratio is the median of the ratios within "
+    "the rounds. Ratios carry over to other machines; absolute numbers do not."
 )
 _HEADS = ("what", "ours", "against", "measured", "bar", "met")
 

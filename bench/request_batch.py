@@ -19,8 +19,8 @@ from bench.load import HOST, content_length
 from bench.machine_speed import TimedRequest
 from progress.local.parts import ROOT
 
-# The loop that measures the machine's speed starts this long before a request is due, so that the
-# loop ends in time.
+# A loop measures the machine's speed before each request. It starts so many seconds before the
+# request is due, because it must end before the request is sent.
 _LOOP_S = 0.01
 
 
@@ -32,13 +32,13 @@ class RequestBatch(msgspec.Struct, frozen=True):
     expected: bytes = b'"data"'
     at_once: int = 32
     a_second: int | None = None
-    times_loops: bool = False  # before and after each request, to know the machine's speed
+    times_loops: bool = False  # time a loop before and after each request (see machine_speed)
 
 
 class Durations(msgspec.Struct, frozen=True):
     """The seconds of the whole batch, and of each request from its due time until its response.
 
-    A request's `loop` is 0 if the batch times no loops.
+    The `loop` of each request is 0 if `times_loops` is false.
     """
 
     all: float
@@ -104,7 +104,7 @@ class _Sender:
         self._durations: list[TimedRequest] = []
 
     async def send_at_full_speed(self) -> Durations:
-        """Send the next request on a connection after each response."""
+        """Keep all connections busy: after each response, send the next request."""
         for _ in range(self._batch.at_once):
             self._free.append(await self._connect())
         begin = time.perf_counter()
@@ -127,7 +127,7 @@ class _Sender:
         return Durations(time.perf_counter() - begin, self._durations)
 
     def _take_free(self) -> _Connection | None:
-        """Return the connection that was used last; drop those that the server has closed."""
+        """Return the idle connection that was used last; drop those that the server has closed."""
         while self._free:
             connection = self._free.pop()
             if not connection.transport.is_closing():

@@ -1,7 +1,8 @@
 """Measure the CPU time of each part of a request: `python -m bench.request_parts`.
 
-The query function runs in this process without a server, one request at a time. One part at a time
-is switched off. The cost of a part is the CPU time that a request saves without this part.
+The query function runs in this process without a server, and processes one request at a time. For
+each part, some requests run with this part and some without it. The part's cost is the difference
+in CPU time.
 """
 
 import contextlib
@@ -28,8 +29,8 @@ from progress.query.execution.compiled import SqlField
 from progress.query.read_models.reader import Reader
 
 _LEARNERS, _DAYS = 100, 60
-_PAIRS = 180  # pairs of requests, with and without the part; all requests differ
-_MISS_ONLY = ("keeping the answer", "PostgreSQL's driver and pool", "rows to JSON")
+_PAIRS = 180  # pairs of different requests: one runs with the part, one without it
+_MISS_ONLY = ("caching the response", "PostgreSQL's driver and pool", "rows to JSON")
 _ROWS = b"[" + b" " * 4_200 + b"]"
 
 _App = Callable[..., Awaitable[None]]
@@ -57,8 +58,10 @@ def _parts(app: Any) -> dict[str, Patches]:
         "the log line": [(logs, "write", lambda *_, **__: None)],
         "the trace": [(tracing, "start_span", lambda *_: nothing)],
         "the rate limit": [(AnswerCache, "lookup", look_up_without_limit)],
-        "how far the projections have come": [(DatabaseVersions, "projected_to", return_none)],
-        "keeping the answer": [(AnswerCache, "_store", lambda *_: None)],
+        "the position that the projections have reached": [
+            (DatabaseVersions, "projected_to", return_none)
+        ],
+        "caching the response": [(AnswerCache, "_store", lambda *_: None)],
         "PostgreSQL's driver and pool": [(Reader, "fetch_columns", reuse_rows)],
         "rows to JSON": [(SqlField, "_to_json", lambda *_: _ROWS)],
         "the framework's layers, which POST /graphql bypasses": [
@@ -80,9 +83,10 @@ def _without(patches: Patches) -> Iterator[None]:
 
 
 async def _measure(app: _App, questions: Iterator[Request]) -> Rounds:
-    """Return the microseconds that a miss, a hit and each part take."""
+    """Return the microseconds of a cache miss, of a cache hit, and of each part."""
     rounds = Rounds()
-    for request in itertools.islice(questions, _LEARNERS):  # verify each token once, unmeasured
+    # Let the app verify each token before the measurements.
+    for request in itertools.islice(questions, _LEARNERS):
         await _time_request(app, request)
     for name, patches in _parts(app).items():
         requests = list(itertools.islice(questions, 2 * _PAIRS))

@@ -1,4 +1,4 @@
-"""A PostgreSQL server with fsync on, in which each benchmark has separate databases."""
+"""A PostgreSQL server with fsync on. Each benchmark creates its own databases."""
 
 import contextlib
 import itertools

@@ -1,24 +1,25 @@
 """The archive of a simulated log: many learners, each of whom studies as a real learner did.
 
-The shape is that of the real log, `data/anki_reviews.csv`, as `progress import anki` converts it:
+The real log is `data/anki_reviews.csv`, which `progress import anki` converts to events. It has:
 
 - 25,289 events in 191 days: 49.7 % answers (71 % of them correct), 49.7 % reviews, 0.5 % starts and
   ends of sessions, and one `UserCreated`;
-- 64 sessions on 61 days, with 197 answers on average (median 192, from 2 to 529), 11 s for each
-  answer (median);
-- 1,205 items of a catalogue of 8,822, each answered 10 times on average (median 8, at most 54);
-- intervals of SM-2: 72 % are one day, 11 % are six days, 5 % are 21 days or more, at most 80 days.
+- 64 sessions on 61 days; a session has 197 answers on average (median 192, from 2 to 529), and an
+  answer takes 11 s (median);
+- 1,205 of the catalogue's 8,822 items; an item has 10 answers on average (median 8, at most 54);
+- intervals between reviews, computed by SM-2: 72 % are one day, 11 % are six days, and 5 % are 21
+  to 80 days.
 
-A simulated learner has these sessions, with a different id, items, time zone and first day.
+Each simulated learner has these sessions, but another id, time zone and first day, and other items.
 Learners join evenly over the 191 days, and the log ends after these days. Most learners therefore
 have only the first part of the real history, about 12,000 events on average. All events of a
 session are recorded when it ends. No learner changes preferences or is deleted.
 
-A rebuild reads the events up to the archive's end from the files. In the database, it needs only
-those of them that the manifest names: the last event of each shard, and the first event of the log.
-The database therefore contains only these events, at their positions. The ordinary commands then
-accept the archive. Only PostgreSQL has the hash function of the buckets, so PostgreSQL computes the
-buckets, once for each learner.
+A rebuild reads the archived events from files. A few of them must also be in the database, namely
+those that the manifest names: the last event of each shard, and the first event of the log. The
+database therefore contains only these events, at their positions. The ordinary commands then accept
+the archive. PostgreSQL computes each learner's bucket once, because DuckDB does not have the hash
+function that assigns learners to buckets.
 """
 
 import contextlib
@@ -52,13 +53,13 @@ Progress = Callable[[int, int], None]
 _MEMORY = "2GB"
 _WORKERS = 2  # buckets that are written at the same time, with one thread each
 _OTHERS = -1  # the bucket of the catalogue
-_MARGIN = 1.02  # 2 % more learners than the mean requires; the log is cut to the wanted length
+_MARGIN = 1.02  # 2 % more learners than are needed on average; surplus events are cut off
 _LARGEST = 10 * plan.RANGE  # the number of positions in a merged range
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Size(NamedTuple):
-    """The number of events and of buckets, and the days of the real log that are simulated."""
+    """The numbers of events and of buckets, and how many days of the real log are simulated."""
 
     events: int
     buckets: int
@@ -86,7 +87,7 @@ class Simulation:
         self._duck, self._folder, self._size = duck, folder, size
 
     def load_log(self, connection: Connection) -> None:
-        """Load into the empty log those events that the archive's manifest names."""
+        """Load the events that the archive's manifest names; the log must be empty."""
         positions = _run(self._duck, "checkpoints", events=self._size.events)
         for (position,) in positions:
             target = self._folder / "event.csv"
@@ -95,7 +96,7 @@ class Simulation:
                 connection.run(statements.blocks("archive/restore")["load"], stream=rows)
 
     def write(self, connection: Connection, stored: Storage, on_progress: Progress) -> None:
-        """Write and publish the archive; the log must have the events of `load_log`."""
+        """Write and publish the archive; call `load_log` before."""
         parts = list(_split(self._size.events))
         written: dict[Positions, list[File]] = {part: [] for part in parts}
         buckets = [_OTHERS, *range(self._size.buckets)]
@@ -114,7 +115,7 @@ class Simulation:
     def _write_bucket(
         self, stored: Storage, bucket: int, parts: Sequence[Positions]
     ) -> list[tuple[Positions, File]]:
-        """Write a bucket's file of each range; return the files that have rows."""
+        """Write the bucket's files, one for each range; return the files that have rows."""
         paths = {part: self._folder / f"{bucket}-{part.first}.parquet" for part in parts}
         with self._duck.cursor() as cursor:
             for part, path in paths.items():
@@ -147,7 +148,7 @@ class Simulation:
 
 @contextlib.contextmanager
 def open_simulation(connection: Connection, size: Size) -> Iterator[Simulation]:
-    """Prepare the learners and their sessions for the block."""
+    """Prepare the learners and their sessions, then yield the simulation."""
     with files.open_folder() as folder, files.open_duck(folder, memory=_MEMORY, threads=1) as duck:
         _load_template(connection, duck, folder)
         _run(duck, "template sessions", days=size.days)
@@ -202,7 +203,7 @@ def _mark(rows: Sequence[Row]) -> Iterator[tuple[object, ...]]:
 def _load_learners(
     connection: Connection, duck: "DuckDBPyConnection", folder: Path, size: Size
 ) -> None:
-    """Load as many learners as the log needs; raise ValueError if its size is too small."""
+    """Load as many learners as the log needs; raise ValueError if `size` has too few events."""
     ((catalogue,),) = duck.execute("SELECT count(*) FROM catalogue").fetchall()
     ((mean,),) = _run(duck, "events of a learner")
     if size.events <= catalogue:
@@ -229,7 +230,7 @@ def _load(
 
 
 def _split(events: int) -> Iterator[Positions]:
-    """Yield the ranges of the archive; those of a long log have the length of merged ranges."""
+    """Yield the ranges of the archive; the ranges of a long log are as long as merged ranges."""
     length = plan.RANGE if events <= _LARGEST else _LARGEST
     for first in range(1, events + 1, length):
         yield Positions(first, min(first + length - 1, events))

@@ -2,7 +2,7 @@
 -- runs the others.
 
 -- stored events --
--- The texts of the JSON as the log stores them, and the time in microseconds since 1970.
+-- The JSON of each event as the log stores it, and the event's time in microseconds since 1970.
 SELECT n.event ->> 'event_type', CAST(n.event -> 'data' AS text), CAST(n.event -> 'metadata' AS text),
     n.event ->> 'event_id', n.event ->> 'stream_id', n.event ->> 'session_id', n.event -> 'data' ->> 'item_id',
     CAST(extract(epoch FROM CAST(n.event ->> 'occurred_at' AS timestamptz)) * 1000000 AS bigint),
@@ -11,7 +11,7 @@ FROM jsonb_array_elements(CAST(:events AS jsonb)) WITH ORDINALITY AS n (event, n
 ORDER BY n.nth;
 
 -- learners --
--- Each learner with the bucket and the shard, which only PostgreSQL computes.
+-- Each learner with the bucket and the shard. DuckDB cannot compute these two.
 SELECT l.nth, l.user_id,
     hashtextextended('learner-' || l.user_id COLLATE "C", 0) & (CAST(:buckets AS bigint) - 1),
     event_store.shard_of('learner-' || l.user_id)
@@ -22,7 +22,7 @@ FROM (
 ORDER BY l.nth;
 
 -- read template --
--- The real learner's events: turn 1 is the account, and each later turn belongs to a session.
+-- The real learner's events, numbered by `turn`: event 1 is `UserCreated`, all others belong to sessions.
 CREATE TABLE template AS
 SELECT * FROM read_csv($csv, auto_detect = false, header = false, quote = '"', escape = '"', columns = {
     'turn': 'BIGINT', 'session': 'INTEGER', 'event_type': 'VARCHAR', 'event_data': 'VARCHAR', 'metadata': 'VARCHAR',
@@ -40,7 +40,7 @@ SELECT * FROM read_csv($csv, auto_detect = false, header = false, quote = '"', e
     'nth': 'BIGINT', 'user_id': 'VARCHAR', 'bucket': 'INTEGER', 'shard': 'SMALLINT'});
 
 -- template sessions --
--- The sessions of the first days of the real log.
+-- The sessions in the first $days days of the real log.
 CREATE TABLE template_sessions AS
 SELECT t.session, min(t.turn) AS first_turn, count(*) AS events, max(t.at_us) AS ends_us
 FROM template t
@@ -48,19 +48,19 @@ GROUP BY t.session
 HAVING max(t.at_us) <= (SELECT min(at_us) FROM template) + $days * 86400000000;
 
 -- events of a learner --
--- The mean number of events of a learner, if learners join evenly over the days of these sessions.
+-- The mean number of events per learner, if learners join evenly over the time of the template's sessions.
 SELECT sum(t.events * (last.us - t.ends_us) / (last.us - first.us))
 FROM template_sessions t
 CROSS JOIN (SELECT max(ends_us) AS us FROM template_sessions) last
 CROSS JOIN (SELECT min(at_us) AS us FROM template) first;
 
 -- sessions --
--- Each learner's sessions until the log ends. A session's events get neighbouring positions after `position_before`.
+-- Each learner's sessions until the log ends. A session's events have consecutive positions after `position_before`.
 CREATE TABLE sessions AS
 WITH log AS (
     SELECT min(t.at_us) AS begins_us, (SELECT max(ends_us) FROM template_sessions) AS ends_us FROM template t
 ), joined AS (
-    -- The multiplier spreads the learners evenly over the time (golden ratio).
+    -- The multiplier is 2^32 divided by the golden ratio. It spreads the learners evenly over the time.
     SELECT l.*, CAST((l.nth * 2654435769 % 4294967296) / 4294967296 * (g.ends_us - g.begins_us) AS BIGINT) AS later_us,
         (l.nth * 37) % (SELECT count(*) FROM catalogue) AS first_item,
         ['Europe/Berlin', 'America/New_York', 'Asia/Kolkata', 'Australia/Sydney', 'America/Santiago'][l.nth % 5 + 1]
@@ -121,7 +121,7 @@ COPY (
 ) TO $target (FORMAT parquet, COMPRESSION zstd);
 
 -- recorded times --
--- When the first and the last event of the range were recorded, in microseconds since 1970.
+-- The times when the first and the last event of the range were recorded, in microseconds since 1970.
 SELECT min(r.us), max(r.us)
 FROM (
     SELECT at_us AS us FROM catalogue WHERE global_position BETWEEN $first AND $last
@@ -130,7 +130,7 @@ FROM (
 ) r;
 
 -- checkpoints --
--- The position of the last event of each shard, and position 1, which identifies the log.
+-- The positions of the last event of each shard, and of the first event of the log, which identifies the log.
 SELECT 1
 UNION
 SELECT max(p.position)

@@ -1,8 +1,9 @@
-"""A rebuild from the archive of a simulated log that is too large for a test machine's database.
+"""A rebuild from the archive of a simulated log.
 
-`EVENTS=100000000 python -m bench simulation` measures a longer log. BUCKETS is the number of
-buckets. SIMULATION_ARCHIVE names a folder that keeps the archive for the next run with the same
-numbers of events and buckets. `bench/simulated_archive.py` describes the log.
+The log can be too large for the database of a test machine. `EVENTS=100000000 python -m bench
+simulation` measures a longer log. BUCKETS is the number of buckets. SIMULATION_ARCHIVE names a
+folder that keeps the archive for the next run with the same numbers of events and buckets.
+`bench/simulated_archive.py` describes the log.
 """
 
 import contextlib
@@ -32,28 +33,28 @@ from progress.recovery import archive_loads
 
 _EVENTS = int(os.environ.get("EVENTS", "1000000"))
 _BUCKETS = int(os.environ.get("BUCKETS", "256" if _EVENTS > 20_000_000 else "16"))
-_SAMPLE_INTERVAL_S = 2.0  # a sample looks at all processes, which takes CPU time
-_COUNT_EVERY = 3  # samples from one count of loaded events to the next; a count opens a connection
+_SAMPLE_INTERVAL_S = 2.0  # a sample takes CPU time, because it inspects all processes
+_COUNT_EVERY = 3  # samples per count of the loaded events, because a count opens a connection
 _COMMAND = ("rebuild", "--from-archive", "--engine", "local", "--workers", "2")
 
 
 class Sizes(NamedTuple):
-    """Bytes of the database and of the write-ahead log written so far."""
+    """The size of the database, and the position in the write-ahead log, in bytes."""
 
     database: int
     wal: int
 
 
 class Usage(NamedTuple):
-    """The resources that the rebuild command and its child processes used, without PostgreSQL's."""
+    """The resources used by the rebuild command and its child processes, but not by PostgreSQL."""
 
     seconds: float
     cpu_seconds: float
-    largest_bytes: int  # of the command's largest process
+    largest_bytes: int  # peak memory of the command's largest process
 
 
 def measure_rebuild(server: Server) -> Iterator[Line]:
-    """Write the archive, rebuild from it with the ordinary command, and measure both."""
+    """Measure how the archive is written, and how the ordinary command rebuilds from it."""
     store, size = server.create_store(), Size(_EVENTS, _BUCKETS)
     with _open_folder() as folder:
         stored = storage.open_storage(f"{folder}/archive")
@@ -94,12 +95,14 @@ def _is_written(stored: Storage, size: Size) -> bool:
     if published is None:
         return False
     if (published.manifest.upto, published.manifest.buckets) != (size.events, size.buckets):
-        raise ValueError("the archive in SIMULATION_ARCHIVE has other numbers of events or buckets")
+        raise ValueError(
+            "the archive in SIMULATION_ARCHIVE has a different number of events or of buckets"
+        )
     return True
 
 
 def _rebuild(store: Store, folder: str) -> Usage:
-    """Run the command; raise ChildProcessError if it fails."""
+    """Run the rebuild command; raise ChildProcessError if it fails."""
     begin = time.perf_counter()
     process = subprocess.Popen(
         [sys.executable, "-m", "progress.cli", *_COMMAND],
@@ -116,8 +119,8 @@ def _rebuild(store: Store, folder: str) -> Usage:
 class _Peaks:
     """The peak memory of the command's processes and of PostgreSQL's processes, in bytes.
 
-    A peak is the largest sampled sum. `loading_seconds` is the time until the last bucket was
-    loaded.
+    A peak is the largest sum of the processes' memory in one sample. `loading_seconds` is the time
+    until the last bucket was loaded.
     """
 
     def __init__(self) -> None:
@@ -125,7 +128,7 @@ class _Peaks:
         self.loading_seconds = 0.0
 
     def add(self, server: Server) -> None:
-        """Take a sample; memory that processes share is left out."""
+        """Take a sample, without the memory that processes share."""
         own = psutil.Process()
         postgres = psutil.Process(server.pid)
         children = own.children(recursive=True)
@@ -177,7 +180,9 @@ def _count_loaded(store: Store) -> int:
 def _describe(size: Size, usage: Usage, peaks: _Peaks) -> Iterator[Line]:
     rate, millions = size.events / usage.seconds, size.events / 1e6
     what = f"rebuild of {size.events:,} simulated events from the archive, two processes"
-    loading = f"{usage.seconds:.0f} s, of which {peaks.loading_seconds:.0f} s until all are loaded"
+    loading = (
+        f"{usage.seconds:.0f} s, of which {peaks.loading_seconds:.0f} s until all rows are loaded"
+    )
     yield Line(what, format_rate(rate), loading, rate, 100_000, "events/s")
     cpu_seconds = usage.cpu_seconds / millions
     yield Line(
@@ -223,7 +228,7 @@ def _read_sizes(store: Store) -> Sizes:
 
 
 class _Report:
-    """The progress of long work, printed after each tenth."""
+    """A progress report that prints a line after each tenth of the work."""
 
     def __init__(self, label: str) -> None:
         self._label, self._begin, self._tenths = label, time.perf_counter(), 0

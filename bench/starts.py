@@ -16,7 +16,7 @@ _QUESTION = "{ userProgress { totalItemsLearned currentStreak accuracyRate } }"
 def compare_with_empty(server: Server) -> Iterator[Line]:
     """Measure how long `ingest`, `project` and `query` take from start to first response."""
     store, rounds = server.create_store(), Rounds()
-    logs.fill(store, learners=190, sessions=1)  # each shard's events fit in one window
+    logs.fill(store, learners=190, sessions=1)  # so few that each shard's events fit in one window
     with ExitStack() as stack:
         commands = stack.enter_context(publisher.run())
         issuer = stack.enter_context(function_client.serve_issuer())
@@ -30,7 +30,7 @@ def compare_with_empty(server: Server) -> Iterator[Line]:
                     rounds.add(name, 1_000 * seconds)
     server.drop(store)
     for name, what, against, bar in (
-        ("ingest", "first event on disk, its wake-up sent", "empty", 2.5),
+        ("ingest", "first event recorded and its wake-up sent", "empty", 2.5),
         ("project", "first window folded", "empty", 1.6),
         ("query", "first answer", "empty ASGI", 2.5),
     ):

@@ -41,7 +41,7 @@ class StreamReaders:
         self._loop, self._readers = loop, readers
 
     def wait_for(self, times: int) -> float:
-        """Wait until each stream has `times` events; return the time of the last event."""
+        """Wait until each stream has received `times` events; return the time of the last one."""
         deadline = time.perf_counter() + _TIMEOUT_S
         while any(reader.events < times for reader in self._readers):
             if time.perf_counter() > deadline:

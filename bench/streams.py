@@ -44,7 +44,7 @@ _QUERY = "{ streak { current longest } levelStats { level itemsStudied progressR
 
 @dataclass(frozen=True)
 class _Setup:
-    """The learners, and the functions that project and publish the learners' changes."""
+    """The learners, and the functions that fold and stream the learners' changes."""
 
     learners: list[str]
     issuer: Issuer
@@ -56,7 +56,8 @@ class _Setup:
     def open_streams(self, learner: str | None = None) -> Iterator[StreamReaders]:
         """Open one stream for each of `self.learners`.
 
-        Each stream reports that learner's own progress, or the progress of `learner` if given.
+        A stream reports the progress of its own learner. If `learner` is given, all streams report
+        the progress of `learner` instead.
         """
         body = {"query": _PROGRESS, "variables": {"of": learner}}
         accept = "Accept: text/event-stream"
@@ -69,7 +70,7 @@ class _Setup:
         readiness.wait(lambda: self.query.connections() < _STREAMS // 10, "the end of the streams")
 
     def change(self, learners: list[str]) -> float:
-        """Project one answer of each learner; return the time of the last projection."""
+        """Record and fold one answer of each learner; return the time when all are folded."""
         events = [_answer(learner) for learner in learners]
         message = {"messageId": str(uuid.uuid4()), "data": _text(events)}
         log.append(
@@ -80,7 +81,7 @@ class _Setup:
         return time.perf_counter()
 
     def queries(self) -> list[float]:
-        """Send queries steadily while progress changes; return the seconds of each query."""
+        """Send queries steadily while learners' progress changes; return each query's seconds."""
         stop = threading.Event()
         changes = threading.Thread(target=self._change_until, args=(stop,))
         queries = (
@@ -107,8 +108,8 @@ def measure_streams(server: Server) -> Iterator[Line]:
     with ExitStack() as stack:
         setup = _set_up(stack, server)
         for whose, learner in (
-            ("each of a different learner", None),
-            ("all of one learner", setup.learners[0]),
+            ("each about a different learner", None),
+            ("all about one learner", setup.learners[0]),
         ):
             with setup.open_streams(learner) as readers:
                 yield _measure_change(setup, readers, whose, learner)
@@ -142,7 +143,7 @@ def _measure_change(setup: _Setup, readers: StreamReaders, whose: str, learner: 
         milliseconds.append(1_000 * max(0.0, readers.wait_for(number + 2) - projected))
     median = statistics.median(milliseconds)
     return Line(
-        f"{_STREAMS} open streams, {whose}: from a projection until all streams have the change",
+        f"{_STREAMS} open streams, {whose}: time from a fold until all streams show the change",
         f"{median:.0f} ms (slowest of {_CHANGES}: {max(milliseconds):.0f})",
         "",
         median,

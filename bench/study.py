@@ -14,14 +14,14 @@ _ITEMS = 5_000  # in the catalogue
 
 
 def last_day() -> date:
-    """Return the last day of study, yesterday."""
+    """Return yesterday, which is the last day of study."""
     return datetime.now(UTC).date() - timedelta(days=1)
 
 
 def fill(
     store: Store, *, learners: int, days: int, answers: int, fresh: int, items: int = _ITEMS
 ) -> list[str]:
-    """Record and fold events of learners with `fresh` new items a day; return the learners."""
+    """Record and fold events of learners with `fresh` new items a day; return the learners' ids."""
     until = datetime.combine(last_day(), time(12), UTC)
     size = {"learners": learners, "days": days, "answers": answers, "fresh": fresh}
     with closing(database.connect(store.url)) as connection:

@@ -90,7 +90,7 @@ def _fold_in_duckdb(bucket: Path) -> tuple[float, float]:
 
 
 def _print_fold(bucket: Path) -> None:
-    """Fold the file and write the tables as CSV; print the CPU seconds and the peak memory in MB."""
+    """Fold the file; write the tables as CSV; print the CPU seconds and the peak memory in MB."""
     config = {"memory_limit": _MEMORY, "temp_directory": f"{bucket}.temporary", "threads": "1"}
     sources, folds = whole.source_statements("duckdb"), whole.fold_statements()
     with contextlib.closing(duckdb.connect(":memory:", config=dict(config))) as duck:

@@ -4,7 +4,7 @@ import threading
 
 
 class Background:
-    """A thread that works until `stop`.
+    """A thread that works until `stop` is called.
 
     A subclass defines `_run`, which ends once `_stop` is set.
     """

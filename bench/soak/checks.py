@@ -18,7 +18,9 @@ from progress.projections import batch, rebuild, replacement, schema
 from progress.recovery import checks
 
 _DRAIN_TIMEOUT_S = 900.0
-_OUTAGES = (OK, "503", "UNAVAILABLE")  # UNAVAILABLE if only some fields of a query failed
+# The expected outcomes. During an outage, a response is a 503, or it contains only some of the
+# fields and the error UNAVAILABLE.
+_OUTAGES = (OK, "503", "UNAVAILABLE")
 
 
 def drain(url: str) -> None:
@@ -43,7 +45,7 @@ def drain(url: str) -> None:
 
 
 def connect(url: str) -> Connection:
-    """Connect as the owner; the search path contains the live read models."""
+    """Connect as the database's owner, with the live read models in the search path."""
     connection = database.connect(url, name="soak")
     schema.set_search_path(connection)
     return connection
@@ -92,7 +94,7 @@ def _compare_log(connection: Connection, load: Load, commands: Commands) -> Iter
 
 
 def _check_dead_letters(connection: Connection, load: Load) -> Iterator[str]:
-    """Check all dead letters; a message that was published twice may have two of them."""
+    """Check all dead letters; a message that was published twice may have two dead letters."""
     payloads = [row[0] for row in connection.run(blocks("soak/soak")["dead letters"])]
     if unexpected := [payload for payload in payloads if BROKEN not in payload]:
         yield f"{len(unexpected)} unexpected dead letters, for example {unexpected[0][:200]}"

@@ -1,4 +1,4 @@
-"""The queries of a soak test: what the pages of a learner and of a teacher show."""
+"""The queries of a soak test, which read what a learner's page and a teacher's page show."""
 
 from datetime import datetime, timedelta
 
@@ -25,7 +25,7 @@ _TEACHER = (
 def list_all(begin: datetime) -> list[tuple[str, str]]:
     """Return pairs of a role and a query.
 
-    The dates in the queries count from `begin`, the time of the first event.
+    The dates in the queries are relative to `begin`, the time of the first event.
     """
     texts = {
         "RANGE": f'from: "{begin.date()}", to: "{begin.date() + timedelta(days=90)}"',

@@ -23,7 +23,7 @@ from progress.adapters.pubsub import publisher
 
 BROKEN = "soak-broken"  # the text of messages that become dead letters
 
-_SHUFFLED = 500  # the next event is picked at random from this many
+_SHUFFLED = 500  # the next event is picked at random from this many waiting events
 _DUPLICATES, _LATE, _GROUPED = 0.05, 0.01, 0.1  # shares of the events
 _LATENESS_S = (10.0, 60.0)
 _TICK_S = 0.05
@@ -57,9 +57,9 @@ class Source:
         self._late: list[tuple[float, Envelope]] = []
 
     def take(self, count: int, now: float) -> Iterator[Envelope]:
-        """Yield `count` new events, except a few that are delayed; then yield what is due.
+        """Yield `count` new events, but delay a few; then yield delayed events that are due.
 
-        A delayed event or a duplicate is due when its delay is over.
+        Some new events are yielded twice: at once, and again after a delay.
         """
         for _ in range(count):
             event = self._pick()
@@ -78,7 +78,7 @@ class Source:
         yield from due
 
     def take_rest(self) -> Iterator[Envelope]:
-        """Yield all events that still wait to be published, also those whose delay is not over."""
+        """Yield all events that are not yet published, including those whose delay is not over."""
         yield from self._shuffled
         yield from self.take_late(float("inf"))
 
@@ -92,8 +92,8 @@ class Source:
     def _create(self) -> Iterator[Envelope]:
         """Yield the catalogue, then sessions.
 
-        Of every ten sessions, one belongs to `leaver`, and one to a learner who has ten sessions.
-        This learner's account is deleted before the tenth.
+        Every tenth session belongs to `leaver`. Another tenth of the sessions belongs to learners
+        with ten sessions each. Such a learner's account is deleted before the tenth session.
         """
         yield from self._timeline.publish_items()
         for number in itertools.count():
@@ -112,7 +112,7 @@ class Source:
 
 
 class Load(Background):
-    """A thread that publishes; `acknowledged` has the ids of the events that Pub/Sub has stored."""
+    """A thread that publishes events; `acknowledged` has the ids of those that Pub/Sub stored."""
 
     def __init__(self, local: LocalStack, plan: Plan) -> None:
         super().__init__("events")
@@ -126,7 +126,7 @@ class Load(Background):
         self._lock, self._waiting = threading.Lock(), 0
 
     def stop(self) -> None:
-        """Publish the rest, and wait until everything is acknowledged."""
+        """Publish the remaining events, and wait until all messages are acknowledged."""
         super().stop()
         self._publish(list(self.source.take_rest()))
         deadline = time.monotonic() + _SETTLE_TIMEOUT_S

@@ -1,4 +1,7 @@
-"""Second instances of the functions, which are never killed, so that their memory is measurable."""
+"""A second instance of each function.
+
+These instances are never killed, because the soak test measures their memory from start to end.
+"""
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -19,7 +22,7 @@ from progress.adapters.pubsub import wakeups
 from progress.local import stack
 
 _FUNCTIONS = ("ingest", "project", "query")
-_TOPIC = "algorithm-events"  # the second ingest receives this topic: about half of the events
+_TOPIC = "algorithm-events"  # about half of the events; they go to the second ingest
 _SETTINGS = (
     *("ENVIRONMENT", "DATABASE_URL", "REDIS_URL", "PROGRESS_DATA_DIR", "RATE_LIMIT_PER_MINUTE"),
     *("PUBSUB_PROJECT_ID", "PUBSUB_EMULATOR_HOST"),
@@ -44,7 +47,7 @@ def run(local: LocalStack) -> Iterator[dict[str, Function]]:
 def direct_pushes(local: LocalStack, instances: dict[str, Function]) -> None:
     """Let the stand-in for Pub/Sub push half of the events and all commands to `instances`.
 
-    A restart of the stand-in directs these events to the stack's own instance again. Call this
+    After a restart, the stand-in pushes these events to the stack's own instance again. Call this
     function after each restart.
     """
     project = f"projects/{local.addresses['project_id']}"

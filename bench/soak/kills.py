@@ -27,7 +27,7 @@ _BATCH = ROOT / "jobs" / "batch_aggregates" / "main.py"
 
 
 class Kills(Background):
-    """A thread that kills processes, connections and jobs; `killed` counts each kind."""
+    """A thread that kills processes, connections and jobs; `killed` counts the kills by kind."""
 
     def __init__(self, local: LocalStack, plan: Plan, steady: dict[str, Function]) -> None:
         super().__init__("kills")
@@ -82,7 +82,7 @@ class Kills(Background):
             connection.run(blocks("soak/soak")["end connections"])
 
     def _kill_backend(self) -> None:
-        """Kill a backend that serves a function; the server then restarts all backends."""
+        """Kill a PostgreSQL backend of a function or job; the server then ends all backends."""
         url = self._stack.addresses["database_url"]
         with contextlib.closing(database.connect(url)) as connection:
             pids = connection.run(blocks("soak/soak")["backends"])

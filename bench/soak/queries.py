@@ -46,7 +46,7 @@ class Queries:
             thread.join()
 
     def pop_milliseconds(self) -> list[float]:
-        """Return the response times since the last call, in milliseconds."""
+        """Return the milliseconds of the successful queries since the previous call."""
         with self._lock:
             milliseconds, self._milliseconds = self._milliseconds, []
         return milliseconds
@@ -59,7 +59,7 @@ class Queries:
         for body, headers in self._requests(number):
             if self._stop.wait(max(0.0, due - time.monotonic())):
                 break
-            due = max(due + interval, time.monotonic() - 1.0)  # catch up on at most a second
+            due = max(due + interval, time.monotonic() - 1.0)  # catch up on at most 1 s of queries
             began = time.monotonic()
             if began - ended > _IDLE_S:
                 client.close()  # the server may otherwise close the connection during a request
@@ -86,9 +86,9 @@ class Queries:
     def _send(
         self, client: http.client.HTTPConnection, body: bytes, headers: dict[str, str]
     ) -> str:
-        """Send a query; return OK, a status, an error's code, or NO_RESPONSE and the reason.
+        """Send a query; return OK, a status, a GraphQL error code, or NO_RESPONSE with the reason.
 
-        As in a browser, a query is sent again if the server has closed the idle connection.
+        Like a browser, send the query again if the server has closed the idle connection.
         """
         try:
             try:

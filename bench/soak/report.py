@@ -1,4 +1,4 @@
-"""The report of a soak test: a table with a row per minute, and the lines of the result table."""
+"""A soak test's report: a table with a row per minute, and lines for the benchmarks' table."""
 
 import statistics
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ _HEADS = (
 
 
 def minutes(samples: Sequence[Sample]) -> str:
-    """Return a Markdown table: for each minute, the highest lag and latency, and other values."""
+    """Return a Markdown table with a row per minute, which shows the highest lag and latency."""
     names = list(samples[-1].memory_mb)
     heads = [*_HEADS, *(f"{name}, MB" for name in names)]
     rows = [heads, ["---:"] * len(heads)]
@@ -42,7 +42,7 @@ def minutes(samples: Sequence[Sample]) -> str:
 
 
 def lines(samples: Sequence[Sample], defects: Sequence[str]) -> list[Line]:
-    """Return the memory of each process that was not killed, and the number of defects."""
+    """Return a line for the memory of each process that was not killed, and one for the defects."""
     result = [_memory_line(samples, name) for name in samples[-1].memory_mb]
     last = samples[-1].events
     what = f"soak of {samples[-1].at_s / 60:.0f} min: {last:,} events, {samples[-1].kills} kills"
@@ -52,13 +52,13 @@ def lines(samples: Sequence[Sample], defects: Sequence[str]) -> list[Line]:
 
 
 def _memory_line(samples: Sequence[Sample], name: str) -> Line:
-    """Compare the median of the last third of the samples with the median of the first third."""
+    """Compare the median memory of the last third of the samples with that of the first third."""
     values = [sample.memory_mb[name] for sample in samples]
     third = max(1, len(values) // 3)
     first, last = statistics.median(values[:third]), statistics.median(values[-third:])
     return Line(
-        f"soak: memory of {name}, last third against the first third",
-        f"{last:.1f} MB ({compute_slope(samples, name):+.1f} MB/h since the first third)",
+        f"soak: memory of {name} in the last third of the test, compared with the first third",
+        f"{last:.1f} MB ({compute_slope(samples, name):+.1f} MB/h after the first third)",
         f"first third: {first:.1f} MB",
         last / first,
         1.1,
@@ -67,7 +67,7 @@ def _memory_line(samples: Sequence[Sample], name: str) -> Line:
 
 
 def compute_slope(samples: Sequence[Sample], name: str) -> float:
-    """Return the memory's growth, in MB/h, since the first third, by linear regression."""
+    """Return the memory's growth after the first third, in MB/h, from a linear regression."""
     later = samples[len(samples) // 3 :]
     if len(later) < 2:
         return 0.0

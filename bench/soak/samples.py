@@ -20,12 +20,12 @@ from progress.projections import gauges
 
 INTERVAL_S = 10.0
 
-_TIMEOUT_S = 60.0  # for a sample while the database restarts
+_TIMEOUT_S = 60.0  # a sample may take so long while the database restarts
 
 
 @dataclass(frozen=True)
 class Sample:
-    """The state at one time; `lag` counts events that are not folded."""
+    """The state of the stack at one time; `lag` counts events that are not folded."""
 
     at_s: float
     events: int
@@ -35,7 +35,7 @@ class Sample:
     dead_letters: int
     database_mb: float
     files_mb: float  # exports and logs
-    queries: int  # since the last sample
+    queries: int  # successful queries since the previous sample
     query_p95_ms: float
     kills: int
     memory_mb: dict[str, float]
@@ -59,7 +59,7 @@ class Sampler(Background):
         self._began = time.monotonic()
 
     def stop(self) -> None:
-        """Take the last sample."""
+        """Stop sampling, then take the last sample."""
         super().stop()
         self._take()
 
@@ -110,7 +110,7 @@ class Sampler(Background):
         files = [file for folder in folders if folder.exists() for file in folder.iterdir()]
         size = 0
         for file in files:
-            with contextlib.suppress(FileNotFoundError):  # an export that was deleted
+            with contextlib.suppress(FileNotFoundError):  # an export was deleted meanwhile
                 size += file.stat().st_size
         return size / 1e6
 
@@ -121,7 +121,7 @@ def _list_family(pid: int) -> list[int]:
 
 
 def _measure_memory(pids: list[int]) -> float:
-    """Return the resident memory in MB; 0 if one of the processes has ended."""
+    """Return the resident memory of the processes in MB, or 0 if one of them has ended."""
     try:
         return float(sum(psutil.Process(pid).memory_info().rss for pid in pids) / 1e6)
     except psutil.NoSuchProcess:

@@ -21,7 +21,7 @@ SELECT event_id FROM event_store.events;
 SELECT count(*) FROM event_store.pending;
 
 -- dead letters --
--- The text of the payload of each dead letter.
+-- The payload of each dead letter, as text.
 SELECT payload FROM event_store.dead_letters;
 
 -- operations --
@@ -34,8 +34,8 @@ SELECT count(*) FROM operations.operations WHERE finished_at IS NULL;
 SELECT count(*) FROM shards_behind;
 
 -- tables --
--- The tables of the read models, with the columns that depend only on the events. The versions and the time of the last
--- batch run are left out. So is the queue snapshot_learners, which a rebuild fills and a batch run empties.
+-- The tables of the read models, with the columns that depend only on the events. Left out are versions, the time of
+-- the last batch run, and the queue snapshot_learners, which a rebuild fills and a batch run empties.
 SELECT c.relname, string_agg(quote_ident(a.attname), ', ' ORDER BY a.attnum)
 FROM pg_class c
 JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped

@@ -36,7 +36,7 @@ class Timeline:
         self._begin, self._chance = begin, chance
 
     def publish_items(self) -> Iterator[Envelope]:
-        """Yield the events of the catalogue before the first session."""
+        """Yield an `ItemPublished` for each item, at the time of the first session."""
         for item in ITEMS:
             yield _event("ItemPublished", self._begin, self._describe(item))
 
@@ -58,7 +58,7 @@ class Timeline:
     def delete(self, learner: str, number: int) -> Iterator[Envelope]:
         """Yield two events before session `number`: the account's deletion, and a new account.
 
-        The new account has the same id, and a deletion is final: the learner stays deleted.
+        The new account has the same id. The learner stays deleted, because a deletion is final.
         """
         at = self._begin + number * _INTERVAL
         yield _event("UserDeleted", at, {"user_id": learner})

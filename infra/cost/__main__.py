@@ -74,13 +74,13 @@ def tabulate_history() -> str:
         "rebuild by eight tasks: US dollars": [_dollars(r.task_usd) for r in rebuilds.values()],
         "rebuild by Dataflow: duration": [_duration(r.dataflow_seconds) for r in rebuilds.values()],
         "rebuild by Dataflow: US dollars": [_dollars(r.dataflow_usd) for r in rebuilds.values()],
-        "rebuild by either: CPU time of the database": [
+        "rebuild from the archive: CPU time of the database": [
             _duration(r.load_seconds) for r in rebuilds.values()
         ],
         "rebuild from the log: CPU time of the database": [
             _duration(r.place_seconds) for r in rebuilds.values()
         ],
-        "analysis in BigQuery: US dollars, at least": [
+        "analysis in BigQuery: US dollars (minimum)": [
             _dollars(history.price_analysis(m)) for m in months.values()
         ],
     }
