@@ -3,7 +3,7 @@
 locals {
   bytes_limit = coalesce(
     var.database_bytes_limit,
-    var.database == "cloud_sql" ? local.cloud_sql_size.disk_gb * pow(2, 30) : pow(2, 29),
+    var.database == "cloud_sql" ? local.cloud_sql_disk_limit_gb * pow(2, 30) : pow(2, 29),
   )
 
   services_selector = "monitored_resource=\"cloud_run_revision\""

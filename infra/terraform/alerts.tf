@@ -47,7 +47,7 @@ variable "alert_minimum_errors" {
 }
 
 variable "database_bytes_limit" {
-  description = "The database's size limit in bytes; null: Cloud SQL's initial disk, or Neon's free plan."
+  description = "The database's size limit in bytes; null: Cloud SQL's disk limit, or Neon's free plan."
   type        = number
   default     = null
 }

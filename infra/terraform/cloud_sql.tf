@@ -48,7 +48,8 @@ variable "cloud_sql_disk_limit_gb" {
 }
 
 locals {
-  cloud_sql_protected = coalesce(var.cloud_sql_deletion_protection, local.is_prod)
+  cloud_sql_protected     = coalesce(var.cloud_sql_deletion_protection, local.is_prod)
+  cloud_sql_disk_limit_gb = coalesce(var.cloud_sql_disk_limit_gb, local.cloud_sql_size.disk_limit_gb)
 
   # `connections` is more than all instances of the functions use together during a release, when the new revisions
   # (green) run beside the old ones.
@@ -88,7 +89,7 @@ resource "google_sql_database_instance" "this" {
     disk_type                   = "PD_SSD"
     disk_size                   = local.cloud_sql_size.disk_gb
     disk_autoresize             = true
-    disk_autoresize_limit       = coalesce(var.cloud_sql_disk_limit_gb, local.cloud_sql_size.disk_limit_gb)
+    disk_autoresize_limit       = local.cloud_sql_disk_limit_gb
     deletion_protection_enabled = local.cloud_sql_protected
 
     ip_configuration {

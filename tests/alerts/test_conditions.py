@@ -138,7 +138,7 @@ _EXECUTION = "a job execution failed (Cloud Run)"
 _CONNECTIONS = "connections > 80 %"
 _SIZE = "size > 80 %"
 
-_LIMIT = 50 * 2**30  # prod's disk
+_LIMIT = 500 * 2**30  # prod's disk limit
 
 CASES = [
     Case(_DELAY, "6 of 100 late", True, _delays(6)),
