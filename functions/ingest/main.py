@@ -1,4 +1,4 @@
-"""The ingest function: Pub/Sub pushes domain events to it."""
+"""The ingest function, which receives domain events from Pub/Sub."""
 
 import functions_framework
 from flask import Request

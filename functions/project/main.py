@@ -1,4 +1,4 @@
-"""The project function: Pub/Sub pushes the commands of the topic `progress-commands` to it."""
+"""The project function, which receives the commands of the topic `progress-commands`."""
 
 import functions_framework
 from flask import Request

@@ -16,10 +16,12 @@ from progress.query.read_models.reader import Reader  # noqa: E402
 
 logs.configure("query")
 heads.install()
-# Created at startup, so that an invalid setting, such as an untrusted issuer, prevents startup.
+# The API is created at startup. An invalid setting, such as an untrusted issuer, therefore
+# prevents startup.
 _api = QueryApi(settings.current(), Reader(settings.current()))
 gc.freeze()
-gc.set_threshold(20_000)  # rarer collections save 5 % of the CPU time; requests leave few cycles
+# Fewer collections save 5 % of the CPU time. They are enough, because requests leave few cycles.
+gc.set_threshold(20_000)
 gc.enable()
 
 

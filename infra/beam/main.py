@@ -1,4 +1,4 @@
-"""The program that the Flex Template and Beam's local runner start; it runs the pipeline."""
+"""Run the Beam pipeline. The Flex Template and Beam's local runner start this program."""
 
 import sys
 

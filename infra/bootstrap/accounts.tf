@@ -12,8 +12,8 @@ locals {
     join(" ", pair) => { environment = pair[0], account = pair[1] }
   }
 
-  # Roles on the environment's project. The account terraform may manage each kind of resource in infra/terraform, and
-  # terraform-plan may read each kind.
+  # Roles on the environment's project. The account `terraform` may manage each kind of resource in infra/terraform. The
+  # account `terraform-plan` may read each kind.
   project_roles = {
     terraform = [
       "roles/artifactregistry.admin",
@@ -39,7 +39,7 @@ locals {
       "roles/serviceusage.serviceUsageAdmin",
       "roles/storage.admin",
     ]
-    # Not roles/viewer, which includes the contents of buckets and of BigQuery.
+    # roles/viewer is not in this list, because it also permits reading the contents of buckets and BigQuery.
     "terraform-plan" = [
       "roles/artifactregistry.reader",
       "roles/bigquery.metadataViewer",
@@ -88,8 +88,8 @@ resource "google_project_iam_member" "ci" {
   member  = google_service_account.ci["${each.value.environment} ${each.value.account}"].member
 }
 
-# Permissions that Google's roles grant only together with access to contents. This role allows reading log-based
-# metrics but not logs, and buckets but not their objects.
+# Permissions that Google's roles grant only together with access to contents. With this role, an account can read
+# log-based metrics but no logs, and buckets but no objects.
 resource "google_project_iam_custom_role" "plan" {
   for_each = var.environments
 
@@ -99,7 +99,7 @@ resource "google_project_iam_custom_role" "plan" {
   permissions = [
     "bigquery.connections.get",
     "logging.logMetrics.get", "logging.logMetrics.list",
-    "redis.instances.getAuthString", # the provider reads this password with the instance, and writes it to the state
+    "redis.instances.getAuthString", # the provider reads an instance's password too, and writes it to the state
     "servicenetworking.services.get",
     "storage.buckets.get", "storage.buckets.list",
   ]

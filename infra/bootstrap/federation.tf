@@ -1,5 +1,5 @@
-# Workload Identity Federation with GitHub Actions, without keys. A project admits a workflow only if it runs from the
-# repository and the branch in `var.github`, in the project's GitHub environment.
+# Workload Identity Federation with GitHub Actions, without keys. A workflow gets access to a project only if it runs
+# from the repository and the branch in `var.github`, and in the GitHub environment of this project.
 
 locals {
   # The names of the environments at GitHub.
@@ -63,7 +63,7 @@ resource "google_iam_workload_identity_pool_provider" "github" {
     "assertion.repository_id == '${var.github.repository_id}'",
     "assertion.ref == 'refs/heads/${var.github.branch}'",
     "assertion.environment == '${local.github_environments[each.key]}'",
-    # Somebody without write access cannot trigger these events on the branch.
+    # Only people with write access can trigger these events on the branch.
     "assertion.event_name in ['push', 'schedule', 'workflow_dispatch']",
     "assertion.job_workflow_ref.startsWith('${var.github.repository}/.github/workflows/')",
   ])

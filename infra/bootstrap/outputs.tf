@@ -10,6 +10,6 @@ output "github_variables" {
 }
 
 output "state_buckets" {
-  description = "The state buckets, for environments/*.gcs.tfbackend in infra/terraform; `images` is for this module."
+  description = "The state buckets, for infra/terraform/environments/*.gcs.tfbackend. `images` has this module's state."
   value       = { for name, bucket in google_storage_bucket.state : name => bucket.name }
 }

@@ -50,8 +50,8 @@ resource "google_project_default_service_accounts" "this" {
   depends_on = [google_project_service.first]
 }
 
-# Creates Cloud Run's service agent, which pulls the images. Without this, Google creates the agent when Cloud Run is
-# first used, which is too late to grant it a role.
+# Creates Cloud Run's service agent, which pulls the images, before registry.tf grants this agent a role. Otherwise,
+# Google would create the agent only when Cloud Run is first used.
 resource "terraform_data" "run_agent" {
   for_each = var.environments
 

@@ -8,9 +8,9 @@ resource "google_artifact_registry_repository" "images" {
   format        = "DOCKER"
   description   = "The functions' images"
 
-  # An environment without recent releases runs an old image. Cloud Run keeps a copy for serving revisions, but a
-  # changed setting creates a new revision, which needs the image in the registry. Therefore an image is deleted only
-  # if it is older than 400 days and not among the newest 50.
+  # An environment without recent releases runs an old image. Cloud Run keeps a copy of the image for the revisions that
+  # serve. But a changed setting creates a new revision, which needs the image in the registry. Therefore an image is
+  # deleted only if it is older than 400 days and not among the newest 50.
   cleanup_policies {
     id     = "keep-the-newest"
     action = "KEEP"
@@ -30,7 +30,7 @@ resource "google_artifact_registry_repository" "images" {
   depends_on = [google_project_service.first]
 }
 
-# To deploy an image of another project, Cloud Run's agent and the deploying account must both be able to read it.
+# An environment can deploy these images only if Cloud Run's agent and the deploying account can both read them.
 resource "google_artifact_registry_repository_iam_member" "reader" {
   for_each = merge([
     for name in keys(var.environments) : {

@@ -13,8 +13,8 @@ resource "google_storage_bucket" "state" {
     enabled = true
   }
 
-  # Old versions make it possible to restore a damaged state. A version is deleted once it is 90 days old and 20 newer
-  # versions exist.
+  # Old versions make it possible to restore a damaged state. A version is deleted 90 days after it was replaced,
+  # but only if 20 newer versions exist.
   lifecycle_rule {
     action {
       type = "Delete"
@@ -29,7 +29,8 @@ resource "google_storage_bucket" "state" {
   depends_on = [google_project_service.first]
 }
 
-# The account terraform writes the state and the lock. The account terraform-plan only reads the state, without a lock.
+# The account `terraform` writes the state and the lock. The account `terraform-plan` only reads the state, and does not
+# lock it.
 resource "google_storage_bucket_iam_member" "state" {
   for_each = {
     for pair in setproduct(keys(var.environments), ["terraform", "terraform-plan"]) : join(" ", pair) => {

@@ -1,5 +1,5 @@
 variable "environments" {
-  description = "The project of each environment; trial is applied and destroyed as a test."
+  description = "The project of each environment. A test applies and destroys the environment `trial`."
   type        = map(string)
 
   validation {
@@ -19,7 +19,7 @@ variable "billing_account" {
 }
 
 variable "parent" {
-  description = "The parent of the projects: folders/NUMBER or organizations/NUMBER; null: no organisation."
+  description = "The parent of the projects: folders/NUMBER or organizations/NUMBER. Null means no organisation."
   type        = string
   default     = null
 
@@ -30,7 +30,7 @@ variable "parent" {
 }
 
 variable "region" {
-  description = "The region of states, images and builds: one of the six where Google lets a new project build."
+  description = "The region of states, images and builds: one of the six in which Google lets new projects build."
   type        = string
   default     = "europe-west1"
 

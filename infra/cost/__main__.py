@@ -13,7 +13,7 @@ LARGEST = Month("prod", VOLUMES["10 M"])
 SAVINGS = {
     "today's setup": LARGEST,
     "ten events per message": Month("prod", LARGEST.events, events_per_message=10),
-    "only 1 % of the log lines about successes kept": Month("prod", LARGEST.events, logged=0.01),
+    "log lines about successes: only 1 % kept": Month("prod", LARGEST.events, logged=0.01),
     "events and read models kept for only three months": Month(
         "prod", LARGEST.events, months_kept=3
     ),
@@ -22,7 +22,7 @@ SAVINGS = {
 
 
 def tabulate_services() -> str:
-    """Return a table of the cost of each service in production at the three volumes."""
+    """Return a table of each service's monthly cost in production, for three volumes of events."""
     bills = {name: compute_services(Month("prod", events)) for name, events in VOLUMES.items()}
     rows = [
         [service, *(_dollars(bill[service]) for bill in bills.values())]
@@ -34,7 +34,7 @@ def tabulate_services() -> str:
 
 
 def tabulate_free_profile() -> str:
-    """Return a table of the free profile: the usage of each priced item, and its free amount."""
+    """Return a table of the free profile: the usage, free amount and cost of each priced item."""
     rows = [
         [
             f"`{name}`",
@@ -50,7 +50,7 @@ def tabulate_free_profile() -> str:
 
 
 def tabulate_savings() -> str:
-    """Return a table of the savings at ten million events a day: the cost with each change."""
+    """Return a table of the cost at ten million events a day: today's setup, and each saving."""
     columns = ("Cloud SQL", "Cloud Logging", "Cloud Run functions", "Pub/Sub")
     rows = []
     for change, month in SAVINGS.items():
@@ -62,7 +62,7 @@ def tabulate_savings() -> str:
 
 
 def tabulate_history() -> str:
-    """Return a table of the cost of the archive, of rebuilds and of an analysis, after a year."""
+    """Return a table of what a year's history costs: the archive, rebuilds and an analysis."""
     months = {name: Month("prod", events) for name, events in VOLUMES.items()}
     rebuilds = {name: history.compute_rebuild(month) for name, month in months.items()}
     rows = {

@@ -1,4 +1,4 @@
-"""The cost model: a month's usage from facts.toml, multiplied by the prices in prices.toml."""
+"""The cost model: a month's usage (from facts.toml) times the prices (from prices.toml)."""
 
 import math
 import tomllib
@@ -18,7 +18,7 @@ GIB = 2**30
 
 _MEASURED, _ASSUMED = FACTS["measured"], FACTS["assumed"]
 _ACTIVE_S = _ASSUMED["active_hours"] * 3_600  # per day
-_DAY_HOURS = 16  # hours of a day with `min_instances`; the other eight are night (prod.tfvars)
+_DAY_HOURS = 16  # hours a day with `min_instances`; `night` is for the other eight (prod.tfvars)
 _MIN_BYTES = 1_000  # the minimum that Pub/Sub bills for a request
 
 Usage = dict[str, float]  # keyed by the name of the price
@@ -56,7 +56,7 @@ class Month:
     environment: str
     events: float
     events_per_message: int = 1
-    logged: float = 1  # the share of the log lines about successes that is kept
+    logged: float = 1  # the share of successes whose log lines are kept
     months_kept: float = _ASSUMED["months_kept"]
     has_alerts: bool = True
 
@@ -89,7 +89,7 @@ class Month:
 
     @property
     def archived_events(self) -> float:
-        """The events in the archive after a year, even if the database keeps them for less time."""
+        """The number of events in the archive after a year, even if the database keeps fewer."""
         return self.events * DAYS * float(_ASSUMED["months_kept"])
 
     @property
@@ -103,7 +103,7 @@ def compute_items(month: Month) -> dict[str, Item]:
 
 
 def compute_services(month: Month) -> dict[str, float]:
-    """Return a month's cost of each service that is used, in US dollars."""
+    """Return the monthly cost in US dollars of each service that is in use."""
     items = compute_items(month)
     return {
         service: sum(items[name].usd for name in names if name in items)
@@ -114,14 +114,14 @@ def compute_services(month: Month) -> dict[str, float]:
 
 def compute_usage(month: Month) -> Usage:
     """Return a month's usage, keyed by the name of the price."""
-    usage: Counter[str] = Counter()  # update() adds the values, also floats
+    usage: Counter[str] = Counter()  # its update() adds values, and accepts floats
     for part in (_functions, _jobs, _pubsub, _database, _monitoring, _storage, _load_balancer):
         usage.update(part(month))
     return dict(usage)
 
 
 def busy_seconds(requests: float, cpu_ms: float, streams: float = 0) -> float:
-    """Return the seconds per day that are billed if `streams` streams are open on average."""
+    """Return a function's billed seconds per day. On average, `streams` streams are open."""
     rate = requests / _ACTIVE_S
     overlapping = 1 - math.exp(-(rate * _ASSUMED["request_seconds"] + streams))
     cores = rate * cpu_ms / 1_000 * _ASSUMED["cpu_factor"] / _ASSUMED["utilisation"]
@@ -158,16 +158,16 @@ def _jobs(month: Month) -> Usage:
 
 
 def _pubsub(month: Month) -> Usage:
-    """Return GiB by price: published, pushed or pulled; written to BigQuery; kept for a week."""
+    """Return the usage of Pub/Sub in GiB, keyed by the name of the price."""
     message = _MEASURED["event_bytes"] * month.events_per_message + _ASSUMED["message_bytes"]
     wakeup = 30 + _ASSUMED["message_bytes"]
     pushed = 2 * max(message, _MIN_BYTES) * month.messages + 2 * _MIN_BYTES * month.wakeups
     pulled = wakeup * month.wakeups if month.facts["batch_on_demand"] else 0
-    week = 6 * (message * month.messages + wakeup * month.wakeups)  # the first day is free
+    week = 6 * (message * month.messages + wakeup * month.wakeups)  # 7 days, the first is free
     return {
-        "pubsub": DAYS * (pushed + pulled) / GIB,
-        "pubsub_bigquery": DAYS * message * month.messages / GIB,
-        "pubsub_kept": week / GIB,
+        "pubsub": DAYS * (pushed + pulled) / GIB,  # published, pushed or pulled
+        "pubsub_bigquery": DAYS * message * month.messages / GIB,  # written to BigQuery
+        "pubsub_kept": week / GIB,  # kept for a week
     }
 
 
@@ -241,9 +241,10 @@ def _storage(month: Month) -> Usage:
 
 
 def archived_gib(month: Month) -> dict[str, float]:
-    """Return the GiB of the archive in each storage class: a file's class depends on its age."""
+    """Return the GiB of the archive in each storage class."""
     gib = month.archived_events * _MEASURED["archive_bytes"] / GIB
-    recent, older = 1 / _ASSUMED["months_kept"], 3 / _ASSUMED["months_kept"]  # as in buckets.tf
+    # In buckets.tf, a file becomes Nearline after one month and Coldline after three.
+    recent, older = 1 / _ASSUMED["months_kept"], 3 / _ASSUMED["months_kept"]
     return {
         "storage": gib * recent,
         "nearline": gib * (older - recent),

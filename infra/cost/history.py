@@ -1,4 +1,4 @@
-"""The cost of the whole history: storing the archive, rebuilding from it, and analysing it."""
+"""The cost of the whole history: storage of the archive, rebuilds and analyses."""
 
 from dataclasses import dataclass
 
@@ -26,7 +26,7 @@ class Rebuild:
 
 
 def compute_rebuild(month: Month) -> Rebuild:
-    """Return the cost of rebuilding all events, from the archive and from the log.
+    """Return the cost of a rebuild from the archive, and of a rebuild from the log.
 
     A duration is the time to fold all buckets plus the time to load them, without any overlap.
     """
@@ -61,9 +61,10 @@ def price_storage(month: Month) -> float:
 
 
 def price_analysis(month: Month) -> float:
-    """Return the minimum cost of an analysis in BigQuery, in dollars: reading the archive once.
+    """Return the dollars that it costs to read the archive once in BigQuery.
 
-    Several views in BigQuery read the archive more than once. The free TiB is not subtracted.
+    An analysis costs at least this amount. Several views read the archive more than once, and
+    cost more. The free TiB is not subtracted.
     """
     read = month.archived_events * _MEASURED["event_bytes"] / GIB  # uncompressed
     return float(read * PRICES["bigquery_read"].usd + _price_reading(month))

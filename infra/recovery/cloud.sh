@@ -1,6 +1,6 @@
-# Source this file in bash: `. infra/recovery/cloud.sh prod`. Afterwards `progress` runs in the environment's release job, with
-# the privileges of the database's owner, and prints the job's output. A rebuild from the archive runs in the job
-# `progress-rebuild`, which has the memory for it. `progress schedule` runs locally.
+# Source this file in bash: `. infra/recovery/cloud.sh prod`. It defines the shell function `progress`, which runs a
+# command in the environment's release job, with the privileges of the database's owner, and prints the job's output. A
+# rebuild from the archive runs in the job `progress-rebuild`, which has more memory. `progress schedule` runs locally.
 
 _tfvars="$(dirname "${BASH_SOURCE[0]}")/../terraform/environments/$1.tfvars"
 if [ ! -f "$_tfvars" ]; then # unset PROJECT, so that no command uses the previous environment
@@ -37,7 +37,7 @@ progress() {
     done
     status="${status#*,}"
     [ "${status%,*}" = "${status#*,}" ] || code=1 # all tasks must have succeeded
-    for _ in 1 2 3 4 5 6; do # log lines arrive a few seconds late; every command prints at least one line
+    for _ in 1 2 3 4 5 6; do # wait for output: every command prints a line, but log lines arrive a few seconds late
         # Read only the lines of this execution, because a release or another operator may run the job at the same time.
         output="$(gcloud logging read "resource.type=cloud_run_job AND labels.\"run.googleapis.com/execution_name\"=\"$execution\"" \
             --order=asc --format='value(textPayload,jsonPayload.message)')"

@@ -2,7 +2,8 @@
 
     beam_template.py --project P --region R --commit C
 
-Print the image. Terraform creates the bucket of the template (infra/terraform/dataflow.tf).
+Print a line `beam-rebuild=IMAGE@sha256:…`. Terraform creates the bucket of the template
+(infra/terraform/dataflow.tf).
 """
 
 import json
@@ -53,7 +54,7 @@ def _store(project: str, image: str) -> None:
 
 
 def describe(image: str) -> dict[str, object]:
-    """Return the template; the launcher and the workers run the same image."""
+    """Return the template. Its launcher and its workers run the same image."""
     metadata = json.loads((BEAM / "metadata.json").read_text(encoding="utf-8"))
     return {
         "image": image,

@@ -21,15 +21,15 @@ from watch import Limits, Monitoring, watch
 
 @dataclass(frozen=True)
 class Plan:
-    """The percentage of the traffic that green gets in each step, and the limits of each step."""
+    """The percentage of the traffic that green gets in each step, and the limits of the watch."""
 
     steps: tuple[int, ...]
-    limits: Limits | None  # None disables the watch; dev has no learners to measure
+    limits: Limits | None  # None: no watch (in dev, which has no learners)
 
 
 PLANS = {
     "dev": Plan((100,), None),
-    "staging": Plan((100,), Limits(hold=120)),  # tests the watch, which guards prod
+    "staging": Plan((100,), Limits(hold=120)),  # only a test of the watch, which protects prod
     "prod": Plan((5, 25, 50, 100), Limits(hold=600)),
 }
 
@@ -42,7 +42,7 @@ class Release:
     images: Mapping[str, str]
     plan: Plan
     address: str | None  # the load balancer in front of the query function
-    key: str | None = None  # makes the load balancer route a request to green
+    key: str | None = None  # the load balancer routes requests with this key to green
 
     def run(self) -> None:
         """Release the images; raise Failed if green did not take over.
@@ -54,7 +54,7 @@ class Release:
             self._expand(blue)
             green = self._deploy(blue)
             self._shift(blue, green)
-            log("== Route project's wake-ups to green")
+            log("== Route the project function's wake-ups to green")
             self.cloud.split_traffic(PROJECT, {green[PROJECT]: 100})
         except BaseException as error:
             ignore_signals()
@@ -66,7 +66,7 @@ class Release:
         rollback.finish(self.cloud, green[PROJECT])
 
     def _begin(self) -> dict[str, str]:
-        """Tag the serving revision of each service blue; return these revisions."""
+        """Tag the serving revision of each service as blue; return these revisions."""
         log("== Tag the serving revisions blue")
         services = rollback.describe_services(self.cloud)
         if rollback.is_unfinished(self.cloud, services):
