@@ -1,1 +1,1 @@
-"""Progress: records what learners do, and derives every number from the record."""
+"""Progress: the event log of a vocabulary app, and the learners' statistics computed from it."""

@@ -4,7 +4,7 @@ import sys
 
 
 def main() -> None:
-    """Import the commands and run one; Ctrl-C during the imports ends without a traceback."""
+    """Run the command line; Ctrl-C during the imports ends the process without a traceback."""
     try:
         from progress import cli
     except KeyboardInterrupt:

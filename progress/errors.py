@@ -158,7 +158,7 @@ class QueryTooComplex(RequestRejected):
 
 
 class PersistedQueryNotFound(RequestRejected):
-    """No document is stored under the hash; the client sends hash and document together, once."""
+    """No document is stored under the hash. The client must send the document with the hash."""
 
     code = "PERSISTED_QUERY_NOT_FOUND"
 

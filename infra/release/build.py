@@ -2,8 +2,8 @@
 
     build.py --project P --region R --commit C
 
-Print a line for each function, such as `query=IMAGE@sha256:…`. These lines are the arguments of
-`release.py deploy --image`.
+Print a line for each function, such as `query=IMAGE@sha256:…`. Pass each line to `release.py
+deploy` with a separate option `--image`.
 """
 
 import json
@@ -54,7 +54,10 @@ def _build(function: str, project: str, region: str, commit: str) -> str:
 def submit(
     folder: str, config: Path, name: str, *, project: str, region: str, commit: str, **more: str
 ) -> str:
-    """Build an image from the folder, with these substitutions; return its name with its digest."""
+    """Build an image from the folder, and return the image's name with its digest.
+
+    `more` are substitutions in the build's `config`.
+    """
     image = f"{region}-docker.pkg.dev/{project}/progress/{name}"
     account = f"progress-build@{project}.iam.gserviceaccount.com"
     substitutions = {"_IMAGE": f"{image}:{commit}", **more}
@@ -80,7 +83,7 @@ def copy_sources(function: str, folder: Path, repository: Path = REPOSITORY) -> 
 
 
 def copy(source: Path, target: Path) -> None:
-    """Copy a file or a folder, without compiled and hidden files."""
+    """Copy a file, or a folder without its compiled and hidden files."""
     ignore: Callable[[str, list[str]], set[str]] = shutil.ignore_patterns("__pycache__", ".*")
     if source.is_dir():
         shutil.copytree(source, target, ignore=ignore)

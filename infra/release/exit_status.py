@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 class Failed(Exception):
-    """A step failed; the message names the condition and what to do."""
+    """A step failed; the message says what failed and what to do."""
 
 
 class Interrupted(Failed):
@@ -22,7 +22,7 @@ def log(text: str) -> None:
 
 
 def run(description: str, names: tuple[str, ...], work: Callable[..., None]) -> int:
-    """Run `work` with the required options `names`; return the exit code, 1 if it failed."""
+    """Call `work` with the required options `names`; return 1 if `work` raises Failed, else 0."""
     parser = argparse.ArgumentParser(description=description)
     for name in names:
         parser.add_argument(f"--{name}", required=True)

@@ -1,4 +1,4 @@
-"""The `gcloud` calls that a release makes. Each call is one method, which parses the output."""
+"""The `gcloud` calls that a release makes. `Cloud` has a method for each kind of call."""
 
 import contextlib
 import json
@@ -12,7 +12,7 @@ from typing import Any
 
 from exit_status import Failed, Interrupted, log
 
-_ERROR_CHARACTERS = 2_000  # an error message shows the last characters of gcloud's error output
+_ERROR_CHARACTERS = 2_000  # an error message shows only the end of gcloud's stderr
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Service:
         return sum(target.percent for target in self.targets if target.revision == revision)
 
     def serving_revision(self) -> str:
-        """Return the revision that gets all requests. Raise Failed if no single revision does."""
+        """Return the revision that gets all requests. Raise Failed if there is no such revision."""
         revisions = sorted({target.revision for target in self.targets if target.percent})
         if len(revisions) != 1:
             raise Failed(
@@ -84,8 +84,8 @@ class Cloud:
         """Create a revision without traffic, wait until it is ready, and tag it.
 
         Deploying and tagging are two calls, because `deploy --tag` writes the revision's name into
-        the service. Cloud Run would then reject Terraform's next change, because a revision with
-        this name exists already.
+        the service's template. Terraform's next change would then create another revision with
+        this name, and Cloud Run would reject the change.
         """
         self._run("run", "deploy", service, *self._location(), f"--image={image}", "--no-traffic")
         answer = self._read("run", "services", "describe", service, *self._location())
@@ -103,7 +103,7 @@ class Cloud:
         tag: str | None = None,
         untag: str | None = None,
     ) -> None:
-        """Split the traffic among revisions; tag the first revision, and remove the tag `untag`."""
+        """Split the traffic by `percents`; add `tag` to the first revision and remove `untag`."""
         split = ",".join(f"{revision}={percent}" for revision, percent in percents.items())
         first = next(iter(percents))
         flags = [f"--update-tags={tag}={first}"] if tag else []
@@ -145,7 +145,7 @@ class Cloud:
     def has_subscription(self, subscription: str) -> bool:
         """Return whether the subscription exists.
 
-        The pipeline's account may describe a subscription, but may not list subscriptions.
+        Describe the subscription, because the pipeline's account may not list subscriptions.
         """
         try:
             self._read("pubsub", "subscriptions", "describe", subscription, *self._project())
@@ -156,7 +156,7 @@ class Cloud:
         return True
 
     def subscribe(self, subscription: str, topic: str, service: Service, tag: str) -> None:
-        """Push the topic's messages to the tag's address.
+        """Create a subscription that pushes the topic's messages to the tag's address.
 
         The subscription expires after a day without activity.
         """
@@ -166,7 +166,7 @@ class Cloud:
             f"--push-auth-service-account=progress-push@{self.project}.iam.gserviceaccount.com",
             # Cloud Run accepts the service's URL as a token's audience, but not a tag's URL.
             f"--push-auth-token-audience={service.url}",
-            # Only the serving revision runs operations.
+            # Leave operations out, because only the serving revision runs them.
             '--message-filter=NOT attributes.command = "operation"',
             *("--ack-deadline=60", "--min-retry-delay=10s", "--max-retry-delay=600s"),
             *("--message-retention-duration=1h", "--expiration-period=1d"),
@@ -185,8 +185,9 @@ class Cloud:
     ) -> None:
         """Update the traffic. Raise Failed if the service does not reach the requested state.
 
-        gcloud's exit code does not tell whether the traffic was updated. While the newest revision
-        is not ready, the call fails even if this revision gets no traffic.
+        gcloud's exit code is not enough: while the newest revision is not ready, the call fails,
+        even if the traffic was updated and this revision gets none of it. Therefore describe the
+        service after the call.
         """
         failure: Failed | None = None
         try:
@@ -236,7 +237,7 @@ def run(arguments: list[str] | tuple[str, ...], timeout_s: float) -> str:
         except subprocess.TimeoutExpired:
             raise Failed(f"`{call}` did not end within {timeout_s:g} s and was killed") from None
         finally:
-            if process.poll() is None:  # a timeout, or an interruption by a signal
+            if process.poll() is None:  # the call timed out, or a signal interrupted it
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(process.pid, signal.SIGKILL)
     if process.returncode:

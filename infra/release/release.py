@@ -4,7 +4,7 @@
     release.py rollback --project P --region R    route all traffic to the previous revisions
     release.py recover  --project P --region R    finish or roll back a release that was killed
 
-Run one release at a time; the pipeline ensures this.
+Only one release may run at a time; the pipeline ensures this.
 Exit codes: 0 success, 1 failure (the error names the steps that are not done), 2 wrong usage.
 """
 
@@ -99,22 +99,22 @@ def _parse_arguments() -> argparse.Namespace:
         command.add_argument("--project", required=True)
         command.add_argument("--region", required=True)
         command.add_argument(
-            "--timeout", type=float, default=300, help="seconds for one gcloud call"
+            "--timeout", type=float, default=300, help="timeout of one gcloud call in seconds"
         )
         command.add_argument(
-            "--job-timeout", type=float, default=10_900, help="seconds for one job"
+            "--job-timeout", type=float, default=10_900, help="timeout of one job in seconds"
         )
     deploy = commands.choices["deploy"]
     deploy.add_argument("--environment", required=True, choices=PLANS)
     deploy.add_argument(
-        "--image", type=_parse_image, action="append", default=[], help="once for each function"
+        "--image", type=_parse_image, action="append", default=[], help="repeat for each function"
     )
     deploy.add_argument(
-        "--address", help=f"the load balancer's URL; it routes requests with SMOKE_KEY to {GREEN}"
+        "--address", help=f"URL of the load balancer that routes requests with SMOKE_KEY to {GREEN}"
     )
     deploy.add_argument("--steps", type=_parse_steps, help="percentages, like 5,25,50,100")
-    deploy.add_argument("--hold", type=float, help="seconds of traffic to judge at each step")
-    deploy.add_argument("--delay", type=float, help="seconds by which Monitoring lags")
+    deploy.add_argument("--hold", type=float, help="seconds of traffic that each step judges")
+    deploy.add_argument("--delay", type=float, help="seconds until Monitoring shows a request")
     deploy.add_argument("--every", type=float, help="seconds between two measurements")
     arguments = parser.parse_args()
     if arguments.command == "deploy" and sorted(dict(arguments.image)) != sorted(SERVICES):

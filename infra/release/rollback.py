@@ -1,7 +1,8 @@
 """Roll back to blue from any stage of a release, and recover unfinished releases.
 
-The read models of each serving revision must stay up to date. The query function's traffic
-therefore goes back to blue only after the project function's wake-ups go to blue.
+The read models of each serving revision must stay up to date. A rollback therefore routes the
+wake-ups to blue's project function first, then brings blue's read models up to date, and only then
+routes the query function's traffic to blue.
 """
 
 import time
@@ -32,7 +33,7 @@ P = ParamSpec("P")
 
 
 class BestEffort:
-    """Calls that are each retried; a failed call does not prevent the other calls."""
+    """A series of calls. Each call is retried, and a failed call does not prevent the others."""
 
     def __init__(self) -> None:
         self.failures: list[str] = []
@@ -53,7 +54,7 @@ class BestEffort:
         return None
 
     def raise_if_incomplete(self, command: str) -> None:
-        """Raise Failed with the steps that failed and the `command` that repeats them."""
+        """If steps failed, raise Failed with these steps and the `command` that repeats them."""
         if self.failures:
             raise Failed(f"not done: {', '.join(self.failures)}; run {command} until it succeeds")
 
@@ -79,10 +80,10 @@ def is_past_no_return(services: Mapping[str, Service]) -> bool:
 
 
 def recover(cloud: Cloud) -> None:
-    """Finish a release after the point of no return; roll back any other unfinished release."""
+    """Finish an unfinished release if it is past the point of no return; otherwise roll it back."""
     services = describe_services(cloud)
     if not is_unfinished(cloud, services):
-        log("No release is unfinished. The release job gets the serving image.")
+        log("No release is unfinished. Only the release job's image is reset.")
         cloud.set_job_image(RELEASE_JOB, cloud.find_image(services[PROJECT].serving_revision()))
     elif is_past_no_return(services):
         log("A release was killed after green had taken over: finishing it.")
@@ -105,17 +106,18 @@ def find_blue(services: Mapping[str, Service]) -> dict[str, str]:
 
 
 def roll_back(cloud: Cloud, blue: Mapping[str, str]) -> None:
-    """Route all traffic to these revisions and remove what the release created.
+    """Route all traffic to blue's revisions and remove what the release created.
 
-    Each call is retried, and a failure does not prevent the other calls. Raise Failed with the
-    steps that did not succeed.
+    Each call is retried, and a failed call does not prevent the others. If steps failed, raise
+    Failed with these steps at the end.
     """
     log(f"== Roll back to {BLUE}: {', '.join(blue.values())}")
     steps = BestEffort()
     services = steps.run("the state of the services", describe_services, cloud) or {}
     if services and services[PROJECT].percent_of(blue[PROJECT]) != 100:
         _catch_up(cloud, steps, services, blue)
-    # Route the traffic even if blue has it: an interrupted call may still route it to green.
+    # Route the traffic even if blue has all of it. An earlier, interrupted call may still take
+    # effect, and route traffic to green.
     for name in (QUERY, INGEST, PROJECT):
         steps.run(f"{name}'s traffic", cloud.split_traffic, name, {blue[name]: 100}, untag=GREEN)
     _set_job_images(cloud, steps, blue[PROJECT], (RELEASE_JOB, *OTHER_JOBS))
@@ -127,8 +129,11 @@ def roll_back(cloud: Cloud, blue: Mapping[str, str]) -> None:
 def _catch_up(
     cloud: Cloud, steps: BestEffort, services: Mapping[str, Service], blue: Mapping[str, str]
 ) -> None:
-    """Bring blue's read models up to date before blue serves; keep green's read models current."""
-    log("Blue's read models are brought up to date first.")
+    """Bring blue's read models up to date before blue serves.
+
+    If green still serves queries, send wake-ups to green too, so that its read models stay current.
+    """
+    log("Bring blue's read models up to date before blue serves.")
     if services[QUERY].percent_of(blue[QUERY]) != 100:
         serving = services[PROJECT].serving_revision()
         steps.run("green's wake-ups", send_wakeups, cloud, serving)
@@ -138,7 +143,7 @@ def _catch_up(
 
 
 def send_wakeups(cloud: Cloud, revision: str) -> None:
-    """Push wake-ups to this revision of the project function as well."""
+    """Tag this revision of the project function green, and push each wake-up to it too."""
     if cloud.describe(PROJECT).find_revision(GREEN) != revision:
         cloud.tag(PROJECT, GREEN, revision)
     if not cloud.has_subscription(GREEN_SUBSCRIPTION):
@@ -146,10 +151,10 @@ def send_wakeups(cloud: Cloud, revision: str) -> None:
 
 
 def finish(cloud: Cloud, green: str) -> None:
-    """Set the jobs' image to green's project image, and remove what the release created.
+    """Give the jobs the image of green's project function; remove what the release created.
 
-    The tag of the project function is removed last, because until then it shows that green serves
-    and that the release is unfinished.
+    The project function's tag is removed last. Until then, this tag shows that green serves and
+    that the release is unfinished.
     """
     steps = BestEffort()
     _set_job_images(cloud, steps, green, (RELEASE_JOB, *OTHER_JOBS))

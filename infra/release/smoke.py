@@ -24,7 +24,7 @@ _QUERY = {"query": "{ __typename }"}
 class Green:
     """Green's query function, at its tag's address or behind the load balancer.
 
-    The load balancer routes a request with the key to green and names green in the response.
+    The load balancer routes requests with `key` to green and names green in a response header.
     `token` is a learner's token; without a token, the query is sent unauthenticated.
     """
 
@@ -61,7 +61,7 @@ class Green:
             headers[_REVISION] = self.key
         if self.token:
             headers["authorization"] = f"Bearer {self.token}"
-        request = urllib.request.Request(  # noqa: S310 - the operator's own address
+        request = urllib.request.Request(  # noqa: S310 - the operator sets the address
             self.address.rstrip("/") + path,
             data=json.dumps(body).encode() if body else None,
             headers=headers,
@@ -81,7 +81,7 @@ class Green:
 def _open(request: urllib.request.Request) -> http.client.HTTPResponse:
     """Return the response, whatever its status."""
     try:
-        response = urllib.request.urlopen(request, timeout=_TIMEOUT_S)  # noqa: S310 - the operator's own
+        response = urllib.request.urlopen(request, timeout=_TIMEOUT_S)  # noqa: S310 - see `_request`
     except urllib.error.HTTPError as error:
         response = error
     opened: http.client.HTTPResponse = response
@@ -93,7 +93,7 @@ def _is_result(body: bytes) -> bool:
 
 
 def _is_unauthenticated(body: bytes) -> bool:
-    """Return whether GraphQL rejected the query as unauthenticated, as it should."""
+    """Return whether GraphQL rejected the query as unauthenticated."""
     try:
         return bool(_parse(body)["errors"][0]["extensions"]["code"] == "UNAUTHENTICATED")
     except (LookupError, TypeError):

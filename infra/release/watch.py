@@ -1,4 +1,4 @@
-"""Watch green under learners' requests: error rate and latency, read from Cloud Monitoring."""
+"""Watch green while it serves learners: read error rate and latency from Cloud Monitoring."""
 
 import json
 import math
@@ -41,9 +41,9 @@ QUERIES = {
 class Limits:
     """The limits for green, and the times of the watch in seconds.
 
-    The watch judges the requests of `hold` seconds, which Monitoring shows `delay` seconds later.
-    Once there are `enough` requests, a single measurement can fail the release. Fewer requests are
-    judged only at the end of the watch.
+    The watch judges the requests of `hold` seconds. The watch lasts `delay` seconds longer, because
+    Monitoring shows requests late. Once a function has had `enough` requests, a single measurement
+    over a limit fails the release. Fewer requests are judged only at the end of the watch.
     """
 
     hold: float
@@ -67,7 +67,7 @@ class Measurement:
         return f"{self.requests:.0f} requests, {self.errors:.0f} errors, {latency}"
 
     def find_violation(self, limits: Limits) -> str | None:
-        """Return the limit that is exceeded, or None."""
+        """Return a text that names the exceeded limit, or None."""
         if self.errors > limits.error_rate * max(self.requests, self.errors):
             return f"more than {limits.error_rate:.0%} errors"
         if self.p95_ms is not None and self.p95_ms > limits.p95_ms:
@@ -101,13 +101,13 @@ class Monitoring:
             except (OSError, ValueError, LookupError, TypeError) as error:
                 if not tries_left:
                     raise Failed(
-                        f"Cloud Monitoring did not respond in {_TRIES} tries, green cannot be "
+                        f"Cloud Monitoring did not respond in {_TRIES} tries, so green cannot be "
                         f"judged: {error}"
                     ) from None
         return None
 
     def _query_once(self, query: str, token: str) -> float | None:
-        request = urllib.request.Request(  # noqa: S310 - the operator's own address
+        request = urllib.request.Request(  # noqa: S310 - the operator sets the address
             self._url,
             data=urllib.parse.urlencode({"query": query}).encode(),
             headers={"authorization": f"Bearer {token}"},
@@ -148,6 +148,6 @@ def _judge(
         raise Failed(f"green's {name} showed {violation}: {measurement}")
     if is_over and needs_requests and (not measurement.requests or measurement.p95_ms is None):
         raise Failed(
-            f"Monitoring shows no requests of green's {name}, though the release sent some: "
+            f"Monitoring shows no requests to green's {name}, though the release sent some: "
             "green cannot be judged"
         )

@@ -33,7 +33,7 @@ locals {
     for name, matcher in { all = "", failed = ",outcome=\"error\"" } : name =>
     "sum by (operation) (increase(${local.series.outcome}{${local.services_selector}${matcher}}[5m]))"
   }
-  # Cloud Run's own count of requests, because a process that dies does not write a log line.
+  # Responses that Cloud Run counted. Progress's log lines do not include the requests of a process that died.
   responses = {
     for name, matcher in { all = "", failed = ",response_code_class=\"5xx\"" } : name => join("", [
       "sum by (service_name) (increase(run_googleapis_com:request_count{",
@@ -64,9 +64,9 @@ locals {
   ])
 
   # The successful batch runs in the window. Without any runs, the metric either has no values or is zero, so the alert
-  # adds `or vector(0)`. The alert also requires a job execution from before the window. A new environment has none,
-  # because its first execution is the release job's at the end of the first apply. After this execution, the schedule
-  # needs the whole window to start three batch runs.
+  # adds `or vector(0)`. The alert also requires a job execution from before the window, so that it does not fire in a
+  # new environment. There, the first execution is the release job's, at the end of the first apply. When this execution
+  # is older than the window, the schedule has had the time to start three batch runs.
   batch_window = "${3 * var.batch_minutes}m"
   successful_runs = join("", [
     "sum(increase(${local.series.outcome}",

@@ -55,8 +55,9 @@ variable "database_bytes_limit" {
 locals {
   runbook = "https://github.com/${var.github.repository}/blob/${var.github.branch}/docs/runbook.md"
 
-  # `for`: the seconds that a condition must hold. A value stays in a five-minute window for up to six minutes, because
-  # the minute in which it was counted overlaps the window. With 360, a single high value therefore fires no alert.
+  # An alert fires if a condition is true for `for` seconds. Monitoring counts by the minute, and a five-minute window
+  # includes minutes that lie only partly in it. A single high value therefore affects the window for up to six minutes,
+  # and fires no alert whose `for` is 360.
   alerts = {
     "event-delay" = {
       severity = "ERROR"
@@ -186,7 +187,8 @@ locals {
           ])
           for = 360
         }
-        # A command is unacknowledged while a worker runs it. After ten minutes, Pub/Sub redelivers the command.
+        # While a worker runs a command, Pub/Sub counts the command as unacknowledged, and redelivers it after ten
+        # minutes. The limit is therefore longer than ten minutes.
         "a command waits for a worker for more than 15 minutes" = {
           query = "${local.oldest_message_age.project} > 900"
           for   = 60

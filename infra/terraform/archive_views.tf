@@ -26,8 +26,8 @@ locals {
   }
 
   # The views of `progress_questions` are authorized to read the tables of `progress_archive`. The views of
-  # `progress_archive` are not authorized, so an analyst cannot read the tables through them. Each view of
-  # `progress_questions` therefore contains the queries of the views that it needs.
+  # `progress_archive` are not authorized, so an analyst cannot read the tables through them. A view of
+  # `progress_questions` therefore does not select from these views, but contains their queries.
   accepted_events_query = templatefile("${path.root}/analytics/accepted_events.sql", local.archive_tables)
   learner_events_query = templatefile("${path.root}/analytics/learner_events.sql", {
     accepted_events = "(\n${local.accepted_events_query})"
@@ -82,7 +82,7 @@ resource "google_bigquery_connection" "archive" {
 }
 
 # Google creates the service account of the connection some time after the connection itself. The grants need this
-# account, so they wait for the builds, which last some minutes.
+# account. They therefore wait for the builds, which last some minutes, so that the account exists by then.
 resource "google_storage_bucket_iam_member" "connection" {
   bucket = google_storage_bucket.archive.name
   role   = "roles/storage.objectViewer"
@@ -96,7 +96,7 @@ resource "google_storage_bucket_iam_member" "connection" {
   depends_on = [terraform_data.image]
 }
 
-# BigQuery lists the bucket to find the files that match a view's pattern.
+# BigQuery lists the bucket to find the files that match the pattern in `source_uris`.
 resource "google_storage_bucket_iam_member" "connection_list" {
   bucket = google_storage_bucket.archive.name
   role   = "roles/storage.legacyBucketReader"
@@ -110,7 +110,7 @@ resource "google_bigquery_table" "archive" {
   table_id            = "archive"
   description         = "The rows of the archive's files, some repeated; the view `accepted_events` has each event once"
   deletion_protection = false                                       # the table holds no data
-  schema              = file("${path.root}/analytics/archive.json") # not detected, because at first there are no files
+  schema              = file("${path.root}/analytics/archive.json") # not autodetected: a new archive has no files
 
   external_data_configuration {
     connection_id = google_bigquery_connection.archive.name

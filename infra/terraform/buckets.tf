@@ -1,7 +1,7 @@
-# Buckets: archived events, backups of the read models, and exported files.
+# Cloud Storage buckets for archived events, backups of the read models, and exported files.
 
 variable "archive_buckets" {
-  # docs/scale.md says how many buckets a large log needs.
+  # Here, buckets are parts of the archive (docs/architecture.md). docs/scale.md says how many a large log needs.
   description = "The number of buckets of a new archive: 16, 64 or 256; an existing archive keeps its number."
   type        = number
   default     = 16
@@ -20,8 +20,8 @@ locals {
   exports_environment = { EXPORTS_BUCKET = google_storage_bucket.exports.name }
   backup_location     = "gs://${google_storage_bucket.backup.name}"
 
-  # Conditions of the roles that read the archive. They exclude `erasures/key`. Anyone who has this key and a learner's
-  # id can compute the learner's digest, and so find out whether the learner was erased.
+  # IAM conditions for the accounts that read the archive. The conditions exclude the object `erasures/key`. Anyone who
+  # has this key and a learner's id can compute the learner's digest, and so find out whether the learner was erased.
   archive_objects = "projects/_/buckets/${google_storage_bucket.archive.name}/objects"
   archive_folders = {
     for name in ["ranges", "rebuilds"] : name => "resource.name.startsWith('${local.archive_objects}/${name}/')"
@@ -34,9 +34,10 @@ locals {
   }
 }
 
-# Archived events. In prod, the bucket cannot be deleted while it holds objects, because the archive is kept longer than
-# the backups of the database. The bucket has no retention lock and no soft delete, because they would keep the events
-# of erased learners. An erasure deletes the learner's events in all generations of the bucket's objects.
+# Archived events. In prod, the bucket cannot be deleted while it holds objects: the archive is kept longer than the
+# backups of the database, so it may be the last copy of the events. The bucket has no retention lock and no soft
+# delete, because either would keep the events of erased learners. An erasure deletes the learner's events in all
+# generations of the bucket's objects.
 resource "google_storage_bucket" "archive" {
   name                        = "${var.project_id}-progress-archive"
   location                    = var.region
@@ -89,8 +90,8 @@ resource "google_storage_bucket_iam_member" "archive" {
   member = google_service_account.member[each.key].member
 }
 
-# During a rebuild, the job `progress-rebuild` and Dataflow's workers read the archive. The job stores temporary files
-# in the folder `rebuilds`: the relations that all tasks need.
+# During a rebuild, the job `progress-rebuild` and Dataflow's workers read the archive. In the folder `rebuilds`, the
+# job stores temporary files with the relations that all tasks need.
 resource "google_storage_bucket_iam_member" "rebuild" {
   for_each = setunion(["rebuild"], local.dataflow)
 
@@ -125,7 +126,8 @@ resource "google_storage_bucket_iam_member" "rebuild_files" {
   }
 }
 
-# Backups of the read models, written every six hours and kept for a week, and dumps during a database migration.
+# Backups of the read models, written every six hours. A move from Neon to Cloud SQL also stores its dump here. All
+# objects are deleted after a week.
 resource "google_storage_bucket" "backup" {
   name                        = "${var.project_id}-progress-backup"
   location                    = var.region

@@ -43,14 +43,14 @@ resource "google_billing_budget" "this" {
     spend_basis       = "FORECASTED_SPEND"
   }
 
-  # In addition to the billing account's administrators, who always get the alert.
+  # Sends the alert to var.alert_emails too. The billing account's administrators always get it.
   dynamic "all_updates_rule" {
     for_each = length(var.alert_emails) > 0 ? [1] : []
 
     content {
       monitoring_notification_channels = slice(
         [for channel in google_monitoring_notification_channel.email : channel.id], 0,
-        min(5, length(var.alert_emails)) # the API's limit
+        min(5, length(var.alert_emails)) # the API accepts at most five channels
       )
     }
   }

@@ -9,8 +9,9 @@ variable "requests_per_minute_by_ip" {
 
 locals {
   # Preconfigured rules by priority, at the sensitivity with the fewest false positives. Cloud Armor parses bodies as
-  # GraphQL. Rules that match text skip the GraphQL document, because its braces, quotes and comments look like attacks;
-  # the query function has its own limits for documents. These rules also skip the bearer token, which is random text.
+  # GraphQL. Rules with `matches_text` do not check the GraphQL document, because its braces, quotes and comments look
+  # like attacks. The query function limits documents itself. Nor do these rules check the bearer token, because random
+  # text can look like an attack.
   waf_rule_sets = {
     1000 = { name = "sqli-v33-stable", matches_text = true }
     1010 = { name = "xss-v33-stable", matches_text = true }
@@ -41,7 +42,7 @@ resource "google_compute_security_policy" "load_balancer" {
   }
 
   rule {
-    description = "A path or query longer than in any legitimate request."
+    description = "Deny a path or query that is longer than any legitimate one."
     priority    = 100
     action      = "deny(403)"
     match {
@@ -55,7 +56,7 @@ resource "google_compute_security_policy" "load_balancer" {
     for_each = local.limited_headers
 
     content {
-      description = "A header longer than in any legitimate request."
+      description = "Deny a header that is longer than any legitimate one."
       priority    = rule.key
       action      = "deny(403)"
       match {
@@ -106,7 +107,7 @@ resource "google_compute_security_policy" "load_balancer" {
   }
 
   rule {
-    description = "The limit of requests per IP address."
+    description = "Limit the requests of each IP address."
     priority    = 2000
     action      = "throttle"
     match {

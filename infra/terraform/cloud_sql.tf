@@ -1,11 +1,11 @@
 # Cloud SQL: the instance, its users and their roles.
 
 variable "database_instance" {
-  # After a restore to a new instance, set this to the new instance's name. Before that, replace the old instance in the
-  # state, or else Terraform creates an empty instance. Run `terraform state rm`, then `terraform import`, for
+  # After a restore to a new instance, first replace the old instance in the state. Otherwise, Terraform creates an
+  # empty instance. To replace it, run `terraform state rm` and then `terraform import` for
   # google_sql_database_instance.this[0], google_sql_database.this[0], google_sql_user.owner[0] and each
-  # google_sql_user.member.
-  description = "The name of the Cloud SQL instance. Before you change it after a restore, read cloud_sql.tf."
+  # google_sql_user.member. Then set this variable to the new instance's name.
+  description = "The name of the Cloud SQL instance. After a restore, read cloud_sql.tf before you change the name."
   type        = string
   default     = "progress"
 }
@@ -51,8 +51,8 @@ locals {
   cloud_sql_protected     = coalesce(var.cloud_sql_deletion_protection, local.is_prod)
   cloud_sql_disk_limit_gb = coalesce(var.cloud_sql_disk_limit_gb, local.cloud_sql_size.disk_limit_gb)
 
-  # `connections` is more than all instances of the functions use together during a release, when the new revisions
-  # (green) run beside the old ones.
+  # `connections` is the value of max_connections. It exceeds the number of connections that the functions open during a
+  # release, when instances of the new revisions (green) run beside those of the old revisions.
   cloud_sql_size = {
     dev = {
       tier    = "db-g1-small", availability = "ZONAL", connections = 180
@@ -84,7 +84,7 @@ resource "google_sql_database_instance" "this" {
 
   settings {
     tier                        = coalesce(var.cloud_sql_tier, local.cloud_sql_size.tier)
-    edition                     = "ENTERPRISE" # from PostgreSQL 16 on, the default is the more expensive edition
+    edition                     = "ENTERPRISE" # from PostgreSQL 16 on, the default is ENTERPRISE_PLUS, which costs more
     availability_type           = local.cloud_sql_size.availability
     disk_type                   = "PD_SSD"
     disk_size                   = local.cloud_sql_size.disk_gb
@@ -161,7 +161,7 @@ resource "google_sql_database" "this" {
 
   name            = "progress"
   instance        = google_sql_database_instance.this[0].name
-  deletion_policy = "ABANDON" # the API does not delete a database in use; deleting the instance deletes it
+  deletion_policy = "ABANDON" # a database in use cannot be deleted on its own, only with its instance
 }
 
 # The release job applies migrations as this user. All other services and jobs log in with their service accounts.
@@ -196,7 +196,8 @@ resource "google_project_iam_member" "cloud_sql" {
   member  = google_service_account.member[each.value.member].member
 }
 
-# During a migration, `gcloud sql import` and `export` use the instance's account to access dumps in the backup bucket.
+# During a migration, `gcloud sql import` and `gcloud sql export` access dumps in the backup bucket. They do this as the
+# instance's service account.
 resource "google_storage_bucket_iam_member" "cloud_sql_dumps" {
   count = var.migration_target != null ? 1 : 0
 

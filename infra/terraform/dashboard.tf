@@ -1,11 +1,11 @@
-# The dashboard: a chart for each field of metric_fields.json, and platform metrics that the runbook uses.
+# The dashboard: a chart for each field of metric_fields.json, and charts of platform metrics that the runbook uses.
 
 locals {
   field_charts = [
     for field, metric in local.metric_fields : {
       title = "${field}: ${metric.meaning}"
       unit  = metric.unit
-      names = metric.labels # identify a line of the chart
+      names = metric.labels # the labels that name the lines of the chart
       lines = metric.kind == "count" ? {
         "a second" = join(" or ", [
           for resource in local.resource_kinds :
@@ -57,7 +57,7 @@ resource "google_monitoring_dashboard" "progress" {
       columns = 12
       tiles = [
         for index, chart in local.charts : merge(
-          # The API omits a position of 0; setting it would show a change in every plan.
+          # The API omits a position of 0. If this configuration set a position to 0, every plan would show a change.
           { for side, place in { xPos = (index % 2) * 6, yPos = floor(index / 2) * 4 } : side => place if place > 0 },
           {
             width  = 6

@@ -1,12 +1,13 @@
 # The database: Neon or Cloud SQL. To migrate from one to the other:
 #
-#   1. Set migration_target = "cloud_sql" (or "neon", and var.neon); apply. This creates the new database. The functions
-#      keep using the current database, and the release job uses the new one. Run the job once (`gcloud run jobs execute
-#      progress-release`) to create schemas, roles and logins. Do not release until step 3 is done.
-#   2. Pause all writers, copy and compare (see docs/runbook.md).
-#   3. Set `database` to the new database, `former_database` to the former one and migration_target = null; apply, and
-#      deploy new revisions. All services and jobs now use the new database; the former one stays unchanged. To return,
-#      set former_database = null and migrate in the other direction.
+#   1. Set migration_target to "cloud_sql" or "neon". For Neon, also set var.neon to an existing empty database. Apply.
+#      For Cloud SQL, the apply creates the instance. The functions keep using the current database, and the release job
+#      uses the new one. Run the job once (`gcloud run jobs execute progress-release`) to create schemas, roles and
+#      logins. Do not release until step 3 is done.
+#   2. Pause all writers, copy the rows, and compare both databases (see docs/runbook.md).
+#   3. Set `database` to the new database, `former_database` to the former database, and `migration_target` to null.
+#      Apply, then deploy new revisions. All services and jobs now use the new database; the former one stays unchanged.
+#      To return to the former database, begin again at step 1, and set former_database = null in the same apply.
 #   4. Set former_database = null; apply. This removes the former database's logins and secrets. If the former database
 #      is Cloud SQL, this also deletes the instance with its data. In prod, this deletion requires that you first apply
 #      cloud_sql_deletion_protection = false.
@@ -23,7 +24,7 @@ variable "database" {
 }
 
 variable "migration_target" {
-  description = "During a migration, the database to migrate to: Terraform creates it, and the release job uses it."
+  description = "The new database, during a migration. The release job uses it. For cloud_sql, Terraform creates it."
   type        = string
   default     = null
 
@@ -36,7 +37,7 @@ variable "migration_target" {
 }
 
 variable "former_database" {
-  description = "After a migration, the database that was used before. It keeps its data and logins while this is set."
+  description = "The database that was used before a migration. It keeps its data and logins while this input is set."
   type        = string
   default     = null
 
@@ -54,7 +55,7 @@ variable "former_database" {
 }
 
 variable "neon" {
-  description = "Neon: the host of its direct endpoint (not the pooler's), the database, and the role that owns it."
+  description = "The Neon database: the direct endpoint's host (not the pooler's), the name, and the owner's role."
   type        = object({ host = string, database = string, owner = string })
   default     = null
 
@@ -87,8 +88,8 @@ locals {
     rebuild = "progress_project"
   }, { for name in local.dataflow : name => "progress_load" })
 
-  # The database settings of each service and job: plain values, and the ids of secrets. A service or job with secrets
-  # must depend on its access to the secrets and on the secrets' versions (see secrets.tf).
+  # The database settings of each service and job: plain values, and the ids of secrets. In Terraform, a service or job
+  # with secrets needs `depends_on` for its access to the secrets and for their versions (see secrets.tf).
   database_environment = {
     for member in concat(keys(local.database_groups), ["release"]) : member => merge(
       { for name, value in {

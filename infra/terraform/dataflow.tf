@@ -1,5 +1,5 @@
 # The resources for rebuilds from the archive with Apache Beam (docs/runbook.md). With `--engine beam`, the job
-# `progress-rebuild` starts a Dataflow job from a Flex Template. As long as no such job runs, nothing here costs
+# `progress-rebuild` starts a Dataflow job from a Flex Template. While no Dataflow job runs, nothing here costs
 # money. Dataflow's workers need the quotas `CPUS` and `DISKS_TOTAL_GB` of Compute Engine in the region.
 
 variable "dataflow" {
@@ -8,7 +8,7 @@ variable "dataflow" {
   default     = false
 
   validation {
-    # The workers have no public addresses. They reach Google's APIs and addresses in the network, but not Neon.
+    # The workers have no public addresses. They reach Google's APIs and this network's addresses, but not Neon.
     condition     = !var.dataflow || var.database == "cloud_sql"
     error_message = "expected false unless database = \"cloud_sql\""
   }
@@ -28,7 +28,7 @@ locals {
   ]...)
 }
 
-# The bucket has the template and the files of jobs. The files of jobs are deleted after a week.
+# The bucket of the Flex Template, and of the Dataflow jobs' staged and temporary files, which are deleted after a week.
 resource "google_storage_bucket" "templates" {
   for_each = local.dataflow
 
@@ -55,9 +55,9 @@ resource "google_storage_bucket" "templates" {
   depends_on = [google_project_service.api]
 }
 
-# roles/dataflow.worker also permits its members to read and create objects in all buckets of the project, one of which
-# holds learners' exports. This custom role leaves out these two permissions. It has only the other permissions that
-# batch jobs need.
+# With roles/dataflow.worker, the workers could read and create objects in all buckets of the project. One of these
+# buckets holds learners' exports. This custom role leaves out the permissions to read and create objects. Of the other
+# permissions of roles/dataflow.worker, it has only those that batch jobs need.
 resource "google_project_iam_custom_role" "dataflow" {
   for_each = local.dataflow
 
@@ -105,7 +105,7 @@ resource "google_storage_bucket_iam_member" "dataflow_templates" {
   member = google_service_account.member[each.key].member
 }
 
-# The image `beam-rebuild`.
+# The workers run the image `beam-rebuild`, which is in this registry.
 resource "google_artifact_registry_repository_iam_member" "dataflow" {
   for_each = local.dataflow
 

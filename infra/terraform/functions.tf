@@ -33,7 +33,7 @@ variable "functions" {
       for size in values(var.functions) :
       size.min_instances >= 0 && size.max_instances >= max(1, size.min_instances)
     ])
-    error_message = "expected min_instances of 0 or more, and max_instances of at least 1 and at least min_instances"
+    error_message = "expected min_instances >= 0, max_instances >= 1 and max_instances >= min_instances"
   }
 }
 
@@ -48,7 +48,7 @@ variable "auth" {
 }
 
 variable "app_url" {
-  description = "The address of the learning app, which the page's button opens. Without it, the page has no button."
+  description = "The learning app's address, for a button on the learner's page; null: the page has no button."
   type        = string
   default     = null
 }
@@ -82,11 +82,11 @@ variable "trace_sample_ratio" {
 }
 
 locals {
-  # The modules leave out a setting that is null; progress/settings.py then uses its default.
+  # The modules leave out a setting that is null. progress/settings.py then uses the setting's default.
   common_settings = merge({
     ENVIRONMENT                 = local.environment_name
     PUBSUB_PROJECT_ID           = var.project_id
-    MALLOC_ARENA_MAX            = "2" # by default, glibc keeps freed memory in eight arenas per processor
+    MALLOC_ARENA_MAX            = "2" # saves memory: glibc otherwise keeps freed memory in eight arenas per processor
     OTEL_EXPORTER_OTLP_ENDPOINT = var.otel_exporter_otlp_endpoint
   }, var.otel_exporter_otlp_endpoint == null ? {} : local.otel_settings)
 
@@ -118,7 +118,7 @@ locals {
     }
     project = {
       ingress = "INGRESS_TRAFFIC_INTERNAL_ONLY"
-      timeout = "3600s" # for a rebuild; if Pub/Sub redelivers its command meanwhile, the response is 429
+      timeout = "3600s" # for a rebuild; if Pub/Sub redelivers the rebuild's command meanwhile, the response is 429
       health  = "/"
       settings = merge(local.archive_environment, local.exports_environment, {
         THREADS = tostring(var.functions["project"].concurrency + 4)
@@ -127,7 +127,8 @@ locals {
     query = {
       ingress = local.is_prod ? "INGRESS_TRAFFIC_INTERNAL_LOAD_BALANCER" : "INGRESS_TRAFFIC_ALL"
       timeout = "3600s" # for streams
-      # Not /ready: it fails during an outage of the database, but an instance must survive this outage.
+      # The liveness probe does not request /ready, because /ready fails during a database outage, and Cloud Run would
+      # then restart the instance.
       health = "/health"
       settings = merge(local.query_settings, local.exports_environment, {
         WORKERS = var.functions["query"].cpu # one event loop for each core

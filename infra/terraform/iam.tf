@@ -41,8 +41,8 @@ locals {
     name => ["roles/telemetry.writer", "roles/serviceusage.serviceUsageConsumer"]
   })
 
-  # An account that deploys a service or job, or creates a push subscription, must be allowed to act as the service
-  # account that the service, job or subscription uses.
+  # Services, jobs and push subscriptions each use a service account. To deploy or create one of them, an actor needs
+  # the right to act as this service account.
   impersonations = concat(
     [
       for name in ["ingest", "project", "query", "batch", "release", "backup", "rebuild", "push"] :
@@ -128,11 +128,11 @@ resource "google_project_iam_member" "measurements" {
   member  = google_service_account.member["query"].member
 }
 
-# Cloud Scheduler starts the jobs, and changes the minimum number of instances in the evening and the morning. Cloud Run
-# does not have a permission for this number alone. With run.services.update and impersonation, the scheduler's account
-# could deploy anything as the function. The risk is limited. The account has no key. Only accounts that may change
-# scheduler jobs (here: the account that runs `terraform apply`) can use the scheduler's account. The scheduler's
-# account has these permissions only for the functions in var.night.
+# Cloud Scheduler starts the jobs. In the evening and the morning, it also changes the functions' minimum numbers of
+# instances. Cloud Run has no permission that allows only this change. The change requires run.services.update and
+# impersonation, with which the scheduler's account could also deploy any code under the function's service account.
+# Three facts limit this risk. The scheduler's account has no key. It has these permissions only for the functions in
+# var.night. Only an account that may change scheduler jobs can use it (here, the account that runs `terraform apply`).
 resource "google_cloud_run_v2_job_iam_member" "scheduler" {
   for_each = local.job_schedules
 
@@ -190,7 +190,7 @@ resource "google_pubsub_topic_iam_member" "green_push" {
   member = local.members["pipeline"]
 }
 
-# The first builds read source archives and write images.
+# The account of the first builds reads the source archives and writes the images.
 resource "google_storage_bucket_iam_member" "build" {
   bucket = google_storage_bucket.sources.name
   role   = "roles/storage.objectViewer"
@@ -204,7 +204,7 @@ resource "google_artifact_registry_repository_iam_member" "build" {
   member     = google_service_account.member["build"].member
 }
 
-# Deploying an image requires a role to read the image. The first revisions run images from this registry.
+# An account can deploy an image only if it may read the image. The images of the first revisions are in this registry.
 resource "google_artifact_registry_repository_iam_member" "pipeline" {
   repository = google_artifact_registry_repository.images.name
   location   = google_artifact_registry_repository.images.location

@@ -1,8 +1,8 @@
-# The first image of each function, built from its source archive; the jobs run the image of `project`. Releases deploy
-# later images from the registry that all environments share (infra/bootstrap).
+# The first image of each function, built from the function's source archive. The jobs run the image of `project`.
+# Releases deploy later images from the registry that all environments share (infra/bootstrap).
 
 variable "build_region" {
-  description = "The region of the first builds: one of the six where Google lets a new project build."
+  description = "The region of the first builds. Google lets a new project build images in six regions only."
   type        = string
   default     = "europe-west1"
 
@@ -19,7 +19,7 @@ variable "build_region" {
   }
 }
 
-# There is no cleanup policy, because an environment without a release keeps running these few images.
+# There is no cleanup policy, because an environment runs these few images until its first release.
 resource "google_artifact_registry_repository" "images" {
   repository_id = "progress"
   location      = var.region
@@ -30,8 +30,8 @@ resource "google_artifact_registry_repository" "images" {
 }
 
 # Builds the first images, because a service can only be created with an existing image. gcloud uploads the source
-# archive. The archive is not a Terraform resource, so no resource changes when the code changes. The retry waits until
-# new IAM roles have taken effect.
+# archive. The archive is not a Terraform resource, so no resource changes when the code changes. A failed build is
+# repeated after 90 s, because new IAM roles take effect only after a delay.
 resource "terraform_data" "image" {
   for_each = local.own_files
 

@@ -1,8 +1,9 @@
-"""Write inputs.md: the inputs and outputs of this root and its modules, from their *.tf files.
+"""Write inputs.md, which lists the inputs and outputs of this root module and its modules.
 
     python infra/terraform/inputs.py
 
-It parses only the HCL used here: blocks, quoted strings, brackets and comments.
+The script reads the *.tf files. It parses only the HCL that is used here: blocks, quoted strings,
+brackets and comments.
 """
 
 import re

@@ -1,7 +1,7 @@
 # The jobs. They run the image of the function `project`, which contains the code of all jobs.
 
 variable "erase_deleted_after_days" {
-  description = "The number of days after a learner's deletion until the batch job erases them; null: never."
+  description = "The number of days between a learner's deletion and the erasure by the batch job; null: no erasure."
   type        = number
   default     = null
 
@@ -12,23 +12,23 @@ variable "erase_deleted_after_days" {
 }
 
 locals {
-  # The buildpack's launcher sets up the image's Python; the code is in /workspace.
+  # The buildpack's launcher sets the environment variables that the image's Python needs. The code is in /workspace.
   launcher = ["/cnb/lifecycle/launcher", "--"]
 
   jobs = {
     # A job waits up to 120 s for the network. A job is retried if its instance died or did not reach the network. A
     # failed migration is not retried (see progress/adapters/postgres/migrations.py).
 
-    # The timeout is under 300 s because a run starts every 5 minutes. A run that overlaps a retry finds the lock taken,
-    # and ends.
+    # The timeout is under 300 s because a run starts every 5 minutes. If a run is retried, the next run may start
+    # before the retry ends. The next run then finds the lock taken, and ends.
     batch = {
       member  = "batch"
       command = ["python", "jobs/batch_aggregates/main.py"]
       args    = []
       cpu     = "1", memory = "1Gi", tasks = 1, timeout = "280s", retries = 1
     }
-    # The work of `batch` with more resources, at a month's end or after an import. Meanwhile, runs of `batch` find the
-    # lock taken, and end.
+    # Does the work of `batch` with more resources, after a month's end or an import. While this job runs, each run of
+    # `batch` finds the lock taken, and ends.
     batch-large = {
       member  = "batch"
       command = ["python", "jobs/batch_aggregates/main.py"]
@@ -49,8 +49,9 @@ locals {
       cpu     = "1", memory = "1Gi", tasks = 1, timeout = "3600s", retries = 3
     }
     # Rebuilds the read models from the archive; an operator executes it (docs/runbook.md). The first task begins and
-    # ends the rebuild, and a task that is retried loads nothing twice. No more than eight tasks load at the same time.
-    # DuckDB uses up to 2 GB; the files of a bucket and their rows are in memory too, because Cloud Run has no disk.
+    # ends the rebuild, and a task that is retried loads nothing twice. At most eight tasks load rows at the same time,
+    # because the database is the bottleneck. DuckDB uses up to 2 GB of a task's memory. A bucket's files and rows are
+    # in memory too, because Cloud Run has no disk.
     rebuild = {
       member  = "rebuild"
       command = ["python", "-m", "progress.cli"]

@@ -2,7 +2,7 @@
 # requests from the load balancer only.
 
 variable "domain" {
-  description = "The domain of the API, in prod. Its A record must be the output load_balancer_address."
+  description = "The domain of the API, in prod. Its A record must contain the output load_balancer_address."
   type        = string
   default     = null
 
@@ -13,16 +13,16 @@ variable "domain" {
 }
 
 variable "smoke_key" {
-  # The release reads this key from its variable SMOKE_KEY. If smoke_key is null, the load balancer does not route to
-  # green.
-  description = "The key, in the header x-progress-revision, that routes a request to green (TF_VAR_smoke_key)."
+  # The release reads the same key from the environment variable SMOKE_KEY. If smoke_key is null, the load balancer does
+  # not route to green.
+  description = "A request with this key in the header x-progress-revision reaches green (TF_VAR_smoke_key)."
   type        = string
   default     = null
   sensitive   = true
 
   validation {
     condition     = var.smoke_key == null || can(regex("^[0-9A-Za-z_-]{32,128}$", var.smoke_key))
-    error_message = "expected 32 to 128 letters, digits, _ or -: create one with `openssl rand -hex 32`"
+    error_message = "expected 32 to 128 letters, digits, underscores or hyphens; `openssl rand -hex 32` creates a key"
   }
 }
 
@@ -67,7 +67,7 @@ resource "google_compute_ssl_policy" "load_balancer" {
   count = local.load_balancer_count
 
   name            = "progress"
-  profile         = "RESTRICTED" # the only profile that allows a minimum of 1.3
+  profile         = "RESTRICTED" # the only profile that allows a minimum of TLS 1.3
   min_tls_version = "TLS_1_3"
 
   depends_on = [google_project_service.api]
@@ -86,8 +86,8 @@ resource "google_compute_region_network_endpoint_group" "load_balancer" {
   }
 }
 
-# A serverless backend has no timeout; the timeout of the service limits event streams. Caching and compression are off,
-# because both would delay a stream.
+# A serverless backend has no timeout of its own. The query service's timeout ends long event streams. Caching and
+# compression are off, because both would delay a stream.
 resource "google_compute_backend_service" "load_balancer" {
   for_each = local.backend_revisions
 
@@ -98,8 +98,8 @@ resource "google_compute_backend_service" "load_balancer" {
   enable_cdn            = false
   compression_mode      = "DISABLED"
 
-  # A header identifies the responses of green. If the release has a wrong key, its requests reach the serving revision.
-  # Without the header, the release would mistake this revision for green.
+  # The header x-progress-revision marks green's responses. If the release has a wrong key, the serving revision
+  # responds to it. The release notices this, because the header is missing.
   custom_response_headers = concat(
     ["Strict-Transport-Security: max-age=31536000; includeSubDomains"],
     each.value == null ? [] : ["x-progress-revision: ${each.value}"],

@@ -3,7 +3,8 @@
 locals {
   metric_prefix = "progress_"
 
-  # Histogram bounds. Percentiles are interpolated between two bounds, so each alert threshold is a bound.
+  # Histogram bounds. Percentiles between two bounds are interpolated and therefore inexact, so each alert threshold is
+  # a bound.
   metric_bounds = {
     "ms" = [
       1, 2, 5, 10, 20, 50, 100, 150, 200, 250, 300, 400, 500, 600, 750, 1000, 1500, 2000, 3000, 4000, 5000,

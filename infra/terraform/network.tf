@@ -2,23 +2,23 @@
 # free. Traffic to the internet does not pass through the network, unless fixed_egress_address is set.
 
 variable "fixed_egress_address" {
-  # For a Neon database with an IP allow list. Cloud NAT and the address cost about $40 a month, plus traffic. A new
-  # instance reaches NAT only after about 30 s, so each function needs min_instances of at least 1, also at night. (A
-  # Serverless VPC Access connector does not have this delay, but costs more than the instances.)
-  description = "Whether all calls to the internet leave from one reserved address, at about $40 a month."
+  # Set this for a Neon database with an IP allow list. Cloud NAT and the address cost about $40 a month, plus traffic.
+  # A new instance reaches NAT only after about 30 s, so each function needs min_instances of at least 1, also at night.
+  # (A Serverless VPC Access connector does not have this delay, but costs more than these minimum instances.)
+  description = "Whether all calls to the internet come from one reserved address, which costs about $40 a month."
   type        = bool
   default     = false
 
   validation {
     condition     = !var.fixed_egress_address || alltrue([for size in values(var.functions) : size.min_instances >= 1])
-    error_message = "expected min_instances >= 1: with a fixed address a cold start has no network for 30 s"
+    error_message = "expected min_instances >= 1: with a fixed address, a new instance has no network for 30 s"
   }
 
   validation {
     condition = !var.fixed_egress_address || alltrue([
       for count in values(try(var.night.min_instances, {})) : count >= 1
     ])
-    error_message = "expected night.min_instances >= 1: with a fixed address a cold start has no network for 30 s"
+    error_message = "expected night.min_instances >= 1: with a fixed address, a new instance has no network for 30 s"
   }
 }
 
@@ -48,7 +48,7 @@ resource "google_compute_subnetwork" "this" {
   private_ip_google_access = true
 }
 
-# Nothing in this network accepts connections.
+# Nothing in this network accepts connections, except Dataflow's workers (dataflow.tf).
 resource "google_compute_firewall" "deny_ingress" {
   name          = "progress-deny-ingress"
   network       = google_compute_network.this.id
@@ -79,7 +79,7 @@ resource "google_service_networking_connection" "private_services" {
   network                 = google_compute_network.this.id
   service                 = "servicenetworking.googleapis.com"
   reserved_peering_ranges = [google_compute_global_address.private_services[0].name]
-  deletion_policy         = "ABANDON" # the API refuses to delete the peering for days after an instance is deleted
+  deletion_policy         = "ABANDON" # once an instance is deleted, the peering cannot be deleted for days
 
   depends_on = [google_project_service.api]
 }
@@ -118,7 +118,7 @@ resource "google_compute_router_nat" "egress" {
 
   log_config {
     enable = true
-    filter = "ERRORS_ONLY" # a connection fails when no port is free
+    filter = "ERRORS_ONLY" # logs connections that fail because NAT has no free port
   }
 }
 

@@ -1,5 +1,5 @@
 # Database passwords. They are ephemeral, so plans and the state do not contain them. Each run of Terraform generates
-# new passwords, and writes a password only if its version differs from the version in the state.
+# new passwords, but writes a password only if the password's version differs from the version in the state.
 
 variable "neon_owner_password" {
   # Terraform writes it to Secret Manager with the first apply, and again when neon_owner_password_version is raised.
@@ -17,9 +17,9 @@ variable "neon_owner_password_version" {
 }
 
 variable "password_version" {
-  # The version of the passwords of Neon's logins and of Cloud SQL's owner. If an apply fails after you raise the
-  # version, raise it again, because logins and secrets may have different passwords. Do not raise the version during a
-  # database migration.
+  # This version applies to the generated passwords: those of Neon's logins and of Cloud SQL's owner. If the apply fails
+  # after you raised the version, raise it again, because a login and its secret may now have different passwords. Do
+  # not raise the version during a database migration.
   description = "The version of the generated passwords; raise it by one to rotate all of them."
   type        = number
   default     = 1
@@ -38,13 +38,13 @@ ephemeral "random_password" "database" {
   ))
 
   length  = 40
-  special = false # used in URLs
+  special = false # the passwords are parts of URLs
 }
 
 locals {
-  # Terraform writes a write-only value when its version changes, and each run generates new passwords. When the address
-  # changes, the secrets get a new password with the new address, so the login must get this password too. A login and
-  # the secrets with its password therefore share one version.
+  # A login and the secrets with its password share one version, which changes with the database's address. Terraform
+  # writes a write-only value only when its version changes, and each run generates new passwords. If a new address
+  # changed only the version of the secrets, the secrets would get a password that the login does not have.
   password_versions = merge(
     {
       for name in ["neon"] : name =>
@@ -66,7 +66,7 @@ locals {
     "${group}=progress_${member}_login:${ephemeral.random_password.database[member].result}" if local.has_neon
   ])
 
-  # The id of each secret that holds passwords, and the database of these passwords.
+  # Each key is the id of a secret with passwords. Its value is the database that accepts these passwords.
   password_secrets = merge(
     { for member in keys(local.database_groups) : "progress-neon-url-${member}" => "neon" if local.has_neon },
     { for name in ["progress-neon-logins"] : name => "neon" if local.has_neon },
@@ -81,8 +81,8 @@ locals {
       ]) if local.has_neon
     },
     { for name in ["progress-neon-logins"] : name => local.neon_logins if local.has_neon },
-    # sslmode=require does not verify the certificate, which the instance's own authority has signed. This is enough,
-    # because the address is private.
+    # sslmode=require encrypts the connection, but does not verify the server's certificate. (The instance's own
+    # authority has signed the certificate.) Encryption is enough, because the address is private.
     { for name in ["progress-cloud-sql-url-owner"] : name => format("postgresql://%s:%s@%s/%s?sslmode=require",
       google_sql_user.owner[0].name,
       ephemeral.random_password.database["owner"].result,
@@ -100,8 +100,8 @@ resource "google_secret_manager_secret_version" "password" {
   deletion_policy        = "ABANDON"
 }
 
-# The URL of Neon's owner, with the password that the operator sets. Without a password, the URL is a placeholder, which
-# appears in the error of the release job.
+# The URL of Neon's owner, with the password that the operator sets. If no password is set, the URL is a placeholder.
+# The release job then fails, and its error shows the placeholder, which says what to do.
 resource "google_secret_manager_secret_version" "neon_owner" {
   count = local.has_neon ? 1 : 0
 

@@ -13,7 +13,7 @@ variable "publishers" {
 
   validation {
     condition     = length(setsubtract(keys(var.publishers), local.source_topics)) == 0
-    error_message = "expected topics of ${join(", ", local.source_topics)}"
+    error_message = "expected only the topics ${join(", ", local.source_topics)}"
   }
 
   validation {
@@ -34,7 +34,7 @@ variable "foreign_topics" {
 
   validation {
     condition     = length(setsubtract(keys(var.foreign_topics), local.source_topics)) == 0
-    error_message = "expected topics of ${join(", ", local.source_topics)}"
+    error_message = "expected only the topics ${join(", ", local.source_topics)}"
   }
 
   validation {
@@ -74,8 +74,8 @@ locals {
   pubsub_agent = "serviceAccount:service-${data.google_project.this.number}@gcp-sa-pubsub.iam.gserviceaccount.com"
 }
 
-# Creates Pub/Sub's service agent. Without this, Google creates the agent when Pub/Sub is first used, which is too late
-# to grant it a role.
+# Creates Pub/Sub's service agent. Google itself would create the agent only when Pub/Sub is first used. Terraform needs
+# the agent earlier, to grant roles to it.
 resource "terraform_data" "pubsub_agent" {
   triggers_replace = local.pubsub_agent
 
@@ -117,7 +117,7 @@ module "topic" {
   depends_on = [google_project_service.api]
 }
 
-# The subscription of a foreign topic keeps acknowledged messages itself, because the other project's topic may not.
+# A subscription to a foreign topic keeps acknowledged messages itself, because the foreign topic might not keep them.
 resource "google_pubsub_subscription" "push" {
   for_each = local.push_subscriptions
 
@@ -142,7 +142,7 @@ resource "google_pubsub_subscription" "push" {
 
   dead_letter_policy {
     dead_letter_topic     = module.dead_letter[each.key].id
-    max_delivery_attempts = 100 # more than half a day, because of the retry delays
+    max_delivery_attempts = 100 # with the retry delays, the attempts take more than half a day
   }
 
   expiration_policy {
@@ -186,14 +186,14 @@ resource "google_pubsub_subscription_iam_member" "dead_letter" {
   depends_on = [terraform_data.pubsub_agent]
 }
 
-# The batch job checks this subscription first, and connects to the database only after a change, because Neon bills
-# by the hour.
+# Neon bills the hours in which the database is awake. The batch job therefore checks this subscription first, and
+# connects to the database only if there are messages.
 resource "google_pubsub_subscription" "changes" {
   count = var.batch_on_demand ? 1 : 0
 
   name                       = "progress-batch-sub"
   topic                      = local.topics[local.command_topic]
-  ack_deadline_seconds       = 300 # a run acknowledges at its end
+  ack_deadline_seconds       = 300 # a batch run acknowledges its messages only at its end
   message_retention_duration = local.week
 
   expiration_policy {

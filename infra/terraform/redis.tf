@@ -1,5 +1,5 @@
-# Redis is the cache, and optional. Losing its content is harmless. Without Redis, every response is computed, and each
-# instance counts requests for the rate limits separately.
+# Redis is an optional cache. Losing its content is harmless. Without Redis, every response is computed, and the rate
+# limits apply to each instance separately.
 
 variable "redis" {
   description = "The cache: memorystore or none."
@@ -15,15 +15,15 @@ variable "redis" {
 locals {
   has_memorystore = var.redis == "memorystore"
 
-  # The Redis setting, the same for every service and job. A service or job with secrets must depend on its access to
-  # the secrets and on the secrets' versions (see secrets.tf).
+  # The Redis setting, which is the same for all services and jobs that use Redis. A service or job with secrets must
+  # list the secrets' grants and versions in `depends_on` (see secrets.tf).
   redis_secrets = {
     for name in ["REDIS_URL"] : name => google_secret_manager_secret.this["progress-redis-url"].secret_id
     if local.has_memorystore
   }
 
-  # The instance has its own certificate authority (two during a rotation). Its certificate does not name the host to
-  # which clients connect, so clients do not check the host name.
+  # The instance has its own certificate authority (two during a rotation). The instance's certificate does not name the
+  # host to which clients connect, so clients do not check the host name.
   redis_url = local.has_memorystore ? format("rediss://:%s@%s:%d/0?ssl_check_hostname=false&ssl_ca_data=%s",
     google_redis_instance.this[0].auth_string,
     google_redis_instance.this[0].host,

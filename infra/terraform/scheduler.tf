@@ -20,12 +20,12 @@ variable "night" {
       for name, count in try(var.night.min_instances, {}) :
       count >= 0 && count <= try(var.functions[name].min_instances, count)
     ])
-    error_message = "expected at most as many minimum instances at night as by day"
+    error_message = "expected no more minimum instances at night than by day"
   }
 }
 
 variable "batch_minutes" {
-  # Each run is billed for at least a minute. With one run in 15 minutes, the runs stay within the free minutes.
+  # Each run is billed for at least a minute. With one run every 15 minutes, the job stays within the free amount.
   description = "The minutes from one run of the batch job to the next."
   type        = number
   default     = 5
@@ -47,12 +47,12 @@ locals {
   batch_cron = "*/${var.batch_minutes} * * * *"
 
   job_schedules = {
-    batch       = { cron = local.batch_cron, description = "The batch job: read models, due events, lost wake-ups" }
-    batch-large = { cron = local.large_cron, description = "The larger batch job, run even if nothing has changed" }
+    batch       = { cron = local.batch_cron, description = "Computes batch models, replays due events, sweeps shards" }
+    batch-large = { cron = local.large_cron, description = "Runs the large batch job even if nothing has changed" }
     backup      = { cron = "0 */6 * * *", description = "Backup of the read models to the bucket" }
   }
 
-  # Changes of the minimum instances, by name, such as "evening-query".
+  # The scheduled changes of minimum instances. The keys are names of schedules, such as "evening-query".
   night_changes = var.night == null ? {} : merge(
     {
       for name, count in var.night.min_instances :

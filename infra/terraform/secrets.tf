@@ -1,7 +1,7 @@
 # Secrets, each with the accounts that may read it. The audit log records every access.
 
 locals {
-  # The accounts that may read a secret, by the secret's id.
+  # For each secret's id, the accounts that may read the secret.
   secret_readers = merge(
     { for member in keys(local.database_groups) : "progress-neon-url-${member}" => [member] if local.has_neon },
     { for database in local.databases : "progress-${replace(database, "_", "-")}-url-owner" => ["release"] },
@@ -23,8 +23,8 @@ resource "google_secret_manager_secret" "this" {
 
   secret_id = each.key
 
-  # In prod, the secrets of the database in use are protected. The secrets of the former database are removed with that
-  # database, and Redis's secret can be created again from the instance.
+  # In prod, only the secrets of the database in use are protected. The secrets of a former database are removed with
+  # that database. Redis's secret needs no protection, because it can be created again from the Redis instance.
   deletion_protection = local.is_prod && startswith(each.key, "progress-${replace(var.database, "_", "-")}-")
 
   replication {
@@ -38,7 +38,7 @@ resource "google_secret_manager_secret" "this" {
   depends_on = [google_project_service.api]
 }
 
-# An old version stays until an operator destroys it (docs/runbook.md), so that `latest` always exists.
+# Terraform keeps old versions, so that `latest` always exists. An operator destroys old versions (docs/runbook.md).
 resource "google_secret_manager_secret_version" "this" {
   for_each = toset(concat(
     local.has_cloud_sql ? ["progress-cloud-sql-logins"] : [],
@@ -51,8 +51,8 @@ resource "google_secret_manager_secret_version" "this" {
 }
 
 # Cloud Run rejects a revision whose account cannot read the revision's secrets, and a grant takes effect only after a
-# while. Access is therefore granted before the secrets have versions: the grant takes effect while a database is
-# created or an image is built. Services and jobs with secrets depend on both the grant and the version.
+# while. Access is therefore granted early, before the secrets have versions. The grant can then take effect while a
+# database is created or an image is built. Services and jobs with secrets depend on both the grant and the version.
 resource "google_secret_manager_secret_iam_member" "accessor" {
   for_each = merge([
     for name, readers in local.secret_readers : {

@@ -31,7 +31,7 @@ def _run(project: str, region: str, address: str) -> None:
     exit_status.log(f"{address} is ready, and rejects an unauthenticated request")
     _publish(project)
     _check(project, region)
-    exit_status.log("published an event: the log and the read models agree")
+    exit_status.log("the log and the read models agree after a published event")
 
 
 def _publish(project: str) -> None:

@@ -1,4 +1,7 @@
-"""The batch job: Cloud Scheduler starts it every 5 to 30 minutes, with one process per task."""
+"""The batch job; each of its Cloud Run tasks is one process.
+
+Cloud Scheduler starts the job every 5 to 30 minutes (`batch_minutes` in infra/terraform).
+"""
 
 import sys
 
@@ -8,7 +11,7 @@ from progress.operations import batch_job
 
 
 def main() -> int:
-    """Return 0 if this task's share is done or another run is doing it; return 1 on failure."""
+    """Return 1 if this task fails, otherwise 0 (also if another run does this task's share)."""
     logs.configure("batch")
     return batch_job.run(settings.current())
 

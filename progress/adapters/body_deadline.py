@@ -17,13 +17,14 @@ TIMEOUT_S = 15.0
 
 
 class BodyDeadline:
-    """Close a request's socket for reading if the body has not arrived in time."""
+    """Shut down the receiving side of a request's socket if the body has not arrived in time."""
 
     def __init__(self, timeout_s: float = TIMEOUT_S) -> None:
         self._timeout_s = timeout_s
         self._pending: dict[object, tuple[float, socket.socket]] = {}  # earliest deadline first
         self._mutex = threading.Lock()
-        self._watcher: threading.Thread | None = None  # started at the first body, after any fork
+        # Started with the first body, because an earlier thread would not survive Gunicorn's fork.
+        self._watcher: threading.Thread | None = None
 
     def read(self, request: Request) -> bytes:
         """Return the body; raise ClientDisconnected (400) if it is late, incomplete or invalid."""
@@ -38,7 +39,7 @@ class BodyDeadline:
 
     @contextlib.contextmanager
     def limit(self, request: Request) -> Iterator[None]:
-        """Limit the block's time to read the body; the deadline closes the socket for reading."""
+        """Shut down the socket's receiving side if the block has not read the body in time."""
         environ = request.environ
         connection = environ.get("gunicorn.socket") or environ.get("werkzeug.socket")
         if connection is None:
@@ -63,7 +64,7 @@ class BodyDeadline:
             time.sleep(pause)
 
     def _stop_late(self) -> float:
-        """Close the overdue sockets for reading; return the seconds until the next deadline."""
+        """Stop receiving on the overdue sockets; return the seconds until the next deadline."""
         now = time.monotonic()
         while self._pending:
             key, (deadline, connection) = next(iter(self._pending.items()))

@@ -121,7 +121,7 @@ class Dataflow:
 
 
 def _read_job(job: Mapping[str, Any]) -> Job:
-    # A new job has no state for a short time.
+    # A job that was just created has no state yet.
     return Job(str(job["id"]), str(job.get("currentState", "JOB_STATE_UNKNOWN")))
 
 

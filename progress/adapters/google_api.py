@@ -1,4 +1,4 @@
-"""Requests to one of Google's REST APIs, with the caller's credentials; outages are retried."""
+"""Requests to one of Google's REST APIs, with the caller's credentials and with retries."""
 
 from collections.abc import Collection
 from typing import Any
@@ -22,9 +22,9 @@ _OUTAGES = (
 
 
 class GoogleApi:
-    """An API or one of its resources; error messages call it `name`.
+    """A client of an API, or of one resource such as a bucket; error messages start with `name`.
 
-    If the API does not respond, or responds with server errors, requests raise `unavailable`.
+    An outage of the API raises an error of the type `unavailable`.
     Without a scope, requests are sent without credentials, as emulators expect.
     """
 
@@ -41,9 +41,10 @@ class GoogleApi:
         allowed: Collection[int] = (),
         **more: Any,
     ) -> requests.Response:
-        """Return a response whose status is a success or in `allowed`; retry transient failures.
+        """Return a successful response, or one whose status is in `allowed`.
 
-        Raise `unavailable` after the last failed attempt, and ProgressError for other statuses.
+        Retry transient failures. If the last attempt also fails transiently, raise `unavailable`.
+        Raise ProgressError for any other error.
         """
         for attempt in range(attempts - 1):
             response = None

@@ -1,4 +1,4 @@
-"""Queries of the archive on the log: rows, sums, and the last position that may be archived."""
+"""Queries on the log for the archive: rows, sums, and the last position that may be archived."""
 
 import contextlib
 from collections.abc import Iterator, Sequence

@@ -46,8 +46,8 @@ def forbid(operation: ClaimedOperation) -> object:
     learner = _learner(operation)
     with connection_for(operation) as connection:
         archive = location.open_archive(settings.current())
-        # `write_key` raises an error if the ledger has another key. `forbid` must not come first,
-        # because a log that has recorded an erasure can no longer adopt the ledger's key.
+        # `write_key` raises an error if the ledger has another key. The log can then adopt the key
+        # of the ledger, but only while no erasure is recorded. `forbid` records this erasure.
         erasure_ledger.write_key(archive, erase_user.read_key(connection))
         forbidden = erase_user.forbid(connection, learner, operation.id)
         entry = erasure_ledger.Entry(forbidden.digest, str(operation.id), forbidden.erased_at)

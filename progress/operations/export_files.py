@@ -48,7 +48,7 @@ class StatisticsTable(StrEnum):
 
     @property
     def has_days(self) -> bool:
-        """Return whether a row belongs to a day or a week."""
+        """Return True if each row of the table has a date: its day, or the Monday of its week."""
         return self in (StatisticsTable.DAILY, StatisticsTable.WEEKLY)
 
 

@@ -26,8 +26,9 @@ ALTER TABLE preferences    ALTER user_id SET STORAGE PLAIN, ALTER timezone SET S
 ALTER TABLE zones_in_force ALTER user_id SET STORAGE PLAIN, ALTER timezone SET STORAGE PLAIN;
 
 -- views --
--- The periods that follow from the preference events. The first event also governs the time before it. Of two events at
--- one instant, the event with the greater id governs. A field that an event leaves out keeps its value.
+-- The periods between the preference events, with the zone and the start of the day. The first event also governs the
+-- time before it. Of two events at one instant, the event with the greater id governs. A field that an event leaves out
+-- keeps its value.
 CREATE VIEW governing_zones AS
 WITH counted AS (
     SELECT *,

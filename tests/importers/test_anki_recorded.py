@@ -31,7 +31,8 @@ answers = st.builds(
 )
 logs = st.lists(answers, unique_by=lambda a: (a.at, a.card_id), min_size=1, max_size=30)
 # A file is generated as a pair: the cards that it contains, and whether it is a CSV file.
-# The file of one deck contains only some cards. Answers from a CSV file have no `review`.
+# If a learner exports one deck, the file contains only the cards of this deck. Answers from a CSV
+# file have no `review`.
 files = st.tuples(st.sets(st.sampled_from(CARDS), min_size=1), st.booleans())
 
 

@@ -1,4 +1,4 @@
-"""The newest three snapshots of a stream are kept. Snapshots of other folds are never used."""
+"""The newest three snapshots of a stream are kept; those with another fingerprint are not used."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor

@@ -107,7 +107,7 @@ def answers(app: Starlette, *names: str) -> dict[str, Messages]:
     return asyncio.run(all_of_them())
 
 
-def test_the_shortcut_returns_the_responses_of_the_framework_s_middleware(
+def test_responses_with_the_shortcut_equal_those_with_the_framework_s_middleware(
     app: Starlette, query_api: QueryApi
 ) -> None:
     before = answers(app, *ASKED)

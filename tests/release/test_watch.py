@@ -178,7 +178,7 @@ def test_a_watch_without_measurements_fails_the_release(
     cloud.monitoring = measurements
     done = deploy(cloud, "b")
     assert done.returncode == 1
-    assert "Monitoring shows no requests of green's query" in done.stderr
+    assert "Monitoring shows no requests to green's query" in done.stderr
     assert serving_code(cloud.world) == "a"
 
 
@@ -197,7 +197,7 @@ def test_a_release_is_rolled_back_if_monitoring_does_not_respond(
     assert deploy(cloud, "b").returncode == 1
     cloud.monitoring = None  # type: ignore[assignment]  # the fake fails
     assert (
-        "Cloud Monitoring did not respond in 3 tries, green cannot be judged"
+        "Cloud Monitoring did not respond in 3 tries, so green cannot be judged"
         in deploy(cloud, "b").stderr
     )
     assert serving_code(cloud.world) == "a"

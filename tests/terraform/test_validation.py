@@ -91,9 +91,9 @@ def write_run(number: int, wrong: dict[str, str], right: dict[str, str]) -> str:
 
 # Invalid values: the environment, the option, and a part of Terraform's error message.
 REJECTED = [
-    ("dev", 'publishers={"learning"=["group:a@example.com"]}', "expected topics of learning-event"),
+    ("dev", 'publishers={"learning"=["group:a@example.com"]}', "expected only the topics learn"),
     ("dev", 'publishers={"user-events"=["allUsers"]}', "expected IAM members"),
-    ("dev", 'foreign_topics={"users"="projects/p/topics/t"}', "expected topics of learning-events"),
+    ("dev", 'foreign_topics={"users"="projects/p/topics/t"}', "expected only the topics learn"),
     ("dev", 'foreign_topics={"user-events"="user-events"}', "expected projects/PROJECT/topics"),
     ("dev", 'foreign_topics={"user-events"="projects/p/topics/t"}', "expected no foreign topic"),
     ("dev", 'alerts=["error"]', "expected names of alerts"),

@@ -1,5 +1,5 @@
--- The rows of `progress analyse retention`, one for each week (its Monday) and maturity. `asked` counts the
--- tests (docs/analysis.md), `recalled` the tests with a correct answer.
+-- The rows of `progress analyse retention`, one for each week and maturity. `week` is the Monday of the week. `asked`
+-- counts the tests (docs/analysis.md), `recalled` the tests with a correct answer.
 SELECT
     DATE_TRUNC(day, ISOWEEK) AS week,
     maturity,

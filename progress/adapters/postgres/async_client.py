@@ -174,7 +174,7 @@ async def snapshot(session: asyncpg.Connection) -> AsyncIterator[Transaction]:
 
 
 def _is_failure(error: DatabaseUnavailable, seconds: float) -> bool:
-    """Return whether the error of a call that took `seconds` is a failure of the database."""
+    """Return whether a call's error after `seconds` counts as a failure of the database."""
     cause = error.__cause__
     if isinstance(cause, _TIMEOUTS):
         return seconds >= _MIN_TIME_S

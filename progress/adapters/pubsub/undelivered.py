@@ -38,7 +38,7 @@ def count(project: str, emulator: str | None) -> list[Undelivered]:
 
     `emulator` is the address of the local stack's Pub/Sub; None means Google Cloud. Raise
     PubSubUnavailable if the call fails or takes longer than two seconds, or if the response
-    contains no count of these subscriptions.
+    counts the messages of none of these subscriptions.
     """
     import grpc  # takes 40 ms, so it is imported late
 

@@ -70,7 +70,7 @@ def test_a_teacher_starts_at_a_group_and_sees_learners_at_risk_first(
     expect(table.get_by_role("row", name=re.compile("-new"))).to_contain_text("has not started")
     expect(table.get_by_role("row", name=re.compile("-weak"))).to_contain_text("under 60% right")
     expect(table.get_by_role("row", name=re.compile("-active"))).not_to_contain_text("At risk")
-    page.get_by_label("Order").select_option("Fewest right first")
+    page.get_by_label("Order").select_option("Lowest accuracy first")
     expect(page.locator("[data-key=learners] tbody th a").first).to_have_text(f"{group}-weak")
     assert visitor.find_violations() == []
     page.get_by_label("Group").select_option(other)

@@ -43,7 +43,7 @@ def test_the_page_shows_the_demo_learner_s_numbers(visit: Visits) -> None:
 def test_the_next_step_leads_to_the_app(visit: Visits) -> None:
     page = visit().open()
     today = browser.section(page, "Today")
-    assert "0 from today, 1,205 overdue" in today
+    assert "0 newly due, 1,205 overdue" in today
     link = page.get_by_role("link", name="Start now")
     expect(link).to_have_attribute("href", browser.APP)
 

@@ -2,7 +2,7 @@
 # `alert` groups the policies.
 
 variable "name" {
-  description = "The alert's name, which is also the value of its label and the name of its section of the runbook."
+  description = "The alert's name: the value of the label `alert` and the anchor of the alert's runbook section."
   type        = string
 }
 
@@ -12,7 +12,7 @@ variable "environment" {
 }
 
 variable "alert" {
-  # `for`: the seconds that a condition must hold.
+  # `for`: the number of seconds for which a condition must be true before the alert fires.
   description = "The severity, the texts for the operator, and the conditions in PromQL."
   type = object({
     severity   = string
@@ -68,7 +68,7 @@ resource "google_monitoring_alert_policy" "this" {
   alert_strategy {
     auto_close = "3600s"
 
-    # Repeat the notification every four hours. (A notification rate limit exists only for log-based alerts.)
+    # Repeat the notification every four hours. (The API's `notification_rate_limit` is only for log-based alerts.)
     dynamic "notification_channel_strategy" {
       for_each = length(var.channels) > 0 ? [1] : []
       content {

@@ -1,5 +1,5 @@
 output "name" {
-  description = "The job's name, known after the job is created."
+  description = "The job's name. Whatever uses this output is created after the job."
   value       = google_cloud_run_v2_job.this.name
 }
 

@@ -19,7 +19,7 @@ variable "memory" {
 }
 
 variable "tasks" {
-  description = "The number of tasks of an execution, run in parallel."
+  description = "The number of tasks of an execution; all run in parallel."
   type        = number
 }
 
@@ -29,6 +29,6 @@ variable "timeout" {
 }
 
 variable "retries" {
-  description = "The number of retries of a failed task."
+  description = "The maximum number of retries of a failed task."
   type        = number
 }

@@ -39,7 +39,7 @@ variable "secrets" {
 }
 
 variable "network" {
-  description = "The network and subnetwork of the instances or tasks, and the traffic to route through them."
+  description = "The network and subnetwork of the instances or tasks, and the traffic that goes through the network."
   type        = object({ network = string, subnetwork = string, egress = string })
 }
 

@@ -8,8 +8,8 @@ resource "google_cloud_run_v2_service" "this" {
   invoker_iam_disabled = var.public
   deletion_protection  = var.deletion_protection
 
-  # These limits apply to the total over all revisions with traffic. Changing the minimum at night does not create a
-  # revision.
+  # These limits apply to the total number of instances of all revisions with traffic. The schedules for evening and
+  # morning change the minimum here, which does not create a revision.
   scaling {
     min_instance_count = var.size.min_instances
     max_instance_count = var.size.max_instances
@@ -65,8 +65,9 @@ resource "google_cloud_run_v2_service" "this" {
         }
       }
 
-      # A new instance cannot reach private addresses for 20 to 80 s. /startup fails until the database and Redis accept
-      # TCP connections. After 120 s the probe passes in any case, so that instances can start during a database outage.
+      # In its first 20 to 80 s, a new instance cannot reach private addresses. The path /startup fails until the
+      # database and Redis accept TCP connections. After 120 s the probe passes in any case, so that instances can start
+      # during a database outage.
       startup_probe {
         period_seconds    = 2
         timeout_seconds   = 2

@@ -1,5 +1,5 @@
 output "name" {
-  description = "The service's name, known after the service is created."
+  description = "The service's name. Whatever uses this output is created after the service."
   value       = google_cloud_run_v2_service.this.name
 }
 

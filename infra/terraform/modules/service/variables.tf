@@ -15,7 +15,7 @@ variable "timeout" {
 }
 
 variable "ingress" {
-  description = "The allowed origins of requests: a value of google_cloud_run_v2_service.ingress."
+  description = "The networks from which requests are accepted: a value of google_cloud_run_v2_service.ingress."
   type        = string
 }
 

@@ -11,13 +11,13 @@ variable "region" {
 }
 
 variable "retention" {
-  description = "How long to keep messages, acknowledged or not, such as 604800s; null: until they are acknowledged."
+  description = "How long messages are kept, even after acknowledgement, such as 604800s; null: until acknowledgement."
   type        = string
   default     = null
 }
 
 variable "publishers" {
-  description = "The IAM members that may publish; each key is any text that is known before the apply."
+  description = "The IAM members that may publish. The keys are arbitrary texts, which must be known before the apply."
   type        = map(string)
 }
 
@@ -44,6 +44,6 @@ output "id" {
 }
 
 output "name" {
-  description = "The topic's name, known after the topic is created."
+  description = "The topic's name. Whatever uses this output is created after the topic."
   value       = google_pubsub_topic.this.name
 }
