@@ -89,7 +89,7 @@ def weeks(weeks: Sequence[Week]) -> Text:
 
 
 def levels(shares: Iterable[Share]) -> Text:
-    """Draw how many catalogue items of each level are known, being learned, or not met yet."""
+    """Draw how many catalogue items of each level are known, being learned, or not studied yet."""
     return _shares((f"{share.level:<9}", share) for share in shares)
 
 
@@ -127,7 +127,7 @@ def _shares(rows: Iterable[tuple[str, Share]]) -> Text:
     text = Text("  ")
     for name, glyph, colour in _MASTERY:
         text.append(glyph, colour).append(f" {name}  ")
-    text.append("·", "grey42").append(" not met\n")
+    text.append("·", "grey42").append(" not studied\n")
     for name, share in rows:
         known = share.long_term_mastered + share.short_term_mastered
         counts = (share.long_term_mastered, share.short_term_mastered, share.learning)
