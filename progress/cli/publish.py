@@ -23,7 +23,7 @@ from progress.event_store.arrivals import Arrivals, Before
 from progress.importers import envelope_lines
 from progress.importers.envelope_lines import Line
 
-_LISTED_LINES = 5  # the maximum number of further line numbers in an error message
+_LISTED_LINES = 5  # a message names the first affected line, then lists at most this many others
 
 File = Annotated[
     str,
@@ -105,7 +105,7 @@ def _compare(
         for event in envelope_lines.decode(line.data, now)
     ]
     conflicts = arrivals.find_conflicts(connection, events)
-    reason = "expected the content of the recorded event with this id - at $.event_id"
+    reason = "the log has this id with other content - at $.event_id"
     return [envelope_lines.mark_conflicts(line, conflicts, reason) for line in lines]
 
 

@@ -34,9 +34,9 @@ def _parse_time(value: str | None) -> datetime | None:
     """Parse an age such as 15m, or an ISO 8601 time; a time without an offset is in UTC."""
     if value is None:
         return None
-    if age := _AGE.fullmatch(value):
-        return datetime.now(UTC) - timedelta(**{_UNITS[age[2]]: int(age[1])})
     try:
+        if age := _AGE.fullmatch(value):
+            return datetime.now(UTC) - timedelta(**{_UNITS[age[2]]: int(age[1])})
         at = datetime.fromisoformat(value)
         return (at if at.tzinfo else at.replace(tzinfo=UTC)).astimezone(UTC)
     except (ValueError, OverflowError):

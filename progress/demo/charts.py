@@ -118,7 +118,7 @@ def due(forecast: Sequence[DueDay], last_study: date | None) -> Text:
     text.append("        " + "".join(f"{day.date.day:<4}" for day in forecast) + "\n", "dim")
     today, later = (forecast[0].items if forecast else 0), sum(day.items for day in forecast[1:])
     text.append(f"  {today:,} items due today, {later:,} in the {len(forecast) - 1} days after.")
-    if last_study and forecast and (forecast[0].date - last_study).days > 30:
+    if today and last_study and (forecast[0].date - last_study).days > 30:
         text.append(f" Most have waited since {last_study:%Y}.")
     return text
 
@@ -171,12 +171,15 @@ def _block(share: float, *, visible: bool = False) -> str:
 
 
 def _shade(answers: int, active: Sequence[int]) -> int:
-    """Return 0 for no answers, else the quartile (1 to 4) of the number in the sorted `active`."""
+    """Return the quartile of `answers` (1 to 4) in the sorted `active`, or 0 if `answers` is 0."""
     return 1 + 4 * bisect_left(active, answers) // len(active) if answers else 0
 
 
 def _months(days: Sequence[date], wide: int) -> str:
-    """Return the months' names, each above its first day; each day is `wide` columns wide."""
+    """Return a line of month names; each name begins at the first of the `days` in its month.
+
+    Each day takes `wide` columns. A name is omitted if the previous name occupies its place.
+    """
     line = ""
     for place, day in enumerate(days):
         changed = place == 0 or days[place - 1].month != day.month

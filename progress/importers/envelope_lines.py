@@ -87,10 +87,8 @@ def _compare(
             lines[number] = {e.event_id.lower(): e for e in reversed(decode(data, now))}
         other = lines.setdefault(number, {}).setdefault(event_id, event)
         if not _have_same_content(event, other):
-            where = f"line {number}" if number != line.number else "this line"
-            reason = (
-                f"expected the content of the first event with this id in {where} - at $.event_id"
-            )
+            where = f"line {number}" if number != line.number else "the same line"
+            reason = f"{where} has this id with other content - at $.event_id"
             line = mark_conflicts(line, {event_id}, reason)
     return line
 
@@ -107,7 +105,7 @@ def _select_valid(entries: list[ParsedEvent | Rejection]) -> list[ParsedEvent]:
 def mark_conflicts(line: Line, event_ids: AbstractSet[str], reason: str) -> Line:
     """Return the line with the given event ids marked as conflicts; ignore ids of other lines.
 
-    If at least one id is marked, a line that has no reason yet gets `reason`.
+    If an id is marked and the line has no reason yet, `reason` becomes the line's reason.
     """
     conflicts = [event_id for event_id in line.event_ids if event_id in event_ids]
     if not conflicts:
@@ -151,8 +149,8 @@ def find_nearest_type(name: str) -> str | None:
 def pack(lines: Iterable[Line]) -> Iterator[Packed]:
     """Yield messages that join up to 100 lines; every topic keeps the order of its lines.
 
-    A line that ingest would reject gets a message of its own, because text that is not JSON would
-    make the whole message malformed. A line with an array also gets a message of its own.
+    A line that ingest would reject gets a message of its own: if such a line is not JSON, it makes
+    its whole message malformed. A line with an array also gets a message of its own.
     """
     open_lines: dict[str, list[Line]] = {}
     for line in lines:

@@ -108,7 +108,9 @@ def test_a_bar_draws_exactly_the_counts_above_zero(
 def test_the_forecast_shows_the_number_of_items_due_today(items: list[int]) -> None:
     today = date(2026, 11, 20)
     forecast = [DueDay(today + timedelta(n), count) for n, count in enumerate(items)]
-    assert f"{items[0]:,} items due today" in lines(charts.due(forecast, None))[-1]
+    text = lines(charts.due(forecast, date(2024, 10, 6)))[-1]
+    assert f"{items[0]:,} items due today" in text
+    assert ("Most have waited since 2024" in text) == (items[0] > 0)
 
 
 def test_the_charts_show_the_whole_overview() -> None:

@@ -95,12 +95,12 @@ def test_a_line_is_rejected_if_an_earlier_event_has_the_same_id_but_other_conten
     other = line(item_count=2)
     file = [answer, line(), line(), other, b"[%b,%b]" % (item, other), b"[%b,%b]" % (item, item)]
     rows = list(envelope_lines.check(file, NOW))
-    expected = "expected the content of the first event with this id in line 2 - at $.event_id"
+    expected = "line 2 has this id with other content - at $.event_id"
     assert [row.reason for row in rows] == ["", "", "", expected, expected, ""]
     assert [row.conflicts for row in rows[3:5]] == [rows[1].event_ids] * 2
     alone = b"[%b,%b]" % (line(), other)
     [row] = envelope_lines.check([alone], NOW)
-    assert row.reason.startswith("expected the content of the first event with this id in this")
+    assert row.reason.startswith("the same line has this id with other content")
 
 
 @pytest.mark.parametrize(

@@ -142,7 +142,7 @@ def test_a_stack_starts_and_counts_events_and_leaves_no_process_behind(stack: St
     )
     lines[0] = json.dumps(envelopes[0] | {"data": {**envelopes[0]["data"], "item_count": 2}})  # type: ignore[dict-item]
     refused = stack.run("publish", "-", "--wait", text="\n".join(lines[:4]))
-    assert_failed(refused, "line 1: expected the content of the recorded event with this id")
+    assert_failed(refused, "line 1: the log has this id with other content")
     conflicting = stack.run("publish", "-", "--force", "--wait", "--json", text="\n".join(lines))
     assert conflicting.returncode == 1, conflicting.stdout + conflicting.stderr
     assert json.loads(conflicting.stdout) == {"published": 6, "arrivals": {

@@ -59,7 +59,7 @@ class Storage(Protocol):
         """Return whether the file exists."""
 
     def remove(self, name: str) -> None:
-        """Remove a folder and its contents; a bucket keeps them."""
+        """Remove a folder and its contents; in a bucket, do nothing."""
 
     def remove_file(self, path: str) -> None:
         """Remove a file, if it exists."""
@@ -138,23 +138,24 @@ class Folder:
 
     def folders(self) -> list[str]:
         """Return the names of the folders; an empty list if the storage does not exist."""
-        if not self._path.exists():
-            return []
         with _translate_errors():
+            if not self._path.exists():
+                return []
             return sorted(entry.name for entry in self._path.iterdir() if entry.is_dir())
 
     def files(self, folder: str) -> list[str]:
         """Return the names of the files in a folder; an empty list if it does not exist."""
         path = self._path / folder
-        if not path.exists():
-            return []
         with _translate_errors():
+            if not path.exists():
+                return []
             names = (entry.name for entry in path.iterdir() if entry.is_file())
             return sorted(name for name in names if not name.endswith(_UNFINISHED))
 
     def has(self, path: str) -> bool:
         """Return whether the file exists."""
-        return (self._path / path).is_file()
+        with _translate_errors():
+            return (self._path / path).is_file()
 
     def remove(self, name: str) -> None:
         """Remove the folder."""
@@ -188,9 +189,13 @@ class Folder:
 
     def list_tree(self, folder: str, *, former: bool = False) -> Iterator[StoredFile]:  # noqa: ARG002 - has no effect here
         """Yield the files; on this machine, a file has no former generations."""
+        tree = os.walk(self._path / folder, onerror=_raise_unless_missing)
         with _translate_errors():
-            for path in sorted((self._path / folder).rglob("*")):
-                state = path.stat()
+            for path in sorted(Path(parent, name) for parent, _, names in tree for name in names):
+                try:
+                    state = path.stat()
+                except FileNotFoundError:  # another process has renamed or removed the file
+                    continue
                 if stat.S_ISREG(state.st_mode):
                     written_at = datetime.fromtimestamp(state.st_mtime, UTC)
                     yield StoredFile(
@@ -224,8 +229,17 @@ def _locked(folder: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
+def _raise_unless_missing(error: OSError) -> None:
+    """Raise the error, unless the folder is missing."""
+    if not isinstance(error, FileNotFoundError):
+        raise error
+
+
 def _make_folder(folder: Path) -> list[Path]:
-    """Make the folder; return it and the folders that got a new entry."""
+    """Make the folder and its missing parents; return the folders that need a sync.
+
+    These are the folder itself, which will get a new file, and the parent of each new folder.
+    """
     changed = [folder, *(new.parent for new in (folder, *folder.parents) if not new.exists())]
     folder.mkdir(parents=True, exist_ok=True)
     return changed
