@@ -1,4 +1,4 @@
-"""Server-Sent Events: responses of the GraphQL over SSE protocol, in distinct-connections mode."""
+"""Server-Sent Events, in the distinct-connections mode of the protocol "GraphQL over SSE"."""
 
 import asyncio
 import functools
@@ -65,6 +65,7 @@ class EventStream(Response):
         self._first, self._next_result = first, next_result
         self._close, self._resources = close, resources
         self._expires_at, self._heartbeat = expires_at, heartbeat
+        self._pending: asyncio.Future[bytes] | None = None  # the call of `next_result`
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send results until the last result is sent or the client disconnects.
@@ -81,6 +82,8 @@ class EventStream(Response):
                 await disconnect  # otherwise, uvicorn would report an incomplete response
         finally:
             disconnect.cancel()
+            if self._pending:
+                self._pending.cancel()
             self._close()
             self._resources.close()
 
@@ -108,11 +111,12 @@ class EventStream(Response):
 
     async def _wait_for_result(self) -> bytes:
         """Return the next result, or empty bytes when a heartbeat is due."""
-        seconds = self._expires_at - time.time()
-        try:
-            async with asyncio.timeout(max(0, min(seconds, self._heartbeat))):
-                return await self._next_result()
-        except TimeoutError:
-            if time.time() < self._expires_at:
-                return b""
-            raise StopAsyncIteration from None
+        # A heartbeat must not cancel `next_result`: the result that it is computing would be lost.
+        self._pending = self._pending or asyncio.ensure_future(self._next_result())
+        seconds = max(0, min(self._expires_at - time.time(), self._heartbeat))
+        if (await asyncio.wait({self._pending}, timeout=seconds))[0]:
+            done, self._pending = self._pending, None
+            return done.result()
+        if time.time() < self._expires_at:
+            return b""
+        raise StopAsyncIteration
