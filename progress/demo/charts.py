@@ -119,7 +119,7 @@ def due(forecast: Sequence[DueDay], last_study: date | None) -> Text:
     today, later = (forecast[0].items if forecast else 0), sum(day.items for day in forecast[1:])
     text.append(f"  {today:,} items due today, {later:,} in the {len(forecast) - 1} days after.")
     if today and last_study and (forecast[0].date - last_study).days > 30:
-        text.append(f" Most have waited since {last_study:%Y}.")
+        text.append(f"\n  Most have waited since {last_study:%Y}.")
     return text
 
 
