@@ -9,7 +9,8 @@ from typing import Any
 
 # A word. If the word is the local part of an address, the match includes the @ after the word.
 _WORD = re.compile(r"""([^\s"'<>@,;:()\[\]{}]++|\\?"[^"@]{0,64}\\?"(?=@))(@?)""")
-# The same pattern for JSON, where an unescaped quote before an @ begins or ends a string.
+# The same pattern for JSON. There, an unescaped quote before an @ is not part of an address: the
+# quote begins or ends a string.
 _JSON_WORD = re.compile(r"""([^\s"'<>@,;:()\[\]{}]++|"[^"@]{0,64}\\"(?=@))(@?)""")
 _ESCAPED = "\\u0040"  # an escaped @ in JSON
 
@@ -20,7 +21,7 @@ _CHARACTER = re.compile(
     re.DOTALL,
 )
 
-# A word that begins like base64-encoded JSON, such as a JWT, with all its dot-separated parts.
+# A word that begins like base64-encoded JSON, such as a JWT. All its dot-separated parts match.
 _JWT = re.compile(r"(?:eyJ|eyA|ewo)[\w=-]{6,}(?:\.[\w=-]*)*")
 _GOOGLE_TOKEN = re.compile(r"ya29\.[\w.-]+")
 _PRIVATE = re.compile(
@@ -87,7 +88,7 @@ def _cut(local: str) -> str:
 
 
 def may_hold_secrets(text: str) -> bool:
-    """Return whether `mask_secrets` might change the text or, in JSON text, one of the strings."""
+    """Return whether `mask_secrets` might change the text or, if it is JSON, a string in it."""
     folded = text.lower()
     # This expression runs for every log line; a loop would take four times as long.
     return (

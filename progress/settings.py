@@ -134,7 +134,7 @@ def current() -> Settings:
 
 
 def fill_in(**missing: str) -> None:
-    """Set environment variables that libraries read, unless they are set already."""
+    """Set the given environment variables, except those that are set already."""
     for name, value in missing.items():
         os.environ.setdefault(name, value)
 

@@ -13,8 +13,8 @@ class Rebuild:
     """The cost of rebuilds: CPU seconds of the database, durations, and US dollars.
 
     `load_seconds` is the database's CPU time in a rebuild from the archive, `place_seconds` in a
-    rebuild from the log. `task_seconds` and `dataflow_seconds` are durations. Free amounts are
-    not subtracted from the dollars, because the monthly bill already uses them.
+    rebuild from the log. `task_seconds` and `dataflow_seconds` are durations. Google's free tier is
+    not subtracted from the dollars, because the monthly bill already subtracts it.
     """
 
     load_seconds: float

@@ -40,9 +40,9 @@ class Duck:
         self.run(blocks(_SHARED)["set aside"])
 
     def read_until(self, last_day: date) -> None:
-        """Skip answers, reviews and sessions from the third day after `last_day` (in UTC) on.
+        """Skip answers, reviews and sessions that occurred at least three days after `last_day`.
 
-        These events are after `last_day` in every time zone.
+        Days are counted in UTC. The skipped events are after `last_day` in every time zone.
         """
         self.run(blocks(_SHARED)["read until"], last_day=last_day)
 

@@ -10,7 +10,11 @@ from progress.analysis.report import RULE, Figure, Report, Table, day, percent, 
 
 _MOST_COHORTS = 26  # the chart shows only the newest cohorts
 _MOST_WEEKS = 20
-_NAMED_WEEK = 4  # the title gives the share of this week; if it has none, the last share before
+
+# The title gives the share of this week. If this share cannot be shown, the title gives the share
+# of the latest earlier week whose share can be shown.
+_NAMED_WEEK = 4
+
 _METHOD = (
     "A cohort is the learners whose first study day is in the same week. A study day is a local "
     "day with a completed session; weeks begin on Monday. A learner is active in each week in "

@@ -44,8 +44,9 @@ class Item(msgspec.Struct, frozen=True):
     """The counts for one item, or summed over the reported items of a level or domain.
 
     `learners` is the number of learners who had a test of the item; the other numbers count only
-    these learners. For a level or domain, `learners` is the largest such number among its items;
-    `headword`, `level` and `domains` are None. `domains` has letters, such as "RW", or is UNKNOWN.
+    these learners. For a level or domain, `learners` is the largest such number among its items,
+    and `headword`, `level` and `domains` are None. For an item, `domains` consists of letters, such
+    as "RW", or is UNKNOWN.
     """
 
     kind: Literal["item", "level", "domain"]

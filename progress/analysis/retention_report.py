@@ -72,9 +72,9 @@ def _finding(rows: Sequence[Retention]) -> str:
 
 
 def _months(first: date, last: date, named: date, form: str) -> str:
-    """Return the month of the week `named`, which stands for four weeks in a row.
+    """Return a name for the four weeks from `first` to `last`: the month of `named`, one of them.
 
-    If weeks between `first` and `last` are missing, return the months of `first` and of `last`.
+    If the four weeks are not consecutive, the name consists of the months of `first` and `last`.
     """
     if last - first < _COMPARED_WEEKS * _WEEK:
         return f"{named:{form}}"

@@ -56,10 +56,10 @@ def remove_stream(
 ) -> Removal:
     """Remove a learner's stream from the archive's files.
 
-    Also remove the emptied events in streams that belong to no learner, and all generations of the
-    files that no manifest names. Before the call, the stream's events must have been emptied, and
-    further events of the stream must have been forbidden. Raise ArchiveRunning if another run holds
-    the archive's lock, and ProgressError if a file is damaged.
+    Also remove the emptied events in streams that belong to no learner. Then remove each file that
+    no manifest names, with all its generations. Before the call, the stream's events must have been
+    emptied, and further events of the stream must have been forbidden. Raise ArchiveRunning if
+    another run holds the archive's lock, and ProgressError if a file is damaged.
     """
     with log_rows.hold_lock(connection):
         current = catalog.read(storage)

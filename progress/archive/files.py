@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 _MEMORY = "512MB"
 _AT_A_TIME = 2  # The number of concurrent statements; each uses one thread.
-_OTHERS = -1  # COPY writes this bucket for streams that belong to no learner.
+_OTHERS = -1  # The bucket number that COPY writes for streams that belong to no learner.
 _SLICE_ROWS = 250_000  # A merge of files sorts about this many rows in memory at a time.
 _PREFIX = "progress-parquet-"  # The names of temporary folders begin with this.
 

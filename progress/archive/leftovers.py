@@ -13,7 +13,8 @@ def remove_old(storage: Storage, published: Manifest) -> int:
     """Remove files that no manifest names and that are over a day old; return their number.
 
     The caller holds the archive's lock. A rebuild from the archive holds the same lock while it
-    runs. No rebuild is therefore running now: the files of rebuilds were left by killed rebuilds.
+    runs. No rebuild is therefore running now, and the folder of rebuilds holds only files that
+    killed rebuilds have left.
     """
     oldest = datetime.now(UTC) - _MAX_AGE
     named = catalog.list_named(storage, published)

@@ -67,7 +67,10 @@ def is_old(connection: Connection, position: int, days: int) -> bool:
 
 
 def copy(connection: Connection, positions: Positions, buckets: int, output: Output) -> None:
-    """Write the range's rows that belong in files as CSV, with one `output.write` per row."""
+    """Write CSV to `output`: the range's rows that belong in files.
+
+    `output.write` is called once for each row.
+    """
     _select(connection, positions, buckets)
     connection.run(blocks("archive/log")["rows"], stream=output)
 

@@ -53,8 +53,8 @@ def run(
 def choose(entries: Sequence[RangeEntry]) -> Iterator[list[RangeEntry]]:
     """Yield each group of ten neighbouring ranges of the same order of magnitude.
 
-    Groups of older ranges come first. If the first group is always merged first, no range becomes
-    larger than an older range.
+    Groups of older ranges come first. If the caller always merges the first group, no range gets a
+    higher order of magnitude than an older range.
     """
     for end in range(_TOGETHER, len(entries) + 1):
         together = list(entries[end - _TOGETHER : end])

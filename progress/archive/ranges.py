@@ -97,8 +97,8 @@ def store(storage: Storage, folder: str, bucket: int | None, local: LocalFile) -
 def verify(connection: Connection, storage: Storage, entry: RangeEntry, buckets: int) -> int:
     """Read a range back and compare it with the log; return its number of events.
 
-    Raise ArchiveDamaged if a stored file does not have the hash that the manifest gives, or if
-    PostgreSQL computes other sums over the log's rows than the manifest gives.
+    Raise ArchiveDamaged if the hash of a stored file differs from the hash in the manifest, or if
+    the sums that PostgreSQL computes over the log's rows differ from the sums in the manifest.
     """
     contents = catalog.read_range(storage, entry)
     catalog.check_stored(storage, contents)

@@ -19,9 +19,9 @@ def run(
 ) -> Manifest | None:
     """Archive the log; return the archive's manifest, or None if there is no archive yet.
 
-    Hold the archive's lock meanwhile. Write ranges with lost files again, and remove old files that
-    no manifest names. Publish each new range before the next one is written. Raise ArchiveRunning
-    if another run works on the archive.
+    Hold the archive's lock meanwhile. Rewrite ranges that have lost files, and remove old files
+    that no manifest names. Publish each new range before the next one is written. Raise
+    ArchiveRunning if another run works on the archive.
     """
     with log_rows.hold_lock(connection):
         current = publishing.open_published(connection, storage)

@@ -37,9 +37,10 @@ _NEED_STACK = {"stack", "demo"}
 
 
 def build_app(first_word: str = "") -> typer.Typer:
-    """Return the app with all commands; if the first word is a command, with its module only.
+    """Return the app with all commands.
 
-    A command then starts a third faster, because it imports only its own module.
+    If `first_word` is a command, return the app with only the commands of this command's module.
+    The command then starts a third faster, because it imports only its own module.
     """
     app = typer.Typer(
         no_args_is_help=True,

@@ -25,8 +25,8 @@ class Report(msgspec.Struct, frozen=True):
     """The state of the archive after a run.
 
     `ranges` is the number of ranges before the merges. `ranges` and `upto` are null if there is no
-    archive. `merges` is null without `--merge`. If another run is in progress, the numbers of the
-    work that was left to it are null.
+    archive. `merges` is null without `--merge`. If another run works on the archive, this run skips
+    the rest of its work, and the numbers for this rest are null.
     """
 
     location: str

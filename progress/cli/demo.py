@@ -93,7 +93,7 @@ def _show(console: Console, user: str, messages: list[Message], addresses: dict[
     )
     total = sum(len(message.events) for message in messages)
     new = loading.load(console, user, messages, addresses)
-    # Poll as another caller, so that the whole rate limit of the learner is left to the page.
+    # Poll as another caller, so that the page can use the learner's whole rate limit.
     watcher = GraphqlClient(
         addresses["graphql_url"], development_key.token(folder.key, "demo-watcher", [])
     )

@@ -115,9 +115,9 @@ def anki(
     """Publish a learner's answers from Anki, one message for each session.
 
     A second import of a file adds nothing. An answer that was imported from another file, for
-    example a CSV file or one deck, is not published again. The recorded answer keeps its session
-    and its review. The command finds the recorded answers in the log. Therefore, wait until one
-    import is recorded before you start the next.
+    example from a CSV file or from the export of one deck, is not published again. Its session and
+    its review remain those of the first import. The command finds the recorded answers in the log.
+    Therefore, wait until one import is recorded before you start the next.
     """
     record = anki_import.read(file, anki_events.Learner(user, zone, day_start), language)
     console = Console(highlight=False, stderr=as_json)

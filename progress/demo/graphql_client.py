@@ -136,7 +136,7 @@ class GraphqlClient(msgspec.Struct, frozen=True):
         return self._query("Standing", {}, Overview)
 
     def history(self, start: date, end: date) -> History:
-        """Return the days and weeks from `start` to `end`, at most 731 days."""
+        """Return the days and weeks from `start` to `end`; the API rejects more than 731 days."""
         return self._query("History", {"from": start, "to": end}, History)
 
     def events_behind(self) -> int:

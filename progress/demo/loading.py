@@ -92,7 +92,7 @@ def _publish_account(
 def _await_recording(
     console: Console, connection: database.Connection, total: int, missing: list[str]
 ) -> None:
-    """Wait until the `missing` events are recorded; show how many of the `total` events are."""
+    """Show how many of the `total` events are recorded, until none of them is `missing`."""
 
     def count_missing() -> int:
         nonlocal missing

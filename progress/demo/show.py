@@ -94,7 +94,10 @@ def _charts(
 
 
 def show_next_steps(console: Console, url: str, user: str, code: str) -> None:
-    """Print the next steps, with a one-time code, not a token, because output is often shared."""
+    """Print the next steps.
+
+    The address contains a one-time code instead of a token, because output is often shared.
+    """
     console.print()
     console.rule("[bold]Next", align="left", style="dim")
     console.print("  The learner's page. Open this address within ten minutes; it works only once:")

@@ -26,8 +26,8 @@ _MOST_BYTES = 1_048_576
 class Rejection(msgspec.Struct, kw_only=True):
     """A rejected event: the broken rule, and the payload with e-mail addresses masked.
 
-    `event` is set if the payload could be parsed. The append looks for the same event in the log,
-    where it may have been recorded under older rules. Only a bundle has `indexes`: the ranges of
+    `event` is set if the payload could be parsed. If the log already has the same event (recorded
+    under older rules), the append writes no dead letter. Only a bundle has `indexes`: the ranges of
     its entries' indexes in the message, as pairs (first, last).
     """
 

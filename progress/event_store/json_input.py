@@ -212,7 +212,7 @@ def _walk(payload: bytes | bytearray, *, is_valid: bool) -> Iterator[bytes]:
 
 
 def _match_deep_element(payload: bytes | bytearray, at: int) -> tuple[int, int]:
-    """Return the span of an element that is nested deeper than `_ELEMENT` matches."""
+    """Return the span of an element that has too many levels for `_ELEMENT`."""
     depth, begin, end = 0, -1, -1
     for token in _TOKEN.finditer(payload, at):
         match payload[token.start()]:

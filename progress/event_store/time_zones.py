@@ -99,7 +99,7 @@ def _by_rule(zone: ZoneInfo, start: int) -> Iterator[int]:
 
 
 def _bisect(zone: ZoneInfo, low: int, high: int, before: timedelta) -> int:
-    """Return the first second from `low` + 1 to `high` that has another offset than `before`."""
+    """Return the earliest second after `low` and up to `high` whose offset is not `before`."""
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (middle, high) if _offset(zone, middle) == before else (low, middle)

@@ -150,7 +150,7 @@ def _read_day_start(connection: sqlite3.Connection, version: int) -> int:
 
 
 def _convert_ms(number: int) -> datetime:
-    """Return `EARLIEST` or the time `number` milliseconds after 1970, whichever is later."""
+    """Convert milliseconds since 1970 to a time; return `EARLIEST` for an earlier time."""
     try:
         return max(_EPOCH + timedelta(milliseconds=number), EARLIEST)
     except OverflowError:

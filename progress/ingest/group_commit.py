@@ -146,7 +146,7 @@ class GroupCommit:
         return group
 
     def _fail_remaining(self, group: list[_Ticket]) -> None:
-        """If an unexpected exception ended the commit, fail the tickets without an outcome."""
+        """If an unexpected exception ended the commit, fail each ticket that has no outcome."""
         for ticket in group:
             if ticket.outcome is None:
                 ticket.outcome = InstanceUnavailable("the thread that was committing was stopped")

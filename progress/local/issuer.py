@@ -77,7 +77,7 @@ class Issuer:
         return self._submit_form((await reader.readexactly(size)).decode())
 
     def _is_ours(self, headers: Mapping[str, str]) -> bool:
-        """Return whether Host and, if it is present, Origin name this page.
+        """Return whether the headers `Host` and `Origin` name this page; `Origin` may be missing.
 
         A form that another site submits has the Origin of that site.
         """

@@ -122,7 +122,7 @@ async def _accepts(port: int) -> bool:
 
 
 async def _responds(port: int, path: str | None, status: int) -> bool:
-    """Return whether `port` accepts connections and returns `status` for a GET of `path`."""
+    """Return whether a GET of `path` has `status`; if `path` is None, whether `port` is open."""
     with contextlib.suppress(
         OSError, TimeoutError, ValueError, IndexError
     ):  # the process may end during the request

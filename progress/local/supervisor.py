@@ -147,7 +147,7 @@ class Supervisor:
             await asyncio.sleep(_MAX_PAUSE_S)
 
     def _clear(self, part: Part) -> None:
-        """Kill a dead process's children and its command `then`, which may wait for the process."""
+        """Kill a dead process's children. Kill `then`, too: it may wait for this process."""
         processes.kill_group(self._state.processes[part.name])
         if part.clear:
             part.clear()
@@ -161,7 +161,7 @@ class Supervisor:
         return task
 
     def _on_task_end(self, task: asyncio.Task[None]) -> None:
-        """If a task fails, end the stack through `failed`: no other task takes over the work."""
+        """Set `failed` if a task fails. This ends the stack: no other task takes over the work."""
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) and not self.failed.done():
             self.failed.set_exception(error)

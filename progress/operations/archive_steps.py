@@ -1,7 +1,8 @@
 """The steps of ARCHIVE. If a worker dies, another one repeats the incomplete step.
 
 Each worker holds the archive's lock from the worker's first step to its last. Before the next
-worker starts, the archive or the log may change. The next worker then writes changed ranges again.
+worker starts, the archive or the log may change. If so, the next worker writes the affected
+ranges again.
 """
 
 from collections.abc import Callable
@@ -167,9 +168,9 @@ def _verify(
 def _list_complete(storage: Storage, entries: list[RangeEntry], upto: int) -> list[RangeEntry]:
     """Return the ranges after the position `upto`; stop before the first one that lacks a file.
 
-    The files of these ranges were verified, and files are never changed. An erasure may change the
-    log after the verification, but then it removes all files that no manifest names. Files that
-    still exist are therefore correct.
+    The files of these ranges were verified, and files are never changed. If an erasure changes
+    the log after the verification, the erasure also removes all files that no manifest names. Files
+    that still exist are therefore correct.
     """
     complete: list[RangeEntry] = []
     for entry in entries:

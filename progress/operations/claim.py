@@ -29,9 +29,9 @@ _MAX_ERROR_LENGTH = 2_000  # characters
 _FILE = "operations/executor"
 
 # If an outage ends an attempt, `fail_step` subtracts the attempt from the number of attempts in the
-# database. If the database is unavailable, the step's next attempt is not counted instead. This set
-# lists the steps whose next attempt is not counted: the operation's id, the step's name, and True
-# if the attempt is to undo the step.
+# database. If the database is unavailable, `fail_step` cannot do so. In this case, the step's next
+# attempt is not counted. This set lists the steps whose next attempt is not counted: the
+# operation's id, the step's name, and True if the attempt is to undo the step.
 _uncounted: set[tuple[UUID, str, bool]] = set()
 
 
@@ -71,7 +71,7 @@ class ClaimedOperation:
         self.begun, names = (set[str](some or []) for some in steps)
         # An operation that older code accepted may lack some of the plan's steps.
         self.steps = [step for step in PLANS[self.kind].steps if step.name in names]
-        # The failure to record at the end of the compensation; None if nothing is compensated.
+        # The failure that is recorded after the compensation; None if nothing is compensated.
         self.end = OperationEnded(state, error) if state else None
         self.resources = contextlib.ExitStack()  # closed after this worker's last step
         self.step, self.attempt = self.steps[0], 0

@@ -74,7 +74,7 @@ def count(connection: Connection, learner: str, operation_id: UUID) -> dict[str,
 
 
 def count_mentions(connection: Connection, learner: str, check: Check) -> Mentions:
-    """Count the undeclared events and dead letters to erase, by reading all of them."""
+    """Read every undeclared event and every dead letter; count those to erase."""
     return Mentions(
         undeclared=sum(_page_undeclared(connection, learner, "count undeclared", check)),
         dead_letters=sum(len(ids) for ids in _list_letters(connection, learner, check)),
@@ -196,7 +196,7 @@ def try_end_export(
 ) -> bool:
     """End an export and remove its file; return True.
 
-    While a worker runs the export, only cancel the export and return False.
+    If a worker is running the export, mark the export as cancelled instead; return False.
     """
     lock = blocks("operations/executor")["lock operation"]
     if not connection.run(lock, operation_id=export_id)[0][0]:

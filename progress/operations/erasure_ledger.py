@@ -27,8 +27,9 @@ class Entry(msgspec.Struct, frozen=True):
 
 
 class Key(msgspec.Struct, frozen=True):
-    """The secret HMAC key of the digests, in two forms: XORed with the inner and the outer pad.
+    """The secret HMAC key of the digests, in two forms.
 
+    `inner` is the key XORed with the inner pad, and `outer` is the key XORed with the outer pad.
     Each form is hexadecimal text.
     """
 

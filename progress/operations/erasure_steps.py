@@ -46,8 +46,9 @@ def forbid(operation: ClaimedOperation) -> object:
     learner = _learner(operation)
     with connection_for(operation) as connection:
         archive = location.open_archive(settings.current())
-        # `write_key` raises an error if the ledger has another key. The log can then adopt the key
-        # of the ledger, but only while no erasure is recorded. `forbid` records this erasure.
+        # If the ledger has another key, `write_key` raises an error, and the log must adopt the key
+        # of the ledger. A log that has recorded an erasure cannot adopt a key. Therefore, call
+        # `write_key` before `forbid`, which records the erasure.
         erasure_ledger.write_key(archive, erase_user.read_key(connection))
         forbidden = erase_user.forbid(connection, learner, operation.id)
         entry = erasure_ledger.Entry(forbidden.digest, str(operation.id), forbidden.erased_at)

@@ -60,7 +60,11 @@ class FileFormat(StrEnum):
 
 
 class StatisticsArguments(msgspec.Struct, frozen=True):
-    """The arguments of EXPORT_STATISTICS; null means all learners, or no first or last day."""
+    """The arguments of EXPORT_STATISTICS.
+
+    If `learners` is null, the export includes all learners. If `first_day` is null, no day is too
+    early for the export. If `last_day` is null, no day is too late.
+    """
 
     table: StatisticsTable
     format: FileFormat

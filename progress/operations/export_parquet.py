@@ -41,10 +41,10 @@ _PART = 1 << 16  # Bytes of Parquet per read.
 
 @contextlib.contextmanager
 def converting(output: Output) -> Iterator[Output]:
-    """Yield an output that converts CSV rows with a heading to Parquet, and writes to `output`.
+    """Yield an output that accepts CSV rows with a heading.
 
-    The first write must contain the whole heading. Raise ProgressError if a row cannot be
-    converted.
+    The rows are converted to Parquet, and the Parquet is written to `output`. The first write of
+    CSV must contain the whole heading. Raise ProgressError if a row cannot be converted.
     """
     with ThreadPoolExecutor(2) as pool:
         conversion = _Conversion(output, pool)

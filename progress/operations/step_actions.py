@@ -46,7 +46,8 @@ def _run_batch(operation: ClaimedOperation) -> object:
 def _fold(operation: ClaimedOperation) -> object:
     """Fold every projection in a second schema; wait while another rebuild is running.
 
-    A rebuild that ends before its swap drops the second schema, so this step needs no compensation.
+    If a rebuild ends before the swap, it drops the second schema. This step therefore needs no
+    compensation.
     """
 
     def connect() -> Connection:

@@ -84,8 +84,8 @@ class Projector:
     def publish(self, change: Change) -> None:
         """Publish a change that is committed."""
         if self._publisher.is_enabled and change.version is not None:
-            # The catalogue's version is a sum over all shards. Read the sum only after the commit:
-            # before it, the sum might lack a change of another shard that commits concurrently.
+            # The catalogue's version is a sum over all shards. Read the sum only after the commit.
+            # An earlier sum may lack a change that a fold of another shard commits concurrently.
             catalogue = self._run(self._catalogue)[0][0] if change.catalogue else None
             self._publisher.publish(change, catalogue)
 

@@ -58,7 +58,8 @@ def ensure(connect: Connect, publisher: Publisher = notifications.DISABLED) -> b
 def fold(connect: Connect, workers: int = 2, on_progress: Progress | None = None) -> int:
     """Fold the log into the second schema, on several connections; return the number of events.
 
-    The events of each shard are folded as one window, while the large tables have no keys.
+    Drop the keys of the large tables, fold the events of each shard as one window, and create the
+    keys again.
     """
     with open_projectors(connect, workers) as projectors:
         first = projectors[0].connection

@@ -88,7 +88,7 @@ def _hold_off_backups(connection: Connection) -> Iterator[None]:
 
 
 def _swap(connection: Connection, building: str, replayed: Replayed, publisher: Publisher) -> int:
-    """Fold the newest events into the second schema and swap it in; return their number."""
+    """Fold the newest events into the second schema and swap it in; return the number of events."""
     live = read_model_schema.schema_name()
     projector = Projector(connection, building)
     folded = _catch_up(projector, replayed)
@@ -143,8 +143,8 @@ def _former_name() -> str:
 def drop(connection: Connection, schema: str) -> None:
     """Drop a schema that may have readers: try once a second, for a minute.
 
-    Tasks of a rebuild from the archive load no more buckets into the schema. Raise
-    DatabaseUnavailable if readers or tasks still use the schema after this minute.
+    Each try first tells the tasks of a rebuild from the archive to load no more buckets into the
+    schema. Raise DatabaseUnavailable if readers or tasks still use the schema after this minute.
     """
     connection.run("SET lock_timeout = '1s'")
     try:

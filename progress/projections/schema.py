@@ -118,7 +118,7 @@ def _list_projections() -> Iterator[str]:
 
 
 def _list_snapshots() -> dict[str, str]:
-    """Return the SQL expressions of the rows in a snapshot, keyed by the model's name."""
+    """Map each model in a snapshot to the SQL expression that returns the model's rows."""
     texts = {name: _block(name, "snapshot") for name in _names(REALTIME)}
     return {name: text for name, text in texts.items() if text}
 

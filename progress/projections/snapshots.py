@@ -18,7 +18,8 @@ class Policy(msgspec.Struct, frozen=True):
 
 POLICY = Policy()
 
-_LEARNERS_PER_TRANSACTION = 50  # few, because the deletion of a learner waits for a transaction
+# Few, because the deletion of a learner waits until such a transaction ends.
+_LEARNERS_PER_TRANSACTION = 50
 
 
 class Snapshot(msgspec.Struct, frozen=True):

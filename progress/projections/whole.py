@@ -10,7 +10,7 @@ from progress.adapters.postgres.statements import blocks
 
 Engine = Literal["postgresql", "duckdb"]
 
-# The tables of the schema that no whole fold computes, each with the reason.
+# The schema's tables that are not computed by a whole fold, each with the reason.
 NOT_FOLDED = {
     "zone_rules": "constants",
     "window_shape": "a template without rows",

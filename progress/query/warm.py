@@ -31,7 +31,10 @@ _TRACE = f"00-{1:032x}-{1:016x}-01"
 
 
 def page_query(now: datetime) -> GraphQLRequest:
-    """Return the page's query about the caller, with the dates of `range()` in query.js."""
+    """Return the page's query about the caller.
+
+    The variables `from` and `to` are those that `range()` in query.js returns.
+    """
     constants: dict[str, str] = {}
     for name, short, long in _CONSTANT.findall(_SCRIPT.read_text(encoding="utf-8")):
         constants[name] = re.sub(r"\$\{(\w+)\}", lambda match: constants[match[1]], short or long)
@@ -80,8 +83,8 @@ async def _wait_for_writes(redis: Client) -> None:
 def clear(url: str) -> None:
     """Drop all cached results.
 
-    Call this after a restore. Versions then restart, and an old result would look current if its
-    version is used again.
+    Call this after a restore. A restore sets the versions back to earlier values. Without this
+    call, an old result would look current as soon as its version is used again.
     """
     try:
         redis = RedisSocket(parse_url(url), seconds=_TIMEOUT_S)

@@ -135,7 +135,7 @@ def count_loaded(connection: Connection) -> int:
 
 
 def has_swapped(connection: Connection, version: int) -> bool:
-    """Return whether the live schema was swapped in after the rebuild with this version began."""
+    """Return whether a swap has taken place since the start of the rebuild with this version."""
     if not schema.exists(connection, schema.schema_name()):
         return False
     schema.set_search_path(connection)

@@ -71,7 +71,7 @@ def find_newest(storage: Storage) -> tuple[str, Manifest]:
 def find_missing(
     connection: Connection, checkpoints: Sequence[Checkpoint | ArchivedCheckpoint]
 ) -> list[int]:
-    """Return the shards whose checkpoint is at an event that is not in the log, in shard order."""
+    """Return, in ascending order, the shards whose checkpoint is at an event that the log lacks."""
     values = {
         "shards": [checkpoint.shard for checkpoint in checkpoints],
         "positions": [checkpoint.position for checkpoint in checkpoints],

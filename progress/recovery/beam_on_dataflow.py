@@ -108,7 +108,7 @@ def _describe_cancelling(dataflow: Dataflow, job_id: str, current: Settings) -> 
 
 
 def _check_end(dataflow: Dataflow, job: Job) -> None:
-    """Raise ProgressError if a job that has ended was cancelled or has failed."""
+    """Raise ProgressError if the ended job was cancelled or failed."""
     if job.state == CANCELLED:
         raise ProgressError(f"the Dataflow job {job.id} was cancelled: run the rebuild again")
     if job.state != DONE:

@@ -19,7 +19,7 @@ from progress.recovery.archive_rebuild import Source
 
 _ATTEMPTS = 3  # if a process is killed, the next attempt uses new processes
 _POLL_INTERVAL_S = 0.5
-_BEGIN_TIMEOUT_S = 600.0  # the other tasks wait at most this long for the rebuild to begin
+_BEGIN_TIMEOUT_S = 600.0  # a task waits at most this long for the first task to begin the rebuild
 
 
 def run_processes(

@@ -1,8 +1,9 @@
 """Erasures after a restore: erase the learners whom the ledger names and the log still contains.
 
 Learners' ids are hashed with a secret key. A log restored from a backup has the same key as the
-ledger. A new log, for example one filled from the archive, has another key. It adopts the ledger's
-key. If it already has erasures of its own, `apply` raises ProgressError instead.
+ledger. A new log, for example one filled from the archive, has another key. `apply` replaces this
+key with the ledger's key. If the new log already has erasures of its own, `apply` raises
+ProgressError instead.
 """
 
 import time

@@ -48,7 +48,10 @@ def run(
 
 
 def _check(connection: Connection, backup: Manifest) -> None:
-    """Raise CheckpointError if the log lacks events of the backup or its poisoned events differ."""
+    """Raise CheckpointError if events of the backup are not in the log.
+
+    Raise it also if the log's poisoned events differ from those of the backup.
+    """
     head = connection.run(blocks("projections/rebuild")["log_end"])[0][0]
     if backup.head > head:
         raise CheckpointError(

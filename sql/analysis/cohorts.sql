@@ -6,8 +6,8 @@ CREATE TABLE cells (first_day DATE, week DATE, learners BIGINT);
 
 -- add --
 -- Insert the numbers of one group of buckets: for each first study day and each week, how many learners began on that
--- day and studied in that week. All events of a learner are in one bucket, so the numbers of learners in different
--- buckets can be added up.
+-- day and studied in that week. All events of a learner are in one bucket. No learner is counted in two
+-- buckets, so the counts can be added up.
 INSERT INTO cells
 WITH studied AS (
     SELECT user_id, CAST(date_trunc('week', day) AS DATE) AS week, min(day) AS day

@@ -82,9 +82,9 @@ FROM (
 GROUP BY r.bucket;
 
 -- erased rows --
--- The rows of the range that `archived` excludes. If a row is not emptied yet, its id and version are null. The stream
--- is given only for an emptied row that stayed in its stream; all other emptied rows are in their shard's stream of
--- erased events.
+-- The range's rows for which the condition `archived` is false. If a row is not emptied yet, its id and version are
+-- null. The stream is given only for an emptied row that stayed in its stream; all other emptied rows are in their
+-- shard's stream of erased events.
 SELECT e.global_position, e.shard, e.created_at,
     CASE WHEN e.event_type = 'Erased' THEN CAST(e.event_id AS text) END,
     CASE WHEN e.event_type = 'Erased' THEN e.stream_version END,

@@ -19,17 +19,17 @@ WHERE o.operation_id = CAST(:operation_id AS uuid) AND o.finished_at IS NULL
 RETURNING o.version, o.kind, o.arguments, o.is_irrevocable, o.failing_state, o.error, s.outcomes, s.begun, s.names;
 
 -- restart --
--- Reset all steps. This is for the kinds of operations that start over after their worker died. For each completed
--- step, subtract one attempt, because the worker died during a later step.
+-- Reset all steps. This is for the kinds of operations that start over after their worker died. The successful
+-- attempt of a completed step is not counted any more, because the worker died during a later step.
 UPDATE operations.steps s
 SET attempts = s.attempts - CASE s.state WHEN 'SUCCEEDED' THEN 1 ELSE 0 END, state = 'PENDING', outcome = NULL
 WHERE s.operation_id = CAST(:operation_id AS uuid);
 
 -- record step --
--- Set the state of a step. Add 1 to its number of attempts (or of attempts to compensate it) when an attempt begins,
--- and subtract 1 when an outage has ended the attempt. Returns no row if no attempt is left. Also returns no row for a
--- step that would begin after the operation has expired, or after the operation was cancelled before its point of no
--- return.
+-- Set the state of a step. When an attempt begins, add 1 to `attempts`. When an outage has ended the attempt, subtract
+-- 1 again. An attempt to compensate the step is counted in `compensations` instead. Returns no row if no attempt is
+-- left. Also returns no row if the new state is RUNNING, but the operation must not continue: it has expired, or it was
+-- cancelled before its point of no return.
 WITH o AS (
     UPDATE operations.operations o
     SET version = o.version + 1, is_irrevocable = o.is_irrevocable OR :is_final
@@ -58,8 +58,8 @@ FROM operations.operations o WHERE o.operation_id = CAST(:operation_id AS uuid);
 
 -- set state --
 -- Begin to compensate the operation, or end it. The step that did not succeed gets the operation's new state. If the
--- operation failed before its worker read a cancellation, clear cancelled_by. Otherwise, the alert on failures would
--- leave the operation out, but an operator must see the failure.
+-- operation failed before its worker read a cancellation, clear cancelled_by: the alert on failures leaves out
+-- cancelled operations, but an operator must see this failure.
 WITH s AS (
     UPDATE operations.steps s SET state = :state, error = :error
     WHERE s.operation_id = CAST(:operation_id AS uuid)

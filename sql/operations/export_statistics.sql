@@ -22,8 +22,9 @@ current_setting('export.learners') = '{}'
 unnest(CAST(current_setting('export.learners') AS text[])) AS l (user_id)
 
 -- daily --
--- PostgreSQL runs only one branch of the UNION: the condition of the first branch names no columns, so PostgreSQL
--- checks the condition once, before it reads rows.
+-- PostgreSQL reads rows in only one branch of the UNION. The condition of the first branch names no columns, so
+-- PostgreSQL checks the condition once, before it reads rows. If all learners are requested, the second branch has no
+-- learners to join.
 COPY (
     SELECT s.user_id, s.day AS date,
         {read_models/daily_stats stat_fields}

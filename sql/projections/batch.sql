@@ -71,7 +71,7 @@ DECLARE
     began           jsonb;    -- for each shard: position and catalogue_position before this run
     reached         jsonb;    -- for each shard: the position up to which its learners are folded
     catalogue_start bigint;
-    catalogue_end   bigint;   -- every shard, and so the whole catalogue, is folded up to here
+    catalogue_end   bigint;   -- the position up to which all shards are folded, and therefore the whole catalogue
     is_behind       boolean;
     how_many        int := 0;
     is_changed      boolean := false;

@@ -9,8 +9,8 @@ UNION ALL
 SELECT user_id, version FROM deleted_learners;
 
 -- learner --
--- The learner's version (0 without events), whether the learner is known and not deleted, and the latest time at which
--- the learner's local day may end.
+-- The learner's version (0 without events), and whether the learner is known and not deleted. `day_ends` is the end of
+-- the learner's local day, or the end of the learner's current row in the view `segments`, if that is earlier.
 SELECT coalesce(v.version, 0)                          AS learner,
     EXISTS (SELECT FROM user_progress p WHERE p.user_id = :user_id) AS is_known,
     least(here.ends_at, CAST(CAST(asked.now + zone.shift AS date) + 1 AS timestamptz) - zone.shift) AS day_ends

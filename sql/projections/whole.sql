@@ -100,8 +100,8 @@ CASE WHEN t.kind = 'rest_day' THEN CAST((e.event_data ->> 'date') AS date) END A
 
 -- names_learner --
 -- True if the event is in a learner's stream and names the learner. The declarations require the learner's id. An event
--- that was recorded before its type was declared may lack the id, and be in this stream only because the event names a
--- session of the learner.
+-- that was recorded before its type was declared may lack the id. Such an event is in the learner's stream only because
+-- it names a session of the learner.
 (e.stream_id LIKE 'learner-%'
     AND coalesce((e.event_data ->> 'user_id'), (e.metadata ->> 'user_id')) IS NOT NULL)
 

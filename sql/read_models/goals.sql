@@ -43,9 +43,9 @@ DELETE FROM goals WHERE user_id = ANY (learners);
 
 -- goal --
 -- The goal in force today, and how the goals of the last 30 local days were met; no row if no goal is in force today.
--- The goal of a local day is the latest GoalSet on this day or earlier. The first of the 30 days begins at
--- midnight UTC, and only the latest GoalSet before this midnight is read. It counts for the first day, because local
--- time is less than a day ahead of UTC: the local day of this GoalSet is therefore the first day or earlier.
+-- The goal of a local day is the latest GoalSet on this day or earlier. The query reads every GoalSet since 00:00 UTC
+-- on the first of the 30 days, and the latest GoalSet before this time. This earlier GoalSet counts for the first day:
+-- local time is less than a day ahead of UTC, so the local day of this GoalSet is the first day or earlier.
 WITH today AS (
     {read_models/preferences today}
 ),

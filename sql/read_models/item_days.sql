@@ -27,8 +27,9 @@ CREATE TEMPORARY TABLE window_reviewed (
 DELETE FROM window_reviewed;
 
 -- fold --
--- An item counts as reviewed on every day with an answer, except the day of its first answer. If the first answer moves
--- from one day to another, items_reviewed changes on the days between.
+-- An item counts as reviewed on a day if it has an answer on this day, and if its first answer was on an earlier day.
+-- If the day of the first answer changes, items_reviewed changes on the days between the former and the new day, and
+-- on the later of these two days.
 INSERT INTO window_reviewed
 SELECT i.user_id, d.day, CASE WHEN d.day > i.first_answered_on THEN 1 ELSE -1 END
 FROM window_items i

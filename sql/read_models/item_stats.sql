@@ -49,8 +49,8 @@ CREATE TEMPORARY TABLE window_items (
     LIKE item_stats INCLUDING STORAGE,
     had_row boolean, had_answered_on date, had_correct_on date, had_mastered_on date, had_interval_days bigint,
     had_answers bigint, had_correct_answers bigint, had_response_ms bigint, had_lapses bigint,
-    -- An item is entangled if one of its new events does not follow all its stored events, or if a new event follows a
-    -- new review. If an item is not entangled, the window changes only the gap after the item's latest stored review
+    -- An item is entangled if one of its new events does not follow its latest stored event, or if a new event follows
+    -- a new review. If an item is not entangled, the window changes only the gap after the item's latest stored review
     -- (see reviews.sql). If a new review ends this gap, closed_at, closed_id, closed_on and closed_recalled hold the
     -- gap's first answer. Otherwise, asked_at, asked_id, asked_on and recalled hold this answer.
     is_entangled boolean,
@@ -248,7 +248,7 @@ ON CONFLICT DO NOTHING;
 DELETE FROM item_stats WHERE user_id = ANY (learners);
 
 -- item_fields --
--- The result columns from a row s and its description i, each of which may be missing.
+-- The result columns from a row s and its description i. The row or the description may be missing.
 i.headword,
 coalesce(i.level, 'UNKNOWN')                       AS level,
 CASE WHEN cardinality(i.domains) > 0 THEN i.domains
@@ -285,8 +285,8 @@ END END                                            AS estimated_recall
 floor(extract(epoch FROM CAST(:now AS timestamptz) - s.reviewed_at) / 3600)
 
 -- due_items --
--- The start of a WITH clause that counts the items which fall due on the :days local days from today, without archived
--- items.
+-- The start of a WITH clause. It counts the items that fall due on the :days local days from today. Archived items are
+-- left out.
 -- * `collected` has one row. `items` is the number of items that may fall due by the last of these days. `times` is an
 --   array with the due_at of each of these items, but leaves out the items that are overdue in every zone.
 -- * `falling` has the numbers of items by day and is_overdue. An item is overdue if its local due day is before today.
@@ -328,7 +328,7 @@ edges AS MATERIALIZED (  -- all times at which the day or `is_overdue` of fallin
         LEFT JOIN shifts s ON TRUE
     ) AS edge
 ),
-spans AS (  -- the spans between consecutive edges; `width_bucket` returns the number of the span of a time
+spans AS (  -- the spans between consecutive edges; for a time, `width_bucket` returns the number of its span
     SELECT CAST(e.number AS integer) AS number,
         CASE WHEN e.at <= :now THEN today.day ELSE greatest(today.day, local.day) END AS day,
         local.day < today.day AS is_overdue

@@ -37,8 +37,9 @@ JOIN event_store.events e ON e.global_position = p.global_position
 WHERE e.stream_id = stream AND e.stream_version <= version
 $aside$;
 
--- The versions of the learner's snapshots all of whose events occurred at or before happened_by, and were recorded at
--- or before recorded_by. A snapshot is left out if the list of its poisoned events has changed since it was taken.
+-- The versions of the learner's snapshots that contain only events that occurred at or before happened_by and were
+-- recorded at or before recorded_by. A snapshot is left out if the list of its poisoned events has changed since it was
+-- taken.
 CREATE FUNCTION snapshots_until(stream text, happened_by timestamptz, recorded_by timestamptz) RETURNS SETOF bigint
 LANGUAGE sql STABLE AS $until$
 SELECT s.stream_version
@@ -141,8 +142,8 @@ BEGIN
 END
 $take$;
 
--- Return the learner's rows of each model, as the model's block `snapshot` selects them. The rows of most models are
--- one text, which is an array. If a query needs only few rows of a model, this model has one text for each item or
+-- Return the learner's rows of each model, as the model's block `snapshot` selects them. For most models, one text
+-- holds all rows as an array. If a query needs only few rows of a model, this model has one text for each item or
 -- session.
 CREATE FUNCTION snapshot_state(learner text) RETURNS jsonb LANGUAGE sql STABLE AS $state$
 SELECT jsonb_build_object(

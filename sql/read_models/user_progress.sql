@@ -125,8 +125,8 @@ CROSS JOIN rebuild r
 DELETE FROM user_progress WHERE user_id = ANY (learners);
 
 -- current --
--- A learner's summary at the time of the query. The query computes the streak, because it depends on the current day.
--- It also computes `unlearned`, which depends on the catalogue.
+-- A learner's summary at the time of the query. Two numbers are not stored, so the query computes them: the streak
+-- depends on the current day, and `unlearned` depends on the catalogue.
 WITH today AS (
     SELECT CAST(:user_id AS text) AS user_id, local.day FROM ({read_models/preferences today}) AS local
 )

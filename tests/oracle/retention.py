@@ -1,4 +1,4 @@
-"""Retention: how often learners remembered an item on a day after its latest review."""
+"""Retention: how often learners remembered items when asked on a later day than the last review."""
 
 from collections.abc import Callable, Iterator
 from datetime import date

@@ -120,7 +120,7 @@ def run_tasks(store: Store, folder: Path, count: int) -> int:
     def first(source: Source, rebuild: Rebuild, on_loaded: Callable[[], None]) -> None:
         engines.run_first_task(source, rebuild, on_loaded, count=count)
 
-    # A task that starts after the rebuild has ended waits this long for another rebuild to begin.
+    # If a task starts after the rebuild ends, it waits for another rebuild until this timeout.
     with pytest.MonkeyPatch.context() as patch, ThreadPoolExecutor(count) as threads:
         patch.setattr(engines, "_BEGIN_TIMEOUT_S", 10.0)
         return sum(threads.map(run_task, range(count)))

@@ -108,7 +108,7 @@ def change_event(connection: Connection, position: int) -> None:
 
 
 def record_later(connection: Connection, position: int) -> None:
-    """Make the recording time of the event at this position an hour later."""
+    """Add an hour to the recording time of the event at this position."""
     connection.run(blocks()["allow changes"])
     connection.run(blocks()["record later"], position=position)
     connection.run(blocks()["forbid changes"])

@@ -61,8 +61,9 @@ UPDATE event_store.events SET created_at = created_at - interval '31 days';
 UPDATE operations.operations SET started_at = started_at - interval '1 day', key_digest = sha256(key_digest);
 
 -- insert odd events --
--- For each text in :texts, insert an event that has the text in its stream's id and in its JSON. The events happened,
--- in turn, at the latest time that the log admits, one microsecond before 1970, and at the earliest time.
+-- For each text in :texts, insert an event that has the text in its stream's id and in its JSON. The times
+-- of the events take three values in turn: one microsecond before the end of the year 9999, one microsecond before
+-- 1970, and one microsecond after the start of the year 1.
 INSERT INTO event_store.events
 SELECT n, gen_random_uuid(), 'learner-' || t, 1, 'SessionStarted',
     jsonb_build_object('session_id', n || t, t, ARRAY[t]), jsonb_build_object(t, n),

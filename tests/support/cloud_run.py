@@ -48,7 +48,7 @@ def plain_settings(resources: Resources, part: str) -> dict[str, str]:
 
 
 def secret_ids(resources: Resources, part: str) -> dict[str, str]:
-    """Return, for each setting of a service or job that refers to a secret, the secret's id."""
+    """Return the secret settings of a service or job, each with the id of its secret."""
     variables = templates(resources)[part]["containers"][0]["env"]
     return {
         variable["name"]: variable["value_source"][0]["secret_key_ref"][0]["secret"]

@@ -32,8 +32,9 @@ class Bucket:
         self.refusals: list[int] = []  # Error statuses for the next uploaded parts.
         self.outages: list[dict[str, str]] = []  # Headers of the next 503 responses.
         self.lost_responses = 0  # How many of the next media uploads are stored but get a 503.
-        self.cuts: list[int] = []  # Bytes of each next body that arrive before the cut.
-        self.stalls: list[int] = []  # Bytes of each next body that are kept; the rest is lost.
+        self.cuts: list[int] = []  # The next bodies are cut after these numbers of bytes.
+        # The next bodies stall after these numbers of bytes. The rest arrives, but is lost.
+        self.stalls: list[int] = []
         self.requests: list[float] = []  # The time of each request.
         self.spans: list[str] = []
         self.updated = "2026-01-01T00:00:00.000Z"  # the update time of every object
@@ -177,7 +178,7 @@ class _Handler(BaseHTTPRequestHandler):
         return self._answer(200, json.dumps(page).encode())
 
     def _list_generations(self, prefix: str, at: int, *, former: bool) -> None:
-        """List the current generations (if `former`, former ones too), by name and generation."""
+        """List the current generations, or all if `former`, sorted by name and generation."""
         found = [(n, self.bucket.generations.get(n, 0), d) for n, d in self.bucket.objects.items()]
         if former:
             found += [(n, g, d) for n, old in self.bucket.former.items() for g, d in old.items()]

@@ -14,7 +14,7 @@ _NO_SERVER = 70
 
 
 def main(address: str, arguments: list[str]) -> int:
-    """Return the command's exit code; if a signal ended the command, minus the signal's number."""
+    """Return the command's exit code, or minus the number of the signal that ended the command."""
     folder = os.getcwd()  # noqa: PTH109 - the import of pathlib is slow
     request = {"arguments": arguments, "environment": dict(os.environ), "folder": folder}
     text = json.dumps(request).encode()

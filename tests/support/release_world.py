@@ -169,7 +169,7 @@ class World:
         return {}
 
     def _move_tags(self, name: str, tags: dict[str, str | None]) -> list[dict[str, Any]]:
-        """Return the requested traffic with each tag moved to its revision, or removed if None."""
+        """Return the requested traffic after moving tags to their revisions; None removes a tag."""
         for revision in filter(None, tags.values()):
             if revision not in self.revisions:
                 raise CallRejected(f"there is no {revision}")

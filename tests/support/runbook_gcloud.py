@@ -83,7 +83,8 @@ def push(name: str, endpoint: str) -> None:
 def import_file(name: str, user: str) -> int:
     """Import the file with psql into the database at NEW_URL, as Cloud SQL does.
 
-    Reject a dump with the psql command `restrict`, as a psql from before August 2025 would.
+    Reject a dump that contains the psql command `restrict` or `unrestrict`. A psql from before
+    August 2025 would also reject this dump.
     """
     assert user == "progress_owner"
     with gzip.open(name, "rb") as file:

@@ -59,7 +59,8 @@ class Stage:
         # `_locker` holds locks in an open transaction. `admin` polls pg_stat_activity outside of
         # transactions, because this view does not change within a transaction.
         self._locker = connect(url)
-        # Only tests may disable this trigger. Then `sweep` can delete the events of the last log.
+        # Only tests may disable this trigger. Without the trigger, `sweep` can delete the events of
+        # the previous log.
         self.admin.run("ALTER TABLE event_store.events DISABLE TRIGGER append_only")
         self._sweep = "\n".join(self._list_reset_statements())
         self._workers: dict[int, Worker] = {}

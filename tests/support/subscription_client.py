@@ -52,7 +52,11 @@ class Stream:
     """An open event stream, read event by event."""
 
     def __init__(self, port: int, query: str, user: str = "ann", /, **variables: Any) -> None:
-        """Open a stream; `roles`, `headers`, `receive_buffer` (bytes) are no GraphQL variables."""
+        """Open a stream for the query and its GraphQL variables.
+
+        Three keyword arguments are not sent as GraphQL variables: `roles`, `headers`, and
+        `receive_buffer` (in bytes).
+        """
         self._connection = http.client.HTTPConnection(ports.HOST, port, timeout=TIMEOUT_S)
         if size := variables.pop("receive_buffer", None):
             self._connect_with_buffer(size)

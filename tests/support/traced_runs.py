@@ -27,7 +27,11 @@ Hooks = dict[tuple[str, str], Callable[[], None]]
 
 @pytest.fixture
 def hooks(connection: Connection, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hooks]:
-    """Replace REBUILD with the traced operation; yield functions to call, by step and point."""
+    """Replace REBUILD with the traced operation, which calls functions of the test.
+
+    Yield an empty dictionary. The test adds functions by step and point; the operation calls each
+    function when it reaches the function's step and point.
+    """
     connection.execute_simple(traced_operation.blocks()["create"])
     for registry in (PLANS, step_actions.ACTIONS):
         monkeypatch.setitem(registry, "REBUILD", registry["REBUILD"])  # restored after the test

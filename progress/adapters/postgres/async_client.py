@@ -31,8 +31,8 @@ _ERRORS = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClient
 _TIMEOUTS = (TimeoutError, asyncpg.QueryCanceledError)
 _MISSING = ("42P01", "3F000")  # no such table or schema, because the first deploy is still running
 
-# A timeout after less than this time does not count as a failure of the database, because the
-# request's body may have arrived late and left little time for the call.
+# A timeout counts as a failure of the database only if the call took at least this time. If the
+# body of a request arrives late, little time is left for the request's calls.
 _MIN_TIME_S = 1.0
 
 

@@ -57,8 +57,8 @@ class CircuitBreaker:
     def record_failure(self, *, started_at: float) -> None:
         """Count a failure; open the breaker after the third in a row.
 
-        The failure of a call that started before the breaker last closed is not counted: the
-        earlier outage may have caused it.
+        If the call started before the breaker last closed, the earlier outage may have caused the
+        failure. Such a failure is not counted.
         """
         if started_at < self._closed_at:
             return

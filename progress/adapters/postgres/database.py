@@ -66,7 +66,8 @@ def _connect_directly(address: Address, name: str, timeout_s: float | None) -> C
             sock = on_failure.enter_context(_open_socket(address))
             connection = Connection(
                 address.user,
-                host=address.host,  # for TLS: compared with the certificate; Neon routes by it
+                # Only TLS uses `host`: it is compared with the certificate, and Neon routes by it.
+                host=address.host,
                 password=address.password,
                 database=address.database,
                 sock=sock,
@@ -84,7 +85,8 @@ def _connect_directly(address: Address, name: str, timeout_s: float | None) -> C
 def _find_refusal(error: BaseException) -> BaseException:
     """Return the server's error; return `error` itself if the server sent none.
 
-    If the connection could not be closed after the server's error, `error` is that second failure.
+    After the server's error, pg8000 closes the connection. If this fails, `error` is the second
+    failure, and its `__context__` leads to the server's error.
     """
     cause: BaseException | None = error
     while cause is not None and not isinstance(cause, pg8000.exceptions.DatabaseError):

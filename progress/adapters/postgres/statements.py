@@ -53,9 +53,9 @@ def _expand(text: str) -> str:
 def load(file: str, name: str, /, **constants: str) -> NumberedStatement:
     """Return a block as a statement for asyncpg.
 
-    The parameters in `constants` are replaced by their values. A generic plan then omits the
-    branches that only other values need. The values must be identifiers, such as the members of an
-    enum.
+    The parameters in `constants` are replaced by their values. Even a generic plan knows these
+    values, so it omits the branches that apply only to other values. The values must be
+    identifiers, such as the members of an enum.
     """
     for parameter, value in constants.items():
         if not value.isidentifier():

@@ -22,7 +22,7 @@ _SERVICE = "/google.pubsub.v1.Subscriber/"
 _FIRST_PULL_TIMEOUT_S = 10.0  # a wait adds no cost, because a run is billed for at least a minute
 _NEXT_PULL_TIMEOUT_S = 2.0
 _SETTLE_TIMEOUT_S = 10.0
-_PULL_SIZE = 1_000  # Messages per pull. An Acknowledge call accepts no more ids.
+_PULL_SIZE = 1_000  # messages per pull; also the most ids that an Acknowledge call accepts
 _MAX_PULLS = 50  # The next run pulls the rest.
 
 

@@ -38,7 +38,7 @@ def count(project: str, emulator: str | None) -> list[Undelivered]:
 
     `emulator` is the address of the local stack's Pub/Sub; None means Google Cloud. Raise
     PubSubUnavailable if the call fails or takes longer than two seconds, or if the response
-    counts the messages of none of these subscriptions.
+    contains none of these counts.
     """
     import grpc  # takes 40 ms, so it is imported late
 
@@ -73,8 +73,8 @@ def _request(project: str) -> bytes:
 def _decode(series: bytes) -> Undelivered:
     """Decode a TimeSeries.
 
-    Field 2 is the resource, whose field 2 contains the labels. The first of the fields 5 is the
-    newest point.
+    Field 2 is the resource, whose field 2 contains the labels. Field 5 is repeated: it contains
+    the points, newest first.
     """
     labels = {
         b"".join(grpc_api.fields(entry, 1)): b"".join(grpc_api.fields(entry, 2))

@@ -80,7 +80,8 @@ def send_operations(operation_ids: Iterable[UUID]) -> bool:
 
     During the pause after a failure, do not send anything, but write a log line and return False.
     The sweep finds operations whose wake-up was not sent. During a release, the new revision
-    (green) only folds: its subscription excludes these messages by their attribute `command`.
+    (green) only folds. It runs no operations, because the filter of its subscription excludes
+    messages whose attribute `command` is `operation`.
     """
     commands = [operation_command(each) for each in operation_ids]
     if commands and not outage().is_over:

@@ -26,7 +26,10 @@ class RedisSocket:
 
     @property
     def is_open(self) -> bool:
-        """Return False if Redis has closed the idle connection, which makes the socket readable."""
+        """Return whether the idle connection is still open.
+
+        If Redis closes the connection, the socket becomes readable.
+        """
         poll = select.poll()
         poll.register(self._socket, select.POLLIN)
         return not poll.poll(0)

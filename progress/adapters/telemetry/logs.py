@@ -1,8 +1,8 @@
 """Log lines for Cloud Logging: one JSON object each, on standard output.
 
 `metric_fields.json` lists the fields that a line may have. Metric fields are also recorded as
-metrics, and alerts use them. Context fields are only logged. E-mail addresses, secrets, and rows
-quoted in error messages are masked.
+metrics, and alerts use them. Context fields are only logged. E-mail addresses and secrets are
+masked. Database rows that error messages quote are masked, too.
 """
 
 import logging

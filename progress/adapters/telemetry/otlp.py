@@ -112,7 +112,7 @@ class Exporter:
         *,
         is_remote: bool,
     ) -> Span:
-        """Start a span, which is the `current` span during its block."""
+        """Start a span; during the span's block, `current` holds the span's traceparent."""
         context = Context() if parent is None else _context(parent, is_remote=is_remote)
         masked = {key: _mask(value) for key, value in attributes.items()}
         return _ExportedSpan(self._tracer.start_span(name, context, _KINDS[kind], masked), current)
@@ -138,9 +138,10 @@ class Exporter:
         ).record
 
     def _shut_down_on_sigterm(self) -> None:
-        """On SIGTERM, shut down the exporter and then the server, which runs no atexit hooks.
+        """Install a handler for SIGTERM that shuts down the exporter, then the server.
 
-        The event loop keeps running while the exporter shuts down, so requests do not wait.
+        The atexit hook alone is not enough, because the server runs no atexit hooks. The event loop
+        keeps running while the exporter shuts down, so requests do not wait.
         """
         before = signal.getsignal(signal.SIGTERM)
         try:

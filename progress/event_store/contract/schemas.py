@@ -1,8 +1,8 @@
 """JSON Schemas (draft 2020-12) of the events, derived from their declarations.
 
 The schemas use only keywords with the same meaning in draft-07, because tools for AsyncAPI read
-only that draft. The schemas assume a message without attributes, because attributes can supply
-fields that the body omits.
+only that draft. The schemas describe events in messages without attributes. In a message with
+attributes, the body may omit required fields that the attributes supply.
 """
 
 import inspect

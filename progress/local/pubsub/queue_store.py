@@ -73,7 +73,7 @@ class QueueStore:
         lost = DatabaseUnavailable("the connection to the database is lost")
         writer, updater = await _connect_when_ready(url), await _connect_when_ready(url)
         await writer.execute(_sql("schema"))
-        # If a crash of the machine loses an acknowledgement, the message is only redelivered.
+        # If a crash of the machine loses an acknowledgement, the message is delivered once more.
         await updater.execute("SET synchronous_commit = off")
         for connection in (writer, updater):
             connection.add_termination_listener(lambda _connection: background.on_error(lost))

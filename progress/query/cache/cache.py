@@ -13,8 +13,8 @@ can therefore be out of date for at most five seconds.
 - Versions remembered in the process may be old, so they are used only in stamps of new entries. An
   entry with an old stamp is never served.
 - Concurrent callers share a computation. A caller does not join a computation that started more
-  than a second ago. A caller does not use a shared result whose stamp has an older version than
-  the caller has seen.
+  than a second ago. A caller does not use a shared result if a version in the result's stamp is
+  older than the version that the caller has seen.
 """
 
 import functools
@@ -45,7 +45,10 @@ Result = Literal["hit", "miss", "error", "off"]
 
 
 class ComputedAnswer(msgspec.Struct, frozen=True):
-    """A result as JSON, and the learner's version if the same SQL statement returned it."""
+    """A result as JSON and, with `returns_version`, the learner's version.
+
+    The result is never older than the version.
+    """
 
     data: bytes
     learner_version: int | None = None

@@ -14,8 +14,9 @@ from progress.projections import schema
 
 _SUMMARY_TTL = timedelta(minutes=10)
 _FINISHED_TTL = timedelta(hours=24)
-# A learner's day ends at most 35 hours after the end of its date in UTC: up to 12 hours because of
-# the time zone (UTC-12), and up to 23 hours because the learner's days may start after midnight.
+# In the last time zone (UTC-12), a date ends 12 hours later than in UTC. A learner's days start and
+# end at most 23 hours after midnight. A learner's day therefore ends at most 35 hours after the end
+# of the same date in UTC.
 _DAY_END_DELAY = timedelta(hours=36)
 _MAX_BYTES = 512 * 1024  # a larger entry might take longer than the Redis client's timeout
 
@@ -87,7 +88,7 @@ def cache_key(
 
 
 def _last_day(policy: CachePolicy, to: date) -> date:
-    """Return the latest day on which the period that contains `to` can end."""
+    """Return the latest possible last day of the period that contains the date `to`."""
     return date.fromordinal(min(to.toordinal() + policy.period_days, date.max.toordinal()))
 
 

@@ -64,8 +64,8 @@ class SingleFlight(Generic[T]):
     """Computations in progress, by key.
 
     A caller does not join a computation that started more than `max_age` seconds ago. A computation
-    may fail at its deadline. A caller whose deadline is more than `max_age` seconds later therefore
-    does not join the computation.
+    may fail at its deadline. A caller therefore joins only if the caller's deadline is at most
+    `max_age` seconds after the computation's deadline.
     """
 
     def __init__(self, max_age: float) -> None:

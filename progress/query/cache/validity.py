@@ -24,8 +24,8 @@ class VersionStamp(NamedTuple):
 class RequestVersions(msgspec.Struct):
     """The versions seen by a request.
 
-    A version that is compared with an entry's stamp was current after the request arrived. A
-    version that is only used in new stamps may be up to a second older.
+    The stamp of a cache entry is compared only with versions that were read after the request
+    arrived. The stamp of a new entry may contain versions that are up to a second old.
     """
 
     at: datetime  # When the request arrived.

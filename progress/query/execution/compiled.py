@@ -191,9 +191,9 @@ def _object(fields: Sequence[Field], values: Iterator[Any]) -> dict[str, Any]:
 def _columns(field: Field, prefix: str = "") -> Iterator[Column]:
     """Yield the columns of a field's selections, in the order of the response.
 
-    Fields of the same object type, such as `young` and `mature`, need different columns: the names
-    of these columns begin with the field's name. A list of scalars is one column, which has the
-    field's name.
+    If several fields of an object have the same object type, as `young` and `mature` do, the names
+    of each field's columns begin with the field's name, for example `young_rate`. A list of scalars
+    is one column, which has the field's name.
     """
     type_ = GRAPHQL.type_map[field.type_name]
     if field.is_list and isinstance(type_, GraphQLScalarType):

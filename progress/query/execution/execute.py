@@ -80,7 +80,10 @@ async def run(
 
 
 async def _may_read(fields: Sequence[RootField], context: Context) -> bool:
-    """Return whether the caller may read the data of each field's learner, even from the cache."""
+    """Return whether the caller may read the data of each field's learner.
+
+    Cached fields are checked, too.
+    """
     try:
         for field in fields:
             await context.check_learner(field.user_id)

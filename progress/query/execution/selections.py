@@ -42,7 +42,7 @@ class Fallback(Exception):
 
 
 class Field(msgspec.Struct, frozen=True):
-    """A selected field, with all of the document's nodes that share its place and response key."""
+    """A selected field, merged from all nodes with the same parent and the same response key."""
 
     key: str
     name: str

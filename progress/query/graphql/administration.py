@@ -40,7 +40,7 @@ async def get_operation(info: Info, operation_id: str) -> Operation | None:
 
 
 def _is_own(operation: Operation | None, info: Info) -> bool:
-    """Return whether the caller requested the operation, or it exports the caller's record."""
+    """Return whether the caller requested the operation or owns the record that it exports."""
     if operation is None:
         return False
     is_export = operation.kind is OperationKind.EXPORT_USER

@@ -36,9 +36,9 @@ class Context(msgspec.Struct, frozen=True):
     members: set[str] = set()  # Learners whose group membership this request has checked.
 
     def name_learner(self, user_id: str | None, *, audit: bool = False) -> str:
-        """Return the requested learner; call `check_learner` before you read the learner's data.
+        """Return the requested learner; raise Forbidden if the caller's role forbids the request.
 
-        Raise Forbidden if the caller's role does not permit the request.
+        A teacher's groups are not checked: call `check_learner` before reading the learner's data.
         """
         parsed = arguments.parse_id("userId", user_id) if isinstance(user_id, str) else None
         return self.caller.authorize(parsed, audit=audit)

@@ -57,7 +57,11 @@ class _Token(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Downloads:
-    """The URLs of exported files; URLs of files in a folder expire when the process ends."""
+    """The URLs of exported files.
+
+    When the process ends, its URLs of files in a folder become invalid, because the key that signs
+    them is lost.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self.location = export_files.location(settings)

@@ -104,7 +104,7 @@ def declare_learner_field(
 def _resolver(
     build_query: BuildQuery, parameters: list[inspect.Parameter], *, is_list: bool
 ) -> Callable[..., Any]:
-    """Return a resolver. Strawberry reads the field's arguments from its signature."""
+    """Return a resolver whose signature tells Strawberry the field's arguments."""
 
     async def resolve(_: object, info: Info, user_id: Any = UNSET, **arguments: Any) -> Any:
         context = info.context

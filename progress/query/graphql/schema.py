@@ -34,8 +34,8 @@ class Query:
     @declare(
         types.ItemStatsConnection,
         "search: part of the headword; ASCII letters in any case.",
-        # The catalogue contains headwords, levels and domains. Whether an item is DUE depends on
-        # the current time.
+        # `catalogue`, because the catalogue contains headwords, levels and domains. `except_for`,
+        # because the set of DUE items depends on the current time.
         cache=CachePolicy(
             10, catalogue=True, except_for=("filter", "DUE"), hourly="estimatedRecall"
         ),

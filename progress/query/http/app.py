@@ -44,7 +44,7 @@ _SAFE_METHODS = ("GET", "HEAD")
 _ALLOWED_METHODS = ("POST", *_SAFE_METHODS)
 _LOGGED = {"/graphql": "query", "/graphql/stream": "stream"}  # paths whose requests are logged
 _ROUTES = {*_LOGGED, "/health", "/ready", startup.PATH}
-# Spans record any other method as `_OTHER`.
+# A span records a method that is not in this set as `_OTHER`.
 _KNOWN_METHODS = {*_ALLOWED_METHODS, "OPTIONS", "PUT", "DELETE", "PATCH"}
 _ALLOW_POST = ((b"allow", b"POST"),)
 _ALLOW = b"GET, HEAD, OPTIONS, POST"

@@ -1,7 +1,8 @@
 """A size limit for request heads in uvicorn; a larger head gets 431 and is not read further.
 
-httptools has no limit, so it would collect an endless line, header or trailer in memory. The count
-of bytes restarts with each new request and with each received part of a body.
+httptools has no limit, so it would collect an endless line, header or trailer in memory. Each
+connection therefore counts the bytes that it receives. The count restarts with each new request and
+with each received part of a body.
 """
 
 import asyncio
@@ -55,7 +56,8 @@ class BoundedProtocol(HttpToolsProtocol):
     def _reject(self) -> None:
         if self.transport.is_closing():
             return
-        has_request = self.cycle is not None  # uvicorn's object for a request with a complete head
+        # uvicorn sets `cycle` once the head of a request is complete.
+        has_request = self.cycle is not None
         if not has_request or self.cycle.response_complete:
             self.transport.write(_RESPONSE)
         self.transport.close()

@@ -40,7 +40,7 @@ class StreamLimits(msgspec.Struct, frozen=True):
     """Limits on the open streams, and the seconds between two heartbeats."""
 
     per_caller: int = 10
-    per_instance: int = 900  # leaves 100 of an instance's 1,000 concurrent requests for queries
+    per_instance: int = 900  # an instance serves 1,000 concurrent requests: 100 remain for queries
     heartbeat: float = 12.0
 
 

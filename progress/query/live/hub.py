@@ -1,9 +1,9 @@
 """Live queries: one poller and one Redis subscription per instance feed all subscribers.
 
 A Redis notification says which subject (learner or operation) may have changed. The poller also
-compares the versions in the database with the known versions. With Redis, the poller runs less
-often, only to find changes whose notifications were lost. Changed subjects are read in batches, and
-a subscriber gets only the newest state.
+compares the versions in the database with the known versions. While Redis is connected, the
+poller runs less often and needs to find only the changes whose notifications were lost. Changed
+subjects are read in batches, and a subscriber gets only the newest state.
 """
 
 import asyncio

@@ -86,7 +86,7 @@ export const days = (from, to) => long.formatRange(instant(from), instant(to));
 
 export const moment = (time) => moments.format(new Date(time));
 
-/** The time from now to `time` in words, as a number of the largest unit that fits; at least one second. */
+/** The time until `time` in words, in the largest unit that fits ("in 3 days"). Less than a second counts as one. */
 export const distance = (time) => relate(Date.parse(time) - Date.now());
 
 /** The time since `time`. A time in the future counts as now, because the browser's clock may be slow. */

@@ -34,7 +34,7 @@ export function isBatchPending({ levels, progress, projections }) {
   return differs || (batch?.eventsBehind > 0 && Date.parse(progress.lastUpdated) > Date.parse(batch.updatedAt ?? 0));
 }
 
-/** The footer. It says that everything is counted only if the levels and skills are not behind. */
+/** The footer. While the levels or skills are behind, it does not say that everything is counted. */
 export function freshness(data) {
   const { projections, projectedTo, progress } = data;
   const isLate = Boolean(progress) && isBatchLate(data);

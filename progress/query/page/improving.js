@@ -13,7 +13,7 @@ import { accuracy, monday, months, pace, sum, weeks } from './periods.js';
 const WEEKS = 26;
 const WINDOW = 28; // number of days that each point of a retention line covers
 const MIN_MONTHS = 6; // the chart of mastered items shows at least this many months
-const MIN_TESTS = 5; // a retention rate is not drawn if its `asked` is lower
+const MIN_TESTS = 5; // a retention rate from fewer tests is not drawn
 
 /** The section. Cards without numbers are short, and are placed below the other cards. */
 export function improving(data) {

@@ -86,9 +86,9 @@ export class ItemList {
   }
 
   /**
-   * Return the view's result if it is available without a request, else null. The result is known, or it is filtered
-   * from the known result of a wider view. A view is wider if all its rows are loaded, its search is a part of this
-   * view's search, and its other values are the same.
+   * Return the view's result if it is available without a request, else null. If the result is not known, filter the
+   * known result of a wider view. The search of a wider view is a substring of this view's search; all other values are
+   * the same. All rows of the wider view must be loaded.
    */
   find(view) {
     const same = this.known.get(keyOf(view));

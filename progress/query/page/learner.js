@@ -18,8 +18,8 @@ import { clampDay, moveDay, year } from './year.js';
 
 // Intervals in milliseconds.
 const MIN_INTERVAL = 1_000; // Between two queries, even if changes arrive faster.
-const IDLE_INTERVAL = 300_000; // Between two queries without a change, because a day may end or the batch job may run.
-const POLL_INTERVAL = 30_000; // Between two queries without a subscription, or while events are still being counted.
+const IDLE_INTERVAL = 300_000; // Between two queries if no change arrives: a day may end, or the batch job may run.
+const POLL_INTERVAL = 30_000; // Between two queries if no subscription is live, or if events are still being counted.
 const ANNOUNCE_INTERVAL = 20_000; // Between two announcements to screen readers.
 
 export class Learner {

@@ -6,7 +6,7 @@ import { t } from './i18n.js';
 import { hasEnded, kindOf, progress, size } from './operation.js';
 import { receipt } from './receipt.js';
 
-// The step of each kind of operation that is its point of no return. Once this step has started, the operation cannot
+// For each kind of operation, the step that is its point of no return. Once this step has started, the operation cannot
 // be cancelled. If the operation fails after that, it can be tried again.
 const FINAL_STEPS = {
   REBUILD: 'swap', ARCHIVE: 'publish', ERASE_USER: 'forbid', EXPORT_USER: 'offer', EXPORT_STATISTICS: 'offer',

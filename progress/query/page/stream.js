@@ -3,7 +3,7 @@
 import { Problem, post, problemOf } from './api.js';
 
 const SILENCE_MS = 40_000; // a connection that sends nothing for this time counts as broken
-const MAX_PAUSE_MS = 30_000; // the longest pause between two attempts, before it is varied at random
+const MAX_PAUSE_MS = 30_000; // the longest pause between two attempts, before jitter is applied
 
 /** Calls `data` with each result, and `state` with "live", "waiting" or the Problem that ended the subscription. */
 export class Subscription {

@@ -80,8 +80,8 @@ function nextNotes({ day: today, due, workload, isOwn }) {
   return [note(time ? t('next.splitAndTime', { split, time }) : split), link];
 }
 
-// The page does not query the API's field `workload.minutes`, which has the same value: the server would count the due
-// items again for this field. If the result is a whole number of minutes, its floating-point value may be slightly too
+// The value of the API's field `workload.minutes`. The page does not query this field, because the server would have to
+// count the due items again. If the result is a whole number of minutes, its floating-point value may be slightly too
 // large. The small subtraction prevents an additional minute.
 const toMinutes = (seconds) => Math.ceil(seconds / 60 - 1e-9);
 

@@ -120,7 +120,7 @@ class Queries:
         after: ItemKey | None = None,
         at: datetime | None = None,
     ) -> Page[tuple[ItemKey, ItemStats]]:
-        """Return at most `first` studied items after a key; `search` is a part of the headword."""
+        """Return studied items after a key, at most `first`; `search` is part of the headword."""
         return await pages.read_page(
             self.reader,
             "read_models/item_stats",

@@ -1,5 +1,5 @@
--- Return the forms in which an id may occur in a text: unchanged, with the escapes that JSON requires, and with escapes
--- of all non-ASCII characters, too.
+-- Return the forms in which an id may occur in a text: unchanged; with the escapes that JSON requires; with these
+-- escapes and all non-ASCII characters escaped.
 CREATE OR REPLACE FUNCTION event_store.mention_forms(id text) RETURNS text[]
 LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
 SELECT array_agg(form ORDER BY form)

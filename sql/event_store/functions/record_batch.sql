@@ -1,5 +1,6 @@
--- Record a whole batch in one statement: the optimistic path. If only record_event can decide the outcome of one of the
--- events, the statement writes nothing and sets `needs_row_by_row`. Then record_row_by_row records the batch.
+-- Record a whole batch in one statement: the optimistic path. This statement cannot decide the outcome of some events,
+-- but record_event can. If the batch contains such an event, the statement writes nothing and sets `needs_row_by_row`.
+-- Then record_row_by_row records the batch.
 --
 -- Both paths give the same rows and outcomes, because:
 -- * this path decides only 'appended', 'pending' and 'redelivered'. record_row_by_row is needed for an event that is

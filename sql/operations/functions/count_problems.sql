@@ -1,7 +1,7 @@
 -- Count the operations that failed or timed out within the last hour, and the overdue operations. An operation is
 -- overdue if it is unfinished more than an hour after its start or retry. For an erasure, this limit is 24 hours. The
--- query derives the time of the start or retry from expires_at, which is 24 hours later, for an erasure 14 days later.
--- A cancelled operation counts as failed only if a step could not be compensated.
+-- query derives the time of the start or retry from expires_at, which is a fixed time later: 24 hours or, for an
+-- erasure, 14 days. A cancelled operation counts as failed only if a step could not be compensated.
 CREATE OR REPLACE FUNCTION operations.count_problems(OUT failed bigint, OUT overdue bigint)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
