@@ -19,8 +19,8 @@ from bench.load import HOST, content_length
 from bench.machine_speed import TimedRequest
 from progress.local.parts import ROOT
 
-# A loop measures the machine's speed before each request. It starts so many seconds before the
-# request is due, because it must end before the request is sent.
+# Before each request, a loop measures the machine's speed. The loop starts `_LOOP_S` seconds before
+# the request is due, so that the loop ends before the request is sent.
 _LOOP_S = 0.01
 
 

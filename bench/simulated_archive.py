@@ -15,10 +15,10 @@ Learners join evenly over the 191 days, and the log ends after these days. Most 
 have only the first part of the real history, about 12,000 events on average. All events of a
 session are recorded when it ends. No learner changes preferences or is deleted.
 
-A rebuild reads the archived events from files. A few of them must also be in the database, namely
-those that the manifest names: the last event of each shard, and the first event of the log. The
-database therefore contains only these events, at their positions. The ordinary commands then accept
-the archive. PostgreSQL computes each learner's bucket once, because DuckDB does not have the hash
+A rebuild reads the archived events from files. Only the few events that the manifest names must
+also be in the database: the last event of each shard, and the first event of the log. The database
+therefore contains only these events, at their positions. The ordinary commands then accept the
+archive. PostgreSQL computes each learner's bucket once, because DuckDB does not have the hash
 function that assigns learners to buckets.
 """
 
@@ -230,7 +230,7 @@ def _load(
 
 
 def _split(events: int) -> Iterator[Positions]:
-    """Yield the ranges of the archive; the ranges of a long log are as long as merged ranges."""
+    """Yield the archive's ranges; in a long log, each has the length of a merged range."""
     length = plan.RANGE if events <= _LARGEST else _LARGEST
     for first in range(1, events + 1, length):
         yield Positions(first, min(first + length - 1, events))

@@ -107,7 +107,8 @@ SELECT -1, c.global_position, c.global_position, c.global_position, c.event_id, 
 FROM catalogue c;
 
 -- end --
--- The last position. It may be greater than $events, because the last session is not cut off.
+-- The position at which the last session ends. It may be greater than $events, because the log may end within this
+-- session.
 SELECT max(position_before + events) FROM sessions;
 
 -- write --

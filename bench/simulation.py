@@ -34,7 +34,8 @@ from progress.recovery import archive_loads
 _EVENTS = int(os.environ.get("EVENTS", "1000000"))
 _BUCKETS = int(os.environ.get("BUCKETS", "256" if _EVENTS > 20_000_000 else "16"))
 _SAMPLE_INTERVAL_S = 2.0  # a sample takes CPU time, because it inspects all processes
-_COUNT_EVERY = 3  # samples per count of the loaded events, because a count opens a connection
+# The loaded events are counted once in this many samples, because each count opens a connection.
+_COUNT_EVERY = 3
 _COMMAND = ("rebuild", "--from-archive", "--engine", "local", "--workers", "2")
 
 
@@ -119,8 +120,8 @@ def _rebuild(store: Store, folder: str) -> Usage:
 class _Peaks:
     """The peak memory of the command's processes and of PostgreSQL's processes, in bytes.
 
-    A peak is the largest sum of the processes' memory in one sample. `loading_seconds` is the time
-    until the last bucket was loaded.
+    Each sample adds up the memory of the processes. A peak is the largest of these sums.
+    `loading_seconds` is the time until the last bucket was loaded.
     """
 
     def __init__(self) -> None:

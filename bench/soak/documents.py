@@ -1,4 +1,4 @@
-"""The queries of a soak test, which read what a learner's page and a teacher's page show."""
+"""The queries of a soak test: they read the data of a learner's page and of a teacher's page."""
 
 from datetime import datetime, timedelta
 

@@ -47,8 +47,8 @@ def run(local: LocalStack) -> Iterator[dict[str, Function]]:
 def direct_pushes(local: LocalStack, instances: dict[str, Function]) -> None:
     """Let the stand-in for Pub/Sub push half of the events and all commands to `instances`.
 
-    After a restart, the stand-in pushes these events to the stack's own instance again. Call this
-    function after each restart.
+    After each restart of the stand-in, the stack resets the events' push endpoint to its own
+    instance. Then call this function again.
     """
     project = f"projects/{local.addresses['project_id']}"
     urls = {name: f"http://{HOST}:{instance.port}/" for name, instance in instances.items()}

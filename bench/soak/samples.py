@@ -20,7 +20,7 @@ from progress.projections import gauges
 
 INTERVAL_S = 10.0
 
-_TIMEOUT_S = 60.0  # a sample may take so long while the database restarts
+_TIMEOUT_S = 60.0  # the limit for one sample, which waits while the database restarts
 
 
 @dataclass(frozen=True)

@@ -143,7 +143,7 @@ def _catch_up(
 
 
 def send_wakeups(cloud: Cloud, revision: str) -> None:
-    """Tag this revision of the project function green, and push each wake-up to it too."""
+    """Give this revision of the project function the tag `green` and a copy of each wake-up."""
     if cloud.describe(PROJECT).find_revision(GREEN) != revision:
         cloud.tag(PROJECT, GREEN, revision)
     if not cloud.has_subscription(GREEN_SUBSCRIPTION):

@@ -41,9 +41,10 @@ QUERIES = {
 class Limits:
     """The limits for green, and the times of the watch in seconds.
 
-    The watch judges the requests of `hold` seconds. The watch lasts `delay` seconds longer, because
-    Monitoring shows requests late. Once a function has had `enough` requests, a single measurement
-    over a limit fails the release. Fewer requests are judged only at the end of the watch.
+    The watch judges the requests that arrive in its first `hold` seconds. It lasts `delay` seconds
+    longer, because Monitoring shows requests late. Once a function has had `enough` requests, a
+    single measurement over a limit fails the release. A function with fewer than `enough` requests
+    is judged only at the end of the watch.
     """
 
     hold: float

@@ -56,8 +56,8 @@ locals {
   runbook = "https://github.com/${var.github.repository}/blob/${var.github.branch}/docs/runbook.md"
 
   # An alert fires if a condition is true for `for` seconds. Monitoring counts by the minute, and a five-minute window
-  # includes minutes that lie only partly in it. A single high value therefore affects the window for up to six minutes,
-  # and fires no alert whose `for` is 360.
+  # includes minutes that lie only partly in it. A single high value can therefore keep a condition true for up to six
+  # minutes. If the condition's `for` is 360, such a value alone does not fire the alert.
   alerts = {
     "event-delay" = {
       severity = "ERROR"

@@ -13,8 +13,8 @@ CREATE TABLE loaded_buckets (
     bucket int    PRIMARY KEY,
     events bigint NOT NULL
 );
--- An erasure may have added its learner to deleted_learners before the shards were locked. The rebuild adds all deleted
--- learners again, from the archive and from the later events.
+-- Empty deleted_learners. An erasure may have added a learner to this table before the shards were locked. The rebuild
+-- adds all deleted learners again, from the archive and from the later events.
 DELETE FROM deleted_learners;
 
 -- act as owner --

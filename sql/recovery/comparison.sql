@@ -45,7 +45,7 @@ SELECT {columns} FROM {table}
 
 -- compare --
 -- The table, the number of its missing rows, the number of its surplus rows, and the first 200 characters of one of
--- these rows. These characters are a JSON string, because they may contain line breaks.
+-- these rows. The 200 characters may contain line breaks, so the block returns them as a JSON string.
 WITH folded AS MATERIALIZED (
     SELECT * FROM pg_temp.{table} t
     WHERE {compared}

@@ -8,8 +8,8 @@ WHERE NOT EXISTS (SELECT FROM event_store.erased x WHERE x.digest = decode(u.dig
 ORDER BY u.digest;
 
 -- learners --
--- The learners whose id has one of the given digests. The candidates are the learners with events (one index look-up
--- for each learner) and every word in the dead letters and the pending events.
+-- The learners whose id has one of the given digests. The candidate ids are the ids of all learners with events
+-- (one index look-up for each learner), and all words in the dead letters and the pending events.
 WITH RECURSIVE streams (stream_id) AS (
     SELECT min(e.stream_id) FROM event_store.events e WHERE e.stream_id >= 'learner-' AND e.stream_id < 'learner.'
     UNION ALL

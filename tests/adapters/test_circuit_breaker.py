@@ -175,7 +175,8 @@ async def test_calls_that_hang_or_wait_do_not_delay_new_calls_after_the_recovery
     waiting = [asyncio.create_task(ask(database)) for _ in range(4)]
     await asyncio.gather(*failing)
     async with asyncio.timeout(5):
-        # Await the last call. The first three calls may get the sessions of the failed calls.
+        # The last waiting call is rejected. The first three waiting calls may replace the sessions
+        # of the failed calls by new sessions, which hang.
         with pytest.raises(DatabaseUnavailable):
             await waiting.pop()
         wire.hangs = False

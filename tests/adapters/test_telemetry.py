@@ -193,7 +193,7 @@ def test_exported_metrics_have_the_labels_of_their_metric_field(
 def test_the_sampling_ratio_overrides_the_flag_of_the_sender(
     receiver: Collector, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Cloud Run's front end marks nearly every request as not sampled, so this flag is ignored."""
+    """The sender's flag is ignored: Cloud Run's front end marks few requests as sampled."""
     monkeypatch.setenv("OTEL_TRACES_SAMPLER", "traceidratio")
     monkeypatch.setenv("OTEL_TRACES_SAMPLER_ARG", "0.5")
     kept, dropped = (

@@ -30,7 +30,10 @@ _QUESTION = "{ userProgress { totalItemsLearned } streak { current } }"
 
 @dataclass
 class Collector:
-    """The names of the exported metrics, and the names of the services that exported spans."""
+    """The telemetry that the fake collector on `port` has received.
+
+    `metrics` holds the names of the metrics, `traced` the names of the services that sent spans.
+    """
 
     port: int = 0
     metrics: set[str] = field(default_factory=set)

@@ -9,7 +9,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 SUFFIXES = {".md", ".sql", ".tf", ".tfvars"}
 
-# Lines that cannot be broken: a table row, or a list item that is one reference.
+# Lines that cannot be broken: table rows, and list items that hold only a reference (`path::name`).
 _UNBREAKABLE = re.compile(r"\||  - (test )?`[^`]+`$")
 
 

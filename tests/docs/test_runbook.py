@@ -192,7 +192,7 @@ def test_no_script_uses_the_default_project_of_gcloud(shell: Shell, script: str)
 def test_a_command_runs_in_the_release_job_and_prints_its_output(shell: Shell) -> None:
     begin = ". infra/recovery/cloud.sh prod"
     output = shell.type(f"{begin}; progress dead-letters discard --all --reason 'of no, use'")
-    # The job also ran a release, whose output must be left out.
+    # The job's log also has lines of another execution (a release). These lines are not printed.
     assert output == "what the job said for ours\n"
     (executed,) = (words for words in shell.gcloud["told"] if words[2:3] == ["execute"])
     assert executed[2:5] == ["execute", "progress-release", "--async"]

@@ -20,7 +20,10 @@ __all__ = ["log"]
 
 @contextmanager
 def stopped(store: Store, place: int) -> Iterator[None]:
-    """Delay inserts of the dead letter with index `place` in message m until the block ends."""
+    """Make inserts of one dead letter wait until the `with` block ends.
+
+    The dead letter is that of the entry with index `place` in message m.
+    """
     other = store.connect()
     other.run("BEGIN")
     other.run(

@@ -1,4 +1,4 @@
-"""A message creates at most 1,000 dead letters; the last is a bundle of all further bad entries."""
+"""A message's first 999 faulty entries get a dead letter each; all others share one, the bundle."""
 
 import json
 import time
@@ -276,7 +276,7 @@ def test_a_bundle_keeps_its_entries_if_another_dead_letter_has_the_index_of_the_
 ) -> None:
     deliver(log, encode_push([1] * 3_000, message_id="m"))
     bundle = waiting(log)[-1]
-    log.run(  # take index 1998, which the bundle of the remaining entries would get
+    log.run(  # occupy index 1998: the replay would give this index to the next bundle
         "UPDATE event_store.dead_letters SET index_in_message = 1998 WHERE index_in_message = 0"
     )
     with pytest.raises(EventStoreError, match="no other dead letter"):

@@ -52,7 +52,7 @@ ODD = (
 )
 OF_A_SESSION = (*ANSWERS, "SessionCompleted", "SessionAbandoned")
 
-# Turns by time zone: the clock changes, a day is skipped, or a month or ISO year begins.
+# The turns of each time zone (UTC): a clock change, a skipped day, a new month or a new ISO year.
 _TURNS = {
     "UTC": ("2024-03-01T00:00", "2024-12-30T00:00"),
     "America/New_York": ("2024-03-10T07:00", "2024-11-03T06:00"),
@@ -102,7 +102,7 @@ THEMES = (
 
 @dataclass(frozen=True)
 class Published:
-    """A published event; the log sorts all deliveries by `turns` (one number per delivery)."""
+    """A published event, with a number for each delivery. The log sorts deliveries by number."""
 
     envelope: Envelope
     turns: tuple[int, ...]
@@ -193,7 +193,7 @@ def _data(kind: str, cast: Cast) -> st.SearchStrategy[Any]:
 
 
 def _choice(kind: str, cast: Cast) -> Fields:
-    """Return the field that this type in NEWEST declares; a third of the values are invalid."""
+    """Return the field that `kind` (one of NEWEST) declares; a third of its values are invalid."""
     values: dict[str, tuple[Any, ...]] = {
         "group_id": GROUPS,
         "answers_per_day": (1, 2, 0, 1000),

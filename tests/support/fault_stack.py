@@ -194,7 +194,10 @@ class Stack:
         readiness.wait(lambda: self.count("waiting") == 0, "delivery", seconds=60)
 
     def await_projection(self, *, seconds: float = 30) -> None:
-        """Wait until wake-ups have caused the fold of every event; the batch job does not run."""
+        """Wait until every event is folded.
+
+        This method does not start the batch job, so that the folds depend on wake-ups.
+        """
         readiness.wait(lambda: self.count("behind") == 0, "projection", seconds=seconds)
 
     def await_wakes(self) -> None:

@@ -161,7 +161,7 @@ def step_named(name: str) -> Step:
 
 
 def limit_step(monkeypatch: pytest.MonkeyPatch, name: str, timeout_s: float) -> None:
-    """Set the timeout of one attempt, for every step with this name."""
+    """Limit each attempt of every step with this name to `timeout_s` seconds."""
     for kind, plan in PLANS.items():
         steps = tuple(
             msgspec.structs.replace(step, timeout_s=timeout_s) if step.name == name else step

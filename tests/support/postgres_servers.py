@@ -35,10 +35,11 @@ class Server:
     _connection: Connection | None = None
 
     def examples(self, times: int) -> hypothesis.settings:
-        """Return settings with `times` times as many examples as the profile has.
+        """Return settings with the profile's number of examples, multiplied by `times`.
 
-        For the oldest server, the settings have a third of the profile's examples. Both servers run
-        the same SQL, so that few examples suffice to find a statement that behaves differently.
+        For the oldest server, the number is a third of the profile's number, whatever `times` is.
+        Both servers run the same SQL, so that few examples suffice to find a statement that behaves
+        differently on the oldest server.
         """
         usual: int = hypothesis.settings().max_examples
         return hypothesis.settings(

@@ -162,8 +162,8 @@ def test_ingest_does_not_acknowledge_pushes_while_postgresql_is_suspended(
 
 def test_queries_succeed_while_valkey_is_down(stack: Stack) -> None:
     stack.await_wakes()
-    # This query makes the query function fetch the token keys, because the supervisor cannot serve
-    # them while it is paused.
+    # A paused supervisor cannot serve the token keys. This query therefore makes the query function
+    # fetch the keys before the pause.
     stack.ask(USERS[0], COMPLETED)
     with stack.pause_supervisor():
         stack.signal("valkey", signal.SIGKILL)

@@ -114,8 +114,8 @@ def run_command(stack: Stack) -> None:
 def test_the_batch_job_sends_a_lost_command_again(
     stack: Stack, sweep: Callable[[Stack], None]
 ) -> None:
-    # This query makes the query function fetch the token keys, because the supervisor cannot serve
-    # them while it is paused.
+    # A paused supervisor cannot serve the token keys. This query therefore makes the query function
+    # fetch the keys before the pause.
     stack.ask("ada", "{ __typename }")
     with stack.pause_supervisor():
         stack.signal("pubsub", signal.SIGKILL)

@@ -57,7 +57,7 @@ def test_bigquery_reads_the_files_with_the_account_of_its_connection(
 def test_analysts_need_no_role_on_the_events_that_the_answers_are_computed_from(
     deployment: Deployment,
 ) -> None:
-    """An authorized view may read tables, and other views that are authorized too."""
+    """An authorized view may read tables. It may read a view only if that view is authorized."""
     resources = deployment.applied
     questions = list_tables(resources, "progress_questions")
     assert questions.keys() == QUESTIONS

@@ -199,5 +199,5 @@ def test_each_environment_may_read_images_and_only_the_build_may_write_them(
     policies = {policy["action"]: policy for policy in repository["cleanup_policies"]}
     assert only(policies["KEEP"]["most_recent_versions"])["keep_count"] == 50
     old = only(policies["DELETE"]["condition"])["older_than"]
-    # The image of an environment without a release for a year must still exist.
+    # Even if an environment gets no release for a year, its image must still exist.
     assert int(old.removesuffix("s")) > 366 * 24 * 60 * 60

@@ -57,10 +57,10 @@ def test_cloud_sql_is_small_and_deletable_outside_prod(moving: Deployment) -> No
     assert not instance["deletion_protection"]
 
 
-# The maximum number of green instances before green gets traffic. Until then, the green ingest and
-# query functions need one instance and a spare, because only the release sends requests to them.
-# The project function is not listed, because its green revision already gets all wake-ups and may
-# have as many instances as the blue revision.
+# The maximum number of instances of green (a release's new revision) before green gets traffic. At
+# that time, only the release sends requests to green's ingest and query functions, so that each of
+# them needs only one instance and a spare. The project function is not listed, because its green
+# revision already gets all wake-ups and may have as many instances as the blue revision.
 CANDIDATES = {"ingest": 2, "query": 2}
 
 

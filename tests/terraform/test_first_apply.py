@@ -10,7 +10,8 @@ from tests.support.terraform import GCLOUD, REPOSITORY
 from tests.support.terraform_environments import Environments
 from tests.support.terraform_state import Deployment
 
-# Resources that do not wait until this apply enables their API: infra/bootstrap has enabled it.
+# Resources that do not wait until this apply has enabled the APIs. They need only APIs that
+# infra/bootstrap has already enabled.
 _AT_ONCE = {"google_project_service.api", "google_project_iam_audit_config.secrets"}
 _AGENT = "@gcp-sa-pubsub."
 
