@@ -88,8 +88,8 @@ resource "google_project_iam_member" "ci" {
   member  = google_service_account.ci["${each.value.environment} ${each.value.account}"].member
 }
 
-# Permissions that Google's roles grant only together with access to contents. With this role, an account can read
-# log-based metrics but no logs, and buckets but no objects.
+# Google's roles grant these permissions only together with access to contents. This role grants the permissions alone:
+# the account can read log-based metrics but no logs, and buckets but no objects.
 resource "google_project_iam_custom_role" "plan" {
   for_each = var.environments
 

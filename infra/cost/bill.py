@@ -18,7 +18,7 @@ GIB = 2**30
 
 _MEASURED, _ASSUMED = FACTS["measured"], FACTS["assumed"]
 _ACTIVE_S = _ASSUMED["active_hours"] * 3_600  # per day
-_DAY_HOURS = 16  # hours a day with `min_instances`; `night` is for the other eight (prod.tfvars)
+_DAY_HOURS = 16  # hours a day with `min_instances`; the other eight have `night` (prod.tfvars)
 _MIN_BYTES = 1_000  # the minimum that Pub/Sub bills for a request
 
 Usage = dict[str, float]  # keyed by the name of the price

@@ -63,8 +63,8 @@ def price_storage(month: Month) -> float:
 def price_analysis(month: Month) -> float:
     """Return the dollars that it costs to read the archive once in BigQuery.
 
-    An analysis costs at least this amount. Several views read the archive more than once, and
-    cost more. The free TiB is not subtracted.
+    An analysis costs at least this amount. It costs more if its view reads the archive more than
+    once, as several views do. The free TiB is not subtracted.
     """
     read = month.archived_events * _MEASURED["event_bytes"] / GIB  # uncompressed
     return float(read * PRICES["bigquery_read"].usd + _price_reading(month))

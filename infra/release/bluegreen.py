@@ -29,7 +29,7 @@ class Plan:
 
 PLANS = {
     "dev": Plan((100,), None),
-    "staging": Plan((100,), Limits(hold=120)),  # only a test of the watch, which protects prod
+    "staging": Plan((100,), Limits(hold=120)),  # to test the watch; only prod needs its protection
     "prod": Plan((5, 25, 50, 100), Limits(hold=600)),
 }
 

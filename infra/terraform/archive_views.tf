@@ -26,8 +26,8 @@ locals {
   }
 
   # The views of `progress_questions` are authorized to read the tables of `progress_archive`. The views of
-  # `progress_archive` are not authorized, so an analyst cannot read the tables through them. A view of
-  # `progress_questions` therefore does not select from these views, but contains their queries.
+  # `progress_archive` are not authorized, so an analyst cannot read the tables through them. Therefore, a view of
+  # `progress_questions` contains the queries of the views of `progress_archive`, instead of selecting from those views.
   accepted_events_query = templatefile("${path.root}/analytics/accepted_events.sql", local.archive_tables)
   learner_events_query = templatefile("${path.root}/analytics/learner_events.sql", {
     accepted_events = "(\n${local.accepted_events_query})"

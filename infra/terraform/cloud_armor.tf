@@ -9,9 +9,9 @@ variable "requests_per_minute_by_ip" {
 
 locals {
   # Preconfigured rules by priority, at the sensitivity with the fewest false positives. Cloud Armor parses bodies as
-  # GraphQL. Rules with `matches_text` do not check the GraphQL document, because its braces, quotes and comments look
-  # like attacks. The query function limits documents itself. Nor do these rules check the bearer token, because random
-  # text can look like an attack.
+  # GraphQL. Rules with `matches_text` check neither the bearer token nor the GraphQL document. The token is random
+  # text, which can look like an attack. The document's braces, quotes and comments look like attacks. The query
+  # function itself limits documents.
   waf_rule_sets = {
     1000 = { name = "sqli-v33-stable", matches_text = true }
     1010 = { name = "xss-v33-stable", matches_text = true }

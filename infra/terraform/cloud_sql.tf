@@ -1,10 +1,10 @@
 # Cloud SQL: the instance, its users and their roles.
 
 variable "database_instance" {
-  # After a restore to a new instance, first replace the old instance in the state. Otherwise, Terraform creates an
-  # empty instance. To replace it, run `terraform state rm` and then `terraform import` for
-  # google_sql_database_instance.this[0], google_sql_database.this[0], google_sql_user.owner[0] and each
-  # google_sql_user.member. Then set this variable to the new instance's name.
+  # After a restore to a new instance, first replace the old instance in Terraform's state: run `terraform state rm` and
+  # then `terraform import` for google_sql_database_instance.this[0], google_sql_database.this[0],
+  # google_sql_user.owner[0] and each google_sql_user.member. Then set this variable to the new instance's name. If
+  # you set only the variable, Terraform creates an empty instance.
   description = "The name of the Cloud SQL instance. After a restore, read cloud_sql.tf before you change the name."
   type        = string
   default     = "progress"

@@ -88,8 +88,9 @@ locals {
     rebuild = "progress_project"
   }, { for name in local.dataflow : name => "progress_load" })
 
-  # The database settings of each service and job: plain values, and the ids of secrets. In Terraform, a service or job
-  # with secrets needs `depends_on` for its access to the secrets and for their versions (see secrets.tf).
+  # The database settings of each service and job: plain values, and the ids of secrets. The Terraform block of a
+  # service or job with secrets needs a `depends_on` for the grants on the secrets, and for the secrets' versions (see
+  # secrets.tf).
   database_environment = {
     for member in concat(keys(local.database_groups), ["release"]) : member => merge(
       { for name, value in {

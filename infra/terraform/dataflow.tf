@@ -28,7 +28,8 @@ locals {
   ]...)
 }
 
-# The bucket of the Flex Template, and of the Dataflow jobs' staged and temporary files, which are deleted after a week.
+# The bucket of the Flex Template. It also holds the staged and temporary files of Dataflow jobs. These files are
+# deleted after a week.
 resource "google_storage_bucket" "templates" {
   for_each = local.dataflow
 

@@ -132,7 +132,8 @@ resource "google_project_iam_member" "measurements" {
 # instances. Cloud Run has no permission that allows only this change. The change requires run.services.update and
 # impersonation, with which the scheduler's account could also deploy any code under the function's service account.
 # Three facts limit this risk. The scheduler's account has no key. It has these permissions only for the functions in
-# var.night. Only an account that may change scheduler jobs can use it (here, the account that runs `terraform apply`).
+# var.night. To use the scheduler's account, an actor must be allowed to change scheduler jobs. Here, only the account
+# that runs `terraform apply` is allowed to.
 resource "google_cloud_run_v2_job_iam_member" "scheduler" {
   for_each = local.job_schedules
 

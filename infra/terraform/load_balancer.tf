@@ -98,8 +98,8 @@ resource "google_compute_backend_service" "load_balancer" {
   enable_cdn            = false
   compression_mode      = "DISABLED"
 
-  # The header x-progress-revision marks green's responses. If the release has a wrong key, the serving revision
-  # responds to it. The release notices this, because the header is missing.
+  # The header x-progress-revision marks green's responses. If the release sends a wrong key, its requests reach the
+  # serving revision. The release notices this, because the responses lack the header.
   custom_response_headers = concat(
     ["Strict-Transport-Security: max-age=31536000; includeSubDomains"],
     each.value == null ? [] : ["x-progress-revision: ${each.value}"],

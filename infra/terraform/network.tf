@@ -79,7 +79,7 @@ resource "google_service_networking_connection" "private_services" {
   network                 = google_compute_network.this.id
   service                 = "servicenetworking.googleapis.com"
   reserved_peering_ranges = [google_compute_global_address.private_services[0].name]
-  deletion_policy         = "ABANDON" # once an instance is deleted, the peering cannot be deleted for days
+  deletion_policy         = "ABANDON" # Google refuses to delete the peering for days after an instance's deletion
 
   depends_on = [google_project_service.api]
 }

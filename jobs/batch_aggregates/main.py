@@ -11,7 +11,10 @@ from progress.operations import batch_job
 
 
 def main() -> int:
-    """Return 1 if this task fails, otherwise 0 (also if another run does this task's share)."""
+    """Run this task's share of the batch run; return 1 if it fails, otherwise 0.
+
+    The result is also 0 if another run holds a shard that this task needs.
+    """
     logs.configure("batch")
     return batch_job.run(settings.current())
 

@@ -226,7 +226,7 @@ def test_an_export_first_folds_events_that_are_not_folded_yet(
 
 
 class _Page(HTMLParser):
-    """A parser of headings and code by language, which asserts that every element is closed."""
+    """A parser that lists the headings and code of each language; every element must be closed."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -96,7 +96,8 @@ def fail_database(
 ) -> Iterator[None]:
     """Make the database refuse connections or hang, from the step's beginning until the block ends.
 
-    A hanging database finally cuts the connections, as a failover does.
+    Open connections are cut: at once if the database refuses connections, after 0.1 s if it hangs.
+    A failover has the same effect on the connections of a hanging database.
     """
     actions = step_actions.ACTIONS[kind]
     timers = []

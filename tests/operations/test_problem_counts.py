@@ -1,4 +1,4 @@
-"""Gauges for the alerts count failed and overdue operations."""
+"""Failed and overdue operations are counted in gauges, which the alerts query."""
 
 from contextlib import closing
 

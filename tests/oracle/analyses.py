@@ -29,8 +29,9 @@ def retention(world: World, days: Range, fewest: int) -> dict[Cell, Counts]:
 def items(world: World, days: Range, fewest: int) -> dict[Cell, Counts]:
     """Return (learners, asked, recalled, answers, correct answers) by kind and name.
 
-    An item is returned if at least `fewest` learners were tested on it. A level or domain sums the
-    counts of its returned items, but its number of learners is the maximum over these items.
+    An item is returned if at least `fewest` learners were tested on it. Each count of a level or
+    domain is the sum over its returned items. Only the number of learners is not a sum: it is the
+    largest number of learners among these items.
     """
     described = descriptions(world)
     by_item = defaultdict(list)
@@ -107,7 +108,7 @@ def _count(found: list[RetentionTest]) -> tuple[int, int, int]:
 def _count_answers(world: World, found: list[RetentionTest], days: Range) -> tuple[int, int]:
     """Return the number of answers in the range of days, and how many of them were correct.
 
-    Only a learner's answers to the items of the learner's own tests are counted.
+    An answer is counted only if one of the tests in `found` has the same learner and item.
     """
     asked = {(test.user_id, test.answer.data["item_id"]) for test in found}
     answers = [

@@ -21,7 +21,8 @@ def sums(world: World, learners: Iterable[str]) -> dict[str, Row]:
 def _sum(rows: list[Row]) -> Row:
     answers = sum(row["answers"] for row in rows)
     correct = sum(row["correct_answers"] for row in rows)
-    # The sum is a whole number of milliseconds, so rounding mean * count restores it exactly.
+    # A row's response times add up to a whole number of milliseconds. Rounding mean * count
+    # therefore restores their sum exactly.
     response_ms = sum(round((row["average_response_ms"] or 0) * row["answers"]) for row in rows)
     return {
         "learners": sum(1 for row in rows if row["answers"]),

@@ -230,8 +230,8 @@ WHERE e.global_position <= :position AND e.global_position > c.position;
 SELECT max(created_at) FROM event_store.events;
 
 -- deleted snapshots --
--- Make snapshots_until list every version of the stream, even versions without a snapshot. To the query, these look like
--- versions whose snapshots were deleted after the list was made.
+-- Make snapshots_until list every version of the stream, even versions without a snapshot. To the query, these look
+-- like versions whose snapshots were deleted after the list was made.
 CREATE OR REPLACE FUNCTION snapshots_until(stream text, happened_by timestamptz, recorded_by timestamptz)
 RETURNS SETOF bigint LANGUAGE sql STABLE AS $until$
 SELECT e.stream_version
