@@ -21,7 +21,7 @@ _CHARACTER = re.compile(
     re.DOTALL,
 )
 
-# A word that begins like base64-encoded JSON, such as a JWT. All its dot-separated parts match.
+# A word that begins like base64-encoded JSON, such as a JWT. The match includes all its parts.
 _JWT = re.compile(r"(?:eyJ|eyA|ewo)[\w=-]{6,}(?:\.[\w=-]*)*")
 _GOOGLE_TOKEN = re.compile(r"ya29\.[\w.-]+")
 _PRIVATE = re.compile(

@@ -46,7 +46,7 @@ def fold(connection: Connection) -> None:
 def compare(connection: Connection) -> list[Difference]:
     """Return the live tables that differ from the temporary tables that `fold` filled."""
     columns = dict(connection.run(blocks(_FILE)["columns"]) or [])
-    # One message for all statements, each of which returns one row.
+    # All statements are sent in one round trip; each returns one row.
     rows = connection.run("\n".join(_comparison(table, columns[table]) for table in whole.TABLES))
     return [Difference(*row) for row in rows or [] if row[1] or row[2]]
 

@@ -82,7 +82,7 @@ def test_a_metric_matches_only_lines_that_have_its_field_and_come_from_a_service
     assert not matches({"resource": {**service, "type": "gce"}, "jsonPayload": {"latency_ms": 5}})
 
 
-def test_the_required_alerts_read_their_metric_fields(
+def test_each_required_alert_exists_and_reads_the_required_metric_field(
     environments: Environments,
 ) -> None:
     by_name = alerts(environments["prod"].planned)

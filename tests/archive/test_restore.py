@@ -100,7 +100,7 @@ def test_a_restore_keeps_the_stream_and_version_of_an_emptied_event_that_belongs
     assert checks.run(empty).findings[1:] == []
 
 
-def test_erased_rows_are_restored_with_versions_without_gaps(
+def test_restored_rows_have_versions_without_gaps_even_if_rows_were_erased(
     log: Connection, archive: Storage, other: Store, empty: Connection
 ) -> None:
     log.run(archives.blocks()["begin erasure"], learner="ann")

@@ -140,7 +140,7 @@ def test_a_hanging_redis_times_out_once_and_is_then_skipped(
     assert sum(times) < 10 * timeout_s
 
 
-def test_notifications_kept_during_an_outage_are_sent_with_the_next_one(
+def test_notifications_kept_during_an_outage_are_sent_with_the_next_notification(
     own: cache_instances.Valkey,
 ) -> None:
     own.end()

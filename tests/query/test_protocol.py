@@ -52,7 +52,7 @@ def test_the_response_has_the_preferred_media_type(
     assert api.read(response) == {"data": {"__typename": "Query"}}
 
 
-def test_the_response_is_json_without_an_accept_header(offline_api: Api) -> None:
+def test_a_request_without_an_accept_header_gets_a_json_response(offline_api: Api) -> None:
     assert send(offline_api, BODY).headers["content-type"] == JSON
 
 

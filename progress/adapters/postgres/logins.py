@@ -78,8 +78,8 @@ def apply(connection: Connection, logins: list[Login]) -> None:
     """Make each login a member of its group and of no other group.
 
     A login with a password is created if it does not exist; an existing login gets this password. A
-    login without a password must exist. If the database rejects a login, raise a ProgressError that
-    names the login. Earlier logins in the list keep their changes.
+    login without a password must exist already. If the database rejects a login, raise a
+    ProgressError that names the login. Earlier logins in the list keep their changes.
     """
     for login in logins:
         _apply_one(connection, login)

@@ -69,7 +69,7 @@ def start_span(
 
 
 def use_trace(parent: str) -> Span:
-    """Make `parent` the trace of the block's log lines."""
+    """Return a context manager whose block writes log lines with the trace of `parent`."""
     return _TraceOnly(parent)
 
 

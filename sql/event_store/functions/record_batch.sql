@@ -31,7 +31,8 @@ BEGIN
         SELECT event_store.batch_order(i.message, i.index) AS n, i.event_id,
             coalesce('learner-' || coalesce(i.learner, known.user_id, first_start.learner),
                      i.stream_id) AS stream,
-            -- If the learner is unknown, the event moves behind the batch's first SessionStarted of its session.
+            -- If the learner is unknown, the event moves behind the first SessionStarted in the batch that starts the
+            -- same session.
             CASE WHEN coalesce(i.learner, known.user_id) IS NULL
                  THEN greatest(event_store.batch_order(i.message, i.index), first_start.n)
                  ELSE event_store.batch_order(i.message, i.index) END AS turn,
