@@ -185,9 +185,8 @@ class Cloud:
     ) -> None:
         """Update the traffic. Raise Failed if the service does not reach the requested state.
 
-        gcloud's exit code is not enough. The call fails while the service's newest revision is not
-        ready. It fails even if the traffic was updated and the newest revision gets no traffic.
-        Therefore describe the service after the call.
+        gcloud's exit code is not enough: if the service's newest revision is not ready, the call
+        fails, even if it has updated the traffic. Therefore describe the service after the call.
         """
         failure: Failed | None = None
         try:

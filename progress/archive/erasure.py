@@ -131,7 +131,7 @@ def _rewrite_range(
 class _Rewritten(NamedTuple):
     """The positions of the rows that were removed from a file, and the file's replacement.
 
-    `files` contains the new file. It is empty if no row is left.
+    `files` contains the new file, or nothing if no row is left.
     """
 
     positions: list[int]

@@ -76,7 +76,7 @@ def copy(connection: Connection, positions: Positions, buckets: int, output: Out
 
 
 def sum_rows(connection: Connection, positions: Positions, buckets: int) -> dict[int | None, Sums]:
-    """Return the sums of the range's rows that belong in files, by bucket.
+    """Return the number and the checksums of each bucket's rows that belong in files.
 
     The key None stands for the streams that belong to no learner.
     """

@@ -57,8 +57,8 @@ def _read_sessions(connection: Connection, learner: Learner) -> list[RecordedSes
 def _has_preferences(connection: Connection, learner: Learner, account: Envelope) -> bool:
     """Return whether a recorded account already has the preferences of `learner`.
 
-    Only events up to the time of `account` count. A preference of `learner` that is None equals any
-    recorded preference.
+    Events after the time of `account` are ignored. A preference of `learner` that is None equals
+    any recorded preference.
     """
     rows = connection.run(
         blocks("importers/anki_recorded")["preferences"],

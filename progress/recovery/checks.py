@@ -80,7 +80,7 @@ def _check_log(connection: Connection, events: int, first: int, head: int) -> li
         advice = "this server hashes text differently: use the original log's PostgreSQL version"
         findings.append(Finding(found, advice))
     for (table,) in _rows(connection, "numbers"):
-        found = f"the sequence of {table} lags behind the rows: only the rows were restored"
+        found = f"the sequence of {table} lags behind the rows: its value was not restored"
         findings.append(Finding(found, "restore the dump again, with pg_restore --data-only"))
     return findings
 

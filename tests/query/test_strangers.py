@@ -19,7 +19,7 @@ GIVEN = {"Date": '"2024-03-01"', "DateTime": '"2024-03-01T00:00:00Z"', "ID": '"1
 
 
 def query_about(name: str, field: GraphQLField, user: str) -> str:
-    """Return a query of the field about a learner."""
+    """Return a GraphQL query that asks for the field `name` of the learner `user`."""
     values = {
         arg: "[]" if "[" in str(argument.type) else GIVEN[get_named_type(argument.type).name]
         for arg, argument in field.args.items()

@@ -20,7 +20,8 @@ def test_one_version_serves_even_if_a_failed_or_interrupted_call_took_effect(
 ) -> None:
     """After a failed traffic call, a release checks whether the call took effect nevertheless.
 
-    Any other failed call, and any interrupted call, counts as without effect.
+    After any other failed call, or any interrupted call, the release assumes that the call had no
+    effect.
     """
     for number in release_runs.list_changing_calls(cloud):
         release_runs.reset(cloud, {number: way})

@@ -137,7 +137,7 @@ def publisher() -> Callable[..., bytes]:
 
 
 def _encode(data: bytes, attributes: Mapping[str, str]) -> bytes:
-    """Encode field 2 of a PublishRequest: a message of data (field 1) and attributes (field 2)."""
+    """Encode a PubsubMessage as the field `messages` of a PublishRequest."""
     fields = b"".join(
         grpc_api.field(2, grpc_api.field(1, name.encode()) + grpc_api.field(2, value.encode()))
         for name, value in attributes.items()

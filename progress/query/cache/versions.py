@@ -55,7 +55,7 @@ class ProjectedTo(msgspec.Struct, frozen=True):
 class DatabaseVersions:
     """A reader of versions in the database; concurrent callers share one statement.
 
-    `since` is a monotonic time. Every returned version was read after that time.
+    Each method returns a version that was read after `since`, a time of the monotonic clock.
     """
 
     def __init__(self, reader: Reader) -> None:
