@@ -135,8 +135,9 @@ def _catch_up(
     """
     log("Bring blue's read models up to date before blue serves.")
     if services[QUERY].percent_of(blue[QUERY]) != 100:
-        serving = services[PROJECT].serving_revision()
-        steps.run("green's wake-ups", send_wakeups, cloud, serving)
+        green = steps.run("green's revision", services[PROJECT].serving_revision)
+        if green:
+            steps.run("green's wake-ups", send_wakeups, cloud, green)
     steps.run("project's traffic", cloud.split_traffic, PROJECT, {blue[PROJECT]: 100})
     _set_job_images(cloud, steps, blue[PROJECT], (RELEASE_JOB,))
     steps.run("blue's batch run", cloud.execute, RELEASE_JOB, "batch")

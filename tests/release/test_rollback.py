@@ -109,6 +109,19 @@ def test_a_rollback_fails_if_there_is_no_earlier_release(
     assert serving_code(cloud.world) == "a"
 
 
+def test_a_rollback_succeeds_after_an_operator_has_split_the_wake_ups(cloud: Cloud) -> None:
+    """The first run cannot tell which revision needs green's wake-ups, and does all other steps."""
+    assert_success(deploy(cloud, "b"))
+    halves = [{"revisionName": f"progress-project-0000{n}", "percent": 50} for n in (1, 2)]
+    tagged = {"revisionName": "progress-project-00001", "tag": "blue"}
+    cloud.world.route("progress-project", [*halves, tagged])
+    done = run(cloud, "rollback")
+    assert (done.returncode, serving_code(cloud.world)) == (1, "a")
+    assert "not done: green's revision;" in done.stderr
+    assert_success(run(cloud, "rollback"))
+    assert serving_code(cloud.world) == "a"
+
+
 def test_a_release_does_not_change_traffic_that_an_operator_has_split(cloud: Cloud) -> None:
     assert_success(deploy(cloud, "b"))
     halves = [{"revisionName": f"progress-query-0000{n}", "percent": 50} for n in (1, 2)]
