@@ -9,6 +9,7 @@ from progress.errors import ProjectionError
 from progress.projections import schema
 
 _DENIED = "42501"
+_END_TIMEOUT_MS = 10_000
 
 
 class ShardLock(msgspec.Struct, frozen=True):
@@ -61,4 +62,11 @@ def _end_session(connection: Connection, pid: int) -> None:
         )
 
     with database.translate_errors(translate):
-        connection.run(blocks("recovery/shard_locks")["end session"], pid=pid)
+        (row,) = connection.run(
+            blocks("recovery/shard_locks")["end session"], pid=pid, milliseconds=_END_TIMEOUT_MS
+        )
+    if row != [True]:
+        raise ProjectionError(
+            f"session {pid} has not ended yet: run `progress shards list` to see whether it still "
+            "holds the shard, or restart the process of the session"
+        )

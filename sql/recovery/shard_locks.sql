@@ -31,5 +31,6 @@ WHERE cardinality(pg_blocking_pids(c.pid)) = 0
 ORDER BY a.pid;
 
 -- end session --
--- End the session. The result is true if the session has ended within 10 seconds.
-SELECT pg_terminate_backend(CAST(:pid AS integer), 10000);
+-- End the session. The result is true if the session has ended within the given time, or before this statement.
+SELECT pg_terminate_backend(CAST(:pid AS integer), CAST(:milliseconds AS bigint))
+    OR NOT EXISTS (SELECT FROM pg_stat_activity WHERE pid = :pid);

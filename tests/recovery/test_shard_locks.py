@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 
+import psutil
 import pytest
 
 from progress.adapters.postgres import database
@@ -79,6 +80,21 @@ def test_the_session_that_holds_a_shard_is_listed_and_ended(
     cli.expect_failure(
         cli.progress(store.url, "shards", "release", str(shard)), "nobody holds shard"
     )
+
+
+def test_a_session_that_does_not_end_in_time_is_reported(
+    waiting: Connection, stuck: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stopped process of PostgreSQL does not handle the signal that would end its session."""
+    monkeypatch.setattr(shard_locks, "_END_TIMEOUT_MS", 1)
+    shard = model_rows.read_value(waiting, "shard", user="ann")
+    process = psutil.Process(model_rows.read_value(stuck, "pid"))
+    process.suspend()
+    try:
+        with pytest.raises(ProjectionError, match="has not ended yet"):
+            shard_locks.release(waiting, shard)
+    finally:
+        process.resume()
 
 
 def test_releasing_a_shard_ends_the_blocking_session_but_not_the_waiting_worker(
