@@ -114,3 +114,7 @@ def test_a_long_response_is_compressed_for_clients_that_accept_gzip(
     assert msgspec.json.decode(gzip.decompress(packed.body))["data"] == api.read(plain)["data"]
     assert 4 * len(packed.body) < len(plain.body)
     assert "content-encoding" not in fetch(PROGRESS, accept_encoding="gzip").headers
+    for refusal in ("gzip;q=0", "br, GZIP ; q=0.00, deflate"):
+        assert "content-encoding" not in fetch(YEAR, accept_encoding=refusal).headers
+    for weight in ("gzip;q=0.5", "br;q=0, gzip"):
+        assert fetch(YEAR, accept_encoding=weight).headers["content-encoding"] == "gzip"

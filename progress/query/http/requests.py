@@ -3,6 +3,7 @@
 import asyncio
 import functools
 import hashlib
+import re
 from collections.abc import Coroutine
 from typing import Any, Literal, cast
 from urllib.parse import parse_qsl
@@ -24,6 +25,8 @@ _BODY_TIMEOUT_S = 10
 # time. This additional timeout then gives the event loop time to read the body.
 _STALL_GRACE_S = 0.1
 _HEX = b"0123456789abcdef"
+# gzip in Accept-Encoding, unless its weight is zero (RFC 9110, section 12.5.3).
+_GZIP = re.compile(rb"(?:^|,)\s*gzip\b(?!\s*;\s*q=0(?:\.0*)?\s*(?:,|$))", re.IGNORECASE)
 
 
 class _PersistedQuery(msgspec.Struct, frozen=True, rename="camel"):
@@ -52,6 +55,11 @@ _decode = msgspec.json.Decoder(_Parameters).decode
 def headers(request: Request) -> Headers:
     """Return the request's headers. If a header is repeated, the last value counts."""
     return dict(request.scope["headers"])
+
+
+def accepts_gzip(headers: Headers) -> bool:
+    """Return whether the client accepts a gzipped response."""
+    return bool(_GZIP.search(headers.get(b"accept-encoding", b"")))
 
 
 async def read(request: Request, headers: Headers) -> tuple[GraphQLRequest, str | None]:

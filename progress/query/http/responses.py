@@ -70,7 +70,7 @@ def to_post(answer: GraphQLResponse, media: str, headers: Headers) -> Response:
     """Return the response to a POST, gzipped if it is long and the client accepts gzip."""
     bad = not answer.executed and media == GRAPHQL
     text, lines = body(answer), _HEADERS[media]
-    if len(text) >= _MIN_GZIP and b"gzip" in headers.get(b"accept-encoding", b""):
+    if len(text) >= _MIN_GZIP and requests.accepts_gzip(headers):
         compressor = zlib.compressobj(1, wbits=_GZIP_WBITS)
         text, lines = compressor.compress(text) + compressor.flush(), (*lines, _GZIPPED)
     return Reply(text, 400 if bad else 200, lines)
