@@ -132,6 +132,22 @@ def test_all_instances_share_persisted_documents(valkey: str) -> None:
         readiness.wait(is_known, "the cache")
 
 
+def test_a_document_that_expired_in_redis_is_stored_again(valkey: str) -> None:
+    text = "query Expired { __typename }"
+    with (
+        redis.Redis.from_url(valkey) as cache,
+        api.serve(api.NOWHERE, redis_url=valkey) as query_api,
+    ):
+
+        def is_stored() -> bool:
+            """Send the document; return whether Redis has it then."""
+            assert api.read(post(query_api, query=text, extensions=named(sha256(text))))["data"]
+            return bool(cache.delete(f"apq:{sha256(text)}"))
+
+        readiness.wait(is_stored, "the cache")
+        readiness.wait(is_stored, "the cache")
+
+
 @pytest.mark.parametrize("text", [b"{ streak { current } }", b"\xff", b""])
 def test_a_stored_document_that_does_not_match_its_hash_is_not_executed(
     valkey: str, text: bytes

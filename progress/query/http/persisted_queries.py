@@ -34,9 +34,11 @@ class PersistedQueries:
         return text
 
     async def store(self, sha256: str, text: str) -> None:
-        """Store a valid document under its hash, which the caller has checked."""
-        if sha256 in self._texts:
-            return
+        """Store a valid document under its hash, which the caller has checked.
+
+        Store it in Redis even if this instance has a copy: a client sends the document only if some
+        instance did not find it, so that it may have expired in Redis.
+        """
         self._remember(sha256, text)
         if self._redis:
             with contextlib.suppress(RedisUnavailable):
