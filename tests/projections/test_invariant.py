@@ -19,15 +19,13 @@ from tests.support.postgres_servers import EMBEDDED, Server
 from tests.support.stage import Stage
 
 # The timeout is long, because Hypothesis needs minutes to shrink a failing example.
-pytestmark = [pytest.mark.timeout(900), pytest.mark.every_postgres]
+pytestmark = [pytest.mark.timeout(900), pytest.mark.every_postgres(in_gate=True)]
 
 
 def test_any_delivery_of_a_log_gives_the_rows_of_the_oracle(
     stage: Stage, postgres_server: Server
 ) -> None:
-    # PostgreSQL runs the whole folds on each server, DuckDB only for logs of the embedded server.
     is_embedded = postgres_server.which == EMBEDDED
-    find_differences = (whole_folds if is_embedded else comparison).find_differences
 
     @postgres_server.examples(4)
     @given(log=logs(), how=disturbances())
@@ -39,7 +37,10 @@ def test_any_delivery_of_a_log_gives_the_rows_of_the_oracle(
         assert {str(e.event_id): find_learner(e) for e in stored} == expected
         assert model_rows.read_value(stage.admin, "pending") == len(pending)
         assert stage.differences(log.now) == []
-        assert find_differences(stage.admin) == []
+        # DuckDB also folds a quarter of the logs; for each log, it plans every statement again.
+        in_both = is_embedded and len(log.published) % 4 == 0
+        compare = (whole_folds if in_both else comparison).find_differences
+        assert compare(stage.admin) == []
 
     check()
 

@@ -171,10 +171,29 @@ class Cast:
 
 def _data(kind: str, cast: Cast) -> st.SearchStrategy[Any]:
     """Return a strategy for the data of an event of this type."""
-    user = {"user_id": _either(*cast.people)}
-    item = {"item_id": _either(*cast.items)}
     if kind == "SessionStarted":
-        return _either(*SESSIONS).flatmap(lambda s: _start(s, cast.owners[s]))
+        return st.tuples(_either(*SESSIONS), st.integers(0, 1)).map(
+            lambda drawn: _start(drawn[0], cast.owners[drawn[0]], drawn[1])
+        )
+    return _data_of(
+        kind,
+        cast.people,
+        cast.items,
+        cast.zones if kind in PREFERENCES else (),
+        cast.days if kind == "RestDayTaken" else (),
+    )
+
+
+@functools.cache  # Hypothesis examines each new strategy, which takes longer than drawing from it
+def _data_of(
+    kind: str,
+    people: tuple[str, ...],
+    items: tuple[str, ...],
+    zones: tuple[str, ...],
+    days: tuple[date, ...],
+) -> st.SearchStrategy[Any]:
+    user = {"user_id": _either(*people)}
+    item = {"item_id": _either(*items)}
     if kind in DESCRIPTIONS:
         domains = st.lists(_either("R", "W", "L", "S"), unique=True, max_size=4)
         words = {
@@ -184,20 +203,20 @@ def _data(kind: str, cast: Cast) -> st.SearchStrategy[Any]:
         }
         return _with({**item, "domains": domains}, **_or_null(words))
     if kind in PREFERENCES:
-        preferences = {"timezone": _either(*cast.zones), "day_start_hour": _either(*HOURS)}
+        preferences = {"timezone": _either(*zones), "day_start_hour": _either(*HOURS)}
         address = {"email": st.just("a@example.com")}
         return _with({**user, **address}, **_or_null(preferences))
     if kind in NEWEST:
-        return _with({**_choice(kind, cast), "session_id": _either(*SESSIONS)}, **_or_null(user))
+        return _with({**_choice(kind, days), "session_id": _either(*SESSIONS)}, **_or_null(user))
     return st.fixed_dictionaries(_fields(user, item).get(kind, user))
 
 
-def _choice(kind: str, cast: Cast) -> Fields:
+def _choice(kind: str, days: tuple[date, ...]) -> Fields:
     """Return the field that `kind` (one of NEWEST) declares; a third of its values are invalid."""
     values: dict[str, tuple[Any, ...]] = {
         "group_id": GROUPS,
         "answers_per_day": (1, 2, 0, 1000),
-        "date": tuple(map(date.isoformat, cast.days)),
+        "date": tuple(map(date.isoformat, days)),
     }
     (field,) = {"GoalSet": ["answers_per_day"], "RestDayTaken": ["date"]}.get(kind, ["group_id"])
     good = _either(*values[field])
@@ -227,18 +246,20 @@ def _fields(user: Fields, item: Fields) -> dict[str, Fields]:
     }
 
 
-def _extended(kind: str, data: Envelope) -> st.SearchStrategy[Envelope]:
-    """Return a strategy that adds, to some events, fields that only other event types declare."""
+def _extended(kind: str, data: Envelope) -> Envelope:
+    """Return the data with more fields, which only other event types declare."""
     extra: Envelope = {name: "odd" for name in ODD if name not in data}
     if kind not in PREFERENCES:
         extra |= {"timezone": 5, "day_start_hour": "odd"}
-    return _either(data, data, data, {**extra, **data})
+    return {**extra, **data}
 
 
-def _start(session_id: str, owners: tuple[str, ...]) -> st.SearchStrategy[Any]:
-    return st.fixed_dictionaries(
-        {"session_id": st.just(session_id), "user_id": _either(*owners), "item_count": st.just(3)}
-    )
+def _start(session_id: str, owners: tuple[str, ...], owner: int) -> Envelope:
+    return {
+        "session_id": session_id,
+        "user_id": owners[owner % len(owners)],
+        "item_count": 3,
+    }
 
 
 def _with(fixed: Fields, **optional: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
@@ -278,18 +299,25 @@ def _event(
     kinds: tuple[str, ...], pool: list[datetime], cast: Cast
 ) -> st.SearchStrategy[tuple[Envelope, int, list[int]]]:
     """Return a strategy for triples: an event, the first byte of its id, and its turns."""
-    envelope = st.sampled_from(kinds).flatmap(
-        lambda kind: st.fixed_dictionaries(
-            {
-                "event_type": st.just(kind),
-                "occurred_at": _either(*pool).map(datetime.isoformat),
-                "data": _data(kind, cast).flatmap(lambda data: _extended(kind, data)),
-                "metadata": _metadata(kind),
-            }
-        )
-    )
+    data = {kind: st.tuples(st.just(kind), _data(kind, cast), _metadata(kind)) for kind in kinds}
+    parts = st.sampled_from(kinds).flatmap(data.__getitem__)
+    envelope = st.builds(_envelope, parts, _either(*pool), _either(False, False, False, True))
     turns = st.lists(st.integers(0, 31), min_size=1, max_size=2)
     return st.tuples(envelope, _either(0, 1, 64, 127, 128, 255), turns)
+
+
+def _envelope(
+    parts: tuple[str, Envelope, dict[str, str]],
+    occurred_at: datetime,
+    is_extended: bool,
+) -> Envelope:
+    kind, data, metadata = parts
+    return {
+        "event_type": kind,
+        "occurred_at": occurred_at.isoformat(),
+        "data": _extended(kind, data) if is_extended else data,
+        "metadata": metadata,
+    }
 
 
 def _metadata(kind: str) -> st.SearchStrategy[dict[str, str]]:
