@@ -11,13 +11,14 @@ PIP_OPTIONS ?=
 # Let Python cache bytecode. Otherwise, each process would compile the code again, and take twice as long to start.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: setup demo test check bench
+.PHONY: setup demo test test-all check bench
 .DEFAULT_GOAL := help
 
 .PHONY: help
 help:
 	@echo 'make demo    set up, start the stack, show a real learner (ARGS="--port 8081")'
-	@echo 'make test    set up, run the whole test suite (ARGS="-k ..." goes to pytest)'
+	@echo 'make test    set up, run the tests (ARGS="-k ..." goes to pytest)'
+	@echo 'make test-all  run the exhaustive tests too: mutants, whole runbooks, PostgreSQL 15'
 	@echo 'make check   set up, lint, types, layers'
 	@echo 'make bench   set up, run the benchmarks'
 	@echo 'make setup   create the environment in .venv, nothing else'
@@ -31,6 +32,10 @@ demo: setup
 
 test: setup
 	@$(BIN)/python -m pytest -n 4 $(ARGS)
+
+# checks.yaml runs this target on each pull request.
+test-all: setup
+	@HYPOTHESIS_PROFILE=full $(BIN)/python -m pytest -n 4 --all $(ARGS)
 
 check: setup
 	$(BIN)/ruff format --check

@@ -37,7 +37,7 @@ WANTED = (
 hypothesis.settings.register_profile(
     "quick",
     deadline=None,  # the duration of an example depends on PostgreSQL
-    max_examples=25,
+    max_examples=15,
     # All examples of a test share its fixtures. Each example therefore empties `store`, or creates
     # a database with `stores`.
     suppress_health_check=[
@@ -46,6 +46,9 @@ hypothesis.settings.register_profile(
         hypothesis.HealthCheck.data_too_large,
     ],
     print_blob=True,
+)
+hypothesis.settings.register_profile(
+    "full", hypothesis.settings.get_profile("quick"), max_examples=25
 )
 hypothesis.settings.register_profile(
     "thorough", hypothesis.settings.get_profile("quick"), max_examples=1_000
@@ -62,20 +65,36 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="fail the tests that need this program if it is missing",
     )
     parser.addoption(
+        "--all", action="store_true", help="run the exhaustive tests too (make test-all)"
+    )
+    parser.addoption(
         "--pictures", action="store_true", help="take the documentation's pictures again"
     )
 
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
-        "markers", "every_postgres: runs on PostgreSQL 15 too, if it is installed"
+        "markers",
+        "every_postgres(in_gate=False): runs on PostgreSQL 15 too, if it is installed; this run is "
+        "exhaustive, unless in_gate is True",
     )
+    config.addinivalue_line(
+        "markers",
+        "exhaustive: covers at length what other tests cover once; needs --all, or a path to tests",
+    )
+    # The processes of pytest-xdist get the options of this process, but other arguments.
+    if config.args_source is pytest.Config.ArgsSource.ARGS and not hasattr(config, "workerinput"):
+        config.option.all = True
     # Handle SIGINT, even if this process has inherited the setting to ignore it. A shell makes this
     # setting for background commands.
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if not config.option.all:
+        exhaustive = [item for item in items if item.get_closest_marker("exhaustive")]
+        config.hook.pytest_deselected(items=exhaustive)
+        items[:] = [item for item in items if not item.get_closest_marker("exhaustive")]
     for item in items:
         # The first test with these fixtures waits until Terraform has created the plans.
         if {"environments", "bootstrap_root", "root"} & {*getattr(item, "fixturenames", ())}:
@@ -87,10 +106,11 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> xdist_schedu
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    if "postgres_server" in metafunc.fixturenames and metafunc.definition.get_closest_marker(
-        "every_postgres"
-    ):
-        metafunc.parametrize("postgres_server", [EMBEDDED, OLDEST], indirect=True)
+    marker = metafunc.definition.get_closest_marker("every_postgres")
+    if marker and "postgres_server" in metafunc.fixturenames:
+        marks = [] if marker.kwargs.get("in_gate") else [pytest.mark.exhaustive]
+        oldest = pytest.param(OLDEST, marks=marks)
+        metafunc.parametrize("postgres_server", [EMBEDDED, oldest], indirect=True)
 
 
 @dataclass(frozen=True)

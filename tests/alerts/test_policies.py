@@ -241,6 +241,7 @@ def test_the_dashboard_shows_each_metric_field(
     assert 0 not in {place for coordinate in places for place in coordinate}
 
 
+@pytest.mark.exhaustive
 def test_an_environment_can_be_without_alerts(environments: Environments) -> None:
     applied = environments.variant("foreign", "dev", *FOREIGN).applied
     assert applied.of("google_monitoring_alert_policy") == {}

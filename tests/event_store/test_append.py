@@ -20,7 +20,7 @@ from tests.support.envelopes import answer, envelope, session_started
 from tests.support.outcomes import FUTURE, Envelope, Outcomes
 from tests.support.pushes import encode_push
 
-pytestmark = pytest.mark.every_postgres
+pytestmark = pytest.mark.every_postgres(in_gate=True)
 
 IDS = [str(uuid.UUID(int=n)) for n in range(1, 6)]
 TYPES = ["SessionStarted", "CorrectAnswerGiven", "CorrectAnswerGiven", "Weird", "ItemArchived"]

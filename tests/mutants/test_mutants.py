@@ -26,6 +26,7 @@ def url(servers: Callable[[str], Server]) -> Iterator[str]:
         yield url
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("mutant", broken_folds.load_mutants(), ids=lambda m: m.name)
 def test_a_broken_fold_is_detected(url: str, mutant: Mutant) -> None:
     delivery = find_delivery(mutant)

@@ -73,6 +73,7 @@ def test_each_table_and_each_shared_relation_has_a_mutant() -> None:
     assert {mutant.table for mutant in load_mutants()} == {*whole.fold_statements(), "typed_events"}
 
 
+@pytest.mark.exhaustive
 def test_each_mutant_of_a_whole_fold_is_detected(store: Store) -> None:
     alive = load_mutants()
     stage = Stage(store.url)

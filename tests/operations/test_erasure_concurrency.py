@@ -119,6 +119,7 @@ def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(erase_user, "CHUNK", 5)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.timeout(300)
 @pytest.mark.usefixtures("small_chunks")
 def test_nothing_is_left_of_a_learner_who_is_erased_under_full_traffic(

@@ -148,6 +148,7 @@ def test_two_revisions_fold_and_serve_queries_side_by_side(
     assert not sample_events.find_differences(populated)
 
 
+@pytest.mark.exhaustive
 def test_the_serving_revision_drops_the_read_models_of_the_other_revision(
     blue: Revision, green: Revision, schemas: Connection
 ) -> None:
@@ -175,6 +176,7 @@ def _named(revision: Revision) -> str:
     return done.stdout.strip()
 
 
+@pytest.mark.exhaustive
 def test_after_a_newer_migration_the_older_code_serves_queries_but_cannot_migrate(
     blue: Revision, green: Revision, populated: Connection
 ) -> None:

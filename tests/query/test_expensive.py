@@ -30,6 +30,7 @@ class _Small:
         return connect(self.url)
 
 
+@pytest.mark.exhaustive
 def test_the_most_expensive_document_stays_within_the_row_limit(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -185,6 +185,7 @@ def test_an_erased_learner_does_not_reappear_when_data_are_redelivered_restored_
         assert_absent(restored)
 
 
+@pytest.mark.exhaustive
 def test_the_erasures_that_a_restored_log_lacks_are_reported_and_repeated(
     restored: Store,
 ) -> None:

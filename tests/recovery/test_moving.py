@@ -87,6 +87,7 @@ def shell(tmp_path: Path, empty_redis: str) -> Iterator[Shell]:
         yield made
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("postgres_server", [EMBEDDED, OLDEST], indirect=True)
 def test_the_runbook_moves_the_database_from_neon_to_cloud_sql(
     stores: Callable[[], Store], cloud: str, shell: Shell

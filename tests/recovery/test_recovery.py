@@ -165,6 +165,7 @@ def of_everyone(number: int) -> list[dict[str, Any]]:
     return [event for user in USERS for event in sample_events.lesson(user, number)]
 
 
+@pytest.mark.exhaustive
 def test_the_runbook_recovers_a_lost_database(stack: Stack) -> None:
     words = [sample_events.item_published(f"i{n}") for n in range(3)]
     first, later, meanwhile = of_everyone(0) + of_everyone(1), of_everyone(2), of_everyone(3)

@@ -27,30 +27,32 @@ _SHARED = {
 # all processes finish at about the same time. The duration of other files is estimated from their
 # number of tests.
 _LONG = {
-    400: ("the plans",),
+    300: ("the plans",),
     250: ("the demo's stack",),
-    160: ("system/test_faults", "projections/test_invariant"),
-    100: ("local/test_stack", "query/test_as_of"),
-    60: ("recovery/test_recovery", "query/live/test_stream_limits"),
+    100: ("system/test_faults", "projections/test_invariant", "local/test_stack"),
+    60: (
+        *("demo/test_demo", "query/test_as_of"),
+        *("recovery/test_archive_tasks", "recovery/test_backups"),
+    ),
     45: (
-        *("system/test_telemetry", "system/test_faults_operations", "demo/test_demo"),
-        *("projections/test_preference_bursts", "projections/test_drop_unused"),
-        *("recovery/test_moving", "release/test_trial", "query/test_expensive"),
-        "mutants/test_mutants",
+        *("operations/test_kinds_under_faults", "operations/test_erasure_faults"),
+        *("operations/test_changes_subscription", "system/test_faults_operations"),
+        *("projections/test_preference_bursts", "query/test_read_models_oracle"),
+        *("recovery/test_archive_rebuild", "release/test_trial"),
     ),
     30: (
-        *("recovery/test_archive_tasks", "recovery/test_erasures", "recovery/test_backups"),
-        *("docker/test_compose_runs", "terraform/test_preflight", "local/test_logs"),
-        *("projections/test_whole", "recovery/test_archive_rebuild"),
-        *("operations/test_erasure_concurrency", "query/test_read_models_oracle"),
-        *("query/live/test_notifications", "local/test_pubsub_contract"),
+        *("recovery/test_refused", "recovery/test_erasures", "recovery/test_dead_letters"),
+        *("recovery/test_checks", "adapters/test_cloud_scheduler", "adapters/test_logins"),
+        *("operations/test_export_faults", "operations/test_executor", "ingest/test_admission"),
+        *("local/test_pubsub_contract", "query/live/test_notifications"),
+        "query/live/test_stream_limits",
     ),
     20: (
-        *("recovery/test_dead_letters", "recovery/test_checks", "archive/test_merges"),
-        *("ingest/test_admission", "adapters/test_cloud_scheduler", "event_store/test_masking"),
-        *("release/test_failures", "release/test_recover", "system/test_faults_input"),
-        *("operations/test_changes_subscription", "operations/test_kinds_under_faults"),
-        "mutants/test_whole",
+        *("projections/test_drop_unused", "projections/test_whole", "event_store/test_bundles"),
+        *("system/test_faults_input", "system/test_telemetry", "archive/test_merges"),
+        *("query/live/test_streams", "query/test_clients", "analysis/test_questions"),
+        *("operations/test_exports_and_the_bucket", "operations/test_erase_user"),
+        *("docker/test_compose_runs", "local/test_logs"),
     ),
 }
 _SECONDS = {scope: seconds for seconds, scopes in _LONG.items() for scope in scopes}

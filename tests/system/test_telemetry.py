@@ -192,6 +192,7 @@ def test_each_process_exports_its_own_service_name(
             assert resource["deployment.environment.name"] == "development"
 
 
+@pytest.mark.exhaustive
 def test_a_hanging_endpoint_does_not_delay_the_stack() -> None:
     with otlp_collector.hang() as port:
         endpoint = f"http://someone:{_SECRETS[0]}@{ports.HOST}:{port}/{_SECRETS[1]}"

@@ -13,6 +13,7 @@ def _apis(resources: Resources) -> list[dict[str, str]]:
     return [*resources.of("google_project_service").values()]
 
 
+@pytest.mark.exhaustive
 def test_a_second_plan_after_apply_shows_no_change(bootstrap: Deployment) -> None:
     assert bootstrap.second_plan == ""
 

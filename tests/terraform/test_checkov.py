@@ -50,6 +50,7 @@ def find_failures(program: str, plans: list[Path]) -> Iterator[tuple[str, str]]:
         yield failure["check_id"], failure["resource"].partition("[")[0]
 
 
+@pytest.mark.exhaustive
 @pytest.mark.timeout(600)
 def test_each_finding_has_a_skip_and_each_skip_has_a_finding(
     checkov: str, environments: Environments, bootstrap: Deployment, tmp_path: Path

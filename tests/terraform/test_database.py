@@ -180,6 +180,7 @@ def test_the_release_job_uses_the_new_database_during_a_migration(moving: Deploy
     assert moving.second_plan == ""
 
 
+@pytest.mark.exhaustive
 def test_the_new_database_is_used_and_the_former_database_is_kept_after_a_migration(
     environments: Environments,
 ) -> None:

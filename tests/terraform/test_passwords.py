@@ -51,6 +51,7 @@ def changed_addresses(plan: Values) -> set[str]:
     return {change["address"] for change in changes if change["change"]["actions"] != ["no-op"]}
 
 
+@pytest.mark.exhaustive
 def test_raising_the_password_version_rotates_every_password(
     moving: Deployment, environments: Environments
 ) -> None:
@@ -71,6 +72,7 @@ def test_the_runbook_explains_what_to_do_after_a_failed_rotation() -> None:
     assert "If the apply failed, raise `password_version` by one again" in runbook
 
 
+@pytest.mark.exhaustive
 def test_a_changed_database_address_rotates_the_passwords(
     environments: Environments,
 ) -> None:

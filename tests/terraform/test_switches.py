@@ -4,9 +4,12 @@ Its tests mock the providers, so they need no cloud. They run with the offline p
 with the registry's provider.
 """
 
+import pytest
+
 from tests.support.terraform import Root
 
 
+@pytest.mark.exhaustive
 def test_each_switch_changes_the_plan(root: Root) -> None:
     output = root.run("test")
     assert " 0 failed" in output

@@ -79,6 +79,7 @@ def test_a_client_that_reads_late_skips_to_the_newest_state(
         assert len(values) < lessons - 20
 
 
+@pytest.mark.exhaustive
 def test_a_stream_that_the_client_does_not_read_ends_when_its_token_expires(
     serve: Serve, recorder: LessonRecorder, subscribe: Subscribe, tmp_path: Path
 ) -> None:
@@ -162,6 +163,7 @@ def test_an_idle_stream_sends_heartbeats(serve: Serve, subscribe: Subscribe) -> 
             stream.read_heartbeat()
 
 
+@pytest.mark.exhaustive
 def test_a_thousand_streams_do_not_leak_files_or_memory(serve: Serve, valkey: str) -> None:
     with serve(REDIS_URL=valkey, RATE_LIMIT_PER_MINUTE="1000000") as function:
 

@@ -64,7 +64,14 @@ def _rows_of_the_administration(chromium: Browser, demo: Stack) -> None:
     demo.progress("erase", "page-layout", "--yes")
 
 
-@pytest.mark.parametrize("screen", [WIDE, PHONE, SMALLEST], ids=["wide", "phone", "smallest"])
+@pytest.mark.parametrize(
+    "screen",
+    [
+        pytest.param(WIDE, id="wide", marks=pytest.mark.exhaustive),
+        pytest.param(PHONE, id="phone", marks=pytest.mark.exhaustive),
+        pytest.param(SMALLEST, id="smallest"),
+    ],
+)
 @pytest.mark.parametrize(
     ("role", "at", "locale"),
     [
