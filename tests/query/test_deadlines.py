@@ -70,12 +70,15 @@ def test_a_hanging_statement_runs_once_and_is_cancelled(
     patient: pytest.MonkeyPatch, queried: Api, store: Store, hanging: tuple[str, str]
 ) -> None:
     field, table = hanging
-    tables: list[str] = []
+    failures: list[BaseException] = []
     once = async_client.Database._run_once
 
     async def counted(self: Any, fetch: Any, scope: Any) -> Any:
-        tables.append(table)
-        return await once(self, fetch, scope)
+        try:
+            return await once(self, fetch, scope)
+        except BaseException as error:
+            failures.append(error)
+            raise
 
     queried.post(f"{{ again: {field} }}")  # opens the sessions and prepares the statements
     patient.setattr(request_scope, "TIMEOUT_S", SHORT)
@@ -84,7 +87,7 @@ def test_a_hanging_statement_runs_once_and_is_cancelled(
         locking.run("BEGIN")
         locking.run(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE")
         assert queried.error(f"{{ {field} }}")[0] == "UNAVAILABLE"
-        assert len(tables) == 1
+        assert len(failures) == 1
         queried._runner.run(_until_none_waits(store))
 
 
