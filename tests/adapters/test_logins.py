@@ -152,6 +152,7 @@ def test_the_owner_can_rebuild_and_can_drop_unused_objects(service: Service) -> 
         assert sample_events.find_differences(admin) == []
 
 
+@pytest.mark.exhaustive
 def test_a_rebuild_from_the_archive_works_with_one_login_for_the_job_and_one_for_the_loaders(
     service: Service, tmp_path: Path
 ) -> None:

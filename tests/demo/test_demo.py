@@ -186,6 +186,7 @@ def test_the_import_command_does_not_publish_the_demo_s_events_again(
     assert stack.counts() == expected_counts()
 
 
+@pytest.mark.exhaustive
 def test_the_users_own_collection_is_shown(stack: Stack, second: list[str], tmp_path: Path) -> None:
     notes = dict(enumerate(("apple", "house", "water"), start=1))
     start_ms = (time.time_ns() // 10**9 - 3_600) * 1_000

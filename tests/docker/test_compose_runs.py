@@ -96,6 +96,7 @@ def running(valkey: str, collector: Collector) -> Iterator[Containers]:
         yield made
 
 
+@pytest.mark.exhaustive
 def test_an_event_reaches_the_page_and_its_telemetry_reaches_the_collector(
     running: Containers, collector: Collector
 ) -> None:

@@ -71,6 +71,7 @@ def mend(connection: Connection, *, after: int = -1) -> None:
     )
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize(
     "body",
     [

@@ -69,6 +69,7 @@ def test_masking_many_email_addresses_does_not_take_quadratic_time() -> None:
     assert set(masked["data"]["note"]) == {"s***@b.org"}
 
 
+@pytest.mark.exhaustive
 def test_the_memory_for_masking_many_words_is_proportional_to_the_length_of_the_text() -> None:
     text = "a@" * 500_000
     tracemalloc.start()

@@ -168,6 +168,7 @@ def list_open_files(folder: Path) -> list[str]:
     return accessible
 
 
+@pytest.mark.exhaustive
 def test_only_the_owner_can_access_the_files_of_a_stack(stack: Stack) -> None:
     before = os.umask(0o022)
     try:

@@ -210,6 +210,7 @@ def test_every_killed_process_is_restarted(stack: Stack) -> None:
     )
 
 
+@pytest.mark.exhaustive
 def test_two_simultaneous_up_commands_start_one_stack_and_a_killed_stack_starts_again(
     stack: Stack,
 ) -> None:
@@ -227,6 +228,7 @@ def test_two_simultaneous_up_commands_start_one_stack_and_a_killed_stack_starts_
     assert have_ended(before)
 
 
+@pytest.mark.exhaustive
 def test_a_stack_in_the_foreground_ends_if_its_command_gets_sigterm(stack: Stack) -> None:
     # The path of a Unix socket in this folder would be longer than the system allows.
     deep = Stack(stack.folder.joinpath(*["deep"] * 30), stack.port)

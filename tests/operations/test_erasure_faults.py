@@ -70,6 +70,7 @@ def expect_the_end(connection: Connection, done: Any) -> None:
     assert not checks.run(connection).findings
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize(("step", "point"), doomed_erasure.POINTS)
 def test_the_next_worker_completes_the_erasure_that_a_dead_worker_began(
     operator: Operator, traced: Connection, step: str, point: str

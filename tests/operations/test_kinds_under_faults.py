@@ -62,6 +62,7 @@ def test_the_first_redelivery_completes_the_export_deletion_of_a_dead_worker(
     assert not exported_files()
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("outage", ["refuses", "hangs"])
 @pytest.mark.parametrize(("kind", "step"), STEPS)
 def test_a_database_outage_during_a_step_does_not_count_as_an_attempt(

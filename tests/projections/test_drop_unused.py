@@ -131,6 +131,7 @@ def newer(revision: Revision) -> None:
     file.write_text("ALTER TABLE event_store.events ADD later text;")
 
 
+@pytest.mark.exhaustive
 def test_two_revisions_fold_and_serve_queries_side_by_side(
     blue: Revision, green: Revision, populated: Connection
 ) -> None:

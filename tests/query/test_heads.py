@@ -56,6 +56,7 @@ def peak_memory(port: int) -> int:
     return sum(int(text.partition("VmHWM:")[2].split()[0]) << 10 for text in kept)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("name", ENDLESS)
 def test_the_query_function_does_not_read_an_endless_head(port: int, name: str) -> None:
     before = peak_memory(port)

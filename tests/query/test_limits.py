@@ -242,6 +242,7 @@ def test_any_text_becomes_a_cached_document_with_either_operations_or_errors(tex
     assert documents.read(text, introspection=False) is document
 
 
+@pytest.mark.exhaustive
 def test_cached_rejected_documents_take_little_memory() -> None:
     def held() -> int:
         return tracemalloc.get_traced_memory()[0]

@@ -121,6 +121,7 @@ def test_a_rebuild_that_fails_before_the_first_bucket_leaves_nothing_behind(
     expect_rejection(store, archived, folder, archive_rebuilds.run_in_turn, "the storage is full")
 
 
+@pytest.mark.exhaustive
 def test_an_archive_that_cannot_be_used_is_rejected_and_nothing_is_left_behind(
     store: Store, archived: Connection, archive: Storage, folder: Path
 ) -> None:

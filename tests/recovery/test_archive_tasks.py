@@ -51,6 +51,7 @@ DEATHS = [
 ]
 
 
+@pytest.mark.exhaustive
 def test_a_bucket_is_loaded_only_once_although_tasks_are_killed_and_repeated(
     store: Store, archived: Connection, folder: Path
 ) -> None:
@@ -117,6 +118,7 @@ def has_ended(connection: Connection, version: int) -> bool:
     return False
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("engine", [EngineName.TASKS, EngineName.BEAM])
 def test_a_repeated_first_task_waits_for_the_locks_of_the_killed_attempt(
     store: Store,

@@ -115,6 +115,7 @@ def test_the_newest_complete_backup_made_with_the_current_folds_is_restored(
     assert kept.folders() == [first, third]  # the incomplete backup is deleted
 
 
+@pytest.mark.exhaustive
 def test_a_backup_may_start_as_soon_as_the_previous_backup_ends(
     store: Store, populated: Connection, tmp_path: Path
 ) -> None:

@@ -25,6 +25,7 @@ def ignore(_done: int, _total: int) -> None:
     """Ignore the progress."""
 
 
+@pytest.mark.exhaustive
 def test_rebuilds_from_a_simulated_archive_and_from_its_restored_log_give_the_same_rows(
     store: Store,
     connection: Connection,

@@ -154,6 +154,7 @@ def test_the_trial_fails_if_every_destroy_fails(runner: Runner) -> None:
     assert runner.run()["destroy"] == 1
 
 
+@pytest.mark.exhaustive
 def test_the_trial_environment_has_an_empty_second_plan_and_can_be_destroyed(
     environments: Environments,
 ) -> None:

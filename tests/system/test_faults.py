@@ -192,6 +192,7 @@ def test_projections_are_not_delayed_by_hanging_transactions_of_other_programs(
         stack.check()
 
 
+@pytest.mark.exhaustive
 def test_two_batch_jobs_two_rebuilds_and_duplicate_pushes_can_run_concurrently(
     stack: Stack, pool: ThreadPoolExecutor
 ) -> None:

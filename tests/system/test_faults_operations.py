@@ -53,6 +53,7 @@ def await_end(stack: Stack, operation_id: str) -> dict[str, Any]:
     return get(stack, operation_id)
 
 
+@pytest.mark.exhaustive
 def test_another_worker_takes_over_if_the_project_function_is_killed_during_a_swap(
     stack: Stack,
 ) -> None:

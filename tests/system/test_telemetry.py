@@ -75,6 +75,7 @@ def _messaging(span: Span) -> dict[str, object]:
     }
 
 
+@pytest.mark.exhaustive
 def test_one_trace_covers_the_path_from_the_publisher_to_the_projection(
     stack: browser.Stack, receiver: Collector
 ) -> None:
