@@ -26,6 +26,7 @@ def analyse(folder: Path, *words: str) -> str:
     return cli.expect_success(answer)
 
 
+@pytest.mark.exhaustive
 def test_an_archived_log_of_45_learners_is_analysed_without_a_database(
     connection: Connection, tmp_path: Path
 ) -> None:

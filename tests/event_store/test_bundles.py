@@ -92,6 +92,7 @@ def test_the_memory_for_faulty_entries_is_proportional_to_the_length_of_the_text
     assert peak < 10 * len(body)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize(
     "element", [b'"\\ud800"', b'{"\\u0065":"\\ud800"}'], ids=["texts", "objects"]
 )

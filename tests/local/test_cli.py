@@ -32,6 +32,7 @@ def test_the_commands_start_without_importing_the_api() -> None:
     assert not {"strawberry", "graphql", "jwt", "asyncpg", "valkey", "grpc", "flask"} & names
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize(("module", "commands"), cli.MODULES.items())
 def test_a_command_imports_its_own_module_and_at_most_two_others(
     module: str, commands: tuple[str, ...]

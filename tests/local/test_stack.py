@@ -185,6 +185,7 @@ def test_a_stack_starts_and_counts_events_and_leaves_no_process_behind(stack: St
     assert json.loads(stack.run("status", "--json").stdout)["events"] == 4
 
 
+@pytest.mark.exhaustive
 def test_every_killed_process_is_restarted(stack: Stack) -> None:
     assert stack.up().returncode == 0
     before = stack.env()["pids"]

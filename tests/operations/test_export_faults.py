@@ -59,6 +59,7 @@ def test_the_next_worker_completes_the_export_that_a_dead_worker_began(
     assert read(archive).keys() >= {"events.jsonl", "manifest.json"}
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("format_", ["CSV", "PARQUET"])
 @pytest.mark.parametrize("point", doomed_export.POINTS)
 def test_the_next_worker_completes_the_statistics_export_that_a_dead_worker_began(

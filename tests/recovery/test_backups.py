@@ -192,6 +192,7 @@ def test_the_swap_of_a_rebuild_waits_for_a_running_backup(
             assert building.result() > 0
 
 
+@pytest.mark.exhaustive
 def test_a_backup_is_stored_in_and_restored_from_a_bucket(
     store: Store, populated: Connection, bucket: cloud_storage.Bucket
 ) -> None:

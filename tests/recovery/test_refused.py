@@ -120,6 +120,7 @@ def link(to: str) -> Callable[[Path], None]:
     return linked
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize(
     "damage", [change, cut, Path.unlink, pipe, link("/dev/zero"), link("/etc/passwd"), link(".")]
 )

@@ -48,6 +48,7 @@ def test_cloud_sql_is_private_encrypted_backed_up_and_protected(prod: Resources)
     assert flags["log_min_duration_statement"] == "-1"
 
 
+@pytest.mark.exhaustive
 def test_cloud_sql_is_small_and_deletable_outside_prod(moving: Deployment) -> None:
     instance = moving.applied["google_sql_database_instance.this[0]"]
     (settings,) = instance["settings"]

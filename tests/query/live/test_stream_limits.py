@@ -100,6 +100,7 @@ def count_clients(function: QueryFunction) -> int:
     return sum(c.status == "ESTABLISHED" and c.laddr.port == function.port for c in connections)
 
 
+@pytest.mark.exhaustive
 def test_shutdown_completes_all_streams(
     serve: Serve, recorder: LessonRecorder, subscribe: Subscribe
 ) -> None:
