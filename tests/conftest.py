@@ -82,8 +82,7 @@ def pytest_configure(config: pytest.Config) -> None:
         "markers",
         "exhaustive: covers at length what other tests cover once; needs --all, or a path to tests",
     )
-    # The processes of pytest-xdist get the options of this process, but other arguments.
-    if config.args_source is pytest.Config.ArgsSource.ARGS and not hasattr(config, "workerinput"):
+    if config.args_source is pytest.Config.ArgsSource.ARGS:
         config.option.all = True
     # Handle SIGINT, even if this process has inherited the setting to ignore it. A shell makes this
     # setting for background commands.
