@@ -65,9 +65,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="fail the tests that need this program if it is missing",
     )
     parser.addoption(
-        "--all", action="store_true", help="run the exhaustive tests too (make test-all)"
-    )
-    parser.addoption(
         "--pictures", action="store_true", help="take the documentation's pictures again"
     )
 
@@ -80,20 +77,14 @@ def pytest_configure(config: pytest.Config) -> None:
     )
     config.addinivalue_line(
         "markers",
-        "exhaustive: covers at length what other tests cover once; needs --all, or a path to tests",
+        "exhaustive: takes long; `make test-all` and pytest run it, `make test` does not",
     )
-    if config.args_source is pytest.Config.ArgsSource.ARGS:
-        config.option.all = True
     # Handle SIGINT, even if this process has inherited the setting to ignore it. A shell makes this
     # setting for background commands.
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if not config.option.all:
-        exhaustive = [item for item in items if item.get_closest_marker("exhaustive")]
-        config.hook.pytest_deselected(items=exhaustive)
-        items[:] = [item for item in items if not item.get_closest_marker("exhaustive")]
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         # The first test with these fixtures waits until Terraform has created the plans.
         if {"environments", "bootstrap_root", "root"} & {*getattr(item, "fixturenames", ())}:

@@ -290,12 +290,8 @@ def test_the_error_names_the_data_folder_if_the_disk_is_full(
     stack: Stack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stack.folder.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", stack.folder],
-        capture_output=True,
-        check=False,
-    )
-    if mounted.returncode:
+    mount = ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(stack.folder)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode:
         pytest.skip("needs the privilege to mount a tmpfs")
     try:
         assert_failed(stack.up(), str(stack.folder), "is full")

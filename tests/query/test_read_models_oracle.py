@@ -15,7 +15,8 @@ from progress.query.read_models.rows import PeriodLength, Retention
 from tests import oracle
 from tests.support import model_rows
 from tests.support.disturbances import Disturbance
-from tests.support.event_logs import ITEMS, LEARNERS, Log, logs
+from tests.support.event_data import ITEMS, LEARNERS
+from tests.support.event_logs import Log, logs
 from tests.support.query_client import QueryClient, plain
 from tests.support.stage import Stage
 

@@ -6,51 +6,26 @@ across the date line.
 """
 
 import functools
-from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
-from typing import Any
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from hypothesis import strategies as st
 
 from tests.oracle.days import zone
-from tests.oracle.events import (
-    ANSWERS,
-    CATALOGUE,
-    DESCRIPTIONS,
-    MEMBERSHIPS,
-    NEWEST,
-    PREFERENCES,
+from tests.oracle.events import ANSWERS, CATALOGUE, MEMBERSHIPS, NEWEST, PREFERENCES
+from tests.support.event_data import (
+    HOURS,
+    ITEMS,
+    LEARNERS,
+    SESSIONS,
+    Cast,
+    Envelope,
+    build_data,
+    build_metadata,
+    either,
+    extend,
 )
-
-Envelope = dict[str, Any]
-Fields = dict[str, st.SearchStrategy[Any]]
-
-# The streams of ann, una and i44 are in the same shard.
-LEARNERS = ("ann", "bob", "una")
-ITEMS = ("i1", "i2", "i3", "i44")
-SESSIONS = ("s1", "s2", "s3", "s4", "s5", "s6")
-GROUPS = ("g1", "g2")
-HOURS = (0, 4, 12, 23)
-# Values that declarations reject. Events that are older than the declaration may contain them.
-REJECTED: dict[str, tuple[Any, ...]] = {
-    "group_id": ("", 5, "x" * 201, ["g1"]),
-    "answers_per_day": (-1, 1001, 5.0, "5", True, None, 10**40),
-    "date": ("2024-02-30", "2023-02-29", "2024-3-1", "1999-12-31", "2100-01-01", "2024-03-01\n", 5),
-    "language": ("e", "en_US", "en-", "x" * 36, "1a", "en\n", True, 5, ["en"]),
-}
-ODD = (
-    "response_time_ms",
-    "new_interval",
-    "easiness_factor",
-    "score",
-    "duration_seconds",
-    "domains",
-    "answers_per_day",
-    "date",
-)
-OF_A_SESSION = (*ANSWERS, "SessionCompleted", "SessionAbandoned")
 
 # The turns of each time zone (UTC): a clock change, a skipped day, a new month or a new ISO year.
 _TURNS = {
@@ -151,147 +126,28 @@ def _id(first: int, number: int) -> str:
     return str(UUID(int=first << 120 | number))
 
 
-def _either(*values: Any) -> st.SearchStrategy[Any]:
-    return st.sampled_from(values)
-
-
-@dataclass(frozen=True)
-class Cast:
-    """The learners, items and sessions of a log; `owners` maps each session to possible learners.
-
-    `days` are the possible rest days.
-    """
-
-    people: tuple[str, ...]
-    items: tuple[str, ...]
-    zones: tuple[str, ...]
-    owners: Mapping[str, tuple[str, ...]]
-    days: tuple[date, ...]
-
-
-def _data(kind: str, cast: Cast) -> st.SearchStrategy[Any]:
-    """Return a strategy for the data of an event of this type."""
-    if kind == "SessionStarted":
-        return st.tuples(_either(*SESSIONS), st.integers(0, 1)).map(
-            lambda drawn: _start(drawn[0], cast.owners[drawn[0]], drawn[1])
-        )
-    return _data_of(
-        kind,
-        cast.people,
-        cast.items,
-        cast.zones if kind in PREFERENCES else (),
-        cast.days if kind == "RestDayTaken" else (),
-    )
-
-
-@functools.cache  # Hypothesis examines each new strategy, which takes longer than drawing from it
-def _data_of(
-    kind: str,
-    people: tuple[str, ...],
-    items: tuple[str, ...],
-    zones: tuple[str, ...],
-    days: tuple[date, ...],
-) -> st.SearchStrategy[Any]:
-    user = {"user_id": _either(*people)}
-    item = {"item_id": _either(*items)}
-    if kind in DESCRIPTIONS:
-        domains = st.lists(_either("R", "W", "L", "S"), unique=True, max_size=4)
-        words = {
-            "cefr_level": _either("A1", "B2"),
-            "headword": _either("word", "verb"),
-            "language": _either("en", "pt-BR", "x" * 8 + "-1" * 13, *REJECTED["language"]),
-        }
-        return _with({**item, "domains": domains}, **_or_null(words))
-    if kind in PREFERENCES:
-        preferences = {"timezone": _either(*zones), "day_start_hour": _either(*HOURS)}
-        address = {"email": st.just("a@example.com")}
-        return _with({**user, **address}, **_or_null(preferences))
-    if kind in NEWEST:
-        return _with({**_choice(kind, days), "session_id": _either(*SESSIONS)}, **_or_null(user))
-    return st.fixed_dictionaries(_fields(user, item).get(kind, user))
-
-
-def _choice(kind: str, days: tuple[date, ...]) -> Fields:
-    """Return the field that `kind` (one of NEWEST) declares; a third of its values are invalid."""
-    values: dict[str, tuple[Any, ...]] = {
-        "group_id": GROUPS,
-        "answers_per_day": (1, 2, 0, 1000),
-        "date": tuple(map(date.isoformat, days)),
-    }
-    (field,) = {"GoalSet": ["answers_per_day"], "RestDayTaken": ["date"]}.get(kind, ["group_id"])
-    good = _either(*values[field])
-    return {field: good | good | _either(*REJECTED[field])}
-
-
-def _fields(user: Fields, item: Fields) -> dict[str, Fields]:
-    """Return the fields of most event types, by type."""
-    session = {"session_id": _either(*SESSIONS)}
-    answer = {**session, **item, "response_time_ms": _either(1000, 0, 86_400_000)}
-    return {
-        "CorrectAnswerGiven": answer,
-        "IncorrectAnswerGiven": answer,
-        "SessionCompleted": {
-            **session,
-            "score": _either(50, 0, 100),
-            "duration_seconds": _either(59, 1, 0, 86_400),
-        },
-        "SessionAbandoned": session,
-        "ReviewProcessed": {
-            **user,
-            **item,
-            "new_interval": _either(7, 6, 21, 20, 1, 0, 36_500),
-            "easiness_factor": _either(2.5, 1.3, 10),
-        },
-        "ItemArchived": item,
-    }
-
-
-def _extended(kind: str, data: Envelope) -> Envelope:
-    """Return the data with more fields, which only other event types declare."""
-    extra: Envelope = {name: "odd" for name in ODD if name not in data}
-    if kind not in PREFERENCES:
-        extra |= {"timezone": 5, "day_start_hour": "odd"}
-    return {**extra, **data}
-
-
-def _start(session_id: str, owners: tuple[str, ...], owner: int) -> Envelope:
-    return {
-        "session_id": session_id,
-        "user_id": owners[owner % len(owners)],
-        "item_count": 3,
-    }
-
-
-def _with(fixed: Fields, **optional: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
-    return st.fixed_dictionaries(fixed, optional=optional)
-
-
-def _or_null(fields: Fields) -> Fields:
-    return {name: values | st.none() for name, values in fields.items()}
-
-
 @st.composite
 def logs(draw: st.DrawFn, *, contested: bool = False, size: int = 24) -> Log:
     """Generate a log; if `contested`, the order of arrival decides which events are stored."""
-    zones = tuple(draw(st.lists(_either(*_TURNS), min_size=1, max_size=2, unique=True)))
+    zones = tuple(draw(st.lists(either(*_TURNS), min_size=1, max_size=2, unique=True)))
     turns = [t for name in zones for t in _TURNS[name] if t < _LATEST]
-    places = moments(draw(_either(*(turns or _TURNS["UTC"]))), zones)
-    scattered = st.lists(_either(*places), min_size=1, max_size=8, unique=True)
-    pool = draw(scattered | _either(*places).map(_walk))
+    places = moments(draw(either(*(turns or _TURNS["UTC"]))), zones)
+    scattered = st.lists(either(*places), min_size=1, max_size=8, unique=True)
+    pool = draw(scattered | either(*places).map(_walk))
     some = (("ann", "bob"),) if contested else (("ann",), ("ann",), ("bob",))
-    owners = {session: draw(_either(*some)) for session in SESSIONS}
-    people, items = draw(_either(LEARNERS[:1], LEARNERS)), draw(_either(ITEMS[:1], ITEMS))
+    owners = {session: draw(either(*some)) for session in SESSIONS}
+    people, items = draw(either(LEARNERS[:1], LEARNERS)), draw(either(ITEMS[:1], ITEMS))
     begins = min(pool).date() - timedelta(days=4)
     days = tuple(begins + timedelta(days=n) for n in range(15))
     cast = Cast(people, items, zones, owners, days)
-    kinds, fewest = draw(_either(*THEMES)), draw(_either(1, size // 3, size // 2))
+    kinds, fewest = draw(either(*THEMES)), draw(either(1, size // 3, size // 2))
     events = draw(st.lists(_event(kinds, pool, cast), min_size=fewest, max_size=size))
     return Log(
         tuple(
             Published({**event, "event_id": _id(first, n % 4 if contested else n)}, tuple(turns))
             for n, (event, first, turns) in enumerate(events)
         ),
-        draw(_either(*pool, *places)),
+        draw(either(*pool, *places)),
     )
 
 
@@ -299,11 +155,14 @@ def _event(
     kinds: tuple[str, ...], pool: list[datetime], cast: Cast
 ) -> st.SearchStrategy[tuple[Envelope, int, list[int]]]:
     """Return a strategy for triples: an event, the first byte of its id, and its turns."""
-    data = {kind: st.tuples(st.just(kind), _data(kind, cast), _metadata(kind)) for kind in kinds}
+    data = {
+        kind: st.tuples(st.just(kind), build_data(kind, cast), build_metadata(kind))
+        for kind in kinds
+    }
     parts = st.sampled_from(kinds).flatmap(data.__getitem__)
-    envelope = st.builds(_envelope, parts, _either(*pool), _either(False, False, False, True))
+    envelope = st.builds(_envelope, parts, either(*pool), either(False, False, False, True))
     turns = st.lists(st.integers(0, 31), min_size=1, max_size=2)
-    return st.tuples(envelope, _either(0, 1, 64, 127, 128, 255), turns)
+    return st.tuples(envelope, either(0, 1, 64, 127, 128, 255), turns)
 
 
 def _envelope(
@@ -315,13 +174,6 @@ def _envelope(
     return {
         "event_type": kind,
         "occurred_at": occurred_at.isoformat(),
-        "data": _extended(kind, data) if is_extended else data,
+        "data": extend(kind, data) if is_extended else data,
         "metadata": metadata,
     }
-
-
-def _metadata(kind: str) -> st.SearchStrategy[dict[str, str]]:
-    """Return a strategy for metadata, which may name a learner if the event has a session id."""
-    if kind not in (*OF_A_SESSION, *NEWEST):
-        return st.just({})
-    return _either({}, {}, {}, {"user_id": "ann"}, {"user_id": "ann"}, {"user_id": "una"})

@@ -27,7 +27,8 @@ from tests import oracle
 from tests.oracle.events import DESCRIPTIONS, NEWEST
 from tests.support import model_rows
 from tests.support.disturbances import Disturbance
-from tests.support.event_logs import Envelope, Log
+from tests.support.event_data import Envelope
+from tests.support.event_logs import Log
 
 _CONSTANT_TABLES = ("zone_rules", "erasure_key")
 
