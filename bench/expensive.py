@@ -78,7 +78,7 @@ def document(calls: Sequence[FieldCall]) -> str:
 
 @dataclass
 class Search:
-    """A search for the most expensive GraphQL document that the caller of `costing` may send."""
+    """A search for the most expensive GraphQL document that `costing.context.caller` may send."""
 
     costing: Costing
     learner: str

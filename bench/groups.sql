@@ -2,8 +2,8 @@
 -- live in twenty time zones.
 -- The learners' ids are random, so that the index entries of a group's members are in different blocks. The rows are
 -- inserted day by day, as folds write them, so that the days of one member are in different blocks. The days are local,
--- as in folds. A row is slower to read if its day is after the member's local date. Only a wrong clock or a journey
--- causes such a row, so few members have one.
+-- as in folds. A row is slower to read if its day is after the member's local date. Only a wrong clock or a change of
+-- the time zone causes such a row, so few members have one.
 
 -- learners --
 -- The first `members` learners are the members of the group g.

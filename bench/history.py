@@ -66,7 +66,8 @@ def _measure(store: Store) -> Rounds:
 def _append(connection: Connection, learner: str, known: int, first: float) -> None:
     """Append one session a day, for `_SESSIONS` days from day `first` on.
 
-    The answers are about items that the learner answered on the `_SHORT` days from day `known` on.
+    The answers are about items that the learner has answered on `_SHORT` consecutive days. The
+    first of these days is `known`.
     """
     items = connection.run(
         blocks("seed")["items"],

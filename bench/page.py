@@ -30,8 +30,9 @@ _INSERTED = re.compile(r"\$\{(\w+)\}")
 def measure_page(server: Server) -> Iterator[Line]:
     """Measure cache misses and hits, from the time when a request was due until its response.
 
-    The bar limits the latency, not the throughput. Four learners send fewer than five
-    requests a second. At five requests a second, a request seldom waits for another request.
+    The bar limits the latency, not the throughput. In practice, four learners send fewer requests
+    than this benchmark, which sends five a second. At this rate, a request seldom waits for
+    another request.
     """
     store = server.create_store()
     learners = study.fill(

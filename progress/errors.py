@@ -33,7 +33,7 @@ ProgressError
 ├── EventStoreError              the event log rejected a call
 │   ├── SerializationError       the publisher corrects the event
 │   └── ConsistencyError         the stream is not at the expected version; the caller rereads it
-│       └── EventRejected        an event breaks a rule in a replay or in `append_events`
+│       └── EventRejected        a replay or `append_events` found an event that breaks a rule
 ├── OperationEnded               an operation failed, timed out or was cancelled
 └── ProjectionError              a fold failed
     ├── PoisonError              an event cannot be folded; the projector dead-letters it
@@ -210,7 +210,7 @@ class ConsistencyError(EventStoreError):
 
 
 class EventRejected(ConsistencyError):
-    """An event breaks a rule in a replay or in `append_events`.
+    """A replay or `append_events` found an event that breaks a rule.
 
     `kind` is the kind of dead letter that ingest would store for such an event.
     """

@@ -73,7 +73,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers",
         "every_postgres(in_gate=False): runs on PostgreSQL 15 too, if it is installed; this run is "
-        "exhaustive, unless in_gate is True",
+        "marked as exhaustive, unless in_gate is True",
     )
     config.addinivalue_line(
         "markers",
@@ -289,7 +289,7 @@ def deployment(request: pytest.FixtureRequest, environments: Environments) -> De
 
 @pytest.fixture
 def root(request: pytest.FixtureRequest, tmp_path: Path) -> Root:
-    """A copy of infra/terraform. The offline Terraform runs it, or else the installed Terraform."""
+    """A copy of infra/terraform. Terraform runs it with `terraform-offline`, if it is installed."""
     if terraform.find_terraform() is None:
         skip_without(request, "terraform")
     return terraform.copy_root(tmp_path)

@@ -61,7 +61,7 @@ def _run(console: Console, local: LocalStack, soak: Plan) -> tuple[list[Sample],
 def _print_counts(
     console: Console, load: Load, queries: Queries, commands: Commands, kills: Kills
 ) -> None:
-    published = f"{load.published:,} published, {len(load.acknowledged):,} different acknowledged"
+    published = f"{load.published:,} published, {len(load.acknowledged):,} event ids acknowledged"
     console.print(f"events: {published}")
     for title, counts in (
         ("queries", {" ".join(key): count for key, count in queries.outcomes.items()}),

@@ -34,8 +34,8 @@ SELECT count(*) FROM operations.operations WHERE finished_at IS NULL;
 SELECT count(*) FROM shards_behind;
 
 -- tables --
--- The tables of the read models, with the columns that depend only on the events. The list omits versions, the time of
--- the last batch run, and the table snapshot_learners: a rebuild fills this queue, and a batch run empties it.
+-- The tables of the read models, with the columns that depend only on the events. The list omits versions and the time
+-- of the last batch run. It also omits snapshot_learners, a queue that a rebuild fills and a batch run empties.
 SELECT c.relname, string_agg(quote_ident(a.attname), ', ' ORDER BY a.attnum)
 FROM pg_class c
 JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped

@@ -10,6 +10,6 @@ output "github_variables" {
 }
 
 output "state_buckets" {
-  description = "The state buckets, for infra/terraform/environments/*.gcs.tfbackend. `images` has this module's state."
+  description = "The state buckets, for infra/terraform/environments/*.gcs.tfbackend; `images` is for this module."
   value       = { for name, bucket in google_storage_bucket.state : name => bucket.name }
 }

@@ -180,7 +180,7 @@ locals {
           query = "${local.batch_mean.projection_lag_ms} > 300000"
           for   = 300
         }
-        "median events found by a wake-up > 1,000" = {
+        "events waiting at a wake-up, median > 1,000" = {
           query = join("", [
             "histogram_quantile(0.5, sum by (le) (rate(",
             "${local.series.projection_lag}_bucket{${local.services_selector}}[5m]))) > 1000",

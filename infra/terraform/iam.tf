@@ -101,7 +101,7 @@ resource "google_service_account_iam_member" "push_tokens" {
 # The query function signs the URLs of exported files in its own name.
 resource "google_project_iam_custom_role" "signing" {
   role_id     = "progressSigning"
-  title       = "Progress: sign in the name of a service account"
+  title       = "Progress: sign data as a service account"
   permissions = ["iam.serviceAccounts.signBlob"]
 
   depends_on = [google_project_service.api]

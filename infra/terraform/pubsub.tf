@@ -7,7 +7,7 @@ variable "batch_on_demand" {
 }
 
 variable "publishers" {
-  description = "The IAM members that may publish to each source topic, such as the Learning context's account."
+  description = "The IAM members that may publish to each source topic, such as the learning service's account."
   type        = map(set(string))
   default     = {}
 

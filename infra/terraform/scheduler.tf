@@ -20,7 +20,7 @@ variable "night" {
       for name, count in try(var.night.min_instances, {}) :
       count >= 0 && count <= try(var.functions[name].min_instances, count)
     ])
-    error_message = "expected no more minimum instances at night than by day"
+    error_message = "expected each number in night.min_instances to be from 0 to the function's min_instances"
   }
 }
 

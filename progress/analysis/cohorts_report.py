@@ -23,8 +23,8 @@ _METHOD = (
     "because it may be incomplete."
 )
 _RULE = (
-    f"{RULE} A share is hidden if it would disclose a number of active or inactive learners that "
-    "is below this limit. Each share is about all learners of its cohort."
+    f"{RULE} A share is the number of active learners divided by the number of all learners of the "
+    "cohort. It is hidden if fewer than 20 learners are active, or if 1 to 19 are inactive."
 )
 _WIDTH = 860
 _LEFT, _HEAD, _ROW = 172, 46, 28
@@ -62,7 +62,7 @@ def _finding(averages: dict[int, float]) -> str:
     if week == 0:
         return "No share of active learners in a later week can be shown yet"
     weeks = "a week" if week == 1 else f"{week} weeks"
-    return f"{percent(averages[week])} of learners study {weeks} after their first week"
+    return f"{percent(averages[week])} of learners are active {weeks} after their first week"
 
 
 def _table(rows: Sequence[Cohort], averages: dict[int, float]) -> Table:

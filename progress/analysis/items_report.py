@@ -21,9 +21,10 @@ _LISTED = 50
 _DOMAINS = {"R": "Reading", "W": "Writing", "L": "Listening", "S": "Speaking"}
 _METHOD = (
     f"{TEST} The numbers of an item count only learners who had a test of the item. Levels and "
-    "domains come from the item's latest description. Their numbers are sums over the shown items, "
-    "except the number of learners, which is the largest such number among these items. An item "
-    "with several domains counts in each of them."
+    "domains come from the item's latest description. The tests and answers of a level or domain "
+    "are those of its items with at least 20 learners. Its number of learners is not a sum: it is "
+    "the largest number of learners among these items. An item with several domains counts in each "
+    "of them."
 )
 _LETTERS = 26  # the chart cuts headwords that have more letters
 _WIDTH = 860

@@ -1,7 +1,7 @@
 """The questions across learners and their answers from the archive.
 
-Nothing is reported about fewer than 20 learners, and subtraction does not disclose what is left
-out.
+Numbers about fewer than 20 learners are left out. The difference between two reported numbers does
+not disclose them.
 """
 
 from datetime import date

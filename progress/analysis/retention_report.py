@@ -72,9 +72,10 @@ def _finding(rows: Sequence[Retention]) -> str:
 
 
 def _months(first: date, last: date, named: date, form: str) -> str:
-    """Return a name for the four weeks from `first` to `last`: the month of `named`, one of them.
+    """Return a name for the four weeks from `first` to `last`: the month of the week `named`.
 
-    If the four weeks are not consecutive, the name consists of the months of `first` and `last`.
+    `named` is `first` or `last`. If the four weeks are not consecutive, the name consists of the
+    months of `first` and `last`.
     """
     if last - first < _COMPARED_WEEKS * _WEEK:
         return f"{named:{form}}"

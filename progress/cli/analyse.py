@@ -59,7 +59,7 @@ _PLANS = {
     Name.RETENTION: _Plan(questions.RETENTION, retention_report.build, "week has tests"),
     Name.ITEMS: _Plan(questions.ITEMS, items_report.build, "item, level or domain has tests"),
     Name.COHORTS: _Plan(
-        questions.COHORTS, cohorts_report.build, "complete week has first study days"
+        questions.COHORTS, cohorts_report.build, "complete week contains the first study days"
     ),
 }
 

@@ -26,7 +26,7 @@ class Report(msgspec.Struct, frozen=True):
 
     `ranges` is the number of ranges before the merges. `ranges` and `upto` are null if there is no
     archive. `merges` is null without `--merge`. If another run works on the archive, this run skips
-    the rest of its work, and the numbers for this rest are null.
+    its remaining steps, and their numbers are null.
     """
 
     location: str
@@ -58,7 +58,7 @@ def archive(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Copy the log into Parquet files in ARCHIVE_BUCKET; write ranges with lost files again."""
+    """Copy the log into Parquet files in ARCHIVE_BUCKET, and replace lost files."""
     if context.invoked_subcommand:
         return
     console, stored = Console(highlight=False, stderr=as_json), _storage()

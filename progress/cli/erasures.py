@@ -39,6 +39,6 @@ def apply() -> None:
         )
     console.print(
         f"{result.erased:,} learners are erased again. {result.unknown:,} other erased learners "
-        "are not in this log; their events will be dropped.",
+        "are not in this log; their later events will be dropped.",
         soft_wrap=True,
     )

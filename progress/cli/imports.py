@@ -115,8 +115,8 @@ def anki(
     """Publish a learner's answers from Anki, one message for each session.
 
     A second import of a file adds nothing. An answer that was imported from another file, for
-    example from a CSV file or from the export of one deck, is not published again. Its session and
-    its review remain those of the first import. The command finds the recorded answers in the log.
+    example from a CSV file or from the export of one deck, is not published again. It keeps the
+    session and the review of the first import. The command finds the recorded answers in the log.
     Therefore, wait until one import is recorded before you start the next.
     """
     record = anki_import.read(file, anki_events.Learner(user, zone, day_start), language)

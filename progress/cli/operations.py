@@ -173,9 +173,8 @@ def retry(operation_id: OperationId) -> None:
     _change(
         operation_id,
         "retry",
-        "cannot resume: this requires that it failed after its point of no return (if it did not, "
-        "start a new operation), and that no other operation of the same kind and subject is "
-        "unfinished",
+        "cannot resume: either it did not fail after its point of no return (then start a new "
+        "operation), or another operation of the same kind and subject is unfinished",
         time_limit_s=PLANS[_read(operation_id).kind].time_limit_s,
     )
 

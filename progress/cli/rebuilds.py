@@ -47,12 +47,15 @@ def rebuild_command(
     ] = False,
     engine: Annotated[
         EngineName,
-        typer.Option(help="With --from-archive: processes, tasks of a job, or Apache Beam."),
+        typer.Option(
+            help="The engine of --from-archive: processes, tasks of a job, or Apache Beam."
+        ),
     ] = EngineName.LOCAL,
     workers: Annotated[
         int,
         typer.Option(
-            min=1, help="Connections; with --from-archive, processes or Dataflow machines."
+            min=1,
+            help="The number of connections; with --from-archive, processes or Dataflow machines.",
         ),
     ] = 2,
 ) -> None:

@@ -10,7 +10,7 @@ _PLACES = {
     "pending": "pending events deleted",
     "dead_letters": "dead letters emptied",
     "snapshots": "snapshots deleted",
-    "poisoned": '"not foldable" marks deleted',
+    "poisoned": "marks of poisoned events deleted",
     "operations": "operations from which the learner's id was removed",
     "exports": "exported files deleted",
     "files": "archive files written again",

@@ -140,7 +140,7 @@ def _assign_stream(
     data: dict[str, Any],
     metadata: dict[str, Any],
 ) -> ParsedEvent:
-    """Return the event with the stream id, learner or session that determines its stream."""
+    """Create the event; its stream id, learner or session determines its stream."""
     declared = events.CATALOGUE.get(event_type)
     learner, session_id, stream_id = data.get("user_id"), data.get("session_id"), None
     if learner is None:

@@ -31,7 +31,7 @@ _SIMPLE = re.compile(
     rb"-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?|true|false|null"
     rb"|\"(?:[^\"\\\x00-\x1f]++|\\(?:[\"\\/bfnrt]|u[0-9a-fA-F]{4}))*+\""
 )
-# Finds escaped surrogates. Also finds an escaped backslash before plain text such as ud8.
+# Matches escaped surrogates. It also matches `\\ud8`, an escaped backslash before plain text.
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 _OPENING = re.compile(_GAP + rb"\[")
 _COMMA = re.compile(_GAP + rb",")

@@ -88,7 +88,7 @@ def _check_version(connection: sqlite3.Connection) -> int:
     version = row[0] if row else None
     if not isinstance(version, int) or not _OLDEST_SCHEMA <= version <= _NEWEST_SCHEMA:
         is_newer = isinstance(version, int) and version > _NEWEST_SCHEMA
-        advice = "with support for older versions" if is_newer else "2.1 or newer"
+        advice = 'with the option "Support older Anki versions"' if is_newer else "2.1 or newer"
         raise ReviewLogError(
             f"expected a collection of schema {_OLDEST_SCHEMA} to {_NEWEST_SCHEMA}, found "
             f"{version}: export it from Anki {advice}"

@@ -1,6 +1,6 @@
 """Run one task of a batch run, and write a log entry at its end.
 
-The first task measures the gauges before it sweeps anything, and adds them to its log entry.
+The first task measures the gauges before it does other work, and adds them to its log entry.
 """
 
 import msgspec

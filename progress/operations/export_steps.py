@@ -22,7 +22,7 @@ class UserArguments(msgspec.Struct, frozen=True):
 
 
 def write_user(operation: ClaimedOperation) -> object:
-    """Write the learner's archive; a repeated attempt replaces the archive."""
+    """Write the learner's ZIP file; a repeated attempt replaces the file."""
     learner = parse_arguments(operation, UserArguments).user_id
 
     def write(connection: Connection, output: storage.Output) -> Written:

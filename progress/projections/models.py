@@ -39,7 +39,7 @@ REALTIME = (
     ReadModel("hourly_stats", field="hourlyStats"),
     ReadModel("rest_days", field="restDays"),
     ReadModel("learning_streaks", field="streak"),
-    ReadModel("member_weeks", internal="members' last days, read by the fields group and learners"),
+    ReadModel("member_weeks", internal="sums over 7 days, read by the fields group and learners"),
     ReadModel("goals", field="goal"),
     ReadModel("user_progress", field="userProgress"),
 )

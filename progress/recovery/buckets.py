@@ -51,7 +51,7 @@ def fetch(
 ) -> tuple[list[Path], int]:
     """Copy a bucket's files of all ranges to `folder`; return the paths and the number of events.
 
-    The bucket None has the streams that belong to no learner.
+    If `bucket` is None, copy the files of the streams that belong to no learner.
     """
     parts = [(one, file) for one in contents for file in one.files if file.bucket == bucket]
     return catalog.fetch_all(stored, parts, folder), sum(file.rows for _, file in parts)

@@ -7,8 +7,8 @@ SET VARIABLE files = CAST($files AS VARCHAR[]);
 
 -- read until --
 -- Answers, reviews and sessions that occurred at this time or later are not read. A local day ends less than three days
--- after 00:00 UTC of its date: it lasts 24 hours, begins up to 23 hours after midnight, and its zone is up to 12 hours
--- behind UTC.
+-- after 00:00 UTC of its date: it lasts 24 hours, its zone is up to 12 hours behind UTC, and the learner's
+-- `day_start_hour` delays it by up to 23 hours.
 SET VARIABLE until = CAST(CAST($last_day AS DATE) + 3 AS TIMESTAMP) AT TIME ZONE 'UTC';
 
 -- log --

@@ -1,5 +1,5 @@
--- The number of retention tests, and how many of them were answered correctly (recalled), by week and maturity. The
--- specification defines tests and maturity under retention_stats.
+-- The number of retention tests, and how many of them were answered correctly (recalled), by week and maturity.
+-- sql/analysis/log.sql defines tests and maturity.
 
 -- create --
 CREATE TABLE cells (week DATE, maturity VARCHAR, learners BIGINT, asked BIGINT, recalled BIGINT);

@@ -82,8 +82,8 @@ FROM (
 GROUP BY r.bucket;
 
 -- erased rows --
--- The range's rows for which the condition `archived` is false. If a row is not emptied yet, its id and version are
--- null. The stream is given only for an emptied row that stayed in its stream; all other emptied rows are in their
+-- The range's rows for which the condition `archived` is false. If a row is not emptied yet, return null as its id and
+-- version. Return the stream only for an emptied row that stayed in its stream; all other emptied rows are in their
 -- shard's stream of erased events.
 SELECT e.global_position, e.shard, e.created_at,
     CASE WHEN e.event_type = 'Erased' THEN CAST(e.event_id AS text) END,

@@ -34,7 +34,8 @@ SELECT CASE WHEN fold_deletions(ARRAY(
     THEN CAST(CAST(pg_current_xact_id() AS text) AS bigint) END;
 
 -- lock batch --
--- Take this lock before the lock of snapshots, as a run of the batch job does, so that the two cannot deadlock.
+-- Take this lock before the lock of snapshots. A run of the batch job takes both locks in the same order, so that the
+-- erasure and the run cannot deadlock.
 SELECT pg_advisory_xact_lock(
     hashtext('batch ' || current_schema()), event_store.shard_of('learner-' || CAST(:learner AS text)));
 

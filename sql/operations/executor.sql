@@ -19,8 +19,8 @@ WHERE o.operation_id = CAST(:operation_id AS uuid) AND o.finished_at IS NULL
 RETURNING o.version, o.kind, o.arguments, o.is_irrevocable, o.failing_state, o.error, s.outcomes, s.begun, s.names;
 
 -- restart --
--- Reset all steps. This is for the kinds of operations that start over after their worker died. The successful
--- attempt of a completed step is not counted any more, because the worker died during a later step.
+-- Reset all steps. This is for the kinds of operations that start over after their worker died. For each
+-- completed step, subtract the successful attempt, so that only unsuccessful attempts count.
 UPDATE operations.steps s
 SET attempts = s.attempts - CASE s.state WHEN 'SUCCEEDED' THEN 1 ELSE 0 END, state = 'PENDING', outcome = NULL
 WHERE s.operation_id = CAST(:operation_id AS uuid);
@@ -73,7 +73,7 @@ SET state = :state, failing_state = CASE :state WHEN 'COMPENSATING' THEN :failin
 WHERE o.operation_id = CAST(:operation_id AS uuid) RETURNING o.version;
 
 -- limit statements --
--- Also let the server cancel the statement of a worker that has died. On Linux, PostgreSQL can detect that the worker's
--- connection has ended.
+-- Limit the time of each statement. On Linux, PostgreSQL also cancels the statement of a worker that has died, because
+-- it checks every second whether the worker's connection has ended.
 SELECT set_config('statement_timeout', :milliseconds, false),
     CASE WHEN version() ~ 'linux' THEN set_config('client_connection_check_interval', '1s', false) END;

@@ -3,17 +3,17 @@
 -- table that a fold writes or a query reads. The temporary tables are emptied when the transaction ends.
 
 -- as_of --
--- This table has one row. The rows of the other tables are folded from the events that had occurred at the time
--- `happened_by` and had been recorded at the time `recorded_by`.
+-- This table has one row. The rows of the other tables are folded from the events that occurred at or before
+-- `happened_by` and were recorded at or before `recorded_by`.
 CREATE TEMPORARY TABLE moment_asked (
     happened_by timestamptz NOT NULL, recorded_by timestamptz NOT NULL,
     is_whole    boolean     NOT NULL   -- the tables hold every row that a later window may look up
 ) ON COMMIT DELETE ROWS;
 
 -- functions --
--- Fill window_facts with the learner's events after `version` that had occurred at the time happened_by and had been
--- recorded at the time recorded_by. Leave out the events that had already occurred at the time happened_before and had
--- been recorded at the time recorded_before. window_events stays empty, so that fold_facts copies no events from it.
+-- Fill window_facts with the learner's events after `version` that occurred at or before happened_by and were recorded
+-- at or before recorded_by. Leave out the events that occurred at or before happened_before and were recorded at or
+-- before recorded_before. window_events stays empty, so that fold_facts copies no events from it.
 CREATE FUNCTION fill_window_as_of(
     learner text, version bigint, happened_by timestamptz, recorded_by timestamptz,
     happened_before timestamptz, recorded_before timestamptz
@@ -36,8 +36,8 @@ BEGIN
 END
 $fill$;
 
--- Fold into the temporary tables those events of the learner that had occurred at the time happened_by and had been
--- recorded at the time recorded_by. Fold nothing if the learner is deleted, at whatever time the deletion occurred or
+-- Fold into the temporary tables those events of the learner that occurred at or before happened_by and were
+-- recorded at or before recorded_by. Fold nothing if the learner is deleted, at whatever time the deletion occurred or
 -- was recorded. Return true if the tables have grown large. Raise PR001 if the stream has more events since the
 -- snapshot than a query may fold. With is_last, do not write the rows that only fold_on_as_of looks up.
 CREATE FUNCTION fold_as_of(learner text, happened_by timestamptz, recorded_by timestamptz, is_last boolean)

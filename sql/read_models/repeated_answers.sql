@@ -28,7 +28,7 @@ CREATE TEMPORARY TABLE window_gaps (
     is_new boolean,                            -- this review is in the window
     asked_at timestamptz, asked_id uuid, asked_on date, recalled boolean,
     days bigint,                               -- the interval of the review before the gap, if asked_id is a test
-    had_on date, had_recalled boolean,         -- a former gap's first answer, if this answer is in this gap now
+    had_on date, had_recalled boolean,         -- the answer in this gap that was the first of a former gap
     had_days bigint                            -- interval of the review before that gap, if this answer was a test
 ) ON COMMIT DELETE ROWS;
 

@@ -99,7 +99,8 @@ SELECT user_id, monday, count(*) AS items_reviewed
     GROUP BY user_id, monday
 
 -- range --
--- The whole weeks whose Monday lies in the range. With zero_fill, every week has a row if the learner has events.
+-- The weeks whose Monday lies in the range, even if they end after it. With zero_fill, every week has a row if the
+-- learner has events.
 SELECT
     asked.day                                          AS start,
     asked.day + 6                                      AS "end",

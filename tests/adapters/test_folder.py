@@ -23,7 +23,7 @@ def test_a_written_file_and_its_new_folders_are_synced_to_the_disk(
 
 
 def test_a_file_that_disappears_while_the_files_are_listed_is_left_out(tmp_path: Path) -> None:
-    """The file's name is listed, but the file does not exist, like the target of this link."""
+    """A dangling symlink simulates this file: its name is listed, but its target does not exist."""
     for name in ("a", "b"):
         with Folder(tmp_path).writing(f"ranges/{name}") as output:
             output.write(b"rows")

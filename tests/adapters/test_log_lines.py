@@ -130,7 +130,7 @@ def _work(text: str) -> float:
     )
 
 
-def test_values_other_than_strings_are_converted_to_strings_and_masked() -> None:
+def test_secrets_in_values_of_any_type_are_masked_and_numbers_are_unchanged() -> None:
     class Odd:
         def __str__(self) -> str:
             return "password=hush-hush"

@@ -114,7 +114,7 @@ def _first_applied(*, minutes: int) -> Series:
     return promtool.begun(_EXECUTIONS, labels, minutes=minutes)
 
 
-# This series makes the environment older than the alert's window.
+# A job execution before the alert's window. Without one, the alert does not fire.
 _AGE = level(_EXECUTIONS, {**JOBS, "job_name": "progress-release", "result": "succeeded"}, 1)
 
 
@@ -126,7 +126,7 @@ _ERRORS = "errors > 1 %"
 _5XX = "5xx responses > 1 % (Cloud Run)"
 _BEHIND = "more than 1,000 events behind"
 _OLD = "oldest unfolded event > 5 minutes"
-_WAKES = "median events found by a wake-up > 1,000"
+_WAKES = "events waiting at a wake-up, median > 1,000"
 _UNTAKEN = "a command waits for a worker for more than 15 minutes"
 _LETTERS = "dead letters neither replayed nor discarded"
 _GIVEN_UP = "messages in Pub/Sub's dead-letter subscriptions"

@@ -112,7 +112,7 @@ def test_restored_rows_have_versions_without_gaps_even_if_rows_were_erased(
     assert checks.run(empty).findings == []
 
 
-def test_a_log_that_is_not_empty_is_not_restored(
+def test_nothing_is_restored_into_a_log_that_is_not_empty(
     log: Connection, archive: Storage, empty: Connection
 ) -> None:
     archives.run(log, archive)

@@ -68,8 +68,8 @@ def test_the_pipeline_starts_again_if_a_worker_is_killed(
                 readiness.wait(lambda: count_waiting(archived) >= 2, "two workers", seconds=300)
                 first, *others = find_workers()
                 first.kill()
-                # The pipeline ends its other workers too. Beam itself would wait for the killed
-                # worker.
+                # `beam_pipeline` kills the other workers too. Otherwise, Beam would wait for the
+                # killed worker.
                 psutil.wait_procs([first, *others])
             run.result()
 

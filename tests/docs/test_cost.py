@@ -50,8 +50,9 @@ def test_every_price_is_used_and_every_used_item_has_one_price() -> None:
 def test_more_events_do_not_cost_less() -> None:
     for name in ("dev", "prod"):
         bills = [sum(compute_services(Month(name, 10.0**n)).values()) for n in range(2, 8)]
-        # More events can lower a bill, but by less than $1: some idle seconds of minimum instances
-        # become busy seconds. Every idle second is billed. A month's first busy seconds are free.
+        # With more events, minimum instances have fewer idle and more busy seconds. Every idle
+        # second is billed, but a month's first busy seconds are free. More events can therefore
+        # lower a bill, but by less than $1.
         assert all(more > less - 1 for less, more in itertools.pairwise(bills))
         assert bills[-1] > 2 * bills[0]
 

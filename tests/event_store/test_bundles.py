@@ -222,7 +222,7 @@ def test_a_replayed_bundle_becomes_the_dead_letter_of_its_first_rejected_entry(
     mend(log)
     reason = dead_letters.replay(log, bundle.letter_id)
     assert reason is not None
-    assert "the first event of this event_id" in reason
+    assert "the first event with this event_id" in reason
     assert recorded(log) == {first["event_id"], good["event_id"]}
     conflicting, last = waiting(log)[999:]
     assert (conflicting.letter_id, conflicting.kind) == (bundle.letter_id, "conflict")
@@ -281,6 +281,6 @@ def test_a_bundle_keeps_its_entries_if_another_dead_letter_has_the_index_of_the_
     log.run(  # occupy index 1998: the replay would give this index to the next bundle
         "UPDATE event_store.dead_letters SET index_in_message = 1998 WHERE index_in_message = 0"
     )
-    with pytest.raises(EventStoreError, match="no other dead letter"):
+    with pytest.raises(EventStoreError, match="another dead letter"):
         dead_letters.replay(log, bundle.letter_id)
     assert held(waiting(log)[-1]) == [1] * 2_001

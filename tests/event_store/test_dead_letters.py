@@ -55,7 +55,7 @@ def test_a_conflict_keeps_the_contents_of_both_events(log: Connection) -> None:
     letter = one(log)
     assert (letter.kind, letter.reason) == (
         "conflict",
-        "expected the content of the first event of this event_id - at $.event_id",
+        "expected the same content as the first event with this event_id - at $.event_id",
     )
     assert json.loads(letter.payload)["data"] == second["data"]
     assert event_log.read_all_events(log, 1, 9)[0].event_data == first["data"]

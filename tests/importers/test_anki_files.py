@@ -1,4 +1,7 @@
-"""The import reads Anki's packages and collections. Test files have Anki's published schemas."""
+"""The import reads Anki's packages and collections.
+
+The tests generate these files with Anki's published schemas.
+"""
 
 import sqlite3
 import zipfile
@@ -169,7 +172,7 @@ def test_the_error_about_an_unreadable_file_says_what_to_do(tmp_path: Path) -> N
         (not_zstd.read_bytes(), "the collection is damaged"),
         (text, "the collection is damaged: file is not a database"),
         (other, "this zip file has no collection"),
-        (newer, "schema 11 to 18, found 19: export it from Anki with support for older"),
+        (newer, 'schema 11 to 18, found 19: export it from Anki with the option "Support older'),
         (older, "schema 11 to 18, found 9: export it from Anki 2.1 or newer"),
         (empty, "no answers: export it from Anki with its scheduling information"),
         (whole[: len(whole) // 2], "damaged"),

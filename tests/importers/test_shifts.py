@@ -1,6 +1,6 @@
 """The dates of a review log are shifted by whole days, so that the log ends yesterday.
 
-A log is shifted only once. Its sessions stay whole.
+If the log is loaded again, the same shift is used. The sessions stay whole.
 """
 
 import itertools

@@ -136,7 +136,7 @@ def test_a_delivery_that_timed_out_during_its_commit_can_be_appended_again(
 
 
 class _Untimely(threading.Event):
-    """A `threading.Event` whose `wait` returns once the event is set, but reports a timeout."""
+    """A `threading.Event` whose `wait` waits until the event is set, then reports a timeout."""
 
     def wait(self, timeout: float | None = None) -> bool:
         del timeout

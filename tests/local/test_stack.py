@@ -231,7 +231,7 @@ def test_two_simultaneous_up_commands_start_one_stack_and_a_killed_stack_starts_
 
 @pytest.mark.exhaustive
 def test_a_stack_in_the_foreground_ends_if_its_command_gets_sigterm(stack: Stack) -> None:
-    # The path of a Unix socket in this folder would be longer than the system allows.
+    # A stack must also start in a folder whose path is too long for a Unix socket.
     deep = Stack(stack.folder.joinpath(*["deep"] * 30), stack.port)
     command = subprocess.Popen(
         [sys.executable, "-m", "progress.cli", "up", "--standin", "--port", str(deep.port)],

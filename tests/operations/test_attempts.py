@@ -175,10 +175,10 @@ def test_a_rebuild_waits_for_another_rebuild_to_end(
 def test_an_outage_during_a_step_does_not_affect_the_count_of_attempts_to_undo_the_step(
     operator: Operator, hooks: Hooks, connection: Connection
 ) -> None:
-    """This process cannot record the outage, because the outage ended its connection.
+    """An outage that cannot be recorded must not affect a later attempt to undo the step.
 
-    It therefore will not count the next attempt to run the step. Another worker then completes the
-    step. This process undoes the step, and must count this attempt.
+    After such an outage, this process does not count its next attempt to run the step. But here,
+    another worker completes the step. This process then undoes the step, and this attempt counts.
     """
     operation_id = start(operator)
     sql = traced_operation.blocks()

@@ -25,7 +25,7 @@ from tests.support.traced_runs import (
 )
 
 
-def test_an_accepted_operation_leaves_out_a_step_that_is_added_later(
+def test_an_operation_that_older_code_accepted_leaves_out_a_new_step(
     operator: Operator, hooks: Hooks, connection: Connection
 ) -> None:
     operation_id = start(operator)

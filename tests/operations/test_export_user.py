@@ -226,7 +226,10 @@ def test_an_export_first_folds_events_that_are_not_folded_yet(
 
 
 class _Page(HTMLParser):
-    """A parser that lists the headings and code of each language; every element must be closed."""
+    """A parser that lists the `h2` and `code` texts of README.html in each language.
+
+    Every element must be closed.
+    """
 
     def __init__(self) -> None:
         super().__init__()

@@ -45,7 +45,7 @@ def test_the_first_redelivery_completes_the_operation_of_a_dead_worker(
 
 
 @pytest.mark.parametrize("point", doomed_worker.POINTS)
-def test_the_first_redelivery_completes_the_export_deletion_of_a_dead_worker(
+def test_the_first_redelivery_deletes_the_export_if_a_worker_died_during_the_deletion(
     operator: Operator, populated: Connection, point: str
 ) -> None:
     operation_id = SCENARIOS["EXPORT_USER"].start(operator, populated)
@@ -97,8 +97,8 @@ def fail_database(
 ) -> Iterator[None]:
     """Make the database refuse connections or hang, from the step's beginning until the block ends.
 
-    Open connections are cut: at once if the database refuses connections, after 0.1 s if it hangs.
-    A failover has the same effect on the connections of a hanging database.
+    If the database refuses connections, open connections are cut at once. If it hangs, they are cut
+    after 0.1 s, as a failover would cut them.
     """
     actions = step_actions.ACTIONS[kind]
     timers = []

@@ -1,4 +1,4 @@
-"""Failed and overdue operations are counted in gauges, which the alerts query."""
+"""Gauges count the failed and the overdue operations; alerts query these gauges."""
 
 from contextlib import closing
 

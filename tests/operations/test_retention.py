@@ -108,10 +108,10 @@ def test_a_run_starts_a_bounded_number_of_erasures(
     assert erasures(connection) == users
 
 
-def test_the_key_of_an_automatic_erasure_is_not_a_plain_hash_of_the_id(
+def test_the_idempotency_key_of_an_automatic_erasure_is_a_keyed_hash_of_the_learner_id(
     store: Store, connection: Connection
 ) -> None:
-    """The database keeps the key's hash after the erasure. This hash must not identify anyone."""
+    """The database keeps a hash of this key after the erasure. The hash must identify no one."""
     delete_learners(connection, "ben", days=2)
     (digest,) = connection.run("SELECT encode(event_store.erasure_digest('ben'), 'hex')")[0]
     with contextlib.closing(database.connect(url_of(store, "batch"))) as job:

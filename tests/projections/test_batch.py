@@ -154,7 +154,7 @@ def test_a_run_updates_learners_whose_item_descriptions_were_folded_after_the_pr
     sample_events.record_lessons(connection, *(f"u{n}" for n in range(20)))
     for shard in set(SHARDS).difference(item_shards):
         projector.catch_up(shard)
-    # Unlike batch.run, batch.fold does not fold shards, so the items' shards stay behind.
+    # batch.fold updates only the batch models. The items' shards are folded later, by batch.run.
     batch.fold(connection, list(SHARDS))
     batch.run(connection)
     assert not sample_events.find_differences(connection)

@@ -38,7 +38,7 @@ def test_any_delivery_of_a_log_gives_the_rows_of_the_oracle(
         assert {str(e.event_id): find_learner(e) for e in stored} == expected
         assert model_rows.read_value(stage.admin, "pending") == len(pending)
         assert stage.differences(log.now) == []
-        # DuckDB also folds a quarter of the logs; for each log, it plans every statement again.
+        # DuckDB folds only a quarter of the logs, because it plans all statements for each log.
         in_both = is_embedded and len(log.published) % 4 == 0
         compare = (whole_folds if in_both else comparison).find_differences
         assert compare(stage.admin) == []

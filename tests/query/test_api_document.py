@@ -106,7 +106,7 @@ def assert_same_shape(shown: Any, found: Any, where: str) -> None:
         assert isinstance(found, type(shown)) or {type(shown), type(found)} == {int, float}, where
 
 
-def test_the_documented_limits_and_error_codes_exist() -> None:
+def test_the_document_lists_the_specified_error_codes() -> None:
     documented = set(re.findall(r"^\| `([A-Z_]+)` \|", DOCUMENT, re.MULTILINE))
     specified = {
         *("BAD_USER_INPUT", "UNAUTHENTICATED", "FORBIDDEN", "NOT_FOUND", "RATE_LIMITED"),

@@ -112,7 +112,7 @@ def test_a_fold_starts_from_the_newest_usable_snapshot(
 
 
 @pytest.mark.parametrize("moments", [{}, {"as_of": as_of_fixtures.noon_of_day(1)}])
-def test_a_snapshot_that_is_deleted_before_it_is_read_is_not_used(
+def test_as_of_results_are_correct_if_a_snapshot_is_deleted_before_it_is_read(
     connection: Connection, fetch: QueryClient, moments: dict[str, datetime]
 ) -> None:
     for number in range(3):

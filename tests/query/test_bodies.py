@@ -99,7 +99,7 @@ def test_a_body_that_arrives_while_the_process_is_stalled_is_accepted(
 ) -> None:
     """The process must not reject a body that arrived before the timeout.
 
-    After a stall, uvloop, which the functions use, ends the timeout before it reads the socket.
+    The functions use uvloop. After a stall, uvloop runs expired timers before it reads the socket.
     """
     monkeypatch.setattr(requests, "_BODY_TIMEOUT_S", 0.05)
     client, server = socket.socketpair()

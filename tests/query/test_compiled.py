@@ -153,8 +153,9 @@ class Both:
     async def _count(self, document: Document, request: GraphQLRequest, context: Context) -> None:
         """Count the query as `in parts` or `whole`.
 
-        The query ran in parts if each root field ran separately without errors, and if the executor
-        ran no compiled field. For a query in parts, also count its compiled fields by name.
+        The query ran in parts if each root field ran separately without errors, and if no compiled
+        field fell back to the executor. For a query in parts, also count its compiled fields by
+        name.
         """
         operation = document.operation(request.operation_name)
         fields = root_fields.plan(operation, request.variables, context) if operation else []

@@ -47,5 +47,5 @@ def test_a_description_is_one_or_more_sentences() -> None:
 
 
 def texts_of(schema: GraphQLSchema) -> dict[str, str | None]:
-    """Map the most specific key of each member to the member's description."""
+    """Map the full key of each member, such as `Type.field`, to the member's description."""
     return {keys[0]: member.description for keys, member in descriptions.list_members(schema)}

@@ -61,7 +61,7 @@ def test_a_bucket_is_loaded_only_once_although_tasks_are_killed_and_repeated(
         work = functools.partial(buckets.process, *source, bucket, rebuild.version)
         for owner, name, point in DEATHS:
             archive_rebuilds.run_until_death(owner, name, point, work)
-        assert work() == 0, "the last task was killed after the commit"
+        assert work() == 0, "the bucket was loaded again after a killed task had loaded it"
         for _ in range(2):
             archive_rebuilds.run_in_turn(source, rebuild, on_loaded)
 

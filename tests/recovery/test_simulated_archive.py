@@ -34,7 +34,7 @@ def test_rebuilds_from_a_simulated_archive_and_from_its_restored_log_give_the_sa
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(plan, "RANGE", 9_000)
-    schema.drop(connection, schema.schema_name())  # start without read models, as new folds do
+    schema.drop(connection, schema.schema_name())  # no read models, as after a change of folds
     stored = storage.open_storage(str(tmp_path))
     with simulated_archive.open_simulation(connection, Size(15_000, 16, days=10)) as simulation:
         simulation.load_log(connection)

@@ -110,7 +110,7 @@ def test_a_rollback_fails_if_there_is_no_earlier_release(
 
 
 def test_a_rollback_succeeds_after_an_operator_has_split_the_wake_ups(cloud: Cloud) -> None:
-    """The first run cannot tell which revision needs green's wake-ups, and does all other steps."""
+    """The first run cannot find green's revision. It does all steps except green's wake-ups."""
     assert_success(deploy(cloud, "b"))
     halves = [{"revisionName": f"progress-project-0000{n}", "percent": 50} for n in (1, 2)]
     tagged = {"revisionName": "progress-project-00001", "tag": "blue"}
@@ -151,7 +151,7 @@ def test_a_release_requires_image_digests_and_increasing_traffic_steps(
     assert not cloud.calls
 
 
-def test_images_are_built_from_the_files_in_the_archives_of_terraform(
+def test_images_are_built_from_the_files_in_terraform_s_source_archives(
     cloud: Cloud, tmp_path: Path
 ) -> None:
     done = release_runs.build(cloud, tmp_path)

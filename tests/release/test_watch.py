@@ -39,9 +39,9 @@ STEPS = (5, 25, 50, 100)
 
 
 def ill_from_step(cloud: Cloud, percent: int, of: str, ill: Numbers) -> Numbers:
-    """Return measurements that become `ill` for the service `of` at one step of the release.
+    """Return measurements that are good until green has `percent` % of the traffic.
 
-    The step begins when green has `percent` % of the traffic. All other measurements are good.
+    From then on, the measurements of the service `of` are `ill`.
     """
 
     def measure(query: str, revision: str) -> float | None:
@@ -159,7 +159,7 @@ def test_a_green_revision_that_is_never_ready_gets_no_traffic(cloud: Cloud) -> N
 
 def test_a_release_continues_if_a_smoke_test_succeeds_when_retried(cloud: Cloud) -> None:
     def measure(query: str, revision: str) -> float | None:
-        # In the second smoke test of the watch, the first two tries fail.
+        # In the watch of the second step, the first two tries of the smoke test fail.
         cloud.unready = max(cloud.unready, 1 + smoke.WATCH_TRIES)
         return make_measurements()(query, revision)
 
@@ -174,7 +174,7 @@ def test_a_release_continues_if_a_smoke_test_succeeds_when_retried(cloud: Cloud)
 def test_a_watch_without_measurements_fails_the_release(
     cloud: Cloud, measurements: Numbers
 ) -> None:
-    """Requests and latency come from separate queries, so that either of them can be missing."""
+    """Requests and latency come from separate queries, and each query may return no value."""
     cloud.monitoring = measurements
     done = deploy(cloud, "b")
     assert done.returncode == 1

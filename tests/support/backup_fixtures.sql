@@ -48,7 +48,7 @@ SELECT shard FROM shards_behind;
 
 -- every row --
 -- Return a query for each table of a schema. The query returns the table's rows as text, without columns that a rebuild
--- changes. The table snapshot_learners is left out: a rebuild fills this queue, and the next batch run empties it.
+-- changes. Omit snapshot_learners, a queue that a rebuild fills and the next batch run empties.
 SELECT c.relname, format('SELECT CAST(ROW(%s) AS text) FROM %I.%I',
     string_agg(quote_ident(a.attname), ', ' ORDER BY a.attnum), n.nspname, c.relname)
 FROM pg_class c

@@ -43,8 +43,8 @@ def _start() -> str:
             [sys.executable, "-m", __name__, str(listener.fileno())],
             # When this process ends, the pipe closes and the server exits.
             stdin=subprocess.PIPE,
-            # Each command inherits the object `sys.stdout`. This object must not be seekable,
-            # because the outputs of most commands are pipes.
+            # Each command inherits the server's object `sys.stdout`, but usually writes to a pipe.
+            # The object must therefore not be seekable.
             stdout=subprocess.PIPE,
             pass_fds=[listener.fileno()],
             cwd=ROOT,

@@ -154,7 +154,7 @@ def logs(draw: st.DrawFn, *, contested: bool = False, size: int = 24) -> Log:
 def _event(
     kinds: tuple[str, ...], pool: list[datetime], cast: Cast
 ) -> st.SearchStrategy[tuple[Envelope, int, list[int]]]:
-    """Return a strategy for triples: an event, the first byte of its id, and its turns."""
+    """Return a strategy for triples: an event, the first byte of its id, its delivery numbers."""
     data = {
         kind: st.tuples(st.just(kind), build_data(kind, cast), build_metadata(kind))
         for kind in kinds

@@ -48,7 +48,10 @@ def looked(metric: str, value: float, *, until: int = _MINUTES) -> Series:
 
 
 def spread(metric: str, labels: Mapping[str, str], below: Mapping[float, float]) -> Series:
-    """Return a distribution; `below` maps a bound to the number of values per minute up to it."""
+    """Return a distribution.
+
+    `below` maps each bound to the number of values per minute that do not exceed this bound.
+    """
     rows = {str(bound): a_minute for bound, a_minute in below.items()}
     every = max(below.values())
     buckets = [

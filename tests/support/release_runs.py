@@ -37,7 +37,7 @@ Numbers = Callable[[str, str], float | None]
 def make_measurements(requests: float = 1_000, p95: float | None = 80, **more: float) -> Numbers:
     """Return fake measurements.
 
-    `more` may contain `failed` (the number of 5xx responses) and `errors` (of failed operations).
+    `more` may contain two numbers: `failed` (5xx responses) and `errors` (failed operations).
     """
 
     def measure(query: str, revision: str) -> float | None:

@@ -189,7 +189,7 @@ class World:
         code, command = self.jobs[name][-1], flags["args"]
         if command == "contract":
             if code not in self.models:
-                raise CallRejected("nothing is dropped")
+                raise CallRejected("the read models of this version do not exist")
             self.models = {code}
         elif command == "migrate":
             self.models.add(code)

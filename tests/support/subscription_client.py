@@ -1,4 +1,4 @@
-"""Run the query function, read its event streams, and record lessons that cause events."""
+"""Run the query function and read its event streams; record lessons, which cause stream events."""
 
 import http.client
 import itertools

@@ -24,9 +24,9 @@ GCLOUD = "gcloud.txt"  # a file in the root module's folder that lists the calls
 
 _OFFLINE = REPOSITORY.parent / "shared" / "tools" / "terraform-offline"
 _COPIED = ("infra/terraform", "progress", "functions", "jobs", "sql")
-# The copies leave out most of the code to save time. A plan contains every file of the source
-# archives, and so does each of the about 200 states that an apply writes. Terraform compares each
-# of these files with every other one.
+# The copies leave out most of the code to save time. Each plan contains every file of the source
+# archives. An apply writes about 200 states; each of them contains these files, too. Terraform also
+# compares each file of an archive with every other file of this archive.
 _CODE = ("*.py", "*.pyc", "*.sql", "*.js", "*.css", "*.html")
 _REQUIREMENTS = "requirements.txt"
 _LOCAL_BACKEND = 'terraform {\n  backend "local" {}\n}\n'
@@ -56,7 +56,7 @@ def find_offline() -> Path | None:
 
 
 def find_terraform() -> Path | None:
-    """Return the path of `terraform-offline`, or else of Terraform; None if both are missing."""
+    """Return the path of `terraform-offline`, or else of Terraform; None without Terraform."""
     installed = shutil.which("terraform")
     return find_offline() or (Path(installed) if installed else None)
 

@@ -67,7 +67,7 @@ def find_differences(connection: Connection) -> list[Difference]:
 
 
 def read_log(connection: Connection) -> str:
-    """Return the log as JSON: all events, and the positions that are set aside."""
+    """Return the log as JSON: all events, and the positions of the poisoned events."""
     log: str = connection.run(blocks()["read log"])[0][0]
     return log
 

@@ -10,7 +10,7 @@ from bench.server import Server
 from progress.query.execution import documents
 
 
-def test_a_ratio_is_the_median_of_the_ratios_within_each_round() -> None:
+def test_each_round_has_a_ratio_and_the_result_is_the_median_of_these_ratios() -> None:
     rounds = Rounds()
     # The values differ between the rounds, as if the machine's speed had changed.
     for ours, theirs in ((10.0, 5.0), (100.0, 50.0), (3.0, 1.0)):

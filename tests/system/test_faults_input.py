@@ -134,7 +134,7 @@ def test_each_invalid_event_becomes_a_dead_letter_and_its_neighbours_are_recorde
 
 def test_a_message_without_an_event_becomes_one_dead_letter(stack: Stack) -> None:
     ids = stack.publish_raw(
-        *(payload for payload, _ in WHOLES), note="with attributes, data may be empty"
+        *(payload for payload, _ in WHOLES), note="a message with attributes may have empty data"
     )
     stack.await_delivery()
     stored = {message: (kind, reason, at) for kind, reason, _, message, at in letters(stack)}

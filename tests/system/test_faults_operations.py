@@ -54,8 +54,8 @@ def await_end(stack: Stack, operation_id: str) -> dict[str, Any]:
 
 
 def test_the_commands_list_and_show_operations(stack: Stack) -> None:
-    # This test is the first one, because a command can be lost for some seconds after an outage of
-    # Pub/Sub.
+    # This test is the first one, because a later test stops Pub/Sub. For some seconds after such an
+    # outage, the query function publishes no commands.
     started = start(stack, "runBatch")
     done = await_end(stack, started)
     newest = json.loads(stack.run("operations", "list", "--json").stdout.splitlines()[0])

@@ -54,10 +54,10 @@ def test_bigquery_reads_the_files_with_the_account_of_its_connection(
         assert grant["role"] == f"roles/storage.{role}"
 
 
-def test_analysts_need_no_role_on_the_events_that_the_answers_are_computed_from(
+def test_analysts_need_no_role_on_the_events_that_the_question_views_read(
     deployment: Deployment,
 ) -> None:
-    """An authorized view may read tables. It may read a view only if that view is authorized."""
+    """An authorized view can read a table, but not through a view that is not authorized."""
     resources = deployment.applied
     questions = list_tables(resources, "progress_questions")
     assert questions.keys() == QUESTIONS
@@ -78,7 +78,7 @@ def test_each_event_of_the_archive_is_in_the_views_once(deployment: Deployment) 
     assert find_sources(views["learner_events"]) == {"progress_archive.accepted_events"}
 
 
-def test_analysts_may_read_only_the_dataset_of_the_answers(moving: Deployment) -> None:
+def test_analysts_may_read_only_the_dataset_of_the_question_views(moving: Deployment) -> None:
     (grant,) = moving.applied.of("google_bigquery_dataset_iam_member").values()
     assert grant["member"] == "group:analysts@example.com"
     assert grant["role"] == "roles/bigquery.dataViewer"

@@ -104,7 +104,7 @@ def test_each_image_is_built_before_its_service_is_created(
     assert {"terraform_data.image", "data.archive_file.source"} <= built
     rights = {right for right in order.before("terraform_data.image") if "_iam_member." in right}
     assert {right.rpartition(".")[2] for right in rights} == {"build", "member"}
-    # This file lists the gcloud calls of every environment's apply.
+    # The file `GCLOUD` lists the gcloud calls of every environment's apply.
     calls = {*(environments.root().folder / GCLOUD).read_text().splitlines()}
     bucket = deployment.applied["google_storage_bucket.sources"]["name"]
     for name, service in deployment.applied.of("google_cloud_run_v2_service", "function").items():

@@ -109,7 +109,8 @@ def test_undelivered_messages_are_retried_and_become_dead_letters(deployment: De
         assert (retry["minimum_backoff"], retry["maximum_backoff"]) == ("10s", "600s")
         aside = only(subscription["dead_letter_policy"])
         assert aside["dead_letter_topic"].endswith(f"/{name}-dead-letter")
-        # With fewer attempts than Pub/Sub's maximum, an outage could make messages dead letters.
+        # 100 is Pub/Sub's maximum. With fewer attempts, messages could become dead letters during
+        # an outage.
         assert aside["max_delivery_attempts"] == 100
         assert dead_letters[name]["name"] == f"{name}-dead-letter"
         assert held[name]["name"] == f"{name}-dead-letter-sub"

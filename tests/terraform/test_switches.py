@@ -1,7 +1,7 @@
 """Run `terraform test` in infra/terraform.
 
-Its tests mock the providers, so they need no cloud. They run with the offline provider as well as
-with the registry's provider.
+Its tests mock the providers, so they need no cloud. They use the offline provider if it is
+installed, and otherwise the registry's provider.
 """
 
 import pytest

@@ -102,7 +102,10 @@ def _missing(folder: Path, applied: dict[str, str]) -> list[Path]:
             )
     missing = [file for file in files if file.name not in applied]
     if missing and applied and missing[0].name < max(applied):
-        raise ProgressError(f"{missing[0].name} comes before {max(applied)}, which is applied")
+        raise ProgressError(
+            f"{missing[0].name} comes before {max(applied)}, which is already applied: give "
+            f"{missing[0].name} a higher number"
+        )
     return missing
 
 

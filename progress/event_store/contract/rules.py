@@ -19,7 +19,7 @@ def unexpressed() -> tuple[Rule, ...]:
 
     return (
         Rule("An integer has no fraction and no exponent: `5.0` is rejected.", "an integer"),
-        Rule("The date of a time exists (not February 30).", "an RFC 3339 time"),
+        Rule("A time contains an existing date: February 30 is rejected.", "an RFC 3339 time"),
         Rule("`occurred_at` is not before 2000-01-01T00:00:00Z.", "from 2000-01-01 on"),
         Rule(
             f"`timezone` is a name of the time-zone database, release {time_zones.VERSION}.",

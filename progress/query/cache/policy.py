@@ -14,9 +14,9 @@ from progress.projections import schema
 
 _SUMMARY_TTL = timedelta(minutes=10)
 _FINISHED_TTL = timedelta(hours=24)
-# In the last time zone (UTC-12), a date ends 12 hours later than in UTC. A learner's days start and
-# end at most 23 hours after midnight. A learner's day therefore ends at most 35 hours after the end
-# of the same date in UTC.
+# In the last time zone (UTC-12), a date ends 12 hours later than in UTC. A preference sets the hour
+# (0 to 23) at which a learner's days start. A learner's day therefore ends at most 35 hours after
+# the end of the same date in UTC.
 _DAY_END_DELAY = timedelta(hours=36)
 _MAX_BYTES = 512 * 1024  # a larger entry might take longer than the Redis client's timeout
 

@@ -113,7 +113,7 @@ class SqlField:
         select = (query.file, query.block, self._select_list, parameters)
         rows = await reader.fetch_columns(*select, versioned=versioned)
         version = rows[0][-1] if versioned and rows else None
-        if versioned and not rows:  # no row has the version: read the version, then reread the rows
+        if versioned and not rows:  # no rows, so no version: read the version, then reread the rows
             (row,) = await reader.fetch("query/compiled", "fetch_version", user_id=user_id)
             version = row["version"]
             rows = await reader.fetch_columns(*select, versioned=versioned)

@@ -192,12 +192,13 @@ async def _start(
     is_shared: bool = True,
     **parameters: object,
 ) -> Operation:
-    """Start an operation and call a worker, unless it is finished; return the operation.
+    """Start an operation, or find an existing one; call a worker if the operation is unfinished.
 
-    If the caller has already started an operation of this kind with this key, return that operation
-    instead. Otherwise, if an operation of this kind about this subject is unfinished, return the
-    unfinished operation. Raise BadInput if an older operation conflicts (see `_check_accepted`), or
-    RateLimited after `daily_limit` operations about the subject in 24 hours, without failed ones.
+    If the caller has already started an operation of this kind with this key, return that
+    operation. Otherwise, if an operation of this kind about this subject is unfinished, return the
+    unfinished operation. Raise BadInput if an older operation conflicts (see `_check_accepted`).
+    Raise RateLimited if the caller has started `daily_limit` operations about the subject within 24
+    hours. Failed operations do not count.
     """
     values = records.accept_values(
         kind,

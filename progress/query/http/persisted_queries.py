@@ -36,8 +36,8 @@ class PersistedQueries:
     async def store(self, sha256: str, text: str) -> None:
         """Store a valid document under its hash, which the caller has checked.
 
-        Store it in Redis even if this instance has a copy: a client sends the document only if some
-        instance did not find it, so that it may have expired in Redis.
+        Store it in Redis even if this instance has a copy. A client sends the document only if some
+        instance did not find it. The document may therefore have expired in Redis.
         """
         self._remember(sha256, text)
         if self._redis:

@@ -39,7 +39,7 @@ const DISCARD = `mutation Discard($ids: [ID!]!, $reason: String!) {
 }`;
 
 const INTERVAL_MS = 10_000;
-const MAX_SUBSCRIPTIONS = 2; // to operations: a browser opens at most six connections to a server
+const MAX_SUBSCRIPTIONS = 2; // to operations, because a browser opens at most six connections to a server
 const PAGE_SIZE = 20;
 const MAX_LETTERS = 200;
 
@@ -249,7 +249,7 @@ export class Administration {
     for (const box of this.element.querySelectorAll('[type=checkbox]')) box.checked = false;
   }
 
-  /** Return the request's data; null, and an error on the page, if it was rejected. */
+  /** Return the request's data. If the request fails, show the problem and return null. */
   async mutate(mutation, variables) {
     this.error = null;
     try {

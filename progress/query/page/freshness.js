@@ -1,4 +1,4 @@
-// The footer, which says how fresh the numbers are, and checks for events that are not counted yet.
+// The footer, which says how fresh the numbers are, and functions that look for events that are not counted yet.
 
 import { h } from './dom.js';
 import { ago, moment } from './format.js';

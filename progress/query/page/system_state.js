@@ -71,8 +71,8 @@ export function undelivered(rows) {
 }
 
 /**
- * The numbers of waiting messages and of dead letters for each subscription. The number at the end of a local
- * subscription's name is left out.
+ * The numbers of waiting messages and of dead letters for each subscription. The local stack appends a number to some
+ * names; the names are shown without it.
  */
 function bySource(rows) {
   const sources = {};

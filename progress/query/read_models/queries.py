@@ -97,7 +97,7 @@ class Queries:
     async def get_weekly_stats(
         self, user_id: str, start_date: date, end_date: date, *, zero_fill: bool = False
     ) -> list[PeriodStats]:
-        """Return the whole weeks whose Monday lies in the range, oldest first."""
+        """Return the weeks whose Monday lies in the range, oldest first."""
         query = row_queries.select_weekly_stats(start_date, end_date, zero_fill=zero_fill)
         return await self.run(user_id, query)
 
@@ -120,7 +120,10 @@ class Queries:
         after: ItemKey | None = None,
         at: datetime | None = None,
     ) -> Page[tuple[ItemKey, ItemStats]]:
-        """Return studied items after a key, at most `first`; `search` is part of the headword."""
+        """Return at most `first` studied items, beginning after the key `after`.
+
+        Their headwords contain `search`; an empty `search` does not filter.
+        """
         return await pages.read_page(
             self.reader,
             "read_models/item_stats",

@@ -27,7 +27,7 @@ BEGIN
         RETURN ('appended', ARRAY[event_store.shard_of(stream)])::event_store.append_result;
     END IF;
     PERFORM event_store.write_dead_letter(message, e, 'conflict',
-        'expected the content of the first event of this event_id - at $.event_id');
+        'expected the same content as the first event with this event_id - at $.event_id');
     RETURN ('conflict', shards)::event_store.append_result;
 END $$;
 

@@ -11,10 +11,11 @@ DECLARE
     bundle event_store.dead_letters;
     other  event_store.dead_letters;
 BEGIN
-    -- Take the append lock before any row lock, as a redelivery of the message does, so that the two cannot deadlock.
+    -- Take the append lock before any row lock. A redelivery of the message takes both locks in the same order, so that
+    -- it cannot deadlock with this function.
     PERFORM pg_advisory_xact_lock(hashtextextended('event_store.append', 0));
 
-    UPDATE event_store.dead_letters l SET index_in_message = -1    -- the first entry's letter may need the old value
+    UPDATE event_store.dead_letters l SET index_in_message = -1    -- the first entry's dead letter may need it
     FROM event_store.dead_letters old
     WHERE l.letter_id = take_apart.letter_id AND old.letter_id = l.letter_id
       AND l.indexes IS NOT NULL AND l.replayed_at IS NULL AND l.discarded_at IS NULL
@@ -31,7 +32,8 @@ BEGIN
             WHERE d.subscription = bundle.subscription AND d.message_id = bundle.message_id
               AND d.index_in_message = (l.letter ->> 'index')::int AND d.indexes = l.letter -> 'indexes'))
     THEN
-        RAISE EXCEPTION 'expected no other dead letter at the index of the remaining entries of bundle %', letter_id;
+        RAISE EXCEPTION 'cannot replay bundle %: its remaining entries need the index of another dead letter',
+            letter_id;
     END IF;
 
     DELETE FROM event_store.dead_letters l

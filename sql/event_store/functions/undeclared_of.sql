@@ -1,4 +1,4 @@
--- Read the next undeclared events that name no learner, up to `at_most` of them, after the given stream and version.
+-- Read up to `at_most` events of undeclared types that name no learner, beginning after the given stream and version.
 -- Return the positions of two kinds of these events. An event of the first kind names a session of the learner, but
 -- arrived before the session's first SessionStarted. An event of the second kind names a session whose SessionStarted
 -- was dropped, because the session's learner is erased. `reached_…` are the stream and the version of the last event

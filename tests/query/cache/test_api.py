@@ -18,7 +18,7 @@ from tests.support import api, cache_instances, sample_events
 from tests.support.api import Api, Body
 from tests.support.stage import append, publisher
 
-# Every cached field. userProgress is selected twice: once with an alias, once with a fragment.
+# Most cached fields. userProgress is selected twice: once with an alias, once with a fragment.
 EVERYTHING = """
 query Everything($from: Date!, $to: Date!) {
   me: userProgress { totalItemsLearned currentStreak masteryStats { unlearned learning } }
@@ -50,7 +50,7 @@ def both(store: Store, populated: Connection, redis_with_notifications: str) -> 
 
 
 def ask(instance: Api, **headers: str) -> Body:
-    """Send the query for every cached field; return the whole response body."""
+    """Send the query EVERYTHING; return the whole response body."""
     body = msgspec.json.encode({"query": EVERYTHING, "variables": RANGE})
     response = instance.request("POST", "/graphql", body, api.headers("ann", **headers))
     answer = api.read(response)

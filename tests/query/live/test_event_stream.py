@@ -1,4 +1,4 @@
-"""A stream of Server-Sent Events sends each result, whatever the heartbeats interrupt."""
+"""A stream of Server-Sent Events does not lose results because of heartbeats."""
 
 import asyncio
 import time

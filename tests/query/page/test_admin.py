@@ -58,7 +58,7 @@ def test_an_administrator_lands_on_the_state_of_the_system(visit: Visits, demo: 
 
     def answer(route: Route) -> None:
         body = (response := route.fetch()).json()
-        if "undelivered" in body["data"]:  # null, or the numbers of the stand-in
+        if "undelivered" in body["data"]:  # its value is null or the Pub/Sub stand-in's counts
             body["data"]["undelivered"] = [
                 {"subscription": name, "messages": count} for name, count in counts.items()
             ]

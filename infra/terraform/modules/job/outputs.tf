@@ -1,5 +1,5 @@
 output "name" {
-  description = "The job's name. Whatever uses this output is created after the job."
+  description = "The job's name. Resources that use this output are created after the job."
   value       = google_cloud_run_v2_job.this.name
 }
 

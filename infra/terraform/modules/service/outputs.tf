@@ -1,5 +1,5 @@
 output "name" {
-  description = "The service's name. Whatever uses this output is created after the service."
+  description = "The service's name. Resources that use this output are created after the service."
   value       = google_cloud_run_v2_service.this.name
 }
 

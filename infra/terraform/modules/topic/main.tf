@@ -44,6 +44,6 @@ output "id" {
 }
 
 output "name" {
-  description = "The topic's name. Whatever uses this output is created after the topic."
+  description = "The topic's name. Resources that use this output are created after the topic."
   value       = google_pubsub_topic.this.name
 }
