@@ -36,7 +36,8 @@ ROLES: tuple[Role, ...] = ("learner", "support", "admin")
 WORK = {"the present": 2_500_000, "the past": 4_000_000}
 SMALL = 10  # the search uses a database that is smaller by this factor
 
-# No document can have this many fields, because each needs an alias and aliases are limited.
+# An upper bound that no document reaches. The search gives each root field an alias, and a
+# document may have at most 30 aliases.
 _MAX_FIELDS = 32
 # The search builds a document for each of the `_FIRST` most expensive fields. The document begins
 # with this field and continues with the `_MIXED` most expensive fields.

@@ -1,8 +1,8 @@
 """The export of a learner with 200,000 events, compared with a COPY of the same events.
 
 `python -m bench.export NAME FOLDER [LOCATION]` exports the only learner in the database
-`NAME` and prints the peak memory in MB. `FOLDER` is the folder of the PostgreSQL server. `LOCATION`
-is the bucket for the export; without it, nothing is stored.
+`NAME` and prints the peak memory in MB. `FOLDER` is the data directory of the PostgreSQL server.
+`LOCATION` is the bucket for the export; without it, nothing is stored.
 """
 
 import subprocess

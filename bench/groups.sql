@@ -6,7 +6,7 @@
 -- the time zone causes such a row, so few members have one.
 
 -- learners --
--- The first `members` learners are the members of the group g.
+-- Learners 1 to `members` belong to the group g.
 CREATE TEMPORARY TABLE learners AS
 SELECT n, md5(CAST(n AS text)) AS user_id, 'g' || nullif((n - 1) / CAST(:members AS int), 0) AS other_group
 FROM generate_series(1, CAST(:members AS int) + CAST(:others AS int)) AS n;

@@ -15,7 +15,8 @@ def fill(
 ) -> int:
     """Write a log; return the number of events in the store.
 
-    With fewer than nineteen sessions per learner, a session may repeat an item.
+    If a learner has fewer than nineteen sessions, one session may contain the same item more than
+    once.
     """
     with closing(database.connect(store.url)) as connection:
         connection.run(

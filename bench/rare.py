@@ -179,7 +179,7 @@ def _changes(user: str) -> Iterator[Envelope]:
 def _repeat(
     kind: str, data: Mapping[str, object], interval: float = 1
 ) -> Callable[[str], Iterator[Envelope]]:
-    """Return a function that yields events `interval` seconds apart, newest first if negative."""
+    """Return a function that yields events; with a negative `interval` (seconds), newest first."""
     return lambda user: (_event(kind, interval * n, user_id=user, **data) for n in range(_EVENTS))
 
 

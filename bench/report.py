@@ -8,8 +8,9 @@ from rich.table import Table
 from bench.lines import Line
 
 FOOTER = (
-    "Each value is the median of alternating rounds. Each ratio is the median of the ratios within "
-    "the rounds. Ratios carry over to other machines; absolute numbers do not."
+    "Each round measures both sides of a comparison. Each value is the median over the rounds. "
+    "Each ratio is the median of the ratios within the rounds. Ratios carry over to other "
+    "machines; absolute numbers do not."
 )
 _HEADS = ("what", "ours", "against", "measured", "bar", "met")
 

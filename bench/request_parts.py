@@ -64,7 +64,7 @@ def _parts(app: Any) -> dict[str, Patches]:
         "caching the response": [(AnswerCache, "_store", lambda *_: None)],
         "PostgreSQL's driver and pool": [(Reader, "fetch_columns", reuse_rows)],
         "rows to JSON": [(SqlField, "_to_json", lambda *_: _ROWS)],
-        "the framework's layers, which POST /graphql bypasses": [
+        "the shortcut through which POST /graphql bypasses the middleware": [
             (app, "middleware_stack", app.middleware_stack.layers)
         ],
     }

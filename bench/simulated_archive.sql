@@ -80,7 +80,8 @@ WINDOW until_this AS (ORDER BY t.ends_us + j.later_us, j.nth, t.session ROWS UNB
 QUALIFY position_before < $events;
 
 -- items --
--- The items of a learner are neighbours in the catalogue: card n is the item `first_item + n`.
+-- The catalogue's items, listed twice and numbered by `place` from 0. In a simulated learner's events, the item at
+-- place `first_item + card` replaces the real learner's item number `card`.
 CREATE TABLE items AS
 SELECT c.global_position - 1 + n.lap * (SELECT count(*) FROM catalogue) AS place, c.item_id
 FROM catalogue c

@@ -1,9 +1,10 @@
 """A rebuild from the archive of a simulated log.
 
-The log can be too large for the database of a test machine. `EVENTS=100000000 python -m bench
-simulation` measures a longer log. BUCKETS is the number of buckets. SIMULATION_ARCHIVE names a
-folder that keeps the archive for the next run with the same numbers of events and buckets.
-`bench/simulated_archive.py` describes the log.
+The log need not fit into the database of the test machine, because the rebuild reads the log from
+the archive's files. `EVENTS=100000000 python -m bench simulation` measures a longer log.
+BUCKETS is the number of buckets. SIMULATION_ARCHIVE names a folder that keeps the archive for the
+next run with the same numbers of events and buckets. `bench/simulated_archive.py` describes the
+log.
 """
 
 import contextlib

@@ -1,6 +1,7 @@
 """The export of a million days of statistics, compared with a COPY of the table.
 
-`python -m bench.statistics NAME FOLDER FORMAT` exports the rows, and prints the peak memory in MB.
+`python -m bench.statistics DATABASE FOLDER FORMAT` exports the daily statistics, and prints the
+peak memory in MB. FOLDER is the data folder of the running PostgreSQL server.
 """
 
 import subprocess

@@ -1,4 +1,4 @@
-"""The cost of whole folds: in PostgreSQL, compared with a rebuild, and in DuckDB.
+"""The cost of whole folds in PostgreSQL (compared with a rebuild) and in DuckDB.
 
 A whole fold is one SELECT that computes all rows of a table from the log.
 `python -m bench.whole FILE` folds a Parquet file of the archive in DuckDB, and prints the CPU

@@ -18,7 +18,7 @@ ProgressError
 │   ├── ArchiveRunning           another process works on the archive; the caller waits for it
 │   ├── OperationClaimed         another worker is running the operation
 │   └── HistoryTooLong           too many events to fold; in this case, the caller asks for fewer
-├── ArchiveDamaged               a file of the archive is wrong; an archive run replaces the file
+├── ArchiveDamaged               an archive file is wrong; an operator removes it, a run writes it
 ├── StatementFailed              PostgreSQL rejected a statement; a developer reads the error log
 ├── RedisUnavailable             the caller continues without Redis
 ├── RequestRejected              the client of the query API corrects its request
@@ -122,7 +122,10 @@ class HistoryTooLong(Unavailable):
 
 
 class ArchiveDamaged(ProgressError):
-    """An archive file is missing, is damaged or differs from the log; archive runs replace it."""
+    """A file of the archive is missing, is damaged or differs from the log.
+
+    An operator removes the file if it exists, and runs `progress archive`.
+    """
 
 
 class StatementFailed(ProgressError):
@@ -249,4 +252,4 @@ class RebuildRunning(ProjectionError):
 
 
 class RebuildEnded(ProjectionError):
-    """A task loads buckets for a rebuild that has ended or was started again."""
+    """A task loads rows for a rebuild that has ended or was started again."""

@@ -289,7 +289,7 @@ def deployment(request: pytest.FixtureRequest, environments: Environments) -> De
 
 @pytest.fixture
 def root(request: pytest.FixtureRequest, tmp_path: Path) -> Root:
-    """A copy of infra/terraform. Terraform runs it with `terraform-offline`, if it is installed."""
+    """A copy of infra/terraform. If `terraform-offline` exists, Terraform uses its provider."""
     if terraform.find_terraform() is None:
         skip_without(request, "terraform")
     return terraform.copy_root(tmp_path)

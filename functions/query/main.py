@@ -16,7 +16,7 @@ from progress.query.read_models.reader import Reader  # noqa: E402
 
 logs.configure("query")
 heads.install()
-# The API is created at startup. An invalid setting, such as an untrusted issuer, therefore
+# The API is created at startup. An invalid setting, such as a malformed origin, therefore
 # prevents startup.
 _api = QueryApi(settings.current(), Reader(settings.current()))
 gc.freeze()

@@ -9,7 +9,8 @@ output "github_variables" {
   }
 }
 
+# The files infra/terraform/environments/*.gcs.tfbackend name the buckets of the environments.
 output "state_buckets" {
-  description = "The state buckets, for infra/terraform/environments/*.gcs.tfbackend; `images` is for this module."
+  description = "The state bucket of each environment, and the bucket of this module's own state (`images`)."
   value       = { for name, bucket in google_storage_bucket.state : name => bucket.name }
 }

@@ -22,7 +22,10 @@ def log(text: str) -> None:
 
 
 def run(description: str, names: tuple[str, ...], work: Callable[..., None]) -> int:
-    """Call `work` with the required options `names`; return 1 if `work` raises Failed, else 0."""
+    """Parse the required options `names` and pass their values to `work`. Return the exit code.
+
+    The exit code is 1 if `work` raises Failed, else 0.
+    """
     parser = argparse.ArgumentParser(description=description)
     for name in names:
         parser.add_argument(f"--{name}", required=True)

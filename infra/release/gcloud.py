@@ -42,8 +42,8 @@ class Service:
         revisions = sorted({target.revision for target in self.targets if target.percent})
         if len(revisions) != 1:
             raise Failed(
-                f"{self.name}: expected all traffic at one revision, because no release is in "
-                f"progress, found {', '.join(revisions) or 'no traffic'}: set the revision with "
+                f"{self.name}: outside a release, one revision must get all traffic; "
+                f"found {', '.join(revisions) or 'no traffic'}: choose the revision with "
                 f"`gcloud run services update-traffic {self.name} --to-revisions=REVISION=100`"
             )
         return revisions[0]

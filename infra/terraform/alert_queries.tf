@@ -63,10 +63,10 @@ locals {
     "{${local.batch_selector},outcome=\"error\"}[${2 * var.batch_minutes}m]))",
   ])
 
-  # The successful batch runs in the window. Without any runs, the metric either has no values or is zero, so the alert
-  # adds `or vector(0)`. The alert also requires a job execution from before the window, so that it does not fire in a
-  # new environment. There, the first execution is the release job's, at the end of the first apply. When this execution
-  # is older than the window, the schedule has had the time to start three batch runs.
+  # The number of successful batch runs in the window. Without any runs, the metric either has no values or is zero, so
+  # the alert adds `or vector(0)`. The alert also requires a job execution from before the window, so that it does not
+  # fire in a new environment. There, the first execution is the release job's, at the end of the first apply. When this
+  # execution is older than the window, the schedule has had the time to start three batch runs.
   batch_window = "${3 * var.batch_minutes}m"
   successful_runs = join("", [
     "sum(increase(${local.series.outcome}",

@@ -82,7 +82,8 @@ resource "google_bigquery_connection" "archive" {
 }
 
 # Google creates the service account of the connection some time after the connection itself. The grants need this
-# account. They therefore wait for the builds, which last some minutes, so that the account exists by then.
+# account. They therefore wait until the functions' first images are built, which takes some minutes. By then, the
+# account exists.
 resource "google_storage_bucket_iam_member" "connection" {
   bucket = google_storage_bucket.archive.name
   role   = "roles/storage.objectViewer"

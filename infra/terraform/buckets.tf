@@ -1,7 +1,7 @@
 # Cloud Storage buckets for archived events, backups of the read models, and exported files.
 
 variable "archive_buckets" {
-  # Here, buckets are parts of the archive (docs/architecture.md). docs/scale.md says how many a large log needs.
+  # Here, buckets are parts of the archive (docs/operations.md). docs/scale.md says how many a large log needs.
   description = "The number of buckets of a new archive: 16, 64 or 256; an existing archive keeps its number."
   type        = number
   default     = 16
@@ -90,8 +90,8 @@ resource "google_storage_bucket_iam_member" "archive" {
   member = google_service_account.member[each.key].member
 }
 
-# During a rebuild, the job `progress-rebuild` and Dataflow's workers read the archive. In the folder `rebuilds`, the
-# job stores temporary files with the relations that all tasks need.
+# During a rebuild, the job `progress-rebuild` and Dataflow's workers read the archive. The job computes some tables
+# once for all tasks, and stores them as temporary files in the folder `rebuilds`.
 resource "google_storage_bucket_iam_member" "rebuild" {
   for_each = setunion(["rebuild"], local.dataflow)
 

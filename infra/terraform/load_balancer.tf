@@ -13,9 +13,9 @@ variable "domain" {
 }
 
 variable "smoke_key" {
-  # The release reads the same key from the environment variable SMOKE_KEY. If smoke_key is null, the load balancer does
-  # not route to green.
-  description = "A request with this key in the header x-progress-revision reaches green (TF_VAR_smoke_key)."
+  # Pass the key as TF_VAR_smoke_key. The release reads the same key from the environment variable SMOKE_KEY. If
+  # smoke_key is null, the load balancer does not route to green.
+  description = "Requests with this key in the header x-progress-revision are routed to green, the new revision."
   type        = string
   default     = null
   sensitive   = true

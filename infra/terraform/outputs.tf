@@ -6,7 +6,7 @@ output "urls" {
 }
 
 output "images" {
-  description = "The registry of this environment's first images."
+  description = "The registry of the functions' first images, which the first apply builds."
   value       = local.images
 }
 

@@ -11,7 +11,7 @@ variable "neon_owner_password" {
 }
 
 variable "neon_owner_password_version" {
-  description = "The version of neon_owner_password; raise it by one with each new password or change of neon."
+  description = "The version of neon_owner_password; raise it by one when the password or var.neon changes."
   type        = number
   default     = 1
 }

@@ -39,15 +39,15 @@ variable "batch_minutes" {
 locals {
   run_api = "https://run.googleapis.com/v2/projects/${var.project_id}/locations/${var.region}"
 
-  # The large job runs after the end of each month. With batch_on_demand, it runs once a day instead, when the backup
-  # wakes the database anyway. This daily run does not check for changes first, so it also handles lost wake-ups and
-  # future-dated events that have become due.
+  # The job `batch-large` runs after the end of each month. With batch_on_demand, it runs once a day instead, when the
+  # backup wakes the database anyway. This daily run does not check for changes first, so it also handles lost wake-ups
+  # and future-dated events that have become due.
   large_cron = var.batch_on_demand ? "0 6 * * *" : "15 0 1 * *"
 
   batch_cron = "*/${var.batch_minutes} * * * *"
 
   job_schedules = {
-    batch       = { cron = local.batch_cron, description = "Computes batch models, replays due events, sweeps shards" }
+    batch       = { cron = local.batch_cron, description = "Folds lagging shards and batch models, replays due events" }
     batch-large = { cron = local.large_cron, description = "Runs the large batch job even if nothing has changed" }
     backup      = { cron = "0 */6 * * *", description = "Backup of the read models to the bucket" }
   }

@@ -66,7 +66,10 @@ class Duck:
 
     @contextlib.contextmanager
     def _folded(self, paths: Sequence[Path], folds: Sequence[str]) -> Iterator[None]:
-        """Let the view `typed_events` read the files; create the folds' tables for the block."""
+        """Let the view `typed_events` read the files, and create the folds' tables.
+
+        Drop these tables after the `with` block.
+        """
         self.run(blocks(_SHARED)["read files"], files=[str(path) for path in paths])
         self.run(blocks(_SHARED)["log"])
         if not self._has_events:  # DuckDB cannot create the view before `files` is set.
@@ -83,7 +86,7 @@ class Duck:
 
 @contextlib.contextmanager
 def open_duck() -> Iterator[tuple[Duck, Path]]:
-    """Open a DuckDB for the block, with a temporary folder for files."""
+    """Open a DuckDB for the `with` block, with a temporary folder for files."""
     threads = os.cpu_count() or 1
     with (
         files.open_folder() as folder,
@@ -119,7 +122,10 @@ def group_files(
 
 @contextlib.contextmanager
 def fetched(storage: Storage, stored: Sequence[StoredFile], folder: Path) -> Iterator[list[Path]]:
-    """Copy the files into the folder for the block; raise ProgressError if a file is damaged."""
+    """Copy the files into the folder, and remove the copies after the `with` block.
+
+    Raise ProgressError if a file is missing or damaged.
+    """
     paths = catalog.fetch_all(storage, stored, folder)
     yield paths
     for path in paths:

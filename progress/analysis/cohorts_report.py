@@ -11,8 +11,9 @@ from progress.analysis.report import RULE, Figure, Report, Table, day, percent, 
 _MOST_COHORTS = 26  # the chart shows only the newest cohorts
 _MOST_WEEKS = 20
 
-# The title gives the share of this week. If this share cannot be shown, the title gives the share
-# of the latest earlier week whose share can be shown.
+# The title gives the share of learners who are active this many weeks after their first week. If
+# this share cannot be shown, the title gives the share of the latest earlier week whose share can
+# be shown.
 _NAMED_WEEK = 4
 
 _METHOD = (
@@ -163,5 +164,5 @@ def _shade(rate: float, most: float) -> int:
 
 
 def _step(most: float) -> int:
-    """Return the percentage points of one shade; all shades together cover 0 to `most`."""
+    """Return how many percentage points one shade covers; all shades together cover 0 to `most`."""
     return max(-(-round(100 * most) // _SHADES), 1)

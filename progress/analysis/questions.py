@@ -1,7 +1,7 @@
 """The questions across learners and their answers from the archive.
 
-Numbers about fewer than 20 learners are left out. The difference between two reported numbers does
-not disclose them.
+Numbers about fewer than 20 learners are left out. They cannot be computed as the difference between
+two numbers of the same result.
 """
 
 from datetime import date
@@ -132,8 +132,8 @@ def _ask(
         duck.read_until(date.max if question.reads_later_days else days.last)
         duck.run(sql["create"])
         if question.reads_catalogue:
-            # If no file has the catalogue, its relations are created from learners' files and stay
-            # empty.
+            # The question's SQL reads the relations of the catalogue. If no file has the catalogue,
+            # they are created from learners' files, which have no rows for them.
             with buckets.fetched(storage, others or groups[0], folder) as paths:
                 duck.fold_catalogue(paths)
         for done, group in enumerate(groups):

@@ -72,7 +72,7 @@ def _finding(rows: Sequence[Retention]) -> str:
 
 
 def _months(first: date, last: date, named: date, form: str) -> str:
-    """Return a name for the four weeks from `first` to `last`: the month of the week `named`.
+    """Return a name for the four weeks from `first` to `last`: the month that contains `named`.
 
     `named` is `first` or `last`. If the four weeks are not consecutive, the name consists of the
     months of `first` and `last`.

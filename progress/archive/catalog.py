@@ -123,7 +123,8 @@ def fetch_all(
 def damaged(path: str) -> ArchiveDamaged:
     """Return the error that reports a file as missing or damaged."""
     return ArchiveDamaged(
-        f"{path} of the archive is missing or damaged: remove it, and run `progress archive`"
+        f"{path} of the archive is missing or damaged: remove this file if it exists, and run "
+        "`progress archive`"
     )
 
 

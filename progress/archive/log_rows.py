@@ -24,7 +24,7 @@ class Positions(NamedTuple):
 
 @contextlib.contextmanager
 def hold_lock(connection: Connection) -> Iterator[None]:
-    """Hold the archive's lock for the block; raise ArchiveRunning if another run holds it."""
+    """Hold the archive's lock during the block; raise ArchiveRunning if another run holds it."""
     if not _rows(connection, "lock")[0][0]:
         raise ArchiveRunning("another run works on the archive: wait until it ends")
     try:
@@ -67,7 +67,7 @@ def is_old(connection: Connection, position: int, days: int) -> bool:
 
 
 def copy(connection: Connection, positions: Positions, buckets: int, output: Output) -> None:
-    """Write CSV to `output`: the range's rows that belong in files.
+    """Write the range's rows to `output` as CSV; leave out the events of erased learners.
 
     `output.write` is called once for each row.
     """
@@ -76,7 +76,7 @@ def copy(connection: Connection, positions: Positions, buckets: int, output: Out
 
 
 def sum_rows(connection: Connection, positions: Positions, buckets: int) -> dict[int | None, Sums]:
-    """Return the number and the checksums of each bucket's rows that belong in files.
+    """Return, for each bucket, the number and the checksums of the rows that `copy` writes.
 
     The key None stands for the streams that belong to no learner.
     """

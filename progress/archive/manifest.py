@@ -70,9 +70,10 @@ class File(msgspec.Struct, frozen=True):
 class ErasedRow(msgspec.Struct, frozen=True, array_like=True):
     """An event of an erased learner, which is in none of the range's files.
 
-    The id and the version are None if the event still had its data when the range was written.
-    The stream is given only for an emptied event that stayed in its own stream. All other emptied
-    events are in their shard's stream of erased events.
+    The id and the version are None if the event was not yet emptied when the range was written,
+    because a learner's event gets a new id and a new version when it is emptied. The stream is
+    given only for an emptied event that stayed in its own stream. All other emptied events are in
+    their shard's stream of erased events.
     """
 
     position: int

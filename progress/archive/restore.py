@@ -108,11 +108,12 @@ def _fetch(storage: Storage, workspace: Workspace, contents: RangeManifest) -> l
 
 
 def _load_erased(connection: Connection, erased: list[ErasedRow]) -> None:
-    """Load the emptied rows; in each shard's stream of erased events, renumber them 1, 2, 3 ….
+    """Load the emptied rows.
 
-    In such a stream, the rows with an archived version get the first numbers, in the order of these
-    versions. The rows without a version follow, in the order of their positions. Rows that stayed
-    in their own streams keep their versions.
+    Rows that stayed in their own streams keep their stream versions. All other rows go to their
+    shard's stream of erased events, and get new stream versions there: 1, 2, 3 …. The rows whose
+    old version is in the archive come first, in the order of the old versions. The others follow,
+    in the order of their positions.
     """
     streams = dict(_rows(connection, "erased streams"))
     versions: Counter[int] = Counter()

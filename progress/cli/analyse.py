@@ -52,7 +52,7 @@ class Name(StrEnum):
 class _Plan(NamedTuple):
     question: Question
     build: Callable[[Sequence[Any], Days], Report]
-    subject: str  # completes "Nothing to show: no …", the line that is printed if there are no rows
+    subject: str  # replaces "…" in "Nothing to show: no … of 20 learners or more."
 
 
 _PLANS = {

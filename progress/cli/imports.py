@@ -115,9 +115,9 @@ def anki(
     """Publish a learner's answers from Anki, one message for each session.
 
     A second import of a file adds nothing. An answer that was imported from another file, for
-    example from a CSV file or from the export of one deck, is not published again. It keeps the
-    session and the review of the first import. The command finds the recorded answers in the log.
-    Therefore, wait until one import is recorded before you start the next.
+    example from a CSV file or from the export of one deck, is not published again. It keeps its
+    session and its ReviewProcessed event from the first import. The command finds the recorded
+    answers in the log. Therefore, wait until one import is recorded before you start the next.
     """
     record = anki_import.read(file, anki_events.Learner(user, zone, day_start), language)
     console = Console(highlight=False, stderr=as_json)

@@ -22,7 +22,7 @@ from progress.projections import schema
 _WARNING = """This erases everything that is recorded about {user}, and cannot be undone:
 - The learner's events, statistics, exported files and dead letters are erased. The receipt says
   when the last backup that contains them is deleted.
-- No event of this id is ever accepted again. A learner who comes back needs another id.
+- No event with this learner id is ever accepted again. A learner who comes back needs another id.
 Erase {user}?"""
 
 Learner = Annotated[str, typer.Argument(metavar="USER", help="The learner's id.")]

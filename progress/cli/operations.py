@@ -173,8 +173,9 @@ def retry(operation_id: OperationId) -> None:
     _change(
         operation_id,
         "retry",
-        "cannot resume: either it did not fail after its point of no return (then start a new "
-        "operation), or another operation of the same kind and subject is unfinished",
+        "cannot resume: expected an operation that failed after its point of no return, and no "
+        "other unfinished operation of the same kind and subject; if it failed earlier, start a "
+        "new operation",
         time_limit_s=PLANS[_read(operation_id).kind].time_limit_s,
     )
 

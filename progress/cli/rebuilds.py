@@ -55,7 +55,8 @@ def rebuild_command(
         int,
         typer.Option(
             min=1,
-            help="The number of connections; with --from-archive, processes or Dataflow machines.",
+            help="The number of database connections. With --from-archive, the number of processes "
+            "or Dataflow machines.",
         ),
     ] = 2,
 ) -> None:

@@ -56,7 +56,10 @@ def migrate() -> None:
 
 
 def contract_command(yes: confirmations.Yes = False) -> None:
-    """Drop the read models of all other versions. First make sure that they serve no queries."""
+    """Drop the read models of all other versions.
+
+    The command does not check whether they still serve queries. Check this before you run it.
+    """
     confirmations.ask("Drop the read models of all other versions?", yes=yes)
     connection = targets.connect()
     try:

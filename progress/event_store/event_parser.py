@@ -140,7 +140,10 @@ def _assign_stream(
     data: dict[str, Any],
     metadata: dict[str, Any],
 ) -> ParsedEvent:
-    """Create the event; its stream id, learner or session determines its stream."""
+    """Create the event, with the fields from which SQL determines its stream.
+
+    The stream is that of the learner, else that of the session's learner, else `stream_id`.
+    """
     declared = events.CATALOGUE.get(event_type)
     learner, session_id, stream_id = data.get("user_id"), data.get("session_id"), None
     if learner is None:

@@ -96,7 +96,7 @@ def decode(text: bytes) -> tuple[Any, str]:
 
 
 def printable(value: Any) -> str | None:
-    """Return a string in a form that a dead letter can store; None for any other value."""
+    """Return `value` in a form that a dead letter can store, or None if it is not a string."""
     from progress.masking import mask_shapes
 
     if type(value) is not str:
@@ -184,7 +184,7 @@ def _prune(text: bytes) -> tuple[bytes, str]:
                     pieces.append(b"null")
                     since = token.end()
     if depth > _DEEPEST:
-        raise NotJson("expected JSON, found the end inside brackets")
+        raise NotJson("expected JSON, found brackets that are not closed")
     pieces.append(text[since:])
     deep = len(pieces) > 1
     return b"".join(pieces), f"expected at most {_DEEPEST} levels - at $" if deep else ""

@@ -112,7 +112,7 @@ def _read_answers(connection: sqlite3.Connection) -> list[Answer]:
 
 
 def _convert_review(interval: int, factor: int, kind: int) -> Review | None:
-    """Return the review that the answer led to; None if the answer did not change the schedule."""
+    """Return the card's new schedule after the answer; None if the answer did not change it."""
     if kind == _FILTERED and factor == 0:
         return None
     # Anki stores an interval of less than a day as a negative number of seconds.

@@ -27,9 +27,10 @@ class Review(msgspec.Struct, frozen=True, order=True):
 
 
 class Answer(msgspec.Struct, frozen=True, order=True):
-    """An answer; `rating` is 1 (again, for a wrong answer), 2 (hard), 3 (good) or 4 (easy).
+    """An answer to a card.
 
-    `review` is None if the answer did not change the schedule, and UNSET if the log
+    `rating` is the number of Anki's button: 1 "Again" (the answer was wrong), 2 "Hard", 3 "Good" or
+    4 "Easy". `review` is None if the answer did not change the schedule, and UNSET if the log
     has no schedule.
     """
 
@@ -150,7 +151,7 @@ def _between(least: int, most: int) -> Callable[[str], int]:
 
 
 def _parse_time(text: str) -> datetime:
-    """Return the time in UTC; the format defines a time without an offset as UTC."""
+    """Parse a time and convert it to UTC; a time without an offset is in UTC."""
     moment = datetime.fromisoformat(text)
     moment = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
     if moment < EARLIEST:

@@ -1,8 +1,8 @@
 """Open an Anki collection: a package (.colpkg, .apkg), or the database that Anki itself uses.
 
 A package is a zip file. In the newest format, its collection is `collection.anki21b`, a SQLite
-database compressed with zstd. Such a package also contains a `collection.anki2`, which only tells
-users of older programs to update.
+database compressed with zstd. Such a package also contains a `collection.anki2` for older programs.
+Its only note asks the user to update Anki.
 """
 
 import contextlib

@@ -87,7 +87,7 @@ def _compare(
             lines[number] = {e.event_id.lower(): e for e in reversed(decode(data, now))}
         other = lines.setdefault(number, {}).setdefault(event_id, event)
         if not _have_same_content(event, other):
-            where = f"line {number}" if number != line.number else "the same line"
+            where = f"line {number}" if number != line.number else "an earlier event of this line"
             reason = f"{where} has this id with other content - at $.event_id"
             line = mark_conflicts(line, {event_id}, reason)
     return line

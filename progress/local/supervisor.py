@@ -28,9 +28,9 @@ _MAX_PAUSE_S = 0.8  # so that a dead process is restarted within a second
 
 
 class Supervisor:
-    """The processes of a stack.
+    """The processes of a stack. Only the main thread starts them.
 
-    The main thread starts all processes: on Linux, a process ends when its parent thread ends.
+    On Linux, each process receives its stop signal when the thread that started it ends.
     """
 
     def __init__(self, folder: DataFolder, stack: plan.Plan) -> None:
@@ -147,7 +147,7 @@ class Supervisor:
             await asyncio.sleep(_MAX_PAUSE_S)
 
     def _clear(self, part: Part) -> None:
-        """Kill a dead process's children and its command `then`, which may wait for the process."""
+        """Kill a dead process's children, and its command `part.then`, which may wait for it."""
         processes.kill_group(self._state.processes[part.name])
         if part.clear:
             part.clear()

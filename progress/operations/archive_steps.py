@@ -50,7 +50,7 @@ class ArchiveArguments(msgspec.Struct, frozen=True):
 
 
 class PlannedRanges(msgspec.Struct, frozen=True):
-    """The outcome of the first step: the positions to archive, and the number of buckets."""
+    """The outcome of the first step: positions to archive, and the number of learner buckets."""
 
     positions: list[Positions]
     buckets: int
@@ -64,7 +64,7 @@ class WrittenRanges(msgspec.Struct, frozen=True):
 
 
 def choose_range(operation: ClaimedOperation) -> object:
-    """Return the positions to archive, and the number of buckets."""
+    """Return the positions to archive, and the archive's number of learner buckets."""
     request = Request(before=parse_arguments(operation, ArchiveArguments).before)
     connection, storage = _open(operation)
     current = publishing.open_published(connection, storage)

@@ -216,7 +216,7 @@ def _delete_exports(operation: ClaimedOperation, connection: Connection, learner
 
 @contextlib.contextmanager
 def _rebuild_lock(operation: ClaimedOperation, connection: Connection) -> Iterator[None]:
-    """Hold the rebuild lock for the block; wait while a rebuild is running."""
+    """Wait while a rebuild is running; hold the rebuild lock until the `with` block ends."""
     with contextlib.ExitStack() as stack:
         while True:
             try:

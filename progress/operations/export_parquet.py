@@ -19,7 +19,7 @@ _QUOTIENTS = (
     "accuracy_rate", "average_response_ms", "average_score", "easiness_factor", "progress_rate",
 )  # fmt: skip
 
-# The types of the columns; all others are BIGINT.
+# The types of the columns. A column that is not listed has the type BIGINT.
 _TYPES = {
     **dict.fromkeys(_TEXT, "VARCHAR"),
     **dict.fromkeys(_DAYS, "DATE"),

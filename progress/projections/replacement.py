@@ -32,8 +32,9 @@ class Replacement:
 
     def __init__(self, connection: Connection, publisher: Publisher) -> None:
         self.connection, self._publisher = connection, publisher
-        # The events that were replayed before the folds start. The folds include these events, and
-        # the swap refolds the events that are replayed later.
+        # The poisoned events whose dead letters have been replayed so far. The folds of the second
+        # schema include these events. If a dead letter is replayed later, the swap refolds its
+        # event.
         self._replayed = _find_replayed_positions(connection)
 
     def swap(self) -> int:
@@ -49,7 +50,7 @@ class Replacement:
 def open_replacement(
     connect: Connect, publisher: Publisher = notifications.DISABLED
 ) -> Iterator[Replacement]:
-    """Create the second schema for the block; drop it afterwards if it was not swapped in.
+    """Create the second schema. After the block, drop it if it was not swapped in.
 
     Raise RebuildRunning if another rebuild is running.
     """
@@ -109,7 +110,10 @@ def _rename(connection: Connection, schema: str, name: str) -> None:
 
 
 def _catch_up(projector: Projector, replayed: Replayed) -> int:
-    """Fold the new events and the replayed events; return the number of new events."""
+    """Fold the new events, then refold each replayed event that is not in `replayed` yet.
+
+    Add the refolded events to `replayed`. Return the number of new events.
+    """
     folded = projector.catch_up_all()
     for event in sorted(_find_replayed_positions(projector.connection) - replayed):
         replayed.add(event)
@@ -143,8 +147,9 @@ def _former_name() -> str:
 def drop(connection: Connection, schema: str) -> None:
     """Drop a schema that may have readers: try once a second, for a minute.
 
-    Each try first tells the tasks of a rebuild from the archive to load no more buckets into the
-    schema. Raise DatabaseUnavailable if readers or tasks still use the schema after this minute.
+    Each try first deletes the schema's record of a rebuild from the archive, if there is one.
+    Without this record, the rebuild's tasks start no new load. Raise DatabaseUnavailable if readers
+    or tasks still use the schema after this minute.
     """
     connection.run("SET lock_timeout = '1s'")
     try:
@@ -168,7 +173,7 @@ def _try_drop(connection: Connection, schema: str) -> None:
 
 
 def _end_loading(connection: Connection, schema: str) -> None:
-    """Empty the schema's table `archive_rebuild`, so that tasks load no more buckets."""
+    """Empty the schema's table `archive_rebuild`, so that the rebuild's tasks start no new load."""
     connection.run(_block("end_loading").replace("{schema}", identifier(schema)))
 
 

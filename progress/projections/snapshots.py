@@ -18,7 +18,8 @@ class Policy(msgspec.Struct, frozen=True):
 
 POLICY = Policy()
 
-# Few, because the deletion of a learner waits until such a transaction ends.
+# `take` handles few learners in a transaction, because the deletion of a learner waits until the
+# transaction ends.
 _LEARNERS_PER_TRANSACTION = 50
 
 

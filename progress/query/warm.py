@@ -31,7 +31,7 @@ _TRACE = f"00-{1:032x}-{1:016x}-01"
 
 
 def page_query(now: datetime) -> GraphQLRequest:
-    """Return the page's query about the caller.
+    """Return the page's query; it is about the user who sends it.
 
     The variables `from` and `to` are those that `range()` in query.js returns.
     """

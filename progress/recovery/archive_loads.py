@@ -21,7 +21,8 @@ _NO_TABLE = "42P01"  # this SQLSTATE means that the second schema is gone
 class Rebuild(msgspec.Struct, frozen=True):
     """A rebuild, identified by the version of its rows.
 
-    `buckets` is the number of buckets. `set_aside` are the positions of poisoned events.
+    `buckets` is the number of buckets over which the archive distributes the learners.
+    `set_aside` are the positions of poisoned events.
     """
 
     version: int
@@ -47,7 +48,11 @@ def connect(url: str | None) -> Iterator[Connection]:
 
 
 def begin(connection: Connection, execution: str, buckets: int, upto: int) -> Rebuild:
-    """Record the rebuild in the caller's transaction; tasks see the record after the commit."""
+    """Record the rebuild in the caller's transaction; tasks see the record after the commit.
+
+    A task is a process that loads a part of the buckets. `execution` is the name that all tasks of
+    the rebuild share; it is empty if the engine has no tasks.
+    """
     _rows(connection, "act as owner")
     connection.run(blocks("recovery/archive_rebuild")["tables"])
     connection.run(_fill_in("allow loading"))
@@ -64,7 +69,7 @@ def end(connection: Connection) -> None:
 
 
 def find(connection: Connection, execution: str) -> Rebuild | None:
-    """Return the rebuild whose tasks share the name `execution`.
+    """Return the rebuild that `begin` recorded with this `execution`.
 
     Return None if this rebuild has not begun yet or has ended.
     """

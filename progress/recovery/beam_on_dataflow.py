@@ -77,7 +77,8 @@ def _announcing(
 def check_earlier_attempts(current: Settings) -> None:
     """Raise ProgressError if an earlier attempt at this task launched a job that did not succeed.
 
-    Cloud Run repeats a failed task, but a cancelled job must stay cancelled.
+    If a Dataflow job fails or is cancelled, its task fails, and Cloud Run repeats the task. The
+    repeated task must not launch another job.
     """
     dataflow = _open(current)
     for attempt in range(current.cloud_run_task_attempt):

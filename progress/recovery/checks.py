@@ -50,8 +50,8 @@ class Report(msgspec.Struct, frozen=True):
 def run(connection: Connection, erased: Collection[str] = (), *, with_rows: bool = False) -> Report:
     """Check the whole log, without changing it; `connection` must be that of the log's owner.
 
-    `erased` are the digests in the ledger of erasures. If `with_rows`, fold the log, and compare
-    the result with every row of the read models.
+    `erased` are the digests of the erased learners, from the ledger of erasures. If `with_rows`,
+    fold the log, and compare the result with every row of the read models.
     """
     events, first, head = _rows(connection, "log")[0]
     shards: list[Shard] = []

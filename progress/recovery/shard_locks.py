@@ -34,11 +34,11 @@ def list_shards(connection: Connection) -> list[ShardLock]:
 
 
 def release(connection: Connection, shard: int) -> list[str]:
-    """End the session that holds the shard. If other sessions block this one, end those instead.
+    """End the session that holds the shard's lock; return the names of the ended sessions.
 
-    Return the names of the ended sessions. The window that was being folded is rolled back, and the
-    next worker folds it. Raise ProjectionError if no session holds the shard, or if the database
-    denies the request.
+    If the holder waits for other sessions, end the sessions that block it instead. The window of an
+    ended session is rolled back, and the next worker folds it. Raise ProjectionError if no session
+    holds the shard, or if the database denies the request.
     """
     lock = next(lock for lock in list_shards(connection) if lock.shard == shard)
     if lock.pid is None:
@@ -58,7 +58,7 @@ def _end_session(connection: Connection, pid: int) -> None:
             return None
         return ProjectionError(
             f"the database does not permit ending session {pid}: grant pg_signal_backend to the "
-            "owner, or restart the process of the session"
+            "owner, or restart the client that opened the session"
         )
 
     with database.translate_errors(translate):
@@ -68,5 +68,5 @@ def _end_session(connection: Connection, pid: int) -> None:
     if row != [True]:
         raise ProjectionError(
             f"session {pid} has not ended yet: run `progress shards list` to see whether it still "
-            "holds the shard, or restart the process of the session"
+            "holds the shard, or restart the client that opened the session"
         )

@@ -6,8 +6,9 @@ SELECT pg_try_advisory_lock(operations.lock_key(CAST(:operation_id AS uuid)));
 
 -- claim --
 -- Returns no row if the operation has finished. `names` are the steps that were stored when the operation was accepted,
--- perhaps by older code. `begun` are the steps that may have had effects and have not been undone. `attempts` does not
--- count the attempts that an outage ended, so a step with 0 attempts has begun if it has an error.
+-- perhaps by older code. `begun` are the steps that may have had effects and have not been undone. If an outage ends an
+-- attempt, the step stores the error, but `attempts` does not count this attempt. A step with an error has therefore
+-- begun, even if its `attempts` is 0.
 UPDATE operations.operations o
 SET state = CASE o.state WHEN 'PENDING' THEN 'RUNNING' ELSE o.state END, version = o.version + 1
 FROM (

@@ -40,7 +40,7 @@ UPDATE checkpoints SET swap_version = pg_current_xact_id()::text::bigint RETURNI
 
 -- end_loading --
 -- A schema that is rebuilt from the archive has a record of this rebuild. Delete the record, if it exists, so that
--- running tasks load no more buckets.
+-- the rebuild's tasks start no new load.
 DO $end$
 BEGIN
     IF to_regclass('{schema}.archive_rebuild') IS NOT NULL THEN

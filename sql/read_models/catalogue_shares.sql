@@ -17,8 +17,8 @@ CREATE TABLE catalogue_shares (
 );
 
 -- fold --
--- Count the changed learners' items by level and domains first, because few combinations exist. Then count each item in
--- its level and in each of its domains.
+-- First count the changed learners' items for each combination of level and domains, because few combinations exist.
+-- Then add the counts of each combination to its level and to each of its domains.
 WITH described AS (
     {read_models/catalogue_shares described}
 ), studied AS MATERIALIZED (

@@ -20,8 +20,9 @@ CREATE TEMPORARY TABLE completions (LIKE completions INCLUDING STORAGE, PRIMARY 
     ON COMMIT DELETE ROWS;
 
 -- window --
--- The window's changes to the sums of each day. When a session's earlier completion arrives late, the session moves to
--- the earlier day.
+-- The window's changes to the sums of each day. A session can have several completions, and counts on the day of the
+-- earliest. If a completion arrives that is earlier than the counted one, the session moves to the day of the earlier
+-- one.
 CREATE TEMPORARY TABLE window_completions (
     user_id varchar(200) COLLATE "C", day date, sessions_completed bigint, study_seconds bigint, scores bigint
 ) ON COMMIT DELETE ROWS;

@@ -26,8 +26,8 @@ CREATE TEMPORARY TABLE daily_stats (LIKE daily_stats INCLUDING STORAGE, PRIMARY 
     ON COMMIT DELETE ROWS;
 
 -- window --
--- The window's changes to the sums of each day. When an item's first correct answer arrives late, items_learned
--- moves: -1 on one day, +1 on another.
+-- The window's changes to the sums of each day. items_learned counts an item on the day of its first correct answer. If
+-- an earlier correct answer arrives afterwards, the item moves to this answer's day: -1 on the old day, +1 on the new.
 CREATE TEMPORARY TABLE window_days (LIKE daily_stats INCLUDING STORAGE) ON COMMIT DELETE ROWS;
 
 -- empty_window --

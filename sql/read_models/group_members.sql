@@ -98,10 +98,10 @@ SELECT EXISTS (SELECT FROM group_members WHERE group_id = :group_id AND is_membe
 
 -- members --
 -- The members with their local day (`today`) and the sums of their last 7 local days. Usually, the sums and the zone
--- come from the member's row in member_weeks. If the member has days later than today, the sums come from daily_stats.
--- If the zone in the row is not in force yet, the zone comes from zones_in_force. A member without a row has no data,
--- so `today` may be any day. OFFSET 0 makes the planner look up each member's row: other joins would read the rows of
--- all learners.
+-- come from the member's row in member_weeks. If the member's newest day in this row is later than today, the sums come
+-- from daily_stats. If the zone in the row is not in force yet, the zone comes from zones_in_force. A member without a
+-- row in member_weeks has no rows in daily_stats, so the value of `today` does not change the result. OFFSET 0 makes
+-- the planner look up each member's row: other joins would read the rows of all learners.
 dated AS (
     SELECT m.user_id AS member_id, w.*,
         CAST(CAST(:now AS timestamptz) + coalesce(
@@ -149,7 +149,7 @@ members AS (
 
 -- current_streak --
 -- The current streak of a member m. Rest days matter only if the member's last study day is before yesterday. At most
--- four rest days are consecutive, because each week has at most two.
+-- four rest days are consecutive: the last two days of a week and the first two days of the next week.
 CASE
     WHEN m.last_study_date >= m.today - 1 THEN m.run_days
     WHEN m.last_study_date >= m.today - 5 AND m.last_study_date >= m.today - 1 - (

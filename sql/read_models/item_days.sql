@@ -103,9 +103,9 @@ DELETE FROM item_days WHERE user_id = ANY (learners);
 
 -- history --
 -- An item's reviews, and its days with answers, in the last 731 local days, newest first; at most 1,000 reviews. A row
--- has either the columns of a review or the columns of a day. To find the reviews, the query first reads 731 + 4 days,
--- and then selects by local day. Four extra days are enough, because a change of zone moves a local day by less than
--- three days.
+-- has either the columns of a review or the columns of a day. The query first reads the reviews of the last 731 + 4
+-- periods of 24 hours, and then selects those of the 731 local days. Four extra days are enough, because a change of
+-- zone moves a local day by less than three days.
 WITH today AS (
     {read_models/preferences today}
 ),

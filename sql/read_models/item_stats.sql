@@ -290,7 +290,8 @@ floor(extract(epoch FROM CAST(:now AS timestamptz) - s.reviewed_at) / 3600)
 -- * `collected` has one row. `items` is the number of items that may fall due by the last of these days. `times` is an
 --   array with the due_at of each of these items, but leaves out the items that are overdue in every zone.
 -- * `falling` has the numbers of items by day and is_overdue. An item is overdue if its local due day is before today.
---   The numbers of today include the overdue items, and the items whose due_at has passed.
+--   Today's numbers include the overdue items. They also include each item whose due_at has passed, even if its local
+--   due day is after today.
 -- `collected` selects rows by due_date, because computing due_at for each row would take longer. A local date differs
 -- from the date in UTC by at most two days, so `bounds` begins and ends some days outside of the forecast.
 WITH today AS (

@@ -1,5 +1,5 @@
--- A rebuild from the archive. Its two tables are in the second schema until every bucket is loaded. PostgreSQL runs
--- these blocks, with the second schema in the search path.
+-- A rebuild from the archive. The archive distributes the learners over buckets. The rebuild's two tables are in the
+-- second schema until every bucket is loaded. PostgreSQL runs these blocks, with the second schema in the search path.
 
 -- tables --
 CREATE TABLE archive_rebuild (

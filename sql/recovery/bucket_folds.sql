@@ -10,7 +10,7 @@ CREATE TEMPORARY VIEW log AS
 SELECT * FROM read_parquet(getvariable('log_files'), hive_partitioning = false);
 
 -- no log --
--- The empty log of a bucket that has no files.
+-- An empty table `log`, used if the archive has no files for this fold.
 CREATE TEMPORARY TABLE log (
     global_position BIGINT, event_id UUID, stream_id VARCHAR, event_type VARCHAR, event_data VARCHAR,
     metadata VARCHAR, occurred_at TIMESTAMPTZ, created_at TIMESTAMPTZ

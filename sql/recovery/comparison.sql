@@ -13,6 +13,7 @@ SET LOCAL work_mem = '64MB';
 ROLLBACK;
 
 -- read only temporary tables --
+-- Let the whole folds read the temporary tables, not the live tables of the same names.
 SET LOCAL search_path = pg_temp;
 
 -- read live tables --

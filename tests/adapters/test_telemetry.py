@@ -177,7 +177,7 @@ def test_work_in_a_detached_context_is_outside_the_trace(receiver: Collector) ->
     receiver.wait_for(("cli", "work"))
 
 
-def test_exported_metrics_have_the_labels_of_their_metric_field(
+def test_exported_metrics_have_the_labels_that_metric_fields_json_declares(
     receiver: Collector, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OTEL_RESOURCE_ATTRIBUTES", "cloud.region=europe-west1")

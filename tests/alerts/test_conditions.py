@@ -114,7 +114,8 @@ def _first_applied(*, minutes: int) -> Series:
     return promtool.begun(_EXECUTIONS, labels, minutes=minutes)
 
 
-# A job execution before the alert's window. Without one, the alert does not fire.
+# A job execution before the window of the condition `_LATE`. Without an execution before this
+# window, `_LATE` does not hold.
 _AGE = level(_EXECUTIONS, {**JOBS, "job_name": "progress-release", "result": "succeeded"}, 1)
 
 

@@ -1,4 +1,4 @@
-"""A check reports each wrong file of the archive. An archive run rewrites incomplete ranges."""
+"""A check reports each wrong file of the archive. A run rewrites ranges that have lost a file."""
 
 from pathlib import Path
 

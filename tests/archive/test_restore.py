@@ -82,9 +82,10 @@ def test_any_number_of_erased_events_is_restored_as_erased_rows(
     assert checks.run(empty).findings[1:] == []
 
 
-def test_a_restore_keeps_the_stream_and_version_of_an_emptied_event_that_belongs_to_no_learner(
+def test_a_restore_keeps_the_stream_and_version_of_an_emptied_event_in_a_stream_without_a_learner(
     log: Connection, archive: Storage, empty: Connection
 ) -> None:
+    """The event names a session of the erased learner; therefore, the erasure has emptied it."""
     early = sample_events.envelope("Unheard", {"session_id": "una-9"}, at=sample_events.BEGIN)
     later = sample_events.envelope("Unheard", {}, at=sample_events.BEGIN)
     stage.append(log, [early])

@@ -35,5 +35,7 @@ def test_the_documented_commands_exist_in_the_program() -> None:
     assert commands - documented <= {"demo"}
 
 
-def test_the_readme_is_short() -> None:
+def test_the_pages_that_a_newcomer_reads_first_are_short() -> None:
     assert len(README.splitlines()) < 140
+    architecture = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
+    assert len(architecture.splitlines()) <= 150

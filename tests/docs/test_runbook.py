@@ -193,7 +193,7 @@ def test_a_command_runs_in_the_release_job_and_prints_its_output(shell: Shell) -
     begin = ". infra/recovery/cloud.sh prod"
     output = shell.type(f"{begin}; progress dead-letters discard --all --reason 'of no, use'")
     # The job's log also has lines of another execution (a release). These lines are not printed.
-    assert output == "what the job said for ours\n"
+    assert output == "output of execution ours\n"
     (executed,) = (words for words in shell.gcloud["told"] if words[2:3] == ["execute"])
     assert executed[2:5] == ["execute", "progress-release", "--async"]
     assert executed[5] == "--args=^|^dead-letters|discard|--all|--reason|of no, use"
@@ -201,13 +201,13 @@ def test_a_command_runs_in_the_release_job_and_prints_its_output(shell: Shell) -
     assert executed[6] == "--update-env-vars=COLUMNS=200"
     failed = shell.run(f"{begin}; progress check", GCLOUD_JOB_FAILS="1")
     assert failed.returncode == 1
-    assert failed.stdout == "what the job said for ours\n"
+    assert failed.stdout == "output of execution ours\n"
 
 
 def test_a_rebuild_from_the_archive_runs_in_its_own_job(shell: Shell) -> None:
     begin = ". infra/recovery/cloud.sh prod; progress rebuild --from-archive"
-    assert shell.type(f"{begin} --engine tasks") == "what the job said for ours\n"
-    assert shell.type(f"{begin} --engine beam") == "what the job said for ours\n"
+    assert shell.type(f"{begin} --engine tasks") == "output of execution ours\n"
+    assert shell.type(f"{begin} --engine beam") == "output of execution ours\n"
     failed = shell.run(f"{begin} --engine=tasks", GCLOUD_JOB_FAILS="1")  # one task fails
     assert failed.returncode == 1
     executed = [words[3:] for words in shell.gcloud["told"] if words[2:3] == ["execute"]]

@@ -273,7 +273,7 @@ def test_a_bundle_is_not_replayed_if_its_payload_is_not_the_expected_array(log: 
         assert waiting(log)[-1].indexes == bundle.indexes
 
 
-def test_a_bundle_keeps_its_entries_if_another_dead_letter_has_the_index_of_the_next_bundle(
+def test_a_bundle_keeps_its_entries_if_its_replay_needs_the_index_of_another_dead_letter(
     log: Connection,
 ) -> None:
     deliver(log, encode_push([1] * 3_000, message_id="m"))

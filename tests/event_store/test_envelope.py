@@ -205,7 +205,7 @@ def test_the_event_time_is_taken_from_the_first_available_of_four_sources() -> N
     assert letter(bare, occurred_at="soon")[1].endswith("at attributes.occurred_at")
 
 
-def test_a_time_source_that_the_publisher_sets_is_removed() -> None:
+def test_an_occurred_at_source_in_the_published_metadata_is_removed() -> None:
     marked = {**GOOD, "metadata": {TIME_SOURCE: "publish_time"}}
     assert event(marked).metadata == {}
 

@@ -54,7 +54,9 @@ CHANGES = [
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_no_role_may_change_an_event(log: Connection, change: str) -> None:
+def test_neither_the_owner_nor_ingest_project_batch_or_query_may_change_an_event(
+    log: Connection, change: str
+) -> None:
     assert refused(log, change)  # even the owner, who is a superuser, may not change an event
     log.run("SET session_replication_role = replica")
     assert refused(log, change)

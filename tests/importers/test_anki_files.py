@@ -81,7 +81,7 @@ def test_the_word_of_a_card_is_the_first_field_of_its_note_after_markup_is_remov
     assert words == {"1": "to apple", "2": "House", "3": "日本", "4": "たべる", "5": "xyzzy & co"}
 
 
-def test_a_listed_word_gets_a_level_and_an_unlisted_word_gets_the_language_of_its_script(
+def test_a_word_in_the_english_lists_gets_a_level_and_a_word_in_kana_gets_only_a_language(
     tmp_path: Path,
 ) -> None:
     file = tmp_path / "words.anki2"
@@ -102,7 +102,7 @@ def published(file: Path, language: str | None = None) -> list[anki_events.Envel
     return [event for event in events if event["event_type"] == "ItemPublished"]
 
 
-def test_german_words_get_no_level_if_few_are_spelt_like_english_words(tmp_path: Path) -> None:
+def test_german_words_get_no_level_if_the_english_lists_have_few_of_them(tmp_path: Path) -> None:
     words = dict(enumerate(["die Hand", "Hand", "Haus", "Baum", "Brot", "Ei"]))
     file = anki_files.make_collection(tmp_path / "german.anki2", words, [Entry(START_MS, 1)])
     assert anki_import.read(file, LEARNER).words == {}

@@ -100,7 +100,7 @@ def test_a_line_is_rejected_if_an_earlier_event_has_the_same_id_but_other_conten
     assert [row.conflicts for row in rows[3:5]] == [rows[1].event_ids] * 2
     alone = b"[%b,%b]" % (line(), other)
     [row] = envelope_lines.check([alone], NOW)
-    assert row.reason.startswith("the same line has this id with other content")
+    assert row.reason.startswith("an earlier event of this line has this id with other content")
 
 
 @pytest.mark.parametrize(

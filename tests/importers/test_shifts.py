@@ -71,7 +71,7 @@ def test_a_demo_on_a_later_day_has_the_same_events(connection: Connection) -> No
     )
 
 
-def test_a_record_loaded_with_its_original_dates_keeps_them(connection: Connection) -> None:
+def test_original_dates_are_kept_if_the_record_is_loaded_again(connection: Connection) -> None:
     as_recorded = living.prepare(connection, NOW, as_recorded=True)
     record(connection, as_recorded.messages)
     later = living.prepare(connection, NOW, as_recorded=False)

@@ -25,7 +25,7 @@ class Mutant:
 
     @property
     def table(self) -> str:
-        """The table or the shared relation of the block."""
+        """The name of the table, or of the relation shared by folds, that the block computes."""
         if self.block == "whole":
             return self.file.removeprefix("read_models/")
         return self.block.split()[-1]

@@ -120,13 +120,14 @@ def test_verified_ranges_are_published_without_reading_the_log_again(
     expect_whole(populated, archive, length)
 
 
-def test_the_publish_step_rewrites_at_most_one_range_and_the_next_operation_writes_the_rest(
+def test_if_no_verified_range_is_left_the_publish_step_writes_only_one_new_range(
     operator: Operator,
     populated: Connection,
     archive: Storage,
     length: int,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """An erasure has removed the verified files. The next operation archives the other events."""
     operation_id = start_interrupted(operator, populated, "publish")
     erasure.remove_stream(populated, archive, "learner-ann", lambda _: None)
     monkeypatch.setattr(plan, "RANGE", 30)

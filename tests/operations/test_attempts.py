@@ -175,10 +175,12 @@ def test_a_rebuild_waits_for_another_rebuild_to_end(
 def test_an_outage_during_a_step_does_not_affect_the_count_of_attempts_to_undo_the_step(
     operator: Operator, hooks: Hooks, connection: Connection
 ) -> None:
-    """An outage that cannot be recorded must not affect a later attempt to undo the step.
+    """The attempt to undo the step must count.
 
-    After such an outage, this process does not count its next attempt to run the step. But here,
-    another worker completes the step. This process then undoes the step, and this attempt counts.
+    An outage ends this process's attempt to run the step. Such an attempt must not count, but
+    during the outage it cannot be subtracted in the database. Instead, this process will not count
+    its next attempt to run the step. But here, another worker completes the step. Then the
+    operation is cancelled, and this process undoes the step.
     """
     operation_id = start(operator)
     sql = traced_operation.blocks()

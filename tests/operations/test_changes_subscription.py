@@ -154,7 +154,7 @@ def test_a_change_during_a_run_causes_another_run(job: Job) -> None:
     assert job.has_waiting(1)
 
 
-def test_many_changes_are_pulled_and_acknowledged_in_bounded_calls(
+def test_a_run_pulls_a_limited_number_of_changes_and_leaves_the_rest_to_the_next_run(
     job: Job, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(backlog, "_MAX_PULLS", 3)

@@ -19,7 +19,7 @@ def append_letter(connection: Connection, event: dict[str, Any]) -> int:
 
 
 @pytest.mark.every_postgres
-def test_valid_dead_letters_are_replayed_and_invalid_or_discarded_ones_stay(
+def test_repaired_dead_letters_are_replayed_but_invalid_or_discarded_ones_stay(
     operator: Operator, connection: Connection
 ) -> None:
     session = {"session_id": "s", "user_id": "dan", "item_count": 99_999}

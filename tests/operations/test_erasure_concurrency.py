@@ -55,8 +55,8 @@ def served(store: Store, redis_with_notifications: str) -> Iterator[api.Api]:
 class Traffic:
     """Actions that threads repeat during a `with` block; the first error is raised at the end.
 
-    An action waits while it is LEAD runs ahead of the slowest action. Otherwise, a slow machine
-    would deliver more events during a rebuild than the next rebuild can fold.
+    An action waits while it is LEAD runs ahead of the slowest action. Otherwise, on a slow machine,
+    events could be delivered faster than a rebuild folds them, so that the rebuild would not end.
     """
 
     LEAD = 10

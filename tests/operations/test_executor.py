@@ -244,7 +244,7 @@ def test_a_cancellation_undoes_the_steps_but_is_rejected_after_the_point_of_no_r
     assert change(operator, "cancelOperation", operation_id) == "BAD_USER_INPUT"
 
 
-def test_a_cancelled_operation_that_no_worker_has_begun_ends_immediately(
+def test_an_operation_that_is_cancelled_before_a_worker_begins_it_ends_without_any_step(
     operator: Operator, hooks: Hooks, connection: Connection
 ) -> None:
     operation_id = start(operator)

@@ -97,7 +97,7 @@ def test_erase_asks_for_confirmation_and_names_what_cannot_be_undone(
 ) -> None:
     refused = cli.progress(store.url, "erase", "ann")
     assert refused.returncode == 1
-    assert "No event of this id is ever accepted again" in refused.stdout
+    assert "No event with this learner id is ever accepted again" in refused.stdout
     assert populated.run(blocks()["erasures"]) == []
 
 

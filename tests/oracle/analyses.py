@@ -29,9 +29,10 @@ def retention(world: World, days: Range, fewest: int) -> dict[Cell, Counts]:
 def items(world: World, days: Range, fewest: int) -> dict[Cell, Counts]:
     """Return (learners, asked, recalled, answers, correct answers) by kind and name.
 
-    An item is returned if at least `fewest` learners were tested on it. Each count of a level or
-    domain is the sum over its returned items. Only the number of learners is not a sum: it is the
-    largest number of learners among these items.
+    The kind is "item", "level" or "domain"; the name of an item is its id. An item is returned if
+    at least `fewest` learners were tested on it. Each count of a level or domain is the sum over
+    its returned items. Only the number of learners is not a sum: it is the largest number of
+    learners among these items.
     """
     described = descriptions(world)
     by_item = defaultdict(list)

@@ -117,7 +117,7 @@ def see(
 
 
 def is_acceptable(event: Event) -> bool:
-    """Return whether the declaration of the event's type accepts it; check only types in NEWEST."""
+    """Return whether the event satisfies its type's declaration; True for types not in NEWEST."""
     if event.type in NEWEST and (event.user_id is None or not event.names_learner):
         return False
     match event.type:

@@ -35,7 +35,7 @@ def members(world: World, group_id: str) -> list[str]:
 
 @defines("group_items")
 def group_items(world: World) -> Rows:
-    """Return each group's sums over its members, by item."""
+    """Return the sums over the members' rows in item_stats, by group and item."""
     groups = {group for group, _ in group_members(world)}
     return {
         (group, item): row
@@ -107,6 +107,9 @@ def group(world: World, group_id: str) -> Row | None:
 
 
 def hardest_items(world: World, group_id: str, first: int = 10) -> list[Row]:
-    """Return the items with at least 5 answers by at least 3 members, the lowest accuracy first."""
+    """Return the group's hardest items, the lowest accuracy first.
+
+    At least 3 members have answered each of these items, at least 5 times in total.
+    """
     of = members(world, group_id)
     return difficulties(world, of, fewest_learners=3, fewest_answers=5)[:first]

@@ -124,7 +124,7 @@ def due_forecast(world: World, user_id: str, days: int) -> dict[date, Row]:
 
 
 def due_today(world: World, user_id: str) -> set[str]:
-    """Return the items that the forecast counts today."""
+    """Return the items that the forecast counts under today's date."""
     today = day_of(world, user_id, world.now)
     return {item_id for item_id, (day, _) in _due_days(world, user_id).items() if day == today}
 

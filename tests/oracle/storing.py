@@ -15,8 +15,9 @@ def compute_stored(log: Iterable[Envelope]) -> tuple[dict[str, str | None], set[
     """Return the ids of stored events with their learners, and the ids of pending events.
 
     The function assumes that the types in NEWEST were not yet declared when the log was stored. An
-    event of these types is therefore never pending. If such an event names no learner, its learner
-    depends on the order of arrival and is None in the result.
+    event of an undeclared type is never pending: it is stored even if its learner is unknown. If
+    such an event names no learner, its learner depends on the order of arrival and is None in the
+    result.
     """
     log = list(log)
     owners = {

@@ -1,4 +1,4 @@
-"""However a log is delivered, the folds give the rows of the oracle and of the whole folds."""
+"""For any delivery of a log, the rows equal those of the oracle and of the whole folds."""
 
 import contextlib
 import dataclasses

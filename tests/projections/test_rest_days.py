@@ -1,6 +1,7 @@
-"""A rest day may join two runs of study days. If an earlier date replaces it, the run may be cut.
+"""A new rest day may join two runs of study days. The loss of a rest day may cut a run.
 
-A week has at most two rest days: the two earliest dates. The order in which the events arrive
+A week has at most two rest days: the two earliest dates in its RestDayTaken events. A rest
+day is lost when two earlier dates of its week have arrived. The order in which the events arrive
 does not matter.
 """
 

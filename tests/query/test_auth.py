@@ -114,7 +114,7 @@ def with_algorithm_none() -> str:
 
 
 def signed_with_the_public_key() -> str:
-    """Sign a token by hand: HS256 with the public key as the secret, which PyJWT refuses."""
+    """Return an HS256 token whose secret is the public key. PyJWT refuses to sign such a token."""
     key = token_issuer.rsa_key("first").public_key()
     secret = json.dumps(RSAAlgorithm.to_jwk(key, as_dict=True)).encode()
     signed = f"{part({'alg': 'HS256', 'kid': 'first'})}.{part(token_issuer.claims())}"

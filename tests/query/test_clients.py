@@ -1,4 +1,4 @@
-"""Unmodified public GraphQL clients and audits work with the query function."""
+"""Unmodified public GraphQL clients work with the query function; graphql-http's audits pass."""
 
 import json
 from collections import Counter
@@ -34,7 +34,7 @@ def clients(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     return node.workshop(request, tmp_path)
 
 
-def test_the_public_audits_pass(clients: Path, url: str) -> None:
+def test_the_audits_of_graphql_http_pass(clients: Path, url: str) -> None:
     audits = json.loads(
         node.run(clients, "node", "audits.mjs", URL=url, TOKEN=token_issuer.token())
     )

@@ -21,7 +21,7 @@ TWICE = "fragment F%d on Streak { current ...F%d ...F%d }"
 
 @pytest.fixture(scope="module")
 def offline_api() -> Iterator[Api]:
-    """An API without a database: if a query for data passes the limits, it gets UNAVAILABLE."""
+    """An API without a database: if a query for data is within the limits, it gets UNAVAILABLE."""
     with api.serve(api.NOWHERE) as made:
         yield made
 
@@ -72,14 +72,17 @@ def test_the_limits_have_the_documented_values() -> None:
             "nested braces and brackets: expected at most 30",
         ),
         ("#\n" * 50_000 + "{ a }", "tokens: expected at most 2000"),
-        ("{ " + "a " * 1_990 + "}", "pairs of equal fields: expected at most 2000 - found 1979"),
+        (
+            "{ " + "a " * 1_990 + "}",
+            "pairs of equal fields: expected at most 2000 - found 1979055",
+        ),
         ("{ streak { " + "current " * 1_900 + "} }", "pairs of equal fields"),
         ("{ " + "itemStats { edges { node { level } } } " * 180 + "}", "pairs of equal fields"),
         (
             "{ streak { ...F0 } } "
             + " ".join(TWICE % (n, n + 1, n + 1) for n in range(40))
             + " fragment F40 on Streak { current }",
-            "complexity: expected at most 20000 - found 2",
+            "complexity: expected at most 20000 - found 2199023255552",
         ),
         (
             "{ streak { ...F0 } } "
@@ -166,7 +169,7 @@ def test_two_years_of_days_with_all_fields_are_allowed(offline_api: Api) -> None
     )
 
 
-def test_the_rows_that_each_field_reads_count_against_the_limit(offline_api: Api) -> None:
+def test_a_query_that_may_read_too_many_rows_is_rejected(offline_api: Api) -> None:
     months = 'monthlyStats(from: "2023-01-01", to: "%s") { start answers }'
     for field, most in (
         (months % "2024-12-31", 4),

@@ -224,7 +224,7 @@ def test_the_joined_pages_of_the_audit_trail_list_its_events_newest_first(
 def test_a_change_before_the_cursor_does_not_shift_the_next_page(
     learner: Callable[[list[Row], list[Row]], Api],
 ) -> None:
-    """A cursor is a position in the order, not an offset."""
+    """A cursor holds the sort key of an entry, not the number of entries before it."""
     rows = [
         {"user_id": "ann", "item_id": f"i{n}", "reviewed_at": START - timedelta(days=n)}
         for n in range(6)

@@ -140,7 +140,7 @@ def test_a_document_that_expired_in_redis_is_stored_again(valkey: str) -> None:
     ):
 
         def is_stored() -> bool:
-            """Send the document; return whether Redis has it then."""
+            """Send the document, then delete it from Redis; return whether Redis had it."""
             assert api.read(post(query_api, query=text, extensions=named(sha256(text))))["data"]
             return bool(cache.delete(f"apq:{sha256(text)}"))
 

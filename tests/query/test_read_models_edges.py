@@ -30,9 +30,9 @@ def test_monthly_stats_include_every_day_of_the_month(
 
 
 def test_overdue_items_are_due_today(connection: database.Connection, fetch: QueryClient) -> None:
-    """The item falls due two minutes after the query, but on the local day before today.
+    """A minute after the query, the learner crosses the date line; the local date goes back a day.
 
-    Between these times, the learner crosses the date line, and the local date goes back by a day.
+    The item falls due another minute later. Its local due day is therefore the day before today.
     """
     turn = NOON + MINUTE
     east = {"starts_at": "-infinity", "ends_at": turn, "timezone": "Pacific/Kiritimati"}

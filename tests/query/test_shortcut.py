@@ -56,7 +56,7 @@ def query_api() -> Iterator[QueryApi]:
             auth_jwks_url=issuer.url,
             database_url=api.NOWHERE,
         )
-        # The reader's settings have no database URL, which causes an unexpected error.
+        # The reader's settings have no database URL, so the request "an unexpected error" fails.
         made = QueryApi(configuration, Reader(Settings()))
         _served.append(made)
         yield made

@@ -102,13 +102,17 @@ def test_an_export_that_is_too_large_for_one_step_is_rejected(
     monkeypatch.setattr(requests, "MAX_BYTES", 1_000)
     code, text = ask(operator, 'table: ITEM, idempotencyKey: "k"')
     assert code == "BAD_USER_INPUT"
-    assert text.startswith("learners: expected work of at most 3,000 s and 1 GiB - found about 0 s")
+    assert text.startswith(
+        "learners: expected an export of at most 3,000 s and 1 GiB - found about 0 s"
+    )
     assert text.endswith("choose fewer days or learners, and make several requests")
     code, text = operator.error(
         'mutation { exportUser(userId: "ann", idempotencyKey: "k") { id } }'
     )
     assert code == "BAD_USER_INPUT"
-    assert text.startswith("userId: expected work of at most 600 s and 1 GiB - found about 0 s and")
+    assert text.startswith(
+        "userId: expected an export of at most 600 s and 1 GiB - found about 0 s and"
+    )
     assert operator.called() == []
     assert isinstance(ask(operator, 'table: LEVEL, learners: ["no"], idempotencyKey: "k"'), str)
     monkeypatch.setattr(requests, "MAX_BYTES", 1 << 30)

@@ -108,7 +108,7 @@ def test_before_rows_are_loaded_an_erasure_can_delete_a_learner_from_the_second_
     assert every_row(archived) == before
 
 
-def test_a_rebuild_that_fails_before_the_first_bucket_leaves_nothing_behind(
+def test_a_rebuild_that_fails_before_it_loads_the_first_bucket_leaves_nothing_behind(
     store: Store, archived: Connection, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store_shared = buckets.store_shared

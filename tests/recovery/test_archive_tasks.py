@@ -120,7 +120,7 @@ def has_ended(connection: Connection, version: int) -> bool:
 
 @pytest.mark.exhaustive
 @pytest.mark.parametrize("engine", [EngineName.TASKS, EngineName.BEAM])
-def test_a_repeated_first_task_waits_for_the_locks_of_the_killed_attempt(
+def test_a_retried_first_task_waits_until_the_killed_attempt_s_locks_are_free(
     store: Store,
     archived: Connection,
     folder: Path,

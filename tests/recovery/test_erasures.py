@@ -211,7 +211,7 @@ def test_an_erasure_that_failed_is_resumed(
 def test_a_restored_log_adopts_the_key_of_the_erasure_ledger(
     restored: Store, stores: Callable[[], Store], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The archive contains no key, so a log that is restored from it has a new key."""
+    """A log that is filled from the archived events has a new key, not the key of the ledger."""
     new = stores()
     monkeypatch.setenv("DATABASE_URL", new.url)
     settings.current.cache_clear()

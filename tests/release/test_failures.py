@@ -47,8 +47,8 @@ def test_a_traffic_call_that_reports_success_without_effect_is_detected(cloud: C
         if {*calls[number]} & {"deploy", "update-traffic"}:
             reset(cloud, {number: "lost"})
             done = deploy(cloud, "b", "--steps=100")
-            # A lost removal of a tag does no harm: there is no blue tag yet, and the removal of the
-            # tag green is retried.
+            # The release succeeds even if the removal of a tag has no effect: no revision has the
+            # tag blue yet, and the removal of the tag green is retried.
             untags = calls[number][-1].startswith("--remove-tags")
             assert_one_version_serves(cloud, done, is_new=untags)
 

@@ -110,7 +110,10 @@ def test_a_rollback_fails_if_there_is_no_earlier_release(
 
 
 def test_a_rollback_succeeds_after_an_operator_has_split_the_wake_ups(cloud: Cloud) -> None:
-    """The first run cannot find green's revision. It does all steps except green's wake-ups."""
+    """The first run fails, because it cannot find green's revision; the second run succeeds.
+
+    The first run does not send wake-ups to green, but does all other steps.
+    """
     assert_success(deploy(cloud, "b"))
     halves = [{"revisionName": f"progress-project-0000{n}", "percent": 50} for n in (1, 2)]
     tagged = {"revisionName": "progress-project-00001", "tag": "blue"}

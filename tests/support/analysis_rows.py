@@ -41,7 +41,7 @@ def _tests() -> st.SearchStrategy[tuple[int, int, int]]:
 
 
 def items() -> st.SearchStrategy[list[Item]]:
-    """Return a strategy for rows: items by retention rate, then levels, then domains."""
+    """Return a strategy for rows: items (sorted by retention rate), levels, domains."""
     names = st.lists(st.sampled_from(("A1", "C2", "UNKNOWN")), unique=True)
     domains = st.lists(st.sampled_from(("R", "S", "UNKNOWN")), unique=True)
     listed = st.lists(_item("item", "i1"), max_size=20).map(
@@ -75,7 +75,7 @@ def item(
 
 
 def cohorts() -> st.SearchStrategy[list[Cohort]]:
-    """Return a strategy for the rows of cohorts; all cohorts end in the same calendar week."""
+    """Return a strategy for the rows of cohorts; all cohorts have rows up to the same week."""
     sizes = st.lists(
         st.tuples(st.integers(0, 40), _LEARNERS), unique_by=lambda one: one[0], min_size=1
     )

@@ -1,4 +1,4 @@
-"""Cache instances that share a database and Redis, and a Valkey server that a test can stop."""
+"""A Valkey server that a test can stop, and cache instances that share a database and Redis."""
 
 import asyncio
 import shutil

@@ -33,7 +33,8 @@ class Bucket:
         self.outages: list[dict[str, str]] = []  # Headers of the next 503 responses.
         self.lost_responses = 0  # How many of the next media uploads are stored but get a 503.
         self.cuts: list[int] = []  # The next bodies are cut after these numbers of bytes.
-        # The next bodies stall after these numbers of bytes. The rest arrives, but is lost.
+        # The next uploaded parts stall: the server keeps at most these numbers of bytes. It reads
+        # and drops the rest, then closes the connection without a response.
         self.stalls: list[int] = []
         self.requests: list[float] = []  # The time of each request.
         self.spans: list[str] = []

@@ -43,8 +43,9 @@ def _start() -> str:
             [sys.executable, "-m", __name__, str(listener.fileno())],
             # When this process ends, the pipe closes and the server exits.
             stdin=subprocess.PIPE,
-            # Each command inherits the server's object `sys.stdout`, but usually writes to a pipe.
-            # The object must therefore not be seekable.
+            # When the server starts, Python stores in `sys.stdout` whether the output is seekable.
+            # A pipe is not. Each command inherits this object; its output is usually a pipe too.
+            # If the object said "seekable", `sys.stdout.reconfigure` would fail in the command.
             stdout=subprocess.PIPE,
             pass_fds=[listener.fileno()],
             cwd=ROOT,

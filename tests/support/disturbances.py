@@ -1,4 +1,4 @@
-"""Strategies for ways to deliver and fold event logs: sizes, workers and crashes."""
+"""A Hypothesis strategy that generates ways to deliver and fold an event log, with crashes."""
 
 from dataclasses import dataclass
 from typing import Any

@@ -100,7 +100,7 @@ def exercise(stack: browser.Stack, key: str = "signals") -> RunningStack:
         lines = driven.emitted().lines
         return any(line.get("cache_result") == "hit" for line in lines)
 
-    readiness.wait(is_cached, "a cached answer, which needs a projected event", seconds=60)
+    readiness.wait(is_cached, "the projection of the lesson and a cached response", seconds=60)
     driven.ask(admin, f'mutation {{ runBatch(idempotencyKey: "{key}") {{ id }} }}')
     driven.ask(learner, "subscription { progressUpdated { totalItemsLearned } }", "/graphql/stream")
     driven.wait_for("ingest", "wake", "query", "mutation", "stream", "batch", "run_batch")

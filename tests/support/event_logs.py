@@ -27,7 +27,8 @@ from tests.support.event_data import (
     extend,
 )
 
-# The turns of each time zone (UTC): a clock change, a skipped day, a new month or a new ISO year.
+# The turns of each time zone, as times in UTC. A turn is a clock change, a skipped day, a new month
+# or a new ISO year.
 _TURNS = {
     "UTC": ("2024-03-01T00:00", "2024-12-30T00:00"),
     "America/New_York": ("2024-03-10T07:00", "2024-11-03T06:00"),

@@ -33,7 +33,7 @@ exit "$code"
 
 @dataclass
 class Cloud:
-    """The running fakes. `faults` maps the number of a call, from 0, to the call's fault."""
+    """The running fakes. `faults` maps the index of a call in `calls` to the call's fault."""
 
     world: World
     port: int

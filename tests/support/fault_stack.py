@@ -201,7 +201,7 @@ class Stack:
         readiness.wait(lambda: self.count("behind") == 0, "projection", seconds=seconds)
 
     def await_wakes(self) -> None:
-        """Wait until wake-ups arrive; some wake-ups are lost for a while after a Pub/Sub outage."""
+        """Wait until wake-ups arrive; after a failure of Pub/Sub, ingest sends none for 5 s."""
 
         def has_woken() -> bool:
             self.publish([sample_events.envelope("BadgeAwarded", {}, at=sample_events.BEGIN)])

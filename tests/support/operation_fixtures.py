@@ -127,7 +127,7 @@ def url_of(store: Store, function: str) -> str:
 
 @pytest.fixture
 def populated(connection: Connection) -> Connection:
-    """A store in which lessons of `USERS` are folded, and changes of operations are recorded."""
+    """A store with folded lessons of `USERS`; a trigger records each change of an operation."""
     sample_events.record_lessons(connection, *USERS)
     batch.run(connection)
     connection.run(blocks()["record changes"])

@@ -58,7 +58,7 @@ class Server:
 
     @contextmanager
     def open_database(self) -> Iterator[str]:
-        """Create a database for the block; yield its URL."""
+        """Create a database, yield its URL, and drop it after the block."""
         name = self.create_database()
         yield self.sibling(name)
         self.drop(name)

@@ -186,7 +186,10 @@ def green_percents(cloud: Cloud, service: str) -> list[int]:
 
 
 def is_past_no_return(cloud: Cloud) -> bool:
-    """Return whether a call has routed wake-ups to `b`, and the first such call had no fault."""
+    """Return whether the release is past the point of no return.
+
+    It is past this point if a call has routed wake-ups to `b` and the first such call had no fault.
+    """
     switched = [n for n, world in enumerate(cloud.worlds) if "b" in world.share("progress-project")]
     return bool(switched) and switched[0] not in cloud.faults
 

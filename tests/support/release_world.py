@@ -33,8 +33,8 @@ class CallRejected(Exception):
 class World:
     """Everything that a release changes. `revisions` maps revisions to images.
 
-    As in Knative, a call moves traffic only if all revisions that the call names have started. The
-    call fails if one of these revisions, or the newest revision, has not started.
+    As in Knative, a call moves traffic only if every revision in the requested traffic has started.
+    The call fails if one of these revisions, or the newest revision, has not started.
     """
 
     address: str = ""
@@ -148,7 +148,8 @@ class World:
             raise CallRejected("the new revision would take all traffic immediately")
         if flags.keys() & {"tag", "revision-suffix"}:
             raise CallRejected(
-                "the service would keep the revision's name, and Terraform would reuse it"
+                "gcloud would write the revision's name into the service, so that Terraform's next "
+                "change would reuse this name"
             )
         number = sum(revision.startswith(name) for revision in self.revisions) + 1
         self.revisions[f"{name}-{number:05}"] = flags["image"]

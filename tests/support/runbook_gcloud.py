@@ -66,7 +66,7 @@ def print_log(which: str) -> None:
     """Print the lines that the filter selects from the logs of two concurrent executions."""
     for execution in ("others", "ours", "others"):
         if "execution_name" not in which or f'-{execution}"' in which:
-            print(f"what the job said for {execution}")
+            print(f"output of execution {execution}")
 
 
 def push(name: str, endpoint: str) -> None:

@@ -143,7 +143,7 @@ def subscribe() -> Iterator[Subscribe]:
 
 @contextmanager
 def publishing_to(redis: str) -> Iterator[None]:
-    """Set `REDIS_URL` for the block: projectors created in the block publish to this Redis."""
+    """Set `REDIS_URL` during the block: projectors created in the block publish to this Redis."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("REDIS_URL", redis)
         settings.current.cache_clear()

@@ -68,7 +68,7 @@ def run_a_worker_that_dies(operation_id: str, step: str, point: str) -> None:
 
 
 def run_until_it_ends(operator: Operator, operation_id: str) -> Any:
-    """Run workers, as redeliveries do, until the operation ends; return the operation."""
+    """Run the operation repeatedly, as redelivered commands do, until it ends; return it."""
 
     def has_ended() -> bool:
         try:

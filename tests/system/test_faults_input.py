@@ -188,8 +188,8 @@ def test_no_unmasked_email_address_is_stored_or_logged(stack: Stack) -> None:
     good = sample_events.envelope(
         "UserCreated", {**named, "note": f"<{ADDRESS}>"}, at=sample_events.BEGIN
     )
-    # One event has an unknown type, and another has a field named ADDRESS. Some events are invalid
-    # or malformed.
+    # One event has an unknown type. In another event, a field's name is the e-mail address.
+    # Some events are invalid or malformed.
     events: list[Any] = [
         {**good, "event_id": f"created-{ADDRESS}"},
         {**good, "event_id": "e1", "data": {**named, "timezone": "Mars/Base"}},

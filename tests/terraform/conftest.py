@@ -21,7 +21,10 @@ def dev(environments: Environments) -> Resources:
 
 @pytest.fixture(scope="session")
 def moving(environments: Environments) -> Deployment:
-    """The deployment of a migration from Neon to Cloud SQL, with a fixed egress address."""
+    """The deployment of staging during a migration from Neon to Cloud SQL.
+
+    It has a fixed egress address and analysts.
+    """
     return environments.variant("moving", "staging", *MIGRATION)
 
 

@@ -223,7 +223,7 @@ def test_terraform_restores_only_attributes_that_nothing_else_may_change(
 
 
 def _released(state: Values) -> None:
-    """Change the state as a release, the night schedule and `progress schedule pause` would.
+    """Change the state to simulate a release, the night schedule and `progress schedule pause`.
 
     Also change the ingress and the maximum number of instances, which only Terraform may change.
     """

@@ -179,7 +179,8 @@ def _short(name: str) -> str:
 
 
 def _short_resource(name: str) -> str:
-    # The offline provider names the repository "standin"; Terraform names all other resources.
+    # Terraform's configuration sets the names of all resources except the Artifact Registry
+    # repository. The offline provider gives this repository the name "standin".
     if name == "standin":
         return "images"
     last = name.rpartition("/")[2].partition("@")[0]

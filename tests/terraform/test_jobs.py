@@ -63,7 +63,8 @@ def test_the_tasks_of_the_rebuild_job_rebuild_from_the_archive(
     assert settings(job)["ARCHIVE_BUCKET"] == archive
     # At most eight tasks load rows into the database at a time; further tasks would only wait.
     assert template(job)["task_count"] == template(job)["parallelism"] == 8
-    # A task has no disk, so its memory holds a bucket's files and rows as well as DuckDB's data.
+    # A task has no disk. Its memory holds DuckDB's data, and the files and rows of one bucket of
+    # learners.
     memory = only(container(job)["resources"])["limits"]["memory"]
     assert int(memory.removesuffix("Gi")) >= 3 * int(bucket_folds._MEMORY.removesuffix("GB"))
     assert int(only(template(job)["template"])["timeout"].removesuffix("s")) >= 21_600

@@ -66,7 +66,7 @@ def test_no_route_leads_to_green_if_no_smoke_key_is_set(prod: Resources) -> None
     assert matcher["route_rules"] == []
 
 
-def test_the_smoke_key_routes_to_green(environments: Environments) -> None:
+def test_requests_with_the_smoke_key_are_routed_to_green(environments: Environments) -> None:
     deployment = environments.variant("prod-smoke", "prod", f"-var=smoke_key={SMOKE_KEY}")
     prod = deployment.applied
     assert deployment.second_plan == ""

@@ -206,7 +206,7 @@ def test_the_batch_job_has_a_subscription_if_batch_on_demand_is_set(
 
 
 @pytest.mark.parametrize("environment", ["dev", "staging"])
-def test_only_the_small_batch_job_pulls_messages_and_it_leases_them_for_a_whole_run(
+def test_a_batch_run_fits_in_the_acknowledgement_deadline_and_the_large_job_runs_daily(
     environments: Environments, environment: str
 ) -> None:
     planned = environments[environment].planned

@@ -1,7 +1,8 @@
--- The rows of `progress analyse items`, one for each item, level and domain. An item's row counts the tests of the
--- item (docs/analysis.md), and all answers to the item by the learners who had a test of it. An item's level and
--- domains come from its latest description. The row of a level or domain sums only the items that have enough learners
--- to be shown. Otherwise, the difference between a level and its shown items would disclose the hidden items.
+-- The rows of `progress analyse items`: one row for each item, one for each level, and one for each domain. An item's
+-- row counts the tests of the item (docs/analysis.md), and all answers to the item by the learners who had a test of
+-- it. An item's level and domains come from its latest description. The row of a level or domain sums only the items
+-- that have enough learners to be shown. Otherwise, the difference between a level and its shown items would disclose
+-- the hidden items.
 WITH descriptions AS (
     SELECT
         item_id,

@@ -32,7 +32,8 @@ _TIMEOUTS = (TimeoutError, asyncpg.QueryCanceledError)
 _MISSING = ("42P01", "3F000")  # no such table or schema, because the first deploy is still running
 
 # A timeout counts as a failure of the database only if the call took at least this time. If the
-# body of a request arrives late, little time is left for the request's calls.
+# body of a request arrives late, little time is left for the request's calls, so they may time out
+# although the database is healthy.
 _MIN_TIME_S = 1.0
 
 

@@ -66,7 +66,8 @@ def _connect_directly(address: Address, name: str, timeout_s: float | None) -> C
             sock = on_failure.enter_context(_open_socket(address))
             connection = Connection(
                 address.user,
-                # Only TLS uses `host`: it is compared with the certificate, and Neon routes by it.
+                # `sock` is already connected. Only TLS uses `host`: as the name to compare with the
+                # certificate, and as the SNI, by which Neon routes the connection.
                 host=address.host,
                 password=address.password,
                 database=address.database,
@@ -85,8 +86,8 @@ def _connect_directly(address: Address, name: str, timeout_s: float | None) -> C
 def _find_refusal(error: BaseException) -> BaseException:
     """Return the server's error; return `error` itself if the server sent none.
 
-    After the server's error, pg8000 closes the connection. If this fails, `error` is the second
-    failure, and its `__context__` leads to the server's error.
+    After the server's error, pg8000 closes the connection. If the close fails as well, `error` is
+    the failure of the close, and its `__context__` leads to the server's error.
     """
     cause: BaseException | None = error
     while cause is not None and not isinstance(cause, pg8000.exceptions.DatabaseError):

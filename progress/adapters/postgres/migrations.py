@@ -47,7 +47,7 @@ def apply(connection: Connection, folder: Path = FOLDER) -> list[str]:
 
 @contextlib.contextmanager
 def exclusive(connection: Connection) -> Iterator[None]:
-    """Hold the migration lock for the block, so that no other process migrates."""
+    """Hold the migration lock during the block, so that no other process migrates."""
     connection.run(blocks("adapters/migrations")["lock"])
     try:
         yield

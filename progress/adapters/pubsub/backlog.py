@@ -81,7 +81,7 @@ class Backlog:
 
 @contextlib.contextmanager
 def open_backlog(settings: Settings) -> Iterator[Backlog]:
-    """Pull the backlog for the block; give back the messages that the block does not acknowledge.
+    """Pull the backlog before the `with` block; afterwards, give back unacknowledged messages.
 
     Parallel tasks do not pull, because each task would see only some of the messages. A retried
     task never counts as idle, because Pub/Sub may not have redelivered the messages of the previous

@@ -31,9 +31,9 @@ class Connections:
         """Send the commands that earlier calls kept, then these commands, in one round trip.
 
         If Redis is unavailable, write a log line, keep the commands for a later call and return
-        False; Redis may have run the commands nevertheless. Calls within the next second only keep
-        their commands and return False. If Redis rejects a command, write a log line, keep nothing
-        and return False.
+        False. The later call may repeat commands, because Redis may have run them before the
+        failure. Calls within the next second only keep their commands and return False. If Redis
+        rejects a command, write a log line, keep nothing and return False.
         """
         if time.monotonic() < self._retry_at:
             self._pending.extend(commands)

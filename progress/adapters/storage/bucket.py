@@ -221,6 +221,8 @@ class _Upload:
         """Drop the bytes that the header `bytes=0-…` confirms; a missing header confirms none."""
         arrived = int(header.rpartition("-")[2]) + 1 if header else 0
         if arrived < self._sent:  # the buffer no longer has the missing bytes
-            raise StorageUnavailable(f"an upload lost bytes after {arrived}; try again")
+            raise StorageUnavailable(
+                f"the bucket lost bytes of an upload and has only {arrived} left; try again"
+            )
         del self._buffer[: arrived - self._sent]
         self._sent = arrived

@@ -140,8 +140,9 @@ class Exporter:
     def _shut_down_on_sigterm(self) -> None:
         """Install a handler for SIGTERM that shuts down the exporter, then the server.
 
-        The atexit hook alone is not enough, because the server runs no atexit hooks. The event loop
-        keeps running while the exporter shuts down, so requests do not wait.
+        After its own shutdown, uvicorn ends the process with the same signal, so that atexit hooks
+        do not run. The event loop keeps running while the exporter shuts down, so requests do not
+        wait.
         """
         before = signal.getsignal(signal.SIGTERM)
         try:

@@ -134,7 +134,7 @@ def _optional_time() -> Schema:
 
 
 def _with(field: str, **rules: Schema) -> Schema:
-    """Return a schema that requires an object `field` with the fields that `rules` describes."""
+    """Return a schema: `field` is required and is an object that has every field in `rules`."""
     inner = {"type": "object", "required": [*rules], "properties": rules}
     return {"required": [field], "properties": {field: inner}}
 

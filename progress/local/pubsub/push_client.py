@@ -83,8 +83,9 @@ class Endpoint:
     async def push(self, body: bytes, *, seconds: float) -> int:
         """Send a push; return the status of the response.
 
-        If no response arrives within `seconds`, return 504. If a new connection ends before
-        the response, return 502. Raise ConnectionRefused if no process listens.
+        If no response arrives within `seconds`, return 504. If the connection ends before the
+        response, send the push again if the connection was reused, and return 502 if it was new.
+        Raise ConnectionRefused if no process listens.
         """
         request = b"%s%d\r\n\r\n%s" % (self._head, len(body), body)
         while True:

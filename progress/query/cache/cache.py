@@ -45,7 +45,7 @@ Result = Literal["hit", "miss", "error", "off"]
 
 
 class ComputedAnswer(msgspec.Struct, frozen=True):
-    """A result as JSON and, with `returns_version`, the learner's version.
+    """A result as JSON and, if the computation read it, the learner's version.
 
     The result is never older than the version.
     """

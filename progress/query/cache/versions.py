@@ -55,7 +55,8 @@ class ProjectedTo(msgspec.Struct, frozen=True):
 class DatabaseVersions:
     """A reader of versions in the database; concurrent callers share one statement.
 
-    Each method returns a version that was read after `since`, a time of the monotonic clock.
+    A method with the argument `since`, a time of the monotonic clock, returns versions that were
+    read after this time.
     """
 
     def __init__(self, reader: Reader) -> None:

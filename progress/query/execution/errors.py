@@ -57,7 +57,7 @@ def _describe(outage: Unavailable) -> str:
 
 
 class CatchAll:
-    """A context manager that catches any exception and formats it as the GraphQL error `error`.
+    """A context manager that catches any exception; `error` is the formatted GraphQL error.
 
     The exception is logged unless the caller caused it.
     """

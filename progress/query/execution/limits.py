@@ -262,7 +262,7 @@ class _Counter:
 class _PairCounter:
     """A counter of the field pairs that validation compares.
 
-    Validation compares fields that have the same place and the same response key.
+    Validation compares two fields if they have the same path in the response.
     """
 
     def __init__(self, fragments: dict[str, SelectionSetNode]) -> None:

@@ -1,4 +1,8 @@
-"""Checks of export requests: role, arguments and size. An export must fit into one step."""
+"""Checks of export requests: role, arguments, time and size.
+
+One step of the export operation writes the whole file. The estimated time must not exceed the
+timeout of this step.
+"""
 
 from datetime import date
 
@@ -77,6 +81,6 @@ def _check_estimate(names: str, estimate: Estimate, kind: OperationKind, advice:
     max_seconds = PLANS[kind].steps[0].timeout_s
     if estimate.seconds > max_seconds or estimate.bytes > MAX_BYTES:
         raise BadInput(
-            f"{names}: expected work of at most {max_seconds:,.0f} s and 1 GiB - found about "
+            f"{names}: expected an export of at most {max_seconds:,.0f} s and 1 GiB - found about "
             f"{estimate.seconds:,.0f} s and {estimate.bytes / MAX_BYTES:.1f} GiB: {advice}"
         )

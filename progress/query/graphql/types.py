@@ -206,7 +206,7 @@ class OperationStep:
 
 
 def _find_download(root: operations.Operation, info: Info) -> Download | None:
-    """Return the record that provides the fields of the type `Download`."""
+    """Return the operation's `downloads.Download`, which has the data for the GraphQL type."""
     return cast("Download | None", info.context.find_download(root))
 
 

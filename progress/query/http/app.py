@@ -60,7 +60,7 @@ class QueryApi:
         limits: StreamLimits | None = None,
         intervals: PollIntervals | None = None,
     ) -> None:
-        """Raise SettingsError for an untrusted issuer or a malformed origin."""
+        """Raise SettingsError if the issuer's settings or an allowed origin is invalid."""
         self._queries = Queries(reader)
         self._authenticator = auth.Authenticator(auth.load_issuer(settings))
         self._cors = Cors(settings.cors_origins)

@@ -56,7 +56,7 @@ class Streams:
     async def open(
         self, request: GraphQLRequest, tree: DocumentNode, context: Context, log: RequestLog
     ) -> Response:
-        """Return the open stream of the document's subscription, or a response with an error.
+        """Open and return the stream of the document's subscription, or return an error response.
 
         Raise RateLimited if the caller has too many open streams, and InstanceUnavailable if the
         instance has too many.

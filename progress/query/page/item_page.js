@@ -148,7 +148,7 @@ export function timeline(reviews, days) {
   const from = to - STEPS * size;
   const steps = Array.from({ length: STEPS }, (_, index) => {
     const start = from + index * size;
-    // A change of daylight-saving time may move the start to an hour before midnight. The day 12 hours later is right.
+    // A change of daylight-saving time may move the start to an hour before midnight. Adding 12 hours corrects this.
     return { start, day: localDay(start + DAY / 2), right: 0, wrong: 0, intervalDays: null };
   });
   for (const event of events) {

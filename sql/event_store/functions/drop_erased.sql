@@ -16,8 +16,8 @@ DECLARE
     owner         text;
 BEGIN
     SELECT * INTO STRICT key FROM event_store.erasure_key;
-    -- Most events belong to no erased learner. For a single event, three lookups show this faster than the statement
-    -- below.
+    -- Most events belong to no erased learner. For a single event, check this first with three lookups, because they
+    -- are faster than the statement below.
     IF jsonb_array_length(events) = 1 AND letters IS NULL THEN
         session := events -> 0 ->> 'session_id';
         SELECT s.user_id INTO owner FROM event_store.sessions s WHERE s.session_id = session;

@@ -1,5 +1,5 @@
--- Return true if a batch run must start the operation ARCHIVE. This is the case if the events that are not archived yet
--- fill a range, or if the oldest of them is older than max_age. The caller starts at most one operation a day, because
+-- Return true if a batch run must start the operation ARCHIVE. This is the case if at least range_length events are not
+-- archived yet, or if the oldest of them is older than max_age. The caller starts at most one operation a day, because
 -- it uses the date as the operation's key (see accept()).
 CREATE OR REPLACE FUNCTION operations.archive_is_due(range_length bigint, max_age interval) RETURNS boolean
 LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp

@@ -1,6 +1,6 @@
 -- Return two values. is_known is true if the log has events of the learner. operation_id is the operation that erases
--- or has erased the learner. If this operation is unfinished and its subject is the learner, operation_id is null: the
--- caller then calls accept(), which returns the operation.
+-- or has erased the learner. Exception: it is null as long as the operation is unfinished and its subject is the
+-- learner's id, not yet the id's digest. The caller then calls accept(), which returns the operation.
 CREATE OR REPLACE FUNCTION operations.find_erasure(learner text, OUT is_known boolean, OUT operation_id uuid)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 SELECT

@@ -18,7 +18,8 @@ from tests.support import api, cache_instances, sample_events
 from tests.support.api import Api, Body
 from tests.support.stage import append, publisher
 
-# Most cached fields. userProgress is selected twice: once with an alias, once with a fragment.
+# The query selects most of the cached fields. It selects userProgress twice: once with an alias,
+# once with a fragment.
 EVERYTHING = """
 query Everything($from: Date!, $to: Date!) {
   me: userProgress { totalItemsLearned currentStreak masteryStats { unlearned learning } }

@@ -1,4 +1,4 @@
-"""A stream of Server-Sent Events does not lose results because of heartbeats."""
+"""Heartbeats do not make a stream of Server-Sent Events lose results."""
 
 import asyncio
 import time
@@ -12,7 +12,7 @@ HEARTBEAT = b":\n\n"
 
 
 def test_a_result_that_is_computed_during_a_heartbeat_is_sent() -> None:
-    """The signature of a download link, for example, may take longer than a heartbeat."""
+    """A heartbeat may be due while a download link is being signed, for example."""
     results = [b"final"]
     sent: list[bytes] = []
 

@@ -118,7 +118,7 @@ def test_a_dead_letter_is_discarded_with_a_reason(visit: Visits, demo: Stack) ->
     dialog.get_by_role("button", name="Discard").click()
     expect(letter).to_have_count(0)
     expect(page.get_by_role("status")).to_have_text("1 discarded.")
-    # The last dead letter's button has disappeared, so the section gets the focus.
+    # If no dead letter remains, the focused button is removed, and the section gets the focus.
     assert page.evaluate("document.activeElement.closest('section')?.dataset.key") == "letters"
 
 

@@ -1,4 +1,4 @@
-"""Tests of the page's modules in Node, for the rules that need no browser."""
+"""Run the page's modules in Node, for tests that need no browser."""
 
 import json
 import shutil

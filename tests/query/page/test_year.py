@@ -67,7 +67,7 @@ def test_the_pointer_selects_days_and_years(visit: Visits) -> None:
 
 
 def answer_together(page: Page, last_year: int) -> None:
-    """Hold the responses for earlier years until the page has requested `last_year`."""
+    """Hold all responses for earlier years until the page requests `last_year`, the oldest."""
     held: list[Route] = []
 
     def answer(route: Route) -> None:
