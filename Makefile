@@ -50,7 +50,7 @@ bench: setup
 .venv/.packages: requirements-dev.txt
 	@test -n '$(PYTHON)' && '$(PYTHON)' -c '$(IS_NEW_ENOUGH)' || { \
 	    echo 'No Python 3.11 or newer was found: install one, or name it with make PYTHON=...' >&2; exit 1; }
-	@$(BIN)/python -c '' 2>/dev/null || '$(PYTHON)' -m venv --clear .venv || { \
+	@$(BIN)/python -c '' 2>/dev/null || '$(PYTHON)' -m venv --clear --upgrade-deps .venv || { \
 	    echo 'No environment could be made in .venv; on Debian: apt install python3-venv.' >&2; exit 1; }
 	@echo 'Installing packages into .venv; the first time takes a minute or two.'
 	@$(BIN)/python -m pip install --disable-pip-version-check --quiet $(PIP_OPTIONS) \

@@ -14,7 +14,7 @@ from tests.support.terraform_environments import Environments
 __all__ = ["emitted"]
 
 # A local stack starts slowly on a busy machine.
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.timeout(300), pytest.mark.exhaustive]
 
 JOB = "batch"  # lines with this operation come from the job, all others from the functions
 

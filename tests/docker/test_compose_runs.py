@@ -23,7 +23,7 @@ from tests.support.alert_policies import CONTRACT
 from tests.support.containers import Containers, containers
 
 # A stack is slow on a busy machine.
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.timeout(300), pytest.mark.exhaustive]
 
 _QUESTION = "{ userProgress { totalItemsLearned } streak { current } }"
 
@@ -96,7 +96,6 @@ def running(valkey: str, collector: Collector) -> Iterator[Containers]:
         yield made
 
 
-@pytest.mark.exhaustive
 def test_an_event_reaches_the_page_and_its_telemetry_reaches_the_collector(
     running: Containers, collector: Collector
 ) -> None:

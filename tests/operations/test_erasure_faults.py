@@ -42,6 +42,7 @@ from tests.support.erasure_fixtures import (
     receipt,
 )
 from tests.support.operation_fixtures import Operator, deliver
+from tests.support.parameters import first_in_gate
 from tests.support.traced_runs import run_until_it_ends
 
 __all__ = ["no_requests"]
@@ -181,7 +182,7 @@ OUTAGES = {
 }
 
 
-@pytest.mark.parametrize("name", OUTAGES)
+@pytest.mark.parametrize("name", first_in_gate(OUTAGES))
 def test_an_outage_of_the_storage_or_of_redis_does_not_count_as_an_attempt(
     operator: Operator, traced: Connection, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:

@@ -16,6 +16,7 @@ from progress.operations.records import PLANS
 from tests.support import doomed_worker
 from tests.support.operation_fixtures import Operator, deliver
 from tests.support.operation_scenarios import SCENARIOS, exported_files
+from tests.support.parameters import first_in_gate
 from tests.support.postgres_wire import Wire, wire
 from tests.support.traced_runs import change
 
@@ -29,7 +30,7 @@ def attempts(done: Any) -> dict[str, int]:
     return {step["name"]: step["attempts"] for step in done["steps"]}
 
 
-@pytest.mark.parametrize("point", doomed_worker.POINTS)
+@pytest.mark.parametrize("point", first_in_gate(reversed(doomed_worker.POINTS)))
 @pytest.mark.parametrize(("kind", "step"), STEPS)
 def test_the_first_redelivery_completes_the_operation_of_a_dead_worker(
     operator: Operator, populated: Connection, kind: str, step: str, point: str

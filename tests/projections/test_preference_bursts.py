@@ -23,6 +23,7 @@ from tests.support.stage import Stage, append
 
 
 @pytest.mark.timeout(900)
+@pytest.mark.exhaustive
 @pytest.mark.every_postgres
 def test_the_rows_match_the_oracle_if_all_preference_changes_arrive_last(
     stage: Stage, postgres_server: Server

@@ -93,6 +93,7 @@ def test_a_learner_who_is_not_yet_erased_from_the_archive_does_not_reappear(
     assert every_row(archived) == archive_rebuilds.rebuild_plainly(store, archived)
 
 
+@pytest.mark.exhaustive
 def test_before_rows_are_loaded_an_erasure_can_delete_a_learner_from_the_second_schema(
     store: Store, archived: Connection, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -158,6 +159,7 @@ def test_an_archive_that_cannot_be_used_is_rejected_and_nothing_is_left_behind(
     expect_rejection(store, archived, folder / "missing", engine, "no archive")
 
 
+@pytest.mark.exhaustive
 def test_a_rebuild_fails_if_an_event_is_set_aside_as_poisoned_meanwhile(
     store: Store, archived: Connection, folder: Path
 ) -> None:

@@ -71,6 +71,7 @@ def test_a_bucket_is_loaded_only_once_although_tasks_are_killed_and_repeated(
     assert archive_rebuilds.list_left(folder) == []
 
 
+@pytest.mark.exhaustive
 def test_the_next_rebuild_succeeds_after_a_rebuild_that_was_killed_in_any_step(
     store: Store, archived: Connection, folder: Path
 ) -> None:

@@ -21,6 +21,7 @@ from progress.recovery import backups, checks, manifest, restore
 from tests.conftest import Store
 from tests.support import cli, model_rows, sample_events
 from tests.support.backup_fixtures import BLOCKS, every_row, kept, nobody, populated
+from tests.support.parameters import first_in_gate
 from tests.support.stage import append
 
 __all__ = ["kept", "populated"]
@@ -140,7 +141,9 @@ def test_a_restore_from_a_damaged_backup_changes_nothing(
     assert model_rows.read_value(populated, "schemas") == 1
 
 
-@pytest.mark.parametrize("name", ["../../secret", "/etc/passwd", "item_days; DROP TABLE x", ""])
+@pytest.mark.parametrize(
+    "name", first_in_gate(["../../secret", "/etc/passwd", "item_days; DROP TABLE x", ""])
+)
 def test_a_backup_with_an_unknown_table_is_rejected(
     store: Store, populated: Connection, kept: Folder, tmp_path: Path, name: str
 ) -> None:

@@ -54,6 +54,7 @@ def _publishers(deployment: Deployment) -> dict[str, set[str]]:
     return publishers
 
 
+@pytest.mark.exhaustive
 def test_a_foreign_topic_has_a_subscription_but_is_not_managed_by_terraform(
     environments: Environments,
 ) -> None:
