@@ -105,7 +105,7 @@ def test_a_first_run_records_each_event_once(stack: Stack, first: list[str]) -> 
 def test_the_demo_shows_the_known_facts_of_the_review_log(first: list[str]) -> None:
     shown = "\n".join(first)
     for fact in (
-        "24 days in a row today: no answers yet today, so the streak is at risk",
+        "24 days in a row, but no answers yet today: the streak is at risk",
         "The longest run: 24 days",
         "64 sessions",
         "71 % of all answers right",
@@ -194,7 +194,7 @@ def test_the_users_own_collection_is_shown(stack: Stack, second: list[str], tmp_
     file = anki_files.make_collection(tmp_path / "own.anki2", notes, entries)
     shown = " ".join(stack.progress("demo", "--anki", str(file)).split())
     assert "Your record: 3 answers to 3 cards. 3 of 3 cards have a word" in shown
-    assert "1 day in a row today" in shown
+    assert "1 day in a row." in shown
     again = stack.progress("demo", "--anki", str(file))
     assert "New: nothing" in again
     report = json.loads(stack.progress("import", "anki", str(file), "--json"))

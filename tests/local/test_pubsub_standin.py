@@ -143,7 +143,8 @@ def test_the_count_of_attempts_is_kept_if_the_stand_in_is_killed(standin: Standi
         standin.kill()
         standin.start()
         [letter] = pubsub.pull(letter_subscription, 1)
-        # The inbox stores a body after its response, so the dead letter may arrive before the body.
+        # The inbox responds to a push before it stores the push's body. The dead letter may
+        # therefore arrive before the inbox has stored the last body.
         after = [inbox.take(1)[0]["deliveryAttempt"]]
         while after[-1] < 8:
             after += [body["deliveryAttempt"] for body in inbox.take(1)]
