@@ -108,7 +108,7 @@ def test_the_cost_of_a_rebuild_equals_the_cost_computed_by_hand() -> None:
     machines = 8 * seconds * (2 * 0.000018 + 8 * 0.000002)
     assert rebuild.task_usd == pytest.approx(machines + reading)
     document = " ".join((DOCS / "cost.md").read_text(encoding="utf-8").split())
-    assert f"once costs ${reading:.2f} at ten million events a day" in document
+    assert f"Cloud Storage charges ${reading:.2f} for reading the archive once" in document
 
 
 def test_the_machines_of_a_rebuild_are_those_that_terraform_plans(

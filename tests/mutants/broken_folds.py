@@ -80,7 +80,7 @@ def _line(delivery: Delivery) -> str:
         "mutants": delivery.mutants,
         "now": delivery.log.now.isoformat(),
         "how": asdict(delivery.how),
-        "log": [(p.envelope, p.turns) for p in delivery.log.published],
+        "log": [(p.envelope, p.deliveries) for p in delivery.log.published],
     }
     return json.dumps(line, separators=(",", ":")) + "\n"
 

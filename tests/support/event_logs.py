@@ -27,9 +27,9 @@ from tests.support.event_data import (
     extend,
 )
 
-# The turns of each time zone, as times in UTC. A turn is a clock change, a skipped day, a new month
-# or a new ISO year.
-_TURNS = {
+# Times in UTC at which the clocks of a time zone change or skip a day, or a month or an ISO year
+# begins there. Generated events are near one of these times.
+_CHANGES = {
     "UTC": ("2024-03-01T00:00", "2024-12-30T00:00"),
     "America/New_York": ("2024-03-10T07:00", "2024-11-03T06:00"),
     "Asia/Kathmandu": ("2024-01-31T18:15",),
@@ -39,8 +39,8 @@ _TURNS = {
     "Africa/Casablanca": ("2024-03-10T02:00", "2024-04-14T02:00"),
     "America/Vancouver": ("2026-11-01T09:00", "2025-11-02T09:00"),
 }
-ZONES = tuple(_TURNS)
-# Later turns are not used: events near them could be in the future and become dead letters.
+ZONES = tuple(_CHANGES)
+# No log is near a later change. Its events could be in the future, and would be dead letters.
 _LATEST = (datetime.now(UTC) - timedelta(days=17)).isoformat()
 _DAYS = (0, 1, -1, 2, -2, 3, 7, -7, 8)
 _HOURS_OFF = (0, 1, -1, 0.5, -0.5, 12, -13)
@@ -81,7 +81,7 @@ class Published:
     """A published event, with a number for each delivery. The log sorts deliveries by number."""
 
     envelope: Envelope
-    turns: tuple[int, ...]
+    deliveries: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -99,14 +99,14 @@ class Log:
     @property
     def delivered(self) -> list[Envelope]:
         """Return the events in the order of arrival, with duplicates."""
-        turns = [(t, n) for n, p in enumerate(self.published) for t in p.turns]
-        return [self.published[n].envelope for _, n in sorted(turns)]
+        order = [(d, n) for n, p in enumerate(self.published) for d in p.deliveries]
+        return [self.published[n].envelope for _, n in sorted(order)]
 
 
 @functools.cache
-def moments(turn: str, zones: tuple[str, ...]) -> tuple[datetime, ...]:
-    """Return times near `turn` (one of _TURNS) and near starts of local days around the turn."""
-    at = datetime.fromisoformat(turn).replace(tzinfo=UTC)
+def moments(change: str, zones: tuple[str, ...]) -> tuple[datetime, ...]:
+    """Return times near `change` (one of _CHANGES), and near the starts of the local days then."""
+    at = datetime.fromisoformat(change).replace(tzinfo=UTC)
     nudged: dict[datetime, None] = {}
     for days in _DAYS:
         day = at + timedelta(days=days)
@@ -130,9 +130,9 @@ def _id(first: int, number: int) -> str:
 @st.composite
 def logs(draw: st.DrawFn, *, contested: bool = False, size: int = 24) -> Log:
     """Generate a log; if `contested`, the order of arrival decides which events are stored."""
-    zones = tuple(draw(st.lists(either(*_TURNS), min_size=1, max_size=2, unique=True)))
-    turns = [t for name in zones for t in _TURNS[name] if t < _LATEST]
-    places = moments(draw(either(*(turns or _TURNS["UTC"]))), zones)
+    zones = tuple(draw(st.lists(either(*_CHANGES), min_size=1, max_size=2, unique=True)))
+    changes = [change for name in zones for change in _CHANGES[name] if change < _LATEST]
+    places = moments(draw(either(*(changes or _CHANGES["UTC"]))), zones)
     scattered = st.lists(either(*places), min_size=1, max_size=8, unique=True)
     pool = draw(scattered | either(*places).map(_walk))
     some = (("ann", "bob"),) if contested else (("ann",), ("ann",), ("bob",))
@@ -145,8 +145,8 @@ def logs(draw: st.DrawFn, *, contested: bool = False, size: int = 24) -> Log:
     events = draw(st.lists(_event(kinds, pool, cast), min_size=fewest, max_size=size))
     return Log(
         tuple(
-            Published({**event, "event_id": _id(first, n % 4 if contested else n)}, tuple(turns))
-            for n, (event, first, turns) in enumerate(events)
+            Published({**event, "event_id": _id(first, n % 4 if contested else n)}, tuple(numbers))
+            for n, (event, first, numbers) in enumerate(events)
         ),
         draw(either(*pool, *places)),
     )
@@ -162,8 +162,8 @@ def _event(
     }
     parts = st.sampled_from(kinds).flatmap(data.__getitem__)
     envelope = st.builds(_envelope, parts, either(*pool), either(False, False, False, True))
-    turns = st.lists(st.integers(0, 31), min_size=1, max_size=2)
-    return st.tuples(envelope, either(0, 1, 64, 127, 128, 255), turns)
+    deliveries = st.lists(st.integers(0, 31), min_size=1, max_size=2)
+    return st.tuples(envelope, either(0, 1, 64, 127, 128, 255), deliveries)
 
 
 def _envelope(
