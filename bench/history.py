@@ -66,8 +66,8 @@ def _measure(store: Store) -> Rounds:
 def _append(connection: Connection, learner: str, known: int, first: float) -> None:
     """Append one session a day, for `_SESSIONS` days from day `first` on.
 
-    The answers are about items that the learner has answered on `_SHORT` consecutive days. The
-    first of these days is `known`.
+    The answers are about items that the learner has answered in a period of `_SHORT` days. The
+    period begins on day `known`.
     """
     items = connection.run(
         blocks("seed")["items"],

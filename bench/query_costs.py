@@ -42,7 +42,7 @@ def _work(message: str) -> int:
 
 
 def _rows(plan: dict[str, Any]) -> int:
-    """Return the rows that a node and its children returned or filtered out."""
+    """Return how many rows a plan node and its children returned or filtered out."""
     rows = plan["Actual Rows"] + plan.get("Rows Removed by Filter", 0)
     return int(rows * plan["Actual Loops"]) + sum(map(_rows, plan.get("Plans", ())))
 

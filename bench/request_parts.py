@@ -58,7 +58,7 @@ def _parts(app: Any) -> dict[str, Patches]:
         "the log line": [(logs, "write", lambda *_, **__: None)],
         "the trace": [(tracing, "start_span", lambda *_: nothing)],
         "the rate limit": [(AnswerCache, "lookup", look_up_without_limit)],
-        "the position that the projections have reached": [
+        "looking up the position that the projections have reached": [
             (DatabaseVersions, "projected_to", return_none)
         ],
         "caching the response": [(AnswerCache, "_store", lambda *_: None)],

@@ -55,7 +55,7 @@ class StreamReaders:
 
 @contextlib.contextmanager
 def open_streams(port: int, requests: list[bytes]) -> Iterator[StreamReaders]:
-    """Open a stream for each request. The block begins after each stream's first event."""
+    """Open a stream for each request. The `with` block begins after each stream's first event."""
     loop = uvloop.new_event_loop()
     thread = threading.Thread(target=loop.run_forever)
     thread.start()

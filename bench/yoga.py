@@ -22,7 +22,7 @@ def install() -> None:
     """Install missing packages. Raise RowSkipped if Node is missing."""
     for program in ("node", "npm"):
         if not shutil.which(program):
-            raise RowSkipped(f"{program} is not installed, and the peer needs Node")
+            raise RowSkipped(f"{program} is missing: install Node 20 and npm for graphql-yoga")
     if not _INSTALLED.exists() or _INSTALLED.stat().st_mtime < _LOCK.stat().st_mtime:
         subprocess.run(["npm", "ci", "--silent"], cwd=_FOLDER, check=True)
 

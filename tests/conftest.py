@@ -289,7 +289,10 @@ def deployment(request: pytest.FixtureRequest, environments: Environments) -> De
 
 @pytest.fixture
 def root(request: pytest.FixtureRequest, tmp_path: Path) -> Root:
-    """A copy of infra/terraform. If `terraform-offline` exists, Terraform uses its provider."""
+    """A copy of infra/terraform.
+
+    If the tool `terraform-offline` is installed, Terraform uses the provider in this tool.
+    """
     if terraform.find_terraform() is None:
         skip_without(request, "terraform")
     return terraform.copy_root(tmp_path)

@@ -24,7 +24,8 @@ progress() {
     local arguments execution status output code=0 job=progress-release tasks=()
     if [[ " $* " == *" --from-archive "* ]]; then
         job=progress-rebuild
-        # With the engine `local`, one task folds all buckets. With `beam`, one task starts Dataflow.
+        # Only the engine `tasks` needs several tasks. With `local`, one task folds all buckets. With `beam`, one task
+        # starts Dataflow.
         [[ " $* " == *[\ =]"tasks "* ]] || tasks=(--tasks=1)
     fi
     arguments="$(printf '|%s' "$@")"

@@ -17,7 +17,7 @@ _TRIES = 3
 _TIMEOUT_S = 20.0
 _MIN_WINDOW_S = 60  # Monitoring writes one point a minute
 
-# PromQL for one revision, over the seconds since the step began. Errors have two sources. Cloud
+# PromQL for one revision, over the seconds since the watch began. Errors have two sources. Cloud
 # Run counts the requests that failed because an instance crashed. The log lines of Progress count
 # GraphQL errors, which have status 200. The latency comes from these log lines too, because Cloud
 # Run's latency of a stream is the stream's whole duration.
@@ -57,7 +57,7 @@ class Limits:
 
 @dataclass(frozen=True)
 class Measurement:
-    """A revision's requests since the step began; `p95_ms` is None if no latency was measured."""
+    """A revision's requests since the watch began; `p95_ms` is None if no latency was measured."""
 
     requests: float
     errors: float

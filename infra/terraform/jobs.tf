@@ -50,8 +50,8 @@ locals {
     }
     # Rebuilds the read models from the archive; an operator executes it (docs/runbook.md). The first task begins and
     # ends the rebuild, and a task that is retried loads nothing twice. At most eight tasks load rows at the same time,
-    # because the database is the bottleneck. DuckDB uses up to 2 GB of a task's memory. A bucket's files and rows are
-    # in memory too, because Cloud Run has no disk.
+    # because the database is the bottleneck. DuckDB uses up to 2 GB of a task's memory. The files and rows of a
+    # learner bucket are in memory too, because Cloud Run has no disk.
     rebuild = {
       member  = "rebuild"
       command = ["python", "-m", "progress.cli"]

@@ -95,7 +95,7 @@ resource "google_cloud_scheduler_job" "night" {
   for_each = local.night_changes
 
   name             = "progress-${each.key}"
-  description      = "${each.value.function} keeps ${each.value.min_instances} instances ready from now on"
+  description      = "Sets the minimum instances of the ${each.value.function} function to ${each.value.min_instances}"
   region           = var.region
   schedule         = each.value.cron
   time_zone        = var.night.time_zone

@@ -1,7 +1,7 @@
 """The questions across learners and their answers from the archive.
 
-Numbers about fewer than 20 learners are left out. They cannot be computed as the difference between
-two numbers of the same result.
+Numbers about fewer than 20 learners are left out. Nor can a reader of a result compute them as the
+difference between two of its numbers.
 """
 
 from datetime import date

@@ -1,9 +1,10 @@
 """The catalogue: read the manifests, and publish new ones.
 
-Each range has a manifest. The archive's manifest contains the hash of every range's manifest. A new
-manifest of a range is first written to a temporary path. Then the archive's manifest is replaced by
-one that contains the new hash. Only after that, the range's new manifest is moved to its final
-path. Even after an interruption, a manifest with the right hash is therefore at one of the paths.
+Each range of positions has a manifest. The archive's manifest contains the hash of every range's
+manifest. A new manifest of a range is first written to a temporary path. Then the archive's
+manifest is replaced by one that contains the new hash. Only after that, the range's new manifest is
+moved to its final path. Even after an interruption, a manifest with the right hash is therefore at
+one of the paths.
 """
 
 from collections.abc import Iterable

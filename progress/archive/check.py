@@ -45,7 +45,7 @@ def run(storage: Storage, on_progress: Progress) -> Report:
 def run_deep(connection: Connection, storage: Storage, on_progress: Progress) -> Report:
     """Make the checks of `run`, check the files' hashes, and compare the rows with the log's.
 
-    The rows are compared by their sums.
+    For each bucket of a range, the number of rows and two sums of the rows' hashes are compared.
 
     Raise ArchiveRunning if another run works on the archive, and ProgressError if the archive is
     a copy of another log.

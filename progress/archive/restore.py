@@ -111,9 +111,9 @@ def _load_erased(connection: Connection, erased: list[ErasedRow]) -> None:
     """Load the emptied rows.
 
     Rows that stayed in their own streams keep their stream versions. All other rows go to their
-    shard's stream of erased events, and get new stream versions there: 1, 2, 3 …. The rows whose
-    old version is in the archive come first, in the order of the old versions. The others follow,
-    in the order of their positions.
+    shard's stream of erased events, and get new stream versions there: 1, 2, 3 …. Of these rows,
+    those with a stream version in the archive's manifests come first, in the order of these
+    versions. The others follow, in the order of their positions.
     """
     streams = dict(_rows(connection, "erased streams"))
     versions: Counter[int] = Counter()

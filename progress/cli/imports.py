@@ -185,6 +185,6 @@ def _show(console: Console, record: Record, report: Report) -> None:
         )
     if record.cards:
         console.print(
-            f"{len(record.cards):,} cards have a word; the word lists give {len(record.words):,} "
-            "of them a level."
+            f"{len(record.cards):,} cards have a word; {len(record.words):,} of these cards get "
+            "a level from the CEFR word lists."
         )

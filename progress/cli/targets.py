@@ -130,7 +130,7 @@ def pubsub() -> tuple[str, str]:
 
 
 def count_undelivered() -> list[Undelivered] | str:
-    """Return the undelivered messages of each subscription, or why their number is unknown."""
+    """Return each subscription's number of undelivered messages, or why it is unknown."""
     from progress.adapters.pubsub import undelivered
 
     current = settings.current()

@@ -176,9 +176,10 @@ def _shade(answers: int, active: Sequence[int]) -> int:
 
 
 def _months(days: Sequence[date], wide: int) -> str:
-    """Return a line of month names; each name begins at the first of the `days` in its month.
+    """Return a line of month names, with `wide` columns for each element of `days`.
 
-    Each day takes `wide` columns. A name is omitted if the previous name occupies its place.
+    The name of a month begins at the first element of `days` that lies in this month. A name is
+    omitted if the previous name occupies its place.
     """
     line = ""
     for place, day in enumerate(days):

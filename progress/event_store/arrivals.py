@@ -23,7 +23,10 @@ _T = TypeVar("_T")
 
 
 class Before(msgspec.Struct, frozen=True):
-    """The newest dead letter before a publication, and the ids that were recorded or pending."""
+    """The newest dead letter before a publication, and the ids that were recorded or pending.
+
+    A pending event has arrived, but is recorded only when its learner is known.
+    """
 
     letter_id: int
     recorded: frozenset[str]

@@ -76,10 +76,10 @@ def replay(connection: Connection, letter_id: int) -> str | None:
     """Decode a dead letter by the current rules and append its event; return the failure or None.
 
     Replay is idempotent, like delivery. A dead letter that fails again stays open, with the new
-    reason. For a bundle, replay each entry. The bundle's dead letter then stands for its first
-    entry only: it stays open if this entry fails. Every other entry that fails gets a new dead
-    letter. Raise EventStoreError for a `poisoned` dead letter, because its event is
-    already in the log. For such an event, use `take_back`.
+    reason. For a bundle, replay each entry. If the first entry fails again, the bundle becomes the
+    dead letter of this entry and stays open. Otherwise, the bundle counts as replayed. Every other
+    entry that fails gets a new dead letter. Raise EventStoreError for a `poisoned` dead letter,
+    because its event is already in the log. For such an event, use `take_back`.
     """
     letter = read_replayable(connection, letter_id)
     if letter.kind == "poisoned":

@@ -59,7 +59,10 @@ def decode(payload: bytes, message: Message) -> list[ParsedEvent | Rejection]:
 def decode_bundle(
     payload: bytes, runs: Iterable[list[int]], message: Message
 ) -> list[ParsedEvent | Rejection]:
-    """Return a bundle's entries with their indexes; raise ValueError if the payload was changed."""
+    """Return a bundle's entries with their indexes, which `runs` lists as ranges.
+
+    Raise ValueError if the payload is not an array with exactly one entry for each index.
+    """
     parts = json_input.elements(payload) or []
     return _decode_parts(zip(bundles.indexes(runs), parts, strict=True), message)
 

@@ -2,7 +2,7 @@
 
 A package is a zip file. In the newest format, its collection is `collection.anki21b`, a SQLite
 database compressed with zstd. Such a package also contains a `collection.anki2` for older programs.
-Its only note asks the user to update Anki.
+This file contains only a note that asks the user to update Anki.
 """
 
 import contextlib

@@ -55,10 +55,10 @@ def _read_sessions(connection: Connection, learner: Learner) -> list[RecordedSes
 
 
 def _has_preferences(connection: Connection, learner: Learner, account: Envelope) -> bool:
-    """Return whether a recorded account already has the preferences of `learner`.
+    """Return whether the learner's recorded preferences already equal those of `learner`.
 
-    Events after the time of `account` are ignored. A preference of `learner` that is None equals
-    any recorded preference.
+    Return False if no `UserCreated` event of the learner is recorded. Events after the time of
+    `account` are ignored. A preference of `learner` that is None equals any recorded preference.
     """
     rows = connection.run(
         blocks("importers/anki_recorded")["preferences"],

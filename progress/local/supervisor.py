@@ -147,7 +147,7 @@ class Supervisor:
             await asyncio.sleep(_MAX_PAUSE_S)
 
     def _clear(self, part: Part) -> None:
-        """Kill a dead process's children, and its command `part.then`, which may wait for it."""
+        """Kill a dead process's children. Also kill `part.then`, which may wait for the process."""
         processes.kill_group(self._state.processes[part.name])
         if part.clear:
             part.clear()

@@ -14,8 +14,8 @@ _CALLER = "batch job"
 def start_if_due(connection: Connection) -> None:
     """Start the day's ARCHIVE if it is due; raise DatabaseUnavailable if the database fails.
 
-    ARCHIVE is due if enough events for a whole range are not archived yet, or if the first of them
-    is older than `plan.MAX_AGE_DAYS`.
+    ARCHIVE is due if the log has at least `plan.RANGE` unarchived events, or if the log's first
+    unarchived event is older than `plan.MAX_AGE_DAYS`.
     """
     sql = blocks("operations/operations")
     with database.translate_errors(_translate):

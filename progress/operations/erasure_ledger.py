@@ -3,7 +3,7 @@
 A backup of the database may be older than an erasure. After such a backup is restored, the ledger
 says which learners must be erased again. Each learner is named only by a digest, a keyed hash of
 the id. The ledger also stores the secret key of the hash. With this key, a new log that is filled
-from the archive can still recognise the learners.
+from the archive can still recognize the learners.
 """
 
 from datetime import datetime

@@ -36,7 +36,7 @@ _RETRY_INTERVAL_S = 0.2  # the pause while another worker folds the shard
 
 
 class Snapshot(NamedTuple):
-    """The database snapshot for an archive; `events` is the learner's number of events."""
+    """The database snapshot for the ZIP file; `events` is the learner's number of events."""
 
     taken_at: datetime
     position: int
@@ -44,7 +44,7 @@ class Snapshot(NamedTuple):
 
 
 class ArchivedFile(msgspec.Struct, frozen=True):
-    """A file in the archive, as its manifest lists it."""
+    """A file inside the ZIP file, as the manifest in the ZIP file lists it."""
 
     name: str
     rows: int

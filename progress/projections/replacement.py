@@ -147,8 +147,8 @@ def _former_name() -> str:
 def drop(connection: Connection, schema: str) -> None:
     """Drop a schema that may have readers: try once a second, for a minute.
 
-    Each try first deletes the schema's record of a rebuild from the archive, if there is one.
-    Without this record, the rebuild's tasks start no new load. Raise DatabaseUnavailable if readers
+    A schema that is rebuilt from the archive has a record of this rebuild. Each try first deletes
+    this record, so that the rebuild's tasks start no new load. Raise DatabaseUnavailable if readers
     or tasks still use the schema after this minute.
     """
     connection.run("SET lock_timeout = '1s'")

@@ -93,7 +93,8 @@ def _blocks_of(table: str) -> dict[str, str]:
     """Return the SQL blocks of the table's model, keyed by block name."""
     if table != "zones_in_force":
         return blocks(f"read_models/{table}")
-    # `preferences.sql` has blocks for two tables, so its block names include the table's name.
+    # `preferences.sql` has blocks for two tables. The names of the blocks for `zones_in_force` end
+    # with the table's name.
     named = blocks("read_models/preferences")
     return {name: named[f"{name} {table}"] for name in ("whole", "live", "loaded")}
 

@@ -76,9 +76,11 @@ def _check_log(connection: Connection, events: int, first: int, head: int) -> li
         found = f"the versions of {streams} streams are not consecutive numbers from 1"
         findings.append(Finding(found, _RESTORE))
     if strays := _rows(connection, "strays")[0][0]:
-        found = f"{strays} events are in another shard than their stream"
-        advice = "this server hashes text differently: use the original log's PostgreSQL version"
-        findings.append(Finding(found, advice))
+        found = (
+            f"this server hashes the streams of {strays} events to other shards than the server "
+            "that recorded the events did"
+        )
+        findings.append(Finding(found, "use that server's PostgreSQL version"))
     for (table,) in _rows(connection, "numbers"):
         found = f"the sequence of {table} lags behind the rows: its value was not restored"
         findings.append(Finding(found, "restore the dump again, with pg_restore --data-only"))

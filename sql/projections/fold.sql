@@ -176,10 +176,10 @@ BEGIN
 END
 $fold$;
 
--- Return the number of events that the window may keep without refolding more than 200,000 events. Return 0 if the
--- window may keep all its events. The limit counts all histories that the window refolds, except the longest.
--- If the longest history also counted, many preference changes of its learner would split the window often, and each
--- part would refold this history.
+-- Return the number of events after which the window must be split, so that its first part refolds at most 200,000
+-- events. Return 0 if the window need not be split. The limit counts all histories that the window refolds, except the
+-- longest. If the longest history also counted, many preference changes of its learner would split the window often,
+-- and each part would refold this history.
 CREATE FUNCTION count_events_before_refolds() RETURNS int LANGUAGE plpgsql AS $before$
 BEGIN
     RETURN (

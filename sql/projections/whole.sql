@@ -183,7 +183,7 @@ FROM (
 JOIN {projections/whole kinds}
 
 -- duckdb zone_offsets --
--- The rules are the JSON of progress/event_store/time_zones.py.
+-- The parameter `rules` is the JSON text that encode_rules (progress/event_store/time_zones.py) returns.
 SELECT r.zone, coalesce(make_timestamp(r.starts_at * 1000000), TIMESTAMP '-infinity') AS starts_at,
     coalesce(
         make_timestamp(lead(r.starts_at) OVER (PARTITION BY r.zone ORDER BY r.starts_at NULLS FIRST) * 1000000),

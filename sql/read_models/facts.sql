@@ -2,9 +2,9 @@
 
 -- table --
 -- Every event of the log. No fold reads an event whose kind is null. The kind is null if the event is poisoned, if its
--- type is undeclared, or if its declaration rejects it. A declaration rejects only events that were recorded before
--- their type was declared (see the block `is_valid` of sql/projections/whole.sql). The columns from the data of a
--- poisoned event are also null.
+-- type is undeclared, or if its declaration rejects it. Ingest also checks the declaration, but the event may have been
+-- recorded before its type was declared (see the block `is_valid` of sql/projections/whole.sql). The columns from the
+-- data of a poisoned event are also null.
 CREATE VIEW facts AS
 SELECT e.shard, e.global_position, e.stream_id, e.stream_version, e.event_id,
     substr(e.stream_id, 9) AS user_id,     -- after 'learner-'

@@ -42,7 +42,8 @@ IF window_end > 0 THEN
 END IF;
 
 -- share --
--- The item, the shard, and the sums over the rows s of item_stats, in the order of the table's columns.
+-- The values of the table's columns, in their order: the item, the shard, and sums over rows of item_stats. The
+-- statement that includes this block names these rows `s`.
 s.item_id, event_store.shard_of('learner-' || s.user_id) AS shard,
 count(*) FILTER (WHERE s.answers > 0) AS learners, sum(s.answers)::bigint AS answers,
 sum(s.correct_answers)::bigint AS correct_answers, sum(s.response_ms)::bigint AS response_ms,

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.timeout(600)  # DuckDB is slow on a busy machine
 
 @settings(max_examples=max(6, settings().max_examples // 4))
 @given(log=logs(size=40), how=disturbances())
-def test_the_retention_question_counts_the_same_item_tests_as_the_live_read_model(
+def test_weekly_retention_counts_from_the_archive_equal_those_of_the_live_read_model(
     stage: Stage, log: Log, how: Disturbance
 ) -> None:
     stage.sweep()

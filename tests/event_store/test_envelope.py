@@ -49,7 +49,7 @@ def without(name: str) -> dict[str, Any]:
 
 
 def literal(text: str) -> bytes:
-    """Return a valid event with this JSON text in its data."""
+    """Return `GOOD` as JSON, with this JSON text as the value of `data.note`."""
     return json.dumps(with_data(note="HERE")).replace('"HERE"', text).encode()
 
 
@@ -205,7 +205,7 @@ def test_the_event_time_is_taken_from_the_first_available_of_four_sources() -> N
     assert letter(bare, occurred_at="soon")[1].endswith("at attributes.occurred_at")
 
 
-def test_an_occurred_at_source_in_the_published_metadata_is_removed() -> None:
+def test_the_metadata_key_occurred_at_source_is_removed_from_a_published_event() -> None:
     marked = {**GOOD, "metadata": {TIME_SOURCE: "publish_time"}}
     assert event(marked).metadata == {}
 

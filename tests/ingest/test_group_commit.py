@@ -174,7 +174,7 @@ def test_a_leader_whose_delivery_is_rejected_wakes_the_shards_of_the_other_deliv
     assert woken == [[SHARD], [SHARD]]
 
 
-def test_requests_fail_if_their_shards_could_not_be_woken(
+def test_requests_fail_if_waking_their_shards_raises_an_exception(
     store: Store, pool: ThreadPoolExecutor
 ) -> None:
     gate, calls = Gate(store), itertools.count()

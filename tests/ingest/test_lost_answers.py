@@ -105,7 +105,7 @@ def test_a_redelivered_event_wakes_its_shard_if_its_session_was_recorded_meanwhi
     ingest.assert_every_shard_woken_once()
 
 
-def test_a_redelivered_session_start_wakes_the_shard_of_the_formerly_pending_events(
+def test_a_redelivered_session_start_wakes_the_shard_of_the_events_that_waited_for_it(
     ingest: LossyIngest,
 ) -> None:
     ingest.deliver(encode_push([answer()]))

@@ -69,7 +69,7 @@ def test_the_first_batch_run_of_a_day_archives_old_events(
     assert scheduled(batch_connection) == []
 
 
-def test_a_failed_operation_of_an_administrator_does_not_replace_the_scheduled_one(
+def test_a_batch_run_starts_archive_even_if_one_that_an_administrator_started_has_failed(
     operator: Operator, populated: Connection, batch_connection: Connection, length: int
 ) -> None:
     archives.age_events(populated)

@@ -175,12 +175,12 @@ def test_a_rebuild_waits_for_another_rebuild_to_end(
 def test_an_outage_during_a_step_does_not_affect_the_count_of_attempts_to_undo_the_step(
     operator: Operator, hooks: Hooks, connection: Connection
 ) -> None:
-    """The attempt to undo the step must count.
+    """An attempt that an outage ends must not count, but an attempt to undo a step must.
 
-    An outage ends this process's attempt to run the step. Such an attempt must not count, but
-    during the outage it cannot be subtracted in the database. Instead, this process will not count
-    its next attempt to run the step. But here, another worker completes the step. Then the
-    operation is cancelled, and this process undoes the step.
+    The database has already counted the attempt that the outage ends. The process cannot correct
+    this count during the outage. It therefore remembers to leave the count unchanged at its next
+    attempt to run the step. In this test, there is no such attempt: another worker completes the
+    step, and after a cancellation, the process undoes it. The process must count this attempt.
     """
     operation_id = start(operator)
     sql = traced_operation.blocks()

@@ -252,7 +252,7 @@ def test_a_learner_deleted_after_the_request_is_not_exported(
     assert not [*exports.iterdir()]
 
 
-def test_a_file_left_by_a_dead_process_is_removed(tmp_path: Path) -> None:
+def test_no_file_remains_after_a_failed_write_and_two_removals(tmp_path: Path) -> None:
     folder = Folder(tmp_path)
 
     def write() -> None:

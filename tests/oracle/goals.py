@@ -28,7 +28,10 @@ def goal_on(world: World, user_id: str, local_day: date) -> int:
 
 
 def goal(world: World, user_id: str) -> Row | None:
-    """Return today's goal and the days with a met goal; None if no goal is in force today."""
+    """Return today's goal and the numbers of days with a met goal.
+
+    Return None if no goal is in force today.
+    """
     today = day_of(world, user_id, world.now)
     if goal_on(world, user_id, today) == 0:
         return None

@@ -81,7 +81,7 @@ def streak(world: World, user_id: str) -> Row:
 
 
 def user_progress(world: World, user_id: str) -> Row | None:
-    """Return the learner's summary; None if the learner is deleted or has no known events."""
+    """Return the summary; None if the learner is deleted or has no event of a known type."""
     known = world.of(user_id, *LEARNERS)
     if not known:
         return None

@@ -86,7 +86,7 @@ class Interrupted(Projector):
             raise
 
 
-def test_an_event_that_another_worker_has_folded_is_not_marked_as_poisoned(
+def test_two_workers_that_find_the_same_poisoned_event_mark_only_this_event(
     store: Store, connection: Connection
 ) -> None:
     sample_events.record_lessons(connection, "ann")

@@ -184,8 +184,11 @@ def test_the_batch_job_deletes_local_files_after_a_week(
     assert [file.name for file in exports.iterdir()] == ["new.zip"]
 
 
-def test_the_size_of_a_file_in_the_bucket_is_read_without_a_signature() -> None:
-    """The page reads up to ten sizes every ten seconds; each signature would need a call to IAM."""
+def test_the_size_of_a_file_in_the_bucket_is_read_without_signing_its_url() -> None:
+    """The administrator's view of the page reads up to ten sizes every ten seconds.
+
+    Each signature would need a call to IAM.
+    """
     now = datetime(2026, 1, 1, 12, tzinfo=UTC)
     downloads = Downloads(Settings(exports_bucket="exports"))
     download = downloads.find(finished_export(now), now, "")

@@ -131,7 +131,7 @@ def test_a_group_can_be_read_only_by_support_administrators_and_its_teachers(
     assert code_of(ask(query_api, DIFFICULTY, headers(role="learner"))) == "FORBIDDEN"
 
 
-def test_a_group_without_a_current_member_is_null_and_has_no_learners(
+def test_the_field_group_is_null_and_the_field_learners_is_empty_without_a_current_member(
     query_api: Api, rows: database.Connection
 ) -> None:
     def read(query: str, group: str) -> Any:

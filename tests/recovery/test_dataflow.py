@@ -109,7 +109,7 @@ def test_the_engine_launches_a_job_that_loads_the_buckets(
 
 
 def load_nothing(engine: Engine, on_loaded: Callable[[], None] = lambda: None) -> None:
-    """Run the engine for an invented rebuild; no bucket is loaded."""
+    """Run the engine for an invented rebuild, which loads no rows."""
     engine(Source("gs://a", None), Rebuild(7, 16, []), on_loaded)
 
 

@@ -47,8 +47,9 @@ def test_a_traffic_call_that_reports_success_without_effect_is_detected(cloud: C
         if {*calls[number]} & {"deploy", "update-traffic"}:
             reset(cloud, {number: "lost"})
             done = deploy(cloud, "b", "--steps=100")
-            # The release succeeds even if the removal of a tag has no effect: no revision has the
-            # tag blue yet, and the removal of the tag green is retried.
+            # The release succeeds even if the removal of a tag has no effect. It first removes the
+            # tag `blue`, which no revision has yet. At the end, it removes the tag `green`, and
+            # retries if the tag is still there.
             untags = calls[number][-1].startswith("--remove-tags")
             assert_one_version_serves(cloud, done, is_new=untags)
 

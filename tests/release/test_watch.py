@@ -87,7 +87,7 @@ def test_green_is_judged_during_the_watch_if_there_are_enough_requests(cloud: Cl
 
 
 def test_green_is_judged_only_at_the_end_of_the_watch_if_requests_are_few(cloud: Cloud) -> None:
-    """A single early error among few requests does not fail the release."""
+    """Errors among fewer than 100 requests do not fail the release before the watch ends."""
     looks: list[str] = []
 
     def measure(query: str, revision: str) -> float | None:

@@ -27,8 +27,8 @@ from tests.support.event_data import (
     extend,
 )
 
-# Times in UTC at which the clocks of a time zone change or skip a day, or a month or an ISO year
-# begins there. Generated events are near one of these times.
+# Times in UTC. At each of them, the time zone's clocks change, the time zone skips a day, or a
+# month or an ISO year begins there. Generated events are near one of these times.
 _CHANGES = {
     "UTC": ("2024-03-01T00:00", "2024-12-30T00:00"),
     "America/New_York": ("2024-03-10T07:00", "2024-11-03T06:00"),
@@ -40,7 +40,8 @@ _CHANGES = {
     "America/Vancouver": ("2026-11-01T09:00", "2025-11-02T09:00"),
 }
 ZONES = tuple(_CHANGES)
-# No log is near a later change. Its events could be in the future, and would be dead letters.
+# Logs use only the changes before this time. Events near a later change could be in the future, and
+# would become dead letters.
 _LATEST = (datetime.now(UTC) - timedelta(days=17)).isoformat()
 _DAYS = (0, 1, -1, 2, -2, 3, 7, -7, 8)
 _HOURS_OFF = (0, 1, -1, 0.5, -0.5, 12, -13)

@@ -1,4 +1,4 @@
-"""A function in its own process, and a PostgreSQL server that a test can stop."""
+"""A deployed function in its own process, and a PostgreSQL server that a test can stop."""
 
 import os
 import socket

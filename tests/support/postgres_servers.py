@@ -37,9 +37,9 @@ class Server:
     def examples(self, times: int) -> hypothesis.settings:
         """Return settings with the profile's number of examples, multiplied by `times`.
 
-        For the oldest server, the number is a third of the profile's number, whatever `times` is.
-        Both servers run the same SQL, so that few examples suffice to find a statement that behaves
-        differently on the oldest server.
+        For PostgreSQL 15, the number is a third of the profile's number, whatever `times` is. The
+        embedded server runs the same SQL with more examples. Few examples therefore suffice to find
+        a statement that behaves differently on PostgreSQL 15.
         """
         usual: int = hypothesis.settings().max_examples
         return hypothesis.settings(

@@ -76,7 +76,7 @@ def change_preferences(user: str, **preferences: object) -> Envelope:
 
 
 def record_lessons(connection: database.Connection, *users: str, lessons: int = 4) -> None:
-    """Append the items of the lessons, and then the first lessons of each of these learners."""
+    """Append events that publish the items, then the first `lessons` lessons of each learner."""
     append(connection, [item_published(f"i{n}") for n in range(3)])
     for user in users:
         append(connection, [event for n in range(lessons) for event in lesson(user, n)])

@@ -132,7 +132,7 @@ def test_each_invalid_event_becomes_a_dead_letter_and_its_neighbours_are_recorde
     stack.check()
 
 
-def test_a_message_without_an_event_becomes_one_dead_letter(stack: Stack) -> None:
+def test_a_message_that_is_not_valid_json_becomes_one_dead_letter(stack: Stack) -> None:
     ids = stack.publish_raw(
         *(payload for payload, _ in WHOLES), note="a message with attributes may have empty data"
     )

@@ -53,7 +53,7 @@ def await_end(stack: Stack, operation_id: str) -> dict[str, Any]:
     return get(stack, operation_id)
 
 
-def test_the_commands_list_and_show_operations(stack: Stack) -> None:
+def test_operations_are_listed_and_shown_on_the_command_line(stack: Stack) -> None:
     # This test is the first one, because a later test stops Pub/Sub. For some seconds after such an
     # outage, the query function publishes no commands.
     started = start(stack, "runBatch")

@@ -23,7 +23,7 @@ def dev(environments: Environments) -> Resources:
 def moving(environments: Environments) -> Deployment:
     """The deployment of staging during a migration from Neon to Cloud SQL.
 
-    It has a fixed egress address and analysts.
+    It has a fixed egress address, and a group of analysts may read BigQuery's question views.
     """
     return environments.variant("moving", "staging", *MIGRATION)
 

@@ -57,9 +57,10 @@ def test_bigquery_reads_the_files_with_the_account_of_its_connection(
 def test_analysts_need_no_role_on_the_events_that_the_question_views_read(
     deployment: Deployment,
 ) -> None:
-    """The question views are authorized to read the table, and do not read it through other views.
+    """The question views are authorized to read the table `archive`, and they read it directly.
 
-    Analysts cannot read the table through those other views, because these are not authorized.
+    The views of `progress_archive` are not authorized, so analysts cannot read the table through
+    them.
     """
     resources = deployment.applied
     questions = list_tables(resources, "progress_questions")

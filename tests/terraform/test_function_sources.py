@@ -1,4 +1,4 @@
-"""The archives for the functions' first images contain all the code and no other files."""
+"""The zip archives for the functions' first builds contain all the code and no other files."""
 
 import json
 import shutil

@@ -1,7 +1,8 @@
 -- Each accepted event of the archive once; e-mail addresses were masked before the event was recorded. BigQuery reads
 -- all files in the folder, although only the files that the manifests name belong to the archive. While ranges are
 -- merged or a file is rewritten, the old and the new files hold the same rows, so this view keeps one row for each
--- position. Files that no manifest names are removed within a day.
+-- position. If a file is over a day old and no manifest names it, the next `progress archive` or operation ARCHIVE
+-- removes it.
 SELECT
     global_position,
     event_id,

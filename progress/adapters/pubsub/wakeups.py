@@ -128,7 +128,7 @@ def _send(commands: list[bytes], **attributes: str) -> bool:
 
 @functools.cache
 def publisher() -> Callable[..., bytes]:
-    """Return this process's function for the Publish call.
+    """Return this process's callable for Pub/Sub's method Publish.
 
     Its channel is opened on first use, because a channel does not survive a fork.
     """

@@ -160,7 +160,10 @@ def _get_exporter() -> "Exporter | None":
 
 @functools.cache
 def _create_exporter(service: str) -> "Exporter | None":
-    """Create the exporter on first use, and thus after any fork; return None if that fails."""
+    """Create the exporter on first use; return None if that fails.
+
+    Under gunicorn, the first use comes after the fork, so each worker creates its own exporter.
+    """
     from progress.adapters.telemetry import otlp  # takes 300 ms
 
     return otlp.create_exporter(settings.current(), service)

@@ -45,7 +45,7 @@ Result = Literal["hit", "miss", "error", "off"]
 
 
 class ComputedAnswer(msgspec.Struct, frozen=True):
-    """A result as JSON and, if the computation read it, the learner's version.
+    """A result as JSON, and the learner's version if the computation read this version.
 
     The result is never older than the version.
     """

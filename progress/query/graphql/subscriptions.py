@@ -19,7 +19,7 @@ LEARNER, OPERATION = "learner", "operation"  # the topics
 
 
 def build_sources(reader: Reader) -> dict[str, Source]:
-    """Return the source of each topic."""
+    """Return the readers of learners' and operations' states, by the topic of live queries."""
     return {LEARNER: Learners(reader), OPERATION: Operations(reader)}
 
 

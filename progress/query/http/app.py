@@ -224,7 +224,8 @@ class QueryApi:
             text = await self._persisted.get(sha256)
             graphql_request = msgspec.structs.replace(graphql_request, query=text)
         if not documents.lookup(graphql_request.query, introspection=self._introspection):
-            # Reading a new document takes longer than executing it, so apply the rate limit first.
+            # Parsing and validating an uncached document takes longer than executing it. Therefore,
+            # apply the rate limit first.
             await self._limiter.count(caller.user_id, datetime.now(UTC))
             graphql_request = msgspec.structs.replace(graphql_request, is_counted=True)
         return caller, graphql_request, sha256

@@ -1,4 +1,4 @@
-// The receipt of an erasure: what was erased, what was found afterwards, and until when copies exist.
+// The receipt of an erasure: what was erased, where the learner's id still occurs, and until when copies exist.
 
 import { h } from './dom.js';
 import { longDay, moment, number } from './format.js';

@@ -3,8 +3,8 @@
 -- erased learner if it names a session of that learner. A dead letter belongs to an erased learner if it names the
 -- learner or a session of the learner.
 --
--- If the SessionStarted of a new session is dropped, the session is recorded as one of an erased learner, and the
--- pending events of the session are deleted.
+-- If the SessionStarted of a new session is dropped, the session is recorded as a session of an erased learner, and
+-- the session's pending events are deleted.
 CREATE OR REPLACE FUNCTION event_store.drop_erased(INOUT events jsonb, INOUT letters jsonb, OUT erased integer)
 LANGUAGE plpgsql AS $$
 DECLARE

@@ -1,6 +1,7 @@
--- Delete the operations that finished more than 400 days ago, including cancelled erasures. Keep a failed erasure until
--- another erasure of the learner has succeeded, because an administrator must complete the failed one. A successful
--- erasure replaces the learner's id by its digest in all erasures of the learner, so that they have the same subject.
+-- Delete the operations that finished more than 400 days ago, including cancelled erasures. Keep a failed erasure,
+-- because an administrator must complete it. If another erasure of the learner has succeeded, do not keep the failed
+-- one. A successful erasure replaces the learner's id by its digest in all erasures of the learner, so that they have
+-- the same subject.
 CREATE OR REPLACE FUNCTION operations.delete_finished() RETURNS void
 LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC

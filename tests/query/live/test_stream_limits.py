@@ -49,7 +49,10 @@ def recorder(store: Store) -> Iterator[LessonRecorder]:
 
 @pytest.fixture
 def serve(store: Store, tmp_path: Path) -> Serve:
-    """A function that runs a query function on the store's database, with the given options."""
+    """A callable that starts the query function in a separate process, on the store's database.
+
+    Its keyword arguments are those of `subscription_client.query_function`.
+    """
     return functools.partial(subscription_client.query_function, store.url, tmp_path / "function")
 
 
