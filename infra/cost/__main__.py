@@ -50,7 +50,7 @@ def tabulate_free_profile() -> str:
 
 
 def tabulate_savings() -> str:
-    """Return a table of the cost at ten million events a day: today's setup, and each saving."""
+    """Return a table of the cost at ten million events a day, today and after each saving."""
     columns = ("Cloud SQL", "Cloud Logging", "Cloud Run functions", "Pub/Sub")
     rows = []
     for change, month in SAVINGS.items():

@@ -125,7 +125,7 @@ def publish(operation: ClaimedOperation) -> object:
 
 
 def merge(operation: ClaimedOperation) -> object:
-    """Merge ranges of the archive; return the outcome of `publish`."""
+    """Merge ranges of the archive; return the stored outcome of the earlier step `publish`."""
     connection, storage = _open(operation)
     merges.run(connection, storage, lambda: operation.report_progress(0.99), largest=merges.LARGEST)
     return operation.outcomes["publish"]

@@ -177,9 +177,9 @@ END
 $fold$;
 
 -- Return the number of events after which the window must be split, so that its first part refolds at most 200,000
--- events. Return 0 if the window need not be split. The limit counts all histories that the window refolds, except the
--- longest. If the longest history also counted, many preference changes of its learner would split the window often,
--- and each part would refold this history.
+-- events. Return 0 if the window need not be split. The limit does not include the longest history that the window
+-- refolds. Otherwise, a learner with a longer history and many preference changes would cause many splits, and each part
+-- of the window would refold this history.
 CREATE FUNCTION count_events_before_refolds() RETURNS int LANGUAGE plpgsql AS $before$
 BEGIN
     RETURN (

@@ -21,7 +21,7 @@ CREATE TEMPORARY TABLE repeated_answers (
 ) ON COMMIT DELETE ROWS;
 
 -- window --
--- The gaps that the window changes, for entangled items (see is_entangled in item_stats.sql).
+-- The gaps that the window changes. Only items with is_entangled (see item_stats.sql) have rows here.
 CREATE TEMPORARY TABLE window_gaps (
     user_id varchar(200) COLLATE "C", item_id varchar(200) COLLATE "C",
     reviewed_at timestamptz, review_id uuid,   -- the review at the end of the gap; null: no review follows
@@ -43,8 +43,9 @@ DELETE FROM window_gaps;
 DELETE FROM window_repeats;
 
 -- divide_gaps --
--- Find the first answers of the gaps that change, for entangled items. `chain` has the item's events in the window
--- (`new`). For each gap in which these events lie, it also has the review before the gap (`anchor`), the review at the
+-- Find the first answer of each gap that the window changes. Only entangled items need this statement: their new events
+-- do not simply follow the stored events (see is_entangled in item_stats.sql). `chain` has the item's events in the
+-- window (`new`). For each gap in which these events lie, it also has the review before the gap (`anchor`), the review at the
 -- end of the gap (`end`), and the stored first answer of the gap (`first`). For each new review, it also has the first
 -- repeated answer after this review (`repeat`). The gap after the latest review is always included. If times are equal,
 -- answers come before reviews.

@@ -79,7 +79,7 @@ THEMES = (
 
 @dataclass(frozen=True)
 class Published:
-    """A published event, with a number for each delivery. The log sorts deliveries by number."""
+    """A published event, with a number for each delivery. `Log` sorts the deliveries by number."""
 
     envelope: Envelope
     deliveries: tuple[int, ...]
