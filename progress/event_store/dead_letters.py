@@ -48,7 +48,7 @@ def count_by_reason(connection: Connection) -> list[Reason]:
 def select_open(connection: Connection, *, kind: str | None, saying: str | None) -> list[int]:
     """Return the ids of the open dead letters of this kind whose reason contains `saying`.
 
-    None matches any kind or any reason.
+    If `kind` or `saying` is None, any kind or any reason matches.
     """
     rows = connection.run(
         blocks("event_store/dead_letters")["select open"], kind=kind, saying=saying

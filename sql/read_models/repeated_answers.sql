@@ -45,10 +45,10 @@ DELETE FROM window_repeats;
 -- divide_gaps --
 -- Find the first answer of each gap that the window changes. Only entangled items need this statement: their new events
 -- do not simply follow the stored events (see is_entangled in item_stats.sql). `chain` has the item's events in the
--- window (`new`). For each gap in which these events lie, it also has the review before the gap (`anchor`), the review at the
--- end of the gap (`end`), and the stored first answer of the gap (`first`). For each new review, it also has the first
--- repeated answer after this review (`repeat`). The gap after the latest review is always included. If times are equal,
--- answers come before reviews.
+-- window (`new`). For each gap in which these events lie, it also has the review before the gap (`anchor`), the review
+-- at the end of the gap (`end`), and the stored first answer of the gap (`first`). For each new review, it also has the
+-- first repeated answer after this review (`repeat`). The gap after the latest review is always included. If times are
+-- equal, answers come before reviews.
 IF EXISTS (SELECT FROM window_items WHERE is_entangled) THEN
     WITH entangled AS MATERIALIZED (
         SELECT i.user_id, i.item_id, s.reviewed_at, s.review_id, s.reviewed_on, s.interval_days, s.last_answered_at,

@@ -1,6 +1,8 @@
 """docs/cost.md shows the numbers that infra/cost computes from the Terraform plans."""
 
+import base64
 import itertools
+import json
 import math
 import re
 from dataclasses import replace
@@ -199,9 +201,10 @@ def test_the_facts_about_an_environment_match_its_terraform_plan(
 
 def _functions(planned: Resources) -> dict[str, Any]:
     night = {
-        job["name"].removeprefix("progress-evening-"): int(job["description"].split()[2])
+        job["name"].removeprefix("progress-evening-"): body["scaling"]["minInstanceCount"]
         for job in planned.of("google_cloud_scheduler_job").values()
         if job["name"].startswith("progress-evening-")
+        for body in [json.loads(base64.b64decode(job["http_target"][0]["body"]))]
     }
     functions = {}
     for name, service in planned.of("google_cloud_run_v2_service", "function").items():

@@ -42,12 +42,12 @@ class Bucket:
         self._counter = itertools.count(1)
 
     def store(self, name: str, data: bytes) -> None:
-        """Store an object; keep its former generation."""
+        """Store a new generation of an object; keep the former generation."""
         self.remove(name)
         self.objects[name], self.generations[name] = data, next(self._counter)
 
     def remove(self, name: str) -> bool:
-        """Delete an object, but keep its former generation; return whether the object existed."""
+        """Delete an object, but keep it as a former generation; return whether it existed."""
         if name not in self.objects:
             return False
         generation = self.generations.pop(name, 0)

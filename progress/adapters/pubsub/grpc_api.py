@@ -67,14 +67,14 @@ def number_field(number: int, value: int) -> bytes:
 
 
 def fields(message: bytes, number: int) -> Iterator[bytes]:
-    """Yield the length-delimited fields with this number, in order."""
+    """Yield the values of the length-delimited fields with this field number, in order."""
     for key, value in _read_fields(message):
         if key >> 3 == number and isinstance(value, bytes):
             yield value
 
 
 def number_fields(message: bytes, number: int) -> Iterator[int]:
-    """Yield the non-negative numbers in the varint fields with this number, in order."""
+    """Yield the unsigned values of the varint fields with this field number, in order."""
     for key, value in _read_fields(message):
         if key >> 3 == number and isinstance(value, int):
             yield value

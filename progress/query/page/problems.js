@@ -1,4 +1,4 @@
-// The messages that tell the user about problems, and retries after problems.
+// Messages that tell the user about problems, and functions that retry after a problem.
 
 import { Problem } from './api.js';
 import { h } from './dom.js';
