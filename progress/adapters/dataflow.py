@@ -57,10 +57,7 @@ class Dataflow:
         if response.status_code == _EXISTS:
             if job := self.find(name):
                 return job.id
-            raise ProgressError(
-                f"Dataflow says that the job {name} exists, but does not list it: run the rebuild "
-                "again"
-            )
+            raise ProgressError(f"Dataflow does not list its job {name}: run the rebuild again")
         if response.status_code == _NOT_FOUND:
             raise ProgressError(
                 f"Dataflow did not find the template {template} or the project {self._project}: "

@@ -140,10 +140,7 @@ def _assign_stream(
     data: dict[str, Any],
     metadata: dict[str, Any],
 ) -> ParsedEvent:
-    """Create the event, with the fields from which SQL determines its stream.
-
-    The stream is that of the learner, else that of the session's learner, else `stream_id`.
-    """
+    """Create the event; its stream is the learner's, the session's learner's or `stream_id`."""
     declared = events.CATALOGUE.get(event_type)
     learner, session_id, stream_id = data.get("user_id"), data.get("session_id"), None
     if learner is None:

@@ -53,11 +53,10 @@ def run(
 ) -> int:
     """Rebuild every projection and swap the schemas; return the number of events folded.
 
-    `erased` are the digests of the erased learners, from the ledger of erasures. `execution` is the
-    name that the rebuild's tasks share; it is empty if the engine has no tasks. Raise
-    RebuildRunning if another rebuild is running, ArchiveRunning if another process works on the
-    archive, and ProgressError if the archive cannot be used. A rebuild that fails or is interrupted
-    leaves nothing behind.
+    `erased` are the digests of erased learners. The rebuild's tasks share the name `execution`,
+    which is empty if the engine has no tasks. Raise RebuildRunning or ArchiveRunning if another
+    process rebuilds or works on the archive, and ProgressError if the archive cannot be used. A
+    rebuild that fails or is interrupted leaves nothing behind.
     """
     with replacement.open_replacement(connect, publisher) as second:
         stored = storage.open_storage(source.archive)

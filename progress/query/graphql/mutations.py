@@ -194,11 +194,10 @@ async def _start(
 ) -> Operation:
     """Start an operation, or find an existing one; call a worker if the operation is unfinished.
 
-    If the caller has already started an operation of this kind with this key, return that
-    operation. Otherwise, if an operation of this kind about this subject is unfinished, return the
-    unfinished operation. Raise BadInput if an older operation conflicts (see `_check_accepted`).
-    Raise RateLimited if the caller has started `daily_limit` operations about the subject within 24
-    hours. Failed operations do not count.
+    Return the caller's existing operation of this kind with this key, or else an unfinished
+    operation of this kind about this subject. Raise BadInput if an older operation conflicts (see
+    `_check_accepted`). Raise RateLimited if the caller has started `daily_limit` operations about
+    the subject within 24 hours. Failed operations do not count.
     """
     values = records.accept_values(
         kind,

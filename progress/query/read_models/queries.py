@@ -120,10 +120,7 @@ class Queries:
         after: ItemKey | None = None,
         at: datetime | None = None,
     ) -> Page[tuple[ItemKey, ItemStats]]:
-        """Return at most `first` studied items, beginning after the key `after`.
-
-        Their headwords contain `search`; an empty `search` does not filter.
-        """
+        """Return at most `first` studied items after `after` whose headwords contain `search`."""
         return await pages.read_page(
             self.reader,
             "read_models/item_stats",
