@@ -8,9 +8,9 @@ from rich.table import Table
 from bench.lines import Line
 
 FOOTER = (
-    "Each round measures both sides of a comparison. Each value is the median over the rounds. "
-    "Each ratio is the median of the ratios within the rounds. Ratios carry over to other "
-    "machines; absolute numbers do not."
+    "Most comparisons run in rounds, each of which measures both sides. Their values are medians "
+    "over the rounds, and their ratios are the medians of the ratios within the rounds. Ratios "
+    "carry over to other machines; absolute numbers do not."
 )
 _HEADS = ("what", "ours", "against", "measured", "bar", "met")
 

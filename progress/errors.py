@@ -18,7 +18,7 @@ ProgressError
 │   ├── ArchiveRunning           another process works on the archive; the caller waits for it
 │   ├── OperationClaimed         another worker is running the operation
 │   └── HistoryTooLong           too many events to fold; in this case, the caller asks for fewer
-├── ArchiveDamaged               an archive file is wrong; an operator removes it, a run writes it
+├── ArchiveDamaged               an archive file is wrong; `progress archive` writes it again
 ├── StatementFailed              PostgreSQL rejected a statement; a developer reads the error log
 ├── RedisUnavailable             the caller continues without Redis
 ├── RequestRejected              the client of the query API corrects its request
@@ -122,9 +122,10 @@ class HistoryTooLong(Unavailable):
 
 
 class ArchiveDamaged(ProgressError):
-    """A file of the archive is missing, is damaged or differs from the log.
+    """A file of the archive is missing or damaged, or a range just written differs from the log.
 
-    An operator removes the file if it exists, and runs `progress archive`.
+    If the message names a file that exists, an operator removes it. Then `progress archive` writes
+    the range again.
     """
 
 

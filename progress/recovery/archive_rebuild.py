@@ -54,9 +54,9 @@ def run(
     """Rebuild every projection and swap the schemas; return the number of events folded.
 
     `erased` are the digests of erased learners. The rebuild's tasks share the name `execution`,
-    which is empty if the engine has no tasks. Raise RebuildRunning or ArchiveRunning if another
-    process rebuilds or works on the archive, and ProgressError if the archive cannot be used. A
-    rebuild that fails or is interrupted leaves nothing behind.
+    which is empty if the engine has no tasks. Raise RebuildRunning if another rebuild is running,
+    ArchiveRunning if another process works on the archive, and ProgressError if the archive cannot
+    be used. A rebuild that fails or is interrupted leaves nothing behind.
     """
     with replacement.open_replacement(connect, publisher) as second:
         stored = storage.open_storage(source.archive)

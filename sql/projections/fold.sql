@@ -178,8 +178,8 @@ $fold$;
 
 -- Return the number of events after which the window must be split, so that its first part refolds at most 200,000
 -- events. Return 0 if the window need not be split. The limit does not include the longest history that the window
--- refolds. Otherwise, a learner with a longer history and many preference changes would cause many splits, and each
--- part of the window would refold this history.
+-- refolds. Otherwise, a learner with more than 200,000 events and many preference changes would cause many splits, and
+-- each part of the window would refold this history.
 CREATE FUNCTION count_events_before_refolds() RETURNS int LANGUAGE plpgsql AS $before$
 BEGIN
     RETURN (

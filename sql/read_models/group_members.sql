@@ -148,8 +148,8 @@ members AS (
 )
 
 -- current_streak --
--- The current streak of a member m. Rest days matter only if the member's last study day is before yesterday. At most
--- four rest days are consecutive: the last two days of a week and the first two days of the next week.
+-- The current streak of a member m. Rest days matter only if the member's last study day is before yesterday. A week
+-- has at most two rest days, so at most four are consecutive: the last two of a week and the first two of the next.
 CASE
     WHEN m.last_study_date >= m.today - 1 THEN m.run_days
     WHEN m.last_study_date >= m.today - 5 AND m.last_study_date >= m.today - 1 - (

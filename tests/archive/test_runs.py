@@ -76,7 +76,7 @@ def test_a_run_removes_files_that_a_killed_rebuild_left_more_than_a_day_ago(
 def test_events_of_a_learner_whose_erasure_has_begun_are_not_archived(
     log: Connection, archive: Storage
 ) -> None:
-    """The erasure has not emptied these events yet, so they still contain the learner's id."""
+    """The events still contain the learner's id, because the erasure has not emptied them yet."""
     log.run(archives.blocks()["begin erasure"], learner="ann")
     archives.run(log, archive)
     assert archives.files_with(archive, "learner-ann") == []

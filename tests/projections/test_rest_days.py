@@ -1,8 +1,8 @@
 """A new rest day may join two runs of study days. The loss of a rest day may cut a run.
 
-A week has at most two rest days: the two earliest dates in its RestDayTaken events. If events with
-two earlier dates of the same week arrive later, a date is no rest day any more. The order in which
-the events arrive does not matter.
+A week has at most two rest days: the two earliest dates in its RestDayTaken events. A date is lost
+as a rest day as soon as the log has two earlier dates of the same week. The order in which the
+events arrive does not matter.
 """
 
 import random

@@ -75,7 +75,7 @@ def item(
 
 
 def cohorts() -> st.SearchStrategy[list[Cohort]]:
-    """Return a strategy for the rows of cohorts; all cohorts have rows up to the same week."""
+    """Return a strategy for the rows of cohorts; all cohorts end in the same calendar week."""
     sizes = st.lists(
         st.tuples(st.integers(0, 40), _LEARNERS), unique_by=lambda one: one[0], min_size=1
     )

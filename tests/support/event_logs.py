@@ -28,7 +28,8 @@ from tests.support.event_data import (
 )
 
 # Times in UTC. At each of them, the time zone's clocks change, the time zone skips a day, or a
-# month or an ISO year begins there. Generated events are near one of these times.
+# month or an ISO year begins there. Only Vancouver's clocks no longer change in 2026, by the pinned
+# rules. Generated events are near one of these times.
 _CHANGES = {
     "UTC": ("2024-03-01T00:00", "2024-12-30T00:00"),
     "America/New_York": ("2024-03-10T07:00", "2024-11-03T06:00"),

@@ -1,4 +1,4 @@
-"""A deployed function in its own process, and a PostgreSQL server that a test can stop."""
+"""A process that serves a Cloud Run function, and a PostgreSQL server that a test can stop."""
 
 import os
 import socket

@@ -15,7 +15,7 @@ BEGIN
     -- it cannot deadlock with this function.
     PERFORM pg_advisory_xact_lock(hashtextextended('event_store.append', 0));
 
-    UPDATE event_store.dead_letters l SET index_in_message = -1    -- the first entry's dead letter may need it
+    UPDATE event_store.dead_letters l SET index_in_message = -1    -- the first entry may need the old index
     FROM event_store.dead_letters old
     WHERE l.letter_id = take_apart.letter_id AND old.letter_id = l.letter_id
       AND l.indexes IS NOT NULL AND l.replayed_at IS NULL AND l.discarded_at IS NULL

@@ -21,7 +21,7 @@ _TRANSFERRED = """performance.getEntries()
     .filter((entry) => entry.entryType === 'navigation' || entry.name.includes('/page/'))
     .map((entry) => entry.transferSize)"""
 
-BUDGET = 60_000  # budget of a first visit, in transferred bytes; the hard limit is 250,000
+BUDGET = 60_000  # the most bytes that a first visit may transfer
 
 
 def test_the_first_numbers_need_only_one_request(visit: Visits, demo: Stack) -> None:
