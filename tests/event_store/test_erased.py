@@ -139,7 +139,7 @@ def test_a_dropped_session_start_does_not_change_the_learner_of_a_known_session(
 
 
 @pytest.mark.every_postgres
-def test_a_dropped_session_start_deletes_the_pending_events_of_the_session(
+def test_pending_events_are_deleted_if_the_start_of_their_session_is_dropped(
     connection: Connection,
 ) -> None:
     append(connection, started("ann", "a-1"))

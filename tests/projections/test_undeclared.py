@@ -100,7 +100,7 @@ def test_an_event_whose_metadata_names_the_learner_is_folded(connection: Connect
 
 
 def start(user: str) -> sample_events.Envelope:
-    """Return the event that starts the user's session. The id of ann's session is `ann's`."""
+    """Return the event that starts the user's session, whose id contains an apostrophe."""
     data = {"session_id": f"{user}'s", "user_id": user, "item_count": 1}
     return sample_events.envelope("SessionStarted", data, at=sample_events.BEGIN)
 
