@@ -6,7 +6,6 @@ from uuid import UUID
 
 from progress.adapters.pubsub import push_envelope, wakeups
 from progress.errors import SerializationError
-from progress.operations import executor
 from progress.projections import notifications, worker
 from progress.projections.notifications import Publisher
 from progress.projections.projector import SHARDS
@@ -41,6 +40,9 @@ def _parse_command(data: bytes) -> int | UUID | None:
 def handle(command: int | UUID, publisher: Publisher = notifications.DISABLED) -> None:
     """Run the command; raise Unavailable or ProjectionError if it must be delivered again."""
     if isinstance(command, UUID):
+        # Imported here, so that a cold start for a wake-up does not load the steps of operations.
+        from progress.operations import executor
+
         executor.run(command, publisher)
     else:
         worker.wake(command, publisher)
