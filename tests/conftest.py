@@ -20,6 +20,7 @@ from progress.adapters.postgres.database import Connection
 from progress.adapters.redis import async_client, connections
 from progress.local import ports
 from tests.support import browser, postgres_servers, rows_by_hand, terraform, xdist_scheduling
+from tests.support.parameters import first_in_gate
 from tests.support.postgres_servers import EMBEDDED, OLDEST, OLDEST_PROGRAMS, Server
 from tests.support.query_client import QueryClient
 from tests.support.stage import Stage, connect, publisher_to
@@ -98,9 +99,10 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> xdist_schedu
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     marker = metafunc.definition.get_closest_marker("every_postgres")
     if marker and "postgres_server" in metafunc.fixturenames:
-        marks = [] if marker.kwargs.get("in_gate") else [pytest.mark.exhaustive]
-        oldest = pytest.param(OLDEST, marks=marks)
-        metafunc.parametrize("postgres_server", [EMBEDDED, oldest], indirect=True)
+        servers = [EMBEDDED, OLDEST]
+        in_gate = marker.kwargs.get("in_gate")
+        values = servers if in_gate else first_in_gate(servers)
+        metafunc.parametrize("postgres_server", values, indirect=True)
 
 
 @dataclass(frozen=True)

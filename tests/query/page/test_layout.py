@@ -12,6 +12,7 @@ from playwright.sync_api import Browser, Page, Route, expect
 from progress.query.http import static_page
 from tests.support import browser
 from tests.support.browser import Stack, Visit
+from tests.support.parameters import first_in_gate
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -65,12 +66,7 @@ def _rows_of_the_administration(chromium: Browser, demo: Stack) -> None:
 
 
 @pytest.mark.parametrize(
-    "screen",
-    [
-        pytest.param(WIDE, id="wide", marks=pytest.mark.exhaustive),
-        pytest.param(PHONE, id="phone", marks=pytest.mark.exhaustive),
-        pytest.param(SMALLEST, id="smallest"),
-    ],
+    "screen", first_in_gate([SMALLEST, PHONE, WIDE]), ids=["smallest", "phone", "wide"]
 )
 @pytest.mark.parametrize(
     ("role", "at", "locale"),
