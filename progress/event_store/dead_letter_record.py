@@ -26,7 +26,9 @@ class DeadLetter(msgspec.Struct, frozen=True):
     """A row of `event_store.dead_letters`; the e-mail addresses in `payload` are masked.
 
     If the dead letter is a bundle, `payload` is the array of its entries. `indexes` then lists the
-    ranges of their indexes in the message, as pairs (first, last).
+    ranges of their indexes in the message, as pairs (first, last). If an erasure has emptied the
+    payload of an open dead letter, `emptied_bytes` and `emptied_sha256` are the payload's size and
+    hash.
     """
 
     letter_id: int
@@ -47,6 +49,8 @@ class DeadLetter(msgspec.Struct, frozen=True):
     discarded_at: datetime | None
     discard_reason: str | None
     indexes: list[list[int]] | None
+    emptied_bytes: int | None = None
+    emptied_sha256: str | None = None
 
     @property
     def id(self) -> str:

@@ -65,10 +65,15 @@ def read(connection: Connection, letter_id: int) -> DeadLetter:
 
 
 def read_replayable(connection: Connection, letter_id: int) -> DeadLetter:
-    """Return a dead letter; raise EventStoreError if it does not exist or was discarded."""
+    """Return a dead letter; raise EventStoreError if it is missing, discarded or emptied."""
     letter = read(connection, letter_id)
     if letter.discarded_at is not None:
         raise EventStoreError(f"dead letter {letter_id} was discarded: {letter.discard_reason}")
+    if letter.emptied_bytes is not None:
+        raise EventStoreError(
+            f"an erasure has emptied dead letter {letter_id}, {letter.emptied_bytes:,} bytes: "
+            "discard it"
+        )
     return letter
 
 

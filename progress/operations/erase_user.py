@@ -4,8 +4,8 @@ The functions call the argument `check` before each chunk of rows, and the argum
 and after each chunk. Both callbacks raise an error if the step must stop.
 """
 
-from collections import Counter
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -23,37 +23,22 @@ from progress.projections.notifications import Change, Publisher
 CHUNK = 5_000  # the maximum number of rows that one transaction changes
 
 _FILE = "operations/erase_user"
-_FIRST_LETTER = 0
 _LETTERS = 1_000  # Maximum dead letters per statement; low, because a payload may exceed 1 MiB.
-_READ = 20_000  # Maximum number of sessions per statement.
-_BLOCKS = 400  # Maximum number of table blocks per statement; 400 blocks are 3 MB.
+_READ = 20_000  # Maximum number of sessions or events per statement.
 _BEFORE_UNDECLARED = ("other-", 0)  # Sorts before all streams of undeclared events.
 
 
 class Forbidden(NamedTuple):
-    """The hexadecimal digest of the learner's id, and the time of the erasure."""
+    """The hexadecimal digest of the learner's id, and the time of the erasure.
+
+    If the id contains a separator of tokens (see sql/event_store/functions/tokens.sql),
+    `tokens_digest` is the digest of its tokens, and `token_count` is their number.
+    """
 
     digest: str
     erased_at: datetime
-
-
-class Mentions(NamedTuple):
-    """The numbers of undeclared events and of dead letters that the erasure empties."""
-
-    undeclared: int
-    dead_letters: int
-
-
-class Match(NamedTuple):
-    """The number of a table's rows that still contain the learner's id.
-
-    `is_other` is true if the rows are events of other streams than the learner's. An erasure does
-    not change such events.
-    """
-
-    place: str
-    is_other: bool
-    rows: int
+    token_count: int
+    tokens_digest: str | None
 
 
 def forbid(connection: Connection, learner: str, operation_id: UUID) -> Forbidden:
@@ -67,18 +52,36 @@ def read_key(connection: Connection) -> erasure_ledger.Key:
 
 
 def count(connection: Connection, learner: str, operation_id: UUID) -> dict[str, int]:
-    """Return the number of rows to erase in each place; `count_mentions` counts further rows."""
+    """Return the number of rows to erase in each place; `count_further` counts the other rows."""
     row = _run(connection, "count", learner=learner, operation_id=operation_id)[0]
     names = [column["name"] for column in connection.columns or []]
     return dict(zip(names, row, strict=True))
 
 
-def count_mentions(connection: Connection, learner: str, check: Check) -> Mentions:
-    """Read every undeclared event and every dead letter; count those to erase."""
-    return Mentions(
-        undeclared=sum(_page_undeclared(connection, learner, "count undeclared", check)),
-        dead_letters=sum(len(ids) for ids in _list_letters(connection, learner, check)),
-    )
+def count_further(
+    connection: Connection, learner: str, counts: Mapping[str, int], check: Check
+) -> dict[str, int]:
+    """Read every undeclared event and every dead letter; add those to erase to `counts`."""
+    undeclared = sum(_page_undeclared(connection, learner, "count undeclared", check))
+    letters = sum(_page(connection, "count letters", _LETTERS, learner, check))
+    return {**counts, "events": counts["events"] + undeclared, "dead_letters": letters}
+
+
+def count_read_models(connection: Connection, learner: str, check: Check) -> dict[str, int]:
+    """Return the number of the learner's rows in each table of each schema of read models."""
+    counts: dict[str, int] = {}
+    for name in list_schemas(connection):
+        schema.set_search_path(connection, name)
+        for (table,) in _run(connection, "list tables of learners"):
+            check()
+            sql = f"SELECT count(*) FROM {table} WHERE user_id = :learner"  # noqa: S608 - from SQL
+            counts[table] = connection.run(sql, learner=learner)[0][0]
+    return counts
+
+
+def count_mentions(connection: Connection, learner: str, check: Check) -> int:
+    """Read the log; return how many events of other learners mention the learner."""
+    return sum(_page(connection, "count mentions", _READ, learner, check))
 
 
 def fold_deletion(connection: Connection, learner: str, publisher: Publisher) -> list[str]:
@@ -153,11 +156,10 @@ def _page_undeclared(
         yield found
 
 
-def redact_rest(connection: Connection, learner: str, operation_id: UUID, check: Check) -> None:
+def redact_rest(connection: Connection, learner: str, check: Check) -> None:
     """Delete the learner's snapshots and pending events.
 
-    Redact the dead letters and the operations that name the learner, except the operation
-    `operation_id`, which still needs the learner's id.
+    Redact the learner's dead letters, and the finished operations that name the learner.
     """
     chunks, deleted = Chunks(CHUNK, check), 1
     while deleted:
@@ -165,21 +167,29 @@ def redact_rest(connection: Connection, learner: str, operation_id: UUID, check:
             values = {"learner": learner, "at_most": at_most}
             deleted = _run(connection, "delete snapshots", **values)[0][0]
     _run(connection, "delete pending", learner=learner)
-    for letter_ids in _list_letters(connection, learner, check):
-        _run(connection, "redact letters", letter_ids=letter_ids)
-    _run(connection, "redact operations", learner=learner, except_for=operation_id)
+    deque(_page(connection, "redact letters", _LETTERS, learner, check), maxlen=0)
+    _run(connection, "redact operations", learner=learner, own=None)
 
 
-def _list_letters(connection: Connection, learner: str, check: Check) -> Iterator[list[int]]:
-    """Yield the ids of the dead letters about the learner, one list per chunk."""
-    chunks = Chunks(_LETTERS, check)
-    reached: int | None = _FIRST_LETTER
+def redact_letters(connection: Connection, check: Check) -> None:
+    """Redact the dead letters of all erased learners."""
+    deque(_page(connection, "redact letters", _LETTERS, None, check), maxlen=0)
+
+
+def _page(
+    connection: Connection, block: str, largest: int, learner: str | None, check: Check
+) -> Iterator[int]:
+    """Run the SQL block on each chunk of a table; yield the number of rows that it counts.
+
+    The block reads up to :at_most rows whose numbers follow :after, and returns the last number.
+    """
+    chunks = Chunks(largest, check)
+    reached: int | None = 0
     while reached is not None:
         with chunks.next() as at_most:
             values = {"learner": learner, "after": reached, "at_most": at_most}
-            letter_ids, reached = _run(connection, "letters", **values)[0]
-        if letter_ids:
-            yield letter_ids
+            found, reached = _run(connection, block, **values)[0]
+        yield found
 
 
 def list_exports(connection: Connection, learner: str, before: object) -> list[UUID]:
@@ -247,34 +257,22 @@ def analyze(connection: Connection, check: Check) -> None:
             connection.run(f"ANALYZE {table}")
 
 
-def search(connection: Connection, learner: str, operation_id: UUID, check: Check) -> list[Match]:
-    """Return the tables in which the learner's id is found."""
-    values = {"learner": learner, "operation_id": operation_id}
-    matches: list[Match] = []
-    for table_id, place, blocks_of_table in _run(connection, "searched tables"):
-        found = Counter[bool]()
-        chunks, first = Chunks(_BLOCKS, check), 0
-        while first < blocks_of_table:
-            with chunks.next() as size:
-                where = {"table_id": table_id, "first_block": first, "blocks": size}
-                for is_other, rows in _run(connection, "search", **values, **where):
-                    found[is_other] += rows
-                first += size
-        matches += [Match(place, is_other, rows) for is_other, rows in found.items()]
-    return matches
-
-
 def keep_receipt(connection: Connection, learner: str, operation_id: UUID, receipt: object) -> None:
     """Store the receipt, and remove the learner's id from the operation that erases the learner."""
     text = msgspec.json.encode(receipt).decode()
     with database.transaction(connection):
         _run(connection, "keep receipt", operation_id=operation_id, receipt=text)
-        _run(connection, "redact operations", learner=learner, except_for=None)
+        _run(connection, "redact operations", learner=learner, own=operation_id)
 
 
-def read_receipt(connection: Connection, operation_id: UUID) -> object:
-    """Return the receipt that `keep_receipt` stored."""
-    return _run(connection, "kept receipt", operation_id=operation_id)[0][0]
+def find_receipt(connection: Connection, operation_id: UUID) -> object:
+    """Return the receipt of the learner whose id was removed from this operation.
+
+    `keep_receipt` has stored it, in this operation or in another erasure of the learner. Return
+    None if there is no receipt.
+    """
+    rows = _run(connection, "find receipt", operation_id=operation_id)
+    return rows[0][0] if rows else None
 
 
 def read_time(connection: Connection) -> datetime:

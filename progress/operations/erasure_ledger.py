@@ -19,11 +19,16 @@ _KEY = f"{_FOLDER}/key"
 
 
 class Entry(msgspec.Struct, frozen=True):
-    """An erasure: the learner's hexadecimal digest, the operation's id, and the erasure's time."""
+    """An erasure: the learner's hexadecimal digest, the operation's id, and the erasure's time.
+
+    If the learner's id consists of several tokens, `tokens_digest` is the digest of its tokens.
+    """
 
     digest: str
     operation_id: str
     erased_at: datetime
+    token_count: int = 1
+    tokens_digest: str | None = None
 
 
 class Key(msgspec.Struct, frozen=True):

@@ -1,7 +1,8 @@
 """The steps of ERASE_USER. If a worker dies during a step, another worker repeats the step."""
 
 import contextlib
-from collections.abc import Iterator
+import functools
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
@@ -11,12 +12,13 @@ import msgspec
 
 from progress import settings
 from progress.adapters.postgres.database import Connection
-from progress.adapters.redis import mentions
+from progress.adapters.redis import learner_keys
 from progress.adapters.storage import storage
 from progress.archive import erasure, location
-from progress.errors import RebuildRunning
+from progress.errors import OperationEnded, RebuildRunning
 from progress.operations import erase_user, erasure_ledger, export_files, export_user
 from progress.operations.claim import ClaimedOperation
+from progress.operations.records import OperationState
 from progress.operations.step_connections import connection_for, parse_arguments
 from progress.projections import replacement, schema
 
@@ -41,6 +43,35 @@ class EraseArguments(msgspec.Struct, frozen=True):
     user_id: str
 
 
+Step = Callable[[ClaimedOperation], object]
+
+
+def _unless_closed(step: Step) -> Step:
+    """Return a step that returns the learner's receipt if the learner is erased already.
+
+    An erasure removes the learner's id from the arguments in the transaction that stores the
+    receipt. If the id is missing but there is no receipt, the step raises OperationEnded.
+    """
+
+    @functools.wraps(step)
+    def run(operation: ClaimedOperation) -> object:
+        if "user_id" in operation.arguments:
+            return step(operation)
+        with connection_for(operation) as connection:
+            receipt = erase_user.find_receipt(connection, operation.id)
+            if receipt is None:
+                raise OperationEnded(
+                    OperationState.FAILED,
+                    "the learner's id is missing, and there is no receipt: "
+                    "run `progress erasures apply`",
+                )
+            erase_user.analyze(connection, operation.report_progress)
+        return receipt
+
+    return run
+
+
+@_unless_closed
 def forbid(operation: ClaimedOperation) -> object:
     """Forbid new events of the learner, and write the ledger; return the digest and row counts."""
     learner = _learner(operation)
@@ -51,7 +82,10 @@ def forbid(operation: ClaimedOperation) -> object:
         # `write_key` before `forbid`, which records the erasure.
         erasure_ledger.write_key(archive, erase_user.read_key(connection))
         forbidden = erase_user.forbid(connection, learner, operation.id)
-        entry = erasure_ledger.Entry(forbidden.digest, str(operation.id), forbidden.erased_at)
+        entry = erasure_ledger.Entry(
+            forbidden.digest, str(operation.id), forbidden.erased_at,
+            forbidden.token_count, forbidden.tokens_digest,
+        )  # fmt: skip
         erasure_ledger.write_entry(archive, entry)
         counts = erase_user.count(connection, learner, operation.id)
         now = erase_user.read_time(connection)
@@ -59,6 +93,7 @@ def forbid(operation: ClaimedOperation) -> object:
     return {"digest": forbidden.digest, "erased_at": forbidden.erased_at, "counts": counts}
 
 
+@_unless_closed
 def forget(operation: ClaimedOperation) -> object:
     """Remove the learner from the read models and from Redis; return the complete row counts."""
     learner = _learner(operation)
@@ -71,15 +106,13 @@ def forget(operation: ClaimedOperation) -> object:
         _delete_copies(operation, learner)
         forgotten_at = erase_user.read_time(connection)
         # Not counted in `forbid`: counting many dead letters may exceed the timeout of that step.
-        mentioned = erase_user.count_mentions(connection, learner, operation.report_progress)
-    counts = operation.outcomes["forbid"]["counts"]
-    counts = counts | {
-        "events": counts["events"] + mentioned.undeclared,
-        "dead_letters": mentioned.dead_letters,
-    }
+        counts = operation.outcomes["forbid"]["counts"]
+        check = operation.report_progress
+        counts |= erase_user.count_further(connection, learner, counts, check)
     return {"forgotten_at": forgotten_at, "counts": counts}
 
 
+@_unless_closed
 def redact(operation: ClaimedOperation) -> object:
     """Empty all events of the learner except UserDeleted.
 
@@ -98,10 +131,11 @@ def redact(operation: ClaimedOperation) -> object:
         _delete_exports(operation, connection, learner)
         erase_user.redact_events(connection, learner, report)
         erase_user.redact_undeclared(connection, learner, report)
-        erase_user.redact_rest(connection, learner, operation.id, operation.report_progress)
+        erase_user.redact_rest(connection, learner, operation.report_progress)
     return {}
 
 
+@_unless_closed
 def files(operation: ClaimedOperation) -> object:
     """Remove the learner from the archive; return the numbers of changed files and removed rows."""
     learner = _learner(operation)
@@ -110,18 +144,14 @@ def files(operation: ClaimedOperation) -> object:
     return {"files": removal.files, "archived_events": removal.rows}
 
 
+@_unless_closed
 def close(operation: ClaimedOperation) -> object:
     """Remove the last traces of the learner; return the receipt.
 
     Wait for the queries, folds and batch runs that may have read the learner's rows, because they
     could write these rows again.
     """
-    check = operation.report_progress
-    if "user_id" not in operation.arguments:  # a worker has stored the receipt, and then died
-        with connection_for(operation) as connection:
-            erase_user.analyze(connection, check)
-            return erase_user.read_receipt(connection, operation.id)
-    learner = _learner(operation)
+    check, learner = operation.report_progress, _learner(operation)
     with connection_for(operation) as connection, _rebuild_lock(operation, connection):
         _wait_for_requests(operation, connection)
         erase_user.fold_deletion(connection, learner, operation.publisher)
@@ -132,7 +162,7 @@ def close(operation: ClaimedOperation) -> object:
         erase_user.hide_sessions(connection, learner, check)
         erase_user.delete_marks(connection, learner)
         _delete_exports(operation, connection, learner)
-        erase_user.redact_rest(connection, learner, operation.id, check)
+        erase_user.redact_rest(connection, learner, check)
         _delete_copies(operation, learner)
         receipt = _write_receipt(operation, connection, learner)
         erase_user.keep_receipt(connection, learner, operation.id, receipt)
@@ -143,8 +173,13 @@ def close(operation: ClaimedOperation) -> object:
 def _write_receipt(
     operation: ClaimedOperation, connection: Connection, learner: str
 ) -> dict[str, Any]:
-    """Search the database for the learner's id; return a receipt that does not contain the id."""
-    found = erase_user.search(connection, learner, operation.id, operation.report_progress)
+    """Count the learner's remaining rows; return a receipt that does not contain the id."""
+    check = operation.report_progress
+    counts = erase_user.count(connection, learner, operation.id)
+    counts |= erase_user.count_further(connection, learner, counts, check)
+    left = {f"event_store.{place}": rows for place, rows in counts.items()}
+    left["operations.operations"] = left.pop("event_store.operations")
+    left |= erase_user.count_read_models(connection, learner, check)
     forbidden, forgotten = operation.outcomes["forbid"], operation.outcomes["forget"]
     now = erase_user.read_time(connection)
     return {
@@ -153,9 +188,9 @@ def _write_receipt(
         "forgotten_at": forgotten["forgotten_at"],
         "closed_at": now,
         "erased": _counts(operation) | operation.outcomes["files"],
-        "found": sum(match.rows for match in found if not match.is_other),
-        "places": {match.place: match.rows for match in found if not match.is_other},
-        "in_events_of_others": sum(match.rows for match in found if match.is_other),
+        "found": sum(left.values()),
+        "places": {place: rows for place, rows in left.items() if rows},
+        "in_events_of_others": erase_user.count_mentions(connection, learner, check),
         "copies_until": {name: _end_of(now, age) for name, age in _COPIES.items()},
     }
 
@@ -194,9 +229,9 @@ def _rewrite_files(
 
 
 def _delete_copies(operation: ClaimedOperation, learner: str) -> None:
-    """Delete every key of Redis that mentions the learner."""
+    """Delete the keys of Redis that hold copies about the learner."""
     if url := settings.current().redis_url:
-        mentions.delete_mentions(url, learner, operation.report_progress)
+        learner_keys.delete_keys(url, learner, operation.report_progress)
 
 
 def _delete_exports(operation: ClaimedOperation, connection: Connection, learner: str) -> None:

@@ -88,12 +88,19 @@ def _check_log(connection: Connection, events: int, first: int, head: int) -> li
 
 
 def _check_erasures(connection: Connection, erased: Collection[str]) -> list[Finding]:
-    missing = erasures.find_missing(connection, erased)
-    if not missing:
-        return []
-    names = ", ".join(missing[:_SHOWN_DIGESTS]) + (" …" if len(missing) > _SHOWN_DIGESTS else "")
-    found = f"the ledger has {len(missing)} erasures that the database does not have: {names}"
-    return [Finding(found, _ERASE)]
+    findings = []
+    if missing := erasures.find_missing(connection, erased):
+        names = _list_digests(missing)
+        found = f"the ledger has {len(missing)} erasures that the database does not have: {names}"
+        findings.append(Finding(found, _ERASE))
+    if left := erasures.find_left(connection):
+        found = f"{len(left)} erased learners still have rows: {_list_digests([*left])}"
+        findings.append(Finding(found, _ERASE))
+    return findings
+
+
+def _list_digests(digests: list[str]) -> str:
+    return ", ".join(digests[:_SHOWN_DIGESTS]) + (" …" if len(digests) > _SHOWN_DIGESTS else "")
 
 
 def _check_shards(shards: list[Shard], head: int) -> list[Finding]:

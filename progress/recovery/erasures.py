@@ -13,6 +13,8 @@ from functools import partial
 from typing import NamedTuple
 from uuid import UUID, uuid4
 
+import msgspec
+
 from progress.adapters.postgres.database import Connection
 from progress.adapters.postgres.statements import blocks
 from progress.adapters.storage.storage import Storage
@@ -40,27 +42,33 @@ def find_missing(connection: Connection, digests: Collection[str]) -> list[str]:
     return [digest for (digest,) in rows]
 
 
+def find_left(connection: Connection) -> dict[str, str]:
+    """Return the erased learners of whom the log still has rows, by their digests.
+
+    Leave out a learner whose erasure is unfinished or can be resumed.
+    """
+    return dict(connection.run(_block("left")))
+
+
 def apply(
     connection: Connection, archive: Storage, publisher: Publisher, on_progress: ReportProgress
 ) -> Result:
-    """Run ERASE_USER to its end for every learner of the ledger who is not erased in this log.
+    """Run ERASE_USER to its end for every erased learner of whom this log still has rows.
 
-    Record the digests of learners whom this log does not contain, so that later events of these
-    learners are dropped. Raise ProgressError if an erasure fails, but only after all erasures have
-    ended.
+    Record the digests of the ledger first, so that later events of the learners are dropped, and
+    erase the dead letters about these learners. Raise ProgressError if an erasure fails, but only
+    after all erasures have ended.
     """
     _adopt_key(connection, archive)
     missing = find_missing(connection, erasure_ledger.read_digests(archive))
-    learners = dict(connection.run(_block("learners"), digests=missing))
-    unknown = [digest for digest in missing if digest not in learners]
-    for digest in unknown:
+    for digest in missing:
         entry = erasure_ledger.read_entry(archive, digest)
-        connection.run(
-            _block("record"),
-            digest=digest, operation_id=entry.operation_id, erased_at=entry.erased_at,
-        )  # fmt: skip
-    started = {_start(connection, learner) for learner in learners.values()}
+        connection.run(_block("record"), **msgspec.structs.asdict(entry))
+    left = find_left(connection)
+    erase_user.redact_letters(connection, lambda: None)
+    started = {_start(connection, learner) for learner in left.values()}
     operation_ids = {*_resume_unfinished(connection), *started}
+    unknown = [digest for digest in missing if digest not in left]
     with ThreadPoolExecutor(_WORKERS) as workers:
         ends = workers.map(partial(_run_to_end, publisher), operation_ids)
         for done, _ in enumerate(ends):

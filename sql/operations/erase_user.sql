@@ -4,7 +4,8 @@
 SELECT is_known, operation_id FROM operations.find_erasure(:learner);
 
 -- forbid --
-SELECT encode(digest, 'hex'), erased_at FROM event_store.forbid_learner(:learner, CAST(:operation_id AS uuid));
+SELECT encode(digest, 'hex'), erased_at, token_count, encode(tokens_digest, 'hex')
+FROM event_store.forbid_learner(:learner, CAST(:operation_id AS uuid));
 
 -- key --
 SELECT encode(k.inner_key, 'hex'), encode(k.outer_key, 'hex') FROM event_store.erasure_key k;
@@ -81,17 +82,21 @@ SELECT count(*) FROM gone;
 -- delete pending --
 SELECT event_store.delete_pending(:learner);
 
--- letters --
-SELECT letter_ids, reached FROM event_store.letters_of(:learner, :after, :at_most);
+-- count letters --
+SELECT coalesce(cardinality(letter_ids), 0), reached
+FROM event_store.letters_of(event_store.erasure_digest(:learner), :after, :at_most);
 
 -- redact letters --
-SELECT event_store.redact_letters(CAST(:letter_ids AS bigint[]));
+-- Without :learner, redact the dead letters of all erased learners.
+SELECT redacted, reached
+FROM event_store.redact_letters_of(event_store.erasure_digest(CAST(:learner AS text)), :after, :at_most);
 
 -- hide sessions --
 SELECT event_store.hide_sessions(:learner, :after, :at_most);
 
 -- redact operations --
-SELECT operations.redact_operations(:learner, CAST(:except_for AS uuid));
+-- `own` is the operation that erases the learner, or null while its worker still needs the learner's id.
+SELECT operations.redact_operations(:learner, CAST(:own AS uuid));
 
 -- exports --
 -- The exports that were requested before a given time and whose files may hold rows about the learner. They export
@@ -135,13 +140,8 @@ ORDER BY c.oid;
 -- analyze --
 SELECT event_store.analyze_columns(CAST(:table_id AS oid), CAST(:columns AS text[]));
 
--- searched tables --
-SELECT table_id, place, blocks FROM event_store.searched_tables();
-
--- search --
-SELECT is_other, how_many
-FROM event_store.search_rows(:learner, CAST(:operation_id AS uuid), CAST(:table_id AS oid),
-    CAST(:first_block AS bigint), CAST(:blocks AS bigint));
+-- count mentions --
+SELECT mentions, reached FROM event_store.mentions_of(:learner, :after, :at_most);
 
 -- now --
 SELECT clock_timestamp();
@@ -155,5 +155,12 @@ SELECT CAST(extract(epoch FROM clock_timestamp() - CAST(:moment AS timestamptz))
 UPDATE operations.steps s SET outcome = CAST(:receipt AS jsonb)
 WHERE s.operation_id = CAST(:operation_id AS uuid) AND s.name = 'close';
 
--- kept receipt --
-SELECT s.outcome FROM operations.steps s WHERE s.operation_id = CAST(:operation_id AS uuid) AND s.name = 'close';
+-- find receipt --
+-- The receipt of the learner whose id was removed from this operation. The operation's own receipt comes first.
+SELECT s.outcome
+FROM operations.operations o
+JOIN operations.operations e ON e.kind = o.kind AND e.subject = o.subject
+JOIN operations.steps s ON s.operation_id = e.operation_id AND s.name = 'close'
+WHERE o.operation_id = CAST(:operation_id AS uuid) AND s.outcome ->> 'digest' = o.subject
+ORDER BY e.operation_id = o.operation_id DESC
+LIMIT 1;

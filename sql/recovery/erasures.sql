@@ -7,9 +7,10 @@ FROM unnest(CAST(:digests AS text[])) AS u (digest)
 WHERE NOT EXISTS (SELECT FROM event_store.erased x WHERE x.digest = decode(u.digest, 'hex'))
 ORDER BY u.digest;
 
--- learners --
--- The learners whose id has one of the given digests. The candidate ids are the ids of all learners with events
--- (one index look-up for each learner), and all words in the dead letters and the pending events.
+-- left --
+-- The erased learners of whom the log still has rows, with the digests of their ids. A learner is left out if an erasure
+-- of the learner is unfinished, or has failed and still has the id, so that it can be resumed. One index look-up finds
+-- the next learner with events.
 WITH RECURSIVE streams (stream_id) AS (
     SELECT min(e.stream_id) FROM event_store.events e WHERE e.stream_id >= 'learner-' AND e.stream_id < 'learner.'
     UNION ALL
@@ -18,34 +19,40 @@ WITH RECURSIVE streams (stream_id) AS (
         WHERE e.stream_id > s.stream_id AND e.stream_id < 'learner.')
     FROM streams s
     WHERE s.stream_id IS NOT NULL
-), texts AS (
-    SELECT concat_ws('"', l.payload, l.attributes) AS text FROM event_store.dead_letters l
-    UNION ALL
-    SELECT concat_ws('"', p.event_data, p.metadata) FROM event_store.pending p
 ), learners AS (
     SELECT substr(s.stream_id, 9) AS user_id FROM streams s WHERE s.stream_id IS NOT NULL
     UNION
-    SELECT w FROM texts t CROSS JOIN LATERAL event_store.words(t.text) w
+    SELECT s.user_id FROM event_store.sessions s
+    UNION
+    SELECT coalesce(p.event_data ->> 'user_id', p.metadata ->> 'user_id') FROM event_store.pending p
+    UNION
+    SELECT o.subject FROM operations.operations o WHERE o.kind = 'ERASE_USER'
 )
-SELECT d.digest, l.user_id
+SELECT encode(d.digest, 'hex'), l.user_id
 FROM learners l
-CROSS JOIN LATERAL (SELECT encode(event_store.erasure_digest(l.user_id), 'hex') AS digest OFFSET 0) d
-WHERE d.digest = ANY (CAST(:digests AS text[]))
+CROSS JOIN LATERAL (SELECT event_store.erasure_digest(l.user_id) AS digest OFFSET 0) d
+WHERE d.digest IN (SELECT x.digest FROM event_store.erased x)
+  AND NOT EXISTS (
+      SELECT FROM operations.operations o
+      WHERE o.kind = 'ERASE_USER' AND o.state <> 'SUCCEEDED' AND o.arguments ->> 'user_id' = l.user_id)
 ORDER BY l.user_id;
 
 -- unfinished --
--- The erasures in the restored database that are unfinished, or that failed after they had recorded the digest.
+-- The erasures in the restored database that are unfinished, or that failed after they had recorded the digest. A failed
+-- erasure is left out if the learner's id was removed from it, because another erasure of the learner has succeeded.
 SELECT o.operation_id, o.finished_at IS NOT NULL AS has_failed
 FROM operations.operations o
 WHERE o.kind = 'ERASE_USER' AND (
     o.finished_at IS NULL
-    OR o.state <> 'SUCCEEDED' AND EXISTS (SELECT FROM event_store.erased x WHERE x.operation_id = o.operation_id))
+    OR o.state <> 'SUCCEEDED' AND o.arguments ? 'user_id'
+       AND EXISTS (SELECT FROM event_store.erased x WHERE x.operation_id = o.operation_id))
 ORDER BY o.number;
 
 -- record --
--- Record the digest of a learner whose id is not in this log. Later events of this learner are then dropped.
-INSERT INTO event_store.erased (digest, operation_id, erased_at)
-VALUES (decode(:digest, 'hex'), CAST(:operation_id AS uuid), CAST(:erased_at AS timestamptz))
+-- Record the digest of an erased learner. From now on, the append drops events of this learner.
+INSERT INTO event_store.erased (digest, operation_id, erased_at, token_count, tokens_digest)
+VALUES (decode(:digest, 'hex'), CAST(:operation_id AS uuid), CAST(:erased_at AS timestamptz), :token_count,
+    decode(:tokens_digest, 'hex'))
 ON CONFLICT DO NOTHING;
 
 -- has erasures --

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from progress.adapters.postgres.database import Connection
+from progress.event_store import bundles
 from progress.event_store import log as event_log
 from progress.ingest import push
 from tests.support import model_rows, sample_events
@@ -150,29 +151,173 @@ def test_pending_events_are_deleted_if_the_start_of_their_session_is_dropped(
     assert append(connection, answered("a-2")) == {"erased": 1}
 
 
-REJECTED = {
-    "a rule": json.dumps(abandoned("ann-1") | {"occurred_at": "1999-01-01T00:00:00Z"}),
-    "a session": json.dumps(answered("a-1") | {"occurred_at": "1999-01-01T00:00:00Z"}),
-    "half of the JSON": '{"event_id": "e", "data": {"user_id": "ann-1", "sess',
-    "no JSON": "event_type=SessionStarted&user_id=ann-1&n=1",
-    "JSON within JSON": json.dumps({"data": json.dumps({"user_id": "ann-1"})}),
+OLD = {"occurred_at": "1999-01-01T00:00:00Z"}
+THEIRS = {
+    "a rule": abandoned("ann-1") | OLD,
+    "a session": answered("a-1") | OLD,
+    "no event id": {"data": {"user_id": "ann-1"}},
+    "metadata": {"data": {"user_id": None}, "metadata": {"user_id": "ann-1"}},
+    "U+0000": abandoned("ann-1") | {"metadata": {"note": "\0"}},
+    "half a surrogate pair": {"data": {"user_id": "ann-1", "note": "\ud800"}},
 }
 
 
 @pytest.mark.every_postgres
-@pytest.mark.parametrize("name", REJECTED)
-def test_a_rejected_event_that_names_an_erased_learner_does_not_create_a_dead_letter(
+@pytest.mark.parametrize("name", THEIRS)
+def test_a_rejected_object_of_an_erased_learner_is_dropped(
     connection: Connection, name: str
 ) -> None:
     append(connection, started("ann-1", "a-1"))
     forbid(connection, "ann-1")
     before = contents(connection)
-    assert append(connection, REJECTED[name].encode()) == {"erased": 1}
-    other = REJECTED[name].replace("ann-1", "ann-12").replace("a-1", "a-12")
+    body = json.dumps(THEIRS[name])
+    assert append(connection, body.encode()) == {"erased": 1}
+    other = body.replace("ann-1", "ann-12").replace('"a-1"', '"a-12"')
     assert sum(append(connection, other.encode()).values()) == 1
-    after = contents(connection)
-    assert len(after["dead_letters"]) == 1
-    assert after | {"dead_letters": []} == before
+    assert [letter["payload"] for letter in letters(connection)] in ([other], [])
+    assert contents(connection) | {"dead_letters": []} in (
+        before,
+        before | {"pending": contents(connection)["pending"]},
+    )
+
+
+OTHERS = {
+    "the id in another field": {"data": {"user_id": "ben", "friend": "ann-1"}},
+    "the id as a key": {"data": {"user_id": "ben", "ann-1": 1}},
+    "an attribute after a field": {"metadata": {"user_id": "ben"}, "user_id": "ann-1"},
+    "an item": answered("b-1", "ann-1") | OLD,
+    "a session's name": answered("ann-1") | OLD,
+    "a longer id": {"data": {"user_id": "learner-ann-1"}},
+    "no field": {"data": '{"user_id": "ann-1"}'},
+}
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_a_rejected_object_of_another_learner_is_kept_even_if_it_contains_an_erased_id(
+    connection: Connection, name: str
+) -> None:
+    append(connection, started("ann-1", "a-1"), started("ben", "b-1"))
+    forbid(connection, "ann-1")
+    body = json.dumps(OTHERS[name])
+    assert "erased" not in append(connection, body.encode())
+    assert [letter["payload"] for letter in letters(connection)] == [body]
+
+
+# Texts that are not JSON objects, and ids that occur in them as tokens.
+TEXTS = {
+    "half of an object": ('{"event_id": "e", "data": {"user_id": "ann-1", "sess', "ann-1"),
+    "a form": ("event_type=SessionStarted;user_id=ann-1", "ann-1"),
+    "Python": ("{'event_type': 'GoalSet', 'data': {'user_id': 'alice-fec7'}}", "alice-fec7"),
+    "JSON escapes": (r"{'user_id': '\u0061lice\u002dfec7'}", "alice-fec7"),
+    "a surrogate pair": (r'{"user_id": "\ud83d\ude00x"', "\U0001f600x"),
+    "JSON within JSON": (json.dumps(json.dumps(json.dumps({"user_id": "ann-1"}))), "ann-1"),
+    "a string": ('"ann-1"', "ann-1"),
+    "a number": ("42", "42"),
+    "spaces": ("GoalSet for <ann  marie (lee)>!", "ann marie,lee"),
+    "a leading space": ("for ann", " ann"),
+    "200 characters": (f"id:{'x' * 200}", "x" * 200),
+    "NFD": ("user u\u0308", "u\u0308"),
+}
+
+
+@pytest.mark.every_postgres
+@pytest.mark.parametrize("name", TEXTS)
+def test_a_text_with_an_erased_id_is_kept_without_its_payload(
+    connection: Connection, name: str
+) -> None:
+    text, learner = TEXTS[name]
+    assert append(connection, text.encode(), message_id="before") == {"malformed": 1}
+    (stored,) = letters(connection)
+    digest = forbid(connection, learner)
+    redact_letters(connection, digest)
+    assert append(connection, text.encode(), message_id="after") == {"malformed": 1}
+    emptied = {
+        "payload": "",
+        "emptied_bytes": len(text.encode()),
+        "emptied_sha256": hashlib.sha256(text.encode()).hexdigest(),
+    }
+    before, after = letters(connection)
+    assert before == stored | emptied
+    assert {name: after[name] for name in (*emptied, "kind", "reason")} == {
+        name: before[name] for name in (*emptied, "kind", "reason")
+    }
+    assert (after["discarded_at"], after["replayed_at"]) == (None, None)
+
+
+UNLIKE = {
+    "a longer word": ("user=ann-12", "ann-1"),
+    "a shorter word": ("user=ann", "ann-1"),
+    "the first token": ("for ann, or marie", "ann marie"),
+    "other characters": ("user \u00fc", "u\u0308"),
+    "other letters": ("user ANN-1", "ann-1"),
+    "only separators": ("{}", "{}"),
+    "a pattern": ("user ann", "a%"),
+}
+
+
+@pytest.mark.parametrize("name", UNLIKE)
+def test_a_text_without_the_erased_id_keeps_its_payload(connection: Connection, name: str) -> None:
+    text, learner = UNLIKE[name]
+    append(connection, text.encode())
+    redact_letters(connection, forbid(connection, learner))
+    append(connection, text.encode())
+    assert [letter["payload"] for letter in letters(connection)] == [text, text]
+
+
+def test_the_entries_of_a_bundle_are_judged_one_by_one(connection: Connection) -> None:
+    append(connection, started("ann-1", "a-1"), started("ben", "b-1"))
+    theirs = ['{"data": {"user_id": "ann-1"}}', '{"data":{"session_id":"a-1"},"metadata":{}}']
+    texts = ['"for ann-1"', '["ann-1"]']
+    others = ['{"data": {"user_id": "ben", "note": "ann-1 \\u0000"}}', '"for ben"', "1e400"]
+    entries = [*others[:1], *theirs[:1], *texts, *others[1:], *theirs[1:]]
+    body = f"[{','.join(['0'] * bundles.MOST_REJECTIONS + entries)}]".encode()
+    append(connection, body, message_id="before")
+    redact_letters(connection, forbid(connection, "ann-1"))
+    before = letters(connection)[-1]
+    first = bundles.MOST_REJECTIONS
+    assert before["payload"] == f"[{others[0]},null,null,{others[1]},{others[2]}]"
+    assert before["indexes"] == [[first, first], [first + 2, first + 5]]
+    assert append(connection, body, message_id="after")["erased"] == len(theirs)
+    after = letters(connection)[-1]
+    same = ("payload", "indexes", "index_in_message", "kind", "reason", "attributes")
+    assert {name: after[name] for name in same} == {name: before[name] for name in same}
+    count = len(letters(connection))
+    append(connection, body, message_id="before")
+    assert len(letters(connection)) == count
+
+
+def test_a_bundle_without_other_entries_is_closed_or_dropped(connection: Connection) -> None:
+    entries = ["0"] * bundles.MOST_REJECTIONS + [json.dumps({"metadata": {"user_id": "ann-1"}})] * 3
+    body = f"[{','.join(entries)}]".encode()
+    append(connection, body, message_id="before")
+    redact_letters(connection, forbid(connection, "ann-1"))
+    closed = letters(connection)[-1]
+    assert (closed["payload"], closed["discard_reason"]) == ("", "erased")
+    count = len(letters(connection))
+    assert append(connection, body, message_id="after")["erased"] == 3
+    assert len(letters(connection)) == count + bundles.MOST_REJECTIONS
+
+
+def test_the_attribute_of_a_bundle_names_the_learner_of_entries_without_a_learner(
+    connection: Connection,
+) -> None:
+    entries = ["0"] * bundles.MOST_REJECTIONS + ["{}", '{"data":{"user_id":"ben"}}']
+    body = f"[{','.join(entries)}]".encode()
+    append(connection, body, message_id="before", attributes={"user_id": "ann-1"})
+    redact_letters(connection, forbid(connection, "ann-1"))
+    append(connection, body, message_id="after", attributes={"user_id": "ann-1"})
+    rows = [letter for letter in letters(connection) if letter["indexes"]]
+    assert [(row["payload"], row["attributes"]) for row in rows] == [
+        ('[{"data":{"user_id":"ben"}}]', {})
+    ] * 2
+
+
+def letters(connection: Connection) -> list[dict[str, Any]]:
+    return sorted(contents(connection)["dead_letters"], key=lambda letter: letter["letter_id"])
+
+
+def redact_letters(connection: Connection, digest: bytes) -> None:
+    connection.run("SELECT event_store.redact_letters_of(:digest, 0, 10000)", digest=digest)
 
 
 def test_a_rejected_event_is_dropped_if_an_attribute_names_an_erased_learner(
@@ -198,7 +343,6 @@ def test_a_rejected_event_of_another_learner_is_kept_even_if_a_number_in_it_equa
     forbid(connection, "42")
     rejected = reviewed("ben", new_interval=42, easiness_factor=7)
     assert append(connection, rejected) == {"invalid": 1}
-    assert append(connection, b"42 bottles, 7 glasses") == {"malformed": 1}
     assert append(connection, reviewed("42", new_interval=1)) == {"erased": 1}
 
 
@@ -211,9 +355,16 @@ def test_a_dead_letter_is_not_assigned_to_a_session_whose_id_equals_a_number_in_
     event = sample_events.envelope("CorrectAnswerGiven", {"session_id": "8"} | item, at=AT)
     assert append(connection, event | late) == {"future": 1}
     assert append(connection, answered("7") | late) == {"future": 1}
-    letters = model_rows.read_table(connection, "event_store.dead_letters")
-    of = connection.run("SELECT letter_ids FROM event_store.letters_of('42', 0, 10)")
-    assert of == [[[letters[-1]["letter_id"]]]]
+    assert letters_of(connection, forbid(connection, "42")) == [
+        letters(connection)[-1]["letter_id"]
+    ]
+
+
+def letters_of(connection: Connection, digest: bytes) -> list[int] | None:
+    """Return the ids of the learner's dead letters, or None if the learner has none."""
+    sql = "SELECT letter_ids FROM event_store.letters_of(:digest, 0, 10)"
+    ids: list[int] | None = connection.run(sql, digest=digest)[0][0]
+    return ids
 
 
 @pytest.mark.parametrize("item", ["42", "7"])
@@ -223,8 +374,7 @@ def test_a_dead_letter_of_another_learner_is_kept_even_if_its_item_id_equals_an_
     append(connection, started("42", "7"), started("ben", "8"))
     late = {"occurred_at": "2199-01-01T00:00:00Z"}
     assert append(connection, answered("8", item) | late) == {"future": 1}
-    assert connection.run("SELECT letter_ids FROM event_store.letters_of('42', 0, 10)") == [[None]]
-    forbid(connection, "42")
+    assert letters_of(connection, forbid(connection, "42")) is None
     assert append(connection, answered("8", item) | {"occurred_at": "1999-01-01T00:00:00Z"}) == {
         "invalid": 1
     }

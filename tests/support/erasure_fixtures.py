@@ -64,7 +64,7 @@ def list_events(learner: str = LEARNER, session: str = SESSION) -> list[dict[str
 
 
 def leave_traces(connection: Connection) -> None:
-    """Create the learner's events, snapshots, pending events, dead letters and poisoned events."""
+    """Create the learner's events, snapshots, dead letters and poisoned events."""
     events = list_events()
     early = {
         "session_id": SESSION,
@@ -72,7 +72,7 @@ def leave_traces(connection: Connection) -> None:
     }  # sent before the SessionStarted of this session
     push_events(connection, sample_events.envelope("Unheard", early, at=AT))
     stage.append(connection, events)
-    answer = {"session_id": "nobody-knows", "item_id": "i0", "response_time_ms": 5, "by": LEARNER}
+    answer = {"session_id": "nobody-knows", "item_id": "i0", "response_time_ms": 5}
     push_events(connection, sample_events.envelope("CorrectAnswerGiven", answer, at=AT))
     for letter in list_letters(events[0]):
         push_events(connection, letter)
@@ -88,16 +88,14 @@ def list_letters(known: dict[str, Any]) -> list[Any]:
     note = {"note": MARKER, "item_id": "i0", "response_time_ms": 5}
     late = AT.replace(year=2199)
     conflict = known | {"data": known["data"] | {"item_count": 9, "note": MARKER}}
-    start = {"user_id": "ben", "session_id": SESSION, "item_count": 1, "note": MARKER}
     return [
         sample_events.envelope("ReviewProcessed", {"user_id": LEARNER} | note, at=AT),
         sample_events.envelope("CorrectAnswerGiven", {"session_id": SESSION, "n": MARKER}, at=AT),
         sample_events.envelope("CorrectAnswerGiven", {"session_id": SESSION} | note, at=late),
-        sample_events.envelope("SessionStarted", start, at=AT),
         conflict,
         json.dumps({"data": {"user_id": LEARNER, "note": MARKER}})[:-1].encode(),
         f'{{"user_id": "{LEARNER}", "note": "{MARKER}", '.encode(),
-        f"user_id={LEARNER}&note={MARKER}".encode(),
+        f"user_id={LEARNER}; note={MARKER}".encode(),
     ]
 
 

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from progress.adapters.postgres import statements
+from progress.adapters.redis import learner_keys
 from progress.projections import schema
 
 _SUMMARY_TTL = timedelta(minutes=10)
@@ -103,11 +104,11 @@ class CacheLocation(NamedTuple):
 def locate(key: CacheKey, at: datetime) -> CacheLocation:
     """Return the location of a result that is requested at the time `at`."""
     if key.policy.is_summary:
-        return CacheLocation(f"summary:{key.user_id}", key.params, _SUMMARY_TTL)
+        return CacheLocation(learner_keys.summary_key(key.user_id), key.params, _SUMMARY_TTL)
     if key.last_day and key.last_day < (at - _DAY_END_DELAY).date():
-        period = f"stats:{key.policy.period}:{key.last_day}:{key.user_id}"
+        period = learner_keys.period_key(key.policy.period or "", key.last_day, key.user_id)
         return CacheLocation(period, key.params, _FINISHED_TTL)
-    query = f"query:{key.name}:{key.user_id}:{key.params}"
+    query = learner_keys.query_key(key.name, key.user_id, key.params)
     return CacheLocation(query, None, timedelta(minutes=key.policy.minutes))
 
 

@@ -2,6 +2,7 @@
 
 from datetime import datetime
 
+from progress.adapters.redis import learner_keys
 from progress.adapters.redis.async_client import Client
 from progress.adapters.redis.resp import Command, Reply
 from progress.errors import RateLimited, RedisUnavailable
@@ -59,7 +60,7 @@ class RateLimiter:
 
 
 def _key(caller: str, at: datetime) -> str:
-    return f"rate:{caller}:{_minute(at)}"
+    return learner_keys.rate_key(caller, _minute(at))
 
 
 def _minute(at: datetime) -> int:

@@ -1,7 +1,7 @@
 -- Drop the events and dead letters of erased learners from a batch; `erased` is the number dropped. An event belongs to
 -- an erased learner if it names the learner. A SessionStarted, or an event that names no learner, also belongs to an
--- erased learner if it names a session of that learner. A dead letter belongs to an erased learner if it names the
--- learner or a session of the learner.
+-- erased learner if it names a session of that learner. judge_letter decides about dead letters. Those that are not JSON
+-- objects are kept without their payload.
 --
 -- If the SessionStarted of a new session is dropped, the session is recorded as a session of an erased learner, and
 -- the session's pending events are deleted.
@@ -11,9 +11,12 @@ DECLARE
     key           event_store.erasure_key;
     dropped       bigint[];
     new_sessions  text[];
-    kept_letters  jsonb;
     session       text;
     owner         text;
+    letter        jsonb;
+    kept          jsonb[] := '{}';
+    judged        event_store.judgement;
+    rest          record;
 BEGIN
     SELECT * INTO STRICT key FROM event_store.erasure_key;
     -- Most events belong to no erased learner. For a single event, check this first with three lookups, because they
@@ -24,12 +27,10 @@ BEGIN
         IF owner IS DISTINCT FROM '' AND NOT EXISTS (
             SELECT FROM event_store.erased x
             WHERE x.digest = ANY (ARRAY[
-                sha256(key.outer_key || sha256(key.inner_key || convert_to(events -> 0 ->> 'learner', 'UTF8'))),
-                sha256(key.outer_key || sha256(key.inner_key || convert_to(owner, 'UTF8')))])
+                event_store.keyed_digest(key, events -> 0 ->> 'learner'), event_store.keyed_digest(key, owner)])
         ) AND NOT EXISTS (
             SELECT FROM event_store.sessions s
-            WHERE s.session_id = encode(sha256(key.outer_key
-                || sha256(key.inner_key || convert_to(session, 'UTF8'))), 'hex'))
+            WHERE s.session_id = encode(event_store.keyed_digest(key, session), 'hex'))
         THEN
             erased := 0;
             RETURN;
@@ -52,16 +53,14 @@ BEGIN
         ) known ON true
         LEFT JOIN LATERAL (
             SELECT o.user_id FROM event_store.sessions o
-            WHERE o.session_id = encode(sha256(key.outer_key
-                || sha256(key.inner_key || convert_to(s.session_id, 'UTF8'))), 'hex')
-            OFFSET 0
+            WHERE o.session_id = encode(event_store.keyed_digest(key, s.session_id), 'hex') OFFSET 0
         ) hidden ON true
     ), gone AS MATERIALIZED (          -- the batch's erased learners; '' stands for the learner of an erased session
         SELECT l.learner
         FROM (SELECT i.learner FROM incoming i UNION SELECT s.learner FROM session s) l
         LEFT JOIN LATERAL (
             SELECT x.digest FROM event_store.erased x
-            WHERE x.digest = sha256(key.outer_key || sha256(key.inner_key || convert_to(l.learner, 'UTF8'))) OFFSET 0
+            WHERE x.digest = event_store.keyed_digest(key, l.learner) OFFSET 0
         ) x ON true
         WHERE x.digest IS NOT NULL OR l.learner = ''
     )
@@ -83,30 +82,24 @@ BEGIN
     END IF;
     erased := cardinality(dropped);
 
-    IF jsonb_array_length(letters) > 0 THEN
-        SELECT coalesce(jsonb_agg(l.e ORDER BY l.n) FILTER (WHERE NOT t.is_theirs), '[]'),
-            erased + count(*) FILTER (WHERE t.is_theirs)
-        INTO kept_letters, erased
-        FROM jsonb_array_elements(letters) WITH ORDINALITY AS l (e, n)
-        CROSS JOIN LATERAL (
-            SELECT EXISTS (
-                SELECT FROM (
-                    SELECT event_store.words(concat_ws('"',
-                        event_store.letter_text(l.e ->> 'payload', l.e ->> 'kind'), l.e ->> 'attributes'))
-                    UNION ALL
-                    -- Also check the ids that were parsed from the event, because the payload may hold escaped or
-                    -- masked forms of these ids.
-                    VALUES (l.e ->> 'learner'), (l.e -> 'data' ->> 'session_id')
-                ) w (word)
-                WHERE EXISTS (SELECT FROM event_store.erased x WHERE x.digest = event_store.erasure_digest(w.word))
-                   OR EXISTS (SELECT FROM event_store.sessions s
-                              LEFT JOIN event_store.erased x ON x.digest = event_store.erasure_digest(s.user_id)
-                              WHERE s.session_id = w.word AND (s.user_id = '' OR x.digest IS NOT NULL))
-                   OR EXISTS (SELECT FROM event_store.sessions s
-                              WHERE s.session_id = encode(event_store.erasure_digest(w.word), 'hex'))
-            ) AS is_theirs
-        ) t;
-        letters := kept_letters;
+    FOR letter IN SELECT l.e FROM jsonb_array_elements(letters) WITH ORDINALITY AS l (e, n) ORDER BY l.n LOOP
+        judged := event_store.judge_letter(letter ->> 'payload', letter -> 'attributes', letter ? 'indexes',
+            letter ->> 'learner', letter #>> '{data,session_id}', NULL);
+        IF judged IS DISTINCT FROM NULL THEN
+            SELECT * INTO rest
+            FROM event_store.erase_entries(letter ->> 'payload', letter -> 'attributes', letter -> 'indexes', judged);
+            erased := erased + coalesce(cardinality(judged.gone), 0);
+            CONTINUE WHEN rest.is_gone;
+            letter := letter || jsonb_build_object('payload', rest.payload, 'attributes', rest.attributes,
+                'emptied_bytes', rest.emptied_bytes, 'emptied_sha256', rest.emptied_sha256);
+            IF rest.indexes IS NOT NULL THEN
+                letter := letter || jsonb_build_object('indexes', rest.indexes);
+            END IF;
+        END IF;
+        kept := kept || letter;
+    END LOOP;
+    IF letters IS NOT NULL THEN
+        letters := to_jsonb(kept);
     END IF;
 END $$;
 

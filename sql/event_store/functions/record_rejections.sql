@@ -10,7 +10,7 @@ BEGIN
         FROM jsonb_to_recordset(letters) AS l(n int, message int, index int, kind text,
             event_id text, event_type text, reason text, payload text, attributes jsonb,
             id uuid, stored_type text, occurred_at timestamptz, data jsonb, metadata jsonb,
-            learner text, indexes jsonb)
+            learner text, indexes jsonb, emptied_bytes integer, emptied_sha256 text)
         LEFT JOIN LATERAL (
             SELECT s.shard FROM event_store.events s
             WHERE s.event_id = l.id
@@ -22,10 +22,11 @@ BEGIN
         ) stored ON true
     ), insert_letter AS (
         INSERT INTO event_store.dead_letters (kind, topic, subscription, message_id,
-            index_in_message, event_id, event_type, reason, payload, attributes, indexes, published_at)
+            index_in_message, event_id, event_type, reason, payload, attributes, indexes, published_at,
+            emptied_bytes, emptied_sha256)
         SELECT r.kind, r.source ->> 'topic', r.source ->> 'subscription',
             r.source ->> 'message_id', r.index, r.event_id, r.event_type, r.reason, r.payload,
-            r.attributes, r.indexes, (r.source ->> 'published_at')::timestamptz
+            r.attributes, r.indexes, (r.source ->> 'published_at')::timestamptz, r.emptied_bytes, r.emptied_sha256
         FROM rejected r WHERE r.stored_in IS NULL
         ORDER BY r.n
         ON CONFLICT DO NOTHING

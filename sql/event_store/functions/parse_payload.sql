@@ -1,0 +1,23 @@
+-- Return a dead letter's payload as JSON whose strings can be read; null if the payload is not JSON. PostgreSQL cannot
+-- read a string with U+0000 or half a surrogate pair. In such a payload, U+FFFD replaces these characters.
+CREATE OR REPLACE FUNCTION event_store.parse_payload(payload text) RETURNS json
+LANGUAGE plpgsql IMMUTABLE STRICT SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    body json;
+BEGIN
+    BEGIN
+        body := payload::json;
+        PERFORM body -> '';            -- reads every string
+    EXCEPTION WHEN untranslatable_character OR invalid_text_representation THEN
+        body := regexp_replace(payload,
+            '\\u0000'
+            '|\\u[dD][89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F][0-9a-fA-F]{2})'
+            '|(?<!\\u[dD][89abAB][0-9a-fA-F]{2})\\u[dD][c-fC-F][0-9a-fA-F]{2}', '\\ufffd', 'g')::json;
+        PERFORM body -> '';
+    END;
+    RETURN body;
+EXCEPTION WHEN untranslatable_character OR invalid_text_representation OR statement_too_complex THEN
+    RETURN NULL;                       -- not JSON, or nested too deeply
+END $$;
+
+REVOKE EXECUTE ON FUNCTION event_store.parse_payload FROM PUBLIC;

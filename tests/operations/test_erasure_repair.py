@@ -1,0 +1,119 @@
+"""Erasures that stopped, or that lost the learner's id, fail loudly and can be completed."""
+
+import contextlib
+from uuid import UUID, uuid4
+
+import pytest
+
+from progress import settings
+from progress.adapters.postgres.database import Connection
+from progress.adapters.postgres.statements import blocks
+from progress.archive import location
+from progress.operations import records
+from progress.operations.records import OperationKind
+from progress.recovery import checks, erasures
+from tests.conftest import Store
+from tests.support import model_rows, stage
+from tests.support.erasure_fixtures import (
+    LEARNER,
+    NEEDLES,
+    erase,
+    find_traces,
+    no_requests,
+    receipt,
+    traced,
+)
+from tests.support.operation_fixtures import Operator, limit_step
+from tests.support.traced_runs import change, run_until_it_ends
+
+__all__ = ["no_requests", "traced"]
+
+# An earlier version removed the ids of running erasures.
+LOSE_ID = (
+    """UPDATE operations.operations SET arguments = '{"erased": "00"}' WHERE operation_id = :id"""
+)
+
+
+def fail_in(operator: Operator, step: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Start an erasure that times out in a step; return its id."""
+    operation_id: str = erase(operator)["id"]
+    with monkeypatch.context() as limited:
+        limit_step(limited, step, 0.0)
+        assert run_until_it_ends(operator, operation_id)["state"] == "TIMED_OUT"
+    return operation_id
+
+
+def apply(store: Store) -> erasures.Result:
+    with contextlib.closing(store.connect()) as owner:
+        archive = location.open_archive(settings.current())
+        return erasures.apply(owner, archive, stage.publisher(), lambda *_: None)
+
+
+def is_reported(connection: Connection) -> bool:
+    """Return whether a check says that an erased learner has rows left."""
+    return any("1 erased learners" in finding.found for finding in checks.run(connection).findings)
+
+
+@pytest.mark.parametrize("step", ["forget", "redact", "close"])
+def test_an_erasure_without_the_id_of_the_learner_fails_and_can_be_completed(
+    operator: Operator,
+    traced: Connection,
+    store: Store,
+    monkeypatch: pytest.MonkeyPatch,
+    step: str,
+) -> None:
+    operation_id = fail_in(operator, step, monkeypatch)
+    traced.run(LOSE_ID, id=operation_id)
+    change(operator, "retryOperation", operation_id)
+    failed = run_until_it_ends(operator, operation_id)
+    assert failed["state"] == "FAILED"
+    assert "run `progress erasures apply`" in failed["error"]
+    assert is_reported(traced)
+    assert apply(store).erased == 1
+    assert find_traces(traced, *NEEDLES) == []
+    assert not is_reported(traced)
+
+
+def test_an_erasure_that_succeeded_without_the_id_of_the_learner_can_be_completed(
+    operator: Operator, traced: Connection, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    operation_id = fail_in(operator, "close", monkeypatch)
+    traced.run(LOSE_ID, id=operation_id)
+    traced.run("UPDATE operations.operations SET state = 'SUCCEEDED' WHERE kind = 'ERASE_USER'")
+    assert is_reported(traced)
+    assert apply(store).erased == 1
+    assert find_traces(traced, *NEEDLES) == []
+    assert apply(store).erased == 0
+
+
+def test_an_erasure_that_another_one_has_overtaken_succeeds_with_the_receipt_of_the_other(
+    operator: Operator, traced: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = fail_in(operator, "redact", monkeypatch)
+    values = records.accept_values(
+        OperationKind.ERASE_USER, caller="b", key=str(uuid4()), subject=LEARNER, user_id=LEARNER
+    )
+    second: UUID = traced.run(blocks("operations/operations")["accept"], **values)[0][0]
+    done = receipt(run_until_it_ends(operator, str(second)))
+    change(operator, "retryOperation", first)
+    assert receipt(run_until_it_ends(operator, first)) == done
+    assert find_traces(traced, *NEEDLES) == []
+
+
+def test_an_operation_that_an_erased_caller_has_started_keeps_no_id_when_it_ends(
+    operator: Operator, traced: Connection
+) -> None:
+    query = 'mutation { runBatch(idempotencyKey: "k") { id } }'
+    running = operator.ask(query, LEARNER, roles="admin")["data"]["runBatch"]["id"]
+    before = model_rows.read_table(traced, "operations.operations")
+    digest = receipt(operator.run(erase(operator)["id"]))["digest"]
+    (unfinished,) = (
+        row
+        for row in model_rows.read_table(traced, "operations.operations")
+        if row["finished_at"] is None
+    )
+    assert unfinished in before
+    assert operator.run(running)["state"] == "SUCCEEDED"
+    rows = model_rows.read_table(traced, "operations.operations")
+    assert LEARNER not in str(rows)
+    assert {row["started_by"]: row["requesters"] for row in rows}[digest] == [digest]
