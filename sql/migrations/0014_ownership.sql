@@ -1,5 +1,5 @@
--- Whose a row is, is decided by fields, not by a search in texts. A dead letter whose payload is not a JSON object keeps
--- the size and the hash of the payload when an erasure empties it.
+-- Whose a row is, is decided by fields, not by a search in texts. A dead letter whose payload is not a JSON object
+-- keeps the size and the hash of the payload when an erasure empties it.
 
 DROP FUNCTION IF EXISTS event_store.letters_of;
 DROP FUNCTION IF EXISTS event_store.search_rows;
@@ -14,8 +14,8 @@ ALTER TABLE event_store.dead_letters
     ADD COLUMN emptied_bytes  integer,           -- the size of the payload that an erasure emptied
     ADD COLUMN emptied_sha256 text;              -- the hash of this payload
 
--- A text that is not a JSON object is compared with an erased id token by token (event_store.tokens). If the id contains
--- a separator, tokens_digest is the digest of the id's tokens, joined by spaces; otherwise it is null.
+-- A text that is not a JSON object is compared with an erased id token by token (event_store.tokens). If the id
+-- contains a separator, tokens_digest is the digest of the id's tokens, joined by spaces; otherwise it is null.
 ALTER TABLE event_store.erased
     ADD COLUMN token_count   integer NOT NULL DEFAULT 1,
     ADD COLUMN tokens_digest bytea;
@@ -25,8 +25,9 @@ DROP FUNCTION IF EXISTS event_store.forbid_learner;
 
 CREATE TYPE event_store.judgement AS (gone integer[], emptied integer[]);
 COMMENT ON TYPE event_store.judgement IS
-    'The entries of a dead letter that belong to erased learners, by their places from 1: entries that are JSON objects, '
-    'which are removed, and other entries, which are emptied. A dead letter that is not a bundle has one entry.';
+    'The entries of a dead letter that belong to erased learners, by their places from 1: entries that are JSON '
+    'objects, which are removed, and other entries, which are emptied. A dead letter that is not a bundle has one '
+    'entry.';
 
 -- An operation may end after its caller was erased.
 CREATE FUNCTION operations.forget_callers() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END';

@@ -8,9 +8,9 @@ WHERE NOT EXISTS (SELECT FROM event_store.erased x WHERE x.digest = decode(u.dig
 ORDER BY u.digest;
 
 -- left --
--- The erased learners of whom the log still has rows, with the digests of their ids. A learner is left out if an erasure
--- of the learner is unfinished, or has failed and still has the id, so that it can be resumed. One index look-up finds
--- the next learner with events.
+-- The erased learners of whom the log still has rows, with the digests of their ids. A learner is left out if an
+-- erasure of the learner is unfinished, or has failed and still has the id, so that it can be resumed. One index
+-- look-up finds the next learner with events.
 WITH RECURSIVE streams (stream_id) AS (
     SELECT min(e.stream_id) FROM event_store.events e WHERE e.stream_id >= 'learner-' AND e.stream_id < 'learner.'
     UNION ALL
@@ -38,8 +38,9 @@ WHERE d.digest IN (SELECT x.digest FROM event_store.erased x)
 ORDER BY l.user_id;
 
 -- unfinished --
--- The erasures in the restored database that are unfinished, or that failed after they had recorded the digest. A failed
--- erasure is left out if the learner's id was removed from it, because another erasure of the learner has succeeded.
+-- The erasures in the restored database that are unfinished, or that failed after they had recorded the digest. A
+-- failed erasure is left out if the learner's id was removed from it, because another erasure of the learner has
+-- succeeded.
 SELECT o.operation_id, o.finished_at IS NOT NULL AS has_failed
 FROM operations.operations o
 WHERE o.kind = 'ERASE_USER' AND (

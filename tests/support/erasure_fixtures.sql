@@ -34,11 +34,12 @@ WITH marks AS (
     INSERT INTO deleted_learners VALUES (:learner, 1)
 ), letters AS (
     INSERT INTO event_store.dead_letters (kind, subscription, message_id, index_in_message, reason, payload)
-    VALUES ('invalid', '', 'left', 0, 'left', jsonb_build_object('data', jsonb_build_object('user_id', CAST(:learner AS text)))::text)
+    VALUES ('invalid', '', 'left', 0, 'left',
+        jsonb_build_object('data', jsonb_build_object('user_id', CAST(:learner AS text)))::text)
 ), waiting AS (
     INSERT INTO event_store.pending (event_id, session_id, event_type, event_data, metadata, occurred_at)
-    VALUES (gen_random_uuid(), 'left', 'CorrectAnswerGiven', '{}', jsonb_build_object('user_id', CAST(:learner AS text)),
-        clock_timestamp())
+    VALUES (gen_random_uuid(), 'left', 'CorrectAnswerGiven', '{}',
+        jsonb_build_object('user_id', CAST(:learner AS text)), clock_timestamp())
 ), states AS (
     INSERT INTO event_store.snapshots VALUES ('learner-' || CAST(:learner AS text), 1, '', clock_timestamp(), '{}')
 )

@@ -115,7 +115,7 @@ class World:
 
     def _lesson(self, learner: str) -> list[Message]:
         """A session whose id is perhaps the id of another learner."""
-        session = f"s {learner} {self._random.getrandbits(32)}"
+        session = f"s {learner[:9]} {self._random.getrandbits(32)}"
         if self._free_sessions and self._random.random() < 0.7:
             session = self._free_sessions.pop()
         self.sessions[session] = learner

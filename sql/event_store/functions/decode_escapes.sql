@@ -1,5 +1,5 @@
--- Decode the escapes of JSON strings in a text that need not be JSON. U+0000 and halves of surrogate pairs become spaces,
--- because PostgreSQL cannot store them. Other backslashes stay.
+-- Decode the escapes of JSON strings in a text that need not be JSON. U+0000 and halves of surrogate pairs become
+-- spaces, because PostgreSQL cannot store them. Other backslashes stay.
 CREATE OR REPLACE FUNCTION event_store.decode_escapes(content text) RETURNS text
 LANGUAGE sql IMMUTABLE STRICT SET search_path = pg_catalog, pg_temp AS $$
 SELECT coalesce(string_agg(

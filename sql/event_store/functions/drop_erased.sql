@@ -1,7 +1,7 @@
 -- Drop the events and dead letters of erased learners from a batch; `erased` is the number dropped. An event belongs to
 -- an erased learner if it names the learner. A SessionStarted, or an event that names no learner, also belongs to an
--- erased learner if it names a session of that learner. judge_letter decides about dead letters. Those that are not JSON
--- objects are kept without their payload.
+-- erased learner if it names a session of that learner. judge_letter decides about dead letters. Those that are not
+-- JSON objects are kept without their payload.
 --
 -- If the SessionStarted of a new session is dropped, the session is recorded as a session of an erased learner, and
 -- the session's pending events are deleted.

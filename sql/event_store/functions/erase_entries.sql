@@ -1,6 +1,6 @@
--- Remove and empty the judged entries of a dead letter. Return what is left of it; `is_gone` is true if nothing is left.
--- In a bundle, null replaces an entry that is emptied, and the other entries keep their text. If the whole payload is
--- emptied, return its size in bytes and its hash.
+-- Remove and empty the judged entries of a dead letter. Return what is left of it; `is_gone` is true if nothing is
+-- left. In a bundle, null replaces an entry that is emptied, and the other entries keep their text. If the whole
+-- payload is emptied, return its size in bytes and its hash.
 CREATE OR REPLACE FUNCTION event_store.erase_entries(
     INOUT payload text, INOUT attributes jsonb, INOUT indexes jsonb, judged event_store.judgement,
     OUT emptied_bytes integer, OUT emptied_sha256 text, OUT is_gone boolean
@@ -36,7 +36,9 @@ BEGIN
         payload := '';
         indexes := NULL;
     END IF;
-    IF EXISTS (SELECT FROM event_store.erased x WHERE x.digest = event_store.erasure_digest(attributes ->> 'user_id')) THEN
+    IF EXISTS (
+        SELECT FROM event_store.erased x WHERE x.digest = event_store.erasure_digest(attributes ->> 'user_id')
+    ) THEN
         attributes := attributes - 'user_id';
     END IF;
 END $$;

@@ -34,7 +34,8 @@ BEGIN
         PERFORM event_store.record_event(deletion, NULL);
     END IF;
     INSERT INTO event_store.erased AS x (digest, operation_id, token_count, tokens_digest)
-    VALUES (forbid_learner.digest, forbid_learner.operation_id, forbid_learner.token_count, forbid_learner.tokens_digest)
+    VALUES (forbid_learner.digest, forbid_learner.operation_id, forbid_learner.token_count,
+        forbid_learner.tokens_digest)
     ON CONFLICT ON CONSTRAINT erased_pkey DO UPDATE SET operation_id = excluded.operation_id,
         token_count = excluded.token_count, tokens_digest = excluded.tokens_digest
     RETURNING x.erased_at INTO forbid_learner.erased_at;

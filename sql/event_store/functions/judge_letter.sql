@@ -2,8 +2,8 @@
 -- digest. Return null if there are none.
 --
 -- An entry that is a JSON object belongs to the learner whom its fields name: the first of data.user_id,
--- metadata.user_id, the attribute user_id and the learner of the session data.session_id. `learner` and `session_id` are
--- the ids that ingest has read from the event, because addresses are masked in the payload. Any other entry has no
+-- metadata.user_id, the attribute user_id and the learner of the session data.session_id. `learner` and `session_id`
+-- are the ids that ingest has read from the event, because addresses are masked in the payload. Any other entry has no
 -- fields; it belongs to a learner whose id is one of its tokens.
 CREATE OR REPLACE FUNCTION event_store.judge_letter(
     payload text, attributes jsonb, is_bundle boolean, learner text, session_id text, wanted bytea

@@ -1,5 +1,5 @@
--- Return the HMAC-SHA-256 of an id with the given key. PostgreSQL inlines this function: erasure_digest, which reads the
--- key itself, takes ten times as long.
+-- Return the HMAC-SHA-256 of an id with the given key. PostgreSQL inlines this function: erasure_digest, which reads
+-- the key itself, takes ten times as long.
 CREATE OR REPLACE FUNCTION event_store.keyed_digest(key event_store.erasure_key, id text) RETURNS bytea
 LANGUAGE sql IMMUTABLE
 RETURN sha256((key).outer_key || sha256((key).inner_key || convert_to(id, 'UTF8')));

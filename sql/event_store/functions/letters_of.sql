@@ -1,6 +1,6 @@
 -- Read up to `at_most` dead letters whose ids follow `after`, in the order of their ids. Return those with entries of
--- erased learners or, if `wanted` is not null, of the learner with this digest. `reached` is the last id that was read, or
--- null if no dead letter was read. The dead letter of a poisoned event belongs to the learner of the event.
+-- erased learners or, if `wanted` is not null, of the learner with this digest. `reached` is the last id that was read,
+-- or null if no dead letter was read. The dead letter of a poisoned event belongs to the learner of the event.
 CREATE OR REPLACE FUNCTION event_store.letters_of(
     wanted bytea, after bigint, at_most integer, OUT letter_ids bigint[], OUT reached bigint
 )

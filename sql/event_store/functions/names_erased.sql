@@ -1,5 +1,5 @@
--- Return whether the id of an erased learner is one of the tokens of a text that is not a JSON object. If `wanted` is not
--- null, return whether this is the learner with this digest. JSON escapes are decoded several times, because a JSON
+-- Return whether the id of an erased learner is one of the tokens of a text that is not a JSON object. If `wanted` is
+-- not null, return whether this is the learner with this digest. JSON escapes are decoded several times, because a JSON
 -- string may itself hold JSON. An id that contains separators is compared with every sequence of as many tokens.
 CREATE OR REPLACE FUNCTION event_store.names_erased(content text, wanted bytea) RETURNS boolean
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
@@ -24,7 +24,8 @@ BEGIN
             RETURN true;
         END IF;
         FOR how_many IN
-            SELECT DISTINCT x.token_count FROM event_store.erased x WHERE x.tokens_digest IS NOT NULL AND x.token_count > 0
+            SELECT DISTINCT x.token_count FROM event_store.erased x
+            WHERE x.tokens_digest IS NOT NULL AND x.token_count > 0
         LOOP
             IF EXISTS (
                 SELECT FROM (
@@ -34,7 +35,8 @@ BEGIN
                 ) s
                 CROSS JOIN LATERAL (
                     SELECT x.digest FROM event_store.erased x
-                    WHERE x.tokens_digest = event_store.keyed_digest(key, s.joined) AND x.token_count = how_many OFFSET 0
+                    WHERE x.tokens_digest = event_store.keyed_digest(key, s.joined) AND x.token_count = how_many
+                    OFFSET 0
                 ) x
                 WHERE s.length = how_many AND length(s.joined) <= 200 AND (wanted IS NULL OR x.digest = wanted))
             THEN

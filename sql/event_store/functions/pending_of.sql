@@ -1,5 +1,5 @@
--- Return the ids of the learner's pending events: those that name the learner, or a session of the learner or of another
--- erased learner.
+-- Return the ids of the learner's pending events: those that name the learner, or a session of the learner or of
+-- another erased learner.
 CREATE OR REPLACE FUNCTION event_store.pending_of(learner text) RETURNS SETOF uuid
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 SELECT p.event_id

@@ -1,5 +1,5 @@
--- Split a text that is not a JSON object into its tokens, in their order. Tokens are separated by white space, quotes of
--- both kinds, backquotes, brackets of all four kinds, commas, colons, semicolons and equals signs.
+-- Split a text that is not a JSON object into its tokens, in their order. Tokens are separated by white space, quotes
+-- of both kinds, backquotes, brackets of all four kinds, commas, colons, semicolons and equals signs.
 CREATE OR REPLACE FUNCTION event_store.tokens(content text) RETURNS text[]
 LANGUAGE sql IMMUTABLE STRICT SET search_path = pg_catalog, pg_temp AS $$
 SELECT array_remove(string_to_array(translate(content, s.separators, repeat(' ', length(s.separators))), ' '), '')

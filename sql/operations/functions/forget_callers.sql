@@ -1,5 +1,5 @@
--- Trigger function: in an operation that ends, replace the ids of erased callers by the ids' digests. An erasure does not
--- change the unfinished operations that the learner has started.
+-- Trigger function: in an operation that ends, replace the ids of erased callers by the ids' digests. An erasure does
+-- not change the unfinished operations that the learner has started.
 CREATE OR REPLACE FUNCTION operations.forget_callers() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE

@@ -1,5 +1,5 @@
--- Return the operations that name a learner in a field of their arguments and, if they have finished, as their subject or
--- as a caller. When an unfinished operation ends, forget_callers removes the ids of erased callers.
+-- Return the operations that name a learner in a field of their arguments and, if they have finished, as their subject
+-- or as a caller. When an unfinished operation ends, forget_callers removes the ids of erased callers.
 CREATE OR REPLACE FUNCTION operations.operations_of(learner text) RETURNS SETOF uuid
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 SELECT o.operation_id
