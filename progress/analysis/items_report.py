@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 
+from progress.adapters import terminal
 from progress.analysis.markup import Element, element
 from progress.analysis.questions import Days, Item
 from progress.analysis.report import (
@@ -13,7 +14,6 @@ from progress.analysis.report import (
     Table,
     describe_days,
     percent,
-    printable,
 )
 
 _CHARTED = 15
@@ -98,7 +98,7 @@ def _label(row: Item) -> str:
         return _DOMAINS.get(row.name, "Domain unknown")
     if row.kind == "level":
         return "Level unknown" if row.name == "UNKNOWN" else row.name
-    return printable(row.headword or row.name)
+    return terminal.escape(row.headword or row.name)
 
 
 def _draw_items(items: Sequence[Item], average: float) -> Element:

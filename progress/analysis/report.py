@@ -68,10 +68,3 @@ def describe_days(days: Days) -> str:
     if days.last == date.max:
         return f"Since {day(days.first)}"
     return span(days.first, days.last)
-
-
-def printable(text: str) -> str:
-    """Return the text without control characters, which could change a terminal's state."""
-    return "".join(
-        letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text
-    )

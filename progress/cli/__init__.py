@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from progress.adapters import terminal
 from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Failure
 from progress.errors import ProgressError, Unavailable
@@ -108,5 +109,5 @@ def _translate(failure: Failure) -> ProgressError | None:
 
 
 def _fail(reason: str) -> None:
-    sys.stderr.write(f"progress: {' '.join(reason.split())}\n")
+    sys.stderr.write(f"progress: {terminal.escape(' '.join(reason.split()))}\n")
     sys.exit(1)

@@ -7,14 +7,13 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
-import msgspec
 import typer
-from rich.console import Console
 from rich.table import Column
 from rich.table import Table as RichTable
 from rich.text import Text
 
 from progress.adapters import terminal
+from progress.adapters.terminal import Console
 from progress.analysis import cohorts_report, items_report, page, questions, retention_report
 from progress.analysis.questions import FEWEST_LEARNERS, Days, Question
 from progress.analysis.report import Report, Table
@@ -95,7 +94,7 @@ def analyse(
     if report and html:
         html.write_text(page.render(report), encoding="utf-8")
     if as_json:
-        typer.echo(msgspec.json.encode(rows).decode())
+        terminal.print_json(rows)
     else:
         _print(plan, report, html)
 
@@ -125,7 +124,7 @@ def _days(first: datetime | None, last: datetime | None) -> Days:
 
 
 def _show(report: Report) -> None:
-    console = Console(highlight=False)
+    console = Console()
     console.print(Text(report.finding, style="bold"), soft_wrap=True)
     console.print(Text(report.scope), soft_wrap=True)
     for figure in report.figures:

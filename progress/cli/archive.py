@@ -7,11 +7,11 @@ from typing import Annotated
 
 import msgspec
 import typer
-from rich.console import Console
 
 from progress import settings
 from progress.adapters import terminal
 from progress.adapters.storage.storage import Storage
+from progress.adapters.terminal import Console
 from progress.archive import check as archive_check
 from progress.archive import location, merges, runs
 from progress.archive import restore as archive_restore
@@ -61,7 +61,7 @@ def archive(
     """Copy the log into Parquet files in ARCHIVE_BUCKET, and replace lost files."""
     if context.invoked_subcommand:
         return
-    console, stored = Console(highlight=False, stderr=as_json), _storage()
+    console, stored = Console(stderr=as_json), _storage()
     report = Report(location.location(settings.current()))
     try:
         report = _run(console, stored, report, is_now=now)
@@ -71,7 +71,7 @@ def archive(
         undone = "archived" if report.ranges is None else "merged"
         console.print(f"Nothing {undone}: {error}.", soft_wrap=True)
     if as_json:
-        typer.echo(msgspec.json.encode(report).decode())
+        terminal.print_json(report)
 
 
 def _run(console: Console, stored: Storage, report: Report, *, is_now: bool) -> Report:
@@ -104,7 +104,7 @@ def check(
 ) -> None:
     """Check that each file exists and has the right size; if not, exit with 1."""
     is_quiet = as_json and not sys.stderr.isatty()
-    console, stored = Console(highlight=False, stderr=as_json, quiet=is_quiet), _storage()
+    console, stored = Console(stderr=as_json, quiet=is_quiet), _storage()
     with (
         _reporting_other_runs(),
         terminal.progress_bar(console, "checking", total=0) as show_progress,
@@ -114,7 +114,7 @@ def check(
         else:
             report = archive_check.run(stored, show_progress)
     if as_json:
-        typer.echo(_encode(report).decode())
+        terminal.print_json(_summarize(report))
     else:
         _show(console, report)
     if report.findings:
@@ -123,11 +123,11 @@ def check(
         raise ProgressError(f"{first.path} {first.problem}{more}")
 
 
-def _encode(report: archive_check.Report) -> bytes:
-    """Return the report as JSON, with the number of ranges and their last position."""
+def _summarize(report: archive_check.Report) -> dict[str, object]:
+    """Return the report with the number of ranges and their last position."""
     summary = {"ranges": len(report.manifest.ranges), "upto": report.manifest.upto}
     counts = {"files": report.files, "events": report.events, "findings": report.findings}
-    return msgspec.json.encode(summary | counts)
+    return summary | counts
 
 
 def _show(console: Console, report: archive_check.Report) -> None:
@@ -145,7 +145,7 @@ def _show(console: Console, report: archive_check.Report) -> None:
 @_archive.command()
 def restore() -> None:
     """Fill an empty log from the archive; afterwards, run `progress rebuild`."""
-    console, stored = Console(highlight=False), _storage()
+    console, stored = Console(), _storage()
     with (
         _reporting_other_runs(),
         terminal.progress_bar(console, "restoring", total=0) as show_progress,

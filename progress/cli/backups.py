@@ -3,10 +3,10 @@
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from progress.adapters import terminal
 from progress.adapters.storage import storage
+from progress.adapters.terminal import Console
 from progress.cli import confirmations, targets
 from progress.recovery import backups
 from progress.recovery import restore as backup_restore
@@ -27,7 +27,7 @@ def backup(to: To) -> None:
     """Write the current read models into a new folder in TO."""
     target = storage.open_storage(to)
     targets.connect().close()  # without a database, fail before the progress bar appears
-    console = Console(highlight=False)
+    console = Console()
     with terminal.progress_bar(console, "backing up", total=0) as show_progress:
         name, manifest = backups.run(targets.connect, target, show_progress)
     rows, size = sum(t.rows for t in manifest.tables), sum(t.bytes for t in manifest.tables)
@@ -43,7 +43,7 @@ def restore(source: From, yes: confirmations.Yes = False) -> None:
     stored = storage.open_storage(source)
     confirmations.ask("Replace the current read models with the backup?", yes=yes)
     targets.connect().close()
-    console = Console(highlight=False)
+    console = Console()
     publisher = targets.change_publisher()
     with terminal.progress_bar(console, "restoring", total=0) as show_progress:
         manifest, folded = backup_restore.run(

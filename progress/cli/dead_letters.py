@@ -2,13 +2,12 @@
 
 from typing import Annotated
 
-import msgspec
 import typer
-from rich.console import Console
 from rich.table import Column, Table
 
 from progress.adapters import terminal
 from progress.adapters.postgres.database import Connection
+from progress.adapters.terminal import Console
 from progress.cli import confirmations, targets
 from progress.cli.output_options import AsJsonLines
 from progress.errors import EventStoreError
@@ -50,7 +49,7 @@ def list_all(
     while page := dead_letters.list_letters(connection, include_closed=closed, after=after):
         for letter in page:
             if as_json:
-                typer.echo(msgspec.json.encode(letter).decode())
+                terminal.print_json(letter)
             received = f"{letter.received_at:%Y-%m-%d %H:%M:%S}"
             event = letter.event_type or f"message {letter.message_id}"
             table.add_row(str(letter.letter_id), letter.kind, received, event, letter.reason)
@@ -64,7 +63,7 @@ def list_all(
 def show(number: Number) -> None:
     """Show a dead letter with its payload."""
     letter = targets.run(dead_letters.read, number)
-    typer.echo(msgspec.json.format(msgspec.json.encode(letter)).decode())
+    terminal.print_json(letter, is_indented=True)
 
 
 @_letters.command()
@@ -74,7 +73,7 @@ def count(as_json: AsJsonLines = False) -> None:
     table = Table("letters", "kind", Column("reason", overflow="fold"), "first", "last", box=None)
     for row in reasons:
         if as_json:
-            typer.echo(msgspec.json.encode(row).decode())
+            terminal.print_json(row)
         span = (f"{moment:%Y-%m-%d %H:%M:%S}" for moment in (row.first_at, row.last_at))
         table.add_row(f"{row.letters:,}", row.kind, row.reason, *span)
     if not as_json:

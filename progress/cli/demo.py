@@ -10,10 +10,10 @@ from typing import Annotated
 from urllib.parse import urlsplit
 
 import typer
-from rich.console import Console
 
 from progress.adapters.postgres import database
 from progress.adapters.pubsub.publisher import Message
+from progress.adapters.terminal import Console
 from progress.cli import imports, store, targets
 from progress.demo import living, loading, own, show
 from progress.demo.graphql_client import GraphqlClient
@@ -53,7 +53,7 @@ def demo(
     if user != imports.OWN_USER and not anki:
         raise typer.BadParameter("expected --anki with --user")
     _replace_unencodable()
-    console = Console(highlight=False)
+    console = Console()
     # Read the user's file first, because a damaged file should fail before the stack starts.
     record = own.read(anki, user) if anki else None
     addresses = _start(console, port)

@@ -3,9 +3,9 @@
 import contextlib
 
 import typer
-from rich.console import Console
 
 from progress.adapters import terminal
+from progress.adapters.terminal import Console
 from progress.cli import targets
 from progress.recovery import erasures as recovered_erasures
 
@@ -29,7 +29,7 @@ def apply() -> None:
     Run this command after each restore of the log, before Pub/Sub pushes events again.
     """
     targets.use_stack()
-    console = Console(highlight=False)
+    console = Console()
     with (
         contextlib.closing(targets.connect()) as connection,
         terminal.progress_bar(console, "erasing", total=0) as show_progress,

@@ -6,12 +6,12 @@ from typing import Annotated
 
 import msgspec
 import typer
-from rich.console import Console
 
 from progress.adapters import terminal
 from progress.adapters.postgres.database import Connection
 from progress.adapters.pubsub import publisher
 from progress.adapters.pubsub.publisher import Message
+from progress.adapters.terminal import Console
 from progress.cli import targets
 from progress.cli.output_options import AsJson
 from progress.errors import SettingsError
@@ -120,10 +120,10 @@ def anki(
     answers in the log. Therefore, wait until one import is recorded before you start the next.
     """
     record = anki_import.read(file, anki_events.Learner(user, zone, day_start), language)
-    console = Console(highlight=False, stderr=as_json)
+    console = Console(stderr=as_json)
     report = _publish(console, record)
     if as_json:
-        typer.echo(msgspec.json.encode(report).decode())
+        terminal.print_json(report)
     else:
         _show(console, record, report)
 

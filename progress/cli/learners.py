@@ -5,13 +5,13 @@ from pathlib import Path
 from typing import Annotated
 from uuid import UUID, uuid4
 
-import msgspec
 import typer
-from rich.console import Console
 from rich.table import Table
 
+from progress.adapters import terminal
 from progress.adapters.postgres.database import Connection
 from progress.adapters.postgres.statements import blocks
+from progress.adapters.terminal import Console
 from progress.cli import operations, targets
 from progress.cli.output_options import AsJsonLines
 from progress.errors import NotFound
@@ -46,12 +46,12 @@ def learners(
         names = [column["name"] for column in connection.columns]
     if as_json:
         for row in rows[:first]:
-            typer.echo(msgspec.json.encode(dict(zip(names, row, strict=True))).decode())
+            terminal.print_json(dict(zip(names, row, strict=True)))
         return
     table = Table("learner", "answers", "sessions", "items learned", "last event folded", box=None)
     for user, *numbers, last_updated in rows[:first]:
         table.add_row(user, *(f"{n:,}" for n in numbers), f"{last_updated:%Y-%m-%d %H:%M:%S}")
-    console = Console(highlight=False)
+    console = Console()
     console.print(table if rows else "There are no such learners.")
     if len(rows) > first:
         console.print(f"There are more than {first:,} such learners: see --first.")
@@ -63,7 +63,7 @@ def export(user: Learner, folder: operations.Folder = Path()) -> None:
         if not _is_known(connection, user):
             raise NotFound(f"no events of the learner {user} are recorded")
         operation_id = _start(connection, OperationKind.EXPORT_USER, user)
-    console = Console(highlight=False)
+    console = Console()
     operations.save_file(console, operations.await_success(console, operation_id), folder)
 
 
@@ -80,7 +80,7 @@ def erase(
             if not is_known:
                 raise NotFound(f"no events of the learner {user} are recorded")
             if not yes:
-                typer.confirm(_WARNING.format(user=user), abort=True, err=as_json)
+                typer.confirm(_WARNING.format(user=terminal.escape(user)), abort=True, err=as_json)
         operation_id = erased_by or _start(connection, OperationKind.ERASE_USER, user)
     operations.await_result(operation_id, as_json=as_json)
 

@@ -9,7 +9,6 @@ from uuid import UUID
 
 import msgspec
 import typer
-from rich.console import Console
 from rich.table import Column, Table
 
 from progress import settings
@@ -17,6 +16,7 @@ from progress.adapters import terminal
 from progress.adapters.postgres.statements import blocks
 from progress.adapters.storage import storage
 from progress.adapters.storage.storage import Storage
+from progress.adapters.terminal import Console
 from progress.cli import receipts, targets
 from progress.cli.output_options import AsJsonLines
 from progress.errors import ProgressError
@@ -59,7 +59,7 @@ def list_newest(
     )
     for operation in operations:
         if as_json:
-            typer.echo(_encode(operation).decode())
+            terminal.print_json(_describe(operation))
         table.add_row(
             operation.id,
             operation.kind,
@@ -75,21 +75,21 @@ def list_newest(
 @_operations.command()
 def show(operation_id: OperationId) -> None:
     """Show an operation with its steps, its result, and the file that `download` saves."""
-    typer.echo(msgspec.json.format(_encode(_read(operation_id))).decode())
+    terminal.print_json(_describe(_read(operation_id)), is_indented=True)
 
 
-def _encode(operation: records.Operation) -> bytes:
-    """Return the operation as JSON, with its result and the name of its file."""
+def _describe(operation: records.Operation) -> dict[str, object]:
+    """Return the operation's fields, with its result and the name of its file."""
     file = _exported_file(operation)
     result = msgspec.Raw((operation.result or "null").encode())
     added = {"result": result, "download": file and file.file}
-    return msgspec.json.encode(msgspec.structs.asdict(operation) | added)
+    return msgspec.structs.asdict(operation) | added
 
 
 @_operations.command()
 def download(operation_id: OperationId, folder: Folder = Path()) -> None:
     """Save the file of an export into FOLDER."""
-    save_file(Console(highlight=False), _read(operation_id), folder)
+    save_file(Console(), _read(operation_id), folder)
 
 
 @_operations.command()
@@ -100,10 +100,10 @@ def wait(operation_id: OperationId, as_json: AsJson = False) -> None:
 
 def await_result(operation_id: UUID, *, as_json: bool) -> None:
     """Wait until the operation ends, and print its result; raise ProgressError if it fails."""
-    console = Console(highlight=False, stderr=as_json)
+    console = Console(stderr=as_json)
     operation = await_success(console, operation_id)
     if as_json or operation.kind != OperationKind.ERASE_USER:
-        typer.echo(operation.result or "null")
+        terminal.print_json(msgspec.Raw((operation.result or "null").encode()))
     else:
         receipts.show(console, operation.result or "")
 

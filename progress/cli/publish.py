@@ -10,11 +10,11 @@ from typing import Annotated
 
 import msgspec
 import typer
-from rich.console import Console
 
 from progress.adapters import terminal
 from progress.adapters.postgres.database import Connection
 from progress.adapters.pubsub import publisher
+from progress.adapters.terminal import Console
 from progress.cli import targets
 from progress.cli.output_options import AsJson
 from progress.errors import ProgressError
@@ -172,7 +172,7 @@ def _list_others(numbers: Sequence[int]) -> str:
 
 def _report(report: Report, *, as_json: bool) -> None:
     if as_json:
-        typer.echo(msgspec.json.encode(report).decode())
+        terminal.print_json(report)
         return
     typer.echo(f"{report.published} published")
     if found := report.arrivals:

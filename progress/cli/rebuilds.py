@@ -10,10 +10,10 @@ from typing import Annotated
 from uuid import uuid4
 
 import typer
-from rich.console import Console
 
 from progress import settings
 from progress.adapters import terminal
+from progress.adapters.terminal import Console
 from progress.archive import location
 from progress.cli import targets
 from progress.errors import ArchiveRunning, ProgressError, RebuildRunning
@@ -125,7 +125,7 @@ def _choose_beam(current: Settings, workers: int) -> Engine:
 
     beam_on_dataflow.check_settings(_source(), current)
     beam_on_dataflow.check_earlier_attempts(current)
-    announce = functools.partial(Console().print, soft_wrap=True, markup=False, highlight=False)
+    announce = functools.partial(Console().print, soft_wrap=True)
     return functools.partial(
         beam_on_dataflow.run, current=current, workers=workers, announce=announce
     )

@@ -1,8 +1,9 @@
 """The receipt of an erasure, as text."""
 
 import msgspec
-from rich.console import Console
 from rich.table import Column, Table
+
+from progress.adapters.terminal import Console
 
 _PLACES = {
     "events": "events emptied",

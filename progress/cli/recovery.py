@@ -3,12 +3,11 @@
 import asyncio
 from typing import Annotated
 
-import msgspec
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from progress.adapters import terminal
+from progress.adapters.terminal import Console
 from progress.cli import targets
 from progress.errors import ProjectionError
 from progress.recovery import checks, shard_locks
@@ -40,7 +39,7 @@ def check(
     """Check that the log is complete and fits the checkpoints; exit with 1 on a defect."""
     report = targets.run(checks.run, targets.erased_digests(), with_rows=with_rows)
     if as_json:
-        typer.echo(msgspec.json.encode(report).decode())
+        terminal.print_json(report)
     else:
         _show(report, with_rows=with_rows)
     if wrong := report.findings:
@@ -52,7 +51,7 @@ def _more(others: int) -> str:
 
 
 def _show(report: checks.Report, *, with_rows: bool) -> None:
-    console = Console(highlight=False)
+    console = Console()
     console.print(f"the log: {report.events:,} events, the last at position {report.head:,}")
     table = Table("shard", "folded to", "batch job folded to", "events behind", "", box=None)
     for row in report.shards:
@@ -87,7 +86,7 @@ def warm(
         async with open_reader(database) as reader:
             return await warm.warm(url, reader, learners, show_progress)
 
-    console = Console(highlight=False)
+    console = Console()
     with terminal.progress_bar(console, "warming", total=0) as show_progress:
         learner_count, cached = asyncio.run(warm_cache())
     console.print(
@@ -101,7 +100,7 @@ def list_shards(as_json: AsJson = False) -> None:
     """Show the lag of each shard, and the database session that holds the shard's lock."""
     shards = targets.run(shard_locks.list_shards)
     if as_json:
-        typer.echo(msgspec.json.encode(shards).decode())
+        terminal.print_json(shards)
         return
     table = Table("shard", "behind", "session", "of", "state", "seconds", "waits for", box=None)
     for row in shards:
@@ -110,7 +109,7 @@ def list_shards(as_json: AsJson = False) -> None:
         since = (f"{row.seconds:.0f}" if is_visible else "", " ".join(map(str, row.waits_for)))
         columns = (*session, *since) if row.pid else ("", "", "", "", "")
         table.add_row(str(row.shard), f"{row.events_behind:,}", *columns)
-    Console(highlight=False).print(table)
+    Console().print(table)
 
 
 @_shards.command()
@@ -121,4 +120,4 @@ def release(shard: Shard) -> None:
     unfinished window.
     """
     ended = targets.run(shard_locks.release, shard)
-    typer.echo(f"{' and '.join(ended)} ended: shard {shard} is free.")
+    Console().print(f"{' and '.join(ended)} ended: shard {shard} is free.", soft_wrap=True)

@@ -2,13 +2,12 @@
 
 from typing import TYPE_CHECKING, Annotated
 
-import msgspec
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from progress import settings
-from progress.adapters import cloud_scheduler
+from progress.adapters import cloud_scheduler, terminal
+from progress.adapters.terminal import Console
 from progress.cli import store, targets
 from progress.cli.output_options import AsJsonLines
 from progress.errors import StackError
@@ -50,7 +49,7 @@ def list_all(
     table = Table("name", "schedule", "state", "last", "ended", "next", box=None)
     for schedule in schedules:
         if as_json:
-            typer.echo(msgspec.json.encode(schedule).decode())
+            terminal.print_json(schedule)
         last, following = (
             f"{moment:%Y-%m-%d %H:%M}" if moment else ""
             for moment in (schedule.last_at, schedule.next_at)

@@ -7,10 +7,10 @@ import webbrowser
 from typing import Annotated, get_args
 from urllib.parse import urlsplit
 
-import msgspec
 import typer
-from rich.console import Console
 
+from progress.adapters import terminal
+from progress.adapters.terminal import Console
 from progress.cli import targets
 from progress.cli.output_options import AsJson
 from progress.demo import loading
@@ -58,8 +58,9 @@ def up(
     url = local_stack.running(targets.data_folder()).addresses["graphql_url"]
     if supervisor is None:
         is_other_port = port not in {local_stack.DEFAULT_PORT, urlsplit(url).port}
-        note = f"\nTo use port {port}, first run `progress down`." if is_other_port else ""
-        console.print(f"The local stack is already running: {url}{note}", soft_wrap=True)
+        console.print(f"The local stack is already running: {url}", soft_wrap=True)
+        if is_other_port:
+            console.print(f"To use port {port}, first run `progress down`.", soft_wrap=True)
         return
     console.print(f"The local stack is running: {url}")
     if not detach:
@@ -91,7 +92,7 @@ def env(as_json: AsJson = False) -> None:
     addresses = {name: state.addresses[name] for name in _PRINTED}
     pids = local_stack.pids(state)
     if as_json:
-        typer.echo(msgspec.json.format(msgspec.json.encode(addresses | {"pids": pids})))
+        terminal.print_json(addresses | {"pids": pids}, is_indented=True)
         return
     for name, value in addresses.items():
         typer.echo(f"{name}={value}")
@@ -175,7 +176,7 @@ def open_command(
     code = sign_in_codes.issue(folder.codes, user, roles, group or ())
     address = f"{page}#sign-in={code}"
     if _open_browser(address):
-        typer.echo(f"The page of {user} is open in the browser.")
+        Console().print(f"The page of {user} is open in the browser.", soft_wrap=True)
     else:
         typer.echo("No browser was found. Open this address within ten minutes (it works once):")
         typer.echo(address)

@@ -3,16 +3,16 @@
 import contextlib
 from datetime import UTC, datetime
 
-import msgspec
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from progress import settings
+from progress.adapters import terminal
 from progress.adapters.postgres import logins, migrations
 from progress.adapters.postgres.database import Connection
 from progress.adapters.postgres.statements import blocks
 from progress.adapters.pubsub.undelivered import Undelivered
+from progress.adapters.terminal import Console
 from progress.cli import confirmations, targets
 from progress.cli.output_options import AsJson
 from progress.local import readiness
@@ -74,7 +74,7 @@ def batch_command(as_json: AsJson = False) -> None:
     """Run the batch job now; if a scheduled run is in progress, first wait until it ends."""
     report = run_batch()
     if as_json:
-        typer.echo(msgspec.json.encode(report).decode())
+        terminal.print_json(report)
         return
     typer.echo(
         f"{report.learners} learners folded, {report.swept} late events folded, "
@@ -114,7 +114,7 @@ def status(as_json: AsJson = False) -> None:
         if not isinstance(undelivered, str):
             held = [each._asdict() for each in undelivered]
         report = counts | {"projections": projections, "undelivered": held}
-        typer.echo(msgspec.json.encode(report).decode())
+        terminal.print_json(report)
         return
     _show(counts, projections, undelivered)
 
@@ -124,10 +124,10 @@ def _show(
     projections: list[dict[str, object]],
     undelivered: list[Undelivered] | str,
 ) -> None:
-    console = Console(highlight=False)
+    console = Console()
     console.print("  ".join(f"{name.replace('_', ' ')} {n:,}" for name, n in counts.items()))
     if isinstance(undelivered, str):
-        console.print(f"Pub/Sub: {undelivered}.", soft_wrap=True, markup=False)
+        console.print(f"Pub/Sub: {undelivered}.", soft_wrap=True)
     else:
         held = sum(each.messages for each in undelivered)
         console.print(f"{held:,} messages in Pub/Sub are not delivered yet.")

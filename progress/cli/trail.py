@@ -8,9 +8,9 @@ from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
-import msgspec
 import typer
 
+from progress.adapters import terminal
 from progress.adapters.postgres.database import Connection
 from progress.cli import targets
 from progress.cli.output_options import AsJsonLines
@@ -116,4 +116,4 @@ def _read_pages(
 
 def _print(events: Iterable[StoredEvent]) -> None:
     for event in events:
-        typer.echo(msgspec.json.encode(event).decode())
+        terminal.print_json(event)

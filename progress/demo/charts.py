@@ -9,6 +9,7 @@ from datetime import date, timedelta
 
 from rich.text import Text
 
+from progress.adapters import terminal
 from progress.demo.graphql_client import Day, DueDay, Share, Standing, Streak, Weakest, Week
 
 _SHADES = "·░▒▓█"
@@ -104,7 +105,8 @@ def weakest(items: Weakest) -> Text:
     text = Text()
     for item in (edge.node for edge in items.edges):
         right = round(20 * item.correct_answers / max(item.answers, 1))
-        text.append(f"  {_shorten(item.headword or item.item_id, 18):<18} {item.level:<8}")
+        name = _shorten(terminal.escape(item.headword or item.item_id), 18)
+        text.append(f"  {name:<18} {item.level:<8}")
         text.append("█" * right, "red3").append("·" * (20 - right), "grey42")
         text.append(f" {item.correct_answers} of {item.answers} right")
         text.append(f", lapsed {item.lapses} ×\n" if item.lapses else "\n")

@@ -3,13 +3,12 @@
 import time
 from collections.abc import Callable, Sequence
 
-from rich.console import Console
-
 from progress.adapters import terminal
 from progress.adapters.postgres import database
 from progress.adapters.postgres.statements import blocks
 from progress.adapters.pubsub import publisher
 from progress.adapters.pubsub.publisher import Message
+from progress.adapters.terminal import Console
 from progress.demo import catalogue
 from progress.demo.graphql_client import GraphqlClient
 from progress.errors import StackError

@@ -3,9 +3,9 @@
 import shlex
 from datetime import date, timedelta
 
-from rich.console import Console
 from rich.text import Text
 
+from progress.adapters.terminal import Console
 from progress.demo import catalogue, charts
 from progress.demo.graphql_client import GraphqlClient, History, Overview
 from progress.importers.anki_import import Record
@@ -62,7 +62,7 @@ def show_charts(console: Console, client: GraphqlClient) -> None:
     history = client.history(first - timedelta(6), last)
     for title, chart in _charts(overview, history, first, last):
         console.print()
-        console.rule(f"[bold]{title}", align="left", style="dim")
+        console.rule(Text(title, "bold"), align="left", style="dim")
         console.print(chart)
 
 
@@ -99,10 +99,10 @@ def show_next_steps(console: Console, url: str, user: str, code: str) -> None:
     The address contains a one-time code instead of a token, because output is often shared.
     """
     console.print()
-    console.rule("[bold]Next", align="left", style="dim")
+    console.rule(Text("Next", "bold"), align="left", style="dim")
     console.print("  The learner's page. Open this address within ten minutes; it works only once:")
-    console.print(f"{url.removesuffix('graphql')}#sign-in={code}", soft_wrap=True, highlight=False)
+    console.print(f"{url.removesuffix('graphql')}#sign-in={code}", soft_wrap=True)
     again = f"  A new address: .venv/bin/progress open --user {shlex.quote(user)}"
-    console.print(again, soft_wrap=True, markup=False, highlight=False)
-    console.print(f"  GraphiQL (open it in the signed-in tab): {url}", highlight=False)
+    console.print(again, soft_wrap=True)
+    console.print(f"  GraphiQL (open it in the signed-in tab): {url}")
     console.print("  The stack keeps running. To stop it: .venv/bin/progress down")

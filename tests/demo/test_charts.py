@@ -13,7 +13,17 @@ from rich.text import Text
 
 from progress.adapters.pubsub import publisher
 from progress.demo import catalogue, charts
-from progress.demo.graphql_client import Day, DueDay, History, Overview, Share, Week
+from progress.demo.graphql_client import (
+    Day,
+    DueDay,
+    Edge,
+    History,
+    Item,
+    Overview,
+    Share,
+    Weakest,
+    Week,
+)
 from progress.event_store import envelope
 from progress.event_store.event_parser import Message, ParsedEvent
 from progress.importers import word_lists
@@ -133,6 +143,12 @@ def test_the_charts_show_the_whole_overview() -> None:
     for edge in record.weakest.edges:
         assert edge.node.headword
         assert edge.node.headword in page
+
+
+@given(st.text(st.characters(codec="utf-8"), min_size=1), st.booleans())
+def test_a_word_from_a_deck_of_others_is_drawn_as_plain_text(text: str, has_word: bool) -> None:
+    item = Item("i" if has_word else text, text if has_word else None, "B1", 9, 3, 1)
+    assert all(line.isprintable() for line in lines(charts.weakest(Weakest(1, [Edge(item)]))))
 
 
 def test_the_heatmap_of_the_demo_learner_marks_61_days() -> None:
