@@ -1,18 +1,23 @@
-"""Read an Anki collection: the answers, and the words on the cards."""
+"""Read an Anki collection: the answers, and the words on the cards.
+
+The collection may come from others, so nothing in it is trusted.
+"""
 
 import html
 import json
 import re
 import sqlite3
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
 from progress.adapters.postgres.statements import blocks
 from progress.errors import ReviewLogError
 from progress.importers import anki_log, anki_package, sm2
-from progress.importers.anki_log import EARLIEST, Answer, Review
+from progress.importers.anki_log import EARLIEST, LATEST, Answer, Review
 
 _OLDEST_SCHEMA, _NEWEST_SCHEMA = 11, 18
 _SETTINGS_TABLE_SINCE = 14
@@ -21,13 +26,23 @@ _FILTERED = 3  # the type of an answer in a filtered deck
 _LOWEST_FACTOR = 1_300  # a lower factor is not SM-2's easiness: it is 0, or FSRS's difficulty
 _DEFAULT_EASINESS = 2.5
 _LONGEST_WORD = 100  # characters
+_LONGEST_FIELD = 100_000  # characters; a longer field is no word
+_LONGEST_TEXT = 4_000  # characters; longer numbers of characters would make html.unescape fail
+_DEEPEST_CLOZE = 8  # Anki's limit for clozes in clozes
+_MAX_ROWS = 5_000_000  # of each table
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_LATEST_MS = (LATEST - _EPOCH) // timedelta(milliseconds=1)
 
+# Each pattern takes linear time. For this reason, what is not closed ends with the field, a tag has
+# no "<" inside, and a cloze has no other cloze inside.
 _HIDDEN = re.compile(
-    r"<(style|script)\b.*?</\1>|<!--.*?-->|\[(?:sound|anki):[^\]]*\]", re.DOTALL | re.IGNORECASE
+    r"<(style|script)\b.*?(?:</\1>|\Z)|<!--.*?(?:-->|\Z)|\[(?:sound|anki):[^\]]*(?:\]|\Z)",
+    re.DOTALL | re.IGNORECASE,
 )
-_TAG = re.compile(r"<[^>]*>")
-_CLOZE = re.compile(r"\{\{c\d+::(.*?)(?:::.*?)?\}\}", re.DOTALL)
+_TAG = re.compile(r"<[^<>]*>")
+_CLOZE = re.compile(
+    r"\{\{c\d+::((?:(?!::|\{\{c|\}\}).)*)(?:::(?:(?!\{\{c|\}\}).)*)?\}\}", re.DOTALL
+)
 _READING = re.compile(r"\[[\u3040-\u30ff ]+\]")  # the kana after a word in kanji
 
 
@@ -55,6 +70,7 @@ def read(file: Path) -> Collection:
     """
     try:
         with anki_package.open_collection(file) as connection:
+            _require_tables(connection)
             version = _check_version(connection)
             collection = Collection(
                 answers=_read_answers(connection),
@@ -76,11 +92,30 @@ def read(file: Path) -> Collection:
 def strip_markup(field: str) -> str:
     """Return the text of a note's field on one line, without HTML, sounds and readings.
 
-    Replace a cloze with its answer.
+    Replace a cloze with its answer. Return "" for a field of more than 100,000 characters.
     """
-    text = _CLOZE.sub(r"\1", _HIDDEN.sub(" ", field))
-    text = html.unescape(_TAG.sub(" ", text))
-    return " ".join(_READING.sub("", text).replace("\0", " ").split())
+    if len(field) > _LONGEST_FIELD:
+        return ""
+    text = _HIDDEN.sub(" ", field)
+    for _ in range(_DEEPEST_CLOZE):
+        text = _CLOZE.sub(r"\1", text)
+    text = html.unescape(_join(_TAG.sub(" ", text))[:_LONGEST_TEXT])
+    return _join(_READING.sub("", text).replace("\0", " "))
+
+
+def _join(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _require_tables(connection: sqlite3.Connection) -> None:
+    """Raise ReviewLogError if a table is in truth a view or a virtual table.
+
+    Such a table can compute rows without end.
+    """
+    if row := connection.execute(_sql("computed tables")).fetchone():
+        raise ReviewLogError(
+            f"expected an Anki collection: {row[0]} is not a table that stores its rows"
+        )
 
 
 def _check_version(connection: sqlite3.Connection) -> int:
@@ -91,13 +126,17 @@ def _check_version(connection: sqlite3.Connection) -> int:
         advice = 'with the option "Support older Anki versions"' if is_newer else "2.1 or newer"
         raise ReviewLogError(
             f"expected a collection of schema {_OLDEST_SCHEMA} to {_NEWEST_SCHEMA}, found "
-            f"{version}: export it from Anki {advice}"
+            f"{version!r:.40}: export it from Anki {advice}"
         )
     return version
 
 
 def _read_answers(connection: sqlite3.Connection) -> list[Answer]:
-    return [
+    """Return the answers, oldest first; of a card's answers at the same time, only the last.
+
+    In a sound collection, no two answers have the same time after 2000, and rows are in order.
+    """
+    answers = [
         Answer(
             at=_convert_ms(number),
             card_id=str(card),
@@ -105,10 +144,27 @@ def _read_answers(connection: sqlite3.Connection) -> list[Answer]:
             response_time_ms=min(max(milliseconds, 0), anki_log.MAX_MS),
             review=_convert_review(interval, factor, kind),
         )
-        for number, card, rating, interval, factor, milliseconds, kind in connection.execute(
-            _sql("answers")
+        for number, card, rating, interval, factor, milliseconds, kind in _read_rows(
+            connection, "answers", (int,) * 7
         )
     ]
+    different = {(answer.at, answer.card_id): answer for answer in answers}
+    return sorted(different.values(), key=lambda answer: answer.at)
+
+
+def _read_rows(
+    connection: sqlite3.Connection, block: str, types: tuple[type, ...]
+) -> Iterator[tuple[Any, ...]]:
+    """Yield the rows, whose columns have these types; raise ReviewLogError for any other row."""
+    for number, row in enumerate(connection.execute(_sql(block)), start=1):
+        if number > _MAX_ROWS:
+            raise ReviewLogError(f"expected at most {_MAX_ROWS:,} {block}")
+        if tuple(map(type, row)) != types:
+            expected = ", ".join("a text" if kind is str else "an integer" for kind in types)
+            raise ReviewLogError(
+                f"row {number} of the {block}: expected {expected}, found {row!r:.80}"
+            )
+        yield row
 
 
 def _convert_review(interval: int, factor: int, kind: int) -> Review | None:
@@ -122,7 +178,7 @@ def _convert_review(interval: int, factor: int, kind: int) -> Review | None:
 
 
 def _read_cards(connection: sqlite3.Connection) -> list[Card]:
-    rows = connection.execute(_sql("cards"))
+    rows = _read_rows(connection, "cards", (int, str, int))
     cards = [
         Card(str(card), _shorten(strip_markup(_first(fields))), _convert_ms(changed_s * 1_000))
         for card, fields, changed_s in rows
@@ -143,7 +199,7 @@ def _read_day_start(connection: sqlite3.Connection, version: int) -> int:
     row = connection.execute(_sql(block)).fetchone()
     try:
         value = json.loads(row[0]) if row else None
-    except (TypeError, ValueError):  # NULL, or not JSON
+    except (TypeError, ValueError, RecursionError):  # NULL, not JSON, or nested too deeply
         return _DEFAULT_DAY_START
     hour = value.get("rollover") if isinstance(value, dict) else value
     return hour if type(hour) is int and 0 <= hour <= 23 else _DEFAULT_DAY_START
@@ -151,10 +207,11 @@ def _read_day_start(connection: sqlite3.Connection, version: int) -> int:
 
 def _convert_ms(number: int) -> datetime:
     """Convert milliseconds since 1970 to a time; return `EARLIEST` for an earlier time."""
-    try:
-        return max(_EPOCH + timedelta(milliseconds=number), EARLIEST)
-    except OverflowError:
-        raise ReviewLogError(f"expected a time in milliseconds, found {number}") from None
+    if number > _LATEST_MS:
+        raise ReviewLogError(
+            f"expected a time in milliseconds before the year 3000, found {number}"
+        )
+    return max(_EPOCH + timedelta(milliseconds=max(number, 0)), EARLIEST)
 
 
 def _sql(block: str) -> str:

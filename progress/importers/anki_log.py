@@ -14,9 +14,11 @@ from progress.errors import ReviewLogError
 COLUMNS = ("card_id", "review_rating", "review_time", "review_duration")
 
 EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)  # The event store rejects earlier events.
+# A later time is a fault of the file. Times close to the year 9999 would overflow when shifted.
+LATEST = datetime(3000, 1, 1, tzinfo=UTC)
 _MAX_BYTES = 256 << 20  # About six million answers.
 MAX_MS = 86_400_000
-_TIME_RULE = "a time from the year 2000 on, such as 2024-03-29T20:32:39Z"
+_TIME_RULE = "a time in the years 2000 to 2999, such as 2024-03-29T20:32:39Z"
 
 
 class Review(msgspec.Struct, frozen=True, order=True):
@@ -154,6 +156,6 @@ def _parse_time(text: str) -> datetime:
     """Parse a time and convert it to UTC; a time without an offset is in UTC."""
     moment = datetime.fromisoformat(text)
     moment = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
-    if moment < EARLIEST:
+    if not EARLIEST <= moment < LATEST:
         raise ValueError
     return moment

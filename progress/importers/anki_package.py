@@ -6,22 +6,34 @@ This file contains only a note that asks the user to update Anki.
 """
 
 import contextlib
+import errno
 import sqlite3
+import struct
 import tempfile
+import time
 import zipfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
+from progress.adapters.postgres.statements import blocks
 from progress.errors import ReviewLogError
 
 _COMPRESSED = "collection.anki21b"
 _NAMES = (_COMPRESSED, "collection.anki21", "collection.anki2")  # newest first
 _MAX_BYTES = 2 << 30  # of a collection; images and sounds are separate files and do not count
 _CHUNK = 1 << 20
-# zipfile raises RuntimeError for an encrypted file, NotImplementedError for an unknown feature.
-_ZIP_ERRORS = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError)
+_MAX_VALUE_BYTES = 64 << 20  # of a text or a blob
+# Most collections take a few seconds. A damaged or hostile collection may join its rows for hours.
+_TIME_LIMIT_S = 60.0
+_STEPS = 1_000  # of SQLite's virtual machine, between two looks at the clock
+# zipfile raises RuntimeError for an encrypted file, NotImplementedError for an unknown feature, and
+# ValueError and struct.error for some damaged headers.
+_ZIP_ERRORS = (
+    *(zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError),
+    *(ValueError, struct.error),
+)
 _ZIP, _SQLITE = b"PK\x03\x04", b"SQLite format 3\0"
 
 
@@ -41,6 +53,7 @@ def open_collection(file: Path) -> Iterator[sqlite3.Connection]:
             begin = stream.read(len(_SQLITE))
         if begin.startswith(_SQLITE):
             database = file
+            _require_size(file.stat().st_size)
         elif begin.startswith(_ZIP):
             database = Path(folder, "collection")
             _extract(file, database)
@@ -65,8 +78,12 @@ def _extract(file: Path, target: Path) -> None:
                     _decompress(source, database)
                 else:
                     _copy(source, database)
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # a damaged header leads to a place before the file's begin
+            raise
+        raise ReviewLogError("the package is damaged (wrong offset): export it again") from None
     except _ZIP_ERRORS as error:
-        raise ReviewLogError(f"the package is damaged ({error}): export it again") from None
+        raise ReviewLogError(f"the package is damaged ({error!s:.200}): export it again") from None
 
 
 def _require_known_compression(member: zipfile.ZipInfo) -> None:
@@ -98,14 +115,25 @@ def _copy(source: IO[bytes], target: IO[bytes]) -> None:
     size = 0
     while chunk := source.read(_CHUNK):
         size += len(chunk)
-        if size > _MAX_BYTES:
-            raise ReviewLogError(f"expected a collection of at most {_MAX_BYTES >> 30} GiB")
+        _require_size(size)
         target.write(chunk)
 
 
+def _require_size(size: int) -> None:
+    if size > _MAX_BYTES:
+        raise ReviewLogError(f"expected a collection of at most {_MAX_BYTES >> 30} GiB")
+
+
 def _connect(database: Path) -> sqlite3.Connection:
+    """Open a database that may be hostile: limit its values and the time of all its queries."""
     # Do not wait for Anki's lock: Anki releases the lock only when the user closes Anki.
-    return sqlite3.connect(f"{database.resolve().as_uri()}?mode=ro", uri=True, timeout=0)
+    address = f"{database.resolve().as_uri()}?mode=ro"
+    connection = sqlite3.connect(address, uri=True, timeout=0, isolation_level=None)
+    connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _MAX_VALUE_BYTES)
+    deadline = time.monotonic() + _TIME_LIMIT_S
+    connection.set_progress_handler(lambda: time.monotonic() > deadline, _STEPS)
+    connection.executescript(blocks("importers/anki")["protect"])
+    return connection
 
 
 @contextlib.contextmanager
@@ -113,8 +141,25 @@ def _reporting_damage() -> Iterator[None]:
     try:
         yield
     except sqlite3.OperationalError as error:
-        if "locked" in str(error):
-            raise ReviewLogError("Anki has the collection open: close Anki and try again") from None
-        raise ReviewLogError(f"expected an Anki collection: {error}") from None
-    except sqlite3.DatabaseError as error:
-        raise ReviewLogError(f"the collection is damaged: {error}") from None
+        raise ReviewLogError(_explain(error)) from None
+    except UnicodeDecodeError:  # SQLite's error message contains a part of a damaged schema
+        raise ReviewLogError("the collection is damaged: its schema is not in UTF-8") from None
+    except sqlite3.Error as error:
+        raise ReviewLogError(f"the collection is damaged: {_shorten(error)}") from None
+
+
+def _explain(error: sqlite3.OperationalError) -> str:
+    # An error of the module sqlite3 itself, for example about text that is not UTF-8, has no code.
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # without the extension of the code
+    if code in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
+        return "Anki has the collection open: close Anki and try again"
+    if code == sqlite3.SQLITE_INTERRUPT:
+        return (
+            f"the collection cannot be read within {_TIME_LIMIT_S:.0f} s: in Anki, run Tools > "
+            "Check Database and export it again"
+        )
+    return f"expected an Anki collection: {_shorten(error)}"
+
+
+def _shorten(error: sqlite3.Error) -> str:
+    return " ".join(str(error).split())[:200]  # the message may contain text of the collection

@@ -1,5 +1,18 @@
 -- Queries of an Anki collection. A collection is a SQLite database, here with Anki's schema version 11 to 18.
 
+-- protect --
+-- Change nothing, call no function that the schema names unless it is harmless, and check each page.
+PRAGMA query_only = ON;
+PRAGMA trusted_schema = OFF;
+PRAGMA cell_size_check = ON;
+
+-- computed tables --
+-- The tables below that do not store their rows: views, and virtual tables, which have no root page.
+SELECT name
+FROM sqlite_master
+WHERE lower(name) IN ('col', 'revlog', 'cards', 'notes', 'config')
+  AND (type = 'view' OR type = 'table' AND coalesce(rootpage, 0) = 0);
+
 -- version --
 SELECT ver FROM col;
 
@@ -8,10 +21,9 @@ SELECT ver FROM col;
 -- `ivl` is the new interval: in days or, if negative, in seconds. `factor` is the easiness in thousandths, or 0, or
 -- FSRS's difficulty from 100 to 1,100. A number that is null counts as 0.
 SELECT id, cid, CAST(ease AS integer), CAST(coalesce(ivl, 0) AS integer), CAST(coalesce(factor, 0) AS integer),
-    CAST(coalesce(time, 0) AS integer), type
+    CAST(coalesce(time, 0) AS integer), CAST(coalesce(type, 0) AS integer)
 FROM revlog
-WHERE ease BETWEEN 1 AND 4
-ORDER BY id;
+WHERE ease BETWEEN 1 AND 4;
 
 -- cards --
 -- The cards with the fields of their notes. `mod` is the time of the note's last change, in seconds since 1970.
