@@ -38,7 +38,7 @@ ProgressError
 └── ProjectionError              a fold failed
     ├── PoisonError              an event cannot be folded; the projector dead-letters it
     ├── CheckpointError          a checkpoint and the log disagree; an operator rebuilds
-    ├── RebuildRunning           another rebuild is running; the caller waits until it ends
+    ├── RebuildRunning           a rebuild, restore or erasure is running; the caller waits
     └── RebuildEnded             the rebuild that a task works for has ended; the task ends, too
 
 RedisUnavailable is not a subclass of Unavailable, because requests succeed when Redis is down.
@@ -249,7 +249,7 @@ class CheckpointError(ProjectionError):
 
 
 class RebuildRunning(ProjectionError):
-    """Another rebuild is running; the caller waits until it ends."""
+    """A rebuild, a restore or an erasure is running; the caller waits until it ends."""
 
 
 class RebuildEnded(ProjectionError):

@@ -156,10 +156,15 @@ class ClaimedOperation:
                 self._next_report_at = time.monotonic() + _REPORT_INTERVAL_S
                 self._raise_if_interrupted(progress)
 
-    def wait(self, seconds: float) -> None:
-        """Sleep; raise OperationEnded if the work must stop."""
+    def wait(self, seconds: float, cause: ProgressError | None = None) -> None:
+        """Sleep; raise OperationEnded if the work must stop. If it timed out, name the cause."""
         time.sleep(seconds)
-        self.report_progress()
+        try:
+            self.report_progress()
+        except OperationEnded as end:
+            if cause is None or end.state != "TIMED_OUT":
+                raise
+            raise OperationEnded(end.state, f"{end}; {cause}") from None
 
     def raise_if_expired(self) -> None:
         """Raise OperationEnded if the time of the attempt is over."""

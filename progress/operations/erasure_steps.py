@@ -21,6 +21,7 @@ from progress.operations.claim import ClaimedOperation
 from progress.operations.records import OperationState
 from progress.operations.step_connections import connection_for, parse_arguments
 from progress.projections import replacement, schema
+from progress.projections.replacement import Holder
 
 _RETRY_INTERVAL_S = 0.2  # the pause between tries to take a lock that another worker holds
 
@@ -255,10 +256,11 @@ def _rebuild_lock(operation: ClaimedOperation, connection: Connection) -> Iterat
     with contextlib.ExitStack() as stack:
         while True:
             try:
-                stack.enter_context(replacement.hold_lock(connection))
+                lock = replacement.hold_lock(connection, Holder.ERASURE, operation.remaining_s())
+                stack.enter_context(lock)
                 break
-            except RebuildRunning:
-                operation.wait(_RETRY_INTERVAL_S)
+            except RebuildRunning as error:
+                operation.wait(_RETRY_INTERVAL_S, error)
         yield
 
 

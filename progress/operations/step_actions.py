@@ -44,7 +44,7 @@ def _run_batch(operation: ClaimedOperation) -> object:
 
 
 def _fold(operation: ClaimedOperation) -> object:
-    """Fold every projection in a second schema; wait while another rebuild is running.
+    """Fold every projection in a second schema; wait while the lock of rebuilds is held.
 
     If a rebuild ends before the swap, it drops the second schema. This step therefore needs no
     compensation.
@@ -57,11 +57,13 @@ def _fold(operation: ClaimedOperation) -> object:
         operation.report_progress(_FOLD_SHARE * folded / max(total, 1))
 
     while True:
-        opening = replacement.open_replacement(connect, operation.publisher)
+        opening = replacement.open_replacement(
+            connect, operation.publisher, limit_s=sum(step.timeout_s for step in operation.steps)
+        )
         try:
             operation.handover = operation.resources.enter_context(opening)
-        except RebuildRunning:
-            operation.wait(_RETRY_INTERVAL_S)
+        except RebuildRunning as error:
+            operation.wait(_RETRY_INTERVAL_S, error)
         else:
             return {"events": rebuild.fold(connect, on_progress=report_progress)}
 

@@ -11,16 +11,17 @@ from progress.adapters.postgres.database import Connection
 from progress.errors import ProjectionError
 from progress.projections import replacement, snapshots
 from progress.projections import schema as read_model_schema
+from progress.projections.replacement import Holder
 
 
 def run(connection: Connection) -> Iterator[str]:
     """Drop the schemas of other revisions and of killed rebuilds; yield the name of each schema.
 
-    Raise RebuildRunning during a rebuild. Raise ProjectionError if this code's own schema does not
-    exist, because then other code may be serving.
+    Raise RebuildRunning while the lock of rebuilds is held. Raise ProjectionError if this code's
+    own schema does not exist, because then other code may be serving.
     """
     own = read_model_schema.schema_name()
-    with replacement.hold_lock(connection):
+    with replacement.hold_lock(connection, Holder.CONTRACT):
         if not read_model_schema.exists(connection, own):
             raise ProjectionError(
                 f"{own} does not exist, so other code may be serving: nothing is dropped; "

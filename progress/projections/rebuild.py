@@ -36,7 +36,7 @@ def run(
 
     The workers call `on_progress` with the number of events folded so far and the total number. A
     rebuild that fails or is interrupted drops the second schema; if a rebuild is killed, the next
-    rebuild drops it. Raise RebuildRunning if another rebuild is running.
+    rebuild drops it. Raise RebuildRunning if the lock of rebuilds is held.
     """
     with replacement.open_replacement(connect, publisher) as second:
         folded = fold(connect, workers, on_progress)

@@ -5,9 +5,11 @@ the new rows.
 """
 
 import contextlib
+import math
 import time
 from collections.abc import Callable, Iterator
 from datetime import datetime
+from enum import StrEnum
 
 from pg8000.native import identifier
 
@@ -25,6 +27,16 @@ Replayed = set[tuple[int, datetime]]
 
 _DROP_TRIES = 60
 _IN_USE = ("55P03", "40P01")  # a lock timeout, and a deadlock with a reader of several tables
+
+
+class Holder(StrEnum):
+    """What can hold the lock of rebuilds, as an operator reads it."""
+
+    REBUILD = "a rebuild"
+    ARCHIVE_REBUILD = "a rebuild from the archive"
+    RESTORE = "a restore"
+    ERASURE = "an erasure"
+    CONTRACT = "`progress contract`"
 
 
 class Replacement:
@@ -48,13 +60,19 @@ class Replacement:
 
 @contextlib.contextmanager
 def open_replacement(
-    connect: Connect, publisher: Publisher = notifications.DISABLED
+    connect: Connect,
+    publisher: Publisher = notifications.DISABLED,
+    holder: Holder = Holder.REBUILD,
+    limit_s: float | None = None,
 ) -> Iterator[Replacement]:
     """Create the second schema. After the block, drop it if it was not swapped in.
 
-    Raise RebuildRunning if another rebuild is running.
+    Raise RebuildRunning as `hold_lock` does.
     """
-    with contextlib.closing(connect()) as connection, hold_lock(connection):
+    with (
+        contextlib.closing(connect()) as connection,
+        hold_lock(connection, holder, limit_s),
+    ):
         try:
             for left in (building_name(), _former_name()):  # left by a rebuild that was killed
                 drop(connection, left)
@@ -67,14 +85,32 @@ def open_replacement(
 
 
 @contextlib.contextmanager
-def hold_lock(connection: Connection) -> Iterator[None]:
-    """Hold the rebuild lock during the block; raise RebuildRunning if another rebuild holds it."""
-    if not connection.run(_block("lock"))[0][0]:
-        raise RebuildRunning("another rebuild is running: wait until it ends")
+def hold_lock(
+    connection: Connection, holder: Holder = Holder.REBUILD, limit_s: float | None = None
+) -> Iterator[None]:
+    """Hold the lock of rebuilds during the block, for at most `limit_s` if the holder has a limit.
+
+    If another session holds the lock, raise RebuildRunning, which says what runs and since when.
+    """
+    seconds = None if limit_s is None else math.ceil(limit_s)
+    row = connection.run(_block("lock"), holder=holder, limit_s=seconds)[0]
+    is_taken, since, until = row[:3]
+    if not is_taken:
+        raise RebuildRunning(f"{_describe_holder(connection)}: wait until it ends")
     try:
         yield
     finally:
-        connection.run(_block("unlock"))
+        connection.run(_block("unlock"), holder=holder, since=since, until=until)
+
+
+def _describe_holder(connection: Connection) -> str:
+    """Return what holds the lock of rebuilds, since when, and how long it may take."""
+    rows = connection.run(_block("holder"), holders=list(Holder))
+    if not rows:  # the lock was released a moment ago, or older code holds it
+        return "a rebuild, a restore or an erasure is running"
+    holder, since, until = rows[0]
+    limit = f"will end by {until:%H:%M:%S} UTC" if until else "has no time limit"
+    return f"{holder} has been running since {since:%Y-%m-%d %H:%M:%S} UTC and {limit}"
 
 
 @contextlib.contextmanager

@@ -20,6 +20,7 @@ from progress.errors import CheckpointError, ProgressError
 from progress.projections import batch, notifications, rebuild, replacement, whole
 from progress.projections.notifications import Publisher
 from progress.projections.projector import SHARDS, Projector
+from progress.projections.replacement import Holder
 from progress.recovery import archive_loads, backups, bucket_folds, buckets, erasures
 from progress.recovery.archive_loads import Rebuild
 
@@ -54,11 +55,11 @@ def run(
     """Rebuild every projection and swap the schemas; return the number of events folded.
 
     `erased` are the digests of erased learners. The rebuild's tasks share the name `execution`,
-    which is empty if the engine has no tasks. Raise RebuildRunning if another rebuild is running,
+    which is empty if the engine has no tasks. Raise RebuildRunning if the lock of rebuilds is held,
     ArchiveRunning if another process works on the archive, and ProgressError if the archive cannot
     be used. A rebuild that fails or is interrupted leaves nothing behind.
     """
-    with replacement.open_replacement(connect, publisher) as second:
+    with replacement.open_replacement(connect, publisher, Holder.ARCHIVE_REBUILD) as second:
         stored = storage.open_storage(source.archive)
         with rebuild.open_projectors(connect, _WORKERS) as workers:
             filling = _Filling(workers, stored, on_progress)

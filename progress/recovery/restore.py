@@ -13,6 +13,7 @@ from progress.errors import CheckpointError, ProgressError
 from progress.projections import batch, notifications, projector, rebuild, replacement
 from progress.projections.notifications import Publisher
 from progress.projections.projector import Projector
+from progress.projections.replacement import Holder
 from progress.recovery import backups, erasures
 from progress.recovery.manifest import Manifest, Table
 
@@ -40,7 +41,7 @@ def run(
     """
     name, backup = backups.find_newest(storage)
     loader = _Loader(storage, name, backup, on_progress)
-    with replacement.open_replacement(connect, publisher) as second:
+    with replacement.open_replacement(connect, publisher, Holder.RESTORE) as second:
         # If a poisoned event is replayed after this check, the swap folds the event.
         _check(second.connection, backup)
         folded = loader.fill(connect, replacement.building_name(), erased)

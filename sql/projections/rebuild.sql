@@ -1,11 +1,39 @@
 -- A rebuild: fold the read models in a second schema, then swap it with the live one.
 
 -- lock --
--- The lock of rebuilds, held by the connection.
-SELECT pg_try_advisory_lock(hashtext('rebuild'), 0);
+-- Take the lock of rebuilds for the connection, if it is free. Two more locks say what holds it and since when, and by
+-- when the holder releases it, in seconds since 2020. Locks say this, because every role may read pg_locks, but not the
+-- times of other roles' sessions. They end with the session, even if it is killed.
+WITH attempt AS MATERIALIZED (
+    SELECT pg_try_advisory_lock(hashtext('rebuild'), 0) AS is_taken,
+        CAST(extract(epoch FROM clock_timestamp() - timestamptz '2020-01-01 00:00Z') AS integer) AS since)
+SELECT a.is_taken, a.since, e.until,
+    CASE WHEN a.is_taken THEN pg_advisory_lock(hashtext('rebuild since ' || CAST(:holder AS text)), a.since) END,
+    CASE WHEN a.is_taken THEN pg_advisory_lock(hashtext('rebuild until'), e.until) END
+FROM attempt a, LATERAL (SELECT a.since + CAST(:limit_s AS integer) AS until) AS e;
+
+-- holder --
+-- What holds the lock of rebuilds, since when, and until when; no row if it is free, or if older code holds it.
+WITH held AS MATERIALIZED (
+    SELECT l.pid, CAST(l.classid AS bigint) AS key, l.objid,
+        timestamptz '2020-01-01 00:00Z' + CAST(l.objid AS bigint) * interval '1 second' AS at
+    FROM pg_locks l
+    WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 2
+      AND l.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database()))
+SELECT k.holder, since.at, until.at
+FROM held AS main
+JOIN held AS since ON since.pid = main.pid
+JOIN unnest(CAST(:holders AS text[])) AS k (holder)
+    ON since.key = CAST(hashtext('rebuild since ' || k.holder) AS bigint) & 4294967295
+LEFT JOIN held AS until ON until.pid = main.pid
+    AND until.key = CAST(hashtext('rebuild until') AS bigint) & 4294967295
+WHERE main.key = CAST(hashtext('rebuild') AS bigint) & 4294967295 AND main.objid = CAST(0 AS oid);
 
 -- unlock --
-SELECT pg_advisory_unlock(hashtext('rebuild'), 0);
+SELECT pg_advisory_unlock(hashtext('rebuild since ' || CAST(:holder AS text)), CAST(:since AS integer)),
+    CASE WHEN CAST(:until AS integer) IS NOT NULL
+        THEN pg_advisory_unlock(hashtext('rebuild until'), CAST(:until AS integer)) END,
+    pg_advisory_unlock(hashtext('rebuild'), 0);
 
 -- log_end --
 SELECT coalesce(max(global_position), 0), count(*) FROM event_store.events;

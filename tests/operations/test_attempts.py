@@ -7,12 +7,13 @@ from uuid import UUID
 
 import pytest
 
-from progress.adapters.postgres import database, statements
+from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection
 from progress.errors import OperationClaimed, Unavailable
 from progress.local import readiness
 from progress.operations import claim
 from progress.projections import batch, projector, replacement
+from progress.projections.replacement import Holder
 from tests.conftest import Store
 from tests.support import model_rows, sample_events, traced_operation
 from tests.support.operation_fixtures import (
@@ -157,19 +158,29 @@ def test_a_rebuild_waits_for_another_rebuild_to_end(
     calls: list[bool] = []
     open_replacement = replacement.open_replacement
 
-    def count(*arguments: Any) -> Any:
+    def count(*arguments: Any, **options: Any) -> Any:
         calls.append(True)
-        return open_replacement(*arguments)
+        return open_replacement(*arguments, **options)
 
     monkeypatch.setattr(replacement, "open_replacement", count)
     with ThreadPoolExecutor(1) as pool, contextlib.closing(connect(store.url)) as holder:
         holder.run(blocks()["hold rebuilds"])
         running = pool.submit(operator.run, started["id"])
         readiness.wait(lambda: len(calls) > 1, "a second try")
-        holder.run(statements.blocks("projections/rebuild")["unlock"])
+        holder.run(blocks()["release rebuilds"])
         done = running.result()
     result(done)
     assert done["steps"][0]["attempts"] == 1
+
+
+def test_a_rebuild_that_waited_too_long_names_what_it_waited_for(
+    operator: Operator, store: Store, populated: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limit_step(monkeypatch, "fold", 0.3)
+    started = operator.start("rebuildProjections")
+    with replacement.hold_lock(populated, Holder.RESTORE):
+        done = operator.run(started["id"])
+    assert done["error"].startswith("fold: not done within 0 s; a restore has been running since ")
 
 
 def test_an_outage_during_a_step_does_not_affect_the_count_of_attempts_to_undo_the_step(

@@ -30,7 +30,7 @@ from progress.projections import batch, rebuild, replacement, schema
 from progress.projections.projector import Projector
 from progress.recovery import checks
 from tests.conftest import Store
-from tests.support import doomed_erasure, model_rows, sample_events, stage
+from tests.support import cli, doomed_erasure, model_rows, sample_events, stage
 from tests.support.erasure_fixtures import (
     LEARNER,
     NEEDLES,
@@ -211,6 +211,21 @@ def test_an_erasure_stays_unfinished_while_redis_is_unreachable(
     with pytest.raises(CopiesUnavailable):
         deliver(operation_id)
     assert operator.get(operation_id)["state"] == "RUNNING"
+
+
+def test_a_rebuild_during_an_erasure_is_rejected_and_told_what_runs(
+    operator: Operator, traced: Connection, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers: list[cli.Result] = []
+
+    def rebuild_meanwhile(*_: object) -> None:
+        answers.append(cli.progress(store.url, "rebuild"))
+
+    operation_id = erase(operator)["id"]
+    monkeypatch.setattr(erasure_steps, "_wait_for_requests", rebuild_meanwhile)
+    expect_the_end(traced, operator.run(operation_id))
+    (answer,) = answers
+    cli.expect_failure(answer, "an erasure has been running since", "will end by", "wait until it")
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """A rebuild fills a second schema and swaps it in; an interrupted rebuild leaves no trace."""
 
 import contextlib
+import itertools
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -8,13 +9,14 @@ import pytest
 
 from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection
-from progress.errors import ProjectionError
+from progress.errors import RebuildRunning
 from progress.event_store import dead_letters
 from progress.projections import batch, rebuild, replacement, schema
 from progress.projections import replay as letter_replay
 from progress.projections.projector import SHARDS, Projector
+from progress.projections.replacement import Holder
 from tests.conftest import Store
-from tests.support import model_rows, sample_events
+from tests.support import model_rows, rows_by_hand, sample_events
 from tests.support.stage import append, connect
 
 pytestmark = pytest.mark.every_postgres
@@ -105,9 +107,27 @@ def test_a_rebuild_drops_the_schema_of_a_rebuild_that_was_killed_after_its_swap(
     assert not sample_events.find_differences(populated)
 
 
-def test_only_one_rebuild_runs_at_a_time(store: Store, populated: Connection) -> None:
+def test_only_one_rebuild_runs_at_a_time_and_the_error_names_what_runs(
+    store: Store, populated: Connection
+) -> None:
+    observer = rows_by_hand.query_url(store.url)  # without the right to see others' sessions
+    for holder, limit_s in itertools.product(Holder, (None, 90.5)):
+        begin = "2[0-9-]{9} [0-9:]{8} UTC"
+        end = "will end by [0-9:]{8} UTC" if limit_s else "has no time limit"
+        text = f"^{holder} has been running since {begin} and {end}: wait until it ends$"
+        with (
+            replacement.hold_lock(populated, holder, limit_s),
+            pytest.raises(RebuildRunning, match=text),
+        ):
+            rebuild.run(lambda: database.connect(observer))
+    assert populated.run("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'") == [[0]]
+
+
+def test_an_unknown_holder_of_the_lock_is_described_by_what_it_may_be(
+    store: Store, populated: Connection
+) -> None:
     populated.run("SELECT pg_advisory_lock(hashtext('rebuild'), 0)")
-    with pytest.raises(ProjectionError, match="another rebuild is running"):
+    with pytest.raises(RebuildRunning, match="a rebuild, a restore or an erasure is running: wait"):
         rebuild.run(lambda: database.connect(store.url))
 
 
