@@ -61,6 +61,7 @@ def demo(
         if record:
             show.introduce_own(console, record)
             messages = own.messages(connection, record)
+            imports.warn_of_future(messages)
         else:
             loaded = living.prepare(connection, datetime.now(UTC), as_recorded=as_recorded)
             show.introduce(console, loaded.shifted_days)

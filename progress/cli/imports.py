@@ -1,6 +1,7 @@
 """`progress import anki`: publish a learner's Anki record as domain events."""
 
 import re
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -16,7 +17,7 @@ from progress.cli import targets
 from progress.cli.output_options import AsJson
 from progress.errors import SettingsError
 from progress.event_store import time_zones
-from progress.importers import anki_events, anki_import, anki_recorded, shifts
+from progress.importers import anki_events, anki_import, anki_recorded, future_times, shifts
 from progress.importers.anki_import import Record
 
 OWN_USER = "me"  # the default of --user
@@ -138,12 +139,20 @@ def _publish(console: Console, record: Record) -> Report:
             "No database is configured, so events are published even if they are recorded already.",
             err=True,
         )
+    warn_of_future(messages)
     total = sum(len(message.events) for message in messages)
     with terminal.progress_bar(console, "publishing", total) as show_progress:
         count = publisher.publish(
             messages, project=project, emulator=emulator, on_published=show_progress
         )
     return _summarize(record, count, messages)
+
+
+def warn_of_future(messages: list[Message]) -> None:
+    """Print a warning on standard error if events have times in the future."""
+    times = (event["occurred_at"] for message in messages for event in message.events)
+    if warning := future_times.find_warning(times, datetime.now(UTC)):
+        typer.echo(warning, err=True)
 
 
 def _select_new(connection: Connection, record: Record) -> list[Message]:

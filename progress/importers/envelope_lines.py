@@ -3,7 +3,7 @@
 import difflib
 from collections.abc import Iterable, Iterator
 from collections.abc import Set as AbstractSet
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import msgspec
 
@@ -12,21 +12,21 @@ from progress.adapters.pubsub.publisher import Packed
 from progress.event_store import envelope, events
 from progress.event_store.envelope import Rejection
 from progress.event_store.event_parser import TIME_SOURCE, Message, ParsedEvent
-from progress.importers import field_names
+from progress.importers import field_names, future_times
 
 MAX_EVENTS = 100  # in a message
 # The lines in one message have at most this total size. A longer line gets a message of its own.
 _PACKED_BYTES = 1 << 20
 # Pub/Sub's limit is 10,000,000 bytes, including the attributes and the topic's name.
 _MAX_MESSAGE_BYTES = 9_990_000
-_MAX_AHEAD = timedelta(minutes=10)
 
 
 class Line(msgspec.Struct, frozen=True):
     """A line of a file: one event, or an array of events.
 
     If ingest would reject an event of the line, `reason` names the field and the rule; otherwise,
-    `reason` is empty. `event_ids` are the ids under which the valid events are recorded.
+    `reason` is empty. `event_ids` are the ids under which the valid events are recorded, `times`
+    are the times of these events.
     An id is also in `conflicts` if the log, or an earlier part of the file, has an event with this
     id but different content. `misspelt` maps misspelt field names to the declared names.
     """
@@ -38,6 +38,7 @@ class Line(msgspec.Struct, frozen=True):
     event_ids: list[str]
     unknown_types: list[str]
     misspelt: dict[str, str]
+    times: list[datetime]
     reason: str = ""
     conflicts: list[str] = []
 
@@ -72,6 +73,7 @@ def _check_line(
         event_ids=[entry.event_id.lower() for entry in valid],
         unknown_types=[e.event_type for e in valid if e.event_type not in events.CATALOGUE],
         misspelt=field_names.find_misspelt(data),
+        times=[entry.occurred_at for entry in valid],
         reason=reasons[0] if reasons else "",
     )
 
@@ -129,7 +131,7 @@ def _find_fault(entry: ParsedEvent | Rejection, now: datetime) -> str:
     """Return why ingest would make a dead letter of the entry; '' if it would not."""
     if isinstance(entry, Rejection):
         return entry.reason
-    if entry.occurred_at > now + _MAX_AHEAD:
+    if future_times.is_future(entry.occurred_at, now):
         return "expected a time at most 10 minutes ahead of the clock - at $.occurred_at"
     return ""
 
