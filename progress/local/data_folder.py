@@ -4,6 +4,7 @@ import contextlib
 import fcntl
 import os
 import shutil
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,11 +13,16 @@ from typing import Literal
 import msgspec
 
 from progress.errors import StackError
-from progress.local import readiness
+from progress.local import postgres, readiness
 from progress.local.processes import Process
 
 VERSION = 1  # the version of the folder's layout; a stack rejects other versions
 
+# The files and folders of the stack and of the commands, with those of earlier versions.
+_CONTENTS = {
+    *("VERSION", "archive", "batch-last-run.json", "batch-paused", "codes", "development-key.pem"),
+    *("exports", "lock", "logs", "postgres", "run", "stack.json", "stack.json.new", ".probe"),
+}
 _MIN_FREE_BYTES = 200 * 2**20  # enough for a new database, its write-ahead log and a reserve
 
 
@@ -120,15 +126,36 @@ def make_usable(folder: DataFolder) -> None:
 def _restrict_to_owner(folder: DataFolder) -> None:
     """Remove the permissions that an earlier version of Progress gave to other users.
 
-    If root runs the stack, o+x stays, because PostgreSQL runs as another user in a subfolder.
+    Leave other files in the folder unchanged. If there are some before the first start, also leave
+    the folder itself unchanged, because it may be a shared one, such as /tmp.
     """
-    if (folder.path / "VERSION").exists():
-        folder.path.chmod(folder.path.stat().st_mode & (0o711 if os.geteuid() == 0 else 0o700))
-    folder.logs.chmod(0o700)
-    files = [folder.path / name for name in ("VERSION", "stack.json")]
-    for file in (*files, folder.key, folder.lock, *folder.logs.iterdir()):
-        if file.exists():
-            file.chmod(0o600)
+    names = {entry.name for entry in folder.path.iterdir()}
+    if "VERSION" in names or names <= _CONTENTS:
+        top = folder.path.resolve()
+        _restrict(top, 0o710 if postgres.admits_account(top) else 0o700)
+    for name in names & _CONTENTS:
+        _restrict_tree(folder.path / name)
+
+
+def _restrict_tree(top: Path) -> None:
+    """Restrict the access to a file, or to a folder and its contents.
+
+    Restrict each folder before its contents are listed. From then on, no other user can add a link
+    to it. Links are left unchanged, because they may lead to any file.
+    """
+    _restrict(top)
+    if top.is_symlink() or top.name == "postgres":  # PostgreSQL restricts its files itself
+        return
+    for parent, folders, files in os.walk(top):
+        for name in (*folders, *files):
+            _restrict(Path(parent, name))
+
+
+def _restrict(path: Path, allowed: int = 0o700) -> None:
+    with contextlib.suppress(FileNotFoundError):  # another process may remove the file
+        mode = path.lstat().st_mode
+        if not stat.S_ISLNK(mode) and mode & 0o777 & ~allowed:
+            path.chmod(mode & allowed)
 
 
 def check_postgres(folder: DataFolder, major: int) -> None:

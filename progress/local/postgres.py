@@ -5,6 +5,7 @@ the server is a child of the supervisor. The supervisor restarts a dead server, 
 when the stack stops.
 """
 
+import contextlib
 import functools
 import importlib.util
 import os
@@ -88,8 +89,8 @@ def prepare(folder: Path, bin_folder: Path | None = None) -> None:
     bin_folder = bin_folder or programs()
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     if user := account():
-        _let_pass(folder.parent)
-        _let_pass(bin_folder)
+        _let_pass(folder.parent, user)
+        _let_pass(bin_folder, user)
         os.chown(folder, *_ids(user))
     if (folder / "PG_VERSION").exists():
         return
@@ -139,10 +140,25 @@ def socket_folder(folder: Path) -> Path:
     if len(os.fsencode(folder / _SOCKET)) <= _MAX_SOCKET_PATH:
         return folder
     short = Path(tempfile.gettempdir()) / f"progress-{sha256(os.fsencode(folder)).hexdigest()[:16]}"
-    short.mkdir(mode=0o700, exist_ok=True)
-    if user := account():
+    user = account()
+    _make_private(short, user)
+    if user:
         os.chown(short, *_ids(user))
     return short
+
+
+def _make_private(short: Path, user: str | None) -> None:
+    """Create the folder; raise StackError if it exists and belongs to anyone else than `user`."""
+    with contextlib.suppress(FileExistsError):
+        short.mkdir(mode=0o700)
+    state = short.lstat()
+    owners = {os.geteuid(), *(_ids(user)[:1] if user else ())}
+    if not stat.S_ISDIR(state.st_mode) or state.st_uid not in owners:
+        raise StackError(
+            f"the socket's folder {short} belongs to another user: remove it, or set "
+            "PROGRESS_DATA_DIR to a shorter path"
+        )
+    short.chmod(0o700)
 
 
 def tidy(folder: Path) -> None:
@@ -175,9 +191,26 @@ def _ids(user: str) -> tuple[int, int]:
     return entry.pw_uid, entry.pw_gid
 
 
-def _let_pass(folder: Path) -> None:
-    """Add o+x to `folder` and its parents, so that other users can reach it but not list it."""
+def admits_account(folder: Path) -> bool:
+    """Return whether the server's system user is in the group of this folder."""
+    is_known = os.geteuid() == 0 and _is_known(_ACCOUNT)
+    return is_known and folder.stat().st_gid == _ids(_ACCOUNT)[1]
+
+
+def _let_pass(folder: Path, user: str) -> None:
+    """Let `user` reach `folder`, but not list it or its parents.
+
+    A folder that is closed to its group gets the group of `user`, so that other users stay out.
+    Other folders keep their group, and all users can pass.
+    """
+    _, group = _ids(user)
     for step in (folder, *folder.parents):
-        mode = stat.S_IMODE(step.stat().st_mode)
-        if not mode & stat.S_IXOTH:
-            step.chmod(mode | stat.S_IXOTH)
+        state = step.stat()
+        mode = stat.S_IMODE(state.st_mode)
+        passes = stat.S_IXGRP if state.st_gid == group else stat.S_IXOTH
+        if mode & passes:
+            continue
+        if not mode & (stat.S_IRWXG | stat.S_IRWXO):
+            os.chown(step, -1, group)
+            passes = stat.S_IXGRP
+        step.chmod(mode | passes)

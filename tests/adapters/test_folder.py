@@ -8,6 +8,7 @@ import pytest
 
 from progress.adapters.storage.storage import Folder
 from progress.errors import ProgressError
+from tests.support import data_folders
 
 
 def test_a_written_file_and_its_new_folders_are_synced_to_the_disk(
@@ -20,6 +21,17 @@ def test_a_written_file_and_its_new_folders_are_synced_to_the_disk(
     archive = tmp_path / "archive"
     paths = (archive / "ranges/1/file", archive / "ranges/1", archive / "ranges", archive, tmp_path)
     assert synced == [path.stat().st_ino for path in paths]
+
+
+@pytest.mark.parametrize("mask", [0o000, 0o022])
+def test_only_the_owner_can_access_new_files_and_folders(tmp_path: Path, mask: int) -> None:
+    with data_folders.umask(mask):
+        folder = Folder(tmp_path / "data/archive")
+        folder.replace("catalog.json", b"{}", None)
+        with folder.writing("ranges/1/file") as output:
+            output.write(b"rows")
+            assert data_folders.list_open_files(tmp_path / "data") == []
+    assert data_folders.list_open_files(tmp_path / "data") == []
 
 
 def test_a_file_that_disappears_while_the_files_are_listed_is_left_out(tmp_path: Path) -> None:

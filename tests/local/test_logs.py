@@ -1,9 +1,7 @@
-"""The local stack's logs: file permissions, full disks, and rotation without lost lines."""
+"""The local stack's logs: full disks, and rotation without lost lines."""
 
-import contextlib
 import os
 import signal
-import stat
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,12 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from progress.local import data_folder, log_files, parts, readiness
+from progress.local import log_files, parts, readiness
 from progress.local.log_files import LogFile, LogSockets
-from tests.local.test_stack import Stack, stack
-from tests.support import folders
-
-__all__ = ["stack"]
+from tests.support import data_folders, folders
 
 LIMIT = 100_000
 
@@ -155,43 +150,6 @@ def test_the_log_of_the_supervisor_rotates(tmp_path: Path) -> None:
     assert all(file.stat().st_size < 1_100 for file in files)
 
 
-def list_open_files(folder: Path) -> list[str]:
-    """Return the paths that other users may access, except the files of PostgreSQL."""
-    accessible = []
-    for path in (folder, *folder.rglob("*")):
-        with contextlib.suppress(FileNotFoundError):
-            mode = stat.S_IMODE(path.lstat().st_mode)
-            folder_mode = 0o711 if os.geteuid() == 0 and path == folder else 0o700
-            allowed = folder_mode if path.is_dir() else 0o700 if path.is_socket() else 0o600
-            if mode & ~allowed and folder / "postgres" not in path.parents:
-                accessible.append(f"{path} {mode:o}")
-    return accessible
-
-
-@pytest.mark.exhaustive
-def test_only_the_owner_can_access_the_files_of_a_stack(stack: Stack) -> None:
-    before = os.umask(0o022)
-    try:
-        stack.folder.mkdir()
-        (stack.folder / "VERSION").write_text(f"{data_folder.VERSION}\n")
-        (stack.folder / "logs").mkdir()
-        (stack.folder / "logs" / "query.log").write_text("of an earlier version\n")
-        assert stack.up().returncode == 0
-        assert stack.run("token", "--user", "u").returncode == 0
-        assert list_open_files(stack.folder) == []
-        # The supervisor restarts a killed log writer.
-        (pid,) = stack.env()["pids"]["logs"]
-        os.kill(pid, signal.SIGKILL)
-        readiness.wait(lambda: stack.env()["pids"].get("logs", [pid]) != [pid], "the writer")
-        assert stack.run("down").returncode == 0
-        log = (stack.folder / "logs" / "query.log").read_text()
-        assert log.startswith("of an earlier version\n")
-        assert "database system is shut down" in (stack.folder / "logs/postgres.log").read_text()
-        assert list_open_files(stack.folder) == []
-    finally:
-        os.umask(before)
-
-
 def test_a_file_rotates_at_ten_megabytes() -> None:
     assert log_files.LIMIT == 10 * 2**20
     with folders.create("limit") as folder:
@@ -207,4 +165,4 @@ def test_each_function_has_a_folder_for_its_control_socket(tmp_path: Path) -> No
     assert Path(part.environment["XDG_RUNTIME_DIR"]).is_relative_to(tmp_path)
     # Without this folder, gunicorn would use the home folder.
     assert Path(part.environment["XDG_RUNTIME_DIR"]).is_dir()
-    assert list_open_files(tmp_path) == []
+    assert data_folders.list_open_files(tmp_path) == []

@@ -97,7 +97,7 @@ def open_storage(location: str) -> Storage:
 
 
 class Folder:
-    """A folder on this machine."""
+    """A folder on this machine. Only the owner can access the files and folders that it creates."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -110,7 +110,7 @@ class Folder:
             changed = _make_folder(target.parent)
             part = _part_of(target)
             try:
-                with part.open("wb") as file:
+                with open(part, "wb", opener=_open_private) as file:
                     yield file
                     file.flush()
                     os.fsync(file.fileno())
@@ -178,7 +178,7 @@ class Folder:
     def replace(self, path: str, data: bytes, generation: str | None) -> str:
         """Replace a small file, unless its generation has changed since it was read."""
         with _translate_errors():
-            self._path.mkdir(parents=True, exist_ok=True)
+            _make_folder(self._path)
             with _locked(self._path):
                 current = self.read(path)
                 if (current.generation if current else None) != generation:
@@ -240,9 +240,14 @@ def _make_folder(folder: Path) -> list[Path]:
 
     These are the folder itself, which will get a new file, and the parent of each new folder.
     """
-    changed = [folder, *(new.parent for new in (folder, *folder.parents) if not new.exists())]
-    folder.mkdir(parents=True, exist_ok=True)
-    return changed
+    missing = [new for new in (folder, *folder.parents) if not new.exists()]
+    for new in reversed(missing):
+        new.mkdir(mode=0o700, exist_ok=True)
+    return [folder, *(new.parent for new in missing)]
+
+
+def _open_private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
 
 
 def _sync(folder: Path) -> None:
