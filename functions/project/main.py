@@ -5,7 +5,7 @@ from flask import Request
 from flask.typing import ResponseReturnValue
 
 from progress import settings
-from progress.adapters import request_line, startup
+from progress.adapters import request_heads, startup
 from progress.adapters.body_deadline import BodyDeadline
 from progress.adapters.pubsub import push_methods
 from progress.adapters.pubsub.push_request import PushRequest
@@ -14,7 +14,7 @@ from progress.operations import commands
 from progress.projections.notifications import Publisher
 
 logs.configure("project")
-request_line.limit_length()
+request_heads.limit()
 _body_deadline = BodyDeadline()
 _publisher = Publisher(settings.current().redis_url)
 

@@ -1,4 +1,4 @@
-"""Endless request heads are rejected before they fill the memory."""
+"""Endless request heads are rejected before they fill the memory, late heads at a deadline."""
 
 import socket
 from collections.abc import Iterator
@@ -9,7 +9,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.query.test_process import connection, port
+from progress.local import ports, readiness
+from tests.query.test_process import DOOR, connection, fetch_json, port, started
+from tests.support import api, token_issuer
 
 __all__ = ["connection", "port"]
 
@@ -76,3 +78,67 @@ def test_the_query_function_reads_a_head_of_60_kib(port: int) -> None:
     for step in (100, 60_000, len(head)):
         pieces = (head[at : at + step] for at in range(0, len(head), step))
         assert send(port, pieces)[1].startswith(b"HTTP/1.1 200 ")
+
+
+@pytest.fixture
+def hasty(tmp_path: Path) -> Iterator[int]:
+    """The port of a query function that waits half a second for a head."""
+    text = DOOR.read_text()
+    assert "heads.install()" in text
+    source, port = tmp_path / "main.py", ports.reserve()
+    source.write_text(text.replace("heads.install()", "heads.install(timeout_s=0.5)"))
+    with token_issuer.serve() as issuer:
+        variables = issuer.environment("postgresql:///nowhere")
+        with started(tmp_path, port, source, **variables):
+            readiness.wait(lambda: ports.is_listening(port), "the query function")
+            yield port
+
+
+def connect(port: int) -> socket.socket:
+    return socket.create_connection(("127.0.0.1", port), timeout=60)
+
+
+def read_until_closed(wire: socket.socket) -> bytes:
+    answer = b""
+    while piece := wire.recv(65_536):
+        answer += piece
+    return answer
+
+
+def test_a_connection_without_a_complete_head_is_closed_at_the_deadline(hasty: int) -> None:
+    whole = b"GET /health HTTP/1.1\r\nHost: here\r\n\r\n"
+    with (
+        closing(connect(hasty)) as silent,
+        closing(connect(hasty)) as half,
+        closing(connect(hasty)) as late,
+        closing(connect(hasty)) as slow,
+    ):
+        half.sendall(POST)
+        late.sendall(whole)
+        assert late.recv(13) == b"HTTP/1.1 200 "
+        late.sendall(POST)
+        slow.sendall(POST + b"X-A: ")
+        slow.settimeout(0.01)
+        with suppress(ConnectionError):
+            while True:
+                slow.send(b"a")
+                with suppress(TimeoutError):
+                    assert slow.recv(1) == b""
+                    break
+        assert read_until_closed(silent) == read_until_closed(half) == b""
+        assert b"HTTP" not in read_until_closed(late)
+        assert fetch_json(hasty, "GET", "/health")[0] == 200
+
+
+def test_the_deadline_of_a_head_does_not_limit_the_body(hasty: int) -> None:
+    body = b'{"query": "{ __typename }"}'
+    headers = api.headers("ann") | {"Content-Length": str(len(body))}
+    lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+    head = POST + lines.encode() + b"\r\n"
+    with closing(connect(hasty)) as late:
+        late.sendall(head + body[:1])
+        for _ in range(2):
+            with closing(connect(hasty)) as silent:
+                assert read_until_closed(silent) == b""  # after half a second
+        late.sendall(body[1:])
+        assert late.recv(13) == b"HTTP/1.1 200 "

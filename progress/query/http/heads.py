@@ -1,14 +1,19 @@
-"""A size limit for request heads in uvicorn; a larger head gets 431 and is not read further.
+"""Limits for request heads in uvicorn: a maximum size and a deadline.
 
-httptools has no limit, so it would collect an endless line, header or trailer in memory. Each
+httptools has no size limit, so it would collect an endless line, header or trailer in memory. Each
 connection therefore counts the bytes that it receives. The count restarts with each new request and
-with each received part of a body.
+with each received part of a body. A larger head gets 431 and is not read further.
+
+uvicorn limits only the idle time between two requests. A connection whose head does not arrive
+completely in time is closed.
 """
 
 import asyncio
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn_worker import UvicornWorker
+
+TIMEOUT_S = 10.0  # the same deadline as in ingest and project
 
 _MAX_BYTES = 64 << 10  # Eight times the size that tokens and cookies need.
 _CHUNK_BYTES = 16 << 10  # Bytes parsed per call. A head exceeds the limit by at most this number.
@@ -19,14 +24,23 @@ _RESPONSE = (
 
 
 class BoundedProtocol(HttpToolsProtocol):
-    """A connection with a size limit for request heads."""
+    """A connection with a size limit and a deadline for request heads."""
 
+    timeout_s = TIMEOUT_S
+    _deadline: asyncio.TimerHandle | None = None  # None while no head is incomplete
     _head_bytes = 0  # size so far of the current head, trailers or chunk-size line
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as in uvicorn
         """Add `abort` to each request's state. `abort` disconnects and drops unsent data."""
         super().connection_made(transport)
         self.app_state = {**self.app_state, "abort": transport.abort}
+        self._check_deadline()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """End the deadline."""
+        super().connection_lost(error)
+        if self._deadline:
+            self._deadline.cancel()
 
     def data_received(self, data: bytes) -> None:
         """Parse the data; reject a head that is too large."""
@@ -35,6 +49,7 @@ class BoundedProtocol(HttpToolsProtocol):
             return
         before = self.scope
         super().data_received(data)
+        self._check_deadline()
         if self.scope is not before:  # a message started
             self._head_bytes = len(data)
             return
@@ -53,16 +68,32 @@ class BoundedProtocol(HttpToolsProtocol):
         super().on_body(body)
         self._head_bytes = 0
 
+    def _check_deadline(self) -> None:
+        """Start the deadline of a head; end it once the head is complete."""
+        if not self._has_request():
+            if self._deadline is None:
+                self._deadline = self.loop.call_later(self.timeout_s, self.transport.close)
+        elif self._deadline:
+            self._deadline.cancel()
+            self._deadline = None
+
     def _reject(self) -> None:
         if self.transport.is_closing():
             return
-        # uvicorn sets `cycle` once the head of a request is complete.
-        has_request = self.cycle is not None
-        if not has_request or self.cycle.response_complete:
+        if not self._has_request():
             self.transport.write(_RESPONSE)
         self.transport.close()
 
+    def _has_request(self) -> bool:
+        """Return whether the head of a request is complete, and its response is not."""
+        has_cycle = self.cycle is not None  # uvicorn sets it when a head is complete
+        return has_cycle and not self.cycle.response_complete
 
-def install() -> None:
-    """Limit the size of request heads; call this before the framework starts the server."""
+
+def install(timeout_s: float = TIMEOUT_S) -> None:
+    """Limit request heads; call this before the framework starts the server.
+
+    A connection is closed if its head has not arrived completely after `timeout_s` seconds.
+    """
+    BoundedProtocol.timeout_s = timeout_s
     UvicornWorker.CONFIG_KWARGS["http"] = BoundedProtocol

@@ -1,0 +1,147 @@
+"""Limits for request heads in gunicorn: a maximum size and a deadline.
+
+By default, gunicorn reads heads in the threads that run the function. Each connection with an
+incomplete head then occupies a thread for as long as it stays open. Here, the worker's main thread
+collects the heads, and a connection gets a thread only once its head is complete.
+
+The Functions Framework reads neither gunicorn's configuration file nor GUNICORN_CMD_ARGS, so only
+code can set these limits.
+"""
+
+import functools
+import io
+import re
+import selectors
+import socket
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Any
+
+from functions_framework._http import gunicorn
+from gunicorn.http.errors import LimitRequestHeaders  # type: ignore[import-untyped] # no types
+from gunicorn.workers.gthread import TConn, ThreadWorker  # type: ignore[import-untyped] # no types
+
+TIMEOUT_S = 10.0
+
+_MAX_BYTES = 64 << 10  # the same limit as in the query function
+_MAX_LINE_BYTES = 8_190  # the largest limit that gunicorn accepts; a longer line gets 414
+_MAX_DRAINED_BYTES = 64 << 10
+_READ_BYTES = 8 << 10
+# The end of a head, or an LF without a CR, which gunicorn rejects immediately.
+_END = re.compile(rb"\r\n\r\n|(?<!\r)\n")
+
+
+class HeadWorker(ThreadWorker):  # type: ignore[misc] # the base class has no types
+    """A worker whose threads get a connection only once a complete head has arrived.
+
+    Its methods run in the main thread. The base class closes a connection in `pending_conns` or
+    `keepalived_conns` after the connection's `timeout`; both have the earliest timeout first.
+    """
+
+    timeout_s = TIMEOUT_S
+
+    def enqueue_req(self, conn: TConn) -> None:
+        """Submit a connection to a thread, as soon as its head is complete."""
+        conn.init()
+        conn.sock.setblocking(False)
+        if act := self._read_head(conn, searched=0):
+            act(conn)
+            return
+        conn.timeout = time.monotonic() + self.timeout_s
+        self.pending_conns.append(conn)
+        wake = functools.partial(self.on_pending_socket_readable, conn)
+        self.poller.register(conn.sock, selectors.EVENT_READ, wake)
+
+    def on_pending_socket_readable(self, conn: TConn, client: socket.socket) -> None:
+        """Read more of a head. The connection's timeout stays the same."""
+        searched = conn.parser.unreader.buf.seek(0, io.SEEK_END)
+        if act := self._read_head(conn, searched):
+            self.poller.unregister(client)
+            self.pending_conns.remove(conn)
+            act(conn)
+
+    def finish_request(self, conn: TConn, response: Future[Any]) -> None:
+        """Keep the connection for its next request, or close it."""
+        if response.cancelled() or response.exception() or response.result():
+            super().finish_request(conn, response)
+        else:
+            self._begin_close(conn)
+
+    def _cap_keepalive(self, deadline: float) -> None:
+        """Close idle connections soon, because the worker stops."""
+        super()._cap_keepalive(deadline)
+        for conn in self.pending_conns:
+            conn.timeout = min(conn.timeout, deadline)
+
+    def _read_head(self, conn: TConn, searched: int) -> Callable[[TConn], None] | None:
+        """Read what has arrived; return the next step, or None if the head is incomplete.
+
+        The first `searched` bytes of the head do not contain its end.
+        """
+        buffered = conn.parser.unreader.buf
+        try:
+            data = conn.sock.recv(_READ_BYTES)
+        except BlockingIOError:
+            data = None
+        except OSError:
+            data = b""
+        buffered.seek(0, io.SEEK_END)
+        buffered.write(data or b"")
+        head = buffered.getvalue()
+        is_long_line = len(head) > _MAX_LINE_BYTES + 4 and head.find(b"\r\n", 2) < 0
+        if is_long_line or _END.search(head, max(0, searched - 3)):
+            return super().enqueue_req  # type: ignore[no-any-return] # see above
+        if data == b"":
+            return self._close
+        return self._reject if len(head) > _MAX_BYTES else None
+
+    def _reject(self, conn: TConn) -> None:
+        """Respond with 431."""
+        error = LimitRequestHeaders(f"expected at most {_MAX_BYTES} bytes")
+        self.handle_error(None, conn.sock, conn.client, error)
+        self._begin_close(conn)
+
+    def _begin_close(self, conn: TConn) -> None:
+        """Stop sending, and close the connection once the client has closed it, or after 2 s.
+
+        If it were closed at once, the client might lose the response. The base class would wait in
+        this thread, and no other connection would get a response during this time.
+        """
+        try:
+            conn.sock.setblocking(False)
+            conn.sock.shutdown(socket.SHUT_WR)
+        except OSError:  # the client has closed it
+            self._close(conn)
+            return
+        conn.drained = 0
+        conn.set_timeout()
+        self.keepalived_conns.append(conn)
+        self.poller.register(conn.sock, selectors.EVENT_READ, functools.partial(self._drain, conn))
+
+    def _drain(self, conn: TConn, client: socket.socket) -> None:
+        """Discard what the client still sends, up to a limit."""
+        try:
+            data = client.recv(_READ_BYTES)
+        except OSError:
+            data = b""
+        conn.drained += len(data)
+        if not data or conn.drained > _MAX_DRAINED_BYTES:
+            self.poller.unregister(client)
+            self.keepalived_conns.remove(conn)
+            self._close(conn)
+
+    def _close(self, conn: TConn) -> None:
+        self.nr_conns -= 1
+        conn.close()
+
+
+def limit(timeout_s: float = TIMEOUT_S) -> None:
+    """Limit the request heads in the server that the framework is about to start.
+
+    A connection is closed if its head has not arrived completely after `timeout_s` seconds.
+    """
+    HeadWorker.timeout_s = timeout_s
+    gunicorn.GunicornApplication = functools.partial(  # type: ignore[assignment,misc] # it is only called
+        gunicorn.GunicornApplication, worker_class=HeadWorker, limit_request_line=_MAX_LINE_BYTES
+    )

@@ -1,0 +1,117 @@
+"""Request heads that arrive slowly, or never completely, do not keep a function from responding."""
+
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+
+import pytest
+
+from tests.support.ingest_process import ROOT, FunctionProcess, run_function
+
+THREADS = 40  # of a FunctionProcess
+GET = b"GET / HTTP/1.1\r\nHost: here\r\n"
+WHOLE = GET + b"\r\n"
+LINE = b"X-A: " + b"a" * 1_000 + b"\r\n"
+ENOUGH_S = 100  # longer than a test
+
+Serve = Callable[[float], FunctionProcess]
+
+
+@pytest.fixture(params=["ingest", "project"])
+def serve(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Serve]:
+    """A function that starts ingest or project; heads must arrive within `timeout_s` seconds."""
+    name = request.param
+    text = (ROOT / "functions" / name / "main.py").read_text()
+    assert "request_heads.limit()" in text
+    with ExitStack() as stack:
+
+        def start(timeout_s: float) -> FunctionProcess:
+            limit = f"request_heads.limit(timeout_s={timeout_s})"
+            source = tmp_path / "main.py"
+            source.write_text(text.replace("request_heads.limit()", limit))
+            running = run_function("postgresql:///nowhere", source=source, target=name)
+            return stack.enter_context(running)
+
+        yield start
+
+
+@contextmanager
+def connect(running: FunctionProcess, count: int) -> Iterator[list[socket.socket]]:
+    with ExitStack() as stack:
+        address = ("127.0.0.1", running.port)
+        yield [
+            stack.enter_context(socket.create_connection(address, timeout=60)) for _ in range(count)
+        ]
+
+
+def responds(running: FunctionProcess) -> bool:
+    """Return whether the function responds to a push that is not an event or a command."""
+    return running.post(b"not a push") is not None
+
+
+def ask(connection: socket.socket, head: bytes, step: int) -> bytes:
+    """Send a head in pieces of `step` bytes; return the beginning of the response."""
+    with suppress(ConnectionError):  # the server may stop reading early
+        for start in range(0, len(head), step):
+            connection.sendall(head[start : start + step])
+    return connection.recv(13)
+
+
+def test_connections_without_a_complete_head_do_not_delay_a_response(serve: Serve) -> None:
+    running = serve(ENOUGH_S)
+    with connect(running, THREADS) as silent, connect(running, 2 * THREADS) as slow:
+        for number, byte in enumerate(WHOLE):
+            for connection in slow:
+                connection.send(bytes([byte]))
+            if number % 8 == 0:
+                assert responds(running)
+        for connection in slow:
+            assert connection.recv(13) == b"HTTP/1.1 200 "
+        for connection in silent:
+            assert ask(connection, WHOLE, len(WHOLE)) == b"HTTP/1.1 200 "
+
+
+def test_a_connection_without_a_complete_head_is_closed_at_the_deadline(serve: Serve) -> None:
+    running = serve(0.5)
+    with connect(running, 4) as (silent, half, late, slow):
+        half.sendall(GET)
+        assert ask(late, WHOLE + GET, 1_000) == b"HTTP/1.1 200 "
+        slow.settimeout(0.01)
+        with suppress(ConnectionError):
+            while True:
+                slow.send(GET[:1])
+                with suppress(TimeoutError):
+                    assert slow.recv(1) == b""
+                    break
+        assert (silent.recv(1), half.recv(1)) == (b"", b"")
+        while late.recv(1_000):  # the rest of the first response
+            pass
+        assert responds(running)
+
+
+def test_clients_that_do_not_close_their_connections_do_not_delay_a_response(serve: Serve) -> None:
+    running = serve(ENOUGH_S)
+    with connect(running, 2 * THREADS) as faulty:
+        for connection in faulty:
+            connection.sendall(b"faulty\r\n\r\n")
+        assert responds(running)
+        for connection in faulty:
+            assert connection.recv(13) == b"HTTP/1.1 400 "
+
+
+def test_a_head_has_at_most_64_kib(serve: Serve) -> None:
+    running = serve(ENOUGH_S)
+    heads = {
+        GET + 60 * LINE + b"\r\n": b"HTTP/1.1 200 ",
+        b"\r\n" + WHOLE: b"HTTP/1.1 200 ",
+        GET + 100 * LINE: b"HTTP/1.1 431 ",
+        GET + b"X-A: " + 100_000 * b"a": b"HTTP/1.1 431 ",
+        b"GET /" + 9_000 * b"a": b"HTTP/1.1 414 ",
+        b"GET / HTTP/1.1\n": b"HTTP/1.1 400 ",
+        b"\r\n\r\n": b"HTTP/1.1 400 ",
+    }
+    for head, response in heads.items():
+        for step in (7_777, len(head)):
+            with connect(running, 1) as (connection,):
+                assert ask(connection, head, step) == response
