@@ -15,7 +15,7 @@ from progress.adapters.terminal import Console
 from progress.cli import operations, targets
 from progress.cli.output_options import AsJsonLines
 from progress.errors import NotFound
-from progress.operations import records
+from progress.operations import callers, records
 from progress.operations.records import OperationKind
 from progress.projections import schema
 
@@ -98,7 +98,7 @@ def _start(connection: Connection, kind: OperationKind, user: str) -> UUID:
     instead.
     """
     values = records.accept_values(
-        kind, caller=operations.CALLER, key=str(uuid4()), subject=user, user_id=user
+        kind, caller=callers.COMMAND_LINE, key=str(uuid4()), subject=user, user_id=user
     )
     operation_id: UUID = connection.run(blocks("operations/operations")["accept"], **values)[0][0]
     targets.call_workers([operation_id])

@@ -20,14 +20,13 @@ from progress.adapters.terminal import Console
 from progress.cli import receipts, targets
 from progress.cli.output_options import AsJsonLines
 from progress.errors import ProgressError
-from progress.operations import export_files, records
+from progress.operations import callers, export_files, records
 from progress.operations.export_files import ExportedFile
 from progress.operations.records import PLANS, OperationKind, OperationState
 
 _operations = typer.Typer(
     help="Multi-step operations, such as exports and erasures.", no_args_is_help=True
 )
-CALLER = "command line"
 _POLL_INTERVAL_S = 0.5
 
 Folder = Annotated[Path, typer.Argument(metavar="FOLDER", help="Where the file is written.")]
@@ -163,7 +162,7 @@ def cancel(operation_id: OperationId) -> None:
         operation_id,
         "cancel",
         "has ended or passed its point of no return, so that it cannot be cancelled",
-        caller=CALLER,
+        caller=callers.COMMAND_LINE,
     )
 
 

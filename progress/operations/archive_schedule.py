@@ -5,10 +5,8 @@ from progress.adapters.postgres.database import Connection, Failure
 from progress.adapters.postgres.statements import blocks
 from progress.archive import plan
 from progress.errors import DatabaseUnavailable
-from progress.operations import records
+from progress.operations import callers, records
 from progress.operations.records import ARCHIVE_SUBJECT, OperationKind
-
-_CALLER = "batch job"
 
 
 def start_if_due(connection: Connection) -> None:
@@ -24,7 +22,10 @@ def start_if_due(connection: Connection) -> None:
         )[0]
         if is_due:
             values = records.accept_values(
-                OperationKind.ARCHIVE, caller=_CALLER, key=day, subject=ARCHIVE_SUBJECT
+                OperationKind.ARCHIVE,
+                caller=callers.BATCH_JOB,
+                key=day,
+                subject=ARCHIVE_SUBJECT,
             )
             connection.run(sql["accept"], **values)
 

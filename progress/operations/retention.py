@@ -9,11 +9,10 @@ from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection, Failure
 from progress.adapters.postgres.statements import blocks
 from progress.errors import DatabaseUnavailable
-from progress.operations import records
+from progress.operations import callers, records
 from progress.operations.records import OperationKind
 from progress.projections import schema
 
-_CALLER = "batch job"
 _LETTERS_PER_RUN = 10_000
 _ERASURES_PER_RUN = 10  # few, so that many deletions do not delay other operations
 _FILE = "operations/retention"
@@ -56,7 +55,7 @@ def start_erasures(connection: Connection, deleted_after_days: int) -> list[UUID
 def _start(connection: Connection, learner: str, digest: str) -> UUID:
     values = records.accept_values(
         OperationKind.ERASE_USER,
-        caller=_CALLER,
+        caller=callers.BATCH_JOB,
         # The database keeps an SHA-256 hash of this idempotency key. If the key were the learner's
         # id, the hash would still identify the learner after the erasure.
         key=digest,

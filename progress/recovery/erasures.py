@@ -20,11 +20,10 @@ from progress.adapters.postgres.statements import blocks
 from progress.adapters.storage.storage import Storage
 from progress.adapters.terminal import ReportProgress
 from progress.errors import ArchiveRunning, AttemptFailed, OperationClaimed, ProgressError
-from progress.operations import erase_user, erasure_ledger, executor, records
+from progress.operations import callers, erase_user, erasure_ledger, executor, records
 from progress.operations.records import OperationKind, OperationState
 from progress.projections.notifications import Publisher
 
-_CALLER = "command line"
 _POLL_INTERVAL_S = 0.5  # The pause while another worker erases or archives.
 _WORKERS = 4  # Erasures run in parallel, because each waits some seconds for running requests.
 
@@ -112,7 +111,7 @@ def _resume_unfinished(connection: Connection) -> list[UUID]:
 def _start(connection: Connection, learner: str) -> UUID:
     values = records.accept_values(
         OperationKind.ERASE_USER,
-        caller=_CALLER,
+        caller=callers.COMMAND_LINE,
         key=str(uuid4()),
         subject=learner,
         user_id=learner,

@@ -112,7 +112,7 @@ WHERE (o.kind = 'EXPORT_USER' AND :learner IN (o.subject, o.arguments ->> 'user_
 ORDER BY o.number;
 
 -- cancel export --
-UPDATE operations.operations o SET cancelled_by = 'erasure', version = o.version + 1
+UPDATE operations.operations o SET cancelled_by = 'system:erasure', version = o.version + 1
 WHERE o.operation_id = CAST(:operation_id AS uuid) AND o.finished_at IS NULL AND o.cancelled_by IS NULL
   AND o.failing_state IS NULL;
 
@@ -120,7 +120,7 @@ WHERE o.operation_id = CAST(:operation_id AS uuid) AND o.finished_at IS NULL AND
 -- Set cancelled_by, so that the failed export raises no alert. An alert is not needed, because no operator has to act.
 UPDATE operations.operations o
 SET state = 'FAILED', error = 'a learner was erased meanwhile: request another export', finished_at = clock_timestamp(),
-    cancelled_by = coalesce(o.cancelled_by, 'erasure'), version = o.version + 1
+    cancelled_by = coalesce(o.cancelled_by, 'system:erasure'), version = o.version + 1
 WHERE o.operation_id = CAST(:operation_id AS uuid) AND o.finished_at IS NULL;
 
 -- unlock operation --

@@ -6,15 +6,19 @@ import contextlib
 import hashlib
 import hmac
 import json
+import operator
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import hypothesis
 import jwt
 import pytest
+from hypothesis import strategies as st
 from jwt.algorithms import RSAAlgorithm
 
 from progress.errors import Forbidden, Unauthenticated
+from progress.operations import callers
 from progress.query import auth
 from progress.query.auth import Caller
 from tests.support import token_issuer
@@ -109,6 +113,28 @@ def test_es256_tokens_are_accepted(authenticator: auth.Authenticator, issuer: Is
     assert caller(authenticator, signed).user_id == "ann"
 
 
+RESERVED = [name for word, name in vars(callers).items() if word.isupper()]
+
+
+@hypothesis.given(
+    sub=st.text()
+    | st.sampled_from([*RESERVED, "system:erasure", "command line", "batch job"])
+    | st.builds(operator.add, st.sampled_from([*RESERVED, "system:"]), st.text(max_size=3))
+    | st.builds(operator.add, st.text(max_size=3), st.sampled_from(RESERVED))
+)
+def test_no_caller_has_the_name_of_a_caller_that_is_not_a_person(
+    authenticator: auth.Authenticator, sub: str
+) -> None:
+    try:
+        user = caller(authenticator, token_issuer.token(sub)).user_id
+    except Unauthenticated:
+        assert not auth.is_id(sub) or callers.is_reserved(sub)
+    else:
+        assert user == sub
+        assert not user.startswith("system:")
+        assert user not in (*RESERVED, "command line", "batch job")
+
+
 def with_algorithm_none() -> str:
     return f"{part({'alg': 'none', 'kid': 'first'})}.{part(token_issuer.claims())}."
 
@@ -153,6 +179,8 @@ BAD: dict[str, Callable[[], str]] = {
     "a sub that is not text": lambda: token_issuer.token(sub=7),
     "a long sub": lambda: token_issuer.token("a" * 201),
     "U+0000 in the sub": lambda: token_issuer.token("a\0b"),
+    "the sub of the command line": lambda: token_issuer.token("system:command line"),
+    "the former sub of the command line": lambda: token_issuer.token("command line"),
     "a lone surrogate in the sub": lambda: token_issuer.token("\ud800"),
     "an unknown key": lambda: token_issuer.token(key_id="second"),
     "no key id": lambda: jwt.encode(token_issuer.claims(), token_issuer.rsa_key("first"), "RS256"),

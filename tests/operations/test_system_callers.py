@@ -1,0 +1,84 @@
+"""Callers that are not people have names that no token has."""
+
+import json
+
+import pytest
+
+from progress.adapters.postgres import statements
+from progress.adapters.postgres.database import Connection
+from progress.adapters.postgres.migrations import FOLDER
+from progress.operations import callers, records
+from progress.operations.records import OperationKind
+from tests.conftest import Store
+from tests.support import cli
+from tests.support.operation_fixtures import (
+    Operator,
+    blocks,
+    deliver,
+    fake_publisher,
+    operator,
+    populated,
+)
+
+__all__ = ["fake_publisher", "operator", "populated"]
+
+FORMER = {callers.COMMAND_LINE: "command line", callers.BATCH_JOB: "batch job"}
+
+
+def start_export(connection: Connection, caller: str, learner: str = "ann") -> str:
+    """Start an export of a learner's record; return the id of the operation."""
+    values = records.accept_values(
+        OperationKind.EXPORT_USER, caller=caller, key=learner, subject=learner, user_id=learner
+    )
+    accept = statements.blocks("operations/operations")["accept"]
+    return str(connection.run(accept, **values)[0][0])
+
+
+def read_callers(connection: Connection, operation_id: str) -> tuple[str, str, list[str]]:
+    """Return who has started, cancelled and requested the operation."""
+    ((starter, canceller, requesters),) = connection.run(
+        blocks()["callers"], operation_id=operation_id
+    )
+    return starter, canceller, sorted(requesters)
+
+
+@pytest.mark.parametrize("caller", [*FORMER, *FORMER.values()])
+@pytest.mark.parametrize("roles", [[], ["admin"]])
+def test_no_token_reads_an_operation_as_its_starter_that_is_not_a_person(
+    operator: Operator, populated: Connection, caller: str, roles: list[str]
+) -> None:
+    query = f'{{ operation(id: "{start_export(populated, caller)}") {{ id }} }}'
+    code, message = operator.api.error(query, caller, roles=roles)
+    assert (code, "reserved" in message) == ("UNAUTHENTICATED", True)
+
+
+def test_the_command_line_shows_the_names_of_callers(
+    operator: Operator, populated: Connection, store: Store
+) -> None:
+    operation_id = operator.start("runBatch")["id"]
+    cli.expect_success(cli.progress(store.url, "operations", "cancel", operation_id))
+    assert read_callers(populated, operation_id) == ("ada", "system:command line", ["ada"])
+    operation_id = start_export(populated, callers.COMMAND_LINE)
+    shown = cli.expect_success(cli.progress(store.url, "operations", "show", operation_id))
+    assert json.loads(shown)["started_by"] == "system:command line"
+
+
+@pytest.mark.parametrize("caller", FORMER)
+def test_the_migration_renames_callers_and_unfinished_operations_continue(
+    operator: Operator, populated: Connection, caller: str
+) -> None:
+    former = FORMER[caller]
+    ours = start_export(populated, former)
+    theirs = start_export(populated, "ben", "ben")
+    assert start_export(populated, former, "ben") == theirs
+    for operation_id, name in ((ours, "deletion"), (theirs, "ada")):
+        populated.run(blocks()["cancel as"], operation_id=operation_id, name=name)
+    migration = (FOLDER / "0014_system_callers.sql").read_text()
+    for _ in range(2):
+        populated.execute_simple(migration)
+        assert read_callers(populated, ours) == (caller, "system:deletion", [caller])
+        assert read_callers(populated, theirs) == ("ben", "ada", ["ben", caller])
+    populated.run(blocks()["cancel as"], operation_id=ours, name=None)
+    assert start_export(populated, caller) == ours
+    assert deliver(ours)
+    assert operator.get(ours)["state"] == "SUCCEEDED"
