@@ -19,7 +19,7 @@ from progress.adapters.postgres.database import Connection
 from progress.adapters.postgres.statements import blocks
 from progress.event_store import log
 from progress.ingest import push
-from progress.operations import erase_user, records
+from progress.operations import callers, erase_user, records
 from progress.operations.records import OperationKind
 from progress.projections import batch
 from progress.recovery import checks
@@ -31,6 +31,9 @@ from tests.support.operation_fixtures import deliver, url_of
 from tests.support.pushes import encode_push
 
 __all__ = ["no_requests"]
+
+# Callers and subjects that may be equal to a learner's id.
+ARCHIVES = [("caller", "archive"), (callers.COMMAND_LINE, "7")]
 
 
 # A seed has no simpler form, so there is nothing to shrink.
@@ -119,7 +122,8 @@ def start_operations(connection: Connection, world: World) -> None:
         )  # fmt: skip
         if number % 2:
             finish(connection, operation_id)
-    finish(connection, start(connection, OperationKind.ARCHIVE, "caller", "archive", before="7"))
+    for caller, subject in ARCHIVES:
+        finish(connection, start(connection, OperationKind.ARCHIVE, caller, subject, before="7"))
 
 
 def finish(connection: Connection, operation_id: UUID) -> None:
@@ -221,4 +225,7 @@ def list_expected_operations(world: World) -> list[Any]:
         for number, name in enumerate(world.names)
         if name not in world.erased
     ]  # fmt: skip
-    return [*exports, ["ARCHIVE", "caller", "archive", {"before": "7"}, "user_id"]]
+    archives = [
+        ["ARCHIVE", caller, subject, {"before": "7"}, "user_id"] for caller, subject in ARCHIVES
+    ]
+    return [*exports, *archives]

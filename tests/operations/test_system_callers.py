@@ -73,7 +73,7 @@ def test_the_migration_renames_callers_and_unfinished_operations_continue(
     assert start_export(populated, former, "ben") == theirs
     for operation_id, name in ((ours, "deletion"), (theirs, "ada")):
         populated.run(blocks()["cancel as"], operation_id=operation_id, name=name)
-    migration = (FOLDER / "0014_system_callers.sql").read_text()
+    migration = (FOLDER / "0015_system_callers.sql").read_text()
     for _ in range(2):
         populated.execute_simple(migration)
         assert read_callers(populated, ours) == (caller, "system:deletion", [caller])

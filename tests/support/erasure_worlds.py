@@ -42,10 +42,12 @@ class World:
     def __init__(self, rng: random.Random) -> None:
         self._random = rng
         self.names = rng.sample(NAMES, 10)
+        self.names[0] = rng.choice([self.names[0], "7", "archive", "system:command line"])
+        self.names = list(dict.fromkeys(self.names))
         self.learners = self.names[:5]
         self.erased = self.learners[: rng.randint(1, 3)]
         self.sessions: dict[str, str] = {}
-        self._free_sessions = rng.sample(self.names, 10)
+        self._free_sessions = rng.sample(self.names, len(self.names))
         self.earlier = self._messages()
         self.later = self._messages()
 

@@ -10,6 +10,7 @@ BEGIN
         SELECT c.caller, x.digest
         FROM (SELECT DISTINCT unnest(NEW.requesters || NEW.started_by || NEW.cancelled_by)) AS c (caller)
         JOIN event_store.erased x ON x.digest = event_store.erasure_digest(c.caller)
+        WHERE c.caller NOT LIKE 'system:%'
     LOOP
         NEW.requesters := array_replace(NEW.requesters, caller, encode(digest, 'hex'));
         NEW.started_by := CASE NEW.started_by WHEN caller THEN encode(digest, 'hex') ELSE NEW.started_by END;

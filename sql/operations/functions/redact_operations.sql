@@ -7,6 +7,7 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     digest text := encode(event_store.erasure_digest(learner), 'hex');
     ids    uuid[];
+    caller text := CASE WHEN learner NOT LIKE 'system:%' THEN learner END;
 BEGIN
     ids := ARRAY(
         SELECT o.operation_id FROM operations.operations o
@@ -17,9 +18,9 @@ BEGIN
     WHERE o.operation_id = s.operation_id AND s.operation_id = ANY (ids || own) AND s.error IS NOT NULL
       AND (o.arguments ->> 'user_id' = learner OR o.arguments -> 'learners' ? learner);
     UPDATE operations.operations o
-    SET started_by = CASE WHEN o.started_by = learner THEN digest ELSE o.started_by END,
-        cancelled_by = CASE WHEN o.cancelled_by = learner THEN digest ELSE o.cancelled_by END,
-        requesters = array_replace(o.requesters, learner, digest),
+    SET started_by = CASE WHEN o.started_by = caller THEN digest ELSE o.started_by END,
+        cancelled_by = CASE WHEN o.cancelled_by = caller THEN digest ELSE o.cancelled_by END,
+        requesters = CASE WHEN caller IS NULL THEN o.requesters ELSE array_replace(o.requesters, caller, digest) END,
         subject = CASE WHEN o.subject = learner AND o.kind IN ('ERASE_USER', 'EXPORT_USER', 'EXPORT_STATISTICS')
                        THEN digest ELSE o.subject END,
         arguments = CASE
