@@ -34,7 +34,7 @@ def write(
         "first_day": request.first_day,
         "last_day": request.last_day,
     }
-    with open_snapshot(connection):
+    with open_snapshot(connection, marks_formulas=request.format is FileFormat.CSV):
         taken_at = connection.run(sql["request"], **values)[0][0]
         plan = connection.run(sql[f"estimate {name}"], **values)
         expected = export_estimates.read_rows(plan[0][0])

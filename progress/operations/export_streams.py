@@ -25,14 +25,16 @@ class Written(NamedTuple):
 
 
 @contextlib.contextmanager
-def open_snapshot(connection: Connection) -> Iterator[None]:
+def open_snapshot(connection: Connection, *, marks_formulas: bool) -> Iterator[None]:
     """Run the block in a read-only REPEATABLE READ transaction.
 
-    The caller ends the transaction by closing the connection. Raise ProgressError if a rebuild
-    replaces the read models during the block.
+    With `marks_formulas`, an apostrophe precedes the texts that spreadsheet programs would run as
+    formulas. The caller ends the transaction by closing the connection. Raise ProgressError if a
+    rebuild replaces the read models during the block.
     """
     connection.run(blocks(_FILE)["begin"])
     connection.run(blocks(_FILE)["date style"])
+    connection.run(blocks(_FILE)["mark formulas"], marks=marks_formulas)
     tables = connection.run(blocks(_FILE)["read models"])
     yield
     if connection.run(blocks(_FILE)["read models"]) != tables:

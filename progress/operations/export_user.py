@@ -77,7 +77,7 @@ def write(
     read models during the export.
     """
     target = HashedOutput(output)
-    with open_snapshot(connection):
+    with open_snapshot(connection, marks_formulas=True):
         snapshot = _take_snapshot(connection, learner)
         with zipfile.ZipFile(cast("IO[bytes]", target), "w") as archive:
             writer = _Writer(connection, archive, snapshot)

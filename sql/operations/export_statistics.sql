@@ -9,6 +9,9 @@ SELECT transaction_timestamp(),
     set_config('export.first_day', coalesce(CAST(:first_day AS text), '-infinity'), true),
     set_config('export.last_day', coalesce(CAST(:last_day AS text), 'infinity'), true);
 
+-- learner --
+regexp_replace(user_id, current_setting('export.marked'), '''\&') AS user_id
+
 -- days --
 s.day BETWEEN CAST(current_setting('export.first_day') AS date) AND CAST(current_setting('export.last_day') AS date)
 
@@ -26,7 +29,7 @@ unnest(CAST(current_setting('export.learners') AS text[])) AS l (user_id)
 -- PostgreSQL checks the condition once, before it reads rows. If all learners are requested, the second branch has no
 -- learners to join.
 COPY (
-    SELECT s.user_id, s.day AS date,
+    SELECT {operations/export_statistics learner}, s.day AS date,
         {read_models/daily_stats stat_fields}
     FROM (
         SELECT s.* FROM daily_stats s WHERE {operations/export_statistics everyone}
@@ -39,7 +42,7 @@ COPY (
 
 -- weekly --
 COPY (
-    SELECT s.user_id, s.monday AS start, s.monday + 6 AS "end", s.active_days,
+    SELECT {operations/export_statistics learner}, s.monday AS start, s.monday + 6 AS "end", s.active_days,
         {read_models/daily_stats stat_fields}
     FROM (
         SELECT s.* FROM weekly_stats s WHERE {operations/export_statistics everyone}
@@ -52,14 +55,15 @@ COPY (
 
 -- item --
 COPY (
-    SELECT s.user_id, s.item_id,
+    SELECT {operations/export_statistics learner},
+        {operations/export_user marked_item},
         {read_models/item_stats item_fields}
     FROM (
         SELECT s.* FROM item_stats s WHERE {operations/export_statistics everyone}
         UNION ALL
         SELECT s.* FROM {operations/export_statistics learners} JOIN item_stats s USING (user_id)
     ) AS s
-    LEFT JOIN items i ON i.item_id = s.item_id
+    LEFT JOIN {operations/export_user marked_items} ON i.item_id = s.item_id
     ORDER BY s.user_id, s.item_id
 ) TO STDOUT (FORMAT csv, HEADER);
 
@@ -73,7 +77,7 @@ COPY (
 
 -- domain --
 COPY (
-    SELECT d.user_id, name AS domain,
+    SELECT {operations/export_statistics learner}, name AS domain,
         {read_models/catalogue_shares share_fields}
     FROM {operations/export_statistics shares}
     WHERE kind = 'domain'
@@ -82,7 +86,7 @@ COPY (
 
 -- level --
 COPY (
-    SELECT d.user_id, name AS level,
+    SELECT {operations/export_statistics learner}, name AS level,
         {read_models/catalogue_shares share_fields}
     FROM {operations/export_statistics shares}
     WHERE kind = 'level'

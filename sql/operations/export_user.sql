@@ -29,6 +29,25 @@ BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;
 -- COPY writes dates and times in this style, whatever the server's or the login's default is.
 SET LOCAL datestyle = 'ISO, YMD';
 
+-- mark formulas --
+-- Store the pattern of the texts that COPY marks with a leading apostrophe. Spreadsheet programs run some texts as
+-- formulas: those that begin with one of these characters, in Japanese settings also with a full-width one. A text that
+-- already begins with an apostrophe is marked too, so that removing one leading apostrophe restores every text. Parquet
+-- has typed texts, so its rows have no marks: the second pattern matches no text.
+SELECT set_config(
+    'export.marked', CASE WHEN CAST(:marks AS boolean) THEN '^[-=+@＝＋－＠''\s]' ELSE '^$a' END, true);
+
+-- marked_item --
+regexp_replace(s.item_id, current_setting('export.marked'), '''\&') AS item_id
+
+-- marked_items --
+-- The catalogue's items i, with marked headwords.
+(
+        SELECT item_id, regexp_replace(headword, current_setting('export.marked'), '''\&') AS headword, level, domains,
+            language
+        FROM items
+    ) AS i
+
 -- snapshot --
 -- The time of the snapshot, the position of the last event that the snapshot includes, and the number of the learner's
 -- events. The number is null if the learner is deleted.
@@ -108,10 +127,10 @@ COPY (
 
 -- items --
 COPY (
-    SELECT s.item_id,
+    SELECT {operations/export_user marked_item},
         {read_models/item_stats item_fields}
     FROM item_stats s
-    LEFT JOIN items i ON i.item_id = s.item_id
+    LEFT JOIN {operations/export_user marked_items} ON i.item_id = s.item_id
     WHERE s.user_id = current_setting('export.learner')
     ORDER BY s.item_id
 ) TO STDOUT (FORMAT csv, HEADER);
