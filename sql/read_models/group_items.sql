@@ -1,5 +1,6 @@
 -- One row per group, item and shard: sums over the item_stats of the group's members in this shard. Teachers read the
--- hardest items of a group from these sums, because the members may have millions of rows in item_stats.
+-- hardest items of a group from these sums, because the members may have millions of rows in item_stats. A learner's
+-- items count in the 50 groups that the learner joined last, so that a learner with many groups does not stall a shard.
 
 -- table --
 CREATE TABLE group_items (
@@ -17,6 +18,28 @@ CREATE TABLE group_items (
 -- as_of --
 -- No GraphQL field reads this model as of a past time, so folds for as-of queries skip it.
 CREATE TEMPORARY VIEW group_items AS SELECT WHERE false;
+
+-- most_groups --
+50
+
+-- counted_groups --
+-- The groups in which the items of the learner u count. PostgreSQL reads them from the end of an index, and stops.
+SELECT g.group_id
+FROM group_members g
+WHERE g.user_id = u.user_id AND g.is_member
+ORDER BY g.decided_at DESC, g.decided_id DESC
+LIMIT {read_models/group_items most_groups}
+
+-- counted_members --
+-- The groups in which the items of each learner count, for all learners.
+SELECT group_id, user_id
+FROM (
+    SELECT group_id, user_id,
+        row_number() OVER (PARTITION BY user_id ORDER BY decided_at DESC, decided_id DESC) AS place
+    FROM group_members
+    WHERE is_member
+) p
+WHERE place <= {read_models/group_items most_groups}
 
 -- add --
 -- Add the sums over the rows of `changes` to the groups' sums.
@@ -58,9 +81,10 @@ WHERE g.group_id = o.group_id AND g.item_id = o.item_id AND g.shard = o.shard
   AND (g.learners, g.lapses) <> (o.learners, o.lapses)
 
 -- fold --
--- For learners who were members before the window, add the window's changes in their item_stats to the groups' sums.
--- The fold of group_members runs next. It adds all item_stats of learners who join in the window, and subtracts all
--- item_stats of learners who leave.
+-- For learners who were members before the window, add the window's changes in their item_stats to the sums of the
+-- groups in which their items counted before the window. The fold of group_members runs next. It adds all item_stats of
+-- these learners to groups in which they count after the window only, and subtracts them from groups in which they no
+-- longer count.
 IF window_end > 0 AND EXISTS (SELECT FROM group_members) THEN
     WITH changes AS (
         SELECT m.group_id, w.item_id, w.had_answers = 0 AND w.answers > 0 AS is_new,
@@ -68,7 +92,7 @@ IF window_end > 0 AND EXISTS (SELECT FROM group_members) THEN
             w.response_ms - w.had_response_ms AS response_ms, w.lapses - w.had_lapses AS lapses
         FROM (SELECT DISTINCT user_id FROM window_items) u
         CROSS JOIN LATERAL (
-            SELECT g.group_id FROM group_members g WHERE g.user_id = u.user_id AND g.is_member OFFSET 0
+            {read_models/group_items counted_groups}
         ) m
         JOIN window_items w ON w.user_id = u.user_id
         WHERE w.answers > w.had_answers OR w.lapses > w.had_lapses
@@ -78,7 +102,11 @@ END IF;
 
 -- reset_learners --
 WITH leaving AS (
-    SELECT m.group_id, m.user_id FROM group_members m WHERE m.user_id = ANY (learners) AND m.is_member
+    SELECT m.group_id, u.user_id
+    FROM unnest(learners) u (user_id)
+    CROSS JOIN LATERAL (
+        {read_models/group_items counted_groups}
+    ) m
 )
 {read_models/group_items subtract};
 
@@ -87,9 +115,8 @@ WITH leaving AS (
 -- order, and then runs this block.
 INSERT INTO group_items (group_id, item_id, shard, learners, answers, correct_answers, response_ms, lapses)
 SELECT m.group_id, {read_models/item_difficulty share}
-FROM group_members m
+FROM ({read_models/group_items counted_members}) m
 JOIN item_stats s ON s.user_id = m.user_id
-WHERE m.is_member
 GROUP BY 1, 2, 3
 HAVING sum(s.answers) > 0 OR sum(s.lapses) > 0;
 
@@ -98,9 +125,8 @@ HAVING sum(s.answers) > 0 OR sum(s.lapses) > 0;
 SELECT m.group_id, s.item_id, count(*) FILTER (WHERE s.answers > 0) AS learners,
     CAST(sum(s.answers) AS bigint) AS answers, CAST(sum(s.correct_answers) AS bigint) AS correct_answers,
     CAST(sum(s.response_ms) AS bigint) AS response_ms, CAST(sum(s.lapses) AS bigint) AS lapses
-FROM group_members m
+FROM ({read_models/group_items counted_members}) m
 JOIN item_stats s ON s.user_id = m.user_id
-WHERE m.is_member
 GROUP BY m.group_id, s.item_id
 HAVING sum(s.answers) > 0 OR sum(s.lapses) > 0
 

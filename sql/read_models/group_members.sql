@@ -11,26 +11,46 @@ CREATE TABLE group_members (
     PRIMARY KEY (group_id, user_id)
 ) WITH (fillfactor = 80);
 
-CREATE INDEX group_members_by_learner ON group_members (user_id, group_id);
+CREATE INDEX group_members_by_learner ON group_members (user_id, is_member, decided_at, decided_id);
 
 -- as_of --
 -- No GraphQL field reads this model as of a past time, so folds for as-of queries skip it.
 CREATE TEMPORARY VIEW group_members AS SELECT WHERE false;
 
 -- window --
--- The rows that the window changes, with the former membership.
+-- The rows that the window changes.
 CREATE TEMPORARY TABLE window_members (
     group_id varchar(200) COLLATE "C", user_id varchar(200) COLLATE "C", decided_at timestamptz, decided_id uuid,
-    is_member boolean, was_member boolean
+    is_member boolean
+) ON COMMIT DELETE ROWS;
+
+-- The groups in which the items of these learners count: a row for before the window, and a row for after the window.
+CREATE TEMPORARY TABLE window_counted (
+    group_id varchar(200) COLLATE "C", user_id varchar(200) COLLATE "C", is_after boolean
 ) ON COMMIT DELETE ROWS;
 
 -- empty_window --
 DELETE FROM window_members;
+DELETE FROM window_counted;
+
+-- counted_now --
+-- The groups in which the items of the learners in window_members count now.
+(
+        SELECT m.group_id, u.user_id
+        FROM (SELECT DISTINCT user_id FROM window_members) u
+        CROSS JOIN LATERAL (
+            {read_models/group_items counted_groups}
+        ) m
+    ) c
+
+-- joined --
+-- The groups in which the learners' items count after the window only.
+(SELECT group_id, user_id FROM window_counted GROUP BY group_id, user_id HAVING bool_and(is_after))
 
 -- fold --
 IF window_end > 0 AND EXISTS (SELECT FROM window_facts WHERE kind IN ('join', 'leave')) THEN
     INSERT INTO window_members
-    SELECT n.group_id, n.user_id, n.occurred_at, n.event_id, n.kind = 'join', coalesce(old.is_member, false)
+    SELECT n.group_id, n.user_id, n.occurred_at, n.event_id, n.kind = 'join'
     FROM (
         SELECT DISTINCT ON (group_id, user_id) group_id, user_id, occurred_at, event_id, kind
         FROM window_facts
@@ -42,6 +62,9 @@ IF window_end > 0 AND EXISTS (SELECT FROM window_facts WHERE kind IN ('join', 'l
     ) old ON true
     WHERE old.user_id IS NULL OR (n.occurred_at, n.event_id) > (old.decided_at, old.decided_id);
 
+    INSERT INTO window_counted
+    SELECT group_id, user_id, false FROM {read_models/group_members counted_now};
+
     INSERT INTO group_members
     SELECT group_id, user_id, decided_at, decided_id, is_member
     FROM window_members
@@ -51,25 +74,30 @@ IF window_end > 0 AND EXISTS (SELECT FROM window_facts WHERE kind IN ('join', 'l
         decided_id = excluded.decided_id,
         is_member  = excluded.is_member;
 
-    -- In group_items, add the items of the learners who joined, and subtract the items of those who left.
+    INSERT INTO window_counted
+    SELECT group_id, user_id, true FROM {read_models/group_members counted_now};
+
+    -- In group_items, add the learners' items where they count now, and subtract them where they no longer count.
     IF has_past THEN
         WITH changes AS (
             SELECT j.group_id, s.item_id, s.answers > 0 AS is_new, s.answers, s.correct_answers, s.response_ms, s.lapses
-            FROM window_members j
+            FROM {read_models/group_members joined} j
             CROSS JOIN LATERAL (SELECT * FROM item_stats i WHERE i.user_id = j.user_id OFFSET 0) s
-            WHERE j.is_member AND NOT j.was_member AND (s.answers > 0 OR s.lapses > 0)
+            WHERE s.answers > 0 OR s.lapses > 0
         )
         {read_models/group_items add};
     ELSE   -- in a rebuild: item_stats has no key yet, but window_items has all items of these learners
         WITH changes AS (
             SELECT j.group_id, s.item_id, s.answers > 0 AS is_new, s.answers, s.correct_answers, s.response_ms, s.lapses
-            FROM window_members j
+            FROM {read_models/group_members joined} j
             JOIN window_items s ON s.user_id = j.user_id
-            WHERE j.is_member AND NOT j.was_member AND (s.answers > 0 OR s.lapses > 0)
+            WHERE s.answers > 0 OR s.lapses > 0
         )
         {read_models/group_items add};
     END IF;
-    WITH leaving AS (SELECT group_id, user_id FROM window_members WHERE was_member AND NOT is_member)
+    WITH leaving AS (
+        SELECT group_id, user_id FROM window_counted GROUP BY group_id, user_id HAVING NOT bool_or(is_after)
+    )
     {read_models/group_items subtract};
 END IF;
 
@@ -86,10 +114,15 @@ WHERE place = 1
 DELETE FROM group_members WHERE user_id = ANY (learners);
 
 -- is_member --
--- Whether the learner is a member of one of the groups.
+-- Whether the learner is a member of one of the groups. OFFSET 0 makes the planner look up each group. Otherwise, it
+-- could read all groups of the learner.
 SELECT EXISTS (
-    SELECT FROM group_members
-    WHERE user_id = :user_id AND group_id = ANY (CAST(:groups AS text[])) AND is_member
+    SELECT FROM unnest(CAST(:groups AS text[])) AS g (group_id)
+    CROSS JOIN LATERAL (
+        SELECT FROM group_members m
+        WHERE m.group_id = g.group_id AND m.user_id = :user_id AND m.is_member
+        OFFSET 0
+    ) AS membership
 ) AS is_member;
 
 -- has_members --

@@ -150,7 +150,7 @@ def find(stage: Stage, mutant: Mutant) -> Delivery:
         crashes=st.just(()),
     )
     log, how = hypothesis.find(
-        st.tuples(logs(), plain),
+        st.tuples(logs() | logs(crowded=True), plain),
         lambda delivery: is_killed_by(stage, *delivery),
         settings=hypothesis.settings(
             max_examples=500,

@@ -11,6 +11,7 @@ from tests.oracle.periods import study_days
 from tests.oracle.standing import streak
 
 DAY = timedelta(days=1)
+COUNTED = 50  # A learner's items count in this many groups: those that the learner joined last.
 
 
 @defines("group_members")
@@ -33,14 +34,24 @@ def members(world: World, group_id: str) -> list[str]:
     ]
 
 
+def counted_members(world: World) -> dict[str, list[str]]:
+    """Return the members whose items count in the group, by group."""
+    counted: dict[str, list[str]] = {}
+    for user in {user for _, user in group_members(world)}:
+        decisions = {event.data["group_id"]: event for event in world.of(user, *MEMBERSHIPS)}
+        joins = [event for event in decisions.values() if event.type == "LearnerJoinedGroup"]
+        for event in sorted(joins, key=lambda join: join.when)[-COUNTED:]:
+            counted.setdefault(event.data["group_id"], []).append(user)
+    return counted
+
+
 @defines("group_items")
 def group_items(world: World) -> Rows:
-    """Return the sums over the members' rows in item_stats, by group and item."""
-    groups = {group for group, _ in group_members(world)}
+    """Return the sums over the counted members' rows in item_stats, by group and item."""
     return {
         (group, item): row
-        for group in groups
-        for item, row in sums(world, members(world, group)).items()
+        for group, users in counted_members(world).items()
+        for item, row in sums(world, users).items()
     }
 
 
@@ -109,7 +120,7 @@ def group(world: World, group_id: str) -> Row | None:
 def hardest_items(world: World, group_id: str, first: int = 10) -> list[Row]:
     """Return the group's hardest items, the lowest accuracy first.
 
-    At least 3 members have answered each of these items, at least 5 times in total.
+    At least 3 counted members have answered each of these items, at least 5 times in total.
     """
-    of = members(world, group_id)
+    of = counted_members(world).get(group_id, [])
     return difficulties(world, of, fewest_learners=3, fewest_answers=5)[:first]

@@ -8,6 +8,7 @@ across the date line.
 import functools
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 from hypothesis import strategies as st
@@ -78,6 +79,11 @@ THEMES = (
 )
 
 
+# The types of a crowded log, and those that may be added to them.
+_CROWDED = (*ANSWERS, *ANSWERS, "SessionStarted", "ReviewProcessed", *MEMBERSHIPS * 3)
+_RARE = ((), (), ("UserPreferencesChanged",), ("UserPreferencesChanged", "UserDeleted"))
+
+
 @dataclass(frozen=True)
 class Published:
     """A published event, with a number for each delivery. `Log` sorts the deliveries by number."""
@@ -130,8 +136,11 @@ def _id(first: int, number: int) -> str:
 
 
 @st.composite
-def logs(draw: st.DrawFn, *, contested: bool = False, size: int = 24) -> Log:
-    """Generate a log; if `contested`, the order of arrival decides which events are stored."""
+def logs(draw: st.DrawFn, *, contested: bool = False, crowded: bool = False, size: int = 24) -> Log:
+    """Generate a log; if `contested`, the order of arrival decides which events are stored.
+
+    If `crowded`, ann also joins about as many groups as count for the items of one learner.
+    """
     zones = tuple(draw(st.lists(either(*_CHANGES), min_size=1, max_size=2, unique=True)))
     changes = [change for name in zones for change in _CHANGES[name] if change < _LATEST]
     places = moments(draw(either(*(changes or _CHANGES["UTC"]))), zones)
@@ -143,8 +152,11 @@ def logs(draw: st.DrawFn, *, contested: bool = False, size: int = 24) -> Log:
     begins = min(pool).date() - timedelta(days=4)
     days = tuple(begins + timedelta(days=n) for n in range(15))
     cast = Cast(people, items, zones, owners, days)
-    kinds, fewest = draw(either(*THEMES)), draw(either(1, size // 3, size // 2))
+    kinds = (*_CROWDED, *draw(either(*_RARE))) if crowded else draw(either(*THEMES))
+    fewest = draw(either(1, size // 3, size // 2))
     events = draw(st.lists(_event(kinds, pool, cast), min_size=fewest, max_size=size))
+    if crowded:
+        events += draw(_crowd(pool))
     return Log(
         tuple(
             Published({**event, "event_id": _id(first, n % 4 if contested else n)}, tuple(numbers))
@@ -152,6 +164,32 @@ def logs(draw: st.DrawFn, *, contested: bool = False, size: int = 24) -> Log:
         ),
         draw(either(*pool, *places)),
     )
+
+
+def _crowd(pool: list[datetime]) -> st.SearchStrategy[list[Any]]:
+    """Return a strategy for ann's joins of 48 to 52 groups, some of which ann leaves.
+
+    The groups are not g1 and g2, which the log's other events are about.
+    """
+    joins = st.lists(_numbered(either(*pool)), min_size=3, max_size=3)
+    leaves = st.lists(st.tuples(st.integers(3, 50), _numbered(either(*pool))), max_size=3)
+    return st.builds(
+        lambda groups, joins, leaves: [
+            *(_membership("LearnerJoinedGroup", n + 3, *joins[n % 3]) for n in range(groups)),
+            *(_membership("LearnerLeftGroup", group, *drawn) for group, drawn in leaves),
+        ],
+        st.integers(48, 52),
+        joins,
+        leaves,
+    )
+
+
+def _membership(
+    kind: str, group: int, occurred_at: datetime, first: int, numbers: list[int]
+) -> tuple[Envelope, int, list[int]]:
+    """Return ann's event about the group, with the first byte of its id and delivery numbers."""
+    data = {"user_id": "ann", "group_id": f"g{group}"}
+    return _envelope((kind, data, {}), occurred_at, is_extended=False), first, numbers
 
 
 def _event(
@@ -164,8 +202,13 @@ def _event(
     }
     parts = st.sampled_from(kinds).flatmap(data.__getitem__)
     envelope = st.builds(_envelope, parts, either(*pool), either(False, False, False, True))
+    return _numbered(envelope)
+
+
+def _numbered(values: st.SearchStrategy[Any]) -> st.SearchStrategy[tuple[Any, int, list[int]]]:
+    """Return a strategy for triples: a value, the first byte of an id, delivery numbers."""
     deliveries = st.lists(st.integers(0, 31), min_size=1, max_size=2)
-    return st.tuples(envelope, either(0, 1, 64, 127, 128, 255), deliveries)
+    return st.tuples(values, either(0, 1, 64, 127, 128, 255), deliveries)
 
 
 def _envelope(
