@@ -29,7 +29,7 @@ README = Path(__file__).with_name("export_user.html")
 # The names of SQL blocks, each of which copies one table.
 TABLES = (
     *("daily", "weekly", "hourly", "retention", "items", "domains", "levels"),
-    *("rest_days", "goals"),
+    *("rest_days", "goals", "groups"),
 )
 
 _FILE = "operations/export_user"

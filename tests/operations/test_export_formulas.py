@@ -3,6 +3,7 @@
 import csv
 import io
 import re
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from progress.adapters.postgres.database import Connection
-from progress.operations import export_statistics
+from progress.operations import export_statistics, export_user
 from progress.operations.export_files import FileFormat, StatisticsArguments, StatisticsTable
 from tests.support import rows_by_hand
 
@@ -73,6 +74,26 @@ def test_any_id_and_headword_is_a_text_that_can_be_restored(
     file.write_bytes(write(connection, StatisticsTable.ITEM, FileFormat.PARQUET))
     typed = duckdb.read_parquet(str(file)).project("user_id, item_id, headword")
     assert sorted(typed.fetchall()) == learnt
+
+
+@given(groups=st.sets(texts(), min_size=1, max_size=5))
+def test_any_group_and_item_of_a_learner_can_be_restored(
+    connection: Connection, groups: set[str]
+) -> None:
+    decision = {"decided_at": "2024-03-01T00:00:00Z", "decided_id": f"{0:032}", "is_member": True}
+    connection.run("TRUNCATE item_stats, group_members")
+    for group in groups:
+        row = {"user_id": "ann", "group_id": group, **decision}
+        rows_by_hand.insert(connection, "group_members", row)
+        rows_by_hand.insert(connection, "item_stats", {"user_id": "ann", "item_id": group})
+    content = io.BytesIO()
+    export_user.write(connection, "ann", content, lambda _: None)
+    connection.run("ROLLBACK")
+    with zipfile.ZipFile(content) as archive:
+        for name, column in (("groups.csv", "group"), ("items.csv", "item_id")):
+            cells = [row[column] for row in parse(archive.read(name))]
+            assert not [cell for cell in cells if _FORMULA.match(cell)]
+            assert sorted(map(restore, cells)) == sorted(groups)
 
 
 @pytest.mark.parametrize("table", ROWS)

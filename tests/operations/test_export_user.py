@@ -8,6 +8,7 @@ import re
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from datetime import UTC, datetime
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from hypothesis import given
 from progress.adapters.postgres.database import Connection
 from progress.operations import export_user
 from progress.projections import batch
+from progress.projections.models import BATCH, REALTIME
 from tests.conftest import Store
 from tests.support import model_rows, sample_events, stage
 from tests.support.disturbances import Disturbance
@@ -33,6 +35,40 @@ from tests.support.stage import Stage
 
 __all__ = ["exports", "fake_publisher", "operator", "populated"]
 
+# The file of each read model about a learner, and the reason why the others have no file.
+EXPORTED = {
+    "user_progress": "summary.json",
+    "learning_streaks": "streak.json",
+    "daily_stats": "daily.csv",
+    "weekly_stats": "weekly.csv",
+    "hourly_stats": "hourly.csv",
+    "retention_stats": "retention.csv",
+    "item_stats": "items.csv",
+    "domain_stats": "domains.csv",
+    "level_stats": "levels.csv",
+    "rest_days": "rest_days.csv",
+    "goals": "goals.csv",
+    "group_members": "groups.csv",
+}
+NOT_EXPORTED = {
+    "zone_rules": "constants",
+    "preferences": "events.jsonl has the events with the preferences",
+    "deleted_learners": "the record of a deleted learner cannot be exported",
+    "facts": "the events of events.jsonl",
+    "items": "the catalogue; items.csv describes the learner's items",
+    "review_pairs": "a step of the folds without rows of its own",
+    "item_difficulty": "sums over all learners",
+    "group_items": "sums over the members of groups",
+    "reviews": "events.jsonl has the reviews",
+    "repeated_answers": "events.jsonl has the answers",
+    "item_days": "events.jsonl has the answers",
+    "completions": "events.jsonl has the completions",
+    "member_weeks": "sums of the last days of daily.csv",
+    "catalogue_counts": "the catalogue",
+    "catalogue_shares": "the numerators of domains.csv and levels.csv",
+    "mastery_days": "computed from the reviews in events.jsonl",
+    "snapshots": "copies of other rows",
+}
 IN_ORDER = Disturbance((100,), None, 1_000, 1, 1, ())
 ZONE = {"user_id": "ann", "timezone": "Asia/Tokyo", "day_start_hour": 3}
 
@@ -139,6 +175,42 @@ def test_the_exported_rest_days_and_goals_are_those_of_the_learner(
     assert [row["date"] for row in list_rows(files, "rest_days.csv")] == expected == ["2024-04-05"]
     goals = [{"set_at": "2024-04-01 09:01:00+00", "answers_per_day": "2"}]
     assert list_rows(files, "goals.csv") == goals
+
+
+def test_the_exported_groups_are_those_that_the_learner_joined_or_left(
+    operator: Operator, populated: Connection, exports: Path
+) -> None:
+    memberships = (
+        (4, "LearnerLeftGroup", "g1"),
+        (1, "LearnerJoinedGroup", "g1"),
+        (3, "LearnerJoinedGroup", "g1"),
+        (5, "LearnerJoinedGroup", "g2"),
+        (2, "LearnerLeftGroup", "g2"),
+        (6, "LearnerLeftGroup", "g3"),
+        (7, "LearnerJoinedGroup", "=g4"),
+    )
+    stage.append(populated, [
+        sample_events.envelope(
+            kind, {"user_id": "ann", "group_id": group}, at=datetime(2024, 4, day, tzinfo=UTC)
+        )
+        for day, kind, group in memberships
+    ])  # fmt: skip
+    rows = list_rows(export_files(operator, exports), "groups.csv")
+    assert [tuple(row.values()) for row in rows] == [
+        ("'=g4", "2024-04-07 00:00:00+00", ""),
+        ("g1", "2024-04-03 00:00:00+00", "2024-04-04 00:00:00+00"),
+        ("g2", "2024-04-05 00:00:00+00", ""),
+        ("g3", "", "2024-04-06 00:00:00+00"),
+    ]
+
+
+def test_every_read_model_is_exported_or_has_a_reason(
+    operator: Operator, populated: Connection, exports: Path
+) -> None:
+    models = [model.name for model in (*REALTIME, *BATCH)]
+    assert sorted((*EXPORTED, *NOT_EXPORTED)) == sorted(models)
+    others = {"README.html", "events.jsonl", "manifest.json"}
+    assert {*export_files(operator, exports)} - others == {*EXPORTED.values()}
 
 
 def test_an_empty_store_computes_the_same_numbers_from_the_exported_events(
