@@ -63,7 +63,9 @@ IF window_end > 0 AND EXISTS (SELECT FROM group_members) THEN
             UNION
             SELECT user_id FROM window_facts WHERE kind = 'preference'
         ) c
-        WHERE EXISTS (SELECT FROM group_members g WHERE g.user_id = c.user_id)
+        CROSS JOIN LATERAL (   -- with EXISTS, the planner may read the groups of all learners
+            SELECT FROM group_members g WHERE g.user_id = c.user_id LIMIT 1
+        ) m
     ) u
     CROSS JOIN LATERAL (
         SELECT d.day AS last_day FROM daily_stats d WHERE d.user_id = u.user_id ORDER BY d.day DESC LIMIT 1
