@@ -182,7 +182,7 @@ def test_an_instance_keeps_documents_in_memory_if_redis_is_unreachable() -> None
 def test_an_instance_keeps_documents_in_memory_up_to_a_total_size(
     offline_api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(persisted_queries, "_MAX_CHARACTERS", 100)
+    monkeypatch.setattr(persisted_queries, "_MAX_BYTES", 900)
     texts = ["{ __typename } # " + str(number) * 30 for number in range(5)]
     for text in [*texts, texts[-1]]:
         assert post(offline_api, query=text, extensions=named(sha256(text))).status_code == 200

@@ -3,13 +3,15 @@
 Rejected documents are cached with their formatted errors, so that repeated attacks cost little.
 """
 
+import functools
 import hashlib
+import itertools
+import sys
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, cast
 
 import msgspec
-import orjson
 from graphql import (
     DocumentNode,
     GraphQLError,
@@ -28,7 +30,9 @@ from progress.query.execution.plans import Operation
 from progress.query.execution.selections import GRAPHQL
 
 _CACHE_BYTES = 24 << 20  # For valid documents; the cache of rejected ones is a quarter as large.
-_TOKEN_BYTES = 1_000  # The estimated memory per token for the tree and the plan.
+# The estimated memory of a document, of each token of a valid document, and of a rejected document.
+# The memory of texts is not estimated, because a character takes 1, 2 or 4 bytes.
+_DOCUMENT_BYTES, _TOKEN_BYTES, _REJECTED_BYTES = 3_000, 600, 1_000
 _MAX_ERRORS = 20  # Errors reported per document.
 _MAX_KEY_LENGTH = 4_096  # Characters; a longer text is cached by its hash.
 
@@ -42,7 +46,7 @@ class Document(msgspec.Struct, frozen=True):
     parsed: DocumentNode | None  # None if the document has errors
     operations: tuple[Operation, ...]
     errors: list[dict[str, Any]]
-    size: int  # In bytes.
+    size: int  # In bytes, without the plans of the operations.
     kinds: Kinds = {}  # By operation name; known even if the validation fails.
 
     @property
@@ -68,11 +72,12 @@ class Document(msgspec.Struct, frozen=True):
 
 
 class LruCache:
-    """The most recently used documents, up to a total size."""
+    """The most recently used documents, up to a total size with the plans of their operations."""
 
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
         self._documents: OrderedDict[object, Document] = OrderedDict()
+        self._sizes: dict[object, int] = {}
         self._size = 0
 
     def get(self, key: object) -> Document | None:
@@ -85,9 +90,20 @@ class LruCache:
     def add(self, key: object, document: Document) -> None:
         """Add the document; evict the least recently used documents if the cache is too large."""
         self._documents[key] = document
-        self._size += document.size
+        self._sizes[key] = 0
+        for operation in document.operations:
+            operation.on_plan = functools.partial(self._grow, key)
+        self._grow(key, document.size)
+
+    def _grow(self, key: object, size: int) -> None:
+        """Count memory that a cached document has allocated."""
+        if key not in self._documents:
+            return
+        self._sizes[key] += size
+        self._size += size
         while self._size > self._max_bytes:
-            self._size -= self._documents.popitem(last=False)[1].size
+            evicted, _ = self._documents.popitem(last=False)
+            self._size -= self._sizes.pop(evicted)
 
 
 _valid, _rejected = LruCache(_CACHE_BYTES), LruCache(_CACHE_BYTES // 4)
@@ -117,7 +133,7 @@ def _key(text: str, *, introspection: bool) -> tuple[str | bytes, bool]:
 
 def _read(text: str, *, introspection: bool) -> Document:
     try:
-        tokens = limits.check_text(text)
+        limits.check_text(text)
         tree = parse(text)
         limits.check_tree(tree, introspection=introspection)
     except GraphQLError as error:
@@ -130,12 +146,36 @@ def _read(text: str, *, introspection: bool) -> Document:
     if errors := validate(GRAPHQL, tree, rules, max_errors=_MAX_ERRORS):
         return _reject(errors, text, kinds)
     variables = plans.directive_variables(tree)
-    operations = tuple(Operation(node, tree, variables) for node in definitions)
-    size = 2 * len(text) + tokens * _TOKEN_BYTES
+    fragments = plans.fragments_of(tree)
+    operations = tuple(Operation(node, fragments, variables) for node in definitions)
+    size = _DOCUMENT_BYTES + sys.getsizeof(text) + _release_tokens(tree)
     return Document(tree, operations, [], size, kinds)
+
+
+def _release_tokens(tree: DocumentNode) -> int:
+    """Release the tokens that no node refers to, such as comments; return the tree's size in bytes.
+
+    The tokens of a document refer to each other. They would keep an evicted document in memory
+    until the next garbage collection.
+    """
+    size, token = 0, tree.loc and tree.loc.start_token
+    while token:
+        size += _TOKEN_BYTES + sys.getsizeof(token.value)
+        following, token.prev, token.next = token.next, None, None
+        token = following
+    return size
 
 
 def _reject(errors: Sequence[GraphQLError], text: str, kinds: Kinds | None = None) -> Document:
     formatted = [graphql_errors.format_rejection(error) for error in errors]
-    size = min(len(text), _MAX_KEY_LENGTH) + len(orjson.dumps(formatted)) * 2 + 2_000
+    key = text if len(text) < _MAX_KEY_LENGTH else ""
+    size = _REJECTED_BYTES + _measure([key, formatted, *(kinds or {})])
     return Document(None, (), formatted, size, kinds or {})
+
+
+def _measure(value: object) -> int:
+    """Return the size of dicts, lists and their contents, in bytes."""
+    children: Iterable[object] = value if isinstance(value, list) else ()
+    if isinstance(value, dict):
+        children = itertools.chain(value.keys(), value.values())
+    return sys.getsizeof(value) + sum(map(_measure, children))

@@ -5,6 +5,7 @@ If an operation cannot be planned, Fallback is raised, and the executor runs the
 """
 
 import dataclasses
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple, cast
 
@@ -38,6 +39,8 @@ from progress.query.execution import compiled, limits, selections
 from progress.query.execution.selections import GRAPHQL, QUERY, DirectiveValues, Fallback, Field
 from progress.query.graphql.fields import FIELDS, UNDECLARED
 
+# The estimated memory of a plan, of each root field in it, and of each selected field.
+_PLAN_BYTES, _ROOT_BYTES, _NODE_BYTES = 500, 4_000, 400
 _MAX_VARIANTS = 16  # cached plans per operation, one per combination of @skip and @include values
 
 Values = Mapping[str, Any]
@@ -111,6 +114,12 @@ class PlannedField:
                 arguments[name] = value
         return arguments
 
+    def measure(self) -> int:
+        """Return the estimated memory of this field's plan, in bytes."""
+        texts = sys.getsizeof(self.json_prefix) + 2 * sys.getsizeof(self.selection)
+        nodes = sys.getsizeof(self.tree.definitions) + _count_nodes(self.field) * _NODE_BYTES
+        return _ROOT_BYTES + texts + nodes
+
     def complexity(self, arguments: Values | None) -> int:
         """Return the maximum number of fields that this root field adds to the response."""
         if not self._entry_weight:
@@ -121,6 +130,10 @@ class PlannedField:
     def rows_to_read(self, arguments: Values | None) -> int:
         """Return the number of rows that the field may read, in thousands."""
         return self._nested_rows + limits.rows_to_read(self.declaration.cost, arguments)
+
+
+def _count_nodes(field: Field) -> int:
+    return len(field.nodes) + sum(1 + _count_nodes(inner) for inner in field.selections)
 
 
 def _literal(node: ArgumentNode | None, argument: GraphQLArgument) -> Any:
@@ -146,18 +159,23 @@ def _bind(name: str, argument: GraphQLArgument, value: VariableNode) -> BoundArg
 class Operation:
     """One operation of a document."""
 
+    on_plan: Callable[[int], object]  # called with the memory of each cached plan, in bytes
+
     def __init__(
-        self, definition: OperationDefinitionNode, tree: DocumentNode, condition_names: set[str]
+        self,
+        definition: OperationDefinitionNode,
+        fragments: selections.Fragments,
+        condition_names: set[str],
     ) -> None:
         """Prepare the operation.
 
+        `fragments` are the document's fragments by name.
         `condition_names` are the names of all variables in the document's @skip and @include.
         """
         self.definition = definition
         self.kind = definition.operation
         self.name = definition.name.value if definition.name else None
-        fragments = [n for n in tree.definitions if isinstance(n, FragmentDefinitionNode)]
-        self._fragments = {fragment.name.value: fragment for fragment in fragments}
+        self._fragments = fragments
         self._variables = [_variable(node) for node in definition.variable_definitions or ()]
         names = {variable.name for variable in self._variables}
         self._directives = sorted(names & condition_names)
@@ -190,6 +208,8 @@ class Operation:
             variant = tuple(self._plan(dict(zip(self._directives, values, strict=True))))
             if len(self._variants) < _MAX_VARIANTS:
                 self._variants[values] = variant
+                fields = sum(field.measure() for field in variant)
+                self.on_plan(fields + _PLAN_BYTES)
         return variant
 
     def _plan(self, directives: DirectiveValues) -> Iterator[PlannedField]:
@@ -233,6 +253,12 @@ def _coercion(type_: GraphQLInputType) -> Callable[[Any], Any]:
             return Undefined
 
     return coerce
+
+
+def fragments_of(tree: DocumentNode) -> dict[str, FragmentDefinitionNode]:
+    """Return the document's fragments by name."""
+    fragments = (n for n in tree.definitions if isinstance(n, FragmentDefinitionNode))
+    return {fragment.name.value: fragment for fragment in fragments}
 
 
 def directive_variables(tree: DocumentNode) -> set[str]:

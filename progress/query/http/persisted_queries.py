@@ -1,12 +1,14 @@
 """Persisted queries (APQ): a client sends a document once, and afterwards only its hash."""
 
 import contextlib
+import sys
 
 from progress.adapters.redis.async_client import Client
 from progress.errors import PersistedQueryNotFound, RedisUnavailable
 from progress.query.http import requests
 
-_MAX_CHARACTERS = 8 << 20  # of all documents in this instance together
+_MAX_BYTES = 16 << 20  # of all documents in this instance together
+_ENTRY_BYTES = 300  # the memory of a hash and of its place in the dict
 _TTL_S = 24 * 3600
 
 
@@ -54,10 +56,14 @@ class PersistedQueries:
         return reply.decode(errors="replace") if isinstance(reply, bytes) else None
 
     def _remember(self, sha256: str, text: str) -> None:
-        self._size += 0 if sha256 in self._texts else len(text)
+        self._size += 0 if sha256 in self._texts else _measure(text)
         self._texts[sha256] = text
-        while self._size > _MAX_CHARACTERS:
-            self._size -= len(self._texts.pop(next(iter(self._texts))))
+        while self._size > _MAX_BYTES:
+            self._size -= _measure(self._texts.pop(next(iter(self._texts))))
+
+
+def _measure(text: str) -> int:
+    return _ENTRY_BYTES + sys.getsizeof(text)
 
 
 def _key(sha256: str) -> str:
