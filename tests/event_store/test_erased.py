@@ -159,6 +159,7 @@ THEIRS = {
     "metadata": {"data": {"user_id": None}, "metadata": {"user_id": "ann-1"}},
     "U+0000": abandoned("ann-1") | {"metadata": {"note": "\0"}},
     "half a surrogate pair": {"data": {"user_id": "ann-1", "note": "\ud800"}},
+    "an escaped backslash": {"data": {"user_id": "ann-1", "note": "\\ud83d\ude00"}},
 }
 
 
@@ -189,6 +190,8 @@ OTHERS = {
     "a session's name": answered("ann-1") | OLD,
     "a longer id": {"data": {"user_id": "learner-ann-1"}},
     "no field": {"data": '{"user_id": "ann-1"}'},
+    "an escaped backslash": {"data": {"user_id": "ben", "note": "\\ud83d\ude00 ann-1"}},
+    "U+0000 in plain text": {"data": {"user_id": "ben", "note": "\\u0000 \0 ann-1"}},
 }
 
 
