@@ -206,6 +206,15 @@ def test_a_rejected_object_of_another_learner_is_kept_even_if_it_contains_an_era
     assert [letter["payload"] for letter in letters(connection)] == [body]
 
 
+def test_of_a_field_that_occurs_twice_the_last_one_decides(connection: Connection) -> None:
+    forbid(connection, "ann")
+    ann, ben = '"data": {"user_id": "ann"}', '"metadata": {"user_id": "ben"}'
+    other = f'{{{ann}, "data": {{}}, {ben}}}'
+    assert append(connection, f"{{{ben}, {ann}}}".encode()) == {"erased": 1}
+    assert append(connection, other.encode()) == {"malformed": 1}
+    assert [letter["payload"] for letter in letters(connection)] == [other]
+
+
 # Texts that are not JSON objects, and ids that occur in them as tokens.
 TEXTS = {
     "half of an object": ('{"event_id": "e", "data": {"user_id": "ann-1", "sess', "ann-1"),

@@ -20,9 +20,10 @@ BEGIN
     END IF;
     SELECT array_agg(i.n ORDER BY i.n) INTO judged.gone
     FROM (
-        SELECT e.n, coalesce(judge_letter.learner, event_store.id_in(e.entry #> '{data,user_id}'),
-                event_store.id_in(e.entry #> '{metadata,user_id}'), nullif(attributes ->> 'user_id', '')) AS learner,
-            coalesce(judge_letter.session_id, event_store.id_in(e.entry #> '{data,session_id}')) AS session_id
+        -- If a field occurs twice, the last one counts, as in ingest. The operator #> would also read the first one.
+        SELECT e.n, coalesce(judge_letter.learner, event_store.id_in(e.entry -> 'data' -> 'user_id'),
+                event_store.id_in(e.entry -> 'metadata' -> 'user_id'), nullif(attributes ->> 'user_id', '')) AS learner,
+            coalesce(judge_letter.session_id, event_store.id_in(e.entry -> 'data' -> 'session_id')) AS session_id
         FROM json_array_elements(body) WITH ORDINALITY AS e (entry, n)
         WHERE json_typeof(e.entry) = 'object'
     ) i
