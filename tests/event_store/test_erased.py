@@ -310,6 +310,26 @@ def test_a_bundle_without_other_entries_is_closed_or_dropped(connection: Connect
     assert len(letters(connection)) == count + bundles.MOST_REJECTIONS
 
 
+@pytest.mark.parametrize(("entry", "column"), [('{"data":{}}', "gone"), ("1", "emptied")])
+def test_the_time_to_erase_the_entries_of_a_bundle_is_linear_in_their_number(
+    connection: Connection, entry: str, column: str
+) -> None:
+    count = 200_000
+    numbers = {"gone": None, "emptied": None, column: list(range(1, count))}
+    # Linear time is about 0.5 s, quadratic time is more than 60 s.
+    connection.run("SET statement_timeout = '20s'")
+    rows = connection.run(
+        """SELECT payload, indexes
+        FROM event_store.erase_entries(:payload, '{}', CAST(:runs AS jsonb),
+            ROW(CAST(:gone AS integer[]), CAST(:emptied AS integer[]))::event_store.judgement)""",
+        payload=f"[{','.join([entry] * count)}]",
+        runs=json.dumps([[999, 998 + count]]),
+        **numbers,
+    )
+    nulls, first = (count - 1, 999) if column == "emptied" else (0, 998 + count)
+    assert rows == [[f"[{'null,' * nulls}{entry}]", [[first, 998 + count]]]]
+
+
 def test_the_attribute_of_a_bundle_names_the_learner_of_entries_without_a_learner(
     connection: Connection,
 ) -> None:
