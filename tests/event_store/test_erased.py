@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from progress.adapters.postgres.database import Connection
-from progress.event_store import bundles
+from progress.event_store import bundles, dead_letters
 from progress.event_store import log as event_log
 from progress.ingest import push
 from tests.support import model_rows, sample_events
@@ -328,6 +328,21 @@ def test_the_time_to_erase_the_entries_of_a_bundle_is_linear_in_their_number(
     )
     nulls, first = (count - 1, 999) if column == "emptied" else (0, 998 + count)
     assert rows == [[f"[{'null,' * nulls}{entry}]", [[first, 998 + count]]]]
+
+
+def test_a_replay_of_a_bundle_keeps_the_size_and_hash_of_an_entry_that_it_empties(
+    connection: Connection,
+) -> None:
+    texts = ['"for ann"', '"for ben"']
+    append(connection, f"[{','.join(['0'] * bundles.MOST_REJECTIONS + texts)}]".encode())
+    bundle = letters(connection)[-1]
+    forbid(connection, "ann")
+    dead_letters.replay(connection, bundle["letter_id"])
+    first, second = letters(connection)[-2:]
+    assert (first["letter_id"], first["payload"]) == (bundle["letter_id"], "")
+    assert first["emptied_bytes"] == len(texts[0])
+    assert first["emptied_sha256"] == hashlib.sha256(texts[0].encode()).hexdigest()
+    assert (second["payload"], second["emptied_bytes"]) == (texts[1], None)
 
 
 def test_the_attribute_of_a_bundle_names_the_learner_of_entries_without_a_learner(

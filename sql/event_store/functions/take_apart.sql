@@ -48,7 +48,8 @@ BEGIN
         UPDATE event_store.dead_letters l
         SET index_in_message = other.index_in_message, kind = other.kind, event_id = other.event_id,
             event_type = other.event_type, reason = other.reason, payload = other.payload,
-            attributes = other.attributes, due_at = other.due_at, indexes = other.indexes
+            attributes = other.attributes, due_at = other.due_at, indexes = other.indexes,
+            emptied_bytes = other.emptied_bytes, emptied_sha256 = other.emptied_sha256
         WHERE l.letter_id = bundle.letter_id;
     END IF;
     RETURN true;
