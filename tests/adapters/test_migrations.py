@@ -207,6 +207,7 @@ def test_dropped_functions_in_the_operations_schema_are_restored_with_their_priv
     store: Store,
 ) -> None:
     with closing(store.connect()) as connection:
+        connection.run("DROP TRIGGER forget_callers ON operations.operations")
         functions = connection.run(_FUNCTIONS, schema="operations")
         dropped = ", ".join(signature for _, signature, *_ in functions)
         connection.run(f"DROP FUNCTION {dropped}")
