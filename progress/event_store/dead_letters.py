@@ -157,10 +157,12 @@ def _replay(connection: Connection, letter: DeadLetter) -> str | None:
     for rejection in (entry for entry in entries if isinstance(entry, Rejection)):
         return _store_failure(connection, letter, rejection.kind, rejection.reason)
     try:
-        log.append_replay(connection, events)
+        appended = log.append_replay(connection, events)
     except EventRejected as error:
         return _store_failure(connection, letter, error.kind, str(error))
-    connection.run(blocks("event_store/dead_letters")["mark replayed"], letter_id=letter.letter_id)
+    # If the event was dropped, its learner was erased after the dead letter had arrived.
+    block = "redact" if appended.outcomes.get("erased") else "mark replayed"
+    connection.run(blocks("event_store/dead_letters")[block], letter_id=letter.letter_id)
     return None
 
 

@@ -39,6 +39,9 @@ LIMIT :limit;
 -- mark replayed --
 SELECT event_store.mark_replayed(:letter_id);
 
+-- redact --
+SELECT event_store.redact_letters(ARRAY[CAST(:letter_id AS bigint)]);
+
 -- mark failed --
 SELECT event_store.mark_failed(:letter_id, :kind, :reason);
 

@@ -22,6 +22,7 @@ ALTER TABLE event_store.erased
 CREATE INDEX erased_by_tokens ON event_store.erased (token_count, tokens_digest) WHERE tokens_digest IS NOT NULL;
 
 DROP FUNCTION IF EXISTS event_store.forbid_learner;
+DROP FUNCTION IF EXISTS event_store.drop_erased;
 
 CREATE TYPE event_store.judgement AS (gone integer[], emptied integer[]);
 COMMENT ON TYPE event_store.judgement IS

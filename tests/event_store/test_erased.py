@@ -359,6 +359,20 @@ def test_the_attribute_of_a_bundle_names_the_learner_of_entries_without_a_learne
     ] * 2
 
 
+def test_a_dead_letter_is_emptied_if_its_replay_is_dropped(connection: Connection) -> None:
+    """The learner of the session becomes known only after the erasure."""
+    forbid(connection, "ann-1")
+    late = {"occurred_at": "2199-01-01T00:00:00Z"}
+    assert append(connection, answered("a-9") | late) == {"future": 1}
+    assert append(connection, started("ann-1", "a-9")) == {"erased": 1}
+    connection.run("UPDATE event_store.dead_letters SET due_at = now()")
+    stored = str(letters(connection)[0]["payload"]).replace("2199", "2024")
+    connection.run("UPDATE event_store.dead_letters SET payload = :stored", stored=stored)
+    assert dead_letters.replay_due(connection) == 1
+    (emptied,) = letters(connection)
+    assert (emptied["payload"], emptied["discard_reason"]) == ("", "erased")
+
+
 def letters(connection: Connection) -> list[dict[str, Any]]:
     return sorted(contents(connection)["dead_letters"], key=lambda letter: letter["letter_id"])
 

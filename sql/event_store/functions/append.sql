@@ -24,19 +24,29 @@ DECLARE
     events           jsonb := batch -> 'events';
     letters          jsonb := batch -> 'letters';
     messages         jsonb := batch -> 'messages';
+    erased_letters   integer := 0;
     erased           integer := 0;
     needs_row_by_row boolean := true;
     e                event_store.incoming_event;
     result           event_store.append_result;
 BEGIN
+    -- Judging a large dead letter takes seconds. Do this before the lock of the append, under a lock that keeps further
+    -- learners from being erased meanwhile.
+    IF jsonb_array_length(letters) > 0 THEN
+        PERFORM pg_advisory_xact_lock_shared(hashtextextended('event_store.erased', 0));
+        IF EXISTS (SELECT FROM event_store.erased) THEN
+            SELECT d.letters, d.erased INTO letters, erased_letters FROM event_store.drop_erased_letters(letters) d;
+        END IF;
+    END IF;
+
     -- Take the lock before any statement that reads, so that each statement's snapshot contains all earlier appends.
     IF NOT pg_try_advisory_xact_lock(hashtextextended('event_store.append', 0)) THEN
         PERFORM pg_advisory_xact_lock(hashtextextended('event_store.append', 0));
     END IF;
 
+    erased := erased_letters;
     IF EXISTS (SELECT FROM event_store.erased) THEN
-        SELECT d.events, d.letters, d.erased INTO events, letters, erased
-        FROM event_store.drop_erased(events, letters) d;
+        SELECT d.events, erased_letters + d.erased INTO events, erased FROM event_store.drop_erased(events) d;
     END IF;
 
     IF batch ? 'expected_version' THEN

@@ -1,11 +1,10 @@
--- Drop the events and dead letters of erased learners from a batch; `erased` is the number dropped. An event belongs to
--- an erased learner if it names the learner. A SessionStarted, or an event that names no learner, also belongs to an
--- erased learner if it names a session of that learner. judge_letter decides about dead letters. Those that are not
--- JSON objects are kept without their payload.
+-- Drop the events of erased learners from a batch; `erased` is the number dropped. An event belongs to an erased
+-- learner if it names the learner. A SessionStarted, or an event that names no learner, also belongs to an erased
+-- learner if it names a session of that learner.
 --
--- If the SessionStarted of a new session is dropped, the session is recorded as a session of an erased learner, and
--- the session's pending events are deleted.
-CREATE OR REPLACE FUNCTION event_store.drop_erased(INOUT events jsonb, INOUT letters jsonb, OUT erased integer)
+-- If the SessionStarted of a new session is dropped, the session is recorded as a session of an erased learner, and the
+-- session's pending events are deleted.
+CREATE OR REPLACE FUNCTION event_store.drop_erased(INOUT events jsonb, OUT erased integer)
 LANGUAGE plpgsql AS $$
 DECLARE
     key           event_store.erasure_key;
@@ -13,15 +12,11 @@ DECLARE
     new_sessions  text[];
     session       text;
     owner         text;
-    letter        jsonb;
-    kept          jsonb[] := '{}';
-    judged        event_store.judgement;
-    rest          record;
 BEGIN
     SELECT * INTO STRICT key FROM event_store.erasure_key;
     -- Most events belong to no erased learner. For a single event, check this first with three lookups, because they
     -- are faster than the statement below.
-    IF jsonb_array_length(events) = 1 AND letters IS NULL THEN
+    IF jsonb_array_length(events) = 1 THEN
         session := events -> 0 ->> 'session_id';
         SELECT s.user_id INTO owner FROM event_store.sessions s WHERE s.session_id = session;
         IF owner IS DISTINCT FROM '' AND NOT EXISTS (
@@ -81,26 +76,6 @@ BEGIN
         FROM jsonb_array_elements(events) WITH ORDINALITY AS i (e, n) WHERE i.n <> ALL (dropped);
     END IF;
     erased := cardinality(dropped);
-
-    FOR letter IN SELECT l.e FROM jsonb_array_elements(letters) WITH ORDINALITY AS l (e, n) ORDER BY l.n LOOP
-        judged := event_store.judge_letter(letter ->> 'payload', letter -> 'attributes', letter ? 'indexes',
-            letter ->> 'learner', letter #>> '{data,session_id}', NULL);
-        IF judged IS DISTINCT FROM NULL THEN
-            SELECT * INTO rest
-            FROM event_store.erase_entries(letter ->> 'payload', letter -> 'attributes', letter -> 'indexes', judged);
-            erased := erased + coalesce(cardinality(judged.gone), 0);
-            CONTINUE WHEN rest.is_gone;
-            letter := letter || jsonb_build_object('payload', rest.payload, 'attributes', rest.attributes,
-                'emptied_bytes', rest.emptied_bytes, 'emptied_sha256', rest.emptied_sha256);
-            IF rest.indexes IS NOT NULL THEN
-                letter := letter || jsonb_build_object('indexes', rest.indexes);
-            END IF;
-        END IF;
-        kept := kept || letter;
-    END LOOP;
-    IF letters IS NOT NULL THEN
-        letters := to_jsonb(kept);
-    END IF;
 END $$;
 
 REVOKE EXECUTE ON FUNCTION event_store.drop_erased FROM PUBLIC;

@@ -13,6 +13,8 @@ DECLARE
     deletion event_store.incoming_event;
     tokens   text[] := event_store.tokens(learner);
 BEGIN
+    -- Wait for the appends that judge dead letters. Appends take both locks in the same order.
+    PERFORM pg_advisory_xact_lock(hashtextextended('event_store.erased', 0));
     -- Take the append's lock, so that earlier appends are complete, and later appends read the digest.
     PERFORM pg_advisory_xact_lock(hashtextextended('event_store.append', 0));
     digest := event_store.erasure_digest(learner);

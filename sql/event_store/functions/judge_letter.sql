@@ -26,6 +26,7 @@ BEGIN
             coalesce(judge_letter.session_id, event_store.id_in(e.entry -> 'data' -> 'session_id')) AS session_id
         FROM json_array_elements(body) WITH ORDINALITY AS e (entry, n)
         WHERE json_typeof(e.entry) = 'object'
+        OFFSET 0                       -- otherwise, each use of an id would parse the entry again
     ) i
     -- OFFSET 0 makes the plan look up each row by key, however small the table was when the plan was made.
     LEFT JOIN LATERAL (
@@ -39,10 +40,14 @@ BEGIN
         SELECT x.digest FROM event_store.erased x
         WHERE x.digest = event_store.keyed_digest(key, coalesce(i.learner, known.user_id)) OFFSET 0
     ) x ON true
-    WHERE x.digest IS NOT NULL AND (wanted IS NULL OR x.digest = wanted) OR hidden.user_id = '';
+    WHERE (i.learner IS NOT NULL OR i.session_id IS NOT NULL)
+      AND (x.digest IS NOT NULL AND (wanted IS NULL OR x.digest = wanted) OR hidden.user_id = '');
 
     -- The tokens of the whole payload contain the tokens of its entries. Split the entries only if the payload matches.
-    IF (body IS NULL OR is_bundle) AND event_store.names_erased(payload, wanted) THEN
+    IF (body IS NULL OR EXISTS (
+            SELECT FROM json_array_elements(body) AS e (entry) WHERE json_typeof(e.entry) <> 'object'))
+        AND event_store.names_erased(payload, wanted)
+    THEN
         IF body IS NULL THEN
             judged.emptied := '{1}';
         ELSE

@@ -10,4 +10,4 @@ BEGIN ATOMIC
 END;
 
 REVOKE EXECUTE ON FUNCTION event_store.redact_letters FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION event_store.redact_letters TO progress_erasure, progress_project;
+GRANT EXECUTE ON FUNCTION event_store.redact_letters TO progress_erasure, progress_project, progress_batch;

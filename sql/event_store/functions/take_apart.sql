@@ -11,6 +11,8 @@ DECLARE
     bundle event_store.dead_letters;
     other  event_store.dead_letters;
 BEGIN
+    -- The append takes this lock before the append lock.
+    PERFORM pg_advisory_xact_lock_shared(hashtextextended('event_store.erased', 0));
     -- Take the append lock before any row lock. A redelivery of the message takes both locks in the same order, so that
     -- it cannot deadlock with this function.
     PERFORM pg_advisory_xact_lock(hashtextextended('event_store.append', 0));
