@@ -11,10 +11,7 @@ BATCH_JOB = f"{_PREFIX}batch job"
 DELETION = f"{_PREFIX}deletion"  # cancels the exports of a learner who is deleted
 # `sql/operations/erase_user.sql` also has `system:erasure`, which cancels exports.
 
-# Versions before migration 0015 record these names, also if they run after this migration.
-_FORMER = ("command line", "batch job")
-
 
 def is_reserved(name: str) -> bool:
     """Return whether a person may not have this id."""
-    return name.startswith(_PREFIX) or name in _FORMER
+    return name.startswith(_PREFIX)

@@ -127,15 +127,9 @@ def test_the_query_role_may_discard_dead_letters_but_not_replay_them(log: Connec
 
 
 CALLS = {  # SQL functions of the schema `operations`, each with the roles that may call it
-    "accept('RUN_BATCH', 'u', 'k', '{}', '{batch}')": "progress_query",
     "accept('RUN_BATCH', 'u', 'k', '{}', '{}', 'b', 1, NULL)": "progress_batch progress_query",
     "cancel(NULL, 'u')": "progress_query",
     "retry(NULL, 60)": "progress_query",
-    "take_up(NULL)": "progress_project",
-    "begin_step(NULL, 'batch', 1)": "progress_project",
-    "advance(NULL, 0)": "progress_project",
-    "set_back(NULL, 'x')": "progress_project",
-    "finish(NULL, 'FAILED', 'x', NULL)": "progress_project",
     "unattended()": "progress_batch",
     "archive_is_due(1, '1 day')": "progress_batch",
 }

@@ -14,14 +14,16 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import psutil
 import pytest
 import redis
 
 from progress import settings
+from progress.adapters.postgres import database, statements
 from progress.local import data_folder, ports, readiness
-from tests.support import command_server, folders
+from tests.support import command_server, folders, postgres_servers
 
 # Starting a stack takes a long time on a busy machine.
 pytestmark = pytest.mark.timeout(300)
@@ -272,6 +274,23 @@ def test_a_database_of_a_newer_postgresql_is_rejected(stack: Stack) -> None:
     (stack.folder / "postgres").mkdir(parents=True)
     (stack.folder / "postgres" / "PG_VERSION").write_text("99\n")
     assert_failed(stack.up(), "newer version 99", "PROGRESS_DATA_DIR")
+
+
+def test_a_database_of_a_version_before_the_first_release_is_rejected(stack: Stack) -> None:
+    sql = statements.blocks("adapters/migrations")
+    stack.folder.mkdir()
+    with (
+        postgres_servers.run_in(stack.folder / "postgres") as url,
+        contextlib.closing(database.connect(url)) as server,
+    ):
+        server.run("CREATE DATABASE progress")
+        with contextlib.closing(
+            database.connect(urlsplit(url)._replace(path="/progress").geturl())
+        ) as old:
+            old.run(sql["create table"])
+            old.run(sql["record"], name="0001_roles.sql", checksum="any")
+    assert_failed(stack.up(), "`progress down`, delete the data folder .progress")
+    assert not data_folder.is_held(data_folder.DataFolder(stack.folder))
 
 
 def test_the_error_names_the_data_folder_if_its_path_is_a_file(stack: Stack) -> None:

@@ -6,7 +6,6 @@ import pytest
 
 from progress.adapters.postgres import statements
 from progress.adapters.postgres.database import Connection
-from progress.adapters.postgres.migrations import FOLDER
 from progress.operations import callers, records
 from progress.operations.records import OperationKind
 from tests.conftest import Store
@@ -14,15 +13,12 @@ from tests.support import cli
 from tests.support.operation_fixtures import (
     Operator,
     blocks,
-    deliver,
     fake_publisher,
     operator,
     populated,
 )
 
 __all__ = ["fake_publisher", "operator", "populated"]
-
-FORMER = {callers.COMMAND_LINE: "command line", callers.BATCH_JOB: "batch job"}
 
 
 def start_export(connection: Connection, caller: str, learner: str = "ann") -> str:
@@ -42,7 +38,7 @@ def read_callers(connection: Connection, operation_id: str) -> tuple[str, str, l
     return starter, canceller, sorted(requesters)
 
 
-@pytest.mark.parametrize("caller", [*FORMER, *FORMER.values()])
+@pytest.mark.parametrize("caller", [callers.COMMAND_LINE, callers.BATCH_JOB])
 @pytest.mark.parametrize("roles", [[], ["admin"]])
 def test_no_token_reads_an_operation_as_its_starter_that_is_not_a_person(
     operator: Operator, populated: Connection, caller: str, roles: list[str]
@@ -61,24 +57,3 @@ def test_the_command_line_shows_the_names_of_callers(
     operation_id = start_export(populated, callers.COMMAND_LINE)
     shown = cli.expect_success(cli.progress(store.url, "operations", "show", operation_id))
     assert json.loads(shown)["started_by"] == "system:command line"
-
-
-@pytest.mark.parametrize("caller", FORMER)
-def test_the_migration_renames_callers_and_unfinished_operations_continue(
-    operator: Operator, populated: Connection, caller: str
-) -> None:
-    former = FORMER[caller]
-    ours = start_export(populated, former)
-    theirs = start_export(populated, "ben", "ben")
-    assert start_export(populated, former, "ben") == theirs
-    for operation_id, name in ((ours, "deletion"), (theirs, "ada")):
-        populated.run(blocks()["cancel as"], operation_id=operation_id, name=name)
-    migration = (FOLDER / "0015_system_callers.sql").read_text()
-    for _ in range(2):
-        populated.execute_simple(migration)
-        assert read_callers(populated, ours) == (caller, "system:deletion", [caller])
-        assert read_callers(populated, theirs) == ("ben", "ada", ["ben", caller])
-    populated.run(blocks()["cancel as"], operation_id=ours, name=None)
-    assert start_export(populated, caller) == ours
-    assert deliver(ours)
-    assert operator.get(ours)["state"] == "SUCCEEDED"

@@ -97,6 +97,3 @@ SELECT o.subject FROM operations.operations o WHERE o.kind = 'ERASE_USER' ORDER 
 
 -- callers --
 SELECT started_by, cancelled_by, requesters FROM operations.operations WHERE operation_id = :operation_id;
-
--- cancel as --
-UPDATE operations.operations SET cancelled_by = :name WHERE operation_id = :operation_id;

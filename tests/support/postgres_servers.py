@@ -91,20 +91,25 @@ class Server:
 @contextmanager
 def start(programs: Path | None) -> Iterator[str]:
     """Run a server during the block; yield its URL. `None` stands for the embedded programs."""
-    with folders.create("test") as folder:
-        data = folder / "postgres"
-        server.prepare(data, programs)
-        with (folder / "log").open("wb") as output:
-            process = processes.start(
-                [*server.command(data, programs), *_UNSAFE],
-                output=output,
-                folder=data,
-                account=server.account(),
-                at_parent_death=server.STOP,
-            )
-        readiness.wait(lambda: is_answering(server.url(data)), "PostgreSQL")
-        yield server.url(data)
-        processes.end(process, by=server.STOP, seconds=10)
+    with folders.create("test") as folder, run_in(folder / "postgres", programs) as url:
+        yield url
+
+
+@contextmanager
+def run_in(data: Path, programs: Path | None = None) -> Iterator[str]:
+    """Run a server on the folder `data` during the block; yield its URL."""
+    server.prepare(data, programs)
+    with (data.parent / "log").open("wb") as output:
+        process = processes.start(
+            [*server.command(data, programs), *_UNSAFE],
+            output=output,
+            folder=data,
+            account=server.account(),
+            at_parent_death=server.STOP,
+        )
+    readiness.wait(lambda: is_answering(server.url(data)), "PostgreSQL")
+    yield server.url(data)
+    processes.end(process, by=server.STOP, seconds=10)
 
 
 def is_answering(url: str) -> bool:

@@ -19,6 +19,8 @@ from progress.errors import ProgressError, Unavailable
 
 FOLDER = SQL / "migrations"
 
+_FORMER = "0001_roles.sql"  # the first migration of the versions before 0.1.0
+
 
 def apply(connection: Connection, folder: Path = FOLDER) -> list[str]:
     """Apply the missing migrations and the changed functions; return their names.
@@ -26,7 +28,7 @@ def apply(connection: Connection, folder: Path = FOLDER) -> list[str]:
     One transaction applies all changes, so that no call uses new types with old functions. If
     several processes call this function at the same time, they take turns. Raise ProgressError if a
     migration was changed after it was applied, or if the database has a migration that this code
-    does not know.
+    does not know, such as those of the versions before 0.1.0.
     """
     sql = blocks("adapters/migrations")
     with exclusive(connection):
@@ -89,6 +91,11 @@ def _is_permanent(error: Exception) -> bool:
 
 
 def _missing(folder: Path, applied: dict[str, str]) -> list[Path]:
+    if _FORMER in applied:
+        raise ProgressError(
+            "a version before 0.1.0 created this database, which cannot be upgraded: run `progress "
+            "down`, delete the data folder .progress, then load the events again"
+        )
     files = sorted(folder.glob("[0-9]*.sql"))
     unknown = applied.keys() - {file.name for file in files}
     if unknown:

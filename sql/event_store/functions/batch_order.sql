@@ -1,6 +1,4 @@
 -- Return a number that orders the events of a batch; an event without `message` counts as part of the first message.
--- (The column `n` of incoming_event is unused. It is kept, because PostgreSQL reads a type with a dropped column more
--- slowly.)
 CREATE OR REPLACE FUNCTION event_store.batch_order(message integer, index integer) RETURNS bigint
 LANGUAGE sql IMMUTABLE
 RETURN (coalesce(message, 0)::bigint << 32) + index;
