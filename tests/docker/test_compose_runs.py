@@ -107,7 +107,7 @@ def test_an_event_reaches_the_page_and_its_telemetry_reaches_the_collector(
     for _ in range(2):
         assert _asked(running, token)["streak"]["current"] == 1
 
-    running.run("batch", "python", "main.py")
+    running.run("batch", "python", "jobs/batch_aggregates/main.py")
     wanted = {f"progress.{field}" for field in CONTRACT}
     readiness.wait(lambda: wanted <= collector.metrics, f"{wanted - collector.metrics}")
     parts = {f"progress-{part}" for part in ("ingest", "project", "query")}

@@ -43,7 +43,7 @@ class Containers:
             command or compose_file.started(self.services[name]),
             self._environment(name),
             text=text,
-            folder=self._place(name),
+            folder=REPOSITORY,
         )
 
     def start(self, name: str) -> None:
@@ -53,7 +53,7 @@ class Containers:
             compose_file.started(self.services[name]),
             output=log,
             environment=self._environment(name),
-            folder=self._place(name),
+            folder=REPOSITORY,
         )
         self._ending.callback(processes.kill_group, processes.identify(process.pid))
         self._ending.callback(processes.end, process, by=signal.SIGTERM, seconds=10)
@@ -78,10 +78,6 @@ class Containers:
         built_in = dict(re.findall(r"(\w+)=([^\s$]+)", lines))
         built_in["PYTHONPATH"] = str(REPOSITORY)
         return {**built_in, **self.services[name]["environment"], "PATH": path}
-
-    def _place(self, name: str) -> Path:
-        """Return the folder that replaces the working folder of the service's image."""
-        return REPOSITORY / "jobs" / "batch_aggregates" if name == "batch" else REPOSITORY
 
 
 @contextmanager
