@@ -1,1 +1,0 @@
-"""The model of the monthly cost. `python -m infra.cost` writes the tables of docs/cost.md."""
