@@ -106,7 +106,7 @@ def extremes(connection: database.Connection) -> None:
 
 
 class RecordingExecution(QueryExecution, frozen=True):
-    """A `QueryExecution` that also lists the root fields run by Strawberry's executor."""
+    """A `QueryExecution` that also lists the root fields run by graphql-core's executor."""
 
     executed: list[RootField]
 

@@ -6,14 +6,14 @@ so that text of a request never becomes SQL. The compiled path consists of this 
 `plans`, `selections` and `root_fields`, which have about 900 lines together.
 
 The gain was measured on one core with 30 rows of 7 fields. A request takes 0.5 ms on the compiled
-path, and 1.1 ms in Strawberry with cached parsing and validation (docs/decisions.md). For cache
+path, and 1.1 ms in graphql-core with cached parsing and validation (docs/decisions.md). For cache
 misses, the throughput is 1.78 times that of graphql-yoga on Node (docs/speed.md).
 
-`tests/query/test_compiled.py` runs generated queries on the compiled path and in Strawberry's
+`tests/query/test_compiled.py` runs generated queries on the compiled path and in graphql-core's
 executor, and compares the responses byte for byte. The generated queries select every column of
 every compiled field. The compiled path raises Fallback if a column and its GraphQL field differ in
 type, or if the GraphQL field does not allow a value (a null, an infinite number, an unknown enum
-member). Strawberry's executor then runs the field, so that all errors come from this executor.
+member). graphql-core's executor then runs the field, so that all errors come from this executor.
 """
 
 import itertools
