@@ -17,7 +17,7 @@ from pathlib import Path
 from bench import logs
 from bench.lines import Line, Rounds
 from bench.server import Server, Store
-from progress.adapters.storage import storage
+from progress.adapters import storage
 from progress.archive import catalog, log_rows, runs
 from progress.archive.log_rows import Positions
 from progress.archive.plan import Request

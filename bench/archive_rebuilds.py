@@ -13,7 +13,7 @@ from contextlib import closing
 from bench import logs
 from bench.lines import Line, Rounds, RowSkipped
 from bench.server import Server, Store
-from progress.adapters.storage import storage
+from progress.adapters import storage
 from progress.archive import runs
 from progress.archive.plan import Request
 from progress.projections import rebuild

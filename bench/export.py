@@ -16,9 +16,8 @@ from bench import logs
 from bench.lines import Line, Rounds
 from bench.server import Server, Store
 from progress import settings
-from progress.adapters import retries
+from progress.adapters import retries, storage
 from progress.adapters.postgres.statements import blocks
-from progress.adapters.storage import storage
 from progress.adapters.storage.storage import Output
 from progress.operations import export_user
 from progress.projections import notifications, schema

@@ -26,7 +26,7 @@ from bench.lines import Line, format_rate
 from bench.server import Server, Store
 from bench.simulated_archive import Size
 from bench.statements import blocks
-from progress.adapters.storage import storage
+from progress.adapters import storage
 from progress.adapters.storage.storage import Storage
 from progress.archive import catalog
 from progress.errors import RebuildEnded

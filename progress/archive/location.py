@@ -1,6 +1,6 @@
 """The location of the archive: a bucket, or a folder in the data directory."""
 
-from progress.adapters.storage import storage
+from progress.adapters import storage
 from progress.adapters.storage.storage import Storage
 from progress.settings import Settings
 

@@ -4,8 +4,7 @@ from typing import Annotated
 
 import typer
 
-from progress.adapters import terminal
-from progress.adapters.storage import storage
+from progress.adapters import storage, terminal
 from progress.adapters.terminal import Console
 from progress.cli import confirmations, targets
 from progress.recovery import backups

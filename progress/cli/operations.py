@@ -12,9 +12,8 @@ import typer
 from rich.table import Column, Table
 
 from progress import settings
-from progress.adapters import terminal
+from progress.adapters import storage, terminal
 from progress.adapters.postgres.statements import blocks
-from progress.adapters.storage import storage
 from progress.adapters.storage.storage import Storage
 from progress.adapters.terminal import Console
 from progress.cli import receipts, targets

@@ -11,9 +11,9 @@ from uuid import UUID
 import msgspec
 
 from progress import settings
+from progress.adapters import storage
 from progress.adapters.postgres.database import Connection
 from progress.adapters.redis import learner_keys
-from progress.adapters.storage import storage
 from progress.archive import erasure, location
 from progress.errors import OperationEnded, RebuildRunning
 from progress.operations import erase_user, erasure_ledger, export_files, export_user

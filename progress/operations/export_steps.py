@@ -5,8 +5,9 @@ from collections.abc import Callable
 import msgspec
 
 from progress import settings
+from progress.adapters import storage
 from progress.adapters.postgres.database import Connection
-from progress.adapters.storage import storage
+from progress.adapters.storage.storage import Output, Storage
 from progress.errors import ProgressError
 from progress.operations import export_files, export_statistics, export_user
 from progress.operations.claim import ClaimedOperation
@@ -25,7 +26,7 @@ def write_user(operation: ClaimedOperation) -> object:
     """Write the learner's ZIP file; a repeated attempt replaces the file."""
     learner = parse_arguments(operation, UserArguments).user_id
 
-    def write(connection: Connection, output: storage.Output) -> Written:
+    def write(connection: Connection, output: Output) -> Written:
         return export_user.write(connection, learner, output, operation.report_progress)
 
     with connection_for(operation) as connection:
@@ -37,7 +38,7 @@ def write_statistics(operation: ClaimedOperation) -> object:
     """Write the table's file; a repeated attempt replaces the file."""
     request = parse_arguments(operation, export_files.StatisticsArguments)
 
-    def write(connection: Connection, output: storage.Output) -> Written:
+    def write(connection: Connection, output: Output) -> Written:
         return export_statistics.write(connection, request, output, operation.report_progress)
 
     with connection_for(operation) as connection:
@@ -51,7 +52,7 @@ def _write_file(
     connection: Connection,
     name: str,
     suffix: str,
-    write: Callable[[Connection, storage.Output], Written],
+    write: Callable[[Connection, Output], Written],
 ) -> export_files.ExportedFile:
     """Write the operation's object; downloads are named after `name` and the snapshot's day."""
     path = export_files.object_name(operation.id, suffix)
@@ -81,5 +82,5 @@ def delete(operation: ClaimedOperation) -> object:
     return None
 
 
-def _storage() -> storage.Storage:
+def _storage() -> Storage:
     return storage.open_storage(export_files.location(settings.current()))

@@ -8,10 +8,10 @@ import contextlib
 from collections.abc import Callable, Collection, Iterator
 from typing import Any, NamedTuple
 
+from progress.adapters import storage
 from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection
 from progress.adapters.postgres.statements import blocks
-from progress.adapters.storage import storage
 from progress.adapters.storage.storage import Storage
 from progress.archive import catalog, files, log_rows, publishing
 from progress.archive import restore as archive_restore

@@ -7,7 +7,7 @@ import functools
 from collections.abc import Sequence
 from pathlib import Path
 
-from progress.adapters.storage import storage
+from progress.adapters import storage
 from progress.adapters.storage.storage import Storage
 from progress.archive import catalog, files, manifest
 from progress.archive.manifest import RangeManifest

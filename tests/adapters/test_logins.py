@@ -15,10 +15,10 @@ from pg8000.exceptions import DatabaseError
 from typer.testing import CliRunner
 
 from progress import cli, settings
+from progress.adapters import storage
 from progress.adapters.postgres import database, logins, migrations
 from progress.adapters.postgres.database import Connection
 from progress.adapters.postgres.logins import Login
-from progress.adapters.storage import storage
 from progress.errors import DatabaseUnavailable, ProgressError
 from progress.projections import batch, drop_unused, projector, rebuild, schema, snapshots
 from progress.recovery import archive_loads, archive_rebuild, buckets

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from progress.adapters import storage
 from progress.adapters.postgres.database import Connection
-from progress.adapters.storage import storage
 from progress.projections import batch
 from tests import oracle
 from tests.oracle import analyses

@@ -5,7 +5,7 @@ import tempfile
 import pytest
 from hypothesis import given, settings
 
-from progress.adapters.storage import storage
+from progress.adapters import storage
 from progress.analysis import questions
 from progress.analysis.questions import Days
 from tests.support import model_rows, written_archives

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from progress.adapters.storage import storage
+from progress.adapters import storage
 from progress.analysis import questions
 from progress.analysis.questions import FEWEST_LEARNERS, Days, Question
 from progress.errors import ProgressError

@@ -9,8 +9,8 @@ from typing import Any
 import msgspec
 import pytest
 
+from progress.adapters import storage
 from progress.adapters.postgres.database import Connection
-from progress.adapters.storage import storage
 from progress.analysis import questions
 from progress.analysis.questions import Days
 from progress.demo import loading

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
+from progress.adapters import storage
 from progress.adapters.postgres.database import Connection
-from progress.adapters.storage import storage
-from progress.adapters.storage.storage import Storage
+from progress.adapters.storage.storage import Folder, Storage
 from progress.archive import catalog, erasure, files, leftovers, log_rows, restore
 from progress.errors import ProgressError
 from progress.projections.projector import Projector
@@ -116,9 +116,9 @@ def interrupt(*_: object, **__: object) -> None:
     [
         (files, "upload"),
         (catalog, "put_range"),
-        (storage.Folder, "replace"),
+        (Folder, "replace"),
         (catalog, "settle"),
-        (storage.Folder, "purge"),
+        (Folder, "purge"),
         (leftovers, "remove_all"),
     ],
 )

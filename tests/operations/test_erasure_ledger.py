@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from progress.adapters.storage import storage
+from progress.adapters import storage
 from progress.adapters.storage.storage import Storage
 from progress.errors import ProgressError
 from progress.operations import erasure_ledger

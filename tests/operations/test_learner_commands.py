@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from progress.adapters import storage
 from progress.adapters.postgres.database import Connection
-from progress.adapters.storage import storage
 from progress.cli import operations, receipts
 from progress.operations import executor, records
 from tests.conftest import Store

@@ -11,8 +11,7 @@ import pytest
 
 from progress.adapters.postgres import database, statements
 from progress.adapters.postgres.database import Connection
-from progress.adapters.storage import storage
-from progress.adapters.storage.storage import Folder
+from progress.adapters.storage.storage import Folder, Output
 from progress.errors import ProgressError
 from progress.local import readiness
 from progress.projections import batch, rebuild, schema
@@ -157,7 +156,7 @@ def test_a_backup_is_a_consistent_snapshot_while_events_are_folded(
         """A backup folder; before a table is written to the folder, a new lesson is folded."""
 
         @contextlib.contextmanager
-        def writing(self, path: str) -> Iterator[storage.Output]:
+        def writing(self, path: str) -> Iterator[Output]:
             append(writer, sample_events.lesson("u1", next(numbers)))
             projector.catch_up_all()
             with super().writing(path) as output:

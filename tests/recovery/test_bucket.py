@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from progress.adapters import google_api, retries
+from progress.adapters import google_api, retries, storage
 from progress.adapters.storage import bucket as adapter
-from progress.adapters.storage import storage
 from progress.errors import ProgressError, StorageUnavailable
 from tests.support import cloud_storage
 from tests.support.cloud_storage import bucket

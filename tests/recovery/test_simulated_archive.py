@@ -12,8 +12,8 @@ import pytest
 
 from bench import simulated_archive
 from bench.simulated_archive import Size
+from progress.adapters import storage
 from progress.adapters.postgres.database import Connection
-from progress.adapters.storage import storage
 from progress.archive import check, plan, restore
 from progress.projections import rebuild, schema
 from tests.conftest import Store

@@ -6,8 +6,8 @@ from typing import Any, NoReturn
 import msgspec
 import pytest
 
+from progress.adapters import storage
 from progress.adapters.postgres.database import Connection
-from progress.adapters.storage import storage
 from progress.adapters.storage.storage import Storage
 from progress.archive import check
 from progress.errors import ProgressError

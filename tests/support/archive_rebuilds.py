@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
+from progress.adapters import storage
 from progress.adapters.postgres.database import Connection
-from progress.adapters.storage import storage
 from progress.adapters.storage.storage import Storage
 from progress.archive import plan
 from progress.projections import batch, rebuild

@@ -1,4 +1,4 @@
-"""Storage for files: a folder or a Cloud Storage bucket."""
+"""Storage for files, and a folder as storage."""
 
 import contextlib
 import fcntl
@@ -82,18 +82,6 @@ class Storage(Protocol):
 
     def purge(self, path: str) -> None:
         """Remove a file with all its generations, if it exists."""
-
-
-def open_storage(location: str) -> Storage:
-    """Open `gs://bucket/prefix` or a folder; raise ProgressError if `location` is neither."""
-    if location.startswith("gs://"):
-        from progress.adapters.storage.bucket import Bucket  # takes 330 ms
-
-        return Bucket(location)
-    # An empty location comes from an unset variable.
-    if not location or "://" in location or location.startswith(("gs:", "gs/")):
-        raise ProgressError(f"{location!r}: expected a folder, or gs://bucket/prefix")
-    return Folder(Path(location))
 
 
 class Folder:
