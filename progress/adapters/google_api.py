@@ -1,24 +1,20 @@
 """Requests to one of Google's REST APIs, with the caller's credentials and with retries."""
 
-from collections.abc import Collection
+import contextlib
+from collections.abc import Collection, Iterator
 from typing import Any
 
 import google.auth
 import requests
-from google.auth.exceptions import DefaultCredentialsError, GoogleAuthError, TransportError
+from google.auth.credentials import Credentials
+from google.auth.exceptions import DefaultCredentialsError, GoogleAuthError
 from google.auth.transport.requests import AuthorizedSession
 
 from progress.adapters import retries
 from progress.errors import ProgressError, Unavailable
 
-_TIMEOUT_S = 60.0
-# The last two of these errors occur while the body of the response is read.
-_OUTAGES = (
-    requests.ConnectionError,
-    requests.Timeout,
-    requests.exceptions.ChunkedEncodingError,
-    requests.exceptions.ContentDecodingError,
-)
+TIMEOUT_S = 60.0  # for each request
+FAILURES = (requests.HTTPError, GoogleAuthError, *retries.OUTAGES)
 
 
 class GoogleApi:
@@ -46,59 +42,52 @@ class GoogleApi:
         Retry transient failures. If the last attempt also fails transiently, raise `unavailable`.
         Raise ProgressError for any other error.
         """
-        for attempt in range(attempts - 1):
-            response = None
-            try:
-                response = self._request_once(method, url, **more)
-            except _NoResponse:
-                pass
-            else:
-                if response.status_code not in retries.TRANSIENT:
-                    return self._check(response, allowed)
-                response.close()
-            retries.pause(attempt, response)
-        try:
-            return self._check(self._request_once(method, url, **more), allowed)
-        except _NoResponse as error:
-            raise self._unavailable(f"{self._name} does not respond: {error}; try again") from error
+        send = retries.repeat(self._request_once, attempts)
+        with translate_errors(self._name, self._unavailable, FAILURES):
+            return send(method, url, allowed, **more)
 
-    def _request_once(self, method: str, url: str, **more: Any) -> requests.Response:
-        try:
-            return self._session.request(method, url, timeout=_TIMEOUT_S, **more)
-        except _OUTAGES as error:
-            raise _NoResponse(str(error)) from error
-        except GoogleAuthError as error:
-            if _is_outage(error):
-                raise _NoResponse(f"there is no access token: {error}") from error
-            raise ProgressError(
-                f"{self._name}: the credentials are invalid: {error}; "
-                "run `gcloud auth application-default login`"
-            ) from None
-
-    def _check(self, response: requests.Response, allowed: Collection[int]) -> requests.Response:
-        if response.ok or response.status_code in allowed:
-            return response
-        text = " ".join(response.text.split())[:200]
-        is_outage = response.status_code in retries.TRANSIENT
-        error_type = self._unavailable if is_outage else ProgressError
-        raise error_type(f"{self._name}: HTTP {response.status_code}: {text}")
+    def _request_once(
+        self, method: str, url: str, allowed: Collection[int], **more: Any
+    ) -> requests.Response:
+        response = self._session.request(method, url, timeout=TIMEOUT_S, **more)
+        if not response.ok and response.status_code not in allowed:
+            raise requests.HTTPError(response=response)
+        return response
 
 
-class _NoResponse(Exception):
-    """The API or the token endpoint failed; the same request may succeed later."""
+@contextlib.contextmanager
+def translate_errors(
+    name: str, unavailable: type[Unavailable], failures: tuple[type[Exception], ...]
+) -> Iterator[None]:
+    """Raise an outage as `unavailable`, and any other of the failures as a ProgressError."""
+    try:
+        yield
+    except failures as error:
+        error_type = unavailable if retries.is_transient(error) else ProgressError
+        raise error_type(f"{name}{_describe(error)}") from error
 
 
-def _is_outage(error: GoogleAuthError) -> bool:
-    """Return whether the token endpoint did not respond, or responded with a transient error."""
-    causes = (error, error.__cause__)
-    return error.retryable or any(isinstance(cause, TransportError) for cause in causes)
-
-
-def _authorized_session(scope: str) -> AuthorizedSession:
+def find_credentials(scope: str) -> Credentials:
+    """Return the credentials of this process; raise ProgressError if there are none."""
     try:
         credentials, _ = google.auth.default(scopes=[scope])
     except DefaultCredentialsError:
         raise ProgressError(
             "there are no credentials: run `gcloud auth application-default login`"
         ) from None
-    return AuthorizedSession(credentials)  # type: ignore[no-untyped-call] # it ships no types
+    return credentials
+
+
+def _describe(error: Exception) -> str:
+    response = retries.response_of(error)
+    if response is not None:
+        return f": HTTP {response.status_code}: {' '.join(response.text.split())[:200]}"
+    if not isinstance(error, GoogleAuthError):
+        return f" does not respond: {error}; try again"
+    if retries.is_transient(error):
+        return f" does not respond: there is no access token: {error}; try again"
+    return f": the credentials are invalid: {error}; run `gcloud auth application-default login`"
+
+
+def _authorized_session(scope: str) -> AuthorizedSession:
+    return AuthorizedSession(find_credentials(scope))  # type: ignore[no-untyped-call] # it ships no types

@@ -1,7 +1,7 @@
 """Signed URLs: the canonical request is signed, and errors of the signer count as outages."""
 
 import hashlib
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -16,31 +16,43 @@ from progress.adapters.storage import signed_urls
 from progress.adapters.storage.signed_urls import Signer
 from progress.errors import ProgressError, StorageUnavailable
 
-AT = datetime(2026, 3, 29, 12, 30, 59, tzinfo=UTC)
 ACCOUNT = "progress-query@project.iam.gserviceaccount.com"
+
+
+class Key(google.auth.iam.Signer):
+    """A key that signs in the place of the IAM API."""
+
+    def __init__(self) -> None:
+        self._key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+        self.public = self._key.public_key()
+
+    def sign(self, data: bytes) -> bytes:
+        return self._key.sign(data, padding.PKCS1v15(), SHA256())
 
 
 def sign(signer: Signer) -> str:
     """Return the signed URL of an object whose name needs quoting."""
     return signed_urls.sign(
-        "bucket", "a folder/é.zip", file="progress-2026-03-29.zip", at=AT, expires_s=600,
-        signer=signer,
+        "bucket", "a folder/é.zip", file="progress-2026-03-29.zip",
+        expires_at=datetime.now(UTC) + timedelta(minutes=10), signer=signer,
     )  # fmt: skip
 
 
 def test_the_signature_covers_method_and_object_and_file_name_and_expiry() -> None:
-    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-    url = sign(Signer(ACCOUNT, lambda data: key.sign(data, padding.PKCS1v15(), SHA256())))
+    key, before = Key(), datetime.now(UTC).replace(microsecond=0)
+    url = sign(Signer(ACCOUNT, key))
     parts = urlsplit(url)
     assert (parts.scheme, parts.netloc) == ("https", "storage.googleapis.com")
     assert unquote(parts.path) == "/bucket/a folder/é.zip"
     query, _, signature = parts.query.rpartition("&X-Goog-Signature=")
     values = {name: value for name, (value,) in parse_qs(query).items()}
+    moment = values.pop("X-Goog-Date")
+    assert before <= datetime.strptime(f"{moment}+0000", "%Y%m%dT%H%M%SZ%z") <= datetime.now(UTC)
+    assert 0 < int(values.pop("X-Goog-Expires")) <= 600
+    scope = f"{moment[:8]}/auto/storage/goog4_request"
     assert values == {
         "X-Goog-Algorithm": "GOOG4-RSA-SHA256",
-        "X-Goog-Credential": f"{ACCOUNT}/20260329/auto/storage/goog4_request",
-        "X-Goog-Date": "20260329T123059Z",
-        "X-Goog-Expires": "600",
+        "X-Goog-Credential": f"{ACCOUNT}/{scope}",
         "X-Goog-SignedHeaders": "host",
         "response-content-disposition": 'attachment; filename="progress-2026-03-29.zip"',
     }
@@ -49,8 +61,8 @@ def test_the_signature_covers_method_and_object_and_file_name_and_expiry() -> No
         "host:storage.googleapis.com\n\nhost\nUNSIGNED-PAYLOAD"
     )
     digest = hashlib.sha256(canonical.encode()).hexdigest()
-    text = f"GOOG4-RSA-SHA256\n20260329T123059Z\n20260329/auto/storage/goog4_request\n{digest}"
-    key.public_key().verify(bytes.fromhex(signature), text.encode(), padding.PKCS1v15(), SHA256())
+    text = f"GOOG4-RSA-SHA256\n{moment}\n{scope}\n{digest}"
+    key.public.verify(bytes.fromhex(signature), text.encode(), padding.PKCS1v15(), SHA256())
 
 
 class Credentials:
@@ -84,7 +96,7 @@ def test_the_iam_api_signs_on_behalf_of_the_account(monkeypatch: pytest.MonkeyPa
     use(monkeypatch, Credentials())
     monkeypatch.setattr(google.auth.iam, "Signer", FakeIam)
     signer = signed_urls.load_signer()
-    assert signer.account == ACCOUNT
+    assert signer.signer_email == ACCOUNT
     assert sign(signer).rpartition("=")[2].startswith(ACCOUNT.encode().hex())
 
 

@@ -140,7 +140,7 @@ def test_an_export_waits_as_long_as_the_bucket_demands(
 def test_an_export_over_a_slow_or_interrupted_connection_is_complete(
     exporting: Operator, bucket: Bucket, monkeypatch: pytest.MonkeyPatch, fault: str
 ) -> None:
-    monkeypatch.setattr(google_api, "_TIMEOUT_S", 0.3)
+    monkeypatch.setattr(google_api, "TIMEOUT_S", 0.3)
     operation_id = export(exporting)["id"]
     setattr(bucket, fault, [_QUANTUM] * (retries.ATTEMPTS + 1))
     expect_object(bucket, run(exporting, operation_id))

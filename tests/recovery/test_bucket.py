@@ -106,7 +106,7 @@ def test_an_upload_continues_after_the_connection_is_cut(
 def test_an_upload_over_a_slow_or_interrupted_connection_completes_as_long_as_bytes_arrive(
     bucket: cloud_storage.Bucket, monkeypatch: pytest.MonkeyPatch, fault: str
 ) -> None:
-    monkeypatch.setattr(google_api, "_TIMEOUT_S", 0.3)
+    monkeypatch.setattr(google_api, "TIMEOUT_S", 0.3)
     monkeypatch.setattr(retries, "_FIRST_PAUSE_S", 0)
     setattr(bucket, fault, [1 << 20] * (retries.ATTEMPTS + 2))
     remote = storage.open_storage("gs://b")

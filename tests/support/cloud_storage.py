@@ -1,5 +1,8 @@
 """A fake Cloud Storage with the JSON API and objects in memory."""
 
+import base64
+import email
+import email.policy
 import itertools
 import json
 import re
@@ -10,6 +13,7 @@ from http.server import BaseHTTPRequestHandler
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
+import google_crc32c
 import pytest
 
 from progress import settings
@@ -30,14 +34,23 @@ class Bucket:
         self.uploads: dict[str, tuple[str, bytearray]] = {}
         self.cancelled: list[str] = []
         self.refusals: list[int] = []  # Error statuses for the next uploaded parts.
-        self.outages: list[dict[str, str]] = []  # Headers of the next 503 responses.
-        self.lost_responses = 0  # How many of the next media uploads are stored but get a 503.
+        self.outages: list[dict[str, str]] = []  # Headers of the next failed responses.
+        self.outage_status = 503
+        self.scheme = "http"  # Of the URLs of uploads.
+        self.completed: set[str] = set()  # Uploads.
+        # How many of the next small uploads are stored, and how many of the next resumable ones
+        # are completed, but get a 503.
+        self.lost_responses = 0
         self.cuts: list[int] = []  # The next bodies are cut after these numbers of bytes.
+        # The next downloads are cut after these numbers of bytes.
+        self.cut_downloads: list[int] = []
+        self.damaged_downloads = 0  # How many of the next downloads have another first byte.
         # The next uploaded parts stall: the server keeps at most these numbers of bytes. It reads
         # and drops the rest, then closes the connection without a response.
         self.stalls: list[int] = []
         self.requests: list[float] = []  # The time of each request.
         self.spans: list[str] = []
+        self.ranges: list[int] = []  # The first byte of each download.
         self.updated = "2026-01-01T00:00:00.000Z"  # the update time of every object
         self._counter = itertools.count(1)
 
@@ -68,14 +81,14 @@ class _Handler(BaseHTTPRequestHandler):
     bucket: Bucket
 
     def parse_request(self) -> bool:
-        """Respond 503 during an outage; return whether the request must still be handled."""
+        """Fail during an outage; return whether the request must still be handled."""
         if not super().parse_request():
             return False
         self.bucket.requests.append(time.time())
         if not self.bucket.outages:
             return True
         self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        self._answer(503, b"try again", **self.bucket.outages.pop(0))
+        self._answer(self.bucket.outage_status, b"try again", **self.bucket.outages.pop(0))
         return False
 
     def log_message(self, *_: Any) -> None:
@@ -83,16 +96,19 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         query = parse_qs(urlsplit(self.path).query)
-        if query["uploadType"] == ["media"]:
-            return self._store(query["name"][0], int(query["ifGenerationMatch"][0]))
+        if query["uploadType"] == ["multipart"]:
+            return self._store(int(query["ifGenerationMatch"][0]))
         number = str(len(self.bucket.uploads))
-        self.bucket.uploads[number] = (query["name"][0], bytearray())
-        host = f"http://{self.headers['Host']}/session/{number}"
+        metadata = self.rfile.read(int(self.headers["Content-Length"]))
+        self.bucket.uploads[number] = (json.loads(metadata)["name"], bytearray())
+        host = f"{self.bucket.scheme}://{self.headers['Host']}/session/{number}"
         return self._answer(200, b"{}", Location=host)
 
-    def _store(self, name: str, generation: int) -> None:
+    def _store(self, generation: int) -> None:
         """Store an object if its current generation is `generation` (0 if there is no object)."""
-        body = self._read()
+        metadata, body = self._read_multipart()
+        name = metadata["name"]
+        assert metadata["crc32c"] == _checksum(body)
         if self.bucket.generations.get(name, 0) != generation:
             return self._answer(412, b"conditionNotMet")
         self.bucket.store(name, body)
@@ -102,6 +118,13 @@ class _Handler(BaseHTTPRequestHandler):
         written = json.dumps({"generation": str(self.bucket.generations[name])})
         return self._answer(200, written.encode())
 
+    def _read_multipart(self) -> tuple[dict[str, Any], bytes]:
+        """Return the metadata and the data of an object, which a small upload has as two parts."""
+        head = f"Content-Type: {self.headers['Content-Type']}\r\n\r\n".encode()
+        message = email.message_from_bytes(head + self._read(), policy=email.policy.HTTP)
+        metadata, data = (part.get_content() for part in message.iter_parts())
+        return json.loads(metadata), data
+
     def do_PUT(self) -> None:
         number = self.path.rpartition("/")[2]
         body = self._read()
@@ -110,6 +133,8 @@ class _Handler(BaseHTTPRequestHandler):
         if body and self.bucket.refusals:
             return self._answer(self.bucket.refusals.pop(0), b"try again")
         name, held = self.bucket.uploads[number]
+        if number in self.bucket.completed:
+            return self._answer(200, b"{}")
         if self.close_connection:
             held += body[: len(body) // _QUANTUM * _QUANTUM]
             self.rfile.read(self._unread)  # in a stall, these bytes arrive but are lost
@@ -124,6 +149,10 @@ class _Handler(BaseHTTPRequestHandler):
         if match[3] != "*":
             assert int(match[3]) == len(held)
             self.bucket.store(name, bytes(held))
+            self.bucket.completed.add(number)
+            if self.bucket.lost_responses:
+                self.bucket.lost_responses -= 1
+                return self._answer(503, b"try again")
             return self._answer(200, b"{}")
         had = {"Range": f"bytes=0-{len(held) - 1}"} if held else {}
         return self._answer(308, b"", **had)
@@ -159,14 +188,35 @@ class _Handler(BaseHTTPRequestHandler):
             return self._list(query)
         if name not in self.bucket.objects:
             return self._answer(404, b"No such object")
-        is_media = query.get("alt") == ["media"]
-        generation = {"x-goog-generation": str(self.bucket.generations.get(name, 0))}
-        return self._answer(200, self.bucket.objects[name] if is_media else b"{}", **generation)
+        current = self.bucket.generations.get(name, 0)
+        if query.get("alt") == ["media"]:
+            return self._send_media(name, int(query.get("generation", [str(current)])[0]))
+        size = str(len(self.bucket.objects[name]))
+        described = {"name": name, "generation": str(current), "size": size}
+        return self._answer(200, json.dumps(described).encode())
+
+    def _send_media(self, name: str, generation: int) -> None:
+        """Send a generation of an object, or the range of its bytes that the request asks for."""
+        data = self.bucket.objects[name]
+        if generation != self.bucket.generations.get(name, 0):
+            data = self.bucket.former[name][generation]
+        headers = {"x-goog-generation": str(generation), "x-goog-hash": f"crc32c={_checksum(data)}"}
+        if self.bucket.damaged_downloads:
+            self.bucket.damaged_downloads -= 1
+            data = bytes([data[0] ^ 1]) + data[1:]
+        asked = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", "bytes=0-"))
+        assert asked
+        begin, end = int(asked[1]), int(asked[2] or len(data)) + 1
+        if "Range" in self.headers and begin >= len(data):
+            return self._answer(416, b"")
+        self.bucket.ranges.append(begin)
+        status = 206 if "Range" in self.headers else 200
+        return self._answer(status, data[begin:end], **headers)
 
     def _list(self, query: dict[str, list[str]]) -> None:
-        prefix, at = query["prefix"][0], int(query.get("pageToken", ["0"])[0])
+        prefix, at = query.get("prefix", [""])[0], int(query.get("pageToken", ["0"])[0])
         if "delimiter" not in query:
-            return self._list_generations(prefix, at, former=query["versions"] == ["true"])
+            return self._list_generations(prefix, at, former=query.get("versions") == ["True"])
         rests = [n.removeprefix(prefix) for n in self.bucket.objects if n.startswith(prefix)]
         found = sorted({prefix + "".join(rest.partition("/")[:2]) for rest in rests})
         part = found[at : at + _PAGE]
@@ -199,7 +249,13 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header(name, value)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
+        if status in (200, 206) and "x-goog-hash" in headers and self.bucket.cut_downloads:
+            body, self.close_connection = body[: self.bucket.cut_downloads.pop(0)], True
         self.wfile.write(body)
+
+
+def _checksum(data: bytes) -> str:
+    return base64.b64encode(google_crc32c.value(data).to_bytes(4)).decode()
 
 
 @contextmanager

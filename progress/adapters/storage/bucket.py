@@ -1,29 +1,31 @@
-"""A Cloud Storage bucket, used through its JSON API: https://cloud.google.com/storage/docs/json_api."""
+"""A Cloud Storage bucket, used with the library google-cloud-storage.
+
+The parts of an upload are the exception. After a failure, the library sends a whole part again, and
+it does not cancel the upload of a writer that failed.
+"""
 
 import contextlib
 from collections.abc import Iterator
-from datetime import datetime
+from contextlib import AbstractContextManager
 from typing import Any
-from urllib.parse import quote
 
 import requests
+from google.api_core.exceptions import GoogleAPICallError, NotFound, PreconditionFailed
+from google.auth.credentials import AnonymousCredentials
+from google.cloud.storage import Blob, Client
+from google.cloud.storage.exceptions import DataCorruption
 
 from progress import settings
-from progress.adapters import retries
+from progress.adapters import google_api, retries
 from progress.adapters.google_api import GoogleApi
-from progress.adapters.storage.storage import (
-    PART,
-    Content,
-    Output,
-    StoredFile,
-    changed_meanwhile,
-)
+from progress.adapters.storage.storage import Content, Output, StoredFile, changed_meanwhile
 from progress.errors import ProgressError, StorageUnavailable
 
-_CHUNK = 8 << 20  # bytes per request; must be a multiple of 256 KiB
+_CHUNK = 8 << 20  # bytes per uploading request; must be a multiple of 256 KiB
+_READ = 4 << 20  # bytes per reading request
 _SCOPE = "https://www.googleapis.com/auth/devstorage.read_write"
+_FAILURES = (GoogleAPICallError, *google_api.FAILURES)
 _UNFINISHED = 308
-_CHANGED = 412
 
 
 class Bucket:
@@ -34,158 +36,146 @@ class Bucket:
         if not name:
             raise ProgressError(f"{location}: expected gs://bucket/prefix")
         self._location, self._prefix = location.rstrip("/"), f"{prefix.strip('/')}/".lstrip("/")
-        emulator = settings.current().storage_emulator_host
-        self._api = GoogleApi(self._location, StorageUnavailable, None if emulator else _SCOPE)
-        host = emulator or "https://storage.googleapis.com"
-        self._objects = f"{host}/storage/v1/b/{name}/o"
-        self._uploads = f"{host}/upload/storage/v1/b/{name}/o"
+        self._bucket = _open_client().bucket(name)
+        # An upload's URL needs no access token.
+        self._uploads = GoogleApi(self._location, StorageUnavailable, None)
 
     @contextlib.contextmanager
     def writing(self, path: str) -> Iterator[Output]:
         """Write an object by a resumable upload; the object exists only once it is complete."""
-        started = self._api.request(
-            "POST",
-            self._uploads,
-            params={"uploadType": "resumable", "name": self._prefix + path},
-            headers={"X-Upload-Content-Type": "application/octet-stream"},
-        )
-        upload = _Upload(self, started.headers["Location"])
+        with self._translate_errors():
+            url = self._blob(path).create_resumable_upload_session(
+                content_type="application/octet-stream", **_limits()
+            )
+        upload = _Upload(self._uploads, url)
         try:
             yield upload
             upload.finish()
         except BaseException:
-            with contextlib.suppress(ProgressError):
-                self._api.request("DELETE", upload.url, attempts=1, allowed=(499, 404))
+            upload.cancel()
             raise
 
     def reading(self, path: str) -> Iterator[bytes]:
-        """Yield the object's bytes, a megabyte at a time."""
-        request = self._api.request("GET", self._url(path), params={"alt": "media"}, stream=True)
-        with request as response:
-            try:
-                yield from response.iter_content(PART)
-            except requests.RequestException as error:
-                raise StorageUnavailable(
-                    f"{self._location}/{path}: reading failed: {error}; try again"
-                ) from None
+        """Yield the object's bytes, 4 MiB at a time, all of the same generation."""
+        blob = self._blob(path)
+        with self._translate_errors():
+            blob.reload(**_limits())  # sets the generation
+            size = blob.size
+            for begin in range(0, size, _READ):
+                end = min(begin + _READ, size) - 1
+                yield blob.download_as_bytes(start=begin, end=end, checksum=None, **_limits())
 
     def folders(self) -> list[str]:
         """Return the names of the folders: the common prefixes of the objects' names."""
-        prefixes = (name for page in self._list(self._prefix) for name in page.get("prefixes", ()))
-        return sorted(name[len(self._prefix) : -1] for name in prefixes)
+        with self._translate_errors():
+            objects = self._bucket.list_blobs(prefix=self._prefix, delimiter="/", **_limits())
+            for _ in objects.pages:  # each page adds its prefixes
+                pass
+        return sorted(name[len(self._prefix) : -1] for name in objects.prefixes)
 
     def files(self, folder: str) -> list[str]:
         """Return the names of the objects in a folder; an empty list if it does not exist."""
         prefix = f"{self._prefix}{folder}/"
-        objects = (found for page in self._list(prefix) for found in page.get("items", ()))
-        return sorted(found["name"][len(prefix) :] for found in objects)
+        with self._translate_errors():
+            objects = self._bucket.list_blobs(prefix=prefix, delimiter="/", **_limits())
+            return sorted(found.name[len(prefix) :] for found in objects)
 
     def has(self, path: str) -> bool:
         """Return whether the object exists."""
-        return self._api.request("GET", self._url(path), allowed=(404,)).status_code != 404
+        with self._translate_errors():
+            return bool(self._blob(path).exists(**_limits()))
 
     def remove(self, name: str) -> None:
         """Do nothing: only backups call this method, and their role may not delete objects."""
 
     def remove_file(self, path: str) -> None:
         """Delete the object, if it exists."""
-        self._api.request("DELETE", self._url(path), allowed=(404,))
+        self._delete(self._blob(path))
 
     def read(self, path: str) -> Content | None:
         """Return a small object; None if it does not exist."""
-        response = self._api.request(
-            "GET", self._url(path), params={"alt": "media"}, allowed=(404,)
-        )
-        if response.status_code == 404:
-            return None
-        return Content(response.content, response.headers["x-goog-generation"])
+        blob = self._blob(path)
+        with self._translate_errors():
+            try:
+                data = blob.download_as_bytes(**_limits())
+            except NotFound:
+                return None
+            except DataCorruption:
+                raise StorageUnavailable(
+                    f"{self._location}/{path}: the data that arrived does not have the object's "
+                    "checksum; try again"
+                ) from None
+        return Content(data, str(blob.generation))
 
     def replace(self, path: str, data: bytes, generation: str | None) -> str:
         """Replace a small object if `generation` is still current; return the new generation."""
-        response = self._api.request(
-            "POST",
-            self._uploads,
-            params={
-                "uploadType": "media",
-                "name": self._prefix + path,
-                "ifGenerationMatch": generation or "0",
-            },
-            headers={"Content-Type": "application/json"},
-            data=data,
-            allowed=(_CHANGED,),
-        )
-        if response.status_code != _CHANGED:
-            return str(response.json()["generation"])
-        # If the response to a successful request was lost, the retry is rejected, although the
-        # object has the new data.
-        written = self.read(path)
-        if written is None or written.data != data:
-            raise changed_meanwhile(f"{self._location}/{path}")
-        return written.generation
+        blob, current = self._blob(path), int(generation or 0)
+        with self._translate_errors():
+            try:
+                blob.upload_from_string(
+                    data, "application/json", if_generation_match=current, **_limits()
+                )
+            except PreconditionFailed:
+                # If the response to a successful request was lost, the retry is rejected, although
+                # the object has the new data.
+                written = self.read(path)
+                if written is None or written.data != data:
+                    raise changed_meanwhile(f"{self._location}/{path}") from None
+                return written.generation
+        return str(blob.generation)
 
     def list_tree(self, folder: str, *, former: bool = False) -> Iterator[StoredFile]:
         """Yield the objects whose names begin with the folder's name, each once."""
         last = ""
         for found in self._generations(f"{self._prefix}{folder}/", former=former):
-            if found["name"] != last:
-                last = found["name"]
-                path, written_at = last[len(self._prefix) :], found["updated"]
-                yield StoredFile(path, int(found["size"]), datetime.fromisoformat(written_at))
+            if found.name != last:
+                last = found.name
+                yield StoredFile(last[len(self._prefix) :], found.size, found.updated)
 
     def purge(self, path: str) -> None:
         """Delete every generation of the object."""
         name = self._prefix + path
         for found in list(self._generations(name, former=True)):
-            if found["name"] == name:
-                generation = {"generation": found["generation"]}
-                self._api.request("DELETE", self._url(path), params=generation, allowed=(404,))
+            if found.name == name:
+                self._delete(found)
 
-    def _generations(self, prefix: str, *, former: bool) -> Iterator[dict[str, Any]]:
+    def _generations(self, prefix: str, *, former: bool) -> Iterator[Blob]:
         """Yield the objects under a prefix; with `former`, also their former generations."""
-        params = {"prefix": prefix, "versions": str(former).lower()}
-        for page in self._pages(params):
-            yield from page.get("items", ())
+        with self._translate_errors():
+            yield from self._bucket.list_blobs(prefix=prefix, versions=former, **_limits())
 
-    def send_part(self, url: str, data: bytes, content_range: str) -> requests.Response | None:
-        """Send a part of an upload, or only the upload's total size (`bytes */N`).
+    def _delete(self, blob: Blob) -> None:
+        """Delete the blob's generation, or the current one if the blob has none."""
+        with self._translate_errors(), contextlib.suppress(NotFound):
+            blob.delete(**_limits())
 
-        Return None if there is no response.
-        """
-        allowed = (_UNFINISHED, *retries.TRANSIENT)
-        headers = {"Content-Range": content_range}
-        try:
-            return self._api.request(
-                "PUT", url, attempts=1, allowed=allowed, data=data, headers=headers
-            )
-        except StorageUnavailable:
-            return None
+    def _blob(self, path: str) -> Blob:
+        return self._bucket.blob(self._prefix + path)
 
-    def upload_state(self, url: str) -> requests.Response:
-        """Return the response that says which bytes of an upload have arrived."""
-        headers = {"Content-Range": "bytes */*"}
-        return self._api.request("PUT", url, allowed=(_UNFINISHED,), headers=headers)
+    def _translate_errors(self) -> AbstractContextManager[None]:
+        return google_api.translate_errors(self._location, StorageUnavailable, _FAILURES)
 
-    def _list(self, prefix: str) -> Iterator[dict[str, Any]]:
-        """Yield the pages of the objects and folders directly under the prefix."""
-        yield from self._pages({"prefix": prefix, "delimiter": "/"})
 
-    def _pages(self, params: dict[str, str]) -> Iterator[dict[str, Any]]:
-        while True:
-            page = self._api.request("GET", self._objects, params=params).json()
-            yield page
-            if "nextPageToken" not in page:
-                return
-            params["pageToken"] = page["nextPageToken"]
+def _open_client() -> Client:
+    # Otherwise, a thread of the client would request the bucket's metadata, for traces.
+    settings.fill_in(DISABLE_GCS_PYTHON_CLIENT_OTEL_BUCKET_METADATA="true")
+    if emulator := settings.current().storage_emulator_host:
+        options = {"api_endpoint": emulator}
+        anonymous = AnonymousCredentials()  # type: ignore[no-untyped-call] # it ships no types
+        return Client(None, anonymous, client_options=options)
+    return Client(None, google_api.find_credentials(_SCOPE))
 
-    def _url(self, path: str) -> str:
-        return f"{self._objects}/{quote(self._prefix + path, safe='')}"
+
+def _limits() -> dict[str, Any]:
+    """Return the limits of each request. The library's own ones ignore Retry-After."""
+    return {"timeout": google_api.TIMEOUT_S, "retry": retries.repeat}
 
 
 class _Upload:
     """An upload of one object, a chunk per request; bytes that did not arrive are sent again."""
 
-    def __init__(self, bucket: Bucket, url: str) -> None:
-        self._bucket, self.url = bucket, url
+    def __init__(self, api: GoogleApi, url: str) -> None:
+        self._api, self._url = api, url
         self._buffer, self._sent = bytearray(), 0
 
     def write(self, data: bytes) -> None:
@@ -197,17 +187,22 @@ class _Upload:
         """Send the remaining bytes, which completes the object."""
         self._send(len(self._buffer), total=self._sent + len(self._buffer))
 
+    def cancel(self) -> None:
+        """Drop the upload, if the bucket responds."""
+        with contextlib.suppress(ProgressError):
+            self._api.request("DELETE", self._url, attempts=1, allowed=(499, 404))
+
     def _send(self, size: int, total: int | None) -> None:
         end, attempt = self._sent + size, 0
         while attempt < retries.ATTEMPTS:  # counts attempts without progress
             before = self._sent
-            part = bytes(self._buffer[: end - self._sent])
+            with memoryview(self._buffer) as view:  # a slice of the buffer would be another copy
+                part = bytes(view[: end - self._sent])
             span = f"{self._sent}-{end - 1}" if part else "*"
-            size_of_all = "*" if total is None else total
-            response = self._bucket.send_part(self.url, part, f"bytes {span}/{size_of_all}")
+            response = self._send_part(part, f"bytes {span}/{'*' if total is None else total}")
             if response is None or response.status_code in retries.TRANSIENT:
                 retries.pause(attempt, response)
-                response = self._bucket.upload_state(self.url)
+                response = self._read_state()
             if response.status_code != _UNFINISHED:
                 self._buffer.clear()
                 return
@@ -216,6 +211,20 @@ class _Upload:
                 return
             attempt = 0 if self._sent > before else attempt + 1
         raise StorageUnavailable(f"an upload stalled after {self._sent} bytes; try again")
+
+    def _send_part(self, data: bytes, content_range: str) -> requests.Response | None:
+        """Send a part, or only the upload's total size (`bytes */N`); None without a response."""
+        headers, allowed = {"Content-Range": content_range}, retries.TRANSIENT
+        try:
+            return self._api.request(
+                "PUT", self._url, attempts=1, allowed=allowed, data=data, headers=headers
+            )
+        except StorageUnavailable:
+            return None
+
+    def _read_state(self) -> requests.Response:
+        """Return the response that says which bytes of the upload have arrived."""
+        return self._api.request("PUT", self._url, headers={"Content-Range": "bytes */*"})
 
     def _advance(self, header: str | None) -> None:
         """Drop the bytes that the header `bytes=0-…` confirms; a missing header confirms none."""

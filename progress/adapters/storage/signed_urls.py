@@ -1,75 +1,70 @@
-"""Signed URLs of objects in Cloud Storage, in the format V4.
+"""Signed URLs of objects in Cloud Storage.
 
-See https://cloud.google.com/storage/docs/authentication/signatures. The service has no private key,
-so the IAM API signs for it. The service's account must be allowed to create tokens for itself.
+The service has no private key, so the IAM API signs for it. The service's account must be allowed
+to create tokens for itself.
 """
 
 import contextlib
-import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import datetime
-from typing import NamedTuple
-from urllib.parse import quote
 
-import google.auth
 import google.auth.iam
 import google.auth.transport.requests
-from google.auth.exceptions import DefaultCredentialsError, GoogleAuthError
+from google.auth.credentials import Signing
+from google.auth.exceptions import GoogleAuthError
+from google.cloud.storage import Client
 
+from progress.adapters import google_api
 from progress.errors import ProgressError, StorageUnavailable
 
-_HOST = "storage.googleapis.com"
-_ALGORITHM = "GOOG4-RSA-SHA256"
+_HOST = "https://storage.googleapis.com"
 _SCOPE = "https://www.googleapis.com/auth/cloud-platform"
 
 
-class Signer(NamedTuple):
-    """An account, and the function that signs bytes with RSA and SHA-256 in the account's name."""
+class Signer(Signing):
+    """The account of this service, in whose name the IAM API signs."""
 
-    account: str
-    sign: Callable[[bytes], bytes]
+    def __init__(self, account: str, iam: google.auth.iam.Signer) -> None:
+        self._account, self._iam = account, iam
+
+    @property
+    def signer_email(self) -> str:
+        return self._account
+
+    @property
+    def signer(self) -> google.auth.iam.Signer:
+        return self._iam
+
+    def sign_bytes(self, message: bytes) -> bytes:
+        """Return the signature of the bytes, with RSA and SHA-256."""
+        with _translate_errors():
+            signature: bytes = self._iam.sign(message)
+        return signature
 
 
-def sign(bucket: str, name: str, *, file: str, at: datetime, expires_s: int, signer: Signer) -> str:
-    """Return a URL, valid from `at` on, from which a browser saves the object as `file`."""
-    moment = at.strftime("%Y%m%dT%H%M%SZ")
-    scope = f"{moment[:8]}/auto/storage/goog4_request"
-    parameters = {
-        "X-Goog-Algorithm": _ALGORITHM,
-        "X-Goog-Credential": f"{signer.account}/{scope}",
-        "X-Goog-Date": moment,
-        "X-Goog-Expires": str(expires_s),
-        "X-Goog-SignedHeaders": "host",
-        "response-content-disposition": f'attachment; filename="{file}"',
-    }
-    query = "&".join(f"{key}={quote(parameters[key], safe='')}" for key in sorted(parameters))
-    path = f"/{bucket}/{quote(name)}"
-    request = f"GET\n{path}\n{query}\nhost:{_HOST}\n\nhost\nUNSIGNED-PAYLOAD"
-    digest = hashlib.sha256(request.encode()).hexdigest()
-    signature = signer.sign(f"{_ALGORITHM}\n{moment}\n{scope}\n{digest}".encode()).hex()
-    return f"https://{_HOST}{path}?{query}&X-Goog-Signature={signature}"
+def sign(bucket: str, name: str, *, file: str, expires_at: datetime, signer: Signer) -> str:
+    """Return a URL, valid from now on, from which a browser saves the object as `file`."""
+    blob = Client.create_anonymous_client().bucket(bucket).blob(name)
+    url: str = blob.generate_signed_url(
+        version="v4",
+        expiration=expires_at,
+        api_access_endpoint=_HOST,
+        credentials=signer,
+        response_disposition=f'attachment; filename="{file}"',
+    )
+    return url
 
 
 def load_signer() -> Signer:
-    """Return a signer for the account of this service; signing calls the IAM API."""
-    try:
-        credentials, _ = google.auth.default(scopes=[_SCOPE])
-    except DefaultCredentialsError:
-        raise ProgressError("there are no credentials to sign with") from None
+    """Return a signer for the account of this service."""
+    credentials = google_api.find_credentials(_SCOPE)
     request = google.auth.transport.requests.Request()
     with _translate_errors():
         credentials.refresh(request)  # type: ignore[no-untyped-call] # fetches the account's name
     account = getattr(credentials, "service_account_email", None)
     if account is None:
         raise ProgressError("only a service account can sign URLs")
-    iam = google.auth.iam.Signer(request, credentials, account)  # type: ignore[no-untyped-call] # it ships no types
-
-    def sign_bytes(data: bytes) -> bytes:
-        with _translate_errors():
-            signature: bytes = iam.sign(data)
-        return signature
-
-    return Signer(account, sign_bytes)
+    return Signer(account, google.auth.iam.Signer(request, credentials, account))  # type: ignore[no-untyped-call] # it ships no types
 
 
 @contextlib.contextmanager
