@@ -8,12 +8,13 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import grpc
+from google.pubsub_v1.types import PublishResponse
 
 from bench.load import HOST
 from progress.local import ports, processes, readiness
 from progress.local.parts import ROOT
 
-_RESPONSE = b"\x0a\x011"  # a PublishResponse with one message ID
+_RESPONSE = PublishResponse.serialize(PublishResponse(message_ids=["1"]))
 
 
 @contextmanager

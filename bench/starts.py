@@ -30,9 +30,9 @@ def compare_with_empty(server: Server) -> Iterator[Line]:
                     rounds.add(name, 1_000 * seconds)
     server.drop(store)
     for name, what, against, bar in (
-        ("ingest", "first event recorded and its wake-up sent", "empty", 2.5),
-        ("project", "first window folded", "empty", 1.6),
-        ("query", "first answer", "empty ASGI", 2.5),
+        ("ingest", "first event recorded and its wake-up sent", "empty", 3.0),
+        ("project", "first window folded", "empty", 2.5),
+        ("query", "first answer", "empty ASGI", 3.0),
     ):
         yield Line(
             f"start of {name}: {what}",

@@ -17,8 +17,6 @@ from progress.importers import field_names, future_times
 MAX_EVENTS = 100  # in a message
 # The lines in one message have at most this total size. A longer line gets a message of its own.
 _PACKED_BYTES = 1 << 20
-# Pub/Sub's limit is 10,000,000 bytes, including the attributes and the topic's name.
-_MAX_MESSAGE_BYTES = 9_990_000
 
 
 class Line(msgspec.Struct, frozen=True):
@@ -62,8 +60,8 @@ def _check_line(
     now: datetime,
 ) -> Line:
     reasons = [reason for entry in entries if (reason := _find_fault(entry, now))]
-    if len(data) > _MAX_MESSAGE_BYTES:
-        reasons.insert(0, f"expected at most {_MAX_MESSAGE_BYTES:,} bytes - at $")
+    if len(data) > publisher.MAX_MESSAGE_BYTES:
+        reasons.insert(0, f"expected at most {publisher.MAX_MESSAGE_BYTES:,} bytes - at $")
     event_type = entries[0].event_type if entries else None
     return Line(
         number=number,

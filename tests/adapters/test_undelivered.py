@@ -1,9 +1,7 @@
-"""A fake Cloud Monitoring returns the counts of undelivered messages.
-
-Google's protobuf library encodes the fake's responses.
-"""
+"""A fake Cloud Monitoring returns the counts of undelivered messages."""
 
 from concurrent import futures
+from datetime import timedelta
 from typing import Any
 
 import grpc
@@ -36,7 +34,7 @@ def test_the_newest_measurement_of_each_subscription_of_progress_is_returned() -
     assert request.name == "projects/p"
     assert request.filter == f'metric.type = "{undelivered.METRIC}"'
     interval = request.interval
-    assert interval.end_time.seconds - interval.start_time.seconds == 300
+    assert interval.end_time - interval.start_time == timedelta(minutes=5)
 
 
 def test_counts_are_unavailable_if_no_measurement_exists_or_monitoring_does_not_respond() -> None:

@@ -19,7 +19,7 @@ def pubsub(
     """A fake Pub/Sub, whose address is in the settings."""
     monkeypatch.setenv("PUBSUB_EMULATOR_HOST", fake_publisher.address)
     monkeypatch.setattr(wakeups, "_PAUSE_S", 60.0)
-    caches = (settings.current, wakeups.publisher, wakeups.outage)
+    caches = (settings.current, wakeups.outage)
     for cache in caches:
         cache.cache_clear()
     yield fake_publisher

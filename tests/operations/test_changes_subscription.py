@@ -46,7 +46,7 @@ class Job:
         self.environment |= environment
         for name, value in self.environment.items():
             self.patch.setenv(name, value)
-        for cache in (settings.current, backlog._channel, wakeups.publisher, wakeups.outage):
+        for cache in (settings.current, wakeups.outage):
             cache.cache_clear()
 
     def run(self, **environment: str) -> tuple[int, list[dict[str, Any]]]:
@@ -99,7 +99,7 @@ def job(
         CHANGES_SUBSCRIPTION=name,
     )
     yield made
-    for cache in (settings.current, backlog._channel, wakeups.publisher, wakeups.outage):
+    for cache in (settings.current, wakeups.outage):
         cache.cache_clear()
     pubsub.subscriber.delete_subscription(subscription=full)
 

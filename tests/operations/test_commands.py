@@ -9,7 +9,6 @@ import pytest
 from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection
 from progress.adapters.pubsub import wakeups
-from progress.errors import PubSubUnavailable
 from progress.local import readiness
 from progress.operations import batch_job, claim, commands
 from tests.conftest import Store
@@ -20,12 +19,12 @@ from tests.support.pushes import encode_push, load_function
 
 @pytest.mark.every_postgres
 def test_the_batch_job_sends_a_lost_command_again(
-    operator: Operator, store: Store, worker: Connection, monkeypatch: pytest.MonkeyPatch
+    operator: Operator, store: Store, worker: Connection, fake_publisher: FakePublisher
 ) -> None:
-    with monkeypatch.context() as without:
-        without.setattr(wakeups, "publisher", lambda: refuse)
-        lost = operator.start("runBatch")["id"]
-        held = operator.start("rebuildProjections")["id"]
+    fake_publisher.is_down = True
+    lost = operator.start("runBatch")["id"]
+    held = operator.start("rebuildProjections")["id"]
+    fake_publisher.is_down = False
     assert claim.claim(worker, UUID(held))
     assert operator.called() == []
     wakeups.outage.cache_clear()  # the real job runs in another process, which has seen no outage
@@ -34,11 +33,6 @@ def test_the_batch_job_sends_a_lost_command_again(
         assert operator.called() == [lost]
         assert operator.run(lost)["state"] == "SUCCEEDED"
         assert batch_job.call_workers(job) == 0
-
-
-def refuse(*_: object, **__: object) -> bytes:
-    """Refuse to publish."""
-    raise PubSubUnavailable("no server")
 
 
 def test_an_attribute_distinguishes_an_operation_from_a_wake_up(

@@ -5,12 +5,11 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from progress.adapters.postgres.database import Connection
-from progress.adapters.pubsub import wakeups
-from progress.errors import PubSubUnavailable
 from progress.event_store import dead_letters
 from tests.conftest import Store
 from tests.support import api
 from tests.support.api import Api
+from tests.support.fake_publisher import FakePublisher
 from tests.support.operation_fixtures import (
     FIELDS,
     Operator,
@@ -113,13 +112,11 @@ def test_a_repeated_idempotency_key_with_different_arguments_is_rejected(
 
 
 def test_a_command_that_cannot_be_published_does_not_change_the_response(
-    operator: Operator, monkeypatch: pytest.MonkeyPatch
+    operator: Operator, fake_publisher: FakePublisher
 ) -> None:
-    def refused(*_: object, **__: object) -> bytes:
-        raise PubSubUnavailable("nobody there")
-
-    monkeypatch.setattr(wakeups, "publisher", lambda: refused)
+    fake_publisher.is_down = True
     assert operator.start("runBatch")["state"] == "PENDING"
+    assert fake_publisher.attempts == 1
 
 
 BAD = {

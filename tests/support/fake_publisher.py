@@ -10,12 +10,15 @@ import grpc
 import pytest
 from google.pubsub_v1.types import PublishRequest, PublishResponse
 
+from tests.support.tls_certificates import Certificate
+
 
 class FakePublisher:
     """A gRPC server that stores published messages."""
 
-    def __init__(self) -> None:
+    def __init__(self, certificate: Certificate | None = None) -> None:
         self.requests: list[PublishRequest] = []
+        self.tokens: list[str] = []  # the header Authorization of each request that has one
         self.times: list[datetime] = []  # the arrival of each stored request
         self.is_down = False
         self.attempts = 0  # the number of requests, including failed ones
@@ -29,16 +32,26 @@ class FakePublisher:
         )
         self._server = grpc.server(ThreadPoolExecutor(2))
         self._server.add_generic_rpc_handlers((service,))
-        self.address = f"127.0.0.1:{self._server.add_insecure_port('127.0.0.1:0')}"
+        self.address = f"127.0.0.1:{self._listen(certificate)}"
         self._server.start()
 
     def _publish(self, request: PublishRequest, context: grpc.ServicerContext) -> PublishResponse:
         self.attempts += 1
+        self.tokens += [
+            value for name, value in context.invocation_metadata() if name == "authorization"
+        ]
         if self.is_down:
             context.abort(grpc.StatusCode.UNAVAILABLE, "down")
         self.times.append(datetime.now(UTC))
         self.requests.append(request)
         return PublishResponse(message_ids=["1"] * len(request.messages))
+
+    def _listen(self, certificate: Certificate | None) -> int:
+        address = "127.0.0.1:0"
+        if certificate is None:
+            return int(self._server.add_insecure_port(address))
+        pair = (certificate.key.read_bytes(), certificate.chain.read_bytes())
+        return int(self._server.add_secure_port(address, grpc.ssl_server_credentials([pair])))
 
     def close(self) -> None:
         self._server.stop(None).wait()

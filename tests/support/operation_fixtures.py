@@ -106,7 +106,6 @@ def operator(
     monkeypatch.setenv("PUBSUB_EMULATOR_HOST", fake_publisher.address)
     forget: list[Callable[[], None]] = [
         settings.current.cache_clear,
-        wakeups.publisher.cache_clear,
         wakeups.outage.cache_clear,
     ]
     with contextlib.ExitStack() as stack:

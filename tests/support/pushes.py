@@ -48,7 +48,7 @@ def encode_push(
 @contextmanager
 def load_ingest(database_url: str, publisher: FakePublisher) -> Iterator[Client]:
     """Load the ingest function during the block; yield a client of the function."""
-    caches = (settings.current, wakeups.publisher, wakeups.outage)
+    caches = (settings.current, wakeups.outage)
     with ExitStack() as stack:
         for cache in caches:
             stack.callback(cache.cache_clear)

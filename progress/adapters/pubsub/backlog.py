@@ -6,19 +6,14 @@ next run.
 """
 
 import contextlib
-import functools
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from typing import Any
 
-from progress.adapters.pubsub import grpc_api
+from progress.adapters.pubsub import clients
 from progress.adapters.telemetry import logs
 from progress.errors import PubSubUnavailable
 from progress.settings import Settings
 
-if TYPE_CHECKING:
-    import grpc
-
-_SERVICE = "/google.pubsub.v1.Subscriber/"
 _FIRST_PULL_TIMEOUT_S = 10.0  # a wait adds no cost, because a run is billed for at least a minute
 _NEXT_PULL_TIMEOUT_S = 2.0
 _SETTLE_TIMEOUT_S = 10.0
@@ -29,10 +24,11 @@ _MAX_PULLS = 50  # The next run pulls the rest.
 class Backlog:
     """The messages that were waiting when the run began."""
 
-    def __init__(self, project: str, subscription: str | None) -> None:
-        name = f"projects/{project}/subscriptions/{subscription}"
-        self._subscription = grpc_api.field(1, name.encode())
-        self._pulled: list[list[bytes]] = []  # Ack ids.
+    def __init__(self, settings: Settings) -> None:
+        project, name = settings.pubsub_project_id, settings.changes_subscription
+        self._subscription = f"projects/{project}/subscriptions/{name}"
+        self._emulator = settings.pubsub_emulator_host
+        self._pulled: list[list[str]] = []  # Ack ids.
         self.is_idle = False  # True if the pull found no message.
         self.messages = 0
 
@@ -41,15 +37,9 @@ class Backlog:
 
         Raise PubSubUnavailable if a pull fails for another reason.
         """
-        request = self._subscription + grpc_api.number_field(3, _PULL_SIZE)
         while len(self._pulled) < _MAX_PULLS:
             timeout_s = _NEXT_PULL_TIMEOUT_S if self._pulled else _FIRST_PULL_TIMEOUT_S
-            response = _call("Pull", request, timeout_s=timeout_s)
-            ack_ids = [
-                ack_id
-                for received in grpc_api.fields(response or b"", 1)
-                for ack_id in grpc_api.fields(received, 1)
-            ]
+            ack_ids = self._pull_once(timeout_s)
             if not ack_ids:
                 break
             self._pulled.append(ack_ids)
@@ -58,25 +48,38 @@ class Backlog:
 
     def acknowledge(self) -> None:
         """Acknowledge the pulled messages."""
-        self._settle("Acknowledge", 2)
+        self._settle("acknowledge")
 
     def give_back(self) -> None:
         """Set the ack deadline of unacknowledged messages to 0 s, so that they are redelivered."""
-        self._settle("ModifyAckDeadline", 4)
+        self._settle("modify_ack_deadline", ack_deadline_seconds=0)
 
-    def _settle(self, method: str, number: int) -> None:
+    def _pull_once(self, timeout_s: float) -> list[str]:
+        from google.api_core.exceptions import DeadlineExceeded
+
+        try:
+            response = self._call("pull", timeout_s, max_messages=_PULL_SIZE)
+        except PubSubUnavailable as error:
+            if isinstance(error.__cause__, DeadlineExceeded):
+                return []
+            raise
+        return [received.ack_id for received in response.received_messages]
+
+    def _settle(self, method: str, **fields: int) -> None:
         pulled, self._pulled = self._pulled, []
         for ack_ids in pulled:
-            fields = b"".join(grpc_api.field(number, ack_id) for ack_id in ack_ids)
-            request = self._subscription + fields
             try:
-                if _call(method, request, timeout_s=_SETTLE_TIMEOUT_S) is None:
-                    raise PubSubUnavailable("no response in time")
+                self._call(method, _SETTLE_TIMEOUT_S, ack_ids=ack_ids, **fields)
             except PubSubUnavailable as error:  # a redelivery only causes an extra batch run
                 logs.write(
                     "WARNING", f"{method} failed for the backlog: {error}", operation="batch"
                 )
                 return
+
+    def _call(self, method: str, timeout_s: float, **fields: Any) -> Any:
+        with clients.translate_errors():
+            call = getattr(clients.subscriber(self._emulator), method)
+            return call(subscription=self._subscription, retry=None, timeout=timeout_s, **fields)
 
 
 @contextlib.contextmanager
@@ -87,7 +90,7 @@ def open_backlog(settings: Settings) -> Iterator[Backlog]:
     task never counts as idle, because Pub/Sub may not have redelivered the messages of the previous
     attempt yet.
     """
-    backlog = Backlog(settings.pubsub_project_id, settings.changes_subscription)
+    backlog = Backlog(settings)
     if settings.changes_subscription and settings.cloud_run_task_count == 1:
         try:
             backlog.pull()
@@ -98,22 +101,3 @@ def open_backlog(settings: Settings) -> Iterator[Backlog]:
         yield backlog
     finally:
         backlog.give_back()
-
-
-def _call(method: str, request: bytes, *, timeout_s: float) -> bytes | None:
-    """Return the response; None if it did not arrive in time."""
-    import grpc
-
-    try:
-        call: Callable[..., bytes] = _channel().unary_unary(_SERVICE + method)
-        return call(request, timeout=timeout_s)
-    except grpc.RpcError as error:
-        code = error.code() if isinstance(error, grpc.Call) else error
-        if code is grpc.StatusCode.DEADLINE_EXCEEDED:
-            return None
-        raise PubSubUnavailable(f"{code}") from error
-
-
-@functools.cache
-def _channel() -> "grpc.Channel":
-    return grpc_api.open_channel()

@@ -1,17 +1,13 @@
-"""Publish messages to the local stack's Pub/Sub: the emulator or the stand-in."""
+"""Publish events and commands to the local stack's Pub/Sub or to Google Cloud."""
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import msgspec
 
-from progress.adapters.pubsub import wakeups
+from progress.adapters.pubsub import clients, wakeups
 from progress.adapters.telemetry import tracing
 from progress.errors import PubSubUnavailable, SerializationError
-
-if TYPE_CHECKING:
-    from google.cloud.pubsub_v1 import PublisherClient
-    from google.cloud.pubsub_v1.publisher.futures import Future
 
 LEARNING = "learning-events"
 
@@ -34,7 +30,11 @@ TOPICS = {
     "RestDayTaken": "user-events",
 }
 
-_TIMEOUT_S = 60.0  # the time limit for publishing a message
+# Pub/Sub's limit is 10,000,000 bytes, including the attributes and the topic's name.
+MAX_MESSAGE_BYTES = 9_990_000
+
+_TIMEOUT_S = 20.0  # for each request
+_BATCH_MESSAGES, _BATCH_BYTES = 100, 1 << 20  # a larger message gets a request of its own
 
 
 class Message(msgspec.Struct, frozen=True):
@@ -63,55 +63,73 @@ class Command(msgspec.Struct, frozen=True):
         return wakeups.TOPIC
 
 
+_Encoded = tuple[Message | Packed | Command, bytes]
+
+
 def publish(
     messages: Sequence[Message | Packed | Command],
     *,
     project: str,
-    emulator: str,
+    emulator: str | None,
     on_published: Callable[[int], None],
 ) -> int:
-    """Publish each message; return the number of events and commands.
+    """Publish the messages; return the number of events and commands.
 
-    Return once Pub/Sub has stored all messages. After each message, `on_published` receives the
-    number of events and commands stored so far. Raise PubSubUnavailable if Pub/Sub does not accept
-    a message, and SerializationError if a message is too large.
+    Return once Pub/Sub has stored all messages. After each request, `on_published` receives the
+    number of events and commands stored so far. `emulator` is an address; None means Google Cloud.
+    Raise PubSubUnavailable if Pub/Sub does not accept a request, and SerializationError, before
+    anything is published, if a message is too large.
     """
-    from google.api_core.exceptions import GoogleAPIError  # takes 400 ms
-    from google.cloud.pubsub_v1.publisher.exceptions import MessageTooLargeError
-
-    publisher, count = _publisher(emulator), 0
-    try:
-        for message, published in _start_publishing(publisher, project, messages):
-            published.result(timeout=_TIMEOUT_S)
-            count += _count(message)
-            on_published(count)
-    except (GoogleAPIError, TimeoutError) as error:
-        raise PubSubUnavailable(
-            f"Pub/Sub at {emulator} does not accept messages: {error}"
-        ) from None
-    except MessageTooLargeError as error:
-        raise SerializationError(f"a message is over Pub/Sub's limit: {error}") from None
-    finally:
-        publisher.stop()
+    encoded = [(message, encode(message)) for message in messages]
+    largest = max((len(data) for _, data in encoded), default=0)
+    if largest > MAX_MESSAGE_BYTES:
+        raise SerializationError(
+            f"a message has {largest:,} bytes, and Pub/Sub accepts {MAX_MESSAGE_BYTES:,}: split it"
+        )
+    count = 0
+    for topic, batch in _split(encoded):
+        _publish_batch(f"projects/{project}/topics/{topic}", batch, emulator, count)
+        count += sum(_count(message) for message, _ in batch)
+        on_published(count)
     return count
 
 
-def _start_publishing(
-    publisher: "PublisherClient", project: str, messages: Sequence[Message | Packed | Command]
-) -> "list[tuple[Message | Packed | Command, Future]]":
-    """Start to publish every message; return each message with its Future."""
-    from google.api_core.retry import Retry
+def _split(encoded: Sequence[_Encoded]) -> Iterator[tuple[str, list[_Encoded]]]:
+    """Yield requests: a topic and its messages.
 
-    retry = Retry(timeout=_TIMEOUT_S)
-    started = []
-    for message in messages:
-        attributes = wakeups.publish_attributes(message.topic)
-        with tracing.start_span(f"publish {message.topic}", None, "producer", attributes):
-            trace = tracing.message_attributes()
-            topic = _topic(project, message)
-            future = publisher.publish(topic, encode(message), retry=retry, **trace)
-            started.append((message, future))
-    return started
+    The messages of a window become one request for each topic, so that an account is not published
+    long after its answers.
+    """
+    window: dict[str, list[_Encoded]] = {}
+    number = size = 0
+    for message, data in encoded:
+        if number == _BATCH_MESSAGES or (number and size + len(data) > _BATCH_BYTES):
+            yield from window.items()
+            window, number, size = {}, 0, 0
+        window.setdefault(message.topic, []).append((message, data))
+        number, size = number + 1, size + len(data)
+    yield from window.items()
+
+
+def _publish_batch(
+    topic: str, batch: Sequence[_Encoded], emulator: str | None, published: int
+) -> None:
+    messages = [_add_trace(message, data) for message, data in batch]
+    try:
+        clients.publish(topic, messages, emulator=emulator, timeout_s=_TIMEOUT_S)
+    except PubSubUnavailable as error:
+        before = f"; {published:,} were published before, and count once if published again"
+        raise PubSubUnavailable(
+            f"Pub/Sub at {emulator or 'Google Cloud'} does not accept messages: {error}"
+            + (before if published else "")
+        ) from None
+
+
+def _add_trace(message: Message | Packed | Command, data: bytes) -> dict[str, Any]:
+    """Return the message with the attributes of a new trace."""
+    attributes = wakeups.publish_attributes(message.topic)
+    with tracing.start_span(f"publish {message.topic}", None, "producer", attributes):
+        return {"data": data, "attributes": tracing.message_attributes()}
 
 
 def encode(message: Message | Packed | Command) -> bytes:
@@ -125,17 +143,3 @@ def _count(message: Message | Packed | Command) -> int:
     if isinstance(message, Message):
         return len(message.events)
     return message.count if isinstance(message, Packed) else 1
-
-
-def _publisher(emulator: str) -> "PublisherClient":
-    import grpc
-    from google.cloud.pubsub_v1 import PublisherClient
-    from google.pubsub_v1.services.publisher.transports import PublisherGrpcTransport
-
-    return PublisherClient(
-        transport=PublisherGrpcTransport(channel=grpc.insecure_channel(emulator))
-    )
-
-
-def _topic(project: str, message: Message | Packed | Command) -> str:
-    return f"projects/{project}/topics/{message.topic}"

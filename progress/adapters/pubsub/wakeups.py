@@ -9,17 +9,16 @@ After a failure, no wake-up is sent for five seconds, so that requests do not wa
 import functools
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable
 from uuid import UUID
 
 from progress import settings
-from progress.adapters.pubsub import grpc_api
+from progress.adapters.pubsub import clients
 from progress.adapters.telemetry import logs, tracing
 from progress.adapters.telemetry.spans import Attributes
 from progress.errors import PubSubUnavailable
 
 TOPIC = "progress-commands"
-_METHOD = "/google.pubsub.v1.Publisher/Publish"
 _TIMEOUT_S = 2.0
 _PAUSE_S = 5.0  # after a failure
 
@@ -108,38 +107,20 @@ def publish_attributes(topic: str) -> Attributes:
 def _send(commands: list[bytes], **attributes: str) -> bool:
     if not commands:
         return True
-    import grpc  # takes 40 ms, so it is imported late
-
-    topic = f"projects/{settings.current().pubsub_project_id}/topics/{TOPIC}"
     with tracing.child_span(f"publish {TOPIC}", "producer", publish_attributes(TOPIC)) as span:
         attributes = {**tracing.message_attributes(), **attributes}
-        messages = [_encode(command, attributes) for command in commands]
-        request = grpc_api.field(1, topic.encode()) + b"".join(messages)
+        messages = [{"data": command, "attributes": attributes} for command in commands]
+        current = settings.current()
         try:
-            publisher()(request, timeout=_TIMEOUT_S)
-        except (grpc.RpcError, PubSubUnavailable) as error:
-            code = error.code() if isinstance(error, grpc.Call) else error
+            clients.publish(
+                f"projects/{current.pubsub_project_id}/topics/{TOPIC}",
+                messages,
+                emulator=current.pubsub_emulator_host,
+                timeout_s=_TIMEOUT_S,
+            )
+        except PubSubUnavailable as error:
             outage().begin()
-            span.record_error(f"{code}")
-            logs.write("WARNING", f"wake-up not sent: {code}")
+            span.record_error(f"{error}")
+            logs.write("WARNING", f"wake-up not sent: {error}")
             return False
     return True
-
-
-@functools.cache
-def publisher() -> Callable[..., bytes]:
-    """Return this process's callable for Pub/Sub's method Publish.
-
-    Its channel is opened on first use, because a channel does not survive a fork.
-    """
-    publish: Callable[..., bytes] = grpc_api.open_channel().unary_unary(_METHOD)
-    return publish
-
-
-def _encode(data: bytes, attributes: Mapping[str, str]) -> bytes:
-    """Encode a PubsubMessage as the field `messages` of a PublishRequest."""
-    fields = b"".join(
-        grpc_api.field(2, grpc_api.field(1, name.encode()) + grpc_api.field(2, value.encode()))
-        for name, value in attributes.items()
-    )
-    return grpc_api.field(2, grpc_api.field(1, data) + fields)

@@ -1,0 +1,83 @@
+"""The commands publish many messages with few requests, in order, and report the progress."""
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from progress.adapters.pubsub import publisher
+from progress.adapters.pubsub.publisher import Packed
+from progress.errors import PubSubUnavailable, SerializationError
+from tests.support.fake_publisher import FakePublisher, fake_publisher
+
+__all__ = ["fake_publisher"]
+
+MESSAGES = st.lists(
+    st.builds(
+        Packed,
+        topic=st.sampled_from(sorted({*publisher.TOPICS.values()})),
+        data=st.binary(min_size=1, max_size=30),
+        count=st.integers(1, 100),
+    ),
+    max_size=20,
+)
+
+
+def publish(server: FakePublisher, messages: list[Packed]) -> list[int]:
+    """Publish the messages; return the counts that were reported."""
+    reported: list[int] = []
+    count = publisher.publish(
+        messages, project="p", emulator=server.address, on_published=reported.append
+    )
+    assert [count] == (reported or [0])[-1:]
+    return reported
+
+
+@given(messages=MESSAGES)
+def test_each_topic_gets_its_messages_in_order_with_few_requests(messages: list[Packed]) -> None:
+    server = FakePublisher()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(publisher, "_BATCH_MESSAGES", 4)
+        patch.setattr(publisher, "_BATCH_BYTES", 40)
+        reported = publish(server, messages)
+    server.close()
+    assert len(reported) == len(server.requests)
+    assert reported == sorted({*reported})
+    assert reported[-1:] == ([sum(each.count for each in messages)] if messages else [])
+    for topic in {each.topic for each in messages}:
+        assert [
+            message.data
+            for request in server.requests
+            if request.topic == f"projects/p/topics/{topic}"
+            for message in request.messages
+        ] == [each.data for each in messages if each.topic == topic]
+    for request in server.requests:
+        size = sum(len(message.data) for message in request.messages)
+        assert len(request.messages) == 1 or (len(request.messages) <= 4 and size <= 40)
+
+
+def test_each_message_begins_a_trace(fake_publisher: FakePublisher) -> None:
+    publish(fake_publisher, [Packed("user-events", b"1", 1), Packed("user-events", b"2", 1)])
+    [request] = fake_publisher.requests
+    traces = {message.attributes["googclient_traceparent"] for message in request.messages}
+    assert len(traces) == 2
+
+
+def test_nothing_is_published_if_a_message_is_too_large(fake_publisher: FakePublisher) -> None:
+    small = Packed("user-events", b"1", 1)
+    large = msgspec.structs.replace(small, data=b"1" * (publisher.MAX_MESSAGE_BYTES + 1))
+    with pytest.raises(SerializationError, match="has 9,990,001 bytes"):
+        publish(fake_publisher, [small, large])
+    assert not fake_publisher.attempts
+
+
+def test_the_error_says_how_many_events_were_published_before(
+    fake_publisher: FakePublisher,
+) -> None:
+    def stop(_: int) -> None:
+        fake_publisher.is_down = True
+
+    messages = [Packed(topic, b"1", 7) for topic in ("user-events", "learning-events")]
+    with pytest.raises(PubSubUnavailable, match=r"UNAVAILABLE: down; 7 were published before"):
+        publisher.publish(messages, project="p", emulator=fake_publisher.address, on_published=stop)
+    assert fake_publisher.attempts == 2

@@ -1,0 +1,282 @@
+"""The clients of Pub/Sub and Cloud Monitoring under faults: each call is made once, for a time."""
+
+import contextlib
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import google.auth
+import google.cloud.monitoring_v3
+import google.pubsub_v1
+import grpc
+import pytest
+from google.auth.exceptions import DefaultCredentialsError
+
+from progress import settings
+from progress.adapters.pubsub import backlog, clients, undelivered
+from progress.adapters.pubsub.backlog import Backlog
+from progress.errors import PubSubUnavailable
+from progress.local import ports
+from tests.support import tls_certificates
+from tests.support.fake_publisher import FakePublisher, fake_publisher
+
+__all__ = ["fake_publisher"]
+
+HOST = "127.0.0.1"
+LIMIT_S = 0.3
+MESSAGES = [{"data": b"a message"}]
+LIBRARIES = (google.pubsub_v1, google.cloud.monitoring_v3)  # their import must not be measured
+
+
+def publish(address: str | None) -> None:
+    clients.publish("projects/p/topics/t", MESSAGES, emulator=address, timeout_s=LIMIT_S)
+
+
+def open_backlog(address: str, *pulled: str) -> Backlog:
+    known = settings.Settings(pubsub_emulator_host=address, changes_subscription="s")
+    opened = Backlog(known)
+    opened._pulled = [[*pulled]] if pulled else []
+    return opened
+
+
+def count(address: str) -> None:
+    undelivered.count("p", address)
+
+
+CALLS: dict[str, Callable[[str], object]] = {
+    "publish": publish,
+    "pull": lambda address: open_backlog(address)._call("pull", LIMIT_S, max_messages=1),
+    "acknowledge": lambda address: open_backlog(address)._call(
+        "acknowledge", LIMIT_S, ack_ids=["1"]
+    ),
+    "give back": lambda address: open_backlog(address)._call(
+        "modify_ack_deadline", LIMIT_S, ack_ids=["1"], ack_deadline_seconds=0
+    ),
+    "count": count,
+}
+each_call = pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
+
+
+@pytest.fixture(autouse=True)
+def impatience(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(undelivered, "TIMEOUT_S", LIMIT_S)
+    for name in ("_FIRST_PULL_TIMEOUT_S", "_NEXT_PULL_TIMEOUT_S", "_SETTLE_TIMEOUT_S"):
+        monkeypatch.setattr(backlog, name, LIMIT_S)
+
+
+@each_call
+def test_a_dead_server_is_reported_within_three_seconds(call: Callable[[str], object]) -> None:
+    """The libraries' default is to try again for a minute or longer."""
+    begin = time.monotonic()
+    with pytest.raises(PubSubUnavailable, match="UNAVAILABLE"):
+        call(f"{HOST}:{ports.reserve()}")
+    assert time.monotonic() - begin < 3
+
+
+@each_call
+def test_a_server_that_never_answers_is_reported_after_the_time_limit(
+    call: Callable[[str], object],
+) -> None:
+    begin = time.monotonic()
+    with (
+        socket.create_server((HOST, 0)) as silent,
+        pytest.raises(PubSubUnavailable, match="DEADLINE_EXCEEDED"),
+    ):
+        call(f"{HOST}:{silent.getsockname()[1]}")
+    assert time.monotonic() - begin < 3
+
+
+def test_a_pull_that_times_out_counts_as_empty_and_messages_that_stay_unsettled_are_logged(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with socket.create_server((HOST, 0)) as silent:
+        address = f"{HOST}:{silent.getsockname()[1]}"
+        empty = open_backlog(address)
+        empty.pull()
+        assert empty.is_idle
+        open_backlog(address, "1").acknowledge()
+        open_backlog(address, "1").give_back()
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [line["message"].partition(" failed")[0] for line in lines] == [
+        "acknowledge",
+        "modify_ack_deadline",
+    ]
+
+
+@pytest.mark.parametrize("limit", [0, 1, 9, 30, 60, 90])
+def test_a_connection_that_ends_within_the_response_is_reported(
+    fake_publisher: FakePublisher, limit: int
+) -> None:
+    with (
+        _forward_at_most(fake_publisher.address, limit) as address,
+        pytest.raises(PubSubUnavailable, match=r"UNAVAILABLE|INTERNAL"),
+    ):
+        clients.publish("projects/p/topics/t", MESSAGES, emulator=address, timeout_s=10)
+
+
+@each_call
+def test_half_a_message_in_the_response_is_reported(call: Callable[[str], object]) -> None:
+    with _serve_bytes(b"\x0a\x05ab") as address, pytest.raises(PubSubUnavailable, match="INTERNAL"):
+        call(address)
+
+
+def test_a_process_that_forks_opens_a_client_of_its_own(fake_publisher: FakePublisher) -> None:
+    script = """
+import os
+from progress import settings
+from progress.adapters.pubsub import clients, wakeups
+own = clients.publisher(settings.current().pubsub_emulator_host)
+assert wakeups.send([1])
+child = os.fork()
+if not child:
+    is_own = own is not clients.publisher(settings.current().pubsub_emulator_host)
+    os._exit(not (is_own and wakeups.send([2])))
+assert wakeups.send([3])
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+"""
+    _run_script(script, PUBSUB_EMULATOR_HOST=fake_publisher.address)
+    assert sorted(fake_publisher.shards()) == [1, 2, 3]
+
+
+def test_threads_of_a_process_share_a_client(fake_publisher: FakePublisher) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        opened = set(pool.map(clients.publisher, [fake_publisher.address] * 32))
+    assert len(opened) == 1
+    assert opened.isdisjoint({clients.publisher("127.0.0.1:1")})
+
+
+def test_the_emulator_is_that_of_the_settings_not_that_of_the_environment(
+    fake_publisher: FakePublisher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PUBSUB_EMULATOR_HOST", f"{HOST}:{ports.reserve()}")
+    publish(fake_publisher.address)
+    assert len(fake_publisher.requests) == 1
+
+
+def test_missing_credentials_are_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(**_: object) -> None:
+        raise DefaultCredentialsError("none found")  # type: ignore[no-untyped-call] # no types
+
+    monkeypatch.setattr(google.auth, "default", fail)
+    with pytest.raises(PubSubUnavailable, match="no credentials: none found"):
+        publish(None)
+
+
+def test_google_is_trusted_if_a_known_authority_signed_its_certificate_for_its_name(
+    tmp_path: Path,
+) -> None:
+    known, stranger = tls_certificates.Authority(), tls_certificates.Authority()
+    roots = tmp_path / "roots.pem"
+    roots.write_text(known.pem)
+    script = """
+import sys
+import google.auth
+from google.oauth2.credentials import Credentials
+from progress.adapters.pubsub import clients
+from progress.errors import PubSubUnavailable
+
+google.auth.default = lambda **_: (Credentials("a token"), None)
+open_channel = clients._open_channel
+for address in sys.argv[1:]:
+    clients._open_channel = lambda transport, _, **more: open_channel(transport, address, **more)
+    clients._create.cache_clear()
+    try:
+        clients.publish("projects/p/topics/t", [{"data": b"1"}], emulator=None, timeout_s=20)
+        print("published")
+    except PubSubUnavailable as error:
+        print(error)
+"""
+    cases = [(known, "localhost"), (known, "another.example"), (stranger, "localhost")]
+    with contextlib.ExitStack() as stack:
+        servers = []
+        for number, (authority, name) in enumerate(cases):
+            folder = tmp_path / str(number)
+            folder.mkdir()
+            server = FakePublisher(authority.certificate(folder, name))
+            stack.callback(server.close)
+            servers.append(server)
+        addresses = [f"localhost:{server.address.rpartition(':')[2]}" for server in servers]
+        output = _run_script(script, *addresses, GRPC_DEFAULT_SSL_ROOTS_FILE_PATH=str(roots))
+    trusted, *others = output.splitlines()
+    assert trusted == "published"
+    assert [line.partition(":")[0] for line in others] == ["UNAVAILABLE"] * 2
+    assert [len(server.requests) for server in servers] == [1, 0, 0]
+    assert servers[0].tokens == ["Bearer a token"]
+
+
+def _run_script(script: str, *arguments: str, **environment: str) -> str:
+    ran = subprocess.run(
+        [sys.executable, "-c", script, *arguments],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=90,
+    )
+    assert ran.returncode == 0, ran.stderr
+    return ran.stdout
+
+
+@contextlib.contextmanager
+def _serve_bytes(response: bytes) -> Iterator[str]:
+    """Serve this response to each call of each method."""
+
+    class AnyMethod(grpc.GenericRpcHandler):  # type: ignore[misc] # grpc has no types
+        def service(self, _: object) -> grpc.RpcMethodHandler:
+            return grpc.unary_unary_rpc_method_handler(lambda _request, _context: response)
+
+    server = grpc.server(ThreadPoolExecutor(1))
+    server.add_generic_rpc_handlers((AnyMethod(),))
+    port = server.add_insecure_port(f"{HOST}:0")
+    server.start()
+    yield f"{HOST}:{port}"
+    server.stop(None).wait()
+
+
+@contextlib.contextmanager
+def _forward_at_most(address: str, limit: int) -> Iterator[str]:
+    """Forward connections to a server; end each after `limit` bytes of the server's response."""
+
+    def forward(client: socket.socket) -> None:
+        host, _, port = address.partition(":")
+        with client, socket.create_connection((host, int(port))) as server:
+            sender = threading.Thread(target=_copy, args=(client, server))
+            sender.start()
+            left = limit
+            with contextlib.suppress(OSError):
+                while left and (data := server.recv(left)):
+                    client.sendall(data)
+                    left -= len(data)
+                client.shutdown(socket.SHUT_RDWR)
+            sender.join()
+
+    def serve() -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                threads.append(threading.Thread(target=forward, args=(listener.accept()[0],)))
+                threads[-1].start()
+
+    threads: list[Any] = []
+    with socket.create_server((HOST, 0)) as listener:
+        serving = threading.Thread(target=serve)
+        serving.start()
+        yield f"{HOST}:{listener.getsockname()[1]}"
+        listener.shutdown(socket.SHUT_RDWR)
+        serving.join()
+    for thread in threads:
+        thread.join()
+
+
+def _copy(source: socket.socket, target: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        while data := source.recv(65_536):
+            target.sendall(data)
+        target.shutdown(socket.SHUT_RDWR)
