@@ -9,6 +9,8 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 from uuid import UUID
 
+import typer
+
 from progress import settings
 from progress.adapters import startup
 from progress.adapters.postgres.database import Connection
@@ -115,15 +117,18 @@ def change_publisher() -> Publisher:
     return Publisher(url if url or _database_settings() else _stack()["redis_url"])
 
 
-def pubsub() -> tuple[str, str]:
-    """Return the project and the emulator's address; raise StackError if no emulator is known."""
+def pubsub() -> tuple[str, str | None]:
+    """Return the project, and the emulator's address or None for Google Cloud.
+
+    If the settings name neither, return those of the local stack, or raise StackError without one.
+    """
     current = settings.current()
-    if current.pubsub_emulator_host:
+    if current.pubsub_emulator_host or current.pubsub_project_id != LOCAL_PROJECT:
         return current.pubsub_project_id, current.pubsub_emulator_host
     try:
         from progress.local import stack
     except ModuleNotFoundError:
-        raise StackError("there is no local stack here: set PUBSUB_EMULATOR_HOST") from None
+        raise StackError("there is no local stack here: set PUBSUB_PROJECT_ID") from None
 
     addresses = stack.running(data_folder()).addresses
     return addresses["project_id"], addresses["pubsub_emulator_host"]
@@ -149,16 +154,20 @@ def count_undelivered() -> list[Undelivered] | str:
 def call_workers(operation_ids: Sequence[UUID]) -> None:
     """Publish a command for each operation.
 
-    Without a local Pub/Sub, publish nothing: the scheduled job publishes these commands.
+    Without a Pub/Sub, publish nothing, and if Pub/Sub does not accept the commands, only print a
+    warning: the scheduled job publishes these commands.
     """
     from progress.adapters.pubsub import publisher, wakeups
 
     commands = [
         publisher.Command(wakeups.operation_command(operation_id)) for operation_id in operation_ids
     ]
-    if commands:
-        with contextlib.suppress(StackError):
-            project, emulator = pubsub()
-            publisher.publish(
-                commands, project=project, emulator=emulator, on_published=lambda _: None
-            )
+    if not commands:
+        return
+    try:
+        project, emulator = pubsub()
+        publisher.publish(commands, project=project, emulator=emulator, on_published=lambda _: None)
+    except StackError:
+        return
+    except PubSubUnavailable as error:
+        typer.echo(f"the scheduled job calls a worker later: {error}", err=True)

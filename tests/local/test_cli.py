@@ -1,5 +1,6 @@
 """The command `progress`: tokens, imported modules, one-line errors, wrong usage."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,8 @@ from typer.testing import CliRunner
 
 from progress import cli, settings
 from tests.local.test_stack import Stack, assert_failed, stack
+from tests.support import cli as support_cli
+from tests.support import sample_events
 
 __all__ = ["stack"]
 
@@ -114,3 +117,19 @@ def test_the_events_command_suggests_the_declared_type_that_is_similar_to_an_unk
     unreachable = {"DATABASE_URL": "postgresql:///d?host=/nowhere"}
     answer = CliRunner().invoke(cli.build_app(), arguments, env=unreachable)
     assert "(did you mean SessionStarted?)" in answer.output
+
+
+def test_publish_uses_google_cloud_if_the_settings_name_a_project_and_no_emulator(
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "events.jsonl"
+    file.write_text(json.dumps(sample_events.user_deleted("ann")), encoding="utf-8")
+    answer = support_cli.progress(
+        "",
+        "publish",
+        str(file),
+        PUBSUB_PROJECT_ID="a-project",
+        GOOGLE_APPLICATION_CREDENTIALS=str(tmp_path / "none.json"),
+    )
+    assert answer.returncode == 1
+    assert "Pub/Sub at Google Cloud does not accept messages: no credentials" in answer.stderr

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from progress.adapters.postgres.database import Connection
+from progress.local import ports
 from tests.conftest import Store
 from tests.support import cli
 from tests.support.operation_fixtures import Operator, blocks, deliver, limit_step
@@ -45,6 +46,16 @@ def test_cancel_ends_an_operation_that_has_not_reached_its_point_of_no_return(
     assert operator.run(operation_id)["error"] == "cancelled"
     again = cli.progress(store.url, "operations", "cancel", operation_id)
     cli.expect_failure(again, "cannot be cancelled")
+
+
+def test_a_command_goes_on_if_pubsub_does_not_accept_the_call_of_a_worker(
+    operator: Operator, store: Store
+) -> None:
+    operation_id = operator.start("runBatch")["id"]
+    away = {"PUBSUB_EMULATOR_HOST": f"127.0.0.1:{ports.reserve()}"}
+    cancelled = cli.progress(store.url, "operations", "cancel", operation_id, **away)
+    cli.expect_success(cancelled)
+    assert "the scheduled job calls a worker later: Pub/Sub at 127.0.0.1" in cancelled.stderr
 
 
 def test_retry_resumes_an_operation_that_timed_out_after_its_point_of_no_return(
