@@ -13,7 +13,7 @@ import msgspec
 from progress import settings
 from progress.adapters import storage
 from progress.adapters.postgres.database import Connection
-from progress.adapters.redis import learner_keys
+from progress.adapters.redis import blocking_client
 from progress.archive import erasure, location
 from progress.errors import OperationEnded, RebuildRunning
 from progress.operations import erase_user, erasure_ledger, export_files, export_user
@@ -232,7 +232,7 @@ def _rewrite_files(
 def _delete_copies(operation: ClaimedOperation, learner: str) -> None:
     """Delete the keys of Redis that hold copies about the learner."""
     if url := settings.current().redis_url:
-        learner_keys.delete_keys(url, learner, operation.report_progress)
+        blocking_client.delete_keys(url, learner, operation.report_progress)
 
 
 def _delete_exports(operation: ClaimedOperation, connection: Connection, learner: str) -> None:

@@ -6,16 +6,27 @@ notification takes at most 50 ms. If a notification is lost, the change remains 
 responses may be five seconds out of date (see `progress.adapters.redis.version_keys`).
 """
 
+import contextlib
+import functools
 import time
-from collections.abc import Sequence
+from collections import deque
+from typing import TYPE_CHECKING
 
 import msgspec
 
-from progress.adapters.redis import channels, resp, version_keys
-from progress.adapters.redis.connections import Connections
-from progress.adapters.redis.resp import Command
-from progress.adapters.telemetry import tracing
+from progress.adapters.redis import channels, commands, version_keys
+from progress.adapters.redis.commands import Command
+from progress.adapters.redis.url import parse_url
+from progress.adapters.telemetry import logs, tracing
+from progress.errors import RedisUnavailable
 from progress.projections import schema
+
+if TYPE_CHECKING:
+    from progress.adapters.redis.blocking_client import BlockingClient
+
+_CONNECT_TIMEOUT_S, _REPLY_TIMEOUT_S = 0.015, 0.035
+_RETRY_AFTER_S = 1.0  # The pause after an error.
+_MAX_PENDING = 100  # The limit of commands kept while Redis is down; the oldest are dropped.
 
 _REDIS = {"db.system.name": "redis"}
 
@@ -30,16 +41,22 @@ class Change(msgspec.Struct, frozen=True):
 
 
 class Publisher:
-    """A publisher that sends changes to a Redis server; without a URL, it does nothing."""
+    """A publisher that sends changes to a Redis server; without a URL, it does nothing.
+
+    If Redis is unavailable, the publisher keeps its commands for a later call, and sends nothing
+    for one second. The later call may repeat commands, because Redis may have run them.
+    """
 
     def __init__(self, url: str | None) -> None:
         """Do not open a connection yet, so that the process may still fork."""
-        self._connections = Connections(url) if url else None
+        self._address = parse_url(url) if url else None
+        self._retry_at = 0.0
+        self._pending: deque[Command] = deque(maxlen=_MAX_PENDING)
 
     @property
     def is_enabled(self) -> bool:
         """True if a Redis server is configured."""
-        return self._connections is not None
+        return self._address is not None
 
     def publish(self, change: Change, catalogue: int | None = None) -> bool:
         """Publish a window's change, with the catalogue's version if the catalogue changed.
@@ -47,38 +64,75 @@ class Publisher:
         This method and the other publishing methods return False if the notification is lost.
         """
         ends = version_keys.expires_at_ms(change.began)
-        commands: list[Command] = []
+        sent: list[Command] = []
         if change.version is not None and change.learners:
-            key = version_keys.learner_key(schema.schema_name(), "")
-            commands.append(
-                ("EVAL", version_keys.PUBLISH_SCRIPT, 0, ends, change.version, change.learners, key)
-            )
+            prefix = version_keys.learner_key(schema.schema_name(), "")
+            sent.append(commands.publish_learners(change.learners, prefix, change.version, ends))
         if catalogue is not None:
-            commands.append(_keep_version(version_keys.CATALOGUE, ends, catalogue))
-            commands.append(("PUBLISH", channels.EVERYONE, catalogue))
-        return self._send(commands)
+            sent.append(_keep_version(version_keys.CATALOGUE, ends, catalogue))
+            sent.append(commands.publish_version(channels.EVERYONE, catalogue))
+        return self._send(*sent)
 
     def publish_batch(self, version: int, *, known_at: float) -> bool:
         """Publish the version of the batch models."""
-        return self._send(
-            [_keep_version(version_keys.BATCH, version_keys.expires_at_ms(known_at), version)]
-        )
+        ends = version_keys.expires_at_ms(known_at)
+        return self._send(_keep_version(version_keys.BATCH, ends, version))
 
     def publish_swap(self, version: int, *, known_at: float) -> bool:
         """Publish the version of the read models that a rebuild has swapped in."""
         keep = _keep_version(version_keys.SWAP, version_keys.expires_at_ms(known_at), version)
-        return self._send([keep, ("PUBLISH", channels.EVERYONE, version)])
+        return self._send(keep, commands.publish_version(channels.EVERYONE, version))
 
     def publish_operation(self, operation_id: str, version: int) -> bool:
         """Publish the new version of an operation."""
-        return self._send([("PUBLISH", channels.OPERATION + operation_id, version)])
+        return self._send(commands.publish_version(channels.OPERATION + operation_id, version))
 
-    def _send(self, commands: Sequence[Command]) -> bool:
-        if self._connections is None or not commands:
+    @functools.cached_property
+    def _client(self) -> "BlockingClient | None":
+        if self._address is None:
+            return None
+        # Imported late, because redis-py would take most of the start-up time of `project`.
+        from progress.adapters.redis.blocking_client import BlockingClient
+
+        return BlockingClient(
+            self._address, connect_timeout_s=_CONNECT_TIMEOUT_S, timeout_s=_REPLY_TIMEOUT_S
+        )
+
+    def _send(self, *sent: Command) -> bool:
+        if not sent or self._client is None:
             return True
         with tracing.child_span("notice", "client", _REDIS) as span:
-            span.set_attribute("db.operation.name", resp.operation_name(commands))
-            return self._connections.send(commands)
+            span.set_attribute("db.operation.name", commands.operation_name(sent))
+            return self._send_with_pending(self._client, *sent)
+
+    def _send_with_pending(self, client: "BlockingClient", *sent: Command) -> bool:
+        """Send the kept commands, then these commands, in one round trip.
+
+        If Redis rejects a command, write a log line and do not send the command again.
+        """
+        if time.monotonic() < self._retry_at:
+            self._pending.extend(sent)
+            return False
+        sent = (*self._pop_pending(), *sent)
+        try:
+            replies = client.run(*sent)
+        except RedisUnavailable as error:
+            self._retry_at = time.monotonic() + _RETRY_AFTER_S
+            self._pending.extend(sent)
+            logs.write("WARNING", f"a change was not published to Redis: {error}")
+            return False
+        rejections = [reply for reply in replies if isinstance(reply, Exception)]
+        if rejections:
+            logs.write("ERROR", f"Redis rejected the notification of a change: {rejections[0]}")
+        return not rejections
+
+    def _pop_pending(self) -> list[Command]:
+        """Remove and return the kept commands, so that no other thread sends them."""
+        popped = []
+        with contextlib.suppress(IndexError):
+            while True:
+                popped.append(self._pending.popleft())
+        return popped
 
 
 DISABLED = Publisher(None)
@@ -86,4 +140,4 @@ DISABLED = Publisher(None)
 
 def _keep_version(kind: str, ends: int, version: int) -> Command:
     key = version_keys.shared_key(schema.schema_name(), kind)
-    return ("EVAL", version_keys.SET_SCRIPT, 1, key, ends, version)
+    return commands.set_newer_versions({key: version}, ends)

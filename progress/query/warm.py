@@ -9,9 +9,8 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from progress.adapters.redis import blocking_client, commands
 from progress.adapters.redis.async_client import Client
-from progress.adapters.redis.sockets import RedisSocket
-from progress.adapters.redis.url import parse_url
 from progress.errors import ProgressError, RedisUnavailable
 from progress.query.auth import Caller
 from progress.query.cache.cache import AnswerCache
@@ -74,7 +73,7 @@ async def warm(
 async def _wait_for_writes(redis: Client) -> None:
     """Wait until Redis has done all earlier writes; raise RedisUnavailable if it does not reply."""
     try:
-        await redis.run(("PING",))
+        await redis.run(commands.ping())
     except RedisUnavailable:
         why = "Redis does not respond: check that it is running, and that REDIS_URL names it"
         raise RedisUnavailable(why) from None
@@ -87,10 +86,8 @@ def clear(url: str) -> None:
     call, an old result would look current as soon as its version is used again.
     """
     try:
-        redis = RedisSocket(parse_url(url), seconds=_TIMEOUT_S)
-        redis.run([("FLUSHDB",)], seconds=_TIMEOUT_S)
-        redis.close()
-    except OSError as error:
+        blocking_client.delete_everything(url)
+    except RedisUnavailable as error:
         raise RedisUnavailable(
             f"{error}; check that Redis is running, and that REDIS_URL names it"
         ) from error

@@ -8,7 +8,7 @@ import redis
 from hypothesis import given
 from hypothesis import strategies as st
 
-from progress.adapters.redis import learner_keys, version_keys
+from progress.adapters.redis import blocking_client, learner_keys, version_keys
 
 # Ids that are prefixes, parts and patterns of each other's keys.
 IDS = st.sampled_from(
@@ -41,7 +41,7 @@ def test_only_the_keys_of_the_learner_are_deleted(valkey: str, ids: list[str]) -
         client.flushall()
         for key in [*SHARED[:-1], *(key(user_id) for key in KEYS for user_id in ids)]:
             client.set(key, erased)
-        deleted = learner_keys.delete_keys(valkey, erased, lambda: None)
+        deleted = blocking_client.delete_keys(valkey, erased, lambda: None)
         left = {key.decode() for key in client.scan_iter()}
     assert left == {*SHARED[:-1], *(key(user_id) for key in KEYS for user_id in others)}
     assert deleted == len(KEYS)

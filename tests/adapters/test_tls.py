@@ -1,6 +1,5 @@
 """The certificate authorities and host names that the clients of PostgreSQL and Redis accept."""
 
-import asyncio
 import shutil
 from collections.abc import Iterator
 from contextlib import closing
@@ -9,10 +8,11 @@ from urllib.parse import quote
 
 import pytest
 import redis
+import uvloop
 
 from progress.adapters.postgres import database, migrations
-from progress.adapters.redis import async_client
-from progress.adapters.redis.sockets import RedisSocket
+from progress.adapters.redis import async_client, commands, connections
+from progress.adapters.redis.blocking_client import BlockingClient
 from progress.adapters.redis.url import parse_url
 from progress.errors import DatabaseUnavailable, RedisUnavailable, SettingsError
 from progress.local import ports, postgres
@@ -63,17 +63,24 @@ def answers_the_query_function(url: str) -> bool:
     async def ping() -> bool:
         client = async_client.Client(url, timeout_s=10)
         try:
-            return await client.run(("PING",)) == [b"PONG"]
+            return await client.run(commands.ping()) == [b"PONG"]
         finally:
             await client.close()
 
-    return asyncio.run(ping())
+    return uvloop.run(ping())
 
 
 def answers_the_others(url: str) -> bool:
-    connection = RedisSocket(parse_url(url), seconds=10)
-    with closing(connection):
-        return connection.run([("PING",)], seconds=10) == [b"PONG"] and connection.is_open
+    with closing(BlockingClient(parse_url(url), connect_timeout_s=10, timeout_s=10)) as client:
+        return client.run(commands.ping()) == [b"PONG"]
+
+
+def answers_subscribers(url: str) -> bool:
+    async def ping() -> bool:
+        async with connections.create_subscriber(parse_url(url), timeout_s=10) as client:
+            return await client.ping()
+
+    return uvloop.run(ping())
 
 
 @pytest.mark.parametrize("is_checked", [True, False])
@@ -82,23 +89,39 @@ def test_redis_is_trusted_if_the_authority_in_the_url_signed_the_certificate(
 ) -> None:
     url = with_authority(memorystore, authority, named=is_checked)
     if is_checked and named != HOST:
-        with pytest.raises(OSError, match="certificate"):
-            answers_the_others(url)
-        with pytest.raises(RedisUnavailable):
-            answers_the_query_function(url)
+        check_is_not_trusted(url)
     else:
         assert answers_the_others(url)
         assert answers_the_query_function(url)
-        assert redis.Redis.from_url(url).ping()
+        assert answers_subscribers(url)
+
+
+def check_is_not_trusted(url: str) -> None:
+    """Assert that no client connects to the server."""
+    with pytest.raises(RedisUnavailable, match="certificate"):
+        answers_the_others(url)
+    with pytest.raises(RedisUnavailable):
+        answers_the_query_function(url)
+    with pytest.raises(redis.ConnectionError, match="certificate"):
+        answers_subscribers(url)
 
 
 def test_an_unknown_authority_is_not_trusted(memorystore: str) -> None:
     stranger = tls_certificates.Authority()
     for url in (memorystore, with_authority(memorystore, stranger, named=False)):
-        with pytest.raises(OSError, match="certificate"):
-            answers_the_others(url)
-        with pytest.raises(RedisUnavailable):
-            answers_the_query_function(url)
+        check_is_not_trusted(url)
+
+
+def test_authorities_in_the_url_replace_those_of_the_system(
+    memorystore: str,
+    authority: tls_certificates.Authority,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    system = tmp_path / "system.pem"
+    system.write_text(authority.pem)
+    monkeypatch.setenv("SSL_CERT_FILE", str(system))
+    check_is_not_trusted(with_authority(memorystore, tls_certificates.Authority(), named=False))
 
 
 def test_either_of_two_authorities_is_trusted(

@@ -171,7 +171,7 @@ def test_a_stack_starts_and_counts_events_and_leaves_no_process_behind(stack: St
     assert_failed(stack.run("dead-letters", "replay", number), "stays")
     assert stack.run("dead-letters", "discard", number, "--reason", "a test").returncode == 0
     assert json.loads(stack.run("status", "--json").stdout)["dead_letters"] == 1
-    with redis.Redis.from_url(env["redis_url"]).monitor() as monitor:  # type: ignore[no-untyped-call] # theirs
+    with redis.Redis.from_url(env["redis_url"]).monitor() as monitor:
         rebuilt = stack.run("rebuild")
         assert rebuilt.returncode == 0, rebuilt.stderr
         while ":schema" not in monitor.next_command()["command"]:

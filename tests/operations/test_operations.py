@@ -89,7 +89,7 @@ def test_each_change_is_published_to_redis(
     monkeypatch.setenv("REDIS_URL", valkey)
     settings.current.cache_clear()
     started = operator.start("runBatch")
-    with contextlib.closing(redis.Redis.from_url(valkey)) as client, client.pubsub() as listening:  # type: ignore[no-untyped-call] # theirs
+    with contextlib.closing(redis.Redis.from_url(valkey)) as client, client.pubsub() as listening:
         listening.subscribe(f"changed:operation:{started['id']}")
         assert listening.get_message(timeout=5)
         operator.run(started["id"])

@@ -11,9 +11,7 @@ import redis
 from progress import settings
 from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection
-from progress.adapters.redis import connections as redis_connections
 from progress.adapters.redis import version_keys
-from progress.adapters.redis.connections import Connections
 from progress.event_store import dead_letters
 from progress.projections import notifications, schema
 from progress.projections import replay as letter_replay
@@ -39,13 +37,6 @@ def version_key(user: str) -> str:
     return version_keys.learner_key(schema.schema_name(), user)
 
 
-def connections(url: str) -> Connections:
-    """Return the publisher's connections to the Redis server at this URL."""
-    connections = publisher_to(url)._connections
-    assert connections is not None
-    return connections
-
-
 def folded(connection: Connection, *users: str) -> None:
     sample_events.record_lessons(connection, *users)
     Projector(connection, publisher=publisher()).catch_up_all()
@@ -55,7 +46,7 @@ def test_a_subscriber_receives_every_learner_whose_rows_changed(
     connection: Connection, redis_with_notifications: str
 ) -> None:
     users = ["ann", "b:n", '\u00e7"\\\n']
-    with redis.Redis.from_url(redis_with_notifications).pubsub() as listener:  # type: ignore[no-untyped-call] # theirs
+    with redis.Redis.from_url(redis_with_notifications).pubsub() as listener:
         listener.psubscribe("changed:learner:*")
         folded(connection, *users)
         messages = dict(receive(listener, len(users)))
@@ -68,7 +59,7 @@ def test_a_subscriber_receives_deletions_and_operations(
     connection: Connection, redis_with_notifications: str
 ) -> None:
     folded(connection, "ann")
-    with redis.Redis.from_url(redis_with_notifications).pubsub() as listener:  # type: ignore[no-untyped-call] # theirs
+    with redis.Redis.from_url(redis_with_notifications).pubsub() as listener:
         listener.psubscribe("changed:*")
         append(
             connection,
@@ -116,7 +107,7 @@ def own() -> Iterator[cache_instances.Valkey]:
     with cache_instances.own_valkey() as valkey, pytest.MonkeyPatch.context() as patch:
         patch.setenv("REDIS_URL", valkey.url)
         for name in ("_CONNECT_TIMEOUT_S", "_REPLY_TIMEOUT_S"):
-            patch.setattr(redis_connections, name, 10)
+            patch.setattr(notifications, name, 10)
         settings.current.cache_clear()
         publisher_to.cache_clear()
         yield valkey
@@ -129,7 +120,7 @@ def test_a_hanging_redis_times_out_once_and_is_then_skipped(
 ) -> None:
     timeout_s = 0.1
     for name in ("_CONNECT_TIMEOUT_S", "_REPLY_TIMEOUT_S"):
-        monkeypatch.setattr(redis_connections, name, timeout_s)
+        monkeypatch.setattr(notifications, name, timeout_s)
     assert publisher().publish_operation("warm", 1)
     own.stop()
     times = []
@@ -148,7 +139,7 @@ def test_notifications_kept_during_an_outage_are_sent_with_the_next_notification
     # The publisher keeps this notification and does not try to send it: the first has just failed.
     assert not publisher().publish(notifications.Change(6, '["ben"]', None))
     own.start()
-    connections(own.url)._retry_at = 0
+    publisher()._retry_at = 0
     assert publisher().publish_operation("o", 1)
     server = own.server()
     assert server.mget(version_key("ann"), version_key("ben")) == [b"5", b"6"]
@@ -174,9 +165,9 @@ def test_a_notification_is_lost_if_the_credentials_are_wrong(own: cache_instance
     own.server().config_set("requirepass", "right")
     address = own.url.removeprefix("redis://")
     for password, is_received in (("", False), ("wrong", False), ("right", True)):
-        line = connections(f"redis://:{password}@{address}")
-        assert line.send([("PUBLISH", "changed:operation:o", 1)]) is is_received
-        assert (line._retry_at == 0) is is_received
+        sender = publisher_to(f"redis://:{password}@{address}")
+        assert sender.publish_operation("o", 1) is is_received
+        assert (sender._retry_at == 0) is is_received
 
 
 def test_the_publisher_sends_notifications_and_deletes_outdated_versions_if_redis_is_full(
@@ -184,7 +175,7 @@ def test_the_publisher_sends_notifications_and_deletes_outdated_versions_if_redi
 ) -> None:
     server = own.server()
     assert publisher().publish(notifications.Change(5, '["ann"]', None), catalogue=5)
-    with server.pubsub() as listener:  # type: ignore[no-untyped-call] # theirs
+    with server.pubsub() as listener:
         listener.psubscribe("changed:learner:*")
         server.config_set("maxmemory", 1)
         assert publisher().publish(notifications.Change(6, '["ann"]', None), catalogue=6)

@@ -1,1 +1,1 @@
-"""Redis: the protocol, a blocking and an asynchronous client, and the keys and channels."""
+"""Redis: the commands, a blocking and an asynchronous client, and the keys and channels."""

@@ -1,76 +1,99 @@
-"""Connections to Redis for commands whose loss is harmless.
+"""The connections of redis-py, as Progress configures them.
 
-Their timeouts are short. After an error, no command is sent to Redis for one second.
+Import this module at first use: importing redis-py takes 150 ms, because it imports OpenTelemetry.
+
+Nothing is retried, because a caller continues without Redis. Replies have the form of RESP2.
 """
 
-import contextlib
-import time
-from collections import deque
-from collections.abc import Sequence
+import socket
+import ssl
+from typing import Any
 
-from progress.adapters.redis.resp import Command, ErrorReply, Reply
-from progress.adapters.redis.sockets import RedisSocket
-from progress.adapters.redis.url import parse_url
-from progress.adapters.telemetry import logs
+import redis.asyncio
+from redis.asyncio.connection import AbstractConnection
+from redis.asyncio.retry import Retry as AsyncRetry
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
-_CONNECT_TIMEOUT_S, _REPLY_TIMEOUT_S = 0.015, 0.035
-_RETRY_AFTER_S = 1.0  # The pause after an error.
-_MAX_PENDING = 100  # The limit of commands kept while Redis is down; the oldest are dropped.
+from progress.adapters.redis.url import Address
 
 
-class Connections:
-    """The connections to a Redis server."""
+class _BlockingTls(redis.Connection):
+    """A connection that trusts the authorities of `tls`.
 
-    def __init__(self, url: str) -> None:
-        self._address = parse_url(url)
-        self._idle: deque[RedisSocket] = deque()
-        self._retry_at = 0.0
-        self._pending: deque[Command] = deque(maxlen=_MAX_PENDING)
+    redis-py's own class also trusts the system's authorities, even if the URL names authorities.
+    """
 
-    def send(self, commands: Sequence[Command]) -> bool:
-        """Send the commands that earlier calls kept, then these commands, in one round trip.
+    def __init__(self, *, tls: ssl.SSLContext, **options: Any) -> None:
+        self._tls = tls
+        super().__init__(**options)  # type: ignore[no-untyped-call] # theirs
 
-        If Redis is unavailable, write a log line, keep the commands for a later call and return
-        False. The later call may repeat commands, because Redis may have run them before the
-        failure. Calls within the next second only keep their commands and return False. If Redis
-        rejects a command, write a log line, keep nothing and return False.
-        """
-        if time.monotonic() < self._retry_at:
-            self._pending.extend(commands)
-            return False
-        commands = [*self._pop_pending(), *commands]
-        try:
-            replies = self._ask(commands)
-        except OSError as error:
-            self._retry_at = time.monotonic() + _RETRY_AFTER_S
-            self._pending.extend(commands)
-            logs.write("WARNING", f"a change was not published to Redis: {error}")
-            return False
-        refusals = [reply.text for reply in replies if isinstance(reply, ErrorReply)]
-        if refusals:  # a second attempt would be rejected as well
-            logs.write("ERROR", f"Redis rejected the notification of a change: {refusals[0]}")
-        return not refusals
+    def _connect(self) -> socket.socket:
+        plain = super()._connect()  # type: ignore[no-untyped-call] # theirs
+        return self._tls.wrap_socket(plain, server_hostname=self.host)
 
-    def _ask(self, commands: Sequence[Command]) -> list[Reply]:
-        """Return the replies, read on a connection that no other thread is using."""
-        connection = self._pop_idle() or RedisSocket(self._address, seconds=_CONNECT_TIMEOUT_S)
-        replies = connection.run(commands, seconds=_REPLY_TIMEOUT_S)
-        self._idle.append(connection)
-        return replies
 
-    def _pop_idle(self) -> RedisSocket | None:
-        with contextlib.suppress(IndexError):
-            while True:
-                connection = self._idle.pop()
-                if connection.is_open:
-                    return connection
-                connection.close()
-        return None
+class _Tls(redis.asyncio.SSLConnection):
+    """A connection that trusts the authorities of `tls`, for the same reason."""
 
-    def _pop_pending(self) -> list[Command]:
-        """Remove and return the kept commands, so that no other thread sends them."""
-        commands = []
-        with contextlib.suppress(IndexError):
-            while True:
-                commands.append(self._pending.popleft())
-        return commands
+    def __init__(self, *, tls: ssl.SSLContext, **options: Any) -> None:
+        super().__init__(**options)
+        self.ssl_context.context = tls
+
+
+def create_blocking_pool(
+    address: Address, *, connect_timeout_s: float, timeout_s: float
+) -> redis.ConnectionPool:
+    """Return a pool for several threads; it may be created before the process forks."""
+    kind: type[redis.Connection | redis.UnixDomainSocketConnection] = redis.Connection
+    if address.path is not None:
+        kind = redis.UnixDomainSocketConnection
+    elif address.tls:
+        kind = _BlockingTls
+    return redis.ConnectionPool(
+        connection_class=kind,
+        socket_connect_timeout=connect_timeout_s,
+        socket_timeout=timeout_s,
+        retry=Retry(NoBackoff(), 0),
+        **_options(address),
+    )
+
+
+def create_async(address: Address) -> AbstractConnection:
+    """Return a connection that is not open yet. It has no timeouts: the caller limits its time."""
+    return _async_class(address)(
+        socket_connect_timeout=None,
+        socket_timeout=None,
+        retry=AsyncRetry(NoBackoff(), 0),
+        **_options(address),
+    )
+
+
+def create_subscriber(address: Address, *, timeout_s: float) -> redis.asyncio.Redis:
+    """Return a client for subscriptions, whose messages are texts."""
+    pool = redis.asyncio.ConnectionPool(
+        connection_class=_async_class(address),
+        socket_connect_timeout=timeout_s,
+        socket_timeout=timeout_s,
+        retry=AsyncRetry(NoBackoff(), 0),
+        decode_responses=True,
+        **_options(address),
+    )
+    return redis.asyncio.Redis.from_pool(pool)
+
+
+def _async_class(address: Address) -> type[AbstractConnection]:
+    if address.path is not None:
+        return redis.asyncio.UnixDomainSocketConnection
+    return _Tls if address.tls else redis.asyncio.Connection
+
+
+def _options(address: Address) -> dict[str, Any]:
+    options: dict[str, Any] = {"db": address.database, "protocol": 2, "driver_info": None}
+    if address.password:
+        options |= {"username": address.user, "password": address.password}
+    if address.path is not None:
+        return options | {"path": address.path}
+    if address.tls:
+        options["tls"] = address.tls
+    return options | {"host": address.host, "port": address.port}

@@ -1,22 +1,25 @@
 """A subscription to Redis channels that reconnects automatically.
 
-redis-py is imported on the first subscription, because the import takes longer than a query.
+Import this module at first use, because it imports redis-py.
 """
 
 import asyncio
-import importlib
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from redis import RedisError
+from redis.asyncio import Redis
+from redis.asyncio.client import PubSub
+
+from progress.adapters.redis import connections
+from progress.adapters.redis.url import parse_url
 from progress.adapters.telemetry import logs
-
-if TYPE_CHECKING:
-    from redis.asyncio.client import PubSub
 
 # If no message arrives for this time, Redis is pinged, and changes of `channels` are applied.
 _POLL_S = 0.2
 _TIMEOUT_S = 0.5  # If a ping takes longer, Redis counts as down.
 _RECONNECT_S = 1.0  # The pause between two attempts to connect.
+_ERRORS = (RedisError, OSError)  # TimeoutError is an OSError
 
 
 class Subscriber:
@@ -36,35 +39,27 @@ class Subscriber:
     ) -> None:
         """Subscribe to `channels`; the caller may change this set later to change subscriptions."""
         self.is_connected = False
-        self._url, self._channels = url, channels
+        self._address, self._channels = parse_url(url), channels
         self._on_message, self._on_state_change = on_message, on_state_change
         self._subscribed: set[str] = set()
 
     async def run(self) -> None:
         """Receive messages until cancelled; reconnect after every failure."""
-        redis: Any = await asyncio.to_thread(importlib.import_module, "redis.asyncio")
-        errors = (redis.RedisError, OSError)  # TimeoutError is an OSError
         while not _is_cancelled():
-            client = redis.from_url(
-                self._url,
-                socket_timeout=_TIMEOUT_S,
-                socket_connect_timeout=_TIMEOUT_S,
-                retry=None,
-                decode_responses=True,
-            )
+            client = connections.create_subscriber(self._address, timeout_s=_TIMEOUT_S)
             try:
                 async with client.pubsub() as connection:
                     await self._receive(connection)
-            except errors as error:
+            except _ERRORS as error:
                 if self.is_connected:
                     logs.write("WARNING", f"no Redis, so the database is polled: {error!r}")
             finally:
                 self._disconnect()
-                await _close(client, errors)
+                await _close(client)
             if not _is_cancelled():
                 await asyncio.sleep(_RECONNECT_S)
 
-    async def _receive(self, connection: "PubSub") -> None:
+    async def _receive(self, connection: PubSub) -> None:
         """Receive messages until cancelled; raise an error if Redis does not respond in time."""
         is_pinged = False
         while not _is_cancelled():
@@ -86,7 +81,7 @@ class Subscriber:
             self.is_connected = True
             self._on_state_change()
 
-    async def _update_subscriptions(self, connection: "PubSub") -> None:
+    async def _update_subscriptions(self, connection: PubSub) -> None:
         if removed := self._subscribed - self._channels:
             await connection.unsubscribe(*removed)
             self._subscribed -= removed
@@ -107,9 +102,9 @@ def _is_cancelled() -> bool:
     return task is not None and task.cancelling() > 0
 
 
-async def _close(client: Any, errors: tuple[type[Exception], ...]) -> None:
+async def _close(client: Redis) -> None:
     try:
         async with asyncio.timeout(_TIMEOUT_S):
             await client.aclose()
-    except errors:
+    except _ERRORS:
         return

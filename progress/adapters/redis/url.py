@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from progress.adapters.redis.resp import Command
 from progress.errors import SettingsError
 
 
@@ -16,8 +15,10 @@ class Address:
     host: str
     port: int
     path: str | None
+    database: int
+    user: str | None
+    password: str | None = field(repr=False)
     tls: ssl.SSLContext | None = field(repr=False, compare=False)
-    handshake: tuple[Command, ...] = field(repr=False)  # may contain a password
 
 
 def parse_url(url: str) -> Address:
@@ -35,25 +36,26 @@ def parse_url(url: str) -> Address:
         ) from None
     query = {name: values[-1] for name, values in parse_qs(parts.query).items()}
     is_unix = parts.scheme == "unix"
-    user = unquote(parts.username or "") or query.get("username", "")
-    password = unquote(parts.password or "") or query.get("password", "")
-    db = query.get("db") or ("" if is_unix else parts.path.strip("/"))
+    password = unquote(parts.password or "") or query.get("password")
     return Address(
         host=parts.hostname or "127.0.0.1",
         port=port or 6379,
         path=unquote(parts.path) if is_unix else None,
+        database=_database(query.get("db") or ("" if is_unix else parts.path.strip("/"))),
+        user=unquote(parts.username or "") or query.get("username"),
+        password=password,
         tls=_tls(query) if parts.scheme == "rediss" else None,
-        handshake=_handshake(user, password, db),
     )
 
 
-def _handshake(user: str, password: str, db: str) -> tuple[Command, ...]:
-    commands: list[Command] = []
-    if password:
-        commands.append(("AUTH", user, password) if user else ("AUTH", password))
-    if db and db != "0":
-        commands.append(("SELECT", db))
-    return (*commands, ("PING",))
+def _database(text: str) -> int:
+    if not text:
+        return 0
+    if not text.isdecimal():  # the text may be a part of the password
+        raise SettingsError(
+            "REDIS_URL: the database is not a number, or the password is not quoted as in a URL"
+        )
+    return int(text)
 
 
 def _tls(query: Mapping[str, str]) -> ssl.SSLContext:

@@ -25,9 +25,9 @@ from typing import Literal
 
 import msgspec
 
-from progress.adapters.redis import version_keys
+from progress.adapters.redis import commands, version_keys
 from progress.adapters.redis.async_client import Client
-from progress.adapters.redis.resp import Command, Reply
+from progress.adapters.redis.commands import Command, Reply
 from progress.errors import RedisUnavailable, Unavailable
 from progress.projections import schema
 from progress.query.cache import policy, validity, versions
@@ -128,12 +128,12 @@ class AnswerCache:
         self, redis: Client, lookup: Lookup, caller: str | None, keys: Sequence[CacheKey]
     ) -> None:
         at = lookup.versions.at
-        commands = self._lookup_commands(lookup, keys)
+        sent = self._lookup_commands(lookup, keys)
         if caller is not None:
-            commands.insert(0, self._limiter.increment_command(caller, at))
-        if not commands:
+            sent.insert(0, self._limiter.increment_command(caller, at))
+        if not sent:
             return
-        replies = await redis.run(*commands)
+        replies = await redis.run(*sent)
         if caller is not None:
             self._limiter.check(replies.pop(0), caller, at)
         if keys:
@@ -145,7 +145,8 @@ class AnswerCache:
         """Return a command for the version copies and, without `bypass`, a command per entry."""
         if not keys:
             return []
-        copies = ("MGET", *self._shared_keys, *map(self._learner_key, lookup.versions.learners))
+        learner_keys = map(self._learner_key, lookup.versions.learners)
+        copies = commands.get_versions([*self._shared_keys, *learner_keys])
         if lookup.bypass:
             return [copies]
         at = lookup.versions.at
@@ -198,8 +199,7 @@ class AnswerCache:
         """Copy versions to Redis if they were read after the request arrived."""
         if self._redis and seen.since <= known_at:
             expires_at = version_keys.expires_at_ms(known_at)
-            arguments: Command = (*numbers, expires_at, *numbers.values())
-            self._redis.send(("EVAL", version_keys.SET_SCRIPT, len(numbers), *arguments))
+            self._redis.send(commands.set_newer_versions(numbers, expires_at))
 
     async def _compute(
         self, lookup: Lookup, key: CacheKey, compute: Compute, *, returns_version: bool

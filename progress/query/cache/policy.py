@@ -2,7 +2,7 @@
 
 import functools
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 import msgspec
 
 from progress.adapters.postgres import statements
-from progress.adapters.redis import learner_keys
+from progress.adapters.redis import commands, learner_keys
+from progress.adapters.redis.commands import Command
 from progress.projections import schema
 
 _SUMMARY_TTL = timedelta(minutes=10)
@@ -20,16 +21,6 @@ _FINISHED_TTL = timedelta(hours=24)
 # the end of the same date in UTC.
 _DAY_END_DELAY = timedelta(hours=36)
 _MAX_BYTES = 512 * 1024  # a larger entry might take longer than the Redis client's timeout
-
-# KEYS: a hash. ARGV: a field, the field's value, and the TTL in ms for a new hash.
-_SET_FIELD = """
-local key = KEYS[1]
-if redis.call('HLEN', key) >= 100 and redis.call('HEXISTS', key, ARGV[1]) == 0 then
-    redis.call('DEL', key)
-end
-redis.call('HSET', key, ARGV[1], ARGV[2])
-if redis.call('PTTL', key) < 0 then redis.call('PEXPIRE', key, ARGV[3]) end
-"""
 
 
 class CachePolicy(NamedTuple):
@@ -112,25 +103,19 @@ def locate(key: CacheKey, at: datetime) -> CacheLocation:
     return CacheLocation(query, None, timedelta(minutes=key.policy.minutes))
 
 
-def get_command(location: CacheLocation) -> Sequence[str]:
+def get_command(location: CacheLocation) -> Command:
     """Return the Redis command that reads the entry."""
-    if location.field is None:
-        return ("GET", location.key)
-    return ("HGET", location.key, location.field)
+    return commands.get_entry(location.key, location.field)
 
 
-def set_command(
-    location: CacheLocation, entry: bytes, max_seconds: float | None
-) -> Sequence[str | bytes | int] | None:
+def set_command(location: CacheLocation, entry: bytes, max_seconds: float | None) -> Command | None:
     """Return the Redis command that writes the entry; None if the entry is expired or too large."""
     ttl = location.ttl.total_seconds()
     seconds = ttl if max_seconds is None else min(max_seconds, ttl)
     milliseconds = int(seconds * 1000)
     if milliseconds <= 0 or len(entry) > _MAX_BYTES:
         return None
-    if location.field is None:
-        return ("SET", location.key, entry, "PX", milliseconds)
-    return ("EVAL", _SET_FIELD, 1, location.key, location.field, entry, milliseconds)
+    return commands.set_entry(location.key, location.field, entry, milliseconds)
 
 
 @functools.cache

@@ -2,9 +2,9 @@
 
 from datetime import datetime
 
-from progress.adapters.redis import learner_keys
+from progress.adapters.redis import commands
 from progress.adapters.redis.async_client import Client
-from progress.adapters.redis.resp import Command, Reply
+from progress.adapters.redis.commands import Command, Reply
 from progress.errors import RateLimited, RedisUnavailable
 
 _MINUTE = 60
@@ -33,7 +33,7 @@ class RateLimiter:
 
     def increment_command(self, caller: str, at: datetime) -> Command:
         """Return the Redis command that counts a request, for use in a pipeline."""
-        return ("INCR", _key(caller, at))
+        return commands.count_request(caller, _minute(at))
 
     def check(self, reply: Reply, caller: str, at: datetime) -> None:
         """Raise RateLimited if the reply to `increment_command`, a count, exceeds the limit."""
@@ -41,7 +41,7 @@ class RateLimiter:
             self.count_locally(caller, at)
             return
         if reply == 1 and self._redis:
-            self._redis.send(("EXPIRE", _key(caller, at), 2 * _MINUTE))
+            self._redis.send(commands.expire_count(caller, _minute(at)))
         self._check(reply, at)
 
     def count_locally(self, caller: str, at: datetime) -> None:
@@ -57,10 +57,6 @@ class RateLimiter:
             seconds = _MINUTE - int(at.timestamp()) % _MINUTE
             why = f"expected at most {self._per_minute} requests a minute: wait {seconds} seconds"
             raise RateLimited(why, seconds)
-
-
-def _key(caller: str, at: datetime) -> str:
-    return learner_keys.rate_key(caller, _minute(at))
 
 
 def _minute(at: datetime) -> int:

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from progress.adapters.redis.resp import Reply
+from progress.adapters.redis.commands import Reply
 from progress.query.cache.policy import CacheKey, CachePolicy
 from progress.query.cache.versions import SharedVersions
 

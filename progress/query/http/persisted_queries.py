@@ -3,13 +3,13 @@
 import contextlib
 import sys
 
+from progress.adapters.redis import commands
 from progress.adapters.redis.async_client import Client
 from progress.errors import PersistedQueryNotFound, RedisUnavailable
 from progress.query.http import requests
 
 _MAX_BYTES = 16 << 20  # of all documents in this instance together
 _ENTRY_BYTES = 300  # the memory of a hash and of its place in the dict
-_TTL_S = 24 * 3600
 
 
 class PersistedQueries:
@@ -44,13 +44,13 @@ class PersistedQueries:
         self._remember(sha256, text)
         if self._redis:
             with contextlib.suppress(RedisUnavailable):
-                await self._redis.run(("SET", _key(sha256), text, "EX", _TTL_S))
+                await self._redis.run(commands.set_document(sha256, text))
 
     async def _fetch(self, sha256: str) -> str | None:
         if self._redis is None:
             return None
         try:
-            (reply,) = await self._redis.run(("GET", _key(sha256)))
+            (reply,) = await self._redis.run(commands.get_document(sha256))
         except RedisUnavailable:
             return None
         return reply.decode(errors="replace") if isinstance(reply, bytes) else None
@@ -64,7 +64,3 @@ class PersistedQueries:
 
 def _measure(text: str) -> int:
     return _ENTRY_BYTES + sys.getsizeof(text)
-
-
-def _key(sha256: str) -> str:
-    return f"apq:{sha256}"

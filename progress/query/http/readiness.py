@@ -4,6 +4,7 @@ from typing import Literal
 
 from starlette.responses import Response
 
+from progress.adapters.redis import commands
 from progress.adapters.redis.async_client import Client
 from progress.errors import RedisUnavailable, Unavailable
 from progress.query.http import responses
@@ -23,7 +24,7 @@ async def redis_status(redis: Client | None) -> Literal["ok", "away", "off"]:
     if redis is None:
         return "off"
     try:
-        await redis.run(("PING",))
+        await redis.run(commands.ping())
     except RedisUnavailable:
         return "away"
     return "ok"

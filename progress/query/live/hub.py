@@ -11,16 +11,18 @@ import contextlib
 import traceback
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
 from progress.adapters import request_scope
 from progress.adapters.redis import channels
-from progress.adapters.redis.subscriber import Subscriber
 from progress.adapters.telemetry import logs
 from progress.errors import InstanceUnavailable, Unavailable
 from progress.query.live.topics import Source, Subject, Subscription, Topic
+
+if TYPE_CHECKING:
+    from progress.adapters.redis.subscriber import Subscriber
 
 _T = TypeVar("_T")
 
@@ -100,6 +102,8 @@ class LiveQueries:
             tasks.create_task(self._poll())
             tasks.create_task(self._read_stale())
             if self._redis_url:
+                from progress.adapters.redis.subscriber import Subscriber  # imports redis-py
+
                 self._subscriber = Subscriber(
                     self._redis_url, self._channels, self._on_message, self._poll_requested.set
                 )

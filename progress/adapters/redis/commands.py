@@ -1,0 +1,141 @@
+"""The commands that Progress sends to Redis, named after their purpose.
+
+A client sends commands with `run(*commands)`, in one round trip. If Redis rejects a command, its
+reply is an exception.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import TypeAlias
+
+from progress.adapters.redis import channels, learner_keys
+
+Command = tuple[bytes | str | int, ...]
+Reply: TypeAlias = "bytes | int | list[Reply] | Exception | None"
+
+_MINUTE_S = 60
+_DOCUMENT_TTL_S = 24 * 3600
+_KEYS_PER_CALL = 1_000
+
+# The expiry is a time, not a duration: if a suspended Redis runs the script late, the copy still
+# expires in time. If Redis has no memory for a new copy, the script deletes the old copy, so that
+# queries see the change.
+_SET_FUNCTION = """
+local now = redis.call('TIME')
+local left = math.min(tonumber(ARGV[1]) - (now[1] * 1000 + math.floor(now[2] / 1000)), 5000)
+local function keep(key, version)
+    local held = tonumber(redis.call('GET', key) or '')
+    if held and held > tonumber(version) then return end
+    local kept = left > 0 and redis.pcall('SET', key, version, 'PX', left)
+    if not kept or kept.err then redis.call('DEL', key) end
+end
+"""
+
+# KEYS: the copies. ARGV: the copies' expiry (Unix time in ms), and the version of each copy.
+_SET_SCRIPT = f"""{_SET_FUNCTION}
+for n, key in ipairs(KEYS) do keep(key, ARGV[n + 1]) end
+return left
+"""
+
+# ARGV: the expiry of the copies, the version, the learners (JSON), and the prefix of the learners'
+# keys.
+_PUBLISH_SCRIPT = f"""{_SET_FUNCTION}
+for _, learner in ipairs(cjson.decode(ARGV[3])) do
+    keep(ARGV[4] .. learner, ARGV[2])
+    redis.call('PUBLISH', '{channels.LEARNER}' .. learner, ARGV[2])
+end
+return left
+"""
+
+# KEYS: a hash. ARGV: a field, the field's value, and the TTL in ms for a new hash.
+_SET_FIELD_SCRIPT = """
+local key = KEYS[1]
+if redis.call('HLEN', key) >= 100 and redis.call('HEXISTS', key, ARGV[1]) == 0 then
+    redis.call('DEL', key)
+end
+redis.call('HSET', key, ARGV[1], ARGV[2])
+if redis.call('PTTL', key) < 0 then redis.call('PEXPIRE', key, ARGV[3]) end
+"""
+
+
+def get_versions(keys: Sequence[str]) -> Command:
+    """Get the copies of versions; the reply is a list, with None for a missing copy."""
+    return ("MGET", *keys)
+
+
+def set_newer_versions(versions: Mapping[str, int], expires_at_ms: int) -> Command:
+    """Set the copy of each key, unless the copy is newer; see `version_keys.expires_at_ms`."""
+    return ("EVAL", _SET_SCRIPT, len(versions), *versions, expires_at_ms, *versions.values())
+
+
+def publish_learners(learners: str, prefix: str, version: int, expires_at_ms: int) -> Command:
+    """Set the version of each learner, and notify the subscribers of the learner's channel.
+
+    `learners` are ids as JSON. `prefix` is the part of their version keys before the id.
+    """
+    return ("EVAL", _PUBLISH_SCRIPT, 0, expires_at_ms, version, learners, prefix)
+
+
+def publish_version(channel: str, version: int) -> Command:
+    """Notify the subscribers of a channel."""
+    return ("PUBLISH", channel, version)
+
+
+def get_entry(key: str, field: str | None) -> Command:
+    """Get a cache entry; `field` is its field if the key holds a hash."""
+    return ("GET", key) if field is None else ("HGET", key, field)
+
+
+def set_entry(key: str, field: str | None, entry: bytes, ttl_ms: int) -> Command:
+    """Set a cache entry. A hash has at most 100 fields, and keeps the TTL of its first field."""
+    if field is None:
+        return ("SET", key, entry, "PX", ttl_ms)
+    return ("EVAL", _SET_FIELD_SCRIPT, 1, key, field, entry, ttl_ms)
+
+
+def count_request(caller: str, minute: int) -> Command:
+    """Count a request of the caller; the reply is the number of requests in this minute."""
+    return ("INCR", learner_keys.rate_key(caller, minute))
+
+
+def expire_count(caller: str, minute: int) -> Command:
+    """Let the number of requests expire after the minute."""
+    return ("EXPIRE", learner_keys.rate_key(caller, minute), 2 * _MINUTE_S)
+
+
+def get_document(sha256: str) -> Command:
+    """Get the text of a persisted query."""
+    return ("GET", _document_key(sha256))
+
+
+def set_document(sha256: str, text: str) -> Command:
+    """Store the text of a persisted query for a day."""
+    return ("SET", _document_key(sha256), text, "EX", _DOCUMENT_TTL_S)
+
+
+def ping() -> Command:
+    """Check that Redis responds; the reply comes after all earlier commands were run."""
+    return ("PING",)
+
+
+def list_keys(cursor: bytes) -> Command:
+    """List about 1,000 keys; the reply is the next cursor, b"0" at the end, and the keys."""
+    return ("SCAN", cursor, "COUNT", _KEYS_PER_CALL)
+
+
+def delete_keys(keys: Sequence[bytes]) -> Command:
+    """Delete keys; the reply is their number."""
+    return ("DEL", *keys)
+
+
+def delete_everything() -> Command:
+    """Delete all keys of the database."""
+    return ("FLUSHDB",)
+
+
+def operation_name(commands: Sequence[Command]) -> str:
+    """Return the value of the span attribute `db.operation.name`."""
+    return str(commands[0][0]) if len(commands) == 1 else "PIPELINE"
+
+
+def _document_key(sha256: str) -> str:
+    return f"apq:{sha256}"
