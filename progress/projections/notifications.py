@@ -2,8 +2,9 @@
 
 A notification updates the version copies in Redis, so that older cached responses are not served.
 The notification also reaches the subscribers of a learner's or an operation's channel. A
-notification takes at most 50 ms. If a notification is lost, the change remains committed, but
-responses may be five seconds out of date (see `progress.adapters.redis.version_keys`).
+notification waits at most 50 ms for each reply; the first one of a process also imports redis-py.
+If a notification is lost, the change remains committed, but responses may be five seconds out of
+date (see `progress.adapters.redis.version_keys`).
 """
 
 import contextlib
