@@ -1,7 +1,6 @@
 """Faults of the connection to a bucket: each is survived, or reported as an outage."""
 
 import socket
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,7 +16,7 @@ from progress.adapters import google_api, retries, storage
 from progress.adapters.storage.storage import PART, Storage
 from progress.errors import ProgressError, StorageUnavailable
 from progress.local import ports
-from tests.support import cloud_storage, tls_certificates, token_issuer
+from tests.support import cloud_storage, programs, tls_certificates, token_issuer
 from tests.support.cloud_storage import bucket
 
 __all__ = ["bucket"]
@@ -203,13 +202,6 @@ print(*(name for name in sys.modules if name.startswith(("google.cloud.storage",
 """
     with token_issuer.serve() as issuer:
         environment = issuer.environment("postgresql://nobody@127.0.0.1:1/none")
-        ran = subprocess.run(
-            [sys.executable, "-c", script],
-            env=settings.child_env(**environment, PYTHONPATH=str(ROOT)),
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-    assert ran.returncode == 0, ran.stderr
-    assert ran.stdout.split() == []
+        child = settings.child_env(**environment, PYTHONPATH=str(ROOT))
+        imported = programs.run([sys.executable, "-c", script], child, folder=ROOT)
+    assert imported.split() == []
