@@ -55,7 +55,7 @@ def compare_with_recorder(server: Server) -> Iterator[Line]:
     recorder gets only new events.
     """
     for what, calls, size, redelivered, bar in (
-        ("append, 100 in a call", 60, 100, 0, 1.4),
+        ("append, 100 in a call", 60, 100, 0, 1.3),
         ("append, single", 500, 1, 0, 2.0),
         ("append, 100 in a call, 1 % redelivered", 60, 100, 1, 0.9),
     ):

@@ -1,6 +1,6 @@
 """The benchmarks' ratios, verdicts and table."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -40,6 +40,20 @@ def test_the_markdown_table_has_a_row_for_each_line() -> None:
 
 def test_an_unknown_row_is_rejected() -> None:
     assert __main__.main(["nothing"]) == 2
+
+
+def test_the_exit_code_is_1_if_a_bar_is_missed_and_the_missed_row_is_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def yield_line(value: float) -> Callable[[Server], Iterator[Line]]:
+        return lambda _server: iter([Line("speed", "ours", "theirs", value, 2.0)])
+
+    monkeypatch.setattr(__main__, "ROWS", {"slow": yield_line(1.9), "fast": yield_line(2.0)})
+    assert __main__.main(["fast"]) == 0
+    assert "MISSED" not in capsys.readouterr().out
+    assert __main__.main(["fast", "slow"]) == 1
+    missed = [one for one in capsys.readouterr().out.splitlines() if one.startswith("MISSED")]
+    assert missed == ["MISSED  slow: speed: 1.90 × (≥ 2.00 ×)"]
 
 
 def test_a_row_that_cannot_be_measured_is_skipped(
