@@ -3,8 +3,7 @@
 import re
 from dataclasses import dataclass
 
-from tests.oracle.events import CATALOGUE, DESCRIPTIONS, World
-from tests.oracle.models import Rows, defines
+from tests.oracle.events import CATALOGUE, DESCRIPTIONS, Rows, World, defines
 
 DOMAINS = ("R", "W", "L", "S")
 LEVELS = ("A1", "A2", "B1", "B2", "C1", "C2")

@@ -1,12 +1,13 @@
-"""The local days of learners, and the rows of daily_stats."""
+"""Sums by day, week, month and hour, in the local time of each learner."""
 
+import calendar
 import functools
 import importlib.resources
+from collections.abc import Callable
 from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from tests.oracle.events import PREFERENCES, Event, Row, World, only, ratio
-from tests.oracle.models import defines_by_learner
+from tests.oracle.events import PREFERENCES, Event, Row, World, defines_by_learner, only, ratio
 
 
 @functools.cache
@@ -142,3 +143,65 @@ def daily_rows(world: World, user_id: str) -> dict[date, Row]:
         d: {**row, "capped_ms": capped_ms([e for e in answers if day(world, e) == d])}
         for d, row in daily_stats(world, user_id).items()
     }
+
+
+def hour(world: World, answer: Event) -> int:
+    """Return the hour of an answer in the learner's zone at that time, ignoring day_start_hour."""
+    assert answer.user_id is not None
+    name, _ = preference(world, answer.user_id, answer.occurred_at)
+    return answer.occurred_at.astimezone(zone(name)).hour
+
+
+@defines_by_learner("hourly_stats")
+def hourly_stats(world: World, user_id: str) -> dict[int, Row]:
+    """Return the learner's rows, keyed by hour; each hour with an answer has a row."""
+    answers = world.answers(user_id)
+    hours = sorted({hour(world, answer) for answer in answers})
+    return {
+        h: {"hour": h, **answer_sums([a for a in answers if hour(world, a) == h])} for h in hours
+    }
+
+
+Period = tuple[date, date]
+
+
+def week(day: date) -> Period:
+    """Return the Monday and the Sunday of the day's ISO week."""
+    monday = day - timedelta(days=day.isoweekday() - 1)
+    return monday, monday + timedelta(days=6)
+
+
+def month(day: date) -> Period:
+    """Return the first and the last day of the day's calendar month."""
+    return day.replace(day=1), day.replace(day=calendar.monthrange(day.year, day.month)[1])
+
+
+@defines_by_learner("weekly_stats")
+def weekly_stats(world: World, user_id: str) -> dict[date, Row]:
+    """Return the learner's rows, keyed by the Monday of each week."""
+    return _periods(world, user_id, week)
+
+
+def monthly_stats(world: World, user_id: str) -> dict[date, Row]:
+    """Return the learner's rows, keyed by the first day of each month."""
+    return _periods(world, user_id, month)
+
+
+def _periods(world: World, user_id: str, period: Callable[[date], Period]) -> dict[date, Row]:
+    rows = days_with_rows(world, user_id)
+    return {
+        start: {
+            "start": start,
+            "end": end,
+            "active_days": len(
+                study_days(world, user_id) & {d for d in rows if period(d)[0] == start}
+            ),
+            **stats_of(world, user_id, {d for d in rows if period(d)[0] == start}),
+        }
+        for start, end in sorted({period(d) for d in rows})
+    }
+
+
+def study_days(world: World, user_id: str) -> set[date]:
+    """Return the days with at least one completed session."""
+    return {day(world, e) for e in world.completions(user_id)}

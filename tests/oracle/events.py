@@ -1,11 +1,11 @@
-"""Stored events, and the subset that a query takes into account."""
+"""Stored events, the subset that a query takes into account, the registry of read models."""
 
 import functools
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 ANSWERS = ("CorrectAnswerGiven", "IncorrectAnswerGiven")
@@ -152,3 +152,86 @@ def only(events: Iterable[Event], item_id: str) -> list[Event]:
 def ratio(part: float, whole: int) -> float | None:
     """Return a rate or a mean, not rounded; None if `whole` is 0."""
     return part / whole if whole else None
+
+
+Rows = dict[tuple[Any, ...], Row]  # the key is the first two columns of the table
+_Key = TypeVar("_Key")
+_OfLearner = Callable[[World, str], dict[_Key, Row]]
+_OfAll = Callable[[World], Rows]
+
+_DEFINITIONS: dict[str, _OfAll] = {}
+
+
+def defines(model: str) -> Callable[[_OfAll], _OfAll]:
+    """Register the function that computes a model whose rows do not belong to learners."""
+
+    def register(function: _OfAll) -> _OfAll:
+        _DEFINITIONS[model] = function
+        return function
+
+    return register
+
+
+def defines_by_learner(model: str) -> Callable[[_OfLearner[_Key]], _OfLearner[_Key]]:
+    """Register the function that computes the rows of one learner in a model."""
+
+    def register(function: _OfLearner[_Key]) -> _OfLearner[_Key]:
+        def rows_of_all(world: World) -> Rows:
+            learners = sorted({e.user_id for e in world.events if e.user_id})
+            return {
+                (user, key): row for user in learners for key, row in function(world, user).items()
+            }
+
+        _DEFINITIONS[model] = rows_of_all
+        return function
+
+    return register
+
+
+def defined_models() -> frozenset[str]:
+    """Return the names of the models that the oracle defines."""
+    return frozenset(_DEFINITIONS)
+
+
+def model_rows(world: World, model: str) -> Rows:
+    """Return all rows that the model's table should have."""
+    return _DEFINITIONS[model](world)
+
+
+Envelope = Mapping[str, Any]
+
+
+def compute_stored(log: Iterable[Envelope]) -> tuple[dict[str, str | None], set[str]]:
+    """Return the ids of stored events with their learners, and the ids of pending events.
+
+    The function assumes that the types in NEWEST were not yet declared when the log was stored. An
+    event of an undeclared type is never pending: it is stored even if its learner is unknown. If
+    such an event names no learner, its learner depends on the order of arrival and is None in the
+    result.
+    """
+    log = list(log)
+    owners = {
+        e["data"]["session_id"]: own_learner(e) for e in log if e["event_type"] == "SessionStarted"
+    }
+    stored: dict[str, str | None] = {}
+    pending: set[str] = set()
+    for event in log:
+        known = event["event_type"] in {*LEARNERS, *CATALOGUE}.difference(NEWEST)
+        learner = own_learner(event)
+        if learner is None and event["event_type"] not in CATALOGUE and known:
+            learner = owners.get(event["data"].get("session_id"))
+        if known and learner is None and event["event_type"] not in CATALOGUE:
+            pending.add(event["event_id"])
+        else:
+            stored[event["event_id"]] = learner
+    return stored, pending
+
+
+def own_learner(event: Envelope) -> str | None:
+    """Return the learner that the event names."""
+    if event["event_type"] in CATALOGUE:
+        return None
+    user_id: str | None = event["data"].get("user_id") or (event.get("metadata") or {}).get(
+        "user_id"
+    )
+    return user_id

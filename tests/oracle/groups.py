@@ -2,12 +2,9 @@
 
 from datetime import timedelta
 
-from tests.oracle.days import day_of, stats_of
-from tests.oracle.difficulty import difficulties, sums
-from tests.oracle.events import MEMBERSHIPS, Row, World, ratio
-from tests.oracle.items import item_stats
-from tests.oracle.models import Rows, defines
-from tests.oracle.periods import study_days
+from tests.oracle.days import day_of, stats_of, study_days
+from tests.oracle.events import MEMBERSHIPS, Row, Rows, World, defines, ratio
+from tests.oracle.items import difficulties, item_stats, sums
 from tests.oracle.standing import streak
 
 DAY = timedelta(days=1)

@@ -6,9 +6,8 @@ from fractions import Fraction
 
 from tests.oracle.catalogue import LEVELS, catalogue, catalogue_items
 from tests.oracle.days import day, day_of, last_days, masteries
-from tests.oracle.events import Row, World, ratio
+from tests.oracle.events import Row, World, defines_by_learner, ratio
 from tests.oracle.items import item_stats
-from tests.oracle.models import defines_by_learner
 
 
 def domain_stats(world: World, user_id: str) -> dict[str, Row]:

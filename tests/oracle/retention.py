@@ -4,10 +4,8 @@ from collections.abc import Callable, Iterator
 from datetime import date
 from typing import NamedTuple
 
-from tests.oracle.days import day
-from tests.oracle.events import Event, Row, World, only, ratio
-from tests.oracle.models import defines_by_learner
-from tests.oracle.periods import Period, month, week
+from tests.oracle.days import Period, day, month, week
+from tests.oracle.events import Event, Row, World, defines_by_learner, only, ratio
 
 MATURITIES = ("YOUNG", "MATURE")
 

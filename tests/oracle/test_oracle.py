@@ -1,13 +1,17 @@
 """The oracle agrees with examples that were computed by hand and with published facts."""
 
+import csv
 import itertools
+from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import pytest
 
 from tests import oracle
+from tests.oracle.days import answer_sums, zone
 
 NOW = datetime(2024, 6, 1, 12, tzinfo=UTC)
 _numbers = itertools.count(1)
@@ -297,3 +301,268 @@ def test_the_due_forecast_counts_overdue_items_under_today_and_omits_archived_it
     assert [row["items"] for row in oracle.due_forecast(seen, "ann", 3).values()] == [2, 1, 0]
     assert [row["overdue"] for row in oracle.due_forecast(seen, "ann", 3).values()] == [1, 0, 0]
     assert oracle.due_today(seen, "ann") == {"i1", "i2"}
+
+
+Days = list[int]  # days of January 2024, which began on a Monday
+
+
+def streak(study: Days, rest: Days, today: int) -> oracle.Row:
+    """Return ann's streak at noon of `today`."""
+    events = [done(f"2024-01-{d:02}T10:00", f"s{d}") for d in study]
+    events += [event("RestDayTaken", "2024-01-31", date=f"2024-01-{d:02}") for d in rest]
+    return oracle.streak(world(*events, now=datetime(2024, 1, today, 12, tzinfo=UTC)), "ann")
+
+
+@pytest.mark.parametrize(
+    ("study", "rest", "today", "current", "longest"),
+    [
+        ([1, 2, 5], [3, 4], 5, 3, (3, 1, 5)),
+        ([1, 2], [3, 4], 4, 2, (2, 1, 2)),
+        ([1, 2], [3, 4], 5, 2, (2, 1, 2)),
+        ([1, 2], [3, 4], 6, 0, (2, 1, 2)),
+        ([1, 2], [5, 4, 3], 6, 0, (2, 1, 2)),  # 5, the week's third rest day, has no effect
+        ([5, 10], [6, 7, 8, 9], 10, 2, (2, 5, 10)),
+        ([1, 2, 4, 6], [2, 3, 5], 6, 1, (3, 1, 4)),  # only 2 and 3 count as rest days
+        ([1, 3, 8, 9], [2], 20, 0, (2, 1, 3)),  # the earlier of two equally long runs
+        ([1, 8, 9, 12], [2, 3, 10, 11], 12, 3, (3, 8, 12)),
+        ([4], [2], 3, 1, (1, 4, 4)),
+        ([], [1], 1, 0, (0, None, None)),
+    ],
+)
+def test_a_rest_day_neither_counts_in_a_run_nor_breaks_it(
+    study: Days, rest: Days, today: int, current: int, longest: tuple[int, int | None, int | None]
+) -> None:
+    row = streak(study, rest, today)
+    length, *ends = longest
+    assert (row["current"], row["longest"]) == (current, length)
+    days = [day and date(2024, 1, day) for day in ends]
+    assert [row["longest_start"], row["longest_end"]] == days
+
+
+@pytest.mark.parametrize(
+    ("study", "rest", "today", "at_risk", "rest_today"),
+    [
+        ([1, 2], [], 3, True, False),
+        ([1, 2], [3], 3, False, True),
+        ([1, 2], [3], 4, True, False),
+        ([1, 2], [2], 2, False, True),
+        ([], [1], 1, False, True),
+    ],
+)
+def test_a_streak_is_not_at_risk_on_a_rest_day(
+    study: Days, rest: Days, today: int, *, at_risk: bool, rest_today: bool
+) -> None:
+    row = streak(study, rest, today)
+    assert (row["at_risk"], row["rest_today"]) == (at_risk, rest_today)
+
+
+def goal(*events: oracle.Event, today: int) -> oracle.Row | None:
+    """Return ann's goal at noon of `today`."""
+    return oracle.goal(world(*events, now=datetime(2024, 1, today, 12, tzinfo=UTC)), "ann")
+
+
+def set_goal(at: str, answers: int) -> oracle.Event:
+    """Return a GoalSet event of ann."""
+    return event("GoalSet", at, answers_per_day=answers)
+
+
+def test_the_goal_of_a_day_is_the_latest_goal_set_on_or_before_that_day() -> None:
+    answers = [answer(f"2024-01-{d:02}T10:0{n}") for d in (1, 2, 3, 4) for n in range(d)]
+    goals = [
+        set_goal("2024-01-02T08:00", 5),
+        set_goal("2024-01-02T23:00", 2),  # the later goal of a day replaces the earlier one
+        set_goal("2024-01-04T23:00", 9),
+    ]
+    assert goal(*answers, *goals, today=4) == {
+        "answers_per_day": 9,
+        "answers_today": 4,
+        "days_met7": 2,  # no goal was in force on the first day
+        "days_met30": 2,
+        "week": [False, False, False, False, True, True, False],
+        "study_days30": 0,
+    }
+
+
+def test_there_is_no_goal_before_the_first_goal_or_after_a_goal_of_0() -> None:
+    goals = [set_goal("2024-01-02T08:00", 5), set_goal("2024-01-04T08:00", 0)]
+    assert goal(*goals, today=1) is None
+    assert goal(*goals, today=4) is None
+    assert goal(answer("2024-01-04T10:00"), *goals, set_goal("2024-01-05", 3), today=5) == {
+        "answers_per_day": 3,
+        "answers_today": 0,
+        **dict.fromkeys(("days_met7", "days_met30", "study_days30"), 0),
+        "week": [False] * 7,
+    }
+
+
+def test_a_goal_is_in_force_from_the_local_day_on_which_it_was_set() -> None:
+    zone = event("UserCreated", "2024-01-01", timezone="Asia/Tokyo")
+    late = [set_goal("2024-01-02T15:30", 1), answer("2024-01-02T10:00"), answer("2024-01-02T16:00")]
+    row = goal(zone, *late, today=3)
+    assert row
+    assert (row["days_met7"], row["week"][-1]) == (
+        1,
+        True,
+    )  # the goal is in force from 3 January in Tokyo
+
+
+def test_the_days_of_a_goal_are_counted_over_the_last_30_local_days() -> None:
+    answers = [answer(f"2024-01-{d:02}T10:00") for d in range(1, 32)]
+    sessions = [done(f"2024-01-{d:02}T11:00", f"s{d}") for d in range(1, 32)]
+    row = goal(*answers, *sessions, set_goal("2024-01-01", 1), today=31)
+    assert row
+    assert (row["days_met7"], row["days_met30"], row["study_days30"]) == (7, 30, 30)
+
+
+def test_a_deleted_learner_has_no_rows_at_any_time() -> None:
+    seen = oracle.see(
+        [
+            answer("2024-01-01"),
+            event("UserDeleted", "2024-01-02"),
+            answer("2024-01-03"),
+        ],
+        NOW,
+        as_of=datetime(2024, 1, 1, tzinfo=UTC),
+    )
+    assert oracle.user_progress(seen, "ann") is None
+    assert not oracle.daily_stats(seen, "ann")
+    assert not oracle.item_stats(seen, "ann")
+
+
+def test_the_parameter_as_of_limits_event_times_and_known_at_limits_recording_times() -> None:
+    early, late = answer("2024-01-01"), answer("2024-01-02")
+    assert len(oracle.see([late, early], NOW, as_of=early.occurred_at).events) == 1
+    seen = oracle.see([late, early], NOW, known_at=early.created_at)
+    assert (len(seen.events), seen.now) == (1, early.created_at)
+
+
+def count_tests(*events: oracle.Event) -> dict[str, tuple[int, int]]:
+    """Return the numbers of ann's retention tests and recalled tests, by day and maturity."""
+    rows = oracle.retention_stats(world(*events), "ann")
+    return {key: (row["asked"], row["recalled"]) for key, row in rows.items()}
+
+
+@pytest.mark.parametrize(
+    ("interval", "expected"),
+    [(0, {}), (1, "YOUNG"), (20, "YOUNG"), (21, "MATURE"), (36_500, "MATURE")],
+)
+def test_the_interval_decides_the_maturity_but_an_interval_of_0_gives_no_test(
+    interval: int, expected: object
+) -> None:
+    found = count_tests(review("2024-03-01", interval), answer("2024-03-02"))
+    assert found == (expected and {f"2024-03-02 {expected}": (1, 1)})
+
+
+def test_an_answer_is_a_test_only_if_it_is_the_first_after_a_review_and_on_a_later_day() -> None:
+    assert count_tests(
+        review("2024-03-01T08:00", 3),
+        answer("2024-03-02T08:00", right=False),
+        answer("2024-03-03T08:00"),
+    ) == {"2024-03-02 YOUNG": (1, 0)}
+    # The first answer is on the review's day, so none of the answers is a test.
+    assert (
+        count_tests(
+            review("2024-03-01T08:00", 3), answer("2024-03-01T09:00"), answer("2024-03-02T08:00")
+        )
+        == {}
+    )
+
+
+def test_a_review_at_the_time_of_an_answer_comes_after_the_answer() -> None:
+    log = (
+        review("2024-03-01", 3, n=1),
+        review("2024-03-02", 30, n=2),
+        answer("2024-03-02", n=3),
+        answer("2024-03-04", n=4),
+    )
+    assert count_tests(*log) == {"2024-03-02 YOUNG": (1, 1), "2024-03-04 MATURE": (1, 1)}
+
+
+def test_answers_or_reviews_at_the_same_time_are_ordered_by_id() -> None:
+    reviews = (review("2024-03-01", 30, n=1), review("2024-03-01", 3, n=2))
+    answers = (answer("2024-03-02", right=False, n=3), answer("2024-03-02", n=4))
+    assert count_tests(*reviews, *answers) == {"2024-03-02 YOUNG": (1, 0)}
+
+
+def test_the_local_day_of_a_review_or_answer_depends_on_the_zone_in_force_at_its_time() -> None:
+    log = (review("2024-03-01T22:00", 3), answer("2024-03-02T01:00"))
+    assert count_tests(*log) == {"2024-03-02 YOUNG": (1, 1)}
+    in_new_york = event("UserCreated", "2024-01-01", timezone="America/New_York")
+    assert count_tests(in_new_york, *log) == {}
+    flight_west = event("UserPreferencesChanged", "2024-03-02T00:30", timezone="America/New_York")
+    assert count_tests(event("UserCreated", "2024-01-01"), flight_west, *log) == {}
+
+
+def test_retention_returns_whole_periods_and_omits_periods_without_a_test() -> None:
+    seen = world(
+        *(review("2024-02-28", 3, f"i{n}") for n in range(3)),
+        answer("2024-02-29", "i0"),
+        answer("2024-03-03", "i1", right=False),
+        answer("2024-03-31", "i2"),
+    )
+    none = {"asked": 0, "recalled": 0, "rate": None}
+    assert oracle.retention(seen, "ann", "WEEK") == {
+        date(2024, 2, 26): {
+            "start": date(2024, 2, 26),
+            "end": date(2024, 3, 3),
+            "young": {"asked": 2, "recalled": 1, "rate": 0.5},
+            "mature": none,
+        },
+        date(2024, 3, 25): {
+            "start": date(2024, 3, 25),
+            "end": date(2024, 3, 31),
+            "young": {"asked": 1, "recalled": 1, "rate": 1.0},
+            "mature": none,
+        },
+    }
+    months = oracle.retention(seen, "ann", "MONTH")
+    assert [(one["start"], one["end"]) for one in months.values()] == [
+        (date(2024, 2, 1), date(2024, 2, 29)),
+        (date(2024, 3, 1), date(2024, 3, 31)),
+    ]
+    assert [*oracle.retention(seen, "ann", "DAY")] == [
+        date(2024, 2, 29),
+        date(2024, 3, 3),
+        date(2024, 3, 31),
+    ]
+
+
+ANKI = Path(__file__).resolve().parents[2] / "data" / "anki_reviews.csv"
+
+
+def anki() -> Iterator[oracle.Event]:
+    """Yield the completed sessions of the log, and its answers.
+
+    A session ends with the last answer before a break of over 30 minutes, or with the last answer
+    of the log.
+    """
+    with ANKI.open(encoding="utf-8") as file:
+        rows = [(datetime.fromisoformat(r["review_time"]), r) for r in csv.DictReader(file)]
+    rows.sort(key=lambda r: r[0])
+    moments = [moment.replace(tzinfo=moment.tzinfo or UTC) for moment, _ in rows]
+    for moment, following in itertools.zip_longest(moments, moments[1:]):
+        if following is None or following - moment > timedelta(minutes=30):
+            yield done(
+                moment.astimezone(UTC).replace(tzinfo=None).isoformat(),
+                moment.isoformat(),
+            )
+    for moment, (_, row) in zip(moments, rows, strict=True):
+        at = moment.astimezone(UTC).replace(tzinfo=None).isoformat()
+        yield answer(at, row["card_id"], right=row["review_rating"] != "1")
+
+
+def test_the_oracle_agrees_with_the_published_statistics() -> None:
+    zone_event = event("UserCreated", "2024-01-01", timezone="America/New_York", day_start_hour=4)
+    log = list(anki())
+    completions = [e for e in log if e.type == "SessionCompleted"]
+    assert len(completions) == 64
+    seen = oracle.see([zone_event, *completions], NOW)
+    assert oracle.streak(seen, "ann")["longest"] == 24
+    answers = [e for e in log if e.type != "SessionCompleted"]
+    assert round(answer_sums(answers)["accuracy_rate"], 3) == 0.708
+    local = zone("America/New_York")
+    days = {
+        (e.occurred_at.astimezone(local).replace(tzinfo=None) - timedelta(hours=4)).date()
+        for e in answers
+    }
+    assert len(days) == 61

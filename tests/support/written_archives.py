@@ -22,7 +22,7 @@ from progress.archive import catalog, manifest, ranges
 from progress.archive.files import LocalFile, Sums
 from progress.archive.manifest import Log, Manifest, RangeEntry, RangeManifest
 from tests.oracle import Event, compute_stored
-from tests.oracle.storing import Envelope
+from tests.oracle.events import Envelope
 
 _BUCKETS = 16
 _OTHERS = -1
