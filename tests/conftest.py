@@ -21,9 +21,9 @@ from progress.adapters.redis import async_client
 from progress.local import ports
 from progress.projections import notifications
 from tests.support import browser, postgres_servers, rows_by_hand, terraform, xdist_scheduling
+from tests.support.api import QueryClient
 from tests.support.parameters import first_in_gate
 from tests.support.postgres_servers import EMBEDDED, OLDEST, OLDEST_PROGRAMS, Server
-from tests.support.query_client import QueryClient
 from tests.support.stage import Stage, connect, publisher_to
 from tests.support.terraform import Root
 from tests.support.terraform_environments import Environments

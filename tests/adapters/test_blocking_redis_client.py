@@ -14,7 +14,7 @@ from progress.adapters.redis import blocking_client, commands
 from progress.adapters.redis.blocking_client import BlockingClient
 from progress.adapters.redis.url import parse_url
 from progress.errors import CopiesUnavailable, RedisUnavailable
-from tests.support import cache_instances, redis_faults
+from tests.support import cache_instances
 
 _TIMEOUT_S = 0.1
 
@@ -46,9 +46,9 @@ def own() -> Iterator[cache_instances.Valkey]:
         yield valkey
 
 
-@pytest.mark.parametrize("answer", redis_faults.ANSWERS)
+@pytest.mark.parametrize("answer", cache_instances.ANSWERS)
 def test_a_server_with_invalid_replies_fails_a_call_in_time(answer: bytes | None) -> None:
-    with redis_faults.serve(answer) as url, closing(open_client(url, _TIMEOUT_S)) as client:
+    with cache_instances.serve(answer) as url, closing(open_client(url, _TIMEOUT_S)) as client:
         began = time.monotonic()
         for _ in range(3):
             with pytest.raises(RedisUnavailable):
@@ -57,12 +57,12 @@ def test_a_server_with_invalid_replies_fails_a_call_in_time(answer: bytes | None
 
 
 def test_replies_without_a_command_are_not_the_replies_to_the_next_command() -> None:
-    with redis_faults.serve(b"+PONG\r\n+MORE\r\n") as url, closing(open_client(url)) as client:
+    with cache_instances.serve(b"+PONG\r\n+MORE\r\n") as url, closing(open_client(url)) as client:
         assert [client.run(commands.ping()) for _ in range(3)] == [[b"PONG"]] * 3
 
 
 def test_a_call_to_an_unreachable_server_fails() -> None:
-    with redis_faults.serve(None) as url:
+    with cache_instances.serve(None) as url:
         pass
     with closing(open_client(url)) as client, pytest.raises(RedisUnavailable, match="refused"):
         client.run(commands.ping())

@@ -8,7 +8,7 @@ import pytest
 
 from progress.adapters.storage.storage import Folder
 from progress.errors import ProgressError
-from tests.support import data_folders
+from tests.support import folders
 
 
 def test_a_written_file_and_its_new_folders_are_synced_to_the_disk(
@@ -25,13 +25,13 @@ def test_a_written_file_and_its_new_folders_are_synced_to_the_disk(
 
 @pytest.mark.parametrize("mask", [0o000, 0o022])
 def test_only_the_owner_can_access_new_files_and_folders(tmp_path: Path, mask: int) -> None:
-    with data_folders.umask(mask):
+    with folders.umask(mask):
         folder = Folder(tmp_path / "data/archive")
         folder.replace("catalog.json", b"{}", None)
         with folder.writing("ranges/1/file") as output:
             output.write(b"rows")
-            assert data_folders.list_open_files(tmp_path / "data") == []
-    assert data_folders.list_open_files(tmp_path / "data") == []
+            assert folders.list_open_files(tmp_path / "data") == []
+    assert folders.list_open_files(tmp_path / "data") == []
 
 
 def test_a_file_that_disappears_while_the_files_are_listed_is_left_out(tmp_path: Path) -> None:

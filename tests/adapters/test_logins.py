@@ -26,9 +26,9 @@ from progress.recovery.archive_loads import Rebuild
 from progress.recovery.archive_rebuild import Source
 from tests.conftest import skip_without
 from tests.support import archives, folders, sample_events
+from tests.support.api import QueryClient
 from tests.support.ingest_process import Server
 from tests.support.postgres_servers import EMBEDDED, OLDEST
-from tests.support.query_client import QueryClient
 
 OLDEST_PROGRAMS = Path("/usr/lib/postgresql/15/bin")
 # Only the superuser may connect without a password.

@@ -16,7 +16,7 @@ from progress.adapters.redis.async_client import Client
 from progress.adapters.redis.commands import Reply
 from progress.adapters.redis.url import parse_url
 from progress.errors import RedisUnavailable, SettingsError
-from tests.support import cache_instances, redis_faults
+from tests.support import cache_instances
 
 T = TypeVar("T")
 
@@ -122,13 +122,13 @@ async def cost(client: Client, times: int = 20) -> float:
 @pytest.mark.parametrize(
     "answer",
     [
-        *redis_faults.ANSWERS,
+        *cache_instances.ANSWERS,
         pytest.param(b"+PONG\r\n" * 100, id="too much"),
         pytest.param(b"-ERR unknown command 'PING'\r\n", id="rejection"),
     ],
 )
 def test_callers_do_not_wait_again_for_a_server_with_invalid_replies(answer: bytes | None) -> None:
-    with redis_faults.serve(answer) as url:
+    with cache_instances.serve(answer) as url:
         assert is_left_alone(url)
 
 
@@ -145,12 +145,12 @@ def test_callers_do_not_wait_while_the_client_reconnects_after_the_back_off(
                 await asyncio.sleep(0.001)
         return spent
 
-    with redis_faults.serve(None) as url:
+    with cache_instances.serve(None) as url:
         assert with_client(url, each_attempt, timeout_s=_TIMEOUT_S) < 10
 
 
 def test_callers_do_not_wait_again_for_a_slow_server() -> None:
-    with redis_faults.serve(b"+PONG\r\n", after=3 * _TIMEOUT_S) as url:
+    with cache_instances.serve(b"+PONG\r\n", after=3 * _TIMEOUT_S) as url:
         assert is_left_alone(url)
         assert with_client(url, lambda c: c.run(commands.ping()), timeout_s=100 * _TIMEOUT_S) == [
             b"PONG"
@@ -158,7 +158,7 @@ def test_callers_do_not_wait_again_for_a_slow_server() -> None:
 
 
 def test_callers_do_not_wait_again_for_an_unreachable_server() -> None:
-    with redis_faults.serve(None) as url:
+    with cache_instances.serve(None) as url:
         pass
     assert is_left_alone(url)
 

@@ -21,7 +21,7 @@ from progress.local import ports, processes, readiness
 from progress.settings import Settings
 from tests.conftest import Store
 from tests.support import token_issuer
-from tests.support.gated_port import Gate
+from tests.support.forwarding import Gate
 
 ROOT = Path(__file__).resolve().parents[2]
 _RETRY = "connecting again"

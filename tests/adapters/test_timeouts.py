@@ -13,7 +13,7 @@ import pytest
 from progress.adapters.postgres import database
 from progress.errors import DatabaseUnavailable
 from tests.conftest import Store
-from tests.support.gated_port import Gate
+from tests.support.forwarding import Gate
 
 
 @pytest.fixture

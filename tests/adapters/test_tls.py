@@ -19,9 +19,9 @@ from progress.local import ports, postgres
 from progress.projections import rebuild
 from tests.conftest import skip_without
 from tests.support import cache_instances, folders, tls_certificates
+from tests.support.api import QueryClient
 from tests.support.ingest_process import Server
 from tests.support.postgres_servers import OLDEST
-from tests.support.query_client import QueryClient
 
 HOST = "127.0.0.1"
 ELSEWHERE = "another.example"

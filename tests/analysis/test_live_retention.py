@@ -9,8 +9,7 @@ from progress.adapters import storage
 from progress.analysis import questions
 from progress.analysis.questions import Days
 from tests.support import model_rows, written_archives
-from tests.support.disturbances import Disturbance, disturbances
-from tests.support.event_logs import Log, logs
+from tests.support.event_logs import Disturbance, Log, disturbances, logs
 from tests.support.stage import Stage
 
 pytestmark = pytest.mark.timeout(600)  # DuckDB is slow on a busy machine

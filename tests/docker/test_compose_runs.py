@@ -2,11 +2,18 @@
 
 import http.client
 import json
+import os
+import re
+import secrets
+import signal
+import subprocess
+import sys
 import threading
-from collections.abc import Iterator
-from contextlib import closing
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,11 +23,172 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from progress.adapters.postgres import database
-from progress.local import readiness
+from progress.local import ports, postgres, processes, readiness
 from progress.local.ports import HOST
-from tests.support import browser
+from tests.support import browser, compose_file, folders, postgres_servers, programs
 from tests.support.alert_policies import CONTRACT
-from tests.support.containers import Containers, containers
+from tests.support.compose_file import Service
+from tests.support.terraform import REPOSITORY
+
+_ACCESS = "local all all trust\nhost all all 127.0.0.1/32 scram-sha-256\n"
+_PUSHED_TO = ("ingest", "project")
+
+
+@dataclass
+class Containers:
+    """The services of the compose file, with their settings, ports and running processes."""
+
+    folder: Path
+    services: dict[str, Service]
+    at: dict[str, int]
+    owner: str
+    _ending: ExitStack = field(default_factory=ExitStack)
+
+    def run(self, name: str, *command: str, text: str = "") -> str:
+        """Run the service's command, or `command` with the same environment; return the output."""
+        return programs.run(
+            command or compose_file.started(self.services[name]),
+            self._environment(name),
+            text=text,
+            folder=REPOSITORY,
+        )
+
+    def start(self, name: str) -> None:
+        """Start a service, and wait until its health check passes."""
+        log = self._ending.enter_context((self.folder / f"{name}.log").open("wb"))
+        process = processes.start(
+            compose_file.started(self.services[name]),
+            output=log,
+            environment=self._environment(name),
+            folder=REPOSITORY,
+        )
+        self._ending.callback(processes.kill_group, processes.identify(process.pid))
+        self._ending.callback(processes.end, process, by=signal.SIGTERM, seconds=10)
+        readiness.wait(lambda: self._is_well(name), name, seconds=60)
+
+    def stop(self) -> None:
+        """Stop all services with SIGTERM, so that they export their remaining telemetry."""
+        self._ending.close()
+
+    def _is_well(self, name: str) -> bool:
+        kind, *test = self.services[name]["healthcheck"]["test"]
+        command = test if kind == "CMD" else ["sh", "-c", *test]
+        return not subprocess.run(
+            command, env=self._environment(name), capture_output=True, check=False
+        ).returncode
+
+    def _environment(self, name: str) -> dict[str, str]:
+        """Return the container's environment variables, with the PATH of the test process."""
+        path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+        text = compose_file.dockerfile(self.services[name]["image"]).read_text(encoding="utf-8")
+        lines = " ".join(re.findall(r"^ENV (.*)$", text, re.MULTILINE))
+        built_in = dict(re.findall(r"(\w+)=([^\s$]+)", lines))
+        built_in["PYTHONPATH"] = str(REPOSITORY)
+        return {**built_in, **self.services[name]["environment"], "PATH": path}
+
+
+@contextmanager
+def containers(valkey: str, collector: int) -> Iterator[Containers]:
+    """Yield services that are not started yet; the database, Valkey and Pub/Sub already run."""
+    with folders.create("compose") as folder:
+        made = _drawn(folder, valkey, collector)
+        with _postgres(folder, made.at["postgres"], made.owner), _pubsub(folder, made):
+            try:
+                yield made
+            finally:
+                made.stop()
+
+
+def _drawn(folder: Path, valkey: str, collector: int) -> Containers:
+    parts = ("postgres", "pubsub", "issuer", "ingest", "project", "query")
+    at = {part: ports.reserve() for part in parts}
+    password = secrets.token_hex(8)
+    variables = compose_file.example() | {
+        "POSTGRES_PASSWORD": password,
+        "FUNCTIONS_PASSWORD": secrets.token_hex(8),
+        "ISSUER_PORT": str(at["issuer"]),
+        "QUERY_PORT": str(at["query"]),
+    }
+    moved = {
+        "redis://valkey:6379/0": valkey,
+        "postgres:5432": f"{HOST}:{at['postgres']}",
+        "pubsub:8085": f"{HOST}:{at['pubsub']}",
+        "collector:4318": f"{HOST}:{collector}",
+        f"issuer:{at['issuer']}": f"{HOST}:{at['issuer']}",
+        **{f"{name}:8080": f"{HOST}:{at[name]}" for name in _PUSHED_TO},
+        "0.0.0.0": HOST,  # noqa: S104 - a container listens on it
+        '"OTEL_METRIC_EXPORT_INTERVAL": "15000"': '"OTEL_METRIC_EXPORT_INTERVAL": "500"',
+        "/data": str(folder),
+        "/tmp/done": str(folder / "done"),  # noqa: S108 - a path in a container
+    }
+    services = compose_file.services(variables)
+    moved_services = {
+        name: _moved(services[name], moved, at.get(name)) for name in compose_file.OURS
+    }
+    owner = f"postgresql://progress:{password}@{HOST}:{at['postgres']}/progress"
+    return Containers(folder, moved_services, at, owner)
+
+
+def _moved(service: Service, moved: Mapping[str, str], port: int | None) -> Service:
+    """Return the service with this machine's addresses in its settings and its command."""
+    text = json.dumps({**service, "command": compose_file.started(service)})
+    for old, new in moved.items():
+        text = text.replace(old, new)
+    if port:
+        text = text.replace("--port 8080", f"--port {port}").replace(
+            f"{HOST}:8080", f"{HOST}:{port}"
+        )
+    answer: dict[str, Any] = json.loads(text)
+    return answer
+
+
+@contextmanager
+def _postgres(folder: Path, port: int, owner: str) -> Iterator[None]:
+    """Run PostgreSQL with one database.
+
+    Connections over TCP need a password, as in PostgreSQL's Docker image.
+    """
+    data = folder / "postgres"
+    postgres.prepare(data)
+    (data / "pg_hba.conf").write_text(_ACCESS)
+    network = ["-c", f"listen_addresses={HOST}", "-c", f"port={port}"]
+    with (folder / "postgres.log").open("wb") as output:
+        process = processes.start(
+            [*postgres.command(data), *network],
+            output=output,
+            folder=data,
+            account=postgres.account(),
+            at_parent_death=postgres.STOP,
+        )
+    inside = f"{postgres.url(data)}&port={port}"
+    readiness.wait(lambda: postgres_servers.is_answering(inside), "PostgreSQL")
+    password = owner.split(":")[2].partition("@")[0]
+    connection = database.connect(inside, name="tests")
+    connection.run(f"CREATE ROLE progress SUPERUSER LOGIN PASSWORD '{password}'")
+    connection.run("CREATE DATABASE progress OWNER progress")
+    connection.close()
+    try:
+        yield
+    finally:
+        processes.end(process, by=postgres.STOP, seconds=10)
+
+
+@contextmanager
+def _pubsub(folder: Path, made: Containers) -> Iterator[None]:
+    """Run the local stack's Pub/Sub stand-in instead of Google's emulator."""
+    with (folder / "pubsub.log").open("wb") as output:
+        process = processes.start(
+            [sys.executable, "-m", "progress.local.pubsub", str(made.at["pubsub"])],
+            output=output,
+            environment={"PATH": os.environ["PATH"], "DATABASE_URL": made.owner},
+            folder=REPOSITORY,
+        )
+    readiness.wait(lambda: ports.is_listening(made.at["pubsub"]), "Pub/Sub")
+    try:
+        yield
+    finally:
+        processes.end(process, by=signal.SIGTERM, seconds=10)
+
 
 # A stack is slow on a busy machine.
 pytestmark = [pytest.mark.timeout(300), pytest.mark.exhaustive]

@@ -14,7 +14,7 @@ import pytest
 from progress.errors import StackError
 from progress.local import data_folder, postgres, readiness
 from tests.local.test_stack import Stack, stack
-from tests.support import data_folders, folders
+from tests.support import folders
 
 __all__ = ["stack"]
 
@@ -45,28 +45,28 @@ def test_a_folder_of_an_earlier_version_becomes_private(
     tmp_path: Path, mask: int, has_version: bool
 ) -> None:
     folder = tmp_path / "data"
-    with data_folders.umask(mask):
+    with folders.umask(mask):
         write_old_folder(folder)
         if not has_version:
             (folder / "VERSION").unlink()
         folder.chmod(0o777)
-        assert data_folders.list_open_files(folder)
+        assert folders.list_open_files(folder)
         data_folder.make_usable(data_folder.at(str(folder)))
-    assert data_folders.list_open_files(folder) == []
+    assert folders.list_open_files(folder) == []
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
 
 
 @pytest.mark.parametrize("mask", MASKS)
 def test_a_new_folder_is_private(tmp_path: Path, mask: int) -> None:
     folder = tmp_path / "data"
-    with data_folders.umask(mask):
+    with folders.umask(mask):
         data_folder.make_usable(data_folder.at(str(folder)))
-    assert data_folders.list_open_files(folder) == []
+    assert folders.list_open_files(folder) == []
 
 
 def test_a_shared_folder_and_the_targets_of_links_keep_their_permissions(tmp_path: Path) -> None:
     shared, target = tmp_path / "shared", tmp_path / "target"
-    with data_folders.umask(0o022):
+    with folders.umask(0o022):
         shared.mkdir()
         (shared / "other").write_text("of another program")
         (target / "ranges").mkdir(parents=True)
@@ -119,7 +119,7 @@ def test_a_socket_folder_of_another_user_is_rejected(
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("mask", MASKS)
 def test_only_the_owner_can_access_the_files_of_a_stack(stack: Stack, mask: int) -> None:
-    with data_folders.umask(mask):
+    with folders.umask(mask):
         write_old_folder(stack.folder)
         for name in ("development-key.pem", "stack.json"):  # the text is neither
             (stack.folder / name).unlink()
@@ -127,7 +127,7 @@ def test_only_the_owner_can_access_the_files_of_a_stack(stack: Stack, mask: int)
         assert stack.run("token", "--user", "u").returncode == 0
         assert stack.run("open", "--user", "u").returncode == 0
         assert stack.run("schedule", "pause").returncode == 0
-        assert data_folders.list_open_files(stack.folder) == []
+        assert folders.list_open_files(stack.folder) == []
         # The supervisor restarts a killed log writer and a killed server.
         before = stack.env()["pids"]
         for pid in (*before["logs"], *before["postgres"][:1]):
@@ -147,4 +147,4 @@ def test_only_the_owner_can_access_the_files_of_a_stack(stack: Stack, mask: int)
         log = (stack.folder / "logs" / "query.log").read_text()
         assert log.startswith("of an earlier version\n")
         assert "database system is shut down" in (stack.folder / "logs/postgres.log").read_text()
-        assert data_folders.list_open_files(stack.folder) == []
+        assert folders.list_open_files(stack.folder) == []

@@ -11,7 +11,7 @@ import pytest
 
 from progress.local import log_files, parts, readiness
 from progress.local.log_files import LogFile, LogSockets
-from tests.support import data_folders, folders
+from tests.support import folders
 
 LIMIT = 100_000
 
@@ -165,4 +165,4 @@ def test_each_function_has_a_folder_for_its_control_socket(tmp_path: Path) -> No
     assert Path(part.environment["XDG_RUNTIME_DIR"]).is_relative_to(tmp_path)
     # Without this folder, gunicorn would use the home folder.
     assert Path(part.environment["XDG_RUNTIME_DIR"]).is_dir()
-    assert data_folders.list_open_files(tmp_path) == []
+    assert folders.list_open_files(tmp_path) == []

@@ -27,8 +27,7 @@ from progress.adapters.postgres import database, migrations, statements
 from progress.errors import ProgressError
 from progress.event_store import time_zones
 from progress.projections import schema as read_model_schema
-from tests.support.disturbances import Disturbance
-from tests.support.event_logs import ZONES, Log, Published, logs
+from tests.support.event_logs import ZONES, Disturbance, Log, Published, logs
 from tests.support.stage import Stage
 
 HERE = Path(__file__).parent

@@ -22,8 +22,7 @@ from progress.projections import batch
 from progress.projections.models import BATCH, REALTIME
 from tests.conftest import Store
 from tests.support import model_rows, sample_events, stage
-from tests.support.disturbances import Disturbance
-from tests.support.event_logs import Log, Published, logs
+from tests.support.event_logs import Disturbance, Log, Published, logs
 from tests.support.export_fixtures import export_files, exports, list_rows
 from tests.support.operation_fixtures import (
     Operator,

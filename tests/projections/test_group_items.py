@@ -8,9 +8,7 @@ from progress.projections import rebuild, whole
 from progress.recovery import comparison
 from tests.conftest import Store
 from tests.support import whole_folds
-from tests.support.disturbances import Disturbance
-from tests.support.event_data import either
-from tests.support.event_logs import Log, logs
+from tests.support.event_logs import Disturbance, Log, either, logs
 from tests.support.stage import Stage
 
 # The timeout is long, because Hypothesis needs minutes to shrink a failing example.

@@ -13,9 +13,7 @@ from tests import oracle
 from tests.conftest import Store
 from tests.oracle.events import NEWEST
 from tests.support import model_rows, whole_folds
-from tests.support.disturbances import Disturbance, disturbances
-from tests.support.event_data import ITEMS, LEARNERS
-from tests.support.event_logs import Log, logs
+from tests.support.event_logs import ITEMS, LEARNERS, Disturbance, Log, disturbances, logs
 from tests.support.postgres_servers import EMBEDDED, Server
 from tests.support.stage import Stage
 

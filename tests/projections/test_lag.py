@@ -9,7 +9,7 @@ from progress.errors import ProjectionError
 from progress.projections import batch
 from progress.projections.models import BATCH, REALTIME
 from tests.support import model_rows, sample_events
-from tests.support.query_client import QueryClient
+from tests.support.api import QueryClient
 
 REPORTED = [model.name for model in (*REALTIME, *BATCH) if model.field]
 

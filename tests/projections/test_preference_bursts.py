@@ -16,8 +16,7 @@ from progress.projections import projector as shard_projector
 from progress.projections.projector import Projector
 from tests.oracle.events import PREFERENCES
 from tests.support import model_rows, sample_events
-from tests.support.disturbances import Disturbance, disturbances
-from tests.support.event_logs import ZONES, Log, logs
+from tests.support.event_logs import ZONES, Disturbance, Log, disturbances, logs
 from tests.support.postgres_servers import Server
 from tests.support.stage import Stage, append
 

@@ -10,7 +10,7 @@ from progress.event_store import events
 from progress.projections import batch
 from progress.projections.projector import Projector
 from tests.support import model_rows, sample_events, whole_folds
-from tests.support.event_data import REJECTED
+from tests.support.event_logs import REJECTED
 from tests.support.stage import append, undeclared
 
 FIELDS = {

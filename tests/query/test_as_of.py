@@ -14,11 +14,9 @@ from progress.adapters import request_scope
 from progress.projections.snapshots import Policy
 from tests import oracle
 from tests.support import model_rows
-from tests.support.disturbances import Disturbance, disturbances
-from tests.support.event_data import LEARNERS
-from tests.support.event_logs import Log, logs
+from tests.support.api import QueryClient, plain
+from tests.support.event_logs import LEARNERS, Disturbance, Log, disturbances, logs
 from tests.support.postgres_servers import Server
-from tests.support.query_client import QueryClient, plain
 from tests.support.stage import Stage
 
 pytestmark = [pytest.mark.timeout(900), pytest.mark.every_postgres]

@@ -14,7 +14,7 @@ from progress.projections import batch, rebuild, replay, snapshots
 from progress.projections.projector import Projector
 from tests.conftest import Store
 from tests.support import as_of_fixtures, model_rows, sample_events
-from tests.support.query_client import QueryClient
+from tests.support.api import QueryClient
 from tests.support.stage import append, connect
 
 pytestmark = pytest.mark.every_postgres

@@ -16,7 +16,7 @@ from progress.projections.projector import SHARDS, Projector
 from progress.query.read_models import as_of
 from tests.conftest import Store
 from tests.support import api, as_of_fixtures, sample_events
-from tests.support.query_client import QueryClient
+from tests.support.api import QueryClient
 from tests.support.stage import append, connect
 
 pytestmark = pytest.mark.every_postgres

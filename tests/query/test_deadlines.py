@@ -23,8 +23,7 @@ from progress.query.live.sources import Learners
 from progress.query.read_models import as_of
 from tests.conftest import Store
 from tests.support import api, as_of_fixtures, sample_events
-from tests.support.api import Api
-from tests.support.query_client import QueryClient
+from tests.support.api import Api, QueryClient
 from tests.support.stage import append, connect, publisher
 
 SHORT = 0.3  # seconds

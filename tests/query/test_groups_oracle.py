@@ -14,9 +14,8 @@ from progress.query.read_models.pages import ItemKey
 from progress.query.read_models.rows import CefrLevel, Domain
 from tests import oracle
 from tests.support import model_rows
-from tests.support.disturbances import Disturbance
-from tests.support.event_logs import Log, Published
-from tests.support.query_client import QueryClient, plain
+from tests.support.api import QueryClient, plain
+from tests.support.event_logs import Disturbance, Log, Published
 from tests.support.stage import Stage
 
 LEARNERS = ("ann", "bob", "cid", "dan", "eve", "fay", "una")

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from progress.adapters.postgres import database
 from tests import oracle
 from tests.support import rows_by_hand
-from tests.support.query_client import QueryClient
+from tests.support.api import QueryClient
 
 NOON = datetime(2024, 3, 10, 12, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)

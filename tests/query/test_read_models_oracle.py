@@ -14,10 +14,8 @@ from progress.query.read_models import row_queries
 from progress.query.read_models.rows import PeriodLength, Retention
 from tests import oracle
 from tests.support import model_rows
-from tests.support.disturbances import Disturbance
-from tests.support.event_data import ITEMS, LEARNERS
-from tests.support.event_logs import Log, logs
-from tests.support.query_client import QueryClient, plain
+from tests.support.api import QueryClient, plain
+from tests.support.event_logs import ITEMS, LEARNERS, Disturbance, Log, logs
 from tests.support.stage import Stage
 
 PLAINLY = Disturbance(sizes=(100,), every=None, limit=1000, workers=1, tasks=1, crashes=())

@@ -1,9 +1,9 @@
-"""The query API in the test's process, called with Starlette requests instead of over HTTP."""
+"""The query API in the test's process: called with Starlette requests, or as a typed Python API."""
 
 import asyncio
-from collections.abc import Iterable, Iterator
+from collections.abc import Coroutine, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlencode
 
 import msgspec
@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from progress.query.http.app import QueryApi
+from progress.query.read_models.queries import Queries
 from progress.query.read_models.reader import Reader
 from progress.settings import Settings
 from tests.support import token_issuer
@@ -127,3 +128,28 @@ def serve(url: str, **changed: Any) -> Iterator[Api]:
             yield query_api
         finally:
             query_api.close()
+
+
+_T = TypeVar("_T")
+
+
+class QueryClient:
+    """The typed queries on one database, and an event loop that runs them."""
+
+    def __init__(self, url: str):
+        self._runner = asyncio.Runner()
+        self._reader = Reader(url)
+        self.queries = Queries(self._reader)
+
+    def __call__(self, query: Coroutine[Any, Any, _T]) -> _T:
+        return self._runner.run(query)
+
+    def close(self) -> None:
+        """Close the connections and the loop."""
+        self._runner.run(self._reader.close())
+        self._runner.close()
+
+
+def plain(row: msgspec.Struct | None) -> dict[str, Any] | None:
+    """Return a row in the oracle's format."""
+    return None if row is None else msgspec.structs.asdict(row)

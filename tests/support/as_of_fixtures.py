@@ -9,7 +9,7 @@ from progress.projections.projector import SHARDS, Projector
 from progress.projections.snapshots import Policy
 from tests import oracle
 from tests.support import model_rows, sample_events
-from tests.support.query_client import QueryClient, plain
+from tests.support.api import QueryClient, plain
 from tests.support.stage import append
 
 NOW = datetime(2024, 6, 1, tzinfo=UTC)

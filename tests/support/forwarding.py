@@ -1,8 +1,13 @@
-"""Forwarding between two sockets, for proxies in front of PostgreSQL."""
+"""Proxies in front of PostgreSQL."""
 
 import selectors
 import socket
+import threading
 from contextlib import suppress
+from urllib.parse import urlsplit
+
+from progress.adapters.postgres import url as postgres_url
+from progress.local import ports
 
 # Larger than any TLS record, so that one `recv` returns a whole record. If a part of the record
 # stayed in the TLS buffer, `select` would not report it.
@@ -21,3 +26,38 @@ def forward(client: socket.socket, server: socket.socket) -> None:
                 if not data:
                     return
                 target.sendall(data)
+
+
+class Gate:
+    """A port that is closed at first: a socket is bound to the port, but does not listen yet."""
+
+    def __init__(self, url: str) -> None:
+        self._behind = postgres_url.parse_url(url)
+        self._listener = socket.socket()
+        self._listener.bind((ports.HOST, 0))
+        self.port: int = self._listener.getsockname()[1]
+        self.calls = 0
+        parts = urlsplit(url)
+        login = parts.netloc.rpartition("@")[0]
+        self.url = parts._replace(netloc=f"{login}@{ports.HOST}:{self.port}", query="").geturl()
+
+    def open(self) -> None:
+        self._listener.listen()
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def close(self) -> None:
+        with suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+
+    def _serve(self) -> None:
+        with suppress(OSError):
+            while True:
+                client, _ = self._listener.accept()
+                self.calls += 1
+                threading.Thread(target=self._forward, args=(client,), daemon=True).start()
+
+    def _forward(self, client: socket.socket) -> None:
+        with suppress(OSError), client, socket.socket(socket.AF_UNIX) as server:
+            server.connect(f"{self._behind.host}/.s.PGSQL.{self._behind.port}")
+            forward(client, server)

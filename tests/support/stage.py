@@ -26,9 +26,7 @@ from progress.projections.snapshots import Policy
 from tests import oracle
 from tests.oracle.events import DESCRIPTIONS, NEWEST
 from tests.support import model_rows
-from tests.support.disturbances import Disturbance
-from tests.support.event_data import Envelope
-from tests.support.event_logs import Log
+from tests.support.event_logs import Disturbance, Envelope, Log
 
 _CONSTANT_TABLES = ("zone_rules", "erasure_key")
 

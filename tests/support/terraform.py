@@ -5,6 +5,7 @@ apply without the registry and the cloud. If `terraform-offline` is not installe
 the registry's provider, and can only validate configurations and run tests with mocks.
 """
 
+import atexit
 import contextlib
 import json
 import os
@@ -15,7 +16,6 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.support import terraform_provider
 from tests.support.terraform_state import Deployment, Values, make_state
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -108,7 +108,7 @@ class Root:
     def _find_provider(self) -> dict[str, str]:
         """Return the offline provider's environment variables, or none if it is not used."""
         offline = find_offline() if self.has_providers else None
-        return terraform_provider.environment(offline, self.folder) if offline else {}
+        return environment(offline, self.folder) if offline else {}
 
     def _make_gcloud(self) -> Path:
         """Return the folder of a fake gcloud that only records its arguments."""
@@ -194,3 +194,72 @@ def copy_root(folder: Path, *, whole: bool = False) -> Root:
     (root.folder / "passwords_test.tf").write_text(_WRITE_PASSWORDS)
     root.run("init")
     return root
+
+
+# `terraform-offline` passes these variables to Terraform.
+_VARIABLES = {"TF_REATTACH_PROVIDERS", "TF_CLI_CONFIG_FILE", "CHECKPOINT_DISABLE"}
+# `terraform-offline` runs this program instead of Terraform. The program prints the variables, and
+# ends when its input ends. Then `terraform-offline` stops the provider.
+_PROGRAM = """#!/bin/sh
+env
+exec cat
+"""
+
+
+@dataclass
+class _Provider:
+    folder: Path
+    process: subprocess.Popen[str]
+    environment: dict[str, str]
+
+
+# At most one provider: it serves the folder in which Terraform ran last.
+_running: list[_Provider] = []
+
+
+def environment(offline: Path, folder: Path) -> dict[str, str]:
+    """Return the environment variables that make Terraform use the provider of the folder."""
+    if not _running or _running[0].folder != folder:
+        stop()
+        _running.append(_start(offline, folder))
+    return _running[0].environment
+
+
+def _start(offline: Path, folder: Path) -> _Provider:
+    """Start `terraform-offline` in the folder; it runs until `stop` or the end of this process."""
+    programs = Path(tempfile.mkdtemp(prefix="progress-terraform-"))
+    try:
+        (programs / "terraform").write_text(_PROGRAM)
+        (programs / "terraform").chmod(0o755)
+        process = subprocess.Popen(
+            [offline, "providers"],
+            cwd=folder,
+            env={**os.environ, "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}"},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        found = _read(process)
+    finally:
+        shutil.rmtree(programs)
+    return _Provider(folder, process, found)
+
+
+def _read(process: subprocess.Popen[str]) -> dict[str, str]:
+    """Read the variables from the program's output, which may also contain other lines."""
+    assert process.stdout
+    found: dict[str, str] = {}
+    while found.keys() != _VARIABLES:
+        line = process.stdout.readline()
+        assert line, "terraform-offline has failed"
+        name, _, value = line.rstrip("\n").partition("=")
+        if name in _VARIABLES:
+            found[name] = value
+    return found
+
+
+@atexit.register
+def stop() -> None:
+    """Stop the running provider, if any."""
+    while _running:
+        _running.pop().process.communicate()

@@ -11,7 +11,7 @@
 -- * both use the order of batch_order, with one exception. A session's first SessionStarted is followed by the
 --   session's pending events, in order of arrival. After these come the session's events that preceded the
 --   SessionStarted in the batch.
--- tests/event_store/test_append.py compares both with one sequential program (tests/support/outcomes.py).
+-- tests/event_store/test_append.py compares both with one sequential program.
 --
 -- The CTEs that write do not see each other's rows, because all CTEs read the same snapshot. The data and metadata of
 -- the events are joined at the end, because carrying them through the sorts would make the statement 3 % slower.
