@@ -58,7 +58,9 @@ def start(name: str, **environment: str) -> Iterator[Function]:
     port = ports.reserve()
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder) / "log"
-        defaults = FUNCTION_ENVIRONMENT | {"XDG_RUNTIME_DIR": folder}
+        # Google's buildpack compiles the code. Without cached bytecode, a start takes 35 % longer.
+        bytecode = {"PYTHONDONTWRITEBYTECODE": ""}
+        defaults = FUNCTION_ENVIRONMENT | {"XDG_RUNTIME_DIR": folder} | bytecode
         source = SOURCES[name]
         target = name.partition(" ")[0]
         options = ["--target", target, "--source", str(source), "--host", "127.0.0.1"]

@@ -40,6 +40,7 @@ def blocks(file: str) -> dict[str, str]:
     return {name: _expand(text) for name, text in _split(file).items()}
 
 
+@functools.cache
 def _split(file: str) -> dict[str, str]:
     parts = _BLOCK.split((SQL / f"{file}.sql").read_text(encoding="utf-8"))
     return {name: text.strip() for name, text in zip(parts[1::2], parts[2::2], strict=True)}
