@@ -12,7 +12,7 @@ SELECT operations.cancel(CAST(:operation_id AS uuid), :caller) AS version;
 SELECT operations.retry(CAST(:operation_id AS uuid), CAST(:time_limit_s AS double precision)) AS version;
 
 -- list unclaimed --
-SELECT operations.unattended();
+SELECT operations.list_unclaimed();
 
 -- archive is due --
 SELECT operations.archive_is_due(CAST(:range_length AS bigint), make_interval(days => CAST(:max_age_days AS integer))),

@@ -3,6 +3,7 @@
 An SQL function is applied again when its file changes.
 """
 
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -205,11 +206,13 @@ _FUNCTIONS = """
 
 
 @pytest.mark.parametrize("schema", ["event_store", "operations"])
-def test_each_sql_function_has_one_file(store: Store, schema: str) -> None:
+def test_each_sql_function_is_defined_once_in_a_file(store: Store, schema: str) -> None:
     files = statements.SQL.glob(f"{schema}/functions/*.sql")
+    definition = re.compile(rf"^CREATE OR REPLACE FUNCTION {schema}\.(\w+)\(", re.MULTILINE)
+    defined = [name for file in files for name in definition.findall(file.read_text())]
     with closing(store.connect()) as connection:
         functions = connection.run(_FUNCTIONS, schema=schema)
-    assert [name for name, *_ in functions] == sorted(file.stem for file in files)
+    assert [name for name, *_ in functions] == sorted(defined)
 
 
 def test_dropped_functions_in_the_operations_schema_are_restored_with_their_privileges(
@@ -224,5 +227,8 @@ def test_dropped_functions_in_the_operations_schema_are_restored_with_their_priv
         connection.run(f"DROP FUNCTION {dropped}")
         connection.run("DELETE FROM public.progress_functions WHERE name LIKE 'operations/%'")
         applied = migrations.apply(connection)
-        assert applied == [f"operations/functions/{name}.sql" for name, *_ in functions]
+        assert applied == [
+            "operations/functions/erasure.sql",
+            "operations/functions/operations.sql",
+        ]
         assert connection.run(_FUNCTIONS, schema="operations") == functions

@@ -130,7 +130,7 @@ CALLS = {  # SQL functions of the schema `operations`, each with the roles that 
     "accept('RUN_BATCH', 'u', 'k', '{}', '{}', 'b', 1, NULL)": "progress_batch progress_query",
     "cancel(NULL, 'u')": "progress_query",
     "retry(NULL, 60)": "progress_query",
-    "unattended()": "progress_batch",
+    "list_unclaimed()": "progress_batch",
     "archive_is_due(1, '1 day')": "progress_batch",
 }
 

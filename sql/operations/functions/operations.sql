@@ -1,0 +1,164 @@
+-- The functions that start, cancel, retry, list and delete operations.
+
+-- The key of the advisory lock that the worker of an operation holds as long as the worker's connection is open.
+CREATE OR REPLACE FUNCTION operations.lock_key(operation_id uuid) RETURNS bigint
+LANGUAGE sql IMMUTABLE STRICT
+RETURN hashtextextended('operation ' || operation_id, 0);
+
+-- Return the operation that this caller has started with this key. If there is none, return the unfinished operation of
+-- this kind about the same subject. If there is none either, start an operation.
+-- is_same is true if the operation has these arguments, by_key if the caller has used the key before. daily_limit is
+-- the number of operations of this kind about this subject that the caller may start within 24 hours. Failed operations
+-- do not count. If daily_limit is null, there is no limit. If the caller has reached the limit, operation_id is null,
+-- and the caller may start another operation after retry_after_s.
+CREATE OR REPLACE FUNCTION operations.accept(
+    kind text, started_by text, key text, arguments jsonb, steps text[], subject text, time_limit_s double precision,
+    daily_limit integer,
+    OUT operation_id uuid, OUT is_same boolean, OUT by_key boolean, OUT is_finished boolean, OUT retry_after_s integer
+)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    digest bytea := sha256(convert_to(accept.key, 'UTF8'));
+BEGIN
+    LOOP
+        INSERT INTO operations.operations AS o
+            (kind, started_by, key_digest, arguments, subject, requesters, expires_at)
+        VALUES (accept.kind, accept.started_by, digest, accept.arguments, accept.subject, ARRAY[accept.started_by],
+            clock_timestamp() + make_interval(secs => accept.time_limit_s))
+        ON CONFLICT DO NOTHING
+        RETURNING o.operation_id, true, false, false
+        INTO accept.operation_id, accept.is_same, accept.by_key, accept.is_finished;
+        IF FOUND THEN
+            -- Concurrent requests about the subject conflict with the new row, so they wait for the end of this
+            -- transaction. Each request therefore counts all earlier requests.
+            SELECT ceil(extract(epoch FROM min(o.started_at) + INTERVAL '24 hours' - clock_timestamp()))
+            INTO accept.retry_after_s
+            FROM operations.operations o
+            WHERE o.kind = accept.kind AND o.started_by = accept.started_by AND o.subject = accept.subject
+              AND o.state NOT IN ('FAILED', 'TIMED_OUT') AND o.started_at > clock_timestamp() - INTERVAL '24 hours'
+            HAVING count(*) > accept.daily_limit;
+            IF FOUND THEN
+                DELETE FROM operations.operations o WHERE o.operation_id = accept.operation_id;
+                accept.operation_id := NULL;
+                RETURN;
+            END IF;
+            INSERT INTO operations.steps (operation_id, place, name)
+            SELECT accept.operation_id, s.place, s.name FROM unnest(accept.steps) WITH ORDINALITY AS s (name, place);
+            RETURN;
+        END IF;
+        UPDATE operations.operations o SET requesters = ARRAY(SELECT DISTINCT unnest(o.requesters || accept.started_by))
+        FROM (
+            SELECT f.operation_id, f.started_by = accept.started_by AND f.key_digest = digest AS by_key
+            FROM operations.operations f
+            WHERE f.kind = accept.kind AND (f.started_by = accept.started_by AND f.key_digest = digest
+                OR f.subject = accept.subject AND f.finished_at IS NULL)
+            ORDER BY by_key DESC LIMIT 1) f
+        WHERE o.operation_id = f.operation_id
+        RETURNING o.operation_id, o.arguments = accept.arguments, f.by_key, o.finished_at IS NOT NULL
+        INTO accept.operation_id, accept.is_same, accept.by_key, accept.is_finished;
+        EXIT WHEN FOUND;  -- not found: the conflicting operation has ended meanwhile, so try again
+    END LOOP;
+END $$;
+
+-- Ask the worker to stop and compensate. Return no row if the operation has finished or passed its point of no return.
+-- If a failed operation is already being compensated, do not record the caller: the alert on failures leaves out
+-- operations that a caller has cancelled, but it must count this failure.
+CREATE OR REPLACE FUNCTION operations.cancel(operation_id uuid, caller text) RETURNS bigint
+LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+    UPDATE operations.operations o
+    SET cancelled_by = CASE WHEN o.failing_state IS NULL THEN coalesce(o.cancelled_by, cancel.caller)
+                            ELSE o.cancelled_by END,
+        version = o.version + 1
+    WHERE o.operation_id = cancel.operation_id AND o.finished_at IS NULL AND NOT o.is_irrevocable
+    RETURNING o.version;
+END;
+
+-- If an operation failed after its point of no return, make it pending again, so that it resumes. Return null if the
+-- operation cannot resume, or if another unfinished operation has the same subject.
+CREATE OR REPLACE FUNCTION operations.retry(operation_id uuid, time_limit_s double precision, OUT version bigint)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    UPDATE operations.operations o
+    SET state = 'PENDING', finished_at = NULL, error = NULL, version = o.version + 1,
+        expires_at = clock_timestamp() + make_interval(secs => retry.time_limit_s)
+    WHERE o.operation_id = retry.operation_id AND o.state IN ('FAILED', 'TIMED_OUT') AND o.is_irrevocable
+    RETURNING o.version INTO retry.version;
+    UPDATE operations.steps s SET state = 'PENDING', attempts = 0
+    WHERE s.operation_id = retry.operation_id AND s.state <> 'SUCCEEDED' AND retry.version IS NOT NULL;
+EXCEPTION WHEN unique_violation THEN
+    version := NULL;
+END $$;
+
+-- List the unfinished operations that no worker has claimed, oldest first. Read the locks from pg_locks, because taking
+-- a lock, even briefly, might keep a worker from claiming the operation.
+CREATE OR REPLACE FUNCTION operations.list_unclaimed() RETURNS SETOF uuid
+LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+    SELECT o.operation_id FROM operations.operations o
+    WHERE o.finished_at IS NULL AND NOT EXISTS (
+        SELECT FROM pg_locks l
+        WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
+          AND l.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database())
+          AND (l.classid::bigint << 32 | l.objid::bigint) = operations.lock_key(o.operation_id))
+    ORDER BY o.number;
+END;
+
+-- Return true if a batch run must start the operation ARCHIVE. This is the case if at least range_length events are not
+-- archived yet, or if the oldest of them is older than max_age. The caller starts at most one operation a day, because
+-- it uses the date as the operation's key (see accept()).
+CREATE OR REPLACE FUNCTION operations.archive_is_due(range_length bigint, max_age interval) RETURNS boolean
+LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+    WITH archived AS (
+        SELECT coalesce(max(CAST(s.outcome ->> 'upto' AS bigint)), 0) AS upto
+        FROM operations.operations o JOIN operations.steps s USING (operation_id)
+        WHERE o.kind = 'ARCHIVE' AND s.name = 'publish' AND s.state = 'SUCCEEDED'
+    )
+    SELECT a.upto + archive_is_due.range_length <= (SELECT max(e.global_position) FROM event_store.events e)
+        OR EXISTS (
+            SELECT FROM event_store.events e
+            WHERE e.global_position = a.upto + 1 AND e.created_at < clock_timestamp() - archive_is_due.max_age)
+    FROM archived a;
+END;
+
+-- Count the operations that failed or timed out within the last hour, and the overdue operations. An operation is
+-- overdue if it is unfinished more than an hour after its start or retry. For an erasure, this limit is 24 hours. The
+-- query derives the time of the start or retry from expires_at, which is a fixed time later: 24 hours or, for an
+-- erasure, 14 days. A cancelled operation counts as failed only if a step could not be compensated.
+CREATE OR REPLACE FUNCTION operations.count_problems(OUT failed bigint, OUT overdue bigint)
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+    SELECT
+        (SELECT count(*) FROM operations.operations o
+         WHERE o.finished_at > clock_timestamp() - interval '1 hour' AND o.state IN ('FAILED', 'TIMED_OUT')
+           AND (o.cancelled_by IS NULL OR o.error LIKE '%; not compensated: %')),
+        (SELECT count(*) FROM operations.operations o
+         WHERE o.finished_at IS NULL AND o.expires_at < clock_timestamp()
+             + CASE o.kind WHEN 'ERASE_USER' THEN interval '13 days' ELSE interval '23 hours' END);
+END;
+
+-- Delete the operations that finished more than 400 days ago, including cancelled erasures. Keep a failed erasure,
+-- because an administrator must complete it. If another erasure of the learner has succeeded, do not keep the failed
+-- one. A successful erasure replaces the learner's id by its digest in all erasures of the learner, so that they have
+-- the same subject.
+CREATE OR REPLACE FUNCTION operations.delete_finished() RETURNS void
+LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+    DELETE FROM operations.operations o
+    WHERE o.finished_at < clock_timestamp() - INTERVAL '400 days'
+      AND (o.kind <> 'ERASE_USER' OR o.state = 'SUCCEEDED' OR o.cancelled_by IS NOT NULL OR EXISTS (
+          SELECT FROM operations.operations d
+          WHERE d.kind = 'ERASE_USER' AND d.state = 'SUCCEEDED' AND d.subject = o.subject));
+END;
+
+REVOKE EXECUTE ON FUNCTION operations.lock_key, operations.accept, operations.cancel, operations.retry,
+    operations.list_unclaimed, operations.archive_is_due, operations.count_problems, operations.delete_finished
+    FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION operations.lock_key TO progress_project;
+GRANT EXECUTE ON FUNCTION operations.accept TO progress_query, progress_batch;
+GRANT EXECUTE ON FUNCTION operations.cancel, operations.retry TO progress_query;
+GRANT EXECUTE ON FUNCTION operations.list_unclaimed, operations.archive_is_due, operations.delete_finished
+    TO progress_batch;
+GRANT EXECUTE ON FUNCTION operations.count_problems TO progress_batch, progress_project;
