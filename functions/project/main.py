@@ -1,5 +1,7 @@
 """The project function, which receives the commands of the topic `progress-commands`."""
 
+from uuid import UUID
+
 import functions_framework
 from flask import Request
 from flask.typing import ResponseReturnValue
@@ -7,10 +9,10 @@ from flask.typing import ResponseReturnValue
 from progress import settings
 from progress.adapters import request_heads, startup
 from progress.adapters.body_deadline import BodyDeadline
-from progress.adapters.pubsub import push_methods
+from progress.adapters.pubsub import push_methods, wakeups
 from progress.adapters.pubsub.push_request import PushRequest
 from progress.adapters.telemetry import logs, tracing
-from progress.operations import commands
+from progress.projections import worker
 from progress.projections.notifications import Publisher
 
 logs.configure("project")
@@ -26,12 +28,18 @@ def project(request: Request) -> ResponseReturnValue:
         return push_methods.respond(status)
     if request.method == "GET":
         return "", startup.status(request.path)
-    command, attributes = commands.parse_push(_body_deadline.read(request))
+    command, attributes = worker.parse_push(_body_deadline.read(request))
     operation = "wake" if isinstance(command, int) else "operation"
     trace = tracing.traceparent_of_push(attributes, request.headers.get)
-    with PushRequest("project", trace, operation, commands.SPAN_ATTRIBUTES) as push_request:
+    destination = {"messaging.destination.name": wakeups.TOPIC}
+    with PushRequest("project", trace, operation, destination) as push_request:
         if command is None:
             logs.write("WARNING", "expected a command that wakes a shard or runs an operation")
+        elif isinstance(command, UUID):
+            # Imported here, so that a cold start for a wake-up loads no steps of operations.
+            from progress.operations import executor
+
+            executor.run(command, _publisher)
         else:
-            commands.handle(command, _publisher)
+            worker.wake(command, _publisher)
     return "", push_request.status

@@ -15,7 +15,7 @@ from progress.adapters.terminal import Console
 from progress.cli import operations, targets
 from progress.cli.output_options import AsJsonLines
 from progress.errors import NotFound
-from progress.operations import callers, records
+from progress.operations import records
 from progress.operations.records import OperationKind
 from progress.projections import schema
 
@@ -75,7 +75,9 @@ def erase(
     """Erase a learner for ever, and show the receipt."""
     with contextlib.closing(targets.connect()) as connection:
         values = {"learner": user}
-        is_known, erased_by = connection.run(blocks("operations/erase_user")["check"], **values)[0]
+        is_known, erased_by = connection.run(
+            blocks("operations/erase_user")["find erasure"], **values
+        )[0]
         if erased_by is None:
             if not is_known:
                 raise NotFound(f"no events of the learner {user} are recorded")
@@ -98,7 +100,7 @@ def _start(connection: Connection, kind: OperationKind, user: str) -> UUID:
     instead.
     """
     values = records.accept_values(
-        kind, caller=callers.COMMAND_LINE, key=str(uuid4()), subject=user, user_id=user
+        kind, caller=records.COMMAND_LINE, key=str(uuid4()), subject=user, user_id=user
     )
     operation_id: UUID = connection.run(blocks("operations/operations")["accept"], **values)[0][0]
     targets.call_workers([operation_id])

@@ -19,7 +19,7 @@ from progress.adapters.terminal import Console
 from progress.cli import receipts, targets
 from progress.cli.output_options import AsJsonLines
 from progress.errors import ProgressError
-from progress.operations import callers, export_files, records
+from progress.operations import export_files, records
 from progress.operations.export_files import ExportedFile
 from progress.operations.records import PLANS, OperationKind, OperationState
 
@@ -161,7 +161,7 @@ def cancel(operation_id: OperationId) -> None:
         operation_id,
         "cancel",
         "has ended or passed its point of no return, so that it cannot be cancelled",
-        caller=callers.COMMAND_LINE,
+        caller=records.COMMAND_LINE,
     )
 
 

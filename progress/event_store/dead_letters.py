@@ -119,7 +119,7 @@ def take_back(connection: Connection, letter_id: int) -> int | None:
 def discard(connection: Connection, letter_id: int, reason: str) -> None:
     """Discard a dead letter; raise EventStoreError if there is no open dead letter with this id."""
     rows = connection.run(
-        blocks("event_store/dead_letters")["discard"], letter_id=letter_id, reason=reason
+        blocks("event_store/dead_letters")["discard letter"], letter_id=letter_id, reason=reason
     )
     if rows != [[True]]:
         raise EventStoreError(f"there is no open dead letter {letter_id}")
@@ -128,7 +128,7 @@ def discard(connection: Connection, letter_id: int, reason: str) -> None:
 def discard_all(connection: Connection, letter_ids: list[int], reason: str) -> int:
     """Discard those of the dead letters that are open; return how many were discarded."""
     rows = connection.run(
-        blocks("event_store/dead_letters")["discard all"], letter_ids=letter_ids, reason=reason
+        blocks("event_store/dead_letters")["discard letters"], letter_ids=letter_ids, reason=reason
     )
     discarded: int = rows[0][0]
     return discarded
@@ -161,7 +161,7 @@ def _replay(connection: Connection, letter: DeadLetter) -> str | None:
     except EventRejected as error:
         return _store_failure(connection, letter, error.kind, str(error))
     # If the event was dropped, its learner was erased after the dead letter had arrived.
-    block = "redact" if appended.outcomes.get("erased") else "mark replayed"
+    block = "redact letters" if appended.outcomes.get("erased") else "mark replayed"
     connection.run(blocks("event_store/dead_letters")[block], letter_id=letter.letter_id)
     return None
 

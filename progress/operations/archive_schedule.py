@@ -5,7 +5,7 @@ from progress.adapters.postgres.database import Connection, Failure
 from progress.adapters.postgres.statements import blocks
 from progress.archive import plan
 from progress.errors import DatabaseUnavailable
-from progress.operations import callers, records
+from progress.operations import records
 from progress.operations.records import ARCHIVE_SUBJECT, OperationKind
 
 
@@ -23,7 +23,7 @@ def start_if_due(connection: Connection) -> None:
         if is_due:
             values = records.accept_values(
                 OperationKind.ARCHIVE,
-                caller=callers.BATCH_JOB,
+                caller=records.BATCH_JOB,
                 key=day,
                 subject=ARCHIVE_SUBJECT,
             )

@@ -32,9 +32,9 @@ from progress.archive.log_rows import Positions
 from progress.archive.manifest import RangeEntry
 from progress.archive.plan import Request
 from progress.errors import ArchiveDamaged
-from progress.operations import step_connections
-from progress.operations.claim import ClaimedOperation
-from progress.operations.step_connections import (
+from progress.operations import claim
+from progress.operations.claim import (
+    ClaimedOperation,
     connection_for,
     limit_statements,
     parse_arguments,
@@ -203,7 +203,7 @@ def _open(operation: ClaimedOperation) -> tuple[Connection, Storage]:
     """
     if operation.handover is None:
         resources = operation.resources
-        connection = step_connections.connect()
+        connection = claim.connect()
         resources.callback(database.close, connection)
         resources.enter_context(log_rows.hold_lock(connection))
         operation.handover = connection

@@ -1,4 +1,4 @@
-"""Claim an operation and record its steps, its progress and its end.
+"""Claim an operation, record its steps, its progress and its end, and open its connections.
 
 One worker at a time runs an operation. The worker's connection holds the operation's advisory lock,
 and the worker writes on the same connection. If that connection breaks, the worker cannot write any
@@ -8,18 +8,21 @@ more, and another worker can claim the operation.
 import contextlib
 import threading
 import time
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, TypeVar
 from uuid import UUID
 
 import msgspec
 
-from progress import masking
+from progress import masking, settings
 from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection, Failure
 from progress.adapters.postgres.statements import blocks
 from progress.errors import DatabaseUnavailable, OperationClaimed, OperationEnded, ProgressError
-from progress.operations.records import PLANS, Step
+from progress.operations.records import PLANS, OperationState, Step
 from progress.projections.notifications import DISABLED, Publisher
+
+T = TypeVar("T")
 
 MAX_ATTEMPTS = 5
 
@@ -213,3 +216,40 @@ class ClaimedOperation:
         if version is not None:
             self.publisher.publish_operation(str(self.id), version)
         return columns
+
+
+@contextlib.contextmanager
+def open_connection(timeout_s: float | None = None) -> Iterator[Connection]:
+    """Open a connection for a worker that runs operations, and close it after the block."""
+    connection = connect(timeout_s)
+    try:
+        yield connection
+    finally:
+        database.close(connection)
+
+
+@contextlib.contextmanager
+def connection_for(operation: ClaimedOperation) -> Iterator[Connection]:
+    """Open a connection whose statements end within the time of the current attempt at a step."""
+    with open_connection() as connection:
+        yield limit_statements(connection, operation)
+
+
+def connect(timeout_s: float | None = None) -> Connection:
+    """Open a connection for a worker that runs operations."""
+    return database.connect(settings.current(), name="operation", timeout_s=timeout_s)
+
+
+def limit_statements(connection: Connection, operation: ClaimedOperation) -> Connection:
+    """Limit the connection's statements to the attempt's remaining time; return the connection."""
+    milliseconds = f"{1_000 * operation.remaining_s() + 100:.0f}"
+    connection.run(blocks(_FILE)["limit statements"], milliseconds=milliseconds)
+    return connection
+
+
+def parse_arguments(operation: ClaimedOperation, type_: type[T]) -> T:
+    """Return the arguments; raise OperationEnded if they are invalid."""
+    try:
+        return msgspec.convert(operation.arguments, type_)
+    except msgspec.ValidationError as error:
+        raise OperationEnded(OperationState.FAILED, f"unreadable arguments: {error}") from error

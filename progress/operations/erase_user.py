@@ -1,24 +1,40 @@
-"""Database functions for the steps that erase a learner. Each call can safely be repeated.
+"""ERASE_USER: the steps that erase a learner, in their order, and the database calls they make.
 
-The functions call the argument `check` before each chunk of rows, and the argument `report` before
-and after each chunk. Both callbacks raise an error if the step must stop.
+If a worker dies during a step, another worker repeats the step, so each call can be repeated. Long
+work is done in chunks. Each chunk is one transaction, and takes about a quarter of a second. The
+callbacks `check` and `report` are called between two chunks, and raise an error if the step must
+stop.
 """
 
+import contextlib
+import functools
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from datetime import datetime
-from typing import Any, NamedTuple
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Any
 from uuid import UUID
 
 import msgspec
 
+from progress import settings
+from progress.adapters import storage
 from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection
 from progress.adapters.postgres.statements import blocks
-from progress.operations import erasure_ledger
-from progress.operations.chunks import Check, Chunks
-from progress.projections import schema
+from progress.adapters.redis import blocking_client
+from progress.archive import erasure, location
+from progress.errors import OperationEnded, RebuildRunning
+from progress.operations import erasure_ledger, export_files, export_user
+from progress.operations.claim import ClaimedOperation, connection_for, parse_arguments
+from progress.operations.records import OperationState
+from progress.projections import replacement, schema
 from progress.projections.notifications import Change, Publisher
+from progress.projections.replacement import Holder
+
+Check = Callable[[], None]
+Step = Callable[[ClaimedOperation], object]
 
 CHUNK = 5_000  # the maximum number of rows that one transaction changes
 
@@ -26,34 +42,264 @@ _FILE = "operations/erase_user"
 _LETTERS = 1_000  # Maximum dead letters per statement; low, because a payload may exceed 1 MiB.
 _READ = 20_000  # Maximum number of sessions or events per statement.
 _BEFORE_UNDECLARED = ("other-", 0)  # Sorts before all streams of undeclared events.
+_TARGET_S = 0.25  # The time that a chunk should take.
+_FIRST_SHARE = 10  # The first chunk has a tenth of the largest size.
+_MOST_GROWTH = 2.0  # A chunk is at most twice as large as the chunk before it.
+_RETRY_INTERVAL_S = 0.2  # the pause between tries to take a lock that another worker holds
+
+# The wait after the step `forget`. A query that began earlier may still store a response with the
+# learner's rows in Redis. The query ends within 10 s. It stores the response only while Redis has a
+# copy of the learner's version, and this copy expires after 5 s.
+_REQUESTS_END_S = 20.0
+
+# Copies of the learner's data that nobody can change, and the time after which each is gone.
+_COPIES = {
+    "backups": timedelta(days=7),
+    "pubsub": timedelta(days=7),
+    "pubsub_dead_letters": timedelta(days=31),
+}
 
 
-class Forbidden(NamedTuple):
-    """The hexadecimal digest of the learner's id, and the time of the erasure.
+class EraseArguments(msgspec.Struct, frozen=True):
+    """The arguments of ERASE_USER."""
 
-    If the id contains a separator of tokens (see sql/event_store/functions/tokens.sql),
-    `tokens_digest` is the digest of its tokens, and `token_count` is their number.
+    user_id: str
+
+
+def _unless_closed(step: Step) -> Step:
+    """Return a step that returns the learner's receipt if the learner is erased already.
+
+    An erasure removes the learner's id from the arguments in the transaction that stores the
+    receipt. If the id is missing but there is no receipt, the step raises OperationEnded.
     """
 
-    digest: str
-    erased_at: datetime
-    token_count: int
-    tokens_digest: str | None
+    @functools.wraps(step)
+    def run(operation: ClaimedOperation) -> object:
+        if "user_id" in operation.arguments:
+            return step(operation)
+        with connection_for(operation) as connection:
+            receipt = find_receipt(connection, operation.id)
+            if receipt is None:
+                raise OperationEnded(
+                    OperationState.FAILED,
+                    "the learner's id is missing, and there is no receipt: "
+                    "run `progress erasures apply`",
+                )
+            analyze(connection, operation.report_progress)
+        return receipt
+
+    return run
 
 
-def forbid(connection: Connection, learner: str, operation_id: UUID) -> Forbidden:
+@_unless_closed
+def forbid(operation: ClaimedOperation) -> object:
+    """Forbid new events of the learner, and write the ledger; return the digest and row counts."""
+    learner = _learner(operation)
+    with connection_for(operation) as connection:
+        archive = location.open_archive(settings.current())
+        # If the ledger has another key, `write_key` raises an error, and the log must adopt the key
+        # of the ledger. A log that has recorded an erasure cannot adopt a key. Therefore, call
+        # `write_key` before `forbid_learner`, which records the erasure.
+        erasure_ledger.write_key(archive, read_key(connection))
+        entry = forbid_learner(connection, learner, operation.id)
+        erasure_ledger.write_entry(archive, entry)
+        counts = count_of_learner(connection, learner, operation.id)
+        now = read_time(connection)
+        counts["exports"] = len(list_exports(connection, learner, now))
+    return {"digest": entry.digest, "erased_at": entry.erased_at, "counts": counts}
+
+
+@_unless_closed
+def forget(operation: ClaimedOperation) -> object:
+    """Remove the learner from the read models and from Redis; return the complete row counts."""
+    learner = _learner(operation)
+    with connection_for(operation) as connection:
+        fold_deletion(connection, learner, operation.publisher)
+        # Fold the event that the first step recorded, because no wake-up was sent for it.
+        schema.set_search_path(connection)
+        if schema.exists(connection, schema.schema_name()):
+            export_user.catch_up(connection, learner, operation.publisher, operation.wait)
+        _delete_copies(operation, learner)
+        forgotten_at = read_time(connection)
+        # Not counted in `forbid`: counting many dead letters may exceed the timeout of that step.
+        counts = operation.outcomes["forbid"]["counts"]
+        check = operation.report_progress
+        counts |= count_further(connection, learner, counts, check)
+    return {"forgotten_at": forgotten_at, "counts": counts}
+
+
+@_unless_closed
+def redact(operation: ClaimedOperation) -> object:
+    """Empty all events of the learner except UserDeleted.
+
+    Delete the learner's exports, snapshots and pending events. Redact the dead letters and the
+    operations that name the learner.
+    """
+    learner, total = _learner(operation), _counts(operation)["events"]
+    done = 0
+
+    def report(events: int) -> None:
+        nonlocal done
+        done += events
+        operation.report_progress(min(0.9, 0.9 * done / max(total, 1)))
+
+    with connection_for(operation) as connection:
+        _delete_exports(operation, connection, learner)
+        redact_events(connection, learner, report)
+        redact_undeclared(connection, learner, report)
+        redact_rest(connection, learner, operation.report_progress)
+    return {}
+
+
+@_unless_closed
+def files(operation: ClaimedOperation) -> object:
+    """Remove the learner from the archive; return the numbers of changed files and removed rows."""
+    learner = _learner(operation)
+    with connection_for(operation) as connection:
+        removal = _rewrite_files(operation, connection, learner)
+    return {"files": removal.files, "archived_events": removal.rows}
+
+
+@_unless_closed
+def close(operation: ClaimedOperation) -> object:
+    """Remove the last traces of the learner; return the receipt.
+
+    Wait for the queries, folds and batch runs that may have read the learner's rows, because they
+    could write these rows again.
+    """
+    check, learner = operation.report_progress, _learner(operation)
+    with connection_for(operation) as connection, _rebuild_lock(operation, connection):
+        _wait_for_requests(operation, connection)
+        fold_deletion(connection, learner, operation.publisher)
+        redact_events(connection, learner, lambda _: check(), with_deletions=True)
+        redact_undeclared(connection, learner, lambda _: check())
+        # This also replaces event ids in the manifest: the emptied UserDeleted has a new id.
+        _rewrite_files(operation, connection, learner)
+        hide_sessions(connection, learner, check)
+        delete_marks(connection, learner)
+        _delete_exports(operation, connection, learner)
+        redact_rest(connection, learner, check)
+        _delete_copies(operation, learner)
+        receipt = _write_receipt(operation, connection, learner)
+        keep_receipt(connection, learner, operation.id, receipt)
+        analyze(connection, check)
+    return receipt
+
+
+def _write_receipt(
+    operation: ClaimedOperation, connection: Connection, learner: str
+) -> dict[str, Any]:
+    """Count the learner's remaining rows; return a receipt that does not contain the id."""
+    check = operation.report_progress
+    counts = count_of_learner(connection, learner, operation.id)
+    counts |= count_further(connection, learner, counts, check)
+    left = {f"event_store.{place}": rows for place, rows in counts.items()}
+    left["operations.operations"] = left.pop("event_store.operations")
+    left |= count_read_models(connection, learner, check)
+    forbidden, forgotten = operation.outcomes["forbid"], operation.outcomes["forget"]
+    now = read_time(connection)
+    return {
+        "digest": forbidden["digest"],
+        "erased_at": forbidden["erased_at"],
+        "forgotten_at": forgotten["forgotten_at"],
+        "closed_at": now,
+        "erased": _counts(operation) | operation.outcomes["files"],
+        "found": sum(left.values()),
+        "places": {place: rows for place, rows in left.items() if rows},
+        "in_events_of_others": count_mentions(connection, learner, check),
+        "copies_until": {name: _end_of(now, age) for name, age in _COPIES.items()},
+    }
+
+
+def _counts(operation: ClaimedOperation) -> dict[str, int]:
+    """Return the number of rows to erase in each place.
+
+    If older code ran the step `forget`, the step's outcome has no counts.
+    """
+    counts: dict[str, int] = operation.outcomes["forbid"]["counts"]
+    completed: dict[str, int] = operation.outcomes["forget"].get("counts", {})
+    return counts | completed
+
+
+def _end_of(now: datetime, age: timedelta) -> str:
+    return (now + age).date().isoformat()
+
+
+def _wait_for_requests(operation: ClaimedOperation, connection: Connection) -> None:
+    """Wait for the queries that may have read the learner's rows and could store them in Redis."""
+    forgotten_at = operation.outcomes["forget"]["forgotten_at"]
+    while _run(connection, "seconds since", moment=forgotten_at)[0][0] < _REQUESTS_END_S:
+        operation.wait(_RETRY_INTERVAL_S)
+
+
+def _rewrite_files(
+    operation: ClaimedOperation, connection: Connection, learner: str
+) -> erasure.Removal:
+    """Remove the learner from the archive; raise ArchiveRunning if the archive is locked."""
+    archive = location.open_archive(settings.current())
+
+    def report(progress: float) -> None:
+        operation.report_progress(0.9 + 0.05 * progress)
+
+    return erasure.remove_stream(connection, archive, f"learner-{learner}", report)
+
+
+def _delete_copies(operation: ClaimedOperation, learner: str) -> None:
+    """Delete the keys of Redis that hold copies about the learner."""
+    if url := settings.current().redis_url:
+        blocking_client.delete_keys(url, learner, operation.report_progress)
+
+
+def _delete_exports(operation: ClaimedOperation, connection: Connection, learner: str) -> None:
+    """End the exports that may hold the learner's rows, and delete their files."""
+    exports = storage.open_storage(export_files.location(settings.current()))
+    forgotten_at = operation.outcomes["forget"]["forgotten_at"]
+
+    def remove_files(export_id: UUID) -> None:
+        for suffix in export_files.MEDIA_TYPES:
+            exports.remove_file(export_files.object_name(export_id, suffix))
+
+    for export_id in list_exports(connection, learner, forgotten_at):
+        remove = partial(remove_files, export_id)
+        while not try_end_export(connection, export_id, remove):
+            operation.wait(_RETRY_INTERVAL_S)
+
+
+@contextlib.contextmanager
+def _rebuild_lock(operation: ClaimedOperation, connection: Connection) -> Iterator[None]:
+    """Wait while a rebuild is running; hold the rebuild lock until the `with` block ends."""
+    with contextlib.ExitStack() as stack:
+        while True:
+            try:
+                lock = replacement.hold_lock(connection, Holder.ERASURE, operation.remaining_s())
+                stack.enter_context(lock)
+                break
+            except RebuildRunning as error:
+                operation.wait(_RETRY_INTERVAL_S, error)
+        yield
+
+
+def _learner(operation: ClaimedOperation) -> str:
+    return parse_arguments(operation, EraseArguments).user_id
+
+
+def forbid_learner(
+    connection: Connection, learner: str, operation_id: UUID
+) -> erasure_ledger.Entry:
     """Record the learner's deletion; from now on, appends drop the learner's events."""
-    return Forbidden(*_run(connection, "forbid", learner=learner, operation_id=operation_id)[0])
+    values = {"learner": learner, "operation_id": operation_id}
+    digest, *entry = _run(connection, "forbid learner", **values)[0]
+    return erasure_ledger.Entry(digest, str(operation_id), *entry)
 
 
 def read_key(connection: Connection) -> erasure_ledger.Key:
     """Return the secret key with which this log hashes learners' ids to digests."""
-    return erasure_ledger.Key(*_run(connection, "key")[0])
+    return erasure_ledger.Key(*_run(connection, "read key")[0])
 
 
-def count(connection: Connection, learner: str, operation_id: UUID) -> dict[str, int]:
+def count_of_learner(connection: Connection, learner: str, operation_id: UUID) -> dict[str, int]:
     """Return the number of rows to erase in each place; `count_further` counts the other rows."""
-    row = _run(connection, "count", learner=learner, operation_id=operation_id)[0]
+    row = _run(connection, "count of learner", learner=learner, operation_id=operation_id)[0]
     names = [column["name"] for column in connection.columns or []]
     return dict(zip(names, row, strict=True))
 
@@ -96,7 +342,7 @@ def fold_deletion(connection: Connection, learner: str, publisher: Publisher) ->
 
 def list_schemas(connection: Connection) -> list[str]:
     """Return the names of all schemas of read models, including those of other revisions."""
-    return [name for (name,) in _run(connection, "schemas")]
+    return [name for (name,) in _run(connection, "list schemas")]
 
 
 def _fold(connection: Connection, name: str, learner: str, publisher: Publisher) -> bool:
@@ -167,13 +413,13 @@ def redact_rest(connection: Connection, learner: str, check: Check) -> None:
             values = {"learner": learner, "at_most": at_most}
             deleted = _run(connection, "delete snapshots", **values)[0][0]
     _run(connection, "delete pending", learner=learner)
-    deque(_page(connection, "redact letters", _LETTERS, learner, check), maxlen=0)
+    redact_letters_of(connection, learner, check)
     _run(connection, "redact operations", learner=learner, own=None)
 
 
-def redact_letters(connection: Connection, check: Check) -> None:
-    """Redact the dead letters of all erased learners."""
-    deque(_page(connection, "redact letters", _LETTERS, None, check), maxlen=0)
+def redact_letters_of(connection: Connection, learner: str | None, check: Check) -> None:
+    """Redact the learner's dead letters or, if `learner` is None, those of all erased learners."""
+    deque(_page(connection, "redact letters of", _LETTERS, learner, check), maxlen=0)
 
 
 def _page(
@@ -198,7 +444,7 @@ def list_exports(connection: Connection, learner: str, before: object) -> list[U
     Return only exports that were requested before the time `before` on the database's clock.
     `before` is a datetime or its text.
     """
-    return [row[0] for row in _run(connection, "exports", learner=learner, before=before)]
+    return [row[0] for row in _run(connection, "list exports", learner=learner, before=before)]
 
 
 def try_end_export(
@@ -277,15 +523,34 @@ def find_receipt(connection: Connection, operation_id: UUID) -> object:
 
 def read_time(connection: Connection) -> datetime:
     """Return the time on the database's clock."""
-    now: datetime = _run(connection, "now")[0][0]
+    now: datetime = _run(connection, "read time")[0][0]
     return now
-
-
-def read_age_s(connection: Connection, moment: str) -> float:
-    """Return the seconds since `moment`, which is the text of a time on the database's clock."""
-    seconds: float = _run(connection, "seconds since", moment=moment)[0][0]
-    return seconds
 
 
 def _run(connection: Connection, block: str, **values: object) -> list[list[Any]]:
     return connection.run(blocks(_FILE)[block], **values) or []
+
+
+class Chunks:
+    """The size of the next chunk, adapted to the time that the last one took.
+
+    `check` is called before each chunk; it raises an error if the work must stop.
+    """
+
+    def __init__(self, largest: int, check: Check) -> None:
+        self._largest, self._check = largest, check
+        self._size = max(1, largest // _FIRST_SHARE)
+
+    @contextlib.contextmanager
+    def next(self) -> Iterator[int]:
+        """Yield the size of the next chunk, and measure how long the `with` block takes."""
+        self._check()
+        begin = time.monotonic()
+        yield self._size
+        self._size = adapt_size(self._size, time.monotonic() - begin, self._largest)
+
+
+def adapt_size(size: int, seconds: float, largest: int) -> int:
+    """Return the size of the next chunk after a chunk of `size` took `seconds`."""
+    growth = min(_MOST_GROWTH, _TARGET_S / max(seconds, 1e-3))
+    return max(1, min(largest, int(size * growth)))

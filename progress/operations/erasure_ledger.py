@@ -21,7 +21,8 @@ _KEY = f"{_FOLDER}/key"
 class Entry(msgspec.Struct, frozen=True):
     """An erasure: the learner's hexadecimal digest, the operation's id, and the erasure's time.
 
-    If the learner's id consists of several tokens, `tokens_digest` is the digest of its tokens.
+    If the id contains a separator (see `tokens` in sql/event_store/functions/erased_letters.sql),
+    `tokens_digest` is the digest of its tokens, and `token_count` is their number.
     """
 
     digest: str

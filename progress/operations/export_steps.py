@@ -10,9 +10,8 @@ from progress.adapters.postgres.database import Connection
 from progress.adapters.storage.storage import Output, Storage
 from progress.errors import ProgressError
 from progress.operations import export_files, export_statistics, export_user
-from progress.operations.claim import ClaimedOperation
+from progress.operations.claim import ClaimedOperation, connection_for, parse_arguments
 from progress.operations.export_streams import Written
-from progress.operations.step_connections import connection_for, parse_arguments
 from progress.projections import schema
 
 

@@ -17,7 +17,7 @@ from progress.adapters.postgres.database import Connection
 from progress.adapters.postgres.statements import blocks
 from progress.adapters.storage.storage import Output
 from progress.errors import OperationEnded
-from progress.operations import callers
+from progress.operations import records
 from progress.operations.export_streams import HashedOutput, Rows, Written, open_snapshot
 from progress.projections import schema
 from progress.projections.notifications import Publisher
@@ -88,7 +88,7 @@ def write(
 def _take_snapshot(connection: Connection, learner: str) -> Snapshot:
     taken_at, position, _, events = connection.run(blocks(_FILE)["snapshot"], learner=learner)[0]
     if events is None:
-        raise OperationEnded("FAILED", "the learner is deleted", cancelled_by=callers.DELETION)
+        raise OperationEnded("FAILED", "the learner is deleted", cancelled_by=records.DELETION)
     return Snapshot(taken_at, position, events)
 
 

@@ -19,6 +19,14 @@ if TYPE_CHECKING:
 
 ARCHIVE_SUBJECT = "archive"  # the subject of every operation of the kind ARCHIVE
 
+# The callers that are not people. Their names begin with `system:`. No token may have such a `sub`.
+# Otherwise, its bearer would be the starter of these callers' operations, and could read them.
+_SYSTEM = "system:"
+COMMAND_LINE = f"{_SYSTEM}command line"
+BATCH_JOB = f"{_SYSTEM}batch job"
+DELETION = f"{_SYSTEM}deletion"  # cancels the exports of a learner who is deleted
+# `sql/operations/erase_user.sql` also has `system:erasure`, which cancels exports.
+
 _FILE = "operations/operations"
 
 
@@ -147,6 +155,11 @@ def accept_values(
         "time_limit_s": PLANS[kind].time_limit_s,
         "daily_limit": daily_limit,
     }
+
+
+def is_reserved(caller: str) -> bool:
+    """Return whether a person may not have this id."""
+    return caller.startswith(_SYSTEM)
 
 
 def get_operation(connection: "Connection", operation_id: UUID) -> Operation | None:

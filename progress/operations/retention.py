@@ -9,7 +9,7 @@ from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection, Failure
 from progress.adapters.postgres.statements import blocks
 from progress.errors import DatabaseUnavailable
-from progress.operations import callers, records
+from progress.operations import records
 from progress.operations.records import OperationKind
 from progress.projections import schema
 
@@ -55,7 +55,7 @@ def start_erasures(connection: Connection, deleted_after_days: int) -> list[UUID
 def _start(connection: Connection, learner: str, digest: str) -> UUID:
     values = records.accept_values(
         OperationKind.ERASE_USER,
-        caller=callers.BATCH_JOB,
+        caller=records.BATCH_JOB,
         # The database keeps an SHA-256 hash of this idempotency key. If the key were the learner's
         # id, the hash would still identify the learner after the erasure.
         key=digest,

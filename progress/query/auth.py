@@ -14,7 +14,7 @@ import jwt
 import msgspec
 
 from progress.errors import Forbidden, IssuerUnavailable, SettingsError, Unauthenticated
-from progress.operations import callers
+from progress.operations import records
 from progress.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -282,7 +282,7 @@ def _caller(claims: dict[str, Any]) -> Caller:
     expires_at = float(min(expiry, _MAX_EXPIRY))
     if not is_id(user_id):
         raise Unauthenticated("bad token: expected a sub of 1 to 200 characters")
-    if callers.is_reserved(user_id):
+    if records.is_reserved(user_id):
         raise Unauthenticated("bad token: its sub is reserved for callers that are not people")
     for role in ("admin", "support", "teacher"):
         if roles == role or (isinstance(roles, list) and role in roles):

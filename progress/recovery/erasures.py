@@ -20,7 +20,7 @@ from progress.adapters.postgres.statements import blocks
 from progress.adapters.storage.storage import Storage
 from progress.adapters.terminal import ReportProgress
 from progress.errors import ArchiveRunning, AttemptFailed, OperationClaimed, ProgressError
-from progress.operations import callers, erase_user, erasure_ledger, executor, records
+from progress.operations import erase_user, erasure_ledger, executor, records
 from progress.operations.records import OperationKind, OperationState
 from progress.projections.notifications import Publisher
 
@@ -64,7 +64,7 @@ def apply(
         entry = erasure_ledger.read_entry(archive, digest)
         connection.run(_block("record"), **msgspec.structs.asdict(entry))
     left = find_left(connection)
-    erase_user.redact_letters(connection, lambda: None)
+    erase_user.redact_letters_of(connection, None, lambda: None)
     started = {_start(connection, learner) for learner in left.values()}
     operation_ids = {*_resume_unfinished(connection), *started}
     unknown = [digest for digest in missing if digest not in left]
@@ -111,7 +111,7 @@ def _resume_unfinished(connection: Connection) -> list[UUID]:
 def _start(connection: Connection, learner: str) -> UUID:
     values = records.accept_values(
         OperationKind.ERASE_USER,
-        caller=callers.COMMAND_LINE,
+        caller=records.COMMAND_LINE,
         key=str(uuid4()),
         subject=learner,
         user_id=learner,

@@ -39,7 +39,7 @@ LIMIT :limit;
 -- mark replayed --
 SELECT event_store.mark_replayed(:letter_id);
 
--- redact --
+-- redact letters --
 SELECT event_store.redact_letters(ARRAY[CAST(:letter_id AS bigint)]);
 
 -- mark failed --
@@ -48,13 +48,13 @@ SELECT event_store.mark_failed(:letter_id, :kind, :reason);
 -- take apart --
 SELECT event_store.take_apart(:letter_id, CAST(:batch AS jsonb));
 
--- discard --
+-- discard letter --
 SELECT event_store.discard_letter(:letter_id, :reason);
 
 -- take back --
 SELECT event_store.take_back(:letter_id);
 
--- discard all --
+-- discard letters --
 SELECT event_store.discard_letters(CAST(:letter_ids AS bigint[]), :reason) AS discarded;
 
 -- unknown ids --

@@ -1,22 +1,22 @@
 -- The erasure of a learner. progress/operations/erase_user.py runs the blocks; the query API runs "check".
 
--- check --
+-- find erasure --
 SELECT is_known, operation_id FROM operations.find_erasure(:learner);
 
--- forbid --
+-- forbid learner --
 SELECT encode(digest, 'hex'), erased_at, token_count, encode(tokens_digest, 'hex')
 FROM event_store.forbid_learner(:learner, CAST(:operation_id AS uuid));
 
--- key --
+-- read key --
 SELECT encode(k.inner_key, 'hex'), encode(k.outer_key, 'hex') FROM event_store.erasure_key k;
 
--- count --
+-- count of learner --
 SELECT c.events, c.sessions, c.pending, c.snapshots, c.poisoned,
     (SELECT count(*) FROM operations.operations_of(:learner) o (id)
      WHERE o.id <> CAST(:operation_id AS uuid)) AS operations
 FROM event_store.count_of_learner(:learner) c;
 
--- schemas --
+-- list schemas --
 -- All schemas of read models, including those that a rebuild still builds and unused ones that are not dropped yet.
 SELECT n.nspname FROM pg_namespace n WHERE n.nspname ~ '^progress_[0-9a-f]{12}(_|$)' ORDER BY n.nspname;
 
@@ -86,7 +86,7 @@ SELECT event_store.delete_pending(:learner);
 SELECT coalesce(cardinality(letter_ids), 0), reached
 FROM event_store.letters_of(event_store.erasure_digest(:learner), :after, :at_most);
 
--- redact letters --
+-- redact letters of --
 -- Without :learner, redact the dead letters of all erased learners.
 SELECT redacted, reached
 FROM event_store.redact_letters_of(event_store.erasure_digest(CAST(:learner AS text)), :after, :at_most);
@@ -98,7 +98,7 @@ SELECT event_store.hide_sessions(:learner, :after, :at_most);
 -- `own` is the operation that erases the learner, or null while its worker still needs the learner's id.
 SELECT operations.redact_operations(:learner, CAST(:own AS uuid));
 
--- exports --
+-- list exports --
 -- The exports that were requested before a given time and whose files may hold rows about the learner. They export
 -- either the learner's record, or statistics that may include the learner. An export that finished more than 8 days
 -- before this time is left out, because its file is deleted after a week.
@@ -143,7 +143,7 @@ SELECT event_store.analyze_columns(CAST(:table_id AS oid), CAST(:columns AS text
 -- count mentions --
 SELECT mentions, reached FROM event_store.mentions_of(:learner, :after, :at_most);
 
--- now --
+-- read time --
 SELECT clock_timestamp();
 
 -- seconds since --

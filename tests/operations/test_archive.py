@@ -6,7 +6,7 @@ from progress.adapters.postgres.database import Connection
 from progress.adapters.storage.storage import Storage
 from progress.archive import erasure, log_rows, plan
 from progress.errors import ArchiveRunning
-from progress.operations import step_actions
+from progress.operations import executor
 from progress.operations.claim import ClaimedOperation
 from progress.projections import batch
 from tests.support import archives, doomed_worker, sample_events
@@ -158,15 +158,15 @@ def test_an_event_that_is_appended_during_a_run_is_left_to_the_next_run(
     length: int,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    publish = step_actions.ACTIONS["ARCHIVE"]["publish"]
+    publish = executor.ACTIONS["ARCHIVE"]["publish"]
 
     def append_and_publish(operation: ClaimedOperation) -> object:
         append(populated, sample_events.lesson("ben", 9))
         batch.run(populated)
         return publish(operation)
 
-    steps = {**step_actions.ACTIONS["ARCHIVE"], "publish": append_and_publish}
-    monkeypatch.setitem(step_actions.ACTIONS, "ARCHIVE", steps)
+    steps = {**executor.ACTIONS["ARCHIVE"], "publish": append_and_publish}
+    monkeypatch.setitem(executor.ACTIONS, "ARCHIVE", steps)
     assert result(operator.run(start(operator)))["upto"] == length
     expect_whole(populated, archive, length)
 

@@ -10,7 +10,8 @@ from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection
 from progress.adapters.pubsub import wakeups
 from progress.local import readiness
-from progress.operations import batch_job, claim, commands
+from progress.operations import batch_job, claim, executor
+from progress.projections.worker import parse_push
 from tests.conftest import Store
 from tests.support.fake_publisher import FakePublisher
 from tests.support.operation_fixtures import Operator, url_of
@@ -47,7 +48,7 @@ def test_an_attribute_distinguishes_an_operation_from_a_wake_up(
 
 def parse(command: bytes | dict[str, object]) -> int | UUID | None:
     """Return the command of a push request."""
-    return commands.parse_push(encode_push(command))[0]
+    return parse_push(encode_push(command))[0]
 
 
 def test_a_pushed_command_identifies_an_operation_by_a_uuid() -> None:
@@ -60,7 +61,7 @@ def test_a_pushed_command_identifies_an_operation_by_a_uuid() -> None:
 
 
 def test_a_command_for_a_missing_operation_is_ignored(operator: Operator) -> None:
-    commands.handle(uuid.uuid4())
+    executor.run(uuid.uuid4())
 
 
 def test_the_api_sends_commands_that_the_parser_reads(

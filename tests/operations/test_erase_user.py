@@ -220,7 +220,7 @@ def test_items_and_sessions_of_others_stay_even_if_their_ids_equal_the_id_of_the
 def test_the_receipt_counts_the_rows_that_an_erasure_left_behind(
     operator: Operator, traced: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    count = erase_user.count
+    count = erase_user.count_of_learner
     calls = iter(["forbid", "close"])
 
     def leave_rows_and_count(*arguments: Any) -> Any:
@@ -228,7 +228,7 @@ def test_the_receipt_counts_the_rows_that_an_erasure_left_behind(
             traced.run(blocks()["leave rows"], learner=LEARNER)
         return count(*arguments)
 
-    monkeypatch.setattr(erase_user, "count", leave_rows_and_count)
+    monkeypatch.setattr(erase_user, "count_of_learner", leave_rows_and_count)
     done = receipt(operator.run(erase(operator)["id"]))
     tables = ("dead_letters", "events", "pending", "snapshots")
     expected = {f"event_store.{table}": 1 for table in tables}

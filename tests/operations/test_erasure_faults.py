@@ -24,7 +24,7 @@ from progress.errors import (
     StorageUnavailable,
 )
 from progress.local import readiness
-from progress.operations import erase_user, erasure_ledger, erasure_steps, executor
+from progress.operations import erase_user, erasure_ledger, executor
 from progress.operations.claim import ClaimedOperation
 from progress.projections import batch, rebuild, replacement, schema
 from progress.projections.projector import Projector
@@ -49,7 +49,7 @@ __all__ = ["no_requests"]
 
 CHUNKED = (  # the statements that run once for each chunk
     *("redact events", "redact undeclared", "count undeclared", "delete snapshots"),
-    *("count letters", "redact letters", "hide sessions", "count mentions", "analyze"),
+    *("count letters", "redact letters of", "hide sessions", "count mentions", "analyze"),
 )
 
 
@@ -177,8 +177,8 @@ def test_the_first_step_does_not_read_the_dead_letters(
 
 OUTAGES = {
     "ledger": (erasure_ledger, "write_entry", StorageUnavailable("no response")),
-    "Redis": (erasure_steps, "_delete_copies", CopiesUnavailable("no response")),
-    "exports": (erasure_steps, "_delete_exports", StorageUnavailable("no response")),
+    "Redis": (erase_user, "_delete_copies", CopiesUnavailable("no response")),
+    "exports": (erase_user, "_delete_exports", StorageUnavailable("no response")),
 }
 
 
@@ -222,7 +222,7 @@ def test_a_rebuild_during_an_erasure_is_rejected_and_told_what_runs(
         answers.append(cli.progress(store.url, "rebuild"))
 
     operation_id = erase(operator)["id"]
-    monkeypatch.setattr(erasure_steps, "_wait_for_requests", rebuild_meanwhile)
+    monkeypatch.setattr(erase_user, "_wait_for_requests", rebuild_meanwhile)
     expect_the_end(traced, operator.run(operation_id))
     (answer,) = answers
     cli.expect_failure(answer, "an erasure has been running since", "will end by", "wait until it")

@@ -19,7 +19,7 @@ from progress.adapters.postgres.database import Connection
 from progress.adapters.postgres.statements import blocks
 from progress.event_store import log
 from progress.ingest import push
-from progress.operations import callers, erase_user, records
+from progress.operations import erase_user, records
 from progress.operations.records import OperationKind
 from progress.projections import batch
 from progress.recovery import checks
@@ -33,7 +33,7 @@ from tests.support.pushes import encode_push
 __all__ = ["no_requests"]
 
 # Callers and subjects that may be equal to a learner's id.
-ARCHIVES = [("caller", "archive"), (callers.COMMAND_LINE, "7")]
+ARCHIVES = [("caller", "archive"), (records.COMMAND_LINE, "7")]
 
 
 # A seed has no simpler form, so there is nothing to shrink.

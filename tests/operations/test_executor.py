@@ -11,7 +11,7 @@ from progress.errors import (
     DatabaseUnavailable,
     ProgressError,
 )
-from progress.operations import claim, step_actions
+from progress.operations import claim, executor
 from tests.support import traced_operation
 from tests.support.operation_fixtures import Operator, deliver, limit_step
 from tests.support.parameters import first_in_gate
@@ -136,8 +136,8 @@ def test_an_attempt_fails_if_the_outcome_of_the_step_is_larger_than_64_kib(
     operator: Operator, hooks: Hooks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     operation_id = start(operator)
-    actions = {**step_actions.ACTIONS["REBUILD"], "prepare": lambda _: "x" * 65_535}
-    monkeypatch.setitem(step_actions.ACTIONS, "REBUILD", actions)
+    actions = {**executor.ACTIONS["REBUILD"], "prepare": lambda _: "x" * 65_535}
+    monkeypatch.setitem(executor.ACTIONS, "REBUILD", actions)
     with pytest.raises(AttemptFailed, match="steps_outcome_check"):
         deliver(operation_id)
     (prepare, *_) = operator.get(operation_id)["steps"]

@@ -10,7 +10,7 @@ import pytest
 from progress import settings
 from progress.adapters.postgres.database import Connection
 from progress.errors import DatabaseUnavailable
-from progress.operations import step_actions
+from progress.operations import executor
 from progress.operations.claim import ClaimedOperation
 from progress.operations.records import PLANS
 from tests.support import doomed_worker
@@ -101,7 +101,7 @@ def fail_database(
     If the database refuses connections, open connections are cut at once. If it hangs, they are cut
     after 0.1 s, as a failover would cut them.
     """
-    actions = step_actions.ACTIONS[kind]
+    actions = executor.ACTIONS[kind]
     timers = []
 
     def act(operation: ClaimedOperation) -> object:
@@ -111,7 +111,7 @@ def fail_database(
         return actions[step](operation)
 
     with monkeypatch.context() as during:
-        during.setitem(step_actions.ACTIONS, kind, {**actions, step: act})
+        during.setitem(executor.ACTIONS, kind, {**actions, step: act})
         yield
     setattr(wire, outage, False)
     timers[0].join()

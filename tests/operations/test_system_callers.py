@@ -6,7 +6,7 @@ import pytest
 
 from progress.adapters.postgres import statements
 from progress.adapters.postgres.database import Connection
-from progress.operations import callers, records
+from progress.operations import records
 from progress.operations.records import OperationKind
 from tests.conftest import Store
 from tests.support import cli
@@ -38,7 +38,7 @@ def read_callers(connection: Connection, operation_id: str) -> tuple[str, str, l
     return starter, canceller, sorted(requesters)
 
 
-@pytest.mark.parametrize("caller", [callers.COMMAND_LINE, callers.BATCH_JOB])
+@pytest.mark.parametrize("caller", [records.COMMAND_LINE, records.BATCH_JOB])
 @pytest.mark.parametrize("roles", [[], ["admin"]])
 def test_no_token_reads_an_operation_as_its_starter_that_is_not_a_person(
     operator: Operator, populated: Connection, caller: str, roles: list[str]
@@ -54,6 +54,6 @@ def test_the_command_line_shows_the_names_of_callers(
     operation_id = operator.start("runBatch")["id"]
     cli.expect_success(cli.progress(store.url, "operations", "cancel", operation_id))
     assert read_callers(populated, operation_id) == ("ada", "system:command line", ["ada"])
-    operation_id = start_export(populated, callers.COMMAND_LINE)
+    operation_id = start_export(populated, records.COMMAND_LINE)
     shown = cli.expect_success(cli.progress(store.url, "operations", "show", operation_id))
     assert json.loads(shown)["started_by"] == "system:command line"

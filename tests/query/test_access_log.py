@@ -13,7 +13,6 @@ from werkzeug.test import Client
 
 from progress import settings
 from progress.adapters.postgres.database import Connection
-from progress.operations import commands
 from progress.projections import gauges, projector, worker
 from tests.conftest import Store
 from tests.support import api, model_rows, pushes, rows_by_hand, sample_events
@@ -189,7 +188,7 @@ def test_the_log_line_of_an_unexpected_error_has_a_stack_trace_without_personal_
     def fails(*_: object) -> None:
         raise LookupError("password=hush-hush of ann@example.com")
 
-    monkeypatch.setattr(commands, "handle", fails)
+    monkeypatch.setattr(worker, "wake", fails)
     assert wake(project, 3) == 500
     (line,) = read_lines()
     assert (line["operation"], line["outcome"]) == ("wake", "error")

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from jwt.algorithms import RSAAlgorithm
 
 from progress.errors import Forbidden, Unauthenticated
-from progress.operations import callers
+from progress.operations import records
 from progress.query import auth
 from progress.query.auth import Caller
 from tests.support import token_issuer
@@ -113,7 +113,7 @@ def test_es256_tokens_are_accepted(authenticator: auth.Authenticator, issuer: Is
     assert caller(authenticator, signed).user_id == "ann"
 
 
-RESERVED = [callers.COMMAND_LINE, callers.BATCH_JOB, callers.DELETION]
+RESERVED = [records.COMMAND_LINE, records.BATCH_JOB, records.DELETION]
 
 
 @hypothesis.given(
@@ -128,7 +128,7 @@ def test_no_caller_has_the_name_of_a_caller_that_is_not_a_person(
     try:
         user = caller(authenticator, token_issuer.token(sub)).user_id
     except Unauthenticated:
-        assert not auth.is_id(sub) or callers.is_reserved(sub)
+        assert not auth.is_id(sub) or records.is_reserved(sub)
     else:
         assert user == sub
         assert not user.startswith("system:")

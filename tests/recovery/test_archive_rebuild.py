@@ -70,7 +70,7 @@ def forbid(connection: Connection, learner: str) -> None:
     """Run `forbid`, the first step of an erasure."""
     connection.run(archives.blocks()["begin erasure"], learner=learner)
     ((operation_id,),) = connection.run("SELECT operation_id FROM operations.operations")
-    erase_user.forbid(connection, learner, operation_id)
+    erase_user.forbid_learner(connection, learner, operation_id)
 
 
 def begin_erasure(connection: Connection, archive: Storage, learner: str) -> None:

@@ -12,13 +12,13 @@ from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
-from progress.operations import erase_user, erasure_steps, executor, step_actions
+from progress.operations import erase_user, executor
 from progress.operations.claim import ClaimedOperation
 
 STEPS = ("forbid", "forget", "redact", "files", "close")
 POINTS = [
     *((step, point) for step in STEPS for point in ("before", "after")),
-    ("forbid", "forbid"),
+    ("forbid", "forbid_learner"),
     ("redact", "redact_events"),
     ("close", "hide_sessions"),
     ("close", "delete_marks"),
@@ -33,7 +33,7 @@ def die() -> None:
 
 def install(step: str, point: str) -> None:
     """Make this process kill itself when it reaches this point of the step."""
-    action = step_actions.ACTIONS["ERASE_USER"][step]
+    action = executor.ACTIONS["ERASE_USER"][step]
 
     def act(operation: ClaimedOperation) -> object:
         if point == "before":
@@ -44,7 +44,7 @@ def install(step: str, point: str) -> None:
         die()
         return outcome
 
-    step_actions.ACTIONS["ERASE_USER"] = {**step_actions.ACTIONS["ERASE_USER"], step: act}
+    executor.ACTIONS["ERASE_USER"] = {**executor.ACTIONS["ERASE_USER"], step: act}
 
 
 def _die_after(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -56,7 +56,7 @@ def _die_after(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 if __name__ == "__main__":
-    erasure_steps._REQUESTS_END_S = 0.0
+    erase_user._REQUESTS_END_S = 0.0
     erase_user.CHUNK = 7
     install(sys.argv[2], sys.argv[3])
     executor.run(UUID(sys.argv[1]))

@@ -12,9 +12,9 @@ from uuid import UUID
 
 from progress.adapters.postgres.database import Connection
 from progress.local import readiness
-from progress.operations import executor, step_actions
+from progress.operations import executor
 from progress.operations.claim import ClaimedOperation
-from progress.operations.step_actions import Action
+from progress.operations.executor import Action
 from tests.support.operation_fixtures import blocks
 
 POINTS = ("before", "after")  # the worker dies before or after the step takes effect
@@ -55,7 +55,7 @@ def _work(environment: dict[str, str], operation_id: str, doom: Callable[[], Non
 
 def _doom(kind: str, step: str, point: str) -> None:
     is_undone = point.startswith("undo ")
-    registry = step_actions.COMPENSATIONS if is_undone else step_actions.ACTIONS
+    registry = executor.COMPENSATIONS if is_undone else executor.ACTIONS
     actions = registry[kind]
     doomed = _die_at(point.removeprefix("undo "), actions[step])
     registry[kind] = {**actions, step: doomed}

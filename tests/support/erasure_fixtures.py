@@ -13,7 +13,7 @@ from progress.adapters.postgres import statements
 from progress.adapters.postgres.database import Connection
 from progress.event_store import log
 from progress.ingest import push
-from progress.operations import erasure_steps
+from progress.operations import erase_user
 from progress.projections import batch, snapshots
 from progress.projections.projector import SHARDS, Projector
 from progress.projections.snapshots import Policy
@@ -36,7 +36,7 @@ def blocks() -> dict[str, str]:
 @pytest.fixture(autouse=True)
 def no_requests(monkeypatch: pytest.MonkeyPatch) -> None:
     """Assume that no queries are running: make erasures wait 0 s for the end of queries."""
-    monkeypatch.setattr(erasure_steps, "_REQUESTS_END_S", 0.0)
+    monkeypatch.setattr(erase_user, "_REQUESTS_END_S", 0.0)
 
 
 def push_events(connection: Connection, *events: Any, **options: Any) -> dict[str, int]:

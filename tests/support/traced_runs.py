@@ -16,7 +16,7 @@ import pytest
 from progress.adapters.postgres.database import Connection
 from progress.errors import Unavailable
 from progress.local import readiness
-from progress.operations import executor, step_actions
+from progress.operations import executor
 from progress.operations.records import PLANS
 from tests.support import traced_operation
 from tests.support.operation_fixtures import FIELDS, Operator
@@ -33,7 +33,7 @@ def hooks(connection: Connection, monkeypatch: pytest.MonkeyPatch) -> Iterator[H
     function when it reaches the function's step and point.
     """
     connection.execute_simple(traced_operation.blocks()["create"])
-    for registry in (PLANS, step_actions.ACTIONS):
+    for registry in (PLANS, executor.ACTIONS):
         monkeypatch.setitem(registry, "REBUILD", registry["REBUILD"])  # restored after the test
     calls: Hooks = {}
 
@@ -43,7 +43,7 @@ def hooks(connection: Connection, monkeypatch: pytest.MonkeyPatch) -> Iterator[H
 
     traced_operation.install(call)
     yield calls
-    step_actions.COMPENSATIONS.pop("REBUILD", None)
+    executor.COMPENSATIONS.pop("REBUILD", None)
 
 
 def start(operator: Operator) -> str:

@@ -61,7 +61,7 @@ class Mutation:
         text = arguments.parse_reason(reason)
         numbers = await _existing_letters(info, ids)
         rows = await info.context.queries.reader.fetch(
-            "event_store/dead_letters", "discard all", letter_ids=numbers, reason=text
+            "event_store/dead_letters", "discard letters", letter_ids=numbers, reason=text
         )
         discarded: int = rows[0]["discarded"]
         return discarded
@@ -174,7 +174,7 @@ class Mutation:
 async def _find_erasure(info: Info, learner: str) -> Operation | None:
     """Return the operation that erased the learner; raise NotFound for an unknown learner."""
     reader = info.context.queries.reader
-    rows = await reader.fetch("operations/erase_user", "check", learner=learner)
+    rows = await reader.fetch("operations/erase_user", "find erasure", learner=learner)
     if operation_id := rows[0]["operation_id"]:
         return await _existing_operation(info, operation_id)
     if not rows[0]["is_known"]:
