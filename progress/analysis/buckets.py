@@ -11,7 +11,7 @@ from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from progress.adapters.postgres.statements import blocks
+from progress.adapters.postgres.statements import blocks, fill
 from progress.adapters.storage.storage import Storage
 from progress.archive import catalog, files
 from progress.archive.manifest import File, RangeManifest
@@ -81,7 +81,7 @@ class Duck:
             self.run(self._folds[name])
         yield
         for name in folds:
-            self.run(blocks(_SHARED)["drop"].replace("{table}", name))
+            self.run(fill(_SHARED, "drop", table=name))
 
 
 @contextlib.contextmanager

@@ -30,7 +30,7 @@ MODULES = {
     "archive": ("archive",),
     "analyse": ("analyse",),
     "schedule": ("schedule",),
-    "schema": ("schema",),
+    "schema": ("schema", "sql"),
     "demo": ("demo",),
 }
 # The local stack needs development packages, which the images in the cloud do not contain.

@@ -1,4 +1,4 @@
-"""`progress schema events`: generate the files of the event contract."""
+"""`progress schema events` and `progress sql`: what the declarations and the SQL files give."""
 
 from pathlib import Path
 from typing import Annotated
@@ -11,7 +11,8 @@ _ROOT = Path(__file__).resolve().parents[2]
 
 
 def add_to(app: typer.Typer) -> None:
-    """Add this group of commands to `app`."""
+    """Add these commands to `app`."""
+    app.command()(sql)
     group = typer.Typer(help="Generate the files of the event contract.", no_args_is_help=True)
     group.command()(events)
     app.add_typer(group, name="schema")
@@ -41,3 +42,20 @@ def events(
         return
     for path in files.write(folder):
         typer.echo(str(path))
+
+
+def sql(
+    name: Annotated[
+        str,
+        typer.Argument(help="A read model, a file of sql/projections, or a path below sql."),
+    ],
+    block: Annotated[str | None, typer.Argument(help="Print only this block.")] = None,
+) -> None:
+    """Print a file of SQL as the database runs it; comments give the places of the lines."""
+    from progress.projections import schema
+
+    texts = schema.trace(name)
+    if block and block not in texts:
+        raise ProgressError(f"{name} has no block {block!r}, only {', '.join(texts)}")
+    for each in [block] if block else texts:
+        typer.echo(f"-- {each} --\n{texts[each]}\n")

@@ -210,7 +210,7 @@ def _try_drop(connection: Connection, schema: str) -> None:
 
 def _end_loading(connection: Connection, schema: str) -> None:
     """Empty the schema's table `archive_rebuild`, so that the rebuild's tasks start no new load."""
-    connection.run(_block("end_loading").replace("{schema}", identifier(schema)))
+    connection.run(statements.fill("projections/rebuild", "end_loading", schema=identifier(schema)))
 
 
 def _translate_in_use(failure: Failure) -> DatabaseUnavailable | None:

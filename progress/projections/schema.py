@@ -4,13 +4,14 @@ The schema is named after the fingerprint of its SQL, so that the read models of
 coexist.
 """
 
+import contextlib
 import functools
 import hashlib
-import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from progress.adapters.postgres import statements
+from progress.errors import ProgressError
 from progress.event_store import time_zones
 from progress.projections.models import BATCH, REALTIME, ReadModel
 
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from progress.adapters.postgres.database import Connection
 
 _DRIVERS = ("checkpoints", "versions", "fold", "batch", "as_of")
-_PLACEHOLDER = re.compile(r"\{([a-z_]+)\}")
 
 
 @functools.cache
@@ -84,6 +84,20 @@ def as_of_tables() -> str:
     return "\n\n".join(_join(names, block) for block in ("as_of", "views", "window"))
 
 
+def trace(name: str) -> dict[str, str]:
+    """Return the blocks of a file of SQL by name, as the database runs them.
+
+    `name` is a read model, a file of sql/projections, or a path below sql. Comments give the places
+    of the lines. Raise ProgressError if there is no such file.
+    """
+    for file in (f"read_models/{name}", f"projections/{name}", name):
+        with contextlib.suppress(FileNotFoundError):
+            return {
+                block: statements.trace(file, block, parts()) for block in statements.parse(file)
+            }
+    raise ProgressError(f"expected a read model or a file below sql - found {name!r}")
+
+
 def _window_tables() -> str:
     return _join(_names(REALTIME), "window")
 
@@ -117,42 +131,54 @@ def _list_projections() -> Iterator[str]:
         yield f"({place}, '{name}', {'true' if place < len(realtime) else 'false'})"
 
 
-def _list_snapshots() -> dict[str, str]:
-    """Map each model in a snapshot to the SQL expression that returns the model's rows."""
-    texts = {name: _block(name, "snapshot") for name in _names(REALTIME)}
-    return {name: text for name, text in texts.items() if text}
-
-
-# The text for each `{placeholder}` of the SQL files.
-_PARTS: dict[str, Callable[[], str]] = {
-    "realtime_folds": lambda: _join(_names(REALTIME), "fold"),
-    "batch_folds": lambda: _join(_names(BATCH), "fold"),
-    "empty_window": lambda: _join(_names(REALTIME), "empty_window"),
-    # In reverse order: a model that sums up rows of an earlier model subtracts these rows before
-    # the earlier model deletes them.
-    "reset_learners": lambda: _join(_names(REALTIME[::-1]), "reset_learners"),
-    "delete_learners": lambda: _join(_names((*REALTIME, *BATCH)), "delete_learners"),
-    "delete_batch_rows": lambda: _join(_names(BATCH), "delete_learners"),
-    "snapshot": lambda: ",\n".join(f"'{name}', {text}" for name, text in _list_snapshots().items()),
-    "snapshot_columns": lambda: ", ".join(f"{name} jsonb" for name in _list_snapshots()),
-    "restore": lambda: _join(_names(REALTIME), "restore"),
-    "projections": lambda: ", ".join(_list_projections()),
-}
+@functools.cache
+def parts() -> Mapping[str, str]:
+    """Return the parts of the SQL that are made of the models' blocks."""
+    names = _names(REALTIME)
+    snapshots = [name for name in names if _has(name, "snapshot")]
+    return {
+        "realtime_folds": _list(names, "fold"),
+        "batch_folds": _list(_names(BATCH), "fold"),
+        "empty_window": _list(names, "empty_window"),
+        # In reverse order: a model that sums up rows of an earlier model subtracts these rows
+        # before the earlier model deletes them.
+        "reset_learners": _list(names[::-1], "reset_learners"),
+        "delete_learners": _list(_names((*REALTIME, *BATCH)), "delete_learners"),
+        "delete_batch_rows": _list(_names(BATCH), "delete_learners"),
+        "snapshot": ",\n".join(f"'{name}', {_include(name, 'snapshot')}" for name in snapshots),
+        "snapshot_columns": ", ".join(f"{name} jsonb" for name in snapshots),
+        "restore": _list(names, "restore"),
+        "projections": ", ".join(_list_projections()),
+    }
 
 
 def _names(models: Iterable[ReadModel]) -> tuple[str, ...]:
     return tuple(model.name for model in models)
 
 
+def _list(models: Iterable[str], block: str) -> str:
+    return "\n\n".join(_include(name, block) for name in models if _has(name, block))
+
+
 def _join(files: Iterable[str], block: str) -> str:
     return "\n\n".join(filter(None, (_block(file, block) for file in files)))
 
 
-def _block(file: str, block: str) -> str:
-    """Return a block with its placeholders filled in; '' if the file has no such block."""
-    folder = "projections" if file in _DRIVERS else "read_models"
-    text = statements.blocks(f"{folder}/{file}").get(block, "")
-    return _PLACEHOLDER.sub(lambda match: _PARTS[match[1]](), text)
+def _has(name: str, block: str) -> bool:
+    return block in statements.parse(_path(name))
+
+
+def _include(name: str, block: str) -> str:
+    return f"{{{_path(name)} {block}}}"
+
+
+def _block(name: str, block: str) -> str:
+    """Return a block with its parts; '' if the file has no such block."""
+    return statements.fill(_path(name), block, **parts()) if _has(name, block) else ""
+
+
+def _path(name: str) -> str:
+    return f"{'projections' if name in _DRIVERS else 'read_models'}/{name}"
 
 
 def _load_zone_rules(connection: "Connection") -> None:

@@ -6,7 +6,7 @@ relations that the folds share, and an adapter for each engine.
 
 from typing import Literal
 
-from progress.adapters.postgres.statements import blocks
+from progress.adapters.postgres.statements import blocks, fill
 
 Engine = Literal["postgresql", "duckdb"]
 
@@ -100,6 +100,5 @@ def _blocks_of(table: str) -> dict[str, str]:
 
 
 def _create(table: str, query: str) -> str:
-    text = blocks("projections/whole")["create"]
     kind = "VIEW" if table in _VIEWS else "TABLE"
-    return text.replace("{kind}", kind).replace("{table}", table).replace("{query}", query)
+    return fill("projections/whole", "create", kind=kind, table=table, query=query)

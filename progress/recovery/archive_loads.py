@@ -9,9 +9,8 @@ import msgspec
 
 from progress import settings
 from progress.adapters import startup
-from progress.adapters.postgres import database
+from progress.adapters.postgres import database, statements
 from progress.adapters.postgres.database import Connection, Failure
-from progress.adapters.postgres.statements import blocks
 from progress.errors import RebuildEnded
 from progress.projections import replacement, schema, whole
 
@@ -43,7 +42,7 @@ def connect(url: str | None) -> Iterator[Connection]:
         database.translate_errors(_translate),
     ):
         schema.set_search_path(connection, replacement.building_name())
-        connection.run(blocks("projections/rebuild")["tune"])
+        connection.run(statements.blocks("projections/rebuild")["tune"])
         yield connection
 
 
@@ -54,7 +53,7 @@ def begin(connection: Connection, execution: str, buckets: int, upto: int) -> Re
     the rebuild share; it is empty if the engine has no tasks.
     """
     _rows(connection, "act as owner")
-    connection.run(blocks("recovery/archive_rebuild")["tables"])
+    connection.run(statements.blocks("recovery/archive_rebuild")["tables"])
     connection.run(_fill_in("allow loading"))
     values = {"execution": execution, "buckets": buckets, "upto": upto}
     return Rebuild(*_rows(connection, "begin", **values)[0])
@@ -100,7 +99,9 @@ def hold_bucket(connection: Connection, bucket: int) -> Iterator[None]:
         yield
     finally:
         with contextlib.suppress(*database.ERRORS):  # a broken connection frees the lock
-            connection.run(blocks("recovery/archive_rebuild")["unlock bucket"], bucket=bucket)
+            connection.run(
+                statements.blocks("recovery/archive_rebuild")["unlock bucket"], bucket=bucket
+            )
 
 
 def lock_bucket(connection: Connection, bucket: int) -> None:
@@ -128,7 +129,7 @@ def load_bucket(
 def load_tables(connection: Connection, tables: Mapping[str, Path]) -> None:
     """Load the tables' CSV files in the caller's transaction."""
     for table, path in tables.items():
-        statement = blocks("recovery/archive_rebuild")["copy"].replace("{table}", table)
+        statement = statements.fill("recovery/archive_rebuild", "copy", table=table)
         with path.open("rb") as rows:
             connection.run(statement, stream=rows)
 
@@ -149,14 +150,13 @@ def has_swapped(connection: Connection, version: int) -> bool:
 
 def _fill_in(block: str) -> str:
     """Fill in the second schema's name (`{schema}`) and the tables that tasks load (`{tables}`)."""
-    tables = ", ".join(whole.LEARNERS)
-    text = blocks("recovery/archive_rebuild")[block].replace("{tables}", tables)
-    return text.replace("{schema}", replacement.building_name())
+    tables, name = ", ".join(whole.LEARNERS), replacement.building_name()
+    return statements.fill("recovery/archive_rebuild", block, tables=tables, schema=name)
 
 
 def _rows(connection: Connection, block: str, **values: object) -> list[list[Any]]:
     with database.translate_errors(_translate):
-        return connection.run(blocks("recovery/archive_rebuild")[block], **values) or []
+        return connection.run(statements.blocks("recovery/archive_rebuild")[block], **values) or []
 
 
 def _translate(failure: Failure) -> Exception | None:

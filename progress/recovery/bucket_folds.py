@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from progress.adapters.postgres.statements import blocks
+from progress.adapters.postgres import statements
 from progress.archive import files
 from progress.event_store import time_zones
 from progress.projections import whole
@@ -87,10 +87,7 @@ def _write_shared(duck: "DuckDBPyConnection", folder: Path) -> dict[str, Path]:
 
 
 def _block(name: str, **parts: str) -> str:
-    text = blocks("recovery/bucket_folds")[name]
-    for part, replacement in parts.items():
-        text = text.replace(f"{{{part}}}", replacement)
-    return text
+    return statements.fill("recovery/bucket_folds", name, **parts)
 
 
 def _run(duck: "DuckDBPyConnection", statement: str, **values: object) -> None:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection
-from progress.adapters.postgres.statements import blocks
+from progress.adapters.postgres.statements import blocks, fill
 from progress.projections import schema, whole
 
 _FILE = "recovery/comparison"
@@ -53,16 +53,9 @@ def compare(connection: Connection) -> list[Difference]:
 
 def _comparison(table: str, columns: str) -> str:
     sql = blocks(_FILE)
-    parts = {
-        "live": whole.live_query(table) or sql["live"],
-        "compared": sql.get(f"compared {table}", sql["compared"]),
-        "columns": columns,
-        "table": table,
-    }
-    text = sql["compare"]
-    for name, part in parts.items():
-        text = text.replace(f"{{{name}}}", part)
-    return text
+    live = whole.live_query(table) or sql["live"]
+    compared = sql.get(f"compared {table}", sql["compared"])
+    return fill(_FILE, "compare", live=live, compared=compared, columns=columns, table=table)
 
 
 def _read_live_tables(connection: Connection) -> None:

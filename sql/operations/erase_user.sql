@@ -59,6 +59,9 @@ JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = 'user_id' AND NOT a.at
 WHERE n.nspname = current_schema() AND c.relkind = 'r'
 ORDER BY c.relname;
 
+-- count rows --
+SELECT count(*) FROM {table} WHERE user_id = :learner;
+
 -- redact events --
 SELECT event_store.redact_events(:learner, :at_most, :with_deletions);
 

@@ -59,10 +59,34 @@ def test_constants_replace_their_parameters_in_the_text(made: Path) -> None:
 
 def test_a_statement_can_select_some_columns_of_a_block(made: Path) -> None:
     (made / "chosen.sql").write_text("-- rows --\nSELECT a, b FROM t WHERE c = :one;\n")
-    select = "SELECT {columns}, :two FROM ({query}) AS answer"
-    numbered = statements.load_columns("chosen", "rows", "b", select)
+    (made / "query").mkdir()
+    (made / "query" / "compiled.sql").write_text(
+        "-- select --\nSELECT {columns}, :two FROM ({query}) AS answer\n"
+    )
+    numbered = statements.load_columns("chosen", "rows", "b", "select")
     assert numbered.text == "SELECT b, $1 FROM (SELECT a, b FROM t WHERE c = $2) AS answer"
     assert numbered.names == ("two", "one")
+
+
+def test_a_part_fills_a_name_in_braces_and_may_include_blocks(made: Path) -> None:
+    (made / "made.sql").write_text("-- all --\nCALL {name}({folds}, '{}');\n-- one --\n{name}\n")
+    assert statements.fill("made", "all", name="f", folds="{made one}") == "CALL f(f, '{}');"
+    with pytest.raises(KeyError, match="folds"):
+        statements.fill("made", "all", name="f")
+
+
+def test_a_trace_gives_the_place_of_each_line(made: Path) -> None:
+    (made / "outer.sql").write_text("-- all --\nSELECT {inner one},\n{folds}\nFROM t;\n")
+    (made / "inner.sql").write_text("\n-- one --\n1\n-- two --\n2,\n3\n")
+    assert statements.trace("outer", "all", {"folds": "{inner two}"}).splitlines() == [
+        "-- sql/outer.sql:2, sql/inner.sql:3",
+        "SELECT 1,",
+        "-- sql/inner.sql:5",
+        "2,",
+        "3",
+        "-- sql/outer.sql:4",
+        "FROM t;",
+    ]
 
 
 @pytest.mark.parametrize("file", FILES)

@@ -108,7 +108,12 @@ def stage_with(url: str, mutant: Mutant) -> Iterator[Stage]:
 
 def _clear_caches() -> None:
     """Clear the caches that depend on the SQL files."""
-    for kept in (statements.blocks, statements.load, read_model_schema.fingerprint):
+    for kept in (
+        statements.parse,
+        statements.blocks,
+        statements.load,
+        read_model_schema.fingerprint,
+    ):
         kept.cache_clear()
 
 

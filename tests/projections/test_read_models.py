@@ -1,13 +1,17 @@
 """Every read model supports deletion and as-of queries, and is compared with the oracle."""
 
+import re
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import date, timedelta
 
 import pytest
+from typer.testing import CliRunner
 
 from progress.adapters.postgres import database, statements
 from progress.adapters.postgres.database import Connection
+from progress.cli import build_app
+from progress.errors import ProgressError
 from progress.projections import batch, schema, snapshots
 from progress.projections.models import BATCH, REALTIME, ReadModel
 from progress.projections.projector import SHARDS, Projector
@@ -144,3 +148,27 @@ def test_an_as_of_query_restores_the_rows_of_a_snapshot(
     for row in (*restored, *live):
         row.pop("version", None)  # each transaction writes a different version
     assert sorted(restored, key=str) == sorted(live, key=str)
+
+
+def without_places(text: str) -> str:
+    return re.sub(r"^-- sql/\S+:\d+(, sql/\S+:\d+)*\n", "", text, flags=re.MULTILINE)
+
+
+def test_the_database_runs_the_sql_that_the_command_prints(connection: Connection) -> None:
+    printed = "".join(
+        without_places(CliRunner().invoke(build_app("sql"), ["sql", name]).output)
+        for name in ("checkpoints", "versions", "fold", "batch", "as_of", *map(name_of, MODELS))
+    )
+    sources = model_rows.read(connection, "function sources")
+    assert {"fold_facts", "fold_batch", "snapshot_state"} <= {row["proname"] for row in sources}
+    for row in sources:
+        assert row["prosrc"] in printed, row["proname"]
+    assert all(definition in printed for definition in schema._definitions())
+    assert "sql/read_models/goals.sql:" in schema.trace("fold")["functions"]
+
+
+def test_the_command_rejects_unknown_names() -> None:
+    with pytest.raises(ProgressError, match="found 'nothing'"):
+        schema.trace("nothing")
+    result = CliRunner().invoke(build_app("sql"), ["sql", "goals", "nothing"])
+    assert "only table, as_of, fold" in str(result.exception)

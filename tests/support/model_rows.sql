@@ -277,3 +277,6 @@ SELECT h.global_position + n, gen_random_uuid(), 'learner-of-' || n % 100, n / 1
     h.event_data, '{}', h.occurred_at, h.created_at, event_store.shard_of('learner-of-' || n % 100)
 FROM (SELECT * FROM event_store.events e ORDER BY e.global_position DESC LIMIT 1) h
 CROSS JOIN generate_series(1, CAST(:events AS int)) n;
+
+-- function sources --
+SELECT p.proname, p.prosrc FROM pg_proc p WHERE p.pronamespace = CAST(current_schema() AS regnamespace);

@@ -1,21 +1,37 @@
-"""SQL statements: the named blocks of the files in `sql/`.
+"""SQL statements: the named blocks of the files in `sql/`, and the only templates for SQL.
 
-A block begins with a line `-- name --`. `{file block}` stands for the text of another block.
+A block begins with a line `-- name --`. `{file block}` stands for the text of another block, and
+`{name}` for a part that the caller of `fill` gives. A part may have braces, too. `progress sql`
+prints a block as the database runs it, with the place of each line.
 Parameters are written `:name`. pg8000 runs a block unchanged; for asyncpg each parameter becomes
 `$1`, `$2` and so on.
 """
 
 import functools
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 SQL = Path(__file__).resolve().parents[3] / "sql"
 
 _BLOCK = re.compile(r"^-- ([a-z][a-z0-9_ ]*) --\n", re.MULTILINE)
-_INCLUDE = re.compile(r"\{([a-z_/]+) ([a-z_]+)\}")
+_BRACES = re.compile(r"\{(?:([a-z_/]+) ([a-z_ ]+)|([a-z_]+))\}")
 _PARAMETER = re.compile(r"(?<![:\w]):([a-z_][a-z0-9_]*)")
+
+
+class Text(NamedTuple):
+    """A text that begins in a line of `sql/{file}.sql`."""
+
+    text: str
+    file: str
+    line: int
+
+    def cut(self, start: int, end: int | None = None) -> "Text":
+        """Return the part between two offsets."""
+        line = self.line + self.text.count("\n", 0, start)
+        return Text(self.text[start:end], self.file, line)
 
 
 @dataclass(frozen=True)
@@ -33,21 +49,79 @@ class NumberedStatement:
 
 @functools.cache
 def blocks(file: str) -> dict[str, str]:
-    """Return the blocks of `sql/{file}.sql` by name, in file order.
+    """Return the blocks of `sql/{file}.sql` by name, in file order; parts stay in braces.
 
     `file` may also be an absolute path without `.sql`.
     """
-    return {name: _expand(text) for name, text in _split(file).items()}
+    return {name: _join(_expand(text, {}, is_partial=True)) for name, text in parse(file).items()}
+
+
+def fill(file: str, block: str, /, **parts: str) -> str:
+    """Return a block with its parts; raise KeyError if one is not given."""
+    return _join(_expand(parse(file)[block], parts, is_partial=False))
+
+
+def trace(file: str, block: str, parts: Mapping[str, str]) -> str:
+    """Return a block with the parts that are given, and with the places of its lines.
+
+    A comment with the places precedes each line that does not follow the line before it in a file.
+    """
+    lines: list[tuple[str, list[tuple[str, int]]]] = [("", [])]
+    for piece in _expand(parse(file)[block], parts, is_partial=True):
+        for number, text in enumerate(piece.text.split("\n")):
+            if number:
+                lines.append(("", []))
+            before, places = lines[-1]
+            place = (piece.file, piece.line + number)
+            is_new = text.strip() and place not in places
+            lines[-1] = (before + text, [*places, place] if is_new else places)
+    return "\n".join(_annotate(lines))
 
 
 @functools.cache
-def _split(file: str) -> dict[str, str]:
-    parts = _BLOCK.split((SQL / f"{file}.sql").read_text(encoding="utf-8"))
-    return {name: text.strip() for name, text in zip(parts[1::2], parts[2::2], strict=True)}
+def parse(file: str) -> dict[str, Text]:
+    """Return the blocks of a file as they are written."""
+    source = (SQL / f"{file}.sql").read_text(encoding="utf-8")
+    found = [*_BLOCK.finditer(source)]
+    ends = [*(match.start() for match in found[1:]), len(source)]
+    return {
+        match[1]: _strip(Text(source, file, 1).cut(match.end(), end))
+        for match, end in zip(found, ends, strict=True)
+    }
 
 
-def _expand(text: str) -> str:
-    return _INCLUDE.sub(lambda match: _expand(_split(match[1])[match[2]]), text)
+def _strip(text: Text) -> Text:
+    start = len(text.text) - len(text.text.lstrip())
+    return text.cut(start, len(text.text.rstrip()))
+
+
+def _expand(text: Text, parts: Mapping[str, str], *, is_partial: bool) -> Iterator[Text]:
+    """Yield the pieces of a text; if `is_partial`, parts that are not given stay in braces."""
+    end = 0
+    for match in _BRACES.finditer(text.text):
+        file, block, name = match.groups()
+        if is_partial and name and name not in parts:
+            continue
+        yield text.cut(end, match.start())
+        end = match.end()
+        inner = text.cut(*match.span())._replace(text=parts[name]) if name else parse(file)[block]
+        yield from _expand(inner, parts, is_partial=is_partial)
+    yield text.cut(end)
+
+
+def _join(pieces: Iterable[Text]) -> str:
+    return "".join(piece.text for piece in pieces)
+
+
+def _annotate(lines: Iterable[tuple[str, list[tuple[str, int]]]]) -> Iterator[str]:
+    expected: list[tuple[str, int]] = []
+    for text, places in lines:
+        if places and places != expected:
+            yield "-- " + ", ".join(f"sql/{file}.sql:{line}" for file, line in places)
+        yield text
+        expected = [(file, line + 1) for file, line in places] or [
+            (file, line + 1) for file, line in expected
+        ]
 
 
 @functools.cache
@@ -68,11 +142,10 @@ def load(file: str, name: str, /, **constants: str) -> NumberedStatement:
 def load_columns(file: str, name: str, columns: str, select: str) -> NumberedStatement:
     """Return a statement for asyncpg that selects `columns` from the result of a block.
 
-    `select` is the statement's text. In this text, `{columns}` stands for the columns and `{query}`
-    for the block.
+    `select` is the block of `sql/query/compiled.sql` that does so.
     """
-    text = select.replace("{columns}", columns)
-    text = text.replace("{query}", blocks(file)[name].rstrip(";"))
+    query = blocks(file)[name].rstrip(";")
+    text = fill("query/compiled", select, columns=columns, query=query)
     return _number_parameters(text, f"{file} {name}", {})
 
 

@@ -57,8 +57,7 @@ class Reader:
     ) -> list[asyncpg.Record]:
         """Return these columns of a block's rows; if `versioned`, also the learner's version."""
         name = "select_columns_and_version" if versioned else "select_columns"
-        select = statements.blocks("query/compiled")[name]
-        statement = statements.load_columns(file, block, columns, select)
+        statement = statements.load_columns(file, block, columns, name)
         return await self._run(statement, parameters)
 
     async def fetch_as_of(
