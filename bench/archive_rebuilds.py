@@ -11,13 +11,13 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 
 from bench import logs
-from bench.lines import Line, Rounds, RowSkipped
+from bench.lines import Line, Rounds
 from bench.server import Server, Store
 from progress.adapters import storage
 from progress.archive import runs
 from progress.archive.plan import Request
 from progress.projections import rebuild
-from progress.recovery import archive_rebuild, beam, engines
+from progress.recovery import archive_rebuild, engines
 from progress.recovery.archive_rebuild import Engine, Source
 
 _ROUNDS = 3
@@ -30,7 +30,7 @@ _EVENTS = int(os.environ.get("EVENTS", "1000000"))
 def compare_with_place(server: Server) -> Iterator[Line]:
     """Compare the speed and CPU time of rebuilds from the archive with those of rebuilds in place.
 
-    The CPU time is PostgreSQL's. If Beam is not installed, Beam's row is skipped.
+    The CPU time is PostgreSQL's.
     """
     store, rounds = server.create_store(), Rounds()
     events = logs.fill(store, learners=_EVENTS // _EVENTS_OF_A_LEARNER, sessions=20)
@@ -44,14 +44,6 @@ def compare_with_place(server: Server) -> Iterator[Line]:
                 rounds.add(f"{name}, CPU", cpu_seconds)
     server.drop(store)
     yield from _compare(rounds, f"rebuild of {events:,} events from the archive, two processes")
-    if not beam.is_installed():
-        raise RowSkipped("Beam is not installed in .venv-beam: run `make beam`")
-    yield rounds.compare_rates(
-        f"rebuild of {events:,} events from the archive by Beam's local runner, two processes",
-        *("beam", "place"),
-        against="in place, two connections:",
-        bar=0.7,
-    )
 
 
 def _list_contenders(store: Store, folder: str) -> dict[str, Callable[[], object]]:
@@ -59,8 +51,6 @@ def _list_contenders(store: Store, folder: str) -> dict[str, Callable[[], object
         "place": lambda: rebuild.run(store.connect, workers=_WORKERS),
         "archive": lambda: _rebuild_from_archive(store, folder, engines.run_processes),
     }
-    if beam.is_installed():
-        contenders["beam"] = lambda: _rebuild_from_archive(store, folder, beam.run)
     return contenders
 
 

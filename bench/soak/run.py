@@ -10,7 +10,7 @@ from rich.console import Console
 
 from bench import local_stack, report
 from bench.local_stack import LocalStack
-from bench.soak import chart, checks, instances, plan
+from bench.soak import checks, instances, plan
 from bench.soak import report as soak_report
 from bench.soak.commands import Commands
 from bench.soak.events import Load
@@ -73,7 +73,6 @@ def _print_counts(
 
 
 def _write_report(soak: Plan, samples: list[Sample]) -> None:
-    """Write the samples as JSON, the table as Markdown, and the chart as SVG."""
+    """Write the samples as JSON, and the table as Markdown."""
     (soak.out / "samples.json").write_bytes(msgspec.json.encode([asdict(s) for s in samples]))
     (soak.out / "minutes.md").write_text(soak_report.minutes(samples), encoding="utf-8")
-    (soak.out / "chart.svg").write_text(chart.draw(samples), encoding="utf-8")

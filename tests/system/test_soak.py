@@ -1,13 +1,12 @@
-"""The soak test: its checks, events, report and chart."""
+"""The soak test: its checks, events and report."""
 
 from datetime import UTC, datetime
 from pathlib import Path
 from uuid import UUID
-from xml.etree import ElementTree as ET
 
 import pytest
 
-from bench.soak import chart, checks, report
+from bench.soak import checks, report
 from bench.soak.events import Source
 from bench.soak.plan import Plan
 from bench.soak.samples import Sample
@@ -22,7 +21,6 @@ PLAN = Plan(
     minutes=1, events=100, queries=1, kill_interval_s=1, learners=3, seed=1, out=Path(),
     begin=datetime(2025, 1, 1, tzinfo=UTC),
 )  # fmt: skip
-SVG = "{http://www.w3.org/2000/svg}"
 
 
 def sample(number: int) -> Sample:
@@ -89,11 +87,3 @@ def test_the_table_has_a_row_for_each_minute() -> None:
     assert head.endswith("| query, MB |")
     assert len(rows) == len(SAMPLES)
     assert rows[-1].endswith("| 129.0 |")
-
-
-def test_the_chart_has_a_line_for_each_series() -> None:
-    drawing = ET.fromstring(chart.draw(SAMPLES))  # noqa: S314 - our own
-    assert drawing.tag == f"{SVG}svg"
-    polylines = drawing.findall(f"{SVG}polyline")
-    assert len(polylines) == 7
-    assert {len(line.attrib["points"].split()) for line in polylines} == {len(SAMPLES)}
