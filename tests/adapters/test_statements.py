@@ -1,11 +1,16 @@
-"""SQL statements are named blocks of `.sql` files."""
+"""SQL statements are named blocks of `.sql` files; a prepared one takes one round trip."""
 
 import re
+from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from progress.adapters.postgres import statements
+from progress.adapters.postgres import database, statements
+from tests.support.postgres_wire import Wire, wire
+
+__all__ = ["wire"]
 
 FILES = sorted(
     str(path.relative_to(statements.SQL).with_suffix(""))
@@ -96,3 +101,23 @@ def test_block_names_are_unique_within_a_file(file: str) -> None:
     assert names
     assert sorted(set(names)) == sorted(names)
     assert all(statements.blocks(file).values())
+
+
+def test_a_prepared_statement_takes_one_round_trip(wire: Wire) -> None:
+    with closing(database.connect(wire.url)) as connection:
+        statement = connection.prepare("SELECT CAST(:number AS int)")
+        wire.sent = b""
+        assert statement.run(number=1) == [[1]]
+    # Bind, Execute and Sync. A Flush would cost another round trip.
+    assert list(kinds(wire.sent))[:3] == [
+        "B",
+        "E",
+        "S",
+    ]
+
+
+def kinds(sent: bytes) -> Iterator[str]:
+    """Yield the types of the messages that were sent to the server."""
+    while sent:
+        yield chr(sent[0])
+        sent = sent[1 + int.from_bytes(sent[1:5], "big") :]

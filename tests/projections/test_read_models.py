@@ -18,7 +18,7 @@ from progress.projections.projector import SHARDS, Projector
 from progress.query.graphql.schema import FIELDS
 from tests import oracle
 from tests.conftest import Store
-from tests.support import as_of_fixtures, model_rows, rows_by_hand, sample_events
+from tests.support import model_rows, rows_by_hand, sample_events
 from tests.support.stage import append
 
 MODELS = (*REALTIME, *BATCH)
@@ -137,7 +137,7 @@ def test_an_as_of_query_restores_the_rows_of_a_snapshot(
     connection: Connection, as_of_connection: Connection, model: ReadModel
 ) -> None:
     study(connection)
-    assert snapshots.take(connection, as_of_fixtures.EVERY_EVENT)
+    assert snapshots.take(connection, snapshots.Policy(event_interval=1))
     append(connection, sample_events.lesson("ann", 4))
     Projector(connection).catch_up_all()
     fold = statements.blocks("projections/as_of")["fold_as_of"]

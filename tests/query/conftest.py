@@ -14,3 +14,10 @@ def query_api(store: Store) -> Iterator[Api]:
     """The query API in this process, with the store as its database."""
     with api.serve(store.url) as made:
         yield made
+
+
+@pytest.fixture(scope="module")
+def offline_api() -> Iterator[Api]:
+    """An API without a database: a query for data that nothing else rejects gets UNAVAILABLE."""
+    with api.serve(api.NOWHERE) as made:
+        yield made

@@ -1,21 +1,303 @@
-"""As-of queries during and after deletions, late events, snapshots, rebuilds and folds."""
+"""As-of queries while the log and the read models change; the sessions that the queries use."""
 
+import asyncio
 import functools
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
 
 import pytest
 
-from progress.adapters.postgres import database
+from progress.adapters import request_scope
+from progress.adapters.postgres import database, statements
 from progress.adapters.postgres.database import Connection
-from progress.projections import batch, rebuild, replay, snapshots
-from progress.projections.projector import Projector
+from progress.errors import QueryTooComplex, Unavailable
+from progress.projections import batch, rebuild, replay, schema, snapshots
+from progress.projections.models import BATCH
+from progress.projections.projector import SHARDS, Projector
+from progress.projections.snapshots import Policy
+from progress.query.read_models import as_of
+from tests import oracle
 from tests.conftest import Store
-from tests.support import as_of_fixtures, model_rows, sample_events
-from tests.support.api import QueryClient
+from tests.support import api, model_rows, sample_events
+from tests.support.api import QueryClient, plain
 from tests.support.stage import append, connect
+
+NOW = datetime(2024, 6, 1, tzinfo=UTC)
+EVERY_EVENT = Policy(event_interval=1)
+RANGE = (date(2024, 3, 1), date(2024, 6, 1))
+
+NOTHING: list[Any] = [
+    None,
+    {
+        **dict.fromkeys(("current", "longest"), 0),
+        **dict.fromkeys(("longest_start", "longest_end", "last_study_date")),
+        **dict.fromkeys(("active_today", "at_risk", "rest_today"), False),
+    },
+    [],
+]
+
+
+def event(kind: str, day: int, **data: Any) -> sample_events.Envelope:
+    return sample_events.envelope(
+        kind, {"user_id": "ann", **data}, at=sample_events.BEGIN + timedelta(days=day)
+    )
+
+
+def count_snapshots(connection: Connection) -> int:
+    return int(connection.run("SELECT count(*) FROM event_store.snapshots")[0][0])
+
+
+def record(connection: Connection, *events: sample_events.Envelope) -> None:
+    """Append and fold the events, and take snapshots."""
+    append(connection, list(events))
+    Projector(connection).catch_up_all()
+    batch.fold(connection, list(SHARDS))
+    snapshots.take(connection, EVERY_EVENT)
+
+
+def query_past(fetch: QueryClient, user: str = "ann", /, **moments: Any) -> list[Any]:
+    """Return the learner's summary, streak and days for the given `as_of` and `known_at`."""
+    return [
+        plain(fetch(fetch.queries.get_current_progress(user, **moments))),
+        plain(fetch(fetch.queries.get_streak(user, **moments))),
+        [*map(plain, fetch(fetch.queries.get_stats_range(user, *RANGE, **moments)))],
+    ]
+
+
+def find_differences(fetch: QueryClient, connection: Connection, **moments: Any) -> list[str]:
+    """Return a line for each result of `query_past` that differs from the oracle's."""
+    world = oracle.see(model_rows.read_events(connection, "counted"), NOW, **moments)
+    progress, streak, days = query_past(fetch, **moments)
+    if progress:
+        progress |= plain(progress.pop("mastery_stats")) or {}
+    daily = [{"date": d, **row} for d, row in oracle.daily_stats(world, "ann").items()]
+    wanted = [oracle.user_progress(world, "ann"), oracle.streak(world, "ann"), daily]
+    pairs = zip((progress, streak, days), wanted, strict=True)
+    return [f"found {answer}, expected {should}" for answer, should in pairs if answer != should]
+
+
+def noon_of_day(day: int) -> datetime:
+    return sample_events.BEGIN + timedelta(days=day, hours=12)
+
+
+# The only tables and views of the live read models without a temporary copy in as-of sessions.
+SHARED = {
+    *("facts", "preference_facts", "deletion_facts", "catalogue_facts", "window_shape"),
+    *("checkpoints", "shards_behind", "batch_checkpoints", "learner_versions"),
+    *("snapshot_learners", "projections"),
+    *(model.name for model in BATCH),
+}
+
+
+def test_only_a_few_as_of_queries_run_concurrently_and_other_queries_do_not_wait(
+    store: Store, connection: Connection, fetch: QueryClient
+) -> None:
+    record(connection, *sample_events.lesson("ann", 0))
+    query_past(fetch, as_of=noon_of_day(0))
+
+    async def crowd() -> list[Any]:
+        queries = [
+            asyncio.ensure_future(fetch.queries.get_streak(user, as_of=noon_of_day(day)))
+            for user in ("ann", "nobody")
+            for day in range(4)
+        ]
+        while (await _waiting(store)) < as_of._SESSIONS:
+            await asyncio.sleep(0)
+        assert (await fetch.queries.get_streak("ann", at=noon_of_day(0))).current == 1
+        assert await _waiting(store) == as_of._SESSIONS
+        connection.run("ROLLBACK")
+        return list(await asyncio.gather(*queries))
+
+    connection.run("BEGIN")
+    connection.run("LOCK TABLE event_store.snapshots IN ACCESS EXCLUSIVE MODE")
+    assert [streak.current for streak in fetch(crowd())] == [1, 1, 0, 0, 0, 0, 0, 0]
+
+
+def test_one_learner_cannot_occupy_all_sessions(
+    store: Store, connection: Connection, fetch: QueryClient
+) -> None:
+    """Ann's queries wait for a lock; if they held all sessions, Ben's query would wait too."""
+    waits, goes = (
+        statements.NumberedStatement(f"SELECT {what}", ())
+        for what in ("pg_advisory_xact_lock_shared(17)", "1")
+    )
+
+    async def crowd() -> None:
+        of_the_past, moments = (
+            as_of.AsOfReader(store.url),
+            {"as_of": noon_of_day(0), "known_at": None},
+        )
+        queries = [
+            asyncio.ensure_future(of_the_past.fetch(waits, {"user_id": "ann"}, **moments))
+            for _ in range(2 * as_of._SESSIONS)
+        ]
+        while not await _waiting(store):
+            await asyncio.sleep(0)
+        assert await of_the_past.fetch(goes, {"user_id": "ben"}, **moments)
+        connection.run("SELECT pg_advisory_unlock(17)")
+        assert len(await asyncio.gather(*queries)) == 2 * as_of._SESSIONS
+        of_the_past.close()
+
+    connection.run("SELECT pg_advisory_lock(17)")
+    fetch(crowd())
+
+
+async def _waiting(store: Store) -> int:
+    """Return the number of as-of sessions that wait for a lock."""
+
+    def count() -> int:
+        watching = store.connect()
+        rows = watching.run("""SELECT count(*) FROM pg_stat_activity
+            WHERE application_name = 'past' AND wait_event_type = 'Lock'""")
+        watching.close()
+        return int(rows[0][0])
+
+    return await asyncio.to_thread(count)
+
+
+def test_an_as_of_query_stops_at_the_deadline(
+    store: Store, connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sample_events.record_lessons(connection, "ann")
+    monkeypatch.setattr(request_scope, "TIMEOUT_S", 1)
+    connection.run("BEGIN")
+    connection.run("LOCK TABLE event_store.snapshots IN ACCESS EXCLUSIVE MODE")
+    with (
+        closing(QueryClient(store.url)) as fetch,
+        pytest.raises(Unavailable, match="did not respond"),
+    ):
+        fetch(fetch.queries.get_streak("ann", as_of=noon_of_day(0)))
+    connection.run("ROLLBACK")
+
+
+def test_the_roles_have_the_privileges_for_snapshots_and_as_of_queries(
+    store: Store, connection: Connection
+) -> None:
+    append(connection, sample_events.lesson("ann", 0))
+    folding, job = connect(store.url), connect(store.url)
+    folding.run("SET ROLE progress_project")
+    projector = Projector(folding)
+    projector.catch_up_all()
+    job.run("SET ROLE progress_batch")
+    batch.fold(job, list(SHARDS))
+    assert snapshots.take(job, EVERY_EVENT) == 1
+    query = session(store, "progress_query")
+    with database.transaction(query):
+        fold = statements.blocks("projections/as_of")["fold_as_of"]
+        query.run(
+            fold, user_id="ann", as_of=noon_of_day(0).isoformat(), known_at=None, is_last=True
+        )
+        assert query.run("SELECT answers FROM user_progress") == [[3]]
+    append(connection, [event("UserDeleted", 9)])
+    assert projector.catch_up_all() == 1
+    assert count_snapshots(connection) == 0
+    snapshots.drop_orphans(folding)
+    for opened in (folding, job, query):
+        opened.close()
+
+
+def session(store: Store, role: str) -> Connection:
+    """Open an as-of session as the query function does, with the privileges of a role."""
+    made = store.connect()
+    made.run(f"SET ROLE {role}")
+    made.run("SELECT set_config('search_path', :path, false)", path=as_of._SETTINGS["search_path"])
+    made.execute_simple(schema.as_of_tables())
+    return made
+
+
+def test_every_table_with_rows_of_learners_is_temporary_in_an_as_of_session(
+    store: Store, connection: Connection
+) -> None:
+    live = connection.run("""SELECT relname FROM pg_class
+        WHERE relnamespace = current_schema()::regnamespace AND relkind IN ('r', 'v')""")
+    made = session(store, "progress_query")
+    own = made.run("SELECT relname FROM pg_class WHERE relnamespace = pg_my_temp_schema()")
+    made.close()
+    assert {name for (name,) in live} - {name for (name,) in own} == SHARED & {n for (n,) in live}
+
+
+def test_a_fold_fails_in_a_session_without_temporary_tables(connection: Connection) -> None:
+    with pytest.raises(Exception, match="no temporary tables"):
+        connection.run("SELECT fold_as_of('ann', 'infinity', 'infinity', true)")
+
+
+def test_queries_about_the_same_past_time_share_a_fold_within_a_request(
+    connection: Connection, fetch: QueryClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record(connection, *sample_events.lesson("ann", 0), *sample_events.lesson("ben", 0))
+    connection.run("DELETE FROM event_store.snapshots")
+    folded, fold = [], as_of._Folds._fold
+
+    async def record_fold(self: Any, session: Any, moments: Any, *flags: Any) -> bool | None:
+        folded.append((self.user_id, moments[0], *flags))
+        return await fold(self, session, moments, *flags)
+
+    monkeypatch.setattr(as_of._Folds, "_fold", record_fold)
+
+    async def request() -> list[Any]:
+        with request_scope.begin(10.0):
+            return await asyncio.gather(
+                *(fetch.queries.get_streak("ann", as_of=noon_of_day(0)) for _ in range(5)),
+                *(
+                    fetch.queries.get_current_progress("ann", as_of=noon_of_day(0))
+                    for _ in range(5)
+                ),
+                fetch.queries.get_streak("ann", as_of=noon_of_day(1)),
+                fetch.queries.get_streak("ben", as_of=noon_of_day(0)),
+            )
+
+    answers = fetch(request())
+    assert [streak.current for streak in answers[:5]] == [1] * 5
+    assert [progress.total_sessions_completed for progress in answers[5:10]] == [1] * 5
+    # Each row ends with is_first and is_last. Ann's second fold continues her first one, and Ben's
+    # only fold is both the first and the last.
+    assert sorted(folded) == [
+        ("ann", noon_of_day(0), True, False),
+        ("ann", noon_of_day(1), False, True),
+        ("ben", noon_of_day(0), True, True),
+    ]
+
+
+def test_a_request_makes_at_most_three_folds(fetch: QueryClient) -> None:
+    async def request() -> None:
+        with request_scope.begin(10.0):
+            for day in range(as_of.MAX_FOLDS):
+                await fetch.queries.get_streak("ann", as_of=noon_of_day(day))
+            with pytest.raises(QueryTooComplex, match="3 pairs of learner and time - found 4"):
+                await fetch.queries.get_streak("ann", as_of=noon_of_day(9))
+
+    fetch(request())
+
+
+def test_a_history_that_is_too_long_is_rejected_with_advice(
+    store: Store, connection: Connection
+) -> None:
+    record(connection, *sample_events.lesson("ann", 0))
+    connection.run("""INSERT INTO event_store.events
+        SELECT 10000, gen_random_uuid(), stream_id, 300000, event_type, event_data, metadata,
+            occurred_at + interval '1 day', created_at, shard
+        FROM event_store.events WHERE stream_id = 'learner-ann' LIMIT 1""")
+    with api.serve(store.url) as query_api:
+        query = '{ streak(asOf: "2024-05-01T00:00:00Z") { current } }'
+        code, message = query_api.error(query)
+    assert code == "UNAVAILABLE"
+    assert "at most 210000 events since a snapshot of the learner - found 29" in message
+    assert message.endswith("ask about a later time, or leave both out")
+
+
+def test_only_the_events_since_a_snapshot_are_folded(
+    store: Store, connection: Connection, fetch: QueryClient
+) -> None:
+    record(connection, *sample_events.lesson("ann", 0))
+    assert count_snapshots(connection)
+    connection.run("ALTER TABLE event_store.events DISABLE TRIGGER append_only")
+    connection.run("UPDATE event_store.events SET stream_version = stream_version + 300000")
+    connection.run("UPDATE event_store.snapshots SET stream_version = stream_version + 300000")
+    assert fetch(fetch.queries.get_streak("ann", as_of=noon_of_day(0))).current == 1
+
 
 pytestmark = pytest.mark.every_postgres
 
@@ -27,10 +309,8 @@ def test_as_of_results_are_empty_before_the_first_event(
 ) -> None:
     sample_events.record_lessons(connection, "ann")
     for moments in ({"as_of": NEVER}, {"known_at": NEVER}, {"as_of": FOREVER, "known_at": NEVER}):
-        assert as_of_fixtures.query_past(fetch, **moments) == as_of_fixtures.NOTHING
-        filled = fetch.queries.get_stats_range(
-            "ann", *as_of_fixtures.RANGE, zero_fill=True, **moments
-        )
+        assert query_past(fetch, **moments) == NOTHING
+        filled = fetch.queries.get_stats_range("ann", *RANGE, zero_fill=True, **moments)
         assert fetch(filled) == []
 
 
@@ -38,7 +318,7 @@ def test_an_as_of_query_at_the_latest_possible_time_includes_all_events(
     connection: Connection, fetch: QueryClient
 ) -> None:
     sample_events.record_lessons(connection, "ann")
-    progress, streak, days = as_of_fixtures.query_past(fetch, as_of=FOREVER)
+    progress, streak, days = query_past(fetch, as_of=FOREVER)
     assert (progress["total_sessions_completed"], progress["current_streak"]) == (4, 0)
     assert (streak["longest"], streak["current"], len(days)) == (4, 0, 4)
 
@@ -47,26 +327,19 @@ def test_a_deleted_learner_has_no_data_at_any_time(
     connection: Connection, fetch: QueryClient
 ) -> None:
     sample_events.record_lessons(connection, "ann", "ben")
-    as_of_fixtures.record(connection)
-    assert as_of_fixtures.count_snapshots(connection) == 2
-    before = as_of_fixtures.query_past(fetch, as_of=as_of_fixtures.noon_of_day(2))
-    assert before != as_of_fixtures.NOTHING
+    record(connection)
+    assert count_snapshots(connection) == 2
+    before = query_past(fetch, as_of=noon_of_day(2))
+    assert before != NOTHING
     recorded = model_rows.read_events(connection)[-1].created_at
-    append(connection, [as_of_fixtures.event("UserDeleted", 9)])
+    append(connection, [event("UserDeleted", 9)])
     for folded in (False, True):
         if folded:
             Projector(connection).catch_up_all()
-        for moments in (
-            {"as_of": as_of_fixtures.noon_of_day(2)},
-            {"known_at": recorded},
-            {"as_of": FOREVER},
-        ):
-            assert as_of_fixtures.query_past(fetch, **moments) == as_of_fixtures.NOTHING
-        assert (
-            as_of_fixtures.query_past(fetch, "ben", as_of=as_of_fixtures.noon_of_day(2))
-            != as_of_fixtures.NOTHING
-        )
-    assert as_of_fixtures.count_snapshots(connection) == 1
+        for moments in ({"as_of": noon_of_day(2)}, {"known_at": recorded}, {"as_of": FOREVER}):
+            assert query_past(fetch, **moments) == NOTHING
+        assert query_past(fetch, "ben", as_of=noon_of_day(2)) != NOTHING
+    assert count_snapshots(connection) == 1
 
 
 def test_a_deletion_removes_a_snapshot_that_is_taken_concurrently(
@@ -74,18 +347,18 @@ def test_a_deletion_removes_a_snapshot_that_is_taken_concurrently(
 ) -> None:
     sample_events.record_lessons(connection, "ann")
     batch.run(connection)
-    append(connection, [as_of_fixtures.event("UserDeleted", 9)])
+    append(connection, [event("UserDeleted", 9)])
     folding, watching = connect(store.url), store.connect()
     projector = Projector(folding)
     pid = folding.run("SELECT pg_backend_pid()")[0][0]
     with ThreadPoolExecutor(1) as pool:
         with database.transaction(connection):
             connection.run("INSERT INTO snapshot_learners VALUES ('ann')")
-            assert snapshots.take(connection, as_of_fixtures.EVERY_EVENT) == 1
+            assert snapshots.take(connection, EVERY_EVENT) == 1
             folded = pool.submit(projector.catch_up_all)
             model_rows.wait_for_lock(watching, pid, folded)
         assert folded.result() == 1
-    assert as_of_fixtures.count_snapshots(connection) == 0
+    assert count_snapshots(connection) == 0
     for opened in (folding, watching):
         opened.close()
 
@@ -94,55 +367,49 @@ def test_a_fold_starts_from_the_newest_usable_snapshot(
     connection: Connection, fetch: QueryClient
 ) -> None:
     for number in range(3):
-        as_of_fixtures.record(connection, *sample_events.lesson("ann", number))
-    assert as_of_fixtures.count_snapshots(connection) == 3
+        record(connection, *sample_events.lesson("ann", number))
+    assert count_snapshots(connection) == 3
     connection.run("""UPDATE event_store.snapshots
         SET state = state || jsonb_build_object('learning_streaks', NULL)""")
     lengths = [
-        fetch(fetch.queries.get_streak("ann", as_of=as_of_fixtures.noon_of_day(day))).longest
-        for day in range(3)
+        fetch(fetch.queries.get_streak("ann", as_of=noon_of_day(day))).longest for day in range(3)
     ]
     assert lengths == [0, 0, 0]
     connection.run("DELETE FROM event_store.snapshots WHERE stream_version > 10")
     lengths = [
-        fetch(fetch.queries.get_streak("ann", as_of=as_of_fixtures.noon_of_day(day))).longest
-        for day in range(3)
+        fetch(fetch.queries.get_streak("ann", as_of=noon_of_day(day))).longest for day in range(3)
     ]
     assert lengths == [0, 1, 2]
 
 
-@pytest.mark.parametrize("moments", [{}, {"as_of": as_of_fixtures.noon_of_day(1)}])
+@pytest.mark.parametrize("moments", [{}, {"as_of": noon_of_day(1)}])
 def test_as_of_results_are_correct_if_a_snapshot_is_deleted_before_it_is_read(
     connection: Connection, fetch: QueryClient, moments: dict[str, datetime]
 ) -> None:
     for number in range(3):
-        as_of_fixtures.record(connection, *sample_events.lesson("ann", number))
+        record(connection, *sample_events.lesson("ann", number))
     options = moments or {"known_at": FOREVER}
     model_rows.read_value(connection, "deleted snapshots")
-    assert not as_of_fixtures.find_differences(fetch, connection, **options)
+    assert not find_differences(fetch, connection, **options)
     connection.run("DELETE FROM event_store.snapshots")
-    assert not as_of_fixtures.find_differences(fetch, connection, **options)
+    assert not find_differences(fetch, connection, **options)
 
 
 def test_an_as_of_query_does_not_see_concurrent_changes(
     store: Store, connection: Connection
 ) -> None:
     west = {"email": "a@b.c", "timezone": "America/Los_Angeles", "day_start_hour": 4}
-    as_of_fixtures.record(
-        connection, as_of_fixtures.event("UserCreated", -1, **west), *sample_events.lesson("ann", 0)
-    )
+    record(connection, event("UserCreated", -1, **west), *sample_events.lesson("ann", 0))
     model_rows.read_value(connection, "wait before the snapshots")
     with closing(QueryClient(store.url)) as fetch, closing(connect(store.url)) as other:
-        days = functools.partial(
-            fetch.queries.get_stats_range, "ann", *as_of_fixtures.RANGE, as_of=FOREVER
-        )
+        days = functools.partial(fetch.queries.get_stats_range, "ann", *RANGE, as_of=FOREVER)
         before = fetch(days())
         connection.run("SELECT pg_advisory_lock(77)")
         with ThreadPoolExecutor(1) as pool:
             running = pool.submit(fetch, days())
             while not model_rows.read_value(other, "waits for its turn", application="past"):
                 assert not running.done()
-            append(other, [as_of_fixtures.event("UserDeleted", 9)])
+            append(other, [event("UserDeleted", 9)])
             Projector(other).catch_up_all()
             connection.run("SELECT pg_advisory_unlock(77)")
             assert running.result() == before != []
@@ -153,17 +420,13 @@ def test_a_late_preference_event_changes_local_days_although_snapshots_exist(
     connection: Connection, fetch: QueryClient
 ) -> None:
     for number in range(3):
-        as_of_fixtures.record(connection, *sample_events.lesson("ann", number))
+        record(connection, *sample_events.lesson("ann", number))
     zone = {"timezone": "Pacific/Kiritimati", "day_start_hour": 0}
-    as_of_fixtures.record(connection, as_of_fixtures.event("UserPreferencesChanged", 1, **zone))
+    record(connection, event("UserPreferencesChanged", 1, **zone))
     before = model_rows.read_events(connection)[-2].created_at
     for day in range(4):
-        assert not as_of_fixtures.find_differences(
-            fetch, connection, as_of=as_of_fixtures.noon_of_day(day)
-        )
-        assert not as_of_fixtures.find_differences(
-            fetch, connection, as_of=as_of_fixtures.noon_of_day(day), known_at=before
-        )
+        assert not find_differences(fetch, connection, as_of=noon_of_day(day))
+        assert not find_differences(fetch, connection, as_of=noon_of_day(day), known_at=before)
 
 
 def test_a_snapshot_that_lacks_a_replayed_event_is_not_used(
@@ -171,18 +434,14 @@ def test_a_snapshot_that_lacks_a_replayed_event_is_not_used(
 ) -> None:
     append(connection, [*sample_events.lesson("ann", 0), *sample_events.lesson("ann", 1)])
     sample_events.poison(connection, "ann")
-    as_of_fixtures.record(connection)
+    record(connection)
     assert model_rows.read_value(connection, "poisoned")
-    assert not as_of_fixtures.find_differences(
-        fetch, connection, as_of=as_of_fixtures.noon_of_day(1)
-    )
+    assert not find_differences(fetch, connection, as_of=noon_of_day(1))
     model_rows.read_value(connection, "mend")
     letter = connection.run("SELECT letter_id FROM event_store.dead_letters")[0][0]
     assert replay.replay(connection, letter) is None
     assert not model_rows.read_value(connection, "poisoned")
-    assert not as_of_fixtures.find_differences(
-        fetch, connection, as_of=as_of_fixtures.noon_of_day(1)
-    )
+    assert not find_differences(fetch, connection, as_of=noon_of_day(1))
 
 
 def test_a_database_session_never_returns_another_learner_s_data(
@@ -190,37 +449,24 @@ def test_a_database_session_never_returns_another_learner_s_data(
 ) -> None:
     sample_events.record_lessons(connection, "ann", "ben", lessons=2)
     for user, other in (("ann", "ben"), ("ben", "ann")):
-        assert (
-            as_of_fixtures.query_past(fetch, user, as_of=as_of_fixtures.noon_of_day(0))[0][
-                "user_id"
-            ]
-            == user
-        )
-        assert (
-            as_of_fixtures.query_past(fetch, "cyd", as_of=as_of_fixtures.noon_of_day(0))
-            == as_of_fixtures.NOTHING
-        )
-        assert (
-            as_of_fixtures.query_past(fetch, other, as_of=as_of_fixtures.noon_of_day(1))[0][
-                "user_id"
-            ]
-            == other
-        )
+        assert query_past(fetch, user, as_of=noon_of_day(0))[0]["user_id"] == user
+        assert query_past(fetch, "cyd", as_of=noon_of_day(0)) == NOTHING
+        assert query_past(fetch, other, as_of=noon_of_day(1))[0]["user_id"] == other
 
 
 def test_rebuilds_and_folds_do_not_change_as_of_results(
     store: Store, connection: Connection
 ) -> None:
-    as_of_fixtures.record(connection, *sample_events.lesson("ann", 0))
+    record(connection, *sample_events.lesson("ann", 0))
     with closing(QueryClient(store.url)) as fetch:
-        before = as_of_fixtures.query_past(fetch, as_of=as_of_fixtures.noon_of_day(0))
+        before = query_past(fetch, as_of=noon_of_day(0))
         done = threading.Event()
 
         def work() -> None:
             other = connect(store.url)
             try:
                 for number in range(1, 4):
-                    as_of_fixtures.record(other, *sample_events.lesson("ann", number))
+                    record(other, *sample_events.lesson("ann", number))
                     rebuild.run(lambda: database.connect(store.url))
             finally:
                 done.set()
@@ -229,13 +475,9 @@ def test_rebuilds_and_folds_do_not_change_as_of_results(
         with ThreadPoolExecutor(1) as pool:
             working = pool.submit(work)
             while not done.is_set():
-                assert (
-                    as_of_fixtures.query_past(fetch, as_of=as_of_fixtures.noon_of_day(0)) == before
-                )
+                assert query_past(fetch, as_of=noon_of_day(0)) == before
             working.result()
-        assert as_of_fixtures.query_past(fetch, as_of=as_of_fixtures.noon_of_day(0)) == before
-        assert not as_of_fixtures.find_differences(
-            fetch, connection, as_of=as_of_fixtures.noon_of_day(3)
-        )
+        assert query_past(fetch, as_of=noon_of_day(0)) == before
+        assert not find_differences(fetch, connection, as_of=noon_of_day(3))
     # The last rebuild deleted the old read models, and with them their snapshots.
-    assert as_of_fixtures.count_snapshots(connection) == 0
+    assert count_snapshots(connection) == 0

@@ -1,4 +1,4 @@
-"""Authentication: valid and invalid tokens, and the data that a caller may read."""
+"""Authentication: settings of the issuer, valid and invalid tokens, what a caller may read."""
 
 import asyncio
 import base64
@@ -17,10 +17,11 @@ import pytest
 from hypothesis import strategies as st
 from jwt.algorithms import RSAAlgorithm
 
-from progress.errors import Forbidden, Unauthenticated
+from progress.errors import Forbidden, SettingsError, Unauthenticated
 from progress.operations import records
 from progress.query import auth
 from progress.query.auth import Caller
+from progress.settings import Settings
 from tests.support import token_issuer
 from tests.support.token_issuer import Issuer
 
@@ -246,3 +247,42 @@ def test_support_and_administrators_may_read_any_learner_and_teachers_only_their
     assert not Caller("eve", "teacher").needs_membership("eve")
     with pytest.raises(Forbidden):
         Caller("ann", "learner").authorize("bob")
+
+
+REAL: dict[str, Any] = {"auth_issuer": "https://login.company.com", "auth_audience": "progress"}
+KEYS = "https://login.company.com/jwks"
+
+
+@pytest.mark.parametrize("environment", ["staging", "production"])
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"auth_issuer": "https://development.progress.invalid"},
+        {"auth_issuer": "http://login.company.com"},
+        {"auth_issuer": "https://localhost:8080"},
+        {"auth_issuer": "https://127.0.0.1"},
+        {"auth_jwks_url": "http://login.company.com/jwks"},
+        {"auth_jwks_url": "https://10.0.0.7/jwks"},
+        {"auth_jwks_url": "https://[::1]/jwks"},
+        {"auth_sign_in_url": "http://login.company.com/sign-in"},
+        {"auth_sign_in_url": "https://localhost/sign-in"},
+    ],
+)
+def test_a_deployed_function_does_not_start_with_a_development_issuer(
+    environment: Any, changed: dict[str, str]
+) -> None:
+    options: dict[str, Any] = {**REAL, "auth_jwks_url": KEYS, **changed}
+    with pytest.raises(SettingsError, match=next(iter(changed)).upper()):
+        auth.load_issuer(Settings(environment=environment, **options))
+
+
+def test_firebase_is_the_default_issuer_and_other_issuers_need_a_jwks_url() -> None:
+    firebase = auth.load_issuer(Settings(auth_audience="our-project"))
+    assert firebase.name == "https://securetoken.google.com/our-project"
+    assert firebase.jwks_url.startswith("https://www.googleapis.com/")
+    other = auth.load_issuer(Settings(auth_jwks_url=KEYS, **REAL))
+    assert (other.name, other.jwks_url) == (REAL["auth_issuer"], KEYS)
+    nothing: dict[str, Any] = {}
+    for options in (nothing, REAL, {**REAL, "auth_jwks_url": "file:///keys"}):
+        with pytest.raises(SettingsError):
+            auth.load_issuer(Settings(**options))

@@ -21,12 +21,6 @@ MAX_BYTES = 100 * 1024
 SCOPE = {"type": "http", "method": "POST", "headers": []}
 
 
-@pytest.fixture(scope="module")
-def offline_api() -> Iterator[Api]:
-    with api.serve(api.NOWHERE) as made:
-        yield made
-
-
 def padded(size: int) -> bytes:
     """Return a valid request body of `size` bytes."""
     return BODY[:-1] + b" " * (size - len(BODY)) + b"}"

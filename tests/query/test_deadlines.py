@@ -5,6 +5,7 @@ import socket
 import time
 from collections.abc import Iterator
 from contextlib import closing
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from progress.query.live.hub import LiveQueries, PollIntervals
 from progress.query.live.sources import Learners
 from progress.query.read_models import as_of
 from tests.conftest import Store
-from tests.support import api, as_of_fixtures, sample_events
+from tests.support import api, sample_events
 from tests.support.api import Api, QueryClient
 from tests.support.stage import append, connect, publisher
 
@@ -157,7 +158,7 @@ def test_the_deadline_includes_the_wait_for_an_as_of_session(
     store: Store, connection: Connection, fetch: QueryClient
 ) -> None:
     async def crowd() -> None:
-        of_ann = {"as_of": as_of_fixtures.noon_of_day(0)}
+        of_ann = {"as_of": sample_events.BEGIN + timedelta(hours=12)}
         many = [
             asyncio.create_task(fetch.queries.get_streak("ann", **of_ann))
             for _ in range(as_of._SESSIONS_PER_LEARNER)

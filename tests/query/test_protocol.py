@@ -1,6 +1,5 @@
 """GraphQL over HTTP: media types, statuses and invalid requests."""
 
-from collections.abc import Iterator
 from urllib.parse import urlencode
 
 import msgspec
@@ -16,13 +15,6 @@ JSON = "application/json; charset=utf-8"
 GRAPHQL = "application/graphql-response+json; charset=utf-8"
 ALLOWED = "GET, HEAD, OPTIONS, POST"
 BODY = '{"query": "{ __typename }"}'
-
-
-@pytest.fixture(scope="module")
-def offline_api() -> Iterator[Api]:
-    """An API without a database; these requests need none."""
-    with api.serve(api.NOWHERE) as made:
-        yield made
 
 
 def send(query_api: Api, body: str | bytes, **headers: str) -> Response:

@@ -1,14 +1,19 @@
-"""Read model queries: edge cases that generated logs rarely contain."""
+"""Read model queries: edge cases that generated logs rarely contain, and pages of any size."""
 
+import string
+from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime, timedelta
+from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from progress.adapters.postgres import database
 from tests import oracle
-from tests.support import rows_by_hand
-from tests.support.api import QueryClient
+from tests.conftest import Store
+from tests.support import api, rows_by_hand
+from tests.support.api import Api, QueryClient
 
 NOON = datetime(2024, 3, 10, 12, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
@@ -113,3 +118,227 @@ def test_the_forecast_of_a_level_is_computed_in_integers(
     counted = sum(n for d, n in days.items() if 0 <= (NOON.date() - d).days < 28)
     expected = oracle.forecast(NOON.date(), *counts, counted)
     assert {name: getattr(row, name) for name in expected} == expected
+
+
+Row = dict[str, Any]
+
+START = datetime(2024, 3, 1, tzinfo=UTC)
+ITEMS = """
+query (
+  $filter: ItemFilter, $order: ItemOrder, $level: CefrLevel, $domain: Domain, $search: String,
+  $first: Int, $after: String
+) {
+  itemStats(
+    filter: $filter, orderBy: $order, level: $level, domain: $domain, search: $search,
+    first: $first, after: $after
+  ) {
+    totalCount pageInfo { hasNextPage endCursor } edges { cursor node { itemId } }
+  }
+}"""
+EVENTS = """
+query ($types: [String!], $first: Int, $after: String) {
+  events(types: $types, first: $first, after: $after) {
+    pageInfo { hasNextPage endCursor } edges { cursor node { streamVersion eventType } }
+  }
+}"""
+
+
+@pytest.fixture
+def learner(store: Store) -> Iterator[Callable[[list[Row], list[Row]], Api]]:
+    """A function that inserts a learner's items and the catalogue, and returns the API."""
+    connection = rows_by_hand.connect(store.url)
+    with api.serve(store.url) as query_api:
+
+        def given_items(met: list[Row], described: list[Row]) -> Api:
+            connection.run(rows_by_hand.blocks()["empty"])
+            rows_by_hand.insert(connection, "item_stats", *met)
+            rows_by_hand.insert(connection, "items", *described)
+            return query_api
+
+        yield given_items
+    connection.close()
+
+
+moments = st.integers(0, 3).map(lambda n: START + timedelta(microseconds=n))
+
+
+@st.composite
+def draw_row(draw: st.DrawFn) -> Row:
+    """Draw a row of a learner's item, with few distinct values, so that ties occur."""
+    answers = draw(st.integers(0, 4))
+    row: Row = {"answers": answers, "correct_answers": draw(st.integers(0, answers))}
+    row["lapses"] = draw(st.sampled_from([0, 3, 4, 5]))
+    if answers:
+        row["last_answered_at"] = row["first_answered_at"] = draw(moments)
+    if not answers or draw(st.booleans()):
+        days = draw(st.sampled_from([0, 6, 7, 21, 36_500]))
+        row |= {"reviewed_at": draw(moments), "interval_days": days, "easiness_factor": 2.5}
+    return row
+
+
+words = st.fixed_dictionaries(
+    {
+        "level": st.sampled_from([None, "A1", "C2"]),
+        "domains": st.sampled_from([[], ["R"], ["R", "S"]]),
+        "in_catalogue": st.booleans(),
+        "headword": st.none() | st.text("aAéÉ%_\\", max_size=4),
+    }
+)
+entries = st.lists(st.tuples(draw_row(), st.none() | words), max_size=12)
+
+
+def due(row: Row) -> datetime | None:
+    """Return the time at which the item is due, or None if the item was never reviewed."""
+    days = timedelta(days=row["interval_days"]) if "reviewed_at" in row else None
+    return None if days is None else row["reviewed_at"] + days
+
+
+FILTERS: dict[str | None, Callable[[Row], bool]] = {
+    None: lambda _: True,
+    "ALL": lambda _: True,
+    "LEARNING": lambda row: row.get("interval_days", 0) < 7,
+    "MASTERED": lambda row: row.get("interval_days", 0) >= 7,
+    "STRUGGLING": lambda r: r["answers"] >= 3 and r["correct_answers"] / r["answers"] < 0.6,
+    "DUE": lambda row: (due(row) or datetime.max.replace(tzinfo=UTC)) <= datetime.now(UTC),
+    "LEECH": lambda row: row["lapses"] >= 4,
+}
+
+
+def recent(row: Row) -> tuple[bool, float]:
+    newest = max(row[f] for f in ("last_answered_at", "reviewed_at") if f in row)
+    return False, -(newest - START).total_seconds()
+
+
+def earliest_due(row: Row) -> tuple[bool, float]:
+    at = due(row)
+    return at is None, (at - START).total_seconds() if at else 0
+
+
+def accuracy(row: Row) -> tuple[bool, float]:
+    answers = row["answers"]
+    return not answers, row["correct_answers"] / answers if answers else 0
+
+
+def lapses(row: Row) -> tuple[bool, float]:
+    return False, -row["lapses"]
+
+
+ORDERS = {
+    None: recent,
+    "RECENT": recent,
+    "DUE": earliest_due,
+    "ACCURACY": accuracy,
+    "LAPSES": lapses,
+}
+# With this table, str.translate converts only ASCII letters to lower case.
+SMALL = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
+
+
+def matches(search: str | None, headword: str | None) -> bool:
+    """Return whether the headword contains the search text; an empty text matches every item."""
+    return not search or (search.translate(SMALL) in (headword or "").translate(SMALL))
+
+
+def pages(ask: Callable[[str | None], Row]) -> Iterator[Row]:
+    """Yield every page from the first to the last."""
+    after = None
+    while True:
+        page = ask(after)
+        yield page
+        cursors = [edge["cursor"] for edge in page["edges"]]
+        assert page["pageInfo"]["endCursor"] == (cursors[-1] if cursors else None)
+        if not page["pageInfo"]["hasNextPage"]:
+            return
+        after = page["pageInfo"]["endCursor"]
+
+
+@settings(max_examples=100, suppress_health_check=list(HealthCheck))
+@given(
+    entries=entries,
+    size=st.integers(1, 13),
+    choice=st.fixed_dictionaries(
+        {
+            "filter": st.sampled_from([*FILTERS]),
+            "order": st.sampled_from([*ORDERS]),
+            "level": st.sampled_from([None, "A1", "B1", "UNKNOWN"]),
+            "domain": st.sampled_from([None, "R", "S", "UNKNOWN"]),
+            "search": st.none() | st.text("aAéÉ%_\\", max_size=2),
+        }
+    ),
+)
+def test_the_joined_pages_of_items_are_the_whole_list(
+    learner: Callable[[list[Row], list[Row]], Api],
+    entries: list[tuple[Row, Row | None]],
+    size: int,
+    choice: Row,
+) -> None:
+    named = {f"item {n}": entry for n, entry in enumerate(entries)}
+    query_api = learner(
+        [{"user_id": "ann", "item_id": i, **met} for i, (met, _) in named.items()]
+        + [{"user_id": "bob", "item_id": "another's"}],
+        [{"item_id": i, **word} for i, (_, word) in named.items() if word],
+    )
+
+    def wanted(met: Row, word: Row | None) -> bool:
+        word = word or {"level": None, "domains": [], "headword": None, "in_catalogue": True}
+        return (
+            FILTERS[choice["filter"]](met)
+            and (word["in_catalogue"] or choice["filter"] != "DUE")
+            and matches(choice["search"], word["headword"])
+            and choice["level"] in (None, word["level"] or "UNKNOWN")
+            and choice["domain"] in (None, *(word["domains"] or ["UNKNOWN"]))
+        )
+
+    listed = [i for i, entry in named.items() if wanted(*entry)]
+    listed.sort(key=lambda i: (ORDERS[choice["order"]](named[i][0]), i))
+
+    def ask(after: str | None) -> Row:
+        page: Row = query_api.data(ITEMS, **choice, first=size, after=after)["itemStats"]
+        assert page["totalCount"] == len(listed)
+        assert len(page["edges"]) <= size
+        return page
+
+    whole = [edge["node"]["itemId"] for page in pages(ask) for edge in page["edges"]]
+    assert whole == listed
+
+
+@settings(max_examples=50, suppress_health_check=list(HealthCheck))
+@given(
+    count=st.integers(0, 20),
+    size=st.integers(1, 21),
+    types=st.sampled_from([None, [], ["ReviewProcessed"], ["ReviewProcessed", "Unheard"]]),
+)
+def test_the_joined_pages_of_the_audit_trail_list_its_events_newest_first(
+    learner: Callable[[list[Row], list[Row]], Api],
+    count: int,
+    size: int,
+    types: list[str] | None,
+) -> None:
+    query_api = learner([], [])
+    connection = rows_by_hand.connect(query_api.url)
+    connection.run(rows_by_hand.blocks()["events"], user_id="ann", events=count)
+    connection.close()
+
+    def ask(after: str | None) -> Row:
+        page: Row = query_api.data(EVENTS, types=types, first=size, after=after)["events"]
+        return page
+
+    whole = [edge["node"] for page in pages(ask) for edge in page["edges"]]
+    versions = [n for n in range(count, 0, -1) if types is None or (n % 3 and types)]
+    assert [node["streamVersion"] for node in whole] == versions
+
+
+def test_a_change_before_the_cursor_does_not_shift_the_next_page(
+    learner: Callable[[list[Row], list[Row]], Api],
+) -> None:
+    """A cursor holds the sort key of an entry, not the number of entries before it."""
+    rows = [
+        {"user_id": "ann", "item_id": f"i{n}", "reviewed_at": START - timedelta(days=n)}
+        for n in range(6)
+    ]
+    query_api = learner([{**row, "interval_days": 1} for row in rows], [])
+    first = query_api.data(ITEMS, first=3)["itemStats"]
+    learner([{**row, "interval_days": 1} for row in rows[2:]], [])
+    after = first["pageInfo"]["endCursor"]
+    second = query_api.data(ITEMS, first=3, after=after)["itemStats"]
+    assert [edge["node"]["itemId"] for edge in second["edges"]] == ["i3", "i4", "i5"]

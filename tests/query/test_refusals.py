@@ -1,7 +1,5 @@
 """Error messages for invalid arguments, internal errors and an unreachable database."""
 
-from collections.abc import Iterator
-
 import msgspec
 import pytest
 
@@ -10,13 +8,6 @@ from tests.support import api, rows_by_hand
 from tests.support.api import Api
 
 RANGE = '{ dailyStats(from: "%s", to: "%s") { date } }'
-
-
-@pytest.fixture(scope="module")
-def offline_api() -> Iterator[Api]:
-    """An API without a database; invalid arguments are rejected before the database is needed."""
-    with api.serve(api.NOWHERE) as made:
-        yield made
 
 
 @pytest.mark.parametrize(

@@ -19,12 +19,6 @@ TYPE = b'{"query": "{ __typename }"}'
 SECONDS = 15
 
 
-@pytest.fixture(scope="module")
-def offline_api() -> Iterator[Api]:
-    with api.serve(api.NOWHERE) as made:
-        yield made
-
-
 tokens = st.sampled_from(["Bearer ", "Bearer x.y.z", "Basic YTpi"]) | st.builds(
     lambda: api.headers()["authorization"]
 )

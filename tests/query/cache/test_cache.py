@@ -1,7 +1,9 @@
-"""Cached results are up to date after new events, new items, batch runs, deletions and rebuilds."""
+"""Cached results are up to date after each kind of change; their keys, TTLs and positions."""
 
+import asyncio
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 
 import pytest
 import redis
@@ -11,6 +13,9 @@ from progress.adapters.redis import version_keys
 from progress.event_store import dead_letters
 from progress.projections import batch, notifications, rebuild, replay, schema
 from progress.projections.projector import Projector
+from progress.query.cache import versions
+from progress.query.cache.policy import cache_key
+from progress.query.graphql.schema import FIELDS
 from tests.conftest import Store
 from tests.support import cache_instances, model_rows, sample_events
 from tests.support.cache_instances import NOW, Instance
@@ -262,3 +267,200 @@ def test_an_entry_copied_to_another_learner_s_key_is_not_used(
         for entry in map(str, server.scan_iter(f"query:{key.name}:ben:*")):
             server.copy(entry, f"query:{key.name}:ann:{key.params}", replace=True)
     assert both[0].get(*keys) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("itemStats", {"filter": "DUE"}),
+        ("streak", {"asOf": NOW}),
+        ("userProgress", {"knownAt": NOW}),
+        ("events", {}),
+        ("projectionStatus", {}),
+        ("operations", {}),
+    ],
+)
+def test_fields_that_are_not_cached_have_no_key(name: str, arguments: dict[str, object]) -> None:
+    assert cache_key(FIELDS[name].cache, name, "ann", arguments, "") is None
+
+
+def test_only_a_result_with_the_estimated_recall_expires_at_the_end_of_the_hour() -> None:
+    policy = FIELDS["item"].cache
+    for selection, is_hourly in (
+        ("item:item{estimatedRecall:estimatedRecall{}}", True),
+        ("item:item{itemId:itemId{},x:estimatedRecall{}}", True),
+        ("item:item{estimatedRecall:itemId{}}", False),
+    ):
+        key = cache_key(policy, "item", "ann", {"itemId": "i1"}, selection)
+        assert key
+        assert key.is_hourly is is_hourly
+
+
+def test_the_key_depends_on_the_learner_and_the_arguments_and_the_selection() -> None:
+    keys = {
+        cache_key(FIELDS["dueForecast"].cache, "dueForecast", user, {"days": days}, selection)
+        for user in ("ann", "ben")
+        for days in (1, 2)
+        for selection in ("{ date }", "{ day: date }")
+    }
+    assert len(keys) == 8
+
+
+def test_results_expire_at_the_end_of_the_local_day_and_estimates_at_the_end_of_the_hour(
+    store: Store, populated: Connection, redis_with_notifications: str
+) -> None:
+    zone = {"user_id": "ann", "timezone": "Asia/Tokyo", "day_start_hour": 4}
+    append(
+        populated, [sample_events.envelope("UserPreferencesChanged", zone, at=sample_events.BEGIN)]
+    )
+    Projector(populated, publisher=publisher()).catch_up_all()
+    # the last second of the day, which ends at 4:00 in Tokyo
+    last = datetime(2024, 4, 5, 18, 59, 59, tzinfo=UTC)
+    with cache_instances.instances(store, redis_with_notifications, 1) as (instance,):
+        for at in (last, last + timedelta(seconds=1), last + timedelta(days=1)):
+            keys = cache_instances.all_keys("ann")
+            assert instance.get(*keys, at=at) == instance.read(*keys, at=at)
+            instance.computations = 0
+            assert instance.get(*keys, at=at) == instance.read(*keys, at=at)
+            assert instance.computations == 0
+        instance.get(*keys, at=last + timedelta(days=1, seconds=1))
+        assert instance.computations == sum(key.policy.clock or key.is_hourly for key in keys)
+        instance.computations = 0
+        instance.get(*keys, at=last + timedelta(days=1, hours=1, seconds=1))
+        assert instance.computations == sum(key.is_hourly for key in keys) == 2
+
+
+def test_a_request_that_bypasses_the_cache_computes_all_results_and_replaces_the_entries(
+    both: list[Instance], redis_with_notifications: str
+) -> None:
+    keys = cache_instances.all_keys("ann")
+    server = redis.Redis.from_url(redis_with_notifications)
+    entries = {
+        key for key in server.scan_iter() if key.startswith((b"query:", b"stats:", b"summary:"))
+    }
+    server.delete(*entries)
+    both[0].get(*keys)
+    both[0].computations = 0
+    both[0].get(*keys, bypass=True)
+    assert both[0].computations == len(keys)
+    both[1].get(*keys)
+    assert both[1].computations == 0
+    server.delete(*entries)
+    both[0].get(*keys, bypass=True)
+    both[1].get(*keys)
+    assert both[1].computations == 0
+
+
+def test_each_key_has_the_ttl_of_its_field(
+    both: list[Instance], redis_with_notifications: str
+) -> None:
+    server = redis.Redis.from_url(redis_with_notifications)
+    minutes = {}
+    for key in server.scan_iter():
+        name = key.decode().partition(":ann")[0]
+        minutes[name] = round(server.ttl(key) / 60)
+    for name in ("catalogue", "batch", "learner"):
+        del minutes[version_keys.shared_key(schema.schema_name(), name)]
+    expected = {
+        "summary": 10,
+        "query:streak": 5,
+        "query:dueForecast": 10,
+        "query:itemStats": 10,
+        "query:item": 30,
+        "query:domainStats": 60,
+        "query:levelStats": 60,
+        "query:hourlyStats": 15,
+        "query:workload": 10,
+        "query:itemHistory": 15,
+        "query:restDays": 15,
+        "query:goal": 10,
+        "query:retention": 15,
+        "query:dailyStats": 15,
+        "query:weeklyStats": 60,
+        "query:monthlyStats": 30,
+    }
+    assert {name: ttl for name, ttl in minutes.items() if name in expected} == expected
+
+
+def test_finished_periods_are_cached_for_a_day(
+    store: Store, populated: Connection, redis_with_notifications: str
+) -> None:
+    with cache_instances.instances(store, redis_with_notifications, 1) as (instance,):
+        instance.get(*cache_instances.all_keys("ann"), at=NOW + timedelta(days=90))
+    server = redis.Redis.from_url(redis_with_notifications)
+    for kind, day in (
+        *(("daily", "2024-04-30"), ("weekly", "2024-05-06"), ("monthly", "2024-05-30")),
+        ("retention", "2024-05-30"),
+    ):
+        assert server.ttl(f"stats:{kind}:{day}:ann") > 24 * 3600 - 60
+
+
+@pytest.fixture
+def one(store: Store) -> Iterator[Instance]:
+    with cache_instances.instances(store, None, 1) as (instance,):
+        yield instance
+
+
+@pytest.fixture
+def always_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make each call read the versions from the database."""
+    monkeypatch.setattr(versions, "MAX_AGE_S", 0)
+
+
+def position(instance: Instance) -> int:
+    projected_to = instance.run(instance.cache.versions.projected_to())
+    assert projected_to is not None
+    return int(projected_to.position)
+
+
+@pytest.mark.usefixtures("always_read")
+def test_all_events_up_to_the_position_are_projected_and_the_next_event_is_not(
+    one: Instance, connection: Connection
+) -> None:
+    assert position(one) == 0
+    sample_events.record_lessons(connection, "ann", "ben", "cat", "dan")
+    projector = Projector(connection, publisher=publisher())
+    head = model_rows.read_value(connection, "head")
+    while waiting := projector.find_shards_behind():
+        reached = position(one)
+        assert model_rows.read_value(connection, "unfolded up to", position=reached) == 0
+        assert model_rows.read_value(connection, "unfolded up to", position=reached + 1) == 1
+        projector.fold_window(waiting[0], 3)
+    assert position(one) == head
+
+
+@pytest.mark.usefixtures("always_read")
+def test_the_returned_time_is_the_time_of_the_event_at_the_position(
+    one: Instance, connection: Connection
+) -> None:
+    assert one.run(one.cache.versions.projected_to()) == versions.ProjectedTo("0", None)
+    sample_events.record_lessons(connection, "ann")
+    Projector(connection, publisher=publisher()).catch_up_all()
+    projected_to = one.run(one.cache.versions.projected_to())
+    assert projected_to
+    assert projected_to.time == model_rows.read_value(connection, "newest")
+
+
+def test_a_hundred_calls_within_a_second_share_one_statement(
+    one: Instance, connection: Connection
+) -> None:
+    async def hundred() -> None:
+        for _ in range(2):
+            await asyncio.gather(*(one.cache.versions.projected_to() for _ in range(50)))
+
+    one.run(hundred())
+    assert len(one.reader.statements) == 1
+
+
+@pytest.mark.usefixtures("always_read")
+def test_the_last_known_position_is_returned_if_the_database_is_unavailable(
+    one: Instance, connection: Connection
+) -> None:
+    lost = Instance("postgresql://nobody@127.0.0.1:1/none", None)
+    assert lost.run(lost.cache.versions.projected_to()) is None
+    sample_events.record_lessons(connection, "ann")
+    Projector(connection, publisher=publisher()).catch_up_all()
+    known = position(one)
+    lost.cache.versions.last = one.cache.versions.last
+    assert position(lost) == known
+    lost.close()

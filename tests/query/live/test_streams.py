@@ -1,18 +1,21 @@
-"""A client subscribes over HTTP to a query function that runs in a separate process."""
+"""Streams of Server-Sent Events from a query function that runs in a separate process."""
 
+import asyncio
 import http.client
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import urlencode
 
 import pytest
+from starlette.types import Message
 
 from progress.adapters.postgres import statements
 from progress.local import ports
+from progress.query.http.sse import EventStream
 from tests.query.test_process import fetch_json
 from tests.support import api, rows_by_hand, sample_events, subscription_client, token_issuer
 from tests.support.postgres_servers import EMBEDDED, Server
@@ -276,3 +279,41 @@ def test_a_stream_completes_when_its_token_expires(port: int, subscribe: Subscri
     assert stream.next_value() is None
     assert stream.next_event() == ("complete", None)
     assert stream.next_event() is None
+
+
+HEARTBEAT = b":\n\n"
+
+
+def test_a_result_that_is_computed_during_a_heartbeat_is_sent() -> None:
+    """A heartbeat may be due while a download link is being signed, for example."""
+    results = [b"final"]
+    sent: list[bytes] = []
+
+    async def run() -> None:
+        heartbeat = asyncio.Event()
+
+        async def next_result() -> bytes:
+            if not results:
+                raise StopAsyncIteration
+            result = results.pop()
+            await heartbeat.wait()
+            return result
+
+        async def receive() -> Message:
+            return await asyncio.Future()
+
+        async def send(message: Message) -> None:
+            sent.append(message.get("body", b""))
+            if sent[-1] == HEARTBEAT:
+                heartbeat.set()
+
+        stream = EventStream(
+            b"first", next_result, lambda: None, ExitStack(),
+            expires_at=time.time() + 60, heartbeat=0.01,
+        )  # fmt: skip
+        await stream({"type": "http", "method": "GET"}, receive, send)
+
+    asyncio.run(run())
+    assert HEARTBEAT in sent
+    assert b"event: next\ndata: final\n\n" in sent
+    assert sent[-1] == b"event: complete\ndata:\n\n"

@@ -1,14 +1,17 @@
-"""The page's requests: their number and size, the cache, and the stream of live updates."""
+"""The page's requests: number, size, cache and live updates; errors, and a lost network."""
 
+import json
+import re
 import uuid
 from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Page, Route, expect
 
 from tests.support import browser
-from tests.support.browser import Stack, Visit
+from tests.support.browser import DEMO, Stack, Visit
+from tests.support.parameters import first_in_gate
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -119,3 +122,112 @@ def test_a_stream_is_parsed_for_any_chunk_size(visit: Visits, chunks: int) -> No
         [module, text, chunks],
     )
     assert result == [["next", '{"a":\n1}'], ["next", "日本"], ["complete", ""]]
+
+
+def fail_queries(page: Page, status: int, code: str, **headers: str) -> None:
+    """Make all queries fail with this error; requests for other paths reach the server."""
+    error = {"message": "no", "extensions": {"code": code, "traceId": "4bf9"}}
+    body = json.dumps({"errors": [error]})
+
+    def answer(route: Route) -> None:
+        route.fulfill(status=status, body=body, headers=headers, content_type="application/json")
+
+    page.route(re.compile("/graphql$"), answer)
+
+
+def test_a_rate_limited_page_retries_after_the_given_time(visit: Visits) -> None:
+    visitor = visit()
+    fail_queries(visitor.page, 429, "RATE_LIMITED", **{"Retry-After": "2"})
+    page = visitor.open()
+    expect(page.get_by_role("alert")).to_contain_text("Next try in 2 seconds")
+    page.unroute_all()
+    expect(page.get_by_role("region", name="Today")).to_be_visible(timeout=10_000)
+    expect(page.get_by_role("alert")).to_have_count(0)
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "title"),
+    [(503, "UNAVAILABLE", "The server does not respond"), (200, "INTERNAL", "Something went wrong"),
+     (502, "", "The server does not respond"), (400, "BAD_USER_INPUT", "was not understood")],
+)  # fmt: skip
+def test_a_failed_query_is_explained_and_can_be_tried_again(
+    visit: Visits, status: int, code: str, title: str
+) -> None:
+    visitor = visit()
+    fail_queries(visitor.page, status, code)
+    page = visitor.open()
+    expect(page.get_by_role("alert")).to_contain_text(title)
+    expect(page.get_by_role("alert")).to_contain_text("4bf9")
+    page.unroute_all()
+    page.get_by_role("button", name="Try again").click()
+    expect(page.get_by_role("region", name="Today")).to_be_visible()
+
+
+@pytest.mark.parametrize(
+    "body",
+    first_in_gate(
+        ['{"data": {"due": []}}', "{}", "[]", '"x"', "", '{"data": null}', '{"errors": [null]}']
+    ),
+)
+def test_a_malformed_response_is_shown_as_an_error(visit: Visits, body: str) -> None:
+    visitor = visit()
+    page = visitor.page
+    page.route(re.compile("/graphql$"), lambda route: route.fulfill(status=200, body=body))
+    page.goto(visitor.return_url(visitor.stack.token(DEMO)))
+    expect(page.get_by_role("alert")).to_contain_text("Something went wrong")
+    visitor.errors.clear()  # expected: the page has passed this error to `reportError`
+    page.unroute_all()
+    page.get_by_role("button", name="Try again").click()
+    expect(page.get_by_role("region", name="Today")).to_be_visible()
+
+
+def test_the_page_says_within_a_second_that_it_is_offline(visit: Visits) -> None:
+    visitor = visit()
+    page = visitor.open()
+    visitor.context.set_offline(True)
+    expect(page.locator("#live")).to_have_text("Offline", timeout=1_000)
+    visitor.context.set_offline(False)
+    expect(page.locator("#live")).to_have_text(re.compile("Connecting|Live"), timeout=1_000)
+
+
+def test_an_offline_page_loads_the_numbers_when_it_is_online_again(visit: Visits) -> None:
+    visitor = visit()
+    page = visitor.open()
+    queries = len(visitor.queries())
+    visitor.context.set_offline(True)
+    page.evaluate("user => { location.hash = `#/learner/${user}` }", DEMO)
+    expect(page.get_by_role("alert")).to_contain_text("You are offline")
+    visitor.context.set_offline(False)
+    expect(page.get_by_role("region", name="Today")).to_be_visible()
+    assert len(visitor.queries()) > queries
+
+
+def test_the_try_again_button_loads_a_view_that_could_not_be_loaded(visit: Visits) -> None:
+    visitor = visit()
+    page = visitor.open()
+    page.route(re.compile("/item_list.js$"), lambda route: route.abort())
+    page.evaluate("location.hash = '#/items'")
+    expect(page.get_by_role("alert")).to_contain_text("This view could not be loaded")
+    page.unroute_all()
+    page.get_by_role("button", name="Try again").click()
+    expect(page.get_by_role("searchbox")).to_be_visible()
+    visitor.requests.clear()
+    page.evaluate("for (const at of ['#/item/no', '#/', '#/item/no']) location.hash = at")
+    expect(page.get_by_role("heading", name="There is no such item")).to_be_visible()
+    assert sum("query Item(" in str(query.post_data) for query in visitor.queries()) == 1
+
+
+def test_the_numbers_stay_visible_during_an_outage(visit: Visits, demo: Stack) -> None:
+    user = f"page-{uuid.uuid4()}"
+    visitor = visit()
+    page = visitor.open(user)
+    expect(page.get_by_role("heading", name="Welcome")).to_be_visible()
+    expect(page.locator("#live")).to_have_text("Live")
+    fail_queries(page, 503, "UNAVAILABLE")
+    demo.publish({"event_id": str(uuid.uuid4()), "event_type": "SessionStarted",
+                  "occurred_at": "2024-03-29T20:32:32Z",
+                  "data": {"user_id": user, "session_id": user, "item_count": 1}})  # fmt: skip
+    expect(page.get_by_role("alert")).to_contain_text("These numbers may be old")
+    expect(page.get_by_role("heading", name="Welcome")).to_be_visible()
+    page.unroute_all()
+    expect(page.get_by_role("region", name="Today")).to_be_visible(timeout=20_000)
