@@ -11,12 +11,12 @@ from typing import Annotated
 import typer
 
 from progress.adapters import terminal
-from progress.adapters.postgres.database import Connection
 from progress.cli import targets
 from progress.cli.output_options import AsJsonLines
-from progress.event_store import log
+from progress.event_store import EventStore, StoredEvent, log
 from progress.event_store.events import CATALOGUE
-from progress.event_store.log import StoredEvent
+from progress.event_store.log import PostgresEventStore
+from progress.event_store.timestamps import EARLIEST
 from progress.importers import envelope_lines
 
 _PAGE = 1_000
@@ -69,7 +69,7 @@ def events(
         position = log.find_position(connection, begin) if begin else 1
         if limit and user is None:
             position = log.find_newest(connection, position, kind, limit)
-        pages = _read_pages(connection, user, kind, position)
+        pages = _read_pages(PostgresEventStore(connection), user, kind, position)
         recorded: Iterable[StoredEvent] = _read_recorded(pages)
         _print(deque(recorded, maxlen=limit) if limit else recorded)
         while follow:
@@ -93,15 +93,19 @@ def _read_recorded(pages: Iterator[list[StoredEvent] | None]) -> Iterator[Stored
 
 
 def _read_pages(
-    connection: Connection, user: str | None, kind: str | None, position: int
+    store: EventStore, user: str | None, kind: str | None, position: int
 ) -> Iterator[list[StoredEvent] | None]:
     """Yield pages of matching events from `position` on, and None at the end of the log."""
     version = 1
     while True:
-        if user is None:
-            page = matching = log.read_from(connection, position, _PAGE, kind)
+        if user is None and kind is None:
+            page = matching = store.read_all_events(position, _PAGE)
+        elif user is None and kind is not None:
+            page = matching = store.read_events_by_type(
+                kind, EARLIEST, limit=_PAGE, from_position=position
+            )
         else:
-            page = log.read_events(connection, f"learner-{user}", version, version + _PAGE - 1)
+            page = store.read_events(f"learner-{user}", version, version + _PAGE - 1)
             matching = [
                 event
                 for event in page

@@ -1,1 +1,99 @@
-"""Event definitions and the event log."""
+"""Event definitions and the event log. `EventStore` is the log's interface for Python."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, Protocol
+from uuid import UUID
+
+import msgspec
+
+
+class StoredEvent(msgspec.Struct, frozen=True):
+    """A row of the log."""
+
+    global_position: int
+    event_id: UUID
+    stream_id: str
+    stream_version: int
+    event_type: str
+    event_data: dict[str, Any]
+    metadata: dict[str, Any]
+    occurred_at: datetime
+    created_at: datetime
+
+
+class Appended(msgspec.Struct, frozen=True):
+    """The result of a batch: the number of events per outcome, and the shards to wake.
+
+    The shards to wake include the shards of redelivered events, because the call that appended
+    these events may have failed before it sent the wake-ups.
+    """
+
+    outcomes: dict[str, int]
+    shards: list[int]
+    stream_version: int | None = None
+
+
+class Snapshot(msgspec.Struct, frozen=True):
+    """A stream's state after `stream_version` events; `fingerprint` identifies the folds."""
+
+    stream_id: str
+    stream_version: int
+    fingerprint: str
+    newest_occurred_at: datetime
+    state: dict[str, Any]
+    taken_at: datetime | None = None
+
+
+class EventStore(Protocol):
+    """The event log and its snapshots; `log.PostgresEventStore` implements this interface.
+
+    The calls are synchronous, as pg8000 is. The queries of the read models
+    (`progress.query.read_models.queries`) are asynchronous, as asyncpg is. All calls raise
+    DatabaseUnavailable if the database does not respond. docs/python.md has examples.
+    """
+
+    def append_events(
+        self,
+        stream_id: str,
+        events: Sequence[Mapping[str, Any]],
+        expected_version: int | None = None,
+    ) -> Appended:
+        """Append envelopes (`event_id`, `event_type`, `occurred_at`, `data`, `metadata`).
+
+        Append all events or none. Raise ConsistencyError if the stream is not at
+        `expected_version` (0 for a new stream), or if the log has an event with the same id but
+        different content. Raise SerializationError if an envelope is invalid or belongs to another
+        stream. An event that is already in the log keeps its version.
+        """
+
+    def read_events(
+        self, stream_id: str, from_version: int = 1, to_version: int | None = None
+    ) -> list[StoredEvent]:
+        """Return a stream's events from one version to another, inclusive, in version order.
+
+        The stream `learner-{user_id}` is the learner's audit trail.
+        """
+
+    def read_all_events(self, from_position: int, limit: int) -> list[StoredEvent]:
+        """Return at most `limit` events of the whole log, starting at `from_position`."""
+
+    def read_events_by_type(
+        self,
+        event_type: str,
+        from_timestamp: datetime,
+        to_timestamp: datetime | None = None,
+        limit: int = 1_000,
+        *,
+        from_position: int = 1,
+    ) -> list[StoredEvent]:
+        """Return at most `limit` events of a type, recorded between two times, inclusive.
+
+        To read the next page, pass the position after the last event as `from_position`.
+        """
+
+    def save_snapshot(self, snapshot: Snapshot, max_snapshots: int = 3) -> None:
+        """Save a snapshot, then delete all but the newest `max_snapshots` of its stream."""
+
+    def get_latest_snapshot(self, stream_id: str, fingerprint: str) -> Snapshot | None:
+        """Return the stream's newest snapshot that has this fingerprint, or None."""

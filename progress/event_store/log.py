@@ -1,13 +1,9 @@
-"""The event log: append events and read them.
-
-The audit trail of a learner is `read_events(connection, f"learner-{user_id}", 1)`.
-"""
+"""The event log in PostgreSQL: append events and read them."""
 
 import weakref
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
-from uuid import UUID
 
 import msgspec
 
@@ -19,7 +15,7 @@ from progress.errors import (
     EventStoreError,
     SerializationError,
 )
-from progress.event_store import envelope
+from progress.event_store import Appended, EventStore, Snapshot, StoredEvent, envelope
 from progress.event_store.envelope import Rejection
 from progress.event_store.event_parser import Message, ParsedEvent
 
@@ -34,30 +30,67 @@ class Delivery(msgspec.Struct, frozen=True):
     size: int = 0  # bytes of the message's data
 
 
-class Appended(msgspec.Struct, frozen=True):
-    """The result of a batch: the number of events per outcome, and the shards to wake.
+class PostgresEventStore(EventStore):
+    """The event store in PostgreSQL, through one connection."""
 
-    The shards to wake include the shards of redelivered events, because the call that appended
-    these events may have failed before it sent the wake-ups.
-    """
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
 
-    outcomes: dict[str, int]
-    shards: list[int]
-    stream_version: int | None = None
+    def append_events(
+        self,
+        stream_id: str,
+        events: Sequence[Mapping[str, Any]],
+        expected_version: int | None = None,
+    ) -> Appended:
+        entries = envelope.decode(msgspec.json.encode(list(events)), Message())
+        parsed = [_require_stream(entry, stream_id) for entry in entries]
+        batch: dict[str, Any] = {"stream_id": stream_id, "events": parsed}
+        if expected_version is not None:
+            batch["expected_version"] = expected_version
+        return _append(self._connection, batch)
 
+    def read_events(
+        self, stream_id: str, from_version: int = 1, to_version: int | None = None
+    ) -> list[StoredEvent]:
+        versions = {"from_version": from_version, "to_version": to_version}
+        return self._read("read stream", stream_id=stream_id, **versions)
 
-class StoredEvent(msgspec.Struct, frozen=True):
-    """A row of the log."""
+    def read_all_events(self, from_position: int, limit: int) -> list[StoredEvent]:
+        return self._read("read all", from_position=from_position, limit=limit)
 
-    global_position: int
-    event_id: UUID
-    stream_id: str
-    stream_version: int
-    event_type: str
-    event_data: dict[str, Any]
-    metadata: dict[str, Any]
-    occurred_at: datetime
-    created_at: datetime
+    def read_events_by_type(
+        self,
+        event_type: str,
+        from_timestamp: datetime,
+        to_timestamp: datetime | None = None,
+        limit: int = 1_000,
+        *,
+        from_position: int = 1,
+    ) -> list[StoredEvent]:
+        return self._read(
+            "read type",
+            event_type=event_type,
+            from_timestamp=from_timestamp,
+            to_timestamp=to_timestamp,
+            from_position=from_position,
+            limit=limit,
+        )
+
+    def save_snapshot(self, snapshot: Snapshot, max_snapshots: int = 3) -> None:
+        state = msgspec.json.encode(snapshot.state).decode()
+        self._run("save snapshot", **msgspec.structs.asdict(snapshot) | {"state": state})
+        self._run("drop old snapshots", stream_id=snapshot.stream_id, kept=max_snapshots)
+
+    def get_latest_snapshot(self, stream_id: str, fingerprint: str) -> Snapshot | None:
+        rows = self._run("latest snapshot", stream_id=stream_id, fingerprint=fingerprint)
+        return Snapshot(*rows[0]) if rows else None
+
+    def _read(self, block: str, **values: object) -> list[StoredEvent]:
+        return [StoredEvent(*row) for row in self._run(block, **values)]
+
+    def _run(self, block: str, **values: object) -> list[list[Any]]:
+        with database.translate_errors(_translate):
+            return self._connection.run(blocks("event_store/log")[block], **values) or []
 
 
 def append(connection: Connection, deliveries: Sequence[Delivery]) -> Appended:
@@ -83,63 +116,9 @@ def take_apart(connection: Connection, letter_id: int, delivery: Delivery) -> No
         )
 
 
-def append_events(
-    connection: Connection,
-    stream_id: str,
-    events: Sequence[Mapping[str, Any]],
-    expected_version: int | None = None,
-) -> Appended:
-    """Append envelopes (`event_id`, `event_type`, `occurred_at`, `data`, `metadata`) to a stream.
-
-    Append all events or none. Raise ConsistencyError if the stream is not at `expected_version` (0
-    for a new stream), or if the log has an event with the same id but different content.
-    Raise SerializationError if an envelope is invalid or belongs to another stream. An event that
-    is already in the log keeps its version.
-    """
-    entries = envelope.decode(msgspec.json.encode(list(events)), Message())
-    parsed = [_require_stream(entry, stream_id) for entry in entries]
-    batch: dict[str, Any] = {"stream_id": stream_id, "events": parsed}
-    if expected_version is not None:
-        batch["expected_version"] = expected_version
-    return _append(connection, batch)
-
-
 def append_replay(connection: Connection, events: Sequence[ParsedEvent]) -> Appended:
     """Append a dead letter's events; raise EventRejected if an event breaks a rule again."""
     return _append(connection, {"events": events})
-
-
-def read_events(
-    connection: Connection, stream_id: str, from_version: int, to_version: int | None = None
-) -> list[StoredEvent]:
-    """Return a stream's events from one version to another, inclusive, in version order."""
-    return _read(
-        connection,
-        "read stream",
-        stream_id=stream_id,
-        from_version=from_version,
-        to_version=to_version,
-    )
-
-
-def read_all_events(connection: Connection, from_position: int, limit: int) -> list[StoredEvent]:
-    """Return at most `limit` events of the whole log, starting at `from_position` (inclusive)."""
-    return _read(connection, "read all", from_position=from_position, limit=limit)
-
-
-def read_from(
-    connection: Connection, from_position: int, limit: int, event_type: str | None
-) -> list[StoredEvent]:
-    """Return at most `limit` events of a type, or of all types, starting at `from_position`."""
-    if event_type is None:
-        return read_all_events(connection, from_position, limit)
-    return _read(
-        connection,
-        "read type",
-        event_type=event_type,
-        from_position=from_position,
-        limit=limit,
-    )
 
 
 def find_position(connection: Connection, at: datetime) -> int:
@@ -167,24 +146,6 @@ def find_newest(
     )
     position: int = rows[0][0]
     return position
-
-
-def read_events_by_type(
-    connection: Connection,
-    event_type: str,
-    from_timestamp: datetime,
-    to_timestamp: datetime | None = None,
-    limit: int = 1_000,
-) -> list[StoredEvent]:
-    """Return at most `limit` events of a type, recorded between two times, inclusive."""
-    return _read(
-        connection,
-        "read by type",
-        event_type=event_type,
-        from_timestamp=from_timestamp,
-        to_timestamp=to_timestamp,
-        limit=limit,
-    )
 
 
 def _batch(deliveries: Sequence[Delivery]) -> dict[str, Any]:
@@ -261,12 +222,6 @@ def _append(connection: Connection, batch: dict[str, Any]) -> Appended:
             _prepared[connection] = statement
         rows = statement.run(batch=msgspec.json.encode(batch).decode())
     return Appended(**rows[0][0])
-
-
-def _read(connection: Connection, block: str, **values: object) -> list[StoredEvent]:
-    with database.translate_errors(_translate):
-        rows = connection.run(blocks("event_store/log")[block], **values)
-    return [StoredEvent(*row) for row in rows or []]
 
 
 def _translate(failure: Failure) -> Exception:

@@ -22,8 +22,8 @@ from progress.errors import (
     ProgressError,
     Unavailable,
 )
-from progress.event_store import log
-from progress.event_store.log import Appended, Delivery
+from progress.event_store import Appended, log
+from progress.event_store.log import Delivery
 
 # The limits of a shared transaction. A request that exceeds a limit gets a transaction of its own.
 _MOST_EVENTS = 1_000

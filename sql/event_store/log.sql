@@ -1,5 +1,4 @@
--- The event log and the snapshots of its streams: the statements of progress/event_store/log.py and of
--- progress/projections/snapshots.py.
+-- The event log and the snapshots of its streams: the statements of progress/event_store/log.py.
 
 -- append --
 SELECT to_json(event_store.append(:batch));
@@ -21,21 +20,16 @@ WHERE global_position >= :from_position
 ORDER BY global_position
 LIMIT :limit;
 
--- read by type --
-SELECT global_position, event_id, stream_id, stream_version, event_type, event_data, metadata,
-    occurred_at, created_at
-FROM event_store.events
-WHERE global_position >= event_store.position_at(:from_timestamp)
-  AND created_at <= coalesce(:to_timestamp::timestamptz, 'infinity')
-  AND event_type = :event_type
-ORDER BY global_position
-LIMIT :limit;
-
 -- read type --
+-- Later positions have later times, so the index of types and positions finds both the type and the times.
 SELECT global_position, event_id, stream_id, stream_version, event_type, event_data, metadata,
     occurred_at, created_at
 FROM event_store.events
-WHERE global_position >= :from_position AND event_type = :event_type
+WHERE event_type = :event_type
+  AND global_position >= :from_position
+  AND global_position >= event_store.position_at(:from_timestamp)
+  AND global_position < coalesce(
+      event_store.position_at(:to_timestamp::timestamptz + interval '1 microsecond'), 9223372036854775807)
 ORDER BY global_position
 LIMIT :limit;
 
@@ -74,6 +68,5 @@ WHERE old.stream_id = :stream_id
 SELECT stream_id, stream_version, fingerprint, newest_occurred_at, state, taken_at
 FROM event_store.snapshots
 WHERE stream_id = :stream_id AND fingerprint = :fingerprint
-  AND newest_occurred_at <= coalesce(:before::timestamptz, 'infinity')
 ORDER BY stream_version DESC
 LIMIT 1;

@@ -44,6 +44,7 @@ CREATE TABLE event_store.events (
     UNIQUE (stream_id, stream_version)
 );
 CREATE UNIQUE INDEX events_by_shard ON event_store.events (shard, global_position);
+CREATE INDEX events_by_type ON event_store.events (event_type, global_position);
 
 -- Queries about the past read the catalogue at a time, and whether a learner was ever deleted, from this index alone.
 CREATE INDEX events_of_items_and_deletions ON event_store.events (stream_id, occurred_at DESC, event_id DESC)

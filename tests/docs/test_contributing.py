@@ -1,5 +1,6 @@
 """CONTRIBUTING.md lists what is public, completely; the other files for contributors exist."""
 
+import pkgutil
 import re
 import subprocess
 import tomllib
@@ -51,7 +52,9 @@ def test_the_public_files_exist() -> None:
         "Environment variables",
         "Commands",
         "Archive files",
+        "Python",
     }
+    assert all(pkgutil.resolve_name(name) for name in read_names("Python"))
     assert read_names("Archive files") == {manifest.NAME, manifest.FOLDER}
     for path in re.findall(r"`((?:tests|schemas)/[^`]+)`", _SECTION):
         assert (ROOT / path).exists(), path

@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 
 from progress.adapters.postgres.database import Connection
 from progress.errors import ConsistencyError, EventStoreError, SerializationError
+from progress.event_store import Appended
 from progress.event_store import log as event_log
+from progress.event_store.log import PostgresEventStore
 from progress.ingest import push
 from progress.projections import batch as models_batch
 from tests.conftest import Store
@@ -185,7 +187,7 @@ def forget(connection: Connection) -> None:
     )
 
 
-def deliver(connection: Connection, *bodies: bytes) -> event_log.Appended:
+def deliver(connection: Connection, *bodies: bytes) -> Appended:
     return event_log.append(connection, [push.parse_delivery(body) for body in bodies])
 
 
@@ -221,7 +223,7 @@ def shards_of(connection: Connection, event_ids: set[uuid.UUID]) -> set[int]:
 
 def is_dense(connection: Connection) -> bool:
     """Return whether positions and versions have no gaps and recorded times never decrease."""
-    rows = event_log.read_all_events(connection, 1, 100_000)
+    rows = PostgresEventStore(connection).read_all_events(1, 100_000)
     versions: dict[str, int] = {}
     for number, row in enumerate(rows, start=1):
         versions[row.stream_id] = versions.get(row.stream_id, 0) + 1
@@ -232,7 +234,7 @@ def is_dense(connection: Connection) -> bool:
 
 
 def ids(connection: Connection) -> list[str]:
-    return [str(e.event_id) for e in event_log.read_all_events(connection, 1, 1_000)]
+    return [str(e.event_id) for e in PostgresEventStore(connection).read_all_events(1, 1_000)]
 
 
 def test_pending_events_are_appended_after_the_start_of_their_session(log: Connection) -> None:
@@ -255,7 +257,7 @@ def test_a_pending_event_is_appended_when_a_redelivery_names_its_learner(
     event = answer("s")
     deliver(log, encode_push(event))
     deliver(log, encode_push({**event, "metadata": {"user_id": "u7"}}))
-    (stored,) = event_log.read_events(log, "learner-u7", 1)
+    (stored,) = PostgresEventStore(log).read_events("learner-u7", 1)
     assert (str(stored.event_id), stored.metadata) == (event["event_id"], {})
     assert log.run("SELECT count(*) FROM event_store.pending") == [[0]]
 
@@ -316,31 +318,30 @@ def test_append_returns_the_shards_of_the_appended_events(log: Connection) -> No
 
 
 def test_appending_to_a_stream_checks_the_expected_version(log: Connection) -> None:
-    appended = event_log.append_events(
-        log, "learner-u", [session_started("s", "u"), answer("s")], 0
+    appended = PostgresEventStore(log).append_events(
+        "learner-u", [session_started("s", "u"), answer("s")], 0
     )
     assert appended.stream_version == 2
     with pytest.raises(ConsistencyError, match="expected the stream at version 1, found it at 2"):
-        event_log.append_events(log, "learner-u", [answer("s")], 1)
+        PostgresEventStore(log).append_events("learner-u", [answer("s")], 1)
     assert len(ids(log)) == 2
-    assert event_log.append_events(log, "learner-u", [answer("s")], 2).stream_version == 3
+    assert PostgresEventStore(log).append_events("learner-u", [answer("s")], 2).stream_version == 3
 
 
 def test_appending_to_a_stream_appends_all_events_or_none(log: Connection) -> None:
     known = session_started("s", "u")
-    event_log.append_events(log, "learner-u", [known])
+    PostgresEventStore(log).append_events("learner-u", [known])
     with pytest.raises(ConsistencyError, match="event_id"):
-        event_log.append_events(
-            log, "learner-u", [answer("s"), {**known, "occurred_at": "2024-03-02T00:00:00Z"}]
+        PostgresEventStore(log).append_events(
+            "learner-u", [answer("s"), {**known, "occurred_at": "2024-03-02T00:00:00Z"}]
         )
     with pytest.raises(SerializationError, match=r"event 1: expected .* at \$\.data\.user_id"):
-        event_log.append_events(
-            log,
+        PostgresEventStore(log).append_events(
             "learner-u",
             [answer("s"), {**session_started("s", "u"), "data": {"session_id": "s"}}],
         )
     with pytest.raises(SerializationError, match="expected an event of learner-u"):
-        event_log.append_events(log, "learner-u", [session_started("s", "other")])
+        PostgresEventStore(log).append_events("learner-u", [session_started("s", "other")])
     assert ids(log) == [known["event_id"]]
 
 
@@ -355,8 +356,8 @@ def test_the_error_about_a_rejected_row_does_not_show_its_contents(log: Connecti
 
 def test_events_that_are_appended_again_do_not_increase_the_stream_version(log: Connection) -> None:
     events = [session_started("s", "u"), answer("s")]
-    event_log.append_events(log, "learner-u", events)
-    assert event_log.append_events(log, "learner-u", events).stream_version == 2
+    PostgresEventStore(log).append_events("learner-u", events)
+    assert PostgresEventStore(log).append_events("learner-u", events).stream_version == 2
 
 
 def test_events_can_be_read_by_global_position_or_stream_or_type(log: Connection) -> None:
@@ -364,17 +365,24 @@ def test_events_can_be_read_by_global_position_or_stream_or_type(log: Connection
     deliver(log, encode_push(events[:2]))
     between = datetime.now(UTC)
     deliver(log, encode_push(events[2:]))
-    whole = event_log.read_all_events(log, 1, 10)
-    assert event_log.read_all_events(log, 2, 2) == whole[1:3]
-    assert event_log.read_events(log, "learner-u", 2) == [whole[1], whole[3]]
-    assert event_log.read_events(log, "learner-u", 1, 2) == whole[:2]
+    whole = PostgresEventStore(log).read_all_events(1, 10)
+    assert PostgresEventStore(log).read_all_events(2, 2) == whole[1:3]
+    assert PostgresEventStore(log).read_events("learner-u", 2) == [whole[1], whole[3]]
+    assert PostgresEventStore(log).read_events("learner-u", 1, 2) == whole[:2]
     early = datetime(2000, 1, 1, tzinfo=UTC)
-    assert event_log.read_events_by_type(log, "SessionStarted", early) == [whole[0], whole[2]]
-    assert event_log.read_events_by_type(log, "SessionStarted", early, between) == [whole[0]]
-    assert event_log.read_events_by_type(log, "SessionStarted", between) == [whole[2]]
-    assert event_log.read_events_by_type(log, "CorrectAnswerGiven", early, limit=1) == [whole[1]]
+    assert PostgresEventStore(log).read_events_by_type("SessionStarted", early) == [
+        whole[0],
+        whole[2],
+    ]
+    assert PostgresEventStore(log).read_events_by_type("SessionStarted", early, between) == [
+        whole[0]
+    ]
+    assert PostgresEventStore(log).read_events_by_type("SessionStarted", between) == [whole[2]]
+    assert PostgresEventStore(log).read_events_by_type("CorrectAnswerGiven", early, limit=1) == [
+        whole[1]
+    ]
     later = datetime(2100, 1, 1, tzinfo=UTC)
-    assert event_log.read_events_by_type(log, "SessionStarted", later) == []
+    assert PostgresEventStore(log).read_events_by_type("SessionStarted", later) == []
     assert whole[0].event_data == events[0]["data"]
 
 

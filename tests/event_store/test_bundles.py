@@ -16,6 +16,7 @@ from progress.event_store import dead_letters
 from progress.event_store import log as event_log
 from progress.event_store.dead_letter_record import DeadLetter
 from progress.event_store.envelope import Rejection
+from progress.event_store.log import PostgresEventStore
 from progress.ingest import push
 from tests.conftest import Store
 from tests.support.pushes import encode_push
@@ -59,7 +60,7 @@ def held(letter: DeadLetter) -> list[Any]:
 
 
 def recorded(connection: Connection) -> set[str]:
-    return {str(e.event_id) for e in event_log.read_all_events(connection, 1, 10_000)}
+    return {str(e.event_id) for e in PostgresEventStore(connection).read_all_events(1, 10_000)}
 
 
 def mend(connection: Connection, *, after: int = -1) -> None:
@@ -185,7 +186,7 @@ def test_a_bundle_keeps_the_attributes_that_fill_in_missing_fields_of_its_entrie
     assert waiting(log)[-1].attributes == {k: v for k, v in attributes.items() if k != "event_id"}
     mend(log)
     assert dead_letters.replay(log, waiting(log)[-1].letter_id) is None
-    (event,) = event_log.read_events(log, "learner-ben", 1)
+    (event,) = PostgresEventStore(log).read_events("learner-ben", 1)
     assert event.occurred_at.isoformat() == "2024-01-01T00:00:00+00:00"
 
 

@@ -11,6 +11,7 @@ from progress.errors import EventStoreError
 from progress.event_store import dead_letters
 from progress.event_store import log as event_log
 from progress.event_store.dead_letter_record import DeadLetter
+from progress.event_store.log import PostgresEventStore
 from progress.ingest import push
 from tests.conftest import Store
 from tests.support.envelopes import envelope, session_started
@@ -34,7 +35,7 @@ def one(connection: Connection) -> DeadLetter:
 
 
 def recorded(connection: Connection) -> list[str]:
-    return [str(e.event_id) for e in event_log.read_all_events(connection, 1, 100)]
+    return [str(e.event_id) for e in PostgresEventStore(connection).read_all_events(1, 100)]
 
 
 def test_a_redelivered_message_does_not_create_a_second_dead_letter(log: Connection) -> None:
@@ -58,7 +59,7 @@ def test_a_conflict_keeps_the_contents_of_both_events(log: Connection) -> None:
         "expected the same content as the first event with this event_id - at $.event_id",
     )
     assert json.loads(letter.payload)["data"] == second["data"]
-    assert event_log.read_all_events(log, 1, 9)[0].event_data == first["data"]
+    assert PostgresEventStore(log).read_all_events(1, 9)[0].event_data == first["data"]
 
 
 def test_a_dead_letter_that_has_become_valid_is_replayed(log: Connection) -> None:
@@ -81,7 +82,7 @@ def test_a_replay_uses_the_attributes_and_the_publish_time_of_the_message(log: C
     deliver(log, encode_push(body, attributes=attributes))
     log.run("UPDATE event_store.dead_letters SET payload = replace(payload, '99999', '9')")
     assert dead_letters.replay(log, one(log).letter_id) is None
-    (stored,) = event_log.read_events(log, "learner-u", 1)
+    (stored,) = PostgresEventStore(log).read_events("learner-u", 1)
     assert stored.metadata["source_id"] == "e-1"
     assert stored.occurred_at == datetime(2024, 5, 1, 12, tzinfo=UTC)
     body["data"]["item_count"] = 9

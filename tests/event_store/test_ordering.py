@@ -9,7 +9,7 @@ import pytest
 
 from progress.adapters.postgres.database import Connection
 from progress.event_store import log
-from progress.event_store.log import Delivery
+from progress.event_store.log import Delivery, PostgresEventStore
 from progress.ingest import push
 from tests.conftest import Store
 from tests.support import model_rows
@@ -65,7 +65,7 @@ def test_no_append_overtakes_an_append_whose_transaction_is_open(
         finally:
             slow.run("COMMIT")
         overtaking.result()
-    streams = [event.stream_id for event in log.read_all_events(reader, 1, 10)]
+    streams = [event.stream_id for event in PostgresEventStore(reader).read_all_events(1, 10)]
     assert streams == ["learner-slow", "learner-slow", "learner-fast"]
 
 

@@ -10,6 +10,7 @@ from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection
 from progress.event_store import dead_letters
 from progress.event_store import log as event_log
+from progress.event_store.log import PostgresEventStore
 from progress.ingest import push
 from tests.conftest import Store
 from tests.support.pushes import encode_push
@@ -98,7 +99,7 @@ def test_the_project_and_batch_roles_may_append_but_the_query_role_may_not(log: 
 def test_the_project_and_batch_and_query_roles_may_read_the_log(log: Connection) -> None:
     for role in FUNCTIONS[1:]:
         log.run(f"SET ROLE {role}")
-        assert len(event_log.read_all_events(log, 1, 10)) == 1
+        assert len(PostgresEventStore(log).read_all_events(1, 10)) == 1
 
 
 def test_the_project_role_may_mark_events_as_poisoned(log: Connection) -> None:
@@ -181,4 +182,4 @@ def test_append_ignores_the_search_path_of_the_session(log: Connection) -> None:
     log.run("SET search_path = pg_temp, event_store")
     append(log)
     log.run("RESET search_path")
-    assert [e.global_position for e in event_log.read_all_events(log, 1, 10)] == [1, 2]
+    assert [e.global_position for e in PostgresEventStore(log).read_all_events(1, 10)] == [1, 2]

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from progress.adapters.postgres.database import Connection
 from progress.adapters.pubsub import publisher
 from progress.adapters.pubsub.publisher import Message
-from progress.event_store import envelope, log
+from progress.event_store import StoredEvent, envelope, log
 from progress.event_store.event_parser import Message as Received
-from progress.event_store.log import Delivery, StoredEvent
+from progress.event_store.log import Delivery, PostgresEventStore
 from progress.importers import anki_events, anki_recorded
 from progress.importers.anki_events import Learner
 from progress.importers.anki_import import Record
@@ -62,7 +62,7 @@ def test_answers_common_to_several_files_are_recorded_once_in_sessions_that_do_n
         if new := anki_recorded.select_new(connection, each):
             assert record(connection, new) == {"appended"}
     assert [anki_recorded.select_new(connection, each) for each in records] == [[]] * len(records)
-    stored = log.read_events(connection, f"learner-{learner.user_id}", 1)
+    stored = PostgresEventStore(connection).read_events(f"learner-{learner.user_id}", 1)
     given_ = {(e.occurred_at, e.event_data["item_id"]) for e in of("AnswerGiven", stored)}
     assert given_ == {(a.at, a.card_id) for each in records for a in each.answers}
     assert len(of("AnswerGiven", stored)) == len(given_)

@@ -8,8 +8,10 @@ import pytest
 
 from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection
+from progress.event_store import EventStore, Snapshot
+from progress.event_store.log import PostgresEventStore
 from progress.projections import batch, projector, rebuild, snapshots
-from progress.projections.snapshots import Policy, Snapshot
+from progress.projections.snapshots import Policy
 from tests.conftest import Store
 from tests.support import model_rows, sample_events
 from tests.support.stage import append, connect
@@ -24,6 +26,11 @@ def connection(store: Store) -> Iterator[Connection]:
     made.close()
 
 
+@pytest.fixture
+def event_store(connection: Connection) -> EventStore:
+    return PostgresEventStore(connection)
+
+
 def snapshot(version: int, *, fingerprint: str = "now", stream: str = "learner-u") -> Snapshot:
     newest = START + timedelta(days=version)
     return Snapshot(stream, version, fingerprint, newest, {"answers": version, "of": ["é"]})
@@ -34,43 +41,34 @@ def kept(connection: Connection) -> list[int]:
     return [row[0] for row in rows]
 
 
-def test_the_latest_snapshot_is_returned(connection: Connection) -> None:
+def test_the_latest_snapshot_is_returned(event_store: EventStore) -> None:
     for version in (100, 200):
-        snapshots.save_snapshot(connection, snapshot(version))
-    snapshots.save_snapshot(connection, snapshot(300, stream="learner-v"))
-    latest = snapshots.get_latest_snapshot(connection, "learner-u", "now")
+        event_store.save_snapshot(snapshot(version))
+    event_store.save_snapshot(snapshot(300, stream="learner-v"))
+    latest = event_store.get_latest_snapshot("learner-u", "now")
     assert latest is not None
     assert (latest.stream_version, latest.state) == (200, {"answers": 200, "of": ["é"]})
     assert latest.newest_occurred_at == START + timedelta(days=200)
-    assert snapshots.get_latest_snapshot(connection, "learner-w", "now") is None
+    assert event_store.get_latest_snapshot("learner-w", "now") is None
 
 
-def test_an_as_of_query_starts_from_a_snapshot_before_its_time(connection: Connection) -> None:
-    for version in (100, 200):
-        snapshots.save_snapshot(connection, snapshot(version))
-    latest = snapshots.get_latest_snapshot(
-        connection, "learner-u", "now", before=START + timedelta(days=199)
-    )
-    assert latest is not None
-    assert latest.stream_version == 100
-    assert snapshots.get_latest_snapshot(connection, "learner-u", "now", before=START) is None
-
-
-def test_the_newest_three_snapshots_are_kept(connection: Connection) -> None:
+def test_the_newest_three_snapshots_are_kept(
+    event_store: EventStore, connection: Connection
+) -> None:
     for version in range(100, 600, 100):
-        snapshots.save_snapshot(connection, snapshot(version))
+        event_store.save_snapshot(snapshot(version))
     assert kept(connection) == [300, 400, 500]
-    snapshots.save_snapshot(connection, snapshot(500))
+    event_store.save_snapshot(snapshot(500))
     assert kept(connection) == [300, 400, 500]
-    snapshots.save_snapshot(connection, snapshot(600), Policy(max_snapshots=1))
+    event_store.save_snapshot(snapshot(600), max_snapshots=1)
     assert kept(connection) == [600]
 
 
-def test_a_snapshot_with_a_different_fingerprint_is_not_used(connection: Connection) -> None:
-    snapshots.save_snapshot(connection, snapshot(100, fingerprint="before"))
-    assert snapshots.get_latest_snapshot(connection, "learner-u", "now") is None
-    snapshots.save_snapshot(connection, snapshot(100))
-    assert snapshots.get_latest_snapshot(connection, "learner-u", "now") is not None
+def test_a_snapshot_with_a_different_fingerprint_is_not_used(event_store: EventStore) -> None:
+    event_store.save_snapshot(snapshot(100, fingerprint="before"))
+    assert event_store.get_latest_snapshot("learner-u", "now") is None
+    event_store.save_snapshot(snapshot(100))
+    assert event_store.get_latest_snapshot("learner-u", "now") is not None
 
 
 def test_the_batch_job_takes_a_snapshot_every_100_events(store: Store) -> None:

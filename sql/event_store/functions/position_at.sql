@@ -1,7 +1,8 @@
--- Return the position of the first event recorded at `moment` or later; null if all events are earlier. A later
--- position never has an earlier time, so a binary search over the positions works without an index of the times.
+-- Return the position of the first event recorded at `moment` or later; null if all events are earlier, or `moment` is
+-- null. A later position never has an earlier time, so a binary search over the positions works without an index of the
+-- times.
 CREATE OR REPLACE FUNCTION event_store.position_at(moment timestamptz) RETURNS bigint
-LANGUAGE plpgsql STABLE AS $$
+LANGUAGE plpgsql STABLE STRICT AS $$
 DECLARE
     low    bigint := 1;
     high   bigint;      -- the result is in low … high
