@@ -55,8 +55,13 @@ class Mutant:
 
 def load_mutants() -> list[Mutant]:
     """Return the mutants of mutants.toml."""
-    tables = tomllib.loads((HERE / "mutants.toml").read_text(encoding="utf-8"))
-    return [Mutant(**values) for values in tables["mutant"]]
+    return [Mutant(**values) for values in read_mutants("mutants.toml")]
+
+
+def read_mutants(name: str) -> list[dict[str, str]]:
+    """Return the entries of a file in this folder; `file` is the heading, an SQL file."""
+    tables = tomllib.loads((HERE / name).read_text(encoding="utf-8"))
+    return [{"file": file, **values} for file, entries in tables.items() for values in entries]
 
 
 def load_deliveries() -> list[Delivery]:

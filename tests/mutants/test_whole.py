@@ -1,6 +1,5 @@
 """The comparison with the live rows detects each broken whole fold."""
 
-import tomllib
 from dataclasses import dataclass
 
 import pytest
@@ -33,8 +32,7 @@ class Mutant:
 
 def load_mutants() -> list[Mutant]:
     """Return the mutants of whole.toml."""
-    tables = tomllib.loads((broken_folds.HERE / "whole.toml").read_text(encoding="utf-8"))
-    return [Mutant(**values) for values in tables["mutant"]]
+    return [Mutant(**values) for values in broken_folds.read_mutants("whole.toml")]
 
 
 def is_detected(connection: Connection, mutant: Mutant) -> bool:
