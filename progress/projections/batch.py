@@ -12,7 +12,7 @@ from progress.adapters.postgres import database, statements
 from progress.adapters.postgres.database import Connection, Failure
 from progress.errors import ProjectionError
 from progress.event_store import dead_letters
-from progress.projections import notifications, schema, snapshots
+from progress.projections import notifications, replacement, schema, snapshots, views
 from progress.projections import projector as shard_projector
 from progress.projections.notifications import Publisher
 
@@ -48,7 +48,10 @@ def run(
     projector = shard_projector.Projector(connection, publisher=publisher)
     shards = [shard for shard in shard_projector.SHARDS if shard % task_count == task_index]
     with database.translate_errors(_translate):
-        replayed = dead_letters.replay_due(connection) if task_index == 0 else 0
+        replayed = 0
+        if task_index == 0:
+            replayed = dead_letters.replay_due(connection)
+            views.follow(connection, replacement.former_name())  # if a swap could not move them
         log_end = _read_value(connection, "log_end")
         swept = projector.catch_up_all()
         learners = fold(connection, shards)

@@ -10,12 +10,13 @@ class ReadModel(NamedTuple):
     """One file of `sql/read_models`.
 
     `field` is the root field of the query API that reads the model. If the model has no field,
-    `internal` states the reason.
+    `internal` states the reason. A model with a field, or with `has_view`, has a view for analysts.
     """
 
     name: str
     field: str | None = None
     internal: str | None = None
+    has_view: bool = False
 
 
 # In fold order, because a fold reads what earlier folds left in the window's tables.
@@ -24,12 +25,20 @@ REALTIME = (
     ReadModel("preferences", internal="time zones, which decide the local day of all other rows"),
     ReadModel("deleted_learners", internal="tells the folds which learners' events to skip"),
     ReadModel("facts", internal="the typed events that the folds read"),
-    ReadModel("items", internal="the catalogue: joined to a learner's items"),
+    ReadModel("items", internal="the catalogue: joined to a learner's items", has_view=True),
     ReadModel("review_pairs", internal="consecutive reviews, in which item_stats counts lapses"),
     ReadModel("item_stats", field="item"),
-    ReadModel("item_difficulty", internal="sums by shard, added up by `itemDifficulty`"),
+    ReadModel(
+        "item_difficulty",
+        internal="sums by shard, added up by `itemDifficulty`",
+        has_view=True,
+    ),
     ReadModel("group_items", internal="sums by shard, added up by `hardestItems`"),
-    ReadModel("group_members", internal="memberships, read by the fields `group` and `learners`"),
+    ReadModel(
+        "group_members",
+        internal="memberships, read by the fields `group` and `learners`",
+        has_view=True,
+    ),
     ReadModel("reviews", internal="lets a late event change only the neighbouring reviews"),
     ReadModel("repeated_answers", internal="answers that late reviews may turn into first answers"),
     ReadModel("retention_stats", field="retention"),

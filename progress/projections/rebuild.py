@@ -12,7 +12,7 @@ from progress.adapters.postgres import statements
 from progress.adapters.postgres.database import Connection
 from progress.adapters.telemetry import logs
 from progress.errors import PoisonError
-from progress.projections import batch, notifications, replacement
+from progress.projections import batch, notifications, replacement, views
 from progress.projections import projector as shard_projector
 from progress.projections import schema as read_model_schema
 from progress.projections.notifications import Publisher
@@ -50,7 +50,9 @@ def ensure(connect: Connect, publisher: Publisher = notifications.DISABLED) -> b
             return False
         _, events = connection.run(_block("log_end"))[0]
         if not events:
-            return read_model_schema.create(connection)
+            is_created = read_model_schema.create(connection)
+            views.follow(connection, None)
+            return is_created
     run(connect, publisher=publisher)
     return True
 

@@ -17,7 +17,7 @@ from progress.adapters.postgres import database, statements
 from progress.adapters.postgres.database import Connection, Failure
 from progress.adapters.telemetry import logs
 from progress.errors import DatabaseUnavailable, RebuildRunning
-from progress.projections import notifications, snapshots
+from progress.projections import notifications, snapshots, views
 from progress.projections import schema as read_model_schema
 from progress.projections.notifications import Publisher
 from progress.projections.projector import Projector
@@ -74,7 +74,7 @@ def open_replacement(
         hold_lock(connection, holder, limit_s),
     ):
         try:
-            for left in (building_name(), _former_name()):  # left by a rebuild that was killed
+            for left in (building_name(), former_name()):  # left by a rebuild that was killed
                 drop(connection, left)
             replacement = Replacement(connection, publisher)
             read_model_schema.create(connection, building_name())
@@ -133,9 +133,11 @@ def _swap(connection: Connection, building: str, replayed: Replayed, publisher: 
         connection.run(_block("lock_all"), schema=live)
         folded += _catch_up(projector, replayed)
         version, known_at = connection.run(_block("mark_swap"))[0][0], time.monotonic()
+        former = former_name()
         if read_model_schema.exists(connection, live):
-            _rename(connection, live, _former_name())
+            _rename(connection, live, former)
         _rename(connection, building, live)
+        views.follow(connection, former, None)
     publisher.publish_swap(version, known_at=known_at)
     # Wake-ups did nothing while the swap held the locks. Fold the events that they announced.
     return folded + Projector(connection, publisher=publisher).catch_up_all()
@@ -166,7 +168,7 @@ def _find_replayed_positions(connection: Connection) -> Replayed:
 def _drop_former(connection: Connection) -> None:
     """Drop the former schema, or log a warning if a reader such as pg_dump still uses it."""
     try:
-        drop(connection, _former_name())
+        drop(connection, former_name())
     except DatabaseUnavailable as error:
         logs.write("WARNING", f"{error}: the next rebuild or `progress contract` drops it")
 
@@ -176,12 +178,15 @@ def building_name() -> str:
     return f"{read_model_schema.schema_name()}_building"
 
 
-def _former_name() -> str:
+def former_name() -> str:
+    """Return the name of a schema that was swapped out and is not dropped yet."""
     return f"{read_model_schema.schema_name()}_retired"
 
 
 def drop(connection: Connection, schema: str) -> None:
     """Drop a schema that may have readers: try once a second, for a minute.
+
+    Each try first moves the views of analysts off the schema, because the drop would drop them too.
 
     A schema that is rebuilt from the archive has a record of this rebuild. Each try first deletes
     this record, so that the rebuild's tasks start no new load. Raise DatabaseUnavailable if readers
@@ -198,6 +203,8 @@ def _try_drop(connection: Connection, schema: str) -> None:
     for tries_left in reversed(range(_DROP_TRIES)):
         try:
             with database.translate_errors(_translate_in_use):
+                if not views.follow(connection, schema):
+                    raise DatabaseUnavailable(f"views read {schema}")
                 _end_loading(connection, schema)
                 read_model_schema.drop(connection, schema)
             return

@@ -32,12 +32,17 @@ BEGIN
         WHERE r.rolname = login AND g.rolname <> target
           AND g.rolname IN (
               'progress_ingest', 'progress_project', 'progress_batch', 'progress_query', 'progress_load',
-              'progress_erasure')
+              'progress_erasure', 'progress_analyst')
     LOOP
         EXECUTE format('REVOKE %I FROM %I', other, login);
     END LOOP;
     IF NOT pg_has_role(login, target, 'USAGE') THEN
         EXECUTE format('GRANT %I TO %I', target, login);
+    END IF;
+    IF target = 'progress_analyst' THEN
+        -- A query or an open transaction of an analyst delays the swap of a rebuild. Roles do not inherit settings.
+        EXECUTE format('ALTER ROLE %I SET statement_timeout = ''60s''', login);
+        EXECUTE format('ALTER ROLE %I SET idle_in_transaction_session_timeout = ''60s''', login);
     END IF;
 EXCEPTION WHEN OTHERS THEN
     -- Raise the error again without its context, which contains the failed statement with the password.

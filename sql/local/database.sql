@@ -7,15 +7,18 @@ SELECT EXISTS (SELECT FROM pg_database WHERE datname = 'progress');
 CREATE DATABASE progress;
 
 -- create users --
--- One user for each function and for the batch job. Each user is a member of only its own role, as in the cloud.
+-- One user for each function, for the batch job and for analysts. Each user is a member of only its own role, as in the
+-- cloud.
 DO $$
 DECLARE
     part text;
 BEGIN
-    FOREACH part IN ARRAY ARRAY['ingest', 'project', 'batch', 'query'] LOOP
+    FOREACH part IN ARRAY ARRAY['ingest', 'project', 'batch', 'query', 'analyst'] LOOP
         IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'local_' || part) THEN
             EXECUTE format('CREATE ROLE %I LOGIN IN ROLE %I', 'local_' || part, 'progress_' || part);
         END IF;
     END LOOP;
+    ALTER ROLE local_analyst SET statement_timeout = '60s';
+    ALTER ROLE local_analyst SET idle_in_transaction_session_timeout = '60s';
 END
 $$;

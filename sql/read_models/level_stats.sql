@@ -1,5 +1,18 @@
 -- A learner's progress in each CEFR level of the catalogue.
 
+-- views --
+-- Every level that has items in the catalogue or that the learner studied.
+CREATE VIEW level_stats AS
+SELECT user_id, name AS level,
+    {read_models/catalogue_shares share_fields}
+FROM (
+    SELECT p.user_id, counted.name, counted.items
+    FROM catalogue_counts AS counted
+    CROSS JOIN user_progress AS p
+    WHERE counted.kind = 'level'
+) AS c
+FULL JOIN (SELECT * FROM catalogue_shares WHERE kind = 'level') AS d USING (user_id, name);
+
 -- by level --
 -- Every level that has items in the catalogue or that the learner studied, from A1 to C2. UNKNOWN comes last, and has
 -- no forecast. The forecast (expected_date) assumes the pace of the last 28 local days. It is null if this pace is too

@@ -51,6 +51,7 @@ def test_the_public_files_exist() -> None:
         "Events",
         "Environment variables",
         "Commands",
+        "Views",
         "Archive files",
         "Python",
     }

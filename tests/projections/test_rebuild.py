@@ -160,7 +160,7 @@ def test_an_event_replayed_during_a_rebuild_is_not_lost(
 def test_a_wake_up_for_a_shard_that_the_swap_has_locked_is_not_lost(
     store: Store, populated: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shard, renamed = model_rows.read_value(populated, "shard", user="u1"), replacement._former_name
+    shard, renamed = model_rows.read_value(populated, "shard", user="u1"), replacement.former_name
 
     def meanwhile() -> str:
         if not populated.run("SELECT pg_try_advisory_lock(hashtext(current_schema()), 0)")[0][0]:
@@ -169,7 +169,7 @@ def test_a_wake_up_for_a_shard_that_the_swap_has_locked_is_not_lost(
         populated.run("SELECT pg_advisory_unlock_all()")
         return renamed()
 
-    monkeypatch.setattr(replacement, "_former_name", meanwhile)
+    monkeypatch.setattr(replacement, "former_name", meanwhile)
     rebuild.run(lambda: database.connect(store.url))
     assert Projector(populated).find_shards_behind() == []
     assert model_rows.read_value(populated, "head") == 8 * len(USERS) * 4 + 3 + 8
@@ -185,7 +185,7 @@ def test_a_former_schema_that_is_being_read_is_dropped_later(
         rebuild.run(lambda: database.connect(store.url))
         assert model_rows.read_value(populated, "schemas") == 2
     assert not sample_events.find_differences(populated)
-    replacement.drop(populated, replacement._former_name())
+    replacement.drop(populated, replacement.former_name())
     assert model_rows.read_value(populated, "schemas") == 1
 
 

@@ -195,7 +195,7 @@ SELECT coalesce(max(global_position), 0) FROM event_store.events;
 SELECT sum(answers) FROM user_progress;
 
 -- schemas --
-SELECT count(*) FROM pg_namespace WHERE nspname LIKE 'progress%';
+SELECT count(*) FROM pg_namespace WHERE nspname LIKE 'progress_%';
 
 -- keys --
 SELECT tablename, indexdef FROM pg_indexes WHERE schemaname = current_schema() ORDER BY indexdef;

@@ -1,0 +1,252 @@
+"""Analysts read the read models through views that keep their names and columns."""
+
+import itertools
+import json
+import re
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from datetime import date
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+from pg8000.exceptions import DatabaseError
+
+from progress.adapters.postgres import database, logins
+from progress.adapters.postgres.database import Connection
+from progress.adapters.postgres.logins import Login
+from progress.errors import DatabaseUnavailable, ProjectionError
+from progress.projections import batch, drop_unused, rebuild, replacement, schema, views
+from progress.projections.models import BATCH, REALTIME
+from tests.conftest import Store
+from tests.support import model_rows, sample_events
+from tests.support.stage import append
+
+pytestmark = pytest.mark.every_postgres
+
+USERS = ["ann", "bob", "cy"]
+OTHER = "progress_0123456789ab"
+COLUMNS = Path(__file__).with_name("views.json")
+ANALYSIS = Path(__file__).parents[2] / "docs/analysis.md"
+
+
+@pytest.fixture
+def populated(connection: Connection) -> Connection:
+    """A store with learners and views."""
+    sample_events.record_lessons(connection, *USERS)
+    batch.run(connection)
+    views.follow(connection, None)
+    return connection
+
+
+@pytest.fixture
+def analyst(store: Store, populated: Connection) -> Iterator[Connection]:
+    """A connection with the privileges and the settings of an analyst's login."""
+    name = f"analyst_of_{store.url.rpartition('/')[2].partition('?')[0]}"
+    logins.apply(populated, [Login("progress_analyst", name, "secret")])
+    with closing(database.connect(store.url.replace("//postgres", f"//{name}"))) as connection:
+        yield connection
+    populated.run(f"DROP ROLE {name}")
+
+
+def rows_of(connection: Connection, view: str) -> list[list[object]]:
+    return sorted(connection.run(f"TABLE progress.{view}") or [], key=repr)
+
+
+def test_each_read_model_that_the_api_serves_has_a_view(populated: Connection) -> None:
+    served = {model.name for model in (*REALTIME, *BATCH) if model.field}
+    columns = list_columns(populated)
+    assert columns.keys() == served | {"items", "item_difficulty", "group_members"}
+
+
+def list_columns(connection: Connection) -> dict[str, dict[str, str]]:
+    rows = connection.run(
+        "SELECT c.relname, a.attname, format_type(a.atttypid, a.atttypmod)"
+        " FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0"
+        " WHERE c.relnamespace = 'progress'::regnamespace ORDER BY c.relname, a.attnum"
+    )
+    return {
+        view: {name: kind for _, name, kind in columns}
+        for view, columns in itertools.groupby(rows, lambda row: row[0])
+    }
+
+
+def test_columns_of_views_are_only_added(populated: Connection) -> None:
+    columns, listed = list_columns(populated), json.loads(COLUMNS.read_text())
+    for view, expected in listed.items():
+        lost = expected.items() - columns.get(view, {}).items()
+        assert not lost, f"analysts use these columns of {view}: {lost}"
+    assert columns == listed, f"add the new columns to {COLUMNS.name}"
+
+
+def test_an_analyst_reads_every_view_and_nothing_else(
+    populated: Connection, analyst: Connection
+) -> None:
+    for view in views.MODELS:
+        assert rows_of(analyst, view) == rows_of(populated, view)
+    assert rows_of(analyst, "user_progress")
+    live = schema.schema_name()
+    for statement in (
+        *(f"SELECT FROM {table}" for table in ("event_store.events", f"{live}.user_progress")),
+        "SELECT FROM operations.operations",
+        "INSERT INTO progress.rest_days VALUES ('ann', '2024-04-06')",
+        "DELETE FROM progress.user_progress",
+        "CREATE VIEW progress.mine AS SELECT 1 AS one",
+        f"SELECT progress.replace_views('{live}', '{{}}')",
+    ):
+        with pytest.raises(DatabaseError, match="42501"):
+            analyst.run(statement)
+
+
+def test_the_documented_queries_of_analysts_work(analyst: Connection) -> None:
+    weeks, levels = re.findall(r"```sql\n(.+?)```", ANALYSIS.read_text(), re.DOTALL)
+    assert analyst.run(weeks) == [[date(2024, 4, 1), 3, Decimal("0.500")]]
+    assert analyst.run(levels) == [["A1", 3, 1.0]]
+
+
+def test_the_documentation_names_every_view() -> None:
+    section = ANALYSIS.read_text().split("## Views")[1].split("\n\n")[1]
+    assert set(views.MODELS) <= set(re.findall(r"`(\w+)`", section))
+
+
+def test_an_analyst_s_session_has_time_limits(analyst: Connection) -> None:
+    for setting in ("statement_timeout", "idle_in_transaction_session_timeout"):
+        assert analyst.run(f"SHOW {setting}") == [["1min"]]
+
+
+def test_the_views_contain_no_deleted_learner(populated: Connection) -> None:
+    append(populated, [sample_events.user_deleted("ann")])
+    batch.run(populated)
+    for view in views.MODELS:
+        assert not [row for row in rows_of(populated, view) if "ann" in row], view
+
+
+def test_queries_on_views_see_no_error_and_no_empty_view_during_swaps(
+    store: Store, analyst: Connection
+) -> None:
+    expected, done = rows_of(analyst, "item_stats"), threading.Event()
+
+    def read() -> int:
+        number = 0
+        while not done.is_set():
+            assert rows_of(analyst, "item_stats") == expected
+            joined = analyst.run(
+                "SELECT count(*) FROM progress.weekly_stats JOIN progress.domain_stats"
+                " USING (user_id) JOIN progress.daily_stats USING (user_id)"
+            )
+            assert joined[0][0]
+            number += 1
+        return number
+
+    with ThreadPoolExecutor(1) as pool:
+        reading = pool.submit(read)
+        try:
+            for _ in range(3):
+                rebuild.run(lambda: database.connect(store.url))
+        finally:
+            done.set()
+        assert reading.result()
+
+
+def test_a_swap_commits_without_the_views_while_a_query_uses_one(
+    store: Store,
+    populated: Connection,
+    analyst: Connection,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(replacement, "_DROP_TRIES", 1)
+    live, former = schema.schema_name(), replacement.former_name()
+    expected = rows_of(populated, "item_stats")
+    analyst.run("BEGIN")
+    rows_of(analyst, "daily_stats")
+    rebuild.run(lambda: database.connect(store.url))
+    assert views.find_source(populated) == former
+    assert rows_of(populated, "item_stats") == expected
+    assert "the views of the schema progress still read" in capsys.readouterr().out
+    assert not sample_events.find_differences(populated)
+
+    analyst.run("COMMIT")
+    populated.run("SET ROLE progress_batch")
+    batch.run(populated)
+    populated.run("RESET ROLE")
+    assert views.find_source(populated) == live
+    assert rows_of(analyst, "item_stats") == expected
+    replacement.drop(populated, former)
+    assert views.find_source(populated) == live
+    assert model_rows.read_value(populated, "schemas") == 1
+
+
+def test_a_former_schema_is_dropped_only_after_the_views_have_left_it(
+    store: Store, populated: Connection, analyst: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(replacement, "_DROP_TRIES", 1)
+    expected = rows_of(populated, "item_stats")
+    analyst.run("BEGIN")
+    rows_of(analyst, "daily_stats")
+    rebuild.run(lambda: database.connect(store.url))
+    with pytest.raises(DatabaseUnavailable, match="still being read"):
+        replacement.drop(populated, replacement.former_name())
+    assert rows_of(analyst, "item_stats") == expected
+    analyst.run("COMMIT")
+    rebuild.run(lambda: database.connect(store.url))  # as after a crash
+    assert views.find_source(populated) == schema.schema_name()
+    assert rows_of(analyst, "item_stats") == expected
+    assert model_rows.read_value(populated, "schemas") == 1
+
+
+@pytest.fixture
+def other(populated: Connection) -> str:
+    """The schema of another version, which the views read."""
+    schema.create(populated, OTHER)
+    schema.set_search_path(populated)
+    populated.run(
+        "SELECT progress.replace_views(:other, CAST(:models AS text[]))",
+        other=OTHER, models=views.MODELS,
+    )  # fmt: skip
+    return OTHER
+
+
+def test_a_release_moves_the_views_and_a_migration_does_not(
+    store: Store, populated: Connection, other: str
+) -> None:
+    schema.drop(populated, schema.schema_name())
+    assert rebuild.ensure(lambda: database.connect(store.url))
+    rebuild.run(lambda: database.connect(store.url))
+    batch.run(populated)
+    assert views.find_source(populated) == other
+    views.move(populated)
+    assert views.find_source(populated) == schema.schema_name()
+    assert rows_of(populated, "item_stats")
+
+
+def test_views_are_not_moved_to_a_missing_schema(populated: Connection, other: str) -> None:
+    schema.drop(populated, schema.schema_name())
+    with pytest.raises(ProjectionError, match="does not exist: run `progress migrate` first"):
+        views.move(populated)
+    assert views.find_source(populated) == other
+
+
+def test_an_unused_schema_is_kept_while_a_query_prevents_the_move_of_the_views(
+    populated: Connection, other: str, analyst: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(replacement, "_DROP_TRIES", 1)
+    monkeypatch.setattr(views, "_TRIES", 1)
+    analyst.run("BEGIN")
+    rows_of(analyst, "items")
+    with pytest.raises(DatabaseUnavailable, match="the views of the schema progress were not mov"):
+        views.move(populated)
+    with pytest.raises(DatabaseUnavailable, match=f"{other} is still being read"):
+        list(drop_unused.run(populated))
+    assert views.find_source(populated) == other
+    analyst.run("COMMIT")
+    assert list(drop_unused.run(populated)) == [other]
+    assert views.find_source(populated) == schema.schema_name()
+
+
+def test_a_new_database_has_views(store: Store, connection: Connection) -> None:
+    schema.drop(connection, schema.schema_name())
+    assert rebuild.ensure(lambda: database.connect(store.url))
+    assert views.find_source(connection) == schema.schema_name()
