@@ -119,9 +119,12 @@ def roll_back(cloud: Cloud, blue: Mapping[str, str]) -> None:
     # Route the traffic even if blue has all of it. An earlier, interrupted call may still take
     # effect, and route traffic to green.
     for name in (QUERY, INGEST, PROJECT):
-        steps.run(f"{name}'s traffic", cloud.split_traffic, name, {blue[name]: 100}, untag=GREEN)
-    _set_job_images(cloud, steps, blue[PROJECT], (RELEASE_JOB, *OTHER_JOBS))
+        untag = GREEN if name != PROJECT else None
+        steps.run(f"{name}'s traffic", cloud.split_traffic, name, {blue[name]: 100}, untag=untag)
+    _move_jobs_and_views(cloud, steps, blue[PROJECT])
     _unsubscribe(cloud, steps)
+    if not steps.failures:  # until then, the tag shows that the rollback is unfinished
+        steps.run(f"{PROJECT}'s tag", cloud.untag, PROJECT, GREEN)
     steps.raise_if_incomplete("`release.py rollback`")
     log(f"Blue has all traffic: {', '.join(blue.values())}.")
 
@@ -152,19 +155,31 @@ def send_wakeups(cloud: Cloud, revision: str) -> None:
 
 
 def finish(cloud: Cloud, green: str) -> None:
-    """Give the jobs the image of green's project function; remove what the release created.
+    """Move the jobs and the views of analysts to green; remove what the release created.
 
     The project function's tag is removed last. Until then, this tag shows that green serves and
     that the release is unfinished.
     """
     steps = BestEffort()
-    _set_job_images(cloud, steps, green, (RELEASE_JOB, *OTHER_JOBS))
+    _move_jobs_and_views(cloud, steps, green)
     _unsubscribe(cloud, steps)
     for name in (QUERY, INGEST):
         steps.run(f"{name}'s tag", cloud.untag, name, GREEN)
     if not steps.failures:
         steps.run(f"{PROJECT}'s tag", cloud.untag, PROJECT, GREEN)
     steps.raise_if_incomplete("`release.py recover`")
+
+
+def _move_jobs_and_views(cloud: Cloud, steps: BestEffort, revision: str) -> None:
+    """Let all jobs run the image of the revision, and the views read its read models.
+
+    The read models of the other revision get no wake-ups any more. If an image could not be set,
+    the views stay, because the release job may still have the other image.
+    """
+    failed = len(steps.failures)
+    _set_job_images(cloud, steps, revision, (RELEASE_JOB, *OTHER_JOBS))
+    if len(steps.failures) == failed:
+        steps.run("the views of analysts", cloud.execute, RELEASE_JOB, "move-views")
 
 
 def _set_job_images(cloud: Cloud, steps: BestEffort, revision: str, jobs: tuple[str, ...]) -> None:

@@ -1,4 +1,4 @@
-"""`progress migrate`, `status`, `batch` and `contract`: the event store and its read models."""
+"""`progress migrate`, `status`, `batch`, `contract`, `move-views`: the log and its read models."""
 
 import contextlib
 from datetime import UTC, datetime
@@ -17,7 +17,7 @@ from progress.cli import confirmations, targets
 from progress.cli.output_options import AsJson
 from progress.local import readiness
 from progress.operations import records
-from progress.projections import batch, drop_unused, rebuild
+from progress.projections import batch, drop_unused, rebuild, views
 from progress.projections import schema as read_model_schema
 
 _BATCH_TIMEOUT_S = 600.0
@@ -25,7 +25,7 @@ _BATCH_TIMEOUT_S = 600.0
 
 def add_to(app: typer.Typer) -> None:
     """Add these commands to `app`."""
-    for command in (migrate, status):
+    for command in (migrate, status, move_views):
         app.command()(command)
     app.command("batch")(batch_command)
     app.command("contract")(contract_command)
@@ -68,6 +68,17 @@ def contract_command(yes: confirmations.Yes = False) -> None:
     finally:
         connection.close()
     typer.echo(f"Kept: {read_model_schema.schema_name()}.")
+
+
+def move_views() -> None:
+    """Let the views of the schema `progress` read the read models of this version.
+
+    A release runs this command when the traffic moves. If queries use the views for more than 90
+    seconds, the command fails and the views stay.
+    """
+    with contextlib.closing(targets.connect()) as connection:
+        views.move(connection)
+    typer.echo(f"The views read {read_model_schema.schema_name()}.")
 
 
 def batch_command(as_json: AsJson = False) -> None:

@@ -13,7 +13,7 @@ from progress.projections.models import BATCH, REALTIME
 
 MODELS = [model.name for model in (*REALTIME, *BATCH) if model.field or model.has_view]
 
-_TRIES = 90  # seconds; the queries of analysts end after 60
+_TRIES = 90  # a try takes up to a second; the queries of analysts end after 60 seconds
 
 
 def find_source(connection: Connection) -> str | None:

@@ -21,7 +21,7 @@ from progress.errors import DatabaseUnavailable, ProjectionError
 from progress.projections import batch, drop_unused, rebuild, replacement, schema, views
 from progress.projections.models import BATCH, REALTIME
 from tests.conftest import Store
-from tests.support import model_rows, sample_events
+from tests.support import cli, model_rows, sample_events
 from tests.support.stage import append
 
 pytestmark = pytest.mark.every_postgres
@@ -217,7 +217,8 @@ def test_a_release_moves_the_views_and_a_migration_does_not(
     rebuild.run(lambda: database.connect(store.url))
     batch.run(populated)
     assert views.find_source(populated) == other
-    views.move(populated)
+    moved = cli.expect_success(cli.progress(store.url, "move-views"))
+    assert moved == f"The views read {schema.schema_name()}.\n"
     assert views.find_source(populated) == schema.schema_name()
     assert rows_of(populated, "item_stats")
 

@@ -45,7 +45,7 @@ def test_a_finished_release_can_be_rolled_back(cloud: Cloud) -> None:
     assert not cloud.find_violations()
     assert serving_code(cloud.world) == "a"
     # Blue's batch job folds the events that were stored since the release.
-    assert cloud.world.executions[-1] == ("a", "batch")
+    assert cloud.world.executions[-2:] == [("a", "batch"), ("a", "move-views")]
     cloud.reset_calls()
     assert_success(run(cloud, "rollback"))
     assert not [call for call in cloud.calls if "describe" not in call]
@@ -60,6 +60,21 @@ def test_blue_catches_up_before_it_serves_queries(cloud: Cloud) -> None:
     first = next(n for n, w in enumerate(cloud.worlds) if "a" in w.share("progress-query"))
     assert cloud.worlds[first - 1].executions[-1] == ("a", "batch")
     assert cloud.worlds[first - 1].folding_codes() == {"a", "b"}
+
+
+def test_a_rollback_that_could_not_move_the_views_can_be_repeated(cloud: Cloud) -> None:
+    assert_success(deploy(cloud, "b"))
+    before = cloud.world.copy()
+    cloud.reset_calls()
+    assert_success(run(cloud, "rollback"))
+    first = next(n for n, call in enumerate(cloud.calls) if "--args=move-views" in call)
+    reset(cloud, dict.fromkeys(range(first, first + 3), "fail"), before)
+    done = run(cloud, "rollback")
+    assert (done.returncode, cloud.world.viewed) == (1, "b")
+    assert "not done: the views of analysts; run `release.py rollback`" in done.stderr
+    cloud.faults.clear()
+    assert_success(run(cloud, "rollback"))
+    assert serving_code(cloud.world) == "a"
 
 
 def test_a_rollback_ignores_signals_and_can_be_repeated_after_a_kill(cloud: Cloud) -> None:

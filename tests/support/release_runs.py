@@ -161,8 +161,12 @@ def deploy(
 
 
 def serving_code(world: World) -> str:
-    """Return the version that serves and runs all jobs; assert that no release is unfinished."""
+    """Return the version that serves, runs all jobs and has the views of analysts.
+
+    Assert that no release is unfinished.
+    """
     (code,) = {code for name in SERVICES for code in world.share(name)}
+    assert world.viewed == code
     assert world.jobs == dict.fromkeys(JOBS, image("progress-project", code))
     assert GREEN_SUBSCRIPTION not in world.subscriptions
     assert "green" not in [

@@ -47,6 +47,7 @@ class World:
     jobs: dict[str, str] = field(default_factory=dict)
     subscriptions: dict[str, str] = field(default_factory=dict)  # Push endpoints by subscription.
     models: set[str] = field(default_factory=set)  # The versions that have read models.
+    viewed: str = ""  # The version whose read models the views of analysts read.
     # The files from which each image was built.
     built: dict[str, set[str]] = field(default_factory=dict)
     objects: dict[str, str] = field(default_factory=dict)  # Contents by address in Cloud Storage.
@@ -56,7 +57,9 @@ class World:
     @classmethod
     def after_first_apply(cls, address: str, code: str = "a") -> "World":
         """Return the world after Terraform's first apply: the newest revision has all traffic."""
-        world = cls(address, models={code}, subscriptions={"progress-projection-sub": "main"})
+        world = cls(
+            address, models={code}, viewed=code, subscriptions={"progress-projection-sub": "main"}
+        )
         for name in SERVICES:
             world.revisions[f"{name}-00001"] = image(name, code)
             world.route(name, [{"revisionName": f"{name}-00001", "percent": 100}])
@@ -114,6 +117,8 @@ class World:
             f"{code} serves but is not folded" for code in serving - self.folding_codes()
         ]
         violations += [f"{code} serves but has no read models" for code in serving - self.models]
+        if self.viewed not in self.models:
+            violations.append(f"the views read {self.viewed}, which has no read models")
         return violations
 
     def do(self, words: list[str]) -> str:
@@ -192,8 +197,11 @@ class World:
             if code not in self.models:
                 raise CallRejected("the read models of this version do not exist")
             self.models = {code}
+            self.viewed = code
         elif command == "migrate":
             self.models.add(code)
+        elif command == "move-views":
+            self.viewed = code
         elif command not in ("batch", "check"):
             raise CallRejected(f"no command {command}")
         self.executions.append((code, command))
