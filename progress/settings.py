@@ -18,6 +18,8 @@ Environment = Literal["development", "staging", "production"]
 
 LOCAL_PROJECT = "progress-local"
 
+_Positive = Annotated[int, msgspec.Meta(ge=1)]
+
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """The settings of one process; a setting is None if it is not set and has no default."""
@@ -28,6 +30,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     db_name: str | None = None
     db_iam_user: str | None = None
     cloud_sql_address: str | None = None
+    database_pool_size: _Positive = 10
+    database_past_sessions: _Positive = 3
+    database_pool_idle_seconds: _Positive = 300
     redis_url: str | None = None
     pubsub_project_id: str = LOCAL_PROJECT
     pubsub_emulator_host: str | None = None
@@ -38,14 +43,17 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     auth_sign_in_url: str | None = None
     app_url: str | None = None
     cors_origins: str = ""
-    rate_limit_per_minute: Annotated[int, msgspec.Meta(ge=1)] = 100
+    rate_limit_per_minute: _Positive = 100
+    max_lag_events: _Positive = 1_000
+    max_lag_seconds: _Positive = 5
+    max_lag_batch_seconds: _Positive = 600
     graphql_introspection: bool | None = None
     environment: Environment = "production"
     otel_exporter_otlp_endpoint: str | None = None
     archive_bucket: str | None = None
     archive_buckets: Literal[16, 64, 256] = 16
     exports_bucket: str | None = None
-    erase_deleted_after_days: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    erase_deleted_after_days: _Positive | None = None
     cloud_scheduler_emulator_host: str | None = None
     dataflow_template: str | None = None
     dataflow_region: str | None = None
@@ -60,16 +68,35 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     cloud_run_task_count: int = 1
     cloud_run_task_attempt: int = 0
 
+    def lag_limits(self) -> dict[str, int]:
+        """Return the limits of the statement that reports the lag of the projections."""
+        return {
+            "max_events": self.max_lag_events,
+            "max_seconds": self.max_lag_seconds,
+            "max_batch_seconds": self.max_lag_batch_seconds,
+        }
+
     def __repr__(self) -> str:
         return f"Settings(environment={self.environment!r})"  # other settings may be secret
 
 
 _EXPECTED = {
     "archive_buckets": "16, 64 or 256",
-    "erase_deleted_after_days": "a positive integer",
     "environment": ", ".join(get_args(Environment)),
     "graphql_introspection": "true or false",
-    "rate_limit_per_minute": "a positive integer",
+    **dict.fromkeys(
+        (
+            "database_past_sessions",
+            "database_pool_idle_seconds",
+            "database_pool_size",
+            "erase_deleted_after_days",
+            "max_lag_batch_seconds",
+            "max_lag_events",
+            "max_lag_seconds",
+            "rate_limit_per_minute",
+        ),
+        "a positive integer",
+    ),
 }  # the expected form of settings that are neither strings nor plain integers
 
 _SCHEMES = {
@@ -90,6 +117,7 @@ _OURS = (
     "EXPORTS_",
     "ERASE_",
     "CHANGES_",
+    "MAX_LAG_",
 )
 
 

@@ -67,7 +67,7 @@ locals {
   # the alert adds `or vector(0)`. The alert also requires a job execution from before the window, so that it does not
   # fire in a new environment. There, the first execution is the release job's, at the end of the first apply. When this
   # execution is older than the window, the schedule has had the time to start three batch runs.
-  batch_window = "${3 * var.batch_minutes}m"
+  batch_window = "${local.max_run_minutes}m"
   successful_runs = join("", [
     "sum(increase(${local.series.outcome}",
     "{${local.batch_selector},outcome=\"ok\"}[${local.batch_window}]))",

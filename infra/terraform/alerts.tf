@@ -46,6 +46,24 @@ variable "alert_minimum_errors" {
   default     = 3
 }
 
+variable "max_lag_events" {
+  description = "The number of unfolded events above which the realtime projections are critical: alert and API."
+  type        = number
+  default     = 1000
+}
+
+variable "max_lag_seconds" {
+  description = "The age of the oldest unrecorded or unfolded event above which the lag is critical: alerts and API."
+  type        = number
+  default     = 5
+}
+
+variable "max_lag_batch_seconds" {
+  description = "The same age for the projections of the batch job; null: the time of two intervals of its schedule."
+  type        = number
+  default     = null
+}
+
 variable "database_bytes_limit" {
   description = "The database's size limit in bytes; null: Cloud SQL's disk limit, or Neon's free plan."
   type        = number
@@ -53,6 +71,12 @@ variable "database_bytes_limit" {
 }
 
 locals {
+  max_lag_batch_seconds = coalesce(var.max_lag_batch_seconds, 2 * 60 * var.batch_minutes)
+  # A run may start late by one interval before an alert says that no run succeeded.
+  max_run_minutes = ceil(local.max_lag_batch_seconds / 60) + var.batch_minutes
+  # A gauge of the batch job, which measures before it folds what a lost wake-up has left behind.
+  max_fold_seconds = var.max_lag_seconds + 60 * var.batch_minutes
+
   runbook = "https://github.com/${var.github.repository}/blob/${var.github.branch}/docs/runbook.md"
 
   # An alert fires if a condition is true for `for` seconds. Monitoring counts by the minute, and a five-minute window
@@ -63,8 +87,8 @@ locals {
       severity = "ERROR"
       title    = "Events are recorded late"
       meaning = join(" ", [
-        "In the last five minutes more than 5 % of the events were recorded over 5 s after publication, or a",
-        "message has waited five minutes for ingest. Learners see old numbers; events are not lost.",
+        "In the last five minutes more than 5 % of the events were recorded over ${var.max_lag_seconds} s after",
+        "publication, or a message has waited five minutes for ingest. Learners see old numbers; events are not lost.",
       ])
       cause = join(" ", [
         "Ingest is slow, down or at its maximum number of instances; the database is down; or an operator holds",
@@ -75,10 +99,10 @@ locals {
         "instances.",
       ])
       conditions = {
-        "event delay, p95 > 5 s" = {
+        "event delay, p95 > ${var.max_lag_seconds} s" = {
           query = join("", [
             "histogram_quantile(0.95, sum by (le) (rate(",
-            "${local.series.event_delay_ms}_bucket{${local.services_selector}}[5m]))) > 5000",
+            "${local.series.event_delay_ms}_bucket{${local.services_selector}}[5m]))) > ${1000 * var.max_lag_seconds}",
           ])
           for = 360
         }
@@ -172,18 +196,18 @@ locals {
         "function. If only one is behind, follow \"A stuck shard\" in the runbook.",
       ])
       conditions = {
-        "more than 1,000 events behind" = {
-          query = "${local.batch_mean.projection_lag} > 1000"
+        "more than ${var.max_lag_events} events behind" = {
+          query = "${local.batch_mean.projection_lag} > ${var.max_lag_events}"
           for   = 300
         }
-        "oldest unfolded event > 5 minutes" = {
-          query = "${local.batch_mean.projection_lag_ms} > 300000"
+        "oldest unfolded event > ${local.max_fold_seconds} s" = {
+          query = "${local.batch_mean.projection_lag_ms} > ${1000 * local.max_fold_seconds}"
           for   = 300
         }
-        "events waiting at a wake-up, median > 1,000" = {
+        "events waiting at a wake-up, median > ${var.max_lag_events}" = {
           query = join("", [
             "histogram_quantile(0.5, sum by (le) (rate(",
-            "${local.series.projection_lag}_bucket{${local.services_selector}}[5m]))) > 1000",
+            "${local.series.projection_lag}_bucket{${local.services_selector}}[5m]))) > ${var.max_lag_events}",
           ])
           for = 360
         }
@@ -219,7 +243,7 @@ locals {
       severity = "ERROR"
       title    = "The batch job or the backup failed, or no batch run succeeded"
       meaning = join(" ", [
-        "A batch run or backup failed, or no batch run has succeeded for ${3 * var.batch_minutes} minutes.",
+        "A batch run or backup failed, or no batch run has succeeded for ${local.max_run_minutes} minutes.",
         "The weekly, level and domain numbers become out of date and shards whose wake-up was lost are not",
         "folded, or there is no recent backup.",
       ])
@@ -233,7 +257,7 @@ locals {
           query = "${local.failed_runs} > 0"
           for   = 0
         }
-        "no successful batch run for ${3 * var.batch_minutes} minutes" = {
+        "no successful batch run for ${local.max_run_minutes} minutes" = {
           query = "(${local.successful_runs} or vector(0)) == 0 and ${local.has_old_executions}"
           for   = 60
         }

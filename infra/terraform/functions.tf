@@ -63,6 +63,21 @@ variable "api" {
   default = {}
 }
 
+variable "database_pool" {
+  description = "Each query process's limits: connections for queries, for queries about the past, and idle seconds."
+  type = object({
+    size          = optional(number, 10)
+    past_sessions = optional(number, 3)
+    idle_seconds  = optional(number, 300)
+  })
+  default = {}
+
+  validation {
+    condition     = alltrue([for limit in values(var.database_pool) : limit >= 1])
+    error_message = "expected limits of at least 1 in database_pool"
+  }
+}
+
 variable "otel_exporter_otlp_endpoint" {
   description = "The endpoint for traces and metrics (OTLP over HTTP); null: none are exported."
   type        = string
@@ -107,6 +122,13 @@ locals {
     CORS_ORIGINS          = length(var.api.cors_origins) == 0 ? null : join(",", var.api.cors_origins)
     RATE_LIMIT_PER_MINUTE = tostring(var.api.rate_limit_per_minute)
     GRAPHQL_INTROSPECTION = var.api.introspection == null ? null : tostring(var.api.introspection)
+
+    DATABASE_POOL_SIZE         = tostring(var.database_pool.size)
+    DATABASE_PAST_SESSIONS     = tostring(var.database_pool.past_sessions)
+    DATABASE_POOL_IDLE_SECONDS = tostring(var.database_pool.idle_seconds)
+    MAX_LAG_EVENTS             = tostring(var.max_lag_events)
+    MAX_LAG_SECONDS            = tostring(var.max_lag_seconds)
+    MAX_LAG_BATCH_SECONDS      = tostring(local.max_lag_batch_seconds)
   }
 
   function_facts = {
@@ -131,7 +153,8 @@ locals {
       # then restart the instance.
       health = "/health"
       settings = merge(local.query_settings, local.exports_environment, {
-        WORKERS = var.functions["query"].cpu # one event loop for each core
+        # One event loop for each core. On Neon, one: its connections are few, and processes cannot share them.
+        WORKERS = var.database == "neon" ? "1" : var.functions["query"].cpu
       })
     }
   }

@@ -115,7 +115,10 @@ def status(as_json: AsJson = False) -> None:
     connection = targets.connect()
     counts = _rows(connection, "event_store/status", "counts")[0]
     read_model_schema.set_search_path(connection)
-    projections = _rows(connection, "projections/checkpoints", "status", now=datetime.now(UTC))
+    limits = settings.current().lag_limits()
+    projections = _rows(
+        connection, "projections/checkpoints", "status", now=datetime.now(UTC), **limits
+    )
     connection.close()
     for projection in projections:
         del projection["updated_at"]

@@ -92,8 +92,8 @@ SELECT
     p.realtime,
     coalesce(b.events, 0)                   AS events_behind,
     coalesce(b.seconds, 0)                  AS seconds_behind,
-    CASE WHEN p.realtime AND (b.events > 1000 OR b.seconds > 5) THEN 'CRITICAL'
-         WHEN b.seconds > 600 THEN 'CRITICAL'
+    CASE WHEN p.realtime AND (b.events > :max_events OR b.seconds > :max_seconds) THEN 'CRITICAL'
+         WHEN NOT p.realtime AND b.seconds > :max_batch_seconds THEN 'CRITICAL'
          ELSE 'NORMAL' END                  AS status,
     b.updated_at
 FROM projections p

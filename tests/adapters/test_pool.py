@@ -12,6 +12,8 @@ from progress.errors import DatabaseUnavailable, InstanceUnavailable
 from tests.conftest import Store
 from tests.support.event_loop import in_event_loop
 
+IDLE_S = 300.0
+
 
 class _Server:
     """The test's database, which can temporarily refuse connections."""
@@ -44,7 +46,7 @@ async def _session(pool: Pool) -> int:
 
 @in_event_loop
 async def test_many_callers_share_a_few_connections(server: _Server) -> None:
-    pool = Pool(server.connect, 3)
+    pool = Pool(server.connect, 3, IDLE_S)
     sessions = await asyncio.gather(*(_session(pool) for _ in range(50)))
     assert len(set(sessions)) == 3
     assert await _session(pool) in sessions
@@ -53,7 +55,7 @@ async def test_many_callers_share_a_few_connections(server: _Server) -> None:
 
 @in_event_loop
 async def test_connections_are_not_lost_if_a_waiting_caller_is_cancelled(server: _Server) -> None:
-    pool = Pool(server.connect, 1)
+    pool = Pool(server.connect, 1, IDLE_S)
     connection = await pool.acquire(seconds=5)
     early, late = (asyncio.create_task(pool.acquire(seconds=5)) for _ in range(2))
     await asyncio.sleep(0)
@@ -70,7 +72,7 @@ async def test_connections_are_not_lost_if_a_waiting_caller_is_cancelled(server:
 
 @in_event_loop
 async def test_a_closed_or_failed_connection_is_replaced_by_a_new_one(server: _Server) -> None:
-    pool = Pool(server.connect, 1)
+    pool = Pool(server.connect, 1, IDLE_S)
     connection = await pool.acquire(seconds=5)
     waiting = asyncio.create_task(_session(pool))
     await asyncio.sleep(0)
@@ -91,7 +93,7 @@ async def test_a_closed_or_failed_connection_is_replaced_by_a_new_one(server: _S
 
 @in_event_loop
 async def test_a_connection_that_was_closed_while_idle_is_not_acquired(server: _Server) -> None:
-    pool = Pool(server.connect, 1)
+    pool = Pool(server.connect, 1, IDLE_S)
     first = await pool.acquire(seconds=5)
     pool.release(first)
     await first.close()
@@ -104,7 +106,7 @@ async def test_a_connection_that_was_closed_while_idle_is_not_acquired(server: _
 
 @in_event_loop
 async def test_a_caller_is_rejected_while_200_callers_wait(server: _Server) -> None:
-    pool = Pool(server.connect, 1)
+    pool = Pool(server.connect, 1, IDLE_S)
     connection = await pool.acquire(seconds=5)
     waiting = [asyncio.create_task(_session(pool)) for _ in range(200)]
     await asyncio.sleep(0)
@@ -123,7 +125,7 @@ async def test_a_caller_that_waits_too_long_is_rejected_and_leaves_the_queue(
     server: _Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pools, "_MAX_WAITING", 1)
-    pool = Pool(server.connect, 1)
+    pool = Pool(server.connect, 1, IDLE_S)
     connection = await pool.acquire(seconds=5)
     for _ in range(3):
         with pytest.raises(InstanceUnavailable, match="became free"):
@@ -138,7 +140,7 @@ async def test_a_caller_that_waits_too_long_is_rejected_and_leaves_the_queue(
 async def test_a_closed_pool_rejects_waiting_callers_and_closes_returned_connections(
     server: _Server,
 ) -> None:
-    pool = Pool(server.connect, 1)
+    pool = Pool(server.connect, 1, IDLE_S)
     connection = await pool.acquire(seconds=5)
     waiting = asyncio.create_task(_session(pool))
     cancelled = asyncio.create_task(_session(pool))

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from progress import settings
 from progress.adapters import request_scope
 from progress.adapters.postgres import database, statements
 from progress.adapters.postgres.database import Connection
@@ -26,6 +27,7 @@ from tests.support.api import QueryClient, plain
 from tests.support.stage import append, connect
 
 NOW = datetime(2024, 6, 1, tzinfo=UTC)
+SESSIONS = settings.current().database_past_sessions
 EVERY_EVENT = Policy(event_interval=1)
 RANGE = (date(2024, 3, 1), date(2024, 6, 1))
 
@@ -104,10 +106,10 @@ def test_only_a_few_as_of_queries_run_concurrently_and_other_queries_do_not_wait
             for user in ("ann", "nobody")
             for day in range(4)
         ]
-        while (await _waiting(store)) < as_of._SESSIONS:
+        while (await _waiting(store)) < SESSIONS:
             await asyncio.sleep(0)
         assert (await fetch.queries.get_streak("ann", at=noon_of_day(0))).current == 1
-        assert await _waiting(store) == as_of._SESSIONS
+        assert await _waiting(store) == SESSIONS
         connection.run("ROLLBACK")
         return list(await asyncio.gather(*queries))
 
@@ -127,18 +129,18 @@ def test_one_learner_cannot_occupy_all_sessions(
 
     async def crowd() -> None:
         of_the_past, moments = (
-            as_of.AsOfReader(store.url),
+            as_of.AsOfReader(store.url, settings.current()),
             {"as_of": noon_of_day(0), "known_at": None},
         )
         queries = [
             asyncio.ensure_future(of_the_past.fetch(waits, {"user_id": "ann"}, **moments))
-            for _ in range(2 * as_of._SESSIONS)
+            for _ in range(2 * SESSIONS)
         ]
         while not await _waiting(store):
             await asyncio.sleep(0)
         assert await of_the_past.fetch(goes, {"user_id": "ben"}, **moments)
         connection.run("SELECT pg_advisory_unlock(17)")
-        assert len(await asyncio.gather(*queries)) == 2 * as_of._SESSIONS
+        assert len(await asyncio.gather(*queries)) == 2 * SESSIONS
         of_the_past.close()
 
     connection.run("SELECT pg_advisory_lock(17)")

@@ -8,10 +8,11 @@ from pathlib import Path
 from tests.support.terraform import ENVIRONMENTS, Root, copy_root
 from tests.support.terraform_state import Deployment, Values
 
-# Options of an environment that migrates from Neon to Cloud SQL. It also has a fixed egress address
-# and analysts.
+# Options of an environment that migrates from Neon to Cloud SQL. It also has a fixed egress
+# address, analysts and limits of the lag.
 MIGRATION = (
     "-var=migration_target=cloud_sql",
+    *("-var=max_lag_events=750", "-var=max_lag_seconds=4", "-var=max_lag_batch_seconds=1200"),
     "-var=fixed_egress_address=true",
     '-var=analysts=["group:analysts@example.com"]',
     (

@@ -70,8 +70,8 @@ def test_dev_and_staging_have_no_minimum_instances(
     services = environments[environment].applied.of("google_cloud_run_v2_service", "function")
     sizes = {name: size(service) for name, service in services.items()}
     assert {measures[3] for measures in sizes.values()} == {0}
-    assert {name: measures[:3] for name, measures in sizes.items()} == {
-        n: s[:3] for n, s in SIZES.items()
+    assert {name: measures[:2] for name, measures in sizes.items()} == {
+        n: s[:2] for n, s in SIZES.items()
     }
     assert all(
         only(template(service)["scaling"])["min_instance_count"] is None
@@ -87,7 +87,8 @@ def test_functions_have_one_thread_per_request_or_one_event_loop_per_core(
         concurrency = template(services[name])["max_instance_request_concurrency"]
         # The additional threads serve the probes.
         assert int(settings(services[name])["THREADS"]) > concurrency
-    assert settings(services["query"])["WORKERS"] == SIZES["query"][0]
+    is_neon = deployment.plan["variables"]["database"]["value"] == "neon"
+    assert settings(services["query"])["WORKERS"] == ("1" if is_neon else SIZES["query"][0])
 
 
 def test_only_query_accepts_requests_from_the_internet(environments: Environments) -> None:

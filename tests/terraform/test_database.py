@@ -1,9 +1,11 @@
 """The planned database: Cloud SQL, Neon, logins, and the migration from Neon to Cloud SQL."""
 
+import inspect
+
 import pytest
 
 from progress.adapters.postgres import logins, url
-from progress.query.read_models import as_of, reader
+from progress.projections import rebuild
 from tests.support.cloud_run import plain_settings, secret_ids, secret_value
 from tests.support.terraform_environments import Environments
 from tests.support.terraform_state import Deployment, Resources, list_resources
@@ -65,6 +67,35 @@ def test_cloud_sql_is_small_and_deletable_outside_prod(moving: Deployment) -> No
 CANDIDATES = {"ingest": 2, "query": 2}
 
 
+def query_connections(resources: Resources) -> int:
+    """Return the number of connections that one process of the query function opens."""
+    planned = plain_settings(resources, "query")
+    return int(planned["DATABASE_POOL_SIZE"]) + int(planned["DATABASE_PAST_SESSIONS"])
+
+
+@pytest.mark.parametrize("environment", ["dev", "staging"])
+def test_each_function_opens_at_most_five_connections_to_neon(
+    environments: Environments, environment: str
+) -> None:
+    """One request to project may rebuild, while the others fold.
+
+    A rebuild has one connection for the operation, one for the swap, and one for each worker.
+    """
+    resources = environments[environment].applied
+    rebuild_workers = inspect.signature(rebuild.run).parameters["workers"].default
+    for name, service in resources.of("google_cloud_run_v2_service", "function").items():
+        (inside,) = service["template"]
+        of_an_instance = {
+            "ingest": 1,  # the connection of the group commit
+            "project": 2 + rebuild_workers + inside["max_instance_request_concurrency"] - 1,
+            "query": int(plain_settings(resources, "query")["WORKERS"])
+            * query_connections(resources),
+        }[name]
+        (shared,), (own,) = service["scaling"], inside["scaling"]
+        most = max(shared["max_instance_count"], own["max_instance_count"])
+        assert 0 < most * of_an_instance <= 5, name
+
+
 @pytest.mark.parametrize("environment", ["staging", "prod"])
 def test_the_connection_limit_covers_all_instances_during_a_release(
     environments: Environments, moving: Deployment, environment: str
@@ -75,8 +106,7 @@ def test_the_connection_limit_covers_all_instances_during_a_release(
     each_of = {
         "ingest": 1,  # the connection of the group commit
         "project": int(plain_settings(resources, "project")["THREADS"]),
-        "query": int(plain_settings(resources, "query")["WORKERS"])
-        * (reader._CONNECTIONS + as_of._SESSIONS),
+        "query": int(plain_settings(resources, "query")["WORKERS"]) * query_connections(resources),
     }
     connections = 0
     for name, service in resources.of("google_cloud_run_v2_service", "function").items():

@@ -7,6 +7,7 @@ import msgspec
 
 from progress import settings
 from progress.settings import Settings
+from tests.support import alert_policies
 from tests.support.cloud_run import container, only, template
 from tests.support.cloud_run import settings as cloud_settings
 from tests.support.terraform_environments import Environments
@@ -58,6 +59,22 @@ def test_every_setting_that_the_code_reads_is_planned(environments: Environments
         planned - FRAMEWORK
         == {e.name.upper() for e in msgspec.structs.fields(Settings)} - NOT_PLANNED
     )
+
+
+def test_one_variable_sets_each_limit_of_the_lag_for_the_function_and_the_alerts(
+    moving: Deployment,
+) -> None:
+    query = moving.applied.of("google_cloud_run_v2_service", "function")["query"]
+    limits = {name: value for name, value in cloud_settings(query).items() if "MAX_LAG" in name}
+    assert limits == {
+        "MAX_LAG_EVENTS": "750",
+        "MAX_LAG_SECONDS": "4",
+        "MAX_LAG_BATCH_SECONDS": "1200",
+    }
+    by_name = alert_policies.alerts(moving.applied)
+    queries = [c.query for alert in by_name.values() for c in alert.conditions]
+    for threshold in (" > 750", " > 4000", " > 904000", "[35m]"):  # the batch runs each 15 minutes
+        assert any(threshold in query for query in queries), threshold
 
 
 def test_every_service_and_job_may_read_the_secrets_of_its_settings(deployment: Deployment) -> None:

@@ -100,7 +100,7 @@ CASES: list[tuple[dict[str, str], dict[str, str]]] = [
     ({"functions": size(concurrency="0")}, {}),
     ({"functions": size(min_instances="3", max_instances="2")}, {}),
     ({"functions": size(max_instances="0"), "erase_deleted_after_days": "0"}, {}),
-    ({"archive_buckets": "32"}, {}),
+    ({"archive_buckets": "32", "database_pool": "{ size = 0 }"}, {}),
 ]  # fmt: skip
 
 

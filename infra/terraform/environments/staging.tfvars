@@ -9,11 +9,14 @@ neon = {
 }
 redis = "none"
 
+# Neon's free plan: each function opens at most five connections. A request to project that rebuilds opens four, and one
+# that folds opens one.
 functions = {
   ingest  = { cpu = "1", memory = "512Mi", concurrency = 100, min_instances = 0, max_instances = 2 }
-  project = { cpu = "2", memory = "2Gi", concurrency = 10, min_instances = 0, max_instances = 2 }
-  query   = { cpu = "2", memory = "1Gi", concurrency = 1000, min_instances = 0, max_instances = 2 }
+  project = { cpu = "2", memory = "2Gi", concurrency = 2, min_instances = 0, max_instances = 1 }
+  query   = { cpu = "2", memory = "1Gi", concurrency = 1000, min_instances = 0, max_instances = 1 }
 }
+database_pool = { size = 3, past_sessions = 2, idle_seconds = 60 }
 
 auth = {
   issuer      = "https://auth.staging.example.com"

@@ -40,6 +40,7 @@ _MIN_TIME_S = 1.0
 class Database:
     """A database with at most `size` sessions in UTC, each opened when it is first needed.
 
+    A session that is idle for `idle_s` is closed at the next use of the database.
     `init_sql` runs at the start of each session; `settings` adds or replaces server settings.
     """
 
@@ -50,10 +51,12 @@ class Database:
         name: str,
         size: int,
         search_path: str,
+        idle_s: float = 300,
         init_sql: str = "",
         **settings: str,
     ) -> None:
         self._target, self._size, self._init_sql = target, size, init_sql
+        self._idle_s = idle_s
         self._settings = {
             "application_name": name,
             "search_path": search_path,
@@ -115,7 +118,7 @@ class Database:
     async def _run_once(self, work: Work[_T], scope: RequestScope) -> _T:
         pool = self._pool
         if pool is None:
-            pool = self._pool = Pool(self._connector(), self._size)
+            pool = self._pool = Pool(self._connector(), self._size, self._idle_s)
         try:
             connection = await pool.acquire(seconds=scope.remaining())
         except _ERRORS as error:

@@ -13,7 +13,6 @@ import asyncpg
 
 from progress.errors import DatabaseUnavailable, InstanceUnavailable
 
-_IDLE_TIMEOUT_S = 300.0
 _MAX_WAITING = 200
 _CANCEL_TIMEOUT_S = 2.0  # the time limit for cancelling a statement and closing its connection
 
@@ -21,10 +20,11 @@ Connect = Callable[[], Awaitable[asyncpg.Connection]]
 
 
 class Pool:
-    """A pool of at most `size` connections, opened on demand."""
+    """A pool of at most `size` connections, opened on demand, and closed if idle for `idle_s`."""
 
-    def __init__(self, connect: Connect, size: int) -> None:
+    def __init__(self, connect: Connect, size: int, idle_s: float) -> None:
         self._connect = connect
+        self._idle_s = idle_s
         self._free = size  # connections that may still be opened
         self._idle: deque[tuple[asyncpg.Connection, float]] = deque()
         self._waiting: deque[asyncio.Future[asyncpg.Connection | None]] = deque()
@@ -39,7 +39,7 @@ class Pool:
         """
         while self._idle:
             connection, since = self._idle.pop()
-            if since >= time.monotonic() - _IDLE_TIMEOUT_S and not connection.is_closed():
+            if since >= time.monotonic() - self._idle_s and not connection.is_closed():
                 return connection
             connection.terminate()
             self._free += 1
@@ -63,7 +63,7 @@ class Pool:
                 return
         now = time.monotonic()
         self._idle.append((connection, now))
-        while self._idle[0][1] < now - _IDLE_TIMEOUT_S:
+        while self._idle[0][1] < now - self._idle_s:
             self._idle.popleft()[0].terminate()
             self._free += 1
 

@@ -3,8 +3,9 @@
 The fold takes most of the time of such a query. All queries of a request about the same learner and
 time therefore share one fold. A fold for a later time continues from the fold for an earlier time,
 unless the rows could differ from those of a new fold. A request may contain at most three different
-pairs of a learner and a past time. An instance has three sessions for folds. The folds of one
-learner use at most two sessions, so that other learners can use the third.
+pairs of a learner and a past time. A process has three sessions for folds
+(DATABASE_PAST_SESSIONS). The folds of one learner use at most two sessions, so that other learners
+can use the third.
 """
 
 import asyncio
@@ -33,7 +34,6 @@ from progress.settings import Settings
 
 MAX_FOLDS = 3  # per request
 
-_SESSIONS = 3
 _SESSIONS_PER_LEARNER = 2
 _HISTORY_TOO_LONG = "PR001"  # the SQLSTATE that fold_as_of raises
 _SQL = {"db.system.name": "postgresql"}
@@ -65,9 +65,15 @@ def check_folds(count: int) -> None:
 class AsOfReader:
     """Database sessions, each with the read models of one learner at a past time."""
 
-    def __init__(self, target: Settings | str) -> None:
-        tables = schema.as_of_tables()
-        self._database = Database(target, name="past", size=_SESSIONS, init_sql=tables, **_SETTINGS)
+    def __init__(self, target: Settings | str, settings: Settings) -> None:
+        self._database = Database(
+            target,
+            name="past",
+            size=settings.database_past_sessions,
+            idle_s=settings.database_pool_idle_seconds,
+            init_sql=schema.as_of_tables(),
+            **_SETTINGS,
+        )
         self._semaphores: WeakValueDictionary[object, asyncio.Semaphore] = WeakValueDictionary()
 
     async def fetch(

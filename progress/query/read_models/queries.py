@@ -11,6 +11,7 @@ from typing import TypeVar
 
 from msgspec import convert
 
+from progress import settings
 from progress.errors import ProjectionError
 from progress.query.read_models import pages, row_queries
 from progress.query.read_models.log_records import ProjectionStatus, RecordedEvent
@@ -200,7 +201,10 @@ class Queries:
 
     async def get_projection_status(self, *, at: datetime | None = None) -> list[ProjectionStatus]:
         """Return the lag of each projection behind the log."""
-        rows = await self.reader.fetch("projections/checkpoints", "status", now=_or_now(at))
+        limits = settings.current().lag_limits()
+        rows = await self.reader.fetch(
+            "projections/checkpoints", "status", now=_or_now(at), **limits
+        )
         return [convert(dict(row), ProjectionStatus) for row in rows]
 
     async def check_lag(

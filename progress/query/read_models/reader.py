@@ -13,11 +13,10 @@ from progress.adapters.postgres.statements import NumberedStatement
 from progress.adapters.telemetry import tracing
 from progress.projections import schema
 from progress.query.read_models.as_of import AsOfReader
-from progress.settings import Settings
+from progress.settings import Settings, current
 
 Parameters = Mapping[str, object]
 
-_CONNECTIONS = 10
 _SQL = {"db.system.name": "postgresql"}
 
 
@@ -28,13 +27,15 @@ class Reader:
     """
 
     def __init__(self, target: Settings | str) -> None:
+        settings = target if isinstance(target, Settings) else current()
         self._database = Database(
             target,
             name="query",
-            size=_CONNECTIONS,
+            size=settings.database_pool_size,
+            idle_s=settings.database_pool_idle_seconds,
             search_path=f"{schema.schema_name()}, event_store",
         )
-        self._as_of = AsOfReader(target)
+        self._as_of = AsOfReader(target, settings)
         self._column_types: dict[tuple[str, str], dict[str, str]] = {}
 
     async def fetch(
