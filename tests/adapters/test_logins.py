@@ -1,8 +1,4 @@
-"""`progress migrate` creates and changes logins, although its own role is not a superuser.
-
-Each login has only the privileges of one group. The process that uses the login needs no other
-privileges.
-"""
+"""`progress migrate` creates and changes the logins that DATABASE_LOGINS names."""
 
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -19,7 +15,7 @@ from progress.adapters import storage
 from progress.adapters.postgres import database, logins, migrations
 from progress.adapters.postgres.database import Connection
 from progress.adapters.postgres.logins import Login
-from progress.errors import DatabaseUnavailable, ProgressError
+from progress.errors import DatabaseUnavailable, ProgressError, SettingsError
 from progress.projections import batch, drop_unused, projector, rebuild, schema, snapshots
 from progress.recovery import archive_loads, archive_rebuild, buckets
 from progress.recovery.archive_loads import Rebuild
@@ -294,3 +290,29 @@ def test_migrate_applies_the_migrations_and_creates_the_logins(
     assert "s3cr3t" not in done.output
     service.connect("teller", "s3cr3t").close()
     service.connect("told", "new").close()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("progress_query", "entry 1: expected group=login"),
+        ("progress_query=a progress_query=", "entry 2: expected group=login"),
+        ("progress_query=a:", "entry 1: expected group=login"),
+        ("=a:s3cr3t", "entry 1: expected one of the groups progress_ingest"),
+        ("progress_erasure=a:s3cr3t", "expected one of the groups progress_ingest"),
+        ("postgres=s3cr3t", "expected one of the groups"),
+        ("progress_query=progress_project:s3cr3t", "progress_project is a group"),
+        ("progress_query=a:s3cr3t progress_batch=a:s3cr3t", "a is listed twice"),
+        (f"progress_query={'a' * 64}:s3cr3t", "is longer than 63 bytes"),
+        ("progress_query=a progress_batch=%FF:s3cr3t", "entry 2: expected UTF-8"),
+        ("progress_query=a:s3cr3t%FF", "entry 1: expected UTF-8"),
+    ],
+)
+def test_an_invalid_setting_is_reported_without_its_password(text: str, message: str) -> None:
+    with pytest.raises(SettingsError, match=message) as refused:
+        logins.parse(text)
+    assert "s3cr3t" not in str(refused.value)
+
+
+def test_an_empty_setting_is_parsed_as_no_logins() -> None:
+    assert logins.parse(" ") == []

@@ -11,7 +11,7 @@ from progress.adapters.pubsub import undelivered
 from progress.adapters.pubsub.undelivered import Undelivered
 from progress.errors import PubSubUnavailable
 from progress.local import ports
-from tests.support import fake_monitoring
+from tests.support import fake_publisher
 
 
 def test_the_newest_measurement_of_each_subscription_of_progress_is_returned() -> None:
@@ -23,7 +23,7 @@ def test_the_newest_measurement_of_each_subscription_of_progress_is_returned() -
         "orders-ingest-sub": [9],
         "progress-batch-sub": [9],
     }
-    with fake_monitoring.serve(series, requests) as address:
+    with fake_publisher.serve_monitoring(series, requests) as address:
         counts = undelivered.count("p", address)
     assert counts == [
         Undelivered("learning-events-ingest-sub", 2**40),
@@ -39,7 +39,7 @@ def test_the_newest_measurement_of_each_subscription_of_progress_is_returned() -
 
 def test_counts_are_unavailable_if_no_measurement_exists_or_monitoring_does_not_respond() -> None:
     with (
-        fake_monitoring.serve({}, []) as address,
+        fake_publisher.serve_monitoring({}, []) as address,
         pytest.raises(PubSubUnavailable, match="no measurement"),
     ):
         undelivered.count("p", address)

@@ -1,9 +1,11 @@
-"""Decoding a message returns its events, and rejections that name the violated rule."""
+"""Every payload is recorded, as events or as rejections that name the violated rule."""
 
 import json
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from progress.event_store import envelope, log
 from progress.event_store.envelope import Rejection
@@ -297,3 +299,49 @@ def test_no_dead_letter_shows_an_email_address(payload: bytes) -> None:
     (rejection,) = decoded(payload)
     assert isinstance(rejection, Rejection)
     assert "ecret" not in repr(rejection)
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.text('\0\ud800@{"\\'),
+    lambda inner: (
+        st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=9), inner, max_size=4)
+    ),
+    max_leaves=12,
+)
+near_events = st.fixed_dictionaries(
+    {},
+    optional={
+        "event_id": st.uuids().map(str) | json_values,
+        "event_type": st.sampled_from(["UserCreated", "ItemPublished", "New"]) | json_values,
+        "occurred_at": st.datetimes().map(lambda t: t.isoformat() + "Z") | json_values,
+        "data": st.dictionaries(
+            st.sampled_from(["user_id", "item_id", "email", "domains", "timezone", "type"]),
+            json_values,
+        )
+        | json_values,
+        "metadata": json_values,
+    },
+)
+payloads = (
+    st.binary(max_size=60)
+    | json_values.map(lambda v: json.dumps(v).encode())
+    | near_events.map(lambda v: json.dumps(v).encode())
+    | st.lists(near_events | json_values, max_size=4).map(lambda v: json.dumps(v).encode())
+)
+
+
+@given(
+    payload=payloads,
+    attributes=st.dictionaries(
+        st.sampled_from(["event_id", "event_type", "occurred_at", "user_id"]),
+        st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=9),
+    ),
+)
+def test_every_entry_of_any_payload_is_recorded(
+    store: Store, payload: bytes, attributes: dict[str, str]
+) -> None:
+    connection = store.connect()
+    delivery = push.parse_delivery(encode_push(payload, attributes=attributes))
+    appended = log.append(connection, [delivery])
+    connection.close()
+    assert sum(appended.outcomes.values()) == len(delivery.entries)

@@ -1,12 +1,15 @@
-"""The event catalogue: the values that each field accepts, and the error for other values."""
+"""The event catalogue: the values that each field accepts, and the rules of time zones."""
 
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
+from itertools import groupby
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 
 from progress.errors import SerializationError
-from progress.event_store import events
+from progress.event_store import events, time_zones
+from tests.oracle import days
 
 GOOD: dict[str, dict[str, Any]] = {
     "SessionStarted": {"session_id": "s", "user_id": "u", "item_count": 10_000},
@@ -154,3 +157,31 @@ def test_a_group_id_must_have_1_to_200_characters() -> None:
         assert fault("LearnerJoinedGroup", group_id=bad) == (
             "expected a string of 1 to 200 characters - at $.data.group_id"
         )
+
+
+_FIRST, _LAST = 946_684_800, 2_840_140_800  # the starts of the years 2000 and 2060, in seconds
+_MONTH = 30 * 86_400
+
+
+def offset(zone: ZoneInfo, instant: int) -> float:
+    offset = datetime.fromtimestamp(instant, zone).utcoffset()
+    assert offset is not None
+    return offset.total_seconds()
+
+
+def test_each_rule_starts_at_a_clock_change_and_no_rule_is_missing() -> None:
+    seen = set()
+    for name, rules in groupby(time_zones.rules(), key=lambda rule: rule.zone):
+        ever, *later = rules
+        assert ever.starts_at is None
+        seen.add(name)
+        zone = days.zone(name)
+        before = ever.utc_offset
+        left = [(rule.starts_at or 0, rule.utc_offset) for rule in later]
+        for month in range(_FIRST, _LAST, _MONTH):
+            while left and left[0][0] <= month:
+                start, after = left.pop(0)
+                assert (offset(zone, start - 1), offset(zone, start)) == (before, after), name
+                before = after
+            assert offset(zone, month) == before, (name, month)
+    assert seen == time_zones.names()

@@ -1,4 +1,4 @@
-"""The import turns a review log into domain events; the order of the log's rows has no effect."""
+"""The import turns a review log into domain events, whose dates a demo shifts by whole days."""
 
 import csv
 import itertools
@@ -12,11 +12,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from progress import cli
+from progress.adapters.postgres.database import Connection
 from progress.adapters.pubsub import publisher
+from progress.demo import living, loading
 from progress.errors import ReviewLogError
-from progress.event_store import envelope
+from progress.event_store import envelope, log
 from progress.event_store.event_parser import Message, ParsedEvent
-from progress.importers import anki_events, anki_log, sm2
+from progress.event_store.log import Delivery
+from progress.importers import anki_events, anki_log, shifts, sm2
 from progress.importers.anki_log import Answer
 
 LOG = Path(__file__).parents[2] / "data" / "anki_reviews.csv"
@@ -214,3 +217,57 @@ def test_the_order_of_the_rows_does_not_change_the_imported_log(
     with shuffled.open("w", encoding="utf-8", newline="") as out:
         csv.writer(out).writerows([rows[0], *reversed(rows[1:])])
     assert anki_log.read(shuffled) == record
+
+
+ZONE = "America/New_York"
+NOW = datetime(2026, 11, 20, 15, tzinfo=UTC)
+ANSWERS = anki_log.read(loading.LOG)
+# The first and last answer of each session suffice: all its answers move by the same duration.
+EDGES = [[session[0], session[-1]] for session in anki_events.sessions(ANSWERS)]
+
+
+@given(st.integers(0, 1_500))
+def test_a_shift_keeps_the_sessions_and_moves_each_by_the_given_number_of_local_days(
+    days: int,
+) -> None:
+    moved = [shifts.shift(edges, days, ZONE) for edges in EDGES]
+    for (first, last), (moved_first, moved_last) in zip(EDGES, moved, strict=True):
+        assert local_day(moved_first.at) - local_day(first.at) == timedelta(days)
+        assert local_day(moved_last.at) - local_day(last.at) == timedelta(days)
+        assert moved_last.at - moved_first.at == last.at - first.at
+    for (_, before), (after, _) in itertools.pairwise(moved):
+        assert after.at - before.at > anki_events.MAX_PAUSE
+
+
+def test_a_shift_keeps_the_sessions_and_the_answers_of_the_real_log() -> None:
+    days = shifts.count_days_to_yesterday(ANSWERS, NOW, ZONE, 4)
+    moved = shifts.shift(ANSWERS, days, ZONE)
+    assert local_day(moved[-1].at) == local_day(NOW) - timedelta(days=1)
+    sessions, moved_sessions = (list(anki_events.sessions(each)) for each in (ANSWERS, moved))
+    assert [len(session) for session in moved_sessions] == [len(session) for session in sessions]
+    for before, after in zip(sessions, moved_sessions, strict=True):
+        assert after[-1].at - after[0].at == before[-1].at - before[0].at
+
+
+def append_first(connection: Connection, messages: list[publisher.Message]) -> None:
+    """Record the first message, which creates the account and stores the shift."""
+    for message in messages[:1]:
+        entries = envelope.decode(publisher.encode(message), Message())
+        log.append(connection, [Delivery(Message(message_id="m"), entries)])
+
+
+def test_a_demo_on_a_later_day_has_the_same_events(connection: Connection) -> None:
+    first = living.prepare(connection, NOW, as_recorded=False)
+    append_first(connection, first.messages)
+    later = living.prepare(connection, NOW + timedelta(days=3), as_recorded=False)
+    assert first.shifted_days == later.shifted_days > 0
+    assert list(map(publisher.encode, first.messages)) == list(
+        map(publisher.encode, later.messages)
+    )
+
+
+def test_original_dates_are_kept_if_the_record_is_loaded_again(connection: Connection) -> None:
+    as_recorded = living.prepare(connection, NOW, as_recorded=True)
+    append_first(connection, as_recorded.messages)
+    later = living.prepare(connection, NOW, as_recorded=False)
+    assert (as_recorded.shifted_days, later) == (0, as_recorded)

@@ -14,9 +14,9 @@ from progress.event_store import dead_letters, log
 from progress.ingest import push
 from progress.local import ports
 from tests.conftest import Store
-from tests.support import api, fake_monitoring
+from tests.support import api
 from tests.support.api import Api
-from tests.support.fake_publisher import FakePublisher
+from tests.support.fake_publisher import FakePublisher, serve_monitoring
 from tests.support.operation_fixtures import (
     FIELDS,
     Operator,
@@ -319,7 +319,7 @@ def test_only_administrators_get_the_cached_counts(postgres: str) -> None:
     requests: list[Any] = []
     counts = {"user-events-ingest-sub": [7], "progress-projection-sub": [0]}
     with (
-        fake_monitoring.serve(counts, requests) as address,
+        serve_monitoring(counts, requests) as address,
         api.serve(postgres, pubsub_emulator_host=address) as query_api,
     ):
         for _ in range(2):
