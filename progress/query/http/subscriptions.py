@@ -19,6 +19,7 @@ from graphql import (
     GraphQLError,
     create_source_event_stream,
 )
+from graphql.execution import execute_subscription_event
 from starlette.responses import Response
 
 from progress.errors import Forbidden, InstanceUnavailable, RateLimited
@@ -27,9 +28,8 @@ from progress.query.execution.access_log import RequestLog
 from progress.query.execution.execute import GraphQLRequest
 from progress.query.execution.selections import GRAPHQL
 from progress.query.graphql.context import Context
-from progress.query.http import responses, sse, subscription_results
+from progress.query.http import responses, sse
 from progress.query.http.sse import EventStream
-from progress.query.http.subscription_results import SubscriptionResult
 from progress.query.live.topics import Subscription
 
 _RETRY_AFTER_S = 5
@@ -72,8 +72,7 @@ class Streams:
             if isinstance(subscription, ExecutionResult):
                 return _error(subscription, log)
             resources.enter_context(self._close_on_shutdown(subscription))
-            compiled = subscription_results.compile_result(tree, executor, log)
-            next_result = functools.partial(_read_next, subscription, executor, compiled, log)
+            next_result = functools.partial(_read_next, subscription, executor, log)
             return await self._start(
                 subscription, next_result, resources, context.caller.expires_at
             )
@@ -180,18 +179,24 @@ def _build_executor(
 
 
 async def _read_next(
-    subscription: Subscription[Any],
-    executor: Executor[Any],
-    compiled: SubscriptionResult,
-    log: RequestLog,
+    subscription: Subscription[Any], executor: Executor[Any], log: RequestLog
 ) -> bytes:
     """Return the next result; if the caller may no longer read the data, return an error."""
+    state: object
     try:
         state = await anext(subscription)
     except Forbidden as error:
         subscription.close()  # ends the stream after this error
-        return subscription_results.write_error(executor, error, log)
-    return await compiled(state)
+        state = error
+    return await write_result(executor, state, log)
+
+
+async def write_result(executor: Executor[Any], state: object, log: RequestLog) -> bytes:
+    """Return the result of a state as JSON; the executor reports an exception as the error."""
+    result = execute_subscription_event(executor.build_per_event_executor(state))
+    if not isinstance(result, ExecutionResult):
+        result = await result
+    return responses.body(execute.to_response(result, log))
 
 
 def _error(result: ExecutionResult, log: RequestLog) -> Response:
