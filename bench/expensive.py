@@ -26,8 +26,8 @@ from bench.statements import blocks
 from progress.adapters.postgres import database
 from progress.errors import QueryTooComplex
 from progress.query.auth import Role
-from progress.query.execution import documents, root_fields
-from progress.query.execution.selections import QUERY
+from progress.query.execution import documents, execute
+from progress.query.execution.compiled import QUERY
 
 ROLES: tuple[Role, ...] = ("learner", "support", "admin")
 # In a database with 200,000 events and 20,000 items, a document may read at most this number of
@@ -164,7 +164,7 @@ class Search:
         operation = parsed.operation(None)
         try:
             return operation is not None and bool(
-                root_fields.plan(operation, None, self.costing.context)
+                execute.plan_fields(operation, None, self.costing.context)
             )
         except QueryTooComplex:
             return False

@@ -17,8 +17,8 @@ from progress.query.auth import Caller, Role
 from progress.query.cache.cache import AnswerCache
 from progress.query.cache.rate_limit import RateLimiter
 from progress.query.execution import execute
-from progress.query.execution.access_log import RequestLog
 from progress.query.execution.execute import GraphQLRequest, GraphQLResponse
+from progress.query.execution.request_log import RequestLog
 from progress.query.graphql.context import Context
 from progress.query.read_models.queries import Queries
 from progress.query.read_models.reader import Reader, open_reader

@@ -20,8 +20,8 @@ from progress import cli
 from progress.adapters.telemetry import logs, tracing
 from progress.errors import DatabaseUnavailable
 from progress.local import postgres
-from progress.query.execution import errors
-from progress.query.execution.access_log import RequestLog
+from progress.query.execution import request_log
+from progress.query.execution.request_log import RequestLog
 from tests.conftest import skip_without
 from tests.support import cloud_scheduler, runbooks
 from tests.support.runbooks import ROOT, Shell
@@ -61,7 +61,7 @@ def test_the_log_filter_includes_the_errors_that_occur_while_the_database_is_dow
 ) -> None:
     """These errors have a severity below ERROR, because the query function still responds."""
     away = GraphQLError("", original_error=DatabaseUnavailable("no connection to the database"))
-    errors.format_error(away, RequestLog("query", tracing.new_traceparent()))
+    request_log.format_error(away, RequestLog("query", tracing.new_traceparent()))
     line = json.loads(capsys.readouterr().out)
     (least,) = re.findall(r"severity>=(\w+)", runbooks.sections()[heading])
     levels = get_args(logs.Severity)

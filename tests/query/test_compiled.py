@@ -30,13 +30,17 @@ from progress.errors import QueryTooComplex
 from progress.query.auth import Caller
 from progress.query.cache.cache import AnswerCache
 from progress.query.cache.rate_limit import RateLimiter
-from progress.query.execution import documents, execute, executor, root_fields
-from progress.query.execution.access_log import RequestLog
+from progress.query.execution import documents, execute
+from progress.query.execution.compiled import GRAPHQL, QUERY
 from progress.query.execution.documents import Document
-from progress.query.execution.execute import GraphQLResponse
-from progress.query.execution.executor import GraphQLRequest
-from progress.query.execution.root_fields import Outcome, QueryExecution, RootField
-from progress.query.execution.selections import GRAPHQL, QUERY
+from progress.query.execution.execute import (
+    GraphQLRequest,
+    GraphQLResponse,
+    Outcome,
+    QueryExecution,
+    RootField,
+)
+from progress.query.execution.request_log import RequestLog
 from progress.query.graphql.context import Context
 from progress.query.graphql.schema import FIELDS
 from progress.query.read_models.queries import Queries
@@ -302,7 +306,7 @@ class Both:
         document = documents.read(request.query, introspection=False)
         if document.errors:
             return (GraphQLResponse(None, document.errors, executed=False),) * 2
-        result = await executor.execute_document(document.tree, request, context)
+        result = await execute.execute_document(document.tree, request, context)
         await self._count(document, request, context)
         return await self._run_compiled(request, context), execute.to_response(result, LOG)
 
@@ -320,7 +324,8 @@ class Both:
         name.
         """
         operation = document.operation(request.operation_name)
-        fields = root_fields.plan(operation, request.variables, context) if operation else []
+        planned = execute.plan_fields(operation, request.variables, context) if operation else None
+        fields = planned or []
         keys = [field.cache_key for field in fields if field.cache_key]
         lookup = await self._cache.lookup("ann", keys, at=NOW)
         execution = RecordingExecution(request, context, self._cache, lookup, [])

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from progress.adapters.postgres import database
-from progress.query.execution.selections import QUERY
+from progress.query.execution.compiled import QUERY
 from progress.query.graphql.schema import FIELDS
 from tests.support import rows_by_hand
 from tests.support.api import Api

@@ -1,33 +1,58 @@
 """Execution of a GraphQL request: from the document to the data (as JSON) and the errors.
 
 Each root field of a query is resolved separately: from the cache, by the compiled path or by the
-executor. The executor runs every request that cannot be split into root fields. If the compiled
-path or a computation for the cache fails, the executor runs the root field again, so that error
-messages come from the executor. If a root field failed because the database did not respond, the
-executor does not run the field again.
+executor. The executor is graphql-core's `execute` with Strawberry's schema. It runs every request
+that cannot be split into root fields. If the compiled path or a computation for the cache fails,
+the executor runs the root field again, so that error messages come from the executor. If a root
+field failed because the database did not respond, the executor does not run the field again.
 """
 
+import asyncio
 import functools
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
 
 import msgspec
 import orjson
-from graphql import ExecutionResult, GraphQLError, OperationType
+from graphql import (
+    DocumentNode,
+    ExecutionResult,
+    GraphQLError,
+    OperationType,
+    execute,
+    is_non_null_type,
+    located_error,
+)
 
-from progress.errors import Forbidden, QueryTooComplex
-from progress.query.cache.cache import AnswerCache
+from progress.errors import (
+    Forbidden,
+    QueryTooComplex,
+    RequestRejected,
+    StatementFailed,
+    Unavailable,
+)
+from progress.query.cache.cache import AnswerCache, ComputedAnswer, Lookup
+from progress.query.cache.policy import CacheKey, cache_key
 from progress.query.cache.versions import ProjectedTo
-from progress.query.execution import documents, executor, root_fields
-from progress.query.execution import errors as graphql_errors
-from progress.query.execution.access_log import RequestLog
-from progress.query.execution.documents import Document
-from progress.query.execution.executor import GraphQLRequest
-from progress.query.execution.root_fields import Outcome, QueryExecution, RootField
+from progress.query.execution import documents, limits, request_log
+from progress.query.execution.compiled import GRAPHQL, QUERY, InvalidRows
+from progress.query.execution.documents import Document, Operation, PlannedField, Unplanned
+from progress.query.execution.request_log import RequestLog
 from progress.query.graphql import scalars
 from progress.query.graphql.context import Context
+from progress.query.read_models import as_of
 
-__all__ = ["GraphQLRequest", "GraphQLResponse", "is_query", "run", "to_response"]
+Values = Mapping[str, Any]
+Outcome = bytes | ExecutionResult
+
+
+class GraphQLRequest(msgspec.Struct, frozen=True, rename="camel"):
+    """A GraphQL request."""
+
+    query: str
+    variables: dict[str, Any] | None = None
+    operation_name: str | None = None
+    is_counted: bool = False  # whether the rate limit has already counted the request
 
 
 class GraphQLResponse(msgspec.Struct, frozen=True):
@@ -40,6 +65,25 @@ class GraphQLResponse(msgspec.Struct, frozen=True):
     errors: list[dict[str, Any]] = []
     extensions: dict[str, Any] = {}
     executed: bool = True
+
+
+class RootField(msgspec.Struct, frozen=True):
+    """A planned field with its arguments; `cache_key` is None if the field is not cacheable."""
+
+    planned: PlannedField
+    arguments: Values
+    user_id: str
+    cache_key: CacheKey | None
+
+    @property
+    def is_compiled(self) -> bool:
+        """True if the compiled path can run the field."""
+        compiled = self.planned.compiled
+        return compiled is not None and compiled.accepts(self.arguments)
+
+
+class _ExecutorFailed(Exception):
+    """The executor reported errors instead of a result that can be cached."""
 
 
 def is_query(request: GraphQLRequest, *, introspection: bool) -> bool:
@@ -64,19 +108,77 @@ async def run(
     """
     document = documents.read(request.query, introspection=introspection)
     plan = _plan(document, request, context, log)
-    fields = [] if isinstance(plan, GraphQLResponse) else plan
-    keys = [field.cache_key for field in fields if field.cache_key]
+    fields = plan if isinstance(plan, list) else None
+    keys = [field.cache_key for field in fields or () if field.cache_key]
     caller = context.caller.user_id if not request.is_counted else None
     lookup = await cache.lookup(caller, keys, at=context.at, bypass=bypass)
     if isinstance(plan, GraphQLResponse):
         return plan
-    if not await _may_read(fields, context):
-        fields = []  # the executor then runs the document and reports Forbidden
+    if fields and not await _may_read(fields, context):
+        fields = None  # the executor then reports Forbidden
     execution = QueryExecution(request, context, cache, lookup)
     response = await _respond(document, fields, execution, log)
     if keys and not response.errors:
         log.cache_result = lookup.result
     return response
+
+
+def _plan(
+    document: Document, request: GraphQLRequest, context: Context, log: RequestLog
+) -> list[RootField] | GraphQLResponse | None:
+    """Return the root fields, a rejection, or None if the executor must run the document."""
+    if document.errors:
+        return GraphQLResponse(None, document.errors, executed=False)
+    operation = document.operation(request.operation_name)
+    if operation is None:
+        return None
+    if operation.kind is OperationType.MUTATION:
+        log.note_mutation()
+    if operation.kind is OperationType.SUBSCRIPTION and context.live_queries is None:
+        return _reject(
+            [GraphQLError("expected a query: subscriptions are available at /graphql/stream")]
+        )
+    try:
+        return plan_fields(operation, request.variables, context)
+    except QueryTooComplex as error:
+        return _reject([GraphQLError(str(error), original_error=error)])
+
+
+def plan_fields(
+    operation: Operation, sent: Values | None, context: Context
+) -> list[RootField] | None:
+    """Return the root fields of a query; None if the executor must run the whole operation.
+
+    Raise QueryTooComplex if the query would return too many fields, read too many rows or need too
+    many folds.
+    """
+    if operation.kind is not OperationType.QUERY:
+        return None
+    try:
+        variables = operation.coerce_variables(sent)
+        fields = [(field, field.arguments(variables)) for field in operation.root_fields(variables)]
+    except Unplanned:
+        return None
+    limits.check_complexity(sum(field.complexity(arguments) for field, arguments in fields))
+    limits.check_rows(sum(field.rows_to_read(arguments) for field, arguments in fields))
+    folds = {fold for _, arguments in fields if (fold := limits.fold_key(arguments))}
+    as_of.check_folds(len(folds))
+    try:
+        return [_root_field(field, arguments, context) for field, arguments in fields] or None
+    except (Unplanned, RequestRejected):  # the executor reports what is wrong
+        return None
+
+
+def _root_field(
+    planned: PlannedField, arguments: dict[str, Any] | None, context: Context
+) -> RootField:
+    if arguments is None:
+        raise Unplanned
+    user_id = context.name_learner(arguments.pop("userId", None))
+    key = cache_key(
+        planned.declaration.cache, planned.field.name, user_id, arguments, planned.selection
+    )
+    return RootField(planned, arguments, user_id, key)
 
 
 async def _may_read(fields: Sequence[RootField], context: Context) -> bool:
@@ -92,27 +194,133 @@ async def _may_read(fields: Sequence[RootField], context: Context) -> bool:
     return True
 
 
+class QueryExecution(msgspec.Struct, frozen=True):
+    """The execution of one request's root fields."""
+
+    request: GraphQLRequest
+    context: Context
+    cache: AnswerCache
+    lookup: Lookup
+
+    async def run(self, fields: Sequence[RootField]) -> list[Outcome]:
+        """Return the JSON of each field, or the executor's result for a field with errors."""
+        cached = iter(self.lookup.answers)
+        values = [next(cached) if field.cache_key else field.planned.constant for field in fields]
+        if None not in values:
+            return cast("list[Outcome]", values)
+        runs = [self._run(field, value) for field, value in zip(fields, values, strict=True)]
+        return await asyncio.gather(*runs) if len(fields) > 1 else [await runs[0]]
+
+    async def _run(self, field: RootField, value: bytes | None) -> Outcome:
+        if value is not None:
+            return value
+        if field.cache_key is None and not field.is_compiled:
+            return await self._execute(field)
+        try:
+            return await self._compute_or_join(field)
+        except Unavailable as error:
+            return _fail(field, error)  # not run again: a second run would probably fail, too
+        except (_ExecutorFailed, InvalidRows, RequestRejected, StatementFailed):
+            return await self._execute(field)  # the executor reports the error
+
+    async def _compute_or_join(self, field: RootField) -> bytes:
+        # The SELECT reads the learner's version only if Redis did not have it, because reading the
+        # version takes 20 % of the SELECT's time.
+        versioned = (
+            field.planned.returns_version
+            and self.lookup.versions.learners.get(field.user_id) is None
+        )
+        compute = functools.partial(self._compute, field, versioned=versioned)
+        if field.cache_key is None:
+            return (await compute()).data
+        return await self.cache.get_or_compute(
+            self.lookup, field.cache_key, compute, returns_version=versioned
+        )
+
+    async def _compute(self, field: RootField, *, versioned: bool) -> ComputedAnswer:
+        if field.is_compiled and (compiled := field.planned.compiled):
+            context = self.context
+            return await compiled.run(
+                context.queries.reader,
+                field.user_id,
+                field.arguments,
+                context.at,
+                versioned=versioned,
+            )
+        outcome = await self._execute(field)
+        if isinstance(outcome, bytes):
+            return ComputedAnswer(outcome)
+        raise _cause(outcome)
+
+    async def _execute(self, field: RootField) -> Outcome:
+        """Run the field with the executor."""
+        planned = field.planned
+        result = await execute_document(planned.tree, self.request, self.context)
+        if result.errors or result.data is None:
+            return result
+        return orjson.dumps(result.data[planned.field.key])
+
+
+def _fail(root_field: RootField, cause: Exception) -> ExecutionResult:
+    """Return what the executor would return if the field raised this exception."""
+    field = root_field.planned.field
+    error = located_error(cause, list(field.nodes), [field.key])
+    is_non_null = is_non_null_type(QUERY.fields[field.name].type)
+    return ExecutionResult(None if is_non_null else {field.key: None}, [error])
+
+
+def _cause(result: ExecutionResult) -> Exception:
+    """Return the first error that is an Unavailable; if there is none, an _ExecutorFailed."""
+    causes = [error.original_error for error in result.errors or ()]
+    return next((cause for cause in causes if isinstance(cause, Unavailable)), _ExecutorFailed())
+
+
 async def _respond(
-    document: Document, fields: Sequence[RootField], execution: QueryExecution, log: RequestLog
+    document: Document,
+    fields: Sequence[RootField] | None,
+    execution: QueryExecution,
+    log: RequestLog,
 ) -> GraphQLResponse:
-    """Run the root fields; if the list is empty, let the executor run the whole document."""
-    is_constant = bool(fields) and all(field.planned.constant for field in fields)
+    """Run the root fields, or without `fields` let the executor run the whole document."""
+    is_constant = fields is not None and all(field.planned.constant for field in fields)
     projected_to = None if is_constant else await execution.cache.versions.projected_to()
     if fields:
         response = _merge(fields, await execution.run(fields), log)
     else:
-        result = await executor.execute_document(
-            document.tree, execution.request, execution.context
-        )
+        result = await execute_document(document.tree, execution.request, execution.context)
         if result.errors and not any(value is not None for value in (result.data or {}).values()):
-            graphql_errors.raise_if_unavailable(result.errors)
+            request_log.raise_if_unavailable(result.errors)
         response = to_response(result, log)
     if is_constant:
         return response
     # HIT if every cacheable field was cached.
-    is_hit = bool(fields) and not response.errors and execution.lookup.result == "hit"
+    is_hit = fields is not None and not response.errors and execution.lookup.result == "hit"
     extensions = _extensions(projected_to, is_hit=is_hit)
     return GraphQLResponse(response.data, response.errors, extensions, response.executed)
+
+
+async def execute_document(
+    tree: DocumentNode, request: GraphQLRequest, context: Context
+) -> ExecutionResult:
+    """Execute a document with the request's variables."""
+    result = execute(
+        GRAPHQL,
+        tree,
+        context_value=context,
+        variable_values=request.variables,
+        operation_name=request.operation_name,
+    )
+    return result if isinstance(result, ExecutionResult) else await result
+
+
+@functools.lru_cache(maxsize=4)  # four are enough: the position changes only once a second
+def _extensions(projected_to: ProjectedTo | None, *, is_hit: bool) -> dict[str, Any]:
+    """Return whether the cache was hit, and the position that the projections have reached."""
+    extensions: dict[str, Any] = {"cache": "HIT" if is_hit else "MISS"}
+    if projected_to is not None:
+        time = projected_to.time and scalars.format_datetime(projected_to.time)
+        extensions["projectedTo"] = {"position": projected_to.position, "time": time}
+    return extensions
 
 
 def _merge(
@@ -129,55 +337,14 @@ def _merge(
             continue
         errors += outcome.errors or ()
         if outcome.data is None:
-            graphql_errors.raise_if_unavailable(errors)
+            request_log.raise_if_unavailable(errors)
             return _with_errors(None, errors, log)
         value = outcome.data[field.planned.field.key]
         has_data = has_data or value is not None
         entries.append(field.planned.json_prefix + orjson.dumps(value))
     if errors and not has_data:
-        graphql_errors.raise_if_unavailable(errors)
+        request_log.raise_if_unavailable(errors)
     return _with_errors(b"{" + b",".join(entries) + b"}", errors, log)
-
-
-def _with_errors(
-    data: bytes | None, errors: Sequence[GraphQLError], log: RequestLog
-) -> GraphQLResponse:
-    """Return a response with formatted errors; `data` is null if an error is FORBIDDEN."""
-    if any(isinstance(error.original_error, Forbidden) for error in errors):
-        data = None
-    formatted = [graphql_errors.format_error(error, log) for error in errors]
-    return GraphQLResponse(b"null" if data is None else data, formatted)
-
-
-def _plan(
-    document: Document, request: GraphQLRequest, context: Context, log: RequestLog
-) -> list[RootField] | GraphQLResponse:
-    """Return a rejection or the root fields to run; [] if the executor must run the document."""
-    if document.errors:
-        return GraphQLResponse(None, document.errors, executed=False)
-    operation = document.operation(request.operation_name)
-    if operation is None:
-        return []
-    if operation.kind is OperationType.MUTATION:
-        log.note_mutation()
-    if operation.kind is OperationType.SUBSCRIPTION and context.live_queries is None:
-        return _reject(
-            [GraphQLError("expected a query: subscriptions are available at /graphql/stream")]
-        )
-    try:
-        return root_fields.plan(operation, request.variables, context)
-    except QueryTooComplex as error:
-        return _reject([GraphQLError(str(error), original_error=error)])
-
-
-@functools.lru_cache(maxsize=4)  # four are enough: the position changes only once a second
-def _extensions(projected_to: ProjectedTo | None, *, is_hit: bool) -> dict[str, Any]:
-    """Return whether the cache was hit, and the position that the projections have reached."""
-    extensions: dict[str, Any] = {"cache": "HIT" if is_hit else "MISS"}
-    if projected_to is not None:
-        time = projected_to.time and scalars.format_datetime(projected_to.time)
-        extensions["projectedTo"] = {"position": projected_to.position, "time": time}
-    return extensions
 
 
 def to_response(result: ExecutionResult, log: RequestLog) -> GraphQLResponse:
@@ -190,6 +357,16 @@ def to_response(result: ExecutionResult, log: RequestLog) -> GraphQLResponse:
     return _with_errors(data, result.errors, log)
 
 
+def _with_errors(
+    data: bytes | None, errors: Sequence[GraphQLError], log: RequestLog
+) -> GraphQLResponse:
+    """Return a response with formatted errors; `data` is null if an error is FORBIDDEN."""
+    if any(isinstance(error.original_error, Forbidden) for error in errors):
+        data = None
+    formatted = [request_log.format_error(error, log) for error in errors]
+    return GraphQLResponse(b"null" if data is None else data, formatted)
+
+
 def _reject(errors: Sequence[GraphQLError]) -> GraphQLResponse:
-    formatted = [graphql_errors.format_rejection(error) for error in errors]
+    formatted = [request_log.format_rejection(error) for error in errors]
     return GraphQLResponse(None, formatted, executed=False)

@@ -24,7 +24,7 @@ from graphql import (
 from graphql.language import Lexer
 
 from progress.errors import BadInput, QueryTooComplex
-from progress.query.execution.selections import Field
+from progress.query.execution.compiled import Field
 from progress.query.graphql.fields import Cost
 
 _MAX_TOKENS = 2_000

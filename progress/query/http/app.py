@@ -19,9 +19,8 @@ from progress.query.auth import Caller
 from progress.query.cache.cache import AnswerCache
 from progress.query.cache.rate_limit import RateLimiter
 from progress.query.execution import documents, execute
-from progress.query.execution.access_log import RequestLog
-from progress.query.execution.errors import CatchAll
 from progress.query.execution.execute import GraphQLRequest, GraphQLResponse
+from progress.query.execution.request_log import CatchAll, RequestLog
 from progress.query.graphql import subscriptions
 from progress.query.graphql.context import Context
 from progress.query.graphql.downloads import Downloads

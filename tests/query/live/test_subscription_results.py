@@ -10,8 +10,8 @@ from graphql import Executor, parse
 from progress.errors import Forbidden
 from progress.operations.records import Operation, OperationKind, OperationState
 from progress.query.auth import Caller
-from progress.query.execution.access_log import RequestLog
-from progress.query.execution.selections import GRAPHQL
+from progress.query.execution.compiled import GRAPHQL
+from progress.query.execution.request_log import RequestLog
 from progress.query.graphql.context import Context
 from progress.query.graphql.downloads import Downloads
 from progress.query.http import subscriptions
