@@ -4,7 +4,7 @@ A notification updates the version copies in Redis, so that older cached respons
 The notification also reaches the subscribers of a learner's or an operation's channel. A
 notification waits at most 50 ms for each reply; the first one of a process also imports redis-py.
 If a notification is lost, the change remains committed, but responses may be five seconds out of
-date (see `progress.adapters.redis.version_keys`).
+date (see `progress.adapters.redis.commands`).
 """
 
 import contextlib
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from progress.adapters.redis import channels, commands, version_keys
+from progress.adapters.redis import commands
 from progress.adapters.redis.commands import Command
 from progress.adapters.redis.url import parse_url
 from progress.adapters.telemetry import logs, tracing
@@ -64,29 +64,31 @@ class Publisher:
 
         This method and the other publishing methods return False if the notification is lost.
         """
-        ends = version_keys.expires_at_ms(change.began)
+        ends = commands.version_expires_at_ms(change.began)
         sent: list[Command] = []
         if change.version is not None and change.learners:
-            prefix = version_keys.learner_key(schema.schema_name(), "")
+            prefix = commands.learner_version_key(schema.schema_name(), "")
             sent.append(commands.publish_learners(change.learners, prefix, change.version, ends))
         if catalogue is not None:
-            sent.append(_keep_version(version_keys.CATALOGUE, ends, catalogue))
-            sent.append(commands.publish_version(channels.EVERYONE, catalogue))
+            sent.append(_keep_version(commands.CATALOGUE, ends, catalogue))
+            sent.append(commands.publish_version(commands.EVERYONE_CHANNEL, catalogue))
         return self._send(*sent)
 
     def publish_batch(self, version: int, *, known_at: float) -> bool:
         """Publish the version of the batch models."""
-        ends = version_keys.expires_at_ms(known_at)
-        return self._send(_keep_version(version_keys.BATCH, ends, version))
+        ends = commands.version_expires_at_ms(known_at)
+        return self._send(_keep_version(commands.BATCH, ends, version))
 
     def publish_swap(self, version: int, *, known_at: float) -> bool:
         """Publish the version of the read models that a rebuild has swapped in."""
-        keep = _keep_version(version_keys.SWAP, version_keys.expires_at_ms(known_at), version)
-        return self._send(keep, commands.publish_version(channels.EVERYONE, version))
+        keep = _keep_version(commands.SWAP, commands.version_expires_at_ms(known_at), version)
+        return self._send(keep, commands.publish_version(commands.EVERYONE_CHANNEL, version))
 
     def publish_operation(self, operation_id: str, version: int) -> bool:
         """Publish the new version of an operation."""
-        return self._send(commands.publish_version(channels.OPERATION + operation_id, version))
+        return self._send(
+            commands.publish_version(commands.OPERATION_CHANNEL + operation_id, version)
+        )
 
     @functools.cached_property
     def _client(self) -> "BlockingClient | None":
@@ -140,5 +142,5 @@ DISABLED = Publisher(None)
 
 
 def _keep_version(kind: str, ends: int, version: int) -> Command:
-    key = version_keys.shared_key(schema.schema_name(), kind)
+    key = commands.shared_version_key(schema.schema_name(), kind)
     return commands.set_newer_versions({key: version}, ends)

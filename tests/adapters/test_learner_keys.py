@@ -8,29 +8,29 @@ import redis
 from hypothesis import given
 from hypothesis import strategies as st
 
-from progress.adapters.redis import blocking_client, learner_keys, version_keys
+from progress.adapters.redis import blocking_client, commands
 
 # Ids that are prefixes, parts and patterns of each other's keys.
 IDS = st.sampled_from(
     ["7", "77", "7:7", ":7", "learner", "learner:7", "summary", "a:b", "*", "[7]", "catalogue", ""]
 ) | st.text(min_size=1, max_size=200).filter(lambda text: text.isprintable())
 KEYS: list[Callable[[str], str]] = [
-    learner_keys.summary_key,
-    lambda user_id: learner_keys.query_key("streak", user_id, "f00"),
-    lambda user_id: learner_keys.period_key("week", "2024-04-01", user_id),
-    lambda user_id: learner_keys.rate_key(user_id, 28_000_000),
-    lambda user_id: version_keys.learner_key("progress_1", user_id),
+    commands.summary_key,
+    lambda user_id: commands.query_key("streak", user_id, "f00"),
+    lambda user_id: commands.period_key("week", "2024-04-01", user_id),
+    lambda user_id: commands.rate_key(user_id, 28_000_000),
+    lambda user_id: commands.learner_version_key("progress_1", user_id),
 ]
 SHARED = ["apq:7", "version:progress_1:catalogue", "version:progress_1:batch", "7", "summary", ""]
 
 
 @given(user_id=IDS)
 def test_a_key_names_exactly_its_learner(user_id: str) -> None:
-    assert [learner_keys.find_learner(key(user_id)) for key in KEYS] == [user_id] * len(KEYS)
+    assert [commands.find_learner(key(user_id)) for key in KEYS] == [user_id] * len(KEYS)
 
 
 def test_a_key_that_learners_share_names_no_learner() -> None:
-    assert [learner_keys.find_learner(key) for key in SHARED] == [None] * len(SHARED)
+    assert [commands.find_learner(key) for key in SHARED] == [None] * len(SHARED)
 
 
 @given(ids=st.lists(IDS, unique=True, min_size=2, max_size=8))

@@ -11,7 +11,7 @@ import redis
 from progress import settings
 from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection
-from progress.adapters.redis import version_keys
+from progress.adapters.redis import commands
 from progress.event_store import dead_letters
 from progress.projections import notifications, schema
 from progress.projections import replay as letter_replay
@@ -34,7 +34,7 @@ def receive(listener: "redis.client.PubSub", count: int) -> list[tuple[str, str]
 
 def version_key(user: str) -> str:
     """Return the Redis key that holds a copy of the learner's version."""
-    return version_keys.learner_key(schema.schema_name(), user)
+    return commands.learner_version_key(schema.schema_name(), user)
 
 
 def folded(connection: Connection, *users: str) -> None:
@@ -180,5 +180,5 @@ def test_the_publisher_sends_notifications_and_deletes_outdated_versions_if_redi
         server.config_set("maxmemory", 1)
         assert publisher().publish(notifications.Change(6, '["ann"]', None), catalogue=6)
         assert receive(listener, 1) == [("changed:learner:ann", "6")]
-    catalogue = version_keys.shared_key(schema.schema_name(), version_keys.CATALOGUE)
+    catalogue = commands.shared_version_key(schema.schema_name(), commands.CATALOGUE)
     assert server.mget(version_key("ann"), catalogue) == [None, None]

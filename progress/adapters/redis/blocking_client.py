@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from redis import RedisError, ResponseError
 
-from progress.adapters.redis import commands, connections, learner_keys
+from progress.adapters.redis import commands, connections
 from progress.adapters.redis.commands import Command, Reply
 from progress.adapters.redis.url import Address, parse_url
 from progress.errors import CopiesUnavailable, RedisUnavailable
@@ -106,7 +106,7 @@ def _run(client: BlockingClient, command: Command) -> Any:
 
 
 def _learner_of(key: bytes) -> str | None:
-    return learner_keys.find_learner(key.decode("utf-8", "replace"))
+    return commands.find_learner(key.decode("utf-8", "replace"))
 
 
 def _read(connection: "ConnectionInterface", deadline: float) -> Reply:

@@ -1,13 +1,87 @@
-"""The commands that Progress sends to Redis, named after their purpose.
+"""The commands that Progress sends to Redis, named after their purpose, their keys and channels.
 
 A client sends commands with `run(*commands)`, in one round trip. If Redis rejects a command, its
 reply is an exception.
+
+A learner's id may contain any character. The other parts of a key contain no colon, so that the id
+can be read from the key.
+
+Copies of the read models' versions: queries check cache entries against them. A copy expires at
+most five seconds after its version was committed to the database or read from it. A copy is never
+replaced by an older version. A late writer, or a writer with an old result from the database,
+therefore cannot hide a change. If the notification of a change is lost, queries see the change once
+the copy expires.
 """
 
+import time
 from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
-from progress.adapters.redis import channels, learner_keys
+EVERYONE_CHANNEL = "changed:everyone"  # Changes that may concern any learner.
+LEARNER_CHANNEL = "changed:learner:"  # Followed by the id of the changed learner.
+OPERATION_CHANNEL = "changed:operation:"  # Followed by the id of the changed operation.
+
+
+# The number of parts before and after the learner's id in the keys of each kind.
+_PARTS = {"summary": (1, 0), "query": (2, 1), "stats": (3, 0), "version": (3, 0), "rate": (1, 1)}
+
+
+def summary_key(user_id: str) -> str:
+    """Return the key of the learner's summary."""
+    return f"summary:{user_id}"
+
+
+def query_key(name: str, user_id: str, params: str) -> str:
+    """Return the key of a root field's result; `params` is a hash of the request."""
+    return f"query:{name}:{user_id}:{params}"
+
+
+def period_key(period: str, last_day: object, user_id: str) -> str:
+    """Return the key of results about finished periods."""
+    return f"stats:{period}:{last_day}:{user_id}"
+
+
+def rate_key(caller: str, minute: int) -> str:
+    """Return the key of the number of the caller's requests in a minute."""
+    return f"rate:{caller}:{minute}"
+
+
+def find_learner(key: str) -> str | None:
+    """Return the id of the learner whom a key is about, or None."""
+    parts = key.split(":")
+    before, after = _PARTS.get(parts[0], (0, 0))
+    is_shared = parts[0] == "version" and parts[2:3] != ["learner"]  # see shared_version_key
+    if not before or is_shared or len(parts) <= before + after:
+        return None
+    return ":".join(parts[before : len(parts) - after])
+
+
+VERSION_TTL_S = 5.0  # If a notification is lost, responses are out of date for at most this time.
+
+# Kinds of versions. Each schema has its own versions, because two revisions may serve at the same
+# time.
+CATALOGUE = "catalogue"
+BATCH = "batch"  # Weekly, domain and level stats.
+SWAP = "schema"  # Set by the rebuild that made this schema the live one.
+
+
+def learner_version_key(schema: str, user_id: str) -> str:
+    """Return the key of a learner's version."""
+    return f"version:{schema}:learner:{user_id}"
+
+
+def shared_version_key(schema: str, kind: str) -> str:
+    """Return the key of a version that all learners share."""
+    return f"version:{schema}:{kind}"
+
+
+def version_expires_at_ms(known_at: float) -> int:
+    """Return the expiry of a copy as Unix time in ms.
+
+    `known_at` is a monotonic time, taken before the copy's version was committed or read.
+    """
+    return int((time.time() + VERSION_TTL_S - (time.monotonic() - known_at)) * 1000)
+
 
 Command = tuple[bytes | str | int, ...]
 Reply: TypeAlias = "bytes | int | list[Reply] | Exception | None"
@@ -41,7 +115,7 @@ return left
 _PUBLISH_SCRIPT = f"""{_SET_FUNCTION}
 for _, learner in ipairs(cjson.decode(ARGV[3])) do
     keep(ARGV[4] .. learner, ARGV[2])
-    redis.call('PUBLISH', '{channels.LEARNER}' .. learner, ARGV[2])
+    redis.call('PUBLISH', '{LEARNER_CHANNEL}' .. learner, ARGV[2])
 end
 return left
 """
@@ -63,7 +137,7 @@ def get_versions(keys: Sequence[str]) -> Command:
 
 
 def set_newer_versions(versions: Mapping[str, int], expires_at_ms: int) -> Command:
-    """Set the copy of each key, unless the copy is newer; see `version_keys.expires_at_ms`."""
+    """Set the copy of each key, unless the copy is newer; see `version_expires_at_ms`."""
     return ("EVAL", _SET_SCRIPT, len(versions), *versions, expires_at_ms, *versions.values())
 
 
@@ -94,12 +168,12 @@ def set_entry(key: str, field: str | None, entry: bytes, ttl_ms: int) -> Command
 
 def count_request(caller: str, minute: int) -> Command:
     """Count a request of the caller; the reply is the number of requests in this minute."""
-    return ("INCR", learner_keys.rate_key(caller, minute))
+    return ("INCR", rate_key(caller, minute))
 
 
 def expire_count(caller: str, minute: int) -> Command:
     """Let the number of requests expire after the minute."""
-    return ("EXPIRE", learner_keys.rate_key(caller, minute), 2 * _MINUTE_S)
+    return ("EXPIRE", rate_key(caller, minute), 2 * _MINUTE_S)
 
 
 def get_document(sha256: str) -> Command:

@@ -2,7 +2,7 @@
 
 A cached result is never older than the read models, except after a failed publication. A fold
 changes the versions in the database when it commits. After the commit, the projector publishes
-copies of the versions to Redis (`progress.adapters.redis.version_keys`). A copy is never replaced
+copies of the versions to Redis (`progress.adapters.redis.commands`). A copy is never replaced
 by an older version. Each copy expires after five seconds. If a publication fails, cached results
 can therefore be out of date for at most five seconds.
 
@@ -21,22 +21,140 @@ import functools
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import msgspec
 
-from progress.adapters.redis import commands, version_keys
+from progress.adapters.redis import commands
 from progress.adapters.redis.async_client import Client
 from progress.adapters.redis.commands import Command, Reply
 from progress.errors import RedisUnavailable, Unavailable
 from progress.projections import schema
-from progress.query.cache import policy, validity, versions
-from progress.query.cache.policy import CacheKey
+from progress.query.cache import policy, versions
+from progress.query.cache.policy import CacheKey, CachePolicy
 from progress.query.cache.rate_limit import RateLimiter
-from progress.query.cache.single_flight import Abandoned, SingleFlight
-from progress.query.cache.validity import RequestVersions, VersionStamp
-from progress.query.cache.versions import DatabaseVersions, LearnerVersion
+from progress.query.cache.versions import (
+    Abandoned,
+    DatabaseVersions,
+    LearnerVersion,
+    SharedVersions,
+    SingleFlight,
+)
 from progress.query.read_models.reader import Reader
+
+
+class VersionStamp(NamedTuple):
+    """The identity of a result, and the versions that it depends on; other versions are None."""
+
+    params: str  # the same as in the cache key, so that an entry under a wrong key is not used
+    learner: int
+    schema: int
+    batch: int | None
+    catalogue: int | None
+    expires_at: float | None  # in seconds since 1970; the end of the learner's day or of an hour
+
+
+class RequestVersions(msgspec.Struct):
+    """The versions seen by a request.
+
+    The stamp of a cache entry is compared only with versions that were read after the request
+    arrived. The stamp of a new entry may contain versions that are up to a second old.
+    """
+
+    at: datetime  # When the request arrived.
+    since: float  # When the request arrived, on the monotonic clock.
+    learners: dict[str, int | None]
+    schema: int | None = None
+    batch: int | None = None
+    catalogue: int | None = None
+
+    def read_copies(self, reply: Reply) -> None:
+        """Set the versions to the copies that Redis returned; a missing copy becomes None."""
+        if isinstance(reply, list) and len(reply) == 3 + len(self.learners):
+            versions = [
+                int(copy) if isinstance(copy, bytes) and copy.isdigit() else None for copy in reply
+            ]
+            self.schema, self.batch, self.catalogue, *learners = versions
+            self.learners = dict(zip(self.learners, learners, strict=True))
+
+    def lacks_version(self, policy: CachePolicy) -> bool:
+        """Return whether a shared version that the policy needs is missing."""
+        return (
+            self.schema is None
+            or (policy.batch and self.batch is None)
+            or (policy.catalogue and self.catalogue is None)
+        )
+
+    def fill(self, shared: SharedVersions) -> None:
+        """Set the missing shared versions."""
+        self.schema = shared.schema if self.schema is None else self.schema
+        self.batch = shared.batch if self.batch is None else self.batch
+        self.catalogue = shared.catalogue if self.catalogue is None else self.catalogue
+
+    def stamp(self, key: CacheKey, learner: int, day_ends: datetime | None) -> VersionStamp:
+        """Return the stamp of a result that is computed after these versions were seen."""
+        policy = key.policy
+        if self.schema is None or self.lacks_version(policy):
+            raise ValueError("expected the shared versions to be read before a result is stamped")
+        return VersionStamp(
+            key.params,
+            learner,
+            self.schema,
+            self.batch if policy.batch else None,
+            self.catalogue if policy.catalogue else None,
+            self._expiry(key, day_ends),
+        )
+
+    def _expiry(self, key: CacheKey, day_ends: datetime | None) -> float | None:
+        """Return when the result expires, in seconds since 1970; None if it does not expire."""
+        ends = [day_ends.timestamp()] if key.policy.clock and day_ends else []
+        if key.is_hourly:
+            ends.append((self.at.timestamp() // 3600 + 1) * 3600)
+        return min(ends, default=None)
+
+    def is_current(self, stamp: VersionStamp, key: CacheKey) -> bool:
+        """Return whether the stamp is unexpired and has the request's `params` and versions."""
+        policy = key.policy
+        return (
+            stamp.params == key.params
+            and stamp.learner == self.learners.get(key.user_id)
+            and stamp.schema == self.schema
+            and stamp.batch == (self.batch if policy.batch else None)
+            and stamp.catalogue == (self.catalogue if policy.catalogue else None)
+            and self._is_unexpired(stamp)
+        )
+
+    def allows(self, stamp: VersionStamp, key: CacheKey) -> bool:
+        """Return False if the stamp has expired, or if the request has seen a newer version."""
+        pairs = (
+            (stamp.learner, self.learners.get(key.user_id)),
+            (stamp.schema, self.schema),
+            (stamp.batch, self.batch),
+            (stamp.catalogue, self.catalogue),
+        )
+        newer = any(own is not None and seen is not None and seen > own for own, seen in pairs)
+        return not newer and self._is_unexpired(stamp)
+
+    def _is_unexpired(self, stamp: VersionStamp) -> bool:
+        return stamp.expires_at is None or self.at.timestamp() < stamp.expires_at
+
+
+def encode(stamp: VersionStamp, data: bytes) -> bytes:
+    """Return the cache entry of a result."""
+    return msgspec.json.encode(stamp) + b"\n" + data
+
+
+def decode(entry: bytes) -> tuple[VersionStamp, bytes] | None:
+    """Return the stamp and the result of a cache entry; None if the entry is malformed."""
+    head, _, data = entry.partition(b"\n")
+    try:
+        return _decode_stamp(head), data
+    except msgspec.DecodeError:
+        return None
+
+
+_decode_stamp = msgspec.json.Decoder(VersionStamp).decode
+
 
 _MAX_JOIN_AGE_S = 1.0
 _MAX_LEARNERS = 10_000  # learners whose versions and days are remembered
@@ -77,8 +195,8 @@ class AnswerCache:
         )
         self._days: dict[str, LearnerVersion] = {}
         self._schema = schema.schema_name()
-        kinds = (version_keys.SWAP, version_keys.BATCH, version_keys.CATALOGUE)
-        self._shared_keys = [version_keys.shared_key(self._schema, kind) for kind in kinds]
+        kinds = (commands.SWAP, commands.BATCH, commands.CATALOGUE)
+        self._shared_keys = [commands.shared_version_key(self._schema, kind) for kind in kinds]
 
     async def lookup(
         self, caller: str | None, keys: Sequence[CacheKey], *, at: datetime, bypass: bool = False
@@ -150,7 +268,8 @@ class AnswerCache:
         if lookup.bypass:
             return [copies]
         at = lookup.versions.at
-        return [copies, *(policy.get_command(policy.locate(key, at)) for key in keys)]
+        locations = (policy.locate(key, at) for key in keys)
+        return [copies, *(commands.get_entry(each.key, each.field) for each in locations)]
 
     async def _use_entries(
         self, lookup: Lookup, keys: Sequence[CacheKey], replies: Sequence[Reply]
@@ -159,7 +278,7 @@ class AnswerCache:
         entries = [
             (number, keys[number], entry)
             for number, reply in enumerate(replies)
-            if isinstance(reply, bytes) and (entry := validity.decode(reply))
+            if isinstance(reply, bytes) and (entry := decode(reply))
         ]
         try:
             for _, key, _ in entries:
@@ -198,7 +317,7 @@ class AnswerCache:
     def _copy(self, seen: RequestVersions, numbers: dict[str, int], known_at: float) -> None:
         """Copy versions to Redis if they were read after the request arrived."""
         if self._redis and seen.since <= known_at:
-            expires_at = version_keys.expires_at_ms(known_at)
+            expires_at = commands.version_expires_at_ms(known_at)
             self._redis.send(commands.set_newer_versions(numbers, expires_at))
 
     async def _compute(
@@ -238,7 +357,7 @@ class AnswerCache:
             self._copy(seen, {self._learner_key(user_id): version}, started_at)
 
     def _learner_key(self, user_id: str) -> str:
-        return version_keys.learner_key(self._schema, user_id)
+        return commands.learner_version_key(self._schema, user_id)
 
     async def _learner_today(self, seen: RequestVersions, user_id: str) -> tuple[int, datetime]:
         """Return the learner's version and the end of the learner's day.
@@ -253,7 +372,7 @@ class AnswerCache:
 
     def _store(self, key: CacheKey, at: datetime, stamp: VersionStamp, data: bytes) -> None:
         seconds = None if stamp.expires_at is None else stamp.expires_at - at.timestamp()
-        entry = validity.encode(stamp, data)
+        entry = encode(stamp, data)
         command = policy.set_command(policy.locate(key, at), entry, seconds)
         if self._redis and command:
             self._redis.send(command)

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from progress.adapters.postgres import statements
-from progress.adapters.redis import commands, learner_keys
+from progress.adapters.redis import commands
 from progress.adapters.redis.commands import Command
 from progress.projections import schema
 
@@ -95,17 +95,12 @@ class CacheLocation(NamedTuple):
 def locate(key: CacheKey, at: datetime) -> CacheLocation:
     """Return the location of a result that is requested at the time `at`."""
     if key.policy.is_summary:
-        return CacheLocation(learner_keys.summary_key(key.user_id), key.params, _SUMMARY_TTL)
+        return CacheLocation(commands.summary_key(key.user_id), key.params, _SUMMARY_TTL)
     if key.last_day and key.last_day < (at - _DAY_END_DELAY).date():
-        period = learner_keys.period_key(key.policy.period or "", key.last_day, key.user_id)
+        period = commands.period_key(key.policy.period or "", key.last_day, key.user_id)
         return CacheLocation(period, key.params, _FINISHED_TTL)
-    query = learner_keys.query_key(key.name, key.user_id, key.params)
+    query = commands.query_key(key.name, key.user_id, key.params)
     return CacheLocation(query, None, timedelta(minutes=key.policy.minutes))
-
-
-def get_command(location: CacheLocation) -> Command:
-    """Return the Redis command that reads the entry."""
-    return commands.get_entry(location.key, location.field)
 
 
 def set_command(location: CacheLocation, entry: bytes, max_seconds: float | None) -> Command | None:

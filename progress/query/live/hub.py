@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import msgspec
 
 from progress.adapters import request_scope
-from progress.adapters.redis import channels
+from progress.adapters.redis import commands
 from progress.adapters.telemetry import logs
 from progress.errors import InstanceUnavailable, Unavailable
 from progress.query.live.topics import Source, Subject, Subscription, Topic
@@ -48,7 +48,7 @@ class LiveQueries:
         self._topics = {name: Topic(source) for name, source in sources.items()}
         self._intervals = intervals or PollIntervals()
         self._poll_requested, self._has_stale = asyncio.Event(), asyncio.Event()
-        self._channels = {channels.EVERYONE}
+        self._channels = {commands.EVERYONE_CHANNEL}
         self._redis_url = redis_url
         self._subscriber: Subscriber | None = None
         self._worker: asyncio.Task[None] | None = None
@@ -110,7 +110,7 @@ class LiveQueries:
                 tasks.create_task(self._subscriber.run())
 
     def _on_message(self, channel: str) -> None:
-        if channel == channels.EVERYONE:
+        if channel == commands.EVERYONE_CHANNEL:
             self._poll_requested.set()
         for topic in self._topics.values():
             if channel.startswith(topic.source.channel):

@@ -7,7 +7,7 @@ from uuid import UUID
 
 import msgspec
 
-from progress.adapters.redis import channels
+from progress.adapters.redis import commands
 from progress.operations.records import Operation
 from progress.query.read_models.operations import (
     get_operation_versions,
@@ -47,7 +47,7 @@ class OperationState(msgspec.Struct, frozen=True):
 class Learners:
     """A reader of learners' states; it raises Unavailable if the database does not respond."""
 
-    channel = channels.LEARNER
+    channel = commands.LEARNER_CHANNEL
 
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
@@ -69,7 +69,7 @@ class Learners:
 class Operations:
     """A reader of operations' states; it raises Unavailable if the database does not respond."""
 
-    channel = channels.OPERATION
+    channel = commands.OPERATION_CHANNEL
 
     def __init__(self, reader: Reader) -> None:
         self._reader = reader

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from progress.adapters.postgres.database import Connection
-from progress.adapters.redis import version_keys
+from progress.adapters.redis import commands
 from progress.event_store import dead_letters
 from progress.projections import batch, notifications, rebuild, replay, schema
 from progress.projections.projector import Projector
@@ -39,7 +39,7 @@ def both(
 
 def learner_key(user: str) -> str:
     """Return the Redis key that holds a copy of the learner's version."""
-    return version_keys.learner_key(schema.schema_name(), user)
+    return commands.learner_version_key(schema.schema_name(), user)
 
 
 def find_changes(instances: list[Instance], before: list[bytes], user: str = "ann") -> set[str]:
@@ -205,7 +205,7 @@ def test_the_copy_of_a_version_in_redis_never_decreases(
     assert server.get(key) == b"%d" % newest
     now = time.monotonic()
     publisher().publish(
-        notifications.Change(newest + 1, '["ann"]', None, began=now - version_keys.TTL_S)
+        notifications.Change(newest + 1, '["ann"]', None, began=now - commands.VERSION_TTL_S)
     )
     assert server.get(key) is None  # no copy: the change is older than the TTL
     publisher().publish(notifications.Change(newest, '["ann"]', None, began=now - 2))
@@ -228,7 +228,7 @@ def test_a_version_is_read_from_the_database_if_its_copy_was_evicted(
 ) -> None:
     append(populated, events)
     Projector(populated, publisher=publisher()).catch_up_all()
-    copy = version_keys.shared_key(schema.schema_name(), copy)
+    copy = commands.shared_version_key(schema.schema_name(), copy)
     assert redis.Redis.from_url(redis_with_notifications).delete(copy) == 1
     for instance in both:  # the instances remember only older versions
         assert instance.get(*cache_instances.all_keys("ann")) == instance.read(
