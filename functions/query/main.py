@@ -10,12 +10,12 @@ from starlette.responses import Response  # noqa: E402
 
 from progress import settings  # noqa: E402
 from progress.adapters.telemetry import logs  # noqa: E402
-from progress.query.http import heads, shortcut  # noqa: E402
+from progress.query.http import server  # noqa: E402
 from progress.query.http.app import QueryApi  # noqa: E402
 from progress.query.read_models.reader import Reader  # noqa: E402
 
 logs.configure("query")
-heads.install()
+server.limit_heads()
 # The API is created at startup. An invalid setting, such as a malformed origin, therefore
 # prevents startup.
 _api = QueryApi(settings.current(), Reader(settings.current()))
@@ -28,5 +28,5 @@ gc.enable()
 @functions_framework.aio.http
 async def query(request: Request) -> Response:
     """Serve GraphQL at /graphql, liveness at /health and readiness at /ready."""
-    shortcut.install(request.app, _api)
+    server.bypass_middleware(request.app, _api)
     return await _api.answer(request)

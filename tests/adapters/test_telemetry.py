@@ -20,7 +20,7 @@ from progress.adapters.telemetry import logs, metric_fields, otlp, tracing
 from progress.ingest import push
 from progress.local import parts, ports, processes, readiness
 from progress.projections import worker
-from progress.query.http import requests
+from progress.query.http import protocol
 from progress.settings import Settings
 from tests.support import otlp_collector, token_issuer
 from tests.support.ingest_process import ROOT
@@ -48,7 +48,7 @@ def receiver(monkeypatch: pytest.MonkeyPatch) -> Iterator[Collector]:
 
 
 def test_opentelemetry_is_not_imported_without_an_endpoint() -> None:
-    """Start-up, requests, spans and log lines do not import OpenTelemetry."""
+    """Start-up, protocol, spans and log lines do not import OpenTelemetry."""
     script = """
 import sys
 import functions_framework, functions_framework.aio
@@ -125,9 +125,9 @@ def test_an_invalid_traceparent_is_dropped(text: str) -> None:
     ],
 )  # fmt: skip
 def test_the_trace_of_a_request_is_read_from_the_standard_header_or_from_googles_header(
-    headers: requests.Headers, parent: str | None
+    headers: protocol.Headers, parent: str | None
 ) -> None:
-    assert requests.traceparent(headers) == parent
+    assert protocol.traceparent(headers) == parent
 
 
 @pytest.mark.parametrize(

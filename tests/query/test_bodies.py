@@ -12,7 +12,7 @@ import uvloop
 from starlette.requests import Request
 
 from progress.errors import BadInput
-from progress.query.http import requests
+from progress.query.http import protocol
 from tests.support import api
 from tests.support.api import Api
 
@@ -78,13 +78,13 @@ def test_an_incomplete_body_is_rejected(offline_api: Api) -> None:
 
 
 def test_a_body_that_does_not_arrive_times_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(requests, "_BODY_TIMEOUT_S", 0.05)
+    monkeypatch.setattr(protocol, "_BODY_TIMEOUT_S", 0.05)
 
     async def receive() -> Any:
         await asyncio.Event().wait()
 
     with pytest.raises(BadInput, match="the whole body"):
-        asyncio.run(requests.read(Request(SCOPE, receive), {}))
+        asyncio.run(protocol.read(Request(SCOPE, receive), {}))
 
 
 @pytest.mark.parametrize("run", [asyncio.run, uvloop.run])
@@ -95,7 +95,7 @@ def test_a_body_that_arrives_while_the_process_is_stalled_is_accepted(
 
     The functions use uvloop. After a stall, uvloop runs expired timers before it reads the socket.
     """
-    monkeypatch.setattr(requests, "_BODY_TIMEOUT_S", 0.05)
+    monkeypatch.setattr(protocol, "_BODY_TIMEOUT_S", 0.05)
     client, server = socket.socketpair()
 
     async def read() -> str:
@@ -104,7 +104,7 @@ def test_a_body_that_arrives_while_the_process_is_stalled_is_accepted(
         async def receive() -> Any:
             return {"type": "http.request", "body": await reader.readexactly(len(BODY))}
 
-        reading = asyncio.create_task(requests.read(Request(SCOPE, receive), {}))
+        reading = asyncio.create_task(protocol.read(Request(SCOPE, receive), {}))
         await asyncio.sleep(0)
         client.sendall(BODY)
         time.sleep(0.1)  # noqa: ASYNC251 - the stall
@@ -123,7 +123,7 @@ def test_a_timer_is_not_started_for_a_body_that_has_already_arrived(
     async def receive() -> Any:
         return {"type": "http.request", "body": BODY}
 
-    request, _ = asyncio.run(requests.read(Request(SCOPE, receive), {}))
+    request, _ = asyncio.run(protocol.read(Request(SCOPE, receive), {}))
     assert request.query == "{ __typename }"
 
 
@@ -140,7 +140,7 @@ def test_a_body_is_read_completely_whichever_part_is_late(late: int) -> None:
             number, part = left.pop(0)
             return {"type": "http.request", "body": part, "more_body": number + 1 < len(parts)}
 
-        reading = asyncio.create_task(requests.read(Request(SCOPE, receive), {}))
+        reading = asyncio.create_task(protocol.read(Request(SCOPE, receive), {}))
         await asyncio.sleep(0)
         assert not reading.done()
         come.set()

@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 from progress.errors import SettingsError
 from progress.local import ports, readiness
-from progress.query.http.cors import Cors
+from progress.query.http.protocol import Cors
 from tests.query.test_process import started
 from tests.support import api, token_issuer
 from tests.support.api import Api

@@ -84,9 +84,9 @@ def test_the_query_function_reads_a_head_of_60_kib(port: int) -> None:
 def hasty(tmp_path: Path) -> Iterator[int]:
     """The port of a query function that waits half a second for a head."""
     text = DOOR.read_text()
-    assert "heads.install()" in text
+    assert "server.limit_heads()" in text
     source, port = tmp_path / "main.py", ports.reserve()
-    source.write_text(text.replace("heads.install()", "heads.install(timeout_s=0.5)"))
+    source.write_text(text.replace("server.limit_heads()", "server.limit_heads(timeout_s=0.5)"))
     with token_issuer.serve() as issuer:
         variables = issuer.environment("postgresql:///nowhere")
         with started(tmp_path, port, source, **variables):

@@ -11,7 +11,7 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
 
-from progress.query.http import shortcut
+from progress.query.http import server
 from progress.query.http.app import QueryApi
 from progress.query.read_models.reader import Reader
 from progress.settings import Settings
@@ -112,7 +112,7 @@ def test_responses_with_the_shortcut_equal_those_with_the_framework_s_middleware
 ) -> None:
     before = answers(app, *ASKED)
     layers = app.middleware_stack
-    shortcut.install(app, query_api)
+    server.bypass_middleware(app, query_api)
     assert app.middleware_stack is not layers
     assert answers(app, *ASKED) == before
     assert {name: messages[0]["status"] for name, messages in before.items()} == {
@@ -126,7 +126,7 @@ def test_responses_with_the_shortcut_equal_those_with_the_framework_s_middleware
 def test_only_post_graphql_bypasses_the_middleware(app: Starlette, query_api: QueryApi) -> None:
     answers(app, "health")
     for _ in range(2):  # a second installation has no effect
-        shortcut.install(app, query_api)
+        server.bypass_middleware(app, query_api)
     app.router.routes.clear()
     messages = answers(app, *ASKED)
     around = {

@@ -31,13 +31,13 @@ STREAK = "subscription { streakUpdated { current lastStudyDate } }"
 _MAIN = """
 import functions_framework.aio
 from progress import settings
-from progress.query.http import heads
+from progress.query.http import server
 from progress.query.http.app import QueryApi
 from progress.query.http.subscriptions import StreamLimits
 from progress.query.live.hub import PollIntervals
 from progress.query.read_models.reader import Reader
 
-heads.install()
+server.limit_heads()
 _reader = Reader(settings.current())
 _api = QueryApi(settings.current(), _reader, StreamLimits({limits}), PollIntervals({intervals}))
 

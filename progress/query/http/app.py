@@ -25,11 +25,10 @@ from progress.query.graphql import subscriptions
 from progress.query.graphql.context import Context
 from progress.query.graphql.downloads import Downloads
 from progress.query.graphql.undelivered import UndeliveredMessages
-from progress.query.http import exports, readiness, requests, responses, sse
-from progress.query.http.cors import Cors
+from progress.query.http import exports, protocol, readiness, sse
 from progress.query.http.developer_files import DeveloperFiles
 from progress.query.http.persisted_queries import PersistedQueries
-from progress.query.http.requests import Headers
+from progress.query.http.protocol import Cors, Headers
 from progress.query.http.static_page import StaticPage
 from progress.query.http.subscriptions import StreamLimits, Streams
 from progress.query.live.hub import LiveQueries, PollIntervals
@@ -83,11 +82,11 @@ class QueryApi:
 
         An unexpected error is masked and logged; the response contains the trace id.
         """
-        headers = requests.headers(request)
+        headers = protocol.headers(request)
         name = _LOGGED.get(request.scope["path"])
         with (
             request_scope.begin(request_scope.TIMEOUT_S),
-            tracing.start_span(name or "page", requests.traceparent(headers), "server") as span,
+            tracing.start_span(name or "page", protocol.traceparent(headers), "server") as span,
         ):
             log = RequestLog(name or "page", tracing.current_traceparent() or "")
             response = await self._answer(request, headers, log)
@@ -102,7 +101,7 @@ class QueryApi:
     async def _answer(self, request: Request, headers: Headers, log: RequestLog) -> Response:
         with CatchAll(log) as caught:
             return await self._route(request, headers, log)
-        response = responses.from_error(500, caught.error, headers)
+        response = protocol.from_error(500, caught.error, headers)
         self._cors.add_headers(headers, response)
         return response
 
@@ -119,7 +118,7 @@ class QueryApi:
             self._page.answer(request)
             or self._developer_files.answer(request)
             or exports.answer(request, self._downloads)
-            or responses.json(error, 404)
+            or protocol.json(error, 404)
         )
 
     async def _probe(self, request: Request) -> Response:
@@ -130,7 +129,7 @@ class QueryApi:
                 return await readiness.check(self._queries.reader, self._redis)
             case startup.PATH:
                 return await _probe_startup()
-        return responses.json({"status": "ok"})
+        return protocol.json({"status": "ok"})
 
     async def _handle(
         self, request: Request, headers: Headers, log: RequestLog, handler: _Handler
@@ -141,10 +140,10 @@ class QueryApi:
         try:
             response = await handler(request, headers, log)
         except RequestRejected as error:
-            response = responses.reject(error, headers)
+            response = protocol.reject(error, headers)
         except Unavailable as error:
             logs.write("WARNING", f"not answered: {error}")
-            response = responses.unavailable(error, headers)
+            response = protocol.unavailable(error, headers)
         self._cors.add_headers(headers, response)
         return response
 
@@ -158,15 +157,15 @@ class QueryApi:
         is_post = request.scope["method"] == "POST"
         if not is_post and not execute.is_query(graphql_request, introspection=self._introspection):
             why = "expected POST: the operation is not a query"
-            return responses.error(405, why, headers, lines=_ALLOW_POST)
+            return protocol.error(405, why, headers, lines=_ALLOW_POST)
         context = self._context(caller, headers)
         answer = await self._run(graphql_request, context, headers, log)
         if sha256 is not None and answer.executed:
             await self._persisted.store(sha256, graphql_request.query)
-        media_type = responses.media_type(requests.accept(headers))
+        media_type = protocol.media_type(protocol.accept(headers))
         if is_post:
-            return responses.to_post(answer, media_type, headers)
-        return responses.to_get(answer, media_type, headers)
+            return protocol.to_post(answer, media_type, headers)
+        return protocol.to_get(answer, media_type, headers)
 
     async def _stream(self, request: Request, headers: Headers, log: RequestLog) -> Response:
         """Run one operation and return its results as Server-Sent Events."""
@@ -177,7 +176,7 @@ class QueryApi:
         kind = document.kind(graphql_request.operation_name)
         if kind is OperationType.MUTATION and request.scope["method"] != "POST":
             why = "expected POST: the operation is a mutation"
-            return responses.error(405, why, headers, lines=_ALLOW_POST)
+            return protocol.error(405, why, headers, lines=_ALLOW_POST)
         if sha256 is not None and not document.errors:
             await self._persisted.store(sha256, graphql_request.query)
         context = self._context(caller, headers, self._live_queries)
@@ -186,7 +185,7 @@ class QueryApi:
                 await self._limiter.count(caller.user_id, context.at)
             return await self._streams.open(graphql_request, document.tree, context, log)
         answer = await self._run(graphql_request, context, headers, log)
-        return sse.single(responses.body(answer))
+        return sse.single(protocol.body(answer))
 
     def _context(
         self, caller: Caller, headers: Headers, live_queries: LiveQueries | None = None
@@ -218,7 +217,7 @@ class QueryApi:
         """Return the caller, the request, and the hash under which to persist its document."""
         authorization = headers.get(b"authorization", b"").decode("latin-1")
         caller = await self._authenticator.authenticate(authorization)
-        graphql_request, sha256 = await requests.read(request, headers)
+        graphql_request, sha256 = await protocol.read(request, headers)
         if sha256 is not None and not graphql_request.query:
             text = await self._persisted.get(sha256)
             graphql_request = msgspec.structs.replace(graphql_request, query=text)
@@ -241,14 +240,14 @@ def _set_attributes(span: Span, request: Request, response: Response) -> None:
 async def _probe_startup() -> Response:
     """Run the start-up probe in a thread, because the probe connects to the database."""
     passes = await asyncio.to_thread(startup.probe().passes)
-    return responses.json({"status": "ok" if passes else "unavailable"}, 200 if passes else 503)
+    return protocol.json({"status": "ok" if passes else "unavailable"}, 200 if passes else 503)
 
 
 def _reject_unsafe(request: Request) -> Response:
     allow = ((b"allow", b"GET, HEAD, OPTIONS"),)
     if request.scope["method"] == "OPTIONS":
-        return responses.Reply(b"", 204, allow)
-    return responses.json({"error": "expected GET"}, 405, allow)
+        return protocol.Reply(b"", 204, allow)
+    return protocol.json({"error": "expected GET"}, 405, allow)
 
 
 def _reject_by_headers(
@@ -258,15 +257,15 @@ def _reject_by_headers(
     method = request.scope["method"]
     if method not in _ALLOWED_METHODS or (events and method == "HEAD"):
         allow = ((b"allow", _ALLOW),)
-        return responses.error(405, "expected GET or POST", headers, lines=allow)
-    if method == "POST" and not requests.is_json(headers):
-        return responses.error(415, f"expected Content-Type: {responses.JSON}", headers)
-    accept = requests.accept(headers)
+        return protocol.error(405, "expected GET or POST", headers, lines=allow)
+    if method == "POST" and not protocol.is_json(headers):
+        return protocol.error(415, f"expected Content-Type: {protocol.JSON}", headers)
+    accept = protocol.accept(headers)
     if events and not sse.accepts(accept):
-        return responses.error(406, f"expected Accept: {sse.EVENTS}", headers)
-    if not events and not responses.media_type(accept):
-        expected = f"expected Accept: {responses.GRAPHQL} or {responses.JSON}"
-        return responses.error(406, expected, headers)
+        return protocol.error(406, f"expected Accept: {sse.EVENTS}", headers)
+    if not events and not protocol.media_type(accept):
+        expected = f"expected Accept: {protocol.GRAPHQL} or {protocol.JSON}"
+        return protocol.error(406, expected, headers)
     return None
 
 

@@ -8,7 +8,7 @@ from starlette.responses import FileResponse, Response
 
 from progress.operations.export_files import MEDIA_TYPES
 from progress.query.graphql.downloads import PATH, Downloads
-from progress.query.http import responses
+from progress.query.http import protocol
 
 _HEADERS = {"Cache-Control": "private, no-store", "X-Content-Type-Options": "nosniff"}
 
@@ -23,6 +23,6 @@ def answer(request: Request, downloads: Downloads) -> Response | None:
     file = downloads.open(request.url.path, datetime.now(UTC))
     target = Path(downloads.location) / file.object if file else None
     if file is None or target is None or not target.is_file():
-        return responses.json({"error": "this link has expired: request another"}, 404)
+        return protocol.json({"error": "this link has expired: request another"}, 404)
     media_type = MEDIA_TYPES[target.suffix.lstrip(".")]
     return FileResponse(target, filename=file.file, media_type=media_type, headers=_HEADERS)

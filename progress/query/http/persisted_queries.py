@@ -6,7 +6,7 @@ import sys
 from progress.adapters.redis import commands
 from progress.adapters.redis.async_client import Client
 from progress.errors import PersistedQueryNotFound, RedisUnavailable
-from progress.query.http import requests
+from progress.query.http import protocol
 
 _MAX_BYTES = 16 << 20  # of all documents in this instance together
 _ENTRY_BYTES = 300  # the memory of a hash and of its place in the dict
@@ -28,9 +28,9 @@ class PersistedQueries:
         """Return the document, or raise PersistedQueryNotFound."""
         if text := self._texts.get(sha256):
             return text
-        text = await self._fetch(sha256) if requests.is_sha256(sha256) else None
+        text = await self._fetch(sha256) if protocol.is_sha256(sha256) else None
         # The hash is checked again, so that nobody can change a document by writing to Redis.
-        if text is None or requests.sha256(text) != sha256:
+        if text is None or protocol.sha256(text) != sha256:
             raise PersistedQueryNotFound
         self._remember(sha256, text)
         return text

@@ -7,7 +7,7 @@ from starlette.responses import Response
 from progress.adapters.redis import commands
 from progress.adapters.redis.async_client import Client
 from progress.errors import RedisUnavailable, Unavailable
-from progress.query.http import responses
+from progress.query.http import protocol
 from progress.query.read_models.reader import Reader
 
 
@@ -16,7 +16,7 @@ async def check(reader: Reader, redis: Client | None) -> Response:
     database = await _database_status(reader)
     is_ready = database == "ok"
     status = {"status": "ok" if is_ready else "unavailable", "database": database}
-    return responses.json({**status, "cache": await redis_status(redis)}, 200 if is_ready else 503)
+    return protocol.json({**status, "cache": await redis_status(redis)}, 200 if is_ready else 503)
 
 
 async def redis_status(redis: Client | None) -> Literal["ok", "away", "off"]:

@@ -10,7 +10,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from progress.errors import Unavailable
-from progress.query.http.responses import Reply
+from progress.query.http.protocol import Reply
 
 EVENTS = "text/event-stream"
 

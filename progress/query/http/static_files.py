@@ -10,7 +10,7 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from progress.query.http import requests
+from progress.query.http import protocol
 
 REVALIDATE = "no-cache"
 
@@ -100,7 +100,7 @@ def respond(
     if file.etag in [tag.strip() for tag in condition.split(",")]:
         return Response(status_code=304, headers=headers)
     body = file.plain
-    if file.gzipped and requests.accepts_gzip(requests.headers(request)):
+    if file.gzipped and protocol.accepts_gzip(protocol.headers(request)):
         body, headers["Content-Encoding"] = file.gzipped, "gzip"
     headers |= {"Content-Type": file.media_type, "Content-Length": str(len(body))}
     return Response(b"" if request.method == "HEAD" else body, headers=headers)

@@ -28,7 +28,7 @@ from progress.query.execution.compiled import GRAPHQL
 from progress.query.execution.execute import GraphQLRequest
 from progress.query.execution.request_log import RequestLog
 from progress.query.graphql.context import Context
-from progress.query.http import responses, sse
+from progress.query.http import protocol, sse
 from progress.query.http.sse import EventStream
 from progress.query.live.topics import Subscription
 
@@ -196,8 +196,8 @@ async def write_result(executor: Executor[Any], state: object, log: RequestLog) 
     result = execute_subscription_event(executor.build_per_event_executor(state))
     if not isinstance(result, ExecutionResult):
         result = await result
-    return responses.body(execute.to_response(result, log))
+    return protocol.body(execute.to_response(result, log))
 
 
 def _error(result: ExecutionResult, log: RequestLog) -> Response:
-    return sse.single(responses.body(execute.to_response(result, log)))
+    return sse.single(protocol.body(execute.to_response(result, log)))

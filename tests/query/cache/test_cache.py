@@ -363,7 +363,7 @@ def test_each_key_has_the_ttl_of_its_field(
         name = key.decode().partition(":ann")[0]
         minutes[name] = round(server.ttl(key) / 60)
     for name in ("catalogue", "batch", "learner"):
-        del minutes[version_keys.shared_key(schema.schema_name(), name)]
+        del minutes[commands.shared_version_key(schema.schema_name(), name)]
     expected = {
         "summary": 10,
         "query:streak": 5,

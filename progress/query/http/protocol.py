@@ -1,0 +1,409 @@
+"""GraphQL over HTTP: requests within the size limits, responses with their headers, and CORS."""
+
+import asyncio
+import functools
+import hashlib
+import re
+import zlib
+from collections.abc import Coroutine, Sequence
+from typing import Any, Literal, cast
+from urllib.parse import parse_qsl
+
+import msgspec
+import orjson
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import Message
+
+from progress.adapters.telemetry import tracing
+from progress.errors import (
+    BadInput,
+    PersistedQueryNotFound,
+    RateLimited,
+    RequestRejected,
+    RequestTooLarge,
+    SettingsError,
+    Unauthenticated,
+    Unavailable,
+)
+from progress.query.execution.execute import GraphQLRequest, GraphQLResponse
+
+Headers = dict[bytes, bytes]
+
+_MAX_BODY = 100 * 1024  # Bytes.
+_MAX_VALUE = 500  # Bytes; the rest of a longer header is ignored.
+_BODY_TIMEOUT_S = 10
+# If this process stalls, the timeout can end before the event loop reads a body that arrived in
+# time. This additional timeout then gives the event loop time to read the body.
+_STALL_GRACE_S = 0.1
+_HEX = b"0123456789abcdef"
+# gzip in Accept-Encoding, unless its weight is zero (RFC 9110, section 12.5.3).
+_GZIP = re.compile(rb"(?:^|,)\s*gzip\b(?!\s*;\s*q=0(?:\.0*)?\s*(?:,|$))", re.IGNORECASE)
+
+
+class _PersistedQuery(msgspec.Struct, frozen=True, rename="camel"):
+    """The hash of a document, as Apollo Client and urql send it."""
+
+    version: Literal[1]
+    sha256_hash: str
+
+
+class _Extensions(msgspec.Struct, frozen=True, rename="camel"):
+    persisted_query: _PersistedQuery | None = None
+
+
+class _Parameters(msgspec.Struct, frozen=True, rename="camel"):
+    """The members of a GraphQL request that this API uses."""
+
+    query: str | None = None
+    variables: dict[str, Any] | None = None
+    operation_name: str | None = None
+    extensions: _Extensions | None = None
+
+
+_decode = msgspec.json.Decoder(_Parameters).decode
+
+
+def headers(request: Request) -> Headers:
+    """Return the request's headers. If a header is repeated, the last value counts."""
+    return dict(request.scope["headers"])
+
+
+def accepts_gzip(headers: Headers) -> bool:
+    """Return whether the client accepts a gzipped response."""
+    return bool(_GZIP.search(headers.get(b"accept-encoding", b"")))
+
+
+async def read(request: Request, headers: Headers) -> tuple[GraphQLRequest, str | None]:
+    """Return the GraphQL request, and the hash of its document if the client sent one.
+
+    The document is empty if only its hash was sent. Raise BadInput for a malformed request, and
+    RequestTooLarge once the body exceeds the limit.
+    """
+    try:
+        if request.scope["method"] == "POST":
+            parameters = _decode(await _body(request, headers))
+        else:
+            parameters = _from_query_string(request.scope["query_string"])
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+        raise BadInput(f"expected a GraphQL request in JSON: {error}") from None
+    persisted = parameters.extensions and parameters.extensions.persisted_query
+    if persisted is None and parameters.query is None:
+        raise BadInput("expected a GraphQL request: its query is missing")
+    text = parameters.query or ""
+    if persisted and text and sha256(text) != persisted.sha256_hash:
+        raise BadInput(
+            "persistedQuery: sha256Hash is not the hash of the query that was sent with it"
+        )
+    graphql_request = GraphQLRequest(text, parameters.variables, parameters.operation_name)
+    return graphql_request, persisted.sha256_hash if persisted else None
+
+
+def is_sha256(text: str) -> bool:
+    """Return whether the text has the form of a SHA-256: 64 lower-case hexadecimal digits."""
+    return len(text) == 64 and text.isascii() and not text.strip(_HEX.decode())
+
+
+def sha256(text: str) -> str:
+    """Return the SHA-256 of a document in hexadecimal digits, as clients send it."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _from_query_string(query_string: bytes) -> _Parameters:
+    """Return the parameters in a query string. An empty parameter counts as missing."""
+    parameters: dict[str, Any] = dict(parse_qsl(query_string.decode("latin-1")))
+    for name in ("variables", "extensions"):
+        if name in parameters:
+            parameters[name] = msgspec.json.decode(parameters[name])
+    return msgspec.convert(parameters, _Parameters)
+
+
+async def _body(request: Request, headers: Headers) -> bytes:
+    if _is_too_large(headers.get(b"content-length", b"")):
+        raise RequestTooLarge(f"expected a body of at most {_MAX_BODY} bytes")
+    message = _poll_message(request)
+    if message and not message.get("more_body", False):
+        return await _collect(request, message)
+    reading = asyncio.create_task(_collect(request, message))
+    try:
+        for timeout in (_BODY_TIMEOUT_S, _STALL_GRACE_S):
+            done, _ = await asyncio.wait({reading}, timeout=timeout)
+            if done:
+                return reading.result()
+    finally:
+        reading.cancel()
+    raise BadInput(f"expected the whole body within {_BODY_TIMEOUT_S} seconds")
+
+
+def _is_too_large(length: bytes) -> bool:
+    return length.isdigit() and (len(length) > 9 or int(length) > _MAX_BODY)
+
+
+def _poll_message(request: Request) -> Message | None:
+    """Return the body's first message, or None if it has not arrived yet.
+
+    The caller polls first, because it needs no timer if the whole body has arrived.
+    """
+    receive = cast("Coroutine[Any, Any, Message]", request.receive())
+    try:
+        receive.send(None)
+    except StopIteration as stop:
+        return stop.value  # type: ignore[no-any-return]
+    receive.close()
+    return None
+
+
+async def _collect(request: Request, message: Message | None) -> bytes:
+    """Return the whole body; `message` is the body's first message, or None before it arrives."""
+    parts, size, more = [], 0, True
+    while more:
+        message = message or await request.receive()
+        if message["type"] == "http.disconnect":
+            raise BadInput("the client disconnected before the end of the body")
+        part: bytes = message.get("body", b"")
+        more = message.get("more_body", False)
+        size += len(part)
+        if size > _MAX_BODY:
+            raise RequestTooLarge(f"expected a body of at most {_MAX_BODY} bytes")
+        parts.append(part)
+        message = None
+    return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+def accept(headers: Headers) -> bytes:
+    """Return the Accept header, truncated to a length that is suitable for a cache key."""
+    return headers.get(b"accept", b"")[:_MAX_VALUE]
+
+
+def is_json(headers: Headers) -> bool:
+    """Return whether the Content-Type is JSON. An HTML form cannot send this Content-Type."""
+    return _is_json(headers.get(b"content-type", b"")[:_MAX_VALUE])
+
+
+@functools.lru_cache(maxsize=256)
+def _is_json(content_type: bytes) -> bool:
+    return content_type.partition(b";")[0].strip().lower() == b"application/json"
+
+
+def traceparent(headers: Headers) -> str | None:
+    """Return the W3C traceparent, from the header of that name or from X-Cloud-Trace-Context."""
+    if b"traceparent" not in headers and b"x-cloud-trace-context" not in headers:
+        return None
+    return tracing.traceparent_of_request(
+        lambda name: headers.get(name.encode(), b"")[:_MAX_VALUE].decode("latin-1")
+    )
+
+
+JSON = "application/json"
+GRAPHQL = "application/graphql-response+json"
+
+Lines = Sequence[tuple[bytes, bytes]]  # header lines
+
+_MEDIA_TYPES = {GRAPHQL: GRAPHQL, JSON: JSON, "application/*": JSON, "*/*": JSON}
+_NO_SNIFFING = (b"x-content-type-options", b"nosniff")
+_HEADERS: dict[str, Lines] = {
+    media: ((b"content-type", f"{media}; charset=utf-8".encode()), _NO_SNIFFING)
+    for media in (JSON, GRAPHQL)
+}
+_VARY = (b"vary", b"Accept, Authorization, Accept-Encoding")
+_GZIPPED = (b"content-encoding", b"gzip")
+_GZIP_WBITS = 31  # 15 (zlib's largest window) + 16 (the gzip format).
+_MIN_GZIP = 4_096  # Bytes; gzip makes a year of daily stats 80 % smaller.
+
+# Only the browser may store a response, and it must revalidate the response before each use.
+_REVALIDATED = ((b"cache-control", b"private, no-cache"), _VARY)
+_NOT_STORED = ((b"cache-control", b"private, no-store"), _VARY)
+
+_STATUSES: dict[type[Exception], int] = {
+    PersistedQueryNotFound: 200,  # APQ requires this status; the client then sends the document
+    RequestTooLarge: 413,
+    Unauthenticated: 401,
+    RateLimited: 429,
+}
+
+
+class Reply(Response):
+    """A response with headers as bytes, because encoding them for each response takes time."""
+
+    def __init__(self, body: bytes, status: int, lines: Lines) -> None:
+        self.status_code = status
+        self.background = None
+        self.body = body
+        self.raw_headers = [*lines]
+        if status not in (204, 304):
+            self.raw_headers.append((b"content-length", b"%d" % len(body)))
+
+
+def json(body: object, status: int = 200, lines: Lines = ()) -> Response:
+    """Return a JSON response that is not in the GraphQL format."""
+    return Reply(orjson.dumps(body), status, (*_HEADERS[JSON], *_NOT_STORED[:1], *lines))
+
+
+def to_post(answer: GraphQLResponse, media: str, headers: Headers) -> Response:
+    """Return the response to a POST, gzipped if it is long and the client accepts gzip."""
+    bad = not answer.executed and media == GRAPHQL
+    text, lines = body(answer), _HEADERS[media]
+    if len(text) >= _MIN_GZIP and accepts_gzip(headers):
+        compressor = zlib.compressobj(1, wbits=_GZIP_WBITS)
+        text, lines = compressor.compress(text) + compressor.flush(), (*lines, _GZIPPED)
+    return Reply(text, 400 if bad else 200, lines)
+
+
+def to_get(answer: GraphQLResponse, media: str, headers: Headers) -> Response:
+    """Return the response to a GET, with an ETag over the data."""
+    response = to_post(answer, media, headers)
+    if answer.errors or answer.data is None:
+        response.raw_headers += _NOT_STORED
+        return response
+    # A weak ETag, because the extensions may differ while the data is the same.
+    tag = b'W/"%s"' % hashlib.blake2b(answer.data, digest_size=16).hexdigest().encode()
+    lines = ((b"etag", tag), *_REVALIDATED)
+    condition = headers.get(b"if-none-match")
+    if condition and _matches(tag, condition):
+        return Reply(b"", 304, lines)
+    response.raw_headers += lines
+    return response
+
+
+def _matches(tag: bytes, condition: bytes) -> bool:
+    opaque = tag.removeprefix(b"W/")
+    tags = [entry.strip().removeprefix(b"W/") for entry in condition.split(b",")]
+    return opaque in tags or tags == [b"*"]
+
+
+def body(answer: GraphQLResponse) -> bytes:
+    """Return a GraphQL response as JSON; its `data` is already encoded."""
+    entries = []
+    if answer.errors:
+        entries.append(b'"errors":' + orjson.dumps(answer.errors))
+    if answer.data is not None:
+        entries.append(b'"data":' + answer.data)
+    if answer.extensions:
+        entries.append(b'"extensions":' + orjson.dumps(answer.extensions))
+    return b"{" + b",".join(entries) + b"}"
+
+
+def reject(rejection: RequestRejected, headers: Headers) -> Response:
+    """Return the response to a request that was rejected before execution."""
+    lines: Lines = ()
+    match rejection:
+        case Unauthenticated():
+            challenge = b'Bearer realm="progress"'
+            if b"authorization" in headers:
+                challenge += b', error="invalid_token"'
+            lines = ((b"www-authenticate", challenge),)
+        case RateLimited():
+            lines = ((b"retry-after", b"%d" % rejection.seconds),)
+    status = _STATUSES.get(type(rejection), 400)
+    return error(status, rejection, headers, code=rejection.code, lines=lines)
+
+
+def unavailable(cause: Unavailable, headers: Headers) -> Response:
+    """Return the response that reports an unavailable dependency."""
+    why = "temporarily unavailable: try again"
+    lines = ((b"retry-after", b"%d" % cause.retry_after_s),)
+    return error(503, why, headers, code="UNAVAILABLE", lines=lines)
+
+
+def error(
+    status: int, why: object, headers: Headers, *, code: str = "BAD_USER_INPUT", lines: Lines = ()
+) -> Response:
+    """Return a response that reports one error in the GraphQL format."""
+    formatted = {"message": str(why), "extensions": {"code": code}}
+    return from_error(status, formatted, headers, lines)
+
+
+def from_error(
+    status: int, formatted: dict[str, Any], headers: Headers, lines: Lines = ()
+) -> Response:
+    """Return a formatted error as a response in the media type that the client prefers."""
+    media = media_type(accept(headers)) or JSON
+    lines = (*_HEADERS[media], *_NOT_STORED, *lines)
+    return Reply(orjson.dumps({"errors": [formatted]}), status, lines)
+
+
+@functools.lru_cache(maxsize=256)
+def media_type(accept: bytes) -> str:
+    """Return the supported media type that an Accept header prefers; "" if none is supported."""
+    best, best_weight = "", 0.0
+    for part in (accept or JSON.encode()).decode("latin-1").lower().split(","):
+        name, *parameters = [text.strip() for text in part.split(";")]
+        weight = _weight(next((p[2:] for p in parameters if p.startswith("q=")), "1"))
+        if name in _MEDIA_TYPES and weight > best_weight:
+            best, best_weight = _MEDIA_TYPES[name], weight
+    return best
+
+
+def _weight(text: str) -> float:
+    try:
+        weight = float(text)
+    except ValueError:
+        return 1.0
+    return weight if 0 <= weight <= 1 else 1.0
+
+
+_ANY = "*"
+_ORIGIN = re.compile(
+    r"(?P<scheme>https?)://([a-z0-9-]+(\.[a-z0-9-]+)*|\[[0-9a-f:.]+\])(:(?P<port>[1-9]\d{0,4}))?"
+)
+_DEFAULT_PORTS = {"http": "80", "https": "443"}
+_METHODS = (b"access-control-allow-methods", b"GET, HEAD, POST")
+_EXPOSED = (b"access-control-expose-headers", b"ETag, Retry-After, WWW-Authenticate")
+_MAX_AGE = (b"access-control-max-age", b"7200")
+_VARY_ORIGIN = (b"vary", b"Origin")
+_VARY_PREFLIGHT = (b"vary", b"Access-Control-Request-Headers")
+
+
+class Cors:
+    """The allowed origins of the setting CORS_ORIGINS, and the response headers for them."""
+
+    def __init__(self, setting: str) -> None:
+        """Raise SettingsError for a malformed origin."""
+        origins = [origin.strip() for origin in setting.split(",") if origin.strip()]
+        for origin in origins:
+            if origin != _ANY and not _is_origin(origin):
+                expected = "expected origins such as https://app.example.com, separated by commas"
+                raise SettingsError(f"CORS_ORIGINS: {expected}; found {origin!r}")
+        self._any = _ANY in origins
+        if self._any and len(origins) > 1:
+            raise SettingsError("CORS_ORIGINS: expected * alone, or origins; found both")
+        self._origins = {origin.encode() for origin in origins}
+
+    def add_headers(self, headers: Headers, response: Response) -> None:
+        """Let a page of an allowed origin read the response."""
+        if not self._origins:
+            return
+        if not self._any:
+            response.raw_headers.append(_VARY_ORIGIN)
+        if lines := self._allow_origin(headers):
+            response.raw_headers += (*lines, _EXPOSED)
+
+    def preflight(self, headers: Headers, allow: bytes) -> Response:
+        """Return the response to OPTIONS. A page of an allowed origin may send any header.
+
+        Allowing any header is safe, because a request needs a token, which browsers do not add
+        automatically.
+        """
+        response = Reply(b"", 204, ((b"allow", allow),))
+        if self._origins and b"access-control-request-method" in headers:
+            response.raw_headers += (_VARY_ORIGIN, _VARY_PREFLIGHT)
+            if lines := self._allow_origin(headers):
+                names = headers.get(b"access-control-request-headers", b"")
+                allowed = (b"access-control-allow-headers", names)
+                response.raw_headers += (*lines, _METHODS, allowed, _MAX_AGE)
+        return response
+
+    def _allow_origin(self, headers: Headers) -> tuple[tuple[bytes, bytes], ...]:
+        origin = headers.get(b"origin")
+        if origin is None or not (self._any or origin in self._origins):
+            return ()
+        if self._any:
+            return ((b"access-control-allow-origin", b"*"),)
+        credentials = (b"access-control-allow-credentials", b"true")
+        return ((b"access-control-allow-origin", origin), credentials)
+
+
+def _is_origin(text: str) -> bool:
+    """Return whether a browser could send this origin; browsers omit the default port."""
+    match = _ORIGIN.fullmatch(text)
+    return match is not None and match["port"] != _DEFAULT_PORTS[match["scheme"]]
