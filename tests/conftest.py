@@ -152,12 +152,18 @@ def postgres_server(request: pytest.FixtureRequest, servers: Callable[[str], Ser
     return servers(which)
 
 
-def skip_without(request: pytest.FixtureRequest, what: str) -> NoReturn:
+def skip_without(request: pytest.FixtureRequest, what: str, details: str = "") -> NoReturn:
     """Skip the test because a program is missing; fail instead if --require names the program."""
     assert what in WANTED
     if what in request.config.getoption("--require"):
-        pytest.fail(f"{what} is missing")
-    pytest.skip(f"needs {what}")
+        pytest.fail(f"{what} is missing {details}")
+    pytest.skip(f"needs {what} {details}".rstrip())
+
+
+def need_terraform(request: pytest.FixtureRequest) -> None:
+    """Skip the test if Terraform or Google's provider is missing."""
+    if not terraform.has_provider():
+        skip_without(request, "terraform", "1.11 and its registry, or TERRAFORM_OFFLINE")
 
 
 @pytest.fixture
@@ -275,8 +281,7 @@ def environments(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Environments:
     """The deployments that Terraform creates offline for dev, staging and prod."""
-    if terraform.find_offline() is None:
-        skip_without(request, "terraform")
+    need_terraform(request)
     # With xdist, getbasetemp() is a folder of this process; all processes share its parent.
     base = tmp_path_factory.getbasetemp()
     return Environments(
@@ -292,10 +297,6 @@ def deployment(request: pytest.FixtureRequest, environments: Environments) -> De
 
 @pytest.fixture
 def root(request: pytest.FixtureRequest, tmp_path: Path) -> Root:
-    """A copy of infra/terraform.
-
-    If the tool `terraform-offline` is installed, Terraform uses the provider in this tool.
-    """
-    if terraform.find_terraform() is None:
-        skip_without(request, "terraform")
+    """A copy of infra/terraform."""
+    need_terraform(request)
     return terraform.copy_root(tmp_path)

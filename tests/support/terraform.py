@@ -1,12 +1,14 @@
 """Run Terraform on a copy of a root module, with its state in a file.
 
 With `terraform-offline`, which contains the schema of Google's provider, Terraform can plan and
-apply without the registry and the cloud. If `terraform-offline` is not installed, Terraform uses
-the registry's provider, and can only validate configurations and run tests with mocks.
+apply without the registry and the cloud. TERRAFORM_OFFLINE is the path of this program. Without it,
+Terraform uses the registry's provider, and deployments are made with mocks of this provider.
 """
 
 import atexit
 import contextlib
+import fcntl
+import functools
 import json
 import os
 import shutil
@@ -16,13 +18,17 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
+
+from tests.support import terraform_mocks
 from tests.support.terraform_state import Deployment, Values, make_state
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 ENVIRONMENTS = ("dev", "staging", "prod")
 GCLOUD = "gcloud.txt"  # a file in the root module's folder that lists the calls of gcloud
 
-_OFFLINE = REPOSITORY.parent / "shared" / "tools" / "terraform-offline"
+_OFFLINE = REPOSITORY / os.environ.get("TERRAFORM_OFFLINE", "../shared/tools/terraform-offline")
+_DOWNLOADS = Path(tempfile.gettempdir()) / f"progress-terraform-{os.getuid()}"
 _COPIED = ("infra/terraform", "progress", "functions", "jobs", "sql")
 # The copies leave out most of the code to save time. Each plan contains every file of the source
 # archives. An apply writes about 200 states; each of them contains these files, too. Terraform also
@@ -46,6 +52,10 @@ resource "terraform_data" "password_file" {{
 # than 20 % of the CPU time.
 _GARBAGE = {"GOGC": "off", "GOMEMLIMIT": "1GiB"}
 _ENVIRONMENT = {"TF_IN_AUTOMATION": "1", "TF_INPUT": "0", **_GARBAGE}
+_CACHE = {
+    "TF_PLUGIN_CACHE_DIR": str(_DOWNLOADS),
+    "TF_PLUGIN_CACHE_MAY_BREAK_DEPENDENCY_LOCK_FILE": "1",
+}
 
 _NO_CHANGES = "No changes. Your infrastructure matches the configuration."
 
@@ -55,10 +65,28 @@ def find_offline() -> Path | None:
     return _OFFLINE if _OFFLINE.exists() and shutil.which("terraform") else None
 
 
-def find_terraform() -> Path | None:
-    """Return the path of `terraform-offline`, or else of Terraform; None without Terraform."""
-    installed = shutil.which("terraform")
-    return find_offline() or (Path(installed) if installed else None)
+def need_offline() -> Path:
+    """Return the path of `terraform-offline`; skip the test without it."""
+    return find_offline() or pytest.skip(
+        "needs TERRAFORM_OFFLINE, a program that plans without credentials (CONTRIBUTING.md)"
+    )
+
+
+@functools.cache
+def has_provider() -> bool:
+    """Return whether Terraform runs, with the offline provider or with the registry's."""
+    if find_offline() or not shutil.which("terraform"):
+        return find_offline() is not None
+    _DOWNLOADS.mkdir(exist_ok=True)
+    # Terraform does not lock the folder of the downloaded providers.
+    with (_DOWNLOADS / "lock").open("w") as lock, tempfile.TemporaryDirectory() as folder:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        shutil.copy(REPOSITORY / "infra" / "terraform" / "versions.tf", folder)
+        try:
+            Root(Path(folder)).run("init", "-backend=false")
+        except AssertionError:
+            return False
+    return True
 
 
 @dataclass(frozen=True)
@@ -106,9 +134,11 @@ class Root:
         return text
 
     def _find_provider(self) -> dict[str, str]:
-        """Return the offline provider's environment variables, or none if it is not used."""
-        offline = find_offline() if self.has_providers else None
-        return environment(offline, self.folder) if offline else {}
+        """Return the environment variables that find the provider."""
+        if not self.has_providers:
+            return {}
+        offline = find_offline()
+        return environment(offline, self.folder) if offline else _CACHE
 
     def _make_gcloud(self) -> Path:
         """Return the folder of a fake gcloud that only records its arguments."""
@@ -121,6 +151,7 @@ class Root:
 
     def plan(self, environment: str, *options: str, name: str = "") -> Values:
         """Plan with an environment's variables and with `options`; save the plan under `name`."""
+        need_offline()
         name = name or environment
         files = [f"-var-file={self.variables.format(environment)}", f"-state={name}.tfstate"]
         self.run("plan", *files, f"-out={name}.tfplan", *options)
@@ -129,6 +160,11 @@ class Root:
 
     def deploy(self, environment: str, *options: str) -> Deployment:
         """Plan, apply and plan again, with an environment's variables and with `options`."""
+        if not find_offline():
+            file = self.variables.format(environment)
+            self.forget_passwords()
+            made = terraform_mocks.deploy(self.folder, self.run, [f"-var-file={file}", *options])
+            return Deployment(*made, self.read_passwords())
         plan = self.plan(environment, *options)
         state, passwords = self._apply(environment, environment, make_state(plan), *options)
         second_plan = self.find_changes(environment, f"{environment}.tfstate", *options)
@@ -139,6 +175,8 @@ class Root:
 
         The result's `plan` is empty, because no plan is made before the apply.
         """
+        if not find_offline():
+            return self.deploy(environment, *options)
         rewritten = [f'-replace=terraform_data.password_file["{key}"]' for key in base.passwords]
         state, passwords = self._apply(name, environment, base.state, *options, *rewritten)
         second_plan = self.find_changes(environment, f"{name}.tfstate", *options)
@@ -150,11 +188,18 @@ class Root:
         """Apply, starting from `state`; return the new state and the written passwords."""
         file = self.folder / f"{name}.tfstate"
         file.write_text(json.dumps(state))
-        folder = self.folder / _PASSWORDS
-        shutil.rmtree(folder, ignore_errors=True)
+        self.forget_passwords()
         self.run("apply", "-auto-approve", *self._of_state(environment, file.name), *options)
-        passwords = {file.name: file.read_text().strip() for file in folder.glob("*")}
-        return json.loads(file.read_text()), passwords
+        return json.loads(file.read_text()), self.read_passwords()
+
+    def forget_passwords(self) -> None:
+        """Delete the passwords that earlier applies wrote."""
+        shutil.rmtree(self.folder / _PASSWORDS, ignore_errors=True)
+
+    def read_passwords(self) -> dict[str, str]:
+        """Return the passwords that were written since `forget_passwords`, by the secret's id."""
+        files = (self.folder / _PASSWORDS).glob("*")
+        return {file.name: file.read_text().strip() for file in files}
 
     def find_changes(self, environment: str, state: str, *options: str) -> str:
         """Plan with this state; return the plan, or an empty text if it has no changes."""

@@ -5,7 +5,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-from tests.support.terraform import ENVIRONMENTS, Root, copy_root
+from tests.support.terraform import ENVIRONMENTS, Root, copy_root, need_offline
 from tests.support.terraform_state import Deployment, Values
 
 # Options of an environment that migrates from Neon to Cloud SQL. It also has a fixed egress
@@ -63,6 +63,7 @@ class Environments(Mapping[str, Deployment]):
 
     def plan_after(self, environment: str, change: Callable[[Values], None]) -> str:
         """Plan with a changed copy of the state; return the plan, or "" if it changes nothing."""
+        need_offline()
         state: Values = json.loads(json.dumps(self[environment].state))
         change(state)
         root = self.root()

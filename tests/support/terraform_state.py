@@ -2,9 +2,11 @@
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
+
+import pytest
 
 from tests.support import tls_certificates
 
@@ -85,6 +87,14 @@ class Deployment:
         return Resources(resources, self.passwords)
 
     @property
+    def configuration(self) -> Values:
+        """The resources, variables and outputs as they are written; skip the test without them."""
+        if "configuration" not in self.plan:
+            pytest.skip("needs TERRAFORM_OFFLINE")
+        configuration: Values = self.plan["configuration"]
+        return configuration
+
+    @property
     def outputs(self) -> Values:
         return {name: output["value"] for name, output in self.state["outputs"].items()}
 
@@ -113,7 +123,22 @@ def make_state(plan: Values) -> Values:
 
     The offline provider does not suffice, because it would assign the same values to all resources.
     """
-    resources = [
+    return to_state(
+        {**resource, "values": resource["values"] | assigned}
+        for resource, assigned in assign_values(plan)
+    )
+
+
+def assign_values(plan: Values) -> Iterator[tuple[Values, Values]]:
+    """Yield the planned resources to which Google would assign values, with these values."""
+    for resource in list_resources(plan["planned_values"]["root_module"]):
+        if assigned := _assigned(_project(plan, resource["values"]), resource):
+            yield resource, assigned
+
+
+def to_state(resources: Iterable[Values]) -> Values:
+    """Return a state with the resources, which have the format of a plan."""
+    blocks = [
         {
             **{key: resource[key] for key in ("mode", "type", "name")},
             **_module(resource["address"]),
@@ -122,14 +147,13 @@ def make_state(plan: Values) -> Values:
                 {
                     **({"index_key": resource["index"]} if "index" in resource else {}),
                     "schema_version": 0,
-                    "attributes": resource["values"] | assigned,
+                    "attributes": resource["values"],
                 }
             ],
         }
-        for resource in list_resources(plan["planned_values"]["root_module"])
-        if (assigned := _assigned(_project(plan, resource["values"]), resource))
+        for resource in resources
     ]
-    return {"version": 4, "serial": 1, "lineage": "tests", "outputs": {}, "resources": resources}
+    return {"version": 4, "serial": 1, "lineage": "tests", "outputs": {}, "resources": blocks}
 
 
 def _project(plan: Values, values: Values) -> str:
@@ -148,18 +172,22 @@ def _module(address: str) -> Values:
 def _assigned(project: str, resource: Values) -> Values:
     """Return the values that Google would assign to a resource."""
     values = resource["values"]
-    match resource["type"]:
+    match resource["type"]:  # the name is also the id, except in those that return
         case "google_service_account":
             email = f"{values['account_id']}@{project}.iam.gserviceaccount.com"
             name = f"projects/{project}/serviceAccounts/{email}"
-            return {"email": email, "member": f"serviceAccount:{email}", "name": name, "id": name}
+            assigned = {"email": email, "member": f"serviceAccount:{email}", "name": name}
         case "google_secret_manager_secret":
-            name = f"projects/{project}/secrets/{values['secret_id']}"
+            assigned = {"name": f"projects/{project}/secrets/{values['secret_id']}"}
         case "google_iam_workload_identity_pool":
             pool = values["workload_identity_pool_id"]
-            name = f"projects/{project}/locations/global/workloadIdentityPools/{pool}"
+            assigned = {"name": f"projects/{project}/locations/global/workloadIdentityPools/{pool}"}
         case "google_project_iam_custom_role":
-            name = f"projects/{project}/roles/{values['role_id']}"
+            assigned = {"name": f"projects/{project}/roles/{values['role_id']}"}
+        case "google_project":
+            return {"number": "100000000000"}
+        case "google_artifact_registry_repository":
+            return {"name": values["repository_id"]}
         case "google_redis_instance":
             return _redis(project, values)
         case "google_bigquery_connection":
@@ -167,7 +195,7 @@ def _assigned(project: str, resource: Values) -> Values:
             return {"cloud_resource": [{"service_account_id": email}]}
         case _:
             return {}
-    return {"name": name, "id": name}
+    return {**assigned, "id": assigned["name"]}
 
 
 def _redis(project: str, values: Values) -> Values:

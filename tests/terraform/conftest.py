@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.conftest import skip_without
+from tests.conftest import need_terraform
 from tests.support import terraform
 from tests.support.terraform import Root
 from tests.support.terraform_environments import MIGRATION, Environments
@@ -32,8 +32,7 @@ def moving(environments: Environments) -> Deployment:
 def bootstrap_root(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Root:
-    if terraform.find_offline() is None:
-        skip_without(request, "terraform")
+    need_terraform(request)
     return terraform.copy_bootstrap(tmp_path_factory.mktemp("bootstrap"))
 
 

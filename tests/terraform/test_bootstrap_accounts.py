@@ -91,7 +91,7 @@ def test_terraform_accounts_have_exactly_the_roles_that_they_need(
         project: applies,
         state: {"storage.objectAdmin"},
         billing: {"billing.costsManager"},
-        "standin": {"artifactregistry.reader"},
+        "progress": {"artifactregistry.reader"},
     }
     assert grants(resources, "terraform-plan", project) == {
         project: plans,
@@ -111,7 +111,7 @@ def test_the_plan_account_may_read_only_two_secrets_and_change_nothing(
     for role in resources.of("google_project_iam_custom_role").values():
         does = {permission.rpartition(".")[2] for permission in role["permissions"]}
         assert does == {"get", "list", "getAuthString"}
-    number = "100000000000"  # the offline provider gives every project this number
+    number = "100000000000"  # every project has this number here
     reads = resources.of("google_project_iam_member", "plan_contents")
     assert {
         name: re.findall(r"'(.+?)'", only(grant["condition"])["expression"])
@@ -173,7 +173,7 @@ def test_each_environment_may_read_images_and_only_the_build_may_write_them(
 ) -> None:
     readers = resources.of("google_artifact_registry_repository_iam_member", "reader")
     assert {grant["role"] for grant in readers.values()} == {"roles/artifactregistry.reader"}
-    number = "100000000000"  # the offline provider gives every project this number
+    number = "100000000000"  # every project has this number here
     assert {name: grant["member"].partition(":")[2] for name, grant in readers.items()} == {
         f"{name} {who}": account
         for name, project in IN_ENVIRONMENTS.items()
@@ -186,7 +186,7 @@ def test_each_environment_may_read_images_and_only_the_build_may_write_them(
     images = PROJECTS["images"]
     assert grants(resources, "progress-build", images) == {
         images: {"logging.logWriter"},
-        "standin": {"artifactregistry.writer"},
+        "progress": {"artifactregistry.writer"},
         f"{images}-sources": {"storage.objectViewer"},
     }
     assert grants(resources, "progress-pipeline", images) == {

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from tests.conftest import skip_without
-from tests.support.terraform import REPOSITORY
+from tests.support.terraform import REPOSITORY, need_offline
 from tests.support.terraform_environments import Environments
 from tests.support.terraform_state import Deployment
 
@@ -55,6 +55,7 @@ def find_failures(program: str, plans: list[Path]) -> Iterator[tuple[str, str]]:
 def test_each_finding_has_a_skip_and_each_skip_has_a_finding(
     checkov: str, environments: Environments, bootstrap: Deployment, tmp_path: Path
 ) -> None:
+    need_offline()
     deployments = {name: environments[name] for name in ("dev", "prod")} | {"bootstrap": bootstrap}
     plans = [tmp_path / f"{name}.json" for name in deployments]
     for plan in plans:

@@ -161,7 +161,7 @@ def test_the_release_job_logs_in_to_cloud_sql_as_the_owner(
     assert owner.user == user["name"]
     assert len(owner.password or "") >= 32
     assert user["password_wo_version"] == version["secret_data_wo_version"] > 0
-    configured = environments["prod"].plan["configuration"]["root_module"]["resources"]
+    configured = environments["prod"].configuration["root_module"]["resources"]
     (planned,) = (part for part in configured if part["address"] == "google_sql_user.owner")
     assert planned["expressions"]["password_wo"]["references"] == [
         'ephemeral.random_password.database["owner"].result',

@@ -92,7 +92,7 @@ def test_each_api_in_use_is_enabled_and_stays_enabled(environments: Environments
 
 def test_api_calls_are_billed_to_the_project(deployment: Deployment) -> None:
     """Without this setting, the budgets API rejects calls with an operator's own credentials."""
-    expressions = deployment.plan["configuration"]["provider_config"]["google"]["expressions"]
+    expressions = deployment.configuration["provider_config"]["google"]["expressions"]
     assert expressions["user_project_override"]["constant_value"] is True
     assert expressions["billing_project"]["references"] == ["var.project_id"]
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import skip_without
+from tests.conftest import need_terraform
 from tests.support import terraform
 from tests.support.terraform import REPOSITORY
 from tests.support.terraform_environments import Environments
@@ -58,8 +58,7 @@ def mapping(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, dict[str, str]]:
     """For each function, the mapping of paths in its archive to paths in the repository."""
-    if terraform.find_offline() is None:
-        skip_without(request, "terraform")
+    need_terraform(request)
     root = terraform.copy_root(tmp_path_factory.mktemp("whole"), whole=True)
     expression = "jsonencode(local.archived_files)"
     output = root.run("console", "-var-file=environments/dev.tfvars", text=expression)

@@ -179,9 +179,7 @@ def _short(name: str) -> str:
 
 
 def _short_resource(name: str) -> str:
-    # Terraform's configuration sets the names of all resources except the Artifact Registry
-    # repository. The offline provider gives this repository the name "standin".
-    if name == "standin":
+    if name == "progress":  # the repository of Artifact Registry
         return "images"
     last = name.rpartition("/")[2].partition("@")[0]
     return _BUCKETS.get(last.partition("-")[2].partition("-")[2], last)

@@ -23,7 +23,7 @@ def test_every_input_has_a_type_and_every_input_and_output_has_a_description(fol
 
 
 def test_a_plan_has_the_inputs_and_outputs_that_inputs_py_finds(deployment: Deployment) -> None:
-    root = deployment.plan["configuration"]["root_module"]
+    root = deployment.configuration["root_module"]
     assert rows(inputs.ROOT) == described(root)
     for name, call in root["module_calls"].items():
         folder = inputs.ROOT / call["source"]

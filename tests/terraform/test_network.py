@@ -53,7 +53,7 @@ def test_a_fixed_egress_address_is_reserved_and_used(moving: Deployment) -> None
 
 
 def test_databases_wait_for_the_network_peering(environments: Environments) -> None:
-    configured = environments["prod"].plan["configuration"]["root_module"]["resources"]
+    configured = environments["prod"].configuration["root_module"]["resources"]
     peering = environments["prod"].applied[
         "google_service_networking_connection.private_services[0]"
     ]
