@@ -72,11 +72,20 @@ variable "neon" {
   }
 }
 
+variable "database_analysts" {
+  description = "Who may query every learner's read models with SQL, such as user:ana@example.com."
+  type        = list(string)
+  default     = []
+}
+
 locals {
   databases        = toset(compact([var.database, var.migration_target, var.former_database]))
   has_cloud_sql    = contains(local.databases, "cloud_sql")
   has_neon         = contains(local.databases, "neon")
   release_database = coalesce(var.migration_target, var.database)
+
+  # The database analysts share one login, whose service account each of them may impersonate (docs/analysis.md).
+  analyst = toset(length(var.database_analysts) > 0 ? ["analyst"] : [])
 
   # The group role of each login. The release job has no such login, because it logs in as the owner.
   database_groups = merge({
@@ -86,7 +95,10 @@ locals {
     batch   = "progress_batch"
     backup  = "progress_query"
     rebuild = "progress_project"
-  }, { for name in local.dataflow : name => "progress_load" })
+    },
+    { for name in local.dataflow : name => "progress_load" },
+    { for name in local.analyst : name => "progress_analyst" },
+  )
 
   # The database settings of each service and job: plain values, and the ids of secrets. The Terraform block of a
   # service or job with secrets needs a `depends_on` for the grants on the secrets, and for the secrets' versions (see
@@ -116,4 +128,12 @@ locals {
       }
     },
   )
+}
+
+resource "google_service_account_iam_member" "analyst" {
+  for_each = toset(var.database_analysts)
+
+  service_account_id = google_service_account.member["analyst"].name
+  role               = "roles/iam.serviceAccountTokenCreator"
+  member             = each.value
 }

@@ -12,7 +12,10 @@ resource "google_service_account" "member" {
     build     = "Builds the images"
     push      = "Signs Pub/Sub's pushes"
     scheduler = "Signs Cloud Scheduler's calls"
-  }, { for name in local.dataflow : name => "Works for Dataflow in a rebuild from the archive" })
+    },
+    { for name in local.dataflow : name => "Works for Dataflow in a rebuild from the archive" },
+    { for name in local.analyst : name => "Queries the views of the read models" },
+  )
 
   account_id   = "progress-${each.key}"
   display_name = each.value

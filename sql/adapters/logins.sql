@@ -40,9 +40,13 @@ BEGIN
         EXECUTE format('GRANT %I TO %I', target, login);
     END IF;
     IF target = 'progress_analyst' THEN
-        -- A query or an open transaction of an analyst delays the swap of a rebuild. Roles do not inherit settings.
-        EXECUTE format('ALTER ROLE %I SET statement_timeout = ''60s''', login);
-        EXECUTE format('ALTER ROLE %I SET idle_in_transaction_session_timeout = ''60s''', login);
+        -- A query or an open transaction of an analyst keeps a former schema. Roles do not inherit settings.
+        BEGIN
+            EXECUTE format('ALTER ROLE %I SET statement_timeout = ''60s''', login);
+            EXECUTE format('ALTER ROLE %I SET idle_in_transaction_session_timeout = ''60s''', login);
+        EXCEPTION WHEN insufficient_privilege THEN
+            NULL;  -- another role created the login (Cloud SQL's IAM); the analyst sets the limits (docs/analysis.md)
+        END;
     END IF;
 EXCEPTION WHEN OTHERS THEN
     -- Raise the error again without its context, which contains the failed statement with the password.

@@ -262,6 +262,15 @@ def test_an_existing_login_that_another_role_created_is_accepted(service: Servic
     assert groups(service, "progress-batch@project.iam") == ["progress_batch"]
 
 
+def test_a_login_of_analysts_whose_time_limits_the_owner_may_not_set_is_accepted(
+    service: Service,
+) -> None:
+    with closing(service.admin()) as admin:
+        admin.run('CREATE ROLE "progress-analyst@project.iam" LOGIN')
+    admit(service, Login("progress_analyst", "progress-analyst@project.iam", None))
+    assert groups(service, "progress-analyst@project.iam") == ["progress_analyst"]
+
+
 def test_passwords_appear_neither_in_the_server_log_nor_in_errors(service: Service) -> None:
     with closing(service.admin()) as admin:
         admin.run("CREATE ROLE foreign_one LOGIN SUPERUSER")

@@ -15,6 +15,7 @@ MIGRATION = (
     *("-var=max_lag_events=750", "-var=max_lag_seconds=4", "-var=max_lag_batch_seconds=1200"),
     "-var=fixed_egress_address=true",
     '-var=analysts=["group:analysts@example.com"]',
+    '-var=database_analysts=["user:ana@example.com"]',
     (
         "-var=functions={"
         'ingest={cpu="1",memory="512Mi",concurrency=100,min_instances=1,max_instances=2},'

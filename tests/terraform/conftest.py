@@ -23,7 +23,8 @@ def dev(environments: Environments) -> Resources:
 def moving(environments: Environments) -> Deployment:
     """The deployment of staging during a migration from Neon to Cloud SQL.
 
-    It has a fixed egress address, and a group of analysts may read BigQuery's question views.
+    It has a fixed egress address. A group of analysts may read BigQuery's question views, and one
+    analyst the views of the read models.
     """
     return environments.variant("moving", "staging", *MIGRATION)
 

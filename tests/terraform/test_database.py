@@ -211,6 +211,22 @@ def test_the_release_job_uses_the_new_database_during_a_migration(moving: Deploy
     assert moving.second_plan == ""
 
 
+def test_an_analyst_may_use_the_login_of_the_analysts_in_both_databases(
+    moving: Deployment, dev: Resources
+) -> None:
+    resources = moving.applied
+    account = resources.of("google_service_account", "member")["analyst"]
+    grant = resources.of("google_service_account_iam_member", "analyst")["user:ana@example.com"]
+    assert grant["service_account_id"] == account["name"]
+    assert grant["role"] == "roles/iam.serviceAccountTokenCreator"
+    admitted = logins.parse(secret_value(resources, "release", "DATABASE_LOGINS"))
+    user = resources.of("google_sql_user", "member")["analyst"]
+    assert [login.name for login in admitted if login.group == "progress_analyst"] == [user["name"]]
+    readers = resources.of("google_secret_manager_secret_iam_member", "accessor")
+    assert readers["progress-neon-url-analyst:analyst"]["member"] == account["member"]
+    assert "analyst" not in dev.of("google_service_account", "member")
+
+
 @pytest.mark.exhaustive
 def test_the_new_database_is_used_and_the_former_database_is_kept_after_a_migration(
     environments: Environments,
