@@ -1,44 +1,38 @@
-"""The archive benchmark: archiving a log, compared with a COPY of the same events.
+"""Archiving a log, compared with COPY, and rebuilding from the archive, compared with in place."""
 
-`python -m bench.archive NAME SERVER FOLDER` archives the log of the store NAME to FOLDER, and
-prints the seconds and the peak memory in MB. SERVER is the folder of the database server.
-`EVENTS=1000000 python -m bench archive` measures a larger log.
-"""
-
-import os
-import subprocess
-import sys
+import functools
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 
-from bench import logs
-from bench.lines import Line, Rounds
+from bench import logs, processes
+from bench.lines import Line, Rounds, limit
 from bench.server import Server, Store
 from progress.adapters import storage
 from progress.archive import catalog, log_rows, runs
 from progress.archive.log_rows import Positions
 from progress.archive.plan import Request
 from progress.projections import rebuild
+from progress.recovery import archive_rebuild, engines
+from progress.recovery.archive_rebuild import Engine, Source
 
 _ROUNDS = 3
 _BUCKETS = 256
-_EVENTS_OF_A_LEARNER = 840  # in 20 sessions
-_EVENTS = int(os.environ.get("EVENTS", "250000"))
+_REBUILT_BUCKETS, _WORKERS = 16, 2  # connections (in place) or processes (from the archive)
 
 
 def compare_with_copy(server: Server) -> Iterator[Line]:
     """Compare the archiving, which writes and verifies every event, with a COPY into a file."""
     store, rounds = server.create_store(), Rounds()
-    events = logs.fill(store, learners=_EVENTS // _EVENTS_OF_A_LEARNER, sessions=20)
+    events = logs.fill_long(store, events=250_000)
     rebuild.run(store.connect)
     memory = size = 0.0
     for _ in range(_ROUNDS):
         with tempfile.TemporaryDirectory() as folder:
             rounds.add("copy", events / _time_copy(store, events, Path(folder)))
-            seconds, memory = _time_archive(store, folder)
+            seconds, memory = processes.run_alone(_archive, store, folder, _BUCKETS)
             rounds.add("archive", events / seconds)
             size = _count_bytes(folder) / events
     server.drop(store)
@@ -46,8 +40,8 @@ def compare_with_copy(server: Server) -> Iterator[Line]:
     yield rounds.compare_rates(
         f"{what}, written and verified", "archive", "copy", against="COPY:", bar=0.2
     )
-    yield Line(f"bytes of an event in the {what}", f"{size:.1f}", "", size, 45, "B", at_most=True)
-    yield Line(f"peak memory of an {what}", f"{memory:.0f} MB", "", memory, 700, "MB", at_most=True)
+    yield limit(f"bytes of an event in the {what}", size, 45, "B", shown=f"{size:.1f}")
+    yield limit(f"peak memory of an {what}", memory, 700, "MB")
 
 
 def _time_copy(store: Store, events: int, folder: Path) -> float:
@@ -58,33 +52,53 @@ def _time_copy(store: Store, events: int, folder: Path) -> float:
         return time.perf_counter() - begin
 
 
-def _time_archive(store: Store, folder: str) -> tuple[float, float]:
-    """Return the seconds and the peak memory, in MB, of a process that archives the log."""
-    words = [sys.executable, "-m", "bench.archive", store.name, str(store.folder), folder]
-    done = subprocess.run(words, capture_output=True, text=True, check=True)
-    seconds, megabytes = map(float, done.stdout.split())
-    return seconds, megabytes
+def _archive(store: Store, folder: str, buckets: int) -> float:
+    """Archive the log; return the seconds."""
+    with closing(store.connect()) as connection:
+        begin = time.perf_counter()
+        stored = storage.open_storage(folder)
+        runs.run(connection, stored, buckets, Request(is_now=True), lambda *_: None)
+        return time.perf_counter() - begin
 
 
 def _count_bytes(folder: str) -> int:
     stored = storage.open_storage(folder)
-    published = catalog.read(stored)
-    assert published
-    ranges = catalog.read_ranges(stored, published.manifest)
+    ranges = catalog.read_ranges(stored, catalog.require(stored).manifest)
     return sum(file.bytes for one in ranges for file in one.files)
 
 
-def _archive(store: Store, folder: str) -> None:
-    """Archive the log; print the seconds and the peak memory of this process in MB."""
-    with closing(store.connect()) as connection:
-        begin = time.perf_counter()
-        stored = storage.open_storage(folder)
-        runs.run(connection, stored, _BUCKETS, Request(is_now=True), lambda *_: None)
-        seconds = time.perf_counter() - begin
-    status = Path("/proc/self/status").read_text(encoding="utf-8")
-    peak = int(status.partition("VmHWM:")[2].split()[0]) * 1_024 / 1e6
-    print(f"{seconds:.2f} {peak:.1f}")
+def compare_with_place(server: Server) -> Iterator[Line]:
+    """Compare the speed and CPU time of rebuilds from the archive with those of rebuilds in place.
+
+    The CPU time is PostgreSQL's.
+    """
+    store, rounds = server.create_store(), Rounds()
+    events = logs.fill_long(store, events=1_000_000)
+    rebuild.run(store.connect)
+    with tempfile.TemporaryDirectory() as folder:
+        _archive(store, folder, _REBUILT_BUCKETS)
+        contenders: dict[str, Callable[[], object]] = {
+            "place": lambda: rebuild.run(store.connect, workers=_WORKERS),
+            "archive": lambda: _rebuild_from_archive(store, folder),
+        }
+        for _ in range(_ROUNDS):
+            for name, run in contenders.items():
+                begin = time.perf_counter()
+                rounds.add(f"{name}, CPU", server.measure_cpu(run))
+                rounds.add(name, events / (time.perf_counter() - begin))
+    server.drop(store)
+    what = f"rebuild of {events:,} events from the archive, two processes"
+    place = "in place, two connections:"
+    yield rounds.compare_rates(what, "archive", "place", against=place, bar=0.9)
+    yield rounds.compare_costs(
+        f"PostgreSQL's CPU time of a {what}",
+        *("archive, CPU", "place, CPU"),
+        against="in place:",
+        bar=0.5,
+        unit="s",
+    )
 
 
-if __name__ == "__main__":
-    _archive(Store(sys.argv[1], Path(sys.argv[2])), sys.argv[3])
+def _rebuild_from_archive(store: Store, folder: str) -> None:
+    engine: Engine = functools.partial(engines.run_processes, workers=_WORKERS)
+    archive_rebuild.run(store.connect, Source(folder, store.url), engine, lambda *_: None)

@@ -2,14 +2,13 @@
 
 import asyncio
 import random
-import statistics
 import time
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 
-from bench import envelopes, study
-from bench.lines import Line
+from bench import envelopes, logs
+from bench.lines import Line, limit_p95
 from bench.server import Server, Store
 from progress.event_store import log
 from progress.query.read_models.queries import Queries
@@ -25,18 +24,20 @@ _BARS = {"of 25,000 events": 250.0, f"{_SINCE} events after a snapshot": 40.0}
 def measure_moments(server: Server) -> Iterator[Line]:
     """Measure the three queries one after another with the query function's reader."""
     store = server.create_store()
-    # study.fill also runs the batch job, which takes snapshots.
-    learner, *_ = study.fill(store, learners=_LEARNERS, days=_DAYS, answers=_ANSWERS, fresh=_FRESH)
+    # logs.fill_studies also runs the batch job, which takes snapshots.
+    learner, *_ = logs.fill_studies(
+        store, learners=_LEARNERS, days=_DAYS, answers=_ANSWERS, fresh=_FRESH
+    )
     begin = datetime.now(UTC)
     _append(store, learner, begin)
-    last = datetime.combine(study.last_day(), datetime.min.time(), UTC)
+    last = datetime.combine(logs.last_day(), datetime.min.time(), UTC)
     moments = {
         "of 25,000 events": last - timedelta(days=_DAYS - 25_000 // 41),
         f"{_SINCE} events after a snapshot": begin + timedelta(days=1),
     }
     for what, moment in moments.items():
         milliseconds = asyncio.run(_measure(store, learner, moment))
-        yield _line(what, milliseconds)
+        yield limit_p95(f"asOf of a learner, {what}", milliseconds, _BARS[what])
     server.drop(store)
 
 
@@ -49,7 +50,7 @@ def _append(store: Store, learner: str, begin: datetime) -> None:
 
 
 async def _measure(store: Store, learner: str, moment: datetime) -> list[float]:
-    """Return the sorted durations of the queries in milliseconds, after two warm-up rounds."""
+    """Return the durations of the queries in milliseconds, after two warm-up rounds."""
     milliseconds: list[float] = []
     days = (moment - timedelta(days=30)).date(), moment.date()
     async with open_reader(store.url) as reader:
@@ -64,17 +65,4 @@ async def _measure(store: Store, learner: str, moment: datetime) -> list[float]:
                 assert await question
                 if number > 1:
                     milliseconds.append(1_000 * (time.perf_counter() - begin))
-    return sorted(milliseconds)
-
-
-def _line(what: str, milliseconds: list[float]) -> Line:
-    p95 = statistics.quantiles(milliseconds, n=20)[-1]
-    return Line(
-        f"asOf of a learner, {what}: 95th percentile",
-        f"{p95:.1f} ms (median {statistics.median(milliseconds):.1f})",
-        "",
-        p95,
-        _BARS[what],
-        "ms",
-        at_most=True,
-    )
+    return milliseconds

@@ -8,7 +8,7 @@ from contextlib import closing
 from datetime import timedelta
 
 from bench import envelopes, logs
-from bench.lines import Line, Rounds
+from bench.lines import Line, Rounds, limit
 from bench.server import Server, Store
 from bench.statements import blocks
 from progress.adapters.postgres import database
@@ -31,33 +31,25 @@ def compare_with_fewer(server: Server) -> Iterator[Line]:
     buffers = _buffers(many)
     for store in (many, few):
         server.drop(store)
-    yield Line(
+    yield rounds.compare_costs(
         f"batch run after one learner changed, at {_MANY:,} learners",
-        f"{1_000 * rounds.median('many'):.1f} ms",
-        f"at {_FEW:,}: {1_000 * rounds.median('few'):.1f} ms",
-        rounds.ratio("many", "few"),
-        1.5,
-        at_most=True,
+        "many",
+        "few",
+        against=f"at {_FEW:,}:",
+        bar=1.5,
     )
-    yield Line(
-        f"batch run when nothing changed, at {_MANY:,} learners",
-        f"{buffers:,} buffers read",
-        "",
-        buffers,
-        1_000,
-        "buffers",
-        at_most=True,
-    )
+    what = f"batch run when nothing changed, at {_MANY:,} learners"
+    yield limit(what, buffers, 1_000, "buffers")
 
 
 def _time_rounds(many: Store, few: Store) -> Rounds:
     rounds = Rounds()
-    learners = {store: logs.learners(store, events=1) for store in (many, few)}
+    learners = {store: logs.list_learners(store, events=1) for store in (many, few)}
     for number in range(_ROUNDS + 1):
         for name, store in (("many", many), ("few", few)):
             seconds = _run_after_one(store, learners[store][number])
             if number:
-                rounds.add(name, seconds)
+                rounds.add(name, 1_000 * seconds)
     return rounds
 
 

@@ -3,15 +3,14 @@
 import contextlib
 import itertools
 from collections.abc import Iterator
-from contextlib import ExitStack, closing
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
 import msgspec
 
-from bench import cores, function_client, functions, study, valkey, yoga
-from bench.function_client import Issuer
+from bench import function_client, functions, logs, processes, yoga
 from bench.lines import Line, Rounds
 from bench.request_batch import RequestBatch, send
 from bench.server import Server, Store
@@ -39,23 +38,20 @@ class _Contenders:
 
     store: Store
     learners: list[str]
-    issuer: Issuer
     ours: int
     full: int
     bare: int
 
     def questions(self) -> Iterator[tuple[bytes, bytes]]:
-        """Yield pairs of requests for these learners."""
-        return questions(self.issuer, self.learners)
-
-
-def questions(issuer: Issuer, learners: list[str]) -> Iterator[tuple[bytes, bytes]]:
-    """Yield pairs of requests: one with the learner's token, then one without it for bare yoga."""
-    for back, learner in itertools.product(range(_DAYS - _RANGE + 1), learners):
-        to = study.last_day() - timedelta(days=back)
-        span = {"from": to - timedelta(days=_RANGE - 1), "to": to}
-        of_any = function_client.encode_query(_NAMED, {"userId": learner, **span})
-        yield issuer.encode_query(_OWN, learner, span), of_any
+        """Yield pairs of requests: one with a learner's token, then one for bare yoga."""
+        for back, learner in itertools.product(range(_DAYS - _RANGE + 1), self.learners):
+            to = logs.last_day() - timedelta(days=back)
+            span = {"from": to - timedelta(days=_RANGE - 1), "to": to}
+            named = {"query": _NAMED, "variables": {"userId": learner, **span}}
+            yield (
+                function_client.encode_query(_OWN, learner, span),
+                function_client.encode_post(named, "/graphql"),
+            )
 
 
 def measure_misses(server: Server) -> Iterator[Line]:
@@ -71,13 +67,13 @@ def measure_misses(server: Server) -> Iterator[Line]:
         ("the same miss", "yoga bare", "bare yoga with pg", 1.0),
     ):
         yield rounds.compare_rates(what, "ours", theirs, against=against, bar=bar, of="requests")
-    yield Line(
+    yield rounds.compare_costs(
         "PostgreSQL's time for that miss",
-        f"{rounds.median('ours, database'):.0f} µs",
-        f"yoga's: {rounds.median('yoga full, database'):.0f} µs",
-        rounds.ratio("ours, database", "yoga full, database"),
-        1.1,
-        at_most=True,
+        "ours, database",
+        "yoga full, database",
+        against="yoga's:",
+        bar=1.1,
+        unit="µs",
     )
 
 
@@ -96,7 +92,7 @@ def _misses(server: Server) -> Rounds:
                 ("yoga full", RequestBatch(of.full, of_caller)),
                 ("yoga bare", RequestBatch(of.bare, named)),
             ):
-                before, took = cpu_time(of.store), _send(batch)
+                before, took = cpu_time(of.store), send(batch).all
                 if number > 1:
                     rounds.add(name, _REQUESTS / took)
                     rounds.add(f"{name}, database", (cpu_time(of.store) - before) / _REQUESTS)
@@ -112,9 +108,9 @@ def measure_hits(server: Server) -> Iterator[Line]:
         for number in range(_ROUNDS + 2):
             misses = [request for _, request in itertools.islice(source, _REQUESTS)]
             # Fetch the versions again, because Redis keeps copies of them for only five seconds.
-            _send(RequestBatch(of.ours, cached))
-            hits = _send(RequestBatch(of.ours, cached * (_REQUESTS // _CACHED), b'"HIT"'))
-            bare = _send(RequestBatch(of.bare, misses))
+            send(RequestBatch(of.ours, cached))
+            hits = send(RequestBatch(of.ours, cached * (_REQUESTS // _CACHED), b'"HIT"')).all
+            bare = send(RequestBatch(of.bare, misses)).all
             if number > 1:
                 rounds.add("hit", _REQUESTS / hits)
                 rounds.add("yoga bare", _REQUESTS / bare)
@@ -127,19 +123,15 @@ def _running(server: Server) -> Iterator[_Contenders]:
     """Run the three servers on one core, and the databases and the client on the other core."""
     yoga.install()
     store = server.create_store()
-    learners = study.fill(store, learners=_LEARNERS, days=_DAYS, answers=2, fresh=1)
-    with ExitStack() as stack:
-        stack.enter_context(cores.pin(server.pid, cores.REST))
-        issuer = stack.enter_context(function_client.serve_issuer())
-        with cores.use(cores.REST):
-            redis = stack.enter_context(valkey.run())
-        environment = {**issuer.environment, "REDIS_URL": redis}
-        with cores.use(cores.MEASURED):
-            ours = functions.run("query", **environment, DATABASE_URL=store.url)
-            port = stack.enter_context(ours).port
-            full = stack.enter_context(yoga.run("full", store, **environment))
-            bare = stack.enter_context(yoga.run("bare", store))
-        yield _Contenders(store, learners, issuer, port, full, bare)
+    learners = logs.fill_studies(store, learners=_LEARNERS, days=_DAYS, answers=2, fresh=1)
+    with (
+        functions.run_query(server, store) as ours,
+        processes.use_cores(processes.MEASURED),
+        yoga.run("full", store, **ours.environment) as full,
+        yoga.run("bare", store) as bare,
+        processes.use_cores(processes.REST),
+    ):
+        yield _Contenders(store, learners, ours.port, full, bare)
     server.drop(store)
 
 
@@ -151,11 +143,6 @@ def _compare(of: _Contenders, own: bytes, named: bytes) -> None:
     )
     assert ours == full == bare, (ours, full, bare)
     assert len(ours["dailyStats"]) == _RANGE, ours
-
-
-def _send(what: RequestBatch) -> float:
-    with cores.use(cores.REST):
-        return send(what).all
 
 
 def cpu_time(store: Store) -> float:

@@ -1,9 +1,5 @@
-"""The erasure of a learner who has a fifth of all events, while other events are appended.
+"""The erasure of a learner who has a fifth of all events, while other events are appended."""
 
-`python -m bench.erase --events 50000` uses 50,000 events instead of a million.
-"""
-
-import argparse
 import contextlib
 import itertools
 import tempfile
@@ -14,11 +10,9 @@ from contextlib import closing
 from statistics import quantiles
 from uuid import UUID
 
-from rich.console import Console
-
-from bench import envelopes, logs, report, server
+from bench import envelopes, logs
 from bench.append import measure_call
-from bench.lines import Line
+from bench.lines import Line, Rounds, limit
 from bench.server import Server, Store
 from bench.statements import blocks
 from progress import settings
@@ -36,13 +30,13 @@ _APPEND_INTERVAL_S, _SAMPLE_INTERVAL_S = 0.02, 0.02
 _BASELINE_S = 10.0
 
 
-def measure_erasure(server: Server, events: int = _EVENTS) -> Iterator[Line]:
+def measure_erasure(server: Server) -> Iterator[Line]:
     """Measure the erasure, its longest transaction, and appends before and during the erasure."""
     store = server.create_store()
-    theirs = events // _SHARE
+    theirs = _EVENTS // _SHARE
     logs.fill(store, learners=1, sessions=theirs // _SESSION, seed="erased")
-    (learner,) = logs.learners(store, events=1)
-    sessions = (events - theirs) // _SESSION // _OTHERS
+    (learner,) = logs.list_learners(store, events=1)
+    sessions = (_EVENTS - theirs) // _SESSION // _OTHERS
     total = logs.fill(store, learners=_OTHERS, sessions=sessions)
     rebuild.run(store.connect)
     before = _p99(_measure_appends(store, lambda: time.sleep(_BASELINE_S)))
@@ -52,16 +46,15 @@ def measure_erasure(server: Server, events: int = _EVENTS) -> Iterator[Line]:
     seconds = time.perf_counter() - begin
     server.drop(store)
     what = f"erasure of {theirs:,} of {total:,} events"
-    yield Line(what, f"{seconds:.1f} s", "", seconds, 60, "s", at_most=True)
-    yield Line(
-        f"longest transaction of an {what}", f"{longest[0]:.2f} s", "", longest[0], 1, "s",
-        at_most=True,
-    )  # fmt: skip
-    yield Line(
-        f"p99 of appends during an {what}",
-        f"{1_000 * meanwhile:.1f} ms", f"before: {1_000 * before:.1f} ms", meanwhile / before, 2,
-        at_most=True,
-    )  # fmt: skip
+    yield limit(what, seconds, 60, "s", shown=f"{seconds:.1f} s")
+    shown = f"{longest[0]:.2f} s"
+    yield limit(f"longest transaction of an {what}", longest[0], 1, "s", shown=shown)
+    rounds = Rounds()
+    rounds.add("meanwhile", 1_000 * meanwhile)
+    rounds.add("before", 1_000 * before)
+    yield rounds.compare_costs(
+        f"p99 of appends during an {what}", "meanwhile", "before", against="before:", bar=2
+    )
 
 
 def _erase(store: Store, learner: str) -> float:
@@ -122,11 +115,3 @@ def _measure_appends(store: Store, work: Callable[[], None]) -> list[float]:
 
 def _p99(seconds: list[float]) -> float:
     return quantiles(seconds, n=100)[98]
-
-
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--events", type=int, default=_EVENTS)
-    with server.run() as running:
-        lines = [*measure_erasure(running, parser.parse_args().events)]
-    Console().print(report.markdown(lines), soft_wrap=True)

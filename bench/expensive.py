@@ -18,8 +18,8 @@ from graphql import (
     is_required_argument,
 )
 
-from bench import daily, query_costs, study
-from bench.lines import Line
+from bench import daily, logs, query_costs
+from bench.lines import Line, limit
 from bench.query_costs import Costing
 from bench.server import Server, Store
 from bench.statements import blocks
@@ -185,7 +185,7 @@ def fill(store: Store, *, times_less: int) -> str:
     days, per_day = (_DAYS, 1) if times_less == 1 else (_DAYS // 5, times_less // 5)
     with closing(database.connect(store.url)) as connection:
         connection.run(blocks("expensive")["letters"], letters=_LETTERS // times_less)
-    (learner,) = study.fill(
+    (learner,) = logs.fill_studies(
         store,
         learners=1,
         days=days,
@@ -219,13 +219,10 @@ def measure_documents(server: Server) -> Iterator[Line]:
         present, past = (find_and_measure(role, past=past) for past in (False, True))
         what = f"PostgreSQL's time for {role}'s most expensive document about"
         size = "200,000 events, 20,000 items"
-        yield Line(
-            f"{what} the present", f"{present:.0f} ms", size, present, _MAX_PRESENT_MS, "ms",
-            at_most=True,
-        )  # fmt: skip
-        yield Line(
-            f"{what} the past", f"{past:.0f} ms", f"one fold of {size}: {fold:.0f} ms",
-            past / fold, _MAX_FOLDS, at_most=True,
+        yield limit(f"{what} the present", present, _MAX_PRESENT_MS, "ms", against=size)
+        yield limit(
+            f"{what} the past", past / fold, _MAX_FOLDS,
+            shown=f"{past:.0f} ms", against=f"one fold of {size}: {fold:.0f} ms",
         )  # fmt: skip
     server.drop(small)
     server.drop(large)

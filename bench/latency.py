@@ -14,11 +14,11 @@ from google.cloud.pubsub_v1 import PublisherClient
 
 from bench import envelopes, function_client, local_stack
 from bench.envelopes import Envelope
-from bench.lines import Line
-from bench.load import encode_post
+from bench.lines import Line, Rounds, limit_p95
 from bench.local_stack import LocalStack
 from bench.server import Server
 from progress.adapters.pubsub import publisher
+from tests.support.envelopes import envelope
 
 _SECONDS = 120.0
 _RATE = 200  # events a second
@@ -43,8 +43,9 @@ class _Probe:
     def is_answered(self, item: str) -> bool:
         """Return whether GraphQL returns the learner's answer for the item."""
         question = {"query": '{ item(itemId: "%s") { answers } }' % item}  # noqa: UP031
-        request = encode_post(question, "/graphql", f"Authorization: Bearer {self.token}")
-        return b'"answers":1' in function_client.fetch_first(self.stack.port, request)
+        header = f"Authorization: Bearer {self.token}"
+        request = function_client.encode_post(question, "/graphql", header)
+        return b'"answers":1' in function_client.fetch(self.stack.port, request)
 
 
 def measure_latency(_server: Server) -> Iterator[Line]:
@@ -59,22 +60,15 @@ def measure_latency(_server: Server) -> Iterator[Line]:
         finally:
             stop.set()
             load.join()
-    p95 = statistics.quantiles(milliseconds, n=20)[-1]
     quarter = len(milliseconds) // 4
-    first, last = (
-        statistics.median(milliseconds[:quarter]),
-        statistics.median(milliseconds[-quarter:]),
-    )
+    rounds = Rounds()
+    rounds.add("first", statistics.median(milliseconds[:quarter]))
+    rounds.add("last", statistics.median(milliseconds[-quarter:]))
     what = f"published → returned by GraphQL, at {_RATE} events/s through the local stack"
-    median = statistics.median(milliseconds)
-    yield Line(
-        f"{what}, 95th percentile", f"{p95:.0f} ms (median {median:.0f})", "", p95, 1_000, "ms",
-        at_most=True,
-    )  # fmt: skip
-    yield Line(
-        f"{what}, its last 30 s", f"{last:.0f} ms", f"its first 30 s: {first:.0f} ms",
-        last / first, 1.25, at_most=True,
-    )  # fmt: skip
+    yield limit_p95(what, milliseconds, 1_000)
+    yield rounds.compare_costs(
+        f"{what}, its last 30 s", "last", "first", against="its first 30 s:", bar=1.25
+    )
 
 
 def _publish_steadily(local: _Probe, client: PublisherClient, stop: threading.Event) -> None:
@@ -103,9 +97,5 @@ def _measure_probes(local: _Probe, client: PublisherClient) -> Iterator[float]:
 
 
 def _answer(item: str) -> Envelope:
-    return {
-        "event_id": str(uuid.uuid4()),
-        "event_type": "CorrectAnswerGiven",
-        "occurred_at": datetime.now(UTC).isoformat(),
-        "data": {"user_id": _USER, "session_id": "s", "item_id": item, "response_time_ms": 900},
-    }
+    data = {"user_id": _USER, "session_id": "s", "item_id": item, "response_time_ms": 900}
+    return envelope("CorrectAnswerGiven", data, occurred_at=datetime.now(UTC).isoformat())

@@ -1,7 +1,8 @@
 """The lines of the result table, each with a measured value, a bar and a verdict."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import median
+from statistics import median, quantiles
 
 
 class RowSkipped(Exception):
@@ -87,6 +88,33 @@ class Rounds:
         """
         rates = self.rate(ours, of), f"{against} {self.rate(theirs, of)}"
         return Line(what, *rates, self.ratio(ours, theirs), bar)
+
+    def compare_costs(
+        self, what: str, ours: str, theirs: str, *, against: str, bar: float, unit: str = "ms"
+    ) -> Line:
+        """Return the line with the costs of two contenders, in `unit`; the bar is a maximum."""
+        own, other = (f"{self.median(one):.1f} {unit}" for one in (ours, theirs))
+        return limit(what, self.ratio(ours, theirs), bar, shown=own, against=f"{against} {other}")
+
+
+def limit(
+    what: str, value: float, bar: float, unit: str = "×", *, shown: str = "", against: str = ""
+) -> Line:
+    """Return the line of a value that may be at most `bar`; `shown` is the value as text."""
+    text = shown or format_amount(value, unit)
+    return Line(what, text, against, value, bar, unit, at_most=True)
+
+
+def limit_p95(what: str, milliseconds: Sequence[float], bar: float, *, note: str = "") -> Line:
+    """Return the line with the 95th percentile, which may be at most `bar` milliseconds."""
+    p95 = compute_p95(milliseconds)
+    shown = f"{p95:.1f} ms (median {median(milliseconds):.1f}{note})"
+    return limit(f"{what}: 95th percentile", p95, bar, "ms", shown=shown)
+
+
+def compute_p95(values: Sequence[float]) -> float:
+    """Return the 95th percentile."""
+    return quantiles(values, n=20)[-1]
 
 
 def format_rate(per_second: float, what: str = "events") -> str:

@@ -1,13 +1,17 @@
 """Let PostgreSQL generate event logs of many learners."""
 
+import functools
+import os
 from contextlib import closing
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, time, timedelta
 
 from bench.server import Store
 from bench.statements import blocks
 from progress.adapters.postgres import database
+from progress.projections import batch, rebuild
 
 SINCE = datetime(2025, 1, 1, tzinfo=UTC)
+_ITEMS = 5_000  # in the catalogue
 
 
 def fill(
@@ -19,15 +23,41 @@ def fill(
     once.
     """
     with closing(database.connect(store.url)) as connection:
-        connection.run(
-            blocks("seed")["log"], learners=learners, sessions=sessions, seed=seed, since=since
-        )
-        connection.run(blocks("seed")["settle"])
+        sizes = {"learners": learners, "sessions": sessions}
+        connection.run(blocks("logs")["log"], seed=seed, since=since, **sizes)
+        connection.run(blocks("logs")["settle"])
         count: int = connection.run("SELECT max(global_position) FROM event_store.events")[0][0]
     return count
 
 
-def learners(store: Store, *, events: int) -> list[str]:
+def fill_long(store: Store, *, events: int) -> int:
+    """Write a log of about this length, or of the length in the environment variable EVENTS."""
+    return fill(store, learners=int(os.environ.get("EVENTS", events)) // 840, sessions=20)
+
+
+def last_day() -> date:
+    """Return yesterday, which is the last day of study."""
+    return datetime.now(UTC).date() - timedelta(days=1)
+
+
+def fill_studies(
+    store: Store, *, learners: int, days: int, answers: int, fresh: int, items: int = _ITEMS
+) -> list[str]:
+    """Record and fold events of learners with `fresh` new items a day; return the learners' ids."""
+    until = datetime.combine(last_day(), time(12), UTC)
+    sizes = {"learners": learners, "days": days, "answers": answers, "fresh": fresh}
+    with closing(database.connect(store.url)) as connection:
+        connection.run(blocks("logs")["catalogue"], items=items, until=until)
+        connection.run(blocks("logs")["studies"], until=until, **sizes)
+        connection.run(blocks("logs")["settle"])
+    rebuild.run(functools.partial(database.connect, store.url))
+    with closing(store.connect()) as connection:
+        batch.run(connection)
+        connection.run(blocks("logs")["settle"])
+    return list_learners(store, events=1)
+
+
+def list_learners(store: Store, *, events: int) -> list[str]:
     """Return the learners with at least `events` events."""
     with closing(database.connect(store.url)) as connection:
-        return [row[0] for row in connection.run(blocks("seed")["learners"], events=events)]
+        return [row[0] for row in connection.run(blocks("logs")["learners"], events=events)]

@@ -6,11 +6,11 @@ requests then shows the load of the other machines, because more than one reques
 a slowed core.
 """
 
-import statistics
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from bench import lines
 from bench.lines import Line
 
 _ITERATIONS = 15_000  # about a millisecond
@@ -49,18 +49,9 @@ def compare_p95(what: str, requests: Sequence[TimedRequest], *, bar: float) -> L
     unslowed = [1_000 * request.seconds for request in requests if request.loop <= limit]
     is_measured = len(unslowed) >= _MIN_REQUESTS
     counted = unslowed if is_measured else every
-    p95, median = _p95(counted), statistics.median(counted)
-    return Line(
-        f"{what}: 95th percentile {'at full speed' if is_measured else 'on a slowed machine'}",
-        f"{p95:.1f} ms (median {median:.1f}; {len(counted)} of {len(every)} requests; "
-        f"95th percentile of all requests: {_p95(every):.1f} ms)",
-        "",
-        p95,
-        bar,
-        "ms",
-        at_most=True,
+    note = (
+        f"; {len(counted)} of {len(every)} requests; "
+        f"95th percentile of all requests: {lines.compute_p95(every):.1f} ms"
     )
-
-
-def _p95(milliseconds: list[float]) -> float:
-    return statistics.quantiles(milliseconds, n=20)[-1]
+    how = "at full speed" if is_measured else "on a slowed machine"
+    return lines.limit_p95(f"{what}, {how}", counted, bar, note=note)

@@ -1,15 +1,10 @@
-"""The memory of the functions `project` and `query` under load.
-
-For the function `ingest`, see the benchmark `ingest`.
-"""
+"""The memory of `project` and `query` under load; `ingest` measures that of ingest."""
 
 from collections.abc import Iterator
-from contextlib import ExitStack
 
-import uvloop
-
-from bench import function_client, functions, load, logs
-from bench.lines import Line
+from bench import function_client, functions, logs, request_batch
+from bench.lines import Line, limit
+from bench.request_batch import RequestBatch
 from bench.server import Server
 from progress.projections.projector import SHARDS
 
@@ -22,35 +17,19 @@ _QUESTIONS = (
 
 
 def measure_load(server: Server) -> Iterator[Line]:
-    """Send the function `project` a wake-up for each shard, all at once.
-
-    Then send requests to the function `query`, 80 at a time.
-    """
+    """Send a wake-up for each shard at once to `project`, then requests to `query`, 80 at once."""
     store = server.create_store()
     logs.fill(store, learners=100, sessions=20)
-    with ExitStack() as stack:
-        issuer = stack.enter_context(function_client.serve_issuer())
-        environment = {"DATABASE_URL": store.url, **issuer.environment}
-        wakes = [function_client.encode_wake_up(shard) for shard in SHARDS]
-        project = stack.enter_context(functions.run("project", **environment))
-        uvloop.run(load.run(project.port, wakes, len(wakes)))
-        yield _line("project", project)
-        learners = logs.learners(store, events=1)
-        questions = [issuer.encode_query(q, user) for user in learners for q in _QUESTIONS]
-        query = stack.enter_context(functions.run("query", **environment))
-        uvloop.run(load.run(query.port, questions * 10, _AT_ONCE))
-        yield _line("query", query)
+    wakes = [function_client.encode_wake_up(shard) for shard in SHARDS]
+    with functions.run_query(server, store) as query:
+        with functions.run("project", **query.environment) as project:
+            request_batch.send(RequestBatch(project.port, wakes, b"", len(wakes)))
+            yield limit("memory of project under load", project.memory(), 200, "MB")
+        questions = [
+            function_client.encode_query(question, user)
+            for user in logs.list_learners(store, events=1)
+            for question in _QUESTIONS
+        ]
+        request_batch.send(RequestBatch(query.port, questions * 10, at_once=_AT_ONCE))
+        yield limit("memory of query under load", query.memory(), 200, "MB")
     server.drop(store)
-
-
-def _line(name: str, function: functions.Function) -> Line:
-    megabytes = function.memory()
-    return Line(
-        f"memory of {name} under load",
-        f"{megabytes:.0f} MB",
-        "",
-        megabytes,
-        200,
-        "MB",
-        at_most=True,
-    )

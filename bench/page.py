@@ -4,11 +4,9 @@ import functools
 import itertools
 import re
 from collections.abc import Iterator
-from contextlib import ExitStack
 from datetime import timedelta
 
-from bench import cores, function_client, functions, machine_speed, request_batch, study, valkey
-from bench.function_client import Issuer
+from bench import function_client, functions, logs, machine_speed, request_batch
 from bench.lines import Line
 from bench.machine_speed import TimedRequest
 from bench.request_batch import RequestBatch
@@ -35,27 +33,19 @@ def measure_page(server: Server) -> Iterator[Line]:
     another request.
     """
     store = server.create_store()
-    learners = study.fill(
+    learners = logs.fill_studies(
         store, learners=_LEARNERS, days=_DAYS, answers=_ANSWERS, fresh=_FRESH, items=_ITEMS
     )
-    with ExitStack() as stack:
-        stack.enter_context(cores.pin(server.pid, cores.REST))
-        issuer = stack.enter_context(function_client.serve_issuer())
-        with cores.use(cores.REST):
-            redis = stack.enter_context(valkey.run())
-        environment = {**issuer.environment, "DATABASE_URL": store.url, "REDIS_URL": redis}
-        with cores.use(cores.MEASURED):
-            port = stack.enter_context(functions.run("query", **environment)).port
-        browser = "Accept-Encoding: gzip, deflate, br"
-        bypassing = [_request(issuer, one, browser, "Cache-Control: no-cache") for one in learners]
-        with cores.use(cores.REST):
-            for how, requests in (
-                ("cache bypassed", bypassing),
-                ("cached", [_request(issuer, one, browser) for one in learners]),
-            ):
-                request_batch.send(RequestBatch(port, requests, _PACKED))
-                timed = _measure(port, requests)
-                yield machine_speed.compare_p95(f"{_WHAT}, {how}", timed, bar=_LIMIT)
+    browser = "Accept-Encoding: gzip, deflate, br"
+    with functions.run_query(server, store) as query:
+        for how, headers in (
+            ("cache bypassed", (browser, "Cache-Control: no-cache")),
+            ("cached", (browser,)),
+        ):
+            requests = [_request(learner, *headers) for learner in learners]
+            request_batch.send(RequestBatch(query.port, requests, _PACKED))
+            timed = _measure(query.port, requests)
+            yield machine_speed.compare_p95(f"{_WHAT}, {how}", timed, bar=_LIMIT)
     server.drop(store)
 
 
@@ -66,10 +56,10 @@ def _measure(port: int, requests: list[bytes]) -> list[TimedRequest]:
     return request_batch.send(batch).responses
 
 
-def _request(issuer: Issuer, learner: str, *headers: str) -> bytes:
-    year = (study.last_day() + timedelta(days=1)).year
+def _request(learner: str, *headers: str) -> bytes:
+    year = (logs.last_day() + timedelta(days=1)).year
     two_years = {"from": f"{year - 1}-01-01", "to": f"{year}-12-31"}
-    return issuer.encode_query(document(), learner, two_years, *headers)
+    return function_client.encode_query(document(), learner, two_years, *headers)
 
 
 @functools.cache

@@ -4,7 +4,6 @@ import functools
 import itertools
 import random
 import time
-import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
@@ -14,8 +13,8 @@ from threading import Event
 
 from bench import envelopes, logs
 from bench.envelopes import Envelope
-from bench.lines import Line
-from bench.live import WINDOW
+from bench.folds import WINDOW
+from bench.lines import Line, limit
 from bench.server import Server, Store
 from bench.statements import blocks
 from progress.adapters.postgres import database
@@ -24,6 +23,7 @@ from progress.event_store import log
 from progress.event_store.log import Delivery
 from progress.projections import batch, rebuild
 from progress.projections.projector import Projector
+from tests.support.envelopes import envelope
 
 _EVENTS, _MESSAGES = 10_000, 20
 _SESSIONS = 40  # sessions of a learner, with 800 answers in total
@@ -40,26 +40,6 @@ class Cast:
 
     learners: Iterator[str]  # learners with 800 answers each; every learner is used once
     crowd: list[str]  # learners with one session each
-
-
-@dataclass(frozen=True)
-class Duration:
-    """Seconds to process events of one kind."""
-
-    recording: float
-    folding: float
-    batch: float
-
-    @property
-    def all(self) -> float:
-        """Return the total time until the events are in every read model."""
-        return self.recording + self.folding + self.batch
-
-    def __str__(self) -> str:
-        return (
-            f"{self.all:.2f} s (recorded {self.recording:.2f}, folded {self.folding:.2f}, "
-            f"batch job {self.batch:.2f})"
-        )
 
 
 def compare_with_answers(server: Server) -> Iterator[Line]:
@@ -85,12 +65,14 @@ def compare_with_answers(server: Server) -> Iterator[Line]:
 
 def _create_cast(store: Store) -> Cast:
     logs.fill(store, learners=2 * len(_FOR_ONE) + 2, sessions=_SESSIONS, seed="of one")
-    learners = logs.learners(store, events=1)
+    learners = logs.list_learners(store, events=1)
     logs.fill(store, learners=_EVENTS, sessions=1, seed="of many")
     rebuild.run(functools.partial(database.connect, store.url))
     with closing(store.connect()) as connection:
         batch.run(connection)
-    return Cast(iter(learners), [u for u in logs.learners(store, events=1) if u not in learners])
+    return Cast(
+        iter(learners), [u for u in logs.list_learners(store, events=1) if u not in learners]
+    )
 
 
 class _Worker:
@@ -99,18 +81,14 @@ class _Worker:
     def __init__(self, projector: Projector, connection: Connection) -> None:
         self.projector, self._connection = projector, connection
 
-    def process(self, events: Iterable[Envelope]) -> Duration:
-        """Process the events, which arrive in one message; return the durations of the steps."""
+    def process(self, events: Iterable[Envelope]) -> float:
+        """Record the events in one message, fold them, run the batch job; return the seconds."""
         delivery = envelopes.delivery(list(events))
-        times = [time.perf_counter()]
-        for step in (
-            lambda: log.append(self._connection, [delivery]),
-            self.projector.catch_up_all,
-            lambda: batch.run(self._connection),
-        ):
-            step()
-            times.append(time.perf_counter())
-        return Duration(*(after - before for before, after in itertools.pairwise(times)))
+        begin = time.perf_counter()
+        log.append(self._connection, [delivery])
+        self.projector.catch_up_all()
+        batch.run(self._connection)
+        return time.perf_counter() - begin
 
     def fold(self, events: Iterable[Envelope]) -> float:
         """Append the events in twenty messages and fold them; return the seconds of the folds."""
@@ -128,36 +106,23 @@ def _messages(events: list[Envelope]) -> list[Delivery]:
     return [envelopes.delivery(list(part)) for part in zip(*[iter(events)] * size, strict=True)]
 
 
-def _line(what: str, duration: Duration, plain: Duration) -> Line:
-    ratio = duration.all / plain.all
-    against = f"{_EVENTS:,} answers: {plain.all:.2f} s"
-    return Line(f"{_EVENTS:,} × {what}", str(duration), against, ratio, _BAR, at_most=True)
+def _line(what: str, seconds: float, plain: float) -> Line:
+    against = f"{_EVENTS:,} answers: {plain:.2f} s"
+    shown = f"{seconds:.2f} s"
+    return limit(f"{_EVENTS:,} × {what}", seconds / plain, _BAR, shown=shown, against=against)
 
 
 def _measure_preferences(worker: _Worker, cast: Cast) -> Line:
     """Measure how long the folds of changed preferences take, without the appends."""
     answers = worker.fold(_answers([next(cast.learners)]))
     changes = worker.fold(_changes(next(cast.learners)))
-    return Line(
-        f"fold of {_EVENTS:,} UserPreferencesChanged in {_MESSAGES} messages; 50 % of them are "
-        "backdated to times between the learner's 800 answers",
-        f"{changes:.2f} s",
-        f"{_EVENTS:,} answers: {answers:.2f} s",
-        changes / answers,
-        _BAR,
-        at_most=True,
-    )
+    what = f"fold of UserPreferencesChanged in {_MESSAGES} messages, 50 % of them backdated"
+    return _line(what, changes, answers)
 
 
 def _event(kind: str, seconds: float, **data: object) -> Envelope:
     """Return an event whose time is `_AFTER` plus `seconds`, which may be negative."""
-    return {
-        "event_id": str(uuid.uuid4()),
-        "event_type": kind,
-        "occurred_at": (_AFTER + timedelta(seconds=seconds)).isoformat(),
-        "data": data,
-        "metadata": {},
-    }
+    return envelope(kind, data, occurred_at=(_AFTER + timedelta(seconds=seconds)).isoformat())
 
 
 def _answers(users: list[str], item: str | None = None, interval: float = 1) -> Iterator[Envelope]:
@@ -224,15 +189,11 @@ def _measure_neighbours(server: Server) -> Line:
     alone = _longest_wait(store, other, [None] * _MESSAGES)
     burst = _longest_wait(store, other, _messages(list(_changes(busy))))
     server.drop(store)
-    return Line(
+    return limit(
         "longest time until an answer is folded, while another learner of the same shard "
         f"changes preferences {_EVENTS:,} times",
-        f"{1_000 * burst:.0f} ms",
-        f"without the burst: {1_000 * alone:.0f} ms",
-        1_000 * burst,
-        max(5_000, 10_000 * alone),
-        "ms",
-        at_most=True,
+        *(1_000 * burst, max(5_000, 10_000 * alone), "ms"),
+        against=f"without the burst: {1_000 * alone:.0f} ms",
     )
 
 

@@ -1,30 +1,28 @@
-"""Send a batch of requests and measure the responses in a separate process.
+"""Send a batch of requests from a separate process, and measure the responses.
 
-`python -m bench.request_batch` reads the batch from standard input. Each response must succeed
-and contain the expected text.
+Each response must succeed and contain the expected text.
 """
 
 import asyncio
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import cast
 
-import msgspec
 import uvloop
 
-from bench import machine_speed
-from bench.client_protocol import ClientProtocol
-from bench.load import HOST, content_length
+from bench import machine_speed, processes
+from bench.function_client import content_length
 from bench.machine_speed import TimedRequest
-from progress.local.parts import ROOT
+from progress.local.ports import HOST
 
 # Before each request, a loop measures the machine's speed. The loop starts `_LOOP_S` seconds before
 # the request is due, so that the loop ends before the request is sent.
 _LOOP_S = 0.01
 
 
-class RequestBatch(msgspec.Struct, frozen=True):
+@dataclass(frozen=True)
+class RequestBatch:
     """Requests to send at full speed, or at a steady rate."""
 
     port: int
@@ -35,28 +33,39 @@ class RequestBatch(msgspec.Struct, frozen=True):
     times_loops: bool = False  # time a loop before and after each request (see machine_speed)
 
 
-class Durations(msgspec.Struct, frozen=True):
+@dataclass(frozen=True)
+class Durations:
     """The seconds of the whole batch, and of each request from its due time until its response.
 
     The `loop` of each request is 0 if `times_loops` is false.
     """
 
     all: float
-    responses: list[TimedRequest] = []
+    responses: list[TimedRequest] = field(default_factory=list)
 
 
 def send(batch: RequestBatch) -> Durations:
     """Send the batch from a new process. Raise RuntimeError if a response is not as expected."""
-    done = subprocess.run(
-        [sys.executable, "-m", "bench.request_batch"],
-        input=msgspec.msgpack.encode(batch),
-        stdout=subprocess.PIPE,
-        cwd=ROOT,
-        check=False,
+    return processes.run_alone(_run, batch)[0]
+
+
+def _run(batch: RequestBatch) -> Durations:
+    return uvloop.run(_send(batch))
+
+
+async def _send(batch: RequestBatch) -> Durations:
+    sender = _Sender(batch)
+    return await (
+        sender.send_steadily(batch.a_second) if batch.a_second else sender.send_at_full_speed()
     )
-    if done.returncode:
-        raise RuntimeError("the requests failed: see the error above")
-    return msgspec.msgpack.decode(done.stdout, type=Durations)
+
+
+class ClientProtocol(asyncio.Protocol):
+    """A connection to the measured server."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        # Do not assert the type, because uvloop's transport is not a subclass of asyncio.Transport.
+        self.transport = cast("asyncio.Transport", transport)
 
 
 class _Connection(ClientProtocol):
@@ -71,7 +80,7 @@ class _Connection(ClientProtocol):
         self._on_response = on_response
         self.transport.write(request)
 
-    def receive(self, data: bytes) -> None:
+    def data_received(self, data: bytes) -> None:
         answer = self._received = self._received + data
         if not self._whole:
             end = answer.find(b"\r\n\r\n")
@@ -80,16 +89,17 @@ class _Connection(ClientProtocol):
             self._whole = end + 4 + content_length(answer[:end])
         if len(answer) < self._whole:
             return
-        if not answer.startswith(b"HTTP/1.1 2") or self._expected not in answer:
+        is_expected = answer.startswith(b"HTTP/1.1 2") and self._expected in answer
+        if not is_expected or b'"errors"' in answer:
             self._on_error(RuntimeError(f"expected {self._expected!r}, received {answer!r}"))
         self._received, self._whole = b"", 0
         on_response, self._on_response = self._on_response, None
         if on_response:
             on_response(self)
 
-    def fail(self, error: Exception) -> None:
+    def connection_lost(self, exc: Exception | None) -> None:
         if self._on_response:  # the server may close a connection that has been idle for seconds
-            self._on_error(error)
+            self._on_error(exc or RuntimeError("the connection was closed"))
 
 
 class _Sender:
@@ -171,19 +181,3 @@ class _Sender:
     def _fail(self, error: Exception) -> None:
         if not self._done.done():
             self._done.set_exception(error)
-
-
-async def _send(batch: RequestBatch) -> Durations:
-    sender = _Sender(batch)
-    return await (
-        sender.send_steadily(batch.a_second) if batch.a_second else sender.send_at_full_speed()
-    )
-
-
-def main() -> None:
-    batch = msgspec.msgpack.decode(sys.stdin.buffer.read(), type=RequestBatch)
-    sys.stdout.buffer.write(msgspec.msgpack.encode(uvloop.run(_send(batch))))
-
-
-if __name__ == "__main__":
-    main()

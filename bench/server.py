@@ -4,7 +4,7 @@ import contextlib
 import itertools
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,9 +12,9 @@ import psutil
 
 from progress.adapters.postgres import database, migrations
 from progress.adapters.postgres.database import Connection
-from progress.errors import DatabaseUnavailable
 from progress.local import postgres, processes, readiness
 from progress.projections import schema
+from tests.support import postgres_servers
 
 
 @dataclass(frozen=True)
@@ -65,6 +65,12 @@ class Server:
         with contextlib.closing(database.connect(postgres.url(self.folder))) as connection:
             connection.run(f"DROP DATABASE {store.name} WITH (FORCE)")
 
+    def measure_cpu(self, work: Callable[[], object]) -> float:
+        """Return the CPU seconds that the server's processes spend while `work` runs."""
+        before = self.cpu_seconds()
+        work()
+        return self.cpu_seconds() - before
+
     def cpu_seconds(self) -> float:
         """Return the CPU time of the server's processes, including those that have ended."""
         server = psutil.Process(self.pid)
@@ -93,16 +99,9 @@ def run() -> Iterator[Server]:
             at_parent_death=postgres.STOP,
         )
     try:
-        readiness.wait(lambda: _is_answering(data), "PostgreSQL")
+        url = postgres.url(data)
+        readiness.wait(lambda: postgres_servers.is_answering(url), "PostgreSQL")
         yield Server(data, process.pid)
     finally:
         processes.end(process, by=postgres.STOP, seconds=20)
         shutil.rmtree(folder)
-
-
-def _is_answering(data: Path) -> bool:
-    try:
-        database.connect(postgres.url(data)).close()
-    except DatabaseUnavailable:
-        return False
-    return True

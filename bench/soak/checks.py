@@ -1,7 +1,6 @@
-"""Checks after the load: each event is stored once, and every table equals a rebuild."""
+"""Checks after the load: each event is stored once, and every table equals a whole fold."""
 
 import contextlib
-import functools
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection
 from progress.errors import DatabaseUnavailable
 from progress.local import readiness
-from progress.projections import batch, rebuild, replacement, schema
+from progress.projections import batch, schema
 from progress.recovery import checks
 
 _DRAIN_TIMEOUT_S = 900.0
@@ -59,13 +58,12 @@ def find_defects(
     yield from _check_queries(queries)
     yield from _find_in_logs(local.folder.logs, commands)
     with contextlib.closing(connect(url)) as connection:
-        for finding in checks.run(connection).findings:
+        for finding in checks.run(connection, with_rows=True).findings:
             yield f"progress check: {finding.found}"
         yield from _compare_log(connection, load, commands)
         yield from _check_dead_letters(connection, load)
         yield from _check_operations(connection)
         yield from _find_erased(connection, commands)
-    yield from compare_with_rebuild(url)
 
 
 def _check_queries(queries: Queries) -> Iterator[str]:
@@ -121,23 +119,3 @@ def _find_in_logs(folder: Path, commands: Commands) -> Iterator[str]:
         with file.open("rb") as lines:
             if found := sum(any(name in line for name in names) for line in lines):
                 yield f"{found} lines of {file.name} name an erased learner"
-
-
-def compare_with_rebuild(url: str) -> Iterator[str]:
-    """Fold the log into a second schema; yield a line for each live table that differs."""
-    opening = functools.partial(database.connect, url, name="soak")
-    with replacement.open_replacement(opening):
-        rebuild.fold(opening)
-        with contextlib.closing(connect(url)) as connection:
-            live = schema.schema_name()
-            for table, columns in connection.run(blocks("soak/soak")["tables"]):
-                for left, right, what in (
-                    (live, replacement.building_name(), "only in the live table"),
-                    (replacement.building_name(), live, "only in the rebuild"),
-                ):
-                    rows = connection.run(
-                        f"SELECT {columns} FROM {left}.{table} "  # noqa: S608 - our own names
-                        f"EXCEPT ALL SELECT {columns} FROM {right}.{table}"
-                    )
-                    if rows:
-                        yield f"{table}: {len(rows)} rows {what}, for example {rows[0]}"

@@ -7,11 +7,11 @@ import random
 import uuid
 from collections import Counter
 
-from bench.load import HOST
 from bench.local_stack import LocalStack
 from bench.soak.background import Background
 from bench.soak.events import Source, name_leaver
 from bench.soak.plan import Plan
+from progress.local.ports import HOST
 
 _INTERVAL_S = 15.0
 _TIMEOUT_S = 30.0

@@ -16,10 +16,10 @@ from google.pubsub_v1.types import PushConfig, RetryPolicy, Subscription
 
 from bench import functions
 from bench.functions import Function
-from bench.load import HOST
 from bench.local_stack import LocalStack
 from progress.adapters.pubsub import wakeups
 from progress.local import stack
+from progress.local.ports import HOST
 
 _FUNCTIONS = ("ingest", "project", "query")
 _TOPIC = "algorithm-events"  # about half of the events; they go to the second ingest

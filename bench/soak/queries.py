@@ -8,10 +8,10 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 
-from bench.load import HOST
 from bench.local_stack import LocalStack
 from bench.soak import documents, timeline
 from bench.soak.plan import Plan
+from progress.local.ports import HOST
 
 OK, NO_RESPONSE = "ok", "no response"  # outcomes
 

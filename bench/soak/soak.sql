@@ -33,18 +33,6 @@ SELECT count(*) FROM operations.operations WHERE finished_at IS NULL;
 -- behind --
 SELECT count(*) FROM shards_behind;
 
--- tables --
--- The tables of the read models, with the columns that depend only on the events. The list omits versions and the time
--- of the last batch run. It also omits snapshot_learners, a queue that a rebuild fills and a batch run empties.
-SELECT c.relname, string_agg(quote_ident(a.attname), ', ' ORDER BY a.attnum)
-FROM pg_class c
-JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
-WHERE c.relnamespace = current_schema()::regnamespace AND c.relkind = 'r' AND c.relname <> 'snapshot_learners'
-  AND NOT (a.attname IN ('version', 'swap_version', 'catalogue_version'))
-  AND NOT (c.relname = 'batch_checkpoints' AND a.attname = 'updated_at')
-GROUP BY c.relname
-ORDER BY c.relname;
-
 -- texts --
 -- For each table of the store, a statement that counts the rows that contain a given text in any column.
 SELECT format('SELECT count(*) FROM %I.%I t WHERE strpos(t::text, :needle) > 0', schemaname, tablename)

@@ -6,16 +6,11 @@ from uuid import UUID
 
 import pytest
 
-from bench.soak import checks, report
+from bench.soak import report
 from bench.soak.events import Source
 from bench.soak.plan import Plan
 from bench.soak.samples import Sample
-from progress.adapters.postgres.database import Connection
 from progress.event_store import events
-from progress.projections import batch
-from tests.conftest import Store
-from tests.support import sample_events
-from tests.support.operation_fixtures import blocks
 
 PLAN = Plan(
     minutes=1, events=100, queries=1, kill_interval_s=1, learners=3, seed=1, out=Path(),
@@ -33,16 +28,6 @@ def sample(number: int) -> Sample:
 
 
 SAMPLES = [sample(number) for number in range(30)]
-
-
-def test_a_damaged_row_differs_from_the_rebuild(store: Store, connection: Connection) -> None:
-    sample_events.record_lessons(connection, "ann", "ben")
-    batch.run(connection)
-    assert [*checks.compare_with_rebuild(store.url)] == []
-    connection.run(blocks()["damage read models"])
-    live, rebuilt = checks.compare_with_rebuild(store.url)
-    assert live.startswith("user_progress: 2 rows only in the live table")
-    assert rebuilt.startswith("user_progress: 2 rows only in the rebuild")
 
 
 def test_every_event_is_published_and_some_are_repeated_or_reordered() -> None:

@@ -1,6 +1,7 @@
--- A bare aggregation, with which a rebuild is compared.
+-- The tables and statements of a bare aggregation, and the inputs and outputs of whole folds in DuckDB.
 
 -- tables --
+DROP TABLE IF EXISTS public.daily_counters, public.item_counters;
 CREATE TABLE public.daily_counters (
     user_id text COLLATE "C", day date, answers bigint, correct bigint, response_ms bigint, reviews bigint,
     sessions bigint, study_seconds bigint
@@ -9,9 +10,6 @@ CREATE TABLE public.item_counters (
     user_id text COLLATE "C", item_id text COLLATE "C", answers bigint, correct bigint, response_ms bigint,
     reviews bigint
 );
-
--- empty --
-TRUNCATE public.daily_counters, public.item_counters;
 
 -- daily --
 INSERT INTO public.daily_counters
@@ -36,3 +34,10 @@ SELECT substr(stream_id, 9), event_data ->> 'item_id',
 FROM event_store.events
 WHERE event_type IN ('CorrectAnswerGiven', 'IncorrectAnswerGiven', 'ReviewProcessed')
 GROUP BY 1, 2;
+
+-- log --
+CREATE TEMPORARY VIEW log AS SELECT * FROM read_parquet('{file}', hive_partitioning = false);
+CREATE TEMPORARY TABLE set_aside (global_position BIGINT);
+
+-- write --
+COPY {table} TO $csv (FORMAT csv, HEADER true);
