@@ -1,6 +1,7 @@
 """Fixtures for all tests: a real PostgreSQL, a real Valkey, a database for each test."""
 
 import contextlib
+import importlib
 import os
 import signal
 from collections.abc import Callable, Iterator
@@ -28,6 +29,13 @@ from tests.support.stage import Stage, connect, publisher_to
 from tests.support.terraform import Root
 from tests.support.terraform_environments import Environments
 from tests.support.terraform_state import Deployment
+
+# These modules of tests.support define fixtures that tests of several folders use.
+FIXTURES = (
+    *("cloud_storage", "emitted_lines", "export_fixtures", "fake_publisher"),
+    *("ingest_process", "operation_fixtures", "postgres_wire", "pubsub_servers"),
+    *("subscription_client", "traced_runs"),
+)
 
 # Programs that some tests need. If a program is missing, its tests are skipped. If --require names
 # the missing program, its tests fail instead.
@@ -72,6 +80,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    for name in FIXTURES:
+        config.pluginmanager.register(importlib.import_module(f"tests.support.{name}"))
     config.addinivalue_line(
         "markers",
         "every_postgres(in_gate=False): runs on PostgreSQL 15 too, if it is installed; this run is "

@@ -14,9 +14,7 @@ from progress.adapters.postgres import async_client, circuit_breaker
 from progress.adapters.postgres.async_client import Database
 from progress.errors import DatabaseUnavailable
 from tests.support.event_loop import in_event_loop
-from tests.support.postgres_wire import Wire, wire
-
-__all__ = ["wire"]
+from tests.support.postgres_wire import Wire
 
 SHORT = 0.2  # seconds
 LONG = 60.0

@@ -17,9 +17,6 @@ from progress.adapters.storage.storage import PART, Storage
 from progress.errors import ProgressError, StorageUnavailable
 from progress.local import ports
 from tests.support import cloud_storage, programs, tls_certificates, token_issuer
-from tests.support.cloud_storage import bucket
-
-__all__ = ["bucket"]
 
 ROOT = Path(__file__).parents[2]
 DATA = bytes(range(256)) * (9 << 12)  # 9 MiB

@@ -20,9 +20,7 @@ from progress.errors import DatabaseUnavailable, ProgressError
 from progress.projections import rebuild, schema
 from tests.conftest import Store
 from tests.support import model_rows
-from tests.support.ingest_process import Server, bare_server
-
-__all__ = ["bare_server"]
+from tests.support.ingest_process import Server
 
 APPEND = "event_store/functions/append.sql"
 

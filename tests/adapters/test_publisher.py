@@ -12,9 +12,7 @@ from progress import settings
 from progress.adapters.pubsub import publisher, wakeups
 from progress.adapters.pubsub.publisher import Packed
 from progress.errors import PubSubUnavailable, SerializationError
-from tests.support.fake_publisher import FakePublisher, fake_publisher
-
-__all__ = ["fake_publisher"]
+from tests.support.fake_publisher import FakePublisher
 
 MESSAGES = st.lists(
     st.builds(

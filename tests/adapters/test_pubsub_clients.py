@@ -26,9 +26,7 @@ from progress.adapters.pubsub.backlog import Backlog
 from progress.errors import PubSubUnavailable
 from progress.local import ports
 from tests.support import tls_certificates
-from tests.support.fake_publisher import FakePublisher, fake_publisher
-
-__all__ = ["fake_publisher"]
+from tests.support.fake_publisher import FakePublisher
 
 HOST = "127.0.0.1"
 LIMIT_S = 0.3

@@ -8,9 +8,7 @@ from pathlib import Path
 import pytest
 
 from progress.adapters.postgres import database, statements
-from tests.support.postgres_wire import Wire, wire
-
-__all__ = ["wire"]
+from tests.support.postgres_wire import Wire
 
 FILES = sorted(
     str(path.relative_to(statements.SQL).with_suffix(""))

@@ -7,11 +7,9 @@ from typing import Any
 import pytest
 
 from tests.support.alert_policies import CONTRACT, Selector, alerts
-from tests.support.emitted_lines import Emitted, emitted
+from tests.support.emitted_lines import Emitted
 from tests.support.log_filters import parsed
 from tests.support.terraform_environments import Environments
-
-__all__ = ["emitted"]
 
 # A local stack starts slowly on a busy machine.
 pytestmark = [pytest.mark.timeout(300), pytest.mark.exhaustive]

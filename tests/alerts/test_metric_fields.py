@@ -7,9 +7,7 @@ from pathlib import Path
 import pytest
 
 from progress.adapters.telemetry import metric_fields
-from tests.support.emitted_lines import Emitted, emitted
-
-__all__ = ["emitted"]
+from tests.support.emitted_lines import Emitted
 
 ROOT = Path(__file__).parents[2]
 CONTRACT = metric_fields.load()

@@ -12,9 +12,6 @@ from progress.archive import catalog, erasure, files, leftovers, log_rows, resto
 from progress.errors import ProgressError
 from progress.projections.projector import Projector
 from tests.support import archives, cloud_storage, sample_events, stage
-from tests.support.cloud_storage import bucket
-
-__all__ = ["bucket"]
 
 ANN = "learner-ann"
 

@@ -15,9 +15,7 @@ from progress.event_store.envelope import Rejection
 from progress.event_store.event_parser import Message
 from progress.importers import anki_log, envelope_lines, field_names, future_times
 from tests.support import cli, sample_events
-from tests.support.fake_publisher import FakePublisher, fake_publisher
-
-__all__ = ["fake_publisher"]
+from tests.support.fake_publisher import FakePublisher
 
 NOW = datetime(2026, 11, 20, 9, tzinfo=UTC)
 

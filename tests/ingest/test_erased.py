@@ -10,10 +10,8 @@ from werkzeug.test import Client
 from tests.conftest import Store
 from tests.support import model_rows, pushes
 from tests.support.envelopes import session_started
-from tests.support.fake_publisher import FakePublisher, fake_publisher
+from tests.support.fake_publisher import FakePublisher
 from tests.support.pushes import encode_push
-
-__all__ = ["fake_publisher"]
 
 
 @pytest.fixture

@@ -19,10 +19,8 @@ from progress.ingest import push
 from progress.ingest.group_commit import GroupCommit
 from tests.conftest import Store
 from tests.support.envelopes import session_abandoned
-from tests.support.postgres_wire import Wire, wire
+from tests.support.postgres_wire import Wire
 from tests.support.pushes import encode_push
-
-__all__ = ["wire"]
 
 SHARD = 11  # the shard of the stream learner-u
 

@@ -17,9 +17,9 @@ from progress.ingest.group_commit import GroupCommit
 from tests.adapters.test_timeouts import silent
 from tests.conftest import Store
 from tests.ingest.test_group_commit import Gate, delivery, pool, transactions
-from tests.support.postgres_wire import Wire, wire
+from tests.support.postgres_wire import Wire
 
-__all__ = ["pool", "silent", "wire"]
+__all__ = ["pool", "silent"]
 
 ENOUGH = 60.0
 HANGS = "a request hangs"

@@ -15,11 +15,9 @@ from progress.adapters.postgres import database
 from tests.conftest import Store
 from tests.support import pushes
 from tests.support.envelopes import session_started
-from tests.support.fake_publisher import FakePublisher, fake_publisher
-from tests.support.ingest_process import Server, bare_server, own_server, run_function
+from tests.support.fake_publisher import FakePublisher
+from tests.support.ingest_process import Server, run_function
 from tests.support.pushes import PUBLISHED, encode_push
-
-__all__ = ["bare_server", "fake_publisher", "own_server"]
 
 
 @pytest.fixture

@@ -10,11 +10,9 @@ from werkzeug.test import Client
 from tests.conftest import Store
 from tests.support import pushes
 from tests.support.envelopes import Envelope, answer, session_started
-from tests.support.fake_publisher import FakePublisher, fake_publisher
-from tests.support.postgres_wire import Wire, wire
+from tests.support.fake_publisher import FakePublisher
+from tests.support.postgres_wire import Wire
 from tests.support.pushes import encode_push
-
-__all__ = ["fake_publisher", "wire"]
 
 
 @dataclass(frozen=True)

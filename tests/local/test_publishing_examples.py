@@ -15,9 +15,7 @@ from progress import settings
 from progress.event_store import envelope
 from progress.event_store.event_parser import Message, ParsedEvent
 from tests.conftest import skip_without
-from tests.support.pubsub_servers import Pubsub, pubsub
-
-__all__ = ["pubsub"]
+from tests.support.pubsub_servers import Pubsub
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "publishing.md"
 EXAMPLES: dict[str, str] = dict(

@@ -24,9 +24,7 @@ from progress.local import ports, processes, readiness
 from progress.local.pubsub.background import Background
 from tests.support import model_rows, pubsub_servers
 from tests.support.postgres_servers import Server
-from tests.support.pubsub_servers import PROJECT, Inbox, Pubsub, pubsub
-
-__all__ = ["pubsub"]
+from tests.support.pubsub_servers import PROJECT, Inbox, Pubsub
 
 
 @pytest.fixture

@@ -23,10 +23,8 @@ from progress.projections import batch
 from progress.projections.projector import SHARDS, Projector
 from tests.conftest import Store
 from tests.support import sample_events
-from tests.support.pubsub_servers import PROJECT, Pubsub, pubsub
+from tests.support.pubsub_servers import PROJECT, Pubsub
 from tests.support.stage import connect
-
-__all__ = ["pubsub"]
 
 JOB = Path(__file__).parents[2] / "jobs/batch_aggregates/main.py"
 NOWHERE = "postgresql://nobody@127.0.0.1:1/none"

@@ -16,10 +16,10 @@ from tests.support.erasure_fixtures import (
     receipt,
     traced,
 )
-from tests.support.export_fixtures import export_statistics, exports
+from tests.support.export_fixtures import export_statistics
 from tests.support.operation_fixtures import Operator
 
-__all__ = ["exports", "no_requests", "traced"]
+__all__ = ["no_requests", "traced"]
 
 
 def test_the_exports_of_the_learner_are_deleted(operator: Operator, traced: Connection) -> None:

@@ -11,9 +11,6 @@ from progress.errors import ProgressError
 from progress.operations import erasure_ledger
 from progress.operations.erasure_ledger import Entry
 from tests.support import cloud_storage
-from tests.support.cloud_storage import bucket
-
-__all__ = ["bucket"]
 
 ENTRY = Entry("ab" * 32, "5f0c1f0e-6a43-4c0e-9a53-0d2c6c1c7a11", datetime(2026, 11, 21, tzinfo=UTC))
 

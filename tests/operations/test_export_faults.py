@@ -21,7 +21,6 @@ from tests.support import doomed_export, sample_events, stage
 from tests.support.export_fixtures import (
     export,
     export_statistics,
-    exports,
     get,
     kill_a_worker,
     read,
@@ -31,13 +30,8 @@ from tests.support.operation_fixtures import (
     Operator,
     blocks,
     deliver,
-    fake_publisher,
     limit_step,
-    operator,
-    populated,
 )
-
-__all__ = ["exports", "fake_publisher", "operator", "populated"]
 
 
 @pytest.mark.parametrize("point", doomed_export.POINTS)

@@ -17,10 +17,8 @@ from progress.adapters.storage.storage import Output
 from progress.errors import ProgressError, StorageUnavailable
 from progress.operations import export_parquet
 from progress.projections import batch
-from tests.support.export_fixtures import export_statistics, exports
-from tests.support.operation_fixtures import USERS, Operator, fake_publisher, operator, populated
-
-__all__ = ["exports", "fake_publisher", "operator", "populated"]
+from tests.support.export_fixtures import export_statistics
+from tests.support.operation_fixtures import USERS, Operator
 
 _CAPITAL = re.compile("[A-Z]")
 _DAYS = '(from: "2024-03-01", to: "2024-06-01")'

@@ -23,16 +23,11 @@ from progress.projections.models import BATCH, REALTIME
 from tests.conftest import Store
 from tests.support import model_rows, sample_events, stage
 from tests.support.event_logs import Disturbance, Log, Published, logs
-from tests.support.export_fixtures import export_files, exports, list_rows
+from tests.support.export_fixtures import export_files, list_rows
 from tests.support.operation_fixtures import (
     Operator,
-    fake_publisher,
-    operator,
-    populated,
 )
 from tests.support.stage import Stage
-
-__all__ = ["exports", "fake_publisher", "operator", "populated"]
 
 # The file of each read model about a learner, and the reason why the others have no file.
 EXPORTED = {

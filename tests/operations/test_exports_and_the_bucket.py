@@ -17,12 +17,10 @@ from progress.errors import AttemptFailed, StorageUnavailable
 from progress.local import ports
 from progress.operations import claim
 from tests.support import cloud_storage, doomed_worker
-from tests.support.cloud_storage import Bucket, bucket
+from tests.support.cloud_storage import Bucket
 from tests.support.export_fixtures import export
 from tests.support.operation_fixtures import Operator, deliver
 from tests.support.traced_runs import change
-
-__all__ = ["bucket"]
 
 _CHUNK, _QUANTUM = 512, 256  # Few bytes, so that an upload has several parts.
 # Seven deliveries of the command take ten minutes: the pauses are 10, 20, 40, 80, 160 and 320 s.

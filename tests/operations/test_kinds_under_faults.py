@@ -17,10 +17,8 @@ from tests.support import doomed_worker
 from tests.support.operation_fixtures import Operator, deliver
 from tests.support.operation_scenarios import SCENARIOS, exported_files
 from tests.support.parameters import first_in_gate
-from tests.support.postgres_wire import Wire, wire
+from tests.support.postgres_wire import Wire
 from tests.support.traced_runs import change
-
-__all__ = ["wire"]
 
 STEPS = [(kind, step.name) for kind in SCENARIOS for step in PLANS[kind].steps]
 

@@ -17,9 +17,9 @@ from progress.operations import executor, records
 from tests.conftest import Store
 from tests.support import cli
 from tests.support.erasure_fixtures import no_requests
-from tests.support.operation_fixtures import Operator, blocks, fake_publisher, operator, populated
+from tests.support.operation_fixtures import Operator, blocks
 
-__all__ = ["fake_publisher", "no_requests", "operator", "populated"]
+__all__ = ["no_requests"]
 
 
 @contextmanager

@@ -9,12 +9,12 @@ from progress.projections import gauges
 from tests.conftest import Store
 from tests.support import sample_events, stage
 from tests.support.erasure_fixtures import erase, no_requests
-from tests.support.export_fixtures import export, exports
+from tests.support.export_fixtures import export
 from tests.support.operation_fixtures import Operator, blocks, limit_step, url_of
 from tests.support.stage import connect
 from tests.support.traced_runs import Hooks, change, start
 
-__all__ = ["exports", "no_requests"]
+__all__ = ["no_requests"]
 
 
 def count(store: Store) -> tuple[int, int]:

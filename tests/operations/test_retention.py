@@ -17,10 +17,8 @@ from progress.projections import batch
 from tests.conftest import Store
 from tests.support import model_rows, sample_events
 from tests.support.fake_publisher import FakePublisher
-from tests.support.operation_fixtures import blocks, fake_publisher, url_of, write_dead_letters
+from tests.support.operation_fixtures import blocks, url_of, write_dead_letters
 from tests.support.stage import append
-
-__all__ = ["fake_publisher"]
 
 JOB = Path(__file__).parents[2] / "jobs/batch_aggregates/main.py"
 

@@ -13,12 +13,7 @@ from tests.support import cli
 from tests.support.operation_fixtures import (
     Operator,
     blocks,
-    fake_publisher,
-    operator,
-    populated,
 )
-
-__all__ = ["fake_publisher", "operator", "populated"]
 
 
 def start_export(connection: Connection, caller: str, learner: str = "ann") -> str:

@@ -28,19 +28,13 @@ from tests.conftest import Store
 from tests.support import sample_events, stage
 from tests.support.export_fixtures import (
     export,
-    exports,
     get,
 )
 from tests.support.operation_fixtures import (
     Operator,
     blocks,
-    fake_publisher,
-    operator,
-    populated,
     url_of,
 )
-
-__all__ = ["exports", "fake_publisher", "operator", "populated"]
 
 JOB = Path(__file__).parents[2] / "jobs/batch_aggregates/main.py"
 

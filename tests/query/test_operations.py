@@ -20,13 +20,9 @@ from tests.support.fake_publisher import FakePublisher, serve_monitoring
 from tests.support.operation_fixtures import (
     FIELDS,
     Operator,
-    fake_publisher,
-    operator,
     write_dead_letters,
 )
 from tests.support.pushes import encode_push
-
-__all__ = ["fake_publisher", "operator"]
 
 UNKNOWN = "00000000-0000-0000-0000-000000000000"
 ADMINISTRATORS_ONLY = {

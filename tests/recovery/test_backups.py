@@ -20,11 +20,10 @@ from progress.recovery import backups, checks, manifest, restore
 from tests.conftest import Store
 from tests.support import cli, cloud_storage, model_rows, sample_events
 from tests.support.backup_fixtures import BLOCKS, USERS, every_row, kept, nobody, populated
-from tests.support.cloud_storage import bucket
 from tests.support.operation_fixtures import url_of
 from tests.support.stage import append, connect
 
-__all__ = ["bucket", "kept", "populated"]
+__all__ = ["kept", "populated"]
 
 pytestmark = pytest.mark.timeout(300)  # commands are slow on a busy machine
 

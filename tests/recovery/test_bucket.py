@@ -11,9 +11,6 @@ from progress.adapters import google_api, retries, storage
 from progress.adapters.storage import bucket as adapter
 from progress.errors import ProgressError, StorageUnavailable
 from tests.support import cloud_storage
-from tests.support.cloud_storage import bucket
-
-__all__ = ["bucket"]
 
 DATA = bytes(range(256)) * (9 << 12)  # 9 MiB
 

@@ -36,15 +36,12 @@ from tests.support.erasure_fixtures import (
 )
 from tests.support.operation_fixtures import (
     Operator,
-    fake_publisher,
     limit_step,
-    operator,
-    populated,
 )
 from tests.support.stage import append, connect
 from tests.support.traced_runs import change, run_until_it_ends
 
-__all__ = ["fake_publisher", "no_requests", "operator", "populated"]
+__all__ = ["no_requests"]
 
 LATER = "later-learner"
 ARCHIVE_RUNNING = "another run works on the archive: wait until it ends"

@@ -12,12 +12,10 @@ from progress.local import postgres
 from progress.projections import batch, schema
 from tests.conftest import Store
 from tests.support import api, backup_fixtures, cloud_scheduler, sample_events
-from tests.support.ingest_process import Server, bare_server
+from tests.support.ingest_process import Server
 from tests.support.postgres_servers import EMBEDDED, OLDEST
 from tests.support.runbooks import Shell, blocks
 from tests.support.stage import append, connect
-
-__all__ = ["bare_server"]
 
 pytestmark = pytest.mark.timeout(300)  # commands are slow on a busy machine
 

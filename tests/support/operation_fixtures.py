@@ -25,10 +25,10 @@ from progress.projections.notifications import Publisher
 from tests.conftest import Store
 from tests.support import api, sample_events, stage
 from tests.support.api import Api, Body
-from tests.support.fake_publisher import FakePublisher, fake_publisher
+from tests.support.fake_publisher import FakePublisher
 from tests.support.pushes import encode_push
 
-__all__ = ["fake_publisher", "operator", "populated", "worker"]
+__all__ = ["operator", "populated", "worker"]
 
 FIELDS = """{ id kind state progress error result startedAt finishedAt
   steps { name state attempts error } }"""

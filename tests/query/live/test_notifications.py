@@ -12,10 +12,8 @@ from progress.local import readiness
 from progress.projections import schema
 from tests.conftest import Store
 from tests.support import cache_instances, rows_by_hand, sample_events, subscription_client
-from tests.support.ingest_process import Server, bare_server, own_server
-from tests.support.subscription_client import PROGRESS, STREAK, LessonRecorder, Subscribe, subscribe
-
-__all__ = ["bare_server", "own_server", "subscribe"]
+from tests.support.ingest_process import Server
+from tests.support.subscription_client import PROGRESS, STREAK, LessonRecorder, Subscribe
 
 NEVER = 3_600
 UNLEARNED = "subscription { progressUpdated { masteryStats { unlearned } } }"

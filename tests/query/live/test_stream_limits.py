@@ -26,10 +26,7 @@ from tests.support.subscription_client import (
     QueryFunction,
     Stream,
     Subscribe,
-    subscribe,
 )
-
-__all__ = ["subscribe"]
 
 # The query selects one number under many long aliases. The results are so large that a few of them
 # fill all buffers between the server and the client.

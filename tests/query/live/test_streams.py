@@ -19,9 +19,7 @@ from progress.query.http.sse import EventStream
 from tests.query.test_process import fetch_json
 from tests.support import api, rows_by_hand, sample_events, subscription_client, token_issuer
 from tests.support.postgres_servers import EMBEDDED, Server
-from tests.support.subscription_client import PROGRESS, STREAK, LessonRecorder, Subscribe, subscribe
-
-__all__ = ["subscribe"]
+from tests.support.subscription_client import PROGRESS, STREAK, LessonRecorder, Subscribe
 
 
 @pytest.fixture(scope="module")
