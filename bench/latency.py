@@ -17,7 +17,7 @@ from bench.envelopes import Envelope
 from bench.lines import Line, Rounds, limit_p95
 from bench.local_stack import LocalStack
 from bench.server import Server
-from progress.adapters.pubsub import publisher
+from progress.event_store.events import TOPICS
 from tests.support.envelopes import envelope
 
 _SECONDS = 120.0
@@ -37,7 +37,7 @@ class _Probe:
 
     def send(self, client: PublisherClient, event: Envelope) -> None:
         """Publish the event to the topic of its type."""
-        topic = publisher.TOPICS[event["event_type"]]
+        topic = TOPICS[event["event_type"]]
         client.publish(self.stack.topic(topic), msgspec.json.encode(event))
 
     def is_answered(self, item: str) -> bool:

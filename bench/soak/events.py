@@ -19,7 +19,7 @@ from bench.local_stack import LocalStack
 from bench.soak.background import Background
 from bench.soak.plan import Plan
 from bench.soak.timeline import Timeline
-from progress.adapters.pubsub import publisher
+from progress.event_store.events import LEARNING, TOPICS
 
 BROKEN = "soak-broken"  # the text of messages that become dead letters
 
@@ -140,7 +140,7 @@ class Load(Background):
             self._publish(list(self.source.take(round(self._rate * _TICK_S), due)))
             if due > broken_at:
                 broken_at = due + _BROKEN_INTERVAL_S
-                self._send(publisher.LEARNING, f"{BROKEN}-{uuid4()}".encode(), [])
+                self._send(LEARNING, f"{BROKEN}-{uuid4()}".encode(), [])
             due += _TICK_S
 
     def _publish(self, events: list[Envelope]) -> None:
@@ -148,7 +148,7 @@ class Load(Background):
         while events:
             count = self._chance.randint(2, 5) if self._chance.random() < _GROUPED else 1
             group, events = events[:count], events[count:]
-            topic = publisher.TOPICS[group[0]["event_type"]]
+            topic = TOPICS[group[0]["event_type"]]
             self._send(topic, msgspec.json.encode(group if count > 1 else group[0]), group)
 
     def _send(self, topic: str, data: bytes, events: list[Envelope]) -> None:

@@ -16,7 +16,7 @@ from progress.adapters.storage.storage import Storage
 from progress.archive import catalog, files
 from progress.archive.manifest import File, RangeManifest
 from progress.event_store import time_zones
-from progress.projections import whole
+from progress.projections import schema, whole
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -34,7 +34,7 @@ class Duck:
     def __init__(self, connection: "DuckDBPyConnection") -> None:
         self._connection = connection
         self._has_events = False
-        self._sources = whole.source_statements("duckdb")
+        self._sources = whole.source_statements("duckdb", cast="TRY_CAST")
         self._folds = {**whole.fold_statements(), "tests": blocks(_SHARED)["tests"]}
         self.run(self._sources["zone_offsets"], rules=time_zones.encode_rules())
         self.run(blocks(_SHARED)["set aside"])
@@ -66,16 +66,16 @@ class Duck:
 
     @contextlib.contextmanager
     def _folded(self, paths: Sequence[Path], folds: Sequence[str]) -> Iterator[None]:
-        """Let the view `typed_events` read the files, and create the folds' tables.
+        """Let the view `facts` read the files, and create the folds' tables.
 
         Drop these tables after the `with` block.
         """
         self.run(blocks(_SHARED)["read files"], files=[str(path) for path in paths])
-        self.run(blocks(_SHARED)["log"])
+        self.run(fill(_SHARED, "log", **schema.parts()))
         if not self._has_events:  # DuckDB cannot create the view before `files` is set.
             # The projections set aside events on which a fold failed, but the archive has them. A
             # value of such an event becomes null if the value cannot be cast.
-            self.run(self._sources["typed_events"].replace("CAST(", "TRY_CAST("))
+            self.run(self._sources["facts"])
             self._has_events = True
         for name in folds:
             self.run(self._folds[name])

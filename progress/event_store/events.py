@@ -1,9 +1,12 @@
 """The catalogue of event types, each declared once.
 
-The checks of incoming events, and their error messages, are derived from these declarations.
+The checks of incoming events and their error messages, the topics, the contract (`schemas`,
+docs/events.md) and the columns that the folds read (sql/read_models/facts.sql) are derived from
+these declarations.
 """
 
-from typing import Annotated, Any, Literal, get_args
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, ClassVar, Literal, TypeVar, get_args
 
 import msgspec
 from msgspec import Meta
@@ -19,7 +22,7 @@ Language = Annotated[
     str, Meta(min_length=2, max_length=35, pattern="^[A-Za-z]{1,8}(-[A-Za-z0-9]{1,8})*$")
 ]
 # Matches the real days from 2000-01-01 to 2099-12-31; in this century, every fourth year has a
-# 29 February. The folds use the same pattern (sql/projections/whole.sql).
+# 29 February.
 Day = Annotated[
     str,
     Meta(
@@ -32,8 +35,50 @@ Day = Annotated[
 ]
 
 
+_ANSWER = {"response_time_ms": "response_ms"}
+_ITEM = {"cefr_level": "level"}
+LEARNING, ALGORITHM = "learning-events", "algorithm-events"
+VOCABULARY, USER = "vocabulary-events", "user-events"
+
+
 class Event(msgspec.Struct, frozen=True, kw_only=True):
     """The `data` of an event; undeclared fields are kept."""
+
+    topic: ClassVar[str]
+    kind: ClassVar[str]
+    columns: ClassVar[Mapping[str, str | None]]
+    rechecked: ClassVar[bool]
+    late_fields: ClassVar[tuple[str, ...]]
+
+
+CATALOGUE: dict[str, type[Event]] = {}
+_E = TypeVar("_E", bound=Event)
+
+
+def declare(
+    topic: str,
+    kind: str,
+    *,
+    columns: Mapping[str, str | None] | None = None,
+    rechecked: bool = True,
+    late_fields: tuple[str, ...] = (),
+) -> Callable[[type[_E]], type[_E]]:
+    """Add an event type to the catalogue.
+
+    `kind` is the value of the column `kind` by which folds select the type. A field is a column of
+    the same name, unless `columns` gives another name, or None if no fold reads the field. If
+    `rechecked`, folds skip events that the declaration rejects, because events of the type may have
+    been recorded before it was declared. An invalid value of one of `late_fields`, which were
+    declared later than the type, counts as null.
+    """
+
+    def add(declared: type[_E]) -> type[_E]:
+        declared.topic, declared.kind, declared.columns = topic, kind, columns or {}
+        declared.rechecked, declared.late_fields = rechecked, late_fields
+        CATALOGUE[declared.__name__] = declared
+        return declared
+
+    return add
 
 
 class LearnerEvent(Event, frozen=True, kw_only=True):
@@ -54,6 +99,7 @@ class ItemEvent(Event, frozen=True, kw_only=True):
     item_id: Id
 
 
+@declare(LEARNING, "other", columns={"item_count": None}, rechecked=False)
 class SessionStarted(LearnerEvent, frozen=True, kw_only=True):
     """A session began; the first such event to arrive determines the session's learner."""
 
@@ -68,14 +114,17 @@ class Answer(SessionEvent, frozen=True, kw_only=True):
     response_time_ms: Milliseconds
 
 
+@declare(LEARNING, "answer", columns=_ANSWER, rechecked=False)
 class CorrectAnswerGiven(Answer, frozen=True, kw_only=True):
     """The learner knew the item."""
 
 
+@declare(LEARNING, "answer", columns=_ANSWER, rechecked=False)
 class IncorrectAnswerGiven(Answer, frozen=True, kw_only=True):
     """The learner did not know the item."""
 
 
+@declare(LEARNING, "completion", rechecked=False)
 class SessionCompleted(SessionEvent, frozen=True, kw_only=True):
     """The learner reached the end of a session."""
 
@@ -83,10 +132,12 @@ class SessionCompleted(SessionEvent, frozen=True, kw_only=True):
     duration_seconds: Annotated[int, Meta(ge=0, le=86_400)]
 
 
+@declare(LEARNING, "other", rechecked=False)
 class SessionAbandoned(SessionEvent, frozen=True, kw_only=True):
     """The learner left a session before its end."""
 
 
+@declare(ALGORITHM, "review", columns={"new_interval": "interval_days"}, rechecked=False)
 class ReviewProcessed(LearnerEvent, frozen=True, kw_only=True):
     """The review algorithm has chosen the days until an item's next review (`new_interval`)."""
 
@@ -95,6 +146,7 @@ class ReviewProcessed(LearnerEvent, frozen=True, kw_only=True):
     easiness_factor: Annotated[float, Meta(ge=1.0, le=10.0)]
 
 
+@declare(VOCABULARY, "catalogue", columns=_ITEM, rechecked=False, late_fields=("language",))
 class ItemPublished(ItemEvent, frozen=True, kw_only=True):
     """An item was added to the catalogue."""
 
@@ -111,14 +163,17 @@ class ItemPublished(ItemEvent, frozen=True, kw_only=True):
             raise ValueError("$.language")
 
 
+@declare(VOCABULARY, "catalogue", columns=_ITEM, rechecked=False, late_fields=("language",))
 class ItemUpdated(ItemPublished, frozen=True, kw_only=True):
     """All fields of an item were replaced."""
 
 
+@declare(VOCABULARY, "catalogue", rechecked=False)
 class ItemArchived(ItemEvent, frozen=True, kw_only=True):
     """An item was removed from the catalogue; learners' statistics keep it."""
 
 
+@declare(USER, "preference", rechecked=False)
 class UserPreferencesChanged(LearnerEvent, frozen=True, kw_only=True):
     """The learner changed preferences; a missing field keeps its value."""
 
@@ -130,61 +185,47 @@ class UserPreferencesChanged(LearnerEvent, frozen=True, kw_only=True):
             raise ValueError("$.timezone")
 
 
+@declare(USER, "preference", columns={"email": None}, rechecked=False)
 class UserCreated(UserPreferencesChanged, frozen=True, kw_only=True):
     """An account was created; its e-mail address is stored masked."""
 
     email: str
 
 
+@declare(USER, "deletion", rechecked=False)
 class UserDeleted(LearnerEvent, frozen=True, kw_only=True):
     """The account was deleted; the read models drop all rows of the learner."""
 
 
+@declare(USER, "join")
 class LearnerJoinedGroup(LearnerEvent, frozen=True, kw_only=True):
     """The learner became a member of a group."""
 
     group_id: Id
 
 
+@declare(USER, "leave")
 class LearnerLeftGroup(LearnerEvent, frozen=True, kw_only=True):
     """The learner's membership of a group ended."""
 
     group_id: Id
 
 
+@declare(USER, "goal")
 class GoalSet(LearnerEvent, frozen=True, kw_only=True):
     """The learner set a goal of answers per day; 0 means no goal."""
 
     answers_per_day: Annotated[int, Meta(ge=0, le=1000)]
 
 
+@declare(USER, "rest_day", columns={"date": "rest_day"})
 class RestDayTaken(LearnerEvent, frozen=True, kw_only=True):
     """The learner chose a local day as a rest day, which does not break a streak."""
 
     date: Day
 
 
-CATALOGUE: dict[str, type[Event]] = {
-    declared.__name__: declared
-    for declared in (
-        SessionStarted,
-        CorrectAnswerGiven,
-        IncorrectAnswerGiven,
-        SessionCompleted,
-        SessionAbandoned,
-        ReviewProcessed,
-        ItemPublished,
-        ItemUpdated,
-        ItemArchived,
-        UserCreated,
-        UserPreferencesChanged,
-        UserDeleted,
-        LearnerJoinedGroup,
-        LearnerLeftGroup,
-        GoalSet,
-        RestDayTaken,
-    )
-}
+TOPICS = {name: declared.topic for name, declared in CATALOGUE.items()}
 
 
 def check(declared: type[Event], data: dict[str, Any]) -> None:

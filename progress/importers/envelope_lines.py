@@ -66,7 +66,7 @@ def _check_line(
     return Line(
         number=number,
         data=data,
-        topic=publisher.TOPICS.get(event_type or "", publisher.LEARNING),
+        topic=events.TOPICS.get(event_type or "", events.LEARNING),
         events=len(entries),
         event_ids=[entry.event_id.lower() for entry in valid],
         unknown_types=[e.event_type for e in valid if e.event_type not in events.CATALOGUE],

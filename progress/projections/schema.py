@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from progress.adapters.postgres import statements
 from progress.errors import ProgressError
 from progress.event_store import time_zones
+from progress.projections import facts
 from progress.projections.models import BATCH, REALTIME, ReadModel
 
 if TYPE_CHECKING:
@@ -149,6 +150,7 @@ def parts() -> Mapping[str, str]:
         "snapshot_columns": ", ".join(f"{name} jsonb" for name in snapshots),
         "restore": _list(names, "restore"),
         "projections": ", ".join(_list_projections()),
+        **facts.parts(),
     }
 
 

@@ -7,6 +7,7 @@ relations that the folds share, and an adapter for each engine.
 from typing import Literal
 
 from progress.adapters.postgres.statements import blocks, fill
+from progress.projections import facts
 
 Engine = Literal["postgresql", "duckdb"]
 
@@ -18,9 +19,8 @@ NOT_FOLDED = {
     "checkpoints": "positions in the log",
     "batch_checkpoints": "positions in the log",
 }
-_SOURCES = ("typed_events", "zone_offsets")
 # Views, because a table of all typed events would be as large as the log.
-_VIEWS = ("typed_events", "chained_reviews")
+_VIEWS = ("facts", "chained_reviews")
 _SHARED = (
     "known_learners",
     "shifts",
@@ -50,10 +50,17 @@ SUMS = ("item_difficulty", "group_items")
 LEARNERS = tuple(table for table in TABLES if table not in (*CATALOGUE, *SUMS))
 
 
-def source_statements(engine: Engine) -> dict[str, str]:
-    """Return the statements that create the sources of the folds, keyed by table name."""
+def source_statements(engine: Engine, cast: str = "CAST") -> dict[str, str]:
+    """Return the statements that create the sources of the folds, keyed by name.
+
+    `cast` converts the text of an event's field; DuckDB's TRY_CAST gives null for an invalid one.
+    """
     sql = blocks("projections/whole")
-    return {table: _create(table, sql[f"{engine} {table}"]) for table in _SOURCES}
+    parts = facts.parts(cast) | {"events": sql[f"{engine} events"]}
+    return {
+        "facts": _create("facts", fill("projections/whole", "facts", **parts)),
+        "zone_offsets": _create("zone_offsets", sql[f"{engine} zone_offsets"]),
+    }
 
 
 def fold_statements() -> dict[str, str]:

@@ -34,7 +34,7 @@ def fold_catalogue(folder: Path, log: Sequence[Path], rebuild: Rebuild) -> Catal
     sources, folds = whole.source_statements("duckdb"), whole.fold_statements()
     with _open(folder, log, rebuild) as duck:
         _run(duck, sources["zone_offsets"], rules=time_zones.encode_rules())
-        for statement in (sources["typed_events"], *(folds[name] for name in whole.CATALOGUE)):
+        for statement in (sources["facts"], *(folds[name] for name in whole.CATALOGUE)):
             _run(duck, statement)
         tables = [table for table in whole.TABLES if table in whole.CATALOGUE]
         return Catalogue(_write_tables(duck, folder, tables), _write_shared(duck, folder))
@@ -48,7 +48,7 @@ def fold_bucket(
     with _open(folder, log, rebuild) as duck:
         for name, path in shared.items():
             _run(duck, _block("read shared", table=name), file=str(path))
-        _run(duck, whole.source_statements("duckdb")["typed_events"])
+        _run(duck, whole.source_statements("duckdb")["facts"])
         for name, statement in folds.items():
             if name not in ("items", "catalogue_counts", *whole.SUMS):
                 _run(duck, statement)

@@ -23,8 +23,7 @@ UNION ALL
 SELECT global_position, event_id, stream_id, event_type, event_data, metadata, occurred_at, created_at
 FROM read_parquet(getvariable('files'), hive_partitioning = false)
 WHERE occurred_at >= getvariable('until')
-  AND event_type IN ('UserCreated', 'UserPreferencesChanged', 'UserDeleted',
-      'ItemPublished', 'ItemUpdated', 'ItemArchived');
+  AND event_type IN ({preference_types}, {deletion_types}, {catalogue_types});
 
 -- set aside --
 -- This table stays empty, because the archive does not say which events were set aside as poisoned.

@@ -57,7 +57,7 @@ BEGIN
     INSERT INTO moment_asked VALUES (happened_by, recorded_by, false);
     IF EXISTS (
         SELECT FROM event_store.events e
-        WHERE e.stream_id = stream AND e.event_type = 'UserDeleted'
+        WHERE e.stream_id = stream AND e.event_type IN ({deletion_types})
           AND e.global_position <> ALL (ARRAY(SELECT p.global_position FROM event_store.poisoned p))
     ) THEN
         RETURN false;
@@ -86,7 +86,7 @@ BEGIN
             SELECT e.global_position
             FROM event_store.events e
             WHERE e.stream_id = stream AND e.stream_version > version
-              AND e.event_type IN ('UserCreated', 'UserPreferencesChanged')
+              AND e.event_type IN ({preference_types})
               AND e.occurred_at <= fold_as_of.happened_by AND e.created_at <= recorded_by
         )) IS NULL OR version = 0;
         DELETE FROM preferences;

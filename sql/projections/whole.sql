@@ -13,7 +13,7 @@ CREATE TEMPORARY {kind} {table} AS
 SELECT e.user_id, max(e.created_at) AS last_updated,
     min(e.occurred_at) FILTER (WHERE e.kind IN ('answer', 'review', 'completion')) AS first_at,
     max(e.occurred_at) FILTER (WHERE e.kind IN ('answer', 'review', 'completion')) AS last_at
-FROM typed_events e
+FROM facts e
 WHERE e.kind NOT IN ('deletion', 'catalogue')
   AND NOT EXISTS (SELECT 1 FROM deleted_learners d WHERE d.user_id = e.user_id)
 GROUP BY e.user_id
@@ -35,7 +35,7 @@ SELECT e.user_id, e.kind, e.occurred_at, e.event_id, e.correct, e.item_id, e.ses
     e.interval_days, e.easiness_factor, e.score, e.duration_seconds,
     CAST(e.occurred_at + coalesce(s.to_day, INTERVAL '0 days') AS date) AS day,
     CAST(date_part('hour', e.occurred_at + coalesce(s.to_clock, INTERVAL '0 days')) AS integer) AS hour
-FROM typed_events e
+FROM facts e
 LEFT JOIN shifts s ON s.user_id = e.user_id AND s.starts_at <= e.occurred_at AND s.ends_at > e.occurred_at
 WHERE e.kind IN ('answer', 'review', 'completion')
   AND NOT EXISTS (SELECT 1 FROM deleted_learners d WHERE d.user_id = e.user_id)
@@ -77,110 +77,47 @@ SELECT item_id, in_catalogue, 'domain', 'UNKNOWN'
 FROM items
 WHERE domains = ''
 
--- columns --
--- The columns of typed_events. Numbers are cast only for kinds that declare them (see the view in facts.sql).
-e.event_id, e.user_id, e.occurred_at, e.created_at, t.kind, e.item_id,
-e.event_type = 'CorrectAnswerGiven' AS correct,
-e.event_type <> 'ItemArchived' AS described,
-CASE WHEN t.kind = 'answer' THEN CAST((e.event_data ->> 'response_time_ms') AS bigint) END AS response_ms,
-CASE WHEN t.kind = 'review' THEN CAST((e.event_data ->> 'new_interval') AS bigint) END AS interval_days,
-CASE WHEN t.kind = 'review' THEN CAST((e.event_data ->> 'easiness_factor') AS double precision) END AS easiness_factor,
-CASE WHEN t.kind = 'completion' THEN e.session_id END AS session_id,
-CASE WHEN t.kind = 'completion' THEN CAST((e.event_data ->> 'score') AS bigint) END AS score,
-CASE WHEN t.kind = 'completion' THEN CAST((e.event_data ->> 'duration_seconds') AS bigint) END AS duration_seconds,
-CASE WHEN t.kind = 'preference' THEN (e.event_data ->> 'timezone') END AS timezone,
-CASE WHEN t.kind = 'preference' THEN CAST((e.event_data ->> 'day_start_hour') AS bigint) END AS day_start_hour,
-CASE WHEN t.kind = 'catalogue' THEN (e.event_data ->> 'headword') END AS headword,
-CASE WHEN t.kind = 'catalogue' THEN (e.event_data ->> 'cefr_level') END AS level,
-CASE WHEN t.kind = 'catalogue' THEN CAST((e.event_data -> 'domains') AS text) END AS domains,
-CASE WHEN t.kind = 'catalogue' AND {projections/whole is_language} THEN (e.event_data ->> 'language') END AS language,
-CASE WHEN t.kind IN ('join', 'leave') THEN (e.event_data ->> 'group_id') END AS group_id,
-CASE WHEN t.kind = 'goal' THEN CAST((e.event_data ->> 'answers_per_day') AS bigint) END AS answers_per_day,
-CASE WHEN t.kind = 'rest_day' THEN CAST((e.event_data ->> 'date') AS date) END AS rest_day
-
--- names_learner --
--- True if the event is in a learner's stream and names the learner. The declarations require the learner's id. An event
--- that was recorded before its type was declared may lack the id. Such an event is in the learner's stream only because
--- it names a session of the learner.
-(e.stream_id LIKE 'learner-%'
-    AND coalesce((e.event_data ->> 'user_id'), (e.metadata ->> 'user_id')) IS NOT NULL)
-
--- is_group --
--- True if the declaration in progress/event_store/events.py accepts the event. This block and the next three match the
--- JSON text of a field with a pattern. Only strings are quoted in JSON text, so a value of the wrong type is rejected.
-({projections/whole names_learner} AND CAST((e.event_data -> 'group_id') AS text) LIKE '"%'
-    AND length((e.event_data ->> 'group_id')) BETWEEN 1 AND 200)
-
--- is_goal --
-({projections/whole names_learner}
-    AND CAST((e.event_data -> 'answers_per_day') AS text) ~ '^([0-9]|[1-9][0-9]|[1-9][0-9][0-9]|1000)$')
-
--- is_rest_day --
--- The pattern matches the real days from 2000 to 2099.
-({projections/whole names_learner} AND CAST((e.event_data -> 'date') AS text) ~ ('^"20('
-    || '[0-9]{2}-((0[13578]|1[02])-(0[1-9]|[12][0-9]|3[01])'
-    || '|(0[469]|11)-(0[1-9]|[12][0-9]|30)|02-(0[1-9]|1[0-9]|2[0-8]))'
-    || '|([02468][048]|[13579][26])-02-29)"$'))
-
--- is_language --
-(CAST((e.event_data -> 'language') AS text) ~ '^"[A-Za-z]{1,8}(-[A-Za-z0-9]{1,8})*"$'
-    AND length((e.event_data ->> 'language')) BETWEEN 2 AND 35)
-
--- is_valid --
--- True if folds may read the event. Ingest has checked each event by the declaration of its type, but the events of the
--- newest types may have been recorded before these types were declared.
-CASE t.kind
-    WHEN 'join'     THEN {projections/whole is_group}
-    WHEN 'leave'    THEN {projections/whole is_group}
-    WHEN 'goal'     THEN {projections/whole is_goal}
-    WHEN 'rest_day' THEN {projections/whole is_rest_day}
-    ELSE true
-END
-
--- kinds --
--- The kinds of the event types that folds read, as a table to join to the events.
-(VALUES
-    ('CorrectAnswerGiven', 'answer'), ('IncorrectAnswerGiven', 'answer'), ('ReviewProcessed', 'review'),
-    ('SessionCompleted', 'completion'), ('SessionStarted', 'other'), ('SessionAbandoned', 'other'),
-    ('UserCreated', 'preference'), ('UserPreferencesChanged', 'preference'), ('UserDeleted', 'deletion'),
-    ('ItemPublished', 'catalogue'), ('ItemUpdated', 'catalogue'), ('ItemArchived', 'catalogue'),
-    ('LearnerJoinedGroup', 'join'), ('LearnerLeftGroup', 'leave'), ('GoalSet', 'goal'), ('RestDayTaken', 'rest_day')
-) AS t (event_type, kind) ON t.event_type = e.event_type AND {projections/whole is_valid}
-
--- postgresql typed_events --
--- The events that are not set aside, up to each shard's checkpoint.
-SELECT {projections/whole columns}
+-- facts --
+-- The events that folds may read (see the view in sql/read_models/facts.sql).
+SELECT *
 FROM (
-    SELECT e.event_id, e.event_type, e.event_data, e.metadata, e.stream_id,
-        substr(e.stream_id, 9) AS user_id,     -- after 'learner-'
-        -- AT TIME ZONE is faster with an interval than with the name of a zone.
-        e.occurred_at AT TIME ZONE INTERVAL '0' AS occurred_at, e.created_at AT TIME ZONE INTERVAL '0' AS created_at,
-        (e.event_data ->> 'item_id') COLLATE "C" AS item_id,
-        (e.event_data ->> 'session_id') COLLATE "C" AS session_id
-    FROM event_store.events e
-    JOIN checkpoints c ON c.shard = e.shard AND e.global_position <= c.position
-    WHERE NOT EXISTS (SELECT FROM event_store.poisoned p WHERE p.global_position = e.global_position)
-) e
-JOIN {projections/whole kinds}
+    SELECT d.event_id, d.user_id, d.occurred_at, d.created_at, {kind_of_fact} AS kind, d.item_id,
+        d.event_type = 'CorrectAnswerGiven' AS correct,
+        d.event_type <> 'ItemArchived' AS described,
+        CASE WHEN d.event_type IN ({completion_types}) THEN d.session_id END AS session_id,
+        {fact_values}
+    FROM (
+{events}
+    ) d
+) f
+WHERE kind IS NOT NULL
+
+-- postgresql events --
+-- The events that are not set aside, up to each shard's checkpoint.
+SELECT e.event_id, e.event_type, e.event_data, e.metadata, e.stream_id,
+    substr(e.stream_id, 9) AS user_id,     -- after 'learner-'
+    -- AT TIME ZONE is faster with an interval than with the name of a zone.
+    e.occurred_at AT TIME ZONE INTERVAL '0' AS occurred_at, e.created_at AT TIME ZONE INTERVAL '0' AS created_at,
+    (e.event_data ->> 'item_id') COLLATE "C" AS item_id,
+    (e.event_data ->> 'session_id') COLLATE "C" AS session_id
+FROM event_store.events e
+JOIN checkpoints c ON c.shard = e.shard AND e.global_position <= c.position
+WHERE NOT EXISTS (SELECT FROM event_store.poisoned p WHERE p.global_position = e.global_position)
+
+-- duckdb events --
+-- The rows of the relation `log` whose positions are not in `set_aside`. The callers create both relations: see
+-- sql/recovery/bucket_folds.sql and sql/analysis/log.sql.
+SELECT e.event_id, e.event_type, e.event_data, e.metadata, e.stream_id, substr(e.stream_id, 9) AS user_id,
+    make_timestamp(epoch_us(e.occurred_at)) AS occurred_at, make_timestamp(epoch_us(e.created_at)) AS created_at,
+    json_extract_string(e.event_data, '$.item_id') AS item_id,
+    json_extract_string(e.event_data, '$.session_id') AS session_id
+FROM log e
+WHERE NOT EXISTS (SELECT 1 FROM set_aside s WHERE s.global_position = e.global_position)
 
 -- postgresql zone_offsets --
 SELECT zone, starts_at AT TIME ZONE 'UTC' AS starts_at, ends_at AT TIME ZONE 'UTC' AS ends_at,
     CAST(extract(epoch FROM utc_offset) AS bigint) AS seconds
 FROM zone_rules
-
--- duckdb typed_events --
--- The rows of the relation `log` whose positions are not in `set_aside`. The callers create both relations: see
--- sql/recovery/bucket_folds.sql and sql/analysis/log.sql.
-SELECT {projections/whole columns}
-FROM (
-    SELECT e.event_id, e.event_type, e.event_data, e.metadata, e.stream_id, substr(e.stream_id, 9) AS user_id,
-        make_timestamp(epoch_us(e.occurred_at)) AS occurred_at, make_timestamp(epoch_us(e.created_at)) AS created_at,
-        json_extract_string(e.event_data, '$.item_id') AS item_id,
-        json_extract_string(e.event_data, '$.session_id') AS session_id
-    FROM log e
-    WHERE NOT EXISTS (SELECT 1 FROM set_aside s WHERE s.global_position = e.global_position)
-) e
-JOIN {projections/whole kinds}
 
 -- duckdb zone_offsets --
 -- The parameter `rules` is the JSON text that encode_rules (progress/event_store/time_zones.py) returns.

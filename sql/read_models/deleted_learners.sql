@@ -17,7 +17,7 @@ CREATE TEMPORARY TABLE deleted_learners (LIKE deleted_learners INCLUDING STORAGE
 
 -- whole --
 SELECT DISTINCT user_id
-FROM typed_events
+FROM facts
 WHERE kind = 'deletion'
 
 -- loaded --

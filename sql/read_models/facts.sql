@@ -1,100 +1,69 @@
 -- The events of the log with typed columns, and the window of events that a fold processes.
+--
+-- The parts `kind_of_fact`, `window_values` and the other names in braces are made from the declarations of the event
+-- types (progress/projections/facts.py) and the last blocks of this file. A column is null for types that do not
+-- declare its field, because such events may have a field of the same name with any JSON value. A type that may have
+-- been recorded before it was declared is checked again: the event must name its learner (it may be in the learner's
+-- stream only because it names one of the learner's sessions), and the JSON text of each field must match a pattern.
+-- Only strings are quoted in JSON text, so a value of the wrong type is rejected. Both PostgreSQL and DuckDB run these
+-- blocks, in which `d` is the event.
 
 -- table --
 -- Every event of the log. No fold reads an event whose kind is null. The kind is null if the event is poisoned, if its
 -- type is undeclared, or if its declaration rejects it. Ingest also checks the declaration, but the event may have been
--- recorded before its type was declared (see the block `is_valid` of sql/projections/whole.sql). The columns from the
--- data of a poisoned event are also null.
+-- recorded before its type was declared. The columns from the data of a poisoned event are also null.
 CREATE VIEW facts AS
 SELECT e.shard, e.global_position, e.stream_id, e.stream_version, e.event_id,
     substr(e.stream_id, 9) AS user_id,     -- after 'learner-'
     e.occurred_at, e.created_at,
-    CASE WHEN d.event_data IS NOT NULL THEN CASE e.event_type
-        WHEN 'CorrectAnswerGiven' THEN 'answer'
-        WHEN 'IncorrectAnswerGiven' THEN 'answer'
-        WHEN 'ReviewProcessed' THEN 'review'
-        WHEN 'SessionCompleted' THEN 'completion'
-        WHEN 'SessionStarted' THEN 'other'
-        WHEN 'SessionAbandoned' THEN 'other'
-        WHEN 'UserCreated' THEN 'preference'
-        WHEN 'UserPreferencesChanged' THEN 'preference'
-        WHEN 'UserDeleted' THEN 'deletion'
-        WHEN 'ItemPublished' THEN 'catalogue'
-        WHEN 'ItemUpdated' THEN 'catalogue'
-        WHEN 'ItemArchived' THEN 'catalogue'
-        WHEN 'LearnerJoinedGroup' THEN CASE WHEN {projections/whole is_group} THEN 'join' END
-        WHEN 'LearnerLeftGroup' THEN CASE WHEN {projections/whole is_group} THEN 'leave' END
-        WHEN 'GoalSet' THEN CASE WHEN {projections/whole is_goal} THEN 'goal' END
-        WHEN 'RestDayTaken' THEN CASE WHEN {projections/whole is_rest_day} THEN 'rest_day' END
-    END END AS kind,
+    CASE WHEN d.event_data IS NOT NULL THEN {kind_of_fact} END AS kind,
     e.event_type = 'CorrectAnswerGiven' AS correct,
     d.event_data ->> 'item_id' AS item_id,
     d.event_data ->> 'session_id' AS session_id,
-    -- Cast a field only in events whose type declares the field. Other events may have an extra field of the same name,
-    -- with any JSON value.
-    CASE WHEN e.event_type IN ('CorrectAnswerGiven', 'IncorrectAnswerGiven')
-        THEN (d.event_data ->> 'response_time_ms')::bigint END AS response_ms,
-    CASE WHEN e.event_type = 'ReviewProcessed'
-        THEN (d.event_data ->> 'new_interval')::bigint END AS interval_days,
-    CASE WHEN e.event_type = 'ReviewProcessed'
-        THEN (d.event_data ->> 'easiness_factor')::double precision END AS easiness_factor,
-    CASE WHEN e.event_type = 'SessionCompleted'
-        THEN (d.event_data ->> 'score')::bigint END AS score,
-    CASE WHEN e.event_type = 'SessionCompleted'
-        THEN (d.event_data ->> 'duration_seconds')::bigint END AS duration_seconds,
-    CASE WHEN e.event_type IN ('LearnerJoinedGroup', 'LearnerLeftGroup')
-        THEN d.event_data ->> 'group_id' END AS group_id,
-    CASE WHEN e.event_type = 'GoalSet' AND {projections/whole is_goal}
-        THEN (d.event_data ->> 'answers_per_day')::bigint END AS answers_per_day,
-    CASE WHEN e.event_type = 'RestDayTaken' AND {projections/whole is_rest_day}
-        THEN (d.event_data ->> 'date')::date END AS rest_day
+    {window_values}
 FROM event_store.events e
 CROSS JOIN LATERAL (
-    SELECT CASE WHEN e.global_position <> ALL (ARRAY(SELECT p.global_position FROM event_store.poisoned p))
-        THEN e.event_data END
-) d (event_data);
+    SELECT e.event_type, e.stream_id, e.metadata,
+        CASE WHEN e.global_position <> ALL (ARRAY(SELECT p.global_position FROM event_store.poisoned p))
+            THEN e.event_data END AS event_data
+) d;
 
 CREATE VIEW preference_facts AS
 SELECT e.shard, e.global_position, substr(e.stream_id, 9) AS user_id, e.occurred_at, e.event_id,
     e.event_data ->> 'timezone' AS timezone,
     make_interval(hours => (e.event_data ->> 'day_start_hour')::int) AS day_start
 FROM event_store.events e
-WHERE e.event_type IN ('UserCreated', 'UserPreferencesChanged')
+WHERE e.event_type IN ({preference_types})
   AND NOT EXISTS (SELECT FROM deleted_learners d WHERE d.user_id = substr(e.stream_id, 9))
   AND NOT EXISTS (SELECT FROM event_store.poisoned p WHERE p.global_position = e.global_position);
 
 CREATE VIEW deletion_facts AS
 SELECT e.shard, e.global_position, substr(e.stream_id, 9) AS user_id
 FROM event_store.events e
-WHERE e.event_type = 'UserDeleted'
+WHERE e.event_type IN ({deletion_types})
   AND NOT EXISTS (SELECT FROM event_store.poisoned p WHERE p.global_position = e.global_position);
 
 CREATE VIEW catalogue_facts AS
-SELECT e.shard, e.global_position, e.event_data ->> 'item_id' AS item_id,
-    e.occurred_at, e.event_id, e.event_type <> 'ItemArchived' AS described,
-    e.event_data ->> 'headword' AS headword,
-    e.event_data ->> 'cefr_level' AS level,
-    e.event_data -> 'domains' AS domains,
-    CASE WHEN {projections/whole is_language} THEN e.event_data ->> 'language' END AS language
-FROM event_store.events e
-WHERE e.event_type IN ('ItemPublished', 'ItemUpdated', 'ItemArchived')
-  AND NOT EXISTS (SELECT FROM event_store.poisoned p WHERE p.global_position = e.global_position);
+SELECT d.shard, d.global_position, d.event_data ->> 'item_id' AS item_id,
+    d.occurred_at, d.event_id, d.event_type <> 'ItemArchived' AS described,
+    d.event_data -> 'domains' AS domains,
+    {catalogue_values}
+FROM event_store.events d
+WHERE d.event_type IN ({catalogue_types})
+  AND NOT EXISTS (SELECT FROM event_store.poisoned p WHERE p.global_position = d.global_position);
 
 -- The template of the window's tables. Plain storage avoids TOAST tables: at each commit, PostgreSQL empties the
 -- temporary tables, which takes ten times as long if they have TOAST tables.
 CREATE TABLE window_shape (
     global_position bigint, kind text, user_id text COLLATE "C", occurred_at timestamptz, event_id uuid,
-    created_at timestamptz, correct boolean, item_id text COLLATE "C", session_id text COLLATE "C", response_ms bigint,
-    interval_days bigint, easiness_factor double precision, score bigint, duration_seconds bigint,
-    group_id text COLLATE "C", answers_per_day bigint, rest_day date
+    created_at timestamptz, correct boolean, item_id text COLLATE "C", session_id text COLLATE "C", {window_types}
 );
-ALTER TABLE window_shape
+ALTER TABLE window_shape {plain_texts},
     ALTER kind SET STORAGE PLAIN, ALTER user_id SET STORAGE PLAIN,
-    ALTER item_id SET STORAGE PLAIN, ALTER session_id SET STORAGE PLAIN, ALTER group_id SET STORAGE PLAIN;
+    ALTER item_id SET STORAGE PLAIN, ALTER session_id SET STORAGE PLAIN;
 
 -- columns --
-global_position, kind, user_id, occurred_at, event_id, created_at, correct, item_id, session_id,
-response_ms, interval_days, easiness_factor, score, duration_seconds, group_id, answers_per_day, rest_day
+global_position, kind, user_id, occurred_at, event_id, created_at, correct, item_id, session_id, {window_columns}
 
 -- local_time --
 -- The local day of a time t is date(t + shift). The shift is the zone's utc_offset at t, minus day_start. Binary search
@@ -136,3 +105,44 @@ FROM window_events e
 LEFT JOIN shifts s ON s.user_id = e.user_id
 WHERE e.kind NOT IN ('deletion', 'catalogue')
   AND NOT EXISTS (SELECT FROM deleted_learners d WHERE d.user_id = e.user_id);
+
+-- kind_of_fact --
+CASE d.event_type
+        {kinds}
+    END
+
+-- kind --
+WHEN '{event_type}' THEN '{kind}'
+
+-- kind if --
+WHEN '{event_type}' THEN CASE WHEN {rule} THEN '{kind}' END
+
+-- is_of --
+d.event_type IN ({types})
+
+-- value --
+CASE WHEN {is_declared}
+        THEN {value} END AS {column}
+
+-- cast value --
+{cast}((d.event_data ->> '{field}') AS {type})
+
+-- text value --
+(d.event_data ->> '{field}')
+
+-- json value --
+CAST((d.event_data -> '{field}') AS text)
+
+-- names_learner --
+d.stream_id LIKE 'learner-%' AND coalesce((d.event_data ->> 'user_id'), (d.metadata ->> 'user_id')) IS NOT NULL
+
+-- is_number --
+CASE WHEN CAST((d.event_data -> '{field}') AS text) ~ '{pattern}'
+            THEN CAST((d.event_data ->> '{field}') AS {type}) BETWEEN {low} AND {high} END
+
+-- is_text --
+CAST((d.event_data -> '{field}') AS text) ~ '{pattern}'
+            AND length((d.event_data ->> '{field}')) BETWEEN {low} AND {high}
+
+-- is_optional --
+((d.event_data ->> '{field}') IS NULL OR {rule})

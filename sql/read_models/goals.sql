@@ -28,7 +28,7 @@ END IF;
 
 -- whole --
 SELECT e.user_id, e.occurred_at, e.event_id, e.answers_per_day
-FROM typed_events e
+FROM facts e
 WHERE e.kind = 'goal'
   AND NOT EXISTS (SELECT 1 FROM deleted_learners d WHERE d.user_id = e.user_id)
 

@@ -105,7 +105,7 @@ END IF;
 SELECT group_id, user_id, occurred_at AS decided_at, event_id AS decided_id, kind = 'join' AS is_member
 FROM (
     SELECT e.*, row_number() OVER (PARTITION BY group_id, user_id ORDER BY occurred_at DESC, event_id DESC) AS place
-    FROM typed_events e
+    FROM facts e
     WHERE e.kind IN ('join', 'leave') AND NOT EXISTS (SELECT 1 FROM deleted_learners d WHERE d.user_id = e.user_id)
 ) m
 WHERE place = 1

@@ -25,7 +25,7 @@ SELECT substr(d.stream_id, 6) AS item_id,  -- after 'item-'
 FROM (
     SELECT DISTINCT ON (e.stream_id) e.stream_id, e.event_type
     FROM event_store.events e
-    WHERE e.event_type IN ('ItemPublished', 'ItemUpdated', 'ItemArchived')
+    WHERE e.event_type IN ({catalogue_types})
       AND e.occurred_at <= (SELECT m.happened_by FROM moment_asked m)
       AND e.created_at <= (SELECT m.recorded_by FROM moment_asked m)
       AND e.global_position <> ALL (ARRAY(SELECT p.global_position FROM event_store.poisoned p))
@@ -85,7 +85,7 @@ WITH ranked AS (
         row_number() OVER (PARTITION BY item_id ORDER BY occurred_at DESC, event_id DESC) AS place,
         row_number() OVER (PARTITION BY item_id, described ORDER BY occurred_at DESC, event_id DESC)
             AS place_of_its_kind
-    FROM typed_events
+    FROM facts
     WHERE kind = 'catalogue'
 )
 SELECT c.item_id, d.headword, d.level,

@@ -79,7 +79,7 @@ CREATE TEMPORARY TABLE zones_in_force (LIKE zones_in_force INCLUDING STORAGE, PR
 
 -- whole --
 SELECT e.user_id, e.occurred_at, e.event_id, e.timezone, e.day_start_hour
-FROM typed_events e
+FROM facts e
 WHERE e.kind = 'preference'
   AND NOT EXISTS (SELECT 1 FROM deleted_learners d WHERE d.user_id = e.user_id)
 

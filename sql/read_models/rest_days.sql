@@ -63,7 +63,7 @@ FROM (
     FROM (
         SELECT DISTINCT e.user_id, e.rest_day AS day,
             e.rest_day - CAST((e.rest_day - DATE '1990-01-01') % 7 AS integer) AS monday
-        FROM typed_events e
+        FROM facts e
         WHERE e.kind = 'rest_day'
           AND NOT EXISTS (SELECT 1 FROM deleted_learners d WHERE d.user_id = e.user_id)
     ) taken

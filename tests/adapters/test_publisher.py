@@ -12,12 +12,13 @@ from progress import settings
 from progress.adapters.pubsub import publisher, wakeups
 from progress.adapters.pubsub.publisher import Packed
 from progress.errors import PubSubUnavailable, SerializationError
+from progress.event_store.events import TOPICS
 from tests.support.fake_publisher import FakePublisher
 
 MESSAGES = st.lists(
     st.builds(
         Packed,
-        topic=st.sampled_from(sorted({*publisher.TOPICS.values()})),
+        topic=st.sampled_from(sorted({*TOPICS.values()})),
         data=st.binary(min_size=1, max_size=30),
         count=st.integers(1, 100),
     ),

@@ -17,13 +17,12 @@ from jsonschema.exceptions import ValidationError
 from referencing import Registry
 from referencing.jsonschema import DRAFT202012
 
-from progress.adapters.pubsub.publisher import TOPICS
 from progress.event_store import envelope, events
 from progress.event_store.contract import asyncapi, files, rules, schemas
 from progress.event_store.contract.examples import example
 from progress.event_store.contract.fields import FIELDS
 from progress.event_store.event_parser import Message
-from progress.event_store.events import CATALOGUE
+from progress.event_store.events import CATALOGUE, TOPICS
 
 Event = dict[str, Any]
 

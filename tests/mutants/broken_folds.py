@@ -117,6 +117,7 @@ def _clear_caches() -> None:
         statements.parse,
         statements.blocks,
         statements.load,
+        read_model_schema.parts,
         read_model_schema.fingerprint,
     ):
         kept.cache_clear()

@@ -19,8 +19,8 @@ from google.pubsub_v1.services.publisher.transports import PublisherGrpcTranspor
 
 from progress import settings
 from progress.adapters.postgres import database, statements
-from progress.adapters.pubsub import publisher as pubsub_publisher
 from progress.errors import DatabaseUnavailable, StackError
+from progress.event_store import events
 from progress.local import data_folder, development_key, ports, readiness
 from progress.local import stack as local
 from progress.projections import schema
@@ -153,7 +153,7 @@ class Stack:
         """Publish payloads; return their message IDs."""
         channel = grpc.insecure_channel(self.addresses["pubsub_emulator_host"], _IMPATIENT)
         publisher = PublisherClient(transport=PublisherGrpcTransport(channel=channel))
-        topic = f"projects/{self.addresses['project_id']}/topics/{pubsub_publisher.LEARNING}"
+        topic = f"projects/{self.addresses['project_id']}/topics/{events.LEARNING}"
         patience = Retry(initial=0.1, maximum=1.0, timeout=60)
         sent = [
             publisher.publish(topic, payload, retry=patience, **attributes) for payload in payloads

@@ -42,7 +42,7 @@ class Duck:
         try:
             self._duck.execute(blocks()["delivered"], {"log": log})
             self._duck.execute(blocks()["log"])
-            for statement in (self._sources["typed_events"], *whole.fold_statements().values()):
+            for statement in (self._sources["facts"], *whole.fold_statements().values()):
                 self._duck.execute(statement)
             return dict(self._duck.execute(self._rows).fetchall())
         finally:

@@ -104,8 +104,12 @@ def _expand(text: Text, parts: Mapping[str, str], *, is_partial: bool) -> Iterat
             continue
         yield text.cut(end, match.start())
         end = match.end()
-        inner = text.cut(*match.span())._replace(text=parts[name]) if name else parse(file)[block]
-        yield from _expand(inner, parts, is_partial=is_partial)
+        if block:
+            yield from _expand(parse(file)[block], parts, is_partial=is_partial)
+            continue
+        place = text.cut(match.start())
+        for line in parts[name].splitlines(keepends=True):  # no line of a file: all have one place
+            yield from _expand(place._replace(text=line), parts, is_partial=is_partial)
     yield text.cut(end)
 
 
@@ -114,14 +118,13 @@ def _join(pieces: Iterable[Text]) -> str:
 
 
 def _annotate(lines: Iterable[tuple[str, list[tuple[str, int]]]]) -> Iterator[str]:
-    expected: list[tuple[str, int]] = []
+    last: list[tuple[str, int]] = []
     for text, places in lines:
-        if places and places != expected:
+        following = [(file, line + 1) for file, line in last]
+        if places and places not in (last, following):
             yield "-- " + ", ".join(f"sql/{file}.sql:{line}" for file, line in places)
         yield text
-        expected = [(file, line + 1) for file, line in places] or [
-            (file, line + 1) for file, line in expected
-        ]
+        last = places or following
 
 
 @functools.cache

@@ -9,27 +9,6 @@ from progress.adapters.pubsub import clients, wakeups
 from progress.adapters.telemetry import tracing
 from progress.errors import PubSubUnavailable, SerializationError
 
-LEARNING = "learning-events"
-
-TOPICS = {
-    "SessionStarted": LEARNING,
-    "CorrectAnswerGiven": LEARNING,
-    "IncorrectAnswerGiven": LEARNING,
-    "SessionCompleted": LEARNING,
-    "SessionAbandoned": LEARNING,
-    "ReviewProcessed": "algorithm-events",
-    "ItemPublished": "vocabulary-events",
-    "ItemUpdated": "vocabulary-events",
-    "ItemArchived": "vocabulary-events",
-    "UserCreated": "user-events",
-    "UserPreferencesChanged": "user-events",
-    "UserDeleted": "user-events",
-    "LearnerJoinedGroup": "user-events",
-    "LearnerLeftGroup": "user-events",
-    "GoalSet": "user-events",
-    "RestDayTaken": "user-events",
-}
-
 # Pub/Sub's limit is 10,000,000 bytes, including the attributes and the topic's name.
 MAX_MESSAGE_BYTES = 9_990_000
 

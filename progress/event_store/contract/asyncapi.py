@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from progress.adapters.pubsub.publisher import TOPICS
 from progress.event_store import events
 from progress.event_store.contract import schemas
 from progress.event_store.contract.examples import example
@@ -46,7 +45,7 @@ def make() -> _Document:
 
 
 def _types(topic: str) -> list[str]:
-    return [name for name in events.CATALOGUE if TOPICS[name] == topic]
+    return [name for name in events.CATALOGUE if events.TOPICS[name] == topic]
 
 
 def _channel(topic: str) -> _Document:

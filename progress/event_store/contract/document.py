@@ -4,7 +4,6 @@ import json
 import textwrap
 from pathlib import Path
 
-from progress.adapters.pubsub.publisher import TOPICS
 from progress.event_store import events
 from progress.event_store.contract import rules, schemas
 from progress.event_store.contract.examples import example
@@ -23,9 +22,9 @@ def make() -> str:
 
 def _describe_types() -> str:
     parts = []
-    for topic in dict.fromkeys(TOPICS[name] for name in events.CATALOGUE):
+    for topic in dict.fromkeys(events.TOPICS[name] for name in events.CATALOGUE):
         parts.append(f"## Topic {topic}\n")
-        names = [name for name in events.CATALOGUE if TOPICS[name] == topic]
+        names = [name for name in events.CATALOGUE if events.TOPICS[name] == topic]
         parts += [_describe_type(name, events.CATALOGUE[name]) for name in names]
     return "\n".join(parts)
 

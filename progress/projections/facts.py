@@ -1,0 +1,177 @@
+"""The typed columns of the events, from the declarations of the event types.
+
+They are parts of `sql/read_models/facts.sql` and `sql/projections/whole.sql`.
+"""
+
+from collections.abc import Collection, Iterable
+from typing import Any, NamedTuple
+
+import msgspec
+from msgspec import inspect
+
+from progress.adapters.postgres.statements import fill
+from progress.event_store import events
+from progress.event_store.events import Event
+
+_IDS = ("user_id", "session_id", "item_id")  # columns of every event
+_APART = ("preference", "catalogue")  # The fields of these kinds are not columns of the window.
+_LONGEST = 2**31 - 1
+
+
+class Column(NamedTuple):
+    """A column that the field of one or more event types fills."""
+
+    name: str
+    field: str
+    sql_type: str
+    declared: list[type[Event]]
+
+    @property
+    def is_text(self) -> bool:
+        return self.sql_type == "text"
+
+
+def parts(cast: str = "CAST") -> dict[str, str]:
+    """Return the parts of the SQL; `cast` converts the text of a value."""
+    columns = _list_columns()
+    window = [c for c in columns if not any(one.kind in _APART for one in c.declared)]
+    texts = ", ".join(f"ALTER {c.name} SET STORAGE PLAIN" for c in window if c.is_text)
+    catalogue = [c for c in columns if c.declared[0].kind == "catalogue" and c.is_text]
+    kinds = dict.fromkeys(one.kind for one in events.CATALOGUE.values())
+    return {
+        "kind_of_fact": _block(
+            "kind_of_fact", kinds="\n    ".join(map(_describe_kind, events.CATALOGUE.values()))
+        ),
+        "window_columns": ", ".join(c.name for c in window),
+        "window_types": ", ".join(f"{c.name} {_collated(c.sql_type)}" for c in window),
+        "window_values": _list_values(window, cast),
+        "plain_texts": texts,
+        "catalogue_values": _list_values(catalogue, cast),
+        "fact_values": _list_values(columns, cast),
+    } | {f"{kind}_types": _quote(_of_kind(kind)) for kind in kinds}
+
+
+def _list_columns() -> list[Column]:
+    columns: dict[str, Column] = {}
+    for declared in events.CATALOGUE.values():
+        for field in msgspec.structs.fields(declared):
+            name = declared.columns.get(field.name, field.name)
+            if name is None or name in _IDS:
+                continue
+            column = Column(name, field.name, _sql_type(field.type), [])
+            columns.setdefault(name, column).declared.append(declared)
+            if columns[name][:3] != column[:3]:
+                raise TypeError(f"{declared.__name__}: the column {name} has another type already")
+    return [*columns.values()]
+
+
+def _list_values(columns: Iterable[Column], cast: str) -> str:
+    return ",\n    ".join(_describe_value(column, cast) for column in columns)
+
+
+def _describe_value(column: Column, cast: str) -> str:
+    """Return the SELECT item; it is null for events whose types do not declare the field."""
+    block = {"text": "text value", "json": "json value"}.get(column.sql_type, "cast value")
+    value = _block(block, field=column.field, type=column.sql_type, cast=cast)
+    checked = [one for one in column.declared if column.is_text or not one.rechecked]
+    conditions = [_block("is_of", types=_quote(checked))] if checked else []
+    conditions += [
+        f"{_block('is_of', types=_quote([one]))} AND {_accepts(one)}"
+        for one in column.declared
+        if one not in checked
+    ]
+    condition = " OR ".join(conditions)
+    late = [one for one in column.declared if column.field in one.late_fields]
+    if late:
+        condition = f"({condition}) AND {_accepts_field(late[0], column.field)}"
+    return _block("value", is_declared=condition, value=value, column=column.name)
+
+
+def _describe_kind(declared: type[Event]) -> str:
+    names = {"event_type": declared.__name__, "kind": declared.kind}
+    if declared.rechecked:
+        return _block("kind if", rule=_accepts(declared), **names)
+    return _block("kind", **names)
+
+
+def _accepts(declared: type[Event]) -> str:
+    """Return the condition that the declaration accepts an event."""
+    rules = [_block("names_learner")] if issubclass(declared, events.LearnerEvent) else []
+    for field in msgspec.structs.fields(declared):
+        if field.name != "user_id":
+            rule = _accepts_field(declared, field.name)
+            is_optional = field.default is not msgspec.NODEFAULT
+            rules.append(
+                _block("is_optional", field=field.name, rule=rule) if is_optional else rule
+            )
+    return f"({' AND '.join(rules)})"
+
+
+def _accepts_field(declared: type[Event], name: str) -> str:
+    """Return the condition that a field has a value that the declaration accepts."""
+    field = next(one for one in msgspec.structs.fields(declared) if one.name == name)
+    match _type_of(field.type):
+        case inspect.IntType(ge=low, le=high) if low is not None and high is not None:
+            return _is_number(name, "bigint", r"^-?[0-9]{1,18}$", low, high)
+        case inspect.FloatType(ge=low, le=high) if low is not None and high is not None:
+            return _is_number(name, "double precision", r"^-?[0-9].*$", low, high)
+        case inspect.BoolType():
+            return _is_text(name, "^(true|false)$")
+        case inspect.LiteralType(values=values):
+            return _is_text(name, f'^"({"|".join(map(str, values))})"$')
+        case inspect.StrType(min_length=low, max_length=high, pattern=pattern):
+            inner = ".*" if pattern is None else pattern.removeprefix("^").removesuffix("$")
+            return _is_text(name, f'^"{inner}"$', low or 0, high or _LONGEST)
+        case other:
+            raise TypeError(
+                f"{declared.__name__}.{name}: SQL cannot check {other}; see `rechecked`"
+            )
+
+
+def _is_number(field: str, type_: str, pattern: str, low: float, high: float) -> str:
+    bounds = {"low": str(low), "high": str(high)}
+    return _block("is_number", field=field, type=type_, pattern=pattern, **bounds)
+
+
+def _is_text(field: str, pattern: str, low: int = 0, high: int = _LONGEST) -> str:
+    quoted = pattern.replace("'", "''")
+    return _block("is_text", field=field, pattern=quoted, low=str(low), high=str(high))
+
+
+def _sql_type(declared: Any) -> str:
+    if declared == events.Day:
+        return "date"
+    match _type_of(declared):
+        case inspect.IntType():
+            return "bigint"
+        case inspect.FloatType():
+            return "double precision"
+        case inspect.BoolType():
+            return "boolean"
+        case inspect.ListType():
+            return "json"
+    return "text"
+
+
+def _type_of(declared: Any) -> inspect.Type:
+    """Return the type of a field without None."""
+    type_ = inspect.type_info(declared)
+    if isinstance(type_, inspect.UnionType):
+        return next(one for one in type_.types if not isinstance(one, inspect.NoneType))
+    return type_
+
+
+def _collated(sql_type: str) -> str:
+    return 'text COLLATE "C"' if sql_type == "text" else sql_type
+
+
+def _of_kind(kind: str) -> Collection[type[Event]]:
+    return [declared for declared in events.CATALOGUE.values() if declared.kind == kind]
+
+
+def _quote(types: Iterable[type[Event]]) -> str:
+    return ", ".join(f"'{declared.__name__}'" for declared in types)
+
+
+def _block(name: str, **values: str) -> str:
+    return fill("read_models/facts", name, **values)
