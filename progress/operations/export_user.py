@@ -20,17 +20,20 @@ from progress.errors import OperationEnded
 from progress.operations import records
 from progress.operations.export_streams import HashedOutput, Rows, Written, open_snapshot
 from progress.projections import schema
+from progress.projections.models import BATCH, REALTIME
 from progress.projections.notifications import Publisher
 from progress.projections.projector import Projector
 
 Progress = Callable[[float], None]
 
 README = Path(__file__).with_name("export_user.html")
-# The names of SQL blocks, each of which copies one table.
-TABLES = (
-    *("daily", "weekly", "hourly", "retention", "items", "domains", "levels"),
-    *("rest_days", "goals", "groups"),
-)
+# The blocks that copy one table each, named after its file, with the names of their SQL files.
+TABLES = {
+    block.removeprefix("export "): file
+    for file in (f"read_models/{model.name}" for model in (*REALTIME, *BATCH))
+    for block in blocks(file)
+    if block.startswith("export ")
+}
 
 _FILE = "operations/export_user"
 _RETRY_INTERVAL_S = 0.2  # the pause while another worker folds the shard
@@ -104,11 +107,12 @@ def _write_files(writer: "_Writer", learner: str, report_progress: Progress) -> 
 
     now = writer.snapshot.taken_at
     writer.write("README.html", README.read_bytes(), rows=0)
-    writer.copy("events.jsonl", "events", report_events, headings=0)
+    writer.copy("events.jsonl", blocks(_FILE)["events"], report_events, headings=0)
     writer.write_record("summary.json", "read_models/user_progress", "current", learner, now)
     writer.write_record("streak.json", "read_models/learning_streaks", "streak", learner, now)
-    for table in TABLES:
-        writer.copy(f"{table}.csv", table, report_rows, headings=1)
+    for table, file in TABLES.items():
+        statement = blocks(file)[f"export {table}"]
+        writer.copy(f"{table}.csv", statement, report_rows, headings=1)
     manifest = {
         "user_id": learner,
         "taken_at": now,
@@ -144,12 +148,12 @@ class _Writer:
         self.write(name, _encode(record), rows=len(rows))
 
     def copy(
-        self, name: str, block: str, report_rows: Callable[[int], None], *, headings: int
+        self, name: str, statement: str, report_rows: Callable[[int], None], *, headings: int
     ) -> None:
         """Write the lines of a COPY statement; the first `headings` lines do not count as rows."""
         with self._open(name) as file:
             rows = Rows(file, report_rows)
-            self._connection.run(blocks(_FILE)[block], stream=rows)
+            self._connection.run(statement, stream=rows)
             rows.flush()
         digest = rows.digest.hexdigest()
         self.files.append(ArchivedFile(name, rows.lines - headings, rows.bytes, digest))

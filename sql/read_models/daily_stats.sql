@@ -260,3 +260,12 @@ FROM days LEFT JOIN reviewed USING (month)
 WHERE month BETWEEN CAST(:first_day AS date) AND CAST(:last_day AS date)
 GROUP BY month
 ORDER BY month;
+
+-- export daily --
+COPY (
+    SELECT s.day AS date,
+        {read_models/daily_stats stat_fields}
+    FROM daily_stats s
+    WHERE s.user_id = current_setting('export.learner')
+    ORDER BY s.day
+) TO STDOUT (FORMAT csv, HEADER);

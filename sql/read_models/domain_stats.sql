@@ -20,3 +20,13 @@ SELECT name AS domain,
 FROM (SELECT name, items FROM catalogue_counts WHERE kind = 'domain') AS c
 FULL JOIN (SELECT * FROM catalogue_shares WHERE user_id = :user_id AND kind = 'domain') AS d USING (name)
 ORDER BY CASE name WHEN 'R' THEN 1 WHEN 'W' THEN 2 WHEN 'L' THEN 3 WHEN 'S' THEN 4 ELSE 5 END;
+
+-- export domains --
+COPY (
+    WITH {operations/export_user shares}
+    SELECT name AS domain,
+        {read_models/catalogue_shares share_fields}
+    FROM (SELECT name, items FROM counted WHERE kind = 'domain') AS c
+    FULL JOIN (SELECT * FROM studied WHERE kind = 'domain') AS d USING (name)
+    ORDER BY CASE name WHEN 'R' THEN 1 WHEN 'W' THEN 2 WHEN 'L' THEN 3 WHEN 'S' THEN 4 ELSE 5 END
+) TO STDOUT (FORMAT csv, HEADER);

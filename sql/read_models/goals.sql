@@ -93,3 +93,11 @@ SELECT
     count(*) FILTER (WHERE is_studied)                 AS study_days30
 FROM days
 HAVING max(answers_per_day) FILTER (WHERE ago = 0) > 0;
+
+-- export goals --
+COPY (
+    SELECT occurred_at AS set_at, answers_per_day
+    FROM goals
+    WHERE user_id = current_setting('export.learner')
+    ORDER BY occurred_at, event_id
+) TO STDOUT (FORMAT csv, HEADER);

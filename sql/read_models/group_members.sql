@@ -239,3 +239,21 @@ SELECT total.members AS total_count, m.sort_key, m.user_id, m.last_study_date,
 FROM (SELECT count(*) AS members FROM group_members WHERE group_id = :group_id AND is_member) AS total
 LEFT JOIN page m ON TRUE
 ORDER BY m.sort_key, m.user_id;
+
+-- export groups --
+-- The groups that the learner ever joined or left. `joined` is the time of the latest join, which precedes `left`. It
+-- is null if the log has no join. `left` is null for a current member.
+COPY (
+    SELECT regexp_replace(m.group_id, current_setting('export.marked'), '''\&') AS "group", j.joined,
+        CASE WHEN NOT m.is_member THEN m.decided_at END AS "left"
+    FROM group_members m
+    LEFT JOIN (
+        SELECT group_id, max(occurred_at) AS joined
+        FROM facts
+        WHERE stream_id = 'learner-' || current_setting('export.learner') AND kind = 'join'
+          AND global_position <= CAST(current_setting('export.position') AS bigint)
+        GROUP BY group_id
+    ) j ON j.group_id = m.group_id
+    WHERE m.user_id = current_setting('export.learner')
+    ORDER BY m.group_id
+) TO STDOUT (FORMAT csv, HEADER);

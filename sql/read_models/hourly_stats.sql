@@ -63,3 +63,11 @@ SELECT
 FROM hourly_stats
 WHERE user_id = :user_id
 ORDER BY hour;
+
+-- export hourly --
+COPY (
+    SELECT {read_models/hourly_stats hour_fields}
+    FROM hourly_stats
+    WHERE user_id = current_setting('export.learner')
+    ORDER BY hour
+) TO STDOUT (FORMAT csv, HEADER);

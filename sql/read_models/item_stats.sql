@@ -478,3 +478,13 @@ SELECT
     CASE WHEN a.answers > 0
          THEN ((SELECT due FROM todays) * a.capped_ms + a.answers * 60000 - 1) / (a.answers * 60000) END AS minutes
 FROM answered a;
+
+-- export items --
+COPY (
+    SELECT {operations/export_user marked_item},
+        {read_models/item_stats item_fields}
+    FROM item_stats s
+    LEFT JOIN {operations/export_user marked_items} ON i.item_id = s.item_id
+    WHERE s.user_id = current_setting('export.learner')
+    ORDER BY s.item_id
+) TO STDOUT (FORMAT csv, HEADER);

@@ -46,3 +46,13 @@ CROSS JOIN LATERAL (
     SELECT (28 * missing.items + r.items - 1) / r.items AS days                   -- rounded up
 ) AS ahead
 ORDER BY name COLLATE "C";
+
+-- export levels --
+COPY (
+    WITH {operations/export_user shares}
+    SELECT name AS level,
+        {read_models/catalogue_shares share_fields}
+    FROM (SELECT name, items FROM counted WHERE kind = 'level') AS c
+    FULL JOIN (SELECT * FROM studied WHERE kind = 'level') AS d USING (name)
+    ORDER BY name COLLATE "C"
+) TO STDOUT (FORMAT csv, HEADER);

@@ -84,3 +84,11 @@ SELECT day AS rest_days
 FROM rest_days
 WHERE user_id = :user_id AND day BETWEEN CAST(:first_day AS date) AND CAST(:last_day AS date)
 ORDER BY day;
+
+-- export rest_days --
+COPY (
+    SELECT day AS date
+    FROM rest_days
+    WHERE user_id = current_setting('export.learner')
+    ORDER BY day
+) TO STDOUT (FORMAT csv, HEADER);

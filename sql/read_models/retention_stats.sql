@@ -105,3 +105,11 @@ FROM (
     GROUP BY start
 ) periods
 ORDER BY start;
+
+-- export retention --
+COPY (
+    SELECT {read_models/retention_stats retention_fields}
+    FROM retention_stats
+    WHERE user_id = current_setting('export.learner')
+    ORDER BY date, maturity DESC
+) TO STDOUT (FORMAT csv, HEADER);

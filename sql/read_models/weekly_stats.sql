@@ -115,3 +115,23 @@ LEFT JOIN weekly_stats s ON s.user_id = :user_id AND s.monday = asked.day
 WHERE s.monday IS NOT NULL
    OR (CAST(:zero_fill AS boolean) AND EXISTS (SELECT FROM user_progress p WHERE p.user_id = :user_id))
 ORDER BY asked.day;
+
+-- export weekly --
+-- Compute the weeks from the days, because the batch job updates the table of weeks only later.
+COPY (
+    WITH batch_learners AS (
+        SELECT current_setting('export.learner') AS user_id
+    ), weeks AS (
+        {read_models/weekly_stats weeks}
+    ), reviewed AS (
+        {read_models/weekly_stats reviewed}
+    ), whole AS (
+        SELECT w.*, coalesce(r.items_reviewed, 0) AS items_reviewed
+        FROM weeks w
+        LEFT JOIN reviewed r USING (user_id, monday)
+    )
+    SELECT s.monday AS start, s.monday + 6 AS "end", s.active_days,
+        {read_models/daily_stats stat_fields}
+    FROM whole s
+    ORDER BY s.monday
+) TO STDOUT (FORMAT csv, HEADER);
