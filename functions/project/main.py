@@ -9,10 +9,9 @@ from flask.typing import ResponseReturnValue
 from progress import settings
 from progress.adapters import request_heads, startup
 from progress.adapters.body_deadline import BodyDeadline
-from progress.adapters.pubsub import push_methods, wakeups
-from progress.adapters.pubsub.push_request import PushRequest
+from progress.adapters.pubsub import push_request, wakeups
 from progress.adapters.telemetry import logs, tracing
-from progress.projections import worker
+from progress.projections import projector
 from progress.projections.notifications import Publisher
 
 logs.configure("project")
@@ -24,15 +23,15 @@ _publisher = Publisher(settings.current().redis_url)
 @functions_framework.http
 def project(request: Request) -> ResponseReturnValue:
     """Run a command; return 204, or 429 if another worker runs it, or 503 to request a retry."""
-    if status := push_methods.reject(request.method):
-        return push_methods.respond(status)
+    if status := push_request.reject(request.method):
+        return push_request.respond(status)
     if request.method == "GET":
         return "", startup.status(request.path)
-    command, attributes = worker.parse_push(_body_deadline.read(request))
+    command, attributes = projector.parse_push(_body_deadline.read(request))
     operation = "wake" if isinstance(command, int) else "operation"
     trace = tracing.traceparent_of_push(attributes, request.headers.get)
     destination = {"messaging.destination.name": wakeups.TOPIC}
-    with PushRequest("project", trace, operation, destination) as push_request:
+    with push_request.PushRequest("project", trace, operation, destination) as handled:
         if command is None:
             logs.write("WARNING", "expected a command that wakes a shard or runs an operation")
         elif isinstance(command, UUID):
@@ -41,5 +40,5 @@ def project(request: Request) -> ResponseReturnValue:
 
             executor.run(command, _publisher)
         else:
-            worker.wake(command, _publisher)
-    return "", push_request.status
+            projector.wake(command, _publisher)
+    return "", handled.status

@@ -19,7 +19,7 @@ from werkzeug.exceptions import ClientDisconnected
 
 from progress.adapters import body_deadline, startup
 from progress.adapters.body_deadline import BodyDeadline
-from progress.adapters.pubsub import push_methods
+from progress.adapters.pubsub import push_request
 
 _CAPACITY = 32 << 20
 _MAX_BODY = 64 << 20  # The largest push has 14 MB: a message of 10 MB in base64.
@@ -53,7 +53,7 @@ class Admission:
 
         @functools.wraps(handler)
         def handle(request: Request) -> ResponseReturnValue:
-            return push_methods.respond(self.admit(request, handler))
+            return push_request.respond(self.admit(request, handler))
 
         return handle
 
@@ -129,7 +129,7 @@ class _Reservation:
 
 def _check(request: Request, size: int) -> int | None:
     """Return the status that rejects the request before its body is read, or None."""
-    if status := push_methods.reject(request.method):
+    if status := push_request.reject(request.method):
         return status
     return 413 if size > _MAX_BODY else None
 

@@ -3,8 +3,8 @@
 import hashlib
 from datetime import datetime
 
-from progress.adapters.pubsub import push_envelope
-from progress.adapters.pubsub.push_envelope import PushEnvelope
+from progress.adapters.pubsub import push_request
+from progress.adapters.pubsub.push_request import PushEnvelope
 from progress.adapters.telemetry.spans import Attributes
 from progress.errors import SerializationError
 from progress.event_store import envelope, timestamps
@@ -20,7 +20,7 @@ def parse_delivery(body: bytes | bytearray, source: str = "") -> Delivery:
     `source` is the CloudEvent's `ce-source`, which names the topic.
     """
     try:
-        push = push_envelope.parse(body)
+        push = push_request.parse(body)
         if b"\\u0000" in body:
             _check_nul(push)
     except SerializationError:

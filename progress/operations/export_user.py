@@ -20,9 +20,9 @@ from progress.errors import OperationEnded
 from progress.operations import records
 from progress.operations.export_streams import HashedOutput, Rows, Written, open_snapshot
 from progress.projections import schema
-from progress.projections.models import BATCH, REALTIME
 from progress.projections.notifications import Publisher
 from progress.projections.projector import Projector
+from progress.projections.schema import BATCH, REALTIME
 
 Progress = Callable[[float], None]
 

@@ -1,7 +1,7 @@
 """The batch job runs every five minutes and does the work that the realtime folds leave to it.
 
 A run replays the dead letters that are due, folds the shards whose wake-up was lost, and updates
-the batch models (see `models.BATCH`) with the changes since the last run.
+the batch models (see `schema.BATCH`) with the changes since the last run.
 """
 
 import time

@@ -2,16 +2,30 @@
 
 A window commits with its checkpoint, so a crash repeats a window and never skips one. One worker
 at a time holds a shard. A worker ignores a wake-up for a shard that another worker holds, because
-the holder checks for new events once more after it has released the shard.
+the holder checks for new events once more after it has released the shard. Connections stay open
+between wake-ups.
 """
 
+import json
+import queue
 import time
+from collections.abc import Mapping
 from typing import Any, cast
+from uuid import UUID
 
+from progress import settings
 from progress.adapters.postgres import database, statements
 from progress.adapters.postgres.database import Connection, Failure
+from progress.adapters.pubsub import push_request
 from progress.adapters.telemetry import logs, tracing
-from progress.errors import CheckpointError, PoisonError, ProjectionError
+from progress.errors import (
+    CheckpointError,
+    DatabaseUnavailable,
+    PoisonError,
+    ProgressError,
+    ProjectionError,
+    SerializationError,
+)
 from progress.projections import notifications
 from progress.projections import schema as read_model_schema
 from progress.projections.notifications import Change, Publisher
@@ -19,11 +33,64 @@ from progress.projections.notifications import Change, Publisher
 SHARDS = range(16)
 WINDOW = 1_000
 
+_idle: "queue.LifoQueue[Projector]" = queue.LifoQueue()
 _SPAN_ATTRIBUTES = {"db.system.name": "postgresql"}
 _CHECKPOINT_AHEAD = "PR101"
 # The SQLSTATE classes of errors that an event's values can cause. Other errors are defects of this
 # code.
 _VALUE_ERRORS = ("21", "22", "23", "54", "P0")
+
+
+def parse_push(body: bytes) -> tuple[int | UUID | None, Mapping[str, str]]:
+    """Return the command and the message's attributes.
+
+    A command is the number of a shard to wake, or the id of an operation to run. For any other
+    body, the command is None.
+    """
+    try:
+        message = push_request.parse(body).message
+    except SerializationError:
+        return None, {}
+    return _parse_command(message.data or b""), message.attributes or {}
+
+
+def _parse_command(data: bytes) -> int | UUID | None:
+    try:
+        command = json.loads(data)
+        if command["command"] == "operation":
+            return UUID(command["id"])
+        shard = command["shard"] if command["command"] == "wake" else None
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return None
+    return shard if type(shard) is int and shard in SHARDS else None
+
+
+def wake(shard: int, publisher: Publisher = notifications.DISABLED) -> int:
+    """Fold the shard's new events; return their number.
+
+    Raise DatabaseUnavailable or ProjectionError.
+    """
+    try:
+        waiting, folded = _catch_up(_idle.get_nowait(), shard)
+    except (queue.Empty, DatabaseUnavailable):  # no connection is idle, or the idle one broke
+        connection = database.connect(settings.current(), name="project")
+        waiting, folded = _catch_up(Projector(connection, publisher=publisher), shard)
+    logs.write(
+        "INFO", "projected", operation="wake", shard=shard, projection_lag=waiting, outcome="ok"
+    )
+    return folded
+
+
+def _catch_up(projector: "Projector", shard: int) -> tuple[int, int]:
+    """Fold the shard; return how many events waited at the start, and how many were folded."""
+    try:
+        waiting = projector.count_waiting(shard)
+        folded = projector.catch_up(shard)
+    except ProgressError:
+        projector.close()
+        raise
+    _idle.put(projector)
+    return waiting, folded
 
 
 class Projector:

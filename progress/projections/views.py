@@ -9,7 +9,7 @@ from progress.adapters.postgres.database import Connection
 from progress.adapters.telemetry import logs
 from progress.errors import DatabaseUnavailable, ProjectionError
 from progress.projections import schema as read_model_schema
-from progress.projections.models import BATCH, REALTIME
+from progress.projections.schema import BATCH, REALTIME
 
 MODELS = [model.name for model in (*REALTIME, *BATCH) if model.field or model.has_view]
 

@@ -19,7 +19,7 @@ from progress.adapters.pubsub import wakeups
 from progress.adapters.telemetry import logs, metric_fields, otlp, tracing
 from progress.ingest import push
 from progress.local import parts, ports, processes, readiness
-from progress.projections import worker
+from progress.projections import projector
 from progress.query.http import protocol
 from progress.settings import Settings
 from tests.support import otlp_collector, token_issuer
@@ -147,7 +147,7 @@ def test_a_push_continues_the_trace_of_its_message_or_else_of_its_request(
     body = json.dumps({"message": {"messageId": "1", "attributes": attributes}}).encode()
     delivery = push.parse_delivery(body)
     assert tracing.traceparent_of_push(delivery.message.attributes, headers.get) == parent
-    _, received = worker.parse_push(body)
+    _, received = projector.parse_push(body)
     assert tracing.traceparent_of_push(received, headers.get) == parent
 
 

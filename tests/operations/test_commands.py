@@ -11,7 +11,7 @@ from progress.adapters.postgres.database import Connection
 from progress.adapters.pubsub import wakeups
 from progress.local import readiness
 from progress.operations import batch_job, claim, executor
-from progress.projections.worker import parse_push
+from progress.projections.projector import parse_push
 from tests.conftest import Store
 from tests.support.fake_publisher import FakePublisher
 from tests.support.operation_fixtures import Operator, url_of

@@ -19,7 +19,7 @@ from hypothesis import given
 from progress.adapters.postgres.database import Connection
 from progress.operations import export_user
 from progress.projections import batch
-from progress.projections.models import BATCH, REALTIME
+from progress.projections.schema import BATCH, REALTIME
 from tests.conftest import Store
 from tests.support import model_rows, sample_events, stage
 from tests.support.event_logs import Disturbance, Log, Published, logs

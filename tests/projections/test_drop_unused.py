@@ -26,9 +26,9 @@ USERS = [f"u{n}" for n in range(4)]
 
 # WAKE does the work of functions/project; ANSWER queries a read model.
 WAKE = """
-from progress.projections import projector, worker
+from progress.projections import projector
 for shard in projector.SHARDS:
-    worker.wake(shard)
+    projector.wake(shard)
 """
 ANSWER = """
 import json

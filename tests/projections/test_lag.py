@@ -8,7 +8,7 @@ from progress import settings
 from progress.adapters.postgres.database import Connection
 from progress.errors import ProjectionError
 from progress.projections import batch
-from progress.projections.models import BATCH, REALTIME
+from progress.projections.schema import BATCH, REALTIME
 from tests.support import model_rows, sample_events
 from tests.support.api import QueryClient
 

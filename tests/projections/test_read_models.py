@@ -13,8 +13,8 @@ from progress.adapters.postgres.database import Connection
 from progress.cli import build_app
 from progress.errors import ProgressError
 from progress.projections import batch, schema, snapshots
-from progress.projections.models import BATCH, REALTIME, ReadModel
 from progress.projections.projector import SHARDS, Projector
+from progress.projections.schema import BATCH, REALTIME, ReadModel
 from progress.query.graphql.schema import FIELDS
 from tests import oracle
 from tests.conftest import Store

@@ -19,7 +19,7 @@ from progress.adapters.postgres.database import Connection
 from progress.adapters.postgres.logins import Login
 from progress.errors import DatabaseUnavailable, ProjectionError
 from progress.projections import batch, drop_unused, rebuild, replacement, schema, views
-from progress.projections.models import BATCH, REALTIME
+from progress.projections.schema import BATCH, REALTIME
 from tests.conftest import Store
 from tests.support import cli, model_rows, sample_events
 from tests.support.stage import append

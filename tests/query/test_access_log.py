@@ -13,7 +13,7 @@ from werkzeug.test import Client
 
 from progress import settings
 from progress.adapters.postgres.database import Connection
-from progress.projections import gauges, projector, worker
+from progress.projections import gauges, projector
 from tests.conftest import Store
 from tests.support import api, model_rows, pushes, rows_by_hand, sample_events
 from tests.support.api import Api
@@ -48,13 +48,13 @@ def cached_api(store: Store, empty_redis: str) -> Iterator[Api]:
 def project(store: Store, monkeypatch: pytest.MonkeyPatch) -> Iterator[Client]:
     """A client of the project function in this process."""
     monkeypatch.setenv("DATABASE_URL", store.url)
-    monkeypatch.setattr(worker, "_idle", queue.LifoQueue())
+    monkeypatch.setattr(projector, "_idle", queue.LifoQueue())
     settings.current.cache_clear()
     with pushes.load_function("project") as called:
         yield called
     settings.current.cache_clear()
-    while not worker._idle.empty():
-        worker._idle.get().close()
+    while not projector._idle.empty():
+        projector._idle.get().close()
 
 
 def wake(project: Client, shard: int, **attributes: str) -> int:
@@ -188,7 +188,7 @@ def test_the_log_line_of_an_unexpected_error_has_a_stack_trace_without_personal_
     def fails(*_: object) -> None:
         raise LookupError("password=hush-hush of ann@example.com")
 
-    monkeypatch.setattr(worker, "wake", fails)
+    monkeypatch.setattr(projector, "wake", fails)
     assert wake(project, 3) == 500
     (line,) = read_lines()
     assert (line["operation"], line["outcome"]) == ("wake", "error")

@@ -16,8 +16,8 @@ from progress.adapters.postgres import database, statements
 from progress.adapters.postgres.database import Connection
 from progress.errors import QueryTooComplex, Unavailable
 from progress.projections import batch, rebuild, replay, schema, snapshots
-from progress.projections.models import BATCH
 from progress.projections.projector import SHARDS, Projector
+from progress.projections.schema import BATCH
 from progress.projections.snapshots import Policy
 from progress.query.read_models import as_of
 from tests import oracle

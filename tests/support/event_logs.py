@@ -15,7 +15,7 @@ from uuid import UUID
 from hypothesis import strategies as st
 
 from progress.adapters.postgres import statements
-from progress.projections.models import BATCH, REALTIME, ReadModel
+from progress.projections.schema import BATCH, REALTIME, ReadModel
 from tests.oracle.days import zone
 from tests.oracle.events import ANSWERS, CATALOGUE, DESCRIPTIONS, MEMBERSHIPS, NEWEST, PREFERENCES
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from progress.adapters.postgres import database, statements
-from progress.projections.models import BATCH, REALTIME
+from progress.projections.schema import BATCH, REALTIME
 from tests import oracle
 
 Rows = dict[str, oracle.Rows]

@@ -1,18 +1,62 @@
-"""A Pub/Sub push request: its span, its HTTP status and its error log line."""
+"""A Pub/Sub push request: its method, its envelope, its span, its HTTP status and its log line.
+
+POST delivers a push, raw or as an Eventarc CloudEvent. GET is a health check.
+"""
 
 import time
 import traceback
 from typing import Self
 
+import msgspec
+from flask.typing import ResponseReturnValue
+
 from progress.adapters.telemetry import logs, tracing
 from progress.adapters.telemetry.spans import Attributes
-from progress.errors import OperationClaimed, ProgressError
+from progress.errors import OperationClaimed, ProgressError, SerializationError
 
 _ATTRIBUTES = {
     "messaging.system": "gcp_pubsub",
     "messaging.operation.name": "process",
     "messaging.operation.type": "process",
 }
+_ALLOWED = ("GET", "POST")
+
+
+class PushedMessage(msgspec.Struct, rename="camel"):
+    """The message of a push request."""
+
+    message_id: str = ""
+    publish_time: str | None = None
+    data: bytes | None = None
+    attributes: dict[str, str] | None = None
+
+
+class PushEnvelope(msgspec.Struct, rename="camel"):
+    """The body of a push request."""
+
+    message: PushedMessage
+    subscription: str = ""
+
+
+_decoder = msgspec.json.Decoder(PushEnvelope)
+
+
+def parse(body: bytes | bytearray) -> PushEnvelope:
+    """Parse the body of a push request; raise SerializationError if it is invalid."""
+    try:
+        return _decoder.decode(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        raise SerializationError("expected a Pub/Sub push with a message - at $") from None
+
+
+def reject(method: str) -> int | None:
+    """Return 405 if the method is not allowed, else None."""
+    return None if method in _ALLOWED else 405
+
+
+def respond(status: int) -> ResponseReturnValue:
+    """Return an empty response; 405 lists the allowed methods."""
+    return "", status, {"Allow": ", ".join(_ALLOWED)} if status == 405 else {}
 
 
 class PushRequest:
