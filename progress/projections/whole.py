@@ -4,21 +4,16 @@ The SELECTs are the blocks `whole` of the models' files. `sql/projections/whole.
 relations that the folds share, and an adapter for each engine.
 """
 
+import graphlib
+import re
+from collections.abc import Iterable
 from typing import Literal
 
 from progress.adapters.postgres.statements import blocks, fill
-from progress.projections import facts
+from progress.projections import facts, schema
 
 Engine = Literal["postgresql", "duckdb"]
 
-# The schema's tables that are not computed by a whole fold, each with the reason.
-NOT_FOLDED = {
-    "zone_rules": "constants",
-    "window_shape": "a template without rows",
-    "snapshot_learners": "a queue of the batch job",
-    "checkpoints": "positions in the log",
-    "batch_checkpoints": "positions in the log",
-}
 # Views, because a table of all typed events would be as large as the log.
 _VIEWS = ("facts", "chained_reviews")
 _SHARED = (
@@ -29,24 +24,44 @@ _SHARED = (
     "chained_reviews",
     "item_places",
 )
-# In this order, because each SELECT reads the sources and the relations before it.
-_RELATIONS = (
-    *("deleted_learners", "preferences", "zones_in_force"),
-    *("known_learners", "shifts", "dated_facts"),
-    *("items", "completions"),
-    *("chained_facts", "reviews", "repeated_answers", "retention_stats"),
-    *("chained_reviews", "item_stats", "item_difficulty", "item_days"),
-    *("group_members", "group_items"),
-    *("daily_stats", "hourly_stats", "rest_days", "learning_streaks", "goals", "user_progress"),
-    "member_weeks",
-    *("item_places", "catalogue_counts", "catalogue_shares", "mastery_days", "weekly_stats"),
-)
-
-TABLES = tuple(name for name in _RELATIONS if name not in _SHARED)
+_READ = re.compile(r"\b(?:FROM|JOIN) (\w+)")
 # The relations that do not depend on the events of learners.
 CATALOGUE = ("items", "item_places", "catalogue_counts")
 # Tables of sums over all learners. A rebuild from the archive computes these tables last.
 SUMS = ("item_difficulty", "group_items")
+
+
+def _find_queries() -> dict[str, tuple[str, str]]:
+    """Return the file and the block of each relation's SELECT.
+
+    A block `whole` computes the table of its model's name, a block `whole NAME` another table.
+    """
+    found = {name: ("projections/whole", name) for name in _SHARED}
+    for model in (*schema.REALTIME, *schema.BATCH):
+        file = f"read_models/{model.name}"
+        for block in blocks(file):
+            if block.split()[0] == "whole":
+                found[block.removeprefix("whole").strip() or model.name] = (file, block)
+    return found
+
+
+_QUERIES = _find_queries()
+
+
+def _query(relation: str) -> str:
+    file, block = _QUERIES[relation]
+    return blocks(file)[block]
+
+
+def _sort_relations() -> Iterable[str]:
+    """Return each relation after the relations that its SELECT reads."""
+    known = _QUERIES.keys()
+    reads = {name: sorted(known & {*_READ.findall(_query(name))} - {name}) for name in known}
+    return graphlib.TopologicalSorter(reads).static_order()
+
+
+_RELATIONS = tuple(_sort_relations())
+TABLES = tuple(name for name in _RELATIONS if name not in _SHARED)
 LEARNERS = tuple(table for table in TABLES if table not in (*CATALOGUE, *SUMS))
 
 
@@ -68,11 +83,7 @@ def fold_statements() -> dict[str, str]:
 
     The tables are temporary and have the names of the live tables.
     """
-    shared = blocks("projections/whole")
-    return {
-        table: _create(table, shared[table] if table in _SHARED else _blocks_of(table)["whole"])
-        for table in _RELATIONS
-    }
+    return {name: _create(name, _query(name)) for name in _RELATIONS}
 
 
 def live_query(table: str) -> str | None:
@@ -80,7 +91,7 @@ def live_query(table: str) -> str | None:
 
     Intervals become numbers of hours, and arrays become texts.
     """
-    return _blocks_of(table).get("live")
+    return _find("live", table)
 
 
 def loaded_query(table: str) -> str | None:
@@ -88,22 +99,17 @@ def loaded_query(table: str) -> str | None:
 
     Numbers of hours become intervals, texts become arrays, and versions are added.
     """
-    return _blocks_of(table).get("loaded")
+    return _find("loaded", table)
 
 
 def fill_statement(table: str) -> str:
     """Return the statement that fills a table of `SUMS` from the learners' tables."""
-    return _blocks_of(table)["fill"]
+    return blocks(_QUERIES[table][0])["fill"]
 
 
-def _blocks_of(table: str) -> dict[str, str]:
-    """Return the SQL blocks of the table's model, keyed by block name."""
-    if table != "zones_in_force":
-        return blocks(f"read_models/{table}")
-    # `preferences.sql` has blocks for two tables. The names of the blocks for `zones_in_force` end
-    # with the table's name.
-    named = blocks("read_models/preferences")
-    return {name: named[f"{name} {table}"] for name in ("whole", "live", "loaded")}
+def _find(block: str, table: str) -> str | None:
+    file, query = _QUERIES[table]
+    return blocks(file).get(query.replace("whole", block, 1))
 
 
 def _create(table: str, query: str) -> str:
