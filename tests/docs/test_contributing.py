@@ -17,7 +17,9 @@ from progress.event_store import events
 from progress.settings import Settings
 
 ROOT = Path(__file__).parents[2]
-_SECTION = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8").split("## What is public")[1]
+_RECIPES, _SECTION = (
+    (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8").split("## What is public")
+)
 # Each kind of public names, with the text of its item in the list.
 PUBLIC = dict(re.findall(r"^- \*\*(.+?)\*\*: ((?:.+\n)+?)(?=- |\n)", _SECTION, re.MULTILINE))
 
@@ -87,6 +89,30 @@ def test_every_file_with_another_license_is_listed() -> None:
     for name in names:
         if name.endswith(".csv"):
             assert f"`{name}`" in listed
+
+
+OPTIONAL = ("progress/query/page", "progress/demo", "bench/soak/documents.py")
+NOT_LISTED = ("tests", "docs", "schemas", "CHANGELOG.md", "README.md", *OPTIONAL)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "names", "elsewhere"),
+    [
+        # The read model of the example, which another recipe adds, mentions the event.
+        ("Add an event type", r"\bGoalSet\b|\"answers_per_day\"", "sql/read_models"),
+        ("Add a field to a read model", r"\brest_?today\b", "CONTRIBUTING.md"),
+        ("Add a read model", r"\bhourly(_?stats|\.csv)\b", "CONTRIBUTING.md"),
+    ],
+)
+def test_a_recipe_lists_the_files_that_name_its_example(
+    recipe: str, names: str, elsewhere: str
+) -> None:
+    section = re.split(r"^##", _RECIPES.split(f"### {recipe}\n")[1], flags=re.MULTILINE)[0]
+    listed = re.findall(r"^\d+\. `([^`]+)`", section, re.MULTILINE)
+    excluded = [f":!{path}" for path in (*NOT_LISTED, elsewhere)]
+    command = ["git", "grep", "-liP", names, "--", ".", *excluded]
+    found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert sorted(listed) == found.stdout.split()
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / ".github/ISSUE_TEMPLATE").glob("*.md")))
