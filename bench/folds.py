@@ -221,7 +221,7 @@ def _fold_in_duckdb(bucket: Path) -> float:
         duck.execute(sources["zone_offsets"], {"rules": rules})
         duck.execute(blocks("folds")["log"].replace("{file}", str(bucket)))
         begin = _own_cpu_seconds()
-        for statement in (sources["typed_events"], *folds.values()):
+        for statement in (sources["facts"], *folds.values()):
             duck.execute(statement)
         for table in whole.TABLES:
             write = blocks("folds")["write"].replace("{table}", table)
