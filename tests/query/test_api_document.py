@@ -9,16 +9,14 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from progress.local import ports
 from progress.query.http import developer_files
 from tests.query.test_process import fetch_json
-from tests.support import api, node, sample_events, subscription_client, token_issuer
+from tests.support import api, sample_events, subscription_client
 from tests.support.postgres_servers import EMBEDDED, Server
 from tests.support.subscription_client import LessonRecorder, Stream
 
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "api.md").read_text(encoding="utf-8")
 TABS = (developer_files.FOLDER / "examples.js").read_text(encoding="utf-8")
-ADDRESS = "http://127.0.0.1:8080"
 COMPUTED_BY_THE_BATCH_JOB = {"The page.data.levelStats"}  # the job does not run here
 WRONG_LESSONS = (0, 3, 6)  # all answers of these lessons are wrong
 
@@ -113,20 +111,3 @@ def test_the_document_lists_the_specified_error_codes() -> None:
         *("QUERY_TOO_COMPLEX", "UNAVAILABLE", "INTERNAL", "PERSISTED_QUERY_NOT_FOUND"),
     }
     assert documented == specified
-
-
-@pytest.mark.timeout(300)  # the generator and the compiler take long on a busy machine
-def test_the_typed_client_is_generated_from_the_served_schema_and_runs(
-    request: pytest.FixtureRequest, tmp_path: Path, port: int
-) -> None:
-    folder = node.workshop(request, tmp_path)
-    (config,), (client,) = blocks(DOCUMENT, "js"), blocks(DOCUMENT, "ts")
-    for name, text in (("codegen.mjs", config), ("first.ts", client)):
-        served = text.replace(ADDRESS, f"http://{ports.HOST}:{port}")
-        (folder / name).write_text(served, encoding="utf-8")
-    commands = [line.split()[1:] for line in re.findall(r"^    (npx .+)$", DOCUMENT, re.MULTILINE)]
-    for command in commands:
-        node.run(folder, *command)
-    printed = node.run(folder, "node", "first.js", TOKEN=token_issuer.token("ann")).splitlines()
-    assert printed[0] == "3 items learned"
-    assert len(printed) == 8

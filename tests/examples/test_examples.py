@@ -1,0 +1,132 @@
+"""The programs in examples/ work on a local stack, with the commands of their README."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from progress import settings
+from progress.local import ports
+from tests.conftest import skip_without
+from tests.support import command_server, folders, node, programs
+
+pytestmark = pytest.mark.timeout(300)  # a stack starts slowly on a busy machine
+
+REPOSITORY = Path(__file__).parents[2]
+EXAMPLES = REPOSITORY / "examples"
+README = (EXAMPLES / "README.md").read_text(encoding="utf-8")
+PREPARE, RUN, TYPED = (
+    block.replace("\\\n", "") for block in re.findall(r"(?ms)^```sh\n(.*?)^```", README)
+)
+WAIT_S = 60
+
+
+@pytest.fixture(scope="module")
+def environment() -> Iterator[dict[str, str]]:
+    """The variables that the README's first commands export, after they have started a stack."""
+    with folders.create("examples") as folder:
+        own = settings.child_env(PROGRESS_DATA_DIR=str(folder / "data"))
+        up = f"up --detach --port {ports.reserve()}"
+        shell = PREPARE.replace("up --detach", up) + "printf '\\0'; env -0"
+        try:
+            made = programs.run(["bash", "-euc", _with_server(shell)], own, folder=REPOSITORY)
+            yield dict(line.partition("=")[::2] for line in made.split("\0") if "=" in line)
+        finally:
+            programs.progress(["down"], own)
+
+
+def _with_server(shell: str) -> str:
+    return shell.replace(".venv/bin/progress", " ".join(command_server.command()))
+
+
+def command(name: str, learner: str = "ann") -> list[str]:
+    """Return the README's command that contains the name, for this learner."""
+    (line,) = (line for line in RUN.splitlines() if name in line)
+    return ["bash", "-euc", _with_server(line).replace(" ann", f" {learner}")]
+
+
+def run(environment: dict[str, str], name: str, learner: str = "ann") -> str:
+    return programs.run(command(name, learner), environment, folder=REPOSITORY)
+
+
+def wait_for(text: str, program: Callable[[], str]) -> str:
+    """Run the program until its output contains the text, and return the output."""
+    end = time.monotonic() + WAIT_S
+    while text not in (printed := program()):
+        assert time.monotonic() < end, printed
+    return printed
+
+
+def test_a_subscriber_hears_what_the_programs_publish(
+    request: pytest.FixtureRequest, environment: dict[str, str]
+) -> None:
+    with subprocess.Popen(
+        ["timeout", str(WAIT_S), *command("subscribe.py")],
+        cwd=REPOSITORY,
+        env=environment,
+        stdout=subprocess.PIPE,
+        encoding="utf-8",
+    ) as subscriber:
+        assert subscriber.stdout
+        lines = iter(subscriber.stdout.readline, "")
+        assert next(lines) == "None\n"
+        assert "published 4 events of ann in message " in run(environment, "publish.py")
+        assert "{'totalSessionsCompleted': 1, 'accuracyRate': 0.5}\n" in lines
+        if not shutil.which("node"):
+            skip_without(request, "node")
+        assert "published 2 events of ann in message " in run(environment, "publish.mjs")
+        assert any("'accuracyRate': 0.66" in line for line in lines)
+        subscriber.terminate()
+
+
+def test_the_event_store_and_the_views_show_a_published_lesson(environment: dict[str, str]) -> None:
+    run(environment, "publish.py", "bob")
+    printed = wait_for("now: 1 session", lambda: run(environment, "event_store.py", "bob"))
+    assert printed.splitlines() == [
+        *("1 SessionStarted", "2 CorrectAnswerGiven", "3 IncorrectAnswerGiven"),
+        *("4 SessionCompleted", "now: 1 sessions completed"),
+        "before the last event: 0 sessions completed",
+    ]
+    run(environment, "progress batch")
+    printed = run(environment, "views.sql")
+    assert re.search(r"^ \d{4}-\d\d-\d\d \| +\d+ \| +0\.\d{3}$", printed, re.MULTILINE)
+    assert "average_progress" in printed
+
+
+def test_the_typed_client_is_generated_from_the_served_schema_and_runs(
+    request: pytest.FixtureRequest, environment: dict[str, str], tmp_path: Path
+) -> None:
+    packages = node.workshop(request, tmp_path) / "node_modules"
+    folder = tmp_path / "examples"
+    shutil.copytree(EXAMPLES, folder, ignore=shutil.ignore_patterns("node_modules"))
+    (folder / "node_modules").symlink_to(packages)
+    path = f"{packages / '.bin'}{os.pathsep}{environment['PATH']}"
+    lines = TYPED.splitlines()
+    assert lines[:2] == ["cd examples", "npm install"]  # the tests have the packages already
+    variables = {**environment, "PATH": path}
+    *prepare, ask = (line.removeprefix("npx ").split() for line in lines[2:])
+    for words in prepare:
+        programs.run(words, variables, folder=folder)
+    run(environment, "publish.py")
+    wait_for("i-2: 0 % correct", lambda: programs.run(ask, variables, folder=folder))
+
+
+def test_the_typed_client_has_the_packages_of_the_tests() -> None:
+    def versions(folder: Path) -> dict[str, str]:
+        found: dict[str, str] = json.loads((folder / "package.json").read_text())["devDependencies"]
+        return found
+
+    assert versions(EXAMPLES).items() <= versions(node.CLIENTS).items()
+
+
+def test_the_readme_lists_every_program() -> None:
+    listed = {*re.findall(r"\]\((\w+\.\w+)\)", README), "README.md", "package.json"}
+    assert listed == {file.name for file in EXAMPLES.iterdir() if file.is_file()} - {
+        "package-lock.json"
+    }
