@@ -28,5 +28,4 @@ gc.enable()
 @functions_framework.aio.http
 async def query(request: Request) -> Response:
     """Serve GraphQL at /graphql, liveness at /health and readiness at /ready."""
-    server.bypass_middleware(request.app, _api)
     return await _api.answer(request)

@@ -1,5 +1,7 @@
 """A body gets 429 if the memory for bodies is exhausted. No client holds this memory forever."""
 
+import subprocess
+import sys
 import textwrap
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -41,6 +43,17 @@ def ingest(request):
     if request.path == "/reserved":
         return str(admission._reserved)
     return admitted(request)
+"""
+# After the first block, glibc by default takes later blocks from its heap, which can shrink only
+# if its last block is free.
+FREE = """
+import psutil
+from progress.ingest.admission import Admission
+{limit}
+bytearray(30 << 20)
+blocks = [b"x" * (size << 10) for size in range(900, 940)]
+del blocks[:-1]
+print(psutil.Process().memory_info().rss)
 """
 ENOUGH_S = 100  # seconds; the time limit for the arrival of a body
 
@@ -271,3 +284,14 @@ def test_an_array_of_a_million_numbers_is_recorded_quickly_in_little_memory(
     assert [ingest.post(body), ingest.post(body)] == [204, 204]
     assert len(letters(store)) == 1_000
     assert ingest.peak_memory() - before < 20 * len(body)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only glibc has these limits")
+def test_the_memory_of_freed_bodies_returns_to_the_system() -> None:
+    limited, unlimited = (_remaining_after(limit) for limit in ("Admission()", ""))
+    assert unlimited - limited > 20 * MIB
+
+
+def _remaining_after(limit: str) -> int:
+    command = [sys.executable, "-c", FREE.format(limit=limit)]
+    return int(subprocess.run(command, capture_output=True, check=True, text=True).stdout)

@@ -15,7 +15,7 @@ from progress.errors import ProgressError
 from progress.projections import batch, schema, snapshots
 from progress.projections.projector import SHARDS, Projector
 from progress.projections.schema import BATCH, REALTIME, ReadModel
-from progress.query.graphql.schema import FIELDS
+from progress.query.graphql.fields import FIELDS
 from tests import oracle
 from tests.conftest import Store
 from tests.support import model_rows, rows_by_hand, sample_events

@@ -31,7 +31,7 @@ from progress.query.auth import Caller
 from progress.query.cache.cache import AnswerCache
 from progress.query.cache.rate_limit import RateLimiter
 from progress.query.execution import documents, execute
-from progress.query.execution.compiled import GRAPHQL, QUERY
+from progress.query.execution.compiled import QUERY
 from progress.query.execution.documents import Document
 from progress.query.execution.execute import (
     GraphQLRequest,
@@ -42,7 +42,8 @@ from progress.query.execution.execute import (
 )
 from progress.query.execution.request_log import RequestLog
 from progress.query.graphql.context import Context
-from progress.query.graphql.schema import FIELDS
+from progress.query.graphql.fields import FIELDS
+from progress.query.graphql.schema import GRAPHQL
 from progress.query.read_models.queries import Queries
 from progress.query.read_models.reader import Reader
 from tests.conftest import Store

@@ -5,7 +5,7 @@ from typing import Any
 
 from progress.adapters.postgres import database
 from progress.query.execution.compiled import QUERY
-from progress.query.graphql.schema import FIELDS
+from progress.query.graphql.fields import FIELDS
 from tests.support import rows_by_hand
 from tests.support.api import Api
 

@@ -10,7 +10,8 @@ import pytest
 from starlette.responses import Response
 
 from progress.adapters.postgres import database
-from progress.query.graphql.schema import FIELDS, SCHEMA
+from progress.query.graphql.fields import FIELDS
+from progress.query.graphql.schema import GRAPHQL
 from tests.conftest import Store
 from tests.query.test_strangers import fields, query_about
 from tests.support import api, rows_by_hand, token_issuer
@@ -71,7 +72,7 @@ def query_api(store: Store, rows: database.Connection, empty_redis: str) -> Iter
 
 def test_a_teacher_reads_every_field_about_members_except_the_audit_trail(query_api: Api) -> None:
     for operation, name in fields():
-        root = SCHEMA._schema.query_type if operation == "query" else SCHEMA._schema.mutation_type
+        root = GRAPHQL.query_type if operation == "query" else GRAPHQL.mutation_type
         assert root
         text = f"{operation} {query_about(name, root.fields[name], 'someone')}"
 

@@ -28,7 +28,7 @@ from progress.projections.projector import Projector
 from progress.query.cache.cache import AnswerCache, ComputedAnswer
 from progress.query.cache.policy import CacheKey, cache_key
 from progress.query.cache.rate_limit import RateLimiter
-from progress.query.graphql.schema import FIELDS
+from progress.query.graphql.fields import FIELDS
 from progress.query.read_models import row_queries
 from progress.query.read_models.queries import Queries
 from progress.query.read_models.reader import Parameters, Reader

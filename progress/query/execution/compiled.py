@@ -51,10 +51,9 @@ from graphql.type import get_nullable_type
 
 from progress.query.cache.cache import ComputedAnswer
 from progress.query.graphql.fields import Declaration, LearnerQuery
-from progress.query.graphql.schema import SCHEMA
+from progress.query.graphql.schema import GRAPHQL
 from progress.query.read_models.reader import Reader
 
-GRAPHQL = SCHEMA._schema  # noqa: SLF001 - SCHEMA.execute() would parse every document again
 QUERY = cast("GraphQLObjectType", GRAPHQL.query_type)
 
 _BEFORE_CAPITAL = re.compile(r"(?=[A-Z])")

@@ -35,11 +35,12 @@ from progress.query.cache.cache import AnswerCache, ComputedAnswer, Lookup
 from progress.query.cache.policy import CacheKey, cache_key
 from progress.query.cache.versions import ProjectedTo
 from progress.query.execution import documents, limits, request_log
-from progress.query.execution.compiled import GRAPHQL, QUERY, InvalidRows
+from progress.query.execution.compiled import QUERY, InvalidRows
 from progress.query.execution.documents import Document, Operation, PlannedField, Unplanned
 from progress.query.execution.request_log import RequestLog
 from progress.query.graphql import scalars
 from progress.query.graphql.context import Context
+from progress.query.graphql.schema import GRAPHQL
 from progress.query.read_models import as_of
 
 Values = Mapping[str, Any]

@@ -16,12 +16,10 @@ from progress.query.graphql import (
     types,
 )
 from progress.query.graphql.context import Info
-from progress.query.graphql.fields import FIELDS, Cost, declare
+from progress.query.graphql.fields import Cost, declare
 from progress.query.graphql.mutations import Mutation
 from progress.query.graphql.subscriptions import Subscription
 from progress.query.read_models import log_records, rows
-
-__all__ = ["FIELDS", "SCHEMA"]
 
 
 @strawberry.type
@@ -142,4 +140,6 @@ SCHEMA = strawberry.Schema(
     subscription=Subscription,
     config=StrawberryConfig(scalar_map=scalars.SCALARS, default_resolver=types.read_field),
 )
-descriptions.describe(SCHEMA._schema)  # noqa: SLF001 - Strawberry has no public name for it
+# Strawberry has no public name for it, and SCHEMA.execute() would parse every document again.
+GRAPHQL = SCHEMA._schema  # noqa: SLF001
+descriptions.describe(GRAPHQL)

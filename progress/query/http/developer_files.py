@@ -7,7 +7,7 @@ from graphql import print_schema
 from starlette.requests import Request
 from starlette.responses import Response
 
-from progress.query.execution.compiled import GRAPHQL
+from progress.query.graphql.schema import GRAPHQL
 from progress.query.http import static_files
 from progress.query.http.static_files import File, Folder
 

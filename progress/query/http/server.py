@@ -1,26 +1,16 @@
-"""The server of the query function: limits for request heads, and a shortcut past the middleware.
+"""Limits for request heads in uvicorn: a maximum size and a deadline.
 
 httptools has no size limit, so it would collect an endless line, header or trailer in memory. Each
 connection therefore counts the bytes that it receives. The count restarts with each new request and
 with each received part of a body. A larger head gets 431 and is not read further. uvicorn limits
 only the idle time between two requests. A connection whose head does not arrive completely in time
 is closed.
-
-The middleware would take 25 % of the time of a cache hit. For each request, the framework makes an
-execution id for its own logging, matches four routes and sets up three exception handlers.
-`QueryApi.answer` does not need the middleware, because it returns a response for any error. POST
-/graphql bypasses it; all other requests use it.
 """
 
 import asyncio
 
-from starlette.applications import Starlette
-from starlette.requests import Request
-from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn_worker import UvicornWorker
-
-from progress.query.http.app import QueryApi
 
 TIMEOUT_S = 10.0  # the same deadline as in ingest and project
 
@@ -106,27 +96,3 @@ def limit_heads(timeout_s: float = TIMEOUT_S) -> None:
     """
     BoundedProtocol.timeout_s = timeout_s
     UvicornWorker.CONFIG_KWARGS["http"] = BoundedProtocol
-
-
-class _Shortcut:
-    """The outermost layer of the application."""
-
-    def __init__(self, layers: ASGIApp, api: QueryApi) -> None:
-        self.layers, self._api = layers, api
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["path"] == "/graphql" and scope["method"] == "POST":
-            response = await self._api.answer(Request(scope, receive, send))
-            await response(scope, receive, send)
-        else:
-            await self.layers(scope, receive, send)
-
-
-def bypass_middleware(app: Starlette, api: QueryApi) -> None:
-    """Put the shortcut in front of the application's middleware, unless it is already there.
-
-    The framework builds the middleware when the first request arrives, so this cannot run earlier.
-    """
-    layers = app.middleware_stack
-    if layers is not None and not isinstance(layers, _Shortcut):
-        app.middleware_stack = _Shortcut(layers, api)

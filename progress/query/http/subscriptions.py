@@ -24,10 +24,10 @@ from starlette.responses import Response
 
 from progress.errors import Forbidden, InstanceUnavailable, RateLimited
 from progress.query.execution import execute
-from progress.query.execution.compiled import GRAPHQL
 from progress.query.execution.execute import GraphQLRequest
 from progress.query.execution.request_log import RequestLog
 from progress.query.graphql.context import Context
+from progress.query.graphql.schema import GRAPHQL
 from progress.query.http import protocol, sse
 from progress.query.http.sse import EventStream
 from progress.query.live.topics import Subscription

@@ -18,7 +18,7 @@ from progress.projections import batch, notifications, rebuild, replay, schema
 from progress.projections.projector import Projector
 from progress.query.cache import versions
 from progress.query.cache.policy import cache_key
-from progress.query.graphql.schema import FIELDS
+from progress.query.graphql.fields import FIELDS
 from tests.conftest import Store
 from tests.support import cache_instances, model_rows, sample_events
 from tests.support.cache_instances import NOW, Instance

@@ -10,10 +10,10 @@ from graphql import Executor, parse
 from progress.errors import Forbidden
 from progress.operations.records import Operation, OperationKind, OperationState
 from progress.query.auth import Caller
-from progress.query.execution.compiled import GRAPHQL
 from progress.query.execution.request_log import RequestLog
 from progress.query.graphql.context import Context
 from progress.query.graphql.downloads import Downloads
+from progress.query.graphql.schema import GRAPHQL
 from progress.query.http import subscriptions
 from progress.query.read_models.queries import Queries
 from progress.query.read_models.reader import Reader
