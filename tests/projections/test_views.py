@@ -117,6 +117,17 @@ def test_an_analyst_s_session_has_time_limits(analyst: Connection) -> None:
         assert analyst.run(f"SHOW {setting}") == [["1min"]]
 
 
+def test_a_learner_without_answers_has_the_levels_and_domains_of_the_catalogue(
+    populated: Connection,
+) -> None:
+    append(populated, [sample_events.change_preferences("dee", timezone="Asia/Tokyo")])
+    batch.run(populated)
+    for kind, name in (("level", "A1"), ("domain", "R")):
+        statement = f"SELECT {kind}, items_studied, catalogue_items, progress_rate"
+        rows = populated.run(f"{statement} FROM progress.{kind}_stats WHERE user_id = 'dee'")
+        assert rows == [[name, 0, 3, 0.0]]
+
+
 def test_the_views_contain_no_deleted_learner(populated: Connection) -> None:
     append(populated, [sample_events.user_deleted("ann")])
     batch.run(populated)
@@ -149,6 +160,16 @@ def test_queries_on_views_see_no_error_and_no_empty_view_during_swaps(
         finally:
             done.set()
         assert reading.result()
+
+
+def test_a_rebuild_that_is_killed_after_its_swap_has_moved_the_views(
+    store: Store, populated: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as killed:
+        killed.setattr(replacement, "_drop_former", lambda _: None)
+        rebuild.run(lambda: database.connect(store.url))
+    assert model_rows.read_value(populated, "schemas") == 2
+    assert views.find_source(populated) == schema.schema_name()
 
 
 def test_a_swap_commits_without_the_views_while_a_query_uses_one(
