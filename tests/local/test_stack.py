@@ -176,6 +176,10 @@ def test_a_stack_starts_and_counts_events_and_leaves_no_process_behind(stack: St
         assert rebuilt.returncode == 0, rebuilt.stderr
         while ":schema" not in monitor.next_command()["command"]:
             pass  # wait until `progress rebuild` has also published to Redis
+    url = env["database_url"].replace("postgres@", "local_analyst@")
+    with contextlib.closing(database.connect(url)) as analyst:
+        assert analyst.run("SELECT user_id FROM progress.user_progress") == [["u"]]
+        assert analyst.run("SHOW statement_timeout") == [["1min"]]
 
     assert stack.run("down").returncode == 0
     assert have_ended(env["pids"])
