@@ -4,7 +4,7 @@ import functions_framework
 from flask import Request
 
 from progress import settings
-from progress.adapters import request_heads
+from progress.adapters import request_deadlines
 from progress.adapters.postgres import database
 from progress.adapters.pubsub import wakeups
 from progress.adapters.pubsub.push_request import PushRequest
@@ -15,7 +15,7 @@ from progress.ingest.group_commit import GroupCommit
 
 env = settings.current()  # read at startup, so that an invalid setting prevents startup
 logs.configure("ingest")
-request_heads.limit()
+request_deadlines.limit()
 admission = Admission()
 group = GroupCommit(lambda: database.connect(env, name="ingest", timeout_s=15), wakeups.send)
 

@@ -7,16 +7,15 @@ from flask import Request
 from flask.typing import ResponseReturnValue
 
 from progress import settings
-from progress.adapters import request_heads, startup
-from progress.adapters.body_deadline import BodyDeadline
+from progress.adapters import request_deadlines, startup
 from progress.adapters.pubsub import push_request, wakeups
 from progress.adapters.telemetry import logs, tracing
 from progress.projections import projector
 from progress.projections.notifications import Publisher
 
 logs.configure("project")
-request_heads.limit()
-_body_deadline = BodyDeadline()
+request_deadlines.limit()
+_body_deadline = request_deadlines.BodyDeadline()
 _publisher = Publisher(settings.current().redis_url)
 
 

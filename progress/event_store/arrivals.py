@@ -9,7 +9,7 @@ import msgspec
 
 from progress.adapters.postgres.database import Connection
 from progress.adapters.postgres.statements import blocks
-from progress.event_store.event_parser import ParsedEvent
+from progress.event_store.envelope import ParsedEvent
 
 _POLL_INTERVAL_S = 0.2
 _STALL_TIMEOUT_S = 60.0

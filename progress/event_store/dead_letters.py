@@ -9,8 +9,7 @@ from progress.adapters.postgres.statements import blocks
 from progress.errors import EventRejected, EventStoreError
 from progress.event_store import dead_letter_record, envelope, log
 from progress.event_store.dead_letter_record import DeadLetter
-from progress.event_store.envelope import Rejection
-from progress.event_store.event_parser import Message
+from progress.event_store.envelope import Message, Rejection
 from progress.event_store.log import Delivery
 
 

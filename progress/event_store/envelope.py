@@ -2,25 +2,69 @@
 
 msgspec decodes a well-formed event in one step. Unusual JSON (an escaped NUL, a long run of
 digits, many brackets, or anything that msgspec rejects) is decoded by slower code in `json_input`.
+A parser then completes each object from its message, and checks it against the catalogue.
+
+If a message has more than 999 faulty entries, the first 999 become separate dead letters. All
+others share one dead letter, the bundle.
 """
 
-from collections.abc import Iterable
+import re
+from collections.abc import Callable, Iterable, Iterator
+from datetime import datetime
+from typing import Any
+from uuid import NAMESPACE_OID, uuid5
 
 import msgspec
 
 from progress import masking
 from progress.errors import SerializationError
-from progress.event_store import bundles, json_input
-from progress.event_store.event_parser import (
-    EventParser,
-    Mask,
-    Message,
-    ParsedEvent,
-    drop_event_id,
-    keep_event_attributes,
-)
+from progress.event_store import events, json_input, timestamps
 
 _MOST_BYTES = 1_048_576
+MOST_REJECTIONS = 999  # at most this many entries of a message get separate dead letters
+
+_BUNDLED = "expected at most 999 faulty entries in a message; this dead letter holds the others"
+_Mask = Callable[[str], str]
+
+_UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+# The ids that are checked in the data of every event. The check of LATER_IDS was added later, so
+# recorded events may have invalid LATER_IDS. Redeliveries of these events are still recognized.
+IDS = ("user_id", "session_id", "item_id")
+LATER_IDS = ("group_id",)
+_ATTRIBUTES = frozenset(
+    {"event_id", "event_type", "occurred_at", "user_id", "correlation_id", "causation_id"}
+)
+
+# The metadata key that marks an event whose time is the publish time of its message. A redelivery
+# may have another publish time. Therefore, this time is ignored when a redelivered event is
+# compared with the recorded event.
+TIME_SOURCE = "occurred_at_source"
+
+
+class Message(msgspec.Struct, frozen=True, kw_only=True):
+    """The message that contained the events; a field is empty if the transport does not set it."""
+
+    subscription: str = ""
+    topic: str = ""
+    message_id: str = ""
+    published_at: datetime | None = None
+    attributes: dict[str, str] = {}
+    is_replay: bool = False  # if true, events keep the TIME_SOURCE that ingest has set
+
+
+class ParsedEvent(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """A valid event; SQL reads its JSON as an `event_store.incoming_event`."""
+
+    index: int
+    event_id: str
+    event_type: str
+    occurred_at: datetime
+    data: dict[str, Any]
+    metadata: dict[str, Any]
+    learner: str | None = None
+    session_id: str | None = None
+    stream_id: str | None = None
+    message: int = 0
 
 
 class Rejection(msgspec.Struct, kw_only=True):
@@ -64,7 +108,7 @@ def decode_bundle(
     Raise ValueError if the payload is not an array with exactly one entry for each index.
     """
     parts = json_input.elements(payload) or []
-    return _decode_parts(zip(bundles.indexes(runs), parts, strict=True), message)
+    return _decode_parts(zip(_indexes(runs), parts, strict=True), message)
 
 
 def reject_bytes(payload: bytes, index: int, reason: str) -> Rejection:
@@ -76,22 +120,22 @@ def _decode_parts(
     parts: Iterable[tuple[int, bytes]], message: Message
 ) -> list[ParsedEvent | Rejection]:
     entries: list[ParsedEvent | Rejection] = []
-    rejections, rest = 0, bundles.Bundle()
+    rejections, rest = 0, _Bundle()
     for index, part in parts:
         entry = None
-        if rejections < bundles.MOST_REJECTIONS or not bundles.is_malformed(part):
+        if rejections < MOST_REJECTIONS or not _is_malformed(part):
             entry = _decode_part(part, index, message, single=False)
         if isinstance(entry, ParsedEvent):
             entries.append(entry)
-        elif entry is not None and rejections < bundles.MOST_REJECTIONS:
+        elif entry is not None and rejections < MOST_REJECTIONS:
             entries.append(entry)
             rejections += 1
         else:
             rest.add(part, index)
     if rest.runs:
-        bundle = _reject(rest.payload(), rest.runs[0][0], bundles.REASON)
+        bundle = _reject(rest.payload(), rest.runs[0][0], _BUNDLED)
         bundle.indexes = rest.runs
-        bundle.attributes = keep_event_attributes(drop_event_id(message.attributes))
+        bundle.attributes = _keep_event_attributes(_drop_event_id(message.attributes))
         entries.append(bundle)
     return entries
 
@@ -110,7 +154,7 @@ def _decode_part(
         return reject_bytes(part, index, str(error))
     if type(body) is not dict:
         return _reject(part, index, "expected an object - at $")
-    parser = EventParser(body, message, single=single)
+    parser = _EventParser(body, message, single=single)
     missing = parser.missing_field()
     if missing:
         return _reject(part, index, f"expected {missing}, found none - at $.{missing}")
@@ -122,16 +166,210 @@ def _decode_part(
         return _reject_invalid(part, index, parser, str(error))
 
 
-def _reject_invalid(part: bytes, index: int, parser: EventParser, reason: str) -> Rejection:
+def _reject_invalid(part: bytes, index: int, parser: "_EventParser", reason: str) -> Rejection:
     rejection = _reject(part, index, reason)
     rejection.kind = "invalid"
-    rejection.attributes = keep_event_attributes(parser.attributes)
+    rejection.attributes = _keep_event_attributes(parser.attributes)
     rejection.event_id = json_input.printable(parser.event_id)
     rejection.event_type = json_input.printable(parser.event_type)
     rejection.event = parser.event
     return rejection
 
 
-def _reject(payload: bytes, index: int, reason: str, mask: Mask = masking.mask_json) -> Rejection:
+def _reject(payload: bytes, index: int, reason: str, mask: _Mask = masking.mask_json) -> Rejection:
     text = payload.decode("utf-8", "backslashreplace").replace("\0", "\\x00")
     return Rejection(index=index, kind="malformed", reason=reason, payload=mask(text))
+
+
+class _EventParser:
+    """A parser of one JSON object and the attributes of its message."""
+
+    __slots__ = ("attributes", "body", "data", "event", "event_id", "event_type", "message")
+
+    def __init__(self, body: dict[str, Any], message: Message, *, single: bool) -> None:
+        self.body = body
+        self.message = message
+        self.attributes = message.attributes
+        if self.attributes and not single:
+            self.attributes = _drop_event_id(self.attributes)
+        self.data = body.get("data")
+        self.event_id = body.get("event_id")
+        if self.event_id is None:
+            self.event_id = self.attributes.get("event_id")
+        self.event_type = body.get("event_type")
+        if self.event_type is None and type(self.data) is dict:
+            self.event_type = self.data.get("type")
+        if self.event_type is None:
+            self.event_type = self.attributes.get("event_type")
+        # `parse` sets this event even if the event breaks a rule of its type.
+        self.event: ParsedEvent | None = None
+
+    def missing_field(self) -> str | None:
+        """Return a missing field that makes the object malformed, or None."""
+        if self.event_id is None:
+            return "event_id"
+        return "event_type" if self.event_type is None else None
+
+    def parse(self, index: int, *, may_hold_email: bool) -> ParsedEvent:
+        """Return the event; raise SerializationError if it is invalid."""
+        event_type = _parse_id(self.event_type, "$.event_type")
+        data = _parse_object(self.data, "$.data")
+        metadata = self._complete_metadata(data)
+        event_id = _parse_id(self.event_id, "$.event_id")
+        if not _UUID.fullmatch(event_id):
+            metadata["source_id"] = event_id
+            event_id = str(uuid5(NAMESPACE_OID, event_id))
+        occurred_at = self._parse_time(metadata)
+        _check_ids(data, IDS)
+        if metadata.get("user_id") is not None:
+            _parse_id(metadata["user_id"], "$.metadata.user_id")
+        if may_hold_email:
+            masked = masking.mask_emails({"data": data, "metadata": metadata})
+            data, metadata = masked["data"], masked["metadata"]
+        event = _assign_stream(event_id, event_type, occurred_at, data, metadata)
+        event.index = index
+        self.event = event
+        _check_rules(event)
+        return event
+
+    def _complete_metadata(self, data: dict[str, Any]) -> dict[str, Any]:
+        metadata = _parse_object(self.body.get("metadata"), "$.metadata")
+        if not self.message.is_replay:
+            metadata.pop(TIME_SOURCE, None)
+        if self.attributes:
+            for name in ("user_id", "correlation_id", "causation_id"):
+                attribute = self.attributes.get(name)
+                own = data.get(name) if name == "user_id" else None
+                if attribute is not None and metadata.get(name) is None and own is None:
+                    metadata[name] = attribute
+        return metadata
+
+    def _parse_time(self, metadata: dict[str, Any]) -> datetime:
+        """Return `occurred_at`, from the first of its four sources that is present."""
+        for text, where in (
+            (self.body.get("occurred_at"), "$.occurred_at"),
+            (metadata.get("timestamp"), "$.metadata.timestamp"),
+            (self.attributes.get("occurred_at"), "attributes.occurred_at"),
+        ):
+            if text is not None:
+                return timestamps.parse(text, where)
+        if self.message.published_at is None:
+            raise SerializationError(f"expected {timestamps.RULE}, found none - at $.occurred_at")
+        metadata[TIME_SOURCE] = "publish_time"
+        return self.message.published_at
+
+
+def _assign_stream(
+    event_id: str,
+    event_type: str,
+    occurred_at: datetime,
+    data: dict[str, Any],
+    metadata: dict[str, Any],
+) -> ParsedEvent:
+    """Create the event; its stream is the learner's, the session's learner's or `stream_id`."""
+    declared = events.CATALOGUE.get(event_type)
+    learner, session_id, stream_id = data.get("user_id"), data.get("session_id"), None
+    if learner is None:
+        learner = metadata.get("user_id")
+    if declared is None:
+        stream_id = f"other-{event_type}"
+    elif issubclass(declared, events.ItemEvent):
+        learner = session_id = None
+        stream_id = f"item-{data.get('item_id')}"
+    if learner is not None and event_type != "SessionStarted":
+        session_id = None
+    return ParsedEvent(
+        index=0,
+        event_id=event_id,
+        event_type=event_type,
+        occurred_at=occurred_at,
+        data=data,
+        metadata=metadata,
+        learner=learner,
+        session_id=session_id,
+        stream_id=stream_id,
+    )
+
+
+def _check_rules(event: ParsedEvent) -> None:
+    """Raise SerializationError if the event breaks a rule of the catalogue.
+
+    The log may nevertheless hold such an event, from a time before the rule was changed.
+    """
+    if event.occurred_at < timestamps.EARLIEST:
+        raise SerializationError("expected a time from 2000-01-01 on - at $.occurred_at")
+    _check_ids(event.data, LATER_IDS)
+    declared = events.CATALOGUE.get(event.event_type)
+    if declared is None:
+        return
+    data = event.data
+    if event.learner is not None and data.get("user_id") is None:
+        data = {**data, "user_id": event.learner}
+    events.check(declared, data)
+
+
+def _keep_event_attributes(attributes: dict[str, str]) -> dict[str, str]:
+    """Return the masked attributes that a replay may use to fill in missing fields of an event."""
+    return {n: masking.mask_shapes(v) for n, v in attributes.items() if n in _ATTRIBUTES}
+
+
+def _drop_event_id(attributes: dict[str, str]) -> dict[str, str]:
+    """Return the attributes without `event_id`, which cannot belong to all events of an array."""
+    return {name: value for name, value in attributes.items() if name != "event_id"}
+
+
+def _parse_object(value: Any, where: str) -> dict[str, Any]:
+    if value is None:
+        return {}
+    if type(value) is not dict:
+        raise SerializationError(f"expected an object - at {where}")
+    return value
+
+
+def _check_ids(data: dict[str, Any], names: tuple[str, ...]) -> None:
+    for name in names:
+        if data.get(name) is not None:
+            _parse_id(data[name], f"$.data.{name}")
+
+
+def _parse_id(value: Any, where: str) -> str:
+    if type(value) is not str or not 1 <= len(value) <= 200:
+        raise SerializationError(f"expected a string of 1 to 200 characters - at {where}")
+    return value
+
+
+class _Bundle:
+    """Faulty entries as they were received, and their indexes in the message."""
+
+    def __init__(self) -> None:
+        self.runs: list[list[int]] = []  # first and last index of each run of adjacent entries
+        self._text = bytearray(b"[")
+
+    def add(self, part: bytes, index: int) -> None:
+        """Add an entry; `index` is greater than the index of the previous entry."""
+        if self.runs:
+            self._text += b","
+        self._text += part
+        if self.runs and self.runs[-1][1] == index - 1:
+            self.runs[-1][1] = index
+        else:
+            self.runs.append([index, index])
+
+    def payload(self) -> bytes:
+        """Return the entries as a JSON array."""
+        return bytes(self._text + b"]")
+
+
+def _indexes(runs: Iterable[list[int]]) -> Iterator[int]:
+    """Yield, for each entry of a bundle, its index in the message."""
+    for first, last in runs:
+        yield from range(first, last + 1)
+
+
+def _is_malformed(part: bytes) -> bool:
+    """Return True if an array element is certainly malformed, False if only decoding can tell.
+
+    An event in an array is an object with the key `event_id`. If the element contains a backslash,
+    the key may be written with escapes.
+    """
+    return part[:1] != b"{" or (b"event_id" not in part and b"\\" not in part)

@@ -16,8 +16,7 @@ from progress.errors import (
     SerializationError,
 )
 from progress.event_store import Appended, EventStore, Snapshot, StoredEvent, envelope
-from progress.event_store.envelope import Rejection
-from progress.event_store.event_parser import Message, ParsedEvent
+from progress.event_store.envelope import Message, ParsedEvent, Rejection
 
 _prepared: "weakref.WeakKeyDictionary[Connection, Statement]" = weakref.WeakKeyDictionary()
 

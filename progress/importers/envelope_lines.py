@@ -10,8 +10,7 @@ import msgspec
 from progress.adapters.pubsub import publisher
 from progress.adapters.pubsub.publisher import Packed
 from progress.event_store import envelope, events
-from progress.event_store.envelope import Rejection
-from progress.event_store.event_parser import TIME_SOURCE, Message, ParsedEvent
+from progress.event_store.envelope import TIME_SOURCE, Message, ParsedEvent, Rejection
 from progress.importers import field_names, future_times
 
 MAX_EVENTS = 100  # in a message

@@ -17,9 +17,9 @@ from flask.typing import ResponseReturnValue
 from gunicorn.http.errors import ParseException  # type: ignore[import-untyped] # it ships no types
 from werkzeug.exceptions import ClientDisconnected
 
-from progress.adapters import body_deadline, startup
-from progress.adapters.body_deadline import BodyDeadline
+from progress.adapters import request_deadlines, startup
 from progress.adapters.pubsub import push_request
+from progress.adapters.request_deadlines import BodyDeadline
 
 _CAPACITY = 32 << 20
 _MAX_BODY = 64 << 20  # The largest push has 14 MB: a message of 10 MB in base64.
@@ -40,7 +40,7 @@ class Admission:
     """
 
     def __init__(
-        self, capacity: int = _CAPACITY, timeout_s: float = body_deadline.TIMEOUT_S
+        self, capacity: int = _CAPACITY, timeout_s: float = request_deadlines.BODY_TIMEOUT_S
     ) -> None:
         self._capacity = capacity
         self._body_deadline = BodyDeadline(timeout_s)

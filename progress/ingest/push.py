@@ -8,7 +8,7 @@ from progress.adapters.pubsub.push_request import PushEnvelope
 from progress.adapters.telemetry.spans import Attributes
 from progress.errors import SerializationError
 from progress.event_store import envelope, timestamps
-from progress.event_store.event_parser import Message
+from progress.event_store.envelope import Message
 from progress.event_store.log import Delivery
 
 _SOURCE = "//pubsub.googleapis.com/"

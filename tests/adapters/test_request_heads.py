@@ -23,13 +23,13 @@ def serve(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Serve]:
     """A function that starts ingest or project; heads must arrive within `timeout_s` seconds."""
     name = request.param
     text = (ROOT / "functions" / name / "main.py").read_text()
-    assert "request_heads.limit()" in text
+    assert "request_deadlines.limit()" in text
     with ExitStack() as stack:
 
         def start(timeout_s: float) -> FunctionProcess:
-            limit = f"request_heads.limit(timeout_s={timeout_s})"
+            limit = f"request_deadlines.limit(timeout_s={timeout_s})"
             source = tmp_path / "main.py"
-            source.write_text(text.replace("request_heads.limit()", limit))
+            source.write_text(text.replace("request_deadlines.limit()", limit))
             running = run_function("postgresql:///nowhere", source=source, target=name)
             return stack.enter_context(running)
 

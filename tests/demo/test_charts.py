@@ -25,7 +25,7 @@ from progress.demo.graphql_client import (
     Week,
 )
 from progress.event_store import envelope
-from progress.event_store.event_parser import Message, ParsedEvent
+from progress.event_store.envelope import Message, ParsedEvent
 from progress.importers import word_lists
 
 YEAR = date(2024, 1, 1), date(2024, 12, 31)

@@ -21,7 +21,7 @@ from progress.event_store import envelope, events
 from progress.event_store.contract import asyncapi, files, rules, schemas
 from progress.event_store.contract.examples import example
 from progress.event_store.contract.fields import FIELDS
-from progress.event_store.event_parser import Message
+from progress.event_store.envelope import Message
 from progress.event_store.events import CATALOGUE, TOPICS
 
 Event = dict[str, Any]

@@ -8,8 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from progress.event_store import envelope, log
-from progress.event_store.envelope import Rejection
-from progress.event_store.event_parser import TIME_SOURCE, Message, ParsedEvent
+from progress.event_store.envelope import TIME_SOURCE, Message, ParsedEvent, Rejection
 from progress.event_store.timestamps import parse as moment
 from progress.ingest import push
 from tests.conftest import Store

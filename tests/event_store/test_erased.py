@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from progress.adapters.postgres.database import Connection
-from progress.event_store import bundles, dead_letters
+from progress.event_store import dead_letters, envelope
 from progress.event_store import log as event_log
 from progress.ingest import push
 from tests.support import model_rows, sample_events
@@ -282,11 +282,11 @@ def test_the_entries_of_a_bundle_are_judged_one_by_one(connection: Connection) -
     texts = ['"for ann-1"', '["ann-1"]']
     others = ['{"data": {"user_id": "ben", "note": "ann-1 \\u0000"}}', '"for ben"', "1e400"]
     entries = [*others[:1], *theirs[:1], *texts, *others[1:], *theirs[1:]]
-    body = f"[{','.join(['0'] * bundles.MOST_REJECTIONS + entries)}]".encode()
+    body = f"[{','.join(['0'] * envelope.MOST_REJECTIONS + entries)}]".encode()
     append(connection, body, message_id="before")
     redact_letters(connection, forbid(connection, "ann-1"))
     before = letters(connection)[-1]
-    first = bundles.MOST_REJECTIONS
+    first = envelope.MOST_REJECTIONS
     assert before["payload"] == f"[{others[0]},null,null,{others[1]},{others[2]}]"
     assert before["indexes"] == [[first, first], [first + 2, first + 5]]
     assert append(connection, body, message_id="after")["erased"] == len(theirs)
@@ -299,7 +299,9 @@ def test_the_entries_of_a_bundle_are_judged_one_by_one(connection: Connection) -
 
 
 def test_a_bundle_without_other_entries_is_closed_or_dropped(connection: Connection) -> None:
-    entries = ["0"] * bundles.MOST_REJECTIONS + [json.dumps({"metadata": {"user_id": "ann-1"}})] * 3
+    entries = ["0"] * envelope.MOST_REJECTIONS + [
+        json.dumps({"metadata": {"user_id": "ann-1"}})
+    ] * 3
     body = f"[{','.join(entries)}]".encode()
     append(connection, body, message_id="before")
     redact_letters(connection, forbid(connection, "ann-1"))
@@ -307,7 +309,7 @@ def test_a_bundle_without_other_entries_is_closed_or_dropped(connection: Connect
     assert (closed["payload"], closed["discard_reason"]) == ("", "erased")
     count = len(letters(connection))
     assert append(connection, body, message_id="after")["erased"] == 3
-    assert len(letters(connection)) == count + bundles.MOST_REJECTIONS
+    assert len(letters(connection)) == count + envelope.MOST_REJECTIONS
 
 
 @pytest.mark.parametrize(("entry", "column"), [('{"data":{}}', "gone"), ("1", "emptied")])
@@ -334,7 +336,7 @@ def test_a_replay_of_a_bundle_keeps_the_size_and_hash_of_an_entry_that_it_emptie
     connection: Connection,
 ) -> None:
     texts = ['"for ann"', '"for ben"']
-    append(connection, f"[{','.join(['0'] * bundles.MOST_REJECTIONS + texts)}]".encode())
+    append(connection, f"[{','.join(['0'] * envelope.MOST_REJECTIONS + texts)}]".encode())
     bundle = letters(connection)[-1]
     forbid(connection, "ann")
     dead_letters.replay(connection, bundle["letter_id"])
@@ -348,7 +350,7 @@ def test_a_replay_of_a_bundle_keeps_the_size_and_hash_of_an_entry_that_it_emptie
 def test_the_attribute_of_a_bundle_names_the_learner_of_entries_without_a_learner(
     connection: Connection,
 ) -> None:
-    entries = ["0"] * bundles.MOST_REJECTIONS + ["{}", '{"data":{"user_id":"ben"}}']
+    entries = ["0"] * envelope.MOST_REJECTIONS + ["{}", '{"data":{"user_id":"ben"}}']
     body = f"[{','.join(entries)}]".encode()
     append(connection, body, message_id="before", attributes={"user_id": "ann-1"})
     redact_letters(connection, forbid(connection, "ann-1"))

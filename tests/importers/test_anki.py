@@ -17,7 +17,7 @@ from progress.adapters.pubsub import publisher
 from progress.demo import living, loading
 from progress.errors import ReviewLogError
 from progress.event_store import envelope, log
-from progress.event_store.event_parser import Message, ParsedEvent
+from progress.event_store.envelope import Message, ParsedEvent
 from progress.event_store.log import Delivery
 from progress.importers import anki_events, anki_log, shifts, sm2
 from progress.importers.anki_log import Answer

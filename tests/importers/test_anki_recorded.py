@@ -12,7 +12,7 @@ from progress.adapters.postgres.database import Connection
 from progress.adapters.pubsub import publisher
 from progress.adapters.pubsub.publisher import Message
 from progress.event_store import StoredEvent, envelope, log
-from progress.event_store.event_parser import Message as Received
+from progress.event_store.envelope import Message as Received
 from progress.event_store.log import Delivery, PostgresEventStore
 from progress.importers import anki_events, anki_recorded
 from progress.importers.anki_events import Learner

@@ -11,8 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from progress.event_store import envelope
-from progress.event_store.envelope import Rejection
-from progress.event_store.event_parser import Message
+from progress.event_store.envelope import Message, Rejection
 from progress.importers import anki_log, envelope_lines, field_names, future_times
 from tests.support import cli, sample_events
 from tests.support.fake_publisher import FakePublisher

@@ -13,7 +13,7 @@ import pytest
 
 from progress import settings
 from progress.event_store import envelope
-from progress.event_store.event_parser import Message, ParsedEvent
+from progress.event_store.envelope import Message, ParsedEvent
 from tests.support.pubsub_servers import Pubsub
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "publishing.md"

@@ -17,7 +17,7 @@ import pytest
 from progress import settings
 from progress.adapters.postgres import database
 from progress.errors import ProgressError
-from progress.event_store import event_parser, events, log
+from progress.event_store import envelope, events, log
 from progress.ingest import push
 from progress.projections import batch, schema, snapshots
 from progress.projections.notifications import Publisher
@@ -192,7 +192,7 @@ def undeclared() -> Iterator[None]:
     before |= dict.fromkeys(DESCRIPTIONS, ItemPublishedBefore)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(events, "CATALOGUE", before)
-        patch.setattr(event_parser, "LATER_IDS", ())
+        patch.setattr(envelope, "LATER_IDS", ())
         yield
 
 

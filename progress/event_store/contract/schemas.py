@@ -12,7 +12,7 @@ import msgspec
 
 from progress.event_store import events, timestamps
 from progress.event_store.contract.fields import FIELDS
-from progress.event_store.event_parser import IDS, LATER_IDS
+from progress.event_store.envelope import IDS, LATER_IDS
 
 Schema = dict[str, Any]
 

@@ -1,3 +1,6 @@
+-- The append: from one JSON parameter to events, pending events and dead letters. The functions stand in the order in
+-- which they call each other.
+
 -- Append a batch: {"messages": [{topic, subscription, message_id, published_at}], "events": [incoming_event],
 -- "letters": [...]}. Instead of "messages", append_events passes "stream_id" and optionally "expected_version". Return
 -- the number of events per outcome, the shards to wake and, with "stream_id", the new version of that stream.
@@ -89,3 +92,417 @@ END $$;
 
 REVOKE EXECUTE ON FUNCTION event_store.append FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION event_store.append TO progress_ingest, progress_batch, progress_project;
+
+-- Record one event. Each expression and each statement here slows the append of a single event by 1 to 5 %. So one
+-- statement both checks and appends the event. record_special_case handles every event that this statement does not
+-- append.
+--
+-- record_batch must give the same rows and outcomes: see there.
+CREATE OR REPLACE FUNCTION event_store.record_event(e event_store.incoming_event, message jsonb)
+RETURNS event_store.append_result
+LANGUAGE plpgsql AS $$
+DECLARE
+    owner  text;                 -- the session's learner
+    stream text;
+    head   record;
+    shard  smallint;
+BEGIN
+    IF e.learner IS NULL OR e.event_type = 'SessionStarted' THEN
+        SELECT s.user_id INTO owner FROM event_store.sessions s WHERE s.session_id = e.session_id;
+        IF owner <> e.learner THEN
+            RETURN event_store.record_special_case(e, owner, 'learner-' || e.learner, message);
+        END IF;
+    END IF;
+    stream := coalesce('learner-' || coalesce(e.learner, owner), e.stream_id);
+    SELECT h.global_position, h.created_at INTO head
+    FROM event_store.events h ORDER BY h.global_position DESC LIMIT 1;
+    INSERT INTO event_store.events AS appended
+    SELECT coalesce(head.global_position, 0) + 1, e.event_id, stream,
+        coalesce((SELECT s.stream_version FROM event_store.events s WHERE s.stream_id = stream
+                  ORDER BY s.stream_version DESC LIMIT 1), 0) + 1,
+        e.event_type, e.data, e.metadata, e.occurred_at, greatest(clock_timestamp(), head.created_at),
+        event_store.shard_of(stream)
+    WHERE stream IS NOT NULL
+      AND e.occurred_at <= clock_timestamp() + interval '10 minutes'
+      AND NOT EXISTS (SELECT FROM event_store.pending p WHERE p.event_id = e.event_id)
+    ON CONFLICT (event_id) DO NOTHING
+    RETURNING appended.shard INTO shard;
+    IF shard IS NULL THEN
+        RETURN event_store.record_special_case(e, owner, stream, message);
+    END IF;
+    IF owner IS NULL AND e.event_type = 'SessionStarted' THEN
+        INSERT INTO event_store.sessions VALUES (e.session_id, e.learner);
+        PERFORM event_store.release_pending(stream, ARRAY(
+            SELECT p.event_id FROM event_store.pending p WHERE p.session_id = e.session_id));
+    END IF;
+    RETURN ('appended', ARRAY[shard])::event_store.append_result;
+END $$;
+
+REVOKE EXECUTE ON FUNCTION event_store.record_event FROM PUBLIC;
+
+-- Record an event that record_event did not append: its id is already used, its time is in the future, its session
+-- belongs to another learner, or its learner is not known yet. The first check that applies decides the outcome.
+CREATE OR REPLACE FUNCTION event_store.record_special_case(
+    e event_store.incoming_event, owner text, stream text, message jsonb
+) RETURNS event_store.append_result
+LANGUAGE plpgsql AS $$
+BEGIN
+    IF EXISTS (SELECT FROM event_store.events s WHERE s.event_id = e.event_id)
+       OR EXISTS (SELECT FROM event_store.pending p WHERE p.event_id = e.event_id)
+    THEN
+        RETURN event_store.record_known_id(e, coalesce(e.learner, owner), stream, message);
+    END IF;
+    IF e.occurred_at > clock_timestamp() + interval '10 minutes' THEN
+        PERFORM event_store.write_dead_letter(message, e, 'future',
+            'expected a time at most 10 minutes ahead of the clock - at $.occurred_at',
+            e.occurred_at - interval '10 minutes');
+        RETURN ('future', '{}')::event_store.append_result;
+    END IF;
+    IF stream IS NOT NULL THEN
+        PERFORM event_store.write_dead_letter(message, e, 'session_owner',
+            'expected the learner of the session''s first SessionStarted - at $.data.user_id');
+        RETURN ('session_owner', '{}')::event_store.append_result;
+    END IF;
+    INSERT INTO event_store.pending
+        (event_id, session_id, event_type, event_data, metadata, occurred_at)
+    VALUES (e.event_id, e.session_id, e.event_type, e.data, e.metadata, e.occurred_at);
+    RETURN ('pending', '{}')::event_store.append_result;
+END $$;
+
+REVOKE EXECUTE ON FUNCTION event_store.record_special_case FROM PUBLIC;
+
+-- Record an event whose id is already used: a redelivery, a pending event whose learner is known now, or a conflict.
+CREATE OR REPLACE FUNCTION event_store.record_known_id(
+    e event_store.incoming_event, learner_id text, stream text, message jsonb
+) RETURNS event_store.append_result
+LANGUAGE plpgsql AS $$
+DECLARE
+    stored  event_store.events;
+    waiting event_store.pending;
+    shards  smallint[];          -- the shard of the stored event; empty while the event is pending
+BEGIN
+    SELECT * INTO stored FROM event_store.events s WHERE s.event_id = e.event_id;
+    shards := array_remove(ARRAY[stored.shard], NULL);
+    IF event_store.same_content(e.event_type, e.data, e.occurred_at, e.metadata,
+           stored.event_type, stored.event_data, stored.occurred_at, stored.metadata)
+       AND (learner_id IS NULL OR stored.stream_id = stream OR stored.stream_id NOT LIKE 'learner-%')
+    THEN
+        RETURN ('redelivered', shards)::event_store.append_result;
+    END IF;
+    SELECT * INTO waiting FROM event_store.pending p WHERE p.event_id = e.event_id;
+    IF event_store.same_content(e.event_type, e.data, e.occurred_at, e.metadata,
+           waiting.event_type, waiting.event_data, waiting.occurred_at, waiting.metadata)
+    THEN
+        IF learner_id IS NULL THEN
+            RETURN ('redelivered', shards)::event_store.append_result;
+        END IF;
+        PERFORM event_store.release_pending(stream, ARRAY[waiting.event_id]);
+        RETURN ('appended', ARRAY[event_store.shard_of(stream)])::event_store.append_result;
+    END IF;
+    PERFORM event_store.write_dead_letter(message, e, 'conflict',
+        'expected the same content as the first event with this event_id - at $.event_id');
+    RETURN ('conflict', shards)::event_store.append_result;
+END $$;
+
+REVOKE EXECUTE ON FUNCTION event_store.record_known_id FROM PUBLIC;
+
+-- Append pending events to the stream of their learner, in the order of their arrival.
+CREATE OR REPLACE FUNCTION event_store.release_pending(stream text, ids uuid[]) RETURNS void
+LANGUAGE plpgsql AS $$
+BEGIN
+    WITH removed AS (
+        DELETE FROM event_store.pending p WHERE p.event_id = ANY (ids) RETURNING p.*
+    )
+    INSERT INTO event_store.events
+    SELECT head.position + r.nth, r.event_id, release_pending.stream, latest.version + r.nth,
+        r.event_type, r.event_data, r.metadata, r.occurred_at, head.created_at,
+        event_store.shard_of(release_pending.stream)
+    FROM (SELECT d.*, row_number() OVER (ORDER BY d.arrival) AS nth FROM removed d) r
+    CROSS JOIN (
+        SELECT coalesce(max(h.global_position), 0) AS position,
+            greatest(clock_timestamp(), max(h.created_at)) AS created_at
+        FROM (SELECT e.global_position, e.created_at FROM event_store.events e
+              ORDER BY e.global_position DESC LIMIT 1) h
+    ) head
+    CROSS JOIN (
+        SELECT coalesce(max(v.stream_version), 0) AS version
+        FROM (SELECT e.stream_version FROM event_store.events e WHERE e.stream_id = release_pending.stream
+              ORDER BY e.stream_version DESC LIMIT 1) v
+    ) latest;
+END $$;
+
+REVOKE EXECUTE ON FUNCTION event_store.release_pending FROM PUBLIC;
+
+-- Record a batch one event at a time, in batch order. record_batch must give the same rows and outcomes.
+CREATE OR REPLACE FUNCTION event_store.record_row_by_row(
+    events jsonb, messages jsonb, OUT outcomes jsonb, OUT shards smallint[]
+)
+LANGUAGE plpgsql AS $$
+DECLARE
+    e      event_store.incoming_event;
+    result event_store.append_result;
+BEGIN
+    outcomes := '{}';
+    shards := '{}';
+    FOR e IN SELECT * FROM jsonb_populate_recordset(NULL::event_store.incoming_event, events) LOOP
+        result := event_store.record_event(e, messages -> coalesce(e.message, 0));
+        outcomes := outcomes || jsonb_build_object(result.outcome, coalesce((outcomes ->> result.outcome)::int, 0) + 1);
+        IF NOT result.shards <@ shards THEN
+            shards := shards || result.shards;
+        END IF;
+    END LOOP;
+END $$;
+
+REVOKE EXECUTE ON FUNCTION event_store.record_row_by_row FROM PUBLIC;
+
+-- Record a whole batch in one statement: the optimistic path. This statement cannot decide the outcome of some events,
+-- but record_event can. If the batch contains such an event, the statement writes nothing and sets `needs_row_by_row`.
+-- Then record_row_by_row records the batch.
+--
+-- Both paths give the same rows and outcomes, because:
+-- * this path decides only 'appended', 'pending' and 'redelivered'. record_row_by_row is needed for an event that is
+--   pending already, has the id of an event with other content, has an id that occurs twice in the batch, has a time in
+--   the future, or starts a session of another learner;
+-- * both compare content with same_content, and both take the learner from the event or, if the event names no learner,
+--   from the event's session;
+-- * both use the order of batch_order, with one exception. A session's first SessionStarted is followed by the
+--   session's pending events, in order of arrival. After these come the session's events that preceded the
+--   SessionStarted in the batch.
+-- tests/event_store/test_append.py compares both with one sequential program.
+--
+-- The CTEs that write do not see each other's rows, because all CTEs read the same snapshot. The data and metadata of
+-- the events are joined at the end, because carrying them through the sorts would make the statement 3 % slower.
+CREATE OR REPLACE FUNCTION event_store.record_batch(
+    events jsonb, OUT needs_row_by_row boolean, OUT outcomes jsonb, OUT shards smallint[]
+)
+LANGUAGE plpgsql AS $$
+BEGIN
+    WITH incoming AS MATERIALIZED (
+        SELECT * FROM jsonb_populate_recordset(NULL::event_store.incoming_event, record_batch.events)
+    ), first_start AS MATERIALIZED (   -- the first SessionStarted of each session in this batch
+        SELECT DISTINCT ON (i.session_id) i.session_id, i.learner, event_store.batch_order(i.message, i.index) AS n
+        FROM incoming i
+        WHERE i.event_type = 'SessionStarted'
+        ORDER BY i.session_id, n
+    ), decided AS MATERIALIZED (
+        SELECT event_store.batch_order(i.message, i.index) AS n, i.event_id,
+            coalesce('learner-' || coalesce(i.learner, known.user_id, first_start.learner),
+                     i.stream_id) AS stream,
+            -- If the learner is unknown, the event moves behind the first SessionStarted in the batch that starts the
+            -- same session.
+            CASE WHEN coalesce(i.learner, known.user_id) IS NULL
+                 THEN greatest(event_store.batch_order(i.message, i.index), first_start.n)
+                 ELSE event_store.batch_order(i.message, i.index) END AS turn,
+            stored.shard AS stored_in,
+            waiting.event_id IS NOT NULL
+            OR CASE WHEN stored.event_id IS NOT NULL THEN NOT (
+                event_store.same_content(i.event_type, i.data, i.occurred_at, i.metadata,
+                    stored.event_type, stored.event_data, stored.occurred_at, stored.metadata)
+                AND coalesce(stored.stream_id NOT LIKE 'learner-%'
+                    OR stored.stream_id = 'learner-' || coalesce(i.learner, known.user_id,
+                        CASE WHEN first_start.n < event_store.batch_order(i.message, i.index)
+                             THEN first_start.learner END), true)
+            ) ELSE false END
+            OR i.occurred_at > clock_timestamp() + interval '10 minutes'
+            OR i.event_type = 'SessionStarted'
+                AND coalesce(known.user_id, first_start.learner) <> i.learner AS needs_row_by_row
+        FROM incoming i
+        -- OFFSET 0 makes the plan look up each event by key, however small the table was when the plan was made.
+        LEFT JOIN LATERAL (
+            SELECT * FROM event_store.events s WHERE s.event_id = i.event_id OFFSET 0
+        ) stored ON true
+        LEFT JOIN LATERAL (
+            SELECT p.event_id FROM event_store.pending p
+            WHERE p.event_id = i.event_id AND (SELECT EXISTS (SELECT FROM event_store.pending))
+            OFFSET 0
+        ) waiting ON true
+        LEFT JOIN LATERAL (
+            SELECT s.user_id FROM event_store.sessions s
+            WHERE s.session_id = i.session_id
+              AND (i.learner IS NULL OR i.event_type = 'SessionStarted')
+            OFFSET 0
+        ) known ON true
+        LEFT JOIN first_start ON first_start.session_id = i.session_id
+            -- An event with a stream of its own (other-…, item-…) does not move behind a later SessionStarted.
+            AND (first_start.n <= event_store.batch_order(i.message, i.index) OR i.stream_id IS NULL)
+    ), verdict AS MATERIALIZED (
+        SELECT bool_or(d.needs_row_by_row)
+            OR count(DISTINCT d.event_id) < count(*) AS needs_row_by_row
+        FROM decided d
+    ), new_event AS NOT MATERIALIZED ( -- empty if the batch needs record_row_by_row
+        SELECT * FROM decided d
+        WHERE d.stored_in IS NULL AND NOT (SELECT v.needs_row_by_row FROM verdict v)
+    ), new_session AS MATERIALIZED (
+        SELECT f.session_id, f.learner, f.n, e.stream FROM first_start f JOIN new_event e ON e.n = f.n
+    ), insert_session AS (
+        INSERT INTO event_store.sessions
+        SELECT s.session_id, s.learner FROM new_session s
+        ORDER BY s.session_id
+        ON CONFLICT DO NOTHING
+    ), delete_pending AS (
+        DELETE FROM event_store.pending p
+        WHERE p.session_id = ANY (ARRAY(SELECT s.session_id FROM new_session s))
+        RETURNING p.*
+    ), release_pending AS (
+        SELECT p.*, s.n, s.stream FROM delete_pending p JOIN new_session s ON s.session_id = p.session_id
+    ), insert_pending AS (
+        INSERT INTO event_store.pending
+            (event_id, session_id, event_type, event_data, metadata, occurred_at)
+        SELECT i.event_id, i.session_id, i.event_type, i.data, i.metadata, i.occurred_at
+        FROM new_event e JOIN incoming i ON i.event_id = e.event_id
+        WHERE e.stream IS NULL
+        ORDER BY e.n
+        RETURNING 1
+    ), sequence AS (                   -- order: SessionStarted, then pending events, then earlier events of the batch
+        SELECT e.turn, CASE WHEN e.n = e.turn THEN 0 ELSE 2 END AS rank, e.n AS nth, e.stream, e.event_id
+        FROM new_event e WHERE e.stream IS NOT NULL
+        UNION ALL
+        SELECT r.n, 1, r.arrival, r.stream, r.event_id
+        FROM release_pending r
+    ), numbered AS MATERIALIZED (
+        SELECT s.*,
+            row_number() OVER (PARTITION BY s.stream ORDER BY s.turn, s.rank, s.nth) AS in_stream,
+            row_number() OVER (ORDER BY s.turn, s.rank, s.nth) AS in_batch
+        FROM sequence s
+    ), streams AS MATERIALIZED (
+        SELECT d.stream, coalesce(latest.stream_version, 0) AS version,
+            event_store.shard_of(d.stream) AS shard
+        FROM (SELECT DISTINCT n.stream FROM numbered n) d
+        LEFT JOIN LATERAL (
+            SELECT e.stream_version FROM event_store.events e
+            WHERE e.stream_id = d.stream ORDER BY e.stream_version DESC LIMIT 1
+        ) latest ON true
+    ), head AS MATERIALIZED (
+        SELECT coalesce(max(h.global_position), 0) AS position,
+            greatest(clock_timestamp(), max(h.created_at)) AS created_at
+        FROM (SELECT e.global_position, e.created_at FROM event_store.events e
+              ORDER BY e.global_position DESC LIMIT 1) h
+    ), append_row AS (
+        INSERT INTO event_store.events
+        SELECT head.position + n.in_batch, n.event_id, n.stream, streams.version + n.in_stream,
+            e.event_type, e.data, e.metadata, e.occurred_at, head.created_at, streams.shard
+        FROM numbered n
+        JOIN (
+            SELECT i.event_id, i.event_type, i.data, i.metadata, i.occurred_at FROM incoming i
+            UNION ALL
+            SELECT r.event_id, r.event_type, r.event_data, r.metadata, r.occurred_at FROM release_pending r
+        ) e ON e.event_id = n.event_id
+        JOIN streams ON streams.stream = n.stream
+        CROSS JOIN head
+    )
+    SELECT v.needs_row_by_row,
+        jsonb_build_object('appended', (SELECT count(*) FROM numbered),
+            'pending', (SELECT count(*) FROM insert_pending),
+            'redelivered', (SELECT count(*) FROM decided d WHERE d.stored_in IS NOT NULL)),
+        ARRAY(SELECT s.shard FROM streams s
+              UNION SELECT d.stored_in FROM decided d WHERE d.stored_in IS NOT NULL)
+    INTO needs_row_by_row, outcomes, shards
+    FROM verdict v;
+END $$;
+
+REVOKE EXECUTE ON FUNCTION event_store.record_batch FROM PUBLIC;
+
+-- Write the dead letters of events that ingest rejected. If such an event is in the log with the same content (recorded
+-- under older rules), the event is a redelivery, and a dead letter is not written.
+CREATE OR REPLACE FUNCTION event_store.record_rejections(
+    letters jsonb, messages jsonb, OUT outcomes jsonb, OUT shards smallint[]
+)
+LANGUAGE plpgsql AS $$
+BEGIN
+    WITH rejected AS MATERIALIZED (
+        SELECT l.*, messages -> l.message AS source, stored.shard AS stored_in
+        FROM jsonb_to_recordset(letters) AS l(n int, message int, index int, kind text,
+            event_id text, event_type text, reason text, payload text, attributes jsonb,
+            id uuid, stored_type text, occurred_at timestamptz, data jsonb, metadata jsonb,
+            learner text, indexes jsonb, emptied_bytes integer, emptied_sha256 text)
+        LEFT JOIN LATERAL (
+            SELECT s.shard FROM event_store.events s
+            WHERE s.event_id = l.id
+              AND event_store.same_content(l.stored_type, l.data, l.occurred_at, l.metadata,
+                    s.event_type, s.event_data, s.occurred_at, s.metadata)
+              AND (l.learner IS NULL OR s.stream_id NOT LIKE 'learner-%'
+                    OR s.stream_id = 'learner-' || l.learner)
+            OFFSET 0
+        ) stored ON true
+    ), insert_letter AS (
+        INSERT INTO event_store.dead_letters (kind, topic, subscription, message_id,
+            index_in_message, event_id, event_type, reason, payload, attributes, indexes, published_at,
+            emptied_bytes, emptied_sha256)
+        SELECT r.kind, r.source ->> 'topic', r.source ->> 'subscription',
+            r.source ->> 'message_id', r.index, r.event_id, r.event_type, r.reason, r.payload,
+            r.attributes, r.indexes, (r.source ->> 'published_at')::timestamptz, r.emptied_bytes, r.emptied_sha256
+        FROM rejected r WHERE r.stored_in IS NULL
+        ORDER BY r.n
+        ON CONFLICT DO NOTHING
+    )
+    SELECT jsonb_object_agg(counted.outcome, counted.count),
+        ARRAY(SELECT DISTINCT r.stored_in FROM rejected r WHERE r.stored_in IS NOT NULL)
+    INTO outcomes, shards
+    FROM (SELECT CASE WHEN r.stored_in IS NULL THEN r.kind ELSE 'redelivered' END AS outcome, count(*)
+          FROM rejected r GROUP BY 1) counted;
+END $$;
+
+REVOKE EXECUTE ON FUNCTION event_store.record_rejections FROM PUBLIC;
+
+-- Write a dead letter for an event, unless the message already has a dead letter for the event's index. If the event
+-- did not come from a message, but from append_events or a replay, raise PR001 instead, with the kind as its detail.
+CREATE OR REPLACE FUNCTION event_store.write_dead_letter(
+    message jsonb, e event_store.incoming_event, kind text, reason text, due_at timestamptz DEFAULT NULL
+) RETURNS void
+LANGUAGE plpgsql AS $$
+BEGIN
+    IF message IS NULL THEN
+        RAISE EXCEPTION '%', reason
+            USING ERRCODE = 'PR001', DETAIL = kind;
+    END IF;
+    INSERT INTO event_store.dead_letters (kind, topic, subscription, message_id,
+        index_in_message, event_id, event_type, reason, payload, published_at, due_at)
+    VALUES (kind, message ->> 'topic', message ->> 'subscription', message ->> 'message_id',
+        e.index, e.event_id, e.event_type, reason,
+        jsonb_build_object('event_id', e.event_id, 'event_type', e.event_type,
+            'occurred_at', to_char(e.occurred_at, 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
+            'data', e.data, 'metadata', e.metadata)::text,
+        (message ->> 'published_at')::timestamptz, due_at)
+    ON CONFLICT DO NOTHING;
+END $$;
+
+REVOKE EXECUTE ON FUNCTION event_store.write_dead_letter FROM PUBLIC;
+
+-- Return whether two events with the same id have the same content. The caller compares the learners. A time that was
+-- taken from the message's publish time is not compared, because each delivery may have another publish time.
+CREATE OR REPLACE FUNCTION event_store.same_content(
+    a_type text, a_data jsonb, a_at timestamptz, a_metadata jsonb,
+    b_type text, b_data jsonb, b_at timestamptz, b_metadata jsonb
+) RETURNS boolean
+LANGUAGE sql IMMUTABLE
+RETURN a_type = b_type AND a_data = b_data AND (a_at = b_at
+    OR a_metadata ->> 'occurred_at_source' IS NOT DISTINCT FROM 'publish_time'
+    OR b_metadata ->> 'occurred_at_source' IS NOT DISTINCT FROM 'publish_time');
+
+REVOKE EXECUTE ON FUNCTION event_store.same_content FROM PUBLIC;
+
+-- Return a number that orders the events of a batch; an event without `message` counts as part of the first message.
+CREATE OR REPLACE FUNCTION event_store.batch_order(message integer, index integer) RETURNS bigint
+LANGUAGE sql IMMUTABLE
+RETURN (coalesce(message, 0)::bigint << 32) + index;
+
+REVOKE EXECUTE ON FUNCTION event_store.batch_order FROM PUBLIC;
+
+-- Return the shard of a stream, 0 to 15. Different shards are projected in parallel.
+CREATE OR REPLACE FUNCTION event_store.shard_of(stream_id text) RETURNS smallint
+LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+RETURN (hashtextextended(stream_id COLLATE "C", 0) & 15)::smallint;
+
+REVOKE EXECUTE ON FUNCTION event_store.shard_of FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION event_store.shard_of
+    TO progress_project, progress_batch, progress_query, progress_erasure;
+
+-- Add up two JSON objects of counts by outcome, such as {"appended": 3, "pending": 1}.
+CREATE OR REPLACE FUNCTION event_store.add_outcomes(a jsonb, b jsonb) RETURNS jsonb
+LANGUAGE sql IMMUTABLE
+RETURN (SELECT coalesce(jsonb_object_agg(t.key, t.sum), '{}')
+        FROM (SELECT o.key, sum(o.value::int)
+              FROM (SELECT * FROM jsonb_each_text(a) UNION ALL SELECT * FROM jsonb_each_text(b)) o
+              GROUP BY o.key) t);
+
+REVOKE EXECUTE ON FUNCTION event_store.add_outcomes FROM PUBLIC;

@@ -1,4 +1,4 @@
-"""Limits for request heads in gunicorn: a maximum size and a deadline.
+"""Limits for requests in gunicorn: a maximum size and a deadline of heads, a deadline of bodies.
 
 By default, gunicorn reads heads in the threads that run the function. Each connection with an
 incomplete head then occupies a thread for as long as it stays open. Here, the worker's main thread
@@ -8,21 +8,29 @@ The Functions Framework reads neither gunicorn's configuration file nor GUNICORN
 code can set these limits.
 """
 
+import contextlib
 import functools
 import io
 import re
 import selectors
 import socket
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from typing import Any
 
+from flask import Request
 from functions_framework._http import gunicorn
-from gunicorn.http.errors import LimitRequestHeaders  # type: ignore[import-untyped] # no types
+from gunicorn.http.errors import (  # type: ignore[import-untyped] # no types
+    LimitRequestHeaders,
+    ParseException,
+)
 from gunicorn.workers.gthread import TConn, ThreadWorker  # type: ignore[import-untyped] # no types
+from werkzeug.exceptions import ClientDisconnected
 
 TIMEOUT_S = 10.0
+BODY_TIMEOUT_S = 15.0
 
 _MAX_BYTES = 64 << 10  # the same limit as in the query function
 _MAX_LINE_BYTES = 8_190  # the largest limit that gunicorn accepts; a longer line gets 414
@@ -145,3 +153,66 @@ def limit(timeout_s: float = TIMEOUT_S) -> None:
     gunicorn.GunicornApplication = functools.partial(  # type: ignore[assignment,misc] # it is only called
         gunicorn.GunicornApplication, worker_class=HeadWorker, limit_request_line=_MAX_LINE_BYTES
     )
+
+
+class BodyDeadline:
+    """Shut down the receiving side of a request's socket if the body has not arrived in time.
+
+    One thread watches all bodies, because starting a thread for each body takes more than 100 µs.
+    """
+
+    def __init__(self, timeout_s: float = BODY_TIMEOUT_S) -> None:
+        self._timeout_s = timeout_s
+        self._pending: dict[object, tuple[float, socket.socket]] = {}  # earliest deadline first
+        self._mutex = threading.Lock()
+        # Started with the first body, because an earlier thread would not survive Gunicorn's fork.
+        self._watcher: threading.Thread | None = None
+
+    def read(self, request: Request) -> bytes:
+        """Return the body; raise ClientDisconnected (400) if it is late, incomplete or invalid."""
+        try:
+            with self.limit(request):
+                body = request.get_data()
+        except (OSError, ParseException) as error:
+            raise ClientDisconnected from error
+        if len(body) < (request.content_length or 0):
+            raise ClientDisconnected
+        return body
+
+    @contextlib.contextmanager
+    def limit(self, request: Request) -> Iterator[None]:
+        """Shut down the socket's receiving side if the block has not read the body in time."""
+        environ = request.environ
+        connection = environ.get("gunicorn.socket") or environ.get("werkzeug.socket")
+        if connection is None:
+            yield
+            return
+        key = object()
+        with self._mutex:
+            self._pending[key] = time.monotonic() + self._timeout_s, connection
+            if self._watcher is None:
+                self._watcher = threading.Thread(target=self._watch, daemon=True)
+                self._watcher.start()
+        try:
+            yield
+        finally:
+            with self._mutex:  # from here on the socket may carry the next request
+                self._pending.pop(key, None)
+
+    def _watch(self) -> None:
+        while True:
+            with self._mutex:
+                pause = self._stop_late()
+            time.sleep(pause)
+
+    def _stop_late(self) -> float:
+        """Stop receiving on the overdue sockets; return the seconds until the next deadline."""
+        now = time.monotonic()
+        while self._pending:
+            key, (deadline, connection) = next(iter(self._pending.items()))
+            if deadline > now:
+                return deadline - now
+            del self._pending[key]
+            with contextlib.suppress(OSError):  # the client may have closed the socket
+                connection.shutdown(socket.SHUT_RD)
+        return self._timeout_s
