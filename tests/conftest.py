@@ -98,9 +98,12 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
+        fixtures = {*getattr(item, "fixturenames", ())}
         # The first test with these fixtures waits until Terraform has created the plans.
-        if {"environments", "bootstrap_root", "root"} & {*getattr(item, "fixturenames", ())}:
+        if {"environments", "bootstrap_root", "root"} & fixtures:
             item.add_marker(pytest.mark.timeout(600))
+        if "visit" in fixtures:  # a page takes seconds on a busy machine
+            item.add_marker(pytest.mark.timeout(180))
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> xdist_scheduling.ByFile:
@@ -269,7 +272,7 @@ def chromium(request: pytest.FixtureRequest) -> Iterator[Browser]:
 
 
 @pytest.fixture
-def visit(chromium: Browser, demo: browser.Stack) -> Iterator[Callable[..., browser.Visit]]:
+def visit(chromium: Browser, demo: browser.Stack) -> Iterator[browser.Visits]:
     """A function that opens the page in a new browser context; Visit.check runs after the test."""
     made: list[browser.Visit] = []
 

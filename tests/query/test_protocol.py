@@ -1,14 +1,25 @@
-"""GraphQL over HTTP: media types, statuses and invalid requests."""
+"""GraphQL over HTTP: media types, statuses, bodies that arrive in parts, and error messages."""
 
+import asyncio
+import contextlib
+import socket
+import time
+from collections.abc import Callable, Coroutine, Iterator
+from typing import Any
 from urllib.parse import urlencode
 
 import msgspec
 import pytest
+import uvloop
+from starlette.requests import Request
 from starlette.responses import Response
 
+from progress.adapters.postgres import database
+from progress.errors import BadInput
 from progress.query.execution import execute
+from progress.query.http import protocol
 from progress.query.read_models.reader import Reader
-from tests.support import api
+from tests.support import api, rows_by_hand
 from tests.support.api import Api
 
 JSON = "application/json; charset=utf-8"
@@ -225,3 +236,252 @@ def test_introspection_and_graphiql_are_enabled_only_in_development(offline_api:
         assert error["extensions"]["code"] == "BAD_USER_INPUT"
         assert closed.request("GET", "/graphql", b"", {"accept": "text/html"}).status_code == 406
         assert "errors" not in api.read(send(closed, BODY))
+
+
+RANGE = '{ dailyStats(from: "%s", to: "%s") { date } }'
+
+
+@pytest.mark.parametrize(
+    ("query", "says"),
+    [
+        (RANGE % ("2024-03-02", "2024-03-01"), "from: expected a day not later than `to`"),
+        (RANGE % ("2022-03-01", "2024-03-02"), "at most 731 days - found 733"),
+        (RANGE % ("9999-12-20", "9999-12-31"), "expected the years 2 to 9998"),
+        (RANGE % ("0001-01-01", "0001-01-02"), "expected the years 2 to 9998"),
+        ('{ weeklyStats(from: "9999-12-20", to: "9999-12-31") { end } }', "years 2 to 9998"),
+        ('{ monthlyStats(from: "9999-12-20", to: "9999-12-31") { end } }', "years 2 to 9998"),
+        (RANGE % ("2024-02-30", "2024-03-01"), "expected a day as in 2024-03-29"),
+        (RANGE % ("20240301", "2024-03-01"), "expected a day as in 2024-03-29"),
+        (RANGE % ("2024-W09-5", "2024-03-01"), "expected a day as in 2024-03-29"),
+        ("{ itemStats(first: 0) { totalCount } }", "first: expected an integer from 1 to 200"),
+        ("{ itemStats(first: 201) { totalCount } }", "- found 201"),
+        ("{ events(first: -1) { edges { cursor } } }", "first: expected"),
+        ("{ dueForecast(days: 367) { items } }", "days: expected an integer from 1 to 366"),
+        ("{ dueForecast(days: 0) { items } }", "days: expected"),
+        ('{ itemStats(after: "x") { totalCount } }', "after: expected an endCursor"),
+        ('{ itemStats(after: "größe") { totalCount } }', "after: expected an endCursor"),
+        ('{ itemStats(after: "W10") { totalCount } }', "after: expected an endCursor"),
+        ('{ events(after: "WzBd") { edges { cursor } } }', "after: expected an endCursor"),
+        ('{ itemStats(after: "WyJEVUUiLDEuNSwiaSJd") { totalCount } }', "ordered by RECENT"),
+        ('{ item(itemId: "") { itemId } }', "itemId: expected 1 to 200 characters"),
+        ('{ item(itemId: "a\\u0000") { itemId } }', "none of them U+0000"),
+        ('{ streak(userId: "") { current } }', "userId: expected"),
+        ('{ events(types: ["a\\u0000"]) { edges { cursor } } }', "types: expected"),
+        ("{ events(types: [%s]) { edges { cursor } } }" % ('"t" ' * 51), "at most 50 types"),
+        ("{ itemStats(filter: SOME) { totalCount } }", "SOME"),
+        ("{ nothing }", "Cannot query field"),
+        ("{ streak { current }", "Syntax Error"),
+        ("query A { streak { current } } query B { streak { current } }", "operation name"),
+    ],
+)
+def test_the_error_names_an_invalid_argument_and_the_reason(
+    offline_api: Api, query: str, says: str
+) -> None:
+    code, message = offline_api.error(query)
+    assert code == "BAD_USER_INPUT"
+    assert says in message
+
+
+def test_the_longest_range_and_the_largest_page_are_allowed(
+    query_api: Api, connection: database.Connection
+) -> None:
+    query_api.data(RANGE % ("2022-03-01", "2024-02-29"))
+    query_api.data("{ itemStats(first: 200) { totalCount } dueForecast(days: 366) { items } }")
+    everything = '{ weeklyStats(from: "%s", to: "%s", zeroFill: true) { end } }'
+    rows_by_hand.insert(connection, "user_progress", {"user_id": "ann"})
+    assert len(query_api.data(everything % ("9997-01-01", "9998-12-31"))["weeklyStats"]) == 104
+    assert len(query_api.data(everything % ("0002-01-01", "0003-12-31"))["weeklyStats"]) == 104
+
+
+def test_an_internal_error_is_masked_and_logged(
+    query_api: Api, connection: database.Connection, capsys: pytest.CaptureFixture[str]
+) -> None:
+    connection.run(rows_by_hand.blocks()["break"])
+    headers = api.headers(traceparent="00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")
+    query = b'{"query": "{ dailyStats(from: \\"2024-03-01\\", to: \\"2024-03-01\\") { date } }"}'
+    (fault,) = api.read(query_api.request("POST", "/graphql", query, headers))["errors"]
+    trace = "0af7651916cd43dd8448eb211c80319c"
+    assert fault["message"] == f"an internal error, logged as {trace}"
+    assert fault["extensions"] == {"code": "INTERNAL", "traceId": trace}
+    logged = capsys.readouterr().out
+    assert trace in logged
+    assert "items_learned" in logged
+
+
+def test_queries_are_unavailable_if_the_database_is_unreachable() -> None:
+    with api.serve(api.NOWHERE) as query_api:
+        code, message = query_api.error("{ streak { current } }")
+        assert code == "UNAVAILABLE"
+        assert "secret" not in message
+        assert query_api.request("GET", "/health").status_code == 200
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "{ streak { current } }",
+        '{ item(itemId: "i") { itemId } }',
+        "{ __typename events { edges { cursor } } }",
+        'mutation { runBatch(idempotencyKey: "k") { id } }',
+    ],
+    ids=["compiled", "nullable", "with a constant", "mutation"],
+)
+def test_a_response_without_data_has_status_503_and_a_retry_after_header(query: str) -> None:
+    body = msgspec.json.encode({"query": query})
+    with api.serve(api.NOWHERE) as query_api:
+        for _ in range(5):  # the circuit breaker opens after the third request
+            headers = api.headers(roles="admin")
+            response = query_api.request("POST", "/graphql", body, headers)
+            assert (response.status_code, response.headers["retry-after"]) == (503, "2")
+            (error,) = api.read(response)["errors"]
+            assert error["extensions"] == {"code": "UNAVAILABLE"}
+
+
+def test_a_response_with_data_has_status_200_although_the_database_is_unreachable(
+    offline_api: Api,
+) -> None:
+    answer = offline_api.post('{ __typename item(itemId: "i") { itemId } }')
+    assert answer["data"] == {"__typename": "Query", "item": None}
+    assert [error["extensions"]["code"] for error in answer["errors"]] == ["UNAVAILABLE"]
+
+
+def test_queries_are_unavailable_if_the_read_models_are_missing(
+    query_api: Api, connection: database.Connection
+) -> None:
+    assert query_api.request("GET", "/ready").status_code == 200
+    connection.run(rows_by_hand.blocks()["drop"])
+    assert query_api.error("{ streak { current } }")[0] == "UNAVAILABLE"
+    assert query_api.request("GET", "/ready").status_code == 503
+
+
+DOCUMENT = b'{"query": "{ __typename }"}'
+MAX_BYTES = 100 * 1024
+SCOPE = {"type": "http", "method": "POST", "headers": []}
+
+
+def padded(size: int) -> bytes:
+    """Return a valid request body of `size` bytes."""
+    return DOCUMENT[:-1] + b" " * (size - len(DOCUMENT)) + b"}"
+
+
+def test_a_body_that_arrives_in_parts_is_accepted(offline_api: Api) -> None:
+    parts = [DOCUMENT[n : n + 1] for n in range(len(DOCUMENT))]
+    for body in (parts, [DOCUMENT], [DOCUMENT[:5], DOCUMENT[5:]]):
+        assert (
+            offline_api.request("POST", "/graphql", [*body, api.END], api.headers()).status_code
+            == 200
+        )
+
+
+@pytest.mark.parametrize("size", [MAX_BYTES, MAX_BYTES + 1])
+@pytest.mark.parametrize("has_length", [True, False])
+def test_a_body_of_more_than_100_kib_is_rejected(
+    offline_api: Api, size: int, has_length: bool
+) -> None:
+    headers = {"content-length": str(size)} if has_length else {}
+    body = padded(size)
+    parts = [body[:70_000], body[70_000:], api.END]
+    response = offline_api.request("POST", "/graphql", parts, api.headers(**headers))
+    assert response.status_code == (200 if size == MAX_BYTES else 413)
+
+
+@pytest.mark.parametrize("headers", [{}, {"content-length": "9" * 5_000}])
+def test_a_body_that_is_too_long_is_not_read_to_its_end(
+    offline_api: Api, headers: dict[str, str]
+) -> None:
+    sent = 0
+
+    def endless() -> Iterator[bytes]:
+        nonlocal sent
+        for _ in range(1_000):
+            sent += 1
+            yield b" " * 65_536
+
+    response = offline_api.request("POST", "/graphql", endless(), api.headers(**headers))
+    assert response.status_code == 413
+    (error,) = api.read(response)["errors"]
+    assert error["extensions"]["code"] == "BAD_USER_INPUT"
+    assert sent <= (0 if headers else 2)
+
+
+def test_a_body_is_not_read_without_a_valid_token(offline_api: Api) -> None:
+    parts = iter([DOCUMENT, api.END])
+    headers = {"content-type": "application/json"}
+    assert offline_api.request("POST", "/graphql", parts, headers).status_code == 401
+    assert next(parts) == DOCUMENT
+
+
+def test_an_incomplete_body_is_rejected(offline_api: Api) -> None:
+    assert offline_api.request("POST", "/graphql", [DOCUMENT], api.headers()).status_code == 400
+
+
+def test_a_body_that_does_not_arrive_times_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(protocol, "_BODY_TIMEOUT_S", 0.05)
+
+    async def receive() -> Any:
+        await asyncio.Event().wait()
+
+    with pytest.raises(BadInput, match="the whole body"):
+        asyncio.run(protocol.read(Request(SCOPE, receive), {}))
+
+
+@pytest.mark.parametrize("run", [asyncio.run, uvloop.run])
+def test_a_body_that_arrives_while_the_process_is_stalled_is_accepted(
+    monkeypatch: pytest.MonkeyPatch, run: Callable[[Coroutine[Any, Any, str]], str]
+) -> None:
+    """The process must not reject a body that arrived before the timeout.
+
+    The functions use uvloop. After a stall, uvloop runs expired timers before it reads the socket.
+    """
+    monkeypatch.setattr(protocol, "_BODY_TIMEOUT_S", 0.05)
+    client, server = socket.socketpair()
+
+    async def read() -> str:
+        reader, writer = await asyncio.open_connection(sock=server)
+
+        async def receive() -> Any:
+            return {"type": "http.request", "body": await reader.readexactly(len(DOCUMENT))}
+
+        reading = asyncio.create_task(protocol.read(Request(SCOPE, receive), {}))
+        await asyncio.sleep(0)
+        client.sendall(DOCUMENT)
+        time.sleep(0.1)  # noqa: ASYNC251 - the stall
+        with contextlib.closing(writer):
+            return (await reading)[0].query
+
+    with client:
+        assert run(read()) == "{ __typename }"
+
+
+def test_a_timer_is_not_started_for_a_body_that_has_already_arrived(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(asyncio, "wait", None)
+
+    async def receive() -> Any:
+        return {"type": "http.request", "body": DOCUMENT}
+
+    request, _ = asyncio.run(protocol.read(Request(SCOPE, receive), {}))
+    assert request.query == "{ __typename }"
+
+
+@pytest.mark.parametrize("late", range(4))
+def test_a_body_is_read_completely_whichever_part_is_late(late: int) -> None:
+    parts = [DOCUMENT[:3], b"", DOCUMENT[3:9], DOCUMENT[9:]]
+
+    async def read() -> str:
+        come, left = asyncio.Event(), list(enumerate(parts))
+
+        async def receive() -> Any:  # like a server, wait until the client has sent the part
+            if left[0][0] == late:
+                await come.wait()
+            number, part = left.pop(0)
+            return {"type": "http.request", "body": part, "more_body": number + 1 < len(parts)}
+
+        reading = asyncio.create_task(protocol.read(Request(SCOPE, receive), {}))
+        await asyncio.sleep(0)
+        assert not reading.done()
+        come.set()
+        return (await reading)[0].query
+
+    assert asyncio.run(read()) == "{ __typename }"

@@ -3,7 +3,7 @@
 import json
 import shutil
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -184,6 +184,9 @@ class Visit:
             for violation in violations["violations"]
             for node in violation["nodes"]
         ]
+
+
+Visits = Callable[..., Visit]  # the type of the fixture `visit`
 
 
 def section(page: Page, name: str) -> str:

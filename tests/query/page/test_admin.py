@@ -3,7 +3,6 @@
 import json
 import re
 import uuid
-from collections.abc import Callable
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 
@@ -13,11 +12,7 @@ from playwright.sync_api import Locator, Page, Route, expect
 from progress.adapters.postgres import database
 from progress.local import readiness
 from tests.support import browser, operation_fixtures
-from tests.support.browser import Envelope, Stack, Visit
-
-pytestmark = pytest.mark.timeout(180)
-
-Visits = Callable[..., Visit]
+from tests.support.browser import Envelope, Stack, Visit, Visits
 
 
 def publish_conflict(demo: Stack) -> Envelope:

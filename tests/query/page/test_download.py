@@ -3,19 +3,13 @@
 import json
 import uuid
 import zipfile
-from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
-import pytest
 from playwright.sync_api import Page, Route, expect
 
 from tests.support import browser
-from tests.support.browser import Stack, Visit
-
-pytestmark = pytest.mark.timeout(180)
-
-Visits = Callable[..., Visit]
+from tests.support.browser import Stack, Visits
 
 RUNNING = {
     "id": "0191f0c4-0000-7000-8000-000000000000", "kind": "EXPORT_USER", "state": "RUNNING",

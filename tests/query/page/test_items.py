@@ -2,19 +2,13 @@
 
 import re
 import uuid
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from urllib.parse import urlsplit
 
-import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from tests.support import browser
-from tests.support.browser import DEMO, Envelope, Stack, Visit
-
-pytestmark = pytest.mark.timeout(180)
-
-Visits = Callable[..., Visit]
+from tests.support.browser import DEMO, Envelope, Stack, Visits
 
 ITEMS = "#/items"
 

@@ -2,7 +2,6 @@
 
 import json
 import re
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ from playwright.sync_api import Browser, Page, Route, expect
 
 from progress.query.http import static_page
 from tests.support import browser
-from tests.support.browser import Stack, Visit
+from tests.support.browser import Stack, Visits
 from tests.support.parameters import first_in_gate
 
 pytestmark = pytest.mark.timeout(180)
@@ -52,8 +51,6 @@ _UNTRANSLATED = """(() => {
   }
   return found;
 })()"""
-
-Visits = Callable[..., Visit]
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -5,18 +5,13 @@ import math
 import random
 import re
 import uuid
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from playwright.sync_api import Page, Route, expect
 
 from tests.support import browser
-from tests.support.browser import Stack, Visit
-
-pytestmark = pytest.mark.timeout(180)
-
-Visits = Callable[..., Visit]
+from tests.support.browser import Stack, Visits
 
 
 def test_the_page_shows_the_demo_learner_s_numbers(visit: Visits) -> None:

@@ -3,19 +3,15 @@
 import json
 import re
 import uuid
-from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
 from playwright.sync_api import Page, Route, expect
 
 from tests.support import browser
-from tests.support.browser import DEMO, Stack, Visit
+from tests.support.browser import DEMO, Stack, Visits
 from tests.support.parameters import first_in_gate
 
-pytestmark = pytest.mark.timeout(180)
-
-Visits = Callable[..., Visit]
 HIDE = """hidden => {
   Object.defineProperty(document, 'hidden', { value: hidden, configurable: true });
   document.dispatchEvent(new Event('visibilitychange'));

@@ -1,18 +1,15 @@
 """The page's sign-in: tokens, the state of a tab, one-time codes, and signing out."""
 
 import re
-from collections.abc import Callable
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from playwright.sync_api import Browser, expect
 
 from progress.local import data_folder, sign_in_codes
-from tests.support.browser import DEMO, Stack, Visit
+from tests.support.browser import DEMO, Stack, Visits
 
 pytestmark = pytest.mark.timeout(180)
-
-Visits = Callable[..., Visit]
 
 
 def test_the_sign_in_returns_to_the_page(chromium: Browser, demo: Stack) -> None:

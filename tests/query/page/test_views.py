@@ -1,17 +1,11 @@
 """The views of the page and GraphiQL: who may open them, and how they are reached."""
 
 import re
-from collections.abc import Callable
 
-import pytest
 from playwright.sync_api import expect
 
 from tests.support import browser
-from tests.support.browser import Visit
-
-pytestmark = pytest.mark.timeout(180)
-
-Visits = Callable[..., Visit]
+from tests.support.browser import Visits
 
 
 def test_a_support_user_can_open_another_learner(visit: Visits) -> None:
@@ -65,7 +59,7 @@ def test_a_selected_language_stays_after_a_reload_until_another_is_selected(visi
 
 
 def test_the_example_queries_run_with_the_page_s_token_and_need_no_other_host(
-    visit: Callable[..., Visit],
+    visit: Visits,
 ) -> None:
     visitor = visit()
     page = visitor.open()
@@ -86,7 +80,7 @@ def test_the_example_queries_run_with_the_page_s_token_and_need_no_other_host(
     assert not page.evaluate("JSON.stringify(localStorage).includes('Bearer')")
 
 
-def test_graphiql_links_to_the_page_if_there_is_no_session(visit: Callable[..., Visit]) -> None:
+def test_graphiql_links_to_the_page_if_there_is_no_session(visit: Visits) -> None:
     visitor = visit()
     page = visitor.page
     page.goto(f"{visitor.stack.page}graphql")
