@@ -10,7 +10,7 @@ import asyncpg
 import pytest
 
 from progress.adapters import request_scope
-from progress.adapters.postgres import async_client, circuit_breaker
+from progress.adapters.postgres import async_client
 from progress.adapters.postgres.async_client import Database
 from progress.errors import DatabaseUnavailable
 from tests.support.event_loop import in_event_loop
@@ -34,8 +34,8 @@ def closing(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., Non
 @pytest.fixture
 def pauses(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     """Make the pauses before probes very long; a test that needs a probe shortens the pauses."""
-    monkeypatch.setattr(circuit_breaker, "_FIRST_PAUSE_S", LONG)
-    monkeypatch.setattr(circuit_breaker, "_PAUSE_S", LONG)
+    monkeypatch.setattr(async_client, "_FIRST_PAUSE_S", LONG)
+    monkeypatch.setattr(async_client, "_PAUSE_S", LONG)
     monkeypatch.setattr(async_client, "_MIN_TIME_S", 0)
     return monkeypatch
 
@@ -112,8 +112,8 @@ async def test_a_success_resets_the_number_of_failures(wire: Wire, database: Dat
 async def test_one_request_probes_the_database_and_the_others_are_rejected(
     wire: Wire, database: Database, pauses: pytest.MonkeyPatch
 ) -> None:
-    pauses.setattr(circuit_breaker, "_FIRST_PAUSE_S", 0)
-    pauses.setattr(circuit_breaker, "_PROBE_TIMEOUT_S", 2.0)
+    pauses.setattr(async_client, "_FIRST_PAUSE_S", 0)
+    pauses.setattr(async_client, "_PROBE_TIMEOUT_S", 2.0)
     wire.refuses = True
     await fail(database, 3)
     wire.refuses, wire.hangs = False, True
@@ -133,7 +133,7 @@ async def test_one_request_probes_the_database_and_the_others_are_rejected(
 async def test_all_calls_of_the_request_that_probes_the_database_are_served(
     wire: Wire, database: Database, pauses: pytest.MonkeyPatch
 ) -> None:
-    pauses.setattr(circuit_breaker, "_FIRST_PAUSE_S", 0)
+    pauses.setattr(async_client, "_FIRST_PAUSE_S", 0)
     wire.refuses = True
     await fail(database, 3)
     wire.refuses = False
@@ -146,9 +146,9 @@ async def test_all_calls_of_the_request_that_probes_the_database_are_served(
 async def test_a_failed_probe_is_followed_by_another_probe(
     wire: Wire, database: Database, pauses: pytest.MonkeyPatch
 ) -> None:
-    pauses.setattr(circuit_breaker, "_FIRST_PAUSE_S", 0)
-    pauses.setattr(circuit_breaker, "_PAUSE_S", 0)
-    pauses.setattr(circuit_breaker, "_PROBE_TIMEOUT_S", SHORT)
+    pauses.setattr(async_client, "_FIRST_PAUSE_S", 0)
+    pauses.setattr(async_client, "_PAUSE_S", 0)
+    pauses.setattr(async_client, "_PROBE_TIMEOUT_S", SHORT)
     wire.refuses = True
     await fail(database, 3)
     await fail(database, 2)
@@ -163,7 +163,7 @@ async def test_a_failed_probe_is_followed_by_another_probe(
 async def test_calls_that_hang_or_wait_do_not_delay_new_calls_after_the_recovery(
     wire: Wire, database: Database, pauses: pytest.MonkeyPatch
 ) -> None:
-    pauses.setattr(circuit_breaker, "_FIRST_PAUSE_S", 0)
+    pauses.setattr(async_client, "_FIRST_PAUSE_S", 0)
     database._size = 4
     assert await ask(database) == 1
     wire.hangs = True
@@ -189,7 +189,7 @@ async def test_calls_that_hang_or_wait_do_not_delay_new_calls_after_the_recovery
 async def test_a_call_that_began_before_the_recovery_and_times_out_does_not_count_as_a_failure(
     wire: Wire, pauses: pytest.MonkeyPatch, database: Database
 ) -> None:
-    pauses.setattr(circuit_breaker, "_FIRST_PAUSE_S", 0)
+    pauses.setattr(async_client, "_FIRST_PAUSE_S", 0)
     database._size = 6
     assert await ask(database) == 1
     wire.hangs = True
@@ -197,12 +197,12 @@ async def test_a_call_that_began_before_the_recovery_and_times_out_does_not_coun
     await asyncio.gather(*(fail(database, 1, SHORT) for _ in range(3)))
     wire.hangs = False
     assert await ask(database) == 1
-    pauses.setattr(circuit_breaker, "_FIRST_PAUSE_S", LONG)
+    pauses.setattr(async_client, "_FIRST_PAUSE_S", LONG)
     results = await asyncio.gather(*hanging, return_exceptions=True)
     assert {type(result) for result in results} == {DatabaseUnavailable}
     assert await ask(database) == 1
 
 
 def test_clients_are_told_to_retry_no_earlier_than_the_next_probe() -> None:
-    assert circuit_breaker._FIRST_PAUSE_S <= circuit_breaker._PAUSE_S
-    assert DatabaseUnavailable.retry_after_s >= circuit_breaker._PAUSE_S
+    assert async_client._FIRST_PAUSE_S <= async_client._PAUSE_S
+    assert DatabaseUnavailable.retry_after_s >= async_client._PAUSE_S

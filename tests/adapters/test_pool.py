@@ -5,9 +5,9 @@ import asyncio
 import asyncpg
 import pytest
 
-from progress.adapters.postgres import pool as pools
+from progress.adapters.postgres import async_client
 from progress.adapters.postgres import url as postgres_url
-from progress.adapters.postgres.pool import Pool
+from progress.adapters.postgres.async_client import Pool
 from progress.errors import DatabaseUnavailable, InstanceUnavailable
 from tests.conftest import Store
 from tests.support.event_loop import in_event_loop
@@ -124,7 +124,7 @@ async def test_a_caller_is_rejected_while_200_callers_wait(server: _Server) -> N
 async def test_a_caller_that_waits_too_long_is_rejected_and_leaves_the_queue(
     server: _Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pools, "_MAX_WAITING", 1)
+    monkeypatch.setattr(async_client, "_MAX_WAITING", 1)
     pool = Pool(server.connect, 1, IDLE_S)
     connection = await pool.acquire(seconds=5)
     for _ in range(3):

@@ -28,8 +28,7 @@ from hypothesis import strategies as st
 from progress.adapters.postgres import database
 from progress.errors import QueryTooComplex
 from progress.query.auth import Caller
-from progress.query.cache.cache import AnswerCache
-from progress.query.cache.rate_limit import RateLimiter
+from progress.query.cache.cache import AnswerCache, RateLimiter
 from progress.query.execution import documents, execute
 from progress.query.execution.compiled import QUERY
 from progress.query.execution.documents import Document

@@ -25,9 +25,8 @@ from progress.adapters.postgres.statements import NumberedStatement
 from progress.adapters.redis.async_client import Client
 from progress.local import ports, readiness
 from progress.projections.projector import Projector
-from progress.query.cache.cache import AnswerCache, ComputedAnswer
+from progress.query.cache.cache import AnswerCache, ComputedAnswer, RateLimiter
 from progress.query.cache.policy import CacheKey, cache_key
-from progress.query.cache.rate_limit import RateLimiter
 from progress.query.graphql.fields import FIELDS
 from progress.query.read_models import row_queries
 from progress.query.read_models.queries import Queries

@@ -1,10 +1,21 @@
-"""Database access through asyncpg: a pool, a retry, a circuit breaker, translated errors."""
+"""Database access through asyncpg: a pool, a retry, a circuit breaker, translated errors.
+
+The pool lends each connection to one caller at a time. asyncpg's own pool is not used, because it
+would double the Python time of a query.
+
+The circuit breaker lets calls fail immediately while the database does not respond. Three failures
+in a row open the breaker. The first request that arrives at least 1 s later probes the database and
+waits for the result. If the probe succeeds, the breaker closes. If the probe fails, the next probe
+may start 2 s after the failed probe started. While the breaker is open, all other requests are
+rejected.
+"""
 
 import asyncio
 import contextlib
 import functools
 import ssl
 import time
+from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, TypeVar
 
@@ -14,12 +25,224 @@ from asyncpg.transaction import Transaction
 from progress.adapters import request_scope
 from progress.adapters.postgres import errors
 from progress.adapters.postgres import url as postgres_url
-from progress.adapters.postgres.circuit_breaker import CircuitBreaker
 from progress.adapters.postgres.errors import Failure
-from progress.adapters.postgres.pool import Connect, Pool
 from progress.adapters.request_scope import RequestScope
-from progress.errors import DatabaseUnavailable, SettingsError, StatementFailed, Unavailable
+from progress.adapters.telemetry import logs
+from progress.errors import (
+    DatabaseUnavailable,
+    InstanceUnavailable,
+    SettingsError,
+    StatementFailed,
+    Unavailable,
+)
 from progress.settings import Settings
+
+_MAX_FAILURES = 3
+_FIRST_PAUSE_S, _PAUSE_S = 1.0, 2.0
+_PROBE_TIMEOUT_S = 1.0
+
+
+class CircuitBreaker:
+    """A breaker that closes when `probe` returns, and stays open if `probe` raises an error.
+
+    `on_open` is called each time the breaker opens.
+    """
+
+    def __init__(self, probe: Callable[[], Awaitable[None]], on_open: Callable[[], None]) -> None:
+        self._probe, self._on_open = probe, on_open
+        self.is_open = False
+        self.failures = 0  # failures since the last success
+        self._next_probe_at = self._closed_at = 0.0
+        self._probing: asyncio.Task[None] | None = None
+        self._prober: RequestScope | None = None
+
+    async def admit(self, scope: RequestScope) -> None:
+        """Return once the breaker is closed; raise DatabaseUnavailable if the call is rejected.
+
+        While a probe runs, the calls of the request that started it wait for the result; the calls
+        of all other requests are rejected.
+        """
+        if self.is_open and self._probing is None and time.monotonic() >= self._next_probe_at:
+            self._prober = scope
+            self._probing = asyncio.create_task(self._run_probe())
+        if self._probing and self._prober is scope:
+            await asyncio.wait({self._probing}, timeout=scope.remaining())
+        if self.is_open:
+            raise DatabaseUnavailable("the database did not respond to the last calls")
+
+    def record_success(self) -> None:
+        """Close the breaker."""
+        self.failures = 0
+        if self.is_open:
+            self.is_open, self._closed_at = False, time.monotonic()
+            logs.write("INFO", "the database responds again")
+
+    def record_failure(self, *, started_at: float) -> None:
+        """Count a failure; open the breaker after the third in a row.
+
+        If the call started before the breaker last closed, the earlier outage may have caused the
+        failure. Such a failure is not counted.
+        """
+        if started_at < self._closed_at:
+            return
+        self.failures += 1
+        if self.failures >= _MAX_FAILURES and not self.is_open:
+            self.is_open = True
+            self._next_probe_at = time.monotonic() + _FIRST_PAUSE_S
+            logs.write("WARNING", "the database does not respond: queries are rejected")
+            self._on_open()
+
+    async def _run_probe(self) -> None:
+        self._next_probe_at = time.monotonic() + _PAUSE_S
+        try:
+            async with asyncio.timeout(_PROBE_TIMEOUT_S):
+                await self._probe()
+            self.record_success()
+        except (DatabaseUnavailable, TimeoutError):
+            return
+        finally:
+            self._probing = self._prober = None
+
+
+_MAX_WAITING = 200
+_CANCEL_TIMEOUT_S = 2.0  # the time limit for cancelling a statement and closing its connection
+
+Connect = Callable[[], Awaitable[asyncpg.Connection]]
+
+
+class Pool:
+    """A pool of at most `size` connections, opened on demand, and closed if idle for `idle_s`."""
+
+    def __init__(self, connect: Connect, size: int, idle_s: float) -> None:
+        self._connect = connect
+        self._idle_s = idle_s
+        self._free = size  # connections that may still be opened
+        self._idle: deque[tuple[asyncpg.Connection, float]] = deque()
+        self._waiting: deque[asyncio.Future[asyncpg.Connection | None]] = deque()
+        self._closing: set[asyncio.Task[None]] = set()
+        self._is_closed = False
+
+    async def acquire(self, *, seconds: float) -> asyncpg.Connection:
+        """Return a connection; raise TimeoutError if the server does not open one in time.
+
+        Raise InstanceUnavailable if no connection becomes free in time, or if 200 callers already
+        wait for one.
+        """
+        while self._idle:
+            connection, since = self._idle.pop()
+            if since >= time.monotonic() - self._idle_s and not connection.is_closed():
+                return connection
+            connection.terminate()
+            self._free += 1
+        deadline = asyncio.get_running_loop().time() + seconds
+        if self._free > 0:
+            self._free -= 1
+        elif connection := await self._wait_for_release(deadline):
+            return connection
+        async with asyncio.timeout_at(deadline):
+            return await self._open()
+
+    def release(self, connection: asyncpg.Connection) -> None:
+        """Take back a connection that is idle or closed."""
+        if connection.is_closed() or self._is_closed:
+            self.discard(connection)
+            return
+        while self._waiting:
+            waiter = self._waiting.popleft()
+            if not waiter.done():
+                waiter.set_result(connection)
+                return
+        now = time.monotonic()
+        self._idle.append((connection, now))
+        while self._idle[0][1] < now - self._idle_s:
+            self._idle.popleft()[0].terminate()
+            self._free += 1
+
+    def discard(self, connection: asyncpg.Connection) -> None:
+        """Take back a broken connection."""
+        connection.terminate()
+        self._free_place()
+
+    def cancel(self, connection: asyncpg.Connection) -> None:
+        """Take back a connection that is running a statement, and cancel the statement.
+
+        Until the connection is closed, the pool does not replace it by a new connection, because
+        the server may still be busy with the statement.
+        """
+        if connection.is_closed():
+            self.discard(connection)
+            return
+        closing = asyncio.create_task(self._cancel_and_close(connection))
+        self._closing.add(closing)
+        closing.add_done_callback(self._closing.discard)
+
+    def close(self) -> None:
+        """Close the idle connections, and each lent connection once it is released.
+
+        Callers that wait for a connection get DatabaseUnavailable.
+        """
+        self._is_closed = True
+        while self._waiting:
+            waiter = self._waiting.popleft()
+            if not waiter.done():
+                waiter.set_exception(DatabaseUnavailable("the connections were closed"))
+        while self._idle:
+            self.discard(self._idle.pop()[0])
+
+    async def _cancel_and_close(self, connection: asyncpg.Connection) -> None:
+        try:
+            # close() first sends a cancel request for the statement; terminate() would send none.
+            async with asyncio.timeout(_CANCEL_TIMEOUT_S):
+                await connection.close()
+        except (TimeoutError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+            pass
+        finally:
+            self.discard(connection)
+
+    async def _open(self) -> asyncpg.Connection:
+        with contextlib.ExitStack() as on_failure:
+            on_failure.callback(self._free_place)
+            connection = await self._connect()
+            on_failure.pop_all()
+            return connection
+
+    async def _wait_for_release(self, deadline: float) -> asyncpg.Connection | None:
+        """Return the next released connection; None if the caller may open one instead."""
+        if len(self._waiting) >= _MAX_WAITING:
+            raise InstanceUnavailable(f"{_MAX_WAITING} calls already wait for a connection")
+        try:
+            async with asyncio.timeout_at(deadline):
+                return await self._wait()
+        except TimeoutError:
+            raise InstanceUnavailable("no connection to the database became free") from None
+
+    async def _wait(self) -> asyncpg.Connection | None:
+        waiter = asyncio.get_running_loop().create_future()
+        self._waiting.append(waiter)
+        try:
+            return await waiter
+        except asyncio.CancelledError:
+            if waiter in self._waiting:
+                self._waiting.remove(waiter)
+            elif not waiter.cancelled() and waiter.exception() is None:
+                self._pass_on(waiter.result())
+            raise
+
+    def _pass_on(self, connection: asyncpg.Connection | None) -> None:
+        if connection is None:
+            self._free_place()
+        else:
+            self.release(connection)
+
+    def _free_place(self) -> None:
+        """Allow one more connection; the caller that has waited longest may open it."""
+        while self._waiting:
+            waiter = self._waiting.popleft()
+            if not waiter.done():
+                waiter.set_result(None)
+                return
+        self._free += 1
+
 
 _T = TypeVar("_T")
 Work = Callable[[asyncpg.Connection], Awaitable[_T]]

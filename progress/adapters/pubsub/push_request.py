@@ -11,7 +11,7 @@ import msgspec
 from flask.typing import ResponseReturnValue
 
 from progress.adapters.telemetry import logs, tracing
-from progress.adapters.telemetry.spans import Attributes
+from progress.adapters.telemetry.tracing import Attributes
 from progress.errors import OperationClaimed, ProgressError, SerializationError
 
 _ATTRIBUTES = {

@@ -33,7 +33,7 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
 from progress import masking
 from progress.adapters.telemetry import lines, metric_fields
-from progress.adapters.telemetry.spans import Attributes, Kind, Span
+from progress.adapters.telemetry.tracing import Attributes, Kind, Span
 from progress.settings import Settings, fill_in
 
 _GOOGLE = "telemetry.googleapis.com"

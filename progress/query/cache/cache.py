@@ -1,4 +1,4 @@
-"""The cache of query results in Redis.
+"""The cache of query results in Redis, and the rate limit, which shares its round trip.
 
 A cached result is never older than the read models, except after a failed publication. A fold
 changes the versions in the database when it commits. After the commit, the projector publishes
@@ -15,6 +15,8 @@ can therefore be out of date for at most five seconds.
 - Concurrent callers share a computation. A caller does not join a computation that started more
   than a second ago. A caller does not use a shared result if a version in the result's stamp is
   older than the version that the caller has seen.
+
+Requests are counted by caller and clock minute: in Redis or, without Redis, in each instance.
 """
 
 import functools
@@ -28,11 +30,10 @@ import msgspec
 from progress.adapters.redis import commands
 from progress.adapters.redis.async_client import Client
 from progress.adapters.redis.commands import Command, Reply
-from progress.errors import RedisUnavailable, Unavailable
+from progress.errors import RateLimited, RedisUnavailable, Unavailable
 from progress.projections import schema
 from progress.query.cache import policy, versions
 from progress.query.cache.policy import CacheKey, CachePolicy
-from progress.query.cache.rate_limit import RateLimiter
 from progress.query.cache.versions import (
     Abandoned,
     DatabaseVersions,
@@ -41,6 +42,61 @@ from progress.query.cache.versions import (
     SingleFlight,
 )
 from progress.query.read_models.reader import Reader
+
+_MINUTE = 60
+
+
+class RateLimiter:
+    """A limit on the requests of each caller in each clock minute."""
+
+    def __init__(self, redis: Client | None, per_minute: int) -> None:
+        self._redis = redis
+        self._per_minute = per_minute
+        self._minute = 0  # the clock minute to which `_counts` belongs
+        self._counts: dict[str, int] = {}
+
+    async def count(self, caller: str, at: datetime) -> None:
+        """Count a request; raise RateLimited if the caller exceeds the limit."""
+        if self._redis is None:
+            self.count_locally(caller, at)
+            return
+        try:
+            (reply,) = await self._redis.run(self.increment_command(caller, at))
+        except RedisUnavailable:
+            self.count_locally(caller, at)
+        else:
+            self.check(reply, caller, at)
+
+    def increment_command(self, caller: str, at: datetime) -> Command:
+        """Return the Redis command that counts a request, for use in a pipeline."""
+        return commands.count_request(caller, _minute(at))
+
+    def check(self, reply: Reply, caller: str, at: datetime) -> None:
+        """Raise RateLimited if the reply to `increment_command`, a count, exceeds the limit."""
+        if not isinstance(reply, int):
+            self.count_locally(caller, at)
+            return
+        if reply == 1 and self._redis:
+            self._redis.send(commands.expire_count(caller, _minute(at)))
+        self._check(reply, at)
+
+    def count_locally(self, caller: str, at: datetime) -> None:
+        """Count a request in this instance; raise RateLimited if the caller exceeds the limit."""
+        if self._minute != _minute(at):
+            self._minute = _minute(at)
+            self._counts.clear()
+        self._counts[caller] = self._counts.get(caller, 0) + 1
+        self._check(self._counts[caller], at)
+
+    def _check(self, count: int, at: datetime) -> None:
+        if count > self._per_minute:
+            seconds = _MINUTE - int(at.timestamp()) % _MINUTE
+            why = f"expected at most {self._per_minute} requests a minute: wait {seconds} seconds"
+            raise RateLimited(why, seconds)
+
+
+def _minute(at: datetime) -> int:
+    return int(at.timestamp()) // _MINUTE
 
 
 class VersionStamp(NamedTuple):

@@ -12,12 +12,11 @@ from starlette.responses import Response
 from progress.adapters import request_scope, startup
 from progress.adapters.redis.async_client import Client
 from progress.adapters.telemetry import logs, tracing
-from progress.adapters.telemetry.spans import Span
+from progress.adapters.telemetry.tracing import Span
 from progress.errors import RequestRejected, Unavailable
 from progress.query import auth
 from progress.query.auth import Caller
-from progress.query.cache.cache import AnswerCache
-from progress.query.cache.rate_limit import RateLimiter
+from progress.query.cache.cache import AnswerCache, RateLimiter
 from progress.query.execution import documents, execute
 from progress.query.execution.execute import GraphQLRequest, GraphQLResponse
 from progress.query.execution.request_log import CatchAll, RequestLog
