@@ -14,9 +14,9 @@ _SHARED = {
         *(
             f"terraform/test_{name}"
             for name in (
-                *("bootstrap", "bootstrap_accounts", "buckets", "budget", "checkov", "cloud_run"),
-                *("database", "first_apply", "function_sources", "iam", "inputs", "load_balancer"),
-                *("network", "passwords", "pubsub", "redis", "secrets", "settings", "switches"),
+                *("analytics", "bootstrap", "buckets", "budget", "checkov", "cloud_run"),
+                *("database", "first_apply", "function_sources", "iam", "jobs"),
+                *("load_balancer", "network", "pubsub", "secrets", "settings", "switches"),
                 "validation",
             )
         ),

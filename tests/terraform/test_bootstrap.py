@@ -1,12 +1,21 @@
-"""The projects, state buckets and outputs of infra/bootstrap."""
+"""The projects, accounts, grants and outputs of infra/bootstrap."""
+
+import re
 
 import pytest
 
-from tests.support.bootstrap_projects import IN_ENVIRONMENTS, PROJECTS
 from tests.support.cloud_run import only
 from tests.support.terraform import GCLOUD, REPOSITORY, Root
 from tests.support.terraform_environments import Environments
 from tests.support.terraform_state import Deployment, Resources, list_resources
+
+PROJECTS = {
+    "dev": "progress-dev", "staging": "progress-staging", "prod": "progress-prod",
+    "trial": "progress-trial", "images": "progress-images",
+}  # fmt: skip
+
+
+IN_ENVIRONMENTS = {name: id_ for name, id_ in PROJECTS.items() if name != "images"}
 
 
 def _apis(resources: Resources) -> list[dict[str, str]]:
@@ -91,3 +100,197 @@ def test_the_github_variables_name_the_project_of_each_environment(bootstrap: De
 def test_the_environments_use_the_created_projects(environments: Environments) -> None:
     for name, deployment in environments.items():
         assert deployment.plan["variables"]["project_id"]["value"] == PROJECTS[name]
+
+
+# For each kind of resource in infra/terraform, two roles: `terraform apply` needs the first role,
+# and `terraform plan` the second. A key is a prefix of the type; the longest matching key counts.
+MADE_BY = {
+    "artifact_registry": ("artifactregistry.admin", "artifactregistry.reader"),
+    "bigquery": ("bigquery.dataOwner", "bigquery.metadataViewer"),
+    "bigquery_connection": ("bigquery.connectionAdmin", "terraformPlan"),
+    "cloud_run": ("run.admin", "run.viewer"),
+    "cloud_scheduler": ("cloudscheduler.admin", "cloudscheduler.viewer"),
+    "compute": ("compute.networkAdmin", "compute.viewer"),
+    "compute_backend_service": ("compute.loadBalancerAdmin", "compute.viewer"),
+    "compute_firewall": ("compute.securityAdmin", "compute.viewer"),
+    "compute_managed_ssl": ("compute.securityAdmin", "compute.viewer"),
+    "compute_region_network_endpoint": ("compute.loadBalancerAdmin", "compute.viewer"),
+    "compute_security_policy": ("compute.securityAdmin", "compute.viewer"),
+    "compute_ssl_policy": ("compute.securityAdmin", "compute.viewer"),
+    "logging_metric": ("logging.configWriter", "terraformPlan"),
+    "monitoring": ("monitoring.editor", "monitoring.viewer"),
+    "project_iam": ("resourcemanager.projectIamAdmin", "iam.securityReviewer"),
+    "project_iam_custom_role": ("iam.roleAdmin", "iam.roleViewer"),
+    "project_service": ("serviceusage.serviceUsageAdmin", "serviceusage.serviceUsageConsumer"),
+    "pubsub": ("pubsub.admin", "pubsub.viewer"),
+    "redis": ("redis.admin", "redis.viewer"),
+    "secret_manager": ("secretmanager.admin", "secretmanager.viewer"),
+    "secret_manager_secret_version": ("secretmanager.admin", "secretmanager.secretAccessor"),
+    "service_account": ("iam.serviceAccountAdmin", "iam.serviceAccountViewer"),
+    "service_networking": ("servicenetworking.networksAdmin", "terraformPlan"),
+    "sql": ("cloudsql.admin", "cloudsql.viewer"),
+    "storage_bucket": ("storage.admin", "terraformPlan"),
+}
+
+
+# Types of resources that belong to the billing account, and so need no role in the project.
+BUDGETS = {"billing_budget"}
+
+
+# Roles that do not belong to a kind of resource. `terraform apply` needs the first set, because it
+# builds images and assigns service accounts. `terraform plan` needs the second set.
+BESIDE = {"cloudbuild.builds.editor", "iam.serviceAccountUser"}, {"browser"}
+
+
+_PLACES = ("billing_account_id", "bucket", "repository", "service_account_id", "project")
+
+
+def grants(resources: Resources, account: str, project: str) -> dict[str, set[str]]:
+    """Return the account's roles on each resource."""
+    member = f"serviceAccount:{account}@{project}.iam.gserviceaccount.com"
+    roles: dict[str, set[str]] = {}
+    for address, resource in resources.items():
+        if "_iam_member." in address and resource["member"] == member:
+            place = next(resource[key] for key in _PLACES if resource.get(key))
+            roles.setdefault(place, set()).add(resource["role"].rpartition("roles/")[2])
+    return roles
+
+
+def _account(name: str, project: str) -> str:
+    return f"projects/{project}/serviceAccounts/{name}@{project}.iam.gserviceaccount.com"
+
+
+def needed(environments: Environments) -> tuple[set[str], set[str]]:
+    """Return the roles that `terraform apply` and `terraform plan` need for all environments."""
+    applies, plans = {*BESIDE[0]}, {*BESIDE[1]}
+    for deployment in environments.values():
+        for kind in {resource["type"] for resource in deployment.state["resources"]}:
+            name = kind.removeprefix("google_")
+            if kind.startswith("google_") and name not in BUDGETS | {"project"}:
+                start = max((prefix for prefix in MADE_BY if name.startswith(prefix)), key=len)
+                applies.add(MADE_BY[start][0])
+                plans.add(MADE_BY[start][1])
+    return applies, plans
+
+
+@pytest.mark.parametrize("name", IN_ENVIRONMENTS)
+def test_terraform_accounts_have_exactly_the_roles_that_they_need(
+    resources: Resources, environments: Environments, name: str
+) -> None:
+    project = PROJECTS[name]
+    applies, plans = needed(environments)
+    state, billing = f"{project}-terraform-state", "000000-000000-000000"
+    assert grants(resources, "terraform", project) == {
+        project: applies,
+        state: {"storage.objectAdmin"},
+        billing: {"billing.costsManager"},
+        "progress": {"artifactregistry.reader"},
+    }
+    assert grants(resources, "terraform-plan", project) == {
+        project: plans,
+        state: {"storage.objectViewer"},
+        billing: {"billing.viewer"},
+    }
+
+
+def test_the_plan_account_may_read_only_two_secrets_and_change_nothing(
+    resources: Resources,
+) -> None:
+    changing = ("admin", "editor", "owner", "user", "manager", "writer", "creator")
+    for project in IN_ENVIRONMENTS.values():
+        for roles in grants(resources, "terraform-plan", project).values():
+            assert not [role for role in roles if role.lower().endswith(changing)]
+            assert not roles & {"viewer", "logging.viewer", "bigquery.dataViewer"}
+    for role in resources.of("google_project_iam_custom_role").values():
+        does = {permission.rpartition(".")[2] for permission in role["permissions"]}
+        assert does == {"get", "list", "getAuthString"}
+    number = "100000000000"  # every project has this number here
+    reads = resources.of("google_project_iam_member", "plan_contents")
+    assert {
+        name: re.findall(r"'(.+?)'", only(grant["condition"])["expression"])
+        for name, grant in reads.items()
+    } == {
+        name: [
+            f"projects/{number}/secrets/progress-cloud-sql-logins/",
+            f"projects/{number}/secrets/progress-redis-url/",
+        ]
+        for name in IN_ENVIRONMENTS
+    }
+
+
+def test_each_account_is_limited_to_its_workflow_and_environment(resources: Resources) -> None:
+    """For example, the nightly plan cannot use the account that applies Terraform."""
+    works = {
+        (
+            grant["service_account_id"].rpartition("/")[2].removesuffix(".iam.gserviceaccount.com"),
+            *grant["member"]
+            .removeprefix("principalSet://iam.googleapis.com/projects/")
+            .split("/locations/global/workloadIdentityPools/progress-github/attribute.workflow/"),
+        )
+        for grant in resources.of("google_service_account_iam_member", "github").values()
+    }
+    assert works == {
+        ("terraform@progress-trial", "progress-trial", "trial.yaml"),
+        ("progress-pipeline@progress-images", "progress-images", "deliver.yaml"),
+    } | {
+        (f"{account}@{PROJECTS[name]}", PROJECTS[name], f"{file}.yaml")
+        for name in ("dev", "staging", "prod")
+        for account, file in (
+            ("terraform", "release"), ("terraform-plan", "plan"),
+            ("progress-pipeline", "release"), ("progress-pipeline", "rollback"),
+        )
+    }  # fmt: skip
+
+
+def test_only_workflows_of_the_configured_branch_can_sign_in(resources: Resources) -> None:
+    providers = resources.of("google_iam_workload_identity_pool_provider")
+    assert providers.keys() == PROJECTS.keys()
+    for name, provider in providers.items():
+        assert provider["attribute_condition"].split(" && ") == [
+            "assertion.repository == 'example/progress'",
+            "assertion.repository_id == '123456789'",
+            "assertion.ref == 'refs/heads/main'",
+            f"assertion.environment == '{ {'prod': 'production'}.get(name, name) }'",
+            "assertion.event_name in ['push', 'schedule', 'workflow_dispatch']",
+            "assertion.job_workflow_ref.startsWith('example/progress/.github/workflows/')",
+        ]
+        assert only(provider["oidc"])["issuer_uri"] == "https://token.actions.githubusercontent.com"
+        mapping = provider["attribute_mapping"]
+        assert mapping["attribute.workflow"] == (
+            "assertion.job_workflow_ref.extract('/.github/workflows/{file}@')"
+        )
+
+
+def test_each_environment_may_read_images_and_only_the_build_may_write_them(
+    bootstrap: Deployment, resources: Resources
+) -> None:
+    readers = resources.of("google_artifact_registry_repository_iam_member", "reader")
+    assert {grant["role"] for grant in readers.values()} == {"roles/artifactregistry.reader"}
+    number = "100000000000"  # every project has this number here
+    assert {name: grant["member"].partition(":")[2] for name, grant in readers.items()} == {
+        f"{name} {who}": account
+        for name, project in IN_ENVIRONMENTS.items()
+        for who, account in (
+            ("agent", f"service-{number}@serverless-robot-prod.iam.gserviceaccount.com"),
+            ("terraform", f"terraform@{project}.iam.gserviceaccount.com"),
+            ("pipeline", f"progress-pipeline@{project}.iam.gserviceaccount.com"),
+        )
+    }
+    images = PROJECTS["images"]
+    assert grants(resources, "progress-build", images) == {
+        images: {"logging.logWriter"},
+        "progress": {"artifactregistry.writer"},
+        f"{images}-sources": {"storage.objectViewer"},
+    }
+    assert grants(resources, "progress-pipeline", images) == {
+        images: {"cloudbuild.builds.editor", "serviceusage.serviceUsageConsumer"},
+        f"{images}-sources": {"storage.objectUser", "storage.legacyBucketReader"},
+        _account("progress-build", images): {"iam.serviceAccountUser"},
+    }
+    (repository,) = resources.of("google_artifact_registry_repository").values()
+    assert (repository["project"], repository["repository_id"]) == (images, "progress")
+    policies = {policy["action"]: policy for policy in repository["cleanup_policies"]}
+    assert only(policies["KEEP"]["most_recent_versions"])["keep_count"] == 50
+    old = only(policies["DELETE"]["condition"])["older_than"]
+    # Even if an environment gets no release for a year, its image must still exist.
+    assert int(old.removesuffix("s")) > 366 * 24 * 60 * 60
