@@ -145,6 +145,21 @@ REJECTED_BY_BOOTSTRAP = [
 ]
 
 
+def test_every_input_has_a_type_and_every_input_and_output_has_a_description() -> None:
+    blocks = [
+        block
+        for file in _INFRA.rglob("*.tf")
+        for block in re.findall(
+            r'^((variable|output) "\w+" \{\n.*?^\})', file.read_text(), re.MULTILINE | re.DOTALL
+        )
+    ]
+    assert len(blocks) > 100
+    assert [
+        text for text, _ in blocks if not re.search(r'^  description += "\w', text, re.MULTILINE)
+    ] == []
+    assert [t for t, kind in blocks if kind == "variable" and "\n  type " not in t] == []
+
+
 @pytest.fixture(scope="module")
 def variables(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Root:
     """A copy of the variables of infra/terraform, without the resources."""
