@@ -18,7 +18,6 @@ from tests.conftest import Store
 from tests.support import api, rows_by_hand, token_issuer
 from tests.support.api import Api
 
-_SCHEMA = SCHEMA._schema
 GIVEN = {"Date": '"2024-03-01"', "DateTime": '"2024-03-01T00:00:00Z"', "ID": '"1"', "String": '"x"'}
 
 
@@ -37,7 +36,7 @@ def query_about(name: str, field: GraphQLField, user: str) -> str:
 
 def fields() -> Iterator[tuple[str, str]]:
     """Yield the operation type and name of each query and mutation about a learner."""
-    for operation, root in (("query", _SCHEMA.query_type), ("mutation", _SCHEMA.mutation_type)):
+    for operation, root in (("query", GRAPHQL.query_type), ("mutation", GRAPHQL.mutation_type)):
         for name, field in root.fields.items() if root else ():
             if "userId" in field.args:
                 yield operation, name
@@ -61,7 +60,7 @@ def visible_parts(response: Response) -> tuple[int, list[tuple[bytes, bytes]], b
 def test_a_forbidden_field_does_not_reveal_whether_a_learner_exists(
     api_with_bob: Api, operation: str, name: str
 ) -> None:
-    root = _SCHEMA.query_type if operation == "query" else _SCHEMA.mutation_type
+    root = GRAPHQL.query_type if operation == "query" else GRAPHQL.mutation_type
     assert root
     answers = []
     for user in ("bob", "nob"):
