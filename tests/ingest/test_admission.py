@@ -1,1 +1,350 @@
-"""tests/ingest/test_rejected_bodies.py"""
+"""A body gets 429 if the memory for bodies is exhausted. No client holds this memory forever.
+
+Bodies over 64 MiB, other methods than GET and POST, and bad chunks are rejected.
+"""
+
+import subprocess
+import sys
+import textwrap
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
+from http.client import HTTPConnection
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Store
+from tests.ingest.test_ingest import count, letters
+from tests.support.body_client import Client, clients
+from tests.support.envelopes import session_started
+from tests.support.ingest_process import ROOT, FunctionProcess, run_function
+from tests.support.pushes import encode_push
+
+MIB = 1 << 20
+
+# A function that accepts every admitted body.
+SOURCE = """
+    import functions_framework
+    from progress.ingest.admission import Admission
+
+    admission = Admission({capacity}, timeout_s={timeout_s})
+
+    @admission.limit
+    def ingest(request, body, arrived):
+        return 204
+"""
+
+# A wrapper that responds to GET /reserved with the number of reserved bytes. Such a request does
+# not pass through `admission`.
+REPORT = """
+
+admitted = ingest
+
+@functions_framework.http
+def ingest(request):
+    if request.path == "/reserved":
+        return str(admission._reserved)
+    return admitted(request)
+"""
+# After the first block, glibc by default takes later blocks from its heap, which can shrink only
+# if its last block is free.
+FREE = """
+import psutil
+from progress.ingest.admission import Admission
+{limit}
+bytearray(30 << 20)
+blocks = [b"x" * (size << 10) for size in range(900, 940)]
+del blocks[:-1]
+print(psutil.Process().memory_info().rss)
+"""
+ENOUGH_S = 100  # seconds; the time limit for the arrival of a body
+
+
+@contextmanager
+def serve(folder: Path, text: str) -> Iterator[FunctionProcess]:
+    source = folder / "main.py"
+    source.write_text(textwrap.dedent(text) + REPORT)
+    with run_function("unused", source=source) as running:
+        yield running
+
+
+@pytest.fixture
+def ingest(store: Store, tmp_path: Path) -> Iterator[FunctionProcess]:
+    """The ingest function, which waits `ENOUGH_S` seconds for a body."""
+    text = (ROOT / "functions/ingest/main.py").read_text()
+    assert "Admission()" in text
+    source = tmp_path / "main.py"
+    source.write_text(text.replace("Admission()", f"Admission(timeout_s={ENOUGH_S})") + REPORT)
+    with run_function(store.url, source=source) as running:
+        yield running
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Iterator[FunctionProcess]:
+    """A function that reserves at most 1 MiB for bodies."""
+    text = SOURCE.format(capacity=MIB, timeout_s=ENOUGH_S)
+    with serve(tmp_path, text) as running:
+        yield running
+
+
+@pytest.fixture
+def large(tmp_path: Path) -> Iterator[FunctionProcess]:
+    """A function that reserves as much memory for bodies as ingest does."""
+    text = SOURCE.format(capacity=32 * MIB, timeout_s=ENOUGH_S)
+    with serve(tmp_path, text) as running:
+        yield running
+
+
+@pytest.fixture
+def hasty(tmp_path: Path) -> Iterator[FunctionProcess]:
+    """A function that reserves at most 1 MiB for bodies and waits 0.5 s for a body."""
+    with serve(tmp_path, SOURCE.format(capacity=MIB, timeout_s=0.5)) as running:
+        yield running
+
+
+def push(size: int) -> bytes:
+    """Return a push of one event with a body of this size."""
+    whole = encode_push(session_started(), attributes={"padding": "x"})
+    return whole.replace(b'"x"', b'"%s"' % (b"x" * (size - len(whole) + 1)))
+
+
+def reserved(running: FunctionProcess) -> int:
+    """Return the number of bytes that are reserved for bodies."""
+    with closing(HTTPConnection("127.0.0.1", running.port, timeout=60)) as connection:
+        connection.request("GET", "/reserved")
+        return int(connection.getresponse().read())
+
+
+def await_reserved(running: FunctionProcess, size: int) -> None:
+    """Wait until at least `size` bytes are reserved."""
+    while reserved(running) < size:
+        pass
+
+
+def await_free(running: FunctionProcess, size: int) -> None:
+    """Wait until a body of this size is admitted."""
+    with closing(Client(running)) as other:
+        while other.post(b"x" * size) != 204:
+            pass
+
+
+def test_bodies_over_the_memory_limit_get_429_and_are_recorded_when_sent_again(
+    ingest: FunctionProcess, store: Store
+) -> None:
+    first, second, little = push(20 * MIB), push(20 * MIB), push(1_000)
+    with clients(ingest, 3) as (one, two, three):
+        one.begin(len(first))
+        one.send(first[: 10 * MIB])
+        await_reserved(ingest, 20 * MIB)
+        assert two.post(second) == 429
+        assert three.post(little) == 204
+        assert two.post(second) == 429  # the connection stays usable
+        one.send(first[10 * MIB :])
+        assert one.status() == 204
+        assert two.post(second) == 204
+    assert count(store.url) == 3
+    assert letters(store) == []
+
+
+def test_a_body_over_the_memory_limit_is_admitted_while_no_other_body_is_arriving(
+    small: FunctionProcess,
+) -> None:
+    body = b"x" * (3 * MIB)
+    with clients(small, 2) as (one, two):
+        assert one.post(body) == 204
+        two.begin(1_000)
+        two.send(b"x")
+        await_reserved(small, 1_000)
+        assert one.post(body) == 429
+        two.send(b"x" * 999)
+        assert two.status() == 204
+        assert one.post(body) == 204
+
+
+def test_a_body_of_unknown_length_reserves_16_mib(large: FunctionProcess) -> None:
+    with clients(large, 3) as (one, two, three):
+        for client in (one, two):
+            client.begin(None)
+            client.chunk(b"x")
+        await_reserved(large, 32 * MIB)
+        three.begin(None)
+        three.chunk(b"x")
+        three.send(b"0\r\n\r\n")
+        assert three.status() == 429
+        for client in (one, two):
+            client.send(b"0\r\n\r\n")
+            assert client.status() == 204
+        three.begin(None)
+        three.chunk(b"x")
+        three.send(b"0\r\n\r\n")
+        assert three.status() == 204
+
+
+def test_a_body_of_unknown_length_reserves_more_memory_as_it_grows(large: FunctionProcess) -> None:
+    with clients(large, 2) as (one, two):
+        one.begin(12 * MIB)
+        one.send(b"x")
+        await_reserved(large, 12 * MIB)
+        for status in (429, 204):
+            two.begin(None)
+            for _ in range(24):
+                two.chunk(b"x" * MIB)
+            two.send(b"0\r\n\r\n")
+            assert two.status() == status
+            if status == 429:
+                one.send(b"x" * (12 * MIB - 1))
+                assert one.status() == 204
+
+
+def test_a_client_that_expects_100_continue_gets_that_response(small: FunctionProcess) -> None:
+    body = b"x" * (2 * MIB)
+    with clients(small, 3) as (one, held, other):
+        one.begin(len(body), "Expect: 100-continue")
+        assert one.status() == 100
+        one.send(body)
+        assert one.status() == 204
+        held.begin(60_000)
+        held.send(b"x")
+        await_reserved(small, 60_000)
+        other.begin(len(body), "Expect: 100-continue")
+        assert other.status() == 100
+        other.send(body)
+        assert other.status() == 429
+
+
+@pytest.mark.parametrize("length", [MIB // 2, None], ids=["a wrong length", "chunked"])
+def test_an_incomplete_body_frees_its_memory_and_does_not_become_a_dead_letter(
+    ingest: FunctionProcess, store: Store, length: int | None
+) -> None:
+    with clients(ingest, 2) as (one, two):
+        one.begin(length and 20 * MIB)
+        one.send(b"100000\r\n" if length is None else b"", push(MIB)[: MIB // 2])
+        one.end_sending()
+        assert one.status() == 400
+        assert two.post(push(30 * MIB)) == 204
+    assert letters(store) == []
+
+
+@pytest.mark.parametrize("length", [MIB, 1_000, None], ids=["large", "small", "chunked"])
+def test_a_slow_body_times_out_and_frees_its_memory(
+    hasty: FunctionProcess, length: int | None
+) -> None:
+    with clients(hasty, 2) as (slow, other):
+        slow.begin(length)
+        slow.send(b"100000\r\n" if length is None else b"", b"x")
+        assert slow.status() == 400
+        await_free(hasty, MIB)
+        assert other.post(b"x") == 204
+
+
+def test_a_rejected_body_that_arrives_slowly_is_cut_off(tmp_path: Path) -> None:
+    source = SOURCE.format(capacity=MIB, timeout_s=4)  # the first body keeps its memory for 4 s
+    with serve(tmp_path, source) as running, clients(running, 2) as (held, slow):
+        held.begin(60_000)
+        held.send(b"x")
+        await_reserved(running, 60_000)
+        slow.begin(MIB)
+        slow.send(b"x")
+        assert slow.status() == 429
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_a_discarded_body_is_not_held_in_memory(small: FunctionProcess, method: str) -> None:
+    body = b"x" * (30 * MIB)
+    with clients(small, 9) as (held, *others):
+        held.begin(60_000)
+        held.send(b"x")
+        await_reserved(small, 60_000)
+        before = small.peak_memory()
+
+        def post_whole(other: Client) -> int:
+            other.begin(len(body), method=method)
+            other.send(body)
+            return other.status()
+
+        with ThreadPoolExecutor(8) as pool:
+            assert {*pool.map(post_whole, others)} == {429}
+        assert small.peak_memory() - before < 2 * len(body)
+        held.send(b"x" * 59_999)
+        assert held.status() == 204
+
+
+def test_health_checks_succeed_while_the_memory_is_full(small: FunctionProcess) -> None:
+    with clients(small, 2) as (held, other):
+        held.begin(MIB)
+        held.send(b"x")
+        await_reserved(small, MIB)
+        other.send(b"GET / HTTP/1.1\r\nHost: here\r\n\r\n")
+        assert other.status() == 200
+
+
+def test_an_array_of_a_million_numbers_is_recorded_quickly_in_little_memory(
+    ingest: FunctionProcess, store: Store
+) -> None:
+    before = ingest.peak_memory()
+    body = encode_push(b"[" + b"1," * 999_999 + b"1]", message_id="ones")
+    assert [ingest.post(body), ingest.post(body)] == [204, 204]
+    assert len(letters(store)) == 1_000
+    assert ingest.peak_memory() - before < 20 * len(body)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only glibc has these limits")
+def test_the_memory_of_freed_bodies_returns_to_the_system() -> None:
+    limited, unlimited = (_remaining_after(limit) for limit in ("Admission()", ""))
+    assert unlimited - limited > 20 * MIB
+
+
+def _remaining_after(limit: str) -> int:
+    command = [sys.executable, "-c", FREE.format(limit=limit)]
+    return int(subprocess.run(command, capture_output=True, check=True, text=True).stdout)
+
+
+@pytest.mark.parametrize("length", [65 * MIB, None], ids=["a length", "chunked"])
+def test_a_body_over_64_mib_gets_413_and_is_discarded(
+    small: FunctionProcess, length: int | None
+) -> None:
+    before = small.peak_memory()
+    with clients(small, 1) as (one,):
+        one.begin(length)
+        for _ in range(65):
+            if length is None:
+                one.chunk(b"x" * MIB)
+            else:
+                one.send(b"x" * MIB)
+        one.send(b"0\r\n\r\n" if length is None else b"")
+        assert one.status() == 413
+        assert one.post(b"x") == 204  # the connection stays usable
+    if length is not None:
+        assert small.peak_memory() - before < 10 * MIB
+
+
+def test_a_body_over_64_mib_does_not_reserve_memory_while_it_arrives(
+    small: FunctionProcess,
+) -> None:
+    with clients(small, 2) as (large, other):
+        large.begin(65 * MIB)
+        large.send(b"x" * MIB)
+        assert reserved(small) == 0
+        assert other.post(b"x" * 1_000) == 204
+
+
+@pytest.mark.parametrize("method", ["HEAD", "PUT", "DELETE"])
+def test_methods_other_than_get_and_post_get_405(
+    ingest: FunctionProcess, store: Store, method: str
+) -> None:
+    with closing(HTTPConnection("127.0.0.1", ingest.port, timeout=30)) as connection:
+        connection.request(method, "/", b"" if method == "HEAD" else b"x")
+        response = connection.getresponse()
+        assert (response.status, response.getheader("Allow")) == (405, "GET, POST")
+    assert letters(store) == []
+
+
+@pytest.mark.parametrize("chunk", [b"zz\r\nx\r\n", b"1\r\nxyz"], ids=["size", "terminator"])
+def test_a_malformed_chunk_gets_400(ingest: FunctionProcess, store: Store, chunk: bytes) -> None:
+    with clients(ingest, 1) as (one,):
+        one.begin(None)
+        one.send(chunk, b"GET / HTTP/1.1\r\nHost: here\r\n\r\n")
+        assert one.status() == 400
+        assert one.is_closed()
+    assert letters(store) == []
