@@ -13,7 +13,7 @@ from bench.server import Server, Store
 from progress.adapters import storage
 from progress.archive import catalog, log_rows, runs
 from progress.archive.log_rows import Positions
-from progress.archive.plan import Request
+from progress.archive.runs import Request
 from progress.projections import rebuild
 from progress.recovery import archive_rebuild, engines
 from progress.recovery.archive_rebuild import Engine, Source

@@ -1,4 +1,4 @@
-"""The catalogue: read the manifests, and publish new ones.
+"""The catalogue: find the archive, read its manifests, publish new ones, remove unnamed files.
 
 Each range of positions has a manifest. The archive's manifest contains the hash of every range's
 manifest. A new manifest of a range is first written to a temporary path. Then the archive's
@@ -8,13 +8,19 @@ one of the paths.
 """
 
 from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple
 
+from progress.adapters import storage
+from progress.adapters.postgres.database import Connection
 from progress.adapters.storage.storage import Storage
-from progress.archive import files, manifest
-from progress.archive.manifest import File, Manifest, RangeEntry, RangeManifest
+from progress.archive import files, log_rows, manifest
+from progress.archive.manifest import File, Log, Manifest, RangeEntry, RangeManifest
 from progress.errors import ArchiveDamaged, ProgressError
+from progress.settings import Settings
+
+_MAX_AGE = timedelta(days=1)  # every operation publishes its files in less time
 
 
 class Published(NamedTuple):
@@ -40,7 +46,7 @@ def require(storage: Storage) -> Published:
     return published
 
 
-def publish(storage: Storage, new: Manifest, over: Published | None) -> Published:
+def replace_manifest(storage: Storage, new: Manifest, over: Published | None) -> Published:
     """Replace the archive's manifest, then the manifests of the changed ranges.
 
     Return the archive's new manifest. Raise ProgressError if another writer has changed the
@@ -148,3 +154,109 @@ def _pending_path(entry: RangeEntry) -> str:
 def _write(storage: Storage, path: str, data: bytes) -> None:
     with storage.writing(path) as output:
         output.write(data)
+
+
+def open_published(connection: Connection, storage: Storage) -> Published | None:
+    """Return the archive of this log; None if there is no archive yet.
+
+    Raise ProgressError if the archive is a copy of another log.
+    """
+    current = read(storage)
+    if current:
+        check_log(connection, current.manifest)
+        settle(storage, current.manifest)
+    return current
+
+
+def check_log(connection: Connection, archived: Manifest) -> None:
+    """Raise ProgressError if the archive is not a copy of this log."""
+    found = log_rows.identify(connection)
+    is_same = found is not None and found[0].recorded_at == archived.log.recorded_at
+    # Do not compare the id of an emptied event: this id is new, but the manifest may still have
+    # the old one.
+    if found and not found[1]:
+        is_same = is_same and found[0].id == archived.log.id
+    is_same = is_same and log_rows.find_end(connection) >= archived.upto
+    # A log that was restored to an earlier time may hold other events at the archived positions.
+    if not is_same or log_rows.are_changed(connection, archived.checkpoints):
+        raise ProgressError("the archive is a copy of another log: use another bucket or folder")
+
+
+def publish(
+    connection: Connection,
+    storage: Storage,
+    current: Published | None,
+    entries: list[RangeEntry],
+    buckets: int,
+) -> Published:
+    """Publish a manifest that adds `entries`, and omits the old ranges that overlap them."""
+    published = current.manifest.ranges if current else []
+    new = {(entry.first, entry.last) for entry in entries}
+    kept = [old for old in published if not any(a <= old.last and old.first <= b for a, b in new)]
+    every = sorted([*kept, *entries], key=lambda entry: entry.first)
+    upto = every[-1].last
+    return replace_manifest(
+        storage,
+        Manifest(
+            log=_identity(connection),
+            buckets=current.manifest.buckets if current else buckets,
+            upto=upto,
+            ranges=every,
+            checkpoints=log_rows.read_checkpoints(connection, upto),
+        ),
+        current,
+    )
+
+
+def _identity(connection: Connection) -> Log:
+    found = log_rows.identify(connection)
+    if found is None:
+        raise ProgressError("the log is empty")
+    return found[0]
+
+
+def remove_old(storage: Storage, published: Manifest) -> int:
+    """Remove files that no manifest names and that are over a day old; return their number.
+
+    The caller holds the archive's lock. A rebuild from the archive holds the same lock while it
+    runs. No rebuild is therefore running now, and the folder of rebuilds holds only files that
+    killed rebuilds have left.
+    """
+    oldest = datetime.now(UTC) - _MAX_AGE
+    named = list_named(storage, published)
+    old = [
+        file.path
+        for folder in (manifest.FOLDER, manifest.REBUILDS)
+        for file in storage.list_tree(folder)
+        if file.path not in named and file.written_at < oldest
+    ]
+    for path in old:
+        storage.purge(path)
+    return len(old)
+
+
+def remove_all(storage: Storage, published: Manifest | None) -> int:
+    """Remove all generations of every file that no manifest names; return the number of files.
+
+    The caller holds the archive's lock. The removed files may belong to an operation that was
+    interrupted before it published them. When this operation continues, it writes them again.
+    """
+    named = list_named(storage, published) if published else set[str]()
+    tree = storage.list_tree(manifest.FOLDER, former=True)
+    unnamed = [file.path for file in tree if file.path not in named]
+    for path in unnamed:
+        storage.purge(path)
+    return len(unnamed)
+
+
+def location(settings: Settings) -> str:
+    """Return the archive's location: the bucket, or a folder on this machine."""
+    bucket = settings.archive_bucket
+    if not bucket:
+        return f"{settings.progress_data_dir}/archive"
+    return bucket if bucket.startswith("gs://") else f"gs://{bucket}"
+
+
+def open_archive(settings: Settings) -> Storage:
+    """Open the archive's storage; raise ProgressError if its location is invalid."""
+    return storage.open_storage(location(settings))

@@ -7,7 +7,7 @@ import msgspec
 
 from progress.adapters.postgres.database import Connection
 from progress.adapters.storage.storage import Storage
-from progress.archive import catalog, files, log_rows, manifest, publishing, ranges
+from progress.archive import catalog, files, log_rows, manifest, ranges
 from progress.archive.files import Sums, Workspace
 from progress.archive.log_rows import Positions
 from progress.archive.manifest import File, Manifest, RangeEntry, RangeManifest
@@ -52,7 +52,7 @@ def run_deep(connection: Connection, storage: Storage, on_progress: Progress) ->
     """
     with log_rows.hold_lock(connection):
         published = catalog.require(storage).manifest
-        publishing.check_log(connection, published)
+        catalog.check_log(connection, published)
         sizes = {file.path: file.bytes for file in storage.list_tree(manifest.FOLDER)}
         contents, findings = _read_ranges(storage, published)
         for done, one in enumerate(contents):

@@ -16,7 +16,7 @@ import msgspec
 
 from progress.adapters.postgres.database import Connection
 from progress.adapters.storage.storage import Storage
-from progress.archive import catalog, files, leftovers, log_rows, manifest, publishing, ranges
+from progress.archive import catalog, files, log_rows, manifest, ranges
 from progress.archive.catalog import Published
 from progress.archive.files import LocalFile, Selection, Sums, Workspace
 from progress.archive.manifest import File, RangeEntry, RangeManifest
@@ -65,12 +65,12 @@ def remove_stream(
         current = catalog.read(storage)
         removal = Removal(0, 0)
         if current:
-            publishing.check_log(connection, current.manifest)
+            catalog.check_log(connection, current.manifest)
             bucket = log_rows.bucket_of(connection, stream_id, current.manifest.buckets)
             target = _Target(bucket, stream_id, log_rows.list_emptied_others(connection))
             removal = _rewrite(connection, storage, current, target, report_progress)
             current = catalog.read(storage)
-        leftovers.remove_all(storage, current.manifest if current else None)
+        catalog.remove_all(storage, current.manifest if current else None)
     return removal
 
 
@@ -93,7 +93,7 @@ def _rewrite(
             removed_rows += contents.events - rewritten.events
     # Publish even if no range has changed: the manifest contains ids of events, and the erasure has
     # given new ids to the emptied events.
-    publishing.publish(connection, storage, current, entries, current.manifest.buckets)
+    catalog.publish(connection, storage, current, entries, current.manifest.buckets)
     return Removal(removed_files, removed_rows)
 
 

@@ -9,13 +9,13 @@ from collections.abc import Callable, Iterator, Sequence
 
 from progress.adapters.postgres.database import Connection
 from progress.adapters.storage.storage import Storage
-from progress.archive import catalog, files, log_rows, manifest, plan, publishing, ranges
+from progress.archive import catalog, files, log_rows, manifest, ranges, runs
 from progress.archive.files import Sums
 from progress.archive.log_rows import Positions
 from progress.archive.manifest import File, RangeEntry, RangeManifest
 from progress.errors import ProgressError
 
-LARGEST = 100 * plan.RANGE  # a step can merge at most this many positions before its timeout
+LARGEST = 100 * runs.RANGE  # a step can merge at most this many positions before its timeout
 
 _TOGETHER = 10  # The number of ranges that a merge combines into one.
 # The largest total size of a bucket's files that a merge accepts. A merge or an erasure needs
@@ -39,12 +39,12 @@ def run(
     """
     merges = 0
     with log_rows.hold_lock(connection):
-        while current := publishing.open_published(connection, storage):
+        while current := catalog.open_published(connection, storage):
             old = _read_next(storage, current.manifest.ranges, largest)
             if not old:
                 break
             entry = _merge(connection, storage, old, report_bucket)
-            publishing.publish(connection, storage, current, [entry], current.manifest.buckets)
+            catalog.publish(connection, storage, current, [entry], current.manifest.buckets)
             _remove_merged(storage, old)
             merges += 1
     return merges
@@ -82,7 +82,7 @@ def _magnitude(entry: RangeEntry) -> int:
 
     The result is 0 below the size of 10 full ranges, 1 below the size of 100, and so on.
     """
-    return len(str((entry.last - entry.first + 1) // plan.RANGE)) - 1
+    return len(str((entry.last - entry.first + 1) // runs.RANGE)) - 1
 
 
 def _merge(

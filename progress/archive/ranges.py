@@ -1,16 +1,26 @@
-"""Write a range of the log into the archive's storage, and verify it."""
+"""Write a range of the log into the archive's storage, and verify it.
 
-from collections.abc import Iterable
+COPY writes the rows to small CSV files, with separate files for each bucket. A DuckDB statement
+reads the files of only one bucket, and loads each file as a whole. Its memory therefore depends on
+the size of a bucket and the size of a file, but not on the total number of rows.
+"""
+
+import contextlib
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import BinaryIO
 
 from progress.adapters.postgres.database import Connection
 from progress.adapters.storage.storage import Storage
-from progress.archive import catalog, files, log_rows, manifest, row_files
+from progress.archive import catalog, files, log_rows, manifest
 from progress.archive.files import LocalFile, Sums, Workspace
 from progress.archive.log_rows import Positions
 from progress.archive.manifest import ErasedRow, File, RangeEntry, RangeManifest
 from progress.errors import ArchiveDamaged
+
+_MAX_BYTES = 16 << 20  # when a file has reached this size, the next row begins another file
 
 
 def write(
@@ -48,7 +58,7 @@ def write_verified(
 def _copy(
     connection: Connection, workspace: Workspace, positions: Positions, buckets: int
 ) -> dict[int, list[Path]]:
-    with row_files.open_files(workspace.folder) as rows:
+    with open_files(workspace.folder) as rows:
         log_rows.copy(connection, positions, buckets, rows)
     return rows.by_bucket
 
@@ -143,3 +153,35 @@ def remove(storage: Storage, positions: Positions, named: set[str]) -> int:
     for path in unnamed:
         storage.purge(path)
     return len(unnamed)
+
+
+class RowFiles:
+    """The output of a COPY whose first column is the bucket."""
+
+    def __init__(self, folder: Path, resources: contextlib.ExitStack) -> None:
+        self.by_bucket: dict[int, list[Path]] = defaultdict(list)
+        self._folder, self._resources = folder, resources
+        self._files: dict[bytes, BinaryIO] = {}
+        self._bytes: dict[bytes, int] = {}
+
+    def write(self, row: bytes) -> None:
+        """Write a row; each call gets one row, because PostgreSQL sends one row per message."""
+        bucket = row[: row.index(b",")]
+        if self._bytes.get(bucket, _MAX_BYTES) >= _MAX_BYTES:
+            self._begin_file(bucket)
+        self._bytes[bucket] += self._files[bucket].write(row)
+
+    def _begin_file(self, bucket: bytes) -> None:
+        if bucket in self._files:
+            self._files[bucket].close()
+        paths = self.by_bucket[int(bucket)]
+        paths.append(self._folder / f"{int(bucket)}-{len(paths)}.csv")
+        self._files[bucket] = self._resources.enter_context(paths[-1].open("wb"))
+        self._bytes[bucket] = 0
+
+
+@contextlib.contextmanager
+def open_files(folder: Path) -> Iterator[RowFiles]:
+    """Yield an output that writes rows to files, and close its files when the block ends."""
+    with contextlib.ExitStack() as resources:
+        yield RowFiles(folder, resources)

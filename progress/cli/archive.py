@@ -12,10 +12,10 @@ from progress import settings
 from progress.adapters import terminal
 from progress.adapters.storage.storage import Storage
 from progress.adapters.terminal import Console
+from progress.archive import catalog, merges, runs
 from progress.archive import check as archive_check
-from progress.archive import location, merges, runs
 from progress.archive import restore as archive_restore
-from progress.archive.plan import Request
+from progress.archive.runs import Request
 from progress.cli import targets
 from progress.cli.output_options import AsJson
 from progress.errors import ArchiveRunning, ProgressError
@@ -62,7 +62,7 @@ def archive(
     if context.invoked_subcommand:
         return
     console, stored = Console(stderr=as_json), _storage()
-    report = Report(location.location(settings.current()))
+    report = Report(catalog.location(settings.current()))
     try:
         report = _run(console, stored, report, is_now=now)
         if merge:
@@ -167,4 +167,4 @@ def _reporting_other_runs() -> Iterator[None]:
 
 
 def _storage() -> Storage:
-    return location.open_archive(settings.current())
+    return catalog.open_archive(settings.current())

@@ -99,9 +99,13 @@ def _start(connection: Connection, kind: OperationKind, user: str) -> UUID:
     If an operation of this kind about the learner is unfinished, return the id of that operation
     instead.
     """
-    values = records.accept_values(
-        kind, caller=records.COMMAND_LINE, key=str(uuid4()), subject=user, user_id=user
+    operation_id = records.accept(
+        connection,
+        kind,
+        caller=records.COMMAND_LINE,
+        key=str(uuid4()),
+        subject=user,
+        user_id=user,
     )
-    operation_id: UUID = connection.run(blocks("operations/operations")["accept"], **values)[0][0]
     targets.call_workers([operation_id])
     return operation_id

@@ -14,7 +14,7 @@ import typer
 from progress import settings
 from progress.adapters import terminal
 from progress.adapters.terminal import Console
-from progress.archive import location
+from progress.archive import catalog
 from progress.cli import targets
 from progress.errors import ArchiveRunning, ProgressError, RebuildRunning
 from progress.projections import rebuild
@@ -138,7 +138,7 @@ def _report(console: Console, folded: int) -> None:
 def _source() -> Source:
     target = targets.database()
     url = target.database_url if isinstance(target, Settings) else target
-    return Source(location.location(settings.current()), url)
+    return Source(catalog.location(settings.current()), url)
 
 
 def _run_task(current: Settings, execution: str) -> None:

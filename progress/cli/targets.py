@@ -16,7 +16,7 @@ from progress.adapters import startup
 from progress.adapters.postgres.database import Connection
 from progress.adapters.pubsub.undelivered import Undelivered
 from progress.adapters.storage.storage import Storage
-from progress.archive import location
+from progress.archive import catalog
 from progress.errors import PubSubUnavailable, SettingsError, StackError
 from progress.operations import erasure_ledger
 from progress.projections.notifications import Publisher
@@ -91,7 +91,7 @@ def run(
 
 def archive() -> Storage:
     """Open the archive that the settings name, or else the local stack's archive."""
-    return location.open_archive(settings.current())
+    return catalog.open_archive(settings.current())
 
 
 def erased_digests() -> set[str]:

@@ -14,24 +14,8 @@ from progress import settings
 from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection
 from progress.adapters.storage.storage import Storage
-from progress.archive import (
-    catalog,
-    check,
-    leftovers,
-    location,
-    log_rows,
-    manifest,
-    merges,
-    plan,
-    publishing,
-    ranges,
-    repair,
-)
-from progress.archive.catalog import Published
-from progress.archive.log_rows import Positions
-from progress.archive.manifest import RangeEntry
-from progress.archive.plan import Request
-from progress.errors import ArchiveDamaged
+from progress.archive import catalog, log_rows, merges, ranges, runs
+from progress.archive.runs import PlannedRanges, Request, WrittenRanges
 from progress.operations import claim
 from progress.operations.claim import (
     ClaimedOperation,
@@ -49,38 +33,19 @@ class ArchiveArguments(msgspec.Struct, frozen=True):
     before: datetime | None = None
 
 
-class PlannedRanges(msgspec.Struct, frozen=True):
-    """The outcome of the first step: positions to archive, and the number of learner buckets."""
-
-    positions: list[Positions]
-    buckets: int
-
-
-class WrittenRanges(msgspec.Struct, frozen=True):
-    """The outcome of the second and the third step."""
-
-    entries: list[RangeEntry]
-    events: int = 0
-
-
 def choose_range(operation: ClaimedOperation) -> object:
     """Return the positions to archive, and the archive's number of learner buckets."""
     request = Request(before=parse_arguments(operation, ArchiveArguments).before)
-    connection, storage = _open(operation)
-    current = publishing.open_published(connection, storage)
-    planned = plan.plan_ranges(connection, current, request)[:_MAX_RANGES]
-    buckets = current.manifest.buckets if current else settings.current().archive_buckets
-    return PlannedRanges(planned, buckets)
+    planned = runs.choose(*_open(operation), settings.current().archive_buckets, request)
+    return PlannedRanges(planned.positions[:_MAX_RANGES], planned.buckets)
 
 
 def write(operation: ClaimedOperation) -> object:
     """Write lost files again, remove old files that no manifest names, and write the new ranges."""
-    planned = msgspec.convert(operation.outcomes["range"], PlannedRanges)
+    planned = _planned(operation)
     connection, storage = _open(operation)
-    if current := publishing.open_published(connection, storage):
-        current = repair.write_lost_ranges(connection, storage, current)
-        leftovers.remove_old(storage, current.manifest)
-    report = _reporter(operation, 0.0, 0.6, len(planned.positions))
+    runs.repair(connection, storage)
+    report = _reporter(operation, 0.0, 0.6)
     entries = []
     for done, positions in enumerate(planned.positions):
         report(done)
@@ -90,38 +55,15 @@ def write(operation: ClaimedOperation) -> object:
 
 def verify(operation: ClaimedOperation) -> object:
     """Read the written files back, and compare the checksums of their rows with the log's."""
-    planned = msgspec.convert(operation.outcomes["range"], PlannedRanges)
     written = msgspec.convert(operation.outcomes["write"], WrittenRanges).entries
-    connection, storage = _open(operation)
-    return _verify(operation, connection, storage, written, planned.buckets)
+    report = _reporter(operation, 0.6, 0.95)
+    return runs.verify(*_open(operation), written, _planned(operation).buckets, report)
 
 
 def publish(operation: ClaimedOperation) -> object:
-    """Publish the verified ranges, unless they are already published.
-
-    A verified range may have lost its files, or another run may have archived some of its events.
-    If no verified range can be appended to the archive, write and publish one new range. The next
-    operation archives the rest. Return the archive's last position, and the number of events in
-    the published ranges.
-    """
-    planned = msgspec.convert(operation.outcomes["range"], PlannedRanges)
+    """Publish the verified ranges; return the archive's last position, and the number of events."""
     verified = msgspec.convert(operation.outcomes["verify"], WrittenRanges)
-    connection, storage = _open(operation)
-    current = publishing.open_published(connection, storage)
-    upto = current.manifest.upto if current else 0
-    events = verified.events
-    if planned.positions and planned.positions[-1].last > upto:
-        buckets = current.manifest.buckets if current else planned.buckets
-        entries = _list_complete(storage, verified.entries, upto)
-        if not entries or buckets != planned.buckets:
-            first = next(plan.split(Positions(upto + 1, planned.positions[-1].last)))
-            entries = [ranges.write_verified(connection, storage, first, buckets)]
-        if entries != verified.entries:
-            events = sum(catalog.read_range(storage, entry).events for entry in entries)
-        current = publishing.publish(connection, storage, current, entries, buckets)
-    if current:
-        _remove_unnamed(storage, current, planned)
-    return {"upto": current.manifest.upto if current else 0, "events": events}
+    return runs.publish(*_open(operation), _planned(operation), verified)
 
 
 def merge(operation: ClaimedOperation) -> object:
@@ -133,66 +75,14 @@ def merge(operation: ClaimedOperation) -> object:
 
 def remove_written(operation: ClaimedOperation) -> object:
     """Remove the files that the operation wrote, except those that a manifest names."""
-    planned = msgspec.convert(operation.outcomes["range"], PlannedRanges)
     with connection_for(operation) as connection, log_rows.hold_lock(connection):
-        storage = location.open_archive(settings.current())
-        _remove_unnamed(storage, publishing.open_published(connection, storage), planned)
+        storage = catalog.open_archive(settings.current())
+        runs.remove_unnamed(storage, _planned(operation), catalog.read(storage))
     return None
 
 
-def _verify(
-    operation: ClaimedOperation,
-    connection: Connection,
-    storage: Storage,
-    entries: list[RangeEntry],
-    buckets: int,
-) -> WrittenRanges:
-    """Verify the ranges; if one differs from the log, write it again and verify it once more."""
-    report = _reporter(operation, 0.6, 0.95, len(entries))
-    verified: list[RangeEntry] = []
-    events = 0
-    for done, entry in enumerate(entries):
-        report(done)
-        new = entry
-        try:
-            events += ranges.verify(connection, storage, entry, buckets)
-        except ArchiveDamaged:
-            # A learner's events may have been erased since the range was written.
-            positions = Positions(entry.first, entry.last)
-            new = ranges.write_verified(connection, storage, positions, buckets)
-            events += catalog.read_range(storage, new).events
-        verified.append(new)
-    return WrittenRanges(verified, events)
-
-
-def _list_complete(storage: Storage, entries: list[RangeEntry], upto: int) -> list[RangeEntry]:
-    """Return the ranges after the position `upto`; stop before the first one that lacks a file.
-
-    The files of these ranges were verified, and files are never changed. If an erasure changes
-    the log after the verification, the erasure also removes all files that no manifest names. Files
-    that still exist are therefore correct.
-    """
-    complete: list[RangeEntry] = []
-    for entry in entries:
-        if entry.last <= upto:
-            continue
-        try:
-            contents = catalog.read_range(storage, entry)
-        except ArchiveDamaged:
-            break
-        tree = storage.list_tree(manifest.folder(entry.first, entry.last))
-        sizes = {file.path: file.bytes for file in tree}
-        if entry.first != upto + 1 or check.find_missing(contents, sizes):
-            break
-        complete.append(entry)
-        upto = entry.last
-    return complete
-
-
-def _remove_unnamed(storage: Storage, current: Published | None, planned: PlannedRanges) -> None:
-    named = catalog.list_named(storage, current.manifest) if current else set[str]()
-    for positions in planned.positions:
-        ranges.remove(storage, positions, named)
+def _planned(operation: ClaimedOperation) -> PlannedRanges:
+    return msgspec.convert(operation.outcomes["range"], PlannedRanges)
 
 
 def _open(operation: ClaimedOperation) -> tuple[Connection, Storage]:
@@ -208,13 +98,14 @@ def _open(operation: ClaimedOperation) -> tuple[Connection, Storage]:
         resources.enter_context(log_rows.hold_lock(connection))
         operation.handover = connection
     connection = limit_statements(operation.handover, operation)
-    return connection, location.open_archive(settings.current())
+    return connection, catalog.open_archive(settings.current())
 
 
-def _reporter(
-    operation: ClaimedOperation, begin: float, end: float, total: int
-) -> Callable[[int], None]:
+def _reporter(operation: ClaimedOperation, begin: float, end: float) -> Callable[[int], None]:
+    """Return a function that reports how many of the planned ranges a step has done."""
+    total = max(len(_planned(operation).positions), 1)
+
     def report(done: int) -> None:
-        operation.report_progress(begin + (end - begin) * done / max(total, 1))
+        operation.report_progress(begin + (end - begin) * done / total)
 
     return report

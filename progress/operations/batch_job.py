@@ -3,18 +3,27 @@
 The first task measures the gauges before it does other work, and adds them to its log entry.
 """
 
+from uuid import UUID
+
 import msgspec
 
 from progress.adapters import startup
 from progress.adapters.postgres import database
-from progress.adapters.postgres.database import Connection
+from progress.adapters.postgres.database import Connection, Failure
+from progress.adapters.postgres.statements import blocks
 from progress.adapters.pubsub import backlog, wakeups
 from progress.adapters.telemetry import logs, tracing
-from progress.errors import ProgressError
-from progress.operations import archive_schedule, claim, export_files, records, retention
-from progress.projections import batch, gauges
+from progress.archive import runs
+from progress.errors import DatabaseUnavailable, ProgressError
+from progress.operations import claim, export_files, records
+from progress.operations.records import ARCHIVE_SUBJECT, OperationKind
+from progress.projections import batch, gauges, schema
 from progress.projections.notifications import Publisher
 from progress.settings import Settings
+
+_LETTERS_PER_RUN = 10_000
+_ERASURES_PER_RUN = 10  # few, so that many deletions do not delay other operations
+_FILE = "operations/retention"
 
 
 def run(settings: Settings) -> int:
@@ -67,11 +76,68 @@ def _run(connection: database.Connection, settings: Settings) -> tuple[batch.Rep
     index, count = settings.cloud_run_task_index, settings.cloud_run_task_count
     called = 0
     if index == 0:
-        retention.delete_closed_letters(connection)
-        retention.delete_finished_operations(connection)
-        export_files.delete_old(settings)
-        if settings.erase_deleted_after_days is not None:
-            retention.start_erasures(connection, settings.erase_deleted_after_days)
-        archive_schedule.start_if_due(connection)
+        with database.translate_errors(_translate):
+            delete_old_records(connection)
+            export_files.delete_old(settings)
+            if settings.erase_deleted_after_days is not None:
+                start_erasures(connection, settings.erase_deleted_after_days)
+            start_archive_if_due(connection)
         called = call_workers(connection)
     return batch.run(connection, index, count, Publisher(settings.redis_url)), called
+
+
+def delete_old_records(connection: Connection) -> None:
+    """Delete dead letters closed for 90 days, and operations finished for 400 days.
+
+    A failed erasure is kept until another erasure of the learner has succeeded.
+    """
+    connection.run(blocks(_FILE)["delete closed letters"], limit=_LETTERS_PER_RUN)
+    connection.run(blocks(_FILE)["delete finished operations"])
+
+
+def start_erasures(connection: Connection, deleted_after_days: int) -> list[UUID]:
+    """Start to erase the learners that were deleted more than this number of days ago.
+
+    Return the ids of the started operations, at most ten. A failed erasure is not started again,
+    because an administrator must look into the failure.
+    """
+    schema.set_search_path(connection)
+    rows = connection.run(
+        blocks(_FILE)["learners to erase"], days=deleted_after_days, limit=_ERASURES_PER_RUN
+    )
+    return [
+        records.accept(
+            connection,
+            OperationKind.ERASE_USER,
+            caller=records.BATCH_JOB,
+            # The database keeps an SHA-256 hash of this idempotency key. If the key were the
+            # learner's id, the hash would still identify the learner after the erasure.
+            key=digest,
+            subject=learner,
+            user_id=learner,
+        )
+        for learner, digest in rows
+    ]
+
+
+def start_archive_if_due(connection: Connection) -> None:
+    """Start the day's ARCHIVE if it is due.
+
+    ARCHIVE is due if the log has at least `runs.RANGE` unarchived events, or if the log's first
+    unarchived event is older than `runs.MAX_AGE_DAYS`.
+    """
+    sql = blocks("operations/operations")["archive is due"]
+    limits = {"range_length": runs.RANGE, "max_age_days": runs.MAX_AGE_DAYS}
+    is_due, day = connection.run(sql, **limits)[0]
+    if is_due:
+        records.accept(
+            connection,
+            OperationKind.ARCHIVE,
+            caller=records.BATCH_JOB,
+            key=day,
+            subject=ARCHIVE_SUBJECT,
+        )
+
+
+def _translate(failure: Failure) -> DatabaseUnavailable:
+    return DatabaseUnavailable(f"old records were not deleted: {failure.message}")

@@ -24,7 +24,7 @@ from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection
 from progress.adapters.postgres.statements import blocks, fill
 from progress.adapters.redis import blocking_client
-from progress.archive import erasure, location
+from progress.archive import catalog, erasure
 from progress.errors import OperationEnded, RebuildRunning
 from progress.operations import erasure_ledger, export_files, export_user
 from progress.operations.claim import ClaimedOperation, connection_for, parse_arguments
@@ -96,7 +96,7 @@ def forbid(operation: ClaimedOperation) -> object:
     """Forbid new events of the learner, and write the ledger; return the digest and row counts."""
     learner = _learner(operation)
     with connection_for(operation) as connection:
-        archive = location.open_archive(settings.current())
+        archive = catalog.open_archive(settings.current())
         # If the ledger has another key, `write_key` raises an error, and the log must adopt the key
         # of the ledger. A log that has recorded an erasure cannot adopt a key. Therefore, call
         # `write_key` before `forbid_learner`, which records the erasure.
@@ -236,7 +236,7 @@ def _rewrite_files(
     operation: ClaimedOperation, connection: Connection, learner: str
 ) -> erasure.Removal:
     """Remove the learner from the archive; raise ArchiveRunning if the archive is locked."""
-    archive = location.open_archive(settings.current())
+    archive = catalog.open_archive(settings.current())
 
     def report(progress: float) -> None:
         operation.report_progress(0.9 + 0.05 * progress)

@@ -23,7 +23,14 @@ from progress.errors import (
     RebuildRunning,
     Unavailable,
 )
-from progress.operations import archive_steps, claim, erase_user, export_steps
+from progress.operations import (
+    archive_steps,
+    claim,
+    erase_user,
+    export_statistics,
+    export_steps,
+    export_user,
+)
 from progress.operations.claim import (
     ClaimedOperation,
     connection_for,
@@ -186,8 +193,8 @@ ACTIONS: dict[str, Actions] = {
     "RUN_BATCH": {"batch": _run_batch},
     "REBUILD": {"fold": _fold, "swap": _swap},
     "REPLAY_DEAD_LETTERS": {"replay": _replay},
-    "EXPORT_USER": {"write": export_steps.write_user, "offer": export_steps.offer},
-    "EXPORT_STATISTICS": {"write": export_steps.write_statistics, "offer": export_steps.offer},
+    "EXPORT_USER": {"write": export_user.write_user, "offer": export_steps.offer},
+    "EXPORT_STATISTICS": {"write": export_statistics.write_statistics, "offer": export_steps.offer},
     "ARCHIVE": {
         "range": archive_steps.choose_range,
         "write": archive_steps.write,

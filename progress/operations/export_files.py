@@ -1,4 +1,6 @@
-"""The files that operations export: their storage, names and formats.
+"""The files that operations export: their storage, names and formats, and estimates of their size.
+
+Requests for exports that are too large are rejected.
 
 An export is one object, named after its operation. The object exists only once it is complete.
 Exports are deleted after a week: in the bucket by a lifecycle rule, on this machine by the batch
@@ -11,6 +13,7 @@ import time
 from datetime import date, timedelta
 from enum import StrEnum
 from pathlib import Path
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import msgspec
@@ -26,6 +29,7 @@ MEDIA_TYPES = {  # media types by file suffix
     "csv": "text/csv; charset=utf-8",
     "parquet": "application/vnd.apache.parquet",
 }
+MAX_BYTES = 1 << 30  # the database sends at most this much for one export
 
 
 class ExportedFile(msgspec.Struct, frozen=True):
@@ -103,3 +107,43 @@ def delete_old(settings: Settings) -> None:
         raise ProgressError(
             f"cannot delete the old exports: {error.filename}: {error.strerror}"
         ) from error
+
+
+# Measured by `python -m bench export statistics` while other work slowed the machine to a quarter
+# of its speed.
+_USER_BYTES_PER_S = 3_000_000
+_ROWS_PER_S = {FileFormat.CSV: 30_000, FileFormat.PARQUET: 20_000}
+_EVENT_BYTES = 170  # the size of an exported event, without its data and metadata
+_ROW_BYTES = {
+    StatisticsTable.DAILY: 100,
+    StatisticsTable.WEEKLY: 110,
+    StatisticsTable.DOMAIN: 90,
+    StatisticsTable.LEVEL: 90,
+    StatisticsTable.ITEM: 250,
+}
+
+
+class Estimate(NamedTuple):
+    """The seconds that the export takes, and the bytes that the database sends for it."""
+
+    seconds: float
+    bytes: int
+
+
+def estimate_user(events: int, event_bytes: int) -> Estimate:
+    """Estimate the export of a learner's events.
+
+    `event_bytes` is the mean size of an event's data and metadata.
+    """
+    size = events * (_EVENT_BYTES + event_bytes)
+    return Estimate(size / _USER_BYTES_PER_S, size)
+
+
+def estimate_statistics(table: StatisticsTable, format_: FileFormat, rows: int) -> Estimate:
+    """Estimate the export of this number of rows."""
+    return Estimate(rows / _ROWS_PER_S[format_], rows * _ROW_BYTES[table])
+
+
+def read_rows(plan: Any) -> int:
+    """Return the planner's estimated number of rows from the output of EXPLAIN (FORMAT JSON)."""
+    return int(plan[0]["Plan"]["Plan Rows"])

@@ -1,52 +1,98 @@
-"""The steps of the exports: write a file, offer it, or delete it."""
+"""What all exports share: a snapshot, a buffer for COPY, a hashing output, and most of the steps.
 
-from collections.abc import Callable
+`export_user` and `export_statistics` have the actions of the step `write`.
+"""
+
+import contextlib
+import hashlib
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from typing import Any, NamedTuple
 
 import msgspec
 
 from progress import settings
 from progress.adapters import storage
 from progress.adapters.postgres.database import Connection
+from progress.adapters.postgres.statements import blocks
 from progress.adapters.storage.storage import Output, Storage
 from progress.errors import ProgressError
-from progress.operations import export_files, export_statistics, export_user
-from progress.operations.claim import ClaimedOperation, connection_for, parse_arguments
-from progress.operations.export_streams import Written
-from progress.projections import schema
+from progress.operations import export_files
+from progress.operations.claim import ClaimedOperation
+
+_FILE = "operations/export_user"
+_BUFFER = 1 << 18  # bytes
+_REPORT_INTERVAL = 1_000  # rows
 
 
-class UserArguments(msgspec.Struct, frozen=True):
-    """The arguments of EXPORT_USER."""
+class Written(NamedTuple):
+    """A file that is completely written, and the time of its snapshot."""
 
-    user_id: str
-
-
-def write_user(operation: ClaimedOperation) -> object:
-    """Write the learner's ZIP file; a repeated attempt replaces the file."""
-    learner = parse_arguments(operation, UserArguments).user_id
-
-    def write(connection: Connection, output: Output) -> Written:
-        return export_user.write(connection, learner, output, operation.report_progress)
-
-    with connection_for(operation) as connection:
-        export_user.catch_up(connection, learner, operation.publisher, operation.wait)
-        return _write_file(operation, connection, "progress", "zip", write)
+    taken_at: datetime
+    bytes: int
+    sha256: str
 
 
-def write_statistics(operation: ClaimedOperation) -> object:
-    """Write the table's file; a repeated attempt replaces the file."""
-    request = parse_arguments(operation, export_files.StatisticsArguments)
+@contextlib.contextmanager
+def open_snapshot(connection: Connection, *, marks_formulas: bool) -> Iterator[None]:
+    """Run the block in a read-only REPEATABLE READ transaction.
 
-    def write(connection: Connection, output: Output) -> Written:
-        return export_statistics.write(connection, request, output, operation.report_progress)
+    With `marks_formulas`, an apostrophe precedes the texts that spreadsheet programs would run as
+    formulas. The caller ends the transaction by closing the connection. Raise ProgressError if a
+    rebuild replaces the read models during the block.
+    """
+    connection.run(blocks(_FILE)["begin"])
+    connection.run(blocks(_FILE)["date style"])
+    connection.run(blocks(_FILE)["mark formulas"], marks=marks_formulas)
+    tables = connection.run(blocks(_FILE)["read models"])
+    yield
+    if connection.run(blocks(_FILE)["read models"]) != tables:
+        raise ProgressError("a rebuild replaced the read models during the export")
 
-    with connection_for(operation) as connection:
-        schema.set_search_path(connection)
-        name, suffix = request.table.lower(), request.format.lower()
-        return _write_file(operation, connection, name, suffix, write)
+
+class Rows:
+    """A buffer for the rows of a COPY: rows arrive one at a time, and are compressed together."""
+
+    def __init__(self, output: Output, report_rows: Callable[[int], None]) -> None:
+        self.lines = self.bytes = 0
+        self.digest = hashlib.sha256()
+        self._output, self._report_rows, self._buffer = output, report_rows, bytearray()
+
+    def write(self, row: bytes) -> None:
+        self._buffer += row
+        self.lines += 1
+        if len(self._buffer) >= _BUFFER:
+            self.flush()
+        if self.lines % _REPORT_INTERVAL == 0:
+            self._report_rows(self.lines)
+
+    def flush(self) -> None:
+        """Write the buffered rows."""
+        self.digest.update(self._buffer)
+        self.bytes += len(self._buffer)
+        self._output.write(bytes(self._buffer))
+        self._buffer.clear()
 
 
-def _write_file(
+class HashedOutput:
+    """An output that cannot seek; it knows the size and the hash of the data written so far."""
+
+    def __init__(self, output: Output) -> None:
+        self.bytes, self.digest, self._output = 0, hashlib.sha256(), output
+
+    def write(self, data: Any) -> int:
+        """Write the data; return its length, as `zipfile` expects."""
+        part = bytes(data)
+        self.bytes += len(part)
+        self.digest.update(part)
+        self._output.write(part)
+        return len(part)
+
+    def flush(self) -> None:
+        """Do nothing: the storage flushes the file at the end."""
+
+
+def write_file(
     operation: ClaimedOperation,
     connection: Connection,
     name: str,

@@ -17,8 +17,9 @@ from progress.adapters.postgres.database import Connection
 from progress.adapters.postgres.statements import blocks
 from progress.adapters.storage.storage import Output
 from progress.errors import OperationEnded
-from progress.operations import records
-from progress.operations.export_streams import HashedOutput, Rows, Written, open_snapshot
+from progress.operations import export_steps, records
+from progress.operations.claim import ClaimedOperation, connection_for, parse_arguments
+from progress.operations.export_steps import HashedOutput, Rows, Written, open_snapshot
 from progress.projections import schema
 from progress.projections.notifications import Publisher
 from progress.projections.projector import Projector
@@ -39,6 +40,12 @@ _FILE = "operations/export_user"
 _RETRY_INTERVAL_S = 0.2  # the pause while another worker folds the shard
 
 
+class UserArguments(msgspec.Struct, frozen=True):
+    """The arguments of EXPORT_USER."""
+
+    user_id: str
+
+
 class Snapshot(NamedTuple):
     """The database snapshot for the ZIP file; `events` is the learner's number of events."""
 
@@ -54,6 +61,18 @@ class ArchivedFile(msgspec.Struct, frozen=True):
     rows: int
     bytes: int
     sha256: str
+
+
+def write_user(operation: ClaimedOperation) -> object:
+    """Write the learner's ZIP file; a repeated attempt replaces the file."""
+    learner = parse_arguments(operation, UserArguments).user_id
+
+    def write_zip(connection: Connection, output: Output) -> Written:
+        return write(connection, learner, output, operation.report_progress)
+
+    with connection_for(operation) as connection:
+        catch_up(connection, learner, operation.publisher, operation.wait)
+        return export_steps.write_file(operation, connection, "progress", "zip", write_zip)
 
 
 def catch_up(

@@ -157,6 +157,27 @@ def accept_values(
     }
 
 
+def accept(
+    connection: "Connection",
+    kind: OperationKind,
+    *,
+    caller: str,
+    key: str,
+    subject: str | None,
+    **arguments: object,
+) -> UUID:
+    """Start an operation; return its id.
+
+    If the caller has started an operation with this key, or if an operation of this kind about the
+    subject is unfinished, return the id of that operation instead.
+    """
+    values = accept_values(
+        kind, caller=caller, key=key, subject=subject, daily_limit=None, **arguments
+    )
+    operation_id: UUID = connection.run(blocks(_FILE)["accept"], **values)[0][0]
+    return operation_id
+
+
 def is_reserved(caller: str) -> bool:
     """Return whether a person may not have this id."""
     return caller.startswith(_SYSTEM)

@@ -13,7 +13,7 @@ from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection
 from progress.adapters.postgres.statements import blocks
 from progress.adapters.storage.storage import Storage
-from progress.archive import catalog, files, log_rows, publishing
+from progress.archive import catalog, files, log_rows
 from progress.archive import restore as archive_restore
 from progress.archive.manifest import Manifest, RangeManifest
 from progress.errors import CheckpointError, ProgressError
@@ -81,7 +81,7 @@ def _read(connection: Connection, stored: Storage) -> tuple[Manifest, list[Range
     Raise ProgressError if the archive is incomplete, or is a copy of another log.
     """
     archived = catalog.require(stored).manifest
-    publishing.check_log(connection, archived)
+    catalog.check_log(connection, archived)
     if shards := backups.find_missing(connection, archived.checkpoints):
         raise CheckpointError(f"the archive is a copy of another log (shard {shards[0]})")
     contents = catalog.read_ranges(stored, archived)

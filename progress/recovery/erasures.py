@@ -109,15 +109,14 @@ def _resume_unfinished(connection: Connection) -> list[UUID]:
 
 
 def _start(connection: Connection, learner: str) -> UUID:
-    values = records.accept_values(
+    return records.accept(
+        connection,
         OperationKind.ERASE_USER,
         caller=records.COMMAND_LINE,
         key=str(uuid4()),
         subject=learner,
         user_id=learner,
     )
-    operation_id: UUID = connection.run(blocks("operations/operations")["accept"], **values)[0][0]
-    return operation_id
 
 
 def _run_to_end(publisher: Publisher, operation_id: UUID) -> None:

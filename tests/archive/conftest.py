@@ -7,7 +7,7 @@ import pytest
 from progress.adapters import storage
 from progress.adapters.postgres.database import Connection
 from progress.adapters.storage.storage import Storage
-from progress.archive import plan
+from progress.archive import runs
 from progress.projections import batch
 from tests.support import sample_events
 
@@ -37,5 +37,5 @@ def archive(folder: Path) -> Storage:
 @pytest.fixture
 def small_ranges(monkeypatch: pytest.MonkeyPatch) -> int:
     """The number of positions in a full range: 60, which is fewer than in production."""
-    monkeypatch.setattr(plan, "RANGE", 60)
+    monkeypatch.setattr(runs, "RANGE", 60)
     return 60

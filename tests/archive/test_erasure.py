@@ -8,7 +8,7 @@ import pytest
 from progress.adapters import storage
 from progress.adapters.postgres.database import Connection
 from progress.adapters.storage.storage import Folder, Storage
-from progress.archive import catalog, erasure, files, leftovers, log_rows, restore
+from progress.archive import catalog, erasure, files, log_rows, restore
 from progress.errors import ProgressError
 from progress.projections.projector import Projector
 from tests.support import archives, cloud_storage, sample_events, stage
@@ -116,7 +116,7 @@ def interrupt(*_: object, **__: object) -> None:
         (Folder, "replace"),
         (catalog, "settle"),
         (Folder, "purge"),
-        (leftovers, "remove_all"),
+        (catalog, "remove_all"),
     ],
 )
 def test_an_interrupted_erasure_can_be_repeated(

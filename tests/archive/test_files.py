@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from progress.archive import files, row_files
+from progress.archive import files, ranges
 
 
 def test_the_project_function_and_the_commands_start_without_duckdb() -> None:
@@ -63,9 +63,9 @@ def test_the_rows_of_a_bucket_are_split_into_small_files(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """DuckDB reads a whole CSV file into memory; one file for a full range would be too large."""
-    monkeypatch.setattr(row_files, "_MAX_BYTES", 10)
+    monkeypatch.setattr(ranges, "_MAX_BYTES", 10)
     rows = [b"%d,%d\n" % (n % 3 - 1, n) for n in range(30)]
-    with row_files.open_files(tmp_path) as output:
+    with ranges.open_files(tmp_path) as output:
         for row in rows:
             output.write(row)
     for bucket, paths in output.by_bucket.items():

@@ -3,7 +3,7 @@
 import pytest
 
 from progress import settings
-from progress.archive import location
+from progress.archive import catalog
 
 
 @pytest.mark.parametrize(
@@ -17,4 +17,4 @@ from progress.archive import location
 def test_the_archive_is_in_its_bucket_or_in_the_data_directory(
     environment: dict[str, str], expected: str
 ) -> None:
-    assert location.location(settings.read(environment)) == expected
+    assert catalog.location(settings.read(environment)) == expected

@@ -6,14 +6,14 @@ import pytest
 
 from progress.adapters.postgres.database import Connection
 from progress.adapters.storage.storage import Storage
-from progress.archive import catalog, check, files, merges, plan
+from progress.archive import catalog, check, files, merges, runs
 from progress.archive.manifest import RangeEntry
 from tests.support import archives
 
 
 @pytest.fixture
 def tiny_ranges(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plan, "RANGE", 6)
+    monkeypatch.setattr(runs, "RANGE", 6)
 
 
 def merge(connection: Connection, archive: Storage) -> int:
@@ -59,7 +59,7 @@ def test_ten_ranges_are_merged_slice_by_slice_into_one_range_with_the_same_rows(
 def test_ranges_are_not_merged_if_the_result_would_be_too_large(
     log: Connection, archive: Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(plan, "RANGE", 13)
+    monkeypatch.setattr(runs, "RANGE", 13)
     archives.run(log, archive)
     assert merges.run(log, archive, lambda: None, largest=100) == 0
     with monkeypatch.context() as patch:
@@ -105,11 +105,11 @@ def test_the_archive_of_ten_billion_events_has_at_most_forty_ranges() -> None:
     entries: list[RangeEntry] = []
     most = 0
     for number in range(9_999):
-        first = number * plan.RANGE + 1
-        entries.append(RangeEntry(first, first + plan.RANGE - 1, ""))
+        first = number * runs.RANGE + 1
+        entries.append(RangeEntry(first, first + runs.RANGE - 1, ""))
         while chosen := next(merges.choose(entries), None):
             at = entries.index(chosen[0])
             entries[at : at + 10] = [RangeEntry(chosen[0].first, chosen[-1].last, "")]
         most = max(most, len(entries))
     assert most == 36
-    assert entries[-1].last == 9_999 * plan.RANGE
+    assert entries[-1].last == 9_999 * runs.RANGE

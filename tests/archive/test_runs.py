@@ -9,7 +9,7 @@ import pytest
 from progress.adapters.postgres.database import Connection
 from progress.adapters.storage.storage import Storage
 from progress.archive import catalog, log_rows, runs
-from progress.archive.plan import Request
+from progress.archive.runs import Request
 from progress.errors import ArchiveRunning
 from tests.conftest import Store
 from tests.support import archives, sample_events

@@ -4,7 +4,7 @@ import pytest
 
 from progress.adapters.postgres.database import Connection
 from progress.adapters.storage.storage import Storage
-from progress.archive import erasure, log_rows, plan
+from progress.archive import erasure, log_rows, runs
 from progress.errors import ArchiveRunning
 from progress.operations import executor
 from progress.operations.claim import ClaimedOperation
@@ -130,7 +130,7 @@ def test_if_no_verified_range_is_left_the_publish_step_writes_only_one_new_range
     """An erasure has removed the verified files. The next operation archives the other events."""
     operation_id = start_interrupted(operator, populated, "publish")
     erasure.remove_stream(populated, archive, "learner-ann", lambda _: None)
-    monkeypatch.setattr(plan, "RANGE", 30)
+    monkeypatch.setattr(runs, "RANGE", 30)
     assert result(run_until_it_ends(operator, operation_id)) == {"upto": 30, "events": 30}
     assert result(operator.run(start(operator)))["upto"] == length
     expect_whole(populated, archive, length)

@@ -8,9 +8,9 @@ import pytest
 from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection
 from progress.adapters.storage.storage import Storage
-from progress.archive import files, merges, plan
+from progress.archive import files, merges, runs
 from progress.errors import AttemptFailed
-from progress.operations import archive_schedule, records
+from progress.operations import batch_job, records
 from tests.conftest import Store
 from tests.support import archives, model_rows
 from tests.support.archive_operations import archive, expect_whole, fail, length, result, start
@@ -31,7 +31,7 @@ def batch_connection(store: Store) -> Iterator[Connection]:
 
 def scheduled(connection: Connection) -> list[str]:
     """Let the batch job start ARCHIVE if due; return the operations that no worker has claimed."""
-    archive_schedule.start_if_due(connection)
+    batch_job.start_archive_if_due(connection)
     return [str(operation_id) for operation_id in records.list_unclaimed(connection)]
 
 
@@ -43,13 +43,13 @@ def test_the_first_batch_run_of_a_day_archives_a_full_range(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     assert scheduled(batch_connection) == []
-    monkeypatch.setattr(plan, "RANGE", 60)
+    monkeypatch.setattr(runs, "RANGE", 60)
     (operation_id,) = scheduled(batch_connection)
     assert result(operator.run(operation_id)) == {"upto": 60, "events": 60}
     assert scheduled(batch_connection) == []
     populated.run(archives.blocks()["begin another day"])
     assert scheduled(batch_connection) == []
-    monkeypatch.setattr(plan, "RANGE", 30)
+    monkeypatch.setattr(runs, "RANGE", 30)
     (operation_id,) = scheduled(batch_connection)
     assert result(operator.run(operation_id)) == {"upto": 90, "events": 30}
     expect_whole(populated, archive, 90)
@@ -92,8 +92,8 @@ def test_new_ranges_are_published_even_if_older_ranges_cannot_be_merged(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     length = model_rows.read_value(populated, "head")
-    monkeypatch.setattr(plan, "RANGE", length // 10)
-    monkeypatch.setattr(plan, "MAX_AGE_DAYS", 0)
+    monkeypatch.setattr(runs, "RANGE", length // 10)
+    monkeypatch.setattr(runs, "MAX_AGE_DAYS", 0)
     monkeypatch.setattr(merges, "LARGEST", length)
     (operation_id,) = scheduled(batch_connection)
     with monkeypatch.context() as patch:

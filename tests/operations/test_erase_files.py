@@ -4,7 +4,7 @@ from pathlib import Path
 
 from progress import settings
 from progress.adapters.postgres.database import Connection
-from progress.archive import catalog, check, location
+from progress.archive import catalog, check
 from progress.projections import batch
 from tests.support import archives, model_rows, sample_events, stage
 from tests.support.erasure_fixtures import (
@@ -53,7 +53,7 @@ def test_exported_statistics_that_may_contain_rows_of_the_learner_are_deleted(
 def test_the_archive_contains_no_event_of_an_erased_learner(
     operator: Operator, traced: Connection
 ) -> None:
-    archive = location.open_archive(settings.current())
+    archive = catalog.open_archive(settings.current())
     stage.append(traced, [sample_events.user_deleted(LEARNER)])
     batch.run(traced)
     archives.run(traced, archive)

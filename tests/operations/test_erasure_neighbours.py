@@ -16,7 +16,6 @@ from hypothesis import strategies as st
 
 from progress import settings
 from progress.adapters.postgres.database import Connection
-from progress.adapters.postgres.statements import blocks
 from progress.event_store import log
 from progress.ingest import push
 from progress.operations import erase_user, records
@@ -107,9 +106,8 @@ def append(connection: Connection, messages: list[Message]) -> None:
 def start(
     connection: Connection, kind: OperationKind, caller: str, subject: str, **of: Any
 ) -> UUID:
-    values = records.accept_values(kind, caller=caller, key=str(uuid4()), subject=subject, **of)
-    operation_id: UUID = connection.run(blocks("operations/operations")["accept"], **values)[0][0]
-    return operation_id
+    key = str(uuid4())
+    return records.accept(connection, kind, caller=caller, key=key, subject=subject, **of)
 
 
 def start_operations(connection: Connection, world: World) -> None:

@@ -1,14 +1,13 @@
 """Erasures that stopped, or that lost the learner's id, fail loudly and can be completed."""
 
 import contextlib
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import pytest
 
 from progress import settings
 from progress.adapters.postgres.database import Connection
-from progress.adapters.postgres.statements import blocks
-from progress.archive import location
+from progress.archive import catalog
 from progress.operations import records
 from progress.operations.records import OperationKind
 from progress.recovery import checks, erasures
@@ -45,7 +44,7 @@ def fail_in(operator: Operator, step: str, monkeypatch: pytest.MonkeyPatch) -> s
 
 def apply(store: Store) -> erasures.Result:
     with contextlib.closing(store.connect()) as owner:
-        archive = location.open_archive(settings.current())
+        archive = catalog.open_archive(settings.current())
         return erasures.apply(owner, archive, stage.publisher(), lambda *_: None)
 
 
@@ -90,10 +89,10 @@ def test_an_erasure_that_another_one_has_overtaken_succeeds_with_the_receipt_of_
     operator: Operator, traced: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = fail_in(operator, "redact", monkeypatch)
-    values = records.accept_values(
-        OperationKind.ERASE_USER, caller="b", key=str(uuid4()), subject=LEARNER, user_id=LEARNER
+    key = str(uuid4())
+    second = records.accept(
+        traced, OperationKind.ERASE_USER, caller="b", key=key, subject=LEARNER, user_id=LEARNER
     )
-    second: UUID = traced.run(blocks("operations/operations")["accept"], **values)[0][0]
     done = receipt(run_until_it_ends(operator, str(second)))
     change(operator, "retryOperation", first)
     assert receipt(run_until_it_ends(operator, first)) == done

@@ -8,10 +8,9 @@ import pytest
 
 from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection
-from progress.adapters.postgres.statements import blocks
 from progress.errors import OperationClaimed
 from progress.local import readiness
-from progress.operations import executor, records, retention
+from progress.operations import batch_job, executor, records
 from progress.operations.records import OperationKind
 from tests.conftest import Store
 from tests.support import operation_fixtures, traced_operation
@@ -54,10 +53,8 @@ def test_concurrent_callers_share_one_operation_about_the_same_subject(
     url = url_of(store, "query")
 
     def accept(caller: Connection, name: str) -> str:
-        values = records.accept_values(
-            OperationKind.RUN_BATCH, caller=name, key="k", subject="the subject"
-        )
-        return str(caller.run(blocks("operations/operations")["accept"], **values)[0][0])
+        kind = OperationKind.RUN_BATCH
+        return str(records.accept(caller, kind, caller=name, key="k", subject="the subject"))
 
     with ExitStack() as stack, ThreadPoolExecutor(3) as pool:
         first, *others = [stack.enter_context(closing(database.connect(url))) for _ in range(4)]
@@ -124,7 +121,7 @@ def test_finished_operations_are_deleted_after_400_days(
 def delete_old(operator: Operator, store: Store) -> list[str]:
     """Delete old operations as the batch job does; return the ids of the others, newest first."""
     with closing(database.connect(url_of(store, "batch"))) as job:
-        retention.delete_finished_operations(job)
+        batch_job.delete_old_records(job)
     listed = operator.data("{ operations { edges { node { id } } } }")["operations"]["edges"]
     return [edge["node"]["id"] for edge in listed]
 

@@ -12,7 +12,7 @@ from progress.adapters.postgres import statements
 from progress.adapters.postgres.database import Connection
 from progress.adapters.storage.storage import Folder
 from progress.errors import ProgressError, StorageUnavailable, Unavailable
-from progress.operations import export_streams, export_user
+from progress.operations import export_steps, export_user
 from progress.operations.claim import ClaimedOperation
 from progress.projections import schema
 from progress.projections.projector import SHARDS
@@ -93,15 +93,15 @@ def test_an_export_of_statistics_can_be_cancelled_while_it_is_written(
     format_: str,
 ) -> None:
     operation_id = export_statistics(operator, f"table: DAILY, format: {format_}")["id"]
-    write, cancellations = export_streams.Rows.write, list[bytes]()
+    write, cancellations = export_steps.Rows.write, list[bytes]()
 
     def write_and_cancel(rows: Any, row: bytes) -> None:
         cancellations.append(row)
         operator.ask(f'mutation {{ cancelOperation(id: "{operation_id}") {{ id }} }}')
         write(rows, row)
 
-    monkeypatch.setattr(export_streams.Rows, "write", write_and_cancel)
-    monkeypatch.setattr(export_streams, "_REPORT_INTERVAL", 1)
+    monkeypatch.setattr(export_steps.Rows, "write", write_and_cancel)
+    monkeypatch.setattr(export_steps, "_REPORT_INTERVAL", 1)
     assert operator.run(operation_id)["error"] == "cancelled"
     assert len(cancellations) == 1
     assert not [*exports.iterdir()]
@@ -118,7 +118,7 @@ def test_a_storage_outage_does_not_count_as_an_attempt_of_a_statistics_export(
 
     for _ in range(7):
         with monkeypatch.context() as broken:
-            broken.setattr(export_streams.HashedOutput, "write", fail)
+            broken.setattr(export_steps.HashedOutput, "write", fail)
             with pytest.raises(StorageUnavailable):
                 deliver(operation_id)
     deliver(operation_id)
@@ -129,7 +129,7 @@ def test_an_attempt_at_a_statistics_export_fails_if_a_rebuild_replaces_the_read_
     operator: Operator, populated: Connection, exports: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     operation_id = export_statistics(operator, "table: DAILY")["id"]
-    flush = export_streams.Rows.flush
+    flush = export_steps.Rows.flush
 
     def flush_and_swap(rows: Any) -> None:
         flush(rows)
@@ -137,7 +137,7 @@ def test_an_attempt_at_a_statistics_export_fails_if_a_rebuild_replaces_the_read_
         schema.create(populated)
 
     with monkeypatch.context() as swapped:
-        swapped.setattr(export_streams.Rows, "flush", flush_and_swap)
+        swapped.setattr(export_steps.Rows, "flush", flush_and_swap)
         with pytest.raises(Unavailable, match="a rebuild replaced the read models"):
             deliver(operation_id)
     assert not [*exports.iterdir()]
@@ -165,14 +165,14 @@ def test_an_export_can_be_cancelled_while_it_is_written(
     operator: Operator, populated: Connection, exports: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     operation_id = export(operator)["id"]
-    write = export_streams.HashedOutput.write
+    write = export_steps.HashedOutput.write
 
     def write_and_cancel(output: Any, data: Any) -> int:
         operator.ask(f'mutation {{ cancelOperation(id: "{operation_id}") {{ id }} }}')
         return write(output, data)
 
-    monkeypatch.setattr(export_streams.HashedOutput, "write", write_and_cancel)
-    monkeypatch.setattr(export_streams, "_REPORT_INTERVAL", 1)
+    monkeypatch.setattr(export_steps.HashedOutput, "write", write_and_cancel)
+    monkeypatch.setattr(export_steps, "_REPORT_INTERVAL", 1)
     assert operator.run(operation_id)["error"] == "cancelled"
     assert not [*exports.iterdir()]
 

@@ -15,7 +15,7 @@ import pytest
 from progress.adapters.postgres.database import Connection
 from progress.adapters.storage.storage import Output
 from progress.errors import ProgressError, StorageUnavailable
-from progress.operations import export_parquet
+from progress.operations import export_statistics as conversion
 from progress.projections import batch
 from tests.support.export_fixtures import export_statistics
 from tests.support.operation_fixtures import USERS, Operator
@@ -146,7 +146,7 @@ def test_every_table_can_be_exported_as_parquet(
 
 
 def test_duckdb_neither_downloads_nor_loads_extensions() -> None:
-    with duckdb.connect(config=export_parquet._CONFIGURATION) as connection:
+    with duckdb.connect(config=conversion._CONFIGURATION) as connection:
         for setting in ("autoinstall_known_extensions", "autoload_known_extensions"):
             assert connection.execute(f"SELECT current_setting('{setting}')").fetchall() == [
                 (False,)
@@ -169,7 +169,7 @@ def test_line_breaks_and_quotes_are_kept_even_if_the_rows_exceed_a_buffer(
     tmp_path: Path,
 ) -> None:
     texts = [f'a "b", {n}\nc' if n % 1_000 == 0 else f'a "b", {n}' for n in range(300_000)]
-    with (tmp_path / "x.parquet").open("wb") as file, export_parquet.converting(file) as rows:
+    with (tmp_path / "x.parquet").open("wb") as file, conversion.converting(file) as rows:
         rows.write(b"headword,answers\n")
         for number, text in enumerate(texts):
             quoted = text.replace('"', '""')
@@ -197,7 +197,7 @@ def test_an_error_while_a_row_is_produced_ends_the_conversion() -> None:
 
 def convert(output: Output, row: bytes, count: int, make: Callable[[bytes], bytes] = bytes) -> None:
     """Convert a CSV file with a header and `count` rows; each row is `make(row)`."""
-    with export_parquet.converting(output) as rows:
+    with conversion.converting(output) as rows:
         rows.write(b"user_id,answers\n")
         for _ in range(count):
             rows.write(make(row))

@@ -12,7 +12,7 @@ from progress import settings
 from progress.adapters.postgres import database, statements
 from progress.adapters.postgres.database import Connection
 from progress.event_store import dead_letters
-from progress.operations import retention
+from progress.operations import batch_job
 from progress.projections import batch
 from tests.conftest import Store
 from tests.support import model_rows, sample_events
@@ -94,13 +94,13 @@ def test_learners_are_erased_the_configured_number_of_days_after_their_deletion(
 def test_a_run_starts_a_bounded_number_of_erasures(
     store: Store, connection: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(retention, "_ERASURES_PER_RUN", 2)
+    monkeypatch.setattr(batch_job, "_ERASURES_PER_RUN", 2)
     users = [f"u{number}" for number in range(5)]
     delete_learners(connection, *users, days=2)
     counts = []
     with contextlib.closing(database.connect(url_of(store, "batch"))) as job:
         for _ in range(4):
-            retention.start_erasures(job, 1)
+            batch_job.start_erasures(job, 1)
             counts.append(len(erasures(connection)))
     assert counts == [2, 4, 5, 5]
     assert erasures(connection) == users
@@ -113,6 +113,6 @@ def test_the_idempotency_key_of_an_automatic_erasure_is_a_keyed_hash_of_the_lear
     delete_learners(connection, "ben", days=2)
     (digest,) = connection.run("SELECT encode(event_store.erasure_digest('ben'), 'hex')")[0]
     with contextlib.closing(database.connect(url_of(store, "batch"))) as job:
-        retention.start_erasures(job, 1)
+        batch_job.start_erasures(job, 1)
     rows = model_rows.read_table(connection, "operations.operations")
     assert [row["key_digest"] for row in rows] == [hashlib.sha256(digest.encode()).digest()]

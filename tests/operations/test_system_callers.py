@@ -4,7 +4,6 @@ import json
 
 import pytest
 
-from progress.adapters.postgres import statements
 from progress.adapters.postgres.database import Connection
 from progress.operations import records
 from progress.operations.records import OperationKind
@@ -18,11 +17,12 @@ from tests.support.operation_fixtures import (
 
 def start_export(connection: Connection, caller: str, learner: str = "ann") -> str:
     """Start an export of a learner's record; return the id of the operation."""
-    values = records.accept_values(
-        OperationKind.EXPORT_USER, caller=caller, key=learner, subject=learner, user_id=learner
+    kind = OperationKind.EXPORT_USER
+    return str(
+        records.accept(
+            connection, kind, caller=caller, key=learner, subject=learner, user_id=learner
+        )
     )
-    accept = statements.blocks("operations/operations")["accept"]
-    return str(connection.run(accept, **values)[0][0])
 
 
 def read_callers(connection: Connection, operation_id: str) -> tuple[str, str, list[str]]:

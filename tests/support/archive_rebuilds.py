@@ -15,7 +15,7 @@ import pytest
 from progress.adapters import storage
 from progress.adapters.postgres.database import Connection
 from progress.adapters.storage.storage import Storage
-from progress.archive import plan
+from progress.archive import runs
 from progress.projections import batch, rebuild
 from progress.recovery import archive_rebuild, buckets, engines
 from progress.recovery.archive_loads import Rebuild
@@ -43,7 +43,7 @@ def folder(tmp_path: Path) -> Path:
 @pytest.fixture
 def archived(connection: Connection, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Connection:
     """A connection to a database with rows in every table; its log is archived in three ranges."""
-    monkeypatch.setattr(plan, "RANGE", 60)
+    monkeypatch.setattr(runs, "RANGE", 60)
     sample_events.record_lessons(connection, *LEARNERS)
     append(
         connection,

@@ -8,10 +8,10 @@ import msgspec
 from progress.adapters.postgres import statements
 from progress.adapters.postgres.database import Connection
 from progress.adapters.storage.storage import Storage
-from progress.archive import catalog, publishing, runs
+from progress.archive import catalog, runs
 from progress.archive import ranges as archive_ranges
 from progress.archive.manifest import Manifest, RangeManifest
-from progress.archive.plan import Request
+from progress.archive.runs import Request
 
 BUCKETS = 16
 
@@ -123,7 +123,7 @@ def change_sums(storage: Storage, connection: Connection) -> None:
     wrong = msgspec.structs.replace(first, sums=(first.sums[0] + 1, first.sums[1]))
     changed = msgspec.structs.replace(contents, files=[wrong, *contents.files[1:]])
     entry = catalog.put_range(storage, changed)
-    publishing.publish(connection, storage, published, [entry], BUCKETS)
+    catalog.publish(connection, storage, published, [entry], BUCKETS)
 
 
 def age_events(connection: Connection) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 from uuid import UUID
 
 from progress.adapters.storage.storage import Folder
-from progress.operations import executor, export_statistics, export_streams, export_user
+from progress.operations import executor, export_statistics, export_steps, export_user
 from progress.operations.claim import ClaimedOperation
 
 POINTS = ("caught up", "first bytes", "last bytes", "renamed", "written", "offered")
@@ -29,7 +29,7 @@ def install(point: str) -> None:
             for module in (export_user, export_statistics):
                 _replace(module, "write", before=die)
         case "first bytes":
-            _replace(export_streams.HashedOutput, "write", after=die)
+            _replace(export_steps.HashedOutput, "write", after=die)
         case "last bytes":
             for module in (export_user, export_statistics):
                 _replace(module, "write", after=die)

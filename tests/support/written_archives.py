@@ -61,7 +61,7 @@ def write(storage: Storage, events: Sequence[Event], *, parts: int = 2) -> None:
         ranges=entries,
         checkpoints=[],
     )
-    catalog.publish(storage, published, catalog.read(storage))
+    catalog.replace_manifest(storage, published, catalog.read(storage))
 
 
 def _write_range(

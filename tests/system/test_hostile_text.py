@@ -14,7 +14,6 @@ from progress import cli as app
 from progress.adapters import terminal
 from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection
-from progress.adapters.postgres.statements import blocks
 from progress.event_store import dead_letters
 from progress.operations import records
 from progress.operations.records import OperationKind
@@ -80,8 +79,8 @@ def hostile(connection: Connection) -> Connection:
 
 def end_operation(connection: Connection, state: str) -> UUID:
     """Store an operation that ended in this state, with the hostile text in error and result."""
-    values = records.accept_values(OperationKind.RUN_BATCH, caller=TEXT, key=state, subject=None)
-    operation_id: UUID = connection.run(blocks("operations/operations")["accept"], **values)[0][0]
+    kind = OperationKind.RUN_BATCH
+    operation_id = records.accept(connection, kind, caller=TEXT, key=state, subject=None)
     connection.run(
         "UPDATE operations.operations SET state = :state, error = :text, finished_at = started_at,"
         " result = jsonb_build_object('text', CAST(:text AS text)) WHERE operation_id = :id",

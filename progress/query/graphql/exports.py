@@ -10,9 +10,14 @@ import msgspec
 from strawberry import ID
 
 from progress.errors import BadInput, Forbidden, NotFound
-from progress.operations import export_estimates
-from progress.operations.export_estimates import MAX_BYTES, Estimate
-from progress.operations.export_files import FileFormat, StatisticsArguments, StatisticsTable
+from progress.operations import export_files
+from progress.operations.export_files import (
+    MAX_BYTES,
+    Estimate,
+    FileFormat,
+    StatisticsArguments,
+    StatisticsTable,
+)
 from progress.operations.records import PLANS, OperationKind
 from progress.query.graphql import arguments
 from progress.query.graphql.context import Info
@@ -39,7 +44,7 @@ async def check_user(info: Info, learner: str) -> None:
     )
     if not rows[0]["is_known"]:
         raise NotFound("userId: expected a learner with events - found none")
-    estimate = export_estimates.estimate_user(rows[0]["events"], rows[0]["event_bytes"])
+    estimate = export_files.estimate_user(rows[0]["events"], rows[0]["event_bytes"])
     advice = "ask the operator for a copy of the log"
     _check_estimate("userId", estimate, OperationKind.EXPORT_USER, advice)
 
@@ -70,8 +75,8 @@ async def check_statistics(info: Info, request: StatisticsArguments) -> None:
         first_day=request.first_day,
         last_day=request.last_day,
     )
-    expected = export_estimates.read_rows(msgspec.json.decode(rows[0][0]))
-    estimate = export_estimates.estimate_statistics(request.table, request.format, expected)
+    expected = export_files.read_rows(msgspec.json.decode(rows[0][0]))
+    estimate = export_files.estimate_statistics(request.table, request.format, expected)
     advice = "choose fewer days or learners, and make several requests"
     arguments_ = "from, to, learners" if request.table.has_days else "learners"
     _check_estimate(arguments_, estimate, OperationKind.EXPORT_STATISTICS, advice)
