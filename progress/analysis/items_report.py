@@ -2,9 +2,9 @@
 
 import math
 from collections.abc import Sequence
+from xml.etree.ElementTree import Element
 
 from progress.adapters import terminal
-from progress.analysis.markup import Element, element
 from progress.analysis.questions import Days, Item
 from progress.analysis.report import (
     RULE,
@@ -13,6 +13,7 @@ from progress.analysis.report import (
     Report,
     Table,
     describe_days,
+    element,
     percent,
 )
 

@@ -1,9 +1,9 @@
 """A report as one HTML file that has no scripts and sends no requests."""
 
 from pathlib import Path
+from xml.etree.ElementTree import Element
 
-from progress.analysis.markup import Element, element, to_html
-from progress.analysis.report import Figure, Report, Table
+from progress.analysis.report import Figure, Report, Table, element, to_html
 
 _STYLE = Path(__file__).with_name("page.css")
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'"

@@ -1,12 +1,16 @@
-"""A report: a finding that answers a question, and charts with tables of their numbers."""
+"""A report: a finding that answers a question, and charts with tables of their numbers.
+
+HTML and SVG elements are built as a tree, so that all text is escaped.
+"""
 
 from collections.abc import Sequence
 from datetime import date
 from typing import NamedTuple
+from xml.etree.ElementTree import Element, tostring
 
-from progress.analysis.markup import Element
 from progress.analysis.questions import FEWEST_LEARNERS, Days
 
+Content = Element | str
 RULE = (
     f"Nothing is shown about fewer than {FEWEST_LEARNERS} learners: such rows are left out, also "
     "from averages."
@@ -16,6 +20,35 @@ TEST = (
     "A test is the first answer to an item after a review. The answer must be on a later day than "
     "the review, and the review's interval must be at least one day."
 )
+
+
+def element(tag: str, *contents: Content, **attributes: object) -> Element:
+    """Return an element; in attribute names, a last `_` is removed, any other `_` becomes `-`.
+
+    Numbers are rounded to a tenth of a pixel.
+    """
+    made = Element(tag, {_name(key): _text(value) for key, value in attributes.items()})
+    for content in contents:
+        if isinstance(content, Element):
+            made.append(content)
+        elif len(made):
+            made[-1].tail = (made[-1].tail or "") + content
+        else:
+            made.text = (made.text or "") + content
+    return made
+
+
+def to_html(root: Element) -> str:
+    """Return the tree as HTML."""
+    return "<!doctype html>\n" + tostring(root, encoding="unicode", method="html") + "\n"
+
+
+def _name(key: str) -> str:
+    return key.rstrip("_").replace("_", "-")
+
+
+def _text(value: object) -> str:
+    return f"{value:.1f}".removesuffix(".0") if isinstance(value, float) else str(value)
 
 
 class Table(NamedTuple):

@@ -4,10 +4,20 @@ import math
 from collections.abc import Callable, Sequence
 from datetime import date, timedelta
 from itertools import groupby
+from xml.etree.ElementTree import Element
 
-from progress.analysis.markup import Element, element
 from progress.analysis.questions import Days, Retention
-from progress.analysis.report import RULE, TEST, Figure, Report, Table, day, percent, span
+from progress.analysis.report import (
+    RULE,
+    TEST,
+    Figure,
+    Report,
+    Table,
+    day,
+    element,
+    percent,
+    span,
+)
 
 _NAMES = {"MATURE": "mature", "YOUNG": "young"}
 _MEANINGS = {"MATURE": "interval of 21 days or more", "YOUNG": "interval of 1–20 days"}

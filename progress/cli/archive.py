@@ -17,7 +17,7 @@ from progress.archive import check as archive_check
 from progress.archive import restore as archive_restore
 from progress.archive.runs import Request
 from progress.cli import targets
-from progress.cli.output_options import AsJson
+from progress.cli.options import AsJson
 from progress.errors import ArchiveRunning, ProgressError
 
 

@@ -8,8 +8,8 @@ from rich.table import Column, Table
 from progress.adapters import terminal
 from progress.adapters.postgres.database import Connection
 from progress.adapters.terminal import Console
-from progress.cli import confirmations, targets
-from progress.cli.output_options import AsJsonLines
+from progress.cli import options, targets
+from progress.cli.options import AsJsonLines
 from progress.errors import EventStoreError
 from progress.event_store import dead_letters
 from progress.event_store.dead_letter_record import DeadLetterKind
@@ -119,7 +119,7 @@ def discard(
     saying: Saying = None,
     everything: Everything = False,
     *,
-    yes: confirmations.Yes = False,
+    yes: options.Yes = False,
 ) -> None:
     """Close the selected dead letters permanently."""
     if not reason.strip():
@@ -132,7 +132,7 @@ def discard(
         typer.echo(f"Dead letter {number} is discarded.")
         return
     letter_ids = _select(connection, kind, saying, everything)
-    confirmations.ask(f"Discard {len(letter_ids):,} dead letters?", yes=yes or not letter_ids)
+    options.ask(f"Discard {len(letter_ids):,} dead letters?", yes=yes or not letter_ids)
     closed = 0
     with terminal.progress_bar(Console(), "discarding", len(letter_ids)) as show_progress:
         for start in range(0, len(letter_ids), _DISCARD_BATCH):

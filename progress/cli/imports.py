@@ -14,10 +14,10 @@ from progress.adapters.pubsub import publisher
 from progress.adapters.pubsub.publisher import Message
 from progress.adapters.terminal import Console
 from progress.cli import targets
-from progress.cli.output_options import AsJson
+from progress.cli.options import AsJson
 from progress.errors import SettingsError
 from progress.event_store import time_zones
-from progress.importers import anki_events, anki_import, anki_recorded, future_times, shifts
+from progress.importers import anki_events, anki_import, envelope_lines, shifts
 from progress.importers.anki_import import Record
 
 OWN_USER = "me"  # the default of --user
@@ -151,7 +151,7 @@ def _publish(console: Console, record: Record) -> Report:
 def warn_of_future(messages: list[Message]) -> None:
     """Print a warning on standard error if events have times in the future."""
     times = (event["occurred_at"] for message in messages for event in message.events)
-    if warning := future_times.find_warning(times, datetime.now(UTC)):
+    if warning := envelope_lines.find_warning(times, datetime.now(UTC)):
         typer.echo(warning, err=True)
 
 
@@ -168,7 +168,7 @@ def _select_new(connection: Connection, record: Record) -> list[Message]:
             answers=shifts.shift(record.answers, stored.days, stored.timezone),
             learner=msgspec.structs.replace(record.learner, shifted_days=stored.days),
         )
-    return anki_recorded.select_new(connection, record)
+    return anki_import.select_new(connection, record)
 
 
 def _summarize(record: Record, count: int, messages: list[Message]) -> Report:

@@ -13,7 +13,7 @@ from progress.adapters.postgres.database import Connection
 from progress.adapters.postgres.statements import blocks
 from progress.adapters.terminal import Console
 from progress.cli import operations, targets
-from progress.cli.output_options import AsJsonLines
+from progress.cli.options import AsJsonLines
 from progress.errors import NotFound
 from progress.operations import records
 from progress.operations.records import OperationKind

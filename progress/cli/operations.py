@@ -16,8 +16,8 @@ from progress.adapters import storage, terminal
 from progress.adapters.postgres.statements import blocks
 from progress.adapters.storage.storage import Storage
 from progress.adapters.terminal import Console
-from progress.cli import receipts, targets
-from progress.cli.output_options import AsJsonLines
+from progress.cli import targets
+from progress.cli.options import AsJsonLines
 from progress.errors import ProgressError
 from progress.operations import export_files, records
 from progress.operations.export_files import ExportedFile
@@ -31,6 +31,23 @@ _POLL_INTERVAL_S = 0.5
 Folder = Annotated[Path, typer.Argument(metavar="FOLDER", help="Where the file is written.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")]
 OperationId = Annotated[UUID, typer.Argument(metavar="ID", help="The id in the output of `list`.")]
+_PLACES = {
+    "events": "events emptied",
+    "sessions": "sessions detached from the learner",
+    "pending": "pending events deleted",
+    "dead_letters": "dead letters emptied",
+    "snapshots": "snapshots deleted",
+    "poisoned": "marks of poisoned events deleted",
+    "operations": "operations from which the learner's id was removed",
+    "exports": "exported files deleted",
+    "files": "archive files written again",
+    "archived_events": "events removed from these files",
+}
+_COPIES = {
+    "backups": "backups of the database",
+    "pubsub": "messages in Pub/Sub",
+    "pubsub_dead_letters": "dead letters of Pub/Sub",
+}
 
 
 def add_to(app: typer.Typer) -> None:
@@ -103,7 +120,7 @@ def await_result(operation_id: UUID, *, as_json: bool) -> None:
     if as_json or operation.kind != OperationKind.ERASE_USER:
         terminal.print_json(msgspec.Raw((operation.result or "null").encode()))
     else:
-        receipts.show(console, operation.result or "")
+        show_receipt(console, operation.result or "")
 
 
 def await_success(console: Console, operation_id: UUID) -> records.Operation:
@@ -193,3 +210,39 @@ def _change(operation_id: UUID, block: str, problem: str, **values: object) -> N
         if connection.run(statement, operation_id=operation_id, **values) == [[None]]:
             raise ProgressError(f"the operation {operation_id} {problem}")
     targets.call_workers([operation_id])
+
+
+class Receipt(msgspec.Struct, frozen=True):
+    """The result of ERASE_USER.
+
+    `erased` maps each place to the number of rows that were erased there. After the erasure, a
+    search finds the rows that still contain the learner's id. `places` maps a place to the number
+    of these rows.
+    """
+
+    digest: str
+    erased_at: str
+    closed_at: str
+    erased: dict[str, int]
+    found: int
+    places: dict[str, int]
+    in_events_of_others: int
+    copies_until: dict[str, str]
+
+
+def show_receipt(console: Console, result: str) -> None:
+    """Print the receipt; `result` is its JSON."""
+    receipt = msgspec.json.decode(result, type=Receipt)
+    table = Table("", Column("", overflow="fold"), box=None, show_header=False)
+    table.add_row("learner, as a digest", receipt.digest)
+    table.add_row("events dropped since", receipt.erased_at)
+    table.add_row("erased completely", receipt.closed_at)
+    for place, name in _PLACES.items():
+        if place in receipt.erased:
+            table.add_row(name, f"{receipt.erased[place]:,}")
+    left = ", ".join(f"{rows:,} in {place}" for place, rows in receipt.places.items())
+    table.add_row("rows found afterwards", f"{receipt.found:,}" + (f": {left}" if left else ""))
+    table.add_row("other learners' events that name the id", f"{receipt.in_events_of_others:,}")
+    for copies, name in _COPIES.items():
+        table.add_row(f"{name} deleted by", receipt.copies_until[copies])
+    console.print(table)

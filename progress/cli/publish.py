@@ -16,11 +16,11 @@ from progress.adapters.postgres.database import Connection
 from progress.adapters.pubsub import publisher
 from progress.adapters.terminal import Console
 from progress.cli import targets
-from progress.cli.output_options import AsJson
+from progress.cli.options import AsJson
 from progress.errors import ProgressError
 from progress.event_store import arrivals
 from progress.event_store.arrivals import Arrivals, Before
-from progress.importers import envelope_lines, future_times
+from progress.importers import envelope_lines
 from progress.importers.envelope_lines import Line
 
 _LISTED_LINES = 5  # a message names the first affected line, then lists at most this many others
@@ -61,7 +61,7 @@ def publish(file: File, force: Force = False, wait: Wait = False, as_json: AsJso
     if not force:
         _require_valid(lines)
     _warn_of_unknown_names(lines)
-    if warning := future_times.find_warning((at for line in lines for at in line.times), now):
+    if warning := envelope_lines.find_warning((at for line in lines for at in line.times), now):
         typer.echo(warning, err=True)
     console = Console(stderr=True)
     if not wait:

@@ -1,16 +1,22 @@
-"""`progress check`, `shards`, `warm`: find damage, list shard locks, fill the cache."""
+"""Find damage, and recover from it.
+
+`progress check`, `backup`, `restore`, `erasures`, `shards` and `warm`.
+"""
 
 import asyncio
+import contextlib
 from typing import Annotated
 
 import typer
 from rich.table import Table
 
-from progress.adapters import terminal
+from progress.adapters import storage, terminal
 from progress.adapters.terminal import Console
-from progress.cli import targets
+from progress.cli import options, targets
 from progress.errors import ProjectionError
-from progress.recovery import checks, shard_locks
+from progress.recovery import backups, checks, shard_locks
+from progress.recovery import erasures as recovered_erasures
+from progress.recovery import restore as backup_restore
 
 _shards = typer.Typer(
     help="Shards, and the database sessions that lock them.", no_args_is_help=True
@@ -18,13 +24,19 @@ _shards = typer.Typer(
 
 Shard = Annotated[int, typer.Argument(min=0, max=15, metavar="SHARD", help="0 to 15.")]
 AsJson = Annotated[bool, typer.Option("--json", help="As JSON.")]
+_erasures = typer.Typer(help="Repeat erasures after a restore.", no_args_is_help=True)
+_LOCATION = "A folder, or gs://bucket/prefix."
+
+To = Annotated[str, typer.Argument(metavar="TO", help=_LOCATION)]
+From = Annotated[str, typer.Argument(metavar="FROM", help=_LOCATION)]
 
 
 def add_to(app: typer.Typer) -> None:
     """Add these commands to `app`."""
-    app.command()(check)
-    app.command()(warm)
+    for command in (check, warm, backup, restore):
+        app.command()(command)
     app.add_typer(_shards, name="shards")
+    app.add_typer(_erasures, name="erasures")
 
 
 def check(
@@ -121,3 +133,63 @@ def release(shard: Shard) -> None:
     """
     ended = targets.run(shard_locks.release, shard)
     Console().print(f"{' and '.join(ended)} ended: shard {shard} is free.", soft_wrap=True)
+
+
+@_erasures.callback()
+def group() -> None:
+    """Make typer keep `apply` as a subcommand, although it is the only one."""
+
+
+@_erasures.command()
+def apply() -> None:
+    """Erase the learners whom the archive's ledger lists as erased, but who are still in this log.
+
+    Run this command after each restore of the log, before Pub/Sub pushes events again.
+    """
+    targets.use_stack()
+    console = Console()
+    with (
+        contextlib.closing(targets.connect()) as connection,
+        terminal.progress_bar(console, "erasing", total=0) as show_progress,
+    ):
+        result = recovered_erasures.apply(
+            connection, targets.archive(), targets.change_publisher(), show_progress
+        )
+    console.print(
+        f"{result.erased:,} learners are erased again. {result.unknown:,} other erased learners "
+        "are not in this log; their later events will be dropped.",
+        soft_wrap=True,
+    )
+
+
+def backup(to: To) -> None:
+    """Write the current read models into a new folder in TO."""
+    target = storage.open_storage(to)
+    targets.connect().close()  # without a database, fail before the progress bar appears
+    console = Console()
+    with terminal.progress_bar(console, "backing up", total=0) as show_progress:
+        name, manifest = backups.run(targets.connect, target, show_progress)
+    rows, size = sum(t.rows for t in manifest.tables), sum(t.bytes for t in manifest.tables)
+    console.print(
+        f"{rows:,} rows of {len(manifest.tables)} tables in {to.rstrip('/')}/{name}, "
+        f"{size / 2**20:,.1f} MiB; the log ended at position {manifest.head:,}.",
+        soft_wrap=True,
+    )
+
+
+def restore(source: From, yes: options.Yes = False) -> None:
+    """Replace the read models with the newest backup in FROM, and fold the later events."""
+    stored = storage.open_storage(source)
+    options.ask("Replace the current read models with the backup?", yes=yes)
+    targets.connect().close()
+    console = Console()
+    publisher = targets.change_publisher()
+    with terminal.progress_bar(console, "restoring", total=0) as show_progress:
+        manifest, folded = backup_restore.run(
+            targets.connect, stored, show_progress, publisher, erased=targets.erased_digests()
+        )
+    console.print(
+        f"The read models of {manifest.taken_at:%Y-%m-%d %H:%M:%S} UTC are restored, and "
+        f"{folded:,} events that were recorded after the backup are folded.",
+        soft_wrap=True,
+    )

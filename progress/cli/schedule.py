@@ -9,7 +9,7 @@ from progress import settings
 from progress.adapters import cloud_scheduler, terminal
 from progress.adapters.terminal import Console
 from progress.cli import store, targets
-from progress.cli.output_options import AsJsonLines
+from progress.cli.options import AsJsonLines
 from progress.errors import StackError
 
 if TYPE_CHECKING:

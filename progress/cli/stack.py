@@ -12,7 +12,7 @@ import typer
 from progress.adapters import terminal
 from progress.adapters.terminal import Console
 from progress.cli import targets
-from progress.cli.output_options import AsJson
+from progress.cli.options import AsJson
 from progress.demo import loading
 from progress.local import data_folder, processes
 from progress.local import stack as local_stack

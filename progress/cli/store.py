@@ -13,8 +13,8 @@ from progress.adapters.postgres.database import Connection
 from progress.adapters.postgres.statements import blocks
 from progress.adapters.pubsub.undelivered import Undelivered
 from progress.adapters.terminal import Console
-from progress.cli import confirmations, targets
-from progress.cli.output_options import AsJson
+from progress.cli import options, targets
+from progress.cli.options import AsJson
 from progress.local import readiness
 from progress.operations import records
 from progress.projections import batch, drop_unused, rebuild, views
@@ -55,12 +55,12 @@ def migrate() -> None:
         )
 
 
-def contract_command(yes: confirmations.Yes = False) -> None:
+def contract_command(yes: options.Yes = False) -> None:
     """Drop the read models of all other versions.
 
     The command does not check whether they still serve queries. Check this before you run it.
     """
-    confirmations.ask("Drop the read models of all other versions?", yes=yes)
+    options.ask("Drop the read models of all other versions?", yes=yes)
     connection = targets.connect()
     try:
         for schema in drop_unused.run(connection):

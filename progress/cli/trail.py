@@ -12,7 +12,7 @@ import typer
 
 from progress.adapters import terminal
 from progress.cli import targets
-from progress.cli.output_options import AsJsonLines
+from progress.cli.options import AsJsonLines
 from progress.event_store import EventStore, StoredEvent, log
 from progress.event_store.events import CATALOGUE
 from progress.event_store.log import PostgresEventStore

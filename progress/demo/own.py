@@ -5,14 +5,7 @@ from pathlib import Path
 from progress.adapters.postgres.database import Connection
 from progress.adapters.pubsub.publisher import Message
 from progress.demo import catalogue, loading
-from progress.importers import (
-    anki_events,
-    anki_import,
-    anki_log,
-    anki_recorded,
-    shifts,
-    word_lists,
-)
+from progress.importers import anki_events, anki_import, anki_log, shifts, word_lists
 from progress.importers.anki_import import Record
 
 
@@ -28,7 +21,7 @@ def messages(connection: Connection, record: Record) -> list[Message]:
     if no card has a word of the lists. They are also omitted if the demo's own catalogue is loaded,
     because this catalogue has every word.
     """
-    new = anki_recorded.select_new(connection, record)
+    new = anki_import.select_new(connection, record)
     is_demo_loaded = shifts.find_stored(connection, loading.LEARNER, anki_log.read(loading.LOG))
     if not record.words or is_demo_loaded:
         return new

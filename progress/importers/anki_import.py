@@ -1,27 +1,34 @@
 """Convert an Anki package, an Anki collection or a review log in CSV to messages."""
 
-from collections.abc import Sequence
+import itertools
+import re
+from collections.abc import Iterator, Sequence
+from datetime import UTC
 from pathlib import Path
+from uuid import UUID, uuid5
 
 import msgspec
 
+from progress.adapters.postgres.database import Connection
+from progress.adapters.postgres.statements import blocks
 from progress.adapters.pubsub.publisher import Message
 from progress.errors import ReviewLogError
-from progress.event_store import time_zones
-from progress.importers import (
-    anki_collection,
-    anki_events,
-    anki_log,
-    anki_package,
-    anki_words,
-    word_lists,
-)
+from progress.event_store import events, time_zones
+from progress.importers import anki_collection, anki_events, anki_log, anki_package, word_lists
 from progress.importers.anki_collection import Card
-from progress.importers.anki_events import RecordedSession
+from progress.importers.anki_events import Envelope, Learner, RecordedSession
 from progress.importers.anki_log import Answer
 from progress.importers.word_lists import Word
 
 _ZONE_FILE = Path("/etc/localtime")  # on Linux and macOS, a link into the time-zone database
+_ITEMS_PER_MESSAGE = 1_000
+# The least share of the cards' words that the lists must contain if no language is given.
+_LEAST_SHARE = 0.25
+_NAMESPACE = UUID("0b0a2f52-4f0e-5b7e-8c66-7f3d2b1a9c55")
+
+# Removed for the look-up, because the lists have verbs without "to" and nouns without an article.
+_PARTICLE = re.compile(r"^(?:to|a|an|the) (?=\S)")
+_KANA, _HANGUL = re.compile("[\u3041-\u30fa]"), re.compile("[\uac00-\ud7a3]")
 
 
 class Record(msgspec.Struct, frozen=True):
@@ -43,7 +50,7 @@ class Record(msgspec.Struct, frozen=True):
         `recorded` are the sessions of earlier imports, oldest first.
         """
         sessions = list(anki_events.messages(self.learner, self.answers, recorded))
-        items = anki_words.messages(self.cards, self.words, self.language)
+        items = messages(self.cards, self.words, self.language)
         return [*sessions[:1], *items, *sessions[1:]]
 
 
@@ -72,7 +79,7 @@ def read(file: Path, learner: anki_events.Learner, language: str | None = None) 
         timezone=learner.timezone or find_machine_zone(),
         day_start_hour=collection.day_start_hour if hour is None else hour,
     )
-    words = anki_words.find_levels(collection.cards, language, word_lists.read())
+    words = find_levels(collection.cards, language, word_lists.read())
     return Record(completed, collection.answers, collection.cards, words, language)
 
 
@@ -80,3 +87,119 @@ def find_machine_zone() -> str | None:
     """Return the IANA zone of this machine; None if it cannot be determined."""
     name = str(_ZONE_FILE.resolve()).rpartition("/zoneinfo/")[2]
     return name if name in time_zones.names() else None
+
+
+def find_levels(
+    cards: Sequence[Card], language: str | None, words: Sequence[Word]
+) -> dict[str, Word]:
+    """Look up the cards' words in the English lists; return the listed words by card id.
+
+    A card whose word is not listed is left out. If no language is given and the lists have less
+    than a quarter of the words, return no words. The few matches may then be coincidences, because
+    many words of other languages are spelt like an English word.
+    """
+    if language is not None and language.partition("-")[0].lower() != word_lists.LANGUAGE:
+        return {}
+    listed = {word.headword.casefold(): word for word in words}
+    found = {
+        card.card_id: word for card in cards if (word := _look_up(card.word.casefold(), listed))
+    }
+    return found if language or len(found) >= _LEAST_SHARE * len(cards) else {}
+
+
+def _look_up(text: str, listed: dict[str, Word]) -> Word | None:
+    return listed.get(text) or listed.get(_PARTICLE.sub("", text))
+
+
+def messages(
+    cards: Sequence[Card], levels: dict[str, Word], language: str | None
+) -> Iterator[Message]:
+    """Yield the cards as `ItemPublished` events, with deterministic ids.
+
+    A card whose note was changed since the last import gets a new event. The domains stay empty,
+    because a collection does not say which skill a card trains.
+    """
+    remaining = iter(cards)
+    while batch := list(itertools.islice(remaining, _ITEMS_PER_MESSAGE)):
+        items = [_publish_event(card, levels.get(card.card_id), language) for card in batch]
+        yield Message("vocabulary-events", items)
+
+
+def _publish_event(card: Card, word: Word | None, language: str | None) -> dict[str, object]:
+    item = events.ItemPublished(
+        item_id=card.card_id,
+        domains=[],
+        cefr_level=word.level if word else None,
+        headword=card.word,
+        language=language or (word_lists.LANGUAGE if word else _guess_language(card.word)),
+    )
+    key = msgspec.json.encode([item, card.changed_at]).decode()
+    return {
+        "event_id": str(uuid5(_NAMESPACE, key)),
+        "event_type": "ItemPublished",
+        "occurred_at": card.changed_at,
+        "data": {name: v for name, v in msgspec.structs.asdict(item).items() if v is not None},
+    }
+
+
+def _guess_language(text: str) -> str | None:
+    """Return `ja` for a text with kana, `ko` for a text with Hangul, else None."""
+    if _KANA.search(text):
+        return "ja"
+    return "ko" if _HANGUL.search(text) else None
+
+
+def select_new(connection: Connection, record: Record) -> list[Message]:
+    """Return the record's messages without the events that were imported before, from any file.
+
+    If a session is recorded in part, its new answers join the recorded session. The recorded
+    session keeps its score and its duration. The `UserCreated` event is left out if it changes no
+    preference.
+    """
+    messages = record.messages(_read_sessions(connection, record.learner))
+    event_ids = [event["event_id"] for message in messages for event in message.events]
+    rows = connection.run(blocks("importers/anki_recorded")["recorded"], event_ids=event_ids)
+    known = {event_id for (event_id,) in rows}
+
+    def is_new(event: Envelope) -> bool:
+        # An import never adds or replaces the review of an answer that is already recorded.
+        caused_by = event.get("metadata", {}).get("causation_id")
+        return not {event["event_id"], caused_by} & known and not (
+            event["event_type"] == "UserCreated"
+            and _has_preferences(connection, record.learner, event)
+        )
+
+    selected = [
+        Message(message.topic, [event for event in message.events if is_new(event)])
+        for message in messages
+    ]
+    return [message for message in selected if message.events]
+
+
+def _read_sessions(connection: Connection, learner: Learner) -> list[RecordedSession]:
+    """Return the sessions that were imported from Anki, oldest first; omit those of other apps."""
+    rows = connection.run(
+        blocks("importers/anki_recorded")["sessions"], stream_id=f"learner-{learner.user_id}"
+    )
+    return [
+        RecordedSession(session_id, begin, end)
+        for session_id, begin, end, event_id, at, data in rows
+        if event_id == anki_events.derive_id(learner, "SessionStarted", at.astimezone(UTC), data)
+    ]
+
+
+def _has_preferences(connection: Connection, learner: Learner, account: Envelope) -> bool:
+    """Return whether the learner's recorded preferences already equal those of `learner`.
+
+    Return False if no `UserCreated` event of the learner is recorded. Events after the time of
+    `account` are ignored. A preference of `learner` that is None equals any recorded preference.
+    """
+    rows = connection.run(
+        blocks("importers/anki_recorded")["preferences"],
+        stream_id=f"learner-{learner.user_id}",
+        at=account["occurred_at"],
+    )
+    wanted = (learner.timezone, learner.day_start_hour)
+    return any(
+        all(new is None or new == old for new, old in zip(wanted, row, strict=True)) for row in rows
+    )

@@ -1,9 +1,10 @@
 """Check the lines of a file by the rules of ingest, and pack the events into messages."""
 
 import difflib
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from collections.abc import Set as AbstractSet
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Any
 
 import msgspec
 
@@ -11,11 +12,14 @@ from progress.adapters.pubsub import publisher
 from progress.adapters.pubsub.publisher import Packed
 from progress.event_store import envelope, events
 from progress.event_store.envelope import TIME_SOURCE, Message, ParsedEvent, Rejection
-from progress.importers import field_names, future_times
 
 MAX_EVENTS = 100  # in a message
 # The lines in one message have at most this total size. A longer line gets a message of its own.
 _PACKED_BYTES = 1 << 20
+_MAX_AHEAD = timedelta(minutes=10)
+_ENVELOPE = ("event_id", "event_type", "occurred_at", "data", "metadata")
+_ANY_DATA = ("user_id", "type")  # may be in the data of every event
+_SIMILARITY = 0.8  # from 0 to 1; a less similar name does not count as misspelt
 
 
 class Line(msgspec.Struct, frozen=True):
@@ -69,7 +73,7 @@ def _check_line(
         events=len(entries),
         event_ids=[entry.event_id.lower() for entry in valid],
         unknown_types=[e.event_type for e in valid if e.event_type not in events.CATALOGUE],
-        misspelt=field_names.find_misspelt(data),
+        misspelt=find_misspelt(data),
         times=[entry.occurred_at for entry in valid],
         reason=reasons[0] if reasons else "",
     )
@@ -128,7 +132,7 @@ def _find_fault(entry: ParsedEvent | Rejection, now: datetime) -> str:
     """Return why ingest would make a dead letter of the entry; '' if it would not."""
     if isinstance(entry, Rejection):
         return entry.reason
-    if future_times.is_future(entry.occurred_at, now):
+    if is_future(entry.occurred_at, now):
         return "expected a time at most 10 minutes ahead of the clock - at $.occurred_at"
     return ""
 
@@ -173,3 +177,56 @@ def _join(lines: list[Line]) -> Packed:
     if len(lines) == 1:
         return Packed(lines[0].topic, lines[0].data, 1)
     return Packed(lines[0].topic, b"[" + b",".join(line.data for line in lines) + b"]", len(lines))
+
+
+def is_future(at: datetime, now: datetime) -> bool:
+    """Return whether ingest makes a `future` dead letter of an event with this time."""
+    return at > now + _MAX_AHEAD
+
+
+def find_warning(times: Iterable[datetime], now: datetime) -> str | None:
+    """Return a sentence about the future times and what happens to their events; None if none."""
+    future = [at for at in times if is_future(at, now)]
+    if not future:
+        return None
+    return (
+        f"{len(future):,} of the events have a time more than 10 minutes ahead of the clock, the "
+        f"first {min(future):%Y-%m-%dT%H:%M:%SZ}: they become dead letters of the kind `future`, "
+        "and the scheduled job records each of them when its time is near"
+    )
+
+
+def find_misspelt(data: bytes) -> dict[str, str]:
+    """Map each misspelt field name of an event, or of an array of events, to the declared name.
+
+    A field counts as misspelt if its name is not declared, and a declared field with a similar name
+    is missing from the same object.
+    """
+    try:
+        body = msgspec.json.decode(data)
+    # Not JSON, not UTF-8, or unusual JSON that ingest parses with another parser.
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return {}
+    misspelt: dict[str, str] = {}
+    for event in body if isinstance(body, list) else [body]:
+        if isinstance(event, dict):
+            misspelt |= _compare_fields(event, _ENVELOPE) | _compare_data(event)
+    return misspelt
+
+
+def _compare_data(event: dict[str, Any]) -> dict[str, str]:
+    data = event.get("data")
+    if not isinstance(data, dict):
+        return {}
+    declared = events.CATALOGUE.get(str(event.get("event_type") or data.get("type")))
+    return _compare_fields(data, (*declared.__struct_fields__, *_ANY_DATA)) if declared else {}
+
+
+def _compare_fields(fields: dict[str, Any], declared: Collection[str]) -> dict[str, str]:
+    missing = [name for name in declared if name not in fields]
+    nearest = {
+        name: difflib.get_close_matches(name.lower(), missing, n=1, cutoff=_SIMILARITY)
+        for name in fields
+        if name not in declared
+    }
+    return {name: similar[0] for name, similar in nearest.items() if similar}

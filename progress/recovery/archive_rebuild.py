@@ -21,7 +21,7 @@ from progress.projections import batch, notifications, rebuild, replacement, who
 from progress.projections.notifications import Publisher
 from progress.projections.projector import SHARDS, Projector
 from progress.projections.replacement import Holder
-from progress.recovery import archive_loads, backups, bucket_folds, buckets, erasures
+from progress.recovery import archive_loads, backups, buckets, erasures
 from progress.recovery.archive_loads import Rebuild
 
 Connect = Callable[[], Connection]
@@ -124,7 +124,7 @@ class _Filling:
                 self._connection, execution, published.buckets, published.upto
             )
             log, events = buckets.fetch(self._stored, contents, folder, None)
-            catalogue = bucket_folds.fold_catalogue(folder, log, begun)
+            catalogue = buckets.fold_catalogue(folder, log, begun)
             archive_loads.load_tables(self._connection, catalogue.tables)
             buckets.store_shared(self._stored, begun.version, catalogue.shared)
         self._report(events)

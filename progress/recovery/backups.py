@@ -8,14 +8,14 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+import msgspec
+
 from progress.adapters.postgres.database import Connection
 from progress.adapters.postgres.statements import blocks
 from progress.adapters.storage.storage import PART, Output, Storage
 from progress.archive.manifest import Checkpoint as ArchivedCheckpoint
 from progress.errors import ProgressError
 from progress.projections import schema
-from progress.recovery import manifest
-from progress.recovery.manifest import Checkpoint, Manifest, Table
 
 Connect = Callable[[], Connection]
 Progress = Callable[[int, int], None]
@@ -25,6 +25,39 @@ _GZIP_WBITS = 31
 _CHUNK = 1 << 16  # Bytes of rows that are compressed together.
 _MAX_MANIFEST = 8 * PART  # Bytes; a manifest has a line for each poisoned event.
 _REPORT_INTERVAL = 10_000  # Rows.
+NAME = "manifest.json"
+FORMAT = 1  # the version of the files' format
+
+
+class Table(msgspec.Struct, frozen=True):
+    """The file of a table: its rows as COPY writes them, compressed by gzip."""
+
+    name: str
+    rows: int
+    bytes: int
+    sha256: str
+
+
+class Checkpoint(msgspec.Struct, frozen=True):
+    """The last folded event of a shard; `event_id` is None if no event was folded."""
+
+    shard: int
+    position: int
+    event_id: str | None
+
+
+class Manifest(msgspec.Struct, frozen=True, kw_only=True):
+    """The contents of a backup, and the log that it was made from."""
+
+    format: int = FORMAT
+    taken_at: datetime
+    schema: str
+    fingerprint: str
+    head: int  # The log's last position.
+    version: int  # The highest version of the learners' rows.
+    checkpoints: list[Checkpoint]
+    set_aside: list[int]  # positions of poisoned events, which the folds skipped
+    tables: list[Table]
 
 
 def run(connect: Connect, storage: Storage, on_progress: Progress) -> tuple[str, Manifest]:
@@ -43,8 +76,8 @@ def run(connect: Connect, storage: Storage, on_progress: Progress) -> tuple[str,
         connection.run(_block("begin"))
         backup = _write_tables(connection, storage, name, taken_at, on_progress)
         connection.run("COMMIT")
-        with storage.writing(f"{name}/{manifest.NAME}") as output:
-            output.write(manifest.encode(backup))
+        with storage.writing(f"{name}/{NAME}") as output:
+            output.write(encode(backup))
         on_failure.pop_all()
         connection.run(blocks("projections/rebuild")["unlock_backup"], schema=schema.schema_name())
     return name, backup
@@ -52,7 +85,7 @@ def run(connect: Connect, storage: Storage, on_progress: Progress) -> tuple[str,
 
 def find_newest(storage: Storage) -> tuple[str, Manifest]:
     """Return the newest complete backup made with the current folds, or raise ProgressError."""
-    complete = [name for name in storage.folders() if storage.has(f"{name}/{manifest.NAME}")]
+    complete = [name for name in storage.folders() if storage.has(f"{name}/{NAME}")]
     matching = [name for name in complete if name.endswith(f"-{schema.fingerprint()}")]
     if not complete:
         raise ProgressError(
@@ -65,7 +98,7 @@ def find_newest(storage: Storage) -> tuple[str, Manifest]:
             f"{schema.fingerprint()}: run `progress rebuild`"
         )
     name = max(matching)
-    return name, manifest.decode(_read_manifest(storage.reading(f"{name}/{manifest.NAME}")))
+    return name, decode(_read_manifest(storage.reading(f"{name}/{NAME}")))
 
 
 def find_missing(
@@ -86,7 +119,7 @@ def _read_manifest(parts: Iterator[bytes]) -> bytes:
     for part in parts:
         content += part
         if len(content) > _MAX_MANIFEST:
-            raise ProgressError(f"{manifest.NAME} is too long for a manifest; take another backup")
+            raise ProgressError(f"{NAME} is too long for a manifest; take another backup")
     return bytes(content)
 
 
@@ -102,7 +135,7 @@ def _remove_incomplete(storage: Storage) -> None:
     """Remove the folders of killed backups; the lock ensures that no other backup is running."""
     for name in storage.folders():
         is_matching = name.endswith(f"-{schema.fingerprint()}")
-        if is_matching and not storage.has(f"{name}/{manifest.NAME}"):
+        if is_matching and not storage.has(f"{name}/{NAME}"):
             storage.remove(name)
 
 
@@ -205,3 +238,22 @@ def _rows(connection: Connection, block: str, **values: object) -> list[list[Any
 
 def _block(name: str) -> str:
     return blocks("recovery/backups")[name]
+
+
+def encode(manifest: Manifest) -> bytes:
+    """Encode the manifest as indented JSON."""
+    return msgspec.json.format(msgspec.json.encode(manifest))
+
+
+def decode(data: bytes) -> Manifest:
+    """Decode a manifest; raise ProgressError if it is invalid or has another format."""
+    try:
+        manifest = msgspec.json.decode(data, type=Manifest)
+    except msgspec.DecodeError as error:
+        raise ProgressError(f"{NAME} is invalid: {error}; use another backup") from None
+    if manifest.format != FORMAT:
+        raise ProgressError(
+            f"the backup has format {manifest.format}, but this code reads {FORMAT}: "
+            "run `progress rebuild`"
+        )
+    return manifest

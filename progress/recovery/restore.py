@@ -15,7 +15,7 @@ from progress.projections.notifications import Publisher
 from progress.projections.projector import Projector
 from progress.projections.replacement import Holder
 from progress.recovery import backups, erasures
-from progress.recovery.manifest import Manifest, Table
+from progress.recovery.backups import Manifest, Table
 
 Connect = Callable[[], Connection]
 Progress = Callable[[int, int], None]

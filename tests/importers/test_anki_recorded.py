@@ -14,7 +14,7 @@ from progress.adapters.pubsub.publisher import Message
 from progress.event_store import StoredEvent, envelope, log
 from progress.event_store.envelope import Message as Received
 from progress.event_store.log import Delivery, PostgresEventStore
-from progress.importers import anki_events, anki_recorded
+from progress.importers import anki_events, anki_import
 from progress.importers.anki_events import Learner
 from progress.importers.anki_import import Record
 from progress.importers.anki_log import Answer, Review
@@ -59,9 +59,9 @@ def test_answers_common_to_several_files_are_recorded_once_in_sessions_that_do_n
     learner = Learner(f"anna-{uuid.uuid4()}", "Asia/Tokyo", 4)
     records = [read(log_, file, learner) for file in imported]
     for each in records:
-        if new := anki_recorded.select_new(connection, each):
+        if new := anki_import.select_new(connection, each):
             assert record(connection, new) == {"appended"}
-    assert [anki_recorded.select_new(connection, each) for each in records] == [[]] * len(records)
+    assert [anki_import.select_new(connection, each) for each in records] == [[]] * len(records)
     stored = PostgresEventStore(connection).read_events(f"learner-{learner.user_id}", 1)
     given_ = {(e.occurred_at, e.event_data["item_id"]) for e in of("AnswerGiven", stored)}
     assert given_ == {(a.at, a.card_id) for each in records for a in each.answers}
@@ -92,7 +92,7 @@ def test_imported_answers_are_not_added_to_a_session_of_another_app(connection: 
     record(connection, [Message("learning-events", [start])])
     kinds = [
         event["event_type"]
-        for message in anki_recorded.select_new(connection, own)
+        for message in anki_import.select_new(connection, own)
         for event in message.events
     ]
     assert kinds.count("SessionStarted") == kinds.count("SessionCompleted") == 1

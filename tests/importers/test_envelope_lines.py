@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from progress.event_store import envelope
 from progress.event_store.envelope import Message, Rejection
-from progress.importers import anki_log, envelope_lines, field_names, future_times
+from progress.importers import anki_log, envelope_lines
 from tests.support import cli, sample_events
 from tests.support.fake_publisher import FakePublisher
 
@@ -130,15 +130,15 @@ def test_a_misspelt_field_is_matched_to_the_declared_field_unless_the_event_has_
     ]
     for fields, misspelt in cases:
         event = json.dumps(created | fields).encode()
-        assert field_names.find_misspelt(event) == misspelt
-        assert field_names.find_misspelt(b"[%b, 1]" % event) == misspelt
+        assert envelope_lines.find_misspelt(event) == misspelt
+        assert envelope_lines.find_misspelt(b"[%b, 1]" % event) == misspelt
     undeclared = json.dumps({"event_type": "Unheard", "data": {"time_zone": "UTC"}}).encode()
-    assert field_names.find_misspelt(undeclared) == {}
+    assert envelope_lines.find_misspelt(undeclared) == {}
 
 
 @pytest.mark.parametrize("data", [b"{", b'{"event_id": "\xff"}', b"[" * 100_000])
 def test_a_line_that_is_not_json_is_rejected_and_has_no_misspelt_fields(data: bytes) -> None:
-    assert field_names.find_misspelt(data) == {}
+    assert envelope_lines.find_misspelt(data) == {}
     [line] = envelope_lines.check([data], NOW)
     assert line.reason
 
@@ -156,7 +156,7 @@ WARNING = (
 def test_the_warning_counts_the_times_more_than_ten_minutes_ahead(seconds: list[int]) -> None:
     times = [NOON + timedelta(seconds=number) for number in seconds]
     future = sum(number > 600 for number in seconds)
-    warning = future_times.find_warning(times, NOON)
+    warning = envelope_lines.find_warning(times, NOON)
     assert (warning or "0 ").partition(" ")[0] == str(future)
     assert (warning is None) == (future == 0)
 

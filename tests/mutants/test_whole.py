@@ -7,7 +7,7 @@ import pytest
 from progress.adapters.postgres.database import Connection
 from progress.adapters.postgres.statements import blocks
 from progress.projections import schema, whole
-from progress.recovery import comparison
+from progress.recovery import checks
 from tests.conftest import Store
 from tests.mutants import broken_folds
 from tests.support.stage import Stage
@@ -52,8 +52,8 @@ def is_detected(connection: Connection, mutant: Mutant) -> bool:
             fold_again(connection, mutant.table)
         else:
             connection.run("DISCARD TEMPORARY")
-            comparison.fold(connection)
-        differences = comparison.compare(connection)
+            checks.fold(connection)
+        differences = checks.compare(connection)
     connection.run("ROLLBACK TO folded")
     return bool(differences)
 
@@ -78,9 +78,9 @@ def test_each_mutant_of_a_whole_fold_is_detected(store: Store) -> None:
     for delivery in broken_folds.load_deliveries():
         stage.sweep()
         stage.deliver(delivery.log, delivery.how)
-        with comparison.open_snapshot(stage.admin):
-            comparison.fold(stage.admin)
-            assert comparison.compare(stage.admin) == []
+        with checks.open_snapshot(stage.admin):
+            checks.fold(stage.admin)
+            assert checks.compare(stage.admin) == []
             alive = [mutant for mutant in alive if not is_detected(stage.admin, mutant)]
         if not alive:
             break

@@ -12,7 +12,7 @@ import pytest
 
 from progress.adapters import storage
 from progress.adapters.postgres.database import Connection
-from progress.cli import operations, receipts
+from progress.cli import operations
 from progress.operations import executor, records
 from tests.conftest import Store
 from tests.support import cli
@@ -71,7 +71,7 @@ def test_erase_shows_the_receipt_even_if_the_learner_is_already_erased(
     with workers(store):
         output = cli.expect_success(cli.progress(store.url, "erase", "ann", "--yes"))
     rows = dict(re.findall(r"^ *(\S.*?) {2,}(.*\S)", output, re.MULTILINE))
-    assert (rows["rows found afterwards"], rows[receipts._PLACES["sessions"]]) == ("0", "4")
+    assert (rows["rows found afterwards"], rows[operations._PLACES["sessions"]]) == ("0", "4")
     assert "ann" not in rows["learner, as a digest"]
     again = cli.expect_success(cli.progress(store.url, "erase", "ann", "--json"))
     assert json.loads(again)["digest"] == rows["learner, as a digest"]

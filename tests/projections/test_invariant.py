@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from progress.projections import rebuild
-from progress.recovery import comparison
+from progress.recovery import checks
 from tests import oracle
 from tests.conftest import Store
 from tests.oracle.events import NEWEST
@@ -38,7 +38,7 @@ def test_any_delivery_of_a_log_gives_the_rows_of_the_oracle(
         assert stage.differences(log.now) == []
         # DuckDB folds only a quarter of the logs, because it plans all statements for each log.
         in_both = is_embedded and len(log.published) % 4 == 0
-        compare = (whole_folds if in_both else comparison).find_differences
+        compare = (whole_folds if in_both else checks).find_differences
         assert compare(stage.admin) == []
 
     check()

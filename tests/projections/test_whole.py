@@ -15,7 +15,7 @@ from progress.adapters.postgres.database import Connection
 from progress.demo import loading
 from progress.projections import batch, schema, whole
 from progress.projections.projector import SHARDS, Projector
-from progress.recovery import comparison
+from progress.recovery import checks
 from tests.support import archives, model_rows, sample_events, whole_folds
 from tests.support.stage import append
 
@@ -60,7 +60,7 @@ def folded(connection: Connection) -> Connection:
 
 
 def find_differing_tables(connection: Connection) -> list[str]:
-    return [difference.table for difference in comparison.find_differences(connection)]
+    return [difference.table for difference in checks.find_differences(connection)]
 
 
 def test_each_table_of_the_schema_has_a_whole_fold_or_a_reason_for_having_none(
@@ -83,10 +83,10 @@ def test_whole_folds_use_neither_json_nor_time_zones_nor_arrays() -> None:
 
 def test_a_missing_row_of_any_table_is_a_difference(folded: Connection) -> None:
     for table in whole.TABLES:
-        with comparison.open_snapshot(folded):
+        with checks.open_snapshot(folded):
             folded.run(model_rows.blocks()["lose a row"].replace("{table}", table))
-            comparison.fold(folded)
-            (difference,) = comparison.compare(folded)
+            checks.fold(folded)
+            (difference,) = checks.compare(folded)
         assert (difference.table, difference.missing, difference.extra) == (table, 1, 0)
         assert difference.example.startswith('"(')
 

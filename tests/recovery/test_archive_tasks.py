@@ -44,7 +44,7 @@ FILLING = "progress.recovery.archive_rebuild:_Filling"
 # function.
 DEATHS = [
     ("progress.recovery.buckets", "fetch", "after"),
-    ("progress.recovery.bucket_folds", "fold_bucket", "after"),
+    ("progress.recovery.buckets", "fold_bucket", "after"),
     ("progress.recovery.archive_loads", "load_tables", "before"),
     ("progress.recovery.archive_loads", "load_tables", "after"),
     ("progress.recovery.archive_loads", "load_bucket", "after"),

@@ -16,7 +16,7 @@ from progress.errors import ProgressError
 from progress.local import readiness
 from progress.projections import batch, rebuild, schema
 from progress.projections.projector import Projector
-from progress.recovery import backups, checks, manifest, restore
+from progress.recovery import backups, checks, restore
 from tests.conftest import Store
 from tests.support import cli, cloud_storage, model_rows, sample_events
 from tests.support.backup_fixtures import BLOCKS, USERS, every_row, kept, nobody, populated
@@ -48,8 +48,8 @@ def test_every_row_is_restored_and_later_events_are_folded(
 
     # Pretend that the backup comes from another server, whose rows had higher versions.
     (file,) = (tmp_path / "backups").glob("*/manifest.json")
-    newer = msgspec.structs.replace(manifest.decode(file.read_bytes()), version=2**40)
-    file.write_bytes(manifest.encode(newer))
+    newer = msgspec.structs.replace(backups.decode(file.read_bytes()), version=2**40)
+    file.write_bytes(backups.encode(newer))
     ((_, newest),) = populated.run(BLOCKS["versions"])
     since = sample_events.lesson("u1", 9)
     append(populated, since)
@@ -107,7 +107,7 @@ def test_the_newest_complete_backup_made_with_the_current_folds_is_restored(
     batch.run(populated)
     second, _ = backups.run(store.connect, kept, nobody)
     assert backups.find_newest(kept)[0] == second
-    (tmp_path / "backups" / second / manifest.NAME).unlink()
+    (tmp_path / "backups" / second / backups.NAME).unlink()
     assert backups.find_newest(kept)[0] == first
     third, _ = backups.run(store.connect, kept, nobody)
     assert kept.folders() == [first, third]  # the incomplete backup is deleted

@@ -17,7 +17,7 @@ from progress.errors import CheckpointError, ProgressError
 from progress.event_store import dead_letters
 from progress.projections import batch, rebuild, schema
 from progress.projections import replay as letter_replay
-from progress.recovery import backups, checks, manifest, restore
+from progress.recovery import backups, checks, restore
 from tests.conftest import Store
 from tests.support import cli, model_rows, sample_events
 from tests.support.backup_fixtures import BLOCKS, every_row, kept, nobody, populated
@@ -148,9 +148,9 @@ def test_a_backup_with_an_unknown_table_is_rejected(
     store: Store, populated: Connection, kept: Folder, tmp_path: Path, name: str
 ) -> None:
     (file,) = (tmp_path / "backups").glob("*/manifest.json")
-    original = manifest.decode(file.read_bytes())
+    original = backups.decode(file.read_bytes())
     others = [*original.tables, msgspec.structs.replace(original.tables[0], name=name)]
-    file.write_bytes(manifest.encode(msgspec.structs.replace(original, tables=others)))
+    file.write_bytes(backups.encode(msgspec.structs.replace(original, tables=others)))
     before = every_row(populated)
     with pytest.raises(ProgressError, match="have no table"):
         restore.run(store.connect, kept, nobody)
@@ -179,9 +179,9 @@ def test_a_backup_that_lacks_a_table_is_rejected(
     store: Store, populated: Connection, kept: Folder, tmp_path: Path
 ) -> None:
     (file,) = (tmp_path / "backups").glob("*/manifest.json")
-    original = manifest.decode(file.read_bytes())
+    original = backups.decode(file.read_bytes())
     fewer = [table for table in original.tables if table.name != "item_days"]
-    file.write_bytes(manifest.encode(msgspec.structs.replace(original, tables=fewer)))
+    file.write_bytes(backups.encode(msgspec.structs.replace(original, tables=fewer)))
     before = every_row(populated)
     with pytest.raises(ProgressError, match="no table item_days"):
         restore.run(store.connect, kept, nobody)

@@ -16,8 +16,8 @@ from progress.adapters.postgres import statements
 from progress.adapters.postgres.database import Connection
 from progress.event_store import time_zones
 from progress.projections import whole
-from progress.recovery import comparison
-from progress.recovery.comparison import Difference
+from progress.recovery import checks
+from progress.recovery.checks import Difference
 
 
 def blocks() -> dict[str, str]:
@@ -57,13 +57,13 @@ def duck() -> Duck:
 
 def find_differences(connection: Connection) -> list[Difference]:
     """Return the tables whose whole fold in PostgreSQL or DuckDB differs from the live rows."""
-    with comparison.open_snapshot(connection):
-        comparison.fold(connection)
-        differences = comparison.compare(connection)
+    with checks.open_snapshot(connection):
+        checks.fold(connection)
+        differences = checks.compare(connection)
         folded = duck().fold(read_log(connection))
         # One round trip for all tables saves time, because tests compare many logs.
         connection.run("".join(_replace(table, rows) for table, rows in folded.items()))
-        return [*differences, *comparison.compare(connection)]
+        return [*differences, *checks.compare(connection)]
 
 
 def read_log(connection: Connection) -> str:

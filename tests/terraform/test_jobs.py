@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from progress.recovery import bucket_folds
+from progress.recovery import buckets
 from tests.support.cloud_run import container, only, settings, template
 from tests.support.terraform_environments import Environments
 from tests.support.terraform_state import Deployment, Resources
@@ -70,7 +70,7 @@ def test_the_tasks_of_the_rebuild_job_rebuild_from_the_archive(
     # A task has no disk. Its memory holds DuckDB's data, and the files and rows of one bucket of
     # learners.
     memory = only(container(job)["resources"])["limits"]["memory"]
-    assert int(memory.removesuffix("Gi")) >= 3 * int(bucket_folds._MEMORY.removesuffix("GB"))
+    assert int(memory.removesuffix("Gi")) >= 3 * int(buckets._MEMORY.removesuffix("GB"))
     assert int(only(template(job)["template"])["timeout"].removesuffix("s")) >= 21_600
     assert job["name"] not in {
         only(schedule["http_target"])["uri"].rpartition("/")[2].removesuffix(":run")

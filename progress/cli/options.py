@@ -1,10 +1,12 @@
-"""Ask the user to confirm a command that drops or replaces data."""
+"""Options that several commands share, and the question before data is dropped or replaced."""
 
 import sys
 from typing import Annotated
 
 import typer
 
+AsJson = Annotated[bool, typer.Option("--json", help="As one JSON object.")]
+AsJsonLines = Annotated[bool, typer.Option("--json", help="One JSON object per line.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
 
 
