@@ -1,45 +1,4 @@
-"""The exceptions that Progress raises, as one tree.
-
-ProgressError
-├── SettingsError                a setting is missing or wrong; the operator corrects it
-├── StackError                   the local stack cannot run; the developer follows the message
-├── ReviewLogError               the caller corrects the file to import
-├── Unavailable                  the caller tries the same call again later
-│   ├── DatabaseUnavailable      PostgreSQL does not respond
-│   ├── PubSubUnavailable        Pub/Sub does not respond
-│   ├── StorageUnavailable       Cloud Storage does not respond
-│   ├── DataflowUnavailable      Dataflow does not respond, or its quota is exhausted
-│   ├── CopiesUnavailable        an erasure cannot delete copies in Redis, which does not respond
-│   ├── IssuerUnavailable        the token issuer does not publish its keys
-│   ├── QueryUnavailable         the query function does not respond
-│   ├── InstanceUnavailable      this instance is full or stopping, or one of its tasks has crashed
-│   ├── DeadlineExceeded         the request's deadline has passed
-│   ├── AttemptFailed            an attempt at an operation failed; another attempt follows
-│   ├── ArchiveRunning           another process works on the archive; the caller waits for it
-│   ├── OperationClaimed         another worker is running the operation
-│   └── HistoryTooLong           too many events to fold; in this case, the caller asks for fewer
-├── ArchiveDamaged               an archive file is wrong; `progress archive` writes it again
-├── StatementFailed              PostgreSQL rejected a statement; a developer reads the error log
-├── RedisUnavailable             the caller continues without Redis
-├── RequestRejected              the client of the query API corrects its request
-│   ├── BadInput                 an argument is not allowed
-│   │   └── RequestTooLarge      the request is too long
-│   ├── QueryTooComplex          the document selects too much
-│   ├── PersistedQueryNotFound   the hash is unknown; the client sends it with the document
-│   ├── RateLimited              too many requests; the client tries again later
-│   ├── Unauthenticated          the token is missing or not valid
-│   ├── Forbidden                the caller's role does not permit the request
-│   └── NotFound                 the requested object does not exist
-├── EventStoreError              the event log rejected a call
-│   ├── SerializationError       the publisher corrects the event
-│   └── ConsistencyError         the stream is not at the expected version; the caller rereads it
-│       └── EventRejected        a replay or `append_events` found an event that breaks a rule
-├── OperationEnded               an operation failed, timed out or was cancelled
-└── ProjectionError              a fold failed
-    ├── PoisonError              an event cannot be folded; the projector dead-letters it
-    ├── CheckpointError          a checkpoint and the log disagree; an operator rebuilds
-    ├── RebuildRunning           a rebuild, restore or erasure is running; the caller waits
-    └── RebuildEnded             the rebuild that a task works for has ended; the task ends, too
+"""The exceptions that Progress raises. The docstring of each says who must act.
 
 RedisUnavailable is not a subclass of Unavailable, because requests succeed when Redis is down.
 """
@@ -54,31 +13,31 @@ class SettingsError(ProgressError):
 
 
 class StackError(ProgressError):
-    """A command of the local stack failed; the message says why and what to do."""
+    """A command of the local stack failed; the developer follows the message."""
 
 
 class ReviewLogError(ProgressError):
-    """A row of a review log is invalid; the message names the row and the column."""
+    """A row of a file to import is invalid; the caller corrects the row that the message names."""
 
 
 class Unavailable(ProgressError):
-    """A dependency or this instance cannot serve the call; the same call may succeed later."""
+    """A dependency or this instance cannot serve the call; the caller repeats the call later."""
 
     retry_after_s = 5
 
 
 class DatabaseUnavailable(Unavailable):
-    """PostgreSQL is unreachable or has cancelled the statement; the caller should retry."""
+    """PostgreSQL is unreachable or has cancelled the statement."""
 
     retry_after_s = 2  # the longest pause of the circuit breaker between two probes
 
 
 class PubSubUnavailable(Unavailable):
-    """Pub/Sub is unreachable, or there are no credentials for it; the caller should retry."""
+    """Pub/Sub is unreachable, or there are no credentials for it."""
 
 
 class StorageUnavailable(Unavailable):
-    """Cloud Storage is unreachable or responds with server errors; the caller should retry."""
+    """Cloud Storage is unreachable or responds with server errors."""
 
 
 class DataflowUnavailable(Unavailable):
@@ -86,23 +45,23 @@ class DataflowUnavailable(Unavailable):
 
 
 class CopiesUnavailable(Unavailable):
-    """An erasure cannot delete copies in Redis, which does not respond; the caller should retry."""
+    """An erasure cannot delete copies in Redis, which does not respond."""
 
 
 class IssuerUnavailable(Unavailable):
-    """This instance could not fetch the token issuer's public keys; the client should retry."""
+    """This instance could not fetch the token issuer's public keys."""
 
 
 class QueryUnavailable(Unavailable):
-    """The query function does not respond, or returns errors; the caller should retry."""
+    """The query function does not respond, or returns errors."""
 
 
 class InstanceUnavailable(Unavailable):
-    """This instance is full or stopping, or one of its tasks crashed; the client should retry."""
+    """This instance is full or stopping, or one of its tasks crashed."""
 
 
 class DeadlineExceeded(Unavailable):
-    """The request's deadline has passed; the client should retry."""
+    """The request's deadline has passed."""
 
 
 class AttemptFailed(Unavailable):
@@ -142,9 +101,13 @@ class RedisUnavailable(ProgressError):
 
 
 class RequestRejected(ProgressError):
-    """The query API rejects a request; `code` is for programs, the message for people."""
+    """The query API rejects a request; its client corrects the request.
+
+    `code` is for programs, the message for people. `status` is the HTTP status.
+    """
 
     code = "BAD_USER_INPUT"
+    status = 400
 
 
 class BadInput(RequestRejected):
@@ -153,6 +116,8 @@ class BadInput(RequestRejected):
 
 class RequestTooLarge(BadInput):
     """A request is too long; the client splits it."""
+
+    status = 413
 
 
 class QueryTooComplex(RequestRejected):
@@ -165,6 +130,7 @@ class PersistedQueryNotFound(RequestRejected):
     """No document is stored under the hash. The client must send the document with the hash."""
 
     code = "PERSISTED_QUERY_NOT_FOUND"
+    status = 200  # APQ requires this status; the client then sends the document
 
     def __init__(self) -> None:
         super().__init__("PersistedQueryNotFound")  # clients recognize the error by this message
@@ -174,6 +140,7 @@ class RateLimited(RequestRejected):
     """The caller exceeds a limit, such as requests per minute; it may retry after `seconds`."""
 
     code = "RATE_LIMITED"
+    status = 429
 
     def __init__(self, reason: str, seconds: int) -> None:
         super().__init__(reason)
@@ -184,6 +151,7 @@ class Unauthenticated(RequestRejected):
     """A request has no valid token; the caller signs in."""
 
     code = "UNAUTHENTICATED"
+    status = 401
 
 
 class Forbidden(RequestRejected):
@@ -210,7 +178,7 @@ class SerializationError(EventStoreError):
 
 
 class ConsistencyError(EventStoreError):
-    """A stream is not at the version that the caller expected; nothing was appended."""
+    """A stream is not at the expected version; the caller reads it again. Nothing was appended."""
 
 
 class EventRejected(ConsistencyError):
@@ -253,4 +221,4 @@ class RebuildRunning(ProjectionError):
 
 
 class RebuildEnded(ProjectionError):
-    """A task loads rows for a rebuild that has ended or was started again."""
+    """The rebuild of which a task loads rows has ended or was started again; the task ends, too."""

@@ -18,7 +18,6 @@ from starlette.types import Message
 from progress.adapters.telemetry import tracing
 from progress.errors import (
     BadInput,
-    PersistedQueryNotFound,
     RateLimited,
     RequestRejected,
     RequestTooLarge,
@@ -214,13 +213,6 @@ _MIN_GZIP = 4_096  # Bytes; gzip makes a year of daily stats 80 % smaller.
 _REVALIDATED = ((b"cache-control", b"private, no-cache"), _VARY)
 _NOT_STORED = ((b"cache-control", b"private, no-store"), _VARY)
 
-_STATUSES: dict[type[Exception], int] = {
-    PersistedQueryNotFound: 200,  # APQ requires this status; the client then sends the document
-    RequestTooLarge: 413,
-    Unauthenticated: 401,
-    RateLimited: 429,
-}
-
 
 class Reply(Response):
     """A response with headers as bytes, because encoding them for each response takes time."""
@@ -294,8 +286,7 @@ def reject(rejection: RequestRejected, headers: Headers) -> Response:
             lines = ((b"www-authenticate", challenge),)
         case RateLimited():
             lines = ((b"retry-after", b"%d" % rejection.seconds),)
-    status = _STATUSES.get(type(rejection), 400)
-    return error(status, rejection, headers, code=rejection.code, lines=lines)
+    return error(rejection.status, rejection, headers, code=rejection.code, lines=lines)
 
 
 def unavailable(cause: Unavailable, headers: Headers) -> Response:
