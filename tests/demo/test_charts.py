@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.text import Text
 
 from progress.adapters.pubsub import publisher
-from progress.demo import catalogue, charts
+from progress.demo import loading, show
 from progress.demo.graphql_client import (
     Day,
     DueDay,
@@ -58,7 +58,7 @@ def lines(chart: Text) -> list[str]:
 
 def cells(answers: dict[date, int]) -> dict[date, str]:
     """Return the glyph of each day in the heatmap of 2024."""
-    chart = lines(charts.year([day(at, count) for at, count in answers.items()], *YEAR))
+    chart = lines(show.year([day(at, count) for at, count in answers.items()], *YEAR))
     rows = [line[6:].ljust(53) for line in chart[1:8]]
     return {
         at: rows[at.weekday()][(at - date(2024, 1, 1)).days // 7]
@@ -85,7 +85,7 @@ def test_days_with_more_answers_never_get_a_lighter_shade(answers: dict[date, in
 
 def test_the_heatmap_shows_all_days_of_a_year_that_begins_on_a_sunday() -> None:
     first, last = date(2023, 1, 1), date(2023, 12, 31)
-    chart = lines(charts.year([day(first, 5), day(last, 5)], first, last))
+    chart = lines(show.year([day(first, 5), day(last, 5)], first, last))
     assert chart[7][6] != "·"
     assert chart[7].rstrip()[-1] != "·"
 
@@ -96,7 +96,7 @@ def test_the_week_with_the_most_answers_has_the_highest_column(
 ) -> None:
     start = date(2024, 1, 1)
     weeks = [Week(start + timedelta(7 * n), *row) for n, row in enumerate(rows)]
-    chart = lines(charts.weeks(weeks))
+    chart = lines(show.weeks(weeks))
     if highest := max((week.answers for week in weeks), default=0):
         assert f"{highest:,}" in chart[0]
         assert "█" in chart[0]
@@ -108,7 +108,7 @@ def test_a_bar_draws_exactly_the_counts_above_zero(
 ) -> None:
     studied = long + short + new
     share = Share(studied, 0.5, new, short, long, studied + unmet, 0.5, level="B1")
-    [line] = lines(charts.levels([share]))[1:]
+    [line] = lines(show.levels([share]))[1:]
     for count, glyph in ((long, "█"), (short, "▓"), (new, "▒")):
         assert (glyph in line) == (count > 0)
     assert f"{long + short:,} of" in line
@@ -118,7 +118,7 @@ def test_a_bar_draws_exactly_the_counts_above_zero(
 def test_the_forecast_shows_the_number_of_items_due_today(items: list[int]) -> None:
     today = date(2026, 11, 20)
     forecast = [DueDay(today + timedelta(n), count) for n, count in enumerate(items)]
-    text = "\n".join(lines(charts.due(forecast, date(2024, 10, 6))))
+    text = "\n".join(lines(show.due(forecast, date(2024, 10, 6))))
     assert f"{items[0]:,} items due today" in text
     assert ("Most have waited since 2024" in text) == (items[0] > 0)
 
@@ -127,11 +127,11 @@ def test_the_charts_show_the_whole_overview() -> None:
     record = overview()
     assert record.user_progress
     drawn: Sequence[Text] = (
-        charts.streak(record.streak, record.user_progress),
-        charts.levels(record.level_stats),
-        charts.domains(record.domain_stats),
-        charts.weakest(record.weakest),
-        charts.due(record.due_forecast, record.streak.last_study_date),
+        show.streak(record.streak, record.user_progress),
+        show.levels(record.level_stats),
+        show.domains(record.domain_stats),
+        show.weakest(record.weakest),
+        show.due(record.due_forecast, record.streak.last_study_date),
     )
     page = "\n".join(line for chart in drawn for line in lines(chart))
     for fact in ("0 days in a row.", "24 days", "6 October 2024", "64 sessions", "71 %"):
@@ -148,11 +148,11 @@ def test_the_charts_show_the_whole_overview() -> None:
 @given(st.text(st.characters(codec="utf-8"), min_size=1), st.booleans())
 def test_a_word_from_a_deck_of_others_is_drawn_as_plain_text(text: str, has_word: bool) -> None:
     item = Item("i" if has_word else text, text if has_word else None, "B1", 9, 3, 1)
-    assert all(line.isprintable() for line in lines(charts.weakest(Weakest(1, [Edge(item)]))))
+    assert all(line.isprintable() for line in lines(show.weakest(Weakest(1, [Edge(item)]))))
 
 
 def test_the_heatmap_of_the_demo_learner_marks_61_days() -> None:
-    shown = lines(charts.year(history().daily_stats, *YEAR))
+    shown = lines(show.year(history().daily_stats, *YEAR))
     assert "61 days with answers" in shown[-1]
     assert sum(len(line[6:].replace("·", "").replace(" ", "")) for line in shown[1:8]) == 61
 
@@ -160,10 +160,10 @@ def test_the_heatmap_of_the_demo_learner_marks_61_days() -> None:
 def test_every_card_gets_a_headword_and_every_headword_gets_an_item() -> None:
     words = word_lists.read()
     cards = [str(number) for number in range(1_205)]
-    items = catalogue.deal(words, cards)
+    items = loading.deal(words, cards)
     assert sorted(items.values(), key=lambda w: (w.level, w.headword)) == words
     assert set(cards) < set(items)
-    for message in catalogue.messages(items):
+    for message in loading.item_messages(items):
         read = envelope.decode(publisher.encode(message), Message())
         assert all(isinstance(entry, ParsedEvent) for entry in read)
 

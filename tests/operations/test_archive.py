@@ -1,15 +1,23 @@
-"""ARCHIVE archives the log, even if a worker dies, or if another run or an erasure interferes."""
+"""ARCHIVE archives the log, even if a worker dies, or if another run or an erasure interferes.
+
+Batch runs start it if due, at most once a day.
+"""
+
+from collections.abc import Iterator
+from contextlib import closing
 
 import pytest
 
+from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection
 from progress.adapters.storage.storage import Storage
-from progress.archive import erasure, log_rows, runs
-from progress.errors import ArchiveRunning
-from progress.operations import executor
+from progress.archive import erasure, files, log_rows, merges, runs
+from progress.errors import ArchiveRunning, AttemptFailed
+from progress.operations import batch_job, executor, records
 from progress.operations.claim import ClaimedOperation
 from progress.projections import batch
-from tests.support import archives, doomed_worker, sample_events
+from tests.conftest import Store
+from tests.support import archives, doomed_worker, model_rows, sample_events
 from tests.support.archive_operations import (
     archive,
     expect_whole,
@@ -20,11 +28,12 @@ from tests.support.archive_operations import (
     start_interrupted,
 )
 from tests.support.doomed_worker import POINTS
-from tests.support.operation_fixtures import Operator, deliver
+from tests.support.operation_fixtures import Operator, deliver, url_of
 from tests.support.stage import append
 from tests.support.traced_runs import change, run_until_it_ends
 
 __all__ = ["archive", "length"]
+
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -190,3 +199,92 @@ def test_a_second_request_gets_the_unfinished_operation_of_the_first(
 ) -> None:
     first = start(operator)
     assert start(operator, 'before: "2020-01-01T00:00:00Z",') == first
+
+
+@pytest.fixture
+def batch_connection(store: Store) -> Iterator[Connection]:
+    """A connection with the privileges of the batch job."""
+    with closing(database.connect(url_of(store, "batch"))) as connection:
+        yield connection
+
+
+def scheduled(connection: Connection) -> list[str]:
+    """Let the batch job start ARCHIVE if due; return the operations that no worker has claimed."""
+    batch_job.start_archive_if_due(connection)
+    return [str(operation_id) for operation_id in records.list_unclaimed(connection)]
+
+
+def test_the_first_batch_run_of_a_day_archives_a_full_range(
+    operator: Operator,
+    populated: Connection,
+    archive: Storage,
+    batch_connection: Connection,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert scheduled(batch_connection) == []
+    monkeypatch.setattr(runs, "RANGE", 60)
+    (operation_id,) = scheduled(batch_connection)
+    assert result(operator.run(operation_id)) == {"upto": 60, "events": 60}
+    assert scheduled(batch_connection) == []
+    populated.run(archives.blocks()["begin another day"])
+    assert scheduled(batch_connection) == []
+    monkeypatch.setattr(runs, "RANGE", 30)
+    (operation_id,) = scheduled(batch_connection)
+    assert result(operator.run(operation_id)) == {"upto": 90, "events": 30}
+    expect_whole(populated, archive, 90)
+
+
+def test_the_first_batch_run_of_a_day_archives_old_events(
+    operator: Operator,
+    populated: Connection,
+    archive: Storage,
+    length: int,
+    batch_connection: Connection,
+) -> None:
+    archives.age_events(populated)
+    (operation_id,) = scheduled(batch_connection)
+    assert result(operator.run(operation_id)) == {"upto": length, "events": length}
+    populated.run(archives.blocks()["begin another day"])
+    assert scheduled(batch_connection) == []
+
+
+def test_a_batch_run_starts_archive_even_if_one_that_an_administrator_started_has_failed(
+    operator: Operator, populated: Connection, batch_connection: Connection, length: int
+) -> None:
+    archives.age_events(populated)
+    operation_id = start(operator)
+    assert scheduled(batch_connection) == [operation_id]
+    change(operator, "cancelOperation", operation_id)
+    assert run_until_it_ends(operator, operation_id)["state"] == "FAILED"
+    (own,) = scheduled(batch_connection)
+    assert own != operation_id
+    change(operator, "cancelOperation", own)
+    assert run_until_it_ends(operator, own)["state"] == "FAILED"
+    assert scheduled(batch_connection) == []
+
+
+def test_new_ranges_are_published_even_if_older_ranges_cannot_be_merged(
+    operator: Operator,
+    populated: Connection,
+    archive: Storage,
+    batch_connection: Connection,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    length = model_rows.read_value(populated, "head")
+    monkeypatch.setattr(runs, "RANGE", length // 10)
+    monkeypatch.setattr(runs, "MAX_AGE_DAYS", 0)
+    monkeypatch.setattr(merges, "LARGEST", length)
+    (operation_id,) = scheduled(batch_connection)
+    with monkeypatch.context() as patch:
+        patch.setattr(files.Workspace, "merge", fail)
+        with pytest.raises(AttemptFailed):
+            deliver(operation_id)
+        done = run_until_it_ends(operator, operation_id)
+    assert done["state"] == "FAILED"
+    assert done["error"].startswith("merge: ")
+    assert archives.ranges(archive)[-1].last == length
+    populated.run(archives.blocks()["begin another day"])
+    assert scheduled(batch_connection) == []
+    assert result(operator.run(start(operator)))["upto"] == length
+    assert len(archives.ranges(archive)) <= 2
+    expect_whole(populated, archive, length)

@@ -1,9 +1,14 @@
-"""An erasure removes every trace of the learner, and nothing of other learners."""
+"""An erasure removes every trace of the learner, and nothing of other learners.
+
+Also: who may request it, repeated and impossible requests, and the size of its chunks.
+"""
 
 import json
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from progress.adapters.postgres.database import Connection
 from progress.operations import erase_user
@@ -25,9 +30,10 @@ from tests.support.erasure_fixtures import (
     receipt,
     traced,
 )
-from tests.support.operation_fixtures import Operator
+from tests.support.operation_fixtures import ADMIN, Operator
 
 __all__ = ["no_requests", "traced"]
+
 
 AT = sample_events.BEGIN
 
@@ -274,3 +280,70 @@ def test_no_worker_has_to_fold_the_deletion_later(operator: Operator, traced: Co
     projector.catch_up_all()
     receipt(operator.run(erase(operator)["id"]))
     assert projector.find_shards_behind() == []
+
+
+def test_an_unknown_learner_is_not_found_and_nothing_is_stored(
+    operator: Operator, traced: Connection
+) -> None:
+    before = model_rows.read_table(traced, "operations.operations")
+    query = 'mutation { eraseUser(userId: "nobody", idempotencyKey: "k") { id } }'
+    code, message = operator.error(query)
+    assert (code, "nobody" in message) == ("NOT_FOUND", False)
+    assert model_rows.read_table(traced, "operations.operations") == before
+    assert model_rows.read_table(traced, "event_store.erased") == []
+
+
+@pytest.mark.parametrize("role", ["learner", "support"])
+def test_only_an_administrator_may_erase(operator: Operator, traced: Connection, role: str) -> None:
+    query = f'mutation {{ eraseUser(userId: "{LEARNER}", idempotencyKey: "k") {{ id }} }}'
+    assert operator.error(query, LEARNER, roles=role)[0] == "FORBIDDEN"
+
+
+def test_erasing_an_erased_learner_returns_the_finished_operation_for_any_idempotency_key(
+    operator: Operator, traced: Connection
+) -> None:
+    done = operator.run(erase(operator, key="k")["id"])
+    assert erase(operator, key="k") == done
+    assert erase(operator, key="another") == done
+    assert len(model_rows.read_table(traced, "operations.operations")) == 1
+
+
+def test_two_administrators_get_the_same_erasure(operator: Operator, traced: Connection) -> None:
+    first = erase(operator)
+    query = f'mutation {{ eraseUser(userId: "{LEARNER}", idempotencyKey: "b") {{ id }} }}'
+    second = operator.ask(query, "bob", roles="admin")["data"]["eraseUser"]
+    assert second["id"] == first["id"]
+    operator.run(first["id"])
+    (row,) = model_rows.read_table(traced, "operations.operations")
+    assert row["requesters"] == [ADMIN, "bob"]
+    third = operator.ask(query.replace('"b"', '"c"'), "carl", roles="admin")["data"]["eraseUser"]
+    assert third["id"] == first["id"]
+
+
+def test_an_erasure_cannot_be_cancelled(operator: Operator, traced: Connection) -> None:
+    erasure = operator.run(erase(operator)["id"])
+    query = f'mutation {{ cancelOperation(id: "{erasure["id"]}") {{ id }} }}'
+    assert operator.error(query)[0] == "BAD_USER_INPUT"
+
+
+@given(
+    largest=st.integers(1, 10_000),
+    per_second=st.floats(1, 1e9),
+    first=st.integers(1, 10_000),
+)
+def test_chunks_grow_or_shrink_until_each_takes_a_quarter_of_a_second(
+    largest: int, per_second: float, first: int
+) -> None:
+    """`per_second` is the number of rows that are processed in a second."""
+    size = min(first, largest)
+    for _ in range(30):
+        before, size = size, erase_user.adapt_size(size, size / per_second, largest)
+        assert 1 <= size <= min(largest, 2 * before)
+    ideal = max(1, min(largest, int(per_second / 4)))
+    assert abs(size - ideal) <= max(1, ideal // 10)
+
+
+def test_a_slow_chunk_is_followed_by_a_smaller_one() -> None:
+    assert erase_user.adapt_size(1_000, 1.0, 5_000) == 250
+    assert erase_user.adapt_size(1_000, 0.0, 5_000) == 2_000
+    assert erase_user.adapt_size(1, 60.0, 5_000) == 1

@@ -1,5 +1,6 @@
-"""Concurrent callers and workers of an operation, and the deletion of old operations."""
+"""Callers and workers of an operation: concurrent callers, system callers, old operations."""
 
+import json
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from uuid import UUID
@@ -13,16 +14,22 @@ from progress.local import readiness
 from progress.operations import batch_job, executor, records
 from progress.operations.records import OperationKind
 from tests.conftest import Store
-from tests.support import operation_fixtures, traced_operation
+from tests.support import cli, operation_fixtures, traced_operation
 from tests.support.operation_fixtures import (
     FIELDS,
     Operator,
+    blocks,
     deliver,
+    fake_publisher,
     limit_step,
+    operator,
+    populated,
     url_of,
     write_dead_letters,
 )
 from tests.support.traced_runs import DONE, Hooks, change, run_until_it_ends, start
+
+__all__ = ["fake_publisher", "operator", "populated"]
 
 
 def test_one_of_twenty_workers_runs_the_operation(
@@ -148,3 +155,42 @@ def test_a_failed_erasure_is_kept_until_another_erasure_of_the_learner_has_succe
     assert delete_old(operator, store) == [failed]
     succeeded = run(days=0)
     assert delete_old(operator, store) == [succeeded]
+
+
+def start_export(connection: Connection, caller: str, learner: str = "ann") -> str:
+    """Start an export of a learner's record; return the id of the operation."""
+    kind = OperationKind.EXPORT_USER
+    return str(
+        records.accept(
+            connection, kind, caller=caller, key=learner, subject=learner, user_id=learner
+        )
+    )
+
+
+def read_callers(connection: Connection, operation_id: str) -> tuple[str, str, list[str]]:
+    """Return who has started, cancelled and requested the operation."""
+    ((starter, canceller, requesters),) = connection.run(
+        blocks()["callers"], operation_id=operation_id
+    )
+    return starter, canceller, sorted(requesters)
+
+
+@pytest.mark.parametrize("caller", [records.COMMAND_LINE, records.BATCH_JOB])
+@pytest.mark.parametrize("roles", [[], ["admin"]])
+def test_no_token_reads_an_operation_as_its_starter_that_is_not_a_person(
+    operator: Operator, populated: Connection, caller: str, roles: list[str]
+) -> None:
+    query = f'{{ operation(id: "{start_export(populated, caller)}") {{ id }} }}'
+    code, message = operator.api.error(query, caller, roles=roles)
+    assert (code, "reserved" in message) == ("UNAUTHENTICATED", True)
+
+
+def test_the_command_line_shows_the_names_of_callers(
+    operator: Operator, populated: Connection, store: Store
+) -> None:
+    operation_id = operator.start("runBatch")["id"]
+    cli.expect_success(cli.progress(store.url, "operations", "cancel", operation_id))
+    assert read_callers(populated, operation_id) == ("ada", "system:command line", ["ada"])
+    operation_id = start_export(populated, records.COMMAND_LINE)
+    shown = cli.expect_success(cli.progress(store.url, "operations", "show", operation_id))
+    assert json.loads(shown)["started_by"] == "system:command line"

@@ -29,21 +29,21 @@ _SHARED = {
 _LONG = {
     300: ("the plans",),
     250: ("the demo's stack",),
-    100: ("system/test_faults", "projections/test_invariant", "local/test_stack"),
-    60: (
-        *("demo/test_demo", "query/test_as_of"),
-        *("recovery/test_archive_tasks", "recovery/test_backups"),
+    100: (
+        *("system/test_faults", "projections/test_invariant", "local/test_stack"),
+        "recovery/test_backups",
     ),
+    60: ("demo/test_demo", "query/test_as_of", "recovery/test_archive_tasks"),
     45: (
+        *("operations/test_export_faults", "operations/test_executor"),
         *("operations/test_kinds_under_faults", "operations/test_erasure_faults"),
         *("operations/test_changes_subscription", "system/test_faults_operations"),
         *("projections/test_preference_bursts", "query/test_read_models_oracle"),
         *("recovery/test_archive_rebuild", "release/test_trial"),
     ),
     30: (
-        *("recovery/test_refused", "recovery/test_erasures", "recovery/test_dead_letters"),
-        *("recovery/test_checks", "adapters/test_cloud_scheduler", "adapters/test_logins"),
-        *("operations/test_export_faults", "operations/test_executor", "ingest/test_admission"),
+        *("recovery/test_erasures", "recovery/test_dead_letters", "recovery/test_checks"),
+        *("adapters/test_cloud_scheduler", "adapters/test_logins", "ingest/test_admission"),
         *("local/test_pubsub_contract", "query/live/test_notifications"),
         "query/live/test_stream_limits",
     ),
@@ -51,8 +51,7 @@ _LONG = {
         *("projections/test_drop_unused", "projections/test_whole", "event_store/test_bundles"),
         *("system/test_faults_input", "system/test_telemetry", "archive/test_merges"),
         *("query/live/test_streams", "query/test_clients", "analysis/test_questions"),
-        *("operations/test_exports_and_the_bucket", "operations/test_erase_user"),
-        *("docker/test_compose_runs", "local/test_logs"),
+        *("operations/test_erase_user", "docker/test_compose_runs", "local/test_logs"),
     ),
 }
 _SECONDS = {scope: seconds for seconds, scopes in _LONG.items() for scope in scopes}
