@@ -15,7 +15,7 @@ from progress.adapters.postgres import database
 from progress.adapters.pubsub.publisher import Message
 from progress.adapters.terminal import Console
 from progress.cli import imports, store, targets
-from progress.demo import living, loading, own, show
+from progress.demo import living, loading, show
 from progress.demo.graphql_client import GraphqlClient
 from progress.local import stack
 
@@ -55,12 +55,12 @@ def demo(
     _replace_unencodable()
     console = Console()
     # Read the user's file first, because a damaged file should fail before the stack starts.
-    record = own.read(anki, user) if anki else None
+    record = loading.read_own(anki, user) if anki else None
     addresses = _start(console, port)
     with contextlib.closing(database.connect(addresses["database_url"], name="demo")) as connection:
         if record:
             show.introduce_own(console, record)
-            messages = own.messages(connection, record)
+            messages = loading.own_messages(connection, record)
             imports.warn_of_future(messages)
         else:
             loaded = living.prepare(connection, datetime.now(UTC), as_recorded=as_recorded)

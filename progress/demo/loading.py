@@ -1,19 +1,32 @@
-"""Load the demo's events: publish them, then wait until they are recorded and folded."""
+"""The demo's events: publish them, then wait until they are recorded and folded.
 
+The review log contains neither the text of a card nor the skill that a word trains. This module
+assigns text and skills by a rule, and the demo says so.
+"""
+
+import itertools
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from uuid import UUID, uuid5
+
+import msgspec
 
 from progress.adapters import terminal
 from progress.adapters.postgres import database
+from progress.adapters.postgres.database import Connection
 from progress.adapters.postgres.statements import blocks
 from progress.adapters.pubsub import publisher
 from progress.adapters.pubsub.publisher import Message
 from progress.adapters.terminal import Console
-from progress.demo import catalogue
 from progress.demo.graphql_client import GraphqlClient
 from progress.errors import StackError
-from progress.importers import anki_events, anki_log, word_lists
+from progress.event_store import events
+from progress.importers import anki_events, anki_import, anki_log, shifts, word_lists
+from progress.importers.anki_import import Record
 from progress.importers.anki_log import Answer
+from progress.importers.word_lists import Word
 
 LEARNER = anki_events.Learner("demo-learner", "America/New_York", 4)
 
@@ -21,6 +34,15 @@ LOG = word_lists.DATA / "anki_reviews.csv"
 _DATABASE_POLL_S = 0.1
 _API_POLL_S = 0.7  # the rate limit is 100 requests a minute
 _STALL_TIMEOUT_S = 60.0
+RULE = (
+    "each level gets half as many cards as the level below it; the part of speech of a word "
+    "determines its skills"
+)
+
+_LEVELS = ("A1", "A2", "B1", "B2", "C1", "C2")
+_PUBLISHED_AT = datetime(2024, 1, 1, tzinfo=UTC)
+_ITEMS_PER_MESSAGE = 1_000
+_NAMESPACE = UUID("8f0f3c0a-3f5e-5d53-8a54-0d8f1f0c9b42")
 
 
 def messages(
@@ -31,9 +53,9 @@ def messages(
     By default, the answers are those of the demo's log, as recorded.
     """
     answers = anki_log.read(LOG) if answers is None else answers
-    items = catalogue.deal(word_lists.read(), catalogue.cards(answers))
+    items = deal(word_lists.read(), cards(answers))
     account, *sessions = anki_events.messages(learner, answers)
-    return [account, *catalogue.messages(items), *sessions]
+    return [account, *item_messages(items), *sessions]
 
 
 def load(
@@ -133,3 +155,70 @@ def _follow(
             show_progress(max(total - left, 0))
             time.sleep(interval_s)
         show_progress(total)
+
+
+def deal(words: Iterable[Word], cards: Iterable[str]) -> dict[str, Word]:
+    """Return all words by item id. Each level gets half as many card ids as the level below it.
+
+    Words without a card have an id such as `word-apple`. Within a level, a hash of the word decides
+    which words get a card.
+    """
+    ranked = []
+    for level, group in itertools.groupby(words, key=lambda word: word.level):
+        step = 2 ** _LEVELS.index(level)
+        shuffled = sorted(group, key=lambda word: uuid5(_NAMESPACE, word.headword))
+        ranked += [((place + 1) * step, word) for place, word in enumerate(shuffled)]
+    ranked.sort(key=lambda entry: (entry[0], entry[1].level))
+    ids = itertools.chain(cards, itertools.repeat(None))
+    return {
+        card or f"word-{word.headword}": word for card, (_, word) in zip(ids, ranked, strict=False)
+    }
+
+
+def cards(answers: Iterable[Answer]) -> list[str]:
+    """Return the cards in the order of their first answer; `answers` are oldest first."""
+    return list(dict.fromkeys(answer.card_id for answer in answers))
+
+
+def item_messages(items: dict[str, Word]) -> Iterator[Message]:
+    """Yield the items as `ItemPublished` events, 1,000 per message, with deterministic ids."""
+    remaining = iter(items.items())
+    while batch := list(itertools.islice(remaining, _ITEMS_PER_MESSAGE)):
+        yield Message("vocabulary-events", [_publish_event(*item) for item in batch])
+
+
+def _publish_event(item_id: str, word: Word) -> dict[str, object]:
+    item = events.ItemPublished(
+        item_id=item_id,
+        domains=word.domains,
+        cefr_level=word.level,
+        headword=word.headword,
+        language=word_lists.LANGUAGE,
+    )
+    return {
+        "event_id": str(uuid5(_NAMESPACE, msgspec.json.encode(item).decode())),
+        "event_type": "ItemPublished",
+        "occurred_at": _PUBLISHED_AT,
+        "data": item,
+    }
+
+
+def read_own(file: Path, user: str) -> Record:
+    """Return the record in the file; raise ReviewLogError if the file cannot be read."""
+    return anki_import.read(file, anki_events.Learner(user))
+
+
+def own_messages(connection: Connection, record: Record) -> list[Message]:
+    """Return the record's new messages, and the words of the CEFR lists that are on no card.
+
+    With these words, the charts show how much of each level is left to learn. The words are omitted
+    if no card has a word of the lists. They are also omitted if the demo's own catalogue is loaded,
+    because this catalogue has every word.
+    """
+    new = anki_import.select_new(connection, record)
+    is_demo_loaded = shifts.find_stored(connection, LEARNER, anki_log.read(LOG))
+    if not record.words or is_demo_loaded:
+        return new
+    known = {word.headword for word in record.words.values()}
+    others = [word for word in word_lists.read() if word.headword not in known]
+    return [*new[:1], *item_messages(deal(others, [])), *new[1:]]

@@ -1,16 +1,40 @@
 """The texts and charts of the demo."""
 
 import shlex
+from bisect import bisect_left
+from collections.abc import Iterable, Sequence
 from datetime import date, timedelta
 
 from rich.text import Text
 
+from progress.adapters import terminal
 from progress.adapters.terminal import Console
-from progress.demo import catalogue, charts
-from progress.demo.graphql_client import GraphqlClient, History, Overview
+from progress.demo import loading
+from progress.demo.graphql_client import (
+    Day,
+    DueDay,
+    GraphqlClient,
+    History,
+    Overview,
+    Share,
+    Standing,
+    Streak,
+    Weakest,
+    Week,
+)
 from progress.importers.anki_import import Record
 
 _PRESENT_DAYS = 60  # the charts end today if the last study day is at most this many days ago
+_SHADES = "·░▒▓█"
+_GREENS = ("grey42", "green4", "green3", "chartreuse3", "chartreuse1")
+_EIGHTHS = " ▁▂▃▄▅▆▇█"
+_BAR_WIDTH = 26
+_MASTERY = (
+    ("long term", "█", "green3"),
+    ("short term", "▓", "yellow3"),
+    ("learning", "▒", "orange3"),
+)
+_DOMAINS = {"R": "reading", "W": "writing", "L": "listening", "S": "speaking"}
 
 
 def introduce(console: Console, shifted_days: int) -> None:
@@ -25,7 +49,7 @@ def introduce(console: Console, shifted_days: int) -> None:
         "A real learner's record: 12,580 answers to 1,205 cards, March to October 2024 (an Anki "
         f"review log, from Open Spaced Repetition). {moved}"
         "The words are replaced: each card is given a headword of the CEFR word lists "
-        f"({catalogue.RULE}). The review intervals are those of the SM-2 algorithm. "
+        f"({loading.RULE}). The review intervals are those of the SM-2 algorithm. "
         "See data/README.md.",
         style="dim",
     )
@@ -81,15 +105,15 @@ def _charts(
     is_calendar_year = (first.month, first.day, last.month) == (1, 1, 12)
     title = f"The year {last.year}" if is_calendar_year else "The last year"
     drawn = [
-        (title, charts.year(history.daily_stats, first, last)),
-        ("Answers by week", charts.weeks(history.weekly_stats)),
-        ("Levels", charts.levels(overview.level_stats)),
-        ("Skills", charts.domains(overview.domain_stats)),
-        ("Weakest items", charts.weakest(overview.weakest)),
-        ("Falling due", charts.due(overview.due_forecast, overview.streak.last_study_date)),
+        (title, year(history.daily_stats, first, last)),
+        ("Answers by week", weeks(history.weekly_stats)),
+        ("Levels", levels(overview.level_stats)),
+        ("Skills", domains(overview.domain_stats)),
+        ("Weakest items", weakest(overview.weakest)),
+        ("Falling due", due(overview.due_forecast, overview.streak.last_study_date)),
     ]
     if overview.user_progress:
-        drawn.insert(0, ("Streak", charts.streak(overview.streak, overview.user_progress)))
+        drawn.insert(0, ("Streak", streak(overview.streak, overview.user_progress)))
     return drawn
 
 
@@ -106,3 +130,190 @@ def show_next_steps(console: Console, url: str, user: str, code: str) -> None:
     console.print(again, soft_wrap=True)
     console.print(f"  GraphiQL (open it in the signed-in tab): {url}")
     console.print("  The stack keeps running. To stop it: .venv/bin/progress down")
+
+
+def streak(streak: Streak, standing: Standing) -> Text:
+    """Draw the current streak, the longest streak, and the totals."""
+    text = Text("  ").append(_format_days(streak.current), "bold").append(" in a row")
+    text.append(", but no session yet today: the streak is at risk.\n" if streak.at_risk else ".\n")
+    if streak.last_study_date and not streak.current:
+        text.append(
+            f"  The record ends on {_format_date(streak.last_study_date)}; what was learned "
+        )
+        text.append("is kept.\n")
+    if streak.longest_start and streak.longest_end:
+        text.append("  " + "■" * min(streak.longest, 70), "green3").append("\n")
+        text.append("  The longest run: ").append(_format_days(streak.longest), "bold green3")
+        text.append(
+            f", {_format_date(streak.longest_start)} to {_format_date(streak.longest_end)}.\n"
+        )
+    hours, minutes = divmod(standing.total_study_time_minutes, 60)
+    text.append(f"  {standing.total_sessions_completed:,} sessions, {hours} h {minutes:02} min, ")
+    text.append(f"{_format_percent(standing.accuracy_rate)} of all answers right, ")
+    text.append(f"{standing.total_items_learned:,} items learned.")
+    return text
+
+
+def year(days: Iterable[Day], first: date, last: date) -> Text:
+    """Draw a heatmap: a column for each week, a row for each weekday, a shade for the answers."""
+    answers = {day.date: day.answers for day in days if first <= day.date <= last}
+    active = sorted(count for count in answers.values() if count)
+    monday = first - timedelta(first.weekday())
+    weeks = range((last - monday).days // 7 + 1)
+    ends = [min(monday + timedelta(7 * week + 6), last) for week in weeks]
+    text = Text("      " + _months(ends, 1) + "\n")
+    for weekday, name in enumerate(("Mon", "   ", "Wed", "   ", "Fri", "   ", "Sun")):
+        text.append(f"  {name} ", "dim")
+        for week in weeks:
+            day = monday + timedelta(7 * week + weekday)
+            shade = _shade(answers.get(day, 0), active)
+            is_shown = first <= day <= last
+            text.append(*((_SHADES[shade], _GREENS[shade]) if is_shown else (" ", "")))
+        text.append("\n")
+    text.append("      no answers ")
+    for glyph, colour in zip(_SHADES, _GREENS, strict=True):
+        text.append(glyph, colour)
+    text.append(f" {max(active, default=0):,} answers in a day; {len(active)} days with answers.")
+    return text
+
+
+def weeks(weeks: Sequence[Week]) -> Text:
+    """Draw the answers of each week as columns, and the accuracy below them."""
+    active = [at for at, week in enumerate(weeks) if week.answers]
+    shown = weeks[active[0] : active[-1] + 1] if active else []
+    wide = 2 if len(shown) <= 35 else 1
+    text = _columns([week.answers for week in shown], wide, 6)
+    text.append("        " + _months([week.start for week in shown], wide) + "\n")
+    text.append("  right ", "dim")
+    for week in shown:
+        text.append(_block(week.accuracy_rate or 0), "cyan")
+        text.append(" " * (wide - 1))
+    first, last = (week.accuracy_rate for week in (shown[0], shown[-1])) if shown else (None, None)
+    text.append(f"\n        {_format_percent(first)} right in the first week, ")
+    text.append(f"{_format_percent(last)} in the last.")
+    for week in shown[-2:]:
+        text.append(f"\n        The week of {_format_date(week.start)}: {week.answers:,} answers, ")
+        text.append(f"{_format_percent(week.accuracy_rate)} right.")
+    return text
+
+
+def levels(shares: Iterable[Share]) -> Text:
+    """Draw how many catalogue items of each level are known, being learned, or not studied yet."""
+    return _shares((f"{share.level:<9}", share) for share in shares)
+
+
+def domains(shares: Iterable[Share]) -> Text:
+    """Draw the same numbers as `levels`, but for each skill; an item counts for all its skills."""
+    named = ((_DOMAINS.get(share.domain, share.domain.lower()), share) for share in shares)
+    return _shares((f"{name:<9}", share) for name, share in named)
+
+
+def weakest(items: Weakest) -> Text:
+    """Draw the items with the lowest accuracy, each with a bar for its accuracy."""
+    text = Text()
+    for item in (edge.node for edge in items.edges):
+        right = round(20 * item.correct_answers / max(item.answers, 1))
+        name = _shorten(terminal.escape(item.headword or item.item_id), 18)
+        text.append(f"  {name:<18} {item.level:<8}")
+        text.append("█" * right, "red3").append("·" * (20 - right), "grey42")
+        text.append(f" {item.correct_answers} of {item.answers} right")
+        text.append(f", lapsed {item.lapses} ×\n" if item.lapses else "\n")
+    text.append(f"  {items.total_count:,} items have 3 answers or more and under 60 % right.")
+    return text
+
+
+def due(forecast: Sequence[DueDay], last_study: date | None) -> Text:
+    """Draw how many items fall due on each coming day; overdue items count for today."""
+    text = _columns([day.items for day in forecast], 4, 4)
+    text.append("        " + "".join(f"{day.date.day:<4}" for day in forecast) + "\n", "dim")
+    today, later = (forecast[0].items if forecast else 0), sum(day.items for day in forecast[1:])
+    text.append(f"  {today:,} items due today, {later:,} in the {len(forecast) - 1} days after.")
+    if today and last_study and (forecast[0].date - last_study).days > 30:
+        text.append(f"\n  Most have waited since {last_study:%Y}.")
+    return text
+
+
+def _shares(rows: Iterable[tuple[str, Share]]) -> Text:
+    text = Text("  ")
+    for name, glyph, colour in _MASTERY:
+        text.append(glyph, colour).append(f" {name}  ")
+    text.append("·", "grey42").append(" not studied\n")
+    for name, share in rows:
+        known = share.long_term_mastered + share.short_term_mastered
+        counts = (share.long_term_mastered, share.short_term_mastered, share.learning)
+        text.append(f"  {name} ")
+        text.append(_stack(counts, share.catalogue_items or share.items_studied))
+        text.append(f" {_format_share(known, share.catalogue_items)} known ")
+        text.append(f"{_format_percent(share.progress_rate):>5}")
+        text.append(f", {_format_percent(share.accuracy_rate):>4} right\n")
+    text.right_crop(1)
+    return text
+
+
+def _stack(counts: Sequence[int], whole: int) -> Text:
+    """Draw a stacked bar; each count above 0 gets at least one cell."""
+    cells = [max(round(_BAR_WIDTH * count / max(whole, 1)), int(count > 0)) for count in counts]
+    cells[cells.index(max(cells))] -= max(sum(cells) - _BAR_WIDTH, 0)
+    bar = Text()
+    for cell, (_, glyph, colour) in zip(cells, _MASTERY, strict=True):
+        bar.append(glyph * cell, colour)
+    return bar.append("·" * (_BAR_WIDTH - sum(cells)), "grey42")
+
+
+def _columns(values: Sequence[int], wide: int, high: int) -> Text:
+    """Draw columns; the highest value is `high` rows high and has a label at the left."""
+    highest = max(values, default=0)
+    text = Text()
+    for row in range(high, 0, -1):
+        text.append(f"{format(highest, ',') if row == high else '':>7} ", "dim")
+        for value in values:
+            filled = _block(
+                value / max(highest, 1) * high - row + 1, visible=value > 0 and row == 1
+            )
+            text.append(filled * max(wide - 1, 1), "green3").append(" " * (wide > 1))
+        text.append("\n")
+    return text
+
+
+def _block(share: float, *, visible: bool = False) -> str:
+    """Return the block that fills `share` (0 to 1) of a cell, at least 1/8 if `visible`."""
+    return _EIGHTHS[min(max(round(share * 8), int(visible)), 8)]
+
+
+def _shade(answers: int, active: Sequence[int]) -> int:
+    """Return the quartile of `answers` (1 to 4) in the sorted `active`, or 0 if `answers` is 0."""
+    return 1 + 4 * bisect_left(active, answers) // len(active) if answers else 0
+
+
+def _months(days: Sequence[date], wide: int) -> str:
+    """Return a line of month names, with `wide` columns for each element of `days`.
+
+    The name of a month begins at the first element of `days` that lies in this month. A name is
+    omitted if the previous name occupies its place.
+    """
+    line = ""
+    for place, day in enumerate(days):
+        changed = place == 0 or days[place - 1].month != day.month
+        if changed and len(line) <= place * wide:
+            line = line.ljust(place * wide) + f"{day:%b} "
+    return line.rstrip()
+
+
+def _format_share(part: int, whole: int | None) -> str:
+    return f"{part:>5,} of {'?' if whole is None else format(whole, ','):>5}"
+
+
+def _format_percent(rate: float | None) -> str:
+    return "–" if rate is None else f"{100 * rate:.0f} %"
+
+
+def _format_days(number: int) -> str:
+    return f"{number:,} day" if number == 1 else f"{number:,} days"
+
+
+def _format_date(day: date) -> str:
+    return f"{day.day} {day:%B %Y}"
+
+
+def _shorten(text: str, longest: int) -> str:
+    return text if len(text) <= longest else text[: longest - 1] + "…"

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import functools
+import shutil
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Sequence
@@ -13,9 +14,9 @@ from progress.adapters.postgres import database
 from progress.errors import DatabaseUnavailable
 from progress.local import data_folder, postgres
 from progress.local.data_folder import DataFolder
-from progress.local.emulator import Emulator
 from progress.local.ports import HOST
 
+_JARS = "platform/pubsub-emulator/lib/cloud-pubsub-emulator-*.jar"
 Command = Sequence[str | Path]
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -24,6 +25,26 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 # MALLOC_ARENA_MAX: on two processors, glibc would create up to 16 memory arenas, and each arena
 # keeps its freed memory.
 FUNCTION_ENVIRONMENT = {"PYTHONPATH": str(ROOT), "THREADS": "80", "MALLOC_ARENA_MAX": "2"}
+
+
+@dataclass(frozen=True)
+class Emulator:
+    """The emulator's jar, and the Java that runs it."""
+
+    java: Path
+    jar: Path
+
+
+def find_emulator() -> Emulator | None:
+    """Return the emulator of the Cloud SDK whose `gcloud` is on the path.
+
+    Return None if `gcloud`, the emulator or `java` is missing.
+    """
+    java, gcloud = shutil.which("java"), shutil.which("gcloud")
+    if not java or not gcloud:
+        return None
+    jars = sorted(Path(gcloud).resolve().parent.parent.glob(_JARS))
+    return Emulator(Path(java), jars[-1]) if jars else None
 
 
 @dataclass(frozen=True)

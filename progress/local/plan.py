@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from progress.adapters.postgres import database, migrations
 from progress.adapters.postgres.statements import blocks
-from progress.local import data_folder, development_key, emulator, issuer, parts, ports, postgres
+from progress.local import data_folder, development_key, issuer, parts, ports, postgres
 from progress.local.data_folder import DataFolder
 from progress.local.parts import Part
 from progress.local.ports import HOST
@@ -46,7 +46,7 @@ def make(folder: DataFolder, port: int, settings: Settings, *, standin: bool) ->
     created the database.
     """
     ports.check_free(port)
-    programs = None if standin else emulator.find()
+    programs = None if standin else parts.find_emulator()
     numbers = _reserve_ports(has_emulator=programs is not None)
     addresses = _addresses(folder, port, numbers, settings)
     common = _environment(folder, addresses, settings)
