@@ -18,7 +18,7 @@ from starlette.requests import Request
 from progress.adapters.postgres import statements
 from progress.adapters.postgres.database import Connection
 from progress.local import readiness
-from progress.operations import export_estimates, records
+from progress.operations import export_files, records
 from progress.operations.records import Operation, OperationKind, OperationState
 from progress.projections import batch
 from progress.query.graphql import exports as requests
@@ -325,7 +325,7 @@ def test_an_export_that_is_too_large_for_one_step_is_rejected(
     assert operator.called() == []
     assert isinstance(ask(operator, 'table: LEVEL, learners: ["no"], idempotencyKey: "k"'), str)
     monkeypatch.setattr(requests, "MAX_BYTES", 1 << 30)
-    monkeypatch.setattr(export_estimates, "_USER_BYTES_PER_S", 1)
+    monkeypatch.setattr(export_files, "_USER_BYTES_PER_S", 1)
     assert operator.error('mutation { exportUser(userId: "ann", idempotencyKey: "k") { id } }')
     monkeypatch.undo()
     export(operator)

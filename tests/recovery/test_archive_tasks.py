@@ -1,7 +1,4 @@
-"""A rebuild from the archive succeeds even if its tasks are killed, repeated or late.
-
-The commands accept the benchmark's simulated archive.
-"""
+"""A rebuild from the archive succeeds even if its tasks are killed, repeated or late."""
 
 import contextlib
 import functools
@@ -20,19 +17,16 @@ from types import SimpleNamespace
 
 import pytest
 
-from bench import simulated_archive
-from bench.simulated_archive import Size
 from progress import settings
-from progress.adapters import storage
 from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection
 from progress.adapters.postgres.statements import blocks
-from progress.archive import check, log_rows, restore, runs
+from progress.archive import log_rows
 from progress.cli import rebuilds
 from progress.cli.rebuilds import EngineName
 from progress.errors import RebuildEnded, RebuildRunning
 from progress.local import readiness
-from progress.projections import rebuild, replacement, schema
+from progress.projections import replacement
 from progress.recovery import archive_loads, buckets, engines
 from progress.recovery.archive_loads import Rebuild
 from progress.recovery.archive_rebuild import Source
@@ -257,33 +251,3 @@ def test_a_command_that_is_interrupted_leaves_nothing_behind(
     assert archive_rebuilds.list_left(folder) == []
     assert model_rows.read_value(archived, "schemas") == 1
     assert every_row(archived) == before
-
-
-def ignore(_done: int, _total: int) -> None:
-    """Ignore the progress."""
-
-
-@pytest.mark.exhaustive
-def test_rebuilds_from_a_simulated_archive_and_from_its_restored_log_give_the_same_rows(
-    store: Store,
-    connection: Connection,
-    stores: Callable[[], Store],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(runs, "RANGE", 9_000)
-    schema.drop(connection, schema.schema_name())  # no read models, as after a change of folds
-    stored = storage.open_storage(str(tmp_path))
-    with simulated_archive.open_simulation(connection, Size(15_000, 16, days=10)) as simulation:
-        simulation.load_log(connection)
-        simulation.write(connection, stored, ignore)
-    report = check.run(stored, ignore)
-    assert (report.findings, report.events, len(archives.ranges(stored))) == ([], 15_000, 2)
-    archive_rebuilds.run(store, tmp_path, archive_rebuilds.run_in_turn)
-    restored = stores()
-    with contextlib.closing(restored.connect()) as whole_log:
-        restore.run(whole_log, stored, ignore)
-        rebuild.run(restored.connect)
-        expected = every_row(whole_log)
-    assert every_row(connection) == expected
-    assert len(expected["user_progress"]) >= 10
