@@ -48,6 +48,7 @@ def await_lost_claim(connection: Connection) -> None:
 
 
 def _work(environment: dict[str, str], operation_id: str, doom: Callable[[], None]) -> None:
+    os.environ.clear()  # the process that forks has the environment of the test that started it
     os.environ.update(environment)
     doom()
     executor.run(UUID(operation_id))
