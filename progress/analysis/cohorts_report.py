@@ -6,16 +6,7 @@ from datetime import date, timedelta
 from xml.etree.ElementTree import Element
 
 from progress.analysis.questions import Cohort, Days
-from progress.analysis.report import (
-    RULE,
-    Figure,
-    Report,
-    Table,
-    day,
-    element,
-    percent,
-    span,
-)
+from progress.analysis.report import RULE, Figure, Report, Table, day, element, percent, span
 
 _MOST_COHORTS = 26  # the chart shows only the newest cohorts
 _MOST_WEEKS = 20

@@ -7,17 +7,7 @@ from itertools import groupby
 from xml.etree.ElementTree import Element
 
 from progress.analysis.questions import Days, Retention
-from progress.analysis.report import (
-    RULE,
-    TEST,
-    Figure,
-    Report,
-    Table,
-    day,
-    element,
-    percent,
-    span,
-)
+from progress.analysis.report import RULE, TEST, Figure, Report, Table, day, element, percent, span
 
 _NAMES = {"MATURE": "mature", "YOUNG": "young"}
 _MEANINGS = {"MATURE": "interval of 21 days or more", "YOUNG": "interval of 1–20 days"}

@@ -9,6 +9,7 @@ import typer
 from rich.table import Table
 
 from progress.adapters import terminal
+from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection
 from progress.adapters.postgres.statements import blocks
 from progress.adapters.terminal import Console
@@ -42,14 +43,14 @@ def learners(
     """List the learners, or those whose id contains TEXT."""
     with contextlib.closing(targets.connect()) as connection:
         schema.set_search_path(connection)
-        rows = connection.run(blocks("projections/learners")["find"], part=part, limit=first + 1)
-        names = [column["name"] for column in connection.columns]
+        sql = blocks("projections/learners")["find"]
+        rows = database.fetch(connection, sql, part=part, limit=first + 1)
     if as_json:
         for row in rows[:first]:
-            terminal.print_json(dict(zip(names, row, strict=True)))
+            terminal.print_json(row)
         return
     table = Table("learner", "answers", "sessions", "items learned", "last event folded", box=None)
-    for user, *numbers, last_updated in rows[:first]:
+    for user, *numbers, last_updated in map(dict.values, rows[:first]):
         table.add_row(user, *(f"{n:,}" for n in numbers), f"{last_updated:%Y-%m-%d %H:%M:%S}")
     console = Console()
     console.print(table if rows else "There are no such learners.")

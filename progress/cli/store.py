@@ -8,8 +8,7 @@ from rich.table import Table
 
 from progress import settings
 from progress.adapters import terminal
-from progress.adapters.postgres import logins, migrations
-from progress.adapters.postgres.database import Connection
+from progress.adapters.postgres import database, logins, migrations
 from progress.adapters.postgres.statements import blocks
 from progress.adapters.pubsub.undelivered import Undelivered
 from progress.adapters.terminal import Console
@@ -113,12 +112,11 @@ def run_batch() -> batch.Report:
 def status(as_json: AsJson = False) -> None:
     """Count events, dead letters and undelivered messages, and show the projections' lag."""
     connection = targets.connect()
-    counts = _rows(connection, "event_store/status", "counts")[0]
+    counts = database.fetch(connection, blocks("event_store/status")["counts"])[0]
     read_model_schema.set_search_path(connection)
     limits = settings.current().lag_limits()
-    projections = _rows(
-        connection, "projections/checkpoints", "status", now=datetime.now(UTC), **limits
-    )
+    sql = blocks("projections/checkpoints")["status"]
+    projections = database.fetch(connection, sql, now=datetime.now(UTC), **limits)
     connection.close()
     for projection in projections:
         del projection["updated_at"]
@@ -154,11 +152,3 @@ def _show(
         behind = (f"{row['events_behind']:,}", f"{row['seconds_behind']:.1f}")
         table.add_row(str(row["name"]), kind, *behind, str(row["status"]))
     console.print(table)
-
-
-def _rows(
-    connection: Connection, file: str, block: str, **values: object
-) -> list[dict[str, object]]:
-    rows = connection.run(blocks(file)[block], **values)
-    names = [column["name"] for column in connection.columns]
-    return [dict(zip(names, row, strict=True)) for row in rows]

@@ -4,6 +4,7 @@ from datetime import datetime
 
 import msgspec
 
+from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection
 from progress.adapters.postgres.statements import blocks
 from progress.errors import EventRejected, EventStoreError
@@ -134,9 +135,8 @@ def discard_all(connection: Connection, letter_ids: list[int], reason: str) -> i
 
 
 def _read(connection: Connection, block: str, **values: object) -> list[DeadLetter]:
-    rows = connection.run(blocks("event_store/dead_letters")[block], **values) or []
-    names = [column["name"] for column in connection.columns or []]
-    return [dead_letter_record.from_row(dict(zip(names, row, strict=True))) for row in rows]
+    rows = database.fetch(connection, blocks("event_store/dead_letters")[block], **values)
+    return [dead_letter_record.from_row(row) for row in rows]
 
 
 def _take_apart(connection: Connection, letter: DeadLetter, indexes: list[list[int]]) -> str | None:

@@ -12,12 +12,7 @@ from datetime import timedelta
 
 from google.api_core.exceptions import AlreadyExists
 from google.cloud.pubsub_v1 import PublisherClient, SubscriberClient
-from google.pubsub_v1.types import (
-    DeadLetterPolicy,
-    PushConfig,
-    RetryPolicy,
-    Subscription,
-)
+from google.pubsub_v1.types import DeadLetterPolicy, PushConfig, RetryPolicy, Subscription
 
 from progress import settings
 from progress.adapters.pubsub import wakeups

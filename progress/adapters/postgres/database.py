@@ -213,6 +213,13 @@ def close(connection: Connection, timeout_s: float | None = None) -> None:
         connection.close()
 
 
+def fetch(connection: Connection, statement: str, **values: object) -> list[dict[str, Any]]:
+    """Run the statement; return its rows by the names of their columns."""
+    rows = connection.run(statement, **values) or []
+    names = [column["name"] for column in connection.columns or []]
+    return [dict(zip(names, row, strict=True)) for row in rows]
+
+
 @contextlib.contextmanager
 def transaction(connection: Connection) -> Iterator[None]:
     """Run the block in a transaction; commit at the end, roll back if the block raises."""
