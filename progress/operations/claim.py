@@ -8,7 +8,7 @@ more, and another worker can claim the operation.
 import contextlib
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -18,13 +18,20 @@ from progress import masking, settings
 from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection, Failure
 from progress.adapters.postgres.statements import blocks
-from progress.errors import DatabaseUnavailable, OperationClaimed, OperationEnded, ProgressError
+from progress.errors import (
+    DatabaseUnavailable,
+    OperationClaimed,
+    OperationEnded,
+    ProgressError,
+    RebuildRunning,
+)
 from progress.operations.records import PLANS, OperationState, Step
 from progress.projections.notifications import DISABLED, Publisher
 
 T = TypeVar("T")
 
 MAX_ATTEMPTS = 5
+RETRY_INTERVAL_S = 0.2  # the pause between tries to do what another worker prevents
 
 _COMPENSATION_TIMEOUT_S = 600.0
 _REPORT_INTERVAL_S = 1.0
@@ -159,7 +166,17 @@ class ClaimedOperation:
                 self._next_report_at = time.monotonic() + _REPORT_INTERVAL_S
                 self._raise_if_interrupted(progress)
 
-    def wait(self, seconds: float, cause: ProgressError | None = None) -> None:
+    def call_without_rebuild(self, call: Callable[[], T]) -> T:
+        """Call the function again and again while it raises RebuildRunning; return its result."""
+        while True:
+            try:
+                return call()
+            except RebuildRunning as error:
+                self.wait(cause=error)
+
+    def wait(
+        self, seconds: float = RETRY_INTERVAL_S, *, cause: ProgressError | None = None
+    ) -> None:
         """Sleep; raise OperationEnded if the work must stop. If it timed out, name the cause."""
         time.sleep(seconds)
         try:

@@ -25,7 +25,7 @@ from progress.adapters.postgres.database import Connection
 from progress.adapters.postgres.statements import blocks, fill
 from progress.adapters.redis import blocking_client
 from progress.archive import catalog, erasure
-from progress.errors import OperationEnded, RebuildRunning
+from progress.errors import OperationEnded
 from progress.operations import erasure_ledger, export_files, export_user
 from progress.operations.claim import ClaimedOperation, connection_for, parse_arguments
 from progress.operations.records import OperationState
@@ -45,8 +45,6 @@ _BEFORE_UNDECLARED = ("other-", 0)  # Sorts before all streams of undeclared eve
 _TARGET_S = 0.25  # The time that a chunk should take.
 _FIRST_SHARE = 10  # The first chunk has a tenth of the largest size.
 _MOST_GROWTH = 2.0  # A chunk is at most twice as large as the chunk before it.
-_RETRY_INTERVAL_S = 0.2  # the pause between tries to take a lock that another worker holds
-
 # The wait after the step `forget`. A query that began earlier may still store a response with the
 # learner's rows in Redis. The query ends within 10 s. It stores the response only while Redis has a
 # copy of the learner's version, and this copy expires after 5 s.
@@ -168,7 +166,12 @@ def close(operation: ClaimedOperation) -> object:
     could write these rows again.
     """
     check, learner = operation.report_progress, _learner(operation)
-    with connection_for(operation) as connection, _rebuild_lock(operation, connection):
+    with connection_for(operation) as connection, contextlib.ExitStack() as locks:
+        operation.call_without_rebuild(
+            lambda: locks.enter_context(
+                replacement.hold_lock(connection, Holder.ERASURE, operation.remaining_s())
+            )
+        )
         _wait_for_requests(operation, connection)
         fold_deletion(connection, learner, operation.publisher)
         redact_events(connection, learner, lambda _: check(), with_deletions=True)
@@ -229,7 +232,7 @@ def _wait_for_requests(operation: ClaimedOperation, connection: Connection) -> N
     """Wait for the queries that may have read the learner's rows and could store them in Redis."""
     forgotten_at = operation.outcomes["forget"]["forgotten_at"]
     while _run(connection, "seconds since", moment=forgotten_at)[0][0] < _REQUESTS_END_S:
-        operation.wait(_RETRY_INTERVAL_S)
+        operation.wait()
 
 
 def _rewrite_files(
@@ -262,21 +265,7 @@ def _delete_exports(operation: ClaimedOperation, connection: Connection, learner
     for export_id in list_exports(connection, learner, forgotten_at):
         remove = partial(remove_files, export_id)
         while not try_end_export(connection, export_id, remove):
-            operation.wait(_RETRY_INTERVAL_S)
-
-
-@contextlib.contextmanager
-def _rebuild_lock(operation: ClaimedOperation, connection: Connection) -> Iterator[None]:
-    """Wait while a rebuild is running; hold the rebuild lock until the `with` block ends."""
-    with contextlib.ExitStack() as stack:
-        while True:
-            try:
-                lock = replacement.hold_lock(connection, Holder.ERASURE, operation.remaining_s())
-                stack.enter_context(lock)
-                break
-            except RebuildRunning as error:
-                operation.wait(_RETRY_INTERVAL_S, error)
-        yield
+            operation.wait()
 
 
 def _learner(operation: ClaimedOperation) -> str:

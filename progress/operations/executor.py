@@ -20,7 +20,6 @@ from progress.errors import (
     EventStoreError,
     OperationEnded,
     ProgressError,
-    RebuildRunning,
     Unavailable,
 )
 from progress.operations import (
@@ -45,7 +44,6 @@ from progress.projections.replacement import Replacement
 Action = Callable[[ClaimedOperation], object]
 Actions = Mapping[str, Action]  # maps the name of each step to the step's action
 
-_RETRY_INTERVAL_S = 0.2  # The pause between tries while another run holds the lock.
 _FOLD_SHARE = 0.9  # The share of the step `fold` in a rebuild's progress.
 _CONNECTION_TIMEOUT_S = 30.0
 
@@ -133,7 +131,7 @@ def _run_batch(operation: ClaimedOperation) -> object:
             swept += report.swept
             if report.learners is not None:
                 break
-            operation.wait(_RETRY_INTERVAL_S)
+            operation.wait()
     return {"replayed": replayed, "swept": swept, "learners": report.learners}
 
 
@@ -150,16 +148,13 @@ def _fold(operation: ClaimedOperation) -> object:
     def report_progress(folded: int, total: int) -> None:
         operation.report_progress(_FOLD_SHARE * folded / max(total, 1))
 
-    while True:
-        opening = replacement.open_replacement(
-            connect, operation.publisher, limit_s=sum(step.timeout_s for step in operation.steps)
-        )
-        try:
-            operation.handover = operation.resources.enter_context(opening)
-        except RebuildRunning as error:
-            operation.wait(_RETRY_INTERVAL_S, error)
-        else:
-            return {"events": rebuild.fold(connect, on_progress=report_progress)}
+    def open_replacement() -> Replacement:
+        limit_s = sum(step.timeout_s for step in operation.steps)
+        opening = replacement.open_replacement(connect, operation.publisher, limit_s=limit_s)
+        return operation.resources.enter_context(opening)
+
+    operation.handover = operation.call_without_rebuild(open_replacement)
+    return {"events": rebuild.fold(connect, on_progress=report_progress)}
 
 
 def _swap(operation: ClaimedOperation) -> object:

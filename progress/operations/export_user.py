@@ -13,12 +13,18 @@ from typing import IO, NamedTuple, cast
 
 import msgspec
 
+from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection
 from progress.adapters.postgres.statements import blocks
 from progress.adapters.storage.storage import Output
 from progress.errors import OperationEnded
 from progress.operations import export_steps, records
-from progress.operations.claim import ClaimedOperation, connection_for, parse_arguments
+from progress.operations.claim import (
+    RETRY_INTERVAL_S,
+    ClaimedOperation,
+    connection_for,
+    parse_arguments,
+)
 from progress.operations.export_steps import HashedOutput, Rows, Written, open_snapshot
 from progress.projections import schema
 from progress.projections.notifications import Publisher
@@ -37,7 +43,6 @@ TABLES = {
 }
 
 _FILE = "operations/export_user"
-_RETRY_INTERVAL_S = 0.2  # the pause while another worker folds the shard
 
 
 class UserArguments(msgspec.Struct, frozen=True):
@@ -85,7 +90,7 @@ def catch_up(
     projector = Projector(connection, publisher=publisher)
     shard, newest = connection.run(blocks(_FILE)["shard"], learner=learner)[0]
     while not connection.run(blocks(_FILE)["is folded"], shard=shard, position=newest)[0][0]:
-        wait(0 if projector.catch_up(shard) else _RETRY_INTERVAL_S)
+        wait(0 if projector.catch_up(shard) else RETRY_INTERVAL_S)
 
 
 def write(
@@ -161,10 +166,8 @@ class _Writer:
 
     def write_record(self, name: str, file: str, block: str, learner: str, now: datetime) -> None:
         """Write the only row of a query as a JSON object; write null if there is no row."""
-        rows = self._connection.run(blocks(file)[block], user_id=learner, now=now)
-        names = [column["name"] for column in self._connection.columns or []]
-        record = dict(zip(names, rows[0], strict=True)) if rows else None
-        self.write(name, _encode(record), rows=len(rows))
+        rows = database.fetch(self._connection, blocks(file)[block], user_id=learner, now=now)
+        self.write(name, _encode(rows[0] if rows else None), rows=len(rows))
 
     def copy(
         self, name: str, statement: str, report_rows: Callable[[int], None], *, headings: int
