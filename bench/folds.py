@@ -22,12 +22,12 @@ from bench.server import Server, Store
 from bench.statements import blocks
 from progress.adapters.postgres import database, statements
 from progress.adapters.postgres.database import Connection
-from progress.archive import files, log_rows, row_files
+from progress.archive import files, log_rows, ranges
 from progress.archive.log_rows import Positions
 from progress.event_store import log, time_zones
 from progress.projections import rebuild, schema, whole
 from progress.projections.projector import SHARDS, Projector
-from progress.recovery import comparison
+from progress.recovery import checks
 
 WINDOW = 1_000  # events
 _LIVE_ROUNDS, _HISTORY_ROUNDS, _ROUNDS = 9, 15, 3
@@ -198,15 +198,15 @@ def compare_whole(server: Server) -> Iterator[Line]:
 
 
 def _fold_whole(store: Store) -> None:
-    with closing(store.connect()) as connection, comparison.open_snapshot(connection):
-        comparison.fold(connection)
+    with closing(store.connect()) as connection, checks.open_snapshot(connection):
+        checks.fold(connection)
 
 
 def _write_bucket(store: Store, events: int, folder: Path) -> Path:
     """Write the log as one bucket of an archive; return the path of the file."""
     target = folder / "log.parquet"
     with contextlib.closing(store.connect()) as connection, files.open_workspace() as workspace:
-        with row_files.open_files(workspace.folder) as rows:
+        with ranges.open_files(workspace.folder) as rows:
             log_rows.copy(connection, Positions(1, events), 1, rows)
         workspace.write(rows.by_bucket)[0].path.rename(target)
     return target

@@ -20,18 +20,10 @@ from progress.operations import executor, records
 from tests.conftest import Store
 from tests.support import cli
 from tests.support.erasure_fixtures import no_requests
-from tests.support.operation_fixtures import (
-    Operator,
-    blocks,
-    deliver,
-    fake_publisher,
-    limit_step,
-    operator,
-    populated,
-)
+from tests.support.operation_fixtures import Operator, blocks, deliver, limit_step
 from tests.support.stage import connect
 
-__all__ = ["fake_publisher", "no_requests", "operator", "populated"]
+__all__ = ["no_requests"]
 
 UNKNOWN = "00000000-0000-0000-0000-000000000000"
 

@@ -22,11 +22,11 @@ from tests.support.erasure_fixtures import (
     receipt,
     traced,
 )
-from tests.support.export_fixtures import export_statistics, exports
+from tests.support.export_fixtures import export_statistics
 from tests.support.operation_fixtures import Operator
 from tests.support.traced_runs import run_until_it_ends
 
-__all__ = ["exports", "no_requests", "traced"]
+__all__ = ["no_requests", "traced"]
 
 
 pytestmark = pytest.mark.timeout(300)

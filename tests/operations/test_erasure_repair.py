@@ -22,7 +22,6 @@ from progress.operations.records import OperationKind
 from progress.recovery import checks, erasures
 from tests.conftest import Store
 from tests.support import cloud_storage, model_rows, stage
-from tests.support.cloud_storage import bucket
 from tests.support.erasure_fixtures import (
     LEARNER,
     NEEDLES,
@@ -35,7 +34,7 @@ from tests.support.erasure_fixtures import (
 from tests.support.operation_fixtures import Operator, limit_step
 from tests.support.traced_runs import change, run_until_it_ends
 
-__all__ = ["bucket", "no_requests", "traced"]
+__all__ = ["no_requests", "traced"]
 
 
 # An earlier version removed the ids of running erasures.

@@ -20,16 +20,11 @@ from tests.support.operation_fixtures import (
     Operator,
     blocks,
     deliver,
-    fake_publisher,
     limit_step,
-    operator,
-    populated,
     url_of,
     write_dead_letters,
 )
 from tests.support.traced_runs import DONE, Hooks, change, run_until_it_ends, start
-
-__all__ = ["fake_publisher", "operator", "populated"]
 
 
 def test_one_of_twenty_workers_runs_the_operation(

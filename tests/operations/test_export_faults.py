@@ -28,28 +28,11 @@ from progress.projections import schema
 from progress.projections.projector import SHARDS
 from tests.conftest import Store
 from tests.support import cloud_storage, doomed_export, doomed_worker, sample_events, stage
-from tests.support.cloud_storage import Bucket, bucket
-from tests.support.export_fixtures import (
-    export,
-    export_statistics,
-    exports,
-    get,
-    kill_a_worker,
-    read,
-)
-from tests.support.operation_fixtures import (
-    FIELDS,
-    Operator,
-    blocks,
-    deliver,
-    fake_publisher,
-    limit_step,
-    operator,
-    populated,
-)
+from tests.support.cloud_storage import Bucket
+from tests.support.export_fixtures import export, export_statistics, get, kill_a_worker, read
+from tests.support.operation_fixtures import FIELDS, Operator, blocks, deliver, limit_step
 from tests.support.traced_runs import change
 
-__all__ = ["bucket", "exports", "fake_publisher", "operator", "populated"]
 _CHUNK, _QUANTUM = 512, 256  # Few bytes, so that an upload has several parts.
 # Seven deliveries of the command take ten minutes: the pauses are 10, 20, 40, 80, 160 and 320 s.
 _TEN_MINUTES = 7

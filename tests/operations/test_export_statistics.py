@@ -27,10 +27,8 @@ from progress.operations import export_user
 from progress.operations.export_files import FileFormat, StatisticsArguments, StatisticsTable
 from progress.projections import batch
 from tests.support import rows_by_hand
-from tests.support.export_fixtures import export_statistics, exports
-from tests.support.operation_fixtures import USERS, Operator, fake_publisher, operator, populated
-
-__all__ = ["exports", "fake_publisher", "operator", "populated"]
+from tests.support.export_fixtures import export_statistics
+from tests.support.operation_fixtures import USERS, Operator
 
 _CAPITAL = re.compile("[A-Z]")
 _DAYS = '(from: "2024-03-01", to: "2024-06-01")'
