@@ -35,7 +35,7 @@ SET LOCAL datestyle = 'ISO, YMD';
 -- already begins with an apostrophe is marked too, so that removing one leading apostrophe restores every text. Parquet
 -- has typed texts, so its rows have no marks: the second pattern matches no text.
 SELECT set_config(
-    'export.marked', CASE WHEN CAST(:marks AS boolean) THEN '^[-=+@＝＋－＠''\s]' ELSE '^$a' END, true);
+    'export.marked', CASE WHEN CAST(:marks AS boolean) THEN '^[-=+@＝＋－＠''\s\u001c-\u001f]' ELSE '^$a' END, true);
 
 -- marked_item --
 regexp_replace(s.item_id, current_setting('export.marked'), '''\&') AS item_id
