@@ -24,12 +24,11 @@ from bench import (
     memory,
     page,
     rare,
-    report,
     server,
     starts,
     streams,
 )
-from bench.lines import Line, RowSkipped
+from bench.lines import Line, RowSkipped, format_table
 from bench.server import Server
 from bench.soak import run as soak
 
@@ -71,7 +70,7 @@ def main(names: list[str]) -> int:
     """
     if names[:1] == ["soak"]:
         return soak.main(names[1:])
-    console = Console()
+    console = Console(markup=False, highlight=False, soft_wrap=True)
     unknown = set(names) - ROWS.keys()
     if unknown:
         console.print(f"unknown row {', '.join(unknown)}; the rows are {', '.join(ROWS)}")
@@ -86,11 +85,12 @@ def main(names: list[str]) -> int:
                         lines.append(line)
                         found = f"{name}: {line.what}: {line.measured} ({line.bound})"
                         missed += [] if line.passes else [found]
-                        console.print(found, markup=False, soft_wrap=True)
+                        console.print(found)
     finally:
-        report.show(console, lines)  # show the finished rows even if a later row has failed
+        # Show the finished rows even if a later row has failed.
+        console.print(format_table(lines))
     for found in missed:
-        console.print(f"MISSED  {found}", markup=False, soft_wrap=True)
+        console.print(f"MISSED  {found}")
     return 1 if missed else 0
 
 

@@ -1,11 +1,10 @@
 """The append benchmark: a comparison with COPY and with the recorder of `eventsourcing`."""
 
-import functools
 import itertools
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
-from typing import TypeVar
+from typing import ParamSpec
 
 import psycopg
 
@@ -16,8 +15,7 @@ from bench.server import Server, Store
 from bench.statements import blocks
 from progress.event_store import log
 
-T = TypeVar("T")
-U = TypeVar("U")
+P = ParamSpec("P")
 Batch = list[Envelope]
 
 _ROUNDS = 11
@@ -34,12 +32,10 @@ def compare_with_copy(server: Server) -> Iterator[Line]:
         ours.run(blocks("append")["create copy"])
         ours.run(blocks("append")["create view"])
         for number in range(_ROUNDS + 1):
-            deliveries = [[envelopes.delivery(b)] for b in _batches(source, calls=10, size=1_000)]
-            append_seconds, copy_seconds = _alternate(
-                (deliveries, functools.partial(log.append, ours)),
-                # The rows are read before each COPY, outside the measured time.
-                ((_format_rows(copying) for _ in deliveries), functools.partial(_copy, copying)),
-            )
+            append_seconds = copy_seconds = 0.0
+            for batch in _batches(source, calls=10, size=1_000):
+                append_seconds += measure_call(log.append, ours, [envelopes.delivery(batch)])
+                copy_seconds += measure_call(_copy, copying, _format_rows(copying))
             if number:  # the first round is a warm-up
                 rounds.add("append", 10_000 / append_seconds)
                 rounds.add("COPY", 10_000 / copy_seconds)
@@ -77,11 +73,10 @@ def _with_recorder(store: Store, calls: int, size: int, redelivered: int) -> Rou
                 _redeliver(batches, earlier, redelivered)
             earlier = [event for batch in batches for event in batch]
             deliveries = [[envelopes.delivery(batch)] for batch in batches]
-            append_seconds, recorder_seconds = _alternate(
-                (deliveries, functools.partial(log.append, ours)),
-                (stored_events, recorder.insert_events),
-                # Each side makes its calls in a row. This keeps caches warm, as in production.
-                block=calls,
+            # Each side makes its calls in a row. This keeps caches warm, as in production.
+            append_seconds = sum(measure_call(log.append, ours, one) for one in deliveries)
+            recorder_seconds = sum(
+                measure_call(recorder.insert_events, events) for events in stored_events
             )
             if number:
                 rounds.add("append", calls * size / append_seconds)
@@ -102,31 +97,10 @@ def _batches(source: Iterator[Envelope], calls: int, size: int) -> list[Batch]:
     return [list(itertools.islice(source, size)) for _ in range(calls)]
 
 
-def _alternate(
-    ours: tuple[Iterable[T], Callable[[T], object]],
-    theirs: tuple[Iterable[U], Callable[[U], object]],
-    block: int = 1,
-) -> tuple[float, float]:
-    """Call two functions in alternating blocks; return each function's total time in seconds.
-
-    `ours` and `theirs` each contain the values and the function that is called with each value.
-    `block` is the number of calls in a block.
-    """
-    append_seconds = recorder_seconds = 0.0
-    (our_values, our_call), (their_values, their_call) = ours, theirs
-    our_rest, their_rest = iter(our_values), iter(their_values)
-    while our_block := list(itertools.islice(our_rest, block)):
-        append_seconds += sum(measure_call(our_call, value) for value in our_block)
-        recorder_seconds += sum(
-            measure_call(their_call, value) for value in itertools.islice(their_rest, block)
-        )
-    return append_seconds, recorder_seconds
-
-
-def measure_call(call: Callable[[T], object], value: T) -> float:
+def measure_call(call: Callable[P, object], *args: P.args, **kwargs: P.kwargs) -> float:
     """Return the duration of the call in seconds."""
     begin = time.perf_counter()
-    call(value)
+    call(*args, **kwargs)
     return time.perf_counter() - begin
 
 

@@ -15,6 +15,3 @@ COPY (SELECT * FROM public.not_copied) TO STDOUT;
 
 -- copy --
 COPY public.copied FROM STDIN;
-
--- append --
-SELECT event_store.append(:batch);

@@ -24,7 +24,7 @@ from progress.projections import rebuild
 
 _EVENTS = 1_000_000
 _SHARE = 5  # the learner has a fifth of the events
-_SESSION = 42  # events of a session, as in the benchmark `history`
+_SESSION = 42  # events of a session
 _OTHERS = 100  # learners
 _APPEND_INTERVAL_S, _SAMPLE_INTERVAL_S = 0.02, 0.02
 _BASELINE_S = 10.0
@@ -101,8 +101,7 @@ def _measure_appends(store: Store, work: Callable[[], None]) -> list[float]:
         source = (envelopes.delivery([event]) for event in envelopes.endless(seed=3))
         with closing(store.connect()) as connection:
             for message in itertools.takewhile(lambda _: not ended.is_set(), source):
-                took = measure_call(lambda one: log.append(connection, [one]), message)
-                seconds.append(took)
+                seconds.append(measure_call(log.append, connection, [message]))
                 time.sleep(_APPEND_INTERVAL_S)
 
     thread = threading.Thread(target=append)

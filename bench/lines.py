@@ -4,6 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median, quantiles
 
+_FOOTER = (
+    "Most comparisons run in rounds, each of which measures both sides. Their values are medians "
+    "over the rounds, and their ratios are the medians of the ratios within the rounds. Ratios "
+    "carry over to other machines; absolute numbers do not."
+)
+_HEADS = ("what", "ours", "against", "measured", "bar", "met")
+
 
 class RowSkipped(Exception):
     """A row cannot be measured on this machine; the message gives the reason."""
@@ -128,3 +135,10 @@ def format_amount(value: float, unit: str) -> str:
     """Format a value with its unit."""
     digits = 2 if unit == "×" else 0
     return f"{value:,.{digits}f} {unit}"
+
+
+def format_table(lines: Sequence[Line]) -> str:
+    """Return the result table as Markdown."""
+    cells = ((o.what, o.ours, o.against, o.measured, o.bound, o.verdict) for o in lines)
+    rows = [_HEADS, tuple("---" for _ in _HEADS), *cells]
+    return "\n".join("| " + " | ".join(row) + " |" for row in rows) + f"\n\n{_FOOTER}\n"

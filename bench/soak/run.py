@@ -8,10 +8,10 @@ from dataclasses import asdict
 import msgspec
 from rich.console import Console
 
-from bench import local_stack, report
+from bench import local_stack
+from bench.lines import format_table
 from bench.local_stack import LocalStack
-from bench.soak import checks, instances, plan
-from bench.soak import report as soak_report
+from bench.soak import checks, instances, plan, report
 from bench.soak.commands import Commands
 from bench.soak.events import Load
 from bench.soak.kills import Kills
@@ -22,13 +22,13 @@ from bench.soak.samples import Sample, Sampler
 
 def main(arguments: list[str]) -> int:
     """Run the test and write its report; return 1 if the checks find a defect."""
-    soak, console = plan.parse(arguments), Console()
+    soak, console = plan.parse(arguments), Console(markup=False, highlight=False, soft_wrap=True)
     soak.out.mkdir(parents=True, exist_ok=True)
     with local_stack.run() as local:
         samples, defects = _run(console, local, soak)
     for defect in defects:
-        console.print(f"WRONG  {defect}", markup=False, soft_wrap=True)
-    report.show(console, soak_report.lines(samples, defects))
+        console.print(f"WRONG  {defect}")
+    console.print(format_table(report.lines(samples, defects)))
     return 1 if defects else 0
 
 
@@ -51,7 +51,7 @@ def _run(console: Console, local: LocalStack, soak: Plan) -> tuple[list[Sample],
                 time.sleep(60 * soak.minutes)
         _print_counts(console, load, queries, commands, kills)
         _write_report(soak, sampler.samples)
-        console.print(soak_report.minutes(sampler.samples), soft_wrap=True, markup=False)
+        console.print(report.minutes(sampler.samples))
         began = time.monotonic()
         checks.drain(local.addresses["database_url"])
         console.print(f"drained within {time.monotonic() - began:.0f} s")
@@ -75,4 +75,4 @@ def _print_counts(
 def _write_report(soak: Plan, samples: list[Sample]) -> None:
     """Write the samples as JSON, and the table as Markdown."""
     (soak.out / "samples.json").write_bytes(msgspec.json.encode([asdict(s) for s in samples]))
-    (soak.out / "minutes.md").write_text(soak_report.minutes(samples), encoding="utf-8")
+    (soak.out / "minutes.md").write_text(report.minutes(samples), encoding="utf-8")

@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from bench import __main__, page, report
-from bench.lines import Line, Rounds, RowSkipped
+from bench import __main__, page
+from bench.lines import Line, Rounds, RowSkipped, format_table
 from bench.server import Server
 from progress.query.execution import documents
 
@@ -34,7 +34,7 @@ def test_the_markdown_table_has_a_row_for_each_line() -> None:
     line = Line("append", "70 k events/s", "COPY 140 k events/s", 0.5, 0.4)
     assert (
         "| append | 70 k events/s | COPY 140 k events/s | 0.50 × | ≥ 0.40 × | yes |"
-        in report.markdown([line]).splitlines()
+        in format_table([line]).splitlines()
     )
 
 
