@@ -35,7 +35,6 @@ from bench.soak import run as soak
 Row = Callable[[Server], Iterator[Line]]
 
 ROWS: dict[str, Row] = {
-    "copy": append.compare_with_copy,
     "append": append.compare_with_recorder,
     "live": folds.compare_with_runner,
     "history": folds.compare_with_short,
@@ -49,7 +48,6 @@ ROWS: dict[str, Row] = {
     "archive": archive.compare_with_copy,
     "archive rebuild": archive.compare_with_place,
     "ingest": ingest.measure_load,
-    "bursts": ingest.measure_large_bodies,
     "starts": starts.compare_with_empty,
     "memory": memory.measure_load,
     "miss": daily.measure_misses,

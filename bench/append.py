@@ -1,4 +1,4 @@
-"""The append benchmark: a comparison with COPY and with the recorder of `eventsourcing`."""
+"""The append benchmark: a comparison with the recorder of `eventsourcing`."""
 
 import itertools
 import time
@@ -6,42 +6,16 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from typing import ParamSpec
 
-import psycopg
-
 from bench import envelopes, peers
 from bench.envelopes import Envelope
 from bench.lines import Line, Rounds
 from bench.server import Server, Store
-from bench.statements import blocks
 from progress.event_store import log
 
 P = ParamSpec("P")
 Batch = list[Envelope]
 
 _ROUNDS = 11
-
-
-def compare_with_copy(server: Server) -> Iterator[Line]:
-    """Compare appends of 1,000 events with a COPY of the same rows.
-
-    COPY writes to a table that has the columns and the indexes of the log's table.
-    """
-    store = server.create_store()
-    source, rounds = envelopes.endless(), Rounds()
-    with closing(store.connect()) as ours, psycopg.connect(store.url, autocommit=True) as copying:
-        ours.run(blocks("append")["create copy"])
-        ours.run(blocks("append")["create view"])
-        for number in range(_ROUNDS + 1):
-            append_seconds = copy_seconds = 0.0
-            for batch in _batches(source, calls=10, size=1_000):
-                append_seconds += measure_call(log.append, ours, [envelopes.delivery(batch)])
-                copy_seconds += measure_call(_copy, copying, _format_rows(copying))
-            if number:  # the first round is a warm-up
-                rounds.add("append", 10_000 / append_seconds)
-                rounds.add("COPY", 10_000 / copy_seconds)
-    server.drop(store)
-    what = "append of 1,000 events per call, compared with COPY of the same rows"
-    yield rounds.compare_rates(what, "append", "COPY", against="COPY", bar=0.40)
 
 
 def compare_with_recorder(server: Server) -> Iterator[Line]:
@@ -102,14 +76,3 @@ def measure_call(call: Callable[P, object], *args: P.args, **kwargs: P.kwargs) -
     begin = time.perf_counter()
     call(*args, **kwargs)
     return time.perf_counter() - begin
-
-
-def _format_rows(connection: psycopg.Connection) -> bytes:
-    """Return the rows that were appended after the last COPY, in COPY's format."""
-    with connection.cursor().copy(blocks("append")["format"]) as out:
-        return b"".join(bytes(part) for part in out)
-
-
-def _copy(connection: psycopg.Connection, rows: bytes) -> None:
-    with connection.cursor().copy(blocks("append")["copy"]) as into:
-        into.write(rows)

@@ -37,11 +37,6 @@ class Function:
         """Return the memory of the function and of its supervising process, in MB."""
         return sum(p.memory_info().rss for p in processes.list_family(self.process.pid)) / 1e6
 
-    def peak_memory(self) -> float:
-        """Add up the peak memory of the function and of its supervising process, in MB."""
-        family = processes.list_family(self.process.pid)
-        return sum(processes.read_peak_memory(p.pid) for p in family)
-
     def connections(self) -> int:
         """Return the number of open connections."""
         family = processes.list_family(self.process.pid)

@@ -61,14 +61,13 @@ def list_family(pid: int) -> list[psutil.Process]:
     return [own, *own.children(recursive=True)]
 
 
-def read_peak_memory(pid: int | None = None) -> float:
-    """Return the peak memory of a process in MB, by default of this process."""
-    status = Path(f"/proc/{pid or 'self'}/status").read_text(encoding="utf-8")
-    return int(status.partition("VmHWM:")[2].split()[0]) * 1_024 / 1e6
-
-
 def run_alone(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> tuple[T, float]:
     """Call the function in a new process; return its result, and its peak memory in MB."""
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
         result = pool.submit(work, *args, **kwargs).result()
-        return result, pool.submit(read_peak_memory).result()
+        return result, pool.submit(_read_peak_memory).result()
+
+
+def _read_peak_memory() -> float:
+    status = Path("/proc/self/status").read_text(encoding="utf-8")
+    return int(status.partition("VmHWM:")[2].split()[0]) * 1_024 / 1e6
