@@ -15,7 +15,7 @@ from progress.query.read_models.queries import Queries
 from progress.query.read_models.reader import open_reader
 
 _LEARNERS = 4  # their events alternate in the log
-_DAYS, _ANSWERS, _FRESH = 625, 20, 2  # this gives 41 events a day and 1,250 items
+_DAYS, _ANSWERS, _FRESH = 625, 20, 2  # this gives 42 events a day and 1,250 items
 _SINCE = 100  # the number of events after the snapshot
 _ROUNDS = 40
 _BARS = {"of 25,000 events": 250.0, f"{_SINCE} events after a snapshot": 40.0}
@@ -32,7 +32,7 @@ def measure_moments(server: Server) -> Iterator[Line]:
     _append(store, learner, begin)
     last = datetime.combine(logs.last_day(), datetime.min.time(), UTC)
     moments = {
-        "of 25,000 events": last - timedelta(days=_DAYS - 25_000 // 41),
+        "of 25,000 events": last - timedelta(days=_DAYS - 25_000 // 42),
         f"{_SINCE} events after a snapshot": begin + timedelta(days=1),
     }
     for what, moment in moments.items():

@@ -212,8 +212,8 @@ def measure_documents(server: Server) -> Iterator[Line]:
     def find_and_measure(role: Role, *, past: bool) -> float:
         return measure(role, asyncio.run(find(small.url, learner, role, past=past))[0])
 
-    yesterday = datetime.now(UTC) - timedelta(days=1)
-    as_of = {"userId": f'"{learner}"', "asOf": f'"{yesterday.isoformat()}"'}
+    moment = datetime.now(UTC) - timedelta(days=10)  # before the snapshot of the last batch run
+    as_of = {"userId": f'"{learner}"', "asOf": f'"{moment.isoformat()}"'}
     fold = measure("support", document([FieldCall("userProgress", as_of)]))
     for role in ROLES:
         present, past = (find_and_measure(role, past=past) for past in (False, True))

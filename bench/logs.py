@@ -15,16 +15,20 @@ _ITEMS = 5_000  # in the catalogue
 
 
 def fill(
-    store: Store, *, learners: int, sessions: int, seed: str = "a", since: datetime = SINCE
+    store: Store,
+    *,
+    learners: int,
+    sessions: int,
+    answers: int = 20,
+    fresh: int = 2,
+    items: int = _ITEMS,
+    seed: str = "a",
+    since: datetime = SINCE,
 ) -> int:
-    """Write a log; return the number of events in the store.
-
-    If a learner has fewer than nineteen sessions, one session may contain the same item more than
-    once.
-    """
+    """Write a log of sessions with `fresh` new items each; return the store's number of events."""
+    sizes = {"learners": learners, "sessions": sessions, "answers": answers, "fresh": fresh}
     with closing(database.connect(store.url)) as connection:
-        sizes = {"learners": learners, "sessions": sessions}
-        connection.run(blocks("logs")["log"], seed=seed, since=since, **sizes)
+        connection.run(blocks("logs")["log"], **sizes, items=items, seed=seed, since=since)
         connection.run(blocks("logs")["settle"])
         count: int = connection.run("SELECT max(global_position) FROM event_store.events")[0][0]
     return count
@@ -44,12 +48,13 @@ def fill_studies(
     store: Store, *, learners: int, days: int, answers: int, fresh: int, items: int = _ITEMS
 ) -> list[str]:
     """Record and fold events of learners with `fresh` new items a day; return the learners' ids."""
-    until = datetime.combine(last_day(), time(12), UTC)
-    sizes = {"learners": learners, "days": days, "answers": answers, "fresh": fresh}
+    since = datetime.combine(last_day() - timedelta(days=days - 1), time(), UTC)
     with closing(database.connect(store.url)) as connection:
-        connection.run(blocks("logs")["catalogue"], items=items, until=until)
-        connection.run(blocks("logs")["studies"], until=until, **sizes)
-        connection.run(blocks("logs")["settle"])
+        connection.run(blocks("logs")["catalogue"], items=items, until=since)
+    fill(
+        store, learners=learners, sessions=days, answers=answers, fresh=fresh, items=items,
+        since=since,
+    )  # fmt: skip
     rebuild.run(functools.partial(database.connect, store.url))
     with closing(store.connect()) as connection:
         batch.run(connection)
