@@ -7,9 +7,11 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
+from datetime import datetime, timedelta
+from string import Template
 
 from bench.local_stack import LocalStack
-from bench.soak import documents, timeline
+from bench.soak import timeline
 from bench.soak.plan import Plan
 from progress.local.ports import HOST
 
@@ -18,6 +20,22 @@ OK, NO_RESPONSE = "ok", "no response"  # outcomes
 _THREADS_PER_INSTANCE = 2
 _TIMEOUT_S = 30.0
 _IDLE_S = 1.0  # the server closes a connection that is idle for 2 s
+_LEARNER = (
+    "{ userProgress { totalItemsLearned currentStreak accuracyRate } }",
+    "{ dailyStats($RANGE, zeroFill: true) { date answers } restDays($RANGE) }",
+    "{ itemStats(first: 50) { edges { node { itemId mastery estimatedRecall } } } }",
+    "{ streak { current longest restToday } hourlyStats { hour answers accuracyRate } }",
+    "{ levelStats { level itemsStudied progressRate masteredLast28Days expectedDate reached } }",
+    "{ retention($RANGE, by: WEEK) { start young { asked rate } mature { asked rate } } }",
+    "{ goal { answersToday daysMet7 week } workload { due overdue minutes } }",
+    '{ itemHistory(itemId: "$ITEM") { reviews { at intervalDays } days { date answers } } }',
+    '{ userProgress(asOf: "$SECOND_DAY") { totalItemsLearned } }',
+)
+_TEACHER = (
+    '{ group(groupId: "$GROUP") { members activeLast7Days hardestItems { itemId learners } } }',
+    '{ learners(groupId: "$GROUP") { totalCount edges { node { userId atRisk currentStreak } } } }',
+    "{ itemDifficulty { totalCount edges { node { itemId accuracyRate lapses } } } }",
+)
 
 
 class Queries:
@@ -76,7 +94,7 @@ class Queries:
             "learner": [self._stack.token(f"soak-{n}") for n in range(self._plan.learners)],
             "teacher": [self._stack.token("teacher", "teacher", groups=timeline.GROUPS)],
         }
-        pairs, chance = documents.list_all(self._plan.begin), random.Random(number)
+        pairs, chance = list_documents(self._plan.begin), random.Random(number)
         while True:
             role, text = chance.choice(pairs)
             token = chance.choice(tokens[role])
@@ -105,3 +123,21 @@ class Queries:
             return str(response.status)
         errors = json.loads(content).get("errors")
         return str(errors[0]["extensions"]["code"]) if errors else OK
+
+
+def list_documents(begin: datetime) -> list[tuple[str, str]]:
+    """Return pairs of a role and a query.
+
+    The dates in the queries are relative to `begin`, the time of the first event.
+    """
+    texts = {
+        "RANGE": f'from: "{begin.date()}", to: "{begin.date() + timedelta(days=90)}"',
+        "SECOND_DAY": (begin + timedelta(days=1)).isoformat(),
+        "ITEM": timeline.ITEMS[0],
+        "GROUP": timeline.GROUPS[0],
+    }
+    return [
+        (role, Template(text).substitute(texts))
+        for role, documents in (("learner", _LEARNER), ("teacher", _TEACHER))
+        for text in documents
+    ]
