@@ -35,7 +35,7 @@ def parts(cast: str = "CAST") -> dict[str, str]:
     """Return the parts of the SQL; `cast` converts the text of a value."""
     columns = _list_columns()
     window = [c for c in columns if not any(one.kind in _APART for one in c.declared)]
-    texts = ", ".join(f"ALTER {c.name} SET STORAGE PLAIN" for c in window if c.is_text)
+    texts = ", ".join(_block("plain text", column=c.name) for c in window if c.is_text)
     catalogue = [c for c in columns if c.declared[0].kind == "catalogue" and c.is_text]
     kinds = dict.fromkeys(one.kind for one in events.CATALOGUE.values())
     return {

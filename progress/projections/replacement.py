@@ -135,16 +135,12 @@ def _swap(connection: Connection, building: str, replayed: Replayed, publisher: 
         version, known_at = connection.run(_block("mark_swap"))[0][0], time.monotonic()
         former = former_name()
         if read_model_schema.exists(connection, live):
-            _rename(connection, live, former)
-        _rename(connection, building, live)
+            read_model_schema.rename(connection, live, former)
+        read_model_schema.rename(connection, building, live)
         views.follow(connection, former, None)
     publisher.publish_swap(version, known_at=known_at)
     # Wake-ups did nothing while the swap held the locks. Fold the events that they announced.
     return folded + Projector(connection, publisher=publisher).catch_up_all()
-
-
-def _rename(connection: Connection, schema: str, name: str) -> None:
-    connection.run(f"ALTER SCHEMA {identifier(schema)} RENAME TO {identifier(name)}")
 
 
 def _catch_up(projector: Projector, replayed: Replayed) -> int:

@@ -107,7 +107,7 @@ def create(connection: "Connection", schema: str | None = None) -> bool:
     from progress.adapters.postgres import database
 
     with database.transaction(connection):
-        connection.run(f"CREATE SCHEMA {_identifier(schema)} AUTHORIZATION progress_project")
+        connection.run(_name_schema("create", schema=schema))
         connection.run("SET LOCAL ROLE progress_project")
         set_search_path(connection, schema)
         for statement in _definitions():
@@ -172,7 +172,12 @@ def _prepare(connection: "Connection", driver: str, tables: str) -> None:
 
 def drop(connection: "Connection", schema: str) -> None:
     """Drop a schema of read models that nobody reads any more."""
-    connection.run(f"DROP SCHEMA IF EXISTS {_identifier(schema)} CASCADE")
+    connection.run(_name_schema("drop", schema=schema))
+
+
+def rename(connection: "Connection", schema: str, name: str) -> None:
+    """Rename a schema of read models."""
+    connection.run(_name_schema("rename", schema=schema, name=name))
 
 
 def _definitions() -> list[str]:
@@ -242,6 +247,11 @@ def _path(name: str) -> str:
 
 def _load_zone_rules(connection: "Connection") -> None:
     connection.run(_block("zone_rules", "fill"), rules=time_zones.encode_rules())
+
+
+def _name_schema(block: str, **names: str) -> str:
+    quoted = {part: _identifier(name) for part, name in names.items()}
+    return statements.fill("projections/rebuild", f"{block} schema", **quoted)
 
 
 def _identifier(name: str) -> str:

@@ -35,6 +35,15 @@ SELECT pg_advisory_unlock(hashtext('rebuild since ' || CAST(:holder AS text)), C
         THEN pg_advisory_unlock(hashtext('rebuild until'), CAST(:until AS integer)) END,
     pg_advisory_unlock(hashtext('rebuild'), 0);
 
+-- create schema --
+CREATE SCHEMA {schema} AUTHORIZATION progress_project;
+
+-- rename schema --
+ALTER SCHEMA {schema} RENAME TO {name};
+
+-- drop schema --
+DROP SCHEMA IF EXISTS {schema} CASCADE;
+
 -- log_end --
 SELECT coalesce(max(global_position), 0), count(*) FROM event_store.events;
 

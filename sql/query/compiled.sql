@@ -1,5 +1,6 @@
 -- The statements of the compiled path (progress/query/execution/compiled.py). {query} is a block of a read
--- model, and {columns} are the requested columns of this block.
+-- model, and {columns} are the requested columns of this block. The block `clamped` reduces a column to GraphQL's
+-- largest Int and keeps nulls; least() would turn a null into that Int.
 
 -- select_columns --
 SELECT {columns}
@@ -15,6 +16,9 @@ SELECT {columns},
 FROM (
 {query}
 ) AS answer;
+
+-- clamped --
+CASE WHEN "{column}" > 2147483647 THEN 2147483647 ELSE "{column}" END
 
 -- fetch_version --
 -- The learner's version alone.

@@ -117,6 +117,9 @@ WHEN '{event_type}' THEN '{kind}'
 -- kind if --
 WHEN '{event_type}' THEN CASE WHEN {rule} THEN '{kind}' END
 
+-- plain text --
+ALTER {column} SET STORAGE PLAIN
+
 -- is_of --
 d.event_type IN ({types})
 

@@ -17,11 +17,19 @@ FILES = sorted(
 )
 
 
+def clear_caches() -> None:
+    for kept in (statements.parse, statements.blocks, statements.load, statements.load_columns):
+        kept.cache_clear()
+
+
 @pytest.fixture
-def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A folder of SQL files that replaces this repository's sql/."""
-    monkeypatch.setattr(statements, "SQL", tmp_path)
-    return tmp_path
+    with monkeypatch.context() as patch:
+        patch.setattr(statements, "SQL", tmp_path)
+        clear_caches()
+        yield tmp_path
+    clear_caches()
 
 
 def test_a_file_is_parsed_into_its_named_blocks(made: Path) -> None:
@@ -119,3 +127,10 @@ def kinds(sent: bytes) -> Iterator[str]:
     while sent:
         yield chr(sent[0])
         sent = sent[1 + int.from_bytes(sent[1:5], "big") :]
+
+
+def test_python_fills_parts_into_sql_in_one_way() -> None:
+    verbs = "SELECT|INSERT|UPDATE|DELETE|CREATE|ALTER|DROP|COPY|GRANT|SET|CASE WHEN"
+    formatted = re.compile(rf"""f["'](?:{verbs}) |blocks\(.*\]\.replace\(|CASE.*\.format\(""")
+    for path in (statements.SQL.parent / "progress").rglob("*.py"):
+        assert not formatted.search(path.read_text(encoding="utf-8")), path

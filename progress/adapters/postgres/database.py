@@ -160,7 +160,8 @@ def _configure(connection: Connection, timeout_s: float | None) -> None:
     connection.run("SET timezone = 'UTC'")
     if timeout_s is not None:
         # The server stops a statement one second after the client gives up.
-        connection.run(f"SET statement_timeout = {1_000 + round(1_000 * timeout_s)}")
+        limit = f"{1_000 + round(1_000 * timeout_s)}ms"
+        connection.run("SELECT set_config('statement_timeout', :limit, false)", limit=limit)
     set_timeout(connection, timeout_s)
 
 

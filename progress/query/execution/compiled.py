@@ -49,6 +49,7 @@ from graphql import (
 )
 from graphql.type import get_nullable_type
 
+from progress.adapters.postgres.statements import fill
 from progress.query.cache.cache import ComputedAnswer
 from progress.query.graphql.fields import Declaration, LearnerQuery
 from progress.query.graphql.schema import GRAPHQL
@@ -168,8 +169,6 @@ def _is_included(directive: DirectiveNode, directives: DirectiveValues) -> bool:
     return value is (directive.name.value == "include")
 
 
-# Clamps a column to GraphQL's largest Int and keeps nulls. least() would turn a null into that Int.
-_CLAMPED = 'CASE WHEN "{0}" > 2147483647 THEN 2147483647 ELSE "{0}" END'
 _FORMAT = orjson.OPT_UTC_Z
 _encode = msgspec.json.Encoder().encode
 
@@ -349,7 +348,7 @@ def _column(type_: GraphQLOutputType, name: str) -> Column:
     pg_types = _PG_TYPES["String" if is_enum else scalar.name]
     return Column(
         name,
-        _CLAMPED.format(name) if scalar.name == "Int" else f'"{name}"',
+        fill("query/compiled", "clamped", column=name) if scalar.name == "Int" else f'"{name}"',
         tuple(f"{pg_type}[]" for pg_type in pg_types) if is_list else pg_types,
         is_non_null=is_non_null_type(type_),
         is_float=scalar.name == "Float",
