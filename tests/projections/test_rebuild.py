@@ -87,20 +87,11 @@ def test_an_interrupted_rebuild_leaves_no_trace_and_can_be_run_again(
     assert not sample_events.find_differences(populated)
 
 
+@pytest.mark.parametrize("suffix", ["building", "retired"])  # retired: after the swap
 def test_a_rebuild_drops_the_schema_of_a_killed_rebuild(
-    store: Store, populated: Connection
+    store: Store, populated: Connection, suffix: str
 ) -> None:
-    schema.create(populated, f"{schema.schema_name()}_building")
-    schema.set_search_path(populated)
-    rebuild.run(lambda: database.connect(store.url))
-    assert model_rows.read_value(populated, "schemas") == 1
-    assert not sample_events.find_differences(populated)
-
-
-def test_a_rebuild_drops_the_schema_of_a_rebuild_that_was_killed_after_its_swap(
-    store: Store, populated: Connection
-) -> None:
-    schema.create(populated, f"{schema.schema_name()}_retired")
+    schema.create(populated, f"{schema.schema_name()}_{suffix}")
     schema.set_search_path(populated)
     rebuild.run(lambda: database.connect(store.url))
     assert model_rows.read_value(populated, "schemas") == 1

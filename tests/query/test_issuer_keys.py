@@ -298,21 +298,6 @@ def test_the_keys_are_fetched_once(authenticator: auth.Authenticator, issuer: Is
     assert issuer.requests == 1
 
 
-def test_unknown_keys_cause_at_most_one_fetch_per_minute(
-    authenticator: auth.Authenticator, issuer: Issuer, clock: Clock
-) -> None:
-    caller(authenticator, token_issuer.token())
-    for requests in (2, 3):
-        for n in range(1_000):
-            with pytest.raises(Unauthenticated):
-                caller(
-                    authenticator,
-                    f"{part({'alg': 'RS256', 'kid': f'unknown {n}'})}.{part({})}.AAAA",
-                )
-        assert issuer.requests == requests
-        clock.now += 61
-
-
 def test_concurrent_unknown_keys_cause_one_fetch(
     authenticator: auth.Authenticator, issuer: Issuer
 ) -> None:

@@ -6,20 +6,27 @@ import hashlib
 import itertools
 import tracemalloc
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any, cast
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bench import expensive
+from progress.adapters.postgres.database import Connection
 from progress.query import warm
-from progress.query.execution import documents
+from progress.query.auth import Role
+from progress.query.execution import documents, limits
 from progress.query.execution.documents import LruCache
 from progress.query.http import persisted_queries
 from progress.query.http.persisted_queries import PersistedQueries
+from tests.conftest import Store
 from tests.support import api
 from tests.support.api import Api
 from tests.support.parameters import first_in_gate
+from tests.support.stage import connect
 
 YEARS = 'dailyStats(from: "2023-01-01", to: "2024-12-31", zeroFill: true)'
 DAY = """date sessionsCompleted studySeconds studyTimeMinutes answers correctAnswers accuracyRate
@@ -403,3 +410,39 @@ def test_the_persisted_documents_keep_to_their_limit(
             await queries.store(hashlib.sha256(text.encode()).hexdigest(), text)
 
     assert measure_memory(lambda: asyncio.run(store())) < 1.1 * LIMIT
+
+
+CASES: tuple[tuple[Role, str], ...] = (
+    ("learner", "the present"),
+    ("admin", "the present"),
+    ("support", "the past"),
+)
+
+
+@dataclass
+class _Small:
+    """A test's database with the interface that the benchmark expects."""
+
+    url: str
+
+    def connect(self) -> Connection:
+        return connect(self.url)
+
+
+@pytest.mark.exhaustive
+def test_the_most_expensive_document_stays_within_the_row_limit(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    learner = expensive.fill(cast("Any", _Small(store.url)), times_less=expensive.SMALL)
+
+    def find(role: Role, what: str) -> tuple[str, int]:
+        past = what == "the past"
+        return asyncio.run(expensive.find(store.url, learner, role, past=past))
+
+    for role, what in CASES:
+        text, work = find(role, what)
+        assert work <= expensive.WORK[what] / expensive.SMALL, (role, text)
+    # without the limit, the search finds a more expensive document
+    monkeypatch.setattr(limits, "_MAX_ROWS", 10**9)
+    _, work = find("learner", "the present")
+    assert work > 1.5 * expensive.WORK["the present"] / expensive.SMALL

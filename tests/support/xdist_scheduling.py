@@ -33,7 +33,10 @@ _LONG = {
         *("system/test_faults", "projections/test_invariant", "local/test_stack"),
         "recovery/test_backups",
     ),
-    60: ("demo/test_demo", "query/test_as_of", "recovery/test_archive_tasks"),
+    60: (
+        *("demo/test_demo", "query/test_as_of", "recovery/test_archive_tasks"),
+        "local/test_pubsub_contract",
+    ),
     45: (
         *("operations/test_export_faults", "operations/test_executor"),
         *("operations/test_kinds_under_faults", "operations/test_erasure_faults"),
@@ -44,13 +47,13 @@ _LONG = {
     30: (
         *("recovery/test_erasures", "recovery/test_dead_letters", "recovery/test_checks"),
         *("adapters/test_cloud_scheduler", "adapters/test_logins", "ingest/test_admission"),
-        *("local/test_pubsub_contract", "query/live/test_notifications"),
+        "query/live/test_notifications",
         "query/live/test_stream_limits",
     ),
     20: (
         *("projections/test_drop_unused", "projections/test_whole", "event_store/test_bundles"),
         *("system/test_faults_input", "system/test_telemetry", "archive/test_merges"),
-        *("query/live/test_streams", "query/test_clients", "analysis/test_questions"),
+        *("query/live/test_streams", "query/test_api_document", "analysis/test_questions"),
         *("operations/test_erase_user", "docker/test_compose_runs", "local/test_logs"),
     ),
 }
