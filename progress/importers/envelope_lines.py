@@ -119,7 +119,7 @@ def mark_conflicts(line: Line, event_ids: AbstractSet[str], reason: str) -> Line
 
 
 def _have_same_content(a: ParsedEvent, b: ParsedEvent) -> bool:
-    """Return whether ingest treats two events with the same id as equal: see same_content.sql."""
+    """Return whether ingest treats two events with the same id as equal (same_content in SQL)."""
     has_own_times = not (a.metadata.get(TIME_SOURCE) or b.metadata.get(TIME_SOURCE))
     return (
         (a.event_type, a.data) == (b.event_type, b.data)
