@@ -1,18 +1,19 @@
 -- Replace the views of the schema progress by one view for each of the models in the schema `source`. Return null, or
--- the reason why the former views stay: for example, a query has used one of them for over a second. One statement
--- drops all views, because a query that locks several views could otherwise deadlock with this function.
+-- the reason why the former views stay: for example, a query has used one of them for almost a second. The limit is for
+-- all locks together, and below PostgreSQL's deadlock_timeout: if a query that reads several views and this function
+-- wait for each other, this function gives way, and the query does not fail.
 CREATE OR REPLACE FUNCTION progress.replace_views(source text, models text[]) RETURNS text
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '1s' AS $replace$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '900ms' AS $replace$
 DECLARE
-    former text;
+    until_time constant timestamptz := clock_timestamp() + interval '900ms';
+    former name;
     model  text;
 BEGIN
-    SELECT string_agg(format('progress.%I', viewname), ', ' ORDER BY viewname) INTO former
-    FROM pg_views
-    WHERE schemaname = 'progress';
-    IF former IS NOT NULL THEN
-        EXECUTE 'DROP VIEW ' || former;
-    END IF;
+    FOR former IN SELECT viewname FROM pg_views WHERE schemaname = 'progress' ORDER BY viewname LOOP
+        PERFORM set_config('lock_timeout',
+            CAST(greatest(1, extract(epoch FROM until_time - clock_timestamp()) * 1000)::int AS text), true);
+        EXECUTE format('DROP VIEW progress.%I', former);
+    END LOOP;
     FOREACH model IN ARRAY models LOOP
         EXECUTE format('CREATE VIEW progress.%1$I AS SELECT * FROM %2$I.%1$I', model, source);
     END LOOP;
