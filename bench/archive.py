@@ -11,11 +11,11 @@ from bench import logs, processes
 from bench.lines import Line, Rounds, limit
 from bench.server import Server, Store
 from progress.adapters import storage
-from progress.archive import catalog, log_rows, runs
+from progress.archive import log_rows, manifests, runs
 from progress.archive.log_rows import Positions
 from progress.archive.runs import Request
 from progress.projections import rebuild
-from progress.recovery import archive_rebuild, engines
+from progress.recovery import archive_rebuild, runners
 from progress.recovery.archive_rebuild import Engine, Source
 
 _ROUNDS = 3
@@ -63,7 +63,7 @@ def _archive(store: Store, folder: str, buckets: int) -> float:
 
 def _count_bytes(folder: str) -> int:
     stored = storage.open_storage(folder)
-    ranges = catalog.read_ranges(stored, catalog.require(stored).manifest)
+    ranges = manifests.read_ranges(stored, manifests.require(stored).manifest)
     return sum(file.bytes for one in ranges for file in one.files)
 
 
@@ -100,5 +100,5 @@ def compare_with_place(server: Server) -> Iterator[Line]:
 
 
 def _rebuild_from_archive(store: Store, folder: str) -> None:
-    engine: Engine = functools.partial(engines.run_processes, workers=_WORKERS)
+    engine: Engine = functools.partial(runners.run_processes, workers=_WORKERS)
     archive_rebuild.run(store.connect, Source(folder, store.url), engine, lambda *_: None)

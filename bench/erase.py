@@ -18,7 +18,7 @@ from bench.statements import blocks
 from progress import settings
 from progress.adapters.postgres import statements
 from progress.event_store import log
-from progress.operations import executor, records
+from progress.operations import records, runner
 from progress.operations.records import OperationKind, OperationState
 from progress.projections import rebuild
 
@@ -74,7 +74,7 @@ def _erase(store: Store, learner: str) -> float:
         operation_id: UUID = connection.run(accept, **values)[0][0]
         ended, sampler = threading.Event(), threading.Thread(target=sample)
         sampler.start()
-        executor.run(operation_id)
+        runner.run(operation_id)
         ended.set()
         sampler.join()
         operation = records.get_operation(connection, operation_id)

@@ -11,7 +11,7 @@ from bench.server import Server, Store
 from progress.adapters.postgres import statements
 from progress.operations import export_statistics, export_user
 from progress.operations.export_files import FileFormat, StatisticsArguments, StatisticsTable
-from progress.projections import notifications
+from progress.projections import changes
 
 _ROUNDS = 3
 _SESSIONS = 4_762  # of 42 events each
@@ -34,7 +34,7 @@ def compare_user(server: Server) -> Iterator[Line]:
     logs.fill(store, learners=1, sessions=_SESSIONS)
     (learner,) = logs.list_learners(store, events=1)
     with closing(store.connect()) as connection:
-        export_user.catch_up(connection, learner, notifications.DISABLED, time.sleep)
+        export_user.catch_up(connection, learner, changes.DISABLED, time.sleep)
     for _ in range(_ROUNDS):
         megabytes, seconds = _time_copy_of_user(store, learner)
         rounds.add("copy", megabytes / seconds)

@@ -25,7 +25,7 @@ from progress.adapters.postgres.database import Connection
 from progress.archive import files, log_rows, ranges
 from progress.archive.log_rows import Positions
 from progress.event_store import log, time_zones
-from progress.projections import rebuild, schema, whole
+from progress.projections import definitions, rebuild, schema
 from progress.projections.projector import SHARDS, Projector
 from progress.recovery import checks
 
@@ -173,7 +173,7 @@ def _rebuild(store: Store) -> float:
 
 
 def compare_whole(server: Server) -> Iterator[Line]:
-    """Compare the CPU time of whole folds, in PostgreSQL with a rebuild, and measure DuckDB's."""
+    """Compare the CPU time of definitions, in PostgreSQL with a rebuild, and measure DuckDB's."""
     store, rounds, memory = server.create_store(), Rounds(), 0.0
     events = logs.fill_long(store, events=1_000_000)
     with tempfile.TemporaryDirectory() as folder:
@@ -185,13 +185,13 @@ def compare_whole(server: Server) -> Iterator[Line]:
             rounds.add("duckdb", events / seconds)
     server.drop(store)
     yield rounds.compare_costs(
-        f"PostgreSQL's CPU time for whole folds of {events:,} events",
+        f"PostgreSQL's CPU time for definitions of {events:,} events",
         *("postgresql", "rebuild"),
         against="for a rebuild:",
         bar=1.5,
         unit="s",
     )
-    what = f"whole folds of one bucket ({events:,} events) in DuckDB"
+    what = f"definitions of one bucket ({events:,} events) in DuckDB"
     rate = rounds.median("duckdb")
     yield Line(f"{what}, one core", rounds.rate("duckdb"), "", rate, 200_000, "events/s")
     yield limit(f"peak memory of {what}", memory, 1_500, "MB")
@@ -215,7 +215,7 @@ def _write_bucket(store: Store, events: int, folder: Path) -> Path:
 def _fold_in_duckdb(bucket: Path) -> float:
     """Fold the file, and write the tables as CSV; return the CPU seconds."""
     config = {"memory_limit": _MEMORY, "temp_directory": f"{bucket}.temporary", "threads": "1"}
-    sources, folds = whole.source_statements("duckdb"), whole.fold_statements()
+    sources, folds = definitions.source_statements("duckdb"), definitions.fold_statements()
     with closing(duckdb.connect(":memory:", config=dict(config))) as duck:
         rules = msgspec.json.encode(list(time_zones.rules())).decode()
         duck.execute(sources["zone_offsets"], {"rules": rules})
@@ -223,7 +223,7 @@ def _fold_in_duckdb(bucket: Path) -> float:
         begin = _own_cpu_seconds()
         for statement in (sources["facts"], *folds.values()):
             duck.execute(statement)
-        for table in whole.TABLES:
+        for table in definitions.TABLES:
             write = blocks("folds")["write"].replace("{table}", table)
             duck.execute(write, {"csv": f"{bucket}.csv"})
         return _own_cpu_seconds() - begin

@@ -1,4 +1,4 @@
--- The tables and statements of a bare aggregation, and the inputs and outputs of whole folds in DuckDB.
+-- The tables and statements of a bare aggregation, and the inputs and outputs of definitions in DuckDB.
 
 -- tables --
 DROP TABLE IF EXISTS public.daily_counters, public.item_counters;
@@ -37,7 +37,7 @@ GROUP BY 1, 2;
 
 -- log --
 CREATE TEMPORARY VIEW log AS SELECT * FROM read_parquet('{file}', hive_partitioning = false);
-CREATE TEMPORARY TABLE set_aside (global_position BIGINT);
+CREATE TEMPORARY TABLE quarantined (global_position BIGINT);
 
 -- write --
 COPY {table} TO $csv (FORMAT csv, HEADER true);

@@ -16,7 +16,7 @@ from bench.server import Server, Store
 from progress import settings
 from progress.local import ports, readiness
 from progress.local import processes as local_processes
-from progress.local.parts import FUNCTION_ENVIRONMENT, ROOT
+from progress.local.process_specs import FUNCTION_ENVIRONMENT, ROOT
 from tests.support import token_issuer
 
 _FOLDER = Path(__file__).resolve().parent

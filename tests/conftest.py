@@ -20,7 +20,7 @@ from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection
 from progress.adapters.redis import async_client
 from progress.local import ports
-from progress.projections import notifications
+from progress.projections import changes
 from tests.support import browser, postgres_servers, rows_by_hand, terraform, xdist_scheduling
 from tests.support.api import QueryClient
 from tests.support.parameters import first_in_gate
@@ -241,7 +241,7 @@ def redis_with_notifications(empty_redis: str) -> Iterator[str]:
     """The URL of the empty Valkey to which changes are published; replies may take up to 10 s."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("REDIS_URL", empty_redis)
-        patch.setattr(notifications, "_REPLY_TIMEOUT_S", 10)
+        patch.setattr(changes, "_REPLY_TIMEOUT_S", 10)
         patch.setattr(async_client, "_TIMEOUT_S", 10)
         patch.setattr(async_client, "_HANDSHAKE_TIMEOUT_S", 10)
         publisher_to.cache_clear()

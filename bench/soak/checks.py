@@ -1,4 +1,4 @@
-"""Checks after the load: each event is stored once, and every table equals a whole fold."""
+"""Checks after the load: each event is stored once, and every table equals a definition."""
 
 import contextlib
 from collections.abc import Iterator

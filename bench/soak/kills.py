@@ -21,7 +21,7 @@ from bench.statements import blocks
 from progress.adapters.postgres import database
 from progress.errors import ProgressError
 from progress.local import postgres, stack
-from progress.local.parts import ROOT
+from progress.local.process_specs import ROOT
 
 _BATCH = ROOT / "jobs" / "batch_aggregates" / "main.py"
 

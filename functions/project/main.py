@@ -11,7 +11,7 @@ from progress.adapters import request_deadlines, startup
 from progress.adapters.pubsub import push_request, wakeups
 from progress.adapters.telemetry import logs, tracing
 from progress.projections import projector
-from progress.projections.notifications import Publisher
+from progress.projections.changes import Publisher
 
 logs.configure("project")
 request_deadlines.limit()
@@ -35,9 +35,9 @@ def project(request: Request) -> ResponseReturnValue:
             logs.write("WARNING", "expected a command that wakes a shard or runs an operation")
         elif isinstance(command, UUID):
             # Imported here, so that a cold start for a wake-up loads no steps of operations.
-            from progress.operations import executor
+            from progress.operations import runner
 
-            executor.run(command, _publisher)
+            runner.run(command, _publisher)
         else:
             projector.wake(command, _publisher)
     return "", handled.status

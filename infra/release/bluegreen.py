@@ -83,7 +83,7 @@ class Release:
         """Drop unused read models, then apply migrations and build green's read models."""
         log("== With blue's image, drop the read models that no serving revision uses")
         self.cloud.set_job_image(RELEASE_JOB, self.cloud.find_image(blue[PROJECT]))
-        self.cloud.execute(RELEASE_JOB, "contract")
+        self.cloud.execute(RELEASE_JOB, "prune-schemas")
         log("== Migrate the database for green and keep what blue needs")
         self.cloud.set_job_image(RELEASE_JOB, self.images[PROJECT])
         self.cloud.execute(RELEASE_JOB, "migrate")

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 from progress.adapters.postgres.statements import blocks, fill
 from progress.adapters.storage.storage import Storage
-from progress.archive import catalog, files
+from progress.archive import files, manifests
 from progress.archive.manifest import File, RangeManifest
 from progress.event_store import time_zones
-from progress.projections import schema, whole
+from progress.projections import definitions, schema
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -29,15 +29,15 @@ StoredFile = tuple[RangeManifest, File]
 
 
 class Duck:
-    """A DuckDB connection, with the constant tables that the whole folds read."""
+    """A DuckDB connection, with the constant tables that the definitions read."""
 
     def __init__(self, connection: "DuckDBPyConnection") -> None:
         self._connection = connection
         self._has_events = False
-        self._sources = whole.source_statements("duckdb", cast="TRY_CAST")
-        self._folds = {**whole.fold_statements(), "tests": blocks(_SHARED)["tests"]}
+        self._sources = definitions.source_statements("duckdb", cast="TRY_CAST")
+        self._folds = {**definitions.fold_statements(), "tests": blocks(_SHARED)["tests"]}
         self.run(self._sources["zone_offsets"], rules=time_zones.encode_rules())
-        self.run(blocks(_SHARED)["set aside"])
+        self.run(blocks(_SHARED)["quarantined"])
 
     def read_until(self, last_day: date) -> None:
         """Skip answers, reviews and sessions that occurred at least three days after `last_day`.
@@ -73,7 +73,7 @@ class Duck:
         self.run(blocks(_SHARED)["read files"], files=[str(path) for path in paths])
         self.run(fill(_SHARED, "log", **schema.parts()))
         if not self._has_events:  # DuckDB cannot create the view before `files` is set.
-            # The projections set aside events on which a fold failed, but the archive has them. A
+            # The projections quarantine events on which a fold failed, but the archive has them. A
             # value of such an event becomes null if the value cannot be cast.
             self.run(self._sources["facts"])
             self._has_events = True
@@ -126,7 +126,7 @@ def fetched(storage: Storage, stored: Sequence[StoredFile], folder: Path) -> Ite
 
     Raise ProgressError if a file is missing or damaged.
     """
-    paths = catalog.fetch_all(storage, stored, folder)
+    paths = manifests.fetch_all(storage, stored, folder)
     yield paths
     for path in paths:
         path.unlink()

@@ -13,8 +13,8 @@ from progress.adapters.postgres.statements import blocks
 from progress.adapters.storage.storage import Storage
 from progress.adapters.terminal import ReportProgress
 from progress.analysis import buckets
-from progress.archive import catalog
-from progress.archive.catalog import Published
+from progress.archive import manifests
+from progress.archive.manifests import Published
 from progress.errors import ProgressError
 
 FEWEST_LEARNERS = 20
@@ -104,11 +104,11 @@ def ask(storage: Storage, question: Question, days: Days, on_progress: ReportPro
 
     `days` limits the days of tests and answers; for COHORTS, it limits learners' first study days.
     """
-    published = catalog.require(storage)
+    published = manifests.require(storage)
     try:
         return _ask(storage, published, question, days, on_progress)
     except ProgressError:
-        current = catalog.read(storage)
+        current = manifests.read(storage)
         if current is None or current.generation == published.generation:
             raise
         raise ProgressError(
@@ -125,7 +125,7 @@ def _ask(
 ) -> list[Any]:
     sql = blocks(f"analysis/{question.name}")
     asked = {"first_day": days.first, "last_day": days.last}
-    others, groups = buckets.group_files(catalog.read_ranges(storage, published.manifest))
+    others, groups = buckets.group_files(manifests.read_ranges(storage, published.manifest))
     if not groups:
         return []
     with buckets.open_duck() as (duck, folder):

@@ -7,7 +7,7 @@ import msgspec
 
 from progress.adapters.postgres.database import Connection
 from progress.adapters.storage.storage import Storage
-from progress.archive import catalog, files, log_rows, manifest, ranges
+from progress.archive import files, log_rows, manifest, manifests, ranges
 from progress.archive.files import Sums, Workspace
 from progress.archive.log_rows import Positions
 from progress.archive.manifest import File, Manifest, RangeEntry, RangeManifest
@@ -34,7 +34,7 @@ class Report(NamedTuple):
 
 def run(storage: Storage, on_progress: Progress) -> Report:
     """Check that every file exists and has the size that its manifest gives."""
-    published = catalog.require(storage).manifest
+    published = manifests.require(storage).manifest
     sizes = {file.path: file.bytes for file in storage.list_tree(manifest.FOLDER)}
     contents, findings = _read_ranges(storage, published)
     for one in contents:
@@ -51,8 +51,8 @@ def run_deep(connection: Connection, storage: Storage, on_progress: Progress) ->
     a copy of another log.
     """
     with log_rows.hold_lock(connection):
-        published = catalog.require(storage).manifest
-        catalog.check_log(connection, published)
+        published = manifests.require(storage).manifest
+        manifests.check_log(connection, published)
         sizes = {file.path: file.bytes for file in storage.list_tree(manifest.FOLDER)}
         contents, findings = _read_ranges(storage, published)
         for done, one in enumerate(contents):
@@ -68,7 +68,7 @@ def find_missing(contents: RangeManifest, sizes: dict[str, int]) -> list[Finding
     """Return a finding for each of the range's files that is missing or has the wrong size."""
     findings = []
     for file in contents.files:
-        path = catalog.file_path(contents, file.name)
+        path = manifests.file_path(contents, file.name)
         if path not in sizes:
             findings.append(Finding(path, "is missing"))
         elif sizes[path] != file.bytes:
@@ -85,7 +85,7 @@ def _read_ranges(
     findings = list(_find_gaps(published))
     for entry in published.ranges:
         try:
-            contents.append(catalog.read_range(storage, entry))
+            contents.append(manifests.read_range(storage, entry))
         except ArchiveDamaged:
             path = f"{manifest.folder(entry.first, entry.last)}/{manifest.NAME}"
             findings.append(Finding(path, "is missing or damaged"))
@@ -113,7 +113,7 @@ def _check_content(
     erased: list[int] | None = None
     with files.open_workspace() as workspace:
         for file in contents.files:
-            path = catalog.file_path(contents, file.name)
+            path = manifests.file_path(contents, file.name)
             if path in lost:
                 continue
             if problem := _check_file(storage, workspace, path, file):

@@ -16,10 +16,10 @@ import msgspec
 
 from progress.adapters.postgres.database import Connection
 from progress.adapters.storage.storage import Storage
-from progress.archive import catalog, files, log_rows, manifest, ranges
-from progress.archive.catalog import Published
+from progress.archive import files, log_rows, manifest, manifests, ranges
 from progress.archive.files import LocalFile, Selection, Sums, Workspace
 from progress.archive.manifest import File, RangeEntry, RangeManifest
+from progress.archive.manifests import Published
 from progress.errors import ProgressError
 
 Progress = Callable[[float], None]
@@ -62,15 +62,15 @@ def remove_stream(
     another run holds the archive's lock, and ProgressError if a file is damaged.
     """
     with log_rows.hold_lock(connection):
-        current = catalog.read(storage)
+        current = manifests.read(storage)
         removal = Removal(0, 0)
         if current:
-            catalog.check_log(connection, current.manifest)
+            manifests.check_log(connection, current.manifest)
             bucket = log_rows.bucket_of(connection, stream_id, current.manifest.buckets)
             target = _Target(bucket, stream_id, log_rows.list_emptied_others(connection))
             removal = _rewrite(connection, storage, current, target, report_progress)
-            current = catalog.read(storage)
-        catalog.remove_all(storage, current.manifest if current else None)
+            current = manifests.read(storage)
+        manifests.remove_all(storage, current.manifest if current else None)
     return removal
 
 
@@ -85,15 +85,15 @@ def _rewrite(
     removed_files = removed_rows = 0
     for done, entry in enumerate(current.manifest.ranges):
         report_progress(done / len(current.manifest.ranges))
-        contents = catalog.read_range(storage, entry)
+        contents = manifests.read_range(storage, entry)
         rewritten = _rewrite_range(connection, storage, contents, target)
         if rewritten:
-            entries.append(catalog.put_range(storage, rewritten))
+            entries.append(manifests.put_range(storage, rewritten))
             removed_files += len([file for file in contents.files if file not in rewritten.files])
             removed_rows += contents.events - rewritten.events
     # Publish even if no range has changed: the manifest contains ids of events, and the erasure has
     # given new ids to the emptied events.
-    catalog.publish(connection, storage, current, entries, current.manifest.buckets)
+    manifests.publish(connection, storage, current, entries, current.manifest.buckets)
     return Removal(removed_files, removed_rows)
 
 
@@ -124,7 +124,7 @@ def _rewrite_range(
             key=lambda row: row.position,
         ),
     )
-    catalog.check_stored(storage, msgspec.structs.replace(changed, files=new))
+    manifests.check_stored(storage, msgspec.structs.replace(changed, files=new))
     return changed
 
 
@@ -144,7 +144,7 @@ def _rewrite_file(
     """Write a file again without the selected rows; return None if no row is selected."""
     with files.open_workspace() as workspace:
         local = workspace.folder / "old.parquet"
-        catalog.fetch(storage, contents, old, local)
+        manifests.fetch(storage, contents, old, local)
         positions = workspace.positions_of(local, selection)
         if not positions:
             return None

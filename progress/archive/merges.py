@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from progress.adapters.postgres.database import Connection
 from progress.adapters.storage.storage import Storage
-from progress.archive import catalog, files, log_rows, manifest, ranges, runs
+from progress.archive import files, log_rows, manifest, manifests, ranges, runs
 from progress.archive.files import Sums
 from progress.archive.log_rows import Positions
 from progress.archive.manifest import File, RangeEntry, RangeManifest
@@ -39,12 +39,12 @@ def run(
     """
     merges = 0
     with log_rows.hold_lock(connection):
-        while current := catalog.open_published(connection, storage):
+        while current := manifests.open_published(connection, storage):
             old = _read_next(storage, current.manifest.ranges, largest)
             if not old:
                 break
             entry = _merge(connection, storage, old, report_bucket)
-            catalog.publish(connection, storage, current, [entry], current.manifest.buckets)
+            manifests.publish(connection, storage, current, [entry], current.manifest.buckets)
             _remove_merged(storage, old)
             merges += 1
     return merges
@@ -68,7 +68,7 @@ def _read_next(
     """Return the first group of ten ranges that can be merged; an empty list if there is none."""
     for together in choose(entries):
         if largest is None or together[-1].last - together[0].first < largest:
-            old = [catalog.read_range(storage, entry) for entry in together]
+            old = [manifests.read_range(storage, entry) for entry in together]
             sizes: Counter[int | None] = Counter()
             for contents in old:
                 sizes.update({file.bucket: file.bytes for file in contents.files})
@@ -100,8 +100,8 @@ def _merge(
         report_bucket()
     erased = [row for contents in old for row in contents.erased]
     merged = ranges.describe(connection, positions, stored, erased)
-    catalog.check_stored(storage, merged)
-    return catalog.put_range(storage, merged)
+    manifests.check_stored(storage, merged)
+    return manifests.put_range(storage, merged)
 
 
 def _merge_bucket(
@@ -109,7 +109,7 @@ def _merge_bucket(
 ) -> File:
     parts = [(one, file) for one in old for file in one.files if file.bucket == bucket]
     with files.open_workspace() as workspace:
-        paths = catalog.fetch_all(storage, parts, workspace.folder)
+        paths = manifests.fetch_all(storage, parts, workspace.folder)
         local = workspace.merge(paths, workspace.folder / "merged.parquet")
         if local.sums != Sums.total(Sums(file.rows, *file.sums) for _, file in parts):
             raise ProgressError(f"the rows of bucket {bucket} have changed in the merge")

@@ -14,7 +14,7 @@ from typing import BinaryIO
 
 from progress.adapters.postgres.database import Connection
 from progress.adapters.storage.storage import Storage
-from progress.archive import catalog, files, log_rows, manifest
+from progress.archive import files, log_rows, manifest, manifests
 from progress.archive.files import LocalFile, Sums, Workspace
 from progress.archive.log_rows import Positions
 from progress.archive.manifest import ErasedRow, File, RangeEntry, RangeManifest
@@ -31,7 +31,7 @@ def write(
         rows = _copy(connection, workspace, positions, buckets)
         stored = _write_files(storage, workspace, positions, rows)
     erased = log_rows.list_erased(connection, positions)
-    return catalog.put_range(storage, describe(connection, positions, stored, erased))
+    return manifests.put_range(storage, describe(connection, positions, stored, erased))
 
 
 def write_verified(
@@ -50,9 +50,9 @@ def write_verified(
         stored = _write_files(storage, workspace, positions, rows)
         erased, expected = listing.result(), summing.result()
     contents = describe(connection, positions, stored, erased)
-    catalog.check_stored(storage, contents)
+    manifests.check_stored(storage, contents)
     _compare(contents, expected)
-    return catalog.put_range(storage, contents)
+    return manifests.put_range(storage, contents)
 
 
 def _copy(
@@ -110,8 +110,8 @@ def verify(connection: Connection, storage: Storage, entry: RangeEntry, buckets:
     Raise ArchiveDamaged if the hash of a stored file differs from the hash in the manifest, or if
     the sums that PostgreSQL computes over the log's rows differ from the sums in the manifest.
     """
-    contents = catalog.read_range(storage, entry)
-    catalog.check_stored(storage, contents)
+    contents = manifests.read_range(storage, entry)
+    manifests.check_stored(storage, contents)
     positions = Positions(contents.first, contents.last)
     _compare(contents, log_rows.sum_rows(connection, positions, buckets))
     return contents.events

@@ -10,7 +10,7 @@ from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection
 from progress.adapters.postgres.statements import blocks
 from progress.adapters.storage.storage import Storage
-from progress.archive import catalog, files, log_rows, ranges
+from progress.archive import files, log_rows, manifests, ranges
 from progress.archive.files import Sums, Workspace
 from progress.archive.manifest import ErasedRow, Manifest, RangeManifest
 from progress.errors import ProgressError
@@ -35,7 +35,7 @@ def run(connection: Connection, storage: Storage, on_progress: Progress) -> Rest
     from the manifests. After an error, the log is unchanged.
     """
     with log_rows.hold_lock(connection):
-        published = catalog.read(storage)
+        published = manifests.read(storage)
         if published is None:
             raise ProgressError("there is no archive: check ARCHIVE_BUCKET")
         with database.transaction(connection):
@@ -50,7 +50,7 @@ def run(connection: Connection, storage: Storage, on_progress: Progress) -> Rest
 def _fill(
     connection: Connection, storage: Storage, published: Manifest, on_progress: Progress
 ) -> Restored:
-    contents = catalog.read_ranges(storage, published)
+    contents = manifests.read_ranges(storage, published)
     check_positions(contents, published.upto)
     for one in contents:
         _load(connection, storage, one)
@@ -99,11 +99,11 @@ def _load(connection: Connection, storage: Storage, contents: RangeManifest) -> 
 def _fetch(storage: Storage, workspace: Workspace, contents: RangeManifest) -> list[Path]:
     """Copy the files of a range to this machine; check their hashes, rows and sums."""
     parts = [(contents, file) for file in contents.files]
-    paths = catalog.fetch_all(storage, parts, workspace.folder)
+    paths = manifests.fetch_all(storage, parts, workspace.folder)
     measured = workspace.measure(paths)
     for file, path in zip(contents.files, paths, strict=True):
         if measured[path].sums != Sums(file.rows, *file.sums):
-            raise catalog.damaged(catalog.file_path(contents, file.name))
+            raise manifests.damaged(manifests.file_path(contents, file.name))
     return paths
 
 

@@ -13,10 +13,10 @@ import msgspec
 
 from progress.adapters.postgres.database import Connection
 from progress.adapters.storage.storage import Storage
-from progress.archive import catalog, check, log_rows, manifest, ranges
-from progress.archive.catalog import Published
+from progress.archive import check, log_rows, manifest, manifests, ranges
 from progress.archive.log_rows import Positions
 from progress.archive.manifest import Manifest, RangeEntry
+from progress.archive.manifests import Published
 from progress.errors import ArchiveDamaged, ProgressError
 
 Progress = Callable[[int, int], None]
@@ -78,7 +78,7 @@ def run(
             publish(connection, storage, one, WrittenRanges([entry]))
             done += positions.last - positions.first + 1
             on_progress(done, total)
-        current = catalog.read(storage)
+        current = manifests.read(storage)
     return current.manifest if current else None
 
 
@@ -90,7 +90,7 @@ def choose(
     The incomplete range is archived if the request asks for it, or if its first event is old. A new
     archive gets the number of learner buckets `buckets`.
     """
-    current = catalog.open_published(connection, storage)
+    current = manifests.open_published(connection, storage)
     bound = log_rows.find_bound(connection, request.before)
     planned = list(split(Positions(current.manifest.upto + 1 if current else 1, bound)))
     is_wanted = request.is_now or request.before is not None
@@ -113,7 +113,7 @@ def repair(connection: Connection, storage: Storage) -> None:
 
     A file is lost if it is missing, or if its size differs from the size in the manifest.
     """
-    current = catalog.open_published(connection, storage)
+    current = manifests.open_published(connection, storage)
     if not current:
         return
     sizes = {file.path: file.bytes for file in storage.list_tree(manifest.FOLDER)}
@@ -124,13 +124,13 @@ def repair(connection: Connection, storage: Storage) -> None:
                 ranges.write_verified(connection, storage, positions, buckets)
                 for positions in split(Positions(lost.first, lost.last))
             ]
-            current = catalog.publish(connection, storage, current, entries, buckets)
-    catalog.remove_old(storage, current.manifest)
+            current = manifests.publish(connection, storage, current, entries, buckets)
+    manifests.remove_old(storage, current.manifest)
 
 
 def _is_whole(storage: Storage, entry: RangeEntry, sizes: dict[str, int]) -> bool:
     try:
-        return not check.find_missing(catalog.read_range(storage, entry), sizes)
+        return not check.find_missing(manifests.read_range(storage, entry), sizes)
     except ArchiveDamaged:
         return False
 
@@ -157,7 +157,7 @@ def verify(
         except ArchiveDamaged:
             positions = Positions(entry.first, entry.last)
             new = ranges.write_verified(connection, storage, positions, buckets)
-            events += catalog.read_range(storage, new).events
+            events += manifests.read_range(storage, new).events
         verified.append(new)
     return WrittenRanges(verified, events)
 
@@ -171,7 +171,7 @@ def publish(
     If no verified range can be appended to the archive, write and publish one new range. The next
     run archives the rest.
     """
-    current = catalog.open_published(connection, storage)
+    current = manifests.open_published(connection, storage)
     upto = current.manifest.upto if current else 0
     events = verified.events
     if planned.positions and planned.positions[-1].last > upto:
@@ -181,8 +181,8 @@ def publish(
             first = next(split(Positions(upto + 1, planned.positions[-1].last)))
             entries = [ranges.write_verified(connection, storage, first, buckets)]
         if entries != verified.entries:
-            events = sum(catalog.read_range(storage, entry).events for entry in entries)
-        current = catalog.publish(connection, storage, current, entries, buckets)
+            events = sum(manifests.read_range(storage, entry).events for entry in entries)
+        current = manifests.publish(connection, storage, current, entries, buckets)
     if current:
         remove_unnamed(storage, planned, current)
     return Archived(current.manifest.upto if current else 0, events)
@@ -210,7 +210,7 @@ def _list_complete(storage: Storage, entries: list[RangeEntry], upto: int) -> li
 
 def remove_unnamed(storage: Storage, planned: PlannedRanges, current: Published | None) -> None:
     """Remove the files of planned ranges that no manifest names."""
-    named = catalog.list_named(storage, current.manifest) if current else set[str]()
+    named = manifests.list_named(storage, current.manifest) if current else set[str]()
     for positions in planned.positions:
         ranges.remove(storage, positions, named)
 
@@ -222,5 +222,5 @@ def _removing_failed(storage: Storage, planned: PlannedRanges) -> Iterator[None]
         yield
     except ProgressError:
         with contextlib.suppress(ProgressError):
-            remove_unnamed(storage, planned, catalog.read(storage))
+            remove_unnamed(storage, planned, manifests.read(storage))
         raise

@@ -17,7 +17,7 @@ from progress.adapters.terminal import Console
 from progress.analysis import cohorts_report, items_report, page, questions, retention_report
 from progress.analysis.questions import FEWEST_LEARNERS, Days, Question
 from progress.analysis.report import Report, Table
-from progress.cli import targets
+from progress.cli import connections
 
 _DATE = ["%Y-%m-%d"]
 _NUMBER_WIDTH = 6
@@ -102,7 +102,7 @@ def analyse(
 def _ask(question: Question, days: Days) -> Sequence[Any]:
     console = Console(stderr=True, quiet=not sys.stderr.isatty())
     with terminal.progress_bar(console, "reading", total=0) as show_progress:
-        return questions.ask(targets.archive(), question, days, show_progress)
+        return questions.ask(connections.archive(), question, days, show_progress)
 
 
 def _print(plan: _Plan, report: Report | None, html: Path | None) -> None:

@@ -12,11 +12,11 @@ from progress import settings
 from progress.adapters import terminal
 from progress.adapters.storage.storage import Storage
 from progress.adapters.terminal import Console
-from progress.archive import catalog, merges, runs
 from progress.archive import check as archive_check
+from progress.archive import manifests, merges, runs
 from progress.archive import restore as archive_restore
 from progress.archive.runs import Request
-from progress.cli import targets
+from progress.cli import connections
 from progress.cli.options import AsJson
 from progress.errors import ArchiveRunning, ProgressError
 
@@ -62,7 +62,7 @@ def archive(
     if context.invoked_subcommand:
         return
     console, stored = Console(stderr=as_json), _storage()
-    report = Report(catalog.location(settings.current()))
+    report = Report(manifests.location(settings.current()))
     try:
         report = _run(console, stored, report, is_now=now)
         if merge:
@@ -77,7 +77,7 @@ def archive(
 def _run(console: Console, stored: Storage, report: Report, *, is_now: bool) -> Report:
     buckets = settings.current().archive_buckets
     with terminal.progress_bar(console, "archiving", total=0) as show_progress:
-        archived = targets.run(runs.run, stored, buckets, Request(is_now=is_now), show_progress)
+        archived = connections.run(runs.run, stored, buckets, Request(is_now=is_now), show_progress)
     if archived is None:
         console.print(f"No archive in {report.location}: nothing to archive yet.", soft_wrap=True)
         return report
@@ -90,7 +90,7 @@ def _run(console: Console, stored: Storage, report: Report, *, is_now: bool) -> 
 
 
 def _merge(console: Console, stored: Storage, report: Report) -> Report:
-    merged = targets.run(merges.run, stored, lambda: None)
+    merged = connections.run(merges.run, stored, lambda: None)
     console.print(f"{merged} merges of ten ranges.")
     return msgspec.structs.replace(report, merges=merged)
 
@@ -110,7 +110,7 @@ def check(
         terminal.progress_bar(console, "checking", total=0) as show_progress,
     ):
         if deep:
-            report = targets.run(archive_check.run_deep, stored, show_progress)
+            report = connections.run(archive_check.run_deep, stored, show_progress)
         else:
             report = archive_check.run(stored, show_progress)
     if as_json:
@@ -150,7 +150,7 @@ def restore() -> None:
         _reporting_other_runs(),
         terminal.progress_bar(console, "restoring", total=0) as show_progress,
     ):
-        restored = targets.run(archive_restore.run, stored, show_progress)
+        restored = connections.run(archive_restore.run, stored, show_progress)
     console.print(
         f"The log has {restored.positions:,} events again; {restored.erased:,} of them are "
         "erased. Run `progress rebuild`.",
@@ -167,4 +167,4 @@ def _reporting_other_runs() -> Iterator[None]:
 
 
 def _storage() -> Storage:
-    return catalog.open_archive(settings.current())
+    return manifests.open_archive(settings.current())

@@ -8,7 +8,7 @@ from rich.table import Column, Table
 from progress.adapters import terminal
 from progress.adapters.postgres.database import Connection
 from progress.adapters.terminal import Console
-from progress.cli import options, targets
+from progress.cli import connections, options
 from progress.cli.options import AsJsonLines
 from progress.errors import EventStoreError
 from progress.event_store import dead_letters
@@ -42,7 +42,7 @@ def list_all(
     as_json: AsJsonLines = False,
 ) -> None:
     """List the open dead letters, oldest first."""
-    connection = targets.connect()
+    connection = connections.connect()
     reasons = Column("reason", overflow="fold")
     table = Table("number", "kind", "received", "event", reasons, box=None)
     after = 0
@@ -62,14 +62,14 @@ def list_all(
 @_letters.command()
 def show(number: Number) -> None:
     """Show a dead letter with its payload."""
-    letter = targets.run(dead_letters.read, number)
+    letter = connections.run(dead_letters.read, number)
     terminal.print_json(letter, is_indented=True)
 
 
 @_letters.command()
 def count(as_json: AsJsonLines = False) -> None:
     """Count the open dead letters by reason."""
-    reasons = targets.run(dead_letters.count_by_reason)
+    reasons = connections.run(dead_letters.count_by_reason)
     table = Table("letters", "kind", Column("reason", overflow="fold"), "first", "last", box=None)
     for row in reasons:
         if as_json:
@@ -91,10 +91,10 @@ def replay(
 
     The event of a `poisoned` dead letter is already in the log, and is only folded again.
     """
-    connection = targets.connect()
+    connection = connections.connect()
     if number is not None:
         _check_no_filter(number, kind, saying, everything)
-        reason = letter_replay.replay(connection, number, targets.change_publisher())
+        reason = letter_replay.replay(connection, number, connections.change_publisher())
         connection.close()
         if reason:
             raise EventStoreError(f"dead letter {number} stays open: {reason}")
@@ -103,7 +103,7 @@ def replay(
     letter_ids = _select(connection, kind, saying, everything)
     failed = 0
     with terminal.progress_bar(Console(), "replaying", len(letter_ids)) as show_progress:
-        reasons = letter_replay.replay_all(connection, letter_ids, targets.change_publisher())
+        reasons = letter_replay.replay_all(connection, letter_ids, connections.change_publisher())
         for done, reason in enumerate(reasons, start=1):
             failed += reason is not None
             show_progress(done)
@@ -124,7 +124,7 @@ def discard(
     """Close the selected dead letters permanently."""
     if not reason.strip():
         raise typer.BadParameter("expected a reason, found none", param_hint="--reason")
-    connection = targets.connect()
+    connection = connections.connect()
     if number is not None:
         _check_no_filter(number, kind, saying, everything)
         dead_letters.discard(connection, number, reason)

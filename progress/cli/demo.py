@@ -14,7 +14,7 @@ import typer
 from progress.adapters.postgres import database
 from progress.adapters.pubsub.publisher import Message
 from progress.adapters.terminal import Console
-from progress.cli import imports, store, targets
+from progress.cli import connections, imports, maintenance
 from progress.demo import living, loading, show
 from progress.demo.graphql_client import GraphqlClient
 from progress.local import stack
@@ -71,7 +71,7 @@ def demo(
 
 def _start(console: Console, port: int | None) -> dict[str, str]:
     """Start the stack if it is not running; return its addresses."""
-    folder = targets.data_folder()
+    folder = connections.data_folder()
     with console.status("starting the local stack"):
         stack.up(folder, port or stack.DEFAULT_PORT, attached=False, on_answer=lambda _: None)
     addresses = stack.running(folder).addresses
@@ -88,7 +88,7 @@ def _show(console: Console, user: str, messages: list[Message], addresses: dict[
     """Load the messages, and show the learner's charts and the next steps."""
     from progress.local import development_key, sign_in_codes
 
-    folder = targets.data_folder()
+    folder = connections.data_folder()
     client = GraphqlClient(
         addresses["graphql_url"], development_key.token(folder.key, user, ["learner"])
     )
@@ -100,7 +100,7 @@ def _show(console: Console, user: str, messages: list[Message], addresses: dict[
     )
     loading.await_projection(console, total, watcher)
     with console.status("running the batch job: weeks, levels and skills"):
-        store.run_batch()
+        maintenance.run_batch()
     show.report_new(console, new, total)
     show.show_charts(console, client)
     code = sign_in_codes.issue(folder.codes, user, ["learner"])

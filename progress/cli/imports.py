@@ -13,7 +13,7 @@ from progress.adapters.postgres.database import Connection
 from progress.adapters.pubsub import publisher
 from progress.adapters.pubsub.publisher import Message
 from progress.adapters.terminal import Console
-from progress.cli import targets
+from progress.cli import connections
 from progress.cli.options import AsJson
 from progress.errors import SettingsError
 from progress.event_store import time_zones
@@ -130,9 +130,9 @@ def anki(
 
 
 def _publish(console: Console, record: Record) -> Report:
-    project, emulator = targets.pubsub()
+    project, emulator = connections.pubsub()
     try:
-        messages = targets.run(_select_new, record)
+        messages = connections.run(_select_new, record)
     except SettingsError:  # no database is configured
         messages = record.messages()
         typer.echo(

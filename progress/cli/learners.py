@@ -13,7 +13,7 @@ from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection
 from progress.adapters.postgres.statements import blocks
 from progress.adapters.terminal import Console
-from progress.cli import operations, targets
+from progress.cli import connections, operations
 from progress.cli.options import AsJsonLines
 from progress.errors import NotFound
 from progress.operations import records
@@ -41,7 +41,7 @@ def learners(
     as_json: AsJsonLines = False,
 ) -> None:
     """List the learners, or those whose id contains TEXT."""
-    with contextlib.closing(targets.connect()) as connection:
+    with contextlib.closing(connections.connect()) as connection:
         schema.set_search_path(connection)
         sql = blocks("projections/learners")["find"]
         rows = database.fetch(connection, sql, part=part, limit=first + 1)
@@ -60,7 +60,7 @@ def learners(
 
 def export(user: Learner, folder: operations.Folder = Path()) -> None:
     """Write all that is recorded about a learner into FOLDER, as a zip file with a description."""
-    with contextlib.closing(targets.connect()) as connection:
+    with contextlib.closing(connections.connect()) as connection:
         if not _is_known(connection, user):
             raise NotFound(f"no events of the learner {user} are recorded")
         operation_id = _start(connection, OperationKind.EXPORT_USER, user)
@@ -74,7 +74,7 @@ def erase(
     as_json: operations.AsJson = False,
 ) -> None:
     """Erase a learner for ever, and show the receipt."""
-    with contextlib.closing(targets.connect()) as connection:
+    with contextlib.closing(connections.connect()) as connection:
         values = {"learner": user}
         is_known, erased_by = connection.run(
             blocks("operations/erase_user")["find erasure"], **values
@@ -108,5 +108,5 @@ def _start(connection: Connection, kind: OperationKind, user: str) -> UUID:
         subject=user,
         user_id=user,
     )
-    targets.call_workers([operation_id])
+    connections.call_workers([operation_id])
     return operation_id

@@ -16,7 +16,7 @@ from progress.adapters import storage, terminal
 from progress.adapters.postgres.statements import blocks
 from progress.adapters.storage.storage import Storage
 from progress.adapters.terminal import Console
-from progress.cli import targets
+from progress.cli import connections
 from progress.cli.options import AsJsonLines
 from progress.errors import ProgressError
 from progress.operations import export_files, records
@@ -61,7 +61,7 @@ def list_newest(
     as_json: AsJsonLines = False,
 ) -> None:
     """List the operations, newest first."""
-    with contextlib.closing(targets.connect()) as connection:
+    with contextlib.closing(connections.connect()) as connection:
         operations = records.get_operations(connection, first=first)
     table = Table(
         Column("id", min_width=36),
@@ -196,7 +196,7 @@ def retry(operation_id: OperationId) -> None:
 
 
 def _read(operation_id: UUID) -> records.Operation:
-    operation = targets.run(records.get_operation, operation_id)
+    operation = connections.run(records.get_operation, operation_id)
     if operation is None:
         raise ProgressError(f"there is no operation {operation_id}")
     return operation
@@ -205,11 +205,11 @@ def _read(operation_id: UUID) -> records.Operation:
 def _change(operation_id: UUID, block: str, problem: str, **values: object) -> None:
     """Run the SQL block and call a worker; raise ProgressError if the block changes nothing."""
     _read(operation_id)
-    with contextlib.closing(targets.connect()) as connection:
+    with contextlib.closing(connections.connect()) as connection:
         statement = blocks("operations/operations")[block]
         if connection.run(statement, operation_id=operation_id, **values) == [[None]]:
             raise ProgressError(f"the operation {operation_id} {problem}")
-    targets.call_workers([operation_id])
+    connections.call_workers([operation_id])
 
 
 class Receipt(msgspec.Struct, frozen=True):

@@ -15,7 +15,7 @@ from progress.adapters import terminal
 from progress.adapters.postgres.database import Connection
 from progress.adapters.pubsub import publisher
 from progress.adapters.terminal import Console
-from progress.cli import targets
+from progress.cli import connections
 from progress.cli.options import AsJson
 from progress.errors import ProgressError
 from progress.event_store import arrivals
@@ -80,7 +80,7 @@ def _publish_and_wait(
     If one of the ids is recorded with other content, and `force` is not set, raise ProgressError
     and publish nothing.
     """
-    with contextlib.closing(targets.connect()) as connection:
+    with contextlib.closing(connections.connect()) as connection:
         event_ids = [event_id for line in lines for event_id in line.event_ids]
         before = arrivals.read_before(connection, event_ids)
         lines = _compare(connection, lines, before, now)
@@ -113,7 +113,7 @@ def _compare(
 
 def _publish(console: Console, lines: Sequence[Line]) -> int:
     messages = list(envelope_lines.pack(lines))
-    project, emulator = targets.pubsub()
+    project, emulator = connections.pubsub()
     total = sum(line.events for line in lines)
     with terminal.progress_bar(console, "publishing", total=total) as show_progress:
         return publisher.publish(

@@ -14,11 +14,11 @@ import typer
 from progress import settings
 from progress.adapters import terminal
 from progress.adapters.terminal import Console
-from progress.archive import catalog
-from progress.cli import targets
+from progress.archive import manifests
+from progress.cli import connections
 from progress.errors import ArchiveRunning, ProgressError, RebuildRunning
 from progress.projections import rebuild
-from progress.recovery import archive_rebuild, beam, engines
+from progress.recovery import archive_rebuild, beam, runners
 from progress.recovery.archive_rebuild import Engine, Source
 from progress.settings import Settings
 
@@ -64,7 +64,7 @@ def rebuild_command(
     # Cloud Run cancels an execution with SIGTERM. The signal raises KeyboardInterrupt, as Ctrl-C
     # does, so that the rebuild drops the second schema.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    targets.connect().close()  # without a database, fail before the progress bar appears
+    connections.connect().close()  # without a database, fail before the progress bar appears
     if from_archive:
         _run_engine(engine, workers)
     else:
@@ -75,7 +75,7 @@ def _run_engine(engine: EngineName, workers: int) -> None:
     """Rebuild from the archive; in a task of Cloud Run, do only the task's work."""
     current = settings.current()
     if engine == EngineName.LOCAL:
-        _rebuild_from_archive(functools.partial(engines.run_processes, workers=workers))
+        _rebuild_from_archive(functools.partial(runners.run_processes, workers=workers))
     elif engine == EngineName.BEAM:
         if current.cloud_run_task_index:
             return  # Dataflow does the work; only the first task of Cloud Run watches it
@@ -90,24 +90,24 @@ def _rebuild_from_log(workers: int) -> None:
     console = Console()
     with terminal.progress_bar(console, "rebuilding", total=0) as show_progress:
         folded = rebuild.run(
-            targets.connect,
+            connections.connect,
             workers=workers,
             on_progress=show_progress,
-            publisher=targets.change_publisher(),
+            publisher=connections.change_publisher(),
         )
     _report(console, folded)
 
 
 def _rebuild_from_archive(engine: Engine, execution: str = "") -> None:
-    console, erased = Console(), targets.erased_digests()
+    console, erased = Console(), connections.erased_digests()
     try:
         with terminal.progress_bar(console, "rebuilding", total=0) as show_progress:
             folded = archive_rebuild.run(
-                targets.connect,
+                connections.connect,
                 _source(),
                 engine,
                 show_progress,
-                targets.change_publisher(),
+                connections.change_publisher(),
                 erased=erased,
                 execution=execution,
             )
@@ -136,18 +136,18 @@ def _report(console: Console, folded: int) -> None:
 
 
 def _source() -> Source:
-    target = targets.database()
+    target = connections.database()
     url = target.database_url if isinstance(target, Settings) else target
-    return Source(catalog.location(settings.current()), url)
+    return Source(manifests.location(settings.current()), url)
 
 
 def _run_task(current: Settings, execution: str) -> None:
     """Do the work of this process's task; the first task also begins and ends the rebuild."""
     index, count = current.cloud_run_task_index, current.cloud_run_task_count
     if index:
-        engines.run_other_task(_source(), execution=execution, index=index, count=count)
+        runners.run_other_task(_source(), execution=execution, index=index, count=count)
     else:
-        engine = functools.partial(engines.run_first_task, count=count)
+        engine = functools.partial(runners.run_first_task, count=count)
         _rebuild_as_first_task(current, engine, execution)
 
 

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from progress.adapters import storage, terminal
 from progress.adapters.terminal import Console
-from progress.cli import options, targets
+from progress.cli import connections, options
 from progress.errors import ProjectionError
 from progress.recovery import backups, checks, shard_locks
 from progress.recovery import erasures as recovered_erasures
@@ -49,7 +49,7 @@ def check(
     ] = False,
 ) -> None:
     """Check that the log is complete and fits the checkpoints; exit with 1 on a defect."""
-    report = targets.run(checks.run, targets.erased_digests(), with_rows=with_rows)
+    report = connections.run(checks.run, connections.erased_digests(), with_rows=with_rows)
     if as_json:
         terminal.print_json(report)
     else:
@@ -89,8 +89,8 @@ def warm(
     from progress.query import warm
     from progress.query.read_models.reader import open_reader
 
-    url = targets.redis()
-    database = targets.database()
+    url = connections.redis()
+    database = connections.database()
     if afresh:
         warm.clear(url)
 
@@ -110,7 +110,7 @@ def warm(
 @_shards.command("list")
 def list_shards(as_json: AsJson = False) -> None:
     """Show the lag of each shard, and the database session that holds the shard's lock."""
-    shards = targets.run(shard_locks.list_shards)
+    shards = connections.run(shard_locks.list_shards)
     if as_json:
         terminal.print_json(shards)
         return
@@ -131,7 +131,7 @@ def release(shard: Shard) -> None:
     If this session waits for other sessions, end those instead. The next worker repeats the
     unfinished window.
     """
-    ended = targets.run(shard_locks.release, shard)
+    ended = connections.run(shard_locks.release, shard)
     Console().print(f"{' and '.join(ended)} ended: shard {shard} is free.", soft_wrap=True)
 
 
@@ -146,14 +146,14 @@ def apply() -> None:
 
     Run this command after each restore of the log, before Pub/Sub pushes events again.
     """
-    targets.use_stack()
+    connections.use_stack()
     console = Console()
     with (
-        contextlib.closing(targets.connect()) as connection,
+        contextlib.closing(connections.connect()) as connection,
         terminal.progress_bar(console, "erasing", total=0) as show_progress,
     ):
         result = recovered_erasures.apply(
-            connection, targets.archive(), targets.change_publisher(), show_progress
+            connection, connections.archive(), connections.change_publisher(), show_progress
         )
     console.print(
         f"{result.erased:,} learners are erased again. {result.unknown:,} other erased learners "
@@ -165,10 +165,10 @@ def apply() -> None:
 def backup(to: To) -> None:
     """Write the current read models into a new folder in TO."""
     target = storage.open_storage(to)
-    targets.connect().close()  # without a database, fail before the progress bar appears
+    connections.connect().close()  # without a database, fail before the progress bar appears
     console = Console()
     with terminal.progress_bar(console, "backing up", total=0) as show_progress:
-        name, manifest = backups.run(targets.connect, target, show_progress)
+        name, manifest = backups.run(connections.connect, target, show_progress)
     rows, size = sum(t.rows for t in manifest.tables), sum(t.bytes for t in manifest.tables)
     console.print(
         f"{rows:,} rows of {len(manifest.tables)} tables in {to.rstrip('/')}/{name}, "
@@ -181,12 +181,16 @@ def restore(source: From, yes: options.Yes = False) -> None:
     """Replace the read models with the newest backup in FROM, and fold the later events."""
     stored = storage.open_storage(source)
     options.ask("Replace the current read models with the backup?", yes=yes)
-    targets.connect().close()
+    connections.connect().close()
     console = Console()
-    publisher = targets.change_publisher()
+    publisher = connections.change_publisher()
     with terminal.progress_bar(console, "restoring", total=0) as show_progress:
         manifest, folded = backup_restore.run(
-            targets.connect, stored, show_progress, publisher, erased=targets.erased_digests()
+            connections.connect,
+            stored,
+            show_progress,
+            publisher,
+            erased=connections.erased_digests(),
         )
     console.print(
         f"The read models of {manifest.taken_at:%Y-%m-%d %H:%M:%S} UTC are restored, and "

@@ -8,7 +8,7 @@ from rich.table import Table
 from progress import settings
 from progress.adapters import cloud_scheduler, terminal
 from progress.adapters.terminal import Console
-from progress.cli import store, targets
+from progress.cli import connections, maintenance
 from progress.cli.options import AsJsonLines
 from progress.errors import StackError
 
@@ -103,5 +103,5 @@ def _scheduler(project: str | None, region: str) -> "cloud_scheduler.Scheduler |
             from progress.local.schedule import LocalScheduler
         except ModuleNotFoundError:
             raise StackError("there is no local stack here: name a --project") from None
-        return LocalScheduler(targets.data_folder(), store.run_batch)
+        return LocalScheduler(connections.data_folder(), maintenance.run_batch)
     return cloud_scheduler.Scheduler(project, region)

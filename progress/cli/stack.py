@@ -11,7 +11,7 @@ import typer
 
 from progress.adapters import terminal
 from progress.adapters.terminal import Console
-from progress.cli import targets
+from progress.cli import connections
 from progress.cli.options import AsJson
 from progress.demo import loading
 from progress.local import data_folder, processes
@@ -49,13 +49,13 @@ def up(
     console = Console()
     with console.status("starting the local stack"):
         supervisor = local_stack.up(
-            targets.data_folder(),
+            connections.data_folder(),
             port,
             attached=not detach,
             standin=standin,
             on_answer=lambda part: console.print(f"  {part} is ready"),
         )
-    url = local_stack.running(targets.data_folder()).addresses["graphql_url"]
+    url = local_stack.running(connections.data_folder()).addresses["graphql_url"]
     if supervisor is None:
         is_other_port = port not in {local_stack.DEFAULT_PORT, urlsplit(url).port}
         console.print(f"The local stack is already running: {url}", soft_wrap=True)
@@ -82,13 +82,13 @@ def down() -> None:
     """Stop the local stack and keep its data."""
     console = Console()
     with console.status("stopping the local stack"):
-        ran = local_stack.down(targets.data_folder())
+        ran = local_stack.down(connections.data_folder())
     console.print("The local stack has stopped." if ran else "The local stack is not running.")
 
 
 def env(as_json: AsJson = False) -> None:
     """Print the addresses and process ids of the local stack."""
-    state = local_stack.running(targets.data_folder())
+    state = local_stack.running(connections.data_folder())
     addresses = {name: state.addresses[name] for name in _PRINTED}
     pids = local_stack.pids(state)
     if as_json:
@@ -157,7 +157,7 @@ def token(user: User, role: Roles = None, group: Groups = None) -> None:
     """Create a token that the local query function accepts for one day."""
     from progress.local import development_key
 
-    folder = targets.data_folder()
+    folder = connections.data_folder()
     data_folder.make_usable(folder)
     development_key.ensure(folder.key)
     roles = _list_roles(role, group)
@@ -171,7 +171,7 @@ def open_command(
     from progress.local import sign_in_codes
 
     roles = _list_roles(role, group)
-    folder = targets.data_folder()
+    folder = connections.data_folder()
     page = local_stack.running(folder).addresses["graphql_url"].removesuffix("graphql")
     code = sign_in_codes.issue(folder.codes, user, roles, group or ())
     address = f"{page}#sign-in={code}"

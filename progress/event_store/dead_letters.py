@@ -84,7 +84,7 @@ def replay(connection: Connection, letter_id: int) -> str | None:
     reason. For a bundle, replay each entry. If the first entry fails again, the bundle becomes the
     dead letter of this entry and stays open. Otherwise, the bundle counts as replayed. Every other
     entry that fails gets a new dead letter. Raise EventStoreError for a `poisoned` dead letter,
-    because its event is already in the log. For such an event, use `take_back`.
+    because its event is already in the log. For such an event, use `release`.
     """
     letter = read_replayable(connection, letter_id)
     if letter.kind == "poisoned":
@@ -102,14 +102,14 @@ def replay_due(connection: Connection, limit: int = 10_000) -> int:
     return sum(_replay(connection, letter) is None for letter in due)
 
 
-def take_back(connection: Connection, letter_id: int) -> int | None:
+def release(connection: Connection, letter_id: int) -> int | None:
     """Include the event of a `poisoned` dead letter in folds again; return the event's position.
 
     The caller must refold the event. Return None if the dead letter is not `poisoned`, or if folds
     include its event already.
     """
     position: int | None = connection.run(
-        blocks("event_store/dead_letters")["take back"], letter_id=letter_id
+        blocks("event_store/dead_letters")["release"], letter_id=letter_id
     )[0][0]
     if position is not None:
         connection.run(blocks("event_store/dead_letters")["mark replayed"], letter_id=letter_id)

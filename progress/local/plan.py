@@ -4,10 +4,10 @@ from dataclasses import dataclass
 
 from progress.adapters.postgres import database, migrations
 from progress.adapters.postgres.statements import blocks
-from progress.local import data_folder, development_key, issuer, parts, ports, postgres
+from progress.local import data_folder, development_key, issuer, ports, postgres, process_specs
 from progress.local.data_folder import DataFolder
-from progress.local.parts import Part
 from progress.local.ports import HOST
+from progress.local.process_specs import Part
 from progress.projections import rebuild
 from progress.settings import Settings
 
@@ -46,7 +46,7 @@ def make(folder: DataFolder, port: int, settings: Settings, *, standin: bool) ->
     created the database.
     """
     ports.check_free(port)
-    programs = None if standin else parts.find_emulator()
+    programs = None if standin else process_specs.find_emulator()
     numbers = _reserve_ports(has_emulator=programs is not None)
     addresses = _addresses(folder, port, numbers, settings)
     common = _environment(folder, addresses, settings)
@@ -54,17 +54,17 @@ def make(folder: DataFolder, port: int, settings: Settings, *, standin: bool) ->
         name: common | {"DATABASE_URL": settings.database_url or _url(folder, f"local_{name}")}
         for name in ("ingest", "project", "query", "batch")
     }
-    topology = parts.topology(addresses["ingest_url"], addresses["project_url"], common)
-    independent = [] if settings.redis_url else [parts.cache(folder, numbers["valkey"])]
+    topology = process_specs.topology(addresses["ingest_url"], addresses["project_url"], common)
+    independent = [] if settings.redis_url else [process_specs.cache(folder, numbers["valkey"])]
     dependent = _functions({**numbers, "query": port}, environments)
     if programs and not settings.pubsub_emulator_host:
-        independent.append(parts.emulator(programs, numbers["pubsub"], topology))
+        independent.append(process_specs.emulator(programs, numbers["pubsub"], topology))
     elif not settings.pubsub_emulator_host:
         owner = common | {"DATABASE_URL": addresses["database_url"]}
-        part = parts.standin(numbers["pubsub"], numbers["pubsub_rest"], owner, topology)
+        part = process_specs.standin(numbers["pubsub"], numbers["pubsub_rest"], owner, topology)
         dependent.append(part)
     server = None if settings.database_url else _server(folder)
-    batch = parts.batch(environments["batch"])
+    batch = process_specs.batch(environments["batch"])
     return Plan(addresses, numbers["jwks"], server, independent, dependent, topology, batch)
 
 
@@ -94,7 +94,7 @@ def _reserve_ports(*, has_emulator: bool) -> dict[str, int]:
 def _functions(numbers: dict[str, int], environments: dict[str, dict[str, str]]) -> list[Part]:
     paths = {"ingest": "/", "project": "/", "query": "/health"}
     return [
-        parts.function(name, numbers[name], environments[name], ready=path)
+        process_specs.function(name, numbers[name], environments[name], ready=path)
         for name, path in paths.items()
     ]
 
@@ -102,7 +102,7 @@ def _functions(numbers: dict[str, int], environments: dict[str, dict[str, str]])
 def _server(folder: DataFolder) -> Part:
     data_folder.check_postgres(folder, postgres.major())
     postgres.prepare(folder.postgres)
-    return parts.database_server(folder)
+    return process_specs.database_server(folder)
 
 
 def _url(folder: DataFolder, user: str) -> str:

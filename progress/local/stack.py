@@ -12,7 +12,7 @@ from progress import settings
 from progress.errors import StackError
 from progress.local import data_folder, postgres, processes, readiness
 from progress.local.data_folder import DataFolder, State
-from progress.local.parts import ROOT
+from progress.local.process_specs import ROOT
 
 DEFAULT_PORT = 8080  # port of the query function, which also serves the page
 

@@ -17,8 +17,8 @@ from progress.local import data_folder, development_key, plan, postgres, process
 from progress.local.data_folder import DataFolder, State
 from progress.local.issuer import Issuer
 from progress.local.log_files import LogSockets, OwnLog
-from progress.local.parts import Part
 from progress.local.ports import HOST
+from progress.local.process_specs import Part
 
 log = logging.getLogger("progress.local")
 

@@ -14,7 +14,7 @@ from progress import settings
 from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection
 from progress.adapters.storage.storage import Storage
-from progress.archive import catalog, log_rows, merges, ranges, runs
+from progress.archive import log_rows, manifests, merges, ranges, runs
 from progress.archive.runs import PlannedRanges, Request, WrittenRanges
 from progress.operations import claim
 from progress.operations.claim import (
@@ -76,8 +76,8 @@ def merge(operation: ClaimedOperation) -> object:
 def remove_written(operation: ClaimedOperation) -> object:
     """Remove the files that the operation wrote, except those that a manifest names."""
     with connection_for(operation) as connection, log_rows.hold_lock(connection):
-        storage = catalog.open_archive(settings.current())
-        runs.remove_unnamed(storage, _planned(operation), catalog.read(storage))
+        storage = manifests.open_archive(settings.current())
+        runs.remove_unnamed(storage, _planned(operation), manifests.read(storage))
     return None
 
 
@@ -98,7 +98,7 @@ def _open(operation: ClaimedOperation) -> tuple[Connection, Storage]:
         resources.enter_context(log_rows.hold_lock(connection))
         operation.handover = connection
     connection = limit_statements(operation.handover, operation)
-    return connection, catalog.open_archive(settings.current())
+    return connection, manifests.open_archive(settings.current())
 
 
 def _reporter(operation: ClaimedOperation, begin: float, end: float) -> Callable[[int], None]:

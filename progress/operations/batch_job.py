@@ -18,7 +18,7 @@ from progress.errors import DatabaseUnavailable, ProgressError
 from progress.operations import claim, export_files, records
 from progress.operations.records import ARCHIVE_SUBJECT, OperationKind
 from progress.projections import batch, gauges, schema
-from progress.projections.notifications import Publisher
+from progress.projections.changes import Publisher
 from progress.settings import Settings
 
 _LETTERS_PER_RUN = 10_000

@@ -24,13 +24,13 @@ from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection
 from progress.adapters.postgres.statements import blocks, fill
 from progress.adapters.redis import blocking_client
-from progress.archive import catalog, erasure
+from progress.archive import erasure, manifests
 from progress.errors import OperationEnded
 from progress.operations import erasure_ledger, export_files, export_user
 from progress.operations.claim import ClaimedOperation, connection_for, parse_arguments
 from progress.operations.records import OperationState
 from progress.projections import replacement, schema
-from progress.projections.notifications import Change, Publisher
+from progress.projections.changes import Change, Publisher
 from progress.projections.replacement import Holder
 
 Check = Callable[[], None]
@@ -94,7 +94,7 @@ def forbid(operation: ClaimedOperation) -> object:
     """Forbid new events of the learner, and write the ledger; return the digest and row counts."""
     learner = _learner(operation)
     with connection_for(operation) as connection:
-        archive = catalog.open_archive(settings.current())
+        archive = manifests.open_archive(settings.current())
         # If the ledger has another key, `write_key` raises an error, and the log must adopt the key
         # of the ledger. A log that has recorded an erasure cannot adopt a key. Therefore, call
         # `write_key` before `forbid_learner`, which records the erasure.
@@ -239,7 +239,7 @@ def _rewrite_files(
     operation: ClaimedOperation, connection: Connection, learner: str
 ) -> erasure.Removal:
     """Remove the learner from the archive; raise ArchiveRunning if the archive is locked."""
-    archive = catalog.open_archive(settings.current())
+    archive = manifests.open_archive(settings.current())
 
     def report(progress: float) -> None:
         operation.report_progress(0.9 + 0.05 * progress)
@@ -443,7 +443,7 @@ def try_end_export(
 
     If a worker is running the export, mark the export as cancelled instead; return False.
     """
-    lock = blocks("operations/executor")["lock operation"]
+    lock = blocks("operations/runner")["lock operation"]
     if not connection.run(lock, operation_id=export_id)[0][0]:
         _run(connection, "cancel export", operation_id=export_id)
         return False

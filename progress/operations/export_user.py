@@ -27,7 +27,7 @@ from progress.operations.claim import (
 )
 from progress.operations.export_steps import HashedOutput, Rows, Written, open_snapshot
 from progress.projections import schema
-from progress.projections.notifications import Publisher
+from progress.projections.changes import Publisher
 from progress.projections.projector import Projector
 from progress.projections.schema import BATCH, REALTIME
 

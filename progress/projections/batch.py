@@ -12,9 +12,9 @@ from progress.adapters.postgres import database, statements
 from progress.adapters.postgres.database import Connection, Failure
 from progress.errors import ProjectionError
 from progress.event_store import dead_letters
-from progress.projections import notifications, replacement, schema, snapshots, views
+from progress.projections import changes, replacement, schema, snapshots, views
 from progress.projections import projector as shard_projector
-from progress.projections.notifications import Publisher
+from progress.projections.changes import Publisher
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ def run(
     connection: Connection,
     task_index: int = 0,
     task_count: int = 1,
-    publisher: Publisher = notifications.DISABLED,
+    publisher: Publisher = changes.DISABLED,
 ) -> Report:
     """Run one task's share of the batch job.
 

@@ -21,7 +21,7 @@ def run(connection: Connection) -> Iterator[str]:
     own schema does not exist, because then other code may be serving.
     """
     own = read_model_schema.schema_name()
-    with replacement.hold_lock(connection, Holder.CONTRACT):
+    with replacement.hold_lock(connection, Holder.PRUNE):
         if not read_model_schema.exists(connection, own):
             raise ProjectionError(
                 f"{own} does not exist, so other code may be serving: nothing is dropped; "

@@ -1,6 +1,6 @@
 """The typed columns of the events, from the declarations of the event types.
 
-They are parts of `sql/read_models/facts.sql` and `sql/projections/whole.sql`.
+They are parts of `sql/read_models/facts.sql` and `sql/projections/definitions.sql`.
 """
 
 from collections.abc import Collection, Iterable

@@ -26,9 +26,9 @@ from progress.errors import (
     ProjectionError,
     SerializationError,
 )
-from progress.projections import notifications
+from progress.projections import changes
 from progress.projections import schema as read_model_schema
-from progress.projections.notifications import Change, Publisher
+from progress.projections.changes import Change, Publisher
 
 SHARDS = range(16)
 WINDOW = 1_000
@@ -65,7 +65,7 @@ def _parse_command(data: bytes) -> int | UUID | None:
     return shard if type(shard) is int and shard in SHARDS else None
 
 
-def wake(shard: int, publisher: Publisher = notifications.DISABLED) -> int:
+def wake(shard: int, publisher: Publisher = changes.DISABLED) -> int:
     """Fold the shard's new events; return their number.
 
     Raise DatabaseUnavailable or ProjectionError.
@@ -104,7 +104,7 @@ class Projector:
         self,
         connection: Connection,
         schema: str | None = None,
-        publisher: Publisher = notifications.DISABLED,
+        publisher: Publisher = changes.DISABLED,
     ) -> None:
         self.connection = connection
         read_model_schema.set_search_path(connection, schema)
@@ -112,7 +112,7 @@ class Projector:
         folds = statements.blocks("projections/fold")
         self._fold_window = connection.prepare(folds["fold_window"])
         self._shards_behind = connection.prepare(folds["shards_behind"])
-        self._publisher = publisher if schema is None else notifications.DISABLED
+        self._publisher = publisher if schema is None else changes.DISABLED
         self._catalogue = connection.prepare(statements.blocks("projections/versions")["catalogue"])
 
     def catch_up(self, shard: int, *, limit: int = WINDOW) -> int:
@@ -185,7 +185,7 @@ class Projector:
             except PoisonError as error:
                 logs.write("WARNING", f"shard {shard}: a window of {at_most} failed: {error}")
                 if position is not None:
-                    self._set_aside(shard, position, str(error))
+                    self._quarantine(shard, position, str(error))
                 at_most = max(1, at_most // 2)
 
     def fold_window(self, shard: int, at_most: int) -> int | None:
@@ -204,13 +204,13 @@ class Projector:
         rows = self._query("next_position", shard=shard)
         return rows[0][0] if rows else None
 
-    def _set_aside(self, shard: int, position: int, error: str) -> None:
+    def _quarantine(self, shard: int, position: int, error: str) -> None:
         """Record a poisoned event as a dead letter, unless another worker has folded the event."""
         with database.translate_errors(_translate), database.transaction(self.connection):
             self._query("lock_shard", shard=shard)
-            rows = self._query("set_aside", shard=shard, position=position, error=error)
+            rows = self._query("quarantine", shard=shard, position=position, error=error)
         if rows:
-            logs.write("ERROR", f"shard {shard}: an event was set aside as poisoned: {error}")
+            logs.write("ERROR", f"shard {shard}: an event was quarantined: {error}")
 
     def _query(self, block: str, **values: object) -> list[list[Any]]:
         with database.translate_errors(_translate):

@@ -12,10 +12,10 @@ from progress.adapters.postgres import statements
 from progress.adapters.postgres.database import Connection
 from progress.adapters.telemetry import logs
 from progress.errors import PoisonError
-from progress.projections import batch, notifications, replacement, views
+from progress.projections import batch, changes, replacement, views
 from progress.projections import projector as shard_projector
 from progress.projections import schema as read_model_schema
-from progress.projections.notifications import Publisher
+from progress.projections.changes import Publisher
 from progress.projections.projector import Projector
 
 Connect = Callable[[], Connection]
@@ -30,7 +30,7 @@ def run(
     *,
     workers: int = 2,
     on_progress: Progress | None = None,
-    publisher: Publisher = notifications.DISABLED,
+    publisher: Publisher = changes.DISABLED,
 ) -> int:
     """Rebuild every projection and swap the schemas; return the number of events folded.
 
@@ -43,7 +43,7 @@ def run(
         return folded + second.swap()
 
 
-def ensure(connect: Connect, publisher: Publisher = notifications.DISABLED) -> bool:
+def ensure(connect: Connect, publisher: Publisher = changes.DISABLED) -> bool:
     """Create the live schema and fold the log; return False if the schema already exists."""
     with contextlib.closing(connect()) as connection:
         if read_model_schema.exists(connection, read_model_schema.schema_name()):

@@ -17,9 +17,9 @@ from progress.adapters.postgres import database, statements
 from progress.adapters.postgres.database import Connection, Failure
 from progress.adapters.telemetry import logs
 from progress.errors import DatabaseUnavailable, RebuildRunning
-from progress.projections import notifications, snapshots, views
+from progress.projections import changes, snapshots, views
 from progress.projections import schema as read_model_schema
-from progress.projections.notifications import Publisher
+from progress.projections.changes import Publisher
 from progress.projections.projector import Projector
 
 Connect = Callable[[], Connection]
@@ -36,7 +36,7 @@ class Holder(StrEnum):
     ARCHIVE_REBUILD = "a rebuild from the archive"
     RESTORE = "a restore"
     ERASURE = "an erasure"
-    CONTRACT = "`progress contract`"
+    PRUNE = "`progress prune-schemas`"
 
 
 class Replacement:
@@ -61,7 +61,7 @@ class Replacement:
 @contextlib.contextmanager
 def open_replacement(
     connect: Connect,
-    publisher: Publisher = notifications.DISABLED,
+    publisher: Publisher = changes.DISABLED,
     holder: Holder = Holder.REBUILD,
     limit_s: float | None = None,
 ) -> Iterator[Replacement]:
@@ -166,7 +166,7 @@ def _drop_former(connection: Connection) -> None:
     try:
         drop(connection, former_name())
     except DatabaseUnavailable as error:
-        logs.write("WARNING", f"{error}: the next rebuild or `progress contract` drops it")
+        logs.write("WARNING", f"{error}: the next rebuild or `progress prune-schemas` drops it")
 
 
 def building_name() -> str:

@@ -6,15 +6,15 @@ from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection, Failure
 from progress.errors import EventStoreError, ProjectionError
 from progress.event_store import dead_letters
-from progress.projections import notifications
-from progress.projections.notifications import Publisher
+from progress.projections import changes
+from progress.projections.changes import Publisher
 from progress.projections.projector import Projector
 
 _LETTERS_PER_FOLD = 500
 
 
 def replay(
-    connection: Connection, letter_id: int, publisher: Publisher = notifications.DISABLED
+    connection: Connection, letter_id: int, publisher: Publisher = changes.DISABLED
 ) -> str | None:
     """Append a dead letter's event, or refold a `poisoned` event; return the failure or None.
 
@@ -28,7 +28,7 @@ def replay(
 
 
 def replay_all(
-    connection: Connection, letter_ids: list[int], publisher: Publisher = notifications.DISABLED
+    connection: Connection, letter_ids: list[int], publisher: Publisher = changes.DISABLED
 ) -> Iterator[str | None]:
     """Replay the dead letters in turn; yield the failure of each, or None.
 
@@ -54,7 +54,7 @@ def _try_replay(projector: Projector, letter_id: int) -> str | None:
     try:
         with database.translate_errors(_translate), database.transaction(connection):
             projector.lock_event_shard(str(letter.event_id))
-            position = dead_letters.take_back(connection, letter_id)
+            position = dead_letters.release(connection, letter_id)
             change = None if position is None else projector.refold_event(position)
     except ProjectionError as error:
         return f"the event still fails: {error}"

@@ -12,7 +12,7 @@ from progress.adapters import startup
 from progress.adapters.postgres import database, statements
 from progress.adapters.postgres.database import Connection, Failure
 from progress.errors import RebuildEnded
-from progress.projections import replacement, schema, whole
+from progress.projections import definitions, replacement, schema
 
 _NO_TABLE = "42P01"  # this SQLSTATE means that the second schema is gone
 
@@ -21,12 +21,12 @@ class Rebuild(msgspec.Struct, frozen=True):
     """A rebuild, identified by the version of its rows.
 
     `buckets` is the number of buckets over which the archive distributes the learners.
-    `set_aside` are the positions of poisoned events.
+    `quarantined` are the positions of poisoned events.
     """
 
     version: int
     buckets: int
-    set_aside: list[int]
+    quarantined: list[int]
 
 
 @contextlib.contextmanager
@@ -150,7 +150,7 @@ def has_swapped(connection: Connection, version: int) -> bool:
 
 def _fill_in(block: str) -> str:
     """Fill in the second schema's name (`{schema}`) and the tables that tasks load (`{tables}`)."""
-    tables, name = ", ".join(whole.LEARNERS), replacement.building_name()
+    tables, name = ", ".join(definitions.LEARNERS), replacement.building_name()
     return statements.fill("recovery/archive_rebuild", block, tables=tables, schema=name)
 
 

@@ -13,12 +13,12 @@ from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection
 from progress.adapters.postgres.statements import blocks
 from progress.adapters.storage.storage import Storage
-from progress.archive import catalog, files, log_rows
+from progress.archive import files, log_rows, manifests
 from progress.archive import restore as archive_restore
 from progress.archive.manifest import Manifest, RangeManifest
 from progress.errors import CheckpointError, ProgressError
-from progress.projections import batch, notifications, rebuild, replacement, whole
-from progress.projections.notifications import Publisher
+from progress.projections import batch, changes, definitions, rebuild, replacement
+from progress.projections.changes import Publisher
 from progress.projections.projector import SHARDS, Projector
 from progress.projections.replacement import Holder
 from progress.recovery import archive_loads, backups, buckets, erasures
@@ -47,7 +47,7 @@ def run(
     source: Source,
     engine: Engine,
     on_progress: Progress,
-    publisher: Publisher = notifications.DISABLED,
+    publisher: Publisher = changes.DISABLED,
     *,
     erased: Collection[str] = (),
     execution: str = "",
@@ -80,11 +80,11 @@ def _read(connection: Connection, stored: Storage) -> tuple[Manifest, list[Range
 
     Raise ProgressError if the archive is incomplete, or is a copy of another log.
     """
-    archived = catalog.require(stored).manifest
-    catalog.check_log(connection, archived)
+    archived = manifests.require(stored).manifest
+    manifests.check_log(connection, archived)
     if shards := backups.find_missing(connection, archived.checkpoints):
         raise CheckpointError(f"the archive is a copy of another log (shard {shards[0]})")
-    contents = catalog.read_ranges(stored, archived)
+    contents = manifests.read_ranges(stored, archived)
     archive_restore.check_positions(contents, archived.upto)
     return archived, contents
 
@@ -152,17 +152,17 @@ class _Filling:
 
     def end(self, published: Manifest, begun: Rebuild, erased: Collection[str]) -> None:
         """Create the keys and the checkpoints; remove erased learners and the rebuild's record."""
-        if rows := _rows(self._connection, "set aside since"):
+        if rows := _rows(self._connection, "quarantined since"):
             raise ProgressError(
-                f"the event at position {rows[0][0]} was set aside as poisoned after the rebuild "
+                f"the event at position {rows[0][0]} was quarantined after the rebuild "
                 "began: run the rebuild again"
             )
         archive_loads.end(self._connection)
         rebuild.run_in_parallel(
             self._workers, self._workers, lambda worker, _: rebuild.create_keys(worker.connection)
         )
-        for table in whole.SUMS:
-            self._connection.run(whole.fill_statement(table))
+        for table in definitions.SUMS:
+            self._connection.run(definitions.fill_statement(table))
         archived = published.checkpoints
         _rows(
             self._connection,

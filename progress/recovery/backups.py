@@ -56,7 +56,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     head: int  # The log's last position.
     version: int  # The highest version of the learners' rows.
     checkpoints: list[Checkpoint]
-    set_aside: list[int]  # positions of poisoned events, which the folds skipped
+    quarantined: list[int]  # positions of poisoned events, which the folds skipped
     tables: list[Table]
 
 
@@ -162,7 +162,7 @@ def _write_tables(
         head=head,
         version=version,
         checkpoints=checkpoints,
-        set_aside=set_aside(connection, checkpoints),
+        quarantined=quarantined(connection, checkpoints),
         tables=written,
     )
 
@@ -171,13 +171,13 @@ def _report(on_progress: Progress, done: int, estimate: int, rows: int) -> None:
     on_progress(done + rows, max(estimate, done + rows))
 
 
-def set_aside(connection: Connection, checkpoints: list[Checkpoint]) -> list[int]:
+def quarantined(connection: Connection, checkpoints: list[Checkpoint]) -> list[int]:
     """Return the positions of the poisoned events up to each shard's checkpoint."""
     return [
         position
         for (position,) in _rows(
             connection,
-            "set aside",
+            "quarantined",
             shards=[checkpoint.shard for checkpoint in checkpoints],
             positions=[checkpoint.position for checkpoint in checkpoints],
         )

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, NamedTuple
 from progress.adapters import storage
 from progress.adapters.postgres import statements
 from progress.adapters.storage.storage import Storage
-from progress.archive import catalog, files, manifest
+from progress.archive import files, manifest, manifests
 from progress.archive.manifest import RangeManifest
 from progress.errors import RebuildEnded
 from progress.event_store import time_zones
-from progress.projections import whole
+from progress.projections import definitions
 from progress.recovery import archive_loads
 from progress.recovery.archive_loads import Rebuild
 
@@ -59,7 +59,7 @@ def process(archive: str, database: str | None, bucket: int, version: int) -> in
 def _read_contents(archive: str, version: int) -> list[RangeManifest]:  # noqa: ARG001 - part of the cache's key
     """Return the manifests of the ranges; the rebuild's lock on the archive prevents changes."""
     stored = storage.open_storage(archive)
-    return catalog.read_ranges(stored, catalog.require(stored).manifest)
+    return manifests.read_ranges(stored, manifests.require(stored).manifest)
 
 
 def fetch(
@@ -70,7 +70,7 @@ def fetch(
     If `bucket` is None, copy the files of the streams that belong to no learner.
     """
     parts = [(one, file) for one in contents for file in one.files if file.bucket == bucket]
-    return catalog.fetch_all(stored, parts, folder), sum(file.rows for _, file in parts)
+    return manifests.fetch_all(stored, parts, folder), sum(file.rows for _, file in parts)
 
 
 def store_shared(stored: Storage, version: int, shared: dict[str, Path]) -> None:
@@ -107,12 +107,12 @@ class Catalogue(NamedTuple):
 
 def fold_catalogue(folder: Path, log: Sequence[Path], rebuild: Rebuild) -> Catalogue:
     """Fold the Parquet files of the streams that belong to no learner."""
-    sources, folds = whole.source_statements("duckdb"), whole.fold_statements()
+    sources, folds = definitions.source_statements("duckdb"), definitions.fold_statements()
     with _open(folder, log, rebuild) as duck:
         _run(duck, sources["zone_offsets"], rules=time_zones.encode_rules())
-        for statement in (sources["facts"], *(folds[name] for name in whole.CATALOGUE)):
+        for statement in (sources["facts"], *(folds[name] for name in definitions.CATALOGUE)):
             _run(duck, statement)
-        tables = [table for table in whole.TABLES if table in whole.CATALOGUE]
+        tables = [table for table in definitions.TABLES if table in definitions.CATALOGUE]
         return Catalogue(_write_tables(duck, folder, tables), _write_shared(duck, folder))
 
 
@@ -120,26 +120,26 @@ def fold_bucket(
     folder: Path, log: Sequence[Path], shared: Mapping[str, Path], rebuild: Rebuild
 ) -> dict[str, Path]:
     """Fold the Parquet files of a bucket; return a CSV file for each table of learners' rows."""
-    folds = whole.fold_statements()
+    folds = definitions.fold_statements()
     with _open(folder, log, rebuild) as duck:
         for name, path in shared.items():
             _run(duck, _block("read shared", table=name), file=str(path))
-        _run(duck, whole.source_statements("duckdb")["facts"])
+        _run(duck, definitions.source_statements("duckdb")["facts"])
         for name, statement in folds.items():
-            if name not in ("items", "catalogue_counts", *whole.SUMS):
+            if name not in ("items", "catalogue_counts", *definitions.SUMS):
                 _run(duck, statement)
-        return _write_tables(duck, folder, whole.LEARNERS)
+        return _write_tables(duck, folder, definitions.LEARNERS)
 
 
 @contextlib.contextmanager
 def _open(folder: Path, log: Sequence[Path], rebuild: Rebuild) -> Iterator["DuckDBPyConnection"]:
-    """Open a DuckDB database that has the relations `log`, `set_aside` and `rebuild`."""
+    """Open a DuckDB database that has the relations `log`, `quarantined` and `rebuild`."""
     threads = os.cpu_count() or 1
     with files.open_duck(folder, memory=_MEMORY, threads=threads) as duck:
         if log:
             _run(duck, _block("log files"), files=[str(path) for path in log])
         _run(duck, _block("log" if log else "no log"))
-        _run(duck, _block("set aside"), positions=rebuild.set_aside)
+        _run(duck, _block("quarantined"), positions=rebuild.quarantined)
         _run(duck, _block("rebuild"), version=rebuild.version)
         yield duck
 
@@ -149,7 +149,7 @@ def _write_tables(
 ) -> dict[str, Path]:
     written = {}
     for table in tables:
-        query = whole.loaded_query(table) or _block("loaded", table=table)
+        query = definitions.loaded_query(table) or _block("loaded", table=table)
         written[table] = folder / f"{table}.csv"
         _run(duck, _block("write csv", query=query), file=str(written[table]))
     return written

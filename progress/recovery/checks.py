@@ -9,7 +9,7 @@ import msgspec
 from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection
 from progress.adapters.postgres.statements import blocks, fill
-from progress.projections import schema, whole
+from progress.projections import definitions, schema
 from progress.recovery import erasures
 
 _RESTORE = "restore the log (docs/runbook.md, Restore the event store)"
@@ -141,7 +141,7 @@ def _rows(connection: Connection, block: str) -> list[list[Any]]:
 
 
 class Difference(NamedTuple):
-    """A live table that differs from the whole fold of the log."""
+    """A live table that differs from the definition of the log."""
 
     table: str
     missing: int  # Rows that the table should have, but lacks.
@@ -160,13 +160,15 @@ def find_differences(connection: Connection) -> list[Difference]:
 
 
 def fold(connection: Connection) -> None:
-    """Run the whole folds into temporary tables; the end of the transaction drops these tables."""
+    """Run the definitions into temporary tables; the end of the transaction drops these tables."""
     sql = blocks(_FILE)
     _read_live_tables(connection)
-    sources = [*whole.source_statements("postgresql").values(), sql["waiting"]]
+    sources = [*definitions.source_statements("postgresql").values(), sql["waiting"]]
     # One message for all statements, because a round trip takes longer than reading a small table.
     connection.run(
-        "\n".join([*sources, sql["read only temporary tables"], *whole.fold_statements().values()])
+        "\n".join(
+            [*sources, sql["read only temporary tables"], *definitions.fold_statements().values()]
+        )
     )
     _read_live_tables(connection)
 
@@ -175,13 +177,15 @@ def compare(connection: Connection) -> list[Difference]:
     """Return the live tables that differ from the temporary tables that `fold` filled."""
     columns = dict(connection.run(blocks(_FILE)["columns"]) or [])
     # All statements are sent in one round trip; each returns one row.
-    rows = connection.run("\n".join(_comparison(table, columns[table]) for table in whole.TABLES))
+    rows = connection.run(
+        "\n".join(_comparison(table, columns[table]) for table in definitions.TABLES)
+    )
     return [Difference(*row) for row in rows or [] if row[1] or row[2]]
 
 
 def _comparison(table: str, columns: str) -> str:
     sql = blocks(_FILE)
-    live = whole.live_query(table) or sql["live"]
+    live = definitions.live_query(table) or sql["live"]
     compared = sql.get(f"compared {table}", sql["compared"])
     return fill(_FILE, "compare", live=live, compared=compared, columns=columns, table=table)
 

@@ -20,9 +20,9 @@ from progress.adapters.postgres.statements import blocks
 from progress.adapters.storage.storage import Storage
 from progress.adapters.terminal import ReportProgress
 from progress.errors import ArchiveRunning, AttemptFailed, OperationClaimed, ProgressError
-from progress.operations import erase_user, erasure_ledger, executor, records
+from progress.operations import erase_user, erasure_ledger, records, runner
 from progress.operations.records import OperationKind, OperationState
-from progress.projections.notifications import Publisher
+from progress.projections.changes import Publisher
 
 _POLL_INTERVAL_S = 0.5  # The pause while another worker erases or archives.
 _WORKERS = 4  # Erasures run in parallel, because each waits some seconds for running requests.
@@ -122,7 +122,7 @@ def _start(connection: Connection, learner: str) -> UUID:
 def _run_to_end(publisher: Publisher, operation_id: UUID) -> None:
     while True:
         try:
-            executor.run(operation_id, publisher)
+            runner.run(operation_id, publisher)
             return
         except (OperationClaimed, ArchiveRunning):
             time.sleep(_POLL_INTERVAL_S)

@@ -10,8 +10,8 @@ from progress.adapters.postgres.database import Connection, Failure
 from progress.adapters.postgres.statements import blocks
 from progress.adapters.storage.storage import Storage
 from progress.errors import CheckpointError, ProgressError
-from progress.projections import batch, notifications, projector, rebuild, replacement
-from progress.projections.notifications import Publisher
+from progress.projections import batch, changes, projector, rebuild, replacement
+from progress.projections.changes import Publisher
 from progress.projections.projector import Projector
 from progress.projections.replacement import Holder
 from progress.recovery import backups, erasures
@@ -27,7 +27,7 @@ def run(
     connect: Connect,
     storage: Storage,
     on_progress: Progress,
-    publisher: Publisher = notifications.DISABLED,
+    publisher: Publisher = changes.DISABLED,
     *,
     erased: Collection[str] = (),
 ) -> tuple[Manifest, int]:
@@ -63,8 +63,8 @@ def _check(connection: Connection, backup: Manifest) -> None:
         raise CheckpointError(
             f"the backup was made from another log (shard {shards[0]}): run `progress rebuild`"
         )
-    rows = connection.run(blocks("recovery/backups")["not erased"], positions=backup.set_aside)
-    if backups.set_aside(connection, backup.checkpoints) != [position for (position,) in rows]:
+    rows = connection.run(blocks("recovery/backups")["not erased"], positions=backup.quarantined)
+    if backups.quarantined(connection, backup.checkpoints) != [position for (position,) in rows]:
         raise CheckpointError(
             "events were poisoned or replayed since the backup: run `progress rebuild`"
         )

@@ -1,6 +1,6 @@
 -- Views and tables for the analyses across learners. progress/analysis/buckets.py runs these blocks in DuckDB, for one
 -- group of the archive's buckets after another. From the events of `log`, the folds in
--- sql/projections/whole.sql compute typed columns and local days.
+-- sql/projections/definitions.sql compute typed columns and local days.
 
 -- read files --
 SET VARIABLE files = CAST($files AS VARCHAR[]);
@@ -25,9 +25,9 @@ FROM read_parquet(getvariable('files'), hive_partitioning = false)
 WHERE occurred_at >= getvariable('until')
   AND event_type IN ({preference_types}, {deletion_types}, {catalogue_types});
 
--- set aside --
--- This table stays empty, because the archive does not say which events were set aside as poisoned.
-CREATE TEMPORARY TABLE set_aside (global_position BIGINT);
+-- quarantined --
+-- This table stays empty, because the archive does not say which events were quarantined.
+CREATE TEMPORARY TABLE quarantined (global_position BIGINT);
 
 -- tests --
 -- The tests of retention. A test is the first answer to an item after a review of the item, if the answer is on a later

@@ -51,8 +51,8 @@ SELECT event_store.take_apart(:letter_id, CAST(:batch AS jsonb));
 -- discard letter --
 SELECT event_store.discard_letter(:letter_id, :reason);
 
--- take back --
-SELECT event_store.take_back(:letter_id);
+-- release --
+SELECT event_store.release(:letter_id);
 
 -- discard letters --
 SELECT event_store.discard_letters(CAST(:letter_ids AS bigint[]), :reason) AS discarded;

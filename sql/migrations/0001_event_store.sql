@@ -109,7 +109,7 @@ CREATE INDEX dead_letters_closed ON event_store.dead_letters ((coalesce(replayed
 CREATE TABLE event_store.poisoned (
     global_position bigint      PRIMARY KEY,
     error           text        NOT NULL,
-    set_aside_at    timestamptz NOT NULL DEFAULT clock_timestamp()
+    quarantined_at  timestamptz NOT NULL DEFAULT clock_timestamp()
 );
 
 -- A learner's read-model state at a stream version.
@@ -120,7 +120,7 @@ CREATE TABLE event_store.snapshots (
     newest_occurred_at timestamptz NOT NULL,              -- of the events that it contains
     state              jsonb       NOT NULL,
     taken_at           timestamptz NOT NULL DEFAULT clock_timestamp(),
-    set_aside          bigint[]    NOT NULL DEFAULT '{}', -- the positions of the stream's events that it leaves out
+    quarantined        bigint[]    NOT NULL DEFAULT '{}', -- the positions of the stream's events that it leaves out
     PRIMARY KEY (stream_id, stream_version, fingerprint)
 );
 

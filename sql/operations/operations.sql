@@ -1,4 +1,4 @@
--- Operations: start, cancel, retry and read them. executor.sql has the statements of the worker.
+-- Operations: start, cancel, retry and read them. runner.sql has the statements of the worker.
 
 -- accept --
 SELECT operation_id, is_same, by_key, is_finished, retry_after_s

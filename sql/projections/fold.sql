@@ -371,8 +371,8 @@ SELECT next_position FROM shards_behind WHERE shard = :shard;
 -- lock_shard --
 SELECT pg_advisory_xact_lock(hashtext(current_schema()), :shard);
 
--- set_aside --
--- Set aside the event that failed even when it was folded alone, unless another worker has folded the event since.
-SELECT event_store.set_aside(next_position, :error)
+-- quarantine --
+-- Quarantine the event that failed even when it was folded alone, unless another worker has folded the event since.
+SELECT event_store.quarantine(next_position, :error)
 FROM shards_behind
 WHERE shard = :shard AND next_position = :position;

@@ -37,7 +37,7 @@ ORDER BY kind, name
 ON CONFLICT (kind, name) DO UPDATE SET items = excluded.items
 WHERE t.items <> excluded.items;
 
--- whole --
+-- definition --
 SELECT kind, name, count(*) AS items
 FROM item_places
 WHERE in_catalogue AND name <> 'UNKNOWN'

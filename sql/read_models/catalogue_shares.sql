@@ -42,7 +42,7 @@ ON CONFLICT (user_id, kind, name) DO UPDATE SET
     mastered_in_catalogue = excluded.mastered_in_catalogue
 WHERE t IS DISTINCT FROM excluded;
 
--- whole --
+-- definition --
 -- An item without a catalogue event counts under the level UNKNOWN and under the domain UNKNOWN.
 WITH placed AS (
     SELECT s.user_id, s.answers, s.correct_answers, s.interval_days, p.in_catalogue, k.kind,

@@ -63,7 +63,7 @@ SELECT user_id, old_day, -1 AS sessions_completed, -old_seconds AS study_seconds
 FROM counting
 WHERE old_day IS NOT NULL;
 
--- whole --
+-- definition --
 SELECT user_id, session_id, occurred_at, event_id, day, score, duration_seconds
 FROM (
     SELECT user_id, session_id, occurred_at, event_id, day, score, duration_seconds,

@@ -120,7 +120,7 @@ USING window_days w
 WHERE w.sessions_completed < 0 AND d.user_id = w.user_id AND d.day = w.day
   AND d.answers = 0 AND d.reviews = 0 AND d.sessions_completed = 0;
 
--- whole --
+-- definition --
 -- The left joins lose no day: every day on which an item is learned, repeated or mastered has an answer or a review.
 WITH studied AS (
     SELECT user_id, day, count(*) FILTER (WHERE kind = 'answer') AS answers,

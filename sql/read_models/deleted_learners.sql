@@ -15,7 +15,7 @@ ALTER TABLE deleted_learners ALTER user_id SET STORAGE PLAIN;
 CREATE TEMPORARY TABLE deleted_learners (LIKE deleted_learners INCLUDING STORAGE, PRIMARY KEY (user_id))
     ON COMMIT DELETE ROWS;
 
--- whole --
+-- definition --
 SELECT DISTINCT user_id
 FROM facts
 WHERE kind = 'deletion'

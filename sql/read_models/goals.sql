@@ -26,7 +26,7 @@ WHERE kind = 'goal'
 ORDER BY user_id, occurred_at, event_id;
 END IF;
 
--- whole --
+-- definition --
 SELECT e.user_id, e.occurred_at, e.event_id, e.answers_per_day
 FROM facts e
 WHERE e.kind = 'goal'

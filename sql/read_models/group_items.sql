@@ -120,8 +120,8 @@ JOIN item_stats s ON s.user_id = m.user_id
 GROUP BY 1, 2, 3
 HAVING sum(s.answers) > 0 OR sum(s.lapses) > 0;
 
--- whole --
--- Sum over all shards, because whole folds also run in DuckDB, which cannot compute a learner's shard.
+-- definition --
+-- Sum over all shards, because definitions also run in DuckDB, which cannot compute a learner's shard.
 SELECT m.group_id, s.item_id, count(*) FILTER (WHERE s.answers > 0) AS learners,
     CAST(sum(s.answers) AS bigint) AS answers, CAST(sum(s.correct_answers) AS bigint) AS correct_answers,
     CAST(sum(s.response_ms) AS bigint) AS response_ms, CAST(sum(s.lapses) AS bigint) AS lapses

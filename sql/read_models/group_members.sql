@@ -101,7 +101,7 @@ IF window_end > 0 AND EXISTS (SELECT FROM window_facts WHERE kind IN ('join', 'l
     {read_models/group_items subtract};
 END IF;
 
--- whole --
+-- definition --
 SELECT group_id, user_id, occurred_at AS decided_at, event_id AS decided_id, kind = 'join' AS is_member
 FROM (
     SELECT e.*, row_number() OVER (PARTITION BY group_id, user_id ORDER BY occurred_at DESC, event_id DESC) AS place

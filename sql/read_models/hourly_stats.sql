@@ -33,7 +33,7 @@ ON CONFLICT (user_id, hour) DO UPDATE SET
     correct_answers = h.correct_answers + excluded.correct_answers,
     response_ms     = h.response_ms     + excluded.response_ms;
 
--- whole --
+-- definition --
 SELECT user_id, hour, count(*) AS answers, count(*) FILTER (WHERE correct) AS correct_answers,
     CAST(sum(response_ms) AS bigint) AS response_ms
 FROM dated_facts

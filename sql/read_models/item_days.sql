@@ -76,7 +76,7 @@ JOIN window_items i ON i.item_id = a.item_id AND i.user_id = a.user_id
 WHERE a.place IS NULL AND a.day > i.first_answered_on
 GROUP BY a.day, a.user_id;
 
--- whole --
+-- definition --
 SELECT user_id, item_id, day, CAST(count(*) AS int) AS answers,
     CAST(count(*) FILTER (WHERE correct) AS int) AS correct_answers
 FROM dated_facts

@@ -79,8 +79,8 @@ FROM item_stats s
 GROUP BY s.item_id, event_store.shard_of('learner-' || s.user_id)
 HAVING sum(s.answers) > 0 OR sum(s.lapses) > 0;
 
--- whole --
--- Sum over all shards, because whole folds also run in DuckDB, which cannot compute a learner's shard.
+-- definition --
+-- Sum over all shards, because definitions also run in DuckDB, which cannot compute a learner's shard.
 SELECT item_id, count(*) FILTER (WHERE answers > 0) AS learners, CAST(sum(answers) AS bigint) AS answers,
     CAST(sum(correct_answers) AS bigint) AS correct_answers, CAST(sum(response_ms) AS bigint) AS response_ms,
     CAST(sum(lapses) AS bigint) AS lapses

@@ -49,11 +49,12 @@ CREATE TEMPORARY TABLE window_items (
     LIKE item_stats INCLUDING STORAGE,
     had_row boolean, had_answered_on date, had_correct_on date, had_mastered_on date, had_interval_days bigint,
     had_answers bigint, had_correct_answers bigint, had_response_ms bigint, had_lapses bigint,
-    -- An item is entangled if one of its new events does not follow its latest stored event, or if a new event follows
-    -- a new review. If an item is not entangled, the window changes only the gap after the item's latest stored review
-    -- (see reviews.sql). If a new review ends this gap, closed_at, closed_id, closed_on and closed_recalled hold the
-    -- gap's first answer. Otherwise, asked_at, asked_id, asked_on and recalled hold this answer.
-    is_entangled boolean,
+    -- An item is out of order if one of its new events does not follow its latest stored event, or if a new event
+    -- follows a new review. If an item is not out of order, the window changes only the gap after the item's latest
+    -- stored review (see reviews.sql). If a new review ends this gap, closed_at, closed_id, closed_on and
+    -- closed_recalled hold the gap's first answer. Otherwise, asked_at, asked_id, asked_on and recalled hold this
+    -- answer.
+    is_out_of_order boolean,
     closed_at timestamptz, closed_id uuid, closed_on date, closed_recalled boolean,
     is_test boolean,                       -- the gap's first answer is new, and is a test of retention
     has_repeats boolean                    -- the gap has new answers after its first answer
@@ -97,14 +98,14 @@ SELECT w.user_id, w.item_id,
     coalesce(old.correct_answers, 0)                       AS had_correct_answers,
     coalesce(old.response_ms, 0)                           AS had_response_ms,
     coalesce(old.lapses, 0)                                AS had_lapses,
-    chain.is_entangled,
+    chain.is_out_of_order,
     CASE WHEN gap.is_closed THEN coalesce(old.asked_at, w.first_answered_at) END AS closed_at,
     CASE WHEN gap.is_closed THEN coalesce(old.asked_id, w.first_answer_id) END   AS closed_id,
     CASE WHEN gap.is_closed THEN coalesce(old.asked_on, w.first_answered_on) END AS closed_on,
     CASE WHEN gap.is_closed THEN coalesce(old.recalled, w.is_first_correct) END  AS closed_recalled,
-    NOT chain.is_entangled AND old.asked_at IS NULL AND old.interval_days >= 1
+    NOT chain.is_out_of_order AND old.asked_at IS NULL AND old.interval_days >= 1
         AND old.reviewed_on < w.first_answered_on          AS is_test,
-    NOT chain.is_entangled AND w.answers > CASE WHEN old.asked_at IS NULL THEN 1 ELSE 0 END AS has_repeats
+    NOT chain.is_out_of_order AND w.answers > CASE WHEN old.asked_at IS NULL THEN 1 ELSE 0 END AS has_repeats
 FROM (
     SELECT coalesce(a.user_id, r.user_id) AS user_id, coalesce(a.item_id, r.item_id) AS item_id,
         coalesce(a.answers, 0) AS answers, coalesce(a.correct_answers, 0) AS correct_answers,
@@ -139,11 +140,11 @@ CROSS JOIN LATERAL (
 CROSS JOIN LATERAL (
     SELECT coalesce(w.reviews > 1 OR w.reviewed_at < w.last_answered_at OR w.reviewed_at < old.last_answered_at
         OR w.reviewed_at <= old.reviewed_at OR w.first_answered_at <= old.reviewed_at
-        OR w.first_answered_at <= old.last_answered_at, false) AS is_entangled
+        OR w.first_answered_at <= old.last_answered_at, false) AS is_out_of_order
 ) chain
 CROSS JOIN LATERAL (
-    SELECT NOT chain.is_entangled AND w.reviewed_at IS NULL AS is_open,
-        NOT chain.is_entangled AND w.reviewed_at IS NOT NULL AS is_closed
+    SELECT NOT chain.is_out_of_order AND w.reviewed_at IS NULL AS is_open,
+        NOT chain.is_out_of_order AND w.reviewed_at IS NOT NULL AS is_closed
 ) gap;
 
 {read_models/repeated_answers divide_gaps}
@@ -183,7 +184,7 @@ FROM window_items
 WHERE NOT had_row
 ORDER BY user_id, item_id;
 
--- whole --
+-- definition --
 -- first_answered_on is the local day of first_answered_at, and not always the earliest local day of an answer, because
 -- the learner's zone may change. The same holds for first_correct_on and first_mastered_on.
 WITH answered AS (

@@ -78,7 +78,7 @@ ON CONFLICT (item_id) DO UPDATE SET
         LIMIT 1);
 END IF;
 
--- whole --
+-- definition --
 -- Here, `domains` is a text that consists of the letters of the domains, in the order R W L S.
 WITH ranked AS (
     SELECT item_id, occurred_at, event_id, described, headword, level, domains, language,

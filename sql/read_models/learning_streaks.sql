@@ -161,7 +161,7 @@ ORDER BY j.user_id, j.starts
 ON CONFLICT (user_id, starts) DO UPDATE SET ends = excluded.ends, study_days = excluded.study_days;
 END IF;
 
--- whole --
+-- definition --
 -- For all days of an unbroken sequence of study days and rest days, the day minus the row number is the same date. This
 -- date identifies the sequence.
 SELECT user_id, min(day) FILTER (WHERE studied) AS starts, max(day) FILTER (WHERE studied) AS ends,

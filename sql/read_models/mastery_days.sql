@@ -32,7 +32,7 @@ ORDER BY user_id, day, level
 ON CONFLICT (user_id, day, level) DO UPDATE SET items = excluded.items
 WHERE t.items <> excluded.items;
 
--- whole --
+-- definition --
 SELECT s.user_id, p.name AS level, s.first_mastered_on AS day, count(*) AS items
 FROM item_stats s
 JOIN item_places p ON p.item_id = s.item_id AND p.kind = 'level'

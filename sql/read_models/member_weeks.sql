@@ -113,7 +113,7 @@ IF window_end > 0 AND EXISTS (SELECT FROM group_members) THEN
         timezone = excluded.timezone;
 END IF;
 
--- whole --
+-- definition --
 SELECT l.user_id, l.last_day, l.last_study_date, r.study_days AS run_days,
 {read_models/member_weeks sums},
     coalesce(z.starts_at, CAST('-infinity' AS timestamp)) AS zone_since,

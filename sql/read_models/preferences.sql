@@ -77,13 +77,13 @@ CREATE TEMPORARY TABLE preferences (LIKE preferences INCLUDING STORAGE, PRIMARY 
 CREATE TEMPORARY TABLE zones_in_force (LIKE zones_in_force INCLUDING STORAGE, PRIMARY KEY (user_id, starts_at))
     ON COMMIT DELETE ROWS;
 
--- whole --
+-- definition --
 SELECT e.user_id, e.occurred_at, e.event_id, e.timezone, e.day_start_hour
 FROM facts e
 WHERE e.kind = 'preference'
   AND NOT EXISTS (SELECT 1 FROM deleted_learners d WHERE d.user_id = e.user_id)
 
--- whole zones_in_force --
+-- definition zones_in_force --
 -- The steps are the same as in the view governing_zones.
 WITH counted AS (
     SELECT user_id, occurred_at, timezone, day_start_hour,

@@ -21,7 +21,7 @@ CREATE TEMPORARY TABLE repeated_answers (
 ) ON COMMIT DELETE ROWS;
 
 -- window --
--- The gaps that the window changes. Only items with is_entangled (see item_stats.sql) have rows here.
+-- The gaps that the window changes. Only items with is_out_of_order (see item_stats.sql) have rows here.
 CREATE TEMPORARY TABLE window_gaps (
     user_id varchar(200) COLLATE "C", item_id varchar(200) COLLATE "C",
     reviewed_at timestamptz, review_id uuid,   -- the review at the end of the gap; null: no review follows
@@ -43,25 +43,25 @@ DELETE FROM window_gaps;
 DELETE FROM window_repeats;
 
 -- divide_gaps --
--- Find the first answer of each gap that the window changes. Only entangled items need this statement: their new events
--- do not simply follow the stored events (see is_entangled in item_stats.sql). `chain` has the item's events in the
--- window (`new`). For each gap in which these events lie, it also has the review before the gap (`anchor`), the review
--- at the end of the gap (`end`), and the stored first answer of the gap (`first`). For each new review, it also has the
--- first repeated answer after this review (`repeat`). The gap after the latest review is always included. If times are
--- equal, answers come before reviews.
-IF EXISTS (SELECT FROM window_items WHERE is_entangled) THEN
-    WITH entangled AS MATERIALIZED (
+-- Find the first answer of each gap that the window changes. Only items out of order need this statement (see
+-- is_out_of_order in item_stats.sql). `chain` has the item's events in the window (`new`). For each gap in which these
+-- events lie, it also has the review before the gap (`anchor`), the review at the end of the gap (`end`), and the
+-- stored first answer of the gap (`first`). For each new review, it also has the first repeated answer after this
+-- review (`repeat`). The gap after the latest review is always included. If times are equal, answers come before
+-- reviews.
+IF EXISTS (SELECT FROM window_items WHERE is_out_of_order) THEN
+    WITH out_of_order AS MATERIALIZED (
         SELECT i.user_id, i.item_id, s.reviewed_at, s.review_id, s.reviewed_on, s.interval_days, s.last_answered_at,
             s.asked_at, s.asked_id, s.asked_on, s.recalled
         FROM window_items i
         LEFT JOIN LATERAL (
             SELECT * FROM item_stats s WHERE s.user_id = i.user_id AND s.item_id = i.item_id AND has_past OFFSET 0
         ) s ON true
-        WHERE i.is_entangled
+        WHERE i.is_out_of_order
     ), arrived AS MATERIALIZED (
         SELECT f.user_id, f.item_id, f.occurred_at, f.event_id, f.kind = 'review' AS is_review, f.day, f.correct,
             f.interval_days, e.reviewed_at, e.last_answered_at
-        FROM entangled e
+        FROM out_of_order e
         JOIN window_facts f ON f.item_id = e.item_id AND f.user_id = e.user_id
         WHERE f.kind IN ('answer', 'review')
     ), gaps AS MATERIALIZED (
@@ -109,7 +109,7 @@ IF EXISTS (SELECT FROM window_items WHERE is_entangled) THEN
         FROM (
             SELECT user_id, item_id, reviewed_at AS occurred_at, review_id AS event_id, reviewed_on AS day,
                 interval_days, 'anchor' AS source
-            FROM entangled WHERE reviewed_at IS NOT NULL
+            FROM out_of_order WHERE reviewed_at IS NOT NULL
             UNION ALL
             SELECT user_id, item_id, before_at, before_id, before_on, before_days, 'anchor'
             FROM gaps WHERE before_at IS NOT NULL
@@ -121,7 +121,7 @@ IF EXISTS (SELECT FROM window_items WHERE is_entangled) THEN
         UNION ALL
         SELECT user_id, item_id, asked_at, asked_id, false, asked_on, recalled, NULL,
             'first', interval_days, reviewed_on
-        FROM entangled WHERE asked_at IS NOT NULL
+        FROM out_of_order WHERE asked_at IS NOT NULL
         UNION ALL
         (SELECT user_id, item_id, asked_at, asked_id, false, asked_on, recalled, NULL::bigint,
              'first', before_days, before_on
@@ -185,7 +185,7 @@ IF has_past AND has_future THEN
       AND p.occurred_at = w.occurred_at AND p.event_id = w.event_id;
 END IF;
 
--- whole --
+-- definition --
 SELECT user_id, item_id, occurred_at, event_id, day, correct
 FROM chained_facts
 WHERE kind = 'answer' AND NOT is_first

@@ -55,7 +55,7 @@ USING window_rest_days w
 WHERE NOT w.is_rest AND r.user_id = w.user_id AND r.day = w.day;
 END IF;
 
--- whole --
+-- definition --
 -- 1990-01-01 was a Monday.
 SELECT user_id, day
 FROM (

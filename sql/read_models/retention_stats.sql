@@ -47,7 +47,7 @@ DELETE FROM retention_stats r
 USING window_gaps g
 WHERE g.had_days IS NOT NULL AND r.user_id = g.user_id AND r.day = g.had_on AND r.asked = 0;
 
--- whole --
+-- definition --
 SELECT user_id, day, CASE WHEN days_before < 21 THEN 'YOUNG' ELSE 'MATURE' END AS maturity,
     count(*) AS asked, count(*) FILTER (WHERE correct) AS recalled
 FROM chained_facts

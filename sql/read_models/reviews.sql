@@ -24,8 +24,8 @@ CREATE TEMPORARY TABLE reviews (LIKE reviews INCLUDING STORAGE, PRIMARY KEY (use
     ON COMMIT DELETE ROWS;
 
 -- fold --
--- The first answer of the gap before a new review is in window_items if the item is not entangled (see item_stats.sql).
--- Otherwise, it is in window_gaps.
+-- The first answer of the gap before a new review is in window_items if the item is not out of order (see
+-- item_stats.sql). Otherwise, it is in window_gaps.
 IF has_future THEN
     INSERT INTO reviews
     SELECT f.user_id, f.item_id, f.occurred_at, f.event_id, f.interval_days, f.day,
@@ -48,7 +48,7 @@ IF has_past AND has_future THEN
       AND r.asked_id IS DISTINCT FROM g.asked_id;
 END IF;
 
--- whole --
+-- definition --
 SELECT r.user_id, r.item_id, r.occurred_at, r.event_id, r.interval_days, r.day,
     a.occurred_at AS asked_at, a.event_id AS asked_id, a.day AS asked_on, a.correct AS recalled
 FROM chained_facts r

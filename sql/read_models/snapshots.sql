@@ -30,7 +30,7 @@ WHERE c.oid = 'window_shape'::regclass
 $fingerprint$;
 
 -- The positions of the poisoned events up to a version of a stream.
-CREATE FUNCTION set_aside_until(stream text, version bigint) RETURNS bigint[] LANGUAGE sql STABLE AS $aside$
+CREATE FUNCTION quarantined_until(stream text, version bigint) RETURNS bigint[] LANGUAGE sql STABLE AS $aside$
 SELECT coalesce(array_agg(e.global_position ORDER BY e.global_position), '{}')
 FROM event_store.poisoned p
 JOIN event_store.events e ON e.global_position = p.global_position
@@ -47,7 +47,7 @@ FROM event_store.snapshots s
 JOIN event_store.events e ON e.stream_id = s.stream_id AND e.stream_version = s.stream_version
 WHERE s.stream_id = stream AND s.fingerprint = snapshot_fingerprint()
   AND s.newest_occurred_at <= happened_by AND e.created_at <= recorded_by
-  AND s.set_aside = set_aside_until(stream, s.stream_version)
+  AND s.quarantined = quarantined_until(stream, s.stream_version)
 $until$;
 
 -- The version up to which a learner's stream is folded.
@@ -104,10 +104,10 @@ BEGIN
     END IF;
 
     -- One statement reads the rows and the version. They match, because both are of the same state of the database.
-    INSERT INTO event_store.snapshots (stream_id, stream_version, fingerprint, newest_occurred_at, set_aside, state)
+    INSERT INTO event_store.snapshots (stream_id, stream_version, fingerprint, newest_occurred_at, quarantined, state)
     SELECT v.stream_id, v.stream_version, snapshot_fingerprint(),
         greatest(last.newest_occurred_at, since.newest_occurred_at),
-        set_aside_until(v.stream_id, v.stream_version), s.state
+        quarantined_until(v.stream_id, v.stream_version), s.state
     FROM (
         SELECT p.user_id, 'learner-' || p.user_id AS stream_id, version_folded(p.user_id) AS stream_version
         FROM user_progress p

@@ -81,7 +81,7 @@ ON CONFLICT (user_id) DO UPDATE SET
     last_fact_at       = greatest(p.last_fact_at, excluded.last_fact_at),
     version            = excluded.version;
 
--- whole --
+-- definition --
 WITH studied AS (
     SELECT user_id, count(*) AS sessions_completed, CAST(sum(duration_seconds) AS bigint) AS study_seconds
     FROM completions

@@ -47,7 +47,7 @@ ON CONFLICT (user_id, monday) DO UPDATE SET
     new_mastery_count  = excluded.new_mastery_count
 WHERE s IS DISTINCT FROM excluded;
 
--- whole --
+-- definition --
 -- 1990-01-01 was a Monday.
 WITH weeks AS (
     SELECT user_id, day - CAST((day - DATE '1990-01-01') % 7 AS integer) AS monday,

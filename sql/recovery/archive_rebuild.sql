@@ -7,7 +7,7 @@ CREATE TABLE archive_rebuild (
     execution text     NOT NULL,   -- the name that the rebuild's tasks share; empty without tasks
     buckets   int      NOT NULL,
     upto      bigint   NOT NULL,   -- the last archived position
-    set_aside bigint[] NOT NULL    -- positions that the folds leave out
+    quarantined bigint[] NOT NULL    -- positions that the folds leave out
 );
 CREATE TABLE loaded_buckets (
     bucket int    PRIMARY KEY,
@@ -29,17 +29,17 @@ GRANT SELECT, INSERT ON loaded_buckets TO progress_load;
 GRANT INSERT ON {tables} TO progress_load;
 
 -- begin --
-INSERT INTO archive_rebuild (version, execution, buckets, upto, set_aside)
+INSERT INTO archive_rebuild (version, execution, buckets, upto, quarantined)
 SELECT pg_current_xact_id()::text::bigint, :execution, CAST(:buckets AS int), CAST(:upto AS bigint),
     ARRAY(SELECT p.global_position FROM event_store.poisoned p WHERE p.global_position <= CAST(:upto AS bigint))
-RETURNING version, buckets, set_aside;
+RETURNING version, buckets, quarantined;
 
 -- find --
-SELECT r.version, r.buckets, r.set_aside FROM archive_rebuild r WHERE r.execution = :execution;
+SELECT r.version, r.buckets, r.quarantined FROM archive_rebuild r WHERE r.execution = :execution;
 
 -- open bucket --
 -- The rebuild with this version, and whether the bucket is loaded.
-SELECT r.version, r.buckets, r.set_aside, EXISTS (SELECT FROM loaded_buckets b WHERE b.bucket = CAST(:bucket AS int))
+SELECT r.version, r.buckets, r.quarantined, EXISTS (SELECT FROM loaded_buckets b WHERE b.bucket = CAST(:bucket AS int))
 FROM archive_rebuild r
 WHERE r.version = CAST(:version AS bigint);
 
@@ -77,12 +77,12 @@ CROSS JOIN generate_series(0, r.buckets - 1) n
 WHERE NOT EXISTS (SELECT FROM loaded_buckets b WHERE b.bucket = n)
 ORDER BY n;
 
--- set aside since --
--- Archived events that were set aside after the rebuild began. Some tasks may have folded such an event.
+-- quarantined since --
+-- Archived events that were quarantined after the rebuild began. Some tasks may have folded such an event.
 SELECT p.global_position
 FROM event_store.poisoned p
 CROSS JOIN archive_rebuild r
-WHERE p.global_position <= r.upto AND p.global_position <> ALL (r.set_aside)
+WHERE p.global_position <= r.upto AND p.global_position <> ALL (r.quarantined)
 ORDER BY p.global_position
 LIMIT 1;
 

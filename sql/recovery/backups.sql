@@ -35,7 +35,7 @@ FROM checkpoints c
 LEFT JOIN event_store.events e ON e.global_position = c.position AND e.shard = c.shard
 ORDER BY c.shard;
 
--- set aside --
+-- quarantined --
 -- The positions of the poisoned events up to each shard's checkpoint.
 SELECT p.global_position
 FROM event_store.poisoned p

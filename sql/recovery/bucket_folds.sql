@@ -1,11 +1,11 @@
--- A rebuild from the archive runs the whole folds in DuckDB. These blocks prepare the inputs of the folds and write
+-- A rebuild from the archive runs the definitions in DuckDB. These blocks prepare the inputs of the folds and write
 -- their outputs. DuckDB's parameters begin with $.
 
 -- log files --
 SET VARIABLE log_files = $files;
 
 -- log --
--- The events in the archive's files. The whole folds (sql/projections/whole.sql) read this view.
+-- The events in the archive's files. The definitions (sql/projections/definitions.sql) read this view.
 CREATE TEMPORARY VIEW log AS
 SELECT * FROM read_parquet(getvariable('log_files'), hive_partitioning = false);
 
@@ -16,8 +16,8 @@ CREATE TEMPORARY TABLE log (
     metadata VARCHAR, occurred_at TIMESTAMPTZ, created_at TIMESTAMPTZ
 );
 
--- set aside --
-CREATE TEMPORARY TABLE set_aside AS SELECT unnest(CAST($positions AS BIGINT[])) AS global_position;
+-- quarantined --
+CREATE TEMPORARY TABLE quarantined AS SELECT unnest(CAST($positions AS BIGINT[])) AS global_position;
 
 -- rebuild --
 -- The version of the rows that this rebuild loads. The block `loaded` of some read models reads this table.

@@ -1,8 +1,8 @@
--- `progress check --whole` runs the whole folds over the log, and compares their rows with the live rows.
+-- `progress check --whole` runs the definitions over the log, and compares their rows with the live rows.
 
 -- begin --
 BEGIN ISOLATION LEVEL REPEATABLE READ;
-SET LOCAL timezone = 'UTC';        -- the whole folds have times without a zone
+SET LOCAL timezone = 'UTC';        -- the definitions have times without a zone
 SET LOCAL jit = off;
 SET LOCAL max_parallel_workers_per_gather = 0;
 SET LOCAL enable_nestloop = off;   -- the temporary tables have no statistics, so the planner could choose nested loops
@@ -13,7 +13,7 @@ SET LOCAL work_mem = '64MB';
 ROLLBACK;
 
 -- read only temporary tables --
--- Let the whole folds read the temporary tables, not the live tables of the same names.
+-- Let the definitions read the temporary tables, not the live tables of the same names.
 SET LOCAL search_path = pg_temp;
 
 -- read live tables --

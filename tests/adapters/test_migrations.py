@@ -15,7 +15,7 @@ import pytest
 from progress import settings
 from progress.adapters.postgres import database, migrations, statements
 from progress.adapters.postgres.database import Connection
-from progress.cli import store as store_commands
+from progress.cli import maintenance as store_commands
 from progress.errors import DatabaseUnavailable, ProgressError
 from progress.projections import rebuild, schema
 from tests.conftest import Store

@@ -18,7 +18,7 @@ from progress import settings
 from progress.adapters.pubsub import wakeups
 from progress.adapters.telemetry import logs, metric_fields, otlp, tracing
 from progress.ingest import push
-from progress.local import parts, ports, processes, readiness
+from progress.local import ports, process_specs, processes, readiness
 from progress.projections import projector
 from progress.query.http import protocol
 from progress.settings import Settings
@@ -239,7 +239,7 @@ def test_a_function_exports_its_queued_telemetry_on_sigterm(tmp_path: Path, name
             "OTEL_BSP_SCHEDULE_DELAY": "3600000",
             "OTEL_METRIC_EXPORT_INTERVAL": "3600000",
         }
-        part = parts.function(name, port, environment, ready="/")
+        part = process_specs.function(name, port, environment, ready="/")
         process = processes.start(
             part.command,
             output=subprocess.DEVNULL,

@@ -6,7 +6,7 @@ import pytest
 
 from progress.adapters.postgres.database import Connection
 from progress.adapters.storage.storage import Storage
-from progress.archive import catalog, check
+from progress.archive import check, manifests
 from progress.archive.check import Finding
 from progress.archive.manifest import RangeEntry, RangeManifest
 from progress.errors import ProgressError, StorageUnavailable
@@ -123,7 +123,7 @@ def test_a_storage_failure_is_raised_and_not_taken_for_a_missing_range(
     log: Connection, archive: Storage, monkeypatch: pytest.MonkeyPatch, failure: ProgressError
 ) -> None:
     archives.run(log, archive)
-    read_range, calls = catalog.read_range, list[RangeEntry]()
+    read_range, calls = manifests.read_range, list[RangeEntry]()
 
     def fail_once(stored: Storage, entry: RangeEntry) -> RangeManifest:
         calls.append(entry)
@@ -131,7 +131,7 @@ def test_a_storage_failure_is_raised_and_not_taken_for_a_missing_range(
             raise failure
         return read_range(stored, entry)
 
-    monkeypatch.setattr(catalog, "read_range", fail_once)
+    monkeypatch.setattr(manifests, "read_range", fail_once)
     with pytest.raises(ProgressError, match=str(failure)):
         shallow(archive)
     calls.clear()

@@ -8,7 +8,7 @@ import pytest
 from progress.adapters import storage
 from progress.adapters.postgres.database import Connection
 from progress.adapters.storage.storage import Folder, Storage
-from progress.archive import catalog, erasure, files, log_rows, restore
+from progress.archive import erasure, files, log_rows, manifests, restore
 from progress.errors import ProgressError
 from progress.projections.projector import Projector
 from tests.support import archives, cloud_storage, sample_events, stage
@@ -21,7 +21,7 @@ def remove(connection: Connection, archive: Storage) -> erasure.Removal:
 
 
 def checkpoint_ids(archive: Storage) -> Iterator[tuple[int, str]]:
-    published = catalog.read(archive)
+    published = manifests.read(archive)
     assert published
     yield from ((one.position, one.event_id) for one in published.manifest.checkpoints)
 
@@ -112,11 +112,11 @@ def interrupt(*_: object, **__: object) -> None:
     ("owner", "name"),
     [
         (files, "upload"),
-        (catalog, "put_range"),
+        (manifests, "put_range"),
         (Folder, "replace"),
-        (catalog, "settle"),
+        (manifests, "settle"),
         (Folder, "purge"),
-        (catalog, "remove_all"),
+        (manifests, "remove_all"),
     ],
 )
 def test_an_interrupted_erasure_can_be_repeated(

@@ -29,7 +29,7 @@ ODD = [
 
 
 def test_the_project_function_and_the_commands_start_without_duckdb() -> None:
-    code = "import sys, progress.operations.executor, progress.cli; print('duckdb' in sys.modules)"
+    code = "import sys, progress.operations.runner, progress.cli; print('duckdb' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"
 

@@ -6,7 +6,7 @@ import pytest
 
 from progress.adapters.postgres.database import Connection
 from progress.adapters.storage.storage import Storage
-from progress.archive import catalog, check, files, merges, runs
+from progress.archive import check, files, manifests, merges, runs
 from progress.archive.manifest import RangeEntry
 from tests.support import archives
 
@@ -46,7 +46,7 @@ def test_ten_ranges_are_merged_slice_by_slice_into_one_range_with_the_same_rows(
     merged = archives.ranges(archive)
     assert [(one.first, one.last) for one in merged] == [(1, 60), (61, 120), (121, 126), (127, 131)]
     assert check.run_deep(log, archive, lambda *_: None).findings == []
-    stored = [catalog.file_path(one, file.name) for one in merged[:2] for file in one.files]
+    stored = [manifests.file_path(one, file.name) for one in merged[:2] for file in one.files]
     assert len(slices) > len(stored)
     for path in stored:
         rows = archives.stream_versions(archive, path)
@@ -79,7 +79,7 @@ def test_an_interrupted_merge_leaves_the_ranges_as_they_were(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(catalog, "publish", interrupt)
+        patch.setattr(manifests, "publish", interrupt)
         with pytest.raises(KeyboardInterrupt):
             merge(log, archive)
     assert archives.ranges(archive) == before
@@ -94,7 +94,7 @@ def test_a_merged_range_that_has_lost_a_file_is_written_again_as_ten_ranges(
     archives.run(log, archive)
     merge(log, archive)
     lost = archives.ranges(archive)[0]
-    archive.remove_file(catalog.file_path(lost, lost.files[0].name))
+    archive.remove_file(manifests.file_path(lost, lost.files[0].name))
     archives.run(log, archive)
     assert check.run_deep(log, archive, lambda *_: None).findings == []
     assert len(archives.ranges(archive)) == 13

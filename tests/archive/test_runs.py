@@ -10,7 +10,7 @@ import pytest
 from progress import settings
 from progress.adapters.postgres.database import Connection
 from progress.adapters.storage.storage import Storage
-from progress.archive import catalog, log_rows, runs
+from progress.archive import log_rows, manifests, runs
 from progress.archive.runs import Request
 from progress.errors import ArchiveRunning
 from tests.conftest import Store
@@ -29,7 +29,7 @@ def test_the_archive_contains_each_event_of_the_log_once(
     assert (archived.upto, contents.first, contents.last) == (count, 1, count)
     assert contents.events == sum(file.rows for file in contents.files) == count
     for file in contents.files:
-        data = (folder / catalog.file_path(contents, file.name)).read_bytes()
+        data = (folder / manifests.file_path(contents, file.name)).read_bytes()
         assert hashlib.sha256(data).hexdigest() == file.sha256
         assert len(data) == file.bytes
     assert {file.bucket is None for file in contents.files} == {True, False}
@@ -156,4 +156,4 @@ def test_a_second_concurrent_run_does_nothing_and_reports_this(
 def test_the_archive_is_in_its_bucket_or_in_the_data_directory(
     environment: dict[str, str], expected: str
 ) -> None:
-    assert catalog.location(settings.read(environment)) == expected
+    assert manifests.location(settings.read(environment)) == expected

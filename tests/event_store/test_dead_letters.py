@@ -151,15 +151,15 @@ def test_a_poisoned_event_becomes_a_dead_letter_and_can_be_included_in_folds_aga
 ) -> None:
     deliver(log, encode_push(session_started()))
     for _ in range(2):
-        log.run("SELECT event_store.set_aside(1, 'division by zero')")
+        log.run("SELECT event_store.quarantine(1, 'division by zero')")
     letter = one(log)
     assert (letter.kind, letter.reason) == ("poisoned", "division by zero")
     with pytest.raises(EventStoreError, match="include it in folds again and refold it"):
         dead_letters.replay(log, letter.letter_id)
-    assert dead_letters.take_back(log, letter.letter_id) == 1
+    assert dead_letters.release(log, letter.letter_id) == 1
     assert dead_letters.list_letters(log) == []
-    assert dead_letters.take_back(log, letter.letter_id) is None
-    log.run("SELECT event_store.set_aside(1, 'again')")
+    assert dead_letters.release(log, letter.letter_id) is None
+    log.run("SELECT event_store.quarantine(1, 'again')")
     assert one(log).reason == "again"
 
 

@@ -104,7 +104,7 @@ def test_a_user_at_a_terminal_is_asked_before_read_models_are_dropped(store: Sto
     controller, terminal = pty.openpty()
     os.write(controller, b"n\n")
     refused = subprocess.run(
-        [*command_server.command(), "contract"],
+        [*command_server.command(), "prune-schemas"],
         env=settings.child_env(DATABASE_URL=store.url),
         stdin=terminal,
         capture_output=True,
@@ -116,4 +116,4 @@ def test_a_user_at_a_terminal_is_asked_before_read_models_are_dropped(store: Sto
     assert refused.returncode == 1
     assert "Drop the read models of all other versions?" in refused.stdout
     assert "Kept" not in refused.stdout
-    assert "Kept" in cli.expect_success(cli.progress(store.url, "contract", "--yes"))
+    assert "Kept" in cli.expect_success(cli.progress(store.url, "prune-schemas", "--yes"))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from progress.local import log_files, parts, readiness
+from progress.local import log_files, process_specs, readiness
 from progress.local.log_files import LogFile, LogSockets
 from tests.support import folders
 
@@ -161,7 +161,7 @@ def test_a_file_rotates_at_ten_megabytes() -> None:
 
 def test_each_function_has_a_folder_for_its_control_socket(tmp_path: Path) -> None:
     environment = {"PROGRESS_DATA_DIR": str(tmp_path)}
-    part = parts.function("ingest", 1, environment, ready="/")
+    part = process_specs.function("ingest", 1, environment, ready="/")
     assert Path(part.environment["XDG_RUNTIME_DIR"]).is_relative_to(tmp_path)
     # Without this folder, gunicorn would use the home folder.
     assert Path(part.environment["XDG_RUNTIME_DIR"]).is_dir()

@@ -13,7 +13,7 @@ from progress.adapters.postgres.database import Connection
 from progress.adapters.storage.storage import Storage
 from progress.archive import erasure, files, log_rows, merges, runs
 from progress.errors import ArchiveRunning, AttemptFailed
-from progress.operations import batch_job, executor, records
+from progress.operations import batch_job, records, runner
 from progress.operations.claim import ClaimedOperation
 from progress.projections import batch
 from tests.conftest import Store
@@ -167,15 +167,15 @@ def test_an_event_that_is_appended_during_a_run_is_left_to_the_next_run(
     length: int,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    publish = executor.ACTIONS["ARCHIVE"]["publish"]
+    publish = runner.ACTIONS["ARCHIVE"]["publish"]
 
     def append_and_publish(operation: ClaimedOperation) -> object:
         append(populated, sample_events.lesson("ben", 9))
         batch.run(populated)
         return publish(operation)
 
-    steps = {**executor.ACTIONS["ARCHIVE"], "publish": append_and_publish}
-    monkeypatch.setitem(executor.ACTIONS, "ARCHIVE", steps)
+    steps = {**runner.ACTIONS["ARCHIVE"], "publish": append_and_publish}
+    monkeypatch.setitem(runner.ACTIONS, "ARCHIVE", steps)
     assert result(operator.run(start(operator)))["upto"] == length
     expect_whole(populated, archive, length)
 

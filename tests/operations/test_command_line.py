@@ -16,7 +16,7 @@ from progress.adapters import storage
 from progress.adapters.postgres.database import Connection
 from progress.cli import operations
 from progress.local import ports
-from progress.operations import executor, records
+from progress.operations import records, runner
 from tests.conftest import Store
 from tests.support import cli
 from tests.support.erasure_fixtures import no_requests
@@ -118,7 +118,7 @@ def workers(store: Store) -> Iterator[None]:
         with closing(store.connect()) as connection:
             while not ends.wait(0.05):
                 for operation_id in records.list_unclaimed(connection):
-                    executor.run(operation_id)
+                    runner.run(operation_id)
 
     thread = threading.Thread(target=run_operations)
     thread.start()

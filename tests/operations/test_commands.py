@@ -14,7 +14,7 @@ from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection
 from progress.adapters.pubsub import wakeups
 from progress.local import readiness
-from progress.operations import batch_job, claim, executor
+from progress.operations import batch_job, claim, runner
 from progress.projections.projector import parse_push
 from tests.conftest import Store
 from tests.support.body_client import clients
@@ -67,7 +67,7 @@ def test_a_pushed_command_identifies_an_operation_by_a_uuid() -> None:
 
 
 def test_a_command_for_a_missing_operation_is_ignored(operator: Operator) -> None:
-    executor.run(uuid.uuid4())
+    runner.run(uuid.uuid4())
 
 
 def test_the_api_sends_commands_that_the_parser_reads(

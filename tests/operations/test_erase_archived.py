@@ -8,7 +8,7 @@ from progress import settings
 from progress.adapters import storage
 from progress.adapters.postgres.database import Connection
 from progress.adapters.storage.storage import Storage
-from progress.archive import catalog, check, log_rows
+from progress.archive import check, log_rows, manifests
 from progress.errors import ArchiveRunning
 from progress.projections import batch
 from tests.support import archives, doomed_worker, model_rows, sample_events, stage
@@ -128,7 +128,7 @@ def test_exported_statistics_that_may_contain_rows_of_the_learner_are_deleted(
 def test_the_archive_contains_no_event_of_an_erased_learner(
     operator: Operator, traced: Connection
 ) -> None:
-    archive = catalog.open_archive(settings.current())
+    archive = manifests.open_archive(settings.current())
     stage.append(traced, [sample_events.user_deleted(LEARNER)])
     batch.run(traced)
     archives.run(traced, archive)
@@ -141,6 +141,6 @@ def test_the_archive_contains_no_event_of_an_erased_learner(
     assert erased["files"] > 0
     assert archives.files_with(archive, f"learner-{LEARNER}") == []
     assert not check.run_deep(traced, archive, lambda *_: None).findings
-    checkpoints = catalog.read(archive).manifest.checkpoints  # type: ignore[union-attr]
+    checkpoints = manifests.read(archive).manifest.checkpoints  # type: ignore[union-attr]
     ids = {str(e["event_id"]) for e in model_rows.read_table(traced, "event_store.events")}
     assert {one.event_id for one in checkpoints} <= ids

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from progress.adapters.postgres.database import Connection
 from progress.operations import erase_user
-from progress.projections import batch, schema, whole
+from progress.projections import batch, definitions, schema
 from progress.projections.projector import Projector
 from progress.recovery import checks
 from tests.support import model_rows, sample_events, stage
@@ -66,7 +66,7 @@ def list_rows_of_others(connection: Connection) -> list[Any]:
     return kept + [
         {key: row for key, row in rows[model].items() if LEARNER not in key}
         for model in sorted(rows)
-        if model not in whole.SUMS  # the sums over all learners change
+        if model not in definitions.SUMS  # the sums over all learners change
     ]
 
 

@@ -24,7 +24,7 @@ from progress.errors import (
     StorageUnavailable,
 )
 from progress.local import readiness
-from progress.operations import erase_user, erasure_ledger, executor
+from progress.operations import erase_user, erasure_ledger, runner
 from progress.operations.claim import ClaimedOperation
 from progress.projections import batch, rebuild, replacement, schema
 from progress.projections.projector import Projector
@@ -170,7 +170,7 @@ def test_the_first_step_does_not_read_the_dead_letters(
     monkeypatch.setattr(erase_user, "count_further", fail)
     operation_id = erase(operator)["id"]
     with pytest.raises(AttemptFailed):
-        executor.run(UUID(operation_id))
+        runner.run(UUID(operation_id))
     states = [step["state"] for step in operator.get(operation_id)["steps"]]
     assert states == ["SUCCEEDED", *["PENDING"] * 4]
 
@@ -272,7 +272,7 @@ def test_a_concurrent_batch_run_leaves_no_rows_of_the_learner(
         run.run(blocks()["copy weeks"])
         run.run("BEGIN")
         run.run(blocks()["begin batch run"])
-        running = pool.submit(executor.run, UUID(operation_id))
+        running = pool.submit(runner.run, UUID(operation_id))
         readiness.wait(lambda: model_rows.read_value(traced, "one waits"), "the last step")
         run.run(blocks()["write weeks"])
         run.run(blocks()["end batch run"])

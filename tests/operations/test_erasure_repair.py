@@ -14,7 +14,7 @@ from progress import settings
 from progress.adapters import storage
 from progress.adapters.postgres.database import Connection
 from progress.adapters.storage.storage import Storage
-from progress.archive import catalog
+from progress.archive import manifests
 from progress.errors import ProgressError
 from progress.operations import erasure_ledger, records
 from progress.operations.erasure_ledger import Entry
@@ -55,7 +55,7 @@ def fail_in(operator: Operator, step: str, monkeypatch: pytest.MonkeyPatch) -> s
 
 def apply(store: Store) -> erasures.Result:
     with contextlib.closing(store.connect()) as owner:
-        archive = catalog.open_archive(settings.current())
+        archive = manifests.open_archive(settings.current())
         return erasures.apply(owner, archive, stage.publisher(), lambda *_: None)
 
 

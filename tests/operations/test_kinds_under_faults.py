@@ -10,7 +10,7 @@ import pytest
 from progress import settings
 from progress.adapters.postgres.database import Connection
 from progress.errors import DatabaseUnavailable
-from progress.operations import executor
+from progress.operations import runner
 from progress.operations.claim import ClaimedOperation
 from progress.operations.records import PLANS
 from tests.support import doomed_worker
@@ -99,7 +99,7 @@ def fail_database(
     If the database refuses connections, open connections are cut at once. If it hangs, they are cut
     after 0.1 s, as a failover would cut them.
     """
-    actions = executor.ACTIONS[kind]
+    actions = runner.ACTIONS[kind]
     timers = []
 
     def act(operation: ClaimedOperation) -> object:
@@ -109,7 +109,7 @@ def fail_database(
         return actions[step](operation)
 
     with monkeypatch.context() as during:
-        during.setitem(executor.ACTIONS, kind, {**actions, step: act})
+        during.setitem(runner.ACTIONS, kind, {**actions, step: act})
         yield
     setattr(wire, outage, False)
     timers[0].join()

@@ -14,7 +14,7 @@ import redis
 from progress import settings
 from progress.adapters.postgres.database import Connection
 from progress.errors import OperationClaimed, Unavailable
-from progress.operations import claim, executor
+from progress.operations import claim, runner
 from tests.support import model_rows, sample_events
 from tests.support.operation_fixtures import (
     USERS,
@@ -106,7 +106,7 @@ def test_a_redelivered_command_of_a_claimed_operation_does_nothing(
     assert operation
     operation.begin_step(step_named("batch"))
     with pytest.raises(OperationClaimed):
-        executor.run(UUID(started["id"]))
+        runner.run(UUID(started["id"]))
     now = operator.get(started["id"])
     assert now["state"] == "RUNNING"
     assert now["steps"] == [{"name": "batch", "state": "RUNNING", "attempts": 1, "error": None}]

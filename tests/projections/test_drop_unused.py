@@ -1,4 +1,4 @@
-"""Expand and contract: each revision has its own read models, which are dropped when unused."""
+"""Each revision has its own read models, which are dropped when unused."""
 
 import json
 import os
@@ -158,13 +158,13 @@ def test_the_serving_revision_drops_the_read_models_of_the_other_revision(
     green.migrate()
     assert schema_names(schemas) == kept | {blue.schema(), green.schema()}
 
-    done = blue.command("contract")
+    done = blue.command("prune-schemas")
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout == f"dropped {_named(green)}\nKept: {blue.schema()}.\n"
     assert schema_names(schemas) == kept | {blue.schema()}
 
     green.migrate()
-    done = green.command("contract")
+    done = green.command("prune-schemas")
     assert done.stdout == f"dropped {_named(blue)}\nKept: {green.schema()}.\n"
     assert schema_names(schemas) == kept | {green.schema()}
 
@@ -187,7 +187,7 @@ def test_after_a_newer_migration_the_older_code_serves_queries_but_cannot_migrat
     blue.wake()
     assert blue.answer()["u0"] == 15
     assert blue.command("batch").returncode == 0
-    assert blue.command("contract").returncode == 0
+    assert blue.command("prune-schemas").returncode == 0
     refused = blue.command("migrate")
     assert refused.returncode == 1
     assert "the database is newer than this code: it has 9000_expand.sql" in refused.stderr

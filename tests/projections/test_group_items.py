@@ -4,10 +4,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from progress.projections import rebuild, whole
+from progress.projections import definitions, rebuild
 from progress.recovery import checks
 from tests.conftest import Store
-from tests.support import whole_folds
+from tests.support import definition_folds
 from tests.support.event_logs import Disturbance, Log, either, logs
 from tests.support.stage import Stage
 
@@ -35,10 +35,10 @@ def test_any_delivery_counts_the_items_in_the_50_groups_that_were_joined_last(
     stage.sweep()
     stage.deliver(log, how)
     assert stage.differences(log.now) == []
-    compare = (whole_folds if len(log.published) % 4 == 0 else checks).find_differences
+    compare = (definition_folds if len(log.published) % 4 == 0 else checks).find_differences
     assert compare(stage.admin) == []
     stage.admin.run("DELETE FROM group_items")
-    stage.admin.run(whole.fill_statement("group_items"))
+    stage.admin.run(definitions.fill_statement("group_items"))
     assert stage.differences(log.now) == []
 
 

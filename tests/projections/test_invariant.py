@@ -1,4 +1,4 @@
-"""For any delivery of a log, the rows equal those of the oracle and of the whole folds."""
+"""For any delivery of a log, the rows equal those of the oracle and of the definitions."""
 
 import contextlib
 import dataclasses
@@ -12,7 +12,7 @@ from progress.recovery import checks
 from tests import oracle
 from tests.conftest import Store
 from tests.oracle.events import NEWEST
-from tests.support import model_rows, whole_folds
+from tests.support import definition_folds, model_rows
 from tests.support.event_logs import ITEMS, LEARNERS, Disturbance, Log, disturbances, logs
 from tests.support.postgres_servers import EMBEDDED, Server
 from tests.support.stage import Stage
@@ -38,7 +38,7 @@ def test_any_delivery_of_a_log_gives_the_rows_of_the_oracle(
         assert stage.differences(log.now) == []
         # DuckDB folds only a quarter of the logs, because it plans all statements for each log.
         in_both = is_embedded and len(log.published) % 4 == 0
-        compare = (whole_folds if in_both else checks).find_differences
+        compare = (definition_folds if in_both else checks).find_differences
         assert compare(stage.admin) == []
 
     check()

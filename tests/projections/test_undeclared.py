@@ -9,7 +9,7 @@ from progress.errors import SerializationError
 from progress.event_store import events
 from progress.projections import batch
 from progress.projections.projector import Projector
-from tests.support import model_rows, sample_events, whole_folds
+from tests.support import definition_folds, model_rows, sample_events
 from tests.support.event_logs import REJECTED
 from tests.support.stage import append, undeclared
 
@@ -48,7 +48,7 @@ def test_an_event_with_invalid_fields_adds_no_user_progress_row(connection: Conn
     known = {user for user, _ in model_rows.read_rows(connection)["user_progress"]}
     assert known == {data["user_id"] for kind, data in recorded if is_accepted(kind, data)}
     assert sample_events.find_differences(connection) == []
-    assert whole_folds.find_differences(connection) == []
+    assert definition_folds.find_differences(connection) == []
 
 
 def test_an_event_with_invalid_fields_does_not_change_the_time_of_the_last_update(
@@ -85,7 +85,7 @@ def test_an_event_that_names_no_learner_is_not_folded_for_the_learner_of_its_ses
     assert [e.user_id for e in choices].count("ann") == len(FIELDS)
     assert model_rows.read_rows(connection) == before
     assert sample_events.find_differences(connection) == []
-    assert whole_folds.find_differences(connection) == []
+    assert definition_folds.find_differences(connection) == []
 
 
 def test_an_event_whose_metadata_names_the_learner_is_folded(connection: Connection) -> None:
@@ -96,7 +96,7 @@ def test_an_event_whose_metadata_names_the_learner_is_folded(connection: Connect
     models = ("goals", "rest_days", "group_members", "user_progress")
     assert [len(rows[model]) for model in models] == [1, 1, 1, 1]
     assert sample_events.find_differences(connection) == []
-    assert whole_folds.find_differences(connection) == []
+    assert definition_folds.find_differences(connection) == []
 
 
 def start(user: str) -> sample_events.Envelope:
@@ -140,7 +140,7 @@ def test_a_language_that_the_declaration_rejects_counts_as_null(connection: Conn
         else None
         for e in published
     }
-    assert whole_folds.find_differences(connection) == []
+    assert definition_folds.find_differences(connection) == []
 
 
 def described(item: str, language: object) -> dict[str, Any]:

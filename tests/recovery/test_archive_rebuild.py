@@ -10,11 +10,11 @@ import pytest
 
 from progress.adapters.postgres.database import Connection
 from progress.adapters.storage.storage import Storage
-from progress.archive import catalog, erasure, log_rows
+from progress.archive import erasure, log_rows, manifests
 from progress.errors import ArchiveRunning, ProgressError
 from progress.event_store import dead_letters
 from progress.operations import erase_user
-from progress.projections import batch, notifications, rebuild, replacement, replay, schema
+from progress.projections import batch, changes, rebuild, replacement, replay, schema
 from progress.recovery import buckets
 from progress.recovery.archive_loads import Rebuild
 from progress.recovery.archive_rebuild import Engine, Source
@@ -76,7 +76,7 @@ def forbid(connection: Connection, learner: str) -> None:
 def begin_erasure(connection: Connection, archive: Storage, learner: str) -> None:
     """Begin an erasure; assert that it cannot rewrite the archive's files during the rebuild."""
     forbid(connection, learner)
-    busy = erase_user.fold_deletion(connection, learner, notifications.DISABLED)
+    busy = erase_user.fold_deletion(connection, learner, changes.DISABLED)
     assert busy == [replacement.building_name()]
     schema.set_search_path(connection)
     with pytest.raises(ArchiveRunning):
@@ -100,7 +100,7 @@ def test_before_rows_are_loaded_an_erasure_can_delete_a_learner_from_the_second_
     hold_lock, before = log_rows.hold_lock, every_row(archived)
 
     def erase_and_lock(connection: Connection) -> contextlib.AbstractContextManager[None]:
-        assert erase_user.fold_deletion(archived, "ben", notifications.DISABLED) == []
+        assert erase_user.fold_deletion(archived, "ben", changes.DISABLED) == []
         schema.set_search_path(archived)
         return hold_lock(connection)
 
@@ -152,7 +152,7 @@ def test_an_archive_that_cannot_be_used_is_rejected_and_nothing_is_left_behind(
     manifest_file.write_text(manifest.replace('"format": 1', '"format": 2'))
     expect_rejection(store, archived, folder, engine, "format 2")
     manifest_file.write_text(manifest)
-    published = catalog.read(archive)
+    published = manifests.read(archive)
     assert published
     archives.change_event(archived, published.manifest.checkpoints[-1].position)
     expect_rejection(store, archived, folder, engine, "another log")
@@ -160,14 +160,14 @@ def test_an_archive_that_cannot_be_used_is_rejected_and_nothing_is_left_behind(
 
 
 @pytest.mark.exhaustive
-def test_a_rebuild_fails_if_an_event_is_set_aside_as_poisoned_meanwhile(
+def test_a_rebuild_fails_if_an_event_is_quarantined_meanwhile(
     store: Store, archived: Connection, folder: Path
 ) -> None:
-    def set_aside(source: Source, number: Rebuild, on_loaded: Callable[[], None]) -> None:
-        archived.run("SELECT event_store.set_aside(5, 'defective')")
+    def quarantine(source: Source, number: Rebuild, on_loaded: Callable[[], None]) -> None:
+        archived.run("SELECT event_store.quarantine(5, 'defective')")
         archive_rebuilds.run_in_turn(source, number, on_loaded)
 
-    expect_rejection(store, archived, folder, set_aside, "position 5 was set aside")
+    expect_rejection(store, archived, folder, quarantine, "position 5 was quarantined")
 
 
 def expect_rejection(

@@ -27,7 +27,7 @@ from progress.cli.rebuilds import EngineName
 from progress.errors import RebuildEnded, RebuildRunning
 from progress.local import readiness
 from progress.projections import replacement
-from progress.recovery import archive_loads, buckets, engines
+from progress.recovery import archive_loads, buckets, runners
 from progress.recovery.archive_loads import Rebuild
 from progress.recovery.archive_rebuild import Source
 from tests.conftest import Store
@@ -179,7 +179,7 @@ def test_other_processes_load_the_buckets_of_a_process_that_was_killed(
                 killed.extend(multiprocessing.active_children()[:1])
                 killed[0].kill()
 
-        engines.run_processes(source, number, kill, workers=2)
+        runners.run_processes(source, number, kill, workers=2)
 
     before = every_row(archived)
     archive_rebuilds.run(store, folder, kill_one)
@@ -200,7 +200,7 @@ def test_a_task_ends_if_the_rebuild_ends_without_it(
     monkeypatch.setattr(archive_loads, "lock_bucket", lock_late)
     with ThreadPoolExecutor(1) as threads:
         other = threads.submit(
-            engines.run_other_task,
+            runners.run_other_task,
             Source(str(folder), store.url),
             execution=archive_rebuilds.EXECUTION,
             index=1,

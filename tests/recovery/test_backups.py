@@ -246,8 +246,8 @@ def lose_the_end_and_go_on(connection: Connection) -> None:
     append(connection, [event for n in range(20, 30) for event in sample_events.lesson("u1", n)])
 
 
-def set_aside(connection: Connection) -> None:
-    connection.run("SELECT event_store.set_aside(5, 'x')")
+def quarantined(connection: Connection) -> None:
+    connection.run("SELECT event_store.quarantine(5, 'x')")
 
 
 @pytest.mark.parametrize(
@@ -255,7 +255,7 @@ def set_aside(connection: Connection) -> None:
     [
         (lose_the_end, "covers the log up to"),
         (lose_the_end_and_go_on, "was made from another log"),
-        (set_aside, "were poisoned"),
+        (quarantined, "were poisoned"),
     ],
 )
 def test_a_backup_that_does_not_match_the_log_is_rejected(

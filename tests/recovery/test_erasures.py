@@ -12,7 +12,7 @@ from progress import settings
 from progress.adapters.postgres.database import Connection
 from progress.adapters.postgres.statements import blocks
 from progress.adapters.storage.storage import Folder
-from progress.archive import catalog
+from progress.archive import manifests
 from progress.errors import ProgressError
 from progress.event_store import dead_letters
 from progress.local import postgres, readiness
@@ -53,7 +53,7 @@ pytestmark = pytest.mark.timeout(300)  # commands are slow on a busy machine
 
 def archive() -> Folder:
     """Return the archive that the settings name."""
-    opened = catalog.open_archive(settings.current())
+    opened = manifests.open_archive(settings.current())
     assert isinstance(opened, Folder)
     return opened
 

@@ -31,7 +31,7 @@ def test_green_takes_over_step_by_step(cloud: Cloud, tmp_path: Path) -> None:
         == [5, 25, 50, 100]
     )
     assert green_percents(cloud, "progress-project") == [100]
-    before = [("a", "contract"), ("b", "migrate"), *[("b", "batch")] * 4]
+    before = [("a", "prune-schemas"), ("b", "migrate"), *[("b", "batch")] * 4]
     assert cloud.world.executions == [*before, ("b", "move-views")]
     assert all(w.viewed == "a" for w in cloud.worlds if w.share("progress-project") == {"a": 100})
     assert {cloud.world.find_tagged(name, "blue") for name in SERVICES} == {"a"}

@@ -17,7 +17,7 @@ from progress.adapters.postgres.database import Connection
 from progress.adapters.storage.storage import Storage
 from progress.archive import runs
 from progress.projections import batch, rebuild
-from progress.recovery import archive_rebuild, buckets, engines
+from progress.recovery import archive_rebuild, buckets, runners
 from progress.recovery.archive_loads import Rebuild
 from progress.recovery.archive_rebuild import Engine, Source
 from tests.conftest import Store
@@ -114,15 +114,15 @@ def run_tasks(store: Store, folder: Path, count: int) -> int:
         if index == 0:
             return run(store, folder, first, execution=EXECUTION)
         source = Source(str(folder), store.url)
-        engines.run_other_task(source, execution=EXECUTION, index=index, count=count)
+        runners.run_other_task(source, execution=EXECUTION, index=index, count=count)
         return 0
 
     def first(source: Source, rebuild: Rebuild, on_loaded: Callable[[], None]) -> None:
-        engines.run_first_task(source, rebuild, on_loaded, count=count)
+        runners.run_first_task(source, rebuild, on_loaded, count=count)
 
     # If a task starts after the rebuild ends, it waits for another rebuild until this timeout.
     with pytest.MonkeyPatch.context() as patch, ThreadPoolExecutor(count) as threads:
-        patch.setattr(engines, "_BEGIN_TIMEOUT_S", 10.0)
+        patch.setattr(runners, "_BEGIN_TIMEOUT_S", 10.0)
         return sum(threads.map(run_task, range(count)))
 
 

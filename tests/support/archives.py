@@ -8,7 +8,7 @@ import msgspec
 from progress.adapters.postgres import statements
 from progress.adapters.postgres.database import Connection
 from progress.adapters.storage.storage import Storage
-from progress.archive import catalog, runs
+from progress.archive import manifests, runs
 from progress.archive import ranges as archive_ranges
 from progress.archive.manifest import Manifest, RangeManifest
 from progress.archive.runs import Request
@@ -32,9 +32,9 @@ def run(connection: Connection, storage: Storage, **request: Any) -> Manifest:
 
 def ranges(storage: Storage) -> list[RangeManifest]:
     """Return the manifests of the archive's ranges."""
-    published = catalog.read(storage)
+    published = manifests.read(storage)
     assert published
-    return catalog.read_ranges(storage, published.manifest)
+    return manifests.read_ranges(storage, published.manifest)
 
 
 def paths(storage: Storage) -> set[str]:
@@ -116,14 +116,14 @@ def record_later(connection: Connection, position: int) -> None:
 
 def change_sums(storage: Storage, connection: Connection) -> None:
     """Publish the archive with a wrong sum in the manifest of its first range."""
-    published = catalog.read(storage)
+    published = manifests.read(storage)
     assert published
-    contents = catalog.read_range(storage, published.manifest.ranges[0])
+    contents = manifests.read_range(storage, published.manifest.ranges[0])
     first = contents.files[0]
     wrong = msgspec.structs.replace(first, sums=(first.sums[0] + 1, first.sums[1]))
     changed = msgspec.structs.replace(contents, files=[wrong, *contents.files[1:]])
-    entry = catalog.put_range(storage, changed)
-    catalog.publish(connection, storage, published, [entry], BUCKETS)
+    entry = manifests.put_range(storage, changed)
+    manifests.publish(connection, storage, published, [entry], BUCKETS)
 
 
 def age_events(connection: Connection) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
-from progress.operations import erase_user, executor
+from progress.operations import erase_user, runner
 from progress.operations.claim import ClaimedOperation
 
 STEPS = ("forbid", "forget", "redact", "files", "close")
@@ -33,7 +33,7 @@ def die() -> None:
 
 def install(step: str, point: str) -> None:
     """Make this process kill itself when it reaches this point of the step."""
-    action = executor.ACTIONS["ERASE_USER"][step]
+    action = runner.ACTIONS["ERASE_USER"][step]
 
     def act(operation: ClaimedOperation) -> object:
         if point == "before":
@@ -44,7 +44,7 @@ def install(step: str, point: str) -> None:
         die()
         return outcome
 
-    executor.ACTIONS["ERASE_USER"] = {**executor.ACTIONS["ERASE_USER"], step: act}
+    runner.ACTIONS["ERASE_USER"] = {**runner.ACTIONS["ERASE_USER"], step: act}
 
 
 def _die_after(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -59,4 +59,4 @@ if __name__ == "__main__":
     erase_user._REQUESTS_END_S = 0.0
     erase_user.CHUNK = 7
     install(sys.argv[2], sys.argv[3])
-    executor.run(UUID(sys.argv[1]))
+    runner.run(UUID(sys.argv[1]))

@@ -11,7 +11,7 @@ from typing import Any
 from uuid import UUID
 
 from progress.adapters.storage.storage import Folder
-from progress.operations import executor, export_statistics, export_steps, export_user
+from progress.operations import export_statistics, export_steps, export_user, runner
 from progress.operations.claim import ClaimedOperation
 
 POINTS = ("caught up", "first bytes", "last bytes", "renamed", "written", "offered")
@@ -64,4 +64,4 @@ def _replace(
 
 if __name__ == "__main__":
     install(sys.argv[2])
-    executor.run(UUID(sys.argv[1]))
+    runner.run(UUID(sys.argv[1]))

@@ -1,6 +1,6 @@
 """Workers that kill themselves before or after an operation's step or the step's compensation.
 
-The workers are forked from a process that has imported the executor, so that they start quickly.
+The workers are forked from a process that has imported the runner, so that they start quickly.
 """
 
 import functools
@@ -12,9 +12,9 @@ from uuid import UUID
 
 from progress.adapters.postgres.database import Connection
 from progress.local import readiness
-from progress.operations import executor
+from progress.operations import runner
 from progress.operations.claim import ClaimedOperation
-from progress.operations.executor import Action
+from progress.operations.runner import Action
 from tests.support.operation_fixtures import blocks
 
 POINTS = ("before", "after")  # the worker dies before or after the step takes effect
@@ -51,12 +51,12 @@ def _work(environment: dict[str, str], operation_id: str, doom: Callable[[], Non
     os.environ.clear()  # the process that forks has the environment of the test that started it
     os.environ.update(environment)
     doom()
-    executor.run(UUID(operation_id))
+    runner.run(UUID(operation_id))
 
 
 def _doom(kind: str, step: str, point: str) -> None:
     is_undone = point.startswith("undo ")
-    registry = executor.COMPENSATIONS if is_undone else executor.ACTIONS
+    registry = runner.COMPENSATIONS if is_undone else runner.ACTIONS
     actions = registry[kind]
     doomed = _die_at(point.removeprefix("undo "), actions[step])
     registry[kind] = {**actions, step: doomed}

@@ -18,10 +18,10 @@ from progress.errors import OperationClaimed
 from progress.event_store import dead_letters, log
 from progress.ingest import push
 from progress.local import readiness
-from progress.operations import executor
+from progress.operations import runner
 from progress.operations.records import PLANS, Step
-from progress.projections import batch, notifications
-from progress.projections.notifications import Publisher
+from progress.projections import batch, changes
+from progress.projections.changes import Publisher
 from tests.conftest import Store
 from tests.support import api, sample_events, stage
 from tests.support.api import Api, Body
@@ -177,7 +177,7 @@ def write_dead_letters(connection: Connection, count: int) -> list[str]:
     return [str(letter.letter_id) for letter in dead_letters.list_letters(connection)]
 
 
-def deliver(operation_id: str, publisher: Publisher = notifications.DISABLED) -> bool:
+def deliver(operation_id: str, publisher: Publisher = changes.DISABLED) -> bool:
     """Run the operation in a new worker; return False if the operation had already finished.
 
     The server may still be ending the previous worker's session, which holds the operation's lock.
@@ -187,7 +187,7 @@ def deliver(operation_id: str, publisher: Publisher = notifications.DISABLED) ->
 
     def has_claimed() -> bool:
         with contextlib.suppress(OperationClaimed):
-            outcomes.append(executor.run(UUID(operation_id), publisher))
+            outcomes.append(runner.run(UUID(operation_id), publisher))
         return bool(outcomes)
 
     readiness.wait(has_claimed, "the claim")

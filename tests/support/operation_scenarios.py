@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from progress import settings
 from progress.adapters.postgres.database import Connection
-from progress.archive import catalog, check
+from progress.archive import check, manifests
 from progress.event_store import dead_letters
 from progress.projections import batch
 from tests.support import archives, model_rows, sample_events
@@ -99,7 +99,7 @@ def _start_archive(operator: Operator, _: Connection) -> str:
 def _check_archive(connection: Connection, done: Any) -> None:
     length = model_rows.read_value(connection, "head")
     assert result(done) == {"upto": length, "events": length}
-    archive = catalog.open_archive(settings.current())
+    archive = manifests.open_archive(settings.current())
     report = check.run_deep(connection, archive, lambda *_: None)
     assert report.findings == []
     assert len({path.split("/")[1] for path in archives.paths(archive)}) == 1

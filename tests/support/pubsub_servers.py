@@ -18,7 +18,7 @@ from google.cloud.pubsub_v1 import PublisherClient, SubscriberClient
 from google.pubsub_v1.types import PushConfig, RetryPolicy, Subscription
 
 from progress import settings
-from progress.local import parts, ports, processes, readiness
+from progress.local import ports, process_specs, processes, readiness
 from tests.conftest import skip_without
 
 PROJECT = "projects/contract"
@@ -92,7 +92,7 @@ def pubsub(request: pytest.FixtureRequest) -> Iterator[Pubsub]:
     port = rest_port = ports.reserve()
     environment = settings.child_env()
     if request.param == "emulator":
-        if not (programs := parts.find_emulator()):
+        if not (programs := process_specs.find_emulator()):
             skip_without(request, "pubsub-emulator")
         command = [
             str(programs.java),

@@ -193,7 +193,7 @@ class World:
         if "wait" not in flags:
             raise CallRejected("without --wait the outcome of the job would be unknown")
         code, command = self.jobs[name][-1], flags["args"]
-        if command == "contract":
+        if command == "prune-schemas":
             if code not in self.models:
                 raise CallRejected("the read models of this version do not exist")
             self.models = {code}

@@ -20,7 +20,7 @@ from progress.errors import ProgressError
 from progress.event_store import envelope, events, log
 from progress.ingest import push
 from progress.projections import batch, schema, snapshots
-from progress.projections.notifications import Publisher
+from progress.projections.changes import Publisher
 from progress.projections.projector import SHARDS, Projector
 from progress.projections.snapshots import Policy
 from tests import oracle

@@ -16,10 +16,10 @@ from uuid import UUID
 from progress import settings
 from progress.adapters.postgres import database, statements
 from progress.adapters.postgres.database import Connection
-from progress.operations import executor
+from progress.operations import runner
 from progress.operations.claim import ClaimedOperation
-from progress.operations.executor import Action
 from progress.operations.records import PLANS, Plan, Step
+from progress.operations.runner import Action
 
 PLAN = Plan(
     (
@@ -44,8 +44,8 @@ def blocks() -> dict[str, str]:
 def install(hook: Hook) -> None:
     """Make REBUILD run the traced steps in this process; call `hook(step, point)` at each point."""
     PLANS["REBUILD"] = PLAN
-    executor.ACTIONS["REBUILD"] = {name: _effect(name, "do", "", hook) for name in STEPS}
-    executor.COMPENSATIONS["REBUILD"] = {
+    runner.ACTIONS["REBUILD"] = {name: _effect(name, "do", "", hook) for name in STEPS}
+    runner.COMPENSATIONS["REBUILD"] = {
         name: _effect(name, "undo", "undo ", hook) for name in COMPENSATED
     }
 
@@ -88,7 +88,7 @@ def main(operation_id: str, doomed_step: str, doomed_point: str) -> None:
             cancel(operation_id)
 
     install(die)
-    executor.run(UUID(operation_id))
+    runner.run(UUID(operation_id))
 
 
 if __name__ == "__main__":

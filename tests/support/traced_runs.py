@@ -16,7 +16,7 @@ import pytest
 from progress.adapters.postgres.database import Connection
 from progress.errors import Unavailable
 from progress.local import readiness
-from progress.operations import executor
+from progress.operations import runner
 from progress.operations.records import PLANS
 from tests.support import traced_operation
 from tests.support.operation_fixtures import FIELDS, Operator
@@ -33,7 +33,7 @@ def hooks(connection: Connection, monkeypatch: pytest.MonkeyPatch) -> Iterator[H
     function when it reaches the function's step and point.
     """
     connection.execute_simple(traced_operation.blocks()["create"])
-    for registry in (PLANS, executor.ACTIONS):
+    for registry in (PLANS, runner.ACTIONS):
         monkeypatch.setitem(registry, "REBUILD", registry["REBUILD"])  # restored after the test
     calls: Hooks = {}
 
@@ -43,7 +43,7 @@ def hooks(connection: Connection, monkeypatch: pytest.MonkeyPatch) -> Iterator[H
 
     traced_operation.install(call)
     yield calls
-    executor.COMPENSATIONS.pop("REBUILD", None)
+    runner.COMPENSATIONS.pop("REBUILD", None)
 
 
 def start(operator: Operator) -> str:
@@ -72,7 +72,7 @@ def run_until_it_ends(operator: Operator, operation_id: str) -> Any:
 
     def has_ended() -> bool:
         try:
-            executor.run(UUID(operation_id))
+            runner.run(UUID(operation_id))
         except Unavailable:
             return False
         return True

@@ -18,7 +18,7 @@ import duckdb
 
 from progress.adapters.postgres import statements
 from progress.adapters.storage.storage import Storage
-from progress.archive import catalog, manifest, ranges
+from progress.archive import manifest, manifests, ranges
 from progress.archive.files import LocalFile, Sums
 from progress.archive.manifest import Log, Manifest, RangeEntry, RangeManifest
 from tests.oracle import Event, compute_stored
@@ -61,7 +61,7 @@ def write(storage: Storage, events: Sequence[Event], *, parts: int = 2) -> None:
         ranges=entries,
         checkpoints=[],
     )
-    catalog.replace_manifest(storage, published, catalog.read(storage))
+    manifests.replace_manifest(storage, published, manifests.read(storage))
 
 
 def _write_range(
@@ -87,7 +87,7 @@ def _write_range(
         recorded_to=events[-1].created_at,
         files=stored,
     )
-    return catalog.put_range(storage, contents)
+    return manifests.put_range(storage, contents)
 
 
 def _write_rows(path: Path, first: int, events: Iterable[Event], versions: Counter[str]) -> None:

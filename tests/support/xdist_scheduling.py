@@ -38,7 +38,7 @@ _LONG = {
         "local/test_pubsub_contract",
     ),
     45: (
-        *("operations/test_export_faults", "operations/test_executor"),
+        *("operations/test_export_faults", "operations/test_runner"),
         *("operations/test_kinds_under_faults", "operations/test_erasure_faults"),
         *("operations/test_changes_subscription", "system/test_faults_operations"),
         *("projections/test_preference_bursts", "query/test_read_models_oracle"),
@@ -51,7 +51,8 @@ _LONG = {
         "query/live/test_stream_limits",
     ),
     20: (
-        *("projections/test_drop_unused", "projections/test_whole", "event_store/test_bundles"),
+        *("projections/test_drop_unused", "projections/test_definitions"),
+        "event_store/test_bundles",
         *("system/test_faults_input", "system/test_telemetry", "archive/test_merges"),
         *("query/live/test_streams", "query/test_api_document", "analysis/test_questions"),
         *("operations/test_erase_user", "docker/test_compose_runs", "local/test_logs"),

@@ -13,7 +13,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import pytest
 
 from progress import settings
-from progress.local import parts, postgres, readiness
+from progress.local import postgres, process_specs, readiness
 from tests.support import fault_stack, sample_events
 from tests.support.fault_stack import Message, Stack
 from tests.support.pushes import encode_push
@@ -216,10 +216,10 @@ def test_two_batch_jobs_two_rebuilds_and_duplicate_pushes_can_run_concurrently(
 def start_job(stack: Stack) -> subprocess.Popen[bytes]:
     """Start the batch job in the same way as the scheduler."""
     return subprocess.Popen(
-        [sys.executable, str(parts.ROOT / "jobs" / "batch_aggregates" / "main.py")],
+        [sys.executable, str(process_specs.ROOT / "jobs" / "batch_aggregates" / "main.py")],
         env=settings.child_env(
             DATABASE_URL=stack.addresses["database_url"].replace("postgres@", "local_batch@"),
-            PYTHONPATH=str(parts.ROOT),
+            PYTHONPATH=str(process_specs.ROOT),
         ),
         stdout=subprocess.DEVNULL,
     )

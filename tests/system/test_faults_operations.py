@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from progress import settings
-from progress.local import parts, readiness
+from progress.local import process_specs, readiness
 from tests.support import fault_stack, operation_fixtures, sample_events
 from tests.support.fault_stack import Stack
 from tests.support.pushes import encode_push
@@ -109,11 +109,11 @@ def test_another_worker_takes_over_if_the_project_function_is_killed_during_a_fo
 def run_job(stack: Stack) -> None:
     """Run the batch job in the same way as the scheduler."""
     subprocess.run(
-        [sys.executable, str(parts.ROOT / "jobs" / "batch_aggregates" / "main.py")],
+        [sys.executable, str(process_specs.ROOT / "jobs" / "batch_aggregates" / "main.py")],
         env=settings.child_env(
             DATABASE_URL=stack.addresses["database_url"].replace("postgres@", "local_batch@"),
             PUBSUB_EMULATOR_HOST=stack.addresses["pubsub_emulator_host"],
-            PYTHONPATH=str(parts.ROOT),
+            PYTHONPATH=str(process_specs.ROOT),
         ),
         check=True,
         stdout=subprocess.DEVNULL,

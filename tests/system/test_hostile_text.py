@@ -34,7 +34,7 @@ SESSION = "[/b]"  # PostgreSQL replaces unusual characters in the name of a sess
 
 # Commands that print no text of others, or print it only with functions of the commands below.
 OTHERS = {
-    *("up", "down", "env", "token", "open", "schema events", "migrate", "contract", "batch"),
+    *("up", "down", "env", "token", "open", "schema events", "migrate", "prune-schemas", "batch"),
     *(
         "sql",
         "move-views",

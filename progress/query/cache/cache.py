@@ -6,14 +6,14 @@ copies of the versions to Redis (`progress.adapters.redis.commands`). A copy is 
 by an older version. Each copy expires after five seconds. If a publication fails, cached results
 can therefore be out of date for at most five seconds.
 
-- A cache entry has a stamp, which consists of the versions seen before the data was read. The data
-  may be newer than the stamp, but never older.
-- An entry is used if its stamp equals the copies in Redis. If a copy is missing, the stamp must
-  equal the version in the database, which is read after the request has arrived.
-- Versions remembered in the process may be old, so they are used only in stamps of new entries. An
-  entry with an old stamp is never served.
+- A cache entry has a validator, which consists of the versions seen before the data was read. The
+  data may be newer than the validator, but never older.
+- An entry is used if its validator equals the copies in Redis. If a copy is missing, the validator
+  must equal the version in the database, which is read after the request has arrived.
+- Versions remembered in the process may be old, so they are used only in validators of new
+  entries. An entry with an old validator is never served.
 - Concurrent callers share a computation. A caller does not join a computation that started more
-  than a second ago. A caller does not use a shared result if a version in the result's stamp is
+  than a second ago. A caller does not use a shared result if a version in the result's validator is
   older than the version that the caller has seen.
 
 Requests are counted by caller and clock minute: in Redis or, without Redis, in each instance.
@@ -99,7 +99,7 @@ def _minute(at: datetime) -> int:
     return int(at.timestamp()) // _MINUTE
 
 
-class VersionStamp(NamedTuple):
+class Validator(NamedTuple):
     """The identity of a result, and the versions that it depends on; other versions are None."""
 
     params: str  # the same as in the cache key, so that an entry under a wrong key is not used
@@ -113,8 +113,8 @@ class VersionStamp(NamedTuple):
 class RequestVersions(msgspec.Struct):
     """The versions seen by a request.
 
-    The stamp of a cache entry is compared only with versions that were read after the request
-    arrived. The stamp of a new entry may contain versions that are up to a second old.
+    The validator of a cache entry is compared only with versions that were read after the request
+    arrived. The validator of a new entry may contain versions that are up to a second old.
     """
 
     at: datetime  # When the request arrived.
@@ -147,12 +147,12 @@ class RequestVersions(msgspec.Struct):
         self.batch = shared.batch if self.batch is None else self.batch
         self.catalogue = shared.catalogue if self.catalogue is None else self.catalogue
 
-    def stamp(self, key: CacheKey, learner: int, day_ends: datetime | None) -> VersionStamp:
-        """Return the stamp of a result that is computed after these versions were seen."""
+    def validator(self, key: CacheKey, learner: int, day_ends: datetime | None) -> Validator:
+        """Return the validator of a result that is computed after these versions were seen."""
         policy = key.policy
         if self.schema is None or self.lacks_version(policy):
-            raise ValueError("expected the shared versions to be read before a result is stamped")
-        return VersionStamp(
+            raise ValueError("expected the shared versions to be read before the validator")
+        return Validator(
             key.params,
             learner,
             self.schema,
@@ -168,48 +168,48 @@ class RequestVersions(msgspec.Struct):
             ends.append((self.at.timestamp() // 3600 + 1) * 3600)
         return min(ends, default=None)
 
-    def is_current(self, stamp: VersionStamp, key: CacheKey) -> bool:
-        """Return whether the stamp is unexpired and has the request's `params` and versions."""
+    def is_current(self, validator: Validator, key: CacheKey) -> bool:
+        """Return whether the validator is unexpired and has the request's `params` and versions."""
         policy = key.policy
         return (
-            stamp.params == key.params
-            and stamp.learner == self.learners.get(key.user_id)
-            and stamp.schema == self.schema
-            and stamp.batch == (self.batch if policy.batch else None)
-            and stamp.catalogue == (self.catalogue if policy.catalogue else None)
-            and self._is_unexpired(stamp)
+            validator.params == key.params
+            and validator.learner == self.learners.get(key.user_id)
+            and validator.schema == self.schema
+            and validator.batch == (self.batch if policy.batch else None)
+            and validator.catalogue == (self.catalogue if policy.catalogue else None)
+            and self._is_unexpired(validator)
         )
 
-    def allows(self, stamp: VersionStamp, key: CacheKey) -> bool:
-        """Return False if the stamp has expired, or if the request has seen a newer version."""
+    def allows(self, validator: Validator, key: CacheKey) -> bool:
+        """Return False if the validator has expired, or if the request has seen a newer version."""
         pairs = (
-            (stamp.learner, self.learners.get(key.user_id)),
-            (stamp.schema, self.schema),
-            (stamp.batch, self.batch),
-            (stamp.catalogue, self.catalogue),
+            (validator.learner, self.learners.get(key.user_id)),
+            (validator.schema, self.schema),
+            (validator.batch, self.batch),
+            (validator.catalogue, self.catalogue),
         )
         newer = any(own is not None and seen is not None and seen > own for own, seen in pairs)
-        return not newer and self._is_unexpired(stamp)
+        return not newer and self._is_unexpired(validator)
 
-    def _is_unexpired(self, stamp: VersionStamp) -> bool:
-        return stamp.expires_at is None or self.at.timestamp() < stamp.expires_at
+    def _is_unexpired(self, validator: Validator) -> bool:
+        return validator.expires_at is None or self.at.timestamp() < validator.expires_at
 
 
-def encode(stamp: VersionStamp, data: bytes) -> bytes:
+def encode(validator: Validator, data: bytes) -> bytes:
     """Return the cache entry of a result."""
-    return msgspec.json.encode(stamp) + b"\n" + data
+    return msgspec.json.encode(validator) + b"\n" + data
 
 
-def decode(entry: bytes) -> tuple[VersionStamp, bytes] | None:
-    """Return the stamp and the result of a cache entry; None if the entry is malformed."""
+def decode(entry: bytes) -> tuple[Validator, bytes] | None:
+    """Return the validator and the result of a cache entry; None if the entry is malformed."""
     head, _, data = entry.partition(b"\n")
     try:
-        return _decode_stamp(head), data
+        return _decode_validator(head), data
     except msgspec.DecodeError:
         return None
 
 
-_decode_stamp = msgspec.json.Decoder(VersionStamp).decode
+_decode_validator = msgspec.json.Decoder(Validator).decode
 
 
 _MAX_JOIN_AGE_S = 1.0
@@ -246,9 +246,7 @@ class AnswerCache:
     def __init__(self, redis: Client | None, limiter: RateLimiter, reader: Reader) -> None:
         self._redis, self._limiter = redis, limiter
         self.versions = DatabaseVersions(reader)
-        self._flights: SingleFlight[tuple[VersionStamp | None, bytes]] = SingleFlight(
-            _MAX_JOIN_AGE_S
-        )
+        self._flights: SingleFlight[tuple[Validator | None, bytes]] = SingleFlight(_MAX_JOIN_AGE_S)
         self._days: dict[str, LearnerVersion] = {}
         self._schema = schema.schema_name()
         kinds = (commands.SWAP, commands.BATCH, commands.CATALOGUE)
@@ -290,10 +288,10 @@ class AnswerCache:
             if flight is None or flight is outdated:
                 break
             try:
-                stamp, data = await flight.join()
+                validator, data = await flight.join()
             except Abandoned:
                 continue
-            if stamp is None or lookup.versions.allows(stamp, key):
+            if validator is None or lookup.versions.allows(validator, key):
                 return data
             outdated = flight
         return (await self._flights.start(key, computation))[1]
@@ -330,7 +328,7 @@ class AnswerCache:
     async def _use_entries(
         self, lookup: Lookup, keys: Sequence[CacheKey], replies: Sequence[Reply]
     ) -> None:
-        """Fill the lookup with the results whose stamps are current."""
+        """Fill the lookup with the results whose validators are current."""
         entries = [
             (number, keys[number], entry)
             for number, reply in enumerate(replies)
@@ -341,8 +339,8 @@ class AnswerCache:
                 await self._fetch_missing(lookup.versions, key)
         except Unavailable:
             return
-        for number, key, (stamp, data) in entries:
-            if lookup.versions.is_current(stamp, key):
+        for number, key, (validator, data) in entries:
+            if lookup.versions.is_current(validator, key):
                 lookup.answers[number] = data
         if None not in lookup.answers:
             lookup.result = "hit"
@@ -378,12 +376,12 @@ class AnswerCache:
 
     async def _compute(
         self, lookup: Lookup, key: CacheKey, compute: Compute, *, returns_version: bool
-    ) -> tuple[VersionStamp | None, bytes]:
-        """Compute and cache the result; the stamp is None if the result cannot be cached."""
+    ) -> tuple[Validator | None, bytes]:
+        """Compute and cache the result; the validator is None if the result cannot be cached."""
         if self._redis is None or lookup.result == "error":
             return None, (await compute()).data
         seen, user_id = lookup.versions, key.user_id
-        if seen.lacks_version(key.policy):  # a stamp's versions may be up to a second old
+        if seen.lacks_version(key.policy):  # a validator's versions may be up to a second old
             await self._fetch_shared_versions(seen, since=time.monotonic() - versions.MAX_AGE_S)
         version, day_ends = seen.learners[user_id], None
         if not returns_version and (version is None or key.policy.clock):
@@ -395,9 +393,9 @@ class AnswerCache:
             self._use_returned_version(seen, user_id, version, started_at)
         if version is None or self._is_absent(user_id, version):
             return None, computed.data
-        stamp = seen.stamp(key, version, day_ends)
-        self._store(key, seen.at, stamp, computed.data)
-        return stamp, computed.data
+        validator = seen.validator(key, version, day_ends)
+        self._store(key, seen.at, validator, computed.data)
+        return validator, computed.data
 
     def _is_absent(self, user_id: str, version: int) -> bool:
         """Return whether the learner is unknown or deleted at this version."""
@@ -426,9 +424,9 @@ class AnswerCache:
             known = await self._fetch_learner(seen, user_id)
         return known.version, known.day_ends
 
-    def _store(self, key: CacheKey, at: datetime, stamp: VersionStamp, data: bytes) -> None:
-        seconds = None if stamp.expires_at is None else stamp.expires_at - at.timestamp()
-        entry = encode(stamp, data)
+    def _store(self, key: CacheKey, at: datetime, validator: Validator, data: bytes) -> None:
+        seconds = None if validator.expires_at is None else validator.expires_at - at.timestamp()
+        entry = encode(validator, data)
         command = policy.set_command(policy.locate(key, at), entry, seconds)
         if self._redis and command:
             self._redis.send(command)

@@ -1,45 +1,46 @@
--- Dead letters after the append: an event that makes a fold fail is set aside; a dead letter is replayed or discarded.
+-- Dead letters after the append: an event that makes a fold fail is quarantined; a dead letter is replayed or
+-- discarded.
 
 -- Record that an event cannot be folded; all folds skip it from now on. Write a dead letter of kind `poisoned` for the
 -- event, or reopen the one that the event already has.
-CREATE OR REPLACE FUNCTION event_store.set_aside(global_position bigint, error text) RETURNS void
+CREATE OR REPLACE FUNCTION event_store.quarantine(global_position bigint, error text) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     INSERT INTO event_store.poisoned (global_position, error)
-    VALUES (set_aside.global_position, set_aside.error)
+    VALUES (quarantine.global_position, quarantine.error)
     ON CONFLICT DO NOTHING;
     INSERT INTO event_store.dead_letters (kind, subscription, message_id, index_in_message,
         event_id, event_type, reason, payload)
     SELECT 'poisoned', '', 'position-' || e.global_position, 0, e.event_id, e.event_type,
-        set_aside.error,
+        quarantine.error,
         jsonb_build_object('event_id', e.event_id, 'event_type', e.event_type,
             'occurred_at', to_char(e.occurred_at, 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
             'data', e.event_data, 'metadata', e.metadata)::text
-    FROM event_store.events e WHERE e.global_position = set_aside.global_position
+    FROM event_store.events e WHERE e.global_position = quarantine.global_position
     ON CONFLICT (subscription, message_id, index_in_message) DO UPDATE SET
         reason = excluded.reason, received_at = excluded.received_at,
         replayed_at = NULL, discarded_at = NULL, discard_reason = NULL;
 END $$;
 
-REVOKE EXECUTE ON FUNCTION event_store.set_aside FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION event_store.set_aside TO progress_project, progress_batch;
+REVOKE EXECUTE ON FUNCTION event_store.quarantine FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION event_store.quarantine TO progress_project, progress_batch;
 
--- Undo set_aside for a `poisoned` dead letter, so that the next refold of the learner includes the event. Return the
--- event's position; null if the event was not set aside.
-CREATE OR REPLACE FUNCTION event_store.take_back(letter_id bigint) RETURNS bigint
+-- Undo quarantine for a `poisoned` dead letter, so that the next refold of the learner includes the event. Return the
+-- event's position; null if the event was not quarantined.
+CREATE OR REPLACE FUNCTION event_store.release(letter_id bigint) RETURNS bigint
 LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
     WITH taken AS (
         DELETE FROM event_store.poisoned p USING event_store.dead_letters l
-        WHERE l.letter_id = take_back.letter_id AND l.kind = 'poisoned'
+        WHERE l.letter_id = release.letter_id AND l.kind = 'poisoned'
           AND l.message_id = 'position-' || p.global_position
         RETURNING p.global_position
     )
     SELECT t.global_position FROM taken t;
 END;
 
-REVOKE EXECUTE ON FUNCTION event_store.take_back FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION event_store.take_back TO progress_project;
+REVOKE EXECUTE ON FUNCTION event_store.release FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION event_store.release TO progress_project;
 
 -- Replay a bundle (one dead letter for several faulty entries of a message). In one transaction, record the entries as
 -- if the message were delivered again. If the first entry fails again, the bundle's row becomes the dead letter of this

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from progress.adapters.postgres.database import Connection
 from progress.adapters.redis import commands
 from progress.event_store import dead_letters
-from progress.projections import batch, notifications, rebuild, replay, schema
+from progress.projections import batch, changes, rebuild, replay, schema
 from progress.projections.projector import Projector
 from progress.query.cache import versions
 from progress.query.cache.policy import cache_key
@@ -115,7 +115,7 @@ def test_changes_are_visible_although_another_revision_has_higher_versions(
         patch.setattr(schema, "schema_name", lambda: "progress_0123456789ab")
         greatest, now = 2**60, time.monotonic()
         publisher().publish_batch(greatest, known_at=now)
-        publisher().publish(notifications.Change(greatest, '["ann"]', catalogue=True), greatest)
+        publisher().publish(changes.Change(greatest, '["ann"]', catalogue=True), greatest)
     for instance in both:
         instance.get(*cache_instances.all_keys("ann"))
     before = both[0].read(*cache_instances.all_keys("ann"))
@@ -201,14 +201,14 @@ def test_the_copy_of_a_version_in_redis_never_decreases(
     server = redis.Redis.from_url(redis_with_notifications)
     key = learner_key("ann")
     newest = int(server.get(key) or 0)
-    publisher().publish(notifications.Change(newest - 1, '["ann"]', None))
+    publisher().publish(changes.Change(newest - 1, '["ann"]', None))
     assert server.get(key) == b"%d" % newest
     now = time.monotonic()
     publisher().publish(
-        notifications.Change(newest + 1, '["ann"]', None, began=now - commands.VERSION_TTL_S)
+        changes.Change(newest + 1, '["ann"]', None, began=now - commands.VERSION_TTL_S)
     )
     assert server.get(key) is None  # no copy: the change is older than the TTL
-    publisher().publish(notifications.Change(newest, '["ann"]', None, began=now - 2))
+    publisher().publish(changes.Change(newest, '["ann"]', None, began=now - 2))
     assert server.pttl(key) <= 3_000
 
 

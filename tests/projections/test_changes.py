@@ -13,7 +13,7 @@ from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection
 from progress.adapters.redis import commands
 from progress.event_store import dead_letters
-from progress.projections import notifications, schema
+from progress.projections import changes, schema
 from progress.projections import replay as letter_replay
 from progress.projections.projector import Projector
 from tests.conftest import Store
@@ -107,7 +107,7 @@ def own() -> Iterator[cache_instances.Valkey]:
     with cache_instances.own_valkey() as valkey, pytest.MonkeyPatch.context() as patch:
         patch.setenv("REDIS_URL", valkey.url)
         for name in ("_CONNECT_TIMEOUT_S", "_REPLY_TIMEOUT_S"):
-            patch.setattr(notifications, name, 10)
+            patch.setattr(changes, name, 10)
         settings.current.cache_clear()
         publisher_to.cache_clear()
         yield valkey
@@ -120,7 +120,7 @@ def test_a_hanging_redis_times_out_once_and_is_then_skipped(
 ) -> None:
     timeout_s = 0.1
     for name in ("_CONNECT_TIMEOUT_S", "_REPLY_TIMEOUT_S"):
-        monkeypatch.setattr(notifications, name, timeout_s)
+        monkeypatch.setattr(changes, name, timeout_s)
     assert publisher().publish_operation("warm", 1)
     own.stop()
     times = []
@@ -135,9 +135,9 @@ def test_notifications_kept_during_an_outage_are_sent_with_the_next_notification
     own: cache_instances.Valkey,
 ) -> None:
     own.end()
-    assert not publisher().publish(notifications.Change(5, '["ann"]', None))
+    assert not publisher().publish(changes.Change(5, '["ann"]', None))
     # The publisher keeps this notification and does not try to send it: the first has just failed.
-    assert not publisher().publish(notifications.Change(6, '["ben"]', None))
+    assert not publisher().publish(changes.Change(6, '["ben"]', None))
     own.start()
     publisher()._retry_at = 0
     assert publisher().publish_operation("o", 1)
@@ -156,9 +156,9 @@ def test_a_rejected_notification_is_not_repeated_and_later_notifications_arrive(
     own: cache_instances.Valkey,
 ) -> None:
     own.server().rpush(version_key("ann"), "no version")
-    assert not publisher().publish(notifications.Change(5, '["ann"]', None))
+    assert not publisher().publish(changes.Change(5, '["ann"]', None))
     assert publisher().publish_operation("o", 1)
-    assert publisher().publish(notifications.Change(5, '["ben"]', None))
+    assert publisher().publish(changes.Change(5, '["ben"]', None))
 
 
 def test_a_notification_is_lost_if_the_credentials_are_wrong(own: cache_instances.Valkey) -> None:
@@ -174,11 +174,11 @@ def test_the_publisher_sends_notifications_and_deletes_outdated_versions_if_redi
     own: cache_instances.Valkey,
 ) -> None:
     server = own.server()
-    assert publisher().publish(notifications.Change(5, '["ann"]', None), catalogue=5)
+    assert publisher().publish(changes.Change(5, '["ann"]', None), catalogue=5)
     with server.pubsub() as listener:
         listener.psubscribe("changed:learner:*")
         server.config_set("maxmemory", 1)
-        assert publisher().publish(notifications.Change(6, '["ann"]', None), catalogue=6)
+        assert publisher().publish(changes.Change(6, '["ann"]', None), catalogue=6)
         assert receive(listener, 1) == [("changed:learner:ann", "6")]
     catalogue = commands.shared_version_key(schema.schema_name(), commands.CATALOGUE)
     assert server.mget(version_key("ann"), catalogue) == [None, None]

@@ -1,7 +1,7 @@
-"""Whole folds: each table of the read models, folded from scratch by one SELECT.
+"""Definitions: each table of the read models, folded from scratch by one SELECT.
 
-The SELECTs are the blocks `whole` of the models' files. `sql/projections/whole.sql` has the
-relations that the folds share, and an adapter for each engine.
+The SELECTs are the blocks `definition` of the models' files. `sql/projections/definitions.sql` has
+the relations that they share, and an adapter for each engine.
 """
 
 import graphlib
@@ -34,14 +34,15 @@ SUMS = ("item_difficulty", "group_items")
 def _find_queries() -> dict[str, tuple[str, str]]:
     """Return the file and the block of each relation's SELECT.
 
-    A block `whole` computes the table of its model's name, a block `whole NAME` another table.
+    A block `definition` computes the table of its model's name, and `definition NAME` another
+    table.
     """
-    found = {name: ("projections/whole", name) for name in _SHARED}
+    found = {name: ("projections/definitions", name) for name in _SHARED}
     for model in (*schema.REALTIME, *schema.BATCH):
         file = f"read_models/{model.name}"
         for block in blocks(file):
-            if block.split()[0] == "whole":
-                found[block.removeprefix("whole").strip() or model.name] = (file, block)
+            if block.split()[0] == "definition":
+                found[block.removeprefix("definition").strip() or model.name] = (file, block)
     return found
 
 
@@ -70,10 +71,10 @@ def source_statements(engine: Engine, cast: str = "CAST") -> dict[str, str]:
 
     `cast` converts the text of an event's field; DuckDB's TRY_CAST gives null for an invalid one.
     """
-    sql = blocks("projections/whole")
+    sql = blocks("projections/definitions")
     parts = facts.parts(cast) | {"events": sql[f"{engine} events"]}
     return {
-        "facts": _create("facts", fill("projections/whole", "facts", **parts)),
+        "facts": _create("facts", fill("projections/definitions", "facts", **parts)),
         "zone_offsets": _create("zone_offsets", sql[f"{engine} zone_offsets"]),
     }
 
@@ -87,7 +88,7 @@ def fold_statements() -> dict[str, str]:
 
 
 def live_query(table: str) -> str | None:
-    """Return the query that converts live rows to the whole fold's form; None if none is needed.
+    """Return the query that converts live rows to the definition's form; None if none is needed.
 
     Intervals become numbers of hours, and arrays become texts.
     """
@@ -109,9 +110,9 @@ def fill_statement(table: str) -> str:
 
 def _find(block: str, table: str) -> str | None:
     file, query = _QUERIES[table]
-    return blocks(file).get(query.replace("whole", block, 1))
+    return blocks(file).get(query.replace("definition", block, 1))
 
 
 def _create(table: str, query: str) -> str:
     kind = "VIEW" if table in _VIEWS else "TABLE"
-    return fill("projections/whole", "create", kind=kind, table=table, query=query)
+    return fill("projections/definitions", "create", kind=kind, table=table, query=query)

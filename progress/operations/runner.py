@@ -1,7 +1,7 @@
-"""The executor runs the steps of an operation and, if the operation fails, compensates them.
+"""The runner runs the steps of an operation and, if the operation fails, compensates them.
 
 An operation resumes at its first incomplete step. If an operation fails, times out or is cancelled
-before its point of no return, the executor compensates the steps that began, last first. After the
+before its point of no return, the runner compensates the steps that began, last first. After the
 point of no return, completed steps stay complete, and `retryOperation` resumes at the first
 incomplete step.
 """
@@ -38,7 +38,7 @@ from progress.operations.claim import (
 )
 from progress.operations.records import Step
 from progress.projections import batch, rebuild, replacement, replay
-from progress.projections.notifications import DISABLED, Publisher
+from progress.projections.changes import DISABLED, Publisher
 from progress.projections.replacement import Replacement
 
 Action = Callable[[ClaimedOperation], object]

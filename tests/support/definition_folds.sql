@@ -1,4 +1,4 @@
--- Whole folds of a log in DuckDB. PostgreSQL provides the log, and receives the rows that DuckDB computed.
+-- Definitions of a log in DuckDB. PostgreSQL provides the log, and receives the rows that DuckDB computed.
 
 -- read log --
 -- The whole log as one JSON text. PostgreSQL runs this block.
@@ -11,20 +11,20 @@ SELECT CAST(json_build_object(
             'occurred_us', CAST(extract(epoch FROM e.occurred_at) * 1000000 AS bigint),
             'created_us', CAST(extract(epoch FROM e.created_at) * 1000000 AS bigint)))
         FROM event_store.events e), '[]'),
-    'set_aside', ARRAY(SELECT p.global_position FROM event_store.poisoned p)) AS text);
+    'quarantined', ARRAY(SELECT p.global_position FROM event_store.poisoned p)) AS text);
 
 -- delivered --
 -- DuckDB runs this block and the next two.
 CREATE TEMPORARY TABLE delivered AS
 SELECT unnest(from_json(CAST($log AS json), '{
-    "set_aside": ["BIGINT"],
+    "quarantined": ["BIGINT"],
     "events": [{
         "global_position": "BIGINT", "event_id": "UUID", "stream_id": "VARCHAR", "event_type": "VARCHAR",
         "event_data": "VARCHAR", "metadata": "VARCHAR", "occurred_us": "BIGINT", "created_us": "BIGINT"}]}'));
 
 -- log --
 -- The relations that the folds read.
-CREATE TEMPORARY TABLE set_aside AS SELECT unnest(set_aside) AS global_position FROM delivered;
+CREATE TEMPORARY TABLE quarantined AS SELECT unnest(quarantined) AS global_position FROM delivered;
 CREATE TEMPORARY TABLE log AS
 SELECT e.* EXCLUDE (occurred_us, created_us),
     make_timestamptz(e.occurred_us) AS occurred_at, make_timestamptz(e.created_us) AS created_at

@@ -11,7 +11,7 @@ from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection
 from progress.errors import OperationClaimed
 from progress.local import readiness
-from progress.operations import batch_job, executor, records
+from progress.operations import batch_job, records, runner
 from progress.operations.records import OperationKind
 from tests.conftest import Store
 from tests.support import cli, operation_fixtures, traced_operation
@@ -34,7 +34,7 @@ def test_one_of_twenty_workers_runs_the_operation(
 
     def work(_: int) -> str:
         try:
-            return str(executor.run(UUID(operation_id)))
+            return str(runner.run(UUID(operation_id)))
         except OperationClaimed:
             return "claimed"
 
@@ -91,7 +91,7 @@ def test_a_retry_is_rejected_while_another_operation_about_the_subject_is_unfini
     with monkeypatch.context() as limited:
         limit_step(limited, "offer", 0.0)
         operation_id = start(operator)
-        executor.run(UUID(operation_id))
+        runner.run(UUID(operation_id))
     start(operator)
     assert change(operator, "retryOperation", operation_id) == "BAD_USER_INPUT"
     assert operator.get(operation_id)["state"] == "TIMED_OUT"

@@ -1,7 +1,7 @@
-"""Whole folds of a log by PostgreSQL and by DuckDB, compared with the live rows.
+"""Definitions of a log by PostgreSQL and by DuckDB, compared with the live rows.
 
-`python -m tests.support.whole_folds` reads a log from its standard input, and prints the result of
-`Duck.fold` as JSON.
+`python -m tests.support.definition_folds` reads a log from its standard input, and prints the
+result of `Duck.fold` as JSON.
 """
 
 import functools
@@ -15,13 +15,13 @@ import pg8000.native
 from progress.adapters.postgres import statements
 from progress.adapters.postgres.database import Connection
 from progress.event_store import time_zones
-from progress.projections import whole
+from progress.projections import definitions
 from progress.recovery import checks
 from progress.recovery.checks import Difference
 
 
 def blocks() -> dict[str, str]:
-    """Return the named statements of whole_folds.sql."""
+    """Return the named statements of definition_folds.sql."""
     return statements.blocks(str(Path(__file__).with_suffix("")))
 
 
@@ -30,11 +30,11 @@ class Duck:
 
     def __init__(self) -> None:
         self._duck = duckdb.connect(":memory:", config={"threads": "1"})
-        self._sources = whole.source_statements("duckdb")
+        self._sources = definitions.source_statements("duckdb")
         rules = msgspec.json.encode(list(time_zones.rules())).decode()
         self._duck.execute(self._sources["zone_offsets"], {"rules": rules})
         # One query returns the rows of all tables.
-        self._rows = " UNION ALL ".join(_of(table, "rows") for table in whole.TABLES)
+        self._rows = " UNION ALL ".join(_of(table, "rows") for table in definitions.TABLES)
 
     def fold(self, log: str) -> dict[str, str]:
         """Return the rows of each table as JSON; `log` is the result of `read_log`."""
@@ -42,7 +42,7 @@ class Duck:
         try:
             self._duck.execute(blocks()["delivered"], {"log": log})
             self._duck.execute(blocks()["log"])
-            for statement in (self._sources["facts"], *whole.fold_statements().values()):
+            for statement in (self._sources["facts"], *definitions.fold_statements().values()):
                 self._duck.execute(statement)
             return dict(self._duck.execute(self._rows).fetchall())
         finally:
@@ -56,7 +56,7 @@ def duck() -> Duck:
 
 
 def find_differences(connection: Connection) -> list[Difference]:
-    """Return the tables whose whole fold in PostgreSQL or DuckDB differs from the live rows."""
+    """Return the tables whose definition in PostgreSQL or DuckDB differs from the live rows."""
     with checks.open_snapshot(connection):
         checks.fold(connection)
         differences = checks.compare(connection)

@@ -16,10 +16,10 @@ from progress.adapters import startup
 from progress.adapters.postgres.database import Connection
 from progress.adapters.pubsub.undelivered import Undelivered
 from progress.adapters.storage.storage import Storage
-from progress.archive import catalog
+from progress.archive import manifests
 from progress.errors import PubSubUnavailable, SettingsError, StackError
 from progress.operations import erasure_ledger
-from progress.projections.notifications import Publisher
+from progress.projections.changes import Publisher
 from progress.settings import LOCAL_PROJECT, Settings
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ def run(
 
 def archive() -> Storage:
     """Open the archive that the settings name, or else the local stack's archive."""
-    return catalog.open_archive(settings.current())
+    return manifests.open_archive(settings.current())
 
 
 def erased_digests() -> set[str]:

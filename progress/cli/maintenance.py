@@ -1,4 +1,4 @@
-"""`progress migrate`, `status`, `batch`, `contract`, `move-views`: the log and its read models."""
+"""`progress migrate`, `status`, `batch`, `prune-schemas`, `move-views`: log and read models."""
 
 import contextlib
 from datetime import UTC, datetime
@@ -12,7 +12,7 @@ from progress.adapters.postgres import database, logins, migrations
 from progress.adapters.postgres.statements import blocks
 from progress.adapters.pubsub.undelivered import Undelivered
 from progress.adapters.terminal import Console
-from progress.cli import options, targets
+from progress.cli import connections, options
 from progress.cli.options import AsJson
 from progress.local import readiness
 from progress.operations import records
@@ -27,7 +27,7 @@ def add_to(app: typer.Typer) -> None:
     for command in (migrate, status, move_views):
         app.command()(command)
     app.command("batch")(batch_command)
-    app.command("contract")(contract_command)
+    app.command("prune-schemas")(prune_schemas_command)
 
 
 def migrate() -> None:
@@ -35,32 +35,32 @@ def migrate() -> None:
     current = settings.current()
     database_logins = logins.parse(current.database_logins or "")
     with (
-        contextlib.closing(targets.connect()) as connection,
+        contextlib.closing(connections.connect()) as connection,
         migrations.exclusive(connection),
         migrations.keep_refusal(connection, current.cloud_run_execution),
     ):
         applied = migrations.apply(connection)
         logins.apply(connection, database_logins)
-        created = rebuild.ensure(targets.connect, targets.change_publisher())
+        created = rebuild.ensure(connections.connect, connections.change_publisher())
     for name in applied:
         typer.echo(f"applied {name}")
     for login in database_logins:
         typer.echo(f"{login.name} logs in as {login.group}")
     typer.echo("The read models are built." if created else "The read models exist already.")
-    if (applied or created) and targets.is_stack_running():
+    if (applied or created) and connections.is_stack_running():
         typer.echo(
             "The local stack still uses the former database schema: restart it with "
             "`progress down` and `progress up`."
         )
 
 
-def contract_command(yes: options.Yes = False) -> None:
+def prune_schemas_command(yes: options.Yes = False) -> None:
     """Drop the read models of all other versions.
 
     The command does not check whether they still serve queries. Check this before you run it.
     """
     options.ask("Drop the read models of all other versions?", yes=yes)
-    connection = targets.connect()
+    connection = connections.connect()
     try:
         for schema in drop_unused.run(connection):
             typer.echo(f"dropped {schema}")
@@ -75,7 +75,7 @@ def move_views() -> None:
     A release runs this command when the traffic moves. If queries use the views for more than 90
     seconds, the command fails and the views stay.
     """
-    with contextlib.closing(targets.connect()) as connection:
+    with contextlib.closing(connections.connect()) as connection:
         views.move(connection)
     typer.echo(f"The views read {read_model_schema.schema_name()}.")
 
@@ -94,7 +94,7 @@ def batch_command(as_json: AsJson = False) -> None:
 
 def run_batch() -> batch.Report:
     """Wait until no other run is in progress, run the whole batch job, and return the report."""
-    connection, change_publisher = targets.connect(), targets.change_publisher()
+    connection, change_publisher = connections.connect(), connections.change_publisher()
     reports: list[batch.Report] = []
 
     def run_with_lock() -> bool:
@@ -103,7 +103,7 @@ def run_batch() -> batch.Report:
 
     try:
         readiness.wait(run_with_lock, "the scheduled run", seconds=_BATCH_TIMEOUT_S)
-        targets.call_workers(records.list_unclaimed(connection))
+        connections.call_workers(records.list_unclaimed(connection))
     finally:
         connection.close()
     return reports[-1]
@@ -111,7 +111,7 @@ def run_batch() -> batch.Report:
 
 def status(as_json: AsJson = False) -> None:
     """Count events, dead letters and undelivered messages, and show the projections' lag."""
-    connection = targets.connect()
+    connection = connections.connect()
     counts = database.fetch(connection, blocks("event_store/status")["counts"])[0]
     read_model_schema.set_search_path(connection)
     limits = settings.current().lag_limits()
@@ -120,7 +120,7 @@ def status(as_json: AsJson = False) -> None:
     connection.close()
     for projection in projections:
         del projection["updated_at"]
-    undelivered = targets.count_undelivered()
+    undelivered = connections.count_undelivered()
     if as_json:
         held = None
         if not isinstance(undelivered, str):

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from progress.adapters import terminal
-from progress.cli import targets
+from progress.cli import connections
 from progress.cli.options import AsJsonLines
 from progress.event_store import EventStore, StoredEvent, log
 from progress.event_store.events import CATALOGUE
@@ -65,7 +65,7 @@ def events(
     """Print the audit trail: every event as it was recorded, one JSON object per line."""
     begin = _parse_time(since)
     _warn_of_unknown_type(kind)
-    with contextlib.closing(targets.connect()) as connection:
+    with contextlib.closing(connections.connect()) as connection:
         position = log.find_position(connection, begin) if begin else 1
         if limit and user is None:
             position = log.find_newest(connection, position, kind, limit)

@@ -1,4 +1,4 @@
-"""The executor: killed workers, outages, cancellations, attempts and timeouts."""
+"""The runner: killed workers, outages, cancellations, attempts and timeouts."""
 
 import contextlib
 from concurrent.futures import ThreadPoolExecutor
@@ -17,7 +17,7 @@ from progress.errors import (
     Unavailable,
 )
 from progress.local import readiness
-from progress.operations import claim, executor
+from progress.operations import claim, runner
 from progress.projections import batch, projector, replacement
 from progress.projections.replacement import Holder
 from tests.conftest import Store
@@ -155,8 +155,8 @@ def test_an_attempt_fails_if_the_outcome_of_the_step_is_larger_than_64_kib(
     operator: Operator, hooks: Hooks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     operation_id = start(operator)
-    actions = {**executor.ACTIONS["REBUILD"], "prepare": lambda _: "x" * 65_535}
-    monkeypatch.setitem(executor.ACTIONS, "REBUILD", actions)
+    actions = {**runner.ACTIONS["REBUILD"], "prepare": lambda _: "x" * 65_535}
+    monkeypatch.setitem(runner.ACTIONS, "REBUILD", actions)
     with pytest.raises(AttemptFailed, match="steps_outcome_check"):
         deliver(operation_id)
     (prepare, *_) = operator.get(operation_id)["steps"]

@@ -1,4 +1,4 @@
-"""Whole folds compute the live rows from the whole log, both in PostgreSQL and in DuckDB."""
+"""Definitions compute the live rows from the whole log, both in PostgreSQL and in DuckDB."""
 
 import json
 import os
@@ -13,10 +13,10 @@ import pytest
 
 from progress.adapters.postgres.database import Connection
 from progress.demo import loading
-from progress.projections import batch, schema, whole
+from progress.projections import batch, definitions, schema
 from progress.projections.projector import SHARDS, Projector
 from progress.recovery import checks
-from tests.support import archives, model_rows, sample_events, whole_folds
+from tests.support import archives, definition_folds, model_rows, sample_events
 from tests.support.stage import append
 
 AT = sample_events.BEGIN
@@ -41,7 +41,7 @@ ROWS_OF_EVERY_TABLE = [
     sample_events.user_deleted("ben"),
 ]
 
-# The schema's tables that are not computed by a whole fold, each with the reason.
+# The schema's tables that are not computed by a definition, each with the reason.
 NOT_FOLDED = {
     "zone_rules": "constants",
     "window_shape": "a template without rows",
@@ -67,22 +67,22 @@ def test_each_table_of_the_schema_has_a_whole_fold_or_a_reason_for_having_none(
     connection: Connection,
 ) -> None:
     tables = {row["tablename"] for row in model_rows.read(connection, "tables") if row["is_model"]}
-    assert tables == {*whole.TABLES, *NOT_FOLDED}
+    assert tables == {*definitions.TABLES, *NOT_FOLDED}
 
 
 def test_whole_folds_are_not_in_the_fingerprint() -> None:
     hashed = "".join((*schema._definitions(), schema.as_of_tables()))
-    for statement in whole.fold_statements().values():
+    for statement in definitions.fold_statements().values():
         assert statement.partition("AS\n")[2].rstrip(";\n") not in hashed
 
 
 def test_whole_folds_use_neither_json_nor_time_zones_nor_arrays() -> None:
-    for statement in whole.fold_statements().values():
+    for statement in definitions.fold_statements().values():
         assert not re.search(r"json|->|at time zone|array|\[", statement, re.IGNORECASE)
 
 
 def test_a_missing_row_of_any_table_is_a_difference(folded: Connection) -> None:
-    for table in whole.TABLES:
+    for table in definitions.TABLES:
         with checks.open_snapshot(folded):
             folded.run(model_rows.blocks()["lose a row"].replace("{table}", table))
             checks.fold(folded)
@@ -105,15 +105,15 @@ def test_the_time_zones_and_locales_of_the_machine_and_of_the_session_do_not_cha
 ) -> None:
     folded.run(archives.blocks()["set the zone"])
     assert find_differing_tables(folded) == []
-    log = whole_folds.read_log(folded)
+    log = definition_folds.read_log(folded)
     elsewhere = subprocess.run(
-        [sys.executable, "-m", "tests.support.whole_folds"],
+        [sys.executable, "-m", "tests.support.definition_folds"],
         env={**os.environ, "TZ": "Pacific/Chatham", "LC_ALL": "tr_TR.UTF-8"},
         input=log.encode(),
         capture_output=True,
         check=True,
     )
-    assert json.loads(elsewhere.stdout) == whole_folds.duck().fold(log)
+    assert json.loads(elsewhere.stdout) == definition_folds.duck().fold(log)
 
 
 @pytest.mark.every_postgres
@@ -122,4 +122,4 @@ def test_whole_folds_of_the_real_log_give_the_live_rows(connection: Connection) 
         events: list[dict[str, Any]] = msgspec.json.decode(msgspec.json.encode(message.events))
         append(connection, events)
     batch.run(connection)
-    assert whole_folds.find_differences(connection) == []
+    assert definition_folds.find_differences(connection) == []

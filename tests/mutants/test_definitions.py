@@ -1,4 +1,4 @@
-"""The comparison with the live rows detects each broken whole fold."""
+"""The comparison with the live rows detects each broken definition."""
 
 from dataclasses import dataclass
 
@@ -6,7 +6,7 @@ import pytest
 
 from progress.adapters.postgres.database import Connection
 from progress.adapters.postgres.statements import blocks
-from progress.projections import schema, whole
+from progress.projections import definitions, schema
 from progress.recovery import checks
 from tests.conftest import Store
 from tests.mutants import broken_folds
@@ -20,25 +20,25 @@ class Mutant:
     file: str
     text: str
     by: str
-    block: str = "whole"
+    block: str = "definition"
 
     @property
     def table(self) -> str:
         """The name of the table, or of the relation shared by folds, that the block computes."""
-        if self.block == "whole":
+        if self.block == "definition":
             return self.file.removeprefix("read_models/")
         return self.block.split()[-1]
 
 
 def load_mutants() -> list[Mutant]:
-    """Return the mutants of whole.toml."""
-    return [Mutant(**values) for values in broken_folds.read_mutants("whole.toml")]
+    """Return the mutants of definitions.toml."""
+    return [Mutant(**values) for values in broken_folds.read_mutants("definitions.toml")]
 
 
 def is_detected(connection: Connection, mutant: Mutant) -> bool:
     """Return whether rows of the broken fold differ from the live rows.
 
-    The whole folds have already filled temporary tables in this transaction. If the fold of a table
+    The definitions have already filled temporary tables in this transaction. If the fold of a table
     is broken, fold and compare only this table again. If a shared relation is broken, fold and
     compare all tables.
     """
@@ -47,8 +47,8 @@ def is_detected(connection: Connection, mutant: Mutant) -> bool:
     connection.run("SAVEPOINT folded")
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(blocks(mutant.file), mutant.block, before.replace(mutant.text, mutant.by))
-        if mutant.table in whole.TABLES:
-            patch.setattr(whole, "TABLES", (mutant.table,))
+        if mutant.table in definitions.TABLES:
+            patch.setattr(definitions, "TABLES", (mutant.table,))
             fold_again(connection, mutant.table)
         else:
             connection.run("DISCARD TEMPORARY")
@@ -59,16 +59,16 @@ def is_detected(connection: Connection, mutant: Mutant) -> bool:
 
 
 def fold_again(connection: Connection, table: str) -> None:
-    """Replace the temporary table by the result of the table's whole fold."""
+    """Replace the temporary table by the result of the table's definition."""
     sql = blocks("recovery/comparison")
     connection.run(sql["read only temporary tables"])
     connection.run(f"DROP TABLE {table} CASCADE")
-    connection.run(whole.fold_statements()[table])
+    connection.run(definitions.fold_statements()[table])
     connection.run(sql["read live tables"], schema=schema.schema_name())
 
 
 def test_each_table_and_each_shared_relation_has_a_mutant() -> None:
-    assert {mutant.table for mutant in load_mutants()} == {*whole.fold_statements(), "events"}
+    assert {mutant.table for mutant in load_mutants()} == {*definitions.fold_statements(), "events"}
 
 
 @pytest.mark.exhaustive
