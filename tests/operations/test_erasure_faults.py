@@ -249,7 +249,7 @@ def test_a_learner_who_is_erased_between_the_fold_and_the_swap_of_a_rebuild_does
     """The last step of the erasure waits until the rebuild ends."""
     waits = 0
 
-    def swap_at_the_second_wait(*_: object) -> None:
+    def swap_at_the_second_wait(*_: object, **__: object) -> None:
         nonlocal waits
         waits += 1
         if waits == 2:

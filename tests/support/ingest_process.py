@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from progress.adapters.postgres import database, migrations
-from progress.errors import DatabaseUnavailable
+from progress.errors import DatabaseUnavailable, StackError
 from progress.local import postgres, processes, readiness
 from tests.support import folders
 
@@ -53,7 +53,12 @@ class FunctionProcess:
             output=DEVNULL,
             environment=self._environment,
         )
-        readiness.wait(lambda: self.post(b"", method="GET") == 200, f"the {self._target} function")
+        subject = f"the {self._target} function"
+        try:
+            readiness.wait(lambda: self.post(b"", method="GET") == 200, subject, seconds=60)
+        except StackError:
+            self.kill()
+            raise
 
     def peak_memory(self) -> int:
         """Return the peak memory of the server's master process and its workers, in bytes."""

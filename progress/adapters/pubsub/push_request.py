@@ -5,14 +5,16 @@ POST delivers a push, raw or as an Eventarc CloudEvent. GET is a health check.
 
 import time
 import traceback
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import msgspec
-from flask.typing import ResponseReturnValue
 
 from progress.adapters.telemetry import logs, tracing
 from progress.adapters.telemetry.tracing import Attributes
 from progress.errors import OperationClaimed, ProgressError, SerializationError
+
+if TYPE_CHECKING:  # the commands parse messages without Flask
+    from flask.typing import ResponseReturnValue
 
 _ATTRIBUTES = {
     "messaging.system": "gcp_pubsub",
@@ -54,7 +56,7 @@ def reject(method: str) -> int | None:
     return None if method in _ALLOWED else 405
 
 
-def respond(status: int) -> ResponseReturnValue:
+def respond(status: int) -> "ResponseReturnValue":
     """Return an empty response; 405 lists the allowed methods."""
     return "", status, {"Allow": ", ".join(_ALLOWED)} if status == 405 else {}
 
