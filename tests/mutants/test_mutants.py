@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from progress.adapters.postgres import statements
 from tests.conftest import Store
 from tests.mutants import broken_folds
 from tests.mutants.broken_folds import Delivery, Mutant
@@ -39,3 +40,8 @@ def test_the_real_folds_pass_every_delivery(store: Store) -> None:
     for delivery in broken_folds.load_deliveries():
         assert not broken_folds.is_killed_by(stage, delivery.log, delivery.how)
     stage.close()
+
+
+def test_the_sql_contains_the_text_of_each_mutant() -> None:
+    for mutant in broken_folds.load_mutants():
+        assert mutant.text in (statements.SQL / f"{mutant.file}.sql").read_text(), mutant.name
