@@ -18,7 +18,7 @@ MODULES = {
     "stack": ("up", "down", "env", "token", "open"),
     "publish": ("publish",),
     "imports": ("import",),
-    "maintenance": ("migrate", "status", "batch", "prune-schemas", "move-views"),
+    "maintenance": ("migrate", "status", "move-views", "batch", "prune-schemas"),
     "events": ("events",),
     "rebuilds": ("rebuild",),
     "dead_letters": ("dead-letters",),
@@ -28,7 +28,7 @@ MODULES = {
     "archive": ("archive",),
     "analyse": ("analyse",),
     "schedule": ("schedule",),
-    "schema": ("schema", "sql"),
+    "schema": ("sql", "schema"),
     "demo": ("demo",),
 }
 # The local stack needs development packages, which the images in the cloud do not contain.

@@ -79,7 +79,7 @@ SELECT min(version), max(version) FROM user_progress;
 SELECT count(*) FROM snapshot_learners;
 
 -- accept an operation --
-SELECT operation_id FROM operations.accept('RUN_BATCH', 'ada', 'key', '{}', '{batch}');
+SELECT operation_id FROM operations.accept('RUN_BATCH', 'ada', 'key', '{}', '{batch}', NULL, 3600, NULL);
 
 -- rights --
 -- The owner and the privileges of each database object.
