@@ -84,19 +84,11 @@ _EXPECTED = {
     "archive_buckets": "16, 64 or 256",
     "environment": ", ".join(get_args(Environment)),
     "graphql_introspection": "true or false",
-    **dict.fromkeys(
-        (
-            "database_past_sessions",
-            "database_pool_idle_seconds",
-            "database_pool_size",
-            "erase_deleted_after_days",
-            "max_lag_batch_seconds",
-            "max_lag_events",
-            "max_lag_seconds",
-            "rate_limit_per_minute",
-        ),
-        "a positive integer",
-    ),
+    **{
+        field.name: "a positive integer"
+        for field in msgspec.structs.fields(Settings)
+        if _Positive in (field.type, *get_args(field.type))
+    },
 }  # the expected form of settings that are neither strings nor plain integers
 
 _SCHEMES = {
