@@ -17,44 +17,12 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
+Command = tuple[bytes | str | int, ...]
+Reply: TypeAlias = "bytes | int | list[Reply] | Exception | None"
+
 EVERYONE_CHANNEL = "changed:everyone"  # Changes that may concern any learner.
 LEARNER_CHANNEL = "changed:learner:"  # Followed by the id of the changed learner.
 OPERATION_CHANNEL = "changed:operation:"  # Followed by the id of the changed operation.
-
-
-# The number of parts before and after the learner's id in the keys of each kind.
-_PARTS = {"summary": (1, 0), "query": (2, 1), "stats": (3, 0), "version": (3, 0), "rate": (1, 1)}
-
-
-def summary_key(user_id: str) -> str:
-    """Return the key of the learner's summary."""
-    return f"summary:{user_id}"
-
-
-def query_key(name: str, user_id: str, params: str) -> str:
-    """Return the key of a root field's result; `params` is a hash of the request."""
-    return f"query:{name}:{user_id}:{params}"
-
-
-def period_key(period: str, last_day: object, user_id: str) -> str:
-    """Return the key of results about finished periods."""
-    return f"stats:{period}:{last_day}:{user_id}"
-
-
-def rate_key(caller: str, minute: int) -> str:
-    """Return the key of the number of the caller's requests in a minute."""
-    return f"rate:{caller}:{minute}"
-
-
-def find_learner(key: str) -> str | None:
-    """Return the id of the learner whom a key is about, or None."""
-    parts = key.split(":")
-    before, after = _PARTS.get(parts[0], (0, 0))
-    is_shared = parts[0] == "version" and parts[2:3] != ["learner"]  # see shared_version_key
-    if not before or is_shared or len(parts) <= before + after:
-        return None
-    return ":".join(parts[before : len(parts) - after])
-
 
 VERSION_TTL_S = 5.0  # If a notification is lost, responses are out of date for at most this time.
 
@@ -64,38 +32,20 @@ CATALOGUE = "catalogue"
 BATCH = "batch"  # Weekly, domain and level stats.
 SWAP = "schema"  # Set by the rebuild that made this schema the live one.
 
-
-def learner_version_key(schema: str, user_id: str) -> str:
-    """Return the key of a learner's version."""
-    return f"version:{schema}:learner:{user_id}"
-
-
-def shared_version_key(schema: str, kind: str) -> str:
-    """Return the key of a version that all learners share."""
-    return f"version:{schema}:{kind}"
-
-
-def version_expires_at_ms(known_at: float) -> int:
-    """Return the expiry of a copy as Unix time in ms.
-
-    `known_at` is a monotonic time, taken before the copy's version was committed or read.
-    """
-    return int((time.time() + VERSION_TTL_S - (time.monotonic() - known_at)) * 1000)
-
-
-Command = tuple[bytes | str | int, ...]
-Reply: TypeAlias = "bytes | int | list[Reply] | Exception | None"
-
 _MINUTE_S = 60
 _DOCUMENT_TTL_S = 24 * 3600
 _KEYS_PER_CALL = 1_000
 
+# The number of parts before and after the learner's id in the keys of each kind.
+_PARTS = {"summary": (1, 0), "query": (2, 1), "stats": (3, 0), "version": (3, 0), "rate": (1, 1)}
+
 # The expiry is a time, not a duration: if a suspended Redis runs the script late, the copy still
 # expires in time. If Redis has no memory for a new copy, the script deletes the old copy, so that
 # queries see the change.
-_SET_FUNCTION = """
+_SET_FUNCTION = f"""
 local now = redis.call('TIME')
-local left = math.min(tonumber(ARGV[1]) - (now[1] * 1000 + math.floor(now[2] / 1000)), 5000)
+local left = tonumber(ARGV[1]) - (now[1] * 1000 + math.floor(now[2] / 1000))
+left = math.min(left, {VERSION_TTL_S * 1000:.0f})
 local function keep(key, version)
     local held = tonumber(redis.call('GET', key) or '')
     if held and held > tonumber(version) then return end
@@ -129,6 +79,54 @@ end
 redis.call('HSET', key, ARGV[1], ARGV[2])
 if redis.call('PTTL', key) < 0 then redis.call('PEXPIRE', key, ARGV[3]) end
 """
+
+
+def summary_key(user_id: str) -> str:
+    """Return the key of the learner's summary."""
+    return f"summary:{user_id}"
+
+
+def query_key(name: str, user_id: str, params: str) -> str:
+    """Return the key of a root field's result; `params` is a hash of the request."""
+    return f"query:{name}:{user_id}:{params}"
+
+
+def period_key(period: str, last_day: object, user_id: str) -> str:
+    """Return the key of results about finished periods."""
+    return f"stats:{period}:{last_day}:{user_id}"
+
+
+def rate_key(caller: str, minute: int) -> str:
+    """Return the key of the number of the caller's requests in a minute."""
+    return f"rate:{caller}:{minute}"
+
+
+def find_learner(key: str) -> str | None:
+    """Return the id of the learner whom a key is about, or None."""
+    parts = key.split(":")
+    before, after = _PARTS.get(parts[0], (0, 0))
+    is_shared = parts[0] == "version" and parts[2:3] != ["learner"]  # see shared_version_key
+    if not before or is_shared or len(parts) <= before + after:
+        return None
+    return ":".join(parts[before : len(parts) - after])
+
+
+def learner_version_key(schema: str, user_id: str) -> str:
+    """Return the key of a learner's version."""
+    return f"version:{schema}:learner:{user_id}"
+
+
+def shared_version_key(schema: str, kind: str) -> str:
+    """Return the key of a version that all learners share."""
+    return f"version:{schema}:{kind}"
+
+
+def version_expires_at_ms(known_at: float) -> int:
+    """Return the expiry of a copy as Unix time in ms.
+
+    `known_at` is a monotonic time, taken before the copy's version was committed or read.
+    """
+    return int((time.time() + VERSION_TTL_S - (time.monotonic() - known_at)) * 1000)
 
 
 def get_versions(keys: Sequence[str]) -> Command:

@@ -5,7 +5,7 @@
 CREATE OR REPLACE FUNCTION progress.replace_views(source text, models text[]) RETURNS text
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '900ms' AS $replace$
 DECLARE
-    until_time constant timestamptz := clock_timestamp() + interval '900ms';
+    until_time constant timestamptz := clock_timestamp() + current_setting('lock_timeout')::interval;
     former name;
     model  text;
 BEGIN
