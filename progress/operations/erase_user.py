@@ -489,7 +489,7 @@ def analyze(connection: Connection, check: Check) -> None:
         schema.set_search_path(connection, name)
         for (table,) in _run(connection, "list tables of learners"):
             check()
-            connection.run(f"ANALYZE {table}")
+            connection.run(fill(_FILE, "analyze rows", table=table))
 
 
 def keep_receipt(connection: Connection, learner: str, operation_id: UUID, receipt: object) -> None:

@@ -62,6 +62,9 @@ ORDER BY c.relname;
 -- count rows --
 SELECT count(*) FROM {table} WHERE user_id = :learner;
 
+-- analyze rows --
+ANALYZE {table};
+
 -- redact events --
 SELECT event_store.redact_events(:learner, :at_most, :with_deletions);
 

@@ -89,17 +89,21 @@ def _line(delivery: Delivery) -> str:
     return json.dumps(line, separators=(",", ":")) + "\n"
 
 
+def break_sql(mutant: Mutant) -> str:
+    """Return the text of the broken SQL file; raise LookupError if the file lacks `text`."""
+    before = (statements.SQL / f"{mutant.file}.sql").read_text(encoding="utf-8")
+    if mutant.text not in before:
+        raise LookupError(f"{mutant.name}: its text is not in {mutant.file}.sql")
+    return before.replace(mutant.text, mutant.by)
+
+
 @contextmanager
 def stage_with(url: str, mutant: Mutant) -> Iterator[Stage]:
     """Open a stage with the mutant's folds; raise LookupError if the SQL file lacks `text`."""
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
         copy = Path(folder) / "sql"
         shutil.copytree(statements.SQL, copy)
-        path = copy / f"{mutant.file}.sql"
-        before = path.read_text(encoding="utf-8")
-        if mutant.text not in before:
-            raise LookupError(f"{mutant.name}: its text is not in {mutant.file}.sql")
-        path.write_text(before.replace(mutant.text, mutant.by), encoding="utf-8")
+        (copy / f"{mutant.file}.sql").write_text(break_sql(mutant), encoding="utf-8")
         patch.setattr(statements, "SQL", copy)
         # Loading all time zones would take a second; the logs use only ZONES.
         patch.setattr(time_zones, "names", lambda: frozenset(ZONES))
