@@ -21,7 +21,7 @@ from progress.local import readiness
 from progress.operations import export_files, records
 from progress.operations.records import Operation, OperationKind, OperationState
 from progress.projections import batch
-from progress.query.graphql import exports as requests
+from progress.query.graphql import mutations
 from progress.query.graphql.downloads import Downloads
 from progress.settings import Settings
 from tests.conftest import Store
@@ -308,7 +308,7 @@ def test_an_export_that_is_too_large_for_one_step_is_rejected(
     operator: Operator, populated: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     populated.run("ANALYZE")
-    monkeypatch.setattr(requests, "MAX_BYTES", 1_000)
+    monkeypatch.setattr(mutations, "MAX_BYTES", 1_000)
     code, text = ask(operator, 'table: ITEM, idempotencyKey: "k"')
     assert code == "BAD_USER_INPUT"
     assert text.startswith(
@@ -324,7 +324,7 @@ def test_an_export_that_is_too_large_for_one_step_is_rejected(
     )
     assert operator.called() == []
     assert isinstance(ask(operator, 'table: LEVEL, learners: ["no"], idempotencyKey: "k"'), str)
-    monkeypatch.setattr(requests, "MAX_BYTES", 1 << 30)
+    monkeypatch.setattr(mutations, "MAX_BYTES", 1 << 30)
     monkeypatch.setattr(export_files, "_USER_BYTES_PER_S", 1)
     assert operator.error('mutation { exportUser(userId: "ann", idempotencyKey: "k") { id } }')
     monkeypatch.undo()

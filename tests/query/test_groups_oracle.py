@@ -9,9 +9,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from progress.query.read_models import groups
-from progress.query.read_models.group_rows import ItemDifficulty, LearnerOrder
-from progress.query.read_models.pages import ItemKey
-from progress.query.read_models.rows import CefrLevel, Domain
+from progress.query.read_models.groups import ItemDifficulty, LearnerOrder
+from progress.query.read_models.rows import CefrLevel, Domain, ItemKey
 from tests import oracle
 from tests.support import model_rows
 from tests.support.api import QueryClient, plain

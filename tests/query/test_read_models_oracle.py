@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from progress.query.live.sources import Learners
-from progress.query.read_models import row_queries
+from progress.query.read_models import rows
 from progress.query.read_models.rows import PeriodLength, Retention
 from tests import oracle
 from tests.support import model_rows
@@ -82,14 +82,14 @@ def test_the_progress_the_streak_the_goal_and_the_forecast_equal_the_oracle_s_re
             assert streak == oracle.streak(then, user)
             state = all_at_once[user]
             assert (flat(state.progress), plain(state.streak)) == (standing, streak)
-            goals = fetch(fetch.queries.run(user, row_queries.select_goal(at)))
+            goals = fetch(fetch.queries.run(user, rows.select_goal(at)))
             assert [*map(plain, goals)] == [row for row in [oracle.goal(then, user)] if row]
             assert state.expires_at > at
             forecast = fetch(fetch.queries.get_due_forecast(user, 30, at=at))
             found = {d.date: {"items": d.items, "overdue": d.overdue} for d in forecast}
             assert found == oracle.due_forecast(then, user, 30)
             assert list_items(fetch, user, at, filter="DUE") == oracle.due_today(then, user)
-            (workload,) = fetch(fetch.queries.run(user, row_queries.select_workload(at)))
+            (workload,) = fetch(fetch.queries.run(user, rows.select_workload(at)))
             assert plain(workload) == oracle.workload(then, user)
 
 
@@ -111,11 +111,11 @@ def test_days_weeks_and_months_equal_the_oracle_s_results(
             assert weeks == inside(oracle.weekly_stats(world, user), first, last)
             months = [*map(plain, fetch(fetch.queries.get_monthly_stats(*span)))]
             assert months == inside(oracle.monthly_stats(world, user), first, last)
-            resting = fetch(fetch.queries.run(user, row_queries.select_rest_days(first, last)))
+            resting = fetch(fetch.queries.run(user, rows.select_rest_days(first, last)))
             wanted = sorted(d for d in oracle.rest_days(world, user) if first <= d <= last)
             assert resting == wanted
             for by in PeriodLength:
-                query = row_queries.select_retention(first, last, by)
+                query = rows.select_retention(first, last, by)
                 periods = [*map(of_period, fetch(fetch.queries.run(user, query)))]
                 assert periods == inside(oracle.retention(world, user, by), first, last)
 
@@ -163,5 +163,5 @@ def test_items_domains_and_levels_equal_the_oracle_s_results(
     for user in EVERYONE:
         domains = fetch(fetch.queries.get_domain_stats(user))
         assert {d.domain: plain(d) for d in domains} == oracle.domain_stats(world, user)
-        hours = fetch(fetch.queries.run(user, row_queries.select_hourly_stats()))
+        hours = fetch(fetch.queries.run(user, rows.select_hourly_stats()))
         assert {h.hour: plain(h) for h in hours} == oracle.hourly_stats(world, user)

@@ -28,7 +28,7 @@ from progress.projections.projector import Projector
 from progress.query.cache.cache import AnswerCache, ComputedAnswer, RateLimiter
 from progress.query.cache.policy import CacheKey, cache_key
 from progress.query.graphql.fields import FIELDS
-from progress.query.read_models import row_queries
+from progress.query.read_models import rows
 from progress.query.read_models.queries import Queries
 from progress.query.read_models.reader import Parameters, Reader
 from progress.query.read_models.rows import PeriodLength
@@ -176,14 +176,12 @@ async def read(queries: Queries, key: CacheKey, at: datetime) -> bytes:
         "item": lambda: queries.get_item(user, "i0", at=at),
         "domainStats": lambda: queries.get_domain_stats(user),
         "levelStats": lambda: queries.get_level_stats(user, at=at),
-        "hourlyStats": lambda: queries.run(user, row_queries.select_hourly_stats()),
-        "workload": lambda: queries.run(user, row_queries.select_workload(at)),
+        "hourlyStats": lambda: queries.run(user, rows.select_hourly_stats()),
+        "workload": lambda: queries.run(user, rows.select_workload(at)),
         "itemHistory": lambda: queries.get_item_history(user, "i0", at=at),
-        "restDays": lambda: queries.run(user, row_queries.select_rest_days(FROM, TO)),
-        "goal": lambda: queries.run(user, row_queries.select_goal(at)),
-        "retention": lambda: queries.run(
-            user, row_queries.select_retention(FROM, TO, PeriodLength.WEEK)
-        ),
+        "restDays": lambda: queries.run(user, rows.select_rest_days(FROM, TO)),
+        "goal": lambda: queries.run(user, rows.select_goal(at)),
+        "retention": lambda: queries.run(user, rows.select_retention(FROM, TO, PeriodLength.WEEK)),
         "dailyStats": lambda: queries.get_stats_range(user, FROM, TO),
         "weeklyStats": lambda: queries.get_weekly_stats(user, FROM, TO),
         "monthlyStats": lambda: queries.get_monthly_stats(user, FROM, TO),

@@ -31,14 +31,13 @@ from progress.errors import (
     StatementFailed,
     Unavailable,
 )
-from progress.query.cache.cache import AnswerCache, ComputedAnswer, Lookup
+from progress.query.cache.cache import AnswerCache, ComputedAnswer, Lookup, ProjectedTo
 from progress.query.cache.policy import CacheKey, cache_key
-from progress.query.cache.versions import ProjectedTo
 from progress.query.execution import documents, limits, request_log
 from progress.query.execution.compiled import QUERY, InvalidRows
 from progress.query.execution.documents import Document, Operation, PlannedField, Unplanned
 from progress.query.execution.request_log import RequestLog
-from progress.query.graphql import scalars
+from progress.query.graphql import types
 from progress.query.graphql.context import Context
 from progress.query.graphql.schema import GRAPHQL
 from progress.query.read_models import as_of
@@ -319,7 +318,7 @@ def _extensions(projected_to: ProjectedTo | None, *, is_hit: bool) -> dict[str, 
     """Return whether the cache was hit, and the position that the projections have reached."""
     extensions: dict[str, Any] = {"cache": "HIT" if is_hit else "MISS"}
     if projected_to is not None:
-        time = projected_to.time and scalars.format_datetime(projected_to.time)
+        time = projected_to.time and types.format_datetime(projected_to.time)
         extensions["projectedTo"] = {"position": projected_to.position, "time": time}
     return extensions
 

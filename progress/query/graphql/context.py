@@ -17,7 +17,7 @@ from progress.query.graphql.downloads import Download, Downloads
 from progress.query.graphql.undelivered import UndeliveredMessages
 from progress.query.live.hub import LiveQueries
 from progress.query.live.topics import Subscription
-from progress.query.read_models import groups
+from progress.query.read_models import groups, operations
 from progress.query.read_models.queries import Queries
 
 _T = TypeVar("_T")
@@ -65,6 +65,17 @@ class Context(msgspec.Struct, frozen=True):
         if not self.is_admin:
             raise Forbidden("administrators only")
 
+    async def find_operation(self, operation_id: str) -> Operation | None:
+        """Return an operation; None if it does not exist or the caller may not see it.
+
+        The caller may see operations that they requested, and the export of their own record.
+        """
+        parsed = arguments.parse_operation_id(operation_id)
+        operation = await operations.get_operation(self.queries.reader, parsed)
+        if operation is None or self.is_admin or self.caller.user_id in operation.requesters:
+            return operation
+        return operation if self._is_own_record(operation) else None
+
     def find_download(self, operation: Operation) -> Download | None:
         """Return the operation's file if the caller may fetch it."""
         if self.downloads is None or not self._may_fetch(operation):
@@ -78,12 +89,16 @@ class Context(msgspec.Struct, frozen=True):
 
         A caller who requested the file must still have a role that may request it.
         """
-        caller, is_record = self.caller.user_id, operation.kind is OperationKind.EXPORT_USER
-        if is_record and caller == operation.subject:
+        if self._is_own_record(operation):
             return True
-        return caller in operation.requesters and (
+        is_record = operation.kind is OperationKind.EXPORT_USER
+        return self.caller.user_id in operation.requesters and (
             self.is_admin if is_record else self.may_export_statistics
         )
+
+    def _is_own_record(self, operation: Operation) -> bool:
+        is_record = operation.kind is OperationKind.EXPORT_USER
+        return is_record and self.caller.user_id == operation.subject
 
     @property
     def may_export_statistics(self) -> bool:

@@ -15,7 +15,7 @@ from strawberry.utils.str_converters import to_camel_case
 
 from progress.query.cache.policy import CachePolicy
 from progress.query.graphql.context import Info
-from progress.query.read_models.row_queries import RowQuery
+from progress.query.read_models.rows import RowQuery
 
 BuildQuery = Callable[..., RowQuery[Any]]
 
@@ -61,6 +61,7 @@ class Declaration(NamedTuple):
 
 
 FIELDS: dict[str, Declaration] = {}
+RESOLVED: dict[str, Any] = {}  # Strawberry's fields by Python name, in the order of the schema
 UNDECLARED = Declaration()  # __typename, __schema, __type
 
 
@@ -74,10 +75,18 @@ def declare(
     """Declare a field that only the executor runs. The decorated function is its resolver."""
 
     def decorate(resolve: Callable[..., Any]) -> Any:
-        FIELDS[to_camel_case(resolve.__name__)] = Declaration(cache, cost)
-        return strawberry.field(resolve, graphql_type=type_, description=description)
+        return _add(resolve, Declaration(cache, cost), type_, description)
 
     return decorate
+
+
+def _add(
+    resolve: Callable[..., Any], declaration: Declaration, type_: object, description: str | None
+) -> Any:
+    name = resolve.__name__
+    FIELDS[to_camel_case(name)] = declaration
+    RESOLVED[name] = strawberry.field(resolve, graphql_type=type_, description=description)
+    return RESOLVED[name]
 
 
 def declare_learner_field(
@@ -93,10 +102,9 @@ def declare_learner_field(
     def decorate(build_query: BuildQuery) -> Any:
         parameters = list(inspect.signature(build_query).parameters.values())[1:]
         names = {_graphql_name(parameter): parameter.name for parameter in parameters}
-        name = to_camel_case(build_query.__name__)
-        FIELDS[name] = Declaration(cache, cost, LearnerQuery(build_query, names))
         resolve = _resolver(build_query, parameters, is_list=_is_list(type_))
-        return strawberry.field(resolve, graphql_type=type_, description=description)
+        declaration = Declaration(cache, cost, LearnerQuery(build_query, names))
+        return _add(resolve, declaration, type_, description)
 
     return decorate
 

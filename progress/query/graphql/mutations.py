@@ -14,9 +14,15 @@ from strawberry import ID, UNSET
 from progress.adapters.pubsub import wakeups
 from progress.errors import BadInput, Forbidden, NotFound, RateLimited
 from progress.operations import export_files, records
+from progress.operations.export_files import (
+    MAX_BYTES,
+    Estimate,
+    FileFormat,
+    StatisticsArguments,
+    StatisticsTable,
+)
 from progress.operations.records import ARCHIVE_SUBJECT, PLANS, Operation, OperationKind
-from progress.query.graphql import arguments, exports, types
-from progress.query.graphql.administration import get_operation
+from progress.query.graphql import arguments, types
 from progress.query.graphql.context import Info
 from progress.query.read_models import dead_letters
 
@@ -93,8 +99,8 @@ class Mutation:
     async def export_user(
         self, info: Info, *, user_id: ID | None = UNSET, idempotency_key: ID
     ) -> Operation:
-        learner = exports.authorize_user(info, user_id)
-        await exports.check_user(info, learner)
+        learner = _authorize_export(info, user_id)
+        await _check_record(info, learner)
         return await _start(
             info,
             OperationKind.EXPORT_USER,
@@ -109,23 +115,23 @@ class Mutation:
         self,
         info: Info,
         *,
-        table: export_files.StatisticsTable,
+        table: StatisticsTable,
         from_: Annotated[date | None, strawberry.argument(name="from")] = UNSET,
         to: date | None = UNSET,
         learners: list[ID] | None = UNSET,
-        format: export_files.FileFormat | None = export_files.FileFormat.CSV,  # noqa: A002 - the contract's word
+        format: FileFormat | None = FileFormat.CSV,  # noqa: A002 - the contract's word
         idempotency_key: ID,
     ) -> Operation:
         if not info.context.may_export_statistics:
             raise Forbidden("administrators and support only")
-        request = exports.parse_statistics(
+        request = _parse_statistics(
             table,
-            format or export_files.FileFormat.CSV,
+            format or FileFormat.CSV,
             learners if isinstance(learners, list) else None,
             from_ or None,
             to or None,
         )
-        await exports.check_statistics(info, request)
+        await _check_statistics(info, request)
         return await _start(
             info,
             OperationKind.EXPORT_STATISTICS,
@@ -251,7 +257,7 @@ async def _change(info: Info, block: str, operation_id: UUID, **values: object) 
 
 async def _existing_operation(info: Info, operation_id: UUID) -> Operation:
     """Return the operation; raise NotFound if it is missing or the caller may not see it."""
-    operation = await get_operation(info, str(operation_id))
+    operation = await info.context.find_operation(str(operation_id))
     if operation is None:
         raise NotFound(f"id: expected the id of an operation - found {operation_id}")
     return operation
@@ -271,3 +277,71 @@ async def _existing_letters(info: Info, ids: list[ID]) -> list[int]:
         listed = ", ".join(map(str, unknown))
         raise NotFound(f"ids: expected ids of dead letters - found unknown ids {listed}")
     return numbers
+
+
+def _authorize_export(info: Info, user_id: ID | None) -> str:
+    """Return the requested learner; raise Forbidden if the caller may not export the record.
+
+    The role `admin` may export every record, `support` none, other roles only their own record.
+    """
+    caller = info.context.caller
+    learner = arguments.parse_id("userId", user_id) if isinstance(user_id, str) else caller.user_id
+    if caller.role == "support":
+        raise Forbidden("support may not export a record")
+    if learner != caller.user_id and not info.context.is_admin:
+        raise Forbidden("a learner may export their own record only")
+    return learner
+
+
+async def _check_record(info: Info, learner: str) -> None:
+    """Raise NotFound for an unknown learner, and BadInput if the record is too large."""
+    rows = await info.context.queries.reader.fetch(
+        "operations/export_user", "check", learner=learner
+    )
+    if not rows[0]["is_known"]:
+        raise NotFound("userId: expected a learner with events - found none")
+    estimate = export_files.estimate_user(rows[0]["events"], rows[0]["event_bytes"])
+    advice = "ask the operator for a copy of the log"
+    _check_estimate("userId", estimate, OperationKind.EXPORT_USER, advice)
+
+
+def _parse_statistics(
+    table: StatisticsTable,
+    format_: FileFormat,
+    learners: list[ID] | None,
+    first_day: date | None,
+    last_day: date | None,
+) -> StatisticsArguments:
+    """Return the arguments of an export of statistics; raise BadInput if they are invalid."""
+    if first_day and last_day and first_day > last_day:
+        raise BadInput(f"from: expected a day not later than `to` - found {first_day}, {last_day}")
+    if (first_day or last_day) and not table.has_days:
+        raise BadInput(f"from, to: expected only with DAILY or WEEKLY - found with {table}")
+    return StatisticsArguments(
+        table, format_, arguments.parse_learners(learners), first_day, last_day
+    )
+
+
+async def _check_statistics(info: Info, request: StatisticsArguments) -> None:
+    """Raise BadInput if the export would take too long or be too large."""
+    rows = await info.context.queries.reader.fetch(
+        "operations/export_statistics",
+        f"estimate {request.table.lower()}",
+        learners=request.learners,
+        first_day=request.first_day,
+        last_day=request.last_day,
+    )
+    expected = export_files.read_rows(msgspec.json.decode(rows[0][0]))
+    estimate = export_files.estimate_statistics(request.table, request.format, expected)
+    advice = "choose fewer days or learners, and make several requests"
+    arguments_ = "from, to, learners" if request.table.has_days else "learners"
+    _check_estimate(arguments_, estimate, OperationKind.EXPORT_STATISTICS, advice)
+
+
+def _check_estimate(names: str, estimate: Estimate, kind: OperationKind, advice: str) -> None:
+    max_seconds = PLANS[kind].steps[0].timeout_s
+    if estimate.seconds > max_seconds or estimate.bytes > MAX_BYTES:
+        raise BadInput(
+            f"{names}: expected an export of at most {max_seconds:,.0f} s and 1 GiB - found about "
+            f"{estimate.seconds:,.0f} s and {estimate.bytes / MAX_BYTES:.1f} GiB: {advice}"
+        )

@@ -11,9 +11,8 @@ import msgspec
 from progress.errors import BadInput
 from progress.query import auth
 from progress.query.read_models.dead_letters import LetterKey
-from progress.query.read_models.group_rows import LearnerOrder
-from progress.query.read_models.pages import ItemKey, LearnerKey
-from progress.query.read_models.rows import ItemOrder
+from progress.query.read_models.groups import LearnerKey, LearnerOrder
+from progress.query.read_models.rows import ItemKey, ItemOrder
 
 _T = TypeVar("_T")
 _Number = Annotated[int, msgspec.Meta(ge=1, le=2**63 - 1)]

@@ -1,144 +1,398 @@
-"""The schema: the query fields in the contract's order, the mutations and the subscriptions."""
+"""The schema: the query fields in the contract's order, the mutations and the subscriptions.
+
+A field about one learner is a single SELECT, unless only the executor can run it. Each field is
+declared with its arguments, cache policy and cost. No field that teachers read about a group is
+cached, so that they cannot read the data of a learner who has left the group.
+"""
+
+from datetime import date, datetime
+from typing import Annotated
 
 import strawberry
 from strawberry import ID, UNSET
 from strawberry.schema.config import StrawberryConfig
+from strawberry.types.nodes import SelectedField
 
+from progress.adapters.pubsub.undelivered import Undelivered
+from progress.event_store.dead_letter_record import DeadLetterKind
+from progress.operations.records import Operation
 from progress.query.cache.policy import CachePolicy
-from progress.query.graphql import (
-    administration,
-    arguments,
-    descriptions,
-    group_fields,
-    learner_fields,
-    pagination,
-    scalars,
-    types,
-)
+from progress.query.graphql import arguments, descriptions, pagination, types
 from progress.query.graphql.context import Info
-from progress.query.graphql.fields import Cost, declare
+from progress.query.graphql.fields import RESOLVED, Cost, declare, declare_learner_field
 from progress.query.graphql.mutations import Mutation
 from progress.query.graphql.subscriptions import Subscription
-from progress.query.read_models import log_records, rows
+from progress.query.read_models import dead_letters as letters
+from progress.query.read_models import groups, rows
+from progress.query.read_models import operations as started
+from progress.query.read_models.rows import RowQuery
+
+From = Annotated[date, strawberry.argument(name="from")]
+
+_CHEAP = {"groupId", "hardestItems", "__typename"}  # fields that do not need the members' rows
 
 
-@strawberry.type
-class Query:
-    user_progress = learner_fields.user_progress
-    daily_stats = learner_fields.daily_stats
-    weekly_stats = learner_fields.weekly_stats
-    monthly_stats = learner_fields.monthly_stats
+@declare_learner_field(
+    types.UserProgress | None,
+    "The learner's standing. userId defaults to the caller; "
+    "another learner's needs a role that may read it.",
+    # `unlearned` depends on the catalogue, and the current streak depends on the local date.
+    cache=CachePolicy(10, catalogue=True, clock=True, is_summary=True),
+    cost=Cost(30, rows_with={"asOf": 70, "knownAt": 70}),
+)
+def user_progress(
+    at: datetime, as_of: datetime | None = UNSET, known_at: datetime | None = UNSET
+) -> RowQuery[rows.UserProgress]:
+    return rows.select_user_progress(at, as_of=as_of or None, known_at=known_at or None)
 
-    @declare(
-        types.ItemStatsConnection,
-        "search: part of the headword; ASCII letters in any case.",
-        # `catalogue`, because the catalogue contains headwords, levels and domains. `except_for`,
-        # because the set of DUE items depends on the current time.
-        cache=CachePolicy(
-            10, catalogue=True, except_for=("filter", "DUE"), hourly="estimatedRecall"
-        ),
-        cost=Cost(45, rows_with={"level": 55, "domain": 55, "search": 55}),
+
+@declare_learner_field(
+    types.list_of(rows.DailyStats),
+    "The rows that exist in the range, oldest first; "
+    "with zeroFill, one for every day. At most 731 days.",
+    cache=CachePolicy(15, period="daily"),
+)
+def daily_stats(
+    _: datetime,
+    *,
+    from_: From,
+    to: date,
+    zero_fill: bool | None = False,
+    as_of: datetime | None = UNSET,
+    known_at: datetime | None = UNSET,
+) -> RowQuery[rows.DailyStats]:
+    arguments.check_range(from_, to)
+    return rows.select_daily_stats(
+        from_, to, zero_fill=bool(zero_fill), as_of=as_of or None, known_at=known_at or None
     )
-    async def item_stats(
-        self,
-        info: Info,
-        *,
-        user_id: ID | None = UNSET,
-        filter: rows.ItemFilter | None = rows.ItemFilter.ALL,  # noqa: A002 - the contract's word
-        order_by: rows.ItemOrder | None = rows.ItemOrder.RECENT,
-        level: rows.CefrLevel | None = UNSET,
-        domain: rows.Domain | None = UNSET,
-        search: str | None = UNSET,
-        first: int | None = 50,
-        after: str | None = UNSET,
-    ) -> pagination.Page:
-        learner = await info.context.resolve_learner(user_id)
-        order = order_by or rows.ItemOrder.RECENT
-        page = await info.context.queries.get_item_stats(
-            learner,
-            filter=filter or rows.ItemFilter.ALL,
-            order_by=order,
-            level=level or None,
-            domain=domain or None,
-            search=arguments.parse_search(pagination.text_or_none(search)),
-            first=arguments.parse_page_size(first),
-            after=pagination.decode_item_cursor(pagination.text_or_none(after), order),
-            at=info.context.at,
-        )
-        entries = ((pagination.encode_item_cursor(order, key), item) for key, item in page.items)
-        return pagination.build_page(entries, has_next=page.has_next, total=page.total_count)
 
-    item = learner_fields.item
-    domain_stats = learner_fields.domain_stats
-    level_stats = learner_fields.level_stats
-    streak = learner_fields.streak
-    due_forecast = learner_fields.due_forecast
-    retention = learner_fields.retention
-    hourly_stats = learner_fields.hourly_stats
-    workload = learner_fields.workload
-    rest_days = learner_fields.rest_days
-    goal = learner_fields.goal
 
-    @declare(
-        types.ItemHistory,
-        "Reviews and days of answers of one item, newest first, "
-        "at most 731 days back and 1,000 reviews.",
-        cache=CachePolicy(15, clock=True),
-        cost=Cost(4, entries=1_000),
+@declare_learner_field(
+    types.list_of(rows.PeriodStats),
+    "ISO weeks by their Monday, oldest first.",
+    cache=CachePolicy(60, batch=True, period="weekly", period_days=6),
+    cost=Cost(days_per_entry=7),
+)
+def weekly_stats(
+    _: datetime, *, from_: From, to: date, zero_fill: bool | None = False
+) -> RowQuery[rows.PeriodStats]:
+    arguments.check_range(from_, to)
+    return rows.select_weekly_stats(from_, to, zero_fill=bool(zero_fill))
+
+
+@declare_learner_field(
+    types.list_of(rows.PeriodStats),
+    "Computed when asked.",
+    cache=CachePolicy(30, period="monthly", period_days=30),
+    cost=Cost(100, rows_per_day=1 / 7, days_per_entry=28),
+)
+def monthly_stats(_: datetime, *, from_: From, to: date) -> RowQuery[rows.PeriodStats]:
+    arguments.check_range(from_, to)
+    return rows.select_monthly_stats(from_, to)
+
+
+@declare(
+    types.ItemStatsConnection,
+    "search: part of the headword; ASCII letters in any case.",
+    # `catalogue`, because the catalogue contains headwords, levels and domains. `except_for`,
+    # because the set of DUE items depends on the current time.
+    cache=CachePolicy(10, catalogue=True, except_for=("filter", "DUE"), hourly="estimatedRecall"),
+    cost=Cost(45, rows_with={"level": 55, "domain": 55, "search": 55}),
+)
+async def item_stats(
+    info: Info,
+    *,
+    user_id: ID | None = UNSET,
+    filter: rows.ItemFilter | None = rows.ItemFilter.ALL,  # noqa: A002 - the contract's word
+    order_by: rows.ItemOrder | None = rows.ItemOrder.RECENT,
+    level: rows.CefrLevel | None = UNSET,
+    domain: rows.Domain | None = UNSET,
+    search: str | None = UNSET,
+    first: int | None = 50,
+    after: str | None = UNSET,
+) -> pagination.Page:
+    learner = await info.context.resolve_learner(user_id)
+    order = order_by or rows.ItemOrder.RECENT
+    page = await info.context.queries.get_item_stats(
+        learner,
+        filter=filter or rows.ItemFilter.ALL,
+        order_by=order,
+        level=level or None,
+        domain=domain or None,
+        search=arguments.parse_search(pagination.text_or_none(search)),
+        first=arguments.parse_page_size(first),
+        after=pagination.decode_item_cursor(pagination.text_or_none(after), order),
+        at=info.context.at,
     )
-    async def item_history(
-        self, info: Info, *, user_id: ID | None = UNSET, item_id: ID
-    ) -> rows.ItemHistory:
-        learner = await info.context.resolve_learner(user_id)
-        item = arguments.parse_id("itemId", item_id)
-        return await info.context.queries.get_item_history(learner, item, at=info.context.at)
+    entries = ((pagination.encode_item_cursor(order, key), item) for key, item in page.items)
+    return pagination.build_page(entries, has_next=page.has_next, total=page.total_count)
 
-    group = group_fields.group
-    learners = group_fields.learners
-    item_difficulty = group_fields.item_difficulty
 
-    @declare(
-        types.EventConnection,
-        "The audit trail: a learner's recorded events, newest first.",
-        cost=Cost(rows_with={"types": 200}),
+@declare_learner_field(
+    types.ItemStats | None,
+    cache=CachePolicy(30, catalogue=True, hourly="estimatedRecall"),
+)
+def item(at: datetime, *, item_id: ID) -> RowQuery[rows.ItemStats]:
+    return rows.select_item(arguments.parse_id("itemId", item_id), at)
+
+
+# The batch job counts the catalogue's items, so these rows change only when the job runs. The
+# policy therefore needs no `catalogue`.
+@declare_learner_field(types.list_of(rows.DomainStats), cache=CachePolicy(60, batch=True))
+def domain_stats(_: datetime) -> RowQuery[rows.DomainStats]:
+    return rows.select_domain_stats()
+
+
+@declare_learner_field(
+    types.list_of(rows.LevelStats), cache=CachePolicy(60, batch=True, clock=True)
+)
+def level_stats(at: datetime) -> RowQuery[rows.LevelStats]:
+    return rows.select_level_stats(at)
+
+
+@declare_learner_field(types.Streak, cache=CachePolicy(5, clock=True))
+def streak(
+    at: datetime, as_of: datetime | None = UNSET, known_at: datetime | None = UNSET
+) -> RowQuery[rows.Streak]:
+    return rows.select_streak(at, as_of=as_of or None, known_at=known_at or None)
+
+
+@declare_learner_field(
+    types.list_of(rows.DueDay),
+    "Items falling due on each local day from today; "
+    "what is overdue counts today. At most 366 days.",
+    # `catalogue`, because archived items are never due.
+    cache=CachePolicy(10, catalogue=True, clock=True),
+    cost=Cost(75),
+)
+def due_forecast(at: datetime, days: int | None = 14) -> RowQuery[rows.DueDay]:
+    return rows.select_due_forecast(arguments.parse_forecast_days(days), at)
+
+
+@declare_learner_field(
+    types.list_of(rows.Retention),
+    "Periods with a test, oldest first. At most 731 days.",
+    cache=CachePolicy(15, period="retention", period_days=30),
+    cost=Cost(2),
+)
+def retention(
+    _: datetime, *, from_: From, to: date, by: rows.PeriodLength | None = rows.PeriodLength.DAY
+) -> RowQuery[rows.Retention]:
+    arguments.check_range(from_, to)
+    return rows.select_retention(from_, to, rows.PeriodLength(by or "DAY"))
+
+
+@declare_learner_field(types.list_of(rows.HourlyStats), cache=CachePolicy(15))
+def hourly_stats(_: datetime) -> RowQuery[rows.HourlyStats]:
+    return rows.select_hourly_stats()
+
+
+@declare_learner_field(
+    types.type_of(rows.Workload),
+    cache=CachePolicy(10, catalogue=True, clock=True),
+    cost=Cost(75),
+)
+def workload(at: datetime) -> RowQuery[rows.Workload]:
+    return rows.select_workload(at)
+
+
+@declare_learner_field(
+    list[date], "Rest days in the range, oldest first. At most 731 days.", cache=CachePolicy(15)
+)
+def rest_days(_: datetime, *, from_: From, to: date) -> RowQuery[date]:
+    arguments.check_range(from_, to)
+    return rows.select_rest_days(from_, to)
+
+
+@declare_learner_field(
+    types.Goal | None, "Null where no goal is in force.", cache=CachePolicy(10, clock=True)
+)
+def goal(at: datetime) -> RowQuery[rows.Goal]:
+    return rows.select_goal(at)
+
+
+@declare(
+    types.ItemHistory,
+    "Reviews and days of answers of one item, newest first, "
+    "at most 731 days back and 1,000 reviews.",
+    cache=CachePolicy(15, clock=True),
+    cost=Cost(4, entries=1_000),
+)
+async def item_history(info: Info, *, user_id: ID | None = UNSET, item_id: ID) -> rows.ItemHistory:
+    learner = await info.context.resolve_learner(user_id)
+    item = arguments.parse_id("itemId", item_id)
+    return await info.context.queries.get_item_history(learner, item, at=info.context.at)
+
+
+@declare(
+    types.Group | None,
+    "Teachers of the group, support, administrators.",
+    cost=Cost(100, rows_of={"hardestItems": 200}),
+)
+async def group(info: Info, group_id: ID) -> groups.Group | None:
+    group_id, reader = _authorize_group(info, group_id), info.context.queries.reader
+    # Read the members only if a selected number needs them: reading takes most of the query's time.
+    if not _selects_standing(info):
+        is_known = await groups.has_members(reader, group_id)
+        return groups.Group(group_id, 0, 0, 0, None) if is_known else None
+    return await groups.get_group(reader, group_id, at=info.context.at)
+
+
+def _selects_standing(info: Info) -> bool:
+    """Return whether the selection may include a number that is computed from all members."""
+    selected = [one for node in info.selected_fields for one in node.selections]
+    return not all(isinstance(one, SelectedField) and one.name in _CHEAP for one in selected)
+
+
+@declare(types.LearnerConnection, cost=Cost(130))
+async def learners(
+    info: Info,
+    *,
+    group_id: ID,
+    order_by: groups.LearnerOrder | None = groups.LearnerOrder.AT_RISK,
+    first: int | None = 50,
+    after: str | None = UNSET,
+) -> pagination.Page:
+    group_id = _authorize_group(info, group_id)
+    order = order_by or groups.LearnerOrder.AT_RISK
+    page = await groups.get_learners(
+        info.context.queries.reader,
+        group_id,
+        order_by=order,
+        first=arguments.parse_page_size(first),
+        after=pagination.decode_learner_cursor(pagination.text_or_none(after), order),
+        at=info.context.at,
     )
-    async def events(
-        self,
-        info: Info,
-        user_id: ID | None = UNSET,
-        types: list[str] | None = UNSET,
-        first: int | None = 50,
-        after: str | None = UNSET,
-    ) -> pagination.Page:
-        learner = await info.context.resolve_learner(user_id, audit=True)
-        size = arguments.parse_page_size(first)
-        events = await info.context.queries.get_recorded_events(
-            learner,
-            first=size + 1,
-            types=arguments.parse_event_types(types if isinstance(types, list) else None),
-            before_version=pagination.decode_number_cursor(pagination.text_or_none(after)),
-        )
-        entries = (
-            (pagination.encode_number_cursor(event.stream_version), event)
-            for event in events[:size]
-        )
-        return pagination.build_page(entries, has_next=len(events) > size)
+    entries = (
+        (pagination.encode_learner_cursor(order, key), learner) for key, learner in page.items
+    )
+    return pagination.build_page(entries, has_next=page.has_next, total=page.total_count)
 
-    @declare(list[types.ProjectionStatus], cost=Cost(30))
-    async def projection_status(self, info: Info) -> list[log_records.ProjectionStatus]:
-        return await info.context.queries.get_projection_status(at=info.context.at)
 
-    dead_letters = administration.dead_letters
-    operation = administration.operation
-    operations = administration.operations
-    undelivered = administration.undelivered
+@declare(
+    types.ItemDifficultyConnection,
+    "Teachers, support, administrators. Hardest first.",
+    cost=Cost(200, rows_with={"level": 20, "domain": 20}),
+)
+async def item_difficulty(
+    info: Info,
+    *,
+    level: rows.CefrLevel | None = UNSET,
+    domain: rows.Domain | None = UNSET,
+    first: int | None = 50,
+    after: str | None = UNSET,
+) -> pagination.Page:
+    info.context.caller.check_teacher()
+    page = await groups.get_item_difficulty(
+        info.context.queries.reader,
+        level=level or None,
+        domain=domain or None,
+        first=arguments.parse_page_size(first),
+        after=pagination.decode_difficulty_cursor(pagination.text_or_none(after)),
+    )
+    entries = (
+        (pagination.encode_difficulty_cursor(item.accuracy_rate, item.item_id), item)
+        for item in page.items
+    )
+    return pagination.build_page(entries, has_next=page.has_next, total=page.total_count)
+
+
+def _authorize_group(info: Info, group_id: str) -> ID:
+    """Return the requested group; raise Forbidden if the caller may not read it."""
+    parsed = arguments.parse_id("groupId", group_id)
+    info.context.caller.check_group(parsed)
+    return ID(parsed)
+
+
+@declare(
+    types.EventConnection,
+    "The audit trail: a learner's recorded events, newest first.",
+    cost=Cost(rows_with={"types": 200}),
+)
+async def events(
+    info: Info,
+    user_id: ID | None = UNSET,
+    types: list[str] | None = UNSET,
+    first: int | None = 50,
+    after: str | None = UNSET,
+) -> pagination.Page:
+    learner = await info.context.resolve_learner(user_id, audit=True)
+    size = arguments.parse_page_size(first)
+    events = await info.context.queries.get_recorded_events(
+        learner,
+        first=size + 1,
+        types=arguments.parse_event_types(types if isinstance(types, list) else None),
+        before_version=pagination.decode_number_cursor(pagination.text_or_none(after)),
+    )
+    entries = (
+        (pagination.encode_number_cursor(event.stream_version), event) for event in events[:size]
+    )
+    return pagination.build_page(entries, has_next=len(events) > size)
+
+
+@declare(list[types.ProjectionStatus], cost=Cost(30))
+async def projection_status(info: Info) -> list[rows.ProjectionStatus]:
+    return await info.context.queries.get_projection_status(at=info.context.at)
+
+
+@declare(types.DeadLetterConnection, "Administrators only.", cost=Cost(50))
+async def dead_letters(
+    info: Info,
+    kind: DeadLetterKind | None = UNSET,
+    first: int | None = 50,
+    after: str | None = UNSET,
+) -> pagination.Page:
+    """List the open dead letters, newest first, then the replayed ones; omit discarded ones."""
+    info.context.check_admin()
+    page = await letters.get_dead_letters(
+        info.context.queries.reader,
+        kind=kind or None,
+        first=arguments.parse_page_size(first),
+        after=pagination.decode_letter_cursor(pagination.text_or_none(after)),
+    )
+    entries = ((pagination.encode_letter_cursor(key), letter) for key, letter in page.items)
+    return pagination.build_page(entries, has_next=page.has_next, total=page.total_count)
+
+
+@declare(types.Operation | None, "Administrators, and the learner who started it.")
+async def operation(info: Info, id: ID) -> Operation | None:  # noqa: A002 - the contract's name
+    return await info.context.find_operation(id)
+
+
+@declare(types.OperationConnection, "Administrators only.")
+async def operations(
+    info: Info, first: int | None = 20, after: str | None = UNSET
+) -> pagination.Page:
+    """List operations, newest first."""
+    info.context.check_admin()
+    size = arguments.parse_page_size(first, default=20)
+    newest = await started.get_operations(
+        info.context.queries.reader,
+        first=size + 1,
+        before=pagination.decode_number_cursor(pagination.text_or_none(after)),
+    )
+    entries = (
+        (pagination.encode_number_cursor(operation.number), operation)
+        for operation in newest[:size]
+    )
+    return pagination.build_page(entries, has_next=len(newest) > size)
+
+
+@declare(
+    list[types.Undelivered] | None,
+    "Administrators only. Counts are up to 3 minutes old; null if Cloud Monitoring does not reply.",
+)
+async def undelivered(info: Info) -> list[Undelivered] | None:
+    """Return the number of undelivered messages of each Pub/Sub subscription."""
+    info.context.check_admin()
+    return await info.context.undelivered.get() if info.context.undelivered else None
 
 
 SCHEMA = strawberry.Schema(
-    Query,
+    strawberry.type(type("Query", (), RESOLVED)),
     Mutation,
     subscription=Subscription,
-    config=StrawberryConfig(scalar_map=scalars.SCALARS, default_resolver=types.read_field),
+    config=StrawberryConfig(scalar_map=types.SCALARS, default_resolver=types.read_field),
 )
 # Strawberry has no public name for it, and SCHEMA.execute() would parse every document again.
 GRAPHQL = SCHEMA._schema  # noqa: SLF001

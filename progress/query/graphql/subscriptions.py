@@ -8,7 +8,7 @@ from strawberry import ID, UNSET
 
 from progress.errors import NotFound
 from progress.operations.records import Operation
-from progress.query.graphql import administration, types
+from progress.query.graphql import types
 from progress.query.graphql.context import Info
 from progress.query.live.sources import Learners, Operations
 from progress.query.live.topics import Source
@@ -52,7 +52,7 @@ class Subscription:
 
     @_subscription(types.Operation)
     async def operation_updated(self, info: Info, id: ID) -> AsyncIterator[Operation]:  # noqa: A002 - the contract calls the argument `id`
-        operation = await administration.get_operation(info, id)
+        operation = await info.context.find_operation(id)
         if operation is None:
             raise NotFound("there is no such operation, or you may not see it")
         return info.context.subscribe(OPERATION, operation.id, lambda state: state.operation)

@@ -1,21 +1,55 @@
-"""The GraphQL types of `api.graphql`; records of the read models provide the fields' values."""
+"""The GraphQL types of `api.graphql`; records of the read models provide the fields' values.
 
+Date and DateTime are sent as text. Times are in UTC.
+"""
+
+import contextlib
 import functools
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, date, datetime
 from typing import Any, cast, get_type_hints
 
 import msgspec
 import strawberry
+from strawberry.types.scalar import ScalarDefinition
 
+from progress.errors import SerializationError
 from progress.event_store import dead_letter_record as dead_letters
+from progress.event_store import timestamps
 from progress.operations import export_files
 from progress.operations import records as operations
 from progress.query.graphql import arguments, downloads
 from progress.query.graphql.context import Info
-from progress.query.read_models import group_rows, groups, log_records, rows
+from progress.query.read_models import groups, rows
 
 _MAX_INT = 2**31 - 1
+
+
+def _parse_date(text: object) -> date:
+    if isinstance(text, str):
+        with contextlib.suppress(ValueError):
+            return timestamps.parse_day(text)
+    raise ValueError("expected a day as in 2024-03-29")
+
+
+def _parse_datetime(text: object) -> datetime:
+    try:
+        return timestamps.parse(text, "the value")
+    except SerializationError:
+        raise ValueError("expected a time as in 2024-03-29T20:32:32.250Z") from None
+
+
+def format_datetime(moment: datetime) -> str:
+    """Format a time in UTC as orjson does: with microseconds only if they are not zero."""
+    return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+SCALARS: dict[object, ScalarDefinition] = {
+    date: strawberry.scalar(name="Date", serialize=date.isoformat, parse_value=_parse_date),
+    datetime: strawberry.scalar(
+        name="DateTime", serialize=format_datetime, parse_value=_parse_datetime
+    ),
+}
 
 _DESCRIPTIONS: dict[type[msgspec.Struct], dict[str, str]] = {
     rows.ItemStats: {
@@ -26,7 +60,7 @@ _DESCRIPTIONS: dict[type[msgspec.Struct], dict[str, str]] = {
         "expected_date": "When 80 % will be mastered at the pace of the last 28 days."
     },
     rows.PeriodStats: {"end": "The last day of the period."},
-    log_records.RecordedEvent: {
+    rows.RecordedEvent: {
         "global_position": "A 64-bit number, as text.",
         "data": "JSON, as text.",
     },
@@ -86,7 +120,7 @@ Mastery = strawberry.enum(rows.Mastery)
 Domain = strawberry.enum(rows.Domain)
 CefrLevel = strawberry.enum(rows.CefrLevel)
 PeriodLength = strawberry.enum(rows.PeriodLength)
-LagStatus = strawberry.enum(log_records.LagStatus)
+LagStatus = strawberry.enum(rows.LagStatus)
 DeadLetterKind = strawberry.enum(dead_letters.DeadLetterKind)
 OperationKind = strawberry.enum(operations.OperationKind)
 OperationState = strawberry.enum(operations.OperationState)
@@ -106,7 +140,7 @@ ItemOrder = strawberry.enum(
 
 
 LearnerOrder = strawberry.enum(
-    group_rows.LearnerOrder,
+    groups.LearnerOrder,
     description="AT_RISK: those at risk first, then as INACTIVE. "
     "INACTIVE: who never studied first, then the oldest study day. "
     "ACCURACY: lowest of 7 days first, nulls last. STREAK: longest first. Ties by userId.",
@@ -117,7 +151,7 @@ UserProgress = type_of(rows.UserProgress, id_field="user_id")
 ItemStats = type_of(rows.ItemStats, id_field="item_id")
 Streak = type_of(rows.Streak)
 Goal = type_of(rows.Goal)
-RecordedEvent = type_of(log_records.RecordedEvent, id_field="event_id")
+RecordedEvent = type_of(rows.RecordedEvent, id_field="event_id")
 
 
 @strawberry.type
@@ -125,7 +159,7 @@ class ProjectionStatus:
     name: str
     events_behind: int
     seconds_behind: float
-    status: log_records.LagStatus
+    status: rows.LagStatus
     updated_at: datetime | None
 
 
@@ -146,13 +180,13 @@ ItemHistory = _make(
     "ItemHistory", {"reviews": list_of(rows.ItemReview), "days": list_of(rows.ItemDay)}
 )
 EventConnection = _connection("Event", RecordedEvent)
-Learner = type_of(group_rows.Learner, id_field="user_id")
+Learner = type_of(groups.Learner, id_field="user_id")
 LearnerConnection = _connection("Learner", Learner, total_count=int)
-ItemDifficulty = type_of(group_rows.ItemDifficulty, id_field="item_id")
+ItemDifficulty = type_of(groups.ItemDifficulty, id_field="item_id")
 ItemDifficultyConnection = _connection("ItemDifficulty", ItemDifficulty, total_count=int)
 
 
-async def _get_hardest_items(root: group_rows.Group, info: Info, first: int | None = 10) -> Any:
+async def _get_hardest_items(root: groups.Group, info: Info, first: int | None = 10) -> Any:
     size = arguments.parse_page_size(first, default=10)
     return await groups.get_hardest_items(info.context.queries.reader, root.group_id, size)
 

@@ -3,28 +3,32 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal
 
 import msgspec
 from graphql import OperationType
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import FileResponse, Response
 
 from progress.adapters import request_scope, startup
+from progress.adapters.redis import commands
 from progress.adapters.redis.async_client import Client
 from progress.adapters.telemetry import logs, tracing
 from progress.adapters.telemetry.tracing import Span
-from progress.errors import RequestRejected, Unavailable
+from progress.errors import RedisUnavailable, RequestRejected, Unavailable
+from progress.operations.export_files import MEDIA_TYPES
 from progress.query import auth
 from progress.query.auth import Caller
 from progress.query.cache.cache import AnswerCache, RateLimiter
 from progress.query.execution import documents, execute
 from progress.query.execution.execute import GraphQLRequest, GraphQLResponse
 from progress.query.execution.request_log import CatchAll, RequestLog
-from progress.query.graphql import subscriptions
 from progress.query.graphql.context import Context
-from progress.query.graphql.downloads import Downloads
+from progress.query.graphql.downloads import PATH, Downloads
+from progress.query.graphql.subscriptions import build_sources
 from progress.query.graphql.undelivered import UndeliveredMessages
-from progress.query.http import exports, protocol, readiness, sse
+from progress.query.http import protocol, subscriptions
 from progress.query.http.developer_files import DeveloperFiles
 from progress.query.http.persisted_queries import PersistedQueries
 from progress.query.http.protocol import Cors, Headers
@@ -45,6 +49,7 @@ _ROUTES = {*_LOGGED, "/health", "/ready", startup.PATH}
 _KNOWN_METHODS = {*_ALLOWED_METHODS, "OPTIONS", "PUT", "DELETE", "PATCH"}
 _ALLOW_POST = ((b"allow", b"POST"),)
 _ALLOW = b"GET, HEAD, OPTIONS, POST"
+_EXPORT_HEADERS = {"Cache-Control": "private, no-store", "X-Content-Type-Options": "nosniff"}
 
 
 class QueryApi:
@@ -66,7 +71,7 @@ class QueryApi:
         self._cache = AnswerCache(self._redis, self._limiter, reader)
         self._persisted = PersistedQueries(self._redis)
         self._streams = Streams(limits)
-        sources = subscriptions.build_sources(reader)
+        sources = build_sources(reader)
         self._live_queries = LiveQueries(sources, settings.redis_url, intervals)
         self._downloads = Downloads(settings)
         self._undelivered = UndeliveredMessages(settings)
@@ -116,7 +121,7 @@ class QueryApi:
         return (
             self._page.answer(request)
             or self._developer_files.answer(request)
-            or exports.answer(request, self._downloads)
+            or _open_export(request, self._downloads)
             or protocol.json(error, 404)
         )
 
@@ -125,7 +130,7 @@ class QueryApi:
             return _reject_unsafe(request)
         match request.scope["path"]:
             case "/ready":
-                return await readiness.check(self._queries.reader, self._redis)
+                return await _check_readiness(self._queries.reader, self._redis)
             case startup.PATH:
                 return await _probe_startup()
         return protocol.json({"status": "ok"})
@@ -184,7 +189,7 @@ class QueryApi:
                 await self._limiter.count(caller.user_id, context.at)
             return await self._streams.open(graphql_request, document.tree, context, log)
         answer = await self._run(graphql_request, context, headers, log)
-        return sse.single(protocol.body(answer))
+        return subscriptions.single(protocol.body(answer))
 
     def _context(
         self, caller: Caller, headers: Headers, live_queries: LiveQueries | None = None
@@ -260,8 +265,8 @@ def _reject_by_headers(
     if method == "POST" and not protocol.is_json(headers):
         return protocol.error(415, f"expected Content-Type: {protocol.JSON}", headers)
     accept = protocol.accept(headers)
-    if events and not sse.accepts(accept):
-        return protocol.error(406, f"expected Accept: {sse.EVENTS}", headers)
+    if events and not subscriptions.accepts(accept):
+        return protocol.error(406, f"expected Accept: {subscriptions.EVENTS}", headers)
     if not events and not protocol.media_type(accept):
         expected = f"expected Accept: {protocol.GRAPHQL} or {protocol.JSON}"
         return protocol.error(406, expected, headers)
@@ -270,3 +275,45 @@ def _reject_by_headers(
 
 def _is_browser(request: Request) -> bool:
     return "text/html" in request.headers.get("accept", "") and not request.query_params
+
+
+async def _check_readiness(reader: Reader, redis: Client | None) -> Response:
+    """Return 200 if the instance can serve queries, else 503. Queries do not need Redis."""
+    database = await _database_status(reader)
+    is_ready = database == "ok"
+    status = {"status": "ok" if is_ready else "unavailable", "database": database}
+    return protocol.json({**status, "cache": await redis_status(redis)}, 200 if is_ready else 503)
+
+
+async def redis_status(redis: Client | None) -> Literal["ok", "away", "off"]:
+    """Return "off" if no Redis is configured, "away" if Redis does not respond, else "ok"."""
+    if redis is None:
+        return "off"
+    try:
+        await redis.run(commands.ping())
+    except RedisUnavailable:
+        return "away"
+    return "ok"
+
+
+async def _database_status(reader: Reader) -> str:
+    try:
+        (row,) = await reader.fetch("projections/checkpoints", "ready")
+    except Unavailable:
+        return "away"
+    return "ok" if row["ready"] else "this revision's read models do not exist yet"
+
+
+def _open_export(request: Request, downloads: Downloads) -> Response | None:
+    """Return the exported file, or 404 if its link is invalid or has expired.
+
+    Return None if the path does not begin with `PATH`, or if the method is not GET or HEAD.
+    """
+    if not request.url.path.startswith(PATH) or request.method not in ("GET", "HEAD"):
+        return None
+    file = downloads.open(request.url.path, datetime.now(UTC))
+    target = Path(downloads.location) / file.object if file else None
+    if file is None or target is None or not target.is_file():
+        return protocol.json({"error": "this link has expired: request another"}, 404)
+    media_type = MEDIA_TYPES[target.suffix.lstrip(".")]
+    return FileResponse(target, filename=file.file, media_type=media_type, headers=_EXPORT_HEADERS)

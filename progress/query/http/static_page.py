@@ -1,14 +1,17 @@
 """The learner's page: its files, served with a strict Content-Security-Policy."""
 
+import functools
 import html
 import re
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import msgspec
-from starlette.requests import Request
+from starlette.requests import Request, cookie_parser
 from starlette.responses import Response
 
-from progress.query.http import page_languages, static_files
+from progress.query.http import static_files
 from progress.query.http.static_files import File, Folder
 
 FOLDER = Path(__file__).resolve().parent.parent / "page"
@@ -45,7 +48,7 @@ class StaticPage:
         """`sign_in` is the URL of the issuer's sign-in page; `app` is that of the learning app."""
         self._indexes = {
             language: _index(language, sign_in=sign_in or "", app=app or "")
-            for language in page_languages.LANGUAGES
+            for language in LANGUAGES
         }
 
     def answer(self, request: Request) -> Response | None:
@@ -53,7 +56,7 @@ class StaticPage:
         if request.method not in ("GET", "HEAD"):
             return None
         if request.url.path == "/":
-            index = self._indexes[page_languages.select(request.headers)]
+            index = self._indexes[_select(request.headers)]
             headers = {"Content-Security-Policy": _POLICY, "Vary": _VARY_INDEX}
             return static_files.respond(index, request, static_files.REVALIDATE, headers)
         return _files.answer(request)
@@ -71,8 +74,43 @@ def _index(language: str, **values: str) -> File:
         name = match[1]
         if name == "texts":
             return escaped
-        return html.escape(known[name] if name in known else page_languages.text(texts, name))
+        return html.escape(known[name] if name in known else _text(texts, name))
 
-    known = {"version": _files.version, "language": page_languages.LANGUAGES[language], **values}
+    known = {"version": _files.version, "language": LANGUAGES[language], **values}
     index = (FOLDER / "index.html").read_text(encoding="utf-8")
     return static_files.make(_PLACEHOLDER.sub(replace, index).encode(), ".html")
+
+
+# The `lang` of the HTML document for each file of texts (en.json, ja.json).
+LANGUAGES = {"en": "en-GB", "ja": "ja"}
+_DEFAULT = "en"
+
+
+def _select(headers: Mapping[str, str]) -> str:
+    """Return the language selected on the page, or else the preferred one of Accept-Language."""
+    selected = cookie_parser(headers.get("cookie", "")).get("language")
+    if selected in LANGUAGES:
+        return selected
+    accepted = map(_parse, headers.get("accept-language", "").split(","))
+    offered = [(quality, name) for name, quality in accepted if name in LANGUAGES and quality > 0]
+    return max(offered, key=lambda offer: offer[0], default=(0.0, _DEFAULT))[1]
+
+
+def _parse(choice: str) -> tuple[str, float]:
+    """Return the primary language and the quality of one choice, such as `ja-JP;q=0.8`."""
+    tag, _, parameter = choice.partition(";")
+    name = tag.strip().lower().partition("-")[0]
+    try:
+        return name, float(parameter.strip().removeprefix("q=") or 1)
+    except ValueError:
+        return name, 0.0
+
+
+def _text(texts: bytes, key: str) -> str:
+    """Return the text with a key such as `frame.skip` from a file of texts."""
+    return str(functools.reduce(lambda node, name: node[name], key.split("."), _decode(texts)))
+
+
+@functools.cache
+def _decode(texts: bytes) -> dict[str, Any]:
+    return msgspec.json.decode(texts, type=dict[str, Any])

@@ -8,9 +8,7 @@ import msgspec
 
 from progress.event_store import dead_letter_record
 from progress.event_store.dead_letter_record import DeadLetter, DeadLetterKind
-from progress.query.read_models import pages
-from progress.query.read_models.pages import Page
-from progress.query.read_models.reader import Reader
+from progress.query.read_models.reader import Page, Reader
 
 _FILE = "event_store/dead_letters"
 
@@ -34,8 +32,7 @@ async def get_dead_letters(
 
     Open dead letters come first, then replayed ones. In both groups, the newest come first.
     """
-    return await pages.read_page(
-        reader,
+    return await reader.fetch_page(
         _FILE,
         "page",
         _with_key,

@@ -1,15 +1,65 @@
-"""Groups of learners and the difficulty of items, as teachers read them."""
+"""Groups of learners and the difficulty of items, as teachers read them, and their records."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import date, datetime
+from enum import StrEnum
 
+import msgspec
 from msgspec import convert
 
-from progress.query.read_models import pages
-from progress.query.read_models.group_rows import Group, ItemDifficulty, Learner, LearnerOrder
-from progress.query.read_models.pages import ItemKey, LearnerKey, Page
-from progress.query.read_models.reader import Reader
-from progress.query.read_models.rows import CefrLevel, Domain
+from progress.query.read_models.reader import Page, Reader
+from progress.query.read_models.rows import CefrLevel, Domain, ItemKey
+
+
+class LearnerOrder(StrEnum):
+    """A sort order for the members of a group."""
+
+    AT_RISK = "AT_RISK"
+    INACTIVE = "INACTIVE"
+    ACCURACY = "ACCURACY"
+    STREAK = "STREAK"
+
+
+class LearnerKey(msgspec.Struct, frozen=True):
+    """The position of a member in an ordered list; `rank` ascends."""
+
+    rank: float
+    user_id: str
+
+
+class Group(msgspec.Struct, frozen=True):
+    """The standing of a group: its size, and its members' activity in their last 7 local days."""
+
+    group_id: str
+    members: int
+    active_last7_days: int
+    answers_last7_days: int
+    accuracy_last7_days: float | None
+
+
+class Learner(msgspec.Struct, frozen=True):
+    """A member's standing, as a teacher reads it."""
+
+    user_id: str
+    last_study_date: date | None
+    current_streak: int
+    answers_last7_days: int
+    accuracy_last7_days: float | None
+    total_items_learned: int
+    at_risk: bool
+
+
+class ItemDifficulty(msgspec.Struct, frozen=True):
+    """The answers of several learners to an item."""
+
+    item_id: str
+    headword: str | None
+    level: CefrLevel
+    learners: int
+    answers: int
+    accuracy_rate: float
+    average_response_ms: float
+    lapses: int
 
 
 async def is_member(reader: Reader, user_id: str, groups: Sequence[str]) -> bool:
@@ -44,8 +94,7 @@ async def get_learners(
     at: datetime,
 ) -> Page[tuple[LearnerKey, Learner]]:
     """Return at most `first` members of the group, beginning after the key `after`."""
-    return await pages.read_page(
-        reader,
+    return await reader.fetch_page(
         "read_models/group_members",
         "learners",
         lambda row: (LearnerKey(row["sort_key"], row["user_id"]), convert(row, Learner)),
@@ -80,8 +129,7 @@ async def get_item_difficulty(
 
     Leave out items that fewer than 5 learners answered.
     """
-    return await pages.read_page(
-        reader,
+    return await reader.fetch_page(
         "read_models/item_difficulty",
         "list",
         lambda row: convert(row, ItemDifficulty),

@@ -5,36 +5,16 @@ had happened by that time, `known_at` those that had been recorded by that time.
 day of `as_of` or, if only `known_at` is given, the day of `known_at`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from msgspec import convert
 
 from progress import settings
 from progress.errors import ProjectionError
-from progress.query.read_models import pages, row_queries
-from progress.query.read_models.log_records import ProjectionStatus, RecordedEvent
-from progress.query.read_models.pages import ItemKey, Page
-from progress.query.read_models.reader import Reader
-from progress.query.read_models.row_queries import RowQuery
-from progress.query.read_models.rows import (
-    CefrLevel,
-    DailyStats,
-    Domain,
-    DomainStats,
-    DueDay,
-    ItemDay,
-    ItemFilter,
-    ItemHistory,
-    ItemOrder,
-    ItemReview,
-    ItemStats,
-    LevelStats,
-    PeriodStats,
-    Streak,
-    UserProgress,
-)
+from progress.query.read_models import rows
+from progress.query.read_models.reader import Page, Reader
 
 _T = TypeVar("_T")
 
@@ -45,20 +25,20 @@ class Queries:
     def __init__(self, reader: Reader) -> None:
         self.reader = reader
 
-    async def run(self, user_id: str, query: RowQuery[_T]) -> list[_T]:
+    async def run(self, user_id: str, query: rows.RowQuery[_T]) -> list[_T]:
         """Return the records of a row query about a learner."""
         parameters = {"user_id": user_id, **query.parameters}
         if query.as_of is None and query.known_at is None:
-            rows = await self.reader.fetch(query.file, query.block, **parameters)
+            found = await self.reader.fetch(query.file, query.block, **parameters)
         else:
-            rows = await self.reader.fetch_as_of(
+            found = await self.reader.fetch_as_of(
                 query.file,
                 query.block,
                 parameters,
                 as_of=query.as_of,
                 known_at=query.known_at,
             )
-        return [query.record(row) for row in rows]
+        return [query.record(row) for row in found]
 
     async def get_current_progress(
         self,
@@ -67,12 +47,12 @@ class Queries:
         at: datetime | None = None,
         as_of: datetime | None = None,
         known_at: datetime | None = None,
-    ) -> UserProgress | None:
+    ) -> rows.UserProgress | None:
         """Return the learner's progress; None if the learner has no events or is deleted."""
-        query = row_queries.select_user_progress(_or_now(at), as_of=as_of, known_at=known_at)
+        query = rows.select_user_progress(_or_now(at), as_of=as_of, known_at=known_at)
         return _first(await self.run(user_id, query))
 
-    async def get_daily_stats(self, user_id: str, date: date) -> DailyStats | None:
+    async def get_daily_stats(self, user_id: str, date: date) -> rows.DailyStats | None:
         """Return one local day; None if the learner has no events on this day."""
         return _first(await self.get_stats_range(user_id, date, date))
 
@@ -85,49 +65,51 @@ class Queries:
         zero_fill: bool = False,
         as_of: datetime | None = None,
         known_at: datetime | None = None,
-    ) -> list[DailyStats]:
+    ) -> list[rows.DailyStats]:
         """Return the local days of a range, both ends inclusive, oldest first.
 
         Days without events are left out; `zero_fill` adds them, unless the learner has no events.
         """
-        query = row_queries.select_daily_stats(
+        query = rows.select_daily_stats(
             start_date, end_date, zero_fill=zero_fill, as_of=as_of, known_at=known_at
         )
         return await self.run(user_id, query)
 
     async def get_weekly_stats(
         self, user_id: str, start_date: date, end_date: date, *, zero_fill: bool = False
-    ) -> list[PeriodStats]:
+    ) -> list[rows.PeriodStats]:
         """Return the weeks whose Monday lies in the range, oldest first."""
-        query = row_queries.select_weekly_stats(start_date, end_date, zero_fill=zero_fill)
+        query = rows.select_weekly_stats(start_date, end_date, zero_fill=zero_fill)
         return await self.run(user_id, query)
 
     async def get_monthly_stats(
         self, user_id: str, start_date: date, end_date: date
-    ) -> list[PeriodStats]:
+    ) -> list[rows.PeriodStats]:
         """Return the whole calendar months whose first day lies in the range, oldest first."""
-        return await self.run(user_id, row_queries.select_monthly_stats(start_date, end_date))
+        return await self.run(user_id, rows.select_monthly_stats(start_date, end_date))
 
     async def get_item_stats(
         self,
         user_id: str,
         *,
         first: int,
-        filter: ItemFilter = ItemFilter.ALL,  # noqa: A002 - the name in api.graphql
-        order_by: ItemOrder = ItemOrder.RECENT,
-        level: CefrLevel | None = None,
-        domain: Domain | None = None,
+        filter: rows.ItemFilter = rows.ItemFilter.ALL,  # noqa: A002 - the name in api.graphql
+        order_by: rows.ItemOrder = rows.ItemOrder.RECENT,
+        level: rows.CefrLevel | None = None,
+        domain: rows.Domain | None = None,
         search: str = "",
-        after: ItemKey | None = None,
+        after: rows.ItemKey | None = None,
         at: datetime | None = None,
-    ) -> Page[tuple[ItemKey, ItemStats]]:
+    ) -> Page[tuple[rows.ItemKey, rows.ItemStats]]:
         """Return at most `first` studied items after `after` whose headwords contain `search`."""
-        return await pages.read_page(
-            self.reader,
+        return await self.reader.fetch_page(
             "read_models/item_stats",
             "list",
-            lambda row: (ItemKey(row["sort_key"], row["item_id"]), convert(row, ItemStats)),
-            constants={"filter": filter, "order_by": order_by},
+            lambda row: (
+                rows.ItemKey(row["sort_key"], row["item_id"]),
+                convert(row, rows.ItemStats),
+            ),
+            {"filter": filter, "order_by": order_by},
             user_id=user_id,
             level=level,
             domain=domain,
@@ -141,45 +123,45 @@ class Queries:
 
     async def get_item(
         self, user_id: str, item_id: str, *, at: datetime | None = None
-    ) -> ItemStats | None:
+    ) -> rows.ItemStats | None:
         """Return one item; None if the item is neither in the catalogue nor studied."""
-        return _first(await self.run(user_id, row_queries.select_item(item_id, _or_now(at))))
+        return _first(await self.run(user_id, rows.select_item(item_id, _or_now(at))))
 
     async def get_item_history(
         self, user_id: str, item_id: str, *, at: datetime | None = None
-    ) -> ItemHistory:
+    ) -> rows.ItemHistory:
         """Return the item's reviews and its answers by day, both for the last 731 local days."""
-        rows = await self.reader.fetch(
+        found = await self.reader.fetch(
             "read_models/item_days", "history", user_id=user_id, item_id=item_id, now=_or_now(at)
         )
-        return ItemHistory(
+        return rows.ItemHistory(
             [
-                ItemReview(row["at"], row["interval_days"], row["easiness_factor"])
-                for row in rows
+                rows.ItemReview(row["at"], row["interval_days"], row["easiness_factor"])
+                for row in found
                 if row["at"] is not None
             ],
             [
-                ItemDay(row["date"], row["answers"], row["correct_answers"])
-                for row in rows
+                rows.ItemDay(row["date"], row["answers"], row["correct_answers"])
+                for row in found
                 if row["at"] is None
             ],
         )
 
-    async def get_domain_stats(self, user_id: str) -> list[DomainStats]:
+    async def get_domain_stats(self, user_id: str) -> list[rows.DomainStats]:
         """Return each domain that has items in the catalogue or that the learner has studied.
 
         The order is R, W, L, S, UNKNOWN.
         """
-        return await self.run(user_id, row_queries.select_domain_stats())
+        return await self.run(user_id, rows.select_domain_stats())
 
     async def get_level_stats(
         self, user_id: str, *, at: datetime | None = None
-    ) -> list[LevelStats]:
+    ) -> list[rows.LevelStats]:
         """Return each level that has items in the catalogue or that the learner has studied.
 
         The easiest level comes first, UNKNOWN last.
         """
-        return await self.run(user_id, row_queries.select_level_stats(_or_now(at)))
+        return await self.run(user_id, rows.select_level_stats(_or_now(at)))
 
     async def get_streak(
         self,
@@ -188,28 +170,30 @@ class Queries:
         at: datetime | None = None,
         as_of: datetime | None = None,
         known_at: datetime | None = None,
-    ) -> Streak:
+    ) -> rows.Streak:
         """Return the learner's streak on today's local day; zeros if the learner has no events."""
-        query = row_queries.select_streak(_or_now(at), as_of=as_of, known_at=known_at)
+        query = rows.select_streak(_or_now(at), as_of=as_of, known_at=known_at)
         return (await self.run(user_id, query))[0]
 
     async def get_due_forecast(
         self, user_id: str, days: int, *, at: datetime | None = None
-    ) -> list[DueDay]:
+    ) -> list[rows.DueDay]:
         """Return, for each of `days` local days from today, the number of items that fall due."""
-        return await self.run(user_id, row_queries.select_due_forecast(days, _or_now(at)))
+        return await self.run(user_id, rows.select_due_forecast(days, _or_now(at)))
 
-    async def get_projection_status(self, *, at: datetime | None = None) -> list[ProjectionStatus]:
+    async def get_projection_status(
+        self, *, at: datetime | None = None
+    ) -> list[rows.ProjectionStatus]:
         """Return the lag of each projection behind the log."""
         limits = settings.current().lag_limits()
-        rows = await self.reader.fetch(
+        found = await self.reader.fetch(
             "projections/checkpoints", "status", now=_or_now(at), **limits
         )
-        return [convert(dict(row), ProjectionStatus) for row in rows]
+        return [convert(dict(row), rows.ProjectionStatus) for row in found]
 
     async def check_lag(
         self, projection_name: str, *, at: datetime | None = None
-    ) -> ProjectionStatus:
+    ) -> rows.ProjectionStatus:
         """Return one projection's lag and status; raise ProjectionError for an unknown name."""
         for status in await self.get_projection_status(at=at):
             if status.name == projection_name:
@@ -223,12 +207,12 @@ class Queries:
         first: int,
         types: Sequence[str] | None = None,
         before_version: int | None = None,
-    ) -> list[RecordedEvent]:
+    ) -> list[rows.RecordedEvent]:
         """Return the learner's newest events, at most `first`.
 
         With `before_version`, return only events with a lower stream version.
         """
-        rows = await self.reader.fetch(
+        found = await self.reader.fetch(
             "query/audit_trail",
             "list_events",
             user_id=user_id,
@@ -236,7 +220,13 @@ class Queries:
             before=before_version,
             first=first,
         )
-        return [RecordedEvent(**dict(row) | {"event_id": str(row["event_id"])}) for row in rows]
+        return [
+            rows.RecordedEvent(**dict(row) | {"event_id": str(row["event_id"])}) for row in found
+        ]
+
+
+def _with_key(row: Mapping[str, Any]) -> tuple[rows.ItemKey, rows.ItemStats]:
+    return rows.ItemKey(row["sort_key"], row["item_id"]), convert(row, rows.ItemStats)
 
 
 def _first(records: Sequence[_T]) -> _T | None:

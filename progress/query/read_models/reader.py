@@ -1,10 +1,12 @@
 """The query API's access to PostgreSQL: each call runs one block of SQL in one round trip."""
 
 import contextlib
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from datetime import datetime
+from typing import Any, Generic, TypeVar
 
 import asyncpg
+import msgspec
 
 from progress.adapters import request_scope
 from progress.adapters.postgres import statements
@@ -18,6 +20,17 @@ from progress.settings import Settings, current
 Parameters = Mapping[str, object]
 
 _SQL = {"db.system.name": "postgresql"}
+
+
+_T = TypeVar("_T")
+
+
+class Page(msgspec.Struct, Generic[_T], frozen=True):
+    """A page of a list; `total_count` is the number of entries in the whole list."""
+
+    items: list[_T]
+    has_next: bool
+    total_count: int
 
 
 class Reader:
@@ -52,6 +65,28 @@ class Reader:
         caches a statement for each combination of values, so there should be few combinations.
         """
         return await self._run(statements.load(file, block, **(constants or {})), parameters)
+
+    async def fetch_page(
+        self,
+        file: str,
+        block: str,
+        convert: Callable[[Mapping[str, Any]], _T],
+        constants: Mapping[str, str] | None = None,
+        /,
+        *,
+        id_column: str = "item_id",
+        first: int,
+        **parameters: object,
+    ) -> Page[_T]:
+        """Run a block; return a page of at most `first` rows, each converted by `convert`.
+
+        Every row has the column `total_count`. For an empty page, the block must return one row in
+        which `id_column` is null.
+        """
+        rows = await self.fetch(file, block, constants, first=first + 1, **parameters)
+        found = [row for row in rows if row[id_column] is not None]
+        items = [convert(dict(row)) for row in found[:first]]
+        return Page(items, has_next=len(found) > first, total_count=rows[0]["total_count"])
 
     async def fetch_columns(
         self, file: str, block: str, columns: str, parameters: Parameters, *, versioned: bool

@@ -16,7 +16,7 @@ from progress.adapters.redis import async_client
 from progress.errors import RateLimited
 from progress.projections import batch, rebuild
 from progress.projections.projector import Projector
-from progress.query.http import readiness
+from progress.query.http import app
 from progress.query.read_models.reader import Parameters, Reader
 from tests.conftest import Store
 from tests.support import api, cache_instances, sample_events
@@ -236,7 +236,7 @@ def test_redis_is_used_again_after_it_restarts_without_data(
         own.end()
         check_answers(instance)
         own.start()
-        while instance.run(readiness.redis_status(instance.redis)) != "ok":
+        while instance.run(app.redis_status(instance.redis)) != "ok":
             check_answers(instance)
         check_answers(instance)
         instance.computations = 0

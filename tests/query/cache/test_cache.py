@@ -16,7 +16,7 @@ from progress.adapters.redis import commands
 from progress.event_store import dead_letters
 from progress.projections import batch, changes, rebuild, replay, schema
 from progress.projections.projector import Projector
-from progress.query.cache import versions
+from progress.query.cache.cache import ProjectedTo
 from progress.query.cache.policy import cache_key
 from progress.query.graphql.fields import FIELDS
 from tests.conftest import Store
@@ -407,7 +407,7 @@ def one(store: Store) -> Iterator[Instance]:
 @pytest.fixture
 def always_read(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make each call read the versions from the database."""
-    monkeypatch.setattr(versions, "MAX_AGE_S", 0)
+    monkeypatch.setattr("progress.query.cache.cache.MAX_AGE_S", 0)
 
 
 def position(instance: Instance) -> int:
@@ -436,7 +436,7 @@ def test_all_events_up_to_the_position_are_projected_and_the_next_event_is_not(
 def test_the_returned_time_is_the_time_of_the_event_at_the_position(
     one: Instance, connection: Connection
 ) -> None:
-    assert one.run(one.cache.versions.projected_to()) == versions.ProjectedTo("0", None)
+    assert one.run(one.cache.versions.projected_to()) == ProjectedTo("0", None)
     sample_events.record_lessons(connection, "ann")
     Projector(connection, publisher=publisher()).catch_up_all()
     projected_to = one.run(one.cache.versions.projected_to())

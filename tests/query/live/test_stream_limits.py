@@ -16,7 +16,7 @@ import pytest
 from starlette.types import Message
 
 from progress.local import readiness
-from progress.query.http.sse import EventStream
+from progress.query.http.subscriptions import EventStream
 from tests.conftest import Store
 from tests.query.live.test_notifications import count_subscribers
 from tests.support import subscription_client, token_issuer

@@ -15,7 +15,7 @@ from starlette.types import Message
 
 from progress.adapters.postgres import statements
 from progress.local import ports
-from progress.query.http.sse import EventStream
+from progress.query.http.subscriptions import EventStream
 from tests.query.test_process import fetch_json
 from tests.support import api, rows_by_hand, sample_events, subscription_client, token_issuer
 from tests.support.postgres_servers import EMBEDDED, Server

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from starlette.responses import Response
 
-from progress.query.http import page_languages, static_page
+from progress.query.http import static_page
 from tests.support import api
 
 FILES = sorted(
@@ -137,7 +137,7 @@ def test_the_index_contains_the_sign_in_url(query_api: api.Api) -> None:
 
 TEXTS = {
     language: json.loads((static_page.FOLDER / f"{language}.json").read_text(encoding="utf-8"))
-    for language in page_languages.LANGUAGES
+    for language in static_page.LANGUAGES
 }
 _CALL = re.compile(r"\b(?:t|parts|textOf)\(\s*(.+?)(?:, \{|, '|\)|$)", re.MULTILINE)
 _KEY = re.compile(r"'([a-z]\w*(?:\.\w+)+)'|`([a-z]\w*(?:\.[\w.]*))\$\{")
