@@ -36,14 +36,12 @@ Row = Callable[[Server], Iterator[Line]]
 
 ROWS: dict[str, Row] = {
     "append": append.compare_with_recorder,
-    "live": folds.compare_with_runner,
     "history": folds.compare_with_short,
-    "rare": rare.compare_with_answers,
+    "rare": rare.measure_neighbours,
     "rebuild": folds.compare_rebuild,
     "whole": folds.compare_whole,
     "batch": batch_job.compare_with_fewer,
     "export": exports.compare_user,
-    "statistics": exports.compare_statistics,
     "erase": erase.measure_erasure,
     "archive": archive.compare_with_copy,
     "archive rebuild": archive.compare_with_place,

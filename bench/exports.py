@@ -1,21 +1,18 @@
-"""Exports compared with a COPY: of a learner with 200,000 events, and of a million days."""
+"""The export of a learner with 200,000 events, compared with a COPY of these events."""
 
 import time
 from collections.abc import Iterator
 from contextlib import closing
 
 from bench import logs, processes
-from bench import statements as bench_statements
 from bench.lines import Line, Rounds, limit
 from bench.server import Server, Store
 from progress.adapters.postgres import statements
-from progress.operations import export_statistics, export_user
-from progress.operations.export_files import FileFormat, StatisticsArguments, StatisticsTable
+from progress.operations import export_user
 from progress.projections import changes
 
 _ROUNDS = 3
 _SESSIONS = 4_762  # of 42 events each
-_ROWS = 1_000_000
 
 
 class _Null:
@@ -62,35 +59,4 @@ def _time_user(store: Store, learner: str) -> float:
     with closing(store.connect()) as connection:
         begin = time.perf_counter()
         export_user.write(connection, learner, _Null(), lambda _: None)
-        return time.perf_counter() - begin
-
-
-def compare_statistics(server: Server) -> Iterator[Line]:
-    """Compare exports in both formats with a COPY of the table, and measure the exports' memory."""
-    store, rounds = server.create_store(), Rounds()
-    sql = bench_statements.blocks("exports")
-    with closing(store.connect()) as connection:
-        connection.run(sql["fill days"], rows=_ROWS)
-        connection.run("ANALYZE")
-    for _ in range(_ROUNDS):
-        with closing(store.connect()) as connection:
-            begin = time.perf_counter()
-            connection.run(sql["copy days"], stream=_Null())
-            rounds.add("copy", _ROWS / (time.perf_counter() - begin))
-        for format_ in FileFormat:
-            rounds.add(format_, _ROWS / _time_statistics(store, format_))
-    for format_, bar in ((FileFormat.CSV, 0.5), (FileFormat.PARQUET, 0.4)):
-        what = f"export of {_ROWS:,} days of statistics as {format_}"
-        yield rounds.compare_rates(what, format_, "copy", against="COPY:", bar=bar, of="rows")
-        _, memory = processes.run_alone(_time_statistics, store, format_)
-        yield limit(f"peak memory of an {what}", memory, 400, "MB")
-    server.drop(store)
-
-
-def _time_statistics(store: Store, format_: FileFormat) -> float:
-    """Return how many seconds it takes to write the file."""
-    request = StatisticsArguments(StatisticsTable.DAILY, format_, None, None, None)
-    with closing(store.connect()) as connection:
-        begin = time.perf_counter()
-        export_statistics.write(connection, request, _Null(), lambda _: None)
         return time.perf_counter() - begin

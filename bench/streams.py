@@ -1,7 +1,6 @@
-"""Many open subscription streams on one instance, with changes and queries at the same time."""
+"""Many open subscription streams on one instance, and changes that all of them report."""
 
 import asyncio
-import itertools
 import statistics
 import threading
 import time
@@ -12,11 +11,11 @@ from datetime import UTC, datetime
 
 import uvloop
 
-from bench import envelopes, function_client, functions, logs, request_batch
+from bench import envelopes, function_client, functions, logs
 from bench.function_client import encode_post
 from bench.functions import Function
-from bench.lines import Line, Rounds, compute_p95, limit
-from bench.request_batch import ClientProtocol, RequestBatch
+from bench.lines import Line, limit
+from bench.request_batch import ClientProtocol
 from bench.server import Server
 from progress.adapters.postgres.database import Connection
 from progress.event_store import log
@@ -27,9 +26,7 @@ from tests.support.envelopes import envelope
 
 _STREAMS = 800
 _DAYS, _ANSWERS, _FRESH = 10, 20, 6
-_CHANGES, _ROUNDS = 5, 5
-_A_SECOND, _SECONDS = 100, 3
-_PAUSE = 0.25  # seconds between two changes while queries are measured
+_CHANGES = 5
 _NEXT = b"event: next\n"
 _TIMEOUT_S = 60.0
 _PROGRESS = """subscription($of: ID) {
@@ -38,7 +35,6 @@ _PROGRESS = """subscription($of: ID) {
         masteryStats { unlearned learning shortTermMastered longTermMastered } lastUpdated
     }
 }"""
-_QUERY = "{ streak { current longest } levelStats { level itemsStudied progressRate } }"
 
 
 class _Reader(ClientProtocol):
@@ -153,32 +149,9 @@ class _Setup:
             function_client.fetch(self.project.port, function_client.encode_wake_up(shard))
         return time.perf_counter()
 
-    def queries(self) -> list[float]:
-        """Send queries steadily while learners' progress changes; return each query's seconds."""
-        stop = threading.Event()
-        changes = threading.Thread(target=self._change_until, args=(stop,))
-        queries = (
-            function_client.encode_query(_QUERY, learner)
-            for learner in itertools.cycle(self.learners)
-        )
-        requests = list(itertools.islice(queries, _A_SECOND * _SECONDS))
-        changes.start()
-        try:
-            batch = RequestBatch(self.query.port, requests, a_second=_A_SECOND)
-            return [response.seconds for response in request_batch.send(batch).responses]
-        finally:
-            stop.set()
-            changes.join()
-
-    def _change_until(self, stop: threading.Event) -> None:
-        for learner in itertools.cycle(self.learners):
-            self.change([learner])
-            if stop.wait(_PAUSE):
-                return
-
 
 def measure_streams(server: Server) -> Iterator[Line]:
-    """Measure memory, the time until all streams have received a change, and query latency."""
+    """Measure memory, and the time until all streams have received a change."""
     with ExitStack() as stack:
         setup = _set_up(stack, server)
         for whose, learner in (
@@ -190,7 +163,6 @@ def measure_streams(server: Server) -> Iterator[Line]:
                 if learner is None:
                     what = f"memory of query with {_STREAMS} open streams"
                     yield limit(what, setup.query.memory(), 250, "MB")
-        yield from _measure_queries(setup)
 
 
 def _set_up(stack: ExitStack, server: Server) -> _Setup:
@@ -217,19 +189,3 @@ def _measure_change(setup: _Setup, readers: StreamReaders, whose: str, learner: 
         *(median, 1_000, "ms"),
         shown=f"{median:.0f} ms (slowest of {_CHANGES}: {max(milliseconds):.0f})",
     )
-
-
-def _measure_queries(setup: _Setup) -> Iterator[Line]:
-    rounds = Rounds()
-    for number in range(_ROUNDS + 1):
-        without = setup.queries()
-        with setup.open_streams():
-            beside = setup.queries()
-        if number:  # the first round is a warm-up
-            for how, milliseconds in (("without", without), ("beside", beside)):
-                rounds.add(f"{how}, median", 1_000 * statistics.median(milliseconds))
-                rounds.add(f"{how}, p95", 1_000 * compute_p95(milliseconds))
-    for statistic in ("median", "p95"):
-        ours, theirs = f"beside, {statistic}", f"without, {statistic}"
-        what = f"queries at {_A_SECOND} a second with {_STREAMS} open streams: latency, {statistic}"
-        yield rounds.compare_costs(what, ours, theirs, against="without streams:", bar=1.5)

@@ -109,8 +109,7 @@ def delete_old(settings: Settings) -> None:
         ) from error
 
 
-# Measured by `python -m bench export statistics` while other work slowed the machine to a quarter
-# of its speed.
+# Measured while other work slowed the machine to a quarter of its speed (docs/decisions.md).
 _USER_BYTES_PER_S = 3_000_000
 _ROWS_PER_S = {FileFormat.CSV: 30_000, FileFormat.PARQUET: 20_000}
 _EVENT_BYTES = 170  # the size of an exported event, without its data and metadata
