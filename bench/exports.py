@@ -9,7 +9,7 @@ from bench.lines import Line, Rounds, limit
 from bench.server import Server, Store
 from progress.adapters.postgres import statements
 from progress.operations import export_user
-from progress.projections import changes
+from progress.projections import changes, projector
 
 _ROUNDS = 3
 _SESSIONS = 4_762  # of 42 events each
@@ -31,7 +31,7 @@ def compare_user(server: Server) -> Iterator[Line]:
     logs.fill(store, learners=1, sessions=_SESSIONS)
     (learner,) = logs.list_learners(store, events=1)
     with closing(store.connect()) as connection:
-        export_user.catch_up(connection, learner, changes.DISABLED, time.sleep)
+        projector.catch_up_learner(connection, learner, changes.DISABLED, time.sleep)
     for _ in range(_ROUNDS):
         megabytes, seconds = _time_copy_of_user(store, learner)
         rounds.add("copy", megabytes / seconds)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from progress.adapters.postgres.statements import blocks, fill
 from progress.adapters.storage.storage import Storage
 from progress.archive import files, manifests
-from progress.archive.manifest import File, RangeManifest
+from progress.archive.manifests import File, RangeManifest
 from progress.event_store import time_zones
 from progress.projections import definitions, schema
 

@@ -7,10 +7,10 @@ import msgspec
 
 from progress.adapters.postgres.database import Connection
 from progress.adapters.storage.storage import Storage
-from progress.archive import files, log_rows, manifest, manifests, ranges
+from progress.archive import files, log_rows, manifests, ranges
 from progress.archive.files import Sums, Workspace
 from progress.archive.log_rows import Positions
-from progress.archive.manifest import File, Manifest, RangeEntry, RangeManifest
+from progress.archive.manifests import File, Manifest, RangeEntry, RangeManifest
 from progress.errors import ArchiveDamaged
 
 Progress = Callable[[int, int], None]
@@ -35,7 +35,7 @@ class Report(NamedTuple):
 def run(storage: Storage, on_progress: Progress) -> Report:
     """Check that every file exists and has the size that its manifest gives."""
     published = manifests.require(storage).manifest
-    sizes = {file.path: file.bytes for file in storage.list_tree(manifest.FOLDER)}
+    sizes = {file.path: file.bytes for file in storage.list_tree(manifests.FOLDER)}
     contents, findings = _read_ranges(storage, published)
     for one in contents:
         findings += find_missing(one, sizes)
@@ -53,7 +53,7 @@ def run_deep(connection: Connection, storage: Storage, on_progress: Progress) ->
     with log_rows.hold_lock(connection):
         published = manifests.require(storage).manifest
         manifests.check_log(connection, published)
-        sizes = {file.path: file.bytes for file in storage.list_tree(manifest.FOLDER)}
+        sizes = {file.path: file.bytes for file in storage.list_tree(manifests.FOLDER)}
         contents, findings = _read_ranges(storage, published)
         for done, one in enumerate(contents):
             on_progress(done, len(contents))
@@ -87,7 +87,7 @@ def _read_ranges(
         try:
             contents.append(manifests.read_range(storage, entry))
         except ArchiveDamaged:
-            path = f"{manifest.folder(entry.first, entry.last)}/{manifest.NAME}"
+            path = f"{manifests.folder(entry.first, entry.last)}/{manifests.NAME}"
             findings.append(Finding(path, "is missing or damaged"))
     return contents, findings
 
@@ -97,7 +97,7 @@ def _find_gaps(published: Manifest) -> Iterator[Finding]:
     for entry in [*published.ranges, RangeEntry(published.upto + 1, published.upto, "")]:
         if entry.first != following:
             problem = f"has a gap or overlap: position {entry.first:,} follows {following - 1:,}"
-            yield Finding(manifest.NAME, problem)
+            yield Finding(manifests.NAME, problem)
         following = entry.last + 1
 
 
@@ -126,7 +126,7 @@ def _check_content(
     archived = {file.bucket for file in contents.files}
     for bucket in differing:
         if bucket not in archived:
-            path = f"{manifest.folder(contents.first, contents.last)}/{manifest.NAME}"
+            path = f"{manifests.folder(contents.first, contents.last)}/{manifests.NAME}"
             name = "others" if bucket is None else str(bucket)
             yield Finding(
                 path, f"names no file of bucket {name}, but the log has events of this bucket"

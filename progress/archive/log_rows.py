@@ -5,14 +5,48 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
+import msgspec
+
 from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection
 from progress.adapters.postgres.statements import blocks
 from progress.adapters.storage.storage import Output
 from progress.archive.files import Sums
-from progress.archive.manifest import Checkpoint, ErasedRow, File, Log
 from progress.errors import ArchiveRunning, ProgressError
 from progress.projections import schema
+
+
+class Log(msgspec.Struct, frozen=True):
+    """The log that the archive copies; the id and the time are those of the event at position 1."""
+
+    id: str
+    recorded_at: datetime
+
+
+class Checkpoint(msgspec.Struct, frozen=True):
+    """The last archived event of a shard."""
+
+    shard: int
+    position: int
+    event_id: str
+    recorded_at: datetime
+
+
+class ErasedRow(msgspec.Struct, frozen=True, array_like=True):
+    """An event of an erased learner, which is in none of the range's files.
+
+    The id and the version are None if the event was not yet emptied when the range was written,
+    because a learner's event gets a new id and a new version when it is emptied. The stream is
+    given only for an emptied event that stayed in its own stream. All other emptied events are in
+    their shard's stream of erased events.
+    """
+
+    position: int
+    shard: int
+    recorded_at: datetime
+    event_id: str | None
+    stream_version: int | None
+    stream_id: str | None = None
 
 
 class Positions(NamedTuple):
@@ -103,15 +137,9 @@ def list_emptied_others(connection: Connection) -> list[int]:
     return [row[0] for row in _rows(connection, "emptied others")]
 
 
-def recorded_times(
-    connection: Connection, archived: Sequence[File]
-) -> tuple[datetime | None, datetime | None]:
-    """Return the times at which the first and the last event in the files were recorded."""
-    if not archived:
-        return None, None
-    ends = [min(file.first for file in archived), max(file.last for file in archived)]
-    times = dict(_rows(connection, "recorded times", positions=ends))
-    return times[ends[0]], times[ends[1]]
+def recorded_times(connection: Connection, positions: Sequence[int]) -> dict[int, datetime]:
+    """Return the times at which the events at these positions were recorded."""
+    return dict(_rows(connection, "recorded times", positions=list(positions)))
 
 
 def read_checkpoints(connection: Connection, upto: int) -> list[Checkpoint]:
@@ -121,8 +149,7 @@ def read_checkpoints(connection: Connection, upto: int) -> list[Checkpoint]:
 
 def are_changed(connection: Connection, checkpoints: Sequence[Checkpoint]) -> bool:
     """Return whether the log lacks a checkpoint's event, or has another event at its position."""
-    positions = [one.position for one in checkpoints]
-    times = dict(_rows(connection, "recorded times", positions=positions))
+    times = recorded_times(connection, [one.position for one in checkpoints])
     return any(times.get(one.position) != one.recorded_at for one in checkpoints)
 
 

@@ -7,20 +7,76 @@ moved to its final path. Even after an interruption, a manifest with the right h
 one of the paths.
 """
 
-from collections.abc import Iterable
+import hashlib
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
+
+import msgspec
 
 from progress.adapters import storage
 from progress.adapters.postgres.database import Connection
 from progress.adapters.storage.storage import Storage
-from progress.archive import files, log_rows, manifest
-from progress.archive.manifest import File, Log, Manifest, RangeEntry, RangeManifest
+from progress.archive import files, log_rows
+from progress.archive.log_rows import Checkpoint, ErasedRow, Log
 from progress.errors import ArchiveDamaged, ProgressError
 from progress.settings import Settings
 
+NAME = "manifest.json"
+FORMAT = 1  # the version of the files' and the manifests' format
+FOLDER = "ranges"
+REBUILDS = "rebuilds"  # a rebuild from the archive keeps its temporary files in this folder
 _MAX_AGE = timedelta(days=1)  # every operation publishes its files in less time
+
+_T = TypeVar("_T")
+
+
+class RangeEntry(msgspec.Struct, frozen=True):
+    """A range of positions, and the hash of the range's manifest."""
+
+    first: int
+    last: int
+    sha256: str
+
+
+class Manifest(msgspec.Struct, frozen=True, kw_only=True):
+    """The contents of the archive; `upto` is the last position of the last range."""
+
+    format: int = FORMAT
+    log: Log
+    buckets: int
+    upto: int
+    ranges: list[RangeEntry]
+    checkpoints: list[Checkpoint]
+
+
+class File(msgspec.Struct, frozen=True):
+    """A file of a range; `bucket` is None for the streams that belong to no learner.
+
+    `first` and `last` are positions. The SQL block `sums` in sql/archive/log.sql computes `sums`.
+    """
+
+    name: str
+    bucket: int | None
+    rows: int
+    bytes: int
+    sha256: str
+    first: int
+    last: int
+    sums: tuple[int, int]
+
+
+class RangeManifest(msgspec.Struct, frozen=True, kw_only=True):
+    """The files of a range; the times are those of the first and of the last archived event."""
+
+    first: int
+    last: int
+    events: int
+    recorded_from: datetime | None
+    recorded_to: datetime | None
+    files: list[File]
+    erased: list[ErasedRow] = []
 
 
 class Published(NamedTuple):
@@ -30,12 +86,23 @@ class Published(NamedTuple):
     generation: str
 
 
+def folder(first: int, last: int) -> str:
+    """Return the folder of a range."""
+    return f"{FOLDER}/{first:020}-{last:020}"
+
+
+def file_name(bucket: int | None, sha256: str) -> str:
+    """Return the name of a file. It contains the hash, so that new content gets a new name."""
+    prefix = "others" if bucket is None else f"{bucket:03}"
+    return f"{prefix}-{sha256[:12]}.parquet"
+
+
 def read(storage: Storage) -> Published | None:
     """Return the archive's manifest; None if there is no archive yet."""
-    content = storage.read(manifest.NAME)
+    content = storage.read(NAME)
     if content is None:
         return None
-    return Published(manifest.decode(content.data), content.generation)
+    return Published(decode(content.data), content.generation)
 
 
 def require(storage: Storage) -> Published:
@@ -52,8 +119,8 @@ def replace_manifest(storage: Storage, new: Manifest, over: Published | None) ->
     Return the archive's new manifest. Raise ProgressError if another writer has changed the
     archive's manifest since `over` was read.
     """
-    data = manifest.encode(new)
-    generation = storage.replace(manifest.NAME, data, over.generation if over else None)
+    data = encode(new)
+    generation = storage.replace(NAME, data, over.generation if over else None)
     settle(storage, new)
     return Published(new, generation)
 
@@ -64,7 +131,7 @@ def settle(storage: Storage, published: Manifest) -> None:
         pending = _pending_path(entry)
         if storage.has(pending):
             data = b"".join(storage.reading(pending))
-            if manifest.digest(data) == entry.sha256:
+            if digest(data) == entry.sha256:
                 _write(storage, _path(entry.first, entry.last), data)
             storage.purge(pending)
 
@@ -74,8 +141,8 @@ def read_range(storage: Storage, entry: RangeEntry) -> RangeManifest:
     path = _path(entry.first, entry.last)
     for candidate in (path, _pending_path(entry)):
         content = storage.read(candidate)
-        if content and manifest.digest(content.data) == entry.sha256:
-            return manifest.decode_range(content.data, candidate)
+        if content and digest(content.data) == entry.sha256:
+            return decode_range(content.data, candidate)
     raise damaged(path)
 
 
@@ -89,8 +156,8 @@ def put_range(storage: Storage, contents: RangeManifest) -> RangeEntry:
 
     A published manifest of the same range remains until `publish` replaces it.
     """
-    data = manifest.encode(contents)
-    entry = RangeEntry(contents.first, contents.last, manifest.digest(data))
+    data = encode(contents)
+    entry = RangeEntry(contents.first, contents.last, digest(data))
     _write(storage, _pending_path(entry), data)
     return entry
 
@@ -106,7 +173,7 @@ def list_named(storage: Storage, published: Manifest) -> set[str]:
 
 def file_path(contents: RangeManifest, name: str) -> str:
     """Return the path of a range's file."""
-    return f"{manifest.folder(contents.first, contents.last)}/{name}"
+    return f"{folder(contents.first, contents.last)}/{name}"
 
 
 def fetch(storage: Storage, contents: RangeManifest, file: File, target: Path) -> None:
@@ -144,16 +211,63 @@ def check_stored(storage: Storage, contents: RangeManifest) -> None:
 
 
 def _path(first: int, last: int) -> str:
-    return f"{manifest.folder(first, last)}/{manifest.NAME}"
+    return f"{folder(first, last)}/{NAME}"
 
 
 def _pending_path(entry: RangeEntry) -> str:
-    return f"{manifest.folder(entry.first, entry.last)}/manifest-{entry.sha256[:12]}.json"
+    return f"{folder(entry.first, entry.last)}/manifest-{entry.sha256[:12]}.json"
 
 
 def _write(storage: Storage, path: str, data: bytes) -> None:
     with storage.writing(path) as output:
         output.write(data)
+
+
+def encode(manifest: Manifest | RangeManifest) -> bytes:
+    """Encode a manifest as indented JSON."""
+    return msgspec.json.format(msgspec.json.encode(manifest))
+
+
+def digest(data: bytes) -> str:
+    """Return the hash of an encoded manifest."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def decode(data: bytes) -> Manifest:
+    """Decode the archive's manifest; raise ProgressError if it is invalid or has a newer format."""
+    version = _decode(data, _Format, NAME).format
+    if version != FORMAT:
+        raise ProgressError(
+            f"the archive has format {version}, but this code reads {FORMAT}: use newer code"
+        )
+    return _decode(data, Manifest, NAME)
+
+
+def decode_range(data: bytes, path: str) -> RangeManifest:
+    """Decode the manifest of a range; raise ArchiveDamaged if it is invalid."""
+    return _decode(data, RangeManifest, path)
+
+
+class _Format(msgspec.Struct):
+    format: int
+
+
+def _decode(data: bytes, type_: type[_T], path: str) -> _T:
+    try:
+        return msgspec.json.decode(data, type=type_)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise ArchiveDamaged(f"{path} of the archive is damaged: {error}") from None
+
+
+def recorded_times(
+    connection: Connection, archived: Sequence[File]
+) -> tuple[datetime | None, datetime | None]:
+    """Return the times at which the first and the last event in the files were recorded."""
+    if not archived:
+        return None, None
+    ends = [min(file.first for file in archived), max(file.last for file in archived)]
+    times = log_rows.recorded_times(connection, ends)
+    return times[ends[0]], times[ends[1]]
 
 
 def open_published(connection: Connection, storage: Storage) -> Published | None:
@@ -226,7 +340,7 @@ def remove_old(storage: Storage, published: Manifest) -> int:
     named = list_named(storage, published)
     old = [
         file.path
-        for folder in (manifest.FOLDER, manifest.REBUILDS)
+        for folder in (FOLDER, REBUILDS)
         for file in storage.list_tree(folder)
         if file.path not in named and file.written_at < oldest
     ]
@@ -242,7 +356,7 @@ def remove_all(storage: Storage, published: Manifest | None) -> int:
     interrupted before it published them. When this operation continues, it writes them again.
     """
     named = list_named(storage, published) if published else set[str]()
-    tree = storage.list_tree(manifest.FOLDER, former=True)
+    tree = storage.list_tree(FOLDER, former=True)
     unnamed = [file.path for file in tree if file.path not in named]
     for path in unnamed:
         storage.purge(path)

@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterator, Sequence
 
 from progress.adapters.postgres.database import Connection
 from progress.adapters.storage.storage import Storage
-from progress.archive import files, log_rows, manifest, manifests, ranges, runs
+from progress.archive import files, log_rows, manifests, ranges, runs
 from progress.archive.files import Sums
 from progress.archive.log_rows import Positions
-from progress.archive.manifest import File, RangeEntry, RangeManifest
+from progress.archive.manifests import File, RangeEntry, RangeManifest
 from progress.errors import ProgressError
 
 LARGEST = 100 * runs.RANGE  # a step can merge at most this many positions before its timeout
@@ -113,7 +113,7 @@ def _merge_bucket(
         local = workspace.merge(paths, workspace.folder / "merged.parquet")
         if local.sums != Sums.total(Sums(file.rows, *file.sums) for _, file in parts):
             raise ProgressError(f"the rows of bucket {bucket} have changed in the merge")
-        return ranges.store(storage, manifest.folder(*positions), bucket, local)
+        return ranges.store(storage, manifests.folder(*positions), bucket, local)
 
 
 def _remove_merged(storage: Storage, old: list[RangeManifest]) -> None:

@@ -14,10 +14,10 @@ from typing import BinaryIO
 
 from progress.adapters.postgres.database import Connection
 from progress.adapters.storage.storage import Storage
-from progress.archive import files, log_rows, manifest, manifests
+from progress.archive import files, log_rows, manifests
 from progress.archive.files import LocalFile, Sums, Workspace
-from progress.archive.log_rows import Positions
-from progress.archive.manifest import ErasedRow, File, RangeEntry, RangeManifest
+from progress.archive.log_rows import ErasedRow, Positions
+from progress.archive.manifests import File, RangeEntry, RangeManifest
 from progress.errors import ArchiveDamaged
 
 _MAX_BYTES = 16 << 20  # when a file has reached this size, the next row begins another file
@@ -67,7 +67,7 @@ def _write_files(
     storage: Storage, workspace: Workspace, positions: Positions, rows: dict[int, list[Path]]
 ) -> list[File]:
     written = workspace.write(rows)
-    folder = manifest.folder(*positions)
+    folder = manifests.folder(*positions)
     return [store(storage, folder, bucket, written[bucket]) for bucket in in_order(written)]
 
 
@@ -75,7 +75,7 @@ def describe(
     connection: Connection, positions: Positions, stored: list[File], erased: list[ErasedRow]
 ) -> RangeManifest:
     """Return the manifest of a range with these files."""
-    recorded_from, recorded_to = log_rows.recorded_times(connection, stored)
+    recorded_from, recorded_to = manifests.recorded_times(connection, stored)
     return RangeManifest(
         first=positions.first,
         last=positions.last,
@@ -90,7 +90,7 @@ def describe(
 def store(storage: Storage, folder: str, bucket: int | None, local: LocalFile) -> File:
     """Upload a file under a name with its hash; return its entry for the range's manifest."""
     sha256 = files.hash_file(local.path)
-    name = manifest.file_name(bucket, sha256)
+    name = manifests.file_name(bucket, sha256)
     files.upload(storage, local.path, f"{folder}/{name}")
     return File(
         name=name,
@@ -148,7 +148,7 @@ def in_order(buckets: Iterable[int | None]) -> list[int | None]:
 
 def remove(storage: Storage, positions: Positions, named: set[str]) -> int:
     """Remove a range's files that no manifest names; return their number."""
-    found = [file.path for file in storage.list_tree(manifest.folder(*positions), former=True)]
+    found = [file.path for file in storage.list_tree(manifests.folder(*positions), former=True)]
     unnamed = [path for path in found if path not in named]
     for path in unnamed:
         storage.purge(path)

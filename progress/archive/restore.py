@@ -12,7 +12,8 @@ from progress.adapters.postgres.statements import blocks
 from progress.adapters.storage.storage import Storage
 from progress.archive import files, log_rows, manifests, ranges
 from progress.archive.files import Sums, Workspace
-from progress.archive.manifest import ErasedRow, Manifest, RangeManifest
+from progress.archive.log_rows import ErasedRow
+from progress.archive.manifests import Manifest, RangeManifest
 from progress.errors import ProgressError
 
 Progress = Callable[[int, int], None]

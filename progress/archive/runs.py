@@ -13,10 +13,9 @@ import msgspec
 
 from progress.adapters.postgres.database import Connection
 from progress.adapters.storage.storage import Storage
-from progress.archive import check, log_rows, manifest, manifests, ranges
+from progress.archive import check, log_rows, manifests, ranges
 from progress.archive.log_rows import Positions
-from progress.archive.manifest import Manifest, RangeEntry
-from progress.archive.manifests import Published
+from progress.archive.manifests import Manifest, Published, RangeEntry
 from progress.errors import ArchiveDamaged, ProgressError
 
 Progress = Callable[[int, int], None]
@@ -116,7 +115,7 @@ def repair(connection: Connection, storage: Storage) -> None:
     current = manifests.open_published(connection, storage)
     if not current:
         return
-    sizes = {file.path: file.bytes for file in storage.list_tree(manifest.FOLDER)}
+    sizes = {file.path: file.bytes for file in storage.list_tree(manifests.FOLDER)}
     for lost in current.manifest.ranges:
         if not _is_whole(storage, lost, sizes):
             buckets = current.manifest.buckets
@@ -199,7 +198,7 @@ def _list_complete(storage: Storage, entries: list[RangeEntry], upto: int) -> li
     for entry in entries:
         if entry.last <= upto:
             continue
-        tree = storage.list_tree(manifest.folder(entry.first, entry.last))
+        tree = storage.list_tree(manifests.folder(entry.first, entry.last))
         sizes = {file.path: file.bytes for file in tree}
         if entry.first != upto + 1 or not _is_whole(storage, entry, sizes):
             break

@@ -16,9 +16,8 @@ from progress.adapters import startup
 from progress.adapters.postgres.database import Connection
 from progress.adapters.pubsub.undelivered import Undelivered
 from progress.adapters.storage.storage import Storage
-from progress.archive import manifests
+from progress.archive import erasure, manifests
 from progress.errors import PubSubUnavailable, SettingsError, StackError
-from progress.operations import erasure_ledger
 from progress.projections.changes import Publisher
 from progress.settings import LOCAL_PROJECT, Settings
 
@@ -96,7 +95,7 @@ def archive() -> Storage:
 
 def erased_digests() -> set[str]:
     """Return the digests of the learners in the archive's ledger of erasures."""
-    return erasure_ledger.read_digests(archive())
+    return erasure.read_digests(archive())
 
 
 def use_stack() -> None:

@@ -23,7 +23,7 @@ from progress.settings import Settings
 
 _LETTERS_PER_RUN = 10_000
 _ERASURES_PER_RUN = 10  # few, so that many deletions do not delay other operations
-_FILE = "operations/retention"
+_FILE = "operations/operations"
 
 
 def run(settings: Settings) -> int:
@@ -126,9 +126,8 @@ def start_archive_if_due(connection: Connection) -> None:
     ARCHIVE is due if the log has at least `runs.RANGE` unarchived events, or if the log's first
     unarchived event is older than `runs.MAX_AGE_DAYS`.
     """
-    sql = blocks("operations/operations")["archive is due"]
     limits = {"range_length": runs.RANGE, "max_age_days": runs.MAX_AGE_DAYS}
-    is_due, day = connection.run(sql, **limits)[0]
+    is_due, day = connection.run(blocks(_FILE)["archive is due"], **limits)[0]
     if is_due:
         records.accept(
             connection,

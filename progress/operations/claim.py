@@ -36,7 +36,7 @@ RETRY_INTERVAL_S = 0.2  # the pause between tries to do what another worker prev
 _COMPENSATION_TIMEOUT_S = 600.0
 _REPORT_INTERVAL_S = 1.0
 _MAX_ERROR_LENGTH = 2_000  # characters
-_FILE = "operations/runner"
+_FILE = "operations/operations"
 
 # If an outage ends an attempt, `fail_step` subtracts the attempt from the number of attempts in the
 # database. If the database is unavailable, `fail_step` cannot do so. In this case, the step's next

@@ -26,10 +26,10 @@ from progress.adapters.postgres.statements import blocks, fill
 from progress.adapters.redis import blocking_client
 from progress.archive import erasure, manifests
 from progress.errors import OperationEnded
-from progress.operations import erasure_ledger, export_files, export_user
+from progress.operations import export_files
 from progress.operations.claim import ClaimedOperation, connection_for, parse_arguments
 from progress.operations.records import OperationState
-from progress.projections import replacement, schema
+from progress.projections import projector, replacement, schema
 from progress.projections.changes import Change, Publisher
 from progress.projections.replacement import Holder
 
@@ -98,9 +98,9 @@ def forbid(operation: ClaimedOperation) -> object:
         # If the ledger has another key, `write_key` raises an error, and the log must adopt the key
         # of the ledger. A log that has recorded an erasure cannot adopt a key. Therefore, call
         # `write_key` before `forbid_learner`, which records the erasure.
-        erasure_ledger.write_key(archive, read_key(connection))
+        erasure.write_key(archive, read_key(connection))
         entry = forbid_learner(connection, learner, operation.id)
-        erasure_ledger.write_entry(archive, entry)
+        erasure.write_entry(archive, entry)
         counts = count_of_learner(connection, learner, operation.id)
         now = read_time(connection)
         counts["exports"] = len(list_exports(connection, learner, now))
@@ -116,7 +116,7 @@ def forget(operation: ClaimedOperation) -> object:
         # Fold the event that the first step recorded, because no wake-up was sent for it.
         schema.set_search_path(connection)
         if schema.exists(connection, schema.schema_name()):
-            export_user.catch_up(connection, learner, operation.publisher, operation.wait)
+            projector.catch_up_learner(connection, learner, operation.publisher, operation.wait)
         _delete_copies(operation, learner)
         forgotten_at = read_time(connection)
         # Not counted in `forbid`: counting many dead letters may exceed the timeout of that step.
@@ -272,18 +272,16 @@ def _learner(operation: ClaimedOperation) -> str:
     return parse_arguments(operation, EraseArguments).user_id
 
 
-def forbid_learner(
-    connection: Connection, learner: str, operation_id: UUID
-) -> erasure_ledger.Entry:
+def forbid_learner(connection: Connection, learner: str, operation_id: UUID) -> erasure.Entry:
     """Record the learner's deletion; from now on, appends drop the learner's events."""
     values = {"learner": learner, "operation_id": operation_id}
     digest, *entry = _run(connection, "forbid learner", **values)[0]
-    return erasure_ledger.Entry(digest, str(operation_id), *entry)
+    return erasure.Entry(digest, str(operation_id), *entry)
 
 
-def read_key(connection: Connection) -> erasure_ledger.Key:
+def read_key(connection: Connection) -> erasure.Key:
     """Return the secret key with which this log hashes learners' ids to digests."""
-    return erasure_ledger.Key(*_run(connection, "read key")[0])
+    return erasure.Key(*_run(connection, "read key")[0])
 
 
 def count_of_learner(connection: Connection, learner: str, operation_id: UUID) -> dict[str, int]:
@@ -443,7 +441,7 @@ def try_end_export(
 
     If a worker is running the export, mark the export as cancelled instead; return False.
     """
-    lock = blocks("operations/runner")["lock operation"]
+    lock = blocks("operations/operations")["lock operation"]
     if not connection.run(lock, operation_id=export_id)[0][0]:
         _run(connection, "cancel export", operation_id=export_id)
         return False

@@ -19,16 +19,9 @@ from progress.adapters.postgres.statements import blocks
 from progress.adapters.storage.storage import Output
 from progress.errors import OperationEnded
 from progress.operations import export_steps, records
-from progress.operations.claim import (
-    RETRY_INTERVAL_S,
-    ClaimedOperation,
-    connection_for,
-    parse_arguments,
-)
+from progress.operations.claim import ClaimedOperation, connection_for, parse_arguments
 from progress.operations.export_steps import HashedOutput, Rows, Written, open_snapshot
-from progress.projections import schema
-from progress.projections.changes import Publisher
-from progress.projections.projector import Projector
+from progress.projections import projector, schema
 from progress.projections.schema import BATCH, REALTIME
 
 Progress = Callable[[float], None]
@@ -76,21 +69,8 @@ def write_user(operation: ClaimedOperation) -> object:
         return write(connection, learner, output, operation.report_progress)
 
     with connection_for(operation) as connection:
-        catch_up(connection, learner, operation.publisher, operation.wait)
+        projector.catch_up_learner(connection, learner, operation.publisher, operation.wait)
         return export_steps.write_file(operation, connection, "progress", "zip", write_zip)
-
-
-def catch_up(
-    connection: Connection, learner: str, publisher: Publisher, wait: Callable[[float], None]
-) -> None:
-    """Fold the learner's shard up to the learner's newest event.
-
-    `wait` sleeps; it raises an error if the work must stop.
-    """
-    projector = Projector(connection, publisher=publisher)
-    shard, newest = connection.run(blocks(_FILE)["shard"], learner=learner)[0]
-    while not connection.run(blocks(_FILE)["is folded"], shard=shard, position=newest)[0][0]:
-        wait(0 if projector.catch_up(shard) else RETRY_INTERVAL_S)
 
 
 def write(

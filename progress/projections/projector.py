@@ -9,7 +9,7 @@ between wake-ups.
 import json
 import queue
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, cast
 from uuid import UUID
 
@@ -32,6 +32,8 @@ from progress.projections.changes import Change, Publisher
 
 SHARDS = range(16)
 WINDOW = 1_000
+
+_BUSY_S = 0.2  # the pause while another worker folds the shard
 
 _idle: "queue.LifoQueue[Projector]" = queue.LifoQueue()
 _SPAN_ATTRIBUTES = {"db.system.name": "postgresql"}
@@ -230,3 +232,17 @@ def _translate(failure: Failure) -> Exception | None:
         return CheckpointError(f"{failure.message}: rebuild the projections")
     is_poison = failure.sqlstate.startswith(_VALUE_ERRORS)
     return (PoisonError if is_poison else ProjectionError)(failure.message)
+
+
+def catch_up_learner(
+    connection: Connection, learner: str, publisher: Publisher, wait: Callable[[float], None]
+) -> None:
+    """Fold the learner's shard up to the learner's newest event.
+
+    `wait` sleeps; it raises an error if the work must stop.
+    """
+    projector = Projector(connection, publisher=publisher)
+    sql = statements.blocks("projections/learners")
+    shard, newest = connection.run(sql["shard of learner"], learner=learner)[0]
+    while not connection.run(sql["is folded"], shard=shard, position=newest)[0][0]:
+        wait(0 if projector.catch_up(shard) else _BUSY_S)

@@ -15,7 +15,7 @@ from progress.adapters.postgres.statements import blocks
 from progress.adapters.storage.storage import Storage
 from progress.archive import files, log_rows, manifests
 from progress.archive import restore as archive_restore
-from progress.archive.manifest import Manifest, RangeManifest
+from progress.archive.manifests import Manifest, RangeManifest
 from progress.errors import CheckpointError, ProgressError
 from progress.projections import batch, changes, definitions, rebuild, replacement
 from progress.projections.changes import Publisher

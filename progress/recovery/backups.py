@@ -13,7 +13,7 @@ import msgspec
 from progress.adapters.postgres.database import Connection
 from progress.adapters.postgres.statements import blocks
 from progress.adapters.storage.storage import PART, Output, Storage
-from progress.archive.manifest import Checkpoint as ArchivedCheckpoint
+from progress.archive.log_rows import Checkpoint as ArchivedCheckpoint
 from progress.errors import ProgressError
 from progress.projections import schema
 

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from progress.adapters import storage
 from progress.adapters.postgres import statements
 from progress.adapters.storage.storage import Storage
-from progress.archive import files, manifest, manifests
-from progress.archive.manifest import RangeManifest
+from progress.archive import files, manifests
+from progress.archive.manifests import RangeManifest
 from progress.errors import RebuildEnded
 from progress.event_store import time_zones
 from progress.projections import definitions
@@ -81,7 +81,7 @@ def store_shared(stored: Storage, version: int, shared: dict[str, Path]) -> None
 
 def remove_shared(stored: Storage) -> None:
     """Remove the relations that this rebuild and earlier rebuilds have stored for all buckets."""
-    for file in list(stored.list_tree(manifest.REBUILDS)):
+    for file in list(stored.list_tree(manifests.REBUILDS)):
         stored.purge(file.path)
 
 
@@ -95,7 +95,7 @@ def _fetch_shared(stored: Storage, folder: Path, version: int) -> dict[str, Path
 
 
 def _path_of(version: int, name: str) -> str:
-    return f"{manifest.REBUILDS}/{version}/{name}.parquet"
+    return f"{manifests.REBUILDS}/{version}/{name}.parquet"
 
 
 class Catalogue(NamedTuple):

@@ -19,8 +19,9 @@ from progress.adapters.postgres.database import Connection
 from progress.adapters.postgres.statements import blocks
 from progress.adapters.storage.storage import Storage
 from progress.adapters.terminal import ReportProgress
+from progress.archive import erasure
 from progress.errors import ArchiveRunning, AttemptFailed, OperationClaimed, ProgressError
-from progress.operations import erase_user, erasure_ledger, records, runner
+from progress.operations import erase_user, records, runner
 from progress.operations.records import OperationKind, OperationState
 from progress.projections.changes import Publisher
 
@@ -59,9 +60,9 @@ def apply(
     after all erasures have ended.
     """
     _adopt_key(connection, archive)
-    missing = find_missing(connection, erasure_ledger.read_digests(archive))
+    missing = find_missing(connection, erasure.read_digests(archive))
     for digest in missing:
-        entry = erasure_ledger.read_entry(archive, digest)
+        entry = erasure.read_entry(archive, digest)
         connection.run(_block("record"), **msgspec.structs.asdict(entry))
     left = find_left(connection)
     erase_user.redact_letters_of(connection, None, lambda: None)
@@ -87,7 +88,7 @@ def forget(connection: Connection, digests: Collection[str]) -> int:
 
 def _adopt_key(connection: Connection, archive: Storage) -> None:
     """Adopt the ledger's key; raise ProgressError if this log has digests made with another key."""
-    key = erasure_ledger.read_key(archive)
+    key = erasure.read_key(archive)
     if key is None or key == erase_user.read_key(connection):
         return
     if connection.run(_block("has erasures"))[0][0]:

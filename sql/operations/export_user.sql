@@ -13,15 +13,6 @@ FROM (
     SELECT * FROM event_store.events e WHERE e.stream_id = 'learner-' || CAST(:learner AS text)
     ORDER BY e.stream_version DESC LIMIT 100) e;
 
--- shard --
--- The learner's shard, and the position of the learner's newest event; 0 if the learner has no events.
-SELECT event_store.shard_of('learner-' || CAST(:learner AS text)), coalesce((
-    SELECT e.global_position FROM event_store.events e WHERE e.stream_id = 'learner-' || CAST(:learner AS text)
-    ORDER BY e.stream_version DESC LIMIT 1), 0);
-
--- is folded --
-SELECT c.position >= :position FROM checkpoints c WHERE c.shard = :shard;
-
 -- begin --
 BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;
 

@@ -1,4 +1,4 @@
--- The learners, as `progress learners` lists them.
+-- The learners, as `progress learners` lists them, and how far one of them is folded.
 
 -- find --
 -- The learners whose id contains the text :part, in upper or lower case; ordered by id.
@@ -7,3 +7,12 @@ FROM user_progress
 WHERE strpos(lower(user_id), lower(:part)) > 0
 ORDER BY user_id
 LIMIT :limit;
+
+-- shard of learner --
+-- The learner's shard, and the position of the learner's newest event; 0 if the learner has no events.
+SELECT event_store.shard_of('learner-' || CAST(:learner AS text)), coalesce((
+    SELECT e.global_position FROM event_store.events e WHERE e.stream_id = 'learner-' || CAST(:learner AS text)
+    ORDER BY e.stream_version DESC LIMIT 1), 0);
+
+-- is folded --
+SELECT c.position >= :position FROM checkpoints c WHERE c.shard = :shard;

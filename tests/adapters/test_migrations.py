@@ -225,8 +225,5 @@ def test_dropped_functions_in_the_operations_schema_are_restored_with_their_priv
         connection.run(f"DROP FUNCTION {dropped}")
         connection.run("DELETE FROM public.progress_functions WHERE name LIKE 'operations/%'")
         applied = migrations.apply(connection)
-        assert applied == [
-            "operations/functions/erasure.sql",
-            "operations/functions/operations.sql",
-        ]
+        assert applied == ["operations/functions/operations.sql"]
         assert connection.run(_FUNCTIONS, schema="operations") == functions

@@ -8,7 +8,7 @@ from progress.adapters.postgres.database import Connection
 from progress.adapters.storage.storage import Storage
 from progress.archive import check, manifests
 from progress.archive.check import Finding
-from progress.archive.manifest import RangeEntry, RangeManifest
+from progress.archive.manifests import RangeEntry, RangeManifest
 from progress.errors import ProgressError, StorageUnavailable
 from tests.conftest import Store
 from tests.support import archives

@@ -7,7 +7,7 @@ import pytest
 from progress.adapters.postgres.database import Connection
 from progress.adapters.storage.storage import Storage
 from progress.archive import check, files, manifests, merges, runs
-from progress.archive.manifest import RangeEntry
+from progress.archive.manifests import RangeEntry
 from tests.support import archives
 
 

@@ -12,7 +12,7 @@ import typer.main
 import yaml
 
 from progress import cli
-from progress.archive import manifest
+from progress.archive import manifests
 from progress.event_store import events
 from progress.settings import Settings
 
@@ -58,7 +58,7 @@ def test_the_public_files_exist() -> None:
         "Python",
     }
     assert all(pkgutil.resolve_name(name) for name in read_names("Python"))
-    assert read_names("Archive files") == {manifest.NAME, manifest.FOLDER}
+    assert read_names("Archive files") == {manifests.NAME, manifests.FOLDER}
     for path in re.findall(r"`((?:tests|schemas)/[^`]+)`", _SECTION):
         assert (ROOT / path).exists(), path
 

@@ -16,6 +16,7 @@ import pytest
 
 from progress import settings
 from progress.adapters.postgres.database import Connection
+from progress.archive import erasure
 from progress.errors import (
     AttemptFailed,
     CopiesUnavailable,
@@ -24,7 +25,7 @@ from progress.errors import (
     StorageUnavailable,
 )
 from progress.local import readiness
-from progress.operations import erase_user, erasure_ledger, runner
+from progress.operations import erase_user, runner
 from progress.operations.claim import ClaimedOperation
 from progress.projections import batch, rebuild, replacement, schema
 from progress.projections.projector import Projector
@@ -176,7 +177,7 @@ def test_the_first_step_does_not_read_the_dead_letters(
 
 
 OUTAGES = {
-    "ledger": (erasure_ledger, "write_entry", StorageUnavailable("no response")),
+    "ledger": (erasure, "write_entry", StorageUnavailable("no response")),
     "Redis": (erase_user, "_delete_copies", CopiesUnavailable("no response")),
     "exports": (erase_user, "_delete_exports", StorageUnavailable("no response")),
 }

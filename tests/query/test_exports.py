@@ -104,7 +104,7 @@ def test_concurrent_requests_cannot_start_a_sixth_export(
         daily_limit=5,
         user_id="ann",
     )
-    sql = statements.blocks("operations/operations") | statements.blocks("operations/runner")
+    sql = statements.blocks("operations/operations")
     with closing(stage.connect(store.url)) as other, ThreadPoolExecutor(1) as pool:
         other.run("BEGIN")
         fifth = other.run(sql["accept"], **values)[0][0]

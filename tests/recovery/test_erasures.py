@@ -12,12 +12,11 @@ from progress import settings
 from progress.adapters.postgres.database import Connection
 from progress.adapters.postgres.statements import blocks
 from progress.adapters.storage.storage import Folder
-from progress.archive import manifests
+from progress.archive import erasure, manifests
+from progress.archive.erasure import Key
 from progress.errors import ProgressError
 from progress.event_store import dead_letters
 from progress.local import postgres, readiness
-from progress.operations import erasure_ledger
-from progress.operations.erasure_ledger import Key
 from progress.projections import batch, rebuild, replay
 from progress.recovery import backups, checks, erasures, restore
 from tests.conftest import Store
@@ -59,7 +58,7 @@ def archive() -> Folder:
 
 
 def ledger() -> set[str]:
-    return erasure_ledger.read_digests(archive())
+    return erasure.read_digests(archive())
 
 
 @pytest.fixture
@@ -224,7 +223,7 @@ def test_the_ledger_of_another_log_is_rejected(
 ) -> None:
     operator.run(erase(operator, "ann")["id"])
     archive().remove_file("erasures/key")
-    erasure_ledger.write_key(archive(), Key("00" * 64, "11" * 64))
+    erasure.write_key(archive(), Key("00" * 64, "11" * 64))
     with pytest.raises(ProgressError, match="belongs to another log"):
         apply(store)
 
@@ -234,13 +233,13 @@ def test_a_log_adopts_the_key_of_the_erasure_ledger_even_after_a_failed_erasure(
 ) -> None:
     """The batch job may start an erasure before `progress erasures apply`; this erasure fails."""
     key = Key("00" * 64, "11" * 64)
-    erasure_ledger.write_key(archive(), key)
+    erasure.write_key(archive(), key)
     early = run_until_it_ends(operator, erase(operator, "ann")["id"])
     assert (early["state"], "key of another log" in early["error"]) == ("FAILED", True)
     assert apply(store) == (0, 0)
     change(operator, "retryOperation", early["id"])
     assert receipt(run_until_it_ends(operator, early["id"]))["found"] == 0
-    assert erasure_ledger.read_key(archive()) == key
+    assert erasure.read_key(archive()) == key
 
 
 def test_applying_the_ledger_waits_until_the_archive_run_has_ended(restored: Store) -> None:

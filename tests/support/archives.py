@@ -10,7 +10,7 @@ from progress.adapters.postgres.database import Connection
 from progress.adapters.storage.storage import Storage
 from progress.archive import manifests, runs
 from progress.archive import ranges as archive_ranges
-from progress.archive.manifest import Manifest, RangeManifest
+from progress.archive.manifests import Manifest, RangeManifest
 from progress.archive.runs import Request
 
 BUCKETS = 16

@@ -18,9 +18,10 @@ import duckdb
 
 from progress.adapters.postgres import statements
 from progress.adapters.storage.storage import Storage
-from progress.archive import manifest, manifests, ranges
+from progress.archive import manifests, ranges
 from progress.archive.files import LocalFile, Sums
-from progress.archive.manifest import Log, Manifest, RangeEntry, RangeManifest
+from progress.archive.log_rows import Log
+from progress.archive.manifests import Manifest, RangeEntry, RangeManifest
 from tests.oracle import Event, compute_stored
 from tests.oracle.events import Envelope
 
@@ -78,7 +79,7 @@ def _write_range(
             duck.execute(_blocks()["write bucket"], {"bucket": bucket, "target": str(target)})
             local = LocalFile(target, low, high, Sums(rows))
             number = None if bucket == _OTHERS else bucket
-            stored.append(ranges.store(storage, manifest.folder(first, last), number, local))
+            stored.append(ranges.store(storage, manifests.folder(first, last), number, local))
     contents = RangeManifest(
         first=first,
         last=last,

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from progress.archive import manifest
+from progress.archive import manifests
 from progress.operations.export_files import LIFETIME
 from tests.support.terraform import ENVIRONMENTS
 from tests.support.terraform_environments import Environments
@@ -99,9 +99,9 @@ def test_readers_of_the_archive_cannot_read_the_key_of_the_erasure_ledger(
     objects = f"projects/_/buckets/{archive}/objects"
     ranges, rebuilds = (
         f"resource.name.startsWith('{objects}/{folder}/')"
-        for folder in (manifest.FOLDER, manifest.REBUILDS)
+        for folder in (manifests.FOLDER, manifests.REBUILDS)
     )
-    whole = f"resource.name == '{objects}/{manifest.NAME}' || {ranges} || {rebuilds}"
+    whole = f"resource.name == '{objects}/{manifests.NAME}' || {ranges} || {rebuilds}"
     # BigQuery's connection uses the account progress-archive.
     accounts = ("rebuild@", "dataflow@", "progress-archive@")
     assert {

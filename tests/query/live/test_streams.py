@@ -128,7 +128,7 @@ def test_a_stream_sends_each_state_of_an_operation_until_the_operation_ends(
     port: int, subscribe: Subscribe, database: str
 ) -> None:
     query = "subscription($id: ID!) { operationUpdated(id: $id) { state progress } }"
-    blocks = statements.blocks("operations/operations") | statements.blocks("operations/runner")
+    blocks = statements.blocks("operations/operations")
     with closing(rows_by_hand.connect(database)) as connection:
         batch = {"kind": "RUN_BATCH", "started_by": "root", "key": "k"}
         ((accepted, *_),) = connection.run(
