@@ -1,4 +1,4 @@
-"""Authentication: settings of the issuer, valid and invalid tokens, what a caller may read."""
+"""Authentication: the issuer's settings and keys, tokens, and what a caller may read."""
 
 import asyncio
 import base64
@@ -7,6 +7,8 @@ import hashlib
 import hmac
 import json
 import operator
+import socket
+import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -17,7 +19,7 @@ import pytest
 from hypothesis import strategies as st
 from jwt.algorithms import RSAAlgorithm
 
-from progress.errors import Forbidden, SettingsError, Unauthenticated
+from progress.errors import Forbidden, IssuerUnavailable, SettingsError, Unauthenticated
 from progress.operations import records
 from progress.query import auth
 from progress.query.auth import Caller
@@ -135,10 +137,6 @@ def test_no_caller_has_the_name_of_a_caller_that_is_not_a_person(
         assert not user.startswith("system:")
 
 
-def with_algorithm_none() -> str:
-    return f"{part({'alg': 'none', 'kid': 'first'})}.{part(token_issuer.claims())}."
-
-
 def signed_with_the_public_key() -> str:
     """Return an HS256 token whose secret is the public key. PyJWT refuses to sign such a token."""
     key = token_issuer.rsa_key("first").public_key()
@@ -147,10 +145,9 @@ def signed_with_the_public_key() -> str:
     return f"{signed}.{part(hmac.digest(secret, signed.encode(), hashlib.sha256))}"
 
 
-def with_another_keys_signature() -> str:
-    return jwt.encode(
-        token_issuer.claims(), token_issuer.rsa_key("thief"), "RS256", {"kid": "first"}
-    )
+def encode(key: str, algorithm: str, **header: Any) -> str:
+    """Return a token with this header, signed with the key."""
+    return jwt.encode(token_issuer.claims(), token_issuer.rsa_key(key), algorithm, header)
 
 
 def with_other_claims_under_the_signature() -> str:
@@ -159,13 +156,12 @@ def with_other_claims_under_the_signature() -> str:
 
 
 BAD: dict[str, Callable[[], str]] = {
-    "alg none": with_algorithm_none,
+    "alg none": lambda: f"{part({'alg': 'none', 'kid': 'first'})}.{part(token_issuer.claims())}.",
     "HS256 signed with the public key": signed_with_the_public_key,
-    "another key": with_another_keys_signature,
+    "another key": lambda: encode("thief", "RS256", kid="first"),
     "claims changed": with_other_claims_under_the_signature,
-    "PS256": lambda: jwt.encode(
-        token_issuer.claims(), token_issuer.rsa_key("first"), "PS256", {"kid": "first"}
-    ),
+    "PS256": lambda: encode("first", "PS256", kid="first"),
+    "a critical header": lambda: encode("first", "RS256", kid="first", crit=["x"], x=1),
     "another audience": lambda: token_issuer.token(aud="another"),
     "no audience": lambda: token_issuer.token(aud=None),
     "another issuer": lambda: token_issuer.token(iss="https://another.test"),
@@ -182,7 +178,7 @@ BAD: dict[str, Callable[[], str]] = {
     "the sub of the command line": lambda: token_issuer.token("system:command line"),
     "a lone surrogate in the sub": lambda: token_issuer.token("\ud800"),
     "an unknown key": lambda: token_issuer.token(key_id="second"),
-    "no key id": lambda: jwt.encode(token_issuer.claims(), token_issuer.rsa_key("first"), "RS256"),
+    "no key id": lambda: encode("first", "RS256"),
     "a number for a key id": lambda: f"{part({'alg': 'RS256', 'kid': 7})}.e30.",
     "nothing": lambda: "x",
     "dots": lambda: "..",
@@ -282,7 +278,283 @@ def test_firebase_is_the_default_issuer_and_other_issuers_need_a_jwks_url() -> N
     assert firebase.jwks_url.startswith("https://www.googleapis.com/")
     other = auth.load_issuer(Settings(auth_jwks_url=KEYS, **REAL))
     assert (other.name, other.jwks_url) == (REAL["auth_issuer"], KEYS)
-    nothing: dict[str, Any] = {}
-    for options in (nothing, REAL, {**REAL, "auth_jwks_url": "file:///keys"}):
+    for options in (REAL, {**REAL, "auth_jwks_url": "file:///keys"}, dict[str, Any]()):
         with pytest.raises(SettingsError):
             auth.load_issuer(Settings(**options))
+
+
+def unknown(number: int) -> str:
+    return f"{part({'alg': 'RS256', 'kid': f'unknown {number}'})}.{part({})}.AAAA"
+
+
+async def all_refused(authenticator: auth.Authenticator, number: int) -> None:
+    """Send `number` tokens with unknown keys concurrently; assert that all are rejected."""
+    calls = [authenticator.authenticate(f"Bearer {unknown(n)}") for n in range(number)]
+    errors = await asyncio.gather(*calls, return_exceptions=True)
+    assert {type(error) for error in errors} == {Unauthenticated}
+
+
+def test_a_thousand_concurrent_unknown_keys_cause_one_fetch_per_minute(
+    authenticator: auth.Authenticator, issuer: Issuer, clock: Clock
+) -> None:
+    async def minutes() -> None:
+        for requests in (1, 2, 3):
+            await all_refused(authenticator, 1_000)
+            for _ in range(100):
+                await all_refused(authenticator, 1)
+            await authenticator.authenticate(f"Bearer {token_issuer.token()}")
+            assert issuer.requests == requests
+            clock.now += 61
+
+    asyncio.run(minutes())
+
+
+@pytest.mark.parametrize("are_old", [True, False], ids=["old keys", "an unknown key"])
+def test_valid_tokens_do_not_wait_for_a_fetch(
+    authenticator: auth.Authenticator, issuer: Issuer, clock: Clock, are_old: bool
+) -> None:
+    caller(authenticator, token_issuer.token())
+    issuer.may_answer.clear()
+    clock.now += 3_601 if are_old else 0
+    token = token_issuer.token("eve") if are_old else unknown(1)
+
+    async def at_once() -> None:
+        first = asyncio.create_task(authenticator.authenticate(f"Bearer {token}"))
+        while issuer.requests < 2:
+            await asyncio.sleep(0.001)
+        second = await authenticator.authenticate(f"Bearer {token_issuer.token('bob')}")
+        assert (second.user_id, first.done()) == ("bob", False)
+        issuer.may_answer.set()
+        (answer,) = await asyncio.gather(first, return_exceptions=True)
+        assert isinstance(answer, Caller if are_old else Unauthenticated)
+
+    asyncio.run(at_once())
+
+
+def test_a_fetch_of_the_keys_times_out(
+    authenticator: auth.Authenticator, issuer: Issuer, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(auth, "_FETCH_TIMEOUT_S", 1)
+    issuer.may_answer.clear()
+    for _ in range(3):
+        with pytest.raises(IssuerUnavailable):
+            caller(authenticator, token_issuer.token())
+    assert issuer.requests == 1
+    issuer.may_answer.set()
+    clock.now += 6
+    monkeypatch.undo()
+    assert caller(authenticator, token_issuer.token()).user_id == "ann"
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_redirects_from_the_issuer_are_not_followed(
+    authenticator: auth.Authenticator, issuer: Issuer, status: int
+) -> None:
+    """A redirect could lead to an internal address."""
+    with token_issuer.serve() as inside:
+        head = f"HTTP/1.1 {status} Elsewhere\r\nLocation: {inside.url}\r\nContent-Length: 0"
+        issuer.speaks_http, issuer.body = False, f"{head}\r\n\r\n".encode()
+        with pytest.raises(IssuerUnavailable):
+            caller(authenticator, token_issuer.token())
+        assert (issuer.requests, inside.requests) == (1, 0)
+
+
+GARBAGE = [
+    *(b"", b"<html>", b"[]", b"{}", b'{"keys": null}', b'{"keys": [1]}', b'{"keys": []}', b"\xff"),
+    *(b"HTTP/1.1 ", pytest.param(b'{"keys": ' + b"[" * 100_000, id="deep")),
+    pytest.param(b" " * (1 << 22), id="4 MiB"),
+]
+
+
+@pytest.mark.parametrize("body", GARBAGE)
+@pytest.mark.parametrize("speaks_http", [True, False])
+def test_the_issuer_is_unavailable_if_its_response_is_malformed(
+    authenticator: auth.Authenticator,
+    issuer: Issuer,
+    clock: Clock,
+    body: bytes,
+    speaks_http: bool,
+) -> None:
+    issuer.body, issuer.speaks_http = body, speaks_http
+    with pytest.raises(IssuerUnavailable):
+        caller(authenticator, token_issuer.token())
+    clock.now += 6
+    issuer.body, issuer.speaks_http = None, True
+    assert caller(authenticator, token_issuer.token()).user_id == "ann"
+    clock.now += 3_601
+    issuer.body, issuer.speaks_http = body, speaks_http
+    assert caller(authenticator, token_issuer.token("bob")).user_id == "bob"
+
+
+scalars = st.none() | st.booleans() | st.integers() | st.text() | st.sampled_from(["AQAB", "AA"])
+keys = st.fixed_dictionaries(
+    {"kty": st.sampled_from(["RSA", "EC"]), "kid": st.just("odd")},
+    optional={
+        name: scalars | st.sampled_from(["P-256", "P-384", "sig", "RS256", "ES256"])
+        for name in ("n", "e", "d", "p", "q", "x", "y", "crv", "use", "alg", "oth")
+    },
+)
+
+
+@hypothesis.given(odd=st.lists(keys | st.dictionaries(st.text(), scalars), max_size=3))
+def test_malformed_keys_next_to_valid_keys_are_ignored(odd: list[dict[str, Any]]) -> None:
+    with token_issuer.serve() as issuer:
+        issuer.keys = [*odd, *issuer.keys]
+        trusted = auth.Issuer(token_issuer.NAME, token_issuer.AUDIENCE, issuer.url)
+        authenticator = auth.Authenticator(trusted)
+        assert caller(authenticator, token_issuer.token()).user_id == "ann"
+
+
+def test_a_key_verifies_only_tokens_of_its_algorithm(
+    authenticator: auth.Authenticator, issuer: Issuer
+) -> None:
+    issuer.keys.append(token_issuer.public(token_issuer.ec_key(), "curve"))
+    good = token_issuer.token()
+    caller(authenticator, good)
+    _, claims, signature = good.split(".")
+    for algorithm, key_id in (("ES256", "first"), ("RS256", "curve")):
+        with pytest.raises(Unauthenticated):
+            caller(authenticator, f"{part({'alg': algorithm, 'kid': key_id})}.{claims}.{signature}")
+
+
+@pytest.mark.parametrize("claim", ["iat", "nbf"])
+def test_a_token_is_valid_if_the_issuer_s_clock_is_slightly_ahead(
+    authenticator: auth.Authenticator, claim: str
+) -> None:
+    def ahead(seconds: int) -> str:
+        changed: dict[str, Any] = {claim: int(time.time()) + seconds}
+        return token_issuer.token(**changed)
+
+    assert caller(authenticator, ahead(3)).user_id == "ann"
+    with pytest.raises(Unauthenticated):
+        caller(authenticator, ahead(60))
+
+
+@pytest.mark.parametrize(
+    "end", ["9" * 12, pytest.param(10**400, id="huge"), 1e308, "x", [], {}, True]
+)
+def test_an_unusual_exp_claim_does_not_cause_an_internal_error(
+    authenticator: auth.Authenticator, end: Any
+) -> None:
+    signed = token_issuer.token(exp=end)
+    if isinstance(end, int | float) and end > 1:
+        assert caller(authenticator, signed).expires_at < float("inf")
+    else:
+        with pytest.raises(Unauthenticated):
+            caller(authenticator, signed)
+
+
+@hypothesis.given(
+    head=st.dictionaries(
+        st.sampled_from(["alg", "kid", "typ", "crit", "b64", "x"]),
+        st.sampled_from(["RS256", "ES256", "first", ""])
+        | st.integers()
+        | st.none()
+        | st.lists(st.text()),
+    ),
+    claims=st.binary() | st.dictionaries(st.text(), st.integers() | st.text()).map(json.dumps),
+    signature=st.binary(max_size=300),
+)
+def test_malformed_tokens_do_not_cause_internal_errors(
+    authenticator: auth.Authenticator, head: Any, claims: bytes | str, signature: bytes
+) -> None:
+    text = claims.encode() if isinstance(claims, str) else claims
+    with pytest.raises(Unauthenticated):
+        caller(authenticator, ".".join(map(part, (head, text, signature))))
+
+
+def test_threads_do_not_accumulate_if_the_issuer_hangs(
+    authenticator: auth.Authenticator, issuer: Issuer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(auth, "_FETCH_TIMEOUT_S", 0.05)
+    issuer.may_answer.clear()
+    before = threading.active_count()
+    for _ in range(50):
+        with pytest.raises(IssuerUnavailable):
+            caller(authenticator, token_issuer.token())
+    assert threading.active_count() <= before + 3
+
+
+def test_the_project_name_is_enough_to_trust_a_firebase_project(issuer: Issuer) -> None:
+    trusted = auth.load_issuer(
+        Settings(auth_audience="p", auth_jwks_url=issuer.url, environment="development")
+    )
+    authenticator = auth.Authenticator(trusted)
+    for project, is_ours in (("p", True), ("another", False)):
+        token = token_issuer.token(iss=f"https://securetoken.google.com/{project}", aud=project)
+        if is_ours:
+            assert caller(authenticator, token).user_id == "ann"
+        else:
+            with pytest.raises(Unauthenticated):
+                caller(authenticator, token)
+
+
+def test_concurrent_requests_share_one_failed_fetch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(auth, "_FETCH_TIMEOUT_S", 0.2)
+    monkeypatch.setattr(auth, "_RETRY_INTERVAL_S", 0.2)
+
+    async def all_at_once(port: int) -> None:
+        keys = auth.Keys(f"http://127.0.0.1:{port}")
+        waiting = (keys.get("first") for _ in range(20))
+        errors = await asyncio.gather(*waiting, return_exceptions=True)
+        assert all(isinstance(error, IssuerUnavailable) for error in errors)
+
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        asyncio.run(all_at_once(silent.getsockname()[1]))
+        silent.setblocking(False)
+        silent.accept()[0].close()
+        with pytest.raises(BlockingIOError):  # there is no second connection
+            silent.accept()
+
+
+def test_the_keys_are_fetched_once(authenticator: auth.Authenticator, issuer: Issuer) -> None:
+    for n in range(20):
+        caller(authenticator, token_issuer.token(f"learner {n}"))
+    assert issuer.requests == 1
+
+
+def test_new_keys_are_accepted_and_withdrawn_keys_invalidate_their_tokens(
+    issuer: Issuer, clock: Clock, authenticator: auth.Authenticator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(auth, "_KEYS_TTL_S", 0.0)
+    known = token_issuer.token(exp=int(time.time()) + 86_400)
+    caller(authenticator, known)
+    issuer.keys = [token_issuer.public(token_issuer.rsa_key("second"), "second")]
+    assert caller(authenticator, token_issuer.token("bob", key_id="second")).user_id == "bob"
+    clock.now += 61
+    for token in (known, token_issuer.token("eve")):
+        with pytest.raises(Unauthenticated):
+            caller(authenticator, token)
+
+
+def test_known_keys_stay_valid_while_the_issuer_is_unreachable(
+    authenticator: auth.Authenticator, issuer: Issuer, clock: Clock
+) -> None:
+    issuer.fails = True
+    for _ in range(10):
+        with pytest.raises(IssuerUnavailable):
+            caller(authenticator, token_issuer.token())
+    assert issuer.requests == 1
+    issuer.fails = False
+    clock.now += 6
+    assert caller(authenticator, token_issuer.token()).user_id == "ann"
+    issuer.fails = True
+    clock.now += 3_601
+    assert caller(authenticator, token_issuer.token("bob")).user_id == "bob"
+
+
+def test_unusable_keys_are_ignored(authenticator: auth.Authenticator, issuer: Issuer) -> None:
+    first = issuer.keys[0]
+    issuer.keys = [
+        {"kty": "oct", "kid": "secret", "k": "c2VjcmV0"},
+        {"kty": "RSA", "kid": "broken", "n": "x"},
+        {"kty": "EC", "kid": "curve", "crv": "P-999", "x": "AA", "y": "AA"},
+        {**first, "kid": "for encryption", "use": "enc"},
+        {**first, "kid": "of another algorithm", "alg": "RS512"},
+        {**first, "kid": None},
+        first,
+    ]
+    assert caller(authenticator, token_issuer.token()).user_id == "ann"
+    for key_id in ("secret", "broken", "curve", "for encryption", "of another algorithm"):
+        with pytest.raises(Unauthenticated):
+            caller(authenticator, encode("first", "RS256", kid=key_id))
