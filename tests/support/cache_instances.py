@@ -34,7 +34,8 @@ from progress.query.read_models.reader import Parameters, Reader
 from progress.query.read_models.rows import PeriodLength
 from tests.conftest import Store
 from tests.support import sample_events
-from tests.support.stage import connect, publisher
+from tests.support.sample_events import Envelope
+from tests.support.stage import append, connect, publisher
 
 NOW = datetime(2024, 4, 4, 12, tzinfo=UTC)  # the day of the fourth and last lesson
 
@@ -49,6 +50,12 @@ def populate(store: Store, *users: str) -> Iterator[Connection]:
         sample_events.record_lessons(connection, *users)
         Projector(connection, publisher=publisher()).catch_up_all()
         yield connection
+
+
+def fold(connection: Connection, *events: Envelope) -> None:
+    """Append and fold these events, and publish the changes."""
+    append(connection, list(events))
+    Projector(connection, publisher=publisher()).catch_up_all()
 
 
 def do_nothing() -> None:

@@ -1,28 +1,85 @@
-"""Cached results are up to date after each kind of change; their keys, TTLs and positions."""
+"""Every result is up to date after each kind of change; the entries' keys, TTLs and positions."""
 
 import asyncio
 import itertools
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
+import msgspec
 import pytest
 import redis
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from progress.adapters.postgres.database import Connection
+from progress.adapters.postgres.statements import NumberedStatement
 from progress.adapters.redis import commands
 from progress.event_store import dead_letters
 from progress.projections import batch, changes, rebuild, replay, schema
-from progress.projections.projector import Projector
+from progress.projections.projector import SHARDS, Projector
 from progress.query.cache.cache import ProjectedTo
 from progress.query.cache.policy import cache_key
 from progress.query.graphql.fields import FIELDS
+from progress.query.read_models.reader import Parameters, Reader
 from tests.conftest import Store
-from tests.support import cache_instances, model_rows, sample_events
-from tests.support.cache_instances import NOW, Instance
+from tests.support import api, cache_instances, model_rows, sample_events
+from tests.support.api import Api, Body
+from tests.support.cache_instances import NOW, Instance, fold
 from tests.support.stage import append, publisher
+
+ANN, BEN = (cache_instances.all_keys(user) for user in ("ann", "ben"))
+NAMES = {key.name for key in ANN}
+OF_BATCH = {"weeklyStats", "domainStats", "levelStats"}
+UNCHANGED = {"goal", "restDays", "workload", "itemHistory"}  # by the lesson
+LESSON = sample_events.lesson("ann", 4)
+NEW_ITEM = sample_events.item_published("new")
+
+# The query selects most of the cached fields. It selects userProgress twice: once with an alias,
+# once with a fragment.
+EVERYTHING = """
+query Everything($from: Date!, $to: Date!) {
+  me: userProgress { totalItemsLearned currentStreak masteryStats { unlearned learning } }
+  userProgress { ...Standing }
+  dailyStats(from: $from, to: $to) { date answers correctAnswers accuracyRate }
+  weeklyStats(from: $from, to: $to) { start activeDays itemsReviewed }
+  monthlyStats(from: $from, to: $to) { start activeDays answers }
+  itemStats(first: 10, orderBy: ACCURACY) {
+    totalCount edges { node { itemId headword level domains mastery } }
+  }
+  item(itemId: "i0") { headword level answers }
+  domainStats { domain itemsStudied catalogueItems progressRate }
+  levelStats { level itemsStudied catalogueItems }
+  streak { current longest lastStudyDate }
+  dueForecast(days: 3) { date items }
+}
+fragment Standing on UserProgress { totalSessionsCompleted accuracyRate lastUpdated }
+"""
+NO_CACHE = {"cache-control": "no-cache"}
+RANGE = {"from": "2024-03-25", "to": "2024-05-05"}
+
+
+@pytest.fixture
+def populated(store: Store) -> Iterator[Connection]:
+    """A connection to a store with folded events of ann and ben."""
+    with cache_instances.populate(store, "ann", "ben") as connection:
+        batch.fold(connection, list(SHARDS))
+        yield connection
+
+
+@pytest.fixture
+def server(redis_with_notifications: str) -> "redis.Redis":
+    return redis.Redis.from_url(redis_with_notifications)
+
+
+@pytest.fixture
+def apis(store: Store, populated: Connection, redis_with_notifications: str) -> Iterator[list[Api]]:
+    """Serve two instances."""
+    with ExitStack() as stack:
+        options = {"redis_url": redis_with_notifications, "rate_limit_per_minute": 1_000}
+        yield [stack.enter_context(api.serve(store.url, **options)) for _ in range(2)]
 
 
 @pytest.fixture
@@ -32,9 +89,178 @@ def both(
     """Two instances that have cached every result about ann."""
     with cache_instances.instances(store, redis_with_notifications) as instances:
         for instance in instances:
-            instance.get(*cache_instances.all_keys("ann"))
+            instance.get(*ANN)
             instance.computations = 0
         yield instances
+
+
+def ask(instance: Api, **headers: str) -> Body:
+    """Send the query EVERYTHING; return the whole response body."""
+    body = msgspec.json.encode({"query": EVERYTHING, "variables": RANGE})
+    response = instance.request("POST", "/graphql", body, api.headers("ann", **headers))
+    answer = api.read(response)
+    assert "errors" not in answer, answer["errors"]
+    return answer
+
+
+def cache_result(answer: Body) -> str:
+    result: str = answer["extensions"]["cache"]
+    return result
+
+
+def test_a_repeated_request_is_a_cache_hit_in_every_instance(apis: list[Api]) -> None:
+    first = ask(apis[0])
+    assert cache_result(first) == "MISS"
+    for instance in apis:
+        again = ask(instance)
+        assert (cache_result(again), again["data"]) == ("HIT", first["data"])
+    bypassing = ask(apis[1], **NO_CACHE)
+    assert (cache_result(bypassing), bypassing["data"]) == ("MISS", first["data"])
+
+
+def test_uncached_fields_are_computed_even_if_the_cached_fields_are_hits(
+    apis: list[Api], populated: Connection
+) -> None:
+    query = "{ streak { longest } projectionStatus { name eventsBehind } }"
+    first, again = apis[0].post(query), apis[0].post(query)
+    assert (cache_result(first), cache_result(again)) == ("MISS", "HIT")
+    append(populated, sample_events.lesson("ben", 4))
+    later = apis[0].post(query)
+    assert (cache_result(later), later["data"]["streak"]) == ("HIT", first["data"]["streak"])
+    assert later["data"]["projectionStatus"] != again["data"]["projectionStatus"]
+    assert cache_result(apis[0].post("{ projectionStatus { name } }")) == "MISS"
+
+
+def study(connection: Connection, _: Store) -> None:
+    fold(connection, *LESSON)
+
+
+def describe(connection: Connection, _: Store) -> None:
+    fold(connection, NEW_ITEM, sample_events.item_published("i0", "B2", at=NOW))
+
+
+def delete(connection: Connection, _: Store) -> None:
+    fold(connection, sample_events.envelope("UserDeleted", {"user_id": "ann"}, at=NOW))
+
+
+def run_batch(connection: Connection, _: Store) -> None:
+    assert batch.run(connection, publisher=publisher()).learners == 2
+
+
+def damage(connection: Connection, _: Store) -> None:
+    connection.run("UPDATE daily_stats SET answers = answers + 1")
+
+
+def rebuild_all(_: Connection, store: Store) -> None:
+    rebuild.run(store.connect, publisher=publisher())
+
+
+def prepare_batch(connection: Connection, _: Store) -> None:
+    fold(connection, *LESSON, sample_events.item_published("i1", "C1", at=NOW))
+
+
+Change = Callable[[Connection, Store], None]
+# What happens before the results are cached, the change, and the fields that it changes.
+CHANGES: dict[str, tuple[Change | None, Change, set[str]]] = {
+    "new events": (None, study, NAMES - UNCHANGED - OF_BATCH),
+    "new items": (None, describe, {"userProgress", "itemStats", "item"}),
+    "a batch run": (prepare_batch, run_batch, OF_BATCH),
+    "a deletion": (None, delete, NAMES - {"goal", "restDays"}),
+    "a rebuild": (damage, rebuild_all, {"dailyStats", "monthlyStats", "workload"}),
+}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_the_first_response_after_a_change_reflects_the_change(
+    apis: list[Api], populated: Connection, store: Store, name: str
+) -> None:
+    prepare, change, _ = CHANGES[name]
+    if prepare:
+        prepare(populated, store)
+    before = [ask(instance, **NO_CACHE)["data"] for instance in apis]
+    change(populated, store)
+    after = [ask(instance)["data"] for instance in apis]
+    expected = ask(apis[0], **NO_CACHE)["data"]
+    assert after == [expected, expected]
+    assert before == [before[0], before[0]] != after
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_a_change_changes_only_the_results_of_its_fields(
+    both: list[Instance], populated: Connection, store: Store, name: str
+) -> None:
+    prepare, change, fields = CHANGES[name]
+    if prepare:
+        prepare(populated, store)
+    for instance in both:
+        instance.get(*ANN, bypass=True)
+    before = both[0].read(*ANN)
+    change(populated, store)
+    assert find_changes(both, before) == fields
+
+
+@pytest.mark.parametrize("is_batch", [True, False], ids=["a batch run", "events of ben"])
+def test_a_change_that_does_not_concern_a_learner_does_not_invalidate_results(
+    both: list[Instance], populated: Connection, is_batch: bool
+) -> None:
+    if is_batch:
+        batch.run(populated, publisher=publisher())
+    else:
+        fold(populated, *sample_events.lesson("ben", 4))
+    both[0].get(*ANN)
+    assert both[0].computations == 0
+
+
+def test_a_response_includes_the_position_of_the_projections(
+    apis: list[Api], populated: Connection
+) -> None:
+    (head,) = populated.run("SELECT max(global_position)::text, max(created_at) FROM events")
+    projected_to = ask(apis[0])["extensions"]["projectedTo"]
+    assert (projected_to["position"], datetime.fromisoformat(projected_to["time"])) == tuple(head)
+
+
+def test_a_hanging_redis_does_not_change_the_response(store: Store, populated: Connection) -> None:
+    with (
+        cache_instances.own_valkey() as own,
+        api.serve(store.url, redis_url=own.url) as one,
+        api.serve(store.url) as without,
+    ):
+        expected = ask(without)["data"]
+        assert ask(one)["data"] == expected
+        own.stop()
+        for _ in range(3):
+            answer = ask(one)
+            assert (cache_result(answer), answer["data"]) == ("MISS", expected)
+
+
+def record_statements(reader: Reader) -> list[str]:
+    """Return a list that collects the text of each statement that the reader runs from now on."""
+    statements: list[str] = []
+    run = reader._run
+
+    async def record(statement: NumberedStatement, parameters: Parameters) -> list[Any]:
+        statements.append(statement.text)
+        return await run(statement, parameters)
+
+    reader._run = record  # type: ignore[method-assign]
+    return statements
+
+
+def test_a_version_with_a_copy_in_redis_is_not_read_from_the_database(apis: list[Api]) -> None:
+    one, _ = apis
+    statements = record_statements(one.reader)
+
+    def check(first_day: str, version_sql: str) -> None:
+        query = f'{{ dailyStats(from: "{first_day}", to: "2024-05-05") {{ answers }} }}'
+        statements.clear()
+        assert cache_result(one.post(query)) == "MISS"
+        daily = [text for text in statements if "FROM daily_stats" in text]
+        assert [version_sql in text for text in daily] == [True]
+        assert cache_result(one.post(query)) == "HIT"
+
+    check("2024-03-25", "SELECT version FROM user_progress")
+    check("2024-03-26", "")
+    assert not any("SELECT version" in text for text in statements)
 
 
 def learner_key(user: str) -> str:
@@ -54,57 +280,11 @@ def find_changes(instances: list[Instance], before: list[bytes], user: str = "an
 def test_every_instance_returns_results_that_another_instance_has_cached(
     both: list[Instance],
 ) -> None:
-    keys = cache_instances.all_keys("ann")
-    expected = both[0].read(*keys)
+    expected = both[0].read(*ANN)
     for instance in both:
         instance.reader.statements.clear()
-        assert instance.get(*keys) == expected
+        assert instance.get(*ANN) == expected
         assert instance.reader.statements == []
-
-
-def test_the_first_result_after_new_events_reflects_these_events(
-    both: list[Instance], populated: Connection
-) -> None:
-    before = both[0].read(*cache_instances.all_keys("ann"))
-    append(populated, sample_events.lesson("ann", 4))
-    Projector(populated, publisher=publisher()).catch_up_all()
-    assert {"userProgress", "dailyStats", "itemStats", "streak"} <= find_changes(both, before)
-
-
-def test_events_of_a_learner_do_not_invalidate_results_of_other_learners(
-    both: list[Instance], populated: Connection
-) -> None:
-    append(populated, sample_events.lesson("ben", 4))
-    Projector(populated, publisher=publisher()).catch_up_all()
-    both[0].get(*cache_instances.all_keys("ann"))
-    assert both[0].computations == 0
-
-
-def test_the_first_result_after_a_new_item_reflects_the_item(
-    both: list[Instance], populated: Connection
-) -> None:
-    before = both[0].read(*cache_instances.all_keys("ann"))
-    append(
-        populated,
-        [sample_events.item_published("new"), sample_events.item_published("i0", "B2", at=NOW)],
-    )
-    Projector(populated, publisher=publisher()).catch_up_all()
-    assert find_changes(both, before) == {"userProgress", "itemStats", "item"}
-
-
-def test_the_first_result_after_a_batch_run_reflects_the_run(
-    both: list[Instance], populated: Connection
-) -> None:
-    append(
-        populated,
-        [*sample_events.lesson("ann", 4), sample_events.item_published("i1", "C1", at=NOW)],
-    )
-    Projector(populated, publisher=publisher()).catch_up_all()
-    for instance in both:
-        instance.get(*cache_instances.all_keys("ann"))
-    before = both[0].read(*cache_instances.all_keys("ann"))
-    assert batch.run(populated, publisher=publisher()).learners == 2
-    assert find_changes(both, before) == {"weeklyStats", "domainStats", "levelStats"}
 
 
 def test_changes_are_visible_although_another_revision_has_higher_versions(
@@ -117,50 +297,11 @@ def test_changes_are_visible_although_another_revision_has_higher_versions(
         publisher().publish_batch(greatest, known_at=now)
         publisher().publish(changes.Change(greatest, '["ann"]', catalogue=True), greatest)
     for instance in both:
-        instance.get(*cache_instances.all_keys("ann"))
-    before = both[0].read(*cache_instances.all_keys("ann"))
-    append(
-        populated,
-        [*sample_events.lesson("ann", 4), sample_events.item_published("i1", "C1", at=NOW)],
-    )
+        instance.get(*ANN)
+    before = both[0].read(*ANN)
+    append(populated, [*LESSON, sample_events.item_published("i1", "C1", at=NOW)])
     batch.run(populated, publisher=publisher())
-    unchanged = {"goal", "restDays", "workload", "itemHistory"}  # not changed by this lesson
-    assert (
-        find_changes(both, before)
-        == {key.name for key in cache_instances.all_keys("ann")} - unchanged
-    )
-
-
-def test_a_batch_run_without_new_events_does_not_invalidate_results(
-    both: list[Instance], populated: Connection
-) -> None:
-    batch.run(populated, publisher=publisher())
-    both[0].get(*cache_instances.all_keys("ann"))
-    assert both[0].computations == 0
-
-
-def test_the_first_result_after_a_deletion_reflects_the_deletion(
-    both: list[Instance], populated: Connection
-) -> None:
-    gone = sample_events.envelope("UserDeleted", {"user_id": "ann", "reason": "asked"}, at=NOW)
-    before = both[0].read(*cache_instances.all_keys("ann"))
-    append(populated, [gone])
-    Projector(populated, publisher=publisher()).catch_up_all()
-    assert find_changes(both, before) == {key.name for key in cache_instances.all_keys("ann")} - {
-        "goal",
-        "restDays",
-    }
-
-
-def test_the_first_result_after_a_rebuild_reflects_the_rebuild(
-    both: list[Instance], populated: Connection, store: Store
-) -> None:
-    populated.run("UPDATE daily_stats SET answers = answers + 1")  # a rebuild corrects this
-    for instance in both:
-        instance.get(*cache_instances.all_keys("ann"), bypass=True)
-    before = both[0].read(*cache_instances.all_keys("ann"))
-    rebuild.run(store.connect, publisher=publisher())
-    assert find_changes(both, before) == {"dailyStats", "monthlyStats", "workload"}
+    assert find_changes(both, before) == NAMES - UNCHANGED
 
 
 def test_the_first_result_after_a_replay_reflects_the_replayed_event(
@@ -180,13 +321,12 @@ def test_the_first_result_after_a_replay_reflects_the_replayed_event(
 
 
 def test_an_unpublished_change_is_hidden_for_at_most_five_seconds(
-    both: list[Instance], populated: Connection, redis_with_notifications: str
+    both: list[Instance], populated: Connection, server: "redis.Redis"
 ) -> None:
-    before = both[0].read(*cache_instances.all_keys("ann"))
-    append(populated, sample_events.lesson("ann", 4))
+    before = both[0].read(*ANN)
+    append(populated, LESSON)
     with cache_instances.without_publishing():
         Projector(populated, publisher=publisher()).catch_up_all()
-    server = redis.Redis.from_url(redis_with_notifications)
     copies = list(server.scan_iter("version:*"))
     assert len(copies) == 4
     for copy in copies:
@@ -196,9 +336,8 @@ def test_an_unpublished_change_is_hidden_for_at_most_five_seconds(
 
 
 def test_the_copy_of_a_version_in_redis_never_decreases(
-    both: list[Instance], populated: Connection, redis_with_notifications: str
+    both: list[Instance], populated: Connection, server: "redis.Redis"
 ) -> None:
-    server = redis.Redis.from_url(redis_with_notifications)
     key = learner_key("ann")
     newest = int(server.get(key) or 0)
     publisher().publish(changes.Change(newest - 1, '["ann"]', None))
@@ -215,42 +354,37 @@ def test_the_copy_of_a_version_in_redis_never_decreases(
 @pytest.mark.parametrize(
     ("events", "copy"),
     [
-        ([sample_events.item_published("new")], "catalogue"),
-        (sample_events.lesson("ann", 4), "learner:ann"),
+        ([NEW_ITEM], "catalogue"),
+        (LESSON, "learner:ann"),
     ],
 )
 def test_a_version_is_read_from_the_database_if_its_copy_was_evicted(
     both: list[Instance],
     populated: Connection,
-    redis_with_notifications: str,
+    server: "redis.Redis",
     events: list[sample_events.Envelope],
     copy: str,
 ) -> None:
-    append(populated, events)
-    Projector(populated, publisher=publisher()).catch_up_all()
+    fold(populated, *events)
     copy = commands.shared_version_key(schema.schema_name(), copy)
-    assert redis.Redis.from_url(redis_with_notifications).delete(copy) == 1
+    assert server.delete(copy) == 1
     for instance in both:  # the instances remember only older versions
-        assert instance.get(*cache_instances.all_keys("ann")) == instance.read(
-            *cache_instances.all_keys("ann")
-        )
+        assert instance.get(*ANN) == instance.read(*ANN)
 
 
 def test_a_change_during_a_computation_is_in_the_next_result(
     store: Store, populated: Connection, redis_with_notifications: str
 ) -> None:
-    keys = cache_instances.all_keys("ann")
     lesson = iter(range(4, 100))
 
     def add_events() -> None:
         append(populated, sample_events.lesson("ann", next(lesson)))
-        append(populated, [sample_events.item_published(f"w{next(lesson)}")])
-        Projector(populated, publisher=publisher()).catch_up_all()
+        fold(populated, sample_events.item_published(f"w{next(lesson)}"))
         batch.run(populated, publisher=publisher())
 
     with cache_instances.instances(store, redis_with_notifications) as both:
         for when in ("before", "after"):
-            for key in keys:
+            for key in ANN:
                 both[0].get(key, **{when: add_events}, bypass=True)
                 assert both[1].get(key) == both[0].get(key) == both[0].read(key)
 
@@ -259,28 +393,23 @@ def test_an_entry_copied_to_another_learner_s_key_is_not_used(
     both: list[Instance], populated: Connection, redis_with_notifications: str
 ) -> None:
     """A proxy that mixes up replies could return such an entry; somebody could also copy one."""
-    append(populated, sample_events.lesson("ben", 4))
-    Projector(populated, publisher=publisher()).catch_up_all()
-    keys = cache_instances.all_keys("ann")
-    both[0].get(*cache_instances.all_keys("ben"))
-    expected = both[0].read(*keys)
+    fold(populated, *sample_events.lesson("ben", 4))
+    both[0].get(*BEN)
+    expected = both[0].read(*ANN)
     server = redis.Redis.from_url(redis_with_notifications, decode_responses=True)
     server.set(learner_key("ann"), model_rows.read_value(populated, "version", user="ben"), ex=60)
-    for key in keys:
+    for key in ANN:
         for entry in map(str, server.scan_iter(f"query:{key.name}:ben:*")):
             server.copy(entry, f"query:{key.name}:ann:{key.params}", replace=True)
-    assert both[0].get(*keys) == expected
+    assert both[0].get(*ANN) == expected
 
 
 @pytest.mark.parametrize(
     ("name", "arguments"),
     [
-        ("itemStats", {"filter": "DUE"}),
-        ("streak", {"asOf": NOW}),
-        ("userProgress", {"knownAt": NOW}),
-        ("events", {}),
-        ("projectionStatus", {}),
-        ("operations", {}),
+        *(("itemStats", {"filter": "DUE"}), ("streak", {"asOf": NOW})),
+        *(("userProgress", {"knownAt": NOW}), ("events", {})),
+        *(("projectionStatus", {}), ("operations", {})),
     ],
 )
 def test_fields_that_are_not_cached_have_no_key(name: str, arguments: dict[str, object]) -> None:
@@ -313,51 +442,42 @@ def test_results_expire_at_the_end_of_the_local_day_and_estimates_at_the_end_of_
     store: Store, populated: Connection, redis_with_notifications: str
 ) -> None:
     zone = {"user_id": "ann", "timezone": "Asia/Tokyo", "day_start_hour": 4}
-    append(
-        populated, [sample_events.envelope("UserPreferencesChanged", zone, at=sample_events.BEGIN)]
-    )
-    Projector(populated, publisher=publisher()).catch_up_all()
+    fold(populated, sample_events.envelope("UserPreferencesChanged", zone, at=sample_events.BEGIN))
     # the last second of the day, which ends at 4:00 in Tokyo
     last = datetime(2024, 4, 5, 18, 59, 59, tzinfo=UTC)
     with cache_instances.instances(store, redis_with_notifications, 1) as (instance,):
         for at in (last, last + timedelta(seconds=1), last + timedelta(days=1)):
-            keys = cache_instances.all_keys("ann")
-            assert instance.get(*keys, at=at) == instance.read(*keys, at=at)
+            assert instance.get(*ANN, at=at) == instance.read(*ANN, at=at)
             instance.computations = 0
-            assert instance.get(*keys, at=at) == instance.read(*keys, at=at)
+            assert instance.get(*ANN, at=at) == instance.read(*ANN, at=at)
             assert instance.computations == 0
-        instance.get(*keys, at=last + timedelta(days=1, seconds=1))
-        assert instance.computations == sum(key.policy.clock or key.is_hourly for key in keys)
+        instance.get(*ANN, at=last + timedelta(days=1, seconds=1))
+        assert instance.computations == sum(key.policy.clock or key.is_hourly for key in ANN)
         instance.computations = 0
-        instance.get(*keys, at=last + timedelta(days=1, hours=1, seconds=1))
-        assert instance.computations == sum(key.is_hourly for key in keys) == 2
+        instance.get(*ANN, at=last + timedelta(days=1, hours=1, seconds=1))
+        assert instance.computations == sum(key.is_hourly for key in ANN) == 2
 
 
 def test_a_request_that_bypasses_the_cache_computes_all_results_and_replaces_the_entries(
-    both: list[Instance], redis_with_notifications: str
+    both: list[Instance], server: "redis.Redis"
 ) -> None:
-    keys = cache_instances.all_keys("ann")
-    server = redis.Redis.from_url(redis_with_notifications)
     entries = {
         key for key in server.scan_iter() if key.startswith((b"query:", b"stats:", b"summary:"))
     }
     server.delete(*entries)
-    both[0].get(*keys)
+    both[0].get(*ANN)
     both[0].computations = 0
-    both[0].get(*keys, bypass=True)
-    assert both[0].computations == len(keys)
-    both[1].get(*keys)
+    both[0].get(*ANN, bypass=True)
+    assert both[0].computations == len(ANN)
+    both[1].get(*ANN)
     assert both[1].computations == 0
     server.delete(*entries)
-    both[0].get(*keys, bypass=True)
-    both[1].get(*keys)
+    both[0].get(*ANN, bypass=True)
+    both[1].get(*ANN)
     assert both[1].computations == 0
 
 
-def test_each_key_has_the_ttl_of_its_field(
-    both: list[Instance], redis_with_notifications: str
-) -> None:
-    server = redis.Redis.from_url(redis_with_notifications)
+def test_each_key_has_the_ttl_of_its_field(both: list[Instance], server: "redis.Redis") -> None:
     minutes = {}
     for key in server.scan_iter():
         name = key.decode().partition(":ann")[0]
@@ -385,12 +505,8 @@ def test_each_key_has_the_ttl_of_its_field(
     assert {name: ttl for name, ttl in minutes.items() if name in expected} == expected
 
 
-def test_finished_periods_are_cached_for_a_day(
-    store: Store, populated: Connection, redis_with_notifications: str
-) -> None:
-    with cache_instances.instances(store, redis_with_notifications, 1) as (instance,):
-        instance.get(*cache_instances.all_keys("ann"), at=NOW + timedelta(days=90))
-    server = redis.Redis.from_url(redis_with_notifications)
+def test_finished_periods_are_cached_for_a_day(both: list[Instance], server: "redis.Redis") -> None:
+    both[0].get(*ANN, at=NOW + timedelta(days=90))
     for kind, day in (
         *(("daily", "2024-04-30"), ("weekly", "2024-05-06"), ("monthly", "2024-05-30")),
         ("retention", "2024-05-30"),
