@@ -15,7 +15,7 @@ from progress import settings
 from progress.adapters.postgres.database import Connection
 from progress.projections import gauges, projector
 from tests.conftest import Store
-from tests.support import api, model_rows, pushes, rows_by_hand, sample_events
+from tests.support import api, model_rows, pushes, sample_events
 from tests.support.api import Api
 from tests.support.stage import append
 
@@ -64,29 +64,22 @@ def wake(project: Client, shard: int, **attributes: str) -> int:
     return project.post("/", data=body).status_code
 
 
-@pytest.mark.parametrize(
-    ("body", "operation", "outcome"),
-    [
-        ({"query": QUERY}, "query", "ok"),
-        ({"query": "{ nothing }"}, "query", "ok"),
-        ({"query": "{"}, "query", "ok"),
-        ({}, "query", "ok"),
-        ({"query": '{ dailyStats(from: "2024-02-01", to: "2024-01-01") { date } }'}, "query", "ok"),
-        ({"query": 'mutation { runBatch(idempotencyKey: "k") { id } }'}, "mutation", "ok"),
-    ],
-)
+LATE = '{ dailyStats(from: "2024-02-01", to: "2024-01-01") { date } }'
+MUTATION = 'mutation { runBatch(idempotencyKey: "k") { id } }'
+
+
+@pytest.mark.parametrize("query", [QUERY, "{ nothing }", "{", LATE, MUTATION, None])
 def test_a_request_that_the_api_rejects_is_logged_as_ok(
-    cached_api: Api, read_lines: ReadLines, body: Line, operation: str, outcome: str
+    cached_api: Api, read_lines: ReadLines, query: str | None
 ) -> None:
-    cached_api.request("POST", "/graphql", json.dumps(body).encode(), api.headers())
+    body = json.dumps({"query": query} if query else {}).encode()
+    cached_api.request("POST", "/graphql", body, api.headers())
     (line,) = read_lines()
-    assert (line["operation"], line["outcome"]) == (operation, outcome)
+    operation = "mutation" if query == MUTATION else "query"
+    assert (line["operation"], line["outcome"]) == (operation, "ok")
     assert line["latency_ms"] > 0
-
-
-def test_a_request_without_a_token_is_logged_as_ok(cached_api: Api, read_lines: ReadLines) -> None:
-    headers = {"content-type": "application/json"}
-    assert cached_api.request("POST", "/graphql", b"{}", headers).status_code == 401
+    headers = {"content-type": "application/json"}  # without a token
+    assert cached_api.request("POST", "/graphql", body, headers).status_code == 401
     assert [line["outcome"] for line in read_lines()] == ["ok"]
 
 
@@ -96,11 +89,7 @@ def test_the_cache_result_is_logged_if_the_cache_was_used(
     # Ann needs events, because the cache stores nothing about unknown learners.
     append(connection, sample_events.lesson("ann", 0))
     projector.Projector(connection).catch_up_all()
-    rejected = (
-        "{ streak { current",
-        '{ dailyStats(from: "2024-02-01", to: "2024-01-01") { date } }',
-    )
-    for query in (QUERY, QUERY, "{ __typename }", *rejected, QUERY):
+    for query in (QUERY, QUERY, "{ __typename }", "{ streak { current", LATE, QUERY):
         cached_api.post(query)
     assert [line.get("cache_result") for line in read_lines()] == [
         "miss", "hit", None, None, None, "hit",
@@ -119,17 +108,6 @@ def test_an_unreachable_redis_is_logged_as_a_cache_error_and_not_as_a_failed_req
 def test_an_unreachable_database_is_logged_as_an_error(read_lines: ReadLines) -> None:
     with api.serve(UNREACHABLE) as query_api:
         assert query_api.error(QUERY)[0] == "UNAVAILABLE"
-    assert [line["outcome"] for line in read_lines()] == ["error"]
-
-
-def test_an_internal_error_in_a_response_is_logged_as_an_error(
-    cached_api: Api, store: Store, read_lines: ReadLines
-) -> None:
-    connection = rows_by_hand.connect(store.url)
-    connection.run(rows_by_hand.blocks()["break"])
-    connection.close()
-    query = '{ dailyStats(from: "2024-03-01", to: "2024-03-01") { date } }'
-    assert cached_api.error(query)[0] == "INTERNAL"
     assert [line["outcome"] for line in read_lines()] == ["error"]
 
 
