@@ -3,7 +3,6 @@
 import functools
 import json
 import re
-import subprocess
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,13 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from progress import settings
 from progress.adapters.postgres import database
 from progress.adapters.postgres.statements import blocks
 from progress.demo import loading
 from progress.importers import word_lists
 from progress.local import ports, readiness
-from tests.support import anki_files, command_server, folders, programs
+from tests.support import anki_files, cli, folders
 from tests.support.anki_files import Entry
 
 
@@ -38,22 +36,14 @@ class Stack:
     folder: Path
     port: int
 
+    def run(self, *command: str) -> cli.Result:
+        """Run a command that may fail."""
+        environment = {"PROGRESS_DATA_DIR": str(self.folder), "NO_COLOR": "1", "COLUMNS": "80"}
+        return cli.progress("", *command, **environment)
+
     def progress(self, *command: str) -> str:
         """Run the command, assert that the command succeeds, and return its output."""
-        environment = settings.child_env(
-            PROGRESS_DATA_DIR=str(self.folder), NO_COLOR="1", COLUMNS="80"
-        )
-        return programs.progress(command, environment)
-
-    def run(self, *command: str) -> subprocess.CompletedProcess[str]:
-        """Run a command that may fail."""
-        return subprocess.run(
-            [*command_server.command(), *command],
-            env=settings.child_env(PROGRESS_DATA_DIR=str(self.folder), NO_COLOR="1", COLUMNS="80"),
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        return cli.expect_success(self.run(*command))
 
     def demo(self) -> list[str]:
         return self.progress("demo", "--port", str(self.port)).splitlines()

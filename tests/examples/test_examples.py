@@ -14,7 +14,7 @@ import pytest
 from progress import settings
 from progress.local import ports
 from tests.conftest import skip_without
-from tests.support import command_server, folders, node, programs
+from tests.support import cli, command_server, folders, node, programs
 
 pytestmark = pytest.mark.timeout(300)  # a stack starts slowly on a busy machine
 
@@ -38,7 +38,7 @@ def environment() -> Iterator[dict[str, str]]:
             made = programs.run(["bash", "-euc", _with_server(shell)], own, folder=REPOSITORY)
             yield dict(line.partition("=")[::2] for line in made.split("\0") if "=" in line)
         finally:
-            programs.progress(["down"], own)
+            cli.progress("", "down", PROGRESS_DATA_DIR=own["PROGRESS_DATA_DIR"])
 
 
 def _with_server(shell: str) -> str:

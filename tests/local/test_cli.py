@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from progress import cli, settings
-from tests.local.test_stack import Stack, assert_failed, stack
+from tests.local.test_stack import Stack, stack
 from tests.support import cli as support_cli
 from tests.support import sample_events
 
@@ -57,11 +57,8 @@ def test_an_unreachable_database_or_a_full_output_device_gives_a_one_line_error(
     stack: Stack,
 ) -> None:
     for away in ("postgresql://u:secret@127.0.0.1:1/d", "postgresql:///d?host=/nowhere"):
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setenv("DATABASE_URL", away)
-            assert_failed(
-                stack.run("status"), "no connection to ", "check that the service is running"
-            )
+        failed = support_cli.progress(away, "status", PROGRESS_DATA_DIR=str(stack.folder))
+        support_cli.expect_failure(failed, "no connection to ", "check that the service is running")
     if Path("/dev/full").exists():
         environment = settings.child_env(PROGRESS_DATA_DIR=str(stack.folder))
         full = [sys.executable, "-m", "progress.cli", "token", "--user", "u"]

@@ -23,7 +23,7 @@ import redis
 from progress import settings
 from progress.adapters.postgres import database, statements
 from progress.local import data_folder, ports, readiness
-from tests.support import command_server, folders, postgres_servers
+from tests.support import cli, folders, postgres_servers
 
 # Starting a stack takes a long time on a busy machine.
 pytestmark = pytest.mark.timeout(300)
@@ -38,18 +38,10 @@ class Stack:
     folder: Path
     port: int
 
-    def run(self, *arguments: str, text: str = "") -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [*command_server.command(), *arguments],
-            env=settings.child_env(PROGRESS_DATA_DIR=str(self.folder)),
-            input=text,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=90,
-        )
+    def run(self, *arguments: str, text: str = "") -> cli.Result:
+        return cli.progress("", *arguments, text=text, PROGRESS_DATA_DIR=str(self.folder))
 
-    def up(self) -> subprocess.CompletedProcess[str]:
+    def up(self) -> cli.Result:
         return self.run("up", "--detach", "--standin", "--port", str(self.port))
 
     def env(self) -> dict[str, Any]:
@@ -75,14 +67,6 @@ def stack() -> Iterator[Stack]:
             made.run("down")
 
 
-def assert_failed(answer: subprocess.CompletedProcess[str], *words: str) -> None:
-    """Assert exit code 1 and one line on stderr that contains these words."""
-    assert answer.returncode == 1, answer.stdout + answer.stderr
-    assert len(answer.stderr.splitlines()) == 1, answer.stderr
-    for word in words:
-        assert word in answer.stderr
-
-
 def assert_page_and_schedule(stack: Stack) -> None:
     """Assert that `open` and `schedule` work on the running stack."""
     teacher = ("--role", "teacher", "--group", "g")
@@ -92,7 +76,7 @@ def assert_page_and_schedule(stack: Stack) -> None:
     assert "PAUSED" in stack.run("schedule", "list", "--json").stdout
     assert "is started." in stack.run("schedule", "run").stdout
     assert "is enabled." in stack.run("schedule", "resume").stdout
-    assert_failed(stack.run("schedule", "pause", "x"), "only has progress-batch")
+    cli.expect_failure(stack.run("schedule", "pause", "x"), "only has progress-batch")
 
 
 def have_ended(pids: dict[str, list[int]]) -> bool:
@@ -139,7 +123,7 @@ def test_a_stack_starts_and_counts_events_and_leaves_no_process_behind(stack: St
     ]  # fmt: skip
     lines = [*(json.dumps(envelope) for envelope in envelopes), "", "garbage"]
     refused = stack.run("publish", "-", text="\n".join(lines))
-    assert_failed(refused, "line 7: expected JSON - at character 0; nothing was published")
+    cli.expect_failure(refused, "line 7: expected JSON - at character 0; nothing was published")
     published = stack.run("publish", "-", "--wait", text="\ufeff" + "\n".join(lines[:5]))
     assert published.stdout.splitlines() == [
         "5 published",
@@ -151,7 +135,7 @@ def test_a_stack_starts_and_counts_events_and_leaves_no_process_behind(stack: St
     )
     lines[0] = json.dumps(envelopes[0] | {"data": {**envelopes[0]["data"], "item_count": 2}})  # type: ignore[dict-item]
     refused = stack.run("publish", "-", "--wait", text="\n".join(lines[:4]))
-    assert_failed(refused, "line 1: the log has this id with other content")
+    cli.expect_failure(refused, "line 1: the log has this id with other content")
     conflicting = stack.run("publish", "-", "--force", "--wait", "--json", text="\n".join(lines))
     assert conflicting.returncode == 1, conflicting.stdout + conflicting.stderr
     assert json.loads(conflicting.stdout) == {"published": 6, "arrivals": {
@@ -175,7 +159,7 @@ def test_a_stack_starts_and_counts_events_and_leaves_no_process_behind(stack: St
     numbers = {letter["kind"]: str(letter["letter_id"]) for letter in letters}
     assert numbers.keys() == {"malformed", "conflict"}
     number = numbers["malformed"]
-    assert_failed(stack.run("dead-letters", "replay", number), "stays")
+    cli.expect_failure(stack.run("dead-letters", "replay", number), "stays")
     assert stack.run("dead-letters", "discard", number, "--reason", "a test").returncode == 0
     assert json.loads(stack.run("status", "--json").stdout)["dead_letters"] == 1
     with redis.Redis.from_url(env["redis_url"]).monitor() as monitor:
@@ -188,7 +172,7 @@ def test_a_stack_starts_and_counts_events_and_leaves_no_process_behind(stack: St
     assert have_ended(env["pids"])
     down = stack.run("down")
     assert (down.returncode, "is not running" in down.stdout) == (0, True)
-    assert_failed(stack.run("env"), "progress up")
+    cli.expect_failure(stack.run("env"), "progress up")
 
     assert stack.up().returncode == 0
     assert json.loads(stack.run("status", "--json").stdout)["events"] == 4
@@ -267,20 +251,20 @@ def test_a_stack_in_the_foreground_ends_if_its_command_gets_sigterm(stack: Stack
 
 def test_the_error_names_a_port_that_is_in_use(stack: Stack) -> None:
     with socket.create_server(("127.0.0.1", stack.port)):
-        assert_failed(stack.up(), f"port {stack.port} is taken", "--port")
+        cli.expect_failure(stack.up(), f"port {stack.port} is taken", "--port")
 
 
 def test_a_data_folder_of_a_newer_version_is_rejected_and_stays_unchanged(stack: Stack) -> None:
     stack.folder.mkdir()
     (stack.folder / "VERSION").write_text("2\n")
-    assert_failed(stack.up(), "newer version 2", "PROGRESS_DATA_DIR")
+    cli.expect_failure(stack.up(), "newer version 2", "PROGRESS_DATA_DIR")
     assert (stack.folder / "VERSION").read_text() == "2\n"
 
 
 def test_a_database_of_a_newer_postgresql_is_rejected(stack: Stack) -> None:
     (stack.folder / "postgres").mkdir(parents=True)
     (stack.folder / "postgres" / "PG_VERSION").write_text("99\n")
-    assert_failed(stack.up(), "newer version 99", "PROGRESS_DATA_DIR")
+    cli.expect_failure(stack.up(), "newer version 99", "PROGRESS_DATA_DIR")
 
 
 def test_a_database_of_a_version_before_the_first_release_is_rejected(stack: Stack) -> None:
@@ -296,20 +280,20 @@ def test_a_database_of_a_version_before_the_first_release_is_rejected(stack: Sta
         ) as old:
             old.run(sql["create table"])
             old.run(sql["record"], name="0001_roles.sql", checksum="any")
-    assert_failed(stack.up(), "`progress down`, delete the data folder .progress")
+    cli.expect_failure(stack.up(), "`progress down`, delete the data folder .progress")
     assert not data_folder.is_held(data_folder.DataFolder(stack.folder))
 
 
 def test_the_error_names_the_data_folder_if_its_path_is_a_file(stack: Stack) -> None:
     stack.folder.write_text("a file, where the folder should be")
-    assert_failed(stack.up(), str(stack.folder), "PROGRESS_DATA_DIR")
+    cli.expect_failure(stack.up(), str(stack.folder), "PROGRESS_DATA_DIR")
 
 
 def test_the_error_names_the_data_folder_if_the_folder_is_read_only(stack: Stack) -> None:
     stack.folder.mkdir(mode=0o500)
     if os.access(stack.folder, os.W_OK):
         pytest.skip("needs a user other than root")
-    assert_failed(stack.up(), str(stack.folder), "Permission denied", "PROGRESS_DATA_DIR")
+    cli.expect_failure(stack.up(), str(stack.folder), "Permission denied", "PROGRESS_DATA_DIR")
 
 
 def test_the_error_names_the_data_folder_if_the_disk_is_full(
@@ -320,6 +304,6 @@ def test_the_error_names_the_data_folder_if_the_disk_is_full(
     if subprocess.run(mount, capture_output=True, check=False).returncode:
         pytest.skip("needs the privilege to mount a tmpfs")
     try:
-        assert_failed(stack.up(), str(stack.folder), "is full")
+        cli.expect_failure(stack.up(), str(stack.folder), "is full")
     finally:
         subprocess.run(["umount", stack.folder], check=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.query.test_process import connection, port
+from tests.query.test_process import port
 from tests.support import release_runs, token_issuer
 from tests.support.fake_cloud import Cloud
 from tests.support.release_runs import (
@@ -137,7 +137,7 @@ def test_another_process_recovers_a_killed_release(cloud: Cloud, tmp_path: Path)
 
 ROOT = Path(__file__).resolve().parents[2]
 
-__all__ = ["connection", "port"]
+__all__ = ["port"]
 
 
 @pytest.mark.parametrize(

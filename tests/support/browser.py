@@ -14,13 +14,12 @@ from urllib.parse import urlsplit
 import axe_playwright_python
 from playwright.sync_api import Browser, BrowserContext, Page, Request, sync_playwright
 
-from progress import settings
 from progress.adapters.pubsub import publisher
 from progress.demo import loading
 from progress.importers import envelope_lines
 from progress.local import data_folder, development_key, ports
 from progress.local.stack import running
-from tests.support import folders, programs
+from tests.support import cli, folders
 
 # The headless shell comes first: it has no window, and takes half as much CPU time as Chromium.
 _PROGRAMS = ("chromium-headless-shell", "chromium", "chromium-browser")
@@ -72,10 +71,11 @@ class Stack:
 
     def progress(self, *command: str, text: str = "") -> str:
         """Run a `progress` command, which must succeed; return its output."""
-        environment = settings.child_env(
-            PROGRESS_DATA_DIR=str(self.folder), RATE_LIMIT_PER_MINUTE="100000", APP_URL=APP
+        environment = {"RATE_LIMIT_PER_MINUTE": "100000", "APP_URL": APP}
+        folder = str(self.folder)
+        return cli.expect_success(
+            cli.progress("", *command, text=text, PROGRESS_DATA_DIR=folder, **environment)
         )
-        return programs.progress(command, environment, text=text)
 
     def publish(self, *envelopes: Envelope) -> None:
         """Publish the envelopes; return once Pub/Sub has stored them."""
@@ -202,10 +202,10 @@ def selected_day(page: Page) -> str:
     return str(day)
 
 
-def create_learner(stack: Stack) -> str:
-    """Create a learner who finished a session ten minutes ago; return their id."""
+def create_learner(stack: Stack, *, ago: timedelta = timedelta(minutes=10)) -> str:
+    """Create a learner who finished a session `ago` before now; return their id."""
     user = f"page-{uuid.uuid4()}"
-    stack.publish(*lesson(user, 3, 1, ago=timedelta(minutes=10)))
+    stack.publish(*lesson(user, 3, 1, ago=ago))
     return user
 
 

@@ -9,8 +9,8 @@ from tests.support import command_server
 Result = subprocess.CompletedProcess[str]
 
 
-def progress(url: str, *arguments: str, **environment: str) -> Result:
-    """Run the command with this database and these environment variables.
+def progress(url: str, *arguments: str, text: str = "", **environment: str) -> Result:
+    """Run the command with this database, input and environment variables.
 
     If PROGRESS_DATA_DIR is not set, the command finds no archive, even if the developer's local
     stack has one.
@@ -21,8 +21,9 @@ def progress(url: str, *arguments: str, **environment: str) -> Result:
         [*command_server.command(), *arguments],
         env=settings.child_env(**(defaults | environment)),
         cwd=command_server.ROOT,
+        input=text,
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         timeout=250,
         check=False,
     )

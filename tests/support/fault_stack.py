@@ -21,11 +21,11 @@ from progress import settings
 from progress.adapters.postgres import database, statements
 from progress.errors import DatabaseUnavailable, StackError
 from progress.event_store import events
-from progress.local import data_folder, development_key, ports, readiness
+from progress.local import data_folder, development_key, ports, process_specs, readiness
 from progress.local import stack as local
 from progress.projections import schema
 from tests import oracle
-from tests.support import command_server, folders, model_rows, sample_events
+from tests.support import cli, folders, model_rows, sample_events
 
 Envelope = dict[str, Any]
 Message = list[Envelope]
@@ -52,30 +52,34 @@ class Stack:
         self.letters = 0  # the expected number of dead letters
         self._port = ports.reserve()
 
-    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+    def run(self, *arguments: str) -> cli.Result:
         """Run the command `progress` to completion."""
-        return subprocess.run(
-            [*command_server.command(), *arguments],
-            env=self._environment(),
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=90,
-        )
+        return cli.progress("", *arguments, **self._settings())
 
     def start(self, *arguments: str) -> subprocess.Popen[bytes]:
         """Start the command `progress`, and do not wait until it ends."""
         return subprocess.Popen(
             [sys.executable, "-m", "progress.cli", *arguments],
-            env=self._environment(),
+            env=settings.child_env(**self._settings()),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
 
-    def _environment(self) -> dict[str, str]:
+    def start_job(self) -> subprocess.Popen[bytes]:
+        """Start the batch job in the same way as the scheduler."""
+        return subprocess.Popen(
+            [sys.executable, str(process_specs.ROOT / "jobs" / "batch_aggregates" / "main.py")],
+            env=settings.child_env(
+                DATABASE_URL=self.addresses["database_url"].replace("postgres@", "local_batch@"),
+                PUBSUB_EMULATOR_HOST=self.addresses["pubsub_emulator_host"],
+                PYTHONPATH=str(process_specs.ROOT),
+            ),
+            stdout=subprocess.DEVNULL,
+        )
+
+    def _settings(self) -> dict[str, str]:
         # The tests send more requests than the default rate limit allows.
-        more = {"RATE_LIMIT_PER_MINUTE": "1000000"}
-        return settings.child_env(PROGRESS_DATA_DIR=str(self.folder.path), **more)
+        return {"PROGRESS_DATA_DIR": str(self.folder.path), "RATE_LIMIT_PER_MINUTE": "1000000"}
 
     def up(self) -> None:
         started = self.run("up", "--detach", "--standin", "--port", str(self._port))

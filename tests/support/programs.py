@@ -4,8 +4,6 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from tests.support import command_server
-
 
 def run(
     command: Sequence[str | Path],
@@ -27,8 +25,3 @@ def run(
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
-
-
-def progress(arguments: Sequence[str], environment: Mapping[str, str], *, text: str = "") -> str:
-    """Run the command `progress`, which must succeed, with this input; return its output."""
-    return run([*command_server.command(), *arguments], environment, text=text)

@@ -5,15 +5,12 @@ import itertools
 import os
 import random
 import signal
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 
-from progress import settings
-from progress.local import postgres, process_specs, readiness
+from progress.local import postgres, readiness
 from tests.support import fault_stack, sample_events
 from tests.support.fault_stack import Message, Stack
 from tests.support.pushes import encode_push
@@ -198,7 +195,7 @@ def test_two_batch_jobs_two_rebuilds_and_duplicate_pushes_can_run_concurrently(
 ) -> None:
     chance = random.Random(12)
     wakes = [wake(n % 16) for n in range(160)]
-    jobs = [start_job(stack), start_job(stack), stack.start("rebuild"), stack.start("rebuild")]
+    jobs = [stack.start_job(), stack.start_job(), stack.start("rebuild"), stack.start("rebuild")]
     while any(process.poll() is None for process in jobs):
         messages = delivery(chance)
         stack.envelopes += [event for message in messages for event in message]
@@ -211,15 +208,3 @@ def test_two_batch_jobs_two_rebuilds_and_duplicate_pushes_can_run_concurrently(
     assert set(batches) == {0}
     assert sorted((first, second)) in ([0, 0], [0, 1])  # a rebuild fails while another rebuild runs
     stack.check()
-
-
-def start_job(stack: Stack) -> subprocess.Popen[bytes]:
-    """Start the batch job in the same way as the scheduler."""
-    return subprocess.Popen(
-        [sys.executable, str(process_specs.ROOT / "jobs" / "batch_aggregates" / "main.py")],
-        env=settings.child_env(
-            DATABASE_URL=stack.addresses["database_url"].replace("postgres@", "local_batch@"),
-            PYTHONPATH=str(process_specs.ROOT),
-        ),
-        stdout=subprocess.DEVNULL,
-    )

@@ -4,15 +4,12 @@ import contextlib
 import json
 import os
 import signal
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from progress import settings
-from progress.local import process_specs, readiness
+from progress.local import readiness
 from tests.support import fault_stack, operation_fixtures, sample_events
 from tests.support.fault_stack import Stack
 from tests.support.pushes import encode_push
@@ -106,30 +103,8 @@ def test_another_worker_takes_over_if_the_project_function_is_killed_during_a_fo
     stack.check()
 
 
-def run_job(stack: Stack) -> None:
-    """Run the batch job in the same way as the scheduler."""
-    subprocess.run(
-        [sys.executable, str(process_specs.ROOT / "jobs" / "batch_aggregates" / "main.py")],
-        env=settings.child_env(
-            DATABASE_URL=stack.addresses["database_url"].replace("postgres@", "local_batch@"),
-            PUBSUB_EMULATOR_HOST=stack.addresses["pubsub_emulator_host"],
-            PYTHONPATH=str(process_specs.ROOT),
-        ),
-        check=True,
-        stdout=subprocess.DEVNULL,
-    )
-
-
-def run_command(stack: Stack) -> None:
-    """Run the batch job with `progress batch`."""
-    ran = stack.run("batch")
-    assert ran.returncode == 0, ran.stderr
-
-
-@pytest.mark.parametrize("sweep", [run_job, run_command])
-def test_the_batch_job_sends_a_lost_command_again(
-    stack: Stack, sweep: Callable[[Stack], None]
-) -> None:
+@pytest.mark.parametrize("is_job", [True, False], ids=["the job", "the command"])
+def test_the_batch_job_sends_a_lost_command_again(stack: Stack, is_job: bool) -> None:
     # A paused supervisor cannot serve the token keys. This query therefore makes the query function
     # fetch the keys before the pause.
     stack.ask("ada", "{ __typename }")
@@ -138,6 +113,6 @@ def test_the_batch_job_sends_a_lost_command_again(
         lost = start(stack, "runBatch")
     stack.await_wakes()
     assert get(stack, lost)["state"] == "PENDING"
-    sweep(stack)
+    assert (stack.start_job().wait() if is_job else stack.run("batch").returncode) == 0
     assert await_end(stack, lost)["state"] == "SUCCEEDED"
     stack.check()

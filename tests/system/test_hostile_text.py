@@ -35,18 +35,8 @@ SESSION = "[/b]"  # PostgreSQL replaces unusual characters in the name of a sess
 # Commands that print no text of others, or print it only with functions of the commands below.
 OTHERS = {
     *("up", "down", "env", "token", "open", "schema events", "migrate", "prune-schemas", "batch"),
-    *(
-        "sql",
-        "move-views",
-        "status",
-        "check",
-        "warm",
-        "rebuild",
-        "restore",
-        "analyse",
-        "demo",
-        "erasures apply",
-    ),
+    *("sql", "move-views", "status", "check", "warm", "rebuild", "restore", "analyse", "demo"),
+    "erasures apply",
     *("archive restore", "dead-letters replay", "dead-letters discard", "shards release"),
     *("operations download", "operations cancel", "operations retry"),
     *("schedule list", "schedule pause", "schedule resume", "schedule run"),

@@ -21,39 +21,20 @@ def test_by_default_the_environment_is_production_and_no_database_is_set() -> No
 
 
 def test_values_are_converted_to_the_types_of_the_settings() -> None:
-    read = settings.read(
-        {
-            "RATE_LIMIT_PER_MINUTE": "7",
-            "GRAPHQL_INTROSPECTION": "false",
-            "ENVIRONMENT": "staging",
-            "CLOUD_RUN_TASK_INDEX": "2",
-            "ERASE_DELETED_AFTER_DAYS": "30",
-        }
-    )
-    assert read.rate_limit_per_minute == 7
-    assert read.graphql_introspection is False
-    assert read.environment == "staging"
-    assert read.cloud_run_task_index == 2
-    assert read.erase_deleted_after_days == 30
+    expected = {
+        "rate_limit_per_minute": 7, "graphql_introspection": False, "environment": "staging",
+        "cloud_run_task_index": 2, "erase_deleted_after_days": 30,
+    }  # fmt: skip
+    read = settings.read({name.upper(): str(value).lower() for name, value in expected.items()})
+    assert {name: getattr(read, name) for name in expected} == expected
 
 
 @pytest.mark.parametrize(
     "name",
     [
-        *(
-            "DATABASE_URI",
-            "AUTH_ISUER",
-            "PROGRESS_DATADIR",
-            "DB_USER",
-        ),  # names with the prefix of a setting
-        *(
-            "DATABSE_URL",
-            "REDIS_ULR",
-            "ENVIROMENT",
-            "PUBSUB_PROJECTS_ID",
-            "RADIS_URL",
-            "ENVIRONMEN",
-        ),
+        *("DATABASE_URI", "AUTH_ISUER", "PROGRESS_DATADIR", "DB_USER"),  # a setting's prefix
+        *("DATABSE_URL", "REDIS_ULR", "ENVIROMENT", "PUBSUB_PROJECTS_ID", "RADIS_URL"),
+        "ENVIRONMEN",
     ],
 )
 def test_the_error_names_a_misspelled_setting(name: str) -> None:
@@ -127,8 +108,7 @@ def test_an_invalid_database_url_is_rejected(url: str) -> None:
 
 @pytest.mark.parametrize("password", ["[hush", "hush]", "\u2100hush", "a/hush", "a#hush", "a?hush"])
 @pytest.mark.parametrize(
-    ("read", "name"),
-    [(postgres_url.parse_url, "DATABASE_URL"), (redis_url.parse_url, "REDIS_URL")],
+    ("read", "name"), [(postgres_url.parse_url, "DATABASE_URL"), (redis_url.parse_url, "REDIS_URL")]
 )
 def test_an_unquoted_password_is_rejected_and_not_shown(
     read: Callable[[str], object], name: str, password: str

@@ -8,10 +8,10 @@ import pytest
 
 from tests.conftest import Store
 from tests.ingest.test_ingest import letters
-from tests.query.test_process import connection, port
+from tests.query.test_process import port
 from tests.support.ingest_process import run_function
 
-__all__ = ["connection", "port"]
+__all__ = ["port"]
 
 HIDDEN = b"GET /hidden HTTP/1.1\r\nHost: here\r\n\r\n"
 CHUNKED, EMPTY = b"Transfer-Encoding: chunked", b"0\r\n\r\n"
