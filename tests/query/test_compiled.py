@@ -46,6 +46,7 @@ from progress.query.graphql.schema import GRAPHQL
 from progress.query.read_models.queries import Queries
 from progress.query.read_models.reader import Reader
 from tests.conftest import Store
+from tests.query.test_questions import select_all
 from tests.support import rows_by_hand
 from tests.support.event_logs import Disturbance
 from tests.support.postgres_servers import EMBEDDED, Server
@@ -430,20 +431,12 @@ def way(url: str, query: Query) -> tuple[str, int]:
         return went, len(compiled.errors)
 
 
-NESTED = {
-    "masteryStats": "{ unlearned learning shortTermMastered longTermMastered }",
-    **dict.fromkeys(("young", "mature"), "{ asked recalled rate }"),
-}
-
-
 @pytest.mark.parametrize("name", COMPILED)
 def test_every_column_of_a_compiled_field_can_be_selected(both: Both, name: str) -> None:
     arguments = {"item": '(itemId: "i1")'}.get(name, "")
     if name in ("dailyStats", "weeklyStats", "monthlyStats", "restDays", "retention"):
         arguments = '(from: "2024-03-01", to: "2024-03-31")'
-    type_ = get_named_type(QUERY.fields[name].type)
-    fields = " ".join(f"{key} {NESTED.get(key, '')}" for key in getattr(type_, "fields", ()))
-    selection = f"{{ {fields} }}" if fields else ""
+    selection = select_all(QUERY.fields[name])
     both.ways.clear()
     compiled, plain = both.answers(Query(f"{{ {name}{arguments} {selection} }}", {}, None))
     assert compiled == plain

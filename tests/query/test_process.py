@@ -12,7 +12,6 @@ from contextlib import closing, contextmanager, suppress
 from itertools import repeat
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import psutil
 import pytest
@@ -21,7 +20,7 @@ from progress import settings
 from progress.adapters.postgres import database
 from progress.local import ports, processes, readiness
 from tests.conftest import Store
-from tests.query.test_questions import EVERY_QUESTION, question
+from tests.query.test_questions import learner_fields, question
 from tests.support import api, rows_by_hand, token_issuer
 from tests.support.api import Api, Body
 
@@ -66,20 +65,9 @@ def fetch_json(
 
 
 @pytest.fixture
-def connection(store: Store) -> Iterator[database.Connection]:
-    made = rows_by_hand.connect(store.url)
-    made.run(rows_by_hand.blocks()["reader"])
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def port(store: Store, connection: database.Connection, tmp_path: Path) -> Iterator[int]:
-    """The port of a running query function."""
-    del connection  # the fixture `connection` has created the database user
-    parts = urlsplit(store.url)
-    host = parts.netloc.rpartition("@")[2]
-    url = parts._replace(netloc=f"progress_test_query@{host}").geturl()
+def port(store: Store, tmp_path: Path) -> Iterator[int]:
+    """The port of a running query function with the privileges of its database user."""
+    url = rows_by_hand.query_url(store.url)
     port = ports.reserve()
     with token_issuer.serve() as issuer, started(tmp_path, port, **issuer.environment(url)):
         readiness.wait(lambda: ports.is_listening(port), "the query function")
@@ -98,7 +86,7 @@ def post(port: int) -> Post:
 
 def test_every_field_can_be_queried_over_http(post: Post, connection: database.Connection) -> None:
     rows_by_hand.insert(connection, "user_progress", {"user_id": "ann", "items_learned": 7})
-    for name in EVERY_QUESTION:
+    for name in learner_fields():
         status, answer = post(question(name))
         assert (status, answer.get("errors")) == (200, None)
     status, answer = post("{ userProgress { userId totalItemsLearned } }")

@@ -7,46 +7,23 @@ from urllib.parse import urlencode
 
 import msgspec
 import pytest
-from graphql import GraphQLField, is_leaf_type, is_required_argument
-from graphql.type import get_named_type
 from starlette.responses import Response
 
 from progress.adapters.postgres import database
 from progress.query.graphql.fields import FIELDS
-from progress.query.graphql.schema import GRAPHQL
 from tests.conftest import Store
+from tests.query.test_questions import learner_fields, question
 from tests.support import api, rows_by_hand, token_issuer
 from tests.support.api import Api
 
-GIVEN = {"Date": '"2024-03-01"', "DateTime": '"2024-03-01T00:00:00Z"', "ID": '"1"', "String": '"x"'}
-
-
-def query_about(name: str, field: GraphQLField, user: str) -> str:
-    """Return a GraphQL query that asks for the field `name` of the learner `user`."""
-    values = {
-        arg: "[]" if "[" in str(argument.type) else GIVEN[get_named_type(argument.type).name]
-        for arg, argument in field.args.items()
-        if is_required_argument(argument)
-    }
-    values["userId"] = f'"{user}"'
-    selected = "" if is_leaf_type(get_named_type(field.type)) else "{ __typename }"
-    arguments = ", ".join(f"{arg}: {value}" for arg, value in values.items())
-    return f"{{ {name}({arguments}) {selected} }}"
-
-
-def fields() -> Iterator[tuple[str, str]]:
-    """Yield the operation type and name of each query and mutation about a learner."""
-    for operation, root in (("query", GRAPHQL.query_type), ("mutation", GRAPHQL.mutation_type)):
-        for name, field in root.fields.items() if root else ():
-            if "userId" in field.args:
-                yield operation, name
+FIELDS_ABOUT_LEARNERS = [
+    (operation, name) for operation in ("query", "mutation") for name in learner_fields(operation)
+]
 
 
 @pytest.fixture
-def api_with_bob(store: Store) -> Iterator[Api]:
-    connection = rows_by_hand.connect(store.url)
+def api_with_bob(store: Store, connection: database.Connection) -> Iterator[Api]:
     rows_by_hand.insert(connection, "user_progress", {"user_id": "bob", "items_learned": 7})
-    connection.close()
     with api.serve(store.url) as made:
         yield made
 
@@ -56,15 +33,13 @@ def visible_parts(response: Response) -> tuple[int, list[tuple[bytes, bytes]], b
     return response.status_code, response.raw_headers, bytes(response.body)
 
 
-@pytest.mark.parametrize(("operation", "name"), [*fields()])
+@pytest.mark.parametrize(("operation", "name"), FIELDS_ABOUT_LEARNERS)
 def test_a_forbidden_field_does_not_reveal_whether_a_learner_exists(
     api_with_bob: Api, operation: str, name: str
 ) -> None:
-    root = GRAPHQL.query_type if operation == "query" else GRAPHQL.mutation_type
-    assert root
     answers = []
     for user in ("bob", "nob"):
-        text = f"{operation} {query_about(name, root.fields[name], user)}"
+        text = question(name, user, operation)
         body = msgspec.json.encode({"query": text})
         # This request puts Bob's results into the cache.
         api_with_bob.request("POST", "/graphql", body, api.headers("bob"))
@@ -80,7 +55,7 @@ def test_a_forbidden_field_does_not_reveal_whether_a_learner_exists(
 
 
 def test_the_schema_has_fields_about_a_learner() -> None:
-    assert len([*fields()]) >= 11
+    assert len(FIELDS_ABOUT_LEARNERS) >= 11
 
 
 GROUP = "query($g: ID!) { group(groupId: $g) { groupId members hardestItems { itemId } } }"
@@ -119,14 +94,12 @@ def change_membership(connection: database.Connection, user: str, *, is_member: 
 
 
 @pytest.fixture
-def rows(store: Store) -> Iterator[database.Connection]:
+def rows(connection: database.Connection) -> database.Connection:
     """A connection to a database in which bob is a member of g1, and lea has left g1."""
-    connection = rows_by_hand.connect(store.url)
     for user, is_member in (("bob", True), ("lea", False)):
         rows_by_hand.insert(connection, "user_progress", {"user_id": user, "items_learned": 7})
         change_membership(connection, user, is_member=is_member)
-    yield connection
-    connection.close()
+    return connection
 
 
 @pytest.fixture
@@ -137,13 +110,10 @@ def query_api(store: Store, rows: database.Connection, empty_redis: str) -> Iter
 
 
 def test_a_teacher_reads_every_field_about_members_except_the_audit_trail(query_api: Api) -> None:
-    for operation, name in fields():
-        root = GRAPHQL.query_type if operation == "query" else GRAPHQL.mutation_type
-        assert root
-        text = f"{operation} {query_about(name, root.fields[name], 'someone')}"
+    for operation, name in FIELDS_ABOUT_LEARNERS:
 
         def answer(user: str, *groups: str) -> Response:
-            return ask(query_api, text.replace("someone", user), headers(*groups))  # noqa: B023 - `answer` is called only in this iteration
+            return ask(query_api, question(name, user, operation), headers(*groups))  # noqa: B023 - `answer` is called only in this iteration
 
         is_allowed = operation == "query" and name != "events"
         assert code_of(answer("bob", "g0", "g1")) == (None if is_allowed else "FORBIDDEN"), name
