@@ -16,46 +16,15 @@ const headers = { authorization: `Bearer ${process.env.TOKEN}` };
 
 const Standing = graphql(`
   query Standing($from: Date!, $to: Date!) {
-    userProgress {
-      userId
-      totalItemsLearned
-      accuracyRate
-      masteryStats {
-        longTermMastered
-      }
-    }
-    dailyStats(from: $from, to: $to, zeroFill: true) {
-      date
-      answers
-    }
-    itemStats(filter: DUE, orderBy: DUE, first: 5) {
-      totalCount
-      edges {
-        node {
-          ...Item
-        }
-      }
-    }
-    streak {
-      current
-      atRisk
-    }
+    userProgress { userId totalItemsLearned accuracyRate masteryStats { longTermMastered } }
+    dailyStats(from: $from, to: $to, zeroFill: true) { date answers }
+    itemStats(filter: DUE, orderBy: DUE, first: 5) { totalCount edges { node { ...Item } } }
+    streak { current atRisk }
   }
-
-  fragment Item on ItemStats {
-    itemId
-    mastery
-    dueAt
-  }
+  fragment Item on ItemStats { itemId mastery dueAt }
 `);
 
-const Changes = graphql(`
-  subscription Changes {
-    progressUpdated {
-      totalItemsLearned
-    }
-  }
-`);
+const Changes = graphql("subscription Changes { progressUpdated { totalItemsLearned } }");
 
 /** A request that was sent, as the server sees it. */
 interface Sent {

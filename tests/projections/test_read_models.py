@@ -18,7 +18,7 @@ from progress.projections.schema import BATCH, REALTIME, ReadModel
 from progress.query.graphql.fields import FIELDS
 from tests import oracle
 from tests.conftest import Store
-from tests.support import model_rows, rows_by_hand, sample_events
+from tests.support import model_rows, rows_by_hand, sample_events, stage
 from tests.support.stage import append
 
 MODELS = (*REALTIME, *BATCH)
@@ -54,7 +54,7 @@ def learner_tables(connection: Connection) -> list[str]:
 @pytest.fixture
 def as_of_connection(store: Store) -> Iterator[Connection]:
     """A connection with the as-of tables and the privileges of the query function."""
-    with closing(rows_by_hand.connect(rows_by_hand.query_url(store.url))) as connection:
+    with closing(stage.connect(rows_by_hand.query_url(store.url))) as connection:
         path = f"pg_temp, {schema.schema_name()}, event_store"
         connection.run("SELECT set_config('search_path', :path, false)", path=path)
         connection.run(schema.as_of_tables())

@@ -1,8 +1,9 @@
-"""As-of queries while the log and the read models change; the sessions that the queries use."""
+"""As-of queries: arguments, sessions, and a log and read models that change meanwhile."""
 
 import asyncio
 import functools
 import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from datetime import UTC, date, datetime, timedelta
@@ -23,7 +24,7 @@ from progress.query.read_models import as_of
 from tests import oracle
 from tests.conftest import Store
 from tests.support import api, model_rows, sample_events
-from tests.support.api import QueryClient, plain
+from tests.support.api import Api, QueryClient, plain
 from tests.support.stage import append, connect
 
 NOW = datetime(2024, 6, 1, tzinfo=UTC)
@@ -303,26 +304,7 @@ def test_only_the_events_since_a_snapshot_are_folded(
 
 pytestmark = pytest.mark.every_postgres
 
-NEVER, FOREVER = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
-
-
-def test_as_of_results_are_empty_before_the_first_event(
-    connection: Connection, fetch: QueryClient
-) -> None:
-    sample_events.record_lessons(connection, "ann")
-    for moments in ({"as_of": NEVER}, {"known_at": NEVER}, {"as_of": FOREVER, "known_at": NEVER}):
-        assert query_past(fetch, **moments) == NOTHING
-        filled = fetch.queries.get_stats_range("ann", *RANGE, zero_fill=True, **moments)
-        assert fetch(filled) == []
-
-
-def test_an_as_of_query_at_the_latest_possible_time_includes_all_events(
-    connection: Connection, fetch: QueryClient
-) -> None:
-    sample_events.record_lessons(connection, "ann")
-    progress, streak, days = query_past(fetch, as_of=FOREVER)
-    assert (progress["total_sessions_completed"], progress["current_streak"]) == (4, 0)
-    assert (streak["longest"], streak["current"], len(days)) == (4, 0, 4)
+FOREVER = datetime.max.replace(tzinfo=UTC)
 
 
 def test_a_deleted_learner_has_no_data_at_any_time(
@@ -483,3 +465,88 @@ def test_rebuilds_and_folds_do_not_change_as_of_results(
         assert not find_differences(fetch, connection, as_of=noon_of_day(3))
     # The last rebuild deleted the old read models, and with them their snapshots.
     assert count_snapshots(connection) == 0
+
+
+PAST = """query ($user: ID, $asOf: DateTime, $knownAt: DateTime) {
+  userProgress(userId: $user, asOf: $asOf, knownAt: $knownAt) {
+    totalSessionsCompleted currentStreak masteryStats { unlearned }
+  }
+  streak(userId: $user, asOf: $asOf, knownAt: $knownAt) { current lastStudyDate }
+  dailyStats(userId: $user, from: "2024-03-01", to: "2024-04-30", zeroFill: false,
+    asOf: $asOf, knownAt: $knownAt) { date answers }
+}"""
+# The time at which the second lesson ends, to the microsecond.
+SECOND_ENDS = "2024-04-02T09:00:07.000000Z"
+
+
+def sessions(lessons: Api, **moments: str) -> int:
+    """Return the number of completed sessions; assert that all fields agree."""
+    data = lessons.data(PAST, **moments)
+    completed: int = data["userProgress"]["totalSessionsCompleted"]
+    assert data["streak"]["current"] == data["userProgress"]["currentStreak"]
+    assert len(data["dailyStats"]) in (completed, completed + 1)
+    return completed
+
+
+LAST = "9999-12-31T23:59:59.999999-14:00"
+
+
+@pytest.fixture
+def lessons(store: Store, connection: Connection) -> Iterator[Api]:
+    """An API with four lessons of ann, which are not folded."""
+    sample_events.record_lessons(connection, "ann")
+    append(connection, [sample_events.item_published("i9", at=sample_events.BEGIN)])
+    with api.serve(store.url) as made:
+        yield made
+
+
+@pytest.mark.parametrize(
+    ("moment", "completed"),
+    [
+        (SECOND_ENDS, 2),
+        ("2024-04-02T09:00:06.999999Z", 1),
+        ("2024-04-02T18:00:07+09:00", 2),
+        ("2024-04-01T23:00:06.9999999-10:00", 1),
+        ("2024-04-02t09:00:07.0000009z", 2),
+        (LAST, 4),
+    ],
+)
+def test_a_time_is_exact_to_the_microsecond_in_any_utc_offset(
+    lessons: Api, moment: str, completed: int
+) -> None:
+    assert sessions(lessons, asOf=moment) == completed
+
+
+@pytest.mark.parametrize("moment", ["0001-01-01T00:00:00+14:00", "2000-01-01T00:00:00Z"])
+def test_results_are_empty_before_the_first_event(lessons: Api, moment: str) -> None:
+    for moments in ({"asOf": moment}, {"knownAt": moment}, {"asOf": LAST, "knownAt": moment}):
+        assert lessons.data(PAST, **moments) == {
+            "userProgress": None,
+            "streak": {"current": 0, "lastStudyDate": None},
+            "dailyStats": [],
+        }
+
+
+def test_unlearned_items_are_counted_in_the_catalogue_of_the_requested_time(lessons: Api) -> None:
+    data = lessons.data(PAST, asOf=SECOND_ENDS)
+    assert data["userProgress"]["masteryStats"] == {"unlearned": 1}
+
+
+def test_a_null_time_means_the_present(lessons: Api) -> None:
+    # the read models are empty, because the events have not been folded
+    assert lessons.data(PAST, asOf=None, knownAt=None)["userProgress"] is None
+
+
+@pytest.mark.parametrize("moment", ["2024-04-02", "2024-04-02T09:00:00", "now", 5])
+def test_an_invalid_time_is_rejected(lessons: Api, moment: object) -> None:
+    code, message = lessons.error(PAST, asOf=moment)
+    assert code == "BAD_USER_INPUT"
+    assert "expected a time as in" in message
+
+
+def test_a_learner_may_not_query_the_past_of_another_learner(lessons: Api) -> None:
+    variables = {"asOf": SECOND_ENDS, "user": "ann"}
+    for user in ("ann", "nobody"):
+        answer = lessons.post(PAST, "bob", **{**variables, "user": user})
+        assert {fault["extensions"]["code"] for fault in answer["errors"]} == {"FORBIDDEN"}
+    assert "errors" not in lessons.post(PAST, "bob", roles=["support"], **variables)

@@ -369,11 +369,7 @@ GARBAGE = [
 @pytest.mark.parametrize("body", GARBAGE)
 @pytest.mark.parametrize("speaks_http", [True, False])
 def test_the_issuer_is_unavailable_if_its_response_is_malformed(
-    authenticator: auth.Authenticator,
-    issuer: Issuer,
-    clock: Clock,
-    body: bytes,
-    speaks_http: bool,
+    authenticator: auth.Authenticator, issuer: Issuer, clock: Clock, body: bytes, speaks_http: bool
 ) -> None:
     issuer.body, issuer.speaks_http = body, speaks_http
     with pytest.raises(IssuerUnavailable):

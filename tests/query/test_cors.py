@@ -47,10 +47,7 @@ def test_an_allowed_origin_may_send_requests_and_read_responses(
     assert allowed.headers["access-control-allow-origin"] == origin
     assert allowed.headers["access-control-allow-headers"] == HEADERS
     assert "POST" in allowed.headers["access-control-allow-methods"]
-    for response in (
-        post(offline_api, origin),
-        post(offline_api, origin, authorization=""),
-    ):
+    for response in (post(offline_api, origin), post(offline_api, origin, authorization="")):
         assert response.headers["access-control-allow-origin"] == origin
         assert response.headers["access-control-allow-credentials"] == "true"
         assert "Origin" in response.headers.getlist("vary")
@@ -95,33 +92,16 @@ def test_an_options_request_lists_the_allowed_methods(offline_api: Api) -> None:
 @pytest.mark.parametrize(
     "bad",
     [
-        "app.example.com",
-        "https://app.example.com/",
-        "https://app.example.com/path",
-        "https://App.example.com",
-        "https://*.example.com",
-        "https://user@app.example.com",
-        "https://app.example.com:port",
-        "https://app.example.com:443",
-        "https://app.example.com:0",
-        "https://app.example.com:123456",
-        "https://[::1",
-        "https://",
-        "ftp://app.example.com",
-        "https://app.example.com https://b.example.com",
-        "https://größe.example.com",
-        "null",
+        *("app.example.com", "https://App.example.com", "ftp://app.example.com", "https://[::1"),
+        *("https://*.example.com", "https://user@app.example.com", "https://größe.example.com"),
+        *(f"{OURS}{end}" for end in ("/", "/path", ":port", ":443", ":0", ":123456", f" {LOCAL}")),
+        *("https://", "null", "*"),
     ],
 )
 def test_the_startup_error_names_an_invalid_origin(bad: str) -> None:
     with pytest.raises(SettingsError, match="CORS_ORIGINS") as refused:
         Cors(f"{OURS},{bad}")
-    assert repr(bad) in str(refused.value)
-
-
-def test_a_wildcard_next_to_other_origins_is_rejected() -> None:
-    with pytest.raises(SettingsError, match="CORS_ORIGINS"):
-        Cors(f"{OURS}, *")
+    assert (repr(bad) if bad != "*" else "expected * alone") in str(refused.value)
 
 
 @pytest.mark.parametrize("good", ["", OURS, f" {OURS} , {LOCAL},", "http://[::1]:3000"])

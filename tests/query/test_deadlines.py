@@ -25,6 +25,7 @@ from progress.query.read_models import as_of
 from tests.conftest import Store
 from tests.support import api, sample_events
 from tests.support.api import Api, QueryClient
+from tests.support.event_loop import in_event_loop
 from tests.support.stage import append, connect, publisher
 
 SHORT = 0.3  # seconds
@@ -133,25 +134,23 @@ async def _answered(queried: Api, request: Request) -> None:
     assert fault["extensions"]["code"] == "UNAVAILABLE"
 
 
-def test_the_deadline_includes_the_wait_for_a_connection(store: Store, fetch: QueryClient) -> None:
-    async def crowd() -> None:
-        made = async_client.Database(store.url, name="query", size=1, search_path="event_store")
-        held, end = asyncio.Event(), asyncio.Event()
+@in_event_loop
+async def test_the_deadline_includes_the_wait_for_a_connection(store: Store) -> None:
+    made = async_client.Database(store.url, name="query", size=1, search_path="event_store")
+    held, end = asyncio.Event(), asyncio.Event()
 
-        async def hold(_: Any) -> None:
-            held.set()
-            await end.wait()
+    async def hold(_: Any) -> None:
+        held.set()
+        await end.wait()
 
-        holding = asyncio.create_task(made.run(hold))
-        await held.wait()
-        with request_scope.begin(SHORT), pytest.raises(Unavailable, match="no connection"):
-            await made.run(lambda session: session.fetch("SELECT 1"))
-        end.set()
-        await holding
-        assert await made.run(lambda session: session.fetchval("SELECT 1")) == 1
-        made.close()
-
-    fetch(crowd())
+    holding = asyncio.create_task(made.run(hold))
+    await held.wait()
+    with request_scope.begin(SHORT), pytest.raises(Unavailable, match="no connection"):
+        await made.run(lambda session: session.fetch("SELECT 1"))
+    end.set()
+    await holding
+    assert await made.run(lambda session: session.fetchval("SELECT 1")) == 1
+    made.close()
 
 
 def test_the_deadline_includes_the_wait_for_an_as_of_session(
@@ -190,35 +189,31 @@ class Slow:
         return "done"
 
 
-def test_a_request_does_not_join_a_computation_with_an_earlier_deadline(fetch: QueryClient) -> None:
-    async def both() -> None:
-        flights, slow, quick = SingleFlight[str](1.0), Slow(), Slow()
-        quick.end.set()
-        with request_scope.begin(5.0):
-            first = asyncio.create_task(flights.join("key", slow.compute))
-            await asyncio.sleep(0)
-        with request_scope.begin(10.0):
-            assert await flights.join("key", quick.compute) == "done"
-        assert (slow.began, quick.began) == (1, 1)
-        slow.end.set()
-        assert await first == "done"
-
-    fetch(both())
+@in_event_loop
+async def test_a_request_does_not_join_a_computation_with_an_earlier_deadline() -> None:
+    flights, slow, quick = SingleFlight[str](1.0), Slow(), Slow()
+    quick.end.set()
+    with request_scope.begin(5.0):
+        first = asyncio.create_task(flights.join("key", slow.compute))
+        await asyncio.sleep(0)
+    with request_scope.begin(10.0):
+        assert await flights.join("key", quick.compute) == "done"
+    assert (slow.began, quick.began) == (1, 1)
+    slow.end.set()
+    assert await first == "done"
 
 
-def test_a_request_that_joins_a_computation_keeps_its_own_deadline(fetch: QueryClient) -> None:
-    async def both() -> None:
-        flights, slow = SingleFlight[str](1.0), Slow()
-        with request_scope.begin(10.0):
-            first = asyncio.create_task(flights.join("key", slow.compute))
-            await asyncio.sleep(0)
-        with request_scope.begin(SHORT), pytest.raises(Unavailable):
-            await flights.join("key", slow.compute)
-        slow.end.set()
-        assert await first == "done"
-        assert slow.began == 1
-
-    fetch(both())
+@in_event_loop
+async def test_a_request_that_joins_a_computation_keeps_its_own_deadline() -> None:
+    flights, slow = SingleFlight[str](1.0), Slow()
+    with request_scope.begin(10.0):
+        first = asyncio.create_task(flights.join("key", slow.compute))
+        await asyncio.sleep(0)
+    with request_scope.begin(SHORT), pytest.raises(Unavailable):
+        await flights.join("key", slow.compute)
+    slow.end.set()
+    assert await first == "done"
+    assert slow.began == 1
 
 
 def test_a_subscription_outlives_the_deadline_of_its_request(

@@ -26,15 +26,8 @@ from progress.query.graphql.downloads import Downloads
 from progress.settings import Settings
 from tests.conftest import Store
 from tests.support import sample_events, stage
-from tests.support.export_fixtures import (
-    export,
-    get,
-)
-from tests.support.operation_fixtures import (
-    Operator,
-    blocks,
-    url_of,
-)
+from tests.support.export_fixtures import export, get
+from tests.support.operation_fixtures import Operator, blocks, url_of
 
 JOB = Path(__file__).parents[2] / "jobs/batch_aggregates/main.py"
 

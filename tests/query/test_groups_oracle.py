@@ -1,6 +1,8 @@
 """The API's groups, members and item difficulties equal the oracle's results."""
 
+import functools
 import random
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -85,11 +87,7 @@ def generate_data(kind: str, chance: random.Random) -> dict[str, Any]:
         "CorrectAnswerGiven": answer,
         "IncorrectAnswerGiven": answer,
         "SessionCompleted": {"session_id": session, "score": 50, "duration_seconds": 60},
-        "ReviewProcessed": {
-            "new_interval": chance.choice((3, 8)),
-            "easiness_factor": 2.5,
-            **item,
-        },
+        "ReviewProcessed": {"new_interval": chance.choice((3, 8)), "easiness_factor": 2.5, **item},
         "LearnerJoinedGroup": group,
         "LearnerLeftGroup": group,
         "UserPreferencesChanged": zone,
@@ -117,60 +115,40 @@ def test_groups_and_difficulties_equal_the_oracle_s_results(
         standing = plain(fetch(groups.get_group(reader, group, at=log.now)))
         assert standing == oracle.group(world, group)
         hardest = fetch(groups.get_hardest_items(reader, group, 200))
-        assert [compared(item) for item in hardest] == difficulties(
-            oracle.hardest_items(world, group, 200)
-        )
+        assert [*map(plain, hardest)] == difficulties(oracle.hardest_items(world, group, 200))
         assert fetch(groups.get_hardest_items(reader, group, 1)) == hardest[:1]
         for order in LearnerOrder:
-            assert list_learners(fetch, group, order) == oracle.learners(world, group, order)
+            learners = functools.partial(
+                groups.get_learners, reader, group, order_by=order, first=2, at=NOW
+            )
+            listed = list_all(fetch, learners, lambda item: item[0])
+            assert [plain(row) for _, row in listed] == oracle.learners(world, group, order)
     for level, domain in (
         (None, None),
         (CefrLevel.A1, None),
         (None, Domain.R),
         (CefrLevel.UNKNOWN, Domain.UNKNOWN),
     ):
-        listed = list_items(fetch, level, domain)
-        assert listed == difficulties(oracle.item_difficulty(world, level, domain))
-
-
-def list_learners(fetch: QueryClient, group: str, order: LearnerOrder) -> list[Any]:
-    """Return the members from all pages; assert that the last page's total count is correct."""
-    found, after = [], None
-    while True:
-        page = fetch(
-            groups.get_learners(
-                fetch.queries.reader, group, order_by=order, first=2, after=after, at=NOW
-            )
+        items = functools.partial(
+            groups.get_item_difficulty, reader, level=level, domain=domain, first=1
         )
-        found += [plain(learner) for _, learner in page.items]
-        if not page.has_next:
-            assert page.total_count == len(found)
-            return found
-        after = page.items[-1][0]
+        listed = list_all(fetch, items, lambda item: ItemKey(item.accuracy_rate, item.item_id))
+        assert [*map(plain, listed)] == difficulties(oracle.item_difficulty(world, level, domain))
 
 
-def list_items(
-    fetch: QueryClient, level: CefrLevel | None, domain: Domain | None
-) -> list[dict[str, Any]]:
-    """Return the items from all pages; assert that the last page's total count is correct."""
-    found: list[ItemDifficulty] = []
+def list_all(
+    fetch: QueryClient, query: Callable[..., Any], key: Callable[[Any], object]
+) -> list[Any]:
+    """Return the entries of all pages; assert that the last page's total count is correct."""
+    found: list[Any] = []
     after = None
     while True:
-        page = fetch(
-            groups.get_item_difficulty(
-                fetch.queries.reader, level=level, domain=domain, first=1, after=after
-            )
-        )
+        page = fetch(query(after=after))
         found += page.items
         if not page.has_next:
             assert page.total_count == len(found)
-            return [compared(item) for item in found]
-        after = ItemKey(found[-1].accuracy_rate, found[-1].item_id)
-
-
-def compared(item: ItemDifficulty) -> dict[str, Any]:
-    """Return an item's fields."""
-    return plain(item) or {}
+            return found
+        after = key(found[-1])
 
 
 def difficulties(rows: list[oracle.Row]) -> list[oracle.Row]:

@@ -6,16 +6,15 @@ import hashlib
 import itertools
 import tracemalloc
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, cast
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from bench import expensive
-from progress.adapters.postgres.database import Connection
 from progress.query import warm
 from progress.query.auth import Role
 from progress.query.execution import documents, limits
@@ -47,7 +46,12 @@ def is_valid(text: str) -> bool:
 
 
 def with_aliases(number: int) -> str:
-    return "{ streak { " + " ".join(f"a{n}: current" for n in range(number)) + " } }"
+    return "{ streak { " + repeat("a#: current", number) + " } }"
+
+
+def repeat(piece: str, times: int) -> str:
+    """Return the piece several times; each # is replaced by a number."""
+    return " ".join(piece.replace("#", str(number)) for number in range(times))
 
 
 def with_tokens(tokens: int) -> str:
@@ -58,10 +62,8 @@ def with_tokens(tokens: int) -> str:
 
 def test_the_limits_have_the_documented_values() -> None:
     assert is_valid(with_aliases(30))
-    assert reject(with_aliases(31)) == (
-        "QUERY_TOO_COMPLEX",
-        "aliases: expected at most 30 - found 31",
-    )
+    too_many = "aliases: expected at most 30 - found 31"
+    assert reject(with_aliases(31)) == ("QUERY_TOO_COMPLEX", too_many)
     assert is_valid(with_tokens(2_000))
     too_long = ("QUERY_TOO_COMPLEX", "tokens: expected at most 2000 - found more")
     assert reject(with_tokens(2_001)) == too_long
@@ -75,15 +77,9 @@ def test_the_limits_have_the_documented_values() -> None:
     ("bomb", "says"),
     [
         ("{a" * 5_000, "nested braces and brackets: expected at most 30 - found more"),
-        (
-            "{ a(b: " + "[" * 50 + "]" * 50 + ") }",
-            "nested braces and brackets: expected at most 30",
-        ),
+        ("{ a(b: " + "[" * 50 + "]" * 50 + ") }", "nested braces and brackets: expected at most"),
         ("#\n" * 50_000 + "{ a }", "tokens: expected at most 2000"),
-        (
-            "{ " + "a " * 1_990 + "}",
-            "pairs of equal fields: expected at most 2000 - found 1979055",
-        ),
+        ("{ " + "a " * 1_990 + "}", "pairs of equal fields: expected at most 2000 - found 1979055"),
         ("{ streak { " + "current " * 1_900 + "} }", "pairs of equal fields"),
         ("{ " + "itemStats { edges { node { level } } } " * 180 + "}", "pairs of equal fields"),
         (
@@ -169,12 +165,9 @@ def test_a_request_may_ask_about_at_most_three_pairs_of_learner_and_past_time(
 def test_two_years_of_days_with_all_fields_are_allowed(offline_api: Api) -> None:
     # The query is within the limits; it fails only because there is no database.
     assert offline_api.error(f"{{ {YEARS} {{ {DAY} }} }}")[0] == "UNAVAILABLE"
-    thrice = "".join(f"y{n}: {YEARS} {{ {DAY} }} " for n in range(3))
-    code, message = offline_api.error(f"{{ {thrice} }}")
-    assert (code, message) == (
-        "QUERY_TOO_COMPLEX",
-        f"complexity: expected at most 20000 - found {3 * 731 * 13}",
-    )
+    too_complex = f"complexity: expected at most 20000 - found {3 * 731 * 13}"
+    thrice = repeat(f"y#: {YEARS} {{ {DAY} }}", 3)
+    assert offline_api.error(f"{{ {thrice} }}") == ("QUERY_TOO_COMPLEX", too_complex)
 
 
 def test_a_query_that_may_read_too_many_rows_is_rejected(offline_api: Api) -> None:
@@ -205,21 +198,15 @@ def test_a_query_that_may_read_too_many_rows_is_rejected(offline_api: Api) -> No
         ("query ($n: Int = 200) { %s }", {}, "QUERY_TOO_COMPLEX"),
         ("query ($n: Int = 10) { %s }", {}, "UNAVAILABLE"),
         # An explicit null overrides the variable's default; `first: null` means 50.
-        (
-            "query ($n: Int = 200) { %s }",
-            {"n": None},
-            "UNAVAILABLE",
-        ),
+        ("query ($n: Int = 200) { %s }", {"n": None}, "UNAVAILABLE"),
         ("query ($n: Int, $no: Boolean!) { %s }", {"n": 200, "no": True}, "QUERY_TOO_COMPLEX"),
     ],
 )
 def test_the_cost_of_a_list_depends_on_its_requested_length(
     offline_api: Api, query: str, variables: dict[str, object], code: str
 ) -> None:
-    lists = " ".join(
-        f"a{n}: itemStats(first: $n) {{ edges {{ node {{ itemId level mastery lapses }} }} }}"
-        for n in range(20)
-    )
+    node = "{ itemId level mastery lapses }"
+    lists = repeat(f"a#: itemStats(first: $n) {{ edges {{ node {node} }} }}", times=20)
     unless = " streak @skip(if: $no) { current }" if "$no" in query else ""
     assert offline_api.error(query % (lists + unless), **variables)[0] == code
 
@@ -232,18 +219,16 @@ def test_the_page_s_query_is_allowed(offline_api: Api) -> None:
 
 
 def test_queries_that_are_not_compiled_are_limited_too(offline_api: Api) -> None:
-    lists = " ".join(
-        f"a{n}: events(first: 200, types: [$t]) {{ edges {{ node {{ eventId data }} }} }}"
-        for n in range(25)
+    lists = repeat(
+        "a#: events(first: 200, types: [$t]) { edges { node { eventId data } } }", times=25
     )
     code, _ = offline_api.error(f"query ($t: String!) {{ {lists} }}", t="x")
     assert code == "QUERY_TOO_COMPLEX"
 
 
 def test_several_fragments_may_select_the_same_fields() -> None:
-    fragments = " ".join(f"fragment F{n} on DailyStats {{ date answers }}" for n in range(8))
-    spread = " ".join(f"...F{n}" for n in range(8))
-    assert is_valid(f"{{ {YEARS} {{ {DAY} {spread} }} }} {fragments}")
+    fragments = repeat("fragment F# on DailyStats { date answers }", 8)
+    assert is_valid(f"{{ {YEARS} {{ {DAY} {repeat('...F#', 8)} }} }} {fragments}")
 
 
 @given(st.text(alphabet='{}()[]:$!@#"\\ .ab1-\n', max_size=60))
@@ -251,23 +236,6 @@ def test_any_text_becomes_a_cached_document_with_either_operations_or_errors(tex
     document = documents.read(text, introspection=False)
     assert bool(document.errors) != bool(document.operations)
     assert documents.read(text, introspection=False) is document
-
-
-@pytest.mark.exhaustive
-def test_cached_rejected_documents_take_little_memory() -> None:
-    def held() -> int:
-        return tracemalloc.get_traced_memory()[0]
-
-    tracemalloc.start()
-    try:
-        documents.read("{ streak { current } }", introspection=False)
-        before = held()
-        for n in range(100):  # 10 MB
-            assert not is_valid(f"# {n}\n" * 16_000)
-            assert not is_valid("{ " + f"x{n} " * 300 + "}")
-        assert held() - before < 3_000_000
-    finally:
-        tracemalloc.stop()
 
 
 def test_documents_are_not_parsed_after_the_caller_has_exceeded_the_rate_limit() -> None:
@@ -287,11 +255,6 @@ WIDE = "\U0001f600"  # a text with this character has 4 bytes per character
 SEARCH = '{ itemStats(search: "%s") { totalCount } }'
 DAYS = 'dailyStats(from: "2024-01-01", to: "2024-01-02") { date }'
 CONDITIONS = "abcd"
-
-
-def repeat(piece: str, times: int) -> str:
-    """Return the piece several times; each # is replaced by a number."""
-    return " ".join(piece.replace("#", str(number)) for number in range(times))
 
 
 def conditional(fields: str) -> str:
@@ -334,6 +297,8 @@ REJECTED = {
     "operations": repeat("query q# { x }", 300),
     "a long name": f"{{ {'x' * 98_000} }}",
     "a syntax error": "}",
+    "comments": "#x\n" * 32_000,
+    "equal fields": "{ " + "x " * 300 + "}",
 }
 
 
@@ -412,37 +377,23 @@ def test_the_persisted_documents_keep_to_their_limit(
     assert measure_memory(lambda: asyncio.run(store())) < 1.1 * LIMIT
 
 
-CASES: tuple[tuple[Role, str], ...] = (
-    ("learner", "the present"),
-    ("admin", "the present"),
-    ("support", "the past"),
-)
-
-
-@dataclass
-class _Small:
-    """A test's database with the interface that the benchmark expects."""
-
-    url: str
-
-    def connect(self) -> Connection:
-        return connect(self.url)
-
-
 @pytest.mark.exhaustive
 def test_the_most_expensive_document_stays_within_the_row_limit(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    learner = expensive.fill(cast("Any", _Small(store.url)), times_less=expensive.SMALL)
+    database: Any = SimpleNamespace(connect=lambda: connect(store.url))
+    learner = expensive.fill(database, times_less=expensive.SMALL)
 
-    def find(role: Role, what: str) -> tuple[str, int]:
-        past = what == "the past"
+    def find(role: Role, *, past: bool = False) -> tuple[str, int]:
         return asyncio.run(expensive.find(store.url, learner, role, past=past))
 
-    for role, what in CASES:
-        text, work = find(role, what)
-        assert work <= expensive.WORK[what] / expensive.SMALL, (role, text)
+    for what, (text, work) in (
+        ("the present", find("learner")),
+        ("the present", find("admin")),
+        ("the past", find("support", past=True)),
+    ):
+        assert work <= expensive.WORK[what] / expensive.SMALL, text
     # without the limit, the search finds a more expensive document
     monkeypatch.setattr(limits, "_MAX_ROWS", 10**9)
-    _, work = find("learner", "the present")
+    _, work = find("learner")
     assert work > 1.5 * expensive.WORK["the present"] / expensive.SMALL

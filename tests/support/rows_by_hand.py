@@ -7,7 +7,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from progress.adapters.postgres import database, statements
-from progress.projections import schema
+from tests.support.stage import connect
 
 _MOMENT = "2024-03-01T00:00:00Z"
 _DEFAULTS: dict[str, dict[str, Any]] = {
@@ -25,13 +25,6 @@ _DEFAULTS: dict[str, dict[str, Any]] = {
 def blocks() -> dict[str, str]:
     """Return the named statements of rows_by_hand.sql."""
     return statements.blocks(str(Path(__file__).with_suffix("")))
-
-
-def connect(url: str) -> database.Connection:
-    """Return a connection to the live read models."""
-    connection = database.connect(url, name="filling")
-    schema.set_search_path(connection)
-    return connection
 
 
 def query_url(url: str) -> str:

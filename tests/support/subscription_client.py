@@ -7,7 +7,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,6 +16,7 @@ import pytest
 from progress import settings
 from progress.local import ports, readiness
 from progress.projections.projector import Projector
+from tests.conftest import Store
 from tests.query.test_process import started
 from tests.support import api, sample_events, token_issuer
 from tests.support.stage import append, connect, publisher
@@ -100,6 +101,14 @@ class Stream:
         (value,) = result["data"].values()
         return value
 
+    def next_error(self) -> Any:
+        """Return the only error of the next result, which has no data."""
+        event = self.next_event()
+        assert event
+        assert event[1]["data"] is None
+        (error,) = event[1]["errors"]
+        return error
+
     def read_heartbeat(self) -> None:
         while not self.response.readline().startswith(b":"):
             pass
@@ -171,6 +180,12 @@ class LessonRecorder:
 
     def close(self) -> None:
         self._connection.close()
+
+
+@pytest.fixture
+def recorder(store: Store) -> Iterator[LessonRecorder]:
+    with closing(LessonRecorder(store.url)) as recorder:
+        yield recorder
 
 
 class QueryFunction(NamedTuple):

@@ -351,13 +351,7 @@ def test_the_copy_of_a_version_in_redis_never_decreases(
     assert server.pttl(key) <= 3_000
 
 
-@pytest.mark.parametrize(
-    ("events", "copy"),
-    [
-        ([NEW_ITEM], "catalogue"),
-        (LESSON, "learner:ann"),
-    ],
-)
+@pytest.mark.parametrize(("events", "copy"), [([NEW_ITEM], "catalogue"), (LESSON, "learner:ann")])
 def test_a_version_is_read_from_the_database_if_its_copy_was_evicted(
     both: list[Instance],
     populated: Connection,

@@ -99,9 +99,7 @@ async def test_a_final_state_ends_the_subscription(numbers: Numbers) -> None:
 
 
 @in_event_loop
-async def test_a_failed_read_raises_an_error_only_for_new_subscribers(
-    numbers: Numbers,
-) -> None:
+async def test_a_failed_read_raises_an_error_only_for_new_subscribers(numbers: Numbers) -> None:
     live_queries, (old,) = subscribe(numbers, "a")
     assert await anext(old) == 1
     numbers.error = DatabaseUnavailable("away")
@@ -118,8 +116,7 @@ async def test_a_failed_read_raises_an_error_only_for_new_subscribers(
 
 @in_event_loop
 async def test_a_crash_raises_an_error_for_current_subscribers_but_not_for_later_ones(
-    numbers: Numbers,
-    capsys: pytest.CaptureFixture[str],
+    numbers: Numbers, capsys: pytest.CaptureFixture[str]
 ) -> None:
     live_queries, (old,) = subscribe(numbers, "a")
     assert await anext(old) == 1

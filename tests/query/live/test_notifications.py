@@ -1,6 +1,5 @@
 """Streams follow changes with and without notifications, and after an outage."""
 
-from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from pathlib import Path
 
@@ -11,20 +10,13 @@ from progress.adapters.postgres import database
 from progress.local import readiness
 from progress.projections import schema
 from tests.conftest import Store
-from tests.support import cache_instances, rows_by_hand, sample_events, subscription_client
+from tests.support import cache_instances, rows_by_hand, sample_events, stage, subscription_client
 from tests.support.ingest_process import Server
 from tests.support.subscription_client import PROGRESS, STREAK, LessonRecorder, Subscribe
 
 NEVER = 3_600
 UNLEARNED = "subscription { progressUpdated { masteryStats { unlearned } } }"
 NO_POLLING = f"without_redis={NEVER}, with_redis={NEVER}"
-
-
-@pytest.fixture
-def recorder(store: Store) -> Iterator[LessonRecorder]:
-    recorder = LessonRecorder(store.url)
-    yield recorder
-    recorder.close()
 
 
 def count_subscribers(url: str, user: str = "ann") -> int:
@@ -132,7 +124,7 @@ def test_streams_survive_broken_database_connections(
     store: Store, recorder: LessonRecorder, subscribe: Subscribe, tmp_path: Path
 ) -> None:
     with ExitStack() as stack:
-        connection = stack.enter_context(closing(rows_by_hand.connect(store.url)))
+        connection = stack.enter_context(closing(stage.connect(store.url)))
         connection.run(rows_by_hand.blocks()["reader"])
         url = store.url.replace("//postgres@", "//progress_test_query@")
         function = stack.enter_context(

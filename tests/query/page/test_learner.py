@@ -71,9 +71,7 @@ def test_a_new_learner_is_welcomed_and_then_sees_their_first_session(
 
 
 def test_the_page_marks_a_streak_at_risk(visit: Visits, demo: Stack) -> None:
-    user = f"page-{uuid.uuid4()}"
-    demo.publish(*browser.lesson(user, 3, ago=timedelta(days=1)))
-    page = visit().open(user)
+    page = visit().open(browser.create_learner(demo, ago=timedelta(days=1)))
     expect(page.get_by_role("region", name="Today")).to_contain_text(
         "At risk: finish a session today", timeout=20_000
     )

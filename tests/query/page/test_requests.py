@@ -3,7 +3,6 @@
 import json
 import re
 import uuid
-from datetime import timedelta
 
 import pytest
 from playwright.sync_api import Page, Route, expect
@@ -24,10 +23,8 @@ BUDGET = 60_000  # the most bytes that a first visit may transfer
 
 
 def test_the_first_numbers_need_only_one_request(visit: Visits, demo: Stack) -> None:
-    user = f"page-{uuid.uuid4()}"
-    demo.publish(*browser.lesson(user, 3, ago=timedelta(minutes=10)))
     visitor = visit()
-    page = visitor.open(user)
+    page = visitor.open(browser.create_learner(demo))
     expect(page.get_by_role("region", name="How far")).to_be_visible(timeout=20_000)
     visitor.requests.clear()
     page.reload()
