@@ -54,14 +54,13 @@ class Mutant:
 
 
 def load_mutants() -> list[Mutant]:
-    """Return the mutants of mutants.toml."""
-    return [Mutant(**values) for values in read_mutants("mutants.toml")]
-
-
-def read_mutants(name: str) -> list[dict[str, str]]:
-    """Return the entries of a file in this folder; `file` is the heading, an SQL file."""
-    tables = tomllib.loads((HERE / name).read_text(encoding="utf-8"))
-    return [{"file": file, **values} for file, entries in tables.items() for values in entries]
+    """Return the mutants of mutants.toml, in which a heading is an SQL file and a name."""
+    tables = tomllib.loads((HERE / "mutants.toml").read_text(encoding="utf-8"))
+    return [
+        Mutant(name, file, **change)
+        for file, entries in tables.items()
+        for name, change in entries.items()
+    ]
 
 
 def load_deliveries() -> list[Delivery]:

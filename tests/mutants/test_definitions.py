@@ -1,5 +1,6 @@
 """The comparison with the live rows detects each broken definition."""
 
+import tomllib
 from dataclasses import dataclass
 
 import pytest
@@ -31,8 +32,9 @@ class Mutant:
 
 
 def load_mutants() -> list[Mutant]:
-    """Return the mutants of definitions.toml."""
-    return [Mutant(**values) for values in broken_folds.read_mutants("definitions.toml")]
+    """Return the mutants of definitions.toml, in which a heading is an SQL file."""
+    tables = tomllib.loads((broken_folds.HERE / "definitions.toml").read_text(encoding="utf-8"))
+    return [Mutant(file, **change) for file, entries in tables.items() for change in entries]
 
 
 def is_detected(connection: Connection, mutant: Mutant) -> bool:

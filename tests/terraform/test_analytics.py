@@ -17,8 +17,6 @@ from tests.support.cloud_run import only
 from tests.support.terraform import REPOSITORY
 from tests.support.terraform_state import Deployment, Resources, Values
 
-pytestmark = pytest.mark.timeout(600)  # the first test waits until Terraform has created the plans
-
 QUESTIONS = {"retention", "items", "cohorts"}
 
 

@@ -10,8 +10,6 @@ from tests.support.terraform import ENVIRONMENTS
 from tests.support.terraform_environments import Environments
 from tests.support.terraform_state import Resources, Values
 
-pytestmark = pytest.mark.timeout(600)  # the first test waits until Terraform has created the plans
-
 BUCKETS = ("archive", "backup", "exports")
 
 

@@ -1,10 +1,6 @@
 """The planned budget alert."""
 
-import pytest
-
 from tests.support.terraform_state import Deployment, Resources, Values
-
-pytestmark = pytest.mark.timeout(600)  # the first test waits until Terraform has created the plans
 
 
 def only(resources: Resources, kind: str, name: str | None = None) -> Values:

@@ -51,7 +51,6 @@ def find_failures(program: str, plans: list[Path]) -> Iterator[tuple[str, str]]:
 
 
 @pytest.mark.exhaustive
-@pytest.mark.timeout(600)
 def test_each_finding_has_a_skip_and_each_skip_has_a_finding(
     checkov: str, environments: Environments, bootstrap: Deployment, tmp_path: Path
 ) -> None:

@@ -10,8 +10,6 @@ from tests.support.cloud_run import plain_settings, secret_ids, secret_value
 from tests.support.terraform_environments import Environments
 from tests.support.terraform_state import Deployment, Resources, list_resources
 
-pytestmark = pytest.mark.timeout(600)  # the first test waits until Terraform has created the plans
-
 GROUPS = {
     "ingest": "progress_ingest",
     "project": "progress_project",

@@ -2,8 +2,6 @@
 
 import json
 
-import pytest
-
 from progress.recovery import buckets
 from tests.support.cloud_run import container, only, settings, template
 from tests.support.terraform_environments import Environments
@@ -76,9 +74,6 @@ def test_the_tasks_of_the_rebuild_job_rebuild_from_the_archive(
         only(schedule["http_target"])["uri"].rpartition("/")[2].removesuffix(":run")
         for schedule in deployment.applied.of("google_cloud_scheduler_job").values()
     }
-
-
-pytestmark = pytest.mark.timeout(600)  # the first test waits until Terraform has created the plans
 
 
 def test_the_rebuild_job_has_the_settings_to_start_the_template(prod: Resources) -> None:

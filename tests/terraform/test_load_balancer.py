@@ -7,8 +7,6 @@ import pytest
 from tests.support.terraform_environments import Environments
 from tests.support.terraform_state import Resources, Values
 
-pytestmark = pytest.mark.timeout(600)  # the first test waits until Terraform has created the plans
-
 DOMAIN = "progress.example.com"
 
 

@@ -11,8 +11,6 @@ from tests.support.terraform import ENVIRONMENTS
 from tests.support.terraform_environments import Environments
 from tests.support.terraform_state import Deployment, Resources
 
-pytestmark = pytest.mark.timeout(600)  # the first test waits until Terraform has created the plans
-
 
 @pytest.mark.parametrize("environment", ENVIRONMENTS)
 def test_every_service_and_job_is_connected_to_the_network(

@@ -11,8 +11,6 @@ from tests.support.terraform import REPOSITORY
 from tests.support.terraform_environments import MIGRATION, Environments
 from tests.support.terraform_state import Deployment, Resources, Values
 
-pytestmark = pytest.mark.timeout(600)  # the first test waits until Terraform has created the plans
-
 
 def member(part: str) -> str:
     """Return the name of the account that a service or job runs as."""
