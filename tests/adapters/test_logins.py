@@ -23,10 +23,8 @@ from progress.recovery.archive_rebuild import Source
 from tests.conftest import skip_without
 from tests.support import archives, folders, sample_events
 from tests.support.api import QueryClient
-from tests.support.ingest_process import Server
-from tests.support.postgres_servers import EMBEDDED, OLDEST
+from tests.support.postgres_servers import EMBEDDED, OLDEST, OLDEST_PROGRAMS, OwnServer
 
-OLDEST_PROGRAMS = Path("/usr/lib/postgresql/15/bin")
 # Only the superuser may connect without a password.
 ADMITS = "local all postgres trust\nlocal all all scram-sha-256\n"
 
@@ -51,7 +49,7 @@ OWNED_BY = {"cloud_sql": "cloudsqlsuperuser", "neon": "keeper"}
 class Service:
     """A server whose databases belong to a role that is not a superuser."""
 
-    def __init__(self, server: Server, kind: str) -> None:
+    def __init__(self, server: OwnServer, kind: str) -> None:
         self._server = server
         with closing(self.admin("postgres")) as admin:
             admin.execute_simple(OWNERS[kind])
@@ -88,7 +86,7 @@ def service(request: pytest.FixtureRequest) -> Iterator[Service]:
     if programs and not programs.exists():
         skip_without(request, OLDEST)
     with folders.create("test") as folder:
-        server = Server(folder, programs, admits=ADMITS)
+        server = OwnServer(folder, programs, admits=ADMITS)
         server.start()
         made = Service(server, kind)
         with closing(made.connect()) as owner:

@@ -20,7 +20,7 @@ from progress.errors import DatabaseUnavailable, ProgressError
 from progress.projections import rebuild, schema
 from tests.conftest import Store
 from tests.support import model_rows
-from tests.support.ingest_process import Server
+from tests.support.postgres_servers import OwnServer
 
 APPEND = "event_store/functions/append.sql"
 
@@ -160,7 +160,7 @@ def test_a_database_of_a_version_before_the_first_release_is_rejected(
     settings.current.cache_clear()
 
 
-def test_a_role_without_superuser_privileges_can_migrate(bare_server: Server) -> None:
+def test_a_role_without_superuser_privileges_can_migrate(bare_server: OwnServer) -> None:
     with closing(database.connect(bare_server.url)) as admin:
         admin.run("CREATE ROLE deployer LOGIN CREATEROLE")
         admin.run("CREATE DATABASE production OWNER deployer")

@@ -20,8 +20,7 @@ from progress.projections import rebuild
 from tests.conftest import skip_without
 from tests.support import cache_instances, folders, tls_certificates
 from tests.support.api import QueryClient
-from tests.support.ingest_process import Server
-from tests.support.postgres_servers import OLDEST
+from tests.support.postgres_servers import OLDEST, OLDEST_PROGRAMS, OwnServer
 
 HOST = "127.0.0.1"
 ELSEWHERE = "another.example"
@@ -151,12 +150,13 @@ def encrypted(
     request: pytest.FixtureRequest, authority: tls_certificates.Authority, named: str
 ) -> Iterator[str]:
     """The TCP URL of a PostgreSQL server that rejects connections without TLS."""
-    programs = Path("/usr/lib/postgresql/15/bin")  # the embedded server is built without TLS
-    if not programs.exists():
+    if not OLDEST_PROGRAMS.exists():  # the embedded server is built without TLS
         skip_without(request, OLDEST)
     with folders.create("test") as folder:
         port = ports.reserve()
-        server = Server(folder, programs, admits="local all all trust\nhostssl all all all trust\n")
+        server = OwnServer(
+            folder, OLDEST_PROGRAMS, admits="local all all trust\nhostssl all all all trust\n"
+        )
         certificate = authority.certificate(folder / "postgres", named)
         files = {"ssl_cert_file": certificate.chain, "ssl_key_file": certificate.key}
         for file in files.values():

@@ -1,16 +1,27 @@
-"""A rejected entry has one dead letter, which can be replayed often but discarded only once."""
+"""A rejected entry has one dead letter, which can be replayed often but discarded only once.
+
+A bundle is one dead letter for all faulty entries after 999.
+"""
 
 import json
+import time
+import tracemalloc
+from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
+from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection
-from progress.errors import EventStoreError
+from progress.errors import DatabaseUnavailable, EventStoreError
 from progress.event_store import dead_letters
 from progress.event_store import log as event_log
 from progress.event_store.dead_letter_record import DeadLetter
+from progress.event_store.envelope import Rejection
 from progress.event_store.log import PostgresEventStore
 from progress.ingest import push
 from tests.conftest import Store
@@ -34,8 +45,17 @@ def one(connection: Connection) -> DeadLetter:
     return letter
 
 
-def recorded(connection: Connection) -> list[str]:
-    return [str(e.event_id) for e in PostgresEventStore(connection).read_all_events(1, 100)]
+def recorded(connection: Connection) -> set[str]:
+    return {str(e.event_id) for e in PostgresEventStore(connection).read_all_events(1, 10_000)}
+
+
+def mend(connection: Connection, *, after: int = -1) -> None:
+    """Make rejected entries valid, as if the rule that rejected them had been relaxed."""
+    connection.run(
+        "UPDATE event_store.dead_letters SET payload = replace(payload, ': 99999', ': 9') "
+        "WHERE index_in_message > :after",
+        after=after,
+    )
 
 
 def test_a_redelivered_message_does_not_create_a_second_dead_letter(log: Connection) -> None:
@@ -67,20 +87,19 @@ def test_a_dead_letter_that_has_become_valid_is_replayed(log: Connection) -> Non
     deliver(log, encode_push({**late, "data": {**late["data"], "item_count": 99_999}}))
     letter = one(log)
     assert dead_letters.replay(log, letter.letter_id) == letter.reason
-    # The event becomes valid, as if the rule had been relaxed.
-    log.run("UPDATE event_store.dead_letters SET payload = replace(payload, '99999', '9')")
+    mend(log)
     assert dead_letters.replay(log, letter.letter_id) is None
-    assert recorded(log) == [late["event_id"]]
+    assert recorded(log) == {late["event_id"]}
     assert dead_letters.list_letters(log) == []
     assert dead_letters.replay(log, letter.letter_id) is None
-    assert recorded(log) == [late["event_id"]]
+    assert recorded(log) == {late["event_id"]}
 
 
 def test_a_replay_uses_the_attributes_and_the_publish_time_of_the_message(log: Connection) -> None:
     body = {"data": {"session_id": "s", "item_count": 99_999}}
     attributes = {"event_id": "e-1", "event_type": "SessionStarted", "user_id": "u"}
     deliver(log, encode_push(body, attributes=attributes))
-    log.run("UPDATE event_store.dead_letters SET payload = replace(payload, '99999', '9')")
+    mend(log)
     assert dead_letters.replay(log, one(log).letter_id) is None
     (stored,) = PostgresEventStore(log).read_events("learner-u", 1)
     assert stored.metadata["source_id"] == "e-1"
@@ -102,7 +121,7 @@ def test_a_future_event_is_appended_when_it_is_due(log: Connection) -> None:
         "payload = jsonb_set(payload::jsonb, '{occurred_at}', to_jsonb(now()))::text"
     )
     assert dead_letters.replay_due(log) == 1
-    assert recorded(log) == [letter.event_id]
+    assert recorded(log) == {letter.event_id}
     assert dead_letters.replay_due(log) == 0
 
 
@@ -121,10 +140,7 @@ def test_a_due_dead_letter_becomes_a_conflict_if_its_event_id_is_stored_with_oth
 def test_a_session_start_becomes_a_dead_letter_if_another_learner_started_the_session(
     log: Connection,
 ) -> None:
-    deliver(
-        log,
-        encode_push([session_started(), session_started(user="v")]),
-    )
+    deliver(log, encode_push([session_started(), session_started(user="v")]))
     letter = one(log)
     assert letter.kind == "session_owner"
     assert letter.reason.endswith("at $.data.user_id")
@@ -186,3 +202,329 @@ def test_a_discarded_dead_letter_is_not_replayed(log: Connection) -> None:
     dead_letters.discard(log, letter.letter_id, "of no use")
     with pytest.raises(EventStoreError, match="was discarded: of no use"):
         dead_letters.replay(log, letter.letter_id)
+
+
+def waiting(connection: Connection) -> list[DeadLetter]:
+    return [
+        letter
+        for after in range(0, 10_000, 500)
+        for letter in dead_letters.list_letters(connection, after=after, limit=500)
+        if letter.letter_id <= after + 500
+    ]
+
+
+def held(letter: DeadLetter) -> list[Any]:
+    entries: list[Any] = json.loads(letter.payload)
+    assert isinstance(entries, list)
+    return entries
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize(
+    "body",
+    [
+        encode_push(b"[" + b"1," * 150_000 + b"1]"),
+        encode_push(b"[" + b"{}," * 100_001 + b'"\\ud800"]'),
+        encode_push(b"[" + b'{"event_id": "a"} ,' * 60_000 + b"[[[[[1]]]]]]"),
+    ],
+    ids=["numbers", "objects", "objects with an id"],
+)
+def test_the_memory_for_faulty_entries_is_proportional_to_the_length_of_the_text(
+    body: bytes,
+) -> None:
+    tracemalloc.start()
+    delivery = push.parse_delivery(body)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(delivery.entries) == 1_000
+    assert peak < 10 * len(body)
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize(
+    "element", [b'"\\ud800"', b'{"\\u0065":"\\ud800"}'], ids=["texts", "objects"]
+)
+def test_lone_surrogates_are_rejected_as_quickly_as_other_faults(element: bytes) -> None:
+    def seconds(one: bytes) -> float:
+        body = encode_push(b"[" + b",".join([one] * 150_000) + b"]")
+        began = time.process_time()
+        assert len(push.parse_delivery(body).entries) == 1_000
+        return time.process_time() - began
+
+    assert seconds(element) < 5 * seconds(element.replace(b"d800", b"0041"))
+
+
+@pytest.mark.parametrize("body", [b"[" + b"1," * 2_000_000, b"[" + b"{}," * 500_000 + b'"\\q"]'])
+def test_a_long_text_that_is_not_json_is_rejected_quickly(body: bytes) -> None:
+    began = time.process_time()
+    (entry,) = push.parse_delivery(encode_push(body)).entries
+    assert time.process_time() - began < 1
+    assert isinstance(entry, Rejection)
+    assert entry.reason.startswith("expected JSON - at byte ")
+
+
+@pytest.mark.parametrize("faulty", [999, 1_000, 1_001, 200_001])
+def test_a_message_creates_at_most_a_thousand_dead_letters(log: Connection, faulty: int) -> None:
+    body = encode_push([1] * faulty, message_id="m")
+    for _ in range(2):
+        deliver(log, body)
+    letters = waiting(log)
+    assert [letter.index_in_message for letter in letters] == [*range(min(faulty, 1_000))]
+    assert {letter.kind for letter in letters} == {"malformed"}
+    assert [letter.payload for letter in letters[:999]] == ["1"] * 999
+    if faulty > 999:
+        assert held(letters[-1]) == [1] * (faulty - 999)
+
+
+def test_only_malformed_and_invalid_entries_are_bundled(log: Connection) -> None:
+    first = session_started()
+    conflict = {**first, "occurred_at": "2024-03-02T00:00:00Z"}
+    future = session_started(occurred_at="2100-01-01T00:00:00Z")
+    owner = session_started(data={**first["data"], "user_id": "v"})
+    invalid = session_started(items=99_999)
+    array = [first, *[0] * 999, 1, first, invalid, conflict, {}, owner]
+    array += [session_started(), 2, future]
+    outcomes = deliver(log, encode_push(array, message_id="m"))
+    assert outcomes == {
+        "appended": 2,
+        "redelivered": 1,
+        "malformed": 1_000,
+        "conflict": 1,
+        "future": 1,
+        "session_owner": 1,
+    }
+    letters = waiting(log)
+    assert Counter(letter.kind for letter in letters) == {
+        "malformed": 1_000,
+        "conflict": 1,
+        "future": 1,
+        "session_owner": 1,
+    }
+    (bundle,) = (letter for letter in letters if letter.indexes)
+    assert (bundle.index_in_message, bundle.event_id, bundle.event_type) == (1_000, None, None)
+    assert held(bundle) == [1, invalid, {}, 2]
+    assert bundle.indexes == [[1_000, 1_000], [1_002, 1_002], [1_004, 1_004], [1_007, 1_007]]
+
+
+def test_a_bundle_holds_the_received_entries_with_email_addresses_masked(log: Connection) -> None:
+    entries = [
+        r'"\nann@b.org"',
+        r'{"a": "@ann", "b": "ann\u0040b.org", "\"a n\"@b.org": null}',
+        r'{"event_id": "e", "event_type": "x", "data": {"text": "\u0000"}}',
+        '"\\ud800"',
+        "1.50",
+        '"' + "x" * 1_100_000 + '"',
+        "[[[[[[[1, 2]]]]]]]",
+        '{"é": "😀"}',
+    ]
+    payload = "[" + ",".join(["0"] * 999) + " , " + " ,\n".join(entries) + " ]"
+    deliver(log, encode_push(payload.encode()))
+    bundle = waiting(log)[-1]
+    masked = ",".join(entries).replace("\\nann@", "\\n***@").replace("ann\\u", "a***\\u")
+    assert bundle.payload == "[" + masked.replace(r"\"a n\"@", r"\"***@") + "]"
+
+
+def test_a_bundle_keeps_the_attributes_that_fill_in_missing_fields_of_its_entries(
+    log: Connection,
+) -> None:
+    bare = session_started(items=99_999, occurred_at=None)
+    del bare["data"]["user_id"]
+    attributes = {"user_id": "ben", "event_id": "no array's", "occurred_at": "2024-01-01T00:00:00Z"}
+    deliver(log, encode_push([*[0] * 999, bare], attributes=attributes))
+    assert waiting(log)[-1].attributes == {k: v for k, v in attributes.items() if k != "event_id"}
+    mend(log)
+    assert dead_letters.replay(log, waiting(log)[-1].letter_id) is None
+    (event,) = PostgresEventStore(log).read_events("learner-ben", 1)
+    assert event.occurred_at.isoformat() == "2024-01-01T00:00:00+00:00"
+
+
+def test_a_replay_appends_valid_entries_and_keeps_the_others_as_dead_letters(
+    log: Connection,
+) -> None:
+    good = [session_started(items=99_999) for _ in range(1_500)]
+    array = [*[0] * 999, *good, *[{}] * 2_500]
+    deliver(log, encode_push(array, message_id="m"))
+    mend(log, after=998)
+    bundle = waiting(log)[-1]
+    for _ in range(2):
+        assert dead_letters.replay(log, bundle.letter_id) is None
+    assert recorded(log) == {event["event_id"] for event in good}
+    letters = waiting(log)[999:]
+    assert [letter.index_in_message for letter in letters] == [*range(2_499, 3_499)]
+    assert {letter.reason for letter in letters[:-1]} == {
+        "expected event_id, found none - at $.event_id"
+    }
+    assert letters[-1].indexes == [[3_498, 4_998]]
+    assert held(letters[-1]) == [{}] * 1_501
+    deliver(log, encode_push([*[0] * 999, *[{}] * 4_000], message_id="m"))
+    assert waiting(log)[999:] == letters
+
+
+def test_a_replayed_bundle_becomes_the_dead_letter_of_its_first_rejected_entry(
+    log: Connection,
+) -> None:
+    first = session_started()
+    conflict = {**first, "data": {**first["data"], "item_count": 99_999}}
+    good = session_started(items=99_999)
+    deliver(log, encode_push([first, *[0] * 999, conflict, good, 1]))
+    bundle = waiting(log)[-1]
+    mend(log)
+    reason = dead_letters.replay(log, bundle.letter_id)
+    assert reason is not None
+    assert "the first event with this event_id" in reason
+    assert recorded(log) == {first["event_id"], good["event_id"]}
+    conflicting, last = waiting(log)[999:]
+    assert (conflicting.letter_id, conflicting.kind) == (bundle.letter_id, "conflict")
+    assert (conflicting.index_in_message, conflicting.indexes) == (1_000, None)
+    assert (last.index_in_message, last.kind, last.payload) == (1_002, "malformed", "1")
+    for _ in range(2):
+        assert dead_letters.replay(log, bundle.letter_id) == reason
+    assert waiting(log)[999:] == [conflicting, last]
+
+
+def test_replaying_a_bundle_without_valid_entries_creates_at_most_a_thousand_dead_letters(
+    log: Connection,
+) -> None:
+    deliver(log, encode_push([1] * 200_000))
+    bundle = waiting(log)[-1]
+    for _ in range(3):
+        assert dead_letters.replay(log, bundle.letter_id) == "expected an object - at $"
+    letters = waiting(log)
+    assert len(letters) == 1_999
+    assert held(letters[-1]) == [1] * (200_000 - 1_998)
+    assert sorted(letter.index_in_message for letter in letters) == [*range(1_999)]
+
+
+def test_a_replay_does_not_create_a_dead_letter_for_a_stored_entry_that_has_become_invalid(
+    log: Connection,
+) -> None:
+    stored = session_started()
+    deliver(log, encode_push([stored]))
+    log.run("SET ROLE progress_erasure")
+    log.run(  # as if the rule for item_count had become stricter
+        "UPDATE event_store.events SET event_data = jsonb_set(event_data, '{item_count}', '99999')"
+    )
+    log.run("RESET ROLE")
+    stored["data"]["item_count"] = 99_999
+    deliver(log, encode_push([*[0] * 999, stored, 1]))
+    assert dead_letters.replay(log, waiting(log)[-1].letter_id) is None
+    assert [letter.payload for letter in waiting(log)[999:]] == ["1"]
+
+
+def test_a_bundle_is_not_replayed_if_its_payload_is_not_the_expected_array(log: Connection) -> None:
+    deliver(log, encode_push([1] * 1_001))
+    bundle = waiting(log)[-1]
+    for text in ("[1]", "1", "[1,", "[1,1,1]"):
+        log.run(
+            "UPDATE event_store.dead_letters SET payload = :t WHERE indexes IS NOT NULL", t=text
+        )
+        assert dead_letters.replay(log, bundle.letter_id) is not None
+        assert waiting(log)[-1].indexes == bundle.indexes
+
+
+def test_a_bundle_keeps_its_entries_if_its_replay_needs_the_index_of_another_dead_letter(
+    log: Connection,
+) -> None:
+    deliver(log, encode_push([1] * 3_000, message_id="m"))
+    bundle = waiting(log)[-1]
+    log.run(  # occupy index 1998: the replay would give this index to the next bundle
+        "UPDATE event_store.dead_letters SET index_in_message = 1998 WHERE index_in_message = 0"
+    )
+    with pytest.raises(EventStoreError, match="need the index of another dead letter"):
+        dead_letters.replay(log, bundle.letter_id)
+    assert held(waiting(log)[-1]) == [1] * 2_001
+
+
+@contextmanager
+def stopped(store: Store, place: int) -> Iterator[None]:
+    """Make inserts of one dead letter wait until the `with` block ends.
+
+    The dead letter is that of the entry with index `place` in message m.
+    """
+    other = store.connect()
+    other.run("BEGIN")
+    other.run(
+        "INSERT INTO event_store.dead_letters "
+        "(kind, subscription, message_id, index_in_message, reason, payload) "
+        "VALUES ('invalid', 'projects/p/subscriptions/s', 'm', :place, '', '')",
+        place=place,
+    )
+    try:
+        yield
+    finally:
+        other.run("ROLLBACK")
+        other.close()
+
+
+def await_blocked(log: Connection, backends: int) -> list[int]:
+    """Wait until `backends` server processes wait for a lock; return their process ids."""
+    while True:
+        rows = log.run(
+            "SELECT pid FROM pg_stat_activity WHERE datname = current_database() "
+            "AND wait_event_type = 'Lock'"
+        )
+        if len(rows or []) == backends:
+            return [pid for (pid,) in rows]
+
+
+@pytest.fixture
+def half(log: Connection) -> tuple[DeadLetter, set[str]]:
+    """A bundle whose first half has become valid, and the event ids of that half."""
+    good = [session_started(items=99_999) for _ in range(50)]
+    deliver(log, encode_push([*[0] * 999, *good, *[1] * 50], message_id="m"))
+    mend(log, after=998)
+    return waiting(log)[-1], {event["event_id"] for event in good}
+
+
+def replaying(store: Store, letter: DeadLetter) -> str | None:
+    connection = store.connect()
+    try:
+        return dead_letters.replay(connection, letter.letter_id)
+    finally:
+        database.close(connection)  # the connection may have been killed
+
+
+def test_a_replay_that_is_killed_changes_nothing(
+    store: Store, log: Connection, half: tuple[DeadLetter, set[str]]
+) -> None:
+    bundle, good = half
+    with ThreadPoolExecutor(1) as pool:
+        with stopped(store, 1_049):
+            killed: Future[str | None] = pool.submit(replaying, store, bundle)
+            log.run("SELECT pg_terminate_backend(:pid)", pid=await_blocked(log, 1)[0])
+            with pytest.raises(DatabaseUnavailable):
+                killed.result()
+            assert (recorded(log), waiting(log)[999:]) == (set(), [bundle])
+        assert dead_letters.replay(log, bundle.letter_id) is None
+    assert recorded(log) == good
+    assert [letter.index_in_message for letter in waiting(log)[999:]] == [*range(1_049, 1_099)]
+
+
+def test_a_bundle_is_replayed_once_despite_concurrent_replays_and_a_redelivery(
+    store: Store, log: Connection, half: tuple[DeadLetter, set[str]]
+) -> None:
+    bundle, good = half
+    again = encode_push([*[0] * 999, *[1] * 100], message_id="m")
+    with ThreadPoolExecutor(3) as pool:
+        with stopped(store, 1_049):
+            tries = [pool.submit(replaying, store, bundle)]
+            await_blocked(log, 1)
+            tries.append(pool.submit(replaying, store, bundle))
+            await_blocked(log, 2)
+            redelivery = pool.submit(lambda: deliver(store.connect(), again))
+            await_blocked(log, 3)
+        assert [one.result() for one in tries] == [None, None]
+        redelivery.result()
+    assert recorded(log) == good
+    assert [letter.index_in_message for letter in waiting(log)[999:]] == [*range(1_049, 1_099)]
+
+
+@pytest.mark.parametrize("role", ["progress_batch", "progress_project"])
+def test_roles_that_replay_dead_letters_may_replay_a_bundle(
+    log: Connection, half: tuple[DeadLetter, set[str]], role: str
+) -> None:
+    bundle, good = half
+    log.run(f"SET ROLE {role}")
+    assert dead_letters.replay(log, bundle.letter_id) is None
+    log.run("RESET ROLE")
+    assert recorded(log) == good

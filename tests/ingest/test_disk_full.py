@@ -4,18 +4,17 @@ import subprocess
 import uuid
 from collections.abc import Iterator
 from contextlib import closing, suppress
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from progress.adapters.postgres import database, migrations
-from progress.errors import DatabaseUnavailable
 from progress.local import readiness
-from tests.support import folders
+from tests.support import folders, postgres_servers
 from tests.support.envelopes import session_started
-from tests.support.ingest_process import FunctionProcess, Server, run_function
+from tests.support.ingest_process import run_function
+from tests.support.postgres_servers import OwnServer
 from tests.support.pushes import encode_push
 
 pytestmark = pytest.mark.timeout(300)
@@ -33,8 +32,8 @@ def small_disk() -> Iterator[Path]:
 
 
 @pytest.fixture
-def server(small_disk: Path) -> Iterator[Server]:
-    server = Server(small_disk)
+def server(small_disk: Path) -> Iterator[OwnServer]:
+    server = OwnServer(small_disk)
     server.start("shared_buffers=16MB", "max_wal_size=32MB", "min_wal_size=32MB")
     with closing(database.connect(server.url)) as connection:
         migrations.apply(connection)
@@ -53,14 +52,14 @@ def events(count: int) -> list[dict[str, Any]]:
     return [session_started(str(uuid.uuid4())) for _ in range(count)]
 
 
-def recorded(server: Server) -> set[str]:
+def recorded(server: OwnServer) -> set[str]:
     with closing(database.connect(server.url)) as connection:
         rows = connection.run("SELECT CAST(event_id AS text) FROM event_store.events")
         return {event_id for (event_id,) in rows}
 
 
 def test_messages_rejected_while_the_disk_is_full_are_recorded_when_redelivered(
-    server: Server, small_disk: Path
+    server: OwnServer, small_disk: Path
 ) -> None:
     acknowledged, rejected, statuses = set[str](), list[bytes](), set[int | None]()
     with run_function(server.url) as ingest:
@@ -77,25 +76,14 @@ def test_messages_rejected_while_the_disk_is_full_are_recorded_when_redelivered(
         assert rejected
         assert statuses <= {204, 503}
         (small_disk / "filler").unlink()
-        readiness.wait(lambda: answers(server), "PostgreSQL", seconds=60)
+        readiness.wait(lambda: postgres_servers.is_answering(server.url), "PostgreSQL", seconds=60)
         assert acknowledged <= recorded(server)
         for body in rejected[:5]:
-            readiness.wait(partial(is_accepted, ingest, body), "ingest", seconds=60)
+            while ingest.post(body) != 204:
+                pass
     with closing(database.connect(server.url)) as connection:
         (row,) = connection.run(
             "SELECT count(*), max(global_position), count(DISTINCT event_id) "
             "FROM event_store.events"
         )
     assert row[0] == row[1] == row[2] == len(acknowledged) + 1_000 * len(rejected[:5])
-
-
-def is_accepted(ingest: FunctionProcess, body: bytes) -> bool:
-    return ingest.post(body) == 204
-
-
-def answers(server: Server) -> bool:
-    try:
-        database.connect(server.url).close()
-    except DatabaseUnavailable:
-        return False
-    return True

@@ -16,7 +16,8 @@ from tests.conftest import Store
 from tests.support import pushes
 from tests.support.envelopes import session_started
 from tests.support.fake_publisher import FakePublisher
-from tests.support.ingest_process import Server, run_function
+from tests.support.ingest_process import run_function
+from tests.support.postgres_servers import OwnServer
 from tests.support.pushes import PUBLISHED, encode_push
 
 
@@ -164,7 +165,7 @@ def test_a_health_check_gets_200(ingest: Client) -> None:
 
 
 def test_ingest_rejects_pushes_while_the_database_is_down_and_accepts_them_afterwards(
-    own_server: Server,
+    own_server: OwnServer,
 ) -> None:
     bodies = [encode_push(session_started()) for _ in range(20)]
     with run_function(own_server.url) as running:

@@ -271,7 +271,7 @@ def test_a_database_of_a_version_before_the_first_release_is_rejected(stack: Sta
     sql = statements.blocks("adapters/migrations")
     stack.folder.mkdir()
     with (
-        postgres_servers.run_in(stack.folder / "postgres") as url,
+        postgres_servers.run_in(stack.folder) as url,
         contextlib.closing(database.connect(url)) as server,
     ):
         server.run("CREATE DATABASE progress")

@@ -27,12 +27,7 @@ def event(
 
 
 def answer(
-    at: str,
-    item: str = "i1",
-    *,
-    right: bool = True,
-    ms: int = 1000,
-    n: int | None = None,
+    at: str, item: str = "i1", *, right: bool = True, ms: int = 1000, n: int | None = None
 ) -> oracle.Event:
     """Return an answer event of ann."""
     kind = "CorrectAnswerGiven" if right else "IncorrectAnswerGiven"
@@ -44,24 +39,14 @@ def done(
 ) -> oracle.Event:
     """Return a SessionCompleted event of ann."""
     return event(
-        "SessionCompleted",
-        at,
-        n=n,
-        session_id=session,
-        score=score,
-        duration_seconds=seconds,
+        "SessionCompleted", at, n=n, session_id=session, score=score, duration_seconds=seconds
     )
 
 
 def review(at: str, interval: int, item: str = "i1", n: int | None = None) -> oracle.Event:
     """Return a review event of the learner ann."""
     return event(
-        "ReviewProcessed",
-        at,
-        n=n,
-        item_id=item,
-        new_interval=interval,
-        easiness_factor=2.5,
+        "ReviewProcessed", at, n=n, item_id=item, new_interval=interval, easiness_factor=2.5
     )
 
 
@@ -97,12 +82,7 @@ def test_the_local_day_follows_the_zone_and_the_day_start(
 def test_a_preference_applies_from_its_own_time_and_does_not_change_omitted_fields() -> None:
     seen = world(
         event("UserPreferencesChanged", "2024-01-01T12:00", day_start_hour=13, n=1),
-        event(
-            "UserPreferencesChanged",
-            "2024-01-05T12:00",
-            timezone="Pacific/Kiritimati",
-            n=3,
-        ),
+        event("UserPreferencesChanged", "2024-01-05T12:00", timezone="Pacific/Kiritimati", n=3),
         event("UserPreferencesChanged", "2024-01-05T12:00", day_start_hour=0, n=2),
     )
 
@@ -167,17 +147,10 @@ def test_weekly_and_monthly_stats_are_sums_over_whole_periods() -> None:
     )
     assert list(oracle.weekly_stats(seen, "ann")) == [date(2024, 1, 29)]
     week = oracle.weekly_stats(seen, "ann")[date(2024, 1, 29)]
-    assert (week["end"], week["active_days"], week["items_reviewed"]) == (
-        date(2024, 2, 4),
-        2,
-        1,
-    )
+    assert (week["end"], week["active_days"], week["items_reviewed"]) == (date(2024, 2, 4), 2, 1)
     assert (week["study_seconds"], week["study_time_minutes"]) == (118, 1)
     months = oracle.monthly_stats(seen, "ann")
-    assert [months[d]["answers"] for d in (date(2024, 1, 1), date(2024, 2, 1))] == [
-        2,
-        2,
-    ]
+    assert [months[d]["answers"] for d in (date(2024, 1, 1), date(2024, 2, 1))] == [2, 2]
     assert months[date(2024, 2, 1)]["end"] == date(2024, 2, 29)
 
 
@@ -185,11 +158,7 @@ def test_lapses_and_mastery_follow_the_intervals() -> None:
     intervals = [7, 6, 6, 21, 0, 20]
     reviews = [review(f"2024-01-0{n + 1}T10:00", i) for n, i in enumerate(intervals)]
     row = oracle.item_stats(world(*reviews), "ann")["i1"]
-    assert (row["lapses"], row["mastery"], row["interval_days"]) == (
-        2,
-        "SHORT_TERM",
-        20,
-    )
+    assert (row["lapses"], row["mastery"], row["interval_days"]) == (2, "SHORT_TERM", 20)
     assert row["due_at"] == datetime(2024, 1, 26, 10, tzinfo=UTC)
     assert oracle.item_stats(world(*reviews[:4]), "ann")["i1"]["mastery"] == "LONG_TERM"
     assert oracle.item_stats(world(*reviews[:2]), "ann")["i1"]["mastery"] == "LEARNING"
@@ -199,10 +168,7 @@ def test_events_at_the_same_time_are_ordered_by_uuid() -> None:
     high, low = UUID(int=0x80 << 120).int, UUID(int=0x7F << 120).int
     seen = world(review("2024-01-01", 7, n=high), review("2024-01-01", 3, n=low))
     assert oracle.item_stats(seen, "ann")["i1"]["interval_days"] == 7
-    first = world(
-        done("2024-01-01", "s", score=1, n=high),
-        done("2024-01-01", "s", score=2, n=low),
-    )
+    first = world(done("2024-01-01", "s", score=1, n=high), done("2024-01-01", "s", score=2, n=low))
     assert oracle.daily_stats(first, "ann")[date(2024, 1, 1)]["average_score"] == 2
 
 
@@ -229,11 +195,7 @@ def test_the_streak_depends_on_the_current_day(
 ) -> None:
     events = [done(f"2024-01-0{d}T10:00", f"s{d}") for d in days]
     row = oracle.streak(world(*events, now=datetime(2024, 1, today, 9, tzinfo=UTC)), "ann")
-    assert (row["current"], row["active_today"], row["at_risk"]) == (
-        current,
-        active,
-        risk,
-    )
+    assert (row["current"], row["active_today"], row["at_risk"]) == (current, active, risk)
     assert row["last_study_date"] == (date(2024, 1, days[-1]) if days else None)
     if longest:
         assert row["longest_start"] == date(2024, 1, longest[0])
@@ -271,18 +233,11 @@ def test_domains_and_levels_use_the_latest_description() -> None:
     domains = oracle.domain_stats(seen, "ann")
     assert domains.keys() == {"R", "L", "S", "UNKNOWN"}
     read = domains["R"]
-    assert (read["items_studied"], read["catalogue_items"], read["progress_rate"]) == (
-        2,
-        1,
-        1.0,
-    )
+    assert (read["items_studied"], read["catalogue_items"], read["progress_rate"]) == (2, 1, 1.0)
     assert domains["UNKNOWN"]["catalogue_items"] is None
     levels = oracle.level_stats(seen, "ann")
     assert levels.keys() == {"B1", "UNKNOWN"}
-    assert (levels["B1"]["short_term_mastered"], levels["B1"]["progress_rate"]) == (
-        1,
-        0.0,
-    )
+    assert (levels["B1"]["short_term_mastered"], levels["B1"]["progress_rate"]) == (1, 0.0)
     progress = oracle.user_progress(seen, "ann")
     assert progress is not None
     assert (progress["unlearned"], progress["learning"]) == (1, 1)
@@ -416,11 +371,7 @@ def test_the_days_of_a_goal_are_counted_over_the_last_30_local_days() -> None:
 
 def test_a_deleted_learner_has_no_rows_at_any_time() -> None:
     seen = oracle.see(
-        [
-            answer("2024-01-01"),
-            event("UserDeleted", "2024-01-02"),
-            answer("2024-01-03"),
-        ],
+        [answer("2024-01-01"), event("UserDeleted", "2024-01-02"), answer("2024-01-03")],
         NOW,
         as_of=datetime(2024, 1, 1, tzinfo=UTC),
     )
@@ -542,10 +493,7 @@ def anki() -> Iterator[oracle.Event]:
     moments = [moment.replace(tzinfo=moment.tzinfo or UTC) for moment, _ in rows]
     for moment, following in itertools.zip_longest(moments, moments[1:]):
         if following is None or following - moment > timedelta(minutes=30):
-            yield done(
-                moment.astimezone(UTC).replace(tzinfo=None).isoformat(),
-                moment.isoformat(),
-            )
+            yield done(moment.astimezone(UTC).replace(tzinfo=None).isoformat(), moment.isoformat())
     for moment, (_, row) in zip(moments, rows, strict=True):
         at = moment.astimezone(UTC).replace(tzinfo=None).isoformat()
         yield answer(at, row["card_id"], right=row["review_rating"] != "1")

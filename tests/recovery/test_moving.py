@@ -12,8 +12,7 @@ from progress.local import postgres
 from progress.projections import batch, schema
 from tests.conftest import Store
 from tests.support import api, backup_fixtures, cloud_scheduler, sample_events
-from tests.support.ingest_process import Server
-from tests.support.postgres_servers import EMBEDDED, OLDEST
+from tests.support.postgres_servers import EMBEDDED, OLDEST, OwnServer
 from tests.support.runbooks import Shell, blocks
 from tests.support.stage import append, connect
 
@@ -61,7 +60,7 @@ def fill(connection: Connection) -> None:
 
 
 @pytest.fixture
-def cloud(bare_server: Server) -> str:
+def cloud(bare_server: OwnServer) -> str:
     """The URL of an empty database on a new server; the database owner is not a superuser."""
     with closing(database.connect(bare_server.url)) as admin:
         admin.run("CREATE ROLE progress_owner LOGIN CREATEROLE")

@@ -40,21 +40,16 @@ def templates(resources: Resources) -> dict[str, Values]:
 def plain_settings(resources: Resources, part: str) -> dict[str, str]:
     """Return the settings of a service or job, without the secrets."""
     variables = templates(resources)[part]["containers"][0]["env"]
-    return {
-        variable["name"]: variable["value"]
-        for variable in variables
-        if not variable["value_source"]
-    }
+    return {one["name"]: one["value"] for one in variables if not one["value_source"]}
 
 
 def secret_ids(resources: Resources, part: str) -> dict[str, str]:
     """Return the secret settings of a service or job, each with the id of its secret."""
     variables = templates(resources)[part]["containers"][0]["env"]
-    return {
-        variable["name"]: variable["value_source"][0]["secret_key_ref"][0]["secret"]
-        for variable in variables
-        if variable["value_source"]
-    }
+    secrets = {v["name"]: v["value_source"][0] for v in variables if v["value_source"]}
+    references = {name: only(secret["secret_key_ref"]) for name, secret in secrets.items()}
+    assert {reference["version"] for reference in references.values()} <= {"latest"}
+    return {name: reference["secret"] for name, reference in references.items()}
 
 
 def secret_value(resources: Resources, part: str, setting: str) -> str:

@@ -13,9 +13,10 @@ import psutil
 import pytest
 
 from progress.adapters.postgres import database, migrations
-from progress.errors import DatabaseUnavailable, StackError
-from progress.local import postgres, processes, readiness
+from progress.errors import StackError
+from progress.local import processes, readiness
 from tests.support import folders
+from tests.support.postgres_servers import OwnServer
 
 ROOT = Path(__file__).resolve().parents[2]
 INGEST = ROOT / "functions/ingest/main.py"
@@ -103,59 +104,18 @@ def run_function(
         process.kill()
 
 
-class Server:
-    """A PostgreSQL server that only one test uses."""
-
-    def __init__(
-        self, folder: Path, programs: Path | None = None, *, admits: str | None = None
-    ) -> None:
-        self._data = folder / "postgres"
-        self.log = folder / "log"
-        self._programs = programs
-        self._process: Popen[bytes] | None = None
-        self.url = postgres.url(self._data)
-        postgres.prepare(self._data, programs)
-        if admits is not None:
-            (self._data / "pg_hba.conf").write_text(admits)
-
-    def start(self, *options: str) -> None:
-        """Start the server with the usual settings and `options`, each in the form `name=value`."""
-        settings = [part for option in options for part in ("-c", option)]
-        with self.log.open("ab") as output:
-            self._process = processes.start(
-                [*postgres.command(self._data, self._programs), *settings],
-                output=output,
-                folder=self._data,
-                account=postgres.account(),
-                at_parent_death=postgres.STOP,
-            )
-        readiness.wait(self._answers, "PostgreSQL")
-
-    def stop(self) -> None:
-        if self._process is not None:
-            processes.end(self._process, by=postgres.STOP, seconds=20)
-            self._process = None
-
-    def _answers(self) -> bool:
-        try:
-            database.connect(self.url).close()
-        except DatabaseUnavailable:
-            return False
-        return True
-
-
 @pytest.fixture
-def bare_server() -> Iterator[Server]:
+def bare_server() -> Iterator[OwnServer]:
     """A running server with an empty database."""
     with folders.create("test") as folder:
-        server = Server(folder)
+        server = OwnServer(folder)
         server.start()
         yield server
         server.stop()
 
 
 @pytest.fixture
-def own_server(bare_server: Server) -> Server:
+def own_server(bare_server: OwnServer) -> OwnServer:
     """A running server with a migrated database."""
     with closing(database.connect(bare_server.url)) as connection:
         migrations.apply(connection)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from subprocess import Popen
 from urllib.parse import urlsplit
 
 import hypothesis
@@ -20,8 +21,6 @@ from tests.support import folders
 
 EMBEDDED, OLDEST = "embedded", "postgresql-15"
 OLDEST_PROGRAMS = Path("/usr/lib/postgresql/15/bin")
-
-_UNSAFE = ("-c", "fsync=off")  # faster; if the machine crashes, only test data are lost
 
 
 @dataclass
@@ -91,25 +90,51 @@ class Server:
 @contextmanager
 def start(programs: Path | None) -> Iterator[str]:
     """Run a server during the block; yield its URL. `None` stands for the embedded programs."""
-    with folders.create("test") as folder, run_in(folder / "postgres", programs) as url:
+    with folders.create("test") as folder, run_in(folder, programs) as url:
         yield url
 
 
+class OwnServer:
+    """A server that only one test uses, in `folder`; `None` stands for the embedded programs."""
+
+    def __init__(
+        self, folder: Path, programs: Path | None = None, *, admits: str | None = None
+    ) -> None:
+        self._data = folder / "postgres"
+        self.log = folder / "log"
+        self._programs = programs
+        self._process: Popen[bytes] | None = None
+        self.url = server.url(self._data)
+        server.prepare(self._data, programs)
+        if admits is not None:
+            (self._data / "pg_hba.conf").write_text(admits)
+
+    def start(self, *options: str) -> None:
+        """Start the server with the usual settings and `options`, each in the form `name=value`."""
+        settings = [part for option in options for part in ("-c", option)]
+        with self.log.open("ab") as output:
+            self._process = processes.start(
+                [*server.command(self._data, self._programs), *settings],
+                output=output,
+                folder=self._data,
+                account=server.account(),
+                at_parent_death=server.STOP,
+            )
+        readiness.wait(lambda: is_answering(self.url), "PostgreSQL")
+
+    def stop(self) -> None:
+        if self._process is not None:
+            processes.end(self._process, by=server.STOP, seconds=20)
+            self._process = None
+
+
 @contextmanager
-def run_in(data: Path, programs: Path | None = None) -> Iterator[str]:
-    """Run a server on the folder `data` during the block; yield its URL."""
-    server.prepare(data, programs)
-    with (data.parent / "log").open("wb") as output:
-        process = processes.start(
-            [*server.command(data, programs), *_UNSAFE],
-            output=output,
-            folder=data,
-            account=server.account(),
-            at_parent_death=server.STOP,
-        )
-    readiness.wait(lambda: is_answering(server.url(data)), "PostgreSQL")
-    yield server.url(data)
-    processes.end(process, by=server.STOP, seconds=10)
+def run_in(folder: Path, programs: Path | None = None) -> Iterator[str]:
+    """Run a server in the folder during the block; yield its URL."""
+    running = OwnServer(folder, programs)
+    running.start("fsync=off")  # faster; if the machine crashes, only test data are lost
+    yield running.url
+    running.stop()
 
 
 def is_answering(url: str) -> bool:

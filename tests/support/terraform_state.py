@@ -51,6 +51,11 @@ class Resources(Mapping[str, Values]):
                 resources[address if key in resources else key] = resource["values"]
         return resources
 
+    def one(self, kind: str, name: str | None = None) -> Values:
+        """Return the only resource of a type (and of a name, if given)."""
+        (resource,) = self.of(kind, name).values()
+        return resource
+
 
 def _split_address(address: str, name: str) -> tuple[str, str | None]:
     """Return a resource's name, and the index key of its module, if any."""

@@ -10,8 +10,6 @@ from tests.support.terraform import ENVIRONMENTS
 from tests.support.terraform_environments import Environments
 from tests.support.terraform_state import Resources, Values
 
-BUCKETS = ("archive", "backup", "exports")
-
 
 @pytest.mark.parametrize("environment", ENVIRONMENTS)
 @pytest.mark.parametrize("name", ["archive", "backup", "exports", "sources"])
@@ -62,32 +60,6 @@ def test_exported_files_are_gone_after_a_week(prod: Resources) -> None:
     assert {name: step["age"] for name, step in steps.items()} == {"Delete": LIFETIME.days}
     assert not bucket["versioning"]
     assert bucket["soft_delete_policy"][0]["retention_duration_seconds"] == 0
-
-
-def test_each_bucket_grants_access_only_to_the_accounts_that_need_it(prod: Resources) -> None:
-    accounts = prod.of("google_service_account", "member")
-    buckets = [prod[f"google_storage_bucket.{name}"]["name"] for name in BUCKETS]
-    may = {
-        (grant["bucket"], grant["role"].removeprefix("roles/storage."), part)
-        for grant in prod.of("google_storage_bucket_iam_member").values()
-        if grant["bucket"] in buckets
-        for part, account in accounts.items()
-        if account["member"] == grant["member"]
-    }
-    assert may == {
-        ("progress-prod-progress-archive", "objectUser", "project"),
-        ("progress-prod-progress-archive", "objectUser", "release"),
-        ("progress-prod-progress-archive", "objectViewer", "rebuild"),
-        ("progress-prod-progress-archive", "objectUser", "rebuild"),
-        ("progress-prod-progress-archive", "legacyBucketReader", "rebuild"),
-        ("progress-prod-progress-archive", "objectViewer", "dataflow"),
-        ("progress-prod-progress-archive", "legacyBucketReader", "dataflow"),
-        ("progress-prod-progress-backup", "objectUser", "backup"),
-        ("progress-prod-progress-backup", "objectViewer", "release"),
-        ("progress-prod-progress-exports", "objectUser", "project"),
-        ("progress-prod-progress-exports", "objectUser", "release"),
-        ("progress-prod-progress-exports", "objectViewer", "query"),
-    }
 
 
 def test_readers_of_the_archive_cannot_read_the_key_of_the_erasure_ledger(

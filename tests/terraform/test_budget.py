@@ -1,15 +1,10 @@
 """The planned budget alert."""
 
-from tests.support.terraform_state import Deployment, Resources, Values
-
-
-def only(resources: Resources, kind: str, name: str | None = None) -> Values:
-    (resource,) = resources.of(kind, name).values()
-    return resource
+from tests.support.terraform_state import Deployment
 
 
 def test_a_budget_alert_is_sent_before_the_budget_is_spent(deployment: Deployment) -> None:
-    budget = only(deployment.applied, "google_billing_budget")
+    budget = deployment.applied.one("google_billing_budget")
     thresholds = {
         (threshold["threshold_percent"], threshold["spend_basis"])
         for threshold in budget["threshold_rules"]

@@ -114,7 +114,6 @@ def test_each_service_and_job_has_its_own_account_and_is_in_the_network(
 ) -> None:
     for name, service in deployment.applied.of("google_cloud_run_v2_service", "function").items():
         assert template(service)["service_account"].startswith(f"progress-{name}@")
-        assert only(template(service)["vpc_access"])["egress"] == "PRIVATE_RANGES_ONLY"
         assert template(service)["execution_environment"] == "EXECUTION_ENVIRONMENT_GEN2"
         resources = only(container(service)["resources"])
         assert resources["cpu_idle"]  # CPU is billed only during requests
@@ -122,7 +121,6 @@ def test_each_service_and_job_has_its_own_account_and_is_in_the_network(
     for name, job in deployment.applied.of("google_cloud_run_v2_job", "job").items():
         inside = only(template(job)["template"])
         assert inside["service_account"].startswith(f"progress-{name.removesuffix('-large')}@")
-        assert only(inside["vpc_access"])["egress"] == "PRIVATE_RANGES_ONLY"
 
 
 def test_only_the_startup_probe_waits_for_the_network(deployment: Deployment) -> None:

@@ -49,10 +49,7 @@ def test_the_large_batch_job_has_more_memory_and_tasks(deployment: Deployment) -
     assert memory == ["1Gi", "4Gi"]
     limits = only(container(jobs["release"])["resources"])["limits"]
     # building read models needs more memory than a batch run
-    assert limits == {
-        "cpu": "2",
-        "memory": "2Gi",
-    }
+    assert limits == {"cpu": "2", "memory": "2Gi"}
 
 
 def test_the_tasks_of_the_rebuild_job_rebuild_from_the_archive(
@@ -88,10 +85,6 @@ def test_the_rebuild_job_has_the_settings_to_start_the_template(prod: Resources)
     }
     bucket = prod.of("google_storage_bucket", "templates")["dataflow"]
     assert planned["DATAFLOW_TEMPLATE"].startswith(f"gs://{bucket['name']}/")
-
-
-def test_workers_without_public_addresses_reach_googles_apis(prod: Resources) -> None:
-    assert prod["google_compute_subnetwork.this"]["private_ip_google_access"]
 
 
 def test_only_workers_accept_connections_and_only_from_workers(prod: Resources) -> None:

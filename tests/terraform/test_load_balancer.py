@@ -10,11 +10,6 @@ from tests.support.terraform_state import Resources, Values
 DOMAIN = "progress.example.com"
 
 
-def only(resources: Resources, kind: str, name: str | None = None) -> Values:
-    (resource,) = resources.of(kind, name).values()
-    return resource
-
-
 @pytest.mark.parametrize("environment", ["dev", "staging"])
 def test_only_prod_has_a_load_balancer(environments: Environments, environment: str) -> None:
     resources = environments[environment].applied
@@ -23,20 +18,13 @@ def test_only_prod_has_a_load_balancer(environments: Environments, environment: 
     assert environments[environment].outputs.get("load_balancer_address") is None
 
 
-def test_prod_is_reachable_only_through_the_load_balancer(prod: Resources) -> None:
-    services = prod.of("google_cloud_run_v2_service", "function")
-    assert services["query"]["ingress"] == "INGRESS_TRAFFIC_INTERNAL_LOAD_BALANCER"
-    assert services["ingest"]["ingress"] == "INGRESS_TRAFFIC_INTERNAL_ONLY"
-    assert services["project"]["ingress"] == "INGRESS_TRAFFIC_INTERNAL_ONLY"
-
-
 def test_the_load_balancer_has_tls_1_3_and_a_certificate_for_the_domain(prod: Resources) -> None:
-    proxy = only(prod, "google_compute_target_https_proxy")
-    policy = only(prod, "google_compute_ssl_policy")
-    certificate = only(prod, "google_compute_managed_ssl_certificate")
+    proxy = prod.one("google_compute_target_https_proxy")
+    policy = prod.one("google_compute_ssl_policy")
+    certificate = prod.one("google_compute_managed_ssl_certificate")
     rule = prod.of("google_compute_global_forwarding_rule", "load_balancer")["0"]
     assert (rule["port_range"], rule["target"]) == ("443", proxy["id"])
-    assert rule["ip_address"] == only(prod, "google_compute_global_address", "load_balancer")["id"]
+    assert rule["ip_address"] == prod.one("google_compute_global_address", "load_balancer")["id"]
     assert proxy["ssl_policy"] == policy["id"]
     assert proxy["ssl_certificates"] == [certificate["id"]]
     assert certificate["managed"][0]["domains"] == [DOMAIN]
@@ -45,11 +33,11 @@ def test_the_load_balancer_has_tls_1_3_and_a_certificate_for_the_domain(prod: Re
 
 def test_plain_http_is_redirected_to_https(prod: Resources) -> None:
     rule = prod.of("google_compute_global_forwarding_rule", "redirect")["0"]
-    proxy = only(prod, "google_compute_target_http_proxy")
+    proxy = prod.one("google_compute_target_http_proxy")
     urls = prod.of("google_compute_url_map", "redirect")["0"]
     (redirect,) = urls["default_url_redirect"]
     assert (rule["port_range"], rule["target"]) == ("80", proxy["id"])
-    assert rule["ip_address"] == only(prod, "google_compute_global_address", "load_balancer")["id"]
+    assert rule["ip_address"] == prod.one("google_compute_global_address", "load_balancer")["id"]
     assert proxy["url_map"] == urls["id"]
     assert redirect["https_redirect"]
     assert redirect["redirect_response_code"] == "MOVED_PERMANENTLY_DEFAULT"
@@ -113,7 +101,7 @@ def test_streams_are_neither_cut_off_nor_buffered(environments: Environments) ->
 @pytest.fixture(scope="module")
 def rules(prod: Resources) -> list[Values]:
     """Cloud Armor's rules, sorted by priority; both backends must have these rules."""
-    policy = only(prod, "google_compute_security_policy")
+    policy = prod.one("google_compute_security_policy")
     for backend in prod.of("google_compute_backend_service", "load_balancer").values():
         assert backend["security_policy"] == policy["id"]
     return sorted(policy["rule"], key=lambda rule: int(rule["priority"]))
@@ -146,7 +134,7 @@ def test_the_owasp_rules_are_enforced_and_cloud_armor_parses_graphql(
         *("sqli", "xss", "lfi", "rfi", "rce", "nodejs", "protocolattack"),
         *("methodenforcement", "scannerdetection", "sessionfixation", "cve-canary"),
     }
-    options = only(prod, "google_compute_security_policy")["advanced_options_config"][0]
+    options = prod.one("google_compute_security_policy")["advanced_options_config"][0]
     assert options["json_parsing"] == "STANDARD_WITH_GRAPHQL"
     for name, rule in by_rule_set.items():
         assert rule["action"] == "deny(403)"

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from tests.support.cloud_run import secret_ids, templates
-from tests.support.terraform import REPOSITORY
+from tests.support.terraform import ENVIRONMENTS, REPOSITORY
 from tests.support.terraform_environments import MIGRATION, Environments
 from tests.support.terraform_state import Deployment, Resources, Values
 
@@ -25,7 +25,7 @@ def readers(resources: Resources) -> set[tuple[str, str]]:
     }
 
 
-@pytest.mark.parametrize("environment", ["dev", "prod"])
+@pytest.mark.parametrize("environment", ENVIRONMENTS)
 def test_only_the_services_and_jobs_that_use_a_secret_may_read_it(
     environments: Environments, environment: str
 ) -> None:

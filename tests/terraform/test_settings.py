@@ -8,7 +8,6 @@ import msgspec
 from progress import settings
 from progress.settings import Settings
 from tests.support import alert_policies
-from tests.support.cloud_run import container, only, template
 from tests.support.cloud_run import settings as cloud_settings
 from tests.support.terraform_environments import Environments
 from tests.support.terraform_state import Deployment
@@ -75,24 +74,3 @@ def test_one_variable_sets_each_limit_of_the_lag_for_the_function_and_the_alerts
     queries = [c.query for alert in by_name.values() for c in alert.conditions]
     for threshold in (" > 750", " > 4000", " > 904000", "[35m]"):  # the batch runs each 15 minutes
         assert any(threshold in query for query in queries), threshold
-
-
-def test_every_service_and_job_may_read_the_secrets_of_its_settings(deployment: Deployment) -> None:
-    told_to = set()
-    for kind in ("google_cloud_run_v2_service", "google_cloud_run_v2_job"):
-        for part in deployment.applied.of(kind).values():
-            inside = template(part)
-            who = inside.get("service_account") or only(inside["template"])["service_account"]
-            secrets = {
-                e["name"]: e["value_source"] for e in container(part)["env"] if e["value_source"]
-            }
-            assert all(
-                only(only(s)["secret_key_ref"])["version"] == "latest" for s in secrets.values()
-            )
-            told_to |= {(cloud_settings(part)[name], who.partition("@")[0]) for name in secrets}
-    may = {
-        (grant["secret_id"].rpartition("/")[2], grant["member"].partition(":")[2].partition("@")[0])
-        for grant in deployment.applied.of("google_secret_manager_secret_iam_member").values()
-    }
-    assert told_to <= may
-    assert {who for _, who in may} == {who for _, who in told_to}

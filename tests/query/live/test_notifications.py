@@ -11,7 +11,7 @@ from progress.local import readiness
 from progress.projections import schema
 from tests.conftest import Store
 from tests.support import cache_instances, rows_by_hand, sample_events, stage, subscription_client
-from tests.support.ingest_process import Server
+from tests.support.postgres_servers import OwnServer
 from tests.support.subscription_client import PROGRESS, STREAK, LessonRecorder, Subscribe
 
 NEVER = 3_600
@@ -100,7 +100,7 @@ def test_streams_follow_changes_during_and_after_a_redis_outage(
 
 
 def test_open_streams_wait_and_new_streams_are_rejected_during_an_outage(
-    own_server: Server, subscribe: Subscribe, tmp_path: Path
+    own_server: OwnServer, subscribe: Subscribe, tmp_path: Path
 ) -> None:
     with closing(database.connect(own_server.url)) as connection:
         schema.create(connection)
