@@ -1,4 +1,7 @@
-"""The circuit breaker opens when the database fails, and closes when the database recovers."""
+"""The circuit breaker opens when the database fails, and closes when the database recovers.
+
+A statement that the database rejects is no failure of the database.
+"""
 
 import asyncio
 import functools
@@ -12,7 +15,7 @@ import pytest
 from progress.adapters import request_scope
 from progress.adapters.postgres import async_client
 from progress.adapters.postgres.async_client import Database
-from progress.errors import DatabaseUnavailable
+from progress.errors import DatabaseUnavailable, StatementFailed
 from tests.support.event_loop import in_event_loop
 from tests.support.postgres_wire import Wire
 
@@ -206,3 +209,45 @@ async def test_a_call_that_began_before_the_recovery_and_times_out_does_not_coun
 def test_clients_are_told_to_retry_no_earlier_than_the_next_probe() -> None:
     assert async_client._FIRST_PAUSE_S <= async_client._PAUSE_S
     assert DatabaseUnavailable.retry_after_s >= async_client._PAUSE_S
+
+
+async def divide(session: asyncpg.Connection) -> None:
+    await session.fetch("SELECT 1 / 0")
+
+
+@closing
+async def test_a_rejected_statement_is_not_retried_and_its_session_is_reused(
+    database: Database,
+) -> None:
+    pids: list[int] = []
+
+    async def record(session: asyncpg.Connection) -> None:
+        pids.append(session.get_server_pid())
+        await divide(session)
+
+    for count in (1, 2):
+        with (
+            request_scope.begin(LONG),
+            pytest.raises(StatementFailed, match=r"^division by zero$") as raised,
+        ):
+            await database.run(record)
+        assert raised.value.sqlstate == "22012"
+        assert len(pids) == count
+    assert len(set(pids)) == 1
+
+
+@closing
+async def test_a_rejected_statement_ends_the_snapshot_transaction_that_it_runs_in(
+    database: Database,
+) -> None:
+    async def divide_in_snapshot(session: asyncpg.Connection) -> None:
+        async with async_client.snapshot(session):
+            await divide(session)
+
+    async def read(session: asyncpg.Connection) -> tuple[bool, int]:
+        return session.is_in_transaction(), await session.fetchval("SELECT 1")
+
+    with request_scope.begin(LONG):
+        with pytest.raises(StatementFailed):
+            await database.run(divide_in_snapshot)
+        assert await database.run(read) == (False, 1)

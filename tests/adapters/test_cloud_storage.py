@@ -1,7 +1,6 @@
 """Faults of the connection to a bucket: each is survived, or reported; tokens are retried."""
 
 import socket
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,7 +19,7 @@ from progress.adapters.google_api import GoogleApi
 from progress.adapters.storage.storage import PART, Storage
 from progress.errors import DataflowUnavailable, ProgressError, StorageUnavailable
 from progress.local import ports
-from tests.support import cloud_storage, programs, tls_certificates, token_issuer
+from tests.support import cloud_storage, tls_certificates
 
 ROOT = Path(__file__).parents[2]
 DATA = bytes(range(256)) * (9 << 12)  # 9 MiB
@@ -190,22 +189,6 @@ def test_missing_credentials_are_reported(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(google.auth, "default", fail)
     with pytest.raises(ProgressError, match="no credentials: run `gcloud auth"):
         storage.open_storage("gs://b")
-
-
-def test_functions_start_without_the_client_of_buckets() -> None:
-    script = """
-import sys
-import functions_framework, functions_framework.aio
-functions_framework.create_app("ingest", "functions/ingest/main.py")
-functions_framework.create_app("project", "functions/project/main.py")
-functions_framework.aio.create_asgi_app("query", "functions/query/main.py")
-print(*(name for name in sys.modules if name.startswith(("google.cloud.storage", "requests"))))
-"""
-    with token_issuer.serve() as issuer:
-        environment = issuer.environment("postgresql://nobody@127.0.0.1:1/none")
-        child = settings.child_env(**environment, PYTHONPATH=str(ROOT))
-        imported = programs.run([sys.executable, "-c", script], child, folder=ROOT)
-    assert imported.split() == []
 
 
 ERRORS: Any = exceptions  # the package ships no types

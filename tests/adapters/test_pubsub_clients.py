@@ -4,7 +4,6 @@ import contextlib
 import json
 import os
 import socket
-import subprocess
 import sys
 import threading
 import time
@@ -25,8 +24,8 @@ from progress.adapters.pubsub import backlog, clients, undelivered
 from progress.adapters.pubsub.backlog import Backlog
 from progress.errors import PubSubUnavailable
 from progress.local import ports
-from tests.support import tls_certificates
-from tests.support.fake_publisher import FakePublisher
+from tests.support import programs, tls_certificates
+from tests.support.fake_publisher import FakePublisher, serve_grpc
 
 HOST = "127.0.0.1"
 LIMIT_S = 0.3
@@ -122,7 +121,7 @@ def test_a_connection_that_ends_within_the_response_is_reported(
 
 @each_call
 def test_half_a_message_in_the_response_is_reported(call: Callable[[str], object]) -> None:
-    with _serve_bytes(b"\x0a\x05ab") as address, pytest.raises(PubSubUnavailable, match="INTERNAL"):
+    with serve_grpc(AnyMethod()) as address, pytest.raises(PubSubUnavailable, match="INTERNAL"):
         call(address)
 
 
@@ -140,7 +139,8 @@ if not child:
 assert wakeups.send([3])
 assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 """
-    _run_script(script, PUBSUB_EMULATOR_HOST=fake_publisher.address)
+    environment = {**os.environ, "PUBSUB_EMULATOR_HOST": fake_publisher.address}
+    programs.run([sys.executable, "-c", script], environment)
     assert sorted(fake_publisher.shards()) == [1, 2, 3]
 
 
@@ -202,7 +202,8 @@ for address in sys.argv[1:]:
             stack.callback(server.close)
             servers.append(server)
         addresses = [f"localhost:{server.address.rpartition(':')[2]}" for server in servers]
-        output = _run_script(script, *addresses, GRPC_DEFAULT_SSL_ROOTS_FILE_PATH=str(roots))
+        environment = {**os.environ, "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH": str(roots)}
+        output = programs.run([sys.executable, "-c", script, *addresses], environment)
     trusted, *others = output.splitlines()
     assert trusted == "published"
     assert [line.partition(":")[0] for line in others] == ["UNAVAILABLE"] * 2
@@ -210,33 +211,11 @@ for address in sys.argv[1:]:
     assert servers[0].tokens == ["Bearer a token"]
 
 
-def _run_script(script: str, *arguments: str, **environment: str) -> str:
-    ran = subprocess.run(
-        [sys.executable, "-c", script, *arguments],
-        env={**os.environ, **environment},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=90,
-    )
-    assert ran.returncode == 0, ran.stderr
-    return ran.stdout
+class AnyMethod(grpc.GenericRpcHandler):  # type: ignore[misc] # grpc has no types
+    """Half a message is the response to each call of each method."""
 
-
-@contextlib.contextmanager
-def _serve_bytes(response: bytes) -> Iterator[str]:
-    """Serve this response to each call of each method."""
-
-    class AnyMethod(grpc.GenericRpcHandler):  # type: ignore[misc] # grpc has no types
-        def service(self, _: object) -> grpc.RpcMethodHandler:
-            return grpc.unary_unary_rpc_method_handler(lambda _request, _context: response)
-
-    server = grpc.server(ThreadPoolExecutor(1))
-    server.add_generic_rpc_handlers((AnyMethod(),))
-    port = server.add_insecure_port(f"{HOST}:0")
-    server.start()
-    yield f"{HOST}:{port}"
-    server.stop(None).wait()
+    def service(self, _: object) -> grpc.RpcMethodHandler:
+        return grpc.unary_unary_rpc_method_handler(lambda _request, _context: b"\x0a\x05ab")
 
 
 @contextlib.contextmanager

@@ -14,6 +14,7 @@ GET = b"GET / HTTP/1.1\r\nHost: here\r\n"
 WHOLE = GET + b"\r\n"
 LINE = b"X-A: " + b"a" * 1_000 + b"\r\n"
 ENOUGH_S = 100  # longer than a test
+MIB = 1 << 20
 
 Serve = Callable[[float], FunctionProcess]
 
@@ -115,3 +116,15 @@ def test_a_head_has_at_most_64_kib(serve: Serve) -> None:
         for step in (7_777, len(head)):
             with connect(running, 1) as (connection,):
                 assert ask(connection, head, step) == response
+
+
+@pytest.mark.parametrize("name", ["ingest", "project"])
+def test_a_long_request_line_gets_414_and_is_not_held_in_memory(name: str) -> None:
+    source = ROOT / "functions" / name / "main.py"
+    with run_function("postgresql:///nowhere", source=source, target=name) as running:
+        before = running.peak_memory()
+        for length in (10_000, MIB, 20 * MIB):
+            with connect(running, 1) as (connection,):
+                line = b"POST /?%b HTTP/1.1\r\nHost: here\r\n\r\n" % (length * b"a")
+                assert ask(connection, line, len(line)) == b"HTTP/1.1 414 "
+        assert running.peak_memory() - before < 3 * MIB

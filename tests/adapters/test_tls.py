@@ -154,9 +154,8 @@ def encrypted(
         skip_without(request, OLDEST)
     with folders.create("test") as folder:
         port = ports.reserve()
-        server = OwnServer(
-            folder, OLDEST_PROGRAMS, admits="local all all trust\nhostssl all all all trust\n"
-        )
+        admits = "local all all trust\nhostssl all all all trust\n"
+        server = OwnServer(folder, OLDEST_PROGRAMS, admits=admits)
         certificate = authority.certificate(folder / "postgres", named)
         files = {"ssl_cert_file": certificate.chain, "ssl_key_file": certificate.key}
         for file in files.values():

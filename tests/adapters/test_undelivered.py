@@ -1,10 +1,8 @@
 """A fake Cloud Monitoring returns the counts of undelivered messages."""
 
-from concurrent import futures
 from datetime import timedelta
 from typing import Any
 
-import grpc
 import pytest
 
 from progress.adapters.pubsub import undelivered
@@ -48,12 +46,9 @@ def test_counts_are_unavailable_if_no_measurement_exists_or_monitoring_does_not_
 
 
 def test_the_error_says_that_googles_emulator_does_not_count_messages() -> None:
-    with futures.ThreadPoolExecutor(1) as pool:
-        server = grpc.server(pool)  # it lacks the requested method, as does Google's emulator
-        port = server.add_insecure_port("127.0.0.1:0")
-        server.start()
-        try:
-            with pytest.raises(PubSubUnavailable, match="emulator does not count them"):
-                undelivered.count("p", f"127.0.0.1:{port}")
-        finally:
-            server.stop(None).wait()
+    # A server without methods lacks the requested one, as does Google's emulator.
+    with (
+        fake_publisher.serve_grpc() as address,
+        pytest.raises(PubSubUnavailable, match="emulator does not count them"),
+    ):
+        undelivered.count("p", address)

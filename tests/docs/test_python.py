@@ -1,8 +1,6 @@
 """The examples of docs/python.md run on a real database, and show every public method."""
 
 import inspect
-import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -13,21 +11,15 @@ from progress.event_store import EventStore
 from progress.event_store.log import PostgresEventStore
 from progress.query.read_models.queries import Queries
 from tests.conftest import Store
+from tests.support import programs
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "python.md"
 
 
 def test_the_examples_give_the_results_that_the_page_shows(store: Store) -> None:
-    ran = subprocess.run(
-        [sys.executable, "-m", "doctest", str(PAGE)],
-        env=settings.child_env(DATABASE_URL=store.url, PYTHONPATH=os.fspath(ROOT)),
-        capture_output=True,
-        text=True,
-        timeout=100,
-        check=False,
-    )
-    assert ran.returncode == 0, ran.stdout + ran.stderr
+    environment = settings.child_env(DATABASE_URL=store.url, PYTHONPATH=str(ROOT))
+    programs.run([sys.executable, "-m", "doctest", str(PAGE)], environment)
 
 
 @pytest.mark.parametrize("interface", [EventStore, Queries])

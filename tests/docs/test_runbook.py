@@ -46,12 +46,8 @@ def test_every_alert_has_a_section() -> None:
     assert {anchor(section) for section in runbooks.sections()} >= ALERTS
 
 
-def test_links_and_named_files_exist() -> None:
-    linked = re.findall(r"\]\(([^)#]+)\)", runbooks.TEXT)
-    named = re.findall(r"(infra/[\w/.-]+\w)", runbooks.TEXT)
-    for page in linked:
-        assert (ROOT / "docs" / page).exists(), page
-    for file in named:
+def test_files_named_in_commands_exist() -> None:
+    for file in re.findall(r"(infra/[\w/.-]+\w)", runbooks.TEXT):
         assert (ROOT / file).exists(), file
 
 

@@ -306,17 +306,6 @@ def test_a_redelivery_is_recognized_if_the_event_was_recorded_before_group_ids_w
     }
 
 
-def test_append_returns_the_shards_of_the_appended_events(log: Connection) -> None:
-    appended = deliver(
-        log,
-        encode_push(
-            [session_started("s1", "u1"), session_started("s2", "u2"), session_started("s3", "u3")]
-        ),
-    )
-    rows = log.run("SELECT DISTINCT shard FROM event_store.events")
-    assert sorted(appended.shards) == sorted(row[0] for row in rows)
-
-
 def test_appending_to_a_stream_checks_the_expected_version(log: Connection) -> None:
     appended = PostgresEventStore(log).append_events(
         "learner-u", [session_started("s", "u"), answer("s")], 0

@@ -17,6 +17,8 @@ from tests.support.pushes import encode_push
 
 TABLES = ("events", "sessions", "pending", "dead_letters")
 AT = sample_events.BEGIN
+OLD = {"occurred_at": "1999-01-01T00:00:00Z"}  # ingest rejects an event with this time
+LATE = {"occurred_at": "2199-01-01T00:00:00Z"}
 
 
 def append(connection: Connection, *events: Any, **options: Any) -> dict[str, int]:
@@ -50,6 +52,11 @@ def answered(session: str, item: str = "i1") -> dict[str, Any]:
 def abandoned(user: str) -> dict[str, Any]:
     data = {"user_id": user, "session_id": "s-1"}
     return sample_events.envelope("SessionAbandoned", data, at=AT)
+
+
+def bundle(*entries: str) -> bytes:
+    """Return an array in which these entries follow as many faulty ones as get letters."""
+    return f"[{','.join([*['0'] * envelope.MOST_REJECTIONS, *entries])}]".encode()
 
 
 def contents(connection: Connection) -> dict[str, list[dict[str, Any]]]:
@@ -151,7 +158,6 @@ def test_pending_events_are_deleted_if_the_start_of_their_session_is_dropped(
     assert append(connection, answered("a-2")) == {"erased": 1}
 
 
-OLD = {"occurred_at": "1999-01-01T00:00:00Z"}
 THEIRS = {
     "a rule": abandoned("ann-1") | OLD,
     "a session": answered("a-1") | OLD,
@@ -282,7 +288,7 @@ def test_the_entries_of_a_bundle_are_judged_one_by_one(connection: Connection) -
     texts = ['"for ann-1"', '["ann-1"]']
     others = ['{"data": {"user_id": "ben", "note": "ann-1 \\u0000"}}', '"for ben"', "1e400"]
     entries = [*others[:1], *theirs[:1], *texts, *others[1:], *theirs[1:]]
-    body = f"[{','.join(['0'] * envelope.MOST_REJECTIONS + entries)}]".encode()
+    body = bundle(*entries)
     append(connection, body, message_id="before")
     redact_letters(connection, forbid(connection, "ann-1"))
     before = letters(connection)[-1]
@@ -299,10 +305,7 @@ def test_the_entries_of_a_bundle_are_judged_one_by_one(connection: Connection) -
 
 
 def test_a_bundle_without_other_entries_is_closed_or_dropped(connection: Connection) -> None:
-    entries = ["0"] * envelope.MOST_REJECTIONS + [
-        json.dumps({"metadata": {"user_id": "ann-1"}})
-    ] * 3
-    body = f"[{','.join(entries)}]".encode()
+    body = bundle(*['{"metadata": {"user_id": "ann-1"}}'] * 3)
     append(connection, body, message_id="before")
     redact_letters(connection, forbid(connection, "ann-1"))
     closed = letters(connection)[-1]
@@ -336,12 +339,12 @@ def test_a_replay_of_a_bundle_keeps_the_size_and_hash_of_an_entry_that_it_emptie
     connection: Connection,
 ) -> None:
     texts = ['"for ann"', '"for ben"']
-    append(connection, f"[{','.join(['0'] * envelope.MOST_REJECTIONS + texts)}]".encode())
-    bundle = letters(connection)[-1]
+    append(connection, bundle(*texts))
+    bundled = letters(connection)[-1]
     forbid(connection, "ann")
-    dead_letters.replay(connection, bundle["letter_id"])
+    dead_letters.replay(connection, bundled["letter_id"])
     first, second = letters(connection)[-2:]
-    assert (first["letter_id"], first["payload"]) == (bundle["letter_id"], "")
+    assert (first["letter_id"], first["payload"]) == (bundled["letter_id"], "")
     assert first["emptied_bytes"] == len(texts[0])
     assert first["emptied_sha256"] == hashlib.sha256(texts[0].encode()).hexdigest()
     assert (second["payload"], second["emptied_bytes"]) == (texts[1], None)
@@ -350,8 +353,7 @@ def test_a_replay_of_a_bundle_keeps_the_size_and_hash_of_an_entry_that_it_emptie
 def test_the_attribute_of_a_bundle_names_the_learner_of_entries_without_a_learner(
     connection: Connection,
 ) -> None:
-    entries = ["0"] * envelope.MOST_REJECTIONS + ["{}", '{"data":{"user_id":"ben"}}']
-    body = f"[{','.join(entries)}]".encode()
+    body = bundle("{}", '{"data":{"user_id":"ben"}}')
     append(connection, body, message_id="before", attributes={"user_id": "ann-1"})
     redact_letters(connection, forbid(connection, "ann-1"))
     append(connection, body, message_id="after", attributes={"user_id": "ann-1"})
@@ -364,8 +366,7 @@ def test_the_attribute_of_a_bundle_names_the_learner_of_entries_without_a_learne
 def test_a_dead_letter_is_emptied_if_its_replay_is_dropped(connection: Connection) -> None:
     """The learner of the session becomes known only after the erasure."""
     forbid(connection, "ann-1")
-    late = {"occurred_at": "2199-01-01T00:00:00Z"}
-    assert append(connection, answered("a-9") | late) == {"future": 1}
+    assert append(connection, answered("a-9") | LATE) == {"future": 1}
     assert append(connection, started("ann-1", "a-9")) == {"erased": 1}
     connection.run("UPDATE event_store.dead_letters SET due_at = now()")
     stored = str(letters(connection)[0]["payload"]).replace("2199", "2024")
@@ -413,11 +414,10 @@ def test_a_dead_letter_is_not_assigned_to_a_session_whose_id_equals_a_number_in_
     connection: Connection,
 ) -> None:
     append(connection, started("42", "7"), started("ben", "8"))
-    late = {"occurred_at": "2199-01-01T00:00:00Z"}
     item = {"item_id": "i1", "response_time_ms": 7}
     event = sample_events.envelope("CorrectAnswerGiven", {"session_id": "8"} | item, at=AT)
-    assert append(connection, event | late) == {"future": 1}
-    assert append(connection, answered("7") | late) == {"future": 1}
+    assert append(connection, event | LATE) == {"future": 1}
+    assert append(connection, answered("7") | LATE) == {"future": 1}
     assert letters_of(connection, forbid(connection, "42")) == [
         letters(connection)[-1]["letter_id"]
     ]
@@ -435,12 +435,9 @@ def test_a_dead_letter_of_another_learner_is_kept_even_if_its_item_id_equals_an_
     connection: Connection, item: str
 ) -> None:
     append(connection, started("42", "7"), started("ben", "8"))
-    late = {"occurred_at": "2199-01-01T00:00:00Z"}
-    assert append(connection, answered("8", item) | late) == {"future": 1}
+    assert append(connection, answered("8", item) | LATE) == {"future": 1}
     assert letters_of(connection, forbid(connection, "42")) is None
-    assert append(connection, answered("8", item) | {"occurred_at": "1999-01-01T00:00:00Z"}) == {
-        "invalid": 1
-    }
+    assert append(connection, answered("8", item) | OLD) == {"invalid": 1}
 
 
 @pytest.mark.parametrize("learner", ["j\u00fcrgen-1", 'o"\\x {', "ann@example.org"])
@@ -449,5 +446,4 @@ def test_a_rejected_event_is_dropped_if_its_text_contains_the_erased_id_in_escap
 ) -> None:
     append(connection, started(learner, "a-1"))
     forbid(connection, learner)
-    old = {"occurred_at": "1999-01-01T00:00:00Z"}
-    assert append(connection, json.dumps(abandoned(learner) | old).encode()) == {"erased": 1}
+    assert append(connection, json.dumps(abandoned(learner) | OLD).encode()) == {"erased": 1}

@@ -62,10 +62,10 @@ ENOUGH_S = 100  # seconds; the time limit for the arrival of a body
 
 
 @contextmanager
-def serve(folder: Path, text: str) -> Iterator[FunctionProcess]:
+def serve(folder: Path, text: str, url: str = "unused") -> Iterator[FunctionProcess]:
     source = folder / "main.py"
     source.write_text(textwrap.dedent(text) + REPORT)
-    with run_function("unused", source=source) as running:
+    with run_function(url, source=source) as running:
         yield running
 
 
@@ -74,25 +74,22 @@ def ingest(store: Store, tmp_path: Path) -> Iterator[FunctionProcess]:
     """The ingest function, which waits `ENOUGH_S` seconds for a body."""
     text = (ROOT / "functions/ingest/main.py").read_text()
     assert "Admission()" in text
-    source = tmp_path / "main.py"
-    source.write_text(text.replace("Admission()", f"Admission(timeout_s={ENOUGH_S})") + REPORT)
-    with run_function(store.url, source=source) as running:
+    patient = text.replace("Admission()", f"Admission(timeout_s={ENOUGH_S})")
+    with serve(tmp_path, patient, store.url) as running:
         yield running
 
 
 @pytest.fixture
 def small(tmp_path: Path) -> Iterator[FunctionProcess]:
     """A function that reserves at most 1 MiB for bodies."""
-    text = SOURCE.format(capacity=MIB, timeout_s=ENOUGH_S)
-    with serve(tmp_path, text) as running:
+    with serve(tmp_path, SOURCE.format(capacity=MIB, timeout_s=ENOUGH_S)) as running:
         yield running
 
 
 @pytest.fixture
 def large(tmp_path: Path) -> Iterator[FunctionProcess]:
     """A function that reserves as much memory for bodies as ingest does."""
-    text = SOURCE.format(capacity=32 * MIB, timeout_s=ENOUGH_S)
-    with serve(tmp_path, text) as running:
+    with serve(tmp_path, SOURCE.format(capacity=32 * MIB, timeout_s=ENOUGH_S)) as running:
         yield running
 
 
@@ -120,6 +117,13 @@ def await_reserved(running: FunctionProcess, size: int) -> None:
     """Wait until at least `size` bytes are reserved."""
     while reserved(running) < size:
         pass
+
+
+def hold(client: Client, running: FunctionProcess, size: int) -> None:
+    """Begin a body of `size` bytes, and wait until memory is reserved for it."""
+    client.begin(size)
+    client.send(b"x")
+    await_reserved(running, size)
 
 
 def await_free(running: FunctionProcess, size: int) -> None:
@@ -153,9 +157,7 @@ def test_a_body_over_the_memory_limit_is_admitted_while_no_other_body_is_arrivin
     body = b"x" * (3 * MIB)
     with clients(small, 2) as (one, two):
         assert one.post(body) == 204
-        two.begin(1_000)
-        two.send(b"x")
-        await_reserved(small, 1_000)
+        hold(two, small, 1_000)
         assert one.post(body) == 429
         two.send(b"x" * 999)
         assert two.status() == 204
@@ -168,30 +170,18 @@ def test_a_body_of_unknown_length_reserves_16_mib(large: FunctionProcess) -> Non
             client.begin(None)
             client.chunk(b"x")
         await_reserved(large, 32 * MIB)
-        three.begin(None)
-        three.chunk(b"x")
-        three.send(b"0\r\n\r\n")
-        assert three.status() == 429
+        assert three.post_chunks(b"x") == 429
         for client in (one, two):
             client.send(b"0\r\n\r\n")
             assert client.status() == 204
-        three.begin(None)
-        three.chunk(b"x")
-        three.send(b"0\r\n\r\n")
-        assert three.status() == 204
+        assert three.post_chunks(b"x") == 204
 
 
 def test_a_body_of_unknown_length_reserves_more_memory_as_it_grows(large: FunctionProcess) -> None:
     with clients(large, 2) as (one, two):
-        one.begin(12 * MIB)
-        one.send(b"x")
-        await_reserved(large, 12 * MIB)
+        hold(one, large, 12 * MIB)
         for status in (429, 204):
-            two.begin(None)
-            for _ in range(24):
-                two.chunk(b"x" * MIB)
-            two.send(b"0\r\n\r\n")
-            assert two.status() == status
+            assert two.post_chunks(*[b"x" * MIB] * 24) == status
             if status == 429:
                 one.send(b"x" * (12 * MIB - 1))
                 assert one.status() == 204
@@ -204,9 +194,7 @@ def test_a_client_that_expects_100_continue_gets_that_response(small: FunctionPr
         assert one.status() == 100
         one.send(body)
         assert one.status() == 204
-        held.begin(60_000)
-        held.send(b"x")
-        await_reserved(small, 60_000)
+        hold(held, small, 60_000)
         other.begin(len(body), "Expect: 100-continue")
         assert other.status() == 100
         other.send(body)
@@ -241,9 +229,7 @@ def test_a_slow_body_times_out_and_frees_its_memory(
 def test_a_rejected_body_that_arrives_slowly_is_cut_off(tmp_path: Path) -> None:
     source = SOURCE.format(capacity=MIB, timeout_s=4)  # the first body keeps its memory for 4 s
     with serve(tmp_path, source) as running, clients(running, 2) as (held, slow):
-        held.begin(60_000)
-        held.send(b"x")
-        await_reserved(running, 60_000)
+        hold(held, running, 60_000)
         slow.begin(MIB)
         slow.send(b"x")
         assert slow.status() == 429
@@ -253,9 +239,7 @@ def test_a_rejected_body_that_arrives_slowly_is_cut_off(tmp_path: Path) -> None:
 def test_a_discarded_body_is_not_held_in_memory(small: FunctionProcess, method: str) -> None:
     body = b"x" * (30 * MIB)
     with clients(small, 9) as (held, *others):
-        held.begin(60_000)
-        held.send(b"x")
-        await_reserved(small, 60_000)
+        hold(held, small, 60_000)
         before = small.peak_memory()
 
         def post_whole(other: Client) -> int:
@@ -272,9 +256,7 @@ def test_a_discarded_body_is_not_held_in_memory(small: FunctionProcess, method: 
 
 def test_health_checks_succeed_while_the_memory_is_full(small: FunctionProcess) -> None:
     with clients(small, 2) as (held, other):
-        held.begin(MIB)
-        held.send(b"x")
-        await_reserved(small, MIB)
+        hold(held, small, MIB)
         other.send(b"GET / HTTP/1.1\r\nHost: here\r\n\r\n")
         assert other.status() == 200
 
@@ -306,14 +288,11 @@ def test_a_body_over_64_mib_gets_413_and_is_discarded(
 ) -> None:
     before = small.peak_memory()
     with clients(small, 1) as (one,):
-        one.begin(length)
-        for _ in range(65):
-            if length is None:
-                one.chunk(b"x" * MIB)
-            else:
-                one.send(b"x" * MIB)
-        one.send(b"0\r\n\r\n" if length is None else b"")
-        assert one.status() == 413
+        parts = [b"x" * MIB] * 65
+        if length is None:
+            assert one.post_chunks(*parts) == 413
+        else:
+            assert one.post(b"".join(parts)) == 413
         assert one.post(b"x") == 204  # the connection stays usable
     if length is not None:
         assert small.peak_memory() - before < 10 * MIB

@@ -77,6 +77,13 @@ class Gate:
         return self._store.connect()
 
 
+@pytest.fixture
+def gate(store: Store) -> Iterator[Gate]:
+    made = Gate(store)
+    yield made
+    made.open.set()
+
+
 def run_behind_gate(
     group: GroupCommit, gate: Gate, pool: ThreadPoolExecutor, *others: Delivery
 ) -> list[Future[datetime]]:
@@ -93,9 +100,8 @@ def run_behind_gate(
 
 
 def test_the_next_leader_commits_all_waiting_requests_in_one_transaction(
-    store: Store, pool: ThreadPoolExecutor
+    store: Store, gate: Gate, pool: ThreadPoolExecutor
 ) -> None:
-    gate = Gate(store)
     woken = list[list[int]]()
     for call in run_behind_gate(GroupCommit(gate, woken.append), gate, pool, *deliveries(20)):
         call.result()
@@ -104,9 +110,8 @@ def test_the_next_leader_commits_all_waiting_requests_in_one_transaction(
 
 
 def test_a_rejected_delivery_does_not_fail_the_others(
-    store: Store, pool: ThreadPoolExecutor
+    store: Store, gate: Gate, pool: ThreadPoolExecutor
 ) -> None:
-    gate = Gate(store)
     _, one, rejected, other = run_behind_gate(
         GroupCommit(gate, list), gate, pool, delivery(), bad(), delivery()
     )
@@ -117,9 +122,8 @@ def test_a_rejected_delivery_does_not_fail_the_others(
 
 
 def test_a_leader_that_fails_leaves_no_request_waiting(
-    store: Store, pool: ThreadPoolExecutor
+    store: Store, gate: Gate, pool: ThreadPoolExecutor
 ) -> None:
-    gate = Gate(store)
     gate.errors = [RuntimeError("first"), RuntimeError("second")]
     group = GroupCommit(gate, list)
     results = run_behind_gate(group, gate, pool, delivery(), delivery(), delivery())
@@ -130,8 +134,7 @@ def test_a_leader_that_fails_leaves_no_request_waiting(
     assert transactions(store) == [1]
 
 
-def test_all_requests_fail_if_the_database_is_down(store: Store, pool: ThreadPoolExecutor) -> None:
-    gate = Gate(store)
+def test_all_requests_fail_if_the_database_is_down(gate: Gate, pool: ThreadPoolExecutor) -> None:
     gate.errors = [DatabaseUnavailable("away")] * 4
     results = run_behind_gate(GroupCommit(gate, list), gate, pool, delivery(), delivery())
     assert [type(result.exception()) for result in results] == [DatabaseUnavailable] * 3
@@ -166,9 +169,9 @@ def test_events_are_appended_only_once_if_the_reply_to_the_commit_is_lost(
 
 
 def test_a_leader_whose_delivery_is_rejected_wakes_the_shards_of_the_other_deliveries(
-    store: Store, pool: ThreadPoolExecutor
+    store: Store, gate: Gate, pool: ThreadPoolExecutor
 ) -> None:
-    gate, woken = Gate(store), list[list[int]]()
+    woken = list[list[int]]()
     group = GroupCommit(gate, woken.append)
     _, rejected, other = run_behind_gate(group, gate, pool, bad(), delivery())
     assert isinstance(rejected.exception(), EventStoreError)
@@ -177,9 +180,9 @@ def test_a_leader_whose_delivery_is_rejected_wakes_the_shards_of_the_other_deliv
 
 
 def test_requests_fail_if_waking_their_shards_raises_an_exception(
-    store: Store, pool: ThreadPoolExecutor
+    store: Store, gate: Gate, pool: ThreadPoolExecutor
 ) -> None:
-    gate, calls = Gate(store), itertools.count()
+    calls = itertools.count()
 
     def wake(_: list[int]) -> None:
         if next(calls):
@@ -204,13 +207,6 @@ def fails(call: Future[datetime]) -> bool:
     done, _ = wait([call], timeout=8)
     assert done, HANGS
     return isinstance(call.exception(), Unavailable)
-
-
-@pytest.fixture
-def gate(store: Store) -> Iterator[Gate]:
-    made = Gate(store)
-    yield made
-    made.open.set()
 
 
 def lead_group(gate: Gate, pool: ThreadPoolExecutor) -> tuple[GroupCommit, Future[datetime]]:

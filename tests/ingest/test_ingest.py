@@ -13,7 +13,7 @@ from werkzeug.test import Client
 
 from progress.adapters.postgres import database
 from tests.conftest import Store
-from tests.support import pushes
+from tests.support import model_rows, pushes
 from tests.support.envelopes import session_started
 from tests.support.fake_publisher import FakePublisher
 from tests.support.ingest_process import run_function
@@ -209,3 +209,32 @@ def test_no_event_is_lost_or_repeated_if_ingest_is_killed_during_deliveries(stor
         assert connection.run(
             "SELECT max(global_position), count(DISTINCT event_id) FROM event_store.events"
         ) == [[5 * len(bodies)] * 2]
+
+
+@pytest.fixture
+def erased(store: Store) -> str:
+    """A learner who is erased from the log."""
+    with closing(store.connect()) as connection:
+        connection.run("SELECT event_store.forbid_learner('erika', gen_random_uuid())")
+    return "erika"
+
+
+def test_events_of_erased_learners_are_dropped_and_the_log_line_contains_only_their_number(
+    ingest: Client,
+    store: Store,
+    erased: str,
+    fake_publisher: FakePublisher,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert ingest.post("/", data=encode_push(session_started("s", erased))).status_code == 204
+    assert fake_publisher.requests == []
+    with closing(store.connect()) as connection:
+        for table in ("events", "pending", "dead_letters"):
+            assert model_rows.read_table(connection, f"event_store.{table}") == []
+    batch = [session_started(f"s{n}", user) for n, user in enumerate((erased, "ben", erased))]
+    assert ingest.post("/", data=encode_push(batch)).status_code == 204
+    output = capsys.readouterr().out
+    lines = [json.loads(line) for line in output.splitlines()]
+    assert [line["erased"] for line in lines if "erased" in line] == [1, 2]
+    assert erased not in output
+    assert len(fake_publisher.shards()) == 1

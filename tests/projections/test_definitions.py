@@ -5,7 +5,6 @@ import os
 import re
 import subprocess
 import sys
-from datetime import timedelta
 from typing import Any
 
 import msgspec
@@ -18,28 +17,6 @@ from progress.projections.projector import SHARDS, Projector
 from progress.recovery import checks
 from tests.support import archives, definition_folds, model_rows, sample_events
 from tests.support.stage import append
-
-AT = sample_events.BEGIN
-ROWS_OF_EVERY_TABLE = [
-    *(
-        event
-        for n in range(4)
-        for user in ("ann", "ben")
-        for event in sample_events.lesson(user, n)
-    ),
-    sample_events.item_published("i1"),
-    sample_events.envelope(
-        "UserPreferencesChanged", {"user_id": "ann", "timezone": "Asia/Kathmandu"}, at=AT
-    ),
-    *sample_events.choices("ann"),
-    # This answer to i1 precedes the lesson's answer to i1, which thus becomes a repeated answer.
-    sample_events.envelope(
-        "CorrectAnswerGiven",
-        {"session_id": "ann-3", "item_id": "i1", "response_time_ms": 900},
-        at=AT + timedelta(days=3),
-    ),
-    sample_events.user_deleted("ben"),
-]
 
 # The schema's tables that are not computed by a definition, each with the reason.
 NOT_FOLDED = {
@@ -54,7 +31,8 @@ NOT_FOLDED = {
 @pytest.fixture
 def folded(connection: Connection) -> Connection:
     """A connection to a store with folded events and rows in every table."""
-    append(connection, ROWS_OF_EVERY_TABLE)
+    append(connection, [*sample_events.varied_study("ann"), *sample_events.lesson("ben", 0)])
+    append(connection, [sample_events.user_deleted("ben")])
     batch.run(connection)
     return connection
 

@@ -1,11 +1,13 @@
 """One worker at a time folds a shard; no wake-up is lost; unfoldable events are skipped."""
 
 import contextlib
-from collections.abc import Callable
+import queue
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from progress import settings
 from progress.adapters.postgres.database import Connection
 from progress.errors import (
     CheckpointError,
@@ -48,8 +50,7 @@ def test_a_wake_up_for_a_busy_shard_returns_immediately_and_is_not_lost(
         assert holding.result() == len(sample_events.lesson("ann", 0)) + len(
             sample_events.lesson("ann", 1)
         )
-    shard_projector.Projector(connection).catch_up_all()
-    batch.fold(connection, list(shard_projector.SHARDS))
+    batch.run(connection)
     assert not sample_events.find_differences(connection)
 
 
@@ -58,9 +59,7 @@ def test_a_poisoned_event_becomes_a_dead_letter_and_its_shard_continues(
 ) -> None:
     sample_events.record_lessons(connection, "ann", "ben")
     poisoned = sample_events.poison(connection, "ann")
-    projector = Projector(connection)
-    projector.catch_up_all()
-    batch.fold(connection, list(shard_projector.SHARDS))
+    batch.run(connection)
     (letter,) = dead_letters.list_letters(connection)
     assert letter.kind == "poisoned"
     dead_letters.discard(connection, letter.letter_id, "of no use")
@@ -99,7 +98,7 @@ def test_two_workers_that_find_the_same_poisoned_event_mark_only_this_event(
 
     with contextlib.closing(connect(store.url)) as slow:
         Interrupted(slow, quarantine_first).catch_up_all()
-    batch.fold(connection, list(shard_projector.SHARDS))
+    batch.run(connection)
     assert model_rows.read(connection, "poisoned") == [{"global_position": poisoned}]
     assert not sample_events.find_differences(connection)
 
@@ -126,13 +125,12 @@ def test_a_poisoned_event_is_folded_when_its_dead_letter_is_replayed(
 ) -> None:
     sample_events.record_lessons(connection, "ann")
     sample_events.poison(connection, "ann")
-    Projector(connection).catch_up_all()
-    batch.fold(connection, list(shard_projector.SHARDS))
+    batch.run(connection)
     letter = dead_letters.list_letters(connection)[0].letter_id
     assert "the event still fails" in str(replay.replay(connection, letter))
     model_rows.read_value(connection, "mend")
     assert replay.replay(connection, letter) is None
-    batch.fold(connection, list(shard_projector.SHARDS))
+    batch.run(connection)
     assert not sample_events.find_differences(connection)
     assert model_rows.read_value(connection, "poisoned") is None
 
@@ -150,6 +148,41 @@ def test_events_are_not_marked_as_poisoned_if_the_code_has_a_defect(connection: 
         Projector(connection).catch_up_all()
     assert model_rows.read_value(connection, "poisoned") is None
     connection.run("ALTER TABLE item_days_gone RENAME TO item_days")
-    Projector(connection).catch_up_all()
-    batch.fold(connection, list(shard_projector.SHARDS))
+    batch.run(connection)
     assert not sample_events.find_differences(connection)
+
+
+@pytest.fixture
+def woken(store: Store, monkeypatch: pytest.MonkeyPatch) -> Iterator[Connection]:
+    """A connection to the database in which the worker folds."""
+    monkeypatch.setenv("DATABASE_URL", store.url)
+    monkeypatch.setattr(shard_projector, "_idle", queue.LifoQueue())
+    settings.current.cache_clear()
+    made = connect(store.url)
+    yield made
+    made.close()
+    settings.current.cache_clear()
+    while not shard_projector._idle.empty():
+        shard_projector._idle.get().close()
+
+
+def test_a_connection_that_broke_while_idle_is_replaced(woken: Connection) -> None:
+    shard_projector.wake(0)
+    append(woken, sample_events.lesson("u", 0))
+    idle = shard_projector._idle.get_nowait()
+    (pid,) = idle.connection.run(model_rows.blocks()["pid"])[0]
+    shard_projector._idle.put(idle)
+    model_rows.read_value(woken, "terminate", pid=pid)
+    while model_rows.read_value(woken, "lives", pid=pid):
+        pass
+    assert sum(shard_projector.wake(shard) for shard in shard_projector.SHARDS) > 0
+    assert model_rows.read_value(woken, "answered") == 3
+
+
+def test_a_wake_up_raises_database_unavailable_if_the_database_does_not_respond(
+    woken: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", "postgresql://nobody@/nothing?host=/nowhere")
+    settings.current.cache_clear()
+    with pytest.raises(DatabaseUnavailable):
+        shard_projector.wake(0)

@@ -39,6 +39,13 @@ class Client:
     def chunk(self, data: bytes) -> None:
         self.send(b"%x\r\n" % len(data), data, b"\r\n")
 
+    def post_chunks(self, *chunks: bytes) -> int:
+        self.begin(None)
+        for data in chunks:
+            self.chunk(data)
+        self.send(b"0\r\n\r\n")
+        return self.status()
+
     def post(self, body: bytes) -> int:
         self.begin(len(body))
         self.send(body)

@@ -1,7 +1,6 @@
 """A fake Cloud Scheduler, which Google's client library calls over gRPC."""
 
 from collections.abc import Iterator
-from concurrent import futures
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
@@ -9,6 +8,8 @@ from typing import Any
 import grpc
 from google.cloud.scheduler_v1 import types
 from google.protobuf import timestamp_pb2
+
+from tests.support.fake_publisher import serve_grpc
 
 JOBS = {
     "progress-batch": "*/5 * * * *",
@@ -88,10 +89,6 @@ class CloudScheduler(grpc.GenericRpcHandler):  # type: ignore[misc] # grpc has n
 @contextmanager
 def serve(project: str = "p") -> Iterator[tuple[str, CloudScheduler]]:
     """Serve a fake Cloud Scheduler during the block; yield the address and the fake."""
-    server = grpc.server(futures.ThreadPoolExecutor(2))
     scheduler = CloudScheduler(project)
-    server.add_generic_rpc_handlers((scheduler,))
-    port = server.add_insecure_port("127.0.0.1:0")
-    server.start()
-    yield f"127.0.0.1:{port}", scheduler
-    server.stop(None).wait()
+    with serve_grpc(scheduler) as address:
+        yield address, scheduler

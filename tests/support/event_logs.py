@@ -175,10 +175,6 @@ def build_metadata(kind: str) -> st.SearchStrategy[dict[str, str]]:
     return either({}, {}, {}, {"user_id": "ann"}, {"user_id": "ann"}, {"user_id": "una"})
 
 
-def _either(*values: Any) -> st.SearchStrategy[Any]:
-    return st.sampled_from(values)
-
-
 def _has_table(model: ReadModel) -> bool:
     table = statements.blocks(f"read_models/{model.name}").get("table", "")
     return f"CREATE TABLE {model.name} (" in table
@@ -210,12 +206,12 @@ def disturbances() -> st.SearchStrategy[Disturbance]:
     """Return a strategy for `Disturbance` objects."""
     return st.builds(
         Disturbance,
-        sizes=st.lists(_either(100, 1, 2, 5), min_size=1, max_size=3).map(tuple),
-        every=_either(None, 1, 2, 3),
-        limit=_either(1000, 1, 2, 3, 7),
-        workers=_either(1, 1, 1, 2, 3),
-        tasks=_either(1, 1, 2, 3),
-        crashes=st.lists(_either(*TABLES), max_size=2).map(tuple),
+        sizes=st.lists(either(100, 1, 2, 5), min_size=1, max_size=3).map(tuple),
+        every=either(None, 1, 2, 3),
+        limit=either(1000, 1, 2, 3, 7),
+        workers=either(1, 1, 1, 2, 3),
+        tasks=either(1, 1, 2, 3),
+        crashes=st.lists(either(*TABLES), max_size=2).map(tuple),
     )
 
 

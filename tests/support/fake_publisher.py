@@ -87,18 +87,23 @@ def serve_monitoring(series: dict[str, list[int]], requests: list[Any]) -> Itera
         request_deserializer=types.ListTimeSeriesRequest.deserialize,
         response_serializer=types.ListTimeSeriesResponse.serialize,
     )
-    server = grpc.server(ThreadPoolExecutor(1))
-    server.add_generic_rpc_handlers(
-        (
-            grpc.method_handlers_generic_handler(
-                "google.monitoring.v3.MetricService", {"ListTimeSeries": handler}
-            ),
-        )
-    )
+    methods = {"ListTimeSeries": handler}
+    service = grpc.method_handlers_generic_handler("google.monitoring.v3.MetricService", methods)
+    with serve_grpc(service) as address:
+        yield address
+
+
+@contextmanager
+def serve_grpc(*handlers: grpc.GenericRpcHandler) -> Iterator[str]:
+    """Serve gRPC on a free port during the block; yield the server's address."""
+    server = grpc.server(ThreadPoolExecutor(2))
+    server.add_generic_rpc_handlers(handlers)
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
-    yield f"127.0.0.1:{port}"
-    server.stop(None)
+    try:
+        yield f"127.0.0.1:{port}"
+    finally:
+        server.stop(None).wait()
 
 
 def _series(subscription: str, measurements: list[int]) -> Any:

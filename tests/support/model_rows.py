@@ -59,18 +59,7 @@ def read_events(connection: database.Connection, block: str = "stored") -> list[
 
     `stored` selects all events, `counted` all except poisoned events.
     """
-    return [
-        oracle.Event(
-            event_id=row["event_id"],
-            type=row["event_type"],
-            data=row["event_data"],
-            occurred_at=row["occurred_at"],
-            created_at=row["created_at"],
-            user_id=row["user_id"],
-            names_learner=row["names_learner"],
-        )
-        for row in read(connection, block)
-    ]
+    return [oracle.Event(**row) for row in read(connection, block)]
 
 
 def read_rows(connection: database.Connection) -> Rows:

@@ -131,7 +131,7 @@ SELECT relpersistence = 't' FROM pg_class WHERE oid = to_regclass(:name);
 SELECT error FROM event_store.poisoned;
 
 -- stored --
-SELECT event_id, event_type, event_data, occurred_at, created_at,
+SELECT event_id, event_type AS type, event_data AS data, occurred_at, created_at,
     CASE WHEN starts_with(stream_id, 'learner-') THEN substr(stream_id, 9) END AS user_id,
     coalesce(event_data ->> 'user_id', metadata ->> 'user_id') IS NOT NULL AS names_learner
 FROM event_store.events;
@@ -201,7 +201,7 @@ SELECT count(*) FROM pg_namespace WHERE nspname LIKE 'progress_%';
 SELECT tablename, indexdef FROM pg_indexes WHERE schemaname = current_schema() ORDER BY indexdef;
 
 -- counted --
-SELECT event_id, event_type, event_data, occurred_at, created_at,
+SELECT event_id, event_type AS type, event_data AS data, occurred_at, created_at,
     CASE WHEN starts_with(stream_id, 'learner-') THEN substr(stream_id, 9) END AS user_id,
     coalesce(event_data ->> 'user_id', metadata ->> 'user_id') IS NOT NULL AS names_learner
 FROM event_store.events

@@ -59,6 +59,21 @@ def choices(user: str) -> list[Envelope]:
     ]
 
 
+def varied_study(user: str) -> list[Envelope]:
+    """Return events that give the learner a row in every table."""
+    again = {"session_id": f"{user}-0", "item_id": "i0", "response_time_ms": 5}
+    preferences = {"user_id": user, "timezone": "Asia/Kathmandu", "day_start_hour": 4}
+    return [
+        envelope("UserPreferencesChanged", preferences, at=BEGIN - timedelta(days=1)),
+        *(item_published(f"i{n}") for n in range(3)),
+        *(event for n in range(4) for event in lesson(user, n)),
+        *choices(user),
+        # repeated_answers has a row for each answer of a gap (see reviews.sql) except the first.
+        # This answer comes first, so that the lesson's own answer gets a row.
+        envelope("CorrectAnswerGiven", again, at=BEGIN),
+    ]
+
+
 def item_published(item: str, level: str = "A1", *, at: datetime = BEGIN) -> Envelope:
     """Return an event that describes an item."""
     data = {"item_id": item, "domains": ["R"], "cefr_level": level, "headword": item}

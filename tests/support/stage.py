@@ -1,11 +1,8 @@
 """Deliver generated logs to a database: with duplicates, in any order, with killed workers."""
 
-import base64
 import contextlib
 import functools
 import itertools
-import json
-import uuid
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -27,6 +24,7 @@ from tests import oracle
 from tests.oracle.events import DESCRIPTIONS, NEWEST
 from tests.support import model_rows
 from tests.support.event_logs import Disturbance, Envelope, Log
+from tests.support.pushes import encode_push
 
 _CONSTANT_TABLES = ("zone_rules", "erasure_key")
 
@@ -168,12 +166,7 @@ def chunks(log: Log, how: Disturbance) -> Iterator[list[Envelope]]:
 
 def append(connection: database.Connection, envelopes: list[Envelope]) -> None:
     """Append the events as one pushed message."""
-    message = {
-        "messageId": str(uuid.uuid4()),
-        "publishTime": "2024-01-01T00:00:00Z",
-        "data": base64.b64encode(json.dumps(envelopes).encode()).decode(),
-    }
-    body = json.dumps({"subscription": "stage", "message": message}).encode()
+    body = encode_push(envelopes, publish_time="2024-01-01T00:00:00Z")
     log.append(connection, [push.parse_delivery(body)])
 
 
