@@ -88,8 +88,7 @@ def pytest_configure(config: pytest.Config) -> None:
         "marked as exhaustive, unless in_gate is True",
     )
     config.addinivalue_line(
-        "markers",
-        "exhaustive: takes long; `make test-all` and pytest run it, `make test` does not",
+        "markers", "exhaustive: takes long; `make test-all` and pytest run it, `make test` does not"
     )
     # Handle SIGINT, even if this process has inherited the setting to ignore it. A shell makes this
     # setting for background commands.
@@ -127,6 +126,14 @@ class Store:
 
     def connect(self, name: str = "test") -> database.Connection:
         return database.connect(self.url, name=name)
+
+
+@pytest.fixture(autouse=True)
+def fresh_settings() -> Iterator[None]:
+    """Read the settings again in each test, because tests change environment variables."""
+    settings.current.cache_clear()
+    yield
+    settings.current.cache_clear()
 
 
 @pytest.fixture(scope="session")
@@ -247,7 +254,6 @@ def redis_with_notifications(empty_redis: str) -> Iterator[str]:
         publisher_to.cache_clear()
         settings.current.cache_clear()
         yield empty_redis
-    settings.current.cache_clear()
     publisher_to.cache_clear()
 
 

@@ -10,7 +10,7 @@ import pytest
 from pg8000.exceptions import DatabaseError
 from typer.testing import CliRunner
 
-from progress import cli, settings
+from progress import cli
 from progress.adapters import storage
 from progress.adapters.postgres import database, logins, migrations
 from progress.adapters.postgres.database import Connection
@@ -289,9 +289,7 @@ def test_migrate_applies_the_migrations_and_creates_the_logins(
 ) -> None:
     monkeypatch.setenv("DATABASE_URL", service.url())
     monkeypatch.setenv("DATABASE_LOGINS", "progress_ingest=teller:s3cr3t progress_query=told:new")
-    settings.current.cache_clear()
     done = CliRunner().invoke(cli.build_app(), ["migrate"])
-    settings.current.cache_clear()
     assert done.exit_code == 0, done.output
     assert "teller logs in as progress_ingest" in done.output
     assert "s3cr3t" not in done.output

@@ -31,11 +31,6 @@ def folder(tmp_path: Path) -> Path:
     return Path(shutil.copytree(migrations.FOLDER, tmp_path / "migrations"))
 
 
-def test_a_second_run_applies_nothing(store: Store) -> None:
-    with closing(store.connect()) as connection:
-        assert migrations.apply(connection) == []
-
-
 def test_concurrent_migrations_run_one_after_the_other(store: Store, folder: Path) -> None:
     (folder / "9000_one.sql").write_text("CREATE TABLE one (); SELECT pg_sleep(0.05);")
     (folder / "9001_two.sql").write_text("CREATE TABLE two ();")
@@ -48,7 +43,6 @@ def test_concurrent_creations_of_the_read_models_run_one_after_the_other(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DATABASE_URL", store.url)
-    settings.current.cache_clear()
     made, others = schema._definitions, []
     with closing(store.connect()) as watching, ThreadPoolExecutor(1) as pool:
         schema.drop(watching, schema.schema_name())
@@ -63,7 +57,6 @@ def test_concurrent_creations_of_the_read_models_run_one_after_the_other(
         store_commands.migrate()
         (other,) = others
         other.result()
-    settings.current.cache_clear()
 
 
 def migrate(store: Store, folder: Path) -> list[str]:
@@ -109,7 +102,6 @@ def refused(store: Store, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iter
         monkeypatch.setattr(migrations.apply, "__defaults__", (folder,))
         monkeypatch.setenv("DATABASE_URL", store.url)
         yield connection
-    settings.current.cache_clear()
 
 
 def migrate_as(monkeypatch: pytest.MonkeyPatch, execution: str) -> None:
@@ -149,7 +141,6 @@ def test_a_database_of_a_version_before_the_first_release_is_rejected(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DATABASE_URL", store.url)
-    settings.current.cache_clear()
     with closing(store.connect()) as connection:
         connection.run("TRUNCATE public.progress_migrations")
         sql = statements.blocks("adapters/migrations")
@@ -157,7 +148,6 @@ def test_a_database_of_a_version_before_the_first_release_is_rejected(
             connection.run(sql["record"], name=name, checksum="any")
     with pytest.raises(ProgressError, match=r"`progress down`, delete the data folder \.progress"):
         store_commands.migrate()
-    settings.current.cache_clear()
 
 
 def test_a_role_without_superuser_privileges_can_migrate(bare_server: OwnServer) -> None:

@@ -137,9 +137,7 @@ def test_shards_that_were_not_woken_are_kept_if_sending_fails_again(pubsub: Fake
     assert sorted(pubsub.shards()) == list(range(16))
 
 
-def test_a_command_that_cannot_be_sent_starts_the_pause(
-    pubsub: FakePublisher,
-) -> None:
+def test_a_command_that_cannot_be_sent_starts_the_pause(pubsub: FakePublisher) -> None:
     pubsub.is_down = True
     assert not wakeups.send_operations([uuid.uuid4()])
     pubsub.is_down = False

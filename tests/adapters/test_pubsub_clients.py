@@ -5,12 +5,10 @@ import json
 import os
 import socket
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import google.auth
 import google.cloud.monitoring_v3
@@ -24,7 +22,7 @@ from progress.adapters.pubsub import backlog, clients, undelivered
 from progress.adapters.pubsub.backlog import Backlog
 from progress.errors import PubSubUnavailable
 from progress.local import ports
-from tests.support import programs, tls_certificates
+from tests.support import forwarding, programs, tls_certificates
 from tests.support.fake_publisher import FakePublisher, serve_grpc
 
 HOST = "127.0.0.1"
@@ -221,39 +219,13 @@ class AnyMethod(grpc.GenericRpcHandler):  # type: ignore[misc] # grpc has no typ
 @contextlib.contextmanager
 def _forward_at_most(address: str, limit: int) -> Iterator[str]:
     """Forward connections to a server; end each after `limit` bytes of the server's response."""
+    host, _, port = address.partition(":")
 
     def forward(client: socket.socket) -> None:
-        host, _, port = address.partition(":")
-        with client, socket.create_connection((host, int(port))) as server:
-            sender = threading.Thread(target=_copy, args=(client, server))
-            sender.start()
-            left = limit
-            with contextlib.suppress(OSError):
-                while left and (data := server.recv(left)):
-                    client.sendall(data)
-                    left -= len(data)
-                client.shutdown(socket.SHUT_RDWR)
-            sender.join()
+        server = socket.create_connection((host, int(port)))
+        forwarding.forward(client, server, limit=limit)
 
-    def serve() -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                threads.append(threading.Thread(target=forward, args=(listener.accept()[0],)))
-                threads[-1].start()
-
-    threads: list[Any] = []
     with socket.create_server((HOST, 0)) as listener:
-        serving = threading.Thread(target=serve)
-        serving.start()
+        forwarding.accept(listener, forward)
         yield f"{HOST}:{listener.getsockname()[1]}"
         listener.shutdown(socket.SHUT_RDWR)
-        serving.join()
-    for thread in threads:
-        thread.join()
-
-
-def _copy(source: socket.socket, target: socket.socket) -> None:
-    with contextlib.suppress(OSError):
-        while data := source.recv(65_536):
-            target.sendall(data)
-        target.shutdown(socket.SHUT_RDWR)

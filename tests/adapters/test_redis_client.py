@@ -1,21 +1,32 @@
-"""The query function's Redis client has short timeouts and avoids a failing server for a while."""
+"""The Redis clients have short timeouts and never read the reply to another command.
+
+The query function's client avoids a failing server for a while. The blocking client also deletes
+the keys about a learner, which it finds by the learner's whole id.
+"""
 
 import asyncio
 import contextlib
+import os
 import re
+import subprocess
+import sys
 import time
-from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from collections.abc import Awaitable, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from typing import Any, TypeVar
 
 import pytest
+import redis
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from progress.adapters.redis import async_client, commands
+from progress.adapters.redis import async_client, blocking_client, commands
 from progress.adapters.redis.async_client import Client
+from progress.adapters.redis.blocking_client import BlockingClient
 from progress.adapters.redis.commands import Reply
 from progress.adapters.redis.url import parse_url
-from progress.errors import RedisUnavailable, SettingsError
+from progress.errors import CopiesUnavailable, RedisUnavailable, SettingsError
 from tests.support import cache_instances
 
 T = TypeVar("T")
@@ -94,12 +105,13 @@ def test_one_write_sends_the_commands_of_concurrent_callers() -> None:
 
 
 def test_a_rejected_command_does_not_fail_the_other_commands(redis_with_notifications: str) -> None:
-    replies = with_client(
-        redis_with_notifications,
-        lambda c: c.run(("LPUSH", "l", "1"), ("GET", "l"), commands.ping()),
-    )
-    assert isinstance(replies[1], Exception)
-    assert (replies[0], replies[2]) == (1, b"PONG")
+    written = (("LPUSH", "l", "1"), ("GET", "l"), commands.ping(), ("DEL", "l"))
+    with closing(open_client(redis_with_notifications)) as client:
+        of_both = [with_client(redis_with_notifications, lambda c: c.run(*written))]
+        of_both.append(client.run(*written))
+    for first, rejected, last, _ in of_both:
+        assert isinstance(rejected, Exception)
+        assert (first, last) == (1, b"PONG")
 
 
 _TIMEOUT_S = 0.1  # seconds
@@ -220,3 +232,130 @@ def test_a_url_sets_tls_and_the_login_and_must_have_a_valid_port() -> None:
     with pytest.raises(SettingsError, match="REDIS_URL: the database") as error:
         parse_url("redis://u:1/hush@h")
     assert "hush" not in str(error.value)
+
+
+# Use the connection before and after a fork, in both processes.
+_FORK = """
+import os, sys
+from progress.adapters.redis.blocking_client import BlockingClient
+from progress.adapters.redis.url import parse_url
+
+client = BlockingClient(parse_url(sys.argv[1]), connect_timeout_s=10, timeout_s=10)
+print(*client.run(("CLIENT", "ID")), flush=True)
+is_child = os.fork() == 0
+for number in range(200):
+    assert client.run(("ECHO", f"{is_child} {number}")) == [f"{is_child} {number}".encode()]
+print(*client.run(("CLIENT", "ID")), flush=True)
+if is_child:
+    os._exit(0)
+assert os.wait()[1] == 0
+"""
+
+
+def open_client(url: str, timeout_s: float = 10) -> BlockingClient:
+    return BlockingClient(parse_url(url), connect_timeout_s=timeout_s, timeout_s=timeout_s)
+
+
+@pytest.fixture
+def own() -> Iterator[cache_instances.Valkey]:
+    with cache_instances.own_valkey() as valkey:
+        yield valkey
+
+
+@pytest.mark.parametrize("answer", cache_instances.ANSWERS)
+def test_a_server_with_invalid_replies_fails_a_call_in_time(answer: bytes | None) -> None:
+    with cache_instances.serve(answer) as url, closing(open_client(url, _TIMEOUT_S)) as client:
+        began = time.monotonic()
+        for _ in range(3):
+            with pytest.raises(RedisUnavailable):
+                client.run(commands.ping(), commands.ping())
+        assert time.monotonic() - began < 3 * 5 * _TIMEOUT_S
+
+
+def test_replies_without_a_command_are_not_the_replies_to_the_next_command() -> None:
+    with cache_instances.serve(b"+PONG\r\n+MORE\r\n") as url, closing(open_client(url)) as client:
+        assert [client.run(commands.ping()) for _ in range(3)] == [[b"PONG"]] * 3
+
+
+def test_a_call_to_an_unreachable_server_fails() -> None:
+    with cache_instances.serve(None) as url:
+        pass
+    with closing(open_client(url)) as client, pytest.raises(RedisUnavailable, match="refused"):
+        client.run(commands.ping())
+    with pytest.raises(CopiesUnavailable, match="refused"):
+        blocking_client.delete_keys(url, "ann", lambda: None)
+
+
+def test_a_suspended_server_is_used_again_once_it_resumes(own: cache_instances.Valkey) -> None:
+    with closing(open_client(own.url, _TIMEOUT_S)) as client:
+        client._timeout_s = 10
+        assert client.run(("ECHO", "before")) == [b"before"]
+        client._timeout_s = _TIMEOUT_S
+        own.stop()
+        with pytest.raises(RedisUnavailable):
+            client.run(("ECHO", "lost"))
+        own.go_on()
+        client._timeout_s = 10
+        assert client.run(("ECHO", "after")) == [b"after"]
+
+
+def test_a_connection_that_redis_has_closed_is_replaced(own: cache_instances.Valkey) -> None:
+    with closing(open_client(own.url)) as client:
+        client.run(commands.ping())
+        own.end()
+        own.start()
+        assert client.run(("ECHO", "again")) == [b"again"]
+
+
+def test_threads_get_their_own_replies(empty_redis: str) -> None:
+    with closing(open_client(empty_redis)) as client, ThreadPoolExecutor(8) as pool:
+        replies = pool.map(lambda number: client.run(("ECHO", number), commands.ping()), range(200))
+        assert [*replies] == [[b"%d" % number, b"PONG"] for number in range(200)]
+
+
+def test_processes_share_no_connection_after_a_fork(empty_redis: str) -> None:
+    forked = subprocess.run(
+        [sys.executable, "-c", _FORK, empty_redis],
+        capture_output=True, text=True, check=False, env=os.environ,
+    )  # fmt: skip
+    assert (forked.returncode, forked.stderr) == (0, "")
+    before, *after = forked.stdout.split()
+    assert len(set(after)) == 2
+    assert before in after
+
+
+# Ids that are prefixes, parts and patterns of each other's keys.
+IDS = st.sampled_from(
+    ["7", "77", "7:7", ":7", "learner", "learner:7", "summary", "a:b", "*", "[7]", "catalogue", ""]
+) | st.text(min_size=1, max_size=200).filter(lambda text: text.isprintable())
+KEYS: list[Callable[[str], str]] = [
+    commands.summary_key,
+    lambda user_id: commands.query_key("streak", user_id, "f00"),
+    lambda user_id: commands.period_key("week", "2024-04-01", user_id),
+    lambda user_id: commands.rate_key(user_id, 28_000_000),
+    lambda user_id: commands.learner_version_key("progress_1", user_id),
+]
+SHARED = ["apq:7", "version:progress_1:catalogue", "version:progress_1:batch", "7", "summary", ""]
+
+
+@given(user_id=IDS)
+def test_a_key_names_exactly_its_learner(user_id: str) -> None:
+    assert [commands.find_learner(key(user_id)) for key in KEYS] == [user_id] * len(KEYS)
+
+
+def test_a_key_that_learners_share_names_no_learner() -> None:
+    assert [commands.find_learner(key) for key in SHARED] == [None] * len(SHARED)
+
+
+@given(ids=st.lists(IDS, unique=True, min_size=2, max_size=8))
+def test_only_the_keys_of_the_learner_are_deleted(valkey: str, ids: list[str]) -> None:
+    erased, *others = ids
+    client: Any
+    with contextlib.closing(redis.Redis.from_url(valkey)) as client:
+        client.flushall()
+        for key in [*SHARED[:-1], *(key(user_id) for key in KEYS for user_id in ids)]:
+            client.set(key, erased)
+        deleted = blocking_client.delete_keys(valkey, erased, lambda: None)
+        left = {key.decode() for key in client.scan_iter()}
+    assert left == {*SHARED[:-1], *(key(user_id) for key in KEYS for user_id in others)}
+    assert deleted == len(KEYS)

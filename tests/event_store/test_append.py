@@ -251,9 +251,7 @@ def test_pending_events_are_appended_after_the_start_of_their_session(log: Conne
     assert ids(log) == [e["event_id"] for e in (begin, first, second, third, last)]
 
 
-def test_a_pending_event_is_appended_when_a_redelivery_names_its_learner(
-    log: Connection,
-) -> None:
+def test_a_pending_event_is_appended_when_a_redelivery_names_its_learner(log: Connection) -> None:
     event = answer("s")
     deliver(log, encode_push(event))
     deliver(log, encode_push({**event, "metadata": {"user_id": "u7"}}))
@@ -326,8 +324,7 @@ def test_appending_to_a_stream_appends_all_events_or_none(log: Connection) -> No
         )
     with pytest.raises(SerializationError, match=r"event 1: expected .* at \$\.data\.user_id"):
         PostgresEventStore(log).append_events(
-            "learner-u",
-            [answer("s"), {**session_started("s", "u"), "data": {"session_id": "s"}}],
+            "learner-u", [answer("s"), {**session_started("s", "u"), "data": {"session_id": "s"}}]
         )
     with pytest.raises(SerializationError, match="expected an event of learner-u"):
         PostgresEventStore(log).append_events("learner-u", [session_started("s", "other")])

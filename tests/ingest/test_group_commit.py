@@ -84,6 +84,11 @@ def gate(store: Store) -> Iterator[Gate]:
     made.open.set()
 
 
+def await_queue(group: GroupCommit, length: int) -> None:
+    while len(group._queue) < length:
+        pass
+
+
 def run_behind_gate(
     group: GroupCommit, gate: Gate, pool: ThreadPoolExecutor, *others: Delivery
 ) -> list[Future[datetime]]:
@@ -91,8 +96,7 @@ def run_behind_gate(
     first = pool.submit(group.append, delivery())
     gate.reached.wait()
     rest = [pool.submit(group.append, other) for other in others]
-    while len(group._queue) < len(others):
-        pass
+    await_queue(group, len(others))
     gate.open.set()
     done, _ = wait([first, *rest], timeout=30)
     assert len(done) == 1 + len(others), "a request hangs"
@@ -239,10 +243,7 @@ def test_a_connection_that_opens_too_late_is_closed(gate: Gate, pool: ThreadPool
 
 @pytest.mark.parametrize("appended", [0, 1], ids=["first statement", "later statement"])
 def test_a_request_fails_if_a_statement_gets_no_reply(
-    store: Store,
-    wire: Wire,
-    pool: ThreadPoolExecutor,
-    appended: int,
+    store: Store, wire: Wire, pool: ThreadPoolExecutor, appended: int
 ) -> None:
     def connect() -> Connection:
         return database.connect(wire.url)
@@ -284,11 +285,9 @@ def test_a_delivery_that_timed_out_during_its_commit_can_be_appended_again(
     group, leader = lead_group(gate, pool)
     one, other = delivery(), delivery()
     calls = [pool.submit(group.append, one)]
-    while len(group._queue) < 1:
-        pass
+    await_queue(group, 1)
     calls.append(pool.submit(group.append, other, time.monotonic() - ENOUGH + 3))
-    while len(group._queue) < 2:
-        pass
+    await_queue(group, 2)
     with closing(store.connect("holding")) as holding:
         holding.run("BEGIN")
         holding.run("SELECT pg_advisory_xact_lock(hashtextextended('event_store.append', 0))")
@@ -323,8 +322,7 @@ def test_a_request_that_becomes_the_leader_at_its_deadline_still_commits(
     calls = [pool.submit(group.append, delivery())]
     gate.reached.wait()
     calls += [pool.submit(group.append, delivery()) for _ in range(2)]
-    while len(group._queue) < 2:
-        pass
+    await_queue(group, 2)
     gate.open.set()
     assert wait(calls, timeout=8).not_done == set(), HANGS
     assert [call.exception() for call in calls] == [None] * 3
@@ -350,8 +348,7 @@ def test_the_size_of_a_group_is_limited_in_bytes(
     for size in (3 << 20, 1 << 20, 1, 5 << 20, 1):
         large = delivery()
         calls.append(pool.submit(group.append, type(large)(large.message, large.entries, size)))
-        while len(group._queue) < len(calls) - 1:
-            pass
+        await_queue(group, len(calls) - 1)
     gate.open.set()
     assert wait(calls, timeout=30).not_done == set(), HANGS
     assert transactions(store) == [1, 2, 1, 1, 1]

@@ -8,7 +8,6 @@ from contextlib import closing
 import pytest
 import redis
 
-from progress import settings
 from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection
 from progress.adapters.redis import commands
@@ -61,10 +60,7 @@ def test_a_subscriber_receives_deletions_and_operations(
     folded(connection, "ann")
     with redis.Redis.from_url(redis_with_notifications).pubsub() as listener:
         listener.psubscribe("changed:*")
-        append(
-            connection,
-            [sample_events.user_deleted("ann")],
-        )
+        append(connection, [sample_events.user_deleted("ann")])
         Projector(connection, publisher=publisher()).catch_up_all()
         publisher().publish_operation("o-1", 7)
         channels = [channel for channel, _ in receive(listener, 2)]
@@ -108,10 +104,8 @@ def own() -> Iterator[cache_instances.Valkey]:
         patch.setenv("REDIS_URL", valkey.url)
         for name in ("_CONNECT_TIMEOUT_S", "_REPLY_TIMEOUT_S"):
             patch.setattr(changes, name, 10)
-        settings.current.cache_clear()
         publisher_to.cache_clear()
         yield valkey
-    settings.current.cache_clear()
     publisher_to.cache_clear()
 
 

@@ -37,8 +37,7 @@ from progress.projections import schema
 from progress import settings
 connection = database.connect(settings.current())
 schema.set_search_path(connection)
-rows = connection.run("SELECT user_id, answers FROM user_progress")
-print(json.dumps([schema.schema_name(), rows]))
+print(json.dumps(connection.run("SELECT user_id, answers FROM user_progress")))
 """
 
 
@@ -53,34 +52,28 @@ class Revision:
         return self._run("-m", "progress.cli", *words)
 
     def migrate(self) -> None:
-        done = self.command("migrate")
-        assert done.returncode == 0, done.stderr
+        self._print("-m", "progress.cli", "migrate")
 
     def wake(self) -> None:
-        done = self._run("-c", WAKE)
-        assert done.returncode == 0, done.stderr
+        self._print("-c", WAKE)
 
     def answer(self) -> dict[str, int]:
-        return dict(self._asked()[1])
+        return dict(json.loads(self._print("-c", ANSWER)))
 
     def schema(self) -> str:
-        return str(self._asked()[0])
+        script = "from progress.projections import schema; print(schema.schema_name())"
+        return self._print("-c", script).strip()
 
-    def _asked(self) -> list[list[tuple[str, int]]]:
-        done = self._run("-c", ANSWER)
+    def _print(self, *words: str) -> str:
+        done = self._run(*words)
         assert done.returncode == 0, done.stderr
-        answer: list[list[tuple[str, int]]] = json.loads(done.stdout)
-        return answer
+        return done.stdout
 
     def _run(self, *words: str) -> subprocess.CompletedProcess[str]:
-        environment = {
-            "PATH": os.environ["PATH"],
-            "PYTHONPATH": str(self.folder),
-            "DATABASE_URL": self.url,
-        }
+        variables = {"PYTHONPATH": str(self.folder), "DATABASE_URL": self.url}
         return subprocess.run(
             [sys.executable, *words], capture_output=True, text=True, timeout=100, check=False,
-            cwd=self.folder, env=environment,
+            cwd=self.folder, env={"PATH": os.environ["PATH"], **variables},
         )  # fmt: skip
 
 
@@ -125,12 +118,6 @@ def schema_names(connection: Connection) -> set[str]:
     } - {"information_schema"}
 
 
-def newer(revision: Revision) -> None:
-    """Add a migration to the code of the revision."""
-    file = revision.folder / "sql/migrations/9000_expand.sql"
-    file.write_text("ALTER TABLE event_store.events ADD later text;")
-
-
 @pytest.mark.exhaustive
 def test_two_revisions_fold_and_serve_queries_side_by_side(
     blue: Revision, green: Revision, populated: Connection
@@ -160,28 +147,21 @@ def test_the_serving_revision_drops_the_read_models_of_the_other_revision(
 
     done = blue.command("prune-schemas")
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout == f"dropped {_named(green)}\nKept: {blue.schema()}.\n"
+    assert done.stdout == f"dropped {green.schema()}\nKept: {blue.schema()}.\n"
     assert schema_names(schemas) == kept | {blue.schema()}
 
     green.migrate()
     done = green.command("prune-schemas")
-    assert done.stdout == f"dropped {_named(blue)}\nKept: {green.schema()}.\n"
+    assert done.stdout == f"dropped {blue.schema()}\nKept: {green.schema()}.\n"
     assert schema_names(schemas) == kept | {green.schema()}
-
-
-def _named(revision: Revision) -> str:
-    """Return the name of the revision's read model schema."""
-    done = revision._run(
-        "-c", "from progress.projections import schema; print(schema.schema_name())"
-    )
-    return done.stdout.strip()
 
 
 @pytest.mark.exhaustive
 def test_after_a_newer_migration_the_older_code_serves_queries_but_cannot_migrate(
     blue: Revision, green: Revision, populated: Connection
 ) -> None:
-    newer(green)
+    file = green.folder / "sql/migrations/9000_expand.sql"
+    file.write_text("ALTER TABLE event_store.events ADD later text;")
     green.migrate()
     append(populated, sample_events.lesson("u0", 4))
     blue.wake()

@@ -157,11 +157,8 @@ def woken(store: Store, monkeypatch: pytest.MonkeyPatch) -> Iterator[Connection]
     """A connection to the database in which the worker folds."""
     monkeypatch.setenv("DATABASE_URL", store.url)
     monkeypatch.setattr(shard_projector, "_idle", queue.LifoQueue())
-    settings.current.cache_clear()
-    made = connect(store.url)
-    yield made
-    made.close()
-    settings.current.cache_clear()
+    with contextlib.closing(connect(store.url)) as made:
+        yield made
     while not shard_projector._idle.empty():
         shard_projector._idle.get().close()
 

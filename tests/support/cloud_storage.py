@@ -274,4 +274,3 @@ def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[Bucket]:
         monkeypatch.setenv("STORAGE_EMULATOR_HOST", address)
         settings.current.cache_clear()
         yield served
-    settings.current.cache_clear()

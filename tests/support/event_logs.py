@@ -153,11 +153,7 @@ def extend(kind: str, data: Envelope) -> Envelope:
 
 
 def _start(session_id: str, owners: tuple[str, ...], owner: int) -> Envelope:
-    return {
-        "session_id": session_id,
-        "user_id": owners[owner % len(owners)],
-        "item_count": 3,
-    }
+    return {"session_id": session_id, "user_id": owners[owner % len(owners)], "item_count": 3}
 
 
 def _with(fixed: Fields, **optional: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
@@ -237,13 +233,7 @@ _HOURS_OFF = (0, 1, -1, 0.5, -0.5, 12, -13)
 _NUDGES = (timedelta(0), timedelta(microseconds=-1), timedelta(microseconds=1))
 
 KINDS = (
-    *(
-        "CorrectAnswerGiven",
-        "IncorrectAnswerGiven",
-        "SessionCompleted",
-        "ReviewProcessed",
-    )
-    * 3,
+    *("CorrectAnswerGiven", "IncorrectAnswerGiven", "SessionCompleted", "ReviewProcessed") * 3,
     *("SessionStarted", "UserPreferencesChanged", "UserCreated") * 2,
     *CATALOGUE,
     "SessionAbandoned",
@@ -399,9 +389,7 @@ def _numbered(values: st.SearchStrategy[Any]) -> st.SearchStrategy[tuple[Any, in
 
 
 def _envelope(
-    parts: tuple[str, Envelope, dict[str, str]],
-    occurred_at: datetime,
-    is_extended: bool,
+    parts: tuple[str, Envelope, dict[str, str]], occurred_at: datetime, is_extended: bool
 ) -> Envelope:
     kind, data, metadata = parts
     return {

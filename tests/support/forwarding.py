@@ -1,8 +1,10 @@
-"""Proxies in front of PostgreSQL."""
+"""Proxies in front of servers."""
 
+import math
 import selectors
 import socket
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 from urllib.parse import urlsplit
 
@@ -14,18 +16,36 @@ from progress.local import ports
 _CHUNK = 65_536
 
 
-def forward(client: socket.socket, server: socket.socket) -> None:
-    """Forward data in both directions until one side closes or fails; close both."""
+def accept(listener: socket.socket, handle: Callable[[socket.socket], None]) -> None:
+    """Call `handle` in a thread for each connection, until the listener is closed."""
+
+    def serve() -> None:
+        with suppress(OSError):
+            while True:
+                client, _ = listener.accept()
+                threading.Thread(target=handle, args=(client,), daemon=True).start()
+
+    threading.Thread(target=serve, daemon=True).start()
+
+
+def forward(client: socket.socket, server: socket.socket, *, limit: float = math.inf) -> None:
+    """Forward data in both directions until one side closes or fails; close both.
+
+    Close them earlier if the server has sent `limit` bytes.
+    """
     with suppress(OSError), client, server, selectors.DefaultSelector() as ready:
         ready.register(client, selectors.EVENT_READ, (client, server))
         ready.register(server, selectors.EVENT_READ, (server, client))
         while True:
             for key, _ in ready.select():
                 source, target = key.data
-                data = source.recv(_CHUNK)
+                data = source.recv(_CHUNK if source is client else int(min(_CHUNK, limit)))
                 if not data:
                     return
                 target.sendall(data)
+                limit -= len(data) if source is server else 0
+                if limit <= 0:
+                    return
 
 
 class Gate:
@@ -43,21 +63,15 @@ class Gate:
 
     def open(self) -> None:
         self._listener.listen()
-        threading.Thread(target=self._serve, daemon=True).start()
+        accept(self._listener, self._forward)
 
     def close(self) -> None:
         with suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
 
-    def _serve(self) -> None:
-        with suppress(OSError):
-            while True:
-                client, _ = self._listener.accept()
-                self.calls += 1
-                threading.Thread(target=self._forward, args=(client,), daemon=True).start()
-
     def _forward(self, client: socket.socket) -> None:
+        self.calls += 1
         with suppress(OSError), client, socket.socket(socket.AF_UNIX) as server:
             server.connect(f"{self._behind.host}/.s.PGSQL.{self._behind.port}")
             forward(client, server)

@@ -90,10 +90,7 @@ class FunctionProcess:
 
 @contextmanager
 def run_function(
-    database_url: str,
-    emulator: str = "127.0.0.1:9",
-    source: Path = INGEST,
-    target: str = "ingest",
+    database_url: str, emulator: str = "127.0.0.1:9", source: Path = INGEST, target: str = "ingest"
 ) -> Iterator[FunctionProcess]:
     """Serve the function during the block; yield the server process."""
     process = FunctionProcess(database_url, emulator, source, target)

@@ -13,6 +13,7 @@ import pytest
 
 from progress.adapters.postgres import url
 from tests.conftest import Store
+from tests.support import forwarding
 
 
 class Wire:
@@ -35,7 +36,7 @@ class Wire:
         self._socket = socket.socket(socket.AF_UNIX)
         self._socket.bind(str(self.folder / ".s.PGSQL.5432"))
         self._socket.listen()
-        threading.Thread(target=self._accept, daemon=True).start()
+        forwarding.accept(self._socket, self._open)
 
     def close(self) -> None:
         self._socket.close()
@@ -47,19 +48,16 @@ class Wire:
             with suppress(OSError):
                 self._carried.pop().shutdown(socket.SHUT_RDWR)
 
-    def _accept(self) -> None:
-        with suppress(OSError):
-            while True:
-                client, _ = self._socket.accept()
-                self.connections += 1
-                if self.refuses:
-                    client.close()
-                    continue
-                server = socket.socket(socket.AF_UNIX)
-                server.connect(self._server)
-                self._carried += [client, server]
-                threading.Thread(target=self._carry, args=(client, server), daemon=True).start()
-                threading.Thread(target=self._answer, args=(server, client), daemon=True).start()
+    def _open(self, client: socket.socket) -> None:
+        self.connections += 1
+        if self.refuses:
+            client.close()
+            return
+        server = socket.socket(socket.AF_UNIX)
+        server.connect(self._server)
+        self._carried += [client, server]
+        threading.Thread(target=self._carry, args=(client, server), daemon=True).start()
+        self._answer(server, client)
 
     def _carry(self, client: socket.socket, server: socket.socket) -> None:
         with suppress(OSError):

@@ -3,7 +3,6 @@
 import ipaddress
 import socket
 import ssl
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -102,16 +101,9 @@ def serve_tls(port: int, certificate: Certificate) -> Iterator[int]:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate.chain, certificate.key)
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        threading.Thread(target=_serve, args=(listener, port, context), daemon=True).start()
+        forwarding.accept(listener, lambda connection: _forward(connection, port, context))
         yield listener.getsockname()[1]
         listener.shutdown(socket.SHUT_RDWR)
-
-
-def _serve(listener: socket.socket, port: int, context: ssl.SSLContext) -> None:
-    with suppress(OSError):
-        while True:
-            connection, _ = listener.accept()
-            threading.Thread(target=_forward, args=(connection, port, context), daemon=True).start()
 
 
 def _forward(connection: socket.socket, port: int, context: ssl.SSLContext) -> None:

@@ -46,8 +46,7 @@ def test_default_accounts_have_no_roles_and_projects_have_no_default_network(
 
 
 @pytest.mark.parametrize(
-    ("parent", "org", "folder"),
-    [("organizations/12", "12", None), ("folders/34", None, "34")],
+    ("parent", "org", "folder"), [("organizations/12", "12", None), ("folders/34", None, "34")]
 )
 def test_projects_are_created_below_the_parent(
     bootstrap_root: Root, parent: str, org: str, folder: str

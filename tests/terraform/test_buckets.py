@@ -62,9 +62,7 @@ def test_exported_files_are_gone_after_a_week(prod: Resources) -> None:
     assert bucket["soft_delete_policy"][0]["retention_duration_seconds"] == 0
 
 
-def test_readers_of_the_archive_cannot_read_the_key_of_the_erasure_ledger(
-    prod: Resources,
-) -> None:
+def test_readers_of_the_archive_cannot_read_the_key_of_the_erasure_ledger(prod: Resources) -> None:
     archive = prod["google_storage_bucket.archive"]["name"]
     objects = f"projects/_/buckets/{archive}/objects"
     ranges, rebuilds = (

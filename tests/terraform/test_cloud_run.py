@@ -109,9 +109,7 @@ def test_only_query_allows_callers_without_a_google_account(deployment: Deployme
     assert {n for n, service in services.items() if service["invoker_iam_disabled"]} == {"query"}
 
 
-def test_each_service_and_job_has_its_own_account(
-    deployment: Deployment,
-) -> None:
+def test_each_service_and_job_has_its_own_account(deployment: Deployment) -> None:
     for name, service in deployment.applied.of("google_cloud_run_v2_service", "function").items():
         assert template(service)["service_account"].startswith(f"progress-{name}@")
         assert template(service)["execution_environment"] == "EXECUTION_ENVIRONMENT_GEN2"

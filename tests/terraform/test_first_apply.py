@@ -231,9 +231,7 @@ def test_dev_can_be_destroyed_but_production_cannot(environments: Environments) 
     assert not [file for file in folder.rglob("*.tf") if "prevent_destroy" in file.read_text()]
 
 
-def test_the_sources_bucket_deletes_only_uploaded_build_sources(
-    deployment: Deployment,
-) -> None:
+def test_the_sources_bucket_deletes_only_uploaded_build_sources(deployment: Deployment) -> None:
     bucket = deployment.applied["google_storage_bucket.sources"]
     condition = only(only(bucket["lifecycle_rule"])["condition"])
     assert condition["matches_prefix"] == ["builds/"]

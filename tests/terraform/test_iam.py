@@ -84,7 +84,7 @@ EVERYWHERE = {
 
 # Accounts that infra/terraform does not create; infra/bootstrap creates the pipeline's account.
 STRANGERS = {
-    *("gcp-sa-pubsub", "archive", "pipeline", "learning", "algorithm", "vocabulary", "users"),
+    *("gcp-sa-pubsub", "archive", "pipeline", "learning", "algorithm", "vocabulary", "users")
 }
 
 NEON = {
@@ -140,8 +140,7 @@ PROD = {
 
 
 @pytest.mark.parametrize(
-    ("environment", "further"),
-    [("dev", [NEON]), ("staging", [NEON]), ("prod", [PROD])],
+    ("environment", "further"), [("dev", [NEON]), ("staging", [NEON]), ("prod", [PROD])]
 )
 def test_each_account_has_exactly_the_roles_that_it_needs(
     environments: Environments, environment: str, further: list[dict[str, set[str]]]

@@ -52,9 +52,7 @@ def test_the_large_batch_job_has_more_memory_and_tasks(deployment: Deployment) -
     assert limits == {"cpu": "2", "memory": "2Gi"}
 
 
-def test_the_tasks_of_the_rebuild_job_rebuild_from_the_archive(
-    deployment: Deployment,
-) -> None:
+def test_the_tasks_of_the_rebuild_job_rebuild_from_the_archive(deployment: Deployment) -> None:
     job = deployment.applied.of("google_cloud_run_v2_job", "job")["rebuild"]
     command = " ".join([*container(job)["command"], *container(job)["args"]])
     assert command.endswith("python -m progress.cli rebuild --from-archive --engine tasks")

@@ -131,9 +131,7 @@ def test_the_runbook_explains_what_to_do_after_a_failed_rotation() -> None:
 
 
 @pytest.mark.exhaustive
-def test_a_changed_database_address_rotates_the_passwords(
-    environments: Environments,
-) -> None:
+def test_a_changed_database_address_rotates_the_passwords(environments: Environments) -> None:
     """A secret holds an address and a password, so a new address requires a new secret version.
 
     Each run of Terraform generates new passwords, so the new version contains a new password. The
