@@ -32,6 +32,12 @@ from tests.support import cache_instances
 T = TypeVar("T")
 
 
+@pytest.fixture
+def own() -> Iterator[cache_instances.Valkey]:
+    with cache_instances.own_valkey() as valkey:
+        yield valkey
+
+
 def with_client(
     url: str, work: Callable[[Client], Awaitable[T]], *, timeout_s: float | None = None
 ) -> T:
@@ -176,7 +182,7 @@ def test_callers_do_not_wait_again_for_an_unreachable_server() -> None:
 
 
 def test_callers_do_not_wait_for_a_suspended_server_but_use_it_again_once_it_resumes(
-    monkeypatch: pytest.MonkeyPatch,
+    own: cache_instances.Valkey, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(async_client, "_BACK_OFF_S", 0.05)
 
@@ -191,8 +197,7 @@ def test_callers_do_not_wait_for_a_suspended_server_but_use_it_again_once_it_res
         own.start()
         await until(client)
 
-    with cache_instances.own_valkey() as own:
-        with_client(own.url, work, timeout_s=_TIMEOUT_S)
+    with_client(own.url, work, timeout_s=_TIMEOUT_S)
 
 
 async def until(client: Client) -> None:
@@ -254,12 +259,6 @@ assert os.wait()[1] == 0
 
 def open_client(url: str, timeout_s: float = 10) -> BlockingClient:
     return BlockingClient(parse_url(url), connect_timeout_s=timeout_s, timeout_s=timeout_s)
-
-
-@pytest.fixture
-def own() -> Iterator[cache_instances.Valkey]:
-    with cache_instances.own_valkey() as valkey:
-        yield valkey
 
 
 @pytest.mark.parametrize("answer", cache_instances.ANSWERS)

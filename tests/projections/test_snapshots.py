@@ -1,7 +1,7 @@
 """The newest three snapshots of a stream are kept; those with another fingerprint are not used."""
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -14,16 +14,9 @@ from progress.projections import batch, projector, rebuild, snapshots
 from progress.projections.snapshots import Policy
 from tests.conftest import Store
 from tests.support import model_rows, sample_events
-from tests.support.stage import append, connect
+from tests.support.stage import append
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
-
-
-@pytest.fixture
-def connection(store: Store) -> Iterator[Connection]:
-    made = store.connect()
-    yield made
-    made.close()
 
 
 @pytest.fixture
@@ -71,46 +64,44 @@ def test_a_snapshot_with_a_different_fingerprint_is_not_used(event_store: EventS
     assert event_store.get_latest_snapshot("learner-u", "now") is not None
 
 
-def test_the_batch_job_takes_a_snapshot_every_100_events(store: Store) -> None:
-    job = connect(store.url)
+def test_the_batch_job_takes_a_snapshot_every_100_events(connection: Connection) -> None:
     for number, versions in ((12, []), (13, [104]), (25, [104]), (26, [104, 208])):
-        recorded = job.run("SELECT count(*) / 8 FROM event_store.events")[0][0]
+        recorded = connection.run("SELECT count(*) / 8 FROM event_store.events")[0][0]
         for lesson in range(recorded, number):  # each lesson has eight events
-            append(job, sample_events.lesson("ann", lesson))
-        batch.run(job)
-        batch.run(job)
-        assert kept(job) == versions
-    job.close()
+            append(connection, sample_events.lesson("ann", lesson))
+        batch.run(connection)
+        batch.run(connection)
+        assert kept(connection) == versions
 
 
-def test_all_snapshots_are_taken_again_after_a_rebuild(store: Store) -> None:
-    job = connect(store.url)
+def test_all_snapshots_are_taken_again_after_a_rebuild(
+    store: Store, connection: Connection
+) -> None:
     for lesson in range(13):
-        append(job, sample_events.lesson("ann", lesson))
-    batch.run(job)
-    (before,) = job.run("SELECT fingerprint, state FROM event_store.snapshots")
+        append(connection, sample_events.lesson("ann", lesson))
+    batch.run(connection)
+    (before,) = connection.run("SELECT fingerprint, state FROM event_store.snapshots")
     rebuild.run(lambda: database.connect(store.url))
-    assert kept(job) == []
-    batch.run(job)
-    (after,) = job.run("SELECT fingerprint, state FROM event_store.snapshots")
-    assert kept(job) == [104]
+    assert kept(connection) == []
+    batch.run(connection)
+    (after,) = connection.run("SELECT fingerprint, state FROM event_store.snapshots")
+    assert kept(connection) == [104]
     assert before[0] != after[0]
     for of_a_fold in (before, after):
         del of_a_fold[1]["user_progress"]  # its version is a transaction's number, which differs
     assert before[1] == after[1]
-    job.close()
 
 
-def test_the_batch_job_empties_the_queue_that_a_rebuild_fills(store: Store) -> None:
-    job = connect(store.url)
-    sample_events.record_lessons(job, "ann", "ben")
-    batch.run(job)
-    assert queued(job) == []
+def test_the_batch_job_empties_the_queue_that_a_rebuild_fills(
+    store: Store, connection: Connection
+) -> None:
+    sample_events.record_lessons(connection, "ann", "ben")
+    batch.run(connection)
+    assert queued(connection) == []
     rebuild.run(lambda: database.connect(store.url))
-    assert queued(job) == ["ann", "ben"]
-    batch.run(job)
-    assert queued(job) == []
-    job.close()
+    assert queued(connection) == ["ann", "ben"]
+    batch.run(connection)
+    assert queued(connection) == []
 
 
 def queued(connection: Connection) -> list[str]:
@@ -118,30 +109,29 @@ def queued(connection: Connection) -> list[str]:
     return [row[0] for row in connection.run("SELECT user_id FROM snapshot_learners ORDER BY 1")]
 
 
-def test_the_swap_of_a_rebuild_waits_for_a_snapshot_that_is_being_taken(store: Store) -> None:
-    job, watching = connect(store.url), connect(store.url)
-    sample_events.record_lessons(job, "ann", lessons=1)
-    projector.Projector(job).catch_up_all()
-    batch.fold(job, list(projector.SHARDS))
-    job.run("BEGIN")
-    assert snapshots.take(job, Policy(event_interval=8)) == 1
-    with ThreadPoolExecutor(1) as pool:
+def test_the_swap_of_a_rebuild_waits_for_a_snapshot_that_is_being_taken(
+    store: Store, connection: Connection
+) -> None:
+    sample_events.record_lessons(connection, "ann", lessons=1)
+    projector.Projector(connection).catch_up_all()
+    batch.fold(connection, list(projector.SHARDS))
+    connection.run("BEGIN")
+    assert snapshots.take(connection, Policy(event_interval=8)) == 1
+    with closing(store.connect()) as watching, ThreadPoolExecutor(1) as pool:
         building = pool.submit(rebuild.run, lambda: store.connect("rebuild"))
         while not model_rows.read_value(watching, "waits for its turn", application="rebuild"):
             assert not building.done(), "the swap did not wait for the snapshot"
-        job.run("COMMIT")
+        connection.run("COMMIT")
         building.result()
-    for opened in (job, watching):
-        opened.close()
 
 
-def test_every_learner_gets_a_snapshot_even_if_there_are_many_learners(store: Store) -> None:
-    job = connect(store.url)
+def test_every_learner_gets_a_snapshot_even_if_there_are_many_learners(
+    connection: Connection,
+) -> None:
     users = [f"u{number}" for number in range(120)]  # more learners than one transaction handles
-    sample_events.record_lessons(job, *users, lessons=1)
-    job.run("INSERT INTO snapshot_learners SELECT 'nobody'")
-    projector.Projector(job).catch_up_all()
-    batch.fold(job, list(projector.SHARDS))
-    assert snapshots.take(job, Policy(event_interval=8)) == len(users)
-    assert kept(job) == [8] * len(users)
-    job.close()
+    sample_events.record_lessons(connection, *users, lessons=1)
+    connection.run("INSERT INTO snapshot_learners SELECT 'nobody'")
+    projector.Projector(connection).catch_up_all()
+    batch.fold(connection, list(projector.SHARDS))
+    assert snapshots.take(connection, Policy(event_interval=8)) == len(users)
+    assert kept(connection) == [8] * len(users)

@@ -11,6 +11,7 @@ import pytest
 
 from progress import settings
 from tests.conftest import skip_without
+from tests.support import programs
 
 CLIENTS = Path(__file__).parent.parent / "clients"
 
@@ -30,17 +31,7 @@ def workshop(request: pytest.FixtureRequest, folder: Path) -> Path:
 
 def run(folder: Path, *command: str, **environment: str) -> str:
     """Run a command, for example `tsc` from the installed packages; return its output."""
-    result = subprocess.run(
-        command,
-        cwd=folder,
-        env=_environment(folder, environment),
-        capture_output=True,
-        timeout=100,
-        encoding="utf-8",
-        check=False,
-    )
-    assert result.returncode == 0, result.stdout + result.stderr
-    return result.stdout
+    return programs.run(command, _environment(folder, environment), folder=folder)
 
 
 @contextmanager
@@ -63,5 +54,5 @@ def lines(folder: Path, *command: str, **environment: str) -> Iterator[Iterator[
 
 
 def _environment(folder: Path, environment: dict[str, str]) -> dict[str, str]:
-    programs = f"{folder / 'node_modules' / '.bin'}:{os.environ['PATH']}"
-    return settings.child_env(**environment, PATH=programs)
+    path = f"{folder / 'node_modules' / '.bin'}:{os.environ['PATH']}"
+    return settings.child_env(**environment, PATH=path)

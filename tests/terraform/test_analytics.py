@@ -1,9 +1,9 @@
 """The archive and the events in BigQuery."""
 
 import json
+import os
 import re
 import shutil
-import subprocess
 from typing import Any
 
 import pytest
@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from progress.adapters.postgres import statements
 from progress.analysis.questions import FEWEST_LEARNERS
 from tests.conftest import skip_without
+from tests.support import programs
 from tests.support.cloud_run import only
 from tests.support.terraform import REPOSITORY
 from tests.support.terraform_state import Deployment, Resources, Values
@@ -123,14 +124,8 @@ def transformed(*messages: Message) -> list[dict[str, Any] | None]:
         [{"data": data, "attributes": attributes}, metadata]
         for data, attributes, metadata in messages
     ]
-    done = subprocess.run(
-        ["node", "-e", _CALL, str(_FILE), json.dumps(calls)],
-        capture_output=True,
-        encoding="utf-8",
-        timeout=60,
-        check=True,
-    )
-    answers: list[dict[str, Any] | None] = json.loads(done.stdout)
+    command = ["node", "-e", _CALL, str(_FILE), json.dumps(calls)]
+    answers: list[dict[str, Any] | None] = json.loads(programs.run(command, os.environ))
     return answers
 
 
