@@ -56,7 +56,6 @@ def _finding(items: Sequence[Item], groups: Sequence[Item]) -> str:
 
 
 def _average(items: Sequence[Item]) -> float:
-    """Return the number of recalled tests of all items, divided by the number of their tests."""
     return sum(row.recalled for row in items) / sum(row.asked for row in items)
 
 

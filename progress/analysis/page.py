@@ -10,7 +10,6 @@ _POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 
 
 def render(report: Report) -> str:
-    """Return the page."""
     head = element(
         "head",
         element("meta", charset="utf-8"),

@@ -39,7 +39,6 @@ def element(tag: str, *contents: Content, **attributes: object) -> Element:
 
 
 def to_html(root: Element) -> str:
-    """Return the tree as HTML."""
     return "<!doctype html>\n" + tostring(root, encoding="unicode", method="html") + "\n"
 
 

@@ -4,16 +4,17 @@ import importlib
 import importlib.metadata
 import importlib.util
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from progress.adapters import terminal
 from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Failure
-from progress.errors import ProgressError, Unavailable
+from progress.errors import ArchiveRunning, ProgressError, Unavailable
 
-# The commands of each module of this package, in the order of the help.
+# The commands of each module of this package, in the order of the help. The module has a function
+# or a group with the command's name, or with this name and `_command` or `_group`.
 MODULES = {
     "stack": ("up", "down", "env", "token", "open"),
     "publish": ("publish",),
@@ -52,8 +53,18 @@ def build_app(first_word: str = "") -> typer.Typer:
         available = [name for name in MODULES if name not in _NEED_STACK]
     own = [name for name in available if first_word in MODULES[name]]
     for name in own or available:
-        importlib.import_module(f"progress.cli.{name}").add_to(app)
+        module = importlib.import_module(f"progress.cli.{name}")
+        for command in MODULES[name]:
+            _add(app, command, vars(module))
     return app
+
+
+def _add(app: typer.Typer, command: str, members: dict[str, Any]) -> None:
+    word = command.replace("-", "_")
+    if group := members.get(f"{word}_group"):
+        app.add_typer(group, name=command)
+    else:
+        app.command(command)(members.get(f"{word}_command") or members[word])
 
 
 def _print_version(value: bool) -> None:
@@ -86,6 +97,8 @@ def main() -> None:
     try:
         with database.translate_errors(_translate):
             build_app(*sys.argv[1:2])()
+    except ArchiveRunning as error:
+        _fail(str(error))
     except Unavailable as error:
         _fail(f"{error}; check that the service is running, and that the settings name it")
     except ProgressError as error:

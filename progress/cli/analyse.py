@@ -41,8 +41,6 @@ Html = Annotated[
 
 
 class Name(StrEnum):
-    """The questions."""
-
     RETENTION = "retention"
     ITEMS = "items"
     COHORTS = "cohorts"
@@ -61,11 +59,6 @@ _PLANS = {
         questions.COHORTS, cohorts_report.build, "complete week contains the first study days"
     ),
 }
-
-
-def add_to(app: typer.Typer) -> None:
-    """Add this command to `app`."""
-    app.command()(analyse)
 
 
 def analyse(

@@ -1,8 +1,6 @@
 """`progress archive`: copy the log into Parquet files, check them, restore the log from them."""
 
-import contextlib
 import sys
-from collections.abc import Iterator
 from typing import Annotated
 
 import msgspec
@@ -35,15 +33,10 @@ class Report(msgspec.Struct, frozen=True):
     merges: int | None = None
 
 
-_archive = typer.Typer(help="The archive of the event log.", invoke_without_command=True)
+archive_group = typer.Typer(help="The archive of the event log.", invoke_without_command=True)
 
 
-def add_to(app: typer.Typer) -> None:
-    """Add these commands to `app`."""
-    app.add_typer(_archive, name="archive")
-
-
-@_archive.callback()
+@archive_group.callback()
 def archive(
     context: typer.Context,
     now: Annotated[
@@ -61,7 +54,7 @@ def archive(
     """Copy the log into Parquet files in ARCHIVE_BUCKET, and replace lost files."""
     if context.invoked_subcommand:
         return
-    console, stored = Console(stderr=as_json), _storage()
+    console, stored = Console(stderr=as_json), connections.archive()
     report = Report(manifests.location(settings.current()))
     try:
         report = _run(console, stored, report, is_now=now)
@@ -95,7 +88,7 @@ def _merge(console: Console, stored: Storage, report: Report) -> Report:
     return msgspec.structs.replace(report, merges=merged)
 
 
-@_archive.command()
+@archive_group.command()
 def check(
     deep: Annotated[
         bool, typer.Option("--deep", help="Read the files, and compare their rows with the log's.")
@@ -104,11 +97,8 @@ def check(
 ) -> None:
     """Check that each file exists and has the right size; if not, exit with 1."""
     is_quiet = as_json and not sys.stderr.isatty()
-    console, stored = Console(stderr=as_json, quiet=is_quiet), _storage()
-    with (
-        _reporting_other_runs(),
-        terminal.progress_bar(console, "checking", total=0) as show_progress,
-    ):
+    console, stored = Console(stderr=as_json, quiet=is_quiet), connections.archive()
+    with terminal.progress_bar(console, "checking", total=0) as show_progress:
         if deep:
             report = connections.run(archive_check.run_deep, stored, show_progress)
         else:
@@ -124,7 +114,6 @@ def check(
 
 
 def _summarize(report: archive_check.Report) -> dict[str, object]:
-    """Return the report with the number of ranges and their last position."""
     summary = {"ranges": len(report.manifest.ranges), "upto": report.manifest.upto}
     counts = {"files": report.files, "events": report.events, "findings": report.findings}
     return summary | counts
@@ -142,29 +131,14 @@ def _show(console: Console, report: archive_check.Report) -> None:
         console.print("The archive is complete.")
 
 
-@_archive.command()
+@archive_group.command()
 def restore() -> None:
     """Fill an empty log from the archive; afterwards, run `progress rebuild`."""
-    console, stored = Console(), _storage()
-    with (
-        _reporting_other_runs(),
-        terminal.progress_bar(console, "restoring", total=0) as show_progress,
-    ):
+    console, stored = Console(), connections.archive()
+    with terminal.progress_bar(console, "restoring", total=0) as show_progress:
         restored = connections.run(archive_restore.run, stored, show_progress)
     console.print(
         f"The log has {restored.positions:,} events again; {restored.erased:,} of them are "
         "erased. Run `progress rebuild`.",
         soft_wrap=True,
     )
-
-
-@contextlib.contextmanager
-def _reporting_other_runs() -> Iterator[None]:
-    try:
-        yield
-    except ArchiveRunning as error:
-        raise ProgressError(str(error)) from None
-
-
-def _storage() -> Storage:
-    return manifests.open_archive(settings.current())

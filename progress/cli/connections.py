@@ -83,7 +83,6 @@ def connect() -> Connection:
 def run(
     function: Callable[Concatenate[Connection, _P], _T], *args: _P.args, **kwargs: _P.kwargs
 ) -> _T:
-    """Call the function with a new connection, and return its result."""
     with contextlib.closing(connect()) as connection:
         return function(connection, *args, **kwargs)
 
@@ -94,7 +93,6 @@ def archive() -> Storage:
 
 
 def erased_digests() -> set[str]:
-    """Return the digests of the learners in the archive's ledger of erasures."""
     return erasure.read_digests(archive())
 
 

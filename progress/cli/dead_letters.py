@@ -17,7 +17,9 @@ from progress.projections import replay as letter_replay
 
 _DISCARD_BATCH = 500  # dead letters that one statement discards
 
-_letters = typer.Typer(help="Messages and events that were rejected.", no_args_is_help=True)
+dead_letters_group = typer.Typer(
+    help="Messages and events that were rejected.", no_args_is_help=True
+)
 
 _NUMBER = "The dead letter's number in the output of `list`."
 Number = Annotated[int, typer.Argument(metavar="NUMBER", help=_NUMBER)]
@@ -29,12 +31,7 @@ Saying = Annotated[
 Everything = Annotated[bool, typer.Option("--all", help="Select all open dead letters.")]
 
 
-def add_to(app: typer.Typer) -> None:
-    """Add these commands to `app`."""
-    app.add_typer(_letters, name="dead-letters")
-
-
-@_letters.command("list")
+@dead_letters_group.command("list")
 def list_all(
     closed: Annotated[
         bool, typer.Option("--all", help="Also list replayed and discarded dead letters.")
@@ -59,14 +56,14 @@ def list_all(
         Console().print(table if table.row_count else "There are no open dead letters.")
 
 
-@_letters.command()
+@dead_letters_group.command()
 def show(number: Number) -> None:
     """Show a dead letter with its payload."""
     letter = connections.run(dead_letters.read, number)
     terminal.print_json(letter, is_indented=True)
 
 
-@_letters.command()
+@dead_letters_group.command()
 def count(as_json: AsJsonLines = False) -> None:
     """Count the open dead letters by reason."""
     reasons = connections.run(dead_letters.count_by_reason)
@@ -80,7 +77,7 @@ def count(as_json: AsJsonLines = False) -> None:
         Console().print(table if table.row_count else "There are no open dead letters.")
 
 
-@_letters.command()
+@dead_letters_group.command()
 def replay(
     number: OneOrNone = None,
     kind: Kind = None,
@@ -111,7 +108,7 @@ def replay(
     typer.echo(f"{len(letter_ids) - failed:,} dead letters are replayed, {failed:,} stay open.")
 
 
-@_letters.command()
+@dead_letters_group.command()
 def discard(
     reason: Annotated[str, typer.Option(help="The reason to store with each dead letter.")],
     number: OneOrNone = None,

@@ -36,11 +36,6 @@ Anki = Annotated[
 User = Annotated[str, typer.Option(help="With --anki, your id.", callback=imports.check_user)]
 
 
-def add_to(app: typer.Typer) -> None:
-    """Add this command to `app`."""
-    app.command()(demo)
-
-
 def demo(
     port: Port = None,
     as_recorded: AsRecorded = False,

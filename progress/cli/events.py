@@ -25,11 +25,6 @@ _AGE = re.compile(r"(\d{1,6})([smhd])")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
-def add_to(app: typer.Typer) -> None:
-    """Add this command to `app`."""
-    app.command()(events)
-
-
 def _parse_time(value: str | None) -> datetime | None:
     """Parse an age such as 15m, or an ISO 8601 time; a time without an offset is in UTC."""
     if value is None:

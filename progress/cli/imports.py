@@ -38,13 +38,12 @@ class Report(msgspec.Struct, frozen=True):
     recorded_before: int
 
 
-_anki = typer.Typer(
+import_group = typer.Typer(
     help="Publish the records of another program as domain events.", no_args_is_help=True
 )
 
 
 def check_user(value: str) -> str:
-    """Return a learner's id; raise BadParameter if it is invalid."""
     surrogates = any("\ud800" <= character <= "\udfff" for character in value)
     if not 1 <= len(value) <= 200 or surrogates:
         raise typer.BadParameter("expected 1 to 200 characters of UTF-8")
@@ -93,17 +92,12 @@ Language = Annotated[
 ]
 
 
-def add_to(app: typer.Typer) -> None:
-    """Add these commands to `app`."""
-    app.add_typer(_anki, name="import")
-
-
-@_anki.callback()
+@import_group.callback()
 def _group() -> None:
     """Make typer keep `anki` as a subcommand, although it is the only one."""
 
 
-@_anki.command()
+@import_group.command()
 def anki(
     file: File,
     *,
@@ -149,7 +143,6 @@ def _publish(console: Console, record: Record) -> Report:
 
 
 def warn_of_future(messages: list[Message]) -> None:
-    """Print a warning on standard error if events have times in the future."""
     times = (event["occurred_at"] for message in messages for event in message.events)
     if warning := envelope_lines.find_warning(times, datetime.now(UTC)):
         typer.echo(warning, err=True)

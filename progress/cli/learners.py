@@ -29,12 +29,6 @@ Erase {user}?"""
 Learner = Annotated[str, typer.Argument(metavar="USER", help="The learner's id.")]
 
 
-def add_to(app: typer.Typer) -> None:
-    """Add these commands to `app`."""
-    for command in (learners, export, erase):
-        app.command()(command)
-
-
 def learners(
     part: Annotated[str, typer.Argument(metavar="[TEXT]", help="A part of the id.")] = "",
     first: Annotated[int, typer.Option(min=1, max=100_000, help="The number of learners.")] = 100,

@@ -22,14 +22,6 @@ from progress.projections import schema as read_model_schema
 _BATCH_TIMEOUT_S = 600.0
 
 
-def add_to(app: typer.Typer) -> None:
-    """Add these commands to `app`."""
-    for command in (migrate, status, move_views):
-        app.command()(command)
-    app.command("batch")(batch_command)
-    app.command("prune-schemas")(prune_schemas_command)
-
-
 def migrate() -> None:
     """Apply the migrations, create the logins, then build the read models."""
     current = settings.current()

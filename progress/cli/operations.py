@@ -23,7 +23,7 @@ from progress.operations import export_files, records
 from progress.operations.export_files import ExportedFile
 from progress.operations.records import PLANS, OperationKind, OperationState
 
-_operations = typer.Typer(
+operations_group = typer.Typer(
     help="Multi-step operations, such as exports and erasures.", no_args_is_help=True
 )
 _POLL_INTERVAL_S = 0.5
@@ -50,12 +50,7 @@ _COPIES = {
 }
 
 
-def add_to(app: typer.Typer) -> None:
-    """Add these commands to `app`."""
-    app.add_typer(_operations, name="operations")
-
-
-@_operations.command("list")
+@operations_group.command("list")
 def list_newest(
     first: Annotated[int, typer.Option(min=1, max=1_000, help="The number of operations.")] = 20,
     as_json: AsJsonLines = False,
@@ -87,7 +82,7 @@ def list_newest(
         Console().print(table if table.row_count else "No operation was started yet.")
 
 
-@_operations.command()
+@operations_group.command()
 def show(operation_id: OperationId) -> None:
     """Show an operation with its steps, its result, and the file that `download` saves."""
     terminal.print_json(_describe(_read(operation_id)), is_indented=True)
@@ -101,13 +96,13 @@ def _describe(operation: records.Operation) -> dict[str, object]:
     return msgspec.structs.asdict(operation) | added
 
 
-@_operations.command()
+@operations_group.command()
 def download(operation_id: OperationId, folder: Folder = Path()) -> None:
     """Save the file of an export into FOLDER."""
     save_file(Console(), _read(operation_id), folder)
 
 
-@_operations.command()
+@operations_group.command()
 def wait(operation_id: OperationId, as_json: AsJson = False) -> None:
     """Wait until an operation ends, and show its result; exit with 1 unless it succeeds."""
     await_result(operation_id, as_json=as_json)
@@ -171,7 +166,7 @@ def _exported_file(operation: records.Operation) -> ExportedFile | None:
     return msgspec.json.decode(operation.result, type=ExportedFile)
 
 
-@_operations.command()
+@operations_group.command()
 def cancel(operation_id: OperationId) -> None:
     """Cancel an operation before its point of no return; a worker undoes the completed steps."""
     _change(
@@ -182,7 +177,7 @@ def cancel(operation_id: OperationId) -> None:
     )
 
 
-@_operations.command()
+@operations_group.command()
 def retry(operation_id: OperationId) -> None:
     """Resume an operation that failed after its point of no return."""
     _change(
@@ -231,7 +226,6 @@ class Receipt(msgspec.Struct, frozen=True):
 
 
 def show_receipt(console: Console, result: str) -> None:
-    """Print the receipt; `result` is its JSON."""
     receipt = msgspec.json.decode(result, type=Receipt)
     table = Table("", Column("", overflow="fold"), box=None, show_header=False)
     table.add_row("learner, as a digest", receipt.digest)

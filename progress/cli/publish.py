@@ -49,11 +49,6 @@ class Report(msgspec.Struct, frozen=True, omit_defaults=True):
     arrivals: Arrivals | None = None
 
 
-def add_to(app: typer.Typer) -> None:
-    """Add this command to `app`."""
-    app.command()(publish)
-
-
 def publish(file: File, force: Force = False, wait: Wait = False, as_json: AsJson = False) -> None:
     """Check envelopes, then publish each to the topic of its event type; print their count."""
     now = datetime.now(UTC)
@@ -141,7 +136,6 @@ def _warn_of_unknown_names(lines: Sequence[Line]) -> None:
 
 
 def _find_warnings(line: Line) -> list[str]:
-    """Return one warning for each unknown name in a line."""
     warnings = []
     for name in dict.fromkeys(line.unknown_types):
         unknown = envelope_lines.describe_unknown_type(name)
@@ -186,7 +180,6 @@ def _report(report: Report, *, as_json: bool) -> None:
 
 
 def _require_arrival(found: Arrivals) -> None:
-    """Raise ProgressError if events became dead letters or did not arrive."""
     if found.dead_letters:
         raise ProgressError(
             f"{found.dead_letters:,} events became dead letters: see `progress dead-letters list`"

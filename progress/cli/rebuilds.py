@@ -16,7 +16,7 @@ from progress.adapters import terminal
 from progress.adapters.terminal import Console
 from progress.archive import manifests
 from progress.cli import connections
-from progress.errors import ArchiveRunning, ProgressError, RebuildRunning
+from progress.errors import RebuildRunning
 from progress.projections import rebuild
 from progress.recovery import archive_rebuild, beam, runners
 from progress.recovery.archive_rebuild import Engine, Source
@@ -34,11 +34,6 @@ class EngineName(enum.StrEnum):
     LOCAL = "local"
     TASKS = "tasks"
     BEAM = "beam"
-
-
-def add_to(app: typer.Typer) -> None:
-    """Add the command to `app`."""
-    app.command("rebuild")(rebuild_command)
 
 
 def rebuild_command(
@@ -100,19 +95,16 @@ def _rebuild_from_log(workers: int) -> None:
 
 def _rebuild_from_archive(engine: Engine, execution: str = "") -> None:
     console, erased = Console(), connections.erased_digests()
-    try:
-        with terminal.progress_bar(console, "rebuilding", total=0) as show_progress:
-            folded = archive_rebuild.run(
-                connections.connect,
-                _source(),
-                engine,
-                show_progress,
-                connections.change_publisher(),
-                erased=erased,
-                execution=execution,
-            )
-    except ArchiveRunning as error:
-        raise ProgressError(str(error)) from None
+    with terminal.progress_bar(console, "rebuilding", total=0) as show_progress:
+        folded = archive_rebuild.run(
+            connections.connect,
+            _source(),
+            engine,
+            show_progress,
+            connections.change_publisher(),
+            erased=erased,
+            execution=execution,
+        )
     _report(console, folded)
 
 

@@ -18,25 +18,17 @@ from progress.recovery import backups, checks, shard_locks
 from progress.recovery import erasures as recovered_erasures
 from progress.recovery import restore as backup_restore
 
-_shards = typer.Typer(
+shards_group = typer.Typer(
     help="Shards, and the database sessions that lock them.", no_args_is_help=True
 )
 
 Shard = Annotated[int, typer.Argument(min=0, max=15, metavar="SHARD", help="0 to 15.")]
 AsJson = Annotated[bool, typer.Option("--json", help="As JSON.")]
-_erasures = typer.Typer(help="Repeat erasures after a restore.", no_args_is_help=True)
+erasures_group = typer.Typer(help="Repeat erasures after a restore.", no_args_is_help=True)
 _LOCATION = "A folder, or gs://bucket/prefix."
 
 To = Annotated[str, typer.Argument(metavar="TO", help=_LOCATION)]
 From = Annotated[str, typer.Argument(metavar="FROM", help=_LOCATION)]
-
-
-def add_to(app: typer.Typer) -> None:
-    """Add these commands to `app`."""
-    for command in (check, warm, backup, restore):
-        app.command()(command)
-    app.add_typer(_shards, name="shards")
-    app.add_typer(_erasures, name="erasures")
 
 
 def check(
@@ -107,7 +99,7 @@ def warm(
     )
 
 
-@_shards.command("list")
+@shards_group.command("list")
 def list_shards(as_json: AsJson = False) -> None:
     """Show the lag of each shard, and the database session that holds the shard's lock."""
     shards = connections.run(shard_locks.list_shards)
@@ -124,7 +116,7 @@ def list_shards(as_json: AsJson = False) -> None:
     Console().print(table)
 
 
-@_shards.command()
+@shards_group.command()
 def release(shard: Shard) -> None:
     """End the database session that holds a shard's lock.
 
@@ -135,12 +127,12 @@ def release(shard: Shard) -> None:
     Console().print(f"{' and '.join(ended)} ended: shard {shard} is free.", soft_wrap=True)
 
 
-@_erasures.callback()
+@erasures_group.callback()
 def group() -> None:
     """Make typer keep `apply` as a subcommand, although it is the only one."""
 
 
-@_erasures.command()
+@erasures_group.command()
 def apply() -> None:
     """Erase the learners whom the archive's ledger lists as erased, but who are still in this log.
 

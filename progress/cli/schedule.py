@@ -15,7 +15,7 @@ from progress.errors import StackError
 if TYPE_CHECKING:
     from progress.local.schedule import LocalScheduler
 
-_schedule = typer.Typer(
+schedule_group = typer.Typer(
     help="The jobs of Cloud Scheduler or of the local stack.", no_args_is_help=True
 )
 
@@ -33,12 +33,7 @@ Project = Annotated[
 Region = Annotated[str, typer.Option(help="The schedules' region.")]
 
 
-def add_to(app: typer.Typer) -> None:
-    """Add these commands to `app`."""
-    app.add_typer(_schedule, name="schedule")
-
-
-@_schedule.command("list")
+@schedule_group.command("list")
 def list_all(
     project: Project = None,
     region: Region = _REGION,
@@ -67,7 +62,7 @@ def list_all(
         Console().print(table if table.row_count else "There are no schedules.")
 
 
-@_schedule.command()
+@schedule_group.command()
 def pause(names: Names = None, project: Project = None, region: Region = _REGION) -> None:
     """Pause these jobs until they are resumed; a run in progress continues."""
     scheduler = _scheduler(project, region)
@@ -75,7 +70,7 @@ def pause(names: Names = None, project: Project = None, region: Region = _REGION
         typer.echo(f"{name} is paused{'' if scheduler.pause(name) else ' already'}.")
 
 
-@_schedule.command()
+@schedule_group.command()
 def resume(names: Names = None, project: Project = None, region: Region = _REGION) -> None:
     """Resume these jobs."""
     scheduler = _scheduler(project, region)
@@ -83,7 +78,7 @@ def resume(names: Names = None, project: Project = None, region: Region = _REGIO
         typer.echo(f"{name} is enabled{'' if scheduler.resume(name) else ' already'}.")
 
 
-@_schedule.command()
+@schedule_group.command()
 def run(names: Names = None, project: Project = None, region: Region = _REGION) -> None:
     """Start these jobs now, even if they are paused.
 

@@ -10,14 +10,10 @@ from progress.errors import ProgressError
 _ROOT = Path(__file__).resolve().parents[2]
 
 
-def add_to(app: typer.Typer) -> None:
-    """Add these commands to `app`."""
-    app.command()(sql)
-    group = typer.Typer(help="Generate the files of the event contract.", no_args_is_help=True)
-    group.command()(events)
-    app.add_typer(group, name="schema")
+schema_group = typer.Typer(help="Generate the files of the event contract.", no_args_is_help=True)
 
 
+@schema_group.command()
 def events(
     folder: Annotated[
         Path,

@@ -35,13 +35,6 @@ Standin = Annotated[
 ]
 
 
-def add_to(app: typer.Typer) -> None:
-    """Add these commands to `app`."""
-    for command in (up, down, env, token):
-        app.command()(command)
-    app.command("open")(open_command)
-
-
 def up(
     detach: Detach = False, port: Port = local_stack.DEFAULT_PORT, standin: Standin = False
 ) -> None:

@@ -94,8 +94,6 @@ class Week(_Result, frozen=True):
 
 
 class Overview(_Result, frozen=True):
-    """The result of the query `Standing`."""
-
     user_progress: Standing | None
     streak: Streak
     level_stats: list[Share]
@@ -105,8 +103,6 @@ class Overview(_Result, frozen=True):
 
 
 class History(_Result, frozen=True):
-    """The result of the query `History`."""
-
     daily_stats: list[Day]
     weekly_stats: list[Week]
 
@@ -117,8 +113,6 @@ class Projection(_Result, frozen=True):
 
 
 class Freshness(_Result, frozen=True):
-    """The result of the query `Freshness`."""
-
     projection_status: list[Projection]
 
 
@@ -132,7 +126,6 @@ class GraphqlClient(msgspec.Struct, frozen=True):
     token: str
 
     def overview(self) -> Overview:
-        """Return the learner's current progress."""
         return self._query("Standing", {}, Overview)
 
     def history(self, start: date, end: date) -> History:

@@ -56,7 +56,6 @@ def introduce(console: Console, shifted_days: int) -> None:
 
 
 def introduce_own(console: Console, record: Record) -> None:
-    """Print what the user's own file contains."""
     cards = len({answer.card_id for answer in record.answers})
     levels = (
         f" {len(record.words):,} of {len(record.cards):,} cards have a word of the CEFR lists, "
@@ -72,7 +71,6 @@ def introduce_own(console: Console, record: Record) -> None:
 
 
 def report_new(console: Console, new: int, total: int) -> None:
-    """Print how many of the published events were new."""
     if new:
         console.print(f"  New: {new:,} of {total:,} events.")
     else:
@@ -80,7 +78,6 @@ def report_new(console: Console, new: int, total: int) -> None:
 
 
 def show_charts(console: Console, client: GraphqlClient) -> None:
-    """Query GraphQL, and draw the results."""
     overview = client.overview()
     first, last = _choose_period(overview)
     history = client.history(first - timedelta(6), last)

@@ -143,7 +143,6 @@ def _publish_event(card: Card, word: Word | None, language: str | None) -> dict[
 
 
 def _guess_language(text: str) -> str | None:
-    """Return `ja` for a text with kana, `ko` for a text with Hangul, else None."""
     if _KANA.search(text):
         return "ja"
     return "ko" if _HANGUL.search(text) else None

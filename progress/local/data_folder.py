@@ -80,7 +80,6 @@ class DataFolder:
 
 
 def at(path: str) -> DataFolder:
-    """Return the data folder at this path."""
     return DataFolder(Path(path).absolute())
 
 

@@ -48,7 +48,6 @@ class Issuer:
         self._pages = _origins(page_port)
 
     async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Respond to one request, then close the connection."""
         with contextlib.suppress(
             ConnectionError,
             TimeoutError,

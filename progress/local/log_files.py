@@ -135,7 +135,6 @@ class LogSockets:
                     await asyncio.sleep(_PAUSE_S)
 
     def close(self) -> None:
-        """Close the sockets in this process."""
         for pair in self._pairs.values():
             for end in pair:
                 end.close()

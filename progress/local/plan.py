@@ -32,7 +32,6 @@ class Plan:
 
     @property
     def names(self) -> list[str]:
-        """The names of all processes."""
         servers = [self.server] if self.server else []
         every = [*servers, *self.independent, *self.dependent, self.topology, self.batch]
         return [part.name for part in every]

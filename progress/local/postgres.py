@@ -114,7 +114,6 @@ def _initdb(folder: Path, bin_folder: Path) -> list[str | Path]:
 
 
 def command(folder: Path, bin_folder: Path | None = None) -> list[str | Path]:
-    """Return the command that runs the server in the foreground."""
     settings = _SETTINGS | {"unix_socket_directories": str(socket_folder(folder))}
     options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
     return [(bin_folder or programs()) / "postgres", "-D", folder, *options]
@@ -130,7 +129,6 @@ def kill_leftovers(folder: Path) -> None:
 
 
 def url(folder: Path, *, user: str = SUPERUSER, database: str = "postgres") -> str:
-    """Return the `DATABASE_URL` of one of the server's databases."""
     return f"postgresql://{user}@/{database}?host={quote(str(socket_folder(folder)), safe='/')}"
 
 

@@ -29,8 +29,6 @@ FUNCTION_ENVIRONMENT = {"PYTHONPATH": str(ROOT), "THREADS": "80", "MALLOC_ARENA_
 
 @dataclass(frozen=True)
 class Emulator:
-    """The emulator's jar, and the Java that runs it."""
-
     java: Path
     jar: Path
 
@@ -113,7 +111,6 @@ def topology(ingest_url: str, project_url: str, environment: dict[str, str]) -> 
 
 
 def batch(environment: dict[str, str]) -> Part:
-    """Return the command that runs the batch job once."""
     command = [sys.executable, str(ROOT / "jobs" / "batch_aggregates" / "main.py")]
     return Part("batch", command, _is_ready, environment | FUNCTION_ENVIRONMENT)
 

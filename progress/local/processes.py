@@ -74,7 +74,6 @@ def end(process: subprocess.Popen[bytes], *, by: signal.Signals, seconds: float)
 
 
 def identify(pid: int) -> Process:
-    """Return the process that has this pid now."""
     with contextlib.suppress(psutil.NoSuchProcess):
         return Process(pid, psutil.Process(pid).create_time())
     return Process(pid, 0.0)
@@ -114,7 +113,6 @@ def kill_group(process: Process) -> None:
 
 
 def kill_within(folder: Path, name: str) -> None:
-    """Kill every process of this name whose working directory is `folder`."""
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):
             if process.name() == name and Path(process.cwd()) == folder:

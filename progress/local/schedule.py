@@ -50,7 +50,6 @@ class LocalScheduler:
         self._run_batch = run_batch
 
     def all(self) -> list[Schedule]:
-        """Return the only schedule."""
         is_paused = _pause_file(self._folder).exists()
         last = self._read_last_run()
         is_due = last is not None and not is_paused

@@ -60,7 +60,6 @@ class Supervisor:
             self._start_task(self._restart(part))
 
     def set_ready(self) -> None:
-        """Store in the data folder that all processes are ready."""
         self._state.phase = "ready"
         self._write()
 

@@ -84,7 +84,6 @@ class Caller(msgspec.Struct, frozen=True):
             raise Forbidden("a teacher may read their own groups only")
 
     def check_teacher(self) -> None:
-        """Raise Forbidden unless the caller is a teacher, support or an administrator."""
         if self.role == "learner":
             raise Forbidden("teachers, support and administrators only")
 
@@ -155,7 +154,6 @@ class Keys:
         return self._keys.get(key_id)
 
     def _should_refresh(self) -> bool:
-        """Return whether the TTL of the keys has expired and no fetch was tried recently."""
         now = self._clock()
         return now - self._fetched_at > _KEYS_TTL_S and now - self._tried_at > _REFETCH_INTERVAL_S
 
@@ -292,7 +290,6 @@ def _caller(claims: dict[str, Any]) -> Caller:
 
 
 def _parse_groups(groups: Any) -> tuple[str, ...]:
-    """Return the groups of a teacher's token; raise Unauthenticated if they are invalid."""
     if groups is None:
         return ()
     if not isinstance(groups, list) or len(groups) > MAX_GROUPS:

@@ -31,7 +31,6 @@ class Broker:
         self._of_topic: defaultdict[str, list[Deliveries]] = defaultdict(list)
 
     async def load(self) -> None:
-        """Load topics, subscriptions and waiting messages from disk."""
         self._topics.update(await self._store.topics())
         for definition in await self._store.subscriptions():
             self._attach(definition)
@@ -65,13 +64,11 @@ class Broker:
         return [message.message_id for message in messages]
 
     def topic(self, name: str) -> str:
-        """Return the name if the topic exists, else raise NotFound."""
         if name not in self._topics:
             raise NotFound(f"no topic {name}")
         return name
 
     def topics(self, project: str) -> list[str]:
-        """Return the names of a project's topics."""
         return sorted(name for name in self._topics if name.startswith(f"{project}/"))
 
     async def create_topic(self, name: str) -> None:
@@ -86,13 +83,11 @@ class Broker:
         self._of_topic.pop(name, None)
 
     def subscription(self, name: str) -> Deliveries:
-        """Return the subscription, or raise NotFound."""
         if name not in self._subscriptions:
             raise NotFound(f"no subscription {name}")
         return self._subscriptions[name]
 
     def subscriptions(self, project: str) -> list[Any]:
-        """Return the definitions of a project's subscriptions."""
         return [
             deliveries.definition
             for name, deliveries in sorted(self._subscriptions.items())
@@ -100,7 +95,6 @@ class Broker:
         ]
 
     def undelivered(self, project: str) -> list[tuple[Any, int]]:
-        """Return a project's subscriptions, each with its number of undelivered messages."""
         definitions = self.subscriptions(project)
         return [(each, self._subscriptions[each.name].undelivered) for each in definitions]
 
@@ -113,7 +107,6 @@ class Broker:
             self._attach(definition)
 
     async def modify_push(self, name: str, push_config: Any) -> None:
-        """Change the push address of a subscription."""
         async with self._changing:
             deliveries = self.subscription(name)
             changed = Definition()

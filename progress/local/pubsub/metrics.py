@@ -24,7 +24,6 @@ def make(broker: Broker) -> grpc.GenericRpcHandler:
 
 
 async def list_time_series(broker: Broker, request: Any, _context: Any) -> Any:
-    """Return one point for each subscription of the project."""
     return types.ListTimeSeriesResponse(
         time_series=[
             _series(definition.name.rpartition("/")[2], messages)

@@ -30,7 +30,6 @@ class RestApi:
         self._broker, self._background = broker, background
 
     async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Respond to one request, then close the connection."""
         with contextlib.suppress(ConnectionError, TimeoutError, asyncio.IncompleteReadError):
             async with asyncio.timeout(_READ_TIMEOUT_S):
                 writer.write(await self._respond(reader))

@@ -143,7 +143,6 @@ _SUBSCRIBER: dict[str, tuple[Call, Any]] = {
 
 
 def make(broker: Broker, background: Background) -> tuple[grpc.GenericRpcHandler, ...]:
-    """Return the handlers of all services, for a gRPC server."""
     publisher = {name: _unary(broker, background, *call) for name, call in _PUBLISHER.items()}
     subscriber = {name: _unary(broker, background, *call) for name, call in _SUBSCRIBER.items()}
     subscriber["StreamingPull"] = grpc.stream_stream_rpc_method_handler(

@@ -78,13 +78,11 @@ class Flight(Generic[T]):
             raise DeadlineExceeded("a shared computation did not end before the deadline") from None
 
     def resolve(self, result: T) -> None:
-        """Pass the result to the callers that joined."""
         for waiter in self._waiters:
             if not waiter.done():
                 waiter.set_result(result)
 
     def fail(self, error: BaseException) -> None:
-        """Pass the error to the callers that joined."""
         for waiter in self._waiters:
             if not waiter.done():
                 waiter.set_exception(error if isinstance(error, Exception) else Abandoned())
@@ -103,7 +101,6 @@ class SingleFlight(Generic[T]):
         self._flights: dict[Hashable, Flight[T]] = {}
 
     async def join(self, key: Hashable, compute: Callable[[], Awaitable[T]]) -> T:
-        """Return the result of the computation in progress, or of a new one."""
         while flight := self.in_progress(key):
             with contextlib.suppress(Abandoned):
                 return await flight.join()
@@ -153,7 +150,6 @@ class LearnerVersion(msgspec.Struct, frozen=True):
     known_at: float  # The monotonic time before the query.
 
     def is_same_day(self, at: datetime) -> bool:
-        """Return whether the time is between `self.at` and the end of that local day."""
         return self.at <= at < self.day_ends
 
 
@@ -209,7 +205,6 @@ class DatabaseVersions:
         return await read()
 
     async def fetch_shared_versions(self, *, since: float) -> SharedVersions:
-        """Return the shared versions, or raise Unavailable."""
         while self.last is None or self.last.known_at < since:
             self.last = await self._shared.join("", self._read_shared_versions)
         return self.last
@@ -326,7 +321,6 @@ class RequestVersions(msgspec.Struct):
             self.learners = dict(zip(self.learners, learners, strict=True))
 
     def lacks_version(self, policy: CachePolicy) -> bool:
-        """Return whether a shared version that the policy needs is missing."""
         return (
             self.schema is None
             or (policy.batch and self.batch is None)
@@ -334,7 +328,6 @@ class RequestVersions(msgspec.Struct):
         )
 
     def fill(self, shared: SharedVersions) -> None:
-        """Set the missing shared versions."""
         self.schema = shared.schema if self.schema is None else self.schema
         self.batch = shared.batch if self.batch is None else self.batch
         self.catalogue = shared.catalogue if self.catalogue is None else self.catalogue
@@ -361,7 +354,6 @@ class RequestVersions(msgspec.Struct):
         return min(ends, default=None)
 
     def is_current(self, validator: Validator, key: CacheKey) -> bool:
-        """Return whether the validator is unexpired and has the request's `params` and versions."""
         policy = key.policy
         return (
             validator.params == key.params
@@ -388,12 +380,10 @@ class RequestVersions(msgspec.Struct):
 
 
 def encode(validator: Validator, data: bytes) -> bytes:
-    """Return the cache entry of a result."""
     return msgspec.json.encode(validator) + b"\n" + data
 
 
 def decode(entry: bytes) -> tuple[Validator, bytes] | None:
-    """Return the validator and the result of a cache entry; None if the entry is malformed."""
     head, _, data = entry.partition(b"\n")
     try:
         return _decode_validator(head), data
@@ -506,7 +496,6 @@ class AnswerCache:
             await self._use_entries(lookup, keys, replies[1:])
 
     def _lookup_commands(self, lookup: Lookup, keys: Sequence[CacheKey]) -> list[Command]:
-        """Return a command for the version copies and, without `bypass`, a command per entry."""
         if not keys:
             return []
         learner_keys = map(self._learner_key, lookup.versions.learners)
@@ -520,7 +509,6 @@ class AnswerCache:
     async def _use_entries(
         self, lookup: Lookup, keys: Sequence[CacheKey], replies: Sequence[Reply]
     ) -> None:
-        """Fill the lookup with the results whose validators are current."""
         entries = [
             (number, keys[number], entry)
             for number, reply in enumerate(replies)

@@ -80,7 +80,6 @@ def cache_key(
 
 
 def _last_day(policy: CachePolicy, to: date) -> date:
-    """Return the latest possible last day of the period that contains the date `to`."""
     return date.fromordinal(min(to.toordinal() + policy.period_days, date.max.toordinal()))
 
 
@@ -93,7 +92,6 @@ class CacheLocation(NamedTuple):
 
 
 def locate(key: CacheKey, at: datetime) -> CacheLocation:
-    """Return the location of a result that is requested at the time `at`."""
     if key.policy.is_summary:
         return CacheLocation(commands.summary_key(key.user_id), key.params, _SUMMARY_TTL)
     if key.last_day and key.last_day < (at - _DAY_END_DELAY).date():

@@ -101,7 +101,6 @@ def collect_fields(
     fragments: Fragments,
     directives: DirectiveValues,
 ) -> tuple[Field, ...]:
-    """Return the selected fields, in the order of the response."""
     nodes_by_key: dict[str, list[FieldNode]] = {}
     expanded: set[str] = set()
     for selection_set in selection_sets:

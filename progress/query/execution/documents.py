@@ -76,8 +76,6 @@ class Variable(NamedTuple):
 
 
 class BoundArgument(NamedTuple):
-    """An argument whose value is a variable."""
-
     name: str
     variable: str
     default: Any
@@ -176,8 +174,6 @@ def _bind(name: str, argument: GraphQLArgument, value: VariableNode) -> BoundArg
 
 
 class Operation:
-    """One operation of a document."""
-
     on_plan: Callable[[int], object]  # called with the memory of each cached plan, in bytes
 
     def __init__(
@@ -275,13 +271,11 @@ def _coercion(type_: GraphQLInputType) -> Callable[[Any], Any]:
 
 
 def fragments_of(tree: DocumentNode) -> dict[str, FragmentDefinitionNode]:
-    """Return the document's fragments by name."""
     fragments = (n for n in tree.definitions if isinstance(n, FragmentDefinitionNode))
     return {fragment.name.value: fragment for fragment in fragments}
 
 
 def directive_variables(tree: DocumentNode) -> set[str]:
-    """Return the names of the variables of @skip and @include."""
     names: set[str] = set()
 
     class Finder(Visitor):
@@ -374,7 +368,6 @@ _valid, _rejected = LruCache(_CACHE_BYTES), LruCache(_CACHE_BYTES // 4)
 
 
 def lookup(text: str, *, introspection: bool) -> Document | None:
-    """Return the document with this text if it is cached."""
     key = _key(text, introspection=introspection)
     return _valid.get(key) or _rejected.get(key)
 

@@ -47,8 +47,6 @@ Outcome = bytes | ExecutionResult
 
 
 class GraphQLRequest(msgspec.Struct, frozen=True, rename="camel"):
-    """A GraphQL request."""
-
     query: str
     variables: dict[str, Any] | None = None
     operation_name: str | None = None
@@ -77,7 +75,6 @@ class RootField(msgspec.Struct, frozen=True):
 
     @property
     def is_compiled(self) -> bool:
-        """True if the compiled path can run the field."""
         compiled = self.planned.compiled
         return compiled is not None and compiled.accepts(self.arguments)
 
@@ -195,8 +192,6 @@ async def _may_read(fields: Sequence[RootField], context: Context) -> bool:
 
 
 class QueryExecution(msgspec.Struct, frozen=True):
-    """The execution of one request's root fields."""
-
     request: GraphQLRequest
     context: Context
     cache: AnswerCache
@@ -253,7 +248,6 @@ class QueryExecution(msgspec.Struct, frozen=True):
         raise _cause(outcome)
 
     async def _execute(self, field: RootField) -> Outcome:
-        """Run the field with the executor."""
         planned = field.planned
         result = await execute_document(planned.tree, self.request, self.context)
         if result.errors or result.data is None:
@@ -302,7 +296,6 @@ async def _respond(
 async def execute_document(
     tree: DocumentNode, request: GraphQLRequest, context: Context
 ) -> ExecutionResult:
-    """Execute a document with the request's variables."""
     result = execute(
         GRAPHQL,
         tree,
@@ -348,7 +341,6 @@ def _merge(
 
 
 def to_response(result: ExecutionResult, log: RequestLog) -> GraphQLResponse:
-    """Return the response for an executor's result."""
     if not result.errors:
         return GraphQLResponse(orjson.dumps(result.data))
     if all(error.path is None for error in result.errors):  # invalid variables or operation name

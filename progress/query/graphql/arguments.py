@@ -29,12 +29,10 @@ def check_range(first_day: date, last_day: date) -> None:
 
 
 def parse_page_size(first: int | None, *, default: int = 50) -> int:
-    """Return the number of entries of a page."""
     return _parse_count("first", first, most=_MAX_PAGE_SIZE, default=default)
 
 
 def parse_forecast_days(days: int | None) -> int:
-    """Return the number of days of a forecast."""
     return _parse_count("days", days, most=_MAX_FORECAST_DAYS, default=14)
 
 
@@ -47,7 +45,6 @@ def _parse_count(name: str, count: int | None, *, most: int, default: int) -> in
 
 
 def parse_id(name: str, text: str) -> str:
-    """Return the id of a learner or an item."""
     if not auth.is_id(text):
         raise BadInput(f"{name}: expected 1 to 200 characters, none of them U+0000")
     return text
@@ -81,7 +78,6 @@ def parse_event_types(types: Sequence[str] | None) -> list[str] | None:
 
 
 def parse_operation_id(text: str) -> UUID:
-    """Return the id of an operation."""
     try:
         operation_id = UUID(text)
     except ValueError:

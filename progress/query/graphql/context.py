@@ -61,7 +61,6 @@ class Context(msgspec.Struct, frozen=True):
             raise Forbidden("a teacher may read the data of members of their groups only")
 
     def check_admin(self) -> None:
-        """Raise Forbidden unless the caller is an administrator."""
         if not self.is_admin:
             raise Forbidden("administrators only")
 

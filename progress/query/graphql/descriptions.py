@@ -51,7 +51,6 @@ def list_members(schema: GraphQLSchema) -> Iterator[tuple[tuple[str, ...], Descr
 
 @functools.cache
 def read() -> dict[str, str]:
-    """Return the descriptions by key."""
     texts: dict[str, str] = {}
     key = ""
     for line in _FILE.read_text(encoding="utf-8").splitlines():

@@ -294,7 +294,6 @@ def _authorize_export(info: Info, user_id: ID | None) -> str:
 
 
 async def _check_record(info: Info, learner: str) -> None:
-    """Raise NotFound for an unknown learner, and BadInput if the record is too large."""
     rows = await info.context.queries.reader.fetch(
         "operations/export_user", "check", learner=learner
     )
@@ -312,7 +311,6 @@ def _parse_statistics(
     first_day: date | None,
     last_day: date | None,
 ) -> StatisticsArguments:
-    """Return the arguments of an export of statistics; raise BadInput if they are invalid."""
     if first_day and last_day and first_day > last_day:
         raise BadInput(f"from: expected a day not later than `to` - found {first_day}, {last_day}")
     if (first_day or last_day) and not table.has_days:
@@ -323,7 +321,6 @@ def _parse_statistics(
 
 
 async def _check_statistics(info: Info, request: StatisticsArguments) -> None:
-    """Raise BadInput if the export would take too long or be too large."""
     rows = await info.context.queries.reader.fetch(
         "operations/export_statistics",
         f"estimate {request.table.lower()}",

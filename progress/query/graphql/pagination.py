@@ -30,8 +30,6 @@ class Edge(msgspec.Struct, frozen=True):
 
 
 class Page(msgspec.Struct, frozen=True):
-    """A GraphQL connection."""
-
     edges: list[Edge]
     page_info: PageInfo
     total_count: int | None
@@ -40,13 +38,11 @@ class Page(msgspec.Struct, frozen=True):
 def build_page(
     entries: Iterable[tuple[str, msgspec.Struct]], *, has_next: bool, total: int | None = None
 ) -> Page:
-    """Build a connection of entries, each with its cursor."""
     edges = [Edge(cursor, node) for cursor, node in entries]
     return Page(edges, PageInfo(has_next, edges[-1].cursor if edges else None), total)
 
 
 def encode_item_cursor(order: ItemOrder, key: ItemKey) -> str:
-    """Return the cursor of an item in a list with this order."""
     return _encode_cursor([order, key.rank, key.item_id])
 
 
@@ -61,7 +57,6 @@ def decode_item_cursor(cursor: str | None, order: ItemOrder) -> ItemKey | None:
 
 
 def encode_learner_cursor(order: LearnerOrder, key: LearnerKey) -> str:
-    """Return the cursor of a learner in a group's list with this order."""
     return _encode_cursor([order, key.rank, key.user_id])
 
 
@@ -76,12 +71,10 @@ def decode_learner_cursor(cursor: str | None, order: LearnerOrder) -> LearnerKey
 
 
 def encode_difficulty_cursor(accuracy_rate: float, item_id: str) -> str:
-    """Return the cursor of an item in the list of the hardest items."""
     return _encode_cursor([accuracy_rate, item_id])
 
 
 def decode_difficulty_cursor(cursor: str | None) -> ItemKey | None:
-    """Return the item key in a cursor for the hardest items."""
     if cursor is None:
         return None
     accuracy_rate, item_id = _decode_cursor(cursor, tuple[float, str])
@@ -91,12 +84,10 @@ def decode_difficulty_cursor(cursor: str | None) -> ItemKey | None:
 
 
 def encode_letter_cursor(key: LetterKey) -> str:
-    """Return the cursor of a dead letter."""
     return _encode_cursor([key.is_replayed, key.received_at, key.letter_id])
 
 
 def decode_letter_cursor(cursor: str | None) -> LetterKey | None:
-    """Return the dead-letter key in a cursor."""
     if cursor is None:
         return None
     key = LetterKey(*_decode_cursor(cursor, tuple[bool, _Moment, _Number]))
@@ -107,12 +98,10 @@ def decode_letter_cursor(cursor: str | None) -> LetterKey | None:
 
 
 def encode_number_cursor(number: int) -> str:
-    """Return a cursor that contains an event's stream version or an operation's number."""
     return _encode_cursor([number])
 
 
 def decode_number_cursor(cursor: str | None) -> int | None:
-    """Return the number that a cursor contains."""
     return None if cursor is None else _decode_cursor(cursor, tuple[_Number])[0]
 
 

@@ -363,7 +363,6 @@ async def operation(info: Info, id: ID) -> Operation | None:  # noqa: A002 - the
 async def operations(
     info: Info, first: int | None = 20, after: str | None = UNSET
 ) -> pagination.Page:
-    """List operations, newest first."""
     info.context.check_admin()
     size = arguments.parse_page_size(first, default=20)
     newest = await started.get_operations(
@@ -383,7 +382,6 @@ async def operations(
     "Administrators only. Counts are up to 3 minutes old; null if Cloud Monitoring does not reply.",
 )
 async def undelivered(info: Info) -> list[Undelivered] | None:
-    """Return the number of undelivered messages of each Pub/Sub subscription."""
     info.context.check_admin()
     return await info.context.undelivered.get() if info.context.undelivered else None
 

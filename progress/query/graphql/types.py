@@ -93,7 +93,6 @@ def type_of(record: type[msgspec.Struct], *, id_field: str = "") -> Any:
 
 
 def list_of(record: type[msgspec.Struct]) -> object:
-    """Return the GraphQL type of a list of these records."""
     return list[type_of(record)]  # type: ignore[misc] # made at run time
 
 

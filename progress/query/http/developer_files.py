@@ -39,7 +39,6 @@ class DeveloperFiles:
         return self._files.answer(request) if self._has_graphiql else None
 
     def graphiql(self, request: Request) -> Response:
-        """Return GraphiQL's page."""
         text = (FOLDER / "index.html").read_text(encoding="utf-8")
         index = static_files.make(text.replace("{version}", self._files.version).encode(), ".html")
         policy = {"Content-Security-Policy": _POLICY, "Vary": "Accept, Accept-Encoding"}

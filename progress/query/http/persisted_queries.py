@@ -25,7 +25,6 @@ class PersistedQueries:
         self._size = 0
 
     async def get(self, sha256: str) -> str:
-        """Return the document, or raise PersistedQueryNotFound."""
         if text := self._texts.get(sha256):
             return text
         text = await self._fetch(sha256) if protocol.is_sha256(sha256) else None

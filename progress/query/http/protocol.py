@@ -69,7 +69,6 @@ def headers(request: Request) -> Headers:
 
 
 def accepts_gzip(headers: Headers) -> bool:
-    """Return whether the client accepts a gzipped response."""
     return bool(_GZIP.search(headers.get(b"accept-encoding", b"")))
 
 
@@ -104,7 +103,6 @@ def is_sha256(text: str) -> bool:
 
 
 def sha256(text: str) -> str:
-    """Return the SHA-256 of a document in hexadecimal digits, as clients send it."""
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -276,7 +274,6 @@ def body(answer: GraphQLResponse) -> bytes:
 
 
 def reject(rejection: RequestRejected, headers: Headers) -> Response:
-    """Return the response to a request that was rejected before execution."""
     lines: Lines = ()
     match rejection:
         case Unauthenticated():
@@ -290,7 +287,6 @@ def reject(rejection: RequestRejected, headers: Headers) -> Response:
 
 
 def unavailable(cause: Unavailable, headers: Headers) -> Response:
-    """Return the response that reports an unavailable dependency."""
     why = "temporarily unavailable: try again"
     lines = ((b"retry-after", b"%d" % cause.retry_after_s),)
     return error(503, why, headers, code="UNAVAILABLE", lines=lines)

@@ -36,13 +36,11 @@ class BoundedProtocol(HttpToolsProtocol):
         self._check_deadline()
 
     def connection_lost(self, error: Exception | None) -> None:
-        """End the deadline."""
         super().connection_lost(error)
         if self._deadline:
             self._deadline.cancel()
 
     def data_received(self, data: bytes) -> None:
-        """Parse the data; reject a head that is too large."""
         if len(data) > _CHUNK_BYTES:
             self._split(data)
             return

@@ -63,7 +63,6 @@ class Folder:
 
     @functools.cached_property
     def version(self) -> str:
-        """The hash of all files."""
         tags = (f"{name} {file.etag}" for name, file in self._files.items())
         return _hash("\n".join(tags).encode())
 
@@ -80,7 +79,6 @@ class Folder:
 
 
 def make(plain: bytes, suffix: str) -> File:
-    """Return a file with the media type of the suffix."""
     gzipped = gzip.compress(plain, mtime=0) if len(plain) >= _MIN_GZIP else None
     return File(plain, gzipped, f'W/"{_hash(plain)}"', _TYPES[suffix])
 

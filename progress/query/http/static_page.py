@@ -22,6 +22,7 @@ _POLICY = (
     "frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
 )
 _VARY_INDEX = "Accept-Encoding, Accept-Language, Cookie"
+_IMPORT = re.compile(r"^(?:import|\}) .*from '\./(\w+\.js)';$", re.MULTILINE)
 _PLACEHOLDER = re.compile(r"\{([\w.]+)\}")
 
 _SCRIPT_COMMENT = re.compile(rb"^ *(?://.*|/\*\*(?:.|\n)*?\*/)$", re.MULTILINE)
@@ -62,6 +63,17 @@ class StaticPage:
         return _files.answer(request)
 
 
+@functools.cache
+def _preloads() -> str:
+    """Return links to all modules that the page needs at start, so that it loads them at once."""
+    names = ["main.js"]
+    for name in names:
+        imported = _IMPORT.findall((FOLDER / name).read_text(encoding="utf-8"))
+        names += [each for each in imported if each not in names]
+    address = f'<link rel="modulepreload" href="page/{_files.version}/'
+    return "\n  ".join(f'{address}{name}">' for name in sorted(names[1:]))
+
+
 def _index(language: str, **values: str) -> File:
     """Return index.html in a language.
 
@@ -69,11 +81,12 @@ def _index(language: str, **values: str) -> File:
     """
     texts = (FOLDER / f"{language}.json").read_bytes()
     escaped = msgspec.json.format(texts, indent=-1).decode().replace("<", "\\u003c")
+    markup = {"texts": escaped, "preloads": _preloads()}
 
     def replace(match: re.Match[str]) -> str:
         name = match[1]
-        if name == "texts":
-            return escaped
+        if name in markup:
+            return markup[name]
         return html.escape(known[name] if name in known else _text(texts, name))
 
     known = {"version": _files.version, "language": LANGUAGES[language], **values}

@@ -160,8 +160,6 @@ class StreamLimits(msgspec.Struct, frozen=True):
 
 
 class Streams:
-    """The streams of an instance."""
-
     def __init__(self, limits: StreamLimits | None = None) -> None:
         self._limits = limits or StreamLimits()
         self._callers: Counter[str] = Counter()

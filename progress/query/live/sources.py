@@ -53,7 +53,6 @@ class Learners:
         self._reader = reader
 
     async def fetch_versions(self, ids: Sequence[str]) -> Mapping[str, str]:
-        """Return the version of each learner."""
         rows = await self._reader.fetch("query/learner_states", "versions", learners=ids)
         return {row["user_id"]: row["version"] for row in rows}
 
@@ -75,7 +74,6 @@ class Operations:
         self._reader = reader
 
     async def fetch_versions(self, ids: Sequence[str]) -> Mapping[str, str]:
-        """Return the version of each operation that exists."""
         versions = await get_operation_versions(self._reader, [UUID(id_) for id_ in ids])
         return {str(id_): str(version) for id_, version in versions.items()}
 

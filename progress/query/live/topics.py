@@ -114,7 +114,6 @@ class Subject:
         return self.state is not None and version != self.state.version
 
     def has_expired(self, now: datetime) -> bool:
-        """Return whether the state has expired at the time `now`."""
         expires_at = self.state.expires_at if self.state else None
         return expires_at is not None and expires_at <= now
 
@@ -139,7 +138,6 @@ class Topic:
         return batch
 
     def publish(self, states: Mapping[str, State]) -> None:
-        """Pass each state to the subject's subscriptions."""
         for id_, state in states.items():
             if subject := self.subjects.get(id_):
                 subject.state = state

@@ -1,12 +1,12 @@
 // The administrator's view: the state at a glance, lag, undelivered messages, dead letters, and operations.
 
 import { runQuery } from './api.js';
-import { h, show } from './dom.js';
+import { h } from './dom.js';
 import { confirm, deadLetters, selectedIds } from './dead_letters.js';
 import { sentences, t } from './i18n.js';
 import { OPERATION, hasEnded, kindOf } from './operation.js';
 import { operations } from './operations.js';
-import { Retry, handleError, problemCard } from './problems.js';
+import { View } from './problems.js';
 import { glance, lag, undelivered } from './system_state.js';
 import { Subscription } from './stream.js';
 
@@ -43,22 +43,19 @@ const MAX_SUBSCRIPTIONS = 2; // to operations, because a browser opens at most s
 const PAGE_SIZE = 20;
 const MAX_LETTERS = 200;
 
-export class Administration {
+export class Administration extends View {
   constructor(element, shell) {
-    Object.assign(this, { element, shell, data: null, problem: null, error: null });
+    super(element, shell, { error: null });
     this.view = { kind: null, first: PAGE_SIZE, selected: new Set() };
     this.keys = {}; // idempotency keys of the mutations that are not known to be accepted
     this.subscriptions = new Map();
-    this.closing = new AbortController();
-    this.retry = new Retry(() => this.load());
     this.listen();
     this.load();
     this.clock = setInterval(() => document.hidden || this.load(), INTERVAL_MS);
   }
 
   close() {
-    this.closing.abort();
-    this.retry.stop();
+    super.close();
     clearInterval(this.clock);
     for (const subscription of this.subscriptions.values()) subscription.close();
   }
@@ -71,7 +68,7 @@ export class Administration {
       const { data } = await runQuery(QUERY, { kind, first });
       if (!isOutdated()) this.update(data);
     } catch (problem) {
-      if (!isOutdated()) handleError(this, problem);
+      if (!isOutdated()) this.fail(problem);
     }
   }
 
@@ -79,16 +76,12 @@ export class Administration {
     this.data = { ...rest, letters, operations: connection.edges.map((edge) => edge.node) };
     const shown = new Set(letters.edges.map((edge) => edge.node.id));
     for (const id of this.view.selected) if (!shown.has(id)) this.view.selected.delete(id);
-    this.problem = null;
-    this.retry.reset();
-    this.draw();
+    this.succeed();
     this.follow();
   }
 
   draw() {
-    const problem = this.problem && problemCard(this.problem, this.retry, Boolean(this.data));
-    this.element.setAttribute('aria-busy', String(!this.data && !this.problem));
-    show(this.element, this.data ? this.sections() : [], problem);
+    super.draw();
     const all = this.element.querySelector('[name=all]');
     if (all) all.checked = this.view.selected.size === this.data.letters.edges.length;
   }
@@ -138,9 +131,8 @@ export class Administration {
   }
 
   listen() {
-    const on = (type, listener) => this.element.addEventListener(type, listener, { signal: this.closing.signal });
-    on('click', (event) => this.click(event.target.closest('[data-action]')));
-    on('change', (event) => this.change(event.target));
+    this.on('click', (event) => this.click(event.target.closest('[data-action]')));
+    this.on('change', (event) => this.change(event.target));
   }
 
   change(input) {

@@ -6,7 +6,7 @@ import { h, show } from './dom.js';
 import { longDay, number, percent, shortDay } from './format.js';
 import { t } from './i18n.js';
 import { card, note, table } from './layout.js';
-import { Retry, handleError, problemCard } from './problems.js';
+import { View, problemCard } from './problems.js';
 import * as session from './session.js';
 import { level, word } from './items.js';
 
@@ -26,15 +26,12 @@ const MORE = `query Learners($group: ID!, $order: LearnerOrder, $after: String) 
 const ORDERS = ['AT_RISK', 'INACTIVE', 'ACCURACY', 'STREAK'];
 const INTERVAL_MS = 60_000;
 
-export class Group {
+export class Group extends View {
   /** If `groupId` is null, the view shows the first group that the teacher's token names. */
   constructor(element, groupId, parameters, shell) {
     const order = (parameters.get('order') ?? '').toUpperCase();
-    Object.assign(this, { element, shell, data: null, problem: null, rows: [] });
-    this.groupId = groupId ?? session.groups()[0] ?? null;
+    super(element, shell, { rows: [], groupId: groupId ?? session.groups()[0] ?? null });
     this.order = ORDERS.includes(order) ? order : ORDERS[0];
-    this.closing = new AbortController();
-    this.retry = new Retry(() => this.load());
     this.listen();
     if (this.groupId) this.load();
     else this.draw();
@@ -42,9 +39,8 @@ export class Group {
   }
 
   close() {
-    this.closing.abort();
+    super.close();
     this.request?.abort();
-    this.retry.stop();
     clearInterval(this.clock);
   }
 
@@ -59,19 +55,16 @@ export class Group {
       this.pages = more ? this.pages + 1 : 1;
       this.rows = [...(more ? this.rows : []), ...data.learners.edges.map((edge) => edge.node)];
       this.data = { ...this.data, ...data };
-      this.problem = null;
-      this.retry.reset();
-      this.draw();
+      this.succeed();
     } catch (problem) {
-      if (!signal.aborted) handleError(this, problem);
+      if (!signal.aborted) this.fail(problem);
     }
   }
 
   listen() {
-    const on = (type, listener) => this.element.addEventListener(type, listener, { signal: this.closing.signal });
-    on('change', ({ target }) => this.change(target));
-    on('click', ({ target }) => target.closest('[data-more]') && this.load(true));
-    on('submit', (event) => {
+    this.on('change', ({ target }) => this.change(target));
+    this.on('click', ({ target }) => target.closest('[data-more]') && this.load(true));
+    this.on('submit', (event) => {
       event.preventDefault();
       this.open(new FormData(event.target).get('group').trim());
     });

@@ -1,10 +1,10 @@
 // The list of a learner's items. The URL contains the filters, the order and the search.
 
 import { runQuery } from './api.js';
-import { h, show } from './dom.js';
+import { h } from './dom.js';
 import { number, percent } from './format.js';
 import { sentences, t } from './i18n.js';
-import { Retry, handleError, problemCard } from './problems.js';
+import { View } from './problems.js';
 import { due, itemList, itemPage, level, word } from './items.js';
 
 const QUERY = `query Items($user: ID, $filter: ItemFilter, $order: ItemOrder, $level: CefrLevel, $skill: Domain,
@@ -33,22 +33,18 @@ const defaultOrder = (filter) => ORDERS[filter] ?? 'RECENT';
 
 let left = null; // the list that the user left last; "back" returns to the same row of it
 
-export class ItemList {
+export class ItemList extends View {
   /** `user` is null for the caller's own items; `parameters` are those of the URL. */
   constructor(element, user, parameters, shell) {
-    Object.assign(this, { element, user, shell, view: parse(parameters), known: new Map(), problem: null });
-    Object.assign(this, { hash: location.hash, scroll: 0 });
-    this.closing = new AbortController();
-    this.retry = new Retry(() => this.load());
+    super(element, shell, { user, view: parse(parameters), known: new Map(), hash: location.hash, scroll: 0 });
     this.listen();
     if (!this.restore()) this.load();
   }
 
   close() {
-    left = { hash: this.hash, result: this.result, scroll: this.scroll, at: Date.now() };
-    this.closing.abort();
+    super.close();
+    left = { hash: this.hash, result: this.data, scroll: this.scroll, at: Date.now() };
     this.request?.abort();
-    this.retry.stop();
     clearTimeout(this.typing);
   }
 
@@ -67,12 +63,12 @@ export class ItemList {
     const { view } = this;
     try {
       const known = more ? null : this.find(view);
-      const result = known ?? await this.fetch(view, more ? this.result.cursor : null, signal);
+      const result = known ?? await this.fetch(view, more ? this.data.cursor : null, signal);
       if (signal.aborted) return;
-      if (more) result.rows = [...this.result.rows, ...result.rows];
+      if (more) result.rows = [...this.data.rows, ...result.rows];
       this.update(view, result);
     } catch (problem) {
-      if (!signal.aborted) handleError(this, problem);
+      if (!signal.aborted) this.fail(problem);
     }
   }
 
@@ -102,12 +98,10 @@ export class ItemList {
   }
 
   update(view, result) {
-    this.result = result;
+    this.data = result;
     this.known.set(keyOf(view), { view, result });
     if (this.known.size > MAX_RESULTS) this.known.delete(this.known.keys().next().value);
-    this.problem = null;
-    this.retry.reset();
-    this.draw();
+    this.succeed();
     if (this.announces) this.shell.announce(t('items.found', { count: result.total }));
     this.announces = true;
   }
@@ -130,14 +124,13 @@ export class ItemList {
   }
 
   listen() {
-    const on = (type, listener) => this.element.addEventListener(type, listener, { signal: this.closing.signal });
     const search = ({ target, isComposing }) =>
       target.name === 'search' && !isComposing && this.change({ search: target.value.trim() });
-    on('input', search);
-    on('compositionend', search);
-    on('change', ({ target }) => target.name in CONTROLS && this.change({ [target.name]: target.value }));
-    on('click', ({ target }) => target.closest('[data-more]') && this.load(true));
-    on('keydown', (event) => this.key(event));
+    this.on('input', search);
+    this.on('compositionend', search);
+    this.on('change', ({ target }) => target.name in CONTROLS && this.change({ [target.name]: target.value }));
+    this.on('click', ({ target }) => target.closest('[data-more]') && this.load(true));
+    this.on('keydown', (event) => this.key(event));
     addEventListener('scroll', () => { this.scroll = scrollY; }, { signal: this.closing.signal, passive: true });
   }
 
@@ -151,14 +144,8 @@ export class ItemList {
     stops[at + step].focus();
   }
 
-  draw() {
-    const problem = this.problem && problemCard(this.problem, this.retry, Boolean(this.result));
-    this.element.setAttribute('aria-busy', String(!this.result && !this.problem));
-    show(this.element, this.result ? this.sections() : [], problem);
-  }
-
   sections() {
-    const { rows, total, cursor } = this.result;
+    const { rows, total, cursor } = this.data;
     const { filter } = this.view;
     const isNew = !total && !this.isFiltered;
     const meaning = filter in ORDERS && t(`items.meanings.${filter}`);

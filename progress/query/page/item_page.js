@@ -2,11 +2,11 @@
 
 import { runQuery } from './api.js';
 import { axis, columns, legend, lines, plot, roundUp } from './charts.js';
-import { h, show } from './dom.js';
+import { h } from './dom.js';
 import { ago, fullDay, localDay, longDay, moment, month, number, percent, shortDay } from './format.js';
 import { join, t } from './i18n.js';
 import { card, note, table, unfolded } from './layout.js';
-import { Retry, handleError, problemCard } from './problems.js';
+import { View } from './problems.js';
 import { due, itemList, level, word } from './items.js';
 
 const QUERY = `query Item($user: ID, $item: ID!) {
@@ -24,18 +24,11 @@ const STEPS = 60; // number of time steps in each chart
 const DAY = 86_400_000; // milliseconds
 const MAX_ROWS = 200; // maximum number of rows in the table
 
-export class ItemPage {
+export class ItemPage extends View {
   /** `user` is null for the caller's own item. */
   constructor(element, itemId, user, shell) {
-    Object.assign(this, { element, itemId, user, shell, data: null, problem: null });
-    this.closing = new AbortController();
-    this.retry = new Retry(() => this.load());
+    super(element, shell, { itemId, user });
     this.load();
-  }
-
-  close() {
-    this.closing.abort();
-    this.retry.stop();
   }
 
   async load() {
@@ -44,19 +37,11 @@ export class ItemPage {
       const { data } = await runQuery(QUERY, { user: this.user, item: this.itemId }, signal);
       if (signal.aborted) return;
       this.data = data;
-      this.problem = null;
-      this.retry.reset();
       document.title = `${data.item?.headword ?? this.itemId} · Progress`;
-      this.draw();
+      this.succeed();
     } catch (problem) {
-      if (!signal.aborted) handleError(this, problem);
+      if (!signal.aborted) this.fail(problem);
     }
-  }
-
-  draw() {
-    const problem = this.problem && problemCard(this.problem, this.retry, Boolean(this.data));
-    this.element.setAttribute('aria-busy', String(!this.data && !this.problem));
-    show(this.element, this.data ? this.sections() : [], problem);
   }
 
   sections() {

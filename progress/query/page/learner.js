@@ -8,7 +8,7 @@ import { howFar } from './how_far.js';
 import { t } from './i18n.js';
 import { improving } from './improving.js';
 import { items } from './items.js';
-import { Retry, handleError, problemCard } from './problems.js';
+import { View } from './problems.js';
 import { EARLIER_QUERY, QUERY, SUBSCRIPTION, joinDays, range } from './query.js';
 import { share } from './review.js';
 import { Subscription } from './stream.js';
@@ -22,23 +22,19 @@ const IDLE_INTERVAL = 300_000; // Between two queries if no change arrives: a da
 const POLL_INTERVAL = 30_000; // Between two queries if no subscription is live, or if events are still being counted.
 const ANNOUNCE_INTERVAL = 20_000; // Between two announcements to screen readers.
 
-export class Learner {
-  /** `shell` shows the state of the subscription, announces texts, and asks the user to sign in again. */
+export class Learner extends View {
+  /** `user` is null for the caller's own dashboard. */
   constructor(element, user, shell) {
-    Object.assign(this, { element, user, shell, data: null, problem: null });
-    Object.assign(this, { queriedAt: 0, announcedAt: -ANNOUNCE_INTERVAL });
+    super(element, shell, { user, queriedAt: 0, announcedAt: -ANNOUNCE_INTERVAL });
     this.view = { year: null, day: null, preview: null, loading: null };
     this.years = new Map();
-    this.closing = new AbortController();
-    this.retry = new Retry(() => this.refresh());
     this.download = new Download(user, shell, () => this.draw());
     this.listen();
-    this.refresh();
+    this.load();
   }
 
   close() {
-    this.closing.abort();
-    this.retry.stop();
+    super.close();
     this.subscription?.close();
     this.download.close();
     clearTimeout(this.later);
@@ -47,18 +43,18 @@ export class Learner {
   }
 
   /** Query again. Of many calls in a short time, only the first and the last lead to a query. */
-  refresh() {
+  load() {
     if (this.isLoading) {
       this.isOutdated = true;
       return;
     }
     clearTimeout(this.later);
     const wait = this.queriedAt + MIN_INTERVAL - performance.now();
-    if (this.data && wait > 0) this.later = setTimeout(() => this.refresh(), wait);
-    else this.load();
+    if (this.data && wait > 0) this.later = setTimeout(() => this.load(), wait);
+    else this.query();
   }
 
-  async load() {
+  async query() {
     this.isLoading = true;
     this.isOutdated = false;
     this.queriedAt = performance.now();
@@ -69,20 +65,18 @@ export class Learner {
       if (this.isOutsideRange()) await this.loadYear();
     } catch (problem) {
       if (this.closing.signal.aborted) return;
-      handleError(this, problem);
+      this.fail(problem);
     } finally {
       this.isLoading = false;
     }
-    if (this.isOutdated) this.refresh();
+    if (this.isOutdated) this.load();
   }
 
   update({ data, extensions }) {
     const before = this.data;
     this.data = { ...joinDays(data), projectedTo: extensions?.projectedTo, user: this.user, isOwn: !this.user };
-    this.problem = null;
-    this.retry.reset();
     this.selectDay();
-    this.draw();
+    this.succeed();
     if (before) this.announce();
     this.subscription ??= new Subscription(SUBSCRIPTION, { user: this.user }, {
       data: ({ progress }) => this.onProgress(progress),
@@ -99,12 +93,12 @@ export class Learner {
 
   tick() {
     const isComplete = this.isLive && !countBehind(this.data.projections);
-    if (!isComplete || performance.now() > this.queriedAt + IDLE_INTERVAL) this.refresh();
+    if (!isComplete || performance.now() > this.queriedAt + IDLE_INTERVAL) this.load();
   }
 
   /** Query again if the progress has changed. The first message of a connection may contain an unchanged progress. */
   onProgress(progress) {
-    if (JSON.stringify(progress) !== JSON.stringify(this.data.progress)) this.refresh();
+    if (JSON.stringify(progress) !== JSON.stringify(this.data.progress)) this.load();
   }
 
   /** Select the year and day to show at first. Add the selected year's days if they were loaded separately. */
@@ -146,10 +140,19 @@ export class Learner {
   }
 
   draw() {
-    const problem = this.problem && problemCard(this.problem, this.retry, Boolean(this.data));
-    this.element.setAttribute('aria-busy', String(!this.data && !this.problem));
-    show(this.element, this.data ? sections(this.data, this.view, this.user, this.download) : [], problem);
+    super.draw();
     if (this.scrolledYear !== this.view.year && this.data?.progress) this.scrollToDay();
+  }
+
+  sections() {
+    const { data, user } = this;
+    const title = h('h1', { 'data-key': 'title', class: user ? null : 'unseen' },
+      user ? t('learner.other', { user }) : t('learner.own'));
+    if (!data.progress) return [title, welcome(user), freshness(data)];
+    return [
+      title, jumps(user), today(data), improving(data), howFar(data), year(data, this.view), when(data), items(data),
+      this.download.section(), freshness(data),
+    ];
   }
 
   /** Draw only the section of the year, because a moving pointer can select many days per second. */
@@ -185,15 +188,14 @@ export class Learner {
   }
 
   listen() {
-    const on = (type, listener) => this.element.addEventListener(type, listener, { signal: this.closing.signal });
-    on('click', (event) => this.click(event));
-    on('keydown', (event) => this.key(event));
-    on('pointerover', (event) => event.pointerType === 'mouse' && this.preview(event.target.dataset?.day));
+    this.on('click', (event) => this.click(event));
+    this.on('keydown', (event) => this.key(event));
+    this.on('pointerover', (event) => event.pointerType === 'mouse' && this.preview(event.target.dataset?.day));
     document.addEventListener('visibilitychange', () => this.wake(), { signal: this.closing.signal });
   }
 
   wake() {
-    if (!document.hidden && performance.now() > this.queriedAt + 60_000) this.refresh();
+    if (!document.hidden && performance.now() > this.queriedAt + 60_000) this.load();
   }
 
   click({ target }) {
@@ -248,7 +250,7 @@ export class Learner {
     this.view.year = to;
     this.view.day = this.lastDay();
     this.draw();
-    if (this.isOutsideRange()) this.loadYear().catch((problem) => handleError(this, problem));
+    if (this.isOutsideRange()) this.loadYear().catch((problem) => this.fail(problem));
   }
 
   /** The last study day of the selected year or, without one, the year's last day that is not in the future. */
@@ -259,21 +261,11 @@ export class Learner {
   }
 }
 
-const SECTIONS = ['today', 'improving', 'how-far', 'year', 'when', 'items', 'my-data'];
-
-function sections(data, view, user, download) {
-  const title = h('h1', { 'data-key': 'title', class: user ? null : 'unseen' },
-    user ? t('learner.other', { user }) : t('learner.own'));
-  if (!data.progress) return [title, welcome(user), freshness(data)];
-  return [
-    title, jumps(user), today(data), improving(data), howFar(data), year(data, view), when(data), items(data),
-    download.section(), freshness(data),
-  ];
-}
+const JUMPS = ['today', 'improving', 'how-far', 'year', 'when', 'items', 'my-data'];
 
 /** Buttons that jump to the sections. Links would change the URL's hash, but the hash already names the view. */
 const jumps = (user) => h('nav', { class: 'jumps', 'aria-label': t('learner.sections'), 'data-key': 'jumps' },
-  SECTIONS.map((id) => h('button', { type: 'button', class: 'plain', 'data-jump': id },
+  JUMPS.map((id) => h('button', { type: 'button', class: 'plain', 'data-jump': id },
     t(user && id === 'my-data' ? 'data.theirs' : `jump.${id}`))));
 
 function welcome(user) {

@@ -1,16 +1,20 @@
 // The list of operations. Each entry shows the operation's state, steps and result.
 
 import { h } from './dom.js';
-import { ago } from './format.js';
-import { t } from './i18n.js';
+import { ago, longDay, moment, number } from './format.js';
+import { join, t } from './i18n.js';
 import { hasEnded, kindOf, progress, size } from './operation.js';
-import { receipt } from './receipt.js';
 
 // For each kind of operation, the step that is its point of no return. Once this step has started, the operation cannot
 // be cancelled. If the operation fails after that, it can be tried again.
 const FINAL_STEPS = {
   REBUILD: 'swap', ARCHIVE: 'publish', ERASE_USER: 'forbid', EXPORT_USER: 'offer', EXPORT_STATISTICS: 'offer',
 };
+const PLACES = [
+  'events', 'sessions', 'pending', 'dead_letters', 'snapshots', 'poisoned', 'operations', 'exports', 'files',
+  'archived_events',
+];
+const COPIES = ['backups', 'pubsub', 'pubsub_dead_letters'];
 const STYLES = { SUCCEEDED: 'good', COMPENSATING: 'bad', FAILED: 'bad', TIMED_OUT: 'bad' };
 
 const isFinal = ({ kind, steps }) => steps.some(({ name, attempts }) => name === FINAL_STEPS[kind] && attempts > 0);
@@ -67,4 +71,24 @@ function step(row) {
 
 function chip(state) {
   return h('span', { class: `chip ${STYLES[state] ?? ''}`.trim() }, t(`operation.states.${state}`));
+}
+
+/**
+ * The receipt of an erasure: what was erased, where the learner's id still occurs, and until when copies exist.
+ * `result` is the result of the operation as JSON.
+ */
+function receipt(result) {
+  const { digest, erased_at, closed_at, erased, found, places, in_events_of_others, copies_until } = JSON.parse(result);
+  const left = join(Object.entries(places).map(([place, rows]) => t('receipt.left', { rows, place })));
+  const facts = [
+    [t('receipt.learner'), h('span', { translate: 'no' }, digest)],
+    [t('receipt.since'), moment(erased_at)],
+    [t('receipt.complete'), moment(closed_at)],
+    ...PLACES.filter((place) => place in erased).map((place) => [t(`receipt.places.${place}`), number(erased[place])]),
+    [t('receipt.found'), left ? t('receipt.foundIn', { found, left }) : number(found)],
+    [t('receipt.others'), number(in_events_of_others)],
+    ...COPIES.map((copies) => [t(`receipt.copies.${copies}`), longDay(copies_until[copies])]),
+  ];
+  return h('dl', { class: 'receipt', 'aria-label': t('receipt.title') },
+    facts.map(([name, value]) => [h('dt', null, name), h('dd', null, value)]));
 }

@@ -1,7 +1,7 @@
-// Messages that tell the user about problems, and functions that retry after a problem.
+// Views: how they load their data, tell the user about problems, and retry after a problem.
 
 import { Problem } from './api.js';
-import { h } from './dom.js';
+import { h, show } from './dom.js';
 import { sentences, t } from './i18n.js';
 import * as session from './session.js';
 
@@ -58,13 +58,46 @@ function toProblem(error) {
   return new Problem('fault', String(error));
 }
 
-/** Show an error in the view and schedule a retry. If the user is no longer signed in, show the sign-in instead. */
-export function handleError(view, error) {
-  const problem = toProblem(error);
-  if (problem.kind === 'signed-out') return view.shell.signedOut();
-  view.problem = problem;
-  view.retry.schedule(problem);
-  view.draw();
+/** A view. A subclass has load(), which sets `data`, and sections(), which returns what to show. */
+export class View {
+  /** `shell` shows the state of the subscription, announces texts, and asks the user to sign in again. */
+  constructor(element, shell, fields) {
+    Object.assign(this, { element, shell, data: null, problem: null, ...fields });
+    this.closing = new AbortController();
+    this.retry = new Retry(() => this.load());
+  }
+
+  close() {
+    this.closing.abort();
+    this.retry.stop();
+  }
+
+  /** Listen to events of the view's element until the view is closed. */
+  on(type, listener) {
+    this.element.addEventListener(type, listener, { signal: this.closing.signal });
+  }
+
+  draw() {
+    const problem = this.problem && problemCard(this.problem, this.retry, Boolean(this.data));
+    this.element.setAttribute('aria-busy', String(!this.data && !this.problem));
+    show(this.element, this.data ? this.sections() : [], problem);
+  }
+
+  /** Draw the view after a request has succeeded. */
+  succeed() {
+    this.problem = null;
+    this.retry.reset();
+    this.draw();
+  }
+
+  /** Show an error and schedule a retry. If the user is no longer signed in, show the sign-in instead. */
+  fail(error) {
+    const problem = toProblem(error);
+    if (problem.kind === 'signed-out') return this.shell.signedOut();
+    this.problem = problem;
+    this.retry.schedule(problem);
+    this.draw();
+  }
 }
 
 /** A card with the problem or, if the page already shows numbers, a note below them. */

@@ -55,7 +55,6 @@ _END = datetime.max.replace(tzinfo=UTC)
 
 
 def check_folds(count: int) -> None:
-    """Raise QueryTooComplex if a request needs too many folds."""
     if count > MAX_FOLDS:
         raise QueryTooComplex(
             f"asOf, knownAt: expected at most {MAX_FOLDS} pairs of learner and time - found {count}"
@@ -126,7 +125,6 @@ class AsOfReader:
             semaphore.release()
 
     def close(self) -> None:
-        """Close the idle sessions."""
         self._database.close()
 
 
@@ -170,7 +168,6 @@ class _Folds:
                 self._task.cancel()
 
     async def run(self, session: asyncpg.Connection) -> _Answers:
-        """Fold up to each past time and run all queries."""
         answers: _Answers = {}
         self._answered.clear()  # run() is called again after a transient error
         while moments := sorted(self._queries.keys() - self._answered, key=_order):

@@ -14,8 +14,6 @@ _FILE = "event_store/dead_letters"
 
 
 class LetterKey(msgspec.Struct, frozen=True):
-    """The position of a dead letter in the list."""
-
     is_replayed: bool
     received_at: datetime
     letter_id: int
@@ -52,6 +50,5 @@ def _with_key(row: Mapping[str, Any]) -> tuple[LetterKey, DeadLetter]:
 
 
 async def list_unknown_ids(reader: Reader, letter_ids: Sequence[int]) -> list[int]:
-    """Return the ids that no dead letter has."""
     rows = await reader.fetch(_FILE, "unknown ids", letter_ids=list(letter_ids))
     return [row["id"] for row in rows]

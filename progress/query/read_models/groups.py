@@ -12,8 +12,6 @@ from progress.query.read_models.rows import CefrLevel, Domain, ItemKey
 
 
 class LearnerOrder(StrEnum):
-    """A sort order for the members of a group."""
-
     AT_RISK = "AT_RISK"
     INACTIVE = "INACTIVE"
     ACCURACY = "ACCURACY"
@@ -63,7 +61,6 @@ class ItemDifficulty(msgspec.Struct, frozen=True):
 
 
 async def is_member(reader: Reader, user_id: str, groups: Sequence[str]) -> bool:
-    """Return whether the learner is now a member of one of the groups."""
     if not groups:
         return False
     rows = await reader.fetch(
@@ -79,7 +76,6 @@ async def get_group(reader: Reader, group_id: str, *, at: datetime) -> Group | N
 
 
 async def has_members(reader: Reader, group_id: str) -> bool:
-    """Return whether the group has a current member."""
     rows = await reader.fetch("read_models/group_members", "has_members", group_id=group_id)
     return bool(rows[0]["has_members"])
 

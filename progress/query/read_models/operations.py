@@ -11,7 +11,6 @@ _FILE = "operations/operations"
 
 
 async def get_operation(reader: Reader, operation_id: UUID) -> Operation | None:
-    """Return one operation, or None if no operation has this id."""
     operations = await get_operations_by_id(reader, [operation_id])
     return operations[0] if operations else None
 

@@ -126,7 +126,6 @@ class Reader:
         return types
 
     async def close(self) -> None:
-        """Close all connections immediately."""
         self._database.close()
         self._as_of.close()
 
@@ -149,7 +148,6 @@ class Reader:
 
 @contextlib.asynccontextmanager
 async def open_reader(target: Settings | str) -> AsyncIterator[Reader]:
-    """Open a reader of the database; close the reader at the end of the `with` block."""
     reader = Reader(target)
     try:
         yield reader

@@ -46,8 +46,6 @@ class CefrLevel(StrEnum):
 
 
 class ItemFilter(StrEnum):
-    """A filter for a learner's items."""
-
     ALL = "ALL"
     LEARNING = "LEARNING"
     MASTERED = "MASTERED"
@@ -57,8 +55,6 @@ class ItemFilter(StrEnum):
 
 
 class ItemOrder(StrEnum):
-    """A sort order for a list of items."""
-
     RECENT = "RECENT"
     DUE = "DUE"
     ACCURACY = "ACCURACY"
@@ -102,8 +98,6 @@ class _Sums(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DailyStats(_Sums, frozen=True, kw_only=True):
-    """One local day of a learner."""
-
     date: date
 
 
@@ -147,8 +141,6 @@ class ItemKey(msgspec.Struct, frozen=True):
 
 
 class ItemReview(msgspec.Struct, frozen=True):
-    """A review of an item."""
-
     at: datetime
     interval_days: int
     easiness_factor: float
@@ -182,8 +174,6 @@ class _Share(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DomainStats(_Share, frozen=True, kw_only=True):
-    """A learner's progress in one domain of the catalogue."""
-
     domain: Domain
 
 
