@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from progress.query.read_models import groups
 from progress.query.read_models.groups import ItemDifficulty, LearnerOrder
-from progress.query.read_models.rows import CefrLevel, Domain, ItemKey
+from progress.query.read_models.rows import CefrLevel, Domain
 from tests import oracle
 from tests.support import model_rows
 from tests.support.api import QueryClient, plain
@@ -121,8 +121,7 @@ def test_groups_and_difficulties_equal_the_oracle_s_results(
             learners = functools.partial(
                 groups.get_learners, reader, group, order_by=order, first=2, at=NOW
             )
-            listed = list_all(fetch, learners, lambda item: item[0])
-            assert [plain(row) for _, row in listed] == oracle.learners(world, group, order)
+            assert list_all(fetch, learners) == oracle.learners(world, group, order)
     for level, domain in (
         (None, None),
         (CefrLevel.A1, None),
@@ -132,23 +131,21 @@ def test_groups_and_difficulties_equal_the_oracle_s_results(
         items = functools.partial(
             groups.get_item_difficulty, reader, level=level, domain=domain, first=1
         )
-        listed = list_all(fetch, items, lambda item: ItemKey(item.accuracy_rate, item.item_id))
-        assert [*map(plain, listed)] == difficulties(oracle.item_difficulty(world, level, domain))
+        listed = list_all(fetch, items)
+        assert listed == difficulties(oracle.item_difficulty(world, level, domain))
 
 
-def list_all(
-    fetch: QueryClient, query: Callable[..., Any], key: Callable[[Any], object]
-) -> list[Any]:
-    """Return the entries of all pages; assert that the last page's total count is correct."""
+def list_all(fetch: QueryClient, query: Callable[..., Any]) -> list[Any]:
+    """Return the records of all pages; assert that the last page's total count is correct."""
     found: list[Any] = []
     after = None
     while True:
         page = fetch(query(after=after))
-        found += page.items
+        found += [plain(record) for _, record in page.items]
         if not page.has_next:
             assert page.total_count == len(found)
             return found
-        after = key(found[-1])
+        after = page.items[-1][0]
 
 
 def difficulties(rows: list[oracle.Row]) -> list[oracle.Row]:

@@ -1,7 +1,6 @@
 """Descriptions of the schema's types, fields, arguments and values, from descriptions.txt.
 
-The declarations in the code contain the descriptions that the API's contract prescribes. The text
-file contains all others, so that a reader finds them in one place.
+Those that the API's contract prescribes are among them; a test compares them with the contract.
 """
 
 import functools
@@ -26,11 +25,9 @@ _FILE = Path(__file__).with_suffix(".txt")
 
 
 def describe(schema: GraphQLSchema) -> None:
-    """Add the file's descriptions to the members of the schema that have no description."""
     texts = read()
     for keys, member in list_members(schema):
-        if member.description is None:
-            member.description = next((texts[key] for key in keys if key in texts), None)
+        member.description = next((texts[key] for key in keys if key in texts), None)
 
 
 def list_members(schema: GraphQLSchema) -> Iterator[tuple[tuple[str, ...], Described]]:

@@ -66,31 +66,25 @@ UNDECLARED = Declaration()  # __typename, __schema, __type
 
 
 def declare(
-    type_: object,
-    description: str | None = None,
-    *,
-    cache: CachePolicy | None = None,
-    cost: Cost = _DEFAULT_COST,
+    type_: object, *, cache: CachePolicy | None = None, cost: Cost = _DEFAULT_COST
 ) -> Callable[[Callable[..., Any]], Any]:
     """Declare a field that only the executor runs. The decorated function is its resolver."""
 
     def decorate(resolve: Callable[..., Any]) -> Any:
-        return _add(resolve, Declaration(cache, cost), type_, description)
+        return _add(resolve, Declaration(cache, cost), type_)
 
     return decorate
 
 
-def _add(
-    resolve: Callable[..., Any], declaration: Declaration, type_: object, description: str | None
-) -> Any:
+def _add(resolve: Callable[..., Any], declaration: Declaration, type_: object) -> Any:
     name = resolve.__name__
     FIELDS[to_camel_case(name)] = declaration
-    RESOLVED[name] = strawberry.field(resolve, graphql_type=type_, description=description)
+    RESOLVED[name] = strawberry.field(resolve, graphql_type=type_)
     return RESOLVED[name]
 
 
 def declare_learner_field(
-    type_: object, description: str | None = None, *, cache: CachePolicy, cost: Cost = _DEFAULT_COST
+    type_: object, *, cache: CachePolicy, cost: Cost = _DEFAULT_COST
 ) -> Callable[[BuildQuery], Any]:
     """Declare a field about one learner that the compiled path resolves with a single SELECT.
 
@@ -104,7 +98,7 @@ def declare_learner_field(
         names = {_graphql_name(parameter): parameter.name for parameter in parameters}
         resolve = _resolver(build_query, parameters, is_list=_is_list(type_))
         declaration = Declaration(cache, cost, LearnerQuery(build_query, names))
-        return _add(resolve, declaration, type_, description)
+        return _add(resolve, declaration, type_)
 
     return decorate
 

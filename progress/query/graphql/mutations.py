@@ -30,18 +30,15 @@ _PUBLISH_TIMEOUT_S = 3.0
 _MAX_EXPORTS = 5  # exports of a learner's record within 24 hours
 
 
-def _mutation(type_: object, description: str | None = None) -> Callable[[Any], Any]:
+def _mutation(type_: object) -> Callable[[Any], Any]:
     """Declare a mutation of this type; the method returns a record with the type's fields."""
-    field: Callable[[Any], Any] = strawberry.field(graphql_type=type_, description=description)
+    field: Callable[[Any], Any] = strawberry.field(graphql_type=type_)
     return field
 
 
 @strawberry.type
 class Mutation:
-    @_mutation(
-        types.Operation,
-        "Each starts an operation and answers at once; its progress is read with operation(id).",
-    )
+    @_mutation(types.Operation)
     async def rebuild_projections(self, info: Info, idempotency_key: ID) -> Operation:
         info.context.check_admin()
         return await _start(info, OperationKind.REBUILD, idempotency_key, subject="read models")
@@ -95,7 +92,7 @@ class Mutation:
             info, OperationKind.ERASE_USER, idempotency_key, subject=learner, user_id=learner
         )
 
-    @_mutation(types.Operation, "A learner may export their own record.")
+    @_mutation(types.Operation)
     async def export_user(
         self, info: Info, *, user_id: ID | None = UNSET, idempotency_key: ID
     ) -> Operation:
@@ -110,7 +107,7 @@ class Mutation:
             user_id=learner,
         )
 
-    @_mutation(types.Operation, "Administrators and support: rows of one read model as a file.")
+    @_mutation(types.Operation)
     async def export_statistics(
         self,
         info: Info,
@@ -141,7 +138,7 @@ class Mutation:
             **msgspec.structs.asdict(request),
         )
 
-    @_mutation(types.Operation, "Refused after the operation's point of no return.")
+    @_mutation(types.Operation)
     async def cancel_operation(
         self,
         info: Info,
@@ -158,7 +155,7 @@ class Mutation:
             )
         return cancelled
 
-    @_mutation(types.Operation, "Goes on where a failed operation stopped.")
+    @_mutation(types.Operation)
     async def retry_operation(
         self,
         info: Info,

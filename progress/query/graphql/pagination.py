@@ -2,7 +2,7 @@
 
 import base64
 import binascii
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import date, datetime
 from typing import Annotated, Any, TypeVar
 
@@ -10,9 +10,9 @@ import msgspec
 
 from progress.errors import BadInput
 from progress.query import auth
+from progress.query.read_models import reader, rows
 from progress.query.read_models.dead_letters import LetterKey
 from progress.query.read_models.groups import LearnerKey, LearnerOrder
-from progress.query.read_models.rows import ItemKey, ItemOrder
 
 _T = TypeVar("_T")
 _Number = Annotated[int, msgspec.Meta(ge=1, le=2**63 - 1)]
@@ -35,56 +35,53 @@ class Page(msgspec.Struct, frozen=True):
     total_count: int | None
 
 
-def build_page(
-    entries: Iterable[tuple[str, msgspec.Struct]], *, has_next: bool, total: int | None = None
+def build_page(page: reader.Page[tuple[Any, Any]], *order: str) -> Page:
+    """Build a connection of (key, record) pairs; a cursor has the list's order and the key."""
+    keyed = (([*order, *msgspec.structs.astuple(key)], node) for key, node in page.items)
+    return _connect(keyed, has_next=page.has_next, total=page.total_count)
+
+
+def build_numbered_page(nodes: Sequence[_T], size: int, number: Callable[[_T], int]) -> Page:
+    """Build a connection of at most `size` nodes; `nodes` has one more if another page follows."""
+    numbered = (([number(node)], node) for node in nodes[:size])
+    return _connect(numbered, has_next=len(nodes) > size)
+
+
+def _connect(
+    entries: Iterable[tuple[list[Any], Any]], *, has_next: bool, total: int | None = None
 ) -> Page:
-    edges = [Edge(cursor, node) for cursor, node in entries]
+    edges = [Edge(_encode_cursor(place), node) for place, node in entries]
     return Page(edges, PageInfo(has_next, edges[-1].cursor if edges else None), total)
 
 
-def encode_item_cursor(order: ItemOrder, key: ItemKey) -> str:
-    return _encode_cursor([order, key.rank, key.item_id])
-
-
-def decode_item_cursor(cursor: str | None, order: ItemOrder) -> ItemKey | None:
+def decode_item_cursor(cursor: str | None, order: rows.ItemOrder) -> rows.ItemKey | None:
     """Return the item key in a cursor; raise BadInput if the cursor is for another order."""
     if cursor is None:
         return None
-    made_for, rank, item_id = _decode_cursor(cursor, tuple[ItemOrder, float | None, str])
-    if made_for is not order or not auth.is_id(item_id):
-        raise BadInput(f"after: expected a cursor of a list ordered by {order} - found {made_for}")
-    return ItemKey(rank, item_id)
-
-
-def encode_learner_cursor(order: LearnerOrder, key: LearnerKey) -> str:
-    return _encode_cursor([order, key.rank, key.user_id])
+    return rows.ItemKey(*_decode_ordered(cursor, order, tuple[rows.ItemOrder, float | None, str]))
 
 
 def decode_learner_cursor(cursor: str | None, order: LearnerOrder) -> LearnerKey | None:
     """Return the learner key in a cursor; raise BadInput if the cursor is for another order."""
     if cursor is None:
         return None
-    made_for, rank, user_id = _decode_cursor(cursor, tuple[LearnerOrder, float, str])
-    if made_for is not order or not auth.is_id(user_id):
+    return LearnerKey(*_decode_ordered(cursor, order, tuple[LearnerOrder, float, str]))
+
+
+def _decode_ordered(cursor: str, order: str, type_: Any) -> tuple[Any, str]:
+    made_for, rank, id_ = _decode_cursor(cursor, type_)
+    if made_for is not order or not auth.is_id(id_):
         raise BadInput(f"after: expected a cursor of a list ordered by {order} - found {made_for}")
-    return LearnerKey(rank, user_id)
+    return rank, id_
 
 
-def encode_difficulty_cursor(accuracy_rate: float, item_id: str) -> str:
-    return _encode_cursor([accuracy_rate, item_id])
-
-
-def decode_difficulty_cursor(cursor: str | None) -> ItemKey | None:
+def decode_difficulty_cursor(cursor: str | None) -> rows.ItemKey | None:
     if cursor is None:
         return None
-    accuracy_rate, item_id = _decode_cursor(cursor, tuple[float, str])
-    if not auth.is_id(item_id):
+    key = rows.ItemKey(*_decode_cursor(cursor, tuple[float, str]))
+    if not auth.is_id(key.item_id):
         raise _invalid_cursor()
-    return ItemKey(accuracy_rate, item_id)
-
-
-def encode_letter_cursor(key: LetterKey) -> str:
-    return _encode_cursor([key.is_replayed, key.received_at, key.letter_id])
+    return key
 
 
 def decode_letter_cursor(cursor: str | None) -> LetterKey | None:
@@ -97,11 +94,8 @@ def decode_letter_cursor(cursor: str | None) -> LetterKey | None:
     return key
 
 
-def encode_number_cursor(number: int) -> str:
-    return _encode_cursor([number])
-
-
 def decode_number_cursor(cursor: str | None) -> int | None:
+    """Return an event's stream version or an operation's number."""
     return None if cursor is None else _decode_cursor(cursor, tuple[_Number])[0]
 
 

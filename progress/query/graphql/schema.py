@@ -34,8 +34,6 @@ _CHEAP = {"groupId", "hardestItems", "__typename"}  # fields that do not need th
 
 @declare_learner_field(
     types.UserProgress | None,
-    "The learner's standing. userId defaults to the caller; "
-    "another learner's needs a role that may read it.",
     # `unlearned` depends on the catalogue, and the current streak depends on the local date.
     cache=CachePolicy(10, catalogue=True, clock=True, is_summary=True),
     cost=Cost(30, rows_with={"asOf": 70, "knownAt": 70}),
@@ -48,8 +46,6 @@ def user_progress(
 
 @declare_learner_field(
     types.list_of(rows.DailyStats),
-    "The rows that exist in the range, oldest first; "
-    "with zeroFill, one for every day. At most 731 days.",
     cache=CachePolicy(15, period="daily"),
 )
 def daily_stats(
@@ -69,7 +65,6 @@ def daily_stats(
 
 @declare_learner_field(
     types.list_of(rows.PeriodStats),
-    "ISO weeks by their Monday, oldest first.",
     cache=CachePolicy(60, batch=True, period="weekly", period_days=6),
     cost=Cost(days_per_entry=7),
 )
@@ -82,7 +77,6 @@ def weekly_stats(
 
 @declare_learner_field(
     types.list_of(rows.PeriodStats),
-    "Computed when asked.",
     cache=CachePolicy(30, period="monthly", period_days=30),
     cost=Cost(100, rows_per_day=1 / 7, days_per_entry=28),
 )
@@ -93,7 +87,6 @@ def monthly_stats(_: datetime, *, from_: From, to: date) -> RowQuery[rows.Period
 
 @declare(
     types.ItemStatsConnection,
-    "search: part of the headword; ASCII letters in any case.",
     # `catalogue`, because the catalogue contains headwords, levels and domains. `except_for`,
     # because the set of DUE items depends on the current time.
     cache=CachePolicy(10, catalogue=True, except_for=("filter", "DUE"), hourly="estimatedRecall"),
@@ -124,8 +117,7 @@ async def item_stats(
         after=pagination.decode_item_cursor(pagination.text_or_none(after), order),
         at=info.context.at,
     )
-    entries = ((pagination.encode_item_cursor(order, key), item) for key, item in page.items)
-    return pagination.build_page(entries, has_next=page.has_next, total=page.total_count)
+    return pagination.build_page(page, order)
 
 
 @declare_learner_field(
@@ -159,8 +151,6 @@ def streak(
 
 @declare_learner_field(
     types.list_of(rows.DueDay),
-    "Items falling due on each local day from today; "
-    "what is overdue counts today. At most 366 days.",
     # `catalogue`, because archived items are never due.
     cache=CachePolicy(10, catalogue=True, clock=True),
     cost=Cost(75),
@@ -171,7 +161,6 @@ def due_forecast(at: datetime, days: int | None = 14) -> RowQuery[rows.DueDay]:
 
 @declare_learner_field(
     types.list_of(rows.Retention),
-    "Periods with a test, oldest first. At most 731 days.",
     cache=CachePolicy(15, period="retention", period_days=30),
     cost=Cost(2),
 )
@@ -196,25 +185,19 @@ def workload(at: datetime) -> RowQuery[rows.Workload]:
     return rows.select_workload(at)
 
 
-@declare_learner_field(
-    list[date], "Rest days in the range, oldest first. At most 731 days.", cache=CachePolicy(15)
-)
+@declare_learner_field(list[date], cache=CachePolicy(15))
 def rest_days(_: datetime, *, from_: From, to: date) -> RowQuery[date]:
     arguments.check_range(from_, to)
     return rows.select_rest_days(from_, to)
 
 
-@declare_learner_field(
-    types.Goal | None, "Null where no goal is in force.", cache=CachePolicy(10, clock=True)
-)
+@declare_learner_field(types.Goal | None, cache=CachePolicy(10, clock=True))
 def goal(at: datetime) -> RowQuery[rows.Goal]:
     return rows.select_goal(at)
 
 
 @declare(
     types.ItemHistory,
-    "Reviews and days of answers of one item, newest first, "
-    "at most 731 days back and 1,000 reviews.",
     cache=CachePolicy(15, clock=True),
     cost=Cost(4, entries=1_000),
 )
@@ -226,7 +209,6 @@ async def item_history(info: Info, *, user_id: ID | None = UNSET, item_id: ID) -
 
 @declare(
     types.Group | None,
-    "Teachers of the group, support, administrators.",
     cost=Cost(100, rows_of={"hardestItems": 200}),
 )
 async def group(info: Info, group_id: ID) -> groups.Group | None:
@@ -263,15 +245,11 @@ async def learners(
         after=pagination.decode_learner_cursor(pagination.text_or_none(after), order),
         at=info.context.at,
     )
-    entries = (
-        (pagination.encode_learner_cursor(order, key), learner) for key, learner in page.items
-    )
-    return pagination.build_page(entries, has_next=page.has_next, total=page.total_count)
+    return pagination.build_page(page, order)
 
 
 @declare(
     types.ItemDifficultyConnection,
-    "Teachers, support, administrators. Hardest first.",
     cost=Cost(200, rows_with={"level": 20, "domain": 20}),
 )
 async def item_difficulty(
@@ -290,11 +268,7 @@ async def item_difficulty(
         first=arguments.parse_page_size(first),
         after=pagination.decode_difficulty_cursor(pagination.text_or_none(after)),
     )
-    entries = (
-        (pagination.encode_difficulty_cursor(item.accuracy_rate, item.item_id), item)
-        for item in page.items
-    )
-    return pagination.build_page(entries, has_next=page.has_next, total=page.total_count)
+    return pagination.build_page(page)
 
 
 def _authorize_group(info: Info, group_id: str) -> ID:
@@ -306,7 +280,6 @@ def _authorize_group(info: Info, group_id: str) -> ID:
 
 @declare(
     types.EventConnection,
-    "The audit trail: a learner's recorded events, newest first.",
     cost=Cost(rows_with={"types": 200}),
 )
 async def events(
@@ -324,10 +297,7 @@ async def events(
         types=arguments.parse_event_types(types if isinstance(types, list) else None),
         before_version=pagination.decode_number_cursor(pagination.text_or_none(after)),
     )
-    entries = (
-        (pagination.encode_number_cursor(event.stream_version), event) for event in events[:size]
-    )
-    return pagination.build_page(entries, has_next=len(events) > size)
+    return pagination.build_numbered_page(events, size, lambda event: event.stream_version)
 
 
 @declare(list[types.ProjectionStatus], cost=Cost(30))
@@ -335,7 +305,7 @@ async def projection_status(info: Info) -> list[rows.ProjectionStatus]:
     return await info.context.queries.get_projection_status(at=info.context.at)
 
 
-@declare(types.DeadLetterConnection, "Administrators only.", cost=Cost(50))
+@declare(types.DeadLetterConnection, cost=Cost(50))
 async def dead_letters(
     info: Info,
     kind: DeadLetterKind | None = UNSET,
@@ -350,16 +320,15 @@ async def dead_letters(
         first=arguments.parse_page_size(first),
         after=pagination.decode_letter_cursor(pagination.text_or_none(after)),
     )
-    entries = ((pagination.encode_letter_cursor(key), letter) for key, letter in page.items)
-    return pagination.build_page(entries, has_next=page.has_next, total=page.total_count)
+    return pagination.build_page(page)
 
 
-@declare(types.Operation | None, "Administrators, and the learner who started it.")
+@declare(types.Operation | None)
 async def operation(info: Info, id: ID) -> Operation | None:  # noqa: A002 - the contract's name
     return await info.context.find_operation(id)
 
 
-@declare(types.OperationConnection, "Administrators only.")
+@declare(types.OperationConnection)
 async def operations(
     info: Info, first: int | None = 20, after: str | None = UNSET
 ) -> pagination.Page:
@@ -370,16 +339,11 @@ async def operations(
         first=size + 1,
         before=pagination.decode_number_cursor(pagination.text_or_none(after)),
     )
-    entries = (
-        (pagination.encode_number_cursor(operation.number), operation)
-        for operation in newest[:size]
-    )
-    return pagination.build_page(entries, has_next=len(newest) > size)
+    return pagination.build_numbered_page(newest, size, lambda operation: operation.number)
 
 
 @declare(
     list[types.Undelivered] | None,
-    "Administrators only. Counts are up to 3 minutes old; null if Cloud Monitoring does not reply.",
 )
 async def undelivered(info: Info) -> list[Undelivered] | None:
     info.context.check_admin()

@@ -23,20 +23,15 @@ def build_sources(reader: Reader) -> dict[str, Source]:
     return {LEARNER: Learners(reader), OPERATION: Operations(reader)}
 
 
-def _subscription(type_: object, description: str | None = None) -> Callable[[Any], Any]:
+def _subscription(type_: object) -> Callable[[Any], Any]:
     """Declare a subscription whose method yields records with the fields of this GraphQL type."""
-    field: Callable[[Any], Any] = strawberry.subscription(
-        graphql_type=type_, description=description
-    )
+    field: Callable[[Any], Any] = strawberry.subscription(graphql_type=type_)
     return field
 
 
 @strawberry.type
 class Subscription:
-    @_subscription(
-        types.UserProgress | None,
-        "The learner's standing, now and after every change of it.",
-    )
+    @_subscription(types.UserProgress | None)
     async def progress_updated(
         self, info: Info, user_id: ID | None = UNSET
     ) -> AsyncIterator[rows.UserProgress | None]:

@@ -13,12 +13,13 @@ import msgspec
 import strawberry
 from strawberry.types.scalar import ScalarDefinition
 
+from progress.adapters.pubsub import undelivered
 from progress.errors import SerializationError
 from progress.event_store import dead_letter_record as dead_letters
 from progress.event_store import timestamps
 from progress.operations import export_files
 from progress.operations import records as operations
-from progress.query.graphql import arguments, downloads
+from progress.query.graphql import arguments, downloads, pagination
 from progress.query.graphql.context import Info
 from progress.query.read_models import groups, rows
 
@@ -51,27 +52,6 @@ SCALARS: dict[object, ScalarDefinition] = {
     ),
 }
 
-_DESCRIPTIONS: dict[type[msgspec.Struct], dict[str, str]] = {
-    rows.ItemStats: {
-        "estimated_recall": "0 to 1, an estimate.",
-        "language": "BCP 47, of the headword.",
-    },
-    rows.LevelStats: {
-        "expected_date": "When 80 % will be mastered at the pace of the last 28 days."
-    },
-    rows.PeriodStats: {"end": "The last day of the period."},
-    rows.RecordedEvent: {
-        "global_position": "A 64-bit number, as text.",
-        "data": "JSON, as text.",
-    },
-}
-
-_TYPE_DESCRIPTIONS: dict[type[msgspec.Struct], str] = {
-    rows.DueDay: "overdue: of the items of today's row those that were due on an earlier day; "
-    "0 on other days.",
-    rows.Goal: "week: the last seven local days, today last.",
-}
-
 
 def read_field(record: object, name: str) -> object:
     """Return a field of a record; an integer beyond GraphQL's Int becomes the largest Int."""
@@ -80,7 +60,7 @@ def read_field(record: object, name: str) -> object:
 
 
 @functools.cache
-def type_of(record: type[msgspec.Struct], *, id_field: str = "") -> Any:
+def type_of(record: type[Any], *, id_field: str = "") -> Any:
     """Return an object type with the record's name and fields, inherited fields last."""
     hints = get_type_hints(record)
     names = sorted(hints, key=lambda name: name not in record.__annotations__)
@@ -88,8 +68,7 @@ def type_of(record: type[msgspec.Struct], *, id_field: str = "") -> Any:
     for name, hint in fields.items():
         if isinstance(hint, type) and issubclass(hint, msgspec.Struct):
             fields[name] = type_of(hint)
-    descriptions = _DESCRIPTIONS.get(record, {})
-    return _make(record.__name__, fields, descriptions, _TYPE_DESCRIPTIONS.get(record))
+    return _make(record.__name__, fields)
 
 
 def list_of(record: type[msgspec.Struct]) -> object:
@@ -102,49 +81,17 @@ def _connection(name: str, node: object, **more: object) -> Any:
     return _make(f"{name}Connection", fields)
 
 
-def _make(
-    name: str,
-    fields: Mapping[str, object],
-    descriptions: Mapping[str, str] | None = None,
-    description: str | None = None,
-) -> Any:
-    described = {
-        field: strawberry.field(description=text) for field, text in (descriptions or {}).items()
-    }
-    made = type(name, (), {"__annotations__": fields, **described})
-    return strawberry.type(made, description=description)
+def _make(name: str, fields: Mapping[str, object]) -> Any:
+    return strawberry.type(type(name, (), {"__annotations__": fields}))
 
 
-Mastery = strawberry.enum(rows.Mastery)
-Domain = strawberry.enum(rows.Domain)
-CefrLevel = strawberry.enum(rows.CefrLevel)
-PeriodLength = strawberry.enum(rows.PeriodLength)
-LagStatus = strawberry.enum(rows.LagStatus)
-DeadLetterKind = strawberry.enum(dead_letters.DeadLetterKind)
-OperationKind = strawberry.enum(operations.OperationKind)
-OperationState = strawberry.enum(operations.OperationState)
-StatisticsTable = strawberry.enum(export_files.StatisticsTable)
-FileFormat = strawberry.enum(export_files.FileFormat)
-ItemFilter = strawberry.enum(
-    rows.ItemFilter,
-    description="MASTERED: short or long term. "
-    "STRUGGLING: 3 answers or more, under 60 % correct. DUE: of today's row of dueForecast. "
-    "LEECH: 4 lapses or more.",
-)
-ItemOrder = strawberry.enum(
-    rows.ItemOrder,
-    description="RECENT: newest answer or review first. DUE: earliest dueAt first. "
-    "ACCURACY: lowest first. LAPSES: most first. Nulls last, ties by itemId.",
-)
-
-
-LearnerOrder = strawberry.enum(
-    groups.LearnerOrder,
-    description="AT_RISK: those at risk first, then as INACTIVE. "
-    "INACTIVE: who never studied first, then the oldest study day. "
-    "ACCURACY: lowest of 7 days first, nulls last. STREAK: longest first. Ties by userId.",
-)
-
+for _enum in (
+    *(rows.Mastery, rows.Domain, rows.CefrLevel, rows.PeriodLength, rows.LagStatus),
+    *(rows.ItemFilter, rows.ItemOrder, groups.LearnerOrder, dead_letters.DeadLetterKind),
+    *(operations.OperationKind, operations.OperationState),
+    *(export_files.StatisticsTable, export_files.FileFormat),
+):
+    strawberry.enum(_enum)
 
 UserProgress = type_of(rows.UserProgress, id_field="user_id")
 ItemStats = type_of(rows.ItemStats, id_field="item_id")
@@ -162,18 +109,8 @@ class ProjectionStatus:
     updated_at: datetime | None
 
 
-@strawberry.type(description="Messages that Pub/Sub holds for a subscription of Progress.")
-class Undelivered:
-    subscription: str
-    messages: int
-
-
-@strawberry.type
-class PageInfo:
-    has_next_page: bool
-    end_cursor: str | None
-
-
+Undelivered = type_of(undelivered.Undelivered)
+PageInfo = type_of(pagination.PageInfo)
 ItemStatsConnection = _connection("ItemStats", ItemStats, total_count=int)
 ItemHistory = _make(
     "ItemHistory", {"reviews": list_of(rows.ItemReview), "days": list_of(rows.ItemDay)}
@@ -209,8 +146,8 @@ class DeadLetter:
     topic: str | None
     event_id: strawberry.ID | None
     event_type: str | None
-    reason: str = strawberry.field(description="What is wrong: the field and the rule.")
-    payload: str = strawberry.field(description="As received; addresses masked.")
+    reason: str
+    payload: str
     received_at: datetime
     replayed_at: datetime | None
 
@@ -222,20 +159,12 @@ async def _sign_url(root: downloads.Download) -> str:
     return await root.sign()
 
 
-@strawberry.type(description="A file to fetch; the address holds for ten minutes.")
+@strawberry.type
 class Download:
     url: str = strawberry.field(resolver=_sign_url)
     expires_at: datetime
     bytes: int
     sha256: str
-
-
-@strawberry.type
-class OperationStep:
-    name: str
-    state: operations.OperationState
-    attempts: int
-    error: str | None
 
 
 def _find_download(root: operations.Operation, info: Info) -> Download | None:
@@ -248,14 +177,12 @@ class Operation:
     id: strawberry.ID
     kind: operations.OperationKind
     state: operations.OperationState
-    progress: float = strawberry.field(description="0 to 1.")
-    steps: list[OperationStep]
+    progress: float
+    steps: list[type_of(operations.OperationStep)]  # type: ignore[valid-type] # made at run time
     error: str | None
-    result: str | None = strawberry.field(description="JSON, as text, when it has succeeded.")
+    result: str | None
 
-    download: Download | None = strawberry.field(
-        resolver=_find_download, description="Of an export that has succeeded, for who started it."
-    )
+    download: Download | None = strawberry.field(resolver=_find_download)
     started_at: datetime
     finished_at: datetime | None
 

@@ -120,7 +120,7 @@ async def get_item_difficulty(
     domain: Domain | None,
     first: int,
     after: ItemKey | None = None,
-) -> Page[ItemDifficulty]:
+) -> Page[tuple[ItemKey, ItemDifficulty]]:
     """Return at most `first` items, beginning after the key `after`.
 
     Leave out items that fewer than 5 learners answered.
@@ -128,7 +128,7 @@ async def get_item_difficulty(
     return await reader.fetch_page(
         "read_models/item_difficulty",
         "list",
-        lambda row: convert(row, ItemDifficulty),
+        lambda row: (ItemKey(row["accuracy_rate"], row["item_id"]), convert(row, ItemDifficulty)),
         level=level,
         domain=domain,
         after_rate=after.rank if after else None,

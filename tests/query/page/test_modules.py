@@ -254,8 +254,8 @@ def test_a_late_response_is_not_shown_as_the_list_of_another_filter(evaluate: Ev
         requests[0].respond(1);
         await until(() => requests.length > 1);
         requests[1]?.respond(2);
-        await until(() => list.result?.total === 2);
-        print([requests.map(({ filter }) => filter), list.result.total]);
+        await until(() => list.data?.total === 2);
+        print([requests.map(({ filter }) => filter), list.data.total]);
         process.exit();
         """
     )
