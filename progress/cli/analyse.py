@@ -14,9 +14,9 @@ from rich.text import Text
 
 from progress.adapters import terminal
 from progress.adapters.terminal import Console
-from progress.analysis import cohorts_report, items_report, page, questions, retention_report
+from progress.analysis import cohorts_report, items_report, questions, retention_report
 from progress.analysis.questions import FEWEST_LEARNERS, Days, Question
-from progress.analysis.report import Report, Table
+from progress.analysis.report import Report, Table, render
 from progress.cli import connections
 
 _DATE = ["%Y-%m-%d"]
@@ -85,7 +85,7 @@ def analyse(
     rows = _ask(plan.question, days)
     report = plan.build(rows, days) if rows else None
     if report and html:
-        html.write_text(page.render(report), encoding="utf-8")
+        html.write_text(render(report), encoding="utf-8")
     if as_json:
         terminal.print_json(rows)
     else:

@@ -15,7 +15,7 @@ from progress.adapters.postgres import database
 from progress.adapters.pubsub.publisher import Message
 from progress.adapters.terminal import Console
 from progress.cli import connections, imports, maintenance
-from progress.demo import living, loading, show
+from progress.demo import loading, show
 from progress.demo.graphql_client import GraphqlClient
 from progress.local import stack
 
@@ -58,7 +58,7 @@ def demo(
             messages = loading.own_messages(connection, record)
             imports.warn_of_future(messages)
         else:
-            loaded = living.prepare(connection, datetime.now(UTC), as_recorded=as_recorded)
+            loaded = loading.prepare(connection, datetime.now(UTC), as_recorded=as_recorded)
             show.introduce(console, loaded.shifted_days)
             messages = loaded.messages
     _show(console, user if anki else loading.LEARNER.user_id, messages, addresses)

@@ -1,5 +1,7 @@
 """The demo's events: publish them, then wait until they are recorded and folded.
 
+The real learner's log is shifted by whole days so that it ends yesterday.
+
 The review log contains neither the text of a card nor the skill that a word trains. This module
 assigns text and skills by a rule, and the demo says so.
 """
@@ -7,9 +9,11 @@ assigns text and skills by a rule, and the demo says so.
 import itertools
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from typing import Any
 from uuid import UUID, uuid5
+from zoneinfo import ZoneInfo
 
 import msgspec
 
@@ -74,12 +78,7 @@ def load(
     if messages:
         _publish_account(connection, messages[0], addresses)
     with terminal.progress_bar(console, "published", len(events)) as show_progress:
-        publisher.publish(
-            messages,
-            project=addresses["project_id"],
-            emulator=addresses["pubsub_emulator_host"],
-            on_published=show_progress,
-        )
+        _publish(messages, addresses, show_progress)
     _await_recording(console, connection, len(events), new)
     connection.close()
     return len(new)
@@ -96,18 +95,20 @@ def _check_not_erased(connection: database.Connection, user: str) -> None:
 def _publish_account(
     connection: database.Connection, message: Message, addresses: dict[str, str]
 ) -> None:
-    publisher.publish(
-        [message],
-        project=addresses["project_id"],
-        emulator=addresses["pubsub_emulator_host"],
-        on_published=lambda _: None,
-    )
+    _publish([message], addresses, lambda _: None)
     event_ids = [str(event["event_id"]) for event in message.events]
     deadline = time.monotonic() + _STALL_TIMEOUT_S
     while _missing(connection, event_ids):
         if time.monotonic() > deadline:
             raise StackError("the learner's account is still not recorded: see `progress status`")
         time.sleep(_DATABASE_POLL_S)
+
+
+def _publish(
+    messages: Sequence[Message], addresses: dict[str, str], on_published: Callable[[int], None]
+) -> None:
+    project, emulator = addresses["project_id"], addresses["pubsub_emulator_host"]
+    publisher.publish(messages, project=project, emulator=emulator, on_published=on_published)
 
 
 def _await_recording(
@@ -222,3 +223,65 @@ def own_messages(connection: Connection, record: Record) -> list[Message]:
     known = {word.headword for word in record.words.values()}
     others = [word for word in word_lists.read() if word.headword not in known]
     return [*new[:1], *item_messages(deal(others, [])), *new[1:]]
+
+
+_ZONE = str(LEARNER.timezone)
+_CHOICES_NAMESPACE = UUID("3b8f6f0e-9a37-5c1d-8d5e-2f4f0b6f7d21")
+
+# These dates are not shifted yet. The learner did not study on the rest day. A rest day does not
+# break a streak, so the streaks before and after this day become one.
+_GOAL_DAY, _GOAL = date(2024, 9, 8), 200
+_REST_DAY = date(2024, 8, 24)
+
+
+class LivingRecord(msgspec.Struct, frozen=True):
+    """The messages to load, and the number of days by which the log is shifted."""
+
+    messages: list[Message]
+    shifted_days: int
+
+
+def prepare(connection: Connection, now: datetime, *, as_recorded: bool) -> LivingRecord:
+    """Return the record, with shifted or with its original dates.
+
+    If the record is loaded already, use the same shift again, because another shift would add its
+    events a second time. Raise StackError if `as_recorded` is set, but a shifted record is loaded.
+    """
+    answers = anki_log.read(LOG)
+    stored = shifts.find_stored(connection, LEARNER, answers)
+    if as_recorded and stored and stored.days:
+        raise StackError(
+            f"the demo's record is loaded already, with dates shifted by {stored.days:,} days: to "
+            "load it as recorded, run `progress down` and delete the data folder (.progress)"
+        )
+    if as_recorded or (stored and not stored.days):
+        return LivingRecord(messages(), 0)
+    days = (
+        stored.days
+        if stored
+        else shifts.count_days_to_yesterday(answers, now, _ZONE, LEARNER.day_start_hour or 0)
+    )
+    learner = msgspec.structs.replace(LEARNER, shifted_days=days)
+    shifted = messages(learner, shifts.shift(answers, days, _ZONE))
+    return LivingRecord([*shifted, Message("user-events", list(_choices(days)))], days)
+
+
+def _choices(days: int) -> Iterator[dict[str, Any]]:
+    """Yield the events that set a goal and take a rest day; the log has no such events."""
+    user = LEARNER.user_id
+    rest_day = _REST_DAY + timedelta(days)
+    goal = events.GoalSet(user_id=user, answers_per_day=_GOAL)
+    yield _envelope(goal, _GOAL_DAY + timedelta(days))
+    yield _envelope(events.RestDayTaken(user_id=user, date=rest_day.isoformat()), rest_day)
+
+
+def _envelope(event: events.Event, day: date) -> dict[str, Any]:
+    kind = type(event).__name__
+    noon = datetime(day.year, day.month, day.day, 12, tzinfo=ZoneInfo(_ZONE))
+    return {
+        "event_id": str(uuid5(_CHOICES_NAMESPACE, f"{kind} {day}")),
+        "event_type": kind,
+        "occurred_at": noon.astimezone(UTC),
+        "data": msgspec.to_builtins(event),
+        "metadata": {"user_id": LEARNER.user_id},
+    }

@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from playwright.sync_api import Browser
 
-from progress.analysis import cohorts_report, items_report, page, retention_report
+from progress.analysis import cohorts_report, items_report, retention_report
 from progress.analysis.questions import FEWEST_LEARNERS, Cohort, Days, Item, Retention
-from progress.analysis.report import Report
+from progress.analysis.report import Report, render
 from tests.support import browser
 
 _MONDAY = date(2025, 12, 1)
@@ -152,7 +152,7 @@ class Marks(HTMLParser):
 
 def read(report: Report) -> Marks:
     marks = Marks()
-    marks.feed(page.render(report))
+    marks.feed(render(report))
     return marks
 
 
@@ -226,7 +226,7 @@ def test_the_pages_are_accessible_in_both_colour_schemes(chromium: Browser, tmp_
     }
     for name, rows in examples.items():
         file = tmp_path / f"{name}.html"
-        file.write_text(page.render(BUILD[name][0](rows, Days())), encoding="utf-8")
+        file.write_text(render(BUILD[name][0](rows, Days())), encoding="utf-8")
         visit = browser.Visit(stack, context)
         visit.page.goto(file.as_uri())
         visit.page.click("summary")

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from progress import cli
 from progress.adapters.postgres.database import Connection
 from progress.adapters.pubsub import publisher
-from progress.demo import living, loading
+from progress.demo import loading
 from progress.errors import ReviewLogError
 from progress.event_store import envelope, log
 from progress.event_store.envelope import Message, ParsedEvent
@@ -257,9 +257,9 @@ def append_first(connection: Connection, messages: list[publisher.Message]) -> N
 
 
 def test_a_demo_on_a_later_day_has_the_same_events(connection: Connection) -> None:
-    first = living.prepare(connection, NOW, as_recorded=False)
+    first = loading.prepare(connection, NOW, as_recorded=False)
     append_first(connection, first.messages)
-    later = living.prepare(connection, NOW + timedelta(days=3), as_recorded=False)
+    later = loading.prepare(connection, NOW + timedelta(days=3), as_recorded=False)
     assert first.shifted_days == later.shifted_days > 0
     assert list(map(publisher.encode, first.messages)) == list(
         map(publisher.encode, later.messages)
@@ -267,7 +267,7 @@ def test_a_demo_on_a_later_day_has_the_same_events(connection: Connection) -> No
 
 
 def test_original_dates_are_kept_if_the_record_is_loaded_again(connection: Connection) -> None:
-    as_recorded = living.prepare(connection, NOW, as_recorded=True)
+    as_recorded = loading.prepare(connection, NOW, as_recorded=True)
     append_first(connection, as_recorded.messages)
-    later = living.prepare(connection, NOW, as_recorded=False)
+    later = loading.prepare(connection, NOW, as_recorded=False)
     assert (as_recorded.shifted_days, later) == (0, as_recorded)

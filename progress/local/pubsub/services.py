@@ -1,17 +1,51 @@
-"""The gRPC services Publisher and Subscriber, with the calls that the client library needs."""
+"""The gRPC services Publisher, Subscriber and Metric, with the calls that the clients need."""
 
 import functools
+import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any
 
 import grpc
+from google.cloud import monitoring_v3 as monitoring
 from google.protobuf.empty_pb2 import Empty
 from google.pubsub_v1 import types
 
-from progress.local.pubsub import metrics
+from progress.adapters.pubsub import undelivered
 from progress.local.pubsub.background import Background
 from progress.local.pubsub.broker import AlreadyExists, Broker, NotFound
 from progress.local.pubsub.deliveries import Deliveries, Delivery
+
+
+def _monitoring(broker: Broker) -> grpc.GenericRpcHandler:
+    """Return the gRPC handler of ListTimeSeries, the only call of Cloud Monitoring served here."""
+    call = grpc.unary_unary_rpc_method_handler(
+        functools.partial(list_time_series, broker),
+        request_deserializer=monitoring.ListTimeSeriesRequest.deserialize,
+        response_serializer=monitoring.ListTimeSeriesResponse.serialize,
+    )
+    return grpc.method_handlers_generic_handler(
+        "google.monitoring.v3.MetricService", {"ListTimeSeries": call}
+    )
+
+
+async def list_time_series(broker: Broker, request: Any, _context: Any) -> Any:
+    return monitoring.ListTimeSeriesResponse(
+        time_series=[
+            _series(definition.name.rpartition("/")[2], messages)
+            for definition, messages in broker.undelivered(request.name)
+        ]
+    )
+
+
+def _series(subscription: str, messages: int) -> Any:
+    labels = {"subscription_id": subscription}
+    now = {"end_time": {"seconds": int(time.time())}}
+    return monitoring.TimeSeries(
+        metric={"type": undelivered.METRIC},
+        resource={"type": "pubsub_subscription", "labels": labels},
+        points=[{"interval": now, "value": {"int64_value": messages}}],
+    )
+
 
 Call = Callable[[Broker, Any], Coroutine[Any, Any, Any]]
 
@@ -153,7 +187,7 @@ def make(broker: Broker, background: Background) -> tuple[grpc.GenericRpcHandler
     return (
         grpc.method_handlers_generic_handler("google.pubsub.v1.Publisher", publisher),
         grpc.method_handlers_generic_handler("google.pubsub.v1.Subscriber", subscriber),
-        metrics.make(broker),
+        _monitoring(broker),
     )
 
 

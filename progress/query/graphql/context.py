@@ -15,8 +15,7 @@ from progress.query.auth import Caller
 from progress.query.graphql import arguments
 from progress.query.graphql.downloads import Download, Downloads
 from progress.query.graphql.undelivered import UndeliveredMessages
-from progress.query.live.hub import LiveQueries
-from progress.query.live.topics import Subscription
+from progress.query.live.hub import LiveQueries, Subscription
 from progress.query.read_models import groups, operations
 from progress.query.read_models.queries import Queries
 

@@ -10,8 +10,8 @@ from progress.errors import NotFound
 from progress.operations.records import Operation
 from progress.query.graphql import types
 from progress.query.graphql.context import Info
+from progress.query.live.hub import Source
 from progress.query.live.sources import Learners, Operations
-from progress.query.live.topics import Source
 from progress.query.read_models import rows
 from progress.query.read_models.reader import Reader
 

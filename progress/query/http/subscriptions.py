@@ -35,7 +35,7 @@ from progress.query.graphql.context import Context
 from progress.query.graphql.schema import GRAPHQL
 from progress.query.http import protocol
 from progress.query.http.protocol import Reply
-from progress.query.live.topics import Subscription
+from progress.query.live.hub import Subscription
 
 EVENTS = "text/event-stream"
 

@@ -9,8 +9,7 @@ import pytest
 from msgspec import Struct
 
 from progress.errors import DatabaseUnavailable, InstanceUnavailable
-from progress.query.live.hub import LiveQueries, PollIntervals
-from progress.query.live.topics import Subscription
+from progress.query.live.hub import LiveQueries, PollIntervals, Subscription
 from tests.support.event_loop import in_event_loop
 
 SHORT = PollIntervals(without_redis=0.01, shortest=0.001, after_error=0.01)
