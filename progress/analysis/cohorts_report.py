@@ -6,7 +6,7 @@ from datetime import date, timedelta
 from xml.etree.ElementTree import Element
 
 from progress.analysis.questions import Cohort, Days
-from progress.analysis.report import RULE, Figure, Report, Table, day, element, percent, span
+from progress.analysis.report import RULE, Figure, Report, Table, day, element, percent, span, write
 
 _MOST_COHORTS = 26  # the chart shows only the newest cohorts
 _MOST_WEEKS = 20
@@ -118,20 +118,18 @@ def _draw(rows: Sequence[Cohort], averages: dict[int, float]) -> Element:
 
 
 def _add_head(chart: Element, later: Sequence[int], wide: float) -> None:
-    top = {"y": 14.0}
-    chart.append(element("text", "Weeks after the first", class_="soft small", x=_LEFT, **top))
-    second = {"y": _HEAD - 10.0}
-    chart.append(element("text", "First week from", class_="soft small", x=0, **second))
-    chart.append(element("text", "Learners", class_="soft small end", x=_LEFT - 12, **second))
+    second = _HEAD - 10.0
+    write(chart, "Weeks after the first", "soft small", _LEFT, 14.0)
+    write(chart, "First week from", "soft small", 0, second)
+    write(chart, "Learners", "soft small end", _LEFT - 12, second)
     for week in later:
-        x = _LEFT + wide * (week - 0.5)
-        chart.append(element("text", f"{week}", class_="soft small middle", x=x, **second))
+        write(chart, f"{week}", "soft small middle", _LEFT + wide * (week - 0.5), second)
 
 
 def _add_row_label(chart: Element, top: float, name: str, learners: int) -> None:
     y = top + _ROW / 2 + 4
-    chart.append(element("text", name, class_="strong" if name == "All" else "small", x=0, y=y))
-    chart.append(element("text", f"{learners:,}", class_="small end", x=_LEFT - 12, y=y))
+    write(chart, name, "strong" if name == "All" else "small", 0, y)
+    write(chart, f"{learners:,}", "small end", _LEFT - 12, y)
 
 
 def _add_cell(
@@ -144,19 +142,17 @@ def _add_cell(
     cell = {"x": x + 1, "y": top + 1, "width": wide - 2, "height": _ROW - 2, "rx": 3}
     chart.append(element("rect", element("title", tip), class_=f"heat-{shade}", **cell))
     ink = "on-dark" if shade >= _SHADES - 2 else "on-light"
-    at = {"x": x + wide / 2, "y": top + _ROW / 2 + 4}
-    chart.append(element("text", percent(rate), class_=f"small middle {ink}", **at))
+    write(chart, percent(rate), f"small middle {ink}", x + wide / 2, top + _ROW / 2 + 4)
 
 
 def _add_legend(chart: Element, top: float, most: float) -> None:
-    chart.append(element("text", "Share active", class_="soft small", x=0, y=top + 12))
+    write(chart, "Share active", "soft small", 0, top + 12)
     for shade in range(_SHADES):
         x = _LEFT + 104.0 * shade
         box = {"x": x, "y": top, "width": 16, "height": 16, "rx": 3}
         chart.append(element("rect", class_=f"heat-{shade}", **box))
         low, high = (_step(most) * (shade + more) for more in (0, 1))
-        text = f"{low}–{high}%"
-        chart.append(element("text", text, class_="soft small", x=x + 22, y=top + 12))
+        write(chart, f"{low}–{high}%", "soft small", x + 22, top + 12)
 
 
 def _shade(rate: float, most: float) -> int:

@@ -5,27 +5,19 @@ from collections.abc import Sequence
 from xml.etree.ElementTree import Element
 
 from progress.adapters import terminal
+from progress.analysis import report
 from progress.analysis.questions import Days, Item
-from progress.analysis.report import (
-    RULE,
-    TEST,
-    Figure,
-    Report,
-    Table,
-    describe_days,
-    element,
-    percent,
-)
+from progress.analysis.report import Figure, Report, Table, element, percent, write
 
 _CHARTED = 15
 _LISTED = 50
 _DOMAINS = {"R": "Reading", "W": "Writing", "L": "Listening", "S": "Speaking"}
 _METHOD = (
-    f"{TEST} The numbers of an item count only learners who had a test of the item. Levels and "
-    "domains come from the item's latest description. The tests and answers of a level or domain "
-    "are those of its items with at least 20 learners. Its number of learners is not a sum: it is "
-    "the largest number of learners among these items. An item with several domains counts in each "
-    "of them."
+    f"{report.TEST} The numbers of an item count only learners who had a test of the item. Levels "
+    "and domains come from the item's latest description. The tests and answers of a level or "
+    "domain are those of its items with at least 20 learners. Its number of learners is not a sum: "
+    "it is the largest number of learners among these items. An item with several domains counts "
+    "in each of them."
 )
 _LETTERS = 26  # the chart cuts headwords that have more letters
 _WIDTH = 860
@@ -42,8 +34,8 @@ def build(rows: Sequence[Item], days: Days) -> Report:
     if items:
         figures.insert(0, _chart_items(items))
     asked = sum(row.asked for row in items)
-    scope = f"{describe_days(days)} · {asked:,} tests of {len(items):,} items"
-    return Report(_finding(items, groups), scope, figures, [_METHOD, RULE])
+    scope = f"{report.describe_days(days)} · {asked:,} tests of {len(items):,} items"
+    return Report(_finding(items, groups), scope, figures, [_METHOD, report.RULE])
 
 
 def _finding(items: Sequence[Item], groups: Sequence[Item]) -> str:
@@ -108,16 +100,14 @@ def _draw_items(items: Sequence[Item], average: float) -> Element:
     _add_axis(chart, bottom, longest)
     x = _x(average / longest)
     chart.append(element("line", class_="average", x1=x, x2=x, y1=_HEAD - 6, y2=bottom))
-    text = f"all items {percent(average)}"
-    chart.append(element("text", text, class_="soft small middle", x=x, y=_HEAD - 10))
+    write(chart, f"all items {percent(average)}", "soft small middle", x, _HEAD - 10)
     for place, row in enumerate(items):
         middle = _HEAD + _ROW * (place + 0.5)
         _add_label(chart, row, middle)
         end = _x(row.retention_rate / longest)
         stem = {"x1": end, "x2": x, "y1": middle, "y2": middle}
         chart.append(element("line", class_="stem", **stem))
-        dot = element("circle", _tip(row), class_="mark", cx=end, cy=middle, r=5.5)
-        chart.append(dot)
+        chart.append(element("circle", _tip(row), class_="mark", cx=end, cy=middle, r=5.5))
         _add_numbers(chart, row, middle)
     return chart
 
@@ -147,30 +137,27 @@ def _add_axis(chart: Element, bottom: float, longest: float) -> None:
     for tick in range(0, end + 1, 10 if end <= 60 else 20):
         x = _x(tick / end)
         chart.append(element("line", class_="rule", x1=x, x2=x, y1=_HEAD, y2=bottom))
-        chart.append(element("text", f"{tick}%", class_="soft small middle", x=x, y=bottom + 18))
+        write(chart, f"{tick}%", "soft small middle", x, bottom + 18)
 
 
 def _add_label(chart: Element, row: Item, middle: float) -> None:
     text = _label(row)
     if len(text) > _LETTERS:
         text = text[: _LETTERS - 1] + "…"
-    chart.append(element("text", text, class_="end", x=_LEFT - 46, y=middle + 4.5))
+    write(chart, text, "end", _LEFT - 46, middle + 4.5)
     if row.level and row.level != "UNKNOWN":
-        place = {"x": _LEFT - 36, "y": middle + 4.5}
-        chart.append(element("text", row.level, class_="soft small", **place))
+        write(chart, row.level, "soft small", _LEFT - 36, middle + 4.5)
 
 
 def _add_numbers(chart: Element, row: Item, middle: float) -> None:
     """Write the share and the numbers of tests and learners to the right of the axis."""
-    share = percent(row.retention_rate)
-    chart.append(element("text", share, class_="strong end", x=_RIGHT + 48, y=middle + 4.5))
+    write(chart, percent(row.retention_rate), "strong end", _RIGHT + 48, middle + 4.5)
     text = f"of {row.asked:,} tests, {row.learners:,} learners"
-    chart.append(element("text", text, class_="soft small", x=_RIGHT + 56, y=middle + 4.5))
+    write(chart, text, "soft small", _RIGHT + 56, middle + 4.5)
 
 
 def _tip(row: Item) -> Element:
-    text = f"{_label(row)}: {row.recalled:,} of {row.asked:,} tests recalled"
-    return element("title", text)
+    return element("title", f"{_label(row)}: {row.recalled:,} of {row.asked:,} tests recalled")
 
 
 def _x(share: float) -> float:

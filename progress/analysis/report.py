@@ -41,6 +41,11 @@ def element(tag: str, *contents: Content, **attributes: object) -> Element:
     return made
 
 
+def write(chart: Element, text: str, style: str, x: float, y: float) -> None:
+    """Add a text to a chart; `style` is its class."""
+    chart.append(element("text", text, class_=style, x=x, y=y))
+
+
 def to_html(root: Element) -> str:
     return "<!doctype html>\n" + tostring(root, encoding="unicode", method="html") + "\n"
 

@@ -6,14 +6,15 @@ from datetime import date, timedelta
 from itertools import groupby
 from xml.etree.ElementTree import Element
 
+from progress.analysis import report
 from progress.analysis.questions import Days, Retention
-from progress.analysis.report import RULE, TEST, Figure, Report, Table, day, element, percent, span
+from progress.analysis.report import Figure, Report, Table, element, percent, write
 
 _NAMES = {"MATURE": "mature", "YOUNG": "young"}
 _MEANINGS = {"MATURE": "interval of 21 days or more", "YOUNG": "interval of 1–20 days"}
 _METHOD = (
-    f"{TEST} If this interval is 21 days or more, the item is mature, otherwise young. Days are "
-    "local days of the learner; weeks begin on Monday."
+    f"{report.TEST} If this interval is 21 days or more, the item is mature, otherwise young. Days "
+    "are local days of the learner; weeks begin on Monday."
 )
 _TITLE = (
     "For each maturity, the share of the first four weeks is compared with the share of the last "
@@ -37,12 +38,12 @@ def build(rows: Sequence[Retention], days: Days) -> Report:
     weeks = sorted({row.week for row in rows})
     asked = sum(row.asked for row in rows)
     last = min(weeks[-1] + timedelta(days=6), days.last)
-    notes = [_METHOD, _TITLE, RULE]
+    notes = [_METHOD, _TITLE, report.RULE]
     if (days.first > weeks[0]) or (last < weeks[-1] + timedelta(days=6)):
         notes.append("The first or last week is incomplete, because the range of days cuts it.")
     title = "Share of tests that were recalled, by week"
     figure = Figure(title, _draw(rows, weeks), _table(rows), _HINT)
-    scope = f"{span(max(weeks[0], days.first), last)} · {asked:,} tests"
+    scope = f"{report.span(max(weeks[0], days.first), last)} · {asked:,} tests"
     return Report(_finding(rows), scope, [figure], notes)
 
 
@@ -142,7 +143,7 @@ def _draw(rows: Sequence[Retention], weeks: Sequence[date]) -> Element:
     for tick in range(round(100 * low), round(100 * high) + 1, step):
         at = y(tick / 100)
         chart.append(element("line", class_="rule", x1=_LEFT, x2=_RIGHT, y1=at, y2=at))
-        chart.append(element("text", f"{tick}%", class_="soft small end", x=_LEFT - 8, y=at + 4))
+        write(chart, f"{tick}%", "soft small end", _LEFT - 8, at + 4)
     labels = []
     for maturity, name in _NAMES.items():
         points = [(row, x(row.week), y(row.retention_rate)) for row in _of(rows, maturity)]
@@ -170,8 +171,8 @@ def _add_line(chart: Element, name: str, points: Sequence[tuple[Retention, float
         chart.append(element("polyline", class_=f"{name} line", points=place))
     for row, x, y in points:
         tip = (
-            f"{name}, week from {day(row.week)}: {percent(row.retention_rate)} of {row.asked:,} "
-            f"tests recalled, {row.learners:,} learners"
+            f"{name}, week from {report.day(row.week)}: {percent(row.retention_rate)} of "
+            f"{row.asked:,} tests recalled, {row.learners:,} learners"
         )
         dot = element("circle", element("title", tip), class_=f"{name} dot", cx=x, cy=y, r=3)
         chart.append(dot)
@@ -188,10 +189,8 @@ def _add_labels(chart: Element, labels: list[tuple[float, str, Retention]]) -> N
     for (_, maturity, row), height in zip(places, heights, strict=True):
         name = _NAMES[maturity]
         title = f"{name.capitalize()} {percent(row.retention_rate)}"
-        at = _RIGHT + 14
-        chart.append(element("text", title, class_=f"strong {name}", x=at, y=height + 4))
-        meaning = _MEANINGS[maturity]
-        chart.append(element("text", meaning, class_="soft small", x=at, y=height + 20))
+        write(chart, title, f"strong {name}", _RIGHT + 14, height + 4)
+        write(chart, _MEANINGS[maturity], "soft small", _RIGHT + 14, height + 20)
 
 
 def _add_volume(
@@ -201,11 +200,10 @@ def _add_volume(
     asked = {week: sum(row.asked for row in rows if row.week == week) for week in weeks}
     most = max(asked.values())
     wide = max(min(0.7 * (x(weeks[0] + _WEEK) - x(weeks[0])), 40.0), 1.0) if weeks[1:] else 40.0
-    caption = f"Tests per week, at most {most:,}"
-    chart.append(element("text", caption, class_="soft small", x=_LEFT, y=_VOLUME_TOP - 8))
+    write(chart, f"Tests per week, at most {most:,}", "soft small", _LEFT, _VOLUME_TOP - 8)
     for week, count in asked.items():
         high = (_VOLUME_BOTTOM - _VOLUME_TOP) * count / most
-        tip = element("title", f"week from {day(week)}: {count:,} tests")
+        tip = element("title", f"week from {report.day(week)}: {count:,} tests")
         place = {"x": x(week) - wide / 2, "y": _VOLUME_BOTTOM - high, "width": wide, "height": high}
         chart.append(element("rect", tip, class_="volume", **place))
     edge = {"x1": _LEFT, "x2": _RIGHT, "y1": _VOLUME_BOTTOM, "y2": _VOLUME_BOTTOM}
@@ -215,6 +213,5 @@ def _add_volume(
         is_new = before is None or (before.year, before.month) != (week.year, week.month)
         if is_new and x(week) >= free:
             text = f"{week:%b %Y}" if before is None or before.year != week.year else f"{week:%b}"
-            at = {"x": x(week), "y": _VOLUME_BOTTOM + 18}
-            chart.append(element("text", text, class_="soft small middle", **at))
+            write(chart, text, "soft small middle", x(week), _VOLUME_BOTTOM + 18)
             free = x(week) + 48

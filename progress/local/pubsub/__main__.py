@@ -44,6 +44,7 @@ async def serve(url: str, grpc_port: int, rest_port: int | None = None) -> None:
     await server.start()
     await stopping.wait()
     await server.stop(grace=1)
+    broker.close()
     await store.close()
 
 

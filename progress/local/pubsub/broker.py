@@ -124,6 +124,11 @@ class Broker:
             if deliveries in self._of_topic[deliveries.definition.topic]:
                 self._of_topic[deliveries.definition.topic].remove(deliveries)
 
+    def close(self) -> None:
+        """Stop all pushes."""
+        for deliveries in self._subscriptions.values():
+            deliveries.close()
+
     def _attach(self, definition: Any) -> None:
         deliveries = Deliveries(definition, self._store, self._background, self._dead_letter)
         self._subscriptions[definition.name] = deliveries

@@ -77,7 +77,7 @@ class Deliveries:
         if self._pusher:
             self._pusher.cancel()
         if self._endpoint:
-            self._endpoint.close()
+            self._background.start(self._endpoint.close())
         self._pusher = self._endpoint = None
 
     def add(self, message: Any, attempts: int = 0) -> None:
@@ -144,7 +144,7 @@ class Deliveries:
             delivery.refusals += 1
             self._retry_later(delivery, delivery.refusals)
             return
-        if 200 <= status < 300 or status == 102:
+        if 200 <= status < 300:
             self._remove(delivery)
         else:
             self._fail(delivery)

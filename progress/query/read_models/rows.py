@@ -330,10 +330,8 @@ class RowQuery(NamedTuple, Generic[_T]):
 def select_user_progress(
     at: datetime, *, as_of: datetime | None = None, known_at: datetime | None = None
 ) -> RowQuery[UserProgress]:
-    now = as_of or known_at or at
-    return RowQuery(
-        "read_models/user_progress", "current", {"now": now}, _user_progress, as_of, known_at
-    )
+    file, now = "read_models/user_progress", as_of or known_at or at
+    return RowQuery(file, "current", {"now": now}, _user_progress, as_of, known_at)
 
 
 def select_daily_stats(
@@ -346,49 +344,37 @@ def select_daily_stats(
 ) -> RowQuery[DailyStats]:
     block = "range" if zero_fill else "days"
     parameters = {"first_day": first_day, "last_day": last_day, "zero_fill": zero_fill}
-    return RowQuery(
-        "read_models/daily_stats", block, parameters, lambda row: DailyStats(**row), as_of, known_at
-    )
+    record = _to(DailyStats)
+    return RowQuery("read_models/daily_stats", block, parameters, record, as_of, known_at)
 
 
 def select_weekly_stats(
     first_day: date, last_day: date, *, zero_fill: bool = False
 ) -> RowQuery[PeriodStats]:
     parameters = {"first_day": first_day, "last_day": last_day, "zero_fill": zero_fill}
-    return RowQuery("read_models/weekly_stats", "range", parameters, lambda row: PeriodStats(**row))
+    return RowQuery("read_models/weekly_stats", "range", parameters, _to(PeriodStats))
 
 
 def select_monthly_stats(first_day: date, last_day: date) -> RowQuery[PeriodStats]:
     parameters = {"first_day": first_day, "last_day": last_day}
-    return RowQuery("read_models/daily_stats", "months", parameters, lambda row: PeriodStats(**row))
+    return RowQuery("read_models/daily_stats", "months", parameters, _to(PeriodStats))
 
 
 def select_item(item_id: str, at: datetime) -> RowQuery[ItemStats]:
-    return RowQuery(
-        "read_models/item_stats",
-        "item",
-        {"item_id": item_id, "now": at},
-        lambda row: convert(dict(row), ItemStats),
-    )
+    parameters = {"item_id": item_id, "now": at}
+    return RowQuery("read_models/item_stats", "item", parameters, _to(ItemStats))
 
 
 def select_domain_stats() -> RowQuery[DomainStats]:
-    return RowQuery(
-        "read_models/domain_stats", "by domain", {}, lambda row: convert(dict(row), DomainStats)
-    )
+    return RowQuery("read_models/domain_stats", "by domain", {}, _to(DomainStats))
 
 
 def select_level_stats(at: datetime) -> RowQuery[LevelStats]:
-    return RowQuery(
-        "read_models/level_stats",
-        "by level",
-        {"now": at},
-        lambda row: convert(dict(row), LevelStats),
-    )
+    return RowQuery("read_models/level_stats", "by level", {"now": at}, _to(LevelStats))
 
 
 def select_hourly_stats() -> RowQuery[HourlyStats]:
-    return RowQuery("read_models/hourly_stats", "hours", {}, lambda row: HourlyStats(**row))
+    return RowQuery("read_models/hourly_stats", "hours", {}, _to(HourlyStats))
 
 
 def select_retention(first_day: date, last_day: date, by: PeriodLength) -> RowQuery[Retention]:
@@ -399,39 +385,31 @@ def select_retention(first_day: date, last_day: date, by: PeriodLength) -> RowQu
 def select_streak(
     at: datetime, *, as_of: datetime | None = None, known_at: datetime | None = None
 ) -> RowQuery[Streak]:
-    parameters = {"now": as_of or known_at or at}
-    return RowQuery(
-        "read_models/learning_streaks",
-        "streak",
-        parameters,
-        lambda row: Streak(**row),
-        as_of,
-        known_at,
-    )
+    file, now = "read_models/learning_streaks", as_of or known_at or at
+    return RowQuery(file, "streak", {"now": now}, _to(Streak), as_of, known_at)
 
 
 def select_rest_days(first_day: date, last_day: date) -> RowQuery[date]:
     parameters = {"first_day": first_day, "last_day": last_day}
-    return RowQuery("read_models/rest_days", "range", parameters, _day)
+    return RowQuery("read_models/rest_days", "range", parameters, lambda row: row["rest_days"])
 
 
 def select_goal(at: datetime) -> RowQuery[Goal]:
-    return RowQuery("read_models/goals", "goal", {"now": at}, lambda row: Goal(**row))
+    return RowQuery("read_models/goals", "goal", {"now": at}, _to(Goal))
 
 
 def select_due_forecast(days: int, at: datetime) -> RowQuery[DueDay]:
     parameters = {"days": days, "now": at}
-    return RowQuery("read_models/item_stats", "forecast", parameters, lambda row: DueDay(**row))
+    return RowQuery("read_models/item_stats", "forecast", parameters, _to(DueDay))
 
 
 def select_workload(at: datetime) -> RowQuery[Workload]:
     parameters = {"days": 1, "now": at}
-    return RowQuery("read_models/item_stats", "workload", parameters, lambda row: Workload(**row))
+    return RowQuery("read_models/item_stats", "workload", parameters, _to(Workload))
 
 
-def _day(row: _Row) -> date:
-    day: date = row["rest_days"]
-    return day
+def _to(type_: type[_T]) -> Callable[[_Row], _T]:
+    return lambda row: convert(dict(row), type_)
 
 
 def _user_progress(row: _Row) -> UserProgress:
