@@ -329,15 +329,56 @@ resource "google_monitoring_notification_channel" "email" {
   depends_on = [google_project_service.api]
 }
 
-module "alert" {
-  for_each = var.alerts
-  source   = "./modules/alert"
+# A policy for each condition, because a policy with PromQL may have only one condition. The label `alert` groups the
+# policies of an alert.
+resource "google_monitoring_alert_policy" "alert" {
+  for_each = merge([
+    for name in var.alerts : {
+      for title, condition in local.alerts[name].conditions :
+      "${name}: ${title}" => merge(local.alerts[name], condition, { name = name, condition = title })
+    }
+  ]...)
 
-  name        = each.key
-  environment = var.environment
-  alert       = local.alerts[each.key]
-  channels    = [for channel in google_monitoring_notification_channel.email : channel.id]
-  runbook     = local.runbook
+  display_name          = "Progress, ${var.environment}: ${each.value.title} (${each.value.condition})"
+  severity              = each.value.severity
+  combiner              = "OR"
+  notification_channels = [for channel in google_monitoring_notification_channel.email : channel.id]
+  user_labels           = { alert = each.value.name }
+
+  conditions {
+    display_name = each.value.condition
+    condition_prometheus_query_language {
+      query               = each.value.query
+      duration            = "${each.value.for}s"
+      evaluation_interval = "60s"
+      # The first apply creates the metrics too, and the API does not know a new metric immediately.
+      disable_metric_validation = true
+    }
+  }
+
+  documentation {
+    mime_type = "text/markdown"
+    subject   = "Progress, ${var.environment}: ${each.value.title}"
+    content = join("\n\n", [
+      "**Condition:** ${each.value.meaning}",
+      "**Likely cause:** ${each.value.cause}",
+      "**What to do:** ${each.value.action}",
+      "**Runbook:** ${local.runbook}#${each.value.name}",
+    ])
+  }
+
+  alert_strategy {
+    auto_close = "3600s"
+
+    # Repeat the notification every four hours. (The API's `notification_rate_limit` is only for log-based alerts.)
+    dynamic "notification_channel_strategy" {
+      for_each = length(var.alert_emails) > 0 ? [1] : []
+      content {
+        notification_channel_names = [for channel in google_monitoring_notification_channel.email : channel.id]
+        renotify_interval          = "14400s"
+      }
+    }
+  }
 
   depends_on = [google_project_service.api]
 }

@@ -133,25 +133,26 @@ locals {
 
   function_facts = {
     ingest = {
-      ingress  = "INGRESS_TRAFFIC_INTERNAL_ONLY" # includes Pub/Sub
-      timeout  = "60s"                           # Pub/Sub's acknowledgement deadline
-      health   = "/"
+      # The ingress includes Pub/Sub. The timeout is Pub/Sub's acknowledgement deadline.
+      requests = { ingress = "INGRESS_TRAFFIC_INTERNAL_ONLY", timeout = "60s", health = "/", public = false }
       settings = { THREADS = tostring(var.functions["ingest"].concurrency + 4) } # 4 threads for the probes
     }
     project = {
-      ingress = "INGRESS_TRAFFIC_INTERNAL_ONLY"
-      timeout = "3600s" # for a rebuild; if Pub/Sub redelivers the rebuild's command meanwhile, the response is 429
-      health  = "/"
+      # The timeout is for a rebuild. If Pub/Sub redelivers the rebuild's command meanwhile, the response is 429.
+      requests = { ingress = "INGRESS_TRAFFIC_INTERNAL_ONLY", timeout = "3600s", health = "/", public = false }
       settings = merge(local.archive_environment, local.exports_environment, {
         THREADS = tostring(var.functions["project"].concurrency + 4)
       })
     }
     query = {
-      ingress = local.is_prod ? "INGRESS_TRAFFIC_INTERNAL_LOAD_BALANCER" : "INGRESS_TRAFFIC_ALL"
-      timeout = "3600s" # for streams
-      # The liveness probe does not request /ready, because /ready fails during a database outage, and Cloud Run would
-      # then restart the instance.
-      health = "/health"
+      requests = {
+        ingress = local.is_prod ? "INGRESS_TRAFFIC_INTERNAL_LOAD_BALANCER" : "INGRESS_TRAFFIC_ALL"
+        timeout = "3600s" # for streams
+        # The liveness probe does not request /ready, because /ready fails during a database outage, and Cloud Run
+        # would then restart the instance.
+        health = "/health"
+        public = true # learners have no Google account; the function verifies their tokens
+      }
       settings = merge(local.query_settings, local.exports_environment, {
         # One event loop for each core. On Neon, one: its connections are few, and processes cannot share them.
         WORKERS = var.database == "neon" ? "1" : var.functions["query"].cpu
@@ -170,19 +171,18 @@ module "function" {
   source   = "./modules/service"
   for_each = local.function_facts
 
-  name                = "progress-${each.key}"
-  region              = var.region
-  account             = google_service_account.member[each.key].email
-  image               = "${local.images}/${each.key}"
-  size                = var.functions[each.key]
-  timeout             = each.value.timeout
-  ingress             = each.value.ingress
-  public              = each.key == "query" # learners have no Google account; the function verifies their tokens
-  health              = each.value.health
-  settings            = merge(local.common_settings, local.database_environment[each.key], each.value.settings)
-  secrets             = local.function_secrets[each.key]
-  network             = local.vpc_access
-  deletion_protection = local.is_prod
+  name     = "progress-${each.key}"
+  size     = var.functions[each.key]
+  requests = each.value.requests
+  container = {
+    region              = var.region
+    account             = google_service_account.member[each.key].email
+    image               = "${local.images}/${each.key}"
+    settings            = merge(local.common_settings, local.database_environment[each.key], each.value.settings)
+    secrets             = local.function_secrets[each.key]
+    network             = local.vpc_access
+    deletion_protection = local.is_prod
+  }
 
   depends_on = [
     google_project_iam_member.member,

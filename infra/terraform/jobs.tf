@@ -75,28 +75,24 @@ module "job" {
   source   = "./modules/job"
   for_each = local.jobs
 
-  name    = "progress-${each.key}"
-  region  = var.region
-  account = google_service_account.member[each.value.member].email
-  image   = module.function["project"].image
-  command = concat(local.launcher, each.value.command)
-  args    = each.value.args
-  cpu     = each.value.cpu
-  memory  = each.value.memory
-  tasks   = each.value.tasks
-  timeout = each.value.timeout
-  retries = each.value.retries
-  settings = merge(
-    local.common_settings, local.database_environment[each.value.member], { PYTHONPATH = "/workspace" },
-    each.key == "batch" ? local.changes_settings : {},
-    each.value.member == "batch" ? local.erasure_settings : {},
-    contains(["release", "rebuild"], each.value.member) ? local.archive_environment : {},
-    each.value.member == "release" ? local.exports_environment : {},
-    each.value.member == "rebuild" ? local.dataflow_settings : {},
-  )
-  secrets             = local.job_secrets[each.key]
-  network             = local.vpc_access
-  deletion_protection = local.is_prod
+  name = "progress-${each.key}"
+  job  = merge(each.value, { command = concat(local.launcher, each.value.command) })
+  container = {
+    region  = var.region
+    account = google_service_account.member[each.value.member].email
+    image   = module.function["project"].image
+    settings = merge(
+      local.common_settings, local.database_environment[each.value.member], { PYTHONPATH = "/workspace" },
+      each.key == "batch" ? local.changes_settings : {},
+      each.value.member == "batch" ? local.erasure_settings : {},
+      contains(["release", "rebuild"], each.value.member) ? local.archive_environment : {},
+      each.value.member == "release" ? local.exports_environment : {},
+      each.value.member == "rebuild" ? local.dataflow_settings : {},
+    )
+    secrets             = local.job_secrets[each.key]
+    network             = local.vpc_access
+    deletion_protection = local.is_prod
+  }
 
   depends_on = [
     google_project_iam_member.member,

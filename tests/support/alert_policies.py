@@ -91,7 +91,7 @@ class Alert:
 
 
 def alerts(resources: Resources) -> dict[str, Alert]:
-    """Return the alerts that Terraform's module `alert` declares, by name."""
+    """Return the alerts by name."""
     grouped: dict[str, list[dict[str, Any]]] = {}
     for policy in resources.of("google_monitoring_alert_policy", "alert").values():
         grouped.setdefault(policy["user_labels"]["alert"], []).append(policy)

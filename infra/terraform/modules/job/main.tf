@@ -2,37 +2,37 @@
 
 resource "google_cloud_run_v2_job" "this" {
   name                = var.name
-  location            = var.region
-  deletion_protection = var.deletion_protection
+  location            = var.container.region
+  deletion_protection = var.container.deletion_protection
 
   template {
-    task_count  = var.tasks
-    parallelism = var.tasks
+    task_count  = var.job.tasks
+    parallelism = var.job.tasks
 
     template {
-      service_account = var.account
-      timeout         = var.timeout
-      max_retries     = var.retries
+      service_account = var.container.account
+      timeout         = var.job.timeout
+      max_retries     = var.job.retries
 
       vpc_access {
-        egress = var.network.egress
+        egress = var.container.network.egress
         network_interfaces {
-          network    = var.network.network
-          subnetwork = var.network.subnetwork
+          network    = var.container.network.network
+          subnetwork = var.container.network.subnetwork
         }
       }
 
       containers {
-        image   = var.image
-        command = var.command
-        args    = var.args
+        image   = var.container.image
+        command = var.job.command
+        args    = var.job.args
 
         resources {
-          limits = { cpu = var.cpu, memory = var.memory }
+          limits = { cpu = var.job.cpu, memory = var.job.memory }
         }
 
         dynamic "env" {
-          for_each = { for name, value in var.settings : name => value if value != null }
+          for_each = { for name, value in var.container.settings : name => value if value != null }
           content {
             name  = env.key
             value = env.value
@@ -40,7 +40,7 @@ resource "google_cloud_run_v2_job" "this" {
         }
 
         dynamic "env" {
-          for_each = var.secrets
+          for_each = var.container.secrets
           content {
             name = env.key
             value_source {

@@ -1,34 +1,30 @@
-variable "command" {
-  description = "The program and its fixed arguments, which are the same in every execution."
-  type        = list(string)
-}
-
-variable "args" {
-  description = "The default arguments of an execution."
-  type        = list(string)
-}
-
-variable "cpu" {
-  description = "The CPUs of a task."
+variable "name" {
+  description = "The name of the job."
   type        = string
 }
 
-variable "memory" {
-  description = "The memory of a task."
-  type        = string
+variable "container" {
+  description = "What the job runs, where, and as which account."
+  type = object({
+    region              = string
+    account             = string      # the e-mail address of a service account
+    image               = string      # the image that the job is created with; releases set later images
+    settings            = map(string) # environment variables; a null value is left out
+    secrets             = map(string) # environment variables from secrets: each variable's name, its secret's id
+    network             = object({ network = string, subnetwork = string, egress = string })
+    deletion_protection = bool # whether Terraform refuses to delete the job
+  })
 }
 
-variable "tasks" {
-  description = "The number of tasks of an execution; all run in parallel."
-  type        = number
-}
-
-variable "timeout" {
-  description = "The timeout of one attempt of a task, such as 60s."
-  type        = string
-}
-
-variable "retries" {
-  description = "The maximum number of retries of a failed task."
-  type        = number
+variable "job" {
+  description = "The program, and the size and number of its tasks."
+  type = object({
+    command = list(string) # the program and its fixed arguments, which are the same in every execution
+    args    = list(string) # the default arguments of an execution
+    cpu     = string
+    memory  = string
+    tasks   = number # of an execution; all run in parallel
+    timeout = string # of one attempt of a task, such as 60s
+    retries = number # of a failed task, at most
+  })
 }

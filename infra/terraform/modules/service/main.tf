@@ -3,10 +3,10 @@
 
 resource "google_cloud_run_v2_service" "this" {
   name                 = var.name
-  location             = var.region
-  ingress              = var.ingress
-  invoker_iam_disabled = var.public
-  deletion_protection  = var.deletion_protection
+  location             = var.container.region
+  ingress              = var.requests.ingress
+  invoker_iam_disabled = var.requests.public
+  deletion_protection  = var.container.deletion_protection
 
   # These limits apply to the total number of instances of all revisions with traffic. The schedules for evening and
   # morning change the minimum here, which does not create a revision.
@@ -16,8 +16,8 @@ resource "google_cloud_run_v2_service" "this" {
   }
 
   template {
-    service_account                  = var.account
-    timeout                          = var.timeout
+    service_account                  = var.container.account
+    timeout                          = var.requests.timeout
     max_instance_request_concurrency = var.size.concurrency
     execution_environment            = "EXECUTION_ENVIRONMENT_GEN2"
 
@@ -28,15 +28,15 @@ resource "google_cloud_run_v2_service" "this" {
     }
 
     vpc_access {
-      egress = var.network.egress
+      egress = var.container.network.egress
       network_interfaces {
-        network    = var.network.network
-        subnetwork = var.network.subnetwork
+        network    = var.container.network.network
+        subnetwork = var.container.network.subnetwork
       }
     }
 
     containers {
-      image = var.image
+      image = var.container.image
 
       resources {
         limits            = { cpu = var.size.cpu, memory = var.size.memory }
@@ -45,7 +45,7 @@ resource "google_cloud_run_v2_service" "this" {
       }
 
       dynamic "env" {
-        for_each = { for name, value in var.settings : name => value if value != null }
+        for_each = { for name, value in var.container.settings : name => value if value != null }
         content {
           name  = env.key
           value = env.value
@@ -53,7 +53,7 @@ resource "google_cloud_run_v2_service" "this" {
       }
 
       dynamic "env" {
-        for_each = var.secrets
+        for_each = var.container.secrets
         content {
           name = env.key
           value_source {
@@ -82,7 +82,7 @@ resource "google_cloud_run_v2_service" "this" {
         timeout_seconds   = 10
         failure_threshold = 3
         http_get {
-          path = var.health
+          path = var.requests.health
         }
       }
     }
