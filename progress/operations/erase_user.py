@@ -76,15 +76,16 @@ def _unless_closed(step: Step) -> Step:
         if "user_id" in operation.arguments:
             return step(operation)
         with connection_for(operation) as connection:
-            receipt = find_receipt(connection, operation.id)
-            if receipt is None:
+            # In this operation, or in another erasure of the learner.
+            rows = _run(connection, "find receipt", operation_id=operation.id)
+            if not rows:
                 raise OperationEnded(
                     OperationState.FAILED,
                     "the learner's id is missing, and there is no receipt: "
                     "run `progress erasures apply`",
                 )
             analyze(connection, operation.report_progress)
-        return receipt
+        return rows[0][0]
 
     return run
 
@@ -209,8 +210,8 @@ def _write_receipt(
         "erased": _counts(operation) | operation.outcomes["files"],
         "found": sum(left.values()),
         "places": {place: rows for place, rows in left.items() if rows},
-        "in_events_of_others": count_mentions(connection, learner, check),
-        "copies_until": {name: _end_of(now, age) for name, age in _COPIES.items()},
+        "in_events_of_others": sum(_page(connection, "count mentions", _READ, learner, check)),
+        "copies_until": {name: (now + age).date().isoformat() for name, age in _COPIES.items()},
     }
 
 
@@ -222,10 +223,6 @@ def _counts(operation: ClaimedOperation) -> dict[str, int]:
     counts: dict[str, int] = operation.outcomes["forbid"]["counts"]
     completed: dict[str, int] = operation.outcomes["forget"].get("counts", {})
     return counts | completed
-
-
-def _end_of(now: datetime, age: timedelta) -> str:
-    return (now + age).date().isoformat()
 
 
 def _wait_for_requests(operation: ClaimedOperation, connection: Connection) -> None:
@@ -310,11 +307,6 @@ def count_read_models(connection: Connection, learner: str, check: Check) -> dic
             sql = fill(_FILE, "count rows", table=table)
             counts[table] = connection.run(sql, learner=learner)[0][0]
     return counts
-
-
-def count_mentions(connection: Connection, learner: str, check: Check) -> int:
-    """Read the log; return how many events of other learners mention the learner."""
-    return sum(_page(connection, "count mentions", _READ, learner, check))
 
 
 def fold_deletion(connection: Connection, learner: str, publisher: Publisher) -> list[str]:
@@ -496,16 +488,6 @@ def keep_receipt(connection: Connection, learner: str, operation_id: UUID, recei
     with database.transaction(connection):
         _run(connection, "keep receipt", operation_id=operation_id, receipt=text)
         _run(connection, "redact operations", learner=learner, own=operation_id)
-
-
-def find_receipt(connection: Connection, operation_id: UUID) -> object:
-    """Return the receipt of the learner whose id was removed from this operation.
-
-    `keep_receipt` has stored it, in this operation or in another erasure of the learner. Return
-    None if there is no receipt.
-    """
-    rows = _run(connection, "find receipt", operation_id=operation_id)
-    return rows[0][0] if rows else None
 
 
 def read_time(connection: Connection) -> datetime:

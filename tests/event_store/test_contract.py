@@ -18,9 +18,8 @@ from referencing import Registry
 from referencing.jsonschema import DRAFT202012
 
 from progress.event_store import envelope, events
-from progress.event_store.contract import asyncapi, files, rules, schemas
-from progress.event_store.contract.examples import example
-from progress.event_store.contract.fields import FIELDS
+from progress.event_store.contract import asyncapi, document, files, schemas
+from progress.event_store.contract.fields import FIELDS, example
 from progress.event_store.envelope import Message
 from progress.event_store.events import CATALOGUE, TOPICS
 
@@ -31,7 +30,7 @@ ASYNCAPI = Path(__file__).parent / "asyncapi" / "3.0.0.json"
 EVENTS_PER_EXAMPLE = 40  # Hypothesis runs 25 examples: 1,000 events
 
 SCHEMAS = schemas.make_all()
-REASONS = [rule.reason for rule in rules.unexpressed()]
+REASONS = [rule.reason for rule in document.unexpressed_rules()]
 
 
 _compile = functools.cache(regress.Regex)

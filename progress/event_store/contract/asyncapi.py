@@ -4,7 +4,7 @@ from typing import Any
 
 from progress.event_store import events
 from progress.event_store.contract import schemas
-from progress.event_store.contract.examples import example
+from progress.event_store.contract.fields import example
 
 # AsyncAPI tools read only draft-07. In this draft, the schemas mean the same as in draft 2020-12.
 _FORMAT = "application/schema+json;version=draft-07"

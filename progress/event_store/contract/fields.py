@@ -1,6 +1,13 @@
-"""A description and an example value of each declared field of `data`."""
+"""A description and an example of each declared field of `data`, and an example of each type."""
 
+import uuid
 from typing import Any, NamedTuple
+
+import msgspec
+
+from progress.event_store import events
+
+_OCCURRED_AT = "2024-03-29T20:32:32.250Z"
 
 
 class Field(NamedTuple):
@@ -31,3 +38,14 @@ FIELDS: dict[str, Field] = {
     "answers_per_day": Field("The goal: answers per day; 0 means no goal.", 30),
     "date": Field("A local day of the learner.", "2024-03-29"),
 }
+
+
+def example(declared: type[events.Event]) -> dict[str, Any]:
+    """Return an envelope in which every declared field has its example value."""
+    names = [field.name for field in msgspec.structs.fields(declared)]
+    return {
+        "event_id": str(uuid.uuid5(uuid.NAMESPACE_OID, declared.__name__)),
+        "event_type": declared.__name__,
+        "occurred_at": _OCCURRED_AT,
+        "data": {name: FIELDS[name].example for name in names},
+    }
