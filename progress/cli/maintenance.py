@@ -16,7 +16,7 @@ from progress.cli import connections, options
 from progress.cli.options import AsJson
 from progress.local import readiness
 from progress.operations import records
-from progress.projections import batch, drop_unused, rebuild, views
+from progress.projections import batch, rebuild, replacement, views
 from progress.projections import schema as read_model_schema
 
 _BATCH_TIMEOUT_S = 600.0
@@ -54,7 +54,7 @@ def prune_schemas_command(yes: options.Yes = False) -> None:
     options.ask("Drop the read models of all other versions?", yes=yes)
     connection = connections.connect()
     try:
-        for schema in drop_unused.run(connection):
+        for schema in replacement.drop_unused(connection):
             typer.echo(f"dropped {schema}")
     finally:
         connection.close()

@@ -16,7 +16,7 @@ from pg8000.native import identifier
 from progress.adapters.postgres import database, statements
 from progress.adapters.postgres.database import Connection, Failure
 from progress.adapters.telemetry import logs
-from progress.errors import DatabaseUnavailable, RebuildRunning
+from progress.errors import DatabaseUnavailable, ProjectionError, RebuildRunning
 from progress.projections import changes, snapshots, views
 from progress.projections import schema as read_model_schema
 from progress.projections.changes import Publisher
@@ -193,6 +193,27 @@ def drop(connection: Connection, schema: str) -> None:
         _try_drop(connection, schema)
     finally:
         connection.run("RESET lock_timeout")
+
+
+def drop_unused(connection: Connection) -> Iterator[str]:
+    """Drop the schemas of other revisions and of killed rebuilds; yield the name of each schema.
+
+    Only a revision that serves all of the traffic may call this function, because the readers of
+    other revisions would lose their tables. Raise RebuildRunning while the lock of rebuilds is
+    held. Raise ProjectionError if this code's own schema does not exist, because then other code
+    may be serving.
+    """
+    own = read_model_schema.schema_name()
+    with hold_lock(connection, Holder.PRUNE):
+        if not read_model_schema.exists(connection, own):
+            raise ProjectionError(
+                f"{own} does not exist, so other code may be serving: nothing is dropped; "
+                "run `progress migrate` first"
+            )
+        for (schema,) in connection.run(_block("unused_schemas"), kept=own):
+            drop(connection, schema)
+            yield schema
+        snapshots.drop_orphans(connection)
 
 
 def _try_drop(connection: Connection, schema: str) -> None:

@@ -129,3 +129,11 @@ RETURNING definition;
 -- Called when all keys exist. The batch folds join whole tables, so their plans need the tables' sizes.
 DROP TABLE pending_keys;
 ANALYZE item_stats, item_days, daily_stats, items, item_difficulty, group_items, group_members;
+
+-- unused_schemas --
+-- All schemas of read models except the kept schema. No rebuild is running, because the caller holds the lock of
+-- rebuilds. A schema whose name ends in _building was therefore left by a killed rebuild.
+SELECT nspname
+FROM pg_namespace
+WHERE nspname ~ '^progress_[0-9a-f]{12}(_building|_retired)?$' AND nspname <> :kept
+ORDER BY nspname;

@@ -16,7 +16,7 @@ from progress.adapters.postgres import database, logins, migrations
 from progress.adapters.postgres.database import Connection
 from progress.adapters.postgres.logins import Login
 from progress.errors import DatabaseUnavailable, ProgressError, SettingsError
-from progress.projections import batch, drop_unused, projector, rebuild, schema, snapshots
+from progress.projections import batch, projector, rebuild, replacement, schema, snapshots
 from progress.recovery import archive_loads, archive_rebuild, buckets
 from progress.recovery.archive_loads import Rebuild
 from progress.recovery.archive_rebuild import Source
@@ -140,7 +140,7 @@ def test_the_owner_can_rebuild_and_can_drop_unused_objects(service: Service) -> 
     with closing(service.connect()) as owner:
         sample_events.record_lessons(owner, "cleo")
         rebuild.run(service.connect)
-        list(drop_unused.run(owner))
+        list(replacement.drop_unused(owner))
     with closing(service.admin()) as admin:
         schema.set_search_path(admin)
         assert sample_events.find_differences(admin) == []

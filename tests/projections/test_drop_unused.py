@@ -14,7 +14,7 @@ import pytest
 
 from progress.adapters.postgres.database import Connection
 from progress.errors import DatabaseUnavailable, ProjectionError, RebuildRunning
-from progress.projections import batch, drop_unused, replacement
+from progress.projections import batch, replacement
 from progress.projections import schema as read_model_schema
 from tests.conftest import Store
 from tests.support import model_rows, sample_events
@@ -181,10 +181,10 @@ def test_only_unused_read_model_schemas_are_dropped(populated: Connection) -> No
     before = schema_names(populated)
     for schema in (*left, *kept):
         populated.run(f"CREATE SCHEMA {schema} CREATE TABLE numbers (n int)")
-    assert sorted(drop_unused.run(populated)) == sorted(left)
+    assert sorted(replacement.drop_unused(populated)) == sorted(left)
     assert schema_names(populated) == {*before, *kept}
     assert {"event_store", "operations", "public", own} <= schema_names(populated)
-    assert list(drop_unused.run(populated)) == []
+    assert list(replacement.drop_unused(populated)) == []
 
 
 def test_nothing_is_dropped_if_the_schema_of_the_code_is_missing(populated: Connection) -> None:
@@ -192,7 +192,7 @@ def test_nothing_is_dropped_if_the_schema_of_the_code_is_missing(populated: Conn
     read_model_schema.drop(populated, read_model_schema.schema_name())
     before = schema_names(populated)
     with pytest.raises(ProjectionError, match="other code may be serving: nothing is dropped"):
-        list(drop_unused.run(populated))
+        list(replacement.drop_unused(populated))
     assert schema_names(populated) == before
 
 
@@ -201,7 +201,7 @@ def test_nothing_is_dropped_during_a_rebuild(store: Store, populated: Connection
     with closing(store.connect()) as rebuilding:
         rebuilding.run("SELECT pg_advisory_lock(hashtext('rebuild'), 0)")
         with pytest.raises(RebuildRunning):
-            list(drop_unused.run(populated))
+            list(replacement.drop_unused(populated))
     assert f"{OTHER}_building" in schema_names(populated)
 
 
@@ -214,11 +214,11 @@ def test_a_schema_that_is_being_read_is_not_dropped(
         reader.run(f"SELECT FROM {OTHER}.user_progress")
         monkeypatch.setattr(replacement, "_DROP_TRIES", 1)
         with pytest.raises(DatabaseUnavailable, match=f"{OTHER} is still being read"):
-            list(drop_unused.run(populated))
+            list(replacement.drop_unused(populated))
         assert OTHER in schema_names(populated)
         reader.run("ROLLBACK")
     with closing(connect(store.url)) as again:
-        assert list(drop_unused.run(again)) == [OTHER]
+        assert list(replacement.drop_unused(again)) == [OTHER]
 
 
 def test_snapshots_of_dropped_schemas_are_dropped(populated: Connection) -> None:
@@ -232,6 +232,6 @@ def test_snapshots_of_dropped_schemas_are_dropped(populated: Connection) -> None
         " VALUES ('learner-u0', 1, :fingerprint, now(), '{}')",
         fingerprint=f"0123456789ab-{namespace}",
     )
-    list(drop_unused.run(populated))
+    list(replacement.drop_unused(populated))
     assert populated.run("SELECT count(*) FROM event_store.snapshots") == [[0]]
     assert model_rows.read_value(populated, "schemas") == 1

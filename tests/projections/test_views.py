@@ -18,7 +18,7 @@ from progress.adapters.postgres import database, logins
 from progress.adapters.postgres.database import Connection
 from progress.adapters.postgres.logins import Login
 from progress.errors import DatabaseUnavailable, ProjectionError
-from progress.projections import batch, drop_unused, rebuild, replacement, schema, views
+from progress.projections import batch, rebuild, replacement, schema, views
 from progress.projections.schema import BATCH, REALTIME
 from tests.conftest import Store
 from tests.support import cli, model_rows, sample_events
@@ -262,10 +262,10 @@ def test_an_unused_schema_is_kept_while_a_query_prevents_the_move_of_the_views(
     with pytest.raises(DatabaseUnavailable, match="the views of the schema progress were not mov"):
         views.move(populated)
     with pytest.raises(DatabaseUnavailable, match=f"{other} is still being read"):
-        list(drop_unused.run(populated))
+        list(replacement.drop_unused(populated))
     assert views.find_source(populated) == other
     analyst.run("COMMIT")
-    assert list(drop_unused.run(populated)) == [other]
+    assert list(replacement.drop_unused(populated)) == [other]
     assert views.find_source(populated) == schema.schema_name()
 
 
