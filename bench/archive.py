@@ -1,18 +1,16 @@
-"""Archiving a log, compared with COPY, and rebuilding from the archive, compared with in place."""
+"""Archiving a log, and rebuilding from the archive, compared with in place."""
 
 import functools
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from pathlib import Path
 
 from bench import logs, processes
-from bench.lines import Line, Rounds, limit
+from bench.lines import Line, Rounds, format_rate, limit
 from bench.server import Server, Store
 from progress.adapters import storage
-from progress.archive import log_rows, manifests, runs
-from progress.archive.log_rows import Positions
+from progress.archive import manifests, runs
 from progress.archive.runs import Request
 from progress.projections import rebuild
 from progress.recovery import archive_rebuild, runners
@@ -23,33 +21,19 @@ _BUCKETS = 256
 _REBUILT_BUCKETS, _WORKERS = 16, 2  # connections (in place) or processes (from the archive)
 
 
-def compare_with_copy(server: Server) -> Iterator[Line]:
-    """Compare the archiving, which writes and verifies every event, with a COPY into a file."""
-    store, rounds = server.create_store(), Rounds()
+def measure_archive(server: Server) -> Iterator[Line]:
+    """Measure the memory of the archiving, which writes and verifies every event, and the files."""
+    store = server.create_store()
     events = logs.fill_long(store, events=250_000)
     rebuild.run(store.connect)
-    memory = size = 0.0
-    for _ in range(_ROUNDS):
-        with tempfile.TemporaryDirectory() as folder:
-            rounds.add("copy", events / _time_copy(store, events, Path(folder)))
-            seconds, memory = processes.run_alone(_archive, store, folder, _BUCKETS)
-            rounds.add("archive", events / seconds)
-            size = _count_bytes(folder) / events
+    with tempfile.TemporaryDirectory() as folder:
+        seconds, memory = processes.run_alone(_archive, store, folder, _BUCKETS)
+        size = _count_bytes(folder) / events
     server.drop(store)
     what = f"archive of {events:,} events in {_BUCKETS} buckets"
-    yield rounds.compare_rates(
-        f"{what}, written and verified", "archive", "copy", against="COPY:", bar=0.2
-    )
+    rate = f"{format_rate(events / seconds)}, written and verified"
     yield limit(f"bytes of an event in the {what}", size, 45, "B", shown=f"{size:.1f}")
-    yield limit(f"peak memory of an {what}", memory, 700, "MB")
-
-
-def _time_copy(store: Store, events: int, folder: Path) -> float:
-    with closing(store.connect()) as connection:
-        begin = time.perf_counter()
-        with (folder / "rows.csv").open("wb", buffering=1 << 18) as file:
-            log_rows.copy(connection, Positions(1, events), _BUCKETS, file)
-        return time.perf_counter() - begin
+    yield limit(f"peak memory of an {what}", memory, 700, "MB", against=rate)
 
 
 def _archive(store: Store, folder: str, buckets: int) -> float:
