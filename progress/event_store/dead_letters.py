@@ -118,10 +118,7 @@ def release(connection: Connection, letter_id: int) -> int | None:
 
 def discard(connection: Connection, letter_id: int, reason: str) -> None:
     """Discard a dead letter; raise EventStoreError if there is no open dead letter with this id."""
-    rows = connection.run(
-        blocks("event_store/dead_letters")["discard letter"], letter_id=letter_id, reason=reason
-    )
-    if rows != [[True]]:
+    if not discard_all(connection, [letter_id], reason):
         raise EventStoreError(f"there is no open dead letter {letter_id}")
 
 

@@ -48,9 +48,6 @@ SELECT event_store.mark_failed(:letter_id, :kind, :reason);
 -- take apart --
 SELECT event_store.take_apart(:letter_id, CAST(:batch AS jsonb));
 
--- discard letter --
-SELECT event_store.discard_letter(:letter_id, :reason);
-
 -- release --
 SELECT event_store.release(:letter_id);
 

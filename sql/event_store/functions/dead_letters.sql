@@ -126,28 +126,21 @@ END;
 REVOKE EXECUTE ON FUNCTION event_store.mark_failed FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION event_store.mark_failed TO progress_batch, progress_project;
 
--- Discard an open dead letter; return false if there is no open dead letter with this id.
-CREATE OR REPLACE FUNCTION event_store.discard_letter(letter_id bigint, reason text) RETURNS boolean
-LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-BEGIN ATOMIC
-    WITH discarded AS (
-        UPDATE event_store.dead_letters l
-        SET discarded_at = clock_timestamp(), discard_reason = discard_letter.reason
-        WHERE l.letter_id = discard_letter.letter_id
-          AND l.replayed_at IS NULL AND l.discarded_at IS NULL
-        RETURNING 1
-    )
-    SELECT EXISTS (SELECT FROM discarded);
-END;
-
-REVOKE EXECUTE ON FUNCTION event_store.discard_letter FROM PUBLIC;
-
 -- Discard the given dead letters that are open; return the number of dead letters discarded.
 CREATE OR REPLACE FUNCTION event_store.discard_letters(letter_ids bigint[], reason text) RETURNS integer
 LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
-    SELECT count(*) FILTER (WHERE event_store.discard_letter(l.letter_id, discard_letters.reason))
-    FROM (SELECT DISTINCT u.id AS letter_id FROM unnest(discard_letters.letter_ids) AS u (id) ORDER BY u.id) l;
+    WITH locked AS (  -- in order, so that concurrent calls cannot deadlock
+        SELECT l.letter_id FROM event_store.dead_letters l
+        WHERE l.letter_id = ANY (discard_letters.letter_ids) AND l.replayed_at IS NULL AND l.discarded_at IS NULL
+        ORDER BY l.letter_id FOR UPDATE
+    ), discarded AS (
+        UPDATE event_store.dead_letters l
+        SET discarded_at = clock_timestamp(), discard_reason = discard_letters.reason
+        FROM locked WHERE l.letter_id = locked.letter_id
+        RETURNING 1
+    )
+    SELECT count(*) FROM discarded;
 END;
 
 REVOKE EXECUTE ON FUNCTION event_store.discard_letters FROM PUBLIC;
