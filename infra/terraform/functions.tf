@@ -193,3 +193,8 @@ module "function" {
     terraform_data.image,
   ]
 }
+
+output "urls" {
+  description = "The URL of each function."
+  value       = { for name, function in module.function : name => function.uri }
+}

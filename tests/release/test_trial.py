@@ -162,6 +162,7 @@ def test_the_trial_environment_has_an_empty_second_plan_and_can_be_destroyed(
     assert deployment.second_plan == ""
     kinds = {resource["type"] for resource in deployment.state["resources"]}
     assert {"google_sql_database_instance", "google_redis_instance"} <= kinds
+    assert "google_billing_budget" not in kinds  # the trial names no billing account
     kept = {
         address
         for address, resource in deployment.applied.items()

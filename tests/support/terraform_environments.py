@@ -32,6 +32,13 @@ FOREIGN = (
     "-var=alerts=[]",
 )
 
+# Options of an environment that exports traces and metrics, and has a schedule for one function.
+EXPORTING = (
+    "-var=otel_exporter_otlp_endpoint=https://telemetry.googleapis.com",
+    "-var=trace_sample_ratio=0.1",
+    '-var=night={time_zone="UTC",evening="0 22 * * *",morning="0 6 * * *",min_instances={query=0}}',
+)
+
 
 class Environments(Mapping[str, Deployment]):
     """The deployments of dev, staging and prod, by environment.

@@ -7,7 +7,7 @@ import pytest
 
 from progress.adapters.pubsub import wakeups
 from progress.local import topology
-from tests.support.cloud_run import only
+from tests.support.cloud_run import only, plain_settings
 from tests.support.terraform import REPOSITORY
 from tests.support.terraform_environments import FOREIGN, FOREIGN_TOPIC, Environments
 from tests.support.terraform_state import Deployment, Resources, Values
@@ -198,6 +198,8 @@ def test_the_batch_job_has_a_subscription_if_batch_on_demand_is_set(
     for name, deployment in environments.items():
         subscription = subscriptions(deployment.applied).get("progress-batch-sub")
         assert (subscription is not None) == (name != "prod")
+        settings = plain_settings(deployment.applied, "batch")
+        assert ("CHANGES_SUBSCRIPTION" in settings) == (name != "prod")
         if subscription is not None:
             assert subscription["topic"].endswith(f"/{wakeups.TOPIC}")
             assert not subscription["push_config"]

@@ -1,18 +1,12 @@
-"""`terraform test`, which mocks the providers: the tests of infra/terraform, and deployments."""
+"""The variables that switch features on, and deployments with mocks of the providers."""
 
 import pytest
 
 from tests.support import terraform_mocks
+from tests.support.cloud_run import plain_settings, templates
 from tests.support.terraform import Root
-from tests.support.terraform_environments import Environments
+from tests.support.terraform_environments import EXPORTING, Environments
 from tests.support.terraform_state import Deployment
-
-
-@pytest.mark.exhaustive
-def test_each_switch_changes_the_plan(root: Root) -> None:
-    output = root.run("test")
-    assert " 0 failed" in output
-    assert "run.tftest.hcl... pass" in output
 
 
 @pytest.mark.exhaustive
@@ -31,3 +25,27 @@ def test_mocks_make_the_same_deployment_as_the_offline_provider(
         for key, resource in expected.applied.of(kind).items():
             same = {"role", "member", "ingress", "scaling"} & resource.keys()
             assert {mocked.applied.of(kind)[key][name] == resource[name] for name in same} == {True}
+
+
+@pytest.mark.exhaustive
+def test_every_part_exports_to_google_if_an_endpoint_is_set(environments: Environments) -> None:
+    """Without an endpoint, no OTEL setting is planned (tests/terraform/test_settings.py)."""
+    applied = environments.variant("exporting", "dev", *EXPORTING).applied
+    roles = applied.of("google_project_iam_member", "member").keys()
+    for name, part in templates(applied).items():
+        settings = plain_settings(applied, name)
+        assert settings["OTEL_EXPORTER_OTLP_ENDPOINT"] == "https://telemetry.googleapis.com"
+        assert settings["OTEL_RESOURCE_ATTRIBUTES"].endswith("cloud.region=europe-west1")
+        assert settings["OTEL_TRACES_SAMPLER_ARG"] == "0.1"
+        member = part["service_account"].partition("@")[0].removeprefix("progress-")
+        for role in ("telemetry.writer", "serviceusage.serviceUsageConsumer"):
+            assert f"{member} roles/{role}" in roles
+
+
+@pytest.mark.exhaustive
+def test_only_a_function_with_a_minimum_at_night_has_schedules(environments: Environments) -> None:
+    applied = environments.variant("exporting", "dev", *EXPORTING).applied
+    schedules = applied.of("google_cloud_scheduler_job", "night")
+    assert schedules.keys() == {"evening-query", "morning-query"}
+    grants = applied.of("google_cloud_run_v2_service_iam_member", "scheduler")
+    assert grants.keys() == {"query"}

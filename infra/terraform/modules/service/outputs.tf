@@ -12,11 +12,3 @@ output "image" {
   description = "The image that the service runs."
   value       = google_cloud_run_v2_service.this.template[0].containers[0].image
 }
-
-output "settings" {
-  description = "The service's environment variables, without secrets."
-  value = {
-    for env in google_cloud_run_v2_service.this.template[0].containers[0].env : env.name => env.value
-    if length(env.value_source) == 0
-  }
-}
