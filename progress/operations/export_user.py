@@ -5,10 +5,12 @@ with the number of rows.
 """
 
 import hashlib
+import itertools
 import zipfile
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
+from string import Template
 from typing import IO, NamedTuple, cast
 
 import msgspec
@@ -26,7 +28,10 @@ from progress.projections.schema import BATCH, REALTIME
 
 Progress = Callable[[float], None]
 
-README = Path(__file__).with_name("export_user.html")
+# The lines `tag | English | Japanese` of the page. What is no HTML tag is the name of a field.
+_README = Path(__file__).with_name("export_readme.txt")
+_PAGE = _README.with_suffix(".html")
+_LANGUAGES = {"en": ("Field", "Meaning"), "ja": ("項目", "意味")}  # with the heads of the tables
 # The blocks that copy one table each, named after its file, with the names of their SQL files.
 TABLES = {
     block.removeprefix("export "): file
@@ -110,7 +115,7 @@ def _write_files(writer: "_Writer", learner: str, report_progress: Progress) -> 
         report_progress(0.9)
 
     now = writer.snapshot.taken_at
-    writer.write("README.html", README.read_bytes(), rows=0)
+    writer.write("README.html", make_readme().encode(), rows=0)
     writer.copy("events.jsonl", blocks(_FILE)["events"], report_events, headings=0)
     writer.write_record("summary.json", "read_models/user_progress", "current", learner, now)
     writer.write_record("streak.json", "read_models/learning_streaks", "streak", learner, now)
@@ -168,3 +173,29 @@ class _Writer:
 
 def _encode(record: object) -> bytes:
     return msgspec.json.format(msgspec.json.encode(record)) + b"\n"
+
+
+def make_readme() -> str:
+    """Return the page that describes every file and field, in both languages."""
+    text = _README.read_text(encoding="utf-8")
+    lines = [line.split(" | ") for line in text.splitlines() if line]
+    page = Template(_PAGE.read_text(encoding="utf-8"))
+    return page.substitute({name: _describe(lines, name) for name in _LANGUAGES})
+
+
+def _describe(lines: list[list[str]], language: str) -> str:
+    """Return the HTML of one language; a text that both languages share stands once in its line."""
+    place, html = list(_LANGUAGES).index(language), list[str]()
+    for is_tag, group in itertools.groupby(lines, lambda line: line[0] in ("h1", "h2", "p")):
+        texts = [(name, text[place % len(text)]) for name, *text in group]
+        if is_tag:
+            html += [f"<{tag}>{text}</{tag}>" for tag, text in texts]
+            continue
+        heads = "".join(f'<th scope="col">{head}</th>' for head in _LANGUAGES[language])
+        html += ["<table>", f"<thead><tr>{heads}</tr></thead>", "<tbody>"]
+        html += [
+            f'<tr><th scope="row"><code>{field}</code></th><td>{text}</td></tr>'
+            for field, text in texts
+        ]
+        html += ["</tbody>", "</table>"]
+    return "\n".join(html)
