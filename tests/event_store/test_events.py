@@ -9,7 +9,7 @@ import pytest
 
 from progress.errors import SerializationError
 from progress.event_store import events, time_zones
-from progress.event_store.contract.examples import example
+from progress.event_store.contract.fields import example
 from tests.oracle import days
 
 GOOD = {name: example(declared)["data"] for name, declared in events.CATALOGUE.items()}
