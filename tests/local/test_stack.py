@@ -22,7 +22,7 @@ import redis
 
 from progress import settings
 from progress.adapters.postgres import database, statements
-from progress.local import data_folder, ports, readiness
+from progress.local import data_folder, ports, processes, readiness
 from tests.support import cli, folders, postgres_servers
 
 # Starting a stack takes a long time on a busy machine.
@@ -307,3 +307,22 @@ def test_the_error_names_the_data_folder_if_the_disk_is_full(
         cli.expect_failure(stack.up(), str(stack.folder), "is full")
     finally:
         subprocess.run(["umount", stack.folder], check=True)
+
+
+PARENT = """
+import subprocess, time
+from progress.local import processes
+print(processes.start(["sleep", "60"], output=subprocess.DEVNULL).pid, flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux sends a signal at a parent's death")
+def test_a_process_ends_with_its_killed_parent() -> None:
+    command = [sys.executable, "-c", PARENT]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout
+        child = processes.identify(int(parent.stdout.readline()))
+        assert processes.is_alive(child)
+        parent.kill()
+    readiness.wait(lambda: not processes.is_alive(child), "the end of the child")

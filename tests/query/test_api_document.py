@@ -11,10 +11,10 @@ from typing import Any, NamedTuple
 import pytest
 
 from progress.adapters.postgres import database
-from progress.local import ports, readiness
+from progress.local import ports
 from progress.query.http import developer_files
 from tests.conftest import Store
-from tests.query.test_process import fetch_json, started
+from tests.query.test_process import fetch_json, serving
 from tests.support import api, node, rows_by_hand, sample_events, subscription_client, token_issuer
 from tests.support.postgres_servers import EMBEDDED, Server
 from tests.support.subscription_client import LessonRecorder, Stream
@@ -125,9 +125,10 @@ SENT_BY = {"urql": "GET", "apollo": "POST"}
 @pytest.fixture
 def url(store: Store, tmp_path: Path) -> Iterator[str]:
     """The URL of a running query function."""
-    port = ports.reserve()
-    with token_issuer.serve() as issuer, started(tmp_path, port, **issuer.environment(store.url)):
-        readiness.wait(lambda: ports.is_listening(port), "the query function")
+    with (
+        token_issuer.serve() as issuer,
+        serving(tmp_path, **issuer.environment(store.url)) as port,
+    ):
         yield f"http://{ports.HOST}:{port}/graphql"
 
 

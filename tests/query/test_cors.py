@@ -10,9 +10,9 @@ from playwright.sync_api import Browser, Error
 from starlette.responses import Response
 
 from progress.errors import SettingsError
-from progress.local import ports, readiness
+from progress.local import ports
 from progress.query.http.protocol import Cors
-from tests.query.test_process import started
+from tests.query.test_process import serving
 from tests.support import api, token_issuer
 from tests.support.api import Api
 
@@ -131,17 +131,9 @@ def origins() -> Iterator[tuple[str, str]]:
 @pytest.fixture
 def url(origins: tuple[str, str], tmp_path: Path) -> Iterator[str]:
     """The URL of a query function that allows the first origin."""
-    port = ports.reserve()
-    environment = {
-        "AUTH_ISSUER": token_issuer.NAME,
-        "AUTH_AUDIENCE": token_issuer.AUDIENCE,
-        "AUTH_JWKS_URL": origins[0],
-        "CORS_ORIGINS": f"http://{urlsplit(origins[0]).netloc}",
-        "DATABASE_URL": api.NOWHERE,
-        "ENVIRONMENT": "development",
-    }
-    with started(tmp_path, port, **environment):
-        readiness.wait(lambda: ports.is_listening(port), "the query function")
+    allowed = {"CORS_ORIGINS": f"http://{urlsplit(origins[0]).netloc}"}
+    environment = token_issuer.Issuer(origins[0]).environment(api.NOWHERE)
+    with serving(tmp_path, **environment, **allowed) as port:
         yield f"http://{ports.HOST}:{port}/graphql"
 
 

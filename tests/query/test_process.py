@@ -51,6 +51,15 @@ def started(
         processes.end(process, by=signal.SIGTERM, seconds=10)
 
 
+@contextmanager
+def serving(folder: Path, door: Path = DOOR, /, **variables: str) -> Iterator[int]:
+    """Run the function during the block; yield its port once it listens."""
+    port = ports.reserve()
+    with started(folder, port, door, **variables):
+        readiness.wait(lambda: ports.is_listening(port), "the query function")
+        yield port
+
+
 def fetch_json(
     port: int, method: str, path: str, body: object = None, **more: str
 ) -> tuple[int, Body]:
@@ -68,9 +77,7 @@ def fetch_json(
 def port(store: Store, tmp_path: Path) -> Iterator[int]:
     """The port of a running query function with the privileges of its database user."""
     url = rows_by_hand.query_url(store.url)
-    port = ports.reserve()
-    with token_issuer.serve() as issuer, started(tmp_path, port, **issuer.environment(url)):
-        readiness.wait(lambda: ports.is_listening(port), "the query function")
+    with token_issuer.serve() as issuer, serving(tmp_path, **issuer.environment(url)) as port:
         ready = {"status": "ok", "database": "ok", "cache": "off"}
         assert fetch_json(port, "GET", "/ready") == (200, ready)
         yield port
@@ -214,12 +221,11 @@ def hasty(tmp_path: Path) -> Iterator[int]:
     """The port of a query function that waits half a second for a head."""
     text = DOOR.read_text()
     assert "server.limit_heads()" in text
-    source, port = tmp_path / "main.py", ports.reserve()
+    source = tmp_path / "main.py"
     source.write_text(text.replace("server.limit_heads()", "server.limit_heads(timeout_s=0.5)"))
     with token_issuer.serve() as issuer:
         variables = issuer.environment("postgresql:///nowhere")
-        with started(tmp_path, port, source, **variables):
-            readiness.wait(lambda: ports.is_listening(port), "the query function")
+        with serving(tmp_path, source, **variables) as port:
             yield port
 
 

@@ -4,7 +4,6 @@ import base64
 import socket
 from collections.abc import Iterator
 from http.client import HTTPConnection, HTTPException, HTTPResponse
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -12,8 +11,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from progress.local import ports, readiness
-from tests.query.test_process import fetch_json, started
+from progress.local import ports
+from tests.query.test_process import fetch_json, serving
 from tests.support import api, token_issuer
 from tests.support.api import Api
 
@@ -66,10 +65,11 @@ def test_unusual_requests_do_not_cause_internal_errors(
 @pytest.fixture(scope="module")
 def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     """The port of a running query function without a database."""
-    folder: Path = tmp_path_factory.mktemp("function")
-    port = ports.reserve()
-    with token_issuer.serve() as issuer, started(folder, port, **issuer.environment(api.NOWHERE)):
-        readiness.wait(lambda: ports.is_listening(port), "the query function")
+    folder = tmp_path_factory.mktemp("function")
+    with (
+        token_issuer.serve() as issuer,
+        serving(folder, **issuer.environment(api.NOWHERE)) as port,
+    ):
         yield port
 
 

@@ -145,55 +145,44 @@ SELECTION = "all:all{estimatedRecall:estimatedRecall{}}"
 FROM, TO = datetime(2024, 3, 25, tzinfo=UTC).date(), datetime(2024, 4, 30, tzinfo=UTC).date()
 
 
+RANGE = {"from": FROM, "to": TO}
+# For each cached root field: its arguments, and the computation of its result.
+_FIELDS: dict[str, tuple[dict[str, Any], Callable[[Queries, str, datetime], Awaitable[object]]]] = {
+    "userProgress": ({}, lambda q, user, at: q.get_current_progress(user, at=at)),
+    "streak": ({}, lambda q, user, at: q.get_streak(user, at=at)),
+    "dueForecast": ({"days": 60}, lambda q, user, at: q.get_due_forecast(user, 60, at=at)),
+    "itemStats": ({"first": 50}, lambda q, user, at: q.get_item_stats(user, first=50, at=at)),
+    "item": ({"itemId": "i0"}, lambda q, user, at: q.get_item(user, "i0", at=at)),
+    "domainStats": ({}, lambda q, user, _: q.get_domain_stats(user)),
+    "levelStats": ({}, lambda q, user, at: q.get_level_stats(user, at=at)),
+    "hourlyStats": ({}, lambda q, user, _: q.run(user, rows.select_hourly_stats())),
+    "workload": ({}, lambda q, user, at: q.run(user, rows.select_workload(at))),
+    "itemHistory": ({"itemId": "i0"}, lambda q, user, at: q.get_item_history(user, "i0", at=at)),
+    "restDays": (RANGE, lambda q, user, _: q.run(user, rows.select_rest_days(FROM, TO))),
+    "goal": ({}, lambda q, user, at: q.run(user, rows.select_goal(at))),
+    "retention": (
+        {**RANGE, "by": PeriodLength.WEEK},
+        lambda q, user, _: q.run(user, rows.select_retention(FROM, TO, PeriodLength.WEEK)),
+    ),
+    "dailyStats": (RANGE, lambda q, user, _: q.get_stats_range(user, FROM, TO)),
+    "weeklyStats": (RANGE, lambda q, user, _: q.get_weekly_stats(user, FROM, TO)),
+    "monthlyStats": (RANGE, lambda q, user, _: q.get_monthly_stats(user, FROM, TO)),
+}
+
+
 def all_keys(user: str) -> list[CacheKey]:
     """Return a key for each cached root field; each key selects the estimated recall."""
-    arguments: dict[str, dict[str, Any]] = {
-        "userProgress": {},
-        "streak": {},
-        "dueForecast": {"days": 60},
-        "itemStats": {"first": 50},
-        "item": {"itemId": "i0"},
-        "domainStats": {},
-        "levelStats": {},
-        "hourlyStats": {},
-        "workload": {},
-        "itemHistory": {"itemId": "i0"},
-        "restDays": {"from": FROM, "to": TO},
-        "goal": {},
-        "retention": {"from": FROM, "to": TO, "by": PeriodLength.WEEK},
-        "dailyStats": {"from": FROM, "to": TO},
-        "weeklyStats": {"from": FROM, "to": TO},
-        "monthlyStats": {"from": FROM, "to": TO},
-    }
     keys = [
-        cache_key(FIELDS[name].cache, name, user, values, SELECTION)
-        for name, values in arguments.items()
+        cache_key(FIELDS[name].cache, name, user, arguments, SELECTION)
+        for name, (arguments, _) in _FIELDS.items()
     ]
     return [key for key in keys if key]
 
 
 async def read(queries: Queries, key: CacheKey, at: datetime) -> bytes:
     """Return the result for the key, computed from the read models."""
-    user = key.user_id
-    queries_by_field: dict[str, Callable[[], Awaitable[object]]] = {
-        "userProgress": lambda: queries.get_current_progress(user, at=at),
-        "streak": lambda: queries.get_streak(user, at=at),
-        "dueForecast": lambda: queries.get_due_forecast(user, 60, at=at),
-        "itemStats": lambda: queries.get_item_stats(user, first=50, at=at),
-        "item": lambda: queries.get_item(user, "i0", at=at),
-        "domainStats": lambda: queries.get_domain_stats(user),
-        "levelStats": lambda: queries.get_level_stats(user, at=at),
-        "hourlyStats": lambda: queries.run(user, rows.select_hourly_stats()),
-        "workload": lambda: queries.run(user, rows.select_workload(at)),
-        "itemHistory": lambda: queries.get_item_history(user, "i0", at=at),
-        "restDays": lambda: queries.run(user, rows.select_rest_days(FROM, TO)),
-        "goal": lambda: queries.run(user, rows.select_goal(at)),
-        "retention": lambda: queries.run(user, rows.select_retention(FROM, TO, PeriodLength.WEEK)),
-        "dailyStats": lambda: queries.get_stats_range(user, FROM, TO),
-        "weeklyStats": lambda: queries.get_weekly_stats(user, FROM, TO),
-        "monthlyStats": lambda: queries.get_monthly_stats(user, FROM, TO),
-    }
-    return msgspec.json.encode(await queries_by_field[key.name]())
+    _, compute = _FIELDS[key.name]
+    return msgspec.json.encode(await compute(queries, key.user_id, at))
 
 
 @contextmanager

@@ -5,12 +5,10 @@ import json
 import queue
 import signal
 import sys
-import threading
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
@@ -20,6 +18,7 @@ from google.pubsub_v1.types import PushConfig, RetryPolicy, Subscription
 from progress import settings
 from progress.local import ports, process_specs, processes, readiness
 from tests.conftest import skip_without
+from tests.support import http_servers
 
 PROJECT = "projects/contract"
 
@@ -94,13 +93,8 @@ def pubsub(request: pytest.FixtureRequest) -> Iterator[Pubsub]:
     if request.param == "emulator":
         if not (programs := process_specs.find_emulator()):
             skip_without(request, "pubsub-emulator")
-        command = [
-            str(programs.java),
-            "-jar",
-            str(programs.jar),
-            f"--port={port}",
-            "--host=127.0.0.1",
-        ]
+        options = [f"--port={port}", "--host=127.0.0.1"]
+        command = [str(programs.java), "-jar", str(programs.jar), *options]
     else:
         url = request.getfixturevalue("postgres")
         environment = settings.child_env(DATABASE_URL=url)
@@ -135,28 +129,14 @@ def inbox(port: int = 0) -> Iterator[Inbox]:
     """Run an inbox during the block, on `port` or, if `port` is 0, on a free port."""
     made = Inbox("", queue.Queue())
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(http_servers.Handler):
         protocol_version = "HTTP/1.1"
 
-        def do_POST(self) -> None:
+        def do_POST(self) -> None:  # noqa: N802 - the name that http.server calls
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            self.send_response(made.answer(body))
-            self.send_header("Content-Length", "0")
-            self.end_headers()
+            self.send_empty(made.answer(body))
             made.bodies.put(body)
 
-        def log_message(self, *_: object) -> None:
-            """Log nothing."""
-
-    class Server(ThreadingHTTPServer):
-        daemon_threads = True
-        request_queue_size = 128  # enough for the simultaneous pushes of two subscriptions
-
-    server = Server(("127.0.0.1", port), Handler)
-    made.url = f"http://127.0.0.1:{server.server_port}/push"
-    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
-    thread.start()
-    yield made
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with http_servers.serve(Handler, port) as url:
+        made.url = f"{url}/push"
+        yield made

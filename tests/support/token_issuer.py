@@ -7,7 +7,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
-from http.server import BaseHTTPRequestHandler
 from typing import Any
 
 import jwt
@@ -81,8 +80,8 @@ class Issuer:
 def serve() -> Iterator[Issuer]:
     """Serve an issuer's keys during the block."""
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
+    class Handler(http_servers.Handler):
+        def do_GET(self) -> None:  # noqa: N802 - the name that http.server calls
             issuer.requests += 1
             issuer.may_answer.wait(20)
             if issuer.speaks_http:
@@ -92,9 +91,6 @@ def serve() -> Iterator[Issuer]:
             body = keys if issuer.body is None else issuer.body
             with contextlib.suppress(ConnectionError):  # if the client has disconnected
                 self.wfile.write(body)
-
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-            """Log nothing."""
 
     with http_servers.serve(Handler) as address:
         issuer = Issuer(f"{address}/jwks.json")

@@ -262,17 +262,6 @@ def membership(kind: str, user: str, group: str) -> browser.Envelope:
     return browser.envelope(kind, datetime.now(UTC), user_id=user, group_id=group)
 
 
-def found_group(demo: Stack) -> str:
-    """Create a group with an active learner, a weak learner, and one who has not started."""
-    group = f"class-{uuid.uuid4()}"
-    events = [membership("LearnerJoinedGroup", f"{group}-{name}", group) for name in MEMBERS]
-    ago = timedelta(minutes=10)
-    events += browser.lesson(f"{group}-active", 20, 2, ago=ago, item=f"{group}-item")
-    events += browser.lesson(f"{group}-weak", 5, 20, ago=ago, item=f"{group}-item")
-    demo.publish(*events)
-    return group
-
-
 def wait_for_group(visitor: Visit, group: str, members: int, answers: int) -> None:
     """Wait until the events of the group are folded."""
     text = f'{{ group(groupId: "{group}") {{ members answersLast7Days }} }}'
@@ -290,16 +279,25 @@ def wait_for_group(visitor: Visit, group: str, members: int, answers: int) -> No
     readiness.wait(is_folded, "the group", seconds=30)
 
 
+def found_group(visitor: Visit) -> str:
+    """Create a group with an active learner, a weak learner, and one who has not started."""
+    group = f"class-{uuid.uuid4()}"
+    events = [membership("LearnerJoinedGroup", f"{group}-{name}", group) for name in MEMBERS]
+    ago = timedelta(minutes=10)
+    events += browser.lesson(f"{group}-active", 20, 2, ago=ago, item=f"{group}-item")
+    events += browser.lesson(f"{group}-weak", 5, 20, ago=ago, item=f"{group}-item")
+    visitor.stack.publish(*events)
+    wait_for_group(visitor, group, members=3, answers=47)
+    return group
+
+
 def learners(page: Page) -> list[str]:
     return page.locator("[data-key=learners] tbody th a").all_inner_texts()
 
 
-def test_a_teacher_starts_at_a_group_and_sees_learners_at_risk_first(
-    visit: Visits, demo: Stack
-) -> None:
-    group, other = found_group(demo), f"class-{uuid.uuid4()}"
+def test_a_teacher_starts_at_a_group_and_sees_learners_at_risk_first(visit: Visits) -> None:
     visitor = visit()
-    wait_for_group(visitor, group, members=3, answers=47)
+    group, other = found_group(visitor), f"class-{uuid.uuid4()}"
     page = visitor.open("tess", "teacher", groups=[group, other])
     expect(page.get_by_role("region", name="The last seven days")).to_contain_text(
         "Answers in 7 days47"
@@ -317,9 +315,8 @@ def test_a_teacher_starts_at_a_group_and_sees_learners_at_risk_first(
 
 
 def test_a_teacher_can_open_a_member_but_not_a_former_member(visit: Visits, demo: Stack) -> None:
-    group = found_group(demo)
     visitor = visit()
-    wait_for_group(visitor, group, members=3, answers=47)
+    group = found_group(visitor)
     page = visitor.open("tess", "teacher", groups=[group])
     page.get_by_role("link", name=f"{group}-active").click()
     expect(page.get_by_role("heading", level=1)).to_contain_text(f"{group}-active")
@@ -343,10 +340,9 @@ def test_a_teacher_without_groups_is_told_whom_to_ask(visit: Visits) -> None:
     expect(page.get_by_text("Your sign-in names no group.")).to_be_visible()
 
 
-def test_support_opens_any_group_by_its_id(visit: Visits, demo: Stack) -> None:
-    group = found_group(demo)
+def test_support_opens_any_group_by_its_id(visit: Visits) -> None:
     visitor = visit()
-    wait_for_group(visitor, group, members=3, answers=47)
+    group = found_group(visitor)
     page = visitor.open("sam", "support", at="#/group")
     page.get_by_label("A group’s id").fill(group)
     page.keyboard.press("Enter")
