@@ -35,7 +35,7 @@ _LONG = {
     ),
     60: (
         *("demo/test_demo", "query/test_as_of", "recovery/test_archive_tasks"),
-        "local/test_pubsub_contract",
+        *("local/test_pubsub_contract", "query/live/test_instances"),
     ),
     45: (
         *("operations/test_export_faults", "operations/test_runner"),
@@ -47,8 +47,6 @@ _LONG = {
     30: (
         *("recovery/test_erasures", "recovery/test_dead_letters", "recovery/test_checks"),
         *("adapters/test_cloud_scheduler", "adapters/test_logins", "ingest/test_admission"),
-        "query/live/test_notifications",
-        "query/live/test_stream_limits",
     ),
     20: (
         *("projections/test_drop_unused", "projections/test_definitions"),

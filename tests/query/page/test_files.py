@@ -1,9 +1,10 @@
-"""The page's files over HTTP: paths, caching, compression, security headers and languages."""
+"""The page's files over HTTP, its texts in each language, and its modules in Node."""
 
 import gzip
 import json
 import re
-from collections.abc import Iterator
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,8 @@ import pytest
 from starlette.responses import Response
 
 from progress.query.http import static_page
-from tests.support import api
+from tests.conftest import skip_without
+from tests.support import api, node
 
 FILES = sorted(
     path.name for path in static_page.FOLDER.iterdir() if path.suffix not in (".html", ".json")
@@ -221,3 +223,253 @@ def test_the_language_cookie_or_else_the_browser_selects_the_page_s_language(
     assert 'content="https://learn.example/?a=1&amp;b=2"' in index
     assert "{" not in index.replace(texts, "")
     assert {"Accept-Language", "Cookie"} <= set(response.headers["vary"].split(", "))
+
+
+Evaluate = Callable[..., Any]
+
+# A replacement for the DOM: elements that only keep their attributes and children.
+_DOCUMENT = """
+import { readFileSync } from 'node:fs';
+const [language] = process.argv.slice(-1);
+class Element {
+  constructor(name) { Object.assign(this, { name, attributes: {}, children: [] }); }
+  setAttribute(name, value) { this.attributes[name] = value; }
+  append(...children) { this.children.push(...children); }
+  addEventListener() {}
+  get textContent() { return this.children.map((child) => child.textContent ?? child).join(''); }
+  find(key) {
+    if (this.attributes['data-key'] === key) return this;
+    return this.children.map((child) => child.find?.(key)).find(Boolean);
+  }
+}
+const text = readFileSync(`page/${language.slice(0, 2)}.json`, 'utf8');
+globalThis.document = {
+  baseURI: 'http://localhost/', documentElement: { lang: language }, activeElement: null,
+  getElementById: () => ({ textContent: text }), querySelector: () => ({ content: '' }),
+  createElement: (name) => new Element(name), createElementNS: (_, name) => new Element(name),
+};
+globalThis.addEventListener = globalThis.removeEventListener = () => {};
+const now = Date.parse('2024-03-11T12:00:00Z'); // a Monday
+Date.now = () => now;
+const inHours = (hours) => new Date(now + hours * 3_600_000).toISOString();
+const dayIn = (days) => inHours(24 * days).slice(0, 10);
+const print = (value) => console.log(JSON.stringify(value));
+"""
+
+
+@pytest.fixture(scope="module")
+def evaluate(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[..., Any]:
+    """A function that runs a script with the page's modules and returns the script's output."""
+    if not shutil.which("node"):
+        skip_without(request, "node")
+    folder = tmp_path_factory.mktemp("page")
+    shutil.copytree(static_page.FOLDER, folder / "page")
+    (folder / "package.json").write_text('{"type": "module"}', encoding="utf-8")
+
+    def run(script: str, language: str = "en-GB", **environment: str) -> Any:
+        Path(folder / "script.js").write_text(_DOCUMENT + script, encoding="utf-8")
+        return json.loads(node.run(folder, "node", "script.js", language, **environment))
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("language", "days", "newest"),
+    [
+        ("en-GB", ["in 1 day", "1 day ago"], "The newest event was recorded 1 second ago."),
+        ("ja", ["1 日後", "1 日前"], "最新の記録は1 秒前に届きました。"),
+    ],
+)
+def test_a_relative_time_never_names_the_wrong_day_and_is_at_least_a_second(
+    evaluate: Evaluate, language: str, days: list[str], newest: str
+) -> None:
+    found = evaluate(
+        """
+        const { ago, distance } = await import('./page/format.js');
+        const { t } = await import('./page/i18n.js');
+        const newest = (hours) => t('fresh.newest', { time: ago(inHours(hours)) });
+        print([distance(inHours(47)), distance(inHours(-47)), newest(0), newest(0.01)]);
+        """,
+        language,
+    )
+    assert found == [*days, newest, newest]
+
+
+def test_a_shown_change_is_the_difference_of_the_shown_values(evaluate: Evaluate) -> None:
+    rows = evaluate(
+        """
+        const { improving } = await import('./page/improving.js');
+        const row = (date, answers, correctAnswers, averageResponseMs) => [date, {
+          date, answers, correctAnswers, averageResponseMs, studySeconds: answers,
+          sessionsCompleted: 1, itemsLearned: 0, newMasteryCount: 0 }];
+        const days = new Map([row(dayIn(-7), 1000, 754, 4040), row(dayIn(0), 500, 398, 4160)]);
+        const body = improving({ days, day: dayIn(0) }).find('comparison').children[2].children[1];
+        print(body.children.map(({ children }) => [
+          ...children.map((cell) => cell.textContent), children[3].children[0].attributes?.class]));
+        """
+    )
+    assert rows[:4] == [
+        ["Answers", "500", "1,000", "−500", None],  # not marked as worse: today is not over
+        ["Answered right", "80%", "75%", "+5", "up"],
+        ["Seconds per answer", "4.2", "4.0", "+0.2", "down"],
+        ["Study time", "8m", "16m", "−8m", None],
+    ]
+
+
+def test_the_first_answer_s_day_comes_from_the_history_if_the_history_is_complete(
+    evaluate: Evaluate,
+) -> None:
+    script = """
+        const { firstDay } = await import('./page/item_page.js');
+        const days = [{ date: '2024-03-05', answers: 1 }, { date: '2024-03-02', answers: 2 }];
+        const first = (answers) =>
+          firstDay({ answers, firstAnsweredAt: '2024-03-01T23:30:00Z' }, { days });
+        print([first(3), first(4)]);
+        """
+    assert evaluate(script, TZ="America/New_York") == ["2024-03-02", "2024-03-01"]
+    assert evaluate(script, TZ="Asia/Tokyo") == ["2024-03-02", "2024-03-02"]
+
+
+def test_an_item_s_timeline_ends_today_and_labels_each_step_with_a_day_within_the_step(
+    evaluate: Evaluate,
+) -> None:
+    script = """
+        const { timeline } = await import('./page/item_page.js');
+        const answersSince = (oldest) => Array.from({ length: oldest + 1 }, (_, index) =>
+          ({ date: dayIn(-index), answers: 2, correctAnswers: 1 }));
+        print([0, 59, 700].map((oldest) => timeline(
+          [{ at: inHours(-1), intervalDays: 4 }], answersSince(oldest))));
+        """
+    # In New York, the short history contains a day of 23 hours (10 March 2024).
+    for zone in ("America/New_York", "Asia/Tokyo"):
+        new, short, long = evaluate(script, TZ=zone)
+        assert [step["right"] for step in new] == [0] * 59 + [1]
+        assert {step["right"] for step in short} == {1}
+        assert [new[-1]["day"], short[0]["day"], long[0]["day"]] == [
+            "2024-03-11", "2024-01-12", "2022-04-11"
+        ]  # fmt: skip
+        assert [step["day"] for step in new] == [step["day"] for step in short]
+        assert len({step["day"] for step in short}) == 60
+        assert sum(step["right"] + step["wrong"] for step in long) == 2 * 701
+        assert [steps[-1]["intervalDays"] for steps in (new, short, long)] == [4, 4, 4]
+
+
+def test_the_top_of_a_scale_is_a_whole_number_at_or_slightly_above_the_largest_count(
+    evaluate: Evaluate,
+) -> None:
+    tops = evaluate(
+        """
+        const { roundUp } = await import('./page/charts.js');
+        print(Array.from({ length: 3000 }, (_, most) => roundUp(most)));
+        """
+    )
+    assert tops[:8] == [1, 1, 2, 3, 4, 5, 6, 8]
+    for most, top in enumerate(tops[1:], start=1):
+        assert isinstance(top, int)
+        assert most <= top <= 1.5 * most
+
+
+def test_the_next_due_day_is_named_by_its_weekday_only_up_to_six_days_ahead(
+    evaluate: Evaluate,
+) -> None:
+    tiles = evaluate(
+        """
+        const { today } = await import('./page/today.js');
+        const tiles = (next) => today({ day: dayIn(0), streak: {}, days: new Map(), due:
+          Array.from({ length: 29 }, (_, n) => ({ date: dayIn(n), items: n === next ? 3 : 0 })) });
+        print([6, 7, 30].map((next) => tiles(next).textContent));
+        """
+    )
+    expected = ["3 items on Sunday", "3 items on 18 Mar", "falls due in the next 28 days"]
+    assert [tile.endswith(end) for tile, end in zip(tiles, expected, strict=True)] == [True] * 3
+
+
+def test_the_minutes_for_the_due_items_are_rounded_up_without_floating_point_errors(
+    evaluate: Evaluate,
+) -> None:
+    # If `change` (milliseconds) is 0, the due items take a whole number of minutes.
+    cases = [
+        (due, answers, minutes * answers * 60_000 // due + change)
+        for due in (7, 19, 999)
+        for answers in (due, 13 * due, 700 * due)
+        for minutes in (1, 7, 15, 58)
+        for change in (-1, 0, 1)
+    ]
+    times = evaluate(
+        """
+        const { today } = await import('./page/today.js');
+        const cases = JSON.parse(process.env.CASES);
+        print(cases.map(([items, answers, ms]) => today({
+          day: dayIn(0), streak: {}, days: new Map(), due: [{ date: dayIn(0), items }],
+          workload: { secondsPerAnswer: ms / (answers * 1000) },
+        }).textContent.match(/about ([0-9]+) minutes?$/)[1]));
+        """,
+        CASES=json.dumps(cases),
+    )
+    expected = [-(-due * ms // (answers * 60_000)) for due, answers, ms in cases]
+    assert [int(time) for time in times] == expected
+
+
+def test_until_the_levels_are_counted_the_footer_does_not_say_that_all_is_counted(
+    evaluate: Evaluate,
+) -> None:
+    texts = evaluate(
+        """
+        const { freshness } = await import('./page/freshness.js');
+        const { howFar } = await import('./page/how_far.js');
+        const stages = (learning) =>
+          ({ learning, shortTermMastered: 0, longTermMastered: 0, unlearned: 0 });
+        const levels = [{ level: 'A1', catalogueItems: 9, progressRate: 0, ...stages(1) }];
+        const show = (learning, realtime, batch) => {
+          const projections = [
+            { name: 'daily_stats', eventsBehind: 0, secondsBehind: 0, status: realtime },
+            { name: 'level_stats', eventsBehind: 0, secondsBehind: 0, status: batch }];
+          const progress = { lastUpdated: inHours(-1), masteryStats: stages(learning) };
+          const data = { projections, levels, domains: [], progress };
+          const mark = howFar(data).find('levels').children[1].textContent;
+          return [freshness(data).textContent.split(' The newest')[0], mark.split(':')[1]?.trim()];
+        };
+        print([show(1, 'CRITICAL', 'NORMAL'), show(2, 'NORMAL', 'NORMAL'),
+          show(2, 'NORMAL', 'CRITICAL')].map(([footer, mark]) => `${footer} | ${mark}`));
+        """
+    )
+    assert texts[0].startswith("Everything recorded so far is counted. |")
+    assert "Everything" not in texts[1] + texts[2]
+    assert [text.rpartition("| ")[2] for text in texts[1:]] == [
+        "complete within five minutes",
+        "later than usual",
+    ]
+
+
+def test_a_late_response_is_not_shown_as_the_list_of_another_filter(evaluate: Evaluate) -> None:
+    filters, total = evaluate(
+        """
+        const { ItemList } = await import('./page/item_list.js');
+        globalThis.location = { hash: '#/items' };
+        globalThis.history = { pushState() {} };
+        const requests = [];
+        globalThis.fetch = (_, { body }) => new Promise((resolve) => requests.push({
+          filter: JSON.parse(body).variables.filter,
+          respond(totalCount) {
+            const items = { totalCount, pageInfo: {}, edges: [] };
+            resolve(new Response(JSON.stringify({ data: { items } })));
+          },
+        }));
+        const list = new ItemList(new Element('main'), null, new URLSearchParams(), {});
+        Object.assign(list, { draw() {}, shell: { announce() {} } });
+        const until = async (isTrue) => {
+          const turn = () => new Promise((resolve) => setTimeout(resolve));
+          for (let turns = 0; turns < 200 && !isTrue(); turns += 1) await turn();
+        };
+        list.change({ filter: 'LEECH' });
+        requests[0].respond(1);
+        await until(() => requests.length > 1);
+        requests[1]?.respond(2);
+        await until(() => list.data?.total === 2);
+        print([requests.map(({ filter }) => filter), list.data.total]);
+        process.exit();
+        """
+    )
+    assert (filters, total) == (["ALL", "LEECH"], 2)
