@@ -23,7 +23,6 @@ from bench import (
     latency,
     memory,
     page,
-    rare,
     server,
     starts,
     streams,
@@ -37,7 +36,6 @@ Row = Callable[[Server], Iterator[Line]]
 ROWS: dict[str, Row] = {
     "append": append.compare_with_recorder,
     "history": folds.compare_with_short,
-    "rare": rare.measure_neighbours,
     "rebuild": folds.compare_rebuild,
     "whole": folds.compare_whole,
     "batch": batch_job.compare_with_fewer,

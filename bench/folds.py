@@ -19,7 +19,7 @@ from progress.projections import rebuild, schema
 from progress.projections.projector import SHARDS, Projector
 from progress.recovery import checks
 
-WINDOW = 1_000  # events
+_WINDOW = 1_000  # events
 _HISTORY_ROUNDS, _ROUNDS = 15, 3
 _DAYS, _SHORT = 4_762, 24  # with one session of 42 events each: 200,000 and 1,000 events
 _SESSIONS, _ITEMS = 23, 40  # of a measured window: 966 events about items that are known
@@ -47,7 +47,7 @@ def compare_with_short(server: Server) -> Iterator[Line]:
                 _append(connection, learner, known, first + number / 100)
                 (shard,) = projector.find_shards_behind()
                 begin = time.perf_counter()
-                projector.fold_window(shard, WINDOW)
+                projector.fold_window(shard, _WINDOW)
                 if number > 1:
                     rounds.add(how, 1_000 * (time.perf_counter() - begin))
     server.drop(store)
@@ -107,7 +107,7 @@ def _fold_half(projector: Projector, half: int) -> None:
     """Fold half the shards; switch shards after each window, as if all shards received events."""
     waiting = list(SHARDS)[half::2]
     while waiting:
-        waiting = [shard for shard in waiting if projector.fold_window(shard, WINDOW)]
+        waiting = [shard for shard in waiting if projector.fold_window(shard, _WINDOW)]
 
 
 def _rebuild(store: Store) -> float:
