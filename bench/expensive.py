@@ -73,7 +73,6 @@ def _selection(shape: Any) -> str:
 
 
 def document(calls: Sequence[FieldCall]) -> str:
-    """Return a document with these fields."""
     return f"{{ {' '.join(call.text(f'a{n}') for n, call in enumerate(calls))} }}"
 
 

@@ -48,7 +48,6 @@ def encode_pushes(events: int, seed: int) -> Iterator[bytes]:
 
 
 def encode_wake_up(shard: int) -> bytes:
-    """Return the push request of a shard's wake-up."""
     return encode_push(b'{"command":"wake","shard":%d}' % shard)
 
 

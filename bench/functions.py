@@ -38,7 +38,6 @@ class Function:
         return sum(p.memory_info().rss for p in processes.list_family(self.process.pid)) / 1e6
 
     def connections(self) -> int:
-        """Return the number of open connections."""
         family = processes.list_family(self.process.pid)
         return sum(c.status == "ESTABLISHED" for p in family for c in p.net_connections("tcp"))
 

@@ -33,7 +33,6 @@ class Line:
 
     @property
     def passes(self) -> bool:
-        """Return whether the value meets the bar."""
         return self.value <= self.bar if self.at_most else self.value >= self.bar
 
     @property
@@ -51,12 +50,10 @@ class Line:
 
     @property
     def bound(self) -> str:
-        """The bar, formatted."""
         return f"{'≤' if self.at_most else '≥'} {format_amount(self.bar, self.unit)}"
 
     @property
     def measured(self) -> str:
-        """The value, formatted."""
         return format_amount(self.value, self.unit)
 
 
@@ -71,7 +68,6 @@ class Rounds:
         self._values.setdefault(contender, []).append(value)
 
     def median(self, contender: str) -> float:
-        """Return the median of a contender's values."""
         return median(self._values[contender])
 
     def ratio(self, ours: str, theirs: str) -> float:
@@ -120,7 +116,6 @@ def limit_p95(what: str, milliseconds: Sequence[float], bar: float, *, note: str
 
 
 def compute_p95(values: Sequence[float]) -> float:
-    """Return the 95th percentile."""
     return quantiles(values, n=20)[-1]
 
 
@@ -132,7 +127,6 @@ def format_rate(per_second: float, what: str = "events") -> str:
 
 
 def format_amount(value: float, unit: str) -> str:
-    """Format a value with its unit."""
     digits = 2 if unit == "×" else 0
     return f"{value:,.{digits}f} {unit}"
 

@@ -63,6 +63,5 @@ def fill_studies(
 
 
 def list_learners(store: Store, *, events: int) -> list[str]:
-    """Return the learners with at least `events` events."""
     with closing(database.connect(store.url)) as connection:
         return [row[0] for row in connection.run(blocks("logs")["learners"], events=events)]

@@ -26,7 +26,6 @@ class Store:
 
     @property
     def url(self) -> str:
-        """Return the `DATABASE_URL` of the database."""
         return postgres.url(self.folder, database=self.name)
 
     @property
@@ -50,7 +49,6 @@ class Server:
     _numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
 
     def create_store(self) -> Store:
-        """Create a migrated database."""
         store = Store(f"bench_{next(self._numbers)}", self.folder)
         connection = database.connect(postgres.url(self.folder))
         connection.run(f"CREATE DATABASE {store.name}")
@@ -61,7 +59,6 @@ class Server:
         return store
 
     def drop(self, store: Store) -> None:
-        """Drop the database of a finished benchmark."""
         with contextlib.closing(database.connect(postgres.url(self.folder))) as connection:
             connection.run(f"DROP DATABASE {store.name} WITH (FORCE)")
 

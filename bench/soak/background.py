@@ -14,7 +14,6 @@ class Background:
         self._thread = threading.Thread(target=self._run, name=name)
 
     def start(self) -> None:
-        """Start working."""
         self._thread.start()
 
     def stop(self) -> None:

@@ -53,7 +53,6 @@ def connect(url: str) -> Connection:
 def find_defects(
     local: LocalStack, load: Load, commands: Commands, queries: Queries
 ) -> Iterator[str]:
-    """Yield a line for each defect."""
     url = local.addresses["database_url"]
     yield from _check_queries(queries)
     yield from _find_in_logs(local.folder.logs, commands)

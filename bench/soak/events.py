@@ -72,7 +72,6 @@ class Source:
         yield from self.take_late(now)
 
     def take_late(self, now: float) -> Iterator[Envelope]:
-        """Yield the events whose delay is over."""
         due = [event for at, event in self._late if at <= now]
         self._late = [(at, event) for at, event in self._late if at > now]
         yield from due

@@ -53,12 +53,10 @@ class Queries:
         ]
 
     def start(self) -> None:
-        """Start sending."""
         for thread in self._threads:
             thread.start()
 
     def stop(self) -> None:
-        """Stop sending."""
         self._stop.set()
         for thread in self._threads:
             thread.join()

@@ -34,7 +34,6 @@ _TIMEOUT_S = 1_500.0  # longer than the timeout in build.yaml
 
 
 def main() -> int:
-    """Build every image; return the exit code."""
     return exit_status.run("Build a commit's images.", ARGUMENTS, _build_all)
 
 

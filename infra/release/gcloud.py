@@ -70,13 +70,11 @@ class Cloud:
     job_timeout_s: float = 10_900.0  # longer than the release job's timeout in Terraform
 
     def describe(self, service: str) -> Service:
-        """Return the current state of the service."""
         answer = self._read("run", "services", "describe", service, *self._location())
         targets = tuple(map(_parse_target, answer["status"].get("traffic", ())))
         return Service(service, answer["status"]["url"], targets)
 
     def find_image(self, revision: str) -> str:
-        """Return the image that the revision runs."""
         answer = self._read("run", "revisions", "describe", revision, *self._location())
         return str(answer["spec"]["containers"][0]["image"])
 
@@ -125,7 +123,6 @@ class Cloud:
         )
 
     def untag(self, service: str, tag: str) -> None:
-        """Remove the tag if it exists."""
         self._update_traffic(
             service, lambda state: not state.find_revision(tag), f"--remove-tags={tag}"
         )
@@ -173,11 +170,9 @@ class Cloud:
         )
 
     def unsubscribe(self, subscription: str) -> None:
-        """Delete the subscription."""
         self._run("pubsub", "subscriptions", "delete", subscription, *self._project())
 
     def fetch_token(self) -> str:
-        """Return a bearer token for Google's APIs."""
         return run(["auth", "print-access-token", "--quiet"], self.timeout_s).strip()
 
     def _update_traffic(

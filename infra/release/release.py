@@ -26,7 +26,6 @@ _IMAGE = re.compile(r"(ingest|project|query)=(\S+@sha256:[0-9a-f]{64})")
 
 
 def main() -> int:
-    """Run the command; return the exit code."""
     arguments = _parse_arguments()
     cloud = Cloud(arguments.project, arguments.region, arguments.timeout, arguments.job_timeout)
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -22,7 +22,6 @@ _TIMEOUT_S = 1_200.0
 
 
 def main() -> int:
-    """Run the checks; return the exit code."""
     return exit_status.run("Check a new environment.", ("project", "region", "address"), _run)
 
 

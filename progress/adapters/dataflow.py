@@ -87,7 +87,6 @@ class Dataflow:
         return f"https://console.cloud.google.com/dataflow/jobs/{job}"
 
     def cancelling_command(self, job_id: str) -> str:
-        """Return the command that cancels the job."""
         return f"gcloud dataflow jobs cancel {job_id} {self._place}"
 
     def cancelling_execution_command(self, execution: str) -> str:
@@ -99,7 +98,6 @@ class Dataflow:
         return f"gcloud dataflow jobs list --filter=name={name} {self._place}"
 
     def _list(self, url: str, params: dict[str, str]) -> Iterator[dict[str, Any]]:
-        """Yield the pages of a list."""
         while True:
             page = self._request("GET", url, params=params).json()
             yield page
@@ -126,7 +124,6 @@ def _read_job(job: Mapping[str, Any]) -> Job:
 
 
 def _read_reason(response: requests.Response) -> str:
-    """Return the message of an error response."""
     try:
         return str(response.json()["error"]["message"])
     except (requests.JSONDecodeError, KeyError, TypeError):

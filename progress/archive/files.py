@@ -245,7 +245,6 @@ def _lock(folder: Path) -> Iterator[None]:
 
 
 def hash_file(path: Path) -> str:
-    """Return the SHA-256 of a file on this machine."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -268,7 +267,6 @@ def upload(storage: Storage, source: Path, path: str) -> None:
 
 
 def hash_stored(storage: Storage, path: str) -> str:
-    """Return the SHA-256 of a stored file."""
     digest = hashlib.sha256()
     for part in storage.reading(path):
         digest.update(part)

@@ -154,7 +154,6 @@ def are_changed(connection: Connection, checkpoints: Sequence[Checkpoint]) -> bo
 
 
 def bucket_of(connection: Connection, stream_id: str, buckets: int) -> int:
-    """Return the bucket of a learner's stream."""
     rows = _rows(connection, "bucket of stream", stream_id=stream_id, buckets=buckets)
     bucket: int = rows[0][0]
     return bucket

@@ -87,7 +87,6 @@ class Published(NamedTuple):
 
 
 def folder(first: int, last: int) -> str:
-    """Return the folder of a range."""
     return f"{FOLDER}/{first:020}-{last:020}"
 
 
@@ -147,7 +146,6 @@ def read_range(storage: Storage, entry: RangeEntry) -> RangeManifest:
 
 
 def read_ranges(storage: Storage, published: Manifest) -> list[RangeManifest]:
-    """Return the manifests of all ranges, in order."""
     return [read_range(storage, entry) for entry in published.ranges]
 
 
@@ -172,7 +170,6 @@ def list_named(storage: Storage, published: Manifest) -> set[str]:
 
 
 def file_path(contents: RangeManifest, name: str) -> str:
-    """Return the path of a range's file."""
     return f"{folder(contents.first, contents.last)}/{name}"
 
 
@@ -224,12 +221,10 @@ def _write(storage: Storage, path: str, data: bytes) -> None:
 
 
 def encode(manifest: Manifest | RangeManifest) -> bytes:
-    """Encode a manifest as indented JSON."""
     return msgspec.json.format(msgspec.json.encode(manifest))
 
 
 def digest(data: bytes) -> str:
-    """Return the hash of an encoded manifest."""
     return hashlib.sha256(data).hexdigest()
 
 

@@ -139,7 +139,6 @@ def estimate_user(events: int, event_bytes: int) -> Estimate:
 
 
 def estimate_statistics(table: StatisticsTable, format_: FileFormat, rows: int) -> Estimate:
-    """Estimate the export of this number of rows."""
     return Estimate(rows / _ROWS_PER_S[format_], rows * _ROW_BYTES[table])
 
 

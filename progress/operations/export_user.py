@@ -142,7 +142,6 @@ class _Writer:
         self._connection, self._archive = connection, archive
 
     def write(self, name: str, content: bytes, *, rows: int) -> None:
-        """Write a file with the given content."""
         with self._open(name) as file:
             file.write(content)
         self.files.append(

@@ -56,7 +56,6 @@ class Publisher:
 
     @property
     def is_enabled(self) -> bool:
-        """True if a Redis server is configured."""
         return self._address is not None
 
     def publish(self, change: Change, catalogue: int | None = None) -> bool:
@@ -75,7 +74,6 @@ class Publisher:
         return self._send(*sent)
 
     def publish_batch(self, version: int, *, known_at: float) -> bool:
-        """Publish the version of the batch models."""
         ends = commands.version_expires_at_ms(known_at)
         return self._send(_keep_version(commands.BATCH, ends, version))
 
@@ -85,7 +83,6 @@ class Publisher:
         return self._send(keep, commands.publish_version(commands.EVERYONE_CHANNEL, version))
 
     def publish_operation(self, operation_id: str, version: int) -> bool:
-        """Publish the new version of an operation."""
         return self._send(
             commands.publish_version(commands.OPERATION_CHANNEL + operation_id, version)
         )

@@ -151,7 +151,6 @@ class Projector:
         return Change(*self.connection.run(block, position=position)[0])
 
     def publish(self, change: Change) -> None:
-        """Publish a change that is committed."""
         if self._publisher.is_enabled and change.version is not None:
             # The catalogue's version is a sum over all shards. Read the sum only after the commit.
             # An earlier sum may lack a change that a fold of another shard commits concurrently.
@@ -159,11 +158,9 @@ class Projector:
             self._publisher.publish(change, catalogue)
 
     def close(self) -> None:
-        """Close the connection, which may be broken."""
         database.close(self.connection)
 
     def find_shards_behind(self) -> list[int]:
-        """Return the shards that have events to fold."""
         return [shard for (shard,) in self._run(self._shards_behind)]
 
     def count_waiting(self, shard: int) -> int:

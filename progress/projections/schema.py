@@ -94,7 +94,6 @@ def schema_name() -> str:
 
 
 def exists(connection: "Connection", schema: str) -> bool:
-    """Return True if the database has the schema."""
     return bool(connection.run("SELECT FROM pg_namespace WHERE nspname = :schema", schema=schema))
 
 
@@ -176,7 +175,6 @@ def drop(connection: "Connection", schema: str) -> None:
 
 
 def rename(connection: "Connection", schema: str, name: str) -> None:
-    """Rename a schema of read models."""
     connection.run(_name_schema("rename", schema=schema, name=name))
 
 

@@ -241,7 +241,6 @@ def _block(name: str) -> str:
 
 
 def encode(manifest: Manifest) -> bytes:
-    """Encode the manifest as indented JSON."""
     return msgspec.json.format(msgspec.json.encode(manifest))
 
 

@@ -32,7 +32,6 @@ _RUNNER = (
 
 
 def is_installed() -> bool:
-    """Return whether `make beam` has installed Beam."""
     return (_ENVIRONMENT / ".packages").exists()
 
 

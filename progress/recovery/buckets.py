@@ -74,7 +74,6 @@ def fetch(
 
 
 def store_shared(stored: Storage, version: int, shared: dict[str, Path]) -> None:
-    """Store the relations that all buckets need."""
     for name, path in shared.items():
         files.upload(stored, path, _path_of(version, name))
 

@@ -27,7 +27,6 @@ class ShardLock(msgspec.Struct, frozen=True):
 
 
 def list_shards(connection: Connection) -> list[ShardLock]:
-    """Return every shard of the live read models."""
     schema.set_search_path(connection)
     rows = connection.run(blocks("recovery/shard_locks")["list"])
     return [ShardLock(*row) for row in rows or []]

@@ -47,7 +47,6 @@ class Backlog:
         self.is_idle = not self._pulled
 
     def acknowledge(self) -> None:
-        """Acknowledge the pulled messages."""
         self._settle("acknowledge")
 
     def give_back(self) -> None:

@@ -37,7 +37,6 @@ class Outage:
         return time.monotonic() >= self._ends_at
 
     def begin(self) -> None:
-        """Start a pause."""
         self._ends_at = time.monotonic() + _PAUSE_S
 
     def keep(self, shards: Iterable[int]) -> None:

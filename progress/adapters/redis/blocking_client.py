@@ -50,7 +50,6 @@ class BlockingClient:
             raise RedisUnavailable(f"Redis is unavailable: {error}") from error
 
     def close(self) -> None:
-        """Close the connections."""
         self._pool.disconnect()
 
     def _exchange(

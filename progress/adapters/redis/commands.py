@@ -82,7 +82,6 @@ if redis.call('PTTL', key) < 0 then redis.call('PEXPIRE', key, ARGV[3]) end
 
 
 def summary_key(user_id: str) -> str:
-    """Return the key of the learner's summary."""
     return f"summary:{user_id}"
 
 
@@ -112,7 +111,6 @@ def find_learner(key: str) -> str | None:
 
 
 def learner_version_key(schema: str, user_id: str) -> str:
-    """Return the key of a learner's version."""
     return f"version:{schema}:learner:{user_id}"
 
 
@@ -175,7 +173,6 @@ def expire_count(caller: str, minute: int) -> Command:
 
 
 def get_document(sha256: str) -> Command:
-    """Get the text of a persisted query."""
     return ("GET", _document_key(sha256))
 
 

@@ -81,7 +81,6 @@ class Bucket:
             return sorted(found.name[len(prefix) :] for found in objects)
 
     def has(self, path: str) -> bool:
-        """Return whether the object exists."""
         with self._translate_errors():
             return bool(self._blob(path).exists(**_limits()))
 
@@ -89,7 +88,6 @@ class Bucket:
         """Do nothing: only backups call this method, and their role may not delete objects."""
 
     def remove_file(self, path: str) -> None:
-        """Delete the object, if it exists."""
         self._delete(self._blob(path))
 
     def read(self, path: str) -> Content | None:

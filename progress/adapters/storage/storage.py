@@ -141,12 +141,10 @@ class Folder:
             return sorted(name for name in names if not name.endswith(_UNFINISHED))
 
     def has(self, path: str) -> bool:
-        """Return whether the file exists."""
         with _translate_errors():
             return (self._path / path).is_file()
 
     def remove(self, name: str) -> None:
-        """Remove the folder."""
         shutil.rmtree(self._path / name, ignore_errors=True)
 
     def remove_file(self, path: str) -> None:

@@ -26,5 +26,4 @@ _FILE = Path(__file__).with_name("metric_fields.json")
 
 
 def load() -> LogFields:
-    """Load `metric_fields.json`."""
     return msgspec.json.decode(_FILE.read_bytes(), type=LogFields)

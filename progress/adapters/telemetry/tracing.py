@@ -108,7 +108,6 @@ def is_exporting() -> bool:
 
 
 def record_metrics(fields: Mapping[str, object]) -> None:
-    """Record the metric fields of a log line."""
     exporter = _exporter()
     if exporter is not None:
         exporter.record(fields)

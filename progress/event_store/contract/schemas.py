@@ -140,7 +140,6 @@ def _with(field: str, **rules: Schema) -> Schema:
 
 
 def _has_type(name: str) -> Schema:
-    """Return a schema of events of this type."""
     return _is_type({"const": name})
 
 
