@@ -1,7 +1,7 @@
 """Faults of the connection to a bucket: each is survived, or reported; tokens are retried."""
 
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -51,7 +51,7 @@ each_use = pytest.mark.parametrize("use", USES.values(), ids=USES)
 
 
 @pytest.fixture
-def elsewhere(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], Storage]]:
+def elsewhere(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Storage]:
     """Open a bucket at another address."""
 
     def open_at(address: str) -> Storage:
@@ -59,8 +59,7 @@ def elsewhere(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], Stora
         settings.current.cache_clear()
         return storage.open_storage("gs://b")
 
-    yield open_at
-    settings.current.cache_clear()
+    return open_at
 
 
 @each_use

@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from progress import settings
 from progress.adapters.pubsub import publisher, wakeups
 from progress.adapters.pubsub.publisher import Packed
 from progress.errors import PubSubUnavailable, SerializationError
@@ -93,12 +92,9 @@ def pubsub(
     """A fake Pub/Sub, whose address is in the settings."""
     monkeypatch.setenv("PUBSUB_EMULATOR_HOST", fake_publisher.address)
     monkeypatch.setattr(wakeups, "_PAUSE_S", 60.0)
-    caches = (settings.current, wakeups.outage)
-    for cache in caches:
-        cache.cache_clear()
+    wakeups.outage.cache_clear()
     yield fake_publisher
-    for cache in caches:
-        cache.cache_clear()
+    wakeups.outage.cache_clear()
 
 
 def end_pause() -> None:

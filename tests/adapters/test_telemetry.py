@@ -37,14 +37,12 @@ def receiver(monkeypatch: pytest.MonkeyPatch) -> Iterator[Collector]:
         monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "50")
         monkeypatch.setenv("OTEL_METRIC_EXPORT_INTERVAL", "50")
         monkeypatch.setattr(tracing, "_service", "cli")
-        for cache in (settings.current, tracing._create_exporter):
-            cache.cache_clear()
+        tracing._create_exporter.cache_clear()
         yield made
         exporter = tracing._exporter()
         if exporter is not None:
             exporter._shut_down()
-        for cache in (settings.current, tracing._create_exporter):
-            cache.cache_clear()
+        tracing._create_exporter.cache_clear()
 
 
 def test_opentelemetry_and_the_client_of_buckets_are_not_imported_without_need() -> None:

@@ -158,9 +158,6 @@ def find(stage: Stage, mutant: Mutant) -> Delivery:
         sizes=st.sampled_from([(1,), (100,), (2, 4)]),
         every=st.sampled_from([1, None]),
         limit=st.sampled_from([1000, 2, 1]),
-        workers=st.just(1),
-        tasks=st.just(1),
-        crashes=st.just(()),
     )
     log, how = hypothesis.find(
         st.tuples(logs() | logs(crowded=True), plain),

@@ -19,9 +19,9 @@ class Mutant:
     """A broken block of sql/{file}.sql, in which `by` replaces `text`."""
 
     file: str
+    block: str
     text: str
     by: str
-    block: str = "definition"
 
     @property
     def table(self) -> str:
@@ -32,9 +32,14 @@ class Mutant:
 
 
 def load_mutants() -> list[Mutant]:
-    """Return the mutants of definitions.toml, in which a heading is an SQL file."""
+    """Return the mutants of definitions.toml, in which a heading is an SQL file and a block."""
     tables = tomllib.loads((broken_folds.HERE / "definitions.toml").read_text(encoding="utf-8"))
-    return [Mutant(file, **change) for file, entries in tables.items() for change in entries]
+    return [
+        Mutant(file, block, **change)
+        for file, blocks_of_file in tables.items()
+        for block, changes in blocks_of_file.items()
+        for change in changes
+    ]
 
 
 def is_detected(connection: Connection, mutant: Mutant) -> bool:

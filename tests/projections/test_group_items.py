@@ -22,9 +22,6 @@ def deliveries() -> st.SearchStrategy[Disturbance]:
         sizes=either((100,), (30,), (7, 40)),
         every=either(1, 2, None),
         limit=either(1000, 1, 5),
-        workers=st.just(1),
-        tasks=st.just(1),
-        crashes=st.just(()),
     )
 
 

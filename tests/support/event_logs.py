@@ -193,9 +193,9 @@ class Disturbance:
     sizes: tuple[int, ...]
     every: int | None
     limit: int
-    workers: int
-    tasks: int
-    crashes: tuple[str, ...]
+    workers: int = 1
+    tasks: int = 1
+    crashes: tuple[str, ...] = ()
 
 
 def disturbances() -> st.SearchStrategy[Disturbance]:

@@ -22,11 +22,6 @@ def _apis(resources: Resources) -> list[dict[str, str]]:
     return [*resources.of("google_project_service").values()]
 
 
-@pytest.mark.exhaustive
-def test_a_second_plan_after_apply_shows_no_change(bootstrap: Deployment) -> None:
-    assert bootstrap.second_plan == ""
-
-
 def test_default_accounts_have_no_roles_and_projects_have_no_default_network(
     resources: Resources,
 ) -> None:

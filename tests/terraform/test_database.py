@@ -129,13 +129,6 @@ def test_each_function_and_job_logs_in_to_cloud_sql_with_its_service_account(
     instance = prod["google_sql_database_instance.this[0]"]
     assert plain_settings(prod, part)["INSTANCE_CONNECTION_NAME"] == instance["connection_name"]
     assert "DATABASE_URL" not in secret_ids(prod, part)
-    account = prod.of("google_service_account", "member")[part]
-    roles = {
-        grant["role"]
-        for key, grant in prod.of("google_project_iam_member", "cloud_sql").items()
-        if key.startswith(f"{part}-") and grant["member"] == account["member"]
-    }
-    assert roles == {"roles/cloudsql.client", "roles/cloudsql.instanceUser"}
 
 
 def test_the_release_job_assigns_cloud_sql_users_to_groups(prod: Resources) -> None:

@@ -10,7 +10,7 @@ from progress.settings import Settings
 from tests.support import alert_policies
 from tests.support.cloud_run import settings as cloud_settings
 from tests.support.terraform_environments import Environments
-from tests.support.terraform_state import Deployment
+from tests.support.terraform_state import Deployment, Values
 
 # Settings that functions-framework, gunicorn, Python and glibc read.
 FRAMEWORK = {"THREADS", "WORKERS", "PYTHONPATH", "MALLOC_ARENA_MAX"}
@@ -26,11 +26,15 @@ NOT_PLANNED = {
 }
 
 
+def list_parts(deployment: Deployment) -> list[Values]:
+    """Return the services and the jobs."""
+    kinds = ("google_cloud_run_v2_service", "google_cloud_run_v2_job")
+    return [part for kind in kinds for part in deployment.applied.of(kind).values()]
+
+
 def test_every_planned_setting_is_valid(deployment: Deployment) -> None:
     known = {field.name.upper() for field in msgspec.structs.fields(Settings)}
-    services = deployment.applied.of("google_cloud_run_v2_service", "function")
-    jobs = deployment.applied.of("google_cloud_run_v2_job", "job")
-    for part in [*services.values(), *jobs.values()]:
+    for part in list_parts(deployment):
         planned = cloud_settings(part)
         assert planned.keys() - FRAMEWORK <= known
         redis = {"REDIS_URL": "rediss://here:6378/0"} if "REDIS_URL" in planned else {}
@@ -49,15 +53,14 @@ def test_every_program_that_creates_an_archive_divides_it_into_the_same_number_o
 
 
 def test_every_setting_that_the_code_reads_is_planned(environments: Environments) -> None:
-    planned: set[str] = set()
-    for environment in environments.values():
-        for kind in ("google_cloud_run_v2_service", "google_cloud_run_v2_job"):
-            for part in environment.applied.of(kind).values():
-                planned |= cloud_settings(part).keys()
-    assert (
-        planned - FRAMEWORK
-        == {e.name.upper() for e in msgspec.structs.fields(Settings)} - NOT_PLANNED
-    )
+    planned = {
+        name
+        for environment in environments.values()
+        for part in list_parts(environment)
+        for name in cloud_settings(part)
+    }
+    read = {field.name.upper() for field in msgspec.structs.fields(Settings)}
+    assert planned - FRAMEWORK == read - NOT_PLANNED
 
 
 def test_one_variable_sets_each_limit_of_the_lag_for_the_function_and_the_alerts(
