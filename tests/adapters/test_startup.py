@@ -14,7 +14,6 @@ from pathlib import Path
 
 import pytest
 
-from progress import settings
 from progress.adapters import startup
 from progress.errors import DatabaseUnavailable
 from progress.local import ports, processes, readiness
@@ -78,13 +77,10 @@ def test_a_command_outside_cloud_run_fails_immediately(closed: Gate, tmp_path: P
 
 
 @pytest.fixture
-def as_job(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def as_job(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CLOUD_RUN_JOB", "progress-batch")
     monkeypatch.setattr(startup, "_PAUSE_S", 0)
     monkeypatch.setattr(startup, "TIMEOUT_S", float("inf"))
-    settings.current.cache_clear()
-    yield
-    settings.current.cache_clear()
 
 
 @pytest.mark.usefixtures("as_job")

@@ -305,29 +305,23 @@ def test_a_redelivery_is_recognized_if_the_event_was_recorded_before_group_ids_w
 
 
 def test_appending_to_a_stream_checks_the_expected_version(log: Connection) -> None:
-    appended = PostgresEventStore(log).append_events(
-        "learner-u", [session_started("s", "u"), answer("s")], 0
-    )
-    assert appended.stream_version == 2
+    append = PostgresEventStore(log).append_events
+    assert append("learner-u", [session_started("s", "u"), answer("s")], 0).stream_version == 2
     with pytest.raises(ConsistencyError, match="expected the stream at version 1, found it at 2"):
-        PostgresEventStore(log).append_events("learner-u", [answer("s")], 1)
+        append("learner-u", [answer("s")], 1)
     assert len(ids(log)) == 2
-    assert PostgresEventStore(log).append_events("learner-u", [answer("s")], 2).stream_version == 3
+    assert append("learner-u", [answer("s")], 2).stream_version == 3
 
 
 def test_appending_to_a_stream_appends_all_events_or_none(log: Connection) -> None:
-    known = session_started("s", "u")
-    PostgresEventStore(log).append_events("learner-u", [known])
+    append, known = PostgresEventStore(log).append_events, session_started("s", "u")
+    append("learner-u", [known])
     with pytest.raises(ConsistencyError, match="event_id"):
-        PostgresEventStore(log).append_events(
-            "learner-u", [answer("s"), {**known, "occurred_at": "2024-03-02T00:00:00Z"}]
-        )
+        append("learner-u", [answer("s"), known | {"occurred_at": "2024-03-02T00:00:00Z"}])
     with pytest.raises(SerializationError, match=r"event 1: expected .* at \$\.data\.user_id"):
-        PostgresEventStore(log).append_events(
-            "learner-u", [answer("s"), {**session_started("s", "u"), "data": {"session_id": "s"}}]
-        )
+        append("learner-u", [answer("s"), session_started(data={"session_id": "s"})])
     with pytest.raises(SerializationError, match="expected an event of learner-u"):
-        PostgresEventStore(log).append_events("learner-u", [session_started("s", "other")])
+        append("learner-u", [session_started("s", "other")])
     assert ids(log) == [known["event_id"]]
 
 
@@ -351,24 +345,17 @@ def test_events_can_be_read_by_global_position_or_stream_or_type(log: Connection
     deliver(log, encode_push(events[:2]))
     between = datetime.now(UTC)
     deliver(log, encode_push(events[2:]))
-    whole = PostgresEventStore(log).read_all_events(1, 10)
-    assert PostgresEventStore(log).read_all_events(2, 2) == whole[1:3]
-    assert PostgresEventStore(log).read_events("learner-u", 2) == [whole[1], whole[3]]
-    assert PostgresEventStore(log).read_events("learner-u", 1, 2) == whole[:2]
-    early = datetime(2000, 1, 1, tzinfo=UTC)
-    assert PostgresEventStore(log).read_events_by_type("SessionStarted", early) == [
-        whole[0],
-        whole[2],
-    ]
-    assert PostgresEventStore(log).read_events_by_type("SessionStarted", early, between) == [
-        whole[0]
-    ]
-    assert PostgresEventStore(log).read_events_by_type("SessionStarted", between) == [whole[2]]
-    assert PostgresEventStore(log).read_events_by_type("CorrectAnswerGiven", early, limit=1) == [
-        whole[1]
-    ]
-    later = datetime(2100, 1, 1, tzinfo=UTC)
-    assert PostgresEventStore(log).read_events_by_type("SessionStarted", later) == []
+    store, by_type = PostgresEventStore(log), PostgresEventStore(log).read_events_by_type
+    early, later = (datetime(year, 1, 1, tzinfo=UTC) for year in (2000, 2100))
+    whole = store.read_all_events(1, 10)
+    assert store.read_all_events(2, 2) == whole[1:3]
+    assert store.read_events("learner-u", 2) == [whole[1], whole[3]]
+    assert store.read_events("learner-u", 1, 2) == whole[:2]
+    assert by_type("SessionStarted", early) == [whole[0], whole[2]]
+    assert by_type("SessionStarted", early, between) == [whole[0]]
+    assert by_type("SessionStarted", between) == [whole[2]]
+    assert by_type("CorrectAnswerGiven", early, limit=1) == [whole[1]]
+    assert by_type("SessionStarted", later) == []
     assert whole[0].event_data == events[0]["data"]
 
 

@@ -230,12 +230,8 @@ def test_attributes_fill_in_fields_that_the_body_omits() -> None:
         TIME_SOURCE: "publish_time",
     }
     assert letter([body], **attributes)[0] == "malformed"  # each event of an array needs its own id
-    assert (
-        event(
-            {**body, "event_id": "x", "data": {"user_id": "u-1", **GOOD["data"]}}, **attributes
-        ).learner
-        == "u-1"
-    )
+    own = {**body, "event_id": "x", "data": {"user_id": "u-1", **GOOD["data"]}}
+    assert event(own, **attributes).learner == "u-1"
 
 
 STARTED = {

@@ -9,6 +9,7 @@ from datetime import date, timedelta
 
 from tests.oracle.catalogue import Description, descriptions, names
 from tests.oracle.days import day
+from tests.oracle.days import week as week_of
 from tests.oracle.events import World
 from tests.oracle.retention import RetentionTest, find_tests
 
@@ -21,7 +22,7 @@ def retention(world: World, days: Range, fewest: int) -> dict[Cell, Counts]:
     """Return (learners, asked, recalled) by week and maturity."""
     cells = defaultdict(list)
     for test in tests_on(world, days):
-        cells[monday(test.day).isoformat(), test.maturity].append(test)
+        cells[week_of(test.day)[0].isoformat(), test.maturity].append(test)
     counted = {cell: _count(found) for cell, found in cells.items()}
     return {cell: counts for cell, counts in counted.items() if counts[0] >= fewest}
 
@@ -63,15 +64,15 @@ def cohorts(world: World, days: Range, fewest: int) -> dict[Cell, Counts]:
         user: sorted(day(world, event) for event in world.completions(user))
         for user in learners(world)
     }
-    weeks = {user: {monday(one) for one in found} for user, found in studied.items() if found}
+    weeks = {user: {week_of(one)[0] for one in found} for user, found in studied.items() if found}
     firsts = {user: studied[user][0] for user in weeks}
     newest = max((week for found in weeks.values() for week in found), default=date.min)
     cells: dict[Cell, Counts] = {}
-    for cohort in {monday(first) for first in firsts.values()}:
+    for cohort in {week_of(first)[0] for first in firsts.values()}:
         members = [
             user
             for user, first in firsts.items()
-            if monday(first) == cohort and days[0] <= first <= days[1]
+            if week_of(first)[0] == cohort and days[0] <= first <= days[1]
         ]
         if len(members) < fewest:
             continue
@@ -94,11 +95,6 @@ def tests_on(world: World, days: Range) -> Iterator[RetentionTest]:
 def learners(world: World) -> set[str]:
     """Return the learners who have events and are not deleted."""
     return {event.user_id for event in world.events if event.user_id} - world.deleted
-
-
-def monday(one: date) -> date:
-    """Return the Monday of the day's week."""
-    return one - timedelta(days=one.weekday())
 
 
 def _count(found: list[RetentionTest]) -> tuple[int, int, int]:

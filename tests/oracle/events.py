@@ -72,15 +72,12 @@ class World:
         return events
 
     def answers(self, user_id: str) -> list[Event]:
-        """Return the answers of the learner."""
         return self.of(user_id, *ANSWERS)
 
     def correct(self, user_id: str) -> list[Event]:
-        """Return the correct answers of the learner."""
         return self.of(user_id, "CorrectAnswerGiven")
 
     def reviews(self, user_id: str) -> list[Event]:
-        """Return the reviews of the learner."""
         return self.of(user_id, "ReviewProcessed")
 
     def completions(self, user_id: str) -> list[Event]:
@@ -145,7 +142,6 @@ def rest_date(event: Event) -> date | None:
 
 
 def only(events: Iterable[Event], item_id: str) -> list[Event]:
-    """Return the events about the item."""
     return [e for e in events if e.data["item_id"] == item_id]
 
 
@@ -189,7 +185,6 @@ def defines_by_learner(model: str) -> Callable[[_OfLearner[_Key]], _OfLearner[_K
 
 
 def defined_models() -> frozenset[str]:
-    """Return the names of the models that the oracle defines."""
     return frozenset(_DEFINITIONS)
 
 
@@ -228,7 +223,6 @@ def compute_stored(log: Iterable[Envelope]) -> tuple[dict[str, str | None], set[
 
 
 def own_learner(event: Envelope) -> str | None:
-    """Return the learner that the event names."""
     if event["event_type"] in CATALOGUE:
         return None
     user_id: str | None = event["data"].get("user_id") or (event.get("metadata") or {}).get(

@@ -23,7 +23,6 @@ def group_members(world: World) -> Rows:
 
 
 def members(world: World, group_id: str) -> list[str]:
-    """Return the group's members."""
     return [
         user
         for (group, user), row in group_members(world).items()

@@ -152,7 +152,6 @@ def _sum(rows: list[Row]) -> Row:
 
 
 def learners(world: World) -> list[str]:
-    """Return the learners of the events."""
     return sorted({event.user_id for event in world.events if event.user_id})
 
 

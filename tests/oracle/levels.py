@@ -65,13 +65,11 @@ def _mastered(world: World, user_id: str, level: str) -> dict[str, date]:
 
 @defines_by_learner("domain_stats")
 def studied_domains(world: World, user_id: str) -> dict[str, Row]:
-    """Return the rows of the domains that the learner studied."""
     return _only_studied(domain_stats(world, user_id))
 
 
 @defines_by_learner("level_stats")
 def studied_levels(world: World, user_id: str) -> dict[str, Row]:
-    """Return the rows of the levels that the learner studied."""
     return _only_studied(level_stats(world, user_id))
 
 

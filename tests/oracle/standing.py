@@ -68,7 +68,6 @@ def learning_streaks(world: World, user_id: str) -> dict[date, Row]:
 
 
 def streak(world: World, user_id: str) -> Row:
-    """Return the streak at the time of the query."""
     today = day_of(world, user_id, world.now)
     all_runs = runs(world, user_id)
     resting = rest_days(world, user_id).keys()

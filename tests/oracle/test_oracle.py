@@ -29,7 +29,6 @@ def event(
 def answer(
     at: str, item: str = "i1", *, right: bool = True, ms: int = 1000, n: int | None = None
 ) -> oracle.Event:
-    """Return an answer event of ann."""
     kind = "CorrectAnswerGiven" if right else "IncorrectAnswerGiven"
     return event(kind, at, n=n, session_id="s", item_id=item, response_time_ms=ms)
 
@@ -37,14 +36,12 @@ def answer(
 def done(
     at: str, session: str, *, score: int = 50, seconds: int = 90, n: int | None = None
 ) -> oracle.Event:
-    """Return a SessionCompleted event of ann."""
     return event(
         "SessionCompleted", at, n=n, session_id=session, score=score, duration_seconds=seconds
     )
 
 
 def review(at: str, interval: int, item: str = "i1", n: int | None = None) -> oracle.Event:
-    """Return a review event of the learner ann."""
     return event(
         "ReviewProcessed", at, n=n, item_id=item, new_interval=interval, easiness_factor=2.5
     )
@@ -204,7 +201,6 @@ def test_the_streak_depends_on_the_current_day(
 
 
 def published(kind: str, at: str, item: str, **data: Any) -> oracle.Event:
-    """Return a catalogue event."""
     return event(kind, at, None, item_id=item, **data)
 
 
@@ -317,7 +313,6 @@ def goal(*events: oracle.Event, today: int) -> oracle.Row | None:
 
 
 def set_goal(at: str, answers: int) -> oracle.Event:
-    """Return a GoalSet event of ann."""
     return event("GoalSet", at, answers_per_day=answers)
 
 

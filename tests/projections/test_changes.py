@@ -32,7 +32,6 @@ def receive(listener: "redis.client.PubSub", count: int) -> list[tuple[str, str]
 
 
 def version_key(user: str) -> str:
-    """Return the Redis key that holds a copy of the learner's version."""
     return commands.learner_version_key(schema.schema_name(), user)
 
 

@@ -81,7 +81,6 @@ def _in(session: str, kind: str, number: int, turn: int, **data: object) -> samp
 
 
 def refolds(connection: Connection) -> int:
-    """Return the number of refolds so far."""
     connection.run("SELECT pg_stat_force_next_flush()")
     return model_rows.read_value(connection, "refolds") or 0
 

@@ -60,17 +60,11 @@ class CloudScheduler(grpc.GenericRpcHandler):  # type: ignore[misc] # grpc has n
         more = str(at + 1) if at + 1 < len(jobs) else ""
         return types.ListJobsResponse(jobs=jobs[at : at + 1], next_page_token=more)
 
-    def GetJob(self, request: Request, context: grpc.ServicerContext) -> Any:  # noqa: N802
-        return self._find(request, context)
-
     def PauseJob(self, request: Request, context: grpc.ServicerContext) -> Any:  # noqa: N802
         return self._switch(request, context, types.Job.State.ENABLED, types.Job.State.PAUSED)
 
     def ResumeJob(self, request: Request, context: grpc.ServicerContext) -> Any:  # noqa: N802
         return self._switch(request, context, types.Job.State.PAUSED, types.Job.State.ENABLED)
-
-    def RunJob(self, request: Request, context: grpc.ServicerContext) -> Any:  # noqa: N802
-        return self._find(request, context)
 
     def _switch(self, request: Request, context: grpc.ServicerContext, old: Any, new: Any) -> Any:
         job = self._find(request, context)
@@ -84,6 +78,8 @@ class CloudScheduler(grpc.GenericRpcHandler):  # type: ignore[misc] # grpc has n
         if job is None:
             context.abort(grpc.StatusCode.NOT_FOUND, "Job not found.")
         return job
+
+    GetJob = RunJob = _find
 
 
 @contextmanager

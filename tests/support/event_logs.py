@@ -199,7 +199,6 @@ class Disturbance:
 
 
 def disturbances() -> st.SearchStrategy[Disturbance]:
-    """Return a strategy for `Disturbance` objects."""
     return st.builds(
         Disturbance,
         sizes=st.lists(either(100, 1, 2, 5), min_size=1, max_size=3).map(tuple),

@@ -23,22 +23,16 @@ INGEST = ROOT / "functions/ingest/main.py"
 
 
 class FunctionProcess:
-    """A server process that serves one function, by default `ingest`, on a free port."""
+    """A server process that serves one function on a free port."""
 
-    def __init__(
-        self,
-        database_url: str,
-        emulator: str = "127.0.0.1:9",
-        source: Path = INGEST,
-        target: str = "ingest",
-    ) -> None:
+    def __init__(self, database_url: str, source: Path, target: str) -> None:
         self._source, self._target = source, target
         with closing(socket.create_server(("127.0.0.1", 0))) as free:
             self.port = free.getsockname()[1]
         self._environment = {
             "PATH": os.environ["PATH"],
             "DATABASE_URL": database_url,
-            "PUBSUB_EMULATOR_HOST": emulator,
+            "PUBSUB_EMULATOR_HOST": "127.0.0.1:9",
             "PYTHONPATH": str(ROOT),
             "THREADS": "40",
         }
@@ -90,10 +84,10 @@ class FunctionProcess:
 
 @contextmanager
 def run_function(
-    database_url: str, emulator: str = "127.0.0.1:9", source: Path = INGEST, target: str = "ingest"
+    database_url: str, *, source: Path = INGEST, target: str = "ingest"
 ) -> Iterator[FunctionProcess]:
     """Serve the function during the block; yield the server process."""
-    process = FunctionProcess(database_url, emulator, source, target)
+    process = FunctionProcess(database_url, source, target)
     process.start()
     try:
         yield process

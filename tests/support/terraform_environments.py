@@ -3,6 +3,7 @@
 import fcntl
 import json
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 from tests.support.terraform import ENVIRONMENTS, Root, copy_root, need_offline
@@ -98,19 +99,10 @@ class Environments(Mapping[str, Deployment]):
             self._deployments[name] = Deployment(*json.loads(file.read_text()))
         return self._deployments[name]
 
-    def _lock(self) -> "_Lock":
-        return _Lock(self._folder / "lock")
-
-
-class _Lock:
-    """A lock that only one process can hold at a time."""
-
-    def __init__(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = path.open("w")
-
-    def __enter__(self) -> None:
-        fcntl.flock(self._file, fcntl.LOCK_EX)
-
-    def __exit__(self, *_: object) -> None:
-        self._file.close()
+    @contextmanager
+    def _lock(self) -> Iterator[None]:
+        """Hold a lock that only one process can hold at a time."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        with (self._folder / "lock").open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield

@@ -19,22 +19,17 @@ _AGENT = "@gcp-sa-pubsub."
 _APIS = {
     "artifact_registry": "artifactregistry",
     "bigquery_connection": "bigqueryconnection",
-    "bigquery": "bigquery",
     "billing": "billingbudgets",
     "cloud_run": "run",
     "cloud_scheduler": "cloudscheduler",
-    "compute": "compute",
-    "logging": "logging",
-    "monitoring": "monitoring",
     "project_iam": "cloudresourcemanager",
-    "pubsub": "pubsub",
-    "redis": "redis",
     "secret_manager": "secretmanager",
     "service_account": "iam",
     "service_networking": "servicenetworking",
     "sql": "sqladmin",
-    "storage": "storage",
 }
+_SAME = ("bigquery", "compute", "logging", "monitoring", "pubsub", "redis", "storage")
+_APIS |= {name: name for name in _SAME}
 _BUILT_WITH = {"cloudbuild"}
 _VERSIONS = ("this", "password", "neon_owner")  # the names of the secret versions
 _EXPORTED_TO = {"telemetry", "cloudtrace"}
