@@ -1,23 +1,37 @@
-"""Results of as-of queries equal the oracle's results, for any asOf and knownAt."""
+"""As-of queries: the oracle's results at any time, arguments, sessions, concurrent changes."""
 
 import asyncio
+import functools
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
-from hypothesis import event, given
+from hypothesis import event as note
+from hypothesis import given
 from hypothesis import strategies as st
 
+from progress import settings
 from progress.adapters import request_scope
+from progress.adapters.postgres import database, statements
+from progress.adapters.postgres.database import Connection
+from progress.errors import QueryTooComplex, Unavailable
+from progress.projections import batch, rebuild, replay, schema, snapshots
+from progress.projections.projector import SHARDS, Projector
+from progress.projections.schema import BATCH
 from progress.projections.snapshots import Policy
+from progress.query.read_models import as_of
 from tests import oracle
-from tests.support import model_rows
-from tests.support.api import QueryClient, plain
+from tests.conftest import Store
+from tests.support import api, model_rows, sample_events
+from tests.support.api import Api, QueryClient, plain
 from tests.support.event_logs import LEARNERS, Disturbance, Log, disturbances, logs
 from tests.support.postgres_servers import Server
-from tests.support.stage import Stage
+from tests.support.stage import Stage, append, connect
 
 pytestmark = [pytest.mark.timeout(900), pytest.mark.every_postgres]
 
@@ -136,9 +150,525 @@ def test_snapshots_do_not_change_as_of_results(
         for part in range(parts):
             stage.deliver(replace(log, published=log.published[part::parts]), how)
             snapshots += stage.take_snapshots(policy)
-        event(f"{min(snapshots, 5)} snapshots or more")
+        note(f"{min(snapshots, 5)} snapshots or more")
         stored = model_rows.read_events(stage.admin)
         for past in draw_moments(data, stored):
             compare(fetch, stored, log.now, **past)
 
     every_moment()
+
+
+NOW = datetime(2024, 6, 1, tzinfo=UTC)
+SESSIONS = settings.current().database_past_sessions
+EVERY_EVENT = Policy(event_interval=1)
+RANGE = (date(2024, 3, 1), date(2024, 6, 1))
+
+NOTHING: list[Any] = [
+    None,
+    {
+        **dict.fromkeys(("current", "longest"), 0),
+        **dict.fromkeys(("longest_start", "longest_end", "last_study_date")),
+        **dict.fromkeys(("active_today", "at_risk", "rest_today"), False),
+    },
+    [],
+]
+
+
+def event(kind: str, day: int, **data: Any) -> sample_events.Envelope:
+    return sample_events.envelope(
+        kind, {"user_id": "ann", **data}, at=sample_events.BEGIN + timedelta(days=day)
+    )
+
+
+def count_snapshots(connection: Connection) -> int:
+    return int(connection.run("SELECT count(*) FROM event_store.snapshots")[0][0])
+
+
+def record(connection: Connection, *events: sample_events.Envelope) -> None:
+    """Append and fold the events, and take snapshots."""
+    append(connection, list(events))
+    Projector(connection).catch_up_all()
+    batch.fold(connection, list(SHARDS))
+    snapshots.take(connection, EVERY_EVENT)
+
+
+def query_past(fetch: QueryClient, user: str = "ann", /, **moments: Any) -> list[Any]:
+    """Return the learner's summary, streak and days for the given `as_of` and `known_at`."""
+    return [
+        plain(fetch(fetch.queries.get_current_progress(user, **moments))),
+        plain(fetch(fetch.queries.get_streak(user, **moments))),
+        [*map(plain, fetch(fetch.queries.get_stats_range(user, *RANGE, **moments)))],
+    ]
+
+
+def compare_all(fetch: QueryClient, connection: Connection, **moments: Any) -> None:
+    """Assert that the results equal the oracle's results, with all events of the log."""
+    compare(fetch, model_rows.read_events(connection, "counted"), NOW, **moments)
+
+
+def noon_of_day(day: int) -> datetime:
+    return sample_events.BEGIN + timedelta(days=day, hours=12)
+
+
+# The only tables and views of the live read models without a temporary copy in as-of sessions.
+SHARED = {
+    *("facts", "preference_facts", "deletion_facts", "catalogue_facts", "window_shape"),
+    *("checkpoints", "shards_behind", "batch_checkpoints", "learner_versions"),
+    *("snapshot_learners", "projections"),
+    *(model.name for model in BATCH),
+}
+
+
+def test_only_a_few_as_of_queries_run_concurrently_and_other_queries_do_not_wait(
+    store: Store, connection: Connection, fetch: QueryClient
+) -> None:
+    record(connection, *sample_events.lesson("ann", 0))
+    query_past(fetch, as_of=noon_of_day(0))
+
+    async def crowd() -> list[Any]:
+        queries = [
+            asyncio.ensure_future(fetch.queries.get_streak(user, as_of=noon_of_day(day)))
+            for user in ("ann", "nobody")
+            for day in range(4)
+        ]
+        while (await _waiting(store)) < SESSIONS:
+            await asyncio.sleep(0)
+        assert (await fetch.queries.get_streak("ann", at=noon_of_day(0))).current == 1
+        assert await _waiting(store) == SESSIONS
+        connection.run("ROLLBACK")
+        return list(await asyncio.gather(*queries))
+
+    connection.run("BEGIN")
+    connection.run("LOCK TABLE event_store.snapshots IN ACCESS EXCLUSIVE MODE")
+    assert [streak.current for streak in fetch(crowd())] == [1, 1, 0, 0, 0, 0, 0, 0]
+
+
+def test_one_learner_cannot_occupy_all_sessions(
+    store: Store, connection: Connection, fetch: QueryClient
+) -> None:
+    """Ann's queries wait for a lock; if they held all sessions, Ben's query would wait too."""
+    waits, goes = (
+        statements.NumberedStatement(f"SELECT {what}", ())
+        for what in ("pg_advisory_xact_lock_shared(17)", "1")
+    )
+
+    async def crowd() -> None:
+        of_the_past, moments = (
+            as_of.AsOfReader(store.url, settings.current()),
+            {"as_of": noon_of_day(0), "known_at": None},
+        )
+        queries = [
+            asyncio.ensure_future(of_the_past.fetch(waits, {"user_id": "ann"}, **moments))
+            for _ in range(2 * SESSIONS)
+        ]
+        while not await _waiting(store):
+            await asyncio.sleep(0)
+        assert await of_the_past.fetch(goes, {"user_id": "ben"}, **moments)
+        connection.run("SELECT pg_advisory_unlock(17)")
+        assert len(await asyncio.gather(*queries)) == 2 * SESSIONS
+        of_the_past.close()
+
+    connection.run("SELECT pg_advisory_lock(17)")
+    fetch(crowd())
+
+
+async def _waiting(store: Store) -> int:
+    """Return the number of as-of sessions that wait for a lock."""
+
+    def count() -> int:
+        watching = store.connect()
+        rows = watching.run("""SELECT count(*) FROM pg_stat_activity
+            WHERE application_name = 'past' AND wait_event_type = 'Lock'""")
+        watching.close()
+        return int(rows[0][0])
+
+    return await asyncio.to_thread(count)
+
+
+def test_an_as_of_query_stops_at_the_deadline(
+    store: Store, connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sample_events.record_lessons(connection, "ann")
+    monkeypatch.setattr(request_scope, "TIMEOUT_S", 1)
+    connection.run("BEGIN")
+    connection.run("LOCK TABLE event_store.snapshots IN ACCESS EXCLUSIVE MODE")
+    with (
+        closing(QueryClient(store.url)) as fetch,
+        pytest.raises(Unavailable, match="did not respond"),
+    ):
+        fetch(fetch.queries.get_streak("ann", as_of=noon_of_day(0)))
+    connection.run("ROLLBACK")
+
+
+def test_the_roles_have_the_privileges_for_snapshots_and_as_of_queries(
+    store: Store, connection: Connection
+) -> None:
+    append(connection, sample_events.lesson("ann", 0))
+    folding, job = connect(store.url), connect(store.url)
+    folding.run("SET ROLE progress_project")
+    projector = Projector(folding)
+    projector.catch_up_all()
+    job.run("SET ROLE progress_batch")
+    batch.fold(job, list(SHARDS))
+    assert snapshots.take(job, EVERY_EVENT) == 1
+    query = session(store, "progress_query")
+    with database.transaction(query):
+        fold = statements.blocks("projections/as_of")["fold_as_of"]
+        query.run(
+            fold, user_id="ann", as_of=noon_of_day(0).isoformat(), known_at=None, is_last=True
+        )
+        assert query.run("SELECT answers FROM user_progress") == [[3]]
+    append(connection, [event("UserDeleted", 9)])
+    assert projector.catch_up_all() == 1
+    assert count_snapshots(connection) == 0
+    snapshots.drop_orphans(folding)
+    for opened in (folding, job, query):
+        opened.close()
+
+
+def session(store: Store, role: str) -> Connection:
+    """Open an as-of session as the query function does, with the privileges of a role."""
+    made = store.connect()
+    made.run(f"SET ROLE {role}")
+    made.run("SELECT set_config('search_path', :path, false)", path=as_of._SETTINGS["search_path"])
+    made.execute_simple(schema.as_of_tables())
+    return made
+
+
+def test_every_table_with_rows_of_learners_is_temporary_in_an_as_of_session(
+    store: Store, connection: Connection
+) -> None:
+    live = connection.run("""SELECT relname FROM pg_class
+        WHERE relnamespace = current_schema()::regnamespace AND relkind IN ('r', 'v')""")
+    made = session(store, "progress_query")
+    own = made.run("SELECT relname FROM pg_class WHERE relnamespace = pg_my_temp_schema()")
+    made.close()
+    assert {name for (name,) in live} - {name for (name,) in own} == SHARED & {n for (n,) in live}
+
+
+def test_a_fold_fails_in_a_session_without_temporary_tables(connection: Connection) -> None:
+    with pytest.raises(Exception, match="no temporary tables"):
+        connection.run("SELECT fold_as_of('ann', 'infinity', 'infinity', true)")
+
+
+def test_queries_about_the_same_past_time_share_a_fold_within_a_request(
+    connection: Connection, fetch: QueryClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record(connection, *sample_events.lesson("ann", 0), *sample_events.lesson("ben", 0))
+    connection.run("DELETE FROM event_store.snapshots")
+    folded, fold = [], as_of._Folds._fold
+
+    async def record_fold(self: Any, session: Any, moments: Any, *flags: Any) -> bool | None:
+        folded.append((self.user_id, moments[0], *flags))
+        return await fold(self, session, moments, *flags)
+
+    monkeypatch.setattr(as_of._Folds, "_fold", record_fold)
+
+    async def request() -> list[Any]:
+        with request_scope.begin(10.0):
+            return await asyncio.gather(
+                *(fetch.queries.get_streak("ann", as_of=noon_of_day(0)) for _ in range(5)),
+                *(
+                    fetch.queries.get_current_progress("ann", as_of=noon_of_day(0))
+                    for _ in range(5)
+                ),
+                fetch.queries.get_streak("ann", as_of=noon_of_day(1)),
+                fetch.queries.get_streak("ben", as_of=noon_of_day(0)),
+            )
+
+    answers = fetch(request())
+    assert [streak.current for streak in answers[:5]] == [1] * 5
+    assert [progress.total_sessions_completed for progress in answers[5:10]] == [1] * 5
+    # Each row ends with is_first and is_last. Ann's second fold continues her first one, and Ben's
+    # only fold is both the first and the last.
+    assert sorted(folded) == [
+        ("ann", noon_of_day(0), True, False),
+        ("ann", noon_of_day(1), False, True),
+        ("ben", noon_of_day(0), True, True),
+    ]
+
+
+def test_a_request_makes_at_most_three_folds(fetch: QueryClient) -> None:
+    async def request() -> None:
+        with request_scope.begin(10.0):
+            for day in range(as_of.MAX_FOLDS):
+                await fetch.queries.get_streak("ann", as_of=noon_of_day(day))
+            with pytest.raises(QueryTooComplex, match="3 pairs of learner and time - found 4"):
+                await fetch.queries.get_streak("ann", as_of=noon_of_day(9))
+
+    fetch(request())
+
+
+def test_a_history_that_is_too_long_is_rejected_with_advice(
+    store: Store, connection: Connection
+) -> None:
+    record(connection, *sample_events.lesson("ann", 0))
+    connection.run("""INSERT INTO event_store.events
+        SELECT 10000, gen_random_uuid(), stream_id, 300000, event_type, event_data, metadata,
+            occurred_at + interval '1 day', created_at, shard
+        FROM event_store.events WHERE stream_id = 'learner-ann' LIMIT 1""")
+    with api.serve(store.url) as query_api:
+        query = '{ streak(asOf: "2024-05-01T00:00:00Z") { current } }'
+        code, message = query_api.error(query)
+    assert code == "UNAVAILABLE"
+    assert "at most 210000 events since a snapshot of the learner - found 29" in message
+    assert message.endswith("ask about a later time, or leave both out")
+
+
+def test_only_the_events_since_a_snapshot_are_folded(
+    store: Store, connection: Connection, fetch: QueryClient
+) -> None:
+    record(connection, *sample_events.lesson("ann", 0))
+    assert count_snapshots(connection)
+    connection.run("ALTER TABLE event_store.events DISABLE TRIGGER append_only")
+    connection.run("UPDATE event_store.events SET stream_version = stream_version + 300000")
+    connection.run("UPDATE event_store.snapshots SET stream_version = stream_version + 300000")
+    assert fetch(fetch.queries.get_streak("ann", as_of=noon_of_day(0))).current == 1
+
+
+FOREVER = datetime.max.replace(tzinfo=UTC)
+
+
+def test_a_deleted_learner_has_no_data_at_any_time(
+    connection: Connection, fetch: QueryClient
+) -> None:
+    sample_events.record_lessons(connection, "ann", "ben")
+    record(connection)
+    assert count_snapshots(connection) == 2
+    before = query_past(fetch, as_of=noon_of_day(2))
+    assert before != NOTHING
+    recorded = model_rows.read_events(connection)[-1].created_at
+    append(connection, [event("UserDeleted", 9)])
+    for folded in (False, True):
+        if folded:
+            Projector(connection).catch_up_all()
+        for moments in ({"as_of": noon_of_day(2)}, {"known_at": recorded}, {"as_of": FOREVER}):
+            assert query_past(fetch, **moments) == NOTHING
+        assert query_past(fetch, "ben", as_of=noon_of_day(2)) != NOTHING
+    assert count_snapshots(connection) == 1
+
+
+def test_a_deletion_removes_a_snapshot_that_is_taken_concurrently(
+    store: Store, connection: Connection
+) -> None:
+    sample_events.record_lessons(connection, "ann")
+    batch.run(connection)
+    append(connection, [event("UserDeleted", 9)])
+    folding, watching = connect(store.url), store.connect()
+    projector = Projector(folding)
+    pid = folding.run("SELECT pg_backend_pid()")[0][0]
+    with ThreadPoolExecutor(1) as pool:
+        with database.transaction(connection):
+            connection.run("INSERT INTO snapshot_learners VALUES ('ann')")
+            assert snapshots.take(connection, EVERY_EVENT) == 1
+            folded = pool.submit(projector.catch_up_all)
+            model_rows.wait_for_lock(watching, pid, folded)
+        assert folded.result() == 1
+    assert count_snapshots(connection) == 0
+    for opened in (folding, watching):
+        opened.close()
+
+
+def test_a_fold_starts_from_the_newest_usable_snapshot(
+    connection: Connection, fetch: QueryClient
+) -> None:
+    for number in range(3):
+        record(connection, *sample_events.lesson("ann", number))
+    assert count_snapshots(connection) == 3
+    connection.run("""UPDATE event_store.snapshots
+        SET state = state || jsonb_build_object('learning_streaks', NULL)""")
+    lengths = [
+        fetch(fetch.queries.get_streak("ann", as_of=noon_of_day(day))).longest for day in range(3)
+    ]
+    assert lengths == [0, 0, 0]
+    connection.run("DELETE FROM event_store.snapshots WHERE stream_version > 10")
+    lengths = [
+        fetch(fetch.queries.get_streak("ann", as_of=noon_of_day(day))).longest for day in range(3)
+    ]
+    assert lengths == [0, 1, 2]
+
+
+@pytest.mark.parametrize("moments", [{}, {"as_of": noon_of_day(1)}])
+def test_as_of_results_are_correct_if_a_snapshot_is_deleted_before_it_is_read(
+    connection: Connection, fetch: QueryClient, moments: dict[str, datetime]
+) -> None:
+    for number in range(3):
+        record(connection, *sample_events.lesson("ann", number))
+    options = moments or {"known_at": FOREVER}
+    model_rows.read_value(connection, "deleted snapshots")
+    compare_all(fetch, connection, **options)
+    connection.run("DELETE FROM event_store.snapshots")
+    compare_all(fetch, connection, **options)
+
+
+def test_an_as_of_query_does_not_see_concurrent_changes(
+    store: Store, connection: Connection
+) -> None:
+    west = {"email": "a@b.c", "timezone": "America/Los_Angeles", "day_start_hour": 4}
+    record(connection, event("UserCreated", -1, **west), *sample_events.lesson("ann", 0))
+    model_rows.read_value(connection, "wait before the snapshots")
+    with closing(QueryClient(store.url)) as fetch, closing(connect(store.url)) as other:
+        days = functools.partial(fetch.queries.get_stats_range, "ann", *RANGE, as_of=FOREVER)
+        before = fetch(days())
+        connection.run("SELECT pg_advisory_lock(77)")
+        with ThreadPoolExecutor(1) as pool:
+            running = pool.submit(fetch, days())
+            while not model_rows.read_value(other, "waits for its turn", application="past"):
+                assert not running.done()
+            append(other, [event("UserDeleted", 9)])
+            Projector(other).catch_up_all()
+            connection.run("SELECT pg_advisory_unlock(77)")
+            assert running.result() == before != []
+        assert fetch(days()) == []
+
+
+def test_a_late_preference_event_changes_local_days_although_snapshots_exist(
+    connection: Connection, fetch: QueryClient
+) -> None:
+    for number in range(3):
+        record(connection, *sample_events.lesson("ann", number))
+    zone = {"timezone": "Pacific/Kiritimati", "day_start_hour": 0}
+    record(connection, event("UserPreferencesChanged", 1, **zone))
+    before = model_rows.read_events(connection)[-2].created_at
+    for day in range(4):
+        compare_all(fetch, connection, as_of=noon_of_day(day))
+        compare_all(fetch, connection, as_of=noon_of_day(day), known_at=before)
+
+
+def test_a_snapshot_that_lacks_a_replayed_event_is_not_used(
+    connection: Connection, fetch: QueryClient
+) -> None:
+    append(connection, [*sample_events.lesson("ann", 0), *sample_events.lesson("ann", 1)])
+    sample_events.poison(connection, "ann")
+    record(connection)
+    assert model_rows.read_value(connection, "poisoned")
+    compare_all(fetch, connection, as_of=noon_of_day(1))
+    model_rows.read_value(connection, "mend")
+    letter = connection.run("SELECT letter_id FROM event_store.dead_letters")[0][0]
+    assert replay.replay(connection, letter) is None
+    assert not model_rows.read_value(connection, "poisoned")
+    compare_all(fetch, connection, as_of=noon_of_day(1))
+
+
+def test_a_database_session_never_returns_another_learner_s_data(
+    connection: Connection, fetch: QueryClient
+) -> None:
+    sample_events.record_lessons(connection, "ann", "ben", lessons=2)
+    for user, other in (("ann", "ben"), ("ben", "ann")):
+        assert query_past(fetch, user, as_of=noon_of_day(0))[0]["user_id"] == user
+        assert query_past(fetch, "cyd", as_of=noon_of_day(0)) == NOTHING
+        assert query_past(fetch, other, as_of=noon_of_day(1))[0]["user_id"] == other
+
+
+def test_rebuilds_and_folds_do_not_change_as_of_results(
+    store: Store, connection: Connection
+) -> None:
+    record(connection, *sample_events.lesson("ann", 0))
+    with closing(QueryClient(store.url)) as fetch:
+        before = query_past(fetch, as_of=noon_of_day(0))
+        done = threading.Event()
+
+        def work() -> None:
+            other = connect(store.url)
+            try:
+                for number in range(1, 4):
+                    record(other, *sample_events.lesson("ann", number))
+                    rebuild.run(lambda: database.connect(store.url))
+            finally:
+                done.set()
+                other.close()
+
+        with ThreadPoolExecutor(1) as pool:
+            working = pool.submit(work)
+            while not done.is_set():
+                assert query_past(fetch, as_of=noon_of_day(0)) == before
+            working.result()
+        assert query_past(fetch, as_of=noon_of_day(0)) == before
+        compare_all(fetch, connection, as_of=noon_of_day(3))
+    # The last rebuild deleted the old read models, and with them their snapshots.
+    assert count_snapshots(connection) == 0
+
+
+PAST = """query ($user: ID, $asOf: DateTime, $knownAt: DateTime) {
+  userProgress(userId: $user, asOf: $asOf, knownAt: $knownAt) {
+    totalSessionsCompleted currentStreak masteryStats { unlearned }
+  }
+  streak(userId: $user, asOf: $asOf, knownAt: $knownAt) { current lastStudyDate }
+  dailyStats(userId: $user, from: "2024-03-01", to: "2024-04-30", zeroFill: false,
+    asOf: $asOf, knownAt: $knownAt) { date answers }
+}"""
+# The time at which the second lesson ends, to the microsecond.
+SECOND_ENDS = "2024-04-02T09:00:07.000000Z"
+
+
+def sessions(lessons: Api, **moments: str) -> int:
+    """Return the number of completed sessions; assert that all fields agree."""
+    data = lessons.data(PAST, **moments)
+    completed: int = data["userProgress"]["totalSessionsCompleted"]
+    assert data["streak"]["current"] == data["userProgress"]["currentStreak"]
+    assert len(data["dailyStats"]) in (completed, completed + 1)
+    return completed
+
+
+LATEST = "9999-12-31T23:59:59.999999-14:00"
+
+
+@pytest.fixture
+def lessons(store: Store, connection: Connection) -> Iterator[Api]:
+    """An API with four lessons of ann, which are not folded."""
+    sample_events.record_lessons(connection, "ann")
+    append(connection, [sample_events.item_published("i9", at=sample_events.BEGIN)])
+    with api.serve(store.url) as made:
+        yield made
+
+
+@pytest.mark.parametrize(
+    ("moment", "completed"),
+    [
+        (SECOND_ENDS, 2),
+        ("2024-04-02T09:00:06.999999Z", 1),
+        ("2024-04-02T18:00:07+09:00", 2),
+        ("2024-04-01T23:00:06.9999999-10:00", 1),
+        ("2024-04-02t09:00:07.0000009z", 2),
+        (LATEST, 4),
+    ],
+)
+def test_a_time_is_exact_to_the_microsecond_in_any_utc_offset(
+    lessons: Api, moment: str, completed: int
+) -> None:
+    assert sessions(lessons, asOf=moment) == completed
+
+
+@pytest.mark.parametrize("moment", ["0001-01-01T00:00:00+14:00", "2000-01-01T00:00:00Z"])
+def test_results_are_empty_before_the_first_event(lessons: Api, moment: str) -> None:
+    for moments in ({"asOf": moment}, {"knownAt": moment}, {"asOf": LATEST, "knownAt": moment}):
+        assert lessons.data(PAST, **moments) == {
+            "userProgress": None,
+            "streak": {"current": 0, "lastStudyDate": None},
+            "dailyStats": [],
+        }
+
+
+def test_unlearned_items_are_counted_in_the_catalogue_of_the_requested_time(lessons: Api) -> None:
+    data = lessons.data(PAST, asOf=SECOND_ENDS)
+    assert data["userProgress"]["masteryStats"] == {"unlearned": 1}
+
+
+def test_a_null_time_means_the_present(lessons: Api) -> None:
+    # the read models are empty, because the events have not been folded
+    assert lessons.data(PAST, asOf=None, knownAt=None)["userProgress"] is None
+
+
+@pytest.mark.parametrize("moment", ["2024-04-02", "2024-04-02T09:00:00", "now", 5])
+def test_an_invalid_time_is_rejected(lessons: Api, moment: object) -> None:
+    code, message = lessons.error(PAST, asOf=moment)
+    assert code == "BAD_USER_INPUT"
+    assert "expected a time as in" in message
+
+
+def test_a_learner_may_not_query_the_past_of_another_learner(lessons: Api) -> None:
+    variables = {"asOf": SECOND_ENDS, "user": "ann"}
+    for user in ("ann", "nobody"):
+        answer = lessons.post(PAST, "bob", **{**variables, "user": user})
+        assert {fault["extensions"]["code"] for fault in answer["errors"]} == {"FORBIDDEN"}
+    assert "errors" not in lessons.post(PAST, "bob", roles=["support"], **variables)

@@ -1,16 +1,22 @@
-"""The query fields of the contract, and the roles that may read the fields."""
+"""The query fields: the roles that may read them, their edge cases, and pages of any size."""
 
-from datetime import UTC, datetime
+import string
+from collections.abc import Callable, Iterator
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
+import pytest
 from graphql import GraphQLField, get_named_type, is_required_argument
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
 
 from progress.adapters.postgres import database
 from progress.query.execution.compiled import QUERY
 from progress.query.graphql.fields import FIELDS
 from progress.query.graphql.schema import GRAPHQL
+from tests import oracle
 from tests.support import rows_by_hand
-from tests.support.api import Api
+from tests.support.api import Api, QueryClient
 
 DAYS = """query ($user: ID, $from: Date!, $to: Date!, $fill: Boolean) {
   dailyStats(userId: $user, from: $from, to: $to, zeroFill: $fill) { date answers accuracyRate }
@@ -244,3 +250,294 @@ def test_every_projection_reports_its_lag(query_api: Api, connection: database.C
         assert projection["eventsBehind"] == 7
         assert projection["secondsBehind"] > 600
         assert projection["status"] == "CRITICAL"
+
+
+NOON = datetime(2024, 3, 10, 12, tzinfo=UTC)
+MINUTE = timedelta(minutes=1)
+
+
+def test_monthly_stats_include_every_day_of_the_month(
+    connection: database.Connection, fetch: QueryClient
+) -> None:
+    days = ("2024-01-01", "2024-01-31", "2024-02-29", "2024-03-01")
+    rows_by_hand.insert(
+        connection, "daily_stats", *({"user_id": "ann", "day": d, "answers": 1} for d in days)
+    )
+    rows = fetch(fetch.queries.get_monthly_stats("ann", date(2024, 1, 1), date(2024, 2, 1)))
+    assert [(month.start, month.end, month.answers) for month in rows] == [
+        (date(2024, 1, 1), date(2024, 1, 31), 2),
+        (date(2024, 2, 1), date(2024, 2, 29), 1),
+    ]
+    assert fetch(fetch.queries.get_monthly_stats("ann", date(2024, 1, 2), date(2024, 1, 31))) == []
+
+
+def test_overdue_items_are_due_today(connection: database.Connection, fetch: QueryClient) -> None:
+    """A minute after the query, the learner crosses the date line; the local date goes back a day.
+
+    The item falls due another minute later. Its local due day is therefore the day before today.
+    """
+    turn = NOON + MINUTE
+    east = {"starts_at": "-infinity", "ends_at": turn, "timezone": "Pacific/Kiritimati"}
+    west = {"starts_at": turn, "ends_at": "infinity", "timezone": "Pacific/Pago_Pago"}
+    for zone in (east, west):
+        rows_by_hand.insert(
+            connection, "zones_in_force", {"user_id": "ann", "day_start": "0", **zone}
+        )
+    due = {"reviewed_at": NOON + 2 * MINUTE - timedelta(days=1), "interval_days": 1}
+    rows_by_hand.insert(connection, "item_stats", {"user_id": "ann", "item_id": "i", **due})
+    forecast = fetch(fetch.queries.get_due_forecast("ann", 2, at=NOON))
+    assert [(day.date, day.items) for day in forecast] == [
+        (date(2024, 3, 11), 1),
+        (date(2024, 3, 12), 0),
+    ]
+
+
+def test_a_streak_that_ends_on_a_future_local_day_is_current(
+    connection: database.Connection, fetch: QueryClient
+) -> None:
+    """The learner studied in another time zone, in which the local date was later than today."""
+    runs = [("2024-03-05", "2024-03-09", 5), ("2024-03-11", "2024-03-12", 2)]
+    rows_by_hand.insert(
+        connection,
+        "learning_streaks",
+        *(
+            {"user_id": "ann", "starts": starts, "ends": ends, "study_days": study_days}
+            for starts, ends, study_days in runs
+        ),
+    )
+    streak = fetch(fetch.queries.get_streak("ann", at=NOON))
+    assert (streak.current, streak.longest) == (2, 5)
+    assert (streak.active_today, streak.at_risk) == (True, False)
+    assert streak.last_study_date == date(2024, 3, 12)
+    later = [fetch(fetch.queries.get_streak("ann", at=NOON + timedelta(days=n))) for n in (3, 4)]
+    assert [(s.current, s.active_today, s.at_risk) for s in later] == [
+        (2, False, True),
+        (0, False, False),
+    ]
+
+
+@settings(max_examples=50, suppress_health_check=list(HealthCheck))
+@given(
+    counts=st.tuples(st.integers(1, 9_000), st.integers(0, 9_000)),
+    recent=st.lists(st.tuples(st.integers(-1, 29), st.integers(1, 30)), max_size=4),
+)
+@example(counts=(5, 4), recent=[])
+@example(counts=(5, 3), recent=[(0, 10)])
+@example(counts=(1629, 0), recent=[(0, 10)])
+@example(counts=(1631, 0), recent=[(0, 10)])
+def test_the_forecast_of_a_level_is_computed_in_integers(
+    connection: database.Connection,
+    fetch: QueryClient,
+    counts: tuple[int, int],
+    recent: list[tuple[int, int]],
+) -> None:
+    """`counts` has two numbers: the level's items, and those that the learner has mastered.
+
+    Each pair in `recent` has a number of days before today, and the number of items that the
+    learner mastered on that day.
+    """
+    connection.run(rows_by_hand.blocks()["empty levels"])
+    level = {"kind": "level", "name": "B1"}
+    share = {**level, "user_id": "ann", "mastered_in_catalogue": counts[1]}
+    rows_by_hand.insert(connection, "catalogue_counts", {**level, "items": counts[0]})
+    rows_by_hand.insert(connection, "catalogue_shares", share)
+    days = {NOON.date() - timedelta(days=ago): items for ago, items in recent}
+    rows_by_hand.insert(
+        connection,
+        "mastery_days",
+        *({"user_id": "ann", "level": "B1", "day": d, "items": n} for d, n in days.items()),
+    )
+    (row,) = fetch(fetch.queries.get_level_stats("ann", at=NOON))
+    counted = sum(n for d, n in days.items() if 0 <= (NOON.date() - d).days < 28)
+    expected = oracle.forecast(NOON.date(), *counts, counted)
+    assert {name: getattr(row, name) for name in expected} == expected
+
+
+Row = dict[str, Any]
+
+START = datetime(2024, 3, 1, tzinfo=UTC)
+ITEMS = """
+query (
+  $filter: ItemFilter, $order: ItemOrder, $level: CefrLevel, $domain: Domain, $search: String,
+  $first: Int, $after: String
+) {
+  itemStats(
+    filter: $filter, orderBy: $order, level: $level, domain: $domain, search: $search,
+    first: $first, after: $after
+  ) {
+    totalCount pageInfo { hasNextPage endCursor } edges { cursor node { itemId } }
+  }
+}"""
+EVENTS = """
+query ($types: [String!], $first: Int, $after: String) {
+  events(types: $types, first: $first, after: $after) {
+    pageInfo { hasNextPage endCursor } edges { cursor node { streamVersion eventType } }
+  }
+}"""
+
+
+@pytest.fixture
+def learner(query_api: Api, connection: database.Connection) -> Callable[..., Api]:
+    """A function that inserts a learner's items and the catalogue, and returns the API."""
+
+    def given_items(met: list[Row], described: list[Row]) -> Api:
+        connection.run(rows_by_hand.blocks()["empty"])
+        rows_by_hand.insert(connection, "item_stats", *met)
+        rows_by_hand.insert(connection, "items", *described)
+        return query_api
+
+    return given_items
+
+
+moments = st.integers(0, 3).map(lambda n: START + timedelta(microseconds=n))
+
+
+@st.composite
+def draw_row(draw: st.DrawFn) -> Row:
+    """Draw a row of a learner's item, with few distinct values, so that ties occur."""
+    answers = draw(st.integers(0, 4))
+    row: Row = {"answers": answers, "correct_answers": draw(st.integers(0, answers))}
+    row["lapses"] = draw(st.sampled_from([0, 3, 4, 5]))
+    if answers:
+        row["last_answered_at"] = row["first_answered_at"] = draw(moments)
+    if not answers or draw(st.booleans()):
+        days = draw(st.sampled_from([0, 6, 7, 21, 36_500]))
+        row |= {"reviewed_at": draw(moments), "interval_days": days, "easiness_factor": 2.5}
+    return row
+
+
+words = st.fixed_dictionaries(
+    {
+        "level": st.sampled_from([None, "A1", "C2"]),
+        "domains": st.sampled_from([[], ["R"], ["R", "S"]]),
+        "in_catalogue": st.booleans(),
+        "headword": st.none() | st.text("aAéÉ%_\\", max_size=4),
+    }
+)
+entries = st.lists(st.tuples(draw_row(), st.none() | words), max_size=12)
+
+
+def due(row: Row) -> datetime:
+    """Return the time at which the item is due; datetime.max if the item was never reviewed."""
+    if "reviewed_at" not in row:
+        return datetime.max.replace(tzinfo=UTC)
+    at: datetime = row["reviewed_at"] + timedelta(days=row["interval_days"])
+    return at
+
+
+FILTERS: dict[str, Callable[[Row], bool]] = {
+    "ALL": lambda _: True,
+    "LEARNING": lambda row: row.get("interval_days", 0) < 7,
+    "MASTERED": lambda row: row.get("interval_days", 0) >= 7,
+    "STRUGGLING": lambda r: r["answers"] >= 3 and r["correct_answers"] / r["answers"] < 0.6,
+    "DUE": lambda row: due(row) <= datetime.now(UTC),
+    "LEECH": lambda row: row["lapses"] >= 4,
+}
+ORDERS: dict[str, Callable[[Row], Any]] = {
+    "RECENT": lambda r: START - max(r[f] for f in ("last_answered_at", "reviewed_at") if f in r),
+    "DUE": due,
+    "ACCURACY": lambda r: r["correct_answers"] / r["answers"] if r["answers"] else 2,
+    "LAPSES": lambda row: -row["lapses"],
+}
+# With this table, str.translate converts only ASCII letters to lower case.
+SMALL = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
+
+
+def matches(search: str | None, headword: str | None) -> bool:
+    """Return whether the headword contains the search text; an empty text matches every item."""
+    return not search or (search.translate(SMALL) in (headword or "").translate(SMALL))
+
+
+def pages(ask: Callable[[str | None], Row]) -> Iterator[Row]:
+    """Yield every page from the first to the last."""
+    after = None
+    while True:
+        page = ask(after)
+        yield page
+        cursors = [edge["cursor"] for edge in page["edges"]]
+        assert page["pageInfo"]["endCursor"] == (cursors[-1] if cursors else None)
+        if not page["pageInfo"]["hasNextPage"]:
+            return
+        after = page["pageInfo"]["endCursor"]
+
+
+@settings(max_examples=100, suppress_health_check=list(HealthCheck))
+@given(
+    entries=entries,
+    size=st.integers(1, 13),
+    choice=st.fixed_dictionaries(
+        {
+            "filter": st.sampled_from([None, *FILTERS]),
+            "order": st.sampled_from([None, *ORDERS]),
+            "level": st.sampled_from([None, "A1", "B1", "UNKNOWN"]),
+            "domain": st.sampled_from([None, "R", "S", "UNKNOWN"]),
+            "search": st.none() | st.text("aAéÉ%_\\", max_size=2),
+        }
+    ),
+)
+def test_the_joined_pages_of_items_are_the_whole_list(
+    learner: Callable[..., Api], entries: list[tuple[Row, Row | None]], size: int, choice: Row
+) -> None:
+    named = {f"item {n}": entry for n, entry in enumerate(entries)}
+    query_api = learner(
+        [{"user_id": "ann", "item_id": i, **met} for i, (met, _) in named.items()]
+        + [{"user_id": "bob", "item_id": "another's"}],
+        [{"item_id": i, **word} for i, (_, word) in named.items() if word],
+    )
+
+    def wanted(met: Row, word: Row | None) -> bool:
+        word = word or {"level": None, "domains": [], "headword": None, "in_catalogue": True}
+        return (
+            FILTERS[choice["filter"] or "ALL"](met)
+            and (word["in_catalogue"] or choice["filter"] != "DUE")
+            and matches(choice["search"], word["headword"])
+            and choice["level"] in (None, word["level"] or "UNKNOWN")
+            and choice["domain"] in (None, *(word["domains"] or ["UNKNOWN"]))
+        )
+
+    listed = [i for i, entry in named.items() if wanted(*entry)]
+    listed.sort(key=lambda i: (ORDERS[choice["order"] or "RECENT"](named[i][0]), i))
+
+    def ask(after: str | None) -> Row:
+        page: Row = query_api.data(ITEMS, **choice, first=size, after=after)["itemStats"]
+        assert page["totalCount"] == len(listed)
+        assert len(page["edges"]) <= size
+        return page
+
+    whole = [edge["node"]["itemId"] for page in pages(ask) for edge in page["edges"]]
+    assert whole == listed
+
+
+@settings(max_examples=50, suppress_health_check=list(HealthCheck))
+@given(
+    count=st.integers(0, 20),
+    size=st.integers(1, 21),
+    types=st.sampled_from([None, [], ["ReviewProcessed"], ["ReviewProcessed", "Unheard"]]),
+)
+def test_the_joined_pages_of_the_audit_trail_list_its_events_newest_first(
+    query_api: Api, connection: database.Connection, count: int, size: int, types: list[str] | None
+) -> None:
+    connection.run(rows_by_hand.blocks()["empty"])
+    connection.run(rows_by_hand.blocks()["events"], user_id="ann", events=count)
+
+    def ask(after: str | None) -> Row:
+        page: Row = query_api.data(EVENTS, types=types, first=size, after=after)["events"]
+        return page
+
+    whole = [edge["node"] for page in pages(ask) for edge in page["edges"]]
+    versions = [n for n in range(count, 0, -1) if types is None or (n % 3 and types)]
+    assert [node["streamVersion"] for node in whole] == versions
+
+
+def test_a_change_before_the_cursor_does_not_shift_the_next_page(
+    learner: Callable[..., Api],
+) -> None:
+    """A cursor holds the sort key of an entry, not the number of entries before it."""
+    ann = {"user_id": "ann", "interval_days": 1}
+    rows = [{**ann, "item_id": f"i{n}", "reviewed_at": START - timedelta(days=n)} for n in range(6)]
+    query_api = learner(rows, [])
+    first = query_api.data(ITEMS, first=3)["itemStats"]
+    learner(rows[2:], [])
+    after = first["pageInfo"]["endCursor"]
+    second = query_api.data(ITEMS, first=3, after=after)["itemStats"]
+    assert [edge["node"]["itemId"] for edge in second["edges"]] == ["i3", "i4", "i5"]

@@ -52,7 +52,7 @@ _LONG = {
         *("projections/test_drop_unused", "projections/test_definitions"),
         "event_store/test_dead_letters",
         *("system/test_faults_input", "system/test_telemetry", "archive/test_merges"),
-        *("query/live/test_streams", "query/test_api_document", "analysis/test_questions"),
+        *("query/live/test_streams", "query/test_schema", "analysis/test_questions"),
         *("operations/test_erase_user", "docker/test_compose_runs", "local/test_logs"),
     ),
 }
