@@ -103,11 +103,8 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A folder on a disk of 256 KiB."""
     folder = tmp_path / "disk"
     folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(folder)]
-    if subprocess.run(mount, capture_output=True, check=False).returncode:
-        pytest.skip("needs the privilege to mount a tmpfs")
-    yield folder
-    subprocess.run(["umount", "--lazy", folder], check=True)
+    with folders.mount(folder, "size=256k"):
+        yield folder
 
 
 def test_a_full_disk_does_not_block_writers_and_the_number_of_lost_bytes_is_logged_afterwards(

@@ -304,16 +304,11 @@ def test_the_error_names_the_data_folder_if_the_folder_is_read_only(stack: Stack
 
 
 def test_the_error_names_the_data_folder_if_the_disk_is_full(
-    stack: Stack, monkeypatch: pytest.MonkeyPatch
+    stack: Stack,
 ) -> None:
     stack.folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(stack.folder)]
-    if subprocess.run(mount, capture_output=True, check=False).returncode:
-        pytest.skip("needs the privilege to mount a tmpfs")
-    try:
+    with folders.mount(stack.folder, "size=8m"):
         cli.expect_failure(stack.up(), str(stack.folder), "is full")
-    finally:
-        subprocess.run(["umount", stack.folder], check=True)
 
 
 PARENT = """

@@ -11,6 +11,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import hypothesis
@@ -34,11 +35,11 @@ def issuer() -> Iterator[Issuer]:
         yield made
 
 
+@dataclass
 class Clock:
     """A clock that advances only when the test sets it."""
 
-    def __init__(self) -> None:
-        self.now = 1_000.0
+    now: float = 1_000.0
 
     def __call__(self) -> float:
         return self.now

@@ -89,13 +89,8 @@ def test_a_hanging_statement_runs_once_and_is_cancelled(
         locking.run(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE")
         assert queried.error(f"{{ {field} }}")[0] == "UNAVAILABLE"
         assert len(failures) == 1
-        queried._runner.run(_until_none_waits(store))
-
-
-async def _until_none_waits(store: Store) -> None:
-    """Wait until PostgreSQL has cancelled the statements that wait for the lock."""
-    while busy(store):
-        await asyncio.sleep(0)
+        while busy(store):  # until PostgreSQL has cancelled the statement that waits for the lock
+            queried._runner.run(asyncio.sleep(0))
 
 
 def test_a_query_tries_only_one_connection_if_the_server_does_not_respond(
@@ -123,15 +118,11 @@ def test_the_deadline_includes_the_time_spent_on_the_body(queried: Api, store: S
 
     scope = {"type": "http", "method": "POST", "path": "/graphql", "query_string": b""}
     named = [(k.encode(), v.encode()) for k, v in api.headers().items()]
-    queried._runner.run(_answered(queried, Request({**scope, "headers": named}, receive)))
+    answering = queried._api.answer(Request({**scope, "headers": named}, receive))
+    (fault,) = api.read(queried._runner.run(answering))["errors"]
+    assert fault["extensions"]["code"] == "UNAVAILABLE"
     with closing(store.connect()) as watching:
         assert not watching.run("SELECT FROM pg_stat_activity WHERE application_name = 'query'")
-
-
-async def _answered(queried: Api, request: Request) -> None:
-    response = await queried._api.answer(request)
-    (fault,) = api.read(response)["errors"]
-    assert fault["extensions"]["code"] == "UNAVAILABLE"
 
 
 @in_event_loop

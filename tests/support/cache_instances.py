@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import shutil
 import signal
 import socket
 import subprocess
@@ -211,11 +210,10 @@ def without_publishing() -> Iterator[None]:
 class Valkey:
     """A Valkey server that a test can suspend, kill and restart on the same port."""
 
-    def __init__(self, *options: str) -> None:
-        self._options = options
+    def __init__(self, folder: str, *options: str) -> None:
+        self.folder, self._options = folder, options
         self.port = ports.reserve()
         self.url = f"redis://{ports.HOST}:{self.port}"
-        self.folder = tempfile.mkdtemp(prefix="progress-valkey-")
         self.start()
 
     def start(self) -> None:
@@ -243,12 +241,12 @@ class Valkey:
 @contextmanager
 def own_valkey(*options: str) -> Iterator[Valkey]:
     """Run a Valkey server for one test."""
-    server = Valkey(*options)
-    try:
-        yield server
-    finally:
-        server.end()
-        shutil.rmtree(server.folder)
+    with tempfile.TemporaryDirectory(prefix="progress-valkey-") as folder:
+        server = Valkey(folder, *options)
+        try:
+            yield server
+        finally:
+            server.end()
 
 
 # The bytes that a server sends in reply to every command; None if it accepts no connection.

@@ -144,10 +144,6 @@ class Stack:
             database.close(connection)
         return value
 
-    def sessions(self, name: str) -> int | None:
-        """Return the number of connections with this name, or None if the database is down."""
-        return self.count("at work", name=name)
-
     def publish(self, *messages: Message) -> None:
         """Publish the messages; retry while Pub/Sub is down."""
         self.envelopes += [envelope for message in messages for envelope in message]

@@ -4,10 +4,13 @@ import contextlib
 import os
 import shutil
 import stat
+import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+import pytest
 
 # A database consists of 700 files. Creating them takes 10 times as long on a disk as in memory.
 _MEMORY = Path("/dev/shm")  # noqa: S108 - mkdtemp creates a new folder in it
@@ -33,6 +36,18 @@ def _place() -> Path | None:
     if _MEMORY.is_dir() and shutil.disk_usage(_MEMORY).free > _ENOUGH:
         return _MEMORY
     return None
+
+
+@contextmanager
+def mount(folder: Path, options: str) -> Iterator[None]:
+    """Mount a disk in memory during the block, with options such as its size."""
+    command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)]
+    if subprocess.run(command, capture_output=True, check=False).returncode:
+        pytest.skip("needs the privilege to mount a file system")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "--lazy", folder], check=True)
 
 
 @contextlib.contextmanager

@@ -2,7 +2,7 @@
 
 import contextlib
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -56,10 +56,7 @@ class Operator:
 
     def data(self, query: str) -> Body:
         """Send a query that must succeed; return the data of the response."""
-        answer = self.ask(query)
-        assert "errors" not in answer, answer["errors"]
-        data: Body = answer["data"]
-        return data
+        return self.api.data(query, ADMIN, roles="admin")
 
     def error(
         self, query: str, user: str = ADMIN, /, *, roles: object = "admin"
@@ -104,14 +101,10 @@ def operator(
     monkeypatch.setenv("DATABASE_URL", url_of(store, "project"))
     monkeypatch.setenv("PROGRESS_DATA_DIR", str(tmp_path))
     monkeypatch.setenv("PUBSUB_EMULATOR_HOST", fake_publisher.address)
-    forget: list[Callable[[], None]] = [
-        settings.current.cache_clear,
-        wakeups.outage.cache_clear,
-    ]
     with contextlib.ExitStack() as stack:
-        for clear_cache in forget:
-            clear_cache()
-            stack.callback(clear_cache)
+        for cached in (settings.current, wakeups.outage):
+            cached.cache_clear()
+            stack.callback(cached.cache_clear)
         served = api.serve(url_of(store, "query"), progress_data_dir=str(tmp_path))
         yield Operator(stack.enter_context(served), fake_publisher)
 

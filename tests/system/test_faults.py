@@ -61,7 +61,10 @@ def kill_command(stack: Stack, name: str) -> None:
     """Start a command, and kill the command while it uses the database."""
     process = stack.start(name)
     readiness.wait(
-        lambda: process.poll() is not None or (stack.sessions("progress-cli") or 0) > 0, name
+        lambda: (
+            process.poll() is not None or (stack.count("at work", name="progress-cli") or 0) > 0
+        ),
+        name,
     )
     process.kill()
     process.wait()

@@ -1,4 +1,4 @@
-"""Every result is up to date after each kind of change; the entries' keys, TTLs and positions."""
+"""Cached results are up to date after each change, shared, right while Redis fails, and warmed."""
 
 import asyncio
 import itertools
@@ -16,16 +16,19 @@ from hypothesis import strategies as st
 
 from progress.adapters.postgres.database import Connection
 from progress.adapters.postgres.statements import NumberedStatement
-from progress.adapters.redis import commands
+from progress.adapters.redis import async_client, commands
+from progress.errors import DatabaseUnavailable, RateLimited
 from progress.event_store import dead_letters
 from progress.projections import batch, changes, rebuild, replay, schema
 from progress.projections.projector import SHARDS, Projector
-from progress.query.cache.cache import ProjectedTo
-from progress.query.cache.policy import cache_key
+from progress.query import warm as cache_warming
+from progress.query.cache.cache import ComputedAnswer, ProjectedTo
+from progress.query.cache.policy import CacheKey, cache_key
 from progress.query.graphql.fields import FIELDS
-from progress.query.read_models.reader import Parameters, Reader
+from progress.query.http import app
+from progress.query.read_models.reader import Parameters, Reader, open_reader
 from tests.conftest import Store
-from tests.support import api, cache_instances, model_rows, sample_events
+from tests.support import api, cache_instances, cli, model_rows, sample_events
 from tests.support.api import Api, Body
 from tests.support.cache_instances import NOW, Instance, fold
 from tests.support.stage import append, publisher
@@ -509,7 +512,7 @@ def test_finished_periods_are_cached_for_a_day(both: list[Instance], server: "re
 
 
 @pytest.fixture
-def one(store: Store) -> Iterator[Instance]:
+def alone(store: Store) -> Iterator[Instance]:
     with cache_instances.instances(store, None, 1) as (instance,):
         yield instance
 
@@ -528,53 +531,53 @@ def position(instance: Instance) -> int:
 
 @pytest.mark.usefixtures("always_read")
 def test_all_events_up_to_the_position_are_projected_and_the_next_event_is_not(
-    one: Instance, connection: Connection
+    alone: Instance, connection: Connection
 ) -> None:
-    assert position(one) == 0
+    assert position(alone) == 0
     sample_events.record_lessons(connection, "ann", "ben", "cat", "dan")
     projector = Projector(connection, publisher=publisher())
     head = model_rows.read_value(connection, "head")
     while waiting := projector.find_shards_behind():
-        reached = position(one)
+        reached = position(alone)
         assert model_rows.read_value(connection, "unfolded up to", position=reached) == 0
         assert model_rows.read_value(connection, "unfolded up to", position=reached + 1) == 1
         projector.fold_window(waiting[0], 3)
-    assert position(one) == head
+    assert position(alone) == head
 
 
 @pytest.mark.usefixtures("always_read")
 def test_the_returned_time_is_the_time_of_the_event_at_the_position(
-    one: Instance, connection: Connection
+    alone: Instance, connection: Connection
 ) -> None:
-    assert one.run(one.cache.versions.projected_to()) == ProjectedTo("0", None)
+    assert alone.run(alone.cache.versions.projected_to()) == ProjectedTo("0", None)
     sample_events.record_lessons(connection, "ann")
     Projector(connection, publisher=publisher()).catch_up_all()
-    projected_to = one.run(one.cache.versions.projected_to())
+    projected_to = alone.run(alone.cache.versions.projected_to())
     assert projected_to
     assert projected_to.time == model_rows.read_value(connection, "newest")
 
 
 def test_a_hundred_calls_within_a_second_share_one_statement(
-    one: Instance, connection: Connection
+    alone: Instance, connection: Connection
 ) -> None:
     async def hundred() -> None:
         for _ in range(2):
-            await asyncio.gather(*(one.cache.versions.projected_to() for _ in range(50)))
+            await asyncio.gather(*(alone.cache.versions.projected_to() for _ in range(50)))
 
-    one.run(hundred())
-    assert len(one.reader.statements) == 1
+    alone.run(hundred())
+    assert len(alone.reader.statements) == 1
 
 
 @pytest.mark.usefixtures("always_read")
 def test_the_last_known_position_is_returned_if_the_database_is_unavailable(
-    one: Instance, connection: Connection
+    alone: Instance, connection: Connection
 ) -> None:
     lost = Instance("postgresql://nobody@127.0.0.1:1/none", None)
     assert lost.run(lost.cache.versions.projected_to()) is None
     sample_events.record_lessons(connection, "ann")
     Projector(connection, publisher=publisher()).catch_up_all()
-    known = position(one)
-    lost.cache.versions.last = one.cache.versions.last
+    known = position(alone)
+    lost.cache.versions.last = alone.cache.versions.last
     assert position(lost) == known
     lost.close()
 
@@ -647,3 +650,310 @@ def test_each_result_equals_the_result_without_a_cache(
         learner.vanish()
         for instance in both:
             assert instance.get(*keys) == instance.read(*keys)
+
+
+KEYS = [key for key in ANN if key.name in ("dailyStats", "streak")]
+KEY = KEYS[0]
+
+
+@pytest.fixture
+def one(store: Store, populated: Connection, redis_with_notifications: str) -> Iterator[Instance]:
+    with cache_instances.instances(store, redis_with_notifications, 1) as (instance,):
+        yield instance
+
+
+async def read(one: Instance) -> bytes:
+    """Return the result for KEY from the database."""
+    return await cache_instances.read(one.queries, KEY, NOW)
+
+
+@pytest.mark.parametrize("key", KEYS, ids=lambda key: key.name)
+def test_a_hundred_concurrent_requests_share_one_statement(one: Instance, key: CacheKey) -> None:
+    async def hundred() -> list[list[bytes]]:
+        return await asyncio.gather(*(one.get_async(key) for _ in range(100)))
+
+    answers = one.run(hundred())
+    assert all(answer == answers[0] for answer in answers)
+    assert one.computations == 1
+    # one statement reads the result; the other two read versions
+    assert len(one.reader.statements) == len(set(one.reader.statements)) == 3
+
+
+def test_requests_share_a_computation_without_redis(store: Store, populated: Connection) -> None:
+    with cache_instances.instances(store, None, 1) as (one,):
+
+        async def hundred() -> None:
+            await asyncio.gather(*(one.get_async(KEY) for _ in range(100)))
+
+        one.run(hundred())
+        assert one.computations == len(one.reader.statements) == 1
+
+
+class Slow:
+    """A computation that ends when the test sets `end`."""
+
+    def __init__(self, one: Instance, error: Exception | None = None) -> None:
+        self._one, self._error = one, error
+        self.running, self.end = asyncio.Event(), asyncio.Event()
+
+    async def compute(self) -> ComputedAnswer:
+        self._one.computations += 1
+        data = await read(self._one)
+        self.running.set()
+        await self.end.wait()
+        if self._error:
+            raise self._error
+        return ComputedAnswer(data)
+
+    async def get(self) -> bytes:
+        cache = self._one.cache
+        lookup = await cache.lookup("caller", [KEY], at=NOW)
+        return lookup.answers[0] or await cache.get_or_compute(lookup, KEY, self.compute)
+
+
+def test_a_request_that_has_seen_a_newer_version_does_not_share_an_older_result(
+    one: Instance, populated: Connection
+) -> None:
+    async def overtaking() -> None:
+        slow, quick = Slow(one), Slow(one)
+        quick.end.set()
+        first = asyncio.create_task(slow.get())
+        await slow.running.wait()
+        fold(populated, *sample_events.lesson("ann", 4))
+        lookups = [await one.cache.lookup("caller", [KEY], at=NOW) for _ in range(10)]
+        later = [
+            asyncio.create_task(one.cache.get_or_compute(lookup, KEY, quick.compute))
+            for lookup in lookups
+        ]
+        await asyncio.sleep(0)  # now all later requests wait for the first computation
+        slow.end.set()
+        expected = await read(one)
+        assert await first != expected
+        assert await asyncio.gather(*later) == [expected] * 10
+        assert one.computations == 2
+        assert await one.get_async(KEY) == [expected]
+
+    one.run(overtaking())
+
+
+def test_a_cancelled_request_does_not_cancel_other_requests(one: Instance) -> None:
+    async def cancel() -> None:
+        slow = Slow(one)
+        first, *others = [asyncio.create_task(slow.get()) for _ in range(10)]
+        await slow.running.wait()
+        first.cancel()
+        others.pop().cancel()
+        slow.end.set()
+        answers = await asyncio.gather(*others)
+        assert set(answers) == {await read(one)}
+        assert one.computations == 2  # one of the other requests computes the result for all
+        assert await one.get_async(KEY) == [answers[0]]
+        assert one.computations == 2
+
+    one.run(cancel())
+
+
+def test_the_next_request_computes_the_result_if_all_waiting_requests_were_cancelled(
+    one: Instance,
+) -> None:
+    async def cancel() -> None:
+        slow = Slow(one)
+        tasks = [asyncio.create_task(slow.get()) for _ in range(3)]
+        await slow.running.wait()
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+        assert all(task.cancelled() for task in tasks)
+        assert await one.get_async(KEY) == [await read(one)]
+        assert one.computations == 2
+
+    one.run(cancel())
+
+
+def test_an_error_fails_all_waiting_requests_and_is_not_cached(one: Instance) -> None:
+    async def failing() -> None:
+        slow = Slow(one, DatabaseUnavailable("gone"))
+        waiting = [asyncio.create_task(slow.get()) for _ in range(5)]
+        await slow.running.wait()
+        slow.end.set()
+        answers = await asyncio.gather(*waiting, return_exceptions=True)
+        assert [type(answer) for answer in answers] == [DatabaseUnavailable] * 5
+        assert one.computations == 1
+        assert await one.get_async(KEY) == [await read(one)]
+
+    one.run(failing())
+
+
+def test_a_request_that_bypasses_the_cache_does_not_share_a_computation(one: Instance) -> None:
+    async def bypass() -> None:
+        slow = Slow(one)
+        first = asyncio.create_task(slow.get())
+        await slow.running.wait()
+        assert await one.get_async(KEY, bypass=True) == [await read(one)]
+        assert not first.done()
+        slow.end.set()
+        await first
+
+    one.run(bypass())
+
+
+def check_answers(instance: Instance) -> None:
+    """Assert that the instance returns the results of the database."""
+    assert instance.get(*ANN) == instance.read(*ANN)
+
+
+def test_only_one_request_waits_for_a_hanging_redis_and_all_requests_succeed(
+    store: Store, populated: Connection
+) -> None:
+    timeout = 0.1
+    with (
+        cache_instances.own_valkey() as own,
+        cache_instances.instances(store, own.url, 1, timeout_s=timeout) as (instance,),
+    ):
+        instance.get(*ANN)
+        own.stop()
+        began = time.monotonic()
+        for _ in range(20):
+            lookup = instance.run(instance.cache.lookup("caller", ANN, at=NOW))
+            assert (lookup.result, set(lookup.answers)) == ("error", {None})
+        assert time.monotonic() - began < 10 * timeout
+        check_answers(instance)
+
+
+def test_redis_is_used_again_after_it_restarts_without_data(
+    store: Store, populated: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(async_client, "_BACK_OFF_S", 0)
+    with (
+        cache_instances.own_valkey() as own,
+        cache_instances.instances(store, own.url, 1) as (instance,),
+    ):
+        check_answers(instance)
+        own.end()
+        check_answers(instance)
+        own.start()
+        while instance.run(app.redis_status(instance.redis)) != "ok":
+            check_answers(instance)
+        check_answers(instance)
+        instance.computations = 0
+        check_answers(instance)
+        assert instance.computations == 0
+
+
+@pytest.mark.parametrize(
+    "malformed", [b"", b"nonsense", b"[1]\n{}", b'["a",0,0,0,0]\n1', b"\xff\n"]
+)
+def test_a_malformed_entry_is_a_miss(
+    one: Instance, server: "redis.Redis", malformed: bytes
+) -> None:
+    check_answers(one)
+    for key in server.scan_iter():
+        if server.type(key) == b"hash":
+            for field in server.hkeys(key):
+                server.hset(key, field, malformed)
+        else:
+            server.set(key, malformed)
+    check_answers(one)
+
+
+def test_keys_of_an_unexpected_type_are_misses(
+    one: Instance, populated: Connection, server: "redis.Redis"
+) -> None:
+    check_answers(one)
+    for key in list(server.scan_iter()):
+        server.delete(key)
+        server.lpush(key, "x")
+    check_answers(one)
+    fold(populated, *sample_events.lesson("ann", 4))
+    check_answers(one)
+
+
+def test_results_are_computed_and_requests_are_limited_if_redis_is_full(
+    store: Store, populated: Connection
+) -> None:
+    with cache_instances.own_valkey("--maxmemory", "1") as own:
+        instance = Instance(store.url, own.url, per_minute=3)
+        for _ in range(3):
+            check_answers(instance)
+        with pytest.raises(RateLimited):
+            check_answers(instance)
+        instance.close()
+
+
+def test_the_redis_hash_of_a_learner_has_at_most_a_hundred_fields(
+    one: Instance, server: "redis.Redis"
+) -> None:
+    key = ANN[0]
+    for number in range(250):
+        one.get(msgspec.structs.replace(key, params=f"{number}"))
+    assert 0 < server.hlen("summary:ann") <= 100
+
+
+def page_cache_result(query_api: api.Api, user: str) -> str:
+    """Send the page's query; return HIT or MISS."""
+    query = cache_warming.page_query(datetime.now(UTC))
+    answer = query_api.post(query.query, user, **(query.variables or {}))
+    assert "errors" not in answer, answer["errors"]
+    result: str = answer["extensions"]["cache"]
+    return result
+
+
+def warm(store: Store, url: str, *options: str) -> str:
+    answer = cli.progress(store.url, "warm", *options, REDIS_URL=url)
+    return cli.expect_success(answer)
+
+
+def test_the_page_s_query_is_a_cache_hit_after_warming(
+    store: Store, connection: Connection, redis_with_notifications: str
+) -> None:
+    sample_events.record_lessons(connection, "ann", "ben", "cyd")
+    batch.run(connection)
+    redis.Redis.from_url(redis_with_notifications).set("left", "over")
+    assert "2 learners are cached; 0 of them were cached before" in warm(
+        store, redis_with_notifications, "--afresh", "--learners", "2"
+    )
+    assert redis.Redis.from_url(redis_with_notifications).get("left") is None
+    with api.serve(store.url, redis_url=redis_with_notifications) as query_api:
+        assert sorted(page_cache_result(query_api, user) for user in ("ann", "ben", "cyd")) == [
+            "HIT", "HIT", "MISS"
+        ]  # fmt: skip
+        assert "of 3 learners are cached" in warm(store, redis_with_notifications)
+        assert "3 learners are cached; 3 of them were cached before" in warm(
+            store, redis_with_notifications
+        )
+        assert {page_cache_result(query_api, user) for user in ("ann", "ben", "cyd")} == {"HIT"}
+
+
+def test_warming_waits_while_redis_is_busy(store: Store, connection: Connection) -> None:
+    sample_events.record_lessons(connection, "ann")
+    batch.run(connection)
+
+    async def warmed() -> tuple[int, int]:
+        async with open_reader(store.url) as reader:
+            await reader.fetch("query/warm", "list_learners", first=1)
+            own.stop()
+            warming_it = asyncio.create_task(
+                cache_warming.warm(own.url, reader, 1, lambda _, __: None)
+            )
+            await asyncio.wait({warming_it}, timeout=0.5)
+            own.go_on()
+            return await warming_it
+
+    with cache_instances.own_valkey() as own:
+        assert asyncio.run(warmed()) == (1, 0)
+
+
+def test_the_warmed_document_equals_the_page_s_document() -> None:
+    query = cache_warming.page_query(datetime(2026, 12, 31, 9, 59, tzinfo=UTC))
+    assert "${" not in query.query
+    assert "progress: userProgress(userId: $user) { totalItemsLearned" in query.query
+    assert query.variables == {"user": None, "from": "2025-01-01", "to": "2026-12-31"}
+    next_year = cache_warming.page_query(datetime(2026, 12, 31, 10, tzinfo=UTC)).variables or {}
+    assert next_year["to"] == "2027-12-31"
+
+
+def test_the_error_names_the_setting_if_redis_is_missing_or_unreachable(store: Store) -> None:
+    cli.expect_failure(cli.progress(store.url, "warm"), "REDIS_URL is not set")
+    away = {"REDIS_URL": "redis://127.0.0.1:9/0"}
+    for options in ((), ("--afresh",)):
+        cli.expect_failure(cli.progress(store.url, "warm", *options, **away), "REDIS_URL")
