@@ -213,7 +213,6 @@ def test_no_event_is_lost_or_repeated_if_ingest_is_killed_during_deliveries(stor
 
 @pytest.fixture
 def erased(store: Store) -> str:
-    """A learner who is erased from the log."""
     with closing(store.connect()) as connection:
         connection.run("SELECT event_store.forbid_learner('erika', gen_random_uuid())")
     return "erika"

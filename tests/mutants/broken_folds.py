@@ -64,7 +64,6 @@ def load_mutants() -> list[Mutant]:
 
 
 def load_deliveries() -> list[Delivery]:
-    """Return the deliveries of mutants.jsonl."""
     lines = DELIVERIES.read_text(encoding="utf-8").splitlines() if DELIVERIES.exists() else []
     return [_parse(json.loads(line)) for line in lines]
 

@@ -12,7 +12,6 @@ from tests.support.stage import Stage
 
 
 def find_delivery(mutant: Mutant) -> Delivery:
-    """Return the delivery that kills the mutant."""
     for delivery in broken_folds.load_deliveries():
         if mutant.name in delivery.mutants:
             return delivery

@@ -72,7 +72,6 @@ def names(description: Description, kind: str) -> tuple[str, ...]:
 
 @defines("items")
 def described_items(world: World) -> Rows:
-    """Return the row of every item that was ever described."""
     return {
         (item_id, description.headword): {
             "level": description.level,

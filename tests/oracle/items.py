@@ -157,7 +157,6 @@ def learners(world: World) -> list[str]:
 
 @defines("item_difficulty")
 def difficulty_rows(world: World) -> Rows:
-    """Return the sums over all learners."""
     return {(item, ""): row for item, row in sums(world, learners(world)).items()}
 
 

@@ -168,7 +168,6 @@ def workload(world: World, user_id: str) -> Row:
 
 @defines_by_learner("goals")
 def goals(world: World, user_id: str) -> dict[UUID, Row]:
-    """Return the learner's goals, keyed by event."""
     return {
         e.event_id: {"occurred_at": e.occurred_at, "answers_per_day": e.data["answers_per_day"]}
         for e in world.of(user_id, "GoalSet")

@@ -34,14 +34,12 @@ def name_of(model: ReadModel) -> str:
 
 
 def tables_of(model: ReadModel) -> list[str]:
-    """Return the tables that the model's file creates."""
     block = statements.blocks(f"read_models/{model.name}").get("table", "")
     lines = [line.split() for line in block.splitlines()]
     return [line[2] for line in lines if line[:2] == ["CREATE", "TABLE"]]
 
 
 def count_rows(connection: Connection, table: str) -> int:
-    """Return the number of ann's rows in the table."""
     return sum(row["user_id"] == "ann" for row in model_rows.read_table(connection, table))
 
 

@@ -105,7 +105,6 @@ def test_the_batch_job_empties_the_queue_that_a_rebuild_fills(
 
 
 def queued(connection: Connection) -> list[str]:
-    """Return the learners in the queue for snapshots."""
     return [row[0] for row in connection.run("SELECT user_id FROM snapshot_learners ORDER BY 1")]
 
 

@@ -8,7 +8,6 @@ def template(service: Values) -> Values:
 
 
 def container(service: Values) -> Values:
-    """Return the container of a service or a job."""
     inside = template(service)
     return only(inside.get("containers") or only(inside["template"])["containers"])
 
@@ -38,7 +37,6 @@ def templates(resources: Resources) -> dict[str, Values]:
 
 
 def plain_settings(resources: Resources, part: str) -> dict[str, str]:
-    """Return the settings of a service or job, without the secrets."""
     variables = templates(resources)[part]["containers"][0]["env"]
     return {one["name"]: one["value"] for one in variables if not one["value_source"]}
 

@@ -21,7 +21,6 @@ from progress.recovery.checks import Difference
 
 
 def blocks() -> dict[str, str]:
-    """Return the named statements of definition_folds.sql."""
     return statements.blocks(str(Path(__file__).with_suffix("")))
 
 

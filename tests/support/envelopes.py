@@ -20,13 +20,11 @@ def envelope(event_type: str, data: dict[str, Any], **fields: Any) -> Envelope:
 
 
 def session_started(session: str = "s", user: str = "u", items: int = 1, **fields: Any) -> Envelope:
-    """Return a SessionStarted for this session and this learner."""
     data = {"session_id": session, "user_id": user, "item_count": items}
     return envelope("SessionStarted", **{"data": data, **fields})
 
 
 def answer(session: str = "s", **fields: Any) -> Envelope:
-    """Return a CorrectAnswerGiven in this session."""
     data = {"session_id": session, "item_id": "i", "response_time_ms": 5}
     return envelope("CorrectAnswerGiven", data, **fields)
 

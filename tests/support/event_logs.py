@@ -49,7 +49,6 @@ OF_A_SESSION = (*ANSWERS, "SessionCompleted", "SessionAbandoned")
 
 
 def either(*values: Any) -> st.SearchStrategy[Any]:
-    """Return a strategy for one of the values."""
     return st.sampled_from(values)
 
 
@@ -122,7 +121,6 @@ def _choice(kind: str, days: tuple[date, ...]) -> Fields:
 
 
 def _fields(user: Fields, item: Fields) -> dict[str, Fields]:
-    """Return the fields of most event types, by type."""
     session = {"session_id": either(*SESSIONS)}
     answer = {**session, **item, "response_time_ms": either(1000, 0, 86_400_000)}
     return {

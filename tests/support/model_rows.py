@@ -14,7 +14,6 @@ _KEY_COLUMNS = 2  # the first two columns of a statement's result identify a row
 
 
 def blocks() -> dict[str, str]:
-    """Return the named statements of model_rows.sql."""
     return statements.blocks(str(Path(__file__).with_suffix("")))
 
 
@@ -29,7 +28,6 @@ def read(connection: database.Connection, block: str) -> list[oracle.Row]:
 
 
 def read_table(connection: database.Connection, table: str) -> list[oracle.Row]:
-    """Return all rows of a table."""
     return _run(connection, blocks()["table"].replace("{table}", table))
 
 

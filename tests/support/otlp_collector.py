@@ -90,7 +90,6 @@ class Collector:
         return complete[0]
 
     def metrics(self) -> set[str]:
-        """Return the names of the received metrics."""
         return {point.name for point in list(self.points)}
 
 

@@ -23,7 +23,6 @@ _DEFAULTS: dict[str, dict[str, Any]] = {
 
 
 def blocks() -> dict[str, str]:
-    """Return the named statements of rows_by_hand.sql."""
     return statements.blocks(str(Path(__file__).with_suffix("")))
 
 

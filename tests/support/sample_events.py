@@ -75,18 +75,15 @@ def varied_study(user: str) -> list[Envelope]:
 
 
 def item_published(item: str, level: str = "A1", *, at: datetime = BEGIN) -> Envelope:
-    """Return an event that describes an item."""
     data = {"item_id": item, "domains": ["R"], "cefr_level": level, "headword": item}
     return envelope("ItemPublished", data, at=at)
 
 
 def user_deleted(user: str) -> Envelope:
-    """Return an event that deletes a learner."""
     return envelope("UserDeleted", {"user_id": user}, at=BEGIN)
 
 
 def change_preferences(user: str, **preferences: object) -> Envelope:
-    """Return an event that changes a learner's preferences."""
     return envelope("UserPreferencesChanged", {"user_id": user, **preferences}, at=BEGIN)
 
 

@@ -64,7 +64,6 @@ class Stage:
         self._pool = ThreadPoolExecutor()
 
     def close(self) -> None:
-        """Close the connections."""
         self._pool.shutdown()
         for connection in (
             self.admin,
@@ -196,5 +195,4 @@ def publisher() -> Publisher:
 
 @functools.cache
 def publisher_to(url: str | None) -> Publisher:
-    """Return a publisher to the Redis at this URL."""
     return Publisher(url)

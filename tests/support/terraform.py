@@ -134,7 +134,6 @@ class Root:
         return text
 
     def _find_provider(self) -> dict[str, str]:
-        """Return the environment variables that find the provider."""
         if not self.has_providers:
             return {}
         offline = find_offline()

@@ -22,7 +22,6 @@ QUESTIONS = {"retention", "items", "cohorts"}
 
 
 def list_tables(resources: Resources, dataset: str) -> dict[str, Values]:
-    """Return the tables and views of a dataset, by name."""
     tables = resources.of("google_bigquery_table").values()
     return {table["table_id"]: table for table in tables if table["dataset_id"] == dataset}
 

@@ -140,7 +140,6 @@ _PLACES = ("billing_account_id", "bucket", "repository", "service_account_id", "
 
 
 def grants(resources: Resources, account: str, project: str) -> dict[str, set[str]]:
-    """Return the account's roles on each resource."""
     member = f"serviceAccount:{account}@{project}.iam.gserviceaccount.com"
     roles: dict[str, set[str]] = {}
     for address, resource in resources.items():

@@ -23,7 +23,6 @@ def test_buckets_are_private_and_in_the_region(
 
 
 def lifecycle(bucket: Values) -> dict[str, Any]:
-    """Return the bucket's lifecycle actions with their conditions."""
     return {
         rule["action"][0]["storage_class"] or rule["action"][0]["type"]: rule["condition"][0]
         for rule in bucket["lifecycle_rule"]

@@ -166,7 +166,6 @@ def list_grants(resources: Resources) -> list[Values]:
 
 
 def _short(name: str) -> str:
-    """Return the short name of an account or a role."""
     if "gcp-sa-pubsub" in name:
         return "gcp-sa-pubsub"
     kind, _, rest = name.partition(":")

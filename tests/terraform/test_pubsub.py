@@ -46,7 +46,6 @@ def test_only_the_configured_publishers_may_publish(deployment: Deployment) -> N
 
 
 def _publishers(deployment: Deployment) -> dict[str, set[str]]:
-    """Return the publishers of each topic."""
     publishers: dict[str, set[str]] = {}
     for grant in deployment.applied.of("google_pubsub_topic_iam_member").values():
         if grant["role"] == "roles/pubsub.publisher":

@@ -104,7 +104,6 @@ def test_plans_and_states_do_not_contain_generated_passwords(deployment: Deploym
 
 
 def changed_addresses(plan: Values) -> set[str]:
-    """Return the addresses of the resources that a plan changes."""
     changes = plan["resource_changes"]
     return {change["address"] for change in changes if change["change"]["actions"] != ["no-op"]}
 

@@ -27,7 +27,6 @@ NOT_PLANNED = {
 
 
 def list_parts(deployment: Deployment) -> list[Values]:
-    """Return the services and the jobs."""
     kinds = ("google_cloud_run_v2_service", "google_cloud_run_v2_job")
     return [part for kind in kinds for part in deployment.applied.of(kind).values()]
 
