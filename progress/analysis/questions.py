@@ -265,9 +265,6 @@ def _ask(
                 duck.add(paths, question.folds, sql["add"], **asked)
         on_progress(len(groups), len(groups))
         rows = duck.run(sql["rows"], fewest=FEWEST_LEARNERS, **asked)
-    return [msgspec.convert(row, question.row, strict=False) for row in _named(question, rows)]
-
-
-def _named(question: Question, rows: list[tuple[Any, ...]]) -> list[dict[str, Any]]:
-    """Return the rows as dicts by field name; their columns are in the order of the fields."""
-    return [dict(zip(question.row.__struct_fields__, row, strict=True)) for row in rows]
+    names = question.row.__struct_fields__  # the columns are in the order of the fields
+    named = [dict(zip(names, row, strict=True)) for row in rows]
+    return [msgspec.convert(row, question.row, strict=False) for row in named]

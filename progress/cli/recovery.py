@@ -47,11 +47,8 @@ def check(
     else:
         _show(report, with_rows=with_rows)
     if wrong := report.findings:
-        raise ProjectionError(f"{wrong[0].found}: {wrong[0].do}{_more(len(wrong) - 1)}")
-
-
-def _more(others: int) -> str:
-    return f" (and {others} more, see above)" if others else ""
+        more = f" (and {len(wrong) - 1} more, see above)" if wrong[1:] else ""
+        raise ProjectionError(f"{wrong[0].found}: {wrong[0].do}{more}")
 
 
 def _show(report: checks.Report, *, with_rows: bool) -> None:

@@ -45,7 +45,6 @@ RULE = (
 
 _LEVELS = ("A1", "A2", "B1", "B2", "C1", "C2")
 _PUBLISHED_AT = datetime(2024, 1, 1, tzinfo=UTC)
-_ITEMS_PER_MESSAGE = 1_000
 _NAMESPACE = UUID("8f0f3c0a-3f5e-5d53-8a54-0d8f1f0c9b42")
 
 
@@ -182,10 +181,8 @@ def cards(answers: Iterable[Answer]) -> list[str]:
 
 
 def item_messages(items: dict[str, Word]) -> Iterator[Message]:
-    """Yield the items as `ItemPublished` events, 1,000 per message, with deterministic ids."""
-    remaining = iter(items.items())
-    while batch := list(itertools.islice(remaining, _ITEMS_PER_MESSAGE)):
-        yield Message("vocabulary-events", [_publish_event(*item) for item in batch])
+    """Return the items as `ItemPublished` events with deterministic ids."""
+    return anki_import.pack_items(_publish_event(*item) for item in items.items())
 
 
 def _publish_event(item_id: str, word: Word) -> dict[str, object]:

@@ -2,7 +2,7 @@
 
 import itertools
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC
 from pathlib import Path
 from uuid import UUID, uuid5
@@ -114,15 +114,19 @@ def _look_up(text: str, listed: dict[str, Word]) -> Word | None:
 def messages(
     cards: Sequence[Card], levels: dict[str, Word], language: str | None
 ) -> Iterator[Message]:
-    """Yield the cards as `ItemPublished` events, with deterministic ids.
+    """Return the cards as `ItemPublished` events, with deterministic ids.
 
     A card whose note was changed since the last import gets a new event. The domains stay empty,
     because a collection does not say which skill a card trains.
     """
-    remaining = iter(cards)
+    return pack_items(_publish_event(card, levels.get(card.card_id), language) for card in cards)
+
+
+def pack_items(items: Iterable[Envelope]) -> Iterator[Message]:
+    """Yield messages of 1,000 `ItemPublished` events."""
+    remaining = iter(items)
     while batch := list(itertools.islice(remaining, _ITEMS_PER_MESSAGE)):
-        items = [_publish_event(card, levels.get(card.card_id), language) for card in batch]
-        yield Message("vocabulary-events", items)
+        yield Message("vocabulary-events", batch)
 
 
 def _publish_event(card: Card, word: Word | None, language: str | None) -> dict[str, object]:

@@ -6,7 +6,6 @@ import os
 import shutil
 import stat
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -36,31 +35,13 @@ class State(msgspec.Struct, kw_only=True):
     answering: list[str] = []  # ready processes, in the order in which they became ready
 
 
-@dataclass(frozen=True)
 class DataFolder:
     """The folder of a local stack, with its absolute path."""
 
-    path: Path
-
-    @property
-    def postgres(self) -> Path:
-        return self.path / "postgres"
-
-    @property
-    def key(self) -> Path:
-        return self.path / "development-key.pem"
-
-    @property
-    def codes(self) -> Path:
-        return self.path / "codes"
-
-    @property
-    def lock(self) -> Path:
-        return self.path / "lock"
-
-    @property
-    def logs(self) -> Path:
-        return self.path / "logs"
+    def __init__(self, path: Path) -> None:
+        self.path, self.postgres = path, path / "postgres"
+        self.key, self.codes = path / "development-key.pem", path / "codes"
+        self.lock, self.logs = path / "lock", path / "logs"
 
     def log(self, part: str) -> Path:
         return self.logs / f"{part}.log"

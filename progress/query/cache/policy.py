@@ -74,13 +74,12 @@ def cache_key(
         return None
     identity = (_code_version(), name, user_id, sorted(arguments.items()), selection)
     params = hashlib.blake2b(msgspec.json.encode(identity), digest_size=16).hexdigest()
-    last_day = _last_day(policy, arguments["to"]) if policy.period else None
+    last_day = None
+    if policy.period:  # the latest possible last day of the period that contains the date `to`
+        day = arguments["to"].toordinal() + policy.period_days
+        last_day = date.fromordinal(min(day, date.max.toordinal()))
     is_hourly = policy.hourly is not None and f":{policy.hourly}{{" in selection
     return CacheKey(name, user_id, params, policy, last_day, is_hourly)
-
-
-def _last_day(policy: CachePolicy, to: date) -> date:
-    return date.fromordinal(min(to.toordinal() + policy.period_days, date.max.toordinal()))
 
 
 class CacheLocation(NamedTuple):

@@ -330,14 +330,11 @@ def _columns(field: Field, prefix: str = "") -> Iterator[Column]:
         if selected.name == "__typename":
             yield Column("", f"CAST('{field.type_name}' AS text)", ())
         elif isinstance(GRAPHQL.type_map[selected.type_name], GraphQLObjectType):
-            alike = [f for f in type_.fields.values() if _is_of(f.type, selected.type_name)]
-            yield from _columns(selected, f"{selected.column}_" if len(alike) > 1 else "")
+            names = [get_named_type(each.type).name for each in type_.fields.values()]
+            is_alone = names.count(selected.type_name) == 1
+            yield from _columns(selected, "" if is_alone else f"{selected.column}_")
         else:
             yield _column(type_.fields[selected.name].type, prefix + selected.column)
-
-
-def _is_of(type_: GraphQLOutputType, name: str) -> bool:
-    return get_named_type(type_).name == name
 
 
 def _column(type_: GraphQLOutputType, name: str) -> Column:

@@ -16,7 +16,7 @@ from progress.query.graphql import arguments
 from progress.query.graphql.downloads import Download, Downloads
 from progress.query.graphql.undelivered import UndeliveredMessages
 from progress.query.live.hub import LiveQueries, Subscription
-from progress.query.read_models import groups, operations
+from progress.query.read_models import administration, groups
 from progress.query.read_models.queries import Queries
 
 _T = TypeVar("_T")
@@ -69,7 +69,7 @@ class Context(msgspec.Struct, frozen=True):
         The caller may see operations that they requested, and the export of their own record.
         """
         parsed = arguments.parse_operation_id(operation_id)
-        operation = await operations.get_operation(self.queries.reader, parsed)
+        operation = await administration.get_operation(self.queries.reader, parsed)
         if operation is None or self.is_admin or self.caller.user_id in operation.requesters:
             return operation
         return operation if self._is_own_record(operation) else None

@@ -96,7 +96,9 @@ def declare_learner_field(
     def decorate(build_query: BuildQuery) -> Any:
         parameters = list(inspect.signature(build_query).parameters.values())[1:]
         names = {_graphql_name(parameter): parameter.name for parameter in parameters}
-        resolve = _resolver(build_query, parameters, is_list=_is_list(type_))
+        resolve = _resolver(
+            build_query, parameters, is_list=getattr(type_, "__origin__", None) is list
+        )
         declaration = Declaration(cache, cost, LearnerQuery(build_query, names))
         return _add(resolve, declaration, type_)
 
@@ -132,7 +134,3 @@ def _graphql_name(parameter: inspect.Parameter) -> str:
         if name := getattr(metadata, "name", None):
             return str(name)
     return to_camel_case(parameter.name)
-
-
-def _is_list(type_: object) -> bool:
-    return getattr(type_, "__origin__", None) is list

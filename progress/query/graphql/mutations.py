@@ -24,7 +24,7 @@ from progress.operations.export_files import (
 from progress.operations.records import ARCHIVE_SUBJECT, PLANS, Operation, OperationKind
 from progress.query.graphql import arguments, types
 from progress.query.graphql.context import Info
-from progress.query.read_models import dead_letters
+from progress.query.read_models import administration
 
 _PUBLISH_TIMEOUT_S = 3.0
 _MAX_EXPORTS = 5  # exports of a learner's record within 24 hours
@@ -270,7 +270,7 @@ async def _call_worker(operation_id: UUID) -> None:
 async def _existing_letters(info: Info, ids: list[ID]) -> list[int]:
     """Return the numbers of the dead letters; raise NotFound if a dead letter does not exist."""
     numbers = arguments.parse_letter_ids(ids)
-    if unknown := await dead_letters.list_unknown_ids(info.context.queries.reader, numbers):
+    if unknown := await administration.list_unknown_ids(info.context.queries.reader, numbers):
         listed = ", ".join(map(str, unknown))
         raise NotFound(f"ids: expected ids of dead letters - found unknown ids {listed}")
     return numbers

@@ -11,7 +11,7 @@ import msgspec
 from progress.errors import BadInput
 from progress.query import auth
 from progress.query.read_models import reader, rows
-from progress.query.read_models.dead_letters import LetterKey
+from progress.query.read_models.administration import LetterKey
 from progress.query.read_models.groups import LearnerKey, LearnerOrder
 
 _T = TypeVar("_T")

@@ -22,9 +22,7 @@ from progress.query.graphql.context import Info
 from progress.query.graphql.fields import RESOLVED, Cost, declare, declare_learner_field
 from progress.query.graphql.mutations import Mutation
 from progress.query.graphql.subscriptions import Subscription
-from progress.query.read_models import dead_letters as letters
-from progress.query.read_models import groups, rows
-from progress.query.read_models import operations as started
+from progress.query.read_models import administration, groups, rows
 from progress.query.read_models.rows import RowQuery
 
 From = Annotated[date, strawberry.argument(name="from")]
@@ -314,7 +312,7 @@ async def dead_letters(
 ) -> pagination.Page:
     """List the open dead letters, newest first, then the replayed ones; omit discarded ones."""
     info.context.check_admin()
-    page = await letters.get_dead_letters(
+    page = await administration.get_dead_letters(
         info.context.queries.reader,
         kind=kind or None,
         first=arguments.parse_page_size(first),
@@ -334,7 +332,7 @@ async def operations(
 ) -> pagination.Page:
     info.context.check_admin()
     size = arguments.parse_page_size(first, default=20)
-    newest = await started.get_operations(
+    newest = await administration.get_operations(
         info.context.queries.reader,
         first=size + 1,
         before=pagination.decode_number_cursor(pagination.text_or_none(after)),

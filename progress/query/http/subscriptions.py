@@ -20,7 +20,6 @@ from graphql import (
     DocumentNode,
     ExecutionResult,
     Executor,
-    GraphQLError,
     create_source_event_stream,
 )
 from graphql.execution import execute_subscription_event
@@ -174,8 +173,14 @@ class Streams:
         Raise RateLimited if the caller has too many open streams, and InstanceUnavailable if the
         instance has too many.
         """
-        executor = _build_executor(request, tree, context)
-        if isinstance(executor, list):
+        executor = Executor.build(
+            GRAPHQL,
+            tree,
+            context_value=context,
+            raw_variable_values=request.variables,
+            operation_name=request.operation_name,
+        )
+        if isinstance(executor, list):  # of the errors that prevent the execution
             return _error(ExecutionResult(None, executor), log)
         with ExitStack() as resources:
             resources.enter_context(self._count(context.caller.user_id))
@@ -276,19 +281,6 @@ class Streams:
         """Send a second signal, so that the server stops waiting for clients that do not read."""
         if self._open:
             signal.raise_signal(signal.SIGINT)
-
-
-def _build_executor(
-    request: GraphQLRequest, tree: DocumentNode, context: Context
-) -> Executor[Any] | list[GraphQLError]:
-    """Return the executor of the document, or the errors that prevent its execution."""
-    return Executor.build(
-        GRAPHQL,
-        tree,
-        context_value=context,
-        raw_variable_values=request.variables,
-        operation_name=request.operation_name,
-    )
 
 
 async def _read_next(

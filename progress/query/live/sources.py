@@ -9,7 +9,7 @@ import msgspec
 
 from progress.adapters.redis import commands
 from progress.operations.records import Operation
-from progress.query.read_models.operations import (
+from progress.query.read_models.administration import (
     get_operation_versions,
     get_operations_by_id,
 )

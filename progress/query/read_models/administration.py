@@ -1,0 +1,89 @@
+"""Operations and dead letters, as the query API reads them."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+from progress.event_store import dead_letter_record
+from progress.event_store.dead_letter_record import DeadLetter, DeadLetterKind
+from progress.operations import records
+from progress.operations.records import Operation
+from progress.query.read_models.reader import Page, Reader
+
+_OPERATIONS = "operations/operations"
+
+
+async def get_operation(reader: Reader, operation_id: UUID) -> Operation | None:
+    operations = await get_operations_by_id(reader, [operation_id])
+    return operations[0] if operations else None
+
+
+async def get_operations_by_id(reader: Reader, operation_ids: Sequence[UUID]) -> list[Operation]:
+    """Return the operations with these ids; ignore ids that no operation has."""
+    rows = await reader.fetch(_OPERATIONS, "operations by id", operation_ids=list(operation_ids))
+    return [records.from_row(dict(row)) for row in rows]
+
+
+async def get_operations(
+    reader: Reader, *, first: int, before: int | None = None
+) -> list[Operation]:
+    """Return the newest operations, at most `first`.
+
+    With `before`, return only operations with a lower number.
+    """
+    rows = await reader.fetch(_OPERATIONS, "newest operations", first=first, before=before)
+    return [records.from_row(dict(row)) for row in rows]
+
+
+async def get_operation_versions(reader: Reader, operation_ids: Sequence[UUID]) -> dict[UUID, int]:
+    """Return the version of each existing operation, for callers that wait for a change."""
+    ids = list(operation_ids)
+    rows = await reader.fetch(_OPERATIONS, "operation versions", operation_ids=ids)
+    return {UUID(row["id"]): row["version"] for row in rows}
+
+
+_LETTERS = "event_store/dead_letters"
+
+
+class LetterKey(msgspec.Struct, frozen=True):
+    is_replayed: bool
+    received_at: datetime
+    letter_id: int
+
+
+async def get_dead_letters(
+    reader: Reader,
+    *,
+    first: int,
+    kind: DeadLetterKind | None = None,
+    after: LetterKey | None = None,
+) -> Page[tuple[LetterKey, DeadLetter]]:
+    """Return at most `first` dead letters, beginning after the key `after`.
+
+    Open dead letters come first, then replayed ones. In both groups, the newest come first.
+    """
+    return await reader.fetch_page(
+        _LETTERS,
+        "page",
+        _with_key,
+        id_column="letter_id",
+        kind=kind,
+        first=first,
+        after_replayed=after.is_replayed if after else None,
+        after_at=after.received_at if after else None,
+        after_id=after.letter_id if after else None,
+    )
+
+
+def _with_key(row: Mapping[str, Any]) -> tuple[LetterKey, DeadLetter]:
+    letter = dead_letter_record.from_row(row)
+    is_replayed = letter.replayed_at is not None
+    return LetterKey(is_replayed, letter.received_at, letter.letter_id), letter
+
+
+async def list_unknown_ids(reader: Reader, letter_ids: Sequence[int]) -> list[int]:
+    rows = await reader.fetch(_LETTERS, "unknown ids", letter_ids=list(letter_ids))
+    return [row["id"] for row in rows]
