@@ -207,36 +207,23 @@ def _change(operation_id: UUID, block: str, problem: str, **values: object) -> N
     connections.call_workers([operation_id])
 
 
-class Receipt(msgspec.Struct, frozen=True):
-    """The result of ERASE_USER.
-
-    `erased` maps each place to the number of rows that were erased there. After the erasure, a
-    search finds the rows that still contain the learner's id. `places` maps a place to the number
-    of these rows.
-    """
-
-    digest: str
-    erased_at: str
-    closed_at: str
-    erased: dict[str, int]
-    found: int
-    places: dict[str, int]
-    in_events_of_others: int
-    copies_until: dict[str, str]
-
-
 def show_receipt(console: Console, result: str) -> None:
-    receipt = msgspec.json.decode(result, type=Receipt)
+    """Print the receipt of an erasure.
+
+    It maps each place to the number of rows that were erased there, or that still contain the
+    learner's id after the erasure.
+    """
+    receipt = msgspec.json.decode(result)
     table = Table("", Column("", overflow="fold"), box=None, show_header=False)
-    table.add_row("learner, as a digest", receipt.digest)
-    table.add_row("events dropped since", receipt.erased_at)
-    table.add_row("erased completely", receipt.closed_at)
+    table.add_row("learner, as a digest", receipt["digest"])
+    table.add_row("events dropped since", receipt["erased_at"])
+    table.add_row("erased completely", receipt["closed_at"])
     for place, name in _PLACES.items():
-        if place in receipt.erased:
-            table.add_row(name, f"{receipt.erased[place]:,}")
-    left = ", ".join(f"{rows:,} in {place}" for place, rows in receipt.places.items())
-    table.add_row("rows found afterwards", f"{receipt.found:,}" + (f": {left}" if left else ""))
-    table.add_row("other learners' events that name the id", f"{receipt.in_events_of_others:,}")
+        if place in receipt["erased"]:
+            table.add_row(name, f"{receipt['erased'][place]:,}")
+    left = ", ".join(f"{rows:,} in {place}" for place, rows in receipt["places"].items())
+    table.add_row("rows found afterwards", f"{receipt['found']:,}" + (f": {left}" if left else ""))
+    table.add_row("other learners' events that name the id", f"{receipt['in_events_of_others']:,}")
     for copies, name in _COPIES.items():
-        table.add_row(f"{name} deleted by", receipt.copies_until[copies])
+        table.add_row(f"{name} deleted by", receipt["copies_until"][copies])
     console.print(table)
