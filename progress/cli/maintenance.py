@@ -52,12 +52,9 @@ def prune_schemas_command(yes: options.Yes = False) -> None:
     The command does not check whether they still serve queries. Check this before you run it.
     """
     options.ask("Drop the read models of all other versions?", yes=yes)
-    connection = connections.connect()
-    try:
+    with contextlib.closing(connections.connect()) as connection:
         for schema in replacement.drop_unused(connection):
             typer.echo(f"dropped {schema}")
-    finally:
-        connection.close()
     typer.echo(f"Kept: {read_model_schema.schema_name()}.")
 
 

@@ -212,10 +212,6 @@ class SqlField:
         self._checked_types: Mapping[str, str] | None = None
         self._has_enums = any(column.members for column in self._columns)
 
-    def accepts(self, arguments: Values) -> bool:
-        """Return whether the arguments ask about the present; the executor handles the past."""
-        return arguments.get("asOf") is None and arguments.get("knownAt") is None
-
     async def run(
         self,
         reader: Reader,

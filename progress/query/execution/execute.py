@@ -75,8 +75,9 @@ class RootField(msgspec.Struct, frozen=True):
 
     @property
     def is_compiled(self) -> bool:
-        compiled = self.planned.compiled
-        return compiled is not None and compiled.accepts(self.arguments)
+        """Whether the compiled path runs the field; the executor handles the past."""
+        is_present = self.arguments.get("asOf") is None and self.arguments.get("knownAt") is None
+        return is_present and self.planned.compiled is not None
 
 
 class _ExecutorFailed(Exception):

@@ -6,7 +6,7 @@ Each error has a code. Internal errors are masked and logged under the request's
 import time
 import traceback
 from collections.abc import Sequence
-from typing import Any, Self
+from typing import Any
 
 from graphql import GraphQLError
 
@@ -85,26 +85,6 @@ def _describe(outage: Unavailable) -> str:
         return str(outage)
     dependency = "storage" if isinstance(outage, StorageUnavailable) else "database"
     return f"the {dependency} does not respond: try again"
-
-
-class CatchAll:
-    """A context manager that catches any exception; `error` is the formatted GraphQL error.
-
-    The exception is logged unless the caller caused it.
-    """
-
-    def __init__(self, log: RequestLog) -> None:
-        self._log = log
-        self.error: dict[str, Any] = {}
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, _: object, error: BaseException | None, __: object) -> bool:
-        if not isinstance(error, Exception):
-            return False
-        self.error = format_error(GraphQLError("", original_error=error), self._log)
-        return True
 
 
 def _with_code(

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 import msgspec
-from graphql import OperationType
+from graphql import GraphQLError, OperationType
 from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 
@@ -21,9 +21,9 @@ from progress.operations.export_files import MEDIA_TYPES
 from progress.query import auth
 from progress.query.auth import Caller
 from progress.query.cache.cache import AnswerCache, RateLimiter
-from progress.query.execution import documents, execute
+from progress.query.execution import documents, execute, request_log
 from progress.query.execution.execute import GraphQLRequest, GraphQLResponse
-from progress.query.execution.request_log import CatchAll, RequestLog
+from progress.query.execution.request_log import RequestLog
 from progress.query.graphql.context import Context
 from progress.query.graphql.downloads import PATH, Downloads
 from progress.query.graphql.subscriptions import build_sources
@@ -103,9 +103,11 @@ class QueryApi:
         return response
 
     async def _answer(self, request: Request, headers: Headers, log: RequestLog) -> Response:
-        with CatchAll(log) as caught:
+        try:
             return await self._route(request, headers, log)
-        response = protocol.from_error(500, caught.error, headers)
+        except Exception as error:  # noqa: BLE001 - any error is masked and logged
+            formatted = request_log.format_error(GraphQLError("", original_error=error), log)
+            response = protocol.from_error(500, formatted, headers)
         self._cors.add_headers(headers, response)
         return response
 
