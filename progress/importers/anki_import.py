@@ -14,7 +14,7 @@ from progress.adapters.postgres.statements import blocks
 from progress.adapters.pubsub.publisher import Message
 from progress.errors import ReviewLogError
 from progress.event_store import events, time_zones
-from progress.importers import anki_collection, anki_events, anki_log, anki_package, word_lists
+from progress.importers import anki_collection, anki_events, anki_log, word_lists
 from progress.importers.anki_collection import Card
 from progress.importers.anki_events import Envelope, Learner, RecordedSession
 from progress.importers.anki_log import Answer
@@ -64,7 +64,7 @@ def read(file: Path, learner: anki_events.Learner, language: str | None = None) 
     words, if it is known.
     """
     try:
-        is_collection = anki_package.is_collection(file)
+        is_collection = anki_collection.is_collection(file)
     except OSError:
         is_collection = False  # anki_log.read reports the error
     if not is_collection:

@@ -21,7 +21,7 @@ from progress.adapters.pubsub import publisher
 from progress.errors import ReviewLogError
 from progress.event_store import envelope
 from progress.event_store.envelope import Message, ParsedEvent
-from progress.importers import anki_collection, anki_events, anki_import, anki_log, anki_package
+from progress.importers import anki_collection, anki_events, anki_import, anki_log
 from tests.support import anki_files, cli
 from tests.support.anki_files import Entry
 
@@ -224,8 +224,8 @@ def test_the_error_says_that_anki_has_the_collection_open(tmp_path: Path) -> Non
 def test_a_collection_larger_than_the_limit_is_rejected(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("progress.importers.anki_package._MAX_BYTES", 1 << 12)
-    monkeypatch.setattr("progress.importers.anki_package._CHUNK", 1 << 10)
+    monkeypatch.setattr("progress.importers.anki_collection._MAX_BYTES", 1 << 12)
+    monkeypatch.setattr("progress.importers.anki_collection._CHUNK", 1 << 10)
     package = {"collection.anki21b": collection(tmp_path)}
     with pytest.raises(ReviewLogError, match="expected a collection of at most"):
         anki_import.read(anki_files.make_package(tmp_path / "big.apkg", package), LEARNER)
@@ -364,17 +364,17 @@ def test_rows_and_values_and_sizes_are_limited(
         limited.setattr(anki_collection, "_MAX_ROWS", 3)
         assert "expected at most 3 answers" in import_or_reject(file)
     with monkeypatch.context() as limited:
-        limited.setattr(anki_package, "_MAX_VALUE_BYTES", 10)
+        limited.setattr(anki_collection, "_MAX_VALUE_BYTES", 10)
         assert "too big" in import_or_reject(file)
     with monkeypatch.context() as limited:
-        limited.setattr(anki_package, "_MAX_BYTES", 1 << 12)
+        limited.setattr(anki_collection, "_MAX_BYTES", 1 << 12)
         assert "expected a collection of at most" in import_or_reject(file)
 
 
 def test_a_collection_that_takes_too_long_is_rejected(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(anki_package, "_TIME_LIMIT_S", 0.0)
+    monkeypatch.setattr(anki_collection, "_TIME_LIMIT_S", 0.0)
     file = write_deck(tmp_path)
     loosen(file)
     run(file, BLOCKS["repeat cards"])
