@@ -344,7 +344,7 @@ def select_daily_stats(
 ) -> RowQuery[DailyStats]:
     block = "range" if zero_fill else "days"
     parameters = {"first_day": first_day, "last_day": last_day, "zero_fill": zero_fill}
-    record = _to(DailyStats)
+    record = _fill(DailyStats)
     return RowQuery("read_models/daily_stats", block, parameters, record, as_of, known_at)
 
 
@@ -352,29 +352,29 @@ def select_weekly_stats(
     first_day: date, last_day: date, *, zero_fill: bool = False
 ) -> RowQuery[PeriodStats]:
     parameters = {"first_day": first_day, "last_day": last_day, "zero_fill": zero_fill}
-    return RowQuery("read_models/weekly_stats", "range", parameters, _to(PeriodStats))
+    return RowQuery("read_models/weekly_stats", "range", parameters, _fill(PeriodStats))
 
 
 def select_monthly_stats(first_day: date, last_day: date) -> RowQuery[PeriodStats]:
     parameters = {"first_day": first_day, "last_day": last_day}
-    return RowQuery("read_models/daily_stats", "months", parameters, _to(PeriodStats))
+    return RowQuery("read_models/daily_stats", "months", parameters, _fill(PeriodStats))
 
 
 def select_item(item_id: str, at: datetime) -> RowQuery[ItemStats]:
     parameters = {"item_id": item_id, "now": at}
-    return RowQuery("read_models/item_stats", "item", parameters, _to(ItemStats))
+    return RowQuery("read_models/item_stats", "item", parameters, _convert(ItemStats))
 
 
 def select_domain_stats() -> RowQuery[DomainStats]:
-    return RowQuery("read_models/domain_stats", "by domain", {}, _to(DomainStats))
+    return RowQuery("read_models/domain_stats", "by domain", {}, _convert(DomainStats))
 
 
 def select_level_stats(at: datetime) -> RowQuery[LevelStats]:
-    return RowQuery("read_models/level_stats", "by level", {"now": at}, _to(LevelStats))
+    return RowQuery("read_models/level_stats", "by level", {"now": at}, _convert(LevelStats))
 
 
 def select_hourly_stats() -> RowQuery[HourlyStats]:
-    return RowQuery("read_models/hourly_stats", "hours", {}, _to(HourlyStats))
+    return RowQuery("read_models/hourly_stats", "hours", {}, _fill(HourlyStats))
 
 
 def select_retention(first_day: date, last_day: date, by: PeriodLength) -> RowQuery[Retention]:
@@ -386,7 +386,7 @@ def select_streak(
     at: datetime, *, as_of: datetime | None = None, known_at: datetime | None = None
 ) -> RowQuery[Streak]:
     file, now = "read_models/learning_streaks", as_of or known_at or at
-    return RowQuery(file, "streak", {"now": now}, _to(Streak), as_of, known_at)
+    return RowQuery(file, "streak", {"now": now}, _fill(Streak), as_of, known_at)
 
 
 def select_rest_days(first_day: date, last_day: date) -> RowQuery[date]:
@@ -395,20 +395,25 @@ def select_rest_days(first_day: date, last_day: date) -> RowQuery[date]:
 
 
 def select_goal(at: datetime) -> RowQuery[Goal]:
-    return RowQuery("read_models/goals", "goal", {"now": at}, _to(Goal))
+    return RowQuery("read_models/goals", "goal", {"now": at}, _fill(Goal))
 
 
 def select_due_forecast(days: int, at: datetime) -> RowQuery[DueDay]:
     parameters = {"days": days, "now": at}
-    return RowQuery("read_models/item_stats", "forecast", parameters, _to(DueDay))
+    return RowQuery("read_models/item_stats", "forecast", parameters, _fill(DueDay))
 
 
 def select_workload(at: datetime) -> RowQuery[Workload]:
     parameters = {"days": 1, "now": at}
-    return RowQuery("read_models/item_stats", "workload", parameters, _to(Workload))
+    return RowQuery("read_models/item_stats", "workload", parameters, _fill(Workload))
 
 
-def _to(type_: type[_T]) -> Callable[[_Row], _T]:
+def _fill(record: Callable[..., _T]) -> Callable[[_Row], _T]:
+    return lambda row: record(**row)
+
+
+def _convert(type_: type[_T]) -> Callable[[_Row], _T]:
+    """Convert texts to members of enums, too."""
     return lambda row: convert(dict(row), type_)
 
 
