@@ -123,9 +123,7 @@ def test_each_alert_reads_a_metric_field_and_no_unlisted_platform_metric(
             assert condition.foreign <= PLATFORM
 
 
-def test_each_selector_names_one_resource_kind_and_known_labels(
-    environments: Environments,
-) -> None:
+def test_each_selector_names_one_resource_kind_and_known_labels(environments: Environments) -> None:
     for alert in alerts(environments["prod"].planned).values():
         for condition in alert.conditions:
             for selector in condition.selectors:
@@ -166,9 +164,7 @@ def test_production_alerts_have_a_notification_channel(environments: Environment
         assert set(policy["notification_channels"]) == channels
 
 
-def test_only_production_has_an_uptime_check(
-    environments: Environments,
-) -> None:
+def test_only_production_has_an_uptime_check(environments: Environments) -> None:
     checks = {
         name: environments[name].planned.of("google_monitoring_uptime_check_config")
         for name in ENVIRONMENTS

@@ -62,10 +62,7 @@ def test_a_poisoned_event_is_replayed_when_it_can_be_folded(
     assert stays["reason"].startswith("the event still fails:")
     model_rows.read_value(connection, "mend")
     second = operator.start("replayDeadLetters", f'ids: ["{letter.letter_id}"]')
-    assert result(operator.run(second["id"])) == {
-        "replayed": [str(letter.letter_id)],
-        "stay": [],
-    }
+    assert result(operator.run(second["id"])) == {"replayed": [str(letter.letter_id)], "stay": []}
     assert model_rows.read_value(connection, "poisoned") is None
     batch.run(connection)
     assert not sample_events.find_differences(connection)

@@ -326,11 +326,7 @@ def test_an_erasure_cannot_be_cancelled(operator: Operator, traced: Connection) 
     assert operator.error(query)[0] == "BAD_USER_INPUT"
 
 
-@given(
-    largest=st.integers(1, 10_000),
-    per_second=st.floats(1, 1e9),
-    first=st.integers(1, 10_000),
-)
+@given(largest=st.integers(1, 10_000), per_second=st.floats(1, 1e9), first=st.integers(1, 10_000))
 def test_chunks_grow_or_shrink_until_each_takes_a_quarter_of_a_second(
     largest: int, per_second: float, first: int
 ) -> None:

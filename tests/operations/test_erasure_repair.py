@@ -66,11 +66,7 @@ def is_reported(connection: Connection) -> bool:
 
 @pytest.mark.parametrize("step", ["forget", "redact", "close"])
 def test_an_erasure_without_the_id_of_the_learner_fails_and_can_be_completed(
-    operator: Operator,
-    traced: Connection,
-    store: Store,
-    monkeypatch: pytest.MonkeyPatch,
-    step: str,
+    operator: Operator, traced: Connection, store: Store, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
     operation_id = fail_in(operator, step, monkeypatch)
     traced.run(LOSE_ID, id=operation_id)

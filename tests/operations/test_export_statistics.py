@@ -185,9 +185,7 @@ def test_a_row_that_duckdb_cannot_read_is_an_error() -> None:
         convert(io.BytesIO(), b"ann,many\n", 100_000)
 
 
-def test_line_breaks_and_quotes_are_kept_even_if_the_rows_exceed_a_buffer(
-    tmp_path: Path,
-) -> None:
+def test_line_breaks_and_quotes_are_kept_even_if_the_rows_exceed_a_buffer(tmp_path: Path) -> None:
     texts = [f'a "b", {n}\nc' if n % 1_000 == 0 else f'a "b", {n}' for n in range(300_000)]
     with (tmp_path / "x.parquet").open("wb") as file, conversion.converting(file) as rows:
         rows.write(b"headword,answers\n")

@@ -24,9 +24,7 @@ from tests.conftest import Store
 from tests.support import model_rows, sample_events, stage
 from tests.support.event_logs import Disturbance, Log, Published, logs
 from tests.support.export_fixtures import export_files, list_rows
-from tests.support.operation_fixtures import (
-    Operator,
-)
+from tests.support.operation_fixtures import Operator
 from tests.support.stage import Stage
 
 # The file of each read model about a learner, and the reason why the others have no file.

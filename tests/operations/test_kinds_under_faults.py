@@ -78,10 +78,7 @@ def test_a_database_outage_during_a_step_does_not_count_as_an_attempt(
     operation_id = scenario.start(operator, populated)
     monkeypatch.setenv("DATABASE_URL", wire.url.replace("//postgres@", "//local_project@"))
     settings.current.cache_clear()
-    with (
-        fail_database(wire, kind, step, outage, monkeypatch),
-        pytest.raises(DatabaseUnavailable),
-    ):
+    with fail_database(wire, kind, step, outage, monkeypatch), pytest.raises(DatabaseUnavailable):
         deliver(operation_id)
     doomed_worker.await_lost_claim(populated)
     assert deliver(operation_id)

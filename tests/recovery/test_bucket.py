@@ -116,9 +116,7 @@ def test_an_upload_over_a_slow_or_interrupted_connection_completes_as_long_as_by
     assert bucket.objects["x"] == DATA
 
 
-def test_an_upload_fails_if_the_bucket_loses_confirmed_bytes(
-    bucket: cloud_storage.Bucket,
-) -> None:
+def test_an_upload_fails_if_the_bucket_loses_confirmed_bytes(bucket: cloud_storage.Bucket) -> None:
     remote = storage.open_storage("gs://b")
 
     def write() -> None:

@@ -33,10 +33,7 @@ from tests.support.erasure_fixtures import (
     push_events,
     receipt,
 )
-from tests.support.operation_fixtures import (
-    Operator,
-    limit_step,
-)
+from tests.support.operation_fixtures import Operator, limit_step
 from tests.support.stage import append, connect
 from tests.support.traced_runs import change, run_until_it_ends
 
@@ -182,9 +179,7 @@ def test_an_erased_learner_does_not_reappear_when_data_are_redelivered_restored_
 
 
 @pytest.mark.exhaustive
-def test_the_erasures_that_a_restored_log_lacks_are_reported_and_repeated(
-    restored: Store,
-) -> None:
+def test_the_erasures_that_a_restored_log_lacks_are_reported_and_repeated(restored: Store) -> None:
     checked = cli.progress(restored.url, "check")
     cli.expect_failure(checked, "the ledger has 2 erasures", "run `progress erasures apply`")
     output = cli.expect_success(cli.progress(restored.url, "erasures", "apply"))

@@ -37,9 +37,7 @@ def test_green_takes_over_step_by_step(cloud: Cloud, tmp_path: Path) -> None:
     assert {cloud.world.find_tagged(name, "blue") for name in SERVICES} == {"a"}
 
 
-def test_blue_and_green_both_get_wake_ups_while_both_serve(
-    cloud: Cloud,
-) -> None:
+def test_blue_and_green_both_get_wake_ups_while_both_serve(cloud: Cloud) -> None:
     assert_success(deploy(cloud))
     during = [w for w in cloud.worlds if 0 < w.share("progress-query").get("b", 0) < 100]
     assert len(during) > 6

@@ -99,9 +99,7 @@ def test_a_rollback_ignores_signals_and_can_be_repeated_after_a_kill(cloud: Clou
         assert serving_code(cloud.world) == "a", number
 
 
-def test_a_rollback_after_an_early_kill_of_a_release_never_mixes_revisions(
-    cloud: Cloud,
-) -> None:
+def test_a_rollback_after_an_early_kill_of_a_release_never_mixes_revisions(cloud: Cloud) -> None:
     assert_success(deploy(cloud, "b", to="dev"))
     before = cloud.world
     marking = next(n for n, call in enumerate(cloud.calls) if "jobs" in call)
@@ -113,9 +111,7 @@ def test_a_rollback_after_an_early_kill_of_a_release_never_mixes_revisions(
         assert len({code for name in SERVICES for code in cloud.world.share(name)}) == 1
 
 
-def test_a_rollback_fails_if_there_is_no_earlier_release(
-    cloud: Cloud,
-) -> None:
+def test_a_rollback_fails_if_there_is_no_earlier_release(cloud: Cloud) -> None:
     done = run(cloud, "rollback")
     assert done.returncode == 1
     assert "nothing to roll back to" in done.stderr

@@ -190,9 +190,7 @@ def test_a_release_succeeds_if_ingest_has_no_requests(cloud: Cloud) -> None:
     assert deploy(cloud, "b").returncode == 0
 
 
-def test_a_release_is_rolled_back_if_monitoring_does_not_respond(
-    cloud: Cloud,
-) -> None:
+def test_a_release_is_rolled_back_if_monitoring_does_not_respond(cloud: Cloud) -> None:
     cloud.monitoring = lambda *_: float("nan")
     assert deploy(cloud, "b").returncode == 1
     cloud.monitoring = None  # type: ignore[assignment]  # the fake fails

@@ -46,7 +46,7 @@ def test_each_workflow_matches_the_schema() -> None:
 
 def test_only_the_documented_workflows_exist() -> None:
     assert {file.stem for file in FILES} == {
-        *("beam", "checks", "deliver", "release", "rollback", "plan", "trial"),
+        *("beam", "checks", "deliver", "release", "rollback", "plan", "trial")
     }
 
 

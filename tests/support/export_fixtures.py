@@ -14,9 +14,7 @@ from typing import Any
 import pytest
 
 from progress import settings
-from tests.support.operation_fixtures import (
-    Operator,
-)
+from tests.support.operation_fixtures import Operator
 
 DOWNLOAD = "download { url expiresAt bytes sha256 }"
 

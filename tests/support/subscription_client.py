@@ -208,11 +208,7 @@ def query_function(
     main.write_text(_MAIN.format(limits=limits, intervals=intervals), encoding="utf-8")
     port = ports.reserve()
     with token_issuer.serve() as issuer:
-        variables = {
-            **issuer.environment(url),
-            "RATE_LIMIT_PER_MINUTE": "1000000",
-            **environment,
-        }
+        variables = {**issuer.environment(url), "RATE_LIMIT_PER_MINUTE": "1000000", **environment}
         with started(folder, port, main, **variables) as process:
             readiness.wait(lambda: ports.is_listening(port), "the query function")
             yield QueryFunction(port, process)
