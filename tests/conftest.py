@@ -32,9 +32,9 @@ from tests.support.terraform_state import Deployment
 
 # These modules of tests.support define fixtures that tests of several folders use.
 FIXTURES = (
-    *("cloud_storage", "emitted_lines", "export_fixtures", "fake_publisher"),
-    *("ingest_process", "operation_fixtures", "postgres_wire", "pubsub_servers"),
-    *("subscription_client", "traced_runs"),
+    *("archive_rebuilds", "archives", "cloud_storage", "emitted_lines", "erasure_fixtures"),
+    *("export_fixtures", "fake_publisher", "ingest_process", "operation_fixtures"),
+    *("postgres_wire", "pubsub_servers", "subscription_client", "traced_operation"),
 )
 
 # Programs that some tests need. If a program is missing, its tests are skipped. If --require names

@@ -1,12 +1,8 @@
-"""Fixtures for archives: a log, the archive's folder and storage, and small ranges."""
-
-from pathlib import Path
+"""Fixtures for archives: a log and small ranges."""
 
 import pytest
 
-from progress.adapters import storage
 from progress.adapters.postgres.database import Connection
-from progress.adapters.storage.storage import Storage
 from progress.archive import runs
 from progress.projections import batch
 from tests.support import sample_events
@@ -20,18 +16,6 @@ def log(connection: Connection) -> Connection:
     sample_events.record_lessons(connection, *LEARNERS)
     batch.run(connection)
     return connection
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """The folder of an archive."""
-    return tmp_path / "archive"
-
-
-@pytest.fixture
-def archive(folder: Path) -> Storage:
-    """The storage of an archive that does not exist yet."""
-    return storage.open_storage(str(folder))
 
 
 @pytest.fixture

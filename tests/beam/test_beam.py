@@ -14,12 +14,9 @@ from progress.local import readiness
 from progress.recovery import archive_loads, beam
 from progress.recovery.archive_loads import Rebuild
 from progress.recovery.archive_rebuild import Source
-from tests.conftest import Store, skip_without
-from tests.support import archive_rebuilds, archives, cli, model_rows
-from tests.support.archive_rebuilds import archive, archived, folder
-from tests.support.backup_fixtures import every_row
-
-__all__ = ["archive", "archived", "folder"]
+from tests.conftest import skip_without
+from tests.support import archives, cli, model_rows
+from tests.support.archive_rebuilds import Archived
 
 pytestmark = pytest.mark.timeout(600)  # Beam starts slowly on a busy machine
 
@@ -36,10 +33,10 @@ def require_beam(request: pytest.FixtureRequest) -> None:
 
 
 def test_two_concurrent_pipelines_give_the_same_rows_as_a_rebuild_from_the_log(
-    store: Store, archived: Connection, folder: Path
+    archived: Archived,
 ) -> None:
-    archive_rebuilds.record_later(archived)
-    expected = archive_rebuilds.rebuild_plainly(store, archived)
+    archived.record_later()
+    expected = archived.run_plainly()
 
     def run_twice(source: Source, rebuild: Rebuild, on_loaded: Callable[[], None]) -> None:
         """Run two pipelines at the same time, so that each bucket is processed twice."""
@@ -51,21 +48,21 @@ def test_two_concurrent_pipelines_give_the_same_rows_as_a_rebuild_from_the_log(
             done.result()
         on_loaded()
 
-    events = archive_rebuilds.run(store, folder, run_twice)
-    assert events == model_rows.read_value(archived, "head")
-    assert every_row(archived) == expected
-    assert archive_rebuilds.list_left(folder) == []
+    events = archived.run(run_twice)
+    assert events == model_rows.read_value(archived.connection, "head")
+    assert archived.rows() == expected
+    assert archived.list_left() == []
 
 
-def test_the_pipeline_starts_again_if_a_worker_is_killed(
-    store: Store, archived: Connection, folder: Path
-) -> None:
+def test_the_pipeline_starts_again_if_a_worker_is_killed(archived: Archived) -> None:
     def kill_one(source: Source, rebuild: Rebuild, on_loaded: Callable[[], None]) -> None:
-        with ThreadPoolExecutor(1) as threads, archive_loads.connect(store.url) as holder:
+        with ThreadPoolExecutor(1) as threads, archive_loads.connect(archived.store.url) as holder:
             with database.transaction(holder):
                 holder.run("LOCK TABLE loaded_buckets IN EXCLUSIVE MODE")
                 run = threads.submit(beam.run, source, rebuild, lambda: None, workers=2)
-                readiness.wait(lambda: count_waiting(archived) >= 2, "two workers", seconds=300)
+                readiness.wait(
+                    lambda: count_waiting(archived.connection) >= 2, "two workers", seconds=300
+                )
                 first, *others = find_workers()
                 first.kill()
                 # `beam_pipeline` kills the other workers too. Otherwise, Beam would wait for the
@@ -73,9 +70,9 @@ def test_the_pipeline_starts_again_if_a_worker_is_killed(
                 psutil.wait_procs([first, *others])
             run.result()
 
-    before = every_row(archived)
-    archive_rebuilds.run(store, folder, kill_one)
-    assert every_row(archived) == before
+    before = archived.rows()
+    archived.run(kill_one)
+    assert archived.rows() == before
 
 
 def count_waiting(connection: Connection) -> int:
@@ -90,16 +87,16 @@ def find_workers() -> list[psutil.Process]:
 
 
 def test_the_command_rebuilds_with_beam_and_reports_a_damaged_file(
-    store: Store, archived: Connection, archive: Storage, tmp_path: Path
+    archived: Archived, archive: Storage, tmp_path: Path
 ) -> None:
-    before = every_row(archived)
+    before = archived.rows()
     command = ("rebuild", "--from-archive", "--engine", "beam")
     path = archives.find_file(archive, "learner-cyd")
     archives.flip_byte(archive, path)
-    failed = cli.progress(store.url, *command, PROGRESS_DATA_DIR=str(tmp_path))
+    failed = cli.progress(archived.store.url, *command, PROGRESS_DATA_DIR=str(tmp_path))
     cli.expect_failure(failed, "the Beam pipeline failed", path)
-    assert every_row(archived) == before
+    assert archived.rows() == before
     archives.flip_byte(archive, path)
-    done = cli.progress(store.url, *command, PROGRESS_DATA_DIR=str(tmp_path))
+    done = cli.progress(archived.store.url, *command, PROGRESS_DATA_DIR=str(tmp_path))
     assert "are folded into new projections" in cli.expect_success(done)
-    assert every_row(archived) == before
+    assert archived.rows() == before

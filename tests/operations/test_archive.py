@@ -5,37 +5,72 @@ Batch runs start it if due, at most once a day.
 
 from collections.abc import Iterator
 from contextlib import closing
+from typing import Any, NoReturn
 
+import msgspec
 import pytest
 
 from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection
 from progress.adapters.storage.storage import Storage
-from progress.archive import erasure, files, log_rows, merges, runs
-from progress.errors import ArchiveRunning, AttemptFailed
+from progress.archive import check, erasure, files, log_rows, merges, runs
+from progress.errors import ArchiveRunning, AttemptFailed, ProgressError
 from progress.operations import batch_job, records, runner
 from progress.operations.claim import ClaimedOperation
 from progress.projections import batch
 from tests.conftest import Store
 from tests.support import archives, doomed_worker, model_rows, sample_events
-from tests.support.archive_operations import (
-    archive,
-    expect_whole,
-    fail,
-    length,
-    result,
-    start,
-    start_interrupted,
-)
 from tests.support.doomed_worker import POINTS
 from tests.support.operation_fixtures import Operator, deliver, url_of
 from tests.support.stage import append
-from tests.support.traced_runs import change, run_until_it_ends
-
-__all__ = ["archive", "length"]
-
 
 pytestmark = pytest.mark.timeout(300)
+
+EVER = 'before: "2999-01-01T00:00:00Z",'
+
+
+@pytest.fixture
+def length(populated: Connection) -> int:
+    """The number of events in the log."""
+    count: int = populated.run(archives.blocks()["count"])[0][0]
+    return count
+
+
+def start(operator: Operator, arguments: str = EVER) -> str:
+    """Start ARCHIVE; return the id of the operation."""
+    operation_id: str = operator.start("archiveEvents", arguments)["id"]
+    return operation_id
+
+
+def start_interrupted(operator: Operator, connection: Connection, step: str) -> str:
+    """Start ARCHIVE; let a worker die before the step and lose its claim; return the id."""
+    operation_id = start(operator)
+    doomed_worker.run(operation_id, "ARCHIVE", step, "before")
+    doomed_worker.await_lost_claim(connection)
+    return operation_id
+
+
+def result(done: dict[str, Any]) -> Any:
+    """Check that the operation succeeded; return its result."""
+    assert (done["state"], done["error"]) == ("SUCCEEDED", None)
+    return msgspec.json.decode(done["result"])
+
+
+def expect_whole(connection: Connection, archive: Storage, upto: int) -> None:
+    """Check that the archive is complete, ends at `upto`, and has one folder for each range."""
+    report = check.run_deep(connection, archive, lambda *_: None)
+    assert report.findings == []
+    assert report.manifest.upto == upto
+    folders = {path.split("/")[1] for path in archives.paths(archive)}
+    assert len(folders) == len(report.manifest.ranges)
+
+
+def fail(*_: object, **__: object) -> NoReturn:
+    """Raise an error.
+
+    Tests put `fail` in the place of functions that are to fail or must not be called.
+    """
+    raise ProgressError("this call fails")
 
 
 def test_the_log_is_archived_and_the_result_contains_the_last_position(
@@ -68,10 +103,10 @@ def test_a_compensation_leaves_no_file_even_if_its_worker_dies(
     operation_id = start(operator)
     doomed_worker.run(operation_id, "ARCHIVE", "verify", "before")
     assert archives.paths(archive)
-    assert change(operator, "cancelOperation", operation_id)["state"] == "RUNNING"
+    assert operator.cancel(operation_id)["state"] == "RUNNING"
     doomed_worker.await_lost_claim(populated)
     doomed_worker.run(operation_id, "ARCHIVE", "write", f"undo {point}")
-    done = run_until_it_ends(operator, operation_id)
+    done = operator.run_until_it_ends(operation_id)
     assert (done["state"], done["error"]) == ("FAILED", "cancelled")
     assert archives.paths(archive) == set()
 
@@ -81,8 +116,8 @@ def test_a_compensation_keeps_the_files_of_another_run(
 ) -> None:
     operation_id = start_interrupted(operator, populated, "verify")
     archives.run(populated, archive)
-    change(operator, "cancelOperation", operation_id)
-    assert run_until_it_ends(operator, operation_id)["state"] == "FAILED"
+    operator.cancel(operation_id)
+    assert operator.run_until_it_ends(operation_id)["state"] == "FAILED"
     expect_whole(populated, archive, length)
 
 
@@ -96,7 +131,7 @@ def test_each_event_is_archived_exactly_once_if_another_archive_run_ends_between
     archives.run(populated, archive)
     upto = populated.run(archives.blocks()["count"])[0][0]
     assert upto > length
-    assert result(run_until_it_ends(operator, operation_id))["upto"] == upto
+    assert result(operator.run_until_it_ends(operation_id))["upto"] == upto
     expect_whole(populated, archive, upto)
 
 
@@ -109,7 +144,7 @@ def test_a_learner_who_is_erased_between_two_steps_is_in_no_file(
     archives.empty_stream(populated, "learner-ann")
     erasure.remove_stream(populated, archive, "learner-ann", lambda _: None)
     assert archives.files_with(archive, "learner-ann") == []
-    assert result(run_until_it_ends(operator, operation_id))["upto"] == length
+    assert result(operator.run_until_it_ends(operation_id))["upto"] == length
     assert archives.files_with(archive, "learner-ann") == []
     expect_whole(populated, archive, length)
 
@@ -125,7 +160,7 @@ def test_verified_ranges_are_published_without_reading_the_log_again(
     operation_id = start_interrupted(operator, populated, "publish")
     with monkeypatch.context() as patch:
         patch.setattr(log_rows, "sum_rows", fail)
-        assert result(run_until_it_ends(operator, operation_id))["upto"] == length
+        assert result(operator.run_until_it_ends(operation_id))["upto"] == length
     expect_whole(populated, archive, length)
 
 
@@ -140,7 +175,7 @@ def test_if_no_verified_range_is_left_the_publish_step_writes_only_one_new_range
     operation_id = start_interrupted(operator, populated, "publish")
     erasure.remove_stream(populated, archive, "learner-ann", lambda _: None)
     monkeypatch.setattr(runs, "RANGE", 30)
-    assert result(run_until_it_ends(operator, operation_id)) == {"upto": 30, "events": 30}
+    assert result(operator.run_until_it_ends(operation_id)) == {"upto": 30, "events": 30}
     assert result(operator.run(start(operator)))["upto"] == length
     expect_whole(populated, archive, length)
 
@@ -156,7 +191,7 @@ def test_a_run_that_was_overtaken_does_not_replace_the_manifest_of_a_published_r
     populated.run(archives.blocks()["begin erasure"], learner="ann")
     archives.run(populated, archive)
     archives.empty_stream(populated, "learner-ann")
-    assert result(run_until_it_ends(operator, operation_id))["upto"] == length
+    assert result(operator.run_until_it_ends(operation_id))["upto"] == length
     expect_whole(populated, archive, length)
 
 
@@ -254,12 +289,12 @@ def test_a_batch_run_starts_archive_even_if_one_that_an_administrator_started_ha
     archives.age_events(populated)
     operation_id = start(operator)
     assert scheduled(batch_connection) == [operation_id]
-    change(operator, "cancelOperation", operation_id)
-    assert run_until_it_ends(operator, operation_id)["state"] == "FAILED"
+    operator.cancel(operation_id)
+    assert operator.run_until_it_ends(operation_id)["state"] == "FAILED"
     (own,) = scheduled(batch_connection)
     assert own != operation_id
-    change(operator, "cancelOperation", own)
-    assert run_until_it_ends(operator, own)["state"] == "FAILED"
+    operator.cancel(own)
+    assert operator.run_until_it_ends(own)["state"] == "FAILED"
     assert scheduled(batch_connection) == []
 
 
@@ -279,7 +314,7 @@ def test_new_ranges_are_published_even_if_older_ranges_cannot_be_merged(
         patch.setattr(files.Workspace, "merge", fail)
         with pytest.raises(AttemptFailed):
             deliver(operation_id)
-        done = run_until_it_ends(operator, operation_id)
+        done = operator.run_until_it_ends(operation_id)
     assert done["state"] == "FAILED"
     assert done["error"].startswith("merge: ")
     assert archives.ranges(archive)[-1].last == length

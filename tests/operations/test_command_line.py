@@ -19,11 +19,8 @@ from progress.local import ports
 from progress.operations import records, runner
 from tests.conftest import Store
 from tests.support import cli
-from tests.support.erasure_fixtures import no_requests
 from tests.support.operation_fixtures import Operator, blocks, deliver, limit_step
 from tests.support.stage import connect
-
-__all__ = ["no_requests"]
 
 UNKNOWN = "00000000-0000-0000-0000-000000000000"
 

@@ -18,16 +18,10 @@ from tests.support.erasure_fixtures import (
     NEEDLES,
     erase,
     find_traces,
-    no_requests,
     receipt,
-    traced,
 )
 from tests.support.export_fixtures import export_statistics
 from tests.support.operation_fixtures import Operator
-from tests.support.traced_runs import run_until_it_ends
-
-__all__ = ["no_requests", "traced"]
-
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -72,7 +66,7 @@ def test_an_archive_run_during_an_erasure_archives_no_events_of_the_learner(
     before = archives.files_with(archive, ANN)
     archives.run(populated, archive)
     assert archives.files_with(archive, ANN) == before
-    run_until_it_ends(operator, operation_id)
+    operator.run_until_it_ends(operation_id)
     expect_no_trace(populated, archive)
 
 
@@ -82,7 +76,7 @@ def test_the_next_worker_completes_the_step_that_rewrites_the_files(
 ) -> None:
     operation_id = erase(operator, "ann")["id"]
     doomed_worker.run(operation_id, "ERASE_USER", "files", point)
-    assert run_until_it_ends(operator, operation_id)["state"] == "SUCCEEDED"
+    assert operator.run_until_it_ends(operation_id)["state"] == "SUCCEEDED"
     expect_no_trace(populated, archive)
 
 

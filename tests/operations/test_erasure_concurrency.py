@@ -28,13 +28,10 @@ from tests.support.erasure_fixtures import (
     find_traces,
     leave_traces,
     list_events,
-    no_requests,
     push_events,
     receipt,
 )
 from tests.support.operation_fixtures import Operator, url_of
-
-__all__ = ["no_requests"]
 
 ABOUT = """
 { userProgress(userId: "%s") { totalItemsLearned }

@@ -1,11 +1,8 @@
 """Erasures under faults: a worker's death or an outage in any step does not change the result."""
 
 import contextlib
+import functools
 import itertools
-import os
-import signal
-import subprocess
-import sys
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -31,22 +28,17 @@ from progress.projections import batch, rebuild, replacement, schema
 from progress.projections.projector import Projector
 from progress.recovery import checks
 from tests.conftest import Store
-from tests.support import cli, doomed_erasure, model_rows, sample_events, stage
+from tests.support import cli, doomed_worker, model_rows, sample_events, stage
 from tests.support.erasure_fixtures import (
     LEARNER,
     NEEDLES,
     blocks,
     erase,
     find_traces,
-    leave_traces,
-    no_requests,
     receipt,
 )
 from tests.support.operation_fixtures import Operator, deliver
 from tests.support.parameters import first_in_gate
-from tests.support.traced_runs import run_until_it_ends
-
-__all__ = ["no_requests"]
 
 CHUNKED = (  # the statements that run once for each chunk
     *("redact events", "redact undeclared", "count undeclared", "delete snapshots"),
@@ -54,11 +46,17 @@ CHUNKED = (  # the statements that run once for each chunk
 )
 
 
-@pytest.fixture
-def traced(populated: Connection) -> Connection:
-    """A store with several learners; the learner to erase has left traces in every table."""
-    leave_traces(populated)
-    return populated
+STEPS = ("forbid", "forget", "redact", "files", "close")
+# The step and the point at which a worker dies; a point other than `before` and `after` names a
+# function of the erasure, after whose first call the worker dies.
+DEATHS = [
+    *((step, point) for step in STEPS for point in doomed_worker.POINTS),
+    ("forbid", "forbid_learner"),
+    ("redact", "redact_events"),
+    ("close", "hide_sessions"),
+    ("close", "delete_marks"),
+    ("close", "keep_receipt"),
+]
 
 
 def expect_the_end(connection: Connection, done: Any) -> None:
@@ -73,15 +71,15 @@ def expect_the_end(connection: Connection, done: Any) -> None:
 
 
 @pytest.mark.exhaustive
-@pytest.mark.parametrize(("step", "point"), doomed_erasure.POINTS)
+@pytest.mark.parametrize(("step", "point"), DEATHS)
 def test_the_next_worker_completes_the_erasure_that_a_dead_worker_began(
     operator: Operator, traced: Connection, step: str, point: str
 ) -> None:
     operation_id = erase(operator)["id"]
     kill_a_worker(operation_id, step, point)
-    done = run_until_it_ends(operator, operation_id)
+    done = operator.run_until_it_ends(operation_id)
     attempts = {s["name"]: s["attempts"] for s in done["steps"]}
-    assert attempts == dict.fromkeys(doomed_erasure.STEPS, 1) | {step: 2}
+    assert attempts == dict.fromkeys(STEPS, 1) | {step: 2}
     expect_the_end(traced, done)
 
 
@@ -92,15 +90,22 @@ def test_an_erasure_that_the_previous_version_began_is_completed(
     operation_id = erase(operator)["id"]
     kill_a_worker(operation_id, "redact", "before")
     traced.run(blocks()["remove counts"], operation_id=operation_id)
-    assert receipt(run_until_it_ends(operator, operation_id))["found"] == 0
+    assert receipt(operator.run_until_it_ends(operation_id))["found"] == 0
     assert find_traces(traced, *NEEDLES) == []
 
 
 def kill_a_worker(operation_id: str, step: str, point: str) -> None:
-    """Run a worker in a separate process, which kills itself at this point of the step."""
-    words = [sys.executable, "-m", "tests.support.doomed_erasure", operation_id, step, point]
-    done = subprocess.run(words, env=dict(os.environ), timeout=60, check=False)
-    assert done.returncode == -signal.SIGKILL
+    """Run a worker that kills itself at this point of the step."""
+    doomed_worker.run_doomed(operation_id, functools.partial(doom, step, point))
+
+
+def doom(step: str, point: str) -> None:
+    """Let this process die at this point of the step, and not wait for the end of queries."""
+    erase_user._REQUESTS_END_S, erase_user.CHUNK = 0.0, 7
+    if point in doomed_worker.POINTS:
+        doomed_worker.doom_step("ERASE_USER", step, point)
+    else:
+        doomed_worker.doom_call(erase_user.__name__, point, "after")
 
 
 @pytest.mark.timeout(300)

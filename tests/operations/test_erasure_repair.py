@@ -27,15 +27,9 @@ from tests.support.erasure_fixtures import (
     NEEDLES,
     erase,
     find_traces,
-    no_requests,
     receipt,
-    traced,
 )
 from tests.support.operation_fixtures import Operator, limit_step
-from tests.support.traced_runs import change, run_until_it_ends
-
-__all__ = ["no_requests", "traced"]
-
 
 # An earlier version removed the ids of running erasures.
 LOSE_ID = (
@@ -49,7 +43,7 @@ def fail_in(operator: Operator, step: str, monkeypatch: pytest.MonkeyPatch) -> s
     operation_id: str = erase(operator)["id"]
     with monkeypatch.context() as limited:
         limit_step(limited, step, 0.0)
-        assert run_until_it_ends(operator, operation_id)["state"] == "TIMED_OUT"
+        assert operator.run_until_it_ends(operation_id)["state"] == "TIMED_OUT"
     return operation_id
 
 
@@ -70,8 +64,8 @@ def test_an_erasure_without_the_id_of_the_learner_fails_and_can_be_completed(
 ) -> None:
     operation_id = fail_in(operator, step, monkeypatch)
     traced.run(LOSE_ID, id=operation_id)
-    change(operator, "retryOperation", operation_id)
-    failed = run_until_it_ends(operator, operation_id)
+    operator.retry(operation_id)
+    failed = operator.run_until_it_ends(operation_id)
     assert failed["state"] == "FAILED"
     assert "run `progress erasures apply`" in failed["error"]
     assert is_reported(traced)
@@ -100,9 +94,9 @@ def test_an_erasure_that_another_one_has_overtaken_succeeds_with_the_receipt_of_
     second = records.accept(
         traced, OperationKind.ERASE_USER, caller="b", key=key, subject=LEARNER, user_id=LEARNER
     )
-    done = receipt(run_until_it_ends(operator, str(second)))
-    change(operator, "retryOperation", first)
-    assert receipt(run_until_it_ends(operator, first)) == done
+    done = receipt(operator.run_until_it_ends(str(second)))
+    operator.retry(first)
+    assert receipt(operator.run_until_it_ends(first)) == done
     assert find_traces(traced, *NEEDLES) == []
 
 

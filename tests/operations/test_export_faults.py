@@ -4,10 +4,9 @@ An outage of the bucket does not count as an attempt.
 """
 
 import contextlib
+import functools
 import hashlib
 import json
-import os
-import signal
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -22,86 +21,114 @@ from progress.adapters.storage import bucket as adapter
 from progress.adapters.storage.storage import Folder
 from progress.errors import AttemptFailed, ProgressError, StorageUnavailable, Unavailable
 from progress.local import ports
-from progress.operations import claim, export_steps, export_user
+from progress.operations import claim, export_steps
 from progress.operations.claim import ClaimedOperation
 from progress.projections import schema
 from progress.projections.projector import SHARDS
 from tests.conftest import Store
-from tests.support import cloud_storage, doomed_export, doomed_worker, sample_events, stage
+from tests.support import cloud_storage, doomed_worker, sample_events, stage
 from tests.support.cloud_storage import Bucket
-from tests.support.export_fixtures import export, export_statistics, get, kill_a_worker, read
+from tests.support.export_fixtures import export, export_statistics, get, read
 from tests.support.operation_fixtures import FIELDS, Operator, blocks, deliver, limit_step
-from tests.support.traced_runs import change
+from tests.support.parameters import first_in_gate
 
 _CHUNK, _QUANTUM = 512, 256  # Few bytes, so that an upload has several parts.
 # Seven deliveries of the command take ten minutes: the pauses are 10, 20, 40, 80, 160 and 320 s.
 _TEN_MINUTES = 7
 
 
-@pytest.mark.parametrize("point", doomed_export.POINTS)
+# The kinds of exports: a learner's ZIP file, and both formats of statistics.
+KINDS = ("ZIP", "CSV", "PARQUET")
+BEGINS = {"ZIP": b"PK", "CSV": b"user_id,date,", "PARQUET": b"PAR1"}
+# Each entry names functions of progress.operations; a worker dies before or after it calls one.
+DEATHS = {
+    "caught up": [("export_user", "write", "before"), ("export_statistics", "write", "before")],
+    "first bytes": [("export_steps:HashedOutput", "write", "after")],
+    "last bytes": [("export_user", "write", "after"), ("export_statistics", "write", "after")],
+    # The object is complete, but the outcome is not recorded.
+    "renamed": [("claim:ClaimedOperation", "complete_step", "before")],
+    "written": [("claim:ClaimedOperation", "complete_step", "after")],
+    "offered": [("claim:ClaimedOperation", "finish", "before")],
+}
+
+
+def start(operator: Operator, kind: str) -> str:
+    """As an administrator, start an export; return the id of the operation."""
+    if kind == "ZIP":
+        return str(export(operator)["id"])
+    return str(export_statistics(operator, f"table: DAILY, format: {kind}")["id"])
+
+
+def read_download(operator: Operator, operation_id: str, kind: str) -> Any:
+    """Return the download as the user sees it who may read the file."""
+    user = ("ann", "learner") if kind == "ZIP" else ("ada", "admin")
+    return get(operator, operation_id, *user)["download"]
+
+
+def kill_a_worker(operation_id: str, point: str) -> None:
+    """Run a worker that kills itself at this point of the export."""
+    doomed_worker.run_doomed(operation_id, functools.partial(doom, point))
+
+
+def doom(point: str) -> None:
+    for owner, name, when in DEATHS[point]:
+        doomed_worker.doom_call(f"progress.operations.{owner}", name, when)
+
+
+@pytest.mark.parametrize("kind", first_in_gate(KINDS))
+@pytest.mark.parametrize("point", DEATHS)
 def test_the_next_worker_completes_the_export_that_a_dead_worker_began(
-    operator: Operator, populated: Connection, exports: Path, point: str
+    operator: Operator, populated: Connection, exports: Path, point: str, kind: str
 ) -> None:
-    operation_id = export(operator)["id"]
+    operation_id = start(operator, kind)
     kill_a_worker(operation_id, point)
-    assert get(operator, operation_id)["download"] is None
+    assert read_download(operator, operation_id, kind) is None
     for complete in exports.glob("*.zip"):
         read(complete)
     done = operator.run(operation_id)
     assert done["state"] == "SUCCEEDED"
     result = json.loads(done["result"])
-    (archive,) = exports.iterdir()
-    assert archive.name == result["object"]
-    assert hashlib.sha256(archive.read_bytes()).hexdigest() == result["sha256"]
-    assert archive.stat().st_size == result["bytes"]
-    assert read(archive).keys() >= {"events.jsonl", "manifest.json"}
-
-
-@pytest.mark.exhaustive
-@pytest.mark.parametrize("format_", ["CSV", "PARQUET"])
-@pytest.mark.parametrize("point", doomed_export.POINTS)
-def test_the_next_worker_completes_the_statistics_export_that_a_dead_worker_began(
-    operator: Operator, populated: Connection, exports: Path, point: str, format_: str
-) -> None:
-    operation_id = export_statistics(operator, f"table: DAILY, format: {format_}")["id"]
-    kill_a_worker(operation_id, point)
-    assert get(operator, operation_id, "ada", "admin")["download"] is None
-    result = json.loads(operator.run(operation_id)["result"])
     (file,) = exports.iterdir()
     content = file.read_bytes()
     assert (file.name, len(content)) == (result["object"], result["bytes"])
     assert hashlib.sha256(content).hexdigest() == result["sha256"]
-    assert content.startswith(b"user_id,date," if format_ == "CSV" else b"PAR1")
+    assert content.startswith(BEGINS[kind])
+    assert kind != "ZIP" or read(file).keys() >= {"events.jsonl", "manifest.json"}
 
 
-@pytest.mark.parametrize("format_", ["CSV", "PARQUET"])
-@pytest.mark.parametrize("point", ["first bytes", "renamed", "deleted"])
-def test_a_cancelled_export_of_statistics_leaves_no_object(
-    operator: Operator, populated: Connection, exports: Path, point: str, format_: str
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("point", ["first bytes", "renamed", None])
+def test_a_cancelled_export_leaves_no_object(
+    operator: Operator, populated: Connection, exports: Path, point: str | None, kind: str
 ) -> None:
-    operation_id = export_statistics(operator, f"table: DAILY, format: {format_}")["id"]
-    if point != "deleted":
+    """The user who may read the file cancels the export while no worker runs it."""
+    operation_id = start(operator, kind)
+    if point:
         kill_a_worker(operation_id, point)
         assert [*exports.iterdir()]
-    operator.data(f'mutation {{ cancelOperation(id: "{operation_id}") {{ id }} }}')
-    assert operator.run(operation_id)["error"] == "cancelled"
+    user, role = ("ann", "learner") if kind == "ZIP" else ("ada", "admin")
+    cancel = f'mutation {{ cancelOperation(id: "{operation_id}") {FIELDS} }}'
+    assert "errors" not in operator.ask(cancel, user, roles=role)
+    done = operator.run(operation_id)
+    assert (done["state"], done["error"]) == ("FAILED", "cancelled")
     assert not exports.exists() or not [*exports.iterdir()]
+    assert read_download(operator, operation_id, kind) is None
 
 
-@pytest.mark.parametrize("format_", ["CSV", "PARQUET"])
-def test_an_export_of_statistics_can_be_cancelled_while_it_is_written(
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_export_can_be_cancelled_while_it_is_written(
     operator: Operator,
     populated: Connection,
     exports: Path,
     monkeypatch: pytest.MonkeyPatch,
-    format_: str,
+    kind: str,
 ) -> None:
-    operation_id = export_statistics(operator, f"table: DAILY, format: {format_}")["id"]
+    operation_id = start(operator, kind)
     write, cancellations = export_steps.Rows.write, list[bytes]()
 
     def write_and_cancel(rows: Any, row: bytes) -> None:
         cancellations.append(row)
-        operator.ask(f'mutation {{ cancelOperation(id: "{operation_id}") {{ id }} }}')
+        operator.cancel(operation_id)
         write(rows, row)
 
     monkeypatch.setattr(export_steps.Rows, "write", write_and_cancel)
@@ -111,34 +138,39 @@ def test_an_export_of_statistics_can_be_cancelled_while_it_is_written(
     assert not [*exports.iterdir()]
 
 
-@pytest.mark.parametrize("format_", ["CSV", "PARQUET"])
-def test_a_storage_outage_does_not_count_as_an_attempt_of_a_statistics_export(
-    operator: Operator, populated: Connection, monkeypatch: pytest.MonkeyPatch, format_: str
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_storage_outage_does_not_count_as_an_attempt(
+    operator: Operator, populated: Connection, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
-    operation_id = export_statistics(operator, f"table: DAILY, format: {format_}")["id"]
+    operation_id = start(operator, kind)
 
-    def fail(*_: object) -> None:
+    def refuse(*_: object) -> None:
         raise StorageUnavailable("no response")
 
-    for _ in range(7):
-        with monkeypatch.context() as broken:
-            broken.setattr(export_steps.HashedOutput, "write", fail)
-            with pytest.raises(StorageUnavailable):
-                deliver(operation_id)
-    deliver(operation_id)
-    assert [step["attempts"] for step in operator.get(operation_id)["steps"]] == [1, 1]
+    with monkeypatch.context() as broken:
+        broken.setattr(export_steps.HashedOutput, "write", refuse)
+        fail(operation_id, 7)
+    done = operator.run(operation_id)
+    assert [step["attempts"] for step in done["steps"]] == [1, 1]
 
 
-def test_an_attempt_at_a_statistics_export_fails_if_a_rebuild_replaces_the_read_models(
-    operator: Operator, populated: Connection, exports: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_attempt_fails_if_a_rebuild_replaces_the_read_models_but_the_next_attempt_succeeds(
+    operator: Operator,
+    populated: Connection,
+    exports: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    kind: str,
 ) -> None:
-    operation_id = export_statistics(operator, "table: DAILY")["id"]
-    flush = export_steps.Rows.flush
+    operation_id = start(operator, kind)
+    flush, flushes = export_steps.Rows.flush, list[Any]()
 
     def flush_and_swap(rows: Any) -> None:
         flush(rows)
-        populated.run(blocks()["retire read models"])
-        schema.create(populated)
+        if not flushes:
+            populated.run(blocks()["retire read models"])
+            schema.create(populated)
+        flushes.append(rows)
 
     with monkeypatch.context() as swapped:
         swapped.setattr(export_steps.Rows, "flush", flush_and_swap)
@@ -146,39 +178,6 @@ def test_an_attempt_at_a_statistics_export_fails_if_a_rebuild_replaces_the_read_
             deliver(operation_id)
     assert not [*exports.iterdir()]
     assert operator.run(operation_id)["state"] == "SUCCEEDED"
-
-
-@pytest.mark.parametrize("point", ["first bytes", "renamed", "deleted"])
-def test_a_cancelled_export_leaves_no_object(
-    operator: Operator, populated: Connection, exports: Path, point: str
-) -> None:
-    """The learner cancels an administrator's export while no worker runs it."""
-    operation_id = export(operator)["id"]
-    if point != "deleted":
-        kill_a_worker(operation_id, point)
-        assert [*exports.iterdir()]
-    cancel = f'mutation {{ cancelOperation(id: "{operation_id}") {FIELDS} }}'
-    assert "errors" not in operator.ask(cancel, "ann", roles="learner")
-    done = operator.run(operation_id)
-    assert (done["state"], done["error"]) == ("FAILED", "cancelled")
-    assert not exports.exists() or not [*exports.iterdir()]
-    assert get(operator, operation_id)["download"] is None
-
-
-def test_an_export_can_be_cancelled_while_it_is_written(
-    operator: Operator, populated: Connection, exports: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    operation_id = export(operator)["id"]
-    write = export_steps.HashedOutput.write
-
-    def write_and_cancel(output: Any, data: Any) -> int:
-        operator.ask(f'mutation {{ cancelOperation(id: "{operation_id}") {{ id }} }}')
-        return write(output, data)
-
-    monkeypatch.setattr(export_steps.HashedOutput, "write", write_and_cancel)
-    monkeypatch.setattr(export_steps, "_REPORT_INTERVAL", 1)
-    assert operator.run(operation_id)["error"] == "cancelled"
-    assert not [*exports.iterdir()]
 
 
 def test_an_export_that_waits_for_the_shard_of_its_learner_can_be_cancelled_immediately(
@@ -191,7 +190,7 @@ def test_an_export_that_waits_for_the_shard_of_its_learner_can_be_cancelled_imme
 
     def cancel_and_wait(operation: ClaimedOperation, seconds: float) -> None:
         waits.append(seconds)
-        operator.ask(f'mutation {{ cancelOperation(id: "{operation_id}") {{ id }} }}')
+        operator.cancel(operation_id)
         wait(operation, seconds)
 
     monkeypatch.setattr(ClaimedOperation, "wait", cancel_and_wait)
@@ -202,42 +201,6 @@ def test_an_export_that_waits_for_the_shard_of_its_learner_can_be_cancelled_imme
             holder.run(statements.blocks("projections/fold")["lock_shard"], shard=shard)
         done = operator.run(operation_id)
     assert (done["state"], done["error"], len(waits)) == ("FAILED", "cancelled", 1)
-
-
-def test_a_storage_outage_does_not_count_as_an_attempt(
-    operator: Operator, populated: Connection, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    operation_id = export(operator)["id"]
-
-    def fail(*_: object) -> None:
-        raise StorageUnavailable("no response")
-
-    for _ in range(7):
-        with monkeypatch.context() as broken:
-            broken.setattr(export_user, "write", fail)
-            with pytest.raises(StorageUnavailable):
-                deliver(operation_id)
-    done = operator.run(operation_id)
-    assert [step["attempts"] for step in done["steps"]] == [1, 1]
-
-
-def test_an_attempt_fails_if_a_rebuild_replaces_the_read_models_but_the_next_attempt_succeeds(
-    operator: Operator, populated: Connection, exports: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    operation_id = export(operator)["id"]
-    write_files = export_user._write_files
-
-    def write_and_swap(*arguments: Any) -> None:
-        write_files(*arguments)
-        populated.run(blocks()["retire read models"])
-        schema.create(populated)
-
-    with monkeypatch.context() as swapped:
-        swapped.setattr(export_user, "_write_files", write_and_swap)
-        with pytest.raises(Unavailable, match="a rebuild replaced the read models"):
-            deliver(operation_id)
-    assert not [*exports.iterdir()]
-    assert operator.run(operation_id)["state"] == "SUCCEEDED"
 
 
 def test_a_learner_deleted_after_the_request_is_not_exported(
@@ -355,7 +318,7 @@ def test_an_outage_of_the_bucket_delays_the_deletion_of_a_cancelled_export(
     operation_id = export(exporting)["id"]
     doomed_worker.run(operation_id, "EXPORT_USER", "write", "after")
     assert bucket.objects
-    change(exporting, "cancelOperation", operation_id)
+    exporting.cancel(operation_id)
     bucket.outages = [{}] * (_TEN_MINUTES * retries.ATTEMPTS)
     fail(operation_id, _TEN_MINUTES)
     done = run(exporting, operation_id)
@@ -424,7 +387,7 @@ def die_in_the_second_part() -> None:
 
     def send_once(upload: adapter._Upload, size: int, total: int | None) -> None:
         if upload._sent:
-            os.kill(os.getpid(), signal.SIGKILL)
+            doomed_worker.die()
         send(upload, size, total)
 
     setattr(adapter._Upload, "_send", send_once)  # noqa: B010 - mypy would reject the assignment

@@ -8,13 +8,11 @@ from progress.adapters.postgres.database import Connection
 from progress.projections import gauges
 from tests.conftest import Store
 from tests.support import sample_events, stage
-from tests.support.erasure_fixtures import erase, no_requests
+from tests.support.erasure_fixtures import erase
 from tests.support.export_fixtures import export
 from tests.support.operation_fixtures import Operator, blocks, limit_step, url_of
 from tests.support.stage import connect
-from tests.support.traced_runs import Hooks, change, start
-
-__all__ = ["no_requests"]
+from tests.support.traced_operation import Hooks, start
 
 
 def count(store: Store) -> tuple[int, int]:
@@ -40,7 +38,7 @@ def test_an_operation_that_timed_out_counts_as_failed_for_an_hour(
 
 def test_a_cancelled_operation_does_not_count_as_failed(operator: Operator, store: Store) -> None:
     operation_id = operator.start("runBatch")["id"]
-    operator.data(f'mutation {{ cancelOperation(id: "{operation_id}") {{ id }} }}')
+    operator.cancel(operation_id)
     assert operator.run(operation_id)["state"] == "FAILED"
     assert count(store) == (0, 0)
 
@@ -54,7 +52,7 @@ def test_a_failure_counts_even_if_the_operation_is_cancelled_in_or_after_the_fai
     states = []
 
     def cancel() -> None:
-        states.append(change(operator, "cancelOperation", operation_id)["state"])
+        states.append(operator.cancel(operation_id)["state"])
 
     hooks["write", point] = cancel
     assert operator.run(operation_id)["state"] == "TIMED_OUT"
@@ -63,7 +61,7 @@ def test_a_failure_counts_even_if_the_operation_is_cancelled_in_or_after_the_fai
 
 
 @pytest.mark.parametrize("ended_by", ["erasure", "deletion"])
-@pytest.mark.usefixtures("exports", "no_requests")
+@pytest.mark.usefixtures("exports")
 def test_an_export_of_a_learner_who_is_erased_or_deleted_does_not_count_as_failed(
     operator: Operator, store: Store, populated: Connection, ended_by: str
 ) -> None:

@@ -22,6 +22,7 @@ from progress.projections import batch, projector, replacement
 from progress.projections.replacement import Holder
 from tests.conftest import Store
 from tests.support import model_rows, sample_events, traced_operation
+from tests.support.doomed_worker import POINTS
 from tests.support.operation_fixtures import (
     Operator,
     blocks,
@@ -34,13 +35,12 @@ from tests.support.operation_fixtures import (
 )
 from tests.support.parameters import first_in_gate
 from tests.support.stage import connect
-from tests.support.traced_operation import COMPENSATED, POINTS, STEPS
-from tests.support.traced_runs import (
+from tests.support.traced_operation import (
+    COMPENSATED,
     DONE,
+    STEPS,
     Hooks,
-    change,
     run_a_worker_that_dies,
-    run_until_it_ends,
     start,
 )
 
@@ -52,7 +52,7 @@ def test_an_operation_that_older_code_accepted_leaves_out_a_new_step(
     connection.run(
         traced_operation.blocks()["remove step"], operation_id=operation_id, step=STEPS[-1]
     )
-    done = run_until_it_ends(operator, operation_id)
+    done = operator.run_until_it_ends(operation_id)
     assert (done["state"], done["result"]) == ("SUCCEEDED", '{"step": "offer"}')
     assert traced_operation.read_runs(connection) == DONE[:-1]
 
@@ -64,7 +64,7 @@ def test_the_next_worker_resumes_at_the_step_in_which_a_worker_died(
 ) -> None:
     operation_id = start(operator)
     run_a_worker_that_dies(operation_id, step, point)
-    done = run_until_it_ends(operator, operation_id)
+    done = operator.run_until_it_ends(operation_id)
     assert (done["state"], done["result"]) == ("SUCCEEDED", '{"step": "tidy"}')
     assert [s["attempts"] for s in done["steps"]] == [2 if s == step else 1 for s in STEPS]
     again = [(step, "do")] if point == "after" else []
@@ -81,7 +81,7 @@ def test_the_next_worker_completes_the_compensation_in_which_a_worker_died(
     operation_id = start(operator)
     run_a_worker_that_dies(operation_id, step, f"undo {point}")
     assert operator.get(operation_id)["state"] == "COMPENSATING"
-    done = run_until_it_ends(operator, operation_id)
+    done = operator.run_until_it_ends(operation_id)
     assert (done["state"], done["error"]) == ("FAILED", "cancelled")
     assert [s["state"] for s in done["steps"]] == ["PENDING"] * 4
     undone = [s for s, effect in traced_operation.read_runs(connection) if effect == "undo"]
@@ -113,7 +113,7 @@ def test_a_database_outage_during_a_step_does_not_count_as_an_attempt(
         with pytest.raises(DatabaseUnavailable):
             deliver(operation_id)
     del hooks[step, "before"]
-    done = run_until_it_ends(operator, operation_id)
+    done = operator.run_until_it_ends(operation_id)
     assert done["state"] == "SUCCEEDED"
     assert [s["attempts"] for s in done["steps"]] == [1] * 4
     assert sorted(set(traced_operation.read_runs(connection))) == sorted(DONE)
@@ -129,7 +129,7 @@ def test_a_refused_connection_does_not_count_as_an_attempt(
         for _ in range(claim.MAX_ATTEMPTS + 2):
             with pytest.raises(DatabaseUnavailable):
                 deliver(operation_id)
-    assert run_until_it_ends(operator, operation_id)["state"] == "SUCCEEDED"
+    assert operator.run_until_it_ends(operation_id)["state"] == "SUCCEEDED"
     assert traced_operation.read_runs(connection) == DONE
 
 
@@ -146,8 +146,8 @@ def test_a_cancellation_also_undoes_a_step_that_an_outage_interrupted(
     with pytest.raises(DatabaseUnavailable):
         deliver(operation_id)
     assert traced_operation.read_effects(connection) == ["prepare"]
-    change(operator, "cancelOperation", operation_id)
-    assert run_until_it_ends(operator, operation_id)["state"] == "FAILED"
+    operator.cancel(operation_id)
+    assert operator.run_until_it_ends(operation_id)["state"] == "FAILED"
     assert traced_operation.read_effects(connection) == []
 
 
@@ -231,17 +231,17 @@ def expect_its_end(
     hooks.clear()
     if step in COMPENSATED:
         assert traced_operation.read_effects(connection) == []
-        assert change(operator, "retryOperation", operation_id) == "BAD_USER_INPUT"
+        assert operator.retry(operation_id) == "BAD_USER_INPUT"
         assert not deliver(operation_id)
         return
     before = traced_operation.read_runs(connection)
     assert before in (DONE[: STEPS.index(step)], DONE[: STEPS.index(step) + 1])
-    assert change(operator, "retryOperation", operation_id)["state"] == "PENDING"
+    assert operator.retry(operation_id)["state"] == "PENDING"
     assert operator.called()[-1] == operation_id
-    done = run_until_it_ends(operator, operation_id)
+    done = operator.run_until_it_ends(operation_id)
     assert (done["state"], done["error"]) == ("SUCCEEDED", None)
     assert traced_operation.read_runs(connection) == DONE
-    assert change(operator, "retryOperation", operation_id) == "BAD_USER_INPUT"
+    assert operator.retry(operation_id) == "BAD_USER_INPUT"
 
 
 @pytest.mark.parametrize("step", STEPS)
@@ -250,10 +250,8 @@ def test_a_cancellation_undoes_the_steps_but_is_rejected_after_the_point_of_no_r
 ) -> None:
     operation_id = start(operator)
     responses: list[Any] = []
-    hooks[step, "before"] = lambda: responses.append(
-        change(operator, "cancelOperation", operation_id)
-    )
-    done = run_until_it_ends(operator, operation_id)
+    hooks[step, "before"] = lambda: responses.append(operator.cancel(operation_id))
+    done = operator.run_until_it_ends(operation_id)
     if step in COMPENSATED:
         assert responses[0]["state"] == "RUNNING"
         assert (done["state"], done["error"]) == ("FAILED", "cancelled")
@@ -261,15 +259,15 @@ def test_a_cancellation_undoes_the_steps_but_is_rejected_after_the_point_of_no_r
     else:
         assert responses == ["BAD_USER_INPUT"]
         assert done["state"] == "SUCCEEDED"
-    assert change(operator, "cancelOperation", operation_id) == "BAD_USER_INPUT"
+    assert operator.cancel(operation_id) == "BAD_USER_INPUT"
 
 
 def test_an_operation_that_is_cancelled_before_a_worker_begins_it_ends_without_any_step(
     operator: Operator, hooks: Hooks, connection: Connection
 ) -> None:
     operation_id = start(operator)
-    assert change(operator, "cancelOperation", operation_id)["state"] == "PENDING"
-    assert run_until_it_ends(operator, operation_id)["state"] == "FAILED"
+    assert operator.cancel(operation_id)["state"] == "PENDING"
+    assert operator.run_until_it_ends(operation_id)["state"] == "FAILED"
     assert traced_operation.read_runs(connection) == []
 
 
@@ -283,13 +281,13 @@ def test_outages_during_a_compensation_are_not_counted_and_all_effects_are_undon
     def break_connection() -> None:
         connection.run(traced_operation.blocks()["break workers"], name="operation")
 
-    hooks["write", "before"] = lambda: change(operator, "cancelOperation", operation_id)
+    hooks["write", "before"] = lambda: operator.cancel(operation_id)
     hooks["write", "undo before"] = break_connection if breaks else refuse
     for _ in range(claim.MAX_ATTEMPTS + 2):
         with pytest.raises(DatabaseUnavailable):
             deliver(operation_id)
     hooks.clear()
-    done = run_until_it_ends(operator, operation_id)
+    done = operator.run_until_it_ends(operation_id)
     assert (done["state"], done["error"]) == ("FAILED", "cancelled")
     assert traced_operation.read_effects(connection) == []
     assert ("write", "undo") in traced_operation.read_runs(connection)
@@ -299,7 +297,7 @@ def test_the_final_error_names_a_compensation_that_always_fails(
     operator: Operator, hooks: Hooks, connection: Connection
 ) -> None:
     operation_id = start(operator)
-    hooks["write", "before"] = lambda: change(operator, "cancelOperation", operation_id)
+    hooks["write", "before"] = lambda: operator.cancel(operation_id)
     hooks["write", "undo before"] = fail
     for _ in range(claim.MAX_ATTEMPTS - 1):
         with pytest.raises(AttemptFailed):
@@ -474,7 +472,7 @@ def test_an_outage_during_a_step_does_not_affect_the_count_of_attempts_to_undo_t
     with pytest.raises(Unavailable):
         deliver(operation_id)
     run_a_worker_that_dies(operation_id, "write", "before")
-    change(operator, "cancelOperation", operation_id)
-    run_until_it_ends(operator, operation_id)
+    operator.cancel(operation_id)
+    operator.run_until_it_ends(operation_id)
     counts = connection.run(sql["compensations"], operation_id=operation_id, step="prepare")
     assert counts == [[1]]

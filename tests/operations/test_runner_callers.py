@@ -24,7 +24,7 @@ from tests.support.operation_fixtures import (
     url_of,
     write_dead_letters,
 )
-from tests.support.traced_runs import DONE, Hooks, change, run_until_it_ends, start
+from tests.support.traced_operation import DONE, Hooks, start
 
 
 def test_one_of_twenty_workers_runs_the_operation(
@@ -93,7 +93,7 @@ def test_a_retry_is_rejected_while_another_operation_about_the_subject_is_unfini
         operation_id = start(operator)
         runner.run(UUID(operation_id))
     start(operator)
-    assert change(operator, "retryOperation", operation_id) == "BAD_USER_INPUT"
+    assert operator.retry(operation_id) == "BAD_USER_INPUT"
     assert operator.get(operation_id)["state"] == "TIMED_OUT"
 
 
@@ -112,9 +112,9 @@ def test_finished_operations_are_deleted_after_400_days(
     operator: Operator, hooks: Hooks, connection: Connection, store: Store
 ) -> None:
     old, recent = start(operator), ""
-    run_until_it_ends(operator, old)
+    operator.run_until_it_ends(old)
     recent = start(operator)
-    run_until_it_ends(operator, recent)
+    operator.run_until_it_ends(recent)
     for operation_id, days in ((old, 401), (recent, 399)):
         connection.run(traced_operation.blocks()["grow old"], operation_id=operation_id, days=days)
     assert delete_old(operator, store) == [recent]
@@ -138,7 +138,7 @@ def test_a_failed_erasure_is_kept_until_another_erasure_of_the_learner_has_succe
     def run(days: int) -> str:
         """Record an erasure that ended `days` days ago; return its id."""
         operation_id = start(operator)
-        run_until_it_ends(operator, operation_id)
+        operator.run_until_it_ends(operation_id)
         values = {"operation_id": operation_id}
         connection.run(operation_fixtures.blocks()["set kind"], kind="ERASE_USER", **values)
         connection.run(traced_operation.blocks()["grow old"], days=days, **values)

@@ -1,68 +1,93 @@
-"""A rebuild from the archive gives the same rows as one from the log, or changes nothing."""
+"""A rebuild from the archive gives the same rows as one from the log, or changes nothing.
+
+It succeeds even if its tasks are killed, repeated or late.
+"""
 
 import contextlib
+import dataclasses
+import functools
 import json
-from collections.abc import Callable
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from multiprocessing.process import BaseProcess
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from progress import settings
+from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection
+from progress.adapters.postgres.statements import blocks
 from progress.adapters.storage.storage import Storage
 from progress.archive import erasure, log_rows, manifests
-from progress.errors import ArchiveRunning, ProgressError
+from progress.cli import rebuilds
+from progress.cli.rebuilds import EngineName
+from progress.errors import ArchiveRunning, ProgressError, RebuildEnded
 from progress.event_store import dead_letters
+from progress.local import readiness
 from progress.operations import erase_user
 from progress.projections import batch, changes, rebuild, replacement, replay, schema
-from progress.recovery import buckets
+from progress.recovery import archive_loads, buckets, runners
 from progress.recovery.archive_loads import Rebuild
-from progress.recovery.archive_rebuild import Engine, Source
-from tests.conftest import Store
-from tests.support import archive_rebuilds, archives, model_rows, sample_events
-from tests.support.archive_rebuilds import archive, archived, folder
-from tests.support.backup_fixtures import every_row
+from progress.recovery.archive_rebuild import Source
+from tests.support import archives, cli, doomed_worker, model_rows, sample_events
+from tests.support.archive_rebuilds import EXECUTION, Archived, run_in_turn
 from tests.support.sample_events import lesson
 from tests.support.stage import append
 
-__all__ = ["archive", "archived", "folder"]
-
 pytestmark = pytest.mark.timeout(300)  # processes start slowly on a busy machine
 
+# Each entry names a function. A task that loads a bucket is killed before or after it calls this
+# function.
+DEATHS = [
+    ("progress.recovery.buckets", "fetch", "after"),
+    ("progress.recovery.buckets", "fold_bucket", "after"),
+    ("progress.recovery.archive_loads", "load_tables", "before"),
+    ("progress.recovery.archive_loads", "load_tables", "after"),
+    ("progress.recovery.archive_loads", "load_bucket", "after"),
+]
 
-def test_the_rows_equal_those_of_a_rebuild_from_the_log(
-    store: Store, archived: Connection, folder: Path
-) -> None:
-    archive_rebuilds.record_later(archived)
-    expected = archive_rebuilds.rebuild_plainly(store, archived)
+
+def test_the_rows_equal_those_of_a_rebuild_from_the_log(archived: Archived) -> None:
+    archived.record_later()
+    expected = archived.run_plainly()
     assert [table for table, rows in expected.items() if not rows] == ["window_shape"]
     for tasks in (1, 2, 5):
-        events = archive_rebuilds.run_tasks(store, folder, tasks)
-        assert events == model_rows.read_value(archived, "head")
-        assert every_row(archived) == expected
-        assert model_rows.read_value(archived, "schemas") == 1
+        events = archived.run_tasks(tasks)
+        assert events == model_rows.read_value(archived.connection, "head")
+        assert archived.rows() == expected
+        assert model_rows.read_value(archived.connection, "schemas") == 1
 
 
 def test_the_rows_include_changes_made_during_the_rebuild(
-    store: Store, archived: Connection, archive: Storage, folder: Path
+    archived: Archived, archive: Storage
 ) -> None:
-    sample_events.poison(archived, "una")
-    rebuild.run(store.connect)  # marks una's event as poisoned
-    model_rows.read_value(archived, "mend")
+    sample_events.poison(archived.connection, "una")
+    rebuild.run(archived.store.connect)  # marks una's event as poisoned
+    model_rows.read_value(archived.connection, "mend")
 
     def change(source: Source, number: Rebuild, on_loaded: Callable[[], None]) -> None:
-        append(archived, [sample_events.user_deleted("cyd"), *lesson("new", 2)])
-        begin_erasure(archived, archive, "ann")
-        archive_rebuilds.run_in_turn(source, number, on_loaded)
-        (letter,) = dead_letters.list_letters(archived)
-        assert replay.replay(archived, letter.letter_id) is None
-        append(archived, lesson("una", 11))
+        append(archived.connection, [sample_events.user_deleted("cyd"), *lesson("new", 2)])
+        begin_erasure(archived.connection, archive, "ann")
+        run_in_turn(source, number, on_loaded)
+        (letter,) = dead_letters.list_letters(archived.connection)
+        assert replay.replay(archived.connection, letter.letter_id) is None
+        append(archived.connection, lesson("una", 11))
 
-    archive_rebuilds.run(store, folder, change)
-    batch.run(archived)
-    rows = every_row(archived)
-    assert model_rows.read(archived, "poisoned") == []
-    assert rows == archive_rebuilds.rebuild_plainly(store, archived)
+    archived.run(change)
+    batch.run(archived.connection)
+    rows = archived.rows()
+    assert model_rows.read(archived.connection, "poisoned") == []
+    assert rows == archived.run_plainly()
     assert {row.split(",")[0] for row in rows["user_progress"]} == {"(new", "(una"}
 
 
@@ -84,33 +109,33 @@ def begin_erasure(connection: Connection, archive: Storage, learner: str) -> Non
 
 
 def test_a_learner_who_is_not_yet_erased_from_the_archive_does_not_reappear(
-    store: Store, archived: Connection, archive: Storage, folder: Path
+    archived: Archived, archive: Storage
 ) -> None:
-    forbid(archived, "ann")
-    batch.run(archived)
-    archives.run(archived, archive)  # the new range's files leave out ann's UserDeleted
-    archive_rebuilds.run(store, folder, archive_rebuilds.run_in_turn)
-    assert every_row(archived) == archive_rebuilds.rebuild_plainly(store, archived)
+    forbid(archived.connection, "ann")
+    batch.run(archived.connection)
+    archives.run(archived.connection, archive)  # the new range's files leave out ann's UserDeleted
+    archived.run(run_in_turn)
+    assert archived.rows() == archived.run_plainly()
 
 
 @pytest.mark.exhaustive
 def test_before_rows_are_loaded_an_erasure_can_delete_a_learner_from_the_second_schema(
-    store: Store, archived: Connection, folder: Path, monkeypatch: pytest.MonkeyPatch
+    archived: Archived, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    hold_lock, before = log_rows.hold_lock, every_row(archived)
+    hold_lock = log_rows.hold_lock
 
     def erase_and_lock(connection: Connection) -> contextlib.AbstractContextManager[None]:
-        assert erase_user.fold_deletion(archived, "ben", changes.DISABLED) == []
-        schema.set_search_path(archived)
+        assert erase_user.fold_deletion(archived.connection, "ben", changes.DISABLED) == []
+        schema.set_search_path(archived.connection)
         return hold_lock(connection)
 
     monkeypatch.setattr(log_rows, "hold_lock", erase_and_lock)
-    archive_rebuilds.run(store, folder, archive_rebuilds.run_in_turn)
-    assert every_row(archived) == before
+    with archived.unchanged():
+        archived.run(run_in_turn)
 
 
 def test_a_rebuild_that_fails_before_it_loads_the_first_bucket_leaves_nothing_behind(
-    store: Store, archived: Connection, folder: Path, monkeypatch: pytest.MonkeyPatch
+    archived: Archived, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store_shared = buckets.store_shared
 
@@ -119,63 +144,217 @@ def test_a_rebuild_that_fails_before_it_loads_the_first_bucket_leaves_nothing_be
         raise ProgressError("the storage is full")
 
     monkeypatch.setattr(buckets, "store_shared", fail)
-    expect_rejection(store, archived, folder, archive_rebuilds.run_in_turn, "the storage is full")
+    archived.expect_rejection(run_in_turn, "the storage is full")
 
 
 @pytest.mark.exhaustive
 def test_an_archive_that_cannot_be_used_is_rejected_and_nothing_is_left_behind(
-    store: Store, archived: Connection, archive: Storage, folder: Path
+    archived: Archived, archive: Storage
 ) -> None:
-    engine = archive_rebuilds.run_in_turn
+    engine = run_in_turn
     path = archives.find_file(archive, "learner-cyd")
     archives.flip_byte(archive, path)
-    expect_rejection(store, archived, folder, engine, path)
+    archived.expect_rejection(engine, path)
     archives.flip_byte(archive, path)
-    expect_rejection(store, archived, folder, lambda *_: None, "16 of 16 buckets were not loaded")
-    manifest_file = folder / "manifest.json"
+    archived.expect_rejection(lambda *_: None, "16 of 16 buckets were not loaded")
+    manifest_file = archived.folder / "manifest.json"
     manifest = manifest_file.read_text()
 
     def lose_a_range(source: Source, number: Rebuild, on_loaded: Callable[[], None]) -> None:
         parts = json.loads(manifest)
         manifest_file.write_text(json.dumps(parts | {"ranges": parts["ranges"][:-1]}))
-        archive_rebuilds.run_in_turn(source, number, on_loaded)
+        run_in_turn(source, number, on_loaded)
 
     def lose_the_archive(source: Source, number: Rebuild, on_loaded: Callable[[], None]) -> None:
         manifest_file.unlink()
-        archive_rebuilds.run_in_turn(source, number, on_loaded)
+        run_in_turn(source, number, on_loaded)
 
     for losing, words in ((lose_a_range, "events were loaded"), (lose_the_archive, "no archive")):
-        expect_rejection(store, archived, folder, losing, words)
+        archived.expect_rejection(losing, words)
         manifest_file.write_text(manifest)
-    with log_rows.hold_lock(archived):
-        expect_rejection(store, archived, folder, engine, "another run works on the archive")
+    with log_rows.hold_lock(archived.connection):
+        archived.expect_rejection(engine, "another run works on the archive")
     manifest_file.write_text(manifest.replace('"format": 1', '"format": 2'))
-    expect_rejection(store, archived, folder, engine, "format 2")
+    archived.expect_rejection(engine, "format 2")
     manifest_file.write_text(manifest)
     published = manifests.read(archive)
     assert published
-    archives.change_event(archived, published.manifest.checkpoints[-1].position)
-    expect_rejection(store, archived, folder, engine, "another log")
-    expect_rejection(store, archived, folder / "missing", engine, "no archive")
+    archives.change_event(archived.connection, published.manifest.checkpoints[-1].position)
+    archived.expect_rejection(engine, "another log")
+    missing = dataclasses.replace(archived, folder=archived.folder / "missing")
+    missing.expect_rejection(engine, "no archive")
 
 
 @pytest.mark.exhaustive
-def test_a_rebuild_fails_if_an_event_is_quarantined_meanwhile(
-    store: Store, archived: Connection, folder: Path
-) -> None:
+def test_a_rebuild_fails_if_an_event_is_quarantined_meanwhile(archived: Archived) -> None:
     def quarantine(source: Source, number: Rebuild, on_loaded: Callable[[], None]) -> None:
-        archived.run("SELECT event_store.quarantine(5, 'defective')")
-        archive_rebuilds.run_in_turn(source, number, on_loaded)
+        archived.connection.run("SELECT event_store.quarantine(5, 'defective')")
+        run_in_turn(source, number, on_loaded)
 
-    expect_rejection(store, archived, folder, quarantine, "position 5 was quarantined")
+    archived.expect_rejection(quarantine, "position 5 was quarantined")
 
 
-def expect_rejection(
-    store: Store, connection: Connection, folder: Path, engine: Engine, words: str
+@pytest.mark.exhaustive
+def test_a_bucket_is_loaded_only_once_although_tasks_are_killed_and_repeated(
+    archived: Archived,
 ) -> None:
-    before = every_row(connection)
-    with pytest.raises(ProgressError, match=words):
-        archive_rebuilds.run(store, folder, engine)
-    assert every_row(connection) == before
-    assert model_rows.read_value(connection, "schemas") == 1
-    assert archive_rebuilds.list_left(folder) == []
+    bucket = log_rows.bucket_of(archived.connection, "learner-ann", archives.BUCKETS)
+
+    def kill_and_repeat(source: Source, rebuild: Rebuild, on_loaded: Callable[[], None]) -> None:
+        work = functools.partial(buckets.process, *source, bucket, rebuild.version)
+        for death in DEATHS:
+            doomed_worker.call_doomed(work, functools.partial(doomed_worker.doom_call, *death))
+        assert work() == 0, "the bucket was loaded again after a killed task had loaded it"
+        for _ in range(2):
+            run_in_turn(source, rebuild, on_loaded)
+
+    with archived.unchanged():
+        archived.run(kill_and_repeat)
+
+
+@pytest.mark.exhaustive
+def test_the_next_rebuild_succeeds_after_a_rebuild_that_was_killed_in_any_step(
+    archived: Archived,
+) -> None:
+    with archived.unchanged():
+        before = archived.rows()
+        for step in ("begin", "load", "end", "catch_up"):
+            archived.run_until_death(step)
+            assert archived.rows() == before
+        archived.run(run_in_turn)
+
+
+def test_the_next_rebuild_ends_the_tasks_of_a_rebuild_that_was_killed(archived: Archived) -> None:
+    archived.run_until_death("begin")
+    with (
+        archive_loads.connect(archived.store.url) as task,
+        archive_loads.connect(archived.store.url) as other_task,
+        ThreadPoolExecutor(1) as threads,
+    ):
+        ((version,),) = task.run("SELECT version FROM archive_rebuild")
+        with database.transaction(task):
+            record = blocks("recovery/archive_rebuild")["record bucket"]
+            assert task.run(record, bucket=0, events=0, version=version)
+            again = threads.submit(archived.run, run_in_turn)
+            readiness.wait(lambda: has_ended(other_task, version), "the end of the killed rebuild")
+        again.result(120)
+
+
+def has_ended(connection: Connection, version: int) -> bool:
+    try:
+        archive_loads.open_bucket(connection, 1, version)
+    except RebuildEnded:
+        return True
+    return False
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("engine", [EngineName.TASKS, EngineName.BEAM])
+def test_a_retried_first_task_waits_until_the_killed_attempt_s_locks_are_free(
+    archived: Archived, monkeypatch: pytest.MonkeyPatch, engine: EngineName
+) -> None:
+    environment = {
+        "DATABASE_URL": archived.store.url,
+        "PROGRESS_DATA_DIR": str(archived.folder.parent),
+        "CLOUD_RUN_EXECUTION": EXECUTION,
+        "CLOUD_RUN_TASK_ATTEMPT": "1",
+    }
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    settings.current.cache_clear()
+    monkeypatch.setattr(rebuilds, "_choose_beam", lambda *_: run_in_turn)
+    with archived.unchanged(), contextlib.ExitStack() as killed_attempt:
+        killed_attempt.enter_context(replacement.hold_lock(archived.connection))
+        clock = SimpleNamespace(monotonic=time.monotonic, sleep=lambda _: killed_attempt.close())
+        monkeypatch.setattr(rebuilds, "time", clock)
+        rebuilds.rebuild_command(from_archive=True, engine=engine)
+
+
+@pytest.fixture(autouse=True)
+def restore_process_state() -> Iterator[None]:
+    """Restore the handler of SIGTERM and clear the cached settings after each test.
+
+    A command that runs in the test process changes both.
+    """
+    handler = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.signal(signal.SIGTERM, handler)
+    settings.current.cache_clear()
+
+
+def test_other_processes_load_the_buckets_of_a_process_that_was_killed(archived: Archived) -> None:
+    killed: list[BaseProcess] = []
+
+    def kill_one(source: Source, number: Rebuild, on_loaded: Callable[[], None]) -> None:
+        def kill() -> None:
+            on_loaded()
+            if not killed:
+                killed.extend(multiprocessing.active_children()[:1])
+                killed[0].kill()
+
+        runners.run_processes(source, number, kill, workers=2)
+
+    with archived.unchanged():
+        archived.run(kill_one)
+    assert killed
+
+
+def test_a_task_ends_if_the_rebuild_ends_without_it(
+    archived: Archived, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    has_begun, has_ended, lock = threading.Event(), threading.Event(), archive_loads.lock_bucket
+
+    def lock_late(connection: Connection, bucket: int) -> None:
+        has_begun.set()
+        has_ended.wait(120)
+        lock(connection, bucket)
+
+    monkeypatch.setattr(archive_loads, "lock_bucket", lock_late)
+    with ThreadPoolExecutor(1) as threads:
+        other = threads.submit(
+            runners.run_other_task, archived.source, execution=EXECUTION, index=1, count=2
+        )
+
+        def run_without(source: Source, number: Rebuild, on_loaded: Callable[[], None]) -> None:
+            has_begun.wait(120)
+            run_in_turn(source, number, on_loaded)
+
+        archived.run(run_without, execution=EXECUTION)
+        has_ended.set()
+        other.result(120)
+
+
+def test_the_command_rebuilds_with_tasks_and_rejects_a_missing_archive(
+    archived: Archived, tmp_path: Path
+) -> None:
+    command = ("rebuild", "--from-archive")
+    refused = cli.progress(archived.store.url, *command, PROGRESS_DATA_DIR=str(tmp_path / "empty"))
+    cli.expect_failure(refused, "there is no archive")
+    tasks = ("--engine", "tasks", "--workers", "2")
+    done = cli.progress(
+        archived.store.url,
+        *command,
+        *tasks,
+        PROGRESS_DATA_DIR=str(tmp_path),
+        TZ="Asia/Kathmandu",
+        LC_ALL="C",
+    )
+    assert "are folded into new projections" in cli.expect_success(done)
+    assert not sample_events.find_differences(archived.connection)
+
+
+def test_a_command_that_is_interrupted_leaves_nothing_behind(
+    archived: Archived, tmp_path: Path
+) -> None:
+    first_bucket = archive_loads.hold_bucket(archived.connection, 0)  # the first task waits for it
+    with archived.unchanged(), first_bucket:
+        command = subprocess.Popen(
+            [sys.executable, "-m", "progress.cli", "rebuild", "--from-archive", "--engine=tasks"],
+            env=settings.child_env(
+                DATABASE_URL=archived.store.url, PROGRESS_DATA_DIR=str(tmp_path)
+            ),
+            start_new_session=True,
+        )
+        readiness.wait(lambda: bool(archived.list_left()), "the rebuild", seconds=60)
+        os.killpg(command.pid, signal.SIGTERM)  # Cloud Run interrupts a job in this way
+        assert command.wait(60)

@@ -16,7 +16,6 @@ import pytest
 from progress import settings
 from progress.adapters import retries
 from progress.adapters.dataflow import Dataflow
-from progress.adapters.postgres.database import Connection
 from progress.cli import rebuilds
 from progress.errors import DataflowUnavailable, ProgressError
 from progress.projections import replacement
@@ -24,11 +23,8 @@ from progress.recovery import beam, beam_on_dataflow, buckets
 from progress.recovery.archive_loads import Rebuild
 from progress.recovery.archive_rebuild import Engine, Source
 from tests.conftest import Store
-from tests.support import archive_rebuilds, cli, http_servers, model_rows
-from tests.support.archive_rebuilds import archived, folder
-from tests.support.backup_fixtures import every_row
-
-__all__ = ["archived", "folder"]
+from tests.support import cli, http_servers, model_rows
+from tests.support.archive_rebuilds import Archived
 
 PROJECT, REGION = "p", "europe-west1"
 JOBS = f"/v1b3/projects/{PROJECT}/locations/{REGION}/jobs"
@@ -213,21 +209,20 @@ def load_buckets(url: str, parameters: dict[str, str]) -> None:
 
 
 def test_the_engine_launches_a_job_that_loads_the_buckets(
-    store: Store, archived: Connection, folder: Path, dataflow: Fake, engine: Engine
+    archived: Archived, dataflow: Fake, engine: Engine
 ) -> None:
-    dataflow.work = functools.partial(load_buckets, store.url)
+    dataflow.work = functools.partial(load_buckets, archived.store.url)
     dataflow.failures, dataflow.lost_responses = [(503, "unavailable"), QUOTA], 1
-    before = every_row(archived)
-    events = archive_rebuilds.run(store, folder, engine)
-    assert events == model_rows.read_value(archived, "head")
-    assert every_row(archived) == before
+    with archived.unchanged():
+        events = archived.run(engine)
+    assert events == model_rows.read_value(archived.connection, "head")
     (job,) = dataflow.launched  # one job, although the launch was sent four times
     version = job["parameters"]["version"]
     assert job == {
         "jobName": f"progress-rebuild-{version}",
         "containerSpecGcsPath": DATAFLOW["DATAFLOW_TEMPLATE"],
         "parameters": {
-            "archive": str(folder),
+            "archive": str(archived.folder),
             "buckets": "16",
             "version": version,
             "schema": replacement.building_name(),

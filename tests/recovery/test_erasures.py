@@ -29,15 +29,11 @@ from tests.support.erasure_fixtures import (
     find_in_tables,
     leave_traces,
     list_events,
-    no_requests,
     push_events,
     receipt,
 )
 from tests.support.operation_fixtures import Operator, limit_step
 from tests.support.stage import append, connect
-from tests.support.traced_runs import change, run_until_it_ends
-
-__all__ = ["no_requests"]
 
 LATER = "later-learner"
 ARCHIVE_RUNNING = "another run works on the archive: wait until it ends"
@@ -229,11 +225,11 @@ def test_a_log_adopts_the_key_of_the_erasure_ledger_even_after_a_failed_erasure(
     """The batch job may start an erasure before `progress erasures apply`; this erasure fails."""
     key = Key("00" * 64, "11" * 64)
     erasure.write_key(archive(), key)
-    early = run_until_it_ends(operator, erase(operator, "ann")["id"])
+    early = operator.run_until_it_ends(erase(operator, "ann")["id"])
     assert (early["state"], "key of another log" in early["error"]) == ("FAILED", True)
     assert apply(store) == (0, 0)
-    change(operator, "retryOperation", early["id"])
-    assert receipt(run_until_it_ends(operator, early["id"]))["found"] == 0
+    operator.retry(early["id"])
+    assert receipt(operator.run_until_it_ends(early["id"]))["found"] == 0
     assert erasure.read_key(archive()) == key
 
 

@@ -4,7 +4,9 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import pytest
 
+from progress.adapters import storage as storages
 from progress.adapters.postgres import statements
 from progress.adapters.postgres.database import Connection
 from progress.adapters.storage.storage import Storage
@@ -14,6 +16,18 @@ from progress.archive.manifests import Manifest, RangeManifest
 from progress.archive.runs import Request
 
 BUCKETS = 16
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """The folder of an archive."""
+    return tmp_path / "archive"
+
+
+@pytest.fixture
+def archive(folder: Path) -> Storage:
+    """The storage of an archive that does not exist yet."""
+    return storages.open_storage(str(folder))
 
 
 def blocks() -> dict[str, str]:

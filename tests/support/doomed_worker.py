@@ -1,20 +1,21 @@
-"""Workers that kill themselves before or after an operation's step or the step's compensation.
+"""Processes that kill themselves at a point of an operation or of a rebuild.
 
-The workers are forked from a process that has imported the runner, so that they start quickly.
+They are forked from a process that has imported the runner, so that they start quickly.
 """
 
 import functools
+import importlib
 import multiprocessing
 import os
 import signal
 from collections.abc import Callable
+from typing import Any
 from uuid import UUID
 
 from progress.adapters.postgres.database import Connection
 from progress.local import readiness
 from progress.operations import runner
 from progress.operations.claim import ClaimedOperation
-from progress.operations.runner import Action
 from tests.support.operation_fixtures import blocks
 
 POINTS = ("before", "after")  # the worker dies before or after the step takes effect
@@ -28,15 +29,20 @@ def run(operation_id: str, kind: str, step: str, point: str) -> None:
 
     The points of the step's compensation are `undo before` and `undo after`.
     """
-    run_doomed(operation_id, functools.partial(_doom, kind, step, point))
+    run_doomed(operation_id, functools.partial(doom_step, kind, step, point))
 
 
 def run_doomed(operation_id: str, doom: Callable[[], None]) -> None:
     """Run a worker that dies; its process first calls `doom`, which prepares the death."""
-    worker = _FORKS.Process(target=_work, args=(dict(os.environ), operation_id, doom))
-    worker.start()
-    worker.join(60)
-    assert worker.exitcode == -signal.SIGKILL
+    call_doomed(functools.partial(runner.run, UUID(operation_id)), doom)
+
+
+def call_doomed(function: Callable[[], object], doom: Callable[[], None]) -> None:
+    """Call the function in a process that dies; the process first calls `doom`."""
+    process = _FORKS.Process(target=_work, args=(dict(os.environ), doom, function))
+    process.start()
+    process.join(120)
+    assert process.exitcode == -signal.SIGKILL
 
 
 def await_lost_claim(connection: Connection) -> None:
@@ -47,26 +53,47 @@ def await_lost_claim(connection: Connection) -> None:
     )
 
 
-def _work(environment: dict[str, str], operation_id: str, doom: Callable[[], None]) -> None:
+def _work(
+    environment: dict[str, str], doom: Callable[[], None], function: Callable[[], object]
+) -> None:
     os.environ.clear()  # the process that forks has the environment of the test that started it
     os.environ.update(environment)
     doom()
-    runner.run(UUID(operation_id))
+    function()
 
 
-def _doom(kind: str, step: str, point: str) -> None:
+def doom_step(kind: str, step: str, point: str) -> None:
+    """Let this process die at this point of the step."""
     is_undone = point.startswith("undo ")
     registry = runner.COMPENSATIONS if is_undone else runner.ACTIONS
-    actions = registry[kind]
-    doomed = _die_at(point.removeprefix("undo "), actions[step])
-    registry[kind] = {**actions, step: doomed}
+    action = registry[kind][step]
 
-
-def _die_at(point: str, action: Action) -> Action:
-    def act(operation: ClaimedOperation) -> object:
-        if point == "after":
+    def act(operation: ClaimedOperation) -> None:
+        if point.endswith("after"):
             action(operation)
-        os.kill(os.getpid(), signal.SIGKILL)
-        return None
+        die()
 
-    return act
+    registry[kind] = {**registry[kind], step: act}
+
+
+def doom_call(owner: str, name: str, point: str) -> None:
+    """Let this process die before or after its first call of the function `name`.
+
+    `owner` is the module or the class (`module:class`) that has the function.
+    """
+    module, _, class_name = owner.partition(":")
+    place: Any = importlib.import_module(module)
+    place = getattr(place, class_name) if class_name else place
+    original = getattr(place, name)
+
+    def call(*arguments: Any, **named: Any) -> None:
+        if point == "after":
+            original(*arguments, **named)
+        die()
+
+    setattr(place, name, call)
+
+
+def die() -> None:
+    """End the process as the kernel does when memory is short."""
+    os.kill(os.getpid(), signal.SIGKILL)

@@ -13,12 +13,11 @@ from progress.adapters.postgres import statements
 from progress.adapters.postgres.database import Connection
 from progress.event_store import log
 from progress.ingest import push
-from progress.operations import erase_user
 from progress.projections import batch, snapshots
 from progress.projections.projector import SHARDS, Projector
 from progress.projections.snapshots import Policy
 from tests.support import sample_events, stage
-from tests.support.operation_fixtures import FIELDS, Operator
+from tests.support.operation_fixtures import Operator
 from tests.support.pushes import encode_push
 
 LEARNER = "erika-7f3a"
@@ -31,12 +30,6 @@ AT = sample_events.BEGIN
 def blocks() -> dict[str, str]:
     """Return the named statements of erasure_fixtures.sql."""
     return statements.blocks(str(Path(__file__).with_suffix("")))
-
-
-@pytest.fixture(autouse=True)
-def no_requests(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Assume that no queries are running: make erasures wait 0 s for the end of queries."""
-    monkeypatch.setattr(erase_user, "_REQUESTS_END_S", 0.0)
 
 
 def push_events(connection: Connection, *events: Any, **options: Any) -> dict[str, int]:
@@ -154,11 +147,6 @@ def find_in_files(folder: Path, *needles: str) -> list[str]:
     """Search every file below the folder."""
     files = [file for file in folder.rglob("*") if file.is_file()]
     return [str(file) for file in files for n in needles if n.encode() in file.read_bytes()]
-
-
-def get(operator: Operator, operation_id: str) -> Any:
-    """Return the operation's current state."""
-    return operator.data(f'{{ operation(id: "{operation_id}") {FIELDS} }}')["operation"]
 
 
 @pytest.fixture

@@ -3,10 +3,6 @@
 import csv
 import io
 import json
-import os
-import signal
-import subprocess
-import sys
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -33,13 +29,6 @@ def export(operator: Operator, learner: str = "ann", **options: Any) -> Any:
 def export_statistics(operator: Operator, arguments: str, **options: Any) -> Any:
     """As an administrator, start an export of statistics; return the operation."""
     return operator.start("exportStatistics", f"{arguments}, ", **options)
-
-
-def kill_a_worker(operation_id: str, point: str) -> None:
-    """Run a worker in a separate process, which kills itself at this point of the export."""
-    words = [sys.executable, "-m", "tests.support.doomed_export", operation_id, point]
-    done = subprocess.run(words, env=dict(os.environ), timeout=60, check=False)
-    assert done.returncode == -signal.SIGKILL
 
 
 def read(path: Path) -> dict[str, bytes]:

@@ -14,11 +14,11 @@ from progress import settings
 from progress.adapters.postgres import database, statements
 from progress.adapters.postgres.database import Connection
 from progress.adapters.pubsub import wakeups
-from progress.errors import OperationClaimed
+from progress.errors import OperationClaimed, Unavailable
 from progress.event_store import dead_letters, log
 from progress.ingest import push
 from progress.local import readiness
-from progress.operations import runner
+from progress.operations import erase_user, runner
 from progress.operations.records import PLANS, Step
 from progress.projections import batch, changes
 from progress.projections.changes import Publisher
@@ -84,6 +84,33 @@ class Operator:
         deliver(operation_id, stage.publisher())
         return self.get(operation_id)
 
+    def run_until_it_ends(self, operation_id: str) -> Body:
+        """Run the operation repeatedly, as redelivered commands do, until it ends; return it."""
+
+        def has_ended() -> bool:
+            try:
+                runner.run(UUID(operation_id))
+            except Unavailable:
+                return False
+            return True
+
+        readiness.wait(has_ended, "the end")
+        return self.get(operation_id)
+
+    def cancel(self, operation_id: str) -> Any:
+        """Cancel the operation; return it, or the error's code."""
+        return self._change("cancelOperation", operation_id)
+
+    def retry(self, operation_id: str) -> Any:
+        """Retry the operation; return it, or the error's code."""
+        return self._change("retryOperation", operation_id)
+
+    def _change(self, mutation: str, operation_id: str) -> Any:
+        body = self.ask(f'mutation {{ {mutation}(id: "{operation_id}") {FIELDS} }}')
+        if "errors" in body:
+            return body["errors"][0]["extensions"]["code"]
+        return body["data"][mutation]
+
     def called(self) -> list[str]:
         """Return the operation ids of the commands that the API has published, in order."""
         return [str(command["id"]) for command in self._sent.commands()]
@@ -96,8 +123,9 @@ def operator(
     """A client that calls the API as an administrator.
 
     The API has the database privileges of the query function, operation workers those of the
-    project function.
+    project function. An erasure assumes that no queries are running, and waits 0 s for their end.
     """
+    monkeypatch.setattr(erase_user, "_REQUESTS_END_S", 0.0)
     monkeypatch.setenv("DATABASE_URL", url_of(store, "project"))
     monkeypatch.setenv("PROGRESS_DATA_DIR", str(tmp_path))
     monkeypatch.setenv("PUBSUB_EMULATOR_HOST", fake_publisher.address)

@@ -1,17 +1,15 @@
 """A test operation that replaces REBUILD; each of its four steps writes rows.
 
-`python -m tests.support.traced_operation OPERATION STEP POINT` is a worker that kills itself in
-this step. POINT says when: before or after the step's effect (`before`, `after`), or before or
-after the effect of the step's compensation (`undo before`, `undo after`).
+The points of a step are before and after its effect (`before`, `after`), and before and after the
+effect of its compensation (`undo before`, `undo after`).
 """
 
-import os
-import signal
-import sys
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
-from uuid import UUID
+
+import pytest
 
 from progress import settings
 from progress.adapters.postgres import database, statements
@@ -20,19 +18,17 @@ from progress.operations import runner
 from progress.operations.claim import ClaimedOperation
 from progress.operations.records import PLANS, Plan, Step
 from progress.operations.runner import Action
+from tests.support import doomed_worker
+from tests.support.operation_fixtures import Operator
 
 PLAN = Plan(
-    (
-        Step("prepare", 60.0),
-        Step("write", 60.0),
-        Step("offer", 60.0, is_final=True),
-        Step("tidy", 60),
-    )
+    (Step("prepare", 60), Step("write", 60), Step("offer", 60, is_final=True), Step("tidy", 60))
 )
 STEPS = [step.name for step in PLAN.steps]
 COMPENSATED = ("write", "prepare")
-POINTS = ("before", "after")
+DONE = [(step, "do") for step in STEPS]
 
+Hooks = dict[tuple[str, str], Callable[[], None]]
 Hook = Callable[[str, str], None]
 
 
@@ -72,24 +68,45 @@ def read_effects(connection: Connection) -> list[str]:
     return [row[0] for row in connection.run(blocks()["effects"])]
 
 
-def cancel(operation_id: str) -> None:
-    """Request the cancellation as the API does, but with the privileges of the worker's login."""
-    with closing(database.connect(settings.current())) as connection:
-        connection.run(blocks()["cancel"], operation_id=operation_id)
+@pytest.fixture
+def hooks(connection: Connection, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hooks]:
+    """Replace REBUILD with the traced operation, which calls functions of the test.
+
+    Yield an empty dictionary. The test adds functions by step and point; the operation calls each
+    function when it reaches the function's step and point.
+    """
+    connection.execute_simple(blocks()["create"])
+    for registry in (PLANS, runner.ACTIONS):
+        monkeypatch.setitem(registry, "REBUILD", registry["REBUILD"])  # restored after the test
+    calls: Hooks = {}
+
+    def call(step: str, point: str) -> None:
+        if (step, point) in calls:
+            calls[step, point]()
+
+    install(call)
+    yield calls
+    runner.COMPENSATIONS.pop("REBUILD", None)
 
 
-def main(operation_id: str, doomed_step: str, doomed_point: str) -> None:
-    """Run the operation; kill this process when it reaches the given point of the given step."""
+def start(operator: Operator) -> str:
+    """Start a traced operation and return its id."""
+    operation_id: str = operator.start("rebuildProjections")["id"]
+    return operation_id
 
-    def die(step: str, point: str) -> None:
+
+def run_a_worker_that_dies(operation_id: str, step: str, point: str) -> None:
+    """Run a worker process that kills itself at this point of the step."""
+    doomed_worker.run_doomed(operation_id, functools.partial(_doom, operation_id, step, point))
+
+
+def _doom(operation_id: str, doomed_step: str, doomed_point: str) -> None:
+    def hook(step: str, point: str) -> None:
         if (step, point) == (doomed_step, doomed_point):
-            os.kill(os.getpid(), signal.SIGKILL)
+            doomed_worker.die()
         if doomed_point.startswith("undo") and (step, point) == ("write", "after"):
-            cancel(operation_id)
+            # Cancel as the API does, but with the privileges of the worker's login.
+            with closing(database.connect(settings.current())) as connection:
+                connection.run(blocks()["cancel"], operation_id=operation_id)
 
-    install(die)
-    runner.run(UUID(operation_id))
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])
+    install(hook)
