@@ -10,6 +10,7 @@ from tests.support.alert_policies import CONTRACT, RUNBOOK, alerts, anchors
 from tests.support.log_filters import fields, parsed
 from tests.support.terraform import ENVIRONMENTS
 from tests.support.terraform_environments import FOREIGN, Environments
+from tests.support.terraform_state import Deployment
 
 # The metrics of Google Cloud that alerts may read; each alert also reads a metric of this project.
 PLATFORM = {
@@ -38,16 +39,8 @@ REQUIRED = {
 }
 
 
-@pytest.fixture(params=ENVIRONMENTS)
-def environment(request: pytest.FixtureRequest) -> str:
-    named: str = request.param
-    return named
-
-
-def test_each_metric_field_has_a_metric_of_its_kind(
-    environments: Environments, environment: str
-) -> None:
-    metrics = environments[environment].planned.of("google_logging_metric")
+def test_each_metric_field_has_a_metric_of_its_kind(deployment: Deployment) -> None:
+    metrics = deployment.planned.of("google_logging_metric")
     assert metrics.keys() == CONTRACT.keys()
     for field, facts in CONTRACT.items():
         metric = metrics[field]
@@ -91,15 +84,13 @@ def test_each_required_alert_exists_and_reads_the_required_metric_field(
         assert field in by_name[name].metric_fields
 
 
-def test_each_policy_has_one_condition_and_the_label_of_its_alert(
-    environments: Environments, environment: str
-) -> None:
+def test_each_policy_has_one_condition_and_the_label_of_its_alert(deployment: Deployment) -> None:
     """Cloud Monitoring rejects a policy with a second PromQL condition."""
-    planned = environments[environment].planned
+    planned = deployment.planned
     policies = planned.of("google_monitoring_alert_policy", "alert").values()
     assert {len(policy["conditions"]) for policy in policies} == {1}
     assert {policy["user_labels"]["alert"] for policy in policies} == set(
-        environments[environment].plan["variables"].get("alerts", {}).get("value", REQUIRED)
+        deployment.plan["variables"].get("alerts", {}).get("value", REQUIRED)
     )
     names = [policy["display_name"] for policy in policies]
     assert len(set(names)) == len(names)
@@ -111,9 +102,9 @@ def test_each_metric_field_is_read_by_an_alert(environments: Environments) -> No
 
 
 def test_each_alert_reads_a_metric_field_and_no_unlisted_platform_metric(
-    environments: Environments, environment: str
+    deployment: Deployment,
 ) -> None:
-    planned = environments[environment].planned
+    planned = deployment.planned
     metrics = {metric["name"] for metric in planned.of("google_logging_metric").values()}
     for alert in alerts(planned).values():
         assert alert.metric_fields, alert.name
@@ -137,9 +128,9 @@ def test_each_selector_names_one_resource_kind_and_known_labels(environments: En
 
 
 def test_each_policy_has_a_severity_and_links_to_its_section_of_the_runbook(
-    environments: Environments, environment: str
+    deployment: Deployment,
 ) -> None:
-    planned = environments[environment].planned
+    planned = deployment.planned
     policies = planned.of("google_monitoring_alert_policy")
     by_name = alerts(planned)
     conditions = sum(len(alert.conditions) for alert in by_name.values())
@@ -210,10 +201,8 @@ def test_each_threshold_is_a_histogram_bound_of_its_metric(environments: Environ
     assert checked == {"event_delay_ms", "latency_ms", "projection_lag"}
 
 
-def test_the_dashboard_shows_each_metric_field(
-    environments: Environments, environment: str
-) -> None:
-    planned = environments[environment].planned
+def test_the_dashboard_shows_each_metric_field(deployment: Deployment) -> None:
+    planned = deployment.planned
     ((_, dashboard),) = planned.of("google_monitoring_dashboard").items()
     tiles: list[dict[str, Any]] = json.loads(dashboard["dashboard_json"])["mosaicLayout"]["tiles"]
     text = json.dumps(tiles)

@@ -1,26 +1,40 @@
-"""Each question returns the oracle's rows, but omits rows about fewer than 20 learners."""
+"""Each question returns the oracle's rows, but omits rows about fewer than 20 learners.
+
+Retention computed from the archive equals that of the live read model, also for the real log.
+"""
 
 import dataclasses
+import json
 import random
 import tempfile
+from collections import Counter
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from uuid import UUID
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from progress.adapters import storage
+from progress.adapters.postgres.database import Connection
 from progress.analysis import questions
 from progress.analysis.questions import FEWEST_LEARNERS, Days, Question
+from progress.demo import loading
 from progress.errors import ProgressError
+from progress.importers import sm2
+from progress.projections import batch
+from progress.projections.projector import Projector
 from tests import oracle
 from tests.oracle import analyses
-from tests.support import event_logs, written_archives
-from tests.support.event_logs import Log
+from tests.support import archives, cli, event_logs, model_rows, sample_events, written_archives
+from tests.support.event_logs import Disturbance, Log, disturbances, logs
+from tests.support.stage import Stage, append
 
-pytestmark = pytest.mark.timeout(600)  # DuckDB is slow on a busy machine
+pytestmark = pytest.mark.timeout(600)  # DuckDB and commands are slow on a busy machine
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
 MONDAY = datetime(2024, 3, 4, 12, tzinfo=UTC)
@@ -196,3 +210,114 @@ def test_the_error_says_that_the_archive_changed_while_it_was_read(tmp_path: Any
 
     with pytest.raises(ProgressError, match="changed while it was being read: run the command"):
         questions.ask(archive, questions.COHORTS, Days(), replace)
+
+
+@settings(max_examples=max(6, settings().max_examples // 4))
+@given(log=logs(size=40), how=disturbances())
+def test_weekly_retention_counts_from_the_archive_equal_those_of_the_live_read_model(
+    stage: Stage, log: Log, how: Disturbance
+) -> None:
+    stage.sweep()
+    stage.deliver(log, how)
+    events = model_rows.read_events(stage.admin)
+    live = {
+        (row["week"], row["maturity"]): (row["learners"], row["asked"], row["recalled"])
+        for row in model_rows.read(stage.admin, "retention by week")
+    }
+    if not events:
+        assert live == {}
+        return
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(questions, "FEWEST_LEARNERS", 1)
+        archive = storage.open_storage(folder)
+        written_archives.write(archive, events)
+        rows = questions.ask(archive, questions.RETENTION, Days(), lambda *_: None)
+    assert live == {
+        (str(row.week), row.maturity): (row.learners, row.asked, row.recalled) for row in rows
+    }
+
+
+def test_retention_in_the_real_log_equals_the_numbers_in_the_specification(
+    tmp_path: Path, connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # In the specification, each answer changes the item's interval, which is rounded to the nearest
+    # day. The importer rounds intervals up, and ignores an answer within 12 hours of the preceding
+    # answer. Here, the importer is changed to compute intervals as the specification does.
+    monkeypatch.setattr(sm2, "_DAY_GAP", timedelta(0))
+    monkeypatch.setattr(sm2, "math", SimpleNamespace(ceil=round))
+    monkeypatch.setattr(questions, "FEWEST_LEARNERS", 1)
+    archive = storage.open_storage(str(tmp_path))
+    published = [event for message in loading.messages() for event in message.events]
+    envelopes: list[dict[str, Any]] = msgspec.json.decode(msgspec.json.encode(published))
+    written_archives.write(archive, written_archives.record(envelopes))
+    rows = questions.ask(archive, questions.RETENTION, Days(), lambda *_: None)
+    asked, recalled = Counter[str](), Counter[str]()
+    for row in rows:
+        asked[row.maturity] += row.asked
+        recalled[row.maturity] += row.recalled
+    assert asked == {"YOUNG": 5_715, "MATURE": 657}
+    rates = {maturity: round(100 * recalled[maturity] / asked[maturity], 1) for maturity in asked}
+    assert rates == {"YOUNG": 77.1, "MATURE": 86.3}
+    assert read_live_retention(connection, envelopes) == {
+        (str(row.week), row.maturity): (row.asked, row.recalled) for row in rows
+    }
+
+
+def read_live_retention(
+    connection: Connection, envelopes: list[dict[str, Any]]
+) -> dict[tuple[str, str], tuple[int, int]]:
+    """Return the numbers of tests and of recalls in the live read model, by week and maturity."""
+    for first in range(0, len(envelopes), 1_000):
+        append(connection, envelopes[first : first + 1_000])
+    Projector(connection).catch_up_all()
+    return {
+        (row["week"], row["maturity"]): (row["asked"], row["recalled"])
+        for row in model_rows.read(connection, "retention by week")
+    }
+
+
+EVER = (date.min, date.max)
+
+
+def analyse(folder: Path, *words: str) -> str:
+    """Run the command without a database; return its output."""
+    answer = cli.progress("", "analyse", *words, PROGRESS_DATA_DIR=str(folder), TZ="Asia/Kathmandu")
+    assert answer.stderr == ""
+    return cli.expect_success(answer)
+
+
+@pytest.mark.exhaustive
+def test_an_archived_log_of_45_learners_is_analysed_without_a_database(
+    connection: Connection, tmp_path: Path
+) -> None:
+    archived = storage.open_storage(str(tmp_path / "archive"))
+    sample_events.record_lessons(connection, *(f"few-{n}" for n in range(19)), lessons=2)
+    batch.run(connection)
+    archives.run(connection, archived)
+    assert analyse(tmp_path, "cohorts", "--json") == "[]\n"
+    line = analyse(tmp_path, "retention", "--html", str(tmp_path / "page.html"))
+    assert line == "Nothing to show: no week has tests of 20 learners or more.\n"
+    assert not (tmp_path / "page.html").exists()
+
+    sample_events.record_lessons(connection, *(f"many-{n}" for n in range(26)), lessons=9)
+    batch.run(connection)
+    archives.run(connection, archived)
+    world = oracle.see(model_rows.read_events(connection), datetime(2030, 1, 1, tzinfo=UTC))
+    rows: list[dict[str, Any]] = json.loads(analyse(tmp_path, "retention", "--json"))
+    assert {
+        (row["week"], row["maturity"]): (row["learners"], row["asked"], row["recalled"])
+        for row in rows
+    } == analyses.retention(world, EVER, fewest=20)
+    output = analyse(tmp_path, "items", "--html", str(tmp_path / "page.html"))
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert output.rstrip("\n").endswith(page.partition("<h1>")[2].partition("</h1>")[0])
+    assert "2024-04-01" in analyse(tmp_path, "cohorts", "--to", "2024-04-30")
+
+
+def test_reversed_dates_and_a_missing_archive_are_rejected(tmp_path: Path) -> None:
+    folder = str(tmp_path)
+    days = ("--from", "2024-05-02", "--to", "2024-05-01")
+    wrong = cli.progress("", "analyse", "items", *days, PROGRESS_DATA_DIR=folder)
+    assert wrong.returncode == 2
+    missing = cli.progress("", "analyse", "items", PROGRESS_DATA_DIR=folder)
+    cli.expect_failure(missing, "no archive yet: run `progress archive`")

@@ -1,6 +1,8 @@
 """A check reports each wrong file of the archive. A run rewrites ranges that have lost a file."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -10,7 +12,6 @@ from progress.archive import check, manifests
 from progress.archive.check import Finding
 from progress.archive.manifests import RangeEntry, RangeManifest
 from progress.errors import ProgressError, StorageUnavailable
-from tests.conftest import Store
 from tests.support import archives
 
 pytestmark = pytest.mark.usefixtures("small_ranges")
@@ -31,30 +32,35 @@ def test_an_intact_archive_has_no_findings(log: Connection, archive: Storage) ->
     report = check.run_deep(log, archive, lambda *_: None)
     assert report.findings == []
     assert len(report.manifest.ranges) == 3
-    assert [[report.events]] == log.run(archives.blocks()["count"])
+    assert [[report.events]] == log.run(archives.BLOCKS["count"])
     assert shallow(archive) == []
 
 
-def test_a_missing_file_is_reported_and_the_next_run_writes_its_range_again(
-    log: Connection, archive: Storage, folder: Path
+def cut(file: Path) -> None:
+    file.write_bytes(file.read_bytes()[:-1])
+
+
+@pytest.mark.parametrize(
+    ("which", "damage", "problem"),
+    [
+        (ANN, Path.unlink, "is missing"),
+        (ANN, cut, "but the manifest says"),
+        ("manifest", cut, "is missing or damaged"),
+    ],
+)
+def test_a_damaged_file_is_reported_and_the_next_run_writes_its_range_again(
+    log: Connection, archive: Storage, folder: Path, *, which: str, damage: Any, problem: str
 ) -> None:
     archives.run(log, archive)
-    path = archives.find_file(archive, ANN)
-    (folder / path).unlink()
-    assert shallow(archive) == deep(log, archive) == [Finding(path, "is missing")]
+    manifest_paths = sorted(p for p in archives.paths(archive) if p.endswith("manifest.json"))
+    path = archives.find_file(archive, which) if which == ANN else manifest_paths[1]
+    damage(folder / path)
+    (finding,) = shallow(archive)
+    assert (finding.path, problem in finding.problem) == (path, True)
+    assert deep(log, archive)[:1] == [finding]
     archives.run(log, archive, is_now=False)
     assert deep(log, archive) == []
     assert len(archives.ranges(archive)) == 3
-
-
-def test_a_truncated_file_is_reported(log: Connection, archive: Storage, folder: Path) -> None:
-    archives.run(log, archive)
-    path = archives.find_file(archive, ANN)
-    (folder / path).write_bytes((folder / path).read_bytes()[:-1])
-    (finding,) = shallow(archive)
-    assert finding.path == path
-    archives.run(log, archive, is_now=False)
-    assert deep(log, archive) == []
 
 
 def test_a_changed_byte_is_found_only_by_the_deep_check(log: Connection, archive: Storage) -> None:
@@ -65,17 +71,6 @@ def test_a_changed_byte_is_found_only_by_the_deep_check(log: Connection, archive
     (finding,) = deep(log, archive)
     assert finding.path == path
     assert "changed" in finding.problem
-
-
-def test_a_damaged_manifest_of_a_range_is_reported_and_written_again(
-    log: Connection, archive: Storage
-) -> None:
-    archives.run(log, archive)
-    path = sorted(path for path in archives.paths(archive) if path.endswith("manifest.json"))[1]
-    archives.flip_byte(archive, path)
-    assert shallow(archive) == [Finding(path, "is missing or damaged")]
-    archives.run(log, archive, is_now=False)
-    assert deep(log, archive) == []
 
 
 def test_a_file_that_contains_erased_rows_is_reported(log: Connection, archive: Storage) -> None:
@@ -95,23 +90,13 @@ def test_a_range_whose_rows_differ_from_the_log_is_reported(
     assert finding.problem == "has other rows than the log"
 
 
+@pytest.mark.parametrize("change", [archives.change_event, archives.record_later])
 def test_the_archive_of_another_log_is_rejected(
-    log: Connection, archive: Storage, store: Store
+    log: Connection, archive: Storage, change: Callable[[Connection, int], None]
 ) -> None:
-    archives.run(log, archive)
-    archives.change_event(log, position=1)
-    with pytest.raises(ProgressError, match="another log"):
-        deep(log, archive)
-    with pytest.raises(ProgressError, match="another log"):
-        archives.run(log, archive)
-
-
-def test_the_archive_of_a_log_that_was_restored_to_an_earlier_time_is_rejected(
-    log: Connection, archive: Storage
-) -> None:
-    """After the restore, the log has recorded another event at the last archived position."""
+    """A log that was restored to an earlier time has other events at the last positions."""
     upto = archives.run(log, archive).upto
-    archives.record_later(log, upto)
+    change(log, 1 if change is archives.change_event else upto)
     with pytest.raises(ProgressError, match="another log"):
         deep(log, archive)
     with pytest.raises(ProgressError, match="another log"):

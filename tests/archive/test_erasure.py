@@ -62,7 +62,7 @@ def test_an_erasure_removes_events_that_were_emptied_while_their_range_was_verif
 
     def sum_and_empty(*arguments: Any) -> Any:
         sums = sum_rows(*arguments)
-        assert log.run(archives.blocks()["redact undeclared"], learner="ann") == [[1]]
+        assert log.run(archives.BLOCKS["redact undeclared"], learner="ann") == [[1]]
         archives.empty_stream(log, ANN)
         return sums
 
@@ -82,7 +82,7 @@ def test_after_an_erasure_the_event_ids_of_the_checkpoints_equal_those_in_the_lo
     archives.empty_stream(log, ANN)
     remove(log, archive)
     for position, event_id in checkpoint_ids(archive):
-        rows = log.run(archives.blocks()["event id"], position=position)
+        rows = log.run(archives.BLOCKS["event id"], position=position)
         assert rows == [[event_id]]
 
 

@@ -94,16 +94,16 @@ def archive_and_restore(source: Store, target: Store, texts: list[str], folder: 
     """Archive a log with these texts; check that the restored rows are the same."""
     connection, other = source.connect(), target.connect()
     try:
-        connection.run(archives.blocks()["insert odd events"], texts=json.dumps(texts))
+        connection.run(archives.BLOCKS["insert odd events"], texts=json.dumps(texts))
         fold(connection)
-        connection.run(archives.blocks()["set the zone"])
+        connection.run(archives.BLOCKS["set the zone"])
         stored = storage.open_storage(folder)
         archives.run(connection, stored)
         assert archives.differing(connection, stored) == []
         restore.run(other, stored, lambda *_: None)
         connection.run("RESET ALL")
         other.run("RESET ALL")
-        rows = archives.blocks()["rows"]
+        rows = archives.BLOCKS["rows"]
         assert other.run(rows) == connection.run(rows)
         assert len(other.run(rows)) == len(texts)
     finally:

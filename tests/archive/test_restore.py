@@ -22,7 +22,6 @@ pytestmark = pytest.mark.usefixtures("small_ranges")
 
 @pytest.fixture
 def other(stores: Callable[[], Store]) -> Store:
-    """An empty, migrated database."""
     return stores()
 
 
@@ -58,7 +57,7 @@ def test_a_restored_log_has_the_same_rows_and_gives_the_same_read_models(
     restored = fill(empty, archive)
     assert (restored.positions, restored.erased) == (131, 0)
     for block in ("rows", "sessions"):
-        assert empty.run(archives.blocks()[block]) == log.run(archives.blocks()[block])
+        assert empty.run(archives.BLOCKS[block]) == log.run(archives.BLOCKS[block])
     rebuild.run(other.connect)
     batch.run(empty)
     assert model_rows.compare(model_rows.read_rows(empty), model_rows.read_rows(log)) == []
@@ -78,7 +77,7 @@ def test_any_number_of_erased_events_is_restored_as_erased_rows(
     longest = record_longest_parameter(empty, monkeypatch)
     assert fill(empty, archive).erased == 3 * 32
     assert longest() < 1_000
-    assert empty.run(archives.blocks()["rows"]) == log.run(archives.blocks()["rows"])
+    assert empty.run(archives.BLOCKS["rows"]) == log.run(archives.BLOCKS["rows"])
     assert checks.run(empty).findings[1:] == []
 
 
@@ -92,19 +91,19 @@ def test_a_restore_keeps_the_stream_and_version_of_an_emptied_event_in_a_stream_
     stage.append(log, [later, *sample_events.lesson("una", 9)])
     Projector(log).catch_up_all()
     archives.run(log, archive)
-    assert log.run(archives.blocks()["redact undeclared"], learner="una") == [[1]]
+    assert log.run(archives.BLOCKS["redact undeclared"], learner="una") == [[1]]
     archives.empty_stream(log, "learner-una")
     erasure.remove_stream(log, archive, "learner-una", lambda _: None)
     assert check.run_deep(log, archive, lambda *_: None).findings == []
     fill(empty, archive)
-    assert empty.run(archives.blocks()["rows"]) == log.run(archives.blocks()["rows"])
+    assert empty.run(archives.BLOCKS["rows"]) == log.run(archives.BLOCKS["rows"])
     assert checks.run(empty).findings[1:] == []
 
 
 def test_restored_rows_have_versions_without_gaps_even_if_rows_were_erased(
     log: Connection, archive: Storage, other: Store, empty: Connection
 ) -> None:
-    log.run(archives.blocks()["begin erasure"], learner="ann")
+    log.run(archives.BLOCKS["begin erasure"], learner="ann")
     archives.run(log, archive)
     archives.empty_stream(log, "learner-una")
     erasure.remove_stream(log, archive, "learner-una", lambda _: None)
@@ -118,10 +117,10 @@ def test_nothing_is_restored_into_a_log_that_is_not_empty(
 ) -> None:
     archives.run(log, archive)
     sample_events.record_lessons(empty, "ann", lessons=1)
-    before = empty.run(archives.blocks()["rows"])
+    before = empty.run(archives.BLOCKS["rows"])
     with pytest.raises(ProgressError, match="not empty"):
         fill(empty, archive)
-    assert empty.run(archives.blocks()["rows"]) == before
+    assert empty.run(archives.BLOCKS["rows"]) == before
 
 
 def test_nothing_is_restored_from_a_damaged_archive(
@@ -137,7 +136,7 @@ def test_nothing_is_restored_from_a_damaged_archive(
     (folder / path).unlink()
     with pytest.raises(ProgressError, match=path):
         fill(empty, archive)
-    assert empty.run(archives.blocks()["count"]) == [[0]]
+    assert empty.run(archives.BLOCKS["count"]) == [[0]]
     (folder / path).write_bytes(whole)
     fill(empty, archive)
 
@@ -149,4 +148,4 @@ def test_wrong_sums_in_the_manifest_are_detected(
     archives.change_sums(archive, log)
     with pytest.raises(ProgressError, match="damaged"):
         fill(empty, archive)
-    assert empty.run(archives.blocks()["count"]) == [[0]]
+    assert empty.run(archives.BLOCKS["count"]) == [[0]]

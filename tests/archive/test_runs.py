@@ -1,16 +1,18 @@
-"""Archive runs, the command `progress archive`, and the archive's location."""
+"""Archive runs, merges of ranges, the command `progress archive`, and the archive's location."""
 
 import hashlib
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from progress import settings
 from progress.adapters.postgres.database import Connection
 from progress.adapters.storage.storage import Storage
-from progress.archive import log_rows, manifests, runs
+from progress.archive import check, files, log_rows, manifests, merges, runs
+from progress.archive.manifests import RangeEntry
 from progress.archive.runs import Request
 from progress.errors import ArchiveRunning
 from tests.conftest import Store
@@ -25,7 +27,7 @@ def test_the_archive_contains_each_event_of_the_log_once(
 ) -> None:
     archived = archives.run(log, archive)
     (contents,) = archives.ranges(archive)
-    (count,) = log.run(archives.blocks()["count"])[0]
+    (count,) = log.run(archives.BLOCKS["count"])[0]
     assert (archived.upto, contents.first, contents.last) == (count, 1, count)
     assert contents.events == sum(file.rows for file in contents.files) == count
     for file in contents.files:
@@ -41,14 +43,14 @@ def test_full_ranges_are_archived_and_the_remaining_events_wait_until_they_are_o
     archived = archives.run(log, archive, is_now=False)
     assert [(r.first, r.last) for r in archived.ranges] == [(1, 60), (61, 120)]
     assert archives.run(log, archive, is_now=False) == archived
-    (count,) = log.run(archives.blocks()["count"])[0]
+    (count,) = log.run(archives.BLOCKS["count"])[0]
     assert 120 < count < 180
     assert archives.run(log, archive).upto == count
     assert archives.run(log, archive).upto == count
 
 
 def test_events_that_are_not_folded_are_not_archived(log: Connection, archive: Storage) -> None:
-    (count,) = log.run(archives.blocks()["count"])[0]
+    (count,) = log.run(archives.BLOCKS["count"])[0]
     append(log, sample_events.lesson("ann", 7))
     assert archives.run(log, archive).upto == count
 
@@ -81,7 +83,7 @@ def test_events_of_a_learner_whose_erasure_has_begun_are_not_archived(
     log: Connection, archive: Storage
 ) -> None:
     """The events still contain the learner's id, because the erasure has not emptied them yet."""
-    log.run(archives.blocks()["begin erasure"], learner="ann")
+    log.run(archives.BLOCKS["begin erasure"], learner="ann")
     archives.run(log, archive)
     assert archives.files_with(archive, "learner-ann") == []
     assert archives.files_with(archive, "learner-una")
@@ -157,3 +159,107 @@ def test_the_archive_is_in_its_bucket_or_in_the_data_directory(
     environment: dict[str, str], expected: str
 ) -> None:
     assert manifests.location(settings.read(environment)) == expected
+
+
+@pytest.fixture
+def tiny_ranges(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runs, "RANGE", 6)
+
+
+def merge(connection: Connection, archive: Storage) -> int:
+    return merges.run(connection, archive, lambda: None)
+
+
+@pytest.fixture
+def slices(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Limit each slice to one stream. The returned list records the stream of each merged slice."""
+    first: list[str] = []
+    run = files.Workspace._run
+
+    def record(workspace: files.Workspace, block: str, **values: object) -> list[Any]:
+        if block == "write slice":
+            first.append(str(values["first"]))
+        return run(workspace, block, **values)
+
+    monkeypatch.setattr(files.Workspace, "_run", record)
+    monkeypatch.setattr(files, "_SLICE_ROWS", 1)
+    return first
+
+
+@pytest.mark.usefixtures("tiny_ranges")
+def test_ten_ranges_are_merged_slice_by_slice_into_one_range_with_the_same_rows(
+    log: Connection, archive: Storage, slices: list[str]
+) -> None:
+    archives.run(log, archive)
+    assert len(archives.ranges(archive)) == 22
+    assert merge(log, archive) == 2
+    merged = archives.ranges(archive)
+    assert [(one.first, one.last) for one in merged] == [(1, 60), (61, 120), (121, 126), (127, 131)]
+    assert check.run_deep(log, archive, lambda *_: None).findings == []
+    stored = [manifests.file_path(one, file.name) for one in merged[:2] for file in one.files]
+    assert len(slices) > len(stored)
+    for path in stored:
+        rows = archives.stream_versions(archive, path)
+        assert rows == sorted(rows)
+    folders = {path.split("/")[1] for path in archives.paths(archive)}
+    assert len(folders) == 4
+    assert merge(log, archive) == 0
+
+
+def test_ranges_are_not_merged_if_the_result_would_be_too_large(
+    log: Connection, archive: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runs, "RANGE", 13)
+    archives.run(log, archive)
+    assert merges.run(log, archive, lambda: None, largest=100) == 0
+    with monkeypatch.context() as patch:
+        patch.setattr(merges, "_MAX_BYTES", 1_000)
+        assert merge(log, archive) == 0
+    assert merges.run(log, archive, lambda: None, largest=130) == 1
+
+
+@pytest.mark.usefixtures("tiny_ranges")
+def test_an_interrupted_merge_leaves_the_ranges_as_they_were(
+    log: Connection, archive: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archives.run(log, archive)
+    before = archives.ranges(archive)
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(manifests, "publish", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            merge(log, archive)
+    assert archives.ranges(archive) == before
+    assert check.run_deep(log, archive, lambda *_: None).findings == []
+    assert merge(log, archive) == 2
+
+
+@pytest.mark.usefixtures("tiny_ranges")
+def test_a_merged_range_that_has_lost_a_file_is_written_again_as_ten_ranges(
+    log: Connection, archive: Storage
+) -> None:
+    archives.run(log, archive)
+    merge(log, archive)
+    lost = archives.ranges(archive)[0]
+    archive.remove_file(manifests.file_path(lost, lost.files[0].name))
+    archives.run(log, archive)
+    assert check.run_deep(log, archive, lambda *_: None).findings == []
+    assert len(archives.ranges(archive)) == 13
+    assert merge(log, archive) == 1
+
+
+def test_the_archive_of_ten_billion_events_has_at_most_forty_ranges() -> None:
+    entries: list[RangeEntry] = []
+    most = 0
+    for number in range(9_999):
+        first = number * runs.RANGE + 1
+        entries.append(RangeEntry(first, first + runs.RANGE - 1, ""))
+        while chosen := next(merges.choose(entries), None):
+            at = entries.index(chosen[0])
+            entries[at : at + 10] = [RangeEntry(chosen[0].first, chosen[-1].last, "")]
+        most = max(most, len(entries))
+    assert most == 36
+    assert entries[-1].last == 9_999 * runs.RANGE

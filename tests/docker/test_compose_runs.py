@@ -1,6 +1,5 @@
 """The Compose file's services work without Docker, with the commands and settings of the file."""
 
-import http.client
 import json
 import os
 import re
@@ -8,24 +7,31 @@ import secrets
 import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
-from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+import requests
 
 from progress.adapters.postgres import database
 from progress.local import ports, postgres, processes, readiness
 from progress.local.ports import HOST
-from tests.support import browser, compose_file, folders, postgres_servers, programs
+from tests.support import (
+    browser,
+    compose_file,
+    folders,
+    otlp_collector,
+    postgres_servers,
+    programs,
+    pubsub_servers,
+)
 from tests.support.alert_policies import CONTRACT
 from tests.support.compose_file import Service
+from tests.support.otlp_collector import Collector
 from tests.support.terraform import REPOSITORY
 
 _ACCESS = "local all all trust\nhost all all 127.0.0.1/32 scram-sha-256\n"
@@ -90,7 +96,12 @@ def containers(valkey: str, collector: int) -> Iterator[Containers]:
     """Yield services that are not started yet; the database, Valkey and Pub/Sub already run."""
     with folders.create("compose") as folder:
         made = _drawn(folder, valkey, collector)
-        with _postgres(folder, made.at["postgres"], made.owner), _pubsub(folder, made):
+        log, port = folder / "pubsub.log", made.at["pubsub"]
+        with (
+            _postgres(folder, made.at["postgres"], made.owner),
+            # The local stack's Pub/Sub takes the place of Google's emulator.
+            pubsub_servers.stand_in(log, made.owner, port),
+        ):
             try:
                 yield made
             finally:
@@ -133,9 +144,8 @@ def _moved(service: Service, moved: Mapping[str, str], port: int | None) -> Serv
     for old, new in moved.items():
         text = text.replace(old, new)
     if port:
-        text = text.replace("--port 8080", f"--port {port}").replace(
-            f"{HOST}:8080", f"{HOST}:{port}"
-        )
+        for old in ("--port ", f"{HOST}:"):
+            text = text.replace(f"{old}8080", f"{old}{port}")
     answer: dict[str, Any] = json.loads(text)
     return answer
 
@@ -171,89 +181,22 @@ def _postgres(folder: Path, port: int, owner: str) -> Iterator[None]:
         processes.end(process, by=postgres.STOP, seconds=10)
 
 
-@contextmanager
-def _pubsub(folder: Path, made: Containers) -> Iterator[None]:
-    """Run the local stack's Pub/Sub stand-in instead of Google's emulator."""
-    with (folder / "pubsub.log").open("wb") as output:
-        process = processes.start(
-            [sys.executable, "-m", "progress.local.pubsub", str(made.at["pubsub"])],
-            output=output,
-            environment={"PATH": os.environ["PATH"], "DATABASE_URL": made.owner},
-            folder=REPOSITORY,
-        )
-    readiness.wait(lambda: ports.is_listening(made.at["pubsub"]), "Pub/Sub")
-    try:
-        yield
-    finally:
-        processes.end(process, by=signal.SIGTERM, seconds=10)
-
-
 # A stack is slow on a busy machine.
 pytestmark = [pytest.mark.timeout(300), pytest.mark.exhaustive]
 
 _QUESTION = "{ userProgress { totalItemsLearned } streak { current } }"
 
 
-@dataclass
-class Collector:
-    """The telemetry that the fake collector on `port` has received.
-
-    `metrics` holds the names of the metrics, `traced` the names of the services that sent spans.
-    """
-
-    port: int = 0
-    metrics: set[str] = field(default_factory=set)
-    traced: set[str] = field(default_factory=set)
-
-    def take(self, path: str, body: bytes) -> None:
-        if path == "/v1/metrics":
-            request = ExportMetricsServiceRequest.FromString(body)
-            self.metrics |= {
-                metric.name
-                for resource in request.resource_metrics
-                for scope in resource.scope_metrics
-                for metric in scope.metrics
-            }
-        else:
-            spans = ExportTraceServiceRequest.FromString(body)
-            self.traced |= {
-                attribute.value.string_value
-                for resource in spans.resource_spans
-                for attribute in resource.resource.attributes
-                if attribute.key == "service.name"
-            }
-
-
 @pytest.fixture(scope="module")
 def collector() -> Iterator[Collector]:
-    """A running collector, which records the telemetry that it receives."""
-    kept = Collector()
-
-    class Door(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"]))
-            assert self.headers.get("Content-Encoding", "identity") == "identity"
-            kept.take(self.path, body)
-            self.send_response(200)
-            self.send_header("Content-Length", "0")
-            self.end_headers()
-
-        def log_message(self, *_: Any) -> None:
-            pass
-
-    with ThreadingHTTPServer((HOST, 0), Door) as server:
-        kept.port = server.server_port
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield kept
-        server.shutdown()
-        thread.join()
+    with otlp_collector.collect() as made:
+        yield made
 
 
 @pytest.fixture(scope="module")
 def running(valkey: str, collector: Collector) -> Iterator[Containers]:
     """The services of this repository, started in the order of the Compose file."""
-    with containers(valkey, collector.port) as made:
+    with containers(valkey, urlsplit(collector.url).port or 0) as made:
         made.run("migrate")
         for name in ("issuer", "ingest", "project", "query"):
             made.start(name)
@@ -275,9 +218,9 @@ def test_an_event_reaches_the_page_and_its_telemetry_reaches_the_collector(
 
     running.run("batch", "python", "jobs/batch_aggregates/main.py")
     wanted = {f"progress.{field}" for field in CONTRACT}
-    readiness.wait(lambda: wanted <= collector.metrics, f"{wanted - collector.metrics}")
-    parts = {f"progress-{part}" for part in ("ingest", "project", "query")}
-    readiness.wait(lambda: parts <= collector.traced, f"{parts - collector.traced}")
+    readiness.wait(lambda: wanted <= collector.metrics(), f"{wanted - collector.metrics()}")
+    parts = {"ingest", "project", "query"}
+    readiness.wait(lambda: parts <= {s.component for s in list(collector.spans)}, f"{parts}")
 
 
 def test_each_process_logs_in_as_a_member_of_only_its_own_group(running: Containers) -> None:
@@ -303,11 +246,12 @@ def _is_folded(running: Containers, events: int) -> bool:
 
 
 def _asked(running: Containers, token: str) -> dict[str, Any]:
-    headers = {"content-type": "application/json", "authorization": f"Bearer {token}"}
-    connection = http.client.HTTPConnection(HOST, running.at["query"], timeout=30)
-    with closing(connection):
-        connection.request("POST", "/graphql", json.dumps({"query": _QUESTION}), headers)
-        answer: dict[str, Any] = json.loads(connection.getresponse().read())
+    answer = requests.post(
+        f"http://{HOST}:{running.at['query']}/graphql",
+        json={"query": _QUESTION},
+        headers={"Authorization": f"Bearer {token}"},
+        timeout=30,
+    ).json()
     assert "errors" not in answer, answer
     data: dict[str, Any] = answer["data"]
     return data

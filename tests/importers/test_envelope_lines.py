@@ -108,14 +108,16 @@ def test_a_line_is_rejected_if_an_earlier_event_has_the_same_id_but_other_conten
 
 @pytest.mark.parametrize(
     ("name", "nearest"),
-    [("CorectAnswerGiven", "CorrectAnswerGiven"), ("session_started", "SessionStarted")],
+    [
+        ("CorectAnswerGiven", "CorrectAnswerGiven"),
+        ("session_started", "SessionStarted"),
+        ("xyz", None),
+    ],
 )
-def test_the_declared_type_nearest_to_a_misspelt_type_is_found(name: str, nearest: str) -> None:
+def test_the_declared_type_nearest_to_a_misspelt_type_is_found_if_one_is_similar(
+    name: str, nearest: str | None
+) -> None:
     assert envelope_lines.find_nearest_type(name) == nearest
-
-
-def test_no_declared_type_is_found_if_none_is_similar() -> None:
-    assert envelope_lines.find_nearest_type("xyz") is None
 
 
 def test_a_misspelt_field_is_matched_to_the_declared_field_unless_the_event_has_both() -> None:

@@ -31,8 +31,7 @@ EVER = 'before: "2999-01-01T00:00:00Z",'
 
 @pytest.fixture
 def length(populated: Connection) -> int:
-    """The number of events in the log."""
-    count: int = populated.run(archives.blocks()["count"])[0][0]
+    count: int = populated.run(archives.BLOCKS["count"])[0][0]
     return count
 
 
@@ -51,7 +50,6 @@ def start_interrupted(operator: Operator, connection: Connection, step: str) -> 
 
 
 def result(done: dict[str, Any]) -> Any:
-    """Check that the operation succeeded; return its result."""
     assert (done["state"], done["error"]) == ("SUCCEEDED", None)
     return msgspec.json.decode(done["result"])
 
@@ -87,7 +85,7 @@ def test_the_log_is_archived_and_the_result_contains_the_last_position(
 def test_only_events_recorded_before_the_given_time_are_archived(
     operator: Operator, populated: Connection, archive: Storage, length: int
 ) -> None:
-    moment = populated.run(archives.blocks()["now"])[0][0]
+    moment = populated.run(archives.BLOCKS["now"])[0][0]
     append(populated, sample_events.lesson("ann", 9))
     batch.run(populated)
     done = operator.run(start(operator, f'before: "{moment.isoformat()}",'))
@@ -129,7 +127,7 @@ def test_each_event_is_archived_exactly_once_if_another_archive_run_ends_between
     append(populated, sample_events.lesson("ann", 9))
     batch.run(populated)
     archives.run(populated, archive)
-    upto = populated.run(archives.blocks()["count"])[0][0]
+    upto = populated.run(archives.BLOCKS["count"])[0][0]
     assert upto > length
     assert result(operator.run_until_it_ends(operation_id))["upto"] == upto
     expect_whole(populated, archive, upto)
@@ -188,7 +186,7 @@ def test_a_run_that_was_overtaken_does_not_replace_the_manifest_of_a_published_r
     The erasure then changes the ids of the learner's events.
     """
     operation_id = start_interrupted(operator, populated, "verify")
-    populated.run(archives.blocks()["begin erasure"], learner="ann")
+    populated.run(archives.BLOCKS["begin erasure"], learner="ann")
     archives.run(populated, archive)
     archives.empty_stream(populated, "learner-ann")
     assert result(operator.run_until_it_ends(operation_id))["upto"] == length
@@ -261,7 +259,7 @@ def test_the_first_batch_run_of_a_day_archives_a_full_range(
     (operation_id,) = scheduled(batch_connection)
     assert result(operator.run(operation_id)) == {"upto": 60, "events": 60}
     assert scheduled(batch_connection) == []
-    populated.run(archives.blocks()["begin another day"])
+    populated.run(archives.BLOCKS["begin another day"])
     assert scheduled(batch_connection) == []
     monkeypatch.setattr(runs, "RANGE", 30)
     (operation_id,) = scheduled(batch_connection)
@@ -279,7 +277,7 @@ def test_the_first_batch_run_of_a_day_archives_old_events(
     archives.age_events(populated)
     (operation_id,) = scheduled(batch_connection)
     assert result(operator.run(operation_id)) == {"upto": length, "events": length}
-    populated.run(archives.blocks()["begin another day"])
+    populated.run(archives.BLOCKS["begin another day"])
     assert scheduled(batch_connection) == []
 
 
@@ -318,7 +316,7 @@ def test_new_ranges_are_published_even_if_older_ranges_cannot_be_merged(
     assert done["state"] == "FAILED"
     assert done["error"].startswith("merge: ")
     assert archives.ranges(archive)[-1].last == length
-    populated.run(archives.blocks()["begin another day"])
+    populated.run(archives.BLOCKS["begin another day"])
     assert scheduled(batch_connection) == []
     assert result(operator.run(start(operator)))["upto"] == length
     assert len(archives.ranges(archive)) <= 2

@@ -1,11 +1,11 @@
 """`progress operations`, `progress export` and `progress erase`."""
 
+import functools
 import json
 import re
-import subprocess
 import threading
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -19,75 +19,76 @@ from progress.local import ports
 from progress.operations import records, runner
 from tests.conftest import Store
 from tests.support import cli
-from tests.support.operation_fixtures import Operator, blocks, deliver, limit_step
+from tests.support.operation_fixtures import BLOCKS, Operator, deliver, limit_step
 from tests.support.stage import connect
 
+Run = Callable[..., cli.Result]
 UNKNOWN = "00000000-0000-0000-0000-000000000000"
 
 
-def test_wait_prints_the_result_of_an_operation_that_succeeds(
-    operator: Operator, store: Store
-) -> None:
+@pytest.fixture
+def run(store: Store) -> Run:
+    """A function that runs `progress operations` with these words."""
+    return functools.partial(cli.progress, store.url, "operations")
+
+
+def test_wait_prints_the_result_of_an_operation_that_succeeds(operator: Operator, run: Run) -> None:
     operation_id = operator.start("runBatch")["id"]
     with ThreadPoolExecutor(1) as pool:
-        waiting = pool.submit(cli.progress, store.url, "operations", "wait", operation_id)
+        waiting = pool.submit(run, "wait", operation_id)
         deliver(operation_id)
     assert '"learners"' in cli.expect_success(waiting.result())
 
 
 def test_wait_exits_with_1_if_the_operation_fails(
-    operator: Operator, store: Store, monkeypatch: pytest.MonkeyPatch
+    operator: Operator, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     limit_step(monkeypatch, "fold", 0.0)
     operation_id = operator.start("rebuildProjections")["id"]
     deliver(operation_id)
-    waited = cli.progress(store.url, "operations", "wait", operation_id)
+    waited = run("wait", operation_id)
     cli.expect_failure(waited, "TIMED_OUT: fold: not done within 0 s")
 
 
 def test_cancel_ends_an_operation_that_has_not_reached_its_point_of_no_return(
-    operator: Operator, store: Store
+    operator: Operator, run: Run
 ) -> None:
     operation_id = operator.start("runBatch")["id"]
-    cli.expect_success(cli.progress(store.url, "operations", "cancel", operation_id))
+    cli.expect_success(run("cancel", operation_id))
     assert operator.run(operation_id)["error"] == "cancelled"
-    again = cli.progress(store.url, "operations", "cancel", operation_id)
+    again = run("cancel", operation_id)
     cli.expect_failure(again, "cannot be cancelled")
 
 
 def test_a_command_goes_on_if_pubsub_does_not_accept_the_call_of_a_worker(
-    operator: Operator, store: Store
+    operator: Operator, run: Run
 ) -> None:
     operation_id = operator.start("runBatch")["id"]
     away = {"PUBSUB_EMULATOR_HOST": f"127.0.0.1:{ports.reserve()}"}
-    cancelled = cli.progress(store.url, "operations", "cancel", operation_id, **away)
+    cancelled = run("cancel", operation_id, **away)
     cli.expect_success(cancelled)
     assert "the scheduled job calls a worker later: Pub/Sub at 127.0.0.1" in cancelled.stderr
 
 
 def test_retry_resumes_an_operation_that_timed_out_after_its_point_of_no_return(
-    operator: Operator, store: Store, monkeypatch: pytest.MonkeyPatch
+    operator: Operator, store: Store, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     operation_id = operator.start("rebuildProjections")["id"]
-    retried = cli.progress(store.url, "operations", "retry", operation_id)
+    retried = run("retry", operation_id)
     cli.expect_failure(retried, "start a new operation")
     with monkeypatch.context() as limited, closing(connect(store.url)) as holder:
         limit_step(limited, "swap", 0.3)
         holder.run("BEGIN")
-        holder.run(blocks()["hold the swap"])
+        holder.run(BLOCKS["hold the swap"])
         deliver(operation_id)
     assert operator.get(operation_id)["state"] == "TIMED_OUT"
-    cli.expect_success(cli.progress(store.url, "operations", "retry", operation_id))
+    cli.expect_success(run("retry", operation_id))
     assert operator.run(operation_id)["state"] == "SUCCEEDED"
 
 
 def test_the_download_command_saves_the_file_that_the_show_command_names(
-    operator: Operator, store: Store, populated: Connection, tmp_path: Path
+    operator: Operator, run: Run, populated: Connection, tmp_path: Path
 ) -> None:
-    def run(command: str, operation_id: str, *words: str) -> subprocess.CompletedProcess[str]:
-        data = {"PROGRESS_DATA_DIR": str(tmp_path)}
-        return cli.progress(store.url, "operations", command, operation_id, *words, **data)
-
     operation_id = operator.start("exportStatistics", "table: DAILY,")["id"]
     cli.expect_failure(run("download", operation_id), "has no file")
     operator.run(operation_id)
@@ -101,8 +102,8 @@ def test_the_download_command_saves_the_file_that_the_show_command_names(
 
 
 @pytest.mark.parametrize("command", ["show", "wait", "cancel", "retry", "download"])
-def test_an_unknown_operation_is_an_error(store: Store, command: str) -> None:
-    unknown = cli.progress(store.url, "operations", command, UNKNOWN)
+def test_an_unknown_operation_is_an_error(run: Run, command: str) -> None:
+    unknown = run(command, UNKNOWN)
     cli.expect_failure(unknown, f"there is no operation {UNKNOWN}")
 
 
@@ -150,7 +151,7 @@ def test_an_export_does_not_replace_an_earlier_file_of_the_same_name(tmp_path: P
 
 
 def test_erase_shows_the_receipt_even_if_the_learner_is_already_erased(
-    operator: Operator, populated: Connection, store: Store
+    operator: Operator, populated: Connection, store: Store, run: Run
 ) -> None:
     with workers(store):
         output = cli.expect_success(cli.progress(store.url, "erase", "ann", "--yes"))
@@ -161,18 +162,14 @@ def test_erase_shows_the_receipt_even_if_the_learner_is_already_erased(
     assert json.loads(again)["digest"] == rows["learner, as a digest"]
     (operation_id,) = [
         operation["id"]
-        for line in cli.expect_success(
-            cli.progress(store.url, "operations", "list", "--json")
-        ).splitlines()
+        for line in cli.expect_success(run("list", "--json")).splitlines()
         if (operation := json.loads(line))["kind"] == "ERASE_USER"
     ]
-    shown = cli.expect_success(cli.progress(store.url, "operations", "show", operation_id))
+    shown = cli.expect_success(run("show", operation_id))
     assert json.loads(shown)["result"]["found"] == 0
-    waited = cli.expect_success(cli.progress(store.url, "operations", "wait", operation_id))
+    waited = cli.expect_success(run("wait", operation_id))
     assert rows["learner, as a digest"] in waited
-    waited = cli.expect_success(
-        cli.progress(store.url, "operations", "wait", operation_id, "--json")
-    )
+    waited = cli.expect_success(run("wait", operation_id, "--json"))
     assert json.loads(waited) == json.loads(again)
 
 
@@ -182,7 +179,7 @@ def test_erase_asks_for_confirmation_and_names_what_cannot_be_undone(
     refused = cli.progress(store.url, "erase", "ann")
     assert refused.returncode == 1
     assert "No event with this learner id is ever accepted again" in refused.stdout
-    assert populated.run(blocks()["erasures"]) == []
+    assert populated.run(BLOCKS["erasures"]) == []
 
 
 @pytest.mark.parametrize("command", ["export", "erase"])

@@ -53,7 +53,6 @@ def test_an_attribute_distinguishes_an_operation_from_a_wake_up(
 
 
 def parse(command: bytes | dict[str, object]) -> int | UUID | None:
-    """Return the command of a push request."""
     return parse_push(encode_push(command))[0]
 
 

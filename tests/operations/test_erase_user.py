@@ -4,33 +4,43 @@ Also: who may request it, repeated and impossible requests, and the size of its 
 """
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from progress import settings
 from progress.adapters.postgres.database import Connection
+from progress.adapters.storage.storage import Storage
+from progress.archive import check, log_rows, manifests
+from progress.errors import ArchiveRunning
 from progress.operations import erase_user
 from progress.projections import batch, definitions, schema
 from progress.projections.projector import Projector
 from progress.recovery import checks
-from tests.support import model_rows, sample_events, stage
+from tests.support import archives, doomed_worker, model_rows, sample_events, stage
+from tests.support.doomed_worker import POINTS
 from tests.support.erasure_fixtures import (
+    BLOCKS,
     LEARNER,
     MARKER,
     NEEDLES,
     SESSION,
-    blocks,
     erase,
     find_traces,
     list_events,
     push_events,
     receipt,
 )
+from tests.support.export_fixtures import export_statistics
 from tests.support.operation_fixtures import ADMIN, Operator
 
+pytestmark = pytest.mark.timeout(300)
+
 AT = sample_events.BEGIN
+ANN = "learner-ann"
 
 
 @pytest.mark.every_postgres
@@ -78,8 +88,8 @@ def test_the_log_keeps_its_positions_and_the_erased_stream_has_versions_without_
     count = len(list_events()) + 1
     # The erased stream has `count` events. One other erased event stays in its own stream, because
     # that stream belongs to no learner.
-    assert traced.run(blocks()["erased rows"]) == [[count + 1, True]]
-    ((stream, events, in_shard, is_dense),) = traced.run(blocks()["versions"])
+    assert traced.run(BLOCKS["erased rows"]) == [[count + 1, True]]
+    ((stream, events, in_shard, is_dense),) = traced.run(BLOCKS["versions"])
     assert (events, in_shard, is_dense) == (count, True, True)
     assert stream.startswith("erased-")
     ids = {e["event_id"] for e in before} - {e["event_id"] for e in after}
@@ -95,7 +105,7 @@ def test_the_erased_learners_of_a_shard_share_one_erased_stream(
     for learner in learners:
         receipt(operator.run(erase(operator, learner)["id"]))
     count = 3 * (len(list_events()) + 1)
-    ((_, events, in_shard, is_dense),) = populated.run(blocks()["versions"])
+    ((_, events, in_shard, is_dense),) = populated.run(BLOCKS["versions"])
     assert (events, in_shard, is_dense) == (count, True, True)
     assert not checks.run(populated).findings
 
@@ -113,12 +123,13 @@ def find_learners_of_one_shard(connection: Connection, count: int) -> list[str]:
 def test_the_receipt_counts_the_erased_rows_by_table_and_does_not_name_the_learner(
     operator: Operator, traced: Connection
 ) -> None:
-    other = sample_events.envelope("Unheard", {"user_id": "ben", "friend": LEARNER}, at=AT)
-    push_events(traced, other)
+    """An event of another learner that contains the erased id is counted, and is not changed."""
+    data = {"user_id": "ben", "friend": LEARNER}
+    push_events(traced, sample_events.envelope("Unheard", data, at=AT))
     done = receipt(operator.run(erase(operator)["id"]))
     assert done["erased"] == {
-        "events": len(list_events())
-        + 2,  # the UserDeleted, and the event that arrived before its session's start
+        # These include the UserDeleted, and the event that arrived before its session's start.
+        "events": len(list_events()) + 2,
         "sessions": 3,
         "pending": 0,
         "snapshots": 1,
@@ -133,14 +144,6 @@ def test_the_receipt_counts_the_erased_rows_by_table_and_does_not_name_the_learn
     assert done["copies_until"].keys() == {"backups", "pubsub", "pubsub_dead_letters"}
     assert len(done["digest"]) == 64
     assert LEARNER not in json.dumps(done)
-
-
-def test_an_event_of_another_learner_that_contains_the_erased_id_is_not_changed(
-    operator: Operator, traced: Connection
-) -> None:
-    data = {"user_id": "ben", "friend": LEARNER}
-    push_events(traced, sample_events.envelope("Unheard", data, at=AT))
-    operator.run(erase(operator)["id"])
     events = model_rows.read_table(traced, "event_store.events")
     assert data in [event["event_data"] for event in events]
 
@@ -226,7 +229,7 @@ def test_the_receipt_counts_the_rows_that_an_erasure_left_behind(
 
     def leave_rows_and_count(*arguments: Any) -> Any:
         if next(calls) == "close":
-            traced.run(blocks()["leave rows"], learner=LEARNER)
+            traced.run(BLOCKS["leave rows"], learner=LEARNER)
         return count(*arguments)
 
     monkeypatch.setattr(erase_user, "count_of_learner", leave_rows_and_count)
@@ -337,3 +340,106 @@ def test_a_slow_chunk_is_followed_by_a_smaller_one() -> None:
     assert erase_user.adapt_size(1_000, 1.0, 5_000) == 250
     assert erase_user.adapt_size(1_000, 0.0, 5_000) == 2_000
     assert erase_user.adapt_size(1, 60.0, 5_000) == 1
+
+
+@pytest.fixture
+def archive(archive: Storage, populated: Connection) -> Storage:
+    """The archive of a log with the learner ann."""
+    archives.run(populated, archive)
+    assert archives.files_with(archive, ANN)
+    return archive
+
+
+def expect_no_trace(connection: Connection, archive: Storage) -> None:
+    assert archives.files_with(archive, ANN) == []
+    archives.run(connection, archive)
+    assert archives.files_with(archive, ANN) == []
+    assert check.run_deep(connection, archive, lambda *_: None).findings == []
+
+
+@pytest.mark.parametrize("step", ["redact", "files", "close"])
+def test_an_archive_run_during_an_erasure_archives_no_events_of_the_learner(
+    operator: Operator, populated: Connection, archive: Storage, step: str
+) -> None:
+    """The step `close` empties the learner's UserDeleted, after `files` has rewritten the files.
+
+    Until then, an archive run must leave out this event.
+    """
+    operation_id = erase(operator, "ann")["id"]
+    doomed_worker.run(operation_id, "ERASE_USER", step, "before")
+    doomed_worker.await_lost_claim(populated)
+    before = archives.files_with(archive, ANN)
+    archives.run(populated, archive)
+    assert archives.files_with(archive, ANN) == before
+    operator.run_until_it_ends(operation_id)
+    expect_no_trace(populated, archive)
+
+
+@pytest.mark.parametrize("point", POINTS)
+def test_the_next_worker_completes_the_step_that_rewrites_the_files(
+    operator: Operator, populated: Connection, archive: Storage, point: str
+) -> None:
+    operation_id = erase(operator, "ann")["id"]
+    doomed_worker.run(operation_id, "ERASE_USER", "files", point)
+    assert operator.run_until_it_ends(operation_id)["state"] == "SUCCEEDED"
+    expect_no_trace(populated, archive)
+
+
+def test_an_erasure_waits_until_an_archive_run_ends(
+    operator: Operator, populated: Connection, archive: Storage
+) -> None:
+    operation_id = erase(operator, "ann")["id"]
+    with log_rows.hold_lock(populated), pytest.raises(ArchiveRunning):
+        operator.run(operation_id)
+    done = operator.run(operation_id)
+    assert [step["attempts"] for step in done["steps"]] == [1, 1, 1, 1, 1]
+    expect_no_trace(populated, archive)
+
+
+def test_the_exports_of_the_learner_are_deleted(operator: Operator, traced: Connection) -> None:
+    export = operator.start("exportUser", f'userId: "{LEARNER}", ')
+    operator.run(export["id"])
+    own = 'mutation { exportUser(idempotencyKey: "mine") { id } }'
+    unfinished = operator.ask(own, LEARNER, roles="learner")["data"]["exportUser"]["id"]
+    done = operator.run(erase(operator)["id"])
+    assert (receipt(done)["erased"]["exports"], receipt(done)["erased"]["operations"]) == (2, 2)
+    assert find_traces(traced, *NEEDLES) == []
+    assert operator.get(unfinished)["state"] == "FAILED"
+    assert operator.run(unfinished)["state"] == "FAILED"
+    assert operator.error(own.replace("mine", "new"), LEARNER, roles="learner")[0] == "NOT_FOUND"
+
+
+def test_exported_statistics_that_may_contain_rows_of_the_learner_are_deleted(
+    operator: Operator, traced: Connection, exports: Path
+) -> None:
+    for learners in ("", f', learners: ["{LEARNER}"]', ', learners: ["ben"]'):
+        operator.run(export_statistics(operator, f"table: DAILY{learners}")["id"])
+    unfinished = export_statistics(operator, "table: ITEM")["id"]
+    done = operator.run(erase(operator)["id"])
+    assert receipt(done)["erased"]["exports"] == 3
+    assert len([*exports.iterdir()]) == 1
+    assert find_traces(traced, *NEEDLES) == []
+    assert "request another export" in operator.get(unfinished)["error"]
+    later = operator.run(export_statistics(operator, "table: DAILY")["id"])
+    assert later["state"] == "SUCCEEDED"
+
+
+def test_the_archive_contains_no_event_of_an_erased_learner(
+    operator: Operator, traced: Connection
+) -> None:
+    archive = manifests.open_archive(settings.current())
+    stage.append(traced, [sample_events.user_deleted(LEARNER)])
+    batch.run(traced)
+    archives.run(traced, archive)
+    before = archives.files_with(archive, f"learner-{LEARNER}")
+    erased = receipt(operator.run(erase(operator)["id"]))["erased"]
+    # The erasure also rewrites one other file. This file contains an event of the learner's
+    # session in a stream that belongs to no learner.
+    assert erased["files"] == len(before) + 1
+    assert erased["archived_events"] == erased["events"]
+    assert erased["files"] > 0
+    assert archives.files_with(archive, f"learner-{LEARNER}") == []
+    assert not check.run_deep(traced, archive, lambda *_: None).findings
+    checkpoints = manifests.read(archive).manifest.checkpoints  # type: ignore[union-attr]
+    ids = {str(e["event_id"]) for e in model_rows.read_table(traced, "event_store.events")}
+    assert {one.event_id for one in checkpoints} <= ids

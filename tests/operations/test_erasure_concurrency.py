@@ -19,10 +19,10 @@ from progress.recovery import checks
 from tests.conftest import Store
 from tests.support import api, sample_events, stage
 from tests.support.erasure_fixtures import (
+    BLOCKS,
     LEARNER,
     MARKER,
     NEEDLES,
-    blocks,
     erase,
     find_in_redis,
     find_traces,
@@ -44,7 +44,6 @@ ABOUT = """
 
 @pytest.fixture
 def served(store: Store, redis_with_notifications: str) -> Iterator[api.Api]:
-    """The API with a cache."""
     with api.serve(url_of(store, "query"), redis_url=redis_with_notifications) as running:
         yield running
 
@@ -151,7 +150,7 @@ def test_nothing_is_left_of_a_learner_who_is_erased_under_full_traffic(
     assert not [needle for needle in NEEDLES if needle in output.out + output.err]
     assert not sample_events.find_differences(populated)
     assert not checks.run(populated).findings
-    for _, _, in_shard, is_dense in populated.run(blocks()["versions"]):
+    for _, _, in_shard, is_dense in populated.run(BLOCKS["versions"]):
         assert (in_shard, is_dense) == (True, True)
 
 
@@ -182,13 +181,11 @@ def deliver(connection: Connection) -> Callable[[int], object]:
 
 
 def fold(connection: Connection) -> Callable[[int], object]:
-    """Fold every shard, as workers do."""
     projector = Projector(connection, publisher=stage.publisher())
     return lambda _: projector.catch_up_all(limit=7)
 
 
 def run_batches(connection: Connection) -> Callable[[int], object]:
-    """Run the batch job."""
     return lambda _: batch.run(connection, publisher=stage.publisher())
 
 

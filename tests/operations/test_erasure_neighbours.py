@@ -214,7 +214,6 @@ def parse(data: bytes) -> object:
 
 
 def split(text: str) -> list[str]:
-    """Return the tokens of a text."""
     return [token for token in _SEPARATORS.split(text) if token]
 
 

@@ -29,7 +29,7 @@ from tests.conftest import Store
 from tests.support import cloud_storage, doomed_worker, sample_events, stage
 from tests.support.cloud_storage import Bucket
 from tests.support.export_fixtures import export, export_statistics, get, read
-from tests.support.operation_fixtures import FIELDS, Operator, blocks, deliver, limit_step
+from tests.support.operation_fixtures import BLOCKS, FIELDS, Operator, deliver, limit_step
 from tests.support.parameters import first_in_gate
 
 _CHUNK, _QUANTUM = 512, 256  # Few bytes, so that an upload has several parts.
@@ -66,7 +66,6 @@ def read_download(operator: Operator, operation_id: str, kind: str) -> Any:
 
 
 def kill_a_worker(operation_id: str, point: str) -> None:
-    """Run a worker that kills itself at this point of the export."""
     doomed_worker.run_doomed(operation_id, functools.partial(doom, point))
 
 
@@ -168,7 +167,7 @@ def test_an_attempt_fails_if_a_rebuild_replaces_the_read_models_but_the_next_att
     def flush_and_swap(rows: Any) -> None:
         flush(rows)
         if not flushes:
-            populated.run(blocks()["retire read models"])
+            populated.run(BLOCKS["retire read models"])
             schema.create(populated)
         flushes.append(rows)
 
@@ -274,14 +273,19 @@ def expect_object(bucket: Bucket, done: Any) -> None:
     assert hashlib.sha256(bucket.objects[file["object"]]).hexdigest() == file["sha256"]
 
 
-def test_an_export_is_complete_after_a_bucket_was_unavailable_for_ten_minutes(
-    exporting: Operator, bucket: Bucket
+@pytest.mark.parametrize("fault", ["unavailable", "507"])
+def test_an_export_is_complete_after_a_bucket_failed_for_ten_minutes(
+    exporting: Operator, bucket: Bucket, fault: str
 ) -> None:
     operation_id = export(exporting)["id"]
-    bucket.outages = [{}] * (_TEN_MINUTES * retries.ATTEMPTS)
+    if fault == "507":
+        bucket.refusals = [507] * 1_000
+    else:
+        bucket.outages = [{}] * (_TEN_MINUTES * retries.ATTEMPTS)
     fail(operation_id, _TEN_MINUTES)
     assert not bucket.outages
     assert not bucket.objects
+    bucket.refusals.clear()
     expect_object(bucket, run(exporting, operation_id))
 
 
@@ -305,10 +309,8 @@ def test_a_bucket_outage_in_the_offer_step_does_not_count_as_an_attempt(
     bucket.outages = [{}] * (_TEN_MINUTES * retries.ATTEMPTS)
     fail(operation_id, _TEN_MINUTES)
     done = run(exporting, operation_id)
-    assert [step["attempts"] for step in done["steps"]] == [
-        1,
-        2,
-    ]  # the killed worker made the first of the two attempts at the offer step
+    # The killed worker made the first of the two attempts at the offer step.
+    assert [step["attempts"] for step in done["steps"]] == [1, 2]
     assert bucket.objects.keys() == {json.loads(done["result"])["object"]}
 
 
@@ -342,17 +344,6 @@ def test_an_export_over_a_slow_or_interrupted_connection_is_complete(
     monkeypatch.setattr(google_api, "TIMEOUT_S", 0.3)
     operation_id = export(exporting)["id"]
     setattr(bucket, fault, [_QUANTUM] * (retries.ATTEMPTS + 1))
-    expect_object(bucket, run(exporting, operation_id))
-
-
-def test_a_507_response_of_the_bucket_does_not_count_as_an_attempt(
-    exporting: Operator, bucket: Bucket
-) -> None:
-    operation_id = export(exporting)["id"]
-    bucket.refusals = [507] * 1_000
-    fail(operation_id, _TEN_MINUTES)
-    assert not bucket.objects
-    bucket.refusals.clear()
     expect_object(bucket, run(exporting, operation_id))
 
 

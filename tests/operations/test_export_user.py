@@ -4,7 +4,6 @@ import csv
 import hashlib
 import io
 import json
-import re
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -23,7 +22,7 @@ from progress.projections.schema import BATCH, REALTIME
 from tests.conftest import Store
 from tests.support import model_rows, sample_events, stage
 from tests.support.event_logs import Disturbance, Log, Published, logs
-from tests.support.export_fixtures import export_files, list_rows
+from tests.support.export_fixtures import expect_api, export_files, list_rows, write_text
 from tests.support.operation_fixtures import Operator
 from tests.support.stage import Stage
 
@@ -99,7 +98,6 @@ def test_the_dates_do_not_depend_on_the_date_style_of_the_database(
     assert files["items.csv"] == expected["items.csv"]
 
 
-_CAPITAL = re.compile("[A-Z]")
 API = {
     "daily.csv": 'dailyStats(from: "2024-03-01", to: "2024-06-01") { date answers accuracyRate }',
     "weekly.csv": 'weeklyStats(from: "2024-03-01", to: "2024-06-01") { start end itemsReviewed }',
@@ -117,33 +115,24 @@ def test_an_exported_table_has_the_numbers_of_the_api(
     files = export_files(operator, exports)
     batch.run(populated)
     (expected,) = operator.api.data(f"{{ {API[name]} }}").values()
-    columns = {field: _CAPITAL.sub(r"_\g<0>", field).lower() for field in expected[0]}
-    rows = [
-        {field: row[column] for field, column in columns.items()} for row in list_rows(files, name)
-    ]
-    assert rows == [{k: "" if v is None else _text(v) for k, v in row.items()} for row in expected]
+    expect_api(list_rows(files, name), expected)
 
 
 def test_the_exported_retention_has_the_numbers_of_the_api(
     operator: Operator, populated: Connection, exports: Path
 ) -> None:
     rows = list_rows(export_files(operator, exports), "retention.csv")
-    query = (
-        'retention(from: "2024-03-01", to: "2024-06-01") { start young { rate } mature { rate } }'
-    )
-    periods = operator.api.data(f"{{ {query} }}")["retention"]
+    fields = "start young { rate } mature { rate }"
+    query = f'{{ retention(from: "2024-03-01", to: "2024-06-01") {{ {fields} }} }}'
+    periods = operator.api.data(query)["retention"]
     rates = {
-        (period["start"], maturity.upper()): _text(period[maturity]["rate"])
+        (period["start"], maturity.upper()): write_text(period[maturity]["rate"])
         for period in periods
         for maturity in ("young", "mature")
         if period[maturity]["rate"] is not None
     }
     assert {(row["date"], row["maturity"]): row["retention_rate"] for row in rows} == rates
     assert {maturity for _, maturity in rates} == {"YOUNG"}
-
-
-def _text(value: object) -> str:
-    return f"{value:g}" if isinstance(value, float) and value == int(value) else str(value)
 
 
 def test_the_summary_and_the_streak_have_the_numbers_of_the_api(

@@ -1,12 +1,18 @@
-"""The runner: killed workers, outages, cancellations, attempts and timeouts."""
+"""The runner: workers, outages, cancellations, attempts, timeouts and callers of an operation."""
 
 import contextlib
+import json
+import socket
+import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing
 from typing import Any
 from uuid import UUID
 
 import pytest
+import redis
 
+from progress import settings
 from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection
 from progress.errors import (
@@ -17,21 +23,25 @@ from progress.errors import (
     Unavailable,
 )
 from progress.local import readiness
-from progress.operations import claim, runner
+from progress.operations import batch_job, claim, records, runner
+from progress.operations.records import OperationKind
 from progress.projections import batch, projector, replacement
 from progress.projections.replacement import Holder
 from tests.conftest import Store
-from tests.support import model_rows, sample_events, traced_operation
+from tests.support import cli, model_rows, sample_events, traced_operation
 from tests.support.doomed_worker import POINTS
 from tests.support.operation_fixtures import (
+    BLOCKS,
+    FIELDS,
+    USERS,
     Operator,
-    blocks,
     deliver,
     limit_step,
     list_changes,
     result,
     step_named,
     url_of,
+    write_dead_letters,
 )
 from tests.support.parameters import first_in_gate
 from tests.support.stage import connect
@@ -50,7 +60,7 @@ def test_an_operation_that_older_code_accepted_leaves_out_a_new_step(
 ) -> None:
     operation_id = start(operator)
     connection.run(
-        traced_operation.blocks()["remove step"], operation_id=operation_id, step=STEPS[-1]
+        traced_operation.BLOCKS["remove step"], operation_id=operation_id, step=STEPS[-1]
     )
     done = operator.run_until_it_ends(operation_id)
     assert (done["state"], done["result"]) == ("SUCCEEDED", '{"step": "offer"}')
@@ -104,7 +114,7 @@ def test_a_database_outage_during_a_step_does_not_count_as_an_attempt(
     operation_id = start(operator)
 
     def break_connections() -> None:
-        connection.run(traced_operation.blocks()["break workers"], name=name)
+        connection.run(traced_operation.BLOCKS["break workers"], name=name)
         if name == "effect":
             raise DatabaseUnavailable("the database did not respond")
 
@@ -134,7 +144,6 @@ def test_a_refused_connection_does_not_count_as_an_attempt(
 
 
 def refuse(*_: object, **__: object) -> Connection:
-    """Refuse a connection."""
     raise DatabaseUnavailable("no connection")
 
 
@@ -169,9 +178,13 @@ def test_a_step_that_always_fails_ends_the_operation_after_five_attempts(
 ) -> None:
     operation_id = start(operator)
     hooks[step, "before"] = fail
-    for _ in range(claim.MAX_ATTEMPTS - 1):
-        with pytest.raises(AttemptFailed, match="no luck"):
+    for attempt in range(1, claim.MAX_ATTEMPTS):
+        with pytest.raises(AttemptFailed, match=f"attempt {attempt}: no luck"):
             deliver(operation_id)
+        now = operator.get(operation_id)
+        assert (now["state"], now["error"]) == ("RUNNING", None)
+        pending = {"name": step, "state": "PENDING", "attempts": attempt, "error": "no luck"}
+        assert pending in now["steps"]
     deliver(operation_id)
     failed = operator.get(operation_id)
     assert (failed["state"], failed["error"]) == ("FAILED", f"{step}: no luck")
@@ -180,7 +193,6 @@ def test_a_step_that_always_fails_ends_the_operation_after_five_attempts(
 
 
 def fail() -> None:
-    """Fail an attempt."""
     raise ProgressError("no luck")
 
 
@@ -217,8 +229,7 @@ def test_an_operation_ends_if_it_exceeds_its_time_limit_during_any_step(
 
 
 def expire(connection: Connection, operation_id: str) -> None:
-    """Let the operation's time limit expire now."""
-    connection.run(traced_operation.blocks()["expire"], operation_id=operation_id)
+    connection.run(traced_operation.BLOCKS["expire"], operation_id=operation_id)
 
 
 def expect_its_end(
@@ -279,7 +290,7 @@ def test_outages_during_a_compensation_are_not_counted_and_all_effects_are_undon
     operation_id = start(operator)
 
     def break_connection() -> None:
-        connection.run(traced_operation.blocks()["break workers"], name="operation")
+        connection.run(traced_operation.BLOCKS["break workers"], name="operation")
 
     hooks["write", "before"] = lambda: operator.cancel(operation_id)
     hooks["write", "undo before"] = break_connection if breaks else refuse
@@ -335,41 +346,19 @@ def test_an_operation_fails_after_five_workers_have_died(operator: Operator, sto
     assert done["finishedAt"]
 
 
-def test_a_failing_step_is_attempted_five_times_and_then_fails_the_operation(
-    operator: Operator, populated: Connection
-) -> None:
-    started = operator.start("rebuildProjections")
-    populated.run(blocks()["revoke log"])
-    try:
-        for attempt in range(1, claim.MAX_ATTEMPTS):
-            with pytest.raises(Unavailable, match=f"attempt {attempt}: permission denied"):
-                deliver(started["id"])
-            now = operator.get(started["id"])
-            assert (now["state"], now["error"]) == ("RUNNING", None)
-            assert (now["steps"][0]["state"], now["steps"][0]["attempts"]) == ("PENDING", attempt)
-            assert "permission denied" in now["steps"][0]["error"]
-        done = operator.run(started["id"])
-    finally:
-        populated.run(blocks()["grant log"])
-    assert done["state"] == "FAILED"
-    assert done["error"].startswith("fold: permission denied")
-    assert (done["result"], done["steps"][0]["state"]) == (None, "FAILED")
-    assert done["steps"][1] == {"name": "swap", "state": "PENDING", "attempts": 0, "error": None}
-    assert model_rows.read_value(populated, "schemas") == 1
-    assert not sample_events.find_differences(populated)
-
-
 def test_a_step_that_failed_once_succeeds_at_the_second_attempt(
-    operator: Operator, populated: Connection
+    operator: Operator, hooks: Hooks
 ) -> None:
-    started = operator.start("rebuildProjections")
-    populated.run(blocks()["revoke log"])
-    with pytest.raises(Unavailable):
-        deliver(started["id"])
-    populated.run(blocks()["grant log"])
-    done = operator.run(started["id"])
+    operation_id = start(operator)
+    hooks["prepare", "before"] = fail
+    with pytest.raises(AttemptFailed):
+        deliver(operation_id)
+    hooks.clear()
+    done = operator.run(operation_id)
     result(done)
-    assert done["steps"][0] == {"name": "fold", "state": "SUCCEEDED", "attempts": 2, "error": None}
+    assert done["steps"][0] == {
+        "name": "prepare", "state": "SUCCEEDED", "attempts": 2, "error": None
+    }  # fmt: skip
 
 
 @pytest.mark.every_postgres
@@ -394,7 +383,7 @@ def test_a_step_that_exceeds_its_timeout_ends_the_operation_and_changes_nothing(
     started = operator.start("rebuildProjections")
     with contextlib.closing(connect(store.url)) as holder:
         holder.run("BEGIN")
-        holder.run(blocks()[lock])
+        holder.run(BLOCKS[lock])
         done = operator.run(started["id"])
     assert (done["state"], done["error"]) == ("TIMED_OUT", f"{step}: not done within 0 s")
     assert [step["state"] for step in done["steps"]] == states
@@ -437,10 +426,10 @@ def test_a_rebuild_waits_for_another_rebuild_to_end(
 
     monkeypatch.setattr(replacement, "open_replacement", count)
     with ThreadPoolExecutor(1) as pool, contextlib.closing(connect(store.url)) as holder:
-        holder.run(blocks()["hold rebuilds"])
+        holder.run(BLOCKS["hold rebuilds"])
         running = pool.submit(operator.run, started["id"])
         readiness.wait(lambda: len(calls) > 1, "a second try")
-        holder.run(blocks()["release rebuilds"])
+        holder.run(BLOCKS["release rebuilds"])
         done = running.result()
     result(done)
     assert done["steps"][0]["attempts"] == 1
@@ -467,7 +456,7 @@ def test_an_outage_during_a_step_does_not_affect_the_count_of_attempts_to_undo_t
     step, and after a cancellation, the process undoes it. The process must count this attempt.
     """
     operation_id = start(operator)
-    sql = traced_operation.blocks()
+    sql = traced_operation.BLOCKS
     hooks["prepare", "before"] = lambda: connection.run(sql["break workers"], name="operation")
     with pytest.raises(Unavailable):
         deliver(operation_id)
@@ -476,3 +465,261 @@ def test_an_outage_during_a_step_does_not_affect_the_count_of_attempts_to_undo_t
     operator.run_until_it_ends(operation_id)
     counts = connection.run(sql["compensations"], operation_id=operation_id, step="prepare")
     assert counts == [[1]]
+
+
+def test_one_of_twenty_workers_runs_the_operation(
+    operator: Operator, hooks: Hooks, connection: Connection
+) -> None:
+    operation_id = start(operator)
+
+    def work(_: int) -> str:
+        try:
+            return str(runner.run(UUID(operation_id)))
+        except OperationClaimed:
+            return "claimed"
+
+    with ThreadPoolExecutor(20) as pool:
+        outcomes = list(pool.map(work, range(20)))
+    done = operator.get(operation_id)
+    assert outcomes.count("True") == 1
+    assert traced_operation.read_runs(connection) == DONE
+    assert not deliver(operation_id)
+    assert operator.get(operation_id) == done
+
+
+@pytest.mark.parametrize("end", ["COMMIT", "ROLLBACK"])
+def test_concurrent_callers_share_one_operation_about_the_same_subject(
+    operator: Operator, connection: Connection, store: Store, end: str
+) -> None:
+    """The other requests arrive during the first request's transaction, and wait until it ends."""
+    url = url_of(store, "query")
+
+    def accept(caller: Connection, name: str) -> str:
+        kind = OperationKind.RUN_BATCH
+        return str(records.accept(caller, kind, caller=name, key="k", subject="the subject"))
+
+    with ExitStack() as stack, ThreadPoolExecutor(3) as pool:
+        first, *others = [stack.enter_context(closing(database.connect(url))) for _ in range(4)]
+        first.run("BEGIN")
+        accepted = accept(first, "first")
+        waiting = [pool.submit(accept, caller, f"{n}") for n, caller in enumerate(others)]
+        readiness.wait(lambda: count_waiting(connection) == len(others), "the other requests")
+        first.run(end)
+        shared = {request.result() for request in waiting}
+    assert len(shared) == 1
+    assert (shared == {accepted}) == (end == "COMMIT")
+
+
+def count_waiting(connection: Connection) -> int:
+    """Return the number of sessions that wait for another transaction to end."""
+    count: int = connection.run(traced_operation.BLOCKS["count waiting"])[0][0]
+    return count
+
+
+def test_a_second_administrator_gets_the_operation_of_the_first(
+    operator: Operator, hooks: Hooks
+) -> None:
+    operation_id = start(operator)
+    query = f'mutation {{ rebuildProjections(idempotencyKey: "other") {FIELDS} }}'
+    shared = operator.ask(query, "bob")["data"]["rebuildProjections"]
+    assert shared["id"] == operation_id
+
+
+def test_a_retry_is_rejected_while_another_operation_about_the_subject_is_unfinished(
+    operator: Operator, hooks: Hooks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as limited:
+        limit_step(limited, "offer", 0.0)
+        operation_id = start(operator)
+        runner.run(UUID(operation_id))
+    start(operator)
+    assert operator.retry(operation_id) == "BAD_USER_INPUT"
+    assert operator.get(operation_id)["state"] == "TIMED_OUT"
+
+
+def test_unreadable_arguments_end_the_operation_at_the_first_attempt(
+    operator: Operator, connection: Connection
+) -> None:
+    (letter_id,) = write_dead_letters(connection, 1)
+    operation_id = operator.start("replayDeadLetters", f'ids: ["{letter_id}"]')["id"]
+    connection.run(traced_operation.BLOCKS["damage arguments"], operation_id=operation_id)
+    ended = operator.run(operation_id)
+    assert (ended["state"], ended["steps"][0]["attempts"]) == ("FAILED", 1)
+    assert ended["error"].startswith("unreadable arguments: Expected `array`")
+
+
+def test_finished_operations_are_deleted_after_400_days(
+    operator: Operator, hooks: Hooks, connection: Connection, store: Store
+) -> None:
+    old, recent = start(operator), ""
+    operator.run_until_it_ends(old)
+    recent = start(operator)
+    operator.run_until_it_ends(recent)
+    for operation_id, days in ((old, 401), (recent, 399)):
+        connection.run(traced_operation.BLOCKS["grow old"], operation_id=operation_id, days=days)
+    assert delete_old(operator, store) == [recent]
+
+
+def delete_old(operator: Operator, store: Store) -> list[str]:
+    """Delete old operations as the batch job does; return the ids of the others, newest first."""
+    with closing(database.connect(url_of(store, "batch"))) as job:
+        batch_job.delete_old_records(job)
+    listed = operator.data("{ operations { edges { node { id } } } }")["operations"]["edges"]
+    return [edge["node"]["id"] for edge in listed]
+
+
+def test_a_failed_erasure_is_kept_until_another_erasure_of_the_learner_has_succeeded(
+    operator: Operator,
+    hooks: Hooks,
+    connection: Connection,
+    store: Store,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def run(days: int) -> str:
+        """Record an erasure that ended `days` days ago; return its id."""
+        operation_id = start(operator)
+        operator.run_until_it_ends(operation_id)
+        values = {"operation_id": operation_id}
+        connection.run(BLOCKS["set kind"], kind="ERASE_USER", **values)
+        connection.run(traced_operation.BLOCKS["grow old"], days=days, **values)
+        return operation_id
+
+    with monkeypatch.context() as limited:
+        limit_step(limited, "tidy", 0.0)
+        failed = run(days=900)
+    assert delete_old(operator, store) == [failed]
+    succeeded = run(days=0)
+    assert delete_old(operator, store) == [succeeded]
+
+
+def start_export(connection: Connection, caller: str, learner: str = "ann") -> str:
+    """Start an export of a learner's record; return the id of the operation."""
+    kind = OperationKind.EXPORT_USER
+    return str(
+        records.accept(
+            connection, kind, caller=caller, key=learner, subject=learner, user_id=learner
+        )
+    )
+
+
+def read_callers(connection: Connection, operation_id: str) -> tuple[str, str, list[str]]:
+    """Return who has started, cancelled and requested the operation."""
+    ((starter, canceller, requesters),) = connection.run(
+        BLOCKS["callers"], operation_id=operation_id
+    )
+    return starter, canceller, sorted(requesters)
+
+
+@pytest.mark.parametrize("caller", [records.COMMAND_LINE, records.BATCH_JOB])
+@pytest.mark.parametrize("roles", [[], ["admin"]])
+def test_no_token_reads_an_operation_as_its_starter_that_is_not_a_person(
+    operator: Operator, populated: Connection, caller: str, roles: list[str]
+) -> None:
+    query = f'{{ operation(id: "{start_export(populated, caller)}") {{ id }} }}'
+    code, message = operator.api.error(query, caller, roles=roles)
+    assert (code, "reserved" in message) == ("UNAUTHENTICATED", True)
+
+
+def test_the_command_line_shows_the_names_of_callers(
+    operator: Operator, populated: Connection, store: Store
+) -> None:
+    operation_id = operator.start("runBatch")["id"]
+    cli.expect_success(cli.progress(store.url, "operations", "cancel", operation_id))
+    assert read_callers(populated, operation_id) == ("ada", "system:command line", ["ada"])
+    operation_id = start_export(populated, records.COMMAND_LINE)
+    shown = cli.expect_success(cli.progress(store.url, "operations", "show", operation_id))
+    assert json.loads(shown)["started_by"] == "system:command line"
+
+
+def test_a_batch_run_folds_all_learners(operator: Operator, connection: Connection) -> None:
+    sample_events.record_lessons(connection, *USERS)
+    done = operator.run(operator.start("runBatch")["id"])
+    swept = model_rows.read_value(connection, "head")
+    assert result(done) == {"replayed": 0, "swept": swept, "learners": 3}
+    assert done["steps"] == [{"name": "batch", "state": "SUCCEEDED", "attempts": 1, "error": None}]
+    assert not sample_events.find_differences(connection)
+
+
+@pytest.mark.every_postgres
+def test_a_rebuild_repairs_the_read_models(operator: Operator, populated: Connection) -> None:
+    populated.run(BLOCKS["damage read models"])
+    assert sample_events.find_differences(populated)
+    done = operator.run(operator.start("rebuildProjections")["id"])
+    assert result(done) == {"events": model_rows.read_value(populated, "head")}
+    assert [(s["name"], s["attempts"]) for s in done["steps"]] == [("fold", 1), ("swap", 1)]
+    assert not sample_events.find_differences(populated)
+    assert model_rows.read_value(populated, "schemas") == 1
+
+
+def test_a_finished_operation_is_not_repeated(operator: Operator, populated: Connection) -> None:
+    done = operator.run(operator.start("rebuildProjections", key="k")["id"])
+    assert operator.run(done["id"]) == done
+    assert operator.start("rebuildProjections", key="k") == done
+    assert operator.called() == [done["id"]]
+
+
+@pytest.mark.every_postgres
+def test_each_change_increases_the_version_but_never_decreases_the_progress(
+    operator: Operator, populated: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(claim, "_REPORT_INTERVAL_S", 0.0)
+    operator.run(operator.start("rebuildProjections")["id"])
+    changes = list_changes(populated)
+    assert [version for version, _, _ in changes] == list(range(1, len(changes) + 1))
+    reached = [progress for _, progress, _ in changes]
+    assert reached == sorted(reached)
+    assert (reached[0], reached[-1]) == (0, 1)
+    assert len(set(reached)) > 5
+    assert [state for _, _, state in changes] == [
+        "PENDING", *["RUNNING"] * (len(changes) - 2), "SUCCEEDED"
+    ]  # fmt: skip
+
+
+def test_progress_is_written_once_a_second(operator: Operator, populated: Connection) -> None:
+    # With 60 learners, each shard has events.
+    sample_events.record_lessons(populated, *(f"u{n}" for n in range(60)), lessons=1)
+    started = operator.start("rebuildProjections")
+    start = time.monotonic()
+    operator.run(started["id"])
+    took = time.monotonic() - start
+    # 7 changes are not progress reports: the operation is accepted, claimed and ended, and two
+    # steps begin and end. The other changes are progress reports, one for each second.
+    assert len(list_changes(populated)) <= 7 + 1 + took
+
+
+def test_each_change_is_published_to_redis(
+    operator: Operator, populated: Connection, valkey: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REDIS_URL", valkey)
+    settings.current.cache_clear()
+    started = operator.start("runBatch")
+    with contextlib.closing(redis.Redis.from_url(valkey)) as client, client.pubsub() as listening:
+        listening.subscribe(f"changed:operation:{started['id']}")
+        assert listening.get_message(timeout=5)
+        operator.run(started["id"])
+        expected = [version for version, _, _ in list_changes(populated)][1:]
+        messages = [listening.get_message(timeout=5) for _ in expected]
+        assert [int(message["data"]) for message in messages if message] == expected
+
+
+@pytest.mark.every_postgres
+def test_another_worker_takes_over_if_a_worker_dies(
+    operator: Operator, populated: Connection, worker: Connection
+) -> None:
+    populated.run(BLOCKS["damage read models"])
+    started = operator.start("rebuildProjections")
+    operation = claim.claim(worker, UUID(started["id"]))
+    assert operation
+    operation.begin_step(step_named("fold"))
+    operation.report_progress(0.625)
+    worker._usock.shutdown(socket.SHUT_RDWR)  # releases the lock, as the death of a process does
+    assert deliver(started["id"])
+    done = operator.get(started["id"])
+    result(done)
+    assert [(s["name"], s["attempts"]) for s in done["steps"]] == [("fold", 2), ("swap", 1)]
+    assert not sample_events.find_differences(populated)
+    reached = [progress for _, progress, _ in list_changes(populated)]
+    assert 0.625 in reached
+    assert reached == sorted(reached)
+    with pytest.raises(Unavailable):
+        operation.begin_step(step_named("swap"))  # the first worker can no longer write

@@ -33,7 +33,7 @@ from tests.support import api, sample_events, stage
 from tests.support.api import Api
 from tests.support.export_fixtures import export, get
 from tests.support.fake_publisher import FakePublisher, serve_monitoring
-from tests.support.operation_fixtures import FIELDS, Operator, blocks, url_of, write_dead_letters
+from tests.support.operation_fixtures import BLOCKS, FIELDS, Operator, url_of, write_dead_letters
 from tests.support.pushes import encode_push
 
 UNKNOWN = "00000000-0000-0000-0000-000000000000"
@@ -413,7 +413,7 @@ def test_concurrent_requests_cannot_start_a_sixth_export(
         other.run("BEGIN")
         fifth = other.run(sql["accept"], **values)[0][0]
         sixth = pool.submit(start_own, operator, "5")
-        readiness.wait(lambda: populated.run(blocks()["waiting for rows"])[0][0], "the sixth")
+        readiness.wait(lambda: populated.run(BLOCKS["waiting for rows"])[0][0], "the sixth")
         ended: dict[str, str | None] = {"state": "SUCCEEDED", "outcome": "{}"}
         ended |= dict.fromkeys(("failing_state", "error", "cancelled_by"))
         other.run(sql["set state"], operation_id=fifth, **ended)

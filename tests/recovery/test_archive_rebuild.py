@@ -93,7 +93,7 @@ def test_the_rows_include_changes_made_during_the_rebuild(
 
 def forbid(connection: Connection, learner: str) -> None:
     """Run `forbid`, the first step of an erasure."""
-    connection.run(archives.blocks()["begin erasure"], learner=learner)
+    connection.run(archives.BLOCKS["begin erasure"], learner=learner)
     ((operation_id,),) = connection.run("SELECT operation_id FROM operations.operations")
     erase_user.forbid_learner(connection, learner, operation_id)
 

@@ -10,7 +10,9 @@ import json
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -29,15 +31,62 @@ from progress.projections.projector import Projector
 from progress.recovery import backups, checks, restore
 from tests.conftest import Store
 from tests.support import cli, cloud_storage, model_rows, sample_events
-from tests.support.backup_fixtures import BLOCKS, USERS, every_row, kept, nobody, populated
+from tests.support.backup_fixtures import BLOCKS, USERS, every_row, nobody, populated
 from tests.support.operation_fixtures import url_of
 from tests.support.parameters import first_in_gate
 from tests.support.stage import append, connect
 
-__all__ = ["kept", "populated"]
+__all__ = ["populated"]
 
+
+Report = Callable[[int, int], None]
 
 pytestmark = pytest.mark.timeout(300)  # commands are slow on a busy machine
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A populated store, and a folder with backups of its read models."""
+
+    store: Store
+    connection: Connection
+    folder: Folder
+    path: Path
+
+    def backup(self, report: Report = nobody) -> tuple[str, backups.Manifest]:
+        return backups.run(self.store.connect, self.folder, report)
+
+    def restore(self, report: Report = nobody) -> int:
+        """Restore the newest backup; return the number of folded events."""
+        return restore.run(self.store.connect, self.folder, report)[1]
+
+    def expect_rejection(self, words: str, error: type[ProgressError] = ProgressError) -> None:
+        """Assert that a restore fails with this message and changes nothing."""
+        before = every_row(self.connection)
+        with pytest.raises(error, match=words):
+            self.restore()
+        assert every_row(self.connection) == before
+        assert model_rows.read_value(self.connection, "schemas") == 1
+
+    def read_manifest(self) -> backups.Manifest:
+        return backups.decode(self._manifest_file.read_bytes())
+
+    def change_manifest(self, **changes: Any) -> None:
+        changed = msgspec.structs.replace(self.read_manifest(), **changes)
+        self._manifest_file.write_bytes(backups.encode(changed))
+
+    @property
+    def _manifest_file(self) -> Path:
+        (file,) = self.path.glob("*/manifest.json")
+        return file
+
+
+@pytest.fixture
+def kept(store: Store, populated: Connection, tmp_path: Path) -> Kept:
+    """A populated store with one backup."""
+    made = Kept(store, populated, Folder(tmp_path / "backups"), tmp_path / "backups")
+    made.backup()
+    return made
 
 
 def spoil(connection: Connection) -> None:
@@ -47,26 +96,22 @@ def spoil(connection: Connection) -> None:
 
 @pytest.mark.every_postgres
 def test_every_row_is_restored_and_later_events_are_folded(
-    store: Store, populated: Connection, kept: Folder, tmp_path: Path
+    populated: Connection, kept: Kept
 ) -> None:
     before = every_row(populated)
     assert len(before) > 10
     spoil(populated)
     assert every_row(populated) != before
-    _, folded = restore.run(store.connect, kept, nobody)
-    assert folded == 0
+    assert kept.restore() == 0
     assert every_row(populated) == before
     assert populated.run(BLOCKS["without a snapshot"]) == [[len(USERS)]]
 
     # Pretend that the backup comes from another server, whose rows had higher versions.
-    (file,) = (tmp_path / "backups").glob("*/manifest.json")
-    newer = msgspec.structs.replace(backups.decode(file.read_bytes()), version=2**40)
-    file.write_bytes(backups.encode(newer))
+    kept.change_manifest(version=2**40)
     ((_, newest),) = populated.run(BLOCKS["versions"])
     since = sample_events.lesson("u1", 9)
     append(populated, since)
-    _, folded = restore.run(store.connect, kept, nobody)
-    assert folded == len(since)
+    assert kept.restore() == len(since)
     assert populated.run(BLOCKS["versions"])[0][0] > newest
     assert not checks.run(populated).findings
     assert not sample_events.find_differences(populated)
@@ -77,9 +122,9 @@ def test_every_row_is_restored_and_later_events_are_folded(
     assert not sample_events.find_differences(populated)
 
 
-def test_a_restored_schema_has_all_keys(store: Store, populated: Connection, kept: Folder) -> None:
+def test_a_restored_schema_has_all_keys(populated: Connection, kept: Kept) -> None:
     before = model_rows.read(populated, "keys")
-    restore.run(store.connect, kept, nobody)
+    kept.restore()
     assert model_rows.read(populated, "keys") == before
 
 
@@ -112,29 +157,28 @@ def test_the_query_role_may_back_up_and_the_project_role_may_restore(
 
 
 def test_the_newest_complete_backup_made_with_the_current_folds_is_restored(
-    store: Store, populated: Connection, kept: Folder, tmp_path: Path
+    populated: Connection, kept: Kept
 ) -> None:
-    first, _ = backups.find_newest(kept)
+    first, _ = backups.find_newest(kept.folder)
     append(populated, sample_events.lesson("u1", 9))
     batch.run(populated)
-    second, _ = backups.run(store.connect, kept, nobody)
-    assert backups.find_newest(kept)[0] == second
-    (tmp_path / "backups" / second / backups.NAME).unlink()
-    assert backups.find_newest(kept)[0] == first
-    third, _ = backups.run(store.connect, kept, nobody)
-    assert kept.folders() == [first, third]  # the incomplete backup is deleted
+    second, _ = kept.backup()
+    assert backups.find_newest(kept.folder)[0] == second
+    (kept.path / second / backups.NAME).unlink()
+    assert backups.find_newest(kept.folder)[0] == first
+    third, _ = kept.backup()
+    assert kept.folder.folders() == [first, third]  # the incomplete backup is deleted
 
 
 @pytest.mark.exhaustive
 def test_a_backup_may_start_as_soon_as_the_previous_backup_ends(
-    store: Store, populated: Connection, tmp_path: Path
+    store: Store, populated: Connection, kept: Kept
 ) -> None:
-    kept = Folder(tmp_path)
     for _ in range(5):
-        backups.run(store.connect, kept, nobody)
+        kept.backup()
         rebuild.run(store.connect)
-        backups.run(store.connect, kept, nobody)
-        restore.run(store.connect, kept, nobody)
+        kept.backup()
+        kept.restore()
 
 
 def interrupt(_done: int, _total: int) -> None:
@@ -142,17 +186,17 @@ def interrupt(_done: int, _total: int) -> None:
 
 
 def test_an_interrupted_backup_or_restore_leaves_nothing_behind(
-    store: Store, populated: Connection, kept: Folder
+    populated: Connection, kept: Kept
 ) -> None:
-    before, folders = every_row(populated), kept.folders()
+    before, folders = every_row(populated), kept.folder.folders()
     with pytest.raises(KeyboardInterrupt):
-        backups.run(store.connect, kept, interrupt)
-    assert kept.folders() == folders
+        kept.backup(interrupt)
+    assert kept.folder.folders() == folders
     with pytest.raises(KeyboardInterrupt):
-        restore.run(store.connect, kept, interrupt)
+        kept.restore(interrupt)
     assert model_rows.read_value(populated, "schemas") == 1
     assert every_row(populated) == before
-    restore.run(store.connect, kept, nobody)
+    kept.restore()
     assert every_row(populated) == before
 
 
@@ -227,12 +271,11 @@ def test_an_error_from_cloud_storage_is_reported_in_one_line(
 
 
 def test_a_backup_made_with_other_folds_is_rejected(
-    store: Store, kept: Folder, tmp_path: Path
+    store: Store, kept: Kept, tmp_path: Path
 ) -> None:
-    (folder,) = (tmp_path / "backups").iterdir()
+    (folder,) = kept.path.iterdir()
     folder.rename(folder.with_name(folder.name.replace(schema.fingerprint(), "0123456789ab")))
-    with pytest.raises(ProgressError, match=r"of 1 backups, none was made.*progress rebuild"):
-        restore.run(store.connect, kept, nobody)
+    kept.expect_rejection(r"of 1 backups, none was made.*progress rebuild")
     answer = cli.progress(store.url, "restore", str(tmp_path / "nowhere"))
     cli.expect_failure(answer, "no backup was made", "progress rebuild")
 
@@ -259,38 +302,29 @@ def quarantined(connection: Connection) -> None:
     ],
 )
 def test_a_backup_that_does_not_match_the_log_is_rejected(
-    store: Store,
-    populated: Connection,
-    kept: Folder,
-    happened: Callable[[Connection], None],
-    words: str,
+    populated: Connection, kept: Kept, happened: Callable[[Connection], None], words: str
 ) -> None:
     happened(populated)
-    before = every_row(populated)
-    with pytest.raises(CheckpointError, match=f"{words}.*progress rebuild"):
-        restore.run(store.connect, kept, nobody)
-    assert every_row(populated) == before
+    kept.expect_rejection(f"{words}.*progress rebuild", CheckpointError)
 
 
 def test_an_event_that_was_replayed_after_the_backup_is_not_lost(
-    store: Store, populated: Connection, tmp_path: Path
+    store: Store, populated: Connection, kept: Kept
 ) -> None:
     sample_events.poison(populated, "u1")
     rebuild.run(store.connect)
-    kept = Folder(tmp_path)
-    backups.run(store.connect, kept, nobody)
-    restore.run(store.connect, kept, nobody)  # the backup lacks the poisoned event
+    kept.backup()
+    kept.restore()  # the backup lacks the poisoned event
     model_rows.read(populated, "mend")
 
     def replay(_done: int, _total: int) -> None:
         for letter in dead_letters.list_letters(populated):
             assert letter_replay.replay(populated, letter.letter_id) is None
 
-    restore.run(store.connect, kept, replay)  # the swap folds the replayed event
+    kept.restore(replay)  # the swap folds the replayed event
     batch.run(populated)
     assert not sample_events.find_differences(populated)
-    with pytest.raises(CheckpointError, match="replayed"):
-        restore.run(store.connect, kept, nobody)
+    kept.expect_rejection("replayed", CheckpointError)
     assert not sample_events.find_differences(populated)
 
 
@@ -323,43 +357,29 @@ def link(to: str) -> Callable[[Path], None]:
     "damage", [change, cut, Path.unlink, pipe, link("/dev/zero"), link("/etc/passwd"), link(".")]
 )
 def test_a_restore_from_a_damaged_backup_changes_nothing(
-    store: Store,
-    populated: Connection,
-    kept: Folder,
-    tmp_path: Path,
-    damage: Callable[[Path], None],
+    kept: Kept, damage: Callable[[Path], None]
 ) -> None:
-    (folder,) = (tmp_path / "backups").iterdir()
+    (folder,) = kept.path.iterdir()
     damage(folder / "item_days.gz")
-    before = every_row(populated)
-    with pytest.raises(ProgressError, match=r"item_days\.gz"):
-        restore.run(store.connect, kept, nobody)
-    assert every_row(populated) == before
-    assert model_rows.read_value(populated, "schemas") == 1
+    kept.expect_rejection(r"item_days\.gz")
 
 
 @pytest.mark.parametrize(
     "name", first_in_gate(["../../secret", "/etc/passwd", "item_days; DROP TABLE x", ""])
 )
 def test_a_backup_with_an_unknown_table_is_rejected(
-    store: Store, populated: Connection, kept: Folder, tmp_path: Path, name: str
+    populated: Connection, kept: Kept, name: str
 ) -> None:
-    (file,) = (tmp_path / "backups").glob("*/manifest.json")
-    original = backups.decode(file.read_bytes())
-    others = [*original.tables, msgspec.structs.replace(original.tables[0], name=name)]
-    file.write_bytes(backups.encode(msgspec.structs.replace(original, tables=others)))
-    before = every_row(populated)
-    with pytest.raises(ProgressError, match="have no table"):
-        restore.run(store.connect, kept, nobody)
-    assert every_row(populated) == before
+    first, *others = kept.read_manifest().tables
+    kept.change_manifest(tables=[first, *others, msgspec.structs.replace(first, name=name)])
+    kept.expect_rejection("have no table")
 
 
 def test_a_manifest_that_is_too_long_is_rejected(
-    store: Store, kept: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    kept: Kept, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(backups, "_MAX_MANIFEST", 1_000)
-    with pytest.raises(ProgressError, match=r"manifest\.json is too long"):
-        restore.run(store.connect, kept, nobody)
+    kept.expect_rejection(r"manifest\.json is too long")
 
 
 @example(bytes(5_000), 2_000, 100)
@@ -372,15 +392,7 @@ def test_rows_are_decompressed_in_small_parts(data: bytes, times: int, size: int
     assert max(map(len, parts), default=0) <= PART
 
 
-def test_a_backup_that_lacks_a_table_is_rejected(
-    store: Store, populated: Connection, kept: Folder, tmp_path: Path
-) -> None:
-    (file,) = (tmp_path / "backups").glob("*/manifest.json")
-    original = backups.decode(file.read_bytes())
-    fewer = [table for table in original.tables if table.name != "item_days"]
-    file.write_bytes(backups.encode(msgspec.structs.replace(original, tables=fewer)))
-    before = every_row(populated)
-    with pytest.raises(ProgressError, match="no table item_days"):
-        restore.run(store.connect, kept, nobody)
-    assert every_row(populated) == before
-    assert model_rows.read_value(populated, "schemas") == 1
+def test_a_backup_that_lacks_a_table_is_rejected(populated: Connection, kept: Kept) -> None:
+    tables = kept.read_manifest().tables
+    kept.change_manifest(tables=[table for table in tables if table.name != "item_days"])
+    kept.expect_rejection("no table item_days")

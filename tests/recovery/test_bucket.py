@@ -9,8 +9,9 @@ import pytest
 
 from progress.adapters import google_api, retries, storage
 from progress.adapters.storage import bucket as adapter
+from progress.adapters.storage.storage import Storage
 from progress.errors import ProgressError, StorageUnavailable
-from tests.support import cloud_storage
+from tests.support.cloud_storage import Bucket
 
 DATA = bytes(range(256)) * (9 << 12)  # 9 MiB
 
@@ -20,7 +21,17 @@ def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(retries, "_FIRST_PAUSE_S", 0.01)
 
 
-def test_an_upload_in_parts_continues_after_an_error(bucket: cloud_storage.Bucket) -> None:
+@pytest.fixture
+def remote(bucket: Bucket) -> Storage:
+    return storage.open_storage("gs://b")
+
+
+def write(remote: Storage, path: str, data: bytes = b"x") -> None:
+    with remote.writing(path) as output:
+        output.write(data)
+
+
+def test_an_upload_in_parts_continues_after_an_error(bucket: Bucket) -> None:
     remote = storage.open_storage("gs://b/p")
     bucket.refusals = [503, 500, 429]
     with remote.writing("f/x") as output:
@@ -38,7 +49,7 @@ def test_an_upload_in_parts_continues_after_an_error(bucket: cloud_storage.Bucke
         list(remote.reading("f/y"))
 
 
-def test_an_interrupted_upload_is_cancelled(bucket: cloud_storage.Bucket) -> None:
+def test_an_interrupted_upload_is_cancelled(bucket: Bucket) -> None:
     remote = storage.open_storage("gs://b/p")
 
     def write() -> None:
@@ -59,27 +70,19 @@ def test_an_invalid_storage_location_is_rejected(location: str) -> None:
         storage.open_storage(location)
 
 
-def test_deleting_an_object_again_has_no_effect(bucket: cloud_storage.Bucket) -> None:
-    remote = storage.open_storage("gs://b")
-    with remote.writing("x.zip") as output:
-        output.write(b"x")
+def test_deleting_an_object_again_has_no_effect(bucket: Bucket, remote: Storage) -> None:
+    write(remote, "x.zip")
     remote.remove_file("x.zip")
     remote.remove_file("x.zip")
     assert not bucket.objects
 
 
 def test_an_outage_is_reported_if_the_bucket_never_accepts_an_upload(
-    bucket: cloud_storage.Bucket,
+    bucket: Bucket, remote: Storage
 ) -> None:
-    remote = storage.open_storage("gs://b")
     bucket.refusals = [503] * 100
-
-    def write() -> None:
-        with remote.writing("x.zip") as output:
-            output.write(b"x")
-
     with pytest.raises(StorageUnavailable, match="stalled"):
-        write()
+        write(remote, "x.zip")
     assert not bucket.objects
 
 
@@ -89,24 +92,21 @@ def test_an_outage_is_reported_if_the_bucket_never_accepts_an_upload(
     ids=["nothing", "some bytes", "a whole part", "the whole object"],
 )
 def test_an_upload_continues_after_the_connection_is_cut(
-    bucket: cloud_storage.Bucket, size: int, arrived: int
+    bucket: Bucket, remote: Storage, size: int, arrived: int
 ) -> None:
-    remote = storage.open_storage("gs://b")
     bucket.cuts = [arrived]
-    with remote.writing("x") as output:
-        output.write(DATA[:size])
+    write(remote, "x", DATA[:size])
     assert bucket.objects["x"] == DATA[:size]
     assert "bytes */*" in bucket.spans
 
 
 @pytest.mark.parametrize("fault", ["cuts", "stalls"])
 def test_an_upload_over_a_slow_or_interrupted_connection_completes_as_long_as_bytes_arrive(
-    bucket: cloud_storage.Bucket, monkeypatch: pytest.MonkeyPatch, fault: str
+    bucket: Bucket, remote: Storage, monkeypatch: pytest.MonkeyPatch, fault: str
 ) -> None:
     monkeypatch.setattr(google_api, "TIMEOUT_S", 0.3)
     monkeypatch.setattr(retries, "_FIRST_PAUSE_S", 0)
     setattr(bucket, fault, [1 << 20] * (retries.ATTEMPTS + 2))
-    remote = storage.open_storage("gs://b")
     with remote.writing("x") as output:
         for start in range(0, len(DATA), 1 << 20):
             output.write(DATA[start : start + (1 << 20)])
@@ -116,8 +116,9 @@ def test_an_upload_over_a_slow_or_interrupted_connection_completes_as_long_as_by
     assert bucket.objects["x"] == DATA
 
 
-def test_an_upload_fails_if_the_bucket_loses_confirmed_bytes(bucket: cloud_storage.Bucket) -> None:
-    remote = storage.open_storage("gs://b")
+def test_an_upload_fails_if_the_bucket_loses_confirmed_bytes(
+    bucket: Bucket, remote: Storage
+) -> None:
 
     def write() -> None:
         with remote.writing("x") as output:
@@ -130,8 +131,7 @@ def test_an_upload_fails_if_the_bucket_loses_confirmed_bytes(bucket: cloud_stora
     assert not bucket.objects
 
 
-def test_a_request_is_repeated_after_growing_pauses(bucket: cloud_storage.Bucket) -> None:
-    remote = storage.open_storage("gs://b")
+def test_a_request_is_repeated_after_growing_pauses(bucket: Bucket, remote: Storage) -> None:
     bucket.outages = [{}] * 4
     assert not remote.has("x")
     pauses = [after - before for before, after in pairwise(bucket.requests)]
@@ -140,9 +140,8 @@ def test_a_request_is_repeated_after_growing_pauses(bucket: cloud_storage.Bucket
 
 
 def test_an_outage_of_the_bucket_is_reported_after_five_failed_requests(
-    bucket: cloud_storage.Bucket,
+    bucket: Bucket, remote: Storage
 ) -> None:
-    remote = storage.open_storage("gs://b")
     bucket.outages = [{}] * 100
     with pytest.raises(StorageUnavailable, match="HTTP 503"):
         remote.has("x")
@@ -150,13 +149,11 @@ def test_an_outage_of_the_bucket_is_reported_after_five_failed_requests(
 
 
 def test_the_next_attempt_waits_as_long_as_the_retry_after_header_asks(
-    bucket: cloud_storage.Bucket,
+    bucket: Bucket, remote: Storage
 ) -> None:
-    remote = storage.open_storage("gs://b")
     date = int(time.time()) + 2
     bucket.outages = [{"Retry-After": "1"}, {"Retry-After": formatdate(date, usegmt=True)}]
-    with remote.writing("x") as output:
-        output.write(b"x")
+    write(remote, "x")
     first, second, third = bucket.requests[:3]
     assert second - first >= 1
     assert third >= date
@@ -165,16 +162,15 @@ def test_the_next_attempt_waits_as_long_as_the_retry_after_header_asks(
 
 @pytest.mark.parametrize("retry_after", ["", "soon", "-1"])
 def test_an_invalid_retry_after_header_is_ignored(
-    bucket: cloud_storage.Bucket, retry_after: str
+    bucket: Bucket, remote: Storage, retry_after: str
 ) -> None:
-    remote = storage.open_storage("gs://b")
     bucket.outages = [{"Retry-After": retry_after}]
     assert not remote.has("x")
     assert len(bucket.requests) == 2
 
 
 def test_a_small_object_is_replaced_only_if_it_has_not_changed_since_it_was_read(
-    bucket: cloud_storage.Bucket,
+    bucket: Bucket,
 ) -> None:
     remote = storage.open_storage("gs://b/p")
     assert remote.read("m") is None
@@ -191,7 +187,7 @@ def test_a_small_object_is_replaced_only_if_it_has_not_changed_since_it_was_read
     assert bucket.objects == {"p/m": b"three"}
 
 
-def test_a_replacement_whose_response_was_lost_succeeds(bucket: cloud_storage.Bucket) -> None:
+def test_a_replacement_whose_response_was_lost_succeeds(bucket: Bucket) -> None:
     remote = storage.open_storage("gs://b/p")
     bucket.lost_responses = 1
     generation = remote.replace("m", b"one", None)
@@ -199,7 +195,7 @@ def test_a_replacement_whose_response_was_lost_succeeds(bucket: cloud_storage.Bu
     assert bucket.objects == {"p/m": b"two"}
 
 
-def test_a_purged_object_has_no_former_generations(bucket: cloud_storage.Bucket) -> None:
+def test_a_purged_object_has_no_former_generations(bucket: Bucket) -> None:
     remote = storage.open_storage("gs://b/p")
     for name in ("t/a", "t/ab", "t/a", "u/c"):
         with remote.writing(name) as output:

@@ -4,9 +4,7 @@ import functools
 import json
 import re
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -93,20 +91,16 @@ def _error(code: int, message: str) -> dict[str, object]:
     return {"error": {"code": code, "message": message}}
 
 
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
+class _Handler(http_servers.Handler):
     fake: Fake
 
-    def log_message(self, *_: Any) -> None:
-        """Log nothing."""
-
-    def do_POST(self) -> None:
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+    def do_POST(self) -> None:  # noqa: N802 - the name in http.server
+        body = json.loads(self.read_body())
         assert self.path == LAUNCH
         if not self._fail():
             self._respond(*self.fake.launch(body["launchParameter"]))
 
-    def do_GET(self) -> None:
+    def do_GET(self) -> None:  # noqa: N802 - the name in http.server
         parts = urlsplit(self.path)
         query = parse_qs(parts.query)
         match = re.fullmatch(rf"{JOBS}(?:/job-(\d+)(/messages)?)?", parts.path)
@@ -130,31 +124,16 @@ class _Handler(BaseHTTPRequestHandler):
         return True
 
     def _respond(self, status: int, body: object) -> None:
-        data = json.dumps(body).encode()
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(data)))
-        self.end_headers()
-        if self.fake.cut_responses:
-            self.fake.cut_responses -= 1
-            self.close_connection = True
-            data = data[:-1]
-        self.wfile.write(data)
-
-
-@contextmanager
-def serve() -> Iterator[tuple[str, Fake]]:
-    """Serve a fake Dataflow during the block; yield the address and the fake."""
-    fake = Fake()
-    handler = type("Handler", (_Handler,), {"fake": fake})
-    with http_servers.serve(handler) as address:
-        yield address, fake
+        cut = -1 if self.fake.cut_responses else None
+        self.fake.cut_responses -= bool(cut)
+        self.respond(status, json.dumps(body).encode(), cut=cut)
 
 
 @pytest.fixture
 def dataflow(monkeypatch: pytest.MonkeyPatch) -> Iterator[Fake]:
     """A fake Dataflow, which the settings point to."""
-    with serve() as (address, fake):
+    fake = Fake()
+    with http_servers.serve(type("Handler", (_Handler,), {"fake": fake})) as address:
         monkeypatch.setenv("DATAFLOW_EMULATOR_HOST", address)
         settings.current.cache_clear()
         yield fake
@@ -184,7 +163,6 @@ def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def announced() -> list[str]:
-    """The messages that the engine announces to the operator."""
     return []
 
 

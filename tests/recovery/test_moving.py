@@ -71,7 +71,6 @@ def cloud(bare_server: OwnServer) -> str:
 
 @pytest.fixture
 def shell(tmp_path: Path, empty_redis: str) -> Iterator[Shell]:
-    """The operator's shell."""
     with cloud_scheduler.serve() as (address, _):
         environment = {
             "CLOUD_SCHEDULER_EMULATOR_HOST": address,

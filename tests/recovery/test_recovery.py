@@ -4,8 +4,6 @@ The test starts a local stack. As in Google Cloud, Pub/Sub does not depend on th
 """
 
 import json
-import signal
-import sys
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -15,13 +13,19 @@ import pytest
 import requests
 from google.cloud.pubsub_v1 import SubscriberClient
 
-from progress import settings
 from progress.adapters.postgres import database, statements
 from progress.adapters.postgres.database import Connection
-from progress.local import data_folder, development_key, ports, postgres, processes, readiness
+from progress.local import data_folder, development_key, ports, postgres, readiness
 from progress.projections import schema
 from tests.conftest import Store
-from tests.support import backup_fixtures, cloud_scheduler, folders, model_rows, sample_events
+from tests.support import (
+    backup_fixtures,
+    cloud_scheduler,
+    folders,
+    model_rows,
+    pubsub_servers,
+    sample_events,
+)
 from tests.support.cloud_scheduler import CloudScheduler
 from tests.support.runbooks import Shell, blocks
 from tests.support.stage import connect
@@ -49,16 +53,8 @@ def block(*words: str) -> list[str]:
 @pytest.fixture
 def pubsub(store: Store, tmp_path: Path) -> Iterator[str]:
     """The address of the Pub/Sub stand-in; its queue is in another database, which is not lost."""
-    port = ports.reserve()
-    with (tmp_path / "pubsub.log").open("wb") as output:
-        process = processes.start(
-            [sys.executable, "-m", "progress.local.pubsub", str(port)],
-            output=output,
-            environment=settings.child_env(DATABASE_URL=store.url),
-        )
-    readiness.wait(lambda: ports.is_listening(port), "Pub/Sub", seconds=120)
-    yield f"127.0.0.1:{port}"
-    processes.end(process, by=signal.SIGTERM, seconds=10)
+    with pubsub_servers.stand_in(tmp_path / "pubsub.log", store.url) as address:
+        yield address
 
 
 class Stack:

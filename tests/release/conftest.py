@@ -6,13 +6,12 @@ from pathlib import Path
 import pytest
 
 from tests.support import fake_cloud
-from tests.support.fake_cloud import Cloud
-from tests.support.release_runs import make_measurements
+from tests.support.release_runs import Releases, make_measurements
 
 
 @pytest.fixture
-def cloud(tmp_path: Path) -> Iterator[Cloud]:
+def cloud(tmp_path: Path) -> Iterator[Releases]:
     """A cloud where blue serves version `a` and Monitoring shows no errors."""
-    with fake_cloud.running(tmp_path) as made:
+    with fake_cloud.running(tmp_path, Releases) as made:
         made.monitoring = make_measurements()
         yield made

@@ -85,7 +85,7 @@ class Runner:
 def runner(tmp_path: Path) -> Iterator[Runner]:
     if not shutil.which("jq"):
         pytest.skip("needs jq")
-    with fake_cloud.running(tmp_path) as cloud:
+    with fake_cloud.running(tmp_path, Cloud) as cloud:
         for name, program in (("terraform", _TERRAFORM), ("sleep", _SLEEP)):
             (tmp_path / name).write_text(program)
             (tmp_path / name).chmod(0o755)

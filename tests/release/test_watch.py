@@ -15,18 +15,8 @@ from bluegreen import PLANS
 from watch import Limits
 
 from tests.conftest import skip_without
-from tests.support.fake_cloud import KEY, Cloud
-from tests.support.release_runs import (
-    ROOT,
-    Numbers,
-    assert_success,
-    deploy,
-    deployment,
-    green_percents,
-    make_measurements,
-    run,
-    serving_code,
-)
+from tests.support.fake_cloud import KEY
+from tests.support.release_runs import ROOT, Numbers, Releases, deployment, make_measurements
 from tests.support.release_world import SERVICES
 
 BAD = {
@@ -38,7 +28,7 @@ AT_LIMITS = make_measurements(1_000, p95=500, failed=10, errors=10)
 STEPS = (5, 25, 50, 100)
 
 
-def ill_from_step(cloud: Cloud, percent: int, of: str, ill: Numbers) -> Numbers:
+def ill_from_step(cloud: Releases, percent: int, of: str, ill: Numbers) -> Numbers:
     """Return measurements that are good until green has `percent` % of the traffic.
 
     From then on, the measurements of the service `of` are `ill`.
@@ -56,37 +46,36 @@ def ill_from_step(cloud: Cloud, percent: int, of: str, ill: Numbers) -> Numbers:
 @pytest.mark.parametrize("percent", STEPS)
 @pytest.mark.parametrize("of", SERVICES)
 def test_too_many_errors_or_high_latency_cause_an_immediate_rollback(
-    cloud: Cloud, of: str, percent: int, what: str
+    cloud: Releases, of: str, percent: int, what: str
 ) -> None:
     cloud.monitoring = ill_from_step(cloud, percent, of, BAD[what])
-    done = deploy(cloud, "b")
+    done = cloud.deploy("b")
     assert done.returncode == 1
     name = of.removeprefix("progress-")
     assert re.search(f"green's {name} showed (more than 1% errors|p95 over 500 ms)", done.stderr)
     expected = [*(step for step in STEPS if step <= percent), 0]
     assert (
-        green_percents(cloud, "progress-query")
-        == green_percents(cloud, "progress-ingest")
+        cloud.green_percents("progress-query")
+        == cloud.green_percents("progress-ingest")
         == expected
     )
-    assert not cloud.find_violations()
-    assert serving_code(cloud.world) == "a"
+    cloud.assert_serves("a")
 
 
-def test_a_release_continues_if_its_measurements_equal_the_limits(cloud: Cloud) -> None:
+def test_a_release_continues_if_its_measurements_equal_the_limits(cloud: Releases) -> None:
     cloud.monitoring = AT_LIMITS
-    assert deploy(cloud, "b").returncode == 0
-    assert serving_code(cloud.world) == "b"
+    assert cloud.deploy("b").returncode == 0
+    cloud.assert_serves("b")
 
 
-def test_green_is_judged_during_the_watch_if_there_are_enough_requests(cloud: Cloud) -> None:
+def test_green_is_judged_during_the_watch_if_there_are_enough_requests(cloud: Releases) -> None:
     cloud.monitoring = BAD["failed"]
-    done = deploy(cloud, "b", "--hold=10000")
+    done = cloud.deploy("b", "--hold=10000")
     assert done.returncode == 1
-    assert serving_code(cloud.world) == "a"
+    cloud.assert_serves("a")
 
 
-def test_green_is_judged_only_at_the_end_of_the_watch_if_requests_are_few(cloud: Cloud) -> None:
+def test_green_is_judged_only_at_the_end_of_the_watch_if_requests_are_few(cloud: Releases) -> None:
     """Errors among fewer than 100 requests do not fail the release before the watch ends."""
     looks: list[str] = []
 
@@ -95,12 +84,12 @@ def test_green_is_judged_only_at_the_end_of_the_watch_if_requests_are_few(cloud:
         return make_measurements(99 if len(looks) < 80 else 1_000, failed=11)(query, revision)
 
     cloud.monitoring = measure
-    done = deploy(cloud, "b", "--steps=100", "--hold=10000", "--every=0.01")
+    done = cloud.deploy("b", "--steps=100", "--hold=10000", "--every=0.01")
     assert "more than 1% errors: 1000 requests" in done.stderr
     assert len(looks) >= 80
     cloud.monitoring = make_measurements(5, failed=1)
-    assert "5 requests, 1 errors" in deploy(cloud, "b").stderr
-    assert serving_code(cloud.world) == "a"
+    assert "5 requests, 1 errors" in cloud.deploy("b").stderr
+    cloud.assert_serves("a")
 
 
 @dataclass
@@ -117,11 +106,11 @@ class Clock:
 
 
 def test_each_step_is_watched_for_ten_minutes_plus_the_delay_of_monitoring(
-    cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+    cloud: Releases, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = Clock()
     monkeypatch.setattr(watch, "time", clock)
-    assert_success(run(cloud, *deployment(times=("--every=120",))))
+    cloud.run(*deployment(times=("--every=120",))).assert_success()
     assert clock.now == len(STEPS) * (600 + 240)
     seconds = [
         int(match[1]) for query in cloud.queries if (match := re.search(r"\[(\d+)s\]", query))
@@ -132,39 +121,39 @@ def test_each_step_is_watched_for_ten_minutes_plus_the_delay_of_monitoring(
     assert PLANS["prod"].limits == Limits(600, delay=240, every=30, error_rate=0.01, p95_ms=500)
 
 
-def test_a_green_revision_that_stops_responding_fails_the_smoke_test(cloud: Cloud) -> None:
+def test_a_green_revision_that_stops_responding_fails_the_smoke_test(cloud: Releases) -> None:
     def measure(query: str, revision: str) -> float | None:
         cloud.ready = (503, {"status": "unavailable"})
         return make_measurements()(query, revision)
 
     cloud.monitoring = measure
-    done = deploy(cloud, "b", "--hold=10000")
+    done = cloud.deploy("b", "--hold=10000")
     assert "green is not ready: /ready responded with 503" in done.stderr
-    assert serving_code(cloud.world) == "a"
+    cloud.assert_serves("a")
 
 
-def test_green_has_two_minutes_to_become_ready(cloud: Cloud) -> None:
+def test_green_has_two_minutes_to_become_ready(cloud: Releases) -> None:
     cloud.unready = smoke.FIRST_TRIES - 1
-    assert_success(deploy(cloud, to="dev"))
+    cloud.deploy(to="dev").assert_success()
     assert cloud.ready_checks == smoke.FIRST_TRIES
     assert smoke.FIRST_TRIES > 120 / 10
 
 
-def test_a_green_revision_that_is_never_ready_gets_no_traffic(cloud: Cloud) -> None:
+def test_a_green_revision_that_is_never_ready_gets_no_traffic(cloud: Releases) -> None:
     cloud.unready = smoke.FIRST_TRIES
-    assert "green is not ready: /ready responded with 503" in deploy(cloud, to="dev").stderr
-    assert serving_code(cloud.world) == "a"
+    assert "green is not ready: /ready responded with 503" in cloud.deploy(to="dev").stderr
+    cloud.assert_serves("a")
     assert not any("b" in world.share("progress-query") for world in cloud.worlds)
 
 
-def test_a_release_continues_if_a_smoke_test_succeeds_when_retried(cloud: Cloud) -> None:
+def test_a_release_continues_if_a_smoke_test_succeeds_when_retried(cloud: Releases) -> None:
     def measure(query: str, revision: str) -> float | None:
         # In the watch of the second step, the first two tries of the smoke test fail.
         cloud.unready = max(cloud.unready, 1 + smoke.WATCH_TRIES)
         return make_measurements()(query, revision)
 
     cloud.monitoring = measure
-    assert_success(deploy(cloud))
+    cloud.deploy().assert_success()
     assert cloud.ready_checks > 1 + smoke.WATCH_TRIES
 
 
@@ -172,39 +161,39 @@ def test_a_release_continues_if_a_smoke_test_succeeds_when_retried(cloud: Cloud)
     "measurements", [lambda *_: None, make_measurements(0), make_measurements(p95=None)]
 )
 def test_a_watch_without_measurements_fails_the_release(
-    cloud: Cloud, measurements: Numbers
+    cloud: Releases, measurements: Numbers
 ) -> None:
     """Requests and latency come from separate queries, and each query may return no value."""
     cloud.monitoring = measurements
-    done = deploy(cloud, "b")
+    done = cloud.deploy("b")
     assert done.returncode == 1
     assert "Monitoring shows no requests to green's query" in done.stderr
-    assert serving_code(cloud.world) == "a"
+    cloud.assert_serves("a")
 
 
-def test_a_release_succeeds_if_ingest_has_no_requests(cloud: Cloud) -> None:
+def test_a_release_succeeds_if_ingest_has_no_requests(cloud: Releases) -> None:
     def measure(query: str, revision: str) -> float | None:
         return make_measurements()(query, revision) if "query" in revision else None
 
     cloud.monitoring = measure
-    assert deploy(cloud, "b").returncode == 0
+    assert cloud.deploy("b").returncode == 0
 
 
-def test_a_release_is_rolled_back_if_monitoring_does_not_respond(cloud: Cloud) -> None:
+def test_a_release_is_rolled_back_if_monitoring_does_not_respond(cloud: Releases) -> None:
     cloud.monitoring = lambda *_: float("nan")
-    assert deploy(cloud, "b").returncode == 1
+    assert cloud.deploy("b").returncode == 1
     cloud.monitoring = None  # type: ignore[assignment]  # the fake fails
     assert (
         "Cloud Monitoring did not respond in 3 tries, so green cannot be judged"
-        in deploy(cloud, "b").stderr
+        in cloud.deploy("b").stderr
     )
-    assert serving_code(cloud.world) == "a"
+    cloud.assert_serves("a")
 
 
-def test_failed_monitoring_queries_are_retried(cloud: Cloud) -> None:
+def test_failed_monitoring_queries_are_retried(cloud: Releases) -> None:
     """Each query is tried up to three times."""
     cloud.fails_query = lambda number: bool(number % 3)
-    assert_success(deploy(cloud, "b", "--steps=100"))
+    cloud.deploy("b", "--steps=100").assert_success()
     assert len(cloud.queries) == 3 * 3 * 4
 
 
@@ -220,37 +209,37 @@ def test_failed_monitoring_queries_are_retried(cloud: Cloud) -> None:
     ],
 )
 def test_a_green_revision_with_wrong_responses_gets_no_traffic(
-    cloud: Cloud, answer: dict[str, tuple[int, object]]
+    cloud: Releases, answer: dict[str, tuple[int, object]]
 ) -> None:
     for name, value in answer.items():
         setattr(cloud, name, value)
-    done = deploy(cloud, "b")
+    done = cloud.deploy("b")
     assert done.returncode == 1
-    assert green_percents(cloud, "progress-query") == []
-    assert serving_code(cloud.world) == "a"
+    assert cloud.green_percents("progress-query") == []
+    cloud.assert_serves("a")
 
 
-def test_the_smoke_test_uses_the_load_balancer_if_an_address_is_given(cloud: Cloud) -> None:
-    done = deploy(cloud, "b", "--address=http://127.0.0.1:9", key=KEY)
+def test_the_smoke_test_uses_the_load_balancer_if_an_address_is_given(cloud: Releases) -> None:
+    done = cloud.deploy("b", "--address=http://127.0.0.1:9", key=KEY)
     assert "green does not respond at http://127.0.0.1:9/ready" in done.stderr
     address = f"--address={cloud.world.address}"
-    assert_success(deploy(cloud, "b", address, key=KEY))
+    cloud.deploy("b", address, key=KEY).assert_success()
 
 
-def test_the_serving_revision_is_not_mistaken_for_green(cloud: Cloud) -> None:
+def test_the_serving_revision_is_not_mistaken_for_green(cloud: Releases) -> None:
     """The load balancer routes a request with a wrong key to the serving revision."""
     address = f"--address={cloud.world.address}"
-    done = deploy(cloud, "b", address, key="another")
+    done = cloud.deploy("b", address, key="another")
     assert "routed to another revision: SMOKE_KEY differs from Terraform's smoke_key" in done.stderr
-    assert serving_code(cloud.world) == "a"
+    cloud.assert_serves("a")
     cloud.reset_calls()
-    done = deploy(cloud, "b", address)
+    done = cloud.deploy("b", address)
     assert (done.returncode, cloud.calls) == (2, [])
     assert "SMOKE_KEY is not set" in done.stderr
 
 
-def test_monitoring_queries_use_existing_metrics_and_labels(cloud: Cloud) -> None:
-    assert deploy(cloud, "b", "--steps=100").returncode == 0
+def test_monitoring_queries_use_existing_metrics_and_labels(cloud: Releases) -> None:
+    assert cloud.deploy("b", "--steps=100").returncode == 0
     contract = json.loads((ROOT / "progress/adapters/telemetry/metric_fields.json").read_text())
     metric_fields = contract["metric_fields"]
     queried = {
@@ -268,10 +257,10 @@ def test_monitoring_queries_use_existing_metrics_and_labels(cloud: Cloud) -> Non
 
 
 def test_prometheus_accepts_the_monitoring_queries(
-    cloud: Cloud, tmp_path: Path, request: pytest.FixtureRequest
+    cloud: Releases, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     promtool = shutil.which("promtool") or skip_without(request, "promtool")
-    assert deploy(cloud, "b", "--steps=100").returncode == 0
+    assert cloud.deploy("b", "--steps=100").returncode == 0
     rules = [{"record": f"asked_{n}", "expr": query} for n, query in enumerate({*cloud.queries})]
     file = tmp_path / "rules.yaml"
     file.write_text(json.dumps({"groups": [{"name": "watch", "rules": rules}]}))

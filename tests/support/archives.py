@@ -15,6 +15,8 @@ from progress.archive import ranges as archive_ranges
 from progress.archive.manifests import Manifest, RangeManifest
 from progress.archive.runs import Request
 
+BLOCKS = statements.blocks(str(Path(__file__).with_suffix("")))
+
 BUCKETS = 16
 
 
@@ -28,11 +30,6 @@ def folder(tmp_path: Path) -> Path:
 def archive(folder: Path) -> Storage:
     """The storage of an archive that does not exist yet."""
     return storages.open_storage(str(folder))
-
-
-def blocks() -> dict[str, str]:
-    """Return the named statements of archives.sql."""
-    return statements.blocks(str(Path(__file__).with_suffix("")))
 
 
 def run(connection: Connection, storage: Storage, **request: Any) -> Manifest:
@@ -92,9 +89,7 @@ def stream_versions(storage: Storage, path: str) -> list[tuple[str, int]]:
 
 def empty_stream(connection: Connection, stream_id: str) -> None:
     """Empty a learner's events, as an erasure does."""
-    connection.run(blocks()["allow changes"])
-    connection.run(blocks()["empty stream"], stream_id=stream_id)
-    connection.run(blocks()["forbid changes"])
+    _change(connection, "empty stream", stream_id=stream_id)
 
 
 def differing(connection: Connection, storage: Storage) -> list[int | None]:
@@ -116,16 +111,12 @@ def flip_byte(storage: Storage, path: str) -> None:
 
 def change_event(connection: Connection, position: int) -> None:
     """Give an event another id, although the log normally forbids such a change."""
-    connection.run(blocks()["allow changes"])
-    connection.run(blocks()["change event"], position=position)
-    connection.run(blocks()["forbid changes"])
+    _change(connection, "change event", position=position)
 
 
 def record_later(connection: Connection, position: int) -> None:
     """Add an hour to the recording time of the event at this position."""
-    connection.run(blocks()["allow changes"])
-    connection.run(blocks()["record later"], position=position)
-    connection.run(blocks()["forbid changes"])
+    _change(connection, "record later", position=position)
 
 
 def change_sums(storage: Storage, connection: Connection) -> None:
@@ -142,6 +133,10 @@ def change_sums(storage: Storage, connection: Connection) -> None:
 
 def age_events(connection: Connection) -> None:
     """Move the recording times of the events back by 31 days."""
-    connection.run(blocks()["allow changes"])
-    connection.run(blocks()["age events"])
-    connection.run(blocks()["forbid changes"])
+    _change(connection, "age events")
+
+
+def _change(connection: Connection, block: str, **values: object) -> None:
+    connection.run(BLOCKS["allow changes"])
+    connection.run(BLOCKS[block], **values)
+    connection.run(BLOCKS["forbid changes"])

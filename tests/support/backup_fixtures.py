@@ -6,10 +6,7 @@ import pytest
 
 from progress.adapters.postgres import statements
 from progress.adapters.postgres.database import Connection
-from progress.adapters.storage.storage import Folder
 from progress.projections import batch, schema
-from progress.recovery import backups
-from tests.conftest import Store
 from tests.support import sample_events
 
 BLOCKS = statements.blocks(str(Path(__file__).with_suffix("")))
@@ -23,14 +20,6 @@ def populated(connection: Connection) -> Connection:
     batch.run(connection)
     connection.run(BLOCKS["let the log be changed"])
     return connection
-
-
-@pytest.fixture
-def kept(store: Store, populated: Connection, tmp_path: Path) -> Folder:
-    """A folder with a backup of the populated store."""
-    folder = Folder(tmp_path / "backups")
-    backups.run(store.connect, folder, nobody)
-    return folder
 
 
 def nobody(_done: int, _total: int) -> None:

@@ -9,7 +9,6 @@ import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -76,8 +75,7 @@ class Bucket:
         return self.former.get(name, {}).pop(generation, None) is not None
 
 
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
+class _Handler(http_servers.Handler):
     bucket: Bucket
 
     def parse_request(self) -> bool:
@@ -91,15 +89,12 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer(self.bucket.outage_status, b"try again", **self.bucket.outages.pop(0))
         return False
 
-    def log_message(self, *_: Any) -> None:
-        """Log nothing."""
-
-    def do_POST(self) -> None:
+    def do_POST(self) -> None:  # noqa: N802 - the name in http.server
         query = parse_qs(urlsplit(self.path).query)
         if query["uploadType"] == ["multipart"]:
             return self._store(int(query["ifGenerationMatch"][0]))
         number = str(len(self.bucket.uploads))
-        metadata = self.rfile.read(int(self.headers["Content-Length"]))
+        metadata = self.read_body()
         self.bucket.uploads[number] = (json.loads(metadata)["name"], bytearray())
         host = f"{self.bucket.scheme}://{self.headers['Host']}/session/{number}"
         return self._answer(200, b"{}", Location=host)
@@ -125,7 +120,7 @@ class _Handler(BaseHTTPRequestHandler):
         metadata, data = (part.get_content() for part in message.iter_parts())
         return json.loads(metadata), data
 
-    def do_PUT(self) -> None:
+    def do_PUT(self) -> None:  # noqa: N802 - the name in http.server
         number = self.path.rpartition("/")[2]
         body = self._read()
         content_range = self.headers["Content-Range"]
@@ -167,7 +162,7 @@ class _Handler(BaseHTTPRequestHandler):
             length, self._unread = arriving, length - arriving
         return self.rfile.read(length)
 
-    def do_DELETE(self) -> None:
+    def do_DELETE(self) -> None:  # noqa: N802 - the name in http.server
         parts = urlsplit(self.path)
         name = unquote(parts.path.partition("/o/")[2])
         if name:
@@ -180,7 +175,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.bucket.cancelled.append(self.bucket.uploads[self.path.rpartition("/")[2]][0])
             self._answer(499, b"")
 
-    def do_GET(self) -> None:
+    def do_GET(self) -> None:  # noqa: N802 - the name in http.server
         parts = urlsplit(self.path)
         query = parse_qs(parts.query)
         name = unquote(parts.path.partition("/o/")[2])
@@ -244,14 +239,9 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer(200, json.dumps(page).encode())
 
     def _answer(self, status: int, body: bytes, **headers: str) -> None:
-        self.send_response(status)
-        for name, value in headers.items():
-            self.send_header(name, value)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        if status in (200, 206) and "x-goog-hash" in headers and self.bucket.cut_downloads:
-            body, self.close_connection = body[: self.bucket.cut_downloads.pop(0)], True
-        self.wfile.write(body)
+        is_download = status in (200, 206) and "x-goog-hash" in headers
+        cuts = self.bucket.cut_downloads
+        self.respond(status, body, cut=cuts.pop(0) if is_download and cuts else None, **headers)
 
 
 def _checksum(data: bytes) -> str:

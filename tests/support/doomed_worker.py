@@ -16,7 +16,7 @@ from progress.adapters.postgres.database import Connection
 from progress.local import readiness
 from progress.operations import runner
 from progress.operations.claim import ClaimedOperation
-from tests.support.operation_fixtures import blocks
+from tests.support.operation_fixtures import BLOCKS
 
 POINTS = ("before", "after")  # the worker dies before or after the step takes effect
 
@@ -49,7 +49,7 @@ def await_lost_claim(connection: Connection) -> None:
     """Wait until PostgreSQL has ended the dead workers' sessions, which also ends their claims."""
 
     readiness.wait(
-        lambda: connection.run(blocks()["workers"]) == [[0]], "the end of the worker's session"
+        lambda: connection.run(BLOCKS["workers"]) == [[0]], "the end of the worker's session"
     )
 
 

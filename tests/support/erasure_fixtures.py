@@ -20,16 +20,13 @@ from tests.support import sample_events, stage
 from tests.support.operation_fixtures import Operator
 from tests.support.pushes import encode_push
 
+BLOCKS = statements.blocks(str(Path(__file__).with_suffix("")))
+
 LEARNER = "erika-7f3a"
 MARKER = "Müllmarke 4711"
 SESSION = f"{LEARNER[:5]}-session"
 NEEDLES = (LEARNER, MARKER, json.dumps(MARKER)[1:-1].replace("\\", r"\\"), SESSION)
 AT = sample_events.BEGIN
-
-
-def blocks() -> dict[str, str]:
-    """Return the named statements of erasure_fixtures.sql."""
-    return statements.blocks(str(Path(__file__).with_suffix("")))
 
 
 def push_events(connection: Connection, *events: Any, **options: Any) -> dict[str, int]:
@@ -72,7 +69,7 @@ def leave_traces(connection: Connection) -> None:
     Projector(connection).catch_up_all()
     batch.fold(connection, list(SHARDS))
     snapshots.take(connection, Policy(event_interval=1))
-    connection.run(blocks()["poison"], learner=LEARNER, marker=MARKER)
+    connection.run(BLOCKS["poison"], learner=LEARNER, marker=MARKER)
     batch.run(connection)
 
 
@@ -116,10 +113,10 @@ def find_in_tables(connection: Connection, *needles: str) -> list[str]:
     """Search every column of every table, and the planner's statistics."""
     found = []
     for needle in needles:
-        for (table,) in connection.run(blocks()["tables"]):
-            sql = blocks()["search"].replace("searched_table", table)
+        for (table,) in connection.run(BLOCKS["tables"]):
+            sql = BLOCKS["search"].replace("searched_table", table)
             found += [f"{table}: {row}" for (row,) in connection.run(sql, needle=needle)]
-        found += [name for (name,) in connection.run(blocks()["statistics"], needle=needle)]
+        found += [name for (name,) in connection.run(BLOCKS["statistics"], needle=needle)]
     return found
 
 

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -48,6 +49,22 @@ def export_files(operator: Operator, exports: Path) -> dict[str, bytes]:
 def list_rows(files: dict[str, bytes], name: str) -> list[dict[str, str]]:
     """Return the rows of a CSV file."""
     return list(csv.DictReader(io.StringIO(files[name].decode())))
+
+
+def expect_api(rows: list[dict[str, str]], expected: list[Any]) -> None:
+    """Check that the rows have the values of the API's objects, in the columns of their fields."""
+    fields = [*expected[0]]
+    columns = [re.sub("[A-Z]", r"_\g<0>", field).lower() for field in fields]
+    assert [[row[column] for column in columns] for row in rows] == [
+        [write_text(value[field]) for field in fields] for value in expected
+    ]
+
+
+def write_text(value: object) -> str:
+    """Return the text of a value of the API in a CSV file."""
+    if isinstance(value, float) and value == int(value):
+        return f"{value:g}"
+    return "" if value is None else str(value)
 
 
 def get(operator: Operator, operation_id: str, user: str = "ann", roles: str = "learner") -> Any:

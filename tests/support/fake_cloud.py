@@ -16,6 +16,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import TypeVar
 from urllib.parse import parse_qs
 
 from tests.support.release_world import CallRejected, World
@@ -37,6 +38,7 @@ class Cloud:
 
     world: World
     port: int
+    folder: Path  # has the fake program `gcloud`
     faults: dict[int, str] = field(default_factory=dict)
     calls: list[list[str]] = field(default_factory=list)
     worlds: list[World] = field(default_factory=list)
@@ -83,6 +85,8 @@ class Cloud:
         inject(fault)
         return 1, "ERROR: Service Unavailable"
 
+
+_Cloud = TypeVar("_Cloud", bound=Cloud)
 
 SIGNALS = {
     "term": signal.SIGTERM,
@@ -180,8 +184,8 @@ class _CallServer(socketserver.ThreadingTCPServer):
 
 
 @contextmanager
-def running(folder: Path) -> Iterator[Cloud]:
-    """Run the fakes during the block; write the fake `gcloud` into the folder."""
+def running(folder: Path, kind: type[_Cloud]) -> Iterator[_Cloud]:
+    """Run the fakes of this kind during the block; write the fake `gcloud` into the folder."""
     program = folder / "gcloud"
     program.write_text(PROGRAM)
     program.chmod(0o755)
@@ -189,7 +193,8 @@ def running(folder: Path) -> Iterator[Cloud]:
     web = ThreadingHTTPServer(("127.0.0.1", 0), _Web)
     web.daemon_threads = True
     address = f"http://127.0.0.1:{web.server_address[1]}"
-    cloud = Cloud(World.after_first_apply(address), int(calls.server_address[1]), address=address)
+    world, port = World.after_first_apply(address), int(calls.server_address[1])
+    cloud = kind(world, port, folder, address=address)
     for server in (calls, web):
         vars(server)["cloud"] = cloud
         threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()

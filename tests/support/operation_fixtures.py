@@ -28,6 +28,8 @@ from tests.support.api import Api, Body
 from tests.support.fake_publisher import FakePublisher
 from tests.support.pushes import encode_push
 
+BLOCKS = statements.blocks(str(Path(__file__).with_suffix("")))
+
 __all__ = ["operator", "populated", "worker"]
 
 FIELDS = """{ id kind state progress error result startedAt finishedAt
@@ -37,11 +39,6 @@ ADMIN = "ada"
 USERS = ("ann", "ben", "cyd")
 
 _keys = itertools.count()
-
-
-def blocks() -> dict[str, str]:
-    """Return the named statements of operation_fixtures.sql."""
-    return statements.blocks(str(Path(__file__).with_suffix("")))
 
 
 class Operator:
@@ -141,7 +138,7 @@ def url_of(store: Store, function: str) -> str:
     """Return a URL of the store; its database user has the privileges of `function`."""
     with contextlib.closing(store.connect()) as owner:
         owner.run(statements.blocks("local/database")["create users"])
-        owner.run(blocks()["database rights"])
+        owner.run(BLOCKS["database rights"])
     return store.url.replace("//postgres@", f"//local_{function}@")
 
 
@@ -150,7 +147,7 @@ def populated(connection: Connection) -> Connection:
     """A store with folded lessons of `USERS`; a trigger records each change of an operation."""
     sample_events.record_lessons(connection, *USERS)
     batch.run(connection)
-    connection.run(blocks()["record changes"])
+    connection.run(BLOCKS["record changes"])
     return connection
 
 
@@ -164,7 +161,7 @@ def worker(store: Store) -> Iterator[Connection]:
 
 def list_changes(connection: Connection) -> list[tuple[int, float, str]]:
     """Return the operation's version, progress and state after each change, oldest first."""
-    return [tuple(row) for row in connection.run(blocks()["list changes"])]
+    return [tuple(row) for row in connection.run(BLOCKS["list changes"])]
 
 
 def result(done: dict[str, Any]) -> Any:

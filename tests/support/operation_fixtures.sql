@@ -25,12 +25,6 @@ SELECT version, progress, state FROM public.changes ORDER BY change;
 -- Damage the read models as a faulty fold might.
 UPDATE user_progress SET answers = answers + 1;
 
--- revoke log --
-REVOKE SELECT ON event_store.events FROM progress_project;
-
--- grant log --
-GRANT SELECT ON event_store.events TO progress_project;
-
 -- hold the log --
 LOCK TABLE event_store.events IN ACCESS EXCLUSIVE MODE;
 

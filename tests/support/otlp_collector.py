@@ -118,14 +118,12 @@ def collect() -> Iterator[Collector]:
     receiver = Collector()
 
     class Handler(http_servers.Handler):
-        protocol_version = "HTTP/1.1"
-
-        def do_POST(self) -> None:  # noqa: N802 - the name that http.server calls
-            body = self.rfile.read(int(self.headers["content-length"]))
+        def do_POST(self) -> None:  # noqa: N802 - the name in http.server
+            body = self.read_body()
             if self.headers.get("content-encoding") == "gzip":
                 body = gzip.decompress(body)
             receiver.receive(self.path, body)
-            self.send_empty(200)
+            self.respond(200)
 
     with http_servers.serve(Handler) as receiver.url:
         yield receiver

@@ -9,6 +9,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,6 +22,7 @@ from tests.conftest import skip_without
 from tests.support import http_servers
 
 PROJECT = "projects/contract"
+STAND_IN = [sys.executable, "-m", "progress.local.pubsub"]
 
 
 @dataclass
@@ -93,23 +95,39 @@ def pubsub(request: pytest.FixtureRequest) -> Iterator[Pubsub]:
     if request.param == "emulator":
         if not (programs := process_specs.find_emulator()):
             skip_without(request, "pubsub-emulator")
-        options = [f"--port={port}", "--host=127.0.0.1"]
-        command = [str(programs.java), "-jar", str(programs.jar), *options]
+        jar = ["-jar", str(programs.jar)]
+        command = [str(programs.java), *jar, f"--port={port}", "--host=127.0.0.1"]
     else:
-        url = request.getfixturevalue("postgres")
-        environment = settings.child_env(DATABASE_URL=url)
+        environment = settings.child_env(DATABASE_URL=request.getfixturevalue("postgres"))
         rest_port = ports.reserve()
-        command = [sys.executable, "-m", "progress.local.pubsub", str(port), str(rest_port)]
+        command = [*STAND_IN, str(port), str(rest_port)]
     log = request.getfixturevalue("tmp_path_factory").mktemp("pubsub") / "log"
+    with started(command, port, log, environment), clients(f"127.0.0.1:{port}") as made:
+        made.rest_url = f"http://127.0.0.1:{rest_port}"
+        yield made
+
+
+@contextlib.contextmanager
+def started(
+    command: list[str], port: int, log: Path, environment: dict[str, str]
+) -> Iterator[None]:
+    """Run a server during the block, which begins when the server listens."""
     with log.open("wb") as output:
         process = processes.start(command, output=output, environment=environment)
     try:
-        readiness.wait(lambda: ports.is_listening(port), "Pub/Sub")
-        with clients(f"127.0.0.1:{port}") as made:
-            made.rest_url = f"http://127.0.0.1:{rest_port}"
-            yield made
+        readiness.wait(lambda: ports.is_listening(port), "Pub/Sub", seconds=120)
+        yield
     finally:
-        processes.end(process, by=signal.SIGTERM, seconds=5)
+        processes.end(process, by=signal.SIGTERM, seconds=10)
+
+
+@contextlib.contextmanager
+def stand_in(log: Path, database_url: str, port: int = 0) -> Iterator[str]:
+    """Run the local stack's Pub/Sub during the block; yield its address."""
+    port = port or ports.reserve()
+    environment = settings.child_env(DATABASE_URL=database_url)
+    with started([*STAND_IN, str(port)], port, log, environment):
+        yield f"127.0.0.1:{port}"
 
 
 @contextlib.contextmanager
@@ -130,13 +148,11 @@ def inbox(port: int = 0) -> Iterator[Inbox]:
     made = Inbox("", queue.Queue())
 
     class Handler(http_servers.Handler):
-        protocol_version = "HTTP/1.1"
-
-        def do_POST(self) -> None:  # noqa: N802 - the name that http.server calls
-            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            self.send_empty(made.answer(body))
+        def do_POST(self) -> None:  # noqa: N802 - the name in http.server
+            body = json.loads(self.read_body())
+            self.respond(made.answer(body))
             made.bodies.put(body)
 
-    with http_servers.serve(Handler, port) as url:
-        made.url = f"{url}/push"
+    with http_servers.serve(Handler, port) as address:
+        made.url = f"{address}/push"
         yield made

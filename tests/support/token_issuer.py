@@ -81,7 +81,9 @@ def serve() -> Iterator[Issuer]:
     """Serve an issuer's keys during the block."""
 
     class Handler(http_servers.Handler):
-        def do_GET(self) -> None:  # noqa: N802 - the name that http.server calls
+        protocol_version = "HTTP/1.0"  # no Content-Length: the end of the connection ends the body
+
+        def do_GET(self) -> None:  # noqa: N802 - the name in http.server
             issuer.requests += 1
             issuer.may_answer.wait(20)
             if issuer.speaks_http:

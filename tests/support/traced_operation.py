@@ -21,6 +21,8 @@ from progress.operations.runner import Action
 from tests.support import doomed_worker
 from tests.support.operation_fixtures import Operator
 
+BLOCKS = statements.blocks(str(Path(__file__).with_suffix("")))
+
 PLAN = Plan(
     (Step("prepare", 60), Step("write", 60), Step("offer", 60, is_final=True), Step("tidy", 60))
 )
@@ -30,11 +32,6 @@ DONE = [(step, "do") for step in STEPS]
 
 Hooks = dict[tuple[str, str], Callable[[], None]]
 Hook = Callable[[str, str], None]
-
-
-def blocks() -> dict[str, str]:
-    """Return the named statements of traced_operation.sql."""
-    return statements.blocks(str(Path(__file__).with_suffix("")))
 
 
 def install(hook: Hook) -> None:
@@ -51,7 +48,7 @@ def _effect(step: str, block: str, prefix: str, hook: Hook) -> Action:
         hook(step, f"{prefix}before")
         operation.report_progress((STEPS.index(step) + 1) / 10)
         with closing(database.connect(settings.current(), name="effect")) as connection:
-            connection.run(blocks()[block], operation_id=str(operation.id), step=step)
+            connection.run(BLOCKS[block], operation_id=str(operation.id), step=step)
         hook(step, f"{prefix}after")
         return {"step": step}
 
@@ -60,12 +57,12 @@ def _effect(step: str, block: str, prefix: str, hook: Hook) -> Action:
 
 def read_runs(connection: Connection) -> list[tuple[str, str]]:
     """Return the steps and compensations in the order in which they took effect."""
-    return [tuple(row) for row in connection.run(blocks()["runs"])]
+    return [tuple(row) for row in connection.run(BLOCKS["runs"])]
 
 
 def read_effects(connection: Connection) -> list[str]:
     """Return the steps whose effect remains."""
-    return [row[0] for row in connection.run(blocks()["effects"])]
+    return [row[0] for row in connection.run(BLOCKS["effects"])]
 
 
 @pytest.fixture
@@ -75,7 +72,7 @@ def hooks(connection: Connection, monkeypatch: pytest.MonkeyPatch) -> Iterator[H
     Yield an empty dictionary. The test adds functions by step and point; the operation calls each
     function when it reaches the function's step and point.
     """
-    connection.execute_simple(blocks()["create"])
+    connection.execute_simple(BLOCKS["create"])
     for registry in (PLANS, runner.ACTIONS):
         monkeypatch.setitem(registry, "REBUILD", registry["REBUILD"])  # restored after the test
     calls: Hooks = {}
@@ -107,6 +104,6 @@ def _doom(operation_id: str, doomed_step: str, doomed_point: str) -> None:
         if doomed_point.startswith("undo") and (step, point) == ("write", "after"):
             # Cancel as the API does, but with the privileges of the worker's login.
             with closing(database.connect(settings.current())) as connection:
-                connection.run(blocks()["cancel"], operation_id=operation_id)
+                connection.run(BLOCKS["cancel"], operation_id=operation_id)
 
     install(hook)

@@ -25,6 +25,8 @@ from progress.archive.manifests import Manifest, RangeEntry, RangeManifest
 from tests.oracle import Event, compute_stored
 from tests.oracle.events import Envelope
 
+_BLOCKS = statements.blocks(str(Path(__file__).with_suffix("")))
+
 _BUCKETS = 16
 _OTHERS = -1
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -72,11 +74,11 @@ def _write_range(
     with tempfile.TemporaryDirectory() as name, contextlib.closing(duckdb.connect()) as duck:
         source = Path(name) / "rows.csv"
         _write_rows(source, first, events, versions)
-        duck.execute(_blocks()["read rows"], {"csv": str(source)})
+        duck.execute(_BLOCKS["read rows"], {"csv": str(source)})
         stored = []
-        for bucket, low, high, rows in duck.execute(_blocks()["buckets"]).fetchall():
+        for bucket, low, high, rows in duck.execute(_BLOCKS["buckets"]).fetchall():
             target = Path(name) / f"{bucket}.parquet"
-            duck.execute(_blocks()["write bucket"], {"bucket": bucket, "target": str(target)})
+            duck.execute(_BLOCKS["write bucket"], {"bucket": bucket, "target": str(target)})
             local = LocalFile(target, low, high, Sums(rows))
             number = None if bucket == _OTHERS else bucket
             stored.append(ranges.store(storage, manifests.folder(first, last), number, local))
@@ -107,10 +109,6 @@ def _write_rows(path: Path, first: int, events: Iterable[Event], versions: Count
                     max(bucket, 0),
                 )
             )
-
-
-def _blocks() -> dict[str, str]:
-    return statements.blocks(str(Path(__file__).with_suffix("")))
 
 
 def _microseconds(moment: datetime) -> int:

@@ -70,10 +70,10 @@ def test_another_worker_takes_over_if_the_project_function_is_killed_during_a_sw
     stack: Stack,
 ) -> None:
     with contextlib.closing(stack.connect()) as holder:
-        holder.run(operation_fixtures.blocks()["damage read models"])
+        holder.run(operation_fixtures.BLOCKS["damage read models"])
         assert sample_events.find_differences(holder)
         holder.run("BEGIN")
-        holder.run(operation_fixtures.blocks()["hold the swap"])
+        holder.run(operation_fixtures.BLOCKS["hold the swap"])
         started = start(stack, "rebuildProjections")
         readiness.wait(lambda: (stack.count("swaps held") or 0) > 0, "the swap")
         command = encode_push({"command": "operation", "id": started})

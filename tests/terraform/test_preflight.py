@@ -100,7 +100,7 @@ class Preflight:
 
 @pytest.fixture
 def preflight(tmp_path: Path) -> Iterator[Preflight]:
-    with fake_cloud.running(tmp_path) as cloud:
+    with fake_cloud.running(tmp_path, Cloud) as cloud:
         yield Preflight(tmp_path, cloud)
 
 

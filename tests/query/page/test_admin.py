@@ -211,7 +211,7 @@ def test_the_page_starts_an_operation_and_follows_it_to_its_end(
 def test_an_operation_is_cancelled_on_the_page(visit: Visits, demo: Stack) -> None:
     page = open_administration(visit)
     with closing(database.connect(demo.database_url)) as holder:
-        holder.run(operation_fixtures.blocks()["hold rebuilds"])
+        holder.run(operation_fixtures.BLOCKS["hold rebuilds"])
         page.get_by_role("button", name="Rebuild projections").click()
         page.get_by_role("dialog").get_by_role("button", name="Rebuild").click()
         first = page.locator(".operations > li").first

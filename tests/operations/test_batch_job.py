@@ -1,0 +1,437 @@
+"""The batch job: retention, the gauges of operations, and runs that only changes cause.
+
+It deletes old dead letters, and starts the erasure of deleted learners. With CHANGES_SUBSCRIPTION,
+it connects to the database only after changes.
+"""
+
+import contextlib
+import hashlib
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+import uuid
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from google.api_core.exceptions import AlreadyExists
+
+from progress import settings
+from progress.adapters.postgres import database, statements
+from progress.adapters.postgres.database import Connection
+from progress.adapters.pubsub import backlog, wakeups
+from progress.event_store import dead_letters
+from progress.operations import batch_job
+from progress.projections import batch, gauges
+from progress.projections.projector import SHARDS, Projector
+from tests.conftest import Store
+from tests.support import model_rows, sample_events, stage
+from tests.support.erasure_fixtures import erase
+from tests.support.export_fixtures import export
+from tests.support.fake_publisher import FakePublisher
+from tests.support.operation_fixtures import (
+    BLOCKS,
+    Operator,
+    limit_step,
+    url_of,
+    write_dead_letters,
+)
+from tests.support.pubsub_servers import PROJECT, Pubsub
+from tests.support.stage import append, connect
+from tests.support.traced_operation import Hooks, start
+
+JOB = Path(__file__).parents[2] / "jobs/batch_aggregates/main.py"
+
+
+def run_batch(store: Store, **environment: str) -> None:
+    env = settings.child_env(DATABASE_URL=url_of(store, "batch"), **environment)
+    done = subprocess.run(
+        [sys.executable, str(JOB)],
+        env=env, cwd=JOB.parents[2], capture_output=True, text=True, timeout=100, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.fixture
+def letters(connection: Connection) -> list[int]:
+    """Three dead letters: discarded, replayed and open."""
+    discarded, replayed, still_open = map(int, write_dead_letters(connection, 3))
+    dead_letters.discard(connection, discarded, "no use")
+    mark_replayed = statements.blocks("event_store/dead_letters")["mark replayed"]
+    connection.run(mark_replayed, letter_id=replayed)
+    return [discarded, replayed, still_open]
+
+
+def remaining(connection: Connection) -> list[int]:
+    letters = dead_letters.list_letters(connection, include_closed=True)
+    return [letter.letter_id for letter in letters]
+
+
+def test_dead_letters_are_deleted_90_days_after_they_were_closed(
+    store: Store, connection: Connection, letters: list[int]
+) -> None:
+    connection.run(BLOCKS["age dead letters"], days=89)
+    run_batch(store)
+    assert remaining(connection) == letters
+    connection.run(BLOCKS["age dead letters"], days=1)
+    run_batch(store)
+    assert remaining(connection) == letters[2:]  # an open dead letter is kept
+
+
+def delete_learners(connection: Connection, *users: str, days: int) -> None:
+    """Record learners who were deleted `days` days ago."""
+    for user in users:
+        append(connection, [*sample_events.lesson(user, 0), sample_events.user_deleted(user)])
+    batch.run(connection)
+    connection.run(BLOCKS["let the log be changed"])
+    connection.run(BLOCKS["age deletions"], days=days)
+
+
+def erasures(connection: Connection) -> list[str]:
+    """Return the learners whose erasure was started, the earliest erasure first."""
+    return [learner for (learner,) in connection.run(BLOCKS["erasures"])]
+
+
+def test_learners_are_erased_the_configured_number_of_days_after_their_deletion(
+    store: Store, connection: Connection, fake_publisher: FakePublisher
+) -> None:
+    append(connection, sample_events.lesson("ann", 0))
+    delete_learners(connection, "ben", "cyd", days=29)
+    environment = {"PUBSUB_EMULATOR_HOST": fake_publisher.address}
+    run_batch(store, ERASE_DELETED_AFTER_DAYS="30", **environment)
+    assert erasures(connection) == []
+    connection.run(BLOCKS["age deletions"], days=1)
+    run_batch(store, **environment)  # ERASE_DELETED_AFTER_DAYS is not set
+    assert erasures(connection) == []
+    for _ in range(2):  # the second run starts no further erasures
+        run_batch(store, ERASE_DELETED_AFTER_DAYS="30", **environment)
+        assert erasures(connection) == ["ben", "cyd"]
+    # Each run sends one command for each unfinished erasure.
+    assert len(fake_publisher.commands()) == 4
+
+
+def test_a_run_starts_a_bounded_number_of_erasures(
+    store: Store, connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batch_job, "_ERASURES_PER_RUN", 2)
+    users = [f"u{number}" for number in range(5)]
+    delete_learners(connection, *users, days=2)
+    counts = []
+    with contextlib.closing(database.connect(url_of(store, "batch"))) as job:
+        for _ in range(4):
+            batch_job.start_erasures(job, 1)
+            counts.append(len(erasures(connection)))
+    assert counts == [2, 4, 5, 5]
+    assert erasures(connection) == users
+
+
+def test_the_idempotency_key_of_an_automatic_erasure_is_a_keyed_hash_of_the_learner_id(
+    store: Store, connection: Connection
+) -> None:
+    """The database keeps a hash of this key after the erasure. The hash must identify no one."""
+    delete_learners(connection, "ben", days=2)
+    (digest,) = connection.run("SELECT encode(event_store.erasure_digest('ben'), 'hex')")[0]
+    with contextlib.closing(database.connect(url_of(store, "batch"))) as job:
+        batch_job.start_erasures(job, 1)
+    rows = model_rows.read_table(connection, "operations.operations")
+    assert [row["key_digest"] for row in rows] == [hashlib.sha256(digest.encode()).digest()]
+
+
+def count(store: Store) -> tuple[int, int]:
+    """Return the numbers of failed and of overdue operations, as the batch job measures them."""
+    with closing(connect(url_of(store, "batch"))) as batch:
+        measured = gauges.measure(batch)
+    return measured.failed_operations, measured.overdue_operations
+
+
+def test_an_operation_that_timed_out_counts_as_failed_for_an_hour(
+    operator: Operator, connection: Connection, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert count(store) == (0, 0)
+    operator.run(operator.start("runBatch")["id"])
+    assert count(store) == (0, 0)
+    limit_step(monkeypatch, "fold", 0.0)
+    failed = operator.start("rebuildProjections")["id"]
+    assert operator.run(failed)["state"] == "TIMED_OUT"
+    assert count(store) == (1, 0)
+    connection.run(BLOCKS["age the end"], operation_id=failed)
+    assert count(store) == (0, 0)
+
+
+def test_a_cancelled_operation_does_not_count_as_failed(operator: Operator, store: Store) -> None:
+    operation_id = operator.start("runBatch")["id"]
+    operator.cancel(operation_id)
+    assert operator.run(operation_id)["state"] == "FAILED"
+    assert count(store) == (0, 0)
+
+
+@pytest.mark.parametrize("point", ["before", "undo before"])
+def test_a_failure_counts_even_if_the_operation_is_cancelled_in_or_after_the_failing_attempt(
+    operator: Operator, hooks: Hooks, store: Store, monkeypatch: pytest.MonkeyPatch, point: str
+) -> None:
+    limit_step(monkeypatch, "write", 0.0)
+    operation_id = start(operator)
+    states = []
+
+    def cancel() -> None:
+        states.append(operator.cancel(operation_id)["state"])
+
+    hooks["write", point] = cancel
+    assert operator.run(operation_id)["state"] == "TIMED_OUT"
+    assert states == ["RUNNING" if point == "before" else "COMPENSATING"]
+    assert count(store) == (1, 0)
+
+
+@pytest.mark.parametrize("ended_by", ["erasure", "deletion"])
+@pytest.mark.usefixtures("exports")
+def test_an_export_of_a_learner_who_is_erased_or_deleted_does_not_count_as_failed(
+    operator: Operator, store: Store, populated: Connection, ended_by: str
+) -> None:
+    operation_id = export(operator)["id"]
+    if ended_by == "erasure":
+        operator.run(erase(operator, "ann")["id"])
+    else:
+        stage.append(populated, [sample_events.user_deleted("ann")])
+        operator.run(operation_id)
+    assert operator.get(operation_id)["state"] == "FAILED"
+    assert count(store) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("kind", "remaining", "overdue"),
+    [
+        ("RUN_BATCH", "23 hours 1 minute", 0),
+        ("RUN_BATCH", "22 hours 59 minutes", 1),
+        ("ERASE_USER", "13 days 1 minute", 0),
+        ("ERASE_USER", "12 days 23 hours 59 minutes", 1),
+    ],
+)
+def test_an_unfinished_erasure_is_overdue_after_a_day_and_any_other_operation_after_an_hour(
+    operator: Operator,
+    connection: Connection,
+    store: Store,
+    *,
+    kind: str,
+    remaining: str,
+    overdue: int,
+) -> None:
+    operation_id = operator.start("runBatch")["id"]
+    connection.run(BLOCKS["set kind"], operation_id=operation_id, kind=kind)
+    connection.run(BLOCKS["set remaining time"], operation_id=operation_id, remaining=remaining)
+    assert count(store) == (0, overdue)
+
+
+NOWHERE = "postgresql://nobody@127.0.0.1:1/none"
+
+
+@dataclass
+class Job:
+    """The batch job, with a subscription that receives the wake-ups."""
+
+    environment: dict[str, str]
+    store: Store
+    connection: Connection
+    patch: pytest.MonkeyPatch
+    output: pytest.CaptureFixture[str]
+
+    def record_lessons(self, *shards: int) -> None:
+        """Record the lessons of a learner, and send a wake-up to each of these shards."""
+        sample_events.record_lessons(self.connection, "ann")
+        assert wakeups.send([*shards])
+
+    def configure(self, **environment: str) -> None:
+        self.environment |= environment
+        for name, value in self.environment.items():
+            self.patch.setenv(name, value)
+        for cache in (settings.current, wakeups.outage):
+            cache.cache_clear()
+
+    def run(self, **environment: str) -> tuple[int, list[dict[str, Any]]]:
+        """Run the job; return the exit status and the lines of its log."""
+        self.configure(**environment)
+        self.output.readouterr()
+        spec = importlib.util.spec_from_file_location("job", JOB)
+        assert spec
+        assert spec.loader
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        with _closing_connections():
+            status: int = module.main()
+        return status, [json.loads(line) for line in self.output.readouterr().out.splitlines()]
+
+    def fold(self, **environment: str) -> list[dict[str, Any]]:
+        """Run the job, which must fold every event; return the lines of its log."""
+        status, lines = self.run(**environment)
+        assert status == 0, lines
+        assert not sample_events.find_differences(self.connection)
+        return lines
+
+    def has_waiting(self, expected: int) -> bool:
+        """Return whether exactly `expected` messages are in the subscription; leave them there."""
+        with self.patch.context() as impatient:
+            if not expected:
+                impatient.setattr(backlog, "_FIRST_PULL_TIMEOUT_S", 1.0)
+            with backlog.open_backlog(settings.current()) as changes:
+                return changes.messages == expected
+
+
+@pytest.fixture
+def job(
+    pubsub: Pubsub,
+    store: Store,
+    connection: Connection,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> Iterator[Job]:
+    topic, name = f"{PROJECT}/topics/{wakeups.TOPIC}", f"changes-{uuid.uuid4()}"
+    with contextlib.suppress(AlreadyExists):
+        pubsub.publisher.create_topic(name=topic)
+    full = f"{PROJECT}/subscriptions/{name}"
+    pubsub.subscriber.create_subscription(name=full, topic=topic, ack_deadline_seconds=300)
+    monkeypatch.setattr(backlog, "_NEXT_PULL_TIMEOUT_S", 0.5)
+    made = Job({}, store, connection, monkeypatch, capsys)
+    made.configure(
+        DATABASE_URL=NOWHERE,
+        PUBSUB_EMULATOR_HOST=pubsub.host,
+        PUBSUB_PROJECT_ID=PROJECT.removeprefix("projects/"),
+        CHANGES_SUBSCRIPTION=name,
+    )
+    yield made
+    for cache in (settings.current, wakeups.outage):
+        cache.cache_clear()
+    pubsub.subscriber.delete_subscription(subscription=full)
+
+
+def test_without_changes_the_job_does_not_connect_to_the_database(job: Job) -> None:
+    ran = subprocess.run(
+        [sys.executable, JOB],
+        env={**os.environ, **job.environment},  # no server listens at DATABASE_URL
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stdout
+    (line,) = map(json.loads, ran.stdout.splitlines())
+    assert line["message"] == "batch run: nothing changed"
+    assert (line["operation"], line["outcome"]) == ("batch", "ok")
+
+
+def test_several_changes_cause_one_run(job: Job) -> None:
+    sample_events.record_lessons(job.connection, "ann", "ben")
+    assert wakeups.send([1, 2])
+    assert job.fold(DATABASE_URL=job.store.url)[-1]["learners"] == 2
+    assert job.has_waiting(0)
+
+
+def test_a_failed_run_leaves_the_changes_to_the_next_run(job: Job) -> None:
+    job.record_lessons(1, 2, 3)
+    assert job.run()[0] == 1  # the database does not exist
+    assert job.has_waiting(3)
+    job.fold(DATABASE_URL=job.store.url)
+    assert job.has_waiting(0)
+
+
+def test_a_second_attempt_runs_even_if_it_pulls_no_message(job: Job) -> None:
+    """Pub/Sub may not have redelivered the messages of the first attempt yet."""
+    sample_events.record_lessons(job.connection, "ann")
+    job.patch.setattr(backlog, "_FIRST_PULL_TIMEOUT_S", 0.5)
+    job.fold(DATABASE_URL=job.store.url, CLOUD_RUN_TASK_ATTEMPT="1")
+
+
+def test_a_change_during_a_run_causes_another_run(job: Job) -> None:
+    assert wakeups.send([1, 2])
+    with backlog.open_backlog(settings.current()) as changes:
+        assert wakeups.send([3])
+        changes.acknowledge()
+    assert changes.messages == 2
+    assert job.has_waiting(1)
+
+
+def test_a_run_pulls_a_limited_number_of_changes_and_leaves_the_rest_to_the_next_run(
+    job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backlog, "_MAX_PULLS", 3)
+    monkeypatch.setattr(backlog, "_PULL_SIZE", 500)
+    assert all(wakeups.send([shard] * 200) for shard in range(10))
+    with backlog.open_backlog(settings.current()) as changes:
+        changes.acknowledge()
+    assert 0 < changes.messages <= 1_500  # a response may hold fewer messages than requested
+    with backlog.open_backlog(settings.current()) as rest:
+        # The messages that remain cause the next run.
+        assert 0 < rest.messages <= 2_000 - changes.messages
+
+
+def test_a_run_that_found_a_shard_locked_is_followed_by_another_run(job: Job) -> None:
+    job.record_lessons(1)
+    with _lock_every_shard(job.store):
+        assert job.run(DATABASE_URL=job.store.url)[0] == 0
+    assert job.has_waiting(1)
+    job.fold()
+    assert job.has_waiting(0)
+
+
+def test_a_run_that_finds_another_run_in_progress_leaves_the_changes_to_the_next_run(
+    job: Job,
+) -> None:
+    job.record_lessons(1)
+    other = connect(job.store.url)
+    other.run("BEGIN")
+    Projector(other)
+    batch.fold(other, list(SHARDS))
+    status, lines = job.run(DATABASE_URL=job.store.url)
+    other.run("ROLLBACK")
+    other.close()
+    assert (status, lines[-1]["message"]) == (0, "batch run: another run has the lock")
+    assert job.has_waiting(1)
+
+
+def test_the_job_runs_if_pubsub_is_unavailable(job: Job) -> None:
+    sample_events.record_lessons(job.connection, "ann")
+    warning = job.fold(DATABASE_URL=job.store.url, CHANGES_SUBSCRIPTION="is-not-there")[0]
+    assert warning["severity"] == "WARNING"
+    assert "cannot look for changes" in warning["message"]
+
+
+def test_each_of_several_tasks_runs_without_pulling_changes(job: Job) -> None:
+    job.record_lessons(1)
+    for task in range(2):
+        variables = {"CLOUD_RUN_TASK_INDEX": f"{task}", "CLOUD_RUN_TASK_COUNT": "2"}
+        assert job.run(DATABASE_URL=job.store.url, **variables)[0] == 0
+    assert not sample_events.find_differences(job.connection)
+    job.configure(CLOUD_RUN_TASK_COUNT="1")
+    assert job.has_waiting(1)
+
+
+@contextlib.contextmanager
+def _closing_connections() -> Iterator[None]:
+    """Close the connections that the job opened, as the end of its process would."""
+    opened: list[Connection] = []
+    connect = database.connect
+
+    def open_connection(*arguments: Any, **more: Any) -> Connection:
+        opened.append(connect(*arguments, **more))
+        return opened[-1]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(database, "connect", open_connection)
+        yield
+    for connection in opened:
+        connection.close()
+
+
+@contextlib.contextmanager
+def _lock_every_shard(store: Store) -> Iterator[None]:
+    """Hold the locks that a worker of the projections holds while it folds."""
+    worker = connect(store.url)
+    projector = Projector(worker)
+    worker.run("BEGIN")
+    for shard in SHARDS:
+        projector.fold_window(shard, 1)
+    yield
+    worker.run("ROLLBACK")
+    worker.close()
