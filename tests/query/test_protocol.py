@@ -351,11 +351,6 @@ MAX_BYTES = 100 * 1024
 SCOPE = {"type": "http", "method": "POST", "headers": []}
 
 
-def padded(size: int) -> bytes:
-    """Return a valid request body of `size` bytes."""
-    return DOCUMENT[:-1] + b" " * (size - len(DOCUMENT)) + b"}"
-
-
 def test_a_body_that_arrives_in_parts_is_accepted_once_it_is_complete(offline_api: Api) -> None:
     parts = [DOCUMENT[n : n + 1] for n in range(len(DOCUMENT))]
     for body in (parts, [DOCUMENT], [DOCUMENT[:5], DOCUMENT[5:]]):
@@ -370,7 +365,7 @@ def test_a_body_of_more_than_100_kib_is_rejected(
     offline_api: Api, size: int, has_length: bool
 ) -> None:
     headers = {"content-length": str(size)} if has_length else {}
-    body = padded(size)
+    body = DOCUMENT[:-1] + b" " * (size - len(DOCUMENT)) + b"}"
     parts = [body[:70_000], body[70_000:], api.END]
     response = offline_api.request("POST", "/graphql", parts, api.headers(**headers))
     assert response.status_code == (200 if size == MAX_BYTES else 413)

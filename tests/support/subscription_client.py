@@ -109,10 +109,6 @@ class Stream:
         (error,) = event[1]["errors"]
         return error
 
-    def read_heartbeat(self) -> None:
-        while not self.response.readline().startswith(b":"):
-            pass
-
     def read_to_end(self) -> Any:
         """Read until the stream sends `complete` and ends; return the last value."""
         value = None

@@ -61,9 +61,7 @@ def kill_command(stack: Stack, name: str) -> None:
     """Start a command, and kill the command while it uses the database."""
     process = stack.start(name)
     readiness.wait(
-        lambda: (
-            process.poll() is not None or (stack.count("at work", name="progress-cli") or 0) > 0
-        ),
+        lambda: process.poll() is not None or bool(stack.count("at work", name="progress-cli")),
         name,
     )
     process.kill()
