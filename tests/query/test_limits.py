@@ -385,7 +385,7 @@ def test_the_persisted_documents_keep_to_their_limit(
 def test_the_most_expensive_document_stays_within_the_row_limit(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    database: Any = SimpleNamespace(connect=lambda: connect(store.url))
+    database: Any = SimpleNamespace(url=store.url, connect=lambda: connect(store.url))
     learner = expensive.fill(database, times_less=expensive.SMALL)
 
     def find(role: Role, *, past: bool = False) -> tuple[str, int]:
