@@ -14,7 +14,7 @@ from bench.statements import blocks
 from progress.adapters import request_scope
 from progress.adapters.postgres.async_client import Database
 from progress.query.auth import Caller, Role
-from progress.query.cache.cache import AnswerCache, RateLimiter
+from progress.query.cache.cache import RateLimiter, ResponseCache
 from progress.query.execution import execute
 from progress.query.execution.execute import GraphQLRequest, GraphQLResponse
 from progress.query.execution.request_log import RequestLog
@@ -52,7 +52,7 @@ class Costing:
     def __init__(self, reader: Reader, caller: Caller, *, explains: bool) -> None:
         self.context = Context(caller, Queries(reader), datetime.now(UTC))
         self._work, self._explains = 0, explains
-        self._cache = AnswerCache(None, RateLimiter(None, per_minute=10**9), reader)
+        self._cache = ResponseCache(None, RateLimiter(None, per_minute=10**9), reader)
         if explains:
             for pool in (reader._database, reader._as_of._database):  # noqa: SLF001 - see _explain
                 _explain(pool, self._add)

@@ -14,7 +14,7 @@ from progress.adapters import terminal
 from progress.cli import connections
 from progress.cli.options import AsJsonLines
 from progress.event_store import EventStore, StoredEvent, log
-from progress.event_store.events import CATALOGUE
+from progress.event_store.events import EVENT_TYPES
 from progress.event_store.log import PostgresEventStore
 from progress.event_store.timestamps import EARLIEST
 from progress.importers import envelope_lines
@@ -77,7 +77,7 @@ def _warn_of_unknown_type(kind: str | None) -> None:
 
     Raise no error, because events of undeclared types are recorded too.
     """
-    if kind and kind not in CATALOGUE and envelope_lines.find_nearest_type(kind):
+    if kind and kind not in EVENT_TYPES and envelope_lines.find_nearest_type(kind):
         typer.echo(envelope_lines.describe_unknown_type(kind), err=True)
 
 

@@ -267,7 +267,7 @@ def _assign_stream(
     metadata: dict[str, Any],
 ) -> ParsedEvent:
     """Create the event; its stream is the learner's, the session's learner's or `stream_id`."""
-    declared = events.CATALOGUE.get(event_type)
+    declared = events.EVENT_TYPES.get(event_type)
     learner, session_id, stream_id = data.get("user_id"), data.get("session_id"), None
     if learner is None:
         learner = metadata.get("user_id")
@@ -299,7 +299,7 @@ def _check_rules(event: ParsedEvent) -> None:
     if event.occurred_at < timestamps.EARLIEST:
         raise SerializationError("expected a time from 2000-01-01 on - at $.occurred_at")
     _check_ids(event.data, LATER_IDS)
-    declared = events.CATALOGUE.get(event.event_type)
+    declared = events.EVENT_TYPES.get(event.event_type)
     if declared is None:
         return
     data = event.data

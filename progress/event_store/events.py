@@ -51,7 +51,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     late_fields: ClassVar[tuple[str, ...]]
 
 
-CATALOGUE: dict[str, type[Event]] = {}
+EVENT_TYPES: dict[str, type[Event]] = {}
 _E = TypeVar("_E", bound=Event)
 
 
@@ -75,7 +75,7 @@ def declare(
     def add(declared: type[_E]) -> type[_E]:
         declared.topic, declared.kind, declared.columns = topic, kind, columns or {}
         declared.rechecked, declared.late_fields = rechecked, late_fields
-        CATALOGUE[declared.__name__] = declared
+        EVENT_TYPES[declared.__name__] = declared
         return declared
 
     return add
@@ -225,7 +225,7 @@ class RestDayTaken(LearnerEvent, frozen=True, kw_only=True):
     date: Day
 
 
-TOPICS = {name: declared.topic for name, declared in CATALOGUE.items()}
+TOPICS = {name: declared.topic for name, declared in EVENT_TYPES.items()}
 
 
 def check(declared: type[Event], data: dict[str, Any]) -> None:

@@ -72,7 +72,7 @@ def _check_line(
         topic=events.TOPICS.get(event_type or "", events.LEARNING),
         events=len(entries),
         event_ids=[entry.event_id.lower() for entry in valid],
-        unknown_types=[e.event_type for e in valid if e.event_type not in events.CATALOGUE],
+        unknown_types=[e.event_type for e in valid if e.event_type not in events.EVENT_TYPES],
         misspelt=find_misspelt(data),
         times=[entry.occurred_at for entry in valid],
         reason=reasons[0] if reasons else "",
@@ -146,7 +146,7 @@ def describe_unknown_type(name: str) -> str:
 
 def find_nearest_type(name: str) -> str | None:
     """Return the declared event type whose name is most similar, or None if none is similar."""
-    return next(iter(difflib.get_close_matches(name, events.CATALOGUE, n=1)), None)
+    return next(iter(difflib.get_close_matches(name, events.EVENT_TYPES, n=1)), None)
 
 
 def pack(lines: Iterable[Line]) -> Iterator[Packed]:
@@ -218,7 +218,7 @@ def _compare_data(event: dict[str, Any]) -> dict[str, str]:
     data = event.get("data")
     if not isinstance(data, dict):
         return {}
-    declared = events.CATALOGUE.get(str(event.get("event_type") or data.get("type")))
+    declared = events.EVENT_TYPES.get(str(event.get("event_type") or data.get("type")))
     return _compare_fields(data, (*declared.__struct_fields__, *_ANY_DATA)) if declared else {}
 
 

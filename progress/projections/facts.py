@@ -37,10 +37,10 @@ def parts(cast: str = "CAST") -> dict[str, str]:
     window = [c for c in columns if not any(one.kind in _APART for one in c.declared)]
     texts = ", ".join(_block("plain text", column=c.name) for c in window if c.is_text)
     catalogue = [c for c in columns if c.declared[0].kind == "catalogue" and c.is_text]
-    kinds = dict.fromkeys(one.kind for one in events.CATALOGUE.values())
+    kinds = dict.fromkeys(one.kind for one in events.EVENT_TYPES.values())
     return {
         "kind_of_fact": _block(
-            "kind_of_fact", kinds="\n    ".join(map(_describe_kind, events.CATALOGUE.values()))
+            "kind_of_fact", kinds="\n    ".join(map(_describe_kind, events.EVENT_TYPES.values()))
         ),
         "window_columns": ", ".join(c.name for c in window),
         "window_types": ", ".join(f"{c.name} {_collated(c.sql_type)}" for c in window),
@@ -53,7 +53,7 @@ def parts(cast: str = "CAST") -> dict[str, str]:
 
 def _list_columns() -> list[Column]:
     columns: dict[str, Column] = {}
-    for declared in events.CATALOGUE.values():
+    for declared in events.EVENT_TYPES.values():
         for field in msgspec.structs.fields(declared):
             name = declared.columns.get(field.name, field.name)
             if name is None or name in _IDS:
@@ -166,7 +166,7 @@ def _collated(sql_type: str) -> str:
 
 
 def _of_kind(kind: str) -> Collection[type[Event]]:
-    return [declared for declared in events.CATALOGUE.values() if declared.kind == kind]
+    return [declared for declared in events.EVENT_TYPES.values() if declared.kind == kind]
 
 
 def _quote(types: Iterable[type[Event]]) -> str:

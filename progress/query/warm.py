@@ -13,7 +13,7 @@ from progress.adapters.redis import blocking_client, commands
 from progress.adapters.redis.async_client import Client
 from progress.errors import ProgressError, RedisUnavailable
 from progress.query.auth import Caller
-from progress.query.cache.cache import AnswerCache, RateLimiter
+from progress.query.cache.cache import RateLimiter, ResponseCache
 from progress.query.execution import execute
 from progress.query.execution.execute import GraphQLRequest
 from progress.query.execution.request_log import RequestLog
@@ -49,7 +49,7 @@ async def warm(
     Return the number of learners, and the number of those whose results were all cached before.
     """
     redis = Client(url, timeout_s=_TIMEOUT_S)
-    cache = AnswerCache(redis, RateLimiter(redis, per_minute=1), reader)
+    cache = ResponseCache(redis, RateLimiter(redis, per_minute=1), reader)
     query = page_query(datetime.now(UTC))
     rows = await reader.fetch("query/warm", "list_learners", first=learners)
     queries, log = Queries(reader), RequestLog("query", _TRACE)

@@ -145,7 +145,7 @@ def read_names(kind: str) -> set[str]:
 
 
 def test_the_public_events_are_the_declared_ones() -> None:
-    assert read_names("Events") == events.CATALOGUE.keys()
+    assert read_names("Events") == events.EVENT_TYPES.keys()
 
 
 def test_the_public_environment_variables_are_the_settings() -> None:

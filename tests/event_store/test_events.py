@@ -12,18 +12,18 @@ from progress.event_store import events, time_zones
 from progress.event_store.contract.fields import example
 from tests.oracle import days
 
-GOOD = {name: example(declared)["data"] for name, declared in events.CATALOGUE.items()}
+GOOD = {name: example(declared)["data"] for name, declared in events.EVENT_TYPES.items()}
 
 
 def fault(event_type: str, **changed: Any) -> str:
     with pytest.raises(SerializationError) as caught:
-        events.check(events.CATALOGUE[event_type], {**GOOD[event_type], **changed})
+        events.check(events.EVENT_TYPES[event_type], {**GOOD[event_type], **changed})
     return str(caught.value)
 
 
 def accepts(event_type: str, **changed: Any) -> bool:
     try:
-        events.check(events.CATALOGUE[event_type], {**GOOD[event_type], **changed})
+        events.check(events.EVENT_TYPES[event_type], {**GOOD[event_type], **changed})
     except SerializationError:
         return False
     return True
@@ -31,7 +31,7 @@ def accepts(event_type: str, **changed: Any) -> bool:
 
 def test_every_event_type_accepts_valid_data_and_unknown_fields() -> None:
     for event_type, data in GOOD.items():
-        events.check(events.CATALOGUE[event_type], {**data, "more": [1]})
+        events.check(events.EVENT_TYPES[event_type], {**data, "more": [1]})
 
 
 INTEGERS = [
@@ -55,7 +55,7 @@ def test_an_integer_field_accepts_only_integers_in_its_range(
     for bad in (low - 1, high + 1, True, 5.0, "5", [5], 10**30):
         assert fault(event_type, **{field: bad}) == rule
     for good in (low, high):
-        events.check(events.CATALOGUE[event_type], {**GOOD[event_type], field: good})
+        events.check(events.EVENT_TYPES[event_type], {**GOOD[event_type], field: good})
 
 
 def test_the_easiness_factor_must_be_a_number_from_1_to_10() -> None:
@@ -79,7 +79,7 @@ def test_the_easiness_factor_must_be_a_number_from_1_to_10() -> None:
 def test_a_required_field_must_be_present_and_not_null(event_type: str, field: str) -> None:
     left_out = {key: value for key, value in GOOD[event_type].items() if key != field}
     with pytest.raises(SerializationError, match=rf"found none - at \$\.data\.{field}$"):
-        events.check(events.CATALOGUE[event_type], left_out)
+        events.check(events.EVENT_TYPES[event_type], left_out)
     assert fault(event_type, **{field: None}).endswith(f", found none - at $.data.{field}")
 
 

@@ -30,7 +30,7 @@ VALUES = {field: (*ACCEPTED[field], *REJECTED[field]) for field in ACCEPTED}
 
 def is_accepted(event_type: str, data: dict[str, Any]) -> bool:
     try:
-        events.check(events.CATALOGUE[event_type], data)
+        events.check(events.EVENT_TYPES[event_type], data)
     except SerializationError:
         return False
     return True

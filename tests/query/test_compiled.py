@@ -28,7 +28,7 @@ from hypothesis import strategies as st
 from progress.adapters.postgres import database
 from progress.errors import QueryTooComplex
 from progress.query.auth import Caller
-from progress.query.cache.cache import AnswerCache, RateLimiter
+from progress.query.cache.cache import RateLimiter, ResponseCache
 from progress.query.execution import documents, execute
 from progress.query.execution.compiled import QUERY
 from progress.query.execution.documents import Document
@@ -291,9 +291,9 @@ class Both:
     def __post_init__(self) -> None:
         self._runner = asyncio.Runner()
         self._reader = Reader(self.url)
-        self._cache = AnswerCache(None, RateLimiter(None, per_minute=10**9), self._reader)
+        self._cache = ResponseCache(None, RateLimiter(None, per_minute=10**9), self._reader)
 
-    def answers(
+    def responses(
         self, query: Query, role: Any = "learner"
     ) -> tuple[GraphQLResponse, GraphQLResponse]:
         """Return the API's response and the executor's response."""
@@ -361,7 +361,7 @@ def test_compiled_responses_of_generated_queries_equal_the_executor_s_responses(
     @given(seed=st.integers(0, 2**32), role=st.sampled_from(["learner", "support"]))
     def check(seed: int, role: str) -> None:
         try:
-            compiled, plain = both.answers(query(seed), role)
+            compiled, plain = both.responses(query(seed), role)
         except QueryTooComplex:
             reject()
         assert compiled == plain
@@ -380,7 +380,7 @@ def test_repeated_fields_are_merged_as_the_executor_merges_them(
     both: Both, variables: dict[str, Any]
 ) -> None:
     both.ways.clear()
-    compiled, plain = both.answers(Query(ODD, variables, None))
+    compiled, plain = both.responses(Query(ODD, variables, None))
     assert compiled == plain
     assert not compiled.errors
     assert both.ways["in parts"] == 1
@@ -388,7 +388,7 @@ def test_repeated_fields_are_merged_as_the_executor_merges_them(
 
 def test_a_failing_field_does_not_suppress_the_other_fields(both: Both) -> None:
     both.ways.clear()
-    compiled, plain = both.answers(
+    compiled, plain = both.responses(
         Query('{ streak { current } operation(id: "x") { id } }', {}, None)
     )
     assert compiled == plain
@@ -425,7 +425,7 @@ def test_a_row_that_violates_the_schema_is_left_to_the_executor(
 def way(url: str, query: Query) -> tuple[str, int]:
     """Return `in parts` or `whole` and the number of errors. Assert that both responses agree."""
     with closing(Both(url)) as both:
-        compiled, plain = both.answers(query)
+        compiled, plain = both.responses(query)
         assert compiled == plain
         (went,) = both.ways.keys() & {"in parts", "whole"}
         return went, len(compiled.errors)
@@ -438,7 +438,7 @@ def test_every_column_of_a_compiled_field_can_be_selected(both: Both, name: str)
         arguments = '(from: "2024-03-01", to: "2024-03-31")'
     selection = select_all(QUERY.fields[name])
     both.ways.clear()
-    compiled, plain = both.answers(Query(f"{{ {name}{arguments} {selection} }}", {}, None))
+    compiled, plain = both.responses(Query(f"{{ {name}{arguments} {selection} }}", {}, None))
     assert compiled == plain
     assert both.ways[name] == 1
     assert len(compiled.data or b"") > 40

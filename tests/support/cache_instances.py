@@ -24,7 +24,7 @@ from progress.adapters.postgres.statements import NumberedStatement
 from progress.adapters.redis.async_client import Client
 from progress.local import ports, readiness
 from progress.projections.projector import Projector
-from progress.query.cache.cache import AnswerCache, ComputedAnswer, RateLimiter
+from progress.query.cache.cache import ComputedEntry, RateLimiter, ResponseCache
 from progress.query.cache.policy import CacheKey, cache_key
 from progress.query.graphql.fields import FIELDS
 from progress.query.read_models import rows
@@ -92,7 +92,7 @@ class Instance:
         self.queries = Queries(self.reader)
         self.redis = Client(redis, timeout_s=timeout_s) if redis else None
         self.limiter = RateLimiter(self.redis, per_minute)
-        self.cache = AnswerCache(self.redis, self.limiter, self.reader)
+        self.cache = ResponseCache(self.redis, self.limiter, self.reader)
         self.computations = 0
 
     def run(self, work: Coroutine[Any, Any, _T]) -> _T:
@@ -113,14 +113,14 @@ class Instance:
         """Return cached or computed results; call `before` and `after` around each computation."""
         lookup = await self.cache.lookup("caller", keys, at=at, bypass=bypass)
         answers = []
-        for key, cached in zip(keys, lookup.answers, strict=True):
+        for key, cached in zip(keys, lookup.entries, strict=True):
 
-            async def compute(key: CacheKey = key) -> ComputedAnswer:
+            async def compute(key: CacheKey = key) -> ComputedEntry:
                 self.computations += 1
                 before()
                 data = await read(self.queries, key, at)
                 after()
-                return ComputedAnswer(data)
+                return ComputedEntry(data)
 
             answers.append(cached or await self.cache.get_or_compute(lookup, key, compute))
         return answers

@@ -180,10 +180,10 @@ class ItemPublishedBefore(events.ItemEvent, frozen=True, kw_only=True):
 @contextlib.contextmanager
 def undeclared() -> Iterator[None]:
     """Treat the newest event types and fields as undeclared during the block."""
-    before = {name: t for name, t in events.CATALOGUE.items() if name not in NEWEST}
+    before = {name: t for name, t in events.EVENT_TYPES.items() if name not in NEWEST}
     before |= dict.fromkeys(DESCRIPTIONS, ItemPublishedBefore)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(events, "CATALOGUE", before)
+        patch.setattr(events, "EVENT_TYPES", before)
         patch.setattr(envelope, "LATER_IDS", ())
         yield
 

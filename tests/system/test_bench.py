@@ -122,9 +122,9 @@ def test_every_event_is_published_and_some_are_repeated_or_reordered() -> None:
 def test_events_of_every_type_are_published_and_valid() -> None:
     source = Source(PLAN)
     published = [event for now in range(80) for event in source.take(100, now)]
-    assert {event["event_type"] for event in published} == events.CATALOGUE.keys()
+    assert {event["event_type"] for event in published} == events.EVENT_TYPES.keys()
     for event in published:
-        events.check(events.CATALOGUE[event["event_type"]], {"user_id": "u", **event["data"]})
+        events.check(events.EVENT_TYPES[event["event_type"]], {"user_id": "u", **event["data"]})
     of_leaver = {e["event_type"] for e in published if e["data"].get("user_id") == source.leaver}
     assert of_leaver >= {"LearnerJoinedGroup", "LearnerLeftGroup", "GoalSet", "RestDayTaken"}
 

@@ -40,12 +40,12 @@ def make() -> _Document:
         },
         "channels": {topic: _channel(topic) for topic in _PUBLISHERS},
         "operations": {f"receive-{topic}": _operation(topic) for topic in _PUBLISHERS},
-        "components": {"messages": {name: _message(name) for name in events.CATALOGUE}},
+        "components": {"messages": {name: _message(name) for name in events.EVENT_TYPES}},
     }
 
 
 def _types(topic: str) -> list[str]:
-    return [name for name in events.CATALOGUE if events.TOPICS[name] == topic]
+    return [name for name in events.EVENT_TYPES if events.TOPICS[name] == topic]
 
 
 def _channel(topic: str) -> _Document:
@@ -60,7 +60,7 @@ def _operation(topic: str) -> _Document:
 
 
 def _message(name: str) -> _Document:
-    declared = events.CATALOGUE[name]
+    declared = events.EVENT_TYPES[name]
     return {
         "name": name,
         "title": name,

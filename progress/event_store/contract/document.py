@@ -50,10 +50,10 @@ def make() -> str:
 
 def _describe_types() -> str:
     parts = []
-    for topic in dict.fromkeys(events.TOPICS[name] for name in events.CATALOGUE):
+    for topic in dict.fromkeys(events.TOPICS[name] for name in events.EVENT_TYPES):
         parts.append(f"## Topic {topic}\n")
-        names = [name for name in events.CATALOGUE if events.TOPICS[name] == topic]
-        parts += [_describe_type(name, events.CATALOGUE[name]) for name in names]
+        names = [name for name in events.EVENT_TYPES if events.TOPICS[name] == topic]
+        parts += [_describe_type(name, events.EVENT_TYPES[name]) for name in names]
     return "\n".join(parts)
 
 

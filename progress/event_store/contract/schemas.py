@@ -26,7 +26,7 @@ _ADDED: dict[str, Schema] = {"domains": {"uniqueItems": True}}  # rules that a _
 
 def make_all() -> dict[str, Schema]:
     """Return the schemas by name; the names are the event types, `envelope` and `message`."""
-    schemas = {name: _describe_event(declared) for name, declared in events.CATALOGUE.items()}
+    schemas = {name: _describe_event(declared) for name, declared in events.EVENT_TYPES.items()}
     return schemas | {ENVELOPE: _describe_envelope(), MESSAGE: _describe_message()}
 
 
@@ -71,7 +71,9 @@ def _describe_event(declared: type[events.Event]) -> Schema:
 
 
 def _describe_envelope() -> Schema:
-    types = [{"if": _has_type(name), "then": {"$ref": f"{name}.json"}} for name in events.CATALOGUE]
+    types = [
+        {"if": _has_type(name), "then": {"$ref": f"{name}.json"}} for name in events.EVENT_TYPES
+    ]
     any_type = {"type": ["string", "null"], **_LENGTHS}
     return {
         "$schema": DIALECT,

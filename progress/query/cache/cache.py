@@ -400,7 +400,7 @@ _MAX_LEARNERS = 10_000  # learners whose versions and days are remembered
 Result = Literal["hit", "miss", "error", "off"]
 
 
-class ComputedAnswer(msgspec.Struct, frozen=True):
+class ComputedEntry(msgspec.Struct, frozen=True):
     """A result as JSON, and the learner's version if the computation read this version.
 
     The result is never older than the version.
@@ -410,19 +410,19 @@ class ComputedAnswer(msgspec.Struct, frozen=True):
     learner_version: int | None = None
 
 
-Compute = Callable[[], Awaitable[ComputedAnswer]]
+Compute = Callable[[], Awaitable[ComputedEntry]]
 
 
 class Lookup(msgspec.Struct):
     """The cached results for a request's keys, in the order of the keys; None for a miss."""
 
-    answers: list[bytes | None]
+    entries: list[bytes | None]
     versions: RequestVersions
     bypass: bool
     result: Result = "off"  # "hit": every key was found
 
 
-class AnswerCache:
+class ResponseCache:
     """One instance's access to the cache. Without `redis`, requests only share computations."""
 
     def __init__(self, redis: Client | None, limiter: RateLimiter, reader: Reader) -> None:
@@ -521,8 +521,8 @@ class AnswerCache:
             return
         for number, key, (validator, data) in entries:
             if lookup.versions.is_current(validator, key):
-                lookup.answers[number] = data
-        if None not in lookup.answers:
+                lookup.entries[number] = data
+        if None not in lookup.entries:
             lookup.result = "hit"
 
     async def _fetch_missing(self, seen: RequestVersions, key: CacheKey) -> None:

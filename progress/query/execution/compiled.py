@@ -50,7 +50,7 @@ from graphql import (
 from graphql.type import get_nullable_type
 
 from progress.adapters.postgres.statements import fill
-from progress.query.cache.cache import ComputedAnswer
+from progress.query.cache.cache import ComputedEntry
 from progress.query.graphql.fields import Declaration, LearnerQuery
 from progress.query.graphql.schema import GRAPHQL
 from progress.query.read_models.reader import Reader
@@ -220,7 +220,7 @@ class SqlField:
         at: datetime,
         *,
         versioned: bool = False,
-    ) -> ComputedAnswer:
+    ) -> ComputedEntry:
         """Return the field's JSON and, if `versioned`, the learner's version.
 
         The JSON is never older than the version. Raise InvalidRows if the executor would report an
@@ -241,7 +241,7 @@ class SqlField:
         data = self._to_json(rows)
         if self._has_enums or b"null" in data:
             self._check_rows(rows)
-        return ComputedAnswer(data, version)
+        return ComputedEntry(data, version)
 
     def _check_types(self, types: Mapping[str, str]) -> None:
         """Raise InvalidRows if a column's PostgreSQL type and GraphQL type have different JSON."""

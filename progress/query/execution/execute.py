@@ -31,7 +31,7 @@ from progress.errors import (
     StatementFailed,
     Unavailable,
 )
-from progress.query.cache.cache import AnswerCache, ComputedAnswer, Lookup, ProjectedTo
+from progress.query.cache.cache import ComputedEntry, Lookup, ProjectedTo, ResponseCache
 from progress.query.cache.policy import CacheKey, cache_key
 from progress.query.execution import documents, limits, request_log
 from progress.query.execution.compiled import QUERY, InvalidRows
@@ -94,7 +94,7 @@ async def run(
     request: GraphQLRequest,
     context: Context,
     *,
-    cache: AnswerCache,
+    cache: ResponseCache,
     introspection: bool,
     log: RequestLog,
     bypass: bool = False,
@@ -195,12 +195,12 @@ async def _may_read(fields: Sequence[RootField], context: Context) -> bool:
 class QueryExecution(msgspec.Struct, frozen=True):
     request: GraphQLRequest
     context: Context
-    cache: AnswerCache
+    cache: ResponseCache
     lookup: Lookup
 
     async def run(self, fields: Sequence[RootField]) -> list[Outcome]:
         """Return the JSON of each field, or the executor's result for a field with errors."""
-        cached = iter(self.lookup.answers)
+        cached = iter(self.lookup.entries)
         values = [next(cached) if field.cache_key else field.planned.constant for field in fields]
         if None not in values:
             return cast("list[Outcome]", values)
@@ -233,7 +233,7 @@ class QueryExecution(msgspec.Struct, frozen=True):
             self.lookup, field.cache_key, compute, returns_version=versioned
         )
 
-    async def _compute(self, field: RootField, *, versioned: bool) -> ComputedAnswer:
+    async def _compute(self, field: RootField, *, versioned: bool) -> ComputedEntry:
         if field.is_compiled and (compiled := field.planned.compiled):
             context = self.context
             return await compiled.run(
@@ -245,7 +245,7 @@ class QueryExecution(msgspec.Struct, frozen=True):
             )
         outcome = await self._execute(field)
         if isinstance(outcome, bytes):
-            return ComputedAnswer(outcome)
+            return ComputedEntry(outcome)
         raise _cause(outcome)
 
     async def _execute(self, field: RootField) -> Outcome:

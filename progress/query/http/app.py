@@ -20,7 +20,7 @@ from progress.errors import RedisUnavailable, RequestRejected, Unavailable
 from progress.operations.export_files import MEDIA_TYPES
 from progress.query import auth
 from progress.query.auth import Caller
-from progress.query.cache.cache import AnswerCache, RateLimiter
+from progress.query.cache.cache import RateLimiter, ResponseCache
 from progress.query.execution import documents, execute, request_log
 from progress.query.execution.execute import GraphQLRequest, GraphQLResponse
 from progress.query.execution.request_log import RequestLog
@@ -68,7 +68,7 @@ class QueryApi:
         self._cors = Cors(settings.cors_origins)
         self._redis = Client(settings.redis_url) if settings.redis_url else None
         self._limiter = RateLimiter(self._redis, settings.rate_limit_per_minute)
-        self._cache = AnswerCache(self._redis, self._limiter, reader)
+        self._cache = ResponseCache(self._redis, self._limiter, reader)
         self._persisted = PersistedQueries(self._redis)
         self._streams = Streams(limits)
         sources = build_sources(reader)
@@ -93,7 +93,7 @@ class QueryApi:
             tracing.start_span(name or "page", protocol.traceparent(headers), "server") as span,
         ):
             log = RequestLog(name or "page", tracing.current_traceparent() or "")
-            response = await self._answer(request, headers, log)
+            response = await self._respond(request, headers, log)
             _set_attributes(span, request, response)
             if name and request.scope["method"] != "OPTIONS":
                 log.write(response.status_code)
@@ -102,7 +102,7 @@ class QueryApi:
                     span.record_error("")
         return response
 
-    async def _answer(self, request: Request, headers: Headers, log: RequestLog) -> Response:
+    async def _respond(self, request: Request, headers: Headers, log: RequestLog) -> Response:
         try:
             return await self._route(request, headers, log)
         except Exception as error:  # noqa: BLE001 - any error is masked and logged

@@ -48,8 +48,8 @@ Parameters = Mapping[str, object]
 Moments = tuple[datetime | None, datetime | None]  # as_of, known_at
 _Rows = list[asyncpg.Record]
 _Key = tuple[object, ...]  # the text and the arguments of a query
-_Answers = dict[tuple[Moments, _Key], _Rows]
-_RunFolds = Callable[["_Folds"], Coroutine[Any, Any, _Answers]]
+_Results = dict[tuple[Moments, _Key], _Rows]
+_RunFolds = Callable[["_Folds"], Coroutine[Any, Any, _Results]]
 
 _END = datetime.max.replace(tzinfo=UTC)
 
@@ -98,7 +98,7 @@ class AsOfReader:
             folds = scope.folds[self, user_id] = _Folds(user_id, scope, self._run, before)
         return await folds.fetch(statement, parameters, moments)
 
-    async def _run(self, folds: "_Folds") -> _Answers:
+    async def _run(self, folds: "_Folds") -> _Results:
         async with self._acquire(folds.user_id, folds.scope):
             with tracing.child_span("projections/as_of fold_as_of", "client", _SQL):
                 try:
@@ -142,7 +142,7 @@ class _Folds:
         """Start the folds in a task, which is cancelled when no query waits for it any more."""
         self.user_id, self.scope, self.moments = user_id, scope, moments
         self._queries: dict[Moments, dict[_Key, tuple[NumberedStatement, Parameters]]] = {}
-        self._answered: set[Moments] = set()
+        self._resolved: set[Moments] = set()
         self._is_closed = False
         self._waiters = 0
         self._task = asyncio.create_task(run(self))
@@ -150,7 +150,7 @@ class _Folds:
 
     def accepts(self, moments: Moments) -> bool:
         """Return whether a query about these past times can still be added."""
-        return not self._is_closed and moments not in self._answered
+        return not self._is_closed and moments not in self._resolved
 
     async def fetch(
         self, statement: NumberedStatement, parameters: Parameters, moments: Moments
@@ -167,16 +167,16 @@ class _Folds:
             if not self._waiters:
                 self._task.cancel()
 
-    async def run(self, session: asyncpg.Connection) -> _Answers:
-        answers: _Answers = {}
-        self._answered.clear()  # run() is called again after a transient error
-        while moments := sorted(self._queries.keys() - self._answered, key=_order):
-            await self._run_in_order(session, moments, answers)
+    async def run(self, session: asyncpg.Connection) -> _Results:
+        results: _Results = {}
+        self._resolved.clear()  # run() is called again after a transient error
+        while moments := sorted(self._queries.keys() - self._resolved, key=_order):
+            await self._run_in_order(session, moments, results)
         self._is_closed = True
-        return answers
+        return results
 
     async def _run_in_order(
-        self, session: asyncpg.Connection, moments: list[Moments], answers: _Answers
+        self, session: asyncpg.Connection, moments: list[Moments], results: _Results
     ) -> None:
         """Fold up to the earliest time, then continue to the later times, in one transaction.
 
@@ -191,7 +191,7 @@ class _Folds:
                 has_grown |= bool(grown)
                 if grown is None:
                     break
-                await self._fetch_all(session, each, answers)
+                await self._fetch_all(session, each, results)
         # Commit and rollback both empty the tables. Only a commit frees their space, but it also
         # invalidates all query plans. So commit only if the tables have grown large.
         await (transaction.commit() if has_grown else transaction.rollback())
@@ -215,13 +215,13 @@ class _Folds:
         return has_grown
 
     async def _fetch_all(
-        self, session: asyncpg.Connection, moments: Moments, answers: _Answers
+        self, session: asyncpg.Connection, moments: Moments, results: _Results
     ) -> None:
         queries = self._queries[moments]
-        while missing := [key for key in queries if (moments, key) not in answers]:
+        while missing := [key for key in queries if (moments, key) not in results]:
             for key in missing:
-                answers[moments, key] = await self._fetch(session, *queries[key])
-        self._answered.add(moments)
+                results[moments, key] = await self._fetch(session, *queries[key])
+        self._resolved.add(moments)
 
     async def _fetch(
         self, session: asyncpg.Connection, statement: NumberedStatement, parameters: Parameters
@@ -231,7 +231,7 @@ class _Folds:
         )
         return rows
 
-    def _close(self, task: asyncio.Task[_Answers]) -> None:
+    def _close(self, task: asyncio.Task[_Results]) -> None:
         self._is_closed = True
         if not task.cancelled():
             task.exception()  # mark the error as retrieved; fetch() raises it in waiting queries

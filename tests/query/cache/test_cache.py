@@ -22,7 +22,7 @@ from progress.event_store import dead_letters
 from progress.projections import batch, changes, rebuild, replay, schema
 from progress.projections.projector import SHARDS, Projector
 from progress.query import warm as cache_warming
-from progress.query.cache.cache import ComputedAnswer, ProjectedTo
+from progress.query.cache.cache import ComputedEntry, ProjectedTo
 from progress.query.cache.policy import CacheKey, cache_key
 from progress.query.graphql.fields import FIELDS
 from progress.query.http import app
@@ -696,19 +696,19 @@ class Slow:
         self._one, self._error = one, error
         self.running, self.end = asyncio.Event(), asyncio.Event()
 
-    async def compute(self) -> ComputedAnswer:
+    async def compute(self) -> ComputedEntry:
         self._one.computations += 1
         data = await read(self._one)
         self.running.set()
         await self.end.wait()
         if self._error:
             raise self._error
-        return ComputedAnswer(data)
+        return ComputedEntry(data)
 
     async def get(self) -> bytes:
         cache = self._one.cache
         lookup = await cache.lookup("caller", [KEY], at=NOW)
-        return lookup.answers[0] or await cache.get_or_compute(lookup, KEY, self.compute)
+        return lookup.entries[0] or await cache.get_or_compute(lookup, KEY, self.compute)
 
 
 def test_a_request_that_has_seen_a_newer_version_does_not_share_an_older_result(
@@ -815,7 +815,7 @@ def test_only_one_request_waits_for_a_hanging_redis_and_all_requests_succeed(
         began = time.monotonic()
         for _ in range(20):
             lookup = instance.run(instance.cache.lookup("caller", ANN, at=NOW))
-            assert (lookup.result, set(lookup.answers)) == ("error", {None})
+            assert (lookup.result, set(lookup.entries)) == ("error", {None})
         assert time.monotonic() - began < 10 * timeout
         check_answers(instance)
 
