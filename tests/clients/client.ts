@@ -24,7 +24,7 @@ const Standing = graphql(`
   fragment Item on ItemStats { itemId mastery dueAt }
 `);
 
-const Changes = graphql("subscription Changes { progressUpdated { totalItemsLearned } }");
+const Changes = graphql(`subscription Changes { progressUpdated { totalItemsLearned } }`);
 
 /** A request that was sent, as the server sees it. */
 interface Sent {
