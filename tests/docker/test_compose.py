@@ -71,6 +71,17 @@ def test_each_service_has_a_memory_limit_and_a_health_check(name: str) -> None:
         assert wanted["condition"] == (ended if is_once else healthy)
 
 
+def test_the_data_of_a_service_is_on_a_volume_that_outlives_its_container() -> None:
+    volumes = compose_file.volumes()
+    mounted = [mount for service in SERVICES.values() for mount in service.get("volumes", ())]
+    assert volumes == {mount.split(":")[0] for mount in mounted if not mount.startswith(".")}
+    assert SERVICES["postgres"]["volumes"] == ["postgres:/var/lib/postgresql/data"]
+
+
+def test_the_health_check_of_postgres_asks_whether_it_accepts_connections() -> None:
+    assert SERVICES["postgres"]["healthcheck"]["test"][:2] == ["CMD", "pg_isready"]
+
+
 def test_no_service_depends_on_itself() -> None:
     waits = {name: service.get("depends_on", {}).keys() for name, service in SERVICES.items()}
     assert set(TopologicalSorter(waits).static_order()) == SERVICES.keys()
