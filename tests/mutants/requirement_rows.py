@@ -12,12 +12,13 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import tomllib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.mutants.broken_folds import read_mutants
+from tests.mutants.broken_folds import HERE
 from tests.support import terraform
 
 ROOT = Path(__file__).parents[2]
@@ -74,8 +75,13 @@ def read_rows() -> list[Row]:
 
 
 def load_mutants() -> list[Mutant]:
-    """Return the mutants of requirements.toml."""
-    return [Mutant(**values) for values in read_mutants("requirements.toml")]  # type: ignore[arg-type]
+    """Return the mutants of requirements.toml, in which a heading is a file and a row's number."""
+    tables = tomllib.loads((HERE / "requirements.toml").read_text(encoding="utf-8"))
+    return [
+        Mutant(file, int(row), **values)
+        for file, entries in tables.items()
+        for row, values in entries.items()
+    ]
 
 
 def draw(rows: Sequence[Row]) -> list[int]:
