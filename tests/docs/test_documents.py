@@ -14,14 +14,14 @@ import yaml
 from bench import __main__
 from progress import cli
 from progress.archive import manifests
-from progress.event_store import events
+from progress.event_store import envelope, events
 from progress.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted(
     {
         *ROOT.glob("*.md"),
-        *ROOT.glob("docs/*.md"),
+        *ROOT.glob("docs/**/*.md"),
         *ROOT.glob("data/*.md"),
         *(page for page in ROOT.glob("infra/**/*.md") if ".terraform" not in page.parts),
     }
@@ -119,6 +119,15 @@ def test_the_documented_commands_exist_in_the_program() -> None:
     documented = {name.split()[0] for name in re.findall(r"`([a-z][a-z -]+)`", section)}
     assert documented - {"progress"} <= commands
     assert commands - documented <= {"demo"}
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/guide.md"])
+def test_an_event_to_publish_by_hand_is_valid(page: str) -> None:
+    text = (ROOT / page).read_text(encoding="utf-8")
+    (event,) = re.findall(r'\{"event_id": .*?\}\}', text, re.DOTALL)
+    (decoded,) = envelope.decode(event.encode(), envelope.Message())
+    assert isinstance(decoded, envelope.ParsedEvent), decoded
+    assert decoded.event_type in events.EVENT_TYPES
 
 
 COST = ROOT / "docs" / "cost.md"
