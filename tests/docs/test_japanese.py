@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from markdown_it import MarkdownIt
 
 from progress.query.http import static_page
 
@@ -140,3 +141,10 @@ def test_a_line_break_does_not_split_a_japanese_sentence(page: Path) -> None:
     """A browser shows a line break as a space, which Japanese has only between sentences."""
     prose = _CODE.sub("", page.read_text(encoding="utf-8"))
     assert re.findall(r"[^\n]*[^\n。：|]\n(?=[^\n|-])", prose) == []
+
+
+@pytest.mark.parametrize("page", ENGLISH, ids=lambda page: page.name)
+def test_bold_text_is_rendered_bold(page: Path) -> None:
+    """Markdown does not end bold text between a punctuation mark and a letter, as in `）**で`."""
+    html = MarkdownIt().enable("table").render(page.read_text(encoding="utf-8"))
+    assert [line for line in html.splitlines() if "**" in line] == []
