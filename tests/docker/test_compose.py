@@ -75,7 +75,7 @@ def test_the_data_of_a_service_is_on_a_volume_that_outlives_its_container() -> N
     volumes = compose_file.volumes()
     mounted = [mount for service in SERVICES.values() for mount in service.get("volumes", ())]
     assert volumes == {mount.split(":")[0] for mount in mounted if not mount.startswith(".")}
-    assert SERVICES["postgres"]["volumes"] == ["postgres:/var/lib/postgresql/data"]
+    assert SERVICES["postgres"]["volumes"] == ["postgres:/var/lib/postgresql"]
 
 
 def test_the_health_check_of_postgres_asks_whether_it_accepts_connections() -> None:
@@ -106,6 +106,37 @@ def test_all_ports_are_published_only_on_localhost() -> None:
     assert all(re.fullmatch(r"127\.0\.0\.1:\d+:\d+", port) for port in ports)
     outside = [port.split(":")[1] for port in ports]
     assert len(set(outside)) == len(outside)
+
+
+# docs/requirements.md states these ports.
+PORTS = {
+    "postgres": {"5432"},
+    "pubsub": {"8085"},
+    "pgadmin": {"5050"},
+    "redisinsight": {"8001"},
+    "prometheus": {"9090"},
+    "grafana": {"3000"},
+    "jaeger": {"16686", "14268"},
+}
+
+
+@pytest.mark.parametrize("name", PORTS)
+def test_a_tool_is_at_its_port(name: str) -> None:
+    assert {port.split(":")[1] for port in SERVICES[name]["ports"]} == PORTS[name]
+
+
+def test_the_containers_share_a_network_and_run_the_newest_postgresql() -> None:
+    networks = yaml.safe_load(compose_file.FILE.read_text(encoding="utf-8"))["networks"]
+    assert networks == {"default": {"name": "effect-network"}}
+    assert SERVICES["postgres"]["image"].startswith("postgres:18.")
+
+
+def test_the_readme_shows_the_logs_of_existing_services() -> None:
+    page = (FOLDER / "README.md").read_text(encoding="utf-8")
+    shown = re.findall(r"docker compose logs (?:--\w+(?: \d+)? )([a-z ]+?)  ", page)
+    assert {name for names in shown for name in names.split()} <= SERVICES.keys()
+    assert len(shown) == 2
+    assert "docker compose ps" in page
 
 
 def test_each_image_is_built_by_one_service_and_never_pulled() -> None:
