@@ -93,7 +93,7 @@ locals {
     project = "progress_project"
     query   = "progress_query"
     batch   = "progress_batch"
-    backup  = "progress_query"
+    backup  = "progress_backup"
     rebuild = "progress_project"
     },
     { for name in local.dataflow : name => "progress_load" },

@@ -7,7 +7,7 @@ resource "google_service_account" "member" {
     query     = "Answers learners' queries"
     batch     = "Runs the batch jobs"
     release   = "Migrates the database for a release"
-    backup    = "Backs up the read models"
+    backup    = "Backs up the read models and dumps the log"
     rebuild   = "Rebuilds the read models from the archive"
     build     = "Builds the images"
     push      = "Signs Pub/Sub's pushes"

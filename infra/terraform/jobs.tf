@@ -42,10 +42,11 @@ locals {
       args    = ["migrate"]
       cpu     = "2", memory = "2Gi", tasks = 1, timeout = "10800s", retries = 1
     }
+    # Cloud SQL makes daily backups of its own. For Neon, the first run of each day also dumps the event store.
     backup = {
       member  = "backup"
       command = ["python", "-m", "progress.cli", "backup"]
-      args    = [local.backup_location]
+      args    = concat([local.backup_location], var.database == "neon" ? ["--with-log"] : [])
       cpu     = "1", memory = "1Gi", tasks = 1, timeout = "3600s", retries = 3
     }
     # Rebuilds the read models from the archive; an operator executes it (docs/runbook.md). The first task begins and

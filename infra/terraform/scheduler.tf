@@ -49,7 +49,7 @@ locals {
   job_schedules = {
     batch       = { cron = local.batch_cron, description = "Folds lagging shards and batch models, replays due events" }
     batch-large = { cron = local.large_cron, description = "Runs the large batch job even if nothing has changed" }
-    backup      = { cron = "0 */6 * * *", description = "Backup of the read models to the bucket" }
+    backup      = { cron = "0 */6 * * *", description = "Backup of the read models, and of a log in Neon" }
   }
 
   # The scheduled changes of minimum instances. The keys are names of schedules, such as "evening-query".

@@ -25,7 +25,7 @@ MODULES = {
     "dead_letters": ("dead-letters",),
     "learners": ("learners", "export", "erase"),
     "operations": ("operations",),
-    "recovery": ("check", "warm", "backup", "restore", "shards", "erasures"),
+    "recovery": ("check", "warm", "backup", "restore", "dump", "load", "shards", "erasures"),
     "archive": ("archive",),
     "analyse": ("analyse",),
     "schedule": ("schedule",),

@@ -1,10 +1,11 @@
 """Find damage, and recover from it.
 
-`progress check`, `backup`, `restore`, `erasures`, `shards` and `warm`.
+`progress check`, `backup`, `restore`, `dump`, `load`, `erasures`, `shards` and `warm`.
 """
 
 import asyncio
 import contextlib
+from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
@@ -14,7 +15,7 @@ from progress.adapters import storage, terminal
 from progress.adapters.terminal import Console
 from progress.cli import connections, options
 from progress.errors import ProjectionError
-from progress.recovery import backups, checks, shard_locks
+from progress.recovery import backups, checks, dumps, shard_locks
 from progress.recovery import erasures as recovered_erasures
 from progress.recovery import restore as backup_restore
 
@@ -151,10 +152,18 @@ def apply() -> None:
     )
 
 
-def backup(to: To) -> None:
+def backup(
+    to: To,
+    with_log: Annotated[
+        bool, typer.Option("--with-log", help="First dump the log into TO/log, once a day.")
+    ] = False,
+) -> None:
     """Write the current read models into a new folder in TO."""
     target = storage.open_storage(to)
     connections.connect().close()  # without a database, fail before the progress bar appears
+    dumps_in = f"{to.rstrip('/')}/log"
+    if with_log and dumps.is_due(storage.open_storage(dumps_in), datetime.now(UTC)):
+        dump(dumps_in)
     console = Console()
     with terminal.progress_bar(console, "backing up", total=0) as show_progress:
         name, manifest = backups.run(connections.connect, target, show_progress)
@@ -184,5 +193,43 @@ def restore(source: From, yes: options.Yes = False) -> None:
     console.print(
         f"The read models of {manifest.taken_at:%Y-%m-%d %H:%M:%S} UTC are restored, and "
         f"{folded:,} events that were recorded after the backup are folded.",
+        soft_wrap=True,
+    )
+
+
+def dump(to: To) -> None:
+    """Write the log, the operations and the erasures into a new folder in TO."""
+    target = storage.open_storage(to)
+    console = Console()
+    with (
+        contextlib.closing(connections.connect()) as connection,
+        terminal.progress_bar(console, "dumping", total=0) as show_progress,
+    ):
+        name, manifest = dumps.run(connection, target, show_progress)
+    size = sum(table.bytes for table in manifest.tables)
+    console.print(
+        f"The log up to position {manifest.head:,} in {to.rstrip('/')}/{name}, "
+        f"{size / 2**20:,.1f} MiB.",
+        soft_wrap=True,
+    )
+
+
+def load(
+    source: From,
+    name: Annotated[
+        str | None, typer.Option(help="The dump's folder in FROM, by default the newest.")
+    ] = None,
+) -> None:
+    """Fill an empty database from a dump in FROM; afterwards, run `progress rebuild`."""
+    stored = storage.open_storage(source)
+    console = Console()
+    with (
+        contextlib.closing(connections.connect()) as connection,
+        terminal.progress_bar(console, "loading", total=0) as show_progress,
+    ):
+        loaded, manifest = dumps.load(connection, stored, show_progress, name)
+    console.print(
+        f"The dump {loaded} is loaded: the log ends at position {manifest.head:,}. Run `progress "
+        "rebuild`.",
         soft_wrap=True,
     )

@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection
 from progress.adapters.postgres.statements import blocks
 from progress.adapters.storage.storage import PART, Output, Storage
@@ -19,6 +20,7 @@ from progress.projections import schema
 
 Connect = Callable[[], Connection]
 Progress = Callable[[int, int], None]
+Rows = list[list[Any]]
 
 _GZIP_LEVEL = 1  # the fastest level, which keeps up with the network
 _GZIP_WBITS = 31
@@ -145,16 +147,7 @@ def _write_tables(
     checkpoints = [Checkpoint(*row) for row in _rows(connection, "checkpoints")]
     head, version = _rows(connection, "log")[0]
     tables = _rows(connection, "tables", schema=schema.schema_name())
-    done, estimate = 0, sum(rows for _, rows, _ in tables)
-    written: list[Table] = []
-    for table, _, copy_out in tables:
-        with storage.writing(f"{name}/{table}.gz") as output:
-            writer = GzipWriter(output, functools.partial(_report, on_progress, done, estimate))
-            connection.run(copy_out, stream=writer)
-            writer.close()
-        written.append(Table(table, writer.rows, writer.bytes, writer.digest.hexdigest()))
-        done += writer.rows
-    on_progress(done, done)
+    written = write_tables(connection, storage, name, tables, on_progress)
     return Manifest(
         taken_at=taken_at,
         schema=schema.schema_name(),
@@ -165,6 +158,23 @@ def _write_tables(
         quarantined=quarantined(connection, checkpoints),
         tables=written,
     )
+
+
+def write_tables(
+    connection: Connection, storage: Storage, folder: str, tables: Rows, on_progress: Progress
+) -> list[Table]:
+    """Write a file for each table, given by its name, estimated rows and COPY statement."""
+    done, estimate = 0, sum(rows for _, rows, _ in tables)
+    written: list[Table] = []
+    for table, _, copy_out in tables:
+        with storage.writing(f"{folder}/{table}.gz") as output:
+            writer = GzipWriter(output, functools.partial(_report, on_progress, done, estimate))
+            connection.run(copy_out, stream=writer)
+            writer.close()
+        written.append(Table(table, writer.rows, writer.bytes, writer.digest.hexdigest()))
+        done += writer.rows
+    on_progress(done, done)
+    return written
 
 
 def _report(on_progress: Progress, done: int, estimate: int, rows: int) -> None:
@@ -232,7 +242,45 @@ def decompress(data: Iterator[bytes], digest: Any) -> Iterator[bytes]:
         raise zlib.error("the data ends early")
 
 
-def _rows(connection: Connection, block: str, **values: object) -> list[list[Any]]:
+def load_table(
+    connection: Connection, data: Iterator[bytes], table: Table, copy_in: str, advice: str
+) -> None:
+    """Load the file of a table; raise ProgressError if its rows differ from the manifest."""
+    rows = _TableRows(data)
+    with database.translate_errors(
+        lambda failure: _cannot_load(table, failure.message, advice) if failure.is_refusal else None
+    ):
+        connection.run(copy_in, stream=rows.parts())
+    if reason := rows.find_fault(table, connection.row_count):
+        raise _cannot_load(table, reason, advice)
+
+
+def _cannot_load(table: Table, reason: object, advice: str) -> ProgressError:
+    return ProgressError(f"{table.name}.gz cannot be restored ({reason}): {advice}")
+
+
+class _TableRows:
+    """The rows of a table. If reading them fails, `find_fault` returns the error after the COPY."""
+
+    def __init__(self, data: Iterator[bytes]) -> None:
+        self._data, self._digest = data, hashlib.sha256()
+        self._error: Exception | None = None
+
+    def parts(self) -> Iterator[bytes]:
+        """Yield the rows up to the first error."""
+        try:
+            yield from decompress(self._data, self._digest)
+        except (zlib.error, ProgressError) as error:
+            self._error = error
+
+    def find_fault(self, table: Table, rows: int) -> object:
+        """Return how the rows differ from the manifest; None if they do not."""
+        if self._error is None and self._digest.hexdigest() == table.sha256 and rows == table.rows:
+            return None
+        return self._error or "its checksum or row count is wrong"
+
+
+def _rows(connection: Connection, block: str, **values: object) -> Rows:
     return connection.run(_block(block), **values) or []
 
 

@@ -1,12 +1,10 @@
 """Restore a backup: load it into a second schema, catch up with the log, swap the schemas."""
 
-import hashlib
 import threading
-import zlib
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection
 
 from progress.adapters.postgres import database
-from progress.adapters.postgres.database import Connection, Failure
+from progress.adapters.postgres.database import Connection
 from progress.adapters.postgres.statements import blocks
 from progress.adapters.storage.storage import Storage
 from progress.errors import CheckpointError, ProgressError
@@ -21,6 +19,7 @@ Connect = Callable[[], Connection]
 Progress = Callable[[int, int], None]
 
 _WORKERS = 2
+_ADVICE = "run `progress rebuild`"
 
 
 def run(
@@ -117,14 +116,10 @@ class _Loader:
             raise ProgressError(
                 f"the current folds have no table {table.name}: run `progress rebuild`"
             )
-        rows = _Rows(self._storage.reading(f"{self._name}/{table.name}.gz"))
-        with (
-            database.translate_errors(lambda failure: _translate(table, failure)),
-            database.transaction(connection),
-        ):
+        data = self._storage.reading(f"{self._name}/{table.name}.gz")
+        with database.transaction(connection):
             connection.run(statements[0][0])
-            connection.run(statements[0][1], stream=rows.parts())
-            rows.check(table, connection.row_count)
+            backups.load_table(connection, data, table, statements[0][1], _ADVICE)
         with self._lock:
             self._rows += table.rows
             self._on_progress(self._rows, self._total)
@@ -133,32 +128,3 @@ class _Loader:
         (version,) = connection.run(blocks("recovery/backups")["current version"])[0]
         if version <= self._backup.version:
             connection.run(blocks("recovery/backups")["renumber"])
-
-
-class _Rows:
-    """The rows of a table. If reading them fails, `check` raises the error after the COPY."""
-
-    def __init__(self, data: Iterator[bytes]) -> None:
-        self._data, self._digest = data, hashlib.sha256()
-        self._error: Exception | None = None
-
-    def parts(self) -> Iterator[bytes]:
-        """Yield the rows up to the first error."""
-        try:
-            yield from backups.decompress(self._data, self._digest)
-        except (zlib.error, ProgressError) as error:
-            self._error = error
-
-    def check(self, table: Table, rows: int) -> None:
-        """Raise ProgressError if the rows differ from the manifest."""
-        if self._error is None and self._digest.hexdigest() == table.sha256 and rows == table.rows:
-            return
-        raise _cannot_restore(table, self._error or "its checksum or row count is wrong")
-
-
-def _cannot_restore(table: Table, reason: object) -> ProgressError:
-    return ProgressError(f"{table.name}.gz cannot be restored ({reason}): run `progress rebuild`")
-
-
-def _translate(table: Table, failure: Failure) -> ProgressError | None:
-    return _cannot_restore(table, failure.message) if failure.is_refusal else None

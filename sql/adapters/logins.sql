@@ -32,7 +32,7 @@ BEGIN
         WHERE r.rolname = login AND g.rolname <> target
           AND g.rolname IN (
               'progress_ingest', 'progress_project', 'progress_batch', 'progress_query', 'progress_load',
-              'progress_erasure', 'progress_analyst')
+              'progress_erasure', 'progress_analyst', 'progress_backup')
     LOOP
         EXECUTE format('REVOKE %I FROM %I', other, login);
     END LOOP;

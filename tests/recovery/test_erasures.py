@@ -1,6 +1,5 @@
 """After a restore, erased learners are erased again, and their data do not reappear."""
 
-import subprocess
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -16,9 +15,9 @@ from progress.archive import erasure, manifests
 from progress.archive.erasure import Key
 from progress.errors import ProgressError
 from progress.event_store import dead_letters
-from progress.local import postgres, readiness
+from progress.local import readiness
 from progress.projections import batch, rebuild, replay
-from progress.recovery import backups, checks, erasures, restore
+from progress.recovery import backups, checks, dumps, erasures, restore
 from tests.conftest import Store
 from tests.support import cli, model_rows, sample_events, stage
 from tests.support.backup_fixtures import every_row, nobody
@@ -37,8 +36,6 @@ from tests.support.stage import append, connect
 
 LATER = "later-learner"
 ARCHIVE_RUNNING = "another run works on the archive: wait until it ends"
-RESTORED = ("--data-only", "--no-owner", "--no-privileges")
-SELECTED = (*RESTORED, "--schema=event_store", "--schema=operations")
 
 pytestmark = pytest.mark.timeout(300)  # commands are slow on a busy machine
 
@@ -98,27 +95,19 @@ def restored(  # noqa: PLR0917 - fixtures
     The log has no events of the second learner, who started after the dump.
     """
     leave_traces(populated)
-    dump = tmp_path / "progress.dump"
-    run_program("pg_dump", "--format=custom", f"--file={dump}", *SELECTED, store.url)
+    dumps.run(populated, Folder(tmp_path), nobody)
     append(populated, sample_events.lesson(LATER, 1))
     batch.run(populated)
     for learner in (LEARNER, LATER):
         assert operator.run(erase(operator, learner)["id"])["state"] == "SUCCEEDED"
     new = stores()
-    run_program("pg_restore", "--exit-on-error", f"--dbname={new.url}", *RESTORED, str(dump))
     with closing(connect(new.url)) as connection:
+        dumps.load(connection, Folder(tmp_path), nobody)
         assert find_in_tables(connection, LEARNER)
         rebuild.run(new.connect)
     monkeypatch.setenv("DATABASE_URL", new.url)
     settings.current.cache_clear()
     return new
-
-
-def run_program(name: str, *options: str) -> None:
-    done = subprocess.run(
-        [str(postgres.programs() / name), *options], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
 
 
 def apply(store: Store) -> erasures.Result:

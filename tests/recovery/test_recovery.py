@@ -15,7 +15,7 @@ from google.cloud.pubsub_v1 import SubscriberClient
 
 from progress.adapters.postgres import database, statements
 from progress.adapters.postgres.database import Connection
-from progress.local import data_folder, development_key, ports, postgres, readiness
+from progress.local import data_folder, development_key, ports, readiness
 from progress.projections import schema
 from tests.conftest import Store
 from tests.support import (
@@ -148,7 +148,7 @@ def stack(pubsub: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Itera
             "CLOUD_SCHEDULER_EMULATOR_HOST": scheduler,
             "RATE_LIMIT_PER_MINUTE": "100000",
         }
-        shell = Shell(tmp_path / "clone", [str(postgres.programs())], environment)
+        shell = Shell(tmp_path / "clone", [], environment)
         try:
             made = Stack(shell, pubsub, schedules)
             made.know_subscriptions(monkeypatch)
@@ -168,7 +168,7 @@ def test_the_runbook_recovers_a_lost_database(stack: Stack) -> None:
     stack.publish(words + first)
     stack.await_folded(len(words + first))
     table_rows, answers = stack.rows(), stack.answers()
-    stack.type(*block("pg_dump"))
+    stack.type(*block("progress dump"))
     stack.publish(later)  # after the dump
     stack.await_folded(len(words + first + later))
     assert stack.answers() != answers
@@ -177,7 +177,7 @@ def test_the_runbook_recovers_a_lost_database(stack: Stack) -> None:
     assert {job.state.name for job in stack.schedules.jobs.values()} == {"PAUSED"}
     stack.lose_the_database()
     stack.publish(meanwhile)
-    stack.type(*block("progress migrate", "pg_restore"))
+    stack.type(*block("progress load dumps"))
     assert "is complete" in stack.type(*block("progress rebuild", "progress check"))
     stack.type("progress batch", *block("warm --afresh"))
     assert stack.rows() == table_rows

@@ -81,6 +81,9 @@ SELECT count(*) FROM snapshot_learners;
 -- accept an operation --
 SELECT operation_id FROM operations.accept('RUN_BATCH', 'ada', 'key', '{}', '{batch}', NULL, 3600, NULL);
 
+-- forbid a learner --
+SELECT FROM event_store.forbid_learner('gone', gen_random_uuid());
+
 -- rights --
 -- The owner and the privileges of each database object.
 SELECT 'table ' || CAST(c.oid::regclass AS text), CAST(c.relowner::regrole AS text), CAST(c.relacl AS text)

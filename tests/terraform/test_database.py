@@ -15,7 +15,7 @@ GROUPS = {
     "project": "progress_project",
     "query": "progress_query",
     "batch": "progress_batch",
-    "backup": "progress_query",
+    "backup": "progress_backup",
     "rebuild": "progress_project",
 }
 
