@@ -11,7 +11,7 @@ WHERE backend_type = 'client backend' AND usename IN ('local_ingest', 'local_pro
 -- counts --
 -- The number of events, the number of messages that Pub/Sub has not delivered, and the size of PostgreSQL's files.
 SELECT (SELECT coalesce(max(global_position), 0) FROM event_store.events),
-       (SELECT count(*) FROM pubsub_standin.queue),
+       (SELECT count(*) FROM pubsub_standin.queue WHERE NOT acknowledged),
        (SELECT sum(size) FROM pg_ls_waldir()) + pg_database_size(current_database());
 
 -- event ids --

@@ -126,8 +126,8 @@ resource "google_storage_bucket_iam_member" "rebuild_files" {
   }
 }
 
-# Backups of the read models, written every six hours, and daily dumps of a log in Neon, in the folder `log`. A move from
-# Neon to Cloud SQL also stores its dump here. All objects are deleted after a week.
+# Backups of the read models, written every six hours, and daily dumps of a log in Neon, in the folder `log`. A move
+# from Neon to Cloud SQL also stores its dump here. All objects are deleted after a week.
 resource "google_storage_bucket" "backup" {
   name                        = "${var.project_id}-progress-backup"
   location                    = var.region

@@ -70,6 +70,7 @@ def _create_push(
         push_config=push_config,
         ack_deadline_seconds=60,
         message_retention_duration=_WEEK,
+        retain_acked_messages=topic in SOURCES,  # so that a restore can replay them
         retry_policy=RetryPolicy(
             minimum_backoff=timedelta(milliseconds=100), maximum_backoff=timedelta(seconds=10)
         ),

@@ -1,4 +1,5 @@
--- The queue of the stand-in for Pub/Sub: published messages that are not acknowledged yet.
+-- The queue of the stand-in for Pub/Sub: published messages that are not acknowledged yet, and acknowledged messages of
+-- subscriptions that keep them.
 
 -- schema --
 CREATE SCHEMA IF NOT EXISTS pubsub_standin;
@@ -17,6 +18,10 @@ CREATE TABLE IF NOT EXISTS pubsub_standin.queue (
     attempts     integer          NOT NULL DEFAULT 0,
     PRIMARY KEY (subscription, message_id)
 );
+ALTER TABLE pubsub_standin.queue
+    ADD COLUMN IF NOT EXISTS acknowledged boolean NOT NULL DEFAULT false,
+    ADD COLUMN IF NOT EXISTS published_at timestamptz NOT NULL DEFAULT clock_timestamp();
+DELETE FROM pubsub_standin.queue WHERE acknowledged AND published_at < now() - interval '7 days';
 
 -- run --
 -- The number of this run of the stand-in. Each message id contains this number, so that no id is used twice.
@@ -43,12 +48,23 @@ WITH emptied AS (DELETE FROM pubsub_standin.queue WHERE subscription = :name)
 DELETE FROM pubsub_standin.subscriptions WHERE name = :name;
 
 -- queue --
-SELECT subscription, message, attempts FROM pubsub_standin.queue ORDER BY message_id;
+SELECT subscription, message, attempts FROM pubsub_standin.queue WHERE NOT acknowledged ORDER BY message_id;
 
 -- acknowledge --
 DELETE FROM pubsub_standin.queue q
 USING unnest(:subscriptions::text[], :ids::bigint[]) AS a (subscription, message_id)
 WHERE q.subscription = a.subscription AND q.message_id = a.message_id;
+
+-- retain --
+UPDATE pubsub_standin.queue q SET acknowledged = true
+FROM unnest(:subscriptions::text[], :ids::bigint[]) AS a (subscription, message_id)
+WHERE q.subscription = a.subscription AND q.message_id = a.message_id;
+
+-- seek --
+UPDATE pubsub_standin.queue SET acknowledged = published_at < :time, attempts = 0 WHERE subscription = :name;
+
+-- queue of --
+SELECT message FROM pubsub_standin.queue WHERE subscription = :name AND NOT acknowledged ORDER BY message_id;
 
 -- count attempts --
 UPDATE pubsub_standin.queue q SET attempts = a.attempts

@@ -13,6 +13,7 @@ import sys
 import time
 import uuid
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -99,6 +100,23 @@ def test_a_pulled_message_is_redelivered_unless_it_is_acknowledged(pubsub: Pubsu
     )
     [again] = pubsub.pull(subscription, 1)
     assert again.message.data == b"two"
+
+
+def test_a_seek_delivers_the_messages_since_a_time_again(pubsub: Pubsub) -> None:
+    topic = pubsub.topic()
+    subscription = pubsub.subscribe(topic, retain_acked_messages=True)
+    times = []
+    for data in (b"old", b"new", b"undelivered"):
+        times.append(datetime.now(UTC))
+        pubsub.publish(topic, data)
+        time.sleep(0.1)
+    received = {each.message.data: each.ack_id for each in pubsub.pull(subscription, 3)}
+    acked = [received[b"old"], received[b"new"]]
+    pubsub.subscriber.acknowledge(subscription=subscription, ack_ids=acked)
+    for since, expected in ((1, {b"new", b"undelivered"}), (2, {b"undelivered"})):
+        pubsub.subscriber.seek(request={"subscription": subscription, "time": times[since]})
+        again = pubsub.pull(subscription, len(expected))
+        assert {each.message.data for each in again} == expected
 
 
 def test_a_streaming_pull_receives_the_published_messages(pubsub: Pubsub) -> None:

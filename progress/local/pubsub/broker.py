@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import defaultdict
+from datetime import datetime
 from typing import Any
 
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -59,8 +60,9 @@ class Broker:
             ]
         )
         for receiver in receivers:
+            current = self._subscriptions.get(receiver.definition.name, receiver)
             for message in messages:
-                receiver.add(message)
+                current.add(message)
         return [message.message_id for message in messages]
 
     def topic(self, name: str) -> str:
@@ -114,6 +116,20 @@ class Broker:
             changed.push_config.CopyFrom(push_config)
             await self._store.save(changed)
             deliveries.redefine(changed)
+
+    async def seek(self, name: str, time: datetime) -> None:
+        """Deliver the messages since `time` again, and none that are older.
+
+        A message that is published or pushed during the seek may be delivered twice.
+        """
+        async with self._changing:
+            former = self.subscription(name)
+            former.close()
+            if former in self._of_topic[former.definition.topic]:
+                self._of_topic[former.definition.topic].remove(former)
+            self._attach(former.definition)
+            for message in await self._store.seek(name, time):
+                self._subscriptions[name].add(message)
 
     async def delete_subscription(self, name: str) -> None:
         async with self._changing:

@@ -109,7 +109,8 @@ class Deliveries:
 
     def _remove(self, delivery: Delivery) -> None:
         self.undelivered -= 1
-        self._store.acknowledge(self.definition.name, delivery.id)
+        is_retained = self.definition.retain_acked_messages
+        self._store.acknowledge(self.definition.name, delivery.id, is_retained=is_retained)
 
     def extend(self, ack_id: str, seconds: int) -> None:
         """Give the client `seconds` from now to acknowledge; with 0, the delivery fails at once."""

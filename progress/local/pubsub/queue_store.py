@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from datetime import datetime
 from typing import Any, Generic, TypeVar
 
 import asyncpg
@@ -65,6 +66,7 @@ class QueueStore:
         self._last_id = run << 32
         self._published = BatchWriter[Row](self._copy, background)
         self._acknowledged = BatchWriter[tuple[str, int]](self._acknowledge, background)
+        self._retained = BatchWriter[tuple[str, int]](self._retain, background)
         self._attempts = BatchWriter[tuple[str, int, int]](self._count, background)
 
     @classmethod
@@ -101,9 +103,18 @@ class QueueStore:
         """Return once these messages are on disk; concurrent callers share a transaction."""
         await asyncio.shield(self._published.add(rows))
 
-    def acknowledge(self, subscription: str, message_id: int) -> None:
-        """Let the next write remove the message."""
-        self._acknowledged.add([(subscription, message_id)])
+    def acknowledge(self, subscription: str, message_id: int, *, is_retained: bool) -> None:
+        """Let the next write remove the message, or mark it as acknowledged."""
+        writer = self._retained if is_retained else self._acknowledged
+        writer.add([(subscription, message_id)])
+
+    async def seek(self, subscription: str, time: datetime) -> list[Any]:
+        """Return the messages since `time` in id order, and mark all others as acknowledged."""
+        await self._retained.add([])
+        await self._update("seek", time, subscription)
+        async with self._updating:
+            rows = await self._updater.fetch(_sql("queue of"), subscription)
+        return [Message.FromString(row["message"]) for row in rows]
 
     def count(self, subscription: str, message_id: int, attempts: int) -> asyncio.Future[None]:
         """Let the next write store the number of attempts; return a future for this write."""
@@ -112,6 +123,7 @@ class QueueStore:
     async def close(self) -> None:
         """Return once all pending writes are done."""
         await self._acknowledged.add([])
+        await self._retained.add([])
         await self._attempts.add([])
 
     async def add_topic(self, name: str) -> None:
@@ -139,6 +151,10 @@ class QueueStore:
     async def _acknowledge(self, pairs: list[tuple[str, int]]) -> None:
         if pairs:
             await self._update("acknowledge", *zip(*pairs, strict=True))
+
+    async def _retain(self, pairs: list[tuple[str, int]]) -> None:
+        if pairs:
+            await self._update("retain", *zip(*pairs, strict=True))
 
     async def _count(self, tries: list[tuple[str, int, int]]) -> None:
         if tries:

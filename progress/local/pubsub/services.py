@@ -3,6 +3,7 @@
 import functools
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine
+from datetime import UTC
 from typing import Any
 
 import grpc
@@ -101,6 +102,13 @@ async def modify_push_config(broker: Broker, request: Any) -> Any:
     return Empty()
 
 
+async def seek(broker: Broker, request: Any) -> Any:
+    if not request.HasField("time"):
+        raise ValueError("the stand-in seeks to a time, not to a snapshot")
+    await broker.seek(request.subscription, request.time.ToDatetime(UTC))
+    return types.SeekResponse.pb()()
+
+
 async def pull(broker: Broker, request: Any) -> Any:
     deliveries = broker.subscription(request.subscription)
     pulled = await deliveries.pull(request.max_messages, wait=not request.return_immediately)
@@ -170,6 +178,7 @@ _SUBSCRIBER: dict[str, tuple[Call, Any]] = {
     "ListSubscriptions": (list_subscriptions, types.ListSubscriptionsRequest),
     "DeleteSubscription": (delete_subscription, types.DeleteSubscriptionRequest),
     "ModifyPushConfig": (modify_push_config, types.ModifyPushConfigRequest),
+    "Seek": (seek, types.SeekRequest),
     "Pull": (pull, types.PullRequest),
     "Acknowledge": (acknowledge, types.AcknowledgeRequest),
     "ModifyAckDeadline": (modify_ack_deadline, types.ModifyAckDeadlineRequest),
