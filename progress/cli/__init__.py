@@ -31,9 +31,10 @@ MODULES = {
     "schedule": ("schedule",),
     "schema": ("sql", "schema"),
     "demo": ("demo",),
+    "drill": ("drill",),
 }
 # The local stack needs development packages, which the images in the cloud do not contain.
-_NEED_STACK = {"stack", "demo"}
+_NEED_STACK = {"stack", "demo", "drill"}
 
 
 def build_app(first_word: str = "") -> typer.Typer:

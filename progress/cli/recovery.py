@@ -54,7 +54,10 @@ def check(
 
 def _show(report: checks.Report, *, with_rows: bool) -> None:
     console = Console()
-    console.print(f"the log: {report.events:,} events, the last at position {report.head:,}")
+    recorded = f", recorded {report.recorded_at:%Y-%m-%dT%H:%M:%SZ}" if report.recorded_at else ""
+    console.print(
+        f"the log: {report.events:,} events, the last at position {report.head:,}{recorded}"
+    )
     table = Table("shard", "folded to", "batch job folded to", "events behind", "", box=None)
     for row in report.shards:
         state = "AHEAD" if row.ahead else "OTHER LOG" if row.other else ""

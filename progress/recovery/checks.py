@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Collection, Iterator
+from datetime import datetime
 from typing import Any, NamedTuple
 
 import msgspec
@@ -42,10 +43,11 @@ class Shard(msgspec.Struct, frozen=True):
 
 
 class Report(msgspec.Struct, frozen=True):
-    """The log's number of events and last position, the shards' checkpoints, and the defects."""
+    """The log's number of events and its end, the shards' checkpoints, and the defects."""
 
     events: int
     head: int
+    recorded_at: datetime | None  # the time of the last event
     shards: list[Shard]
     findings: list[Finding]
 
@@ -56,7 +58,7 @@ def run(connection: Connection, erased: Collection[str] = (), *, with_rows: bool
     `erased` are the digests of the erased learners, from the ledger of erasures. If `with_rows`,
     fold the log, and compare the result with every row of the read models.
     """
-    events, first, head = _rows(connection, "log")[0]
+    events, first, head, recorded_at = _rows(connection, "log")[0]
     shards: list[Shard] = []
     findings = _check_log(connection, events, first, head)
     findings += _check_erasures(connection, erased)
@@ -67,7 +69,7 @@ def run(connection: Connection, erased: Collection[str] = (), *, with_rows: bool
         findings += _check_rows(connection) if with_rows else []
     else:
         findings.append(Finding("there are no read models", "run `progress migrate`"))
-    return Report(events, head, shards, findings)
+    return Report(events, head, recorded_at, shards, findings)
 
 
 def _check_log(connection: Connection, events: int, first: int, head: int) -> list[Finding]:

@@ -1,7 +1,8 @@
 -- The checks of `progress check`: the log is complete, and the read models were made from it.
 
 -- log --
-SELECT count(*) AS events, coalesce(min(global_position), 0) AS first, coalesce(max(global_position), 0) AS head
+SELECT count(*) AS events, coalesce(min(global_position), 0) AS first, coalesce(max(global_position), 0) AS head,
+    max(created_at) AS recorded_at
 FROM event_store.events;
 
 -- gaps --
