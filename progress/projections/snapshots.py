@@ -7,7 +7,7 @@ from progress.adapters.postgres.statements import blocks
 
 
 class Policy(msgspec.Struct, frozen=True):
-    """The number of events between two snapshots of a stream, and the number of snapshots kept."""
+    """The least number of events between two snapshots of a stream, and how many are kept."""
 
     event_interval: int = 100
     max_snapshots: int = 3
