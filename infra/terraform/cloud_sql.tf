@@ -195,13 +195,3 @@ resource "google_project_iam_member" "cloud_sql" {
   role    = "roles/cloudsql.${each.value.role}"
   member  = google_service_account.member[each.value.member].member
 }
-
-# During a migration, `gcloud sql import` and `gcloud sql export` access dumps in the backup bucket. They do this as the
-# instance's service account.
-resource "google_storage_bucket_iam_member" "cloud_sql_dumps" {
-  count = var.migration_target != null ? 1 : 0
-
-  bucket = google_storage_bucket.backup.name
-  role   = "roles/storage.objectAdmin"
-  member = "serviceAccount:${google_sql_database_instance.this[0].service_account_email_address}"
-}

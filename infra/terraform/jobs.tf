@@ -45,8 +45,8 @@ locals {
     # Cloud SQL makes daily backups of its own. For Neon, the first run of each day also dumps the event store.
     backup = {
       member  = "backup"
-      command = ["python", "-m", "progress.cli", "backup"]
-      args    = concat([local.backup_location], var.database == "neon" ? ["--with-log"] : [])
+      command = ["python", "-m", "progress.cli"]
+      args    = concat(["backup", local.backup_location], var.database == "neon" ? ["--with-log"] : [])
       cpu     = "1", memory = "1Gi", tasks = 1, timeout = "3600s", retries = 3
     }
     # Rebuilds the read models from the archive; an operator executes it (docs/runbook.md). The first task begins and

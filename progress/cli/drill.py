@@ -113,11 +113,6 @@ class _Acknowledged(msgspec.Struct):
     answers: Counter[str] = msgspec.field(default_factory=Counter)
 
 
-def add_to(app: typer.Typer) -> None:
-    """Add this command to `app`."""
-    app.command()(drill)
-
-
 def drill(
     events: Annotated[int, typer.Option(min=100, help="The size of the log.")] = 100_000,
     source: Annotated[

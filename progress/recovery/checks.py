@@ -88,7 +88,7 @@ def _check_log(connection: Connection, events: int, first: int, head: int) -> li
         findings.append(Finding(found, "use that server's PostgreSQL version"))
     for (table,) in _rows(connection, "numbers"):
         found = f"the sequence of {table} lags behind the rows: its value was not restored"
-        findings.append(Finding(found, "restore the dump again, with pg_restore --data-only"))
+        findings.append(Finding(found, "restore the dump again, with `progress load`"))
     return findings
 
 

@@ -19,7 +19,6 @@ from graphql import GraphQLError
 from progress import cli
 from progress.adapters.telemetry import logs, tracing
 from progress.errors import DatabaseUnavailable
-from progress.local import postgres
 from progress.query.execution import request_log
 from progress.query.execution.request_log import RequestLog
 from tests.conftest import skip_without
@@ -111,16 +110,6 @@ def test_each_gcloud_command_in_the_runbook_exists_with_its_options(
     general = {*gcloud()["flags"], "--format", "--filter", "--project"}
     for flag in (word for word in words if word.startswith("--")):
         assert flag in {*at["flags"], *general}, f"{line}: {flag}"
-
-
-@pytest.mark.parametrize("line", [*of("pg_dump"), *of("pg_restore")])
-def test_each_postgresql_command_in_the_runbook_exists_with_its_options(
-    line: str, tmp_path: Path
-) -> None:
-    shell = Shell(tmp_path / "clone", [str(postgres.programs())], {})
-    output = shell.run(f"{line.split(maxsplit=1)[0]} --help").stdout
-    for flag in re.findall(r"--[\w-]+", line):
-        assert f"{flag}" in output, flag
 
 
 @pytest.fixture

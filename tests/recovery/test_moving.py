@@ -8,10 +8,9 @@ import pytest
 
 from progress.adapters.postgres import database, migrations
 from progress.adapters.postgres.database import Connection
-from progress.local import postgres
 from progress.projections import batch, schema
 from tests.conftest import Store
-from tests.support import api, backup_fixtures, cloud_scheduler, sample_events
+from tests.support import api, backup_fixtures, cloud_scheduler, cloud_storage, sample_events
 from tests.support.postgres_servers import EMBEDDED, OLDEST, OwnServer
 from tests.support.runbooks import Shell, blocks
 from tests.support.stage import append, connect
@@ -70,7 +69,7 @@ def cloud(bare_server: OwnServer) -> str:
 
 
 @pytest.fixture
-def shell(tmp_path: Path, empty_redis: str) -> Iterator[Shell]:
+def shell(tmp_path: Path, empty_redis: str, bucket: cloud_storage.Bucket) -> Iterator[Shell]:
     with cloud_scheduler.serve() as (address, _):
         environment = {
             "CLOUD_SCHEDULER_EMULATOR_HOST": address,
@@ -78,7 +77,7 @@ def shell(tmp_path: Path, empty_redis: str) -> Iterator[Shell]:
             "PROJECT": "p",
             "REDIS_URL": empty_redis,
         }
-        made = Shell(tmp_path / "clone", [str(postgres.programs())], environment)
+        made = Shell(tmp_path / "clone", [], environment)
         made.subscribe(INGEST, "progress-projection-sub")
         yield made
 
@@ -96,7 +95,7 @@ def test_the_runbook_moves_the_database_from_neon_to_cloud_sql(
 
     make, move, go_on = blocks("Neon to Cloud SQL")
     shell.type(*make, DATABASE_URL=cloud)
-    output = shell.type(*move, DATABASE_URL=cloud, NEON_URL=neon.url, NEW_URL=cloud)
+    output = shell.type(*move, DATABASE_URL=cloud, CURRENT_DATABASE_URL=neon.url)
     assert "The log is complete" in output
     assert f"head {len(log['events'])}" in output
     assert [s[1] for s in shell.gcloud["subscriptions"]] == ["", "", ""]

@@ -184,7 +184,7 @@ def test_the_runbook_recovers_a_lost_database(stack: Stack) -> None:
     assert stack.answers() == answers
 
     # Once the pushes resume, Pub/Sub delivers the held messages. The runbook also replays earlier
-    # messages with a seek. The stand-in cannot seek, so the test publishes them again.
+    # messages with a seek, as the drill does. This test publishes them again, under new ids.
     go_on = block("replay", "pushes resume")
     stack.type(*(line for line in go_on if "pushes" in line))
     stack.publish(first + later)

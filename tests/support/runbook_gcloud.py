@@ -1,11 +1,11 @@
 """A fake gcloud for the runbook's scripts.
 
-It keeps subscriptions in a file and runs imports with psql. If a Pub/Sub emulator runs, the fake
-also stops and resumes the emulator's pushes. A snapshot of a subscription expires 7 days after the
-oldest waiting message was published. The fake rejects a snapshot that would expire soon.
+It keeps subscriptions in a file, and runs the job `progress-backup` with the current database. If a
+Pub/Sub emulator runs, the fake also stops and resumes the emulator's pushes. A snapshot of a
+subscription expires 7 days after the oldest waiting message was published. The fake rejects a
+snapshot that would expire soon.
 """
 
-import gzip
 import json
 import os
 import subprocess
@@ -41,8 +41,10 @@ def main() -> int:
         case ["pubsub", "snapshots", "describe", name, *_]:
             ends = datetime.fromtimestamp(state["snapshots"][name], UTC) + timedelta(days=7)
             print(ends.strftime("%Y-%m-%dT%H:%M:%S.123456789Z"))
-        case ["sql", "import", "sql", _, source, *_]:
-            failed = import_file(Path(source).name, options["--user"])
+        case ["run", "jobs", "execute", "progress-backup", *_]:
+            command = ["progress", *options["--args"].split(",")]
+            with_current = os.environ | {"DATABASE_URL": os.environ["CURRENT_DATABASE_URL"]}
+            failed = subprocess.run(command, env=with_current, check=False).returncode
         case ["run", "jobs", "execute", job, *_]:
             print(f"{job}-ours")
         case ["run", "jobs", "executions", "describe", execution, *_]:
@@ -78,24 +80,6 @@ def push(name: str, endpoint: str) -> None:
         subscriber.modify_push_config(
             subscription=full, push_config=PushConfig(push_endpoint=endpoint)
         )
-
-
-def import_file(name: str, user: str) -> int:
-    """Import the file with psql into the database at NEW_URL, as Cloud SQL does.
-
-    Reject a dump that contains the psql command `restrict` or `unrestrict`. A psql from before
-    August 2025 would also reject this dump.
-    """
-    assert user == "progress_owner"
-    with gzip.open(name, "rb") as file:
-        if any(line.startswith((b"\\restrict ", b"\\unrestrict ")) for line in file):
-            return 3
-    packed = subprocess.Popen(["gunzip", "-c", name], stdout=subprocess.PIPE)
-    options = ["--quiet", "--no-psqlrc", "--set=ON_ERROR_STOP=1"]
-    done = subprocess.run(
-        ["psql", *options, os.environ["NEW_URL"]], stdin=packed.stdout, check=False
-    )
-    return done.returncode or packed.wait()
 
 
 if __name__ == "__main__":

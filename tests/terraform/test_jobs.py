@@ -36,7 +36,11 @@ def test_the_log_is_dumped_daily_where_the_database_has_no_daily_backups(
     job = deployment.applied.of("google_cloud_run_v2_job", "job")["backup"]
     bucket = deployment.applied["google_storage_bucket.backup"]["name"]
     instances = deployment.applied.of("google_sql_database_instance")
-    assert container(job)["args"] == [f"gs://{bucket}", *([] if instances else ["--with-log"])]
+    assert container(job)["args"] == [
+        "backup",
+        f"gs://{bucket}",
+        *([] if instances else ["--with-log"]),
+    ]
 
 
 def test_the_batch_job_erases_deleted_learners_only_in_production(
