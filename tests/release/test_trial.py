@@ -66,6 +66,7 @@ class Runner:
                 "PYTHONPATH": str(self.folder),
                 "PROJECT_ID": "progress-trial",
                 "REGION": "europe-west1",
+                "CLONE": "progress-then-7",
             },
             check=False,
             timeout=100,
@@ -97,9 +98,13 @@ def runner(tmp_path: Path) -> Iterator[Runner]:
 def test_the_trial_applies_then_plans_again_then_sends_requests_then_destroys(
     runner: Runner,
 ) -> None:
-    assert runner.run() == {"apply": 0, "plan again": 0, "requests": 0, "destroy": 0}
+    steps = ("apply", "plan again", "requests", "point-in-time recovery", "destroy")
+    assert runner.run() == dict.fromkeys(steps, 0)
     assert runner.cloud.world.published == ["user-events"]
     assert runner.cloud.world.executions == [("a", "check")]
+    assert (
+        runner.cloud.world.deleted_clones == list(runner.cloud.world.clones) == ["progress-then-7"]
+    )
     variables = "-var-file=environments/trial.tfvars"
     for command in ("apply", "plan", "destroy"):
         (call,) = runner.calls(command)
@@ -144,7 +149,7 @@ def test_a_failed_destroy_is_retried(runner: Runner) -> None:
     runner.fail("destroy", 1, 1)
     assert runner.run()["destroy"] == 0
     assert len(runner.calls("destroy")) == 3
-    assert runner.calls("sleep") == ["sleep 900"] * 2
+    assert runner.calls("sleep").count("sleep 900") == 2
     deleted = [call for call in runner.cloud.calls if "peerings" in call]
     assert len(deleted) == 2
 

@@ -53,6 +53,8 @@ class World:
     objects: dict[str, str] = field(default_factory=dict)  # Contents by address in Cloud Storage.
     executions: list[tuple[str, str]] = field(default_factory=list)  # Version and command of each.
     published: list[str] = field(default_factory=list)  # The topic of each published message.
+    clones: dict[str, str] = field(default_factory=dict)  # The time of each clone of the database.
+    deleted_clones: list[str] = field(default_factory=list)
 
     @classmethod
     def after_first_apply(cls, address: str, code: str = "a") -> "World":
@@ -212,6 +214,24 @@ class World:
         self.published.append(topic)
         return {}
 
+    def _sql_backups_create(self, flags: dict[str, str]) -> object:
+        return {}
+
+    def _sql_instances_clone(self, source: str, name: str, flags: dict[str, str]) -> str:
+        if "async" not in flags:
+            raise CallRejected("gcloud would stop to wait before the clone is made")
+        self.clones[name] = flags["point-in-time"]
+        return f"clone-{name}\n"
+
+    def _sql_operations_wait(self, operation: str, flags: dict[str, str]) -> object:
+        if operation.removeprefix("clone-") not in self.clones:
+            raise CallRejected(f"there is no {operation}")
+        return {}
+
+    def _sql_instances_delete(self, name: str, flags: dict[str, str]) -> object:
+        self.deleted_clones.append(name)
+        return {}
+
     def _compute_networks_peerings_delete(self, name: str, flags: dict[str, str]) -> object:
         return {}
 
@@ -257,7 +277,7 @@ class World:
         return "token\n"
 
 
-_COMMANDS = re.compile(r"_(run|pubsub|auth|builds|compute|storage)_[a-z_]+")
+_COMMANDS = re.compile(r"_(run|pubsub|auth|builds|compute|storage|sql)_[a-z_]+")
 
 
 def _parse_call(words: list[str]) -> tuple[str, list[str], dict[str, str]]:
