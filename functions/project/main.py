@@ -39,5 +39,5 @@ def project(request: Request) -> ResponseReturnValue:
 
             runner.run(command, _publisher)
         else:
-            projector.wake(command, _publisher)
+            projector.wake(command, _publisher, wakeups.read_event_delay(attributes))
     return "", handled.status

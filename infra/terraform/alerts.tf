@@ -10,27 +10,27 @@ variable "github" {
 }
 
 variable "alert_emails" {
-  description = "The e-mail addresses that get the alerts."
+  description = "The e-mail addresses that get the alerts; without any, nobody is told (see the output `alerting`)."
   type        = list(string)
   default     = []
 
   validation {
-    condition     = var.environment != "prod" || length(var.alert_emails) > 0
-    error_message = "expected at least one address in alert_emails for prod"
+    condition     = var.environment == "dev" || length(var.alert_emails) > 0
+    error_message = "expected at least one address in alert_emails for staging and prod"
   }
 }
 
 variable "alerts" {
-  description = "The alerts of this environment, by name."
+  description = "The alerts of this environment, by name; the output `alerting` lists the others as off."
   type        = set(string)
   default = [
-    "batch-job", "cold-cache", "database-limits", "dead-letters",
-    "errors", "event-delay", "operations", "projection-lag", "slow-queries",
+    "batch-job", "cold-cache", "database-latency", "database-limits", "dead-letters",
+    "error-logs", "errors", "event-delay", "operations", "projection-lag", "slow-queries",
   ]
 
   validation {
-    condition     = length(setsubtract(var.alerts, keys(local.alerts))) == 0
-    error_message = "expected names of alerts: ${join(", ", keys(local.alerts))}"
+    condition     = length(setsubtract(var.alerts, local.alert_names)) == 0
+    error_message = "expected names of alerts: ${join(", ", local.alert_names)}"
   }
 }
 
@@ -64,6 +64,12 @@ variable "max_lag_batch_seconds" {
   default     = null
 }
 
+variable "max_database_ms" {
+  description = "The duration of a round trip to the database, in ms, above which it is too slow."
+  type        = number
+  default     = 100
+}
+
 variable "database_bytes_limit" {
   description = "The database's size limit in bytes; null: Cloud SQL's disk limit, or Neon's free plan."
   type        = number
@@ -77,6 +83,9 @@ locals {
   # A gauge of the batch job, which measures before it folds what a lost wake-up has left behind.
   max_fold_seconds = var.max_lag_seconds + 60 * var.batch_minutes
 
+  alert_names = concat(keys(local.alerts), ["error-logs"])
+  alerts_on   = setsubtract(var.alerts, local.has_memorystore ? [] : ["cold-cache"])
+
   runbook = "https://github.com/${var.github.repository}/blob/${var.github.branch}/docs/runbook.md"
 
   # An alert fires if a condition is true for `for` seconds. Monitoring counts by the minute, and a five-minute window
@@ -85,20 +94,31 @@ locals {
   alerts = {
     "event-delay" = {
       severity = "ERROR"
-      title    = "Events are recorded late"
+      title    = "Events are processed late"
       meaning = join(" ", [
-        "In the last five minutes more than 5 % of the events were recorded over ${var.max_lag_seconds} s after",
-        "publication, or a message has waited five minutes for ingest. Learners see old numbers; events are not lost.",
+        "In the last five minutes more than 5 % of the events were recorded, or of the wake-ups folded, over",
+        "${var.max_lag_seconds} s after the events' publication, or a message has waited five minutes for ingest.",
+        "Learners see old numbers; events are not lost.",
       ])
       cause = join(" ", [
-        "Ingest is slow, down or at its maximum number of instances; the database is down; or an operator holds",
-        "the pushes.",
+        "Ingest or project is slow, down or at its maximum number of instances; the database is slow or down; or an",
+        "operator holds the pushes.",
       ])
       action = join(" ", [
-        "If the pushes are held, snooze this alert. Otherwise check the database, then ingest's log and",
-        "instances.",
+        "If the pushes are held, snooze this alert. Otherwise check the database, then the log and the instances of",
+        "ingest and project.",
       ])
       conditions = {
+        # From publication to the realtime read models. A wake-up reports the oldest event that it folded. A cold start
+        # is one late wake-up, or a few, so it does not keep the condition true for six minutes.
+        "projection delay, p95 > ${var.max_lag_seconds} s" = {
+          query = join("", [
+            "histogram_quantile(0.95, sum by (le) (rate(",
+            "${local.series.projection_delay_ms}_bucket{${local.services_selector}}[5m])))",
+            " > ${1000 * var.max_lag_seconds}",
+          ])
+          for = 360
+        }
         "event delay, p95 > ${var.max_lag_seconds} s" = {
           query = join("", [
             "histogram_quantile(0.95, sum by (le) (rate(",
@@ -293,6 +313,25 @@ locals {
         }
       }
     }
+    "database-latency" = {
+      severity = "WARNING"
+      title    = "The database responds slowly"
+      meaning = join(" ", [
+        "The mean of the batch job's last two measurements of a round trip to the database is over",
+        "${var.max_database_ms} ms. Each query and each event needs several round trips.",
+      ])
+      cause = "The database is overloaded, in another region than the functions, or reached over a slow route."
+      action = join(" ", [
+        "Check the database's CPU. On Neon, if this lasts, or if connections fail because of IPv6 or SSL, move to",
+        "Cloud SQL: the runbook states when.",
+      ])
+      conditions = {
+        "round trip to the database > ${var.max_database_ms} ms" = {
+          query = "${local.batch_mean.database_ms} > ${var.max_database_ms}"
+          for   = 300
+        }
+      }
+    }
     "database-limits" = {
       severity = "ERROR"
       title    = "The database is near its limits"
@@ -333,7 +372,7 @@ resource "google_monitoring_notification_channel" "email" {
 # policies of an alert.
 resource "google_monitoring_alert_policy" "alert" {
   for_each = merge([
-    for name in var.alerts : {
+    for name in setintersection(local.alerts_on, keys(local.alerts)) : {
       for title, condition in local.alerts[name].conditions :
       "${name}: ${title}" => merge(local.alerts[name], condition, { name = name, condition = title })
     }
@@ -381,4 +420,60 @@ resource "google_monitoring_alert_policy" "alert" {
   }
 
   depends_on = [google_project_service.api]
+}
+
+# Each error in a log, also those of the platform: a failed request, an instance that does not start, a failed schedule.
+resource "google_monitoring_alert_policy" "error_logs" {
+  count = contains(var.alerts, "error-logs") ? 1 : 0
+
+  display_name          = "Progress, ${var.environment}: an error was logged"
+  severity              = "ERROR"
+  combiner              = "OR"
+  notification_channels = [for channel in google_monitoring_notification_channel.email : channel.id]
+  user_labels           = { alert = "error-logs" }
+
+  conditions {
+    display_name = "a log line of severity ERROR or higher"
+    condition_matched_log {
+      filter = join(" AND ", [
+        "severity>=ERROR",
+        join("", [
+          "(resource.labels.service_name=~\"^progress-\" OR resource.labels.job_name=~\"^progress-\"",
+          " OR resource.labels.job_id=~\"^progress-\")",
+        ]),
+      ])
+    }
+  }
+
+  documentation {
+    mime_type = "text/markdown"
+    subject   = "Progress, ${var.environment}: an error was logged"
+    content = join("\n\n", [
+      "**Condition:** a function, a job or a schedule wrote a log line of severity ERROR or higher.",
+      "**Likely cause:** a defect, or an outage of the database, of Redis or of Google Cloud.",
+      "**What to do:** read the line and those around it. If many requests fail, the alert \"errors\" fires, too.",
+      "**Runbook:** ${local.runbook}#error-logs",
+    ])
+  }
+
+  # The API requires a limit for an alert on log lines.
+  alert_strategy {
+    auto_close = "3600s"
+    notification_rate_limit {
+      period = "3600s"
+    }
+  }
+
+  depends_on = [google_project_service.api]
+}
+
+output "alerting" {
+  description = "Who is told of the alerts, and which alerts are off, also those that need Redis or a domain."
+  value = {
+    told = length(var.alert_emails) > 0 ? join(", ", var.alert_emails) : "nobody is told: alert_emails is empty"
+    off = sort(concat(
+      tolist(setsubtract(local.alert_names, local.alerts_on)),
+      var.domain == null ? ["uptime"] : [],
+    ))
+  }
 }

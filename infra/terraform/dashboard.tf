@@ -1,4 +1,5 @@
-# The dashboard: a chart for each field of metric_fields.json, and charts of platform metrics that the runbook uses.
+# The dashboard: a chart for each field and each exported metric of metric_fields.json, and charts of platform metrics
+# that the runbook uses.
 
 locals {
   field_charts = [
@@ -18,6 +19,21 @@ locals {
             "histogram_quantile(${quantile}, sum by (${join(", ", concat(["le"], metric.labels))}) ",
             "(rate(${local.series[field]}_bucket{${resource}}[10m])))",
           ])
+        ])
+      }
+    }
+  ]
+
+  # Metrics that OpenTelemetry exports. PromQL needs braces and quotes, because their names contain a dot.
+  exported_charts = [
+    for name, metric in local.declared_fields.exported : {
+      title = "${name}: ${metric.meaning}"
+      unit  = metric.unit
+      names = metric.labels
+      lines = {
+        p95 = join("", [
+          "histogram_quantile(0.95, sum by (${join(", ", concat(["le"], metric.labels))}) ",
+          "(rate({\"progress.${name}_bucket\"}[10m])))",
         ])
       }
     }
@@ -46,7 +62,7 @@ locals {
     },
   ]
 
-  charts         = concat(local.field_charts, local.platform_charts)
+  charts         = concat(local.field_charts, local.exported_charts, local.platform_charts)
   resource_kinds = [local.services_selector, local.jobs_selector] # a query may select only one kind of resource
 }
 

@@ -6,6 +6,7 @@ locals {
 
   repository = "${path.root}/../.." # the root of the source code
 
-  # The log fields that the code writes, and that the metrics and alerts read.
-  metric_fields = jsondecode(file("${local.repository}/progress/adapters/telemetry/metric_fields.json")).metric_fields
+  # The log fields that the code writes, and that the metrics and alerts read; and the metrics that it only exports.
+  declared_fields = jsondecode(file("${local.repository}/progress/adapters/telemetry/metric_fields.json"))
+  metric_fields   = local.declared_fields.metric_fields
 }

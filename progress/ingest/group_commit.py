@@ -24,6 +24,7 @@ from progress.errors import (
 )
 from progress.event_store import Appended, log
 from progress.event_store.log import Delivery
+from progress.ingest import push
 
 # The limits of a shared transaction. A request that exceeds a limit gets a transaction of its own.
 _MOST_EVENTS = 1_000
@@ -51,7 +52,7 @@ class GroupCommit:
     def __init__(
         self,
         connect: Callable[[], Connection],
-        wake: Callable[[list[int]], object],
+        wake: Callable[[list[int], int], object],
         timeout_s: float = 23,
     ) -> None:
         self._connect = connect
@@ -119,13 +120,15 @@ class GroupCommit:
         If a wake-up raises an exception, the group's requests fail. Pub/Sub then redelivers their
         messages, and the wake-ups are sent again.
         """
-        shards = {s for t in group if isinstance(t.outcome, Appended) for s in t.outcome.shards}
+        committed = [(t, t.outcome) for t in group if isinstance(t.outcome, Appended)]
+        shards = {shard for _, outcome in committed for shard in outcome.shards}
         error: Unavailable | None = InstanceUnavailable(
             "the thread that sends wake-ups was stopped"
         )
         try:
             if shards:
-                self._wake(sorted(shards))
+                delays = [push.age_ms(t.delivery, t.committed_at) or 0 for t, _ in committed]
+                self._wake(sorted(shards), max(0, *delays))
             error = None
         finally:
             for ticket in group:

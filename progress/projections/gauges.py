@@ -1,5 +1,6 @@
 """Gauges that the batch job measures: the size of the store and the lag of the projections."""
 
+import time
 from datetime import UTC, datetime
 
 import msgspec
@@ -21,14 +22,26 @@ class Gauges(msgspec.Struct, frozen=True):
     database_bytes: int
     failed_operations: int
     overdue_operations: int
+    database_ms: float
 
 
 def measure(connection: Connection) -> Gauges:
     """Return the current values; raise DatabaseUnavailable if the database does not respond."""
     with database.translate_errors(_translate):
         schema.set_search_path(connection)
-        rows = connection.run(blocks("projections/gauges")["measure"], now=datetime.now(UTC))
-        return Gauges(*rows[0])
+        sql = blocks("projections/gauges")
+        row = connection.run(sql["measure"], now=datetime.now(UTC))[0]
+        return Gauges(*[*row, _measure_round_trip(connection, sql["ping"])])
+
+
+def _measure_round_trip(connection: Connection, ping: str) -> float:
+    """Return the median of five round trips, in ms."""
+    times = []
+    for _ in range(5):
+        began = time.perf_counter()
+        connection.run(ping)
+        times.append(1_000 * (time.perf_counter() - began))
+    return sorted(times)[2]
 
 
 def _translate(failure: Failure) -> DatabaseUnavailable:

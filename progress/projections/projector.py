@@ -6,6 +6,7 @@ the holder checks for new events once more after it has released the shard. Conn
 between wake-ups.
 """
 
+import itertools
 import json
 import queue
 import time
@@ -67,40 +68,46 @@ def _parse_command(data: bytes) -> int | UUID | None:
     return shard if type(shard) is int and shard in SHARDS else None
 
 
-def wake(shard: int, publisher: Publisher = changes.DISABLED) -> int:
+def wake(shard: int, publisher: Publisher = changes.DISABLED, event_delay_ms: int = 0) -> int:
     """Fold the shard's new events; return their number.
 
-    Raise DatabaseUnavailable or ProjectionError.
+    `event_delay_ms` is the time from the publication of the events to their record. Raise
+    DatabaseUnavailable or ProjectionError.
     """
     try:
-        waiting, folded = _catch_up(_idle.get_nowait(), shard)
+        waiting, folded, age_ms = _catch_up(_idle.get_nowait(), shard)
     except (queue.Empty, DatabaseUnavailable):  # no connection is idle, or the idle one broke
         connection = database.connect(settings.current(), name="project")
-        waiting, folded = _catch_up(Projector(connection, publisher=publisher), shard)
+        waiting, folded, age_ms = _catch_up(Projector(connection, publisher=publisher), shard)
     logs.write(
-        "INFO", "projected", operation="wake", shard=shard, projection_lag=waiting, outcome="ok"
-    )
+        "INFO", "projected", operation="wake", shard=shard, projection_lag=waiting, outcome="ok",
+        projection_delay_ms=round(event_delay_ms + age_ms) if folded else None,
+    )  # fmt: skip
     return folded
 
 
-def _catch_up(projector: "Projector", shard: int) -> tuple[int, int]:
-    """Fold the shard; return how many events waited at the start, and how many were folded."""
+def _catch_up(projector: "Projector", shard: int) -> tuple[int, int, float]:
+    """Fold the shard; return how many events waited, how many were folded, and the oldest's age."""
     try:
         waiting = projector.count_waiting(shard)
+        projector.oldest_ms = 0.0
         folded = projector.catch_up(shard)
     except ProgressError:
         projector.close()
         raise
     _idle.put(projector)
-    return waiting, folded
+    return waiting, folded, projector.oldest_ms
 
 
 class Projector:
     """A connection for folding, with its search path set and its temporary tables created.
 
     The projector publishes the changes of the live schema, but not those of a schema that is being
-    built, because such a schema has no readers.
+    built, because such a schema has no readers. `oldest_ms` is the greatest time from an event's
+    record to its fold, in ms.
     """
+
+    oldest_ms = 0.0
 
     def __init__(
         self,
@@ -193,10 +200,14 @@ class Projector:
         lists_learners = self._publisher.is_enabled
         values = {"shard": shard, "at_most": at_most, "lists_learners": lists_learners}
         with tracing.child_span("fold", "client", _SPAN_ATTRIBUTES) as span:
-            folded, version, learners, catalogue = self._run(self._fold_window, **values)[0]
+            row = self._run(self._fold_window, **values)[0]
+            folded, version, learners, catalogue, oldest_ms, times = row
             span.set_attribute("progress.shard", shard)
             span.set_attribute("progress.events", folded or 0)
         self.publish(Change(version, learners, catalogue, began))
+        if folded:
+            self.oldest_ms = max(self.oldest_ms, oldest_ms)
+            _record_times(times)
         return cast("int | None", folded)
 
     def _next_position(self, shard: int) -> int | None:
@@ -220,6 +231,16 @@ class Projector:
         with database.translate_errors(_translate):
             rows: list[list[Any]] = statement.run(**values)
         return rows
+
+
+def _record_times(times: list[float]) -> None:
+    """Record the time of each model's fold."""
+    if tracing.is_exporting():
+        for name, (start, end) in zip(
+            read_model_schema.list_folded(), itertools.pairwise(times), strict=True
+        ):
+            elapsed_ms = max(0.0, 1_000 * (end - start))  # the server's clock may go back
+            tracing.record_metrics({"projection": name, "projection_ms": elapsed_ms})
 
 
 def _translate(failure: Failure) -> Exception | None:

@@ -155,6 +155,12 @@ def trace(name: str) -> dict[str, str]:
     raise ProgressError(f"expected a read model or a file below sql - found {name!r}")
 
 
+@functools.cache
+def list_folded() -> tuple[str, ...]:
+    """Return the names of the models that `fold_facts` folds, in the order of its times."""
+    return tuple(name for name in _names(REALTIME) if _has(name, "fold"))
+
+
 def _window_tables() -> str:
     return _join(_names(REALTIME), "window")
 
@@ -198,7 +204,10 @@ def parts() -> Mapping[str, str]:
     names = _names(REALTIME)
     snapshots = [name for name in names if _has(name, "snapshot")]
     return {
-        "realtime_folds": _list(names, "fold"),
+        "realtime_folds": "\n\n".join(
+            f"{_include(name, 'fold')}\n\n{_include('fold', 'end of model')}"
+            for name in list_folded()
+        ),
         "batch_folds": _list(_names(BATCH), "fold"),
         "empty_window": _list(names, "empty_window"),
         # In reverse order: a model that sums up rows of an earlier model subtracts these rows

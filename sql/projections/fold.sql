@@ -65,13 +65,18 @@ $shifts$;
 
 -- Fold the events in window_events and, with has_catalogue, the window's catalogue events. Without has_past, the
 -- learners have no rows yet, so the folds do not look rows up, and the tables may lack their keys. Without has_future,
--- no window follows, so rows that only later windows look up are not written.
+-- no window follows, so rows that only later windows look up are not written. Return when the first model's fold began
+-- and when each model's fold ended, in seconds.
 CREATE FUNCTION fold_facts(
     window_shard smallint, window_start bigint, window_end bigint, has_past boolean, has_catalogue boolean,
     has_future boolean DEFAULT true
-) RETURNS void LANGUAGE plpgsql AS $fold$
+) RETURNS double precision[] LANGUAGE plpgsql AS $fold$
+DECLARE
+    times double precision[] := ARRAY[date_part('epoch', clock_timestamp())];
 BEGIN
 {realtime_folds}
+
+    RETURN times;
 END
 $fold$;
 
@@ -213,10 +218,11 @@ $learners$;
 
 -- Fold the next window of at most `at_most` events. `folded` is the number of events folded, or null if another worker
 -- holds the shard's lock. Also returns the version of the change, whether the catalogue changed and, with
--- lists_learners, the changed learners as JSON.
+-- lists_learners, the changed learners as JSON; the age of the oldest event in ms, and the times of fold_facts.
 CREATE FUNCTION fold_window(
     window_shard smallint, at_most int, lists_learners boolean,
-    OUT folded int, OUT changed_version bigint, OUT changed_learners text, OUT changed_catalogue boolean
+    OUT folded int, OUT changed_version bigint, OUT changed_learners text, OUT changed_catalogue boolean,
+    OUT oldest_ms double precision, OUT times double precision[]
 ) LANGUAGE plpgsql
     {projections/fold settings}
 AS $fold$
@@ -224,6 +230,7 @@ DECLARE
     window_start  bigint;
     window_end    bigint;
     recorded_at   timestamptz;
+    oldest_at     timestamptz;
     rare          bigint[];    -- positions of preference and deletion events, which may change the past
     deleted       text[];
     events_before  int;
@@ -244,10 +251,10 @@ BEGIN
     ORDER BY shard, global_position
     LIMIT at_most;
 
-    SELECT max(global_position), count(*), max(created_at),
+    SELECT max(global_position), count(*), max(created_at), min(created_at),
         array_agg(global_position) FILTER (WHERE kind IN ('preference', 'deletion')),
         coalesce(bool_or(kind = 'catalogue'), false)
-    INTO window_end, folded, recorded_at, rare, changed_catalogue
+    INTO window_end, folded, recorded_at, oldest_at, rare, changed_catalogue
     FROM window_events;
     IF folded = 0 THEN
         PERFORM check_checkpoint(window_start);
@@ -258,8 +265,8 @@ BEGIN
     IF rare IS NOT NULL THEN
         events_before := count_events_before_refolds();
         IF window_start > 0 AND events_before > 0 THEN
-            SELECT w.folded, w.changed_version, w.changed_learners, w.changed_catalogue
-            INTO folded, changed_version, changed_learners, changed_catalogue
+            SELECT w.*
+            INTO folded, changed_version, changed_learners, changed_catalogue, oldest_ms, times
             FROM fold_window(window_shard, events_before, lists_learners) w;
             RETURN;
         END IF;
@@ -267,7 +274,7 @@ BEGIN
         moved := fold_preferences(rare);
         DELETE FROM window_events WHERE user_id = ANY (moved);
     END IF;
-    PERFORM fold_facts(window_shard, window_start, window_end, window_start > 0, changed_catalogue);
+    times := fold_facts(window_shard, window_start, window_end, window_start > 0, changed_catalogue);
     IF lists_learners THEN
         changed_learners := list_changed_learners(deleted || moved);
     END IF;
@@ -279,6 +286,7 @@ BEGIN
     SET position = window_end, updated_at = recorded_at,
         catalogue_version = CASE WHEN changed_catalogue THEN changed_version ELSE catalogue_version END
     WHERE shard = window_shard;
+    oldest_ms := 1000 * date_part('epoch', clock_timestamp() - oldest_at);
 END
 $fold$;
 
@@ -340,6 +348,9 @@ SET enable_seqscan = off
 SET enable_bitmapscan = off
 SET random_page_cost = 0   -- a fold reads the end of the log, which is in memory, through the index by shard
 SET jit = off
+
+-- end of model --
+times := times || date_part('epoch', clock_timestamp());
 
 -- is_prepared --
 SELECT to_regclass('pg_temp.window_facts') IS NOT NULL;

@@ -21,3 +21,6 @@ SELECT
     min(o.overdue) AS overdue_operations
 FROM operations.count_problems() o
 LEFT JOIN behind ON true;
+
+-- ping --
+SELECT 1;

@@ -62,9 +62,25 @@ def _answers(good: float, bad: float) -> Series:
     )
 
 
-def _delays(late: float) -> Series:
+def _delays(late: float, metric: str = "event_delay_ms") -> Series:
     bounds = {4000.0: 90 - late, 5000.0: 100 - late, 6000.0: 100.0}
-    return spread(f"{_OWN}event_delay_ms", SERVICES, bounds)
+    return spread(f"{_OWN}{metric}", SERVICES, bounds)
+
+
+def _cold_starts(every: int, late: int = 1, punctual: int = 0) -> Series:
+    """Return the delays of a system that starts cold every `every` minutes, then is idle.
+
+    In its first minute, `late` wake-ups take over 5 s, and then `punctual` ones do not.
+    """
+    starts = [minute // every + 1 for minute in range(promtool.MINUTES)]
+    metric = f"{_OWN}projection_delay_ms_bucket"
+    below = {"5000.0": punctual, "6000.0": punctual + late, "+Inf": punctual + late}
+    return joined(
+        *(
+            promtool.listed(metric, {**SERVICES, "le": le}, [n * count for n in starts])
+            for le, count in below.items()
+        )
+    )
 
 
 def _latencies(slow: float, labels: dict[str, str] = _GRAPHQL, of: float = 100) -> Series:
@@ -120,6 +136,7 @@ _AGE = level(_EXECUTIONS, {**JOBS, "job_name": "progress-release", "result": "su
 
 
 _DELAY = "event delay, p95 > 5 s"
+_PROJECTED = "projection delay, p95 > 5 s"
 _WAITS = "a message waits for ingest for more than 5 minutes"
 _SLOW = "GraphQL, p95 > 500 ms"
 _COLD = "cache hits < 70 %"
@@ -136,6 +153,7 @@ _OVERDUE_OPERATION = "an operation is unfinished for too long"
 _FAILED = "a batch run failed"
 _LATE = "no successful batch run for 15 minutes"
 _EXECUTION = "a job execution failed (Cloud Run)"
+_ROUND_TRIP = "round trip to the database > 100 ms"
 _CONNECTIONS = "connections > 80 %"
 _SIZE = "size > 80 %"
 
@@ -145,6 +163,12 @@ CASES = [
     Case(_DELAY, "6 of 100 late", True, _delays(6)),
     Case(_DELAY, "4 of 100 late", False, _delays(4)),
     Case(_DELAY, "no events", False),
+    Case(_PROJECTED, "6 of 100 late", True, _delays(6, "projection_delay_ms")),
+    Case(_PROJECTED, "4 of 100 late", False, _delays(4, "projection_delay_ms")),
+    Case(_PROJECTED, "no events", False),
+    Case(_PROJECTED, "a cold start every 7 minutes", False, _cold_starts(7)),
+    Case(_PROJECTED, "a session begins with a cold start", False, _cold_starts(15, 10, 90)),
+    Case(_PROJECTED, "each event is late, every 2 minutes", True, _cold_starts(2)),
     Case(_WAITS, "for 6 minutes", True, _waited(360, "user-events-ingest-sub")),
     Case(_WAITS, "for 4 minutes", False, _waited(240, "user-events-ingest-sub")),
     Case(_WAITS, "in another subscription", False, _waited(360, "user-events-analytics-sub")),
@@ -221,6 +245,8 @@ CASES = [
     Case(_EXECUTION, "a release", False, _executions("failed", "progress-release")),
     Case(_EXECUTION, "none", False, _executions("succeeded")),
     Case(_EXECUTION, "another system", False, _executions("failed", "of-another-system")),
+    Case(_ROUND_TRIP, "101 ms", True, looked(f"{_OWN}database_ms", 101)),
+    Case(_ROUND_TRIP, "99 ms", False, looked(f"{_OWN}database_ms", 99)),
     Case(_CONNECTIONS, "81 %", True, looked(f"{_OWN}database_connections", 0.81)),
     Case(_CONNECTIONS, "79 %", False, looked(f"{_OWN}database_connections", 0.79)),
     Case(_SIZE, "81 %", True, looked(f"{_OWN}database_bytes", _LIMIT * 0.81)),

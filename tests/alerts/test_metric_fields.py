@@ -46,12 +46,13 @@ def test_the_values_of_a_metric_field_match_its_kind(emitted: Emitted) -> None:
 def test_each_operation_ends_with_its_log_line(emitted: Emitted) -> None:
     wanted = {
         "ingest": {"event_delay_ms", "outcome", "latency_ms"},
-        "wake": {"projection_lag", "outcome", "shard"},
+        "wake": {"projection_lag", "projection_delay_ms", "outcome", "shard"},
         "query": {"latency_ms", "cache_result", "outcome"},
         "mutation": {"latency_ms", "outcome"},
         "stream": {"latency_ms", "outcome"},
         "batch": {"projection_lag", "projection_lag_ms", "dead_letters", "database_connections",
-                  "database_bytes", "failed_operations", "overdue_operations", "outcome"},
+                  "database_bytes", "database_ms", "failed_operations", "overdue_operations",
+                  "outcome"},
         "run_batch": {"operation_id", "outcome"},
     }  # fmt: skip
     for operation, fields in wanted.items():

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.alert_policies import CONTRACT, RUNBOOK, alerts, anchors
+from tests.support.alert_policies import CONTRACT, EXPORTED, RUNBOOK, alerts, anchors
 from tests.support.log_filters import fields, parsed
 from tests.support.terraform import ENVIRONMENTS
 from tests.support.terraform_environments import FOREIGN, Environments
@@ -29,14 +29,19 @@ DASHBOARD_ONLY = {
 REQUIRED = {
     "batch-job": "outcome",
     "cold-cache": "cache_result",
+    "database-latency": "database_ms",
     "database-limits": "database_connections",
     "dead-letters": "dead_letters",
     "errors": "outcome",
-    "event-delay": "event_delay_ms",
+    "event-delay": "projection_delay_ms",
     "operations": "failed_operations",
     "projection-lag": "projection_lag",
     "slow-queries": "latency_ms",
 }
+
+# The alerts that are off if this variable has no value.
+NEEDS = {"cold-cache": "redis", "uptime": "domain"}
+_NONE = (None, "none")
 
 
 def test_each_metric_field_has_a_metric_of_its_kind(deployment: Deployment) -> None:
@@ -89,9 +94,8 @@ def test_each_policy_has_one_condition_and_the_label_of_its_alert(deployment: De
     planned = deployment.planned
     policies = planned.of("google_monitoring_alert_policy", "alert").values()
     assert {len(policy["conditions"]) for policy in policies} == {1}
-    assert {policy["user_labels"]["alert"] for policy in policies} == set(
-        deployment.plan["variables"].get("alerts", {}).get("value", REQUIRED)
-    )
+    labels = {policy["user_labels"]["alert"] for policy in policies}
+    assert labels == REQUIRED.keys() - {*deployment.outputs["alerting"]["off"]}
     names = [policy["display_name"] for policy in policies]
     assert len(set(names)) == len(names)
 
@@ -135,7 +139,7 @@ def test_each_policy_has_a_severity_and_links_to_its_section_of_the_runbook(
     by_name = alerts(planned)
     conditions = sum(len(alert.conditions) for alert in by_name.values())
     checks = planned.of("google_monitoring_uptime_check_config")
-    assert conditions + len(checks) == len(policies)
+    assert conditions + len(checks) + 1 == len(policies)  # the last is about the lines of errors
     for policy in policies.values():
         text = policy["documentation"][0]["content"]
         assert "docs/runbook.md#" in text
@@ -145,14 +149,49 @@ def test_each_policy_has_a_severity_and_links_to_its_section_of_the_runbook(
         assert alert.anchor == name
 
 
-def test_production_alerts_have_a_notification_channel(environments: Environments) -> None:
-    applied = environments["prod"].applied
-    channels = {
-        channel["id"] for channel in applied.of("google_monitoring_notification_channel").values()
-    }
-    assert channels
-    for policy in applied.of("google_monitoring_alert_policy").values():
-        assert set(policy["notification_channels"]) == channels
+def test_each_policy_notifies_the_addresses_and_without_any_an_output_says_so(
+    environments: Environments,
+) -> None:
+    for name in ENVIRONMENTS:
+        applied, outputs = environments[name].applied, environments[name].outputs
+        channels = applied.of("google_monitoring_notification_channel")
+        ids = {channel["id"] for channel in channels.values()}
+        told = "nobody is told: alert_emails is empty" if name == "dev" else ", ".join(channels)
+        variables = environments[name].plan["variables"]
+        off = [
+            alert
+            for alert, needed in NEEDS.items()
+            if variables.get(needed, {}).get("value") in _NONE
+        ]
+        assert outputs["alerting"] == {"told": told, "off": off}
+        assert bool(ids) is (name != "dev")
+        for policy in applied.of("google_monitoring_alert_policy").values():
+            assert set(policy["notification_channels"] or ()) == ids
+
+
+def test_each_error_in_a_log_of_a_service_job_or_schedule_raises_an_alert(
+    deployment: Deployment,
+) -> None:
+    policy = deployment.planned.one("google_monitoring_alert_policy", "error_logs")
+    (condition,) = policy["conditions"]
+    matches = parsed(condition["condition_matched_log"][0]["filter"])
+
+    def wrote(severity: str, **labels: str) -> bool:
+        return matches({"severity": severity, "resource": {"labels": labels}})
+
+    for labels in (
+        {"service_name": "progress-query"},
+        {"job_name": "progress-batch"},
+        {"job_id": "progress-evening-query"},
+    ):
+        assert [s for s in ("INFO", "WARNING", "ERROR", "CRITICAL") if wrote(s, **labels)] == [
+            "ERROR",
+            "CRITICAL",
+        ]
+    assert not wrote("ERROR", service_name="another")
+    assert not wrote("ERROR")
+    (strategy,) = policy["alert_strategy"]
+    assert strategy["notification_rate_limit"]  # the API requires it for a condition on log lines
 
 
 def test_only_production_has_an_uptime_check(environments: Environments) -> None:
@@ -198,7 +237,7 @@ def test_each_threshold_is_a_histogram_bound_of_its_metric(environments: Environ
             assert "[5m]" in condition.query
             assert condition.seconds >= 6 * 60
             checked.add(field)
-    assert checked == {"event_delay_ms", "latency_ms", "projection_lag"}
+    assert checked == {"event_delay_ms", "projection_delay_ms", "latency_ms", "projection_lag"}
 
 
 def test_the_dashboard_shows_each_metric_field(deployment: Deployment) -> None:
@@ -208,9 +247,11 @@ def test_the_dashboard_shows_each_metric_field(deployment: Deployment) -> None:
     text = json.dumps(tiles)
     for field in CONTRACT:
         assert f"logging_googleapis_com:user_progress_{field}" in text
+    for metric in EXPORTED:
+        assert f"progress.{metric}_bucket" in text
     foreign = set(re.findall(r"\b(\w+_googleapis_com:\w+)", text))
     assert {kind for kind in foreign if not kind.startswith("logging")} == DASHBOARD_ONLY
-    for field, facts in CONTRACT.items():
+    for field, facts in (CONTRACT | EXPORTED).items():
         (tile,) = (
             candidate
             for candidate in tiles
@@ -228,6 +269,8 @@ def test_the_dashboard_shows_each_metric_field(deployment: Deployment) -> None:
 
 @pytest.mark.exhaustive
 def test_an_environment_can_be_without_alerts(environments: Environments) -> None:
-    applied = environments.variant("foreign", "dev", *FOREIGN).applied
+    foreign = environments.variant("foreign", "dev", *FOREIGN)
+    applied = foreign.applied
     assert applied.of("google_monitoring_alert_policy") == {}
+    assert foreign.outputs["alerting"]["off"] == sorted([*REQUIRED, "error-logs", "uptime"])
     assert applied.of("google_logging_metric").keys() == CONTRACT.keys()

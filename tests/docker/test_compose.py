@@ -18,7 +18,7 @@ from progress.local import development_key
 from progress.settings import Settings
 from tests.conftest import skip_without
 from tests.support import compose_file, promtool
-from tests.support.alert_policies import CONTRACT
+from tests.support.alert_policies import CONTRACT, EXPORTED
 from tests.support.terraform import REPOSITORY
 
 FOLDER = compose_file.FOLDER
@@ -26,6 +26,7 @@ SERVICES = compose_file.services(compose_file.example())
 LASTING = {name: service for name, service in SERVICES.items() if service["restart"] != "no"}
 
 # Container variables that are not settings; the framework and OpenTelemetry read them.
+_METRICS = CONTRACT | EXPORTED
 FRAMEWORK = {"FUNCTION_TARGET", "OTEL_METRIC_EXPORT_INTERVAL"}
 
 _PINNED = re.compile(r"[\w./-]+:v?\d[\w.-]*(@sha256:[0-9a-f]{64})?")
@@ -258,9 +259,9 @@ def test_grafana_shows_exactly_the_metrics_that_metric_fields_json_declares() ->
     shown = set()
     for expression in expressions:
         for metric, part in re.findall(r"progress_(\w+?)(_bucket|_sum|_count)?\b", expression):
-            assert bool(part) is (CONTRACT[metric]["kind"] == "distribution"), expression
+            assert bool(part) is (_METRICS[metric]["kind"] == "distribution"), expression
             shown.add(metric)
-    assert shown == CONTRACT.keys()
+    assert shown == _METRICS.keys()
     sources = {
         source["uid"]
         for source in _yaml("grafana/provisioning/datasources/all.yaml")["datasources"]
@@ -277,7 +278,7 @@ def test_each_grafana_query_finds_data(request: pytest.FixtureRequest, tmp_path:
     panels = json.loads((FOLDER / "grafana/dashboards/progress.json").read_text())["panels"]
     queries = [target["expr"] for panel in panels for target in panel["targets"]]
     series: promtool.Series = {}
-    for field, signal in CONTRACT.items():
+    for field, signal in _METRICS.items():
         labels = {**dict.fromkeys(signal["labels"], "batch"), "job": "progress-batch"}
         if signal["kind"] == "count":
             series |= promtool.growing(f"progress_{field}", labels, 1)

@@ -27,7 +27,7 @@ from tests.support.runbooks import ROOT, Shell
 
 ALERTS = {
     "event-delay", "slow-queries", "cold-cache", "errors", "projection-lag", "dead-letters",
-    "batch-job", "database-limits", "operations", "uptime",
+    "batch-job", "database-latency", "database-limits", "error-logs", "operations", "uptime",
 }  # fmt: skip
 COMMANDS = runbooks.commands()
 INGEST = "learning-events-ingest-sub"

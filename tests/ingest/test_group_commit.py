@@ -39,6 +39,10 @@ def delivery() -> Delivery:
     return push.parse_delivery(encode_push(session_abandoned()))
 
 
+def ignore(_: list[int], _delay_ms: int) -> None:
+    """Send no wake-ups."""
+
+
 def deliveries(count: int) -> list[Delivery]:
     return [delivery() for _ in range(count)]
 
@@ -107,7 +111,8 @@ def test_the_next_leader_commits_all_waiting_requests_in_one_transaction(
     store: Store, gate: Gate, pool: ThreadPoolExecutor
 ) -> None:
     woken = list[list[int]]()
-    for call in run_behind_gate(GroupCommit(gate, woken.append), gate, pool, *deliveries(20)):
+    group = GroupCommit(gate, lambda shards, _: woken.append(shards))
+    for call in run_behind_gate(group, gate, pool, *deliveries(20)):
         call.result()
     assert transactions(store) == [1, 20]
     assert woken == [[SHARD], [SHARD]]  # once per transaction, not per request
@@ -117,7 +122,7 @@ def test_a_rejected_delivery_does_not_fail_the_others(
     store: Store, gate: Gate, pool: ThreadPoolExecutor
 ) -> None:
     _, one, rejected, other = run_behind_gate(
-        GroupCommit(gate, list), gate, pool, delivery(), bad(), delivery()
+        GroupCommit(gate, ignore), gate, pool, delivery(), bad(), delivery()
     )
     with pytest.raises(EventStoreError):
         rejected.result()
@@ -129,7 +134,7 @@ def test_a_leader_that_fails_leaves_no_request_waiting(
     store: Store, gate: Gate, pool: ThreadPoolExecutor
 ) -> None:
     gate.errors = [RuntimeError("first"), RuntimeError("second")]
-    group = GroupCommit(gate, list)
+    group = GroupCommit(gate, ignore)
     results = run_behind_gate(group, gate, pool, delivery(), delivery(), delivery())
     types = [type(result.exception()) for result in results]
     assert types.count(RuntimeError) == 2
@@ -140,7 +145,7 @@ def test_a_leader_that_fails_leaves_no_request_waiting(
 
 def test_all_requests_fail_if_the_database_is_down(gate: Gate, pool: ThreadPoolExecutor) -> None:
     gate.errors = [DatabaseUnavailable("away")] * 4
-    results = run_behind_gate(GroupCommit(gate, list), gate, pool, delivery(), delivery())
+    results = run_behind_gate(GroupCommit(gate, ignore), gate, pool, delivery(), delivery())
     assert [type(result.exception()) for result in results] == [DatabaseUnavailable] * 3
 
 
@@ -151,7 +156,7 @@ def test_a_broken_connection_is_replaced(store: Store) -> None:
         connections.append(store.connect())
         return connections[-1]
 
-    group = GroupCommit(connect, list)
+    group = GroupCommit(connect, ignore)
     group.append(delivery())
     with closing(store.connect()) as other:
         other.run(
@@ -165,7 +170,7 @@ def test_a_broken_connection_is_replaced(store: Store) -> None:
 def test_events_are_appended_only_once_if_the_reply_to_the_commit_is_lost(
     store: Store, wire: Wire
 ) -> None:
-    group = GroupCommit(lambda: database.connect(wire.url), list)
+    group = GroupCommit(lambda: database.connect(wire.url), ignore)
     group.append(delivery())
     wire.answers_to_lose = 1
     group.append(delivery())
@@ -176,7 +181,7 @@ def test_a_leader_whose_delivery_is_rejected_wakes_the_shards_of_the_other_deliv
     store: Store, gate: Gate, pool: ThreadPoolExecutor
 ) -> None:
     woken = list[list[int]]()
-    group = GroupCommit(gate, woken.append)
+    group = GroupCommit(gate, lambda shards, _: woken.append(shards))
     _, rejected, other = run_behind_gate(group, gate, pool, bad(), delivery())
     assert isinstance(rejected.exception(), EventStoreError)
     assert other.exception() is None
@@ -188,7 +193,7 @@ def test_requests_fail_if_waking_their_shards_raises_an_exception(
 ) -> None:
     calls = itertools.count()
 
-    def wake(_: list[int]) -> None:
+    def wake(_: list[int], _delay_ms: int) -> None:
         if next(calls):
             raise RuntimeError("no wake-up")
 
@@ -215,7 +220,7 @@ def fails(call: Future[datetime]) -> bool:
 
 def lead_group(gate: Gate, pool: ThreadPoolExecutor) -> tuple[GroupCommit, Future[datetime]]:
     """Return a group and the call of its leader. The leader waits for the gate to open."""
-    group = GroupCommit(gate, list, timeout_s=ENOUGH)
+    group = GroupCommit(gate, ignore, timeout_s=ENOUGH)
     leader = pool.submit(group.append, delivery())
     gate.reached.wait()
     return group, leader
@@ -224,7 +229,7 @@ def lead_group(gate: Gate, pool: ThreadPoolExecutor) -> tuple[GroupCommit, Futur
 def test_a_request_fails_if_the_server_never_completes_the_handshake(
     silent: str, pool: ThreadPoolExecutor
 ) -> None:
-    group = GroupCommit(lambda: database.connect(silent), list, timeout_s=0.5)
+    group = GroupCommit(lambda: database.connect(silent), ignore, timeout_s=0.5)
     assert fails(pool.submit(group.append, delivery()))
 
 
@@ -235,7 +240,7 @@ def test_a_connection_that_opens_too_late_is_closed(gate: Gate, pool: ThreadPool
         made.append(gate())
         return made[-1]
 
-    assert fails(pool.submit(GroupCommit(connect, list, timeout_s=0.2).append, delivery()))
+    assert fails(pool.submit(GroupCommit(connect, ignore, timeout_s=0.2).append, delivery()))
     gate.open.set()
     while not made or made[0]._usock is not None:
         pass
@@ -253,13 +258,13 @@ def test_a_request_fails_if_a_statement_gets_no_reply(
         wire.hangs = True
         return made
 
-    group = GroupCommit(connect_and_hang if not appended else connect, list, timeout_s=0.5)
+    group = GroupCommit(connect_and_hang if not appended else connect, ignore, timeout_s=0.5)
     for _ in range(appended):
         group.append(delivery())
     wire.hangs = True
     assert fails(pool.submit(group.append, delivery()))
     wire.hangs = False
-    second = GroupCommit(connect, list, timeout_s=ENOUGH)
+    second = GroupCommit(connect, ignore, timeout_s=ENOUGH)
     second.append(delivery())
     assert sum(transactions(store)) >= appended + 1
 
@@ -313,7 +318,7 @@ class _Untimely(threading.Event):
 def test_a_request_that_becomes_the_leader_at_its_deadline_still_commits(
     store: Store, gate: Gate, pool: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    group = GroupCommit(gate, list, timeout_s=ENOUGH)
+    group = GroupCommit(gate, ignore, timeout_s=ENOUGH)
     with monkeypatch.context() as patch:
         patch.setattr(threading, "Event", _Untimely)
         tickets = [group_commit._Ticket(delivery(), time.monotonic() + ENOUGH) for _ in range(3)]
@@ -333,7 +338,7 @@ def test_a_leader_past_its_deadline_does_not_block_the_next_request(
     store: Store, gate: Gate, pool: ThreadPoolExecutor
 ) -> None:
     gate.open.set()
-    group = GroupCommit(gate, list, timeout_s=ENOUGH)
+    group = GroupCommit(gate, ignore, timeout_s=ENOUGH)
     assert fails(pool.submit(group.append, delivery(), time.monotonic() - ENOUGH))
     group.append(delivery())
     assert transactions(store) == [1]
@@ -342,7 +347,7 @@ def test_a_leader_past_its_deadline_does_not_block_the_next_request(
 def test_the_size_of_a_group_is_limited_in_bytes(
     store: Store, gate: Gate, pool: ThreadPoolExecutor
 ) -> None:
-    group = GroupCommit(gate, list)
+    group = GroupCommit(gate, ignore)
     calls = [pool.submit(group.append, delivery())]
     gate.reached.wait()
     for size in (3 << 20, 1 << 20, 1, 5 << 20, 1):

@@ -57,8 +57,10 @@ def test_an_event_is_stored_and_its_shard_is_woken(
         assert fake_publisher.shards() == [
             connection.run("SELECT event_store.shard_of('learner-u')")[0][0]
         ]
-    assert dict(request.messages[0].attributes)["traceparent"] == trace
+    attributes = dict(request.messages[0].attributes)
+    assert attributes["traceparent"] == trace
     line = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert attributes["event_delay_ms"] == str(line["event_delay_ms"])
     assert line["severity"] == "INFO"
     # The logged delay ends at the commit, before the wake-up is sent.
     recorded = datetime.fromisoformat(PUBLISHED) + timedelta(milliseconds=line["event_delay_ms"])

@@ -5,6 +5,7 @@ import functools
 import json
 import queue
 import re
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -136,6 +137,30 @@ def test_the_log_line_of_a_wake_up_has_the_lag_before_the_fold(
     assert re.search("/traces/0af7651916cd43dd8448eb211c80319c$", str(list(first.values())[-3]))
 
 
+def test_the_log_line_of_a_wake_up_has_the_delay_of_the_oldest_event_that_it_folds(
+    project: Client, connection: Connection, read_lines: ReadLines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The delay is from publication to record, which the wake-up states, and from there to here."""
+    small = functools.partialmethod(projector.Projector.catch_up, limit=3)
+    monkeypatch.setattr(projector.Projector, "catch_up", small)  # several windows
+    began = time.monotonic()
+    append(connection, sample_events.lesson("u", 0))
+    time.sleep(0.3)
+    append(connection, sample_events.lesson("u", 1))
+    (shard,) = projector.Projector(connection).find_shards_behind()
+    for text in ("70000", "70000"):
+        assert wake(project, shard, event_delay_ms=text) == 204
+    elapsed_ms = 1_000 * (time.monotonic() - began)
+    first, second = read_lines()
+    assert 300 <= first["projection_delay_ms"] - 70_000 <= elapsed_ms
+    assert "projection_delay_ms" not in second  # it folded nothing
+    for number, text in enumerate(("-5", "soon", "9" * 30, "٣", ""), start=2):
+        append(connection, sample_events.lesson("u", number))
+        assert wake(project, shard, event_delay_ms=text) == 204
+        (line,) = read_lines()
+        assert 0 <= line["projection_delay_ms"] < 70_000
+
+
 def test_the_lag_is_logged_even_if_another_worker_holds_the_shard(
     project: Client, store: Store, connection: Connection, read_lines: ReadLines
 ) -> None:
@@ -181,6 +206,7 @@ def test_gauges_equal_the_contents_of_the_store(store: Store, connection: Connec
     assert before.projection_lag == model_rows.read_value(connection, "head")
     assert before.projection_lag_ms > 0
     assert before.dead_letters == 1
+    assert 0 < before.database_ms < 5_000
     with_more = [store.connect() for _ in range(3)]
     assert 0 < before.database_connections < 1
     assert gauges.measure(connection).database_connections > before.database_connections

@@ -13,9 +13,11 @@ from tests.support.terraform_state import Resources
 
 Contract = dict[str, dict[str, Any]]
 
-CONTRACT: Contract = msgspec.json.decode(
+_DECLARED = msgspec.json.decode(
     (REPOSITORY / "progress/adapters/telemetry/metric_fields.json").read_bytes()
-)["metric_fields"]
+)
+CONTRACT: Contract = _DECLARED["metric_fields"]
+EXPORTED: Contract = _DECLARED["exported"]  # metrics that no log line has
 RUNBOOK = REPOSITORY / "docs" / "runbook.md"
 
 _OWN = "logging_googleapis_com:user_progress_"

@@ -1,7 +1,7 @@
 """Filters of log lines, in the subset of Cloud Logging's query language that the metrics use.
 
 The subset consists of `field="x"`, `field=("x" OR "y")`, `field=~"pattern"`, `field:*` (the field
-exists), AND, OR and brackets.
+exists), `severity>=X`, AND, OR and brackets.
 """
 
 import re
@@ -11,7 +11,13 @@ from typing import Any
 Line = Mapping[str, Any]
 Matches = Callable[[Line], bool]
 
-_TOKEN = re.compile(r'\s*(?:(?P<text>"(?:[^"\\]|\\.)*")|(?P<sign>=~|:\*|[=()])|(?P<word>[\w.]+))')
+_TOKEN = re.compile(
+    r'\s*(?:(?P<text>"(?:[^"\\]|\\.)*")|(?P<sign>=~|>=|:\*|[=()])|(?P<word>[\w.]+))'
+)
+_SEVERITIES = (
+    *("DEFAULT", "DEBUG", "INFO", "NOTICE", "WARNING"),
+    *("ERROR", "CRITICAL", "ALERT", "EMERGENCY"),
+)
 
 
 def parsed(query: str) -> Matches:
@@ -84,6 +90,9 @@ def _term(tokens: _Tokens) -> Matches:
     if sign == "=~":
         pattern = re.compile(_text(tokens))
         return lambda line: pattern.search(str(_at(line, path) or "")) is not None
+    if sign == ">=":
+        severities = _SEVERITIES[_SEVERITIES.index(tokens.take()) :]
+        return lambda line: str(_at(line, path) or "DEFAULT") in severities
     if sign != "=":
         raise ValueError(f"expected a comparison, found {sign!r}")
     wanted = _one_of(tokens)

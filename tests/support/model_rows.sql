@@ -180,6 +180,19 @@ WHERE global_position = (
     WHERE stream_id = 'learner-' || CAST(:user AS text) AND event_type = 'CorrectAnswerGiven')
 RETURNING global_position;
 
+-- slow daily stats --
+-- Let each fold of daily_stats take 300 ms.
+DO $$
+BEGIN
+    CREATE FUNCTION take_long() RETURNS trigger LANGUAGE plpgsql AS $f$
+    BEGIN
+        PERFORM pg_sleep(0.3);
+        RETURN NULL;
+    END
+    $f$;
+    CREATE TRIGGER take_long AFTER INSERT ON daily_stats FOR EACH STATEMENT EXECUTE FUNCTION take_long();
+END $$;
+
 -- mend --
 UPDATE event_store.events SET event_data = event_data || '{"response_time_ms": 500}'
 WHERE event_data ->> 'response_time_ms' = 'soon'

@@ -31,11 +31,12 @@ class Span:
 
 @dataclass(frozen=True)
 class Point:
-    """A data point of a metric."""
+    """A data point of a metric; `total` is the sum since the start of its process."""
 
     component: str
     name: str
     labels: dict[str, Any]
+    total: float
 
 
 @dataclass
@@ -61,7 +62,9 @@ class Collector:
                         data = getattr(metric, metric.WhichOneof("data") or "")
                         for point in data.data_points:
                             labels = _values(point.attributes)
-                            self.points.append(Point(component, metric.name, labels))
+                            is_histogram = metric.WhichOneof("data") == "histogram"
+                            total = point.sum if is_histogram else point.as_int
+                            self.points.append(Point(component, metric.name, labels, total))
 
     def _component(self, resource: Any) -> str:
         self.resources.append(_values(resource.attributes))

@@ -14,7 +14,7 @@ PROGRAM = shutil.which("promtool")
 SERVICES = {"monitored_resource": "cloud_run_revision"}
 JOBS = {"monitored_resource": "cloud_run_job"}
 
-_MINUTES = 40
+MINUTES = 40
 
 Series = dict[str, str]
 
@@ -31,20 +31,25 @@ class Case:
 
 def growing(metric: str, labels: Mapping[str, str], a_minute: float) -> Series:
     """Return a counter that grows by this amount per minute."""
-    return {_series(metric, labels): f"0+{a_minute}x{_MINUTES}"}
+    return {_series(metric, labels): f"0+{a_minute}x{MINUTES}"}
 
 
 def level(metric: str, labels: Mapping[str, str], value: float) -> Series:
-    return {_series(metric, labels): f"{value}x{_MINUTES}"}
+    return {_series(metric, labels): f"{value}x{MINUTES}"}
 
 
-def looked(metric: str, value: float, *, until: int = _MINUTES) -> Series:
+def listed(metric: str, labels: Mapping[str, str], counts: Iterable[float]) -> Series:
+    """Return a counter with these values, one for each minute."""
+    return {_series(metric, labels): " ".join(str(count) for count in counts)}
+
+
+def looked(metric: str, value: float, *, until: int = MINUTES) -> Series:
     """Return a distribution; the batch job adds `value` every five minutes until minute `until`."""
-    counts = [min(minute, until) // 5 for minute in range(_MINUTES)]
-    return {
-        _series(f"{metric}_count", JOBS): " ".join(str(n) for n in counts),
-        _series(f"{metric}_sum", JOBS): " ".join(str(n * value) for n in counts),
-    }
+    counts = [min(minute, until) // 5 for minute in range(MINUTES)]
+    return joined(
+        listed(f"{metric}_count", JOBS, counts),
+        listed(f"{metric}_sum", JOBS, [n * value for n in counts]),
+    )
 
 
 def spread(metric: str, labels: Mapping[str, str], below: Mapping[float, float]) -> Series:
@@ -63,19 +68,19 @@ def spread(metric: str, labels: Mapping[str, str], below: Mapping[float, float])
 
 def once(metric: str, labels: Mapping[str, str]) -> Series:
     """Return a counter that grew by one, five minutes before the end."""
-    quiet = _MINUTES - 5
+    quiet = MINUTES - 5
     return {_series(metric, labels): f"0x{quiet - 1} 1x5"}
 
 
 def ended(metric: str, labels: Mapping[str, str], *, minutes: int) -> Series:
     """Return a counter without values in the last `minutes`."""
-    heard = _MINUTES - minutes
+    heard = MINUTES - minutes
     return {_series(metric, labels): f"0+1x{heard} _x{minutes}"}
 
 
 def begun(metric: str, labels: Mapping[str, str], *, minutes: int) -> Series:
     """Return a counter whose first value is `minutes` before the end."""
-    return {_series(metric, labels): f"_x{_MINUTES - minutes - 1} 1x{minutes - 1}"}
+    return {_series(metric, labels): f"_x{MINUTES - minutes - 1} 1x{minutes - 1}"}
 
 
 def joined(*parts: Series) -> Series:
@@ -134,7 +139,7 @@ def _test(case: Case) -> dict[str, object]:
             {"series": series, "values": values} for series, values in case.series.items()
         ],
         "promql_expr_test": [
-            {"expr": firing, "eval_time": f"{_MINUTES - 1}m", "exp_samples": samples}
+            {"expr": firing, "eval_time": f"{MINUTES - 1}m", "exp_samples": samples}
         ],
     }
 

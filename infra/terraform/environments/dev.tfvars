@@ -43,8 +43,10 @@ github = { repository = "example/progress" }
 batch_on_demand = true
 batch_minutes   = 15
 
-# Without slow-queries and cold-cache, because every pause ends with a cold start, and there is no cache.
-alerts = ["batch-job", "database-limits", "dead-letters", "errors", "event-delay", "projection-lag"]
+# Without alert_emails, nobody is told of dev's alerts; the output `alerting` says so.
+
+# Traces cost nothing at this volume (see docs/cost.md).
+trace_sample_ratio = 1
 
 # An e-mail warns of unexpected costs (see budget.tf).
 billing_account = "000000-000000-000000"

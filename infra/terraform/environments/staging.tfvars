@@ -43,8 +43,7 @@ github = { repository = "example/progress" }
 batch_on_demand = true
 batch_minutes   = 15
 
-# Without slow-queries and cold-cache, because every pause ends with a cold start, and there is no cache.
-alerts = ["batch-job", "database-limits", "dead-letters", "errors", "event-delay", "projection-lag"]
+alert_emails = ["operations@example.com"]
 
 # An e-mail warns of unexpected costs (see budget.tf).
 billing_account = "000000-000000-000000"

@@ -9,7 +9,7 @@ After a failure, no wake-up is sent for five seconds, so that requests do not wa
 import functools
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from uuid import UUID
 
 from progress import settings
@@ -21,6 +21,7 @@ from progress.errors import PubSubUnavailable
 TOPIC = "progress-commands"
 _TIMEOUT_S = 2.0
 _PAUSE_S = 5.0  # after a failure
+_EVENT_DELAY = "event_delay_ms"
 
 
 class Outage:
@@ -57,8 +58,11 @@ def outage() -> Outage:
     return Outage()
 
 
-def send(shards: Iterable[int]) -> bool:
+def send(shards: Iterable[int], event_delay_ms: int = 0) -> bool:
     """Send wake-ups for these shards and for the shards kept after an earlier failure.
+
+    An attribute tells the projection how long ago the events were published when they were
+    recorded.
 
     If Pub/Sub does not accept the wake-ups, write a log line, keep the shards for the next call of
     this function and return False. During the pause after a failure, only keep the shards and
@@ -67,10 +71,17 @@ def send(shards: Iterable[int]) -> bool:
     wanted = [*shards]
     if outage().is_over:
         wanted += sorted(outage().take().difference(wanted))
-        if _send([b'{"command":"wake","shard":%d}' % shard for shard in wanted]):
+        commands = [b'{"command":"wake","shard":%d}' % shard for shard in wanted]
+        if _send(commands, **{_EVENT_DELAY: str(event_delay_ms)}):
             return True
     outage().keep(wanted)
     return False
+
+
+def read_event_delay(attributes: Mapping[str, str]) -> int:
+    """Return the milliseconds from publication to record, or 0 if a wake-up does not state them."""
+    text = attributes.get(_EVENT_DELAY, "")
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < 12 else 0
 
 
 def send_operations(operation_ids: Iterable[UUID]) -> bool:

@@ -7,7 +7,7 @@ import msgspec
 
 
 class MetricField(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A field that is recorded as a metric; its labels are fields of the same line."""
+    """A field that is recorded as a metric; its labels are fields of the same line or record."""
 
     kind: Literal["distribution", "count"]  # "count" counts the lines that have the field
     unit: str
@@ -16,9 +16,13 @@ class MetricField(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class LogFields(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The fields that a line may have: metric fields, and context for people."""
+    """The fields that a line may have: metric fields, and context for people.
+
+    The metrics in `exported` are in no line, because a fold has one value for each projection.
+    """
 
     metric_fields: dict[str, MetricField]
+    exported: dict[str, MetricField]
     context: tuple[str, ...]
 
 

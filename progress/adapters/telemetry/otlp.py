@@ -49,7 +49,28 @@ _DEFAULTS = {"OTEL_EXPORTER_OTLP_TIMEOUT": "600", "OTEL_BSP_SCHEDULE_DELAY": "10
 
 # The upper bounds of a histogram's buckets, by unit.
 _BOUNDS = {
-    "ms": (1, 2, 5, 10, 20, 50, 100, 200, 350, 500, 750, 1e3, 2e3, 5e3, 1e4, 6e4, 6e5),
+    "ms": (
+        0.1,
+        0.2,
+        0.5,
+        1,
+        2,
+        5,
+        10,
+        20,
+        50,
+        100,
+        200,
+        350,
+        500,
+        750,
+        1e3,
+        2e3,
+        5e3,
+        1e4,
+        6e4,
+        6e5,
+    ),
     "{event}": (0, 1, 10, 100, 500, 1e3, 2e3, 5e3, 1e4, 1e5),
     "{letter}": (0, 1, 5, 10, 50, 100, 1e3),
     "{operation}": (0, 1, 2, 5, 10, 20, 50, 100, 1e3),
@@ -96,7 +117,8 @@ class Exporter:
         reader = PeriodicExportingMetricReader(OTLPMetricExporter(session=metrics))
         self._metrics = MeterProvider([reader], resource, shutdown_on_exit=False)
         self._tracer = self._traces.get_tracer("progress")
-        self._metric_fields = metric_fields.load().metric_fields
+        declared = metric_fields.load()
+        self._metric_fields = declared.metric_fields | declared.exported
         self._instruments = {name: self._instrument(name) for name in self._metric_fields}
         self._is_shut_down = False
         atexit.register(self._shut_down)
