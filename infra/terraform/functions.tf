@@ -79,16 +79,17 @@ variable "database_pool" {
 }
 
 variable "otel_exporter_otlp_endpoint" {
-  description = "The endpoint for traces and metrics (OTLP over HTTP); null: none are exported."
+  description = "The endpoint for traces and metrics (OTLP over HTTP)."
   type        = string
-  default     = null
+  default     = "https://telemetry.googleapis.com"
+  nullable    = false
 }
 
 variable "trace_sample_ratio" {
   # The sampler decides by the trace id, so that all spans of a trace are exported or dropped together.
-  description = "The share of traces to export, from 0 to 1."
+  description = "The share of traces to export, from 0 to 1 (see docs/cost.md)."
   type        = number
-  default     = 1
+  default     = 0.1
 
   validation {
     condition     = var.trace_sample_ratio >= 0 && var.trace_sample_ratio <= 1
@@ -98,16 +99,14 @@ variable "trace_sample_ratio" {
 
 locals {
   # The modules leave out a setting that is null. progress/settings.py then uses the setting's default.
-  common_settings = merge({
+  common_settings = {
     ENVIRONMENT                 = local.environment_name
     PUBSUB_PROJECT_ID           = var.project_id
     MALLOC_ARENA_MAX            = "2" # saves memory: glibc otherwise keeps freed memory in eight arenas per processor
     OTEL_EXPORTER_OTLP_ENDPOINT = var.otel_exporter_otlp_endpoint
-  }, var.otel_exporter_otlp_endpoint == null ? {} : local.otel_settings)
 
-  # Settings that the OpenTelemetry library reads. Google rejects a metric without a region. The sampler ignores the
-  # caller's sampling decision, because Cloud Run's front end samples only one request in ten seconds.
-  otel_settings = {
+    # Settings that the OpenTelemetry library reads. Google rejects a metric without a region. The sampler ignores the
+    # caller's sampling decision, because Cloud Run's front end samples only one request in ten seconds.
     OTEL_RESOURCE_ATTRIBUTES = "cloud.provider=gcp,cloud.platform=gcp_cloud_run,cloud.region=${var.region}"
     OTEL_TRACES_SAMPLER      = "traceidratio"
     OTEL_TRACES_SAMPLER_ARG  = tostring(var.trace_sample_ratio)

@@ -32,7 +32,7 @@ locals {
     { pipeline = "serviceAccount:progress-pipeline@${var.project_id}.iam.gserviceaccount.com" },
   )
 
-  exports_to_google = startswith(coalesce(var.otel_exporter_otlp_endpoint, "-"), "https://telemetry.googleapis.com")
+  exports_to_google = startswith(var.otel_exporter_otlp_endpoint, "https://telemetry.googleapis.com")
 
   # Roles on the whole project, where no narrower scope exists.
   project_roles = merge({

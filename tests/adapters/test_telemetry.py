@@ -15,14 +15,15 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from progress import settings
+from progress.adapters.postgres.database import Connection
 from progress.adapters.pubsub import wakeups
 from progress.adapters.telemetry import logs, metric_fields, otlp, tracing
 from progress.ingest import push
 from progress.local import ports, process_specs, processes, readiness
-from progress.projections import projector
+from progress.projections import projector, schema
 from progress.query.http import protocol
 from progress.settings import Settings
-from tests.support import otlp_collector, programs, token_issuer
+from tests.support import model_rows, otlp_collector, programs, sample_events, token_issuer
 from tests.support.ingest_process import ROOT
 from tests.support.otlp_collector import Collector
 
@@ -66,6 +67,18 @@ print(*(name for name in sys.modules if "opentelemetry" in name or name.endswith
         child = settings.child_env(**environment, PYTHONPATH=str(ROOT))
         output = programs.run([sys.executable, "-c", script], child, folder=ROOT)
     assert output.splitlines()[-1] == ""
+
+
+def test_opentelemetry_is_imported_at_startup_if_an_endpoint_is_set() -> None:
+    """The first request of an instance does not wait for the import."""
+    script = """
+import sys
+from progress.adapters.telemetry import logs
+logs.configure("project")
+print("progress.adapters.telemetry.otlp" in sys.modules)
+"""
+    child = settings.child_env(OTEL_EXPORTER_OTLP_ENDPOINT="http://127.0.0.1:1")
+    assert programs.run([sys.executable, "-c", script], child, folder=ROOT).split() == ["True"]
 
 
 def test_all_spans_are_the_same_object_if_no_endpoint_is_set() -> None:
@@ -182,6 +195,23 @@ def test_exported_metrics_have_the_labels_that_metric_fields_json_declares(
     assert receiver.resources[0].keys() >= {"cloud.region", "service.instance.id"}
 
 
+def test_each_fold_records_the_time_of_each_projection(
+    receiver: Collector, connection: Connection
+) -> None:
+    model_rows.read(connection, "slow daily stats")
+    sample_events.record_lessons(connection, "ann")
+
+    def times() -> dict[str, float]:
+        """Return the newest sum of each projection's times, in ms."""
+        name = "progress.projection_ms"
+        return {p.labels["projection"]: p.total for p in [*receiver.points] if p.name == name}
+
+    projector.Projector(connection).catch_up_all()
+    readiness.wait(lambda: times().get("daily_stats", 0) >= 300, "the time of the slow fold")
+    assert times().keys() == set(schema.list_folded())
+    assert max(times().items(), key=lambda item: item[1])[0] == "daily_stats"
+
+
 def test_the_sampling_ratio_overrides_the_flag_of_the_sender(
     receiver: Collector, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -277,6 +307,7 @@ def test_nothing_is_exported_and_a_warning_is_logged_if_credentials_are_missing(
 
 
 def test_every_unit_of_the_metric_fields_has_histogram_buckets() -> None:
-    fields = metric_fields.load().metric_fields.values()
+    declared = metric_fields.load()
+    fields = [*declared.metric_fields.values(), *declared.exported.values()]
     units = {field.unit for field in fields if field.kind == "distribution"}
     assert units <= otlp._BOUNDS.keys()

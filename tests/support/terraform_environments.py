@@ -33,10 +33,9 @@ FOREIGN = (
     "-var=alerts=[]",
 )
 
-# Options of an environment that exports traces and metrics, and has a schedule for one function.
-EXPORTING = (
-    "-var=otel_exporter_otlp_endpoint=https://telemetry.googleapis.com",
-    "-var=trace_sample_ratio=0.1",
+# Options of an environment with a collector of its own and a schedule for one function.
+NIGHTLY = (
+    "-var=otel_exporter_otlp_endpoint=https://collector.example.com",
     '-var=night={time_zone="UTC",evening="0 22 * * *",morning="0 6 * * *",min_instances={query=0}}',
 )
 

@@ -12,8 +12,11 @@ from tests.support.cloud_run import settings as cloud_settings
 from tests.support.terraform_environments import Environments
 from tests.support.terraform_state import Deployment, Values
 
-# Settings that functions-framework, gunicorn, Python and glibc read.
-FRAMEWORK = {"THREADS", "WORKERS", "PYTHONPATH", "MALLOC_ARENA_MAX"}
+# Settings that functions-framework, gunicorn, Python, glibc and OpenTelemetry read.
+FRAMEWORK = {
+    *("THREADS", "WORKERS", "PYTHONPATH", "MALLOC_ARENA_MAX"),
+    *("OTEL_RESOURCE_ATTRIBUTES", "OTEL_TRACES_SAMPLER", "OTEL_TRACES_SAMPLER_ARG"),
+}
 
 # Settings that Terraform does not set: Cloud Run sets them, only tests or the local stack need
 # them, or they are optional.
@@ -22,7 +25,7 @@ NOT_PLANNED = {
     *("CLOUD_RUN_TASK_INDEX", "CLOUD_RUN_TASK_COUNT", "CLOUD_RUN_TASK_ATTEMPT"),
     *("PUBSUB_EMULATOR_HOST", "CLOUD_SCHEDULER_EMULATOR_HOST", "STORAGE_EMULATOR_HOST"),
     "DATAFLOW_EMULATOR_HOST",
-    *("PROGRESS_DATA_DIR", "OTEL_EXPORTER_OTLP_ENDPOINT"),
+    "PROGRESS_DATA_DIR",
 }
 
 

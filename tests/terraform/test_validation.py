@@ -132,6 +132,7 @@ REJECTED = [
     ("dev", "build_region=europe-west4", "expected asia-east1"),
     ("dev", "environment=test", "expected dev, staging or prod"),
     ("prod", "alert_emails=[]", "expected at least one address"),
+    ("staging", "alert_emails=[]", "expected at least one address"),
     ("prod", "smoke_key=green", "expected 32 to 128 letters"),
     ("prod", f"smoke_key={'g' * 31}", "expected 32 to 128 letters"),
     ("prod", f"smoke_key={'g' * 32} ", "expected 32 to 128 letters"),

@@ -40,7 +40,10 @@ _LIBRARY_HANDLER = _LibraryHandler(logging.WARNING)
 
 
 def configure(service: str) -> None:
-    """Set the service name, and write library logs and uncaught exceptions as JSON lines."""
+    """Set the service name, and write library logs and uncaught exceptions as JSON lines.
+
+    Raise SettingsError if a setting is invalid.
+    """
     tracing.set_service_name(service)
     logging.getLogger().addHandler(_LIBRARY_HANDLER)
     for name in _SERVERS:
@@ -49,6 +52,7 @@ def configure(service: str) -> None:
         sys.excepthook = _log_uncaught
     if threading.excepthook is threading.__excepthook__:  # a test may have set a hook
         threading.excepthook = _log_uncaught_in_thread
+    tracing.preload()
 
 
 def _take_over(record: logging.LogRecord) -> bool:

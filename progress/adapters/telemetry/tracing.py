@@ -79,6 +79,12 @@ def set_service_name(service: str) -> None:
     _service = service
 
 
+def preload() -> None:
+    """Import OpenTelemetry, if it is needed, so that the first request does not wait for it."""
+    if settings.current().otel_exporter_otlp_endpoint:
+        from progress.adapters.telemetry import otlp  # noqa: F401 - takes 300 ms
+
+
 def start_span(
     name: str, parent: str | None, kind: Kind, attributes: Attributes = _NO_ATTRIBUTES
 ) -> Span:
@@ -184,6 +190,6 @@ def _create_exporter(service: str) -> "Exporter | None":
 
     Under gunicorn, the first use comes after the fork, so each worker creates its own exporter.
     """
-    from progress.adapters.telemetry import otlp  # takes 300 ms
+    from progress.adapters.telemetry import otlp
 
     return otlp.create_exporter(settings.current(), service)
