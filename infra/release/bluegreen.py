@@ -15,7 +15,7 @@ import rollback
 from exit_status import Failed, ignore_signals, log
 from gcloud import Cloud
 from names import BLUE, GREEN, INGEST, PROJECT, QUERY, RELEASE_JOB, SERVICES
-from smoke import WATCH_TRIES, Green
+from smoke import WATCH_TRIES, Green, check_address
 from watch import Limits, Monitoring, watch
 
 
@@ -49,6 +49,8 @@ class Release:
 
         Blue serves after a failure, unless the error says otherwise.
         """
+        if self.address:
+            check_address(self.address)
         blue = self._begin()
         try:
             self._expand(blue)

@@ -1,9 +1,10 @@
 """Release images to an environment with a blue-green release, or roll a release back.
 
-    release.py deploy   --environment prod --project P --region R --image query=…@sha256:… …
-    release.py rollback --project P --region R    route all traffic to the previous revisions
-    release.py recover  --project P --region R    finish or roll back a release that was killed
+    release.py deploy   --environment prod --project P --image query=…@sha256:… …
+    release.py rollback --environment prod --project P    route traffic to the previous revisions
+    release.py recover  --environment prod --project P    finish or roll back a killed release
 
+The region is that of the environment's tfvars.
 Only one release may run at a time; the pipeline ensures this.
 Exit codes: 0 success, 1 failure (the error names the steps that are not done), 2 wrong usage.
 """
@@ -16,6 +17,7 @@ import signal
 import sys
 from types import FrameType
 
+import environments
 import rollback
 from bluegreen import PLANS, Plan, Release
 from exit_status import Failed, Interrupted, ignore_signals, log
@@ -27,7 +29,8 @@ _IMAGE = re.compile(r"(ingest|project|query)=(\S+@sha256:[0-9a-f]{64})")
 
 def main() -> int:
     arguments = _parse_arguments()
-    cloud = Cloud(arguments.project, arguments.region, arguments.timeout, arguments.job_timeout)
+    region = environments.read(arguments.environment)["region"]
+    cloud = Cloud(arguments.project, region, arguments.timeout, arguments.job_timeout)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _interrupt)
     try:
@@ -95,8 +98,8 @@ def _parse_arguments() -> argparse.Namespace:
     commands = parser.add_subparsers(dest="command", required=True)
     for name in ("deploy", "rollback", "recover"):
         command = commands.add_parser(name)
+        command.add_argument("--environment", required=True, choices=PLANS)
         command.add_argument("--project", required=True)
-        command.add_argument("--region", required=True)
         command.add_argument(
             "--timeout", type=float, default=300, help="timeout of one gcloud call in seconds"
         )
@@ -104,7 +107,6 @@ def _parse_arguments() -> argparse.Namespace:
             "--job-timeout", type=float, default=10_900, help="timeout of one job in seconds"
         )
     deploy = commands.choices["deploy"]
-    deploy.add_argument("--environment", required=True, choices=PLANS)
     deploy.add_argument(
         "--image", type=_parse_image, action="append", default=[], help="repeat for each function"
     )

@@ -1,4 +1,7 @@
-"""Smoke test: check green's query function before it gets traffic and during the watch."""
+"""Smoke test: check green's query function before it gets traffic and during the watch.
+
+Before a release changes anything, `check_address` checks the load balancer's address.
+"""
 
 import http.client
 import json
@@ -6,6 +9,7 @@ import os
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -34,18 +38,7 @@ class Green:
 
     def check(self, tries: int = FIRST_TRIES) -> None:
         """Check green until it responds as expected. Raise Failed if all `tries` fail."""
-        for tries_left in reversed(range(tries)):
-            try:
-                self._check()
-            except Interrupted:
-                raise
-            except Failed as error:
-                if not tries_left:
-                    raise
-                log(f"    {error}; trying again")
-                time.sleep(_RETRY_DELAY_S)
-            else:
-                return
+        _try(tries, self._check)
 
     def _check(self) -> None:
         status, body = self._request("/ready")
@@ -76,6 +69,41 @@ class Green:
                 return response.status, response.read()
         except OSError as error:
             raise Failed(f"green does not respond at {self.address}{path}: {error}") from None
+
+
+def check_address(address: str) -> None:
+    """Raise Failed if no HTTPS connection to the load balancer is possible; any response will do.
+
+    Otherwise, the release would roll back an hour later, when green cannot be reached.
+    """
+
+    def connect() -> None:
+        try:
+            _open(urllib.request.Request(address)).close()  # noqa: S310 - the operator sets it
+        except OSError as error:
+            raise Failed(
+                f"{address} is unreachable, so nothing was released: {error}. Set the domain's A "
+                "record to Terraform's output load_balancer_address, and wait until Google has "
+                "issued the certificate (infra/terraform/README.md)"
+            ) from None
+
+    _try(WATCH_TRIES, connect)
+
+
+def _try(tries: int, check: Callable[[], None]) -> None:
+    """Repeat the check until it succeeds. Raise Failed if all `tries` fail."""
+    for tries_left in reversed(range(tries)):
+        try:
+            check()
+        except Interrupted:
+            raise
+        except Failed as error:
+            if not tries_left:
+                raise
+            log(f"    {error}; trying again")
+            time.sleep(_RETRY_DELAY_S)
+        else:
+            return
 
 
 def _open(request: urllib.request.Request) -> http.client.HTTPResponse:

@@ -1,6 +1,6 @@
 """Check a new environment with requests to the query function and with one published event.
 
-    requests.py --project P --region R --address URL
+    requests.py --project P --address URL
 
 The response of `/ready` shows that the query function reaches its database. The rejection of an
 unauthenticated query shows that the function verifies tokens. After the event is published, the
@@ -14,6 +14,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "release"))
 
+import environments
 import exit_status
 import gcloud
 from smoke import Green
@@ -22,14 +23,14 @@ _TIMEOUT_S = 1_200.0
 
 
 def main() -> int:
-    return exit_status.run("Check a new environment.", ("project", "region", "address"), _run)
+    return exit_status.run("Check a new environment.", ("project", "address"), _run)
 
 
-def _run(project: str, region: str, address: str) -> None:
+def _run(project: str, address: str) -> None:
     Green(address, token=None).check()
     exit_status.log(f"{address} is ready, and rejects an unauthenticated request")
     _publish(project)
-    _check(project, region)
+    _check(project)
     exit_status.log("the log and the read models agree after a published event")
 
 
@@ -45,8 +46,9 @@ def _publish(project: str) -> None:
     gcloud.run((*command, f"--project={project}", "--quiet"), _TIMEOUT_S)
 
 
-def _check(project: str, region: str) -> None:
+def _check(project: str) -> None:
     """Run `progress check` in the release job. Raise Failed if the command finds a difference."""
+    region = environments.read("trial")["region"]
     command = ("run", "jobs", "execute", "progress-release", "--args=check", "--wait")
     gcloud.run((*command, f"--project={project}", f"--region={region}", "--quiet"), _TIMEOUT_S)
 

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import environments
 import pytest
 
 from tests.conftest import skip_without
@@ -273,6 +274,20 @@ def test_a_release_requires_image_digests_and_increasing_traffic_steps(
     assert done.returncode == 2
     assert "expected" in done.stderr
     assert not cloud.calls
+
+
+def test_the_region_is_that_of_the_environment_in_terraform(
+    cloud: Releases, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = shutil.copytree(environments.FOLDER, tmp_path / "environments")
+    with (folder / "prod.tfvars").open("a") as file:
+        file.write('region = "asia-northeast1"\n')
+    monkeypatch.setattr(environments, "FOLDER", folder)
+    cloud.deploy().assert_success()
+    for command in ("recover", "rollback"):
+        cloud.run(command).assert_success()
+    regions = {word for call in cloud.calls for word in call if word.startswith("--region")}
+    assert regions == {"--region=asia-northeast1"}
 
 
 def test_images_are_built_from_the_files_in_terraform_s_source_archives(

@@ -65,7 +65,6 @@ class Runner:
                 "ADDRESS": self.address,
                 "PYTHONPATH": str(self.folder),
                 "PROJECT_ID": "progress-trial",
-                "REGION": "europe-west1",
                 "CLONE": "progress-then-7",
             },
             check=False,

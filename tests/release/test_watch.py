@@ -220,10 +220,15 @@ def test_a_green_revision_with_wrong_responses_gets_no_traffic(
 
 
 def test_the_smoke_test_uses_the_load_balancer_if_an_address_is_given(cloud: Releases) -> None:
-    done = cloud.deploy("b", "--address=http://127.0.0.1:9", key=KEY)
-    assert "green does not respond at http://127.0.0.1:9/ready" in done.stderr
     address = f"--address={cloud.world.address}"
     cloud.deploy("b", address, key=KEY).assert_success()
+
+
+def test_a_release_begins_only_if_the_load_balancer_is_reachable(cloud: Releases) -> None:
+    done = cloud.deploy("b", "--address=http://127.0.0.1:9", key=KEY)
+    assert (done.returncode, cloud.calls) == (1, [])
+    assert "http://127.0.0.1:9 is unreachable, so nothing was released" in done.stderr
+    assert "A record to Terraform's output load_balancer_address" in done.stderr
 
 
 def test_the_serving_revision_is_not_mistaken_for_green(cloud: Releases) -> None:

@@ -51,6 +51,8 @@ class Cloud:
     graphql: tuple[int, object] = (401, {"errors": [{"extensions": {"code": "UNAUTHENTICATED"}}]})
     address: str = ""  # the URL of the HTTP fakes
     permissions: list[str] = field(default_factory=lambda: ["billing.budgets.create"])
+    apis: dict[str, list[str]] = field(default_factory=dict)  # The enabled APIs by project.
+    unknown: set[str] = field(default_factory=set)  # Service accounts that do not exist.
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def find_violations(self) -> list[str]:
@@ -127,9 +129,17 @@ class _Calls(socketserver.StreamRequestHandler):
 
 
 class _Web(BaseHTTPRequestHandler):
-    """HTTP fakes of Cloud Monitoring, of permission checks and of green's query function."""
+    """HTTP fakes of Google's APIs, of the load balancer and of green's query function."""
 
     def do_GET(self) -> None:
+        if self.path.startswith("/x509/"):
+            self._respond(
+                404 if self.path.removeprefix("/x509/") in self._cloud.unknown else 200, {}
+            )
+            return
+        if not self.path.endswith("/ready"):
+            self._respond(404, {})
+            return
         self._cloud.ready_checks += 1
         if self._cloud.ready_checks <= self._cloud.unready:
             self._respond(503, {"status": "unavailable"})
@@ -140,6 +150,10 @@ class _Web(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers["content-length"])).decode()
         if self.path.endswith(":testIamPermissions"):
             assert self.headers["authorization"] == "Bearer token"
+            if "cloudbilling" not in self._cloud.apis.get(self.headers["x-goog-user-project"], ()):
+                # Google checks the project that the header names before the permissions.
+                self._respond(403, {"error": {"details": [{"reason": "SERVICE_DISABLED"}]}})
+                return
             permissions = json.loads(body)["permissions"]
             held = [name for name in permissions if name in self._cloud.permissions]
             self._respond(200, {"permissions": held} if held else {})

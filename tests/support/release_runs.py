@@ -28,7 +28,7 @@ from tests.support.release_world import GREEN_SUBSCRIPTION, JOBS, SERVICES, Worl
 
 ROOT = Path(__file__).resolve().parents[2]
 NOW = ("--hold=0", "--delay=0", "--every=0")
-WHERE = ("--project=p", "--region=europe-west1", "--timeout=100")
+WHERE = ("--environment=prod", "--project=p", "--timeout=100")
 
 Numbers = Callable[[str, str], float | None]
 

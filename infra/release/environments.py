@@ -1,0 +1,29 @@
+"""The files of infra/terraform/environments, which the scripts and Terraform both read."""
+
+import re
+from pathlib import Path
+
+FOLDER = Path(__file__).resolve().parent.parent / "terraform" / "environments"
+DEFAULTS = {"region": "europe-west1", "build_region": "europe-west1", "password_version": "1"}
+
+_VALUE = re.compile(r'^(\w+) *= *"?(?!null\b)([^"\s#{[]+)', re.MULTILINE)
+
+
+def list_names() -> list[str]:
+    """Return the names of the environments; `prod` is GitHub's environment `production`."""
+    return sorted(file.stem for file in FOLDER.glob("*.tfvars"))
+
+
+def read_text(name: str) -> str:
+    return (FOLDER / f"{name}.tfvars").read_text(encoding="utf-8")
+
+
+def read(name: str) -> dict[str, str]:
+    """Return the inputs that are neither lists nor objects, with their defaults."""
+    return {**DEFAULTS, **dict(_VALUE.findall(read_text(name)))}
+
+
+def read_backend(name: str) -> dict[str, str]:
+    """Return where Terraform keeps the environment's state: `bucket` and `prefix`."""
+    text = (FOLDER / f"{name}.gcs.tfbackend").read_text(encoding="utf-8")
+    return dict(_VALUE.findall(text))
