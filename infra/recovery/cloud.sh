@@ -21,7 +21,7 @@ progress() {
         command progress "$@" --project="$PROJECT" --region="$REGION"
         return
     fi
-    local arguments execution status output code=0 job=progress-release tasks=()
+    local arguments execution status output previous code=0 job=progress-release tasks=()
     if [[ " $* " == *" --from-archive "* ]]; then
         job=progress-rebuild
         # Only the engine `tasks` needs several tasks. With `local`, one task folds all buckets. With `beam`, one task
@@ -38,11 +38,12 @@ progress() {
     done
     status="${status#*,}"
     [ "${status%,*}" = "${status#*,}" ] || code=1 # all tasks must have succeeded
-    for _ in 1 2 3 4 5 6; do # wait for output: every command prints a line, but log lines arrive a few seconds late
+    for _ in {1..12}; do # log lines arrive a few seconds late: read until nothing is added. Every command prints a line
         # Read only the lines of this execution, because a release or another operator may run the job at the same time.
         output="$(gcloud logging read "resource.type=cloud_run_job AND labels.\"run.googleapis.com/execution_name\"=\"$execution\"" \
             --order=asc --format='value(textPayload,jsonPayload.message)')"
-        [ -z "$output" ] || break
+        [ -z "$output" ] || [ "$output" != "$previous" ] || break
+        previous="$output"
         sleep 5
     done
     echo "${output:-no output yet: read the log of $execution}"

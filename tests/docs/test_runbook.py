@@ -31,6 +31,7 @@ ALERTS = {
 }  # fmt: skip
 COMMANDS = runbooks.commands()
 INGEST = "learning-events-ingest-sub"
+_OUTPUT = "output of execution ours\nlast line of ours\n"
 
 
 def of(program: str) -> list[str]:
@@ -175,10 +176,10 @@ def test_no_script_uses_the_default_project_of_gcloud(shell: Shell, script: str)
 
 
 def test_a_command_runs_in_the_release_job_and_prints_its_output(shell: Shell) -> None:
-    begin = ". infra/recovery/cloud.sh prod"
+    begin = ". infra/recovery/cloud.sh prod; sleep() { :; }"
     output = shell.type(f"{begin}; progress dead-letters discard --all --reason 'of no, use'")
     # The job's log also has lines of another execution (a release). These lines are not printed.
-    assert output == "output of execution ours\n"
+    assert output == _OUTPUT
     (executed,) = (words for words in shell.gcloud["told"] if words[2:3] == ["execute"])
     assert executed[2:5] == ["execute", "progress-release", "--async"]
     assert executed[5] == "--args=^|^dead-letters|discard|--all|--reason|of no, use"
@@ -186,13 +187,13 @@ def test_a_command_runs_in_the_release_job_and_prints_its_output(shell: Shell) -
     assert executed[6] == "--update-env-vars=COLUMNS=200"
     failed = shell.run(f"{begin}; progress check", GCLOUD_JOB_FAILS="1")
     assert failed.returncode == 1
-    assert failed.stdout == "output of execution ours\n"
+    assert failed.stdout == _OUTPUT
 
 
 def test_a_rebuild_from_the_archive_runs_in_its_own_job(shell: Shell) -> None:
-    begin = ". infra/recovery/cloud.sh prod; progress rebuild --from-archive"
-    assert shell.type(f"{begin} --engine tasks") == "output of execution ours\n"
-    assert shell.type(f"{begin} --engine beam") == "output of execution ours\n"
+    begin = ". infra/recovery/cloud.sh prod; sleep() { :; }; progress rebuild --from-archive"
+    assert shell.type(f"{begin} --engine tasks") == _OUTPUT
+    assert shell.type(f"{begin} --engine beam") == _OUTPUT
     failed = shell.run(f"{begin} --engine=tasks", GCLOUD_JOB_FAILS="1")  # one task fails
     assert failed.returncode == 1
     executed = [words[3:] for words in shell.gcloud["told"] if words[2:3] == ["execute"]]

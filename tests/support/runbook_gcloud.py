@@ -52,7 +52,8 @@ def main() -> int:
             succeeded = tasks - 1 if os.environ.get("GCLOUD_JOB_FAILS") else tasks
             print(f"2026-11-20T01:00:00Z,{succeeded or ''},{tasks}")
         case ["logging", "read", which, *_]:
-            print_log(which)
+            state["reads"][which] = state["reads"].get(which, 0) + 1
+            print_log(which, state["reads"][which])
     file.write_text(json.dumps(state), encoding="utf-8")
     return failed
 
@@ -64,11 +65,15 @@ def list_subscriptions(state: dict[str, list[list[str]]], which: str, how: str) 
             print(",".join([name, *pushed]) if how.startswith("csv") else name)
 
 
-def print_log(which: str) -> None:
-    """Print the lines that the filter selects from the logs of two concurrent executions."""
+def print_log(which: str, read: int) -> None:
+    """Print the lines that the filter selects from the logs of two concurrent executions.
+
+    The lines arrive late: each read finds one more line of each execution, the first read none.
+    """
     for execution in ("others", "ours", "others"):
         if "execution_name" not in which or f'-{execution}"' in which:
-            print(f"output of execution {execution}")
+            lines = f"output of execution {execution}", f"last line of {execution}"
+            print(*lines[: read - 1], sep="\n", end="\n" if read > 1 else "")
 
 
 def push(name: str, endpoint: str) -> None:

@@ -120,5 +120,6 @@ class Shell:
             "waits": self.waits,
             "old": self.old,
             "told": [],
+            "reads": {},  # the number of reads of each log
         }
         (self.folder / "gcloud.json").write_text(json.dumps(state), encoding="utf-8")
