@@ -191,7 +191,7 @@ def test_a_new_password_replaces_the_old_password(service: Service) -> None:
     service.connect("turning", "first").close()
     admit(service, Login("progress_query", "turning", "second"))
     service.connect("turning", "second").close()
-    with pytest.raises(DatabaseUnavailable):
+    with pytest.raises(DatabaseUnavailable, match="raise `password_version` in the tfvars by one"):
         service.connect("turning", "first")
     assert 'password authentication failed for user "turning"' in service.logged()
 

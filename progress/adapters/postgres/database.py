@@ -39,6 +39,10 @@ _CONNECT_TIMEOUT_S = 10.0
 # TCP_USER_TIMEOUT is not set, because it would also close the connection to a living server that
 # reads no COPY data for a minute.
 _KEEPALIVE = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}
+_REJECTED = (
+    "; if Terraform writes the password, an interrupted apply may have left two different "
+    "passwords: raise `password_version` in the tfvars by one, and apply"
+)
 # OSError: a connection could not be opened, or it broke.
 ERRORS = (pg8000.exceptions.Error, OSError)
 
@@ -79,7 +83,8 @@ def _connect_directly(address: Address, name: str, timeout_s: float | None) -> C
             on_failure.pop_all()
         except ERRORS as error:
             cause = _find_refusal(error)
-            raise DatabaseUnavailable(f"no connection to {address!r}: {cause}") from cause
+            hint = _REJECTED if read_failure(cause).sqlstate == "28P01" else ""
+            raise DatabaseUnavailable(f"no connection to {address!r}: {cause}{hint}") from cause
     return connection
 
 
