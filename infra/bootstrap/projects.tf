@@ -4,14 +4,15 @@ locals {
   projects = merge(var.environments, { images = var.images_project })
 
   # The APIs that Terraform needs before it can enable all other APIs. The compute API creates a default account, which
-  # loses its roles (see below) before anything can use it. infra/preflight uses cloudquotas and orgpolicy.
+  # loses its roles (see below) before anything can use it. infra/preflight uses cloudbilling, cloudquotas and
+  # orgpolicy.
   first_apis = {
     for name in keys(local.projects) : name => concat(
       ["cloudresourcemanager", "compute", "iam", "iamcredentials", "serviceusage", "storage", "sts"],
       (
         name == "images"
         ? ["artifactregistry", "cloudbuild", "logging"]
-        : ["billingbudgets", "cloudquotas", "orgpolicy", "run"]
+        : ["billingbudgets", "cloudbilling", "cloudquotas", "orgpolicy", "run"]
       ),
     )
   }

@@ -45,18 +45,20 @@ locals {
   # A login and the secrets with its password share one version, which changes with the database's address. Terraform
   # writes a write-only value only when its version changes, and each run generates new passwords. If a new address
   # changed only the version of the secrets, the secrets would get a password that the login does not have.
-  password_versions = merge(
+  password_facts = merge(
     {
       for name in ["neon"] : name =>
-      [var.password_version, keys(local.database_groups), var.neon.host, var.neon.database] if local.has_neon
+      [keys(local.database_groups), var.neon.host, var.neon.database] if local.has_neon
     },
     {
       for name in ["cloud_sql"] : name =>
-      [var.password_version, google_sql_database_instance.this[0].private_ip_address] if local.has_cloud_sql
+      [google_sql_database_instance.this[0].private_ip_address] if local.has_cloud_sql
     },
   )
+  # From such a number, infra/preflight reads the password_version (the digits before the last nine).
   password_version_numbers = {
-    for database, facts in local.password_versions : database => parseint(substr(sha256(jsonencode(facts)), 0, 12), 16)
+    for database, facts in local.password_facts :
+    database => var.password_version * 1000000000 + parseint(substr(sha256(jsonencode(facts)), 0, 7), 16)
   }
 
   neon_address = local.has_neon ? "${var.neon.host}/${var.neon.database}?sslmode=verify-full" : ""

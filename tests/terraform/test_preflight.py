@@ -2,7 +2,9 @@
 
 import json
 import os
+import re
 import runpy
+import shutil
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -17,7 +19,10 @@ from tests.support.release_world import CallRejected, World
 from tests.support.terraform import REPOSITORY
 from tests.support.terraform_environments import Environments
 
-_PREFLIGHT = REPOSITORY / "infra" / "preflight"
+_INFRA = REPOSITORY / "infra"
+_PREFLIGHT = _INFRA / "preflight"
+_FILES = ("preflight", "release/environments.py", "terraform/versions.tf")
+_CREDENTIALS = "auth application-default print-access-token"
 _BUCKETS = "storage buckets list"
 _QUOTA = "beta quotas info describe CpuAllocPerProjectRegion"
 _PEERING = "compute.restrictVpcPeering"
@@ -53,14 +58,39 @@ def fresh(project: str) -> Fresh:
             "version": {"Google Cloud SDK": "550.0.0"},
             "billing projects describe": {"billingEnabled": True},
             "iam service-accounts list": [{"email": pipeline}],
-            "auth print-access-token": "token\n",
+            _CREDENTIALS: "token\n",
             "projects describe": {"parent": {"type": "organization", "id": "12"}},
             "org-policies describe": {"spec": {"rules": [{"allowAll": True}]}},
             _QUOTA: {"dimensionsInfos": [quota]},
             _BUCKETS: [{"name": f"{project}-terraform-state"}],
             "storage buckets describe": CallRejected("gs://x not found: 404."),
+            "storage cat": CallRejected("The following URLs matched no objects or files: gs://x"),
+            "compute ssl-certificates list": [
+                {"managed": {"domainStatus": {"progress.ours.com": "ACTIVE"}}}
+            ],
         }
     )
+
+
+def list_enabled_apis() -> list[str]:
+    """Return the APIs that infra/bootstrap enables in each environment's project."""
+    text = (_INFRA / "bootstrap" / "projects.tf").read_text(encoding="utf-8")
+    in_all, _, in_environments = re.findall(r'\[("\w+"[^]]*)\]', text.partition("\nresource")[0])
+    return re.findall(r'"(\w+)"', in_all + in_environments)
+
+
+def copy_preflight(folder: Path) -> Path:
+    """Copy the script and the environments; replace the examples as an operator does."""
+    for name in _FILES:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(_INFRA / name, folder / name)
+    target = folder / "terraform" / "environments"
+    target.mkdir()
+    for file in (_INFRA / "terraform" / "environments").iterdir():
+        text = file.read_text(encoding="utf-8")
+        text = text.replace("000000-000000-000000", "01ABCD-234567-89EF01")
+        (target / file.name).write_text(text.replace("example", "ours"))
+    return target
 
 
 @dataclass(frozen=True)
@@ -69,13 +99,16 @@ class Preflight:
 
     folder: Path
     cloud: Cloud
+    environments: Path
+    variables: dict[str, str]
 
     def check(self, environment: str, **changed: Any) -> tuple[int, list[str]]:
         """Run preflight on a correct project, but with the `changed` answers to gcloud calls.
 
         Return the exit code and the lines of the output.
         """
-        self.cloud.world = fresh(f"progress-{environment}")
+        project = f"progress-{environment}"
+        self.cloud.world, self.cloud.apis = fresh(project), {project: list_enabled_apis()}
         self.cloud.world.answers.update(
             {name.replace("_", " "): answer for name, answer in changed.items()}
         )
@@ -83,12 +116,16 @@ class Preflight:
 
     def run(self, *arguments: str) -> tuple[int, list[str]]:
         done = subprocess.run(
-            [_PREFLIGHT, *arguments],
+            [self.folder / "preflight", *arguments],
             env={
                 **os.environ,
-                "PATH": f"{self.folder}{os.pathsep}{os.environ['PATH']}",
+                **self.variables,
+                "PATH": os.pathsep.join(
+                    [str(self.folder), str(self.folder / "terraform-program"), os.environ["PATH"]]
+                ),
                 "FAKE_GCLOUD_PORT": str(self.cloud.port),
                 "CLOUDSDK_API_ENDPOINT_OVERRIDES_CLOUDBILLING": f"{self.cloud.address}/",
+                "PREFLIGHT_CERTIFICATES_URL": f"{self.cloud.address}/x509/",
             },
             capture_output=True,
             text=True,
@@ -97,11 +134,27 @@ class Preflight:
         )
         return done.returncode, (done.stdout + done.stderr).splitlines()
 
+    def change(self, file: str, old: str, new: str) -> None:
+        """Change a text in one of the environments' files."""
+        path = self.environments / file
+        text = path.read_text(encoding="utf-8")
+        assert old in text
+        path.write_text(text.replace(old, new))
+
+    def install_terraform(self, version: str) -> None:
+        program = self.folder / "terraform-program" / "terraform"
+        program.parent.mkdir(exist_ok=True)
+        program.write_text(f"""#!/bin/sh\necho '{{"terraform_version": "{version}"}}'\n""")
+        program.chmod(0o755)
+
 
 @pytest.fixture
 def preflight(tmp_path: Path) -> Iterator[Preflight]:
     with fake_cloud.running(tmp_path, Cloud) as cloud:
-        yield Preflight(tmp_path, cloud)
+        variables = {"TF_VAR_neon_owner_password": "secret"}
+        made = Preflight(tmp_path, cloud, copy_preflight(tmp_path), variables)
+        made.install_terraform("1.11.0")
+        yield made
 
 
 def policy(*rules: dict[str, Any]) -> dict[str, Any]:
@@ -116,7 +169,7 @@ def allow(*values: str) -> dict[str, Any]:
 def test_a_correct_project_has_no_findings(preflight: Preflight, environment: str) -> None:
     code, lines = preflight.check(environment)
     assert (code, [line for line in lines if not line.startswith("ok ")]) == (0, [])
-    assert len(lines) == 6
+    assert len(lines) == 13
 
 
 @pytest.mark.parametrize(
@@ -125,6 +178,12 @@ def test_a_correct_project_has_no_findings(preflight: Preflight, environment: st
         ("version", {"Google Cloud SDK": "499.0.0"}, "gcloud", "gcloud components update"),
         ("billing projects describe", {"billingEnabled": False}, "project", "infra/bootstrap"),
         ("iam service-accounts list", [], "project", "infra/bootstrap"),
+        (
+            _CREDENTIALS,
+            CallRejected("no credentials"),
+            "credentials",
+            "gcloud auth application-default",
+        ),
         (_BUCKETS, [], "bucket names", "infra/bootstrap"),
         (
             "storage buckets describe",
@@ -150,7 +209,7 @@ def test_problems_are_reported_with_the_action_to_take(
     preflight: Preflight, call: str, answer: Any, name: str, advice: str
 ) -> None:
     code, lines = preflight.check("prod", **{call: answer})
-    problems = [line for line in lines if not line.startswith("ok ")]
+    problems = [line for line in lines if not line.startswith(("ok ", "?"))]
     assert code == 1
     assert problems
     assert all(line.startswith(f"FAIL  {name}: ") for line in problems)
@@ -247,6 +306,13 @@ def test_preflight_and_terraform_read_the_same_values(environments: Environments
             int(function["cpu"]) * function["max_instances"]
             for function in variables["functions"].values()
         )
+        publishers = variables["publishers"]
+        assert {*env.publishers} == {
+            member for members in publishers.values() for member in members
+        }
+        assert env.domain == variables["domain"]
+        assert env.password_version == variables["password_version"]
+        assert env.has_neon == (variables["database"] == "neon")
         assert env.has_peering == bool(
             deployment.applied.of("google_service_networking_connection")
         )
@@ -256,6 +322,97 @@ def test_preflight_and_terraform_read_the_same_values(environments: Environments
         suffixes = runpy.run_path(str(_PREFLIGHT))["SUFFIXES"]
         optional = set() if env.project == "progress-prod" else {"progress-templates"}
         assert buckets == {f"{env.project}-{suffix}" for suffix in {*suffixes} - optional}
+
+
+def test_a_billing_api_that_is_not_enabled_is_not_taken_for_a_missing_role(
+    preflight: Preflight,
+) -> None:
+    preflight.cloud.world = fresh("progress-dev")
+    code, lines = preflight.run("dev")
+    assert code == 2
+    (unknown,) = (line for line in lines if line.startswith("?"))
+    assert "the billing API failed: HTTP Error 403" in unknown
+
+
+def test_examples_that_were_left_in_place_are_reported(preflight: Preflight) -> None:
+    committed = _INFRA / "terraform" / "environments"
+    for environment in ("dev", "prod"):
+        shutil.copy(committed / f"{environment}.tfvars", preflight.environments)
+        code, lines = preflight.check(environment)
+        assert code == 1
+        found = "\n".join(line for line in lines if line.startswith("FAIL  example values: "))
+        for part in ("000000-000000-000000", "example.com", "example/progress", "@example-"):
+            assert part in found
+    preflight.change("staging.gcs.tfbackend", "progress-staging-", "another-")
+    code, lines = preflight.check("staging")
+    assert code == 1
+    assert "set `bucket` to progress-staging-terraform-state in staging.gcs.tfbackend" in str(lines)
+
+
+@pytest.mark.parametrize(("version", "expected"), [("1.9.8", 1), ("1.11.0", 0), ("1.14.0-rc1", 0)])
+def test_terraform_must_have_the_version_that_the_module_requires(
+    preflight: Preflight, version: str, expected: int
+) -> None:
+    preflight.install_terraform(version)
+    code, lines = preflight.check("dev")
+    assert code == expected
+    assert ("FAIL  terraform: terraform is 1.9.8: install 1.11 or newer" in lines) == bool(expected)
+
+
+def test_a_publisher_that_does_not_exist_is_reported(preflight: Preflight) -> None:
+    preflight.cloud.unknown = {"users@ours-dev.iam.gserviceaccount.com"}
+    code, lines = preflight.check("dev")
+    (failure,) = (line for line in lines if line.startswith("FAIL"))
+    assert code == 1
+    assert "publishers: the publisher users@ours-dev.iam.gserviceaccount.com" in failure
+    # Only Google can look up a group.
+    preflight.change(
+        "dev.tfvars", "serviceAccount:users@ours-dev.iam.gserviceaccount.com", "group:u"
+    )
+    assert preflight.check("dev")[0] == 0
+
+
+def test_the_domain_of_prod_is_a_step_after_the_apply(preflight: Preflight) -> None:
+    waiting = [{"managed": {"domainStatus": {"progress.ours.com": "PROVISIONING"}}}, {}]
+    for certificates in ([], waiting):
+        code, lines = preflight.check("prod", **{"compute ssl-certificates list": certificates})
+        assert code == 0
+        (step,) = (line for line in lines if line.startswith("todo"))
+        assert "set its A record to the output load_balancer_address" in step
+
+
+def test_the_first_apply_needs_the_password_of_neons_owner(
+    preflight: Preflight, environments: Environments
+) -> None:
+    preflight.variables.clear()
+    code, lines = preflight.check("dev")
+    (failure,) = (line for line in lines if line.startswith("FAIL"))
+    assert code == 1
+    assert "export it as TF_VAR_neon_owner_password" in failure
+    assert preflight.check("prod")[0] == 0
+    assert preflight.check("dev", storage_cat=environments["dev"].state)[0] == 0
+
+
+@pytest.mark.parametrize("environment", ["dev", "prod"])
+def test_an_apply_that_wrote_only_some_copies_of_a_password_is_reported(
+    preflight: Preflight, environments: Environments, environment: str
+) -> None:
+    """The next apply generates other passwords and writes them only to the missing copies."""
+    state = json.loads(json.dumps(environments[environment].state))
+    assert preflight.check(environment, storage_cat=state)[0] == 0
+    (versions,) = (
+        resource["instances"]
+        for resource in state["resources"]
+        if resource["type"] == "google_secret_manager_secret_version"
+        and resource["name"] == "password"
+    )
+    versions.pop()
+    code, lines = preflight.check(environment, storage_cat=state)
+    (failure,) = (line for line in lines if line.startswith("FAIL"))
+    assert code == 1
+    assert f"set `password_version = 2` in {environment}.tfvars" in failure
+    preflight.change(f"{environment}.tfvars", "project_id ", "password_version = 2\nproject_id ")
+    assert preflight.check(environment, storage_cat=state)[0] == 0
 
 
 def test_each_constraint_is_documented() -> None:
