@@ -300,7 +300,7 @@ def test_grafana_finds_its_dashboards() -> None:
 
 def test_the_readme_lists_each_published_port() -> None:
     page = (FOLDER / "README.md").read_text(encoding="utf-8")
-    named = set(re.findall(r"localhost:(\d+)|at (\d+)", page))
+    named = set(re.findall(r"localhost:(\d+)|at\s(\d+)", page))
     outside = {
         port.split(":")[1] for service in SERVICES.values() for port in service.get("ports", ())
     }
