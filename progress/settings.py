@@ -53,6 +53,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     archive_bucket: str | None = None
     archive_buckets: Literal[16, 64, 256] = 16
     exports_bucket: str | None = None
+    backup_bucket: str | None = None
     erase_deleted_after_days: _Positive | None = None
     cloud_scheduler_emulator_host: str | None = None
     dataflow_template: str | None = None

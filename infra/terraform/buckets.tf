@@ -18,6 +18,7 @@ locals {
     ARCHIVE_BUCKETS = tostring(var.archive_buckets)
   }
   exports_environment = { EXPORTS_BUCKET = google_storage_bucket.exports.name }
+  backup_environment  = { BACKUP_BUCKET = google_storage_bucket.backup.name }
   backup_location     = "gs://${google_storage_bucket.backup.name}"
 
   # IAM conditions for the accounts that read the archive. The conditions exclude the object `erasures/key`. Anyone who
@@ -127,13 +128,18 @@ resource "google_storage_bucket_iam_member" "rebuild_files" {
 }
 
 # Backups of the read models, written every six hours, and daily dumps of a log in Neon, in the folder `log`. A move
-# from Neon to Cloud SQL also stores its dump here. All objects are deleted after a week.
+# from Neon to Cloud SQL also stores its dump here. All objects are deleted after a week. They can be restored for
+# another week, because these may be the only backups. The receipt of an erasure reads both times from the bucket.
 resource "google_storage_bucket" "backup" {
   name                        = "${var.project_id}-progress-backup"
   location                    = var.region
   uniform_bucket_level_access = true
   public_access_prevention    = "enforced"
   force_destroy               = !local.is_prod
+
+  soft_delete_policy {
+    retention_duration_seconds = 7 * 24 * 60 * 60 # Google's default
+  }
 
   lifecycle_rule {
     action {
@@ -155,6 +161,15 @@ resource "google_storage_bucket_iam_member" "backup" {
 
   bucket = google_storage_bucket.backup.name
   role   = each.value
+  member = google_service_account.member[each.key].member
+}
+
+# Permission to read the bucket's settings, for the receipts of erasures.
+resource "google_storage_bucket_iam_member" "backup_settings" {
+  for_each = toset(["project", "release"]) # the release job also erases (`progress erasures apply`)
+
+  bucket = google_storage_bucket.backup.name
+  role   = "roles/storage.legacyBucketReader"
   member = google_service_account.member[each.key].member
 }
 

@@ -87,7 +87,7 @@ module "job" {
       each.key == "batch" ? local.changes_settings : {},
       each.value.member == "batch" ? local.erasure_settings : {},
       contains(["release", "rebuild"], each.value.member) ? local.archive_environment : {},
-      each.value.member == "release" ? local.exports_environment : {},
+      each.value.member == "release" ? merge(local.exports_environment, local.backup_environment) : {},
       each.value.member == "rebuild" ? local.dataflow_settings : {},
     )
     secrets             = local.job_secrets[each.key]

@@ -25,7 +25,7 @@ from progress.adapters.postgres.database import Connection
 from progress.adapters.postgres.statements import blocks, fill
 from progress.adapters.redis import blocking_client
 from progress.archive import erasure, manifests
-from progress.errors import OperationEnded
+from progress.errors import OperationEnded, ProgressError
 from progress.operations import export_files
 from progress.operations.claim import ClaimedOperation, connection_for, parse_arguments
 from progress.operations.records import OperationState
@@ -52,7 +52,7 @@ _REQUESTS_END_S = 20.0
 
 # Copies of the learner's data that nobody can change, and the time after which each is gone.
 _COPIES = {
-    "backups": timedelta(days=7),
+    "backups": timedelta(days=7),  # of the database; BACKUP_BUCKET may keep its backups for longer
     "pubsub": timedelta(days=7),
     "pubsub_dead_letters": timedelta(days=31),
 }
@@ -211,8 +211,25 @@ def _write_receipt(
         "found": sum(left.values()),
         "places": {place: rows for place, rows in left.items() if rows},
         "in_events_of_others": sum(_page(connection, "count mentions", _READ, learner, check)),
-        "copies_until": {name: (now + age).date().isoformat() for name, age in _COPIES.items()},
+        "copies_until": {name: (now + age).date().isoformat() for name, age in _copies().items()},
     }
+
+
+def _copies() -> dict[str, timedelta]:
+    """Return the copies that nobody can change, and the time after which each is gone.
+
+    Raise ProgressError if the bucket keeps backups for ever, because no receipt would be true.
+    """
+    bucket = settings.current().backup_bucket
+    if not bucket:
+        return _COPIES
+    lifetime = storage.open_storage(f"gs://{bucket}").lifetime()
+    if lifetime is None:
+        raise ProgressError(
+            f"gs://{bucket}: expected a lifecycle rule that deletes all objects by their age, as "
+            "infra/terraform sets it: otherwise a backup keeps the learner's data for ever"
+        )
+    return _COPIES | {"backups": max(_COPIES["backups"], lifetime)}
 
 
 def _counts(operation: ClaimedOperation) -> dict[str, int]:

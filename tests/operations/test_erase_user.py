@@ -4,6 +4,7 @@ Also: who may request it, repeated and impossible requests, and the size of its 
 """
 
 import json
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,13 @@ from progress import settings
 from progress.adapters.postgres.database import Connection
 from progress.adapters.storage.storage import Storage
 from progress.archive import check, log_rows, manifests
-from progress.errors import ArchiveRunning
+from progress.errors import ArchiveRunning, AttemptFailed
 from progress.operations import erase_user
 from progress.projections import batch, definitions, schema
 from progress.projections.projector import Projector
 from progress.recovery import checks
 from tests.support import archives, doomed_worker, model_rows, sample_events, stage
+from tests.support.cloud_storage import Bucket
 from tests.support.doomed_worker import POINTS
 from tests.support.erasure_fixtures import (
     BLOCKS,
@@ -146,6 +148,48 @@ def test_the_receipt_counts_the_erased_rows_by_table_and_does_not_name_the_learn
     assert LEARNER not in json.dumps(done)
     events = model_rows.read_table(traced, "event_store.events")
     assert data in [event["event_data"] for event in events]
+
+
+@pytest.mark.parametrize(
+    ("age", "soft_delete_s", "days"),
+    [(7, None, 15), (7, 0, 8), (1, 0, 7)],
+    ids=["Google's default soft delete", "no soft delete", "the database's backups last longer"],
+)
+def test_the_receipt_says_when_the_last_backup_cannot_be_restored_any_more(
+    operator: Operator,
+    traced: Connection,
+    bucket: Bucket,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    age: int,
+    soft_delete_s: int | None,
+    days: int,
+) -> None:
+    del traced  # the learner
+    monkeypatch.setenv("BACKUP_BUCKET", "backups")
+    settings.current.cache_clear()
+    rule = {"action": {"type": "Delete"}, "condition": {"age": age}}
+    bucket.settings["lifecycle"] = {"rule": [rule]}
+    if soft_delete_s is not None:
+        bucket.settings["softDeletePolicy"] = {"retentionDurationSeconds": str(soft_delete_s)}
+    done = receipt(operator.run(erase(operator)["id"]))
+    until = date.fromisoformat(done["copies_until"]["backups"])
+    assert until - datetime.fromisoformat(done["closed_at"]).date() == timedelta(days=days)
+
+
+def test_no_receipt_is_written_while_backups_are_kept_for_ever(
+    operator: Operator, traced: Connection, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    del traced
+    monkeypatch.setenv("BACKUP_BUCKET", "backups")
+    settings.current.cache_clear()
+    started = erase(operator)
+    with pytest.raises(AttemptFailed, match="gs://backups: expected a lifecycle rule"):
+        operator.run(started["id"])
+    bucket.settings["lifecycle"] = {
+        "rule": [{"action": {"type": "Delete"}, "condition": {"age": 7}}]
+    }
+    assert receipt(operator.run(started["id"]))["found"] == 0
 
 
 def test_a_redelivery_is_recognized_even_if_the_dead_letter_of_the_message_is_redacted(

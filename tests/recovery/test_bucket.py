@@ -1,6 +1,7 @@
 """Objects in a bucket are complete or absent, even if requests fail."""
 
 import time
+from datetime import timedelta
 from email.utils import formatdate
 from itertools import pairwise
 from pathlib import Path
@@ -230,3 +231,42 @@ def test_a_small_file_in_a_folder_is_replaced_only_if_it_has_not_changed_since_i
     folder.purge("t/u/x")
     assert not (tmp_path / "f/t/u").exists()
     assert list(folder.list_tree("t")) == []
+
+
+def expire(**condition: object) -> dict[str, object]:
+    return {"action": {"type": "Delete"}, "condition": condition}
+
+
+COLDER = {
+    "action": {"type": "SetStorageClass", "storageClass": "NEARLINE"},
+    "condition": {"age": 1},
+}
+
+
+@pytest.mark.parametrize(
+    ("rules", "soft_delete_s", "days"),
+    [
+        ([expire(age=7)], None, 15),  # Google's default soft delete: a week
+        ([expire(age=7)], 0, 8),
+        ([expire(age=30), expire(age=7), COLDER], 86_400, 9),
+        ([expire(age=7, matchesPrefix=["temp/"])], 0, None),
+        ([COLDER], 0, None),
+        ([], None, None),
+    ],
+)
+def test_objects_can_be_restored_until_the_soft_delete_after_their_expiry_has_ended(
+    bucket: Bucket, remote: Storage, rules: object, soft_delete_s: int | None, days: int | None
+) -> None:
+    """The lifetime has a day more, because Cloud Storage deletes expired objects with a delay."""
+    bucket.settings["lifecycle"] = {"rule": rules}
+    if soft_delete_s is not None:
+        bucket.settings["softDeletePolicy"] = {"retentionDurationSeconds": str(soft_delete_s)}
+    assert remote.lifetime() == (days and timedelta(days=days))
+
+
+def test_a_bucket_without_the_permission_to_read_its_settings_is_an_error(
+    bucket: Bucket, remote: Storage
+) -> None:
+    bucket.outages, bucket.outage_status = [{}], 403
+    with pytest.raises(ProgressError, match="403"):
+        remote.lifetime()

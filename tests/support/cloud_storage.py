@@ -51,6 +51,9 @@ class Bucket:
         self.spans: list[str] = []
         self.ranges: list[int] = []  # The first byte of each download.
         self.updated = "2026-01-01T00:00:00.000Z"  # the update time of every object
+        # Google sets this policy in every bucket that is created without one.
+        policy = {"retentionDurationSeconds": "604800", "effectiveTime": self.updated}
+        self.settings: dict[str, Any] = {"kind": "storage#bucket", "softDeletePolicy": policy}
         self._counter = itertools.count(1)
 
     def store(self, name: str, data: bytes) -> None:
@@ -179,6 +182,8 @@ class _Handler(http_servers.Handler):
         parts = urlsplit(self.path)
         query = parse_qs(parts.query)
         name = unquote(parts.path.partition("/o/")[2])
+        if re.fullmatch(r"/storage/v1/b/[^/]+", parts.path):
+            return self._answer(200, json.dumps(self.bucket.settings).encode())
         if not name:
             return self._list(query)
         if name not in self.bucket.objects:

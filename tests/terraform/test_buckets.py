@@ -4,8 +4,11 @@ from typing import Any
 
 import pytest
 
+from progress.adapters import storage
 from progress.archive import manifests
 from progress.operations.export_files import LIFETIME
+from tests.support import cloud_run
+from tests.support.cloud_storage import Bucket
 from tests.support.terraform import ENVIRONMENTS
 from tests.support.terraform_environments import Environments
 from tests.support.terraform_state import Resources, Values
@@ -42,15 +45,94 @@ def test_archived_events_move_to_cheaper_storage_and_are_kept(prod: Resources) -
     assert steps["Delete"]["days_since_noncurrent_time"] == 30
 
 
-def test_the_archive_keeps_nothing_that_an_erasure_has_deleted(prod: Resources) -> None:
-    """An erasure deletes all generations of a file; a soft delete would keep them for a week."""
-    policy = prod["google_storage_bucket.archive"]["soft_delete_policy"]
-    assert policy[0]["retention_duration_seconds"] == 0
-
-
 def test_backups_are_kept_for_a_week(prod: Resources) -> None:
     steps = lifecycle(prod["google_storage_bucket.backup"])
     assert {name: step["age"] for name, step in steps.items()} == {"Delete": 7}
+
+
+# How long an object that holds learners' data can be restored, in days; None: until an erasure
+# deletes it. A lifetime has a day more than the bucket's settings, because Cloud Storage deletes
+# expired objects with a delay.
+LIFETIMES = {
+    "archive": None,
+    "backup": 7 + 7 + 1,  # deleted after a week, and restorable for another week
+    "exports": LIFETIME.days + 1,
+    "templates": None,  # staged and temporary files expire by their prefixes, see below
+}
+HAVE_NO_LEARNERS = {"sources"}
+
+
+def as_google_answers(bucket: Values) -> dict[str, Any]:
+    """Return the settings that Cloud Storage shows of a planned bucket."""
+    answer: dict[str, Any] = {"kind": "storage#bucket"}
+    if policies := bucket["soft_delete_policy"]:
+        seconds = int(policies[0]["retention_duration_seconds"])
+        answer["softDeletePolicy"] = {"retentionDurationSeconds": str(seconds)}
+    else:
+        answer["softDeletePolicy"] = {"retentionDurationSeconds": "604800"}  # Google's default
+    conditions = {"age": "age", "days_since_noncurrent_time": "daysSinceNoncurrentTime"}
+    conditions |= {"matches_prefix": "matchesPrefix"}
+    answer["lifecycle"] = {
+        "rule": [
+            {
+                "action": {
+                    "type": rule["action"][0]["type"],
+                    "storageClass": rule["action"][0]["storage_class"],
+                },
+                "condition": {
+                    theirs: rule["condition"][0][ours]
+                    for ours, theirs in conditions.items()
+                    if rule["condition"][0].get(ours)
+                },
+            }
+            for rule in bucket["lifecycle_rule"]
+        ]
+    }
+    return answer
+
+
+def test_the_lifetime_of_all_learners_data_in_buckets_is_known(
+    prod: Resources, bucket: Bucket
+) -> None:
+    """The receipt of an erasure reads the lifetime of the backups in the same way."""
+    planned = {
+        address.removeprefix("google_storage_bucket.").partition("[")[0]: values
+        for address, values in prod.items()
+        if address.startswith("google_storage_bucket.")
+    }
+    assert planned.keys() == LIFETIMES.keys() | HAVE_NO_LEARNERS
+    for name, days in LIFETIMES.items():
+        bucket.settings = as_google_answers(planned[name])
+        lifetime = storage.open_storage(f"gs://{name}").lifetime()
+        assert (lifetime and lifetime.days) == days, name
+
+
+@pytest.mark.parametrize("name", ["archive", "exports", "templates"])
+def test_what_an_erasure_deletes_cannot_be_restored(prod: Resources, name: str) -> None:
+    """An erasure deletes all generations of a file; a soft delete would keep them for a week."""
+    (bucket,) = prod.of("google_storage_bucket", name).values()
+    assert bucket["soft_delete_policy"][0]["retention_duration_seconds"] == 0
+
+
+def test_temporary_files_of_rebuilds_are_gone_after_a_week(prod: Resources) -> None:
+    (bucket,) = prod.of("google_storage_bucket", "templates").values()
+    (rule,) = bucket["lifecycle_rule"]
+    assert rule["action"][0]["type"] == "Delete"
+    assert rule["condition"][0]["age"] == 7
+    assert rule["condition"][0]["matches_prefix"] == ["staging/", "temp/"]
+
+
+@pytest.mark.parametrize("environment", ENVIRONMENTS)
+def test_whoever_writes_a_receipt_may_read_the_settings_of_the_backup_bucket(
+    environments: Environments, environment: str
+) -> None:
+    resources = environments[environment].applied
+    name = resources["google_storage_bucket.backup"]["name"]
+    for part in ("project", "release"):
+        assert cloud_run.plain_settings(resources, part)["BACKUP_BUCKET"] == name
+        grant = resources.of("google_storage_bucket_iam_member", "backup_settings")[part]
+        assert (grant["bucket"], grant["role"]) == (name, "roles/storage.legacyBucketReader")
+        assert grant["member"].startswith(f"serviceAccount:progress-{part}@")
 
 
 def test_exported_files_are_gone_after_a_week(prod: Resources) -> None:
@@ -58,7 +140,6 @@ def test_exported_files_are_gone_after_a_week(prod: Resources) -> None:
     steps = lifecycle(bucket)
     assert {name: step["age"] for name, step in steps.items()} == {"Delete": LIFETIME.days}
     assert not bucket["versioning"]
-    assert bucket["soft_delete_policy"][0]["retention_duration_seconds"] == 0
 
 
 def test_readers_of_the_archive_cannot_read_the_key_of_the_erasure_ledger(prod: Resources) -> None:

@@ -23,7 +23,7 @@ EVERYWHERE = {
     "ingest": {"pubsub.publisher progress-commands"},
     "project": {
         *("pubsub.publisher progress-commands", "storage.objectUser archive"),
-        "storage.objectUser exports",
+        *("storage.objectUser exports", "storage.legacyBucketReader backup"),
     },
     "query": {
         *("pubsub.publisher progress-commands", "storage.objectViewer exports"),
@@ -33,6 +33,7 @@ EVERYWHERE = {
     "release": {
         *("pubsub.publisher progress-commands", "storage.objectViewer backup"),
         *("storage.objectUser archive", "storage.objectUser exports"),
+        "storage.legacyBucketReader backup",
     },
     "backup": {"storage.objectUser backup"},
     "rebuild": {

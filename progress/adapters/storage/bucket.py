@@ -7,6 +7,7 @@ it does not cancel the upload of a writer that failed.
 import contextlib
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
+from datetime import timedelta
 from typing import Any
 
 import requests
@@ -26,6 +27,8 @@ _READ = 4 << 20  # bytes per reading request
 _SCOPE = "https://www.googleapis.com/auth/devstorage.read_write"
 _FAILURES = (GoogleAPICallError, *google_api.FAILURES)
 _UNFINISHED = 308
+# Cloud Storage deletes expired objects in the background, and does not promise when.
+_DELETION_DELAY = timedelta(days=1)
 
 
 class Bucket:
@@ -136,6 +139,26 @@ class Bucket:
         for found in list(self._generations(name, former=True)):
             if found.name == name:
                 self._delete(found)
+
+    def lifetime(self) -> timedelta | None:
+        """Return the time after which no object can be restored, by the bucket's settings.
+
+        A lifecycle rule deletes the objects by their age. A deleted object can be restored until
+        the bucket's soft delete ends.
+        """
+        with self._translate_errors():
+            self._bucket.reload(**_limits())
+        conditions = [
+            rule["condition"]
+            for rule in self._bucket.lifecycle_rules
+            if rule["action"]["type"] == "Delete"
+        ]
+        # A rule with a further condition does not delete all objects.
+        ages = [condition["age"] for condition in conditions if condition.keys() == {"age"}]
+        if not ages:
+            return None
+        restorable_s = self._bucket.soft_delete_policy.retention_duration_seconds or 0
+        return timedelta(days=min(ages), seconds=restorable_s) + _DELETION_DELAY
 
     def _generations(self, prefix: str, *, former: bool) -> Iterator[Blob]:
         """Yield the objects under a prefix; with `former`, also their former generations."""

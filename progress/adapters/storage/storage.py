@@ -8,7 +8,7 @@ import shutil
 import stat
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, Protocol
 
@@ -82,6 +82,9 @@ class Storage(Protocol):
 
     def purge(self, path: str) -> None:
         """Remove a file with all its generations, if it exists."""
+
+    def lifetime(self) -> timedelta | None:
+        """Return the time after which no file can be restored; None if files are kept for ever."""
 
 
 class Folder:
@@ -193,6 +196,9 @@ class Folder:
         self.remove_file(path)
         with contextlib.suppress(OSError):
             (self._path / path).parent.rmdir()
+
+    def lifetime(self) -> None:
+        """Return None: nothing removes a file because of its age."""
 
 
 def changed_meanwhile(path: object) -> ProgressError:
