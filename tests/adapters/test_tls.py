@@ -1,6 +1,7 @@
 """The certificate authorities and host names that the clients of PostgreSQL and Redis accept."""
 
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -200,3 +201,28 @@ def test_sslmode_require_means_encryption_without_a_check_of_the_host_name(encry
         assert owner.run("SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()") == [[True]]
     with pytest.raises(DatabaseUnavailable):
         database.connect(f"{encrypted}?sslmode=disable")
+
+
+def test_the_database_must_speak_tls_1_3(encrypted: str) -> None:
+    url = f"{encrypted}?sslmode=require"
+    with closing(database.connect(url)) as owner:
+        owner.run("ALTER SYSTEM SET ssl_max_protocol_version = 'TLSv1.2'")
+        owner.run("SELECT pg_reload_conf()")
+        try:
+            with pytest.raises(DatabaseUnavailable, match=r"(?i)protocol"):
+                reconnect(url)
+            with (
+                closing(QueryClient(url)) as fetch,
+                pytest.raises(DatabaseUnavailable, match=r"(?i)protocol"),
+            ):
+                fetch(fetch.queries.get_current_progress("nobody"))
+        finally:
+            owner.run("ALTER SYSTEM RESET ssl_max_protocol_version")
+            owner.run("SELECT pg_reload_conf()")
+
+
+def reconnect(url: str) -> None:
+    """Connect until the server's new setting is in force, which takes a moment."""
+    for _ in range(100):
+        database.connect(url).close()
+        time.sleep(0.1)

@@ -451,9 +451,9 @@ def _connect_arguments(address: postgres_url.Address) -> dict[str, Any]:
 
 
 def _tls(sslmode: str) -> ssl.SSLContext | str:
-    """Return asyncpg's `ssl` argument; `verify-…` requires a certificate that the system trusts."""
-    is_verified = sslmode in ("verify-ca", "verify-full")
-    return ssl.create_default_context() if is_verified else sslmode
+    """Return asyncpg's `ssl` argument."""
+    is_optional = sslmode in ("disable", "allow", "prefer")
+    return sslmode if is_optional else postgres_url.create_tls(sslmode)
 
 
 def _connect_by_connector(settings: Settings) -> Callable[..., Awaitable[asyncpg.Connection]]:

@@ -19,6 +19,7 @@ from progress.adapters.postgres import errors
 from progress.adapters.postgres.errors import Failure, Translate
 from progress.adapters.postgres.url import (
     Address,
+    create_tls,
     instance_name,
     parse_url,
     translate_connector_errors,
@@ -121,11 +122,7 @@ def _tls(address: Address) -> ssl.SSLContext | bool | None:
         return False
     if address.sslmode in ("allow", "prefer"):
         return None
-    context = ssl.create_default_context()
-    if address.sslmode == "require":
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    return context
+    return create_tls(address.sslmode)
 
 
 def _connect_by_connector(

@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import re
+import ssl
 from collections.abc import Iterator
 from dataclasses import dataclass
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -59,6 +60,20 @@ def parse_url(url: str) -> Address:
         database=unquote(parts.path.lstrip("/")) or "postgres",
         sslmode=query.get("sslmode", "prefer"),
     )
+
+
+def create_tls(sslmode: str) -> ssl.SSLContext:
+    """Return a context that requires TLS 1.3.
+
+    Only with `require`, the server's certificate is not verified; otherwise, the system must trust
+    the certificate.
+    """
+    context = ssl.create_default_context()
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    if sslmode == "require":
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context
 
 
 def instance_name(settings: Settings) -> str:
