@@ -19,13 +19,13 @@ locals {
       "roles/artifactregistry.admin",
       "roles/bigquery.connectionAdmin",
       "roles/bigquery.dataOwner",
+      "roles/bigquery.jobUser",         # BigQuery checks the query of a new view
       "roles/cloudbuild.builds.editor", # to build the first images
       "roles/cloudscheduler.admin",
       "roles/cloudsql.admin",
       "roles/compute.loadBalancerAdmin",
       "roles/compute.networkAdmin",
       "roles/compute.securityAdmin",
-      "roles/iam.roleAdmin",
       "roles/iam.serviceAccountAdmin",
       "roles/iam.serviceAccountUser", # to deploy services and jobs with their accounts
       "roles/logging.configWriter",
@@ -47,7 +47,6 @@ locals {
       "roles/cloudscheduler.viewer",
       "roles/cloudsql.viewer",
       "roles/compute.viewer",
-      "roles/iam.roleViewer",
       "roles/iam.securityReviewer", # to read IAM policies
       "roles/iam.serviceAccountViewer",
       "roles/monitoring.viewer",
@@ -88,30 +87,11 @@ resource "google_project_iam_member" "ci" {
   member  = google_service_account.ci["${each.value.environment} ${each.value.account}"].member
 }
 
-# Google's roles grant these permissions only together with access to contents. This role grants the permissions alone:
-# the account can read log-based metrics but no logs, and buckets but no objects.
-resource "google_project_iam_custom_role" "plan" {
-  for_each = var.environments
-
-  project = google_project.this[each.key].project_id
-  role_id = "terraformPlan"
-  title   = "Terraform: read resources without their contents"
-  permissions = [
-    "bigquery.connections.get",
-    "logging.logMetrics.get", "logging.logMetrics.list",
-    "redis.instances.getAuthString", # the provider reads an instance's password too, and writes it to the state
-    "servicenetworking.services.get",
-    "storage.buckets.get", "storage.buckets.list",
-  ]
-
-  depends_on = [google_project_service.first]
-}
-
 resource "google_project_iam_member" "plan" {
   for_each = var.environments
 
   project = google_project.this[each.key].project_id
-  role    = google_project_iam_custom_role.plan[each.key].name
+  role    = google_project_iam_custom_role.this["${each.key}/terraformPlan"].name
   member  = google_service_account.ci["${each.key} terraform-plan"].member
 }
 

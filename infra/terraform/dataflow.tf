@@ -56,29 +56,10 @@ resource "google_storage_bucket" "templates" {
   depends_on = [google_project_service.api]
 }
 
-# With roles/dataflow.worker, the workers could read and create objects in all buckets of the project. One of these
-# buckets holds learners' exports. This custom role leaves out the permissions to read and create objects. Of the other
-# permissions of roles/dataflow.worker, it has only those that batch jobs need.
-resource "google_project_iam_custom_role" "dataflow" {
-  for_each = local.dataflow
-
-  role_id = "progressDataflowWorker"
-  title   = "Progress: work for Dataflow"
-  permissions = concat(
-    [for action in ["readRecommendations", "writeMetrics", "writeState"] : "autoscaling.sites.${action}"],
-    ["compute.instanceGroupManagers.update", "compute.instances.delete", "compute.instances.setDiskAutoDelete"],
-    ["dataflow.jobs.get", "dataflow.shuffle.read", "dataflow.shuffle.write"],
-    [for action in ["lease", "sendMessage", "update"] : "dataflow.workItems.${action}"],
-    ["logging.logEntries.create", "monitoring.timeSeries.create", "storage.buckets.get"],
-  )
-
-  depends_on = [google_project_service.api]
-}
-
 resource "google_project_iam_member" "dataflow" {
   for_each = merge([
     for name in local.dataflow : {
-      (name)  = google_project_iam_custom_role.dataflow[name].name
+      (name)  = local.custom_roles.dataflow
       rebuild = "roles/dataflow.developer" # starts, follows and cancels jobs
     }
   ]...)

@@ -1,5 +1,17 @@
 # A service account for each service, job and tool, with only the roles that it needs.
 
+variable "custom_roles" {
+  description = "The ids of the custom roles that infra/bootstrap has created in the project (roles.tf there)."
+  type = object({
+    dataflow     = optional(string, "progressDataflowWorker")
+    green_push   = optional(string, "progressGreenPush")
+    measurements = optional(string, "progressMeasurements")
+    scaling      = optional(string, "progressScaling")
+    signing      = optional(string, "progressSigning")
+  })
+  default = {}
+}
+
 resource "google_service_account" "member" {
   for_each = merge({
     ingest    = "Appends events to the log"
@@ -26,6 +38,8 @@ resource "google_service_account" "member" {
 # Roles for the database, secrets and buckets are in database.tf, secrets.tf and buckets.tf.
 
 locals {
+  custom_roles = { for name, id in var.custom_roles : name => "projects/${var.project_id}/roles/${id}" }
+
   # infra/bootstrap creates the pipeline's account.
   members = merge(
     { for name, account in google_service_account.member : name => account.member },
@@ -102,32 +116,16 @@ resource "google_service_account_iam_member" "push_tokens" {
 }
 
 # The query function signs the URLs of exported files in its own name.
-resource "google_project_iam_custom_role" "signing" {
-  role_id     = "progressSigning"
-  title       = "Progress: sign data as a service account"
-  permissions = ["iam.serviceAccounts.signBlob"]
-
-  depends_on = [google_project_service.api]
-}
-
 resource "google_service_account_iam_member" "signing" {
   service_account_id = google_service_account.member["query"].name
-  role               = google_project_iam_custom_role.signing.name
+  role               = local.custom_roles.signing
   member             = google_service_account.member["query"].member
 }
 
 # The query function reads the number of undelivered messages, for administrators.
-resource "google_project_iam_custom_role" "measurements" {
-  role_id     = "progressMeasurements"
-  title       = "Progress: read measurements of Cloud Monitoring"
-  permissions = ["monitoring.timeSeries.list"]
-
-  depends_on = [google_project_service.api]
-}
-
 resource "google_project_iam_member" "measurements" {
   project = var.project_id
-  role    = google_project_iam_custom_role.measurements.name
+  role    = local.custom_roles.measurements
   member  = google_service_account.member["query"].member
 }
 
@@ -146,22 +144,12 @@ resource "google_cloud_run_v2_job_iam_member" "scheduler" {
   member   = google_service_account.member["scheduler"].member
 }
 
-resource "google_project_iam_custom_role" "scaling" {
-  count = var.night == null ? 0 : 1
-
-  role_id     = "progressScaling"
-  title       = "Progress: change a service's minimum number of instances"
-  permissions = ["run.services.get", "run.services.update"]
-
-  depends_on = [google_project_service.api]
-}
-
 resource "google_cloud_run_v2_service_iam_member" "scheduler" {
   for_each = toset(keys(try(var.night.min_instances, {})))
 
   name     = module.function[each.key].name
   location = var.region
-  role     = google_project_iam_custom_role.scaling[0].name
+  role     = local.custom_roles.scaling
   member   = google_service_account.member["scheduler"].member
 }
 
@@ -174,17 +162,9 @@ resource "google_cloud_run_v2_job_iam_member" "pipeline" {
   member   = local.members["pipeline"]
 }
 
-resource "google_project_iam_custom_role" "green_push" {
-  role_id     = "progressGreenPush"
-  title       = "Progress: create and delete the push subscription of a release"
-  permissions = [for action in ["create", "delete", "get", "list"] : "pubsub.subscriptions.${action}"]
-
-  depends_on = [google_project_service.api]
-}
-
 resource "google_project_iam_member" "green_push" {
   project = var.project_id
-  role    = google_project_iam_custom_role.green_push.name
+  role    = local.custom_roles.green_push
   member  = local.members["pipeline"]
 }
 

