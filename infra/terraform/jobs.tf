@@ -25,7 +25,7 @@ locals {
       member  = "batch"
       command = ["python", "jobs/batch_aggregates/main.py"]
       args    = []
-      cpu     = "1", memory = "1Gi", tasks = 1, timeout = "280s", retries = 1
+      cpu     = "1", memory = "1Gi", tasks = 1, timeout = "280s", retries = 3
     }
     # Does the work of `batch` with more resources, after a month's end or an import. While this job runs, each run of
     # `batch` finds the lock taken, and ends.
@@ -33,14 +33,14 @@ locals {
       member  = "batch"
       command = ["python", "jobs/batch_aggregates/main.py"]
       args    = []
-      cpu     = "2", memory = "4Gi", tasks = 4, timeout = "3600s", retries = 1
+      cpu     = "2", memory = "4Gi", tasks = 4, timeout = "3600s", retries = 3
     }
     # Logs in as the owner of the database. Each release executes this job.
     release = {
       member  = "release"
       command = ["python", "-m", "progress.cli"]
       args    = ["migrate"]
-      cpu     = "2", memory = "2Gi", tasks = 1, timeout = "10800s", retries = 1
+      cpu     = "2", memory = "2Gi", tasks = 1, timeout = "10800s", retries = 3
     }
     # Cloud SQL makes daily backups of its own. For Neon, the first run of each day also dumps the event store.
     backup = {

@@ -87,7 +87,8 @@ resource "google_cloud_scheduler_job" "run" {
     ignore_changes = [paused]
   }
 
-  depends_on = [google_cloud_run_v2_job_iam_member.scheduler]
+  # Before the first migration, the jobs would only fail and fire alerts.
+  depends_on = [google_cloud_run_v2_job_iam_member.scheduler, terraform_data.migrate]
 }
 
 # Changes the minimum number of instances of the service, not of a revision, so that no new revision is created.
@@ -122,5 +123,8 @@ resource "google_cloud_scheduler_job" "night" {
     ignore_changes = [paused]
   }
 
-  depends_on = [google_cloud_run_v2_service_iam_member.scheduler, google_service_account_iam_member.impersonation]
+  depends_on = [
+    google_cloud_run_v2_service_iam_member.scheduler, google_service_account_iam_member.impersonation,
+    terraform_data.migrate,
+  ]
 }

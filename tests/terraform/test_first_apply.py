@@ -1,12 +1,13 @@
 """The first apply to an empty project: the order of resources, the builds and the migration."""
 
+import json
 import re
 
 import pytest
 import yaml
 
 from tests.support.cloud_run import container, only, template
-from tests.support.terraform import GCLOUD, REPOSITORY
+from tests.support.terraform import GCLOUD, REPOSITORY, need_offline
 from tests.support.terraform_environments import Environments
 from tests.support.terraform_state import Deployment
 
@@ -202,6 +203,32 @@ def test_the_migration_waits_for_all_resources_that_it_needs(
     } <= order.before("terraform_data.migrate")
 
 
+def test_the_schedules_wait_for_the_migration(order: Order) -> None:
+    """Jobs that start before the first migration fail, and fire alerts."""
+    schedules = {name for name in order.made if name.startswith("google_cloud_scheduler_job.")}
+    assert schedules == {f"google_cloud_scheduler_job.{name}" for name in ("run", "night")}
+    for schedule in schedules:
+        assert "terraform_data.migrate" in order.before(schedule)
+
+
+@pytest.mark.parametrize("environment", ["dev", "prod"])
+def test_the_plan_of_a_destroy_fails_only_in_production(
+    environments: Environments, environment: str
+) -> None:
+    need_offline()
+    root = environments.root()
+    state = root.folder / f"destroyed-{environment}.tfstate"
+    state.write_text(json.dumps(environments[environment].state))
+    file = f"-var-file=environments/{environment}.tfvars"
+    plan = ("plan", "-destroy", "-refresh=false", file, f"-state={state.name}")
+    if environment == "prod":
+        with pytest.raises(AssertionError, match="Instance cannot be destroyed") as raised:
+            root.run(*plan)
+        assert "terraform_data.protection[0]" in str(raised.value)
+    else:
+        assert "google_pubsub_subscription" in root.run(*plan)
+
+
 def test_dev_can_be_destroyed_but_production_cannot(environments: Environments) -> None:
     for name, deployment in environments.items():
         resources = deployment.applied
@@ -222,8 +249,10 @@ def test_dev_can_be_destroyed_but_production_cannot(environments: Environments) 
         assert set(guards.values()) == {name == "prod"}
         dataset = resources["google_bigquery_dataset.analytics"]
         assert dataset["delete_contents_on_destroy"] == (name != "prod")
+        assert ("terraform_data.protection[0]" in resources) is (name == "prod")
     folder = REPOSITORY / "infra" / "terraform"
-    assert not [file for file in folder.rglob("*.tf") if "prevent_destroy" in file.read_text()]
+    literal = [file for file in folder.rglob("*.tf") if "prevent_destroy" in file.read_text()]
+    assert [file.name for file in literal] == ["protection.tf"]
 
 
 def test_the_sources_bucket_deletes_only_uploaded_build_sources(deployment: Deployment) -> None:
