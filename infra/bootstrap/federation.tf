@@ -5,6 +5,22 @@ locals {
   # The names of the environments at GitHub.
   github_environments = { dev = "dev", staging = "staging", prod = "production", trial = "trial", images = "images" }
 
+  # Before a reviewer approves a release to production, deliver.yaml shows what Terraform would change. The plan runs
+  # in an environment at GitHub that needs no approval. Only plan.yaml may use this environment.
+  plan_environments = { prod = "production-plan" }
+
+  environment_conditions = {
+    for name, environment in local.github_environments : name => join(" || ", concat(
+      ["assertion.environment == '${environment}'"],
+      [
+        for plan in compact([lookup(local.plan_environments, name, "")]) : join("", [
+          "(assertion.environment == '${plan}' && ",
+          "assertion.job_workflow_ref.startsWith('${var.github.repository}/.github/workflows/plan.yaml@'))",
+        ])
+      ],
+    ))
+  }
+
   # The workflows that may use each account.
   workflows = {
     "terraform"         = ["release.yaml"]
@@ -62,7 +78,7 @@ resource "google_iam_workload_identity_pool_provider" "github" {
     "assertion.repository == '${var.github.repository}'",
     "assertion.repository_id == '${var.github.repository_id}'",
     "assertion.ref == 'refs/heads/${var.github.branch}'",
-    "assertion.environment == '${local.github_environments[each.key]}'",
+    "(${local.environment_conditions[each.key]})",
     # Only people with write access can trigger these events on the branch.
     "assertion.event_name in ['push', 'schedule', 'workflow_dispatch']",
     "assertion.job_workflow_ref.startsWith('${var.github.repository}/.github/workflows/')",

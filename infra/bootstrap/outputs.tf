@@ -1,15 +1,18 @@
 output "github_variables" {
   # Only the builds read REGION. The workflows of an environment read the region from the environment's tfvars.
   description = "The variables to set in each GitHub environment."
-  value = {
-    for name, project in local.projects : local.github_environments[name] => merge(
-      {
-        PROJECT_ID                 = project
-        WORKLOAD_IDENTITY_PROVIDER = google_iam_workload_identity_pool_provider.github[name].name
-      },
-      name == "images" ? { REGION = var.region } : {},
-    )
-  }
+  value = merge([
+    for name, project in local.projects : {
+      for environment in compact([local.github_environments[name], lookup(local.plan_environments, name, "")]) :
+      environment => merge(
+        {
+          PROJECT_ID                 = project
+          WORKLOAD_IDENTITY_PROVIDER = google_iam_workload_identity_pool_provider.github[name].name
+        },
+        name == "images" ? { REGION = var.region } : {},
+      )
+    }
+  ]...)
 }
 
 # The files infra/terraform/environments/*.gcs.tfbackend name the buckets of the environments.

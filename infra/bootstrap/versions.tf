@@ -4,7 +4,7 @@ terraform {
   required_providers {
     google = {
       source  = "hashicorp/google"
-      version = ">= 7.40, < 8"
+      version = ">= 7.46, < 8"
     }
   }
 

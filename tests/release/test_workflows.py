@@ -1,5 +1,6 @@
 """The workflows of .github: their syntax, rights, variables and releases."""
 
+import os
 import re
 import subprocess
 import sys
@@ -93,7 +94,7 @@ def test_each_workflow_matches_the_schema() -> None:
 
 def test_only_the_documented_workflows_exist() -> None:
     assert {file.stem for file in FILES} == {
-        *("beam", "checks", "deliver", "release", "rollback", "plan", "trial")
+        *("beam", "checks", "deliver", "release", "rollback", "plan", "providers", "trial")
     }
 
 
@@ -113,10 +114,12 @@ def test_each_action_is_used_in_only_one_version() -> None:
 def test_jobs_have_only_the_permissions_that_they_need(file: Path) -> None:
     assert read(file)["permissions"] == {}
     for name, job in jobs(file).items():
-        signs_in = job.get("uses", "").endswith("/release.yaml") or any(
+        signs_in = job.get("uses", "").endswith(("/release.yaml", "/plan.yaml")) or any(
             step.get("uses", "").startswith(SIGNS_IN) for step in job.get("steps", ())
         )
         least = {"contents": "read"} | ({"id-token": "write"} if signs_in else {})
+        if file.stem == "providers":  # opens a pull request
+            least = {"contents": "write", "pull-requests": "write"}
         assert job["permissions"] == least, name
 
 
@@ -177,7 +180,7 @@ def test_every_terraform_call_names_an_environment() -> None:
         line
         for file in FILES
         for step, _, _ in steps(file)
-        for line in step.get("run", "").splitlines()
+        for line in step.get("run", "").replace("\\\n", "").splitlines()
         if re.search(r"\bterraform (-chdir=\S+ )?(plan|apply)\b", line)
     ]
     assert len(lines) == 4
@@ -192,7 +195,7 @@ def test_steps_have_the_variables_that_they_read(file: Path) -> None:
         assert {
             variable for variable in read_ if not variable.startswith("GITHUB_")
         } <= variables, step
-        assert step.get("env", {}).keys() <= read_ | {"SMOKE_TOKEN", "SMOKE_KEY"}, step
+        assert step.get("env", {}).keys() <= read_ | {"SMOKE_TOKEN", "SMOKE_KEY", "GH_TOKEN"}, step
 
 
 def test_every_lock_file_except_that_of_checkov_is_audited_for_vulnerabilities() -> None:
@@ -294,13 +297,70 @@ def test_main_is_released_to_dev_staging_and_production_with_the_same_images() -
     deliver = jobs(FOLDER / "deliver.yaml")
     assert read(FOLDER / "deliver.yaml")["on"] == {"push": {"branches": ["main"]}}
     assert deliver["build"]["needs"] == "checks"
-    order = [("dev", "build"), ("staging", ["build", "dev"]), ("production", ["build", "staging"])]
+    order = [
+        ("dev", "build"),
+        ("staging", ["build", "dev"]),
+        ("production", ["build", "staging", "production-plan"]),
+    ]
     for name, needs in order:
         assert deliver[name]["needs"] == needs
         images = {f: f"${{{{ needs.build.outputs.{f} }}}}" for f in ("query", "ingest", "project")}
         assert deliver[name]["with"] == {"environment": name, **images}
     inputs = read(FOLDER / "release.yaml")["on"]["workflow_call"]["inputs"]
     assert inputs.keys() == deliver["dev"]["with"].keys()
+
+
+def test_the_plan_for_production_is_shown_before_the_approval() -> None:
+    """The plan runs in an environment without reviewers, which no other workflow may use."""
+    job = jobs(FOLDER / "deliver.yaml")["production-plan"]
+    assert (job["needs"], job["uses"]) == ("staging", "./.github/workflows/plan.yaml")
+    assert job["with"] == {"environment": "production"}
+    assert read(FOLDER / "plan.yaml")["on"]["workflow_call"]["inputs"].keys() == job["with"].keys()
+    federation = (ROOT / "infra/bootstrap/federation.tf").read_text(encoding="utf-8")
+    assert 'plan_environments = { prod = "production-plan" }' in federation
+    using = [file.stem for file in FILES if "'production-plan'" in file.read_text()]
+    assert using == ["plan"]
+
+
+@pytest.mark.parametrize(
+    ("event", "changes", "expected"),
+    [("push", True, 0), ("push", False, 0), ("schedule", True, 2), ("schedule", False, 0)],
+)
+def test_a_plan_is_in_the_summary_and_fails_only_if_it_is_a_check_for_drift(
+    tmp_path: Path, event: str, changes: bool, expected: int
+) -> None:
+    (step,) = [step for step, _, _ in steps(FOLDER / "plan.yaml") if step.get("name") == "Plan"]
+    assert step["env"]["DRIFT"] == "${{ github.event_name != 'push' || '' }}"
+    program = tmp_path / "terraform"
+    program.write_text(
+        '#!/bin/bash\n[ "$1" = plan ] || exit 0\necho "Plan: a change"\n'
+        f'[[ "$*" == *" -detailed-exitcode "* ]] && exit {2 * changes}\nexit 0\n'
+    )
+    program.chmod(0o755)
+    summary = tmp_path / "summary"
+    environment = {
+        "PATH": f"{tmp_path}:{os.environ['PATH']}",
+        "NAME": "prod",
+        "SMOKE_KEY": "",
+        "DRIFT": "" if event == "push" else "true",
+        "GITHUB_STEP_SUMMARY": str(summary),
+    }
+    done = subprocess.run(
+        ["bash", "-e", "-c", step["run"]],
+        cwd=tmp_path, env=environment, capture_output=True, text=True, check=False, timeout=100,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (expected, "Plan: a change\n")
+    assert summary.read_text() == "### prod\n```\nPlan: a change\n```\n"
+
+
+def test_the_workflows_use_one_recent_version_of_terraform() -> None:
+    versions = {
+        version
+        for file in FILES
+        for version in re.findall(r"terraform_version: (\S+)", file.read_text())
+    }
+    # Since 1.14, `terraform test` can destroy what `prevent_destroy` protects.
+    assert versions == {"~1.15"}
 
 
 def test_the_workflows_use_the_environments_that_terraform_trusts() -> None:

@@ -214,10 +214,17 @@ class Root:
         return [f"-var-file={file}", f"-state={state}", "-refresh=false"]
 
 
+def copy_folder(source: Path, target: Path, *omitted: str) -> None:
+    """Copy a folder without `omitted`, Terraform's downloads and the providers' lock file.
+
+    The lock file has the checksums of the registry's providers. The offline provider has others.
+    """
+    shutil.copytree(source, target, ignore=shutil.ignore_patterns(".terraform*", *omitted))
+
+
 def copy_bootstrap(folder: Path) -> Root:
     """Copy and initialise `infra/bootstrap`."""
-    ignored = shutil.ignore_patterns(".terraform*")
-    shutil.copytree(REPOSITORY / "infra" / "bootstrap", folder / "bootstrap", ignore=ignored)
+    copy_folder(REPOSITORY / "infra" / "bootstrap", folder / "bootstrap")
     root = Root(folder / "bootstrap", "bootstrap.tfvars")
     (root.folder / "backend_override.tf").write_text(_LOCAL_BACKEND)
     root.run("init")
@@ -228,8 +235,7 @@ def copy_root(folder: Path, *, whole: bool = False) -> Root:
     """Copy and initialise `infra/terraform`; copy all of the code only if `whole` is true."""
     for name in _COPIED:
         omitted = _CODE if name in {"progress", "sql"} and not whole else ()
-        ignored = shutil.ignore_patterns(".terraform*", *omitted)
-        shutil.copytree(REPOSITORY / name, folder / name, ignore=ignored)
+        copy_folder(REPOSITORY / name, folder / name, *omitted)
     requirements = (REPOSITORY / _REQUIREMENTS).read_text(encoding="utf-8")
     text = requirements if whole else requirements[:100]
     (folder / _REQUIREMENTS).write_text(text, encoding="utf-8")

@@ -86,7 +86,8 @@ def test_the_service_agent_of_cloud_run_is_created_before_it_gets_roles(
 def test_the_github_variables_name_the_project_of_each_environment(bootstrap: Deployment) -> None:
     found = bootstrap.outputs["github_variables"]
     assert {name: variables["PROJECT_ID"] for name, variables in found.items()} == {
-        {"prod": "production"}.get(name, name): project for name, project in PROJECTS.items()
+        {"prod": "production"}.get(name, name): project
+        for name, project in (*PROJECTS.items(), ("production-plan", PROJECTS["prod"]))
     }
     # An environment's region is in its tfvars.
     assert {name for name, variables in found.items() if "REGION" in variables} == {"images"}
@@ -293,14 +294,21 @@ def test_only_workflows_of_the_configured_branch_can_sign_in(resources: Resource
     providers = resources.of("google_iam_workload_identity_pool_provider")
     assert providers.keys() == PROJECTS.keys()
     for name, provider in providers.items():
-        assert provider["attribute_condition"].split(" && ") == [
+        environment = f"assertion.environment == '{ {'prod': 'production'}.get(name, name) }'"
+        if name == "prod":  # only plan.yaml may use the environment without an approval
+            environment += (
+                " || (assertion.environment == 'production-plan' && "
+                "assertion.job_workflow_ref.startsWith("
+                "'example/progress/.github/workflows/plan.yaml@'))"
+            )
+        assert provider["attribute_condition"] == " && ".join([
             "assertion.repository == 'example/progress'",
             "assertion.repository_id == '123456789'",
             "assertion.ref == 'refs/heads/main'",
-            f"assertion.environment == '{ {'prod': 'production'}.get(name, name) }'",
+            f"({environment})",
             "assertion.event_name in ['push', 'schedule', 'workflow_dispatch']",
             "assertion.job_workflow_ref.startsWith('example/progress/.github/workflows/')",
-        ]
+        ])  # fmt: skip
         assert only(provider["oidc"])["issuer_uri"] == "https://token.actions.githubusercontent.com"
         mapping = provider["attribute_mapping"]
         assert mapping["attribute.workflow"] == (
