@@ -35,7 +35,7 @@ from progress.demo import loading
 from progress.demo.graphql_client import GraphqlClient
 from progress.errors import DatabaseUnavailable, ProgressError, QueryUnavailable
 from progress.importers import anki_events, anki_log
-from progress.local import data_folder, development_key, ports, postgres, processes, readiness
+from progress.local import data_folder, ports, postgres, processes, readiness
 from progress.local.ports import HOST
 from progress.settings import LOCAL_PROJECT, Settings
 
@@ -311,6 +311,8 @@ class _Drill:
             return -1
 
     def _client(self, user: str) -> GraphqlClient:
+        from progress.local import development_key
+
         key = data_folder.at(self._environment["PROGRESS_DATA_DIR"]).key
         return GraphqlClient(self._graphql_url, development_key.token(key, user, ["learner"]))
 

@@ -84,6 +84,12 @@ EVERYWHERE = {
     "users": {"pubsub.publisher user-events"},
 }
 
+# Accounts that send traces and metrics to Google.
+EXPORTERS = {
+    name: {"telemetry.writer project", "serviceusage.serviceUsageConsumer project"}
+    for name in ("ingest", "project", "query", "batch", "release", "backup", "rebuild")
+}
+
 # Accounts that infra/terraform does not create; infra/bootstrap creates the pipeline's account.
 STRANGERS = {
     *("gcp-sa-pubsub", "archive", "pipeline", "learning", "algorithm", "vocabulary", "users")
@@ -147,6 +153,7 @@ PROD = {
 def test_each_account_has_exactly_the_roles_that_it_needs(
     environments: Environments, environment: str, further: list[dict[str, set[str]]]
 ) -> None:
+    further = [*further, EXPORTERS]
     wanted = {
         who: EVERYWHERE.get(who, set()).union(*(roles.get(who, set()) for roles in further))
         for who in EVERYWHERE.keys() | set().union(*further)
