@@ -16,7 +16,7 @@ from progress.errors import SettingsError
 
 Environment = Literal["development", "staging", "production"]
 
-LOCAL_PROJECT = "progress-local"
+LOCAL_PROJECT = "effect-local"  # all contexts share the local project
 
 _Positive = Annotated[int, msgspec.Meta(ge=1)]
 

@@ -5,6 +5,7 @@ import json
 import re
 import subprocess
 import sys
+from collections.abc import Mapping
 from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ import pytest
 import yaml
 
 from progress.local import development_key
-from progress.settings import Settings
+from progress.settings import LOCAL_PROJECT, Settings
 from tests.conftest import skip_without
 from tests.support import compose_file, promtool
 from tests.support.alert_policies import CONTRACT, EXPORTED
@@ -29,7 +30,7 @@ LASTING = {name: service for name, service in SERVICES.items() if service["resta
 _METRICS = CONTRACT | EXPORTED
 FRAMEWORK = {"FUNCTION_TARGET", "OTEL_METRIC_EXPORT_INTERVAL"}
 
-_PINNED = re.compile(r"[\w./-]+:v?\d[\w.-]*(@sha256:[0-9a-f]{64})?")
+_PINNED = re.compile(r"[\w./-]+:v?\d[\w.-]*@sha256:[0-9a-f]{64}")
 
 
 def test_compose_yaml_matches_the_compose_specification() -> None:
@@ -60,16 +61,23 @@ def test_a_missing_password_variable_is_an_error() -> None:
 @pytest.mark.parametrize("name", SERVICES)
 def test_each_service_has_a_memory_limit_and_a_health_check(name: str) -> None:
     service = SERVICES[name]
-    limits = service["deploy"]["resources"]["limits"]
-    assert float(limits["cpus"]) > 0
-    assert re.fullmatch(r"\d+[MG]", limits["memory"])
+    resources = service["deploy"]["resources"]
+    assert float(resources["limits"]["cpus"]) > 0
+    assert _megabytes(resources["limits"]) > 0
     if name in LASTING:
+        assert 0 < _megabytes(resources["reservations"]) < _megabytes(resources["limits"])
         assert service["restart"] == "unless-stopped"
         assert service["healthcheck"]["test"][0] in ("CMD", "CMD-SHELL")
     for other, wanted in service.get("depends_on", {}).items():
         is_once = SERVICES[other]["restart"] == "no"
         healthy, ended = "service_healthy", "service_completed_successfully"
         assert wanted["condition"] == (ended if is_once else healthy)
+
+
+def _megabytes(resources: Mapping[str, str]) -> int:
+    match = re.fullmatch(r"(\d+)([MG])", resources["memory"])
+    assert match
+    return int(match[1]) * {"M": 1, "G": 1_024}[match[2]]
 
 
 def test_the_data_of_a_service_is_on_a_volume_that_outlives_its_container() -> None:
@@ -126,10 +134,21 @@ def test_a_tool_is_at_its_port(name: str) -> None:
     assert {port.split(":")[1] for port in SERVICES[name]["ports"]} == PORTS[name]
 
 
-def test_the_containers_share_a_network_and_run_the_newest_postgresql() -> None:
+def test_the_containers_share_a_network_and_a_project_with_the_other_contexts() -> None:
     networks = yaml.safe_load(compose_file.FILE.read_text(encoding="utf-8"))["networks"]
     assert networks == {"default": {"name": "effect-network"}}
-    assert SERVICES["postgres"]["image"].startswith("postgres:18.")
+    assert f"--project={LOCAL_PROJECT}" in SERVICES["pubsub"]["command"]
+    for name in compose_file.OURS:
+        assert SERVICES[name]["environment"]["PUBSUB_PROJECT_ID"] == LOCAL_PROJECT == "effect-local"
+
+
+def test_postgresql_has_the_version_of_the_local_stack_and_of_the_cloud() -> None:
+    version = re.match(r"postgres:((18)\.\d+)", SERVICES["postgres"]["image"])
+    assert version
+    packages = (REPOSITORY / "requirements-dev.txt").read_text(encoding="utf-8")
+    assert f"\nembedded-postgres=={version[1]}." in packages
+    terraform = (REPOSITORY / "infra/terraform/cloud_sql.tf").read_text(encoding="utf-8")
+    assert f'default     = "POSTGRES_{version[2]}"' in terraform
 
 
 def test_the_readme_shows_the_logs_of_existing_services() -> None:

@@ -52,7 +52,7 @@ def test_an_event_is_stored_and_its_shard_is_woken(
     assert ingest.post("/", data=body).status_code == 204
     assert count(store.url) == 1
     (request,) = fake_publisher.requests
-    assert request.topic == "projects/progress-local/topics/progress-commands"
+    assert request.topic == "projects/effect-local/topics/progress-commands"
     with closing(store.connect()) as connection:
         assert fake_publisher.shards() == [
             connection.run("SELECT event_store.shard_of('learner-u')")[0][0]

@@ -79,7 +79,7 @@ class Stack:
         with SubscriberClient() as subscriber:
             endpoints = {
                 subscription.name.rpartition("/")[2]: subscription.push_config.push_endpoint
-                for subscription in subscriber.list_subscriptions(project="projects/progress-local")
+                for subscription in subscriber.list_subscriptions(project="projects/effect-local")
             }
         self.shell.subscribe(**{name: at for name, at in endpoints.items() if at})
 
@@ -137,14 +137,14 @@ def _texts(connection: Connection, question: str) -> list[str]:
 def stack(pubsub: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stack]:
     """A running stack with a fake Cloud Scheduler, whose jobs the runbook pauses."""
     with (
-        cloud_scheduler.serve("progress-local") as (scheduler, schedules),
+        cloud_scheduler.serve("effect-local") as (scheduler, schedules),
         folders.create("recovery") as folder,
     ):
         environment = {
             "PROGRESS_DATA_DIR": str(folder / "data"),
             "PUBSUB_EMULATOR_HOST": pubsub,
-            "PUBSUB_PROJECT_ID": "progress-local",
-            "PROJECT": "progress-local",
+            "PUBSUB_PROJECT_ID": "effect-local",
+            "PROJECT": "effect-local",
             "CLOUD_SCHEDULER_EMULATOR_HOST": scheduler,
             "RATE_LIMIT_PER_MINUTE": "100000",
         }
