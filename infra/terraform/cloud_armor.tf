@@ -1,4 +1,4 @@
-# Cloud Armor: the firewall rules of the load balancer, in prod.
+# Cloud Armor: the firewall rules of the load balancer.
 
 variable "requests_per_minute_by_ip" {
   # This limit is high, because a whole school may share one address. RATE_LIMIT_PER_MINUTE limits each caller.

@@ -145,7 +145,7 @@ locals {
     }
     query = {
       requests = {
-        ingress = local.is_prod ? "INGRESS_TRAFFIC_INTERNAL_LOAD_BALANCER" : "INGRESS_TRAFFIC_ALL"
+        ingress = local.has_load_balancer ? "INGRESS_TRAFFIC_INTERNAL_LOAD_BALANCER" : "INGRESS_TRAFFIC_ALL"
         timeout = "3600s" # for streams
         # The liveness probe does not request /ready, because /ready fails during a database outage, and Cloud Run
         # would then restart the instance.

@@ -1,14 +1,14 @@
-# The load balancer in front of the query function, in prod: one address, TLS 1.3, Cloud Armor. The service accepts
-# requests from the load balancer only.
+# The load balancer in front of the query function, if `domain` is set: one address, TLS 1.3, Cloud Armor. The service
+# then accepts requests from the load balancer only.
 
 variable "domain" {
-  description = "The domain of the API, in prod. Its A record must contain the output load_balancer_address."
+  description = "The API's domain, whose A record has the output load_balancer_address; null: the service's own URL."
   type        = string
   default     = null
 
   validation {
-    condition     = (var.domain != null) == (var.environment == "prod")
-    error_message = "expected a domain in prod, and null in dev and staging, where the service's own URL is used"
+    condition     = var.domain != null || !local.is_prod
+    error_message = "expected a domain in prod"
   }
 }
 
@@ -27,11 +27,12 @@ variable "smoke_key" {
 }
 
 locals {
-  load_balancer_count = local.is_prod ? 1 : 0
+  has_load_balancer   = var.domain != null
+  load_balancer_count = local.has_load_balancer ? 1 : 0
 
   # The tag of the revision behind each backend. `live` is the serving revision, which needs no tag. `green` is the new
   # revision during a release.
-  backend_revisions = local.is_prod ? { live = null, green = "green" } : {}
+  backend_revisions = local.has_load_balancer ? { live = null, green = "green" } : {}
 }
 
 resource "google_compute_global_address" "load_balancer" {
@@ -43,7 +44,7 @@ resource "google_compute_global_address" "load_balancer" {
 }
 
 output "load_balancer_address" {
-  description = "The address for the domain's A record; null outside prod."
+  description = "The address for the domain's A record; null without a domain."
   value       = one(google_compute_global_address.load_balancer[*].address)
 }
 

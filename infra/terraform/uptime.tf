@@ -1,5 +1,5 @@
-# Uptime check of the query function from the internet, only in prod. In an environment without minimum instances,
-# a check every minute would keep an instance and the database running.
+# Uptime check of the domain from the internet. An environment without a domain has none, because a check every minute
+# would keep an instance and Neon's database running.
 
 resource "google_monitoring_uptime_check_config" "query" {
   count = var.domain == null ? 0 : 1

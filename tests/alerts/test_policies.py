@@ -194,12 +194,12 @@ def test_each_error_in_a_log_of_a_service_job_or_schedule_raises_an_alert(
     assert strategy["notification_rate_limit"]  # the API requires it for a condition on log lines
 
 
-def test_only_production_has_an_uptime_check(environments: Environments) -> None:
+def test_environments_with_a_domain_have_an_uptime_check(environments: Environments) -> None:
     checks = {
         name: environments[name].planned.of("google_monitoring_uptime_check_config")
         for name in ENVIRONMENTS
     }
-    assert [name for name in ENVIRONMENTS if checks[name]] == ["prod"]
+    assert [name for name in ENVIRONMENTS if checks[name]] == ["staging", "prod"]
     ((_, check),) = checks["prod"].items()
     assert check["http_check"][0]["path"] == "/ready"
     assert check["http_check"][0]["use_ssl"]

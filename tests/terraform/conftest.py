@@ -21,12 +21,12 @@ def dev(environments: Environments) -> Resources:
 
 @pytest.fixture(scope="session")
 def moving(environments: Environments) -> Deployment:
-    """The deployment of staging during a migration from Neon to Cloud SQL.
+    """The deployment of dev during a migration from Neon to Cloud SQL.
 
     It has a fixed egress address. A group of analysts may read BigQuery's question views, and one
     analyst the views of the read models.
     """
-    return environments.variant("moving", "staging", *MIGRATION)
+    return environments.variant("moving", "dev", *MIGRATION)
 
 
 @pytest.fixture(scope="session")

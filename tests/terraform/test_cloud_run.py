@@ -11,7 +11,15 @@ import pytest
 
 from progress.adapters import startup
 from tests.support import terraform
-from tests.support.cloud_run import container, only, settings, template
+from tests.support.cloud_run import (
+    container,
+    only,
+    plain_settings,
+    secret_ids,
+    settings,
+    template,
+    templates,
+)
 from tests.support.terraform_environments import Environments
 from tests.support.terraform_state import Deployment, Resources, Values, find_attributes
 
@@ -56,13 +64,15 @@ def test_production_has_the_required_sizes(prod: Resources) -> None:
     assert {name: size(service) for name, service in services.items()} == SIZES
 
 
-@pytest.mark.parametrize("environment", ["dev", "staging"])
-def test_dev_and_staging_have_no_minimum_instances(
-    environments: Environments, environment: str
+@pytest.mark.parametrize(("environment", "ready"), [("dev", 0), ("staging", 1)])
+def test_dev_and_staging_have_instances_of_the_same_size_but_fewer(
+    environments: Environments, environment: str, ready: int
 ) -> None:
     services = environments[environment].applied.of("google_cloud_run_v2_service", "function")
     sizes = {name: size(service) for name, service in services.items()}
-    assert {measures[3] for measures in sizes.values()} == {0}
+    assert {name: measures[3] for name, measures in sizes.items()} == {
+        "ingest": 0, "project": 0, "query": ready,
+    }  # fmt: skip
     assert {name: measures[:2] for name, measures in sizes.items()} == {
         n: s[:2] for n, s in SIZES.items()
     }
@@ -70,6 +80,22 @@ def test_dev_and_staging_have_no_minimum_instances(
         only(template(service)["scaling"])["min_instance_count"] is None
         for service in services.values()
     )
+
+
+def test_staging_has_the_products_and_the_settings_of_production(
+    environments: Environments,
+) -> None:
+    """Only sizes, addresses and the number of functions with a schedule for the night differ."""
+    staging, prod = (environments[name].applied for name in ("staging", "prod"))
+    products, wanted = (
+        {re.sub(r"\[.*?\]", "", address) for address in resources} for resources in (staging, prod)
+    )
+    assert products == wanted
+    for part in templates(prod):
+        assert plain_settings(staging, part).keys() == plain_settings(prod, part).keys()
+        assert secret_ids(staging, part) == secret_ids(prod, part)
+    (redis,) = staging.of("google_redis_instance").values()
+    assert (redis["tier"], redis["memory_size_gb"]) == ("BASIC", 1)
 
 
 def test_functions_have_one_thread_per_request_or_one_event_loop_per_core(
@@ -93,8 +119,8 @@ def test_only_query_accepts_requests_from_the_internet(environments: Environment
         }
 
     inside = {"ingest": "INTERNAL_ONLY", "project": "INTERNAL_ONLY"}
-    assert ingress("prod") == inside | {"query": "INTERNAL_LOAD_BALANCER"}
-    assert ingress("dev") == ingress("staging") == inside | {"query": "ALL"}
+    assert ingress("prod") == ingress("staging") == inside | {"query": "INTERNAL_LOAD_BALANCER"}
+    assert ingress("dev") == inside | {"query": "ALL"}
 
 
 def test_only_query_allows_callers_without_a_google_account(deployment: Deployment) -> None:
@@ -164,9 +190,15 @@ def test_the_scheduler_starts_the_jobs_with_its_own_account(deployment: Deployme
         assert (may[name]["name"], may[name]["role"]) == (f"progress-{name}", "roles/run.invoker")
 
 
-def test_fewer_instances_are_kept_ready_at_night(environments: Environments) -> None:
-    night = environments["prod"].plan["variables"]["night"]["value"]
-    changes = environments["prod"].applied.of("google_cloud_scheduler_job", "night")
+@pytest.mark.parametrize(
+    ("environment", "ready"),
+    [("staging", {"query": 1}), ("prod", {name: measures[3] for name, measures in SIZES.items()})],
+)
+def test_fewer_instances_are_kept_ready_at_night(
+    environments: Environments, environment: str, ready: dict[str, int]
+) -> None:
+    night = environments[environment].plan["variables"]["night"]["value"]
+    changes = environments[environment].applied.of("google_cloud_scheduler_job", "night")
     least: dict[str, dict[str, int]] = {"evening": {}, "morning": {}}
     for name, job in changes.items():
         target = only(job["http_target"])
@@ -183,15 +215,12 @@ def test_fewer_instances_are_kept_ready_at_night(environments: Environments) -> 
         )
         body = json.loads(base64.b64decode(target["body"]))
         least[time][function] = body["scaling"]["minInstanceCount"]
-    assert least["morning"] == {name: measures[3] for name, measures in SIZES.items()}
-    assert all(least["evening"][name] < least["morning"][name] for name in SIZES)
+    assert least["morning"] == ready
+    assert all(least["evening"][name] < ready[name] for name in ready)
 
 
-def test_environments_without_minimum_instances_have_no_night_schedule(
-    environments: Environments,
-) -> None:
-    for environment in ("dev", "staging"):
-        assert not environments[environment].applied.of("google_cloud_scheduler_job", "night")
+def test_an_environment_without_minimum_instances_has_no_night_schedule(dev: Resources) -> None:
+    assert not dev.of("google_cloud_scheduler_job", "night")
 
 
 def test_terraform_restores_only_attributes_that_nothing_else_may_change(

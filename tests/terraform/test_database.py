@@ -48,11 +48,11 @@ def test_cloud_sql_is_private_encrypted_backed_up_and_protected(prod: Resources)
     assert flags["log_min_duration_statement"] == "-1"
 
 
-@pytest.mark.exhaustive
-def test_cloud_sql_is_small_and_deletable_outside_prod(moving: Deployment) -> None:
-    instance = moving.applied["google_sql_database_instance.this[0]"]
+def test_cloud_sql_is_small_and_deletable_outside_prod(environments: Environments) -> None:
+    instance = environments["staging"].applied["google_sql_database_instance.this[0]"]
     (settings,) = instance["settings"]
-    assert settings["availability_type"] == "ZONAL"
+    # The smallest type whose processor is not shared with other customers.
+    assert (settings["tier"], settings["availability_type"]) == ("db-custom-1-3840", "ZONAL")
     assert 0 < settings["disk_autoresize_limit"] <= 20
     assert settings["final_backup_config"] == [{"enabled": True, "retention_days": 7}]
     assert not instance["deletion_protection"]
@@ -71,34 +71,29 @@ def query_connections(resources: Resources) -> int:
     return int(planned["DATABASE_POOL_SIZE"]) + int(planned["DATABASE_PAST_SESSIONS"])
 
 
-@pytest.mark.parametrize("environment", ["dev", "staging"])
-def test_each_function_opens_at_most_five_connections_to_neon(
-    environments: Environments, environment: str
-) -> None:
+def test_each_function_opens_at_most_five_connections_to_neon(dev: Resources) -> None:
     """One request to project may rebuild, while the others fold.
 
     A rebuild has one connection for the operation, one for the swap, and one for each worker.
     """
-    resources = environments[environment].applied
     rebuild_workers = inspect.signature(rebuild.run).parameters["workers"].default
-    for name, service in resources.of("google_cloud_run_v2_service", "function").items():
+    for name, service in dev.of("google_cloud_run_v2_service", "function").items():
         (inside,) = service["template"]
         of_an_instance = {
             "ingest": 1,  # the connection of the group commit
             "project": 2 + rebuild_workers + inside["max_instance_request_concurrency"] - 1,
-            "query": int(plain_settings(resources, "query")["WORKERS"])
-            * query_connections(resources),
+            "query": int(plain_settings(dev, "query")["WORKERS"]) * query_connections(dev),
         }[name]
         (shared,), (own,) = service["scaling"], inside["scaling"]
         most = max(shared["max_instance_count"], own["max_instance_count"])
         assert 0 < most * of_an_instance <= 5, name
 
 
-@pytest.mark.parametrize("environment", ["staging", "prod"])
+@pytest.mark.parametrize("environment", ["dev", "staging", "prod"])
 def test_the_connection_limit_covers_all_instances_during_a_release(
     environments: Environments, moving: Deployment, environment: str
 ) -> None:
-    resources = environments["prod"].applied if environment == "prod" else moving.applied
+    resources = moving.applied if environment == "dev" else environments[environment].applied
     flags = resources["google_sql_database_instance.this[0]"]["settings"][0]["database_flags"]
     (limit,) = (int(flag["value"]) for flag in flags if flag["name"] == "max_connections")
     each_of = {

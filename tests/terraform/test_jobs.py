@@ -43,13 +43,14 @@ def test_the_log_is_dumped_daily_where_the_database_has_no_daily_backups(
     ]
 
 
-def test_the_batch_job_erases_deleted_learners_only_in_production(
+def test_the_batch_job_erases_deleted_learners_in_staging_and_production(
     environments: Environments,
 ) -> None:
+    days = {"dev": None, "staging": "1", "prod": "30"}
     for name, environment in environments.items():
         for job, planned in environment.applied.of("google_cloud_run_v2_job", "job").items():
-            is_on = name == "prod" and job.startswith("batch")
-            assert settings(planned).get("ERASE_DELETED_AFTER_DAYS") == ("30" if is_on else None)
+            wanted = days[name] if job.startswith("batch") else None
+            assert settings(planned).get("ERASE_DELETED_AFTER_DAYS") == wanted
 
 
 def test_the_large_batch_job_has_more_memory_and_tasks(deployment: Deployment) -> None:

@@ -33,9 +33,9 @@ def test_every_service_and_job_is_connected_to_the_network(
         assert access["network_interfaces"][0]["subnetwork"] == subnetwork["id"]
     assert not resources.of("google_compute_router_nat")
     assert not resources.of("google_compute_address")
-    # This rule denies all incoming connections. Prod has a second rule, tested in test_jobs.py.
+    # This rule denies all incoming connections. Dataflow has a second rule (test_jobs.py).
     firewall = resources["google_compute_firewall.deny_ingress"]
-    assert len(resources.of("google_compute_firewall")) == (2 if environment == "prod" else 1)
+    assert len(resources.of("google_compute_firewall")) == (1 if environment == "dev" else 2)
     assert (firewall["direction"], firewall["source_ranges"]) == ("INGRESS", ["0.0.0.0/0"])
     assert firewall["deny"] == [{"ports": firewall["deny"][0]["ports"], "protocol": "all"}]
     assert not firewall["allow"]
@@ -97,12 +97,11 @@ def test_no_service_or_job_has_a_redis_url_if_there_is_no_redis(dev: Resources) 
 DOMAIN = "progress.example.com"
 
 
-@pytest.mark.parametrize("environment", ["dev", "staging"])
-def test_only_prod_has_a_load_balancer(environments: Environments, environment: str) -> None:
-    resources = environments[environment].applied
+def test_an_environment_without_a_domain_has_no_load_balancer(environments: Environments) -> None:
+    dev = environments["dev"]
     for kind in ("backend_service", "global_forwarding_rule", "security_policy", "url_map"):
-        assert not resources.of(f"google_compute_{kind}")
-    assert environments[environment].outputs.get("load_balancer_address") is None
+        assert not dev.applied.of(f"google_compute_{kind}")
+    assert dev.outputs.get("load_balancer_address") is None
 
 
 def test_the_load_balancer_has_tls_1_3_and_a_certificate_for_the_domain(prod: Resources) -> None:

@@ -66,7 +66,8 @@ def fresh(project: str) -> Fresh:
             "storage buckets describe": CallRejected("gs://x not found: 404."),
             "storage cat": CallRejected("The following URLs matched no objects or files: gs://x"),
             "compute ssl-certificates list": [
-                {"managed": {"domainStatus": {"progress.ours.com": "ACTIVE"}}}
+                {"managed": {"domainStatus": {domain: "ACTIVE"}}}
+                for domain in ("progress.ours.com", "staging.progress.ours.com")
             ],
         }
     )
@@ -250,6 +251,7 @@ def test_a_missing_billing_role_is_reported(preflight: Preflight) -> None:
             True,
         ),
         ("prod", "compute.disableGlobalLoadBalancing", policy({"enforce": True}), True),
+        ("staging", "compute.disableGlobalLoadBalancing", policy({"enforce": True}), True),
         ("dev", "compute.disableGlobalLoadBalancing", policy({"enforce": True}), False),
     ],
 )
@@ -320,7 +322,7 @@ def test_preflight_and_terraform_read_the_same_values(environments: Environments
             bucket["name"] for bucket in deployment.applied.of("google_storage_bucket").values()
         }
         suffixes = runpy.run_path(str(_PREFLIGHT))["SUFFIXES"]
-        optional = set() if env.project == "progress-prod" else {"progress-templates"}
+        optional = {"progress-templates"} if env.project == "progress-dev" else set()
         assert buckets == {f"{env.project}-{suffix}" for suffix in {*suffixes} - optional}
 
 

@@ -115,7 +115,7 @@ def test_raising_the_password_version_rotates_every_password(
     """The plan changes only the passwords of both databases, and runs the migration to set them."""
     root = environments.root()
     options = (*MIGRATION, "-var=password_version=2", "-refresh=false")
-    plan = root.plan("staging", *options, name="moving")
+    plan = root.plan("dev", *options, name="moving")
     assert changed_addresses(plan) == {
         *("google_sql_user.owner[0]", "terraform_data.migrate"),
         *(f'google_secret_manager_secret_version.password["{name}"]' for name in moving.passwords),

@@ -73,7 +73,7 @@ CASES: list[tuple[dict[str, str], dict[str, str]]] = [
     (
         {
             "cloud_sql_version": '"POSTGRES_14"', "migration_target": '"neon"',
-            "domain": '"dev.example.com"', "redis": '"memcached"', "dataflow": "true",
+            "redis": '"memcached"', "dataflow": "true",
         },
         {},
     ),
@@ -100,6 +100,7 @@ CASES: list[tuple[dict[str, str], dict[str, str]]] = [
     ({"functions": size(concurrency="0")}, {}),
     ({"functions": size(min_instances="3", max_instances="2")}, {}),
     ({"functions": size(max_instances="0"), "erase_deleted_after_days": "0"}, {}),
+    ({"domain": "null"}, {"environment": '"prod"', "alert_emails": '["a@example.com"]'}),
     ({"archive_buckets": "32", "database_pool": "{ size = 0 }"}, {}),
 ]  # fmt: skip
 

@@ -1,3 +1,4 @@
+# The free profile (docs/cost.md), which lacks some of production's products. Staging has all of them.
 project_id  = "progress-dev"
 environment = "dev"
 

@@ -1,22 +1,17 @@
+# The products of production in their smallest sizes; docs/cost.md states the price.
 project_id  = "progress-staging"
 environment = "staging"
 
-database = "neon"
-neon = {
-  host     = "ep-example-staging.eu-central-1.aws.neon.tech"
-  database = "progress"
-  owner    = "progress_owner"
-}
-redis = "none"
+database = "cloud_sql"
+redis    = "memorystore"
+domain   = "staging.progress.example.com"
+app_url  = "https://app.staging.example.com/learn"
 
-# Neon's free plan: each function opens at most five connections. A request to project that rebuilds opens four, and one
-# that folds opens one.
 functions = {
   ingest  = { cpu = "1", memory = "512Mi", concurrency = 100, min_instances = 0, max_instances = 2 }
-  project = { cpu = "2", memory = "2Gi", concurrency = 2, min_instances = 0, max_instances = 1 }
-  query   = { cpu = "2", memory = "1Gi", concurrency = 1000, min_instances = 0, max_instances = 1 }
+  project = { cpu = "2", memory = "2Gi", concurrency = 10, min_instances = 0, max_instances = 2 }
+  query   = { cpu = "2", memory = "1Gi", concurrency = 1000, min_instances = 1, max_instances = 2 }
 }
-database_pool = { size = 3, past_sessions = 2, idle_seconds = 60 }
 
 auth = {
   issuer      = "https://auth.staging.example.com"
@@ -27,7 +22,7 @@ auth = {
 
 api = {
   cors_origins  = ["https://app.staging.example.com"]
-  introspection = true
+  introspection = false
 }
 
 publishers = {
@@ -39,12 +34,21 @@ publishers = {
 
 github = { repository = "example/progress" }
 
-# Lets Neon's database sleep while there are no events, and keeps the job within the free minutes (see docs/cost.md).
-batch_on_demand = true
-batch_minutes   = 15
+# An instance is kept ready only in office hours.
+night = {
+  time_zone     = "Europe/Brussels"
+  evening       = "0 18 * * 1-5"
+  morning       = "0 8 * * 1-5"
+  min_instances = { query = 0 }
+}
+
+# Erasures happen soon enough to be noticed in a test.
+erase_deleted_after_days = 1
+
+dataflow = true
 
 alert_emails = ["operations@example.com"]
 
 # An e-mail warns of unexpected costs (see budget.tf).
 billing_account = "000000-000000-000000"
-monthly_budget  = 5
+monthly_budget  = 200
