@@ -16,7 +16,7 @@ def test_a_budget_alert_is_sent_before_the_budget_is_spent(deployment: Deploymen
     variables = {name: variable["value"] for name, variable in deployment.plan["variables"].items()}
     assert budget["billing_account"] == variables["billing_account"]
     amount = budget["amount"][0]["specified_amount"][0]["units"]
-    assert amount == ("500" if variables["environment"] == "prod" else "5")
+    assert amount == {"dev": "5", "staging": "200", "prod": "500"}[variables["environment"]]
     assert budget["budget_filter"][0]["projects"] == ["projects/100000000000"]
     assert budget["budget_filter"][0]["calendar_period"] == "MONTH"
     channels = deployment.applied.of("google_monitoring_notification_channel")

@@ -224,8 +224,10 @@ def test_only_custom_roles_that_bootstrap_created_are_granted(
         f"projects/progress-{environment}/roles/progress{role}"
         for environment, roles in (
             ("dev", ("Signing", "Measurements", "GreenPush")),
-            ("staging", ("Signing", "Measurements", "GreenPush")),
-            ("prod", ("Signing", "Measurements", "GreenPush", "Scaling", "DataflowWorker")),
+            *(
+                (name, ("Signing", "Measurements", "GreenPush", "Scaling", "DataflowWorker"))
+                for name in ("staging", "prod")
+            ),
         )
         for role in roles
     }
