@@ -51,15 +51,17 @@ resource "google_project_default_service_accounts" "this" {
   depends_on = [google_project_service.first]
 }
 
-# Creates Cloud Run's service agent, which pulls the images, before registry.tf grants this agent a role. Otherwise,
-# Google would create the agent only when Cloud Run is first used.
+# Creates Cloud Run's service agents, which pull the images, before registry.tf grants these agents a role. Otherwise,
+# Google would create an agent only when Cloud Run is first used. If the beta commands are missing, the first call
+# installs them: without a question, because --quiet comes before the word beta, and not in parallel.
 resource "terraform_data" "run_agent" {
-  for_each = var.environments
-
-  triggers_replace = google_project.this[each.key].number
+  triggers_replace = [for name in keys(var.environments) : google_project.this[name].number]
 
   provisioner "local-exec" {
-    command = "gcloud beta services identity create --service=run.googleapis.com --project=${each.value} --quiet"
+    command = join("; ", concat(["set -e"], [
+      for project in values(var.environments) :
+      "gcloud --quiet beta services identity create --service=run.googleapis.com --project=${project}"
+    ]))
   }
 
   depends_on = [google_project_service.first]

@@ -9,7 +9,7 @@ import os
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -41,14 +41,14 @@ class Green:
         _try(tries, self._check)
 
     def _check(self) -> None:
-        status, body = self._request("/ready")
+        status, body = self.request("/ready")
         if status != 200:
             raise Failed(f"green is not ready: /ready responded with {status}, {body[:200]!r}")
-        status, body = self._request("/graphql", _QUERY)
+        status, body = self.request("/graphql", _QUERY)
         if not (_is_result(body) if self.token else status == 401 and _is_unauthenticated(body)):
             raise Failed(f"green's GraphQL gave an unexpected response: {status}, {body[:200]!r}")
 
-    def _request(self, path: str, body: dict[str, str] | None = None) -> tuple[int, bytes]:
+    def request(self, path: str, body: Mapping[str, object] | None = None) -> tuple[int, bytes]:
         headers = {"content-type": "application/json"}
         if self.key:
             headers[_REVISION] = self.key
@@ -60,7 +60,7 @@ class Green:
             headers=headers,
         )
         try:
-            with _open(request) as response:
+            with open_response(request) as response:
                 if self.key and response.headers[_REVISION] != GREEN:
                     raise Failed(
                         f"{self.address} routed to another revision: "
@@ -79,7 +79,7 @@ def check_address(address: str) -> None:
 
     def connect() -> None:
         try:
-            _open(urllib.request.Request(address)).close()  # noqa: S310 - the operator sets it
+            open_response(urllib.request.Request(address)).close()  # noqa: S310 - the operator sets it
         except OSError as error:
             raise Failed(
                 f"{address} is unreachable, so nothing was released: {error}. Set the domain's A "
@@ -106,10 +106,10 @@ def _try(tries: int, check: Callable[[], None]) -> None:
             return
 
 
-def _open(request: urllib.request.Request) -> http.client.HTTPResponse:
+def open_response(request: urllib.request.Request) -> http.client.HTTPResponse:
     """Return the response, whatever its status."""
     try:
-        response = urllib.request.urlopen(request, timeout=_TIMEOUT_S)  # noqa: S310 - see `_request`
+        response = urllib.request.urlopen(request, timeout=_TIMEOUT_S)  # noqa: S310 - see `request`
     except urllib.error.HTTPError as error:
         response = error
     opened: http.client.HTTPResponse = response

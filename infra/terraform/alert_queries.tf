@@ -15,7 +15,7 @@ locals {
   batch_mean = {
     for field in [
       "projection_lag", "projection_lag_ms", "dead_letters", "database_connections", "database_bytes",
-      "database_ms", "failed_operations", "overdue_operations",
+      "database_ms", "failed_operations", "overdue_operations", "publication_lag_ms",
     ] :
     field => join(" / ", [
       for part in ["sum", "count"] :

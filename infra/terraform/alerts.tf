@@ -25,7 +25,7 @@ variable "alerts" {
   type        = set(string)
   default = [
     "batch-job", "cold-cache", "database-latency", "database-limits", "dead-letters",
-    "error-logs", "errors", "event-delay", "operations", "projection-lag", "slow-queries",
+    "error-logs", "errors", "event-delay", "operations", "projection-lag", "publication-lag", "slow-queries",
   ]
 
   validation {
@@ -239,6 +239,22 @@ locals {
         }
       }
     }
+    "publication-lag" = {
+      severity = "ERROR"
+      title    = "Events and milestones are published late"
+      meaning = join(" ", [
+        "Milestones, or recorded events, wait to be published on progress-events. Other services learn of them late;",
+        "none is lost.",
+      ])
+      cause  = "Pub/Sub or the project function is down, or the project function may not publish."
+      action = "Read the errors of the project function, and fix their cause. The next run publishes the rest."
+      conditions = {
+        "oldest unpublished > ${local.max_fold_seconds} s" = {
+          query = "${local.batch_mean.publication_lag_ms} > ${1000 * local.max_fold_seconds}"
+          for   = 300
+        }
+      }
+    }
     "dead-letters" = {
       severity = "WARNING"
       title    = "There are dead letters"
@@ -364,6 +380,11 @@ resource "google_monitoring_notification_channel" "email" {
   display_name = each.value
   type         = "email"
   labels       = { email_address = each.value }
+
+  # The API does not delete a channel to which a policy still refers. Terraform therefore changes the policies first.
+  lifecycle {
+    create_before_destroy = true
+  }
 
   depends_on = [google_project_service.api]
 }

@@ -140,7 +140,8 @@ locals {
       # The timeout is for a rebuild. If Pub/Sub redelivers the rebuild's command meanwhile, the response is 429.
       requests = { ingress = "INGRESS_TRAFFIC_INTERNAL_ONLY", timeout = "3600s", health = "/", public = false }
       settings = merge(local.archive_environment, local.exports_environment, local.backup_environment, {
-        THREADS = tostring(var.functions["project"].concurrency + 4)
+        THREADS        = tostring(var.functions["project"].concurrency + 4)
+        PUBLISH_EVENTS = var.publish_events
       })
     }
     query = {

@@ -85,7 +85,7 @@ module "job" {
     settings = merge(
       local.common_settings, local.database_environment[each.value.member], { PYTHONPATH = "/workspace" },
       each.key == "batch" ? local.changes_settings : {},
-      each.value.member == "batch" ? local.erasure_settings : {},
+      each.value.member == "batch" ? merge(local.erasure_settings, { PUBLISH_EVENTS = var.publish_events }) : {},
       contains(["release", "rebuild"], each.value.member) ? local.archive_environment : {},
       each.value.member == "release" ? merge(local.exports_environment, local.backup_environment) : {},
       each.value.member == "rebuild" ? local.dataflow_settings : {},

@@ -50,9 +50,48 @@ variable "foreign_topics" {
   }
 }
 
+variable "publish_events" {
+  description = "What leaves the system on the topic progress-events: milestones, all (also recorded events) or off."
+  type        = string
+  default     = "milestones"
+
+  validation {
+    condition     = contains(["milestones", "all", "off"], var.publish_events)
+    error_message = "expected milestones, all or off"
+  }
+}
+
+variable "event_subscriptions" {
+  # Pub/Sub signs each push to an endpoint with a token for the audience `endpoint` (see examples/milestones.py). If
+  # there is no endpoint, `subscribers` pull the messages. A service in another project may instead attach its own
+  # subscription to the topic, if `event_subscribers` names its account.
+  description = "Subscriptions to progress-events of this project, by name, each with a filter and a dead-letter topic."
+  type = map(object({
+    endpoint    = optional(string)
+    filter      = optional(string, "attributes.kind = \"milestone\"")
+    subscribers = optional(set(string), [])
+  }))
+  default = {}
+
+  validation {
+    condition = alltrue([
+      for subscription in values(var.event_subscriptions) :
+      startswith(coalesce(subscription.endpoint, "https://"), "https://")
+    ])
+    error_message = "expected endpoints that begin with https://"
+  }
+}
+
+variable "event_subscribers" {
+  description = "The IAM members of other projects that may attach subscriptions to progress-events."
+  type        = set(string)
+  default     = []
+}
+
 locals {
   source_topics = ["learning-events", "algorithm-events", "vocabulary-events", "user-events"]
   command_topic = "progress-commands"
+  event_topic   = "progress-events"
 
   week          = "604800s"
   max_retention = "2678400s" # 31 days, Pub/Sub's maximum
@@ -66,7 +105,9 @@ locals {
   )
 
   # Subscriptions with a dead-letter topic.
-  dead_letter_sources = toset(concat(keys(local.push_subscriptions), keys(local.analytics)))
+  dead_letter_sources = toset(concat(
+    keys(local.push_subscriptions), keys(local.analytics), keys(var.event_subscriptions)
+  ))
 
   # The subscriptions that hold Pub/Sub's dead letters.
   dead_letter_subscriptions = toset([for name in local.dead_letter_sources : "${name}-dead-letter-sub"])
@@ -80,7 +121,9 @@ resource "terraform_data" "pubsub_agent" {
   triggers_replace = local.pubsub_agent
 
   provisioner "local-exec" {
-    command = "gcloud beta services identity create --service=pubsub.googleapis.com --project=${var.project_id} --quiet"
+    # If the beta commands are missing, gcloud installs them. It does this without a question only if the flag --quiet
+    # comes before the word beta.
+    command = "gcloud --quiet beta services identity create --service=pubsub.googleapis.com --project=${var.project_id}"
   }
 
   depends_on = [google_project_service.api]
@@ -97,6 +140,9 @@ locals {
       (local.command_topic) = {
         for name in ["ingest", "project", "query", "batch", "release"] : name =>
         google_service_account.member[name].member
+      }
+      (local.event_topic) = {
+        for name in ["project", "batch"] : name => google_service_account.member[name].member
       }
     },
   )
@@ -152,6 +198,65 @@ resource "google_pubsub_subscription" "push" {
   depends_on = [google_cloud_run_v2_service_iam_member.push, google_service_account_iam_member.push_tokens]
 }
 
+# What other services of this project read of the published events. The messages of a stream arrive in their order.
+resource "google_pubsub_subscription" "events" {
+  for_each = var.event_subscriptions
+
+  name                       = each.key
+  topic                      = local.topics[local.event_topic]
+  filter                     = each.value.filter
+  enable_message_ordering    = true
+  ack_deadline_seconds       = 60
+  message_retention_duration = local.week
+
+  dynamic "push_config" {
+    for_each = each.value.endpoint == null ? [] : [each.value.endpoint]
+    content {
+      push_endpoint = push_config.value
+      oidc_token {
+        service_account_email = google_service_account.member["push"].email
+        audience              = push_config.value
+      }
+    }
+  }
+
+  retry_policy {
+    minimum_backoff = "10s"
+    maximum_backoff = "600s"
+  }
+
+  dead_letter_policy {
+    dead_letter_topic     = module.dead_letter[each.key].id
+    max_delivery_attempts = 100
+  }
+
+  expiration_policy {
+    ttl = ""
+  }
+
+  depends_on = [google_service_account_iam_member.push_tokens]
+}
+
+resource "google_pubsub_subscription_iam_member" "subscriber" {
+  for_each = merge([
+    for name, subscription in var.event_subscriptions : {
+      for member in subscription.subscribers : "${name} ${member}" => { name = name, member = member }
+    }
+  ]...)
+
+  subscription = google_pubsub_subscription.events[each.value.name].name
+  role         = "roles/pubsub.subscriber"
+  member       = each.value.member
+}
+
+resource "google_pubsub_topic_iam_member" "subscriber" {
+  for_each = var.event_subscribers
+
+  topic  = module.topic[local.event_topic].name
+  role   = "roles/pubsub.subscriber" # pubsub.topics.attachSubscription
+  member = each.value
+}
+
 # Pub/Sub's service agent moves dead letters: it publishes them here and acknowledges them on the source subscription.
 module "dead_letter" {
   for_each = local.dead_letter_sources
@@ -177,9 +282,12 @@ resource "google_pubsub_subscription" "dead_letter" {
 }
 
 resource "google_pubsub_subscription_iam_member" "dead_letter" {
-  for_each = merge(google_pubsub_subscription.push, google_pubsub_subscription.analytics)
+  for_each = merge(
+    google_pubsub_subscription.push, google_pubsub_subscription.analytics, google_pubsub_subscription.events
+  )
 
-  subscription = each.value.name
+  # The id, not the name: a replaced subscription keeps its name, but has lost its roles.
+  subscription = each.value.id
   role         = "roles/pubsub.subscriber"
   member       = local.pubsub_agent
 

@@ -144,6 +144,7 @@ _ERRORS = "errors > 1 %"
 _5XX = "5xx responses > 1 % (Cloud Run)"
 _BEHIND = "more than 1000 events behind"
 _OLD = "oldest unfolded event > 305 s"
+_UNPUBLISHED = "oldest unpublished > 305 s"
 _WAKES = "events waiting at a wake-up, median > 1000"
 _UNTAKEN = "a command waits for a worker for more than 15 minutes"
 _LETTERS = "dead letters neither replayed nor discarded"
@@ -209,6 +210,8 @@ CASES = [
     Case(_BEHIND, "999", False, looked(f"{_OWN}projection_lag", 999)),
     Case(_OLD, "six minutes", True, looked(f"{_OWN}projection_lag_ms", 360_000)),
     Case(_OLD, "four minutes", False, looked(f"{_OWN}projection_lag_ms", 240_000)),
+    Case(_UNPUBLISHED, "six minutes", True, looked(f"{_OWN}publication_lag_ms", 360_000)),
+    Case(_UNPUBLISHED, "four minutes", False, looked(f"{_OWN}publication_lag_ms", 240_000)),
     Case(_WAKES, "51 of 100", True, _found(51)),
     Case(_WAKES, "49 of 100", False, _found(49)),
     Case(_UNTAKEN, "for 16 minutes", True, _waited(960, "progress-projection-sub")),

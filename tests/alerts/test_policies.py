@@ -8,7 +8,7 @@ import pytest
 
 from tests.support.alert_policies import CONTRACT, EXPORTED, RUNBOOK, alerts, anchors
 from tests.support.log_filters import fields, parsed
-from tests.support.terraform import ENVIRONMENTS
+from tests.support.terraform import ENVIRONMENTS, need_offline
 from tests.support.terraform_environments import FOREIGN, Environments
 from tests.support.terraform_state import Deployment
 
@@ -36,6 +36,7 @@ REQUIRED = {
     "event-delay": "projection_delay_ms",
     "operations": "failed_operations",
     "projection-lag": "projection_lag",
+    "publication-lag": "publication_lag_ms",
     "slow-queries": "latency_ms",
 }
 
@@ -167,6 +168,26 @@ def test_each_policy_notifies_the_addresses_and_without_any_an_output_says_so(
         assert bool(ids) is (name != "dev")
         for policy in applied.of("google_monitoring_alert_policy").values():
             assert set(policy["notification_channels"] or ()) == ids
+
+
+def test_a_policy_changes_before_what_it_referred_to_is_deleted(environments: Environments) -> None:
+    """Monitoring rejects the deletion of a channel or an uptime check that a policy refers to."""
+    need_offline()
+    root = environments.root()
+    state = root.folder / "other-address.tfstate"
+    state.write_text(json.dumps(environments["staging"].state))
+    check = "google_monitoring_uptime_check_config.query"
+    policy = "google_monitoring_alert_policy.uptime"
+    channel = "google_monitoring_notification_channel.email"
+    output = root.run(
+        *("apply", "-auto-approve", "-refresh=false", "-var-file=environments/staging.tfvars"),
+        *(f"-state={state.name}", '-var=alert_emails=["one@example.com", "two@example.com"]'),
+        *(f"-target={name}" for name in (check, policy, channel)),
+        f"-replace={check}[0]",
+    )
+    _, _, later = output.partition(f"{policy}[0]: Modifications complete")
+    assert f'{channel}["operations@example.com"]: Destroying' in later
+    assert re.search(rf"{check}\[0\] \(deposed object \w+\): Destroying", later)
 
 
 def test_each_error_in_a_log_of_a_service_job_or_schedule_raises_an_alert(

@@ -25,7 +25,6 @@ from tests.support import (
     compose_file,
     folders,
     otlp_collector,
-    postgres_servers,
     programs,
     pubsub_servers,
 )
@@ -169,7 +168,7 @@ def _postgres(folder: Path, port: int, owner: str) -> Iterator[None]:
             at_parent_death=postgres.STOP,
         )
     inside = f"{postgres.url(data)}&port={port}"
-    readiness.wait(lambda: postgres_servers.is_answering(inside), "PostgreSQL")
+    readiness.wait(lambda: postgres.is_answering(inside), "PostgreSQL")
     password = owner.split(":")[2].partition("@")[0]
     connection = database.connect(inside, name="tests")
     connection.run(f"CREATE ROLE progress SUPERUSER LOGIN PASSWORD '{password}'")

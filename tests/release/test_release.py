@@ -1,6 +1,5 @@
 """Releases, their recovery and rollback, the smoke test, the images, and the calls of gcloud."""
 
-import functools
 import json
 import os
 import re
@@ -14,7 +13,7 @@ import pytest
 
 from tests.conftest import skip_without
 from tests.query.test_process import port
-from tests.support import token_issuer
+from tests.support import gcloud_syntax, token_issuer
 from tests.support.release_runs import ROOT, Releases, deployment
 from tests.support.release_world import REPOSITORY, SERVICES, image
 
@@ -139,19 +138,6 @@ def test_the_query_function_passes_the_smoke_test_unless_the_token_is_invalid(
 
 
 # Print the commands that gcloud's own parser rejects. No command is executed.
-PARSE = """
-import json, sys
-sys.path[:0] = [sys.argv[1] + "/lib", sys.argv[1] + "/lib/third_party"]
-from googlecloudsdk import gcloud_main
-cli = gcloud_main.CreateCLI([])
-for call in json.load(sys.stdin):
-    try:
-        cli._CLI__parser.parse_args(call)
-    except SystemExit:
-        print(json.dumps(call))
-"""
-
-
 def test_a_finished_release_can_be_rolled_back(cloud: Releases) -> None:
     cloud.deploy("b").assert_success()
     cloud.reset_calls()
@@ -318,7 +304,7 @@ def test_images_are_built_from_the_files_in_terraform_s_source_archives(
 def test_gcloud_accepts_the_syntax_of_every_call(
     cloud: Releases, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
-    sdk = _sdk() or skip_without(request, "gcloud")
+    sdk = gcloud_syntax.find_sdk() or skip_without(request, "gcloud")
     cloud.list_changing_calls()
     calls = list(cloud.calls)
     cloud.reset_calls()
@@ -326,27 +312,8 @@ def test_gcloud_accepts_the_syntax_of_every_call(
     cloud.build()
     cloud.build("beam_template.py")
     unknown = ["run", "deploy", "x", "--image=y", "--no-traffik"]
-    assert _unknown(sdk, tmp_path, [*calls, *cloud.calls, unknown]) == [unknown]
-
-
-@functools.cache
-def _sdk() -> Path | None:
-    """Return the folder of the installed Google Cloud SDK, or None."""
-    program = shutil.which("gcloud")
-    return Path(program).resolve().parent.parent if program else None
-
-
-def _unknown(sdk: Path, folder: Path, calls: list[list[str]]) -> list[list[str]]:
-    """Return the calls that the SDK's gcloud rejects."""
-    own = sdk / "platform/bundledpythonunix/bin/python3"
-    python = str(own) if own.exists() else os.environ.get("CLOUDSDK_PYTHON", "python3")
-    done = subprocess.run(
-        [python, "-S", "-c", PARSE, str(sdk)], input=json.dumps(calls), text=True,
-        capture_output=True, check=False, timeout=100,
-        env={"CLOUDSDK_CONFIG": str(folder / "config"), "PATH": os.environ["PATH"]},
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    return [json.loads(line) for line in done.stdout.splitlines()]
+    calls += [*cloud.calls, unknown]
+    assert gcloud_syntax.find_rejected(sdk, tmp_path, calls) == [unknown]
 
 
 BEAM = ROOT / "infra/beam"

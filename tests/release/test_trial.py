@@ -2,20 +2,28 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
-from collections.abc import Iterator
-from dataclasses import dataclass
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import exit_status
+import gcloud
 import pytest
+import trial
 import yaml
 
-from tests.support import fake_cloud
+from tests.support import fake_cloud, fault_stack, gcloud_syntax, trial_cloud
+from tests.support.cloud_scheduler import JOBS
 from tests.support.fake_cloud import Cloud
+from tests.support.release_world import CallRejected
 from tests.support.terraform import REPOSITORY
 from tests.support.terraform_environments import Environments
+from tests.support.trial_cloud import NO_JOBS, ONE_JOB, Servers, TrialWorld
 
 _WORKFLOW = REPOSITORY / ".github" / "workflows" / "trial.yaml"
 
@@ -41,12 +49,15 @@ class Runner:
     folder: Path
     cloud: Cloud
     address: str
+    github: dict[str, str] = field(default_factory=dict)  # variables of its tokens
 
-    def run(self) -> dict[str, int]:
-        """Run the steps; return the exit code of each step that ran, by name."""
+    def run(self, *names: str) -> dict[str, int]:
+        """Run these steps, or all; return the exit code of each step that ran, by name."""
         (job,) = yaml.safe_load(_WORKFLOW.read_text(encoding="utf-8"))["jobs"].values()
         done: dict[str, int] = {}
         for step in job["steps"]:
+            if names and step.get("name") not in names:
+                continue
             if "run" in step and (not any(done.values()) or step.get("if") == "always()"):
                 done[step["name"]] = self._run_step(step)
         return done
@@ -66,6 +77,7 @@ class Runner:
                 "PYTHONPATH": str(self.folder),
                 "PROJECT_ID": "progress-trial",
                 "CLONE": "progress-then-7",
+                **self.github,
             },
             check=False,
             timeout=100,
@@ -94,21 +106,80 @@ def runner(tmp_path: Path) -> Iterator[Runner]:
         yield Runner(tmp_path, cloud, cloud.world.address)
 
 
+@pytest.fixture(scope="module")
+def servers() -> Iterator[Servers]:
+    """A local stack, which is the trial's environment."""
+    with fault_stack.run_stack() as stack, trial_cloud.serve(stack) as servers:
+        yield servers
+
+
+@pytest.fixture
+def world(servers: Servers) -> Iterator[TrialWorld]:
+    # Another learner for each test, because a learner may start only five exports a day.
+    servers.learner = f"repo:ours/progress:environment:{uuid.uuid4()}"
+    yield TrialWorld(servers.address, stack=servers.stack)
+    servers.respond = trial_cloud.pass_on
+
+
+Trial = Callable[[], tuple[int, str]]
+Change = Callable[[int, bytes], tuple[int, bytes]]
+
+
+@pytest.fixture
+def run_trial(
+    servers: Servers,
+    world: TrialWorld,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> Trial:
+    """A function that runs the trial's program; it returns the exit code and the error.
+
+    No schedule starts a job.
+    """
+
+    def run_gcloud(words: tuple[str, ...], _seconds: float) -> str:
+        try:
+            return world.do([*words])
+        except CallRejected as error:
+            raise exit_status.Failed(str(error)) from None
+
+    def run() -> tuple[int, str]:
+        return trial.main(), capsys.readouterr().err
+
+    world.schedules = NO_JOBS
+    arguments = ["trial.py", "--project=progress-trial", f"--address={servers.address}"]
+    monkeypatch.setattr(sys, "argv", arguments)
+    monkeypatch.setattr(gcloud, "run", run_gcloud)
+    monkeypatch.setattr(trial, "_INTERVAL_S", 0.05)
+    for limit in ("_RECORDED_S", "_ANSWERED_S", "_SCHEDULE_S", "_EXPORT_S"):
+        monkeypatch.setattr(trial, limit, 30.0)
+    for name, value in servers.environment().items():
+        monkeypatch.setenv(name, value)
+    return run
+
+
 def test_the_trial_applies_then_plans_again_then_sends_requests_then_destroys(
-    runner: Runner,
+    runner: Runner, servers: Servers, world: TrialWorld
 ) -> None:
-    steps = ("apply", "plan again", "requests", "point-in-time recovery", "destroy")
+    runner.cloud.world = world
+    world.recovery_times = ["", "2026-01-01T00:00:00Z", "9999-01-01T00:00:00Z"]
+    runner = replace(runner, address=servers.address, github=servers.environment())
+    steps = ("apply", "plan again", "test", "point-in-time recovery", "destroy")
     assert runner.run() == dict.fromkeys(steps, 0)
-    assert runner.cloud.world.published == ["user-events"]
-    assert runner.cloud.world.executions == [("a", "check")]
-    assert (
-        runner.cloud.world.deleted_clones == list(runner.cloud.world.clones) == ["progress-then-7"]
-    )
+    assert world.published == ["algorithm-events"]
+    assert world.completed == {job: ["True"] for job in JOBS}
+    assert world.attempts.keys() == world.schedules.keys()
+    (_, checked), (_, erased) = world.executions
+    assert (checked, erased.partition(",")[0]) == ("check", "erase")
+    assert world.clones == {"progress-then-7": "9999-01-01T00:00:00Z"}
+    assert world.deleted_clones == ["progress-then-7"]
     variables = "-var-file=environments/trial.tfvars"
     for command in ("apply", "plan", "destroy"):
         (call,) = runner.calls(command)
         assert call.endswith(variables)
     assert "-detailed-exitcode" in runner.calls("plan")[0]
+    if sdk := gcloud_syntax.find_sdk():
+        assert gcloud_syntax.find_rejected(sdk, runner.folder, runner.cloud.calls) == []
 
 
 @pytest.mark.parametrize(
@@ -120,7 +191,7 @@ def test_everything_is_destroyed_if_the_apply_fails_or_the_second_plan_is_not_em
     runner.fail(command, code)
     done = runner.run()
     assert (done[step], done["destroy"]) == (code, 0)
-    assert "requests" not in done
+    assert "test" not in done
     assert len(runner.calls("destroy")) == 1
 
 
@@ -134,14 +205,108 @@ def test_everything_is_destroyed_if_the_apply_fails_or_the_second_plan_is_not_em
 def test_the_trial_fails_if_a_response_is_wrong(runner: Runner, broken: str, answer: Any) -> None:
     setattr(runner.cloud, broken, answer)
     done = runner.run()
-    assert done["requests"] != 0
+    assert done["test"] != 0
     assert done["destroy"] == 0
     assert runner.cloud.world.published == []
 
 
-def test_the_trial_fails_if_progress_check_finds_differences(runner: Runner) -> None:
-    runner.cloud.faults[1] = "fail"  # the call that runs `progress check`
-    assert runner.run()["requests"] != 0
+def test_the_trial_fails_if_the_published_event_is_not_recorded(
+    run_trial: Trial, world: TrialWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.is_deaf = True
+    monkeypatch.setattr(trial, "_RECORDED_S", 0.5)
+    code, error = run_trial()
+    assert code == 1
+    assert "the published event was not recorded: look at the logs of progress-ingest" in error
+
+
+def test_the_trial_fails_if_the_published_event_is_recorded_but_not_folded(
+    run_trial: Trial, servers: Servers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trial, "_ANSWERED_S", 0.5)
+    stack = servers.stack
+    with stack.pause_supervisor():
+        stack.signal("project", signal.SIGSTOP)
+        try:
+            code, error = run_trial()
+        finally:
+            stack.signal("project", signal.SIGCONT)
+    assert code == 1
+    assert "recorded, but not folded and answered: look at the logs of progress-project" in error
+
+
+@pytest.mark.parametrize(
+    ("broken", "expected"),
+    [
+        ({"schedules": {}}, "there are no schedules"),
+        ({"code": None}, "was not called: look at the logs of Cloud Scheduler"),
+        ({"code": 7}, "failed with google.rpc.Code 7: look at the logs of Cloud Scheduler"),
+        ({"does_run": False}, "the job progress-batch did not end: look at the job's executions"),
+        ({"does_succeed": False}, "of the job progress-batch failed: it was broken: look at"),
+    ],
+)
+def test_the_trial_fails_if_a_schedule_or_its_job_fails(
+    run_trial: Trial,
+    world: TrialWorld,
+    monkeypatch: pytest.MonkeyPatch,
+    broken: dict[str, Any],
+    expected: str,
+) -> None:
+    for name, value in {"schedules": ONE_JOB, **broken}.items():
+        setattr(world, name, value)
+    monkeypatch.setattr(trial, "_SCHEDULE_S", 0.2)
+    code, error = run_trial()
+    assert code == 1
+    assert expected in error
+
+
+@pytest.mark.parametrize(
+    ("path", "change", "expected"),
+    [
+        (
+            "/exports/",
+            lambda *_: (403, b"denied"),
+            "URL of the export responded with 403, b'denied",
+        ),
+        ("/exports/", lambda *_: (200, b"PK"), "(2 bytes) does not have the checksum of the"),
+        ("/graphql", lambda s, body: (s, body.replace(b"SUCCEEDED", b"FAILED")), "ended as FAILED"),
+    ],
+)
+def test_the_trial_fails_if_an_export_or_its_download_fails(
+    run_trial: Trial, servers: Servers, path: str, change: Change, expected: str
+) -> None:
+    def respond(requested: str, status: int, body: bytes) -> tuple[int, bytes]:
+        return change(status, body) if requested.startswith(path) else (status, body)
+
+    servers.respond = respond
+    code, error = run_trial()
+    assert code == 1
+    assert expected in error
+    assert "look at" in error
+
+
+@pytest.mark.parametrize(
+    ("command", "expected"),
+    [
+        ("check", "`progress check` found a defect: look at the log of the newest execution"),
+        ("erase", "failed: look at the log of the newest execution of progress-release, at the"),
+    ],
+)
+def test_the_trial_fails_if_a_command_of_the_release_job_fails(
+    run_trial: Trial, world: TrialWorld, command: str, expected: str
+) -> None:
+    world.failing = command
+    code, error = run_trial()
+    assert code == 1
+    assert expected in error
+
+
+def test_the_trial_fails_if_no_time_after_the_backup_can_be_restored(
+    runner: Runner,
+) -> None:
+    runner.cloud.world.recovery_times = ["2026-01-01T00:00:00Z"]
+    assert runner.run("point-in-time recovery") == {"point-in-time recovery": 1}
+    assert runner.cloud.world.clones == {}
 
 
 def test_a_failed_destroy_is_retried(runner: Runner) -> None:
@@ -160,8 +325,11 @@ def test_the_trial_fails_if_every_destroy_fails(runner: Runner) -> None:
 
 @pytest.mark.exhaustive
 def test_the_trial_environment_has_an_empty_second_plan_and_can_be_destroyed(
-    environments: Environments,
+    environments: Environments, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    (job,) = yaml.safe_load(_WORKFLOW.read_text(encoding="utf-8"))["jobs"].values()
+    github = job["env"]["TF_VAR_github"].replace("${{ github.repository }}", "ours/progress")
+    monkeypatch.setenv("TF_VAR_github", github)
     deployment = environments.variant("trial", "trial")
     assert deployment.second_plan == ""
     kinds = {resource["type"] for resource in deployment.state["resources"]}

@@ -55,6 +55,8 @@ class World:
     published: list[str] = field(default_factory=list)  # The topic of each published message.
     clones: dict[str, str] = field(default_factory=dict)  # The time of each clone of the database.
     deleted_clones: list[str] = field(default_factory=list)
+    # The newest times to which the database can be restored, one for each call; the last one stays.
+    recovery_times: list[str] = field(default_factory=lambda: [""])
 
     @classmethod
     def after_first_apply(cls, address: str, code: str = "a") -> "World":
@@ -125,9 +127,10 @@ class World:
 
     def do(self, words: list[str]) -> str:
         """Execute the call and return its output; raise CallRejected if gcloud would reject it."""
-        method, arguments, flags = _parse_call(words)
+        method, arguments, flags = _parse_call(type(self), words)
         needed = {"quiet"} if method.startswith("_auth_") else {"quiet", "project"}
         needed |= {"region"} if method.startswith("_run_") else set()
+        needed |= {"location"} if method.startswith("_scheduler_") else set()
         if missing := needed - flags.keys():
             raise CallRejected(f"without {missing}, gcloud would prompt or read its configuration")
         answer: object = getattr(self, method)(*arguments, flags)
@@ -217,6 +220,13 @@ class World:
     def _sql_backups_create(self, flags: dict[str, str]) -> object:
         return {}
 
+    def _sql_instances_get_latest_recovery_time(self, source: str, flags: dict[str, str]) -> str:
+        time, *later = self.recovery_times
+        self.recovery_times = later or [time]
+        if not time:
+            raise CallRejected("no transaction log is archived")
+        return f"{time}\n"
+
     def _sql_instances_clone(self, source: str, name: str, flags: dict[str, str]) -> str:
         if "async" not in flags:
             raise CallRejected("gcloud would stop to wait before the clone is made")
@@ -277,15 +287,15 @@ class World:
         return "token\n"
 
 
-_COMMANDS = re.compile(r"_(run|pubsub|auth|builds|compute|storage|sql)_[a-z_]+")
+_COMMANDS = re.compile(r"_(run|pubsub|auth|builds|compute|scheduler|storage|sql)_[a-z_]+")
 
 
-def _parse_call(words: list[str]) -> tuple[str, list[str], dict[str, str]]:
+def _parse_call(world: type[World], words: list[str]) -> tuple[str, list[str], dict[str, str]]:
     """Return the method for the call, its positional arguments and its flags."""
     plain = [word for word in words if not word.startswith("--")]
     flags = dict(word[2:].partition("=")[::2] for word in words if word.startswith("--"))
     for length in range(len(plain), 0, -1):
         name = "_" + "_".join(plain[:length]).replace("-", "_")
-        if _COMMANDS.fullmatch(name) and hasattr(World, name):
+        if _COMMANDS.fullmatch(name) and hasattr(world, name):
             return name, plain[length:], flags
     raise CallRejected(f"no such call: {shlex.join(words)}")

@@ -84,6 +84,7 @@ def test_each_event_of_the_archive_is_in_the_views_once(deployment: Deployment) 
     views = list_tables(deployment.applied, "progress_archive")
     assert find_sources(views["accepted_events"]) == {"progress_archive.archive"}
     assert "PARTITION BY global_position" in only(views["accepted_events"]["view"])["query"]
+    assert "'$.display_name'" in only(views["accepted_events"]["view"])["query"]  # is removed
     assert find_sources(views["learner_events"]) == {"progress_archive.accepted_events"}
 
 

@@ -75,7 +75,7 @@ def test_the_service_agent_of_cloud_run_is_created_before_it_gets_roles(
     assert bootstrap.second_plan == ""
     called = (bootstrap_root.folder / GCLOUD).read_text(encoding="utf-8").splitlines()
     assert sorted(called) == sorted(
-        f"beta services identity create --service=run.googleapis.com --project={project} --quiet"
+        f"--quiet beta services identity create --service=run.googleapis.com --project={project}"
         for project in IN_ENVIRONMENTS.values()
     )
     graph = bootstrap_root.run("graph")

@@ -145,7 +145,7 @@ def test_each_image_of_the_build_is_pinned_in_one_place() -> None:
 
 
 def test_the_service_agent_of_pubsub_is_created_before_it_gets_roles(
-    deployment: Deployment, order: Order
+    environments: Environments, deployment: Deployment, order: Order
 ) -> None:
     grants = {
         re.sub(r'\["[^"]*"\]', "", address)
@@ -155,6 +155,11 @@ def test_the_service_agent_of_pubsub_is_created_before_it_gets_roles(
     assert len(grants) == 4
     for address in grants:
         assert "terraform_data.pubsub_agent" in order.before(address), address
+    project = deployment.plan["variables"]["project_id"]["value"]
+    # With --quiet before `beta`, gcloud installs missing beta commands without a question
+    create = "--quiet beta services identity create --service=pubsub.googleapis.com"
+    calls = (environments.root().folder / GCLOUD).read_text().splitlines()
+    assert f"{create} --project={project}" in calls
 
 
 def test_the_account_of_bigquerys_connection_is_created_before_it_gets_roles(order: Order) -> None:

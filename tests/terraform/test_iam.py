@@ -23,14 +23,15 @@ _BUCKETS = {
 EVERYWHERE = {
     "ingest": {"pubsub.publisher progress-commands"},
     "project": {
-        *("pubsub.publisher progress-commands", "storage.objectUser archive"),
+        *("pubsub.publisher progress-commands", "pubsub.publisher progress-events"),
+        "storage.objectUser archive",
         *("storage.objectUser exports", "storage.legacyBucketReader backup"),
     },
     "query": {
         *("pubsub.publisher progress-commands", "storage.objectViewer exports"),
         *("progressSigning progress-query", "progressMeasurements project"),
     },
-    "batch": {"pubsub.publisher progress-commands"},
+    "batch": {f"pubsub.publisher {topic}" for topic in ("progress-commands", "progress-events")},
     "release": {
         *("pubsub.publisher progress-commands", "storage.objectViewer backup"),
         *("storage.objectUser archive", "storage.objectUser exports"),
@@ -92,7 +93,8 @@ EXPORTERS = {
 
 # Accounts that infra/terraform does not create; infra/bootstrap creates the pipeline's account.
 STRANGERS = {
-    *("gcp-sa-pubsub", "archive", "pipeline", "learning", "algorithm", "vocabulary", "users")
+    *("gcp-sa-pubsub", "archive", "pipeline", "learning", "algorithm", "vocabulary", "users"),
+    "rewards",
 }
 
 NEON = {
@@ -107,6 +109,15 @@ NEON = {
     "batch": {
         "secretmanager.secretAccessor progress-neon-url-batch",
         "pubsub.subscriber progress-batch-sub",  # because batch_on_demand is set
+    },
+}
+
+# The example of a subscription to published events.
+EXAMPLE = {
+    "rewards": {"pubsub.subscriber progress-events-example-sub"},
+    "gcp-sa-pubsub": {
+        "pubsub.subscriber progress-events-example-sub",
+        "pubsub.publisher progress-events-example-sub-dead-letter",
     },
 }
 
@@ -152,7 +163,7 @@ STAGING = PROD | {"scheduler": {right for right in PROD["scheduler"] if right.en
 
 
 @pytest.mark.parametrize(
-    ("environment", "further"), [("dev", [NEON]), ("staging", [STAGING]), ("prod", [PROD])]
+    ("environment", "further"), [("dev", [NEON, EXAMPLE]), ("staging", [STAGING]), ("prod", [PROD])]
 )
 def test_each_account_has_exactly_the_roles_that_it_needs(
     environments: Environments, environment: str, further: list[dict[str, set[str]]]

@@ -171,6 +171,8 @@ def test_a_correct_project_has_no_findings(preflight: Preflight, environment: st
     code, lines = preflight.check(environment)
     assert (code, [line for line in lines if not line.startswith("ok ")]) == (0, [])
     assert len(lines) == 13
+    # Only then does gcloud install missing beta commands without a question
+    assert {words[0] for words in preflight.cloud.calls} == {"--quiet"}
 
 
 @pytest.mark.parametrize(
@@ -345,6 +347,8 @@ def test_examples_that_were_left_in_place_are_reported(preflight: Preflight) -> 
         found = "\n".join(line for line in lines if line.startswith("FAIL  example values: "))
         for part in ("000000-000000-000000", "example.com", "example/progress", "@example-"):
             assert part in found
+    shutil.copy(committed / "trial.tfvars", preflight.environments)
+    assert preflight.check("trial")[0] == 0  # its values are no examples
     preflight.change("staging.gcs.tfbackend", "progress-staging-", "another-")
     code, lines = preflight.check("staging")
     assert code == 1

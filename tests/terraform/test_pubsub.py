@@ -6,9 +6,10 @@ import re
 import pytest
 
 from progress.adapters.pubsub import wakeups
+from progress.event_store import outgoing
 from progress.local import topology
 from tests.support.cloud_run import only, plain_settings
-from tests.support.terraform import REPOSITORY
+from tests.support.terraform import REPOSITORY, need_offline
 from tests.support.terraform_environments import FOREIGN, FOREIGN_TOPIC, Environments
 from tests.support.terraform_state import Deployment, Resources, Values
 
@@ -27,7 +28,7 @@ def subscriptions(resources: Resources) -> dict[str, Values]:
 
 def test_topics_match_the_local_stack_and_keep_messages_for_a_week(deployment: Deployment) -> None:
     topics = deployment.applied.of("google_pubsub_topic", "topic")
-    assert topics.keys() == {*topology.SOURCES, wakeups.TOPIC}
+    assert topics.keys() == {*topology.SOURCES, wakeups.TOPIC, outgoing.TOPIC}
     assert all(topic["message_retention_duration"] == WEEK for topic in topics.values())
     # All topics, including the dead letter topics, stay in the region.
     for topic in deployment.applied.of("google_pubsub_topic").values():
@@ -51,6 +52,55 @@ def _publishers(deployment: Deployment) -> dict[str, set[str]]:
         if grant["role"] == "roles/pubsub.publisher":
             publishers.setdefault(grant["topic"], set()).add(grant["member"])
     return publishers
+
+
+def test_only_the_project_function_and_the_batch_job_may_publish_events(
+    deployment: Deployment,
+) -> None:
+    accounts = {member.split("@")[0] for member in _publishers(deployment)[outgoing.TOPIC]}
+    assert accounts == {"serviceAccount:progress-project", "serviceAccount:progress-batch"}
+    for name in ("project", "batch"):
+        assert plain_settings(deployment.applied, name)["PUBLISH_EVENTS"] == "milestones"
+
+
+def test_a_subscription_to_published_events_is_ordered_and_filtered(
+    environments: Environments,
+) -> None:
+    """Google's emulator loses messages of such a subscription, so no test of delivery has one."""
+    by_name = environments["dev"].applied.of("google_pubsub_subscription", "events")
+    ((name, example),) = by_name.items()
+    assert name == "progress-events-example-sub"
+    assert example["topic"].endswith(f"/{outgoing.TOPIC}")
+    assert example["enable_message_ordering"]
+    assert example["filter"] == 'attributes.kind = "milestone"'
+    assert not example["push_config"]
+    grants = environments["dev"].applied.of("google_pubsub_subscription_iam_member", "subscriber")
+    assert [(grant["subscription"], grant["role"]) for grant in grants.values()] == [
+        (name, "roles/pubsub.subscriber")
+    ]
+    assert not environments["prod"].applied.of("google_pubsub_subscription", "events")
+
+
+@pytest.mark.exhaustive
+def test_an_endpoint_gets_pushes_with_a_token_for_its_address(environments: Environments) -> None:
+    endpoint = "https://rewards.example.com/milestones"
+    options = (
+        f'-var=event_subscriptions={{"rewards-sub"={{endpoint="{endpoint}"}}}}',
+        '-var=event_subscribers=["serviceAccount:other@example.iam.gserviceaccount.com"]',
+        "-var=publish_events=all",
+    )
+    deployment = environments.variant("subscribed", "dev", *options)
+    assert deployment.second_plan == ""
+    rewards = deployment.applied.of("google_pubsub_subscription", "events")["rewards-sub"]
+    pushed = only(rewards["push_config"])
+    assert pushed["push_endpoint"] == endpoint
+    token = only(pushed["oidc_token"])
+    assert token["audience"] == endpoint
+    assert token["service_account_email"].startswith("progress-push@")
+    assert only(rewards["dead_letter_policy"])["dead_letter_topic"].endswith(
+        "/rewards-sub-dead-letter"
+    )
+    assert plain_settings(deployment.applied, "project")["PUBLISH_EVENTS"] == "all"
 
 
 @pytest.mark.exhaustive
@@ -102,7 +152,12 @@ def test_undelivered_messages_are_retried_and_become_dead_letters(deployment: De
     by_name = subscriptions(deployment.applied)
     dead_letters = deployment.applied.of("google_pubsub_topic", "dead_letter")
     held = deployment.applied.of("google_pubsub_subscription", "dead_letter")
-    sent = {n: e for n, e in by_name.items() if e["push_config"] or e["bigquery_config"]}
+    outward = deployment.applied.of("google_pubsub_subscription", "events")
+    sent = {
+        name: each
+        for name, each in by_name.items()
+        if each["push_config"] or each["bigquery_config"] or name in outward
+    }
     assert dead_letters.keys() == held.keys() == sent.keys()
     for name, subscription in sent.items():
         retry = only(subscription["retry_policy"])
@@ -124,11 +179,26 @@ def test_pubsub_may_move_messages_to_the_dead_letter_topics(deployment: Deployme
     sent = deployment.applied.of("google_pubsub_topic", "dead_letter").keys()
     takes = deployment.applied.of("google_pubsub_subscription_iam_member", "dead_letter")
     gives = _publishers(deployment)
+    by_name = subscriptions(deployment.applied)
     assert takes.keys() == sent
     for name in sent:
-        assert takes[name]["subscription"] == name
+        assert takes[name]["subscription"] == by_name[name]["id"]
         assert (takes[name]["role"], takes[name]["member"]) == ("roles/pubsub.subscriber", AGENT)
         assert gives[f"{name}-dead-letter"] == {AGENT}
+
+
+def test_a_replaced_subscription_gets_its_roles_again(environments: Environments) -> None:
+    """A subscription is replaced if its topic moves to another project."""
+    need_offline()
+    root = environments.root()
+    state = root.folder / "moved-topic.tfstate"
+    state.write_text(json.dumps(environments["dev"].state))
+    key = '["user-events-ingest-sub"]'
+    plan = root.run(
+        *("plan", "-refresh=false", "-var-file=environments/dev.tfvars", f"-state={state.name}"),
+        f"-replace=google_pubsub_subscription.push{key}",
+    )
+    assert f"# google_pubsub_subscription_iam_member.dead_letter{key} " in plan
 
 
 def test_no_subscription_expires(deployment: Deployment) -> None:

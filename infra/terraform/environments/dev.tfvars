@@ -38,6 +38,13 @@ publishers = {
   user-events       = ["serviceAccount:users@example-dev.iam.gserviceaccount.com"]
 }
 
+# An example of a subscription to the published events, which a program of the account pulls.
+event_subscriptions = {
+  progress-events-example-sub = {
+    subscribers = ["serviceAccount:rewards@example-dev.iam.gserviceaccount.com"]
+  }
+}
+
 github = { repository = "example/progress" }
 
 # Lets Neon's database sleep while there are no events, and keeps the job within the free minutes (see docs/cost.md).

@@ -11,11 +11,20 @@ functions = {
   query   = { cpu = "2", memory = "1Gi", concurrency = 1000, min_instances = 0, max_instances = 2 }
 }
 
-# Nobody signs in: the trial expects that unauthenticated requests are rejected.
+# GitHub signs the tokens of the trial's learner. Every workflow at GitHub can get such a token, but only with its own
+# subject, so that each can only read its own data.
 auth = {
-  issuer   = "https://auth.example.com"
-  audience = "progress"
-  jwks_url = "https://auth.example.com/jwks.json"
+  issuer   = "https://token.actions.githubusercontent.com"
+  audience = "progress-trial"
+  jwks_url = "https://token.actions.githubusercontent.com/.well-known/jwks"
 }
 
-github = { repository = "example/progress" }
+# As in staging and prod, so that the trial also runs a schedule that changes a service.
+night = {
+  time_zone     = "Etc/UTC"
+  evening       = "0 22 * * *"
+  morning       = "0 6 * * *"
+  min_instances = { query = 0 }
+}
+
+# The workflow sets `github`, with its own repository.

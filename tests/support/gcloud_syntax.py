@@ -1,0 +1,40 @@
+"""The syntax of gcloud calls, checked by the parser of the installed Google Cloud SDK."""
+
+import functools
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+_PARSE = """
+import json, sys
+sys.path[:0] = [sys.argv[1] + "/lib", sys.argv[1] + "/lib/third_party"]
+from googlecloudsdk import gcloud_main
+cli = gcloud_main.CreateCLI([])
+for call in json.load(sys.stdin):
+    try:
+        cli._CLI__parser.parse_args(call)
+    except SystemExit:
+        print(json.dumps(call))
+"""
+
+
+@functools.cache
+def find_sdk() -> Path | None:
+    """Return the folder of the installed Google Cloud SDK, or None."""
+    program = shutil.which("gcloud")
+    return Path(program).resolve().parent.parent if program else None
+
+
+def find_rejected(sdk: Path, folder: Path, calls: list[list[str]]) -> list[list[str]]:
+    """Return the calls that the SDK's gcloud rejects; `folder` gets its configuration."""
+    own = sdk / "platform/bundledpythonunix/bin/python3"
+    python = str(own) if own.exists() else os.environ.get("CLOUDSDK_PYTHON", "python3")
+    done = subprocess.run(
+        [python, "-S", "-c", _PARSE, str(sdk)], input=json.dumps(calls), text=True,
+        capture_output=True, check=False, timeout=100,
+        env={"CLOUDSDK_CONFIG": str(folder / "config"), "PATH": os.environ["PATH"]},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return [json.loads(line) for line in done.stdout.splitlines()]
