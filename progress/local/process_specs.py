@@ -10,8 +10,6 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from progress.adapters.postgres import database
-from progress.errors import DatabaseUnavailable
 from progress.local import data_folder, postgres
 from progress.local.data_folder import DataFolder
 from progress.local.ports import HOST
@@ -64,11 +62,7 @@ def database_server(folder: DataFolder) -> Part:
     """Return the PostgreSQL server; its files must exist."""
 
     async def answers() -> bool:
-        try:
-            database.connect(postgres.url(folder.postgres)).close()
-        except DatabaseUnavailable:
-            return False
-        return True
+        return postgres.is_answering(postgres.url(folder.postgres))
 
     return Part(
         name="postgres",

@@ -15,6 +15,10 @@ from typing import IO
 import msgspec
 import psutil
 
+# gRPC handles a fork by starting threads in the child. They crash the child when Popen closes their
+# files before the child runs its command. gRPC reads this variable when it is imported.
+os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
+
 _PR_SET_PDEATHSIG = 1
 _LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 

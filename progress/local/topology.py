@@ -1,7 +1,8 @@
 """Create the local stack's topics and subscriptions through Pub/Sub's own API.
 
 Source topics are pushed to the ingest function, and commands to the project function. Every push
-subscription has a dead-letter topic with a subscription that keeps the dead letters.
+subscription has a dead-letter topic with a subscription that keeps the dead letters. The topic of
+the published events has no subscription, because its subscribers are other services.
 """
 
 import contextlib
@@ -16,6 +17,7 @@ from google.pubsub_v1.types import DeadLetterPolicy, PushConfig, RetryPolicy, Su
 
 from progress import settings
 from progress.adapters.pubsub import wakeups
+from progress.event_store import outgoing
 
 SOURCES = ("learning-events", "algorithm-events", "vocabulary-events", "user-events")
 PROJECTION = "progress-projection-sub"
@@ -35,6 +37,7 @@ def create(project: str, ingest_url: str, project_url: str) -> None:
             _create_topic(publisher, project, f"{name}-dead-letter")
             _create_push(subscriber, project, topic, name, url)
             _create_pull(subscriber, project, f"{name}-dead-letter")
+        _create_topic(publisher, project, outgoing.TOPIC)
     publisher.stop()
 
 

@@ -70,7 +70,7 @@ def run(connect: Connect, storage: Storage, on_progress: Progress) -> tuple[str,
     nothing that could be restored.
     """
     taken_at = datetime.now(UTC)
-    name = f"{taken_at:%Y%m%dT%H%M%S.%fZ}-{schema.fingerprint()}"
+    name = f"{name_folder(taken_at)}-{schema.fingerprint()}"
     with contextlib.closing(connect()) as connection, contextlib.ExitStack() as on_failure:
         _lock(connection)
         _remove_incomplete(storage)
@@ -87,7 +87,7 @@ def run(connect: Connect, storage: Storage, on_progress: Progress) -> tuple[str,
 
 def find_newest(storage: Storage) -> tuple[str, Manifest]:
     """Return the newest complete backup made with the current folds, or raise ProgressError."""
-    complete = [name for name in storage.folders() if storage.has(f"{name}/{NAME}")]
+    complete = find_complete(storage)
     matching = [name for name in complete if name.endswith(f"-{schema.fingerprint()}")]
     if not complete:
         raise ProgressError(
@@ -101,6 +101,16 @@ def find_newest(storage: Storage) -> tuple[str, Manifest]:
         )
     name = max(matching)
     return name, decode(_read_manifest(storage.reading(f"{name}/{NAME}")))
+
+
+def name_folder(taken_at: datetime) -> str:
+    """Return a name that sorts by time."""
+    return f"{taken_at:%Y%m%dT%H%M%S.%fZ}"
+
+
+def find_complete(storage: Storage) -> list[str]:
+    """Return the folders that have a manifest."""
+    return [name for name in storage.folders() if storage.has(f"{name}/{NAME}")]
 
 
 def find_missing(
@@ -288,7 +298,7 @@ def _block(name: str) -> str:
     return blocks("recovery/backups")[name]
 
 
-def encode(manifest: Manifest) -> bytes:
+def encode(manifest: msgspec.Struct) -> bytes:
     return msgspec.json.format(msgspec.json.encode(manifest))
 
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 # Relations that every bucket needs. A rebuild computes them once and stores them, because the
 # offsets of the time zones take a second to compute.
-SHARED = ("items", "zone_offsets")
+SHARED = ("items", "catalogue_counts", "zone_offsets")
 
 _MEMORY = "2GB"
 
@@ -125,7 +125,7 @@ def fold_bucket(
             _run(duck, _block("read shared", table=name), file=str(path))
         _run(duck, definitions.source_statements("duckdb")["facts"])
         for name, statement in folds.items():
-            if name not in ("items", "catalogue_counts", *definitions.SUMS):
+            if name not in (*SHARED, "level_totals", *definitions.SUMS):
                 _run(duck, statement)
         return _write_tables(duck, folder, definitions.LEARNERS)
 

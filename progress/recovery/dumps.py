@@ -43,7 +43,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
 
 def is_due(storage: Storage, now: datetime) -> bool:
     """Return whether no dump was made in the last 20 hours."""
-    return max(_find_complete(storage), default="") < _name(now - _INTERVAL)
+    newest = max(backups.find_complete(storage), default="")
+    return newest < backups.name_folder(now - _INTERVAL)
 
 
 def run(connection: Connection, storage: Storage, on_progress: Progress) -> tuple[str, Manifest]:
@@ -52,7 +53,7 @@ def run(connection: Connection, storage: Storage, on_progress: Progress) -> tupl
     The manifest is written last, and a folder without a manifest is not a dump.
     """
     taken_at = datetime.now(UTC)
-    name = _name(taken_at)
+    name = backups.name_folder(taken_at)
     with contextlib.ExitStack() as on_failure:
         on_failure.callback(storage.remove, name)
         connection.run(blocks("recovery/backups")["begin"])
@@ -67,7 +68,7 @@ def run(connection: Connection, storage: Storage, on_progress: Progress) -> tupl
         )
         connection.run("COMMIT")
         with storage.writing(f"{name}/{NAME}") as output:
-            output.write(msgspec.json.format(msgspec.json.encode(dump)))
+            output.write(backups.encode(dump))
         on_failure.pop_all()
     return name, dump
 
@@ -102,19 +103,11 @@ def load(
     return name, dump
 
 
-def _name(taken_at: datetime) -> str:
-    return f"{taken_at:%Y%m%dT%H%M%S.%fZ}"
-
-
 def _find_newest(storage: Storage) -> str:
-    complete = _find_complete(storage)
+    complete = backups.find_complete(storage)
     if not complete:
         raise ProgressError("there is no dump: name the folder that `progress dump` wrote to")
     return max(complete)
-
-
-def _find_complete(storage: Storage) -> list[str]:
-    return [name for name in storage.folders() if storage.has(f"{name}/{NAME}")]
 
 
 def _read(storage: Storage, name: str) -> Manifest:

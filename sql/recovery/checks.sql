@@ -40,6 +40,8 @@ FROM (
     UNION ALL
     SELECT 'event_store.pending', 'arrival', max(arrival) FROM event_store.pending
     UNION ALL
+    SELECT 'event_store.milestone_marks', 'number', max(number) FROM event_store.milestone_marks
+    UNION ALL
     SELECT 'operations.operations', 'number', max(number) FROM operations.operations
 ) t
 WHERE t.highest > coalesce(pg_sequence_last_value(CAST(pg_get_serial_sequence(t.name, t.key) AS regclass)), 0)

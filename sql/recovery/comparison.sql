@@ -74,5 +74,12 @@ NOT EXISTS (SELECT FROM waiting_learners w WHERE w.user_id = t.user_id) AND NOT 
 -- compared mastery_days --
 NOT EXISTS (SELECT FROM waiting_learners w WHERE w.user_id = t.user_id) AND NOT EXISTS (SELECT FROM waiting_items)
 
+-- compared milestones --
+t.kind <> 'LEVEL_REACHED'
+OR NOT EXISTS (SELECT FROM waiting_learners w WHERE w.user_id = t.user_id) AND NOT EXISTS (SELECT FROM waiting_items)
+
 -- compared catalogue_counts --
+NOT EXISTS (SELECT FROM waiting_items)
+
+-- compared level_totals --
 NOT EXISTS (SELECT FROM waiting_items)

@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import socket
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -138,8 +139,30 @@ assert wakeups.send([3])
 assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 """
     environment = {**os.environ, "PUBSUB_EMULATOR_HOST": fake_publisher.address}
+    environment["GRPC_ENABLE_FORK_SUPPORT"] = "1"  # the library's default
     programs.run([sys.executable, "-c", script], environment)
     assert sorted(fake_publisher.shards()) == [1, 2, 3]
+
+
+def test_grpc_handles_no_fork_of_a_process_that_only_starts_commands() -> None:
+    script = """
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
+from progress.local import processes
+import grpc
+server = grpc.server(ThreadPoolExecutor(1))
+server.add_insecure_port("127.0.0.1:0")
+server.start()
+for _ in range(20):
+    assert processes.start(["true"], output=subprocess.DEVNULL).wait() == 0
+server.stop(None)
+"""
+    environment = {**os.environ, "GRPC_VERBOSITY": "INFO"}
+    environment.pop("GRPC_ENABLE_FORK_SUPPORT", None)
+    completed = subprocess.run(
+        [sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True
+    )
+    assert "fork_posix" not in completed.stderr
 
 
 def test_threads_of_a_process_share_a_client(fake_publisher: FakePublisher) -> None:

@@ -161,9 +161,8 @@ def encrypted(
         files = {"ssl_cert_file": certificate.chain, "ssl_key_file": certificate.key}
         for file in files.values():
             shutil.chown(file, postgres.account() or file.owner())
-        listening = (f"listen_addresses={HOST}", f"port={port}", "ssl=on")
-        server.url += f"&port={port}"  # the port is also in the name of the Unix socket
-        server.start(*listening, *(f"{name}={file}" for name, file in files.items()))
+        options = [f"{name}={file}" for name, file in files.items()]
+        server.start(f"listen_addresses={HOST}", "ssl=on", *options, port=port)
         yield f"postgresql://postgres@{HOST}:{port}/postgres"
         server.stop()
 

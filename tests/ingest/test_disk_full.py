@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from progress.adapters.postgres import database, migrations
-from progress.local import readiness
-from tests.support import folders, postgres_servers
+from progress.local import postgres, readiness
+from tests.support import folders
 from tests.support.envelopes import session_started
 from tests.support.ingest_process import run_function
 from tests.support.postgres_servers import OwnServer
@@ -71,7 +71,7 @@ def test_messages_rejected_while_the_disk_is_full_are_recorded_when_redelivered(
         assert rejected
         assert statuses <= {204, 503}
         (small_disk / "filler").unlink()
-        readiness.wait(lambda: postgres_servers.is_answering(server.url), "PostgreSQL", seconds=60)
+        readiness.wait(lambda: postgres.is_answering(server.url), "PostgreSQL", seconds=60)
         assert acknowledged <= recorded(server)
         for body in rejected[:5]:
             while ingest.post(body) != 204:

@@ -68,8 +68,8 @@ class Deliveries:
         self._max_attempts = letters.max_delivery_attempts or None
         self._ack_deadline_s = definition.ack_deadline_seconds or 10
         self.close()
-        if url := definition.push_config.push_endpoint:
-            self._endpoint = Endpoint(url)
+        if definition.push_config.push_endpoint:
+            self._endpoint = Endpoint(definition.push_config)
             self._pusher = self._background.start(self._push_all(self._endpoint))
 
     def close(self) -> None:

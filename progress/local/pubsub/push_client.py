@@ -1,6 +1,11 @@
 """The HTTP client for pushes."""
 
+from typing import Any
+
 import aiohttp
+
+from progress import settings
+from progress.local import data_folder, development_key
 
 _CONNECT_TIMEOUT_S = 2.0
 
@@ -10,10 +15,16 @@ class ConnectionRefused(OSError):
 
 
 class Endpoint:
-    """The endpoint of a push subscription, with its connections."""
+    """The endpoint of a push subscription, with its connections.
 
-    def __init__(self, url: str) -> None:
-        self._url = url
+    If the subscription names a service account, each push has a token that the stack's development
+    key signs.
+    """
+
+    def __init__(self, config: Any) -> None:
+        self._url: str = config.push_endpoint
+        self._account: str = config.oidc_token.service_account_email
+        self._audience: str = config.oidc_token.audience or self._url
         headers = {"User-Agent": "pubsub-standin", "Content-Type": "application/json"}
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0), headers=headers
@@ -30,7 +41,11 @@ class Endpoint:
         for _ in range(2):
             try:
                 async with self._session.post(
-                    self._url, data=body, timeout=timeout, allow_redirects=False
+                    self._url,
+                    data=body,
+                    headers=self._authorize(),
+                    timeout=timeout,
+                    allow_redirects=False,
                 ) as response:
                     await response.read()  # so that the connection can be used again
                     return response.status
@@ -41,6 +56,13 @@ class Endpoint:
             except aiohttp.ClientError:
                 continue
         return 502
+
+    def _authorize(self) -> dict[str, str]:
+        if not self._account:
+            return {}
+        key = data_folder.at(settings.current().progress_data_dir).key
+        token = development_key.push_token(key, self._account, self._audience)
+        return {"Authorization": f"Bearer {token}"}
 
     async def close(self) -> None:
         await self._session.close()

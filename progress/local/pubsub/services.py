@@ -76,6 +76,8 @@ async def delete_topic(broker: Broker, request: Any) -> Any:
 async def publish(broker: Broker, request: Any) -> Any:
     if not all(message.data or message.attributes for message in request.messages):
         raise ValueError("a message needs data or an attribute")
+    if len({message.ordering_key for message in request.messages}) > 1:
+        raise ValueError("all messages of a request must have the same ordering key, or none")
     return _PublishResponse(message_ids=await broker.publish(request.topic, list(request.messages)))
 
 
